@@ -1,0 +1,31 @@
+# Everything starts here: `make demo` and `make test` set themselves up on a machine with python3 (3.11+) and make.
+PYTHON ?= python3
+VENV := .venv
+SAM_VENV := .venv-sam
+SAM := $(SAM_VENV)/bin/sam
+PORT ?= 5000
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+.PHONY: install demo test local lint types bench clean
+
+install: $(VENV)/installed $(SAM_VENV)/installed .wheels/downloaded
+
+# The code, the local AWS and the tests.
+$(VENV)/installed: pyproject.toml constraints.txt
+	@echo "setting up $(VENV) (once, about two minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt hatchling editables
+	@$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $@
+
+# SAM CLI, apart: it needs another botocore than MiniStack does.
+$(SAM_VENV)/installed: constraints-sam.txt
+	@echo "setting up $(SAM_VENV) (once, about two minutes)"
+	@$(PYTHON) -m venv $(SAM_VENV)
+	@$(SAM_VENV)/bin/pip install $(PIP_FLAGS) -c constraints-sam.txt aws-sam-cli
+	@touch $@
+
+# What the layer is built from, so that `sam build` needs no network.
+.wheels/downloaded: layers/rolewarden/requirements.txt
+	@$(PYTHON) -m pip download $(PIP_FLAGS) --no-deps --only-binary=:all: -d .wheels -r $<
+	@touch $@

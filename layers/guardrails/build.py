@@ -1,0 +1,52 @@
+"""Check guardrails.yaml and write it as JSON into the layer, where a function finds it as package rolewarden_rules."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rolewarden.errors import RulesError
+from rolewarden.guardrails import read
+from rolewarden.policies import compile_rules
+
+
+def need_yaml() -> None:
+    """Bring PyYAML where `sam build` runs under a Python that has none; the layer itself carries no YAML parser."""
+    try:
+        import yaml  # noqa: F401, PLC0415
+    except ImportError:
+        folder = tempfile.mkdtemp()
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, "pyyaml==6.0.3"], check=True
+        )
+        sys.path.insert(0, folder)
+
+
+def main(source: Path, target: Path) -> int:
+    """0 where the file is written, 1 where it has errors."""
+    need_yaml()
+    from rolewarden import yamltext  # noqa: PLC0415 - PyYAML may have come a moment ago
+
+    reading = read(source, today=datetime.now(UTC).date())
+    for problem in (*reading.errors, *reading.warnings):
+        print("error:" if problem in reading.errors else "warning:", problem, file=sys.stderr)
+    if reading.rules is None:
+        return 1
+    try:
+        compile_rules(reading.rules, "aws-us-gov")  # the longest partition name: what fits here fits everywhere
+    except RulesError as error:
+        print(f"error: {source.name}: {error}", file=sys.stderr)
+        return 1
+    target.mkdir(parents=True, exist_ok=True)
+    document, _ = yamltext.parse(source.read_text(encoding="utf-8"))
+    (target / "__init__.py").write_text("", encoding="utf-8")
+    (target / "guardrails.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    shutil.copy(source, target / source.name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))

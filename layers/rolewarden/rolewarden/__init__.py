@@ -1,0 +1,10 @@
+"""Rolewarden keeps required deny policies on every IAM role that SageMaker Canvas works with.
+
+`reconcile` decides, `aws` talks to AWS, the rest knows neither Lambda nor boto3. The words are those of
+docs/architecture.md.
+"""
+
+__version__ = "0.1.0"
+
+POLICY_PATH = "/rolewarden/"
+"""IAM path of everything that Rolewarden owns: its guardrail policies and its functions' roles."""

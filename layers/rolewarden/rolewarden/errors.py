@@ -1,0 +1,36 @@
+"""Everything that Rolewarden raises on purpose.
+
+RolewardenError
+├── RulesError       guardrails.yaml says something that cannot be kept: a person mends the file
+├── SettingsError    a function is deployed without a setting it needs: a person mends the stack
+├── Refused          AWS refused for a reason that trying again does not change: ends as a verdict
+└── RetryLater       AWS could not do it now: the message or event is tried again
+"""
+
+
+class RolewardenError(Exception):
+    """The root of the tree."""
+
+
+class RulesError(RolewardenError):
+    """guardrails.yaml cannot be used; one line for each problem says where and what to write instead."""
+
+
+class SettingsError(RolewardenError):
+    """An environment variable that the template sets is missing or unreadable."""
+
+
+class Refused(RolewardenError):
+    """AWS refused for good.
+
+    `reason` is a reason of `unenforceable` (see `rolewarden.verdicts.Reason`), or "gone" where the thing that was
+    asked about does not exist.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class RetryLater(RolewardenError):
+    """AWS is throttling, failing or contended; nothing is decided, the same work is to be tried again."""

@@ -1,0 +1,225 @@
+"""From an event to the keys that are worth a look.
+
+An event only nominates: what it says is a hint, state decides. Nothing of it is used but names to look up and, for
+the record, who did what when (`Cause`). Shapes: CloudTrail events as EventBridge delivers them,
+https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+DOMAIN_EVENTS = frozenset({"CreateDomain", "UpdateDomain", "DeleteDomain"})
+PROFILE_EVENTS = frozenset({"CreateUserProfile", "UpdateUserProfile", "DeleteUserProfile"})
+TAG_EVENTS = frozenset({"AddTags", "DeleteTags"})
+ROLE_EVENTS = frozenset(
+    {
+        "CreateRole",
+        "DeleteRole",
+        "AttachRolePolicy",
+        "DetachRolePolicy",
+        "PutRolePolicy",
+        "DeleteRolePolicy",
+        "PutRolePermissionsBoundary",
+        "DeleteRolePermissionsBoundary",
+        "UpdateAssumeRolePolicy",
+        "TagRole",
+        "UntagRole",
+    }
+)
+POLICY_EVENTS = frozenset({"CreatePolicyVersion", "SetDefaultPolicyVersion", "DeletePolicyVersion", "DeletePolicy"})
+
+SAGEMAKER_EVENTS = DOMAIN_EVENTS | PROFILE_EVENTS | TAG_EVENTS
+IAM_EVENTS = ROLE_EVENTS | POLICY_EVENTS
+
+
+class Ignored(StrEnum):
+    """Why an event nominates nothing."""
+
+    NOT_AN_API_CALL = "no CloudTrail record of an API call"
+    FAILED_CALL = "the call failed, nothing changed"
+    OTHER_SERVICE = "a call to another service"
+    UNKNOWN_EVENT = "an event name that changes nothing here"
+    OTHER_RESOURCE = "tags of something that is no domain or user profile"
+    OTHER_POLICY = "a policy that is not Rolewarden's"
+    UNREADABLE = "the parameters do not say what was changed; the sweep finds it"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Who did what, when and from where: for the record, never for the verdict.
+
+    Every field is text as the event has it, or empty; `time` is ISO 8601 UTC.
+    """
+
+    event_id: str = ""
+    event_name: str = ""
+    time: str = ""
+    actor: str = ""
+    source_address: str = ""
+    user_agent: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """The fields that say something."""
+        return {key: value for key, value in asdict(self).items() if value}
+
+    @classmethod
+    def from_dict(cls, value: Any) -> Cause:
+        """The inverse of `as_dict`; takes anything, keeps the texts."""
+        fields = value if isinstance(value, Mapping) else {}
+        return cls(**{key: _text(fields.get(key))[:1024] for key in cls.__dataclass_fields__})
+
+
+SWEEP = Cause(event_name="Sweep")
+"""The cause of what a sweep finds."""
+
+
+@dataclass(frozen=True)
+class SubjectKey:
+    """What to ask SageMaker for: a domain (no `user_profile`) or one user profile, in the event's region."""
+
+    domain_id: str
+    user_profile: str = ""
+
+
+@dataclass(frozen=True)
+class Nomination:
+    """What an event asks to look at. At most one of `role`, `subject` and `policy` is set; none where `ignored` is."""
+
+    account: str
+    region: str
+    cause: Cause
+    role: str = ""
+    subject: SubjectKey | None = None
+    policy: str = ""
+    ignored: Ignored | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For logs and replay: what is nominated, or why nothing is."""
+        named: dict[str, Any] = {}
+        if self.ignored:
+            named["ignored"] = self.ignored.value
+        if self.role:
+            named["role"] = self.role
+        if self.policy:
+            named["policy"] = self.policy
+        if self.subject:
+            named["domain"] = self.subject.domain_id
+            if self.subject.user_profile:
+                named["user_profile"] = self.subject.user_profile
+        return named
+
+
+_ACCOUNT = re.compile(r"\d{12}")
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+_ROLE_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
+_DOMAIN_ID = re.compile(r"d-[a-z0-9-]{1,61}")
+_PROFILE_NAME = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
+_DOMAIN_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:domain/(?P<domain>[^/]+)")
+_PROFILE_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:user-profile/(?P<domain>[^/]+)/(?P<profile>[^/]+)")
+_POLICY_ARN = re.compile(r"arn:[^:]+:iam::(?P<account>\d{12}):policy/rolewarden/(?P<name>[\w+=,.@-]{1,128})", re.ASCII)
+
+
+def parse(event: Any) -> Nomination:
+    """What `event`, an EventBridge event with a CloudTrail record, asks to look at. Takes anything, raises nothing."""
+    envelope = _mapping(event)
+    detail = _mapping(envelope.get("detail"))
+    account = _match(_ACCOUNT, envelope.get("account"))
+    region = _match(_REGION, envelope.get("region"))
+    cause = _cause(detail)
+
+    def ignore(reason: Ignored) -> Nomination:
+        return Nomination(account, region, cause, ignored=reason)
+
+    if not (account and region and cause.event_name) or envelope.get("detail-type") != "AWS API Call via CloudTrail":
+        return ignore(Ignored.NOT_AN_API_CALL)
+    source = (_text(envelope.get("source")), _text(detail.get("eventSource")))
+    known = {
+        ("aws.sagemaker", "sagemaker.amazonaws.com"): SAGEMAKER_EVENTS,
+        ("aws.iam", "iam.amazonaws.com"): IAM_EVENTS,
+    }.get(source)
+    if known is None:
+        return ignore(Ignored.OTHER_SERVICE)
+    if cause.event_name not in known:
+        return ignore(Ignored.UNKNOWN_EVENT)
+    if detail.get("errorCode"):
+        return ignore(Ignored.FAILED_CALL)
+    parameters = _mapping(detail.get("requestParameters"))
+    if cause.event_name in ROLE_EVENTS:
+        role = _match(_ROLE_NAME, parameters.get("roleName"))
+        return Nomination(account, region, cause, role=role) if role else ignore(Ignored.UNREADABLE)
+    if cause.event_name in POLICY_EVENTS:
+        arn = _text(parameters.get("policyArn"))
+        policy = _POLICY_ARN.fullmatch(arn)
+        if policy is None:
+            return ignore(Ignored.OTHER_POLICY if arn else Ignored.UNREADABLE)
+        return Nomination(account, region, cause, policy=policy["name"])
+    if cause.event_name in TAG_EVENTS and not (_tagged_subject(parameters) or not parameters.get("resourceArn")):
+        return ignore(Ignored.OTHER_RESOURCE)
+    subject = _subject(cause.event_name, parameters, _mapping(detail.get("responseElements")))
+    return Nomination(account, region, cause, subject=subject) if subject else ignore(Ignored.UNREADABLE)
+
+
+def _subject(name: str, parameters: Mapping[str, Any], response: Mapping[str, Any]) -> SubjectKey | None:
+    if name in TAG_EVENTS:
+        return _tagged_subject(parameters)
+    if name in PROFILE_EVENTS:
+        domain = _match(_DOMAIN_ID, parameters.get("domainId"))
+        profile = _match(_PROFILE_NAME, parameters.get("userProfileName"))
+        if domain and profile:
+            return SubjectKey(domain, profile)
+        return _subject_of_arn(response.get("userProfileArn"))
+    domain = _match(_DOMAIN_ID, parameters.get("domainId"))
+    # CreateDomain carries no id in its request: AWS chooses it.
+    return SubjectKey(domain) if domain else _subject_of_arn(response.get("domainArn"))
+
+
+def _tagged_subject(parameters: Mapping[str, Any]) -> SubjectKey | None:
+    return _subject_of_arn(parameters.get("resourceArn"))
+
+
+def _subject_of_arn(arn: Any) -> SubjectKey | None:
+    if domain := _DOMAIN_ARN.fullmatch(_text(arn)):
+        return SubjectKey(domain["domain"]) if _DOMAIN_ID.fullmatch(domain["domain"]) else None
+    if profile := _PROFILE_ARN.fullmatch(_text(arn)):
+        valid = _DOMAIN_ID.fullmatch(profile["domain"]) and _PROFILE_NAME.fullmatch(profile["profile"])
+        return SubjectKey(profile["domain"], profile["profile"]) if valid else None
+    return None
+
+
+def _cause(detail: Mapping[str, Any]) -> Cause:
+    return Cause(
+        event_id=_text(detail.get("eventID"))[:64],
+        event_name=_text(detail.get("eventName"))[:128],
+        time=_text(detail.get("eventTime"))[:32],
+        actor=_actor(_mapping(detail.get("userIdentity")))[:2048],
+        source_address=_text(detail.get("sourceIPAddress"))[:256],
+        user_agent=_text(detail.get("userAgent"))[:1024],
+    )
+
+
+def _actor(identity: Mapping[str, Any]) -> str:
+    """The caller's ARN; a call that an AWS service makes for itself has none, only the service's name."""
+    return (
+        _text(identity.get("arn"))
+        or _text(identity.get("invokedBy"))
+        or _text(identity.get("principalId"))
+        or _text(identity.get("type"))
+    )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _match(pattern: re.Pattern[str], value: Any) -> str:
+    text = _text(value)
+    return text if pattern.fullmatch(text) else ""

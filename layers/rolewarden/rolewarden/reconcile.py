@@ -1,0 +1,123 @@
+"""reconcile(role): the only place that decides whether a role has drifted and what is done about it.
+
+Events, the sweep, rechecks and the command line all come here with no more than a role. What is the case is read from
+the bindings and from IAM each time; without a difference nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+
+from rolewarden.aws import GONE, Aws
+from rolewarden.bindings import Binding, BindingsTable, RoleKey
+from rolewarden.errors import Refused
+from rolewarden.events import Cause
+from rolewarden.guardrails import Guardrail, Mode, Rules
+from rolewarden.policies import Policy, compile_guardrail
+from rolewarden.verdicts import Outcome, Reason, Remedy, Verdict
+
+
+def today() -> date:
+    """The day by which exemptions end (UTC)."""
+    return datetime.now(UTC).date()
+
+
+@dataclass
+class Reconciler:
+    """Compares what a role needs with what it carries, and attaches what is missing."""
+
+    aws: Aws
+    table: BindingsTable
+    rules: Rules
+    today: Callable[[], date] = today
+    _policies: dict[str, tuple[Policy, ...]] = field(default_factory=dict)
+
+    def reconcile(self, role: RoleKey, cause: Cause, *, account: str, fresh: Iterable[Binding] = ()) -> Outcome:
+        """Bring `role` to what its subjects need; `account` is the one worked in.
+
+        `fresh` are bindings that were read a moment ago (see `BindingsTable.of_role`). Raises RetryLater; what AWS
+        refuses for good is an `unenforceable` outcome.
+        """
+        bindings = self.table.of_role(role, fresh)
+        required = self.required(bindings)
+        outcome = Outcome(
+            role.account,
+            role.name,
+            Verdict.COMPLIANT,
+            Verdict.COMPLIANT,
+            cause,
+            required=tuple(required),
+            subjects=tuple(binding.label for binding in bindings),
+        )
+        if not bindings:
+            return _verdict(outcome, Verdict.UNGOVERNED)
+        if exemption := self.rules.exemption(role.name, self.today()):
+            return _verdict(outcome, Verdict.EXEMPT, message=f"until {exemption.until}: {exemption.reason}")
+        if not required:
+            return outcome
+        if role.account != account:
+            return _verdict(outcome, Verdict.UNENFORCEABLE, Reason.OTHER_ACCOUNT)
+        return self._mend(role, required, outcome)
+
+    def required(self, bindings: Iterable[Binding]) -> dict[str, Guardrail]:
+        """The union of what the subjects of a role need: names of policies, each with the guardrail it belongs to."""
+        guardrails = {
+            guardrail.name: guardrail for binding in bindings for guardrail in self.rules.required(binding.subject)
+        }
+        return {policy.name: g for name, g in sorted(guardrails.items()) for policy in self.policies(name)}
+
+    def policies(self, guardrail: str) -> tuple[Policy, ...]:
+        """The compiled policies of a guardrail, compiled once."""
+        if guardrail not in self._policies:
+            self._policies[guardrail] = compile_guardrail(self.rules.guardrails[guardrail], self.aws.partition)
+        return self._policies[guardrail]
+
+    def arn(self, policy: str, account: str) -> str:
+        """The ARN of a guardrail's policy in `account`."""
+        return Policy(policy, {}).arn(self.aws.partition, account)
+
+    def _mend(self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome) -> Outcome:
+        try:
+            carried = self.aws.attached_policies(role.name)
+        except Refused as refused:
+            if refused.reason == GONE:
+                # It is still named by SageMaker: when somebody makes it again, CreateRole brings it back here.
+                return _verdict(outcome, Verdict.UNGOVERNED, Reason.ROLE_GONE)
+            return _verdict(outcome, Verdict.UNENFORCEABLE, _reason(refused), str(refused))
+        # By ARN: anybody may own a policy of the same name under another path.
+        missing = [policy for policy in required if self.arn(policy, role.account) not in carried]
+        if not missing:
+            return outcome
+        outcome = replace(outcome, before=Verdict.DRIFTED, verdict=Verdict.DRIFTED, missing=tuple(missing))
+        enforced = [policy for policy in missing if required[policy].mode is Mode.ENFORCE]
+        attached: list[str] = []
+        for policy in enforced:
+            try:
+                self.aws.attach(role.name, self.arn(policy, role.account))
+            except Refused as refused:
+                outcome = replace(outcome, attached=tuple(attached), remedy=_remedy(attached))
+                if refused.reason == GONE:
+                    return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE)
+                return replace(
+                    outcome, verdict=Verdict.UNENFORCEABLE, reason=_reason(refused), message=str(refused)
+                )  # fmt: skip
+            attached.append(policy)
+        if not attached:
+            return replace(outcome, remedy=Remedy.OBSERVED)
+        # What is only observed stays as it is, and the role with it.
+        verdict = Verdict.COMPLIANT if attached == missing else Verdict.DRIFTED
+        return replace(outcome, verdict=verdict, remedy=Remedy.ATTACHED, attached=tuple(attached))
+
+
+def _verdict(outcome: Outcome, verdict: Verdict, reason: Reason | None = None, message: str = "") -> Outcome:
+    return replace(outcome, before=verdict, verdict=verdict, reason=reason, message=message)
+
+
+def _remedy(attached: list[str]) -> Remedy:
+    return Remedy.ATTACHED if attached else Remedy.NONE
+
+
+def _reason(refused: Refused) -> Reason:
+    return Reason(refused.reason)

@@ -1,0 +1,61 @@
+"""What the template tells a function, read once and checked at its cold start."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rolewarden.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The environment of a function.
+
+    `recheck_seconds` (0 to 900, what SQS can delay) pass before a mended role is looked at again; `history_days` is
+    how long a row of the history lives.
+    """
+
+    bindings_table: str
+    history_table: str
+    work_queue_url: str
+    guardrails_file: Path
+    recheck_seconds: int
+    history_days: int
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Settings:
+        """From environment variables. Raises SettingsError."""
+        return cls(
+            bindings_table=_text(environment, "BINDINGS_TABLE"),
+            history_table=_text(environment, "HISTORY_TABLE"),
+            work_queue_url=_text(environment, "WORK_QUEUE_URL"),
+            guardrails_file=_guardrails_file(environment),
+            recheck_seconds=_number(environment, "RECHECK_SECONDS", 0, 900),
+            history_days=_number(environment, "HISTORY_DAYS", 1, 3653),
+        )
+
+
+def _text(environment: Mapping[str, str], name: str) -> str:
+    if not environment.get(name):
+        raise SettingsError(f"the environment variable {name} is not set: template.yaml sets it for every function")
+    return environment[name]
+
+
+def _number(environment: Mapping[str, str], name: str, low: int, high: int) -> int:
+    text = _text(environment, name)
+    if not text.isdecimal() or not low <= int(text) <= high:
+        raise SettingsError(f"the environment variable {name} is `{text}`: give a number from {low} to {high}")
+    return int(text)
+
+
+def _guardrails_file(environment: Mapping[str, str]) -> Path:
+    """GUARDRAILS_FILE where it is set (not on Lambda), else what GuardrailsLayer carries."""
+    if environment.get("GUARDRAILS_FILE"):
+        return Path(environment["GUARDRAILS_FILE"])
+    spec = importlib.util.find_spec("rolewarden_rules")
+    if spec is None or spec.origin is None:
+        raise SettingsError("there are no guardrails here: the function needs GuardrailsLayer, or GUARDRAILS_FILE")
+    return Path(spec.origin).with_name("guardrails.json")

@@ -1,0 +1,97 @@
+"""The words of a verdict: what is the case, what was done about it, and why it could not be done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from rolewarden.events import Cause
+
+
+class Verdict(StrEnum):
+    """What is the case with a role."""
+
+    COMPLIANT = "compliant"
+    DRIFTED = "drifted"
+    EXEMPT = "exempt"
+    UNGOVERNED = "ungoverned"
+    UNENFORCEABLE = "unenforceable"
+
+
+class Remedy(StrEnum):
+    """What was done about it."""
+
+    ATTACHED = "attached"
+    OBSERVED = "observed"
+    NONE = "none"
+
+
+class Reason(StrEnum):
+    """Why a role is unenforceable, or what else a verdict needs to be understood."""
+
+    QUOTA = "quota full"
+    PROTECTED = "protected role"
+    OTHER_ACCOUNT = "other account"
+    POLICY_MISSING = "policy missing"
+    ACCESS_DENIED = "access denied"
+    REFUSED = "refused"
+    ROLE_GONE = "role does not exist"
+
+
+CURES = {
+    Reason.QUOTA: "detach a policy the role does not need, or raise the quota for managed policies per role",
+    Reason.PROTECTED: "AWS owns this role and lets nobody attach policies: give the subject a role of your own",
+    Reason.OTHER_ACCOUNT: "the role lives in another account: deploy Rolewarden there",
+    Reason.POLICY_MISSING: "the guardrail's policy is not in IAM: deploy the stack again, or invoke PublishFunction",
+    Reason.ACCESS_DENIED: "an SCP, a boundary or a missing permission stops Rolewarden: let its role call IAM",
+    Reason.REFUSED: "IAM refused for a reason that is not known here: see the message",
+}
+"""What a person does about each reason."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `reconcile` found for a role and what it did.
+
+    `before` is the verdict on the role as it was met, `verdict` the one it is left with. `required`, `missing` and
+    `attached` are names of guardrail policies: all that the role needs, those of them that it lacked, and those that
+    were put back.
+    """
+
+    account: str
+    role: str
+    before: Verdict
+    verdict: Verdict
+    cause: Cause
+    remedy: Remedy = Remedy.NONE
+    required: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    attached: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    reason: Reason | None = None
+    message: str = ""
+
+    @property
+    def is_news(self) -> bool:
+        """Whether this belongs on the record: something was done, or something is wrong."""
+        return self.remedy is not Remedy.NONE or self.verdict in {Verdict.DRIFTED, Verdict.UNENFORCEABLE}
+
+    def as_dict(self) -> dict[str, Any]:
+        """For logs, events, history and replay: plain values, without what is empty."""
+        values: dict[str, Any] = {
+            "account": self.account,
+            "role": self.role,
+            "before": self.before.value,
+            "verdict": self.verdict.value,
+            "remedy": self.remedy.value,
+            "required": list(self.required),
+            "missing": list(self.missing),
+            "attached": list(self.attached),
+            "subjects": list(self.subjects),
+            "reason": self.reason.value if self.reason else "",
+            "message": self.message,
+            "cure": CURES.get(self.reason, "") if self.reason and self.verdict is Verdict.UNENFORCEABLE else "",
+            "cause": self.cause.as_dict(),
+        }
+        return {key: value for key, value in values.items() if value}
