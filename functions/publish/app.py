@@ -1,6 +1,7 @@
 """PublishFunction: a deployment (CloudFormation custom resource), or an event about one of Rolewarden's policies."""
 
 import os
+from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -11,12 +12,16 @@ from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
 
 
+@cache
+def rolewarden() -> Rolewarden:
+    # Not at the cold start: CloudFormation is to hear of guardrails that cannot be used.
+    return Rolewarden(Settings.read(os.environ))
+
+
 def publish(event: dict[str, Any], account: str) -> dict[str, Any]:
-    # Made here and not at the cold start: CloudFormation is to hear of guardrails that cannot be used.
-    rolewarden = Rolewarden(Settings.read(os.environ))
     if "detail-type" in event:
-        return rolewarden.restore(event)
-    return rolewarden.publish(account, Cause(event_name=f"Deployment{event.get('RequestType', '')}"))
+        return rolewarden().restore(event)
+    return rolewarden().publish(account, Cause(event_name="Deployment"))
 
 
 @metrics.log_metrics

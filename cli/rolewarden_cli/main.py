@@ -1,0 +1,141 @@
+"""The command line: arguments in, lines out; what it does lives in the modules beside it and in `rolewarden`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rolewarden.errors import RolewardenError
+
+from rolewarden_cli.replay import Replayed, UnusableInputError
+from rolewarden_cli.replay import replay as replay_files
+
+app = typer.Typer(
+    name="rolewarden",
+    help="Keep required deny policies on every role that SageMaker Canvas works with.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+VERDICT_COLOURS = {
+    "compliant": "green",
+    "drifted": "red",
+    "exempt": "cyan",
+    "ungoverned": "bright_black",
+    "unenforceable": "bold red",
+}
+
+EXIT_DRIFTED = 1
+EXIT_UNUSABLE = 2
+
+
+@app.callback()
+def _group() -> None:
+    """Keep Typer from making the only command the whole program."""
+
+
+@app.command(no_args_is_help=True)
+def replay(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Events as EventBridge delivers them, "
+                                                "CloudTrail records, or a trail's Records file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array instead of text.")] = False,
+) -> None:  # fmt: skip
+    """Replay events through the template's rules and functions on a seeded local account.
+
+    Nothing leaves this machine and no AWS account is needed. Each file starts from the same freshly seeded account.
+
+    Example: rolewarden replay events/detach_role_policy.json
+
+    Exit code: 0 nothing is left drifted, 1 something is, 2 a file cannot be used.
+    """
+    root = Path(__file__).resolve().parents[2]
+    console = Console(highlight=False)
+    done: list[Replayed] = []
+    try:
+        for replayed in replay_files(files, root=root):
+            done.append(replayed)
+            if not as_json:
+                _show(console, replayed)
+    except UnusableInputError as error:
+        _fail(str(error))
+    if as_json:
+        print(json.dumps([replayed.as_dict() for replayed in done], indent=2))
+    else:
+        _sum_up(console, done)
+    raise typer.Exit(EXIT_DRIFTED if any(replayed.left_drifted for replayed in done) else 0)
+
+
+def _show(console: Console, replayed: Replayed) -> None:
+    console.print(Text.assemble((replayed.file, "bold"), "  ", replayed.event))
+    rows = Table.grid(padding=(0, 2, 0, 0))
+    rows.add_column(width=11, style="bright_black")
+    rows.add_column(overflow="fold")
+    rows.add_row("  actor", replayed.actor)
+    if replayed.rule is None:
+        rows.add_row("  rule", f"none matches: {replayed.reason}")
+    else:
+        rows.add_row("  rule", f"{replayed.rule} > {replayed.function}")
+        named = ", ".join(f"{key} {value}" for key, value in replayed.nominated.items())
+        rows.add_row("  nominated", named)
+    for outcome in replayed.outcomes:
+        rows.add_row("  role", _outcome(outcome))
+    for policy, what in replayed.policies.items():
+        rows.add_row("  policy", f"{policy}  {what}")
+    if replayed.rule is not None:
+        counted = Counter(replayed.calls)
+        calls = ", ".join(call if n == 1 else f"{n} x {call}" for call, n in counted.items())
+        rows.add_row("  calls", f"{len(replayed.calls)}: {calls}")
+    console.print(rows)
+
+
+def _outcome(outcome: dict[str, object]) -> Text:
+    before, after = str(outcome["before"]), str(outcome["verdict"])
+    text = Text.assemble((str(outcome["role"]), "bold"), "  ", (before, VERDICT_COLOURS[before]))
+    if after != before or outcome["remedy"] != "none":
+        text.append(" > ").append(after, VERDICT_COLOURS[after])
+    attached = outcome.get("attached")
+    if isinstance(attached, list):
+        text.append(f"  attached {', '.join(attached)}")
+    elif outcome["remedy"] != "none":
+        text.append(f"  {outcome['remedy']}")
+    for key in ("reason", "message"):
+        if outcome.get(key):
+            text.append(f"  ({outcome[key]})")
+    return text
+
+
+def _sum_up(console: Console, done: list[Replayed]) -> None:
+    matched = sum(replayed.rule is not None for replayed in done)
+    mended = sum(outcome["remedy"] == "attached" for replayed in done for outcome in replayed.outcomes)
+    left = [role for replayed in done for role in replayed.left_drifted]
+    console.print(
+        f"\n{len(done)} events, {matched} matched a rule, {mended} roles mended, "
+        + (f"left drifted: {', '.join(left)}" if left else "none left drifted")
+    )
+
+
+def _fail(message: str) -> None:
+    print(f"rolewarden: {message}", file=sys.stderr)
+    raise typer.Exit(EXIT_UNUSABLE)
+
+
+def main() -> None:
+    """Run the command; a mistake of the user's is one line and not a trace."""
+    try:
+        app()
+    except RolewardenError as error:
+        print(f"rolewarden: {error}", file=sys.stderr)
+        sys.exit(EXIT_UNUSABLE)
+
+
+if __name__ == "__main__":
+    main()

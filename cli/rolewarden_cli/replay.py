@@ -1,0 +1,209 @@
+"""Replay: CloudTrail events through the template's own rules and functions, in this process, on a seeded account."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+from rolewarden.errors import RolewardenError
+from rolewarden.events import parse
+
+Handler = Callable[[Any, Any], Mapping[str, Any]]
+
+
+class UnusableInputError(RolewardenError):
+    """A file that holds no event; the message names the file and the reason."""
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What one event came to.
+
+    `rule` and `function` are None where no rule matches, and then `reason` says what the function would have said.
+    `outcomes` and `policies` are those of the function's answer, `calls` are the AWS calls it made, as
+    `iam:AttachRolePolicy`.
+    """
+
+    file: str
+    event: str
+    actor: str
+    time: str
+    rule: str | None
+    function: str | None
+    reason: str = ""
+    nominated: Mapping[str, Any] = field(default_factory=dict)
+    outcomes: tuple[Mapping[str, Any], ...] = ()
+    policies: Mapping[str, str] = field(default_factory=dict)
+    calls: tuple[str, ...] = ()
+
+    @property
+    def left_drifted(self) -> tuple[str, ...]:
+        """Roles that are left without something they need."""
+        return tuple(o["role"] for o in self.outcomes if o["verdict"] in {"drifted", "unenforceable"})
+
+    def as_dict(self) -> dict[str, Any]:
+        """For machines: every field, by name."""
+        return {
+            "file": self.file,
+            "event": self.event,
+            "actor": self.actor,
+            "time": self.time,
+            "rule": self.rule,
+            "function": self.function,
+            "reason": self.reason,
+            "nominated": dict(self.nominated),
+            "outcomes": [dict(outcome) for outcome in self.outcomes],
+            "policies": dict(self.policies),
+            "calls": list(self.calls),
+            "left_drifted": list(self.left_drifted),
+        }
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """The events in a file: one as EventBridge delivers it, one CloudTrail record, or a trail's `Records`.
+
+    Raises UnusableInputError.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UnusableInputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UnusableInputError(f"{path}: is no text (unpack a trail's file first: gunzip {path.name})") from None
+    except ValueError as error:
+        raise UnusableInputError(f"{path}: no valid JSON: {error}") from None
+    records = found.get("Records") if isinstance(found, dict) else found
+    if isinstance(records, list) and records:
+        return [_event(path, record) for record in records]
+    return [_event(path, found)]
+
+
+def _event(path: Path, value: Any) -> dict[str, Any]:
+    if isinstance(value, dict) and "detail-type" in value and isinstance(value.get("detail"), dict):
+        return value
+    if isinstance(value, dict) and "eventName" in value and isinstance(value.get("eventSource"), str):
+        return {
+            "version": "0",
+            "id": value.get("eventID", ""),
+            "detail-type": "AWS API Call via CloudTrail",
+            "source": "aws." + value["eventSource"].split(".")[0],
+            "account": value.get("recipientAccountId", ""),
+            "time": value.get("eventTime", ""),
+            "region": value.get("awsRegion", ""),
+            "resources": [],
+            "detail": value,
+        }
+    raise UnusableInputError(
+        f"{path}: holds no event: give one as EventBridge delivers it, a CloudTrail record, or a trail's Records"
+    )
+
+
+def replay(files: list[Path], *, root: Path) -> Iterator[Replayed]:
+    """Replay each file's events, in order, on an account seeded afresh for each file.
+
+    `root` is the project's folder. Raises UnusableInputError before anything is replayed.
+    """
+    read = [(path, read_events(path)) for path in files]
+    # Only who replays pays for the local AWS.
+    from rolewarden_local import ACCOUNT, REGION, LocalAws, seed  # noqa: PLC0415
+    from rolewarden_local.stage import stage  # noqa: PLC0415
+    from rolewarden_local.template import Template  # noqa: PLC0415
+
+    template = Template(root / "template.yaml", region=REGION, account=ACCOUNT)
+    aws = LocalAws()
+    handlers: dict[str, Handler] = {}
+    with aws.connected(), _quiet():
+        for path, events in read:
+            aws.reset()
+            seed(aws)
+            guardrails = root / "layers" / "guardrails" / "guardrails.yaml"
+            environment = stage(template, account=ACCOUNT, region=REGION, guardrails=guardrails)
+            with _environment(environment):
+                for event in events:
+                    yield from _replay(path.name, event, template, aws, handlers)
+
+
+def _replay(
+    file: str, event: dict[str, Any], template: Any, aws: Any, handlers: dict[str, Handler]
+) -> Iterator[Replayed]:
+    nomination = parse(event)
+    cause = nomination.cause
+    about = (file, cause.event_name, cause.actor, cause.time)
+    matcher = boto3.client("events", region_name=event["region"] or "us-east-1")
+    rules = [
+        rule
+        for rule in template.rules()
+        if matcher.test_event_pattern(EventPattern=json.dumps(rule.pattern), Event=json.dumps(event))["Result"]
+    ]
+    if not rules:
+        reason = nomination.ignored.value if nomination.ignored else "Rolewarden's own call"
+        yield Replayed(*about, None, None, reason=reason)
+    for rule in rules:
+        if rule.function not in handlers:
+            handlers[rule.function] = _handler(*template.code(rule.function))
+        with aws.calls() as calls:
+            answer = handlers[rule.function](event, _context(rule.function, event))
+        yield Replayed(
+            *about,
+            rule.name,
+            rule.function,
+            reason=answer.get("nominated", {}).get("ignored", ""),
+            nominated=answer.get("nominated", {}),
+            outcomes=tuple(answer.get("outcomes", ())),
+            policies=answer.get("policies", {}),
+            calls=tuple(str(call) for call in calls),
+        )
+
+
+def _handler(path: Path, name: str) -> Handler:
+    spec = importlib.util.spec_from_file_location(f"rolewarden_function_{path.parent.name}", path)
+    if spec is None or spec.loader is None:
+        raise UnusableInputError(f"{path}: the template names this handler, but there is no such file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    handler: Handler = getattr(module, name)
+    return handler
+
+
+def _context(function: str, event: Mapping[str, Any]) -> Any:
+    return SimpleNamespace(
+        function_name=function,
+        memory_limit_in_mb=256,
+        invoked_function_arn=f"arn:aws:lambda:{event['region']}:{event['account']}:function:{function}",
+        aws_request_id=str(event.get("id", "")),
+        get_remaining_time_in_millis=lambda: 60_000,
+    )
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the functions' logs and metrics off the screen: replay prints what they come to."""
+    from rolewarden.record import logger  # noqa: PLC0415
+
+    level = logger.log_level
+    with _environment({"POWERTOOLS_METRICS_DISABLED": "true"}):
+        logger.setLevel(logging.CRITICAL + 1)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

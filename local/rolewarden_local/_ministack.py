@@ -1,0 +1,52 @@
+"""MiniStack, imported once and with the settings this package needs. No other module imports it.
+
+MiniStack reads its settings when it is imported and keeps its state in module globals: one local AWS a process.
+"""
+
+import importlib
+import logging
+import os
+from typing import Any, Final
+from unittest import mock
+
+ACCOUNT_ID: Final = "111122223333"
+REGION: Final = "us-east-1"
+
+_SETTINGS: Final = {
+    "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
+    "MINISTACK_REGION": REGION,
+    "MINISTACK_AUTOCREATE_AWS_MANAGED": "1",  # it ships few of AWS' managed policies; a role may carry any
+    "LAMBDA_EXECUTOR": "local",  # functions run as Python subprocesses, never in Docker
+    "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.2",  # AWS waits a minute before it invokes a failed function again
+    "IOT_MTLS_ENABLED": "0",
+    "SFTP_ENABLED": "0",
+}
+
+
+def _import(module: str) -> Any:
+    """Import a MiniStack module, quiet, and leaving the root logger as it was.
+
+    LOG_LEVEL is set for the import alone: functions inherit the environment, and Powertools reads it there.
+    """
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    with mock.patch.dict(os.environ, {"LOG_LEVEL": "WARNING"}):
+        loaded = importlib.import_module(f"ministack.{module}")
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    return loaded
+
+
+for _name, _value in _SETTINGS.items():
+    os.environ.setdefault(_name, _value)
+
+app: Final = _import("app")
+evaluator: Final = _import("core.iam_evaluator")
+lambda_runtime: Final = _import("core.lambda_runtime")
+responses: Final = _import("core.responses")
+router: Final = _import("core.router")
+custom_resource: Final = _import("services.cloudformation.custom_resource")
+eventbridge: Final = _import("services.eventbridge")
+iam: Final = _import("services.iam")
+lambda_svc: Final = _import("services.lambda_svc")
+sts: Final = _import("services.sts")

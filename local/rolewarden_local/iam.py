@@ -1,0 +1,369 @@
+"""What MiniStack's IAM and STS lack: quotas, protected roles, checks of a policy's text, paging, a few calls.
+
+Error texts are AWS' own, as seen in public reports of them; quotas and sizes are those of
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+"""
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
+
+from rolewarden_local._ministack import iam, responses, router, sts
+
+type_Response = tuple[int, dict[str, str], bytes]
+Params = Mapping[str, Any]
+Handler = Callable[[Params], type_Response]
+
+POLICY_SIZE: Final = 6_144
+INLINE_SIZE: Final = 10_240
+PAGE: Final = 100
+LARGEST_PAGE: Final = 1_000
+PROTECTED_PATHS: Final = ("/aws-service-role/", "/aws-reserved/sso.amazonaws.com/")
+
+
+@dataclass
+class Quotas:
+    """The IAM quotas that an account can have raised."""
+
+    policies_per_role: int = 10
+
+
+QUOTAS: Final = Quotas()
+
+
+def install() -> None:
+    """Replace MiniStack's handlers by ones that behave as IAM does. Call once a process."""
+    handlers = iam._IAM_HANDLERS
+    for operation in (
+        "AttachRolePolicy",
+        "DetachRolePolicy",
+        "PutRolePolicy",
+        "DeleteRolePolicy",
+        "PutRolePermissionsBoundary",
+        "DeleteRolePermissionsBoundary",
+        "UpdateAssumeRolePolicy",
+        "UpdateRole",
+        "DeleteRole",
+    ):
+        # The later of two wrappers runs first: a protected role is refused before anything else is looked at.
+        checks: list[Handler | Check] = [_protected]
+        if operation == "AttachRolePolicy":
+            checks.append(_attachable)
+        if operation == "PutRolePolicy":
+            checks += [_well_formed, _inline_size]
+        handlers[operation] = _checked(handlers[operation], checks)
+    handlers["CreatePolicy"] = _checked(handlers["CreatePolicy"], [_new_name, _well_formed, _policy_size])
+    handlers["CreatePolicyVersion"] = _checked(handlers["CreatePolicyVersion"], [_well_formed, _policy_size])
+    handlers["SetDefaultPolicyVersion"] = _set_default_policy_version
+    handlers["ListRoles"] = _list_roles
+    handlers["ListPolicies"] = _list_policies
+    handlers["ListPolicyVersions"] = _list_policy_versions
+    handlers["ListAttachedRolePolicies"] = _list_attached_role_policies
+    handlers["ListRolePolicies"] = _list_role_policies
+    handlers["ListEntitiesForPolicy"] = _list_entities_for_policy
+    handlers["GetAccountSummary"] = _account_summary(handlers["GetAccountSummary"])
+    sts.handle_request = _known_role_only(sts.handle_request)
+
+
+def _error(status: int, code: str, message: str) -> type_Response:
+    answer: type_Response = iam._error(status, code, escape(message), ns="iam")
+    return answer
+
+
+def _answer(operation: str, result: str) -> type_Response:
+    inner = f"<{operation}Result>{result}</{operation}Result>" if result else ""
+    answer: type_Response = iam._xml(200, f"{operation}Response", inner, ns="iam")
+    return answer
+
+
+def _param(params: Params, key: str) -> str:
+    return str(iam._p(params, key) or "")
+
+
+# Checks: each returns the error to answer with, or None.
+Check = Callable[[Params], "type_Response | None"]
+
+
+def _checked(handler: Handler, checks: Iterable[Check]) -> Handler:
+    checks = tuple(checks)
+
+    @functools.wraps(handler)
+    def checked(params: Params) -> type_Response:
+        for check in checks:
+            if refusal := check(params):
+                return refusal
+        return handler(params)
+
+    return checked
+
+
+def _protected(params: Params) -> type_Response | None:
+    name = _param(params, "RoleName")
+    role = iam._roles.get(name)
+    if role is None:
+        return _error(404, "NoSuchEntity", f"The role with name {name} cannot be found.")
+    if role["Path"].startswith(PROTECTED_PATHS):
+        return _error(
+            400,
+            "UnmodifiableEntity",
+            f"Cannot perform the operation on the protected role '{name}' - this role is only modifiable by AWS",
+        )
+    return None
+
+
+def _attachable(params: Params) -> type_Response | None:
+    role, arn = iam._roles[_param(params, "RoleName")], _param(params, "PolicyArn")
+    if not iam._policy_exists(arn):
+        return _error(404, "NoSuchEntity", f"Policy {arn} does not exist or is not attachable.")
+    if arn not in role["AttachedPolicies"] and len(role["AttachedPolicies"]) >= QUOTAS.policies_per_role:
+        return _quota_exceeded("PoliciesPerRole", QUOTAS.policies_per_role)
+    return None
+
+
+def _quota_exceeded(quota: str, limit: int) -> type_Response:
+    return _error(409, "LimitExceeded", f"Cannot exceed quota for {quota}: {limit}")
+
+
+def _new_name(params: Params) -> type_Response | None:
+    # A name is taken whatever its path and case.
+    # https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreatePolicy.html
+    name = _param(params, "PolicyName")
+    if any(policy["PolicyName"].lower() == name.lower() for policy in iam._policies.values()):
+        return _error(
+            409, "EntityAlreadyExists", f"A policy called {name} already exists. Duplicate names are not allowed."
+        )
+    return None
+
+
+def _size(document: str) -> int:
+    return len(re.sub(r"\s", "", document))
+
+
+def _policy_size(params: Params) -> type_Response | None:
+    return _quota_exceeded("PolicySize", POLICY_SIZE) if _size(_param(params, "PolicyDocument")) > POLICY_SIZE else None
+
+
+def _inline_size(params: Params) -> type_Response | None:
+    name = _param(params, "RoleName")
+    inline = {**iam._roles[name]["InlinePolicies"], _param(params, "PolicyName"): _param(params, "PolicyDocument")}
+    if sum(map(_size, inline.values())) > INLINE_SIZE:
+        return _error(409, "LimitExceeded", f"Maximum policy size of {INLINE_SIZE} bytes exceeded for role {name}")
+    return None
+
+
+def _well_formed(params: Params) -> type_Response | None:
+    """Refuse a Null condition that asks for anything but true or false."""
+    try:
+        document = json.loads(_param(params, "PolicyDocument"))
+    except ValueError:
+        return None  # MiniStack's own validation words this one
+    statements = document.get("Statement") if isinstance(document, dict) else None
+    for statement in statements if isinstance(statements, list) else [statements]:
+        conditions = statement.get("Condition") if isinstance(statement, dict) else None
+        for operator, keys in (conditions or {}).items():
+            if operator.lower() == "null" and not all(map(_is_boolean, keys.values())):
+                return _error(400, "MalformedPolicyDocument", "Syntax errors in policy.")
+    return None
+
+
+def _is_boolean(value: object) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return all(str(item).lower() in {"true", "false"} for item in values)
+
+
+def _account_summary(handler: Handler) -> Handler:
+    quota = re.compile(rb"(<key>AttachedPoliciesPerRoleQuota</key><value>)\d+")
+
+    def summary(params: Params) -> type_Response:
+        status, headers, body = handler(params)
+        return status, headers, quota.sub(rb"\g<1>%d" % QUOTAS.policies_per_role, body)
+
+    return summary
+
+
+def _set_default_policy_version(params: Params) -> type_Response:
+    arn, version = _param(params, "PolicyArn"), _param(params, "VersionId")
+    policy = iam._policies.get(arn)
+    if policy is None:
+        return _error(404, "NoSuchEntity", f"Policy {arn} was not found.")
+    if version not in policy["Versions"]:
+        return _error(404, "NoSuchEntity", f"Policy {arn} version {version} does not exist or is not attachable.")
+    for name, kept in policy["Versions"].items():
+        kept["IsDefaultVersion"] = name == version
+    policy["DefaultVersionId"] = version
+    policy["UpdateDate"] = iam._now()
+    return _answer("SetDefaultPolicyVersion", "")
+
+
+# Paging. A page is cut from the entries sorted by key, and its Marker is the last key: rows that come or go between
+# two calls neither repeat nor hide others.
+def _paged(operation: str, params: Params, entries: Iterable[tuple[str, Callable[[], str]]], lists: str) -> type_Response:
+    """The page of `entries` (key, XML of the member) that `params` asks for, under the one list element `lists`."""
+    page = _Page(params, sorted(entries, key=lambda entry: entry[0]))
+    if page.refusal:
+        return page.refusal
+    members = "".join(f"<member>{member()}</member>" for _, member in page.entries)
+    return _answer(operation, f"<{lists}>{members}</{lists}>{page.ending}")
+
+
+class _Page:
+    def __init__(self, params: Params, entries: list[tuple[str, Callable[[], str]]]) -> None:
+        asked, marker = _param(params, "MaxItems"), _param(params, "Marker")
+        size = int(asked) if asked else PAGE
+        self.refusal = None if 1 <= size <= LARGEST_PAGE else self._refuse(size)
+        rest = [entry for entry in entries if entry[0] > marker] if marker else entries
+        self.entries = rest[:size]
+        if len(rest) > size:
+            self.ending = f"<IsTruncated>true</IsTruncated><Marker>{escape(self.entries[-1][0])}</Marker>"
+        else:
+            self.ending = "<IsTruncated>false</IsTruncated>"
+
+    def _refuse(self, size: int) -> type_Response:
+        bound = "less than or equal to 1000" if size > LARGEST_PAGE else "greater than or equal to 1"
+        return _error(
+            400,
+            "ValidationError",
+            f"1 validation error detected: Value '{size}' at 'maxItems' failed to satisfy constraint: "
+            f"Member must have value {bound}",
+        )
+
+
+def _under(path: str, entity: Mapping[str, Any]) -> bool:
+    return str(entity.get("Path", "/")).startswith(path or "/")
+
+
+def _list_roles(params: Params) -> type_Response:
+    prefix = _param(params, "PathPrefix")
+    roles = (
+        (name, functools.partial(iam._role_xml, name, boundary=False))
+        for name, role in iam._roles.items()
+        if _under(prefix, role)
+    )
+    return _paged("ListRoles", params, roles, "Roles")
+
+
+def _list_policies(params: Params) -> type_Response:
+    scope, prefix = _param(params, "Scope") or "All", _param(params, "PathPrefix")
+    stored = dict(iam._policies.items()) if scope != "AWS" else {}
+    if scope != "Local":
+        stored |= iam._aws_managed_policies
+    if _param(params, "OnlyAttached") == "true":
+        stored = {arn: policy for arn, policy in stored.items() if _attachments(arn, policy)}
+    usage = iam._boundary_usage_counts()
+    policies = (
+        (arn, functools.partial(iam._managed_policy_xml, arn, usage))
+        for arn, policy in stored.items()
+        if _under(prefix, policy)
+    )
+    return _paged("ListPolicies", params, policies, "Policies")
+
+
+def _attachments(arn: str, policy: Mapping[str, Any]) -> int:
+    if iam._is_aws_managed_arn(arn):
+        return int(iam._aws_managed_attachment_counts.get(arn, 0))
+    return int(policy["AttachmentCount"])
+
+
+def _list_policy_versions(params: Params) -> type_Response:
+    arn = _param(params, "PolicyArn")
+    policy = iam._lookup_policy(arn)
+    if policy is None:
+        return _error(404, "NoSuchEntity", f"Policy {arn} was not found.")
+
+    def member(name: str, version: Mapping[str, Any]) -> str:
+        default = "true" if version["IsDefaultVersion"] else "false"
+        return (
+            f"<VersionId>{name}</VersionId><IsDefaultVersion>{default}</IsDefaultVersion>"
+            f"<CreateDate>{version['CreateDate']}</CreateDate>"
+        )
+
+    # v10 sorts after v9, so the key is the number; IAM lists the newest first.
+    versions = (
+        (f"{10**6 - int(name[1:]):06d}", functools.partial(member, name, version))
+        for name, version in policy["Versions"].items()
+    )
+    return _paged("ListPolicyVersions", params, versions, "Versions")
+
+
+def _with_role(operation: str, params: Params, lists: str, entries: Callable[[Any], Iterable[tuple[str, Callable[[], str]]]]) -> type_Response:
+    name = _param(params, "RoleName")
+    role = iam._roles.get(name)
+    if role is None:
+        return _error(404, "NoSuchEntity", f"The role with name {name} cannot be found.")
+    return _paged(operation, params, entries(role), lists)
+
+
+def _list_attached_role_policies(params: Params) -> type_Response:
+    def entries(role: Any) -> Iterable[tuple[str, Callable[[], str]]]:
+        prefix = _param(params, "PathPrefix")
+        for arn in role["AttachedPolicies"]:
+            policy = iam._lookup_policy(arn) or {"PolicyName": arn.rsplit("/", 1)[-1]}
+            member = f"<PolicyName>{policy['PolicyName']}</PolicyName><PolicyArn>{arn}</PolicyArn>"
+            if _under(prefix, policy):
+                yield arn, functools.partial(str, member)
+
+    return _with_role("ListAttachedRolePolicies", params, "AttachedPolicies", entries)
+
+
+def _list_role_policies(params: Params) -> type_Response:
+    def entries(role: Any) -> Iterable[tuple[str, Callable[[], str]]]:
+        return ((name, functools.partial(escape, name)) for name in role["InlinePolicies"])
+
+    return _with_role("ListRolePolicies", params, "PolicyNames", entries)
+
+
+def _list_entities_for_policy(params: Params) -> type_Response:
+    arn = _param(params, "PolicyArn")
+    if not iam._policy_exists(arn):
+        return _error(404, "NoSuchEntity", f"Policy {arn} was not found.")
+    kind, prefix, usage = (_param(params, key) for key in ("EntityFilter", "PathPrefix", "PolicyUsageFilter"))
+
+    def uses(entity: Mapping[str, Any]) -> bool:
+        attached = usage != "PermissionsBoundary" and arn in entity.get("AttachedPolicies", ())
+        return attached or (usage != "PermissionsPolicy" and entity.get("PermissionsBoundary") == arn)
+
+    stores = {"Group": iam._groups, "Role": iam._roles, "User": iam._users}
+    entries = sorted(
+        (f"{entity_kind}/{name}", functools.partial(_entity_member, entity_kind, entity))
+        for entity_kind, store in stores.items()
+        if kind in ("", entity_kind)
+        for name, entity in store.items()
+        if _under(prefix, entity) and uses(entity)
+    ) if kind != "AWSManagedPolicy" else []
+    page = _Page(params, entries)
+    if page.refusal:
+        return page.refusal
+    lists = "".join(
+        f"<Policy{entity_kind}s>"
+        + "".join(member() for key, member in page.entries if key.startswith(f"{entity_kind}/"))
+        + f"</Policy{entity_kind}s>"
+        for entity_kind in stores
+    )
+    return _answer("ListEntitiesForPolicy", lists + page.ending)
+
+
+def _entity_member(kind: str, entity: Mapping[str, Any]) -> str:
+    return f"<member><{kind}Name>{entity[f'{kind}Name']}</{kind}Name><{kind}Id>{entity[f'{kind}Id']}</{kind}Id></member>"
+
+
+def _known_role_only(handle_request: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse to assume a role that does not exist; MiniStack looks for it only when it enforces policies."""
+
+    async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes, query: Params) -> Any:
+        form = parse_qs(body.decode())
+        arn = form.get("RoleArn", [""])[0]
+        if form.get("Action") == ["AssumeRole"] and re.fullmatch(r"arn:[\w-]+:iam::\d{12}:role/.+", arn):
+            account, name = arn.split(":")[4], arn.rsplit("/", 1)[-1]
+            role = iam._roles.get_scoped(account, None, name)
+            if role is None or role["Arn"] != arn:
+                caller = sts._caller_identity(headers, query)["userArn"]
+                message = f"User: {caller} is not authorized to perform: sts:AssumeRole on resource: {arn}"
+                return iam._error(403, "AccessDenied", escape(message), ns="sts")
+        return await handle_request(method, path, headers, body, query)
+
+    return handle

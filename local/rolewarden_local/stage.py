@@ -1,0 +1,38 @@
+"""A seeded account as it is just before the first sweep, without deploying anything.
+
+What the stack would own is made by its logical ids, the guardrails are published and every subject is bound; no role
+carries a guardrail yet. `rolewarden replay` and `sam local invoke` start from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import boto3
+from rolewarden.events import Cause
+from rolewarden.service import Rolewarden
+from rolewarden.settings import Settings
+
+from rolewarden_local.template import Template
+
+_TABLE = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
+
+
+def stage(template: Template, *, account: str, region: str, guardrails: Path) -> Mapping[str, str]:
+    """Make the stage; gives the environment in which the template's functions work on it."""
+    session = boto3.Session(region_name=region)
+    for name, table in template.resources("AWS::DynamoDB::Table").items():
+        session.client("dynamodb").create_table(
+            TableName=name, **{key: value for key, value in table.items() if key in _TABLE}
+        )
+    urls = {
+        name: session.client("sqs").create_queue(QueueName=name)["QueueUrl"]
+        for name in template.resources("AWS::SQS::Queue")
+    }
+    environment = template.environment("EnforceFunction")
+    environment |= {"WORK_QUEUE_URL": urls[environment["WORK_QUEUE_URL"]], "GUARDRAILS_FILE": str(guardrails)}
+    rolewarden = Rolewarden(Settings.read(environment))
+    rolewarden.publish(account, Cause(event_name="Stage"))
+    rolewarden.table.write(rolewarden.discovery.everything(account, region))
+    return environment
