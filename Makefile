@@ -29,3 +29,24 @@ $(SAM_VENV)/installed: constraints-sam.txt
 .wheels/downloaded: layers/rolewarden/requirements.txt
 	@$(PYTHON) -m pip download $(PIP_FLAGS) --no-deps --only-binary=:all: -d .wheels -r $<
 	@touch $@
+
+# A day in the life of a deployed stack, on the local AWS.
+demo: install
+	@$(VENV)/bin/python -m rolewarden_local demo
+
+# The local AWS on port $(PORT), with the stack deployed and an account to play with; ends with Ctrl-C.
+local: install
+	@$(VENV)/bin/python -m rolewarden_local local --port $(PORT)
+
+test: install
+	@$(VENV)/bin/python -m pytest
+
+lint: install
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+
+types: install
+	@$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) $(SAM_VENV) .wheels .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis

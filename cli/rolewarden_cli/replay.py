@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
+from rolewarden.aws import Aws
 from rolewarden.errors import RolewardenError
 from rolewarden.events import parse
 
@@ -114,19 +115,21 @@ def replay(files: list[Path], *, root: Path) -> Iterator[Replayed]:
     """
     read = [(path, read_events(path)) for path in files]
     # Only who replays pays for the local AWS.
-    from rolewarden_local import ACCOUNT, REGION, LocalAws, seed  # noqa: PLC0415
+    from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws  # noqa: PLC0415
+    from rolewarden_local.seed import seed  # noqa: PLC0415
     from rolewarden_local.stage import stage  # noqa: PLC0415
     from rolewarden_local.template import Template  # noqa: PLC0415
 
-    template = Template(root / "template.yaml", region=REGION, account=ACCOUNT)
-    aws = LocalAws()
+    template = Template(root / "template.yaml", region=REGION, account=ACCOUNT_ID)
+    aws = LocalAws.start()
     handlers: dict[str, Handler] = {}
+    stage_hand = Aws()
     with aws.connected(), _quiet():
         for path, events in read:
             aws.reset()
             seed(aws)
             guardrails = root / "layers" / "guardrails" / "guardrails.yaml"
-            environment = stage(template, account=ACCOUNT, region=REGION, guardrails=guardrails)
+            environment = stage(template, stage_hand, account=ACCOUNT_ID, guardrails=guardrails)
             with _environment(environment):
                 for event in events:
                     yield from _replay(path.name, event, template, aws, handlers)
@@ -138,7 +141,7 @@ def _replay(
     nomination = parse(event)
     cause = nomination.cause
     about = (file, cause.event_name, cause.actor, cause.time)
-    matcher = boto3.client("events", region_name=event["region"] or "us-east-1")
+    matcher = boto3.client("events", region_name="us-east-1")
     rules = [
         rule
         for rule in template.rules()
@@ -150,8 +153,8 @@ def _replay(
     for rule in rules:
         if rule.function not in handlers:
             handlers[rule.function] = _handler(*template.code(rule.function))
-        with aws.calls() as calls:
-            answer = handlers[rule.function](event, _context(rule.function, event))
+        mark = aws.mark()
+        answer = handlers[rule.function](event, _context(rule.function, event))
         yield Replayed(
             *about,
             rule.name,
@@ -160,7 +163,7 @@ def _replay(
             nominated=answer.get("nominated", {}),
             outcomes=tuple(answer.get("outcomes", ())),
             policies=answer.get("policies", {}),
-            calls=tuple(str(call) for call in calls),
+            calls=tuple(f"{call.service}:{call.operation}" for call in aws.calls(mark)),
         )
 
 
@@ -198,12 +201,9 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the functions' logs and metrics off the screen: replay prints what they come to."""
-    from rolewarden.record import logger  # noqa: PLC0415
-
-    level = logger.log_level
-    with _environment({"POWERTOOLS_METRICS_DISABLED": "true"}):
-        logger.setLevel(logging.CRITICAL + 1)
-        try:
+    logging.disable(logging.CRITICAL)
+    try:
+        with _environment({"POWERTOOLS_METRICS_DISABLED": "true"}):
             yield
-        finally:
-            logger.setLevel(level)
+    finally:
+        logging.disable(logging.NOTSET)

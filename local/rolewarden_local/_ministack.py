@@ -37,6 +37,9 @@ def _import(module: str) -> Any:
     return loaded
 
 
+# Translating a SAM template leaves it complaining about metrics that nobody asked for.
+logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
+
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
 

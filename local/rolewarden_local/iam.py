@@ -13,11 +13,13 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
-from rolewarden_local._ministack import iam, responses, router, sts
+from rolewarden_local._ministack import iam, sts
 
-type_Response = tuple[int, dict[str, str], bytes]
+Response = tuple[int, dict[str, str], bytes]
 Params = Mapping[str, Any]
-Handler = Callable[[Params], type_Response]
+Handler = Callable[[Params], Response]
+Check = Callable[[Params], Response | None]
+Entry = tuple[str, Callable[[], str]]
 
 POLICY_SIZE: Final = 6_144
 INLINE_SIZE: Final = 10_240
@@ -50,8 +52,7 @@ def install() -> None:
         "UpdateRole",
         "DeleteRole",
     ):
-        # The later of two wrappers runs first: a protected role is refused before anything else is looked at.
-        checks: list[Handler | Check] = [_protected]
+        checks: list[Check] = [_protected]
         if operation == "AttachRolePolicy":
             checks.append(_attachable)
         if operation == "PutRolePolicy":
@@ -70,14 +71,14 @@ def install() -> None:
     sts.handle_request = _known_role_only(sts.handle_request)
 
 
-def _error(status: int, code: str, message: str) -> type_Response:
-    answer: type_Response = iam._error(status, code, escape(message), ns="iam")
+def _error(status: int, code: str, message: str) -> Response:
+    answer: Response = iam._error(status, code, escape(message), ns="iam")
     return answer
 
 
-def _answer(operation: str, result: str) -> type_Response:
+def _answer(operation: str, result: str) -> Response:
     inner = f"<{operation}Result>{result}</{operation}Result>" if result else ""
-    answer: type_Response = iam._xml(200, f"{operation}Response", inner, ns="iam")
+    answer: Response = iam._xml(200, f"{operation}Response", inner, ns="iam")
     return answer
 
 
@@ -85,15 +86,11 @@ def _param(params: Params, key: str) -> str:
     return str(iam._p(params, key) or "")
 
 
-# Checks: each returns the error to answer with, or None.
-Check = Callable[[Params], "type_Response | None"]
-
-
 def _checked(handler: Handler, checks: Iterable[Check]) -> Handler:
     checks = tuple(checks)
 
     @functools.wraps(handler)
-    def checked(params: Params) -> type_Response:
+    def checked(params: Params) -> Response:
         for check in checks:
             if refusal := check(params):
                 return refusal
@@ -102,7 +99,7 @@ def _checked(handler: Handler, checks: Iterable[Check]) -> Handler:
     return checked
 
 
-def _protected(params: Params) -> type_Response | None:
+def _protected(params: Params) -> Response | None:
     name = _param(params, "RoleName")
     role = iam._roles.get(name)
     if role is None:
@@ -116,7 +113,7 @@ def _protected(params: Params) -> type_Response | None:
     return None
 
 
-def _attachable(params: Params) -> type_Response | None:
+def _attachable(params: Params) -> Response | None:
     role, arn = iam._roles[_param(params, "RoleName")], _param(params, "PolicyArn")
     if not iam._policy_exists(arn):
         return _error(404, "NoSuchEntity", f"Policy {arn} does not exist or is not attachable.")
@@ -125,11 +122,11 @@ def _attachable(params: Params) -> type_Response | None:
     return None
 
 
-def _quota_exceeded(quota: str, limit: int) -> type_Response:
+def _quota_exceeded(quota: str, limit: int) -> Response:
     return _error(409, "LimitExceeded", f"Cannot exceed quota for {quota}: {limit}")
 
 
-def _new_name(params: Params) -> type_Response | None:
+def _new_name(params: Params) -> Response | None:
     # A name is taken whatever its path and case.
     # https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreatePolicy.html
     name = _param(params, "PolicyName")
@@ -144,11 +141,11 @@ def _size(document: str) -> int:
     return len(re.sub(r"\s", "", document))
 
 
-def _policy_size(params: Params) -> type_Response | None:
+def _policy_size(params: Params) -> Response | None:
     return _quota_exceeded("PolicySize", POLICY_SIZE) if _size(_param(params, "PolicyDocument")) > POLICY_SIZE else None
 
 
-def _inline_size(params: Params) -> type_Response | None:
+def _inline_size(params: Params) -> Response | None:
     name = _param(params, "RoleName")
     inline = {**iam._roles[name]["InlinePolicies"], _param(params, "PolicyName"): _param(params, "PolicyDocument")}
     if sum(map(_size, inline.values())) > INLINE_SIZE:
@@ -156,7 +153,7 @@ def _inline_size(params: Params) -> type_Response | None:
     return None
 
 
-def _well_formed(params: Params) -> type_Response | None:
+def _well_formed(params: Params) -> Response | None:
     """Refuse a Null condition that asks for anything but true or false."""
     try:
         document = json.loads(_param(params, "PolicyDocument"))
@@ -179,20 +176,20 @@ def _is_boolean(value: object) -> bool:
 def _account_summary(handler: Handler) -> Handler:
     quota = re.compile(rb"(<key>AttachedPoliciesPerRoleQuota</key><value>)\d+")
 
-    def summary(params: Params) -> type_Response:
+    def summary(params: Params) -> Response:
         status, headers, body = handler(params)
         return status, headers, quota.sub(rb"\g<1>%d" % QUOTAS.policies_per_role, body)
 
     return summary
 
 
-def _set_default_policy_version(params: Params) -> type_Response:
+def _set_default_policy_version(params: Params) -> Response:
     arn, version = _param(params, "PolicyArn"), _param(params, "VersionId")
     policy = iam._policies.get(arn)
     if policy is None:
         return _error(404, "NoSuchEntity", f"Policy {arn} was not found.")
     if version not in policy["Versions"]:
-        return _error(404, "NoSuchEntity", f"Policy {arn} version {version} does not exist or is not attachable.")
+        return _error(404, "NoSuchEntity", f"Policy {arn} has no version {version}.")
     for name, kept in policy["Versions"].items():
         kept["IsDefaultVersion"] = name == version
     policy["DefaultVersionId"] = version
@@ -202,7 +199,7 @@ def _set_default_policy_version(params: Params) -> type_Response:
 
 # Paging. A page is cut from the entries sorted by key, and its Marker is the last key: rows that come or go between
 # two calls neither repeat nor hide others.
-def _paged(operation: str, params: Params, entries: Iterable[tuple[str, Callable[[], str]]], lists: str) -> type_Response:
+def _paged(operation: str, params: Params, entries: Iterable[Entry], lists: str) -> Response:
     """The page of `entries` (key, XML of the member) that `params` asks for, under the one list element `lists`."""
     page = _Page(params, sorted(entries, key=lambda entry: entry[0]))
     if page.refusal:
@@ -212,7 +209,7 @@ def _paged(operation: str, params: Params, entries: Iterable[tuple[str, Callable
 
 
 class _Page:
-    def __init__(self, params: Params, entries: list[tuple[str, Callable[[], str]]]) -> None:
+    def __init__(self, params: Params, entries: list[Entry]) -> None:
         asked, marker = _param(params, "MaxItems"), _param(params, "Marker")
         size = int(asked) if asked else PAGE
         self.refusal = None if 1 <= size <= LARGEST_PAGE else self._refuse(size)
@@ -223,7 +220,7 @@ class _Page:
         else:
             self.ending = "<IsTruncated>false</IsTruncated>"
 
-    def _refuse(self, size: int) -> type_Response:
+    def _refuse(self, size: int) -> Response:
         bound = "less than or equal to 1000" if size > LARGEST_PAGE else "greater than or equal to 1"
         return _error(
             400,
@@ -237,7 +234,7 @@ def _under(path: str, entity: Mapping[str, Any]) -> bool:
     return str(entity.get("Path", "/")).startswith(path or "/")
 
 
-def _list_roles(params: Params) -> type_Response:
+def _list_roles(params: Params) -> Response:
     prefix = _param(params, "PathPrefix")
     roles = (
         (name, functools.partial(iam._role_xml, name, boundary=False))
@@ -247,7 +244,7 @@ def _list_roles(params: Params) -> type_Response:
     return _paged("ListRoles", params, roles, "Roles")
 
 
-def _list_policies(params: Params) -> type_Response:
+def _list_policies(params: Params) -> Response:
     scope, prefix = _param(params, "Scope") or "All", _param(params, "PathPrefix")
     stored = dict(iam._policies.items()) if scope != "AWS" else {}
     if scope != "Local":
@@ -269,7 +266,7 @@ def _attachments(arn: str, policy: Mapping[str, Any]) -> int:
     return int(policy["AttachmentCount"])
 
 
-def _list_policy_versions(params: Params) -> type_Response:
+def _list_policy_versions(params: Params) -> Response:
     arn = _param(params, "PolicyArn")
     policy = iam._lookup_policy(arn)
     if policy is None:
@@ -290,7 +287,7 @@ def _list_policy_versions(params: Params) -> type_Response:
     return _paged("ListPolicyVersions", params, versions, "Versions")
 
 
-def _with_role(operation: str, params: Params, lists: str, entries: Callable[[Any], Iterable[tuple[str, Callable[[], str]]]]) -> type_Response:
+def _with_role(operation: str, params: Params, lists: str, entries: Callable[[Any], Iterable[Entry]]) -> Response:
     name = _param(params, "RoleName")
     role = iam._roles.get(name)
     if role is None:
@@ -298,8 +295,8 @@ def _with_role(operation: str, params: Params, lists: str, entries: Callable[[An
     return _paged(operation, params, entries(role), lists)
 
 
-def _list_attached_role_policies(params: Params) -> type_Response:
-    def entries(role: Any) -> Iterable[tuple[str, Callable[[], str]]]:
+def _list_attached_role_policies(params: Params) -> Response:
+    def entries(role: Any) -> Iterable[Entry]:
         prefix = _param(params, "PathPrefix")
         for arn in role["AttachedPolicies"]:
             policy = iam._lookup_policy(arn) or {"PolicyName": arn.rsplit("/", 1)[-1]}
@@ -310,14 +307,14 @@ def _list_attached_role_policies(params: Params) -> type_Response:
     return _with_role("ListAttachedRolePolicies", params, "AttachedPolicies", entries)
 
 
-def _list_role_policies(params: Params) -> type_Response:
-    def entries(role: Any) -> Iterable[tuple[str, Callable[[], str]]]:
+def _list_role_policies(params: Params) -> Response:
+    def entries(role: Any) -> Iterable[Entry]:
         return ((name, functools.partial(escape, name)) for name in role["InlinePolicies"])
 
     return _with_role("ListRolePolicies", params, "PolicyNames", entries)
 
 
-def _list_entities_for_policy(params: Params) -> type_Response:
+def _list_entities_for_policy(params: Params) -> Response:
     arn = _param(params, "PolicyArn")
     if not iam._policy_exists(arn):
         return _error(404, "NoSuchEntity", f"Policy {arn} was not found.")
@@ -328,13 +325,13 @@ def _list_entities_for_policy(params: Params) -> type_Response:
         return attached or (usage != "PermissionsPolicy" and entity.get("PermissionsBoundary") == arn)
 
     stores = {"Group": iam._groups, "Role": iam._roles, "User": iam._users}
-    entries = sorted(
+    entries: list[Entry] = sorted(
         (f"{entity_kind}/{name}", functools.partial(_entity_member, entity_kind, entity))
         for entity_kind, store in stores.items()
         if kind in ("", entity_kind)
         for name, entity in store.items()
         if _under(prefix, entity) and uses(entity)
-    ) if kind != "AWSManagedPolicy" else []
+    )
     page = _Page(params, entries)
     if page.refusal:
         return page.refusal
@@ -348,7 +345,9 @@ def _list_entities_for_policy(params: Params) -> type_Response:
 
 
 def _entity_member(kind: str, entity: Mapping[str, Any]) -> str:
-    return f"<member><{kind}Name>{entity[f'{kind}Name']}</{kind}Name><{kind}Id>{entity[f'{kind}Id']}</{kind}Id></member>"
+    return (
+        f"<member><{kind}Name>{entity[f'{kind}Name']}</{kind}Name><{kind}Id>{entity[f'{kind}Id']}</{kind}Id></member>"
+    )
 
 
 def _known_role_only(handle_request: Callable[..., Any]) -> Callable[..., Any]:

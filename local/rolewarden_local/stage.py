@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import boto3
+from rolewarden.aws import Aws
 from rolewarden.events import Cause
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
@@ -19,20 +20,17 @@ from rolewarden_local.template import Template
 _TABLE = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
 
 
-def stage(template: Template, *, account: str, region: str, guardrails: Path) -> Mapping[str, str]:
-    """Make the stage; gives the environment in which the template's functions work on it."""
-    session = boto3.Session(region_name=region)
+def stage(template: Template, aws: Aws, *, account: str, guardrails: Path) -> Mapping[str, str]:
+    """Make the stage, in the region of `aws`; gives the environment in which the template's functions work on it."""
+    dynamodb, sqs = (boto3.client(service, region_name=aws.region) for service in ("dynamodb", "sqs"))
     for name, table in template.resources("AWS::DynamoDB::Table").items():
-        session.client("dynamodb").create_table(
-            TableName=name, **{key: value for key, value in table.items() if key in _TABLE}
-        )
+        dynamodb.create_table(TableName=name, **{key: value for key, value in table.items() if key in _TABLE})
     urls = {
-        name: session.client("sqs").create_queue(QueueName=name)["QueueUrl"]
-        for name in template.resources("AWS::SQS::Queue")
+        name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in template.resources("AWS::SQS::Queue")
     }
     environment = template.environment("EnforceFunction")
     environment |= {"WORK_QUEUE_URL": urls[environment["WORK_QUEUE_URL"]], "GUARDRAILS_FILE": str(guardrails)}
-    rolewarden = Rolewarden(Settings.read(environment))
+    rolewarden = Rolewarden(Settings.read(environment), aws)
     rolewarden.publish(account, Cause(event_name="Stage"))
-    rolewarden.table.write(rolewarden.discovery.everything(account, region))
+    rolewarden.table.write(rolewarden.discovery.everything(account, aws.region))
     return environment

@@ -36,9 +36,7 @@ class Rule:
 class Template:
     """A SAM template, translated for one account and region."""
 
-    def __init__(
-        self, path: Path, *, region: str, account: str, parameters: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, path: Path, *, region: str, account: str, parameters: Mapping[str, str] | None = None) -> None:
         source = yaml_parse(path.read_text(encoding="utf-8"))
         self.source: dict[str, Any] = deepcopy(source)
         self._root = path.parent
@@ -128,6 +126,7 @@ class Template:
     def _arn(self, logical: str) -> str:
         service, form = {
             "AWS::DynamoDB::Table": ("dynamodb", "table/{}"),
+            "AWS::Events::Rule": ("events", "rule/{}"),
             "AWS::IAM::Role": ("iam", "role/rolewarden/{}"),
             "AWS::Lambda::Function": ("lambda", "function:{}"),
             "AWS::SQS::Queue": ("sqs", "{}"),

@@ -106,7 +106,9 @@ class Aws:
     """AWS as seen from one function: its region, its account, its identity."""
 
     def __init__(self, session: boto3.Session | None = None) -> None:
-        self._session = session or boto3.Session()
+        if session is None and boto3.DEFAULT_SESSION is None:
+            boto3.setup_default_session()
+        self._session: boto3.Session = session or boto3.DEFAULT_SESSION
         self._sagemaker: dict[str, SageMakerClient] = {}
         self._serialize = TypeSerializer().serialize
         self._deserialize = TypeDeserializer().deserialize

@@ -26,12 +26,16 @@ def today() -> date:
 
 @dataclass
 class Reconciler:
-    """Compares what a role needs with what it carries, and attaches what is missing."""
+    """Compares what a role needs with what it carries, and attaches what is missing.
+
+    With `observe` every guardrail is only looked at, whatever its mode: the same verdicts, nothing written to IAM.
+    """
 
     aws: Aws
     table: BindingsTable
     rules: Rules
     today: Callable[[], date] = today
+    observe: bool = False
     _policies: dict[str, tuple[Policy, ...]] = field(default_factory=dict)
 
     def reconcile(self, role: RoleKey, cause: Cause, *, account: str, fresh: Iterable[Binding] = ()) -> Outcome:
@@ -91,7 +95,7 @@ class Reconciler:
         if not missing:
             return outcome
         outcome = replace(outcome, before=Verdict.DRIFTED, verdict=Verdict.DRIFTED, missing=tuple(missing))
-        enforced = [policy for policy in missing if required[policy].mode is Mode.ENFORCE]
+        enforced = [] if self.observe else [p for p in missing if required[p].mode is Mode.ENFORCE]
         attached: list[str] = []
         for policy in enforced:
             try:

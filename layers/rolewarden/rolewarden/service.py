@@ -118,7 +118,7 @@ class Rolewarden:
         """Work on one message of the queue; what is none is named and dropped. Raises RetryLater."""
         work = Work.from_dict(body)
         if work is None:
-            logger.error("a message of the work queue is no work", extra={"message": str(body)[:200]})
+            logger.error("a message of the work queue is no work", extra={"body": str(body)[:200]})
             return {"ignored": "no work message"}
         return self.reconcile(work).as_dict()
 

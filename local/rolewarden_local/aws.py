@@ -1,0 +1,442 @@
+"""The endpoint: MiniStack and moto's SageMaker as one AWS, reached in process or over HTTP."""
+
+import asyncio
+import collections
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+from unittest import mock
+from urllib.parse import urlsplit
+from xml.sax.saxutils import escape
+
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.endpoint import Endpoint
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+
+from rolewarden_local import _ministack, cloudtrail, iam, sagemaker
+from rolewarden_local._ministack import ACCOUNT_ID, REGION, app, eventbridge, lambda_runtime, lambda_svc, responses
+
+__all__ = ["ACCOUNT_ID", "HEALTH_PATH", "REGION", "Call", "LocalAws"]
+
+HEALTH_PATH: Final = "/_ministack/health"
+EVENTS_KEPT: Final = 10_000
+CALLS_KEPT: Final = 100_000
+
+Answer = tuple[int, dict[str, str], Any]
+Dispatch = Callable[..., Awaitable[Answer]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call that reached the endpoint."""
+
+    service: str
+    operation: str
+    caller: str
+    account: str
+    region: str
+    status: int
+
+
+@dataclass
+class _Failure:
+    operation: str
+    code: str
+    message: str
+    status: int
+    left: int
+
+
+class LocalAws:
+    """A local AWS, account 111122223333, reached through any boto3 client.
+
+    In process, without a socket, for tests and benchmarks::
+
+        aws = LocalAws.start()
+        with aws.connected():
+            boto3.client("iam").create_role(...)
+        aws.events[-1]["detail"]["eventName"]  # "CreateRole"
+
+    Over HTTP, for `sam deploy`, the CLI and deployed functions::
+
+        with aws.serving() as url:
+            boto3.client("iam", endpoint_url=url)
+
+    MiniStack keeps its state in module globals, so there is one a process, and `start` always returns that one. Another
+    account is reached with its id as the access key, or by assuming a role in it.
+    """
+
+    _instance: ClassVar["LocalAws | None"] = None
+
+    def __init__(self) -> None:
+        self.events: collections.deque[cloudtrail.Event] = collections.deque(maxlen=EVENTS_KEPT)
+        self._calls: collections.deque[Call] = collections.deque(maxlen=CALLS_KEPT)
+        self._seen = 0
+        self._failures: list[_Failure] = []
+        self._loop = _loop_in_a_thread()
+        _install(self)
+
+    @classmethod
+    def start(cls) -> "LocalAws":
+        """The local AWS of this process, made on the first call."""
+        if cls._instance is None:
+            cls._instance = cls()
+        return cls._instance
+
+    def reset(self) -> None:
+        """Wipe every resource of every account, end the functions' processes, forget events, calls and failures."""
+        asyncio.run_coroutine_threadsafe(_reset_all(), self._loop).result()
+        iam.QUOTAS.policies_per_role = iam.Quotas.policies_per_role
+        self._failures.clear()
+        self.events.clear()
+        self._calls.clear()
+
+    @property
+    def policies_per_role(self) -> int:
+        """IAM's quota of managed policies attached to a role, in every account; `reset` makes it 10 again."""
+        return iam.QUOTAS.policies_per_role
+
+    @policies_per_role.setter
+    def policies_per_role(self, quota: int) -> None:
+        iam.QUOTAS.policies_per_role = quota
+
+    def mark(self) -> int:
+        """A point in the log of calls, to hand to `calls`."""
+        return self._seen
+
+    def calls(self, since: int = 0) -> list[Call]:
+        """The calls made after a mark, oldest first; the last 100,000 are kept. What MiniStack does inside is none."""
+        made = self._seen - since
+        return list(self._calls)[-made:] if made else []
+
+    @contextlib.contextmanager
+    def failing(
+        self, operation: str, code: str, message: str = "", *, status: int = 400, times: int = sys.maxsize
+    ) -> Iterator[None]:
+        """Answer calls of `operation` with an error while the block runs, at most `times` times.
+
+        Args:
+            operation: as in the API, such as "AttachRolePolicy".
+            code: the error code, such as "Throttling". A denied call leaves an event without parameters, as in AWS.
+            message: the error's text.
+            status: the HTTP status; from 500 on, and for throttling codes, botocore tries again by itself.
+            times: how many calls fail before the next succeeds.
+        """
+        failure = _Failure(operation, code, message or f"{operation} fails on demand", status, times)
+        self._failures.append(failure)
+        try:
+            yield
+        finally:
+            self._failures = [kept for kept in self._failures if kept is not failure]
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[None]:
+        """Let every boto3 client of this process, made before or now, talk to this AWS without a socket.
+
+        Sets credentials and a region for the block where the environment has none. Nothing reaches the network.
+        """
+
+        # moto's own hook is the before-send event of sessions made after its import; this one catches all of them.
+        def send(_: Endpoint, request: AWSPreparedRequest) -> AWSResponse:
+            return self._send(request)
+
+        with mock.patch.dict(os.environ, _absent_settings()), mock.patch.object(Endpoint, "_send", send):
+            yield
+
+    @contextlib.contextmanager
+    def serving(self, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+        """Serve HTTP while the block runs, and yield the endpoint's URL. Port 0 takes a free one.
+
+        For the block, AWS_ENDPOINT_URL names the endpoint: deployed functions find it there, and so do clients made
+        in this process. Ends the functions' processes with the block.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        listener = socket.create_server((host, port))
+        port = listener.getsockname()[1]
+        url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+        stop = asyncio.Event()
+        config = Config()
+        config.bind = [f"fd://{listener.detach()}"]
+        config.loglevel, config.accesslog, config.errorlog = "WARNING", None, None
+        config.keep_alive_timeout = 75
+        config.graceful_timeout = config.shutdown_timeout = 1
+        environment = {**_absent_settings(), "AWS_ENDPOINT_URL": url, "GATEWAY_PORT": str(port)}
+        with mock.patch.dict(os.environ, environment):
+            _announce(str(port))
+            server = asyncio.run_coroutine_threadsafe(serve(app.app, config, shutdown_trigger=stop.wait), self._loop)
+            try:
+                _wait_until_up(host, port, server)
+                yield url
+            finally:
+                self._loop.call_soon_threadsafe(stop.set)
+                server.result(timeout=15)
+                lambda_runtime.reset()
+
+    def serve_forever(
+        self, host: str = "127.0.0.1", port: int = 5000, *, ready: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Serve until SIGTERM or SIGINT. Call it from the main thread; `ready` is told the URL once it answers.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        ended = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.set())
+        with self.serving(host, port) as url:
+            ready(url)
+            ended.wait()
+
+    def _send(self, request: AWSPreparedRequest) -> AWSResponse:
+        return asyncio.run_coroutine_threadsafe(_over_asgi(request), self._loop).result()
+
+    async def _dispatch(
+        self,
+        original: Dispatch,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes,
+        query: dict[str, Any],
+        request_id: str,
+    ) -> Answer:
+        """Answer one AWS call, write it down, and hand its event to EventBridge."""
+        service, access_key = _signed_by(headers)
+        params = app._routing_params(method, path, headers, body, query)
+        operation = app._ct_event_name(service, method, path, headers, params)
+        if access_key.startswith("AKIA"):  # an IAM user's key: MiniStack looks up its account only when AUTH is on
+            responses.set_request_account_id(app._request_account_scope(access_key))
+        account, region = responses.get_account_id(), responses.get_region()
+        if failure := self._failure(operation):
+            answer = _failed(service, failure)
+        elif service == "sagemaker":
+            answer = _sagemaker(method, path, headers, body, account)
+        else:
+            answer = await original(method, path, headers, body, query, request_id)
+        status, answer_headers, content = answer
+        answer_headers["x-amzn-requestid"] = request_id
+        caller = cloudtrail.identity(access_key, account)["arn"]
+        self._calls.append(Call(service, operation, caller, account, region, status))
+        self._seen += 1
+        if cloudtrail.leaves_event(service, operation):
+            self._emit(
+                cloudtrail.ApiCall(
+                    service,
+                    operation,
+                    account,
+                    region,
+                    access_key,
+                    headers,
+                    body,
+                    status,
+                    answer_headers,
+                    content,
+                    request_id,
+                )
+            )
+        return answer
+
+    def _failure(self, operation: str) -> _Failure | None:
+        for failure in self._failures:
+            if failure.operation == operation and failure.left:
+                failure.left -= 1
+                return failure
+        return None
+
+    def _emit(self, call: cloudtrail.ApiCall) -> None:
+        event = cloudtrail.event(call)
+        self.events.append(event)
+        entry = {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(event["detail"])}
+        with responses.request_scope(event["account"], event["region"]):
+            _, _, answer = eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+        event["id"] = json.loads(answer)["Entries"][0]["EventId"]
+
+
+_CLIENT_ENVIRONMENT: Final = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+def _absent_settings() -> dict[str, str]:
+    """What a boto3 client needs and the environment does not say."""
+    return {name: value for name, value in _CLIENT_ENVIRONMENT.items() if name not in os.environ}
+
+
+def _install(aws: LocalAws) -> None:
+    """Every patch of MiniStack that this module needs; those of IAM and STS are in `iam.install`."""
+    sagemaker.install()
+    iam.install()
+
+    original = app._dispatch_service_request
+
+    # Every AWS call passes here, whichever way it came: the one place to route, to record and to fail on demand.
+    async def dispatch(*args: Any) -> Answer:
+        return await aws._dispatch(original, *args)
+
+    app._dispatch_service_request = dispatch
+    # Off AUTH, MiniStack lets functions call as the account's root, and no event would tell their role.
+    lambda_runtime.execution_credentials = lambda_svc.execution_credentials = _execution_credentials
+    # MiniStack runs a rule's function once and drops its failure; AWS invokes it asynchronously, with retries and
+    # the function's on-failure destination.
+    eventbridge._dispatch_to_lambda = _invoke_asynchronously
+
+
+def _execution_credentials(config: Mapping[str, Any]) -> dict[str, str]:
+    """The environment of a session of a function's execution role, registered with STS."""
+    account, _ = lambda_runtime._account_region_from_function_config(config)
+    role, session = config["Role"].rsplit("/", 1)[-1], config["FunctionName"][:64]
+    with responses.request_scope(account, REGION):
+        role_id = _ministack.sts._role_id(config["Role"])
+        access_key = _ministack.iam._gen_session_access_key()
+        secret, token = _ministack.iam._gen_secret(), _ministack.iam._gen_session_token()
+    _ministack.sts.register_session(
+        access_key,
+        {
+            "Arn": f"arn:aws:sts::{account}:assumed-role/{role}/{session}",
+            "UserId": f"{role_id}:{session}",
+            "SecretAccessKey": secret,
+            "SessionToken": token,
+            "AccountId": account,
+            "PrincipalType": "AssumedRole",
+        },
+    )
+    return {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token}
+
+
+def _invoke_asynchronously(arn: str, payload: str) -> None:
+    function, config, _ = lambda_svc._get_func_record_for_ref(arn)
+    if function and config:
+        lambda_svc.invoke_async_with_retry(
+            lambda_svc._execution_record_for_config(function, config), json.loads(payload)
+        )
+
+
+def _signed_by(headers: Mapping[str, str]) -> tuple[str, str]:
+    """The service and the access key that a request is signed for."""
+    # Credential=KEY/DATE/REGION/SERVICE/aws4_request, SignedHeaders=...
+    scope = headers.get("authorization", "").partition("Credential=")[2].split(",")[0].split("/")
+    return (scope[3], scope[0]) if len(scope) == 5 else ("", "")
+
+
+def _sagemaker(method: str, path: str, headers: Mapping[str, str], body: bytes, account: str) -> Answer:
+    url = f"http://{headers.get('host', 'localhost')}{path}"
+    return sagemaker.dispatch(method, url, {**headers, "x-moto-account-id": account}, body)
+
+
+def _failed(service: str, failure: _Failure) -> Answer:
+    if service in {"iam", "sts"}:
+        answer: Answer = _ministack.iam._error(failure.status, failure.code, escape(failure.message), ns=service)
+        return answer
+    body = json.dumps({"__type": failure.code, "message": failure.message}).encode()
+    return failure.status, {"Content-Type": "application/x-amz-json-1.1", "x-amzn-errortype": failure.code}, body
+
+
+async def _reset_all() -> None:
+    app._reset_all_state()
+    sagemaker.reset()
+
+
+def _loop_in_a_thread() -> asyncio.AbstractEventLoop:
+    """The one event loop that all requests run on, in process or served, so that MiniStack never runs twice at once."""
+    loop = asyncio.new_event_loop()
+    loop.set_default_executor(ThreadPoolExecutor(max_workers=32, thread_name_prefix="local-aws-worker"))
+    threading.Thread(target=loop.run_forever, name="local-aws", daemon=True).start()
+    app._MAIN_LOOP = loop  # where MiniStack's own threads hand their calls to
+    return loop
+
+
+async def _over_asgi(request: AWSPreparedRequest) -> AWSResponse:
+    """Answer a botocore request by MiniStack's ASGI application."""
+    url, body = urlsplit(request.url), _body(request.body)
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": request.method,
+        "scheme": "http",
+        "path": app.unquote(url.path) or "/",
+        "raw_path": url.path.encode() or b"/",
+        "query_string": url.query.encode(),
+        "headers": [(b"host", url.netloc.encode()), *_headers(request, body)],
+        "client": ("127.0.0.1", 0),
+        "server": (url.hostname, url.port or 80),
+    }
+    incoming = iter([{"type": "http.request", "body": body, "more_body": False}])
+    status, headers, chunks = 0, dict[str, str](), list[bytes]()
+
+    async def receive() -> dict[str, Any]:
+        return next(incoming, {"type": "http.disconnect"})
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            headers.update({name.decode("latin-1"): value.decode("latin-1") for name, value in message["headers"]})
+        else:
+            chunks.append(message.get("body", b""))
+
+    await app.app(scope, receive, send)
+    return AWSResponse(request.url, status, headers, _Raw(b"".join(chunks)))  # type: ignore[arg-type]
+
+
+class _Raw(io.BytesIO):
+    """What botocore reads an answer from: urllib3's response, as far as it is used."""
+
+    def stream(self, amt: int = 65_536, **_: Any) -> Iterator[bytes]:
+        while chunk := self.read(amt):
+            yield chunk
+
+
+def _body(body: Any) -> bytes:
+    if body is None:
+        return b""
+    if isinstance(body, str):
+        return body.encode()
+    return body if isinstance(body, bytes) else bytes(body.read())
+
+
+def _headers(request: AWSPreparedRequest, body: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for name, value in request.headers.items():
+        if name.lower() not in {"host", "content-length", "transfer-encoding", "expect"}:
+            yield name.lower().encode(), value if isinstance(value, bytes) else str(value).encode()
+    yield b"content-length", str(len(body)).encode()
+
+
+def _announce(port: str) -> None:
+    """Tell MiniStack its port.
+
+    Most of it reads GATEWAY_PORT when it needs it; these constants were read when their modules were imported.
+    """
+    for name, module in list(sys.modules.items()):
+        if name.startswith("ministack."):
+            for constant in ("_PORT", "_MINISTACK_PORT", "_GATEWAY_PORT", "DEFAULT_PORT"):
+                if hasattr(module, constant):
+                    setattr(module, constant, port)
+    if sqs := sys.modules.get("ministack.services.sqs"):
+        sqs._CANONICAL_NETLOC = f"{sqs.DEFAULT_HOST}:{port}"  # type: ignore[attr-defined]
+
+
+def _wait_until_up(host: str, port: int, server: Any) -> None:
+    deadline = time.monotonic() + 15
+    while not server.done() and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1) as connection:
+            connection.sendall(f"GET {HEALTH_PATH} HTTP/1.0\r\n\r\n".encode())
+            if connection.recv(16):
+                return
+    server.result(timeout=0)
+    raise TimeoutError(f"the local AWS does not answer on {host}:{port}")

@@ -1,0 +1,242 @@
+"""Changing IAM and SageMaker calls as the events that EventBridge delivers for them ("AWS API Call via CloudTrail").
+
+The shape is that of https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
+and of captured events: parameters under the API's names with the first letter lowered, `responseElements` null unless
+the call created something, IAM always in us-east-1, nothing but the error when access was denied.
+"""
+
+import functools
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from botocore.parsers import ResponseParserError, create_parser
+from moto.core.parse import PROTOCOL_PARSERS
+from moto.core.utils import get_service_model
+from werkzeug.datastructures import MultiDict
+
+from rolewarden_local._ministack import REGION, iam, sts
+
+Event = dict[str, Any]
+
+SERVICES: Final = frozenset({"iam", "sagemaker"})
+DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException"})
+
+_READING: Final = (
+    "BatchDescribe",
+    "BatchGet",
+    "Describe",
+    "Generate",
+    "Get",
+    "List",
+    "QueryLineage",
+    "Search",
+    "Simulate",
+)
+_SECRETS: Final = frozenset({"password", "oldPassword", "newPassword", "secretAccessKey"})
+
+
+@dataclass(frozen=True)
+class ApiCall:
+    """One call as the endpoint saw it: what was asked, by whom, and what was answered."""
+
+    service: str
+    operation: str
+    account: str
+    region: str
+    access_key: str
+    headers: Mapping[str, str]
+    body: bytes
+    status: int
+    answer_headers: Mapping[str, str]
+    answer: bytes
+    request_id: str
+    source_ip: str = "127.0.0.1"
+
+
+def leaves_event(service: str, operation: str) -> bool:
+    """Whether a call of this operation changes something, and so reaches EventBridge."""
+    known = service in SERVICES and operation in get_service_model(service).operation_names
+    return known and not operation.startswith(_READING)
+
+
+def event(call: ApiCall) -> Event:
+    """The event of one call, complete with EventBridge's envelope."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    region = REGION if call.service == "iam" else call.region
+    detail: dict[str, Any] = {
+        "eventVersion": "1.08",
+        "userIdentity": identity(call.access_key, call.account),
+        "eventTime": now,
+        "eventSource": f"{call.service}.amazonaws.com",
+        "eventName": call.operation,
+        "awsRegion": region,
+        "sourceIPAddress": call.source_ip,
+        "userAgent": call.headers.get("user-agent", ""),
+        **_outcome(call),
+        "requestID": call.request_id,
+        "eventID": str(uuid.uuid4()),
+        "readOnly": False,
+        "eventType": "AwsApiCall",
+        "managementEvent": True,
+        "recipientAccountId": call.account,
+        "eventCategory": "Management",
+    }
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": "AWS API Call via CloudTrail",
+        "source": f"aws.{call.service}",
+        "account": call.account,
+        "time": now,
+        "region": region,
+        "resources": [],
+        "detail": detail,
+    }
+
+
+def identity(access_key: str, account: str) -> dict[str, Any]:
+    """CloudTrail's `userIdentity` of the caller with this access key.
+
+    An STS session shows the role that issued it under the role's own ARN, path and all, since EventBridge rules tell
+    principals apart by it. A key that is neither a session's nor an IAM user's is the account's root.
+    """
+    if session := sts._sessions.get(access_key):
+        return _assumed_role(access_key, account, session)
+    if key := iam._access_keys.get_scoped(account, None, access_key):
+        return _user(access_key, account, key)
+    return {
+        "type": "Root",
+        "principalId": account,
+        "arn": f"arn:aws:iam::{account}:root",
+        "accountId": account,
+        "accessKeyId": access_key,
+    }
+
+
+def _assumed_role(access_key: str, account: str, session: Mapping[str, Any]) -> dict[str, Any]:
+    name = session["Arn"].split("/")[1]
+    role = iam._roles.get_scoped(account, None, name) or {}
+    since = datetime.fromtimestamp(session["IssuedAt"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "type": "AssumedRole",
+        "principalId": session["UserId"],
+        "arn": session["Arn"],
+        "accountId": account,
+        "accessKeyId": access_key,
+        "sessionContext": {
+            "sessionIssuer": {
+                "type": "Role",
+                "principalId": role.get("RoleId", session["UserId"].split(":")[0]),
+                "arn": role.get("Arn", f"arn:aws:iam::{account}:role/{name}"),
+                "accountId": account,
+                "userName": name,
+            },
+            "webIdFederationData": {},
+            "attributes": {"creationDate": since, "mfaAuthenticated": "false"},
+        },
+    }
+
+
+def _user(access_key: str, account: str, key: Mapping[str, Any]) -> dict[str, Any]:
+    user = iam._users.get_scoped(account, None, key["UserName"]) or {}
+    return {
+        "type": "IAMUser",
+        "principalId": user.get("UserId", ""),
+        "arn": user.get("Arn", f"arn:aws:iam::{account}:user/{key['UserName']}"),
+        "accountId": account,
+        "accessKeyId": access_key,
+        "userName": key["UserName"],
+        "sessionContext": {
+            "sessionIssuer": {},
+            "webIdFederationData": {},
+            "attributes": {"creationDate": key["CreateDate"], "mfaAuthenticated": "false"},
+        },
+    }
+
+
+def _outcome(call: ApiCall) -> dict[str, Any]:
+    if call.status < 300:
+        return {"requestParameters": _request(call), "responseElements": _response(call)}
+    error = _error(call)
+    code = _error_names(call.service).get(error["Code"], error["Code"])
+    parameters = None if code in DENIED else _request(call)
+    return {
+        "errorCode": code,
+        "errorMessage": error["Message"],
+        "requestParameters": parameters,
+        "responseElements": None,
+    }
+
+
+def _error(call: ApiCall) -> dict[str, str]:
+    try:
+        error: dict[str, str] = _parsed_answer(call)["Error"]
+    except ResponseParserError:  # a bug of the emulators' answers in no protocol of AWS
+        return {"Code": "InternalFailure", "Message": call.answer.decode(errors="replace")}
+    return error
+
+
+@functools.cache
+def _error_names(service: str) -> dict[str, str]:
+    # The API answers NoSuchEntity where CloudTrail records NoSuchEntityException, the name of the shape.
+    return {shape.error_code: shape.name for shape in get_service_model(service).error_shapes}
+
+
+def _request(call: ApiCall) -> dict[str, Any] | None:
+    shape = get_service_model(call.service).operation_model(call.operation).input_shape
+    if shape is None:
+        return None
+    if call.service == "sagemaker":
+        parameters = json.loads(call.body or b"{}")
+    else:
+        parser = PROTOCOL_PARSERS["query"](get_service_model(call.service).operation_model(call.operation))
+        form = MultiDict(parse_qsl(call.body.decode(), keep_blank_values=True))
+        parameters = parser.parse({"values": form, "body": b"", "headers": {}, "method": "POST", "url_path": "/"})
+    return _recorded(shape, parameters) or None
+
+
+def _response(call: ApiCall) -> dict[str, Any] | None:
+    if not call.operation.startswith("Create"):
+        return None
+    shape = get_service_model(call.service).operation_model(call.operation).output_shape
+    if shape is None:
+        return None
+    answer = _parsed_answer(call)
+    answer.pop("ResponseMetadata", None)
+    if call.service == "sagemaker":
+        answer = {name: value for name, value in answer.items() if name.endswith("Arn")}
+    return _recorded(shape, answer) or None
+
+
+def _parsed_answer(call: ApiCall) -> dict[str, Any]:
+    model = get_service_model(call.service)
+    answer = {"status_code": call.status, "headers": call.answer_headers, "body": call.answer}
+    parsed: dict[str, Any] = _parser(model.metadata["protocol"]).parse(
+        answer, model.operation_model(call.operation).output_shape
+    )
+    return parsed
+
+
+@functools.cache
+def _parser(protocol: str) -> Any:
+    return create_parser(protocol)
+
+
+def _recorded(shape: Any, value: Any) -> Any:
+    """A parameter as CloudTrail writes it: the names of members with a small first letter, keys of maps as they are."""
+    if shape.type_name == "structure":
+        return {
+            lowered: _recorded(shape.members[name], member)
+            for name, member in value.items()
+            if name in shape.members and (lowered := name[0].lower() + name[1:]) not in _SECRETS
+        }
+    if shape.type_name == "list":
+        return [_recorded(shape.member, member) for member in value]
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%b %-d, %Y %-I:%M:%S %p")  # as Java prints it
+    return value

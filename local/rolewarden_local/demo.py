@@ -1,0 +1,252 @@
+"""The product at work: a deployed stack, and a day of API calls that it has to answer.
+
+Every call goes over HTTP to the local AWS, reaches the deployed functions as a CloudTrail event by the template's own
+rules, and is answered by them; this module only acts, waits and looks.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rolewarden.aws import Aws
+from rolewarden.bindings import BindingsTable, RoleKey
+from rolewarden.events import Cause
+from rolewarden.guardrails import load
+from rolewarden.policies import compile_rules, digest
+from rolewarden.reconcile import Reconciler
+from rolewarden.verdicts import Outcome, Verdict
+
+from rolewarden_local.aws import ACCOUNT_ID as ACCOUNT
+from rolewarden_local.aws import REGION, LocalAws
+from rolewarden_local.deploy import deploy
+from rolewarden_local.seed import AccessKey, seed
+
+PATIENCE = 20.0
+"""Seconds after which a role that is still bare makes the demo fail."""
+
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+)
+COLOURS = {
+    "compliant": "green",
+    "drifted": "red",
+    "exempt": "cyan",
+    "ungoverned": "bright_black",
+    "unenforceable": "bold red",
+}
+
+
+class StayedBareError(Exception):
+    """A role did not get back what it needs in time."""
+
+
+@dataclass
+class Account:
+    """The deployed account as its people and its auditor see it."""
+
+    outputs: Mapping[str, str]
+    people: Mapping[str, AccessKey]
+    guardrails: Path
+
+    def __post_init__(self) -> None:
+        self.iam = self.client("iam")
+        self.sagemaker = self.client("sagemaker")
+        self.aws = Aws(boto3.Session(region_name=REGION))
+        rules = load(self.guardrails, today=datetime.now(UTC).date())
+        self.policies = {policy.name: policy for policy in compile_rules(rules, "aws")}
+        table = BindingsTable(self.aws, self.outputs["BindingsTable"])
+        self.reconciler = Reconciler(self.aws, table, rules, observe=True)
+
+    def client(self, service: str, person: str = "") -> Any:
+        """A client of a service, as one of the seed's people or as root."""
+        session = boto3.Session(*self.people.get(person, ("test", "test")), region_name=REGION)
+        return session.client(service)  # type: ignore[call-overload]
+
+    def verdict(self, role: str) -> Outcome:
+        """What is the case with a role now, by reconcile itself, writing nothing."""
+        return self.reconciler.reconcile(RoleKey(ACCOUNT, role), Cause(), account=ACCOUNT)
+
+    def carries(self, role: str, policies: Sequence[str]) -> bool:
+        """Whether a role carries these guardrail policies, asked of IAM."""
+        try:
+            carried = self.aws.attached_policies(role)
+        except Exception:  # noqa: BLE001 - the role is being made
+            return False
+        return all(self.policies[name].arn("aws", ACCOUNT) in carried for name in policies)
+
+    def in_force(self, policy: str) -> bool:
+        """Whether IAM's default version of a guardrail policy says what guardrails.yaml says."""
+        text = self.aws.policy_text(self.policies[policy].arn("aws", ACCOUNT))
+        return text is not None and digest(text) == digest(self.policies[policy].document)
+
+    def history(self, about: str) -> list[dict[str, Any]]:
+        """The history of a role or policy, oldest first."""
+        return self.aws.query(self.outputs["HistoryTable"], {"about": f"{ACCOUNT}/{about}"})
+
+
+def waited(until: Callable[[], bool], what: str) -> float:
+    """Seconds until `until` holds. Raises StayedBareError."""
+    start = time.monotonic()
+    while not until():
+        if time.monotonic() - start > PATIENCE:
+            raise StayedBareError(f"{what}: still not after {PATIENCE:.0f} s")
+        time.sleep(0.005)
+    return time.monotonic() - start
+
+
+def main(root: Path) -> None:
+    """Deploy, live the day, print the verdicts. Raises StayedBareError and DeployError."""
+    console = Console(highlight=False)
+    started = time.monotonic()
+    aws = LocalAws.start()
+    with aws.serving() as endpoint, tempfile.TemporaryDirectory() as folder:
+        step(console, f"local AWS on {endpoint}")
+        seeded = seed(aws)
+        outputs = deploy(
+            root,
+            endpoint,
+            region=REGION,
+            build=Path(folder),
+            parameters={"RecheckSeconds": "2"},
+            say=lambda what: step(console, what),
+        )
+        guardrails = root / "layers" / "guardrails" / "guardrails.yaml"
+        account = Account(outputs, seeded.access_keys, guardrails)
+        first = waited(lambda: account.carries("CanvasAnalytics", ["no-generative-ai"]), "the first sweep")
+        waited(lambda: account.carries("CanvasRosa", ["approved-models"]), "the first sweep")
+        step(console, f"deployed; the first sweep has put the guardrails on ({first:.1f} s)\n")
+        story(account, console)
+        table_of_roles(account, console)
+        # Rechecks may still be running: how they end with the server is nobody's concern.
+        logging.disable(logging.CRITICAL)
+    console.print(f"\n{time.monotonic() - started:.0f} s in all.")
+
+
+def step(console: Console, what: str) -> None:
+    """Show progress."""
+    console.print(Text.assemble(("· ", "bright_black"), what))
+
+
+def story(account: Account, console: Console) -> None:
+    """A day in six scenes, each of ordinary API calls by the seed's people."""
+    alice_iam, alice = account.client("iam", "alice"), account.client("sagemaker", "alice")
+    mallory = account.client("iam", "mallory")
+    role = f"arn:aws:iam::{ACCOUNT}:role"
+    analytics = account.policies["no-generative-ai"].arn("aws", ACCOUNT)
+
+    def scene(when: str, what: str, act: Callable[[], Any], subject: str, policies: Sequence[str]) -> None:
+        known = len(account.history(subject))
+        act()
+        if account.carries(subject, policies):
+            bare = f"{subject} was never bare"
+            said = "compliant, nothing to do: a deny beats every allow"
+        else:
+            seconds = waited(lambda: account.carries(subject, policies), f"{subject} after: {what}")
+            bare = f"{subject} was bare for {seconds * 1000:.0f} ms"
+            said = _said(account, subject, known)
+        _tell(console, when, what, bare, said)
+
+    def new_profile() -> None:
+        alice_iam.create_role(RoleName="CanvasNadia", AssumeRolePolicyDocument=TRUST)
+        alice.create_user_profile(
+            DomainId="d-analytics0001",
+            UserProfileName="nadia",
+            UserSettings={"ExecutionRole": f"{role}/CanvasNadia"},
+        )
+
+    def swap_role() -> None:
+        alice_iam.create_role(RoleName="CanvasResearch2", AssumeRolePolicyDocument=TRUST)
+        alice.update_domain(DomainId="d-research0001", DefaultUserSettings={"ExecutionRole": f"{role}/CanvasResearch2"})
+
+    def remake_role() -> None:
+        for policy in alice_iam.list_attached_role_policies(RoleName="CanvasOmar")["AttachedPolicies"]:
+            alice_iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=policy["PolicyArn"])
+        # Rolewarden may be quicker than alice: what it puts back in between goes too.
+        for _ in range(100):
+            try:
+                alice_iam.delete_role(RoleName="CanvasOmar")
+                break
+            except alice_iam.exceptions.DeleteConflictException:
+                alice_iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=analytics)
+        alice_iam.create_role(RoleName="CanvasOmar", AssumeRolePolicyDocument=TRUST)
+
+    inline = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "bedrock:*", "Resource": "*"}]}
+    scene("09:12", "alice makes user profile nadia with a fresh role", new_profile, "CanvasNadia", ["no-generative-ai"])
+    scene("10:40", "alice gives domain research another role", swap_role, "CanvasResearch2", ["approved-models"])
+    scene(
+        "11:05",
+        "mallory detaches the guardrail of domain analytics",
+        lambda: mallory.detach_role_policy(RoleName="CanvasAnalytics", PolicyArn=analytics),
+        "CanvasAnalytics",
+        ["no-generative-ai"],
+    )
+    scene(
+        "13:30",
+        "mallory puts an inline policy that allows all of Bedrock",
+        lambda: mallory.put_role_policy(RoleName="CanvasRosa", PolicyName="let-me", PolicyDocument=json.dumps(inline)),
+        "CanvasRosa",
+        ["approved-models"],
+    )
+    scene("15:20", "alice deletes a role and makes it again", remake_role, "CanvasOmar", ["no-generative-ai"])
+    harmless = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Deny", "Action": "s3:DeleteBucket", "Resource": "*"}],
+    }
+    known = len(account.history("policy/no-generative-ai"))
+    mallory.create_policy_version(PolicyArn=analytics, PolicyDocument=json.dumps(harmless), SetAsDefault=True)
+    seconds = waited(lambda: account.in_force("no-generative-ai"), "the tampered policy")
+    _tell(
+        console,
+        "17:45",
+        "mallory edits the guardrail itself",
+        f"policy no-generative-ai was hollow for {seconds * 1000:.0f} ms",
+        _said(account, "policy/no-generative-ai", known),
+    )
+
+
+def _said(account: Account, about: str, known: int) -> str:
+    """The newest entry of a history that had `known` entries before."""
+    waited(lambda: len(account.history(about)) > known, f"the record of {about}")
+    row = account.history(about)[-1]
+    cause = row.get("cause", {})
+    actor = cause.get("actor", "").rsplit("/", 1)[-1]
+    done = f"attached {', '.join(row['attached'])}" if row.get("attached") else row["remedy"]
+    return f"{row['kind']}: {done} (cause: {cause.get('event_name', '')}{f' by {actor}' if actor else ''})"
+
+
+def _tell(console: Console, when: str, what: str, bare: str, said: str) -> None:
+    console.print(Text.assemble((when, "bright_black"), "  ", (what, "bold")))
+    console.print(f"       {bare}")
+    console.print(f"       rolewarden: {said}\n", soft_wrap=True)
+
+
+def table_of_roles(account: Account, console: Console) -> None:
+    """Every role of the account and its verdict."""
+    table = Table("role", "verdict", "guardrails", "works for", box=None, pad_edge=False)
+    names = sorted(role.name for role in account.aws.roles() if not role.path.startswith("/rolewarden/"))
+    for name in names:
+        outcome = account.verdict(name)
+        word, reason = outcome.verdict.value, outcome.reason.value if outcome.reason else ""
+        if outcome.verdict is Verdict.DRIFTED:
+            # Looking cannot tell why a role is still bare; whoever tried to mend it has written it down.
+            word, reason = next(((r["verdict"], r.get("reason", "")) for r in account.history(name)[::-1]), (word, ""))
+        verdict = Text(f"{word}: {reason}" if reason else word, COLOURS[word])
+        table.add_row(name, verdict, ", ".join(outcome.required), "\n".join(outcome.subjects))
+    console.print(table)

@@ -1,0 +1,82 @@
+"""The real `sam build` and `sam deploy` against the local AWS."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import boto3
+
+STACK = "rolewarden"
+
+
+class DeployError(Exception):
+    """`sam` is missing or ended with an error; the message carries what it printed."""
+
+
+def environment(endpoint: str, region: str) -> dict[str, str]:
+    """What a command needs to talk to the local AWS at `endpoint` as its root user."""
+    return {
+        **os.environ,
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",  # noqa: S105
+        "AWS_DEFAULT_REGION": region,
+        "AWS_REGION": region,
+        "SAM_CLI_TELEMETRY": "0",
+    }
+
+
+def deploy(
+    root: Path,
+    endpoint: str,
+    *,
+    region: str,
+    build: Path,
+    parameters: Mapping[str, str] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, str]:
+    """Build the project at `root` into the folder `build`, deploy it, and give the stack's outputs.
+
+    `say` hears of each step before it starts. Raises DeployError.
+    """
+    variables = environment(endpoint, region)
+    say("sam build")
+    sam(root, variables, "build", "--build-dir", str(build))
+    say("sam deploy")
+    overrides = [f"{name}={value}" for name, value in (parameters or {}).items()]
+    sam(
+        root,
+        variables,
+        "deploy",
+        "--template-file",
+        str(build / "template.yaml"),
+        "--config-file",
+        str(root / "samconfig.toml"),
+        *(["--parameter-overrides", *overrides] if overrides else []),
+    )
+    client = boto3.client(
+        "cloudformation",
+        endpoint_url=endpoint,
+        region_name=region,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106
+    )
+    [stack] = client.describe_stacks(StackName=STACK)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+
+def sam(root: Path, variables: Mapping[str, str], *arguments: str) -> None:
+    """Run SAM CLI in `root`. Raises DeployError."""
+    own = root / ".venv-sam" / "bin" / "sam"
+    command = str(own) if own.exists() else shutil.which("sam")
+    if command is None:
+        raise DeployError("there is no SAM CLI: run `make install`")
+    ended = subprocess.run(  # noqa: S603
+        [command, *arguments], cwd=root, env=dict(variables), capture_output=True, text=True, check=False
+    )
+    if ended.returncode:
+        raise DeployError(f"sam {arguments[0]} failed:\n{ended.stdout}{ended.stderr}")

@@ -1,0 +1,405 @@
+"""SageMaker Studio for moto: UpdateDomain, user profiles and spaces, which moto lacks, and domains that behave.
+
+`install` adds them to moto itself, so they serve `LocalAws` and a plain `moto.mock_aws` alike. State lives in moto's
+backends, one for each account and region, and goes when moto resets them. What is accepted and answered follows
+botocore's service model and https://docs.aws.amazon.com/sagemaker/latest/APIReference/; a settings block that an
+update names replaces the stored one, those it does not name stay.
+"""
+
+import base64
+import functools
+import random
+import re
+import string
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from moto.core.request import Request
+from moto.core.responses import ActionResult, EmptyResult
+from moto.core.utils import get_service_model, utcnow
+from moto.sagemaker.exceptions import AWSValidationException, ResourceInUseException, ResourceNotFound
+from moto.sagemaker.models import Domain, SageMakerModelBackend, sagemaker_backends
+from moto.sagemaker.responses import SageMakerResponse
+from moto.utilities.utils import get_partition
+
+PAGE: Final = 10  # "The default value for MaxResults is 10": API_ListDomains, API_ListUserProfiles, API_ListSpaces
+TAGS_PAGE: Final = 50
+
+_fixed_domain_ids: Final[dict[str, str]] = {}
+
+
+@dataclass
+class Member:
+    """A user profile or a space of a domain."""
+
+    arn: str
+    domain_id: str
+    name: str
+    settings: dict[str, Any]
+    tags: list[dict[str, str]]
+    extra: dict[str, Any]
+    created: datetime = field(default_factory=utcnow)
+    modified: datetime = field(default_factory=utcnow)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How the API spells one kind of member."""
+
+    noun: str
+    resource_type: str
+    extra: tuple[str, ...]
+    updatable: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The parameter that names a member."""
+        return f"{self.noun}Name"
+
+    @property
+    def arn(self) -> str:
+        """The answer's key for a member's ARN."""
+        return f"{self.noun}Arn"
+
+    @property
+    def settings(self) -> str:
+        """The parameter that carries a member's settings."""
+        return "UserSettings" if self.noun == "UserProfile" else f"{self.noun}Settings"
+
+
+PROFILE: Final = Kind("UserProfile", "user-profile", ("SingleSignOnUserIdentifier", "SingleSignOnUserValue"))
+SPACE: Final = Kind(
+    "Space", "space", ("OwnershipSettings", "SpaceSharingSettings", "SpaceDisplayName"), ("SpaceDisplayName",)
+)
+KINDS: Final = (PROFILE, SPACE)
+Members = dict[tuple[str, str], Member]
+
+
+def install() -> None:
+    """Add Studio's calls to moto's SageMaker. May be called more than once."""
+    operations: dict[str, Callable[[Any], ActionResult]] = {
+        "create_domain": _create_domain,
+        "describe_domain": _describe_domain,
+        "update_domain": _update_domain,
+        "delete_domain": _delete_domain,
+        "list_domains": _list_domains,
+        "add_tags": _add_tags,
+        "list_tags": _list_tags,
+        "delete_tags": _delete_tags,
+    }
+    for kind in KINDS:
+        snake = re.sub(r"(?<=.)(?=[A-Z])", "_", kind.noun).lower()
+        operations |= {
+            f"create_{snake}": functools.partial(_create_member, kind),
+            f"describe_{snake}": functools.partial(_describe_member, kind),
+            f"update_{snake}": functools.partial(_update_member, kind),
+            f"delete_{snake}": functools.partial(_delete_member, kind),
+            f"list_{snake}s": functools.partial(_list_members, kind),
+        }
+    for name, operation in operations.items():
+        setattr(SageMakerResponse, name, _method(operation))
+
+
+def fix_domain_id(name: str, domain_id: str) -> None:
+    """Give the next domain called `name` this id instead of a random one."""
+    _fixed_domain_ids[name] = domain_id
+
+
+def reset() -> None:
+    """Forget every SageMaker resource of every account and region."""
+    _fixed_domain_ids.clear()
+    for account in sagemaker_backends.values():
+        account.reset()
+
+
+def _method(operation: Callable[[Any], ActionResult]) -> Callable[[Any], ActionResult]:
+    # moto looks for plain functions in the class, so neither a partial nor a lambda with defaults will do.
+    def call(self: Any) -> ActionResult:
+        _validate(get_service_model("sagemaker").operation_model(self._get_action()).input_shape, self.params)
+        return operation(self)
+
+    return call
+
+
+def _validate(shape: Any, value: Any, path: str = "") -> None:
+    """Check a request against the patterns, lengths and enumerations of botocore's model, as SageMaker itself does.
+
+    Raises:
+        AWSValidationException: the request breaks one of them.
+    """
+    if shape.type_name == "structure":
+        for name, member in value.items():
+            _validate(shape.members[name], member, f"{path}.{name[0].lower()}{name[1:]}".lstrip("."))
+    elif shape.type_name == "list":
+        for index, member in enumerate(value, start=1):
+            _validate(shape.member, member, f"{path}.{index}.member")
+    elif complaint := _complaint(shape, value):
+        raise AWSValidationException(
+            f"1 validation error detected: Value '{value}' at '{path}' failed to satisfy constraint: "
+            f"Member must {complaint}"
+        )
+
+
+def _complaint(shape: Any, value: Any) -> str | None:
+    limits = shape.metadata
+    if shape.type_name == "string":
+        if limits.get("enum") and value not in limits["enum"]:
+            return f"satisfy enum value set: [{', '.join(limits['enum'])}]"
+        if "max" in limits and len(value) > limits["max"]:
+            return f"have length less than or equal to {limits['max']}"
+        if "min" in limits and len(value) < limits["min"]:
+            return f"have length greater than or equal to {limits['min']}"
+        if "pattern" in limits and not _java_pattern(limits["pattern"]).fullmatch(value):
+            return f"satisfy regular expression pattern: {limits['pattern']}"
+    if shape.type_name == "integer":
+        if "max" in limits and value > limits["max"]:
+            return f"have value less than or equal to {limits['max']}"
+        if "min" in limits and value < limits["min"]:
+            return f"have value greater than or equal to {limits['min']}"
+    return None
+
+
+@functools.cache
+def _java_pattern(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error:  # the model's patterns are Java's: \p{...} is unknown here
+        return re.compile(".*", re.DOTALL)
+
+
+def _given(response: Any, *names: str) -> dict[str, Any]:
+    """Those of the named parameters that the request carries."""
+    return {name: response.params[name] for name in names if name in response.params}
+
+
+def _page(response: Any, entries: list[dict[str, Any]], key: str, default: int = PAGE) -> ActionResult:
+    token, size = response.params.get("NextToken"), response.params.get("MaxResults", default)
+    try:
+        start = int(base64.b64decode(token)) if token else 0
+    except ValueError:
+        raise AWSValidationException("Invalid pagination token") from None
+    answer: dict[str, Any] = {key: entries[start : start + size]}
+    if start + size < len(entries):
+        answer["NextToken"] = base64.b64encode(str(start + size).encode()).decode()
+    return ActionResult(answer)
+
+
+def _sorted(response: Any, entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    by = response.params.get("SortBy", "CreationTime")
+    return sorted(entries, key=lambda entry: entry[by], reverse=response.params.get("SortOrder") == "Descending")
+
+
+# Domains
+
+
+def _domain(response: Any) -> Domain:
+    domain_id = response.params["DomainId"]
+    try:
+        return response.sagemaker_backend.domains[domain_id]
+    except KeyError:
+        raise ResourceNotFound(f"RecordNotFound: Domain {domain_id} does not exist") from None
+
+
+def _create_domain(response: Any) -> ActionResult:
+    backend, params = response.sagemaker_backend, response.params
+    name = params["DomainName"]
+    if any(domain.domain_name == name for domain in backend.domains.values()):
+        raise ResourceInUseException(f"Domain with name {name} already exists.")
+    domain = Domain(
+        domain_name=name,
+        auth_mode=params["AuthMode"],
+        default_user_settings=params["DefaultUserSettings"],
+        subnet_ids=params.get("SubnetIds"),
+        vpc_id=params.get("VpcId"),
+        account_id=response.current_account,
+        region_name=response.region,
+        domain_settings=params.get("DomainSettings"),
+        tags=list(params.get("Tags", [])),
+        app_network_access_type=params.get("AppNetworkAccessType"),
+        home_efs_file_system_kms_key_id=params.get("HomeEfsFileSystemKmsKeyId"),
+        kms_key_id=params.get("KmsKeyId"),
+        app_security_group_management=params.get("AppSecurityGroupManagement"),
+        default_space_settings=params.get("DefaultSpaceSettings"),
+    )
+    domain.id = _fixed_domain_ids.pop(name, None) or _random_domain_id()
+    domain.arn = _arn(response, f"domain/{domain.id}")
+    domain.url = f"https://{domain.id}.studio.{response.region}.sagemaker.aws"
+    backend.domains[domain.id] = domain
+    return ActionResult({"DomainArn": domain.arn, "DomainId": domain.id, "Url": domain.url})
+
+
+def _random_domain_id() -> str:
+    return "d-" + "".join(random.choices(string.ascii_lowercase + string.digits, k=12))
+
+
+def _arn(response: Any, resource: str) -> str:
+    partition = get_partition(response.region)
+    return f"arn:{partition}:sagemaker:{response.region}:{response.current_account}:{resource}"
+
+
+def _describe_domain(response: Any) -> ActionResult:
+    return ActionResult(_domain(response).describe())
+
+
+def _update_domain(response: Any) -> ActionResult:
+    domain, params = _domain(response), response.params
+    for parameter, attribute in (
+        ("DefaultUserSettings", "default_user_settings"),
+        ("DefaultSpaceSettings", "default_space_settings"),
+        ("DomainSettingsForUpdate", "domain_settings"),
+    ):
+        if parameter in params:
+            setattr(domain, attribute, {**(getattr(domain, attribute) or {}), **params[parameter]})
+    for parameter, attribute in (
+        ("AppSecurityGroupManagement", "app_security_group_management"),
+        ("AppNetworkAccessType", "app_network_access_type"),
+        ("SubnetIds", "subnet_ids"),
+        ("VpcId", "vpc_id"),
+    ):
+        if parameter in params:
+            setattr(domain, attribute, params[parameter])
+    domain.last_modified_time = utcnow()
+    return ActionResult({"DomainArn": domain.arn})
+
+
+def _delete_domain(response: Any) -> ActionResult:
+    domain, backend = _domain(response), response.sagemaker_backend
+    for kind in KINDS:
+        if any(domain_id == domain.id for domain_id, _ in _members(backend, kind)):
+            raise ResourceInUseException(
+                f"Unable to delete Domain {domain.id} because {kind.noun}(s) are associated with it."
+            )
+    del backend.domains[domain.id]
+    return EmptyResult()
+
+
+def _list_domains(response: Any) -> ActionResult:
+    domains = response.sagemaker_backend.domains.values()
+    return _page(response, [domain.summary() for domain in domains], "Domains")
+
+
+# User profiles and spaces
+
+
+def _members(backend: SageMakerModelBackend, kind: Kind) -> Members:
+    # In the backend's own __dict__, which moto empties when it resets.
+    members: Members = backend.__dict__.setdefault(f"rolewarden_{kind.resource_type}", {})
+    return members
+
+
+def _member(response: Any, kind: Kind) -> Member:
+    domain, name = _domain(response), response.params[kind.name]
+    try:
+        return _members(response.sagemaker_backend, kind)[domain.id, name.lower()]
+    except KeyError:
+        raise ResourceNotFound(f"RecordNotFound: {kind.noun} {name} does not exist in Domain {domain.id}") from None
+
+
+def _create_member(kind: Kind, response: Any) -> ActionResult:
+    domain, params = _domain(response), response.params
+    name = params[kind.name]
+    members = _members(response.sagemaker_backend, kind)
+    # Its ARN is lower case, so two names that differ in case alone are one resource.
+    key = domain.id, name.lower()
+    if key in members:
+        raise ResourceInUseException(f"{kind.noun} {name} already exists in Domain {domain.id}")
+    member = Member(
+        arn=_arn(response, f"{kind.resource_type}/{'/'.join(key)}"),
+        domain_id=domain.id,
+        name=name,
+        settings=params.get(kind.settings, {}),
+        tags=list(params.get("Tags", [])),
+        extra=_given(response, *kind.extra),
+    )
+    members[key] = member
+    return ActionResult({kind.arn: member.arn})
+
+
+def _describe_member(kind: Kind, response: Any) -> ActionResult:
+    member = _member(response, kind)
+    return ActionResult(
+        {**_summary(kind, member), kind.arn: member.arn, kind.settings: member.settings, **member.extra}
+    )
+
+
+def _summary(kind: Kind, member: Member) -> dict[str, Any]:
+    return {
+        "DomainId": member.domain_id,
+        kind.name: member.name,
+        "Status": "InService",
+        "CreationTime": member.created,
+        "LastModifiedTime": member.modified,
+    }
+
+
+def _update_member(kind: Kind, response: Any) -> ActionResult:
+    member = _member(response, kind)
+    member.settings = {**member.settings, **response.params.get(kind.settings, {})}
+    member.extra |= _given(response, *kind.updatable)
+    member.modified = utcnow()
+    return ActionResult({kind.arn: member.arn})
+
+
+def _delete_member(kind: Kind, response: Any) -> ActionResult:
+    member = _member(response, kind)
+    del _members(response.sagemaker_backend, kind)[member.domain_id, member.name.lower()]
+    return EmptyResult()
+
+
+def _list_members(kind: Kind, response: Any) -> ActionResult:
+    params = response.params
+    domain_id, contains = params.get("DomainIdEquals"), params.get(f"{kind.name}Contains", "").lower()
+    found = (
+        member
+        for member in _members(response.sagemaker_backend, kind).values()
+        if domain_id in (None, member.domain_id) and contains in member.name.lower()
+    )
+    return _page(response, _sorted(response, (_summary(kind, member) for member in found)), f"{kind.noun}s")
+
+
+# Tags
+
+
+def _tagged(response: Any) -> Any:
+    """Whatever the request's ResourceArn names: anything with `tags`."""
+    arn, backend = response.params["ResourceArn"], response.sagemaker_backend
+    for kind in KINDS:
+        if f":{kind.resource_type}/" in arn:
+            domain_id, _, name = arn.partition("/")[2].partition("/")
+            if member := _members(backend, kind).get((domain_id, name)):
+                return member
+            raise AWSValidationException(f"{kind.noun} {arn} does not exist")
+    return backend._get_resource_from_arn(arn)
+
+
+def _add_tags(response: Any) -> ActionResult:
+    resource, added = _tagged(response), response.params["Tags"]
+    kept = [tag for tag in resource.tags if tag["Key"] not in {new["Key"] for new in added}]
+    resource.tags = kept + list(added)
+    return ActionResult({"Tags": resource.tags})
+
+
+def _list_tags(response: Any) -> ActionResult:
+    return _page(response, list(_tagged(response).tags), "Tags", default=TAGS_PAGE)
+
+
+def _delete_tags(response: Any) -> ActionResult:
+    resource, gone = _tagged(response), set(response.params["TagKeys"])
+    resource.tags = [tag for tag in resource.tags if tag["Key"] not in gone]
+    return EmptyResult()
+
+
+def dispatch(method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Answer one SageMaker request without a `mock_aws` around it.
+
+    The account is the one that the header `x-moto-account-id` names, the region that of the request's signature.
+    """
+    try:
+        status, answered, content = SageMakerResponse.dispatch(Request.from_primitives(method, url, headers, body))
+    except NotImplementedError as missing:
+        content = f'{{"__type": "UnknownOperationException", "message": "{missing}"}}'
+        status, answered = 400, {"Content-Type": "application/x-amz-json-1.1"}
+    answer = {name: str(value) for name, value in answered.items() if name != "status"}
+    return int(status), answer, content.encode() if isinstance(content, str) else content

@@ -1,0 +1,141 @@
+"""A small company's use of Canvas: two domains, six profiles, the roles they work with, and two who interfere."""
+
+import functools
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import boto3
+
+from rolewarden_local import sagemaker
+from rolewarden_local._ministack import REGION
+from rolewarden_local.aws import LocalAws
+
+CANVAS_POLICY: Final = "arn:aws:iam::aws:policy/AmazonSageMakerCanvasFullAccess"
+ANALYTICS: Final = "d-analytics0001"
+RESEARCH: Final = "d-research0001"
+FULL_ROLE: Final = "CanvasFull"
+CANVAS_ROLES: Final = (
+    "CanvasAnalytics",
+    "CanvasAnalyticsSpaces",
+    "CanvasBedrockAnalytics",
+    "CanvasResearch",
+    "CanvasOmar",
+    "CanvasRosa",
+    "CanvasBreakGlass",
+    FULL_ROLE,
+)
+OTHER_ROLES: Final = {"BuildServer": "ec2.amazonaws.com", "DataLake": "glue.amazonaws.com"}
+PATHS: Final = {"CanvasAnalytics": "/service-role/"}  # where the console puts the roles it makes
+
+
+class AccessKey(NamedTuple):
+    """A person's credentials, in the order in which `boto3.Session` takes them."""
+
+    access_key_id: str
+    secret_access_key: str
+
+    def session(self, region: str = REGION) -> boto3.Session:
+        """A boto3 session that acts as this person."""
+        return boto3.Session(*self, region_name=region)
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """What `seed` made. Roles by name and ARN, domains by name and id, people by name and access key."""
+
+    region: str
+    roles: dict[str, str]
+    domains: dict[str, str]
+    access_keys: dict[str, AccessKey]
+
+
+def seed(aws: LocalAws, region: str = REGION) -> Seeded:
+    """Fill an empty local AWS; the domains lie in `region`.
+
+    Raises:
+        botocore.exceptions.ClientError: something of the same name is there already.
+    """
+    with aws.connected():
+        iam, studio = _clients(region)
+        roles = _make_roles(iam)
+        domains = {"analytics": _make_analytics(studio, roles), "research": _make_research(studio, roles)}
+        return Seeded(region, roles, domains, {name: _make_user(iam, name) for name in ("alice", "mallory")})
+
+
+@functools.cache
+def _clients(region: str) -> tuple[Any, Any]:
+    # The default account whatever the environment's credentials say. Kept: making them takes longer than seeding.
+    session = boto3.Session("test", "test", region_name=region)
+    return session.client("iam"), session.client("sagemaker")
+
+
+def _make_roles(iam: Any) -> dict[str, str]:
+    roles = {}
+    for name in CANVAS_ROLES:
+        services = ["sagemaker.amazonaws.com"]
+        if "Bedrock" in name:
+            services.insert(0, "bedrock.amazonaws.com")
+        roles[name] = _make_role(iam, name, services)
+        if name != FULL_ROLE:
+            iam.attach_role_policy(RoleName=name, PolicyArn=CANVAS_POLICY)
+    for number in range(1, 11):
+        policy = iam.create_policy(PolicyName=f"team-policy-{number:02}", PolicyDocument=_TEAM_POLICY)["Policy"]
+        iam.attach_role_policy(RoleName=FULL_ROLE, PolicyArn=policy["Arn"])
+    return roles | {name: _make_role(iam, name, [service]) for name, service in OTHER_ROLES.items()}
+
+
+_TEAM_POLICY: Final = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"}]}
+)
+
+
+def _make_role(iam: Any, name: str, services: Iterable[str]) -> str:
+    statement = {"Effect": "Allow", "Principal": {"Service": list(services)}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    role = iam.create_role(RoleName=name, Path=PATHS.get(name, "/"), AssumeRolePolicyDocument=trust)["Role"]
+    return str(role["Arn"])
+
+
+def _make_analytics(studio: Any, roles: dict[str, str]) -> str:
+    bedrock = {"GenerativeAiSettings": {"AmazonBedrockRoleArn": roles["CanvasBedrockAnalytics"]}}
+    domain_id = _make_domain(
+        studio,
+        "analytics",
+        ANALYTICS,
+        DefaultUserSettings={
+            "ExecutionRole": roles["CanvasAnalytics"],
+            "CanvasAppSettings": {**bedrock, "DirectDeploySettings": {"Status": "ENABLED"}},
+        },
+        DefaultSpaceSettings={"ExecutionRole": roles["CanvasAnalyticsSpaces"]},
+    )
+    studio.create_user_profile(DomainId=domain_id, UserProfileName="ana")
+    _make_profile(studio, domain_id, "omar", roles["CanvasOmar"])
+    _make_profile(studio, domain_id, "breakglass", roles["CanvasBreakGlass"])
+    return domain_id
+
+
+def _make_research(studio: Any, roles: dict[str, str]) -> str:
+    domain_id = _make_domain(
+        studio, "research", RESEARCH, DefaultUserSettings={"ExecutionRole": roles["CanvasResearch"]}
+    )
+    studio.create_user_profile(DomainId=domain_id, UserProfileName="ravi")
+    _make_profile(studio, domain_id, "rosa", roles["CanvasRosa"], Tags=[{"Key": "team", "Value": "data-science"}])
+    _make_profile(studio, domain_id, "fatima", roles[FULL_ROLE])
+    return domain_id
+
+
+def _make_domain(studio: Any, name: str, domain_id: str, **settings: Any) -> str:
+    sagemaker.fix_domain_id(name, domain_id)
+    return str(studio.create_domain(DomainName=name, AuthMode="IAM", **settings)["DomainId"])
+
+
+def _make_profile(studio: Any, domain_id: str, name: str, role: str, **more: Any) -> None:
+    studio.create_user_profile(DomainId=domain_id, UserProfileName=name, UserSettings={"ExecutionRole": role}, **more)
+
+
+def _make_user(iam: Any, name: str) -> AccessKey:
+    iam.create_user(UserName=name)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return AccessKey(key["AccessKeyId"], key["SecretAccessKey"])

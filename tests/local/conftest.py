@@ -1,0 +1,42 @@
+"""The local AWS, empty and connected, for tests of the local AWS itself."""
+
+import json
+
+import boto3
+import pytest
+from rolewarden_local.aws import LocalAws
+
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+)
+
+
+@pytest.fixture
+def aws():
+    local = LocalAws.start()
+    local.reset()
+    with local.connected():
+        yield local
+    local.reset()
+
+
+@pytest.fixture
+def iam(aws):
+    return boto3.client("iam", region_name="eu-west-1")
+
+
+@pytest.fixture
+def role(iam):
+    iam.create_role(RoleName="analyst", Path="/service-role/", AssumeRolePolicyDocument=TRUST)
+    return "analyst"
+
+
+def policy(statement: dict | None = None, **more: object) -> str:
+    """A policy document of one statement."""
+    allow = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [{**(statement or allow), **more}]})

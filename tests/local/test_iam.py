@@ -1,0 +1,184 @@
+"""IAM where MiniStack leaves off: quotas, protected roles, checks of policies, paging."""
+
+import json
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.local.conftest import TRUST, policy
+
+READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+
+
+def make_policy(iam, name: str, **more: str) -> str:
+    return iam.create_policy(PolicyName=name, PolicyDocument=policy(), **more)["Policy"]["Arn"]
+
+
+def refusal(call, **parameters: object) -> tuple[str, str, int]:
+    with pytest.raises(ClientError) as refused:
+        call(**parameters)
+    response = refused.value.response
+    status = response["ResponseMetadata"]["HTTPStatusCode"]
+    return response["Error"]["Code"], response["Error"]["Message"], status
+
+
+def pages(iam, operation: str, key: str, size: int, **parameters: object) -> list[list]:
+    paginator = iam.get_paginator(operation)
+    return [page[key] for page in paginator.paginate(PaginationConfig={"PageSize": size}, **parameters)]
+
+
+def test_an_eleventh_policy_does_not_go_on_a_role(iam, role):
+    for number in range(10):
+        iam.attach_role_policy(RoleName=role, PolicyArn=make_policy(iam, f"p{number}"))
+    eleventh = make_policy(iam, "p10")
+    assert refusal(iam.attach_role_policy, RoleName=role, PolicyArn=eleventh) == (
+        "LimitExceeded",
+        "Cannot exceed quota for PoliciesPerRole: 10",
+        409,
+    )
+    assert len(iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]) == 10
+
+
+def test_attaching_again_what_a_full_role_carries_is_no_error(iam, role, aws):
+    aws.policies_per_role = 1
+    for _ in range(2):
+        iam.attach_role_policy(RoleName=role, PolicyArn=READ_ONLY)
+
+
+def test_a_raised_quota_shows_in_the_account_summary_and_holds(iam, role, aws):
+    assert iam.get_account_summary()["SummaryMap"]["AttachedPoliciesPerRoleQuota"] == 10
+    aws.policies_per_role = 11
+    assert iam.get_account_summary()["SummaryMap"]["AttachedPoliciesPerRoleQuota"] == 11
+    for number in range(11):
+        iam.attach_role_policy(RoleName=role, PolicyArn=make_policy(iam, f"p{number}"))
+
+
+def test_a_policy_that_does_not_exist_is_not_attachable(iam, role):
+    arn = "arn:aws:iam::111122223333:policy/none"
+    assert refusal(iam.attach_role_policy, RoleName=role, PolicyArn=arn) == (
+        "NoSuchEntity",
+        f"Policy {arn} does not exist or is not attachable.",
+        404,
+    )
+
+
+@pytest.mark.parametrize("path", ["/aws-service-role/es.amazonaws.com/", "/aws-reserved/sso.amazonaws.com/eu-west-1/"])
+def test_a_role_that_belongs_to_aws_cannot_be_changed(iam, path):
+    iam.create_role(RoleName="theirs", Path=path, AssumeRolePolicyDocument=TRUST)
+    code, message, status = refusal(iam.attach_role_policy, RoleName="theirs", PolicyArn=READ_ONLY)
+    assert (code, status) == ("UnmodifiableEntity", 400)
+    assert message == (
+        "Cannot perform the operation on the protected role 'theirs' - this role is only modifiable by AWS"
+    )
+    code, _, _ = refusal(iam.put_role_policy, RoleName="theirs", PolicyName="p", PolicyDocument=policy())
+    assert code == "UnmodifiableEntity"
+    code, _, _ = refusal(iam.put_role_permissions_boundary, RoleName="theirs", PermissionsBoundary=READ_ONLY)
+    assert code == "UnmodifiableEntity"
+
+
+def test_a_managed_policy_holds_6144_characters_without_white_space(iam):
+    room = 6144 - len("".join(policy(Sid="").split()))
+    fits = policy(Sid="x" * room)
+    arn = iam.create_policy(PolicyName="fits", PolicyDocument=json.dumps(json.loads(fits), indent=8))["Policy"]["Arn"]
+    too_long = policy(Sid="x" * (room + 1))
+    expected = ("LimitExceeded", "Cannot exceed quota for PolicySize: 6144", 409)
+    assert refusal(iam.create_policy, PolicyName="long", PolicyDocument=too_long) == expected
+    assert refusal(iam.create_policy_version, PolicyArn=arn, PolicyDocument=too_long) == expected
+
+
+def test_the_inline_policies_of_a_role_hold_10240_characters_together(iam, role):
+    iam.put_role_policy(RoleName=role, PolicyName="a", PolicyDocument=policy(Sid="x" * 6000))
+    code, message, status = refusal(
+        iam.put_role_policy, RoleName=role, PolicyName="b", PolicyDocument=policy(Sid="x" * 5000)
+    )
+    assert (code, status) == ("LimitExceeded", 409)
+    assert message == "Maximum policy size of 10240 bytes exceeded for role analyst"
+    iam.put_role_policy(RoleName=role, PolicyName="a", PolicyDocument=policy(Sid="x" * 10_000))
+
+
+def test_a_null_condition_takes_only_true_and_false(iam, role):
+    for value in ("true", "false", True, ["true", "false"]):
+        iam.put_role_policy(
+            RoleName=role, PolicyName="p", PolicyDocument=policy(Condition={"Null": {"aws:TagKeys": value}})
+        )
+    wild = policy(Condition={"Null": {"aws:RequestTag/sagemaker-sdk:jumpstart-model-id": "*"}})
+    for call, parameters in (
+        (iam.create_policy, {"PolicyName": "p"}),
+        (iam.create_policy_version, {"PolicyArn": make_policy(iam, "q")}),
+        (iam.put_role_policy, {"RoleName": role, "PolicyName": "p"}),
+    ):
+        code, _, status = refusal(call, PolicyDocument=wild, **parameters)
+        assert (code, status) == ("MalformedPolicyDocument", 400)
+
+
+def test_the_name_of_a_policy_is_taken_whatever_its_path_and_case(iam):
+    make_policy(iam, "guardrail", Path="/rolewarden/")
+    assert refusal(iam.create_policy, PolicyName="Guardrail", PolicyDocument=policy())[0] == "EntityAlreadyExists"
+
+
+def test_another_version_becomes_the_default(iam):
+    arn = make_policy(iam, "p")
+    version = iam.create_policy_version(PolicyArn=arn, PolicyDocument=policy(Sid="x"))["PolicyVersion"]["VersionId"]
+    iam.set_default_policy_version(PolicyArn=arn, VersionId=version)
+    assert iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"] == "v2"
+    versions = iam.list_policy_versions(PolicyArn=arn)["Versions"]
+    assert {version["VersionId"]: version["IsDefaultVersion"] for version in versions} == {"v2": True, "v1": False}
+    assert refusal(iam.set_default_policy_version, PolicyArn=arn, VersionId="v9")[0] == "NoSuchEntity"
+
+
+def test_roles_come_in_pages(iam):
+    for number in range(250):
+        iam.create_role(RoleName=f"r{number}", AssumeRolePolicyDocument=TRUST)
+    first = iam.list_roles()
+    assert (len(first["Roles"]), first["IsTruncated"]) == (100, True)
+    got = pages(iam, "list_roles", "Roles", 120)
+    assert [len(page) for page in got] == [120, 120, 10]
+    assert {role["RoleName"] for page in got for role in page} == {f"r{number}" for number in range(250)}
+
+
+def test_the_roles_that_carry_a_policy_come_in_pages(iam):
+    arn = make_policy(iam, "p")
+    for number in range(130):
+        iam.create_role(RoleName=f"r{number}", AssumeRolePolicyDocument=TRUST)
+        iam.attach_role_policy(RoleName=f"r{number}", PolicyArn=arn)
+    assert iam.list_entities_for_policy(PolicyArn=arn)["IsTruncated"]
+    got = pages(iam, "list_entities_for_policy", "PolicyRoles", 60, PolicyArn=arn, EntityFilter="Role")
+    assert [len(page) for page in got] == [60, 60, 10]
+    assert {role["RoleName"] for page in got for role in page} == {f"r{number}" for number in range(130)}
+    assert len(iam.list_entities_for_policy(PolicyArn=arn, MaxItems=1000)["PolicyRoles"]) == 130
+
+
+def test_a_boundary_counts_as_use_of_a_policy(iam, role):
+    arn = make_policy(iam, "p")
+    iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=arn)
+    found = iam.list_entities_for_policy(PolicyArn=arn, PolicyUsageFilter="PermissionsBoundary")["PolicyRoles"]
+    assert [entity["RoleName"] for entity in found] == [role]
+    assert iam.list_entities_for_policy(PolicyArn=arn, PolicyUsageFilter="PermissionsPolicy")["PolicyRoles"] == []
+
+
+def test_policies_attached_policies_inline_policies_and_versions_come_in_pages(iam, role):
+    arns = [make_policy(iam, f"p{number}") for number in range(5)]
+    for arn in arns:
+        iam.attach_role_policy(RoleName=role, PolicyArn=arn)
+        iam.put_role_policy(RoleName=role, PolicyName=arn.rsplit("/", 1)[1], PolicyDocument=policy())
+    for _ in range(4):
+        iam.create_policy_version(PolicyArn=arns[0], PolicyDocument=policy())
+    for operation, key, parameters in (
+        ("list_policies", "Policies", {"Scope": "Local"}),
+        ("list_attached_role_policies", "AttachedPolicies", {"RoleName": role}),
+        ("list_role_policies", "PolicyNames", {"RoleName": role}),
+        ("list_policy_versions", "Versions", {"PolicyArn": arns[0]}),
+    ):
+        assert [len(page) for page in pages(iam, operation, key, 2, **parameters)] == [2, 2, 1]
+
+
+def test_a_page_of_more_than_1000_is_refused(iam):
+    assert refusal(iam.list_roles, MaxItems=1001)[0] == "ValidationError"
+
+
+def test_a_role_that_does_not_exist_cannot_be_assumed(aws):
+    arn = "arn:aws:iam::444455556666:role/none"
+    code, message, status = refusal(boto3.client("sts").assume_role, RoleArn=arn, RoleSessionName="visit")
+    assert (code, status) == ("AccessDenied", 403)
+    assert message.endswith(f"is not authorized to perform: sts:AssumeRole on resource: {arn}")

@@ -1,0 +1,178 @@
+"""Bindings: which role works for whom, kept in step with SageMaker."""
+
+import json
+
+import pytest
+from rolewarden_local.aws import ACCOUNT_ID
+
+from tests.world import TRUST
+
+ROLE = f"arn:aws:iam::{ACCOUNT_ID}:role"
+
+
+def bound(world):
+    """Subject key -> role name, as the table has it."""
+    return {"/".join(b.key): b.role.name if b.role else None for b in world.rolewarden.table.all()}
+
+
+def test_a_domain_binds_its_default_user_its_spaces_and_its_bedrock_role(world):
+    world.rolewarden.table.write((), [b.key for b in world.rolewarden.table.all()])
+    world.sagemaker.update_domain(DomainId="d-analytics0001")
+    world.enforce(world.event("UpdateDomain"))
+    scope = f"{ACCOUNT_ID}/us-east-1/d-analytics0001"
+    assert bound(world) == {
+        f"{scope}/default-user#execution": "CanvasAnalytics",
+        f"{scope}/default-user#bedrock": "CanvasBedrockAnalytics",
+        f"{scope}/shared-spaces#execution": "CanvasAnalyticsSpaces",
+    }
+
+
+def test_all_roles_of_a_domain_are_guarded_by_one_event_about_it(world):
+    world.sagemaker.update_domain(DomainId="d-analytics0001")
+    world.enforce(world.event("UpdateDomain"))
+    for role in ("CanvasAnalytics", "CanvasBedrockAnalytics", "CanvasAnalyticsSpaces"):
+        assert world.carried(role) == {"no-generative-ai"}
+
+
+def test_a_domain_that_changes_its_role_binds_the_new_one_and_lets_the_old_one_go(world):
+    world.guarded()
+    world.sagemaker.update_domain(
+        DomainId="d-research0001", DefaultUserSettings={"ExecutionRole": world.role("CanvasResearch2")}
+    )
+    world.enforce(world.event("UpdateDomain"))
+    assert world.carried("CanvasResearch2") == {"approved-models"}
+    assert world.verdict("CanvasResearch")["verdict"] == "ungoverned"
+
+
+def test_a_new_domain_is_found_by_the_answer_of_its_creation(world):
+    answer = world.sagemaker.create_domain(
+        DomainName="sales",
+        AuthMode="IAM",
+        DefaultUserSettings={"ExecutionRole": world.role("CanvasSales")},
+        SubnetIds=["subnet-0a1b2c3d"],
+        VpcId="vpc-0a1b2c3d",
+    )
+    assert "d-" in answer["DomainArn"]
+    world.enforce(world.event("CreateDomain"))
+    assert world.carried("CanvasSales") == {"no-generative-ai"}
+
+
+def test_a_profile_that_inherits_binds_no_role_and_puts_nothing_on_its_domains(world):
+    world.sagemaker.create_user_profile(DomainId="d-research0001", UserProfileName="ines")
+    assert world.enforce(world.event("CreateUserProfile")) == []
+    assert bound(world)[f"{ACCOUNT_ID}/us-east-1/d-research0001/user-profile#ines#execution"] is None
+
+
+def test_a_profile_that_gives_up_its_role_lets_it_go(world):
+    world.sagemaker.delete_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
+    world.sagemaker.create_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
+    world.enforce(world.event("CreateUserProfile"))
+    assert world.verdict("CanvasOmar")["verdict"] == "ungoverned"
+
+
+def test_a_profile_with_a_bedrock_role_of_its_own_has_both_roles_guarded(world):
+    world.sagemaker.create_user_profile(
+        DomainId="d-analytics0001",
+        UserProfileName="nadia",
+        UserSettings={
+            "ExecutionRole": world.role("CanvasNadia"),
+            "CanvasAppSettings": {
+                "GenerativeAiSettings": {"AmazonBedrockRoleArn": world.role("CanvasNadiaBedrock")}
+            },
+        },
+    )
+    world.enforce(world.event("CreateUserProfile"))
+    assert world.carried("CanvasNadia") == world.carried("CanvasNadiaBedrock") == {"no-generative-ai"}
+
+
+def test_a_deleted_profile_is_bound_no_more(world):
+    world.sagemaker.delete_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
+    assert world.enforce(world.event("DeleteUserProfile")) == []
+    assert "CanvasOmar" not in bound(world).values()
+
+
+def test_a_deleted_domain_is_bound_no_more_nor_are_its_profiles(world):
+    for name in ("ravi", "rosa", "fatima"):
+        world.sagemaker.delete_user_profile(DomainId="d-research0001", UserProfileName=name)
+    world.sagemaker.delete_domain(DomainId="d-research0001")
+    world.enforce(world.event("DeleteDomain"))
+    assert not [key for key in bound(world) if "d-research0001" in key]
+
+
+def test_what_was_just_written_counts_though_the_index_does_not_show_it_yet(world, monkeypatch):
+    table = world.rolewarden.table
+    monkeypatch.setattr(table._aws, "query", lambda *_args, **_kwargs: [])
+    world.sagemaker.create_user_profile(
+        DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia")}
+    )
+    world.enforce(world.event("CreateUserProfile"))
+    assert world.carried("CanvasNadia") == {"no-generative-ai"}
+
+
+TAGGED = """
+guardrails:
+  no-generative-ai: {bedrock: {deny: all}, jumpstart: {deny: all}}
+assignments:
+  - {guardrails: [no-generative-ai], tags: {team: data-*}}
+  - guardrails: []
+"""
+
+
+def test_tags_decide_where_an_assignment_asks_for_them(world_with):
+    world = world_with(TAGGED)
+    world.guarded()
+    assert world.carried("CanvasRosa") == {"no-generative-ai"}  # the seed tags her team=data-science
+    assert world.carried("CanvasOmar") == set()
+
+
+def test_a_tag_that_is_added_guards_and_one_that_is_taken_away_no_longer_demands_it(world_with):
+    world = world_with(TAGGED)
+    arn = f"arn:aws:sagemaker:us-east-1:{ACCOUNT_ID}:user-profile/d-analytics0001/omar"
+    world.sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": "team", "Value": "data-platform"}])
+    world.enforce(world.event("AddTags"))
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    world.sagemaker.delete_tags(ResourceArn=arn, TagKeys=["team"])
+    assert "required" not in world.enforce(world.event("DeleteTags"))[0]
+
+
+def test_tags_are_not_asked_for_where_no_assignment_reads_them(world):
+    world.sagemaker.update_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
+    assert "sagemaker:ListTags" not in world.calls(world.event("UpdateUserProfile"))
+
+
+TRUSTING = """
+guardrails:
+  no-generative-ai: {bedrock: {deny: all}, jumpstart: {deny: all}}
+assignments:
+  - guardrails: [no-generative-ai]
+also_govern:
+  trusting: [sagemaker.amazonaws.com]
+  roles: [Notebook*]
+"""
+EC2 = json.dumps(json.loads(TRUST.replace("sagemaker", "ec2")))
+
+
+@pytest.mark.parametrize(("name", "trust"), [("AnyName", TRUST), ("NotebookX", EC2)])
+def test_a_role_that_also_govern_covers_by_trust_or_name_is_guarded_when_it_is_made(world_with, name, trust):
+    world = world_with(TRUSTING)
+    world.role(name, trust)
+    world.enforce(world.event("CreateRole"))
+    assert world.carried(name) == {"no-generative-ai"}
+
+
+def test_a_role_that_comes_to_trust_sagemaker_is_governed_from_then_on(world_with):
+    world = world_with(TRUSTING)
+    world.role("Builder", EC2)
+    assert world.enforce(world.event("CreateRole"))[0]["verdict"] == "ungoverned"
+    world.iam.update_assume_role_policy(RoleName="Builder", PolicyDocument=TRUST)
+    world.enforce(world.event("UpdateAssumeRolePolicy"))
+    assert world.carried("Builder") == {"no-generative-ai"}
+    world.iam.update_assume_role_policy(RoleName="Builder", PolicyDocument=EC2)
+    assert world.enforce(world.event("UpdateAssumeRolePolicy"))[0]["verdict"] == "ungoverned"
+
+
+@pytest.mark.parametrize("path", ["/aws-service-role/sagemaker.amazonaws.com/", "/rolewarden/"])
+def test_roles_of_aws_and_of_rolewarden_are_not_governed_by_trust(world_with, path):
+    world = world_with(TRUSTING)
+    world.iam.create_role(RoleName="Special", Path=path, AssumeRolePolicyDocument=TRUST)
+    assert world.enforce(world.event("CreateRole"))[0]["verdict"] == "ungoverned"

@@ -1,0 +1,168 @@
+"""Events nominate keys, and nothing that arrives makes the parser stumble."""
+
+import json
+from copy import deepcopy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rolewarden.events import (
+    DOMAIN_EVENTS,
+    IAM_EVENTS,
+    POLICY_EVENTS,
+    PROFILE_EVENTS,
+    ROLE_EVENTS,
+    SAGEMAKER_EVENTS,
+    Cause,
+    Ignored,
+    SubjectKey,
+    parse,
+)
+
+from tests.conftest import ROOT, sample
+
+
+def snake(event_name: str) -> str:
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in event_name).lstrip("_")
+
+
+@pytest.mark.parametrize("name", sorted(ROLE_EVENTS))
+def test_a_role_event_nominates_the_role_it_names_and_nothing_else(name):
+    event = sample(snake(name))
+    nomination = parse(event)
+    assert nomination.role == event["detail"]["requestParameters"]["roleName"]
+    assert (nomination.subject, nomination.policy, nomination.ignored) == (None, "", None)
+
+
+@pytest.mark.parametrize("name", sorted(POLICY_EVENTS))
+def test_a_policy_event_nominates_the_policy_by_its_name(name):
+    assert parse(sample(snake(name))).as_dict() == {"policy": "no-generative-ai"}
+
+
+@pytest.mark.parametrize("name", sorted(PROFILE_EVENTS))
+def test_a_profile_event_nominates_the_profile(name):
+    parameters = sample(snake(name))["detail"]["requestParameters"]
+    assert parse(sample(snake(name))).subject == SubjectKey(parameters["domainId"], parameters["userProfileName"])
+
+
+@pytest.mark.parametrize("name", sorted(DOMAIN_EVENTS - {"CreateDomain"}))
+def test_a_domain_event_nominates_the_domain(name):
+    assert parse(sample(snake(name))).subject == SubjectKey("d-research0001")
+
+
+def test_a_created_domain_is_known_by_the_answer_since_the_request_has_no_id():
+    assert parse(sample("create_domain")).subject == SubjectKey("d-analytics0001")
+
+
+def test_tags_of_a_domain_and_of_a_profile_nominate_them():
+    assert parse(sample("add_tags")).subject == SubjectKey("d-analytics0001")
+    assert parse(sample("delete_tags")).subject == SubjectKey("d-research0001", "rosa")
+
+
+def test_tags_of_anything_else_nominate_nothing():
+    event = sample("add_tags")
+    event["detail"]["requestParameters"]["resourceArn"] = "arn:aws:sagemaker:us-east-1:111122223333:endpoint/churn"
+    assert parse(event).ignored is Ignored.OTHER_RESOURCE
+
+
+def test_every_event_of_the_rules_has_a_sample():
+    assert {snake(name) for name in SAGEMAKER_EVENTS | IAM_EVENTS} <= {p.stem for p in (ROOT / "events").glob("*.json")}
+
+
+def test_the_cause_tells_who_did_what_when_and_from_where():
+    assert parse(sample("detach_role_policy")).cause == Cause(
+        event_id=sample("detach_role_policy")["detail"]["eventID"],
+        event_name="DetachRolePolicy",
+        time=sample("detach_role_policy")["detail"]["eventTime"],
+        actor="arn:aws:iam::111122223333:user/mallory",
+        source_address="198.51.100.66",
+        user_agent=sample("detach_role_policy")["detail"]["userAgent"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("awkward_denied_call", Ignored.FAILED_CALL),
+        ("awkward_cut_parameters", Ignored.UNREADABLE),
+        ("awkward_other_service", Ignored.OTHER_SERVICE),
+    ],
+)
+def test_an_awkward_event_has_a_named_outcome(name, reason):
+    assert parse(sample(name)).ignored is reason
+
+
+@pytest.mark.parametrize("name", ["DetachRolePolicy", "UpdateDomain", "CreateUserProfile", "DeletePolicy", "AddTags"])
+@pytest.mark.parametrize("parameters", [None, [], "text", 7, {}, {"omitted": True}])
+def test_parameters_that_are_missing_cut_or_of_the_wrong_type_are_unreadable(name, parameters):
+    event = sample(snake(name))
+    event["detail"] |= {"requestParameters": parameters, "responseElements": None}
+    assert parse(event).ignored is Ignored.UNREADABLE
+
+
+@pytest.mark.parametrize("value", [None, 7, ["CanvasOmar"], {"name": "x"}, "", "a/b", "x" * 65, "Canvas\n"])
+def test_a_role_name_that_is_none_is_unreadable(value):
+    event = sample("put_role_policy")
+    event["detail"]["requestParameters"]["roleName"] = value
+    assert parse(event).ignored is Ignored.UNREADABLE
+
+
+def test_an_event_name_that_nobody_asked_for_is_named_as_such():
+    event = sample("put_role_policy")
+    event["detail"]["eventName"] = "CreateUser"
+    assert parse(event).ignored is Ignored.UNKNOWN_EVENT
+
+
+def test_a_record_whose_source_and_event_source_disagree_is_not_believed():
+    event = sample("awkward_other_service")
+    event["source"] = "aws.sagemaker"
+    assert parse(event).ignored is Ignored.OTHER_SERVICE
+
+
+def test_a_policy_of_another_path_nominates_nothing():
+    event = sample("delete_policy")
+    event["detail"]["requestParameters"]["policyArn"] = "arn:aws:iam::111122223333:policy/other/no-generative-ai"
+    assert parse(event).ignored is Ignored.OTHER_POLICY
+
+
+def test_real_captures_are_read_as_what_they_are():
+    shape = sample("detach_role_policy")
+    assert set(shape) == {
+        "version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail",
+    }  # fmt: skip
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_anything_at_all_gets_an_answer(value):
+    assert parse(value).ignored is Ignored.NOT_AN_API_CALL
+
+
+@given(
+    name=st.sampled_from(sorted(SAGEMAKER_EVENTS | IAM_EVENTS)),
+    path=st.lists(st.sampled_from(["detail", "requestParameters", "responseElements", "userIdentity", "roleName"])),
+    value=JSON,
+)
+def test_an_event_with_any_part_replaced_gets_an_answer(name, path, value):
+    event = deepcopy(sample(snake(name)))
+    at = event
+    for key in path:
+        if isinstance(at.get(key), dict):
+            at = at[key]
+        else:
+            at[key] = value
+    nomination = parse(event)
+    named = [bool(nomination.role), nomination.subject is not None, bool(nomination.policy)]
+    assert sum(named) + (nomination.ignored is not None) == 1
+
+
+@given(st.dictionaries(st.text(), JSON))
+def test_a_cause_survives_the_queue(fields):
+    cause = Cause.from_dict(fields)
+    assert Cause.from_dict(json.loads(json.dumps(cause.as_dict()))) == cause

@@ -1,0 +1,241 @@
+"""reconcile(role): what a role carries in the end, and what is said of it."""
+
+import json
+
+import pytest
+from rolewarden.errors import RetryLater
+from rolewarden_local.aws import ACCOUNT_ID
+
+from tests.conftest import sample
+
+ONE_FOR_ALL = """
+guardrails:
+  no-generative-ai: {bedrock: {deny: all}, jumpstart: {deny: all}}
+  no-claude: {bedrock: {deny: [anthropic.*]}}
+assignments:
+"""
+
+
+def test_a_guardrail_that_was_detached_is_put_back(world):
+    world.guarded()
+    [outcome] = world.enforce(world.detach("CanvasAnalytics", "no-generative-ai"))
+    assert (outcome["before"], outcome["verdict"], outcome["remedy"]) == ("drifted", "compliant", "attached")
+    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+
+
+def test_a_role_that_carries_what_it_needs_is_compliant_and_stays_as_it_is(world):
+    world.guarded()
+    before = len(world.aws.events)
+    outcome = world.verdict("CanvasAnalytics")
+    assert (outcome["verdict"], outcome["remedy"]) == ("compliant", "none")
+    assert len(world.aws.events) == before + 1  # the tag that nominated the role; nothing of Rolewarden's
+
+
+def test_a_role_that_works_for_nobody_is_left_alone(world):
+    assert world.verdict("BuildServer")["verdict"] == "ungoverned"
+    assert world.carried("BuildServer") == set()
+
+
+def test_a_role_shared_by_several_subjects_carries_what_each_of_them_needs(world_with):
+    world = world_with(ONE_FOR_ALL + "  - {guardrails: [no-claude], domains: [research]}\n  - guardrails: [no-generative-ai]\n")
+    shared = world.role("CanvasShared")
+    for domain, name in (("d-research0001", "tom"), ("d-analytics0001", "tim")):
+        world.sagemaker.create_user_profile(
+            DomainId=domain, UserProfileName=name, UserSettings={"ExecutionRole": shared}
+        )  # fmt: skip
+        world.enforce(world.event("CreateUserProfile"))
+    assert world.carried("CanvasShared") == {"no-claude", "no-generative-ai"}
+
+
+def test_the_first_assignment_that_matches_decides(world):
+    world.guarded()
+    assert world.carried("CanvasResearch") == {"approved-models"}
+    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+
+
+def test_an_exempt_role_is_left_alone_and_says_until_when(world_with):
+    world = world_with(
+        ONE_FOR_ALL + "  - guardrails: [no-generative-ai]\n"
+        "exemptions:\n  - {role: CanvasBreakGlass, until: 2999-01-31, reason: ticket 7}\n"
+    )
+    outcome = world.verdict("CanvasBreakGlass")
+    assert (outcome["verdict"], outcome["message"]) == ("exempt", "until 2999-01-31: ticket 7")
+    assert world.carried("CanvasBreakGlass") == set()
+
+
+def test_an_exemption_that_has_ended_guards_again(world_with):
+    world = world_with(
+        ONE_FOR_ALL + "  - guardrails: [no-generative-ai]\nexemptions:\n  - {role: CanvasBreakGlass, until: 2020-01-31}\n"
+    )
+    world.verdict("CanvasBreakGlass")
+    assert world.carried("CanvasBreakGlass") == {"no-generative-ai"}
+
+
+def test_mode_observe_says_the_same_and_writes_nothing_to_iam(world_with):
+    world = world_with("mode: observe\n" + ONE_FOR_ALL + "  - guardrails: [no-generative-ai]\n")
+    outcome = world.verdict("CanvasOmar")
+    assert (outcome["before"], outcome["verdict"], outcome["remedy"]) == ("drifted", "drifted", "observed")
+    assert outcome["missing"] == ["no-generative-ai"]
+    assert world.carried("CanvasOmar") == set()
+
+
+def test_a_guardrail_that_is_only_observed_does_not_stop_another_from_being_enforced(world_with):
+    world = world_with(
+        "guardrails:\n  a: {bedrock: {deny: all}}\n  b: {mode: observe, jumpstart: {deny: all}}\n"
+        "assignments:\n  - guardrails: [a, b]\n"
+    )
+    outcome = world.verdict("CanvasOmar")
+    assert (outcome["verdict"], outcome["attached"], outcome["missing"]) == ("drifted", ["a"], ["a", "b"])
+    assert world.carried("CanvasOmar") == {"a"}
+
+
+def test_a_subject_that_needs_nothing_is_compliant_with_nothing(world_with):
+    world = world_with(ONE_FOR_ALL + "  - guardrails: []\n")
+    assert world.verdict("CanvasOmar")["verdict"] == "compliant"
+    assert world.carried("CanvasOmar") == set()
+
+
+def test_a_policy_of_the_same_name_under_another_path_is_no_guardrail(world):
+    world.iam.delete_policy(PolicyArn=f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/no-generative-ai")
+    document = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]})
+    fake = world.iam.create_policy(PolicyName="no-generative-ai", Path="/fake/", PolicyDocument=document)
+    world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=fake["Policy"]["Arn"])
+    assert world.verdict("CanvasOmar")["verdict"] == "unenforceable"
+
+
+def test_a_guardrail_on_the_last_page_of_attached_policies_is_seen(world):
+    world.aws.policies_per_role = 150
+    document = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]})
+    for number in range(110):
+        arn = world.iam.create_policy(PolicyName=f"p{number:03}", PolicyDocument=document)["Policy"]["Arn"]
+        world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=arn)
+    world.verdict("CanvasOmar")
+    assert world.verdict("CanvasOmar")["verdict"] == "compliant"
+
+
+def unenforceable(world, role):
+    outcome = world.verdict(role)
+    assert outcome["verdict"] == "unenforceable"
+    assert outcome["cure"]
+    return outcome["reason"]
+
+
+def test_a_role_at_its_quota_is_unenforceable_for_that_reason(world):
+    assert unenforceable(world, "CanvasFull") == "quota full"
+
+
+def test_a_policy_that_is_not_in_iam_makes_a_role_unenforceable_for_that_reason(world):
+    world.iam.delete_policy(PolicyArn=f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/no-generative-ai")
+    assert unenforceable(world, "CanvasOmar") == "policy missing"
+
+
+@pytest.mark.parametrize("operation", ["ListAttachedRolePolicies", "AttachRolePolicy"])
+def test_a_call_that_is_denied_makes_a_role_unenforceable_for_that_reason(world, operation):
+    with world.aws.failing(operation, "AccessDenied", status=403):
+        assert unenforceable(world, "CanvasOmar") == "access denied"
+
+
+def test_a_role_of_aws_makes_its_subject_unenforceable_for_that_reason(world):
+    world.iam.create_role(
+        RoleName="AWSReservedSSO_Analyst_0123456789abcdef",
+        Path="/aws-reserved/sso.amazonaws.com/",
+        AssumeRolePolicyDocument="{}",
+    )
+    world.sagemaker.create_user_profile(
+        DomainId="d-analytics0001",
+        UserProfileName="sso",
+        UserSettings={
+            "ExecutionRole": f"arn:aws:iam::{ACCOUNT_ID}:role/aws-reserved/sso.amazonaws.com/"
+            "AWSReservedSSO_Analyst_0123456789abcdef"
+        },
+    )
+    [outcome] = world.enforce(world.event("CreateUserProfile"))
+    assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "protected role")
+
+
+def test_a_role_of_another_account_makes_its_subject_unenforceable_for_that_reason(world):
+    world.sagemaker.create_user_profile(
+        DomainId="d-analytics0001",
+        UserProfileName="guest",
+        UserSettings={"ExecutionRole": "arn:aws:iam::444455556666:role/CanvasOmar"},
+    )
+    [outcome] = world.enforce(world.event("CreateUserProfile"))
+    assert (outcome["account"], outcome["verdict"], outcome["reason"]) == (
+        "444455556666", "unenforceable", "other account",
+    )  # fmt: skip
+    assert world.carried("CanvasOmar") == set()
+
+
+@pytest.mark.parametrize("operation", ["ListAttachedRolePolicies", "AttachRolePolicy"])
+def test_a_throttled_call_decides_nothing_and_the_next_try_mends_the_role(world, operation):
+    event = world.role_event("CanvasOmar")
+    with world.aws.failing(operation, "Throttling"), pytest.raises(RetryLater):
+        world.enforce(event)
+    assert world.carried("CanvasOmar") == set()
+    world.enforce(event)
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+
+
+def test_a_role_that_is_gone_is_no_failure(world):
+    event = world.role_event("CanvasOmar")
+    for policy in world.iam.list_attached_role_policies(RoleName="CanvasOmar")["AttachedPolicies"]:
+        world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=policy["PolicyArn"])
+    world.iam.delete_role(RoleName="CanvasOmar")
+    [outcome] = world.enforce(event)
+    assert (outcome["verdict"], outcome["reason"]) == ("ungoverned", "role does not exist")
+
+
+def test_a_role_made_again_is_guarded_again(world):
+    world.guarded()
+    for policy in world.iam.list_attached_role_policies(RoleName="CanvasOmar")["AttachedPolicies"]:
+        world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=policy["PolicyArn"])
+    world.iam.delete_role(RoleName="CanvasOmar")
+    world.role("CanvasOmar")
+    world.enforce(world.event("CreateRole"))
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+
+
+def test_an_event_is_not_believed_but_looked_up(world):
+    world.guarded()
+    lie = sample("detach_role_policy")
+    lie["detail"]["requestParameters"] |= {"policyArn": f"arn:aws:iam::{ACCOUNT_ID}:policy/AdministratorAccess"}
+    assert world.enforce(lie)[0]["verdict"] == "compliant"
+    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+
+
+def test_what_an_event_costs_a_warm_function_in_aws_calls(world):
+    world.enforce(world.role_event("CanvasAnalytics"))
+    concern, drifted, compliant = map(world.role_event, ("BuildServer", "CanvasOmar", "CanvasAnalytics"))
+    assert world.calls(concern) == ["dynamodb:Query"]
+    assert world.calls(compliant) == ["dynamodb:Query", "iam:ListAttachedRolePolicies"]
+    assert world.calls(drifted) == [
+        "dynamodb:Query",
+        "iam:ListAttachedRolePolicies",
+        "iam:AttachRolePolicy",
+        "sqs:SendMessageBatch",
+        "events:PutEvents",
+        "dynamodb:PutItem",
+    ]
+
+
+def test_a_new_profile_with_a_role_of_its_own_costs_two_calls_more(world):
+    world.rolewarden.discovery.refresh(ACCOUNT_ID, "us-east-1", _omar())
+    world.sagemaker.create_user_profile(
+        DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia")}
+    )
+    assert world.calls(world.event("CreateUserProfile")) == [
+        "sagemaker:DescribeUserProfile",
+        "dynamodb:BatchWriteItem",
+        "dynamodb:Query",
+        "iam:ListAttachedRolePolicies",
+        "iam:AttachRolePolicy",
+        "sqs:SendMessageBatch",
+        "events:PutEvents",
+        "dynamodb:PutItem",
+    ]
+
+
+def _omar():
+    from rolewarden.events import SubjectKey
+
+    return SubjectKey("d-analytics0001", "omar")

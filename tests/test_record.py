@@ -1,0 +1,152 @@
+"""The record: what a person and an auditor find afterwards."""
+
+import json
+import logging
+
+import pytest
+from rolewarden.record import logger, metrics
+
+
+@pytest.fixture
+def bus(world):
+    """Events of source `rolewarden` that the default bus has passed on."""
+    import boto3
+
+    events, sqs = boto3.client("events"), world.sqs
+    url = sqs.create_queue(QueueName="listener")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events.put_rule(Name="listen", EventPattern=json.dumps({"source": ["rolewarden"]}))
+    events.put_targets(Rule="listen", Targets=[{"Id": "1", "Arn": arn}])
+    return lambda: [
+        json.loads(m["Body"]) for m in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+    ]
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """What the functions would log."""
+    found = []
+
+    class Keep(logging.Handler):
+        def emit(self, record):
+            found.append(record)
+
+    handler = Keep()
+    logger.addHandler(handler)
+    yield found
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def counted():
+    metrics.clear_metrics()
+    yield lambda name: sum(metrics.metric_set.get(name, {"Value": []})["Value"])
+    metrics.clear_metrics()
+
+
+def test_a_remedy_leaves_one_log_line_one_event_one_row_and_its_metrics(world, bus, lines, counted):
+    world.guarded()
+    bus(), world.queued(), lines.clear(), metrics.clear_metrics()
+    rows = len(world.history("CanvasAnalytics"))
+    event = world.detach("CanvasAnalytics", "no-generative-ai")
+    world.enforce(event)
+    [line] = lines
+    [told] = bus()
+    row = world.history("CanvasAnalytics")[-1]
+    assert len(world.history("CanvasAnalytics")) == rows + 1
+    assert line.getMessage() == told["detail-type"] == row["kind"] == "Role Remedied"
+    for record in (line.outcome, told["detail"], row):
+        assert record["role"] == "CanvasAnalytics"
+        assert record["attached"] == ["no-generative-ai"]
+        assert record["cause"]["event_id"] == event["detail"]["eventID"]
+        assert record["cause"]["actor"] == event["detail"]["userIdentity"]["arn"]
+    assert counted("Remedied") == 1
+    assert counted("SecondsToRemedy") >= 0
+
+
+def test_a_finding_says_why_and_what_to_do(world, bus, counted):
+    world.verdict("CanvasFull")
+    [told] = bus()
+    assert told["detail-type"] == "Role Finding"
+    assert told["detail"]["reason"] == "quota full"
+    assert "quota" in told["detail"]["cure"]
+    assert counted("Unenforceable") == 1
+
+
+def test_nothing_is_recorded_where_nothing_is_news(world, bus, lines):
+    world.guarded()
+    bus(), lines.clear()
+    rows = len(world.history("CanvasAnalytics"))
+    world.verdict("CanvasAnalytics")
+    assert (bus(), lines, len(world.history("CanvasAnalytics"))) == ([], [], rows)
+
+
+def test_a_row_of_the_history_ends_when_the_settings_say(world):
+    world.verdict("CanvasOmar")
+    [row] = world.history("CanvasOmar")
+    from datetime import UTC, datetime, timedelta
+
+    lives = datetime.fromtimestamp(int(row["expires"]), UTC) - datetime.fromisoformat(row["at"].split("#")[0])
+    assert abs(lives - timedelta(days=400)) < timedelta(seconds=2)
+
+
+@pytest.mark.parametrize(("operation", "code"), [("PutEvents", "InternalFailure"), ("PutItem", "AccessDeniedException")])
+def test_a_record_that_cannot_be_written_stops_no_remedy_and_is_itself_reported(world, lines, counted, operation, code):
+    event = world.role_event("CanvasOmar")
+    with world.aws.failing(operation, code, status=500 if code == "InternalFailure" else 400):
+        [outcome] = world.enforce(event)
+    assert outcome["remedy"] == "attached"
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert counted("RecordFailed") == 1
+    assert [line.getMessage() for line in lines if line.levelno >= logging.ERROR] == ["the record could not be written"]
+
+
+def test_neither_the_event_nor_credentials_are_logged(world, lines):
+    event = world.role_event("CanvasOmar")
+    event["detail"]["userIdentity"]["accessKeyId"] = "AKIASECRETSECRETSECR"
+    world.enforce(event)
+    text = " ".join(str(vars(line)) for line in lines)
+    assert "CanvasOmar" in text
+    assert "AKIASECRETSECRETSECR" not in text
+    assert "sessionContext" not in text
+
+
+def test_a_mended_role_is_looked_at_again_later_and_not_for_ever(world):
+    world.enforce(world.role_event("CanvasOmar"))
+    url = world.environment["WORK_QUEUE_URL"]
+    counts = world.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert counts["ApproximateNumberOfMessagesDelayed"] == "1"
+    work = {"role": "CanvasOmar", "role_account": "111122223333", "account": "111122223333", "rechecks": 1}
+    assert world.rolewarden.message(work)["verdict"] == "compliant"
+    world.detach("CanvasOmar", "no-generative-ai")
+    assert world.rolewarden.message({**work, "rechecks": 3})["remedy"] == "attached"
+    counts = world.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert counts["ApproximateNumberOfMessagesDelayed"] == "1"
+
+
+def test_a_recheck_that_finds_the_role_bare_mends_it(world):
+    world.guarded()
+    world.detach("CanvasOmar", "no-generative-ai")
+    work = {"role": "CanvasOmar", "role_account": "111122223333", "account": "111122223333", "rechecks": 1}
+    world.rolewarden.message(work)
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+
+
+def test_a_recheck_that_cannot_be_asked_for_does_not_lose_the_record(world):
+    event = world.role_event("CanvasOmar")
+    with world.aws.failing("SendMessageBatch", "AccessDenied", status=403):
+        assert world.enforce(event)[0]["remedy"] == "attached"
+    assert [row["remedy"] for row in world.history("CanvasOmar")] == ["attached"]
+
+
+@pytest.mark.parametrize("body", [None, [], {}, "text", {"role": 7}, {"role": "x", "account": "y"}, {"rechecks": "z"}])
+def test_a_message_that_is_no_work_is_named_and_dropped(world, body):
+    assert world.rolewarden.message(body) == {"ignored": "no work message"}
+
+
+def test_an_event_that_may_hide_a_change_is_counted_apart(world, counted):
+    from tests.conftest import sample
+
+    world.rolewarden.enforce(sample("awkward_cut_parameters"))
+    world.rolewarden.enforce(sample("awkward_denied_call"))
+    assert (counted("IgnoredEvents"), counted("UnreadableEvents")) == (2, 1)

@@ -1,0 +1,188 @@
+"""template.yaml, translated as CloudFormation would get it: what must hold of rules, queues and permissions."""
+
+import json
+from fnmatch import fnmatchcase
+
+import pytest
+from rolewarden.events import IAM_EVENTS, POLICY_EVENTS, ROLE_EVENTS, SAGEMAKER_EVENTS, TAG_EVENTS
+from rolewarden_local.template import Template
+
+from tests.conftest import ROOT
+
+ACCOUNT = "111122223333"
+REGIONS = {"us-east-1": "aws", "eu-west-1": "aws", "us-gov-west-1": "aws-us-gov", "cn-north-1": "aws-cn"}
+FUNCTIONS = ("EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction")
+
+
+def translated(region="us-east-1"):
+    return Template(ROOT / "template.yaml", region=region, account=ACCOUNT)
+
+
+@pytest.fixture(scope="module")
+def template():
+    return translated()
+
+
+def rules(template):
+    return {rule.name: rule for rule in template.rules()}
+
+
+def statements(template, function):
+    role = template.resources("AWS::IAM::Role")[f"{function}Role"]
+    return [s for policy in role["Policies"] for s in policy["PolicyDocument"]["Statement"]]
+
+
+def actions(statement):
+    listed = statement["Action"]
+    return [listed] if isinstance(listed, str) else listed
+
+
+def may(template, function, action):
+    """The statements that allow a function an action."""
+    return [
+        s
+        for s in statements(template, function)
+        if s["Effect"] == "Allow" and any(fnmatchcase(action, allowed) for allowed in actions(s))
+    ]
+
+
+def test_the_rules_name_exactly_the_events_that_the_code_understands(template):
+    listed = [name for r in rules(template).values() for name in r.pattern.get("detail", {}).get("eventName", [])]
+    assert sorted(listed) == sorted(SAGEMAKER_EVENTS | IAM_EVENTS)
+
+
+def test_policy_events_go_to_publish_and_all_others_to_enforce(template):
+    for rule in rules(template).values():
+        names = set(rule.pattern.get("detail", {}).get("eventName", ()))
+        if names & POLICY_EVENTS:
+            assert (rule.function, names) == ("PublishFunction", POLICY_EVENTS)
+        elif names:
+            assert rule.function == "EnforceFunction"
+
+
+def test_every_rule_on_cloudtrail_leaves_out_failed_calls_and_keeps_calls_without_a_session_issuer(template):
+    for rule in rules(template).values():
+        if rule.pattern["source"] == ["rolewarden"]:
+            continue
+        detail = rule.pattern["detail"]
+        assert detail["errorCode"] == [{"exists": False}]
+        issuers = [b["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] for b in detail["$or"]]
+        assert issuers == [
+            [{"exists": False}],
+            [{"anything-but": {"prefix": f"arn:aws:iam::{ACCOUNT}:role/rolewarden/"}}],
+        ]
+
+
+def test_a_pattern_fits_what_eventbridge_takes(template):
+    assert all(len(json.dumps(rule.pattern, separators=(",", ":"))) <= 2048 for rule in rules(template).values())
+
+
+def test_tag_events_are_asked_for_on_domains_and_profiles_only(template):
+    [rule] = [r for r in rules(template).values() if set(r.pattern.get("detail", {}).get("eventName", ())) & TAG_EVENTS]
+    assert set(rule.pattern["detail"]["eventName"]) == TAG_EVENTS
+    assert "resourceArn" in rule.pattern["detail"]["requestParameters"]
+
+
+def test_an_event_that_reaches_no_function_lands_in_a_dead_letter_queue_that_takes_it(template):
+    queues = template.resources("AWS::SQS::QueuePolicy")["EventsDeadLetterQueuePolicy"]
+    [statement] = queues["PolicyDocument"]["Statement"]
+    for rule in template.resources("AWS::Events::Rule").values():
+        for target in rule["Targets"]:
+            assert target["DeadLetterConfig"]["Arn"] == statement["Resource"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+
+
+def test_an_invocation_that_keeps_failing_lands_in_a_dead_letter_queue(template):
+    configs = template.resources("AWS::Lambda::EventInvokeConfig")
+    called_by_rules = {target["Arn"].rsplit(":", 1)[-1] for r in template.resources("AWS::Events::Rule").values()
+                       for target in r["Targets"]}  # fmt: skip
+    assert called_by_rules == {config["FunctionName"] for config in configs.values()}
+    for config in configs.values():
+        assert config["DestinationConfig"]["OnFailure"]["Destination"].endswith(":InvocationsDeadLetterQueue")
+        assert may(template, config["FunctionName"], "sqs:SendMessage")
+
+
+def test_work_that_keeps_failing_lands_in_a_dead_letter_queue_and_only_the_failed_message_comes_back(template):
+    queue = template.resources("AWS::SQS::Queue")["WorkQueue"]
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"].endswith(":WorkDeadLetterQueue")
+    [mapping] = template.resources("AWS::Lambda::EventSourceMapping").values()
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_a_message_stays_hidden_longer_than_its_function_can_run(template):
+    function = template.resources("AWS::Lambda::Function")["ReconcileFunction"]
+    assert template.resources("AWS::SQS::Queue")["WorkQueue"]["VisibilityTimeout"] >= 6 * function["Timeout"]
+
+
+@pytest.mark.parametrize("function", ["EnforceFunction", "ReconcileFunction"])
+def test_who_attaches_attaches_only_guardrails_and_never_to_rolewarden_itself(template, function):
+    [allowed] = may(template, function, "iam:AttachRolePolicy")
+    assert allowed["Condition"] == {"ArnLike": {"iam:PolicyARN": f"arn:aws:iam::{ACCOUNT}:policy/rolewarden/*"}}
+    [denied] = [s for s in statements(template, function) if s["Effect"] == "Deny"]
+    assert actions(denied) == ["iam:AttachRolePolicy"]
+    assert denied["Resource"] == f"arn:aws:iam::{ACCOUNT}:role/rolewarden/*"
+
+
+@pytest.mark.parametrize("action", ["CreatePolicy", "CreatePolicyVersion", "DeletePolicyVersion"])
+def test_who_writes_policies_cannot_attach_and_who_attaches_cannot_write(template, action):
+    assert [f for f in FUNCTIONS if may(template, f, f"iam:{action}")] == ["PublishFunction"]
+    assert not may(template, "PublishFunction", "iam:AttachRolePolicy")
+    [statement] = may(template, "PublishFunction", f"iam:{action}")
+    assert statement["Resource"] == f"arn:aws:iam::{ACCOUNT}:policy/rolewarden/*"
+
+
+WRITES_TO_IAM = ("Attach", "Create", "Delete", "Detach", "Pass", "Put", "Set", "Tag", "Untag", "Update")
+
+
+def test_nobody_may_do_more_to_iam_than_attach_and_write_guardrails(template):
+    writes = {
+        (function, action)
+        for function in FUNCTIONS
+        for statement in statements(template, function)
+        if statement["Effect"] == "Allow"
+        for action in actions(statement)
+        if action.startswith(tuple(f"iam:{verb}" for verb in WRITES_TO_IAM))
+    }
+    assert writes == {
+        ("EnforceFunction", "iam:AttachRolePolicy"),
+        ("ReconcileFunction", "iam:AttachRolePolicy"),
+        ("PublishFunction", "iam:CreatePolicy"),
+        ("PublishFunction", "iam:CreatePolicyVersion"),
+        ("PublishFunction", "iam:DeletePolicyVersion"),
+    }
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_permission_has_a_wildcard_action_and_only_lists_have_a_wildcard_resource(template, function):
+    for statement in statements(template, function):
+        assert not any("*" in action for action in actions(statement))
+        if statement["Resource"] == "*":
+            assert all(action.split(":")[1].startswith("List") for action in actions(statement))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_events_are_put_under_rolewardens_own_name_only(template, function):
+    [statement] = may(template, function, "events:PutEvents")
+    assert statement["Condition"] == {"StringEquals": {"events:source": "rolewarden"}}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_function_runs_as_a_role_of_its_own_under_rolewardens_path(template, function):
+    assert template.resources("AWS::IAM::Role")[f"{function}Role"]["Path"] == "/rolewarden/"
+
+
+@pytest.mark.parametrize(("region", "partition"), REGIONS.items())
+def test_every_arn_is_of_the_partition_it_is_deployed_in(region, partition):
+    text = json.dumps(translated(region).resolve(translated(region).body["Resources"]))
+    other = {"aws", "aws-us-gov", "aws-cn"} - {partition}
+    assert f"arn:{partition}:" in text
+    assert not any(f'"arn:{name}:' in text for name in other)
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_the_stack_says_whether_iam_events_reach_it(region):
+    assert translated(region).outputs()["IamEvents"].startswith("NO" if region == "eu-west-1" else "yes")
+
+
+def test_role_events_are_all_asked_for(template):
+    assert set(rules(template)["EnforceFunctionRoles"].pattern["detail"]["eventName"]) == ROLE_EVENTS

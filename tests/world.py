@@ -1,0 +1,120 @@
+"""A seeded account with Rolewarden in it, in process: act through boto3, look at what the roles carry."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+from rolewarden.aws import Aws
+from rolewarden.policies import policy_arn
+from rolewarden.service import Rolewarden
+from rolewarden.settings import Settings
+from rolewarden_local.aws import ACCOUNT_ID, LocalAws
+from rolewarden_local.seed import seed
+from rolewarden_local.stage import stage
+from rolewarden_local.template import Template
+
+from tests.conftest import ROOT
+
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+)
+GUARDRAILS = ROOT / "layers" / "guardrails" / "guardrails.yaml"
+
+
+@cache
+def _aws() -> Aws:
+    return Aws()
+
+
+@cache
+def _client(service: str) -> Any:
+    return boto3.client(service)
+
+
+class World:
+    """What `stage` makes: guardrails published, subjects bound, roles bare."""
+
+    def __init__(self, aws: LocalAws, template: Template, guardrails: Path = GUARDRAILS) -> None:
+        # Clients take longer to make than a world to seed, and keep nothing: one set serves every world.
+        shared = _aws()
+        aws.reset()
+        self.aws = aws
+        self.seeded = seed(aws)
+        self.environment = stage(template, shared, account=ACCOUNT_ID, guardrails=guardrails)
+        self.iam, self.sagemaker, self.sqs = map(_client, ("iam", "sagemaker", "sqs"))
+        self.rolewarden = Rolewarden(Settings.read(self.environment), shared)
+
+    def guarded(self) -> World:
+        """Bring every governed role to what it needs, and forget the calls that took."""
+        for binding in list(self.rolewarden.table.all()):
+            if binding.role:
+                self.enforce(self.role_event(binding.role.name))
+        self.work()
+        return self
+
+    def event(self, name: str) -> dict:
+        """The newest CloudTrail event of this name that an API call here has left."""
+        return next(event for event in reversed(self.aws.events) if event["detail"]["eventName"] == name)
+
+    def role_event(self, role: str) -> dict:
+        """An event that nominates `role`, as somebody's TagRole would."""
+        self.iam.tag_role(RoleName=role, Tags=[{"Key": "touched", "Value": "yes"}])
+        return self.event("TagRole")
+
+    def enforce(self, event: dict) -> list[dict]:
+        """Let Rolewarden look at an event; gives the outcomes."""
+        return self.rolewarden.enforce(event)["outcomes"]
+
+    def verdict(self, role: str) -> dict:
+        """What Rolewarden says of a role that an event names."""
+        [outcome] = [o for o in self.enforce(self.role_event(role)) if o["role"] == role]
+        return outcome
+
+    def carried(self, role: str) -> set[str]:
+        """Names of the guardrail policies that IAM says the role carries."""
+        pages = self.iam.get_paginator("list_attached_role_policies").paginate(RoleName=role)
+        arns = [policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]]
+        prefix = policy_arn("", "aws", ACCOUNT_ID)
+        return {arn.removeprefix(prefix) for arn in arns if arn.startswith(prefix)}
+
+    def detach(self, role: str, policy: str) -> dict:
+        """Take a guardrail off; gives the event."""
+        self.iam.detach_role_policy(RoleName=role, PolicyArn=policy_arn(policy, "aws", ACCOUNT_ID))
+        return self.event("DetachRolePolicy")
+
+    def role(self, name: str, trust: str = TRUST) -> str:
+        """Make a role; gives its ARN."""
+        return self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+
+    def history(self, about: str) -> list[dict]:
+        """The history of a role or policy."""
+        return self.rolewarden.aws.query(self.environment["HISTORY_TABLE"], {"about": f"{ACCOUNT_ID}/{about}"})
+
+    def queued(self) -> list[dict]:
+        """Messages of the work queue, also those that are delayed, taken out."""
+        bodies = []
+        url = self.environment["WORK_QUEUE_URL"]
+        while messages := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                bodies.append(json.loads(message["Body"]))
+                self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return bodies
+
+    def work(self) -> list[dict]:
+        """Work off what is visible in the queue; gives the outcomes."""
+        return [self.rolewarden.message(body) for body in self.queued()]
+
+    def calls(self, event: dict) -> list[str]:
+        """The AWS calls that an event costs a warm function."""
+        mark = self.aws.mark()
+        self.rolewarden.enforce(event)
+        return [f"{call.service}:{call.operation}" for call in self.aws.calls(mark)]
