@@ -76,9 +76,7 @@ def test_a_profile_with_a_bedrock_role_of_its_own_has_both_roles_guarded(world):
         UserProfileName="nadia",
         UserSettings={
             "ExecutionRole": world.role("CanvasNadia"),
-            "CanvasAppSettings": {
-                "GenerativeAiSettings": {"AmazonBedrockRoleArn": world.role("CanvasNadiaBedrock")}
-            },
+            "CanvasAppSettings": {"GenerativeAiSettings": {"AmazonBedrockRoleArn": world.role("CanvasNadiaBedrock")}},
         },
     )
     world.enforce(world.event("CreateUserProfile"))

@@ -37,7 +37,9 @@ def test_a_role_that_works_for_nobody_is_left_alone(world):
 
 
 def test_a_role_shared_by_several_subjects_carries_what_each_of_them_needs(world_with):
-    world = world_with(ONE_FOR_ALL + "  - {guardrails: [no-claude], domains: [research]}\n  - guardrails: [no-generative-ai]\n")
+    world = world_with(
+        ONE_FOR_ALL + "  - {guardrails: [no-claude], domains: [research]}\n  - guardrails: [no-generative-ai]\n"
+    )
     shared = world.role("CanvasShared")
     for domain, name in (("d-research0001", "tom"), ("d-analytics0001", "tim")):
         world.sagemaker.create_user_profile(
@@ -65,7 +67,8 @@ def test_an_exempt_role_is_left_alone_and_says_until_when(world_with):
 
 def test_an_exemption_that_has_ended_guards_again(world_with):
     world = world_with(
-        ONE_FOR_ALL + "  - guardrails: [no-generative-ai]\nexemptions:\n  - {role: CanvasBreakGlass, until: 2020-01-31}\n"
+        ONE_FOR_ALL
+        + "  - guardrails: [no-generative-ai]\nexemptions:\n  - {role: CanvasBreakGlass, until: 2020-01-31}\n"
     )
     world.verdict("CanvasBreakGlass")
     assert world.carried("CanvasBreakGlass") == {"no-generative-ai"}
@@ -97,7 +100,9 @@ def test_a_subject_that_needs_nothing_is_compliant_with_nothing(world_with):
 
 def test_a_policy_of_the_same_name_under_another_path_is_no_guardrail(world):
     world.iam.delete_policy(PolicyArn=f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/no-generative-ai")
-    document = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]})
+    document = json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]}
+    )
     fake = world.iam.create_policy(PolicyName="no-generative-ai", Path="/fake/", PolicyDocument=document)
     world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=fake["Policy"]["Arn"])
     assert world.verdict("CanvasOmar")["verdict"] == "unenforceable"
@@ -105,7 +110,9 @@ def test_a_policy_of_the_same_name_under_another_path_is_no_guardrail(world):
 
 def test_a_guardrail_on_the_last_page_of_attached_policies_is_seen(world):
     world.aws.policies_per_role = 150
-    document = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]})
+    document = json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    )
     for number in range(110):
         arn = world.iam.create_policy(PolicyName=f"p{number:03}", PolicyDocument=document)["Policy"]["Arn"]
         world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=arn)

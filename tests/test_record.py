@@ -90,7 +90,9 @@ def test_a_row_of_the_history_ends_when_the_settings_say(world):
     assert abs(lives - timedelta(days=400)) < timedelta(seconds=2)
 
 
-@pytest.mark.parametrize(("operation", "code"), [("PutEvents", "InternalFailure"), ("PutItem", "AccessDeniedException")])
+@pytest.mark.parametrize(
+    ("operation", "code"), [("PutEvents", "InternalFailure"), ("PutItem", "AccessDeniedException")]
+)
 def test_a_record_that_cannot_be_written_stops_no_remedy_and_is_itself_reported(world, lines, counted, operation, code):
     event = world.role_event("CanvasOmar")
     with world.aws.failing(operation, code, status=500 if code == "InternalFailure" else 400):

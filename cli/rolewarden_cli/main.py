@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -58,7 +59,7 @@ def replay(
     Exit code: 0 nothing is left drifted, 1 something is, 2 a file cannot be used.
     """
     root = Path(__file__).resolve().parents[2]
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=False)
     done: list[Replayed] = []
     try:
         for replayed in replay_files(files, root=root):
@@ -97,7 +98,7 @@ def _show(console: Console, replayed: Replayed) -> None:
     console.print(rows)
 
 
-def _outcome(outcome: dict[str, object]) -> Text:
+def _outcome(outcome: Mapping[str, Any]) -> Text:
     before, after = str(outcome["before"]), str(outcome["verdict"])
     text = Text.assemble((str(outcome["role"]), "bold"), "  ", (before, VERDICT_COLOURS[before]))
     if after != before or outcome["remedy"] != "none":

@@ -295,6 +295,8 @@ def _install(aws: LocalAws) -> None:
     # MiniStack runs a rule's function once and drops its failure; AWS invokes it asynchronously, with retries and
     # the function's on-failure destination.
     eventbridge._dispatch_to_lambda = _invoke_asynchronously
+    # MiniStack leaves the pipes of an ended worker to the garbage collector, which warns of each.
+    lambda_runtime._collect = _closing_pipes(lambda_runtime._collect)
 
 
 def _execution_credentials(config: Mapping[str, Any]) -> dict[str, str]:
@@ -325,6 +327,16 @@ def _invoke_asynchronously(arn: str, payload: str) -> None:
         lambda_svc.invoke_async_with_retry(
             lambda_svc._execution_record_for_config(function, config), json.loads(payload)
         )
+
+
+def _closing_pipes(collect: Callable[[Any, float], None]) -> Callable[[Any, float], None]:
+    def collect_and_close(process: Any, deadline: float) -> None:
+        collect(process, deadline)
+        for pipe in (process.stdin, process.stdout, process.stderr) if process else ():
+            with contextlib.suppress(OSError, ValueError):
+                pipe.close()
+
+    return collect_and_close
 
 
 def _signed_by(headers: Mapping[str, str]) -> tuple[str, str]:

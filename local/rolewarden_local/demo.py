@@ -10,31 +10,16 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import boto3
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
-from rolewarden.aws import Aws
-from rolewarden.bindings import BindingsTable, RoleKey
-from rolewarden.events import Cause
-from rolewarden.guardrails import load
-from rolewarden.policies import compile_rules, digest
-from rolewarden.reconcile import Reconciler
-from rolewarden.verdicts import Outcome, Verdict
 
+from rolewarden_local.account import Account, table_of_roles, waited
 from rolewarden_local.aws import ACCOUNT_ID as ACCOUNT
-from rolewarden_local.aws import REGION, LocalAws
-from rolewarden_local.deploy import deploy
-from rolewarden_local.seed import AccessKey, seed
-
-PATIENCE = 20.0
-"""Seconds after which a role that is still bare makes the demo fail."""
+from rolewarden_local.aws import LocalAws
 
 TRUST = json.dumps(
     {
@@ -44,71 +29,6 @@ TRUST = json.dumps(
         ],
     }
 )
-COLOURS = {
-    "compliant": "green",
-    "drifted": "red",
-    "exempt": "cyan",
-    "ungoverned": "bright_black",
-    "unenforceable": "bold red",
-}
-
-
-class StayedBareError(Exception):
-    """A role did not get back what it needs in time."""
-
-
-@dataclass
-class Account:
-    """The deployed account as its people and its auditor see it."""
-
-    outputs: Mapping[str, str]
-    people: Mapping[str, AccessKey]
-    guardrails: Path
-
-    def __post_init__(self) -> None:
-        self.iam = self.client("iam")
-        self.sagemaker = self.client("sagemaker")
-        self.aws = Aws(boto3.Session(region_name=REGION))
-        rules = load(self.guardrails, today=datetime.now(UTC).date())
-        self.policies = {policy.name: policy for policy in compile_rules(rules, "aws")}
-        table = BindingsTable(self.aws, self.outputs["BindingsTable"])
-        self.reconciler = Reconciler(self.aws, table, rules, observe=True)
-
-    def client(self, service: str, person: str = "") -> Any:
-        """A client of a service, as one of the seed's people or as root."""
-        session = boto3.Session(*self.people.get(person, ("test", "test")), region_name=REGION)
-        return session.client(service)  # type: ignore[call-overload]
-
-    def verdict(self, role: str) -> Outcome:
-        """What is the case with a role now, by reconcile itself, writing nothing."""
-        return self.reconciler.reconcile(RoleKey(ACCOUNT, role), Cause(), account=ACCOUNT)
-
-    def carries(self, role: str, policies: Sequence[str]) -> bool:
-        """Whether a role carries these guardrail policies, asked of IAM."""
-        try:
-            carried = self.aws.attached_policies(role)
-        except Exception:  # noqa: BLE001 - the role is being made
-            return False
-        return all(self.policies[name].arn("aws", ACCOUNT) in carried for name in policies)
-
-    def in_force(self, policy: str) -> bool:
-        """Whether IAM's default version of a guardrail policy says what guardrails.yaml says."""
-        text = self.aws.policy_text(self.policies[policy].arn("aws", ACCOUNT))
-        return text is not None and digest(text) == digest(self.policies[policy].document)
-
-    def history(self, about: str) -> list[dict[str, Any]]:
-        """The history of a role or policy, oldest first."""
-        return self.aws.query(self.outputs["HistoryTable"], {"about": f"{ACCOUNT}/{about}"})
-
-
-def waited(until: Callable[[], bool], what: str) -> float:
-    """Seconds until `until` holds. Raises StayedBareError."""
-    start = time.monotonic()
-    while not until():
-        if time.monotonic() - start > PATIENCE:
-            raise StayedBareError(f"{what}: still not after {PATIENCE:.0f} s")
-        time.sleep(0.005)
-    return time.monotonic() - start
 
 
 def main(root: Path) -> None:
@@ -118,20 +38,8 @@ def main(root: Path) -> None:
     aws = LocalAws.start()
     with aws.serving() as endpoint, tempfile.TemporaryDirectory() as folder:
         step(console, f"local AWS on {endpoint}")
-        seeded = seed(aws)
-        outputs = deploy(
-            root,
-            endpoint,
-            region=REGION,
-            build=Path(folder),
-            parameters={"RecheckSeconds": "2"},
-            say=lambda what: step(console, what),
-        )
-        guardrails = root / "layers" / "guardrails" / "guardrails.yaml"
-        account = Account(outputs, seeded.access_keys, guardrails)
-        first = waited(lambda: account.carries("CanvasAnalytics", ["no-generative-ai"]), "the first sweep")
-        waited(lambda: account.carries("CanvasRosa", ["approved-models"]), "the first sweep")
-        step(console, f"deployed; the first sweep has put the guardrails on ({first:.1f} s)\n")
+        account = Account.made(aws, endpoint, root, Path(folder), lambda what: step(console, what))
+        step(console, "deployed, and the first sweep has put the guardrails on\n")
         story(account, console)
         table_of_roles(account, console)
         # Rechecks may still be running: how they end with the server is nobody's concern.
@@ -235,18 +143,3 @@ def _tell(console: Console, when: str, what: str, bare: str, said: str) -> None:
     console.print(Text.assemble((when, "bright_black"), "  ", (what, "bold")))
     console.print(f"       {bare}")
     console.print(f"       rolewarden: {said}\n", soft_wrap=True)
-
-
-def table_of_roles(account: Account, console: Console) -> None:
-    """Every role of the account and its verdict."""
-    table = Table("role", "verdict", "guardrails", "works for", box=None, pad_edge=False)
-    names = sorted(role.name for role in account.aws.roles() if not role.path.startswith("/rolewarden/"))
-    for name in names:
-        outcome = account.verdict(name)
-        word, reason = outcome.verdict.value, outcome.reason.value if outcome.reason else ""
-        if outcome.verdict is Verdict.DRIFTED:
-            # Looking cannot tell why a role is still bare; whoever tried to mend it has written it down.
-            word, reason = next(((r["verdict"], r.get("reason", "")) for r in account.history(name)[::-1]), (word, ""))
-        verdict = Text(f"{word}: {reason}" if reason else word, COLOURS[word])
-        table.add_row(name, verdict, ", ".join(outcome.required), "\n".join(outcome.subjects))
-    console.print(table)

@@ -22,12 +22,11 @@ _TABLE = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeyS
 
 def stage(template: Template, aws: Aws, *, account: str, guardrails: Path) -> Mapping[str, str]:
     """Make the stage, in the region of `aws`; gives the environment in which the template's functions work on it."""
-    dynamodb, sqs = (boto3.client(service, region_name=aws.region) for service in ("dynamodb", "sqs"))
+    dynamodb = boto3.client("dynamodb", region_name=aws.region)
+    sqs = boto3.client("sqs", region_name=aws.region)
     for name, table in template.resources("AWS::DynamoDB::Table").items():
         dynamodb.create_table(TableName=name, **{key: value for key, value in table.items() if key in _TABLE})
-    urls = {
-        name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in template.resources("AWS::SQS::Queue")
-    }
+    urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in template.resources("AWS::SQS::Queue")}
     environment = template.environment("EnforceFunction")
     environment |= {"WORK_QUEUE_URL": urls[environment["WORK_QUEUE_URL"]], "GUARDRAILS_FILE": str(guardrails)}
     rolewarden = Rolewarden(Settings.read(environment), aws)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import unquote
 
 import boto3
@@ -106,9 +106,7 @@ class Aws:
     """AWS as seen from one function: its region, its account, its identity."""
 
     def __init__(self, session: boto3.Session | None = None) -> None:
-        if session is None and boto3.DEFAULT_SESSION is None:
-            boto3.setup_default_session()
-        self._session: boto3.Session = session or boto3.DEFAULT_SESSION
+        self._session = session or _default_session()
         self._sagemaker: dict[str, SageMakerClient] = {}
         self._serialize = TypeSerializer().serialize
         self._deserialize = TypeDeserializer().deserialize
@@ -327,6 +325,13 @@ class Aws:
 
     def _attributes(self, item: Mapping[str, Any]) -> dict[str, Any]:
         return {name: self._serialize(value) for name, value in item.items()}
+
+
+def _default_session() -> boto3.Session:
+    """boto3's own: whoever else uses it shares what it has loaded of the services' models."""
+    if boto3.DEFAULT_SESSION is None:
+        boto3.setup_default_session()
+    return cast("boto3.Session", boto3.DEFAULT_SESSION)
 
 
 def _described(name: str, path: str, trust: Any) -> RoleDescription:

@@ -61,11 +61,12 @@ class Binding:
 
     @property
     def label(self) -> str:
-        """The subject in words, for people: `research/rosa (user-profile, execution)`."""
+        """The subject in words, for people: `research/rosa`, `analytics default-user (bedrock)`."""
         if self.kind == ROLE:
             return "also_govern"
         name = "/".join(filter(None, (self.domain_name or self.domain_id, self.user_profile)))
-        return f"{name} ({self.kind}, {self.via})"
+        kind = "" if self.kind == USER_PROFILE else f" {self.kind}"
+        return f"{name}{kind}{' (bedrock)' if self.via == BEDROCK else ''}"
 
     @property
     def subject(self) -> Subject:

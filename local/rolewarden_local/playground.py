@@ -1,0 +1,64 @@
+"""`make local`: the local AWS with the stack deployed and an account to play with, until Ctrl-C."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from rolewarden_local.account import Account, table_of_roles
+from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
+from rolewarden_local.demo import step
+
+_TRY = """
+In another terminal, with the AWS CLI:
+
+  export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={region}
+  export AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY={secret}   # mallory
+
+Cause drift, and look a second later:
+
+  aws iam detach-role-policy --role-name CanvasAnalytics \\
+    --policy-arn arn:aws:iam::{account}:policy/rolewarden/no-generative-ai
+  aws iam list-attached-role-policies --role-name CanvasAnalytics
+
+  aws iam create-role --role-name CanvasNadia --assume-role-policy-document \\
+    '{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"sts:AssumeRole",
+      "Principal":{{"Service":"sagemaker.amazonaws.com"}}}}]}}'
+  aws sagemaker create-user-profile --domain-id d-analytics0001 --user-profile-name nadia \\
+    --user-settings ExecutionRole=arn:aws:iam::{account}:role/CanvasNadia
+  aws iam list-attached-role-policies --role-name CanvasNadia
+
+Who did what, and what was done about it:
+
+  aws dynamodb scan --table-name {history} \\
+    --query 'Items[].[about.S,kind.S,cause.M.event_name.S,cause.M.actor.S]' --output table
+
+Ctrl-C ends it and forgets everything.
+"""
+
+
+def main(root: Path, host: str, port: int) -> None:
+    """Serve, deploy, show what is there and what to try. Raises DeployError and StayedBareError."""
+    console = Console(highlight=False)
+    aws = LocalAws.start()
+
+    def ready(url: str) -> None:
+        step(console, f"local AWS on {url}")
+        with tempfile.TemporaryDirectory() as build:
+            account = Account.made(aws, url, root, Path(build), lambda what: step(console, what))
+        console.print()
+        table_of_roles(account, console)
+        key, secret = account.people["mallory"]
+        hints = _TRY.format(
+            url=url,
+            region=REGION,
+            key=key,
+            secret=secret,
+            account=ACCOUNT_ID,
+            history=account.outputs["HistoryTable"],
+        )
+        console.print(hints, markup=False, soft_wrap=True)
+
+    aws.serve_forever(host, port, ready=ready)

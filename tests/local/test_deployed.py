@@ -1,0 +1,93 @@
+"""A stack deployed by the real `sam deploy`: its rule, role, layers, queue and custom resource work as in AWS."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import boto3
+import pytest
+from rolewarden_local.aws import LocalAws
+from rolewarden_local.seed import CANVAS_POLICY, seed
+
+from tests.local.conftest import TRUST
+
+pytestmark = pytest.mark.deployed
+STACK = Path(__file__).parent / "stack"
+SAM = Path(__file__).parents[2] / ".venv-sam" / "bin" / "sam"
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], seconds: float = 10) -> T:
+    """What `look` finds, as soon as it finds something."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture(scope="module")
+def deployed():
+    local = LocalAws.start()
+    local.reset()
+    with local.serving():
+        people = seed(local).access_keys
+        options = ["--stack-name", "guard", "--resolve-s3", "--capabilities", "CAPABILITY_IAM"]
+        command = [SAM, "deploy", *options, "--no-confirm-changeset", "--no-progressbar"]
+        environment = {**os.environ, "SAM_CLI_TELEMETRY": "0"}
+        ran = subprocess.run(  # noqa: S603
+            command, cwd=STACK, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        [stack] = boto3.client("cloudformation", "us-east-1").describe_stacks(StackName="guard")["Stacks"]
+        yield local, people, {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    local.reset()
+
+
+def notes(outputs: dict[str, str], role: str) -> list[dict]:
+    table = boto3.resource("dynamodb", "us-east-1").Table(outputs["Table"])
+    condition = boto3.dynamodb.conditions.Key("role").eq(role)
+    return table.query(IndexName="by-role", KeyConditionExpression=condition)["Items"]
+
+
+def test_the_custom_resource_answers(deployed):
+    _, _, outputs = deployed
+    assert outputs["Greeting"] == "Hello, world"
+
+
+def test_the_function_has_a_role_under_its_path(deployed):
+    _, _, outputs = deployed
+    assert outputs["Role"].startswith("arn:aws:iam::111122223333:role/rolewarden/guard-GuardRole-")
+
+
+def test_drift_by_an_api_call_reaches_the_function_which_undoes_it_as_its_own_role(deployed):
+    local, people, outputs = deployed
+    local.events.clear()
+    iam = people["mallory"].session().client("iam")
+    iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=CANVAS_POLICY)
+
+    eventually(lambda: iam.list_attached_role_policies(RoleName="CanvasOmar")["AttachedPolicies"])
+    drift, repair = (event["detail"] for event in local.events)
+    assert drift["userIdentity"]["arn"] == "arn:aws:iam::111122223333:user/mallory"
+    assert repair["eventName"] == "AttachRolePolicy"
+    assert repair["userIdentity"]["type"] == "AssumedRole"
+    assert repair["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] == outputs["Role"]
+
+    # By way of the delayed queue; the function's own AttachRolePolicy is left out by the rule, so there is one note.
+    [note] = eventually(lambda: notes(outputs, "CanvasOmar"))
+    assert (note["event"], note["layers"]) == ("DetachRolePolicy", "one two")
+
+
+def test_an_event_that_the_function_cannot_handle_ends_in_its_failure_queue(deployed):
+    local, _, outputs = deployed
+    iam, sqs = boto3.client("iam", "us-east-1"), boto3.client("sqs", "us-east-1")
+    iam.create_role(RoleName="poison", AssumeRolePolicyDocument=TRUST)
+    iam.attach_role_policy(RoleName="poison", PolicyArn=CANVAS_POLICY)
+    [message] = eventually(lambda: sqs.receive_message(QueueUrl=outputs["Failed"]).get("Messages"))
+    failed = json.loads(message["Body"])
+    assert failed["requestPayload"] == local.events[-1]
+    assert failed["responsePayload"]["errorMessage"] == "poisoned"

@@ -1,0 +1,63 @@
+"""`python -m rolewarden_local serve`, and serving from within a process."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import boto3
+import pytest
+from rolewarden_local.aws import LocalAws
+
+CLIENT = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_access_key": "test"}
+
+
+@pytest.fixture
+def server():
+    command = [sys.executable, "-m", "rolewarden_local", "serve", "--port", "0", "--seed"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_serves_a_seeded_account_until_it_is_told_to_end(server, number):
+    said = server.stdout.readline()
+    url = next(word for word in said.split() if word.startswith("http://"))
+    with urllib.request.urlopen(f"{url}/_ministack/health") as health:  # noqa: S310
+        assert json.load(health)["services"]
+    domains = boto3.client("sagemaker", endpoint_url=url, **CLIENT).list_domains()["Domains"]
+    assert [domain["DomainName"] for domain in domains] == ["analytics", "research"]
+    server.send_signal(number)
+    rest, _ = server.communicate(timeout=15)
+    assert (server.returncode, rest) == (0, "")
+
+
+def test_a_process_can_serve_twice_and_queues_name_the_port_of_the_moment():
+    local = LocalAws.start()
+    local.reset()
+    for name in ("first", "second"):
+        with local.serving() as url:
+            assert os.environ["AWS_ENDPOINT_URL"] == url
+            queue = boto3.client("sqs", endpoint_url=url, **CLIENT).create_queue(QueueName=name)["QueueUrl"]
+            assert queue.split("/")[2].split(":")[1] == url.split(":")[2]
+    assert os.environ.get("AWS_ENDPOINT_URL") != url
+
+
+def test_a_taken_port_is_an_error():
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
+        LocalAws.start().serving(port=taken.getsockname()[1]).__enter__()
+
+
+def test_what_is_connected_in_process_and_what_is_served_are_one():
+    local = LocalAws.start()
+    local.reset()
+    with local.connected():
+        boto3.client("iam", **CLIENT).create_user(UserName="alice")
+    with local.serving() as url:
+        users = boto3.client("iam", endpoint_url=url, **CLIENT).list_users()["Users"]
+    assert [user["UserName"] for user in users] == ["alice"]
