@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import contextlib
+import contextvars
 import io
 import json
 import os
@@ -170,7 +171,7 @@ class LocalAws:
         stop = asyncio.Event()
         config = Config()
         config.bind = [f"fd://{listener.detach()}"]
-        config.loglevel, config.accesslog, config.errorlog = "WARNING", None, None
+        config.loglevel = "WARNING"
         config.keep_alive_timeout = 75
         config.graceful_timeout = config.shutdown_timeout = 1
         environment = {**_absent_settings(), "AWS_ENDPOINT_URL": url, "GATEWAY_PORT": str(port)}
@@ -295,6 +296,7 @@ def _install(aws: LocalAws) -> None:
     # MiniStack runs a rule's function once and drops its failure; AWS invokes it asynchronously, with retries and
     # the function's on-failure destination.
     eventbridge._dispatch_to_lambda = _invoke_asynchronously
+    lambda_svc._execute_function = _queued(lambda_svc._execute_function)
     # MiniStack leaves the pipes of an ended worker to the garbage collector, which warns of each.
     lambda_runtime._collect = _closing_pipes(lambda_runtime._collect)
 
@@ -321,12 +323,34 @@ def _execution_credentials(config: Mapping[str, Any]) -> dict[str, str]:
     return {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token}
 
 
+# Lambda queues asynchronous events and starts as many copies of a function as there are. Here a burst of events waits
+# for a few copies instead: every copy is a Python process.
+_COPIES: Final = 4
+_copies: Final = threading.BoundedSemaphore(_COPIES)
+_waits_for_a_copy: Final = contextvars.ContextVar("waits_for_a_copy", default=False)
+
+
+def _queued(execute: Callable[..., Any]) -> Callable[..., Any]:
+    def execute_in_turn(function: Any, event: Any) -> Any:
+        if not _waits_for_a_copy.get():
+            return execute(function, event)
+        token = _waits_for_a_copy.set(False)  # MiniStack calls itself once more to change the account's scope
+        try:
+            with _copies:
+                return execute(function, event)
+        finally:
+            _waits_for_a_copy.reset(token)
+
+    return execute_in_turn
+
+
 def _invoke_asynchronously(arn: str, payload: str) -> None:
     function, config, _ = lambda_svc._get_func_record_for_ref(arn)
     if function and config:
-        lambda_svc.invoke_async_with_retry(
-            lambda_svc._execution_record_for_config(function, config), json.loads(payload)
-        )
+        record = lambda_svc._execution_record_for_config(function, config)
+        token = _waits_for_a_copy.set(True)  # invoke_async_with_retry hands its context on to the thread it starts
+        lambda_svc.invoke_async_with_retry(record, json.loads(payload))
+        _waits_for_a_copy.reset(token)
 
 
 def _closing_pipes(collect: Callable[[Any, float], None]) -> Callable[[Any, float], None]:

@@ -8,16 +8,16 @@ update names replaces the stored one, those it does not name stay.
 
 import base64
 import functools
+import json
 import random
 import re
 import string
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from moto.core.request import Request
-from moto.core.responses import ActionResult, EmptyResult
 from moto.core.utils import get_service_model, utcnow
 from moto.sagemaker.exceptions import AWSValidationException, ResourceInUseException, ResourceNotFound
 from moto.sagemaker.models import Domain, SageMakerModelBackend, sagemaker_backends
@@ -75,11 +75,13 @@ SPACE: Final = Kind(
 )
 KINDS: Final = (PROFILE, SPACE)
 Members = dict[tuple[str, str], Member]
+Answer = dict[str, Any]
+Operation = Callable[[Any], Answer]
 
 
 def install() -> None:
     """Add Studio's calls to moto's SageMaker. May be called more than once."""
-    operations: dict[str, Callable[[Any], ActionResult]] = {
+    operations: dict[str, Operation] = {
         "create_domain": _create_domain,
         "describe_domain": _describe_domain,
         "update_domain": _update_domain,
@@ -114,13 +116,18 @@ def reset() -> None:
         account.reset()
 
 
-def _method(operation: Callable[[Any], ActionResult]) -> Callable[[Any], ActionResult]:
-    # moto looks for plain functions in the class, so neither a partial nor a lambda with defaults will do.
-    def call(self: Any) -> ActionResult:
+def _method(operation: Operation) -> Callable[[Any], tuple[int, dict[str, str], str]]:
+    # moto looks for plain functions in the class: a partial would not be seen.
+    def call(self: Any) -> tuple[int, dict[str, str], str]:
         _validate(get_service_model("sagemaker").operation_model(self._get_action()).input_shape, self.params)
-        return operation(self)
+        answer = {name: value for name, value in operation(self).items() if value is not None}
+        return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(answer, default=_timestamp)
 
     return call
+
+
+def _timestamp(moment: datetime) -> float:
+    return round(moment.replace(tzinfo=UTC).timestamp(), 3)  # moto's moments are UTC without saying so
 
 
 def _validate(shape: Any, value: Any, path: str = "") -> None:
@@ -174,16 +181,16 @@ def _given(response: Any, *names: str) -> dict[str, Any]:
     return {name: response.params[name] for name in names if name in response.params}
 
 
-def _page(response: Any, entries: list[dict[str, Any]], key: str, default: int = PAGE) -> ActionResult:
+def _page(response: Any, entries: list[dict[str, Any]], key: str, default: int = PAGE) -> Answer:
     token, size = response.params.get("NextToken"), response.params.get("MaxResults", default)
     try:
         start = int(base64.b64decode(token)) if token else 0
     except ValueError:
         raise AWSValidationException("Invalid pagination token") from None
-    answer: dict[str, Any] = {key: entries[start : start + size]}
+    answer: Answer = {key: entries[start : start + size]}
     if start + size < len(entries):
         answer["NextToken"] = base64.b64encode(str(start + size).encode()).decode()
-    return ActionResult(answer)
+    return answer
 
 
 def _sorted(response: Any, entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -202,7 +209,7 @@ def _domain(response: Any) -> Domain:
         raise ResourceNotFound(f"RecordNotFound: Domain {domain_id} does not exist") from None
 
 
-def _create_domain(response: Any) -> ActionResult:
+def _create_domain(response: Any) -> Answer:
     backend, params = response.sagemaker_backend, response.params
     name = params["DomainName"]
     if any(domain.domain_name == name for domain in backend.domains.values()):
@@ -227,7 +234,7 @@ def _create_domain(response: Any) -> ActionResult:
     domain.arn = _arn(response, f"domain/{domain.id}")
     domain.url = f"https://{domain.id}.studio.{response.region}.sagemaker.aws"
     backend.domains[domain.id] = domain
-    return ActionResult({"DomainArn": domain.arn, "DomainId": domain.id, "Url": domain.url})
+    return {"DomainArn": domain.arn, "DomainId": domain.id, "Url": domain.url}
 
 
 def _random_domain_id() -> str:
@@ -239,11 +246,12 @@ def _arn(response: Any, resource: str) -> str:
     return f"arn:{partition}:sagemaker:{response.region}:{response.current_account}:{resource}"
 
 
-def _describe_domain(response: Any) -> ActionResult:
-    return ActionResult(_domain(response).describe())
+def _describe_domain(response: Any) -> Answer:
+    described: Answer = _domain(response).describe()
+    return described
 
 
-def _update_domain(response: Any) -> ActionResult:
+def _update_domain(response: Any) -> Answer:
     domain, params = _domain(response), response.params
     for parameter, attribute in (
         ("DefaultUserSettings", "default_user_settings"),
@@ -261,10 +269,10 @@ def _update_domain(response: Any) -> ActionResult:
         if parameter in params:
             setattr(domain, attribute, params[parameter])
     domain.last_modified_time = utcnow()
-    return ActionResult({"DomainArn": domain.arn})
+    return {"DomainArn": domain.arn}
 
 
-def _delete_domain(response: Any) -> ActionResult:
+def _delete_domain(response: Any) -> Answer:
     domain, backend = _domain(response), response.sagemaker_backend
     for kind in KINDS:
         if any(domain_id == domain.id for domain_id, _ in _members(backend, kind)):
@@ -272,10 +280,10 @@ def _delete_domain(response: Any) -> ActionResult:
                 f"Unable to delete Domain {domain.id} because {kind.noun}(s) are associated with it."
             )
     del backend.domains[domain.id]
-    return EmptyResult()
+    return {}
 
 
-def _list_domains(response: Any) -> ActionResult:
+def _list_domains(response: Any) -> Answer:
     domains = response.sagemaker_backend.domains.values()
     return _page(response, [domain.summary() for domain in domains], "Domains")
 
@@ -297,7 +305,7 @@ def _member(response: Any, kind: Kind) -> Member:
         raise ResourceNotFound(f"RecordNotFound: {kind.noun} {name} does not exist in Domain {domain.id}") from None
 
 
-def _create_member(kind: Kind, response: Any) -> ActionResult:
+def _create_member(kind: Kind, response: Any) -> Answer:
     domain, params = _domain(response), response.params
     name = params[kind.name]
     members = _members(response.sagemaker_backend, kind)
@@ -314,14 +322,12 @@ def _create_member(kind: Kind, response: Any) -> ActionResult:
         extra=_given(response, *kind.extra),
     )
     members[key] = member
-    return ActionResult({kind.arn: member.arn})
+    return {kind.arn: member.arn}
 
 
-def _describe_member(kind: Kind, response: Any) -> ActionResult:
+def _describe_member(kind: Kind, response: Any) -> Answer:
     member = _member(response, kind)
-    return ActionResult(
-        {**_summary(kind, member), kind.arn: member.arn, kind.settings: member.settings, **member.extra}
-    )
+    return {**_summary(kind, member), kind.arn: member.arn, kind.settings: member.settings, **member.extra}
 
 
 def _summary(kind: Kind, member: Member) -> dict[str, Any]:
@@ -334,21 +340,21 @@ def _summary(kind: Kind, member: Member) -> dict[str, Any]:
     }
 
 
-def _update_member(kind: Kind, response: Any) -> ActionResult:
+def _update_member(kind: Kind, response: Any) -> Answer:
     member = _member(response, kind)
     member.settings = {**member.settings, **response.params.get(kind.settings, {})}
     member.extra |= _given(response, *kind.updatable)
     member.modified = utcnow()
-    return ActionResult({kind.arn: member.arn})
+    return {kind.arn: member.arn}
 
 
-def _delete_member(kind: Kind, response: Any) -> ActionResult:
+def _delete_member(kind: Kind, response: Any) -> Answer:
     member = _member(response, kind)
     del _members(response.sagemaker_backend, kind)[member.domain_id, member.name.lower()]
-    return EmptyResult()
+    return {}
 
 
-def _list_members(kind: Kind, response: Any) -> ActionResult:
+def _list_members(kind: Kind, response: Any) -> Answer:
     params = response.params
     domain_id, contains = params.get("DomainIdEquals"), params.get(f"{kind.name}Contains", "").lower()
     found = (
@@ -374,21 +380,21 @@ def _tagged(response: Any) -> Any:
     return backend._get_resource_from_arn(arn)
 
 
-def _add_tags(response: Any) -> ActionResult:
+def _add_tags(response: Any) -> Answer:
     resource, added = _tagged(response), response.params["Tags"]
     kept = [tag for tag in resource.tags if tag["Key"] not in {new["Key"] for new in added}]
     resource.tags = kept + list(added)
-    return ActionResult({"Tags": resource.tags})
+    return {"Tags": resource.tags}
 
 
-def _list_tags(response: Any) -> ActionResult:
+def _list_tags(response: Any) -> Answer:
     return _page(response, list(_tagged(response).tags), "Tags", default=TAGS_PAGE)
 
 
-def _delete_tags(response: Any) -> ActionResult:
+def _delete_tags(response: Any) -> Answer:
     resource, gone = _tagged(response), set(response.params["TagKeys"])
     resource.tags = [tag for tag in resource.tags if tag["Key"] not in gone]
-    return EmptyResult()
+    return {}
 
 
 def dispatch(method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:

@@ -82,6 +82,18 @@ def test_drift_by_an_api_call_reaches_the_function_which_undoes_it_as_its_own_ro
     assert (note["event"], note["layers"]) == ("DetachRolePolicy", "one two")
 
 
+def test_a_burst_of_drift_is_undone_to_the_last_role(deployed):
+    iam = boto3.client("iam", "us-east-1")
+    names = [f"burst{number}" for number in range(8)]
+    for name in names:
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
+        iam.attach_role_policy(RoleName=name, PolicyArn=CANVAS_POLICY)
+    for name in names:
+        iam.detach_role_policy(RoleName=name, PolicyArn=CANVAS_POLICY)
+    for name in names:
+        eventually(lambda name=name: iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"])
+
+
 def test_an_event_that_the_function_cannot_handle_ends_in_its_failure_queue(deployed):
     local, _, outputs = deployed
     iam, sqs = boto3.client("iam", "us-east-1"), boto3.client("sqs", "us-east-1")

@@ -5,6 +5,7 @@ The record never stands in the way of a remedy: what cannot be recorded is itsel
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,9 @@ from rolewarden.aws import Aws
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import Cause, Ignored, Nomination
 from rolewarden.verdicts import Outcome, Remedy, Verdict
+
+# An invocation that raised before it decided anything has counted nothing, and its error says so already.
+warnings.filterwarnings("ignore", message="No application metrics to publish")
 
 logger = Logger(service="rolewarden")
 metrics = Metrics(namespace="Rolewarden", service="rolewarden")
@@ -75,6 +79,12 @@ class Recorder:
             logger.warning("event nominates nothing", extra=details)
         else:
             logger.debug("event nominates nothing", extra=details)
+
+    def swept(self, account: str, region: str, counts: Mapping[str, int]) -> None:
+        """Record a completed sweep: `counts` by name, as metrics and as the event. Raises RetryLater."""
+        for name, count in counts.items():
+            metrics.add_metric(f"Sweep.{name}", MetricUnit.Count, count)
+        self.announce(SWEEP_COMPLETED, {"account": account, "region": region, **counts})
 
     def announce(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Log a milestone (`Guardrails Published`, `Sweep Completed`) and put it on the bus. Raises RetryLater."""

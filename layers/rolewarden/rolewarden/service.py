@@ -15,7 +15,7 @@ from rolewarden.events import SWEEP, Cause, Nomination, parse
 from rolewarden.guardrails import load
 from rolewarden.policies import compile_rules, digest
 from rolewarden.reconcile import Reconciler, today
-from rolewarden.record import GUARDRAILS_PUBLISHED, SWEEP_COMPLETED, Recorder, logger
+from rolewarden.record import GUARDRAILS_PUBLISHED, Recorder, logger
 from rolewarden.settings import Settings
 from rolewarden.verdicts import Outcome, Remedy
 
@@ -186,7 +186,7 @@ class Rolewarden:
                 lacking.append(Work(role, account, SWEEP))
         self.aws.send(self.settings.work_queue_url, (work.as_dict() for work in lacking))
         counts = {"subjects": len(found), "roles": len(roles), "lacking": len(lacking)}
-        self.recorder.announce(SWEEP_COMPLETED, {"account": account, "region": region, **counts})
+        self.recorder.swept(account, region, counts)
         return counts
 
 

@@ -1,0 +1,182 @@
+"""PublishFunction's work: IAM's policies are what guardrails.yaml says, and CloudFormation always hears of it."""
+
+import http.server
+import importlib.util
+import json
+import threading
+from types import SimpleNamespace
+
+import pytest
+from rolewarden import cloudformation
+from rolewarden.events import Cause
+from rolewarden.policies import compile_rules, digest, policy_arn
+from rolewarden_local.aws import ACCOUNT_ID
+
+from tests.conftest import ROOT
+
+ARN = policy_arn("no-generative-ai", "aws", ACCOUNT_ID)
+HOLLOW = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]})
+
+
+def in_force(world):
+    """Names of the guardrail policies whose default version says what the guardrails say."""
+    return {
+        policy.name
+        for policy in compile_rules(world.rolewarden.rules, "aws")
+        if (text := world.rolewarden.aws.policy_text(policy.arn("aws", ACCOUNT_ID)))
+        and digest(text) == digest(policy.document)
+    }
+
+
+BOTH = {"no-generative-ai", "approved-models"}
+
+
+def test_a_deployment_publishes_every_guardrail_under_rolewardens_path(world):
+    listed = world.iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"]
+    assert {policy["PolicyName"] for policy in listed} == BOTH
+    assert in_force(world) == BOTH
+
+
+def test_what_is_published_already_is_left_as_it_is(world):
+    before = len(world.aws.events)
+    done = world.rolewarden.publish(ACCOUNT_ID, Cause())
+    assert set(done["policies"].values()) == {"unchanged"}
+    assert len(world.aws.events) == before
+
+
+def tampered(world, kind):
+    if kind == "edited":
+        world.iam.create_policy_version(PolicyArn=ARN, PolicyDocument=HOLLOW, SetAsDefault=True)
+        return world.event("CreatePolicyVersion")
+    if kind == "another version made default":
+        version = world.iam.create_policy_version(PolicyArn=ARN, PolicyDocument=HOLLOW)["PolicyVersion"]["VersionId"]
+        world.iam.set_default_policy_version(PolicyArn=ARN, VersionId=version)
+        return world.event("SetDefaultPolicyVersion")
+    world.iam.delete_policy(PolicyArn=ARN)
+    return world.event("DeletePolicy")
+
+
+@pytest.mark.parametrize("kind", ["edited", "another version made default", "deleted"])
+def test_a_tampered_policy_is_restored_and_the_record_names_the_actor(world, kind):
+    event = tampered(world, kind)
+    assert in_force(world) == {"approved-models"}
+    world.rolewarden.restore(event)
+    assert in_force(world) == BOTH
+    [row] = world.history("policy/no-generative-ai")
+    assert row["cause"]["actor"] == event["detail"]["userIdentity"]["arn"]
+
+
+def test_restoring_goes_on_when_all_five_versions_are_taken(world):
+    for _ in range(7):
+        versions = world.iam.list_policy_versions(PolicyArn=ARN)["Versions"]
+        if len(versions) == 5:
+            spare = next(version for version in versions if not version["IsDefaultVersion"])
+            world.iam.delete_policy_version(PolicyArn=ARN, VersionId=spare["VersionId"])
+        world.iam.create_policy_version(PolicyArn=ARN, PolicyDocument=HOLLOW, SetAsDefault=True)
+        world.rolewarden.restore(world.event("CreatePolicyVersion"))
+        assert in_force(world) == BOTH
+
+
+def test_a_policy_event_that_changed_nothing_writes_nothing(world):
+    version = world.iam.create_policy_version(PolicyArn=ARN, PolicyDocument=HOLLOW)["PolicyVersion"]["VersionId"]
+    world.iam.delete_policy_version(PolicyArn=ARN, VersionId=version)
+    before = len(world.aws.events)
+    assert world.rolewarden.restore(world.event("DeletePolicyVersion"))["policies"] == {"no-generative-ai": "unchanged"}
+    assert len(world.aws.events) == before
+    assert world.history("policy/no-generative-ai") == []
+
+
+def test_a_policy_under_rolewardens_path_that_is_no_guardrail_is_left_alone(world):
+    arn = world.iam.create_policy(PolicyName="stray", Path="/rolewarden/", PolicyDocument=HOLLOW)["Policy"]["Arn"]
+    world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=HOLLOW, SetAsDefault=True)
+    assert world.rolewarden.restore(world.event("CreatePolicyVersion"))["policies"] == {}
+
+
+@pytest.fixture
+def answers():
+    """CloudFormation's side: what was put to the ResponseURL."""
+    heard = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_PUT(self):  # noqa: N802
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}/", heard=heard)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def request(answers, kind="Create", **more):
+    return {
+        "RequestType": kind,
+        "ResponseURL": answers.url,
+        "StackId": "arn:aws:cloudformation:us-east-1:111122223333:stack/rolewarden/1",
+        "RequestId": "r-1",
+        "LogicalResourceId": "Guardrails",
+        "ResourceType": "Custom::RolewardenGuardrails",
+        **more,
+    }
+
+
+def publish_handler(world, monkeypatch, guardrails=None):
+    for name, value in world.environment.items():
+        monkeypatch.setenv(name, value)
+    if guardrails:
+        monkeypatch.setenv("GUARDRAILS_FILE", str(guardrails))
+    spec = importlib.util.spec_from_file_location("publish_app", ROOT / "functions" / "publish" / "app.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.handler
+
+
+CONTEXT = SimpleNamespace(
+    function_name="PublishFunction",
+    memory_limit_in_mb=256,
+    invoked_function_arn=f"arn:aws:lambda:us-east-1:{ACCOUNT_ID}:function:PublishFunction",
+    aws_request_id="1",
+)
+
+
+def test_a_deployment_publishes_and_cloudformation_hears_success(world, answers, monkeypatch):
+    world.iam.delete_policy(PolicyArn=ARN)
+    publish_handler(world, monkeypatch)(request(answers), CONTEXT)
+    assert in_force(world) == BOTH
+    [answer] = answers.heard
+    assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", cloudformation.PHYSICAL_ID)
+
+
+def test_guardrails_that_cannot_be_used_fail_the_deployment_with_the_line_that_says_why(
+    world, answers, monkeypatch, tmp_path
+):
+    broken = tmp_path / "guardrails.yaml"
+    broken.write_text("guardrails: {a: {bedrock: {deny: [claude-v2]}}}\nassignments: [{guardrails: [a]}]\n")
+    publish_handler(world, monkeypatch, broken)(request(answers), CONTEXT)
+    [answer] = answers.heard
+    assert answer["Status"] == "FAILED"
+    assert "guardrails.yaml:1: guardrails.a.bedrock.deny[1]: `claude-v2` has no provider" in answer["Reason"]
+    assert in_force(world) == BOTH
+
+
+def test_a_call_that_fails_fails_the_deployment_and_leaves_the_policies_in_force(world, answers, monkeypatch):
+    with world.aws.failing("GetPolicy", "AccessDenied", status=403):
+        publish_handler(world, monkeypatch)(request(answers, "Update", PhysicalResourceId="kept"), CONTEXT)
+    [answer] = answers.heard
+    assert (answer["Status"], answer["PhysicalResourceId"]) == ("FAILED", "kept")
+    assert in_force(world) == BOTH
+
+
+def test_a_deleted_stack_bares_no_role(world, answers, monkeypatch):
+    world.guarded()
+    publish_handler(world, monkeypatch)(request(answers, "Delete", PhysicalResourceId="kept"), CONTEXT)
+    assert answers.heard[0]["Status"] == "SUCCESS"
+    assert in_force(world) == BOTH
+    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}

@@ -1,0 +1,71 @@
+"""The sweep: what no event told of is found all the same."""
+
+from rolewarden_local.aws import ACCOUNT_ID
+
+from tests.test_bindings import bound
+
+
+def swept(world):
+    counts = world.rolewarden.sweep(ACCOUNT_ID, "us-east-1")
+    return counts, world.work()
+
+
+def test_a_first_sweep_guards_every_role_and_binds_every_subject(world):
+    world.rolewarden.table.write((), [b.key for b in world.rolewarden.table.all()])
+    swept(world)
+    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+    assert world.carried("CanvasRosa") == {"approved-models"}
+    assert world.carried("BuildServer") == set()
+    assert len(bound(world)) == 10  # analytics: 3 roles and 3 profiles; research: 1 role and 3 profiles
+
+
+def test_a_steady_account_sends_no_work_but_for_the_role_that_cannot_be_mended(world):
+    swept(world)
+    _, outcomes = swept(world)
+    assert {outcome["role"] for outcome in outcomes} == {"CanvasFull"}
+
+
+def test_drift_that_no_event_told_of_is_mended(world):
+    swept(world)
+    world.detach("CanvasOmar", "no-generative-ai")
+    _, outcomes = swept(world)
+    assert "CanvasOmar" in {outcome["role"] for outcome in outcomes}
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+
+
+def test_a_subject_that_no_event_told_of_is_bound_and_guarded(world):
+    swept(world)
+    world.sagemaker.create_user_profile(
+        DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia")}
+    )
+    swept(world)
+    assert world.carried("CanvasNadia") == {"no-generative-ai"}
+
+
+def test_what_is_gone_is_bound_no_more(world):
+    world.sagemaker.delete_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
+    swept(world)
+    assert "CanvasOmar" not in bound(world).values()
+
+
+def test_bindings_of_another_account_are_not_swept_away(world):
+    from rolewarden.bindings import Binding, RoleKey
+
+    foreign = Binding("444455556666", "us-east-1", "d-x", "user-profile", "execution", RoleKey("444455556666", "R"))
+    world.rolewarden.table.write([foreign])
+    swept(world)
+    assert "R" in bound(world).values()
+
+
+def test_an_exempt_role_is_sent_nowhere(world):
+    _, outcomes = swept(world)
+    assert "CanvasBreakGlass" not in {outcome["role"] for outcome in outcomes}
+
+
+def test_attachments_are_compared_as_sets_and_not_role_by_role(world):
+    swept(world)
+    mark = world.aws.mark()
+    world.rolewarden.sweep(ACCOUNT_ID, "us-east-1")
+    calls = [call.operation for call in world.aws.calls(mark)]
+    assert calls.count("ListEntitiesForPolicy") == 2
+    assert "ListAttachedRolePolicies" not in calls
