@@ -119,9 +119,13 @@ def _sum_up(console: Console, done: list[Replayed]) -> None:
     mended = sum(outcome["remedy"] == "attached" for replayed in done for outcome in replayed.outcomes)
     left = [role for replayed in done for role in replayed.left_drifted]
     console.print(
-        f"\n{len(done)} events, {matched} matched a rule, {mended} roles mended, "
+        f"\n{_counted(len(done), 'event')}, {matched} matched a rule, {_counted(mended, 'role')} mended, "
         + (f"left drifted: {', '.join(left)}" if left else "none left drifted")
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _fail(message: str) -> None:

@@ -16,7 +16,7 @@ from rolewarden.policies import compile_rules
 def need_yaml() -> None:
     """Bring PyYAML where `sam build` runs under a Python that has none; the layer itself carries no YAML parser."""
     try:
-        import yaml  # noqa: F401, PLC0415
+        import yaml  # noqa: F401
     except ImportError:
         folder = tempfile.mkdtemp()
         subprocess.run(
@@ -28,7 +28,7 @@ def need_yaml() -> None:
 def main(source: Path, target: Path) -> int:
     """0 where the file is written, 1 where it has errors."""
     need_yaml()
-    from rolewarden import yamltext  # noqa: PLC0415 - PyYAML may have come a moment ago
+    from rolewarden import yamltext
 
     reading = read(source, today=datetime.now(UTC).date())
     for problem in (*reading.errors, *reading.warnings):

@@ -44,17 +44,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from rolewarden.aws import Aws  # noqa: PLC0415
+    from rolewarden.aws import Aws
 
-    from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws  # noqa: PLC0415
-    from rolewarden_local.seed import seed  # noqa: PLC0415
+    from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
+    from rolewarden_local.seed import seed
 
     aws = LocalAws.start()
     if options.seed or options.stage:
         seed(aws)
     if options.stage:
-        from rolewarden_local.stage import stage  # noqa: PLC0415
-        from rolewarden_local.template import Template  # noqa: PLC0415
+        from rolewarden_local.stage import stage
+        from rolewarden_local.template import Template
 
         template = Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)
         with aws.connected():
@@ -64,20 +64,20 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _local(options: argparse.Namespace) -> int:
-    from rolewarden_local import playground  # noqa: PLC0415
+    from rolewarden_local import playground
 
     return _told(lambda: playground.main(ROOT, options.host, options.port))
 
 
 def _demo(_options: argparse.Namespace) -> int:
-    from rolewarden_local import demo  # noqa: PLC0415
+    from rolewarden_local import demo
 
     return _told(lambda: demo.main(ROOT))
 
 
 def _told(run: Callable[[], None]) -> int:
-    from rolewarden_local.account import StayedBareError  # noqa: PLC0415
-    from rolewarden_local.deploy import DeployError  # noqa: PLC0415
+    from rolewarden_local.account import StayedBareError
+    from rolewarden_local.deploy import DeployError
 
     try:
         run()
@@ -88,7 +88,7 @@ def _told(run: Callable[[], None]) -> int:
 
 
 def _translate(options: argparse.Namespace) -> int:
-    from rolewarden_local.template import Template  # noqa: PLC0415
+    from rolewarden_local.template import Template
 
     template = Template(ROOT / "template.yaml", region=options.region, account="111122223333")
     print(json.dumps(template.body, indent=1))  # noqa: T201
@@ -96,10 +96,10 @@ def _translate(options: argparse.Namespace) -> int:
 
 
 def _carries(options: argparse.Namespace) -> int:
-    from rolewarden.aws import Aws  # noqa: PLC0415
-    from rolewarden.policies import policy_arn  # noqa: PLC0415
+    from rolewarden.aws import Aws
+    from rolewarden.policies import policy_arn
 
-    from rolewarden_local._ministack import ACCOUNT_ID  # noqa: PLC0415
+    from rolewarden_local._ministack import ACCOUNT_ID
 
     carried = Aws().attached_policies(options.role)
     return 0 if policy_arn(options.guardrail, "aws", ACCOUNT_ID) in carried else 1

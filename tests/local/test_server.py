@@ -18,7 +18,7 @@ CLIENT = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_a
 @pytest.fixture
 def server():
     command = [sys.executable, "-m", "rolewarden_local", "serve", "--port", "0", "--seed"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     yield process
     process.kill()
     process.communicate()

@@ -28,12 +28,16 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_sagemaker.type_defs import PaginatorConfigTypeDef
     from mypy_boto3_sqs import SQSClient
 
 GONE = "gone"
 """The `reason` of a Refused where the thing asked about does not exist."""
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10)
+
+_PAGES: PaginatorConfigTypeDef = {"PageSize": 100}
+"""SageMaker's lists give ten a page unless asked for more, and no more than a hundred."""
 
 _RETRYABLE = frozenset(
     {
@@ -235,20 +239,22 @@ class Aws:
     def domains(self, region: str) -> tuple[str, ...]:
         """Ids of all domains in `region`."""
         with translated():
-            pages = self._sagemaker_in(region).get_paginator("list_domains").paginate()
+            pages = self._sagemaker_in(region).get_paginator("list_domains").paginate(PaginationConfig=_PAGES)
             return tuple(domain["DomainId"] for page in pages for domain in page["Domains"])
 
     def user_profiles(self, region: str, domain_id: str) -> tuple[str, ...]:
         """Names of all user profiles of a domain."""
         with translated():
             paginator = self._sagemaker_in(region).get_paginator("list_user_profiles")
-            pages = paginator.paginate(DomainIdEquals=domain_id, PaginationConfig={"PageSize": 100})
+            pages = paginator.paginate(DomainIdEquals=domain_id, PaginationConfig=_PAGES)
             return tuple(profile["UserProfileName"] for page in pages for profile in page["UserProfiles"])
 
     def sagemaker_tags(self, region: str, arn: str) -> dict[str, str]:
         """The tags of a domain or user profile."""
         with translated():
-            pages = self._sagemaker_in(region).get_paginator("list_tags").paginate(ResourceArn=arn)
+            pages = (
+                self._sagemaker_in(region).get_paginator("list_tags").paginate(ResourceArn=arn, PaginationConfig=_PAGES)
+            )
             return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
     # DynamoDB, SQS, EventBridge

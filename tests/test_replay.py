@@ -1,0 +1,122 @@
+"""`rolewarden replay`: what it prints, what it says to machines, and how it ends."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rolewarden_cli.main import app
+from typer.testing import CliRunner
+
+from tests.conftest import ROOT, sample
+
+EVENTS = ROOT / "events"
+
+
+@pytest.fixture
+def replay(aws):
+    def run(*arguments):
+        return CliRunner(env={"COLUMNS": "80"}).invoke(app, ["replay", *map(str, arguments)])
+
+    return run
+
+
+def as_json(result):
+    return json.loads(result.stdout)
+
+
+def test_a_detached_guardrail_is_shown_with_rule_role_verdicts_remedy_and_calls(replay):
+    result = replay(EVENTS / "detach_role_policy.json")
+    assert result.exit_code == 0
+    for said in (
+        "EnforceFunctionRoles > EnforceFunction",
+        "arn:aws:iam::111122223333:user/mallory",
+        "role CanvasAnalytics",
+        "drifted > compliant",
+        "attached no-generative-ai",
+        "iam:AttachRolePolicy",
+        "1 event, 1 matched a rule, 1 role mended, none left drifted",
+    ):
+        assert said in result.stdout
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
+
+
+def test_every_sample_replays_and_leaves_nothing_drifted(replay):
+    result = replay("--json", *sorted(EVENTS.glob("*.json")))
+    assert result.exit_code == 0
+    replayed = {Path(r["file"]).stem: r for r in as_json(result)}
+    assert replayed.keys() == {path.stem for path in EVENTS.glob("*.json")}
+    unmatched = {name for name, r in replayed.items() if r["rule"] is None}
+    assert unmatched == {"awkward_denied_call", "awkward_other_service", "awkward_own_call"}
+    assert replayed["awkward_role_of_no_concern"]["calls"] == ["dynamodb:Query"]
+    assert replayed["awkward_cut_parameters"]["nominated"].keys() == {"ignored"}
+    for name, r in replayed.items():
+        if not name.startswith("awkward") and r["function"] == "EnforceFunction":
+            assert {o["verdict"] for o in r["outcomes"]} == {"compliant"}, name
+            assert {o["remedy"] for o in r["outcomes"]} == {"attached"}, name
+
+
+def test_a_role_that_stays_bare_ends_with_1_and_its_name(replay, tmp_path):
+    event = sample("tag_role")
+    event["detail"]["requestParameters"]["roleName"] = "CanvasFull"
+    path = tmp_path / "full.json"
+    path.write_text(json.dumps(event))
+    result = replay(path)
+    assert result.exit_code == 1
+    assert "left drifted: CanvasFull" in result.stdout
+    assert "quota full" in result.stdout
+
+
+def test_a_cloudtrail_record_and_a_trails_file_are_understood(replay, tmp_path):
+    record, trail = tmp_path / "record.json", tmp_path / "trail.json"
+    record.write_text(json.dumps(sample("detach_role_policy")["detail"]))
+    trail.write_text(json.dumps({"Records": [sample("put_role_policy")["detail"], sample("tag_role")["detail"]]}))
+    result = replay("--json", record, trail)
+    assert [(r["file"], r["event"]) for r in as_json(result)] == [
+        ("record.json", "DetachRolePolicy"),
+        ("trail.json", "PutRolePolicy"),
+        ("trail.json", "TagRole"),
+    ]
+    assert result.exit_code == 0
+
+
+def test_each_file_starts_from_the_same_account(replay):
+    twice = as_json(replay("--json", EVENTS / "tag_role.json", EVENTS / "tag_role.json"))
+    assert [r["outcomes"][0]["before"] for r in twice] == ["drifted", "drifted"]
+
+
+def test_events_in_one_file_follow_one_another(replay, tmp_path):
+    trail = tmp_path / "trail.json"
+    trail.write_text(json.dumps({"Records": [sample("tag_role")["detail"]] * 2}))
+    assert [r["outcomes"][0]["before"] for r in as_json(replay("--json", trail))] == ["drifted", "compliant"]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"\x1f\x8b\x08\x00\xff\xfe", "is no text (unpack a trail's file first: gunzip input.json)"),
+        (b"{", "no valid JSON: "),
+        (b'{"hello": 1}', "holds no event: "),
+        (b"[]", "holds no event: "),
+        (b'{"Records": [7]}', "holds no event: "),
+        (b'"text"', "holds no event: "),
+    ],
+)
+def test_input_that_cannot_be_used_ends_with_2_and_one_line(replay, tmp_path, content, why):
+    path = tmp_path / "input.json"
+    if content is not None:
+        path.write_bytes(content)
+    result = replay(EVENTS / "tag_role.json", path)
+    assert result.exit_code == 2
+    [line] = result.stderr.splitlines()
+    assert line.startswith(f"rolewarden: {path}: ")
+    assert why in line
+    assert result.stdout == ""
+
+
+def test_the_installed_command_runs():
+    command = Path(sys.executable).with_name("rolewarden")
+    ran = subprocess.run([command, "replay", "--help"], capture_output=True, text=True, check=True)
+    assert "Example: rolewarden replay events/detach_role_policy.json" in ran.stdout
