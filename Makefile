@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 SAM_VENV := .venv-sam
 SAM := $(SAM_VENV)/bin/sam
+HOST ?= 127.0.0.1
 PORT ?= 5000
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: install demo test local lint types bench clean
+.PHONY: install demo test local stage lint types bench clean
 
 install: $(VENV)/installed $(SAM_VENV)/installed .wheels/downloaded
 
@@ -35,8 +36,13 @@ demo: install
 	@$(VENV)/bin/python -m rolewarden_local demo
 
 # The local AWS on port $(PORT), with the stack deployed and an account to play with; ends with Ctrl-C.
+# HOST=0.0.0.0 lets the containers of `sam local invoke` in, and everybody else on the network.
 local: install
-	@$(VENV)/bin/python -m rolewarden_local local --port $(PORT)
+	@$(VENV)/bin/python -m rolewarden_local local --host $(HOST) --port $(PORT)
+
+# The same account as it is before anything is deployed: guardrails published, every role bare, nobody who mends it.
+stage: install
+	@$(VENV)/bin/python -m rolewarden_local serve --stage --host $(HOST) --port $(PORT)
 
 test: install
 	@$(VENV)/bin/python -m pytest

@@ -53,12 +53,14 @@ def _serve(options: argparse.Namespace) -> int:
     if options.seed or options.stage:
         seed(aws)
     if options.stage:
+        from rolewarden_local.deploy import write_invoke_environment
         from rolewarden_local.stage import stage
         from rolewarden_local.template import Template
 
         template = Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)
         with aws.connected():
-            stage(template, Aws(), account=ACCOUNT_ID, guardrails=ROOT / "layers/guardrails/guardrails.yaml")
+            guardrails = ROOT / "layers" / "guardrails" / "guardrails.yaml"
+            write_invoke_environment(ROOT, stage(template, Aws(), account=ACCOUNT_ID, guardrails=guardrails))
     aws.serve_forever(options.host, options.port, ready=lambda url: print(f"ready: {url}", flush=True))  # noqa: T201
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -67,6 +68,18 @@ def deploy(
     )
     [stack] = client.describe_stacks(StackName=STACK)["Stacks"]
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+
+def write_invoke_environment(root: Path, variables: Mapping[str, str]) -> None:
+    """Tell `sam local invoke --env-vars .aws-sam/local-env.json` what the functions' variables are in the local AWS.
+
+    The endpoint is not among them: SAM hands on the AWS_ENDPOINT_URL of the terminal it is started in, which must be
+    an address that a container can reach.
+    """
+    path = root / ".aws-sam" / "local-env.json"
+    path.parent.mkdir(exist_ok=True)
+    names = ("BINDINGS_TABLE", "HISTORY_TABLE", "WORK_QUEUE_URL")
+    path.write_text(json.dumps({"Parameters": {name: variables[name] for name in names}}, indent=1) + "\n")
 
 
 def sam(root: Path, variables: Mapping[str, str], *arguments: str) -> None:

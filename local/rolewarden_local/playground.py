@@ -10,6 +10,7 @@ from rich.console import Console
 from rolewarden_local.account import Account, table_of_roles
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
 from rolewarden_local.demo import step
+from rolewarden_local.deploy import write_invoke_environment
 
 _TRY = """
 In another terminal, with the AWS CLI:
@@ -48,6 +49,15 @@ def main(root: Path, host: str, port: int) -> None:
         step(console, f"local AWS on {url}")
         with tempfile.TemporaryDirectory() as build:
             account = Account.made(aws, url, root, Path(build), lambda what: step(console, what))
+        outputs = account.outputs
+        write_invoke_environment(
+            root,
+            {
+                "BINDINGS_TABLE": outputs["BindingsTable"],
+                "HISTORY_TABLE": outputs["HistoryTable"],
+                "WORK_QUEUE_URL": outputs["WorkQueue"],
+            },
+        )
         console.print()
         table_of_roles(account, console)
         key, secret = account.people["mallory"]
@@ -57,7 +67,7 @@ def main(root: Path, host: str, port: int) -> None:
             key=key,
             secret=secret,
             account=ACCOUNT_ID,
-            history=account.outputs["HistoryTable"],
+            history=outputs["HistoryTable"],
         )
         console.print(hints, markup=False, soft_wrap=True)
 
