@@ -183,6 +183,14 @@ def test_a_throttled_call_decides_nothing_and_the_next_try_mends_the_role(world,
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
 
 
+def test_one_role_that_has_to_wait_does_not_hold_up_the_others_of_its_domain(world):
+    world.sagemaker.update_domain(DomainId="d-analytics0001")
+    with world.aws.failing("AttachRolePolicy", "Throttling", times=3), pytest.raises(RetryLater):
+        world.enforce(world.event("UpdateDomain"))
+    assert world.carried("CanvasAnalytics") == set()
+    assert world.carried("CanvasAnalyticsSpaces") == world.carried("CanvasBedrockAnalytics") == {"no-generative-ai"}
+
+
 def test_a_role_that_is_gone_is_no_failure(world):
     event = world.role_event("CanvasOmar")
     for policy in world.iam.list_attached_role_policies(RoleName="CanvasOmar")["AttachedPolicies"]:

@@ -152,3 +152,16 @@ def test_an_event_that_may_hide_a_change_is_counted_apart(world, counted):
     world.rolewarden.enforce(sample("awkward_cut_parameters"))
     world.rolewarden.enforce(sample("awkward_denied_call"))
     assert (counted("IgnoredEvents"), counted("UnreadableEvents")) == (2, 1)
+
+
+def test_a_subject_that_aws_does_not_let_us_look_at_is_a_finding_and_not_tried_again(world, bus):
+    world.sagemaker.update_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
+    with world.aws.failing("DescribeUserProfile", "AccessDeniedException", status=400):
+        answer = world.rolewarden.enforce(world.event("UpdateUserProfile"))
+    assert "AccessDeniedException" in answer["refused"]
+    [told] = bus()
+    assert told["detail-type"] == "Subject Finding"
+    assert (told["detail"]["user_profile"], told["detail"]["reason"]) == ("omar", "access denied")
+    assert told["detail"]["cure"]
+    [row] = world.history("d-analytics0001/omar")
+    assert row["verdict"] == "unenforceable"

@@ -17,7 +17,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from rolewarden.aws import Aws
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import Cause, Ignored, Nomination
-from rolewarden.verdicts import Outcome, Remedy, Verdict
+from rolewarden.verdicts import CURES, Outcome, Remedy, Verdict
 
 # An invocation that raised before it decided anything has counted nothing, and its error says so already.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
@@ -27,6 +27,7 @@ metrics = Metrics(namespace="Rolewarden", service="rolewarden")
 
 ROLE_REMEDIED = "Role Remedied"
 ROLE_FINDING = "Role Finding"
+SUBJECT_FINDING = "Subject Finding"
 POLICY_RESTORED = "Policy Restored"
 GUARDRAILS_PUBLISHED = "Guardrails Published"
 SWEEP_COMPLETED = "Sweep Completed"
@@ -62,6 +63,23 @@ class Recorder:
         log = logger.warning if unfinished else logger.info
         log(name, extra={"outcome": detail})
         self._tell(name, detail, f"{outcome.account}/{outcome.role}", now)
+
+    def refused(self, nomination: Nomination, refused: Refused) -> None:
+        """Record that AWS does not let us look at the subject (or role) that an event nominates."""
+        named = nomination.as_dict()
+        detail = {
+            "account": nomination.account,
+            **named,
+            "verdict": Verdict.UNENFORCEABLE.value,
+            "reason": refused.reason,
+            "message": str(refused),
+            "cure": CURES.get(refused.reason, ""),
+            "cause": nomination.cause.as_dict(),
+        }
+        metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
+        logger.warning(SUBJECT_FINDING, extra={"finding": detail})
+        about = "/".join([nomination.account, *named.values()])
+        self._tell(SUBJECT_FINDING, detail, about, datetime.now(UTC))
 
     def policy(self, account: str, policy: str, what: str, cause: Cause) -> None:
         """Record that a guardrail's policy was `what` ("created", "replaced") because of `cause`."""

@@ -81,14 +81,24 @@ class Rolewarden:
         if nomination.ignored:
             self.recorder.ignored(nomination)
             return _summary(nomination, ())
-        fresh = self._refreshed(nomination)
+        try:
+            fresh = self._refreshed(nomination)
+        except Refused as refused:
+            self.recorder.refused(nomination, refused)
+            return {**_summary(nomination, ()), "refused": str(refused)}
         roles = {binding.role for binding in fresh if binding.role}
         if nomination.role:
             roles.add(RoleKey(nomination.account, nomination.role))
-        outcomes = []
+        outcomes: list[Outcome] = []
+        postponed: list[RetryLater] = []
         for role in sorted(roles, key=lambda role: (role.account, role.name)):
-            work = Work(role, nomination.account, nomination.cause)
-            outcomes.append(self.reconcile(work, fresh))
+            try:
+                outcomes.append(self.reconcile(Work(role, nomination.account, nomination.cause), fresh))
+            except RetryLater as error:
+                # The other roles need not wait for this one; the event comes again.
+                postponed.append(error)
+        if postponed:
+            raise postponed[0]
         return _summary(nomination, outcomes)
 
     def _refreshed(self, nomination: Nomination) -> tuple[Binding, ...]:
@@ -167,8 +177,9 @@ class Rolewarden:
         Raises Refused and RetryLater.
         """
         found = {binding.key: binding for binding in self.discovery.everything(account, region)}
-        known = [b.key for b in self.table.all() if b.account == account and b.region in {region, ""}]
-        self.table.write(found.values(), (key for key in known if key not in found))
+        known = {b.key: b for b in self.table.all() if b.account == account and b.region in {region, ""}}
+        changed = [binding for key, binding in found.items() if known.get(key) != binding]
+        self.table.write(changed, known.keys() - found.keys())
         roles: dict[RoleKey, list[Binding]] = {}
         for binding in found.values():
             if binding.role:

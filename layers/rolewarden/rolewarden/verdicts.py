@@ -39,7 +39,7 @@ class Reason(StrEnum):
     ROLE_GONE = "role does not exist"
 
 
-CURES = {
+CURES: dict[str, str] = {
     Reason.QUOTA: "detach a policy the role does not need, or raise the quota for managed policies per role",
     Reason.PROTECTED: "AWS owns this role and lets nobody attach policies: give the subject a role of your own",
     Reason.OTHER_ACCOUNT: "the role lives in another account: deploy Rolewarden there",

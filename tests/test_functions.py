@@ -1,0 +1,115 @@
+"""The handlers: wiring, and what Lambda and SQS get to hear."""
+
+import importlib.util
+import json
+from types import SimpleNamespace
+
+import pytest
+from rolewarden.errors import RetryLater, SettingsError
+from rolewarden.settings import Settings
+from rolewarden_local.aws import ACCOUNT_ID
+
+from tests.conftest import ROOT
+
+
+def context(function):
+    return SimpleNamespace(
+        function_name=function,
+        memory_limit_in_mb=256,
+        invoked_function_arn=f"arn:aws:lambda:us-east-1:{ACCOUNT_ID}:function:{function}",
+        aws_request_id="1",
+        get_remaining_time_in_millis=lambda: 60_000,
+    )
+
+
+@pytest.fixture
+def function(world, monkeypatch):
+    """A function's handler, as at a cold start."""
+
+    def load(name):
+        for variable, value in world.environment.items():
+            monkeypatch.setenv(variable, value)
+        path = ROOT / "functions" / name / "app.py"
+        spec = importlib.util.spec_from_file_location(f"function_{name}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return lambda event: module.handler(event, context(name))
+
+    return load
+
+
+def records(*bodies):
+    return {
+        "Records": [
+            {
+                "messageId": str(number),
+                "receiptHandle": "handle",
+                "body": body if isinstance(body, str) else json.dumps(body),
+                "attributes": {"ApproximateReceiveCount": "1"},
+                "messageAttributes": {},
+                "eventSource": "aws:sqs",
+                "eventSourceARN": f"arn:aws:sqs:us-east-1:{ACCOUNT_ID}:WorkQueue",
+                "awsRegion": "us-east-1",
+            }
+            for number, body in enumerate(bodies)
+        ]
+    }
+
+
+def work(role):
+    return {"role": role, "role_account": ACCOUNT_ID, "account": ACCOUNT_ID}
+
+
+def test_enforce_mends_the_role_and_says_what_it_did(world, function):
+    answer = function("enforce")(world.role_event("CanvasOmar"))
+    assert answer["nominated"] == {"role": "CanvasOmar"}
+    assert [outcome["remedy"] for outcome in answer["outcomes"]] == ["attached"]
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+
+
+def test_enforce_fails_where_aws_cannot_answer_so_that_lambda_tries_again(world, function):
+    event = world.role_event("CanvasOmar")
+    with world.aws.failing("ListAttachedRolePolicies", "Throttling"), pytest.raises(RetryLater):
+        function("enforce")(event)
+
+
+def test_reconcile_gives_back_only_the_message_that_has_to_be_tried_again(world, function):
+    handler = function("reconcile")
+    with world.aws.failing("ListAttachedRolePolicies", "ServiceFailure", status=500, times=3):
+        answer = handler(records(work("CanvasOmar"), work("CanvasAnalytics"), "no json", {"role": 7}))
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}
+    assert (world.carried("CanvasOmar"), world.carried("CanvasAnalytics")) == (set(), {"no-generative-ai"})
+
+
+def test_reconcile_gives_all_messages_back_where_all_have_to_be_tried_again(world, function):
+    handler = function("reconcile")
+    with world.aws.failing("ListAttachedRolePolicies", "Throttling"):
+        answer = handler(records(work("CanvasOmar"), work("CanvasAnalytics")))
+    assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == ["0", "1"]
+
+
+def test_sweep_sends_what_lacks_something_to_reconcile(world, function):
+    counts = function("sweep")({"source": "aws.events"})
+    assert counts["lacking"] == 7
+    function("reconcile")(records(*world.queued()))
+    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+
+
+def test_publish_on_an_event_restores_the_policy(world, function):
+    arn = f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/no-generative-ai"
+    world.iam.delete_policy(PolicyArn=arn)
+    assert function("publish")(world.event("DeletePolicy"))["policies"] == {"no-generative-ai": "created"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("BINDINGS_TABLE", "", "BINDINGS_TABLE is not set"),
+        ("RECHECK_SECONDS", "901", "RECHECK_SECONDS is `901`: give a number from 0 to 900"),
+        ("HISTORY_DAYS", "soon", "HISTORY_DAYS is `soon`: give a number from 1 to 3653"),
+        ("GUARDRAILS_FILE", "", "there are no guardrails here: the function needs GuardrailsLayer"),
+    ],
+)
+def test_a_function_that_is_deployed_wrongly_says_so_at_its_cold_start(world, variable, value, said):
+    with pytest.raises(SettingsError, match=said):
+        Settings.read({**world.environment, variable: value})
