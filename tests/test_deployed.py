@@ -25,7 +25,7 @@ def local():
     aws.reset()
     with aws.serving() as url:
         yield aws, url
-    aws.reset()
+        aws.reset()  # while it is served: a recheck that is still under way must find no queue to come from
 
 
 @pytest.fixture(scope="module")

@@ -94,8 +94,7 @@ class Account:
         StayedBareError.
         """
         seeded = seed(aws)
-        parameters = {"RecheckSeconds": "2"}
-        outputs = deploy(root, endpoint, region=REGION, build=build, parameters=parameters, say=say)
+        outputs = deploy(root, endpoint, region=REGION, build=build, say=say)
         account = cls(outputs, seeded.access_keys, root / "layers" / "guardrails" / "guardrails.yaml")
         for role in ("CanvasAnalytics", "CanvasOmar", "CanvasResearch", "CanvasRosa"):
             waited(lambda role=role: account.verdict(role).verdict is Verdict.COMPLIANT, f"{role} at the first sweep")  # type: ignore[misc]

@@ -184,7 +184,7 @@ class LocalAws:
             finally:
                 self._loop.call_soon_threadsafe(stop.set)
                 server.result(timeout=15)
-                lambda_runtime.reset()
+                _end_functions()
 
     def serve_forever(
         self, host: str = "127.0.0.1", port: int = 5000, *, ready: Callable[[str], None] = lambda _: None
@@ -300,6 +300,15 @@ def _install(aws: LocalAws) -> None:
     lambda_svc._execute_function = _queued(lambda_svc._execute_function)
     # MiniStack leaves the pipes of an ended worker to the garbage collector, which warns of each.
     lambda_runtime._collect = _closing_pipes(lambda_runtime._collect)
+
+
+def _end_functions(patience: float = 5.0) -> None:
+    """End the functions' processes; one may just be starting, so until none runs, or for `patience` seconds."""
+    deadline = time.monotonic() + patience
+    lambda_runtime.reset()
+    while lambda_svc.executions_in_flight()[0] and time.monotonic() < deadline:
+        time.sleep(0.02)
+        lambda_runtime.reset()
 
 
 def _execution_credentials(config: Mapping[str, Any]) -> dict[str, str]:

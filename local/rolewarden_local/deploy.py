@@ -37,7 +37,6 @@ def deploy(
     *,
     region: str,
     build: Path,
-    parameters: Mapping[str, str] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, str]:
     """Build the project at `root` into the folder `build`, deploy it, and give the stack's outputs.
@@ -48,7 +47,6 @@ def deploy(
     say("sam build")
     sam(root, variables, "build", "--build-dir", str(build))
     say("sam deploy")
-    overrides = [f"{name}={value}" for name, value in (parameters or {}).items()]
     sam(
         root,
         variables,
@@ -57,7 +55,6 @@ def deploy(
         str(build / "template.yaml"),
         "--config-file",
         str(root / "samconfig.toml"),
-        *(["--parameter-overrides", *overrides] if overrides else []),
     )
     client = boto3.client(
         "cloudformation",

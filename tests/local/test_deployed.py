@@ -45,7 +45,7 @@ def deployed():
         assert ran.returncode == 0, ran.stdout + ran.stderr
         [stack] = boto3.client("cloudformation", "us-east-1").describe_stacks(StackName="guard")["Stacks"]
         yield local, people, {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    local.reset()
+        local.reset()
 
 
 def notes(outputs: dict[str, str], role: str) -> list[dict]:
