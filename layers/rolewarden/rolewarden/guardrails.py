@@ -31,6 +31,20 @@ class Mode(StrEnum):
 RuleKind = Literal["deny-all", "deny", "allow"]
 
 
+class Door(StrEnum):
+    """Whether a guardrail denies a way to models that tells nobody which model it leads to."""
+
+    DENY = "deny"
+    ALLOW = "allow"
+
+
+class Routes(StrEnum):
+    """Which routes to a model a guardrail closes: every known one, or those that Canvas itself takes."""
+
+    ALL = "all"
+    CANVAS = "canvas"
+
+
 @dataclass(frozen=True)
 class ModelRule:
     """What a guardrail says of one family of models.
@@ -40,6 +54,23 @@ class ModelRule:
 
     kind: RuleKind
     patterns: tuple[str, ...] = ()
+    customization: Door = Door.DENY
+
+
+@dataclass(frozen=True)
+class BedrockRule(ModelRule):
+    """Of the models of Amazon Bedrock; `allow_arns` are ARNs that stand for a model without naming it."""
+
+    indirect: Door = Door.DENY
+    allow_arns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class JumpStartRule(ModelRule):
+    """Of the models of SageMaker JumpStart."""
+
+    weights: Door = Door.ALLOW
+    autopilot: Door = Door.ALLOW
 
 
 @dataclass(frozen=True)
@@ -47,8 +78,9 @@ class Guardrail:
     """A named set of denies on models."""
 
     name: str
-    bedrock: ModelRule | None = None
-    jumpstart: ModelRule | None = None
+    bedrock: BedrockRule | None = None
+    jumpstart: JumpStartRule | None = None
+    routes: Routes = Routes.ALL
     mode: Mode = Mode.ENFORCE
 
 
@@ -215,9 +247,20 @@ def read_yaml(text: str, *, file: str = "guardrails.yaml", today: date) -> Readi
 
 Path_ = tuple[str | int, ...]
 _Item = TypeVar("_Item")
+_Choice = TypeVar("_Choice", bound=StrEnum)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 _BEDROCK_PATTERN = re.compile(r"[a-z0-9*?-]+\.[A-Za-z0-9.:*?_-]+")
 _JUMPSTART_PATTERN = re.compile(r"[A-Za-z0-9*?._-]+")
+_BEDROCK_ARN = re.compile(
+    r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:\d{12}:(?P<kind>provisioned-model|custom-model|custom-model-deployment|"
+    r"imported-model|application-inference-profile|prompt-router|default-prompt-router|marketplace/model-endpoint)"
+    r"/[A-Za-z0-9._:/-]{1,200}"
+)
+_NAMING_ARN = re.compile(
+    r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:\d*:(foundation-model/|inference-profile/[a-z-]+\.)(?P<model>.+)"
+)
+_NAMED_BESIDES = ("application-inference-profile", "prompt-router", "default-prompt-router")
+"""A call on one of these is authorized on the models behind it as well."""
 _PRINCIPAL = re.compile(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?")
 _ROLE = re.compile(r"[\w+=,.@*?-]{1,64}")
 _PROVIDERS = {
@@ -254,7 +297,7 @@ class _Reader:
         top = self.mapping(
             document, (), {"mode", "guardrails", "assignments", "exemptions", "also_govern"}, {"guardrails"}
         )
-        mode = self.mode(top.get("mode"), ("mode",), Mode.ENFORCE)
+        mode = self.choice(Mode, "mode", top, (), Mode.ENFORCE)
         guardrails = self.guardrails(top.get("guardrails"), mode)
         assignments = self.assignments(top, guardrails)
         exemptions = tuple(self.items(top.get("exemptions"), ("exemptions",), self.exemption))
@@ -301,37 +344,113 @@ class _Reader:
         return found
 
     def guardrail(self, name: str, value: Any, path: Path_, mode: Mode) -> Guardrail:
-        body = self.mapping(value, path, {"bedrock", "jumpstart", "mode"})
+        body = self.mapping(value, path, {"bedrock", "jumpstart", "routes", "mode"})
         if not {"bedrock", "jumpstart"} & body.keys() and isinstance(value, dict):
             self.error(path, "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or lists of models")
+        routes = self.choice(Routes, "routes", body, path, Routes.ALL)
         return Guardrail(
             name,
-            self.model_rule(body["bedrock"], (*path, "bedrock"), self.bedrock_pattern) if "bedrock" in body else None,
-            self.model_rule(body["jumpstart"], (*path, "jumpstart"), self.jumpstart_pattern)
-            if "jumpstart" in body
-            else None,
-            self.mode(body.get("mode"), (*path, "mode"), mode),
+            self.bedrock(body["bedrock"], (*path, "bedrock"), routes) if "bedrock" in body else None,
+            self.jumpstart(body["jumpstart"], (*path, "jumpstart"), routes) if "jumpstart" in body else None,
+            routes,
+            self.choice(Mode, "mode", body, path, mode),
         )
 
-    def model_rule(self, value: Any, path: Path_, pattern: Callable[[str, Path_], None]) -> ModelRule:
-        body = self.mapping(value, path, {"deny", "allow"})
+    def bedrock(self, value: Any, path: Path_, routes: Routes) -> BedrockRule:
+        body = self.mapping(value, path, {"deny", "allow", "customization", "indirect", "allow_arns"})
+        kind, patterns = self.models(value, body, path, self.bedrock_pattern)
+        rule = BedrockRule(
+            kind,
+            patterns,
+            self.choice(Door, "customization", body, path, Door.DENY),
+            self.choice(Door, "indirect", body, path, Door.DENY),
+            self.strings(body["allow_arns"], (*path, "allow_arns"), "a list of ARNs") if "allow_arns" in body else (),
+        )
+        self.contradiction("customization", rule.customization, kind, body, path)
+        self.beyond_canvas("indirect", routes, body, path)
+        for number, arn in enumerate(rule.allow_arns):
+            self.allowed_arn(arn, kind, (*path, "allow_arns", number))
+        return rule
+
+    def jumpstart(self, value: Any, path: Path_, routes: Routes) -> JumpStartRule:
+        body = self.mapping(value, path, {"deny", "allow", "customization", "weights", "autopilot"})
+        kind, patterns = self.models(value, body, path, self.jumpstart_pattern)
+        rule = JumpStartRule(
+            kind,
+            patterns,
+            self.choice(Door, "customization", body, path, Door.DENY),
+            self.choice(Door, "weights", body, path, Door.ALLOW),
+            self.choice(Door, "autopilot", body, path, Door.ALLOW),
+        )
+        self.contradiction("customization", rule.customization, kind, body, path)
+        self.beyond_canvas("customization", routes, body, path)
+        if rule.weights is Door.DENY and kind == "allow":
+            self.error(
+                (*path, "weights"),
+                "`weights: deny` beside `allow` would keep the allowed models from their own files, S3 knows no model: "
+                "take it out, or list models under `deny`",
+            )
+        return rule
+
+    def models(
+        self, value: Any, body: dict[str, Any], path: Path_, pattern: Callable[[str, Path_], None]
+    ) -> tuple[RuleKind, tuple[str, ...]]:
         if "deny" in body and "allow" in body:
             self.error(path, "has both `deny` and `allow`: keep one (an allow list already denies everything else)")
-            return ModelRule("deny-all")
-        if not body:
-            if isinstance(value, dict) or value is None:
-                self.error(path, "says nothing: write `{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`")
-            return ModelRule("deny-all")
+            return "deny-all", ()
+        if not {"deny", "allow"} & body.keys():
+            if isinstance(value, dict):
+                self.error(
+                    path,
+                    "names no models: write `{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`",
+                )
+            return "deny-all", ()
         kind: RuleKind = "deny" if "deny" in body else "allow"
         listed = body[kind]
         if listed == "all":
             if kind == "allow":
                 self.error((*path, kind), "`allow: all` denies nothing: leave the whole entry out")
-            return ModelRule("deny-all")
+            return "deny-all", ()
         models = self.strings(listed, (*path, kind), "a list of model ids" + (", or `all`" if kind == "deny" else ""))
         for number, model in enumerate(models):
-            pattern(model, (*path, kind, number))
-        return ModelRule(kind, tuple(dict.fromkeys(models)))
+            if len(model) > 256:
+                self.error((*path, kind, number), "is longer than a model id can be (256 characters)")
+            else:
+                pattern(model, (*path, kind, number))
+        return kind, tuple(dict.fromkeys(models))
+
+    def contradiction(self, key: str, door: Door, kind: RuleKind, body: dict[str, Any], path: Path_) -> None:
+        if door is Door.ALLOW and kind == "deny-all" and body.get("deny") == "all":
+            self.error((*path, key), f"`{key}: allow` beside `deny: all`: nobody can customize what nobody may use, "
+                                     "take one of them out")  # fmt: skip
+
+    def beyond_canvas(self, key: str, routes: Routes, body: dict[str, Any], path: Path_) -> None:
+        if routes is Routes.CANVAS and body.get(key) == Door.DENY:
+            self.error(
+                (*path, key),
+                f"`{key}: deny` beside `routes: canvas`, which closes nothing that Canvas does not use: "
+                "take one of them out",
+            )
+
+    def allowed_arn(self, arn: str, kind: RuleKind, path: Path_) -> None:
+        known = _BEDROCK_ARN.fullmatch(arn)
+        named = _NAMING_ARN.fullmatch(arn)
+        if named:
+            self.error(path, f"`{arn}` names its model: write `{named['model']}` under `allow`, not its ARN")
+        elif "*" in arn or "?" in arn:
+            self.error(path, f"`{arn}` has a wildcard: list each ARN, nobody knows which models others lead to")
+        elif not known:
+            self.error(
+                path,
+                f"`{arn}` is no ARN of a model here: write it as "
+                "`arn:aws:bedrock:us-east-1:111122223333:provisioned-model/abc123`",
+            )
+        elif kind == "deny-all" and known["kind"] in _NAMED_BESIDES:
+            self.error(
+                path,
+                f"`{arn}` would still be denied, its models are asked for too: list them under `allow` "
+                "in place of `deny: all`",
+            )
 
     def bedrock_pattern(self, model: str, path: Path_) -> None:
         if model.startswith("arn:"):
@@ -443,13 +562,15 @@ class _Reader:
                 )
         return AlsoGovern(roles, trusting)
 
-    def mode(self, value: Any, path: Path_, default: Mode) -> Mode:
+    def choice(self, kinds: type[_Choice], key: str, body: Mapping[str, Any], path: Path_, default: _Choice) -> _Choice:
+        value = body.get(key)
         if value is None:
             return default
-        if value not in tuple(Mode):
-            self.error(path, f"`{value}` is no mode: write `enforce` or `observe`")
+        if value not in tuple(kinds):
+            known = " or ".join(f"`{kind}`" for kind in kinds)
+            self.error((*path, key), f"`{value}` is not understood: write {known}")
             return default
-        return Mode(value)
+        return kinds(value)
 
     def warn_of_unused(self, rules: Rules) -> None:
         used = {name for assignment in rules.assignments for name in assignment.guardrails}

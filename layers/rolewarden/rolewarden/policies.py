@@ -1,30 +1,36 @@
 """From a guardrail to the IAM documents that keep it.
 
-Every door that is known to lead to a model has a statement, named by what it closes; docs/guardrails.md tells which
-doors stay open. The same guardrail always compiles to the same bytes. Facts about actions, resources and condition
-keys are those of the Service Authorization Reference
-(https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html and
-list_amazonsagemaker.html).
+Every door that is known to lead to a model has a statement, named by what it closes; docs/guardrails.md tells what each
+closes and which doors stay open. The same guardrail always compiles to the same bytes. Facts about actions, resources
+and condition keys are those of the Service Authorization Reference
+(https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html, list_bedrock-mantle.html
+and list_amazonsagemaker.html); tests/guardrails/test_vocabulary.py holds every name against its data.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
 from rolewarden import POLICY_PATH
 from rolewarden.errors import RulesError
-from rolewarden.guardrails import Guardrail, ModelRule, Rules
+from rolewarden.guardrails import BedrockRule, Door, Guardrail, JumpStartRule, Routes, RuleKind, Rules
 
 Document = dict[str, Any]
 Statement = dict[str, Any]
 
 POLICY_SIZE = 6144
 """Characters of a managed policy, white space not counted (IAM and STS quotas, IAM User Guide)."""
+
+CANVAS_USE = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
+"""What Canvas itself calls. Converse and StartAsyncInvoke are authorized as InvokeModel, ConverseStream as
+InvokeModelWithResponseStream."""
 
 USE_MODEL = (
     "bedrock:InvokeModel*",
@@ -33,74 +39,67 @@ USE_MODEL = (
     "bedrock:CreateModelEvaluationJob",
     "bedrock:CreateAdvancedPromptOptimizationJob",
 )
-"""Authorized on the model itself. Converse and StartAsyncInvoke are InvokeModel, ConverseStream is
-InvokeModelWithResponseStream."""
+"""Authorized on the model itself."""
 
-MAKE_MODEL = (
+CANVAS_CUSTOMIZE = (
     "bedrock:CreateModelCustomizationJob",
-    "bedrock:CreateModelImportJob",
-    "bedrock:CreateModelCopyJob",
-    "bedrock:CreateCustomModel",
     "bedrock:CreateCustomModelDeployment",
-    "bedrock:UpdateCustomModelDeployment",
     "bedrock:CreateProvisionedModelThroughput",
-    "bedrock:UpdateProvisionedModelThroughput",
-    "bedrock:CreateInferenceProfile",
-    "bedrock:CreatePromptRouter",
-    "bedrock:CreateMarketplaceModelEndpoint",
-    "bedrock:UpdateMarketplaceModelEndpoint",
-    "bedrock:RegisterMarketplaceModelEndpoint",
-    "bedrock-mantle:CreateFineTuningJob",
-    "bedrock-mantle:CreateCustomizedModel",
-    "bedrock-mantle:AssociateCustomizedModel",
 )
-"""Make a handle on a model whose ARN does not tell which model it is."""
+"""Trains a model further, and makes the result answer: what is called fine-tuning in Canvas."""
+
+CUSTOMIZE = (*CANVAS_CUSTOMIZE, "bedrock:UpdateCustomModelDeployment", "bedrock:UpdateProvisionedModelThroughput")
+
+CUSTOMIZE_ON_MANTLE = (
+    "bedrock-mantle:AssociateCustomizedModel",
+    "bedrock-mantle:CreateCustomizedModel",
+    "bedrock-mantle:CreateFineTuningJob",
+)
+"""Only the last of them names the model that it customizes."""
+
+RENAME_MODEL = (
+    "bedrock:CreateCustomModel",
+    "bedrock:CreateInferenceProfile",
+    "bedrock:CreateMarketplaceModelEndpoint",
+    "bedrock:CreateModelCopyJob",
+    "bedrock:CreateModelImportJob",
+    "bedrock:CreatePromptRouter",
+    "bedrock:RegisterMarketplaceModelEndpoint",
+    "bedrock:UpdateMarketplaceModelEndpoint",
+)
+"""Bring a model in, or make another handle on one, under an ARN that does not tell which model it is."""
 
 USE_INDIRECTLY = (
-    "bedrock:InvokeAgent",
-    "bedrock:InvokeInlineAgent",
-    "bedrock:InvokeFlow",
-    "bedrock:StartFlowExecution",
-    "bedrock:InvokeBuilder",
-    "bedrock:RetrieveAndGenerate",
     "bedrock:AgenticRetrieveStream",
     "bedrock:GenerateQuery",
-    "bedrock:Rerank",
-    "bedrock:OptimizePrompt",
-    "bedrock:InvokeTool",
-    "bedrock:InvokeDataAutomation*",
+    "bedrock:InvokeAgent",
     "bedrock:InvokeBlueprint*",
+    "bedrock:InvokeBuilder",
+    "bedrock:InvokeDataAutomation*",
+    "bedrock:InvokeFlow",
+    "bedrock:InvokeInlineAgent",
+    "bedrock:InvokeTool",
+    "bedrock:OptimizePrompt",
+    "bedrock:Rerank",
+    "bedrock:RetrieveAndGenerate",
+    "bedrock:StartFlowExecution",
 )
 """A model answers, called under another identity than the role's, or under an action that names no model."""
 
 OTHER_PLATFORMS = (
-    "bedrock-agentcore:Invoke*",
+    "aws-external-anthropic:CallWithBearerToken",
     "aws-external-anthropic:Create*",
     "aws-external-anthropic:RunDeployment",
-    "aws-external-anthropic:CallWithBearerToken",
+    "bedrock-agentcore:Invoke*",
 )
 """Models in IAM namespaces of their own, without a condition key for the model."""
 
-OPAQUE_MODELS = (
-    "provisioned-model",
-    "custom-model",
-    "custom-model-deployment",
-    "imported-model",
-    "application-inference-profile",
-    "prompt-router",
-    "default-prompt-router",
-    "marketplace/model-endpoint",
-)
-"""Bedrock resources that stand for a model without naming it."""
+CUSTOM_MODELS = ("custom-model", "custom-model-deployment", "provisioned-model")
+"""Bedrock resources that stand for a customized model without naming the one it was made of."""
 
-MODEL_JOBS = (
-    "model-invocation-job",
-    "async-invoke",
-    "evaluation-job",
-    "model-evaluation-job",
-    "advanced-prompt-optimization-job",
-)
-"""Bedrock resources that a call on a model is authorized on besides the model."""
+NO_MODELS = ("async-invoke", "model-invocation-job", "project")
+"""Bedrock resources that a call is authorized on besides its model. A project, in the words of the condition keys
+bedrock:ProjectArn and bedrock:ModelArn: of a stateful invocation, which is authorized on its model too."""
 
 JUMPSTART_TAGS = (
     "sagemaker-sdk:jumpstart-model-id",
@@ -109,30 +108,56 @@ JUMPSTART_TAGS = (
 )
 """The tags by which Canvas, Studio and the SageMaker Python SDK mark what they make of a JumpStart model."""
 
-JUMPSTART_CREATE = (
-    "sagemaker:CreateModel",
-    "sagemaker:CreateEndpointConfig",
-    "sagemaker:CreateEndpoint",
-    "sagemaker:CreateInferenceComponent",
-    "sagemaker:CreateTrainingJob",
-    "sagemaker:CreateTransformJob",
-    "sagemaker:CreateHyperParameterTuningJob",
-    "sagemaker:CreateOptimizationJob",
-    "sagemaker:CreateModelPackage",
-)
-"""Take the tags of what they make in the request."""
+CANVAS_CREATE = ("sagemaker:CreateEndpoint", "sagemaker:CreateEndpointConfig")
+"""How Canvas deploys a JumpStart model."""
 
-JUMPSTART_USE = (
-    "sagemaker:CreateEndpoint",
-    "sagemaker:UpdateEndpoint",
-    "sagemaker:InvokeEndpoint*",
+CREATE = ("sagemaker:Create*",)
+"""Take the tags of what they make in the request; where an action takes none, a condition on them is never true."""
+
+USE_TAGGED = (
     "sagemaker:AddTags",
+    "sagemaker:Create*",
     "sagemaker:DeleteTags",
+    "sagemaker:InvokeEndpoint*",
+    "sagemaker:UpdateEndpoint",
 )
 """Work with something that carries the tags, or would rewrite them."""
 
-JUMPSTART_HUB = ("sagemaker:DeployHubModel", "sagemaker:TrainHubModel")
-JUMPSTART_THROUGH_BEDROCK = ("bedrock:CreateMarketplaceModelEndpoint", "bedrock:RegisterMarketplaceModelEndpoint")
+USE_HUB = (
+    "sagemaker:CreateHubContentPresignedUrls",
+    "sagemaker:DeployHubModel",
+    "sagemaker:TrainHubModel",
+)
+"""Authorized on the model's entry in a hub."""
+
+CUSTOMIZE_SERVERLESS = (
+    "sagemaker:CreateJob",
+    "sagemaker:CreateTrainingSession",
+    "sagemaker:ExecuteSamplingOperation",
+    "sagemaker:Sample*",
+)
+"""SageMaker's serverless model customization: it trains a hub model and samples answers from it, and its actions carry
+no model. No classic ML runs through it (SageMaker Developer Guide, "Training session APIs")."""
+
+THROUGH_BEDROCK = ("bedrock:CreateMarketplaceModelEndpoint", "bedrock:RegisterMarketplaceModelEndpoint")
+
+WEIGHT_BUCKETS = ("jumpstart-cache-prod-*", "jumpstart-private-cache-prod-*")
+"""Where AWS keeps the public and the gated models of JumpStart, a bucket each a region."""
+
+
+class TooLong(RulesError):
+    """A list of guardrails.yaml does not fit an IAM policy and cannot be divided.
+
+    `where` is the path of what it belongs to in the file.
+    """
+
+    def __init__(self, where: tuple[str, ...]) -> None:
+        self.where = where
+        self.reason = (
+            f"what it allows does not fit an IAM policy ({POLICY_SIZE:,} characters) and cannot be divided without "
+            "changing what it means: write families, as `anthropic.claude-*`, or fewer models"
+        )
+        super().__init__(f"{'.'.join(where)}: {self.reason}")
 
 
 @dataclass(frozen=True)
@@ -160,7 +185,7 @@ def policy_arn(name: str, partition: str, account: str) -> str:
 def compile_rules(rules: Rules, partition: str) -> tuple[Policy, ...]:
     """All policies of all guardrails, in the order of the file.
 
-    Raises RulesError where an allow list is longer than a policy can hold.
+    Raises TooLong where an allow list is longer than a policy can hold.
     """
     return tuple(
         policy for guardrail in rules.guardrails.values() for policy in compile_guardrail(guardrail, partition)
@@ -170,62 +195,149 @@ def compile_rules(rules: Rules, partition: str) -> tuple[Policy, ...]:
 def compile_guardrail(guardrail: Guardrail, partition: str) -> tuple[Policy, ...]:
     """The policies that keep `guardrail`: one, or more where the statements do not fit one.
 
-    Raises RulesError where an allow list is longer than a policy can hold.
+    Each costs a role one of the policies that it may carry.
+
+    Raises TooLong where an allow list is longer than a policy can hold.
     """
-    statements: list[Statement] = []
+    canvas = guardrail.routes is Routes.CANVAS
+    pieces: list[Statement] = []
     if guardrail.bedrock:
-        statements += _bedrock(guardrail.bedrock, partition)
+        bedrock = _bedrock(guardrail.bedrock, canvas, partition)
+        pieces += _divided(("guardrails", guardrail.name, "bedrock"), bedrock)
     if guardrail.jumpstart:
-        statements += _jumpstart(guardrail.jumpstart, partition)
-    documents = list(_packed(guardrail.name, statements))
+        jumpstart = _jumpstart(guardrail.jumpstart, canvas, partition, beside_bedrock=guardrail.bedrock is not None)
+        pieces += _divided(("guardrails", guardrail.name, "jumpstart"), jumpstart)
     return tuple(
         Policy(guardrail.name if number == 1 else f"{guardrail.name}-{number}", document)
-        for number, document in enumerate(documents, start=1)
+        for number, document in enumerate(_packed(pieces), start=1)
     )
 
 
-def _bedrock(rule: ModelRule, partition: str) -> Iterator[Statement]:
-    models = [arn for pattern in rule.patterns for arn in _model_arns(pattern, partition)]
-    if rule.kind == "deny-all":
-        yield _deny("BedrockModels", USE_MODEL)
-        yield _deny("BedrockMantle", ("bedrock-mantle:CreateInference", "bedrock-mantle:CallWithBearerToken"))
-    elif rule.kind == "deny":
-        yield _deny("BedrockListedModels", USE_MODEL, resource=models)
-        opaque = [f"arn:{partition}:bedrock:*:*:{kind}/*" for kind in OPAQUE_MODELS]
-        yield _deny("BedrockUnnamedModels", USE_MODEL, resource=opaque)
-        # The value is a model id; `*` before it also catches an ARN that ends in one.
-        yield _deny(
-            "BedrockMantleListedModels",
-            ("bedrock-mantle:CreateInference",),
-            condition={"StringLike": {"bedrock-mantle:Model": [f"*{pattern}" for pattern in rule.patterns]}},
-        )
+def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statement]:
+    use = CANVAS_USE if canvas else USE_MODEL
+    customize = CANVAS_CUSTOMIZE if canvas else CUSTOMIZE
+    customized = rule.customization is Door.ALLOW
+    if customized:
+        use = (*use, *customize)
+    models = _Models(_fewest(rule.patterns), partition)
+    harmless = [
+        *(f"arn:{partition}:bedrock:*:*:{kind}/*" for kind in (*NO_MODELS, *(CUSTOM_MODELS if customized else ()))),
+        *((f"arn:{partition}:bedrock::*:system-tool/*",) if rule.indirect is Door.ALLOW or canvas else ()),
+        *rule.allow_arns,
+    ]
+    if rule.kind == "deny":
+        yield _deny("BedrockListedModels", use, resource=models.listed())
+        yield _deny("BedrockUnnamedModels", use, not_resource=[*models.ALL, *harmless])
+    elif rule.kind == "allow":
+        yield from _unlisted(use, models, harmless)
+    elif rule.allow_arns:
+        yield _deny("BedrockModels", use, not_resource=harmless)
     else:
-        jobs = [f"arn:{partition}:bedrock:*:*:{kind}/*" for kind in MODEL_JOBS]
-        yield _deny("BedrockUnlistedModels", USE_MODEL, not_resource=[*models, *jobs])
-        yield _deny(
-            "BedrockMantleUnlistedModels",
-            ("bedrock-mantle:CreateInference",),
-            condition={"StringNotLike": {"bedrock-mantle:Model": [f"*{pattern}" for pattern in rule.patterns]}},
+        yield _deny("BedrockModels", use)
+    if not canvas:
+        yield from _mantle(rule)
+    if not customized:
+        yield _deny("BedrockCustomization", customize if canvas else (*customize, *CUSTOMIZE_ON_MANTLE))
+    if not canvas:
+        yield _deny("BedrockModelHandles", RENAME_MODEL)
+        if rule.indirect is Door.DENY:
+            yield _deny("BedrockIndirect", USE_INDIRECTLY)
+            yield _deny("BedrockOtherPlatforms", OTHER_PLATFORMS)
+
+
+class _Models:
+    """The ARNs under which Bedrock authorizes calls on models whose ids match `patterns`.
+
+    On demand a model is `foundation-model/<id>` of the called region; through a global inference profile it is that
+    without a region; and a call through an inference profile is authorized on the profile, too, whose id is the
+    model's behind the name of its geography (Amazon Bedrock User Guide, "Prerequisites for inference profiles").
+    """
+
+    def __init__(self, patterns: Sequence[str], partition: str) -> None:
+        self.patterns = patterns
+        self.regional = f"arn:{partition}:bedrock:*::foundation-model/"
+        self.named_region = f"arn:{partition}:bedrock:?*::foundation-model/"
+        self.no_region = f"arn:{partition}:bedrock:::foundation-model/"
+        self.profile = f"arn:{partition}:bedrock:*:*:inference-profile/"
+        self.ALL = (f"{self.regional}*", f"{self.no_region}*", f"{self.profile}*")
+
+    def listed(self) -> list[str]:
+        """For a deny: as wide as it can be."""
+        return [
+            arn
+            for pattern in self.patterns
+            for arn in (self.regional + pattern, self.no_region + pattern, f"{self.profile}*{pattern}")
+        ]
+
+    def forms(self) -> tuple[list[str], list[str], list[str]]:
+        """For an exception from a deny, form by form: as narrow as it can be."""
+        return (
+            [self.regional + pattern for pattern in self.patterns],
+            [self.no_region + pattern for pattern in self.patterns],
+            [f"{self.profile}*.{pattern}" for pattern in self.patterns],
         )
-    yield _deny("BedrockCustomization", MAKE_MODEL)
-    yield _deny("BedrockIndirect", USE_INDIRECTLY)
-    yield _deny("BedrockOtherPlatforms", OTHER_PLATFORMS)
 
 
-def _model_arns(pattern: str, partition: str) -> tuple[str, str, str]:
-    """On demand in any region, through a global inference profile (no region), and the inference profiles."""
-    return (
-        f"arn:{partition}:bedrock:*::foundation-model/{pattern}",
-        f"arn:{partition}:bedrock:::foundation-model/{pattern}",
-        f"arn:{partition}:bedrock:*:*:inference-profile/*{pattern}",
-    )
+def _unlisted(use: Sequence[str], models: _Models, harmless: Sequence[str]) -> Iterator[Statement]:
+    regional, no_region, profiles = models.forms()
+    whole = _deny("BedrockUnlistedModels", use, not_resource=[*regional, *no_region, *profiles, *harmless])
+    if _fits(whole):
+        yield whole
+        return
+    # A form at a time, each statement leaving the other forms to the others: together they deny the same.
+    every_region, without, every_profile = f"{models.named_region}*", f"{models.no_region}*", f"{models.profile}*"
+    for sid, exceptions in (
+        ("BedrockUnlistedModels", [*regional, without, every_profile]),
+        ("BedrockUnlistedModelsGlobal", [*no_region, every_region, every_profile]),
+        ("BedrockUnlistedModelsProfiles", [*profiles, every_region, without]),
+    ):
+        yield _deny(sid, use, not_resource=[*exceptions, *harmless])
 
 
-def _jumpstart(rule: ModelRule, partition: str) -> Iterator[Statement]:
+def _mantle(rule: BedrockRule) -> Iterator[Statement]:
+    actions = ["bedrock-mantle:CreateInference"]
+    if rule.customization is Door.ALLOW:
+        actions.insert(0, "bedrock-mantle:CreateFineTuningJob")
+    patterns = _fewest(rule.patterns)
+    if rule.kind == "deny-all":
+        yield _deny("BedrockMantle", ("bedrock-mantle:CallWithBearerToken", *actions))
+    elif rule.kind == "deny":
+        # The value is a model id; `*` before it also catches an ARN that ends in one.
+        listed = [f"*{pattern}" for pattern in patterns]
+        if rule.customization is Door.DENY:
+            listed.append("*:customized-model/*")
+        yield _deny("BedrockMantleListedModels", actions, condition={"StringLike": {"bedrock-mantle:Model": listed}})
+    else:
+        # Alone, behind a geography, or as an ARN. True also without the key: then nobody knows the model.
+        listed = [form for pattern in patterns for form in (pattern, f"*.{pattern}", f"*/{pattern}")]
+        yield _deny(
+            "BedrockMantleUnlistedModels", actions, condition={"StringNotLike": {"bedrock-mantle:Model": listed}}
+        )
+
+
+def _jumpstart(rule: JumpStartRule, canvas: bool, partition: str, beside_bedrock: bool) -> Iterator[Statement]:
+    patterns = _fewest(rule.patterns)
     # Two keys in one condition block are AND-ed and would never fire together: a statement for each tag.
     for tag, name in zip(JUMPSTART_TAGS, ("Sdk", "Studio", "Short"), strict=True):
-        yield _deny(f"JumpStartCreate{name}", JUMPSTART_CREATE, condition=_tagged(rule, f"aws:RequestTag/{tag}"))
-        yield _deny(f"JumpStartUse{name}", JUMPSTART_USE, condition=_tagged(rule, f"aws:ResourceTag/{tag}"))
+        create = CANVAS_CREATE if canvas else CREATE
+        yield _deny(f"JumpStartCreate{name}", create, condition=_tagged(rule.kind, patterns, f"aws:RequestTag/{tag}"))
+        if not canvas:
+            used = _tagged(rule.kind, patterns, f"aws:ResourceTag/{tag}")
+            yield _deny(f"JumpStartUse{name}", USE_TAGGED, condition=used)
+    if not canvas:
+        yield from _jumpstart_beyond_canvas(rule, patterns, partition, beside_bedrock)
+    if rule.autopilot is Door.DENY:
+        yield _deny("JumpStartAutopilot", ("sagemaker:CreateAutoMLJobV2",))
+    if rule.weights is Door.DENY:
+        # The key of an object holds the id of the model it belongs to.
+        keys = [f"*{pattern.strip('*')}*" for pattern in patterns] or ["*"]
+        objects = [f"arn:{partition}:s3:::{bucket}/{key}" for bucket in WEIGHT_BUCKETS for key in keys]
+        yield _deny("JumpStartWeights", ("s3:GetObject", "s3:GetObjectVersion"), resource=objects)
+
+
+def _jumpstart_beyond_canvas(
+    rule: JumpStartRule, patterns: Sequence[str], partition: str, beside_bedrock: bool
+) -> Iterator[Statement]:
     yield _deny(
         "JumpStartTagRemoval",
         ("sagemaker:DeleteTags",),
@@ -233,29 +345,39 @@ def _jumpstart(rule: ModelRule, partition: str) -> Iterator[Statement]:
     )
     contents = [
         f"arn:{partition}:sagemaker:*:*:hub-content/*/*/{ending}"
-        for pattern in rule.patterns
+        for pattern in patterns
         # The content's version may follow its name.
         for ending in ((pattern,) if pattern.endswith("*") else (pattern, f"{pattern}/*"))
     ]
     if rule.kind == "deny-all":
-        yield _deny("JumpStartHub", JUMPSTART_HUB)
+        yield _deny("JumpStartHub", USE_HUB)
+        # No tag, so no client can leave it out; it says that a model is gated, not which one it is
+        # (SageMaker Developer Guide, "Access control for JumpStart gated models").
+        yield _deny(
+            "JumpStartGatedModels",
+            ("sagemaker:CreateModel", "sagemaker:CreateTrainingJob"),
+            condition={"Bool": {"sagemaker:DirectGatedModelAccess": "true"}},
+        )
     elif rule.kind == "deny":
-        yield _deny("JumpStartHubListedModels", JUMPSTART_HUB, resource=contents)
+        yield _deny("JumpStartHubListedModels", USE_HUB, resource=contents)
     else:
         # The calls are authorized on the hub too, which says nothing about the model.
-        hubs = [f"arn:{partition}:sagemaker:*:*:hub/*"]
-        yield _deny("JumpStartHubUnlistedModels", JUMPSTART_HUB, not_resource=[*hubs, *contents])
-    yield _deny("JumpStartThroughBedrock", JUMPSTART_THROUGH_BEDROCK)
+        hubs = f"arn:{partition}:sagemaker:*:*:hub/*"
+        yield _deny("JumpStartHubUnlistedModels", USE_HUB, not_resource=[*contents, hubs])
+    if rule.customization is Door.DENY:
+        yield _deny("JumpStartCustomization", CUSTOMIZE_SERVERLESS)
+    if not beside_bedrock:
+        yield _deny("JumpStartThroughBedrock", THROUGH_BEDROCK)
 
 
-def _tagged(rule: ModelRule, key: str) -> Document:
+def _tagged(kind: RuleKind, patterns: Sequence[str], key: str) -> Document:
     present = {"Null": {key: "false"}}
-    if rule.kind == "deny-all":
+    if kind == "deny-all":
         return present
-    if rule.kind == "deny":
-        return {"StringLike": {key: list(rule.patterns)}}
+    if kind == "deny":
+        return {"StringLike": {key: list(patterns)}}
     # StringNotLike alone is also true where the tag is absent, and would stop every endpoint of classic ML.
-    return {**present, "StringNotLike": {key: list(rule.patterns)}}
+    return {**present, "StringNotLike": {key: list(patterns)}}
 
 
 def _deny(
@@ -266,18 +388,43 @@ def _deny(
     not_resource: Sequence[str] = (),
     condition: Document | None = None,
 ) -> Statement:
-    statement: Statement = {"Sid": sid, "Effect": "Deny", "Action": _smallest(actions)}
+    statement: Statement = {"Sid": sid, "Effect": "Deny", "Action": _shortest(actions)}
     if not_resource:
-        statement["NotResource"] = _smallest(not_resource)
+        statement["NotResource"] = _shortest(not_resource)
     else:
-        statement["Resource"] = _smallest(resource)
+        statement["Resource"] = _shortest(resource)
     if condition:
         statement["Condition"] = condition
     return statement
 
 
-def _smallest(values: Sequence[str]) -> str | list[str]:
+def _shortest(values: Sequence[str]) -> str | list[str]:
     return values[0] if len(values) == 1 else list(values)
+
+
+def _fewest(patterns: Sequence[str]) -> tuple[str, ...]:
+    """`patterns` in their order, without those that match nothing but what another one matches."""
+    plain = dict.fromkeys(_WILDCARDS.sub(_in_one_order, pattern) for pattern in patterns)
+    return tuple(narrow for narrow in plain if not any(wide != narrow and _covers(wide, narrow) for wide in plain))
+
+
+_WILDCARDS = re.compile(r"[*?]{2,}")
+
+
+def _in_one_order(run: re.Match[str]) -> str:
+    # `*?`, `?*` and `*?*` are the same.
+    return "?" * run[0].count("?") + "*" * ("*" in run[0])
+
+
+@lru_cache(maxsize=1024)
+def _wide(pattern: str) -> re.Pattern[str]:
+    # Read as a text, a `*` of the narrow pattern is met by nothing but a `*` of the wide one.
+    return re.compile("".join({"*": ".*", "?": "[^*]"}.get(char) or re.escape(char) for char in pattern))
+
+
+def _covers(wide: str, narrow: str) -> bool:
+    """Whether `wide` matches whatever `narrow` matches."""
+    return _wide(wide).fullmatch(narrow) is not None
 
 
 def size(document: Document) -> int:
@@ -289,49 +436,52 @@ def _document(statements: Iterable[Statement]) -> Document:
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
-def _packed(name: str, statements: Iterable[Statement]) -> Iterator[Document]:
-    """Documents that hold `statements` in their order; denies add up, so where one is cut changes nothing."""
-    pieces = [piece for statement in statements for piece in _cut(name, statement)]
-    open_document: list[Statement] = []
+def _fits(statement: Statement) -> bool:
+    return size(_document([statement])) <= POLICY_SIZE
+
+
+def _packed(pieces: Iterable[Statement]) -> list[Document]:
+    """Documents that hold `pieces`, each in the first that has room.
+
+    Denies add up, so it means nothing where one of them stands, and a role may carry only so many policies.
+    """
+    documents: list[list[Statement]] = []
+    rooms: list[int] = []
     for piece in pieces:
-        if open_document and size(_document([*open_document, piece])) > POLICY_SIZE:
-            yield _document(open_document)
-            open_document = []
-        open_document.append(piece)
-    if open_document:
-        yield _document(open_document)
+        needed = size(piece) + 1  # a comma
+        place = next((place for place, room in enumerate(rooms) if needed <= room), len(rooms))
+        if place == len(rooms):
+            documents.append([])
+            rooms.append(POLICY_SIZE - size(_document([])) + 1)
+        documents[place].append(piece)
+        rooms[place] -= needed
+    return [_document(statements) for statements in documents]
 
 
-def _cut(name: str, statement: Statement) -> Iterator[Statement]:
-    """`statement`, or where it is too long for a policy, statements with a part of its list each that mean the same."""
-    if size(_document([statement])) <= POLICY_SIZE:
-        yield statement
-        return
-    halves = _halves(statement)
-    if halves is None:
-        raise RulesError(
-            f"guardrails.{name}: its allow list does not fit an IAM policy ({POLICY_SIZE:,} characters) and cannot be "
-            "divided without changing its meaning: use fewer patterns, as `anthropic.claude-*` for a family"
-        )
-    for number, half in enumerate(halves):
-        yield from _cut(name, {**half, "Sid": f"{statement['Sid']}{'AB'[number]}"})
+def _divided(where: tuple[str, ...], statements: Iterable[Statement]) -> Iterator[Statement]:
+    """`statements`, those too long for a policy as several with a part of the list each, that mean the same."""
+    for statement in statements:
+        pieces = _pieces(where, statement)
+        for number, piece in enumerate(pieces, start=1):
+            yield piece if len(pieces) == 1 else {**piece, "Sid": f"{piece['Sid']}{number}"}
 
 
-def _halves(statement: Statement) -> tuple[Statement, Statement] | None:
-    """Two statements that together deny what `statement` denies; None for an allow list, which is no sum of parts."""
+def _pieces(where: tuple[str, ...], statement: Statement) -> list[Statement]:
+    if _fits(statement):
+        return [statement]
     if isinstance(statement.get("Resource"), list):
-        listed = statement["Resource"]
-        half = len(listed) // 2
-        return {**statement, "Resource": listed[:half]}, {**statement, "Resource": listed[half:]}
-    for operator, keys in statement.get("Condition", {}).items():
-        for key, listed in keys.items():
-            if operator == "StringLike" and isinstance(listed, list) and len(listed) > 1:
-                half = len(listed) // 2
-                return (
-                    {**statement, "Condition": {operator: {key: listed[:half]}}},
-                    {**statement, "Condition": {operator: {key: listed[half:]}}},
-                )
-    return None
+        halves = [{**statement, "Resource": _shortest(half)} for half in _halves(statement["Resource"])]
+    elif list(statement.get("Condition", ())) == ["StringLike"]:
+        ((key, values),) = statement["Condition"]["StringLike"].items()
+        halves = [{**statement, "Condition": {"StringLike": {key: half}}} for half in _halves(values)]
+    else:
+        raise TooLong(where)
+    return [piece for half in halves for piece in _pieces(where, half)]
+
+
+def _halves(values: list[str]) -> tuple[list[str], list[str]]:
+    middle = len(values) // 2
+    return values[:middle], values[middle:]
 
 
 def digest(document: Document | str) -> str:
