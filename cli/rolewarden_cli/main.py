@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from rolewarden.errors import RolewardenError
 
+from rolewarden_cli import rules
 from rolewarden_cli.replay import Replayed, UnusableInputError
 from rolewarden_cli.replay import replay as replay_files
 
@@ -36,6 +37,7 @@ VERDICT_COLOURS = {
 }
 
 EXIT_DRIFTED = 1
+EXIT_ERRORS = 1
 EXIT_UNUSABLE = 2
 
 
@@ -73,6 +75,68 @@ def replay(
     else:
         _sum_up(console, done)
     raise typer.Exit(EXIT_DRIFTED if any(replayed.left_drifted for replayed in done) else 0)
+
+
+RulesFile = Annotated[Path, typer.Argument(metavar="[FILE]", help="A guardrails.yaml.")]
+
+
+@app.command()
+def check(
+    file: RulesFile = rules.DEFAULT_FILE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object instead of text.")] = False,
+) -> None:
+    """Say what is wrong with guardrails.yaml, and what it costs a role.
+
+    One line each for errors and warnings: where it is, what is wrong, and what to write instead.
+
+    Example: rolewarden check
+
+    Exit code: 0 it can be deployed, 1 it has errors.
+    """
+    found = rules.CheckedFile.at(file)
+    if as_json:
+        print(json.dumps(found.as_dict(), indent=2))
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        _show_problems(console, found)
+        for line in found.costs():
+            console.print(line)
+        errors, warnings = len(found.checked.errors), len(found.checked.warnings)
+        console.print(f"{file}: {_counted(errors, 'error')}, {_counted(warnings, 'warning')}")
+    raise typer.Exit(EXIT_ERRORS if found.checked.errors else 0)
+
+
+@app.command(name="compile")
+def compile_(
+    file: RulesFile = rules.DEFAULT_FILE,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a file for each policy there.")] = None,
+    partition: Annotated[str, typer.Option(help="aws, aws-cn or aws-us-gov.")] = "aws",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object: policy name to document.")] = False,
+) -> None:
+    """Print the IAM policies that guardrails.yaml becomes.
+
+    Example: rolewarden compile --out policies
+
+    Exit code: 0 done, 1 the file has errors, 2 the documents cannot be written.
+    """
+    found = rules.CheckedFile.at(file)
+    _show_problems(Console(highlight=False, soft_wrap=True, stderr=True), found)
+    if found.checked.errors:
+        raise typer.Exit(EXIT_ERRORS)
+    policies = found.policies(partition)
+    if out:
+        for path in rules.write(policies, out):
+            print(path)
+    elif as_json:
+        print(json.dumps({policy.name: policy.document for policy in policies}, indent=2))
+    else:
+        for policy in policies:
+            print(f"{policy.name}\n{rules.readable(policy)}")
+
+
+def _show_problems(console: Console, found: rules.CheckedFile) -> None:
+    for kind, line in found.problems():
+        console.print(Text.assemble((f"{kind}: ", "bold red" if kind == "error" else "yellow"), line))
 
 
 def _show(console: Console, replayed: Replayed) -> None:

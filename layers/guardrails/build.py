@@ -8,9 +8,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rolewarden.errors import RulesError
-from rolewarden.guardrails import read
-from rolewarden.policies import compile_rules
+from rolewarden.check import check
 
 
 def need_yaml() -> None:
@@ -30,15 +28,12 @@ def main(source: Path, target: Path) -> int:
     need_yaml()
     from rolewarden import yamltext
 
-    reading = read(source, today=datetime.now(UTC).date())
-    for problem in (*reading.errors, *reading.warnings):
-        print("error:" if problem in reading.errors else "warning:", problem, file=sys.stderr)
-    if reading.rules is None:
-        return 1
-    try:
-        compile_rules(reading.rules, "aws-us-gov")  # the longest partition name: what fits here fits everywhere
-    except RulesError as error:
-        print(f"error: {source.name}: {error}", file=sys.stderr)
+    checked = check(source, today=datetime.now(UTC).date())
+    for problem in checked.errors:
+        print("error:", problem, file=sys.stderr)
+    for problem in checked.warnings:
+        print("warning:", problem, file=sys.stderr)
+    if checked.rules is None:
         return 1
     target.mkdir(parents=True, exist_ok=True)
     document, _ = yamltext.parse(source.read_text(encoding="utf-8"))

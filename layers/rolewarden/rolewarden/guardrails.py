@@ -188,6 +188,9 @@ def _any(patterns: tuple[str, ...], *values: str) -> bool:
     return not patterns or any(value and matches(pattern, value) for value in values for pattern in patterns)
 
 
+Path_ = tuple[str | int, ...]
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong, with its place in the file and the way out."""
@@ -204,11 +207,27 @@ class Problem:
 
 @dataclass(frozen=True)
 class Reading:
-    """What became of a file: rules where it has no errors, and what there is to say about it."""
+    """What became of a file: rules where it has no errors, and what there is to say about it.
 
+    `lines` maps the path of a value in the file to its line, as far as they are known.
+    """
+
+    file: str
     rules: Rules | None
     errors: tuple[Problem, ...]
-    warnings: tuple[Problem, ...]
+    warnings: tuple[Problem, ...] = ()
+    lines: Mapping[Path_, int] = field(default_factory=dict)
+
+    def problem(self, path: Path_, message: str) -> Problem:
+        """`message` about the value at `path`, with the line of that value."""
+        return _problem(self.file, self.lines, path, message)
+
+
+def _problem(file: str, lines: Mapping[Path_, int], path: Path_, message: str) -> Problem:
+    known = path
+    while known and known not in lines:
+        known = known[:-1]
+    return Problem(file, lines.get(known, 0), _where(path), message)
 
 
 def load(path: Path, *, today: date) -> Rules:
@@ -228,7 +247,7 @@ def read(path: Path, *, today: date) -> Reading:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        return Reading(None, (Problem(path.name, 0, "", f"cannot be read: {why}"),), ())
+        return Reading(path.name, None, (Problem(path.name, 0, "", f"cannot be read: {why}"),))
     if path.suffix == ".json":
         return read_document(json.loads(text), {}, file=path.name, today=today)
     return read_yaml(text, file=path.name, today=today)
@@ -241,11 +260,10 @@ def read_yaml(text: str, *, file: str = "guardrails.yaml", today: date) -> Readi
     try:
         document, lines = yamltext.parse(text)
     except yamltext.YamlTextError as error:
-        return Reading(None, (Problem(file, error.line, error.where, str(error)),), ())
+        return Reading(file, None, (Problem(file, error.line, error.where, str(error)),))
     return read_document(document, lines, file=file, today=today)
 
 
-Path_ = tuple[str | int, ...]
 _Item = TypeVar("_Item")
 _Choice = TypeVar("_Choice", bound=StrEnum)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
@@ -308,16 +326,13 @@ class _Reader:
             self.warn_of_unused(rules)
         order = {problem: number for number, problem in enumerate(self.errors)}
         errors = tuple(sorted(self.errors, key=lambda problem: (problem.line, order[problem])))
-        return Reading(rules, errors, tuple(self.warnings))
+        return Reading(self.file, rules, errors, tuple(self.warnings), self.lines)
 
     def error(self, path: Path_, message: str) -> None:
         self.errors.append(self.problem(path, message))
 
     def problem(self, path: Path_, message: str) -> Problem:
-        known = path
-        while known and known not in self.lines:
-            known = known[:-1]
-        return Problem(self.file, self.lines.get(known, 0), _where(path), message)
+        return _problem(self.file, self.lines, path, message)
 
     def guardrails(self, value: Any, mode: Mode) -> dict[str, Guardrail]:
         path: Path_ = ("guardrails",)

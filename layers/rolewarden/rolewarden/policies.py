@@ -10,9 +10,11 @@ and list_amazonsagemaker.html); tests/guardrails/test_vocabulary.py holds every 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -97,9 +99,12 @@ OTHER_PLATFORMS = (
 CUSTOM_MODELS = ("custom-model", "custom-model-deployment", "provisioned-model")
 """Bedrock resources that stand for a customized model without naming the one it was made of."""
 
-NO_MODELS = ("async-invoke", "model-invocation-job", "project")
-"""Bedrock resources that a call is authorized on besides its model. A project, in the words of the condition keys
-bedrock:ProjectArn and bedrock:ModelArn: of a stateful invocation, which is authorized on its model too."""
+NO_MODELS = ("async-invoke", "project")
+"""Bedrock resources that an invocation is authorized on besides its model. A project, in the words of the condition
+keys bedrock:ProjectArn and bedrock:ModelArn: of a stateful invocation, which is authorized on its model too."""
+
+BATCHES = ("model-invocation-job",)
+"""The same for a batch job."""
 
 JUMPSTART_TAGS = (
     "sagemaker-sdk:jumpstart-model-id",
@@ -200,13 +205,17 @@ def compile_guardrail(guardrail: Guardrail, partition: str) -> tuple[Policy, ...
     Raises TooLong where an allow list is longer than a policy can hold.
     """
     canvas = guardrail.routes is Routes.CANVAS
-    pieces: list[Statement] = []
-    if guardrail.bedrock:
-        bedrock = _bedrock(guardrail.bedrock, canvas, partition)
-        pieces += _divided(("guardrails", guardrail.name, "bedrock"), bedrock)
-    if guardrail.jumpstart:
-        jumpstart = _jumpstart(guardrail.jumpstart, canvas, partition, beside_bedrock=guardrail.bedrock is not None)
-        pieces += _divided(("guardrails", guardrail.name, "jumpstart"), jumpstart)
+    statements: list[Statement] = []
+    family = "bedrock"
+    try:
+        if guardrail.bedrock:
+            statements += _bedrock(guardrail.bedrock, canvas, partition)
+        family = "jumpstart"
+        if guardrail.jumpstart:
+            statements += _jumpstart(guardrail.jumpstart, canvas, partition, beside_bedrock=bool(guardrail.bedrock))
+        pieces = _numbered([piece for statement in statements for piece in _pieces(statement)])
+    except _IndivisibleError:
+        raise TooLong(("guardrails", guardrail.name, family)) from None
     return tuple(
         Policy(guardrail.name if number == 1 else f"{guardrail.name}-{number}", document)
         for number, document in enumerate(_packed(pieces), start=1)
@@ -219,23 +228,26 @@ def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statem
     customized = rule.customization is Door.ALLOW
     if customized:
         use = (*use, *customize)
-    models = _Models(_fewest(rule.patterns), partition)
-    harmless = [
-        *(f"arn:{partition}:bedrock:*:*:{kind}/*" for kind in (*NO_MODELS, *(CUSTOM_MODELS if customized else ()))),
-        *((f"arn:{partition}:bedrock::*:system-tool/*",) if rule.indirect is Door.ALLOW or canvas else ()),
-        *rule.allow_arns,
-    ]
+    models, patterns = _Models(partition), _fewest(rule.patterns)
+    kinds = (*NO_MODELS, *(() if canvas else BATCHES), *(CUSTOM_MODELS if customized else ()))
+    harmless = [f"arn:{partition}:bedrock:*:*:{kind}/*" for kind in kinds]
+    if canvas or rule.indirect is Door.ALLOW:
+        harmless.append(f"arn:{partition}:bedrock::*:system-tool/*")
+    harmless += rule.allow_arns
     if rule.kind == "deny":
-        yield _deny("BedrockListedModels", use, resource=models.listed())
-        yield _deny("BedrockUnnamedModels", use, not_resource=[*models.ALL, *harmless])
+        yield _deny("BedrockListedModels", use, resource=models.denied(patterns))
+        yield _deny("BedrockUnnamedModels", use, not_resource=[*models.all(), *harmless])
     elif rule.kind == "allow":
-        yield from _unlisted(use, models, harmless)
+        yield from _allowing(
+            patterns,
+            lambda part: _deny("BedrockUnlistedModels", use, not_resource=[*models.allowed(part), *harmless]),
+        )
     elif rule.allow_arns:
         yield _deny("BedrockModels", use, not_resource=harmless)
     else:
         yield _deny("BedrockModels", use)
     if not canvas:
-        yield from _mantle(rule)
+        yield from _mantle(rule, patterns)
     if not customized:
         yield _deny("BedrockCustomization", customize if canvas else (*customize, *CUSTOMIZE_ON_MANTLE))
     if not canvas:
@@ -246,59 +258,43 @@ def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statem
 
 
 class _Models:
-    """The ARNs under which Bedrock authorizes calls on models whose ids match `patterns`.
+    """The ARNs under which Bedrock authorizes calls on models whose ids match some patterns.
 
     On demand a model is `foundation-model/<id>` of the called region; through a global inference profile it is that
     without a region; and a call through an inference profile is authorized on the profile, too, whose id is the
     model's behind the name of its geography (Amazon Bedrock User Guide, "Prerequisites for inference profiles").
     """
 
-    def __init__(self, patterns: Sequence[str], partition: str) -> None:
-        self.patterns = patterns
+    def __init__(self, partition: str) -> None:
         self.regional = f"arn:{partition}:bedrock:*::foundation-model/"
-        self.named_region = f"arn:{partition}:bedrock:?*::foundation-model/"
         self.no_region = f"arn:{partition}:bedrock:::foundation-model/"
         self.profile = f"arn:{partition}:bedrock:*:*:inference-profile/"
-        self.ALL = (f"{self.regional}*", f"{self.no_region}*", f"{self.profile}*")
 
-    def listed(self) -> list[str]:
-        """For a deny: as wide as it can be."""
+    def all(self) -> list[str]:
+        """Of whatever model."""
+        return [f"{self.regional}*", f"{self.no_region}*", f"{self.profile}*"]
+
+    def denied(self, patterns: Iterable[str]) -> list[str]:
+        """For a deny: as wide as can be."""
         return [
             arn
-            for pattern in self.patterns
+            for pattern in patterns
             for arn in (self.regional + pattern, self.no_region + pattern, f"{self.profile}*{pattern}")
         ]
 
-    def forms(self) -> tuple[list[str], list[str], list[str]]:
-        """For an exception from a deny, form by form: as narrow as it can be."""
-        return (
-            [self.regional + pattern for pattern in self.patterns],
-            [self.no_region + pattern for pattern in self.patterns],
-            [f"{self.profile}*.{pattern}" for pattern in self.patterns],
-        )
+    def allowed(self, patterns: Iterable[str]) -> list[str]:
+        """For an exception from a deny: as narrow as can be."""
+        return [
+            arn
+            for pattern in patterns
+            for arn in (self.regional + pattern, self.no_region + pattern, f"{self.profile}*.{pattern}")
+        ]
 
 
-def _unlisted(use: Sequence[str], models: _Models, harmless: Sequence[str]) -> Iterator[Statement]:
-    regional, no_region, profiles = models.forms()
-    whole = _deny("BedrockUnlistedModels", use, not_resource=[*regional, *no_region, *profiles, *harmless])
-    if _fits(whole):
-        yield whole
-        return
-    # A form at a time, each statement leaving the other forms to the others: together they deny the same.
-    every_region, without, every_profile = f"{models.named_region}*", f"{models.no_region}*", f"{models.profile}*"
-    for sid, exceptions in (
-        ("BedrockUnlistedModels", [*regional, without, every_profile]),
-        ("BedrockUnlistedModelsGlobal", [*no_region, every_region, every_profile]),
-        ("BedrockUnlistedModelsProfiles", [*profiles, every_region, without]),
-    ):
-        yield _deny(sid, use, not_resource=[*exceptions, *harmless])
-
-
-def _mantle(rule: BedrockRule) -> Iterator[Statement]:
+def _mantle(rule: BedrockRule, patterns: Sequence[str]) -> Iterator[Statement]:
     actions = ["bedrock-mantle:CreateInference"]
     if rule.customization is Door.ALLOW:
         actions.insert(0, "bedrock-mantle:CreateFineTuningJob")
-    patterns = _fewest(rule.patterns)
     if rule.kind == "deny-all":
         yield _deny("BedrockMantle", ("bedrock-mantle:CallWithBearerToken", *actions))
     elif rule.kind == "deny":
@@ -308,10 +304,20 @@ def _mantle(rule: BedrockRule) -> Iterator[Statement]:
             listed.append("*:customized-model/*")
         yield _deny("BedrockMantleListedModels", actions, condition={"StringLike": {"bedrock-mantle:Model": listed}})
     else:
-        # Alone, behind a geography, or as an ARN. True also without the key: then nobody knows the model.
-        listed = [form for pattern in patterns for form in (pattern, f"*.{pattern}", f"*/{pattern}")]
-        yield _deny(
-            "BedrockMantleUnlistedModels", actions, condition={"StringNotLike": {"bedrock-mantle:Model": listed}}
+        yield from _allowing(
+            patterns,
+            lambda part: _deny(
+                "BedrockMantleUnlistedModels",
+                actions,
+                # Alone, behind a geography, or as an ARN. True also without the key: then nobody knows the model.
+                condition={
+                    "StringNotLike": {
+                        "bedrock-mantle:Model": [
+                            form for pattern in part for form in (pattern, f"*.{pattern}", f"*/{pattern}")
+                        ]
+                    }
+                },
+            ),
         )
 
 
@@ -319,11 +325,11 @@ def _jumpstart(rule: JumpStartRule, canvas: bool, partition: str, beside_bedrock
     patterns = _fewest(rule.patterns)
     # Two keys in one condition block are AND-ed and would never fire together: a statement for each tag.
     for tag, name in zip(JUMPSTART_TAGS, ("Sdk", "Studio", "Short"), strict=True):
-        create = CANVAS_CREATE if canvas else CREATE
-        yield _deny(f"JumpStartCreate{name}", create, condition=_tagged(rule.kind, patterns, f"aws:RequestTag/{tag}"))
+        yield from _tagged(
+            f"JumpStartCreate{name}", CANVAS_CREATE if canvas else CREATE, rule.kind, patterns, f"aws:RequestTag/{tag}"
+        )
         if not canvas:
-            used = _tagged(rule.kind, patterns, f"aws:ResourceTag/{tag}")
-            yield _deny(f"JumpStartUse{name}", USE_TAGGED, condition=used)
+            yield from _tagged(f"JumpStartUse{name}", USE_TAGGED, rule.kind, patterns, f"aws:ResourceTag/{tag}")
     if not canvas:
         yield from _jumpstart_beyond_canvas(rule, patterns, partition, beside_bedrock)
     if rule.autopilot is Door.DENY:
@@ -343,12 +349,6 @@ def _jumpstart_beyond_canvas(
         ("sagemaker:DeleteTags",),
         condition={"ForAnyValue:StringEquals": {"aws:TagKeys": list(JUMPSTART_TAGS)}},
     )
-    contents = [
-        f"arn:{partition}:sagemaker:*:*:hub-content/*/*/{ending}"
-        for pattern in patterns
-        # The content's version may follow its name.
-        for ending in ((pattern,) if pattern.endswith("*") else (pattern, f"{pattern}/*"))
-    ]
     if rule.kind == "deny-all":
         yield _deny("JumpStartHub", USE_HUB)
         # No tag, so no client can leave it out; it says that a model is gated, not which one it is
@@ -359,25 +359,101 @@ def _jumpstart_beyond_canvas(
             condition={"Bool": {"sagemaker:DirectGatedModelAccess": "true"}},
         )
     elif rule.kind == "deny":
-        yield _deny("JumpStartHubListedModels", USE_HUB, resource=contents)
+        yield _deny("JumpStartHubListedModels", USE_HUB, resource=_contents(patterns, partition))
     else:
         # The calls are authorized on the hub too, which says nothing about the model.
         hubs = f"arn:{partition}:sagemaker:*:*:hub/*"
-        yield _deny("JumpStartHubUnlistedModels", USE_HUB, not_resource=[*contents, hubs])
+        yield from _allowing(
+            patterns,
+            lambda part: _deny("JumpStartHubUnlistedModels", USE_HUB, not_resource=[*_contents(part, partition), hubs]),
+        )
     if rule.customization is Door.DENY:
         yield _deny("JumpStartCustomization", CUSTOMIZE_SERVERLESS)
     if not beside_bedrock:
         yield _deny("JumpStartThroughBedrock", THROUGH_BEDROCK)
 
 
-def _tagged(kind: RuleKind, patterns: Sequence[str], key: str) -> Document:
+def _contents(patterns: Iterable[str], partition: str) -> list[str]:
+    """The models' entries in any hub, with and without the version that may follow the name."""
+    return [
+        f"arn:{partition}:sagemaker:*:*:hub-content/*/*/{ending}"
+        for pattern in patterns
+        for ending in ((pattern,) if pattern.endswith("*") else (pattern, f"{pattern}/*"))
+    ]
+
+
+def _tagged(sid: str, actions: Sequence[str], kind: RuleKind, patterns: Sequence[str], key: str) -> Iterator[Statement]:
     present = {"Null": {key: "false"}}
     if kind == "deny-all":
-        return present
-    if kind == "deny":
-        return {"StringLike": {key: list(patterns)}}
-    # StringNotLike alone is also true where the tag is absent, and would stop every endpoint of classic ML.
-    return {**present, "StringNotLike": {key: list(patterns)}}
+        yield _deny(sid, actions, condition=present)
+    elif kind == "deny":
+        yield _deny(sid, actions, condition={"StringLike": {key: list(patterns)}})
+    else:
+        # StringNotLike alone is also true where the tag is absent, and would stop every endpoint of classic ML.
+        yield from _allowing(
+            patterns, lambda part: _deny(sid, actions, condition={**present, "StringNotLike": {key: list(part)}})
+        )
+
+
+def _allowing(patterns: Sequence[str], deny: Callable[[Sequence[str]], Statement]) -> list[Statement]:
+    """The statement that `deny` makes of an allow list; of a list too long for it several, that deny the same together.
+
+    Each of them denies a part of the ids, and lets the families pass that the others see to.
+    """
+    whole = deny(patterns)
+    if _fits(whole):
+        return [whole]
+    return [statement for part in _parted(patterns) for statement in _allowing(part, deny)]
+
+
+def _parted(patterns: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Two lists, each shorter than `patterns`; what both match is what `patterns` match.
+
+    One has the patterns of one family, and for the others families that hold them; the second has it the other way.
+    Raises _IndivisibleError where there is no such family.
+    """
+    best, least = None, sum(map(len, patterns))
+    for family in _families(patterns):
+        inside = [pattern for pattern in patterns if pattern.startswith(family)]
+        outside = [pattern for pattern in patterns if not pattern.startswith(family)]
+        others = dict.fromkeys(_family(pattern, family) for pattern in outside)
+        if None not in others:  # else a pattern reaches into the family from outside
+            parts = (*inside, *filter(None, others)), (*outside, f"{family}*")
+            longest = max(sum(map(len, part)) for part in parts)
+            if longest < least:
+                best, least = parts, longest
+    if best is None:
+        raise _IndivisibleError
+    return best
+
+
+def _families(patterns: Sequence[str]) -> list[str]:
+    """Beginnings by which some of the patterns differ from others."""
+    pairs = itertools.pairwise(sorted(patterns))
+    found = {_beginning(*order) for one, other in pairs for order in ((one, other), (other, one))}
+    return sorted(filter(None, found))
+
+
+def _beginning(pattern: str, other: str) -> str | None:
+    """The shortest beginning of `pattern` that `other` has not; None if that has a wildcard.
+
+    A Bedrock id's holds the provider, as the name of a geography may stand before it.
+    """
+    shared = next(
+        (place for place, (one, two) in enumerate(zip(pattern, other, strict=False)) if one != two), len(other)
+    )
+    beginning = pattern[: max(shared, pattern.find(".")) + 1]
+    return None if set(beginning) & set("*?") else beginning
+
+
+def _family(pattern: str, other: str) -> str | None:
+    """A pattern that matches what `pattern` does and nothing that begins with `other`; None if there is none."""
+    beginning = _beginning(pattern, other)
+    return f"{beginning}*" if beginning and beginning != pattern else beginning
+
+
+class _IndivisibleError(Exception):
+    """A statement is too long for a policy, and no two statements say the same."""
 
 
 def _deny(
@@ -458,15 +534,18 @@ def _packed(pieces: Iterable[Statement]) -> list[Document]:
     return [_document(statements) for statements in documents]
 
 
-def _divided(where: tuple[str, ...], statements: Iterable[Statement]) -> Iterator[Statement]:
-    """`statements`, those too long for a policy as several with a part of the list each, that mean the same."""
-    for statement in statements:
-        pieces = _pieces(where, statement)
-        for number, piece in enumerate(pieces, start=1):
-            yield piece if len(pieces) == 1 else {**piece, "Sid": f"{piece['Sid']}{number}"}
+def _numbered(pieces: Sequence[Statement]) -> Iterator[Statement]:
+    """`pieces`, those that share a Sid with its number behind it."""
+    shared = Counter(piece["Sid"] for piece in pieces)
+    numbers: Counter[str] = Counter()
+    for piece in pieces:
+        sid = piece["Sid"]
+        numbers[sid] += 1
+        yield piece if shared[sid] == 1 else {**piece, "Sid": f"{sid}{numbers[sid]}"}
 
 
-def _pieces(where: tuple[str, ...], statement: Statement) -> list[Statement]:
+def _pieces(statement: Statement) -> list[Statement]:
+    """`statement`, or where it is too long for a policy, statements with a part of its list each that mean the same."""
     if _fits(statement):
         return [statement]
     if isinstance(statement.get("Resource"), list):
@@ -475,8 +554,8 @@ def _pieces(where: tuple[str, ...], statement: Statement) -> list[Statement]:
         ((key, values),) = statement["Condition"]["StringLike"].items()
         halves = [{**statement, "Condition": {"StringLike": {key: half}}} for half in _halves(values)]
     else:
-        raise TooLong(where)
-    return [piece for half in halves for piece in _pieces(where, half)]
+        raise _IndivisibleError
+    return [piece for half in halves for piece in _pieces(half)]
 
 
 def _halves(values: list[str]) -> tuple[list[str], list[str]]:

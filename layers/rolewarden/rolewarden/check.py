@@ -1,0 +1,108 @@
+"""Everything there is to say about a guardrails.yaml before it is deployed.
+
+Besides what is wrong with the file itself: what does not fit an IAM policy, what a role would have to carry, and model
+patterns that look like mistakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from difflib import get_close_matches
+from pathlib import Path
+
+from rolewarden.guardrails import ModelRule, Problem, Reading, Rules, matches, read
+from rolewarden.policies import TooLong, compile_guardrail
+
+ROLE_POLICIES = 10
+"""Managed policies that a role may carry where the account has no raised quota (IAM and STS quotas, IAM User Guide)."""
+
+_LONGEST_PARTITION = "aws-us-gov"
+"""What fits under its name fits under any partition's."""
+
+
+@dataclass(frozen=True)
+class KnownModels:
+    """Model ids as of a day. They word warnings and decide nothing: a model that is newer is governed all the same."""
+
+    as_of: str
+    bedrock: tuple[str, ...]
+    jumpstart: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of a file.
+
+    `policies` tells how many policies each guardrail takes, by its name; `slots` how many of the policies that a role
+    may carry each assignment costs, in the order of the file. Both are empty where there are errors.
+    """
+
+    rules: Rules | None
+    errors: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+    policies: Mapping[str, int] = field(default_factory=dict)
+    slots: tuple[int, ...] = ()
+
+
+def check(path: Path, *, today: date, known: KnownModels | None = None) -> Checked:
+    """Read and compile the file at `path`; `today` (UTC) decides which exemptions have ended.
+
+    Never raises for what a file says; a file that cannot be read is one of its errors.
+    """
+    reading = read(path, today=today)
+    if reading.rules is None:
+        return Checked(None, reading.errors, reading.warnings)
+    checked = _compiled(reading, reading.rules)
+    if checked.rules is None:
+        return checked
+    more = (*_slot_warnings(reading, checked.slots), *_pattern_warnings(reading, reading.rules, known))
+    return replace(checked, warnings=tuple(sorted((*checked.warnings, *more), key=lambda problem: problem.line)))
+
+
+def _compiled(reading: Reading, rules: Rules) -> Checked:
+    policies, errors = {}, []
+    for name, guardrail in rules.guardrails.items():
+        try:
+            policies[name] = len(compile_guardrail(guardrail, _LONGEST_PARTITION))
+        except TooLong as error:
+            errors.append(reading.problem(error.where, error.reason))
+    if errors:
+        return Checked(None, tuple(errors), reading.warnings)
+    slots = tuple(sum(policies[name] for name in assignment.guardrails) for assignment in rules.assignments)
+    return Checked(rules, (), reading.warnings, policies, slots)
+
+
+def _slot_warnings(reading: Reading, slots: tuple[int, ...]) -> Iterator[Problem]:
+    for number, needed in enumerate(slots):
+        if needed >= ROLE_POLICIES - 1:
+            yield reading.problem(
+                ("assignments", number),
+                f"takes {needed} of the {ROLE_POLICIES} policies that a role may carry by default, and most carry some "
+                "already: use fewer guardrails or shorter lists, or raise the quota `Managed policies per role`",
+            )
+
+
+def _pattern_warnings(reading: Reading, rules: Rules, known: KnownModels | None) -> Iterator[Problem]:
+    for name, guardrail in rules.guardrails.items():
+        for family, rule in (("bedrock", guardrail.bedrock), ("jumpstart", guardrail.jumpstart)):
+            if rule is None or rule.kind == "deny-all":
+                continue
+            models: tuple[str, ...] = getattr(known, family, ())
+            for number, pattern in enumerate(rule.patterns):
+                warning = _pattern_warning(family, rule, pattern, models, known.as_of if known else "")
+                if warning:
+                    yield reading.problem(("guardrails", name, family, rule.kind, number), warning)
+
+
+def _pattern_warning(family: str, rule: ModelRule, pattern: str, models: tuple[str, ...], as_of: str) -> str | None:
+    if models and not any(matches(pattern, model) for model in models):
+        near = get_close_matches(pattern.strip("*?"), models, 3, 0.6)
+        hint = f"; near it: {', '.join(f'`{model}`' for model in near)}" if near else ""
+        return f"`{pattern}` matches no model that was known on {as_of}{hint}"
+    if family == "bedrock" and rule.kind == "deny" and not pattern.endswith("*"):
+        others = [model for model in models if model != pattern and matches(f"{pattern}*", model)]
+        also = f" (as {', '.join(f'`{model}`' for model in others[:3])})" if others else ""
+        return f"`{pattern}` leaves other versions and variants of the model open{also}: write `{pattern}*`"
+    return None

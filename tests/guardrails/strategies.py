@@ -1,0 +1,65 @@
+"""Guardrails and model ids for property tests, of an alphabet so small that patterns and ids often meet."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from rolewarden.guardrails import BedrockRule, Door, Guardrail, JumpStartRule, Routes
+
+_word = st.text("ab-", min_size=1, max_size=4)
+_wild_word = st.text("ab-*?", min_size=1, max_size=4)
+_version = st.sampled_from(["", ":0", ":1", ":0:8k"])
+
+doors = st.sampled_from(Door)
+bedrock_ids = st.builds(lambda provider, name, version: f"{provider}.{name}{version}", _word, _word, _version)
+bedrock_patterns = st.builds(lambda provider, name: f"{provider}.{name}", _wild_word, _wild_word) | bedrock_ids
+jumpstart_ids = st.text("ab-", min_size=1, max_size=6)
+jumpstart_patterns = st.text("ab-*?", min_size=1, max_size=6)
+arns = st.builds(
+    "arn:aws:bedrock:{}:111122223333:{}/{}".format,
+    st.sampled_from(["us-east-1", "eu-west-1"]),
+    st.sampled_from(["provisioned-model", "custom-model", "imported-model", "application-inference-profile"]),
+    st.text("abc1", min_size=1, max_size=3),
+)
+
+bedrock_lists = st.lists(bedrock_patterns, min_size=1, max_size=4).map(tuple)
+jumpstart_lists = st.lists(jumpstart_patterns, min_size=1, max_size=4).map(tuple)
+
+
+@st.composite
+def bedrock_rules(draw: st.DrawFn) -> BedrockRule:
+    kind = draw(st.sampled_from(["deny-all", "deny", "allow"]))
+    return BedrockRule(
+        kind,
+        () if kind == "deny-all" else draw(bedrock_lists),
+        Door.DENY if kind == "deny-all" else draw(doors),
+        draw(doors),
+        tuple(draw(st.lists(arns, max_size=2))),
+    )
+
+
+@st.composite
+def jumpstart_rules(draw: st.DrawFn) -> JumpStartRule:
+    kind = draw(st.sampled_from(["deny-all", "deny", "allow"]))
+    return JumpStartRule(
+        kind,
+        () if kind == "deny-all" else draw(jumpstart_lists),
+        Door.DENY if kind == "deny-all" else draw(doors),
+        Door.ALLOW if kind == "allow" else draw(doors),
+        draw(doors),
+    )
+
+
+@st.composite
+def guardrails(draw: st.DrawFn, name: str = "it") -> Guardrail:
+    bedrock = draw(st.none() | bedrock_rules())
+    jumpstart = draw(jumpstart_rules() if bedrock is None else st.none() | jumpstart_rules())
+    return Guardrail(name, bedrock, jumpstart, draw(st.sampled_from(Routes)))
+
+
+@st.composite
+def matching(draw: st.DrawFn, pattern: str) -> str:
+    """A text that `pattern` matches."""
+    return "".join(
+        draw(st.text("ab", max_size=2)) if char == "*" else draw(st.sampled_from("ab")) if char == "?" else char
+        for char in pattern
+    )

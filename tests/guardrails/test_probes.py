@@ -1,0 +1,90 @@
+"""Each guardrail of probes.yaml against each request of it, judged by an evaluator that is not ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from rolewarden.guardrails import read_yaml
+from rolewarden.policies import compile_rules
+from rolewarden_local.judge import judge
+
+PAGE = yaml.safe_load((Path(__file__).parent / "probes.yaml").read_text(encoding="utf-8"))
+ALLOW_EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call as IAM sees it, and the guardrails that must deny it."""
+
+    why: str
+    action: str
+    resources: Sequence[str] = ("*",)
+    context: Mapping[str, str | list[str]] = field(default_factory=dict)
+    denied: Sequence[str] = ()
+
+    def must_be_denied_by(self, guardrail: str) -> bool:
+        out = any(fnmatchcase(guardrail, pattern[1:]) for pattern in self.denied if pattern.startswith("!"))
+        return not out and any(fnmatchcase(guardrail, pattern) for pattern in self.denied)
+
+
+REQUESTS = [
+    Request(entry["why"], entry["action"], entry.get("resources", ("*",)), entry.get("with", {}), entry["denied"])
+    for entry in PAGE["requests"]
+]
+
+
+@cache
+def role_under(guardrail: str) -> Mapping[str, dict[str, object]]:
+    text = yaml.safe_dump(
+        {"guardrails": {guardrail: PAGE["guardrails"][guardrail]}, "assignments": [{"guardrails": [guardrail]}]}
+    )
+    reading = read_yaml(text, today=date(2026, 1, 1))
+    assert reading.rules is not None, reading.errors
+    policies = {policy.name: policy.document for policy in compile_rules(reading.rules, "aws")}
+    return {"everything": ALLOW_EVERYTHING, **policies}
+
+
+def denying(guardrail: str, request: Request) -> list[str]:
+    """The Sids that deny `request` under `guardrail`."""
+    found = []
+    for resource in request.resources:
+        judgement = judge(role_under(guardrail), request.action, resource, request.context)
+        if not judgement.allowed:
+            found += [matched.sid for matched in judgement.matched] or ["nothing allows it"]
+    return found
+
+
+@pytest.mark.parametrize("guardrail", PAGE["guardrails"])
+def test_guardrail_denies_what_it_must_and_nothing_else(guardrail: str) -> None:
+    wrong = []
+    for request in REQUESTS:
+        by = denying(guardrail, request)
+        if bool(by) != request.must_be_denied_by(guardrail):
+            wrong.append(f"{request.action}, {request.why}: {'denied by ' + ', '.join(by) if by else 'let through'}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_there_are_probes_of_every_door() -> None:
+    assert len(REQUESTS) * len(PAGE["guardrails"]) >= 250
+    sids = {sid for guardrail in PAGE["guardrails"] for request in REQUESTS for sid in denying(guardrail, request)}
+    emitted = {
+        statement["Sid"]
+        for guardrail in PAGE["guardrails"]
+        for name, document in role_under(guardrail).items()
+        if name != "everything"
+        for statement in document["Statement"]  # type: ignore[attr-defined]
+    }
+    assert emitted <= sids, "a statement that no probe meets"
+
+
+def test_guardrail_patterns_of_the_page_name_guardrails_of_the_page() -> None:
+    for request in REQUESTS:
+        for pattern in request.denied:
+            assert any(fnmatchcase(name, pattern.lstrip("!")) for name in PAGE["guardrails"]), (request.why, pattern)

@@ -1,0 +1,205 @@
+"""What must hold of every guardrail, whatever it lists."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rolewarden import policies
+from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule, matches
+from rolewarden.policies import POLICY_SIZE, Document, compile_guardrail, digest, size
+from rolewarden_local.judge import judge
+
+from tests.guardrails.strategies import (
+    bedrock_ids,
+    bedrock_lists,
+    bedrock_patterns,
+    guardrails,
+    jumpstart_ids,
+    jumpstart_lists,
+    jumpstart_patterns,
+    matching,
+)
+from tests.guardrails.test_probes import ALLOW_EVERYTHING, REQUESTS, Request
+
+regions = st.sampled_from(["us-east-1", "eu-central-2", "ap-southeast-4", "me-central-1"])
+geographies = st.sampled_from(["us", "eu", "apac", "us-gov", "global"])
+uses = st.sampled_from(["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"])
+tags = st.sampled_from(policies.JUMPSTART_TAGS)
+
+
+def allowed(documents: list[Document], request: Request) -> bool:
+    carried = {str(number): document for number, document in enumerate([ALLOW_EVERYTHING, *documents])}
+    return all(judge(carried, request.action, resource, request.context).allowed for resource in request.resources)
+
+
+def documents(guardrail: Guardrail) -> list[Document]:
+    return [policy.document for policy in compile_guardrail(guardrail, "aws")]
+
+
+@st.composite
+def routes(draw: st.DrawFn, model: str) -> Request:
+    """A way to call `model` on Bedrock, with all that the call is authorized on."""
+    region, action = draw(regions), draw(uses)
+    here = f"arn:aws:bedrock:{region}::foundation-model/{model}"
+    profile = f"arn:aws:bedrock:{region}:111122223333:inference-profile/"
+    globally = f"arn:aws:bedrock:::foundation-model/{model}"
+    elsewhere = f"arn:aws:bedrock:{draw(regions)}::foundation-model/{model}"
+    return draw(
+        st.sampled_from(
+            [
+                Request("on demand", action, [here]),
+                Request("regional profile", action, [f"{profile}{draw(geographies)}.{model}", here, elsewhere]),
+                Request("global profile", action, [f"{profile}global.{model}", here, globally]),
+                Request("batch", "bedrock:CreateModelInvocationJob", [here]),
+                Request("Mantle", "bedrock-mantle:CreateInference", ["*"], {"bedrock-mantle:Model": model}),
+            ]
+        )
+    )  # fmt: skip
+
+
+@given(st.data(), bedrock_lists)
+def test_model_that_matches_a_deny_pattern_is_denied_by_every_route(
+    data: st.DataObject, listed: tuple[str, ...]
+) -> None:
+    model = data.draw(matching(data.draw(st.sampled_from(listed))))
+    request = data.draw(routes(model))
+    assert not allowed(documents(Guardrail("it", BedrockRule("deny", listed))), request)
+
+
+@given(st.data(), bedrock_lists)
+def test_other_models_are_let_through_by_every_route(data: st.DataObject, listed: tuple[str, ...]) -> None:
+    def is_another(model: str) -> bool:
+        # A wildcard for a provider also stands for the geography in the id of an inference profile.
+        return not any(matches(f"*{pattern}", f"us-gov.{model}") for pattern in listed)
+
+    model = data.draw(bedrock_ids.filter(is_another))
+    assert allowed(documents(Guardrail("it", BedrockRule("deny", listed))), data.draw(routes(model)))
+
+
+@given(st.data(), bedrock_lists)
+def test_under_an_allow_list_exactly_the_matching_models_get_through(
+    data: st.DataObject, listed: tuple[str, ...]
+) -> None:
+    model = data.draw(st.sampled_from(listed).flatmap(matching) | bedrock_ids)
+    request = data.draw(routes(model))
+    expected = any(matches(pattern, model) for pattern in listed)
+    assert allowed(documents(Guardrail("it", BedrockRule("allow", listed))), request) == expected
+
+
+@given(st.data(), jumpstart_lists, tags, st.sampled_from(["deny", "allow"]))
+def test_jumpstart_lists_decide_by_the_model_in_the_tag(
+    data: st.DataObject, listed: tuple[str, ...], tag: str, kind: str
+) -> None:
+    model = data.draw(st.sampled_from(listed).flatmap(matching) | jumpstart_ids)
+    made = ("CreateEndpoint", "CreateEndpointConfig", "CreateTrainingJob")
+    action = data.draw(st.sampled_from([*made, "InvokeEndpoint"]))
+    key = "RequestTag" if action in made else "ResourceTag"
+    request = Request("", f"sagemaker:{action}", ["*"], {f"aws:{key}/{tag}": model})
+    rule = JumpStartRule("deny" if kind == "deny" else "allow", listed)
+    listed_one = any(matches(pattern, model) for pattern in listed)
+    assert allowed(documents(Guardrail("it", jumpstart=rule)), request) == (listed_one == (kind == "allow"))
+
+
+@given(guardrails(), st.sampled_from(["CreateEndpoint", "CreateEndpointConfig", "CreateTrainingJob", "InvokeEndpoint"]))
+def test_no_guardrail_touches_classic_ml(guardrail: Guardrail, action: str) -> None:
+    assert allowed(documents(guardrail), Request("", f"sagemaker:{action}", ["*"], {"aws:RequestTag/team": "ab"}))
+
+
+@given(guardrails("one"), guardrails("two"), st.sampled_from(REQUESTS))
+def test_another_guardrail_never_allows_anything(one: Guardrail, two: Guardrail, request: Request) -> None:
+    if not allowed(documents(one), request):
+        assert not allowed(documents(one) + documents(two), request)
+
+
+@given(guardrails(), st.sampled_from(["aws", "aws-cn", "aws-us-gov"]))
+def test_every_valid_guardrail_compiles_to_documents_that_iam_takes(guardrail: Guardrail, partition: str) -> None:
+    compiled = compile_guardrail(guardrail, partition)
+    assert [policy.name for policy in compiled] == ["it", "it-2", "it-3"][: len(compiled)]
+    assert compiled == compile_guardrail(guardrail, partition)
+    for policy in compiled:
+        assert size(policy.document) <= POLICY_SIZE
+        assert set(policy.document) == {"Version", "Statement"}
+        sids = [statement["Sid"] for statement in policy.document["Statement"]]
+        assert len(sids) == len(set(sids))
+        assert all(sid.isalnum() and sid.isascii() for sid in sids)
+        assert all(statement["Effect"] == "Deny" for statement in policy.document["Statement"])
+        assert all(" " <= char <= "ÿ" for char in policy.text)
+
+
+@pytest.mark.parametrize("kind", ["deny", "allow"])
+@pytest.mark.parametrize("family", ["bedrock", "jumpstart"])
+@given(data=st.data())
+def test_dividing_a_long_list_changes_no_decision(family: str, kind: str, data: st.DataObject) -> None:
+    numbers = data.draw(st.integers(28, 60))
+    if family == "bedrock":
+        ids = [f"maker{number % 8}.model-with-a-long-name-{number}-v1:0" for number in range(numbers)]
+        guardrail = Guardrail("it", BedrockRule(kind, tuple(ids)))  # type: ignore[arg-type]
+        request = data.draw(
+            st.sampled_from([*ids, "maker1.other", "maker1.model-with-a-long-name-1-v1", "x.y"]).flatmap(routes)
+        )
+    else:
+        ids = [f"provider{number}-model-with-a-long-name-{number}" for number in range(numbers)]
+        guardrail = Guardrail("it", jumpstart=JumpStartRule(kind, tuple(ids)))  # type: ignore[arg-type]
+        model = data.draw(st.sampled_from([*ids, "provider1-other", "provider1-model-with-a-long-name", "x"]))
+        content = f"arn:aws:sagemaker:us-east-1:aws:hub-content/SageMakerPublicHub/Model/{model}/1.0.0"
+        request = data.draw(
+            st.sampled_from(
+                [
+                    Request("", "sagemaker:DeployHubModel", [content]),
+                    Request("", "sagemaker:CreateModel", ["*"], {f"aws:RequestTag/{data.draw(tags)}": model}),
+                ]
+            )
+        )
+    divided = documents(guardrail)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(policies, "POLICY_SIZE", 10**6)
+        whole = documents(guardrail)
+    assert len(whole) == 1
+    assert len(divided) > 1
+    assert all(size(document) <= POLICY_SIZE for document in divided)
+    assert allowed(divided, request) == allowed(whole, request)
+
+
+@given(st.lists(bedrock_patterns | jumpstart_patterns, max_size=6), st.data())
+def test_leaving_out_covered_patterns_changes_no_match(listed: list[str], data: st.DataObject) -> None:
+    text = data.draw(
+        st.text("ab-.:", max_size=6) | (st.sampled_from(listed).flatmap(matching) if listed else st.just(""))
+    )
+    fewest = policies._fewest(listed)
+    assert any(matches(pattern, text) for pattern in fewest) == any(matches(pattern, text) for pattern in listed)
+    for pattern in fewest:
+        assert policies._fewest([other for other in fewest if other != pattern] + [pattern]).count(pattern) == 1
+
+
+@given(guardrails(), st.randoms(use_true_random=False))
+def test_digest_does_not_see_what_means_nothing(guardrail: Guardrail, order: random.Random) -> None:
+    for document in documents(guardrail):
+        assert digest(_shaken(document, order)) == digest(document)
+        assert digest(quote(json.dumps(document, indent=3))) == digest(document)
+
+
+@given(guardrails(), st.data())
+def test_digest_sees_every_changed_word(guardrail: Guardrail, data: st.DataObject) -> None:
+    document = data.draw(st.sampled_from(documents(guardrail)))
+    text = json.dumps(document)
+    words = sorted({word for word in re.findall(r'"([^"]+)"', text) if len(word) > 2})
+    word = data.draw(st.sampled_from(words))
+    assert digest(text.replace(f'"{word}"', f'"{word}x"', 1)) != digest(document)
+
+
+def _shaken(value: object, order: random.Random) -> object:
+    if isinstance(value, dict):
+        keys = list(value)
+        order.shuffle(keys)
+        return {key: _shaken(value[key], order) for key in keys}
+    if isinstance(value, list):
+        items = [_shaken(item, order) for item in value]
+        order.shuffle(items)
+        return items[0] if len(items) == 1 and order.random() < 0.5 else items
+    return [value] if isinstance(value, str) and value.startswith(("arn:", "bedrock:", "sagemaker:")) else value

