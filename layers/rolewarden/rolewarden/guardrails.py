@@ -180,8 +180,12 @@ def matches(pattern: str, value: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    wild = {"*": ".*", "?": "."}
-    return re.compile("".join(wild.get(char) or re.escape(char) for char in pattern), re.DOTALL)
+    first, *others = ("".join("." if char == "?" else re.escape(char) for char in part) for part in pattern.split("*"))
+    if not others:
+        return re.compile(first, re.DOTALL)
+    # The first place where a part fits is as good as any: without going back, no pattern takes long.
+    middle = "".join(f"(?>.*?{part})" for part in others[:-1])
+    return re.compile(f"{first}{middle}.*{others[-1]}", re.DOTALL)
 
 
 def _any(patterns: tuple[str, ...], *values: str) -> bool:
@@ -202,7 +206,8 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.where}: {self.message}" if self.where else f"{place}: {self.message}"
+        text = f"{place}: {self.where}: {self.message}" if self.where else f"{place}: {self.message}"
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 @dataclass(frozen=True)
@@ -244,13 +249,46 @@ def load(path: Path, *, today: date) -> Rules:
 def read(path: Path, *, today: date) -> Reading:
     """Everything there is to say about the file at `path`; `today` (UTC) decides which exemptions have ended."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        return Reading(path.name, None, (Problem(path.name, 0, "", f"cannot be read: {why}"),))
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        return _unread(path.name, 0, f"cannot be read: {error.strerror}; give a file that may be read")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return _unread(path.name, line, "is not UTF-8 text: save the file as UTF-8")
     if path.suffix == ".json":
-        return read_document(json.loads(text), {}, file=path.name, today=today)
+        return read_json(text, file=path.name, today=today)
     return read_yaml(text, file=path.name, today=today)
+
+
+def read_json(text: str, *, file: str = "guardrails.json", today: date) -> Reading:
+    """As `read`, of a JSON text."""
+    try:
+        document = json.loads(text, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        return _unread(file, error.lineno, f"no valid JSON ({error.msg}): {_BUILD_IT}")
+    except RulesError as error:
+        return _unread(file, 0, str(error))
+    except RecursionError:
+        return _unread(file, 0, f"is nested too deep: {_BUILD_IT}")
+    except ValueError:  # the only one that is no JSONDecodeError
+        return _unread(file, 0, f"has a number of thousands of digits: {_BUILD_IT}")
+    return read_document(document, {}, file=file, today=today)
+
+
+_BUILD_IT = "let `sam build` write it from guardrails.yaml"
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise RulesError(f"the key `{key}` stands twice in one mapping: keep one")
+        found[key] = value
+    return found
+
+
+def _unread(file: str, line: int, message: str, where: str = "") -> Reading:
+    return Reading(file, None, (Problem(file, line, where, message),))
 
 
 def read_yaml(text: str, *, file: str = "guardrails.yaml", today: date) -> Reading:
@@ -260,15 +298,15 @@ def read_yaml(text: str, *, file: str = "guardrails.yaml", today: date) -> Readi
     try:
         document, lines = yamltext.parse(text)
     except yamltext.YamlTextError as error:
-        return Reading(file, None, (Problem(file, error.line, error.where, str(error)),))
+        return _unread(file, error.line, str(error), _where(error.path))
     return read_document(document, lines, file=file, today=today)
 
 
 _Item = TypeVar("_Item")
 _Choice = TypeVar("_Choice", bound=StrEnum)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
-_BEDROCK_PATTERN = re.compile(r"[a-z0-9*?-]+\.[A-Za-z0-9.:*?_-]+")
-_JUMPSTART_PATTERN = re.compile(r"[A-Za-z0-9*?._-]+")
+_BEDROCK_PATTERN = re.compile(r"[a-z0-9*?-]{1,63}\.[a-z0-9.:*?-]{1,256}")
+_JUMPSTART_PATTERN = re.compile(r"[A-Za-z0-9*?._-]{1,256}")
 _BEDROCK_ARN = re.compile(
     r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:\d{12}:(?P<kind>provisioned-model|custom-model|custom-model-deployment|"
     r"imported-model|application-inference-profile|prompt-router|default-prompt-router|marketplace/model-endpoint)"
@@ -280,7 +318,10 @@ _NAMING_ARN = re.compile(
 _NAMED_BESIDES = ("application-inference-profile", "prompt-router", "default-prompt-router")
 """A call on one of these is authorized on the models behind it as well."""
 _PRINCIPAL = re.compile(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?")
-_ROLE = re.compile(r"[\w+=,.@*?-]{1,64}")
+_ROLE = re.compile(r"[A-Za-z0-9_+=,.@*?-]{1,64}")
+_ACCOUNT = re.compile(r"[0-9]{12}|(?=[0-9]*[*?])[0-9*?]{1,12}")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_INFERENCE_PROFILE = re.compile(r"(us|us-gov|eu|apac|au|ca|jp|global)\.")
 _PROVIDERS = {
     "claude": "anthropic",
     "j2": "ai21",
@@ -295,7 +336,18 @@ _PROVIDERS = {
     "deepseek": "deepseek",
     "stable": "stability",
 }
-"""Who makes a model whose id is given without its provider; used to word an error, never to decide."""
+"""Who makes a model whose id is given without its provider. A name that is not here is judged by its form alone."""
+_MAKERS = frozenset(_PROVIDERS.values())
+
+_NAMES = "a list of guardrails, as `[no-generative-ai]`, or `[]` for none"
+_PATTERNS = {
+    "accounts": 'a list of account ids, as `["012345678901"]`',
+    "domains": "a list of patterns of domain names or ids, as `[research]`",
+    "user_profiles": "a list of patterns of profile names, as `[intern-*]`",
+    "roles": "a list of patterns of role names, as `[CanvasResearch*]`",
+}
+_SERVICES = "a list of services, as `[sagemaker.amazonaws.com]`"
+_ONE_TEXT = "must be one text, in quotes where it is a number"
 
 
 def read_document(document: Any, lines: Mapping[Path_, int], *, file: str, today: date) -> Reading:
@@ -312,12 +364,21 @@ class _Reader:
         self.warnings: list[Problem] = []
 
     def read(self, document: Any) -> Reading:
+        if document is None:
+            self.error((), "is empty: write `guardrails:` and `assignments:`")
+            return Reading(self.file, None, tuple(self.errors))
         top = self.mapping(
-            document, (), {"mode", "guardrails", "assignments", "exemptions", "also_govern"}, {"guardrails"}
+            document,
+            (),
+            {"mode", "guardrails", "assignments", "exemptions", "also_govern"},
+            {
+                "guardrails": f"is missing: add {_SOME_GUARDRAILS}",
+                "assignments": _CATCH_ALL.format("is missing"),
+            },
         )
         mode = self.choice(Mode, "mode", top, (), Mode.ENFORCE)
-        guardrails = self.guardrails(top.get("guardrails"), mode)
-        assignments = self.assignments(top, guardrails)
+        guardrails = self.guardrails(top["guardrails"], mode) if "guardrails" in top else {}
+        assignments = self.assignments(top["assignments"], guardrails) if "assignments" in top else ()
         exemptions = tuple(self.items(top.get("exemptions"), ("exemptions",), self.exemption))
         also_govern = self.also_govern(top.get("also_govern"))
         rules = None
@@ -336,12 +397,14 @@ class _Reader:
 
     def guardrails(self, value: Any, mode: Mode) -> dict[str, Guardrail]:
         path: Path_ = ("guardrails",)
-        if value is None:
+        if not value and isinstance(value, dict | None):
+            self.error(path, f"is empty: indent below it {_SOME_GUARDRAILS}")
             return {}
         if not isinstance(value, dict):
             self.error(path, "must be a mapping of a name to what is denied, as `no-bedrock: {bedrock: {deny: all}}`")
             return {}
-        found = {}
+        found: dict[str, Guardrail] = {}
+        policies: dict[str, str] = {}  # IAM does not tell names apart by case
         for name, body in value.items():
             if not _NAME.fullmatch(name):
                 self.error(
@@ -349,18 +412,21 @@ class _Reader:
                     "is no name for a guardrail: start with a letter, then letters, digits, - and _, "
                     "100 characters at most (it becomes the name of an IAM policy)",
                 )
+            elif (other := policies.setdefault(name.lower(), name)) != name:
+                self.error((*path, name), f"is the same name to IAM as `{other}`: rename one of them, as `{name}-b`")
             found[name] = self.guardrail(name, body, (*path, name), mode)
-        taken = {re.sub(r"-\d+$", "", name) for name in found if re.search(r"-\d+$", name)}
-        for name in sorted(taken & found.keys()):
-            self.error(
-                (*path, name),
-                f"`{name}-<number>` is kept for the further policies of `{name}`: rename one of them, as `{name}-b`",
-            )
+        for lowered, name in policies.items():
+            base = policies.get(re.sub(r"-\d+$", "", lowered), name)
+            if base != name:
+                self.error(
+                    (*path, name),
+                    f"`{base}-<number>` is kept for the further policies of `{base}`: rename it, as `{base}-b`",
+                )
         return found
 
     def guardrail(self, name: str, value: Any, path: Path_, mode: Mode) -> Guardrail:
         body = self.mapping(value, path, {"bedrock", "jumpstart", "routes", "mode"})
-        if not {"bedrock", "jumpstart"} & body.keys() and isinstance(value, dict):
+        if not {"bedrock", "jumpstart"} & body.keys() and isinstance(value, dict) and body.keys() == value.keys():
             self.error(path, "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or lists of models")
         routes = self.choice(Routes, "routes", body, path, Routes.ALL)
         return Guardrail(
@@ -414,25 +480,29 @@ class _Reader:
             self.error(path, "has both `deny` and `allow`: keep one (an allow list already denies everything else)")
             return "deny-all", ()
         if not {"deny", "allow"} & body.keys():
-            if isinstance(value, dict):
+            if value is None or (isinstance(value, dict) and body.keys() == value.keys()):
                 self.error(
-                    path,
-                    "names no models: write `{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`",
+                    path, "names no models: write `{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
                 )
             return "deny-all", ()
         kind: RuleKind = "deny" if "deny" in body else "allow"
         listed = body[kind]
-        if listed == "all":
-            if kind == "allow":
-                self.error((*path, kind), "`allow: all` denies nothing: leave the whole entry out")
+        if kind == "deny" and listed == "all":
             return "deny-all", ()
-        models = self.strings(listed, (*path, kind), "a list of model ids" + (", or `all`" if kind == "deny" else ""))
-        for number, model in enumerate(models):
-            if len(model) > 256:
-                self.error((*path, kind, number), "is longer than a model id can be (256 characters)")
+
+        def check(model: str, place: Path_) -> None:
+            if not _is_every(model):
+                pattern(model, place)
+            elif kind == "deny":
+                self.error(place, f"`{model}` names no model: write `deny: all` to deny every one")
             else:
-                pattern(model, (*path, kind, number))
-        return kind, tuple(dict.fromkeys(models))
+                self.error(place, f"`{model}` allows every model and so denies nothing: leave the whole entry out")
+
+        if isinstance(listed, str) and _is_every(listed):
+            check(listed, (*path, kind))
+            return "deny-all", ()
+        what = "a list of model ids, as `[model, ...]`" + (", or `all`" if kind == "deny" else "")
+        return kind, tuple(dict.fromkeys(self.strings(listed, (*path, kind), what, check)))
 
     def contradiction(self, key: str, door: Door, kind: RuleKind, body: dict[str, Any], path: Path_) -> None:
         if door is Door.ALLOW and kind == "deny-all" and body.get("deny") == "all":
@@ -468,67 +538,88 @@ class _Reader:
             )
 
     def bedrock_pattern(self, model: str, path: Path_) -> None:
+        provider, _, name = model.partition(".")
+        family = next((family for family in _PROVIDERS if re.match(rf"{family}(?![a-z])", provider.lower())), None)
         if model.startswith("arn:"):
             self.error(path, f"`{model}` is an ARN: write the model id alone, as `anthropic.claude-v2*`")
-        elif set(model) == {"*"}:
-            self.error(path, "`*` is every model: write `deny: all`")
-        elif "." not in model:
-            family = next((family for family in _PROVIDERS if model.lower().startswith(family)), None)
-            form = f"{_PROVIDERS[family]}.{model}" if family else f"provider.{model}"
+        elif not name or (family and provider not in _MAKERS):
+            form = f"{_PROVIDERS[family]}.{model.lower()}" if family else f"provider.{model}"
             form = form if form.endswith("*") else f"{form}*"
             self.error(
                 path, f"`{model}` has no provider, so it would match no model: write `{form}`"
                 + ("" if family else " (as `anthropic.claude-v2*`)")
             )  # fmt: skip
+        elif model != model.lower() and _BEDROCK_PATTERN.fullmatch(model.lower()):
+            self.error(path, f"`{model}` matches no model, their ids are lower case: write `{model.lower()}`")
         elif not _BEDROCK_PATTERN.fullmatch(model):
             self.error(path, f"`{model}` is no Bedrock model id: write it as `anthropic.claude-v2*`")
-        elif re.match(r"(us|us-gov|eu|apac|au|ca|jp|global)\.", model):
-            self.error(
-                path,
-                f"`{model}` names an inference profile: write the model, `{model.split('.', 1)[1]}`, "
-                "its profiles are covered with it",
-            )
+        elif _INFERENCE_PROFILE.match(model) or (name.partition(".")[0] in _MAKERS and "." in name):
+            form = f"write the model, `{name}`" if "." in name else "write the model, as `anthropic.claude-v2*`"
+            self.error(path, f"`{model}` names an inference profile: {form}, its profiles are covered with it")
 
     def jumpstart_pattern(self, model: str, path: Path_) -> None:
-        if not _JUMPSTART_PATTERN.fullmatch(model):
+        if model.partition(".")[0] in _MAKERS and "." in model:
+            self.error(path, f"`{model}` is a Bedrock model id: list it under `bedrock`")
+        elif not _JUMPSTART_PATTERN.fullmatch(model):
             self.error(path, f"`{model}` is no JumpStart model id: write it as `huggingface-llm-falcon-*`")
 
-    def assignments(self, top: dict[str, Any], guardrails: Mapping[str, Guardrail]) -> tuple[Assignment, ...]:
+    def assignments(self, value: Any, guardrails: Mapping[str, Guardrail]) -> tuple[Assignment, ...]:
         path: Path_ = ("assignments",)
-        if "assignments" not in top:
-            self.error(path, _CATCH_ALL.format("is missing"))
+        if not value and isinstance(value, list | None):
+            self.error(path, _CATCH_ALL.format("is empty"))
             return ()
-        found = tuple(
-            self.items(
-                top["assignments"], path, lambda value, place: self.assignment(value, place, guardrails), required=True
-            )
-        )
-        if found and not found[-1].matches_everyone:
+        found = tuple(self.items(value, path, lambda item, place: self.assignment(item, place, guardrails)))
+        # Of an assignment with a mistake in its conditions nobody knows whom it is for.
+        if found and found[-1] and not found[-1].matches_everyone:
             self.error((*path, len(found) - 1), _CATCH_ALL.format("is the last assignment and does not catch everyone"))
-        for number, assignment in enumerate(found[:-1]):
-            if assignment.matches_everyone:
-                self.error((*path, number + 1), f"is never reached: assignment {number + 1} above it catches everyone")
-        return found
+        first = next((number for number, one in enumerate(found[:-1]) if one and one.matches_everyone), None)
+        if first is not None:
+            self.error(
+                (*path, first + 1),
+                f"is never reached, assignment {first + 1} catches everyone: move that one to the end",
+            )
+        return tuple(assignment for assignment in found if assignment)
 
-    def assignment(self, value: Any, path: Path_, guardrails: Mapping[str, Guardrail]) -> Assignment:
+    def assignment(self, value: Any, path: Path_, guardrails: Mapping[str, Guardrail]) -> Assignment | None:
+        before = len(self.errors)
         body = self.mapping(
-            value, path, {"guardrails", "accounts", "domains", "user_profiles", "roles", "tags"}, {"guardrails"}
+            value,
+            path,
+            {"guardrails", "tags", *_PATTERNS},
+            {"guardrails": "is missing: name what these subjects need, as `guardrails: [no-generative-ai]`"},
         )
-        names: tuple[str, ...] = ()
-        if "guardrails" in body and body["guardrails"] != []:
-            names = self.strings(body["guardrails"], (*path, "guardrails"), "a list of guardrails, or `[]` for none")
-        for number, name in enumerate(names):
-            if name not in guardrails:
-                near = get_close_matches(name, guardrails, 1)
-                known = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(guardrails) or 'none'}"
-                self.error((*path, "guardrails", number), f"no guardrail is called `{name}`: {known}")
+        checks = {"accounts": self.account, "roles": self.role_name}
         listed = {
-            key: self.strings(body[key], (*path, key), "a list of patterns")
-            for key in ("accounts", "domains", "user_profiles", "roles")
+            key: self.strings(body[key], (*path, key), what, checks.get(key))
+            for key, what in _PATTERNS.items()
             if key in body
         }
         tags = self.tags(body["tags"], (*path, "tags")) if "tags" in body else {}
-        return Assignment(tuple(dict.fromkeys(names)), tags=tags, **listed)
+        understood = len(self.errors) == before
+        names: tuple[str, ...] = ()
+        if "guardrails" in body and body["guardrails"] != []:
+            names = self.strings(
+                body["guardrails"], (*path, "guardrails"), _NAMES,
+                lambda name, place: self.known(name, place, guardrails),
+            )  # fmt: skip
+        return Assignment(tuple(dict.fromkeys(names)), tags=tags, **listed) if understood else None
+
+    def known(self, name: str, path: Path_, guardrails: Mapping[str, Guardrail]) -> None:
+        # Without any guardrail that has been complained of already.
+        if guardrails and name not in guardrails:
+            near = get_close_matches(name, guardrails, 1)
+            known = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(guardrails)}"
+            self.error(path, f"no guardrail is called `{name}`: {known}")
+
+    def account(self, account: str, path: Path_) -> None:
+        if not _ACCOUNT.fullmatch(account):
+            self.error(path, f"`{account}` is no account id: write its 12 digits, or a pattern as `1234*`")
+
+    def role_name(self, role: str, path: Path_) -> None:
+        if not _ROLE.fullmatch(role):
+            name = role.rpartition("/")[2]
+            form = f"`{name}`, without its ARN or path" if _ROLE.fullmatch(name) else "it as `CanvasResearch*`"
+            self.error(path, f"`{role}` is no role name: write {form}")
 
     def tags(self, value: Any, path: Path_) -> dict[str, str]:
         if not isinstance(value, dict) or not value:
@@ -536,54 +627,60 @@ class _Reader:
             return {}
         for key, wanted in value.items():
             if not isinstance(wanted, str):
-                self.error((*path, key), "must be one value, as `team: data-science` (`*` for any)")
+                self.error((*path, key), f'{_ONE_TEXT}, as `team: data-science` ("*" for any, "" for none)')
         return {key: wanted for key, wanted in value.items() if isinstance(wanted, str)}
 
     def exemption(self, value: Any, path: Path_) -> Exemption:
-        body = self.mapping(value, path, {"role", "until", "reason"})
-        role = body.get("role", "")
-        if not isinstance(role, str) or not _ROLE.fullmatch(role):
-            self.error(path, "needs `role`, the name (not the ARN) of the exempt role")
-            role = ""
-        until = _date(body.get("until"))
-        if until is None:
-            self.error(
-                (*path, "until") if "until" in body else path,
-                "needs `until`, the last day of the exemption, as `until: 2027-01-31`",
-            )
-        elif until < self.today:
+        body = self.mapping(
+            value,
+            path,
+            {"role", "until", "reason"},
+            {
+                "role": "is missing: name the exempt role, as `role: CanvasBreakGlass`",
+                "until": "is missing: name the last day of the exemption, as `until: 2027-01-31`",
+            },
+        )
+        role, until, reason = body.get("role"), _date(body.get("until")), body.get("reason")
+        if isinstance(role, str):
+            self.role_name(role, (*path, "role"))
+        elif "role" in body:
+            self.error((*path, "role"), "must be one name of a role, as `role: CanvasBreakGlass`")
+        if "until" in body and until is None:
+            self.error((*path, "until"), "is no day: write the last day of the exemption, as `until: 2027-01-31`")
+        elif until and until < self.today and isinstance(role, str):
             self.warnings.append(
                 self.problem(path, f"ended on {until}: `{role}` is under guard again, take the exemption out")
             )
-        reason = body.get("reason") or ""
-        return Exemption(role, until or date.min, reason if isinstance(reason, str) else "")
+        if not isinstance(reason, str | None):
+            self.error((*path, "reason"), f"{_ONE_TEXT}, as `reason: ticket SEC-123`")
+        return Exemption(str(role), until or date.min, str(reason or ""))
 
     def also_govern(self, value: Any) -> AlsoGovern:
         if value is None:
             return AlsoGovern()
         path: Path_ = ("also_govern",)
         body = self.mapping(value, path, {"roles", "trusting"})
-        roles = self.strings(body["roles"], (*path, "roles"), "a list of role names") if "roles" in body else ()
-        trusting = (
-            self.strings(body["trusting"], (*path, "trusting"), "a list of services") if "trusting" in body else ()
+        roles, trusting = (
+            self.strings(body[key], (*path, key), what, check) if key in body else ()
+            for key, what, check in (
+                ("roles", _PATTERNS["roles"], self.role_name),
+                ("trusting", _SERVICES, self.service),
+            )
         )
-        for number, role in enumerate(roles):
-            if not _ROLE.fullmatch(role):
-                self.error((*path, "roles", number), f"`{role}` is no role name: write the name, not the ARN")
-        for number, principal in enumerate(trusting):
-            if not _PRINCIPAL.fullmatch(principal):
-                self.error(
-                    (*path, "trusting", number), f"`{principal}` is no service: write it as `sagemaker.amazonaws.com`"
-                )
         return AlsoGovern(roles, trusting)
+
+    def service(self, principal: str, path: Path_) -> None:
+        if not _PRINCIPAL.fullmatch(principal):
+            self.error(path, f"`{principal}` is no service: write it as `sagemaker.amazonaws.com`")
 
     def choice(self, kinds: type[_Choice], key: str, body: Mapping[str, Any], path: Path_, default: _Choice) -> _Choice:
         value = body.get(key)
         if value is None:
             return default
         if value not in tuple(kinds):
+            shown = f"`{value}` is not understood" if isinstance(value, str) else "is not understood"
             known = " or ".join(f"`{kind}`" for kind in kinds)
-            self.error((*path, key), f"`{value}` is not understood: write {known}")
+            self.error((*path, key), f"{shown}: write {known}")
             return default
         return kinds(value)
 
@@ -600,37 +697,37 @@ class _Reader:
         value: Any,
         path: Path_,
         keys: set[str],
-        required: set[str] = frozenset(),  # type: ignore[assignment]
+        required: Mapping[str, str] = {},
     ) -> dict[str, Any]:
+        """`value` without keys that are not known; `required` has what to say where one is missing."""
         if not isinstance(value, dict):
-            self.error(path, f"must be a mapping with {_listed(sorted(keys))}")
+            self.error(path, f"must be a mapping with {_listed(sorted(keys))}, each as `key: value`")
             return {}
+        meant = set()
         for key in value:
             if key not in keys:
-                near = get_close_matches(key, keys, 1)
+                near = get_close_matches(key, keys - value.keys(), 1)
+                meant.update(near)
                 known = f"did you mean `{near[0]}`?" if near else f"known here: {_listed(sorted(keys))}"
                 self.error((*path, key), f"unknown key: {known}")
-        for key in sorted(required - value.keys()):
-            self.error((*path, key), "is missing")
+        for key, message in required.items():
+            if key not in value and key not in meant:
+                self.error((*path, key), message)
         return {key: item for key, item in value.items() if key in keys}
 
-    def items(
-        self,
-        value: Any,
-        path: Path_,
-        read: Callable[[Any, Path_], _Item],
-        *,
-        required: bool = False,
-    ) -> Iterator[_Item]:
-        if value is None and not required:
+    def items(self, value: Any, path: Path_, read: Callable[[Any, Path_], _Item]) -> Iterator[_Item]:
+        if value is None:
             return
-        if not isinstance(value, list) or (required and not value):
-            self.error(path, "must be a list, each entry after a `-`" + (", with one entry at least" * required))
+        if not isinstance(value, list):
+            self.error(path, "must be a list, each entry on a line of its own after `- `")
             return
         for number, item in enumerate(value):
             yield read(item, (*path, number))
 
-    def strings(self, value: Any, path: Path_, what: str) -> tuple[str, ...]:
+    def strings(
+        self, value: Any, path: Path_, what: str, check: Callable[[str, Path_], None] | None = None
+    ) -> tuple[str, ...]:
+        """The texts in the list `value`; `check` sees each one that is a text."""
         if value == []:
             self.error(path, f"is empty: give {what}, or leave the key out")
             return ()
@@ -638,20 +735,31 @@ class _Reader:
             self.error(path, f"must be {what}")
             return ()
         for number, item in enumerate(value):
+            place = (*path, number)
             if not isinstance(item, str) or not item:
-                self.error((*path, number), f"must be one text: {what}")
-        return tuple(item for item in value if isinstance(item, str) and item)
+                self.error(place, f"{_ONE_TEXT}: give {what}")
+            elif item != item.strip():
+                self.error(place, f"`{item}` begins or ends with a space: write `{item.strip()}`")
+            elif check:
+                check(item, place)
+        return tuple(item for item in value if isinstance(item, str))
 
 
 _CATCH_ALL = (
     "{}: end with one that catches everyone, as `- guardrails: [name]` without conditions "
     "(`- guardrails: []` if the rest shall carry nothing)"
 )
+_SOME_GUARDRAILS = "one guardrail at least, as `no-bedrock: {bedrock: {deny: all}}`"
+
+
+def _is_every(pattern: str) -> bool:
+    """Whether it stands for every model, by a word or by wildcards alone."""
+    return pattern.lower() == "all" or bool(pattern and set(pattern) <= set("*?."))
 
 
 def _date(value: Any) -> date | None:
     try:
-        return date.fromisoformat(value) if isinstance(value, str) and len(value) == 10 else None
+        return date.fromisoformat(value) if isinstance(value, str) and _DAY.fullmatch(value) else None
     except ValueError:
         return None
 
@@ -659,7 +767,7 @@ def _date(value: Any) -> date | None:
 def _where(path: Iterable[str | int]) -> str:
     text = ""
     for part in path:
-        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else part
+        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else part or '""'
     return text
 
 
