@@ -346,6 +346,7 @@ _PATTERNS = {
     "user_profiles": "a list of patterns of profile names, as `[intern-*]`",
     "roles": "a list of patterns of role names, as `[CanvasResearch*]`",
 }
+_MODELS = "`{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
 _SERVICES = "a list of services, as `[sagemaker.amazonaws.com]`"
 _ONE_TEXT = "must be one text, in quotes where it is a number"
 
@@ -367,10 +368,15 @@ class _Reader:
         if document is None:
             self.error((), "is empty: write `guardrails:` and `assignments:`")
             return Reading(self.file, None, tuple(self.errors))
+        known = {"mode", "guardrails", "assignments", "exemptions", "also_govern"}
+        if isinstance(document, dict) and document.get("guardrails", {}) is None and document.keys() - known:
+            lost = next(key for key in document if key not in known)
+            self.error(("guardrails",), f"is empty: indent `{lost}` if it belongs below it")
+            return Reading(self.file, None, tuple(self.errors))
         top = self.mapping(
             document,
             (),
-            {"mode", "guardrails", "assignments", "exemptions", "also_govern"},
+            known,
             {
                 "guardrails": f"is missing: add {_SOME_GUARDRAILS}",
                 "assignments": _CATCH_ALL.format("is missing"),
@@ -402,6 +408,11 @@ class _Reader:
             return {}
         if not isinstance(value, dict):
             self.error(path, "must be a mapping of a name to what is denied, as `no-bedrock: {bedrock: {deny: all}}`")
+            return {}
+        lost = next((key for key in ("bedrock", "jumpstart") if key in value), None)
+        bare = next((name for name, body in value.items() if body is None), None)
+        if lost and bare is not None and lost != bare:
+            self.error((*path, bare), f"is empty: indent `{lost}` if it belongs below it")
             return {}
         found: dict[str, Guardrail] = {}
         policies: dict[str, str] = {}  # IAM does not tell names apart by case
@@ -438,8 +449,8 @@ class _Reader:
         )
 
     def bedrock(self, value: Any, path: Path_, routes: Routes) -> BedrockRule:
-        body = self.mapping(value, path, {"deny", "allow", "customization", "indirect", "allow_arns"})
-        kind, patterns = self.models(value, body, path, self.bedrock_pattern)
+        body = self.family(value, path, {"deny", "allow", "customization", "indirect", "allow_arns"})
+        kind, patterns = self.models(body, path, self.bedrock_pattern)
         rule = BedrockRule(
             kind,
             patterns,
@@ -454,8 +465,8 @@ class _Reader:
         return rule
 
     def jumpstart(self, value: Any, path: Path_, routes: Routes) -> JumpStartRule:
-        body = self.mapping(value, path, {"deny", "allow", "customization", "weights", "autopilot"})
-        kind, patterns = self.models(value, body, path, self.jumpstart_pattern)
+        body = self.family(value, path, {"deny", "allow", "customization", "weights", "autopilot"})
+        kind, patterns = self.models(body, path, self.jumpstart_pattern)
         rule = JumpStartRule(
             kind,
             patterns,
@@ -473,17 +484,22 @@ class _Reader:
             )
         return rule
 
+    def family(self, value: Any, path: Path_, keys: set[str]) -> dict[str, Any]:
+        if value is None or value == {}:
+            self.error(path, f"says nothing: write {_MODELS}")
+            return {}
+        body = self.mapping(value, path, keys)
+        if body and body.keys() == value.keys() and not {"deny", "allow"} & body.keys():
+            self.error(path, f"names no models: add {_MODELS}")
+        return body
+
     def models(
-        self, value: Any, body: dict[str, Any], path: Path_, pattern: Callable[[str, Path_], None]
+        self, body: dict[str, Any], path: Path_, pattern: Callable[[str, Path_], None]
     ) -> tuple[RuleKind, tuple[str, ...]]:
         if "deny" in body and "allow" in body:
             self.error(path, "has both `deny` and `allow`: keep one (an allow list already denies everything else)")
             return "deny-all", ()
         if not {"deny", "allow"} & body.keys():
-            if value is None or (isinstance(value, dict) and body.keys() == value.keys()):
-                self.error(
-                    path, "names no models: write `{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
-                )
             return "deny-all", ()
         kind: RuleKind = "deny" if "deny" in body else "allow"
         listed = body[kind]
@@ -767,7 +783,8 @@ def _date(value: Any) -> date | None:
 def _where(path: Iterable[str | int]) -> str:
     text = ""
     for part in path:
-        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else part or '""'
+        name = f"[{part + 1}]" if isinstance(part, int) else part or '""'
+        text += f".{name}" if text and isinstance(part, str) else name
     return text
 
 

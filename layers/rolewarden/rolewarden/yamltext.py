@@ -43,7 +43,7 @@ def parse(text: str) -> tuple[Any, dict[Path, int]]:
     try:
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
-        raise _explained(error) from None
+        raise _explained(error, last=len(text.splitlines())) from None
     except (ValueError, OverflowError):
         message = "no valid YAML: an escape stands for no character, use single quotes to take `\\` as it is"
         raise YamlTextError(message, loader.line + 1) from None
@@ -108,9 +108,14 @@ _EXPLAINED = (
         r"expected ',' or '(.)'",
         "a list or mapping in brackets is not closed: end it with `{}`, put `,` between entries",
     ),
+    (r"flow node.*stream end", "a list or mapping in brackets is not closed: end it with `]` or `}}`"),
     (r"quoted scalar.*end of stream", "a text in quotes is not closed: end it with the quote it starts with"),
     (r"could not find expected ':'", "this line is no `key: value`: add the `:` and a space"),
     (r"mapping values are not", "a `:` too many, or an odd indentation: indent alike, put a text with `: ` in quotes"),
+    (
+        r"expected <block end>.*scalar",
+        "a text goes on behind its quotes, or is indented oddly: write `''` for `'` in quotes",
+    ),
     (r"expected <block end>", "the indentation is not that of the lines above: indent what belongs together alike"),
     (r"found another document", "a second document starts here: keep one, without `---`"),
 )
@@ -120,11 +125,11 @@ _BEGUN_THERE = ("flow", "quoted scalar", "simple key")
 """Contexts whose beginning is the place to mend, not the place where PyYAML gave up."""
 
 
-def _explained(error: yaml.MarkedYAMLError) -> YamlTextError:
+def _explained(error: yaml.MarkedYAMLError, last: int) -> YamlTextError:
     context, problem = error.context or "", error.problem or ""
     begun_there = any(word in context for word in _BEGUN_THERE)
     mark = (begun_there and error.context_mark) or error.problem_mark or error.context_mark
-    line = mark.line + 1 if mark else 0
+    line = min(mark.line + 1, last) if mark else 0
     for pattern, meaning in _EXPLAINED:
         if found := re.search(pattern, f"{context} {problem}"):
             return YamlTextError("no valid YAML: " + meaning.format(*found.groups()), line)

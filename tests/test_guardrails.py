@@ -1,0 +1,938 @@
+"""guardrails.yaml: one line for one mistake, with its place and the way out, and rules only where there is none."""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import importlib.util
+import json
+import re
+import sys
+import time
+from datetime import date, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rolewarden import yamltext
+from rolewarden.errors import RulesError
+from rolewarden.guardrails import (
+    AlsoGovern,
+    Assignment,
+    BedrockRule,
+    Exemption,
+    Guardrail,
+    JumpStartRule,
+    Mode,
+    Problem,
+    Reading,
+    Rules,
+    Subject,
+    load,
+    matches,
+    read,
+    read_document,
+    read_json,
+    read_yaml,
+)
+
+from tests.conftest import ROOT
+
+TODAY = date(2026, 6, 1)
+GUARDRAILS = ROOT / "layers" / "guardrails" / "guardrails.yaml"
+
+GUARDRAIL = "guardrails:\n  a: {bedrock: {deny: all}}\n"
+EVERYONE = "assignments:\n  - guardrails: [a]\n"
+SOUND = GUARDRAIL + EVERYONE
+
+
+def guardrail(body: str) -> str:
+    """A file whose guardrail `a`, in line 2, says `body`."""
+    return f"guardrails:\n  a: {body}\n{EVERYONE}"
+
+
+def bedrock(model: str) -> str:
+    return guardrail(f"{{bedrock: {{deny: [{model}]}}}}")
+
+
+def jumpstart(model: str) -> str:
+    return guardrail(f"{{jumpstart: {{deny: [{model}]}}}}")
+
+
+def assignment(entry: str) -> str:
+    """A file with `entry` as its first assignment, in line 4, and one for everyone below."""
+    return f"{GUARDRAIL}assignments:\n  - {entry}\n  - guardrails: [a]\n"
+
+
+def exemption(entry: str) -> str:
+    """A file with `entry` as its exemption, in line 6."""
+    return f"{SOUND}exemptions:\n  - {entry}\n"
+
+
+def also_govern(body: str) -> str:
+    """A file with `body` as its also_govern, in line 5."""
+    return f"{SOUND}also_govern: {body}\n"
+
+
+def names(*wanted: str) -> str:
+    """A file with guardrails of these names, the first in line 2."""
+    bodies = "".join(f"  {name}: {{bedrock: {{deny: all}}}}\n" for name in wanted)
+    return f"guardrails:\n{bodies}assignments:\n  - guardrails: [{', '.join(wanted)}]\n"
+
+
+def yaml(text: str) -> Reading:
+    return read_yaml(text, today=TODAY)
+
+
+def one_line(problem: Problem) -> str:
+    """The problem as it is shown; a line that a person can read, whatever the file holds."""
+    line = str(problem)
+    assert line.isprintable(), line
+    assert not re.search(r"\['|\{'|\b(None|True|False)\b|Traceback|Error\b|object at 0x", line), line
+    return line
+
+
+# The whole file, or one of its sections.
+SECTIONS = [
+    ("", 1, "", "is empty: write `guardrails:` and `assignments:`"),
+    ("# nothing but\n# comments\n", 1, "", "is empty: write `guardrails:`"),
+    ("null\n", 1, "", "is empty: write `guardrails:`"),
+    ("---\n...\n", 2, "", "is empty: write `guardrails:`"),
+    ("# rules\n- guardrails\n", 2, "", "must be a mapping with `also_govern`, `assignments`, `exemptions`"),
+    ("no models\n", 1, "", "must be a mapping with `also_govern`"),
+    (SOUND + "guard: {}\n", 5, "guard", "unknown key: known here: `also_govern`, `assignments`, `exemptions`"),
+    (SOUND + "exemption: []\n", 5, "exemption", "unknown key: did you mean `exemptions`?"),
+    ("guardrail:\n  a: {bedrock: {deny: all}}\n" + EVERYONE, 1, "guardrail", "did you mean `guardrails`?"),
+    (GUARDRAIL + "asignments:\n  - guardrails: [a]\n", 3, "asignments", "did you mean `assignments`?"),
+    (SOUND + '"": x\n', 5, '""', "unknown key: known here"),
+    (EVERYONE, 1, "guardrails", "is missing: add one guardrail at least, as `no-bedrock: {bedrock: {deny: all}}`"),
+    ("# rules\n\n" + EVERYONE, 3, "guardrails", "is missing: add one guardrail at least"),
+    ("guardrails:\n" + EVERYONE, 1, "guardrails", "is empty: indent below it one guardrail at least"),
+    (
+        "guardrails:\na:\n  bedrock: {deny: all}\n" + EVERYONE,
+        1,
+        "guardrails",
+        "is empty: indent `a` if it belongs below it",
+    ),
+    ("guardrails: {}\n" + EVERYONE, 1, "guardrails", "is empty: indent below it one guardrail at least"),
+    ("guardrails: [a]\n" + EVERYONE, 1, "guardrails", "must be a mapping of a name to what is denied"),
+    ("guardrails: all\n" + EVERYONE, 1, "guardrails", "must be a mapping of a name to what is denied"),
+    ("mode: on\n" + SOUND, 1, "mode", "`on` is not understood: write `enforce` or `observe`"),
+    ("mode: [enforce]\n" + SOUND, 1, "mode", "is not understood: write `enforce` or `observe`"),
+    (SOUND + "exemptions: {role: X}\n", 5, "exemptions", "must be a list, each entry on a line of its own after `- `"),
+    (SOUND + "exemptions: X\n", 5, "exemptions", "must be a list, each entry on a line of its own after `- `"),
+]
+
+NAMES = [
+    (names("1a"), 2, "guardrails.1a", "is no name for a guardrail: start with a letter"),
+    (names("12345"), 2, "guardrails.12345", "is no name for a guardrail: start with a letter"),
+    (names("no models"), 2, "guardrails.no models", "then letters, digits, - and _"),
+    (names("über"), 2, "guardrails.über", "then letters, digits, - and _"),
+    (names('"a\\nb"'), 2, r"guardrails.a\nb", "then letters, digits, - and _"),
+    (names('""').replace('[""]', "[]"), 2, 'guardrails.""', "is no name for a guardrail: start with a letter"),
+    (names("a" * 101), 2, f"guardrails.{'a' * 101}", "100 characters at most (it becomes the name of an IAM policy)"),
+    (
+        names("no-llm", "No-LLM"),
+        3,
+        "guardrails.No-LLM",
+        "the same name to IAM as `no-llm`: rename one of them",
+    ),
+    (
+        names("a", "a-2"),
+        3,
+        "guardrails.a-2",
+        "`a-<number>` is kept for the further policies of `a`: rename it, as `a-b`",
+    ),
+    (names("a-17", "a"), 2, "guardrails.a-17", "`a-<number>` is kept for the further policies of `a`: rename it"),
+    (names("Strict", "strict-3"), 3, "guardrails.strict-3", "`Strict-<number>` is kept for the further policies"),
+]
+
+EVERY_SHAPE_OF_A_RULE = "says nothing: write `{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
+BODIES = [
+    (guardrail(""), 2, "guardrails.a", "must be a mapping with `bedrock`, `jumpstart`, `mode`"),
+    (guardrail("\n  bedrock: {deny: all}"), 2, "guardrails.a", "is empty: indent `bedrock` if it belongs below it"),
+    (guardrail("all"), 2, "guardrails.a", "must be a mapping with `bedrock`, `jumpstart`, `mode`"),
+    (guardrail("[bedrock]"), 2, "guardrails.a", "must be a mapping with `bedrock`, `jumpstart`, `mode`"),
+    (guardrail("{}"), 2, "guardrails.a", "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or"),
+    (guardrail("{mode: observe}"), 2, "guardrails.a", "denies nothing: add `bedrock: {deny: all}`"),
+    (guardrail("{bedrok: {deny: all}}"), 2, "guardrails.a.bedrok", "unknown key: did you mean `bedrock`?"),
+    (guardrail("{sagemaker: {deny: all}}"), 2, "guardrails.a.sagemaker", "known here: `bedrock`, `jumpstart`, `mode`"),
+    (
+        guardrail("{bedrock: {deny: all}, mode: Observe}"),
+        2,
+        "guardrails.a.mode",
+        "`Observe` is not understood: write `enforce`",
+    ),
+    (guardrail("{bedrock: }"), 2, "guardrails.a.bedrock", EVERY_SHAPE_OF_A_RULE),
+    (guardrail("{jumpstart: {}}"), 2, "guardrails.a.jumpstart", EVERY_SHAPE_OF_A_RULE),
+    (guardrail("\n    bedrock: deny"), 3, "guardrails.a.bedrock", "must be a mapping with `allow`, `allow_arns`"),
+    (guardrail("\n    bedrock: [deny]"), 3, "guardrails.a.bedrock", "must be a mapping with `allow`, `allow_arns`"),
+    (guardrail("{bedrock: {dney: all}}"), 2, "guardrails.a.bedrock.dney", "unknown key: did you mean `deny`?"),
+    (
+        guardrail("\n    jumpstart: {deny: all}\n    bedrock:\n      deny: all\n      allow: [anthropic.claude-v2*]"),
+        4,
+        "guardrails.a.bedrock",
+        "has both `deny` and `allow`: keep one (an allow list already denies everything else)",
+    ),
+]
+
+NO_MODEL = "names no model: write `deny: all` to deny every one"
+ALLOWS_ALL = "allows every model and so denies nothing: leave the whole entry out"
+LISTS = [
+    (guardrail("{bedrock: {deny: []}}"), 2, "guardrails.a.bedrock.deny", "is empty: give a list of model ids"),
+    (guardrail("{bedrock: {allow: []}}"), 2, "guardrails.a.bedrock.allow", "is empty: give a list of model ids"),
+    (guardrail("{bedrock: {deny: }}"), 2, "guardrails.a.bedrock.deny",
+     "a list of model ids, as `[model, ...]`, or `all`"),
+    (guardrail("{bedrock: {deny: {all: }}}"), 2, "guardrails.a.bedrock.deny", "must be a list of model ids"),
+    (guardrail("{jumpstart: {allow: x-1}}"), 2, "guardrails.a.jumpstart.allow", "must be a list of model ids"),
+    (jumpstart("x, ''"), 2, "guardrails.a.jumpstart.deny[2]", "must be one text"),
+    (guardrail("{jumpstart: {deny: [[x]]}}"), 2, "guardrails.a.jumpstart.deny[1]", "must be one text"),
+    (guardrail("{jumpstart: {deny: [x, ~]}}"), 2, "guardrails.a.jumpstart.deny[2]", "must be one text"),
+    (jumpstart('x, "y "'), 2, "guardrails.a.jumpstart.deny[2]", "`y ` begins or ends with a space: write `y`"),
+    (bedrock('" meta.x"'), 2, "guardrails.a.bedrock.deny[1]", "` meta.x` begins or ends with a space: write `meta.x`"),
+    (jumpstart('"y\\u00a0"'), 2, "guardrails.a.jumpstart.deny[1]", r"`y\xa0` begins or ends with a space: write `y`"),
+    (guardrail("{bedrock: {deny: ALL}}"), 2, "guardrails.a.bedrock.deny", f"`ALL` {NO_MODEL}"),
+    (guardrail("{bedrock: {deny: '*'}}"), 2, "guardrails.a.bedrock.deny", f"`*` {NO_MODEL}"),
+    (guardrail("{bedrock: {allow: all}}"), 2, "guardrails.a.bedrock.allow", f"`all` {ALLOWS_ALL}"),
+    (guardrail("{jumpstart: {allow: all}}"), 2, "guardrails.a.jumpstart.allow", f"`all` {ALLOWS_ALL}"),
+    (guardrail("{bedrock: {allow: ['*']}}"), 2, "guardrails.a.bedrock.allow[1]", f"`*` {ALLOWS_ALL}"),
+    (guardrail("{jumpstart: {allow: [x, '**']}}"), 2, "guardrails.a.jumpstart.allow[2]", f"`**` {ALLOWS_ALL}"),
+    *((bedrock(f'meta.x, "{p}"'), 2, "guardrails.a.bedrock.deny[2]", f"`{p}` {NO_MODEL}") for p in
+      ("*", "**", "?", "?*", "*.*", "*?.?*", "all")),
+    *((jumpstart(f'"{p}"'), 2, "guardrails.a.jumpstart.deny[1]", f"`{p}` {NO_MODEL}") for p in ("*", "*?*", "All")),
+]  # fmt: skip
+
+MODELS = [
+    *((bedrock(given), 2, "guardrails.a.bedrock.deny[1]", f"`{given}` has no provider, so it would match no model: "
+       f"write `{wanted}`") for given, wanted in (
+        ("claude-v2", "anthropic.claude-v2*"),
+        ("Claude-*", "anthropic.claude-*"),
+        ("j2-mid-v1", "ai21.j2-mid-v1*"),
+        ("jamba-1-5-mini", "ai21.jamba-1-5-mini*"),
+        ("titan-text-premier-v1:*", "amazon.titan-text-premier-v1:*"),
+        ("nova-*", "amazon.nova-*"),
+        ("command-text-*", "cohere.command-text-*"),
+        ("embed-english-v3", "cohere.embed-english-v3*"),
+        ("llama2-13b-chat-v1", "meta.llama2-13b-chat-v1*"),
+        ("mixtral-8x7b", "mistral.mixtral-8x7b*"),
+        ("mistral-7b", "mistral.mistral-7b*"),
+        ("deepseek-r1", "deepseek.deepseek-r1*"),
+        ("stable-image-core", "stability.stable-image-core*"),
+        ("titan", "amazon.titan*"),
+        # A version number's dot makes no provider of what stands before it.
+        ("claude-v2.1", "anthropic.claude-v2.1*"),
+        ("llama3.1-70b*", "meta.llama3.1-70b*"),
+        ("palmyra-x5", "provider.palmyra-x5*` (as `anthropic.claude-v2*"),
+        ("anthropic", "provider.anthropic*` (as `anthropic.claude-v2*"),
+        ("writer.", "provider.writer.*` (as `anthropic.claude-v2*"),
+    )),
+    (bedrock("arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-v2"), 2, "guardrails.a.bedrock.deny[1]",
+     "is an ARN: write the model id alone, as `anthropic.claude-v2*`"),
+    (bedrock("Anthropic.Claude-V2*"), 2, "guardrails.a.bedrock.deny[1]",
+     "`Anthropic.Claude-V2*` matches no model, their ids are lower case: write `anthropic.claude-v2*`"),
+    (bedrock("anthropic.claude v2"), 2, "guardrails.a.bedrock.deny[1]", "`anthropic.claude v2` is no Bedrock model id: "
+     "write it as `anthropic.claude-v2*`"),
+    (bedrock("anthropic/claude.v2"), 2, "guardrails.a.bedrock.deny[1]", "is no Bedrock model id"),
+    (bedrock('"“anthropic.claude-v2”"'), 2, "guardrails.a.bedrock.deny[1]", "is no Bedrock model id"),
+    (bedrock(f"anthropic.{'x' * 300}"), 2, "guardrails.a.bedrock.deny[1]", "is no Bedrock model id"),
+    *((bedrock(f'"{prefix}.anthropic.claude-*"'), 2, "guardrails.a.bedrock.deny[1]", f"`{prefix}.anthropic.claude-*` "
+       "names an inference profile: write the model, `anthropic.claude-*`, its profiles are covered with it")
+      for prefix in ("us", "us-gov", "eu", "apac", "global", "mx", "*")),
+    (bedrock("us.writer.palmyra-x5*"), 2, "guardrails.a.bedrock.deny[1]", "write the model, `writer.palmyra-x5*`"),
+    (bedrock("us.*"), 2, "guardrails.a.bedrock.deny[1]", "names an inference profile: write the model"),
+    (jumpstart("anthropic.claude-v2"), 2, "guardrails.a.jumpstart.deny[1]",
+     "is a Bedrock model id: list it under `bedrock`"),
+    (jumpstart("huggingface llm"), 2, "guardrails.a.jumpstart.deny[1]", "`huggingface llm` is no JumpStart model id: "
+     "write it as `huggingface-llm-falcon-*`"),
+    (jumpstart("arn:aws:sagemaker:us-east-1:aws:hub-content/x"), 2, "guardrails.a.jumpstart.deny[1]",
+     "is no JumpStart model id"),
+    (jumpstart("y" * 257), 2, "guardrails.a.jumpstart.deny[1]", "is no JumpStart model id"),
+    (guardrail("\n    bedrock:\n      deny:\n        - meta.llama3-*\n        - claude-v2"), 6,
+     "guardrails.a.bedrock.deny[2]", "`claude-v2` has no provider"),
+]  # fmt: skip
+
+CATCH_ALL = "end with one that catches everyone, as `- guardrails: [name]` without conditions"
+TEXT = "must be one text, in quotes where it is a number"
+ASSIGNMENTS = [
+    (GUARDRAIL, 1, "assignments", f"is missing: {CATCH_ALL}"),
+    (GUARDRAIL + "assignments:\n", 3, "assignments", f"is empty: {CATCH_ALL}"),
+    (GUARDRAIL + "assignments: []\n", 3, "assignments", f"is empty: {CATCH_ALL}"),
+    (GUARDRAIL + "assignments: {guardrails: [a]}\n", 3, "assignments",
+     "must be a list, each entry on a line of its own"),
+    (GUARDRAIL + "assignments: a\n", 3, "assignments", "must be a list, each entry on a line of its own after `- `"),
+    (GUARDRAIL + "assignments:\n  - {guardrails: [a], domains: [x]}\n", 4, "assignments[1]",
+     f"is the last assignment and does not catch everyone: {CATCH_ALL}"),
+    (GUARDRAIL + "assignments:\n  - {guardrails: [a], tags: {a: b}}\n", 4, "assignments[1]", "does not catch everyone"),
+    (GUARDRAIL + "assignments:\n  - guardrails: [a]\n  - guardrails: [a]\n    domains: [x]\n  - guardrails: []\n", 5,
+     "assignments[2]", "is never reached, assignment 1 catches everyone: move that one to the end"),
+    (assignment("a"), 4, "assignments[1]",
+     "must be a mapping with `accounts`, `domains`, `guardrails`, `roles`, `tags`"),
+    (assignment(""), 4, "assignments[1]",
+     "must be a mapping with `accounts`, `domains`, `guardrails`, `roles`, `tags`"),
+    (assignment("{guardrails: [a], domain: [x]}"), 4, "assignments[1].domain", "unknown key: did you mean `domains`?"),
+    (GUARDRAIL + "assignments:\n  - {guardrails: [a], why: x}\n", 4, "assignments[1].why",
+     "unknown key: known here: `accounts`"),
+    (assignment("{domains: [x]}"), 4, "assignments[1].guardrails",
+     "is missing: name what these subjects need, as `guardrails: [no-generative-ai]`"),
+    (assignment("{domains: [x], guardrail: [a]}"), 4, "assignments[1].guardrail", "did you mean `guardrails`?"),
+    (assignment("{domains: [x], guardrails: a}"), 4, "assignments[1].guardrails",
+     "must be a list of guardrails, as `[no-generative-ai]`, or `[]` for none"),
+    (assignment("{domains: [x], guardrails: }"), 4, "assignments[1].guardrails", "must be a list of guardrails"),
+    (assignment("{domains: [x], guardrails: [a, [b]]}"), 4, "assignments[1].guardrails[2]", f"{TEXT}: give a list of"),
+    (assignment("{domains: [x], guardrails: ['a ']}"), 4, "assignments[1].guardrails[1]", "with a space: write `a`"),
+    (names("strict", "lax").replace("lax]", "strikt]"), 5, "assignments[1].guardrails[2]",
+     "no guardrail is called `strikt`: did you mean `strict`?"),
+    (names("strict", "lax").replace("lax]", "zzz]"), 5, "assignments[1].guardrails[2]",
+     "no guardrail is called `zzz`: there are: strict, lax"),
+    (names("strict").replace("[strict]", "[Strict]"), 4, "assignments[1].guardrails[1]", "did you mean `strict`?"),
+    *((assignment(f"{{guardrails: [a], {key}: []}}"), 4, f"assignments[1].{key}", f"is empty: give {what}")
+      for key, what in (
+          ("accounts", 'a list of account ids, as `["012345678901"]`, or leave the key out'),
+          ("domains", "a list of patterns of domain names or ids, as `[research]`, or leave the key out"),
+          ("user_profiles", "a list of patterns of profile names, as `[intern-*]`, or leave the key out"),
+          ("roles", "a list of patterns of role names, as `[CanvasResearch*]`, or leave the key out"),
+      )),
+    (GUARDRAIL + "assignments:\n  - {guardrails: [a], domains: }\n", 4, "assignments[1].domains",
+     "must be a list of patterns"),
+    (assignment("{guardrails: [a], domains: research}"), 4, "assignments[1].domains", "must be a list of patterns"),
+    (assignment("{guardrails: [a], domains: [x, {y: z}]}"), 4, "assignments[1].domains[2]", TEXT),
+    (assignment("{guardrails: [a], user_profiles: ['x ']}"), 4, "assignments[1].user_profiles[1]",
+     "with a space: write `x`"),
+    *((assignment(f"{{guardrails: [a], accounts: ['{given}']}}"), 4, "assignments[1].accounts[1]",
+       f"`{given}` is no account id: write its 12 digits, or a pattern as `1234*`")
+      for given in ("12345678901", "1234567890123", "1234-5678-9012", "prod", "prod*")),
+    (assignment("{guardrails: [a], roles: ['arn:aws:iam::111122223333:role/service-role/Canvas']}"), 4,
+     "assignments[1].roles[1]", "is no role name: write `Canvas`, without its ARN or path"),
+    (assignment("{guardrails: [a], tags: {}}"), 4, "assignments[1].tags", "must be a mapping of tag to value"),
+    (assignment("{guardrails: [a], tags: [team]}"), 4, "assignments[1].tags", "must be a mapping of tag to value"),
+    (assignment("{guardrails: [a], tags: }"), 4, "assignments[1].tags", "must be a mapping of tag to value"),
+    (assignment("{guardrails: [a], tags: {team: [x, y]}}"), 4, "assignments[1].tags.team",
+     f'{TEXT}, as `team: data-science` ("*" for any, "" for none)'),
+    (assignment("{guardrails: [a], tags: {team: }}"), 4, "assignments[1].tags.team",
+     f"{TEXT}, as `team: data-science`"),
+]  # fmt: skip
+
+EXEMPTIONS = [
+    (exemption("CanvasBreakGlass"), 6, "exemptions[1]", "must be a mapping with `reason`, `role`, `until`"),
+    (exemption(""), 6, "exemptions[1]", "must be a mapping with `reason`, `role`, `until`"),
+    (exemption("{role: X}"), 6, "exemptions[1].until", "is missing: name the last day of the exemption"),
+    (exemption("{role: X, untill: 2027-01-31}"), 6, "exemptions[1].untill", "unknown key: did you mean `until`?"),
+    (exemption("{until: 2027-01-31}"), 6, "exemptions[1].role", "is missing: name the exempt role"),
+    (exemption("{until: 2020-01-31}"), 6, "exemptions[1].role", "is missing: name the exempt role"),
+    (exemption("{role: , until: 2027-01-31}"), 6, "exemptions[1].role", "must be one name of a role"),
+    (exemption("{role: [X, Y], until: 2027-01-31}"), 6, "exemptions[1].role", "must be one name of a role"),
+    (exemption("{role: 'arn:aws:iam::111122223333:role/X', until: 2027-01-31}"), 6, "exemptions[1].role",
+     "`arn:aws:iam::111122223333:role/X` is no role name: write `X`, without its ARN or path"),
+    (exemption("{role: service-role/X, until: 2027-01-31}"), 6, "exemptions[1].role", "write `X`, without its ARN"),
+    (exemption("{role: 'Canvas Break Glass', until: 2027-01-31}"), 6, "exemptions[1].role",
+     "`Canvas Break Glass` is no role name: write it as `CanvasResearch*`"),
+    (exemption("{role: Rôle, until: 2027-01-31}"), 6, "exemptions[1].role", "`Rôle` is no role name"),
+    (exemption(f"{{role: {'R' * 65}, until: 2027-01-31}}"), 6, "exemptions[1].role", "is no role name"),
+    *((exemption(f"\n    role: X\n    until: {day}"), 8, "exemptions[1].until",
+       "is no day: write the last day of the exemption, as `until: 2027-01-31`")
+      for day in ("", "soon", "2027-02-30", "2027-1-31", "31.01.2027", "20270131", "2027-W01-1", "2027-01-31T12:00:00Z",
+                  "2027-01-31 12:00", "[2027-01-31]", "\uff12027-01-31")),
+    (exemption("{role: X, until: 2027-01-31, reason: [SEC-123]}"), 6, "exemptions[1].reason", TEXT),
+]  # fmt: skip
+
+ALSO_GOVERN = [
+    (also_govern("[X]"), 5, "also_govern", "must be a mapping with `roles`, `trusting`"),
+    (also_govern("X"), 5, "also_govern", "must be a mapping with `roles`, `trusting`"),
+    (also_govern("{role: [X]}"), 5, "also_govern.role", "unknown key: did you mean `roles`?"),
+    (also_govern("{roles: []}"), 5, "also_govern.roles", "is empty: give a list of patterns of role names"),
+    (also_govern("{roles: X}"), 5, "also_govern.roles",
+     "must be a list of patterns of role names, as `[CanvasResearch*]`"),
+    (also_govern("{roles: }"), 5, "also_govern.roles", "must be a list of patterns of role names"),
+    (also_govern("{roles: [X, 'arn:aws:iam::111122223333:role/Y']}"), 5, "also_govern.roles[2]",
+     "is no role name: write `Y`, without its ARN or path"),
+    (also_govern("{trusting: []}"), 5, "also_govern.trusting", "is empty: give a list of services"),
+    (also_govern("{trusting: sagemaker.amazonaws.com}"), 5, "also_govern.trusting", "must be a list of services"),
+    (also_govern("\n  trusting:\n    - sagemaker"), 7, "also_govern.trusting[1]",
+     "`sagemaker` is no service: write it as `sagemaker.amazonaws.com`"),
+    (also_govern("{trusting: [\"*.amazonaws.com\"]}"), 5, "also_govern.trusting[1]", "`*.amazonaws.com` is no service"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "where", "words"),
+    [*SECTIONS, *NAMES, *BODIES, *LISTS, *MODELS, *ASSIGNMENTS, *EXEMPTIONS, *ALSO_GOVERN],
+)
+def test_a_mistake_is_one_line_with_its_place_and_the_way_out(text: str, line: int, where: str, words: str) -> None:
+    reading = yaml(text)
+    assert reading.rules is None
+    [problem] = reading.errors
+    assert reading.warnings == ()
+    said = one_line(problem)
+    place = f"guardrails.yaml:{line}: {where}: " if where else f"guardrails.yaml:{line}: "
+    assert said.startswith(place)
+    assert words in said.removeprefix(place)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "where", "words"),
+    [
+        (exemption("{role: X, until: 2026-05-31}"), 6, "exemptions[1]",
+         "ended on 2026-05-31: `X` is under guard again, take the exemption out"),
+        (names("a", "b").replace(", b]", "]"), 3, "guardrails.b",
+         "is in no assignment: it is published and attached to no role"),
+    ],
+)  # fmt: skip
+def test_what_may_be_meant_is_a_warning_and_the_rules_are_read(text: str, line: int, where: str, words: str) -> None:
+    reading = yaml(text)
+    assert reading.rules is not None
+    assert reading.errors == ()
+    [problem] = reading.warnings
+    assert one_line(problem) == f"guardrails.yaml:{line}: {where}: {words}"
+
+
+def test_several_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
+    reading = yaml(
+        "mode: maybe\n"
+        "guardrails:\n"
+        "  a: {bedrock: {deny: [claude-v2, nova-*]}}\n"
+        "assignments:\n"
+        "  - {guardrails: [b], domains: []}\n"
+        "  - {guardrails: [a], domains: [x]}\n"
+        "exemptions:\n"
+        "  - {role: X}\n"
+    )
+    assert [(problem.line, problem.where) for problem in reading.errors] == [
+        (1, "mode"),
+        (3, "guardrails.a.bedrock.deny[1]"),
+        (3, "guardrails.a.bedrock.deny[2]"),
+        (5, "assignments[1].domains"),
+        (5, "assignments[1].guardrails[1]"),
+        (6, "assignments[2]"),
+        (8, "exemptions[1].until"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # One mistake above, and what stands below is sound: it is not doubted for the mistake's sake.
+        "guardrails: [a]\nassignments:\n  - {guardrails: [a], domains: [x]}\n  - guardrails: [b]\n",
+        GUARDRAIL + "assignments:\n  - {guardrails: [a], domain: [x]}\n  - guardrails: [a]\n",
+        GUARDRAIL + "assignments:\n  - {guardrails: [a], tags: {x: []}}\n",
+        names("1a", "1a-2").replace("1a-2", "b"),
+    ],
+)
+def test_a_mistake_casts_no_doubt_on_what_stands_below_it(text: str) -> None:
+    assert len(yaml(text).errors) == 1
+
+
+def test_the_shipped_file_has_no_errors_and_reads_as_it_is_meant() -> None:
+    reading = read(GUARDRAILS, today=TODAY)
+    assert (reading.errors, reading.warnings) == ((), ())
+    assert reading.rules == Rules(
+        {
+            "no-generative-ai": Guardrail("no-generative-ai", BedrockRule("deny-all"), JumpStartRule("deny-all")),
+            "approved-models": Guardrail(
+                "approved-models",
+                BedrockRule("allow", ("amazon.nova-*", "anthropic.claude-sonnet-4*")),
+                JumpStartRule("deny", ("huggingface-text2text-flan-t5-*", "huggingface-textgeneration1-mpt-7b-*")),
+            ),
+        },
+        (Assignment(("approved-models",), domains=("research",)), Assignment(("no-generative-ai",))),
+        (Exemption("CanvasBreakGlass", date(2027, 1, 31), "break-glass access, ticket SEC-123"),),
+    )
+
+
+def rules(text: str) -> Rules:
+    reading = yaml(text)
+    assert reading.errors == ()
+    assert reading.rules is not None
+    return reading.rules
+
+
+@pytest.mark.parametrize(
+    ("model", "family"),
+    [
+        ("anthropic.claude-v2:1", "bedrock"),
+        ("cohere.command-text-v14:7:4k", "bedrock"),
+        ("amazon.titan-text-premier-v1:*", "bedrock"),
+        ("openai.gpt-oss-120b-1:0", "bedrock"),
+        ("deepseek.r1-v1:0", "bedrock"),
+        ("mistral.mistral-7b-instruct-v0:2", "bedrock"),
+        ("qwen.qwen3-32b-v1.5*", "bedrock"),
+        ("commander.x-1", "bedrock"),
+        ("anthropic.*", "bedrock"),
+        ('"*.claude-*"', "bedrock"),
+        ("huggingface-llm-falcon2-11b", "jumpstart"),
+        ('"*-mixtral-*"', "jumpstart"),
+        ("model.v1_2", "jumpstart"),
+    ],
+)
+def test_model_ids_and_patterns_are_taken_as_they_stand(model: str, family: str) -> None:
+    [found] = rules(guardrail(f"{{{family}: {{deny: [{model}]}}}}")).guardrails.values()
+    assert getattr(found, family).patterns == (model.strip('"'),)
+
+
+def test_a_model_named_twice_is_kept_once_in_the_order_of_the_file() -> None:
+    [found] = rules(jumpstart("b, a, b")).guardrails.values()
+    assert found.jumpstart == JumpStartRule("deny", ("b", "a"))
+
+
+def test_names_that_only_look_alike_are_names_of_their_own() -> None:
+    wanted = ("a", "a-b", "a_2", "a-2b", "b-2", "c-2-3", "d", "d2", "x" * 100)
+    assert tuple(rules(names(*wanted)).guardrails) == wanted
+
+
+def test_a_guardrails_own_mode_goes_before_the_files() -> None:
+    text = "mode: observe\nguardrails:\n  a: {bedrock: {deny: all}}\n  b: {mode: enforce, bedrock: {deny: all}}\n"
+    found = rules(text + "assignments: [{guardrails: [a, b]}]\n").guardrails
+    assert (found["a"].mode, found["b"].mode) == (Mode.OBSERVE, Mode.ENFORCE)
+
+
+@pytest.mark.parametrize("mode", ["", "mode:\n", "mode: enforce\n"])
+def test_without_a_mode_guardrails_are_enforced(mode: str) -> None:
+    assert rules(mode + SOUND).guardrails["a"].mode is Mode.ENFORCE
+
+
+@pytest.mark.parametrize("rest", ["", "exemptions:\nalso_govern:\n", "exemptions: []\nalso_govern: {}\n"])
+def test_exemptions_and_also_govern_may_be_left_empty(rest: str) -> None:
+    found = rules(SOUND + rest)
+    assert found.exemptions == ()
+    assert not found.also_govern
+
+
+def test_every_role_may_be_governed() -> None:
+    assert rules(also_govern('{roles: ["*"]}')).also_govern == AlsoGovern(roles=("*",))
+
+
+def test_a_service_of_china_may_be_trusted() -> None:
+    found = rules(also_govern("{trusting: [sagemaker.amazonaws.com, ec2.amazonaws.com.cn]}")).also_govern
+    assert found == AlsoGovern(trusting=("sagemaker.amazonaws.com", "ec2.amazonaws.com.cn"))
+
+
+def test_the_last_assignment_may_leave_everyone_else_bare() -> None:
+    found = rules(GUARDRAIL + "assignments:\n  - {guardrails: [a], domains: [x]}\n  - guardrails: []\n")
+    assert found.required(SUBJECT) == ()
+
+
+def test_an_account_id_keeps_its_leading_zeros_without_quotes() -> None:
+    found = rules(assignment("{guardrails: [], accounts: [012345678901, 0777*]}"))
+    assert found.assignments[0].accounts == ("012345678901", "0777*")
+
+
+SUBJECT = Subject("012345678901", "CanvasNadia", "d-abc", "analytics", "nadia", {"team": "data-science", "empty": ""})
+
+
+@pytest.mark.parametrize(
+    ("criteria", "is_one"),
+    [
+        ({}, True),
+        ({"accounts": ("012345678901",)}, True),
+        ({"accounts": ("12345678901",)}, False),
+        ({"accounts": ("0123*",)}, True),
+        ({"domains": ("d-abc",)}, True),
+        ({"domains": ("analytics",)}, True),
+        ({"domains": ("analytic",)}, False),
+        ({"domains": ("Analytics",)}, False),
+        ({"domains": ("research", "ana*")}, True),
+        ({"user_profiles": ("nadi?",)}, True),
+        ({"roles": ("Canvas*",)}, True),
+        ({"roles": ("*canvas*",)}, False),
+        ({"tags": {"team": "data-*"}}, True),
+        ({"tags": {"team": "web"}}, False),
+        ({"tags": {"team": "*", "unit": "*"}}, False),
+        ({"tags": {"empty": ""}}, True),
+        ({"tags": {"empty": "*"}}, True),
+        ({"tags": {"team": ""}}, False),
+        ({"tags": {"missing": ""}}, False),
+        ({"domains": ("analytics",), "roles": ("Canvas*",), "tags": {"team": "*"}}, True),
+        ({"domains": ("analytics",), "roles": ("Other",)}, False),
+    ],
+)
+def test_criteria_of_one_kind_are_alternatives_and_kinds_add_up(criteria: dict[str, Any], is_one: bool) -> None:
+    assert Assignment(("a",), **criteria).matches(SUBJECT) is is_one
+    assert Assignment(("a",), **criteria).matches_everyone is (criteria == {})
+
+
+@pytest.mark.parametrize("criteria", [{"domains": ("*",)}, {"user_profiles": ("*",)}, {"tags": {"team": "*"}}])
+def test_even_a_pattern_for_any_text_does_not_match_what_a_subject_does_not_have(criteria: dict[str, Any]) -> None:
+    assert not Assignment(("a",), **criteria).matches(Subject("012345678901", "BuildServer"))
+
+
+def test_only_assignments_that_read_tags_ask_for_them() -> None:
+    assert not rules(assignment("{guardrails: [], domains: [x]}")).asks_for_tags
+    assert rules(assignment('{guardrails: [], tags: {team: ""}}')).asks_for_tags
+
+
+@pytest.mark.parametrize(("days", "in_force"), [(-1, True), (0, True), (1, False)])
+def test_an_exemption_holds_up_to_and_including_its_last_day(days: int, in_force: bool) -> None:
+    until = date(2027, 1, 31)
+    found = rules(exemption("{role: CanvasBreak*, until: 2027-01-31, reason: SEC-123}"))
+    wanted = Exemption("CanvasBreak*", until, "SEC-123")
+    assert found.exemption("CanvasBreakGlass", until + timedelta(days)) == (wanted if in_force else None)
+    assert found.exemption("CanvasNadia", until + timedelta(days)) is None
+
+
+def test_of_two_exemptions_of_a_role_the_one_that_has_not_ended_counts() -> None:
+    found = rules(SOUND + "exemptions:\n  - {role: X, until: 2026-06-02}\n  - {role: X, until: 2026-06-04}\n")
+    assert [found.exemption("X", date(2026, 6, day)) for day in (2, 3, 5)] == [
+        found.exemptions[0],
+        found.exemptions[1],
+        None,
+    ]
+
+
+def test_an_exemption_that_ends_today_is_no_reason_to_warn() -> None:
+    assert yaml(exemption(f"{{role: X, until: {TODAY}}}")).warnings == ()
+
+
+# Texts of few letters, so that patterns match often; `[`, `.` and `\n` must not mean anything.
+LETTERS = "ab.[]\\\n"
+
+
+@given(st.text(LETTERS + "*?", max_size=8), st.text(LETTERS, max_size=8))
+@settings(max_examples=400, deadline=None)
+def test_patterns_match_as_shell_patterns_without_brackets_do(pattern: str, value: str) -> None:
+    assert matches(pattern, value) is fnmatch.fnmatchcase(value, pattern.replace("[", "[[]"))
+
+
+@given(st.lists(st.sampled_from(["*", "?", "a", "b"])), st.text("ab"))
+@settings(max_examples=100, deadline=None)
+def test_a_text_with_parts_replaced_by_stars_still_matches(pieces: list[str], value: str) -> None:
+    filled = "".join(value if piece == "*" else "a" if piece == "?" else piece for piece in pieces)
+    assert matches("".join(pieces), filled)
+
+
+def test_no_pattern_takes_long() -> None:
+    began = time.perf_counter()
+    assert not matches("*a" * 30 + "*b", "a" * 64)
+    assert not matches("*" * 60 + "b", "a" * 64)
+    assert time.perf_counter() - began < 1
+
+
+SUBJECTS = st.builds(
+    Subject,
+    account=st.sampled_from(["012345678901", "111122223333"]),
+    role=st.sampled_from(["R1", "R2"]),
+    domain_name=st.sampled_from(["", "d1", "d2"]),
+    user_profile=st.sampled_from(["", "p1", "p2"]),
+    tags=st.dictionaries(st.sampled_from(["t", "u"]), st.sampled_from(["", "x", "y"])),
+)
+GUARDRAIL_NAMES = ("g0", "g1", "g2")
+ASSIGNED = st.builds(
+    Assignment,
+    guardrails=st.lists(st.sampled_from(GUARDRAIL_NAMES), unique=True, max_size=2).map(tuple),
+    domains=st.sampled_from([(), ("d1",), ("d*",)]),
+    user_profiles=st.sampled_from([(), ("p1",), ("p2", "p1")]),
+    roles=st.sampled_from([(), ("R1",), ("*2",)]),
+    tags=st.dictionaries(st.sampled_from(["t", "u"]), st.sampled_from(["x", "*", ""]), max_size=1),
+)
+
+
+@given(st.lists(ASSIGNED, max_size=5), SUBJECTS)
+@settings(max_examples=100, deadline=None)
+def test_the_first_assignment_that_matches_decides(assigned: list[Assignment], subject: Subject) -> None:
+    guardrails = {name: Guardrail(name, BedrockRule("deny-all")) for name in GUARDRAIL_NAMES}
+    required = Rules(guardrails, tuple(assigned)).required(subject)
+    fitting = [one.guardrails for one in assigned if one.matches(subject)]
+    assert tuple(guardrail.name for guardrail in required) == (fitting[0] if fitting else ())
+
+
+def is_whole(reading: Reading) -> None:
+    """Rules or errors, and every line fit to be shown."""
+    assert (reading.rules is None) is bool(reading.errors)
+    for problem in (*reading.errors, *reading.warnings):
+        assert str(problem).isprintable()
+
+
+@given(st.text() | st.text("a:-[]{}*&!|>'\"#%@ \n\t?,~\\<U0", max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_any_text_gives_rules_or_errors(text: str) -> None:
+    is_whole(yaml(text))
+    is_whole(read_json(text, today=TODAY))
+
+
+@given(st.data())
+@settings(max_examples=80, deadline=None)
+def test_a_slip_of_the_hand_in_a_sound_file_gives_rules_or_errors_with_a_line(data: st.DataObject) -> None:
+    text = GUARDRAILS.read_text(encoding="utf-8")
+    start = data.draw(st.integers(0, len(text)))
+    gone = data.draw(st.integers(0, 12))
+    put = data.draw(st.text("a:-[]{}*&!|>'\"#%@ \n\t?,~", max_size=3))
+    reading = yaml(text[:start] + put + text[start + gone :])
+    is_whole(reading)
+    assert all(problem.line for problem in reading.errors)
+
+
+KEYS = [
+    *("mode", "guardrails", "assignments", "exemptions", "also_govern", "bedrock", "jumpstart", "deny", "allow"),
+    *("accounts", "domains", "user_profiles", "roles", "tags", "role", "until", "reason", "trusting", "a", "a-2"),
+]
+WORDS = ["all", "enforce", "a", "anthropic.claude-v2*", "*", "2027-01-31", "2020-01-31", "sagemaker.amazonaws.com"]
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(WORDS)
+ANYTHING = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=3), inner),
+    max_leaves=12,
+)
+
+
+def shaped(**parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Mappings with some of these keys and now and then something else, or something else altogether."""
+    wanted = st.fixed_dictionaries({}, optional={**parts, "else": ANYTHING})
+    return st.one_of(wanted, wanted, wanted, ANYTHING)
+
+
+def listed(part: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(part, max_size=3) | ANYTHING
+
+
+TEXTS = listed(st.sampled_from(WORDS) | SCALARS)
+MODEL_RULE = shaped(deny=st.just("all") | TEXTS, allow=TEXTS)
+DOCUMENTS = shaped(
+    mode=SCALARS,
+    guardrails=st.dictionaries(st.sampled_from(KEYS), shaped(bedrock=MODEL_RULE, jumpstart=MODEL_RULE, mode=SCALARS)),
+    assignments=listed(shaped(guardrails=TEXTS, accounts=TEXTS, domains=TEXTS, roles=TEXTS, tags=ANYTHING)),
+    exemptions=listed(shaped(role=SCALARS, until=SCALARS, reason=ANYTHING)),
+    also_govern=shaped(roles=TEXTS, trusting=TEXTS),
+)
+
+
+@given(DOCUMENTS | ANYTHING)
+@settings(max_examples=120, deadline=None)
+def test_any_document_gives_rules_or_errors(document: Any) -> None:
+    is_whole(read_document(document, {}, file="guardrails.json", today=TODAY))
+
+
+BARE: dict[str, Any] = {"guardrails": {"a": {"bedrock": {"deny": "all"}}}, "assignments": [{"guardrails": ["a"]}]}
+
+
+@pytest.mark.parametrize("value", [7, True, False, 1.5])
+@pytest.mark.parametrize(
+    ("place", "where"),
+    [
+        ((), ""),
+        (("mode",), "mode"),
+        (("guardrails",), "guardrails"),
+        (("guardrails", "a"), "guardrails.a"),
+        (("guardrails", "a", "bedrock"), "guardrails.a.bedrock"),
+        (("guardrails", "a", "bedrock", "deny"), "guardrails.a.bedrock.deny"),
+        (("assignments",), "assignments"),
+        (("assignments", 0), "assignments[1]"),
+        (("assignments", 0, "guardrails"), "assignments[1].guardrails"),
+        (("assignments", 0, "guardrails", 0), "assignments[1].guardrails[1]"),
+        (("exemptions",), "exemptions"),
+        (("also_govern",), "also_govern"),
+    ],
+)
+def test_json_that_a_person_wrote_with_another_type_is_one_problem(
+    value: object, place: tuple[str | int, ...], where: str
+) -> None:
+    document: Any = json.loads(json.dumps(BARE))
+    if place:
+        *above, last = place
+        inner = document
+        for part in above:
+            inner = inner[part]
+        inner[last] = value
+    else:
+        document = value
+    reading = read_json(json.dumps(document), today=TODAY)
+    [problem] = reading.errors
+    assert reading.rules is None
+    assert one_line(problem).startswith(
+        f"guardrails.json: {where}: " if where else "guardrails.json: must be a mapping"
+    )
+
+
+def test_an_account_id_that_is_a_number_in_json_is_a_problem_and_no_other_account() -> None:
+    entry = {"guardrails": ["a"], "accounts": [111122223333]}
+    [problem] = read_json(json.dumps({**BARE, "assignments": [entry, {"guardrails": []}]}), today=TODAY).errors
+    assert one_line(problem) == (
+        "guardrails.json: assignments[1].accounts[1]: must be one text, in quotes where it is a number: "
+        'give a list of account ids, as `["012345678901"]`'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "guardrails.json:1: no valid JSON (Expecting value): let `sam build` write it from guardrails.yaml"),
+        ('{\n "mode": }', "guardrails.json:2: no valid JSON (Expecting value): let `sam build` write it"),
+        ("null", "guardrails.json: is empty: write `guardrails:` and `assignments:`"),
+        (
+            '{"mode": "observe", "mode": "enforce"}',
+            "guardrails.json: the key `mode` stands twice in one mapping: keep one",
+        ),
+        ("[" * 200_000, "guardrails.json: is nested too deep: let `sam build` write it"),
+        ("9" * 5000, "guardrails.json: has a number of thousands of digits: let `sam build` write it"),
+    ],
+)
+def test_a_broken_json_file_is_a_problem_and_no_traceback(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "guardrails.json"
+    path.write_text(text)
+    reading = read(path, today=TODAY)
+    assert reading.rules is None
+    [problem] = reading.errors
+    assert one_line(problem).startswith(said)
+    with pytest.raises(RulesError, match=re.escape(said)):
+        load(path, today=TODAY)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "guardrails.yaml: cannot be read: No such file or directory; give a file that may be read"),
+        ("folder", "guardrails.yaml: cannot be read: Is a directory; give a file that may be read"),
+        (b"mode: enforce\n# caf\xe9\n", "guardrails.yaml:2: is not UTF-8 text: save the file as UTF-8"),
+        ("mode: enforce".encode("utf-16"), "guardrails.yaml:1: is not UTF-8 text: save the file as UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path, content: str | bytes | None, said: str) -> None:
+    path = tmp_path / "guardrails.yaml"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content:
+        path.mkdir()
+    reading = read(path, today=TODAY)
+    assert reading.rules is None
+    assert [one_line(problem) for problem in reading.errors] == [said]
+
+
+def test_a_file_that_may_not_be_read_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)  # whoever runs as root may read everything
+    [problem] = read(GUARDRAILS, today=TODAY).errors
+    assert one_line(problem) == "guardrails.yaml: cannot be read: Permission denied; give a file that may be read"
+
+
+@pytest.mark.parametrize(
+    "disguise", [lambda raw: b"\xef\xbb\xbf" + raw, lambda raw: raw.replace(b"\n", b"\r\n")], ids=["BOM", "CRLF"]
+)
+def test_what_an_editor_on_windows_adds_changes_nothing(tmp_path: Path, disguise: Any) -> None:
+    path = tmp_path / "guardrails.yaml"
+    path.write_bytes(disguise(GUARDRAILS.read_bytes()))
+    assert load(path, today=TODAY) == load(GUARDRAILS, today=TODAY)
+    path.write_bytes(disguise(bedrock("claude-v2").encode()))
+    assert [problem.line for problem in read(path, today=TODAY).errors] == [2]
+
+
+def test_load_raises_a_line_for_each_error(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text("mode: off\n" + bedrock("claude-v2"))
+    with pytest.raises(RulesError) as raised:
+        load(path, today=TODAY)
+    first, second = str(raised.value).splitlines()
+    assert first.startswith("rules.yaml:1: mode: ")
+    assert second.startswith("rules.yaml:3: guardrails.a.bedrock.deny[1]: ")
+
+
+def test_control_characters_of_a_value_do_not_break_the_line() -> None:
+    [problem] = yaml('mode: "en\\nforce\\e[31m\\ud800"\n' + SOUND).errors
+    assert (
+        str(problem)
+        == r"guardrails.yaml:1: mode: `en\nforce\x1b[31m\ud800` is not understood: write `enforce` or `observe`"
+    )
+
+
+@pytest.fixture
+def build(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """layers/guardrails/build.py, which `sam build` runs."""
+    spec = importlib.util.spec_from_file_location("guardrails_build", ROOT / "layers" / "guardrails" / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def no_network(*_: object, **__: object) -> None:
+        raise AssertionError("PyYAML is there, nothing is to be installed")
+
+    monkeypatch.setattr(module.subprocess, "run", no_network)
+    return module
+
+
+def test_a_sound_file_is_built_into_json_that_reads_the_same(
+    build: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "python" / "rolewarden_rules"
+    source = tmp_path / "guardrails.yaml"
+    source.write_text(GUARDRAILS.read_text().replace("until: 2027-01-31", "until: 2999-01-31"))
+    assert build.main(source, target) == 0
+    assert capsys.readouterr() == ("", "")
+    assert {path.name for path in target.iterdir()} == {"__init__.py", "guardrails.json", "guardrails.yaml"}
+    assert (target / "guardrails.yaml").read_bytes() == source.read_bytes()
+    assert load(target / "guardrails.json", today=TODAY) == load(source, today=TODAY)
+
+
+def test_a_warning_is_printed_and_the_file_is_built(
+    build: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "guardrails.yaml"
+    source.write_text(exemption("{role: X, until: 2020-01-31}"))
+    assert build.main(source, tmp_path / "target") == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: guardrails.yaml:6: exemptions[1]: ended on 2020-01-31: `X` is under guard again, "
+        "take the exemption out"
+    ]
+    assert (tmp_path / "target" / "guardrails.json").exists()
+
+
+TOO_LONG = ", ".join(f"'*.{'x' * 60}{number}'" for number in range(100))
+
+
+@pytest.mark.parametrize(
+    ("text", "starts"),
+    [
+        ("mode: [\n", ["error: guardrails.yaml:1: no valid YAML: "]),
+        (bedrock("claude-v2, nova-*"), ["error: guardrails.yaml:2: guardrails.a.bedrock.deny[1]: ",
+                                        "error: guardrails.yaml:2: guardrails.a.bedrock.deny[2]: "]),
+        (exemption("{role: X, until: 2020-01-31}") + "mode: x\n", ["error: guardrails.yaml:7: mode: ",
+                                                                   "warning: guardrails.yaml:6: exemptions[1]: "]),
+        (guardrail(f"{{bedrock: {{allow: [{TOO_LONG}]}}}}"),
+         ["error: guardrails.yaml:2: guardrails.a.bedrock: what it allows does not fit an IAM policy"]),
+        (None, ["error: guardrails.yaml: cannot be read: "]),
+    ],
+    ids=["no YAML", "two mistakes", "a mistake and a warning", "longer than a policy", "no file"],
+)  # fmt: skip
+def test_a_file_with_an_error_builds_nothing_and_says_why(
+    build: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, starts: list[str]
+) -> None:
+    source = tmp_path / "guardrails.yaml"
+    if text is not None:
+        source.write_text(text)
+    assert build.main(source, tmp_path / "python" / "rolewarden_rules") == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.startswith(start) for line, start in zip(said, starts, strict=True)] == [True] * len(starts)
+    assert not (tmp_path / "python").exists()
+
+
+def test_a_build_under_a_python_without_yaml_fetches_it(build: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(build.subprocess, "run", lambda command, **_: ran.append(command))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    build.need_yaml()
+    assert ran == []
+    monkeypatch.setitem(sys.modules, "yaml", None)  # as if it were not installed
+    build.need_yaml()
+    [command] = ran
+    assert command[-1].startswith("pyyaml==")
+    assert sys.path[0] == command[command.index("--target") + 1]
+
+
+SOUND_NAMES = st.sampled_from(["x", "research", "012345678901", "null", "~", "1.5", "yes", "2027-01-31", "a: b", "* #"])
+
+
+@given(
+    st.lists(SOUND_NAMES, min_size=1, max_size=3),
+    st.dictionaries(SOUND_NAMES, SOUND_NAMES, min_size=1, max_size=2),
+    st.sampled_from(list(Mode)),
+)
+@settings(max_examples=60, deadline=None)
+def test_yaml_and_the_json_made_of_it_give_equal_rules(domains: list[str], tags: dict[str, str], mode: Mode) -> None:
+    conditions = json.dumps({"guardrails": ["a"], "domains": domains, "tags": tags})
+    text = f"mode: {mode}\n" + assignment(conditions)
+    document, _ = yamltext.parse(text)
+    of_yaml, of_json = yaml(text).rules, read_json(json.dumps(document), today=TODAY).rules
+    assert of_yaml is not None
+    assert of_yaml == of_json
+    assert of_yaml.assignments[0] == Assignment(("a",), domains=tuple(domains), tags=tags)

@@ -1,0 +1,144 @@
+"""YAML as text: what stands in the file is what is read, each value with its line; what could mislead is refused."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from rolewarden.yamltext import DEEPEST, YamlTextError, parse
+
+
+@pytest.mark.parametrize(
+    "scalar",
+    ["012345678901", "0x1F", "1_000", "1e3", "yes", "off", "true", "2027-01-31", "12:30:00", "=", ".inf", "<<"],
+)
+def test_a_scalar_is_the_text_that_stands_in_the_file(scalar: str) -> None:
+    assert parse(f"key: {scalar}\n")[0] == {"key": scalar}
+    assert parse(f"- {scalar}\n")[0] == [scalar]
+
+
+@pytest.mark.parametrize(("text", "value"), [("", None), ("~", None), ("null", None), ('"null"', "null"), ("''", "")])
+def test_only_what_is_left_empty_or_called_null_is_none(text: str, value: str | None) -> None:
+    assert parse(f"key: {text}\n")[0] == {"key": value}
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# comment\n", "---\n", "\ufeff"])
+def test_a_text_without_a_document_is_none(text: str) -> None:
+    assert parse(text)[0] is None
+
+
+def test_every_value_knows_the_line_where_a_person_looks_for_it() -> None:
+    document, lines = parse("# rules\na:\n  b:\n\n    - x\n    - {c: d,\n       e: f}\n  g: >\n    long\n    text\n")
+    assert document == {"a": {"b": ["x", {"c": "d", "e": "f"}], "g": "long text\n"}}
+    assert lines == {
+        (): 2,
+        ("a",): 2,
+        ("a", "b"): 3,
+        ("a", "b", 0): 5,
+        ("a", "b", 1): 6,
+        ("a", "b", 1, "c"): 6,
+        ("a", "b", 1, "e"): 7,
+        ("a", "g"): 8,
+    }
+
+
+def test_a_byte_order_mark_and_windows_line_ends_change_nothing() -> None:
+    text = "a: b\nc:\n  - d\n"
+    assert parse("\ufeff" + text.replace("\n", "\r\n")) == parse(text)
+
+
+REFUSED = [
+    ("a:\n  x: 1\n  y: 2\n  x: 3\n", 4, ("a",), "the key `x` stands here and in line 2: keep one"),
+    ("x: 1\nx: 2\n", 2, (), "the key `x` stands here and in line 1: keep one"),
+    ("a:\n  - {x: 1, x: 2}\n", 2, ("a", 0), "the key `x` stands here and in line 2: keep one"),
+    ("a: 1\n<<: {b: c}\n", 2, (), "only plain keys are understood here: write the values out"),
+    ("a:\n  ? [b, c]\n  : d\n", 2, ("a",), "only plain keys are understood here: write the values out"),
+    ("a: &x\n  - b\n", 1, ("a",), "a word that starts with `&` or `!` has no place here: put the text in quotes"),
+    ("a:\n  - b\n  - !Ref c\n", 3, ("a", 1), "a word that starts with `&` or `!` has no place here"),
+    ("a: !!str 1\n", 1, ("a",), "a word that starts with `&` or `!` has no place here"),
+    (
+        "roles: [x, *-admin]\n",
+        1,
+        ("roles", 1),
+        '`*-admin` is an alias in YAML: put it in quotes, as "*-admin", or write',
+    ),
+    ("a: b\n<<: *x\n", 2, ("<<",), "`*x` is an alias in YAML"),
+    ("*x : b\n", 1, (), "`*x` is an alias in YAML"),
+]
+NO_YAML = [
+    ("roles: [*]\n", 1, 'a text that starts with `*` needs quotes, as "*-admin"'),
+    ("roles:\n  - x\n  - *Admin*\n", 3, 'a text that starts with `*` needs quotes, as "*-admin"'),
+    ("a:\n\tb: c\n", 2, "a tab is no indentation: use spaces"),
+    ("a:\n  - b\n\t- c\n", 3, "a tab is no indentation: use spaces"),
+    ("a:\n  - @b\n", 2, "a text that starts with `@` needs quotes"),
+    ("a: `b`\n", 1, "a text that starts with ``` needs quotes"),
+    ("a: %b\n", 1, "a text that starts with `%` needs quotes"),
+    ("a:\n  b: [c,\n    d\ne: f\n", 2, "in brackets is not closed: end it with `]`, put `,` between entries"),
+    ("a: {b: [c, d: e}\n", 1, "in brackets is not closed: end it with `]`"),
+    ("a:\n  b: {c: d\n", 2, "in brackets is not closed: end it with `}`"),
+    ("a: 1\nb: [\n", 2, "a list or mapping in brackets is not closed: end it with `]` or `}`"),
+    ("a: [b,\n\n", 2, "a list or mapping in brackets is not closed: end it with `]` or `}`"),
+    ('a: 1\nb: "c\nd: e\n', 2, "a text in quotes is not closed: end it with the quote it starts with"),
+    ("a: 1\nb: 'c\nd: e\n", 2, "a text in quotes is not closed: end it with the quote it starts with"),
+    ("a: b\nc\nd: e\n", 2, "this line is no `key: value`: add the `:` and a space"),
+    ("a: b: c\n", 1, "a `:` too many, or an odd indentation: indent alike, put a text with `: ` in quotes"),
+    ("a: b\n  c: d\n", 2, "a `:` too many, or an odd indentation"),
+    ("a:\n    b: c\n  d: e\n", 3, "the indentation is not that of the lines above: indent what belongs together alike"),
+    ("a: 1\nb: 'it's'\n", 2, "a text goes on behind its quotes, or is indented oddly: write `''` for `'` in quotes"),
+    ("- a\nb: c\n", 2, "the indentation is not that of the lines above"),
+    ("a: b\n---\nc: d\n", 2, "a second document starts here: keep one, without `---`"),
+    ("%YAML 2.0\n---\na: b\n", 1, "found incompatible YAML document"),
+    ("a: ]\n", 1, "but found `]`; check quotes, brackets and indentation"),
+    ("a: !<", 1, "expected URI, but found the end; check quotes, brackets and indentation"),
+    ("a: b\nc: d\x00\n", 2, "the character U+0000 has no place in it, take it out"),
+    ("a: b\n\nc: \x1b[0m\n", 3, "the character U+001B has no place in it, take it out"),
+    ('a: b\nc: "\\UFFFFFFFF"\n', 2, "an escape stands for no character, use single quotes to take `\\` as it is"),
+    ('a: b\nc: "\\U00110000"\n', 2, "an escape stands for no character, use single quotes to take `\\` as it is"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "path", "words"),
+    [*REFUSED, *((text, line, (), f"no valid YAML: {words}") for text, line, words in NO_YAML)],
+)
+def test_what_could_mislead_is_refused_with_its_place_and_the_way_out(
+    text: str, line: int, path: tuple[str | int, ...], words: str
+) -> None:
+    with pytest.raises(YamlTextError) as raised:
+        parse(text)
+    start, _, rest = words.partition(": ")
+    assert str(raised.value).startswith(start)
+    assert rest in str(raised.value)
+    assert str(raised.value).isprintable()
+    assert (raised.value.line, raised.value.path) == (line, path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [*a]\n",
+        "&a {*a : b}\n",
+        "a: &a [x, x]\n"
+        + "".join(f"{new}: &{new} [{f'*{old}, ' * 9}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)),
+    ],
+    ids=["a list in itself", "a mapping as its own key", "a billion laughs"],
+)
+def test_a_text_that_would_grow_without_end_is_refused_at_once(text: str) -> None:
+    began = time.perf_counter()
+    with pytest.raises(YamlTextError, match="has no place here"):
+        parse(text)
+    assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
+def test_deep_nesting_is_refused_and_the_deepest_that_is_read_is_told(opening: str) -> None:
+    message = f"nested deeper than {DEEPEST} levels: take the excess brackets out"
+    with pytest.raises(YamlTextError, match=message) as raised:
+        parse("\n" + opening * 2000)
+    assert raised.value.line == 2
+
+
+def test_nesting_up_to_the_deepest_level_is_read() -> None:
+    document, lines = parse("[" * DEEPEST + "x" + "]" * DEEPEST)
+    assert str(document).strip("[]") == "'x'"
+    assert lines[(0,) * DEEPEST] == 1
