@@ -1,0 +1,393 @@
+"""What MiniStack's evaluator is trusted with: a row a rule, as the IAM User Guide states it.
+
+All under https://docs.aws.amazon.com/IAM/latest/UserGuide/:
+
+- "IAM JSON policy elements: Condition operators", reference_policies_elements_condition_operators.html: the string, ARN
+  and Bool operators, ...IfExists and Null, and what an absent key does to each
+- "Conditions with multiple context keys or values",
+  reference_policies_condition-logic-multiple-context-keys-or-values.html: AND between operators and keys, OR between
+  values, NOR between the values of a negated operator
+- "Single-valued vs. multivalued context keys",
+  reference_policies_condition-single-vs-multi-valued-context-keys.html: ForAnyValue, ForAllValues
+- "IAM JSON policy elements: Condition", reference_policies_elements_condition.html: context keys in any case
+- "IAM JSON policy elements: Action", "NotAction", "Resource", "NotResource", reference_policies_elements_action.html, …
+- "Policy evaluation logic", reference_policies_evaluation-logic.html, and "Permissions boundaries for IAM entities",
+  access_policies_boundaries.html: explicit deny, then allow, else implicit deny; a boundary intersects
+"""
+
+import pytest
+from rolewarden_local.judge import (
+    OPERATORS,
+    Judgement,
+    Matched,
+    Unsupported,
+    documents_use_only_what_is_proven,
+    judge,
+)
+
+SDK_TAG = "aws:RequestTag/sagemaker-sdk:jumpstart-model-id"
+STUDIO_TAG = "aws:ResourceTag/sagemaker-studio:jumpstart-model-id"
+NOVA = "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0"
+GLOBAL_NOVA = "arn:aws:bedrock:::foundation-model/amazon.nova-pro-v1:0"
+ROLE = "arn:aws:iam::111122223333:role/service-role/analyst"
+
+
+def document(*statements: dict) -> dict:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def statement(effect: str = "Deny", **elements: object) -> dict:
+    action = {} if "NotAction" in elements else {"Action": "*"}
+    resource = {} if "NotResource" in elements else {"Resource": "*"}
+    return {"Effect": effect, **action, **resource, **elements}
+
+
+ALLOW_ALL = document(statement("Allow"))
+
+# operator, condition block, context of the request, whether the condition holds
+CONDITIONS = [
+    # String operators: exact, case-sensitive values; keys in any case; a wildcard in StringEquals is a character.
+    ("StringEquals", {SDK_TAG: "mpt-7b"}, {SDK_TAG: "mpt-7b"}, True),
+    ("StringEquals", {SDK_TAG: "mpt-7b"}, {SDK_TAG: "MPT-7B"}, False),
+    ("StringEquals", {SDK_TAG: "mpt-7b"}, {SDK_TAG.upper(): "mpt-7b"}, True),
+    ("StringEquals", {SDK_TAG.upper(): "mpt-7b"}, {SDK_TAG: "mpt-7b"}, True),
+    ("StringEquals", {SDK_TAG: "mpt-*"}, {SDK_TAG: "mpt-7b"}, False),
+    ("StringEquals", {SDK_TAG: "mpt-*"}, {SDK_TAG: "mpt-*"}, True),
+    ("StringEquals", {SDK_TAG: ["mpt", "t5"]}, {SDK_TAG: "t5"}, True),
+    ("StringEquals", {SDK_TAG: ["mpt", "t5"]}, {SDK_TAG: "falcon"}, False),
+    ("StringEquals", {SDK_TAG: "mpt-7b"}, {}, False),
+    ("StringEquals", {SDK_TAG: "mpt-7b"}, {"aws:RequestTag/sm-jumpstart-id": "mpt-7b"}, False),
+    ("StringEquals", {SDK_TAG: "mpt", STUDIO_TAG: "mpt"}, {SDK_TAG: "mpt", STUDIO_TAG: "mpt"}, True),
+    ("StringEquals", {SDK_TAG: "mpt", STUDIO_TAG: "mpt"}, {SDK_TAG: "mpt"}, False),
+    ("StringNotEquals", {SDK_TAG: "mpt"}, {SDK_TAG: "t5"}, True),
+    ("StringNotEquals", {SDK_TAG: "mpt"}, {SDK_TAG: "mpt"}, False),
+    ("StringNotEquals", {SDK_TAG: "mpt"}, {SDK_TAG: "Mpt"}, True),
+    ("StringNotEquals", {SDK_TAG: "mpt"}, {}, True),
+    ("StringNotEquals", {SDK_TAG: ["mpt", "t5"]}, {SDK_TAG: "t5"}, False),
+    ("StringNotEquals", {SDK_TAG: ["mpt", "t5"]}, {SDK_TAG: "falcon"}, True),
+    ("StringLike", {SDK_TAG: "huggingface-*-t5-*"}, {SDK_TAG: "huggingface-text2text-flan-t5-xl"}, True),
+    ("StringLike", {SDK_TAG: "huggingface-*"}, {SDK_TAG: "meta-llama"}, False),
+    ("StringLike", {SDK_TAG: "huggingface-*"}, {SDK_TAG: "HuggingFace-mpt"}, False),
+    ("StringLike", {SDK_TAG: "mpt-*"}, {SDK_TAG: "mpt-"}, True),
+    ("StringLike", {SDK_TAG: "mpt-?b"}, {SDK_TAG: "mpt-7b"}, True),
+    ("StringLike", {SDK_TAG: "mpt-?b"}, {SDK_TAG: "mpt-b"}, False),
+    ("StringLike", {SDK_TAG: "mpt-?b"}, {SDK_TAG: "mpt-13b"}, False),
+    ("StringLike", {SDK_TAG: "mpt.7b"}, {SDK_TAG: "mpt-7b"}, False),
+    ("StringLike", {SDK_TAG: "[a-z]*"}, {SDK_TAG: "mpt"}, False),
+    ("StringLike", {SDK_TAG: "mpt"}, {SDK_TAG: "huggingface-mpt-7b"}, False),
+    ("StringLike", {SDK_TAG: ["mpt-*", "t5-*"]}, {SDK_TAG: "t5-xl"}, True),
+    ("StringLike", {SDK_TAG: "*"}, {}, False),
+    ("StringLike", {"bedrock-mantle:Model": "*nova-*"}, {"bedrock-mantle:Model": NOVA}, True),
+    ("StringNotLike", {SDK_TAG: "mpt-*"}, {SDK_TAG: "t5-xl"}, True),
+    ("StringNotLike", {SDK_TAG: "mpt-*"}, {SDK_TAG: "mpt-7b"}, False),
+    ("StringNotLike", {SDK_TAG: ["mpt-*", "t5-*"]}, {SDK_TAG: "t5-xl"}, False),
+    ("StringNotLike", {SDK_TAG: ["mpt-*", "t5-*"]}, {SDK_TAG: "falcon"}, True),
+    ("StringNotLike", {SDK_TAG: "*"}, {}, True),
+    # ...IfExists: as the operator where the key is there, else true.
+    ("StringEqualsIfExists", {SDK_TAG: "mpt"}, {SDK_TAG: "mpt"}, True),
+    ("StringEqualsIfExists", {SDK_TAG: "mpt"}, {SDK_TAG: "t5"}, False),
+    ("StringEqualsIfExists", {SDK_TAG: "mpt"}, {}, True),
+    ("StringNotEqualsIfExists", {SDK_TAG: "mpt"}, {SDK_TAG: "mpt"}, False),
+    ("StringNotEqualsIfExists", {SDK_TAG: "mpt"}, {}, True),
+    ("StringLikeIfExists", {SDK_TAG: "mpt-*"}, {SDK_TAG: "mpt-7b"}, True),
+    ("StringLikeIfExists", {SDK_TAG: "mpt-*"}, {SDK_TAG: "t5-xl"}, False),
+    ("StringLikeIfExists", {SDK_TAG: "mpt-*"}, {}, True),
+    ("StringNotLikeIfExists", {SDK_TAG: "mpt-*"}, {SDK_TAG: "mpt-7b"}, False),
+    ("StringNotLikeIfExists", {SDK_TAG: "mpt-*"}, {}, True),
+    # ARN operators: six parts, each on its own; ArnEquals and ArnLike are the same.
+    ("ArnEquals", {"aws:PrincipalArn": ROLE}, {"aws:PrincipalArn": ROLE}, True),
+    ("ArnEquals", {"aws:PrincipalArn": "arn:aws:iam::*:role/*"}, {"aws:PrincipalArn": ROLE}, True),
+    ("ArnEquals", {"aws:PrincipalArn": ROLE}, {"aws:PrincipalArn": ROLE + "2"}, False),
+    ("ArnLike", {"aws:PrincipalArn": "arn:*:iam::*:role/service-role/*"}, {"aws:PrincipalArn": ROLE}, True),
+    ("ArnLike", {"aws:PrincipalArn": "arn:aws:iam::*:role/analyst"}, {"aws:PrincipalArn": ROLE}, False),
+    ("ArnLike", {"aws:PrincipalArn": "arn:aws:iam::11112222333?:role/*"}, {"aws:PrincipalArn": ROLE}, True),
+    ("ArnLike", {"aws:PrincipalArn": "arn:aws:iam::*:role/service-role/ANALYST"}, {"aws:PrincipalArn": ROLE}, False),
+    ("ArnLike", {"aws:SourceArn": "arn:aws:*:*:*:x"}, {"aws:SourceArn": "arn:aws:bedrock:::a:x"}, False),
+    ("ArnLike", {"aws:SourceArn": "arn:aws:bedrock:*:*:a:x"}, {"aws:SourceArn": "arn:aws:bedrock:::a:x"}, True),
+    ("ArnLike", {"aws:PrincipalArn": "arn:aws:iam::*:role/*"}, {}, False),
+    ("ArnLike", {"iam:PolicyARN": ["arn:aws:iam::*:policy/a", "arn:aws:iam::*:role/*"]}, {"iam:PolicyARN": ROLE}, True),
+    ("ArnNotEquals", {"aws:PrincipalArn": ROLE}, {"aws:PrincipalArn": ROLE}, False),
+    ("ArnNotEquals", {"aws:PrincipalArn": ROLE}, {"aws:PrincipalArn": ROLE + "2"}, True),
+    ("ArnNotLike", {"aws:PrincipalArn": "arn:aws:iam::*:role/x*"}, {"aws:PrincipalArn": ROLE}, True),
+    ("ArnNotLike", {"aws:PrincipalArn": "arn:aws:iam::*:role/*"}, {"aws:PrincipalArn": ROLE}, False),
+    ("ArnNotLike", {"aws:PrincipalArn": ["arn:aws:iam::*:role/x", ROLE]}, {"aws:PrincipalArn": ROLE}, False),
+    ("ArnNotLike", {"aws:SourceArn": "arn:aws:*:*:*:x"}, {"aws:SourceArn": "arn:aws:bedrock:::a:x"}, True),
+    ("ArnNotLike", {"aws:PrincipalArn": "arn:aws:iam::*:role/*"}, {}, True),
+    # Null: "true" asks that the key is absent, "false" that it is there; keys of a block are AND-ed.
+    ("Null", {SDK_TAG: "true"}, {}, True),
+    ("Null", {SDK_TAG: "true"}, {SDK_TAG: "mpt"}, False),
+    ("Null", {SDK_TAG: "false"}, {SDK_TAG: "mpt"}, True),
+    ("Null", {SDK_TAG: "false"}, {}, False),
+    ("Null", {SDK_TAG: False}, {SDK_TAG: "mpt"}, True),
+    ("Null", {SDK_TAG: ["false"]}, {SDK_TAG.upper(): "mpt"}, True),
+    ("Null", {SDK_TAG: "false", STUDIO_TAG: "false"}, {SDK_TAG: "mpt"}, False),
+    ("Null", {SDK_TAG: "false", STUDIO_TAG: "false"}, {SDK_TAG: "mpt", STUDIO_TAG: "mpt"}, True),
+    ("Null", {"aws:TagKeys": "true"}, {}, True),
+    ("Null", {"aws:TagKeys": "true"}, {"aws:TagKeys": []}, True),
+    ("Null", {"aws:TagKeys": "false"}, {"aws:TagKeys": ["team", "stage"]}, True),
+    ("Null", {"aws:SourceIp": "true"}, {}, True),
+    ("Null", {"aws:CurrentTime": "true"}, {}, True),
+    # Bool
+    ("Bool", {"aws:SecureTransport": "false"}, {"aws:SecureTransport": "false"}, True),
+    ("Bool", {"aws:SecureTransport": "false"}, {"aws:SecureTransport": "true"}, False),
+    ("Bool", {"aws:SecureTransport": "false"}, {}, False),
+    ("Bool", {"aws:ViaAWSService": True}, {"aws:ViaAWSService": "true"}, True),
+    ("BoolIfExists", {"aws:MultiFactorAuthPresent": "false"}, {}, True),
+    ("BoolIfExists", {"aws:MultiFactorAuthPresent": "false"}, {"aws:MultiFactorAuthPresent": "true"}, False),
+    # ForAnyValue: at least one value of the request matches; false without any.
+    ("ForAnyValue:StringEquals", {"aws:TagKeys": ["team", "stage"]}, {"aws:TagKeys": ["owner", "stage"]}, True),
+    ("ForAnyValue:StringEquals", {"aws:TagKeys": ["team", "stage"]}, {"aws:TagKeys": ["owner", "Stage"]}, False),
+    ("ForAnyValue:StringEquals", {"aws:TagKeys": "team"}, {"aws:TagKeys": "team"}, True),
+    ("ForAnyValue:StringEquals", {"aws:TagKeys": "team"}, {"aws:TagKeys": []}, False),
+    ("ForAnyValue:StringEquals", {"aws:TagKeys": "team"}, {}, False),
+    ("ForAnyValue:StringLike", {"aws:TagKeys": "*jumpstart*"}, {"aws:TagKeys": ["a", "sm-jumpstart-id"]}, True),
+    ("ForAnyValue:StringLike", {"aws:TagKeys": "*jumpstart*"}, {"aws:TagKeys": ["a", "b"]}, False),
+    ("ForAnyValue:StringLike", {"aws:TagKeys": "*"}, {}, False),
+    # ForAllValues: every value of the request matches; true without any.
+    ("ForAllValues:StringEquals", {"aws:TagKeys": ["team", "stage"]}, {"aws:TagKeys": ["team"]}, True),
+    ("ForAllValues:StringEquals", {"aws:TagKeys": ["team", "stage"]}, {"aws:TagKeys": ["team", "x"]}, False),
+    ("ForAllValues:StringLike", {"aws:TagKeys": "sm-*"}, {"aws:TagKeys": ["sm-a", "sm-b"]}, True),
+    ("ForAllValues:StringLike", {"aws:TagKeys": "sm-*"}, {"aws:TagKeys": ["sm-a", "b"]}, False),
+    ("ForAllValues:StringLike", {"aws:TagKeys": "sm-*"}, {}, True),
+    ("ForAllValues:StringLike", {"aws:TagKeys": "sm-*"}, {"aws:TagKeys": []}, True),
+]
+
+
+@pytest.mark.parametrize(("operator", "block", "context", "holds"), CONDITIONS)
+@pytest.mark.parametrize("effect", ["Deny", "Allow"])
+def test_a_condition_holds_as_aws_documents_it(effect, operator, block, context, holds):
+    policies = {"subject": document(statement(effect, Condition={operator: block}))}
+    if effect == "Deny":
+        policies["allow"] = ALLOW_ALL
+    decision = judge(policies, "sagemaker:CreateModel", context=context).decision
+    held, failed = {"Deny": ("explicitDeny", "allowed"), "Allow": ("allowed", "implicitDeny")}[effect]
+    assert decision == (held if holds else failed)
+
+
+def test_every_operator_that_is_judged_holds_in_one_row_and_fails_in_another():
+    shown = {(operator, holds) for operator, _, _, holds in CONDITIONS}
+    assert shown == {(operator, holds) for operator in OPERATORS for holds in (True, False)}
+
+
+@pytest.mark.parametrize(
+    ("context", "holds"),
+    [
+        ({SDK_TAG: "t5-xl"}, True),
+        ({SDK_TAG: "mpt-7b"}, False),
+        ({}, False),
+    ],
+)
+def test_several_operators_must_all_hold(context, holds):
+    allow_list = statement(Condition={"Null": {SDK_TAG: "false"}, "StringNotLike": {SDK_TAG: ["mpt-*"]}})
+    policies = {"allow": ALLOW_ALL, "deny": document(allow_list)}
+    assert judge(policies, "sagemaker:CreateModel", context=context).allowed is not holds
+
+
+# elements of the statement, action, resource, whether the statement applies
+ELEMENTS = [
+    ({"Action": "bedrock:InvokeModel"}, "bedrock:InvokeModel", NOVA, True),
+    ({"Action": "bedrock:InvokeModel"}, "bedrock:InvokeModelWithResponseStream", NOVA, False),
+    ({"Action": "bedrock:InvokeModel*"}, "bedrock:InvokeModelWithResponseStream", NOVA, True),
+    ({"Action": "bedrock:invokemodel"}, "bedrock:InvokeModel", NOVA, True),
+    ({"Action": "BEDROCK:Invoke*"}, "bedrock:invokeModel", NOVA, True),
+    ({"Action": "bedrock:*"}, "bedrock-mantle:CreateInference", "*", False),
+    ({"Action": "bedrock:Invoke?odel"}, "bedrock:InvokeModel", NOVA, True),
+    ({"Action": "bedrock:InvokeModel?"}, "bedrock:InvokeModel", NOVA, False),
+    ({"Action": "*"}, "bedrock:InvokeModel", NOVA, True),
+    ({"Action": ["s3:GetObject", "bedrock:Invoke*"]}, "bedrock:InvokeModel", NOVA, True),
+    ({"NotAction": "bedrock:*"}, "bedrock:InvokeModel", NOVA, False),
+    ({"NotAction": "bedrock:*"}, "s3:GetObject", "arn:aws:s3:::b/k", True),
+    ({"NotAction": ["s3:Get*", "BEDROCK:*"]}, "bedrock:InvokeModel", NOVA, False),
+    ({"Resource": NOVA}, "bedrock:InvokeModel", NOVA, True),
+    ({"Resource": NOVA.replace("nova", "NOVA")}, "bedrock:InvokeModel", NOVA, False),
+    ({"Resource": "arn:aws:bedrock:*::foundation-model/amazon.nova-*"}, "bedrock:InvokeModel", NOVA, True),
+    ({"Resource": "arn:aws:bedrock:*::foundation-model/amazon.nova-*"}, "bedrock:InvokeModel", GLOBAL_NOVA, True),
+    ({"Resource": "arn:aws:bedrock:::foundation-model/amazon.nova-*"}, "bedrock:InvokeModel", NOVA, False),
+    ({"Resource": "arn:aws:bedrock:*::foundation-model/nova-*"}, "bedrock:InvokeModel", NOVA, False),
+    ({"Resource": "arn:aws:bedrock:*::foundation-model/amazon.nova-pro"}, "bedrock:InvokeModel", NOVA, False),
+    ({"Resource": "arn:aws:bedrock:us-east-?::foundation-model/*"}, "bedrock:InvokeModel", NOVA, True),
+    ({"Resource": "arn:aws:bedrock:eu-*"}, "bedrock:InvokeModel", NOVA, False),
+    ({"Resource": "arn:aws:bedrock:us-*"}, "bedrock:InvokeModel", NOVA, True),
+    ({"Resource": ["arn:aws:s3:::*", NOVA]}, "bedrock:InvokeModel", NOVA, True),
+    ({"Resource": NOVA}, "bedrock:InvokeModel", "*", False),
+    ({"NotResource": NOVA}, "bedrock:InvokeModel", NOVA, False),
+    ({"NotResource": NOVA}, "bedrock:InvokeModel", GLOBAL_NOVA, True),
+    ({"NotResource": [NOVA, GLOBAL_NOVA]}, "bedrock:InvokeModel", GLOBAL_NOVA, False),
+    ({"NotResource": "arn:aws:bedrock:*::foundation-model/AMAZON.*"}, "bedrock:InvokeModel", NOVA, True),
+    ({"NotResource": "*"}, "bedrock:InvokeModel", NOVA, False),
+    ({"NotAction": "s3:*", "NotResource": NOVA}, "bedrock:InvokeModel", GLOBAL_NOVA, True),
+]
+
+
+@pytest.mark.parametrize(("elements", "action", "resource", "applies"), ELEMENTS)
+@pytest.mark.parametrize("effect", ["Deny", "Allow"])
+def test_a_statement_applies_to_what_its_elements_name(effect, elements, action, resource, applies):
+    policies = {"subject": document(statement(effect, **elements))}
+    if effect == "Deny":
+        policies["allow"] = ALLOW_ALL
+    decision = judge(policies, action, resource).decision
+    applied, spared = {"Deny": ("explicitDeny", "allowed"), "Allow": ("allowed", "implicitDeny")}[effect]
+    assert decision == (applied if applies else spared)
+
+
+DENY_BEDROCK = document(statement(Action="bedrock:*", Sid="NoBedrock"))
+ALLOW_S3 = document(statement("Allow", Action="s3:*", Sid="Storage"))
+
+
+@pytest.mark.parametrize(
+    ("policies", "boundary", "decision"),
+    [
+        ([], None, "implicitDeny"),
+        ([ALLOW_S3], None, "implicitDeny"),
+        ([ALLOW_ALL], None, "allowed"),
+        ([DENY_BEDROCK], None, "explicitDeny"),
+        ([DENY_BEDROCK, ALLOW_ALL], None, "explicitDeny"),
+        ([ALLOW_ALL, DENY_BEDROCK], None, "explicitDeny"),
+        ([ALLOW_ALL, ALLOW_S3], None, "allowed"),
+        ([ALLOW_ALL], ALLOW_ALL, "allowed"),
+        ([ALLOW_ALL], ALLOW_S3, "implicitDeny"),
+        ([ALLOW_S3], ALLOW_ALL, "implicitDeny"),
+        ([], ALLOW_ALL, "implicitDeny"),
+        ([ALLOW_ALL], DENY_BEDROCK, "explicitDeny"),
+        ([ALLOW_ALL], document(statement("Allow"), *DENY_BEDROCK["Statement"]), "explicitDeny"),
+        ([ALLOW_ALL, DENY_BEDROCK], ALLOW_S3, "explicitDeny"),
+    ],
+)
+def test_an_explicit_deny_beats_an_allow_and_a_boundary_intersects(policies, boundary, decision):
+    named = {f"p{number}": policy for number, policy in enumerate(policies)}
+    assert judge(named, "bedrock:InvokeModel", NOVA, boundary=boundary).decision == decision
+
+
+def test_a_judgement_names_every_statement_that_decides_and_no_other():
+    deny = document(statement(Action="s3:*", Sid="Other"), statement(Sid="All"), statement(Action="bedrock:*", Sid="B"))
+    policies = {"allow": ALLOW_ALL, "deny": deny}
+    assert judge(policies, "bedrock:InvokeModel", NOVA, boundary=DENY_BEDROCK) == Judgement(
+        "explicitDeny",
+        (Matched("deny", "All", 1), Matched("deny", "B", 2), Matched("permissions boundary", "NoBedrock", 0)),
+    )
+    assert judge(policies | {"deny": ALLOW_S3}, "s3:GetObject", boundary=ALLOW_ALL) == Judgement(
+        "allowed", (Matched("allow", "", 0), Matched("deny", "Storage", 0))
+    )
+    assert judge({"s3": ALLOW_S3}, "bedrock:InvokeModel", NOVA) == Judgement("implicitDeny")
+
+
+def test_a_policy_of_one_statement_outside_a_list_is_read():
+    assert judge({"p": {"Version": "2012-10-17", "Statement": statement("Allow")}}, "s3:GetObject").allowed
+
+
+def test_a_policy_changed_in_place_is_judged_anew():
+    policy = document(statement("Allow"))
+    assert judge({"p": policy}, "s3:GetObject").allowed
+    policy["Statement"][0]["Effect"] = "Deny"
+    assert judge({"p": policy}, "s3:GetObject").decision == "explicitDeny"
+
+
+@pytest.mark.parametrize(
+    ("condition", "names"),
+    [
+        ({"DateGreaterThan": {"aws:CurrentTime": "2026-01-01T00:00:00Z"}}, "DateGreaterThan"),
+        ({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, "IpAddress"),
+        ({"NumericLessThan": {"s3:max-keys": "10"}}, "NumericLessThan"),
+        ({"BinaryEquals": {"key": "QmluYXJ5"}}, "BinaryEquals"),
+        ({"StringEqualsIgnoreCase": {SDK_TAG: "MPT"}}, "StringEqualsIgnoreCase"),
+        ({"ForAnyValue:StringNotLike": {"aws:TagKeys": "a"}}, "ForAnyValue:StringNotLike"),
+        ({"ForAllValues:StringLikeIfExists": {"aws:TagKeys": "a"}}, "ForAllValues:StringLikeIfExists"),
+        ({"StringMatches": {SDK_TAG: "a"}}, "StringMatches"),
+        ({"stringequals": {SDK_TAG: "a"}}, "stringequals"),
+        ({"Null": {SDK_TAG: "*"}}, "Null"),
+        ({"Null": {SDK_TAG: ["true", "false"]}}, "Null"),
+        ({"StringEquals": {SDK_TAG: []}}, "StringEquals"),
+        ({"StringEquals": {SDK_TAG: 7}}, "StringEquals"),
+        ({"StringEquals": {SDK_TAG: "a", SDK_TAG.upper(): "b"}}, "twice"),
+        ({"StringLike": {SDK_TAG: "${aws:PrincipalTag/team}-*"}}, "variable"),
+        ({"ArnLike": {"aws:PrincipalArn": "*"}}, "ArnLike"),
+        ({"ArnLike": {"aws:PrincipalArn": "arn:*"}}, "ArnLike"),
+        ({"StringEquals": SDK_TAG}, "Condition"),
+    ],
+)
+def test_a_condition_that_was_not_shown_to_be_judged_right_is_refused(condition, names):
+    policies = {"allow": ALLOW_ALL, "odd": document(statement(Condition=condition))}
+    with pytest.raises(Unsupported, match=names):
+        judge(policies, "s3:GetObject", "arn:aws:s3:::b/k", {"aws:CurrentTime": "2026-02-01T00:00:00Z"})
+    with pytest.raises(Unsupported, match=names):
+        documents_use_only_what_is_proven(policies.values())
+
+
+@pytest.mark.parametrize(
+    ("odd", "names"),
+    [
+        ({"Principal": "*"}, "Principal"),
+        ({"Effect": "Audit"}, "Audit"),
+        ({"NotAction": "s3:*", "Action": "s3:*"}, "Action"),
+        ({"NotResource": "*", "Resource": "*"}, "Resource"),
+        ({"Resource": "arn:aws:s3:::${aws:username}/*"}, "variable"),
+        ({"Resource": []}, "Resource"),
+        ({"Action": ""}, "Action"),
+    ],
+)
+def test_a_statement_that_was_not_shown_to_be_judged_right_is_refused(odd, names):
+    with pytest.raises(Unsupported, match=names):
+        judge({"odd": document({**statement(), **odd})}, "s3:GetObject", "arn:aws:s3:::b/k")
+
+
+def test_a_statement_without_an_action_is_refused():
+    with pytest.raises(Unsupported, match="Action"):
+        judge({"odd": document({"Effect": "Deny", "Resource": "*"})}, "s3:GetObject")
+
+
+@pytest.mark.parametrize("odd", [{}, {"Statement": [], "Principal": "*"}])
+def test_what_is_no_identity_policy_is_refused(odd):
+    with pytest.raises(Unsupported, match="not an identity policy"):
+        judge({"odd": odd}, "s3:GetObject")
+
+
+def test_a_boundary_is_held_to_the_same_table():
+    with pytest.raises(Unsupported, match="IpAddress"):
+        judge({}, "s3:GetObject", boundary=document(statement(Condition={"IpAddress": {"aws:SourceIp": "10.0.0.1"}})))
+
+
+def test_what_a_statement_on_another_action_says_does_not_matter():
+    odd = document(statement(Action="s3:*", Condition={"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}))
+    assert judge({"allow": ALLOW_ALL, "odd": odd}, "bedrock:InvokeModel", NOVA).allowed
+    with pytest.raises(Unsupported, match="IpAddress"):
+        documents_use_only_what_is_proven([ALLOW_ALL, odd])
+    documents_use_only_what_is_proven([ALLOW_ALL, DENY_BEDROCK])
+
+
+@pytest.mark.parametrize("tag_keys", [["a"], ["a", "b"]])
+def test_several_values_under_an_operator_for_one_are_refused(tag_keys):
+    policy = document(statement(Condition={"StringEquals": {"aws:TagKeys": "a"}}))
+    with pytest.raises(Unsupported, match="several values"):
+        judge({"p": policy}, "sagemaker:AddTags", context={"aws:TagKeys": tag_keys})
+
+
+def test_a_wildcard_that_would_have_to_match_a_colon_within_a_segment_is_refused():
+    policy = document(statement("Allow", Resource="arn:aws:bedrock:*:*:inference-profile/*nova"))
+    resource = "arn:aws:bedrock:us-east-1:111122223333:inference-profile/{}nova"
+    assert judge({"p": policy}, "bedrock:InvokeModel", resource.format("us.")).allowed
+    with pytest.raises(Unsupported, match="colon"):
+        judge({"p": policy}, "bedrock:InvokeModel", resource.format("us:"))
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "context", "names"),
+    [
+        ("InvokeModel", "*", {}, "InvokeModel"),
+        ("bedrock:Invoke*", "*", {}, "Invoke"),
+        ("s3:GetObject", "bucket", {}, "bucket"),
+        ("s3:GetObject", "arn:aws:s3", {}, "arn:aws:s3"),
+        ("s3:GetObject", "*", {SDK_TAG: ""}, SDK_TAG),
+        ("s3:GetObject", "*", {SDK_TAG: "a\nb"}, SDK_TAG),
+        ("s3:GetObject", "*", {"aws:TagKeys": ["a", ""]}, "aws:TagKeys"),
+        ("s3:GetObject", "*", {"aws:tagkeys": ["a"], "aws:TagKeys": ["b"]}, "twice"),
+    ],
+)
+def test_a_request_that_aws_would_not_make_is_refused(action, resource, context, names):
+    with pytest.raises(Unsupported, match=names):
+        judge({"p": ALLOW_ALL}, action, resource, context)
+
+
+def test_an_arn_operator_on_a_value_that_is_no_arn_is_refused():
+    policy = document(statement(Condition={"ArnNotLike": {"aws:PrincipalArn": ROLE}}))
+    with pytest.raises(Unsupported, match="no ARN"):
+        judge({"p": policy}, "s3:GetObject", context={"aws:PrincipalArn": "analyst"})
