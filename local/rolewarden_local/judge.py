@@ -122,8 +122,8 @@ def judge(
     """
     _check_request(action, resource)
     keys = _keys(context or {})
-    identity = [_parsed(name, document) for name, document in policies.items()]
-    limit = _parsed(_BOUNDARY, boundary) if boundary is not None else ()
+    identity = [_on(action, name, json.dumps(document)) for name, document in policies.items()]
+    limit = _on(action, _BOUNDARY, json.dumps(boundary)) if boundary is not None else ()
     request = evaluator.EvalContext(
         principal_arn="",
         principal_type="",
@@ -159,7 +159,7 @@ def documents_use_only_what_is_proven(documents: Iterable[Document]) -> None:
     Raises Unsupported, which names the first thing outside the tables.
     """
     for number, document in enumerate(documents):
-        for statement in _parsed(str(number), document):
+        for statement in _parsed(str(number), json.dumps(document)):
             if statement.doubt:
                 raise Unsupported(statement.doubt)
 
@@ -187,12 +187,18 @@ def _keys(context: Mapping[str, Values]) -> dict[str, Any]:
     return keys
 
 
-def _parsed(name: str, document: Document) -> tuple[_Statement, ...]:
-    return _parsed_text(name, json.dumps(document))
+@functools.lru_cache(maxsize=65_536)
+def _on(action: str, name: str, text: str) -> tuple[_Statement, ...]:
+    """The statements of a policy that speak of `action`; no other can decide."""
+    return tuple(
+        statement
+        for statement in _parsed(name, text)
+        if evaluator._action_matches(action, statement.parsed.actions, statement.parsed.not_actions)
+    )
 
 
 @functools.lru_cache(maxsize=4096)
-def _parsed_text(name: str, text: str) -> tuple[_Statement, ...]:
+def _parsed(name: str, text: str) -> tuple[_Statement, ...]:
     document = json.loads(text)
     if not isinstance(document, dict) or not {"Statement"} <= set(document) <= {"Version", "Id", "Statement"}:
         raise Unsupported(f"policy {name}: not an identity policy")
@@ -261,11 +267,9 @@ def _conditions(conditions: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[s
 
 def _check(statement: _Statement, request: Any) -> None:
     """Refuse a statement whose answer to this request was not shown to be AWS'."""
-    parsed = statement.parsed
-    if not evaluator._action_matches(request.action, parsed.actions, parsed.not_actions):
-        return
     if statement.doubt:
         raise Unsupported(statement.doubt)
+    parsed = statement.parsed
     where = f"policy {statement.matched.policy}, statement {statement.matched.index + 1}"
     for pattern in (*parsed.resources, *parsed.not_resources):
         if _runs_over_a_colon(pattern, request.resource_arn):
