@@ -25,7 +25,7 @@ from botocore.endpoint import Endpoint
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from rolewarden_local import _ministack, cloudformation, cloudtrail, iam, sagemaker
+from rolewarden_local import _ministack, cloudformation, cloudtrail, iam, sagemaker, simulate
 from rolewarden_local._ministack import ACCOUNT_ID, REGION, app, eventbridge, lambda_runtime, lambda_svc, responses
 
 __all__ = ["ACCOUNT_ID", "HEALTH_PATH", "REGION", "Call", "LocalAws"]
@@ -283,6 +283,7 @@ def _install(aws: LocalAws) -> None:
     """Every patch of MiniStack that this module needs; those of IAM and STS are in `iam.install`."""
     sagemaker.install()
     iam.install()
+    simulate.install()
     cloudformation.install()
 
     original = app._dispatch_service_request

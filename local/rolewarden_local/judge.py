@@ -96,7 +96,8 @@ class _Statement:
 
 # A key of this shape is none that the evaluator knows, so it takes what the request's context says.
 _KEY: Final = "context:"
-_BOUNDARY: Final = "permissions boundary"
+BOUNDARY: Final = "permissions boundary"
+"""What `judge` calls the boundary in `Matched.policy`."""
 
 
 def judge(
@@ -114,7 +115,7 @@ def judge(
         action: such as "bedrock:InvokeModel".
         resource: one ARN, or "*" where the action has none.
         context: condition keys of the request, in any case; a list is a multivalued key. What is not given is absent.
-        boundary: the principal's permissions boundary. In `matched` it goes by the name "permissions boundary".
+        boundary: the principal's permissions boundary. In `matched` it goes by the name `BOUNDARY`.
 
     Raises:
         Unsupported: a statement on this action uses what is not in the tables, or the request does. Statements on
@@ -123,7 +124,7 @@ def judge(
     _check_request(action, resource)
     keys = _keys(context or {})
     identity = [_on(action, name, json.dumps(document)) for name, document in policies.items()]
-    limit = _on(action, _BOUNDARY, json.dumps(boundary)) if boundary is not None else ()
+    limit = _on(action, BOUNDARY, json.dumps(boundary)) if boundary is not None else ()
     request = evaluator.EvalContext(
         principal_arn="",
         principal_type="",

@@ -15,7 +15,11 @@ All under https://docs.aws.amazon.com/IAM/latest/UserGuide/:
   access_policies_boundaries.html: explicit deny, then allow, else implicit deny; a boundary intersects
 """
 
+from datetime import date
+
 import pytest
+from rolewarden.guardrails import read_document
+from rolewarden.policies import compile_rules
 from rolewarden_local.judge import (
     OPERATORS,
     Judgement,
@@ -352,6 +356,17 @@ def test_what_a_statement_on_another_action_says_does_not_matter():
     with pytest.raises(Unsupported, match="IpAddress"):
         documents_use_only_what_is_proven([ALLOW_ALL, odd])
     documents_use_only_what_is_proven([ALLOW_ALL, DENY_BEDROCK])
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-us-gov"])
+def test_the_policies_of_every_kind_of_guardrail_can_be_judged(partition):
+    rules = {"all": {"deny": "all"}, "some": {"deny": ["a.b-*"]}, "most": {"allow": ["a.b-*"]}}
+    guardrails = {name: {"bedrock": rule, "jumpstart": rule} for name, rule in rules.items()}
+    document = {"mode": "enforce", "guardrails": guardrails, "assignments": [{"guardrails": list(guardrails)}]}
+    reading = read_document(document, {}, file="guardrails.yaml", today=date(2026, 1, 1))
+    policies = compile_rules(reading.rules, partition)
+    assert {policy.name for policy in policies} >= set(guardrails)
+    documents_use_only_what_is_proven(policy.document for policy in policies)
 
 
 @pytest.mark.parametrize("tag_keys", [["a"], ["a", "b"]])
