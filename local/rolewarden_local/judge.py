@@ -237,6 +237,10 @@ def _list(value: Any) -> list[Any]:
 def _doubts(statement: Mapping[str, Any]) -> Iterable[str]:
     if "${" in json.dumps([statement.get(name) for name in ("Resource", "NotResource", "Condition")]):
         yield "a policy variable"
+    for pattern in _list(statement.get("Resource", statement.get("NotResource"))):
+        # AWS completes an ARN of fewer than six parts by wildcards; the evaluator takes it as it stands.
+        if pattern != "*" and not _is_arn(pattern):
+            yield f"resource {pattern}: neither an ARN of six parts nor *"
     conditions = statement.get("Condition", {})
     if not isinstance(conditions, dict) or not all(isinstance(block, dict) for block in conditions.values()):
         yield "Condition is not a map of maps"

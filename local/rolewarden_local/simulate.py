@@ -1,18 +1,25 @@
 """IAM's policy simulator: SimulatePrincipalPolicy and SimulateCustomPolicy, answered by the judge.
 
 MiniStack's own ignore ContextEntries, boundaries and all resources but the first. The shape of requests and answers is
-that of https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html and botocore's model; what
-both leave open is as public records of real answers show it:
+that of https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html and botocore's model. What
+both leave open follows answers of AWS that were made public (the AWS CLI's reference, bug reports):
 
-- One result an action. Named resources, also a single one, are told apart in its ResourceSpecificResults. Over several,
-  the result itself has the most restrictive decision, and a template of an ARN for a name, which here is `*`.
+- One result an action. Named resources, also a single one, are told apart in its ResourceSpecificResults.
 - SourcePolicyId is the name of a managed policy, `role_<role>_<policy>` of an inline one, `PolicyInputList.1` of one
-  from the request. SourcePolicyType is "IAM Policy" or "Permissions Boundary Policy", which the model does not list.
+  from the request. SourcePolicyType is "IAM Policy", which the model does not list.
 - A position is the place behind a token of the policy's text, lines and columns counted from 1: a statement starts
   behind the `[` or the `}` before it (behind its own `{` where it stands in no list) and ends behind its `}`.
-- MissingContextValues comes with an implicit deny alone, and names the keys of all statements, also of those on other
-  actions (boto/boto3 issue 3111). An allow says nothing about a deny that waits for a key.
-- The simulator knows the caller's ARN, account and user name, and has no other key from anywhere but ContextEntries.
+- MissingContextValues names the keys of all statements, also of those on other actions (boto/boto3 issue 3111).
+- A role's session is no PolicySourceArn, and a resource is `*` or a whole ARN; both are InvalidInput.
+
+Not seen in an answer of AWS, but taken over from another emulator that was checked against it, so rely on none:
+
+- Over several resources the result itself has the most restrictive decision. Its name is then a template of an ARN in
+  AWS, here `*`. Ask the ResourceSpecificResults.
+- MissingContextValues comes with an implicit deny alone: an allow says nothing about a deny that waits for a key.
+- A boundary's deny is a matched statement of the type "Permissions Boundary Policy"; its allow is none.
+- The caller's ARN, account and user name are known without a ContextEntry, and no other key is.
+- The code of an error is that of AWS as far as the model goes; the words of some are this module's.
 """
 
 import functools

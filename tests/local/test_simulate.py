@@ -175,7 +175,7 @@ def test_without_resources_the_question_is_about_all(iam):
 
 
 def test_each_resource_has_its_own_decision_and_the_action_the_most_restrictive(iam):
-    policy = text({**ALLOW_ALL, "Resource": ["arn:aws:bedrock:*"]}, DENY_CLAUDE)
+    policy = text({**ALLOW_ALL, "Resource": ["arn:aws:bedrock:*:*:*"]}, DENY_CLAUDE)
     results = custom(iam, policy, ResourceArns=[NOVA, CLAUDE], actions=["bedrock:InvokeModel", "bedrock:Rerank"])
     assert [result["EvalDecision"] for result in results] == ["explicitDeny", "allowed"]
     decisions = {
