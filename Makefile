@@ -47,6 +47,9 @@ stage: install
 test: install
 	@$(VENV)/bin/python -m pytest
 
+bench: install
+	@$(VENV)/bin/python bench/guardrails.py
+
 lint: install
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .

@@ -254,6 +254,50 @@ MODELS = [
      "guardrails.a.bedrock.deny[2]", "`claude-v2` has no provider"),
 ]  # fmt: skip
 
+PROVISIONED = "arn:aws:bedrock:us-east-1:111122223333:provisioned-model/abc123"
+ROUTER = "arn:aws:bedrock:us-east-1:111122223333:default-prompt-router/anthropic.claude:1"
+PROFILE = "arn:aws:bedrock:us-east-1:111122223333:inference-profile/us.meta.llama3-3-70b-instruct-v1:0"
+OPTIONS = [
+    (guardrail("{bedrock: {deny: all}, routes: studio}"), 2, "guardrails.a.routes",
+     "`studio` is not understood: write `all` or `canvas`"),
+    (guardrail("{bedrock: {deny: all, indirect: off}}"), 2, "guardrails.a.bedrock.indirect",
+     "`off` is not understood: write `deny` or `allow`"),
+    (guardrail("{jumpstart: {deny: [x], weights: [deny]}}"), 2, "guardrails.a.jumpstart.weights",
+     "is not understood: write `deny` or `allow`"),
+    (guardrail("{bedrock: {indirect: deny}}"), 2, "guardrails.a.bedrock", "names no models: add `{deny: all}`"),
+    (guardrail("{jumpstart: {autopilot: deny}}"), 2, "guardrails.a.jumpstart", "names no models: add `{deny: all}`"),
+    (guardrail("{bedrock: {deny: all, weights: deny}}"), 2, "guardrails.a.bedrock.weights", "unknown key"),
+    (guardrail("{jumpstart: {deny: all, customisation: deny}}"), 2, "guardrails.a.jumpstart.customisation",
+     "unknown key: did you mean `customization`?"),
+    (guardrail("{bedrock: {deny: all, customization: allow}}"), 2, "guardrails.a.bedrock.customization",
+     "`customization: allow` beside `deny: all`: nobody can customize what nobody may use"),
+    (guardrail("{jumpstart: {deny: all, customization: allow}}"), 2, "guardrails.a.jumpstart.customization",
+     "`customization: allow` beside `deny: all`"),
+    (guardrail("{routes: canvas, bedrock: {deny: all, indirect: deny}}"), 2, "guardrails.a.bedrock.indirect",
+     "`indirect: deny` beside `routes: canvas`, which closes nothing that Canvas does not use"),
+    (guardrail("{routes: canvas, jumpstart: {deny: all, customization: deny}}"), 2,
+     "guardrails.a.jumpstart.customization", "`customization: deny` beside `routes: canvas`"),
+    (guardrail("{jumpstart: {allow: [x], weights: deny}}"), 2, "guardrails.a.jumpstart.weights",
+     "`weights: deny` beside `allow` would keep the allowed models from their own files"),
+    (guardrail("{bedrock: {deny: all, allow_arns: []}}"), 2, "guardrails.a.bedrock.allow_arns",
+     "is empty: give a list of ARNs"),
+    (guardrail(f"{{bedrock: {{deny: all, allow_arns: {PROVISIONED}}}}}"), 2, "guardrails.a.bedrock.allow_arns",
+     "must be a list of ARNs"),
+    *((guardrail(f"{{bedrock: {{deny: all, allow_arns: ['{PROVISIONED}', '{arn}']}}}}"), 2,
+       "guardrails.a.bedrock.allow_arns[2]", message) for arn, message in (
+        (PROVISIONED.replace("abc", "*"), "has a wildcard: list each ARN"),
+        (PROVISIONED.replace("us-east-1", "?"), "has a wildcard: list each ARN"),
+        ("anthropic.claude-v2", "is no ARN of a model here: write it as `arn:aws:bedrock:us-east-1:"),
+        (PROVISIONED.replace("111122223333", ""), "is no ARN of a model here"),
+        ("arn:aws:sagemaker:us-east-1:111122223333:endpoint/e", "is no ARN of a model here"),
+        (PROVISIONED.replace("provisioned-model", "project"), "is no ARN of a model here"),
+        ("arn:aws:bedrock:us-east-1::foundation-model/meta.llama3-70b-instruct-v1:0",
+         "names its model: write `meta.llama3-70b-instruct-v1:0` under `allow`"),
+        (PROFILE, "names its model: write `meta.llama3-3-70b-instruct-v1:0` under `allow`"),
+        (ROUTER, "would still be denied, its models are asked for too: list them under `allow`"),
+    )),
+]  # fmt: skip
+
 CATCH_ALL = "end with one that catches everyone, as `- guardrails: [name]` without conditions"
 TEXT = "must be one text, in quotes where it is a number"
 ASSIGNMENTS = [
@@ -358,7 +402,7 @@ ALSO_GOVERN = [
 
 @pytest.mark.parametrize(
     ("text", "line", "where", "words"),
-    [*SECTIONS, *NAMES, *BODIES, *LISTS, *MODELS, *ASSIGNMENTS, *EXEMPTIONS, *ALSO_GOVERN],
+    [*SECTIONS, *NAMES, *BODIES, *LISTS, *MODELS, *OPTIONS, *ASSIGNMENTS, *EXEMPTIONS, *ALSO_GOVERN],
 )
 def test_a_mistake_is_one_line_with_its_place_and_the_way_out(text: str, line: int, where: str, words: str) -> None:
     reading = yaml(text)

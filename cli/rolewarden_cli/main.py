@@ -77,7 +77,7 @@ def replay(
     raise typer.Exit(EXIT_DRIFTED if any(replayed.left_drifted for replayed in done) else 0)
 
 
-RulesFile = Annotated[Path, typer.Argument(metavar="[FILE]", help="A guardrails.yaml.")]
+RulesFile = Annotated[Path, typer.Argument(metavar="FILE", help="A guardrails.yaml.")]
 
 
 @app.command()
@@ -110,7 +110,7 @@ def check(
 def compile_(
     file: RulesFile = rules.DEFAULT_FILE,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a file for each policy there.")] = None,
-    partition: Annotated[str, typer.Option(help="aws, aws-cn or aws-us-gov.")] = "aws",
+    partition: Annotated[rules.Partition, typer.Option(help="Where the policies go.")] = rules.Partition.AWS,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object: policy name to document.")] = False,
 ) -> None:
     """Print the IAM policies that guardrails.yaml becomes.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,14 @@ from rolewarden.errors import RolewardenError
 from rolewarden.policies import POLICY_SIZE, Policy, compile_rules, size
 
 DEFAULT_FILE = Path("layers/guardrails/guardrails.yaml")
+
+
+class Partition(StrEnum):
+    """The parts of AWS that ARNs name."""
+
+    AWS = "aws"
+    CHINA = "aws-cn"
+    GOVCLOUD = "aws-us-gov"
 
 
 class UnwritableError(RolewardenError):
@@ -54,8 +63,8 @@ class CheckedFile:
         """For `--json`."""
         return {
             "file": str(self.path),
-            "errors": [asdict(problem) for problem in self.checked.errors],
-            "warnings": [asdict(problem) for problem in self.checked.warnings],
+            "errors": [problem._asdict() for problem in self.checked.errors],
+            "warnings": [problem._asdict() for problem in self.checked.warnings],
             "policies": {policy.name: size(policy.document) for policy in self.policies("aws")},
             "slots": list(self.checked.slots),
         }

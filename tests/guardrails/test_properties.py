@@ -96,7 +96,7 @@ def test_under_an_allow_list_exactly_the_matching_models_get_through(
 def test_jumpstart_lists_decide_by_the_model_in_the_tag(
     data: st.DataObject, listed: tuple[str, ...], tag: str, kind: str
 ) -> None:
-    model = data.draw(st.sampled_from(listed).flatmap(matching) | jumpstart_ids)
+    model = data.draw((st.sampled_from(listed).flatmap(matching) | jumpstart_ids).filter(bool))
     made = ("CreateEndpoint", "CreateEndpointConfig", "CreateTrainingJob")
     action = data.draw(st.sampled_from([*made, "InvokeEndpoint"]))
     key = "RequestTag" if action in made else "ResourceTag"

@@ -12,7 +12,7 @@ from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 
-from rolewarden.guardrails import ModelRule, Problem, Reading, Rules, matches, read
+from rolewarden.guardrails import BedrockRule, JumpStartRule, Problem, Reading, Rules, matches, read
 from rolewarden.policies import TooLong, compile_guardrail
 
 ROLE_POLICIES = 10
@@ -96,7 +96,9 @@ def _pattern_warnings(reading: Reading, rules: Rules, known: KnownModels | None)
                     yield reading.problem(("guardrails", name, family, rule.kind, number), warning)
 
 
-def _pattern_warning(family: str, rule: ModelRule, pattern: str, models: tuple[str, ...], as_of: str) -> str | None:
+def _pattern_warning(
+    family: str, rule: BedrockRule | JumpStartRule, pattern: str, models: tuple[str, ...], as_of: str
+) -> str | None:
     if models and not any(matches(pattern, model) for model in models):
         near = get_close_matches(pattern.strip("*?"), models, 3, 0.6)
         hint = f"; near it: {', '.join(f'`{model}`' for model in near)}" if near else ""

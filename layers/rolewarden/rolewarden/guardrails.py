@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from rolewarden.errors import RulesError
 
@@ -45,36 +45,31 @@ class Routes(StrEnum):
     CANVAS = "canvas"
 
 
-@dataclass(frozen=True)
-class ModelRule:
-    """What a guardrail says of one family of models.
+class BedrockRule(NamedTuple):
+    """What a guardrail says of the models of Amazon Bedrock.
 
-    `patterns` are model ids with `*` and `?` as wildcards; empty for "deny-all".
+    `patterns` are model ids with `*` and `?` as wildcards, empty for "deny-all"; `allow_arns` are ARNs that stand for a
+    model without naming it.
     """
 
     kind: RuleKind
     patterns: tuple[str, ...] = ()
     customization: Door = Door.DENY
-
-
-@dataclass(frozen=True)
-class BedrockRule(ModelRule):
-    """Of the models of Amazon Bedrock; `allow_arns` are ARNs that stand for a model without naming it."""
-
     indirect: Door = Door.DENY
     allow_arns: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class JumpStartRule(ModelRule):
-    """Of the models of SageMaker JumpStart."""
+class JumpStartRule(NamedTuple):
+    """What a guardrail says of the models of SageMaker JumpStart; `patterns` as with Bedrock."""
 
+    kind: RuleKind
+    patterns: tuple[str, ...] = ()
+    customization: Door = Door.DENY
     weights: Door = Door.ALLOW
     autopilot: Door = Door.ALLOW
 
 
-@dataclass(frozen=True)
-class Guardrail:
+class Guardrail(NamedTuple):
     """A named set of denies on models."""
 
     name: str
@@ -84,8 +79,7 @@ class Guardrail:
     mode: Mode = Mode.ENFORCE
 
 
-@dataclass(frozen=True)
-class Subject:
+class Subject(NamedTuple):
     """What a role works for, with everything an assignment can ask about it.
 
     `domain_name`, `user_profile` and `tags` are empty where they do not apply: a role that is governed by
@@ -97,11 +91,10 @@ class Subject:
     domain_id: str = ""
     domain_name: str = ""
     user_profile: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Assignment:
+class Assignment(NamedTuple):
     """Which guardrails the subjects that match it need. Criteria of one kind are alternatives, kinds add up."""
 
     guardrails: tuple[str, ...]
@@ -109,7 +102,7 @@ class Assignment:
     domains: tuple[str, ...] = ()
     user_profiles: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = MappingProxyType({})
 
     @property
     def matches_everyone(self) -> bool:
@@ -127,8 +120,7 @@ class Assignment:
         )
 
 
-@dataclass(frozen=True)
-class Exemption:
+class Exemption(NamedTuple):
     """A role that carries no guardrail up to and including the day `until` (UTC), and why."""
 
     role: str
@@ -136,8 +128,7 @@ class Exemption:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class AlsoGovern:
+class AlsoGovern(NamedTuple):
     """Roles that are governed though no domain or user profile names them."""
 
     roles: tuple[str, ...] = ()
@@ -147,8 +138,7 @@ class AlsoGovern:
         return bool(self.roles or self.trusting)
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(NamedTuple):
     """A valid guardrails.yaml."""
 
     guardrails: Mapping[str, Guardrail]
@@ -195,8 +185,7 @@ def _any(patterns: tuple[str, ...], *values: str) -> bool:
 Path_ = tuple[str | int, ...]
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong, with its place in the file and the way out."""
 
     file: str
@@ -210,8 +199,7 @@ class Problem:
         return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """What became of a file: rules where it has no errors, and what there is to say about it.
 
     `lines` maps the path of a value in the file to its line, as far as they are known.
@@ -221,7 +209,7 @@ class Reading:
     rules: Rules | None
     errors: tuple[Problem, ...]
     warnings: tuple[Problem, ...] = ()
-    lines: Mapping[Path_, int] = field(default_factory=dict)
+    lines: Mapping[Path_, int] = MappingProxyType({})
 
     def problem(self, path: Path_, message: str) -> Problem:
         """`message` about the value at `path`, with the line of that value."""
@@ -304,24 +292,23 @@ def read_yaml(text: str, *, file: str = "guardrails.yaml", today: date) -> Readi
 
 _Item = TypeVar("_Item")
 _Choice = TypeVar("_Choice", bound=StrEnum)
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
-_BEDROCK_PATTERN = re.compile(r"[a-z0-9*?-]{1,63}\.[a-z0-9.:*?-]{1,256}")
-_JUMPSTART_PATTERN = re.compile(r"[A-Za-z0-9*?._-]{1,256}")
-_BEDROCK_ARN = re.compile(
+# As texts: a function compiles those that its file meets, and no others.
+_NAME = r"[A-Za-z][A-Za-z0-9_-]{0,99}"
+_BEDROCK_PATTERN = r"[a-z0-9*?-]{1,63}\.[a-z0-9.:*?-]{1,256}"
+_JUMPSTART_PATTERN = r"[A-Za-z0-9*?._-]{1,256}"
+_BEDROCK_ARN = (
     r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:\d{12}:(?P<kind>provisioned-model|custom-model|custom-model-deployment|"
     r"imported-model|application-inference-profile|prompt-router|default-prompt-router|marketplace/model-endpoint)"
     r"/[A-Za-z0-9._:/-]{1,200}"
 )
-_NAMING_ARN = re.compile(
-    r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:\d*:(foundation-model/|inference-profile/[a-z-]+\.)(?P<model>.+)"
-)
+_NAMING_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:\d*:(foundation-model/|inference-profile/[a-z-]+\.)(?P<model>.+)"
 _NAMED_BESIDES = ("application-inference-profile", "prompt-router", "default-prompt-router")
 """A call on one of these is authorized on the models behind it as well."""
-_PRINCIPAL = re.compile(r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?")
-_ROLE = re.compile(r"[A-Za-z0-9_+=,.@*?-]{1,64}")
-_ACCOUNT = re.compile(r"[0-9]{12}|(?=[0-9]*[*?])[0-9*?]{1,12}")
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_INFERENCE_PROFILE = re.compile(r"(us|us-gov|eu|apac|au|ca|jp|global)\.")
+_PRINCIPAL = r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?"
+_ROLE = r"[A-Za-z0-9_+=,.@*?-]{1,64}"
+_ACCOUNT = r"[0-9]{12}|(?=[0-9]*[*?])[0-9*?]{1,12}"
+_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_INFERENCE_PROFILE = r"(us|us-gov|eu|apac|au|ca|jp|global)\."
 _PROVIDERS = {
     "claude": "anthropic",
     "j2": "ai21",
@@ -417,7 +404,7 @@ class _Reader:
         found: dict[str, Guardrail] = {}
         policies: dict[str, str] = {}  # IAM does not tell names apart by case
         for name, body in value.items():
-            if not _NAME.fullmatch(name):
+            if not re.fullmatch(_NAME, name):
                 self.error(
                     (*path, name),
                     "is no name for a guardrail: start with a letter, then letters, digits, - and _, "
@@ -534,8 +521,8 @@ class _Reader:
             )
 
     def allowed_arn(self, arn: str, kind: RuleKind, path: Path_) -> None:
-        known = _BEDROCK_ARN.fullmatch(arn)
-        named = _NAMING_ARN.fullmatch(arn)
+        known = re.fullmatch(_BEDROCK_ARN, arn)
+        named = re.fullmatch(_NAMING_ARN, arn)
         if named:
             self.error(path, f"`{arn}` names its model: write `{named['model']}` under `allow`, not its ARN")
         elif "*" in arn or "?" in arn:
@@ -565,18 +552,18 @@ class _Reader:
                 path, f"`{model}` has no provider, so it would match no model: write `{form}`"
                 + ("" if family else " (as `anthropic.claude-v2*`)")
             )  # fmt: skip
-        elif model != model.lower() and _BEDROCK_PATTERN.fullmatch(model.lower()):
+        elif model != model.lower() and re.fullmatch(_BEDROCK_PATTERN, model.lower()):
             self.error(path, f"`{model}` matches no model, their ids are lower case: write `{model.lower()}`")
-        elif not _BEDROCK_PATTERN.fullmatch(model):
+        elif not re.fullmatch(_BEDROCK_PATTERN, model):
             self.error(path, f"`{model}` is no Bedrock model id: write it as `anthropic.claude-v2*`")
-        elif _INFERENCE_PROFILE.match(model) or (name.partition(".")[0] in _MAKERS and "." in name):
+        elif re.match(_INFERENCE_PROFILE, model) or (name.partition(".")[0] in _MAKERS and "." in name):
             form = f"write the model, `{name}`" if "." in name else "write the model, as `anthropic.claude-v2*`"
             self.error(path, f"`{model}` names an inference profile: {form}, its profiles are covered with it")
 
     def jumpstart_pattern(self, model: str, path: Path_) -> None:
         if model.partition(".")[0] in _MAKERS and "." in model:
             self.error(path, f"`{model}` is a Bedrock model id: list it under `bedrock`")
-        elif not _JUMPSTART_PATTERN.fullmatch(model):
+        elif not re.fullmatch(_JUMPSTART_PATTERN, model):
             self.error(path, f"`{model}` is no JumpStart model id: write it as `huggingface-llm-falcon-*`")
 
     def assignments(self, value: Any, guardrails: Mapping[str, Guardrail]) -> tuple[Assignment, ...]:
@@ -628,13 +615,13 @@ class _Reader:
             self.error(path, f"no guardrail is called `{name}`: {known}")
 
     def account(self, account: str, path: Path_) -> None:
-        if not _ACCOUNT.fullmatch(account):
+        if not re.fullmatch(_ACCOUNT, account):
             self.error(path, f"`{account}` is no account id: write its 12 digits, or a pattern as `1234*`")
 
     def role_name(self, role: str, path: Path_) -> None:
-        if not _ROLE.fullmatch(role):
+        if not re.fullmatch(_ROLE, role):
             name = role.rpartition("/")[2]
-            form = f"`{name}`, without its ARN or path" if _ROLE.fullmatch(name) else "it as `CanvasResearch*`"
+            form = f"`{name}`, without its ARN or path" if re.fullmatch(_ROLE, name) else "it as `CanvasResearch*`"
             self.error(path, f"`{role}` is no role name: write {form}")
 
     def tags(self, value: Any, path: Path_) -> dict[str, str]:
@@ -686,7 +673,7 @@ class _Reader:
         return AlsoGovern(roles, trusting)
 
     def service(self, principal: str, path: Path_) -> None:
-        if not _PRINCIPAL.fullmatch(principal):
+        if not re.fullmatch(_PRINCIPAL, principal):
             self.error(path, f"`{principal}` is no service: write it as `sagemaker.amazonaws.com`")
 
     def choice(self, kinds: type[_Choice], key: str, body: Mapping[str, Any], path: Path_, default: _Choice) -> _Choice:
@@ -775,7 +762,7 @@ def _is_every(pattern: str) -> bool:
 
 def _date(value: Any) -> date | None:
     try:
-        return date.fromisoformat(value) if isinstance(value, str) and _DAY.fullmatch(value) else None
+        return date.fromisoformat(value) if isinstance(value, str) and re.fullmatch(_DAY, value) else None
     except ValueError:
         return None
 

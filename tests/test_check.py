@@ -1,0 +1,251 @@
+"""`rolewarden check` and `rolewarden compile`, and the library behind them."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+from rolewarden.check import KnownModels, check
+from rolewarden.guardrails import load, read_yaml
+from rolewarden.policies import compile_rules, digest
+from rolewarden_cli.main import app
+from rolewarden_cli.rules import known_models
+from typer.testing import CliRunner
+
+TODAY = date(2026, 1, 1)
+SHIPPED = Path(__file__).resolve().parents[1] / "layers" / "guardrails" / "guardrails.yaml"
+KNOWN = KnownModels(
+    "2026-01-01",
+    ("anthropic.claude-v2", "anthropic.claude-v2:1", "amazon.nova-pro-v1:0", "meta.llama3-70b-instruct-v1:0"),
+    ("huggingface-llm-falcon-7b-bf16", "huggingface-text2text-flan-t5-xl"),
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "guardrails.yaml"
+
+
+def rules(body: str, assigned: str = "a") -> str:
+    return f"guardrails:\n  a: {{{body}}}\nassignments:\n  - guardrails: [{assigned}]\n"
+
+
+def warnings(file: Path, text: str) -> list[str]:
+    file.write_text(text)
+    checked = check(file, today=TODAY, known=KNOWN)
+    assert checked.errors == ()
+    return [str(problem) for problem in checked.warnings]
+
+
+def test_pattern_that_matches_no_known_model_is_a_warning_that_names_near_ones(file: Path) -> None:
+    [warning] = warnings(file, rules("bedrock: {deny: [meta.llama3-70b-instruct*, anthropic.claude-2*]}"))
+    assert warning == (
+        "guardrails.yaml:2: guardrails.a.bedrock.deny[2]: `anthropic.claude-2*` matches no model that was known on "
+        "2026-01-01; near it: `anthropic.claude-v2`, `anthropic.claude-v2:1`"
+    )
+
+
+def test_pattern_that_is_near_nothing_is_a_warning_without_a_guess(file: Path) -> None:
+    [warning] = warnings(file, rules("jumpstart: {allow: [qqqq-*, huggingface-llm-falcon-*]}"))
+    assert warning.endswith("jumpstart.allow[1]: `qqqq-*` matches no model that was known on 2026-01-01")
+
+
+def test_pattern_of_a_model_newer_than_the_list_is_kept_all_the_same(file: Path) -> None:
+    file.write_text(rules("bedrock: {deny: [anthropic.claude-99*]}"))
+    checked = check(file, today=TODAY, known=KNOWN)
+    assert checked.rules is not None
+    assert checked.rules.guardrails["a"].bedrock is not None
+    assert checked.rules.guardrails["a"].bedrock.patterns == ("anthropic.claude-99*",)
+
+
+def test_exact_bedrock_id_under_deny_is_a_warning_as_it_leaves_versions_open(file: Path) -> None:
+    [warning] = warnings(file, rules("bedrock: {deny: [anthropic.claude-v2]}"))
+    assert warning.endswith(
+        "`anthropic.claude-v2` leaves other versions and variants of the model open "
+        "(as `anthropic.claude-v2:1`): write `anthropic.claude-v2*`"
+    )
+
+
+def test_exact_ids_are_right_under_allow_and_for_jumpstart(file: Path) -> None:
+    assert warnings(file, rules("bedrock: {allow: [anthropic.claude-v2]}")) == []
+    assert warnings(file, rules("jumpstart: {deny: [huggingface-llm-falcon-7b-bf16]}")) == []
+
+
+def test_without_a_list_of_models_no_pattern_is_called_unknown(file: Path) -> None:
+    file.write_text(rules("bedrock: {allow: [qqqq.x]}"))
+    assert check(file, today=TODAY).warnings == ()
+
+
+def many(count: int) -> str:
+    return ", ".join(f"'*.{'m' * 60}{number}'" for number in range(count))
+
+
+def test_allow_list_that_fits_no_policy_is_an_error_with_its_place(file: Path) -> None:
+    file.write_text(
+        f"guardrails:\n  b: {{bedrock: {{deny: all}}}}\n  a:\n    bedrock: {{allow: [{many(60)}]}}\n"
+        "assignments:\n  - guardrails: [a]\n"
+    )
+    checked = check(file, today=TODAY)
+    assert checked.rules is None
+    [error] = checked.errors
+    assert str(error).startswith("guardrails.yaml:4: guardrails.a.bedrock: what it allows does not fit an IAM policy")
+
+
+def test_jumpstart_list_that_fits_no_policy_is_an_error_with_its_place(file: Path) -> None:
+    listed = ", ".join(f"'*{'m' * 60}{number}'" for number in range(99))
+    file.write_text(rules(f"bedrock: {{deny: all}}, jumpstart: {{allow: [{listed}]}}"))
+    [error] = check(file, today=TODAY).errors
+    assert str(error).startswith("guardrails.yaml:2: guardrails.a.jumpstart: what it allows does not fit")
+
+
+def test_slots_are_counted_for_each_assignment_and_nine_are_a_warning(file: Path) -> None:
+    names = [f"g{number}" for number in range(9)]
+    guardrails = "".join(f"  {name}: {{jumpstart: {{deny: all}}}}\n" for name in names)
+    file.write_text(
+        f"guardrails:\n{guardrails}assignments:\n"
+        f"  - {{guardrails: [{', '.join(names[:8])}], domains: [d]}}\n  - guardrails: [{', '.join(names)}]\n"
+    )
+    checked = check(file, today=TODAY)
+    assert checked.slots == (8, 9)
+    [warning] = checked.warnings
+    assert str(warning).startswith(
+        "guardrails.yaml:13: assignments[2]: takes 9 of the 10 policies that a role may carry"
+    )
+
+
+def test_guardrail_of_several_policies_costs_as_many_slots(file: Path) -> None:
+    listed = ", ".join(f"maker.{'m' * 60}{number}*" for number in range(60))
+    file.write_text(rules(f"bedrock: {{deny: [{listed}]}}"))
+    checked = check(file, today=TODAY)
+    policies = compile_rules(load(file, today=TODAY), "aws")
+    assert checked.slots == (len(policies),)
+    assert checked.policies == {"a": len(policies)}
+    assert len(policies) > 1
+
+
+def test_the_shipped_file_has_nothing_to_be_said_about(tmp_path: Path) -> None:
+    checked = check(SHIPPED, today=TODAY, known=known_models())
+    assert (checked.errors, checked.warnings) == ((), ())
+    assert checked.slots == (1, 1)
+
+
+def test_shipped_models_can_all_be_listed_by_their_ids(file: Path) -> None:
+    models = known_models()
+    date.fromisoformat(models.as_of)
+    assert len(models.bedrock) > 100
+    assert len(models.jumpstart) > 500
+    for family, ids in (("bedrock", models.bedrock), ("jumpstart", models.jumpstart)):
+        assert list(ids) == sorted(set(ids))
+        reading = read_yaml(rules(f"{family}: {{deny: [{', '.join(ids)}]}}"), today=TODAY)
+        assert reading.errors == ()
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, arguments)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_check_says_what_the_file_costs_and_exits_0(file: Path) -> None:
+    file.write_text(rules("bedrock: {deny: all}"))
+    code, out, _ = run("check", str(file))
+    assert code == 0
+    assert "policy a: 1," in out
+    assert "assignment 1: 1 of the 10 policies that a role may carry by default" in out
+    assert out.endswith(f"{file}: 0 errors, 0 warnings\n")
+
+
+def test_check_prints_a_line_for_each_mistake_and_exits_1(file: Path) -> None:
+    file.write_text(rules("bedrock: {deny: [claude-v2]}, jumpstart: {deny: []}") + "exemptions: []\nfoo: 1\n")
+    code, out, _ = run("check", str(file))
+    assert code == 1
+    assert [line.split(": ")[:3] for line in out.splitlines()[:-1]] == [
+        ["error", "guardrails.yaml:2", "guardrails.a.bedrock.deny[1]"],
+        ["error", "guardrails.yaml:2", "guardrails.a.jumpstart.deny"],
+        ["error", "guardrails.yaml:6", "foo"],
+    ]
+
+
+def test_check_of_a_file_with_warnings_only_exits_0(file: Path) -> None:
+    file.write_text(rules("bedrock: {deny: all}") + "exemptions:\n  - {role: X, until: 2020-01-31, reason: x}\n")
+    code, out, _ = run("check", str(file))
+    assert code == 0
+    assert out.startswith("warning: guardrails.yaml:6: exemptions[1]: ended on 2020-01-31")
+
+
+def test_check_of_no_file_is_one_line_and_exits_1(tmp_path: Path) -> None:
+    code, out, _ = run("check", str(tmp_path / "none.yaml"))
+    assert code == 1
+    assert out.splitlines()[0].startswith("error: none.yaml: cannot be read: No such file or directory")
+
+
+def test_check_as_json_has_errors_warnings_and_costs(file: Path) -> None:
+    file.write_text(rules("bedrock: {deny: all}", "a, b"))
+    code, out, _ = run("check", "--json", str(file))
+    assert code == 1
+    found = json.loads(out)
+    assert found["errors"] == [
+        {"file": "guardrails.yaml", "line": 4, "where": "assignments[1].guardrails[2]",
+         "message": "no guardrail is called `b`: there are: a"}
+    ]  # fmt: skip
+    assert found["slots"] == []
+    file.write_text(rules("bedrock: {deny: all}"))
+    _, out, _ = run("check", "--json", str(file))
+    assert json.loads(out)["slots"] == [1]
+    assert list(json.loads(out)["policies"]) == ["a"]
+
+
+def test_compile_as_json_is_one_object_of_policy_name_and_document() -> None:
+    code, out, _ = run("compile", "--json", str(SHIPPED))
+    assert code == 0
+    expected = {policy.name: policy.document for policy in compile_rules(load(SHIPPED, today=TODAY), "aws")}
+    assert json.loads(out) == expected
+    assert run("compile", "--json", str(SHIPPED))[1] == out
+
+
+def test_compile_writes_a_file_for_each_policy_and_says_which(tmp_path: Path) -> None:
+    code, out, _ = run("compile", "--out", str(tmp_path / "deep" / "policies"), str(SHIPPED))
+    assert code == 0
+    for policy in compile_rules(load(SHIPPED, today=TODAY), "aws"):
+        written = tmp_path / "deep" / "policies" / f"{policy.name}.json"
+        assert digest(written.read_text()) == digest(policy.document)
+        assert str(written) in out.splitlines()
+
+
+def test_compile_prints_documents_that_a_person_can_read(file: Path) -> None:
+    file.write_text(rules("jumpstart: {deny: all}"))
+    code, out, _ = run("compile", str(file))
+    name, _, document = out.partition("\n")
+    assert (code, name) == (0, "a")
+    assert '      "Sid": "JumpStartCreateSdk",' in document.splitlines()
+    json.loads(document)
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
+def test_compile_writes_arns_of_the_partition(partition: str, file: Path) -> None:
+    file.write_text(rules("bedrock: {allow: [amazon.nova-*]}, jumpstart: {deny: [x], weights: deny}"))
+    _, out, _ = run("compile", "--partition", partition, str(file))
+    assert f"arn:{partition}:bedrock:*::foundation-model/amazon.nova-*" in out
+    assert f"arn:{partition}:s3:::jumpstart-cache-prod-*/*x*" in out
+    assert out.count("arn:") == out.count(f"arn:{partition}:")
+
+
+def test_compile_of_an_unknown_partition_is_a_usage_error(file: Path) -> None:
+    code, _, err = run("compile", "--partition", "aws-moon", str(SHIPPED))
+    assert code == 2
+    assert "aws-moon" in err
+
+
+def test_compile_of_a_bad_file_prints_the_mistakes_and_no_document(file: Path) -> None:
+    file.write_text(rules("bedrock: {deny: [claude-v2]}"))
+    code, out, err = run("compile", "--out", str(file.parent / "policies"), str(file))
+    assert (code, out) == (1, "")
+    assert err.startswith("error: guardrails.yaml:2: guardrails.a.bedrock.deny[1]: `claude-v2` has no provider")
+    assert not (file.parent / "policies").exists()
+
+
+def test_compile_into_a_file_is_one_line_and_exits_2(file: Path) -> None:
+    file.write_text(rules("bedrock: {deny: all}"))
+    result = CliRunner().invoke(app, ["compile", "--out", str(file), str(file)])
+    assert "cannot be made" in str(result.exception)
