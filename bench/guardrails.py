@@ -55,7 +55,7 @@ def milliseconds(run: Callable[[], object], times: int) -> list[float]:
 def cold(steps: Mapping[str, str], times: int) -> dict[str, list[float]]:
     """Milliseconds that each of `steps` took, one after the other in a fresh interpreter, `times` times over.
 
-    The start of the interpreter is not counted, it is not a function's to save. Everything is compiled, as in the layer.
+    The start of the interpreter is not counted, it is not a function's to save. All is compiled, as in the layer.
     """
     program = "import time\nt = time.perf_counter()\n" + "".join(
         f"{step}\nprint((time.perf_counter() - t) * 1000)\nt = time.perf_counter()\n" for step in steps.values()
