@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -34,10 +37,27 @@ class Request:
         return not out and any(fnmatchcase(guardrail, pattern) for pattern in self.denied)
 
 
-REQUESTS = [
-    Request(entry["why"], entry["action"], entry.get("resources", ("*",)), entry.get("with", {}), entry["denied"])
-    for entry in PAGE["requests"]
-]
+PLACEHOLDERS = {
+    "{tag}": ("sagemaker-sdk:jumpstart-model-id", "sagemaker-studio:jumpstart-model-id", "sm-jumpstart-id"),
+    "{denied}": ("huggingface-text2text-flan-t5-xl", "meta-textgeneration-llama-2-7b"),
+    "{allowed}": ("huggingface-llm-mistral-7b-instruct", "lightgbm-classification-model"),
+}
+
+
+def requests(entry: dict[str, Any]) -> Iterator[Request]:
+    text = json.dumps(entry)
+    met = [name for name in PLACEHOLDERS if name in text]
+    for values in itertools.product(*(PLACEHOLDERS[name] for name in met)):
+        filled = text
+        for name, value in zip(met, values, strict=True):
+            filled = filled.replace(name, value)
+        found = json.loads(filled)
+        yield Request(
+            found["why"], found["action"], found.get("resources", ("*",)), found.get("with", {}), found["denied"]
+        )
+
+
+REQUESTS = [request for entry in PAGE["requests"] for request in requests(entry)]
 
 
 @cache

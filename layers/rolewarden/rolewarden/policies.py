@@ -50,6 +50,13 @@ CANVAS_CUSTOMIZE = (
 )
 """Trains a model further, and makes the result answer: what is called fine-tuning in Canvas."""
 
+CUSTOMIZE_NAMED = (
+    "bedrock:CreateModelCustomizationJob",
+    "bedrock:CreateProvisionedModelThroughput",
+    "bedrock:UpdateProvisionedModelThroughput",
+)
+"""Those that are authorized on the model which is customized."""
+
 CUSTOMIZE = (*CANVAS_CUSTOMIZE, "bedrock:UpdateCustomModelDeployment", "bedrock:UpdateProvisionedModelThroughput")
 
 CUSTOMIZE_ON_MANTLE = (
@@ -226,8 +233,7 @@ def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statem
     use = CANVAS_USE if canvas else USE_MODEL
     customize = CANVAS_CUSTOMIZE if canvas else CUSTOMIZE
     customized = rule.customization is Door.ALLOW
-    if customized:
-        use = (*use, *customize)
+    named = (*use, *(action for action in CUSTOMIZE_NAMED if action in customize)) if customized else use
     models, patterns = _Models(partition), _fewest(rule.patterns)
     kinds = (*NO_MODELS, *(() if canvas else BATCHES), *(CUSTOM_MODELS if customized else ()))
     harmless = [f"arn:{partition}:bedrock:*:*:{kind}/*" for kind in kinds]
@@ -235,12 +241,12 @@ def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statem
         harmless.append(f"arn:{partition}:bedrock::*:system-tool/*")
     harmless += rule.allow_arns
     if rule.kind == "deny":
-        yield _deny("BedrockListedModels", use, resource=models.denied(patterns))
+        yield _deny("BedrockListedModels", named, resource=models.denied(patterns))
         yield _deny("BedrockUnnamedModels", use, not_resource=[*models.all(), *harmless])
     elif rule.kind == "allow":
         yield from _allowing(
             patterns,
-            lambda part: _deny("BedrockUnlistedModels", use, not_resource=[*models.allowed(part), *harmless]),
+            lambda part: _deny("BedrockUnlistedModels", named, not_resource=[*models.allowed(part), *harmless]),
         )
     elif rule.allow_arns:
         yield _deny("BedrockModels", use, not_resource=harmless)
