@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rolewarden import policies
 from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule, matches
 from rolewarden.policies import POLICY_SIZE, Document, compile_guardrail, digest, size
+from rolewarden_local import iam
 from rolewarden_local.judge import judge
 
 from tests.guardrails.strategies import (
@@ -119,6 +120,7 @@ def test_another_guardrail_never_allows_anything(one: Guardrail, two: Guardrail,
 
 @given(guardrails(), st.sampled_from(["aws", "aws-cn", "aws-us-gov"]))
 def test_every_valid_guardrail_compiles_to_documents_that_iam_takes(guardrail: Guardrail, partition: str) -> None:
+    assert POLICY_SIZE == iam.POLICY_SIZE, "the local IAM refuses what is longer than AWS takes"
     compiled = compile_guardrail(guardrail, partition)
     assert [policy.name for policy in compiled] == ["it", "it-2", "it-3"][: len(compiled)]
     assert compiled == compile_guardrail(guardrail, partition)
