@@ -9,7 +9,7 @@ from rolewarden.errors import RetryLater, SettingsError
 from rolewarden.settings import Settings
 from rolewarden_local.aws import ACCOUNT_ID
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TODAY
 
 
 def context(function):
@@ -25,6 +25,8 @@ def context(function):
 @pytest.fixture
 def function(world, monkeypatch):
     """A function's handler, as at a cold start."""
+
+    monkeypatch.setattr("rolewarden.reconcile.today", lambda: TODAY)
 
     def load(name):
         for variable, value in world.environment.items():

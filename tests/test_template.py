@@ -98,8 +98,9 @@ def test_an_invocation_that_keeps_failing_lands_in_a_dead_letter_queue(template)
                        for target in r["Targets"]}  # fmt: skip
     assert called_by_rules == {config["FunctionName"] for config in configs.values()}
     for config in configs.values():
-        assert config["DestinationConfig"]["OnFailure"]["Destination"].endswith(":InvocationsDeadLetterQueue")
-        assert may(template, config["FunctionName"], "sqs:SendMessage")
+        queue = config["DestinationConfig"]["OnFailure"]["Destination"]
+        assert queue.endswith(":InvocationsDeadLetterQueue")
+        assert queue in [s["Resource"] for s in may(template, config["FunctionName"], "sqs:SendMessage")]
 
 
 def test_work_that_keeps_failing_lands_in_a_dead_letter_queue_and_only_the_failed_message_comes_back(template):

@@ -17,7 +17,7 @@ from rolewarden_local.seed import seed
 from rolewarden_local.stage import stage
 from rolewarden_local.template import Template
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TODAY
 
 TRUST = json.dumps(
     {
@@ -51,7 +51,7 @@ class World:
         self.seeded = seed(aws)
         self.environment = stage(template, shared, account=ACCOUNT_ID, guardrails=guardrails)
         self.iam, self.sagemaker, self.sqs = map(_client, ("iam", "sagemaker", "sqs"))
-        self.rolewarden = Rolewarden(Settings.read(self.environment), shared)
+        self.rolewarden = Rolewarden(Settings.read(self.environment), shared, clock=lambda: TODAY)
 
     def guarded(self) -> World:
         """Bring every governed role to what it needs, and forget the calls that took."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
+from rolewarden import reconcile
 from rolewarden.aws import Aws
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.discovery import Discovery
@@ -14,7 +16,7 @@ from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import SWEEP, Cause, Nomination, parse
 from rolewarden.guardrails import load
 from rolewarden.policies import compile_rules, digest
-from rolewarden.reconcile import Reconciler, today
+from rolewarden.reconcile import Reconciler
 from rolewarden.record import GUARDRAILS_PUBLISHED, Recorder, logger
 from rolewarden.settings import Settings
 from rolewarden.verdicts import Outcome, Remedy
@@ -65,14 +67,18 @@ def body_of(text: str) -> Any:
 class Rolewarden:
     """The product, put together for one function."""
 
-    def __init__(self, settings: Settings, aws: Aws | None = None) -> None:
-        """Raises RulesError where the guardrails that were deployed cannot be used."""
+    def __init__(self, settings: Settings, aws: Aws | None = None, *, clock: Callable[[], date] | None = None) -> None:
+        """`clock` tells the day by which exemptions end: UTC's, where none is given.
+
+        Raises RulesError where the guardrails that were deployed cannot be used.
+        """
         self.settings = settings
         self.aws = aws or Aws()
-        self.rules = load(settings.guardrails_file, today=today())
+        self.today = clock or reconcile.today
+        self.rules = load(settings.guardrails_file, today=self.today())
         self.table = BindingsTable(self.aws, settings.bindings_table)
         self.discovery = Discovery(self.aws, self.table, self.rules)
-        self.reconciler = Reconciler(self.aws, self.table, self.rules)
+        self.reconciler = Reconciler(self.aws, self.table, self.rules, self.today)
         self.recorder = Recorder(self.aws, settings.history_table, settings.history_days)
 
     def enforce(self, event: Any) -> dict[str, Any]:
@@ -188,7 +194,7 @@ class Rolewarden:
         lacking = []
         for role, bindings in sorted(roles.items(), key=lambda item: (item[0].account, item[0].name)):
             required = self.reconciler.required(bindings)
-            if self.rules.exemption(role.name, today()):
+            if self.rules.exemption(role.name, self.today()):
                 continue
             for policy in required:
                 if policy not in carriers:
