@@ -183,6 +183,52 @@ def test_a_throttled_call_decides_nothing_and_the_next_try_mends_the_role(world,
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
 
 
+TWO = """
+guardrails:
+  a: {bedrock: {deny: all}}
+  b: {jumpstart: {deny: all}}
+assignments:
+  - guardrails: [a, b]
+"""
+
+
+def test_a_policy_that_cannot_be_attached_does_not_hold_up_the_others(world_with):
+    world = world_with(TWO)
+    world.iam.delete_policy(PolicyArn=f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/a")
+    outcome = world.verdict("CanvasOmar")
+    assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "policy missing")
+    assert (outcome["remedy"], outcome["attached"], outcome["missing"]) == ("attached", ["b"], ["a", "b"])
+    assert world.carried("CanvasOmar") == {"b"}
+
+
+def test_a_role_at_its_quota_is_asked_to_take_one_policy_and_no_more(world_with):
+    world = world_with(TWO)
+    event = world.role_event("CanvasFull")
+    assert world.calls(event).count("iam:AttachRolePolicy") == 1
+
+
+def test_what_was_attached_before_a_call_was_throttled_is_on_the_record_before_the_next_try(world_with, monkeypatch):
+    world = world_with(TWO)
+    event = world.role_event("CanvasOmar")
+    attach = world.rolewarden.aws.attach
+
+    def throttled_at_b(role, arn):
+        if arn.endswith("/b"):
+            raise RetryLater("AttachRolePolicy: Throttling")
+        attach(role, arn)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.rolewarden.aws, "attach", throttled_at_b)
+        with pytest.raises(RetryLater):
+            world.enforce(event)
+    [row] = world.history("CanvasOmar")
+    assert (row["verdict"], row["attached"], row["missing"]) == ("drifted", ["a"], ["a", "b"])
+    assert "Throttling" in row["message"]
+    world.enforce(event)
+    assert [row["attached"] for row in world.history("CanvasOmar")] == [["a"], ["b"]]
+    assert world.carried("CanvasOmar") == {"a", "b"}
+
+
 def test_one_role_that_has_to_wait_does_not_hold_up_the_others_of_its_domain(world):
     world.sagemaker.update_domain(DomainId="d-analytics0001")
     with world.aws.failing("AttachRolePolicy", "Throttling", times=3), pytest.raises(RetryLater):

@@ -5,7 +5,15 @@ RolewardenError
 ├── SettingsError    a function is deployed without a setting it needs: a person mends the stack
 ├── Refused          AWS refused for a reason that trying again does not change: ends as a verdict
 └── RetryLater       AWS could not do it now: the message or event is tried again
+    └── PartlyDone   the same, after something was done that belongs on the record
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rolewarden.verdicts import Outcome
 
 
 class RolewardenError(Exception):
@@ -34,3 +42,11 @@ class Refused(RolewardenError):
 
 class RetryLater(RolewardenError):
     """AWS is throttling, failing or contended; nothing is decided, the same work is to be tried again."""
+
+
+class PartlyDone(RetryLater):
+    """A remedy was cut short: `outcome` is what had been done by then, the rest waits for the next try."""
+
+    def __init__(self, outcome: Outcome, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 
 from rolewarden.aws import GONE, Aws
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
-from rolewarden.errors import Refused
+from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import Cause
 from rolewarden.guardrails import Guardrail, Mode, Rules
 from rolewarden.policies import Policy, compile_guardrail
@@ -41,8 +41,8 @@ class Reconciler:
     def reconcile(self, role: RoleKey, cause: Cause, *, account: str, fresh: Iterable[Binding] = ()) -> Outcome:
         """Bring `role` to what its subjects need; `account` is the one worked in.
 
-        `fresh` are bindings that were read a moment ago (see `BindingsTable.of_role`). Raises RetryLater; what AWS
-        refuses for good is an `unenforceable` outcome.
+        `fresh` are bindings that were read a moment ago (see `BindingsTable.of_role`). Raises RetryLater, as
+        PartlyDone where something was attached before; what AWS refuses for good is an `unenforceable` outcome.
         """
         bindings = self.table.of_role(role, fresh)
         required = self.required(bindings)
@@ -96,20 +96,31 @@ class Reconciler:
             return outcome
         outcome = replace(outcome, before=Verdict.DRIFTED, verdict=Verdict.DRIFTED, missing=tuple(missing))
         enforced = [] if self.observe else [p for p in missing if required[p].mode is Mode.ENFORCE]
+        if not enforced:
+            return replace(outcome, remedy=Remedy.OBSERVED)
         attached: list[str] = []
+        refusals: list[Refused] = []
         for policy in enforced:
             try:
                 self.aws.attach(role.name, self.arn(policy, role.account))
             except Refused as refused:
-                outcome = replace(outcome, attached=tuple(attached), remedy=_remedy(attached))
-                if refused.reason == GONE:
-                    return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE)
-                return replace(
-                    outcome, verdict=Verdict.UNENFORCEABLE, reason=_reason(refused), message=str(refused)
-                )  # fmt: skip
-            attached.append(policy)
-        if not attached:
-            return replace(outcome, remedy=Remedy.OBSERVED)
+                # What stands in the way of one policy seldom stands in the way of the next.
+                refusals.append(refused)
+                if refused.reason in {GONE, Reason.QUOTA}:
+                    break
+            except RetryLater as error:
+                if not attached:
+                    raise
+                partly = replace(outcome, remedy=Remedy.ATTACHED, attached=tuple(attached), message=str(error))
+                raise PartlyDone(partly, str(error)) from error
+            else:
+                attached.append(policy)
+        if refusals:
+            outcome = replace(outcome, attached=tuple(attached), remedy=_remedy(attached))
+            if refusals[-1].reason == GONE:
+                return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE)
+            first = refusals[0]
+            return replace(outcome, verdict=Verdict.UNENFORCEABLE, reason=_reason(first), message=str(first))
         # What is only observed stays as it is, and the role with it.
         verdict = Verdict.COMPLIANT if attached == missing else Verdict.DRIFTED
         return replace(outcome, verdict=verdict, remedy=Remedy.ATTACHED, attached=tuple(attached))

@@ -12,7 +12,7 @@ from rolewarden import reconcile
 from rolewarden.aws import Aws
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.discovery import Discovery
-from rolewarden.errors import Refused, RetryLater
+from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import SWEEP, Cause, Nomination, parse
 from rolewarden.guardrails import load
 from rolewarden.policies import compile_rules, digest
@@ -117,11 +117,19 @@ class Rolewarden:
 
     def reconcile(self, work: Work, fresh: tuple[Binding, ...] = ()) -> Outcome:
         """Look at one role, record what is news, look again later where something was done. Raises RetryLater."""
-        outcome = self.reconciler.reconcile(work.role, work.cause, account=work.account, fresh=fresh)
+        try:
+            outcome = self.reconciler.reconcile(work.role, work.cause, account=work.account, fresh=fresh)
+        except PartlyDone as error:
+            # The next try finds attached what this one has attached, and would say nothing of it.
+            self._settle(work, error.outcome)
+            raise
+        self._settle(work, outcome)
+        return outcome
+
+    def _settle(self, work: Work, outcome: Outcome) -> None:
         if outcome.remedy is Remedy.ATTACHED and work.rechecks < RECHECKS:
             self._look_again(Work(work.role, work.account, work.cause, work.rechecks + 1))
         self.recorder.outcome(outcome)
-        return outcome
 
     def _look_again(self, work: Work) -> None:
         try:
