@@ -183,6 +183,29 @@ def test_a_throttled_call_decides_nothing_and_the_next_try_mends_the_role(world,
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
 
 
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("RequestThrottled", 403),
+        ("RequestThrottledException", 400),
+        ("SlowDown", 400),
+        ("TooManyRequests", 429),
+        ("ConcurrentModification", 409),
+        ("ConcurrentModificationException", 409),
+        ("EntityTemporarilyUnmodifiable", 409),
+        ("InvalidClientTokenId", 403),
+        ("UnrecognizedClientException", 400),
+    ],
+)
+def test_an_error_that_passes_is_tried_again_and_is_no_finding(world, code, status):
+    event = world.role_event("CanvasOmar")
+    with world.aws.failing("AttachRolePolicy", code, status=status), pytest.raises(RetryLater):
+        world.enforce(event)
+    assert world.history("CanvasOmar") == []
+    world.enforce(event)
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+
+
 TWO = """
 guardrails:
   a: {bedrock: {deny: all}}

@@ -42,22 +42,30 @@ _PAGES: PaginatorConfigTypeDef = {"PageSize": 100}
 _RETRYABLE = frozenset(
     {
         "ConcurrentModification",
+        "ConcurrentModificationException",
+        "EntityTemporarilyUnmodifiable",
         "ExpiredToken",
         "ExpiredTokenException",
         "InternalError",
         "InternalFailure",
         "InternalServerError",
+        # What IAM and its kin say of credentials that are too new for them, as a fresh function's are.
+        "InvalidClientTokenId",
         "LimitExceededException",
         "ProvisionedThroughputExceededException",
         "RequestExpired",
         "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
         "RequestTimeout",
         "ServiceFailure",
         "ServiceUnavailable",
+        "SlowDown",
         "Throttling",
         "ThrottlingException",
         "TooManyRequestsException",
         "TransactionConflictException",
+        "UnrecognizedClientException",
     }
 )
 _TERMINAL = {
@@ -87,7 +95,7 @@ def translated() -> Iterator[None]:
             raise Refused(GONE, message) from error
         if code in _TERMINAL:
             raise Refused(_TERMINAL[code], message) from error
-        if code in _RETRYABLE or status >= 500:
+        if code in _RETRYABLE or status == 429 or status >= 500:
             raise RetryLater(message) from error
         raise Refused(Reason.REFUSED, message) from error
     except BotoCoreError as error:
