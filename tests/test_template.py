@@ -83,6 +83,16 @@ def test_tag_events_are_asked_for_on_domains_and_profiles_only(template):
     assert "resourceArn" in rule.pattern["detail"]["requestParameters"]
 
 
+def test_tagged_resources_are_matched_by_prefix_since_eventbridge_takes_few_wildcards(template):
+    [rule] = [r for r in rules(template).values() if set(r.pattern.get("detail", {}).get("eventName", ())) & TAG_EVENTS]
+    here = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}"
+    assert rule.pattern["detail"]["requestParameters"]["resourceArn"] == [
+        {"prefix": f"{here}:domain/"},
+        {"prefix": f"{here}:user-profile/"},
+    ]
+    assert not any("wildcard" in json.dumps(rule.pattern) for rule in rules(template).values())
+
+
 def test_an_event_that_reaches_no_function_lands_in_a_dead_letter_queue_that_takes_it(template):
     queues = template.resources("AWS::SQS::QueuePolicy")["EventsDeadLetterQueuePolicy"]
     [statement] = queues["PolicyDocument"]["Statement"]
