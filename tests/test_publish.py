@@ -86,6 +86,12 @@ def test_a_policy_event_that_changed_nothing_writes_nothing(world):
     assert world.history("policy/no-generative-ai") == []
 
 
+def test_a_policy_event_of_another_account_restores_nothing_here(world):
+    event = tampered(world, "edited")
+    assert "policies" not in world.rolewarden.restore({**event, "account": "444455556666"})
+    assert in_force(world) == {"approved-models"}
+
+
 def test_a_policy_under_rolewardens_path_that_is_no_guardrail_is_left_alone(world):
     arn = world.iam.create_policy(PolicyName="stray", Path="/rolewarden/", PolicyDocument=HOLLOW)["Policy"]["Arn"]
     world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=HOLLOW, SetAsDefault=True)

@@ -173,6 +173,23 @@ def test_a_role_of_another_account_makes_its_subject_unenforceable_for_that_reas
     assert world.carried("CanvasOmar") == set()
 
 
+def test_an_event_of_another_account_is_not_taken_for_one_about_our_role_of_that_name(world):
+    event = world.role_event("CanvasOmar")
+    assert world.enforce({**event, "account": "444455556666"}) == []
+    assert world.carried("CanvasOmar") == set()
+
+
+def test_a_role_of_ours_is_not_touched_for_a_namesake_in_another_account(world):
+    world.sagemaker.create_user_profile(
+        DomainId="d-analytics0001",
+        UserProfileName="guest",
+        UserSettings={"ExecutionRole": "arn:aws:iam::444455556666:role/BuildServer"},
+    )
+    world.enforce(world.event("CreateUserProfile"))
+    event = {**world.role_event("BuildServer"), "account": "444455556666"}
+    assert world.calls(event) == []
+
+
 @pytest.mark.parametrize("operation", ["ListAttachedRolePolicies", "AttachRolePolicy"])
 def test_a_throttled_call_decides_nothing_and_the_next_try_mends_the_role(world, operation):
     event = world.role_event("CanvasOmar")

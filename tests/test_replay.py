@@ -81,6 +81,20 @@ def test_a_cloudtrail_record_and_a_trails_file_are_understood(replay, tmp_path):
     assert result.exit_code == 0
 
 
+def test_an_event_of_another_account_and_region_is_replayed_as_if_it_had_happened_here(replay, tmp_path):
+    paths = []
+    for name in ("update_domain", "add_tags", "delete_policy"):
+        text = json.dumps(sample(name)).replace("111122223333", "444455556666").replace("us-east-1", "eu-west-1")
+        paths.append(tmp_path / f"{name}.json")
+        paths[-1].write_text(text)
+    ours = as_json(replay("--json", *[EVENTS / path.name for path in paths]))
+    theirs = as_json(replay("--json", *paths))
+    assert [(r["rule"], r["outcomes"], r["policies"]) for r in theirs] == [
+        (r["rule"], r["outcomes"], r["policies"]) for r in ours
+    ]
+    assert all(r["rule"] for r in theirs)
+
+
 def test_each_file_starts_from_the_same_account(replay):
     twice = as_json(replay("--json", EVENTS / "tag_role.json", EVENTS / "tag_role.json"))
     assert [r["outcomes"][0]["before"] for r in twice] == ["drifted", "drifted"]

@@ -93,6 +93,14 @@ def test_tagged_resources_are_matched_by_prefix_since_eventbridge_takes_few_wild
     assert not any("wildcard" in json.dumps(rule.pattern) for rule in rules(template).values())
 
 
+def test_rules_take_events_of_this_account_only_and_sagemakers_of_this_region(template):
+    for rule in rules(template).values():
+        if rule.pattern["source"] != ["rolewarden"]:
+            assert rule.pattern["account"] == [ACCOUNT]
+        # IAM's may come from its home region, over a bus.
+        assert rule.pattern.get("region") == (["us-east-1"] if rule.pattern["source"] == ["aws.sagemaker"] else None)
+
+
 def test_an_event_that_reaches_no_function_lands_in_a_dead_letter_queue_that_takes_it(template):
     queues = template.resources("AWS::SQS::QueuePolicy")["EventsDeadLetterQueuePolicy"]
     [statement] = queues["PolicyDocument"]["Statement"]

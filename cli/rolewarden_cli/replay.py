@@ -6,6 +6,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -132,7 +133,22 @@ def replay(files: list[Path], *, root: Path) -> Iterator[Replayed]:
             environment = stage(template, stage_hand, account=ACCOUNT_ID, guardrails=guardrails)
             with _environment(environment):
                 for event in events:
-                    yield from _replay(path.name, event, template, aws, handlers)
+                    local = _moved(event, {"account": ACCOUNT_ID, "region": REGION})
+                    yield from _replay(path.name, local, template, aws, handlers)
+
+
+def _moved(event: dict[str, Any], here: Mapping[str, str]) -> dict[str, Any]:
+    """The event as if it had happened in the local account and region: the template's rules take no other."""
+    text = json.dumps(event)
+    for key, local in here.items():
+        foreign = event.get(key)
+        if isinstance(foreign, str) and _PLACES[key].fullmatch(foreign):
+            text = text.replace(foreign, local)
+    moved: dict[str, Any] = json.loads(text)
+    return moved
+
+
+_PLACES = {"account": re.compile(r"\d{12}"), "region": re.compile(r"[a-z]+(-[a-z]+)+-\d+")}
 
 
 def _replay(

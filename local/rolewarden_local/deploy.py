@@ -75,7 +75,8 @@ def write_invoke_environment(root: Path, variables: Mapping[str, str]) -> None:
     """
     path = root / ".aws-sam" / "local-env.json"
     path.parent.mkdir(exist_ok=True)
-    names = ("BINDINGS_TABLE", "HISTORY_TABLE", "WORK_QUEUE_URL")
+    # SAM has an account of its own invention.
+    names = ("ACCOUNT_ID", "BINDINGS_TABLE", "HISTORY_TABLE", "WORK_QUEUE_URL")
     path.write_text(json.dumps({"Parameters": {name: variables[name] for name in names}}, indent=1) + "\n")
 
 

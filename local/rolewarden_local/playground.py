@@ -53,6 +53,7 @@ def main(root: Path, host: str, port: int) -> None:
         write_invoke_environment(
             root,
             {
+                "ACCOUNT_ID": ACCOUNT_ID,
                 "BINDINGS_TABLE": outputs["BindingsTable"],
                 "HISTORY_TABLE": outputs["HistoryTable"],
                 "WORK_QUEUE_URL": outputs["WorkQueue"],

@@ -46,6 +46,7 @@ class Ignored(StrEnum):
     UNKNOWN_EVENT = "an event name that changes nothing here"
     OTHER_RESOURCE = "tags of something that is no domain or user profile"
     OTHER_POLICY = "a policy that is not Rolewarden's"
+    OTHER_ACCOUNT = "a call in another account, where names like these mean something else"
     UNREADABLE = "the parameters do not say what was changed; the sweep finds it"
 
 
@@ -124,8 +125,11 @@ _PROFILE_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:user-profile/(?P<dom
 _POLICY_ARN = re.compile(r"arn:[^:]+:iam::(?P<account>\d{12}):policy/rolewarden/(?P<name>[\w+=,.@-]{1,128})", re.ASCII)
 
 
-def parse(event: Any) -> Nomination:
-    """What `event`, an EventBridge event with a CloudTrail record, asks to look at. Takes anything, raises nothing."""
+def parse(event: Any, own_account: str = "") -> Nomination:
+    """What `event`, an EventBridge event with a CloudTrail record, asks to look at. Takes anything, raises nothing.
+
+    Where `own_account` is given, events of other accounts ask for nothing.
+    """
     envelope = _mapping(event)
     detail = _mapping(envelope.get("detail"))
     account = _match(_ACCOUNT, envelope.get("account"))
@@ -137,6 +141,8 @@ def parse(event: Any) -> Nomination:
 
     if not (account and region and cause.event_name) or envelope.get("detail-type") != "AWS API Call via CloudTrail":
         return ignore(Ignored.NOT_AN_API_CALL)
+    if own_account not in {"", account}:
+        return ignore(Ignored.OTHER_ACCOUNT)
     source = (_text(envelope.get("source")), _text(detail.get("eventSource")))
     known = {
         ("aws.sagemaker", "sagemaker.amazonaws.com"): SAGEMAKER_EVENTS,

@@ -83,7 +83,7 @@ class Rolewarden:
 
     def enforce(self, event: Any) -> dict[str, Any]:
         """Look at what an event nominates. Raises RetryLater."""
-        nomination = parse(event)
+        nomination = parse(event, self.settings.account)
         if nomination.ignored:
             self.recorder.ignored(nomination)
             return _summary(nomination, ())
@@ -178,7 +178,7 @@ class Rolewarden:
 
     def restore(self, event: Any) -> dict[str, Any]:
         """Look at the policy that an event nominates. Raises Refused and RetryLater."""
-        nomination = parse(event)
+        nomination = parse(event, self.settings.account)
         if nomination.ignored or not nomination.policy:
             self.recorder.ignored(nomination)
             return _summary(nomination, ())

@@ -14,10 +14,12 @@ from rolewarden.errors import SettingsError
 class Settings:
     """The environment of a function.
 
+    `account` is the one that the function is deployed in; what happens in another is not its business.
     `recheck_seconds` (0 to 900, what SQS can delay) pass before a mended role is looked at again; `history_days` is
     how long a row of the history lives.
     """
 
+    account: str
     bindings_table: str
     history_table: str
     work_queue_url: str
@@ -29,6 +31,7 @@ class Settings:
     def read(cls, environment: Mapping[str, str]) -> Settings:
         """From environment variables. Raises SettingsError."""
         return cls(
+            account=_text(environment, "ACCOUNT_ID"),
             bindings_table=_text(environment, "BINDINGS_TABLE"),
             history_table=_text(environment, "HISTORY_TABLE"),
             work_queue_url=_text(environment, "WORK_QUEUE_URL"),
