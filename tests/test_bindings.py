@@ -133,6 +133,24 @@ def test_a_tag_that_is_added_guards_and_one_that_is_taken_away_no_longer_demands
     assert "required" not in world.enforce(world.event("DeleteTags"))[0]
 
 
+def test_a_profile_of_capital_letters_is_one_subject_though_its_arn_has_small_ones(world_with):
+    world = world_with(TAGGED)
+    world.sagemaker.create_user_profile(
+        DomainId="d-analytics0001",
+        UserProfileName="PowerUser",
+        UserSettings={"ExecutionRole": world.role("CanvasPower")},
+    )
+    world.enforce(world.event("CreateUserProfile"))
+    arn = f"arn:aws:sagemaker:us-east-1:{ACCOUNT_ID}:user-profile/d-analytics0001/poweruser"
+    world.sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": "team", "Value": "data-platform"}])
+    world.enforce(world.event("AddTags"))
+    assert [key for key in bound(world) if "power" in key.lower()] == [
+        f"{ACCOUNT_ID}/us-east-1/d-analytics0001/user-profile#PowerUser#execution"
+    ]
+    assert world.verdict("CanvasPower")["required"] == ["no-generative-ai"]
+    assert world.carried("CanvasPower") == {"no-generative-ai"}
+
+
 def test_tags_are_not_asked_for_where_no_assignment_reads_them(world):
     world.sagemaker.update_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
     assert "sagemaker:ListTags" not in world.calls(world.event("UpdateUserProfile"))

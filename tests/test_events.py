@@ -59,6 +59,11 @@ def test_tags_of_a_domain_and_of_a_profile_nominate_them():
     assert parse(sample("delete_tags")).subject == SubjectKey("d-research0001", "rosa")
 
 
+@pytest.mark.parametrize("region", ["us-east-1", "ap-southeast-2", "us-gov-west-1", "cn-northwest-1", "eusc-de-east-1"])
+def test_an_event_of_any_partitions_region_is_read(region):
+    assert parse({**sample("detach_role_policy"), "region": region}).role == "CanvasAnalytics"
+
+
 def test_tags_of_anything_else_nominate_nothing():
     event = sample("add_tags")
     event["detail"]["requestParameters"]["resourceArn"] = "arn:aws:sagemaker:us-east-1:111122223333:endpoint/churn"

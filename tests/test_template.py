@@ -10,7 +10,13 @@ from rolewarden_local.template import Template
 from tests.conftest import ROOT
 
 ACCOUNT = "111122223333"
-REGIONS = {"us-east-1": "aws", "eu-west-1": "aws", "us-gov-west-1": "aws-us-gov", "cn-north-1": "aws-cn"}
+REGIONS = {
+    "us-east-1": "aws",
+    "eu-west-1": "aws",
+    "us-gov-west-1": "aws-us-gov",
+    "cn-north-1": "aws-cn",
+    "eusc-de-east-1": "aws-eusc",
+}
 FUNCTIONS = ("EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction")
 
 
@@ -193,7 +199,7 @@ def test_every_function_runs_as_a_role_of_its_own_under_rolewardens_path(templat
 @pytest.mark.parametrize(("region", "partition"), REGIONS.items())
 def test_every_arn_is_of_the_partition_it_is_deployed_in(region, partition):
     text = json.dumps(translated(region).resolve(translated(region).body["Resources"]))
-    other = {"aws", "aws-us-gov", "aws-cn"} - {partition}
+    other = set(REGIONS.values()) - {partition}
     assert f"arn:{partition}:" in text
     assert not any(f'"arn:{name}:' in text for name in other)
 

@@ -130,7 +130,7 @@ class Aws:
 
     @cached_property
     def partition(self) -> str:
-        """`aws`, `aws-cn` or `aws-us-gov`, by the region."""
+        """`aws`, `aws-cn`, `aws-us-gov` or another, by the region."""
         return self._session.get_partition_for_region(self.region)
 
     # Clients are made when first used: a function pays at its cold start for those that it needs.

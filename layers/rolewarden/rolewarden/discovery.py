@@ -41,7 +41,8 @@ class Discovery:
         """What is bound to the subject now; empty where it no longer exists. Raises Refused and RetryLater."""
         if key.user_profile:
             bindings = self.profile(account, region, key.domain_id, key.user_profile)
-            slots = [(USER_PROFILE, key.user_profile, EXECUTION), (USER_PROFILE, key.user_profile, BEDROCK)]
+            names = {key.user_profile, *(binding.user_profile for binding in bindings)}
+            slots = [(USER_PROFILE, name, via) for name in names for via in (EXECUTION, BEDROCK)]
         else:
             bindings = self.domain(account, region, key.domain_id)
             slots = [(DEFAULT_USER, "", EXECUTION), (DEFAULT_USER, "", BEDROCK), (SHARED_SPACES, "", EXECUTION)]
@@ -88,7 +89,8 @@ class Discovery:
     def profile(self, account: str, region: str, domain_id: str, name: str) -> tuple[Binding, ...]:
         """The roles of a user profile; empty where there is no such profile.
 
-        A profile without an execution role of its own has a binding without a role.
+        A profile without an execution role of its own has a binding without a role. It is bound by the name that
+        SageMaker gives it: ARNs, and so the events of tags, have it in lower case.
         """
         try:
             found = self.aws.user_profile(region, domain_id, name)
@@ -109,7 +111,7 @@ class Discovery:
                 via,
                 RoleKey.of_arn(arn) if arn else None,
                 domain_name=self._domain_name(region, domain_id),
-                user_profile=name,
+                user_profile=found.get("UserProfileName") or name,
                 tags=tags,
             )
             for via, arn in roles
