@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from rolewarden.errors import RetryLater
 from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.world import TRUST
@@ -95,6 +96,27 @@ def test_a_deleted_domain_is_bound_no_more_nor_are_its_profiles(world):
     world.sagemaker.delete_domain(DomainId="d-research0001")
     world.enforce(world.event("DeleteDomain"))
     assert not [key for key in bound(world) if "d-research0001" in key]
+
+
+@pytest.mark.parametrize("operation", ["Query", "BatchWriteItem"])
+@pytest.mark.parametrize("code", ["ValidationException", "AccessDeniedException", "ResourceNotFoundException"])
+def test_that_the_table_cannot_be_used_is_no_finding_about_a_subject_but_tried_again(world, operation, code):
+    world.rolewarden.table.write((), [b.key for b in world.rolewarden.table.all()])
+    world.sagemaker.update_domain(DomainId="d-analytics0001")
+    event = world.event("UpdateDomain")
+    with world.aws.failing(operation, code), pytest.raises(RetryLater):
+        world.enforce(event)
+    assert world.history("d-analytics0001") == []
+    world.enforce(event)
+    for role in ("CanvasAnalytics", "CanvasBedrockAnalytics", "CanvasAnalyticsSpaces"):
+        assert world.carried(role) == {"no-generative-ai"}
+
+
+def test_a_role_whose_bindings_cannot_be_asked_for_does_not_hold_up_the_others_of_its_domain(world):
+    world.sagemaker.update_domain(DomainId="d-analytics0001")
+    with world.aws.failing("Query", "AccessDeniedException", times=1), pytest.raises(RetryLater):
+        world.enforce(world.event("UpdateDomain"))
+    assert world.carried("CanvasAnalyticsSpaces") == world.carried("CanvasBedrockAnalytics") == {"no-generative-ai"}
 
 
 def test_what_was_just_written_counts_though_the_index_does_not_show_it_yet(world, monkeypatch):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rolewarden.record import metrics
 from rolewarden_cli.main import app
 from typer.testing import CliRunner
 
@@ -16,6 +17,8 @@ EVENTS = ROOT / "events"
 
 @pytest.fixture
 def replay(aws):
+    metrics.clear_metrics()  # what earlier tests left unflushed would be printed at the hundredth value
+
     def run(*arguments):
         return CliRunner(env={"COLUMNS": "80"}).invoke(app, ["replay", *map(str, arguments)])
 

@@ -102,6 +102,16 @@ def translated() -> Iterator[None]:
         raise RetryLater(str(error)) from error
 
 
+@contextmanager
+def _of_our_own() -> Iterator[None]:
+    """As `translated`, for what Rolewarden itself keeps: that it cannot get at its table says nothing about a role."""
+    try:
+        with translated():
+            yield
+    except Refused as refused:
+        raise RetryLater(str(refused)) from refused
+
+
 @dataclass(frozen=True)
 class RoleDescription:
     """What ListRoles tells of a role; `trusted` are the services that may assume it."""
@@ -265,7 +275,7 @@ class Aws:
             )
             return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
-    # DynamoDB, SQS, EventBridge
+    # DynamoDB, SQS, EventBridge: Rolewarden's own, so all of it raises RetryLater and nothing of it Refused
 
     def query(self, table: str, key: Mapping[str, str], *, index: str = "") -> list[dict[str, Any]]:
         """All items whose partition key (one entry in `key`) has that value."""
@@ -277,26 +287,26 @@ class Aws:
             "ExpressionAttributeValues": {":value": {"S": value}},
             **({"IndexName": index} if index else {"ConsistentRead": True}),
         }
-        with translated():
+        with _of_our_own():
             pages = self._dynamodb.get_paginator("query").paginate(**where)
             return [self._item(item) for page in pages for item in page["Items"]]
 
     def scan(self, table: str) -> Iterator[dict[str, Any]]:
         """All items of a table."""
-        with translated():
+        with _of_our_own():
             for page in self._dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
                 yield from (self._item(item) for item in page["Items"])
 
     def put(self, table: str, item: Mapping[str, Any]) -> None:
         """Write one item."""
-        with translated():
+        with _of_our_own():
             self._dynamodb.put_item(TableName=table, Item=self._attributes(item))
 
     def write(self, table: str, puts: Iterable[Mapping[str, Any]], deletes: Iterable[Mapping[str, str]] = ()) -> None:
         """Write and delete items, up to 25 in a call. Raises RetryLater where DynamoDB leaves some undone."""
         requests = [{"PutRequest": {"Item": self._attributes(item)}} for item in puts]
         requests += [{"DeleteRequest": {"Key": self._attributes(key)}} for key in deletes]
-        with translated():
+        with _of_our_own():
             for chunk in _chunks(requests, 25):
                 left: Any = {table: chunk}
                 for _ in range(3):
@@ -308,7 +318,7 @@ class Aws:
 
     def send(self, queue_url: str, bodies: Iterable[Mapping[str, Any]], *, delay: int = 0) -> None:
         """Send messages, ten in a call, to be received after `delay` seconds. Raises RetryLater where SQS took none."""
-        with translated():
+        with _of_our_own():
             for chunk in _chunks([json.dumps(body) for body in bodies], 10):
                 answer = self._sqs.send_message_batch(
                     QueueUrl=queue_url,
@@ -328,7 +338,7 @@ class Aws:
             "Detail": json.dumps(detail),
             "Resources": list(resources),
         }
-        with translated():
+        with _of_our_own():
             answer = self._events.put_events(Entries=[entry])  # type: ignore[list-item]
         if answer["FailedEntryCount"]:
             failed = answer["Entries"][0]
