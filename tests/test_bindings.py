@@ -98,6 +98,29 @@ def test_a_deleted_domain_is_bound_no_more_nor_are_its_profiles(world):
     assert not [key for key in bound(world) if "d-research0001" in key]
 
 
+def test_a_domain_that_names_no_role_lets_its_own_go_and_keeps_those_of_its_profiles(world, monkeypatch):
+    world.guarded()
+    domain = world.rolewarden.aws.domain
+    monkeypatch.setattr(
+        world.rolewarden.aws,
+        "domain",
+        lambda *key: {**domain(*key), "DefaultUserSettings": {}, "DefaultSpaceSettings": {}},
+    )
+    world.sagemaker.update_domain(DomainId="d-analytics0001")
+    world.enforce(world.event("UpdateDomain"))
+    assert world.verdict("CanvasAnalytics")["verdict"] == "ungoverned"
+    world.enforce(world.detach("CanvasOmar", "no-generative-ai"))
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+
+
+def test_a_profile_whose_domain_is_gone_is_bound_no_more(world):
+    world.rolewarden.discovery._domain_names.clear()
+    world.sagemaker.update_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
+    with world.aws.failing("DescribeDomain", "ResourceNotFound"):
+        assert "refused" not in world.rolewarden.enforce(world.event("UpdateUserProfile"))
+    assert "CanvasOmar" not in bound(world).values()
+
+
 @pytest.mark.parametrize("operation", ["Query", "BatchWriteItem"])
 @pytest.mark.parametrize("code", ["ValidationException", "AccessDeniedException", "ResourceNotFoundException"])
 def test_that_the_table_cannot_be_used_is_no_finding_about_a_subject_but_tried_again(world, operation, code):
@@ -153,6 +176,18 @@ def test_a_tag_that_is_added_guards_and_one_that_is_taken_away_no_longer_demands
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
     world.sagemaker.delete_tags(ResourceArn=arn, TagKeys=["team"])
     assert "required" not in world.enforce(world.event("DeleteTags"))[0]
+
+
+def test_a_subject_whose_tags_may_not_be_read_is_guarded_by_those_last_known_and_reported(world_with):
+    world = world_with(TAGGED)
+    world.sagemaker.update_user_profile(
+        DomainId="d-research0001", UserProfileName="rosa", UserSettings={"ExecutionRole": world.role("CanvasRosa2")}
+    )
+    with world.aws.failing("ListTags", "AccessDeniedException"):
+        world.enforce(world.event("UpdateUserProfile"))
+    assert world.carried("CanvasRosa2") == {"no-generative-ai"}
+    [row] = world.history("d-research0001/rosa")
+    assert (row["kind"], row["reason"]) == ("Subject Finding", "access denied")
 
 
 def test_a_profile_of_capital_letters_is_one_subject_though_its_arn_has_small_ones(world_with):

@@ -1,8 +1,9 @@
 """The sweep: what no event told of is found all the same."""
 
+import pytest
 from rolewarden_local.aws import ACCOUNT_ID
 
-from tests.test_bindings import bound
+from tests.test_bindings import TAGGED, bound
 
 
 def swept(world):
@@ -55,6 +56,62 @@ def test_bindings_of_another_account_are_not_swept_away(world):
     world.rolewarden.table.write([foreign])
     swept(world)
     assert "R" in bound(world).values()
+
+
+@pytest.mark.parametrize(
+    ("operation", "about"),
+    [
+        ("DescribeDomain", ["d-analytics0001", "d-research0001"]),
+        ("ListUserProfiles", ["d-analytics0001/*", "d-research0001/*"]),
+        ("DescribeUserProfile", ["d-analytics0001/omar", "d-research0001/rosa"]),
+    ],
+)
+def test_subjects_that_may_not_be_read_are_findings_and_stay_bound_and_guarded(world, operation, about):
+    swept(world)
+    before = bound(world)
+    for role in ("CanvasAnalytics", "CanvasOmar"):
+        world.detach(role, "no-generative-ai")
+    with world.aws.failing(operation, "AccessDeniedException"):
+        swept(world)
+    assert bound(world) == before
+    assert world.carried("CanvasAnalytics") == world.carried("CanvasOmar") == {"no-generative-ai"}
+    for subject in about:
+        assert [row["kind"] for row in world.history(subject)] == ["Subject Finding"]
+
+
+def test_one_subject_that_may_not_be_read_holds_up_no_other(world):
+    world.rolewarden.table.write((), [b.key for b in world.rolewarden.table.all()])
+    with world.aws.failing("DescribeUserProfile", "AccessDeniedException", times=1):
+        swept(world)
+    assert len(bound(world)) == 9
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.carried("CanvasRosa") == {"approved-models"}
+
+
+@pytest.mark.parametrize("operation", ["DescribeDomain", "ListUserProfiles"])
+def test_a_domain_that_vanishes_while_it_is_read_is_just_gone(world, operation):
+    swept(world)
+    with world.aws.failing(operation, "ResourceNotFound", times=1):
+        swept(world)
+    assert {key.split("/")[2] for key in bound(world)} == {"d-research0001"}
+    assert world.history("d-analytics0001") == []
+
+
+def test_a_profile_that_vanishes_while_it_is_read_is_just_gone(world):
+    with world.aws.failing("DescribeUserProfile", "ResourceNotFound", times=1):
+        swept(world)
+    assert len(bound(world)) == 9
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+
+
+def test_tags_that_may_not_be_read_are_taken_as_they_were(world_with):
+    world = world_with(TAGGED)
+    before = list(world.rolewarden.table.all())
+    with world.aws.failing("ListTags", "AccessDeniedException"):
+        swept(world)
+    assert list(world.rolewarden.table.all()) == before
+    assert world.carried("CanvasRosa") == {"no-generative-ai"}
+    assert [row["reason"] for row in world.history("d-research0001/rosa")] == ["access denied"]
 
 
 def test_an_exempt_role_is_sent_nowhere(world):

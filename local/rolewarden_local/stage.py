@@ -31,5 +31,6 @@ def stage(template: Template, aws: Aws, *, account: str, guardrails: Path) -> Ma
     environment |= {"WORK_QUEUE_URL": urls[environment["WORK_QUEUE_URL"]], "GUARDRAILS_FILE": str(guardrails)}
     rolewarden = Rolewarden(Settings.read(environment), aws)
     rolewarden.publish(account, Cause(event_name="Stage"))
-    rolewarden.table.write(rolewarden.discovery.everything(account, aws.region))
+    for reading in rolewarden.discovery.everything(account, aws.region):
+        rolewarden.table.write(reading.bindings)
     return environment

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rolewarden import POLICY_PATH
@@ -28,6 +28,40 @@ UNTOUCHABLE_PATHS = ("/aws-service-role/", "/aws-reserved/", POLICY_PATH)
 """Roles that AWS owns (service-linked ones, those of IAM Identity Center), and Rolewarden's own."""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What could be read of one subject: a domain, a user profile, or (`subject` is None) a role.
+
+    `gone` where it no longer exists; without that and without `bindings` it is there and names no role. `refused` is
+    what AWS did not let us read: with bindings it is no more than their tags, without them it is the subject itself.
+    """
+
+    subject: SubjectKey | None
+    bindings: tuple[Binding, ...] = ()
+    gone: bool = False
+    refused: Refused | None = None
+
+    def with_known(self, known: Iterable[Binding]) -> Reading:
+        """The same, with what could not be read as it was `known` before."""
+        if self.refused is None:
+            return self
+        if not self.bindings:
+            return replace(self, bindings=tuple(binding for binding in known if self._covers(binding)))
+        tags = {binding.key: binding.tags for binding in known}
+        return replace(self, bindings=tuple(replace(b, tags=tags.get(b.key, b.tags)) for b in self.bindings))
+
+    def _covers(self, binding: Binding) -> bool:
+        if self.subject is None or binding.domain_id != self.subject.domain_id:
+            return False
+        if self.subject.user_profile == ALL_PROFILES:
+            return binding.kind == USER_PROFILE
+        return binding.user_profile == self.subject.user_profile
+
+
+ALL_PROFILES = "*"
+"""In place of a profile's name: all of a domain, where they cannot be listed."""
+
+
 @dataclass
 class Discovery:
     """Reads what SageMaker says of a subject and keeps the table in step with it."""
@@ -37,31 +71,40 @@ class Discovery:
     rules: Rules
     _domain_names: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def refresh(self, account: str, region: str, key: SubjectKey) -> tuple[Binding, ...]:
-        """What is bound to the subject now; empty where it no longer exists. Raises Refused and RetryLater."""
+    def refresh(self, account: str, region: str, key: SubjectKey) -> Reading:
+        """Read a subject and bring the table in step; what cannot be read stays as it is known. Raises RetryLater."""
+        reading = (
+            self.profile(account, region, key.domain_id, key.user_profile)
+            if key.user_profile
+            else self.domain(account, region, key.domain_id)
+        )
+        if reading.refused:
+            known = reading.with_known(self.table.of_domain(account, region, key.domain_id))
+            if not reading.bindings:
+                return known
+            reading = known
+        bindings = reading.bindings
         if key.user_profile:
-            bindings = self.profile(account, region, key.domain_id, key.user_profile)
             names = {key.user_profile, *(binding.user_profile for binding in bindings)}
             slots = [(USER_PROFILE, name, via) for name in names for via in (EXECUTION, BEDROCK)]
         else:
-            bindings = self.domain(account, region, key.domain_id)
             slots = [(DEFAULT_USER, "", EXECUTION), (DEFAULT_USER, "", BEDROCK), (SHARED_SPACES, "", EXECUTION)]
-            if not bindings:
+            if reading.gone:
+                # Its profiles went with it.
                 gone = [binding.key for binding in self.table.of_domain(account, region, key.domain_id)]
                 self.table.write((), gone)
-                return ()
+                return reading
         partition = scope(account, region, key.domain_id)
         self.table.write(bindings, [(partition, "#".join(filter(None, slot))) for slot in slots])
-        return bindings
+        return reading
 
-    def domain(self, account: str, region: str, domain_id: str) -> tuple[Binding, ...]:
-        """The roles of a domain's default user and shared spaces; empty where there is no such domain."""
+    def domain(self, account: str, region: str, domain_id: str) -> Reading:
+        """The roles of a domain's default user and shared spaces. Raises RetryLater."""
+        subject = SubjectKey(domain_id)
         try:
             found = self.aws.domain(region, domain_id)
         except Refused as refused:
-            if refused.reason == GONE:
-                return ()
-            raise
+            return _unread(subject, refused)
         user = found.get("DefaultUserSettings") or {}
         spaces = found.get("DefaultSpaceSettings") or {}
         self._domain_names[(region, domain_id)] = found.get("DomainName", "")
@@ -70,8 +113,8 @@ class Discovery:
             (DEFAULT_USER, BEDROCK, _bedrock_role(user)),
             (SHARED_SPACES, EXECUTION, spaces.get("ExecutionRole")),
         )
-        tags = self._tags(region, found.get("DomainArn", ""))
-        return tuple(
+        tags, untagged = self._tags(region, found.get("DomainArn", ""))
+        bindings = tuple(
             Binding(
                 account,
                 region,
@@ -85,24 +128,25 @@ class Discovery:
             for kind, via, arn in roles
             if arn
         )
+        return Reading(subject, bindings, refused=untagged if bindings else None)
 
-    def profile(self, account: str, region: str, domain_id: str, name: str) -> tuple[Binding, ...]:
-        """The roles of a user profile; empty where there is no such profile.
+    def profile(self, account: str, region: str, domain_id: str, name: str) -> Reading:
+        """The roles of a user profile. Raises RetryLater.
 
         A profile without an execution role of its own has a binding without a role. It is bound by the name that
         SageMaker gives it: ARNs, and so the events of tags, have it in lower case.
         """
+        subject = SubjectKey(domain_id, name)
         try:
             found = self.aws.user_profile(region, domain_id, name)
+            domain_name = self._domain_name(region, domain_id)
         except Refused as refused:
-            if refused.reason == GONE:
-                return ()
-            raise
+            return _unread(subject, refused)
         user = found.get("UserSettings") or {}
-        tags = self._tags(region, found.get("UserProfileArn", ""))
+        tags, untagged = self._tags(region, found.get("UserProfileArn", ""))
         execution, bedrock = user.get("ExecutionRole"), _bedrock_role(user)
         roles = [(EXECUTION, execution)] + ([(BEDROCK, bedrock)] if bedrock else [])
-        return tuple(
+        bindings = tuple(
             Binding(
                 account,
                 region,
@@ -110,27 +154,29 @@ class Discovery:
                 USER_PROFILE,
                 via,
                 RoleKey.of_arn(arn) if arn else None,
-                domain_name=self._domain_name(region, domain_id),
+                domain_name=domain_name,
                 user_profile=found.get("UserProfileName") or name,
                 tags=tags,
             )
             for via, arn in roles
         )
+        return Reading(subject, bindings, refused=untagged if bindings else None)
 
-    def role(self, account: str, name: str) -> tuple[Binding, ...]:
-        """What `also_govern` makes of a role, kept in the table; asks nobody where the rules have none."""
+    def role(self, account: str, name: str) -> Reading:
+        """What `also_govern` makes of a role, kept in the table; asks nobody where the rules have none.
+
+        Raises RetryLater.
+        """
         if not self.rules.also_govern:
-            return ()
+            return Reading(None)
         try:
             found = self.aws.role(name)
         except Refused as refused:
-            if refused.reason == GONE:
-                return ()
-            raise
+            return _unread(None, refused)
         binding = self.also_governed(account, found)
         bindings = (binding,) if binding else ()
         self.table.write(bindings, [(scope(account), "#".join((ROLE, name, EXECUTION)))])
-        return bindings
+        return Reading(None, bindings)
 
     def also_governed(self, account: str, role: RoleDescription) -> Binding | None:
         """The binding of a role that `also_govern` covers by name or by trust."""
@@ -140,16 +186,34 @@ class Discovery:
             return None
         return Binding(account, "", "", ROLE, EXECUTION, RoleKey(account, role.name))
 
-    def everything(self, account: str, region: str) -> Iterator[Binding]:
-        """Every binding of an account and region, asked for one by one."""
+    def everything(self, account: str, region: str) -> Iterator[Reading]:
+        """Every subject of an account and region, asked for one by one; what is gone meanwhile is left out.
+
+        Raises RetryLater, and Refused where AWS does not let us list domains or roles at all.
+        """
         for domain_id in self.aws.domains(region):
-            yield from self.domain(account, region, domain_id)
-            for name in self.aws.user_profiles(region, domain_id):
-                yield from self.profile(account, region, domain_id, name)
+            yield from self._members(account, region, domain_id)
         if self.rules.also_govern:
             for role in self.aws.roles():
                 if binding := self.also_governed(account, role):
-                    yield binding
+                    yield Reading(None, (binding,))
+
+    def _members(self, account: str, region: str, domain_id: str) -> Iterator[Reading]:
+        domain = self.domain(account, region, domain_id)
+        if domain.gone:
+            return
+        names: tuple[str, ...] = ()
+        try:
+            names = self.aws.user_profiles(region, domain_id)
+        except Refused as refused:
+            if refused.reason == GONE:
+                return
+            yield Reading(SubjectKey(domain_id, ALL_PROFILES), refused=refused)
+        yield domain
+        for name in names:
+            profile = self.profile(account, region, domain_id, name)
+            if not profile.gone:
+                yield profile
 
     def _domain_name(self, region: str, domain_id: str) -> str:
         # A domain cannot be renamed, so its name is asked for once.
@@ -157,8 +221,18 @@ class Discovery:
             self._domain_names[(region, domain_id)] = self.aws.domain(region, domain_id).get("DomainName", "")
         return self._domain_names[(region, domain_id)]
 
-    def _tags(self, region: str, arn: str) -> Mapping[str, str]:
-        return self.aws.sagemaker_tags(region, arn) if self.rules.asks_for_tags and arn else {}
+    def _tags(self, region: str, arn: str) -> tuple[Mapping[str, str], Refused | None]:
+        if not self.rules.asks_for_tags or not arn:
+            return {}, None
+        try:
+            return self.aws.sagemaker_tags(region, arn), None
+        except Refused as refused:
+            # No reason to leave its roles alone.
+            return {}, refused
+
+
+def _unread(subject: SubjectKey | None, refused: Refused) -> Reading:
+    return Reading(subject, gone=True) if refused.reason == GONE else Reading(subject, refused=refused)
 
 
 def _bedrock_role(settings: Mapping[str, Any]) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 from rolewarden import reconcile
 from rolewarden.aws import Aws
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
-from rolewarden.discovery import Discovery
+from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import SWEEP, Cause, Nomination, parse
 from rolewarden.guardrails import load
@@ -87,11 +87,10 @@ class Rolewarden:
         if nomination.ignored:
             self.recorder.ignored(nomination)
             return _summary(nomination, ())
-        try:
-            fresh = self._refreshed(nomination)
-        except Refused as refused:
-            self.recorder.refused(nomination, refused)
-            return {**_summary(nomination, ()), "refused": str(refused)}
+        reading = self._refreshed(nomination)
+        if reading.refused:
+            self.recorder.refused(nomination, reading.refused)
+        fresh = reading.bindings
         roles = {binding.role for binding in fresh if binding.role}
         if nomination.role:
             roles.add(RoleKey(nomination.account, nomination.role))
@@ -105,15 +104,16 @@ class Rolewarden:
                 postponed.append(error)
         if postponed:
             raise postponed[0]
-        return _summary(nomination, outcomes)
+        refused = {"refused": str(reading.refused)} if reading.refused else {}
+        return {**_summary(nomination, outcomes), **refused}
 
-    def _refreshed(self, nomination: Nomination) -> tuple[Binding, ...]:
+    def _refreshed(self, nomination: Nomination) -> Reading:
         account = nomination.account
         if nomination.subject:
             return self.discovery.refresh(account, nomination.region, nomination.subject)
         if nomination.cause.event_name in {"CreateRole", "UpdateAssumeRolePolicy"}:
             return self.discovery.role(account, nomination.role)
-        return ()
+        return Reading(None)
 
     def reconcile(self, work: Work, fresh: tuple[Binding, ...] = ()) -> Outcome:
         """Look at one role, record what is news, look again later where something was done. Raises RetryLater."""
@@ -188,10 +188,15 @@ class Rolewarden:
     def sweep(self, account: str, region: str) -> dict[str, Any]:
         """Read every subject, bring the table in step, send every role that lacks something to the work queue.
 
-        Raises Refused and RetryLater.
+        A subject that cannot be read is a finding, and bound as it was. Raises Refused and RetryLater.
         """
-        found = {binding.key: binding for binding in self.discovery.everything(account, region)}
+        readings = list(self.discovery.everything(account, region))
         known = {b.key: b for b in self.table.all() if b.account == account and b.region in {region, ""}}
+        found: dict[tuple[str, str], Binding] = {}
+        for reading in readings:
+            found |= {binding.key: binding for binding in reading.with_known(known.values()).bindings}
+            if reading.refused:
+                self.recorder.refused(Nomination(account, region, SWEEP, subject=reading.subject), reading.refused)
         changed = [binding for key, binding in found.items() if known.get(key) != binding]
         self.table.write(changed, known.keys() - found.keys())
         roles: dict[RoleKey, list[Binding]] = {}
