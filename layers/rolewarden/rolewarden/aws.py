@@ -10,8 +10,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from urllib.parse import unquote
 
 import boto3
@@ -121,6 +122,28 @@ class RoleDescription:
     trusted: frozenset[str]
 
 
+class ListedDomain(NamedTuple):
+    """What ListDomains tells of a domain; `modified` is empty while it is being changed."""
+
+    id: str
+    name: str = ""
+    modified: str = ""
+
+
+class ListedProfile(NamedTuple):
+    """What ListUserProfiles tells of a user profile; `modified` is empty while it is being changed."""
+
+    name: str
+    modified: str = ""
+
+
+class PublishedPolicy(NamedTuple):
+    """The default version of a policy: its id, and its document as IAM returns it (percent-encoded JSON)."""
+
+    version: str
+    text: str
+
+
 _T = TypeVar("_T")
 
 
@@ -160,6 +183,9 @@ class Aws:
     def _events(self) -> EventBridgeClient:
         return self._session.client("events", config=_CONFIG)
 
+    def _tagging_in(self, region: str) -> Any:
+        return self._session.client("resourcegroupstaggingapi", region_name=region, config=_CONFIG)
+
     def _sagemaker_in(self, region: str) -> SageMakerClient:
         if region not in self._sagemaker:
             self._sagemaker[region] = self._session.client("sagemaker", region_name=region, config=_CONFIG)
@@ -182,6 +208,15 @@ class Aws:
             if refused.reason == GONE and "olicy " in str(refused) and "role with name" not in str(refused):
                 raise Refused(Reason.POLICY_MISSING, str(refused)) from refused
             raise
+
+    def detach(self, role: str, policy_arn: str) -> None:
+        """Detach a policy; one that is not attached is detached. Raises Refused."""
+        try:
+            with translated():
+                self._iam.detach_role_policy(RoleName=role, PolicyArn=policy_arn)
+        except Refused as refused:
+            if refused.reason != GONE:
+                raise
 
     def roles(self) -> Iterator[RoleDescription]:
         """All roles of the account."""
@@ -211,11 +246,12 @@ class Aws:
                 return frozenset()
             raise
 
-    def policy_text(self, policy_arn: str) -> str | None:
-        """The default version's document as IAM returns it (percent-encoded JSON); None where there is no policy."""
+    def policy(self, policy_arn: str) -> PublishedPolicy | None:
+        """What a policy says now; None where there is none."""
         try:
             with translated():
-                version = self._iam.get_policy(PolicyArn=policy_arn)["Policy"]["DefaultVersionId"]
+                found = self._iam.get_policy(PolicyArn=policy_arn)["Policy"]
+                version = found["DefaultVersionId"]
                 document = self._iam.get_policy_version(PolicyArn=policy_arn, VersionId=version)["PolicyVersion"][
                     "Document"
                 ]
@@ -223,24 +259,74 @@ class Aws:
             if refused.reason == GONE:
                 return None
             raise
-        return document if isinstance(document, str) else json.dumps(document)
+        text = document if isinstance(document, str) else json.dumps(document)
+        return PublishedPolicy(version, text)
+
+    def policy_description(self, policy_arn: str) -> str:
+        """The description of a policy; empty where it has none, or where there is no such policy."""
+        try:
+            with translated():
+                return self._iam.get_policy(PolicyArn=policy_arn)["Policy"].get("Description", "")
+        except Refused as refused:
+            if refused.reason == GONE:
+                return ""
+            raise
+
+    def own_policies(self) -> tuple[str, ...]:
+        """Names of all policies under `/rolewarden/`."""
+        with translated():
+            pages = self._iam.get_paginator("list_policies").paginate(
+                Scope="Local", PathPrefix=POLICY_PATH, PaginationConfig={"PageSize": 1000}
+            )
+            return tuple(sorted(policy["PolicyName"] for page in pages for policy in page["Policies"]))
 
     def create_policy(self, name: str, text: str, description: str) -> None:
-        """Create a policy under `/rolewarden/`."""
-        with translated():
-            self._iam.create_policy(
-                PolicyName=name, Path=POLICY_PATH, PolicyDocument=text, Description=description
-            )  # fmt: skip
+        """Create a policy under `/rolewarden/`. Raises Refused where one of that name is somebody else's."""
+        try:
+            with translated():
+                self._iam.create_policy(
+                    PolicyName=name, Path=POLICY_PATH, PolicyDocument=text, Description=description
+                )  # fmt: skip
+        except Refused as refused:
+            if "EntityAlreadyExists" in str(refused):
+                raise Refused(
+                    Reason.NAME_TAKEN,
+                    f"the account has a policy `{name}` that is not under {POLICY_PATH}, and IAM keeps a name once: "
+                    "rename the guardrail in guardrails.yaml, or delete that policy",
+                ) from refused
+            raise
 
-    def replace_policy(self, policy_arn: str, text: str) -> None:
-        """Make `text` the default version, in the place of the oldest other one where IAM keeps no more than five."""
+    def replace_policy(self, policy_arn: str, text: str) -> str:
+        """Make `text` the default version, in the place of the oldest other one where IAM keeps no more than five.
+
+        Gives the new version's id.
+        """
         with translated():
             versions = self._iam.list_policy_versions(PolicyArn=policy_arn)["Versions"]
             if len(versions) >= 5:
                 others = [version for version in versions if not version["IsDefaultVersion"]]
                 oldest = min(others, key=lambda version: int(version["VersionId"].removeprefix("v")))
                 self._iam.delete_policy_version(PolicyArn=policy_arn, VersionId=oldest["VersionId"])
-            self._iam.create_policy_version(PolicyArn=policy_arn, PolicyDocument=text, SetAsDefault=True)
+            created = self._iam.create_policy_version(PolicyArn=policy_arn, PolicyDocument=text, SetAsDefault=True)
+            return created["PolicyVersion"]["VersionId"]
+
+    def set_default_version(self, policy_arn: str, version: str, *, instead_of: str) -> None:
+        """Make an older version the default again, and delete the one that it stands in for."""
+        with translated():
+            self._iam.set_default_policy_version(PolicyArn=policy_arn, VersionId=version)
+            self._iam.delete_policy_version(PolicyArn=policy_arn, VersionId=instead_of)
+
+    def delete_policy(self, policy_arn: str) -> None:
+        """Delete a policy with all its versions; one that is gone is deleted. Raises Refused while it is attached."""
+        try:
+            with translated():
+                for version in self._iam.list_policy_versions(PolicyArn=policy_arn)["Versions"]:
+                    if not version["IsDefaultVersion"]:
+                        self._iam.delete_policy_version(PolicyArn=policy_arn, VersionId=version["VersionId"])
+                self._iam.delete_policy(PolicyArn=policy_arn)
+        except Refused as refused:
+            if refused.reason != GONE:
+                raise
 
     # SageMaker
 
@@ -254,18 +340,40 @@ class Aws:
         with translated():
             return self._sagemaker_in(region).describe_user_profile(DomainId=domain_id, UserProfileName=name)
 
-    def domains(self, region: str) -> tuple[str, ...]:
-        """Ids of all domains in `region`."""
+    def domains(self, region: str) -> tuple[ListedDomain, ...]:
+        """All domains in `region`."""
         with translated():
             pages = self._sagemaker_in(region).get_paginator("list_domains").paginate(PaginationConfig=_PAGES)
-            return tuple(domain["DomainId"] for page in pages for domain in page["Domains"])
+            return tuple(
+                ListedDomain(domain["DomainId"], domain.get("DomainName", ""), modified(domain))
+                for page in pages
+                for domain in page["Domains"]
+            )
 
-    def user_profiles(self, region: str, domain_id: str) -> tuple[str, ...]:
-        """Names of all user profiles of a domain."""
+    def user_profiles(self, region: str, domain_id: str) -> tuple[ListedProfile, ...]:
+        """All user profiles of a domain."""
         with translated():
             paginator = self._sagemaker_in(region).get_paginator("list_user_profiles")
             pages = paginator.paginate(DomainIdEquals=domain_id, PaginationConfig=_PAGES)
-            return tuple(profile["UserProfileName"] for page in pages for profile in page["UserProfiles"])
+            return tuple(
+                ListedProfile(profile["UserProfileName"], modified(profile))
+                for page in pages
+                for profile in page["UserProfiles"]
+            )
+
+    def subject_tags(self, region: str) -> dict[str, dict[str, str]]:
+        """The tags of all tagged domains and user profiles, by the end of their ARNs (see `Binding.tagged`)."""
+        with translated():
+            pages = (
+                self._tagging_in(region)
+                .get_paginator("get_resources")
+                .paginate(ResourceTypeFilters=["sagemaker:domain", "sagemaker:user-profile"], ResourcesPerPage=100)
+            )
+            return {
+                found["ResourceARN"].split(":", 5)[5].lower(): {tag["Key"]: tag["Value"] for tag in found["Tags"]}
+                for page in pages
+                for found in page["ResourceTagMappingList"]
+            }
 
     def sagemaker_tags(self, region: str, arn: str) -> dict[str, str]:
         """The tags of a domain or user profile."""
@@ -302,10 +410,37 @@ class Aws:
         with _of_our_own():
             self._dynamodb.put_item(TableName=table, Item=self._attributes(item))
 
-    def write(self, table: str, puts: Iterable[Mapping[str, Any]], deletes: Iterable[Mapping[str, str]] = ()) -> None:
-        """Write and delete items, up to 25 in a call. Raises RetryLater where DynamoDB leaves some undone."""
-        requests = [{"PutRequest": {"Item": self._attributes(item)}} for item in puts]
-        requests += [{"DeleteRequest": {"Key": self._attributes(key)}} for key in deletes]
+    def put_unless(self, table: str, item: Mapping[str, Any], condition: str, values: Mapping[str, Any]) -> bool:
+        """Write one item unless `condition` (of DynamoDB) holds of the one that is there; whether it was written."""
+        with _of_our_own():
+            try:
+                self._dynamodb.put_item(
+                    TableName=table,
+                    Item=self._attributes(item),
+                    ConditionExpression=f"NOT ({condition})",
+                    ExpressionAttributeValues=self._attributes(values),
+                )
+            except self._dynamodb.exceptions.ConditionalCheckFailedException:
+                return False
+        return True
+
+    def update(self, table: str, key: Mapping[str, str], expression: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Change one item by an update expression; what it is then."""
+        with _of_our_own():
+            answer = self._dynamodb.update_item(
+                TableName=table,
+                Key=self._attributes(key),
+                UpdateExpression=expression,
+                ExpressionAttributeValues=self._attributes(values),
+                ReturnValues="ALL_NEW",
+            )
+        return self._item(answer.get("Attributes", {}))
+
+    def put_all(self, table: str, items: Sequence[Mapping[str, Any]]) -> None:
+        """Write items, 25 in a call. Raises RetryLater where DynamoDB leaves some undone."""
+        if len(items) == 1:
+            return self.put(table, items[0])
+        requests = [{"PutRequest": {"Item": self._attributes(item)}} for item in items]
         with _of_our_own():
             for chunk in _chunks(requests, 25):
                 left: Any = {table: chunk}
@@ -315,6 +450,40 @@ class Aws:
                         break
                 else:
                     raise RetryLater(f"BatchWriteItem left items of {table} unprocessed")
+        return None
+
+    def write_newer(
+        self, table: str, puts: Iterable[Mapping[str, Any]], deletes: Iterable[Mapping[str, str]], *, at: float
+    ) -> None:
+        """Write and delete items as they were read `at` (seconds of the epoch), a hundred in a call.
+
+        Items that were read later stay. Raises RetryLater.
+        """
+        newer = {
+            "TableName": table,
+            "ConditionExpression": "attribute_not_exists(read_at) OR read_at <= :at",
+            "ExpressionAttributeValues": self._attributes({":at": Decimal(f"{at:.6f}")}),
+        }
+        actions: list[Any] = [
+            {"Put": {**newer, "Item": self._attributes({**item, "read_at": Decimal(f"{at:.6f}")})}} for item in puts
+        ]
+        actions += [{"Delete": {**newer, "Key": self._attributes(key)}} for key in deletes]
+        for chunk in _chunks(actions, 100):
+            left = chunk
+            while left:
+                left = self._transact(left)
+
+    def _transact(self, actions: list[Any]) -> list[Any]:
+        """Do them all or none; what is left to do without those that were overtaken."""
+        with _of_our_own():
+            try:
+                self._dynamodb.transact_write_items(TransactItems=actions)
+            except self._dynamodb.exceptions.TransactionCanceledException as cancelled:
+                codes = [reason.get("Code", "None") for reason in cancelled.response.get("CancellationReasons", [])]
+                if set(codes) <= {"None", "ConditionalCheckFailed"} and "ConditionalCheckFailed" in codes:
+                    return [action for action, code in zip(actions, codes, strict=True) if code == "None"]
+                raise RetryLater(f"TransactWriteItems: {', '.join(sorted(set(codes)))}") from cancelled
+        return []
 
     def send(self, queue_url: str, bodies: Iterable[Mapping[str, Any]], *, delay: int = 0) -> None:
         """Send messages, ten in a call, to be received after `delay` seconds. Raises RetryLater where SQS took none."""
@@ -330,19 +499,20 @@ class Aws:
                 if failed := answer.get("Failed"):
                     raise RetryLater(f"SendMessageBatch: {failed[0].get('Code')}: {failed[0].get('Message', '')}")
 
-    def publish(self, detail_type: str, detail: Mapping[str, Any], *, resources: Sequence[str] = ()) -> None:
-        """Put one event from source `rolewarden` on the default bus. Raises RetryLater where EventBridge refused it."""
-        entry = {
-            "Source": "rolewarden",
-            "DetailType": detail_type,
-            "Detail": json.dumps(detail),
-            "Resources": list(resources),
-        }
+    def publish(self, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Put events (detail type and detail) from source `rolewarden` on the default bus, ten in a call.
+
+        Raises RetryLater where EventBridge refused one.
+        """
+        entries = [
+            {"Source": "rolewarden", "DetailType": name, "Detail": json.dumps(detail)} for name, detail in events
+        ]
         with _of_our_own():
-            answer = self._events.put_events(Entries=[entry])  # type: ignore[list-item]
-        if answer["FailedEntryCount"]:
-            failed = answer["Entries"][0]
-            raise RetryLater(f"PutEvents: {failed.get('ErrorCode')}: {failed.get('ErrorMessage', '')}")
+            for chunk in _chunks(entries, 10):
+                answer = self._events.put_events(Entries=chunk)  # type: ignore[arg-type]
+                if answer["FailedEntryCount"]:
+                    failed = next(entry for entry in answer["Entries"] if "ErrorCode" in entry)
+                    raise RetryLater(f"PutEvents: {failed.get('ErrorCode')}: {failed.get('ErrorMessage', '')}")
 
     def _item(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         return {name: self._deserialize(value) for name, value in attributes.items()}
@@ -356,6 +526,12 @@ def _default_session() -> boto3.Session:
     if boto3.DEFAULT_SESSION is None:
         boto3.setup_default_session()
     return cast("boto3.Session", boto3.DEFAULT_SESSION)
+
+
+def modified(subject: Mapping[str, Any]) -> str:
+    """LastModifiedTime of a listed or described subject, as a text to compare; empty while it is being changed."""
+    settled = subject.get("Status", "InService") == "InService" and "LastModifiedTime" in subject
+    return f"{subject['LastModifiedTime'].timestamp():.3f}" if settled else ""
 
 
 def _described(name: str, path: str, trust: Any) -> RoleDescription:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +41,8 @@ class Binding:
 
     `kind` is default-user, shared-spaces or user-profile, or role where `also_govern` names the role itself; `via` is
     execution, or bedrock for the role that Canvas uses for Amazon Bedrock. `role` is None for a user profile that
-    runs as its domain's role. `tags` are the subject's own.
+    runs as its domain's role. `tags` are the subject's own. `modified` is SageMaker's LastModifiedTime of what was
+    read, empty where it is not known or was still being changed.
     """
 
     account: str
@@ -52,6 +54,7 @@ class Binding:
     domain_name: str = ""
     user_profile: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    modified: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -80,6 +83,50 @@ class Binding:
             tags=self.tags,
         )
 
+    @property
+    def tagged(self) -> str:
+        """The end of its subject's ARN, in lower case: SageMaker writes the names in ARNs so."""
+        kind = "user-profile" if self.user_profile else "domain"
+        return "/".join(filter(None, (kind, self.domain_id, self.user_profile))).lower()
+
+    def as_row(self) -> dict[str, Any]:
+        """Plain values, for the table and for messages."""
+        partition, sort = self.key
+        row: dict[str, Any] = {
+            "scope": partition,
+            "subject": sort,
+            "account": self.account,
+            "region": self.region,
+            "domain_id": self.domain_id,
+            "domain_name": self.domain_name,
+            "kind": self.kind,
+            "via": self.via,
+            "user_profile": self.user_profile,
+            "tags": dict(self.tags),
+            "modified": self.modified,
+        }
+        # A row without the attribute is not in the index: a profile that inherits puts nothing on its domain's role.
+        if self.role:
+            row["role"] = _role(self.role)
+        return row
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Binding:
+        """The inverse. Raises KeyError for what is no such row."""
+        account, _, name = row.get("role", "").partition("/")
+        return cls(
+            account=row["account"],
+            region=row["region"],
+            domain_id=row["domain_id"],
+            kind=row["kind"],
+            via=row["via"],
+            role=RoleKey(account, name) if name else None,
+            domain_name=row["domain_name"],
+            user_profile=row["user_profile"],
+            tags=row["tags"],
+            modified=row.get("modified", ""),
+        )
+
 
 def scope(account: str, region: str = "", domain_id: str = "") -> str:
     """The partition key of everything bound in a domain; of roles that `also_govern` covers it is the account alone."""
@@ -87,7 +134,7 @@ def scope(account: str, region: str = "", domain_id: str = "") -> str:
 
 
 class BindingsTable:
-    """The table, by role and by domain."""
+    """The table, by role and by domain; beside the bindings it keeps how far a sweep is, and which findings are told."""
 
     def __init__(self, aws: Aws, table: str) -> None:
         self._aws = aws
@@ -101,63 +148,82 @@ class BindingsTable:
         """
         found = {
             binding.key: binding
-            for binding in map(_binding, self._aws.query(self._table, {"role": _role(role)}, index=BY_ROLE))
+            for binding in map(Binding.of_row, self._aws.query(self._table, {"role": _role(role)}, index=BY_ROLE))
         }
         found.update({binding.key: binding for binding in fresh})
         return tuple(sorted((b for b in found.values() if b.role == role), key=lambda binding: binding.key))
 
     def of_domain(self, account: str, region: str, domain_id: str) -> tuple[Binding, ...]:
         """Everything bound in a domain."""
-        return tuple(map(_binding, self._aws.query(self._table, {"scope": scope(account, region, domain_id)})))
+        return self._of_scope(scope(account, region, domain_id))
+
+    def of_account(self, account: str) -> tuple[Binding, ...]:
+        """What `also_govern` has bound."""
+        return self._of_scope(scope(account))
+
+    def of_region(self, account: str, region: str) -> Iterator[Binding]:
+        """Everything bound in an account and region, and what `also_govern` has bound."""
+        return (b for b in self.all() if b.account == account and b.region in {region, ""})
 
     def all(self) -> Iterator[Binding]:
         """Every binding there is."""
-        return map(_binding, self._aws.scan(self._table))
+        return (Binding.of_row(row) for row in self._aws.scan(self._table) if "via" in row)
 
-    def write(self, bindings: Iterable[Binding], gone: Iterable[tuple[str, str]] = ()) -> None:
-        """Put `bindings`, take out what has one of the keys `gone`."""
+    def _of_scope(self, partition: str) -> tuple[Binding, ...]:
+        return tuple(map(Binding.of_row, self._aws.query(self._table, {"scope": partition})))
+
+    def write(
+        self, bindings: Iterable[Binding], gone: Iterable[tuple[str, str]] = (), *, at: float | None = None
+    ) -> None:
+        """Put `bindings`, take out what has one of the keys `gone`.
+
+        `at` (seconds of the epoch) is when they were read, now where it is not given. What was read later and is there
+        already stays: two who read at once leave what is true.
+        """
         kept = {binding.key: binding for binding in bindings}
-        self._aws.write(
+        self._aws.write_newer(
             self._table,
-            map(_row, kept.values()),
-            ({"scope": partition, "subject": sort} for partition, sort in gone if (partition, sort) not in kept),
+            (binding.as_row() for binding in kept.values()),
+            (_row_key(key) for key in gone if key not in kept),
+            at=time.time() if at is None else at,
         )
+
+    def sweep_begins(self, row: tuple[str, str], now: float) -> None:
+        """Make the row that knows how far a sweep is; it goes by itself."""
+        self._aws.put(self._table, {**_row_key(row), "expires": int(now) + KEPT_SECONDS})
+
+    def sweep_waits(self, row: tuple[str, str], chunks: set[str]) -> None:
+        """These chunks of a sweep are out."""
+        self._aws.update(self._table, _row_key(row), "ADD pending :chunks", {":chunks": chunks})
+
+    def sweep_done(self, row: tuple[str, str], chunk: str) -> bool:
+        """One chunk is done; whether it was the last of a sweep that has listed everything."""
+        after = self._aws.update(self._table, _row_key(row), "DELETE pending :chunk", {":chunk": {chunk}})
+        return bool(after.get("listed")) and not after.get("pending")
+
+    def sweep_listed(self, row: tuple[str, str]) -> bool:
+        """Everything is listed; whether no chunk is out any more."""
+        after = self._aws.update(self._table, _row_key(row), "SET listed = :yes", {":yes": True})
+        return not after.get("pending")
+
+    def is_news(self, account: str, about: str, what: str, now: float) -> bool:
+        """Whether `what` was not told of `about` in the last days; it counts as told from now on."""
+        return self._aws.put_unless(
+            self._table,
+            {"scope": f"told/{account}", "subject": about, "what": what, "expires": int(now) + KEPT_SECONDS},
+            "what = :what AND expires > :now",
+            {":what": what, ":now": int(now)},
+        )
+
+
+KEPT_SECONDS = 7 * 24 * 3600
+"""How long the table remembers a sweep and a finding."""
 
 
 def _role(role: RoleKey) -> str:
     return f"{role.account}/{role.name}"
 
 
-def _row(binding: Binding) -> dict[str, Any]:
-    partition, sort = binding.key
-    row: dict[str, Any] = {
-        "scope": partition,
-        "subject": sort,
-        "account": binding.account,
-        "region": binding.region,
-        "domain_id": binding.domain_id,
-        "domain_name": binding.domain_name,
-        "kind": binding.kind,
-        "via": binding.via,
-        "user_profile": binding.user_profile,
-        "tags": dict(binding.tags),
-    }
-    # A row without the attribute is not in the index: a profile that inherits puts nothing on its domain's role.
-    if binding.role:
-        row["role"] = _role(binding.role)
-    return row
-
-
-def _binding(row: Mapping[str, Any]) -> Binding:
-    account, _, name = row.get("role", "").partition("/")
-    return Binding(
-        account=row["account"],
-        region=row["region"],
-        domain_id=row["domain_id"],
-        kind=row["kind"],
-        via=row["via"],
-        role=RoleKey(account, name) if name else None,
-        domain_name=row["domain_name"],
-        user_profile=row["user_profile"],
-        tags=row["tags"],
-    )
+def _row_key(key: tuple[str, str]) -> dict[str, str]:
+    partition, sort = key
+    return {"scope": partition, "subject": sort}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rolewarden import POLICY_PATH
-from rolewarden.aws import GONE, Aws, RoleDescription
+from rolewarden.aws import GONE, Aws, RoleDescription, modified
 from rolewarden.bindings import (
     BEDROCK,
     DEFAULT_USER,
@@ -53,13 +54,7 @@ class Reading:
     def _covers(self, binding: Binding) -> bool:
         if self.subject is None or binding.domain_id != self.subject.domain_id:
             return False
-        if self.subject.user_profile == ALL_PROFILES:
-            return binding.kind == USER_PROFILE
         return binding.user_profile == self.subject.user_profile
-
-
-ALL_PROFILES = "*"
-"""In place of a profile's name: all of a domain, where they cannot be listed."""
 
 
 @dataclass
@@ -73,6 +68,7 @@ class Discovery:
 
     def refresh(self, account: str, region: str, key: SubjectKey) -> Reading:
         """Read a subject and bring the table in step; what cannot be read stays as it is known. Raises RetryLater."""
+        at = time.time()
         reading = (
             self.profile(account, region, key.domain_id, key.user_profile)
             if key.user_profile
@@ -86,17 +82,25 @@ class Discovery:
         bindings = reading.bindings
         if key.user_profile:
             names = {key.user_profile, *(binding.user_profile for binding in bindings)}
-            slots = [(USER_PROFILE, name, via) for name in names for via in (EXECUTION, BEDROCK)]
+            slots = [slot for name in names for slot in self.slots(account, region, key.domain_id, name)]
         else:
-            slots = [(DEFAULT_USER, "", EXECUTION), (DEFAULT_USER, "", BEDROCK), (SHARED_SPACES, "", EXECUTION)]
+            slots = self.slots(account, region, key.domain_id)
             if reading.gone:
                 # Its profiles went with it.
                 gone = [binding.key for binding in self.table.of_domain(account, region, key.domain_id)]
-                self.table.write((), gone)
+                self.table.write((), gone, at=at)
                 return reading
-        partition = scope(account, region, key.domain_id)
-        self.table.write(bindings, [(partition, "#".join(filter(None, slot))) for slot in slots])
+        self.table.write(bindings, slots, at=at)
         return reading
+
+    def slots(self, account: str, region: str, domain_id: str, user_profile: str = "") -> list[tuple[str, str]]:
+        """The keys of all bindings that a subject can have: what is not written anew under them is gone."""
+        kinds = (
+            [(USER_PROFILE, user_profile, EXECUTION), (USER_PROFILE, user_profile, BEDROCK)]
+            if user_profile
+            else [(DEFAULT_USER, "", EXECUTION), (DEFAULT_USER, "", BEDROCK), (SHARED_SPACES, "", EXECUTION)]
+        )
+        return [(scope(account, region, domain_id), "#".join(filter(None, kind))) for kind in kinds]
 
     def domain(self, account: str, region: str, domain_id: str) -> Reading:
         """The roles of a domain's default user and shared spaces. Raises RetryLater."""
@@ -124,6 +128,7 @@ class Discovery:
                 RoleKey.of_arn(arn),
                 domain_name=found.get("DomainName", ""),
                 tags=tags,
+                modified=modified(found),
             )
             for kind, via, arn in roles
             if arn
@@ -157,6 +162,7 @@ class Discovery:
                 domain_name=domain_name,
                 user_profile=found.get("UserProfileName") or name,
                 tags=tags,
+                modified=modified(found),
             )
             for via, arn in roles
         )
@@ -169,13 +175,14 @@ class Discovery:
         """
         if not self.rules.also_govern:
             return Reading(None)
+        at = time.time()
         try:
             found = self.aws.role(name)
         except Refused as refused:
             return _unread(None, refused)
         binding = self.also_governed(account, found)
         bindings = (binding,) if binding else ()
-        self.table.write(bindings, [(scope(account), "#".join((ROLE, name, EXECUTION)))])
+        self.table.write(bindings, [(scope(account), "#".join((ROLE, name, EXECUTION)))], at=at)
         return Reading(None, bindings)
 
     def also_governed(self, account: str, role: RoleDescription) -> Binding | None:
@@ -186,34 +193,9 @@ class Discovery:
             return None
         return Binding(account, "", "", ROLE, EXECUTION, RoleKey(account, role.name))
 
-    def everything(self, account: str, region: str) -> Iterator[Reading]:
-        """Every subject of an account and region, asked for one by one; what is gone meanwhile is left out.
-
-        Raises RetryLater, and Refused where AWS does not let us list domains or roles at all.
-        """
-        for domain_id in self.aws.domains(region):
-            yield from self._members(account, region, domain_id)
-        if self.rules.also_govern:
-            for role in self.aws.roles():
-                if binding := self.also_governed(account, role):
-                    yield Reading(None, (binding,))
-
-    def _members(self, account: str, region: str, domain_id: str) -> Iterator[Reading]:
-        domain = self.domain(account, region, domain_id)
-        if domain.gone:
-            return
-        names: tuple[str, ...] = ()
-        try:
-            names = self.aws.user_profiles(region, domain_id)
-        except Refused as refused:
-            if refused.reason == GONE:
-                return
-            yield Reading(SubjectKey(domain_id, ALL_PROFILES), refused=refused)
-        yield domain
-        for name in names:
-            profile = self.profile(account, region, domain_id, name)
-            if not profile.gone:
-                yield profile
+    def named(self, region: str, domain_id: str, name: str) -> None:
+        """Take a domain's name from who has listed it."""
+        self._domain_names[(region, domain_id)] = name
 
     def _domain_name(self, region: str, domain_id: str) -> str:
         # A domain cannot be renamed, so its name is asked for once.

@@ -78,6 +78,12 @@ class Cause:
 SWEEP = Cause(event_name="Sweep")
 """The cause of what a sweep finds."""
 
+DEPLOYMENT = Cause(event_name="Deployment")
+"""The cause of what a deployment changes."""
+
+CHECK = Cause(event_name="Check")
+"""The cause of what is put right by the clock or by hand, as nobody told who changed it."""
+
 
 @dataclass(frozen=True)
 class SubjectKey:

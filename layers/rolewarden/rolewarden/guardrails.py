@@ -28,6 +28,13 @@ class Mode(StrEnum):
     OBSERVE = "observe"
 
 
+class Release(StrEnum):
+    """What becomes of the guardrails on a role that no longer needs them: they stay, or the sweep takes them off."""
+
+    KEEP = "keep"
+    DETACH = "detach"
+
+
 RuleKind = Literal["deny-all", "deny", "allow"]
 
 
@@ -145,6 +152,7 @@ class Rules(NamedTuple):
     assignments: tuple[Assignment, ...]
     exemptions: tuple[Exemption, ...] = ()
     also_govern: AlsoGovern = AlsoGovern()
+    release: Release = Release.KEEP
 
     def required(self, subject: Subject) -> tuple[Guardrail, ...]:
         """The guardrails that `subject` needs: those of the first assignment that matches it."""
@@ -355,7 +363,7 @@ class _Reader:
         if document is None:
             self.error((), "is empty: write `guardrails:` and `assignments:`")
             return Reading(self.file, None, tuple(self.errors))
-        known = {"mode", "guardrails", "assignments", "exemptions", "also_govern"}
+        known = {"mode", "guardrails", "assignments", "exemptions", "also_govern", "release"}
         if isinstance(document, dict) and document.get("guardrails", {}) is None and document.keys() - known:
             lost = next(key for key in document if key not in known)
             self.error(("guardrails",), f"is empty: indent `{lost}` if it belongs below it")
@@ -374,9 +382,10 @@ class _Reader:
         assignments = self.assignments(top["assignments"], guardrails) if "assignments" in top else ()
         exemptions = tuple(self.items(top.get("exemptions"), ("exemptions",), self.exemption))
         also_govern = self.also_govern(top.get("also_govern"))
+        release = self.choice(Release, "release", top, (), Release.KEEP)
         rules = None
         if not self.errors:
-            rules = Rules(guardrails, assignments, exemptions, also_govern)
+            rules = Rules(guardrails, assignments, exemptions, also_govern, release)
             self.warn_of_unused(rules)
         order = {problem: number for number, problem in enumerate(self.errors)}
         errors = tuple(sorted(self.errors, key=lambda problem: (problem.line, order[problem])))

@@ -14,7 +14,7 @@ from rolewarden.aws import GONE, Aws
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import Cause
-from rolewarden.guardrails import Guardrail, Mode, Rules
+from rolewarden.guardrails import Exemption, Guardrail, Mode, Rules
 from rolewarden.policies import Policy, compile_guardrail
 from rolewarden.verdicts import Outcome, Reason, Remedy, Verdict
 
@@ -38,13 +38,22 @@ class Reconciler:
     observe: bool = False
     _policies: dict[str, tuple[Policy, ...]] = field(default_factory=dict)
 
-    def reconcile(self, role: RoleKey, cause: Cause, *, account: str, fresh: Iterable[Binding] = ()) -> Outcome:
+    def reconcile(
+        self,
+        role: RoleKey,
+        cause: Cause,
+        *,
+        account: str,
+        fresh: Iterable[Binding] = (),
+        bindings: tuple[Binding, ...] = (),
+    ) -> Outcome:
         """Bring `role` to what its subjects need; `account` is the one worked in.
 
-        `fresh` are bindings that were read a moment ago (see `BindingsTable.of_role`). Raises RetryLater, as
+        `fresh` are bindings that were read a moment ago (see `BindingsTable.of_role`), `bindings` all that there are,
+        where the caller has just read them. Raises RetryLater, as
         PartlyDone where something was attached before; what AWS refuses for good is an `unenforceable` outcome.
         """
-        bindings = self.table.of_role(role, fresh)
+        bindings = bindings or self.table.of_role(role, fresh)
         required = self.required(bindings)
         outcome = Outcome(
             role.account,
@@ -57,13 +66,36 @@ class Reconciler:
         )
         if not bindings:
             return _verdict(outcome, Verdict.UNGOVERNED)
-        if exemption := self.rules.exemption(role.name, self.today()):
+        if exemption := self.exemption(role):
             return _verdict(outcome, Verdict.EXEMPT, message=f"until {exemption.until}: {exemption.reason}")
         if not required:
             return outcome
         if role.account != account:
             return _verdict(outcome, Verdict.UNENFORCEABLE, Reason.OTHER_ACCOUNT)
         return self._mend(role, required, outcome)
+
+    def needs(self, role: RoleKey, bindings: Iterable[Binding] | None = None) -> dict[str, Guardrail]:
+        """The policies that `role` has to carry: none where it is exempt. Without `bindings` the table is asked."""
+        if self.exemption(role):
+            return {}
+        return self.required(self.table.of_role(role) if bindings is None else bindings)
+
+    def exemption(self, role: RoleKey) -> Exemption | None:
+        """The exemption of `role` that is in force today."""
+        return self.rules.exemption(role.name, self.today())
+
+    def published(self) -> set[str]:
+        """Names of all policies of all guardrails."""
+        return {policy.name for name in self.rules.guardrails for policy in self.policies(name)}
+
+    def out_of_reach(self, profile: Binding, domain: Binding) -> tuple[str, ...]:
+        """Guardrails that a user profile without a role of its own needs and its domain's default user does not.
+
+        Nobody can keep them: it runs as its domain's role.
+        """
+        asked = replace(profile, role=domain.role).subject
+        kept = {guardrail.name for guardrail in self.rules.required(domain.subject)}
+        return tuple(guardrail.name for guardrail in self.rules.required(asked) if guardrail.name not in kept)
 
     def required(self, bindings: Iterable[Binding]) -> dict[str, Guardrail]:
         """The union of what the subjects of a role need: names of policies, each with the guardrail it belongs to."""

@@ -6,7 +6,8 @@ The record never stands in the way of a remedy: what cannot be recorded is itsel
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,9 +16,10 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from rolewarden.aws import Aws
+from rolewarden.bindings import Binding
 from rolewarden.errors import Refused, RetryLater
-from rolewarden.events import Cause, Ignored, Nomination
-from rolewarden.verdicts import CURES, Outcome, Remedy, Verdict
+from rolewarden.events import SWEEP, Cause, Ignored, Nomination
+from rolewarden.verdicts import CURES, Outcome, Reason, Remedy, Verdict
 
 # An invocation that raised before it decided anything has counted nothing, and its error says so already.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
@@ -27,6 +29,7 @@ metrics = Metrics(namespace="Rolewarden", service="rolewarden")
 
 ROLE_REMEDIED = "Role Remedied"
 ROLE_FINDING = "Role Finding"
+ROLE_RELEASED = "Role Released"
 SUBJECT_FINDING = "Subject Finding"
 POLICY_RESTORED = "Policy Restored"
 GUARDRAILS_PUBLISHED = "Guardrails Published"
@@ -36,17 +39,39 @@ SWEEP_COMPLETED = "Sweep Completed"
 
 @dataclass
 class Recorder:
-    """Writes the record of one account."""
+    """Writes the record of one account.
+
+    `is_news` (account, about, what) tells whether a finding was not told lately: what every sweep finds again is told
+    once.
+    """
 
     aws: Aws
     history_table: str
     history_days: int
+    is_news: Callable[[str, str, str], bool] | None = None
+    _gathered: list[tuple[str, Mapping[str, Any], dict[str, Any]]] | None = None
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Records made inside are written at its end, many in a call, also where something raises inside."""
+        self._gathered = []
+        try:
+            yield
+        finally:
+            gathered, self._gathered = self._gathered, None
+            self._write(gathered)
 
     def outcome(self, outcome: Outcome) -> None:
         """Record what became of a role; nothing but a count where there is no news."""
         metrics.add_metric(f"Verdict.{outcome.before.value}", MetricUnit.Count, 1)
         if not outcome.is_news:
             logger.debug("no news of a role", extra={"outcome": outcome.as_dict()})
+            return
+        about = f"{outcome.account}/{outcome.role}"
+        if outcome.verdict is Verdict.UNENFORCEABLE:
+            metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
+        what = f"{outcome.verdict.value}: {outcome.reason or ''} {' '.join(outcome.missing)}"
+        if outcome.remedy is not Remedy.ATTACHED and self._is_told(outcome.account, about, what, outcome.cause):
             return
         now = datetime.now(UTC)
         detail = outcome.as_dict()
@@ -56,13 +81,11 @@ class Recorder:
             if (bare := _seconds_since(outcome.cause, now)) is not None:
                 detail["seconds_since_event"] = bare
                 metrics.add_metric("SecondsToRemedy", MetricUnit.Seconds, bare)
-        if outcome.verdict is Verdict.UNENFORCEABLE:
-            metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         unfinished = outcome.verdict in {Verdict.UNENFORCEABLE, Verdict.DRIFTED}
         name = ROLE_REMEDIED if remedied and not unfinished else ROLE_FINDING
         log = logger.warning if unfinished else logger.info
         log(name, extra={"outcome": detail})
-        self._tell(name, detail, f"{outcome.account}/{outcome.role}", now)
+        self._tell(name, detail, about, now)
 
     def refused(self, nomination: Nomination, refused: Refused) -> None:
         """Record that AWS does not let us look at the subject (or role) that an event nominates."""
@@ -76,10 +99,47 @@ class Recorder:
             "cure": CURES.get(refused.reason, ""),
             "cause": nomination.cause.as_dict(),
         }
-        metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
-        logger.warning(SUBJECT_FINDING, extra={"finding": detail})
         about = "/".join([nomination.account, *named.values()])
-        self._tell(SUBJECT_FINDING, detail, about, datetime.now(UTC))
+        self._finding(detail, about, nomination.cause)
+
+    def unkeepable(self, profile: Binding, domain: Binding, guardrails: Sequence[str], cause: Cause) -> None:
+        """Record that a user profile cannot have the guardrails that it needs, as it runs as its domain's role."""
+        detail = {
+            "account": profile.account,
+            "domain": profile.domain_id,
+            "user_profile": profile.user_profile,
+            "role": domain.role.name if domain.role else "",
+            "missing": list(guardrails),
+            "verdict": Verdict.UNENFORCEABLE.value,
+            "reason": Reason.SHARES_ROLE.value,
+            "cure": CURES[Reason.SHARES_ROLE],
+            "cause": cause.as_dict(),
+        }
+        self._finding(detail, f"{profile.account}/{profile.domain_id}/{profile.user_profile}", cause)
+
+    def _finding(self, detail: Mapping[str, Any], about: str, cause: Cause) -> None:
+        metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
+        what = f"{detail['reason']} {' '.join(detail.get('missing', ()))}"
+        if not self._is_told(detail["account"], about, what, cause):
+            logger.warning(SUBJECT_FINDING, extra={"finding": detail})
+            self._tell(SUBJECT_FINDING, detail, about, datetime.now(UTC))
+
+    def _is_told(self, account: str, about: str, what: str, cause: Cause) -> bool:
+        """Whether the sweep has told this before. What an event finds is told each time: somebody has just done it."""
+        if cause != SWEEP or self.is_news is None:
+            return False
+        try:
+            return not self.is_news(account, about, what)
+        except RetryLater as error:
+            logger.error("told perhaps twice", extra={"about": about, "why": str(error)})
+            return False
+
+    def released(self, account: str, role: str, policies: Sequence[str], cause: Cause) -> None:
+        """Record that guardrails were taken off a role that no longer needs them."""
+        detail = {"account": account, "role": role, "released": list(policies), "cause": cause.as_dict()}
+        metrics.add_metric("Released", MetricUnit.Count, 1)
+        logger.info(ROLE_RELEASED, extra={"finding": detail})
+        self._tell(ROLE_RELEASED, detail, f"{account}/{role}", datetime.now(UTC))
 
     def policy(self, account: str, policy: str, what: str, cause: Cause) -> None:
         """Record that a guardrail's policy was `what` ("created", "replaced") because of `cause`."""
@@ -107,7 +167,7 @@ class Recorder:
     def announce(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Log a milestone (`Guardrails Published`, `Sweep Completed`) and put it on the bus. Raises RetryLater."""
         logger.info(detail_type, extra={"detail": detail})
-        self.aws.publish(detail_type, detail)
+        self.aws.publish([(detail_type, detail)])
 
     def _tell(self, detail_type: str, detail: Mapping[str, Any], about: str, now: datetime) -> None:
         event_id = detail.get("cause", {}).get("event_id", "")
@@ -118,16 +178,25 @@ class Recorder:
             "kind": detail_type,
             "expires": int((now + timedelta(days=self.history_days)).timestamp()),
         }
+        if self._gathered is None:
+            self._write([(detail_type, detail, row)])
+        else:
+            self._gathered.append((detail_type, detail, row))
+
+    def _write(self, records: Sequence[tuple[str, Mapping[str, Any], dict[str, Any]]]) -> None:
+        if not records:
+            return
         writes: tuple[Callable[[], None], ...] = (
-            lambda: self.aws.publish(detail_type, detail),
-            lambda: self.aws.put(self.history_table, row),
+            lambda: self.aws.publish([(detail_type, detail) for detail_type, detail, _ in records]),
+            lambda: self.aws.put_all(self.history_table, [row for _, _, row in records]),
         )
         for write in writes:
             # Each on its own: that one fails is no reason to lose the other.
             try:
                 write()
             except (Refused, RetryLater) as error:
-                metrics.add_metric("RecordFailed", MetricUnit.Count, 1)
+                metrics.add_metric("RecordFailed", MetricUnit.Count, len(records))
+                about = [row["about"] for _, _, row in records]
                 logger.error("the record could not be written", extra={"about": about, "why": str(error)})
 
 

@@ -35,6 +35,8 @@ class Reason(StrEnum):
     OTHER_ACCOUNT = "other account"
     POLICY_MISSING = "policy missing"
     ACCESS_DENIED = "access denied"
+    NAME_TAKEN = "name taken"
+    SHARES_ROLE = "shares its domain's role"
     REFUSED = "refused"
     ROLE_GONE = "role does not exist"
 
@@ -45,6 +47,8 @@ CURES: dict[str, str] = {
     Reason.OTHER_ACCOUNT: "the role lives in another account: deploy Rolewarden there",
     Reason.POLICY_MISSING: "the guardrail's policy is not in IAM: deploy the stack again, or invoke PublishFunction",
     Reason.ACCESS_DENIED: "an SCP, a boundary or a missing permission stops Rolewarden: let its role call IAM",
+    Reason.NAME_TAKEN: "rename the guardrail in guardrails.yaml, or delete the policy of that name",
+    Reason.SHARES_ROLE: "give the user profile an execution role of its own, or assign by domain",
     Reason.REFUSED: "IAM refused for a reason that is not known here: see the message",
 }
 """What a person does about each reason."""

@@ -1,0 +1,89 @@
+"""IAM's policies under `/rolewarden/`, kept to what the guardrails say.
+
+Writes policies and attaches none. What a policy says is compared by digest, so that nothing is written where nothing
+differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rolewarden.aws import Aws
+from rolewarden.errors import Refused, RetryLater, RolewardenError
+from rolewarden.events import DEPLOYMENT, Cause
+from rolewarden.guardrails import Rules
+from rolewarden.policies import Policy, compile_rules, digest
+from rolewarden.record import GUARDRAILS_PUBLISHED, Recorder, logger
+
+DESCRIPTION = "A guardrail of Rolewarden: edit guardrails.yaml"
+"""Marks a policy as one that Rolewarden made: no other is ever retired."""
+
+CREATED, REPLACED, UNCHANGED = "created", "replaced", "unchanged"
+
+
+@dataclass
+class Publisher:
+    """Brings the policies of one account to what `rules` say."""
+
+    aws: Aws
+    recorder: Recorder
+    rules: Rules
+
+    def publish(self, account: str, cause: Cause, *, only: str = "") -> dict[str, str]:
+        """All policies, or the one named `only`: what was done to each, "created", "replaced" or "unchanged".
+
+        Empty where `only` is no guardrail's policy. A deployment is all or nothing: what it has done is taken back
+        where a later policy cannot be written, and CloudFormation rolls back to guardrails that are in force. A change
+        that no deployment asked for is a finding. Raises Refused, RetryLater and RulesError.
+        """
+        deploys = cause == DEPLOYMENT
+        done: dict[str, str] = {}
+        undo: list[Callable[[], None]] = []
+        for policy in compile_rules(self.rules, self.aws.partition):
+            if only not in {"", policy.name}:
+                continue
+            try:
+                done[policy.name] = self._bring(policy, account, undo)
+            except RolewardenError:
+                if deploys:
+                    self._take_back(undo)
+                raise
+            if not deploys and done[policy.name] != UNCHANGED:
+                self.recorder.policy(account, policy.name, done[policy.name], cause)
+        if deploys or cause.event_name == "DeletePolicy" or any(what != UNCHANGED for what in done.values()):
+            self._announce(account, done, cause)
+        return done
+
+    def _bring(self, policy: Policy, account: str, undo: list[Callable[[], None]]) -> str:
+        arn = policy.arn(self.aws.partition, account)
+        found = self.aws.policy(arn)
+        if found is None:
+            self.aws.create_policy(policy.name, policy.text, DESCRIPTION)
+            undo.append(lambda: self.aws.delete_policy(arn))
+            return CREATED
+        if digest(found.text) == digest(policy.document):
+            return UNCHANGED
+        version = self.aws.replace_policy(arn, policy.text)
+        undo.append(lambda: self.aws.set_default_version(arn, found.version, instead_of=version))
+        return REPLACED
+
+    def _take_back(self, undo: list[Callable[[], None]]) -> None:
+        for step in reversed(undo):
+            try:
+                step()
+            except (Refused, RetryLater) as error:
+                # The rollback of the deployment publishes the old guardrails anyway.
+                logger.error("a policy could not be taken back", extra={"why": str(error)})
+
+    def _announce(self, account: str, done: dict[str, str], cause: Cause) -> None:
+        # The sweep listens: a policy that had to be made again is attached to nothing.
+        try:
+            self.recorder.announce(
+                GUARDRAILS_PUBLISHED, {"account": account, "policies": done, "cause": cause.as_dict()}
+            )
+        except (Refused, RetryLater) as error:
+            if cause != DEPLOYMENT:
+                raise
+            # No reason to roll back what is in force: the next sweep comes by the clock.
+            logger.error("the guardrails are published, and the sweep is not told", extra={"why": str(error)})

@@ -1,0 +1,297 @@
+"""The sweep: what no event told is found here.
+
+It compares sets and walks over nothing that has not changed. Its steps are messages of a queue of their own, so that
+one which runs out of time goes on from a message and never from the start:
+
+list      what SageMaker lists beside what the table has: by LastModifiedTime only what changed is described, at once
+          where that is little, else in chunks that several functions work on; the roles of `also_govern`; the tags
+describe  one chunk of user profiles
+compare   when the last chunk is done: which role carries what, by ListEntitiesForPolicy; what lacks a guardrail goes to
+          the work queue, what carries too much to the release queue
+
+A row of the table knows which chunks of a sweep are still out. Two sweeps at once have a row each; a binding is only
+ever written over by one that was read later.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rolewarden.aws import GONE, Aws, ListedDomain
+from rolewarden.bindings import DEFAULT_USER, EXECUTION, Binding, BindingsTable, RoleKey
+from rolewarden.discovery import Discovery, Reading
+from rolewarden.errors import Refused
+from rolewarden.events import SWEEP, Nomination, SubjectKey
+from rolewarden.guardrails import Release
+from rolewarden.policies import policy_arn
+from rolewarden.reconcile import Reconciler
+from rolewarden.record import Recorder
+from rolewarden.work import Work
+
+CHUNK = 100
+"""User profiles that one message asks to describe, and as many as the listing step describes itself."""
+
+ENOUGH = 30.0
+"""Seconds that a step leaves unused, to hand the rest over to a message."""
+
+
+def unlimited() -> float:
+    """The seconds left to a sweep that is not run by Lambda."""
+    return float("inf")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One sweep of an account and region; `began` is its identity, in seconds of the epoch."""
+
+    account: str
+    region: str
+    began: float
+
+    @property
+    def row(self) -> tuple[str, str]:
+        """Where the table keeps its progress."""
+        return f"sweep/{self.account}/{self.region}", f"{self.began:.3f}"
+
+    def message(self, step: str, **more: Any) -> dict[str, Any]:
+        """A message that goes on with it."""
+        return {"account": self.account, "region": self.region, "began": f"{self.began:.3f}", "step": step, **more}
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Sweep:
+        """The sweep that a message goes on with."""
+        return cls(str(body["account"]), str(body["region"]), float(body["began"]))
+
+
+@dataclass
+class Queues:
+    """Where the sweep sends what: the rest of itself, roles that lack something, roles and policies to release."""
+
+    sweep: str
+    work: str
+    release: str
+
+
+@dataclass
+class Sweeper:
+    """Sweeps accounts and regions. `seconds_left` tells how long the function may still run."""
+
+    aws: Aws
+    table: BindingsTable
+    discovery: Discovery
+    reconciler: Reconciler
+    recorder: Recorder
+    queues: Queues
+    seconds_left: Callable[[], float] = unlimited
+    now: Callable[[], float] = time.time
+
+    def start(self, account: str, region: str) -> dict[str, Any]:
+        """Begin a sweep and go as far as time allows. Raises Refused and RetryLater."""
+        sweep = Sweep(account, region, self.now())
+        self.table.sweep_begins(sweep.row, sweep.began)
+        return self.listing(sweep)
+
+    def message(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on with a sweep from one of its messages. Raises Refused and RetryLater."""
+        sweep = Sweep.of(body)
+        after = str(body.get("after", ""))
+        if body["step"] == "describe":
+            return self.describe(sweep, ListedDomain(*body["domain"]), [str(name) for name in body["profiles"]])
+        return self.compare(sweep, after) if body["step"] == "compare" else self.listing(sweep, after)
+
+    def listing(self, sweep: Sweep, after: str = "") -> dict[str, Any]:
+        """Bring the table in step with what is listed, domain by domain from the one behind `after`."""
+        at = self.now()
+        domains = {domain.id: domain for domain in self.aws.domains(sweep.region)}
+        for domain_id in sorted(domains):
+            if domain_id <= after:
+                continue
+            if self.seconds_left() < ENOUGH:
+                self.aws.send(self.queues.sweep, [sweep.message("list", after=after)])
+                return {"listed": after}
+            self._domain(sweep, domains[domain_id])
+            after = domain_id
+        self._also_governed(sweep, at)
+        self._tags(sweep, at)
+        return self.compare(sweep) if self.table.sweep_listed(sweep.row) else {"listed": "everything"}
+
+    def _domain(self, sweep: Sweep, domain: ListedDomain) -> None:
+        self.discovery.named(sweep.region, domain.id, domain.name)
+        known = defaultdict(list)
+        for binding in self.table.of_domain(sweep.account, sweep.region, domain.id):
+            known[binding.user_profile].append(binding)
+        at = self.now()
+        if _changed(known.pop("", ()), domain.modified):
+            reading = self.discovery.refresh(sweep.account, sweep.region, SubjectKey(domain.id))
+            self._tell(sweep, reading)
+            if reading.gone:
+                return
+        try:
+            listed = {profile.name: profile for profile in self.aws.user_profiles(sweep.region, domain.id)}
+        except Refused as refused:
+            # What is known of its profiles stays, and the other domains are swept all the same.
+            self._tell(sweep, Reading(SubjectKey(domain.id), refused=refused if refused.reason != GONE else None))
+            return
+        self.table.write(
+            (), [binding.key for name in known.keys() - listed.keys() for binding in known[name]], at=at
+        )
+        changed = [name for name in sorted(listed) if _changed(known[name], listed[name].modified)]
+        chunks = [changed[start : start + CHUNK] for start in range(0, len(changed), CHUNK)]
+        if len(chunks) == 1 and self.seconds_left() > ENOUGH + CHUNK:
+            self._describe(sweep, domain, chunks[0])
+        elif chunks:
+            self.table.sweep_waits(sweep.row, {_chunk_id(domain, chunk) for chunk in chunks})
+            self.aws.send(
+                self.queues.sweep,
+                [sweep.message("describe", domain=[domain.id, domain.name], profiles=chunk) for chunk in chunks],
+            )
+
+    def describe(self, sweep: Sweep, domain: ListedDomain, profiles: Sequence[str]) -> dict[str, Any]:
+        """Read one chunk of user profiles; where it was the last that was out, ask for the comparison."""
+        self.discovery.named(sweep.region, domain.id, domain.name)
+        self._describe(sweep, domain, profiles)
+        if self.table.sweep_done(sweep.row, _chunk_id(domain, profiles)):
+            self.aws.send(self.queues.sweep, [sweep.message("compare")])
+        return {"described": len(profiles)}
+
+    def _describe(self, sweep: Sweep, domain: ListedDomain, profiles: Iterable[str]) -> None:
+        at = self.now()
+        found: list[Binding] = []
+        gone: list[tuple[str, str]] = []
+        for name in profiles:
+            reading = self.discovery.profile(sweep.account, sweep.region, domain.id, name)
+            self._tell(sweep, reading)
+            if reading.refused and reading.bindings:
+                reading = reading.with_known(self.table.of_domain(sweep.account, sweep.region, domain.id))
+            if not reading.refused or reading.bindings:
+                found += reading.bindings
+                gone += self.discovery.slots(sweep.account, sweep.region, domain.id, name)
+        self.table.write(found, gone, at=at)
+
+    def _tell(self, sweep: Sweep, reading: Reading) -> None:
+        if reading.refused:
+            self.recorder.refused(
+                Nomination(sweep.account, sweep.region, SWEEP, subject=reading.subject), reading.refused
+            )
+
+    def _also_governed(self, sweep: Sweep, at: float) -> None:
+        known = {binding.key: binding for binding in self.table.of_account(sweep.account)}
+        rules = self.reconciler.rules.also_govern
+        found = {}
+        if rules:
+            for role in self.aws.roles():
+                if binding := self.discovery.also_governed(sweep.account, role):
+                    found[binding.key] = binding
+        new = [binding for key, binding in found.items() if key not in known]
+        self.table.write(new, known.keys() - found.keys(), at=at)
+
+    def _tags(self, sweep: Sweep, at: float) -> None:
+        """Tags change without a trace in LastModifiedTime; all of them are a call for each hundred subjects."""
+        if not self.reconciler.rules.asks_for_tags:
+            return
+        tags = self.aws.subject_tags(sweep.region)
+        changed = [
+            replace(binding, tags=found)
+            for binding in self.table.of_region(sweep.account, sweep.region)
+            if (found := tags.get(binding.tagged, {})) != binding.tags
+        ]
+        self.table.write(changed, at=at)
+
+    def compare(self, sweep: Sweep, after: str = "") -> dict[str, Any]:
+        """Send what lacks a guardrail to the work queue, and what carries too much to the release queue.
+
+        `after` names the last role that was dealt with before time ran out.
+        """
+        read_at = self.now()
+        bindings = self._bound(sweep)
+        roles: dict[RoleKey, list[Binding]] = defaultdict(list)
+        for binding in bindings:
+            if binding.role:
+                roles[binding.role].append(binding)
+        carriers = {
+            name: self.aws.roles_with_policy(policy_arn(name, self.aws.partition, sweep.account))
+            for name in self.aws.own_policies()
+        }
+        required = {role: self.reconciler.needs(role, bound) for role, bound in roles.items()}
+        lacking = [
+            role
+            for role in sorted(roles, key=lambda role: (role.account, role.name))
+            if required[role]
+            and (
+                role.account != sweep.account or any(role.name not in carriers.get(name, ()) for name in required[role])
+            )
+        ]
+        works = [Work.of_sweep(role, sweep.account, roles[role], read_at) for role in lacking if str(role) > after]
+        for start in range(0, len(works), 10):
+            if self.seconds_left() < ENOUGH:
+                self.aws.send(self.queues.sweep, [sweep.message("compare", after=str(works[start - 1].role))])
+                return {"compared": str(works[start - 1].role)}
+            self.aws.send(self.queues.work, [work.as_dict() for work in works[start : start + 10]])
+        too_much = self._release(sweep, {role.name: names for role, names in required.items()}, carriers)
+        self._unkeepable(sweep, bindings)
+        counts = {
+            "subjects": len({binding.label for binding in bindings}),
+            "roles": len(roles),
+            "lacking": len(lacking),
+            "exempt": sum(self.reconciler.exemption(role) is not None for role in roles),
+            "carrying_too_much": too_much,
+            "seconds": round(self.now() - sweep.began),
+        }
+        self.recorder.swept(sweep.account, sweep.region, counts)
+        return counts
+
+    def _bound(self, sweep: Sweep) -> list[Binding]:
+        """Every binding of the account and region; those of domains that are gone are taken out."""
+        domains = {domain.id for domain in self.aws.domains(sweep.region)}
+        bound, gone = [], []
+        for binding in self.table.of_region(sweep.account, sweep.region):
+            if binding.domain_id and binding.domain_id not in domains:
+                gone.append(binding.key)
+            else:
+                bound.append(binding)
+        self.table.write((), gone, at=sweep.began)
+        return bound
+
+    def _release(
+        self, sweep: Sweep, required: Mapping[str, Iterable[str]], carriers: Mapping[str, Iterable[str]]
+    ) -> int:
+        """Ask for what roles carry and do not need to be taken off; how many roles carry too much."""
+        published = self.reconciler.published()
+        detaches = self.reconciler.rules.release is Release.DETACH
+        surplus: dict[str, list[str]] = defaultdict(list)
+        for name, roles in sorted(carriers.items()):
+            for role in roles:
+                if name not in required.get(role, ()):
+                    surplus[role].append(name)
+        asked = [
+            {"account": sweep.account, "role": role, "policies": names}
+            for role, carried in sorted(surplus.items())
+            if (names := [name for name in carried if detaches or name not in published])
+        ]
+        retired = [{"account": sweep.account, "policy": name} for name in sorted(carriers.keys() - published)]
+        self.aws.send(self.queues.release, [*asked, *retired])
+        return len(surplus)
+
+    def _unkeepable(self, sweep: Sweep, bindings: Iterable[Binding]) -> None:
+        """Tell of user profiles whose assignment cannot be kept, as they run as their domain's role."""
+        bindings = list(bindings)
+        default = {b.domain_id: b for b in bindings if b.kind == DEFAULT_USER and b.via == EXECUTION}
+        for binding in bindings:
+            if binding.role is None and (shared := default.get(binding.domain_id)):
+                missing = self.reconciler.out_of_reach(binding, shared)
+                if missing:
+                    self.recorder.unkeepable(binding, shared, missing, SWEEP)
+
+
+def _changed(known: Iterable[Binding], modified: str) -> bool:
+    """Whether a subject has to be described, as it is not known or not known as it is listed."""
+    known = list(known)
+    return not known or any(not binding.modified or binding.modified != modified for binding in known)
+
+
+def _chunk_id(domain: ListedDomain, profiles: Sequence[str]) -> str:
+    return f"{domain.id}/{profiles[0]}"
