@@ -1,4 +1,6 @@
-"""PublishFunction: a deployment (CloudFormation custom resource), or an event about one of Rolewarden's policies."""
+"""PublishFunction: a deployment (CloudFormation custom resource), an event about one of Rolewarden's policies, or the
+clock.
+"""
 
 import os
 from functools import cache
@@ -6,7 +8,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from rolewarden import cloudformation
-from rolewarden.events import Cause
+from rolewarden.events import CHECK, CLOUDTRAIL, DEPLOYMENT
 from rolewarden.record import logger, metrics
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
@@ -18,16 +20,18 @@ def rolewarden() -> Rolewarden:
     return Rolewarden(Settings.read(os.environ))
 
 
-def publish(event: dict[str, Any], account: str) -> dict[str, Any]:
-    if "detail-type" in event:
-        return rolewarden().restore(event)
-    return rolewarden().publish(account, Cause(event_name="Deployment"))
-
-
 @metrics.log_metrics
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     account = context.invoked_function_arn.split(":")[4]
     if cloudformation.is_request(event):
-        return cloudformation.answered(event, lambda: publish(event, account))
-    return publish(event, account)
+        # On delete nothing is done: the policies stay where they are attached, see ReleaseFunction.
+        deletes = event["RequestType"] == "Delete"
+        return cloudformation.answered(
+            event,
+            lambda: {} if deletes else rolewarden().publish(account, DEPLOYMENT),
+            seconds_left=context.get_remaining_time_in_millis() / 1000,
+        )
+    if event.get("detail-type") == CLOUDTRAIL:
+        return rolewarden().restore(event)
+    return rolewarden().publish(account, CHECK)

@@ -7,8 +7,9 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from rolewarden.record import logger, metrics
-from rolewarden.service import Rolewarden, body_of
+from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
+from rolewarden.work import body_of
 
 rolewarden = Rolewarden(Settings.read(os.environ))
 # A message that failed goes back alone; its batch is done.
@@ -22,4 +23,5 @@ def work(record: SQSRecord) -> dict[str, Any]:
 @metrics.log_metrics
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    return dict(process_partial_response(event=event, record_handler=work, processor=processor, context=context))
+    with rolewarden.recorder.together():
+        return dict(process_partial_response(event=event, record_handler=work, processor=processor, context=context))

@@ -1,5 +1,6 @@
-"""SweepFunction: on a schedule, after a publication, or by hand."""
+"""SweepFunction: on a schedule, after a publication, by hand, or going on from a message of its queue."""
 
+import json
 import os
 from typing import Any
 
@@ -13,6 +14,10 @@ rolewarden = Rolewarden(Settings.read(os.environ))
 
 @metrics.log_metrics
 @logger.inject_lambda_context
-def handler(_event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    account = context.invoked_function_arn.split(":")[4]
-    return rolewarden.sweep(account, rolewarden.aws.region)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    sweeper = rolewarden.sweeper
+    sweeper.seconds_left = lambda: context.get_remaining_time_in_millis() / 1000
+    if "Records" in event:
+        [record] = event["Records"]
+        return sweeper.message(json.loads(record["body"]))
+    return sweeper.start(context.invoked_function_arn.split(":")[4], rolewarden.aws.region)

@@ -79,8 +79,8 @@ class Account:
 
     def in_force(self, policy: str) -> bool:
         """Whether IAM's default version of a guardrail policy says what guardrails.yaml says."""
-        text = self.aws.policy_text(self.policies[policy].arn("aws", ACCOUNT))
-        return text is not None and digest(text) == digest(self.policies[policy].document)
+        found = self.aws.policy(self.policies[policy].arn("aws", ACCOUNT))
+        return found is not None and digest(found.text) == digest(self.policies[policy].document)
 
     def history(self, about: str) -> list[dict[str, Any]]:
         """The history of a role or policy, oldest first."""

@@ -6,14 +6,16 @@ carries a guardrail yet. `rolewarden replay` and `sam local invoke` start from h
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import boto3
 from rolewarden.aws import Aws
-from rolewarden.events import Cause
+from rolewarden.events import DEPLOYMENT
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
+from rolewarden.sweep import Sweep
 
 from rolewarden_local.template import Template
 
@@ -28,9 +30,9 @@ def stage(template: Template, aws: Aws, *, account: str, guardrails: Path) -> Ma
         dynamodb.create_table(TableName=name, **{key: value for key, value in table.items() if key in _TABLE})
     urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in template.resources("AWS::SQS::Queue")}
     environment = template.environment("EnforceFunction")
-    environment |= {"WORK_QUEUE_URL": urls[environment["WORK_QUEUE_URL"]], "GUARDRAILS_FILE": str(guardrails)}
+    environment |= {name: urls[value] for name, value in environment.items() if name.endswith("_QUEUE_URL")}
+    environment["GUARDRAILS_FILE"] = str(guardrails)
     rolewarden = Rolewarden(Settings.read(environment), aws)
-    rolewarden.publish(account, Cause(event_name="Stage"))
-    for reading in rolewarden.discovery.everything(account, aws.region):
-        rolewarden.table.write(reading.bindings)
+    rolewarden.publish(account, DEPLOYMENT)
+    rolewarden.sweeper.bind(Sweep(account, aws.region, time.time()))
     return environment

@@ -6,14 +6,16 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/crpg-ref-
 from __future__ import annotations
 
 import json
+import threading
 import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from rolewarden.errors import RetryLater
 from rolewarden.record import logger
 
-PHYSICAL_ID = "rolewarden-guardrails"
-"""There is one such resource a stack, and its id never changes: a new id would make CloudFormation delete the old."""
+IN_TIME = 5.0
+"""Seconds before a function's end at which CloudFormation is answered, whatever the work has come to."""
 
 
 def is_request(event: Mapping[str, Any]) -> bool:
@@ -21,30 +23,66 @@ def is_request(event: Mapping[str, Any]) -> bool:
     return "RequestType" in event and "ResponseURL" in event
 
 
-def answered(event: Mapping[str, Any], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Do `work` for a request and tell CloudFormation how it went, also when it raises.
+def answered(
+    event: Mapping[str, Any],
+    work: Callable[[], dict[str, Any]],
+    *,
+    seconds_left: float,
+    try_again: bool = False,
+) -> dict[str, Any]:
+    """Do `work` for a request and tell CloudFormation how it went, also when it raises or takes too long.
 
-    On delete nothing is done: the policies stay where they are attached, a removed stack bares no role.
+    With `try_again` a RetryLater is raised and not answered: Lambda brings the request once more.
     """
-    reason = ""
+    answer = _Answer(event)
+    timer = threading.Timer(max(0.0, seconds_left - IN_TIME), answer.send, ["the function's time ran out"])
+    timer.daemon = True
+    timer.start()
     result: dict[str, Any] = {}
-    if event["RequestType"] != "Delete":
-        try:
-            result = work()
-        except Exception as error:  # CloudFormation would wait an hour for an answer that never came
-            logger.exception("a deployment's request failed")
-            reason = f"{type(error).__name__}: {error}"
-    answer = {
-        "Status": "FAILED" if reason else "SUCCESS",
-        "Reason": reason[:1000],
-        "PhysicalResourceId": event.get("PhysicalResourceId") or PHYSICAL_ID,
-        "StackId": event["StackId"],
-        "RequestId": event["RequestId"],
-        "LogicalResourceId": event["LogicalResourceId"],
-    }
-    request = urllib.request.Request(  # noqa: S310 - the URL is CloudFormation's
-        event["ResponseURL"], data=json.dumps(answer).encode(), method="PUT", headers={"Content-Type": ""}
-    )
-    with urllib.request.urlopen(request, timeout=10):  # noqa: S310
-        pass
-    return {**result, "status": answer["Status"]}
+    reason = ""
+    try:
+        result = work()
+    except RetryLater:
+        if try_again:
+            raise
+        logger.exception("a deployment's request failed")
+        reason = "AWS could not do it now: deploy again"
+    except Exception as error:  # CloudFormation would wait an hour for an answer that never came
+        logger.exception("a deployment's request failed")
+        reason = f"{type(error).__name__}: {error}"
+    finally:
+        timer.cancel()
+    return {**result, "status": answer.send(reason)}
+
+
+class _Answer:
+    """One answer to one request: whoever comes first sends it."""
+
+    def __init__(self, event: Mapping[str, Any]) -> None:
+        self._event = event
+        self._lock = threading.Lock()
+        self._status = ""
+
+    def send(self, reason: str) -> str:
+        """SUCCESS, or FAILED where there is a reason; gives what was sent, now or before."""
+        with self._lock:
+            if self._status:
+                return self._status
+            self._status = "FAILED" if reason else "SUCCESS"
+            body = {
+                "Status": self._status,
+                "Reason": reason[:1000],
+                # There is one such resource a stack, and its id never changes: a new id would make CloudFormation
+                # delete the old.
+                "PhysicalResourceId": self._event.get("PhysicalResourceId")
+                or f"rolewarden-{self._event['LogicalResourceId'].lower()}",
+                "StackId": self._event["StackId"],
+                "RequestId": self._event["RequestId"],
+                "LogicalResourceId": self._event["LogicalResourceId"],
+            }
+            request = urllib.request.Request(  # noqa: S310 - the URL is CloudFormation's
+                self._event["ResponseURL"], data=json.dumps(body).encode(), method="PUT", headers={"Content-Type": ""}
+            )
+            with urllib.request.urlopen(request, timeout=10):  # noqa: S310
+                pass
+            return self._status

@@ -35,12 +35,15 @@ class Reading:
 
     `gone` where it no longer exists; without that and without `bindings` it is there and names no role. `refused` is
     what AWS did not let us read: with bindings it is no more than their tags, without them it is the subject itself.
+    `unsettled` where the next look may see something else: SageMaker is still at work on it, or IAM does not show the
+    role that an event has just told of.
     """
 
     subject: SubjectKey | None
     bindings: tuple[Binding, ...] = ()
     gone: bool = False
     refused: Refused | None = None
+    unsettled: bool = False
 
     def with_known(self, known: Iterable[Binding]) -> Reading:
         """The same, with what could not be read as it was `known` before."""
@@ -55,6 +58,10 @@ class Reading:
         if self.subject is None or binding.domain_id != self.subject.domain_id:
             return False
         return binding.user_profile == self.subject.user_profile
+
+
+UNSETTLED = frozenset({"Pending", "Updating", "Deleting"})
+"""Statuses in which a domain or user profile may still show its settings from before, or show itself at all."""
 
 
 @dataclass
@@ -133,7 +140,8 @@ class Discovery:
             for kind, via, arn in roles
             if arn
         )
-        return Reading(subject, bindings, refused=untagged if bindings else None)
+        unread = untagged if bindings else None
+        return Reading(subject, bindings, refused=unread, unsettled=found.get("Status") in UNSETTLED)
 
     def profile(self, account: str, region: str, domain_id: str, name: str) -> Reading:
         """The roles of a user profile. Raises RetryLater.
@@ -166,7 +174,8 @@ class Discovery:
             )
             for via, arn in roles
         )
-        return Reading(subject, bindings, refused=untagged if bindings else None)
+        unread = untagged if bindings else None
+        return Reading(subject, bindings, refused=unread, unsettled=found.get("Status") in UNSETTLED)
 
     def role(self, account: str, name: str) -> Reading:
         """What `also_govern` makes of a role, kept in the table; asks nobody where the rules have none.
@@ -179,7 +188,7 @@ class Discovery:
         try:
             found = self.aws.role(name)
         except Refused as refused:
-            return _unread(None, refused)
+            return replace(_unread(None, refused), unsettled=refused.reason == GONE)
         binding = self.also_governed(account, found)
         bindings = (binding,) if binding else ()
         self.table.write(bindings, [(scope(account), "#".join((ROLE, name, EXECUTION)))], at=at)

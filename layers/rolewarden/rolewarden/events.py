@@ -78,6 +78,9 @@ class Cause:
 SWEEP = Cause(event_name="Sweep")
 """The cause of what a sweep finds."""
 
+CLOUDTRAIL = "AWS API Call via CloudTrail"
+"""The detail type of every event that is about an API call."""
+
 DEPLOYMENT = Cause(event_name="Deployment")
 """The cause of what a deployment changes."""
 
@@ -95,7 +98,10 @@ class SubjectKey:
 
 @dataclass(frozen=True)
 class Nomination:
-    """What an event asks to look at. At most one of `role`, `subject` and `policy` is set; none where `ignored` is."""
+    """What an event asks to look at. At most one of `role`, `subject` and `policy` is set; none where `ignored` is.
+
+    `detached` where it tells that a policy of Rolewarden's was taken off the role: a list that shows it may be old.
+    """
 
     account: str
     region: str
@@ -104,6 +110,7 @@ class Nomination:
     subject: SubjectKey | None = None
     policy: str = ""
     ignored: Ignored | None = None
+    detached: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """For logs and replay: what is nominated, or why nothing is."""
@@ -145,7 +152,7 @@ def parse(event: Any, own_account: str = "") -> Nomination:
     def ignore(reason: Ignored) -> Nomination:
         return Nomination(account, region, cause, ignored=reason)
 
-    if not (account and region and cause.event_name) or envelope.get("detail-type") != "AWS API Call via CloudTrail":
+    if not (account and region and cause.event_name) or envelope.get("detail-type") != CLOUDTRAIL:
         return ignore(Ignored.NOT_AN_API_CALL)
     if own_account not in {"", account}:
         return ignore(Ignored.OTHER_ACCOUNT)
@@ -163,7 +170,10 @@ def parse(event: Any, own_account: str = "") -> Nomination:
     parameters = _mapping(detail.get("requestParameters"))
     if cause.event_name in ROLE_EVENTS:
         role = _match(_ROLE_NAME, parameters.get("roleName"))
-        return Nomination(account, region, cause, role=role) if role else ignore(Ignored.UNREADABLE)
+        if not role:
+            return ignore(Ignored.UNREADABLE)
+        ours = _POLICY_ARN.fullmatch(_text(parameters.get("policyArn"))) is not None
+        return Nomination(account, region, cause, role=role, detached=ours and cause.event_name == "DetachRolePolicy")
     if cause.event_name in POLICY_EVENTS:
         arn = _text(parameters.get("policyArn"))
         policy = _POLICY_ARN.fullmatch(arn)

@@ -21,6 +21,9 @@ from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
 
+ENOUGH = 20.0
+"""Seconds that are left unused, to come back for the rest."""
+
 
 @dataclass
 class Releaser:
@@ -79,6 +82,22 @@ class Releaser:
             raise RetryLater(f"{policy} is still attached to {len(carriers)} roles")
         self.aws.delete_policy(arn)
         return {"policy": policy, "retired": True}
+
+    def stack(self, account: str, request: str, *, removes: bool, seconds_left: Callable[[], float]) -> dict[str, Any]:
+        """What a request of CloudFormation asks for: on Delete, everything is taken off, or said to be left.
+
+        Raises RetryLater where time runs out before everything is taken off.
+        """
+        if request != "Delete":
+            return {}
+        if not removes:
+            left = self.carriers(account)
+            logger.info("guardrails stay attached", extra={"left": left})
+            return {"left": {name: len(roles) for name, roles in left.items()}}
+        done = self.everything(account, lambda: seconds_left() > ENOUGH)
+        if not done["done"]:
+            raise RetryLater(f"{done['detached']} guardrails are taken off, and there are more")
+        return done
 
     def everything(self, account: str, in_time: Callable[[], bool]) -> dict[str, Any]:
         """Take every policy of Rolewarden off every role and delete it; `done` is false where time ran out before.

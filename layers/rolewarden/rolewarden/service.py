@@ -1,8 +1,8 @@
-"""What the four functions do, free of Lambda: an event, a message, a sweep, a publication."""
+"""What the functions do, free of Lambda: an event, a message; and publication, sweep and release put together."""
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -13,55 +13,55 @@ from rolewarden.aws import Aws
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import PartlyDone, Refused, RetryLater
-from rolewarden.events import SWEEP, Cause, Nomination, parse
+from rolewarden.events import SWEEP, Cause, Nomination, SubjectKey, parse
 from rolewarden.guardrails import load
-from rolewarden.policies import compile_rules, digest
+from rolewarden.publish import Publisher
 from rolewarden.reconcile import Reconciler
-from rolewarden.record import GUARDRAILS_PUBLISHED, Recorder, logger
+from rolewarden.record import Recorder, logger
+from rolewarden.release import Releaser
 from rolewarden.settings import Settings
-from rolewarden.verdicts import Outcome, Remedy
+from rolewarden.sweep import Queues, Sweeper
+from rolewarden.verdicts import Outcome, Reason, Remedy, Verdict
+from rolewarden.work import Work
 
 RECHECKS = 3
-"""How often a role that was mended is looked at again before it is left to events and the sweep."""
+"""How often a role that was mended, or what may have been read too early, is looked at again before it is left to
+events and the sweep."""
 
 
 @dataclass(frozen=True)
-class Work:
-    """A message of the work queue: a role to look at, why, and how many rechecks went before it."""
+class SecondLook:
+    """A message of the work queue: something an event nominated, to be read again because it was still changing."""
 
-    role: RoleKey
-    account: str
-    cause: Cause
-    rechecks: int = 0
+    nomination: Nomination
+    rechecks: int
 
     def as_dict(self) -> dict[str, Any]:
         """The message's body."""
+        nomination = self.nomination
         return {
-            "role": self.role.name,
-            "role_account": self.role.account,
-            "account": self.account,
-            "cause": self.cause.as_dict(),
+            "nominated": nomination.as_dict(),
+            "account": nomination.account,
+            "region": nomination.region,
+            "cause": nomination.cause.as_dict(),
             "rechecks": self.rechecks,
         }
 
     @classmethod
-    def from_dict(cls, body: Any) -> Work | None:
+    def from_dict(cls, body: Any) -> SecondLook | None:
         """The inverse; None for anything that is no such message."""
         fields = body if isinstance(body, Mapping) else {}
-        role, role_account, account = (fields.get(key) for key in ("role", "role_account", "account"))
-        rechecks = fields.get("rechecks", 0)
-        named = all(isinstance(text, str) and text for text in (role, role_account, account))
-        if not named or not isinstance(rechecks, int):
+        named = fields.get("nominated")
+        account, region, rechecks = (fields.get(key) for key in ("account", "region", "rechecks"))
+        texts = [account, region, *(named.values() if isinstance(named, Mapping) else [None])]
+        if not isinstance(named, Mapping) or not all(isinstance(text, str) and text for text in texts):
             return None
-        return cls(RoleKey(str(role_account), str(role)), str(account), Cause.from_dict(fields.get("cause")), rechecks)
-
-
-def body_of(text: str) -> Any:
-    """A message's JSON; None for a text that is none."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
+        if not isinstance(rechecks, int) or not ("role" in named or "domain" in named):
+            return None
+        subject = SubjectKey(named["domain"], named.get("user_profile", "")) if "domain" in named else None
+        cause = Cause.from_dict(fields.get("cause"))
+        role = "" if subject else named["role"]
+        return cls(Nomination(str(account), str(region), cause, role=role, subject=subject), rechecks)
 
 
 class Rolewarden:
@@ -79,7 +79,20 @@ class Rolewarden:
         self.table = BindingsTable(self.aws, settings.bindings_table)
         self.discovery = Discovery(self.aws, self.table, self.rules)
         self.reconciler = Reconciler(self.aws, self.table, self.rules, self.today)
-        self.recorder = Recorder(self.aws, settings.history_table, settings.history_days)
+        self.recorder = Recorder(self.aws, settings.history_table, settings.history_days, self._is_news)
+        self.publisher = Publisher(self.aws, self.recorder, self.rules)
+        self.releaser = Releaser(self.aws, self.recorder, self.rules, self.reconciler)
+        self.sweeper = Sweeper(
+            self.aws,
+            self.table,
+            self.discovery,
+            self.reconciler,
+            self.recorder,
+            Queues(settings.sweep_queue_url, settings.work_queue_url, settings.release_queue_url),
+        )
+
+    def _is_news(self, account: str, about: str, what: str) -> bool:
+        return self.table.is_news(account, about, what, time.time())
 
     def enforce(self, event: Any) -> dict[str, Any]:
         """Look at what an event nominates. Raises RetryLater."""
@@ -87,7 +100,12 @@ class Rolewarden:
         if nomination.ignored:
             self.recorder.ignored(nomination)
             return _summary(nomination, ())
+        return self._look(nomination)
+
+    def _look(self, nomination: Nomination, rechecks: int = 0) -> dict[str, Any]:
         reading = self._refreshed(nomination)
+        if reading.unsettled and rechecks < RECHECKS:
+            self._look_again(SecondLook(nomination, rechecks + 1))
         if reading.refused:
             self.recorder.refused(nomination, reading.refused)
         fresh = reading.bindings
@@ -98,7 +116,8 @@ class Rolewarden:
         postponed: list[RetryLater] = []
         for role in sorted(roles, key=lambda role: (role.account, role.name)):
             try:
-                outcomes.append(self.reconcile(Work(role, nomination.account, nomination.cause), fresh))
+                work = Work(role, nomination.account, nomination.cause, rechecks)
+                outcomes.append(self.reconcile(work, fresh, detached=nomination.detached))
             except RetryLater as error:
                 # The other roles need not wait for this one; the event comes again.
                 postponed.append(error)
@@ -115,66 +134,48 @@ class Rolewarden:
             return self.discovery.role(account, nomination.role)
         return Reading(None)
 
-    def reconcile(self, work: Work, fresh: tuple[Binding, ...] = ()) -> Outcome:
-        """Look at one role, record what is news, look again later where something was done. Raises RetryLater."""
+    def reconcile(self, work: Work, fresh: tuple[Binding, ...] = (), *, detached: bool = False) -> Outcome:
+        """Look at one role and record what is news; look again later where something was done.
+
+        The same where IAM may have answered from before, as when a policy was just `detached`. Raises RetryLater.
+        """
         try:
-            outcome = self.reconciler.reconcile(work.role, work.cause, account=work.account, fresh=fresh)
+            outcome = self.reconciler.reconcile(
+                work.role, work.cause, account=work.account, fresh=fresh, bindings=work.fresh(time.time())
+            )
         except PartlyDone as error:
             # The next try finds attached what this one has attached, and would say nothing of it.
             self._settle(work, error.outcome)
             raise
-        self._settle(work, outcome)
+        self._settle(work, outcome, doubtful=_may_be_old(outcome, detached=detached))
         return outcome
 
-    def _settle(self, work: Work, outcome: Outcome) -> None:
-        if outcome.remedy is Remedy.ATTACHED and work.rechecks < RECHECKS:
+    def _settle(self, work: Work, outcome: Outcome, *, doubtful: bool = False) -> None:
+        mended = outcome.remedy is Remedy.ATTACHED and work.cause != SWEEP
+        if (mended or doubtful) and work.rechecks < RECHECKS:
             self._look_again(Work(work.role, work.account, work.cause, work.rechecks + 1))
         self.recorder.outcome(outcome)
 
-    def _look_again(self, work: Work) -> None:
+    def _look_again(self, work: Work | SecondLook) -> None:
         try:
             self.aws.send(self.settings.work_queue_url, [work.as_dict()], delay=self.settings.recheck_seconds)
         except (Refused, RetryLater) as error:
-            # The role is mended and the sweep looks at it anyway: its record is worth more than this second look.
-            logger.error("no recheck of a mended role", extra={"role": work.role.name, "why": str(error)})
+            # What could be done is done and the sweep looks anyway: the record is worth more than this second look.
+            logger.error("no second look", extra={"work": work.as_dict(), "why": str(error)})
 
     def message(self, body: Any) -> dict[str, Any]:
         """Work on one message of the queue; what is none is named and dropped. Raises RetryLater."""
+        if second := SecondLook.from_dict(body):
+            return self._look(second.nomination, second.rechecks)
         work = Work.from_dict(body)
         if work is None:
             logger.error("a message of the work queue is no work", extra={"body": str(body)[:200]})
             return {"ignored": "no work message"}
         return self.reconcile(work).as_dict()
 
-    def publish(self, account: str, cause: Cause, *, only: str = "") -> dict[str, Any]:
-        """Bring IAM's policies to what the guardrails say; all of them, or the one named `only`.
-
-        Gives what was done by policy ("created", "replaced" or "unchanged"); empty where `only` is no guardrail's
-        policy. Raises Refused, RetryLater and RulesError.
-        """
-        done: dict[str, str] = {}
-        for policy in compile_rules(self.rules, self.aws.partition):
-            if only not in {"", policy.name}:
-                continue
-            arn = policy.arn(self.aws.partition, account)
-            text = self.aws.policy_text(arn)
-            if text is None:
-                self.aws.create_policy(policy.name, policy.text, "A guardrail of Rolewarden: edit guardrails.yaml")
-                done[policy.name] = "created"
-            elif digest(text) != digest(policy.document):
-                self.aws.replace_policy(arn, policy.text)
-                done[policy.name] = "replaced"
-            else:
-                done[policy.name] = "unchanged"
-            if only and done[policy.name] != "unchanged":
-                self.recorder.policy(account, policy.name, done[policy.name], cause)
-        changed = any(what != "unchanged" for what in done.values())
-        if changed or not only:
-            # The sweep listens: a policy that had to be made again is attached to nothing.
-            self.recorder.announce(
-                GUARDRAILS_PUBLISHED, {"account": account, "policies": done, "cause": cause.as_dict()}
-            )
-        return {"policies": done}
+    def publish(self, account: str, cause: Cause) -> dict[str, Any]:
+        """Bring all of IAM's policies to what the guardrails say. Raises Refused, RetryLater and RulesError."""
+        return {"policies": self.publisher.publish(account, cause)}
 
     def restore(self, event: Any) -> dict[str, Any]:
         """Look at the policy that an event nominates. Raises Refused and RetryLater."""
@@ -182,42 +183,17 @@ class Rolewarden:
         if nomination.ignored or not nomination.policy:
             self.recorder.ignored(nomination)
             return _summary(nomination, ())
-        published = self.publish(nomination.account, nomination.cause, only=nomination.policy)
-        return {**_summary(nomination, ()), **published}
+        done = self.publisher.publish(nomination.account, nomination.cause, only=nomination.policy)
+        return {**_summary(nomination, ()), "policies": done}
 
-    def sweep(self, account: str, region: str) -> dict[str, Any]:
-        """Read every subject, bring the table in step, send every role that lacks something to the work queue.
 
-        A subject that cannot be read is a finding, and bound as it was. Raises Refused and RetryLater.
-        """
-        readings = list(self.discovery.everything(account, region))
-        known = {b.key: b for b in self.table.all() if b.account == account and b.region in {region, ""}}
-        found: dict[tuple[str, str], Binding] = {}
-        for reading in readings:
-            found |= {binding.key: binding for binding in reading.with_known(known.values()).bindings}
-            if reading.refused:
-                self.recorder.refused(Nomination(account, region, SWEEP, subject=reading.subject), reading.refused)
-        changed = [binding for key, binding in found.items() if known.get(key) != binding]
-        self.table.write(changed, known.keys() - found.keys())
-        roles: dict[RoleKey, list[Binding]] = {}
-        for binding in found.values():
-            if binding.role:
-                roles.setdefault(binding.role, []).append(binding)
-        carriers: dict[str, frozenset[str]] = {}
-        lacking = []
-        for role, bindings in sorted(roles.items(), key=lambda item: (item[0].account, item[0].name)):
-            required = self.reconciler.required(bindings)
-            if self.rules.exemption(role.name, self.today()):
-                continue
-            for policy in required:
-                if policy not in carriers:
-                    carriers[policy] = self.aws.roles_with_policy(self.reconciler.arn(policy, account))
-            if role.account != account or any(role.name not in carriers[policy] for policy in required):
-                lacking.append(Work(role, account, SWEEP))
-        self.aws.send(self.settings.work_queue_url, (work.as_dict() for work in lacking))
-        counts = {"subjects": len(found), "roles": len(roles), "lacking": len(lacking)}
-        self.recorder.swept(account, region, counts)
-        return counts
+def _may_be_old(outcome: Outcome, *, detached: bool) -> bool:
+    """Whether IAM, which is eventually consistent, may have shown the state before a change that was just made."""
+    if outcome.reason is Reason.ROLE_GONE:
+        return outcome.cause.event_name not in {"DeleteRole", SWEEP.event_name}
+    if outcome.reason is Reason.POLICY_MISSING:
+        return True
+    return detached and outcome.verdict is Verdict.COMPLIANT
 
 
 def _summary(nomination: Nomination, outcomes: tuple[Outcome, ...] | list[Outcome]) -> dict[str, Any]:

@@ -104,20 +104,26 @@ class Sweeper:
         return self.compare(sweep, after) if body["step"] == "compare" else self.listing(sweep, after)
 
     def listing(self, sweep: Sweep, after: str = "") -> dict[str, Any]:
-        """Bring the table in step with what is listed, domain by domain from the one behind `after`."""
+        """Bind, and compare where no chunk is out; `after` is the domain that was bound last before time ran out."""
+        reached = self.bind(sweep, after)
+        if reached is not None:
+            self.aws.send(self.queues.sweep, [sweep.message("list", after=reached)])
+            return {"listed": reached}
+        return self.compare(sweep) if self.table.sweep_listed(sweep.row) else {"listed": "everything"}
+
+    def bind(self, sweep: Sweep, after: str = "") -> str | None:
+        """Bring the table in step with what is listed, domain by domain; the last one where time runs out."""
         at = self.now()
-        domains = {domain.id: domain for domain in self.aws.domains(sweep.region)}
-        for domain_id in sorted(domains):
-            if domain_id <= after:
+        for domain in sorted(self.aws.domains(sweep.region), key=lambda domain: domain.id):
+            if domain.id <= after:
                 continue
             if self.seconds_left() < ENOUGH:
-                self.aws.send(self.queues.sweep, [sweep.message("list", after=after)])
-                return {"listed": after}
-            self._domain(sweep, domains[domain_id])
-            after = domain_id
+                return after
+            self._domain(sweep, domain)
+            after = domain.id
         self._also_governed(sweep, at)
         self._tags(sweep, at)
-        return self.compare(sweep) if self.table.sweep_listed(sweep.row) else {"listed": "everything"}
+        return None
 
     def _domain(self, sweep: Sweep, domain: ListedDomain) -> None:
         self.discovery.named(sweep.region, domain.id, domain.name)
@@ -136,9 +142,7 @@ class Sweeper:
             # What is known of its profiles stays, and the other domains are swept all the same.
             self._tell(sweep, Reading(SubjectKey(domain.id), refused=refused if refused.reason != GONE else None))
             return
-        self.table.write(
-            (), [binding.key for name in known.keys() - listed.keys() for binding in known[name]], at=at
-        )
+        self.table.write((), [binding.key for name in known.keys() - listed.keys() for binding in known[name]], at=at)
         changed = [name for name in sorted(listed) if _changed(known[name], listed[name].modified)]
         chunks = [changed[start : start + CHUNK] for start in range(0, len(changed), CHUNK)]
         if len(chunks) == 1 and self.seconds_left() > ENOUGH + CHUNK:
@@ -232,7 +236,7 @@ class Sweeper:
                 return {"compared": str(works[start - 1].role)}
             self.aws.send(self.queues.work, [work.as_dict() for work in works[start : start + 10]])
         too_much = self._release(sweep, {role.name: names for role, names in required.items()}, carriers)
-        self._unkeepable(sweep, bindings)
+        self._unkeepable(bindings)
         counts = {
             "subjects": len({binding.label for binding in bindings}),
             "roles": len(roles),
@@ -276,7 +280,7 @@ class Sweeper:
         self.aws.send(self.queues.release, [*asked, *retired])
         return len(surplus)
 
-    def _unkeepable(self, sweep: Sweep, bindings: Iterable[Binding]) -> None:
+    def _unkeepable(self, bindings: Iterable[Binding]) -> None:
         """Tell of user profiles whose assignment cannot be kept, as they run as their domain's role."""
         bindings = list(bindings)
         default = {b.domain_id: b for b in bindings if b.kind == DEFAULT_USER and b.via == EXECUTION}

@@ -1,0 +1,42 @@
+"""ReleaseFunction: what the sweep says may be taken off a role or deleted; and the stack's deletion."""
+
+import json
+import os
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from rolewarden import cloudformation
+from rolewarden.record import logger, metrics
+from rolewarden.service import Rolewarden
+from rolewarden.settings import Settings
+
+rolewarden = Rolewarden(Settings.read(os.environ))
+processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+
+
+def release(record: SQSRecord) -> dict[str, Any]:
+    return rolewarden.releaser.message(json.loads(record.body))
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    if not cloudformation.is_request(event):
+        with rolewarden.recorder.together():
+            return dict(
+                process_partial_response(event=event, record_handler=release, processor=processor, context=context)
+            )
+
+    def seconds_left() -> float:
+        return context.get_remaining_time_in_millis() / 1000
+
+    account = context.invoked_function_arn.split(":")[4]
+    removes = event["ResourceProperties"].get("OnDelete") == "remove"
+    return cloudformation.answered(
+        event,
+        lambda: rolewarden.releaser.stack(account, event["RequestType"], removes=removes, seconds_left=seconds_left),
+        seconds_left=seconds_left(),
+        try_again=True,
+    )

@@ -1,0 +1,135 @@
+"""What was read too early is read again, and not for ever."""
+
+import pytest
+from rolewarden.service import RECHECKS
+from rolewarden_local.aws import ACCOUNT_ID
+
+from tests.test_bindings import TRUSTING, bound
+
+
+def looks(world):
+    """How many more looks the queue leads to."""
+    count = 0
+    while done := world.work():
+        count += len(done)
+    return count
+
+
+def test_a_role_that_iam_does_not_show_yet_is_guarded_when_it_does(world):
+    world.hurried()
+    world.sagemaker.create_user_profile(
+        DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia")}
+    )
+    with world.aws.failing("ListAttachedRolePolicies", "NoSuchEntity", status=404, times=1):
+        [outcome] = world.enforce(world.event("CreateUserProfile"))
+    assert (outcome["reason"], world.carried("CanvasNadia")) == ("role does not exist", set())
+    world.work()
+    assert world.carried("CanvasNadia") == {"no-generative-ai"}
+
+
+def test_a_role_that_stays_away_is_looked_for_as_often_as_any_and_no_more(world):
+    world.hurried()
+    event = world.role_event("CanvasOmar")
+    with world.aws.failing("ListAttachedRolePolicies", "NoSuchEntity", status=404):
+        world.enforce(event)
+        assert looks(world) == RECHECKS
+
+
+@pytest.mark.parametrize("cause", ["DeleteRole", "Sweep"])
+def test_a_role_that_is_known_to_be_deleted_is_not_looked_for_again(world, cause):
+    work = {"role": "CanvasOmar", "role_account": ACCOUNT_ID, "account": ACCOUNT_ID, "cause": {"event_name": cause}}
+    with world.aws.failing("ListAttachedRolePolicies", "NoSuchEntity", status=404):
+        world.hurried().rolewarden.message(work)
+    assert looks(world) == 0
+
+
+def test_a_policy_that_iam_does_not_show_yet_is_attached_when_it_does(world):
+    world.hurried()
+    event = world.role_event("CanvasOmar")
+    missing = "Policy arn:aws:iam::111122223333:policy/rolewarden/no-generative-ai does not exist"
+    with world.aws.failing("AttachRolePolicy", "NoSuchEntity", missing, status=404, times=1):
+        [outcome] = world.enforce(event)
+    assert outcome["reason"] == "policy missing"
+    world.work()
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+
+
+def test_a_list_that_still_shows_what_was_detached_is_asked_for_again(world, monkeypatch):
+    world.guarded().hurried()
+    before = world.rolewarden.aws.attached_policies("CanvasOmar")
+    event = world.detach("CanvasOmar", "no-generative-ai")
+    with monkeypatch.context() as old:
+        old.setattr(world.rolewarden.aws, "attached_policies", lambda _: before)
+        assert world.enforce(event)[0]["verdict"] == "compliant"
+    assert world.carried("CanvasOmar") == set()
+    world.work()
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+
+
+def test_another_policy_that_was_detached_asks_for_no_second_look(world):
+    world.guarded().hurried()
+    world.queued()
+    canvas = "arn:aws:iam::aws:policy/AmazonSageMakerCanvasFullAccess"
+    world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=canvas)
+    assert world.enforce(world.event("DetachRolePolicy"))[0]["verdict"] == "compliant"
+    assert world.queued() == []
+
+
+@pytest.mark.parametrize("status", ["Pending", "Updating"])
+def test_a_domain_that_is_still_being_updated_is_read_again_and_its_new_role_guarded(world, monkeypatch, status):
+    world.guarded().hurried()
+    old = world.rolewarden.aws.domain("us-east-1", "d-research0001")
+    world.sagemaker.update_domain(
+        DomainId="d-research0001", DefaultUserSettings={"ExecutionRole": world.role("CanvasResearch2")}
+    )
+    with monkeypatch.context() as early:
+        early.setattr(world.rolewarden.aws, "domain", lambda *_: {**old, "Status": status})
+        world.enforce(world.event("UpdateDomain"))
+    assert world.carried("CanvasResearch2") == set()
+    world.work()
+    assert world.carried("CanvasResearch2") == {"approved-models"}
+
+
+def test_a_profile_that_is_still_being_made_is_read_again_as_often_as_any_and_no_more(world, monkeypatch):
+    world.guarded().hurried()
+    profile = world.rolewarden.aws.user_profile
+    monkeypatch.setattr(world.rolewarden.aws, "user_profile", lambda *key: {**profile(*key), "Status": "Pending"})
+    world.sagemaker.update_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
+    world.enforce(world.event("UpdateUserProfile"))
+    assert looks(world) == RECHECKS
+
+
+def test_a_profile_that_is_still_being_deleted_is_let_go_by_the_second_look(world, monkeypatch):
+    world.guarded().hurried()
+    omar = world.rolewarden.aws.user_profile("us-east-1", "d-analytics0001", "omar")
+    world.sagemaker.delete_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
+    with monkeypatch.context() as early:
+        early.setattr(world.rolewarden.aws, "user_profile", lambda *_: {**omar, "Status": "Deleting"})
+        world.enforce(world.event("DeleteUserProfile"))
+    assert "CanvasOmar" in bound(world).values()
+    world.work()
+    assert "CanvasOmar" not in bound(world).values()
+
+
+def test_a_new_role_that_iam_does_not_show_yet_is_governed_by_trust_when_it_does(world_with):
+    world = world_with(TRUSTING).hurried()
+    world.role("AnyName")
+    with world.aws.failing("GetRole", "NoSuchEntity", status=404, times=1):
+        world.enforce(world.event("CreateRole"))
+    assert world.carried("AnyName") == set()
+    world.work()
+    assert world.carried("AnyName") == {"no-generative-ai"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"nominated": {}},
+        {"nominated": {"domain": 7}, "account": "1", "region": "r", "rechecks": 1},
+        {"nominated": {"policy": "p"}, "account": "1", "region": "r", "rechecks": 1},
+        {"nominated": {"domain": "d"}, "account": "1", "region": "r", "rechecks": "1"},
+        {"nominated": "omar", "account": "1", "region": "r", "rechecks": 1},
+    ],
+)
+def test_a_message_that_asks_for_a_second_look_at_nothing_is_named_and_dropped(world, body):
+    assert world.rolewarden.message(body) == {"ignored": "no work message"}
