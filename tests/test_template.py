@@ -186,6 +186,19 @@ def test_no_permission_has_a_wildcard_action_and_only_lists_have_a_wildcard_reso
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_function_has_a_managed_policy_but_the_one_to_write_logs(template, function):
+    role = template.resources("AWS::IAM::Role")[f"{function}Role"]
+    assert role["ManagedPolicyArns"] == ["arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"]
+
+
+def test_reconcile_receives_from_the_work_queue_only_and_nobody_else_receives_at_all(template):
+    for action in ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"):
+        assert [f for f in FUNCTIONS if may(template, f, action)] == ["ReconcileFunction"]
+        [statement] = may(template, "ReconcileFunction", action)
+        assert statement["Resource"].endswith(":WorkQueue")
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_events_are_put_under_rolewardens_own_name_only(template, function):
     [statement] = may(template, function, "events:PutEvents")
     assert statement["Condition"] == {"StringEquals": {"events:source": "rolewarden"}}
@@ -193,6 +206,7 @@ def test_events_are_put_under_rolewardens_own_name_only(template, function):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_function_runs_as_a_role_of_its_own_under_rolewardens_path(template, function):
+    assert template.resources("AWS::Lambda::Function")[function]["Role"].endswith(f"/{function}Role")
     assert template.resources("AWS::IAM::Role")[f"{function}Role"]["Path"] == "/rolewarden/"
 
 
