@@ -244,8 +244,25 @@ def test_a_role_that_comes_to_trust_sagemaker_is_governed_from_then_on(world_wit
     assert world.enforce(world.event("UpdateAssumeRolePolicy"))[0]["verdict"] == "ungoverned"
 
 
-@pytest.mark.parametrize("path", ["/aws-service-role/sagemaker.amazonaws.com/", "/rolewarden/"])
-def test_roles_of_aws_and_of_rolewarden_are_not_governed_by_trust(world_with, path):
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("/aws-service-role/sagemaker.amazonaws.com/", "NotebookService"), ("/rolewarden/", "EnforceFunctionRole")],
+)
+def test_roles_of_aws_and_of_rolewardens_functions_are_not_governed_by_trust(world_with, path, name):
     world = world_with(TRUSTING)
-    world.iam.create_role(RoleName="Special", Path=path, AssumeRolePolicyDocument=TRUST)
+    world.iam.create_role(RoleName=name, Path=path, AssumeRolePolicyDocument=TRUST)
     assert world.enforce(world.event("CreateRole"))[0]["verdict"] == "ungoverned"
+    world.rolewarden.sweep(ACCOUNT_ID, "us-east-1")
+    world.work()
+    assert world.carried(name) == set()
+
+
+def test_rolewardens_path_is_no_place_to_hide_a_role(world_with):
+    world = world_with(TRUSTING)
+    world.iam.create_role(RoleName="Escape", Path="/rolewarden/", AssumeRolePolicyDocument=TRUST)
+    world.enforce(world.event("CreateRole"))
+    assert world.carried("Escape") == {"no-generative-ai"}
+    world.detach("Escape", "no-generative-ai")
+    world.rolewarden.sweep(ACCOUNT_ID, "us-east-1")
+    world.work()
+    assert world.carried("Escape") == {"no-generative-ai"}

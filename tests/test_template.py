@@ -3,13 +3,15 @@
 import json
 from fnmatch import fnmatchcase
 
+import boto3
 import pytest
 from rolewarden.events import IAM_EVENTS, POLICY_EVENTS, ROLE_EVENTS, SAGEMAKER_EVENTS, TAG_EVENTS
 from rolewarden_local.template import Template
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, sample
 
 ACCOUNT = "111122223333"
+ROLES = f"arn:aws:iam::{ACCOUNT}:role/rolewarden"
 REGIONS = {
     "us-east-1": "aws",
     "eu-west-1": "aws",
@@ -35,7 +37,9 @@ def rules(template):
 
 def statements(template, function):
     role = template.resources("AWS::IAM::Role")[f"{function}Role"]
-    return [s for policy in role["Policies"] for s in policy["PolicyDocument"]["Statement"]]
+    apart = template.resources("AWS::IAM::Policy").values()
+    policies = [*role["Policies"], *(policy for policy in apart if f"{function}Role" in policy["Roles"])]
+    return [s for policy in policies for s in policy["PolicyDocument"]["Statement"]]
 
 
 def actions(statement):
@@ -75,12 +79,32 @@ def test_every_rule_on_cloudtrail_leaves_out_failed_calls_and_keeps_calls_withou
         issuers = [b["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] for b in detail["$or"]]
         assert issuers == [
             [{"exists": False}],
-            [{"anything-but": {"prefix": f"arn:aws:iam::{ACCOUNT}:role/rolewarden/"}}],
+            [{"anything-but": [f"{ROLES}/{function}Role" for function in FUNCTIONS]}],
         ]
 
 
+@pytest.mark.parametrize(
+    ("issuer", "seen"),
+    [("EnforceFunctionRole", False), ("PublishFunctionRole", False), ("Escape", True), ("EnforceFunctionRole2", True)],
+)
+def test_only_what_the_functions_themselves_do_goes_unseen_not_what_another_role_of_their_path_does(
+    aws, template, issuer, seen
+):
+    event = sample("awkward_own_call")
+    event["detail"]["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] = f"{ROLES}/{issuer}"
+    [rule] = [
+        r for r in rules(template).values() if "DetachRolePolicy" in r.pattern.get("detail", {}).get("eventName", ())
+    ]
+    answer = boto3.client("events").test_event_pattern(EventPattern=json.dumps(rule.pattern), Event=json.dumps(event))
+    assert answer["Result"] is seen
+
+
 def test_a_pattern_fits_what_eventbridge_takes(template):
-    assert all(len(json.dumps(rule.pattern, separators=(",", ":"))) <= 2048 for rule in rules(template).values())
+    for rule in rules(template).values():
+        text = json.dumps(rule.pattern, separators=(",", ":"))
+        for function in FUNCTIONS:
+            text = text.replace(f"{function}Role", "r" * 64)  # as long as IAM lets a role's name be
+        assert len(text.replace("arn:aws:", "arn:aws-us-gov:")) <= 2048
 
 
 def test_tag_events_are_asked_for_on_domains_and_profiles_only(template):
@@ -145,7 +169,12 @@ def test_who_attaches_attaches_only_guardrails_and_never_to_rolewarden_itself(te
     assert allowed["Condition"] == {"ArnLike": {"iam:PolicyARN": f"arn:aws:iam::{ACCOUNT}:policy/rolewarden/*"}}
     [denied] = [s for s in statements(template, function) if s["Effect"] == "Deny"]
     assert actions(denied) == ["iam:AttachRolePolicy"]
-    assert denied["Resource"] == f"arn:aws:iam::{ACCOUNT}:role/rolewarden/*"
+    assert denied["Resource"] == [f"{ROLES}/{own}Role" for own in FUNCTIONS]
+
+
+def test_the_functions_know_which_roles_are_their_own(template):
+    for function in FUNCTIONS:
+        assert template.environment(function)["OWN_ROLES"].split(",") == [f"{own}Role" for own in FUNCTIONS]
 
 
 @pytest.mark.parametrize("action", ["CreatePolicy", "CreatePolicyVersion", "DeletePolicyVersion"])

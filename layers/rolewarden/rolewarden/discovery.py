@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rolewarden import POLICY_PATH
 from rolewarden.aws import GONE, Aws, RoleDescription, modified
 from rolewarden.bindings import (
     BEDROCK,
@@ -25,8 +24,8 @@ from rolewarden.errors import Refused
 from rolewarden.events import SubjectKey
 from rolewarden.guardrails import Rules, matches
 
-UNTOUCHABLE_PATHS = ("/aws-service-role/", "/aws-reserved/", POLICY_PATH)
-"""Roles that AWS owns (service-linked ones, those of IAM Identity Center), and Rolewarden's own."""
+UNTOUCHABLE_PATHS = ("/aws-service-role/", "/aws-reserved/")
+"""Roles that AWS owns: service-linked ones, and those of IAM Identity Center."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,7 @@ class Discovery:
     aws: Aws
     table: BindingsTable
     rules: Rules
+    own_roles: frozenset[str] = frozenset()
     _domain_names: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def refresh(self, account: str, region: str, key: SubjectKey) -> Reading:
@@ -195,10 +195,15 @@ class Discovery:
         return Reading(None, bindings)
 
     def also_governed(self, account: str, role: RoleDescription) -> Binding | None:
-        """The binding of a role that `also_govern` covers by name or by trust."""
+        """The binding of a role that `also_govern` covers by name or by trust.
+
+        Rolewarden's own are left out by name, not by path: anybody may make a role under `/rolewarden/`.
+        """
         rules = self.rules.also_govern
         named = any(matches(pattern, role.name) for pattern in rules.roles)
-        if not (named or role.trusted & set(rules.trusting)) or role.path.startswith(UNTOUCHABLE_PATHS):
+        if not (named or role.trusted & set(rules.trusting)):
+            return None
+        if role.name in self.own_roles or role.path.startswith(UNTOUCHABLE_PATHS):
             return None
         return Binding(account, "", "", ROLE, EXECUTION, RoleKey(account, role.name))
 

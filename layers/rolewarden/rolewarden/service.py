@@ -77,7 +77,7 @@ class Rolewarden:
         self.today = clock or reconcile.today
         self.rules = load(settings.guardrails_file, today=self.today())
         self.table = BindingsTable(self.aws, settings.bindings_table)
-        self.discovery = Discovery(self.aws, self.table, self.rules)
+        self.discovery = Discovery(self.aws, self.table, self.rules, settings.own_roles)
         self.reconciler = Reconciler(self.aws, self.table, self.rules, self.today)
         self.recorder = Recorder(self.aws, settings.history_table, settings.history_days, self._is_news)
         self.publisher = Publisher(self.aws, self.recorder, self.rules)
