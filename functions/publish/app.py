@@ -1,6 +1,4 @@
-"""PublishFunction: a deployment (CloudFormation custom resource), an event about one of Rolewarden's policies, or the
-clock.
-"""
+"""PublishFunction: a deployment (custom resource), an event about one of Rolewarden's policies, or the clock."""
 
 import os
 from functools import cache

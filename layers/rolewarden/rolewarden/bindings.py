@@ -134,7 +134,7 @@ def scope(account: str, region: str = "", domain_id: str = "") -> str:
 
 
 class BindingsTable:
-    """The table, by role and by domain; beside the bindings it keeps how far a sweep is, and which findings are told."""
+    """The table, by role and by domain; it also keeps how far a sweep is, and which findings are told."""
 
     def __init__(self, aws: Aws, table: str) -> None:
         self._aws = aws
