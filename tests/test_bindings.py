@@ -121,7 +121,7 @@ def test_a_profile_whose_domain_is_gone_is_bound_no_more(world):
     assert "CanvasOmar" not in bound(world).values()
 
 
-@pytest.mark.parametrize("operation", ["Query", "BatchWriteItem"])
+@pytest.mark.parametrize("operation", ["Query", "TransactWriteItems"])
 @pytest.mark.parametrize("code", ["ValidationException", "AccessDeniedException", "ResourceNotFoundException"])
 def test_that_the_table_cannot_be_used_is_no_finding_about_a_subject_but_tried_again(world, operation, code):
     world.rolewarden.table.write((), [b.key for b in world.rolewarden.table.all()])
@@ -252,7 +252,7 @@ def test_roles_of_aws_and_of_rolewardens_functions_are_not_governed_by_trust(wor
     world = world_with(TRUSTING)
     world.iam.create_role(RoleName=name, Path=path, AssumeRolePolicyDocument=TRUST)
     assert world.enforce(world.event("CreateRole"))[0]["verdict"] == "ungoverned"
-    world.rolewarden.sweep(ACCOUNT_ID, "us-east-1")
+    world.sweep()
     world.work()
     assert world.carried(name) == set()
 
@@ -263,6 +263,6 @@ def test_rolewardens_path_is_no_place_to_hide_a_role(world_with):
     world.enforce(world.event("CreateRole"))
     assert world.carried("Escape") == {"no-generative-ai"}
     world.detach("Escape", "no-generative-ai")
-    world.rolewarden.sweep(ACCOUNT_ID, "us-east-1")
+    world.sweep()
     world.work()
     assert world.carried("Escape") == {"no-generative-ai"}

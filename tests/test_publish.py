@@ -7,7 +7,6 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from rolewarden import cloudformation
 from rolewarden.events import Cause
 from rolewarden.policies import compile_rules, digest, policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
@@ -23,8 +22,8 @@ def in_force(world):
     return {
         policy.name
         for policy in compile_rules(world.rolewarden.rules, "aws")
-        if (text := world.rolewarden.aws.policy_text(policy.arn("aws", ACCOUNT_ID)))
-        and digest(text) == digest(policy.document)
+        if (found := world.rolewarden.aws.policy(policy.arn("aws", ACCOUNT_ID)))
+        and digest(found.text) == digest(policy.document)
     }
 
 
@@ -149,6 +148,7 @@ CONTEXT = SimpleNamespace(
     memory_limit_in_mb=256,
     invoked_function_arn=f"arn:aws:lambda:us-east-1:{ACCOUNT_ID}:function:PublishFunction",
     aws_request_id="1",
+    get_remaining_time_in_millis=lambda: 60_000,
 )
 
 
@@ -157,7 +157,7 @@ def test_a_deployment_publishes_and_cloudformation_hears_success(world, answers,
     publish_handler(world, monkeypatch)(request(answers), CONTEXT)
     assert in_force(world) == BOTH
     [answer] = answers.heard
-    assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", cloudformation.PHYSICAL_ID)
+    assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", "rolewarden-guardrails")
 
 
 def test_guardrails_that_cannot_be_used_fail_the_deployment_with_the_line_that_says_why(

@@ -326,7 +326,7 @@ def test_a_new_profile_with_a_role_of_its_own_costs_two_calls_more(world):
     )
     assert world.calls(world.event("CreateUserProfile")) == [
         "sagemaker:DescribeUserProfile",
-        "dynamodb:BatchWriteItem",
+        "dynamodb:TransactWriteItems",
         "dynamodb:Query",
         "iam:ListAttachedRolePolicies",
         "iam:AttachRolePolicy",

@@ -19,7 +19,7 @@ REGIONS = {
     "cn-north-1": "aws-cn",
     "eusc-de-east-1": "aws-eusc",
 }
-FUNCTIONS = ("EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction")
+FUNCTIONS = ("EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction", "ReleaseFunction")
 
 
 def translated(region="us-east-1"):
@@ -144,18 +144,22 @@ def test_an_invocation_that_keeps_failing_lands_in_a_dead_letter_queue(template)
     configs = template.resources("AWS::Lambda::EventInvokeConfig")
     called_by_rules = {target["Arn"].rsplit(":", 1)[-1] for r in template.resources("AWS::Events::Rule").values()
                        for target in r["Targets"]}  # fmt: skip
-    assert called_by_rules == {config["FunctionName"] for config in configs.values()}
+    assert called_by_rules | {"ReleaseFunction"} == {config["FunctionName"] for config in configs.values()}
     for config in configs.values():
         queue = config["DestinationConfig"]["OnFailure"]["Destination"]
         assert queue.endswith(":InvocationsDeadLetterQueue")
-        assert queue in [s["Resource"] for s in may(template, config["FunctionName"], "sqs:SendMessage")]
+        sends = [s["Resource"] for s in may(template, config["FunctionName"], "sqs:SendMessage")]
+        assert queue in sends
 
 
 def test_work_that_keeps_failing_lands_in_a_dead_letter_queue_and_only_the_failed_message_comes_back(template):
-    queue = template.resources("AWS::SQS::Queue")["WorkQueue"]
-    assert queue["RedrivePolicy"]["deadLetterTargetArn"].endswith(":WorkDeadLetterQueue")
-    [mapping] = template.resources("AWS::Lambda::EventSourceMapping").values()
-    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    queues = template.resources("AWS::SQS::Queue")
+    mappings = template.resources("AWS::Lambda::EventSourceMapping").values()
+    assert {mapping["EventSourceArn"].rsplit(":", 1)[-1] for mapping in mappings} == set(RECEIVERS)
+    for mapping in mappings:
+        queue = queues[mapping["EventSourceArn"].rsplit(":", 1)[-1]]
+        assert queue["RedrivePolicy"]["deadLetterTargetArn"].endswith(":WorkDeadLetterQueue")
+        assert mapping["BatchSize"] == 1 or mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
 def test_a_message_stays_hidden_longer_than_its_function_can_run(template):
@@ -202,8 +206,25 @@ def test_nobody_may_do_more_to_iam_than_attach_and_write_guardrails(template):
         ("ReconcileFunction", "iam:AttachRolePolicy"),
         ("PublishFunction", "iam:CreatePolicy"),
         ("PublishFunction", "iam:CreatePolicyVersion"),
+        ("PublishFunction", "iam:DeletePolicy"),
         ("PublishFunction", "iam:DeletePolicyVersion"),
+        ("PublishFunction", "iam:SetDefaultPolicyVersion"),
+        ("ReleaseFunction", "iam:DetachRolePolicy"),
+        ("ReleaseFunction", "iam:DeletePolicy"),
+        ("ReleaseFunction", "iam:DeletePolicyVersion"),
     }
+
+
+def test_only_what_is_under_rolewardens_path_can_be_detached_and_no_event_reaches_who_may(template):
+    [statement] = may(template, "ReleaseFunction", "iam:DetachRolePolicy")
+    assert statement["Condition"] == {"ArnLike": {"iam:PolicyARN": f"arn:aws:iam::{ACCOUNT}:policy/rolewarden/*"}}
+    targets = [t["Arn"] for r in template.resources("AWS::Events::Rule").values() for t in r["Targets"]]
+    assert not any("ReleaseFunction" in target for target in targets)
+
+
+def test_those_who_attach_are_gone_before_a_deleted_stack_takes_guardrails_off(template):
+    for function in FUNCTIONS[:-1]:
+        assert "Release" in template.depends_on(function)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -211,7 +232,7 @@ def test_no_permission_has_a_wildcard_action_and_only_lists_have_a_wildcard_reso
     for statement in statements(template, function):
         assert not any("*" in action for action in actions(statement))
         if statement["Resource"] == "*":
-            assert all(action.split(":")[1].startswith("List") for action in actions(statement))
+            assert all(a.split(":")[1].startswith("List") or a == "tag:GetResources" for a in actions(statement))
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -220,11 +241,17 @@ def test_no_function_has_a_managed_policy_but_the_one_to_write_logs(template, fu
     assert role["ManagedPolicyArns"] == ["arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"]
 
 
-def test_reconcile_receives_from_the_work_queue_only_and_nobody_else_receives_at_all(template):
+RECEIVERS = {"WorkQueue": "ReconcileFunction", "SweepQueue": "SweepFunction", "ReleaseQueue": "ReleaseFunction"}
+
+
+def test_each_queue_is_received_from_by_one_function_and_nobody_else(template):
     for action in ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"):
-        assert [f for f in FUNCTIONS if may(template, f, action)] == ["ReconcileFunction"]
-        [statement] = may(template, "ReconcileFunction", action)
-        assert statement["Resource"].endswith(":WorkQueue")
+        found = {
+            statement["Resource"].rsplit(":", 1)[-1]: function
+            for function in FUNCTIONS
+            for statement in may(template, function, action)
+        }
+        assert found == RECEIVERS
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

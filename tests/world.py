@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 from rolewarden.aws import Aws
+from rolewarden.errors import RetryLater
 from rolewarden.policies import policy_arn
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
@@ -100,19 +101,38 @@ class World:
         """The history of a role or policy."""
         return self.rolewarden.aws.query(self.environment["HISTORY_TABLE"], {"about": f"{ACCOUNT_ID}/{about}"})
 
-    def queued(self) -> list[dict]:
-        """Messages of the work queue, also those that are delayed, taken out."""
+    def queued(self, queue: str = "WORK_QUEUE_URL") -> list[dict]:
+        """Messages of a queue, taken out."""
         bodies = []
-        url = self.environment["WORK_QUEUE_URL"]
+        url = self.environment[queue]
         while messages := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
                 bodies.append(json.loads(message["Body"]))
                 self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return bodies
 
+    def sweep(self) -> list[dict]:
+        """Let a sweep run to its end and work off what it found; gives the outcomes."""
+        self.rolewarden.sweeper.start(ACCOUNT_ID, "us-east-1")
+        while bodies := self.queued("SWEEP_QUEUE_URL"):
+            for body in bodies:
+                self.rolewarden.sweeper.message(body)
+        return self.work()
+
+    def release(self) -> list[dict]:
+        """Work off the release queue, what has to wait after all else."""
+        done = []
+        for body in self.queued("RELEASE_QUEUE_URL"):
+            try:
+                done.append(self.rolewarden.releaser.message(body))
+            except RetryLater:
+                self.rolewarden.aws.send(self.environment["RELEASE_QUEUE_URL"], [body])
+        return done
+
     def work(self) -> list[dict]:
         """Work off what is visible in the queue; gives the outcomes."""
-        return [self.rolewarden.message(body) for body in self.queued()]
+        with self.rolewarden.recorder.together():
+            return [self.rolewarden.message(body) for body in self.queued()]
 
     def hurried(self) -> World:
         """Let second looks come at once instead of in a minute."""

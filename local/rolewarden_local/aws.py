@@ -25,7 +25,7 @@ from botocore.endpoint import Endpoint
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from rolewarden_local import _ministack, cloudformation, cloudtrail, iam, sagemaker, simulate
+from rolewarden_local import _ministack, cloudformation, cloudtrail, iam, sagemaker, simulate, tagging
 from rolewarden_local._ministack import ACCOUNT_ID, REGION, app, eventbridge, lambda_runtime, lambda_svc, responses
 
 __all__ = ["ACCOUNT_ID", "HEALTH_PATH", "REGION", "Call", "LocalAws"]
@@ -284,6 +284,7 @@ def _install(aws: LocalAws) -> None:
     sagemaker.install()
     iam.install()
     simulate.install()
+    tagging.install()
     cloudformation.install()
 
     original = app._dispatch_service_request

@@ -291,6 +291,11 @@ def _list_domains(response: Any) -> Answer:
 # User profiles and spaces
 
 
+def members_of(backend: SageMakerModelBackend) -> list[Member]:
+    """All user profiles and spaces of an account and region."""
+    return [member for kind in KINDS for member in _members(backend, kind).values()]
+
+
 def _members(backend: SageMakerModelBackend, kind: Kind) -> Members:
     # In the backend's own __dict__, which moto empties when it resets.
     members: Members = backend.__dict__.setdefault(f"rolewarden_{kind.resource_type}", {})

@@ -69,6 +69,11 @@ class Template:
             if resource["Type"] == kind
         }
 
+    def depends_on(self, name: str) -> list[str]:
+        """The logical ids that a resource names as what it depends on."""
+        named = self.body["Resources"][name].get("DependsOn", [])
+        return [named] if isinstance(named, str) else list(named)
+
     def outputs(self) -> dict[str, str]:
         """The stack's outputs."""
         return {name: str(self.resolve(output["Value"])) for name, output in self.body.get("Outputs", {}).items()}

@@ -143,8 +143,10 @@ class Discovery:
         unread = untagged if bindings else None
         return Reading(subject, bindings, refused=unread, unsettled=found.get("Status") in UNSETTLED)
 
-    def profile(self, account: str, region: str, domain_id: str, name: str) -> Reading:
-        """The roles of a user profile. Raises RetryLater.
+    def profile(
+        self, account: str, region: str, domain_id: str, name: str, *, tags: Mapping[str, str] | None = None
+    ) -> Reading:
+        """The roles of a user profile; its `tags` are asked for where they are not given. Raises RetryLater.
 
         A profile without an execution role of its own has a binding without a role. It is bound by the name that
         SageMaker gives it: ARNs, and so the events of tags, have it in lower case.
@@ -156,7 +158,9 @@ class Discovery:
         except Refused as refused:
             return _unread(subject, refused)
         user = found.get("UserSettings") or {}
-        tags, untagged = self._tags(region, found.get("UserProfileArn", ""))
+        untagged = None
+        if tags is None:
+            tags, untagged = self._tags(region, found.get("UserProfileArn", ""))
         execution, bedrock = user.get("ExecutionRole"), _bedrock_role(user)
         roles = [(EXECUTION, execution)] + ([(BEDROCK, bedrock)] if bedrock else [])
         bindings = tuple(

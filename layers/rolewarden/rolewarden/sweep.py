@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,6 +42,10 @@ ENOUGH = 30.0
 def unlimited() -> float:
     """The seconds left to a sweep that is not run by Lambda."""
     return float("inf")
+
+
+Tags = Mapping[str, Mapping[str, str]]
+"""Tags of subjects by `Binding.tagged`."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class Sweeper:
         sweep = Sweep.of(body)
         after = str(body.get("after", ""))
         if body["step"] == "describe":
-            return self.describe(sweep, ListedDomain(*body["domain"]), [str(name) for name in body["profiles"]])
+            return self.describe(sweep, ListedDomain(*body["domain"]), body["profiles"])
         return self.compare(sweep, after) if body["step"] == "compare" else self.listing(sweep, after)
 
     def listing(self, sweep: Sweep, after: str = "") -> dict[str, Any]:
@@ -114,67 +118,89 @@ class Sweeper:
     def bind(self, sweep: Sweep, after: str = "") -> str | None:
         """Bring the table in step with what is listed, domain by domain; the last one where time runs out."""
         at = self.now()
+        tags = self._tags(sweep)
         for domain in sorted(self.aws.domains(sweep.region), key=lambda domain: domain.id):
             if domain.id <= after:
                 continue
             if self.seconds_left() < ENOUGH:
                 return after
-            self._domain(sweep, domain)
+            self._domain(sweep, domain, tags, at)
             after = domain.id
         self._also_governed(sweep, at)
-        self._tags(sweep, at)
         return None
 
-    def _domain(self, sweep: Sweep, domain: ListedDomain) -> None:
+    def _domain(self, sweep: Sweep, domain: ListedDomain, tags: Tags | None, at: float) -> None:
         self.discovery.named(sweep.region, domain.id, domain.name)
         known = defaultdict(list)
         for binding in self.table.of_domain(sweep.account, sweep.region, domain.id):
             known[binding.user_profile].append(binding)
-        at = self.now()
-        if _changed(known.pop("", ()), domain.modified):
+        if _changed(known[""], domain.modified):
             reading = self.discovery.refresh(sweep.account, sweep.region, SubjectKey(domain.id))
             self._tell(sweep, reading)
             if reading.gone:
                 return
+            del known[""]
+        own = known.pop("", [])
         try:
             listed = {profile.name: profile for profile in self.aws.user_profiles(sweep.region, domain.id)}
         except Refused as refused:
-            # What is known of its profiles stays, and the other domains are swept all the same.
-            self._tell(sweep, Reading(SubjectKey(domain.id), refused=refused if refused.reason != GONE else None))
+            if refused.reason == GONE:
+                slots = self.discovery.slots(sweep.account, sweep.region, domain.id)
+                members = [binding.key for bindings in known.values() for binding in bindings]
+                self.table.write((), [*slots, *members], at=self.now())
+            else:
+                # What is known of its profiles stays, and the other domains are swept all the same.
+                self._tell(sweep, Reading(SubjectKey(domain.id), refused=refused))
             return
-        self.table.write((), [binding.key for name in known.keys() - listed.keys() for binding in known[name]], at=at)
+        gone = [binding.key for name in known.keys() - listed.keys() for binding in known[name]]
         changed = [name for name in sorted(listed) if _changed(known[name], listed[name].modified)]
+        same = [binding for name in listed.keys() - set(changed) for binding in known[name]]
+        self.table.write(_retagged([*own, *same], tags), gone, at=at)
         chunks = [changed[start : start + CHUNK] for start in range(0, len(changed), CHUNK)]
+        messages = [
+            sweep.message("describe", domain=[domain.id, domain.name], profiles=_tagged(domain, chunk, tags))
+            for chunk in chunks
+        ]
         if len(chunks) == 1 and self.seconds_left() > ENOUGH + CHUNK:
-            self._describe(sweep, domain, chunks[0])
+            self._describe(sweep, domain, messages[0]["profiles"])
         elif chunks:
             self.table.sweep_waits(sweep.row, {_chunk_id(domain, chunk) for chunk in chunks})
-            self.aws.send(
-                self.queues.sweep,
-                [sweep.message("describe", domain=[domain.id, domain.name], profiles=chunk) for chunk in chunks],
-            )
+            self.aws.send(self.queues.sweep, messages)
 
-    def describe(self, sweep: Sweep, domain: ListedDomain, profiles: Sequence[str]) -> dict[str, Any]:
-        """Read one chunk of user profiles; where it was the last that was out, ask for the comparison."""
+    def describe(
+        self, sweep: Sweep, domain: ListedDomain, profiles: Mapping[str, Mapping[str, str] | None]
+    ) -> dict[str, Any]:
+        """Read one chunk of user profiles, names and tags; after the last that was out, ask for the comparison."""
         self.discovery.named(sweep.region, domain.id, domain.name)
         self._describe(sweep, domain, profiles)
         if self.table.sweep_done(sweep.row, _chunk_id(domain, profiles)):
             self.aws.send(self.queues.sweep, [sweep.message("compare")])
         return {"described": len(profiles)}
 
-    def _describe(self, sweep: Sweep, domain: ListedDomain, profiles: Iterable[str]) -> None:
+    def _describe(self, sweep: Sweep, domain: ListedDomain, profiles: Mapping[str, Mapping[str, str] | None]) -> None:
         at = self.now()
         found: list[Binding] = []
         gone: list[tuple[str, str]] = []
-        for name in profiles:
-            reading = self.discovery.profile(sweep.account, sweep.region, domain.id, name)
+        for name, tags in profiles.items():
+            reading = self.discovery.profile(sweep.account, sweep.region, domain.id, name, tags=tags)
             self._tell(sweep, reading)
-            if reading.refused and reading.bindings:
-                reading = reading.with_known(self.table.of_domain(sweep.account, sweep.region, domain.id))
             if not reading.refused or reading.bindings:
                 found += reading.bindings
                 gone += self.discovery.slots(sweep.account, sweep.region, domain.id, name)
         self.table.write(found, gone, at=at)
+
+    def _tags(self, sweep: Sweep) -> Tags | None:
+        """All subjects' tags, a call for each hundred: they change without a trace in LastModifiedTime.
+
+        None where no rule asks for them, or AWS refuses them: then they are taken as they were.
+        """
+        if not self.reconciler.rules.asks_for_tags:
+            return None
+        try:
+            return self.aws.subject_tags(sweep.region)
+        except Refused as refused:
+            self._tell(sweep, Reading(SubjectKey("*"), refused=refused))
+            return None
 
     def _tell(self, sweep: Sweep, reading: Reading) -> None:
         if reading.refused:
@@ -192,18 +218,6 @@ class Sweeper:
                     found[binding.key] = binding
         new = [binding for key, binding in found.items() if key not in known]
         self.table.write(new, known.keys() - found.keys(), at=at)
-
-    def _tags(self, sweep: Sweep, at: float) -> None:
-        """Tags change without a trace in LastModifiedTime; all of them are a call for each hundred subjects."""
-        if not self.reconciler.rules.asks_for_tags:
-            return
-        tags = self.aws.subject_tags(sweep.region)
-        changed = [
-            replace(binding, tags=found)
-            for binding in self.table.of_region(sweep.account, sweep.region)
-            if (found := tags.get(binding.tagged, {})) != binding.tags
-        ]
-        self.table.write(changed, at=at)
 
     def compare(self, sweep: Sweep, after: str = "") -> dict[str, Any]:
         """Send what lacks a guardrail to the work queue, and what carries too much to the release queue.
@@ -250,6 +264,7 @@ class Sweeper:
 
     def _bound(self, sweep: Sweep) -> list[Binding]:
         """Every binding of the account and region; those of domains that are gone are taken out."""
+        at = self.now()
         domains = {domain.id for domain in self.aws.domains(sweep.region)}
         bound, gone = [], []
         for binding in self.table.of_region(sweep.account, sweep.region):
@@ -257,7 +272,7 @@ class Sweeper:
                 gone.append(binding.key)
             else:
                 bound.append(binding)
-        self.table.write((), gone, at=sweep.began)
+        self.table.write((), gone, at=at)
         return bound
 
     def _release(
@@ -297,5 +312,20 @@ def _changed(known: Iterable[Binding], modified: str) -> bool:
     return not known or any(not binding.modified or binding.modified != modified for binding in known)
 
 
-def _chunk_id(domain: ListedDomain, profiles: Sequence[str]) -> str:
-    return f"{domain.id}/{profiles[0]}"
+def _retagged(bindings: Iterable[Binding], tags: Tags | None) -> list[Binding]:
+    """Those of `bindings` whose tags have changed, with their tags."""
+    if tags is None:
+        return []
+    now = ((binding, tags.get(binding.tagged, {})) for binding in bindings)
+    return [replace(binding, tags=found) for binding, found in now if found != binding.tags]
+
+
+def _tagged(domain: ListedDomain, profiles: Iterable[str], tags: Tags | None) -> dict[str, Mapping[str, str] | None]:
+    """User profiles with their tags; None where they are not known from the list."""
+    return {
+        name: None if tags is None else tags.get(f"user-profile/{domain.id}/{name}".lower(), {}) for name in profiles
+    }
+
+
+def _chunk_id(domain: ListedDomain, profiles: Iterable[str]) -> str:
+    return f"{domain.id}/{next(iter(profiles))}"

@@ -1,0 +1,25 @@
+"""The Resource Groups Tagging API of the local AWS knows SageMaker's domains and user profiles too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ministack.services import tagging
+from moto.sagemaker.models import sagemaker_backends
+
+from rolewarden_local.sagemaker import members_of
+
+
+def install() -> None:
+    """Let GetResources list them; as in AWS, only what carries tags is listed."""
+    tagging._COLLECTORS["sagemaker"] = _collect
+
+
+def _collect() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    backend = sagemaker_backends[tagging._account()][tagging.get_region()]
+    for domain in backend.domains.values():
+        if domain.tags:
+            yield domain.domain_arn, list(domain.tags)
+    for member in members_of(backend):
+        if member.tags:
+            yield member.arn, list(member.tags)
