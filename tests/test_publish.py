@@ -6,9 +6,12 @@ import json
 import threading
 from types import SimpleNamespace
 
+import boto3
 import pytest
+from rolewarden.errors import RetryLater
 from rolewarden.events import Cause
 from rolewarden.policies import compile_rules, digest, policy_arn
+from rolewarden.record import metrics
 from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.conftest import ROOT
@@ -63,6 +66,38 @@ def test_a_tampered_policy_is_restored_and_the_record_names_the_actor(world, kin
     assert in_force(world) == BOTH
     [row] = world.history("policy/no-generative-ai")
     assert row["cause"]["actor"] == event["detail"]["userIdentity"]["arn"]
+
+
+@pytest.fixture
+def announced(world):
+    """The policies of each Guardrails Published, for which the sweep listens."""
+    events, sqs = boto3.client("events"), world.sqs
+    url = sqs.create_queue(QueueName="sweep")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events.put_rule(Name="published", EventPattern=json.dumps({"detail-type": ["Guardrails Published"]}))
+    events.put_targets(Rule="published", Targets=[{"Id": "1", "Arn": arn}])
+    return lambda: [
+        json.loads(message["Body"])["detail"]["policies"]
+        for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+    ]
+
+
+def test_a_policy_that_was_deleted_is_announced_by_the_next_try_where_the_first_could_not(world, announced):
+    event = tampered(world, "deleted")
+    with world.aws.failing("PutEvents", "InternalFailure", status=500), pytest.raises(RetryLater):
+        world.rolewarden.restore(event)
+    assert in_force(world) == BOTH
+    assert announced() == []
+    world.rolewarden.restore(event)
+    assert announced() == [{"no-generative-ai": "unchanged"}]
+
+
+def test_a_policy_that_somebody_else_has_made_again_is_announced_for_it_is_attached_to_nothing(world, announced):
+    event = tampered(world, "deleted")
+    document = next(p for p in compile_rules(world.rolewarden.rules, "aws") if p.name == "no-generative-ai").text
+    world.iam.create_policy(PolicyName="no-generative-ai", Path="/rolewarden/", PolicyDocument=document)
+    world.rolewarden.restore(event)
+    assert announced() == [{"no-generative-ai": "unchanged"}]
 
 
 def test_restoring_goes_on_when_all_five_versions_are_taken(world):
@@ -178,6 +213,16 @@ def test_a_call_that_fails_fails_the_deployment_and_leaves_the_policies_in_force
     [answer] = answers.heard
     assert (answer["Status"], answer["PhysicalResourceId"]) == ("FAILED", "kept")
     assert in_force(world) == BOTH
+
+
+def test_a_deployment_that_cannot_be_announced_is_no_failure_but_is_counted(world, answers, monkeypatch, capsys):
+    world.iam.delete_policy(PolicyArn=ARN)
+    metrics.clear_metrics()
+    with world.aws.failing("PutEvents", "InternalFailure", status=500):
+        publish_handler(world, monkeypatch)(request(answers), CONTEXT)
+    assert answers.heard[0]["Status"] == "SUCCESS"
+    assert in_force(world) == BOTH
+    assert '"RecordFailed":[1.0]' in capsys.readouterr().out
 
 
 def test_a_deleted_stack_bares_no_role(world, answers, monkeypatch):

@@ -51,8 +51,11 @@ class Publisher:
                 raise
             if not deploys and done[policy.name] != UNCHANGED:
                 self.recorder.policy(account, policy.name, done[policy.name], cause)
-        if deploys or cause.event_name == "DeletePolicy" or any(what != UNCHANGED for what in done.values()):
-            self._announce(account, done, cause)
+        if deploys or (done and cause.event_name == "DeletePolicy") or set(done.values()) - {UNCHANGED}:
+            # The sweep listens: a policy that was deleted is attached to nothing, also where an earlier try, which could
+            # not announce it, or somebody else has made it again. No deployment is rolled back for want of this.
+            detail = {"account": account, "policies": done, "cause": cause.as_dict()}
+            self.recorder.announce(GUARDRAILS_PUBLISHED, detail, needed=not deploys)
         return done
 
     def _bring(self, policy: Policy, account: str, undo: list[Callable[[], None]]) -> str:
@@ -75,15 +78,3 @@ class Publisher:
             except (Refused, RetryLater) as error:
                 # The rollback of the deployment publishes the old guardrails anyway.
                 logger.error("a policy could not be taken back", extra={"why": str(error)})
-
-    def _announce(self, account: str, done: dict[str, str], cause: Cause) -> None:
-        # The sweep listens: a policy that had to be made again is attached to nothing.
-        try:
-            self.recorder.announce(
-                GUARDRAILS_PUBLISHED, {"account": account, "policies": done, "cause": cause.as_dict()}
-            )
-        except (Refused, RetryLater) as error:
-            if cause != DEPLOYMENT:
-                raise
-            # No reason to roll back what is in force: the next sweep comes by the clock.
-            logger.error("the guardrails are published, and the sweep is not told", extra={"why": str(error)})

@@ -164,10 +164,19 @@ class Recorder:
             metrics.add_metric(f"Sweep.{name}", MetricUnit.Count, count)
         self.announce(SWEEP_COMPLETED, {"account": account, "region": region, **counts})
 
-    def announce(self, detail_type: str, detail: Mapping[str, Any]) -> None:
-        """Log a milestone (`Guardrails Published`, `Sweep Completed`) and put it on the bus. Raises RetryLater."""
+    def announce(self, detail_type: str, detail: Mapping[str, Any], *, needed: bool = True) -> None:
+        """Log a milestone (`Guardrails Published`, `Sweep Completed`) and put it on the bus.
+
+        Raises RetryLater where it is `needed`; else a failure is logged and counted.
+        """
         logger.info(detail_type, extra={"detail": detail})
-        self.aws.publish([(detail_type, detail)])
+        try:
+            self.aws.publish([(detail_type, detail)])
+        except RetryLater as error:
+            if needed:
+                raise
+            metrics.add_metric("RecordFailed", MetricUnit.Count, 1)
+            logger.error("a milestone could not be announced", extra={"detail": detail, "why": str(error)})
 
     def _tell(self, detail_type: str, detail: Mapping[str, Any], about: str, now: datetime) -> None:
         event_id = detail.get("cause", {}).get("event_id", "")
