@@ -107,6 +107,8 @@ def test_publish_on_an_event_restores_the_policy(world, function):
     ("variable", "value", "said"),
     [
         ("BINDINGS_TABLE", "", "BINDINGS_TABLE is not set"),
+        ("ACCOUNT_ID", "", "ACCOUNT_ID is not set"),
+        ("OWN_ROLES", "", "OWN_ROLES is not set"),
         ("RECHECK_SECONDS", "901", "RECHECK_SECONDS is `901`: give a number from 0 to 900"),
         ("HISTORY_DAYS", "soon", "HISTORY_DAYS is `soon`: give a number from 1 to 3653"),
         ("GUARDRAILS_FILE", "", "there are no guardrails here: the function needs GuardrailsLayer"),

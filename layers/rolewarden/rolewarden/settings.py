@@ -17,7 +17,7 @@ class Settings:
     `account` is the one that the function is deployed in; what happens in another is not its business.
     `recheck_seconds` (0 to 900, what SQS can delay) pass before a mended role is looked at again; `history_days` is
     how long a row of the history lives; `own_roles` are the names of the functions' roles, which `also_govern` leaves
-    out (none under `sam local invoke`, which knows no such roles).
+    out.
     """
 
     account: str
@@ -29,7 +29,7 @@ class Settings:
     guardrails_file: Path
     recheck_seconds: int
     history_days: int
-    own_roles: frozenset[str] = frozenset()
+    own_roles: frozenset[str]
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
@@ -44,7 +44,7 @@ class Settings:
             guardrails_file=_guardrails_file(environment),
             recheck_seconds=_number(environment, "RECHECK_SECONDS", 0, 900),
             history_days=_number(environment, "HISTORY_DAYS", 1, 3653),
-            own_roles=frozenset(filter(None, environment.get("OWN_ROLES", "").split(","))),
+            own_roles=frozenset(_text(environment, "OWN_ROLES").split(",")),
         )
 
 
