@@ -1,8 +1,11 @@
 """What every test shares: the project's root and the sample events."""
 
+import http.server
 import json
+import threading
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -52,12 +55,38 @@ def world(aws, template):
 
 @pytest.fixture
 def world_with(aws, template, tmp_path):
-    """As `world`, with another guardrails.yaml."""
+    """As `world`, with another guardrails.yaml; with `keep` that is deployed to the world made last, or about to be."""
     from tests.world import World
 
-    def make(text: str) -> World:
-        path = tmp_path / "guardrails.yaml"
+    made: list[World] = []
+
+    def make(text: str, *, keep: bool | str = False) -> World:
+        path = tmp_path / f"guardrails-{len(made)}.yaml"
         path.write_text(text)
-        return World(aws, template, path)
+        made.append(made[-1].under(path, publish=keep != "unpublished") if keep else World(aws, template, path))
+        return made[-1]
 
     return make
+
+
+@pytest.fixture
+def answers():
+    """CloudFormation's side: what was put to the ResponseURL."""
+    heard = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_PUT(self):
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}/", heard=heard)
+    server.shutdown()
+    thread.join()
+    server.server_close()

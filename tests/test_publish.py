@@ -1,6 +1,5 @@
 """PublishFunction's work: IAM's policies are what guardrails.yaml says, and CloudFormation always hears of it."""
 
-import http.server
 import importlib.util
 import json
 import threading
@@ -8,8 +7,9 @@ from types import SimpleNamespace
 
 import boto3
 import pytest
+from rolewarden import cloudformation
 from rolewarden.errors import RetryLater
-from rolewarden.events import Cause
+from rolewarden.events import CHECK, Cause
 from rolewarden.policies import compile_rules, digest, policy_arn
 from rolewarden.record import metrics
 from rolewarden_local.aws import ACCOUNT_ID
@@ -132,29 +132,6 @@ def test_a_policy_under_rolewardens_path_that_is_no_guardrail_is_left_alone(worl
     assert world.rolewarden.restore(world.event("CreatePolicyVersion"))["policies"] == {}
 
 
-@pytest.fixture
-def answers():
-    """CloudFormation's side: what was put to the ResponseURL."""
-    heard = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_PUT(self):
-            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}/", heard=heard)
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 def request(answers, kind="Create", **more):
     return {
         "RequestType": kind,
@@ -167,15 +144,20 @@ def request(answers, kind="Create", **more):
     }
 
 
-def publish_handler(world, monkeypatch, guardrails=None):
+def function_handler(world, monkeypatch, function):
+    """The handler of a function, as Lambda would load it."""
     for name, value in world.environment.items():
         monkeypatch.setenv(name, value)
-    if guardrails:
-        monkeypatch.setenv("GUARDRAILS_FILE", str(guardrails))
-    spec = importlib.util.spec_from_file_location("publish_app", ROOT / "functions" / "publish" / "app.py")
+    spec = importlib.util.spec_from_file_location(f"{function}_app", ROOT / "functions" / function / "app.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.handler
+
+
+def publish_handler(world, monkeypatch, guardrails=None):
+    if guardrails:
+        world.environment = {**world.environment, "GUARDRAILS_FILE": str(guardrails)}
+    return function_handler(world, monkeypatch, "publish")
 
 
 CONTEXT = SimpleNamespace(
@@ -231,3 +213,80 @@ def test_a_deleted_stack_bares_no_role(world, answers, monkeypatch):
     assert answers.heard[0]["Status"] == "SUCCESS"
     assert in_force(world) == BOTH
     assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+
+
+def test_a_deployment_that_cannot_write_a_policy_takes_back_what_it_has_written(world_with, answers, monkeypatch):
+    world = world_with(TWO)
+    before = {name: world.rolewarden.aws.policy(policy_arn(name, "aws", ACCOUNT_ID)).version for name in ("a", "b")}
+    changed = world_with(TWO.replace("claude", "nova"), keep="unpublished")
+    with world.aws.failing("CreatePolicyVersion", "MalformedPolicyDocument", times=1, after=1):
+        publish_handler(changed, monkeypatch)(request(answers, "Update"), CONTEXT)
+    assert answers.heard[0]["Status"] == "FAILED"
+    assert "MalformedPolicyDocument" in answers.heard[0]["Reason"]
+    assert {name: changed.rolewarden.aws.policy(policy_arn(name, "aws", ACCOUNT_ID)).version for name in "ab"} == before
+    assert in_force(world) == {"a", "b"}
+
+
+TWO = """
+guardrails:
+  a: {bedrock: {deny: [anthropic.claude-*]}}
+  b: {bedrock: {allow: [anthropic.claude-*]}}
+assignments: [{guardrails: [a]}]
+"""
+
+
+def test_a_first_deployment_that_fails_leaves_no_policy_behind(world_with, answers, monkeypatch):
+    world = world_with(TWO)
+    more = TWO.replace("  b:", "  c: {jumpstart: {deny: all}}\n  d: {jumpstart: {deny: [x]}}\n  b:")
+    changed = world_with(more, keep="unpublished")
+    with world.aws.failing("CreatePolicy", "LimitExceeded", times=1, after=1):
+        publish_handler(changed, monkeypatch)(request(answers, "Update"), CONTEXT)
+    assert answers.heard[0]["Status"] == "FAILED"
+    listed = world.iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"]
+    assert {policy["PolicyName"] for policy in listed} == {"a", "b"}
+
+
+def test_a_name_that_somebody_else_has_taken_fails_the_deployment_with_the_way_out(world, answers, monkeypatch):
+    world.iam.delete_policy(PolicyArn=ARN)
+    world.iam.create_policy(PolicyName="no-generative-ai", Path="/theirs/", PolicyDocument=HOLLOW)
+    publish_handler(world, monkeypatch)(request(answers), CONTEXT)
+    [answer] = answers.heard
+    assert answer["Status"] == "FAILED"
+    assert "a policy `no-generative-ai` that is not under /rolewarden/" in answer["Reason"]
+    assert "rename the guardrail" in answer["Reason"]
+
+
+def test_cloudformation_is_answered_before_the_functions_time_runs_out(answers):
+    hold = threading.Event()
+    answer = cloudformation.answered(request(answers), lambda: {"waited": hold.wait(30)}, seconds_left=5.2)
+    assert answer["status"] == "FAILED"
+    assert [heard["Reason"] for heard in answers.heard] == ["the function's time ran out"]
+
+
+@pytest.mark.parametrize("kind", ["edited", "another version made default", "deleted"])
+def test_tampering_that_no_event_told_of_is_put_right_by_the_clock_and_the_sweep_that_follows(world, announced, kind):
+    world.sweep()
+    if kind == "deleted":
+        for role in ("CanvasOmar", "CanvasAnalytics", "CanvasAnalyticsSpaces", "CanvasBedrockAnalytics"):
+            world.detach(role, "no-generative-ai")
+    tampered(world, kind)
+    world.rolewarden.publish(ACCOUNT_ID, CHECK)
+    assert in_force(world) == BOTH
+    assert len(announced()) == 1
+    world.sweep()
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+
+
+def test_a_check_that_finds_nothing_writes_and_announces_nothing(world, announced):
+    mark = world.aws.mark()
+    world.rolewarden.publish(ACCOUNT_ID, CHECK)
+    assert {call.operation for call in world.aws.calls(mark)} == {"GetPolicy", "GetPolicyVersion"}
+    assert announced() == []
+
+
+def test_the_clock_and_a_request_by_hand_make_the_function_check_every_policy(world, monkeypatch):
+    handler = publish_handler(world, monkeypatch)
+    for event in ({"detail-type": "Scheduled Event"}, {"detail-type": "Sweep Requested"}):
+        tampered(world, "edited")
+        handler({"source": "x", **event}, CONTEXT)
+        assert in_force(world) == BOTH

@@ -181,7 +181,7 @@ def test_the_functions_know_which_roles_are_their_own(template):
         assert template.environment(function)["OWN_ROLES"].split(",") == [f"{own}Role" for own in FUNCTIONS]
 
 
-@pytest.mark.parametrize("action", ["CreatePolicy", "CreatePolicyVersion", "DeletePolicyVersion"])
+@pytest.mark.parametrize("action", ["CreatePolicy", "CreatePolicyVersion", "SetDefaultPolicyVersion"])
 def test_who_writes_policies_cannot_attach_and_who_attaches_cannot_write(template, action):
     assert [f for f in FUNCTIONS if may(template, f, f"iam:{action}")] == ["PublishFunction"]
     assert not may(template, "PublishFunction", "iam:AttachRolePolicy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import boto3
 from rolewarden.aws import Aws
 from rolewarden.errors import RetryLater
+from rolewarden.events import DEPLOYMENT
 from rolewarden.policies import policy_arn
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
@@ -54,6 +56,15 @@ class World:
         self.environment = stage(template, shared, account=ACCOUNT_ID, guardrails=guardrails)
         self.iam, self.sagemaker, self.sqs = map(_client, ("iam", "sagemaker", "sqs"))
         self.rolewarden = Rolewarden(Settings.read(self.environment), shared, clock=lambda: TODAY)
+
+    def under(self, guardrails: Path, *, publish: bool = True) -> World:
+        """The same account after a deployment of other guardrails."""
+        other = copy(self)
+        other.environment = {**self.environment, "GUARDRAILS_FILE": str(guardrails)}
+        other.rolewarden = Rolewarden(Settings.read(other.environment), self.rolewarden.aws, clock=lambda: TODAY)
+        if publish:
+            other.rolewarden.publish(ACCOUNT_ID, DEPLOYMENT)
+        return other
 
     def guarded(self) -> World:
         """Bring every governed role to what it needs, and forget the calls that took."""

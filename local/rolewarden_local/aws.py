@@ -57,6 +57,7 @@ class _Failure:
     message: str
     status: int
     left: int
+    spared: int = 0
 
 
 class LocalAws:
@@ -123,7 +124,14 @@ class LocalAws:
 
     @contextlib.contextmanager
     def failing(
-        self, operation: str, code: str, message: str = "", *, status: int = 400, times: int = sys.maxsize
+        self,
+        operation: str,
+        code: str,
+        message: str = "",
+        *,
+        status: int = 400,
+        times: int = sys.maxsize,
+        after: int = 0,
     ) -> Iterator[None]:
         """Answer calls of `operation` with an error while the block runs, at most `times` times.
 
@@ -133,8 +141,9 @@ class LocalAws:
             message: the error's text.
             status: the HTTP status; from 500 on, and for throttling codes, botocore tries again by itself.
             times: how many calls fail before the next succeeds.
+            after: how many calls succeed before the first fails.
         """
-        failure = _Failure(operation, code, message or f"{operation} fails on demand", status, times)
+        failure = _Failure(operation, code, message or f"{operation} fails on demand", status, times, after)
         self._failures.append(failure)
         try:
             yield
@@ -252,7 +261,9 @@ class LocalAws:
 
     def _failure(self, operation: str) -> _Failure | None:
         for failure in self._failures:
-            if failure.operation == operation and failure.left:
+            if failure.operation == operation and failure.spared:
+                failure.spared -= 1
+            elif failure.operation == operation and failure.left:
                 failure.left -= 1
                 return failure
         return None

@@ -52,8 +52,8 @@ class Publisher:
             if not deploys and done[policy.name] != UNCHANGED:
                 self.recorder.policy(account, policy.name, done[policy.name], cause)
         if deploys or (done and cause.event_name == "DeletePolicy") or set(done.values()) - {UNCHANGED}:
-            # The sweep listens: a policy that was deleted is attached to nothing, also where an earlier try, which could
-            # not announce it, or somebody else has made it again. No deployment is rolled back for want of this.
+            # The sweep listens: a policy that was deleted is attached to nothing, also where somebody or an earlier try
+            # has made it again. No deployment is rolled back for want of this.
             detail = {"account": account, "policies": done, "cause": cause.as_dict()}
             self.recorder.announce(GUARDRAILS_PUBLISHED, detail, needed=not deploys)
         return done

@@ -28,6 +28,7 @@ from rolewarden.errors import Refused
 from rolewarden.events import SWEEP, Nomination, SubjectKey
 from rolewarden.guardrails import Release
 from rolewarden.policies import policy_arn
+from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder
 from rolewarden.work import Work
@@ -230,10 +231,7 @@ class Sweeper:
         for binding in bindings:
             if binding.role:
                 roles[binding.role].append(binding)
-        carriers = {
-            name: self.aws.roles_with_policy(policy_arn(name, self.aws.partition, sweep.account))
-            for name in self.aws.own_policies()
-        }
+        carriers = self._carriers(sweep)
         required = {role: self.reconciler.needs(role, bound) for role, bound in roles.items()}
         lacking = [
             role
@@ -261,6 +259,15 @@ class Sweeper:
         }
         self.recorder.swept(sweep.account, sweep.region, counts)
         return counts
+
+    def _carriers(self, sweep: Sweep) -> dict[str, frozenset[str]]:
+        """Which roles carry which of Rolewarden's policies, those of guardrails that are out of the file too."""
+        published, found = self.reconciler.published(), {}
+        for name in self.aws.own_policies():
+            arn = policy_arn(name, self.aws.partition, sweep.account)
+            if name in published or self.aws.policy_description(arn) == DESCRIPTION:
+                found[name] = self.aws.roles_with_policy(arn)
+        return found
 
     def _bound(self, sweep: Sweep) -> list[Binding]:
         """Every binding of the account and region; those of domains that are gone are taken out."""

@@ -1,0 +1,212 @@
+"""Guardrails come off roles that no longer need them where a person asked for it, and only there."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from rolewarden.errors import RetryLater
+from rolewarden.policies import policy_arn
+from rolewarden_local.aws import ACCOUNT_ID
+
+from tests.test_publish import HOLLOW, function_handler, request
+
+KEEP = """
+guardrails:
+  no-generative-ai: {bedrock: {deny: all}, jumpstart: {deny: all}}
+  approved-models: {bedrock: {allow: [amazon.nova-*]}}
+assignments:
+  - {guardrails: [approved-models], domains: [research]}
+  - guardrails: [no-generative-ai]
+"""
+DETACH = "release: detach\n" + KEEP
+
+
+def moved(world):
+    """Rosa gets another role: the one she had works for nobody now."""
+    world.sagemaker.update_user_profile(
+        DomainId="d-research0001", UserProfileName="rosa", UserSettings={"ExecutionRole": world.role("CanvasRosaNew")}
+    )
+
+
+@pytest.mark.parametrize(("text", "left"), [(KEEP, {"approved-models"}), (DETACH, set())], ids=["keep", "detach"])
+def test_a_role_that_works_for_nobody_any_more_keeps_its_guardrails_unless_they_are_released(world_with, text, left):
+    world = world_with(text)
+    world.sweep()
+    moved(world)
+    world.sweep()
+    world.release()
+    assert world.carried("CanvasRosa") == left
+    assert world.carried("CanvasRosaNew") == {"approved-models"}
+
+
+def test_what_is_released_is_on_the_record(world_with):
+    world = world_with(DETACH)
+    world.sweep()
+    moved(world)
+    world.sweep()
+    world.release()
+    assert [row["released"] for row in world.history("CanvasRosa") if row["kind"] == "Role Released"] == [
+        ["approved-models"]
+    ]
+
+
+def test_the_roles_of_a_deleted_domain_are_released(world_with):
+    world = world_with(DETACH)
+    world.sweep()
+    for profile in world.sagemaker.list_user_profiles(DomainIdEquals="d-research0001")["UserProfiles"]:
+        world.sagemaker.delete_user_profile(DomainId="d-research0001", UserProfileName=profile["UserProfileName"])
+    world.sagemaker.delete_domain(DomainId="d-research0001")
+    world.sweep()
+    world.release()
+    assert world.carried("CanvasRosa") == set()
+
+
+def test_a_newly_exempt_role_is_released_and_comes_back_under_guard_when_the_exemption_ends(world_with):
+    world = world_with(DETACH)
+    world.sweep()
+    exempt = world_with(DETACH + "exemptions:\n  - {role: CanvasOmar, until: 2027-01-31, reason: x}\n", keep=True)
+    exempt.sweep()
+    exempt.release()
+    assert exempt.carried("CanvasOmar") == set()
+    ended = world_with(DETACH + "exemptions:\n  - {role: CanvasOmar, until: 2026-12-31, reason: x}\n", keep=True)
+    ended.sweep()
+    assert ended.carried("CanvasOmar") == {"no-generative-ai"}
+
+
+def test_a_role_that_needs_other_guardrails_now_loses_the_old_ones_only_after_it_has_the_new(world_with):
+    world = world_with(DETACH)
+    world.sweep()
+    changed = world_with(DETACH.replace("domains: [research]", "domains: [analytics]"), keep=True)
+    changed.rolewarden.sweeper.start(ACCOUNT_ID, "us-east-1")
+    body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
+    with pytest.raises(RetryLater, match="lacks no-generative-ai"):
+        changed.rolewarden.releaser.message(body)
+    assert changed.carried("CanvasRosa") == {"approved-models"}
+    changed.work()
+    changed.release()
+    assert changed.carried("CanvasRosa") == {"no-generative-ai"}
+
+
+def test_what_a_role_needs_again_by_then_is_not_released(world_with):
+    world = world_with(DETACH)
+    world.sweep()
+    body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
+    assert world.rolewarden.releaser.message(body) == {"role": "CanvasRosa", "released": []}
+    assert world.carried("CanvasRosa") == {"approved-models"}
+
+
+@pytest.mark.parametrize("text", [KEEP, DETACH], ids=["keep", "detach"])
+def test_a_guardrail_that_is_out_of_the_file_is_taken_off_every_role_and_deleted(world_with, text):
+    world = world_with(text)
+    world.sweep()
+    without = text.replace("[approved-models]", "[no-generative-ai]").replace(
+        "  approved-models: {bedrock: {allow: [amazon.nova-*]}}\n", ""
+    )
+    world = world_with(without, keep=True)
+    world.sweep()
+    assert world.carried("CanvasRosa") == {"approved-models", "no-generative-ai"}
+    world.release()
+    world.release()
+    assert world.carried("CanvasRosa") == {"no-generative-ai"}
+    listed = world.iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"]
+    assert [policy["PolicyName"] for policy in listed] == ["no-generative-ai"]
+
+
+def test_a_policy_under_rolewardens_path_that_somebody_else_made_is_neither_detached_nor_deleted(world_with):
+    world = world_with(DETACH)
+    arn = world.iam.create_policy(PolicyName="stray", Path="/rolewarden/", PolicyDocument=HOLLOW)["Policy"]["Arn"]
+    world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=arn)
+    world.sweep()
+    world.release()
+    world.release()
+    assert "stray" in world.carried("CanvasOmar")
+
+
+def test_a_policy_that_is_still_attached_waits(world_with):
+    world = world_with(KEEP)
+    world.sweep()
+    retired = world_with(KEEP.replace("approved-models", "other-models"), keep=True)
+    with pytest.raises(RetryLater, match="still attached to"):
+        retired.rolewarden.releaser.message({"account": ACCOUNT_ID, "policy": "approved-models"})
+
+
+def test_a_role_that_is_gone_has_nothing_to_lose(world_with):
+    world = world_with(DETACH)
+    body = {"account": ACCOUNT_ID, "role": "Nobody", "policies": ["approved-models"]}
+    assert world.rolewarden.releaser.message(body) == {"role": "Nobody", "released": []}
+
+
+def test_a_message_that_is_no_release_is_named_and_dropped(world):
+    assert world.rolewarden.releaser.message({"account": ACCOUNT_ID}) == {"ignored": "no release message"}
+
+
+def context(seconds=900):
+    return SimpleNamespace(
+        function_name="ReleaseFunction",
+        memory_limit_in_mb=256,
+        invoked_function_arn=f"arn:aws:lambda:us-east-1:{ACCOUNT_ID}:function:ReleaseFunction",
+        aws_request_id="1",
+        get_remaining_time_in_millis=lambda: seconds * 1000,
+    )
+
+
+def deleted(answers, on_delete):
+    return request(answers, "Delete", PhysicalResourceId="kept", ResourceProperties={"OnDelete": on_delete})
+
+
+def test_a_deleted_stack_leaves_every_guardrail_where_it_is(world, answers, monkeypatch):
+    world.sweep()
+    said = function_handler(world, monkeypatch, "release")(deleted(answers, "keep"), context())
+    assert answers.heard[0]["Status"] == "SUCCESS"
+    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+    assert said["left"] == {"approved-models": 2, "no-generative-ai": 4}
+
+
+def test_a_stack_that_is_deleted_with_remove_takes_everything_off_and_away(world, answers, monkeypatch):
+    world.sweep()
+    function_handler(world, monkeypatch, "release")(deleted(answers, "remove"), context())
+    assert answers.heard[0]["Status"] == "SUCCESS"
+    assert world.carried("CanvasAnalytics") == world.carried("CanvasRosa") == set()
+    assert world.iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"] == []
+
+
+def test_a_removal_that_runs_out_of_time_is_not_answered_and_goes_on_when_lambda_tries_again(
+    world, answers, monkeypatch
+):
+    world.sweep()
+    handler = function_handler(world, monkeypatch, "release")
+    with pytest.raises(RetryLater, match="there are more"):
+        handler(deleted(answers, "remove"), context(seconds=15))
+    assert answers.heard == []
+    handler(deleted(answers, "remove"), context())
+    assert answers.heard[0]["Status"] == "SUCCESS"
+    assert world.carried("CanvasAnalytics") == set()
+
+
+def test_nothing_happens_when_the_stack_is_made_or_changed(world, answers, monkeypatch):
+    world.sweep()
+    handler = function_handler(world, monkeypatch, "release")
+    for kind in ("Create", "Update"):
+        handler(request(answers, kind, ResourceProperties={"OnDelete": "remove"}), context())
+    assert [answer["Status"] for answer in answers.heard] == ["SUCCESS", "SUCCESS"]
+    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+
+
+def test_the_function_works_off_its_queue_and_gives_back_what_has_to_wait(world_with, monkeypatch):
+    world = world_with(DETACH)
+    world.sweep()
+    world.detach("CanvasOmar", "no-generative-ai")
+    bodies = [
+        {"account": ACCOUNT_ID, "role": "CanvasOmar", "policies": ["approved-models"]},
+        {"account": ACCOUNT_ID, "role": "CanvasBedrockAnalytics", "policies": ["approved-models"]},
+    ]
+    records = [
+        {"messageId": str(n), "body": json.dumps(body), "eventSource": "aws:sqs"} for n, body in enumerate(bodies)
+    ]
+    answer = function_handler(world, monkeypatch, "release")({"Records": records}, context())
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}
+
+
+def test_detaching_what_is_not_attached_is_no_error(world):
+    world.rolewarden.aws.detach("CanvasOmar", policy_arn("approved-models", "aws", ACCOUNT_ID))
+    assert world.carried("CanvasOmar") == set()
