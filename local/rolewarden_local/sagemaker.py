@@ -302,6 +302,14 @@ def _members(backend: SageMakerModelBackend, kind: Kind) -> Members:
     return members
 
 
+def put_member(backend: SageMakerModelBackend, kind: Kind, domain_id: str, name: str, settings: dict[str, Any]) -> None:
+    """Make a user profile or space without a call."""
+    arn = (
+        f"arn:aws:sagemaker:{backend.region_name}:{backend.account_id}:{kind.resource_type}/{domain_id}/{name.lower()}"
+    )
+    _members(backend, kind)[domain_id, name.lower()] = Member(arn, domain_id, name, settings, [], {})
+
+
 def _member(response: Any, kind: Kind) -> Member:
     domain, name = _domain(response), response.params[kind.name]
     try:

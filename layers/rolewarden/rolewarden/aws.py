@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import boto3
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
 from rolewarden import POLICY_PATH
 from rolewarden.errors import Refused, RetryLater
@@ -101,6 +101,15 @@ def translated() -> Iterator[None]:
         raise Refused(Reason.REFUSED, message) from error
     except BotoCoreError as error:
         raise RetryLater(str(error)) from error
+
+
+@contextmanager
+def _reachable(region: str) -> Iterator[None]:
+    """That an endpoint has no address may be for good, and is no reason to give up the rest of a sweep."""
+    try:
+        yield
+    except EndpointConnectionError as error:
+        raise Refused(Reason.UNREACHABLE, f"SageMaker in {region}: {error}") from error
 
 
 @contextmanager
@@ -341,8 +350,8 @@ class Aws:
             return self._sagemaker_in(region).describe_user_profile(DomainId=domain_id, UserProfileName=name)
 
     def domains(self, region: str) -> tuple[ListedDomain, ...]:
-        """All domains in `region`."""
-        with translated():
+        """All domains in `region`. Raises Refused where SageMaker is not in that region, or cannot be reached there."""
+        with translated(), _reachable(region):
             pages = self._sagemaker_in(region).get_paginator("list_domains").paginate(PaginationConfig=_PAGES)
             return tuple(
                 ListedDomain(domain["DomainId"], domain.get("DomainName", ""), modified(domain))

@@ -29,6 +29,11 @@ class RoleKey:
     account: str
     name: str
 
+    @property
+    def path(self) -> str:
+        """Account and name in one text, as the table has it."""
+        return f"{self.account}/{self.name}"
+
     @classmethod
     def of_arn(cls, arn: str) -> RoleKey:
         """The role with this ARN, whatever its path."""
@@ -107,7 +112,7 @@ class Binding:
         }
         # A row without the attribute is not in the index: a profile that inherits puts nothing on its domain's role.
         if self.role:
-            row["role"] = _role(self.role)
+            row["role"] = self.role.path
         return row
 
     @classmethod
@@ -148,7 +153,7 @@ class BindingsTable:
         """
         found = {
             binding.key: binding
-            for binding in map(Binding.of_row, self._aws.query(self._table, {"role": _role(role)}, index=BY_ROLE))
+            for binding in map(Binding.of_row, self._aws.query(self._table, {"role": role.path}, index=BY_ROLE))
         }
         found.update({binding.key: binding for binding in fresh})
         return tuple(sorted((b for b in found.values() if b.role == role), key=lambda binding: binding.key))
@@ -218,10 +223,6 @@ class BindingsTable:
 
 KEPT_SECONDS = 7 * 24 * 3600
 """How long the table remembers a sweep and a finding."""
-
-
-def _role(role: RoleKey) -> str:
-    return f"{role.account}/{role.name}"
 
 
 def _row_key(key: tuple[str, str]) -> dict[str, str]:

@@ -120,7 +120,7 @@ class Sweeper:
         """Bring the table in step with what is listed, domain by domain; the last one where time runs out."""
         at = self.now()
         tags = self._tags(sweep)
-        for domain in sorted(self.aws.domains(sweep.region), key=lambda domain: domain.id):
+        for domain in self._domains(sweep) or ():
             if domain.id <= after:
                 continue
             if self.seconds_left() < ENOUGH:
@@ -209,6 +209,14 @@ class Sweeper:
                 Nomination(sweep.account, sweep.region, SWEEP, subject=reading.subject), reading.refused
             )
 
+    def _domains(self, sweep: Sweep) -> list[ListedDomain] | None:
+        """All domains in the order of their ids; None where AWS does not list them: then they are as they were."""
+        try:
+            return sorted(self.aws.domains(sweep.region), key=lambda domain: domain.id)
+        except Refused as refused:
+            self._tell(sweep, Reading(SubjectKey("*"), refused=refused))
+            return None
+
     def _also_governed(self, sweep: Sweep, at: float) -> None:
         known = {binding.key: binding for binding in self.table.of_account(sweep.account)}
         rules = self.reconciler.rules.also_govern
@@ -235,18 +243,20 @@ class Sweeper:
         required = {role: self.reconciler.needs(role, bound) for role, bound in roles.items()}
         lacking = [
             role
-            for role in sorted(roles, key=lambda role: (role.account, role.name))
+            for role in sorted(roles, key=lambda role: role.path)
             if required[role]
             and (
                 role.account != sweep.account or any(role.name not in carriers.get(name, ()) for name in required[role])
             )
         ]
-        works = [Work.of_sweep(role, sweep.account, roles[role], read_at) for role in lacking if str(role) > after]
+        works = [Work.of_sweep(role, sweep.account, roles[role], read_at) for role in lacking if role.path > after]
         for start in range(0, len(works), 10):
             if self.seconds_left() < ENOUGH:
-                self.aws.send(self.queues.sweep, [sweep.message("compare", after=str(works[start - 1].role))])
-                return {"compared": str(works[start - 1].role)}
-            self.aws.send(self.queues.work, [work.as_dict() for work in works[start : start + 10]])
+                self.aws.send(self.queues.sweep, [sweep.message("compare", after=after)])
+                return {"compared": after}
+            some = works[start : start + 10]
+            self.aws.send(self.queues.work, [work.as_dict() for work in some])
+            after = some[-1].role.path
         too_much = self._release(sweep, {role.name: names for role, names in required.items()}, carriers)
         self._unkeepable(bindings)
         counts = {
@@ -272,10 +282,11 @@ class Sweeper:
     def _bound(self, sweep: Sweep) -> list[Binding]:
         """Every binding of the account and region; those of domains that are gone are taken out."""
         at = self.now()
-        domains = {domain.id for domain in self.aws.domains(sweep.region)}
+        domains = self._domains(sweep)
+        there = None if domains is None else {domain.id for domain in domains}
         bound, gone = [], []
         for binding in self.table.of_region(sweep.account, sweep.region):
-            if binding.domain_id and binding.domain_id not in domains:
+            if binding.domain_id and there is not None and binding.domain_id not in there:
                 gone.append(binding.key)
             else:
                 bound.append(binding)

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     ACCESS_DENIED = "access denied"
     NAME_TAKEN = "name taken"
     SHARES_ROLE = "shares its domain's role"
+    UNREACHABLE = "SageMaker cannot be reached"
     REFUSED = "refused"
     ROLE_GONE = "role does not exist"
 
@@ -49,6 +50,7 @@ CURES: dict[str, str] = {
     Reason.ACCESS_DENIED: "an SCP, a boundary or a missing permission stops Rolewarden: let its role call IAM",
     Reason.NAME_TAKEN: "rename the guardrail in guardrails.yaml, or delete the policy of that name",
     Reason.SHARES_ROLE: "give the user profile an execution role of its own, or assign by domain",
+    Reason.UNREACHABLE: "deploy the stack in a region where SageMaker is, or mend the way to its endpoint",
     Reason.REFUSED: "IAM refused for a reason that is not known here: see the message",
 }
 """What a person does about each reason."""

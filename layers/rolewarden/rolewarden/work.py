@@ -35,9 +35,9 @@ class Work:
     @classmethod
     def of_sweep(cls, role: RoleKey, account: str, bindings: Sequence[Binding], read_at: float) -> Work:
         """What a sweep asks for, with the role's bindings where they are few."""
-        return cls(
-            role, account, SWEEP, bindings=tuple(bindings) if len(bindings) <= FEW_BINDINGS else (), read_at=read_at
-        )
+        if len(bindings) > FEW_BINDINGS:
+            return cls(role, account, SWEEP)
+        return cls(role, account, SWEEP, bindings=tuple(bindings), read_at=read_at)
 
     def fresh(self, now: float) -> tuple[Binding, ...]:
         """The bindings, as long as they may be taken for what is the case."""

@@ -1,0 +1,83 @@
+"""A large company in the local AWS: domains, user profiles and roles by the thousand, put into the stores at once.
+
+For counting calls and for benchmarks: one of each kind is made by the API, the others are copies of it.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import boto3
+from ministack.services import iam
+from moto.sagemaker.models import sagemaker_backends
+
+from rolewarden_local._ministack import ACCOUNT_ID, REGION
+from rolewarden_local.sagemaker import PROFILE, put_member
+
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+)
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """What there is: domain ids, roles of user profiles (`person-<n>`, one each), and roles of nobody (`also-<n>`)."""
+
+    domains: tuple[str, ...]
+    roles: tuple[str, ...]
+    also: tuple[str, ...]
+
+
+def crowd(*, domains: int, profiles: int, also: int = 0) -> Crowd:
+    """Make them; `profiles` are spread evenly over `domains`, and each has a role of its own."""
+    sagemaker = boto3.client("sagemaker", region_name=REGION)
+    _roles(["domain"])
+    ids = [
+        sagemaker.create_domain(
+            DomainName=f"domain-{number}",
+            AuthMode="IAM",
+            VpcId="vpc-1",
+            SubnetIds=["subnet-1"],
+            DefaultUserSettings={"ExecutionRole": f"arn:aws:iam::{ACCOUNT_ID}:role/domain"},
+        )["DomainArn"].rsplit("/", 1)[-1]
+        for number in range(domains)
+    ]
+    people = [f"person-{number}" for number in range(profiles)]
+    others = [f"also-{number}" for number in range(also)]
+    _roles([*people, *others])
+    backend = sagemaker_backends[ACCOUNT_ID][REGION]
+    for number, name in enumerate(people):
+        settings = {"ExecutionRole": f"arn:aws:iam::{ACCOUNT_ID}:role/{name}"}
+        put_member(backend, PROFILE, ids[number % domains], name, settings)
+    return Crowd(tuple(ids), tuple(people), tuple(others))
+
+
+def carry(roles: Iterable[str], policy_arn: str) -> None:
+    """Attach a policy to all of them."""
+    for name in roles:
+        iam._roles[name]["AttachedPolicies"].append(policy_arn)
+        iam._policies[policy_arn]["AttachmentCount"] += 1
+
+
+def bare(roles: Iterable[str]) -> None:
+    """Take everything off them."""
+    for name in roles:
+        for arn in iam._roles[name]["AttachedPolicies"]:
+            iam._policies[arn]["AttachmentCount"] -= 1
+        iam._roles[name]["AttachedPolicies"] = []
+
+
+def _roles(names: list[str]) -> None:
+    boto3.client("iam").create_role(RoleName=names[0], AssumeRolePolicyDocument=TRUST)
+    model = iam._roles[names[0]]
+    for number, name in enumerate(names[1:]):
+        role = {**copy.deepcopy(dict(model)), "RoleName": name, "Arn": f"arn:aws:iam::{ACCOUNT_ID}:role/{name}"}
+        iam._roles[name] = {**role, "RoleId": f"AROA{names[0].upper()[:6]}{number:010d}"}

@@ -1,0 +1,188 @@
+"""A sweep that runs out of time, that meets another one, and what it tells."""
+
+import itertools
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from rolewarden import sweep as module
+from rolewarden.bindings import RoleKey
+from rolewarden.events import SWEEP
+from rolewarden.work import Work
+from rolewarden_local.aws import ACCOUNT_ID
+
+from tests.test_bindings import bound
+
+REGION = "us-east-1"
+INHERITS = """
+guardrails:
+  strict: {bedrock: {deny: all}}
+  lax: {bedrock: {deny: [anthropic.claude-v2*]}}
+assignments:
+  - {guardrails: [strict], user_profiles: [ravi]}
+  - guardrails: [lax]
+"""
+
+
+def forget(world):
+    world.rolewarden.table.write((), [binding.key for binding in world.rolewarden.table.all()])
+
+
+def test_a_sweep_that_runs_out_of_time_goes_on_from_a_message_and_reads_nothing_twice(world, monkeypatch):
+    forget(world)
+    monkeypatch.setattr(module, "CHUNK", 2)
+    clock = itertools.cycle([1000.0, 0.0])  # every other look at the clock finds no time left
+    world.rolewarden.sweeper.seconds_left = lambda: next(clock)
+    mark = world.aws.mark()
+    world.sweep()
+    described = [call for call in world.aws.calls(mark) if call.operation == "DescribeUserProfile"]
+    assert len(described) == 6
+    assert len(bound(world)) == 10
+    assert world.carried("CanvasRosa") == {"approved-models"}
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+
+
+def test_the_comparison_waits_for_the_last_chunk_whatever_their_order(world, monkeypatch):
+    forget(world)
+    monkeypatch.setattr(module, "CHUNK", 1)
+    sweeper = world.rolewarden.sweeper
+    sweeper.start(ACCOUNT_ID, REGION)
+    chunks = world.queued("SWEEP_QUEUE_URL")
+    assert len(chunks) == 6
+    for body in reversed(chunks):
+        assert world.queued() == []
+        sweeper.message(body)
+    [compare] = world.queued("SWEEP_QUEUE_URL")
+    assert sweeper.message(compare)["lacking"] == 7
+
+
+def test_a_chunk_that_comes_twice_does_no_harm(world, monkeypatch):
+    forget(world)
+    monkeypatch.setattr(module, "CHUNK", 1)
+    sweeper = world.rolewarden.sweeper
+    sweeper.start(ACCOUNT_ID, REGION)
+    for body in world.queued("SWEEP_QUEUE_URL"):
+        sweeper.message(body)
+        sweeper.message(body)
+    world.sweep()
+    assert len(bound(world)) == 10
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+
+
+def test_two_sweeps_at_once_end_as_one_would(world, monkeypatch):
+    forget(world)
+    monkeypatch.setattr(module, "CHUNK", 1)
+    sweeper = world.rolewarden.sweeper
+    sweeper.start(ACCOUNT_ID, REGION)
+    sweeper.start(ACCOUNT_ID, REGION)
+    while bodies := world.queued("SWEEP_QUEUE_URL"):
+        for body in bodies:
+            sweeper.message(body)
+    world.work()
+    assert len(bound(world)) == 10
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+
+
+def test_what_an_event_has_bound_meanwhile_is_neither_undone_nor_forgotten(world):
+    world.sweep()
+    sweeper = world.rolewarden.sweeper
+    old_time = sweeper.now() - 60
+    sweeper.now = lambda: old_time  # the sweep has read before
+    world.sagemaker.create_user_profile(
+        DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia")}
+    )
+    world.enforce(world.event("CreateUserProfile"))
+    key = next(binding.key for binding in world.rolewarden.table.all() if binding.user_profile == "nadia")
+    world.rolewarden.table.write((), [key], at=old_time)
+    assert "CanvasNadia" in bound(world).values()
+
+
+def test_the_older_of_two_readings_does_not_overwrite_the_newer(world):
+    table = world.rolewarden.table
+    omar = next(binding for binding in table.all() if binding.user_profile == "omar")
+    older, newer = (replaced(omar, name) for name in ("Older", "Newer"))
+    table.write([newer], at=2_000_000_000.0)
+    table.write([older], at=1_999_999_999.0)
+    assert "Newer" in bound(world).values()
+
+
+def replaced(binding, role):
+    from dataclasses import replace
+
+    return replace(binding, role=RoleKey(ACCOUNT_ID, role))
+
+
+def test_a_profile_that_cannot_have_what_it_needs_is_told_once_with_the_cure(world_with):
+    world = world_with(INHERITS)
+    world.sweep()
+    world.sweep()
+    [row] = world.history("d-research0001/ravi")
+    assert (row["reason"], row["missing"]) == ("shares its domain's role", ["strict"])
+    assert "execution role of its own" in row["cure"]
+
+
+def test_a_profile_whose_domain_needs_the_same_is_no_finding(world):
+    world.sweep()
+    assert world.history("d-research0001/ravi") == []
+
+
+def test_a_role_that_no_sweep_can_mend_is_told_once_by_the_sweep_and_again_by_an_event(world):
+    for _ in range(3):
+        world.sweep()
+    assert [row["reason"] for row in world.history("CanvasFull")] == ["quota full"]
+    world.verdict("CanvasFull")
+    assert len(world.history("CanvasFull")) == 2
+
+
+def test_a_completed_sweep_tells_what_it_has_seen(world):
+    world.sweep()
+    counts = world.rolewarden.sweeper.start(ACCOUNT_ID, REGION)
+    assert (counts["roles"], counts["lacking"], counts["carrying_too_much"]) == (8, 1, 0)
+    assert counts["seconds"] >= 0
+
+
+def test_an_account_without_domains_is_swept(world):
+    for domain in world.sagemaker.list_domains()["Domains"]:
+        for profile in world.sagemaker.list_user_profiles(DomainIdEquals=domain["DomainId"])["UserProfiles"]:
+            world.sagemaker.delete_user_profile(DomainId=domain["DomainId"], UserProfileName=profile["UserProfileName"])
+        world.sagemaker.delete_domain(DomainId=domain["DomainId"])
+    assert world.sweep() == []
+    assert bound(world) == {}
+
+
+@pytest.mark.parametrize("why", ["unreachable", "denied"])
+def test_where_domains_cannot_be_listed_what_is_known_stays_guarded_and_it_is_told_once(world, monkeypatch, why):
+    def unreachable(*_, **__):
+        raise EndpointConnectionError(endpoint_url="https://api.sagemaker.mars-north-1.amazonaws.com/")
+
+    world.sweep()
+    before = bound(world)
+    world.detach("CanvasOmar", "no-generative-ai")
+    if why == "unreachable":
+        monkeypatch.setattr(world.rolewarden.aws._sagemaker_in(REGION), "get_paginator", unreachable)
+    with world.aws.failing("ListDomains", "AccessDeniedException"):
+        world.sweep()
+        world.sweep()
+    assert bound(world) == before
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    [row] = world.history("*")
+    assert row["reason"] == {"unreachable": "SageMaker cannot be reached", "denied": "access denied"}[why]
+
+
+def test_a_role_that_is_gone_before_the_work_comes_to_it_is_no_error(world):
+    world.rolewarden.sweeper.start(ACCOUNT_ID, REGION)
+    work = next(body for body in world.queued() if body["role"] == "CanvasOmar")
+    for policy in world.iam.list_attached_role_policies(RoleName="CanvasOmar")["AttachedPolicies"]:
+        world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=policy["PolicyArn"])
+    world.iam.delete_role(RoleName="CanvasOmar")
+    assert world.rolewarden.message(work)["reason"] == "role does not exist"
+
+
+@pytest.mark.parametrize("count", [20, 21])
+def test_few_bindings_travel_with_the_work_and_many_are_asked_for(world, count):
+    omar = next(binding for binding in world.rolewarden.table.all() if binding.user_profile == "omar")
+    work = Work.of_sweep(omar.role, ACCOUNT_ID, [omar] * count, 1000.0)
+    again = Work.from_dict(work.as_dict())
+    assert again == work
+    assert (work.fresh(1001.0) == (omar,) * count) == (count == 20)
+    assert work.fresh(2000.0) == ()
+    assert work.cause == SWEEP

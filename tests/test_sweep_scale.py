@@ -1,0 +1,105 @@
+"""What a sweep costs in AWS calls: pages where nothing has changed, and what changed where something has."""
+
+from collections import Counter
+
+import pytest
+from rolewarden.bindings import EXECUTION, ROLE, USER_PROFILE, Binding, RoleKey
+from rolewarden.policies import policy_arn
+from rolewarden_local.aws import ACCOUNT_ID
+from rolewarden_local.crowd import bare, carry, crowd
+
+REGION = "us-east-1"
+RULES = """
+guardrails:
+  strict: {bedrock: {deny: all}, jumpstart: {deny: all}}
+  approved: {bedrock: {allow: [amazon.nova-*]}}
+assignments:
+  - {guardrails: [strict], roles: [also-*]}
+  - guardrails: [approved]
+also_govern:
+  roles: [also-*]
+"""
+
+
+@pytest.fixture
+def company(world_with, request):
+    """An account where everybody is bound and every role carries what it needs."""
+    domains, profiles, also = request.param
+    world = world_with(RULES)
+    people = crowd(domains=domains, profiles=profiles, also=also)
+    rolewarden = world.rolewarden
+    listed = {
+        (domain, profile.name): profile.modified
+        for domain in people.domains
+        for profile in rolewarden.aws.user_profiles(REGION, domain)
+    }
+    names = {domain.id: domain.name for domain in rolewarden.aws.domains(REGION)}
+    rolewarden.table.write(
+        [
+            Binding(
+                ACCOUNT_ID, REGION, domain, USER_PROFILE, EXECUTION, RoleKey(ACCOUNT_ID, name), names[domain], name,
+                modified=modified,
+            )
+            for (domain, name), modified in listed.items()
+        ]
+    )  # fmt: skip
+    rolewarden.table.write(
+        [Binding(ACCOUNT_ID, "", "", ROLE, EXECUTION, RoleKey(ACCOUNT_ID, name)) for name in people.also]
+    )
+    carry(people.roles, policy_arn("approved", "aws", ACCOUNT_ID))
+    carry(people.also, policy_arn("strict", "aws", ACCOUNT_ID))
+    world.sweep()  # the few of the seed, and the domains
+    world.people = people
+    return world
+
+
+def counted(world):
+    """The calls of a sweep and of the work that it asks for, by operation."""
+    mark = world.aws.mark()
+    world.rolewarden.sweeper.start(ACCOUNT_ID, REGION)
+    calls = world.aws.calls(mark)
+    bodies = world.queued()
+    mark = world.aws.mark()
+    for start in range(0, len(bodies), 10):  # as the queue hands them to the function
+        with world.rolewarden.recorder.together():
+            for body in bodies[start : start + 10]:
+                world.rolewarden.message(body)
+    return Counter(call.operation for call in [*calls, *world.aws.calls(mark)])
+
+
+@pytest.mark.parametrize("company", [(20, 5_000, 5_000)], indirect=True, ids=["5,000 profiles, 10,000 roles"])
+def test_a_steady_sweep_of_ten_thousand_roles_costs_pages_and_drift_costs_what_drifted(company):
+    steady = counted(company)
+    assert steady.total() <= 200, steady
+    assert steady["DescribeUserProfile"] == 0
+    assert steady["ListAttachedRolePolicies"] == 1  # the seed's role that is full, which no sweep can mend
+    drifted = company.people.roles[:50] + company.people.also[:50]
+    bare(drifted)
+    calls = counted(company)
+    assert calls.total() <= 200 + 4 * len(drifted), calls
+    assert calls["AttachRolePolicy"] == calls["ListAttachedRolePolicies"] == len(drifted) + 1
+    assert all(company.carried(role) for role in drifted)
+
+
+@pytest.mark.parametrize("company", [(4, 600, 400)], indirect=True, ids=["600 profiles, 1,000 roles"])
+def test_a_first_sweep_reads_each_profile_once_and_touches_each_role_once(company):
+    people = company.people
+    roles = [*people.roles, *people.also]
+    bare(roles)
+    company.rolewarden.table.write((), [binding.key for binding in company.rolewarden.table.all()])
+    mark = company.aws.mark()
+    company.rolewarden.sweeper.start(ACCOUNT_ID, REGION)
+    while bodies := company.queued("SWEEP_QUEUE_URL"):
+        for body in bodies:
+            company.rolewarden.sweeper.message(body)
+    found = company.queued()
+    for start in range(0, len(found), 10):
+        with company.rolewarden.recorder.together():
+            for body in found[start : start + 10]:
+                company.rolewarden.message(body)
+    ours = {"ReceiveMessage", "DeleteMessage"}  # the queue's side, that Lambda has
+    calls = Counter(call.operation for call in company.aws.calls(mark) if call.operation not in ours)
+    assert calls.total() <= 200 + 1.1 * len(people.roles) + 3 * len(roles), calls
+    assert calls["DescribeUserProfile"] <= len(people.roles) + 6  # the seed's
+    assert calls["ListAttachedRolePolicies"] <= len(roles) + 12
+    assert all(company.carried(role) for role in roles)
