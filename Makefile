@@ -49,6 +49,7 @@ test: install
 
 bench: install
 	@$(VENV)/bin/python bench/guardrails.py
+	@POWERTOOLS_LOG_LEVEL=CRITICAL $(VENV)/bin/python bench/sweep.py
 
 lint: install
 	@$(VENV)/bin/ruff check .

@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import boto3
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from rolewarden.aws import Aws
 from rolewarden.errors import RolewardenError
+from rolewarden.record import SWEEP_COMPLETED, SWEEP_REQUESTED
 
 from rolewarden_cli import rules
 from rolewarden_cli.replay import Replayed, UnusableInputError
@@ -132,6 +135,23 @@ def compile_(
     else:
         for policy in policies:
             print(f"{policy.name}\n{rules.readable(policy)}")
+
+
+@app.command()
+def sweep(
+    region: Annotated[str | None, typer.Option(help="Where the stack is; your credentials' region by default.")] = None,
+) -> None:
+    """Ask the deployed stack to check every policy and look at every role now.
+
+    Needs AWS credentials that may put events on the default bus.
+
+    Example: rolewarden sweep --region us-east-1
+
+    Exit code: 0 it is asked, 2 AWS does not take the request.
+    """
+    aws = Aws(boto3.Session(region_name=region))
+    aws.publish([(SWEEP_REQUESTED, {"by": "rolewarden sweep"})])
+    print(f"asked for a sweep in {aws.region}: its end is the event `{SWEEP_COMPLETED}` on the default bus")
 
 
 def _show_problems(console: Console, found: rules.CheckedFile) -> None:

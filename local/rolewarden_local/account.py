@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import boto3
@@ -87,14 +88,23 @@ class Account:
         return self.aws.query(self.outputs["HistoryTable"], {"about": f"{ACCOUNT}/{about}"})
 
     @classmethod
-    def made(cls, aws: LocalAws, endpoint: str, root: Path, build: Path, say: Callable[[str], None]) -> Account:
+    def made(
+        cls,
+        aws: LocalAws,
+        endpoint: str,
+        root: Path,
+        build: Path,
+        say: Callable[[str], None],
+        *,
+        parameters: Mapping[str, str] = MappingProxyType({}),
+    ) -> Account:
         """Seed the local AWS, deploy the project at `root` into it, and wait for the first sweep.
 
-        `build` is a folder for what `sam build` makes; `say` hears of each step. Raises DeployError and
-        StayedBareError.
+        `build` is a folder for what `sam build` makes; `say` hears of each step; `parameters` are the stack's.
+        Raises DeployError and StayedBareError.
         """
         seeded = seed(aws)
-        outputs = deploy(root, endpoint, region=REGION, build=build, say=say)
+        outputs = deploy(root, endpoint, region=REGION, build=build, say=say, parameters=parameters)
         account = cls(outputs, seeded.access_keys, root / "layers" / "guardrails" / "guardrails.yaml")
         for role in ("CanvasAnalytics", "CanvasOmar", "CanvasResearch", "CanvasRosa"):
             waited(lambda role=role: account.verdict(role).verdict is Verdict.COMPLIANT, f"{role} at the first sweep")  # type: ignore[misc]

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import boto3
 
@@ -38,6 +39,7 @@ def deploy(
     region: str,
     build: Path,
     say: Callable[[str], None] = lambda _: None,
+    parameters: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Build the project at `root` into the folder `build`, deploy it, and give the stack's outputs.
 
@@ -55,6 +57,7 @@ def deploy(
         str(build / "template.yaml"),
         "--config-file",
         str(root / "samconfig.toml"),
+        *(["--parameter-overrides", *(f"{k}={v}" for k, v in parameters.items())] if parameters else []),
     )
     client = boto3.client(
         "cloudformation",
@@ -76,7 +79,8 @@ def write_invoke_environment(root: Path, variables: Mapping[str, str]) -> None:
     path = root / ".aws-sam" / "local-env.json"
     path.parent.mkdir(exist_ok=True)
     # SAM has an account of its own invention.
-    names = ("ACCOUNT_ID", "BINDINGS_TABLE", "HISTORY_TABLE", "WORK_QUEUE_URL")
+    queues = ("WORK_QUEUE_URL", "SWEEP_QUEUE_URL", "RELEASE_QUEUE_URL")
+    names = ("ACCOUNT_ID", "BINDINGS_TABLE", "HISTORY_TABLE", *queues)
     path.write_text(json.dumps({"Parameters": {name: variables[name] for name in names}}, indent=1) + "\n")
 
 

@@ -57,6 +57,8 @@ def main(root: Path, host: str, port: int) -> None:
                 "BINDINGS_TABLE": outputs["BindingsTable"],
                 "HISTORY_TABLE": outputs["HistoryTable"],
                 "WORK_QUEUE_URL": outputs["WorkQueue"],
+                "SWEEP_QUEUE_URL": outputs["SweepQueue"],
+                "RELEASE_QUEUE_URL": outputs["ReleaseQueue"],
             },
         )
         console.print()

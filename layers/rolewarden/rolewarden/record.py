@@ -34,6 +34,7 @@ SUBJECT_FINDING = "Subject Finding"
 POLICY_RESTORED = "Policy Restored"
 GUARDRAILS_PUBLISHED = "Guardrails Published"
 SWEEP_COMPLETED = "Sweep Completed"
+SWEEP_REQUESTED = "Sweep Requested"
 """Detail types of the events from source `rolewarden`."""
 
 
