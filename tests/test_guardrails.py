@@ -258,6 +258,8 @@ PROVISIONED = "arn:aws:bedrock:us-east-1:111122223333:provisioned-model/abc123"
 ROUTER = "arn:aws:bedrock:us-east-1:111122223333:default-prompt-router/anthropic.claude:1"
 PROFILE = "arn:aws:bedrock:us-east-1:111122223333:inference-profile/us.meta.llama3-3-70b-instruct-v1:0"
 OPTIONS = [
+    (SOUND + "release: never\n", 5, "release", "`never` is not understood: write `keep` or `detach`"),
+    (SOUND + "release: [detach]\n", 5, "release", "is not understood: write `keep` or `detach`"),
     (guardrail("{bedrock: {deny: all}, routes: studio}"), 2, "guardrails.a.routes",
      "`studio` is not understood: write `all` or `canvas`"),
     (guardrail("{bedrock: {deny: all, indirect: off}}"), 2, "guardrails.a.bedrock.indirect",

@@ -1,6 +1,7 @@
 """A sweep that runs out of time, that meets another one, and what it tells."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -106,8 +107,6 @@ def test_the_older_of_two_readings_does_not_overwrite_the_newer(world):
 
 
 def replaced(binding, role):
-    from dataclasses import replace
-
     return replace(binding, role=RoleKey(ACCOUNT_ID, role))
 
 
@@ -186,3 +185,44 @@ def test_few_bindings_travel_with_the_work_and_many_are_asked_for(world, count):
     assert (work.fresh(1001.0) == (omar,) * count) == (count == 20)
     assert work.fresh(2000.0) == ()
     assert work.cause == SWEEP
+
+
+def test_bindings_with_long_tags_do_not_travel_and_messages_stay_within_what_sqs_takes(world):
+    omar = next(binding for binding in world.rolewarden.table.all() if binding.user_profile == "omar")
+    long = replace(omar, tags={f"key-{number}": "x" * 250 for number in range(50)})
+    assert Work.of_sweep(long.role, ACCOUNT_ID, [long], 1000.0).bindings == (long,)
+    assert Work.of_sweep(long.role, ACCOUNT_ID, [long] * 3, 1000.0).bindings == ()
+    sizes = []
+    sqs = world.rolewarden.aws._sqs
+    sent = sqs.send_message_batch
+
+    def send(**request):
+        sizes.append(sum(len(entry["MessageBody"]) for entry in request["Entries"]))
+        return sent(**request)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqs, "send_message_batch", send)
+        world.rolewarden.aws.send(world.environment["WORK_QUEUE_URL"], [{"text": "x" * 100_000}] * 5)
+    assert (len(sizes), max(sizes) < 256_000) == (3, True)
+
+
+def test_what_is_released_waits_as_long_as_its_queue_says(world, template):
+    assert template.resources("AWS::SQS::Queue")["ReleaseQueue"]["DelaySeconds"] == 120
+    requests = []
+    sqs = world.rolewarden.aws._sqs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqs, "send_message_batch", lambda **request: requests.append(request) or {})
+        world.rolewarden.aws.send("queue", [{}])
+        world.rolewarden.aws.send("queue", [{}], delay=60)
+    assert [entry.get("DelaySeconds") for request in requests for entry in request["Entries"]] == [None, 60]
+
+
+def test_a_role_of_thousands_of_subjects_has_a_record_that_an_event_can_hold(world):
+    for _ in range(60):
+        world.sagemaker.create_user_profile(
+            DomainId="d-analytics0001", UserProfileName=f"p-{len(bound(world))}",
+            UserSettings={"ExecutionRole": f"arn:aws:iam::{ACCOUNT_ID}:role/CanvasOmar"},
+        )  # fmt: skip
+        world.enforce(world.event("CreateUserProfile"))
+    [outcome] = world.enforce(world.detach("CanvasOmar", "no-generative-ai"))
+    assert (len(outcome["subjects"]), outcome["more_subjects"]) == (50, 11)

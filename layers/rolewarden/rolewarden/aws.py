@@ -7,7 +7,7 @@ Every call goes through `Aws`, which gives plain values and two errors: `Refused
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -39,6 +39,9 @@ _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_
 
 _PAGES: PaginatorConfigTypeDef = {"PageSize": 100}
 """SageMaker's lists give ten a page unless asked for more, and no more than a hundred."""
+
+_MESSAGES_BYTES = 240_000
+"""What SQS and EventBridge take in one call, 256 KiB, less some air."""
 
 _RETRYABLE = frozenset(
     {
@@ -495,15 +498,16 @@ class Aws:
         return []
 
     def send(self, queue_url: str, bodies: Iterable[Mapping[str, Any]], *, delay: int = 0) -> None:
-        """Send messages, ten in a call, to be received after `delay` seconds. Raises RetryLater where SQS took none."""
+        """Send messages, up to ten in a call, to be received after `delay` seconds, or the queue's own delay for 0.
+
+        Raises RetryLater where SQS took none.
+        """
+        later = {"DelaySeconds": delay} if delay else {}
         with _of_our_own():
-            for chunk in _chunks([json.dumps(body) for body in bodies], 10):
+            for chunk in _chunks([json.dumps(body) for body in bodies], 10, most=_MESSAGES_BYTES):
                 answer = self._sqs.send_message_batch(
                     QueueUrl=queue_url,
-                    Entries=[
-                        {"Id": str(number), "MessageBody": body, "DelaySeconds": delay}
-                        for number, body in enumerate(chunk)
-                    ],
+                    Entries=[{"Id": str(number), "MessageBody": body, **later} for number, body in enumerate(chunk)],  # type: ignore[typeddict-item]
                 )
                 if failed := answer.get("Failed"):
                     raise RetryLater(f"SendMessageBatch: {failed[0].get('Code')}: {failed[0].get('Message', '')}")
@@ -513,12 +517,12 @@ class Aws:
 
         Raises RetryLater where EventBridge refused one.
         """
-        entries = [
-            {"Source": "rolewarden", "DetailType": name, "Detail": json.dumps(detail)} for name, detail in events
-        ]
+        details = [(name, json.dumps(detail)) for name, detail in events]
         with _of_our_own():
-            for chunk in _chunks(entries, 10):
-                answer = self._events.put_events(Entries=chunk)  # type: ignore[arg-type]
+            for chunk in _chunks(details, 10, most=_MESSAGES_BYTES, weigh=lambda event: len(event[1]) + 200):
+                answer = self._events.put_events(
+                    Entries=[{"Source": "rolewarden", "DetailType": name, "Detail": detail} for name, detail in chunk]
+                )
                 if answer["FailedEntryCount"]:
                     failed = next(entry for entry in answer["Entries"] if "ErrorCode" in entry)
                     raise RetryLater(f"PutEvents: {failed.get('ErrorCode')}: {failed.get('ErrorMessage', '')}")
@@ -560,6 +564,21 @@ def _described(name: str, path: str, trust: Any) -> RoleDescription:
     return RoleDescription(name, path, frozenset(services))
 
 
-def _chunks(items: list[_T], size: int) -> Iterator[list[_T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _chunks(
+    items: list[_T],
+    size: int,
+    *,
+    most: float = float("inf"),
+    weigh: Callable[[_T], int] = len,  # type: ignore[assignment]
+) -> Iterator[list[_T]]:
+    """`items` in lists of no more than `size`, and of no more than `most` by weight where they can be."""
+    chunk: list[_T] = []
+    weight = 0
+    for item in items:
+        if chunk and (len(chunk) == size or weight + weigh(item) > most):
+            yield chunk
+            chunk, weight = [], 0
+        chunk.append(item)
+        weight += weigh(item)
+    if chunk:
+        yield chunk

@@ -189,7 +189,7 @@ class BindingsTable:
         self._aws.write_newer(
             self._table,
             (binding.as_row() for binding in kept.values()),
-            (_row_key(key) for key in gone if key not in kept),
+            (_row_key(key) for key in dict.fromkeys(gone) if key not in kept),
             at=time.time() if at is None else at,
         )
 

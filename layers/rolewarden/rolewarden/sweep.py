@@ -15,6 +15,7 @@ ever written over by one that was read later.
 
 from __future__ import annotations
 
+import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -35,6 +36,9 @@ from rolewarden.work import Work
 
 CHUNK = 100
 """User profiles that one message asks to describe, and as many as the listing step describes itself."""
+
+MOST_TAGS = 100_000
+"""Bytes of tags that a message may carry: SQS takes 256 KiB."""
 
 ENOUGH = 30.0
 """Seconds that a step leaves unused, to hand the rest over to a message."""
@@ -339,10 +343,12 @@ def _retagged(bindings: Iterable[Binding], tags: Tags | None) -> list[Binding]:
 
 
 def _tagged(domain: ListedDomain, profiles: Iterable[str], tags: Tags | None) -> dict[str, Mapping[str, str] | None]:
-    """User profiles with their tags; None where they are not known from the list."""
-    return {
-        name: None if tags is None else tags.get(f"user-profile/{domain.id}/{name}".lower(), {}) for name in profiles
-    }
+    """User profiles with their tags; None where they are not known from the list, or too many for a message."""
+    names = list(profiles)
+    found = {name: (tags or {}).get(f"user-profile/{domain.id}/{name}".lower(), {}) for name in names}
+    if tags is None or len(json.dumps(found)) > MOST_TAGS:
+        return dict.fromkeys(names)
+    return found
 
 
 def _chunk_id(domain: ListedDomain, profiles: Iterable[str]) -> str:

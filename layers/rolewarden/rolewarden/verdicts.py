@@ -56,6 +56,10 @@ CURES: dict[str, str] = {
 """What a person does about each reason."""
 
 
+SOME_SUBJECTS = 50
+"""As many subjects are named on the record; a role may work for thousands, and an event holds 256 KiB."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What `reconcile` found for a role and what it did.
@@ -94,7 +98,8 @@ class Outcome:
             "required": list(self.required),
             "missing": list(self.missing),
             "attached": list(self.attached),
-            "subjects": list(self.subjects),
+            "subjects": list(self.subjects[:SOME_SUBJECTS]),
+            "more_subjects": max(0, len(self.subjects) - SOME_SUBJECTS),
             "reason": self.reason.value if self.reason else "",
             "message": self.message,
             "cure": CURES.get(self.reason, "") if self.reason and self.verdict is Verdict.UNENFORCEABLE else "",

@@ -13,6 +13,9 @@ from rolewarden.events import SWEEP, Cause
 FEW_BINDINGS = 20
 """As many bindings of a role travel with its message; a role of more subjects is asked for in the table."""
 
+SMALL = 20_000
+"""Bytes of a message that carries bindings: their tags may be long, and SQS takes 256 KiB at a time."""
+
 FRESH_SECONDS = 300.0
 """For so long the bindings of a message are taken as read a moment ago."""
 
@@ -35,9 +38,9 @@ class Work:
     @classmethod
     def of_sweep(cls, role: RoleKey, account: str, bindings: Sequence[Binding], read_at: float) -> Work:
         """What a sweep asks for, with the role's bindings where they are few."""
-        if len(bindings) > FEW_BINDINGS:
-            return cls(role, account, SWEEP)
-        return cls(role, account, SWEEP, bindings=tuple(bindings), read_at=read_at)
+        work = cls(role, account, SWEEP, bindings=tuple(bindings), read_at=read_at)
+        small = len(bindings) <= FEW_BINDINGS and len(json.dumps(work.as_dict())) <= SMALL
+        return work if small else cls(role, account, SWEEP)
 
     def fresh(self, now: float) -> tuple[Binding, ...]:
         """The bindings, as long as they may be taken for what is the case."""

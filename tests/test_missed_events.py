@@ -1,0 +1,119 @@
+"""Whatever happened while no event came: one check of the policies and one sweep put it right."""
+
+import random
+from collections import defaultdict
+
+import pytest
+from rolewarden.events import CHECK
+from rolewarden.policies import policy_arn
+from rolewarden_local.aws import ACCOUNT_ID
+
+from tests.test_publish import BOTH, HOLLOW, in_force
+
+DOMAINS = {"d-analytics0001": "no-generative-ai", "d-research0001": "approved-models"}
+
+
+class Mischief:
+    """Changes of every kind, chosen by chance."""
+
+    def __init__(self, world, seed):
+        self.world, self.random, self.made = world, random.Random(seed), 0
+
+    def name(self):
+        self.made += 1
+        return f"Made{self.made}"
+
+    def profiles(self):
+        listed = self.world.sagemaker.list_user_profiles(MaxResults=100)["UserProfiles"]
+        return [(profile["DomainId"], profile["UserProfileName"]) for profile in listed]
+
+    def a_profile(self):
+        settings = self.random.choice([{}, {"ExecutionRole": self.world.role(self.name())}])
+        self.world.sagemaker.create_user_profile(
+            DomainId=self.random.choice(list(DOMAINS)), UserProfileName=self.name().lower(), UserSettings=settings
+        )
+
+    def another_role(self):
+        domain, name = self.random.choice(self.profiles())
+        self.world.sagemaker.update_user_profile(
+            DomainId=domain, UserProfileName=name, UserSettings={"ExecutionRole": self.world.role(self.name())}
+        )
+
+    def a_shared_role(self):
+        domain, name = self.random.choice(self.profiles())
+        self.world.sagemaker.update_user_profile(
+            DomainId=domain, UserProfileName=name,
+            UserSettings={"ExecutionRole": f"arn:aws:iam::{ACCOUNT_ID}:role/CanvasRosa"},
+        )  # fmt: skip
+
+    def no_profile(self):
+        domain, name = self.random.choice(self.profiles())
+        self.world.sagemaker.delete_user_profile(DomainId=domain, UserProfileName=name)
+
+    def another_domain_role(self):
+        self.world.sagemaker.update_domain(
+            DomainId=self.random.choice(list(DOMAINS)),
+            DefaultUserSettings={"ExecutionRole": self.world.role(self.name())},
+        )
+
+    def bare(self):
+        for role, needed in needs(self.world).items():
+            for policy in needed & self.world.carried(role):
+                if self.random.random() < 0.3:
+                    self.world.detach(role, policy)
+
+    def hollow(self):
+        arn = policy_arn(self.random.choice(sorted(BOTH)), "aws", ACCOUNT_ID)
+        versions = self.world.iam.list_policy_versions(PolicyArn=arn)["Versions"]
+        if len(versions) < 5:
+            self.world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=HOLLOW, SetAsDefault=True)
+
+    def no_policy(self):
+        name = self.random.choice(sorted(BOTH))
+        arn = policy_arn(name, "aws", ACCOUNT_ID)
+        for role in self.world.iam.list_entities_for_policy(PolicyArn=arn)["PolicyRoles"]:
+            self.world.detach(role["RoleName"], name)
+        for version in self.world.iam.list_policy_versions(PolicyArn=arn)["Versions"]:
+            if not version["IsDefaultVersion"]:
+                self.world.iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
+        self.world.iam.delete_policy(PolicyArn=arn)
+        self.world.rolewarden.publish(ACCOUNT_ID, CHECK)  # the next mischief needs it
+
+    def happens(self, times):
+        kinds = [getattr(self, kind) for kind in (
+            "a_profile", "another_role", "a_shared_role", "no_profile", "another_domain_role", "bare", "hollow",
+            "no_policy",
+        )]  # fmt: skip
+        for _ in range(times):
+            self.random.choice(kinds)()
+
+
+def needs(world):
+    """What each role must carry, asked of SageMaker and the file's two assignments alone."""
+    found = defaultdict(set)
+    for domain, guardrail in DOMAINS.items():
+        described = world.sagemaker.describe_domain(DomainId=domain)
+        settings = [described["DefaultUserSettings"], described.get("DefaultSpaceSettings", {})]
+        for profile in world.sagemaker.list_user_profiles(DomainIdEquals=domain, MaxResults=100)["UserProfiles"]:
+            name = profile["UserProfileName"]
+            found_profile = world.sagemaker.describe_user_profile(DomainId=domain, UserProfileName=name)
+            settings.append(found_profile.get("UserSettings", {}))
+        for setting in settings:
+            canvas = setting.get("CanvasAppSettings", {}).get("GenerativeAiSettings", {})
+            for arn in (setting.get("ExecutionRole"), canvas.get("AmazonBedrockRoleArn")):
+                if arn:
+                    found[arn.rsplit("/", 1)[-1]].add(guardrail)
+    for unmendable in ("CanvasFull", "CanvasBreakGlass"):
+        found.pop(unmendable, None)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_one_sweep_repairs_whatever_was_missed(world, seed):
+    world.sweep()
+    Mischief(world, seed).happens(12)
+    world.rolewarden.publish(ACCOUNT_ID, CHECK)
+    world.sweep()
+    assert in_force(world) == BOTH
+    for role, needed in needs(world).items():
+        assert world.carried(role) >= needed, role
