@@ -342,7 +342,7 @@ def _retagged(bindings: Iterable[Binding], tags: Tags | None) -> list[Binding]:
     return [replace(binding, tags=found) for binding, found in now if found != binding.tags]
 
 
-def _tagged(domain: ListedDomain, profiles: Iterable[str], tags: Tags | None) -> dict[str, Mapping[str, str] | None]:
+def _tagged(domain: ListedDomain, profiles: Iterable[str], tags: Tags | None) -> Mapping[str, Mapping[str, str] | None]:
     """User profiles with their tags; None where they are not known from the list, or too many for a message."""
     names = list(profiles)
     found = {name: (tags or {}).get(f"user-profile/{domain.id}/{name}".lower(), {}) for name in names}
