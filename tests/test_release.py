@@ -210,3 +210,33 @@ def test_the_function_works_off_its_queue_and_gives_back_what_has_to_wait(world_
 def test_detaching_what_is_not_attached_is_no_error(world):
     world.rolewarden.aws.detach("CanvasOmar", policy_arn("approved-models", "aws", ACCOUNT_ID))
     assert world.carried("CanvasOmar") == set()
+
+
+def test_a_sweep_that_could_not_read_everything_releases_nothing(world_with):
+    world = world_with(DETACH)
+    world.sweep()
+    world.rolewarden.table.write((), [binding.key for binding in world.rolewarden.table.all()])  # it is lost
+    with world.aws.failing("DescribeUserProfile", "AccessDeniedException"):
+        world.sweep()
+    assert world.queued("RELEASE_QUEUE_URL") == []
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+
+
+def test_who_only_observes_takes_nothing_off(world_with):
+    world = world_with(DETACH)
+    world.sweep()
+    moved(world)
+    watching = world_with("mode: observe\n" + DETACH.replace("approved-models", "other-models"), keep=True)
+    watching.sweep()
+    assert watching.queued("RELEASE_QUEUE_URL") == []
+
+
+def test_a_guardrail_that_is_only_observed_neither_comes_off_nor_holds_up_the_others(world_with):
+    text = DETACH.replace("no-generative-ai: {", "no-generative-ai: {mode: observe, ")
+    world = world_with(DETACH)
+    world.sweep()
+    watching = world_with(text.replace("domains: [research]", "domains: [analytics]"), keep=True)
+    watching.sweep()
+    watching.release()
+    assert watching.carried("CanvasRosa") == set()  # needs the observed one and does not have it
+    assert watching.carried("CanvasOmar") == {"approved-models", "no-generative-ai"}

@@ -211,6 +211,15 @@ class BindingsTable:
         after = self._aws.update(self._table, _row_key(row), "SET listed = :yes", {":yes": True})
         return not after.get("pending")
 
+    def sweep_missed(self, row: tuple[str, str]) -> None:
+        """Something could not be read: what the sweep knows is not the whole."""
+        self._aws.update(self._table, _row_key(row), "SET missed = :yes", {":yes": True})
+
+    def sweep_is_whole(self, row: tuple[str, str]) -> bool:
+        """Whether everything that the sweep asked for could be read."""
+        rows = self._aws.query(self._table, {"scope": row[0]})
+        return any(found["subject"] == row[1] and not found.get("missed") for found in rows)
+
     def is_news(self, account: str, about: str, what: str, now: float) -> bool:
         """Whether `what` was not told of `about` in the last days; it counts as told from now on."""
         return self._aws.put_unless(

@@ -166,6 +166,11 @@ class Rules(NamedTuple):
         return next((e for e in self.exemptions if matches(e.role, role) and today <= e.until), None)
 
     @property
+    def observes(self) -> bool:
+        """Whether every guardrail is only observed: then nothing is written to IAM's roles."""
+        return all(guardrail.mode is Mode.OBSERVE for guardrail in self.guardrails.values())
+
+    @property
     def asks_for_tags(self) -> bool:
         """Whether any assignment reads tags; where none does, nobody needs to list them."""
         return any(assignment.tags for assignment in self.assignments)

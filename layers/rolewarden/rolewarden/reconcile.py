@@ -88,6 +88,11 @@ class Reconciler:
         """Names of all policies of all guardrails."""
         return {policy.name for name in self.rules.guardrails for policy in self.policies(name)}
 
+    def observed(self) -> set[str]:
+        """Names of the policies of guardrails that are only observed."""
+        observed = (name for name, guardrail in self.rules.guardrails.items() if guardrail.mode is Mode.OBSERVE)
+        return {policy.name for name in observed for policy in self.policies(name)}
+
     def out_of_reach(self, profile: Binding, domain: Binding) -> tuple[str, ...]:
         """Guardrails that a user profile without a role of its own needs and its domain's default user does not.
 

@@ -59,14 +59,14 @@ class Releaser:
             if refused.reason == GONE:
                 return {"role": role, "released": []}
             raise
-        lacking = [name for name in required if self._arn(name, account) not in carried]
+        observed = self.reconciler.observed()
+        lacking = [n for n in required if n not in observed and self._arn(n, account) not in carried]
         if lacking:
             raise RetryLater(f"{role} lacks {', '.join(lacking)}: nothing is taken off it before it has them")
-        published = self._published()
+        kept = {*required, *observed, *(self._published() if self.rules.release is Release.KEEP else ())}
         released = []
         for name in policies:
-            kept = name in required or (name in published and self.rules.release is Release.KEEP)
-            if not kept and self._arn(name, account) in carried:
+            if name not in kept and self._arn(name, account) in carried:
                 self.aws.detach(role, self._arn(name, account))
                 released.append(name)
         if released:

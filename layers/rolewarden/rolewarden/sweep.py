@@ -209,6 +209,7 @@ class Sweeper:
 
     def _tell(self, sweep: Sweep, reading: Reading) -> None:
         if reading.refused:
+            self.table.sweep_missed(sweep.row)
             self.recorder.refused(
                 Nomination(sweep.account, sweep.region, SWEEP, subject=reading.subject), reading.refused
             )
@@ -302,7 +303,7 @@ class Sweeper:
     ) -> int:
         """Ask for what roles carry and do not need to be taken off; how many roles carry too much."""
         published = self.reconciler.published()
-        detaches = self.reconciler.rules.release is Release.DETACH
+        kept = published if self.reconciler.rules.release is Release.KEEP else self.reconciler.observed()
         surplus: dict[str, list[str]] = defaultdict(list)
         for name, roles in sorted(carriers.items()):
             for role in roles:
@@ -311,10 +312,12 @@ class Sweeper:
         asked = [
             {"account": sweep.account, "role": role, "policies": names}
             for role, carried in sorted(surplus.items())
-            if (names := [name for name in carried if detaches or name not in published])
+            if (names := [name for name in carried if name not in kept])
         ]
         retired = [{"account": sweep.account, "policy": name} for name in sorted(carriers.keys() - published)]
-        self.aws.send(self.queues.release, [*asked, *retired])
+        # Who could not be read may need what seems too much; and who only observes takes nothing off.
+        if (asked or retired) and not self.reconciler.rules.observes and self.table.sweep_is_whole(sweep.row):
+            self.aws.send(self.queues.release, [*asked, *retired])
         return len(surplus)
 
     def _unkeepable(self, bindings: Iterable[Binding]) -> None:
