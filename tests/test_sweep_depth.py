@@ -8,6 +8,7 @@ from botocore.exceptions import EndpointConnectionError
 from rolewarden import sweep as module
 from rolewarden.bindings import RoleKey
 from rolewarden.events import SWEEP
+from rolewarden.record import metrics
 from rolewarden.work import Work
 from rolewarden_local.aws import ACCOUNT_ID
 
@@ -226,3 +227,16 @@ def test_a_role_of_thousands_of_subjects_has_a_record_that_an_event_can_hold(wor
         world.enforce(world.event("CreateUserProfile"))
     [outcome] = world.enforce(world.detach("CanvasOmar", "no-generative-ai"))
     assert (len(outcome["subjects"]), outcome["more_subjects"]) == (50, 11)
+
+
+def test_a_completed_sweep_is_the_heartbeat_that_the_alarm_listens_for(world, template):
+    alarm = template.resources("AWS::CloudWatch::Alarm")["HeartbeatAlarm"]
+    metrics.clear_metrics()
+    world.rolewarden.sweeper.start(ACCOUNT_ID, REGION)
+    found = metrics.serialize_metric_set()
+    metrics.clear_metrics()
+    assert found[alarm["MetricName"]] == [1.0]
+    assert found["_aws"]["CloudWatchMetrics"][0]["Namespace"] == alarm["Namespace"]
+    assert {name: found[name] for [name] in found["_aws"]["CloudWatchMetrics"][0]["Dimensions"]} == {
+        dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]
+    }

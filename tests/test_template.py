@@ -281,3 +281,57 @@ def test_the_stack_says_whether_iam_events_reach_it(region):
 
 def test_role_events_are_all_asked_for(template):
     assert set(rules(template)["EnforceFunctionRoles"].pattern["detail"]["eventName"]) == ROLE_EVENTS
+
+
+def alarms(template):
+    return template.resources("AWS::CloudWatch::Alarm")
+
+
+def test_every_dead_letter_queue_has_an_alarm(template):
+    watched = {d["Value"] for alarm in alarms(template).values() for d in alarm.get("Dimensions", ())}
+    dead = {
+        queue["RedrivePolicy"]["deadLetterTargetArn"].rsplit(":", 1)[-1]
+        for queue in template.resources("AWS::SQS::Queue").values()
+        if "RedrivePolicy" in queue
+    }
+    targets = [t for rule in template.resources("AWS::Events::Rule").values() for t in rule["Targets"]]
+    dead |= {target["DeadLetterConfig"]["Arn"].rsplit(":", 1)[-1] for target in targets}
+    configs = template.resources("AWS::Lambda::EventInvokeConfig").values()
+    dead |= {config["DestinationConfig"]["OnFailure"]["Destination"].rsplit(":", 1)[-1] for config in configs}
+    assert len(dead) == 3
+    assert dead <= watched
+
+
+def test_errors_and_throttles_of_every_function_are_watched(template):
+    for metric in ("Errors", "Throttles"):
+        watched = {
+            dimension["Value"]
+            for query in alarms(template)[f"Function{metric}Alarm"]["Metrics"]
+            if "MetricStat" in query
+            for dimension in query["MetricStat"]["Metric"]["Dimensions"]
+        }
+        assert watched == set(FUNCTIONS)
+
+
+def test_no_sweep_is_an_alarm_and_so_is_no_data(template):
+    heartbeat = alarms(template)["HeartbeatAlarm"]
+    assert (heartbeat["TreatMissingData"], heartbeat["MetricName"]) == ("breaching", "SweepCompleted")
+    assert int(heartbeat["EvaluationPeriods"]) * heartbeat["Period"] == 2 * 3600
+
+
+def test_every_alarm_goes_to_the_topic_and_has_its_entry_in_the_runbook(template):
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    for name, alarm in alarms(template).items():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == ["AlarmTopic"]
+        assert f"\n## {name}\n" in runbook
+        assert name in alarm["AlarmDescription"]
+    entries = {line[3:] for line in runbook.splitlines() if line.startswith("## ")}
+    assert entries == set(alarms(template))
+
+
+def test_the_runbook_has_the_cure_of_every_reason():
+    from rolewarden.verdicts import CURES, Reason
+
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    for reason in CURES.keys() - {Reason.NAME_TAKEN, Reason.REFUSED}:
+        assert f"| {reason} |" in runbook
