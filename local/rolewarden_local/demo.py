@@ -59,12 +59,17 @@ def story(account: Account, console: Console) -> None:
     role = f"arn:aws:iam::{ACCOUNT}:role"
     analytics = account.policies["no-generative-ai"].arn("aws", ACCOUNT)
 
-    def scene(when: str, what: str, act: Callable[[], Any], subject: str, policies: Sequence[str]) -> None:
+    def scene(
+        when: str, what: str, act: Callable[[], Any], subject: str, policies: Sequence[str], *, bares: bool = True
+    ) -> None:
         known = len(account.history(subject))
         act()
-        if account.carries(subject, policies):
+        if not bares and account.carries(subject, policies):
             bare = f"{subject} was never bare"
             said = "compliant, nothing to do: a deny beats every allow"
+        elif account.carries(subject, policies):
+            bare = f"{subject} was mended before the call had returned"
+            said = _said(account, subject, known)
         else:
             seconds = waited(lambda: account.carries(subject, policies), f"{subject} after: {what}")
             bare = f"{subject} was bare for {seconds * 1000:.0f} ms"
@@ -111,6 +116,7 @@ def story(account: Account, console: Console) -> None:
         lambda: mallory.put_role_policy(RoleName="CanvasRosa", PolicyName="let-me", PolicyDocument=json.dumps(inline)),
         "CanvasRosa",
         ["approved-models"],
+        bares=False,
     )
     scene("15:20", "alice deletes a role and makes it again", remake_role, "CanvasOmar", ["no-generative-ai"])
     harmless = {
