@@ -71,17 +71,32 @@ def test_a_profile_that_gives_up_its_role_lets_it_go(world):
     assert world.verdict("CanvasOmar")["verdict"] == "ungoverned"
 
 
-def test_a_profile_with_a_bedrock_role_of_its_own_has_both_roles_guarded(world):
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ("GenerativeAiSettings", "AmazonBedrockRoleArn"),
+        ("EmrServerlessSettings", "ExecutionRoleArn"),
+        ("TimeSeriesForecastingSettings", "AmazonForecastRoleArn"),
+    ],
+)
+def test_every_role_by_which_canvas_works_for_a_profile_is_guarded_and_bound_no_more_when_it_is_taken_out(
+    world, settings, key
+):
     world.sagemaker.create_user_profile(
         DomainId="d-analytics0001",
         UserProfileName="nadia",
         UserSettings={
             "ExecutionRole": world.role("CanvasNadia"),
-            "CanvasAppSettings": {"GenerativeAiSettings": {"AmazonBedrockRoleArn": world.role("CanvasNadiaBedrock")}},
+            "CanvasAppSettings": {settings: {key: world.role("CanvasNadiaOther")}},
         },
     )
     world.enforce(world.event("CreateUserProfile"))
-    assert world.carried("CanvasNadia") == world.carried("CanvasNadiaBedrock") == {"no-generative-ai"}
+    assert world.carried("CanvasNadia") == world.carried("CanvasNadiaOther") == {"no-generative-ai"}
+    world.sagemaker.update_user_profile(
+        DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"CanvasAppSettings": {}}
+    )
+    world.enforce(world.event("UpdateUserProfile"))
+    assert "CanvasNadiaOther" not in bound(world).values()
 
 
 def test_a_deleted_profile_is_bound_no_more(world):

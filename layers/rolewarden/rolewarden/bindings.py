@@ -20,6 +20,10 @@ ROLE = "role"
 
 EXECUTION = "execution"
 BEDROCK = "bedrock"
+EMR = "emr-serverless"
+FORECAST = "forecast"
+VIAS = (EXECUTION, BEDROCK, EMR, FORECAST)
+"""How a subject's settings name a role: as the execution role, or as the one that Canvas uses for another service."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Binding:
     """One role of one subject.
 
     `kind` is default-user, shared-spaces or user-profile, or role where `also_govern` names the role itself; `via` is
-    execution, or bedrock for the role that Canvas uses for Amazon Bedrock. `role` is None for a user profile that
+    one of VIAS. `role` is None for a user profile that
     runs as its domain's role. `tags` are the subject's own. `modified` is SageMaker's LastModifiedTime of what was
     read, empty where it is not known or was still being changed.
     """
@@ -74,7 +78,7 @@ class Binding:
             return "also_govern"
         name = "/".join(filter(None, (self.domain_name or self.domain_id, self.user_profile)))
         kind = "" if self.kind == USER_PROFILE else f" {self.kind}"
-        return f"{name}{kind}{' (bedrock)' if self.via == BEDROCK else ''}"
+        return f"{name}{kind}{'' if self.via == EXECUTION else f' ({self.via})'}"
 
     @property
     def subject(self) -> Subject:

@@ -11,10 +11,13 @@ from rolewarden.aws import GONE, Aws, RoleDescription, modified
 from rolewarden.bindings import (
     BEDROCK,
     DEFAULT_USER,
+    EMR,
     EXECUTION,
+    FORECAST,
     ROLE,
     SHARED_SPACES,
     USER_PROFILE,
+    VIAS,
     Binding,
     BindingsTable,
     RoleKey,
@@ -102,11 +105,10 @@ class Discovery:
 
     def slots(self, account: str, region: str, domain_id: str, user_profile: str = "") -> list[tuple[str, str]]:
         """The keys of all bindings that a subject can have: what is not written anew under them is gone."""
-        kinds = (
-            [(USER_PROFILE, user_profile, EXECUTION), (USER_PROFILE, user_profile, BEDROCK)]
-            if user_profile
-            else [(DEFAULT_USER, "", EXECUTION), (DEFAULT_USER, "", BEDROCK), (SHARED_SPACES, "", EXECUTION)]
-        )
+        own = (USER_PROFILE, user_profile) if user_profile else (DEFAULT_USER, "")
+        kinds = [(*own, via) for via in VIAS]
+        if not user_profile:
+            kinds.append((SHARED_SPACES, "", EXECUTION))
         return [(scope(account, region, domain_id), "#".join(filter(None, kind))) for kind in kinds]
 
     def domain(self, account: str, region: str, domain_id: str) -> Reading:
@@ -119,11 +121,8 @@ class Discovery:
         user = found.get("DefaultUserSettings") or {}
         spaces = found.get("DefaultSpaceSettings") or {}
         self._domain_names[(region, domain_id)] = found.get("DomainName", "")
-        roles = (
-            (DEFAULT_USER, EXECUTION, user.get("ExecutionRole")),
-            (DEFAULT_USER, BEDROCK, _bedrock_role(user)),
-            (SHARED_SPACES, EXECUTION, spaces.get("ExecutionRole")),
-        )
+        roles = [(DEFAULT_USER, via, arn) for via, arn in _roles(user)]
+        roles.append((SHARED_SPACES, EXECUTION, spaces.get("ExecutionRole")))
         tags, untagged = self._tags(region, found.get("DomainArn", ""))
         bindings = tuple(
             Binding(
@@ -161,8 +160,7 @@ class Discovery:
         untagged = None
         if tags is None:
             tags, untagged = self._tags(region, found.get("UserProfileArn", ""))
-        execution, bedrock = user.get("ExecutionRole"), _bedrock_role(user)
-        roles = [(EXECUTION, execution)] + ([(BEDROCK, bedrock)] if bedrock else [])
+        roles = [(via, arn) for via, arn in _roles(user) if arn or via == EXECUTION]
         bindings = tuple(
             Binding(
                 account,
@@ -235,8 +233,15 @@ def _unread(subject: SubjectKey | None, refused: Refused) -> Reading:
     return Reading(subject, gone=True) if refused.reason == GONE else Reading(subject, refused=refused)
 
 
-def _bedrock_role(settings: Mapping[str, Any]) -> str | None:
-    """The role that Canvas uses for Amazon Bedrock, where it is not the execution role."""
+def _roles(settings: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """The roles that user settings name: the execution role, and those by which Canvas works with other services.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CanvasAppSettings.html
+    """
     canvas = settings.get("CanvasAppSettings") or {}
-    role: str | None = (canvas.get("GenerativeAiSettings") or {}).get("AmazonBedrockRoleArn")
-    return role
+    return [
+        (EXECUTION, settings.get("ExecutionRole")),
+        (BEDROCK, (canvas.get("GenerativeAiSettings") or {}).get("AmazonBedrockRoleArn")),
+        (EMR, (canvas.get("EmrServerlessSettings") or {}).get("ExecutionRoleArn")),
+        (FORECAST, (canvas.get("TimeSeriesForecastingSettings") or {}).get("AmazonForecastRoleArn")),
+    ]
