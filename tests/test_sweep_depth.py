@@ -7,12 +7,13 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from rolewarden import sweep as module
 from rolewarden.bindings import RoleKey
+from rolewarden.errors import RetryLater
 from rolewarden.events import SWEEP
 from rolewarden.record import metrics
 from rolewarden.work import Work
 from rolewarden_local.aws import ACCOUNT_ID
 
-from tests.test_bindings import bound
+from tests.test_bindings import TAGGED, bound
 
 REGION = "us-east-1"
 INHERITS = """
@@ -240,3 +241,83 @@ def test_a_completed_sweep_is_the_heartbeat_that_the_alarm_listens_for(world, te
     assert {name: found[name] for [name] in found["_aws"]["CloudWatchMetrics"][0]["Dimensions"]} == {
         dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]
     }
+
+
+def test_a_sweep_without_time_leaves_all_of_it_to_a_message(world):
+    sweeper = world.rolewarden.sweeper
+    sweeper.seconds_left = lambda: 1.0
+    assert sweeper.start(ACCOUNT_ID, REGION) == {"listed": ""}
+    [rest] = world.queued("SWEEP_QUEUE_URL")
+    assert (rest["step"], world.queued()) == ("list", [])
+    sweeper.seconds_left = module.unlimited
+    assert sweeper.message(rest)["lacking"] == 7
+
+
+def test_a_comparison_that_runs_out_of_time_sends_no_work_twice_and_none_too_few(world, monkeypatch):
+    sweeper = world.rolewarden.sweeper
+    sweeper.start(ACCOUNT_ID, REGION)
+    whole = {body["role"] for body in world.queued()}
+    sent = []
+    monkeypatch.setattr(sweeper.aws, "send", lambda url, bodies, **_: sent.append((url, list(bodies))))
+    sweep = module.Sweep(ACCOUNT_ID, REGION, sweeper.now())
+    sweeper.table.sweep_begins(sweep.row, sweep.began)
+    sweeper.seconds_left = lambda: 1.0
+    sweeper.compare(sweep)
+    [(queue, [rest])] = sent
+    assert (queue, rest["step"]) == (sweeper.queues.sweep, "compare")
+    sweeper.seconds_left = module.unlimited
+    sweeper.message(rest)
+    assert {body["role"] for url, bodies in sent for body in bodies if url == sweeper.queues.work} == whole
+
+
+def test_one_profile_that_aws_cannot_tell_of_now_holds_up_no_other(world):
+    forget(world)
+    with world.aws.failing("DescribeUserProfile", "InternalFailure", status=500, times=3):  # botocore tries thrice
+        world.sweep()
+    assert len(bound(world)) == 9
+    assert world.carried("CanvasRosa") == {"approved-models"}
+    world.sweep()
+    assert len(bound(world)) == 10
+
+
+def test_a_row_that_somebody_else_writes_just_now_is_written_a_moment_later(world):
+    world.rolewarden.table.write((), [binding.key for binding in world.rolewarden.table.all()])
+    table, conflicts = world.rolewarden.table, [0]
+    transact = world.rolewarden.aws._transact
+
+    def conflicting(actions):
+        conflicts[0] += 1
+        if conflicts[0] == 1:
+            raise RetryLater("TransactWriteItems: TransactionConflict")
+        return transact(actions)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.rolewarden.aws, "_transact", conflicting)
+        patch.setattr("rolewarden.aws.time.sleep", lambda _: None)
+        world.sweep()
+    assert conflicts[0] > 1
+    assert len(list(table.all())) == 10
+
+
+def test_a_refused_list_of_domains_is_told_though_one_of_tags_was_told_before(world_with):
+    world = world_with(TAGGED)
+    with world.aws.failing("GetResources", "AccessDeniedException"):
+        world.sweep()
+    with world.aws.failing("ListDomains", "AccessDeniedException"):
+        world.sweep()
+    assert [row["message"].split(":")[0] for row in world.history("*")] == ["GetResources", "ListDomains"]
+
+
+def test_tags_that_cannot_be_read_with_a_changed_profile_are_taken_as_they_were(world_with):
+    world = world_with(TAGGED)
+    world.sweep()
+    world.sagemaker.update_user_profile(
+        DomainId="d-research0001", UserProfileName="rosa", UserSettings={"SecurityGroups": []}
+    )
+    with (
+        world.aws.failing("GetResources", "AccessDeniedException"),
+        world.aws.failing("ListTags", "AccessDeniedException"),
+    ):
+        world.sweep()
+    rosa = next(binding for binding in world.rolewarden.table.all() if binding.user_profile == "rosa")
+    assert rosa.tags == {"team": "data-science"}

@@ -2,31 +2,38 @@
 
 import json
 import os
+from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from rolewarden import cloudformation
+from rolewarden import cloudformation, release
+from rolewarden.aws import Aws
 from rolewarden.record import logger, metrics
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
 
-rolewarden = Rolewarden(Settings.read(os.environ))
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
 
-def release(record: SQSRecord) -> dict[str, Any]:
-    return rolewarden.releaser.message(json.loads(record.body))
+@cache
+def rolewarden() -> Rolewarden:
+    # Not at the cold start: a stack whose guardrails cannot be used is to be made, and deleted, all the same.
+    return Rolewarden(Settings.read(os.environ))
+
+
+def work(record: SQSRecord) -> dict[str, Any]:
+    return rolewarden().releaser.message(json.loads(record.body))
 
 
 @metrics.log_metrics
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if not cloudformation.is_request(event):
-        with rolewarden.recorder.together():
+        with rolewarden().recorder.together():
             return dict(
-                process_partial_response(event=event, record_handler=release, processor=processor, context=context)
+                process_partial_response(event=event, record_handler=work, processor=processor, context=context)
             )
 
     def seconds_left() -> float:
@@ -36,7 +43,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     removes = event["ResourceProperties"].get("OnDelete") == "remove"
     return cloudformation.answered(
         event,
-        lambda: rolewarden.releaser.stack(account, event["RequestType"], removes=removes, seconds_left=seconds_left),
+        lambda: release.stack(Aws(), account, event["RequestType"], removes=removes, seconds_left=seconds_left),
         seconds_left=seconds_left(),
         try_again=True,
     )

@@ -7,6 +7,8 @@ Every call goes through `Aws`, which gives plain values and two errors: `Refused
 from __future__ import annotations
 
 import json
+import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +41,8 @@ _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_
 
 _PAGES: PaginatorConfigTypeDef = {"PageSize": 100}
 """SageMaker's lists give ten a page unless asked for more, and no more than a hundred."""
+
+TRANSACTION_TRIES = 4
 
 _MESSAGES_BYTES = 240_000
 """What SQS and EventBridge take in one call, 256 KiB, less some air."""
@@ -250,7 +254,10 @@ class Aws:
         try:
             with translated():
                 pages = self._iam.get_paginator("list_entities_for_policy").paginate(
-                    PolicyArn=policy_arn, EntityFilter="Role", PaginationConfig={"PageSize": 1000}
+                    PolicyArn=policy_arn,
+                    EntityFilter="Role",
+                    PolicyUsageFilter="PermissionsPolicy",
+                    PaginationConfig={"PageSize": 1000},
                 )
                 return frozenset(role["RoleName"] for page in pages for role in page["PolicyRoles"])
         except Refused as refused:
@@ -482,8 +489,16 @@ class Aws:
         actions += [{"Delete": {**newer, "Key": self._attributes(key)}} for key in deletes]
         for chunk in _chunks(actions, 100):
             left = chunk
+            tries = 0
             while left:
-                left = self._transact(left)
+                try:
+                    left = self._transact(left)
+                except RetryLater:
+                    # Somebody else is writing one of these items just now, and botocore does not try that again.
+                    tries += 1
+                    if tries == TRANSACTION_TRIES:
+                        raise
+                    time.sleep(random.uniform(0.05, 0.2) * tries)  # noqa: S311
 
     def _transact(self, actions: list[Any]) -> list[Any]:
         """Do them all or none; what is left to do without those that were overtaken."""

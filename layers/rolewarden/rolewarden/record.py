@@ -120,7 +120,8 @@ class Recorder:
 
     def _finding(self, detail: Mapping[str, Any], about: str, cause: Cause) -> None:
         metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
-        what = f"{detail['reason']} {' '.join(detail.get('missing', ()))}"
+        operation = detail.get("message", "").partition(":")[0]
+        what = f"{detail['reason']} {operation} {' '.join(detail.get('missing', ()))}"
         if not self._is_told(detail["account"], about, what, cause):
             logger.warning(SUBJECT_FINDING, extra={"finding": detail})
             self._tell(SUBJECT_FINDING, detail, about, datetime.now(UTC))
@@ -158,6 +159,11 @@ class Recorder:
             logger.warning("event nominates nothing", extra=details)
         else:
             logger.debug("event nominates nothing", extra=details)
+
+    def missed(self, what: str, error: RetryLater) -> None:
+        """Count what a sweep could not read for now, and say so."""
+        metrics.add_metric("SweepMissed", MetricUnit.Count, 1)
+        logger.warning("a sweep could not read this now", extra={"about": what, "why": str(error)})
 
     def swept(self, account: str, region: str, counts: Mapping[str, int]) -> None:
         """Record a completed sweep: `counts` by name, as metrics and as the event. Raises RetryLater."""

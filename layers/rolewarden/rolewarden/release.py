@@ -20,6 +20,8 @@ from rolewarden.policies import compile_rules, policy_arn
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
+from rolewarden.verdicts import Reason
+from rolewarden.work import Work
 
 ENOUGH = 20.0
 """Seconds that are left unused, to come back for the rest."""
@@ -33,11 +35,12 @@ class Releaser:
     recorder: Recorder
     rules: Rules
     reconciler: Reconciler
+    look_again: Callable[[Work], None]
 
     def message(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Work on one message: a role with the policies that it may lose, or a policy that may go.
 
-        Raises RetryLater where the role still lacks what it needs, or the policy is still attached.
+        What has to wait is said and left: the next sweep asks again. Raises Refused and RetryLater.
         """
         account = str(body.get("account", ""))
         if body.get("role"):
@@ -50,7 +53,7 @@ class Releaser:
     def role(self, account: str, role: str, policies: list[str]) -> dict[str, Any]:
         """Take off those of `policies` that `role` does not need. Nothing, as long as it lacks one that it needs.
 
-        Raises RetryLater and Refused.
+        The role is looked at again afterwards: it may have got another subject in between. Raises Refused, RetryLater.
         """
         required = self.reconciler.needs(RoleKey(account, role))
         try:
@@ -62,7 +65,7 @@ class Releaser:
         observed = self.reconciler.observed()
         lacking = [n for n in required if n not in observed and self._arn(n, account) not in carried]
         if lacking:
-            raise RetryLater(f"{role} lacks {', '.join(lacking)}: nothing is taken off it before it has them")
+            return {"role": role, "released": [], "waits": f"lacks {', '.join(lacking)}"}
         kept = {*required, *observed, *(self._published() if self.rules.release is Release.KEEP else ())}
         released = []
         for name in policies:
@@ -70,61 +73,68 @@ class Releaser:
                 self.aws.detach(role, self._arn(name, account))
                 released.append(name)
         if released:
+            self.look_again(Work(RoleKey(account, role), account, SWEEP))
             self.recorder.released(account, role, released, SWEEP)
         return {"role": role, "released": released}
 
     def retire(self, account: str, policy: str) -> dict[str, Any]:
-        """Delete a policy that no guardrail stands for and no role carries. Raises RetryLater while one does."""
+        """Delete a policy that no guardrail stands for and no role carries. Raises Refused and RetryLater."""
         arn = self._arn(policy, account)
         if policy in self._published() or self.aws.policy_description(arn) != DESCRIPTION:
             return {"policy": policy, "retired": False}
         if carriers := self.aws.roles_with_policy(arn):
-            raise RetryLater(f"{policy} is still attached to {len(carriers)} roles")
+            return {"policy": policy, "retired": False, "waits": f"still attached to {len(carriers)} roles"}
         self.aws.delete_policy(arn)
         return {"policy": policy, "retired": True}
-
-    def stack(self, account: str, request: str, *, removes: bool, seconds_left: Callable[[], float]) -> dict[str, Any]:
-        """What a request of CloudFormation asks for: on Delete, everything is taken off, or said to be left.
-
-        Raises RetryLater where time runs out before everything is taken off.
-        """
-        if request != "Delete":
-            return {}
-        if not removes:
-            left = self.carriers(account)
-            logger.info("guardrails stay attached", extra={"left": left})
-            return {"left": {name: len(roles) for name, roles in left.items()}}
-        done = self.everything(account, lambda: seconds_left() > ENOUGH)
-        if not done["done"]:
-            raise RetryLater(f"{done['detached']} guardrails are taken off, and there are more")
-        return done
-
-    def everything(self, account: str, in_time: Callable[[], bool]) -> dict[str, Any]:
-        """Take every policy of Rolewarden off every role and delete it; `done` is false where time ran out before.
-
-        Raises RetryLater and Refused.
-        """
-        detached = deleted = 0
-        for name in self.aws.own_policies():
-            arn = self._arn(name, account)
-            if self.aws.policy_description(arn) != DESCRIPTION:
-                continue
-            for role in sorted(self.aws.roles_with_policy(arn)):
-                if not in_time():
-                    return {"detached": detached, "deleted": deleted, "done": False}
-                self.aws.detach(role, arn)
-                detached += 1
-            self.aws.delete_policy(arn)
-            deleted += 1
-        return {"detached": detached, "deleted": deleted, "done": True}
-
-    def carriers(self, account: str) -> dict[str, list[str]]:
-        """Which roles carry which policy of Rolewarden. Raises RetryLater and Refused."""
-        names = self.aws.own_policies()
-        return {name: sorted(self.aws.roles_with_policy(self._arn(name, account))) for name in names}
 
     def _published(self) -> set[str]:
         return {policy.name for policy in compile_rules(self.rules, self.aws.partition)}
 
     def _arn(self, policy: str, account: str) -> str:
         return policy_arn(policy, self.aws.partition, account)
+
+
+def stack(aws: Aws, account: str, request: str, *, removes: bool, seconds_left: Callable[[], float]) -> dict[str, Any]:
+    """What a request of CloudFormation asks for: on Delete, every guardrail is taken off, or said to be left.
+
+    Needs no guardrails.yaml: a stack whose rules cannot be used can be deleted. Raises RetryLater where time runs out
+    before everything is off, and Refused for what AWS does not let go, after all the rest is off.
+    """
+    if request != "Delete":
+        return {}
+    if removes:
+        return _remove(aws, account, seconds_left)
+    try:
+        left = {
+            name: sorted(aws.roles_with_policy(policy_arn(name, aws.partition, account))) for name in aws.own_policies()
+        }
+    except (Refused, RetryLater) as error:
+        # Only the list is missing: everything stays attached all the same.
+        logger.error("guardrails stay attached, and cannot be listed", extra={"why": str(error)})
+        return {}
+    logger.info("guardrails stay attached", extra={"left": left})
+    return {"left": {name: len(roles) for name, roles in left.items()}}
+
+
+def _remove(aws: Aws, account: str, seconds_left: Callable[[], float]) -> dict[str, Any]:
+    detached, deleted, refused = 0, 0, []
+    for name in aws.own_policies():
+        arn = policy_arn(name, aws.partition, account)
+        if aws.policy_description(arn) != DESCRIPTION:
+            continue
+        for role in sorted(aws.roles_with_policy(arn)):
+            if seconds_left() < ENOUGH:
+                raise RetryLater(f"{detached} guardrails are taken off, and there are more")
+            try:
+                aws.detach(role, arn)
+                detached += 1
+            except Refused as error:
+                refused.append(f"{name} stays on {role}: {error}")
+        try:
+            aws.delete_policy(arn)
+            deleted += 1
+        except Refused as error:
+            refused.append(f"{name} stays: {error}")
+    if refused:
+        raise Refused(Reason.REFUSED, "; ".join(refused))
+    return {"detached": detached, "deleted": deleted}

@@ -81,7 +81,7 @@ class Rolewarden:
         self.reconciler = Reconciler(self.aws, self.table, self.rules, self.today)
         self.recorder = Recorder(self.aws, settings.history_table, settings.history_days, self._is_news)
         self.publisher = Publisher(self.aws, self.recorder, self.rules)
-        self.releaser = Releaser(self.aws, self.recorder, self.rules, self.reconciler)
+        self.releaser = Releaser(self.aws, self.recorder, self.rules, self.reconciler, self._look_again)
         self.sweeper = Sweeper(
             self.aws,
             self.table,

@@ -25,7 +25,7 @@ from typing import Any
 from rolewarden.aws import GONE, Aws, ListedDomain
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, Binding, BindingsTable, RoleKey
 from rolewarden.discovery import Discovery, Reading
-from rolewarden.errors import Refused
+from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import SWEEP, Nomination, SubjectKey
 from rolewarden.guardrails import Release
 from rolewarden.policies import policy_arn
@@ -129,7 +129,10 @@ class Sweeper:
                 continue
             if self.seconds_left() < ENOUGH:
                 return after
-            self._domain(sweep, domain, tags, at)
+            try:
+                self._domain(sweep, domain, tags, at)
+            except RetryLater as error:
+                self._missed(sweep, domain.id, error)
             after = domain.id
         self._also_governed(sweep, at)
         return None
@@ -187,12 +190,23 @@ class Sweeper:
         found: list[Binding] = []
         gone: list[tuple[str, str]] = []
         for name, tags in profiles.items():
-            reading = self.discovery.profile(sweep.account, sweep.region, domain.id, name, tags=tags)
+            try:
+                reading = self.discovery.profile(sweep.account, sweep.region, domain.id, name, tags=tags)
+            except RetryLater as error:
+                self._missed(sweep, f"{domain.id}/{name}", error)
+                continue
             self._tell(sweep, reading)
+            if reading.refused and reading.bindings:
+                reading = reading.with_known(self.table.of_domain(sweep.account, sweep.region, domain.id))
             if not reading.refused or reading.bindings:
                 found += reading.bindings
                 gone += self.discovery.slots(sweep.account, sweep.region, domain.id, name)
         self.table.write(found, gone, at=at)
+
+    def _missed(self, sweep: Sweep, what: str, error: RetryLater) -> None:
+        """One subject that AWS cannot tell of now holds up no other; it stays as it is known till the next sweep."""
+        self.table.sweep_missed(sweep.row)
+        self.recorder.missed(what, error)
 
     def _tags(self, sweep: Sweep) -> Tags | None:
         """All subjects' tags, a call for each hundred: they change without a trace in LastModifiedTime.
