@@ -15,59 +15,33 @@ from pathlib import Path
 from rolewarden.policies import policy_arn
 from rolewarden.record import metrics
 from rolewarden_local.aws import ACCOUNT_ID, LocalAws
-from rolewarden_local.crowd import bare, carry, crowd
+from rolewarden_local.crowd import GUARDRAILS, bare, carry, crowd
 from rolewarden_local.template import Template
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from tests.world import World  # noqa: E402
 
-RULES = """
-guardrails:
-  strict: {bedrock: {deny: all}, jumpstart: {deny: all}}
-  approved: {bedrock: {allow: [amazon.nova-*]}}
-assignments:
-  - {guardrails: [strict], roles: [also-*]}
-  - guardrails: [approved]
-also_govern:
-  roles: [also-*]
-"""
-LAMBDAS = {"ReceiveMessage", "DeleteMessage"}
 SIZES = (10, 100, 1_000, 10_000)
-
-
-def calls(world: World) -> int:
-    """Calls of a whole sweep, and of the work that it asks for."""
-    mark = world.aws.mark()
-    world.rolewarden.sweeper.start(ACCOUNT_ID, "us-east-1")
-    while bodies := world.queued("SWEEP_QUEUE_URL"):
-        for body in bodies:
-            world.rolewarden.sweeper.message(body)
-    found = world.queued()
-    for start in range(0, len(found), 10):
-        with world.rolewarden.recorder.together():
-            for body in found[start : start + 10]:
-                world.rolewarden.message(body)
-    return sum(call.operation not in LAMBDAS for call in world.aws.calls(mark))
 
 
 def measured(aws: LocalAws, rules: Path, roles: int) -> str:
     """One row of the table."""
     world = World(aws, Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT_ID), rules)
     people = crowd(domains=max(1, roles // 500), profiles=roles // 2, also=roles // 2)
-    first = calls(world)
+    first = world.calls_of_a_sweep().total()
     everybody = [*people.roles, *people.also]
     bare(everybody)
     carry(people.roles, policy_arn("approved", "aws", ACCOUNT_ID))
     carry(people.also, policy_arn("strict", "aws", ACCOUNT_ID))
-    steady = calls(world)
+    steady = world.calls_of_a_sweep().total()
     tracemalloc.start()
-    calls(world)
+    world.sweep()
     held = tracemalloc.get_traced_memory()[1] / 1e6
     tracemalloc.stop()
     drifted = everybody[:: max(1, len(everybody) // max(1, len(everybody) // 100))]
     bare(drifted)
-    mended = calls(world)
+    mended = world.calls_of_a_sweep().total()
     return (
         f"| {roles:,} | {first:,} | {first / roles:.1f} | {steady:,} | {mended:,} | "
         f"{(mended - steady) / len(drifted):.1f} | {held:.0f} MB |"
@@ -83,7 +57,7 @@ def main() -> None:
     aws = LocalAws.start()
     with aws.connected(), tempfile.TemporaryDirectory() as folder:
         rules = Path(folder) / "guardrails.yaml"
-        rules.write_text(RULES, encoding="utf-8")
+        rules.write_text(GUARDRAILS, encoding="utf-8")
         for roles in SIZES:
             print(measured(aws, rules, roles), flush=True)
 

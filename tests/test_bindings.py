@@ -5,8 +5,7 @@ import json
 import pytest
 from rolewarden.errors import RetryLater
 from rolewarden_local.aws import ACCOUNT_ID
-
-from tests.world import TRUST
+from rolewarden_local.seed import TRUST
 
 ROLE = f"arn:aws:iam::{ACCOUNT_ID}:role"
 

@@ -5,7 +5,6 @@ import json
 import threading
 from types import SimpleNamespace
 
-import boto3
 import pytest
 from rolewarden import cloudformation
 from rolewarden.errors import RetryLater
@@ -71,15 +70,8 @@ def test_a_tampered_policy_is_restored_and_the_record_names_the_actor(world, kin
 @pytest.fixture
 def announced(world):
     """The policies of each Guardrails Published, for which the sweep listens."""
-    events, sqs = boto3.client("events"), world.sqs
-    url = sqs.create_queue(QueueName="sweep")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    events.put_rule(Name="published", EventPattern=json.dumps({"detail-type": ["Guardrails Published"]}))
-    events.put_targets(Rule="published", Targets=[{"Id": "1", "Arn": arn}])
-    return lambda: [
-        json.loads(message["Body"])["detail"]["policies"]
-        for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
-    ]
+    heard = world.listening({"detail-type": ["Guardrails Published"]})
+    return lambda: [event["detail"]["policies"] for event in heard()]
 
 
 def test_a_policy_that_was_deleted_is_announced_by_the_next_try_where_the_first_could_not(world, announced):

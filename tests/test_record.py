@@ -1,6 +1,5 @@
 """The record: what a person and an auditor find afterwards."""
 
-import json
 import logging
 
 import pytest
@@ -10,16 +9,7 @@ from rolewarden.record import logger, metrics
 @pytest.fixture
 def bus(world):
     """Events of source `rolewarden` that the default bus has passed on."""
-    import boto3
-
-    events, sqs = boto3.client("events"), world.sqs
-    url = sqs.create_queue(QueueName="listener")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    events.put_rule(Name="listen", EventPattern=json.dumps({"source": ["rolewarden"]}))
-    events.put_targets(Rule="listen", Targets=[{"Id": "1", "Arn": arn}])
-    return lambda: [
-        json.loads(m["Body"]) for m in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
-    ]
+    return world.listening({"source": ["rolewarden"]})
 
 
 @pytest.fixture

@@ -77,10 +77,7 @@ def test_two_sweeps_at_once_end_as_one_would(world, monkeypatch):
     sweeper = world.rolewarden.sweeper
     sweeper.start(ACCOUNT_ID, REGION)
     sweeper.start(ACCOUNT_ID, REGION)
-    while bodies := world.queued("SWEEP_QUEUE_URL"):
-        for body in bodies:
-            sweeper.message(body)
-    world.work()
+    world.end_sweeps()
     assert len(bound(world)) == 10
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
 

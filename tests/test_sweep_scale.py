@@ -1,31 +1,19 @@
 """What a sweep costs in AWS calls: pages where nothing has changed, and what changed where something has."""
 
-from collections import Counter
-
 import pytest
 from rolewarden.bindings import EXECUTION, ROLE, USER_PROFILE, Binding, RoleKey
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
-from rolewarden_local.crowd import bare, carry, crowd
+from rolewarden_local.crowd import GUARDRAILS, bare, carry, crowd
 
 REGION = "us-east-1"
-RULES = """
-guardrails:
-  strict: {bedrock: {deny: all}, jumpstart: {deny: all}}
-  approved: {bedrock: {allow: [amazon.nova-*]}}
-assignments:
-  - {guardrails: [strict], roles: [also-*]}
-  - guardrails: [approved]
-also_govern:
-  roles: [also-*]
-"""
 
 
 @pytest.fixture
 def company(world_with, request):
     """An account where everybody is bound and every role carries what it needs."""
     domains, profiles, also = request.param
-    world = world_with(RULES)
+    world = world_with(GUARDRAILS)
     people = crowd(domains=domains, profiles=profiles, also=also)
     rolewarden = world.rolewarden
     listed = {
@@ -53,29 +41,15 @@ def company(world_with, request):
     return world
 
 
-def counted(world):
-    """The calls of a sweep and of the work that it asks for, by operation."""
-    mark = world.aws.mark()
-    world.rolewarden.sweeper.start(ACCOUNT_ID, REGION)
-    calls = world.aws.calls(mark)
-    bodies = world.queued()
-    mark = world.aws.mark()
-    for start in range(0, len(bodies), 10):  # as the queue hands them to the function
-        with world.rolewarden.recorder.together():
-            for body in bodies[start : start + 10]:
-                world.rolewarden.message(body)
-    return Counter(call.operation for call in [*calls, *world.aws.calls(mark)])
-
-
 @pytest.mark.parametrize("company", [(20, 5_000, 5_000)], indirect=True, ids=["5,000 profiles, 10,000 roles"])
 def test_a_steady_sweep_of_ten_thousand_roles_costs_pages_and_drift_costs_what_drifted(company):
-    steady = counted(company)
+    steady = company.calls_of_a_sweep()
     assert steady.total() <= 200, steady
     assert steady["DescribeUserProfile"] == 0
     assert steady["ListAttachedRolePolicies"] == 1  # the seed's role that is full, which no sweep can mend
     drifted = company.people.roles[:50] + company.people.also[:50]
     bare(drifted)
-    calls = counted(company)
+    calls = company.calls_of_a_sweep()
     assert calls.total() <= 200 + 4 * len(drifted), calls
     assert calls["AttachRolePolicy"] == calls["ListAttachedRolePolicies"] == len(drifted) + 1
     assert all(company.carried(role) for role in drifted)
@@ -87,18 +61,7 @@ def test_a_first_sweep_reads_each_profile_once_and_touches_each_role_once(compan
     roles = [*people.roles, *people.also]
     bare(roles)
     company.rolewarden.table.write((), [binding.key for binding in company.rolewarden.table.all()])
-    mark = company.aws.mark()
-    company.rolewarden.sweeper.start(ACCOUNT_ID, REGION)
-    while bodies := company.queued("SWEEP_QUEUE_URL"):
-        for body in bodies:
-            company.rolewarden.sweeper.message(body)
-    found = company.queued()
-    for start in range(0, len(found), 10):
-        with company.rolewarden.recorder.together():
-            for body in found[start : start + 10]:
-                company.rolewarden.message(body)
-    ours = {"ReceiveMessage", "DeleteMessage"}  # the queue's side, that Lambda has
-    calls = Counter(call.operation for call in company.aws.calls(mark) if call.operation not in ours)
+    calls = company.calls_of_a_sweep()
     assert calls.total() <= 200 + 1.1 * len(people.roles) + 3 * len(roles), calls
     assert calls["DescribeUserProfile"] <= len(people.roles) + 6  # the seed's
     assert calls["ListAttachedRolePolicies"] <= len(roles) + 12

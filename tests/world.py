@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
 from functools import cache
@@ -11,26 +13,17 @@ from typing import Any
 
 import boto3
 from rolewarden.aws import Aws
-from rolewarden.errors import RetryLater
 from rolewarden.events import DEPLOYMENT
 from rolewarden.policies import policy_arn
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
 from rolewarden_local.aws import ACCOUNT_ID, LocalAws
-from rolewarden_local.seed import seed
+from rolewarden_local.seed import TRUST, seed
 from rolewarden_local.stage import stage
 from rolewarden_local.template import Template
 
 from tests.conftest import ROOT, TODAY
 
-TRUST = json.dumps(
-    {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        ],
-    }
-)
 GUARDRAILS = ROOT / "layers" / "guardrails" / "guardrails.yaml"
 
 
@@ -125,25 +118,45 @@ class World:
     def sweep(self) -> list[dict]:
         """Let a sweep run to its end and work off what it found; gives the outcomes."""
         self.rolewarden.sweeper.start(ACCOUNT_ID, "us-east-1")
+        return self.end_sweeps()
+
+    def end_sweeps(self) -> list[dict]:
+        """Work off what is left of the sweeps that have begun, and what they found; gives the outcomes."""
         while bodies := self.queued("SWEEP_QUEUE_URL"):
             for body in bodies:
                 self.rolewarden.sweeper.message(body)
         return self.work()
 
+    def calls_of_a_sweep(self) -> Counter[str]:
+        """The calls of a sweep and of the work that it asks for, by operation, without what Lambda asks of a queue."""
+        mark = self.aws.mark()
+        self.sweep()
+        operations = (call.operation for call in self.aws.calls(mark))
+        return Counter(operation for operation in operations if operation not in {"ReceiveMessage", "DeleteMessage"})
+
     def release(self) -> list[dict]:
-        """Work off the release queue, what has to wait after all else."""
-        done = []
-        for body in self.queued("RELEASE_QUEUE_URL"):
-            try:
-                done.append(self.rolewarden.releaser.message(body))
-            except RetryLater:
-                self.rolewarden.aws.send(self.environment["RELEASE_QUEUE_URL"], [body])
-        return done
+        """Work off the release queue."""
+        return [self.rolewarden.releaser.message(body) for body in self.queued("RELEASE_QUEUE_URL")]
+
+    def listening(self, pattern: Mapping[str, Any]) -> Callable[[], list[dict]]:
+        """Gives what gives the events that the default bus has passed on since, to a rule with this pattern."""
+        events = _client("events")
+        url = self.sqs.create_queue(QueueName="listener")["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        events.put_rule(Name="listen", EventPattern=json.dumps(pattern))
+        events.put_targets(Rule="listen", Targets=[{"Id": "1", "Arn": arn}])
+        return lambda: [
+            json.loads(message["Body"])
+            for message in self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        ]
 
     def work(self) -> list[dict]:
-        """Work off what is visible in the queue; gives the outcomes."""
-        with self.rolewarden.recorder.together():
-            return [self.rolewarden.message(body) for body in self.queued()]
+        """Work off what is visible in the queue, ten at a time as Lambda gets them; gives the outcomes."""
+        bodies, outcomes = self.queued(), []
+        for start in range(0, len(bodies), 10):
+            with self.rolewarden.recorder.together():
+                outcomes += [self.rolewarden.message(body) for body in bodies[start : start + 10]]
+        return outcomes
 
     def hurried(self) -> World:
         """Let second looks come at once instead of in a minute."""

@@ -6,7 +6,6 @@ For counting calls and for benchmarks: one of each kind is made by the API, the 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,15 +15,19 @@ from moto.sagemaker.models import sagemaker_backends
 
 from rolewarden_local._ministack import ACCOUNT_ID, REGION
 from rolewarden_local.sagemaker import PROFILE, put_member
+from rolewarden_local.seed import TRUST
 
-TRUST = json.dumps(
-    {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        ],
-    }
-)
+GUARDRAILS = """
+guardrails:
+  strict: {bedrock: {deny: all}, jumpstart: {deny: all}}
+  approved: {bedrock: {allow: [amazon.nova-*]}}
+assignments:
+  - {guardrails: [strict], roles: [also-*]}
+  - guardrails: [approved]
+also_govern:
+  roles: [also-*]
+"""
+"""A guardrails.yaml for a crowd: one guardrail for the roles of user profiles, another for those of nobody."""
 
 
 @dataclass(frozen=True)

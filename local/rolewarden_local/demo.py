@@ -20,15 +20,7 @@ from rich.text import Text
 from rolewarden_local.account import Account, table_of_roles, waited
 from rolewarden_local.aws import ACCOUNT_ID as ACCOUNT
 from rolewarden_local.aws import LocalAws
-
-TRUST = json.dumps(
-    {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        ],
-    }
-)
+from rolewarden_local.seed import TRUST
 
 
 def main(root: Path) -> None:

@@ -91,9 +91,17 @@ _TEAM_POLICY: Final = json.dumps(
 )
 
 
+def trusting(services: str | list[str]) -> str:
+    """The trust policy of a role that these services may assume."""
+    statement = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+TRUST = trusting("sagemaker.amazonaws.com")
+
+
 def _make_role(iam: Any, name: str, services: Iterable[str]) -> str:
-    statement = {"Effect": "Allow", "Principal": {"Service": list(services)}, "Action": "sts:AssumeRole"}
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    trust = trusting(list(services))
     role = iam.create_role(RoleName=name, Path=PATHS.get(name, "/"), AssumeRolePolicyDocument=trust)["Role"]
     return str(role["Arn"])
 

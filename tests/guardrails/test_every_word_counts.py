@@ -9,9 +9,8 @@ import copy
 from collections.abc import Iterator
 
 import pytest
-from rolewarden_local.judge import judge
 
-from tests.guardrails.test_probes import PAGE, REQUESTS, Request, role_under
+from tests.guardrails.test_probes import PAGE, REQUESTS, allowed, role_under
 
 NO_REGION = "arn:aws:bedrock:::foundation-model/"
 """Idle for this judge, to whom the `*` of the regional form is also no region. Whether it is to AWS, no page of theirs
@@ -49,10 +48,6 @@ def without_one_word(document: dict[str, object]) -> Iterator[tuple[str, dict[st
 
 def outcomes(policies: dict[str, dict[str, object]]) -> list[bool]:
     return [allowed(policies, request) for request in REQUESTS]
-
-
-def allowed(policies: dict[str, dict[str, object]], request: Request) -> bool:
-    return all(judge(policies, request.action, resource, request.context).allowed for resource in request.resources)
 
 
 @pytest.mark.parametrize("guardrail", PAGE["guardrails"])

@@ -71,6 +71,22 @@ def role_under(guardrail: str) -> Mapping[str, dict[str, object]]:
     return {"everything": ALLOW_EVERYTHING, **policies}
 
 
+def emitted_sids() -> set[str]:
+    """The Sids of all that the guardrails of the page compile to."""
+    return {
+        statement["Sid"]
+        for guardrail in PAGE["guardrails"]
+        for name, document in role_under(guardrail).items()
+        if name != "everything"
+        for statement in document["Statement"]  # type: ignore[attr-defined]
+    }
+
+
+def allowed(policies: Mapping[str, dict[str, Any]], request: Request) -> bool:
+    """Whether a role with these policies may do it, on each of its resources."""
+    return all(judge(policies, request.action, resource, request.context).allowed for resource in request.resources)
+
+
 def denying(guardrail: str, request: Request) -> list[str]:
     """The Sids that deny `request` under `guardrail`."""
     found = []
@@ -94,14 +110,7 @@ def test_guardrail_denies_what_it_must_and_nothing_else(guardrail: str) -> None:
 def test_there_are_probes_of_every_door() -> None:
     assert len(REQUESTS) * len(PAGE["guardrails"]) >= 250
     sids = {sid for guardrail in PAGE["guardrails"] for request in REQUESTS for sid in denying(guardrail, request)}
-    emitted = {
-        statement["Sid"]
-        for guardrail in PAGE["guardrails"]
-        for name, document in role_under(guardrail).items()
-        if name != "everything"
-        for statement in document["Statement"]  # type: ignore[attr-defined]
-    }
-    assert emitted <= sids, "a statement that no probe meets"
+    assert emitted_sids() <= sids, "a statement that no probe meets"
 
 
 def test_guardrail_patterns_of_the_page_name_guardrails_of_the_page() -> None:

@@ -14,8 +14,8 @@ from rolewarden import policies
 from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule, matches
 from rolewarden.policies import POLICY_SIZE, Document, compile_guardrail, digest, size
 from rolewarden_local import iam
-from rolewarden_local.judge import judge
 
+from tests.guardrails import test_probes
 from tests.guardrails.strategies import (
     bedrock_ids,
     bedrock_lists,
@@ -36,7 +36,7 @@ tags = st.sampled_from(policies.JUMPSTART_TAGS)
 
 def allowed(documents: list[Document], request: Request) -> bool:
     carried = {str(number): document for number, document in enumerate([ALLOW_EVERYTHING, *documents])}
-    return all(judge(carried, request.action, resource, request.context).allowed for resource in request.resources)
+    return test_probes.allowed(carried, request)
 
 
 def documents(guardrail: Guardrail) -> list[Document]:

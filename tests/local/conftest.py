@@ -4,16 +4,9 @@ import json
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from rolewarden_local.aws import LocalAws
-
-TRUST = json.dumps(
-    {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        ],
-    }
-)
+from rolewarden_local.seed import TRUST
 
 
 @pytest.fixture
@@ -40,3 +33,11 @@ def policy(statement: dict | None = None, **more: object) -> str:
     """A policy document of one statement."""
     allow = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"}
     return json.dumps({"Version": "2012-10-17", "Statement": [{**(statement or allow), **more}]})
+
+
+def refusal(call, **parameters: object) -> tuple[str, str, int]:
+    with pytest.raises(ClientError) as refused:
+        call(**parameters)
+    response = refused.value.response
+    status = response["ResponseMetadata"]["HTTPStatusCode"]
+    return response["Error"]["Code"], response["Error"]["Message"], status

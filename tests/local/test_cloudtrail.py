@@ -5,9 +5,9 @@ import json
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from rolewarden_local.seed import seed
+from rolewarden_local.seed import TRUST, seed
 
-from tests.local.conftest import TRUST, policy
+from tests.local.conftest import policy
 
 READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
 SETTINGS = {"ExecutionRole": "arn:aws:iam::111122223333:role/analyst"}

@@ -11,9 +11,7 @@ from typing import TypeVar
 import boto3
 import pytest
 from rolewarden_local.aws import LocalAws
-from rolewarden_local.seed import CANVAS_POLICY, seed
-
-from tests.local.conftest import TRUST
+from rolewarden_local.seed import CANVAS_POLICY, TRUST, seed
 
 pytestmark = pytest.mark.deployed
 STACK = Path(__file__).parent / "stack"

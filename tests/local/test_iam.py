@@ -4,23 +4,15 @@ import json
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
+from rolewarden_local.seed import TRUST
 
-from tests.local.conftest import TRUST, policy
+from tests.local.conftest import policy, refusal
 
 READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
 
 
 def make_policy(iam, name: str, **more: str) -> str:
     return iam.create_policy(PolicyName=name, PolicyDocument=policy(), **more)["Policy"]["Arn"]
-
-
-def refusal(call, **parameters: object) -> tuple[str, str, int]:
-    with pytest.raises(ClientError) as refused:
-        call(**parameters)
-    response = refused.value.response
-    status = response["ResponseMetadata"]["HTTPStatusCode"]
-    return response["Error"]["Code"], response["Error"]["Message"], status
 
 
 def pages(iam, operation: str, key: str, size: int, **parameters: object) -> list[list]:

@@ -4,7 +4,8 @@ import json
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
+
+from tests.local.conftest import refusal
 
 NOVA = "arn:aws:bedrock:::foundation-model/amazon.nova-pro-v1:0"
 CLAUDE = "arn:aws:bedrock:eu-west-1::foundation-model/anthropic.claude-v2"
@@ -38,14 +39,6 @@ def custom(iam, *policies: str, actions: list[str] | None = None, **more: object
         PolicyInputList=list(policies), ActionNames=actions or ["bedrock:InvokeModel"], **more
     )
     return answer["EvaluationResults"]
-
-
-def refusal(call, **parameters: object) -> tuple[str, str, int]:
-    with pytest.raises(ClientError) as refused:
-        call(**parameters)
-    response = refused.value.response
-    status = response["ResponseMetadata"]["HTTPStatusCode"]
-    return response["Error"]["Code"], response["Error"]["Message"], status
 
 
 @pytest.fixture

@@ -381,7 +381,7 @@ class Aws:
             )
 
     def subject_tags(self, region: str) -> dict[str, dict[str, str]]:
-        """The tags of all tagged domains and user profiles, by the end of their ARNs (see `Binding.tagged`)."""
+        """The tags of all tagged domains and user profiles, by the end of their ARNs (see `bindings.tagged`)."""
         with translated():
             pages = (
                 self._tagging_in(region)

@@ -459,7 +459,7 @@ class _Reader:
             self.choice(Door, "indirect", body, path, Door.DENY),
             self.strings(body["allow_arns"], (*path, "allow_arns"), "a list of ARNs") if "allow_arns" in body else (),
         )
-        self.contradiction("customization", rule.customization, kind, body, path)
+        self.nothing_to_customize(rule.customization, body, path)
         self.beyond_canvas("indirect", routes, body, path)
         for number, arn in enumerate(rule.allow_arns):
             self.allowed_arn(arn, kind, (*path, "allow_arns", number))
@@ -475,7 +475,7 @@ class _Reader:
             self.choice(Door, "weights", body, path, Door.ALLOW),
             self.choice(Door, "autopilot", body, path, Door.ALLOW),
         )
-        self.contradiction("customization", rule.customization, kind, body, path)
+        self.nothing_to_customize(rule.customization, body, path)
         self.beyond_canvas("customization", routes, body, path)
         if rule.weights is Door.DENY and kind == "allow":
             self.error(
@@ -521,10 +521,13 @@ class _Reader:
         what = "a list of model ids, as `[model, ...]`" + (", or `all`" if kind == "deny" else "")
         return kind, tuple(dict.fromkeys(self.strings(listed, (*path, kind), what, check)))
 
-    def contradiction(self, key: str, door: Door, kind: RuleKind, body: dict[str, Any], path: Path_) -> None:
-        if door is Door.ALLOW and kind == "deny-all" and body.get("deny") == "all":
-            self.error((*path, key), f"`{key}: allow` beside `deny: all`: nobody can customize what nobody may use, "
-                                     "take one of them out")  # fmt: skip
+    def nothing_to_customize(self, door: Door, body: dict[str, Any], path: Path_) -> None:
+        if door is Door.ALLOW and body.get("deny") == "all":
+            self.error(
+                (*path, "customization"),
+                "`customization: allow` beside `deny: all`: nobody can customize what nobody may use, "
+                "take one of them out",
+            )
 
     def beyond_canvas(self, key: str, routes: Routes, body: dict[str, Any], path: Path_) -> None:
         if routes is Routes.CANVAS and body.get(key) == Door.DENY:

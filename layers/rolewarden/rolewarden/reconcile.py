@@ -14,8 +14,8 @@ from rolewarden.aws import GONE, Aws
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import Cause
-from rolewarden.guardrails import Exemption, Guardrail, Mode, Rules
-from rolewarden.policies import Policy, compile_guardrail
+from rolewarden.guardrails import Exemption, Guardrail, Mode, Release, Rules
+from rolewarden.policies import Policy, compile_guardrail, policy_arn
 from rolewarden.verdicts import Outcome, Reason, Remedy, Verdict
 
 
@@ -93,6 +93,13 @@ class Reconciler:
         observed = (name for name, guardrail in self.rules.guardrails.items() if guardrail.mode is Mode.OBSERVE)
         return {policy.name for name in observed for policy in self.policies(name)}
 
+    def kept(self) -> set[str]:
+        """Names of the policies that stay on a role which does not need them.
+
+        All of the file's, or with `release: detach` those that are only observed.
+        """
+        return self.published() if self.rules.release is Release.KEEP else self.observed()
+
     def out_of_reach(self, profile: Binding, domain: Binding) -> tuple[str, ...]:
         """Guardrails that a user profile without a role of its own needs and its domain's default user does not.
 
@@ -117,7 +124,7 @@ class Reconciler:
 
     def arn(self, policy: str, account: str) -> str:
         """The ARN of a guardrail's policy in `account`."""
-        return Policy(policy, {}).arn(self.aws.partition, account)
+        return policy_arn(policy, self.aws.partition, account)
 
     def _mend(self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome) -> Outcome:
         try:

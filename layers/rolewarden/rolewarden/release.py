@@ -15,8 +15,7 @@ from rolewarden.aws import GONE, Aws
 from rolewarden.bindings import RoleKey
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import SWEEP
-from rolewarden.guardrails import Release, Rules
-from rolewarden.policies import compile_rules, policy_arn
+from rolewarden.policies import policy_arn
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
@@ -33,7 +32,6 @@ class Releaser:
 
     aws: Aws
     recorder: Recorder
-    rules: Rules
     reconciler: Reconciler
     look_again: Callable[[Work], None]
 
@@ -63,14 +61,14 @@ class Releaser:
                 return {"role": role, "released": []}
             raise
         observed = self.reconciler.observed()
-        lacking = [n for n in required if n not in observed and self._arn(n, account) not in carried]
+        lacking = [n for n in required if n not in observed and self.reconciler.arn(n, account) not in carried]
         if lacking:
             return {"role": role, "released": [], "waits": f"lacks {', '.join(lacking)}"}
-        kept = {*required, *observed, *(self._published() if self.rules.release is Release.KEEP else ())}
+        kept = required.keys() | self.reconciler.kept()
         released = []
         for name in policies:
-            if name not in kept and self._arn(name, account) in carried:
-                self.aws.detach(role, self._arn(name, account))
+            if name not in kept and self.reconciler.arn(name, account) in carried:
+                self.aws.detach(role, self.reconciler.arn(name, account))
                 released.append(name)
         if released:
             self.look_again(Work(RoleKey(account, role), account, SWEEP))
@@ -79,19 +77,13 @@ class Releaser:
 
     def retire(self, account: str, policy: str) -> dict[str, Any]:
         """Delete a policy that no guardrail stands for and no role carries. Raises Refused and RetryLater."""
-        arn = self._arn(policy, account)
-        if policy in self._published() or self.aws.policy_description(arn) != DESCRIPTION:
+        arn = self.reconciler.arn(policy, account)
+        if policy in self.reconciler.published() or self.aws.policy_description(arn) != DESCRIPTION:
             return {"policy": policy, "retired": False}
         if carriers := self.aws.roles_with_policy(arn):
             return {"policy": policy, "retired": False, "waits": f"still attached to {len(carriers)} roles"}
         self.aws.delete_policy(arn)
         return {"policy": policy, "retired": True}
-
-    def _published(self) -> set[str]:
-        return {policy.name for policy in compile_rules(self.rules, self.aws.partition)}
-
-    def _arn(self, policy: str, account: str) -> str:
-        return policy_arn(policy, self.aws.partition, account)
 
 
 def stack(aws: Aws, account: str, request: str, *, removes: bool, seconds_left: Callable[[], float]) -> dict[str, Any]:

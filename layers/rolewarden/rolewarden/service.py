@@ -81,7 +81,7 @@ class Rolewarden:
         self.reconciler = Reconciler(self.aws, self.table, self.rules, self.today)
         self.recorder = Recorder(self.aws, settings.history_table, settings.history_days, self._is_news)
         self.publisher = Publisher(self.aws, self.recorder, self.rules)
-        self.releaser = Releaser(self.aws, self.recorder, self.rules, self.reconciler, self._look_again)
+        self.releaser = Releaser(self.aws, self.recorder, self.reconciler, self._look_again)
         self.sweeper = Sweeper(
             self.aws,
             self.table,
@@ -114,7 +114,7 @@ class Rolewarden:
             roles.add(RoleKey(nomination.account, nomination.role))
         outcomes: list[Outcome] = []
         postponed: list[RetryLater] = []
-        for role in sorted(roles, key=lambda role: (role.account, role.name)):
+        for role in sorted(roles, key=lambda role: role.path):
             try:
                 work = Work(role, nomination.account, nomination.cause, rechecks)
                 outcomes.append(self.reconcile(work, fresh, detached=nomination.detached))
