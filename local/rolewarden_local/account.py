@@ -28,8 +28,8 @@ from rolewarden_local.aws import REGION, LocalAws
 from rolewarden_local.deploy import deploy
 from rolewarden_local.seed import AccessKey, seed
 
-PATIENCE = 20.0
-"""Seconds after which a role that is still bare makes the demo fail."""
+PATIENCE = 60.0
+"""Seconds after which what has not come is given up. Much, as the machine may be busy; who waits looks all the time."""
 
 COLOURS = {
     "compliant": "green",
@@ -55,11 +55,12 @@ class Account:
     def __post_init__(self) -> None:
         self.iam = self.client("iam")
         self.sagemaker = self.client("sagemaker")
+        self.sqs = self.client("sqs")
         self.aws = Aws(boto3.Session(region_name=REGION))
         rules = load(self.guardrails, today=datetime.now(UTC).date())
         self.policies = {policy.name: policy for policy in compile_rules(rules, "aws")}
-        table = BindingsTable(self.aws, self.outputs["BindingsTable"])
-        self.reconciler = Reconciler(self.aws, table, rules, observe=True)
+        self.table = BindingsTable(self.aws, self.outputs["BindingsTable"])
+        self.reconciler = Reconciler(self.aws, self.table, rules, observe=True)
 
     def client(self, service: str, person: str = "") -> Any:
         """A client of a service, as one of the seed's people or as root."""
@@ -87,6 +88,15 @@ class Account:
         """The history of a role or policy, oldest first."""
         return self.aws.query(self.outputs["HistoryTable"], {"about": f"{ACCOUNT}/{about}"})
 
+    def is_swept(self) -> bool:
+        """Whether every sweep that has begun is completed, and what it found is worked off."""
+        sweeps = self.table.sweeps(ACCOUNT, REGION)
+        if not sweeps or not all(sweep.get("completed") for sweep in sweeps):
+            return False
+        waiting = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        found = self.sqs.get_queue_attributes(QueueUrl=self.outputs["WorkQueue"], AttributeNames=waiting)["Attributes"]
+        return all(int(found[name]) == 0 for name in waiting)
+
     @classmethod
     def made(
         cls,
@@ -106,6 +116,7 @@ class Account:
         seeded = seed(aws)
         outputs = deploy(root, endpoint, region=REGION, build=build, say=say, parameters=parameters)
         account = cls(outputs, seeded.access_keys, root / "layers" / "guardrails" / "guardrails.yaml")
+        waited(account.is_swept, "the first sweep")
         for role in ("CanvasAnalytics", "CanvasOmar", "CanvasResearch", "CanvasRosa"):
             waited(lambda role=role: account.verdict(role).verdict is Verdict.COMPLIANT, f"{role} at the first sweep")  # type: ignore[misc]
         return account

@@ -49,9 +49,8 @@ class Binding:
     """One role of one subject.
 
     `kind` is default-user, shared-spaces or user-profile, or role where `also_govern` names the role itself; `via` is
-    one of VIAS. `role` is None for a user profile that
-    runs as its domain's role. `tags` are the subject's own. `modified` is SageMaker's LastModifiedTime of what was
-    read, empty where it is not known or was still being changed.
+    one of VIAS. `role` is None for a user profile that runs as its domain's role. `tags` are the subject's own.
+    `modified` is SageMaker's LastModifiedTime of what was read, empty where it is not known or was still being changed.
     """
 
     account: str
@@ -91,12 +90,6 @@ class Binding:
             user_profile=self.user_profile,
             tags=self.tags,
         )
-
-    @property
-    def tagged(self) -> str:
-        """The end of its subject's ARN, in lower case: SageMaker writes the names in ARNs so."""
-        kind = "user-profile" if self.user_profile else "domain"
-        return "/".join(filter(None, (kind, self.domain_id, self.user_profile))).lower()
 
     def as_row(self) -> dict[str, Any]:
         """Plain values, for the table and for messages."""
@@ -140,6 +133,17 @@ class Binding:
 def scope(account: str, region: str = "", domain_id: str = "") -> str:
     """The partition key of everything bound in a domain; of roles that `also_govern` covers it is the account alone."""
     return "/".join(filter(None, (account, region, domain_id)))
+
+
+def sweeps_scope(account: str, region: str) -> str:
+    """The partition key of the rows that know how far the sweeps of an account and region are."""
+    return f"sweep/{scope(account, region)}"
+
+
+def tagged(domain_id: str, user_profile: str = "") -> str:
+    """The end of a subject's ARN, in lower case: SageMaker writes the names in ARNs so."""
+    kind = "user-profile" if user_profile else "domain"
+    return "/".join(filter(None, (kind, domain_id, user_profile))).lower()
 
 
 class BindingsTable:
@@ -223,6 +227,14 @@ class BindingsTable:
         """Whether everything that the sweep asked for could be read."""
         rows = self._aws.query(self._table, {"scope": row[0]})
         return any(found["subject"] == row[1] and not found.get("missed") for found in rows)
+
+    def sweep_completed(self, row: tuple[str, str], counts: Mapping[str, int]) -> None:
+        """The sweep is at its end; `counts` by name are what it has seen."""
+        self._aws.update(self._table, _row_key(row), "SET completed = :counts", {":counts": dict(counts)})
+
+    def sweeps(self, account: str, region: str) -> list[dict[str, Any]]:
+        """The sweeps of the last days, oldest first: `subject` is when one began, `completed` its counts."""
+        return self._aws.query(self._table, {"scope": sweeps_scope(account, region)})
 
     def is_news(self, account: str, about: str, what: str, now: float) -> bool:
         """Whether `what` was not told of `about` in the last days; it counts as told from now on."""

@@ -23,12 +23,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rolewarden.aws import GONE, Aws, ListedDomain
-from rolewarden.bindings import DEFAULT_USER, EXECUTION, Binding, BindingsTable, RoleKey
+from rolewarden.bindings import DEFAULT_USER, EXECUTION, Binding, BindingsTable, RoleKey, sweeps_scope, tagged
 from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import SWEEP, Nomination, SubjectKey
-from rolewarden.guardrails import Release
-from rolewarden.policies import policy_arn
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder
@@ -50,7 +48,7 @@ def unlimited() -> float:
 
 
 Tags = Mapping[str, Mapping[str, str]]
-"""Tags of subjects by `Binding.tagged`."""
+"""Tags of subjects, by what `tagged` gives."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Sweep:
     @property
     def row(self) -> tuple[str, str]:
         """Where the table keeps its progress."""
-        return f"sweep/{self.account}/{self.region}", f"{self.began:.3f}"
+        return sweeps_scope(self.account, self.region), f"{self.began:.3f}"
 
     def message(self, step: str, **more: Any) -> dict[str, Any]:
         """A message that goes on with it."""
@@ -189,6 +187,7 @@ class Sweeper:
         at = self.now()
         found: list[Binding] = []
         gone: list[tuple[str, str]] = []
+        known: tuple[Binding, ...] = ()
         for name, tags in profiles.items():
             try:
                 reading = self.discovery.profile(sweep.account, sweep.region, domain.id, name, tags=tags)
@@ -197,7 +196,8 @@ class Sweeper:
                 continue
             self._tell(sweep, reading)
             if reading.refused and reading.bindings:
-                reading = reading.with_known(self.table.of_domain(sweep.account, sweep.region, domain.id))
+                known = known or self.table.of_domain(sweep.account, sweep.region, domain.id)
+                reading = reading.with_known(known)
             if not reading.refused or reading.bindings:
                 found += reading.bindings
                 gone += self.discovery.slots(sweep.account, sweep.region, domain.id, name)
@@ -287,13 +287,14 @@ class Sweeper:
             "seconds": round(self.now() - sweep.began),
         }
         self.recorder.swept(sweep.account, sweep.region, counts)
+        self.table.sweep_completed(sweep.row, counts)
         return counts
 
     def _carriers(self, sweep: Sweep) -> dict[str, frozenset[str]]:
         """Which roles carry which of Rolewarden's policies, those of guardrails that are out of the file too."""
         published, found = self.reconciler.published(), {}
         for name in self.aws.own_policies():
-            arn = policy_arn(name, self.aws.partition, sweep.account)
+            arn = self.reconciler.arn(name, sweep.account)
             if name in published or self.aws.policy_description(arn) == DESCRIPTION:
                 found[name] = self.aws.roles_with_policy(arn)
         return found
@@ -317,7 +318,7 @@ class Sweeper:
     ) -> int:
         """Ask for what roles carry and do not need to be taken off; how many roles carry too much."""
         published = self.reconciler.published()
-        kept = published if self.reconciler.rules.release is Release.KEEP else self.reconciler.observed()
+        kept = self.reconciler.kept()
         surplus: dict[str, list[str]] = defaultdict(list)
         for name, roles in sorted(carriers.items()):
             for role in roles:
@@ -355,14 +356,14 @@ def _retagged(bindings: Iterable[Binding], tags: Tags | None) -> list[Binding]:
     """Those of `bindings` whose tags have changed, with their tags."""
     if tags is None:
         return []
-    now = ((binding, tags.get(binding.tagged, {})) for binding in bindings)
+    now = ((binding, tags.get(tagged(binding.domain_id, binding.user_profile), {})) for binding in bindings)
     return [replace(binding, tags=found) for binding, found in now if found != binding.tags]
 
 
 def _tagged(domain: ListedDomain, profiles: Iterable[str], tags: Tags | None) -> Mapping[str, Mapping[str, str] | None]:
     """User profiles with their tags; None where they are not known from the list, or too many for a message."""
     names = list(profiles)
-    found = {name: (tags or {}).get(f"user-profile/{domain.id}/{name}".lower(), {}) for name in names}
+    found = {name: (tags or {}).get(tagged(domain.id, name), {}) for name in names}
     if tags is None or len(json.dumps(found)) > MOST_TAGS:
         return dict.fromkeys(names)
     return found
