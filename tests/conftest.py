@@ -73,12 +73,14 @@ def world_with(aws, template, tmp_path):
 def answers():
     """CloudFormation's side: what was put to the ResponseURL."""
     heard = []
+    came = threading.Event()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_PUT(self):
             heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(200)
             self.end_headers()
+            came.set()
 
         def log_message(self, *_):
             pass
@@ -86,7 +88,7 @@ def answers():
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}/", heard=heard)
+    yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}/", heard=heard, came=came)
     server.shutdown()
     thread.join()
     server.server_close()
