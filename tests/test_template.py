@@ -162,9 +162,10 @@ def test_work_that_keeps_failing_lands_in_a_dead_letter_queue_and_only_the_faile
         assert mapping["BatchSize"] == 1 or mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
-def test_a_message_stays_hidden_longer_than_its_function_can_run(template):
-    function = template.resources("AWS::Lambda::Function")["ReconcileFunction"]
-    assert template.resources("AWS::SQS::Queue")["WorkQueue"]["VisibilityTimeout"] >= 6 * function["Timeout"]
+@pytest.mark.parametrize("queue", ["WorkQueue", "SweepQueue", "ReleaseQueue", "PublishQueue"])
+def test_a_message_stays_hidden_longer_than_its_function_can_run(template, queue):
+    timeout = template.resources("AWS::Lambda::Function")[RECEIVERS[queue]]["Timeout"]
+    assert template.resources("AWS::SQS::Queue")[queue]["VisibilityTimeout"] >= 6 * timeout
 
 
 @pytest.mark.parametrize("function", ["EnforceFunction", "ReconcileFunction"])
@@ -241,7 +242,12 @@ def test_no_function_has_a_managed_policy_but_the_one_to_write_logs(template, fu
     assert role["ManagedPolicyArns"] == ["arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"]
 
 
-RECEIVERS = {"WorkQueue": "ReconcileFunction", "SweepQueue": "SweepFunction", "ReleaseQueue": "ReleaseFunction"}
+RECEIVERS = {
+    "WorkQueue": "ReconcileFunction",
+    "SweepQueue": "SweepFunction",
+    "ReleaseQueue": "ReleaseFunction",
+    "PublishQueue": "PublishFunction",
+}
 
 
 def test_each_queue_is_received_from_by_one_function_and_nobody_else(template):

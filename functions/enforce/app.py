@@ -13,5 +13,6 @@ rolewarden = Rolewarden(Settings.read(os.environ))
 
 @metrics.log_metrics
 @logger.inject_lambda_context
-def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    rolewarden.seconds_left = lambda: context.get_remaining_time_in_millis() / 1000
     return rolewarden.enforce(event)

@@ -1,4 +1,4 @@
-"""PublishFunction: a deployment (custom resource), an event about one of Rolewarden's policies, or the clock."""
+"""PublishFunction: a deployment (custom resource), an event about a policy, a second look at one, or the clock."""
 
 import os
 from functools import cache
@@ -10,6 +10,7 @@ from rolewarden.events import CHECK, CLOUDTRAIL, DEPLOYMENT
 from rolewarden.record import logger, metrics
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
+from rolewarden.work import body_of
 
 
 @cache
@@ -30,6 +31,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             lambda: {} if deletes else rolewarden().publish(account, DEPLOYMENT),
             seconds_left=context.get_remaining_time_in_millis() / 1000,
         )
+    if "Records" in event:
+        [record] = event["Records"]
+        return rolewarden().restore_again(body_of(record["body"]))
     if event.get("detail-type") == CLOUDTRAIL:
         return rolewarden().restore(event)
     return rolewarden().publish(account, CHECK)

@@ -23,5 +23,6 @@ def work(record: SQSRecord) -> dict[str, Any]:
 @metrics.log_metrics
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    rolewarden.seconds_left = lambda: context.get_remaining_time_in_millis() / 1000
     with rolewarden.recorder.together():
         return dict(process_partial_response(event=event, record_handler=work, processor=processor, context=context))

@@ -59,6 +59,7 @@ def main(root: Path, host: str, port: int) -> None:
                 "WORK_QUEUE_URL": outputs["WorkQueue"],
                 "SWEEP_QUEUE_URL": outputs["SweepQueue"],
                 "RELEASE_QUEUE_URL": outputs["ReleaseQueue"],
+                "PUBLISH_QUEUE_URL": outputs["PublishQueue"],
             },
         )
         console.print()

@@ -418,6 +418,20 @@ class Aws:
             pages = self._dynamodb.get_paginator("query").paginate(**where)
             return [self._item(item) for page in pages for item in page["Items"]]
 
+    def newest(self, table: str, key: Mapping[str, str], most: int) -> list[dict[str, Any]]:
+        """The items of a partition whose sort keys are the greatest, `most` of them, greatest first."""
+        [(name, value)] = key.items()
+        with _of_our_own():
+            answer = self._dynamodb.query(
+                TableName=table,
+                KeyConditionExpression="#key = :value",
+                ExpressionAttributeNames={"#key": name},
+                ExpressionAttributeValues={":value": {"S": value}},
+                ScanIndexForward=False,
+                Limit=most,
+            )
+        return [self._item(item) for item in answer["Items"]]
+
     def scan(self, table: str) -> Iterator[dict[str, Any]]:
         """All items of a table."""
         with _of_our_own():
@@ -428,6 +442,12 @@ class Aws:
         """Write one item."""
         with _of_our_own():
             self._dynamodb.put_item(TableName=table, Item=self._attributes(item))
+
+    def swap(self, table: str, item: Mapping[str, Any]) -> dict[str, Any]:
+        """Write one item; the one that was there under its key, empty where there was none."""
+        with _of_our_own():
+            answer = self._dynamodb.put_item(TableName=table, Item=self._attributes(item), ReturnValues="ALL_OLD")
+        return self._item(answer.get("Attributes", {}))
 
     def put_unless(self, table: str, item: Mapping[str, Any], condition: str, values: Mapping[str, Any]) -> bool:
         """Write one item unless `condition` (of DynamoDB) holds of the one that is there; whether it was written."""

@@ -26,6 +26,10 @@ VIAS = (EXECUTION, BEDROCK, EMR, FORECAST)
 """How a subject's settings name a role: as the execution role, or as the one that Canvas uses for another service."""
 
 
+KEPT_SECONDS = 7 * 24 * 3600
+"""How long the table remembers a sweep and a finding."""
+
+
 @dataclass(frozen=True)
 class RoleKey:
     """A role, by the account it lives in and its name, which is unique there."""
@@ -236,20 +240,25 @@ class BindingsTable:
         """The sweeps of the last days, oldest first: `subject` is when one began, `completed` its counts."""
         return self._aws.query(self._table, {"scope": sweeps_scope(account, region)})
 
-    def is_news(self, account: str, about: str, what: str, now: float) -> bool:
-        """Whether `what` was not told of `about` in the last days; it counts as told from now on."""
+    def is_news(self, account: str, about: str, what: str, now: float, *, keeps: float = KEPT_SECONDS) -> bool:
+        """Whether `what` was not told of `about` yet; from now on it counts as told for `keeps` seconds."""
         return self._aws.put_unless(
             self._table,
-            {"scope": f"told/{account}", "subject": about, "what": what, "expires": int(now) + KEPT_SECONDS},
+            _told(account, about, what, now + keeps),
             "what = :what AND expires > :now",
             {":what": what, ":now": int(now)},
         )
 
-
-KEPT_SECONDS = 7 * 24 * 3600
-"""How long the table remembers a sweep and a finding."""
+    def begins(self, account: str, about: str, what: str, now: float, *, quiet: float) -> bool:
+        """Whether `what` was not the case with `about` for `quiet` seconds, as opposed to going on; it is, from now."""
+        before = self._aws.swap(self._table, _told(account, about, what, now + quiet))
+        return before.get("what") != what or int(before["expires"]) <= now
 
 
 def _row_key(key: tuple[str, str]) -> dict[str, str]:
     partition, sort = key
     return {"scope": partition, "subject": sort}
+
+
+def _told(account: str, about: str, what: str, until: float) -> dict[str, Any]:
+    return {"scope": f"told/{account}", "subject": about, "what": what, "expires": int(until)}

@@ -64,6 +64,12 @@ class Cause:
     source_address: str = ""
     user_agent: str = ""
 
+    @property
+    def principal(self) -> str:
+        """The actor without the name of its session, which is another for each run of a tool."""
+        kind, *names = self.actor.split("/")
+        return "/".join([kind, *names[:-1]]) if kind.endswith(":assumed-role") and len(names) > 1 else self.actor
+
     def as_dict(self) -> dict[str, str]:
         """The fields that say something."""
         return {key: value for key, value in asdict(self).items() if value}

@@ -5,6 +5,7 @@ The record never stands in the way of a remedy: what cannot be recorded is itsel
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from rolewarden.aws import Aws
-from rolewarden.bindings import Binding
+from rolewarden.bindings import Binding, BindingsTable
+from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import SWEEP, Cause, Ignored, Nomination
 from rolewarden.verdicts import CURES, Outcome, Reason, Remedy, Verdict
@@ -30,6 +32,7 @@ metrics = Metrics(namespace="Rolewarden", service="rolewarden")
 ROLE_REMEDIED = "Role Remedied"
 ROLE_FINDING = "Role Finding"
 ROLE_RELEASED = "Role Released"
+ROLE_CONTESTED = "Role Contested"
 SUBJECT_FINDING = "Subject Finding"
 POLICY_RESTORED = "Policy Restored"
 GUARDRAILS_PUBLISHED = "Guardrails Published"
@@ -37,19 +40,22 @@ SWEEP_COMPLETED = "Sweep Completed"
 SWEEP_REQUESTED = "Sweep Requested"
 """Detail types of the events from source `rolewarden`."""
 
+EVENT_TOLD_SECONDS = 3600.0
+"""For so long the same finding, met again by events of the same actor, is not told again."""
+
 
 @dataclass
 class Recorder:
     """Writes the record of one account.
 
-    `is_news` (account, about, what) tells whether a finding was not told lately: what every sweep finds again is told
-    once.
+    `told` knows which findings were told lately: what every sweep finds again, or a flood of events, is told once.
+    Without it everything is told.
     """
 
     aws: Aws
     history_table: str
     history_days: int
-    is_news: Callable[[str, str, str], bool] | None = None
+    told: BindingsTable | None = None
     _gathered: list[tuple[str, Mapping[str, Any], dict[str, Any]]] | None = None
 
     @contextmanager
@@ -87,6 +93,8 @@ class Recorder:
         log = logger.warning if unfinished else logger.info
         log(name, extra={"outcome": detail})
         self._tell(name, detail, about, now)
+        if remedied:
+            self._contested(outcome, about, now)
 
     def refused(self, nomination: Nomination, refused: Refused) -> None:
         """Record that AWS does not let us look at the subject (or role) that an event nominates."""
@@ -127,14 +135,40 @@ class Recorder:
             self._tell(SUBJECT_FINDING, detail, about, datetime.now(UTC))
 
     def _is_told(self, account: str, about: str, what: str, cause: Cause) -> bool:
-        """Whether the sweep has told this before. What an event finds is told each time: somebody has just done it."""
-        if cause != SWEEP or self.is_news is None:
+        """Whether this was told before: by a sweep in the last days, or in the last hour of what one actor does."""
+        if self.told is None:
             return False
         try:
-            return not self.is_news(account, about, what)
+            if cause == SWEEP:
+                return not self.told.is_news(account, about, what, time.time())
+            what = f"{what} {cause.principal}"
+            return not self.told.is_news(account, f"{about}#event", what, time.time(), keeps=EVENT_TOLD_SECONDS)
         except RetryLater as error:
             logger.error("told perhaps twice", extra={"about": about, "why": str(error)})
             return False
+
+    def _contested(self, outcome: Outcome, about: str, now: datetime) -> None:
+        """Tell, once, of somebody who takes off again and again what was just put back."""
+        if self.told is None or outcome.cause.event_name not in UNDOING:
+            return
+        try:
+            newest = self.aws.newest(self.history_table, {"about": about}, MOST_ROWS)
+            gathered = [row for _, _, row in self._gathered or () if row["about"] == about]
+            contest = Contest.among([*newest, *gathered], now)
+            if contest is None:
+                return
+            metrics.add_metric("Contested", MetricUnit.Count, 1)
+            quiet = WINDOW.total_seconds()
+            if not self.told.begins(outcome.account, f"{about}#contested", "contested", now.timestamp(), quiet=quiet):
+                return
+        except RetryLater as error:
+            metrics.add_metric("RecordFailed", MetricUnit.Count, 1)
+            logger.error("whether a role is contested is not known", extra={"about": about, "why": str(error)})
+            return
+        kept = ("account", "role", "required", "attached", "subjects", "cause")
+        detail = {**{key: value for key, value in outcome.as_dict().items() if key in kept}, **contest.as_dict()}
+        logger.warning(ROLE_CONTESTED, extra={"finding": detail})
+        self._tell(ROLE_CONTESTED, detail, about, now)
 
     def released(self, account: str, role: str, policies: Sequence[str], cause: Cause) -> None:
         """Record that guardrails were taken off a role that no longer needs them."""

@@ -20,7 +20,7 @@ from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
 from rolewarden.release import Releaser
 from rolewarden.settings import Settings
-from rolewarden.sweep import Queues, Sweeper
+from rolewarden.sweep import Queues, Sweeper, unlimited
 from rolewarden.verdicts import Outcome, Reason, Remedy, Verdict
 from rolewarden.work import Work
 
@@ -28,10 +28,13 @@ RECHECKS = 3
 """How often a role that was mended, or what may have been read too early, is looked at again before it is left to
 events and the sweep."""
 
+ENOUGH = 45.0
+"""Seconds that a role may take where AWS answers each call at the third try; with fewer left none is begun."""
+
 
 @dataclass(frozen=True)
 class SecondLook:
-    """A message of the work queue: something an event nominated, to be read again because it was still changing."""
+    """A message of the work or publish queue: what an event nominated may have been read too early, or too old."""
 
     nomination: Nomination
     rechecks: int
@@ -56,12 +59,13 @@ class SecondLook:
         texts = [account, region, *(named.values() if isinstance(named, Mapping) else [None])]
         if not isinstance(named, Mapping) or not all(isinstance(text, str) and text for text in texts):
             return None
-        if not isinstance(rechecks, int) or not ("role" in named or "domain" in named):
+        if not isinstance(rechecks, int) or not named.keys() & {"role", "domain", "policy"}:
             return None
         subject = SubjectKey(named["domain"], named.get("user_profile", "")) if "domain" in named else None
         cause = Cause.from_dict(fields.get("cause"))
-        role = "" if subject else named["role"]
-        return cls(Nomination(str(account), str(region), cause, role=role, subject=subject), rechecks)
+        role = "" if subject else named.get("role", "")
+        policy = "" if subject or role else named["policy"]
+        return cls(Nomination(str(account), str(region), cause, role=role, subject=subject, policy=policy), rechecks)
 
 
 class Rolewarden:
@@ -73,13 +77,14 @@ class Rolewarden:
         Raises RulesError where the guardrails that were deployed cannot be used.
         """
         self.settings = settings
+        self.seconds_left: Callable[[], float] = unlimited
         self.aws = aws or Aws()
         self.today = clock or reconcile.today
         self.rules = load(settings.guardrails_file, today=self.today())
         self.table = BindingsTable(self.aws, settings.bindings_table)
         self.discovery = Discovery(self.aws, self.table, self.rules, settings.own_roles)
         self.reconciler = Reconciler(self.aws, self.table, self.rules, self.today)
-        self.recorder = Recorder(self.aws, settings.history_table, settings.history_days, self._is_news)
+        self.recorder = Recorder(self.aws, settings.history_table, settings.history_days, self.table)
         self.publisher = Publisher(self.aws, self.recorder, self.rules)
         self.releaser = Releaser(self.aws, self.recorder, self.reconciler, self._look_again)
         self.sweeper = Sweeper(
@@ -91,9 +96,6 @@ class Rolewarden:
             Queues(settings.sweep_queue_url, settings.work_queue_url, settings.release_queue_url),
         )
 
-    def _is_news(self, account: str, about: str, what: str) -> bool:
-        return self.table.is_news(account, about, what, time.time())
-
     def enforce(self, event: Any) -> dict[str, Any]:
         """Look at what an event nominates. Raises RetryLater."""
         nomination = parse(event, self.settings.account)
@@ -104,7 +106,9 @@ class Rolewarden:
 
     def _look(self, nomination: Nomination, rechecks: int = 0) -> dict[str, Any]:
         reading = self._refreshed(nomination)
-        if reading.unsettled and rechecks < RECHECKS:
+        # GetRole may still show whom the role trusted before.
+        retrusted = nomination.cause.event_name == "UpdateAssumeRolePolicy" and bool(self.rules.also_govern)
+        if (reading.unsettled and rechecks < RECHECKS) or (retrusted and rechecks == 0):
             self._look_again(SecondLook(nomination, rechecks + 1))
         if reading.refused:
             self.recorder.refused(nomination, reading.refused)
@@ -137,8 +141,11 @@ class Rolewarden:
     def reconcile(self, work: Work, fresh: tuple[Binding, ...] = (), *, detached: bool = False) -> Outcome:
         """Look at one role and record what is news; look again later where something was done.
 
-        The same where IAM may have answered from before, as when a policy was just `detached`. Raises RetryLater.
+        The same where IAM may have answered from before, as when a policy was just `detached`. Raises RetryLater, also
+        where too little time is left to be sure of an end.
         """
+        if self.seconds_left() < ENOUGH:
+            raise RetryLater(f"no time is left for role {work.role.name}")
         try:
             outcome = self.reconciler.reconcile(
                 work.role, work.cause, account=work.account, fresh=fresh, bindings=work.fresh(time.time())
@@ -147,7 +154,7 @@ class Rolewarden:
             # The next try finds attached what this one has attached, and would say nothing of it.
             self._settle(work, error.outcome)
             raise
-        self._settle(work, outcome, doubtful=_may_be_old(outcome, detached=detached))
+        self._settle(work, outcome, doubtful=_may_be_old(outcome, detached=detached, first=work.rechecks == 0))
         return outcome
 
     def _settle(self, work: Work, outcome: Outcome, *, doubtful: bool = False) -> None:
@@ -157,15 +164,18 @@ class Rolewarden:
         self.recorder.outcome(outcome)
 
     def _look_again(self, work: Work | SecondLook) -> None:
+        about_a_policy = isinstance(work, SecondLook) and work.nomination.policy
+        queue = self.settings.publish_queue_url if about_a_policy else self.settings.work_queue_url
         try:
-            self.aws.send(self.settings.work_queue_url, [work.as_dict()], delay=self.settings.recheck_seconds)
+            self.aws.send(queue, [work.as_dict()], delay=self.settings.recheck_seconds)
         except (Refused, RetryLater) as error:
             # What could be done is done and the sweep looks anyway: the record is worth more than this second look.
             logger.error("no second look", extra={"work": work.as_dict(), "why": str(error)})
 
     def message(self, body: Any) -> dict[str, Any]:
         """Work on one message of the queue; what is none is named and dropped. Raises RetryLater."""
-        if second := SecondLook.from_dict(body):
+        second = SecondLook.from_dict(body)
+        if second and not second.nomination.policy:
             return self._look(second.nomination, second.rechecks)
         work = Work.from_dict(body)
         if work is None:
@@ -183,17 +193,35 @@ class Rolewarden:
         if nomination.ignored or not nomination.policy:
             self.recorder.ignored(nomination)
             return _summary(nomination, ())
+        done = self._restored(nomination)
+        self._look_again(SecondLook(nomination, 1))
+        return done
+
+    def restore_again(self, body: Any) -> dict[str, Any]:
+        """Work on one message of the publish queue: IAM may have shown a policy as it was. Raises as `restore` does."""
+        second = SecondLook.from_dict(body)
+        if second is None or not second.nomination.policy:
+            logger.error("a message of the publish queue is no second look", extra={"body": str(body)[:200]})
+            return {"ignored": "no second look"}
+        return self._restored(second.nomination)
+
+    def _restored(self, nomination: Nomination) -> dict[str, Any]:
         done = self.publisher.publish(nomination.account, nomination.cause, only=nomination.policy)
         return {**_summary(nomination, ()), "policies": done}
 
 
-def _may_be_old(outcome: Outcome, *, detached: bool) -> bool:
-    """Whether IAM, which is eventually consistent, may have shown the state before a change that was just made."""
+def _may_be_old(outcome: Outcome, *, detached: bool, first: bool) -> bool:
+    """Whether IAM, which is eventually consistent, may have shown the state before a change that was just made.
+
+    `first` where no look at the same change went before.
+    """
     if outcome.reason is Reason.ROLE_GONE:
         return outcome.cause.event_name not in {"DeleteRole", SWEEP.event_name}
     if outcome.reason is Reason.POLICY_MISSING:
         return True
-    return detached and outcome.verdict is Verdict.COMPLIANT
+    # The list of a role that was just made may be that of its predecessor.
+    made = first and outcome.cause.event_name == "CreateRole" and bool(outcome.required)
+    return (detached or made) and outcome.verdict is Verdict.COMPLIANT
 
 
 def _summary(nomination: Nomination, outcomes: tuple[Outcome, ...] | list[Outcome]) -> dict[str, Any]:

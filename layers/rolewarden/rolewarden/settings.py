@@ -26,6 +26,7 @@ class Settings:
     work_queue_url: str
     sweep_queue_url: str
     release_queue_url: str
+    publish_queue_url: str
     guardrails_file: Path
     recheck_seconds: int
     history_days: int
@@ -41,6 +42,7 @@ class Settings:
             work_queue_url=_text(environment, "WORK_QUEUE_URL"),
             sweep_queue_url=_text(environment, "SWEEP_QUEUE_URL"),
             release_queue_url=_text(environment, "RELEASE_QUEUE_URL"),
+            publish_queue_url=_text(environment, "PUBLISH_QUEUE_URL"),
             guardrails_file=_guardrails_file(environment),
             recheck_seconds=_number(environment, "RECHECK_SECONDS", 0, 900),
             history_days=_number(environment, "HISTORY_DAYS", 1, 3653),

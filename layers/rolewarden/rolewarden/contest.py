@@ -1,0 +1,64 @@
+"""A contested role: somebody, or some tool, takes off again and again what Rolewarden puts back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from rolewarden.events import Cause
+
+CONTESTED = 3
+"""So many acts within `WINDOW`, each of which had to be remedied, make a contest of it."""
+
+WINDOW = timedelta(days=1)
+"""An act counts for so long, and a contest is over when so long nothing had to be remedied."""
+
+MOST_ROWS = 20
+"""As many of the newest rows of a role's history are looked at: a tool that acts every minute leaves 1,440 a day."""
+
+UNDOING = frozenset(
+    {"CreateRole", "DeleteRole", "DetachRolePolicy", "DeleteRolePermissionsBoundary", "PutRolePermissionsBoundary"}
+)
+"""Names of the calls that take a guardrail off a role. What brings a new role under guard is no contest."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The acts (rows of the history, newest first) that had to be remedied on one role."""
+
+    acts: tuple[Mapping[str, Any], ...]
+
+    @classmethod
+    def among(cls, rows: Iterable[Mapping[str, Any]], now: datetime) -> Contest | None:
+        """What the newest rows of a role's history tell of a contest; None where there is none."""
+        acts: dict[str, Mapping[str, Any]] = {}
+        for row in sorted(rows, key=lambda row: str(row["at"]), reverse=True):
+            cause = row.get("cause", {})
+            counts = row.get("remedy") and cause.get("event_name") in UNDOING and row["at"] >= since(now)
+            if counts:
+                # One act may be remedied twice: its event came twice, or two functions were at it.
+                acts.setdefault(str(cause.get("event_id", row["at"])), row)
+        return cls(tuple(acts.values())) if len(acts) >= CONTESTED else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the finding: how many acts, since when, and by whom, who acts most first."""
+        actors: dict[tuple[str, str, str], int] = {}
+        for act in self.acts:
+            cause = Cause.from_dict(act["cause"])
+            who = (cause.principal, cause.source_address, cause.user_agent)
+            actors[who] = actors.get(who, 0) + 1
+        return {
+            "remedies": len(self.acts),
+            "since": str(self.acts[-1]["at"]).partition("#")[0],
+            "actors": [
+                {"actor": actor, "source_address": address, "user_agent": agent, "times": times}
+                for (actor, address, agent), times in sorted(actors.items(), key=lambda found: (-found[1], found[0]))
+            ],
+        }
+
+
+def since(now: datetime) -> str:
+    """The `at` of the oldest row of the history that counts."""
+    return (now - WINDOW).isoformat(timespec="milliseconds")
