@@ -6,19 +6,22 @@ from types import SimpleNamespace
 
 import pytest
 from rolewarden.errors import RetryLater, SettingsError
+from rolewarden.events import parse
+from rolewarden.service import SecondLook
 from rolewarden.settings import Settings
 from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.conftest import ROOT, TODAY
+from tests.test_publish import BOTH, in_force, tampered
 
 
-def context(function):
+def context(function, seconds_left=lambda: 60):
     return SimpleNamespace(
         function_name=function,
         memory_limit_in_mb=256,
         invoked_function_arn=f"arn:aws:lambda:us-east-1:{ACCOUNT_ID}:function:{function}",
         aws_request_id="1",
-        get_remaining_time_in_millis=lambda: 60_000,
+        get_remaining_time_in_millis=lambda: seconds_left() * 1000,
     )
 
 
@@ -35,7 +38,7 @@ def function(world, monkeypatch):
         spec = importlib.util.spec_from_file_location(f"function_{name}", path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        return lambda event: module.handler(event, context(name))
+        return lambda event, **more: module.handler(event, context(name, **more))
 
     return load
 
@@ -56,6 +59,10 @@ def records(*bodies):
             for number, body in enumerate(bodies)
         ]
     }
+
+
+def second_look(event):
+    return SecondLook(parse(event), 1).as_dict()
 
 
 def work(role):
@@ -88,6 +95,29 @@ def test_reconcile_gives_all_messages_back_where_all_have_to_be_tried_again(worl
     with world.aws.failing("ListAttachedRolePolicies", "Throttling"):
         answer = handler(records(work("CanvasOmar"), work("CanvasAnalytics")))
     assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == ["0", "1"]
+
+
+def test_reconcile_begins_no_role_that_it_may_not_end_and_what_it_has_done_is_on_the_record(world, function):
+    clock = iter([60, 60, 44, 44])
+    answer = function("reconcile")(
+        records(work("CanvasOmar"), work("CanvasAnalytics"), work("CanvasRosa")), seconds_left=lambda: next(clock, 44)
+    )
+    assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == ["2"]
+    assert world.carried("CanvasRosa") == set()
+    assert [len(world.history(role)) for role in ("CanvasOmar", "CanvasAnalytics", "CanvasRosa")] == [1, 1, 0]
+
+
+def test_enforce_without_time_for_a_role_leaves_it_to_the_next_try(world, function):
+    with pytest.raises(RetryLater, match="no time is left for role CanvasOmar"):
+        function("enforce")(world.role_event("CanvasOmar"), seconds_left=lambda: 10)
+
+
+def test_publish_takes_a_second_look_from_its_queue(world, function):
+    event = tampered(world, "edited")
+    world.rolewarden.aws.send(world.environment["PUBLISH_QUEUE_URL"], [second_look(event)])
+    [body] = world.queued("PUBLISH_QUEUE_URL")
+    assert function("publish")(records(body))["policies"] == {"no-generative-ai": "replaced"}
+    assert in_force(world) == BOTH
 
 
 def test_sweep_sends_what_lacks_something_to_reconcile(world, function):

@@ -3,8 +3,10 @@
 import pytest
 from rolewarden.service import RECHECKS
 from rolewarden_local.aws import ACCOUNT_ID
+from rolewarden_local.seed import TRUST
 
-from tests.test_bindings import TRUSTING, bound
+from tests.test_bindings import EC2, TRUSTING, bound
+from tests.test_publish import ARN, BOTH, in_force, tampered
 
 
 def looks(world):
@@ -119,6 +121,64 @@ def test_a_new_role_that_iam_does_not_show_yet_is_governed_by_trust_when_it_does
     assert world.carried("AnyName") == set()
     world.work()
     assert world.carried("AnyName") == {"no-generative-ai"}
+
+
+def test_a_new_role_whose_list_is_still_that_of_its_predecessor_is_guarded_by_the_second_look(world, monkeypatch):
+    world.guarded().hurried()
+    world.queued()
+    before = world.rolewarden.aws.attached_policies("CanvasOmar")
+    for arn in before:
+        world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=arn)
+    world.iam.delete_role(RoleName="CanvasOmar")
+    world.role("CanvasOmar")
+    with monkeypatch.context() as old:
+        old.setattr(world.rolewarden.aws, "attached_policies", lambda _: before)
+        assert world.enforce(world.event("CreateRole"))[0]["verdict"] == "compliant"
+    assert world.carried("CanvasOmar") == set()
+    world.work()
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+
+
+def test_a_new_role_that_somebody_has_guarded_is_looked_at_once_more_and_no_oftener(world):
+    world.guarded().hurried()
+    world.queued()
+    event = {**world.role_event("CanvasOmar")}
+    event["detail"]["eventName"] = "CreateRole"
+    world.enforce(event)
+    assert looks(world) == 1
+
+
+def test_a_role_that_seems_to_trust_whom_it_trusted_before_is_looked_at_again(world_with, monkeypatch):
+    world = world_with(TRUSTING).hurried()
+    world.role("Builder", EC2)
+    before = world.rolewarden.aws.role("Builder")
+    world.iam.update_assume_role_policy(RoleName="Builder", PolicyDocument=TRUST)
+    with monkeypatch.context() as old:
+        old.setattr(world.rolewarden.aws, "role", lambda _: before)
+        world.enforce(world.event("UpdateAssumeRolePolicy"))
+    assert world.carried("Builder") == set()
+    world.work()
+    assert world.carried("Builder") == {"no-generative-ai"}
+
+
+def test_a_policy_that_still_seems_whole_after_it_was_edited_is_restored_by_the_second_look(world, monkeypatch):
+    world.hurried()
+    before = world.rolewarden.aws.policy(ARN)
+    event = tampered(world, "edited")
+    with monkeypatch.context() as old:
+        old.setattr(world.rolewarden.aws, "policy", lambda _: before)
+        assert world.rolewarden.restore(event)["policies"] == {"no-generative-ai": "unchanged"}
+    assert in_force(world) == {"approved-models"}
+    [look] = world.queued("PUBLISH_QUEUE_URL")
+    world.rolewarden.restore_again(look)
+    assert in_force(world) == BOTH
+    assert world.history("policy/no-generative-ai")[-1]["cause"]["event_name"] == "CreatePolicyVersion"
+    assert world.queued("PUBLISH_QUEUE_URL") == []
+
+
+@pytest.mark.parametrize("body", [None, {}, {"nominated": {"role": "r"}, "account": "1", "region": "r", "rechecks": 1}])
+def test_a_message_of_the_publish_queue_that_names_no_policy_is_named_and_dropped(world, body):
+    assert world.rolewarden.restore_again(body) == {"ignored": "no second look"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,127 @@
+"""A role that somebody keeps baring: it is guarded each time, and told once."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rolewarden.contest import CONTESTED, Contest
+from rolewarden.record import metrics
+from rolewarden_local.aws import ACCOUNT_ID
+
+
+@pytest.fixture
+def told(world):
+    """The detail of each Role Contested so far."""
+    heard, hear = [], world.listening({"source": ["rolewarden"], "detail-type": ["Role Contested"]})
+
+    def details():
+        while events := hear():
+            heard.extend(event["detail"] for event in events)
+        return heard
+
+    return details
+
+
+def attacks(world, times, role="CanvasOmar"):
+    """Somebody takes the guardrail off, and Rolewarden hears of it, this often."""
+    for _ in range(times):
+        event = world.detach(role, "no-generative-ai")
+        event["detail"]["userIdentity"]["arn"] = f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/ci/run-{event['id']}"
+        world.enforce(event)
+        assert world.carried(role) == {"no-generative-ai"}
+
+
+def test_a_tool_that_takes_the_guardrail_off_every_minute_is_one_finding_that_names_it(world, told):
+    world.guarded()
+    attacks(world, 60)
+    [detail] = told()
+    assert detail["role"] == "CanvasOmar"
+    assert detail["subjects"] == ["analytics/omar"]
+    assert detail["remedies"] == CONTESTED
+    [actor] = detail["actors"]
+    assert (actor["actor"], actor["times"]) == (f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/ci", CONTESTED)
+    assert actor["source_address"] == "127.0.0.1"
+
+
+def test_each_remedy_of_a_contest_counts_for_the_alarm(world):
+    world.guarded()
+    metrics.clear_metrics()
+    attacks(world, CONTESTED - 1)
+    assert "Contested" not in metrics.metric_set
+    attacks(world, 4)
+    assert len(metrics.metric_set["Contested"]["Value"]) == 4
+    metrics.clear_metrics()
+
+
+def test_what_is_taken_off_now_and_then_is_no_contest(world, told):
+    world.guarded()
+    attacks(world, CONTESTED - 1)
+    assert told() == []
+
+
+def test_one_act_that_is_told_of_often_is_no_contest(world, told):
+    world.guarded()
+    event = world.detach("CanvasOmar", "no-generative-ai")
+    for _ in range(10):
+        world.enforce(event)
+        world.detach("CanvasOmar", "no-generative-ai")  # unheard of
+    assert told() == []
+
+
+def test_two_roles_that_are_bared_once_or_twice_are_no_contest(world, told):
+    world.guarded()
+    attacks(world, 2)
+    attacks(world, 2, "CanvasAnalytics")
+    assert told() == []
+
+
+def test_acts_in_one_batch_are_counted_with_those_on_record(world, told):
+    world.guarded()
+    with world.rolewarden.recorder.together():
+        attacks(world, CONTESTED)
+    assert len(told()) == 1
+
+
+def test_a_role_whose_history_cannot_be_read_is_mended_all_the_same(world, told):
+    world.guarded()
+    attacks(world, CONTESTED - 1)
+    metrics.clear_metrics()
+    event = world.detach("CanvasOmar", "no-generative-ai")
+    # The first Query asks for the bindings, the second for the history.
+    with world.aws.failing("Query", "ThrottlingException", after=1):
+        world.enforce(event)
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert "RecordFailed" in metrics.metric_set
+    metrics.clear_metrics()
+
+
+NOW = datetime(2027, 1, 15, 3, 0, tzinfo=UTC)
+
+
+def acts(*minutes_ago, name="DetachRolePolicy", remedy="attached"):
+    return [
+        {
+            "at": f"{(NOW - timedelta(minutes=ago)).isoformat(timespec='milliseconds')}#{number}",
+            "remedy": remedy,
+            "cause": {"event_id": str(number), "event_name": name},
+        }
+        for number, ago in enumerate(minutes_ago)
+    ]
+
+
+def test_acts_of_days_ago_do_not_count():
+    assert Contest.among(acts(1, 2, 3), NOW)
+    assert Contest.among(acts(1, 2, 24 * 60 + 1), NOW) is None
+
+
+def test_what_brings_a_role_under_guard_is_no_act_against_it():
+    assert Contest.among(acts(1, 2, 3, name="CreateUserProfile"), NOW) is None
+    assert Contest.among(acts(1, 2, 3, remedy=""), NOW) is None
+
+
+def test_a_contest_that_was_quiet_for_a_day_is_told_again_when_it_begins_again(world):
+    table, quiet = world.rolewarden.table, 24 * 3600
+    assert table.begins(ACCOUNT_ID, "r", "contested", 0, quiet=quiet)
+    assert not table.begins(ACCOUNT_ID, "r", "contested", quiet - 1, quiet=quiet)
+    assert not table.begins(ACCOUNT_ID, "r", "contested", 2 * quiet - 2, quiet=quiet)
+    assert table.begins(ACCOUNT_ID, "r", "contested", 3 * quiet, quiet=quiet)
+    assert table.begins(ACCOUNT_ID, "another", "contested", 3 * quiet, quiet=quiet)
