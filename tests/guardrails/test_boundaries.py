@@ -176,7 +176,7 @@ def test_a_name_too_long_for_iam_is_a_digest_that_the_order_does_not_change() ->
     assert boundary_name(short) == boundary_name(reversed(short)) == "boundary.a+b"
     assert boundary_name(long) == boundary_name(reversed(long))
     assert len(boundary_name(long)) == len("boundary.") + 32
-    assert boundary_name(long) != boundary_name(long[:2] + ["d" * 60])
+    assert boundary_name(long) != boundary_name([*long[:2], "d" * 60])
     assert len(boundary_name(["a" * 59, "b" * 59])) == NAME_SIZE
     assert boundary_name(["a" * 59, "b" * 60]).count("+") == 0
 
