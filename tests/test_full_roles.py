@@ -218,6 +218,22 @@ def test_a_slot_that_freed_up_unseen_is_found_by_the_sweep(bounded):
     assert (bounded.carried("CanvasFull"), boundary(bounded)) == ({"a"}, None)
 
 
+def test_a_boundary_that_was_taken_off_as_an_old_list_showed_the_guardrail_is_set_again(bounded, monkeypatch):
+    bounded.aws.policies_per_role = 11
+    bounded.sweep()
+    before = bounded.rolewarden.aws.attached_policies("CanvasFull")
+    bounded.aws.policies_per_role = 10
+    bounded.detach("CanvasFull", "a")
+    bounded.sweep()
+    assert boundary(bounded) == "a"
+    with monkeypatch.context() as old:
+        old.setattr(bounded.rolewarden.aws, "attached_policies", lambda _: before)
+        bounded.sweep()
+    assert boundary(bounded) is None
+    bounded.work()
+    assert boundary(bounded) == "a"
+
+
 def test_a_raised_quota_is_found_by_the_sweep(bounded):
     bounded.aws.policies_per_role = 20
     bounded.sweep()

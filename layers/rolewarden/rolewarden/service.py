@@ -158,7 +158,8 @@ class Rolewarden:
         return outcome
 
     def _settle(self, work: Work, outcome: Outcome, *, doubtful: bool = False) -> None:
-        mended = outcome.has_written and work.cause != SWEEP
+        # Who took a boundary off has believed a list of policies that may be old.
+        mended = outcome.has_written and (work.cause != SWEEP or bool(outcome.boundary_removed))
         if (mended or doubtful) and work.rechecks < RECHECKS:
             self._look_again(Work(work.role, work.account, work.cause, work.rechecks + 1))
         self.recorder.outcome(outcome)
