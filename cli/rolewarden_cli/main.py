@@ -190,7 +190,7 @@ def _outcome(outcome: Mapping[str, Any]) -> Text:
     attached = outcome.get("attached")
     if isinstance(attached, list):
         text.append(f"  attached {', '.join(attached)}")
-    elif outcome["remedy"] != "none":
+    if outcome["remedy"] not in {"none", "attached"}:
         text.append(f"  {outcome['remedy']}")
     for key in ("reason", "message"):
         if outcome.get(key):
@@ -200,7 +200,7 @@ def _outcome(outcome: Mapping[str, Any]) -> Text:
 
 def _sum_up(console: Console, done: list[Replayed]) -> None:
     matched = sum(replayed.rule is not None for replayed in done)
-    mended = sum(outcome["remedy"] == "attached" for replayed in done for outcome in replayed.outcomes)
+    mended = sum(outcome["remedy"] in {"attached", "bounded"} for replayed in done for outcome in replayed.outcomes)
     left = [role for replayed in done for role in replayed.left_drifted]
     console.print(
         f"\n{_counted(len(done), 'event')}, {matched} matched a rule, {_counted(mended, 'role')} mended, "

@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_iam import IAMClient
+    from mypy_boto3_iam.literals import PolicyUsageTypeType
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker.type_defs import PaginatorConfigTypeDef
     from mypy_boto3_sqs import SQSClient
@@ -131,11 +132,16 @@ def _of_our_own() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class RoleDescription:
-    """What ListRoles tells of a role; `trusted` are the services that may assume it."""
+    """What ListRoles and GetRole tell of a role; `trusted` are the services that may assume it.
+
+    `boundary` is the ARN of its permissions boundary, empty where it has none; ListRoles tells of none (IAM API
+    Reference).
+    """
 
     name: str
     path: str
     trusted: frozenset[str]
+    boundary: str = ""
 
 
 class ListedDomain(NamedTuple):
@@ -245,18 +251,46 @@ class Aws:
         """One role. Raises Refused."""
         with translated():
             role = self._iam.get_role(RoleName=name)["Role"]
-            return _described(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
+            described = _described(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
+            return replace(described, boundary=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
+
+    def set_boundary(self, role: str, policy_arn: str) -> None:
+        """Set the permissions boundary of a role, in the place of the one it has. Raises Refused as `attach` does."""
+        try:
+            with translated():
+                self._iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=policy_arn)
+        except Refused as refused:
+            # "Scope ARN: ... does not exist or is not attachable.", or "The role with name ... cannot be found."
+            if refused.reason == GONE and "role with name" not in str(refused):
+                raise Refused(Reason.POLICY_MISSING, str(refused)) from refused
+            raise
+
+    def remove_boundary(self, role: str) -> None:
+        """Take the permissions boundary off a role; one that is not there is off. Raises Refused."""
+        try:
+            with translated():
+                self._iam.delete_role_permissions_boundary(RoleName=role)
+        except Refused as refused:
+            if refused.reason != GONE:
+                raise
 
     # IAM policies
 
     def roles_with_policy(self, policy_arn: str) -> frozenset[str]:
         """Names of the roles that a policy is attached to; none where there is no such policy."""
+        return self._roles_using(policy_arn, "PermissionsPolicy")
+
+    def roles_with_boundary(self, policy_arn: str) -> frozenset[str]:
+        """Names of the roles that a policy is the permissions boundary of; none where there is no such policy."""
+        return self._roles_using(policy_arn, "PermissionsBoundary")
+
+    def _roles_using(self, policy_arn: str, usage: PolicyUsageTypeType) -> frozenset[str]:
         try:
             with translated():
                 pages = self._iam.get_paginator("list_entities_for_policy").paginate(
                     PolicyArn=policy_arn,
                     EntityFilter="Role",
-                    PolicyUsageFilter="PermissionsPolicy",
+                    PolicyUsageFilter=usage,
                     PaginationConfig={"PageSize": 1000},
                 )
                 return frozenset(role["RoleName"] for page in pages for role in page["PolicyRoles"])

@@ -12,8 +12,8 @@ from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 
-from rolewarden.guardrails import BedrockRule, JumpStartRule, Problem, Reading, Rules, matches, read
-from rolewarden.policies import TooLong, compile_guardrail
+from rolewarden.guardrails import BedrockRule, Fallback, JumpStartRule, Mode, Problem, Reading, Rules, matches, read
+from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail
 
 ROLE_POLICIES = 10
 """Managed policies that a role may carry where the account has no raised quota (IAM and STS quotas, IAM User Guide)."""
@@ -57,7 +57,11 @@ def check(path: Path, *, today: date, known: KnownModels | None = None) -> Check
     checked = _compiled(reading, reading.rules)
     if checked.rules is None:
         return checked
-    more = (*_slot_warnings(reading, checked.slots), *_pattern_warnings(reading, reading.rules, known))
+    more = (
+        *_slot_warnings(reading, checked.slots),
+        *_boundary_warnings(reading, reading.rules),
+        *_pattern_warnings(reading, reading.rules, known),
+    )
     return replace(checked, warnings=tuple(sorted((*checked.warnings, *more), key=lambda problem: problem.line)))
 
 
@@ -81,6 +85,21 @@ def _slot_warnings(reading: Reading, slots: tuple[int, ...]) -> Iterator[Problem
                 ("assignments", number),
                 f"takes {needed} of the {ROLE_POLICIES} policies that a role may carry by default, and most carry some "
                 "already: use fewer guardrails or shorter lists, or raise the quota `Managed policies per role`",
+            )
+
+
+def _boundary_warnings(reading: Reading, rules: Rules) -> Iterator[Problem]:
+    if rules.fallback is not Fallback.BOUNDARY:
+        return
+    for number, assignment in enumerate(rules.assignments):
+        guardrails = [rules.guardrails[name] for name in assignment.guardrails]
+        try:
+            compile_boundary([g for g in guardrails if g.mode is Mode.ENFORCE], _LONGEST_PARTITION)
+        except BoundaryTooLong as error:
+            yield reading.problem(
+                ("assignments", number),
+                f"the boundary that stands in for its guardrails on a full role {error.reason}, so such a role stays "
+                "unenforceable: use fewer guardrails or shorter lists",
             )
 
 

@@ -31,6 +31,8 @@ ROLE_EVENTS = frozenset(
         "UntagRole",
     }
 )
+BOUNDARY_EVENTS = frozenset({"PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary"})
+"""Those of ROLE_EVENTS that change a role's permissions boundary."""
 POLICY_EVENTS = frozenset({"CreatePolicyVersion", "SetDefaultPolicyVersion", "DeletePolicyVersion", "DeletePolicy"})
 
 SAGEMAKER_EVENTS = DOMAIN_EVENTS | PROFILE_EVENTS | TAG_EVENTS
@@ -106,7 +108,8 @@ class SubjectKey:
 class Nomination:
     """What an event asks to look at. At most one of `role`, `subject` and `policy` is set; none where `ignored` is.
 
-    `detached` where it tells that a policy of Rolewarden's was taken off the role: a list that shows it may be old.
+    `detached` where it tells that a policy of Rolewarden's was taken off the role, or that its permissions boundary was
+    changed: what IAM shows of that may be old.
     """
 
     account: str
@@ -179,7 +182,8 @@ def parse(event: Any, own_account: str = "") -> Nomination:
         if not role:
             return ignore(Ignored.UNREADABLE)
         ours = _POLICY_ARN.fullmatch(_text(parameters.get("policyArn"))) is not None
-        return Nomination(account, region, cause, role=role, detached=ours and cause.event_name == "DetachRolePolicy")
+        detached = (ours and cause.event_name == "DetachRolePolicy") or cause.event_name in BOUNDARY_EVENTS
+        return Nomination(account, region, cause, role=role, detached=detached)
     if cause.event_name in POLICY_EVENTS:
         arn = _text(parameters.get("policyArn"))
         policy = _POLICY_ARN.fullmatch(arn)

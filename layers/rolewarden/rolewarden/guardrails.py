@@ -35,6 +35,13 @@ class Release(StrEnum):
     DETACH = "detach"
 
 
+class Fallback(StrEnum):
+    """What stands in for guardrails on a role that may carry no more policies: nothing, or a permissions boundary."""
+
+    NONE = "none"
+    BOUNDARY = "boundary"
+
+
 RuleKind = Literal["deny-all", "deny", "allow"]
 
 
@@ -153,6 +160,7 @@ class Rules(NamedTuple):
     exemptions: tuple[Exemption, ...] = ()
     also_govern: AlsoGovern = AlsoGovern()
     release: Release = Release.KEEP
+    fallback: Fallback = Fallback.NONE
 
     def required(self, subject: Subject) -> tuple[Guardrail, ...]:
         """The guardrails that `subject` needs: those of the first assignment that matches it."""
@@ -164,6 +172,15 @@ class Rules(NamedTuple):
     def exemption(self, role: str, today: date) -> Exemption | None:
         """The exemption of `role` that is in force on the day `today` (UTC), if there is one."""
         return next((e for e in self.exemptions if matches(e.role, role) and today <= e.until), None)
+
+    @property
+    def enforced_together(self) -> tuple[tuple[str, ...], ...]:
+        """The sets of guardrails that assignments have attached together, each once: names, sorted."""
+        sets = (
+            tuple(sorted(name for name in assignment.guardrails if self.guardrails[name].mode is Mode.ENFORCE))
+            for assignment in self.assignments
+        )
+        return tuple(dict.fromkeys(filter(None, sets)))
 
     @property
     def observes(self) -> bool:
@@ -368,7 +385,7 @@ class _Reader:
         if document is None:
             self.error((), "is empty: write `guardrails:` and `assignments:`")
             return Reading(self.file, None, tuple(self.errors))
-        known = {"mode", "guardrails", "assignments", "exemptions", "also_govern", "release"}
+        known = {"mode", "guardrails", "assignments", "exemptions", "also_govern", "release", "fallback"}
         if isinstance(document, dict) and document.get("guardrails", {}) is None and document.keys() - known:
             lost = next(key for key in document if key not in known)
             self.error(("guardrails",), f"is empty: indent `{lost}` if it belongs below it")
@@ -388,9 +405,10 @@ class _Reader:
         exemptions = tuple(self.items(top.get("exemptions"), ("exemptions",), self.exemption))
         also_govern = self.also_govern(top.get("also_govern"))
         release = self.choice(Release, "release", top, (), Release.KEEP)
+        fallback = self.choice(Fallback, "fallback", top, (), Fallback.NONE)
         rules = None
         if not self.errors:
-            rules = Rules(guardrails, assignments, exemptions, also_govern, release)
+            rules = Rules(guardrails, assignments, exemptions, also_govern, release, fallback)
             self.warn_of_unused(rules)
         order = {problem: number for number, problem in enumerate(self.errors)}
         errors = tuple(sorted(self.errors, key=lambda problem: (problem.line, order[problem])))

@@ -1,4 +1,4 @@
-"""From a guardrail to the IAM documents that keep it.
+"""From a guardrail to the IAM documents that keep it, and from several to the boundary that stands in for them.
 
 Every door that is known to lead to a model has a statement, named by what it closes; docs/guardrails.md tells what each
 closes and which doors stay open. The same guardrail always compiles to the same bytes. Facts about actions, resources
@@ -22,13 +22,22 @@ from urllib.parse import unquote
 
 from rolewarden import POLICY_PATH
 from rolewarden.errors import RulesError
-from rolewarden.guardrails import BedrockRule, Door, Guardrail, JumpStartRule, Routes, RuleKind, Rules
+from rolewarden.guardrails import BedrockRule, Door, Fallback, Guardrail, JumpStartRule, Routes, RuleKind, Rules
 
 Document = dict[str, Any]
 Statement = dict[str, Any]
 
 POLICY_SIZE = 6144
 """Characters of a managed policy, white space not counted (IAM and STS quotas, IAM User Guide)."""
+
+NAME_SIZE = 128
+"""Characters of a managed policy's name (IAM and STS quotas, IAM User Guide)."""
+
+BOUNDARY = "boundary."
+"""How the name of a boundary begins. A guardrail's cannot: it has no dot."""
+
+ALL_THAT_IS_NOT_DENIED = {"Sid": "AllThatIsNotDenied", "Effect": "Allow", "Action": "*", "Resource": "*"}
+"""A boundary that allows everything takes nothing from what a role's policies allow, and grants nothing."""
 
 CANVAS_USE = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
 """What Canvas itself calls. Converse and StartAsyncInvoke are authorized as InvokeModel, ConverseStream as
@@ -172,6 +181,14 @@ class TooLong(RulesError):
         super().__init__(f"{'.'.join(where)}: {self.reason}")
 
 
+class BoundaryTooLong(RulesError):
+    """The denies of some guardrails do not fit one policy together, and a role has no more than one boundary."""
+
+    def __init__(self, characters: int) -> None:
+        self.reason = f"takes {characters:,} of the {POLICY_SIZE:,} characters of an IAM policy, and cannot be divided"
+        super().__init__(self.reason)
+
+
 @dataclass(frozen=True)
 class Policy:
     """An IAM managed policy under `/rolewarden/`."""
@@ -194,14 +211,56 @@ def policy_arn(name: str, partition: str, account: str) -> str:
     return f"arn:{partition}:iam::{account}:policy{POLICY_PATH}{name}"
 
 
+def boundary_name(guardrails: Iterable[str]) -> str:
+    """The name of the boundary that stands in for these guardrails, in whatever order they are given."""
+    joined = "+".join(sorted(guardrails))
+    name = f"{BOUNDARY}{joined}"
+    return name if len(name) <= NAME_SIZE else f"{BOUNDARY}{hashlib.sha256(joined.encode()).hexdigest()[:32]}"
+
+
+def is_boundary(policy: str) -> bool:
+    """Whether a policy under `/rolewarden/` of this name is a boundary: never to be attached, it allows everything."""
+    return policy.startswith(BOUNDARY)
+
+
 def compile_rules(rules: Rules, partition: str) -> tuple[Policy, ...]:
-    """All policies of all guardrails, in the order of the file.
+    """All policies of all guardrails, in the order of the file, and the boundaries that may stand in for them.
 
     Raises TooLong where an allow list is longer than a policy can hold.
     """
-    return tuple(
-        policy for guardrail in rules.guardrails.values() for policy in compile_guardrail(guardrail, partition)
-    )
+    guardrails = (compile_guardrail(guardrail, partition) for guardrail in rules.guardrails.values())
+    return (*itertools.chain.from_iterable(guardrails), *compile_boundaries(rules, partition))
+
+
+def compile_boundaries(rules: Rules, partition: str) -> tuple[Policy, ...]:
+    """With `fallback: boundary` a boundary for each set of guardrails that an assignment has attached.
+
+    None for a set whose denies do not fit one policy. Raises TooLong as `compile_rules` does.
+    """
+    if rules.fallback is not Fallback.BOUNDARY:
+        return ()
+    found = []
+    for names in rules.enforced_together:
+        try:
+            found.append(compile_boundary([rules.guardrails[name] for name in names], partition))
+        except BoundaryTooLong:
+            continue  # `rolewarden check` warns of it, and a role that would need it is unenforceable
+    return tuple(found)
+
+
+def compile_boundary(guardrails: Iterable[Guardrail], partition: str) -> Policy:
+    """The permissions boundary that denies what `guardrails` deny, and nothing else.
+
+    Raises BoundaryTooLong, and TooLong as `compile_guardrail` does.
+    """
+    ordered = sorted(guardrails, key=lambda guardrail: guardrail.name)
+    pieces = [piece for guardrail in ordered for piece in _denies(guardrail, partition)]
+    # Guardrails share many statements, and to deny twice is to deny once.
+    once = {json.dumps(piece): piece for piece in pieces}
+    document = _document([ALL_THAT_IS_NOT_DENIED, *_numbered(list(once.values()))])
+    if size(document) > POLICY_SIZE:
+        raise BoundaryTooLong(size(document))
+    return Policy(boundary_name(guardrail.name for guardrail in ordered), document)
 
 
 def compile_guardrail(guardrail: Guardrail, partition: str) -> tuple[Policy, ...]:
@@ -211,6 +270,14 @@ def compile_guardrail(guardrail: Guardrail, partition: str) -> tuple[Policy, ...
 
     Raises TooLong where an allow list is longer than a policy can hold.
     """
+    return tuple(
+        Policy(guardrail.name if number == 1 else f"{guardrail.name}-{number}", document)
+        for number, document in enumerate(_packed(_numbered(_denies(guardrail, partition))), start=1)
+    )
+
+
+def _denies(guardrail: Guardrail, partition: str) -> list[Statement]:
+    """Its statements, none too long for a policy; some may share a Sid."""
     canvas = guardrail.routes is Routes.CANVAS
     statements: list[Statement] = []
     family = "bedrock"
@@ -220,13 +287,9 @@ def compile_guardrail(guardrail: Guardrail, partition: str) -> tuple[Policy, ...
         family = "jumpstart"
         if guardrail.jumpstart:
             statements += _jumpstart(guardrail.jumpstart, canvas, partition, beside_bedrock=bool(guardrail.bedrock))
-        pieces = _numbered([piece for statement in statements for piece in _pieces(statement)])
+        return [piece for statement in statements for piece in _pieces(statement)]
     except _IndivisibleError:
         raise TooLong(("guardrails", guardrail.name, family)) from None
-    return tuple(
-        Policy(guardrail.name if number == 1 else f"{guardrail.name}-{number}", document)
-        for number, document in enumerate(_packed(pieces), start=1)
-    )
 
 
 def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statement]:

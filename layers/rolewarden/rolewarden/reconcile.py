@@ -6,7 +6,7 @@ the bindings and from IAM each time; without a difference nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
@@ -14,8 +14,16 @@ from rolewarden.aws import GONE, Aws
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import Cause
-from rolewarden.guardrails import Exemption, Guardrail, Mode, Release, Rules
-from rolewarden.policies import Policy, compile_guardrail, policy_arn
+from rolewarden.guardrails import Exemption, Fallback, Guardrail, Mode, Release, Rules
+from rolewarden.policies import (
+    BOUNDARY,
+    Policy,
+    boundary_name,
+    compile_boundaries,
+    compile_guardrail,
+    is_boundary,
+    policy_arn,
+)
 from rolewarden.verdicts import Outcome, Reason, Remedy, Verdict
 
 
@@ -37,6 +45,7 @@ class Reconciler:
     today: Callable[[], date] = today
     observe: bool = False
     _policies: dict[str, tuple[Policy, ...]] = field(default_factory=dict)
+    _boundaries: frozenset[str] | None = None
 
     def reconcile(
         self,
@@ -46,12 +55,14 @@ class Reconciler:
         account: str,
         fresh: Iterable[Binding] = (),
         bindings: tuple[Binding, ...] = (),
+        unsettled: bool = False,
     ) -> Outcome:
         """Bring `role` to what its subjects need; `account` is the one worked in.
 
         `fresh` are bindings that were read a moment ago (see `BindingsTable.of_role`), `bindings` all that there are,
-        where the caller has just read them. Raises RetryLater, as
-        PartlyDone where something was attached before; what AWS refuses for good is an `unenforceable` outcome.
+        where the caller has just read them. With `unsettled` somebody has just set the role's permissions boundary, and
+        IAM may not show it yet. Raises RetryLater, as PartlyDone where something was attached before; what AWS refuses
+        for good is an `unenforceable` outcome.
         """
         bindings = bindings or self.table.of_role(role, fresh)
         required = self.required(bindings)
@@ -72,7 +83,7 @@ class Reconciler:
             return outcome
         if role.account != account:
             return _verdict(outcome, Verdict.UNENFORCEABLE, Reason.OTHER_ACCOUNT)
-        return self._mend(role, required, outcome)
+        return self._mend(role, required, outcome, unsettled=unsettled)
 
     def needs(self, role: RoleKey, bindings: Iterable[Binding] | None = None) -> dict[str, Guardrail]:
         """The policies that `role` has to carry: none where it is exempt. Without `bindings` the table is asked."""
@@ -85,8 +96,9 @@ class Reconciler:
         return self.rules.exemption(role.name, self.today())
 
     def published(self) -> set[str]:
-        """Names of all policies of all guardrails."""
-        return {policy.name for name in self.rules.guardrails for policy in self.policies(name)}
+        """Names of all policies of all guardrails, and of the boundaries that may stand in for them."""
+        guardrails = {policy.name for name in self.rules.guardrails for policy in self.policies(name)}
+        return guardrails | self.boundaries()
 
     def observed(self) -> set[str]:
         """Names of the policies of guardrails that are only observed."""
@@ -94,11 +106,20 @@ class Reconciler:
         return {policy.name for name in observed for policy in self.policies(name)}
 
     def kept(self) -> set[str]:
-        """Names of the policies that stay on a role which does not need them.
+        """Names of the policies that stay on a role which does not need them, attached or as its boundary.
 
         All of the file's, or with `release: detach` those that are only observed.
         """
         return self.published() if self.rules.release is Release.KEEP else self.observed()
+
+    def may_lose(self, policy: str, required: Mapping[str, Guardrail], kept: Collection[str]) -> bool:
+        """Whether a role that carries all it needs, `required`, is to lose `policy`; `kept` is what `kept` gives.
+
+        A boundary of a role that needs something is reconcile's to take off, as long as it is reconcile's to set.
+        """
+        if is_boundary(policy) and required and self.rules.fallback is Fallback.BOUNDARY:
+            return False
+        return policy not in required and policy not in kept
 
     def out_of_reach(self, profile: Binding, domain: Binding) -> tuple[str, ...]:
         """Guardrails that a user profile without a role of its own needs and its domain's default user does not.
@@ -122,11 +143,17 @@ class Reconciler:
             self._policies[guardrail] = compile_guardrail(self.rules.guardrails[guardrail], self.aws.partition)
         return self._policies[guardrail]
 
+    def boundaries(self) -> frozenset[str]:
+        """Names of the boundaries there are, compiled once: none without `fallback: boundary`."""
+        if self._boundaries is None:
+            self._boundaries = frozenset(policy.name for policy in compile_boundaries(self.rules, self.aws.partition))
+        return self._boundaries
+
     def arn(self, policy: str, account: str) -> str:
         """The ARN of a guardrail's policy in `account`."""
         return policy_arn(policy, self.aws.partition, account)
 
-    def _mend(self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome) -> Outcome:
+    def _mend(self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome, *, unsettled: bool) -> Outcome:
         try:
             carried = self.aws.attached_policies(role.name)
         except Refused as refused:
@@ -135,16 +162,33 @@ class Reconciler:
                 return _verdict(outcome, Verdict.UNGOVERNED, Reason.ROLE_GONE)
             return _verdict(outcome, Verdict.UNENFORCEABLE, _reason(refused), str(refused))
         # By ARN: anybody may own a policy of the same name under another path.
-        missing = [policy for policy in required if self.arn(policy, role.account) not in carried]
-        if not missing:
-            return outcome
-        outcome = replace(outcome, before=Verdict.DRIFTED, verdict=Verdict.DRIFTED, missing=tuple(missing))
-        enforced = [] if self.observe else [p for p in missing if required[p].mode is Mode.ENFORCE]
+        missing = tuple(policy for policy in required if self.arn(policy, role.account) not in carried)
+        enforced = tuple(policy for policy in missing if required[policy].mode is Mode.ENFORCE)
+        if missing:
+            outcome = replace(outcome, before=Verdict.DRIFTED, verdict=Verdict.DRIFTED, missing=missing)
         if not enforced:
-            return replace(outcome, remedy=Remedy.OBSERVED)
+            outcome = replace(outcome, remedy=Remedy.OBSERVED) if missing else outcome
+            return self._without_boundary(role, required, outcome)
+        if self.observe:
+            return self._observed(role, required, outcome)
+        outcome, refusals = self._attach(role, enforced, outcome)
+        if not refusals:
+            # What is only observed stays as it is, and the role with it.
+            verdict = Verdict.COMPLIANT if outcome.attached == missing else Verdict.DRIFTED
+            return self._without_boundary(role, required, replace(outcome, verdict=verdict))
+        if refusals[-1].reason == GONE:
+            return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE)
+        if full := next((refused for refused in refusals if refused.reason == Reason.QUOTA), None):
+            now = carried.union(self.arn(policy, role.account) for policy in outcome.attached)
+            return self._full(role, required, replace(outcome, carried=tuple(sorted(now))), full, unsettled=unsettled)
+        return _unenforceable(outcome, refusals[0])
+
+    def _attach(
+        self, role: RoleKey, policies: Iterable[str], outcome: Outcome
+    ) -> tuple[Outcome, list[Refused]]:  # fmt: skip
         attached: list[str] = []
         refusals: list[Refused] = []
-        for policy in enforced:
+        for policy in policies:
             try:
                 self.aws.attach(role.name, self.arn(policy, role.account))
             except Refused as refused:
@@ -153,29 +197,114 @@ class Reconciler:
                 if refused.reason in {GONE, Reason.QUOTA}:
                     break
             except RetryLater as error:
-                if not attached:
-                    raise
-                partly = replace(outcome, remedy=Remedy.ATTACHED, attached=tuple(attached), message=str(error))
-                raise PartlyDone(partly, str(error)) from error
+                raise _partly(replace(outcome, attached=tuple(attached)), error) from error
             else:
                 attached.append(policy)
-        if refusals:
-            outcome = replace(outcome, attached=tuple(attached), remedy=_remedy(attached))
-            if refusals[-1].reason == GONE:
+        remedy = Remedy.ATTACHED if attached else Remedy.NONE
+        return replace(outcome, attached=tuple(attached), remedy=remedy), refusals
+
+    def _full(
+        self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome, full: Refused, *, unsettled: bool
+    ) -> Outcome:
+        """A role that may carry no more policies: a boundary denies what they would, where there is room for it."""
+        if self.rules.fallback is not Fallback.BOUNDARY:
+            return _unenforceable(outcome, full)
+        name = boundary_name(_enforced(required))
+        if name not in self.boundaries():
+            return _unenforceable(outcome, full, f"{full}; {self._why_no_boundary(name, required)}")
+        wanted = self.arn(name, role.account)
+        try:
+            current = self.aws.role(role.name).boundary
+            if current == wanted:
+                return _held(outcome, required, wanted)
+            if current and not self._is_ours(current, role.account):
+                return replace(_unenforceable(outcome, full, f"{full}; it has another boundary"), boundary=current)
+            if unsettled:
+                # Over a boundary that IAM does not show yet none is set: it may be somebody else's.
+                message = f"{full}; its boundary has just been changed, and is looked at again before one is set"
+                return replace(outcome, message=message, carried=())
+            self.aws.set_boundary(role.name, wanted)
+        except Refused as refused:
+            if refused.reason == GONE:
+                return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE, carried=())
+            return _unenforceable(outcome, refused)
+        except RetryLater as error:
+            raise _partly(outcome, error) from error
+        return replace(
+            _held(outcome, required, wanted), before=outcome.before, missing=outcome.missing, remedy=Remedy.BOUNDED
+        )
+
+    def _why_no_boundary(self, name: str, required: Mapping[str, Guardrail]) -> str:
+        if name in map(boundary_name, self.rules.enforced_together):
+            return "the boundary for its guardrails is longer than an IAM policy may be, see `rolewarden check`"
+        together = ", ".join(_enforced(required))
+        return f"there is no boundary for {together}: its subjects need them together, and no assignment does"
+
+    def _observed(self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome) -> Outcome:
+        """Without writing, a role that lacks policies, which a boundary may stand in for."""
+        observed = replace(outcome, remedy=Remedy.OBSERVED)
+        if self.rules.fallback is not Fallback.BOUNDARY:
+            return observed
+        wanted = self.arn(boundary_name(_enforced(required)), role.account)
+        try:
+            holds = self.aws.role(role.name).boundary == wanted
+        except Refused as refused:
+            return replace(observed, message=str(refused))
+        return _held(outcome, required, wanted) if holds else observed
+
+    def _without_boundary(self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome) -> Outcome:
+        """Take our boundary off a role that carries all it needs: before it had none, else ours had not been set."""
+        if self.observe or self.rules.fallback is not Fallback.BOUNDARY or not _enforced(required):
+            return outcome
+        try:
+            boundary = self.aws.role(role.name).boundary
+            if not self._is_ours(boundary, role.account):
+                return outcome
+            self.aws.remove_boundary(role.name)
+        except Refused as refused:
+            if refused.reason == GONE:
                 return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE)
-            first = refusals[0]
-            return replace(outcome, verdict=Verdict.UNENFORCEABLE, reason=_reason(first), message=str(first))
-        # What is only observed stays as it is, and the role with it.
-        verdict = Verdict.COMPLIANT if attached == missing else Verdict.DRIFTED
-        return replace(outcome, verdict=verdict, remedy=Remedy.ATTACHED, attached=tuple(attached))
+            return replace(outcome, reason=_reason(refused), message=str(refused))
+        except RetryLater as error:
+            raise _partly(outcome, error) from error
+        return replace(outcome, boundary_removed=boundary)
+
+    def _is_ours(self, boundary: str, account: str) -> bool:
+        return boundary.startswith(self.arn(BOUNDARY, account))
+
+
+def _enforced(required: Mapping[str, Guardrail]) -> list[str]:
+    """Names of the guardrails that have to be attached, sorted."""
+    return sorted({guardrail.name for guardrail in required.values() if guardrail.mode is Mode.ENFORCE})
+
+
+def _held(outcome: Outcome, required: Mapping[str, Guardrail], boundary: str) -> Outcome:
+    """`outcome` of a role that this boundary holds: it lacks no more than what is only observed."""
+    left = tuple(policy for policy in outcome.missing if required[policy].mode is Mode.OBSERVE)
+    verdict = Verdict.DRIFTED if left else Verdict.COMPLIANT
+    remedy = Remedy.OBSERVED if left and not outcome.attached else outcome.remedy
+    missing = tuple(policy for policy in outcome.missing if policy in {*left, *outcome.attached})
+    return replace(
+        outcome, before=verdict, verdict=verdict, remedy=remedy, missing=missing, boundary=boundary, carried=()
+    )
+
+
+def _unenforceable(outcome: Outcome, refused: Refused, message: str = "") -> Outcome:
+    reason = _reason(refused)
+    carried = outcome.carried if reason is Reason.QUOTA else ()
+    message = message or str(refused)
+    return replace(outcome, verdict=Verdict.UNENFORCEABLE, reason=reason, message=message, carried=carried)
+
+
+def _partly(outcome: Outcome, error: RetryLater) -> RetryLater:
+    """`error`, with what had been done by then where that belongs on the record."""
+    if not outcome.attached:
+        return error
+    return PartlyDone(replace(outcome, remedy=Remedy.ATTACHED, message=str(error), carried=()), str(error))
 
 
 def _verdict(outcome: Outcome, verdict: Verdict, reason: Reason | None = None, message: str = "") -> Outcome:
     return replace(outcome, before=verdict, verdict=verdict, reason=reason, message=message)
-
-
-def _remedy(attached: list[str]) -> Remedy:
-    return Remedy.ATTACHED if attached else Remedy.NONE
 
 
 def _reason(refused: Refused) -> Reason:

@@ -21,7 +21,7 @@ from rolewarden.bindings import Binding, BindingsTable
 from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import SWEEP, Cause, Ignored, Nomination
-from rolewarden.verdicts import CURES, Outcome, Reason, Remedy, Verdict
+from rolewarden.verdicts import CURES, Outcome, Reason, Verdict
 
 # An invocation that raised before it decided anything has counted nothing, and its error says so already.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
@@ -78,11 +78,11 @@ class Recorder:
         if outcome.verdict is Verdict.UNENFORCEABLE:
             metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         what = f"{outcome.verdict.value}: {outcome.reason or ''} {' '.join(outcome.missing)}"
-        if outcome.remedy is not Remedy.ATTACHED and self._is_told(outcome.account, about, what, outcome.cause):
+        if not outcome.has_written and self._is_told(outcome.account, about, what, outcome.cause):
             return
         now = datetime.now(UTC)
         detail = outcome.as_dict()
-        remedied = outcome.remedy is Remedy.ATTACHED
+        remedied = outcome.has_written
         if remedied:
             metrics.add_metric("Remedied", MetricUnit.Count, 1)
             if (bare := _seconds_since(outcome.cause, now)) is not None:
@@ -90,7 +90,7 @@ class Recorder:
                 metrics.add_metric("SecondsToRemedy", MetricUnit.Seconds, bare)
         unfinished = outcome.verdict in {Verdict.UNENFORCEABLE, Verdict.DRIFTED}
         name = ROLE_REMEDIED if remedied and not unfinished else ROLE_FINDING
-        log = logger.warning if unfinished else logger.info
+        log = logger.warning if unfinished or outcome.reason else logger.info
         log(name, extra={"outcome": detail})
         self._tell(name, detail, about, now)
         if remedied:

@@ -7,7 +7,7 @@ where `OnDelete` is `remove`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from rolewarden.aws import GONE, Aws
 from rolewarden.bindings import RoleKey
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import SWEEP
-from rolewarden.policies import policy_arn
+from rolewarden.policies import is_boundary, policy_arn
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
@@ -64,24 +64,38 @@ class Releaser:
         lacking = [n for n in required if n not in observed and self.reconciler.arn(n, account) not in carried]
         if lacking:
             return {"role": role, "released": [], "waits": f"lacks {', '.join(lacking)}"}
-        kept = required.keys() | self.reconciler.kept()
-        released = []
-        for name in policies:
-            if name not in kept and self.reconciler.arn(name, account) in carried:
-                self.aws.detach(role, self.reconciler.arn(name, account))
-                released.append(name)
+        kept = self.reconciler.kept()
+        released = [
+            name
+            for name in policies
+            if self.reconciler.may_lose(name, required, kept)
+            and self._take_off(role, name, self.reconciler.arn(name, account), carried)
+        ]
         if released:
             self.look_again(Work(RoleKey(account, role), account, SWEEP))
             self.recorder.released(account, role, released, SWEEP)
         return {"role": role, "released": released}
 
+    def _take_off(self, role: str, policy: str, arn: str, carried: Collection[str]) -> bool:
+        """Take a policy off, or a boundary, whichever it is; whether it was there."""
+        if is_boundary(policy):
+            there = self.aws.role(role).boundary == arn
+            if there:
+                self.aws.remove_boundary(role)
+            return there
+        if arn in carried:
+            self.aws.detach(role, arn)
+        return arn in carried
+
     def retire(self, account: str, policy: str) -> dict[str, Any]:
-        """Delete a policy that no guardrail stands for and no role carries. Raises Refused and RetryLater."""
+        """Delete a policy that no guardrail or boundary stands for and no role has. Raises Refused and RetryLater."""
         arn = self.reconciler.arn(policy, account)
         if policy in self.reconciler.published() or self.aws.policy_description(arn) != DESCRIPTION:
             return {"policy": policy, "retired": False}
         if carriers := self.aws.roles_with_policy(arn):
             return {"policy": policy, "retired": False, "waits": f"still attached to {len(carriers)} roles"}
+        if is_boundary(policy) and (bounded := self.aws.roles_with_boundary(arn)):
+            return {"policy": policy, "retired": False, "waits": f"still the boundary of {len(bounded)} roles"}
         self.aws.delete_policy(arn)
         return {"policy": policy, "retired": True}
 
@@ -98,7 +112,7 @@ def stack(aws: Aws, account: str, request: str, *, removes: bool, seconds_left: 
         return _remove(aws, account, seconds_left)
     try:
         left = {
-            name: sorted(aws.roles_with_policy(policy_arn(name, aws.partition, account))) for name in aws.own_policies()
+            name: sorted(_users(aws, name, policy_arn(name, aws.partition, account))) for name in aws.own_policies()
         }
     except (Refused, RetryLater) as error:
         # Only the list is missing: everything stays attached all the same.
@@ -122,6 +136,14 @@ def _remove(aws: Aws, account: str, seconds_left: Callable[[], float]) -> dict[s
                 detached += 1
             except Refused as error:
                 refused.append(f"{name} stays on {role}: {error}")
+        for role in sorted(aws.roles_with_boundary(arn)) if is_boundary(name) else ():
+            if seconds_left() < ENOUGH:
+                raise RetryLater(f"{detached} guardrails are taken off, and there are more")
+            try:
+                aws.remove_boundary(role)
+                detached += 1
+            except Refused as error:
+                refused.append(f"{name} stays the boundary of {role}: {error}")
         try:
             aws.delete_policy(arn)
             deleted += 1
@@ -130,3 +152,8 @@ def _remove(aws: Aws, account: str, seconds_left: Callable[[], float]) -> dict[s
     if refused:
         raise Refused(Reason.REFUSED, "; ".join(refused))
     return {"detached": detached, "deleted": deleted}
+
+
+def _users(aws: Aws, policy: str, arn: str) -> frozenset[str]:
+    """The roles that carry a guardrail, or that have a boundary."""
+    return aws.roles_with_boundary(arn) if is_boundary(policy) else aws.roles_with_policy(arn)

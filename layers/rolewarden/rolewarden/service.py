@@ -13,7 +13,7 @@ from rolewarden.aws import Aws
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import PartlyDone, Refused, RetryLater
-from rolewarden.events import SWEEP, Cause, Nomination, SubjectKey, parse
+from rolewarden.events import BOUNDARY_EVENTS, SWEEP, Cause, Nomination, SubjectKey, parse
 from rolewarden.guardrails import load
 from rolewarden.publish import Publisher
 from rolewarden.reconcile import Reconciler
@@ -141,14 +141,20 @@ class Rolewarden:
     def reconcile(self, work: Work, fresh: tuple[Binding, ...] = (), *, detached: bool = False) -> Outcome:
         """Look at one role and record what is news; look again later where something was done.
 
-        The same where IAM may have answered from before, as when a policy was just `detached`. Raises RetryLater, also
-        where too little time is left to be sure of an end.
+        The same where IAM may have answered from before, as when a policy was just `detached` or a boundary changed.
+        Raises RetryLater, also where too little time is left to be sure of an end.
         """
         if self.seconds_left() < ENOUGH:
             raise RetryLater(f"no time is left for role {work.role.name}")
+        unsettled = detached and work.cause.event_name == "PutRolePermissionsBoundary"
         try:
             outcome = self.reconciler.reconcile(
-                work.role, work.cause, account=work.account, fresh=fresh, bindings=work.fresh(time.time())
+                work.role,
+                work.cause,
+                account=work.account,
+                fresh=fresh,
+                bindings=work.fresh(time.time()),
+                unsettled=unsettled,
             )
         except PartlyDone as error:
             # The next try finds attached what this one has attached, and would say nothing of it.
@@ -158,7 +164,8 @@ class Rolewarden:
         return outcome
 
     def _settle(self, work: Work, outcome: Outcome, *, doubtful: bool = False) -> None:
-        mended = outcome.remedy is Remedy.ATTACHED and work.cause != SWEEP
+        # Who took a boundary off has believed a list of policies that may be old.
+        mended = outcome.has_written and (work.cause != SWEEP or bool(outcome.boundary_removed))
         if (mended or doubtful) and work.rechecks < RECHECKS:
             self._look_again(Work(work.role, work.account, work.cause, work.rechecks + 1))
         self.recorder.outcome(outcome)
@@ -219,6 +226,10 @@ def _may_be_old(outcome: Outcome, *, detached: bool, first: bool) -> bool:
         return outcome.cause.event_name not in {"DeleteRole", SWEEP.event_name}
     if outcome.reason is Reason.POLICY_MISSING:
         return True
+    if outcome.cause.event_name in BOUNDARY_EVENTS:
+        # It tells nothing of the policies. Without a boundary that holds the role, or waits to be set, nothing is old.
+        held = outcome.verdict is Verdict.COMPLIANT and outcome.boundary != ""
+        return detached and (held or (outcome.verdict is Verdict.DRIFTED and outcome.remedy is Remedy.NONE))
     # The list of a role that was just made may be that of its predecessor.
     made = first and outcome.cause.event_name == "CreateRole" and bool(outcome.required)
     return (detached or made) and outcome.verdict is Verdict.COMPLIANT

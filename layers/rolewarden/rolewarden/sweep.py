@@ -27,6 +27,8 @@ from rolewarden.bindings import DEFAULT_USER, EXECUTION, Binding, BindingsTable,
 from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import SWEEP, Nomination, SubjectKey
+from rolewarden.guardrails import Fallback, Guardrail
+from rolewarden.policies import is_boundary
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder
@@ -260,12 +262,16 @@ class Sweeper:
                 roles[binding.role].append(binding)
         carriers = self._carriers(sweep)
         required = {role: self.reconciler.needs(role, bound) for role, bound in roles.items()}
+        # The boundary of a role that carries all again is reconcile's to take off.
+        bounded = self._bounded(carriers)
         lacking = [
             role
             for role in sorted(roles, key=lambda role: role.path)
             if required[role]
             and (
-                role.account != sweep.account or any(role.name not in carriers.get(name, ()) for name in required[role])
+                role.account != sweep.account
+                or role.name in bounded
+                or any(role.name not in carriers.get(name, ()) for name in required[role])
             )
         ]
         works = [Work.of_sweep(role, sweep.account, roles[role], read_at) for role in lacking if role.path > after]
@@ -291,13 +297,23 @@ class Sweeper:
         return counts
 
     def _carriers(self, sweep: Sweep) -> dict[str, frozenset[str]]:
-        """Which roles carry which of Rolewarden's policies, those of guardrails that are out of the file too."""
+        """Which roles carry which of Rolewarden's policies, those of guardrails that are out of the file too.
+
+        A boundary is carried by the roles whose permissions boundary it is.
+        """
         published, found = self.reconciler.published(), {}
         for name in self.aws.own_policies():
             arn = self.reconciler.arn(name, sweep.account)
             if name in published or self.aws.policy_description(arn) == DESCRIPTION:
-                found[name] = self.aws.roles_with_policy(arn)
+                carriers = self.aws.roles_with_boundary if is_boundary(name) else self.aws.roles_with_policy
+                found[name] = carriers(arn)
         return found
+
+    def _bounded(self, carriers: Mapping[str, Iterable[str]]) -> set[str]:
+        """Names of the roles that a boundary of Rolewarden's stands in for, as long as there is to be such a thing."""
+        if self.reconciler.rules.fallback is not Fallback.BOUNDARY:
+            return set()
+        return {role for name, roles in carriers.items() if is_boundary(name) for role in roles}
 
     def _bound(self, sweep: Sweep) -> list[Binding]:
         """Every binding of the account and region; those of domains that are gone are taken out."""
@@ -314,7 +330,7 @@ class Sweeper:
         return bound
 
     def _release(
-        self, sweep: Sweep, required: Mapping[str, Iterable[str]], carriers: Mapping[str, Iterable[str]]
+        self, sweep: Sweep, required: Mapping[str, Mapping[str, Guardrail]], carriers: Mapping[str, Iterable[str]]
     ) -> int:
         """Ask for what roles carry and do not need to be taken off; how many roles carry too much."""
         published = self.reconciler.published()
@@ -322,7 +338,7 @@ class Sweeper:
         surplus: dict[str, list[str]] = defaultdict(list)
         for name, roles in sorted(carriers.items()):
             for role in roles:
-                if name not in required.get(role, ()):
+                if self.reconciler.may_lose(name, required.get(role, {}), ()):
                     surplus[role].append(name)
         asked = [
             {"account": sweep.account, "role": role, "policies": names}

@@ -23,6 +23,7 @@ class Remedy(StrEnum):
     """What was done about it."""
 
     ATTACHED = "attached"
+    BOUNDED = "bounded"
     OBSERVED = "observed"
     NONE = "none"
 
@@ -66,7 +67,9 @@ class Outcome:
 
     `before` is the verdict on the role as it was met, `verdict` the one it is left with. `required`, `missing` and
     `attached` are names of guardrail policies: all that the role needs, those of them that it lacked, and those that
-    were put back.
+    were put back. `boundary` is the ARN of the permissions boundary that the role is left with, where it stands in for
+    guardrails or is in the way of one that would; `boundary_removed` of one of Rolewarden's that was taken off as no
+    longer needed. `carried` are the ARNs of all policies of a role at its quota that is left without what it needs.
     """
 
     account: str
@@ -78,14 +81,25 @@ class Outcome:
     required: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     attached: tuple[str, ...] = ()
+    boundary: str = ""
+    boundary_removed: str = ""
+    carried: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ()
     reason: Reason | None = None
     message: str = ""
 
     @property
+    def has_written(self) -> bool:
+        """Whether the role is another than it was met."""
+        return self.remedy in {Remedy.ATTACHED, Remedy.BOUNDED} or bool(self.boundary_removed)
+
+    @property
     def is_news(self) -> bool:
         """Whether this belongs on the record: something was done, or something is wrong."""
-        return self.remedy is not Remedy.NONE or self.verdict in {Verdict.DRIFTED, Verdict.UNENFORCEABLE}
+        wrong = self.verdict in {Verdict.DRIFTED, Verdict.UNENFORCEABLE}
+        # A guarded role whose boundary should go and cannot is compliant, with a reason.
+        wrong |= self.verdict is Verdict.COMPLIANT and self.reason is not None
+        return wrong or self.has_written or self.remedy is Remedy.OBSERVED
 
     def as_dict(self) -> dict[str, Any]:
         """For logs, events, history and replay: plain values, without what is empty."""
@@ -98,11 +112,14 @@ class Outcome:
             "required": list(self.required),
             "missing": list(self.missing),
             "attached": list(self.attached),
+            "boundary": self.boundary,
+            "boundary_removed": self.boundary_removed,
+            "carried": list(self.carried),
             "subjects": list(self.subjects[:SOME_SUBJECTS]),
             "more_subjects": max(0, len(self.subjects) - SOME_SUBJECTS),
             "reason": self.reason.value if self.reason else "",
             "message": self.message,
-            "cure": CURES.get(self.reason, "") if self.reason and self.verdict is Verdict.UNENFORCEABLE else "",
+            "cure": CURES.get(self.reason, "") if self.reason else "",
             "cause": self.cause.as_dict(),
         }
         return {key: value for key, value in values.items() if value}

@@ -1,0 +1,188 @@
+"""A boundary decides as the guardrails that it stands in for, and gives nobody anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import date
+from functools import cache
+
+import pytest
+import yaml
+from hypothesis import given, reject
+from hypothesis import strategies as st
+from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule, Rules, read_yaml
+from rolewarden.policies import (
+    NAME_SIZE,
+    POLICY_SIZE,
+    BoundaryTooLong,
+    Document,
+    boundary_name,
+    compile_boundaries,
+    compile_boundary,
+    compile_guardrail,
+    compile_rules,
+    size,
+)
+from rolewarden_local.judge import judge
+
+from tests.guardrails.strategies import guardrails
+from tests.guardrails.test_probes import ALLOW_EVERYTHING, PAGE, REQUESTS, Request
+
+ADMINISTRATOR = {"AdministratorAccess": ALLOW_EVERYTHING}
+
+
+def rules(text: str) -> Rules:
+    reading = read_yaml(text, today=date(2026, 1, 1))
+    assert reading.rules is not None, reading.errors
+    return reading.rules
+
+
+@cache
+def of_the_page(name: str) -> Guardrail:
+    page = {"guardrails": {name: PAGE["guardrails"][name]}, "assignments": [{"guardrails": [name]}]}
+    return rules(yaml.safe_dump(page)).guardrails[name]
+
+
+def attached(some: Iterable[Guardrail]) -> dict[str, Document]:
+    found = [policy for guardrail in some for policy in compile_guardrail(guardrail, "aws")]
+    return {policy.name: policy.document for policy in found}
+
+
+def allowed(policies: dict[str, Document], request: Request, boundary: Document | None = None) -> bool:
+    return all(
+        judge(policies, request.action, resource, request.context, boundary=boundary).allowed
+        for resource in request.resources
+    )
+
+
+def differing(some: Sequence[Guardrail], requests: Iterable[Request]) -> list[str]:
+    """What a role is allowed under the boundary and not under the guardrails, or the other way round."""
+    boundary = compile_boundary(some, "aws").document
+    carried = {**ADMINISTRATOR, **attached(some)}
+    return [
+        f"{request.action}, {request.why}"
+        for request in requests
+        if allowed(ADMINISTRATOR, request, boundary) != allowed(carried, request)
+    ]
+
+
+@pytest.mark.parametrize("name", PAGE["guardrails"])
+def test_an_administrator_may_the_same_under_the_boundary_as_under_the_guardrail(name: str) -> None:
+    assert differing([of_the_page(name)], REQUESTS) == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["b-none", "j-none"],
+        ["b-deny", "b-allow"],
+        ["b-allow", "j-deny"],
+        ["j-allow", "j-deny", "b-none-canvas"],
+    ],
+    ids="+".join,
+)
+def test_the_boundary_of_several_guardrails_denies_what_any_of_them_denies(names: list[str]) -> None:
+    assert differing([of_the_page(name) for name in names], REQUESTS) == []
+
+
+@pytest.mark.parametrize("name", PAGE["guardrails"])
+def test_a_role_that_no_policy_allows_anything_gets_nothing_by_the_boundary(name: str) -> None:
+    boundary = compile_boundary([of_the_page(name)], "aws").document
+    assert not any(allowed({}, request, boundary) for request in REQUESTS)
+
+
+several = st.one_of(st.tuples(guardrails("one")), st.tuples(guardrails("one"), guardrails("two")))
+
+
+@given(several, st.lists(st.sampled_from(REQUESTS), min_size=1, max_size=20))
+def test_boundary_and_attachments_decide_alike(some: tuple[Guardrail, ...], requests: list[Request]) -> None:
+    try:
+        assert differing(some, requests) == []
+    except BoundaryTooLong:
+        reject()
+
+
+@given(several)
+def test_every_boundary_is_a_document_that_iam_takes_and_the_same_for_the_same_set(some: tuple[Guardrail, ...]) -> None:
+    try:
+        policy = compile_boundary(some, "aws")
+    except BoundaryTooLong:
+        reject()
+    assert policy.text == compile_boundary(reversed(some), "aws").text
+    assert size(policy.document) <= POLICY_SIZE
+    first, *denies = policy.document["Statement"]
+    assert {key: first[key] for key in ("Effect", "Action", "Resource")} == ALLOW_EVERYTHING["Statement"][0]  # type: ignore[index]
+    assert {statement["Effect"] for statement in denies} == {"Deny"}
+    sids = [statement["Sid"] for statement in policy.document["Statement"]]
+    assert len(sids) == len(set(sids))
+    assert all(sid.isalnum() and sid.isascii() for sid in sids)
+    assert len({json.dumps({**statement, "Sid": ""}) for statement in denies}) == len(denies)
+
+
+def test_statements_of_several_guardrails_have_sids_of_their_own_and_the_same_statement_stands_once() -> None:
+    one, two, three = (Guardrail(name, BedrockRule("deny", (f"{name}.model*",))) for name in ("one", "two", "three"))
+    sids = [statement["Sid"] for statement in compile_boundary([one, two, three], "aws").document["Statement"]]
+    assert [sid for sid in sids if sid.startswith("BedrockListedModels")] == [
+        "BedrockListedModels1",
+        "BedrockListedModels2",
+        "BedrockListedModels3",
+    ]
+    assert sids.count("BedrockIndirect") == 1
+
+
+FALLBACK = """
+fallback: boundary
+guardrails:
+  b: {bedrock: {deny: all}}
+  a: {jumpstart: {deny: all}}
+  seen: {mode: observe, jumpstart: {deny: [x]}}
+assignments:
+  - {guardrails: [b, a], domains: [one]}
+  - {guardrails: [a, b, seen], domains: [two]}
+  - {guardrails: [seen], domains: [three]}
+  - {guardrails: [], domains: [four]}
+  - guardrails: [a]
+"""
+
+
+def test_there_is_one_boundary_for_each_set_of_guardrails_that_an_assignment_has_attached() -> None:
+    assert [policy.name for policy in compile_boundaries(rules(FALLBACK), "aws")] == ["boundary.a+b", "boundary.a"]
+
+
+def test_boundaries_are_published_beside_the_guardrails_and_only_where_the_file_asks_for_them() -> None:
+    assert [policy.name for policy in compile_rules(rules(FALLBACK), "aws")] == [
+        "b", "a", "seen", "boundary.a+b", "boundary.a",
+    ]  # fmt: skip
+    for off in ("", "fallback: none"):
+        asked = compile_rules(rules(FALLBACK.replace("fallback: boundary", off)), "aws")
+        assert [policy.name for policy in asked] == ["b", "a", "seen"]
+
+
+def test_a_set_that_does_not_fit_one_policy_has_no_boundary_and_the_others_have_theirs() -> None:
+    long = [f"maker{number}.model-with-a-long-name-{number}*" for number in range(40)]
+    text = yaml.safe_dump(
+        {
+            "fallback": "boundary",
+            "guardrails": {"long": {"bedrock": {"deny": long}}, "short": {"bedrock": {"deny": "all"}}},
+            "assignments": [{"guardrails": ["long"], "domains": ["one"]}, {"guardrails": ["short"]}],
+        }
+    )
+    assert [policy.name for policy in compile_boundaries(rules(text), "aws")] == ["boundary.short"]
+
+
+def test_a_name_too_long_for_iam_is_a_digest_that_the_order_does_not_change() -> None:
+    short, long = ["a", "b"], [letter * 60 for letter in "abc"]
+    assert boundary_name(short) == boundary_name(reversed(short)) == "boundary.a+b"
+    assert boundary_name(long) == boundary_name(reversed(long))
+    assert len(boundary_name(long)) == len("boundary.") + 32
+    assert boundary_name(long) != boundary_name([*long[:2], "d" * 60])
+    assert len(boundary_name(["a" * 59, "b" * 59])) == NAME_SIZE
+    assert boundary_name(["a" * 59, "b" * 60]).count("+") == 0
+
+
+def test_a_guardrail_that_needs_several_policies_may_fit_one_boundary_only_if_it_is_short_enough() -> None:
+    listed = tuple(f"maker{number}.model-with-a-long-name-{number}*" for number in range(40))
+    with pytest.raises(BoundaryTooLong, match=r"takes [\d,]+ of the 6,144 characters"):
+        compile_boundary([Guardrail("long", BedrockRule("deny", listed))], "aws")
+    assert compile_boundary([Guardrail("j", jumpstart=JumpStartRule("deny-all"))], "aws").name == "boundary.j"
