@@ -183,9 +183,8 @@ class Reconciler:
             return self._full(role, required, replace(outcome, carried=tuple(sorted(now))), full, unsettled=unsettled)
         return _unenforceable(outcome, refusals[0])
 
-    def _attach(
-        self, role: RoleKey, policies: Iterable[str], outcome: Outcome
-    ) -> tuple[Outcome, list[Refused]]:  # fmt: skip
+    def _attach(self, role: RoleKey, policies: Iterable[str], outcome: Outcome) -> tuple[Outcome, list[Refused]]:
+        """Attach `policies`, as many as IAM takes; `outcome` with those, and why not the others."""
         attached: list[str] = []
         refusals: list[Refused] = []
         for policy in policies:

@@ -44,7 +44,8 @@ class Reason(StrEnum):
 
 
 CURES: dict[str, str] = {
-    Reason.QUOTA: "detach a policy the role does not need, or raise the quota for managed policies per role",
+    Reason.QUOTA: "detach a policy the role does not need, raise the quota for managed policies per role, or let "
+    "`fallback: boundary` in guardrails.yaml stand in",
     Reason.PROTECTED: "AWS owns this role and lets nobody attach policies: give the subject a role of your own",
     Reason.OTHER_ACCOUNT: "the role lives in another account: deploy Rolewarden there",
     Reason.POLICY_MISSING: "the guardrail's policy is not in IAM: deploy the stack again, or invoke PublishFunction",
