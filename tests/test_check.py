@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from rolewarden.check import KnownModels, check
-from rolewarden.guardrails import load, read_yaml
-from rolewarden.policies import compile_rules, digest
+from rolewarden.guardrails import BedrockRule, Guardrail, load, read_yaml
+from rolewarden.policies import TooLong, compile_guardrail, compile_rules, digest
 from rolewarden_cli.main import app
 from rolewarden_cli.rules import known_models
 from typer.testing import CliRunner
@@ -99,6 +99,14 @@ def test_jumpstart_list_that_fits_no_policy_is_an_error_with_its_place(file: Pat
     file.write_text(rules(f"bedrock: {{deny: all}}, jumpstart: {{allow: [{listed}]}}"))
     [error] = check(file, today=TODAY).errors
     assert str(error).startswith("guardrails.yaml:2: guardrails.a.jumpstart: what it allows does not fit")
+
+
+def test_who_compiles_without_checking_hears_the_place_and_the_way_out_too() -> None:
+    patterns = tuple(f"*.{'m' * 60}{number}" for number in range(60))
+    with pytest.raises(TooLong) as refused:
+        compile_guardrail(Guardrail("a", BedrockRule("allow", patterns)), "aws")
+    assert str(refused.value).startswith("guardrails.a.bedrock: what it allows does not fit an IAM policy")
+    assert str(refused.value).endswith("means: write families, as `anthropic.claude-*`, or fewer models")
 
 
 def test_slots_are_counted_for_each_assignment_and_nine_are_a_warning(file: Path) -> None:

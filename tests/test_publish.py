@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import threading
 from types import SimpleNamespace
+from urllib.error import URLError
 
 import pytest
 from rolewarden import cloudformation
@@ -252,6 +254,42 @@ def test_cloudformation_is_answered_before_the_functions_time_runs_out(answers):
     assert answer["answered"]
     assert answer["status"] == "FAILED"
     assert [heard["Reason"] for heard in answers.heard] == ["the function's time ran out"]
+
+
+def refusing(monkeypatch, times):
+    """Answers do not get through so many times; gives what is set with the last of them."""
+    left = list(range(times))
+    send = cloudformation.urllib.request.urlopen
+    refused = threading.Event()
+
+    def urlopen(*args, **more):
+        if not left:
+            return send(*args, **more)
+        if left.pop() == 0:
+            refused.set()
+        raise URLError("connection reset")
+
+    monkeypatch.setattr(cloudformation.urllib.request, "urlopen", urlopen)
+    return refused
+
+
+def test_an_answer_that_does_not_get_through_is_sent_again(answers, monkeypatch):
+    refusing(monkeypatch, times=1)
+    assert cloudformation.answered(request(answers), dict, seconds_left=60)["status"] == "SUCCESS"
+    assert [heard["Status"] for heard in answers.heard] == ["SUCCESS"]
+
+
+def test_an_answer_that_never_gets_through_fails_the_invocation_so_that_lambda_tries_again(answers, monkeypatch):
+    refusing(monkeypatch, times=cloudformation.TRIES)
+    with pytest.raises(URLError):
+        cloudformation.answered(request(answers), dict, seconds_left=60)
+    assert answers.heard == []
+
+
+def test_an_answer_that_did_not_get_through_when_time_ran_out_is_given_when_the_work_is_done(answers, monkeypatch):
+    refused = refusing(monkeypatch, times=cloudformation.TRIES)
+    cloudformation.answered(request(answers), lambda: {"waited": refused.wait(30)}, seconds_left=5.1)
+    assert [heard["Status"] for heard in answers.heard] == ["SUCCESS"]
 
 
 @pytest.mark.parametrize("kind", ["edited", "another version made default", "deleted"])

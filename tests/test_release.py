@@ -183,6 +183,17 @@ def test_a_removal_that_runs_out_of_time_is_not_answered_and_goes_on_when_lambda
     assert world.carried("CanvasAnalytics") == set()
 
 
+def test_a_removal_that_aws_could_not_do_is_tried_again_as_long_as_there_is_time(world, answers, monkeypatch):
+    waited = []
+    monkeypatch.setattr("rolewarden.release.time.sleep", waited.append)
+    world.sweep()
+    with world.aws.failing("ListEntitiesForPolicy", "ServiceFailure", status=500, times=12):
+        function_handler(world, monkeypatch, "release")(deleted(answers, "remove"), context())
+    assert [answer["Status"] for answer in answers.heard] == ["SUCCESS"]
+    assert world.carried("CanvasAnalytics") == set()
+    assert waited
+
+
 def test_nothing_happens_when_the_stack_is_made_or_changed(world, answers, monkeypatch):
     world.sweep()
     handler = function_handler(world, monkeypatch, "release")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rolewarden import policies
-from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule, matches
+from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule, Routes, matches
 from rolewarden.policies import POLICY_SIZE, Document, compile_guardrail, digest, size
 from rolewarden_local import iam
 
@@ -20,16 +20,19 @@ from tests.guardrails.strategies import (
     bedrock_ids,
     bedrock_lists,
     bedrock_patterns,
+    bedrock_rules,
     guardrails,
     jumpstart_ids,
     jumpstart_lists,
     jumpstart_patterns,
+    jumpstart_rules,
     matching,
 )
 from tests.guardrails.test_probes import ALLOW_EVERYTHING, REQUESTS, Request
 
+GEOGRAPHIES = ("us", "eu", "apac", "us-gov", "global")
 regions = st.sampled_from(["us-east-1", "eu-central-2", "ap-southeast-4", "me-central-1"])
-geographies = st.sampled_from(["us", "eu", "apac", "us-gov", "global"])
+geographies = st.sampled_from(GEOGRAPHIES)
 uses = st.sampled_from(["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"])
 tags = st.sampled_from(policies.JUMPSTART_TAGS)
 
@@ -77,7 +80,7 @@ def test_model_that_matches_a_deny_pattern_is_denied_by_every_route(
 def test_other_models_are_let_through_by_every_route(data: st.DataObject, listed: tuple[str, ...]) -> None:
     def is_another(model: str) -> bool:
         # A wildcard for a provider also stands for the geography in the id of an inference profile.
-        return not any(matches(f"*{pattern}", f"us-gov.{model}") for pattern in listed)
+        return not any(matches(f"*{pattern}", f"{place}.{model}") for pattern in listed for place in GEOGRAPHIES)
 
     model = data.draw(bedrock_ids.filter(is_another))
     assert allowed(documents(Guardrail("it", BedrockRule("deny", listed))), data.draw(routes(model)))
@@ -116,6 +119,21 @@ def test_no_guardrail_touches_classic_ml(guardrail: Guardrail, action: str) -> N
 def test_another_guardrail_never_allows_anything(one: Guardrail, two: Guardrail, request: Request) -> None:
     if not allowed(documents(one), request):
         assert not allowed(documents(one) + documents(two), request)
+
+
+@given(bedrock_rules(), jumpstart_rules(), st.sampled_from(Routes), st.sampled_from(REQUESTS))
+def test_both_families_in_one_guardrail_deny_what_each_denies_in_one_of_its_own(
+    bedrock: BedrockRule, jumpstart: JumpStartRule, routes: Routes, request: Request
+) -> None:
+    together = documents(Guardrail("it", bedrock, jumpstart, routes))
+    apart = documents(Guardrail("one", bedrock, None, routes)) + documents(Guardrail("two", None, jumpstart, routes))
+    assert allowed(together, request) == allowed(apart, request)
+
+
+def test_a_door_that_both_families_close_is_closed_and_paid_for_once() -> None:
+    [document] = documents(Guardrail("it", BedrockRule("deny-all"), JumpStartRule("deny-all")))
+    closing = [s["Sid"] for s in document["Statement"] if "bedrock:CreateMarketplaceModelEndpoint" in s["Action"]]
+    assert closing == ["BedrockModelHandles"]
 
 
 @given(guardrails(), st.sampled_from(["aws", "aws-cn", "aws-us-gov"]))
@@ -164,6 +182,8 @@ def test_dividing_a_long_list_changes_no_decision(family: str, kind: str, data: 
         whole = documents(guardrail)
     assert len(whole) == 1
     assert len(divided) > 1
+    names = [policy.name for policy in compile_guardrail(guardrail, "aws")]
+    assert names == ["it", *(f"it-{number}" for number in range(2, len(divided) + 1))]
     assert all(size(document) <= POLICY_SIZE for document in divided)
     assert allowed(divided, request) == allowed(whole, request)
 

@@ -78,6 +78,12 @@ def test_condition_key_is_one_that_the_actions_support() -> None:
                     assert len(supporting) == len(list(details(statement))), (statement["Sid"], key)
 
 
+def test_null_and_bool_have_the_two_values_that_aws_documents() -> None:
+    for statement in ALL:
+        for operator in ("Null", "Bool"):
+            assert set(statement.get("Condition", {}).get(operator, {}).values()) <= {"true", "false"}
+
+
 def supports(action: dict[str, object], key: str) -> bool:
     name = next((name for name in GLOBAL_KEYS if key.startswith(name)), key)
     if name == "aws:ResourceTag/":

@@ -17,6 +17,11 @@ from rolewarden.record import logger
 IN_TIME = 5.0
 """Seconds before a function's end at which CloudFormation is answered, whatever the work has come to."""
 
+SOON = 2.0
+"""Seconds that one try to answer may take: at the end there is time for two."""
+
+TRIES = 2
+
 
 def is_request(event: Mapping[str, Any]) -> bool:
     """Whether `event` waits for an answer at its ResponseURL."""
@@ -35,7 +40,15 @@ def answered(
     With `try_again` a RetryLater is raised and not answered: Lambda brings the request once more.
     """
     answer = _Answer(event)
-    timer = threading.Timer(max(0.0, seconds_left - IN_TIME), answer.send, ["the function's time ran out"])
+
+    def ran_out() -> None:
+        try:
+            answer.send("the function's time ran out")
+        except OSError:
+            # Should the work end in the seconds that are left, it is answered then.
+            logger.exception("CloudFormation could not be answered")
+
+    timer = threading.Timer(max(0.0, seconds_left - IN_TIME), ran_out)
     timer.daemon = True
     timer.start()
     result: dict[str, Any] = {}
@@ -68,9 +81,9 @@ class _Answer:
         with self._lock:
             if self._status:
                 return self._status
-            self._status = "FAILED" if reason else "SUCCESS"
+            status = "FAILED" if reason else "SUCCESS"
             body = {
-                "Status": self._status,
+                "Status": status,
                 "Reason": reason[:1000],
                 # There is one such resource a stack, and its id never changes: a new id would make CloudFormation
                 # delete the old.
@@ -83,6 +96,17 @@ class _Answer:
             request = urllib.request.Request(  # noqa: S310 - the URL is CloudFormation's
                 self._event["ResponseURL"], data=json.dumps(body).encode(), method="PUT", headers={"Content-Type": ""}
             )
-            with urllib.request.urlopen(request, timeout=10):  # noqa: S310
-                pass
-            return self._status
+            self._put(request)
+            # Only now: an answer that did not get through is left to whoever comes next.
+            self._status = status
+            return status
+
+    @staticmethod
+    def _put(request: urllib.request.Request) -> None:
+        for tries_left in reversed(range(TRIES)):
+            try:
+                with urllib.request.urlopen(request, timeout=SOON):  # noqa: S310
+                    return
+            except OSError:
+                if not tries_left:
+                    raise

@@ -607,10 +607,10 @@ class _Reader:
             self.error(path, _CATCH_ALL.format("is empty"))
             return ()
         found = tuple(self.items(value, path, lambda item, place: self.assignment(item, place, guardrails)))
-        # Of an assignment with a mistake in its conditions nobody knows whom it is for.
-        if found and found[-1] and not found[-1].matches_everyone:
-            self.error((*path, len(found) - 1), _CATCH_ALL.format("is the last assignment and does not catch everyone"))
         first = next((number for number, one in enumerate(found[:-1]) if one and one.matches_everyone), None)
+        # Of an assignment with a mistake in its conditions nobody knows whom it is for.
+        if first is None and found and found[-1] and not found[-1].matches_everyone:
+            self.error((*path, len(found) - 1), _CATCH_ALL.format("is the last assignment and does not catch everyone"))
         if first is not None:
             self.error(
                 (*path, first + 1),
@@ -688,6 +688,13 @@ class _Reader:
         elif until and until < self.today and isinstance(role, str):
             self.warnings.append(
                 self.problem(path, f"ended on {until}: `{role}` is under guard again, take the exemption out")
+            )
+        elif until and isinstance(role, str) and set(role) == {"*"}:
+            self.warnings.append(
+                self.problem(
+                    (*path, "role"),
+                    f"`{role}` exempts all roles: nothing is guarded till {until}, `mode: observe` would tell of drift",
+                )
             )
         if not isinstance(reason, str | None):
             self.error((*path, "reason"), f"{_ONE_TEXT}, as `reason: ticket SEC-123`")

@@ -7,6 +7,7 @@ where `OnDelete` is `remove`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,10 @@ from rolewarden.work import Work
 
 ENOUGH = 20.0
 """Seconds that are left unused, to come back for the rest."""
+
+PAUSE = 15.0
+"""Seconds after which a removal that AWS could not do is tried again. Lambda brings a request back twice only, and
+CloudFormation waits an hour for who has given up."""
 
 
 @dataclass
@@ -108,8 +113,13 @@ def stack(aws: Aws, account: str, request: str, *, removes: bool, seconds_left: 
     """
     if request != "Delete":
         return {}
-    if removes:
-        return _remove(aws, account, seconds_left)
+    while removes:
+        try:
+            return _remove(aws, account, seconds_left)
+        except RetryLater:
+            if seconds_left() < ENOUGH + PAUSE:
+                raise
+            time.sleep(PAUSE)
     try:
         left = {
             name: sorted(_users(aws, name, policy_arn(name, aws.partition, account))) for name in aws.own_policies()
