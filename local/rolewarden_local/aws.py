@@ -7,6 +7,7 @@ import contextvars
 import io
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -26,7 +27,7 @@ from botocore.endpoint import Endpoint
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from rolewarden_local import _ministack, cloudformation, cloudtrail, faults, iam, sagemaker, simulate, tagging
+from rolewarden_local import _ministack, cloudformation, cloudtrail, faults, iam, sagemaker, simulate, tagging, trail
 from rolewarden_local._ministack import ACCOUNT_ID, REGION, app, eventbridge, lambda_runtime, lambda_svc, responses
 from rolewarden_local.faults import Answer, Killed, Loss
 
@@ -305,9 +306,12 @@ class LocalAws:
         outcome = await self._faults.call(operation, service, body, do)
         if outcome.seen is None:
             return outcome.told
-        answer = outcome.seen
-        status, answer_headers, content = answer
+        status, answer_headers, content = outcome.seen
+        told = outcome.told
         answer_headers["x-amzn-requestid"] = request_id
+        if service in _TOLD_THE_ID_IN_XML:
+            content = _REQUEST_ID.sub(b"<RequestId>%b</RequestId>" % request_id.encode(), content)
+            told = (status, answer_headers, content) if told is outcome.seen else told
         caller = cloudtrail.identity(access_key, account)["arn"]
         self._calls.append(Call(service, operation, caller, account, region, status))
         self._seen += 1
@@ -327,7 +331,7 @@ class LocalAws:
                     request_id,
                 )
             )
-        return outcome.told
+        return told
 
     def _emit(self, call: cloudtrail.ApiCall) -> None:
         event = cloudtrail.event(call)
@@ -337,6 +341,10 @@ class LocalAws:
             _, _, answer = eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
         event["id"] = json.loads(answer)["Entries"][0]["EventId"]
 
+
+# IAM and STS answer in XML that names the request, MiniStack's under an id of its own; CloudTrail and boto3 must agree.
+_TOLD_THE_ID_IN_XML: Final = frozenset({"iam", "sts"})
+_REQUEST_ID: Final = re.compile(rb"<RequestId>[^<]*</RequestId>")
 
 _CLIENT_ENVIRONMENT: Final = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -358,6 +366,7 @@ def _install(aws: LocalAws) -> None:
     simulate.install()
     tagging.install()
     cloudformation.install()
+    trail.install(aws.events)
 
     original = app._dispatch_service_request
 
