@@ -27,7 +27,18 @@ from botocore.endpoint import Endpoint
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from rolewarden_local import _ministack, cloudformation, cloudtrail, faults, iam, sagemaker, simulate, tagging, trail
+from rolewarden_local import (
+    _ministack,
+    cloudformation,
+    cloudtrail,
+    faults,
+    iam,
+    sagemaker,
+    simulate,
+    stale,
+    tagging,
+    trail,
+)
 from rolewarden_local._ministack import ACCOUNT_ID, REGION, app, eventbridge, lambda_runtime, lambda_svc, responses
 from rolewarden_local.faults import Answer, Killed, Loss
 
@@ -204,6 +215,24 @@ class LocalAws:
             yield
 
     @contextlib.contextmanager
+    def stale(
+        self, within: float, *, clock: Callable[[], float], age: Callable[[str], float] | None = None
+    ) -> Iterator[None]:
+        """Let IAM answer from before while the block runs, in every account; writes act on the present.
+
+        Reads of roles, of managed policies and of who carries them see IAM as it was some virtual seconds ago, but
+        never as it was before the block.
+
+        Args:
+            within: how old a read can be, in seconds of `clock`.
+            clock: virtual now, in seconds; never runs back.
+            age: how old the read of this operation is that is just being answered, from 0 to `within`; without it,
+                every read is as old as can be.
+        """
+        with stale.seen(lambda: stale.Past(within, clock, age or (lambda _: within))):
+            yield
+
+    @contextlib.contextmanager
     def _befalling(self, fault: faults.Fault) -> Iterator[None]:
         self._faults.add(fault)
         try:
@@ -364,6 +393,7 @@ def _install(aws: LocalAws) -> None:
     sagemaker.install()
     iam.install()
     simulate.install()
+    stale.install()
     tagging.install()
     cloudformation.install()
     trail.install(aws.events)
