@@ -7,6 +7,7 @@ import contextvars
 import io
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -15,26 +16,38 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, ClassVar, Final
 from unittest import mock
 from urllib.parse import urlsplit
-from xml.sax.saxutils import escape
 
+import botocore.endpoint
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.endpoint import Endpoint
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from rolewarden_local import _ministack, cloudformation, cloudtrail, iam, sagemaker, simulate, tagging
+from rolewarden_local import (
+    _ministack,
+    cloudformation,
+    cloudtrail,
+    faults,
+    iam,
+    sagemaker,
+    simulate,
+    stale,
+    tagging,
+    trail,
+)
 from rolewarden_local._ministack import ACCOUNT_ID, REGION, app, eventbridge, lambda_runtime, lambda_svc, responses
+from rolewarden_local.faults import Answer, Killed, Loss
 
-__all__ = ["ACCOUNT_ID", "HEALTH_PATH", "REGION", "Call", "LocalAws"]
+__all__ = ["ACCOUNT_ID", "HEALTH_PATH", "REGION", "Call", "Killed", "LocalAws", "Loss"]
 
 HEALTH_PATH: Final = "/_ministack/health"
 EVENTS_KEPT: Final = 10_000
 CALLS_KEPT: Final = 100_000
 
-Answer = tuple[int, dict[str, str], Any]
 Dispatch = Callable[..., Awaitable[Answer]]
 
 
@@ -48,16 +61,6 @@ class Call:
     account: str
     region: str
     status: int
-
-
-@dataclass
-class _Failure:
-    operation: str
-    code: str
-    message: str
-    status: int
-    left: int
-    spared: int = 0
 
 
 class LocalAws:
@@ -85,7 +88,7 @@ class LocalAws:
         self.events: collections.deque[cloudtrail.Event] = collections.deque(maxlen=EVENTS_KEPT)
         self._calls: collections.deque[Call] = collections.deque(maxlen=CALLS_KEPT)
         self._seen = 0
-        self._failures: list[_Failure] = []
+        self._faults = faults.Faults()
         self._loop = _loop_in_a_thread()
         _install(self)
 
@@ -97,10 +100,10 @@ class LocalAws:
         return cls._instance
 
     def reset(self) -> None:
-        """Wipe every resource of every account, end the functions' processes, forget events, calls and failures."""
+        """Wipe every resource of every account, end the functions' processes, forget events, calls and faults."""
         asyncio.run_coroutine_threadsafe(_reset_all(), self._loop).result()
         iam.QUOTAS.policies_per_role = iam.Quotas.policies_per_role
-        self._failures.clear()
+        self._faults.clear()
         self.events.clear()
         self._calls.clear()
 
@@ -143,25 +146,118 @@ class LocalAws:
             times: how many calls fail before the next succeeds.
             after: how many calls succeed before the first fails.
         """
-        failure = _Failure(operation, code, message or f"{operation} fails on demand", status, times, after)
-        self._failures.append(failure)
+        befall = faults.error(code, message or f"{operation} fails on demand", status)
+        with self._befalling(faults.Fault(operation, befall, times, after)):
+            yield
+
+    @contextlib.contextmanager
+    def losing(
+        self, operation: str, how: Loss, *, takes_effect: bool, times: int = sys.maxsize, after: int = 0
+    ) -> Iterator[None]:
+        """Let calls of `operation` go unanswered while the block runs, at most `times` times.
+
+        Args:
+            operation: as in the API, such as "AttachRolePolicy".
+            how: the connection is reset, or the answer does not come in time. botocore tries both again by itself, and
+                each try counts.
+            takes_effect: whether AWS did what was asked and only the answer is lost; else the call never arrives, and
+                leaves no event and no entry in the log of calls.
+            times: how many calls are lost before the next is answered.
+            after: how many calls are answered before the first is lost.
+        """
+        with self._befalling(faults.Fault(operation, faults.loss(how, takes_effect=takes_effect), times, after)):
+            yield
+
+    @contextlib.contextmanager
+    def dying(self, operation: str, *, takes_effect: bool = True, after: int = 0) -> Iterator[None]:
+        """End the caller at a call of `operation`: it raises `Killed`, and the block is the caller's life.
+
+        A function that Lambda ends runs no `finally`. So from there on every call raises `Killed` and does nothing,
+        until the block is left::
+
+            with contextlib.suppress(Killed), aws.dying("AttachRolePolicy"):
+                handler(event, context)
+
+        Args:
+            operation: as in the API, such as "AttachRolePolicy".
+            takes_effect: whether the end comes right after the call took effect, or right before it.
+            after: how many calls of the operation the caller survives.
+        """
+        with self._befalling(
+            faults.Fault(operation, faults.loss(Loss.KILLED, takes_effect=takes_effect), 1, after, lethal=True)
+        ):
+            yield
+
+    @contextlib.contextmanager
+    def partly_failing(
+        self,
+        operation: str,
+        *,
+        entries: int = 1,
+        code: str = "InternalFailure",
+        times: int = sys.maxsize,
+        after: int = 0,
+    ) -> Iterator[None]:
+        """Do batches of `operation` only in part while the block runs, at most `times` of them.
+
+        Args:
+            operation: "PutEvents", "SendMessageBatch" or "BatchWriteItem".
+            entries: how many fail of each batch, from its end; the others are done. The answer tells as AWS does:
+                FailedEntryCount and the entries' ErrorCode, Failed, or UnprocessedItems.
+            code: the failed entries' error code; UnprocessedItems has none.
+            times: how many batches are done in part before the next is done whole.
+            after: how many batches are done whole before the first is not.
+
+        Raises:
+            ValueError: `operation` is none of these.
+        """
+        with self._befalling(faults.Fault(operation, faults.partly(operation, entries, code), times, after)):
+            yield
+
+    @contextlib.contextmanager
+    def stale(
+        self, within: float, *, clock: Callable[[], float], age: Callable[[str], float] | None = None
+    ) -> Iterator[None]:
+        """Let IAM answer from before while the block runs, in every account; writes act on the present.
+
+        Reads of roles, of managed policies and of who carries them see IAM as it was some virtual seconds ago, but
+        never as it was before the block.
+
+        Args:
+            within: how old a read can be, in seconds of `clock`.
+            clock: virtual now, in seconds; never runs back.
+            age: how old the read of this operation is that is just being answered, from 0 to `within`; without it,
+                every read is as old as can be.
+        """
+        with stale.seen(lambda: stale.Past(within, clock, age or (lambda _: within))):
+            yield
+
+    @contextlib.contextmanager
+    def _befalling(self, fault: faults.Fault) -> Iterator[None]:
+        self._faults.add(fault)
         try:
             yield
         finally:
-            self._failures = [kept for kept in self._failures if kept is not failure]
+            self._faults.remove(fault)
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[None]:
         """Let every boto3 client of this process, made before or now, talk to this AWS without a socket.
 
-        Sets credentials and a region for the block where the environment has none. Nothing reaches the network.
+        Sets credentials and a region for the block where the environment has none. Nothing reaches the network, and
+        nobody waits: what botocore tries again, it tries again at once.
         """
 
         # moto's own hook is the before-send event of sessions made after its import; this one catches all of them.
         def send(_: Endpoint, request: AWSPreparedRequest) -> AWSResponse:
             return self._send(request)
 
-        with mock.patch.dict(os.environ, _absent_settings()), mock.patch.object(Endpoint, "_send", send):
+        clock = SimpleNamespace(**{**vars(time), "sleep": lambda _: None})
+        with (
+            mock.patch.dict(os.environ, _absent_settings()),
+            mock.patch.object(Endpoint, "_send", send),
+            mock.patch.object(botocore.endpoint, "time", clock),
+        ):
             yield
 
     @contextlib.contextmanager
@@ -230,14 +326,21 @@ class LocalAws:
         if access_key.startswith("AKIA"):  # an IAM user's key: MiniStack looks up its account only when AUTH is on
             responses.set_request_account_id(app._request_account_scope(access_key))
         account, region = responses.get_account_id(), responses.get_region()
-        if failure := self._failure(operation):
-            answer = _failed(service, failure)
-        elif service == "sagemaker":
-            answer = _sagemaker(method, path, headers, body, account)
-        else:
-            answer = await original(method, path, headers, body, query, request_id)
-        status, answer_headers, content = answer
+
+        async def do(body: bytes) -> Answer:
+            if service == "sagemaker":
+                return _sagemaker(method, path, headers, body, account)
+            return await original(method, path, headers, body, query, request_id)
+
+        outcome = await self._faults.call(operation, service, body, do)
+        if outcome.seen is None:
+            return outcome.told
+        status, answer_headers, content = outcome.seen
+        told = outcome.told
         answer_headers["x-amzn-requestid"] = request_id
+        if service in _TOLD_THE_ID_IN_XML:
+            content = _REQUEST_ID.sub(b"<RequestId>%b</RequestId>" % request_id.encode(), content)
+            told = (status, answer_headers, content) if told is outcome.seen else told
         caller = cloudtrail.identity(access_key, account)["arn"]
         self._calls.append(Call(service, operation, caller, account, region, status))
         self._seen += 1
@@ -257,16 +360,7 @@ class LocalAws:
                     request_id,
                 )
             )
-        return answer
-
-    def _failure(self, operation: str) -> _Failure | None:
-        for failure in self._failures:
-            if failure.operation == operation and failure.spared:
-                failure.spared -= 1
-            elif failure.operation == operation and failure.left:
-                failure.left -= 1
-                return failure
-        return None
+        return told
 
     def _emit(self, call: cloudtrail.ApiCall) -> None:
         event = cloudtrail.event(call)
@@ -276,6 +370,10 @@ class LocalAws:
             _, _, answer = eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
         event["id"] = json.loads(answer)["Entries"][0]["EventId"]
 
+
+# IAM and STS answer in XML that names the request, MiniStack's under an id of its own; CloudTrail and boto3 must agree.
+_TOLD_THE_ID_IN_XML: Final = frozenset({"iam", "sts"})
+_REQUEST_ID: Final = re.compile(rb"<RequestId>[^<]*</RequestId>")
 
 _CLIENT_ENVIRONMENT: Final = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -295,8 +393,10 @@ def _install(aws: LocalAws) -> None:
     sagemaker.install()
     iam.install()
     simulate.install()
+    stale.install()
     tagging.install()
     cloudformation.install()
+    trail.install(aws.events)
 
     original = app._dispatch_service_request
 
@@ -398,14 +498,6 @@ def _sagemaker(method: str, path: str, headers: Mapping[str, str], body: bytes, 
     return sagemaker.dispatch(method, url, {**headers, "x-moto-account-id": account}, body)
 
 
-def _failed(service: str, failure: _Failure) -> Answer:
-    if service in {"iam", "sts"}:
-        answer: Answer = _ministack.iam._error(failure.status, failure.code, escape(failure.message), ns=service)
-        return answer
-    body = json.dumps({"__type": failure.code, "message": failure.message}).encode()
-    return failure.status, {"Content-Type": "application/x-amz-json-1.1", "x-amzn-errortype": failure.code}, body
-
-
 async def _reset_all() -> None:
     app._reset_all_state()
     sagemaker.reset()
@@ -450,6 +542,7 @@ async def _over_asgi(request: AWSPreparedRequest) -> AWSResponse:
             chunks.append(message.get("body", b""))
 
     await app.app(scope, receive, send)
+    faults.raise_if_lost(headers, request.url)
     return AWSResponse(request.url, status, headers, _Raw(b"".join(chunks)))  # type: ignore[arg-type]
 
 

@@ -57,9 +57,16 @@ def install() -> None:
             checks.append(_attachable)
         if operation == "PutRolePolicy":
             checks += [_well_formed, _inline_size]
+        if operation == "PutRolePermissionsBoundary":
+            checks.append(_known_boundary)
+        if operation == "DeleteRolePermissionsBoundary":
+            checks.append(_has_boundary)
         handlers[operation] = _checked(handlers[operation], checks)
     handlers["CreatePolicy"] = _checked(handlers["CreatePolicy"], [_new_name, _well_formed, _policy_size])
     handlers["CreatePolicyVersion"] = _checked(handlers["CreatePolicyVersion"], [_well_formed, _policy_size])
+    for operation in ("CreateRole", "CreateUser", "PutUserPermissionsBoundary"):
+        handlers[operation] = _checked(handlers[operation], [_known_boundary])
+    handlers["DeletePolicy"] = _checked(handlers["DeletePolicy"], [_nobodys_boundary])
     handlers["SetDefaultPolicyVersion"] = _set_default_policy_version
     handlers["ListRoles"] = _list_roles
     handlers["ListPolicies"] = _list_policies
@@ -119,6 +126,29 @@ def _attachable(params: Params) -> Response | None:
         return _error(404, "NoSuchEntity", f"Policy {arn} does not exist or is not attachable.")
     if arn not in role["AttachedPolicies"] and len(role["AttachedPolicies"]) >= QUOTAS.policies_per_role:
         return _quota_exceeded("PoliciesPerRole", QUOTAS.policies_per_role)
+    return None
+
+
+# MiniStack minds boundaries only when it enforces policies.
+def _known_boundary(params: Params) -> Response | None:
+    arn = _param(params, "PermissionsBoundary")
+    if not arn or iam._policy_exists(arn):
+        return None
+    if not re.fullmatch(r"arn:[\w-]+:iam::(\d{12}|aws):policy/.+", arn):
+        return _error(400, "ValidationError", "Invalid ARN:  Could not be parsed!")
+    return _error(404, "NoSuchEntity", f"Scope ARN: {arn} does not exist or is not attachable.")
+
+
+def _has_boundary(params: Params) -> Response | None:
+    role = iam._roles[_param(params, "RoleName")]
+    if role.get("PermissionsBoundary"):
+        return None
+    return _error(404, "NoSuchEntity", f"Principal {role['RoleId']} does not have scope")
+
+
+def _nobodys_boundary(params: Params) -> Response | None:
+    if iam._boundary_usage_counts().get(_param(params, "PolicyArn")):
+        return _error(409, "DeleteConflict", "Cannot delete a policy attached to entities.")
     return None
 
 

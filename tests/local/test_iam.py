@@ -149,6 +149,67 @@ def test_a_boundary_counts_as_use_of_a_policy(iam, role):
     assert iam.list_entities_for_policy(PolicyArn=arn, PolicyUsageFilter="PermissionsPolicy")["PolicyRoles"] == []
 
 
+def test_a_boundary_is_a_policy_that_exists(iam, role):
+    arn = "arn:aws:iam::111122223333:policy/none"
+    expected = ("NoSuchEntity", f"Scope ARN: {arn} does not exist or is not attachable.", 404)
+    assert refusal(iam.put_role_permissions_boundary, RoleName=role, PermissionsBoundary=arn) == expected
+    made = {"RoleName": "r", "AssumeRolePolicyDocument": TRUST, "PermissionsBoundary": arn}
+    assert refusal(iam.create_role, **made) == expected
+    assert refusal(iam.get_role, RoleName="r")[0] == "NoSuchEntity"
+    not_one = "arn:aws:iam::111122223333:role/service-role/analyst"
+    assert refusal(iam.put_role_permissions_boundary, RoleName=role, PermissionsBoundary=not_one)[0] == (
+        "ValidationError"
+    )
+    assert "PermissionsBoundary" not in iam.get_role(RoleName=role)["Role"]
+
+
+def test_a_role_and_a_policy_tell_of_a_boundary(iam, role):
+    def count() -> int:
+        return iam.get_policy(PolicyArn=arn)["Policy"]["PermissionsBoundaryUsageCount"]
+
+    arn = make_policy(iam, "p")
+    assert count() == 0
+    iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=arn)
+    assert iam.get_role(RoleName=role)["Role"]["PermissionsBoundary"] == {
+        "PermissionsBoundaryType": "PermissionsBoundaryPolicy",
+        "PermissionsBoundaryArn": arn,
+    }
+    assert count() == 1
+    assert iam.get_policy(PolicyArn=arn)["Policy"]["AttachmentCount"] == 0
+    iam.delete_role_permissions_boundary(RoleName=role)
+    assert count() == 0
+    assert "PermissionsBoundary" not in iam.get_role(RoleName=role)["Role"]
+
+
+def test_a_policy_that_is_a_boundary_cannot_be_deleted(iam, role):
+    arn = make_policy(iam, "p")
+    iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=arn)
+    code, _, status = refusal(iam.delete_policy, PolicyArn=arn)
+    assert (code, status) == ("DeleteConflict", 409)
+    iam.delete_role_permissions_boundary(RoleName=role)
+    iam.delete_policy(PolicyArn=arn)
+
+
+def test_a_role_without_a_boundary_has_none_to_delete(iam, role):
+    assert refusal(iam.delete_role_permissions_boundary, RoleName=role)[0] == "NoSuchEntity"
+
+
+def test_a_boundary_is_no_attachment_and_an_attachment_no_boundary(iam):
+    arn = make_policy(iam, "p")
+    for name in ("bounded", "carrier"):
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
+    iam.put_role_permissions_boundary(RoleName="bounded", PermissionsBoundary=arn)
+    iam.attach_role_policy(RoleName="carrier", PolicyArn=arn)
+
+    def found(**usage: str) -> list[str]:
+        return [role["RoleName"] for role in iam.list_entities_for_policy(PolicyArn=arn, **usage)["PolicyRoles"]]
+
+    assert found(PolicyUsageFilter="PermissionsBoundary") == ["bounded"]
+    assert found(PolicyUsageFilter="PermissionsPolicy") == ["carrier"]
+    assert found() == ["bounded", "carrier"]
+    assert iam.list_attached_role_policies(RoleName="bounded")["AttachedPolicies"] == []
+
+
 def test_policies_attached_policies_inline_policies_and_versions_come_in_pages(iam, role):
     arns = [make_policy(iam, f"p{number}") for number in range(5)]
     for arn in arns:

@@ -1,0 +1,220 @@
+"""What befalls a call on demand: errors, lost answers, batches done in part, a caller that is ended."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+from xml.sax.saxutils import escape
+
+from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
+
+from rolewarden_local._ministack import iam
+
+Answer = tuple[int, dict[str, str], Any]
+Do = Callable[[bytes], Awaitable[Answer]]
+"""Carries a call out, with this body."""
+
+
+class Killed(BaseException):
+    """The caller was ended, as Lambda ends a function that has run out of time or memory.
+
+    No `Exception`, so that no handling of errors takes it for one.
+    """
+
+
+class Loss(StrEnum):
+    """How a caller comes to get no answer."""
+
+    RESET = "reset"
+    """The connection is closed: botocore raises ConnectionClosedError."""
+
+    TIMEOUT = "timeout"
+    """No answer in time: botocore raises ReadTimeoutError, at once instead of after the time."""
+
+    KILLED = "killed"
+    """There is no caller any more: see `Killed`."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a call: as AWS saw it, which may be not at all, and as its caller was told."""
+
+    seen: Answer | None
+    told: Answer
+
+
+Befall = Callable[[str, bytes, Do], Awaitable[Outcome]]
+"""What happens to a call, given its service, its body and what carries it out."""
+
+
+@dataclass
+class Fault:
+    """What befalls calls of `operation`: none of the first `spared`, then at most `left`."""
+
+    operation: str
+    befall: Befall
+    left: int
+    spared: int = 0
+    lethal: bool = False
+
+
+@dataclass
+class Faults:
+    """The faults in force."""
+
+    _in_force: list[Fault] = field(default_factory=list)
+    _dead: bool = False
+
+    def add(self, fault: Fault) -> None:
+        """Put a fault into force, behind those that are."""
+        self._in_force.append(fault)
+
+    def remove(self, fault: Fault) -> None:
+        """Take a fault out of force; who was ended by it lives again."""
+        self._in_force = [kept for kept in self._in_force if kept is not fault]
+        self._dead = self._dead and not fault.lethal
+
+    def clear(self) -> None:
+        """Take every fault out of force."""
+        self._in_force.clear()
+        self._dead = False
+
+    async def call(self, operation: str, service: str, body: bytes, do: Do) -> Outcome:
+        """Let a call of `operation` happen, or whatever is due instead."""
+        if self._dead:
+            return Outcome(None, lost(Loss.KILLED))
+        if fault := self._due(operation):
+            self._dead = fault.lethal
+            return await fault.befall(service, body, do)
+        answer = await do(body)
+        return Outcome(answer, answer)
+
+    def _due(self, operation: str) -> Fault | None:
+        for fault in self._in_force:
+            if fault.operation == operation and fault.spared:
+                fault.spared -= 1
+            elif fault.operation == operation and fault.left:
+                fault.left -= 1
+                return fault
+        return None
+
+
+def error(code: str, message: str, status: int) -> Befall:
+    """The call is refused."""
+
+    async def befall(service: str, _body: bytes, _do: Do) -> Outcome:
+        if service in {"iam", "sts"}:
+            answer: Answer = iam._error(status, code, escape(message), ns=service)
+        else:
+            content = json.dumps({"__type": code, "message": message}).encode()
+            answer = status, {"Content-Type": "application/x-amz-json-1.1", "x-amzn-errortype": code}, content
+        return Outcome(answer, answer)
+
+    return befall
+
+
+def loss(how: Loss, *, takes_effect: bool) -> Befall:
+    """The caller gets no answer: the call is carried out all the same, or never arrives."""
+
+    async def befall(_service: str, body: bytes, do: Do) -> Outcome:
+        return Outcome(await do(body) if takes_effect else None, lost(how))
+
+    return befall
+
+
+_LOST: Final = "x-local-aws-lost"
+
+
+def lost(how: Loss) -> Answer:
+    """What stands in for no answer: `raise_if_lost` makes an error of it; a client over HTTP sees a 503."""
+    return 503, {"Content-Type": "text/plain", _LOST: how}, b""
+
+
+def raise_if_lost(headers: Mapping[str, str], url: str) -> None:
+    """Raise what a caller meets instead of this answer, if anything."""
+    how = headers.get(_LOST)
+    if how == Loss.RESET:
+        raise ConnectionClosedError(endpoint_url=url)
+    if how == Loss.TIMEOUT:
+        raise ReadTimeoutError(endpoint_url=url)
+    if how == Loss.KILLED:
+        raise Killed(url)
+
+
+def partly(operation: str, entries: int, code: str) -> Befall:
+    """The last `entries` of a batch fail, the others are done.
+
+    Raises:
+        ValueError: `operation` takes no batch.
+    """
+    if operation not in _BATCHES:
+        raise ValueError(f"{operation} takes no batch; those that do: {', '.join(_BATCHES)}")
+    split, join = _BATCHES[operation]
+
+    async def befall(_service: str, body: bytes, do: Do) -> Outcome:
+        request = json.loads(body)
+        done, failed = split(request, entries)
+        status, headers, content = await do(json.dumps(done).encode()) if _asks(done) else _NOTHING_DONE
+        if status < 300:
+            content = json.dumps(join(json.loads(content), failed, code)).encode()
+            headers = {name: value for name, value in headers.items() if name.lower() not in _OF_THE_CONTENT}
+        return Outcome((status, headers, content), (status, headers, content))
+
+    return befall
+
+
+_NOTHING_DONE: Final[Answer] = (200, {"Content-Type": "application/x-amz-json-1.0"}, b"{}")
+_OF_THE_CONTENT: Final = frozenset({"content-length", "x-amz-crc32"})
+_WORDS: Final = "fails on demand"
+
+
+def _asks(request: Mapping[str, Any]) -> bool:
+    return bool(request.get("Entries") or request.get("RequestItems"))
+
+
+def _split_entries(request: dict[str, Any], entries: int) -> tuple[dict[str, Any], list[Any]]:
+    all_of_them = request["Entries"]
+    kept = max(0, len(all_of_them) - entries)
+    return {**request, "Entries": all_of_them[:kept]}, all_of_them[kept:]
+
+
+def _join_events(answer: dict[str, Any], failed: Iterable[Any], code: str) -> dict[str, Any]:
+    told = [{"ErrorCode": code, "ErrorMessage": _WORDS} for _ in failed]
+    failures = answer.get("FailedEntryCount", 0) + len(told)
+    return {**answer, "FailedEntryCount": failures, "Entries": answer.get("Entries", []) + told}
+
+
+def _join_messages(answer: dict[str, Any], failed: Iterable[Any], code: str) -> dict[str, Any]:
+    told = [{"Id": entry["Id"], "SenderFault": False, "Code": code, "Message": _WORDS} for entry in failed]
+    return {"Successful": [], **answer, "Failed": answer.get("Failed", []) + told}
+
+
+def _split_items(request: dict[str, Any], entries: int) -> tuple[dict[str, Any], list[Any]]:
+    done = copy.deepcopy(request)
+    failed: list[Any] = []
+    for table in reversed(done["RequestItems"]):
+        items = done["RequestItems"][table]
+        while items and len(failed) < entries:
+            failed.insert(0, (table, items.pop()))
+    done["RequestItems"] = {table: items for table, items in done["RequestItems"].items() if items}
+    return done, failed
+
+
+def _join_items(answer: dict[str, Any], failed: Iterable[Any], _code: str) -> dict[str, Any]:
+    left = copy.deepcopy(answer.get("UnprocessedItems", {}))
+    for table, item in failed:
+        left.setdefault(table, []).append(item)
+    return {**answer, "UnprocessedItems": left}
+
+
+_Split = Callable[[dict[str, Any], int], tuple[dict[str, Any], list[Any]]]
+_Join = Callable[[dict[str, Any], Iterable[Any], str], dict[str, Any]]
+_BATCHES: Final[Mapping[str, tuple[_Split, _Join]]] = {
+    "PutEvents": (_split_entries, _join_events),
+    "SendMessageBatch": (_split_entries, _join_messages),
+    "BatchWriteItem": (_split_items, _join_items),
+}
