@@ -170,11 +170,14 @@ def _show(console: Console, replayed: Replayed) -> None:
     else:
         rows.add_row("  rule", f"{replayed.rule} > {replayed.function}")
         named = ", ".join(f"{key} {value}" for key, value in replayed.nominated.items())
-        rows.add_row("  nominated", named)
+        if named:
+            rows.add_row("  nominated", named)
     for outcome in replayed.outcomes:
         rows.add_row("  role", _outcome(outcome))
     for policy, what in replayed.policies.items():
         rows.add_row("  policy", f"{policy}  {what}")
+    if replayed.alert:
+        rows.add_row("  alert", Text(replayed.alert, "bold"))
     if replayed.rule is not None:
         counted = Counter(replayed.calls)
         calls = ", ".join(call if n == 1 else f"{n} x {call}" for call, n in counted.items())

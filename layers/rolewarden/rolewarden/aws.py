@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker.type_defs import PaginatorConfigTypeDef
+    from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
 GONE = "gone"
@@ -198,6 +199,10 @@ class Aws:
     @cached_property
     def _events(self) -> EventBridgeClient:
         return self._session.client("events", config=_CONFIG)
+
+    @cached_property
+    def _sns(self) -> SNSClient:
+        return self._session.client("sns", config=_CONFIG)
 
     def _tagging_in(self, region: str) -> Any:
         return self._session.client("resourcegroupstaggingapi", region_name=region, config=_CONFIG)
@@ -541,6 +546,11 @@ class Aws:
                 if answer["FailedEntryCount"]:
                     failed = next(entry for entry in answer["Entries"] if "ErrorCode" in entry)
                     raise RetryLater(f"PutEvents: {failed.get('ErrorCode')}: {failed.get('ErrorMessage', '')}")
+
+    def notify(self, topic_arn: str, subject: str, text: str) -> None:
+        """Send a message to everybody who is subscribed to a topic. Raises RetryLater."""
+        with _of_our_own():
+            self._sns.publish(TopicArn=topic_arn, Subject=subject, Message=text)
 
     def _item(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         return {name: self._deserialize(value) for name, value in attributes.items()}

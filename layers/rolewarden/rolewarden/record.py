@@ -30,6 +30,7 @@ metrics = Metrics(namespace="Rolewarden", service="rolewarden")
 ROLE_REMEDIED = "Role Remedied"
 ROLE_FINDING = "Role Finding"
 ROLE_RELEASED = "Role Released"
+ROLE_CONTESTED = "Role Contested"
 SUBJECT_FINDING = "Subject Finding"
 POLICY_RESTORED = "Policy Restored"
 GUARDRAILS_PUBLISHED = "Guardrails Published"
