@@ -19,7 +19,7 @@ ALARM = "rolewarden-HeartbeatAlarm-1K2L3M4N5O6P"
 SUBSCRIPTION = f"arn:aws:sns:us-east-1:{ACCOUNT}:AlarmTopic:5be8a1f4"
 
 FUNCTIONS, ROLES, QUEUED, TABLES = "SelfFunctions", "SelfRoles", "SelfQueues", "SelfTables"
-TOLD, WATCH, GROUND = "SelfTopicKeyAndLogs", "SelfRulesAndAlarms", "SelfTrailAndStack"
+TOLD, LOGS, WATCH, GROUND = "SelfTopicAndKey", "SelfLogs", "SelfRulesAndAlarms", "SelfTrailAndStack"
 OWN = ("EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction", "ReleaseFunction", "AlertFunction")
 QUEUES = ("WorkQueue", "SweepQueue", "ReleaseQueue", "WorkDeadLetterQueue", "EventsDeadLetterQueue",
           "InvocationsDeadLetterQueue")  # fmt: skip
@@ -84,6 +84,8 @@ MOVES = {
             {"topicArn": f"arn:aws:sns:us-east-1:{ACCOUNT}:AlarmTopic"}),
         *on("sns", "SetSubscriptionAttributes Unsubscribe", {"subscriptionArn": SUBSCRIPTION}),
         *on("kms", "DisableKey DisableKeyRotation PutKeyPolicy ScheduleKeyDeletion", {"keyId": "alias/x"}, **KEY),
+    ],
+    LOGS: [
         *[move for name in OWN for move in
           on("logs", "AssociateKmsKey DeleteLogGroup DeleteLogStream DeleteRetentionPolicy DisassociateKmsKey "
              "PutDataProtectionPolicy PutRetentionPolicy", {"logGroupName": name.replace("Function", "Logs")})],
@@ -179,7 +181,7 @@ def test_what_people_do_to_what_is_theirs_matches_nothing(matched):
     assert wrong == []
 
 
-@pytest.mark.parametrize("rule", [FUNCTIONS, ROLES, QUEUED, TABLES, TOLD, WATCH])
+@pytest.mark.parametrize("rule", [FUNCTIONS, ROLES, QUEUED, TABLES, TOLD, LOGS, WATCH])
 def test_what_cloudformation_calls_in_a_deployment_is_told_by_the_operation_on_the_stack_alone(matched, rule):
     wrong = [
         (service, call)
