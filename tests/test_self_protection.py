@@ -94,7 +94,8 @@ MOVES = {
         *on("events", "DeleteRule DisableRule PutRule", {"name": RULE}),
         *on("events", "PutTargets RemoveTargets", {"rule": RULE}),
         *on("monitoring", "DeleteAlarms DisableAlarmActions", {"alarmNames": ["other", ALARM]}),
-        *on("monitoring", "PutMetricAlarm SetAlarmState", {"alarmName": ALARM}),
+        *on("monitoring", "PutCompositeAlarm PutMetricAlarm SetAlarmState", {"alarmName": ALARM}),
+        *on("monitoring", "PutAlarmMuteRule", {"name": "quiet", "muteTargets": {"alarmNames": [ALARM]}}),
     ],
     GROUND: [
         *on("cloudtrail", "DeleteTrail StopLogging UpdateTrail", {"name": "management"}),

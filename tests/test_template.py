@@ -304,6 +304,73 @@ def test_role_events_are_all_asked_for(template):
     assert set(rules(template)["EnforceFunctionRoles"].pattern["detail"]["eventName"]) == ROLE_EVENTS
 
 
+KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1f357b5b-3e36-838c-94a4-e671aa807118"
+
+
+@pytest.fixture(scope="module")
+def keyed():
+    """The template with a key of the customer's."""
+    return Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT, parameters={"KmsKeyArn": KEY})
+
+
+def test_without_a_key_of_the_customers_everything_is_encrypted_with_those_that_aws_keeps(template):
+    for table in template.resources("AWS::DynamoDB::Table").values():
+        assert table["SSESpecification"] == {"SSEEnabled": True}
+    for queue in template.resources("AWS::SQS::Queue").values():
+        assert (queue["SqsManagedSseEnabled"], queue.get("KmsMasterKeyId")) == (True, None)
+    for kind in ("AWS::Lambda::Function", "AWS::Logs::LogGroup"):
+        assert not any(
+            {"KmsKeyArn", "KmsKeyId"} & properties.keys() for properties in template.resources(kind).values()
+        )
+    assert not any(may(template, function, "kms:Decrypt") for function in WORKERS)
+
+
+def test_the_topic_has_a_key_of_the_stacks_own_that_alarms_and_alertfunction_may_use(template):
+    [topic] = template.resources("AWS::SNS::Topic").values()
+    assert topic["KmsMasterKeyId"] == "AlarmKey"
+    assert "AlarmKey" in template.resources("AWS::KMS::Key")
+    for action in ("kms:Decrypt", "kms:GenerateDataKey"):
+        [statement] = may(template, "AlertFunction", action)
+        assert statement["Resource"] == f"arn:aws:kms:us-east-1:{ACCOUNT}:key/AlarmKey"
+
+
+def test_a_key_of_the_customers_encrypts_everything(keyed):
+    for table in keyed.resources("AWS::DynamoDB::Table").values():
+        assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
+    for queue in keyed.resources("AWS::SQS::Queue").values():
+        assert (queue["KmsMasterKeyId"], queue.get("SqsManagedSseEnabled")) == (KEY, None)
+    [topic] = keyed.resources("AWS::SNS::Topic").values()
+    assert topic["KmsMasterKeyId"] == KEY
+    assert {log["KmsKeyId"] for log in keyed.resources("AWS::Logs::LogGroup").values()} == {KEY}
+    assert {function["KmsKeyArn"] for function in keyed.resources("AWS::Lambda::Function").values()} == {KEY}
+    assert not keyed.resources("AWS::KMS::Key")
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_function_may_use_the_customers_key_and_no_other(keyed, function):
+    for action in ("kms:Decrypt", "kms:GenerateDataKey"):
+        assert [statement["Resource"] for statement in may(keyed, function, action)] == [KEY]
+
+
+def test_a_move_against_the_customers_key_is_told(keyed):
+    [rule] = [r for r in keyed.rules() if r.name == "AlertFunctionSelfTopicAndKey"]
+    assert KEY in json.dumps(rule.pattern)
+
+
+def test_alertfunction_may_speak_to_its_topic_and_to_nothing_else(template):
+    allowed = {
+        action: statement["Resource"]
+        for statement in statements(template, "AlertFunction")
+        for action in actions(statement)
+    }
+    assert allowed == {
+        "sns:Publish": f"arn:aws:sns:us-east-1:{ACCOUNT}:AlarmTopic",
+        "kms:Decrypt": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/AlarmKey",
+        "kms:GenerateDataKey": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/AlarmKey",
+        "sqs:SendMessage": f"arn:aws:sqs:us-east-1:{ACCOUNT}:InvocationsDeadLetterQueue",
+    }
+
+
 def alarms(template):
     return template.resources("AWS::CloudWatch::Alarm")
 
@@ -358,3 +425,22 @@ def test_the_runbook_has_the_cure_of_every_reason():
     runbook = (ROOT / "docs" / "runbook.md").read_text()
     for reason in CURES.keys() - {Reason.NAME_TAKEN, Reason.REFUSED}:
         assert f"| {reason} |" in runbook
+
+
+@pytest.mark.parametrize("metric", ["Contested", "RecordFailed", "Unenforceable"])
+def test_what_the_code_counts_as_bad_is_an_alarm_at_once(template, metric):
+    [alarm] = [a for a in alarms(template).values() if a["MetricName"] == metric]
+    assert alarm["Namespace"] == "Rolewarden"
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": "rolewarden"}]
+    assert (alarm["EvaluationPeriods"], alarm["Threshold"], alarm["TreatMissingData"]) == (1, 0, "notBreaching")
+
+
+def test_every_alert_names_an_entry_of_the_runbook():
+    from rolewarden.alert import compose
+
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    entries = {line.lstrip("# ").lower() for line in runbook.splitlines() if line.startswith("#")}
+    events = [sample(path.stem) for path in (ROOT / "events").glob("*.json")]
+    for event in [*events, {}]:
+        [line] = [line for line in compose(event, "aws").body.splitlines() if line.startswith("Runbook")]
+        assert line.partition("docs/runbook.md, ")[2].lower() in entries
