@@ -202,8 +202,9 @@ def test_the_service_control_policy_has_the_names_of_the_deployed_stack(account)
     queue = account.outputs["ReleaseQueue"].rsplit("/", 1)[-1]
     assert f"arn:aws:sqs:us-east-1:{ACCOUNT_ID}:{queue}" in statements["OwnWork"]["Resource"]
     for logical, kind, physical in account.aws.stack("rolewarden").resources:
-        if kind in {"AWS::Lambda::Function", "AWS::Events::Rule", "AWS::CloudWatch::Alarm", "AWS::Logs::LogGroup"}:
-            assert physical.startswith(f"rolewarden-{logical}"), f"{logical} is {physical}: no pattern covers it"
+        if kind in {"AWS::Lambda::Function", "AWS::Events::Rule", "AWS::CloudWatch::Alarm", "AWS::SQS::Queue"}:
+            name = physical.rsplit("/", 1)[-1]
+            assert name.startswith(f"rolewarden-{logical}"), f"{logical} is {name}: no pattern covers it"
 
 
 def test_the_exempt_and_the_full_role_are_what_the_rules_and_iam_make_of_them(account):

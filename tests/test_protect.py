@@ -353,6 +353,12 @@ def test_what_does_not_fit_is_an_error_that_says_what_to_do(template, form):
         getattr(protection, form)()
 
 
+def test_a_log_group_keeps_the_slashes_of_its_name(template):
+    stack = deployed(template, physical=lambda logical: f"/aws/lambda/{logical}")
+    [statement] = [s for s in Protection(stack).service_control_policy()["Statement"] if s["Sid"] == "OwnStack"]
+    assert arn("logs", "log-group:/aws/lambda/EnforceLogs*") in statement["Resource"]
+
+
 def test_names_that_do_not_begin_with_the_stacks_are_listed_one_by_one(template):
     document = Protection(deployed(template, physical=lambda logical: f"cut-{logical}")).service_control_policy()
     [stack] = [s for s in document["Statement"] if s["Sid"] == "OwnStack"]

@@ -303,7 +303,7 @@ class Protection:
 
 def _name(physical: str) -> str:
     """CloudFormation has a queue by its URL and a topic by its ARN, all else by name."""
-    return re.split("[/:]", physical)[-1]
+    return re.split("[/:]", physical)[-1] if physical.startswith(("https:", "http:", "arn:")) else physical
 
 
 def text(document: Document) -> str:
