@@ -1,6 +1,7 @@
 """The message a person reads: what each kind says, and that nothing an event holds can break it."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from rolewarden.alert import BODY_SIZE, COLUMNS, SUBJECT_SIZE, compose
 from rolewarden.verdicts import CURES, Reason
 
-from tests.conftest import sample
+from tests.conftest import ROOT, sample
 
 MOVES = "docs/runbook.md, moves against Rolewarden itself"
 
@@ -106,7 +107,7 @@ def test_a_guardrail_that_was_edited_is_told_with_who_did_it_and_how_to_see_its_
 def test_a_guardrail_that_was_deleted_is_told_to_be_made_again():
     alert = told("finding_policy_restored", remedy="created", cause={"event_name": "Check"})
     assert alert.subject == "Rolewarden: guardrail no-generative-ai was deleted and is restored"
-    assert rows(alert)["Who"] == "not known: a check found it, no event told of it"
+    assert rows(alert)["Who"] == "not known: a check by the clock found it, no event told of it"
     assert rows(alert)["Done"] == "made the policy again; a sweep attaches it to every role that needs it"
 
 
@@ -181,6 +182,22 @@ def test_an_attempt_that_aws_refused_is_told_as_one():
 )
 def test_a_move_says_in_its_subject_who_did_what_to_what(name, said):
     assert said in told(name).subject
+
+
+def test_a_call_that_no_caller_is_recorded_of_is_told_as_far_as_it_is_known():
+    alert = told("finding_role", cause={"event_name": "CreateRole", "time": "2026-11-23T08:00:12Z"})
+    assert rows(alert)["Who"] == "not known"
+    assert rows(alert)["Call"] == "CreateRole at 2026-11-23T08:00:12Z"
+
+
+def test_the_commands_of_rolewardens_own_that_people_are_sent_to_exist():
+    from rolewarden_cli.main import app
+
+    names = {command.name or command.callback.__name__ for command in app.registered_commands}
+    texts = [compose(sample(path.stem), "aws").body for path in (ROOT / "events").glob("*.json")]
+    texts.append((ROOT / "docs" / "runbook.md").read_text())
+    sent = {name for text in texts for name in re.findall(r"[`(]rolewarden (\w+)", " ".join(text.split()))}
+    assert {"sweep", "scp"} <= sent <= names
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from rolewarden.events import ACCOUNT, CLOUDTRAIL, REGION, ROLE_NAME, SWEEP, Cause, cause_of
+from rolewarden.events import ACCOUNT, CHECK, CLOUDTRAIL, REGION, ROLE_NAME, SWEEP, Cause, cause_of
 from rolewarden.policies import policy_arn
 from rolewarden.record import POLICY_RESTORED, ROLE_CONTESTED, ROLE_FINDING, SUBJECT_FINDING
 
@@ -317,11 +317,10 @@ def _done(detail: Mapping[str, Any]) -> str:
 
 def _caused(detail: Mapping[str, Any]) -> Iterator[_Row]:
     cause = Cause.from_dict(detail.get("cause"))
-    if not cause.actor:
-        found = "a sweep" if cause.event_name == SWEEP.event_name else "a check"
+    if found := {SWEEP.event_name: "a sweep", CHECK.event_name: "a check by the clock"}.get(cause.event_name):
         yield "Who", f"not known: {found} found it, no event told of it"
         return
-    yield "Who", _text(cause.actor, 300)
+    yield "Who", _text(cause.actor, 300) or "not known"
     yield "Call", " at ".join(filter(None, (_text(cause.event_name, 128), _text(cause.time, 32))))
     yield "From", _from(cause)
 
