@@ -221,7 +221,8 @@ def test_where_the_console_is_not_known_there_is_a_command_and_no_link():
 
 
 @pytest.mark.parametrize(
-    "event", [None, 7, "text", [], {}, {"source": "rolewarden"}, {"detail-type": []}, {"detail-type": {}},
+    "event", [None, 7, "text", [], {}, {"source": "rolewarden"}, {"detail-type": []},
+              {"source": "rolewarden", "detail-type": {}, "detail": {"role": "x"}},
               {"source": "rolewarden", "detail-type": "Role Finding", "detail": []},
               {"source": "someone", "detail-type": "Role Finding", "detail": {"role": "x"}}]
 )  # fmt: skip
@@ -269,7 +270,29 @@ def test_endless_names_are_cut():
     assert len(alert.subject) == SUBJECT_SIZE
     assert alert.subject.endswith("...")
     assert " and 989 more" in rows(alert)["Works for"]
-    assert len(alert.body) <= BODY_SIZE
+    assert rows(alert)["Why"].replace(" ", "") == "m" * 397 + "..."
+
+
+def test_the_longest_text_that_there_can_be_is_still_short():
+    long = "x" * 5000
+    cause = dict.fromkeys(("event_id", "event_name", "time", "actor", "source_address", "user_agent"), long)
+    detail = dict.fromkeys(("role", "since", "domain", "user_profile", "reason", "message", "cure", "policy"), long)
+    detail |= {"cause": cause, "subjects": [long] * 99, "attached": [long] * 99, "missing": [long] * 99}
+    for kind in KINDS[:4]:
+        actors = {"actors": [{**cause, "times": 7}] * 99}
+        alert = compose({**sample("finding_role"), "detail-type": kind, "detail": detail | actors}, "aws")
+        assert 500 < len(alert.body) <= BODY_SIZE
+
+
+@pytest.mark.parametrize("number", [True, -1, 0, 10**6, pytest.param(10**5000, id="huge"), 1.5, "9", None])
+def test_a_number_of_times_that_is_none_is_told_as_again_and_again(number):
+    alert = told("finding_role_contested", remedies=number)
+    assert alert.subject == "Rolewarden: role CanvasAnalytics is contested: put back again and again"
+
+
+def test_actors_that_are_no_list_are_left_out():
+    alert = told("finding_role_contested", actors=7)
+    assert "Who" not in rows(alert)
 
 
 JSON = st.recursive(

@@ -25,7 +25,7 @@ COLUMNS = 78
 """What a line of the text is wide; links and commands stay whole, as they are of no use in two."""
 
 BODY_SIZE = 8_000
-"""Characters that no text exceeds; SNS takes 256 KiB."""
+"""Characters that no text exceeds, as each row is cut and there are few; SNS takes 256 KiB."""
 
 CONSOLES = {
     "aws": "console.aws.amazon.com",
@@ -346,7 +346,7 @@ def _written(headline: str, rows: list[_Row]) -> Alert:
         elif text:
             indent = " " * _LABEL
             lines += textwrap.wrap(text, COLUMNS, initial_indent=label.ljust(_LABEL), subsequent_indent=indent)
-    return Alert(subject, "\n".join(lines)[:BODY_SIZE] + "\n")
+    return Alert(subject, "\n".join(lines) + "\n")
 
 
 def _text(value: Any, most: int) -> str:
