@@ -9,9 +9,11 @@ import pytest
 import yaml
 from rolewarden.policies import policy_arn
 from rolewarden.verdicts import Verdict
+from rolewarden_cli.main import app
 from rolewarden_local.account import Account, waited
 from rolewarden_local.aws import ACCOUNT_ID, LocalAws
 from rolewarden_local.seed import TRUST
+from typer.testing import CliRunner
 
 from tests.conftest import ROOT
 
@@ -150,6 +152,59 @@ def test_a_deleted_guardrail_policy_comes_back_and_so_do_its_attachments(account
             continue
     waited(lambda: account.in_force("approved-models"), "the deleted policy")
     waited(lambda: account.carries("CanvasRosa", ["approved-models"]), "CanvasRosa carries it again")
+
+
+@pytest.fixture(scope="module")
+def inbox(account):
+    """Waits for the message with this in its subject, as who is subscribed to the topic gets it; gives its text."""
+    sqs = account.client("sqs")
+    queue = sqs.create_queue(QueueName="inbox")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    account.client("sns").subscribe(TopicArn=account.outputs["AlarmTopic"], Protocol="sqs", Endpoint=arn)
+    got = []
+
+    def wait(subject):
+        def found():
+            for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+                got.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            return [message["Message"] for message in got if subject in message["Subject"]]
+
+        waited(lambda: bool(found()), f"a message about {subject}")
+        return found()[0]
+
+    return wait
+
+
+def test_who_edits_a_guardrail_is_told_to_people(account, inbox):
+    hollow = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:DeleteBucket", "Resource": "*"}]}
+    account.client("iam", "mallory").create_policy_version(
+        PolicyArn=ARN, PolicyDocument=json.dumps(hollow), SetAsDefault=True
+    )
+    text = inbox("guardrail no-generative-ai was edited and is restored")
+    assert f"Who        arn:aws:iam::{ACCOUNT_ID}:user/mallory" in text
+
+
+def test_who_changes_a_role_of_rolewardens_own_is_told_to_people(account, inbox):
+    resources = account.aws.stack("rolewarden").resources
+    [role] = [physical for logical, _, physical in resources if logical == "PublishFunctionRole"]
+    account.client("iam", "mallory").update_role(RoleName=role, Description="mine now")
+    text = inbox("Rolewarden itself: user/mallory called UpdateRole on role")
+    assert "Done       nothing: Rolewarden cannot mend itself" in text
+
+
+def test_the_service_control_policy_has_the_names_of_the_deployed_stack(account):
+    printed = CliRunner().invoke(app, ["scp", "--region", "us-east-1"])
+    statements = {s["Sid"]: s for s in json.loads(printed.stdout)["Statement"]}
+    [publisher, *_] = statements["GuardrailPolicies"]["Condition"]["ArnNotLike"]["aws:PrincipalArn"]
+    functions = account.client("lambda")
+    assert functions.get_function(FunctionName=account.outputs["PublishFunction"])["Configuration"]["Role"] == publisher
+    queue = account.outputs["ReleaseQueue"].rsplit("/", 1)[-1]
+    assert f"arn:aws:sqs:us-east-1:{ACCOUNT_ID}:{queue}" in statements["OwnWork"]["Resource"]
+    for logical, kind, physical in account.aws.stack("rolewarden").resources:
+        if kind in {"AWS::Lambda::Function", "AWS::Events::Rule", "AWS::CloudWatch::Alarm", "AWS::SQS::Queue"}:
+            name = physical.rsplit("/", 1)[-1]
+            assert name.startswith(f"rolewarden-{logical}"), f"{logical} is {name}: no pattern covers it"
 
 
 def test_the_exempt_and_the_full_role_are_what_the_rules_and_iam_make_of_them(account):

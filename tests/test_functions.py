@@ -4,6 +4,7 @@ import importlib.util
 import json
 from types import SimpleNamespace
 
+import boto3
 import pytest
 from rolewarden.errors import RetryLater, SettingsError
 from rolewarden.events import parse
@@ -11,7 +12,7 @@ from rolewarden.service import SecondLook
 from rolewarden.settings import Settings
 from rolewarden_local.aws import ACCOUNT_ID
 
-from tests.conftest import ROOT, TODAY
+from tests.conftest import ROOT, TODAY, sample
 from tests.test_publish import BOTH, in_force, tampered
 
 
@@ -67,6 +68,29 @@ def second_look(event):
 
 def work(role):
     return {"role": role, "role_account": ACCOUNT_ID, "account": ACCOUNT_ID}
+
+
+def test_alert_sends_the_message_to_the_topic(world, function):
+    queue = world.sqs.create_queue(QueueName="inbox")["QueueUrl"]
+    arn = world.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    boto3.client("sns").subscribe(TopicArn=world.environment["ALARM_TOPIC_ARN"], Protocol="sqs", Endpoint=arn)
+    answer = function("alert")(sample("finding_role"))
+    [message] = world.sqs.receive_message(QueueUrl=queue)["Messages"]
+    sent = json.loads(message["Body"])
+    assert sent["Subject"] == answer["alert"] == "Rolewarden: role CanvasFull cannot be guarded: quota full"
+    assert "To do      detach a policy the role does not need" in sent["Message"]
+
+
+def test_a_message_that_cannot_be_sent_is_tried_again(world, function):
+    boto3.client("sns").delete_topic(TopicArn=world.environment["ALARM_TOPIC_ARN"])
+    with pytest.raises(RetryLater, match="Publish: NotFound"):
+        function("alert")(sample("finding_role"))
+
+
+def test_alert_without_its_topic_says_what_is_missing(world, function):
+    world.environment = {**world.environment, "ALARM_TOPIC_ARN": ""}
+    with pytest.raises(SettingsError, match="ALARM_TOPIC_ARN is not set"):
+        function("alert")
 
 
 def test_enforce_mends_the_role_and_says_what_it_did(world, function):

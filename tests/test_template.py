@@ -1,6 +1,7 @@
 """template.yaml, translated as CloudFormation would get it: what must hold of rules, queues and permissions."""
 
 import json
+import re
 from fnmatch import fnmatchcase
 
 import boto3
@@ -21,7 +22,9 @@ REGIONS = {
     "cn-north-1": "aws-cn",
     "eusc-de-east-1": "aws-eusc",
 }
-FUNCTIONS = ("EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction", "ReleaseFunction")
+WORKERS = ("EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction", "ReleaseFunction")
+"""Those that read or write IAM; AlertFunction only speaks."""
+FUNCTIONS = (*WORKERS, "AlertFunction")
 
 
 def translated(region="us-east-1"):
@@ -34,7 +37,8 @@ def template():
 
 
 def rules(template):
-    return {rule.name: rule for rule in template.rules()}
+    """The rules that bring work; tests/test_self_protection.py has those of AlertFunction."""
+    return {rule.name: rule for rule in template.rules() if rule.function != "AlertFunction"}
 
 
 def statements(template, function):
@@ -81,7 +85,7 @@ def test_every_rule_on_cloudtrail_leaves_out_failed_calls_and_keeps_calls_withou
         issuers = [b["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] for b in detail["$or"]]
         assert issuers == [
             [{"exists": False}],
-            [{"anything-but": [f"{ROLES}/{function}Role" for function in FUNCTIONS]}],
+            [{"anything-but": [f"{ROLES}/{function}Role" for function in WORKERS]}],
         ]
 
 
@@ -101,12 +105,29 @@ def test_only_what_the_functions_themselves_do_goes_unseen_not_what_another_role
     assert answer["Result"] is seen
 
 
+LONGEST = {
+    **dict.fromkeys((f"{function}Role" for function in FUNCTIONS), 64),
+    **dict.fromkeys(FUNCTIONS, 64),
+    **dict.fromkeys(("WorkQueue", "SweepQueue", "ReleaseQueue"), 80),
+    **dict.fromkeys(("WorkDeadLetterQueue", "EventsDeadLetterQueue", "InvocationsDeadLetterQueue"), 80),
+    **dict.fromkeys(("ReconcileFunctionWork", "SweepFunctionRest", "ReleaseFunctionWork", "AlarmKey"), 36),
+    **dict.fromkeys((function.replace("Function", "Logs") for function in FUNCTIONS), 128 + 30),
+    "BindingsTable": 128 + 30,
+    "HistoryTable": 128 + 30,
+    "AlarmTopic": 128 + 30,
+    "rolewarden": 128,
+}
+"""Characters of the names that CloudFormation gives: as many as the service takes, or as the longest stack's name and
+what follows it."""
+
+
 def test_a_pattern_fits_what_eventbridge_takes(template):
-    for rule in rules(template).values():
+    for rule in template.rules():
         text = json.dumps(rule.pattern, separators=(",", ":"))
-        for function in FUNCTIONS:
-            text = text.replace(f"{function}Role", "r" * 64)  # as long as IAM lets a role's name be
-        assert len(text.replace("arn:aws:", "arn:aws-us-gov:")) <= 2048
+        names = "|".join(sorted(LONGEST, key=len, reverse=True))
+        text = re.sub(rf"(?<![\w]){'(' + names + ')'}(?![\w])", lambda found: "x" * LONGEST[found[1]], text)
+        text = text.replace("arn:aws:", "arn:aws-us-gov:").replace("us-east-1", "ap-southeast-1")
+        assert len(text) <= 2048, rule.name
 
 
 def test_tag_events_are_asked_for_on_domains_and_profiles_only(template):
@@ -122,7 +143,7 @@ def test_tagged_resources_are_matched_by_prefix_since_eventbridge_takes_few_wild
         {"prefix": f"{here}:domain/"},
         {"prefix": f"{here}:user-profile/"},
     ]
-    assert not any("wildcard" in json.dumps(rule.pattern) for rule in rules(template).values())
+    assert not any("wildcard" in json.dumps(rule.pattern) for rule in template.rules())
 
 
 def test_rules_take_events_of_this_account_only_and_sagemakers_of_this_region(template):
@@ -278,7 +299,7 @@ def test_only_what_is_under_rolewardens_path_can_be_detached_and_no_event_reache
 
 
 def test_those_who_attach_are_gone_before_a_deleted_stack_takes_guardrails_off(template):
-    for function in FUNCTIONS[:-1]:
+    for function in set(WORKERS) - {"ReleaseFunction"}:
         assert "Release" in template.depends_on(function)
 
 
@@ -314,7 +335,7 @@ def test_each_queue_is_received_from_by_one_function_and_nobody_else(template):
         assert found == RECEIVERS
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", WORKERS)
 def test_events_are_put_under_rolewardens_own_name_only(template, function):
     [statement] = may(template, function, "events:PutEvents")
     assert statement["Condition"] == {"StringEquals": {"events:source": "rolewarden"}}
@@ -341,6 +362,73 @@ def test_the_stack_says_whether_iam_events_reach_it(region):
 
 def test_role_events_are_all_asked_for(template):
     assert set(rules(template)["EnforceFunctionRoles"].pattern["detail"]["eventName"]) == ROLE_EVENTS
+
+
+KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1f357b5b-3e36-838c-94a4-e671aa807118"
+
+
+@pytest.fixture(scope="module")
+def keyed():
+    """The template with a key of the customer's."""
+    return Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT, parameters={"KmsKeyArn": KEY})
+
+
+def test_without_a_key_of_the_customers_everything_is_encrypted_with_those_that_aws_keeps(template):
+    for table in template.resources("AWS::DynamoDB::Table").values():
+        assert table["SSESpecification"] == {"SSEEnabled": True}
+    for queue in template.resources("AWS::SQS::Queue").values():
+        assert (queue["SqsManagedSseEnabled"], queue.get("KmsMasterKeyId")) == (True, None)
+    for kind in ("AWS::Lambda::Function", "AWS::Logs::LogGroup"):
+        assert not any(
+            {"KmsKeyArn", "KmsKeyId"} & properties.keys() for properties in template.resources(kind).values()
+        )
+    assert not any(may(template, function, "kms:Decrypt") for function in WORKERS)
+
+
+def test_the_topic_has_a_key_of_the_stacks_own_that_alarms_and_alertfunction_may_use(template):
+    [topic] = template.resources("AWS::SNS::Topic").values()
+    assert topic["KmsMasterKeyId"] == "AlarmKey"
+    assert "AlarmKey" in template.resources("AWS::KMS::Key")
+    for action in ("kms:Decrypt", "kms:GenerateDataKey"):
+        [statement] = may(template, "AlertFunction", action)
+        assert statement["Resource"] == f"arn:aws:kms:us-east-1:{ACCOUNT}:key/AlarmKey"
+
+
+def test_a_key_of_the_customers_encrypts_everything(keyed):
+    for table in keyed.resources("AWS::DynamoDB::Table").values():
+        assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
+    for queue in keyed.resources("AWS::SQS::Queue").values():
+        assert (queue["KmsMasterKeyId"], queue.get("SqsManagedSseEnabled")) == (KEY, None)
+    [topic] = keyed.resources("AWS::SNS::Topic").values()
+    assert topic["KmsMasterKeyId"] == KEY
+    assert {log["KmsKeyId"] for log in keyed.resources("AWS::Logs::LogGroup").values()} == {KEY}
+    assert {function["KmsKeyArn"] for function in keyed.resources("AWS::Lambda::Function").values()} == {KEY}
+    assert not keyed.resources("AWS::KMS::Key")
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_function_may_use_the_customers_key_and_no_other(keyed, function):
+    for action in ("kms:Decrypt", "kms:GenerateDataKey"):
+        assert [statement["Resource"] for statement in may(keyed, function, action)] == [KEY]
+
+
+def test_a_move_against_the_customers_key_is_told(keyed):
+    [rule] = [r for r in keyed.rules() if r.name == "AlertFunctionSelfTopicAndKey"]
+    assert KEY in json.dumps(rule.pattern)
+
+
+def test_alertfunction_may_speak_to_its_topic_and_to_nothing_else(template):
+    allowed = {
+        action: statement["Resource"]
+        for statement in statements(template, "AlertFunction")
+        for action in actions(statement)
+    }
+    assert allowed == {
+        "sns:Publish": f"arn:aws:sns:us-east-1:{ACCOUNT}:AlarmTopic",
+        "kms:Decrypt": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/AlarmKey",
+        "kms:GenerateDataKey": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/AlarmKey",
+        "sqs:SendMessage": f"arn:aws:sqs:us-east-1:{ACCOUNT}:InvocationsDeadLetterQueue",
+    }
 
 
 def alarms(template):
@@ -384,11 +472,11 @@ def test_every_alarm_goes_to_the_topic_and_has_its_entry_in_the_runbook(template
     entries = {line[3:] for line in runbook.splitlines() if line.startswith("## ")}
     told = set()
     for name, alarm in alarms(template).items():
-        assert alarm["AlarmActions"] == alarm["OKActions"] == ["AlarmTopic"]
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [f"arn:aws:sns:us-east-1:{ACCOUNT}:AlarmTopic"]
         entry = alarm["AlarmDescription"].rpartition("docs/runbook.md, ")[2].rstrip(".")
         assert name.endswith(entry)
         told.add(entry)
-    assert told == entries
+    assert told | {"Alerts", "A key of your own"} == entries
 
 
 def test_the_runbook_has_the_cure_of_every_reason():
@@ -397,3 +485,22 @@ def test_the_runbook_has_the_cure_of_every_reason():
     runbook = (ROOT / "docs" / "runbook.md").read_text()
     for reason in CURES.keys() - {Reason.NAME_TAKEN, Reason.REFUSED}:
         assert f"| {reason} |" in runbook
+
+
+@pytest.mark.parametrize("metric", ["Contested", "RecordFailed", "Unenforceable"])
+def test_what_the_code_counts_as_bad_is_an_alarm_at_once(template, metric):
+    [alarm] = [a for a in alarms(template).values() if a["MetricName"] == metric]
+    assert alarm["Namespace"] == "Rolewarden"
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": "rolewarden"}]
+    assert (alarm["EvaluationPeriods"], alarm["Threshold"], alarm["TreatMissingData"]) == (1, 0, "notBreaching")
+
+
+def test_every_alert_names_an_entry_of_the_runbook():
+    from rolewarden.alert import compose
+
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    entries = {line.lstrip("# ").lower() for line in runbook.splitlines() if line.startswith("#")}
+    events = [sample(path.stem) for path in (ROOT / "events").glob("*.json")]
+    for event in [*events, {}]:
+        [line] = [line for line in compose(event, "aws").body.splitlines() if line.startswith("Runbook")]
+        assert line.partition("docs/runbook.md, ")[2].lower() in entries

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from rolewarden.aws import Aws
 from rolewarden.errors import RolewardenError
+from rolewarden.protect import BOUNDARY_NAME, Protection, text
 from rolewarden.record import SWEEP_COMPLETED, SWEEP_REQUESTED
 
 from rolewarden_cli import rules
@@ -154,6 +155,41 @@ def sweep(
     print(f"asked for a sweep in {aws.region}: its end is the event `{SWEEP_COMPLETED}` on the default bus")
 
 
+@app.command()
+def scp(
+    stack: Annotated[str, typer.Option(help="The stack's name.")] = "rolewarden",
+    region: Annotated[str | None, typer.Option(help="Where the stack is; your credentials' region by default.")] = None,
+    deployer: Annotated[list[str] | None, typer.Option(metavar="ARN-PATTERN", help="Who deploys the stack: is denied "
+                                                       "nothing. May be given again.")] = None,
+    boundary: Annotated[bool, typer.Option("--boundary", help="A permissions boundary for administrators instead: "
+                                           "for an account without AWS Organizations.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there.")] = None,
+) -> None:  # fmt: skip
+    """Print the service control policy that keeps people from taking the deployed stack apart.
+
+    It has the stack's real names: print it anew after a deployment that adds to the stack. Without --deployer nobody
+    can update or delete the stack where it is in force. Needs AWS credentials that may describe the stack.
+
+    Example: rolewarden scp --deployer 'arn:aws:iam::*:role/deploy' --out scp.json
+
+    Exit code: 0 done, 2 there is no such stack, it does not fit, or the file cannot be written.
+    """
+    protection = Protection(Aws(boto3.Session(region_name=region)).stack(stack), tuple(deployer or ()))
+    document = protection.boundary() if boundary else protection.service_control_policy()
+    if not deployer:
+        print("rolewarden: no --deployer: nobody under this can update or delete the stack", file=sys.stderr)
+    if boundary:
+        print(f"rolewarden: create it as {BOUNDARY_NAME}: it protects itself by that name", file=sys.stderr)
+    if out is None:
+        print(text(document))
+        return
+    try:
+        out.write_text(text(document) + "\n", encoding="utf-8")
+    except OSError as error:
+        _fail(f"{out}: cannot be written: {error.strerror}")
+    print(out)
+
+
 def _show_problems(console: Console, found: rules.CheckedFile) -> None:
     for kind, line in found.problems():
         console.print(Text.assemble((f"{kind}: ", "bold red" if kind == "error" else "yellow"), line))
@@ -170,11 +206,14 @@ def _show(console: Console, replayed: Replayed) -> None:
     else:
         rows.add_row("  rule", f"{replayed.rule} > {replayed.function}")
         named = ", ".join(f"{key} {value}" for key, value in replayed.nominated.items())
-        rows.add_row("  nominated", named)
+        if named:
+            rows.add_row("  nominated", named)
     for outcome in replayed.outcomes:
         rows.add_row("  role", _outcome(outcome))
     for policy, what in replayed.policies.items():
         rows.add_row("  policy", f"{policy}  {what}")
+    if replayed.alert:
+        rows.add_row("  alert", Text(replayed.alert, "bold"))
     if replayed.rule is not None:
         counted = Counter(replayed.calls)
         calls = ", ".join(call if n == 1 else f"{n} x {call}" for call, n in counted.items())

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import boto3
 from rolewarden.aws import Aws
 from rolewarden.errors import RolewardenError
-from rolewarden.events import parse
+from rolewarden.events import CLOUDTRAIL, Cause, parse
 
 Handler = Callable[[Any, Any], Mapping[str, Any]]
 
@@ -31,8 +31,8 @@ class Replayed:
     """What one event came to.
 
     `rule` and `function` are None where no rule matches, and then `reason` says what the function would have said.
-    `outcomes` and `policies` are those of the function's answer, `calls` are the AWS calls it made, as
-    `iam:AttachRolePolicy`.
+    `outcomes`, `policies` and `alert` (the subject of what people are told) are those of the function's answer, `calls`
+    are the AWS calls it made, as `iam:AttachRolePolicy`.
     """
 
     file: str
@@ -45,6 +45,7 @@ class Replayed:
     nominated: Mapping[str, Any] = field(default_factory=dict)
     outcomes: tuple[Mapping[str, Any], ...] = ()
     policies: Mapping[str, str] = field(default_factory=dict)
+    alert: str = ""
     calls: tuple[str, ...] = ()
 
     @property
@@ -65,6 +66,7 @@ class Replayed:
             "nominated": dict(self.nominated),
             "outcomes": [dict(outcome) for outcome in self.outcomes],
             "policies": dict(self.policies),
+            "alert": self.alert,
             "calls": list(self.calls),
             "left_drifted": list(self.left_drifted),
         }
@@ -156,6 +158,9 @@ def _replay(
 ) -> Iterator[Replayed]:
     nomination = parse(event)
     cause = nomination.cause
+    if event["detail-type"] != CLOUDTRAIL:
+        # What Rolewarden tells of itself has what led to it in its detail.
+        cause = replace(Cause.from_dict(event["detail"].get("cause")), event_name=str(event["detail-type"]))
     about = (file, cause.event_name, cause.actor, cause.time)
     matcher = boto3.client("events", region_name="us-east-1")
     rules = [
@@ -179,6 +184,7 @@ def _replay(
             nominated=answer.get("nominated", {}),
             outcomes=tuple(answer.get("outcomes", ())),
             policies=answer.get("policies", {}),
+            alert=answer.get("alert", ""),
             calls=tuple(f"{call.service}:{call.operation}" for call in aws.calls(mark)),
         )
 

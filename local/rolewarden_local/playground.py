@@ -54,6 +54,7 @@ def main(root: Path, host: str, port: int) -> None:
             root,
             {
                 "ACCOUNT_ID": ACCOUNT_ID,
+                "ALARM_TOPIC_ARN": outputs["AlarmTopic"],
                 "BINDINGS_TABLE": outputs["BindingsTable"],
                 "HISTORY_TABLE": outputs["HistoryTable"],
                 "WORK_QUEUE_URL": outputs["WorkQueue"],

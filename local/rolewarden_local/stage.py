@@ -28,8 +28,13 @@ def stage(template: Template, aws: Aws, *, account: str, guardrails: Path) -> Ma
     sqs = boto3.client("sqs", region_name=aws.region)
     for name, table in template.resources("AWS::DynamoDB::Table").items():
         dynamodb.create_table(TableName=name, **{key: value for key, value in table.items() if key in _TABLE})
+    sns = boto3.client("sns", region_name=aws.region)
+    for name in template.resources("AWS::SNS::Topic"):
+        sns.create_topic(Name=name)
     urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in template.resources("AWS::SQS::Queue")}
-    environment = template.environment("EnforceFunction")
+    environment: dict[str, str] = {}
+    for function in template.resources("AWS::Lambda::Function"):
+        environment |= template.environment(function)
     environment |= {name: urls[value] for name, value in environment.items() if name.endswith("_QUEUE_URL")}
     environment["GUARDRAILS_FILE"] = str(guardrails)
     rolewarden = Rolewarden(Settings.read(environment), aws)

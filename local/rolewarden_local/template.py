@@ -62,11 +62,11 @@ class Template:
         }
 
     def resources(self, kind: str) -> dict[str, dict[str, Any]]:
-        """Properties of all resources of a type, resolved, by logical id."""
+        """Properties of all resources of a type that are made, resolved, by logical id."""
         return {
             name: self.resolve(resource.get("Properties", {}))
             for name, resource in self.body["Resources"].items()
-            if resource["Type"] == kind
+            if resource["Type"] == kind and self._is_made(resource)
         }
 
     def depends_on(self, name: str) -> list[str]:
@@ -126,19 +126,26 @@ class Template:
         if name in self._parameters:
             return self._parameters[name]
         logical, _, attribute = name.partition(".")
-        return self._arn(logical) if attribute == "Arn" else logical
+        is_topic = self.body["Resources"][logical]["Type"] == "AWS::SNS::Topic"
+        return self._arn(logical) if attribute == "Arn" or is_topic else logical
 
     def _arn(self, logical: str) -> str:
         service, form = {
             "AWS::DynamoDB::Table": ("dynamodb", "table/{}"),
             "AWS::Events::Rule": ("events", "rule/{}"),
             "AWS::IAM::Role": ("iam", "role/rolewarden/{}"),
+            "AWS::KMS::Key": ("kms", "key/{}"),
             "AWS::Lambda::Function": ("lambda", "function:{}"),
+            "AWS::SNS::Topic": ("sns", "{}"),
             "AWS::SQS::Queue": ("sqs", "{}"),
         }[self.body["Resources"][logical]["Type"]]
         region = "" if service == "iam" else self._pseudo["AWS::Region"]
         partition, account = self._pseudo["AWS::Partition"], self._pseudo["AWS::AccountId"]
         return f"arn:{partition}:{service}:{region}:{account}:{form.format(logical)}"
+
+    def _is_made(self, resource: Mapping[str, Any]) -> bool:
+        condition = resource.get("Condition")
+        return condition is None or self._holds(self.body["Conditions"][condition])
 
     def _holds(self, condition: Any) -> bool:
         [(function, argument)] = condition.items()

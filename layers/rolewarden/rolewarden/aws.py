@@ -27,12 +27,14 @@ from rolewarden.errors import Refused, RetryLater
 from rolewarden.verdicts import Reason
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_iam.literals import PolicyUsageTypeType
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker.type_defs import PaginatorConfigTypeDef
+    from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
 GONE = "gone"
@@ -166,6 +168,15 @@ class PublishedPolicy(NamedTuple):
     text: str
 
 
+@dataclass(frozen=True)
+class DeployedStack:
+    """What CloudFormation tells of a stack: `resources` are logical id, type and physical id of each."""
+
+    name: str
+    arn: str
+    resources: tuple[tuple[str, str, str], ...]
+
+
 _T = TypeVar("_T")
 
 
@@ -204,6 +215,14 @@ class Aws:
     @cached_property
     def _events(self) -> EventBridgeClient:
         return self._session.client("events", config=_CONFIG)
+
+    @cached_property
+    def _cloudformation(self) -> CloudFormationClient:
+        return self._session.client("cloudformation", config=_CONFIG)
+
+    @cached_property
+    def _sns(self) -> SNSClient:
+        return self._session.client("sns", config=_CONFIG)
 
     def _tagging_in(self, region: str) -> Any:
         return self._session.client("resourcegroupstaggingapi", region_name=region, config=_CONFIG)
@@ -595,6 +614,33 @@ class Aws:
                 if answer["FailedEntryCount"]:
                     failed = next(entry for entry in answer["Entries"] if "ErrorCode" in entry)
                     raise RetryLater(f"PutEvents: {failed.get('ErrorCode')}: {failed.get('ErrorMessage', '')}")
+
+    def stack(self, name: str) -> DeployedStack:
+        """A stack of this region, deployed or half so. Raises Refused ("gone" where there is none), RetryLater."""
+        try:
+            with translated():
+                [stack] = self._cloudformation.describe_stacks(StackName=name)["Stacks"]
+                pages = self._cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
+                resources = tuple(
+                    (found["LogicalResourceId"], found["ResourceType"], found["PhysicalResourceId"])
+                    for page in pages
+                    for found in page["StackResourceSummaries"]
+                    if found.get("PhysicalResourceId") and found["ResourceStatus"] != "DELETE_COMPLETE"
+                )
+        except Refused as refused:
+            # CloudFormation has no error code of its own for it.
+            if "does not exist" in str(refused):
+                raise Refused(
+                    GONE,
+                    f"there is no stack `{name}` in {self.region}: give its name (--stack) and region (--region)",
+                ) from refused
+            raise
+        return DeployedStack(stack["StackName"], stack["StackId"], resources)
+
+    def notify(self, topic_arn: str, subject: str, text: str) -> None:
+        """Send a message to everybody who is subscribed to a topic. Raises RetryLater."""
+        with _of_our_own():
+            self._sns.publish(TopicArn=topic_arn, Subject=subject, Message=text)
 
     def _item(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         return {name: self._deserialize(value) for name, value in attributes.items()}

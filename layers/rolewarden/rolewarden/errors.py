@@ -3,6 +3,7 @@
 RolewardenError
 ├── RulesError       guardrails.yaml says something that cannot be kept: a person mends the file
 ├── SettingsError    a function is deployed without a setting it needs: a person mends the stack
+├── ProtectionError  no service control policy can be made of this stack: a person names another, or asks for less
 ├── Refused          AWS refused for a reason that trying again does not change: ends as a verdict
 └── RetryLater       AWS could not do it now: the message or event is tried again
     └── PartlyDone   the same, after something was done that belongs on the record
@@ -26,6 +27,10 @@ class RulesError(RolewardenError):
 
 class SettingsError(RolewardenError):
     """An environment variable that the template sets is missing or unreadable."""
+
+
+class ProtectionError(RolewardenError):
+    """A service control policy or boundary cannot be made as asked for; one line says why and what to do."""
 
 
 class Refused(RolewardenError):

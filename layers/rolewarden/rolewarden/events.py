@@ -137,9 +137,9 @@ class Nomination:
         return named
 
 
-_ACCOUNT = re.compile(r"\d{12}")
-_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
-_ROLE_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
+ACCOUNT = re.compile(r"\d{12}")
+REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
+ROLE_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
 _DOMAIN_ID = re.compile(r"d-[a-z0-9-]{1,61}")
 _PROFILE_NAME = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
 _DOMAIN_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:domain/(?P<domain>[^/]+)")
@@ -154,9 +154,9 @@ def parse(event: Any, own_account: str = "") -> Nomination:
     """
     envelope = _mapping(event)
     detail = _mapping(envelope.get("detail"))
-    account = _match(_ACCOUNT, envelope.get("account"))
-    region = _match(_REGION, envelope.get("region"))
-    cause = _cause(detail)
+    account = _match(ACCOUNT, envelope.get("account"))
+    region = _match(REGION, envelope.get("region"))
+    cause = cause_of(detail)
 
     def ignore(reason: Ignored) -> Nomination:
         return Nomination(account, region, cause, ignored=reason)
@@ -178,7 +178,7 @@ def parse(event: Any, own_account: str = "") -> Nomination:
         return ignore(Ignored.FAILED_CALL)
     parameters = _mapping(detail.get("requestParameters"))
     if cause.event_name in ROLE_EVENTS:
-        role = _match(_ROLE_NAME, parameters.get("roleName"))
+        role = _match(ROLE_NAME, parameters.get("roleName"))
         if not role:
             return ignore(Ignored.UNREADABLE)
         ours = _POLICY_ARN.fullmatch(_text(parameters.get("policyArn"))) is not None
@@ -223,7 +223,8 @@ def _subject_of_arn(arn: Any) -> SubjectKey | None:
     return None
 
 
-def _cause(detail: Mapping[str, Any]) -> Cause:
+def cause_of(detail: Mapping[str, Any]) -> Cause:
+    """Who did what, out of a CloudTrail record."""
     return Cause(
         event_id=_text(detail.get("eventID"))[:64],
         event_name=_text(detail.get("eventName"))[:128],

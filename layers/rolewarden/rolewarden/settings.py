@@ -50,9 +50,14 @@ class Settings:
         )
 
 
+def alarm_topic(environment: Mapping[str, str]) -> str:
+    """The ARN of the topic that people listen to: all that AlertFunction needs. Raises SettingsError."""
+    return _text(environment, "ALARM_TOPIC_ARN")
+
+
 def _text(environment: Mapping[str, str], name: str) -> str:
     if not environment.get(name):
-        raise SettingsError(f"the environment variable {name} is not set: template.yaml sets it for every function")
+        raise SettingsError(f"the environment variable {name} is not set: template.yaml sets it")
     return environment[name]
 
 

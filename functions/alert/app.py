@@ -1,0 +1,21 @@
+"""AlertFunction: findings of Rolewarden's, and moves against it, to the people who listen to the alarm topic."""
+
+import os
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from rolewarden.alert import compose
+from rolewarden.aws import Aws
+from rolewarden.record import logger
+from rolewarden.settings import alarm_topic
+
+aws = Aws()
+topic = alarm_topic(os.environ)
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
+    alert = compose(event, aws.partition)
+    aws.notify(topic, alert.subject, alert.body)
+    logger.info("alert", extra={"subject": alert.subject})
+    return {"alert": alert.subject}

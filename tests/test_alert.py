@@ -1,0 +1,328 @@
+"""The message a person reads: what each kind says, and that nothing an event holds can break it."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rolewarden.alert import BODY_SIZE, COLUMNS, SUBJECT_SIZE, compose
+from rolewarden.verdicts import CURES, Reason
+
+from tests.conftest import ROOT, sample
+
+MOVES = "docs/runbook.md, moves against Rolewarden itself"
+
+
+def told(name, partition="aws", **changes):
+    event = sample(name)
+    event["detail"].update(changes)
+    return compose(event, partition)
+
+
+def rows(alert):
+    """The text below the headline by label, folded lines put together again."""
+    _, _, text = alert.body.partition("\n\n")
+    found, label = {}, ""
+    lines = iter(text.splitlines())
+    for line in lines:
+        if line.startswith(" "):
+            found[label] += f" {line.strip()}"
+        elif line in {"Console:", "Look:"}:
+            found[line[:-1]] = next(lines)
+        else:
+            label = line[:11].strip()
+            found[label] = line[11:]
+    return found
+
+
+def test_a_role_that_cannot_be_guarded_is_told_with_the_reason_its_cure_and_where_to_look():
+    alert = told("finding_role")
+    assert alert.subject == "Rolewarden: role CanvasFull cannot be guarded: quota full"
+    assert rows(alert) == {
+        "What": "role CanvasFull lacks approved-models and cannot be given it",
+        "Works for": "research/fatima",
+        "Who": "arn:aws:iam::111122223333:user/mallory",
+        "Call": "TagRole at 2026-11-23T08:00:12Z",
+        "From": "198.51.100.66, aws-cli/2.31.0 md/awscrt#0.27.6 ua/2.1 os/linux lang/python#3.13.7",
+        "Done": "nothing: quota full",
+        "Why": "AttachRolePolicy: LimitExceeded: Cannot exceed quota for PoliciesPerRole: 10",
+        "To do": CURES[Reason.QUOTA],
+        "Console": "https://console.aws.amazon.com/iam/home?region=us-east-1#/roles/details/CanvasFull",
+        "Look": "aws iam list-attached-role-policies --role-name CanvasFull",
+        "Runbook": "docs/runbook.md, UnenforceableAlarm",
+        "Account": "111122223333, us-east-1",
+    }
+
+
+def test_what_could_be_attached_and_what_is_still_missing_are_told_apart():
+    alert = told("finding_role", missing=["a", "b"], attached=["a"])
+    assert rows(alert)["What"] == "role CanvasFull lacks b and cannot be given it"
+    assert rows(alert)["Done"] == "attached a: quota full"
+
+
+def test_a_role_that_was_bounded_in_place_of_attached_says_so():
+    assert rows(told("finding_role_contested", remedy="bounded"))["Done"] == (
+        "set the permissions boundary that has the denies, each time, and goes on doing so"
+    )
+
+
+def test_a_profile_that_cannot_have_what_it_needs_is_told_without_an_actor_where_a_sweep_has_found_it():
+    alert = told("finding_subject")
+    assert alert.subject == ("Rolewarden: user profile d-research0001/rosa cannot be guarded: shares its domain's role")
+    assert rows(alert)["What"] == "user profile d-research0001/rosa needs no-generative-ai, and nobody can keep that"
+    assert rows(alert)["Who"] == "not known: a sweep found it, no event told of it"
+    assert rows(alert)["Done"] == "nothing: the role gets what its domain needs (shares its domain's role)"
+    assert rows(alert)["To do"] == CURES[Reason.SHARES_ROLE]
+
+
+def test_a_domain_that_may_not_be_read_says_what_stays_in_force():
+    event = sample("finding_subject")
+    event["detail"] = {
+        "domain": "d-1",
+        "reason": "access denied",
+        "message": "DescribeDomain: AccessDenied",
+        "cause": {"event_name": "UpdateDomain", "actor": "arn:aws:iam::1:user/olga"},
+    }
+    alert = compose(event, "aws")
+    assert alert.subject == "Rolewarden: domain d-1 cannot be guarded: access denied"
+    assert rows(alert)["What"] == "AWS does not let Rolewarden look at domain d-1"
+    assert rows(alert)["Done"] == "nothing: what was known before stays in force (access denied)"
+    assert "Console" not in rows(alert)
+
+
+def test_a_guardrail_that_was_edited_is_told_with_who_did_it_and_how_to_see_its_versions():
+    alert = told("finding_policy_restored")
+    assert alert.subject == "Rolewarden: guardrail no-generative-ai was edited and is restored"
+    assert rows(alert)["Who"] == "arn:aws:iam::111122223333:user/mallory"
+    assert rows(alert)["Done"] == "made what guardrails.yaml says the policy's default version again"
+    assert rows(alert)["Look"] == (
+        "aws iam list-policy-versions --policy-arn arn:aws:iam::111122223333:policy/rolewarden/no-generative-ai"
+    )
+    assert rows(alert)["Console"].endswith(
+        "#/policies/details/arn%3Aaws%3Aiam%3A%3A111122223333%3Apolicy%2Frolewarden%2Fno-generative-ai"
+    )
+
+
+def test_a_guardrail_that_was_deleted_is_told_to_be_made_again():
+    alert = told("finding_policy_restored", remedy="created", cause={"event_name": "Check"})
+    assert alert.subject == "Rolewarden: guardrail no-generative-ai was deleted and is restored"
+    assert rows(alert)["Who"] == "not known: a check by the clock found it, no event told of it"
+    assert rows(alert)["Done"] == "made the policy again; a sweep attaches it to every role that needs it"
+
+
+def test_a_contested_role_is_told_with_everybody_who_fights_it():
+    alert = told("finding_role_contested")
+    assert alert.subject == "Rolewarden: role CanvasAnalytics is contested: put back 5 times"
+    assert rows(alert) | {"To do": ""} == {
+        "What": "somebody takes the guardrails off role CanvasAnalytics; they were put back 5 times since "
+        "2026-11-23T07:12:40Z",
+        "Works for": "analytics default-user",
+        "Who": "arn:aws:sts::111122223333:assumed-role/Infrastructure/terraform, 5 times",
+        "From": "203.0.113.80, APN/1.0 HashiCorp/1.0 Terraform/1.9.5",
+        "Last": "DetachRolePolicy at 2026-11-23T08:00:12Z",
+        "Done": "attached no-generative-ai, each time, and goes on doing so",
+        "To do": "",
+        "Console": "https://console.aws.amazon.com/iam/home?region=us-east-1#/roles/details/CanvasAnalytics",
+        "Look": "aws iam list-attached-role-policies --role-name CanvasAnalytics",
+        "Runbook": "docs/runbook.md, ContestedAlarm",
+        "Account": "111122223333, us-east-1",
+    }
+
+
+def test_no_more_than_five_who_fight_a_role_are_named():
+    actors = [{"actor": f"arn:aws:iam::111122223333:user/u{number}", "times": 1} for number in range(9)]
+    body = told("finding_role_contested", actors=actors).body
+    assert [f"user/u{number}, once" in body for number in range(9)] == [True] * 5 + [False] * 4
+
+
+def test_a_move_against_rolewarden_is_told_with_the_call_in_cloudtrails_history():
+    alert = told("self_disable_rule")
+    event_id = sample("self_disable_rule")["detail"]["eventID"]
+    rule = "rolewarden-EnforceFunctionRoles-Yt3Jq0vXw1Zk"
+    assert alert.subject == f"Rolewarden itself: user/mallory called DisableRule on {rule}"
+    assert rows(alert) == {
+        "What": f"DisableRule on {rule}: changes to roles may go unseen from now on",
+        "Who": "arn:aws:iam::111122223333:user/mallory",
+        "Call": f"DisableRule at {sample('self_disable_rule')['detail']['eventTime']}",
+        "From": "198.51.100.66, aws-cli/2.31.0 md/awscrt#0.27.6 ua/2.1 os/linux lang/python#3.13.7",
+        "Done": "nothing: Rolewarden cannot mend itself",
+        "To do": "if nobody was to do this, deploy the stack again (sam deploy) and run `rolewarden sweep`",
+        "Console": f"https://console.aws.amazon.com/cloudtrailv2/home?region=us-east-1#/events/{event_id}",
+        "Look": "aws cloudtrail lookup-events --region us-east-1 --lookup-attributes "
+        f"AttributeKey=EventId,AttributeValue={event_id}",
+        "Runbook": MOVES,
+        "Account": "111122223333, us-east-1",
+    }
+
+
+def test_an_attempt_that_aws_refused_is_told_as_one():
+    alert = told("self_delete_role")
+    assert alert.subject == "Rolewarden itself: user/mallory tried DeleteRole on role ReleaseFunctionRole"
+    assert rows(alert)["What"] == "DeleteRole on role ReleaseFunctionRole: a failed attempt"
+    assert rows(alert)["Done"] == "nothing: AWS refused the call (DeleteConflictException)"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("self_update_function_code", "assumed-role/Admin/olga called UpdateFunctionCode on function EnforceFunction"),
+        ("self_put_function_concurrency", "called PutFunctionConcurrency on function ReconcileFunction"),
+        ("self_create_event_source_mapping", "called CreateEventSourceMapping on queue WorkQueue"),
+        ("self_put_role_policy", "called PutRolePolicy on role EnforceFunctionRole"),
+        ("self_purge_queue", "called PurgeQueue on queue WorkQueue"),
+        ("self_update_table", "called UpdateTable on table HistoryTable"),
+        ("self_put_resource_policy", "called PutResourcePolicy on table BindingsTable"),
+        ("self_delete_topic", "called DeleteTopic on topic AlarmTopic"),
+        ("self_delete_log_group", "called DeleteLogGroup on log group EnforceLogs"),
+        ("self_delete_alarms", "called DeleteAlarms on alarm rolewarden-HeartbeatAlarm-1K2L3M4N5O6P"),
+        ("self_stop_logging", "called StopLogging on trail/management"),
+        ("self_execute_change_set", "called ExecuteChangeSet on stack rolewarden"),
+    ],
+)
+def test_a_move_says_in_its_subject_who_did_what_to_what(name, said):
+    assert said in told(name).subject
+
+
+def test_a_call_that_no_caller_is_recorded_of_is_told_as_far_as_it_is_known():
+    alert = told("finding_role", cause={"event_name": "CreateRole", "time": "2026-11-23T08:00:12Z"})
+    assert rows(alert)["Who"] == "not known"
+    assert rows(alert)["Call"] == "CreateRole at 2026-11-23T08:00:12Z"
+
+
+def test_the_commands_of_rolewardens_own_that_people_are_sent_to_exist():
+    from rolewarden_cli.main import app
+
+    names = {command.name or command.callback.__name__ for command in app.registered_commands}
+    texts = [compose(sample(path.stem), "aws").body for path in (ROOT / "events").glob("*.json")]
+    texts.append((ROOT / "docs" / "runbook.md").read_text())
+    sent = {name for text in texts for name in re.findall(r"[`(]rolewarden (\w+)", " ".join(text.split()))}
+    assert {"sweep", "scp"} <= sent <= names
+
+
+@pytest.mark.parametrize(
+    ("partition", "region", "host"),
+    [
+        ("aws", "eu-west-1", "console.aws.amazon.com"),
+        ("aws-us-gov", "us-gov-west-1", "console.amazonaws-us-gov.com"),
+        ("aws-cn", "cn-north-1", "console.amazonaws.cn"),
+        ("aws-eusc", "eusc-de-east-1", "console.amazonaws-eusc.eu"),
+    ],
+)
+def test_links_lead_to_the_console_of_the_partition(partition, region, host):
+    alert = compose({**sample("finding_role"), "region": region}, partition)
+    assert rows(alert)["Console"] == f"https://{host}/iam/home?region={region}#/roles/details/CanvasFull"
+
+
+def test_where_the_console_is_not_known_there_is_a_command_and_no_link():
+    alert = told("finding_role", partition="aws-iso")
+    assert "https" not in alert.body
+    assert "Look" in rows(alert)
+
+
+@pytest.mark.parametrize(
+    "event", [None, 7, "text", [], {}, {"source": "rolewarden"}, {"detail-type": []},
+              {"source": "rolewarden", "detail-type": {}, "detail": {"role": "x"}},
+              {"source": "rolewarden", "detail-type": "Role Finding", "detail": []},
+              {"source": "someone", "detail-type": "Role Finding", "detail": {"role": "x"}}]
+)  # fmt: skip
+def test_an_event_that_cannot_be_read_is_a_message_that_says_so(event):
+    alert = compose(event, "aws")
+    assert alert.subject == "Rolewarden: an event that cannot be read"
+    assert rows(alert)["Runbook"] == "docs/runbook.md, an alert that cannot be read"
+
+
+def test_an_event_that_cannot_be_read_is_named_by_its_id():
+    alert = compose({"id": "34c29e17", "source": "x", "detail-type": "y"}, "aws")
+    assert (rows(alert)["Id"], rows(alert)["Source"], rows(alert)["Kind"]) == ("34c29e17", "x", "y")
+
+
+def test_line_breaks_and_control_characters_of_an_event_make_no_lines_of_their_own():
+    cause = {"actor": "arn:aws:iam::1:user/a\r\nDone      all is well\x1b[2J\u202egnp", "event_name": "TagRole"}
+    alert = told("finding_role", role="Canvas\nFull", cause=cause)
+    assert alert.subject == "Rolewarden: role Canvas Full cannot be guarded: quota full"
+    assert rows(alert)["Who"] == "arn:aws:iam::1:user/a Done all is well [2J gnp"
+    assert rows(alert)["Done"] == "nothing: quota full"
+
+
+def test_a_name_that_no_role_can_have_gets_neither_a_link_nor_a_command_to_paste():
+    alert = told("finding_role", role="x; rm -rf ~")
+    assert not {"Console", "Look"} & rows(alert).keys()
+    alert = told("self_disable_rule", eventID="$(reboot)")
+    assert not {"Console", "Look"} & rows(alert).keys()
+    alert = told("finding_policy_restored", policy="`id`")
+    assert not {"Console", "Look"} & rows(alert).keys()
+
+
+def test_a_link_in_an_event_is_none_in_the_mail():
+    cause = {"actor": "arn:aws:iam::1:user/a", "user_agent": "see https://evil.example/fix"}
+    assert "https://evil" not in told("finding_role", cause=cause).body
+
+
+def test_other_scripts_are_kept_in_the_text_and_marked_in_the_subject():
+    alert = told("finding_subject", user_profile="müller")
+    assert "d-research0001/m?ller" in alert.subject
+    assert "d-research0001/müller" in alert.body
+
+
+def test_endless_names_are_cut():
+    alert = told("finding_role", role="R" * 9999, subjects=["s" * 999] * 999, message="m" * 10**6)
+    assert len(alert.subject) == SUBJECT_SIZE
+    assert alert.subject.endswith("...")
+    assert " and 989 more" in rows(alert)["Works for"]
+    assert rows(alert)["Why"].replace(" ", "") == "m" * 397 + "..."
+
+
+def test_the_longest_text_that_there_can_be_is_still_short():
+    long = "x" * 5000
+    cause = dict.fromkeys(("event_id", "event_name", "time", "actor", "source_address", "user_agent"), long)
+    detail = dict.fromkeys(("role", "since", "domain", "user_profile", "reason", "message", "cure", "policy"), long)
+    detail |= {"cause": cause, "subjects": [long] * 99, "attached": [long] * 99, "missing": [long] * 99}
+    for kind in KINDS[:4]:
+        actors = {"actors": [{**cause, "times": 7}] * 99}
+        alert = compose({**sample("finding_role"), "detail-type": kind, "detail": detail | actors}, "aws")
+        assert 500 < len(alert.body) <= BODY_SIZE
+
+
+@pytest.mark.parametrize("number", [True, -1, 0, 10**6, pytest.param(10**5000, id="huge"), 1.5, "9", None])
+def test_a_number_of_times_that_is_none_is_told_as_again_and_again(number):
+    alert = told("finding_role_contested", remedies=number)
+    assert alert.subject == "Rolewarden: role CanvasAnalytics is contested: put back again and again"
+
+
+def test_actors_that_are_no_list_are_left_out():
+    alert = told("finding_role_contested", actors=7)
+    assert "Who" not in rows(alert)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+KNOWN = [*(f"finding_{kind}" for kind in ("role", "subject", "policy_restored", "role_contested")), "self_update_table"]
+FIELDS = sorted({"more_subjects"}.union(*(sample(name)["detail"] for name in KNOWN)))
+KINDS = ["Role Finding", "Subject Finding", "Policy Restored", "Role Contested", "AWS API Call via CloudTrail"]
+EVENTS = JSON | st.fixed_dictionaries(
+    {
+        "source": st.sampled_from(["rolewarden", "aws.lambda"]) | JSON,
+        "detail-type": st.sampled_from(KINDS) | JSON,
+        "detail": st.dictionaries(st.sampled_from(FIELDS), JSON | st.text(min_size=200), min_size=1) | JSON,
+        "region": st.just("us-east-1") | JSON,
+        "account": st.just("111122223333") | JSON,
+    }
+)
+
+
+@given(EVENTS, st.sampled_from(["aws", "aws-cn", "nowhere", ""]))
+def test_whatever_comes_is_a_subject_that_sns_takes_and_a_text_of_bounded_size(event, partition):
+    alert = compose(event, partition)
+    assert 0 < len(alert.subject) <= SUBJECT_SIZE
+    assert alert.subject.isascii()
+    assert alert.subject.isprintable()
+    assert alert.subject.startswith("Rolewarden")
+    assert 0 < len(alert.body) <= BODY_SIZE
+    lines = alert.body.splitlines()
+    links = [index + 1 for index, line in enumerate(lines) if line in {"Console:", "Look:"}]
+    assert all(len(line) <= COLUMNS for index, line in enumerate(lines) if index not in links)
+    assert json.dumps(alert.body)

