@@ -297,7 +297,8 @@ def grants(template, function):
                 continue
             context = {
                 key: value.replace("*", "anything")
-                for block in statement.get("Condition", {}).values()
+                for operator, block in statement.get("Condition", {}).items()
+                if "Not" not in operator  # which says what the grant is not for
                 for key, value in block.items()
             }
             actions, resources = statement["Action"], statement["Resource"]
