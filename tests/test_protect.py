@@ -45,7 +45,7 @@ def on(actions, *resources, **context):
 
 
 FUNCTIONS = [arn("lambda", f"function:{own(name.removesuffix('Role'))}") for name in ROLES]
-QUEUES = [arn("sqs", own(name)) for name in ("WorkQueue", "SweepQueue", "ReleaseQueue")]
+QUEUES = [arn("sqs", own(name)) for name in ("WorkQueue", "SweepQueue", "ReleaseQueue", "PublishQueue")]
 DEAD = [arn("sqs", own(f"{name}DeadLetterQueue")) for name in ("Work", "Events", "Invocations")]
 TABLES = [arn("dynamodb", f"table/{own(name)}") for name in ("BindingsTable", "HistoryTable")]
 

@@ -18,11 +18,14 @@ RULE = "rolewarden-SweepFunctionSchedule-Yt3Jq0vXw1Zk"
 ALARM = "rolewarden-HeartbeatAlarm-1K2L3M4N5O6P"
 SUBSCRIPTION = f"arn:aws:sns:us-east-1:{ACCOUNT}:AlarmTopic:5be8a1f4"
 
-FUNCTIONS, ROLES, QUEUED, TABLES = "SelfFunctions", "SelfRoles", "SelfQueues", "SelfTables"
+FUNCTIONS, SOURCES, ROLES, QUEUED, TABLES = (
+    "SelfFunctions", "SelfEventSources", "SelfRoles", "SelfQueues", "SelfTables"
+)  # fmt: skip
 TOLD, LOGS, WATCH, GROUND = "SelfTopicAndKey", "SelfLogs", "SelfRulesAndAlarms", "SelfTrailAndStack"
 OWN = ("EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction", "ReleaseFunction", "AlertFunction")
-QUEUES = ("WorkQueue", "SweepQueue", "ReleaseQueue", "WorkDeadLetterQueue", "EventsDeadLetterQueue",
-          "InvocationsDeadLetterQueue")  # fmt: skip
+WORKED_OFF = ("WorkQueue", "SweepQueue", "ReleaseQueue", "PublishQueue")
+QUEUES = (*WORKED_OFF, "WorkDeadLetterQueue", "EventsDeadLetterQueue", "InvocationsDeadLetterQueue")
+MAPPINGS = ("ReconcileFunctionWork", "SweepFunctionRest", "ReleaseFunctionWork", "PublishFunctionAgain")
 KEY = {"resources": [{"accountId": ACCOUNT, "ARN": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/AlarmKey"}]}
 STACK = f"arn:aws:cloudformation:us-east-1:{ACCOUNT}:stack/rolewarden/1f357b5b"
 
@@ -46,18 +49,20 @@ MOVES = {
         *[move for name in OWN for move in on("lambda", "DeleteFunction20150331", {"functionName": name})],
         *on("lambda", "DeleteFunction20150331", {"functionName": f"{ACCOUNT}:function:SweepFunction"}),
         *on("lambda", "DeleteFunction20150331", {"functionName": f"{LAMBDA}:function:SweepFunction"}),
-        *[move for name in ("ReconcileFunctionWork", "SweepFunctionRest", "ReleaseFunctionWork")
-          for move in
-          on("lambda", "UpdateEventSourceMapping20150331 DeleteEventSourceMapping20150331", {"uuid": name})],
-        *[move for name in QUEUES[:3] for move in
-          on("lambda", "DeleteEventSourceMapping20150331", {"uUID": "1f357b5b"},
-             responseElements={"eventSourceArn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:{name}"})],
-        *[move for name in QUEUES[:3] for move in
-          on("lambda", "CreateEventSourceMapping20150331",
-             {"functionName": "swallow", "eventSourceArn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:{name}"})],
         *on("lambda", "DeleteLayerVersion20181031 PublishLayerVersion20181031 RemoveLayerVersionPermission",
             {"layerName": "GuardrailsLayer"}),
         *on("lambda", "DeleteLayerVersion", {"layerName": f"{LAMBDA}:layer:RolewardenLayer"}),
+    ],
+    SOURCES: [
+        *[move for name in MAPPINGS
+          for move in
+          on("lambda", "UpdateEventSourceMapping20150331 DeleteEventSourceMapping20150331", {"uuid": name})],
+        *[move for name in WORKED_OFF for move in
+          on("lambda", "DeleteEventSourceMapping20150331", {"uUID": "1f357b5b"},
+             responseElements={"eventSourceArn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:{name}"})],
+        *[move for name in WORKED_OFF for move in
+          on("lambda", "CreateEventSourceMapping20150331",
+             {"functionName": "swallow", "eventSourceArn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:{name}"})],
     ],
     ROLES: [
         *on("iam", "AttachRolePolicy DetachRolePolicy PutRolePolicy DeleteRolePolicy UpdateAssumeRolePolicy DeleteRole "
@@ -170,6 +175,11 @@ def matched(aws, template):
     return match
 
 
+def test_the_moves_are_on_every_queue_and_every_event_source_mapping_of_the_template(template):
+    assert set(QUEUES) == set(template.resources("AWS::SQS::Queue"))
+    assert set(MAPPINGS) == set(template.resources("AWS::Lambda::EventSourceMapping"))
+
+
 @pytest.mark.parametrize("rule", MOVES)
 def test_every_kind_of_move_matches_its_rule_and_no_other(matched, rule):
     wrong = [(service, call, changes) for service, call, changes in MOVES[rule]
@@ -182,7 +192,7 @@ def test_what_people_do_to_what_is_theirs_matches_nothing(matched):
     assert wrong == []
 
 
-@pytest.mark.parametrize("rule", [FUNCTIONS, ROLES, QUEUED, TABLES, TOLD, LOGS, WATCH])
+@pytest.mark.parametrize("rule", [FUNCTIONS, SOURCES, ROLES, QUEUED, TABLES, TOLD, LOGS, WATCH])
 def test_what_cloudformation_calls_in_a_deployment_is_told_by_the_operation_on_the_stack_alone(matched, rule):
     wrong = [
         (service, call)

@@ -108,12 +108,13 @@ def test_only_what_the_functions_themselves_do_goes_unseen_not_what_another_role
 LONGEST = {
     **dict.fromkeys((f"{function}Role" for function in FUNCTIONS), 64),
     **dict.fromkeys(FUNCTIONS, 64),
-    **dict.fromkeys(("WorkQueue", "SweepQueue", "ReleaseQueue"), 80),
+    **dict.fromkeys(("WorkQueue", "SweepQueue", "ReleaseQueue", "PublishQueue"), 80),
     **dict.fromkeys(("WorkDeadLetterQueue", "EventsDeadLetterQueue", "InvocationsDeadLetterQueue"), 80),
-    **dict.fromkeys(("ReconcileFunctionWork", "SweepFunctionRest", "ReleaseFunctionWork", "AlarmKey"), 36),
+    **dict.fromkeys(("ReconcileFunctionWork", "SweepFunctionRest", "ReleaseFunctionWork", "PublishFunctionAgain"), 36),
     **dict.fromkeys((function.replace("Function", "Logs") for function in FUNCTIONS), 128 + 30),
     "BindingsTable": 128 + 30,
     "HistoryTable": 128 + 30,
+    "AlarmKey": 36,
     "AlarmTopic": 128 + 30,
     "rolewarden": 128,
 }

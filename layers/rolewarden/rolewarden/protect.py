@@ -31,8 +31,6 @@ PUBLISH, RELEASE, ALERT = "PublishFunctionRole", "ReleaseFunctionRole", "AlertFu
 ROLES = (ENFORCE, RECONCILE, SWEEP, PUBLISH, RELEASE, ALERT)
 """Logical ids of the functions' roles."""
 
-_WORKED_OFF = ("WorkQueue", "SweepQueue", "ReleaseQueue")
-
 _PRINCIPAL = re.compile(r"arn:[a-z*-]+:(iam|sts)::(\d{12}|\*):[\w+=,.@/*?-]+", re.ASCII)
 
 POLICY_WRITES = (
@@ -271,7 +269,9 @@ class Protection:
     def _work(self) -> Iterator[str]:
         """Tables, and the queues that are worked off; who reads a dead letter is welcome to it."""
         yield from self._tables()
-        yield from (self._arn("sqs", _name(self._physical(queue))) for queue in _WORKED_OFF)
+        for logical, kind, physical in self.stack.resources:
+            if kind == "AWS::SQS::Queue" and not logical.endswith("DeadLetterQueue"):
+                yield self._arn("sqs", _name(physical))
 
     def _parts(self) -> Iterator[str]:
         """Everything that the stack is made of and that is no role."""
