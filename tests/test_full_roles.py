@@ -6,7 +6,7 @@ import pytest
 from rolewarden.bindings import RoleKey
 from rolewarden.errors import RetryLater
 from rolewarden.events import CHECK, SWEEP
-from rolewarden.policies import compile_boundaries, digest, policy_arn
+from rolewarden.policies import compile_boundaries, policy_arn
 from rolewarden.reconcile import Reconciler
 from rolewarden_local.aws import ACCOUNT_ID
 
@@ -423,12 +423,7 @@ def test_guardrails_too_long_for_a_boundary_leave_a_full_role_unenforceable_and_
 
 def in_force(world):
     """Names of the boundaries whose default version says what the file says."""
-    return {
-        policy.name
-        for policy in compile_boundaries(world.rolewarden.rules, "aws")
-        if (found := world.rolewarden.aws.policy(policy.arn("aws", ACCOUNT_ID)))
-        and digest(found.text) == digest(policy.document)
-    }
+    return world.in_force(compile_boundaries(world.rolewarden.rules, "aws"))
 
 
 def listed(world):

@@ -10,7 +10,7 @@ import pytest
 from rolewarden import cloudformation
 from rolewarden.errors import RetryLater
 from rolewarden.events import CHECK, Cause
-from rolewarden.policies import compile_rules, digest, policy_arn
+from rolewarden.policies import compile_rules, policy_arn
 from rolewarden.record import metrics
 from rolewarden_local.aws import ACCOUNT_ID
 
@@ -22,12 +22,7 @@ HOLLOW = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "
 
 def in_force(world):
     """Names of the guardrail policies whose default version says what the guardrails say."""
-    return {
-        policy.name
-        for policy in compile_rules(world.rolewarden.rules, "aws")
-        if (found := world.rolewarden.aws.policy(policy.arn("aws", ACCOUNT_ID)))
-        and digest(found.text) == digest(policy.document)
-    }
+    return world.in_force(compile_rules(world.rolewarden.rules, "aws"))
 
 
 BOTH = {"no-generative-ai", "approved-models"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import replace
 from functools import cache
@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 from rolewarden.aws import Aws
 from rolewarden.events import DEPLOYMENT
-from rolewarden.policies import policy_arn
+from rolewarden.policies import Policy, digest, policy_arn
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
 from rolewarden_local.aws import ACCOUNT_ID, LocalAws
@@ -91,6 +91,15 @@ class World:
         arns = [policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]]
         prefix = policy_arn("", "aws", ACCOUNT_ID)
         return {arn.removeprefix(prefix) for arn in arns if arn.startswith(prefix)}
+
+    def in_force(self, policies: Iterable[Policy]) -> set[str]:
+        """Names of those policies whose default version in IAM says what they say."""
+        return {
+            policy.name
+            for policy in policies
+            if (found := self.rolewarden.aws.policy(policy.arn("aws", ACCOUNT_ID)))
+            and digest(found.text) == digest(policy.document)
+        }
 
     def detach(self, role: str, policy: str) -> dict:
         """Take a guardrail off; gives the event."""

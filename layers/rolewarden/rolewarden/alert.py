@@ -13,7 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from rolewarden.events import ACCOUNT, CHECK, CLOUDTRAIL, REGION, ROLE_NAME, SWEEP, Cause, cause_of
+from rolewarden.events import (
+    ACCOUNT,
+    CHECK,
+    CLOUDTRAIL,
+    REGION,
+    ROLE_NAME,
+    SWEEP,
+    Cause,
+    cause_of,
+    mapping,
+    matched,
+)
 from rolewarden.policies import policy_arn
 from rolewarden.record import POLICY_RESTORED, ROLE_CONTESTED, ROLE_FINDING, SUBJECT_FINDING
 
@@ -64,9 +75,9 @@ def compose(event: Any, partition: str) -> Alert:
     Known are the findings of source `rolewarden` and CloudTrail records; of anything else the alert says that it
     cannot be read.
     """
-    envelope = _mapping(event)
-    detail = _mapping(envelope.get("detail"))
-    place = _Place(partition, _match(ACCOUNT, envelope.get("account")), _match(REGION, envelope.get("region")))
+    envelope = mapping(event)
+    detail = mapping(envelope.get("detail"))
+    place = _Place(partition, matched(ACCOUNT, envelope.get("account")), matched(REGION, envelope.get("region")))
     source, kind = envelope.get("source"), envelope.get("detail-type")
     about, tell = "Rolewarden", _TELLERS.get(kind) if isinstance(kind, str) and source == "rolewarden" else None
     if kind == CLOUDTRAIL:
@@ -125,10 +136,7 @@ def _role_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
         *_works_for(detail),
         *_caused(detail),
         ("Done", f"{_done(detail) or 'nothing'}: {reason}"),
-        ("Why", _text(detail.get("message"), 400)),
-        ("To do", _text(detail.get("cure"), 200)),
-        *place.links_to_role(role),
-        ("Runbook", "docs/runbook.md, UnenforceableAlarm"),
+        *_left_to_do(detail, place, role),
     ]
     return f"role {role} cannot be guarded: {reason}", rows
 
@@ -149,12 +157,17 @@ def _subject_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
         ("Role", role),
         *_caused(detail),
         ("Done", f"{done} ({reason})"),
-        ("Why", _text(detail.get("message"), 400)),
-        ("To do", _text(detail.get("cure"), 200)),
-        *place.links_to_role(role),
-        ("Runbook", "docs/runbook.md, UnenforceableAlarm"),
+        *_left_to_do(detail, place, role),
     ]
     return f"{who} cannot be guarded: {reason}", rows
+
+
+def _left_to_do(detail: Mapping[str, Any], place: _Place, role: str) -> Iterator[_Row]:
+    """Why something is unenforceable, and what a person does about it."""
+    yield "Why", _text(detail.get("message"), 400)
+    yield "To do", _text(detail.get("cure"), 200)
+    yield from place.links_to_role(role)
+    yield "Runbook", "docs/runbook.md, UnenforceableAlarm"
 
 
 def _policy_restored(detail: Mapping[str, Any], place: _Place) -> _Told:
@@ -185,7 +198,7 @@ def _role_contested(detail: Mapping[str, Any], place: _Place) -> _Told:
     actors = detail.get("actors")
     for listed in (actors if isinstance(actors, list) else [])[:5]:
         fighter = Cause.from_dict(listed)
-        who = filter(None, (_text(fighter.actor, 300), _times(_mapping(listed).get("times"))))
+        who = filter(None, (_text(fighter.actor, 300), _times(mapping(listed).get("times"))))
         rows += [("Who", ", ".join(who)), ("From", _from(fighter))]
     last = Cause.from_dict(detail.get("cause"))
     rows += [
@@ -286,8 +299,8 @@ _PARAMETERS = {
 
 def _touched(detail: Mapping[str, Any]) -> str:
     """What kind of thing a call was made on, and its name; empty where it does not say."""
-    parameters = _mapping(detail.get("requestParameters"))
-    table = _mapping(_mapping(detail.get("responseElements")).get("tableDescription"))
+    parameters = mapping(detail.get("requestParameters"))
+    table = mapping(mapping(detail.get("responseElements")).get("tableDescription"))
     for name, kind in _PARAMETERS.items():
         value = parameters.get(name) or (table.get(name) if name == "tableName" else None)
         if isinstance(value, list):
@@ -374,11 +387,3 @@ def _count(value: Any) -> int:
 def _times(value: Any) -> str:
     count = _count(value)
     return "" if not count else "once" if count == 1 else f"{count} times"
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _match(pattern: re.Pattern[str], value: Any) -> str:
-    return value if isinstance(value, str) and pattern.fullmatch(value) else ""

@@ -152,10 +152,10 @@ def parse(event: Any, own_account: str = "") -> Nomination:
 
     Where `own_account` is given, events of other accounts ask for nothing.
     """
-    envelope = _mapping(event)
-    detail = _mapping(envelope.get("detail"))
-    account = _match(ACCOUNT, envelope.get("account"))
-    region = _match(REGION, envelope.get("region"))
+    envelope = mapping(event)
+    detail = mapping(envelope.get("detail"))
+    account = matched(ACCOUNT, envelope.get("account"))
+    region = matched(REGION, envelope.get("region"))
     cause = cause_of(detail)
 
     def ignore(reason: Ignored) -> Nomination:
@@ -176,9 +176,9 @@ def parse(event: Any, own_account: str = "") -> Nomination:
         return ignore(Ignored.UNKNOWN_EVENT)
     if detail.get("errorCode"):
         return ignore(Ignored.FAILED_CALL)
-    parameters = _mapping(detail.get("requestParameters"))
+    parameters = mapping(detail.get("requestParameters"))
     if cause.event_name in ROLE_EVENTS:
-        role = _match(ROLE_NAME, parameters.get("roleName"))
+        role = matched(ROLE_NAME, parameters.get("roleName"))
         if not role:
             return ignore(Ignored.UNREADABLE)
         ours = _POLICY_ARN.fullmatch(_text(parameters.get("policyArn"))) is not None
@@ -192,7 +192,7 @@ def parse(event: Any, own_account: str = "") -> Nomination:
         return Nomination(account, region, cause, policy=policy["name"])
     if cause.event_name in TAG_EVENTS and not (_tagged_subject(parameters) or not parameters.get("resourceArn")):
         return ignore(Ignored.OTHER_RESOURCE)
-    subject = _subject(cause.event_name, parameters, _mapping(detail.get("responseElements")))
+    subject = _subject(cause.event_name, parameters, mapping(detail.get("responseElements")))
     return Nomination(account, region, cause, subject=subject) if subject else ignore(Ignored.UNREADABLE)
 
 
@@ -200,12 +200,12 @@ def _subject(name: str, parameters: Mapping[str, Any], response: Mapping[str, An
     if name in TAG_EVENTS:
         return _tagged_subject(parameters)
     if name in PROFILE_EVENTS:
-        domain = _match(_DOMAIN_ID, parameters.get("domainId"))
-        profile = _match(_PROFILE_NAME, parameters.get("userProfileName"))
+        domain = matched(_DOMAIN_ID, parameters.get("domainId"))
+        profile = matched(_PROFILE_NAME, parameters.get("userProfileName"))
         if domain and profile:
             return SubjectKey(domain, profile)
         return _subject_of_arn(response.get("userProfileArn"))
-    domain = _match(_DOMAIN_ID, parameters.get("domainId"))
+    domain = matched(_DOMAIN_ID, parameters.get("domainId"))
     # CreateDomain carries no id in its request: AWS chooses it.
     return SubjectKey(domain) if domain else _subject_of_arn(response.get("domainArn"))
 
@@ -229,7 +229,7 @@ def cause_of(detail: Mapping[str, Any]) -> Cause:
         event_id=_text(detail.get("eventID"))[:64],
         event_name=_text(detail.get("eventName"))[:128],
         time=_text(detail.get("eventTime"))[:32],
-        actor=_actor(_mapping(detail.get("userIdentity")))[:2048],
+        actor=_actor(mapping(detail.get("userIdentity")))[:2048],
         source_address=_text(detail.get("sourceIPAddress"))[:256],
         user_agent=_text(detail.get("userAgent"))[:1024],
     )
@@ -245,7 +245,8 @@ def _actor(identity: Mapping[str, Any]) -> str:
     )
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Any) -> Mapping[str, Any]:
+    """`value` where it is a mapping, else an empty one: what comes from outside may be anything."""
     return value if isinstance(value, Mapping) else {}
 
 
@@ -253,6 +254,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _match(pattern: re.Pattern[str], value: Any) -> str:
+def matched(pattern: re.Pattern[str], value: Any) -> str:
+    """`value` where it is a text that `pattern` matches in full, else an empty one."""
     text = _text(value)
     return text if pattern.fullmatch(text) else ""
