@@ -29,12 +29,15 @@ from hypercorn.config import Config
 
 from rolewarden_local import (
     _ministack,
+    buses,
     cloudformation,
     cloudtrail,
     faults,
     iam,
+    organization,
     sagemaker,
     simulate,
+    stacksets,
     stale,
     tagging,
     trail,
@@ -103,6 +106,8 @@ class LocalAws:
         """Wipe every resource of every account, end the functions' processes, forget events, calls and faults."""
         asyncio.run_coroutine_threadsafe(_reset_all(), self._loop).result()
         iam.QUOTAS.policies_per_role = iam.Quotas.policies_per_role
+        organization.reset()
+        stacksets.reset()
         self._faults.clear()
         self.events.clear()
         self._calls.clear()
@@ -115,6 +120,15 @@ class LocalAws:
     @policies_per_role.setter
     def policies_per_role(self, quota: int) -> None:
         iam.QUOTAS.policies_per_role = quota
+
+    def organize(self, organization_id: str, **units: set[str]) -> None:
+        """Make `units` (ids of organizational units, `_` for `-`, with their accounts) the organization.
+
+        Service-managed StackSets with automatic deployment follow before this returns.
+        """
+        organization.ORGANIZATION.id = organization_id
+        organization.ORGANIZATION.units = {name.replace("_", "-"): set(accounts) for name, accounts in units.items()}
+        stacksets.follow_organization()
 
     def mark(self) -> int:
         """A point in the log of calls, to hand to `calls`."""
@@ -396,6 +410,8 @@ def _install(aws: LocalAws) -> None:
     stale.install()
     tagging.install()
     cloudformation.install()
+    stacksets.install(aws._loop)
+    buses.install()
     trail.install(aws.events)
 
     original = app._dispatch_service_request
