@@ -79,6 +79,12 @@ def issuer(caller: str) -> Mapping[str, Any] | None:
     return found
 
 
+def is_void(access_key: str) -> bool:
+    """Whether this is the key of an assumed role that has been deleted since: AWS takes it no more."""
+    session = sts._sessions.get(access_key, {})
+    return "SourceAccessKeyId" in session and issuer(session["Arn"]) is None
+
+
 def taken_by(service: str, arn: str) -> Mapping[str, Any] | None:
     """The role with this ARN where it exists and the service may take it."""
     found = role(arn)

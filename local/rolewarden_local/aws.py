@@ -29,6 +29,7 @@ from hypercorn.config import Config
 
 from rolewarden_local import (
     _ministack,
+    access,
     buses,
     cloudformation,
     cloudtrail,
@@ -342,6 +343,9 @@ class LocalAws:
         account, region = responses.get_account_id(), responses.get_region()
 
         async def do(body: bytes) -> Answer:
+            if access.is_void(access_key):
+                message = "The security token included in the request is invalid"
+                return faults.refusal(service, "InvalidClientTokenId", message, 403)
             if service == "sagemaker":
                 return _sagemaker(method, path, headers, body, account)
             return await original(method, path, headers, body, query, request_id)

@@ -164,3 +164,19 @@ def test_a_role_of_another_account_is_assumed_where_both_sides_allow_it(local, t
     else:
         with pytest.raises(ClientError, match="AccessDenied"):
             assumed(session, theirs["Arn"])
+
+
+def test_the_session_of_a_deleted_role_is_worth_nothing(local):
+    iam = client("iam")
+    ours = iam.create_role(RoleName="Function", AssumeRolePolicyDocument=trusting(f"arn:aws:iam::{HUB}:root"))["Role"]
+    keys = assumed(None, ours["Arn"])
+    visitor = boto3.client(
+        "iam",
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+    )
+    visitor.list_roles()
+    iam.delete_role(RoleName="Function")
+    with pytest.raises(ClientError, match="InvalidClientTokenId"):
+        visitor.list_roles()

@@ -36,6 +36,25 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import PaginatorConfigTypeDef
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sts import STSClient
+
+IAM_HOME_REGIONS = {
+    "aws": "us-east-1",
+    "aws-cn": "cn-north-1",
+    "aws-us-gov": "us-gov-west-1",
+    "aws-eusc": "eusc-de-east-1",
+}
+"""The region of each partition in which CloudTrail delivers IAM's events, and in which what IAM has once is made."""
+
+SESSION_SECONDS = 900
+"""How long a session in another account lasts, the least that STS gives: what is changed about the role there is seen
+soon."""
+
+SESSION_LEFT = 300.0
+"""With fewer seconds left a session is not used for anything new."""
+
+MOST_SESSIONS = 100
+"""As many accounts are kept entered, the one that was used last longest: each has clients of its own."""
 
 GONE = "gone"
 """The `reason` of a Refused where the thing asked about does not exist."""
@@ -181,10 +200,28 @@ _T = TypeVar("_T")
 
 
 class Aws:
-    """AWS as seen from one function: its region, its account, its identity."""
+    """AWS as seen from one function: its region, its account, its identity.
 
-    def __init__(self, session: boto3.Session | None = None) -> None:
+    Other accounts are seen by `within`.
+    """
+
+    def __init__(
+        self,
+        session: boto3.Session | None = None,
+        *,
+        account: str = "",
+        member_role: str = "",
+        keys: Mapping[str, str] | None = None,
+    ) -> None:
+        """`account` is the function's own, and `member_role` the name of its role in others, empty where it has none.
+
+        `keys` are credentials, in boto3's words, other than those of the session.
+        """
         self._session = session or _default_session()
+        self.account = account
+        self._member_role = member_role
+        self._keys = keys or {}
+        self._members: dict[str, tuple[float, Aws]] = {}
         self._sagemaker: dict[str, SageMakerClient] = {}
         self._serialize = TypeSerializer().serialize
         self._deserialize = TypeDeserializer().deserialize
@@ -199,37 +236,87 @@ class Aws:
         """`aws`, `aws-cn`, `aws-us-gov` or another, by the region."""
         return self._session.get_partition_for_region(self.region)
 
+    def within(self, account: str, *, afresh: bool = False) -> Aws:
+        """AWS as seen from `account`: this very one where it is its own, or where none is named.
+
+        Another is entered by the role there that belongs to this function; what is cached costs no call, and is not
+        taken with `afresh`. Raises Refused where it may not be entered, and RetryLater.
+        """
+        if account in {self.account, ""} or not self.account:
+            return self
+        now = time.time()
+        until, member = self._members.pop(account, (0.0, self))
+        if afresh or until - now < SESSION_LEFT:
+            member, until = self._entered(account), now + SESSION_SECONDS
+        self._members[account] = until, member
+        while len(self._members) > MOST_SESSIONS:
+            del self._members[next(iter(self._members))]
+        return member
+
+    def leave(self, account: str) -> None:
+        """Enter `account` anew the next time: AWS may no longer know the session."""
+        self._members.pop(account, None)
+
+    def _entered(self, account: str) -> Aws:
+        if not self._member_role:
+            raise Refused(Reason.NOT_ENTERED, f"the stack does not cover account {account}")
+        arn = f"arn:{self.partition}:iam::{account}:role{POLICY_PATH}{self._member_role}"
+        try:
+            with translated():
+                session = self._sts.assume_role(
+                    RoleArn=arn, RoleSessionName="rolewarden", DurationSeconds=SESSION_SECONDS
+                )
+        except Refused as refused:
+            raise Refused(Reason.NOT_ENTERED, str(refused)) from refused
+        keys = session["Credentials"]
+        return Aws(
+            self._session,
+            keys={
+                "aws_access_key_id": keys["AccessKeyId"],
+                "aws_secret_access_key": keys["SecretAccessKey"],
+                "aws_session_token": keys["SessionToken"],
+            },
+        )
+
+    def _client(self, service: str, region: str = "") -> Any:
+        # Of one session: what boto3 has loaded of a service's model serves the clients of every account.
+        return self._session.client(service, region_name=region or self.region, config=_CONFIG, **self._keys)  # type: ignore[call-overload]
+
     # Clients are made when first used: a function pays at its cold start for those that it needs.
     @cached_property
     def _iam(self) -> IAMClient:
-        return self._session.client("iam", config=_CONFIG)
+        return cast("IAMClient", self._client("iam"))
+
+    @cached_property
+    def _sts(self) -> STSClient:
+        return cast("STSClient", self._client("sts"))
 
     @cached_property
     def _dynamodb(self) -> DynamoDBClient:
-        return self._session.client("dynamodb", config=_CONFIG)
+        return cast("DynamoDBClient", self._client("dynamodb"))
 
     @cached_property
     def _sqs(self) -> SQSClient:
-        return self._session.client("sqs", config=_CONFIG)
+        return cast("SQSClient", self._client("sqs"))
 
     @cached_property
     def _events(self) -> EventBridgeClient:
-        return self._session.client("events", config=_CONFIG)
+        return cast("EventBridgeClient", self._client("events"))
 
     @cached_property
     def _cloudformation(self) -> CloudFormationClient:
-        return self._session.client("cloudformation", config=_CONFIG)
+        return cast("CloudFormationClient", self._client("cloudformation"))
 
     @cached_property
     def _sns(self) -> SNSClient:
-        return self._session.client("sns", config=_CONFIG)
+        return cast("SNSClient", self._client("sns"))
 
     def _tagging_in(self, region: str) -> Any:
-        return self._session.client("resourcegroupstaggingapi", region_name=region, config=_CONFIG)
+        return self._client("resourcegroupstaggingapi", region)
 
     def _sagemaker_in(self, region: str) -> SageMakerClient:
         if region not in self._sagemaker:
-            self._sagemaker[region] = self._session.client("sagemaker", region_name=region, config=_CONFIG)
+            self._sagemaker[region] = self._client("sagemaker", region)
         return self._sagemaker[region]
 
     # IAM roles
@@ -457,8 +544,13 @@ class Aws:
 
     # DynamoDB, SQS, EventBridge: Rolewarden's own, so all of it raises RetryLater and nothing of it Refused
 
-    def query(self, table: str, key: Mapping[str, str], *, index: str = "") -> list[dict[str, Any]]:
-        """All items whose partition key (one entry in `key`) has that value."""
+    def query(
+        self, table: str, key: Mapping[str, str], *, index: str = "", begins: tuple[str, str] = ("", "")
+    ) -> list[dict[str, Any]]:
+        """All items whose partition key (one entry in `key`) has that value.
+
+        `begins` is the name of the sort key and what it is to begin with.
+        """
         [(name, value)] = key.items()
         where: dict[str, Any] = {
             "TableName": table,
@@ -467,6 +559,10 @@ class Aws:
             "ExpressionAttributeValues": {":value": {"S": value}},
             **({"IndexName": index} if index else {"ConsistentRead": True}),
         }
+        if begins[1]:
+            where["KeyConditionExpression"] += " AND begins_with(#sort, :begins)"
+            where["ExpressionAttributeNames"]["#sort"] = begins[0]
+            where["ExpressionAttributeValues"][":begins"] = {"S": begins[1]}
         with _of_our_own():
             pages = self._dynamodb.get_paginator("query").paginate(**where)
             return [self._item(item) for page in pages for item in page["Items"]]
@@ -588,17 +684,26 @@ class Aws:
     def send(self, queue_url: str, bodies: Iterable[Mapping[str, Any]], *, delay: int = 0) -> None:
         """Send messages, up to ten in a call, to be received after `delay` seconds, or the queue's own delay for 0.
 
-        Raises RetryLater where SQS took none.
+        What is about another account goes in a group of that account: SQS is then fair to them (Developer Guide, Amazon
+        SQS fair queues), and one with many messages, or slow ones, holds up no other. Raises RetryLater where SQS took
+        none.
         """
         later = {"DelaySeconds": delay} if delay else {}
         with _of_our_own():
-            for chunk in _chunks([json.dumps(body) for body in bodies], 10, most=_MESSAGES_BYTES):
+            messages = [(self._group(str(body.get("account", ""))), json.dumps(body)) for body in bodies]
+            for chunk in _chunks(messages, 10, most=_MESSAGES_BYTES, weigh=lambda message: len(message[1])):
                 answer = self._sqs.send_message_batch(
                     QueueUrl=queue_url,
-                    Entries=[{"Id": str(number), "MessageBody": body, **later} for number, body in enumerate(chunk)],  # type: ignore[typeddict-item]
+                    Entries=[
+                        {"Id": str(number), "MessageBody": body, **group, **later}  # type: ignore[typeddict-item]
+                        for number, (group, body) in enumerate(chunk)
+                    ],
                 )
                 if failed := answer.get("Failed"):
                     raise RetryLater(f"SendMessageBatch: {failed[0].get('Code')}: {failed[0].get('Message', '')}")
+
+    def _group(self, account: str) -> dict[str, str]:
+        return {"MessageGroupId": account} if self.account and account not in {"", self.account} else {}
 
     def publish(self, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Put events (detail type and detail) from source `rolewarden` on the default bus, ten in a call.
@@ -614,6 +719,17 @@ class Aws:
                 if answer["FailedEntryCount"]:
                     failed = next(entry for entry in answer["Entries"] if "ErrorCode" in entry)
                     raise RetryLater(f"PutEvents: {failed.get('ErrorCode')}: {failed.get('ErrorMessage', '')}")
+
+    def stack_set_accounts(self, name: str, region: str, call_as: str) -> tuple[str, ...]:
+        """The accounts that have a stack of a StackSet in `region`.
+
+        `call_as` is "SELF" or "DELEGATED_ADMIN" (CloudFormation API Reference, ListStackInstances). Raises Refused.
+        """
+        with translated():
+            pages = self._cloudformation.get_paginator("list_stack_instances").paginate(
+                StackSetName=name, StackInstanceRegion=region, CallAs=cast("Any", call_as)
+            )
+            return tuple(sorted(found["Account"] for page in pages for found in page["Summaries"]))
 
     def stack(self, name: str) -> DeployedStack:
         """A stack of this region, deployed or half so. Raises Refused ("gone" where there is none), RetryLater."""

@@ -34,6 +34,7 @@ ROLE_FINDING = "Role Finding"
 ROLE_RELEASED = "Role Released"
 ROLE_CONTESTED = "Role Contested"
 SUBJECT_FINDING = "Subject Finding"
+ACCOUNT_FINDING = "Account Finding"
 POLICY_RESTORED = "Policy Restored"
 GUARDRAILS_PUBLISHED = "Guardrails Published"
 SWEEP_COMPLETED = "Sweep Completed"
@@ -111,6 +112,18 @@ class Recorder:
         about = "/".join([nomination.account, *named.values()])
         self._finding(detail, about, nomination.cause)
 
+    def account(self, account: str, refused: Refused, cause: Cause) -> None:
+        """Record that an account cannot be entered, or that AWS refuses there what concerns all of it."""
+        detail = {
+            "account": account,
+            "verdict": Verdict.UNENFORCEABLE.value,
+            "reason": refused.reason,
+            "message": str(refused),
+            "cure": CURES.get(refused.reason, ""),
+            "cause": cause.as_dict(),
+        }
+        self._finding(detail, account, cause, ACCOUNT_FINDING)
+
     def unkeepable(self, profile: Binding, domain: Binding, guardrails: Sequence[str], cause: Cause) -> None:
         """Record that a user profile cannot have the guardrails that it needs, as it runs as its domain's role."""
         detail = {
@@ -126,13 +139,13 @@ class Recorder:
         }
         self._finding(detail, f"{profile.account}/{profile.domain_id}/{profile.user_profile}", cause)
 
-    def _finding(self, detail: Mapping[str, Any], about: str, cause: Cause) -> None:
+    def _finding(self, detail: Mapping[str, Any], about: str, cause: Cause, kind: str = SUBJECT_FINDING) -> None:
         metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         operation = detail.get("message", "").partition(":")[0]
         what = f"{detail['reason']} {operation} {' '.join(detail.get('missing', ()))}"
         if not self._is_told(detail["account"], about, what, cause):
-            logger.warning(SUBJECT_FINDING, extra={"finding": detail})
-            self._tell(SUBJECT_FINDING, detail, about, datetime.now(UTC))
+            logger.warning(kind, extra={"finding": detail})
+            self._tell(kind, detail, about, datetime.now(UTC))
 
     def _is_told(self, account: str, about: str, what: str, cause: Cause) -> bool:
         """Whether this was told before: by a sweep in the last days, or in the last hour of what one actor does."""
@@ -199,12 +212,12 @@ class Recorder:
         metrics.add_metric("SweepMissed", MetricUnit.Count, 1)
         logger.warning("a sweep could not read this now", extra={"about": what, "why": str(error)})
 
-    def swept(self, account: str, region: str, counts: Mapping[str, int]) -> None:
+    def swept(self, account: str, regions: Sequence[str], counts: Mapping[str, int]) -> None:
         """Record a completed sweep: `counts` by name, as metrics and as the event. Raises RetryLater."""
         metrics.add_metric("SweepCompleted", MetricUnit.Count, 1)
         for name, count in counts.items():
             metrics.add_metric(f"Sweep.{name}", MetricUnit.Count, count)
-        self.announce(SWEEP_COMPLETED, {"account": account, "region": region, **counts})
+        self.announce(SWEEP_COMPLETED, {"account": account, "regions": list(regions), **counts})
 
     def announce(self, detail_type: str, detail: Mapping[str, Any], *, needed: bool = True) -> None:
         """Log a milestone (`Guardrails Published`, `Sweep Completed`) and put it on the bus.
