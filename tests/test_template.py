@@ -465,7 +465,8 @@ def test_errors_and_throttles_of_every_function_are_watched(template):
 
 def test_no_sweep_is_an_alarm_and_so_is_no_data(template):
     heartbeat = alarms(template)["HeartbeatAlarm"]
-    assert (heartbeat["TreatMissingData"], heartbeat["MetricName"]) == ("breaching", "SweepCompleted")
+    assert (heartbeat["TreatMissingData"], heartbeat["MetricName"]) == ("breaching", "Heartbeat")
+    assert (heartbeat["Statistic"], heartbeat["Threshold"]) == ("Minimum", 1)
     assert int(heartbeat["EvaluationPeriods"]) * heartbeat["Period"] == 2 * 3600
 
 

@@ -18,6 +18,7 @@ from rolewarden.aws import Aws
 from rolewarden.errors import RolewardenError
 from rolewarden.protect import BOUNDARY_NAME, Protection, text
 from rolewarden.record import SWEEP_COMPLETED, SWEEP_REQUESTED
+from rolewarden.service import DOCTOR
 
 from rolewarden_cli import rules
 from rolewarden_cli.replay import Replayed, UnusableInputError
@@ -42,6 +43,7 @@ VERDICT_COLOURS = {
 
 EXIT_DRIFTED = 1
 EXIT_ERRORS = 1
+EXIT_MISSING = 1
 EXIT_UNUSABLE = 2
 
 
@@ -188,6 +190,40 @@ def scp(
     except OSError as error:
         _fail(f"{out}: cannot be written: {error.strerror}")
     print(out)
+
+
+@app.command()
+def doctor(
+    stack: Annotated[str, typer.Option(help="The stack's name.")] = "rolewarden",
+    region: Annotated[str | None, typer.Option(help="Where the stack is; your credentials' region by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array instead of lines.")] = False,
+) -> None:
+    """Say whether the deployed stack can work in every region and account that it covers.
+
+    One line a check: does a trail log, does the forwarder send, is the account entered. SweepFunction makes the checks
+    with its own rights, as in every sweep. Needs AWS credentials that may describe the stack and invoke that function.
+
+    Example: rolewarden doctor --region us-east-1
+
+    Exit code: 0 everything is there, 1 something is missing, 2 the stack cannot be asked.
+    """
+    aws = Aws(boto3.Session(region_name=region))
+    function = next((f for logical, _, f in aws.stack(stack).resources if logical == "SweepFunction"), "")
+    if not function:
+        _fail(f"stack `{stack}` has no SweepFunction: it is not Rolewarden's, or its deployment did not end")
+    checks = aws.run(function, {"step": DOCTOR})["checks"]
+    if as_json:
+        print(json.dumps(checks, indent=2))
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        for check in checks:
+            where = " ".join(filter(None, (check["account"], check["region"])))
+            line = f"{where}  {check['what']}"
+            if "message" in check:
+                console.print(Text.assemble(("MISSING  ", "bold red"), f"{line}: {check['message']}: {check['cure']}"))
+            else:
+                console.print(Text.assemble(("ok       ", "green"), line))
+    raise typer.Exit(EXIT_MISSING if any("message" in check for check in checks) else 0)
 
 
 def _show_problems(console: Console, found: rules.CheckedFile) -> None:

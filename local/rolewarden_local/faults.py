@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 
-from rolewarden_local._ministack import iam
+from rolewarden_local._ministack import cfn_helpers, iam
 
 Answer = tuple[int, dict[str, str], Any]
 Do = Callable[[bytes], Awaitable[Answer]]
@@ -118,6 +118,9 @@ def refusal(service: str, code: str, message: str, status: int) -> Answer:
     if service in {"iam", "sts"}:
         answer: Answer = iam._error(status, code, escape(message), ns=service)
         return answer
+    if service == "cloudformation":
+        told: Answer = cfn_helpers._error(code, escape(message), status)
+        return told
     content = json.dumps({"__type": code, "message": message}).encode()
     return status, {"Content-Type": "application/x-amz-json-1.1", "x-amzn-errortype": code}, content
 

@@ -106,7 +106,15 @@ _TERMINAL = {
     "UnmodifiableEntity": Reason.PROTECTED,
     "PolicyNotAttachable": Reason.POLICY_MISSING,
 }
-_GONE = frozenset({"NoSuchEntity", "ResourceNotFound", "ResourceNotFoundException"})
+_GONE = frozenset(
+    {
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "NoSuchEntity",
+        "QueueDoesNotExist",
+        "ResourceNotFound",
+        "ResourceNotFoundException",
+    }
+)
 
 
 @contextmanager
@@ -185,6 +193,13 @@ class PublishedPolicy(NamedTuple):
 
     version: str
     text: str
+
+
+class ListedRule(NamedTuple):
+    """A rule on the default bus, and the ARNs of its targets."""
+
+    is_enabled: bool
+    targets: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -719,6 +734,51 @@ class Aws:
                 if answer["FailedEntryCount"]:
                     failed = next(entry for entry in answer["Entries"] if "ErrorCode" in entry)
                     raise RetryLater(f"PutEvents: {failed.get('ErrorCode')}: {failed.get('ErrorMessage', '')}")
+
+    def is_logged(self, region: str) -> bool:
+        """Whether a trail that logs covers `region`, one of the organization's too. Raises Refused, RetryLater."""
+        with translated():
+            client = self._client("cloudtrail", region)
+            trails = client.describe_trails(includeShadowTrails=True)["trailList"]
+            return any(client.get_trail_status(Name=trail["TrailARN"])["IsLogging"] for trail in trails)
+
+    def rule(self, region: str, name: str) -> ListedRule | None:
+        """A rule on the default bus of `region`; None where there is none. Raises Refused, RetryLater."""
+        try:
+            with translated():
+                client = self._client("events", region)
+                rule = client.describe_rule(Name=name)
+                targets = client.list_targets_by_rule(Rule=name)["Targets"]
+        except Refused as refused:
+            if refused.reason == GONE:
+                return None
+            raise
+        return ListedRule(rule["State"] == "ENABLED", frozenset(target["Arn"] for target in targets))
+
+    def messages_in(self, region: str, queue: str) -> int:
+        """About how many messages wait in a queue, none where there is no such queue. Raises Refused, RetryLater."""
+        try:
+            with translated():
+                client = self._client("sqs", region)
+                url = client.get_queue_url(QueueName=queue)["QueueUrl"]
+                name = "ApproximateNumberOfMessages"
+                return int(client.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
+        except Refused as refused:
+            if refused.reason == GONE:
+                return 0
+            raise
+
+    def run(self, function: str, event: Mapping[str, Any]) -> Any:
+        """What a function answers. Raises Refused where it ends with an error, RetryLater."""
+        with translated():
+            client = self._session.client(
+                "lambda", region_name=self.region, config=_CONFIG.merge(Config(read_timeout=900))
+            )
+            answer = client.invoke(FunctionName=function, Payload=json.dumps(event))
+            said = json.loads(answer["Payload"].read())
+        if answer.get("FunctionError"):
+            raise Refused(Reason.REFUSED, f"{function}: {said.get('errorMessage', said)}")
+        return said
 
     def stack_set_accounts(self, name: str, region: str, call_as: str) -> tuple[str, ...]:
         """The accounts that have a stack of a StackSet in `region`.

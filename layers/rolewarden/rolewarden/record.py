@@ -41,6 +41,9 @@ SWEEP_COMPLETED = "Sweep Completed"
 SWEEP_REQUESTED = "Sweep Requested"
 """Detail types of the events from source `rolewarden`."""
 
+HEARTBEAT = "Heartbeat"
+"""The metric whose least value in an hour is 1 where every account was swept to the end and can be heard."""
+
 EVENT_TOLD_SECONDS = 3600.0
 """For so long the same finding, met again by events of the same actor, is not told again."""
 
@@ -122,6 +125,8 @@ class Recorder:
             "cure": CURES.get(refused.reason, ""),
             "cause": cause.as_dict(),
         }
+        # It stops where nobody is let in, or no event comes.
+        metrics.add_metric(HEARTBEAT, MetricUnit.Count, 0)
         self._finding(detail, account, cause, ACCOUNT_FINDING)
 
     def unkeepable(self, profile: Binding, domain: Binding, guardrails: Sequence[str], cause: Cause) -> None:
@@ -214,7 +219,7 @@ class Recorder:
 
     def swept(self, account: str, regions: Sequence[str], counts: Mapping[str, int]) -> None:
         """Record a completed sweep: `counts` by name, as metrics and as the event. Raises RetryLater."""
-        metrics.add_metric("SweepCompleted", MetricUnit.Count, 1)
+        metrics.add_metric(HEARTBEAT, MetricUnit.Count, 1)
         for name, count in counts.items():
             metrics.add_metric(f"Sweep.{name}", MetricUnit.Count, count)
         self.announce(SWEEP_COMPLETED, {"account": account, "regions": list(regions), **counts})

@@ -40,6 +40,9 @@ RECHECKS = 3
 """How often a role that was mended, or what may have been read too early, is looked at again before it is left to
 events and the sweep."""
 
+DOCTOR = "doctor"
+"""The step that `rolewarden doctor` asks SweepFunction for."""
+
 ENOUGH = 45.0
 """Seconds that a role may take where AWS answers each call at the third try; with fewer left none is begun."""
 
@@ -111,7 +114,7 @@ class Rolewarden:
                 settings.release_queue_url,
                 settings.publish_queue_url,
             ),
-            Coverage(settings.account, settings.regions, settings.members, settings.call_as),
+            Coverage(settings.account, settings.regions, settings.members, settings.call_as, settings.hub_bus),
         )
 
     def enforce(self, event: Any) -> dict[str, Any]:
@@ -219,8 +222,11 @@ class Rolewarden:
     def sweep(self, event: Any) -> dict[str, Any]:
         """Begin what an event of the bus, or of the schedule, asks for. Raises Refused and RetryLater.
 
-        A policy that was put right is asked about in its account; everything else sweeps them all.
+        A policy that was put right is asked about in its account; everything else sweeps them all. `rolewarden doctor`
+        asks for no sweep, but whether one can work.
         """
+        if mapping(event).get("step") == DOCTOR:
+            return {"checks": [check.as_dict() for check in self.sweeper.checks()]}
         detail = mapping(mapping(event).get("detail"))
         account = matched(ACCOUNT, detail.get("account"))
         deployed = Cause.from_dict(detail.get("cause")) == DEPLOYMENT

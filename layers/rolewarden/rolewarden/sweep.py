@@ -20,10 +20,11 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rolewarden import paths
 from rolewarden.aws import GONE, IAM_HOME_REGIONS, Aws, ListedDomain
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, Binding, BindingsTable, RoleKey, sweeps_scope, tagged
 from rolewarden.discovery import Discovery, Reading
@@ -34,6 +35,7 @@ from rolewarden.policies import is_boundary
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder
+from rolewarden.verdicts import Reason
 from rolewarden.work import Work
 
 BEGIN, LIST, DESCRIBE, COMPARE = "begin", "list", "describe", "compare"
@@ -98,13 +100,15 @@ class Queues:
 class Coverage:
     """What there is to sweep: `regions` of the stack's own `account` and of each that the StackSet `members` is in.
 
-    `call_as` is how StackSets are asked; `members` is empty where there is no other account.
+    `call_as` is how StackSets are asked; `members` is empty where there is no other account. `hub_bus` is the ARN of
+    the bus that takes the events of elsewhere.
     """
 
     account: str
     regions: tuple[str, ...]
     members: str = ""
     call_as: str = ""
+    hub_bus: str = ""
 
 
 @dataclass
@@ -130,9 +134,7 @@ class Sweeper:
     def _ask_for_members(self, cause: Cause) -> None:
         """Send for each other account a message; what is kept of those that are no more goes."""
         try:
-            there = set(
-                self.aws.stack_set_accounts(self.coverage.members, self._home_region, self.coverage.call_as)
-            ) - {self.coverage.account}
+            there = self._members()
         except Refused as refused:
             # Which accounts there are is not known for now: those that are known stay, and this one is swept.
             self.recorder.account(self.coverage.account, refused, SWEEP)
@@ -149,9 +151,36 @@ class Sweeper:
             [{"account": account, "step": PUBLISH, "cause": why.as_dict()} for account, why in causes.items()],
         )
 
+    def _members(self) -> set[str]:
+        """The other accounts that there are now. Raises Refused, RetryLater."""
+        if not self.coverage.members:
+            return set()
+        home = self._hub.home_region
+        there = self.aws.stack_set_accounts(self.coverage.members, home, self.coverage.call_as)
+        return set(there) - {self.coverage.account}
+
     @property
-    def _home_region(self) -> str:
-        return IAM_HOME_REGIONS.get(self.aws.partition, self.aws.region)
+    def _hub(self) -> paths.Place:
+        home = IAM_HOME_REGIONS.get(self.aws.partition, self.aws.region)
+        return paths.Place(self.coverage.account, self.aws.region, home, self.coverage.hub_bus)
+
+    def checks(self, account: str = "") -> Iterator[paths.Check]:
+        """Whether events come from each region of an account, or of all, and it lets us in.
+
+        Raises Refused where the accounts cannot be listed, and RetryLater.
+        """
+        for each in [account] if account else [self.coverage.account, *sorted(self._members())]:
+            yield from paths.checks(self.aws, each, self.coverage.regions, self._hub)
+
+    def _check_paths(self, account: str) -> None:
+        try:
+            for check in self.checks(account):
+                if check.message:
+                    where = f"{check.what} in {check.region}"
+                    self.recorder.account(account, Refused(Reason.UNHEARD, f"{where}: {check.message}"), SWEEP)
+        except RetryLater as error:
+            # The next sweep asks again.
+            self.recorder.missed(f"paths of {account}", error)
 
     def begin(self, account: str) -> dict[str, Any]:
         """Begin the sweep of an account and go as far as time allows. Raises Refused and RetryLater."""
@@ -365,6 +394,7 @@ class Sweeper:
             after = some[-1].role.path
         too_much = self._release(sweep, {role.name: names for role, names in required.items()}, carriers)
         self._unkeepable(bindings)
+        self._check_paths(sweep.account)
         counts = {
             "subjects": len({binding.label for binding in bindings}),
             "roles": len(roles),
