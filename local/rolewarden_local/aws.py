@@ -131,6 +131,11 @@ class LocalAws:
         organization.ORGANIZATION.units = {name.replace("_", "-"): set(accounts) for name, accounts in units.items()}
         stacksets.follow_organization()
 
+    def lend(self, access_key: str, role: str) -> None:
+        """Make an access key that of a session of `role`, as Lambda hands one to a function, until `reset`."""
+        arn = f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/{role}/{role}"
+        _ministack.sts.register_session(access_key, {"Arn": arn, "UserId": f"AROALOCAL:{role}"})
+
     def mark(self) -> int:
         """A point in the log of calls, to hand to `calls`."""
         return self._seen

@@ -39,19 +39,20 @@ class Publisher:
         RetryLater and RulesError.
         """
         deploys = cause == DEPLOYMENT
+        mark = cause.mark()
         done: dict[str, str] = {}
         undo: list[Callable[[], None]] = []
         for policy in compile_rules(self.rules, self.aws.partition):
             if only not in {"", policy.name}:
                 continue
             try:
-                done[policy.name] = self._bring(policy, account, undo)
+                done[policy.name] = self._bring(policy, account, undo, mark)
             except RolewardenError:
                 if deploys:
                     self._take_back(undo)
                 raise
             if not deploys and done[policy.name] != UNCHANGED:
-                self.recorder.policy(account, policy.name, done[policy.name], cause)
+                self.recorder.policy(account, policy.name, done[policy.name], cause, mark)
         changed = deploys or (done and cause.event_name == "DeletePolicy") or set(done.values()) - {UNCHANGED}
         if changed and announces:
             # The sweep listens: a policy that was deleted is attached to nothing, also where somebody or an earlier try
@@ -60,16 +61,16 @@ class Publisher:
             self.recorder.announce(GUARDRAILS_PUBLISHED, detail, needed=not deploys)
         return done
 
-    def _bring(self, policy: Policy, account: str, undo: list[Callable[[], None]]) -> str:
+    def _bring(self, policy: Policy, account: str, undo: list[Callable[[], None]], mark: str) -> str:
         aws, arn = self.aws.within(account), policy.arn(self.aws.partition, account)
         found = aws.policy(arn)
         if found is None:
-            aws.create_policy(policy.name, policy.text, DESCRIPTION)
+            aws.create_policy(policy.name, policy.text, DESCRIPTION, mark=mark)
             undo.append(lambda: aws.delete_policy(arn))
             return CREATED
         if digest(found.text) == digest(policy.document):
             return UNCHANGED
-        version = aws.replace_policy(arn, policy.text)
+        version = aws.replace_policy(arn, policy.text, mark=mark)
         undo.append(lambda: aws.set_default_version(arn, found.version, instead_of=version))
         return REPLACED
 

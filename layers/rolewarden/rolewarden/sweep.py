@@ -10,6 +10,7 @@ list      of a region, what SageMaker lists beside what the table has: by LastMo
 describe  one chunk of user profiles
 compare   when the last chunk is done: which role carries what, by ListEntitiesForPolicy; what lacks a guardrail goes to
           the work queue, what carries too much to the release queue
+audit     what was done since the last sweep, beside what the history says of that
 
 A row of the table knows which chunks of a sweep are still out. Two sweeps at once have a row each; a binding is only
 ever written over by one that was read later.
@@ -25,6 +26,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rolewarden import paths
+from rolewarden.audit import Auditor
 from rolewarden.aws import GONE, IAM_HOME_REGIONS, Aws, ListedDomain
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, Binding, BindingsTable, RoleKey, sweeps_scope, tagged
 from rolewarden.discovery import Discovery, Reading
@@ -38,7 +40,7 @@ from rolewarden.record import Recorder
 from rolewarden.verdicts import Reason
 from rolewarden.work import Work
 
-BEGIN, LIST, DESCRIBE, COMPARE = "begin", "list", "describe", "compare"
+BEGIN, LIST, DESCRIBE, COMPARE, AUDIT = "begin", "list", "describe", "compare", "audit"
 PUBLISH = "publish"
 """The steps, and what is asked of PublishFunction before another account's sweep begins."""
 
@@ -120,6 +122,7 @@ class Sweeper:
     discovery: Discovery
     reconciler: Reconciler
     recorder: Recorder
+    auditor: Auditor
     queues: Queues
     coverage: Coverage
     seconds_left: Callable[[], float] = unlimited
@@ -208,6 +211,8 @@ class Sweeper:
         after = str(body.get("after", ""))
         if body["step"] == COMPARE:
             return self.compare(sweep, after)
+        if body["step"] == AUDIT:
+            return self.audit(sweep)
         region = str(body["region"])
         if body["step"] == DESCRIBE:
             return self.describe(sweep, region, ListedDomain(*body["domain"]), body["profiles"])
@@ -407,7 +412,16 @@ class Sweeper:
         self.table.sweep_completed(sweep.row, counts)
         if sweep.account != self.coverage.account:
             self.table.member_swept(sweep.account, sweep.began)
+        # A step of its own: what stands in the way of it is no reason to call the sweep incomplete.
+        self.aws.send(self.queues.sweep, [sweep.message(AUDIT)])
         return counts
+
+    def audit(self, sweep: Sweep) -> dict[str, Any]:
+        """Compare what Rolewarden has done with its history. Raises RetryLater."""
+        done = self.auditor.run(sweep.account, self.now())
+        if done.get("behind"):
+            self.aws.send(self.queues.sweep, [sweep.message(AUDIT)])
+        return done
 
     def _carriers(self, sweep: Sweep) -> dict[str, frozenset[str]]:
         """Which roles carry which of Rolewarden's policies, those of guardrails that are out of the file too.
