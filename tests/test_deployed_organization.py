@@ -9,24 +9,22 @@ import boto3
 import pytest
 from rolewarden.aws import Aws
 from rolewarden.bindings import BindingsTable
+from rolewarden_cli.main import app
 from rolewarden_local._ministack import eventbridge, responses
 from rolewarden_local.account import waited
 from rolewarden_local.aws import LocalAws
 from rolewarden_local.deploy import deploy
-from rolewarden_local.seed import TRUST, seed
+from rolewarden_local.seed import TRUST, log, seed
+from typer.testing import CliRunner
 
 from tests.conftest import ROOT
+from tests.test_recipes import recipe
 
 pytestmark = pytest.mark.deployed
 
 HUB, MEMBER, LATER = "111122223333", "222233334444", "333344445555"
 HERE, THERE, HOME = "eu-west-1", "ap-south-1", "us-east-1"
-PARAMETERS = {
-    "Regions": f"{HERE},{THERE}",
-    "OrganizationId": "o-exampleorg1",
-    "OrganizationalUnits": "ou-root-canvas000",
-    "RecheckSeconds": "0",
-}
+PARAMETERS = {**recipe("An organization"), "RecheckSeconds": "0"}
 
 
 def client(service, account=HUB, region=HERE):
@@ -83,6 +81,7 @@ def company(tmp_path_factory):
         seed(aws, HERE)
         aws.organize("o-exampleorg1", ou_root_canvas000={MEMBER})
         domain(MEMBER, THERE, "MemberCanvas")
+        log(client("cloudtrail", MEMBER))
         outputs = deploy(
             ROOT, url, region=HERE, build=tmp_path_factory.mktemp("build"), parameters=PARAMETERS, say=lambda _: None
         )
@@ -210,6 +209,28 @@ def test_nobody_outside_the_organization_gets_an_event_onto_the_bus(company):
         ]
     )
     assert refused["FailedEntryCount"] == 1
+
+
+def doctor():
+    """The exit code of `rolewarden doctor`, and its lines."""
+    ran = CliRunner().invoke(app, ["doctor", "--region", HERE])
+    return ran.exit_code, ran.stdout.splitlines()
+
+
+def test_doctor_has_a_line_for_each_link_and_the_cure_of_what_is_missing(company):
+    code, lines = doctor()
+    assert (code, [line for line in lines if not line.startswith("ok")]) == (0, [])
+    assert f"ok       {MEMBER} {THERE}  forwarder" in lines
+    assert f"ok       {HUB} {HOME}  forwarder" in lines
+    events = client("events", MEMBER, THERE)
+    events.disable_rule(Name="rolewarden-forward-subjects")
+    code, lines = doctor()
+    [missing] = [line for line in lines if not line.startswith("ok")]
+    assert (code, missing.split(": ")[:2]) == (
+        1,
+        [f"MISSING  {MEMBER} {THERE}  forwarder", "rule rolewarden-forward-subjects is disabled"],
+    )
+    events.enable_rule(Name="rolewarden-forward-subjects")
 
 
 def test_an_account_that_cannot_be_entered_is_a_finding_and_no_stop_for_the_others(company):

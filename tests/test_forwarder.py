@@ -4,7 +4,7 @@ import json
 from functools import cache
 
 import pytest
-from rolewarden import MEMBER_ROLES
+from rolewarden import MEMBER_ROLES, paths
 from rolewarden.aws import IAM_HOME_REGIONS
 from rolewarden_local.judge import judge
 from rolewarden_local.template import Template
@@ -252,7 +252,7 @@ def test_the_hubs_bus_takes_events_of_two_sources_from_forwarders_of_the_organiz
     assert not judge(bus_policy(), "events:PutRule", arn.replace("rolewarden-hub", "HubBus"), keys).allowed
 
 
-def test_what_a_forwarder_cannot_deliver_lands_in_a_queue_that_takes_it_and_has_an_alarm():
+def test_what_a_forwarder_cannot_deliver_lands_in_the_queue_that_sweeps_look_into():
     made = forwarder(organization(), "Members", MEMBER, "us-east-1")
     [policy] = made.resources("AWS::SQS::QueuePolicy").values()
     [statement] = policy["PolicyDocument"]["Statement"]
@@ -260,8 +260,12 @@ def test_what_a_forwarder_cannot_deliver_lands_in_a_queue_that_takes_it_and_has_
         [target] = rule["Targets"]
         assert target["DeadLetterConfig"]["Arn"] == statement["Resource"]
         assert target["Arn"].startswith(f"arn:aws:events:us-east-1:{HUB}:event-bus/")
-    [alarm] = made.resources("AWS::CloudWatch::Alarm").values()
-    assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    assert [queue["QueueName"] for queue in made.resources("AWS::SQS::Queue").values()] == [paths.UNDELIVERED]
+
+
+def test_the_rules_are_those_that_a_sweep_looks_for():
+    made = forwarder(organization(), "Members", MEMBER, "us-east-1").resources("AWS::Events::Rule").values()
+    assert {rule["Name"] for rule in made} == set(paths.RULES.values())
 
 
 def test_a_forwarders_pattern_fits_what_eventbridge_takes():
