@@ -1,4 +1,4 @@
-"""What MiniStack's CloudFormation lacks: pseudo parameters and functions on texts in a template's Conditions."""
+"""What MiniStack's CloudFormation lacks: pseudo parameters and functions on texts in Conditions, texts for numbers."""
 
 import importlib
 import re
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rolewarden_local._ministack import responses
+from rolewarden_local._ministack import provisioners, responses
 
 _MODULES = ("engine", "changesets", "handlers", "stacks")
 
@@ -36,6 +36,16 @@ def install() -> None:
 
     for module in modules:
         module._evaluate_conditions = evaluate  # type: ignore[attr-defined]
+    mapping = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]
+    create, update = mapping["create"], mapping["update"]
+    mapping["create"] = lambda logical, props, stack: create(logical, _numbered(props), stack)
+    mapping["update"] = lambda physical, old, new, stack: update(physical, _numbered(old), _numbered(new), stack)
+
+
+def _numbered(props: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties of an event source mapping with the number that a parameter gave as a text."""
+    scaling = props.get("ScalingConfig")
+    return {**props, **({"ScalingConfig": {name: int(n) for name, n in scaling.items()}} if scaling else {})}
 
 
 @dataclass(frozen=True)
