@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from rolewarden.aws import RoleDetail
 from rolewarden.bindings import Binding
 
 
@@ -18,23 +19,6 @@ class Domain:
     id: str
     name: str
     deploys: bool
-
-
-@dataclass(frozen=True)
-class RoleDetail:
-    """What IAM tells of a role: `attached` are ARNs of managed policies, `inline` the texts of its own by name.
-
-    `boundary` is the ARN of its permissions boundary, empty where it has none; `trusted` are the services that may
-    assume it.
-    """
-
-    name: str
-    arn: str
-    path: str
-    trusted: frozenset[str]
-    attached: tuple[str, ...]
-    inline: Mapping[str, str]
-    boundary: str
 
 
 @dataclass(frozen=True)
