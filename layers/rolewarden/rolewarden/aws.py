@@ -685,6 +685,15 @@ class Aws:
             for page in self._dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
                 yield from (self._item(item) for item in page["Items"])
 
+    def has_table(self, table: str) -> bool:
+        """Whether there is a table of this name. Raises RetryLater."""
+        with _of_our_own():
+            try:
+                self._dynamodb.describe_table(TableName=table)
+            except self._dynamodb.exceptions.ResourceNotFoundException:
+                return False
+        return True
+
     def put(self, table: str, item: Mapping[str, Any]) -> None:
         """Write one item."""
         with _of_our_own():
