@@ -9,11 +9,12 @@ from xml.etree import ElementTree
 
 import pygal
 from markupsafe import Markup
+from pygal.style import Style
 
 _HOOKS = {"defs", "titles", "overlay", "text-overlay", "tooltip-overlay", "legends"}
 """Parts of pygal's drawing that need its own style or script; the page has a legend of its own."""
 
-_MOST_LABELS = 16
+_MOST_LABELS = 7
 """So many dates stand readable under a chart."""
 
 
@@ -21,7 +22,7 @@ _MOST_LABELS = 16
 class Chart:
     """Numbers by series and label: `series` maps a name to as many numbers as there are `labels`.
 
-    The colour of a series is its place in `series`; report.css has them.
+    The colour of a series is its place in `series`; report.css has them. `labels` and names are text that may be shown.
     """
 
     title: str
@@ -33,6 +34,11 @@ class Chart:
     def total(self) -> int:
         """All numbers added up."""
         return sum(map(sum, self.series.values()))
+
+    @property
+    def shown(self) -> list[tuple[int, str]]:
+        """Place and name of each series that has something to show."""
+        return [(place, name) for place, (name, numbers) in enumerate(self.series.items()) if any(numbers)]
 
     def at(self, place: int) -> int:
         """The numbers of one label added up."""
@@ -55,7 +61,7 @@ class Chart:
             js=(),
             truncate_label=34,
             x_label_rotation=0,
-            print_zeroes=False,
+            style=Style(label_font_size=12, major_label_font_size=12),
         )
         most = max([1, *(sum(stack) for stack in zip(*columns.values(), strict=True))])
         chart.x_labels = rows
@@ -76,13 +82,18 @@ def _ticks(most: int) -> list[int]:
     return list(range(0, most + step, step))
 
 
+def _is_zero(rect: ElementTree.Element) -> bool:
+    return 0.0 in (float(rect.get("width", 0)), float(rect.get("height", 0)))
+
+
 def _stripped(root: ElementTree.Element, title: str) -> str:
     """Without script, style, ids and comments; named for a screen reader."""
     for parent in list(root.iter()):
         for child in list(parent):
             classes = set(str(child.get("class", "")).split())
             named = child.tag if isinstance(child.tag, str) else "comment"
-            if named in {"comment", "title", "script", "style", "desc"} or ({named} | classes) & _HOOKS:
+            nothing = named == "rect" and "bar" in str(parent.get("class")) and _is_zero(child)
+            if nothing or named in {"comment", "title", "script", "style", "desc"} or ({named} | classes) & _HOOKS:
                 parent.remove(child)
         for name in ("id", "style", "xmlns"):
             parent.attrib.pop(name, None)

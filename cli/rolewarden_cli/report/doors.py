@@ -22,7 +22,7 @@ _SDK, _STUDIO, _SHORT = "the SageMaker SDK sets", "Studio and Canvas set", "Jump
 
 DOORS: dict[str, Door] = {
     "BedrockModels": Door("Calling any Bedrock model, at once, as a stream, in a batch or in an evaluation", "high"),
-    "BedrockListedModels": Door("Calling the listed Bedrock models, in any region and by any inference profile", "high"),
+    "BedrockListedModels": Door("Calling the listed Bedrock models, in any region, by any inference profile", "high"),
     "BedrockUnnamedModels": Door("Calling what stands for a Bedrock model without naming it: provisioned, custom and "
                                  "imported models, routers, marketplace endpoints", "high"),
     "BedrockUnlistedModels": Door("Calling every Bedrock model that is not listed, in every form", "high"),
@@ -44,7 +44,7 @@ DOORS: dict[str, Door] = {
     "JumpStartTagRemoval": Door("Taking the tag off that tells a JumpStart model", "high"),
     "JumpStartHub": Door("Deploying, training or downloading any model of a hub", "high"),
     "JumpStartHubListedModels": Door("Deploying, training or downloading the listed models of a hub", "high"),
-    "JumpStartHubUnlistedModels": Door("Deploying, training or downloading models of a hub that are not listed", "high"),
+    "JumpStartHubUnlistedModels": Door("Deploying, training or downloading what is not listed of a hub", "high"),
     "JumpStartGatedModels": Door("Taking a gated model by reference", "medium"),
     "JumpStartCustomization": Door("Serverless model customization in SageMaker, and sampling from the result", "high"),
     "JumpStartThroughBedrock": Door("JumpStart models as marketplace endpoints of Bedrock", "medium"),

@@ -1,132 +1,140 @@
-"""What the report shows, as plain frozen values; every figure on the page is counted from these and from nothing else."""
+"""What the report shows: what the commands beside it have found, and where that comes from.
+
+Every figure on the page is counted from a `Report` and from nothing else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from functools import cached_property
 
-from rolewarden.verdicts import Verdict
+from rolewarden.policies import Policy
+from rolewarden.verdicts import CURES, Outcome, Reason, Verdict
 
-
-IN_FORCE = "in force"
-
-
-class Decision(StrEnum):
-    """What IAM says of a role and a model."""
-
-    ALLOWED = "allowed"
-    DENIED = "denied"
-    NOT_ALLOWED = "not allowed"
-    UNKNOWN = "not known"
+from rolewarden_cli.access import AccessMatrix, Row
+from rolewarden_cli.history import Entry, Status
+from rolewarden_cli.plan import Plan
 
 
-class Cell(NamedTuple):
-    """One decision; `by` is the policy statement that made it, empty where none did."""
+class Told(StrEnum):
+    """What there is to see to: a verdict that is none to rest on, or something beside the verdicts."""
 
-    decision: Decision
-    by: str = ""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A column: a model's id, and its family: bedrock or jumpstart."""
-
-    id: str
-    family: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """A subject and one role of it: `subject` in words, as `rosa` or `default-user (bedrock)`."""
-
-    domain: str
-    subject: str
-    role: str
-    verdict: Verdict
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Who reaches what. `cells` has a role's decisions in the order of `models`; a role is judged once."""
-
-    models: tuple[Model, ...] = ()
-    rows: tuple[Row, ...] = ()
-    cells: Mapping[str, tuple[Cell, ...]] = field(default_factory=dict)
-
-    def of(self, role: str) -> tuple[Cell, ...]:
-        """The decisions for a role; not known where it was not judged."""
-        return self.cells.get(role) or (Cell(Decision.UNKNOWN),) * len(self.models)
+    DRIFTED = Verdict.DRIFTED.value
+    UNENFORCEABLE = Verdict.UNENFORCEABLE.value
+    CONTESTED = "contested"
+    TAMPERED = "not as published"
+    ENDING = "exemption ends"
+    OPEN = "switched on"
+    UNREAD = "not read"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that a person has to see to: what is wrong with whom, and the cure."""
+    """Something that a person has to see to: about whom, why, and the cure."""
 
     about: str
-    verdict: Verdict
-    reason: str
+    told: Told
+    why: str
     cure: str
-    message: str = ""
-    missing: tuple[str, ...] = ()
-    since: datetime | None = None
-    actor: str = ""
-
-
-@dataclass(frozen=True)
-class Happening:
-    """A row of the history: `kind` is the event's detail type, `about` a role or policy, `what` was done."""
-
-    at: datetime
-    kind: str
-    about: str
-    what: str
-    event_name: str = ""
-    actor: str = ""
-
-
-@dataclass(frozen=True)
-class PolicyState:
-    """A guardrail's policy: its document, whether IAM has it so, and how many roles carry it."""
-
-    name: str
-    state: str
-    carried_by: int
-    document: Mapping[str, Any]
-
-    @property
-    def in_force(self) -> bool:
-        """Whether IAM has it as guardrails.yaml says."""
-        return self.state == IN_FORCE
+    aside: str = ""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the figures come from. `digest` is SHA-256 over guardrails.yaml as it was read."""
+    """Where the figures come from.
 
-    account: str
-    region: str
-    generated: datetime
+    `digest` is SHA-256, in hexadecimal, over `guardrails_file` as it was read; `version` is rolewarden's. `place` is
+    AWS, or which local AWS. `history_since` is how far back the history was read.
+    """
+
     caller: str
-    version: str
+    place: str
     stack: str
+    version: str
     guardrails_file: str
     digest: str
-    models_from: str
-    judged_by: str
-    history_since: datetime | None = None
-    last_sweep: datetime | None = None
+    history_since: datetime
 
 
 @dataclass(frozen=True)
 class Report:
-    """All of it. `roles` has the verdict on each role that was looked at."""
+    """All of it. `policies` are those that guardrails.yaml compiles to; `status` is None where nothing is deployed."""
 
     provenance: Provenance
-    roles: Mapping[str, Verdict] = field(default_factory=dict)
-    matrix: Matrix = Matrix()
-    findings: tuple[Finding, ...] = ()
-    happenings: tuple[Happening, ...] = ()
-    policies: tuple[PolicyState, ...] = ()
+    plan: Plan
+    access: AccessMatrix
+    history: tuple[Entry, ...]
+    policies: tuple[Policy, ...]
+    status: Status | None = None
+
+    @cached_property
+    def verdicts(self) -> Mapping[str, Verdict]:
+        """What is the case with each role, by name."""
+        return {planned.outcome.role: planned.outcome.before for planned in self.plan.roles}
+
+    def verdict(self, row: Row) -> Verdict:
+        """What is the case with the role of a row; of its two roles, the one that is worse off."""
+        found = [self.verdicts.get(role, Verdict.UNGOVERNED) for role in (row.role, row.bedrock_role) if role]
+        return max(found, key=WORST.index)
+
+    def findings(self) -> Iterator[Finding]:
+        """What there is to see to."""
+        for planned in self.plan.roles:
+            if planned.outcome.before is Verdict.DRIFTED or planned.outcome.verdict is Verdict.UNENFORCEABLE:
+                yield _of_role(planned.outcome, deployed=self.plan.deployed)
+        for policy in self.plan.changed_policies:
+            what = _POLICY_CHANGES.get(policy.change, policy.change)
+            yield Finding(
+                f"policy {policy.name}", Told.TAMPERED, what, "deploy the stack again, or `rolewarden enforce`"
+            )
+        for role in self.status.contested if self.status else ():
+            who = ", ".join(map(short_actor, role.actors))
+            why = f"its guardrails were taken off {role.times} times since {role.since:%Y-%m-%d %H:%M} UTC"
+            cure = "find what detaches it, or exempt the role in guardrails.yaml"
+            yield Finding(f"role {role.role}", Told.CONTESTED, why, cure, f"by {who}")
+        for shared in self.plan.shared:
+            about = f"user profile {shared.domain_name or shared.domain_id}/{shared.user_profile}"
+            aside = f"needs {', '.join(shared.guardrails)}, runs as {shared.role}"
+            yield Finding(about, Told.UNENFORCEABLE, Reason.SHARES_ROLE.value, shared.cure, aside)
+        for ending in self.plan.exemptions:
+            why = f"exempt until {ending.until}, {ending.days_left} days left: {ending.reason}"
+            cure = "nothing, or write a later day into guardrails.yaml"
+            yield Finding(f"role {ending.pattern}", Told.ENDING, why, cure, ", ".join(ending.roles))
+        for switch in self.plan.switches:
+            about = "/".join(filter(None, (switch.domain_name or switch.domain_id, switch.user_profile)))
+            aside = f"as role {switch.role}" if switch.role else ""
+            yield Finding(f"domain {about}", Told.OPEN, f"Canvas: {switch.switch}", _SWITCHED, aside)
+        for line in dict.fromkeys((*self.plan.unread, *self.access.unread)):
+            yield Finding("what could not be read", Told.UNREAD, line, "let the caller read it, then report again")
+
+
+WORST = (Verdict.UNGOVERNED, Verdict.EXEMPT, Verdict.COMPLIANT, Verdict.UNENFORCEABLE, Verdict.DRIFTED)
+"""Verdicts, the one that matters most last."""
+
+_POLICY_CHANGES = {
+    "created": "guardrails.yaml has it and IAM does not",
+    "replaced": "IAM says something else than guardrails.yaml",
+    "retired": "IAM has it and guardrails.yaml does not",
+}
+_SWITCHED = "nothing, where this is meant; else switch it off in the domain's settings"
+
+
+def _of_role(outcome: Outcome, *, deployed: bool) -> Finding:
+    lacks = f"lacks {', '.join(outcome.missing)}" if outcome.missing else ""
+    if outcome.verdict is Verdict.UNENFORCEABLE:
+        why = ": ".join(filter(None, (outcome.reason, outcome.message)))
+        cure = CURES.get(outcome.reason, "") if outcome.reason else ""
+        return Finding(f"role {outcome.role}", Told.UNENFORCEABLE, why, cure, lacks)
+    cure = "`rolewarden sweep`, if it is not mended by itself in minutes" if deployed else "`rolewarden enforce`"
+    return Finding(f"role {outcome.role}", Told.DRIFTED, "a required guardrail is not in force", cure, lacks)
+
+
+def short_actor(actor: str) -> str:
+    """Who it was, without the account: an ARN's last part, and the role of a session."""
+    if not actor.startswith("arn:"):
+        return actor or "not known"
+    parts = actor.split(":", 5)[-1].split("/")
+    return "/".join(parts[1:]) if parts[0] == "assumed-role" else parts[-1]

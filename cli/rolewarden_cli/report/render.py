@@ -1,4 +1,4 @@
-"""From a `Report` to one HTML file that needs nothing else: style, script and charts are in it, and nothing is loaded."""
+"""From a `Report` to one HTML file: style, script and charts are in it, and nothing is loaded."""
 
 from __future__ import annotations
 
@@ -16,27 +16,46 @@ from itertools import groupby
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
+from rolewarden.bindings import ROLE
+from rolewarden.policies import Policy
+from rolewarden.publish import UNCHANGED
+from rolewarden.record import (
+    POLICY_RESTORED,
+    ROLE_CONTESTED,
+    ROLE_FINDING,
+    ROLE_RELEASED,
+    ROLE_REMEDIED,
+    SUBJECT_FINDING,
+)
 from rolewarden.verdicts import Verdict
 
+from rolewarden_cli.access import Decision, Row
+from rolewarden_cli.history import Entry
 from rolewarden_cli.report.charts import Chart
 from rolewarden_cli.report.doors import Door, door
-from rolewarden_cli.report.model import Decision, Happening, Matrix, PolicyState, Report, Row
+from rolewarden_cli.report.model import Finding, Report, Told, short_actor
 
 MOST_ACTORS = 12
 """So many actors have a bar of their own; the others share one."""
 
-MOST_HAPPENINGS = 200
+MOST_ENTRIES = 200
 """So many of the newest rows of the history are listed; the charts count them all."""
 
+PLAIN_CELLS = 4000
+"""A matrix of up to so many cells is laid out at once, a larger one row by row as it comes into sight."""
+
 VERDICTS = (Verdict.COMPLIANT, Verdict.DRIFTED, Verdict.UNENFORCEABLE, Verdict.EXEMPT, Verdict.UNGOVERNED)
-"""In the order in which a page shows them."""
+KINDS = (ROLE_REMEDIED, ROLE_FINDING, POLICY_RESTORED, ROLE_CONTESTED, ROLE_RELEASED, SUBJECT_FINDING)
+"""In the order in which a page shows them, which is that of their colours in report.css."""
+
+ALLOWED, DENIED, NOT_ALLOWED = "allowed", "denied", "not allowed"
+"""What a cell says: a route is open, a statement closes them all, or nothing opens one."""
 
 
 def render(report: Report) -> str:
     """The page. The same report always gives the same bytes."""
-    page = _Page(report)
-    css = _asset("report.css") + f":root {{ --models: {max(1, len(report.matrix.models))} }}\n"
+    css = _asset("report.css") + f":root {{ --models: {max(1, len(report.access.models))} }}\n"
     script = _asset("report.js")
     policy = "; ".join(
         [
@@ -48,7 +67,7 @@ def render(report: Report) -> str:
         ]
     )
     return _environment().from_string(_asset("report.html.j2")).render(
-        page=page, report=report, security_policy=policy, css=Markup(css), script=Markup(script)  # noqa: S704 - ours
+        page=_Page(report), report=report, security_policy=policy, css=Markup(css), script=Markup(script)  # noqa: S704 - ours
     )  # fmt: skip
 
 
@@ -61,8 +80,13 @@ class _Page:
     @cached_property
     def verdicts(self) -> dict[Verdict, int]:
         """How many roles have each verdict, also none."""
-        counted = Counter(self.report.roles.values())
+        counted = Counter(self.report.verdicts.values())
         return {verdict: counted[verdict] for verdict in VERDICTS}
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """What there is to see to, the worst first."""
+        return tuple(sorted(self.report.findings(), key=lambda finding: list(Told).index(finding.told)))
 
     @property
     def governed(self) -> int:
@@ -73,132 +97,182 @@ class _Page:
     def coverage(self) -> str:
         """The part of the governed roles that carries all it needs; rounded down, so that 100 % means all."""
         if not self.governed:
-            return "no governed role"
+            return "none"
         return f"{1000 * self.verdicts[Verdict.COMPLIANT] // self.governed / 10:g} %"
 
+    @property
+    def is_large(self) -> bool:
+        """Whether the matrix is laid out row by row."""
+        return len(self.report.access.rows) * len(self.report.access.models) > PLAIN_CELLS
+
     @cached_property
-    def decisions(self) -> dict[Decision, int]:
+    def _decided(self) -> dict[tuple[str, str], tuple[Decision, ...]]:
+        """The cells of a row, which are the same for all rows of the same roles."""
+        access = self.report.access
+        places = range(len(access.models))
+        rows = {(row.role, row.bedrock_role): row for row in access.rows}
+        return {roles: tuple(access.cell(row, place) for place in places) for roles, row in rows.items()}
+
+    @cached_property
+    def decisions(self) -> dict[str, int]:
         """How many cells of the matrix say what."""
-        of_role = {role: Counter(c.decision for c in self.report.matrix.of(role)) for role in self._roles_of_rows}
-        counted: Counter[Decision] = Counter()
-        for row in self.report.matrix.rows:
-            counted.update(of_role[row.role])
-        return {decision: counted[decision] for decision in Decision}
+        of_roles = {roles: Counter(map(_said, decided)) for roles, decided in self._decided.items()}
+        counted: Counter[str] = Counter()
+        for row in self.report.access.rows:
+            counted.update(of_roles[row.role, row.bedrock_role])
+        return {said: counted[said] for said in (ALLOWED, DENIED, NOT_ALLOWED)}
 
-    @property
-    def _roles_of_rows(self) -> set[str]:
-        return {row.role for row in self.report.matrix.rows}
-
-    @property
+    @cached_property
     def reasons(self) -> tuple[str, ...]:
-        """The statements that decide some cell, each once; a cell names its own by its place here."""
-        cells = (cell for role in sorted(self._roles_of_rows) for cell in self.report.matrix.of(role))
-        return tuple(sorted({cell.by for cell in cells if cell.by}))
+        """What decides some cell, each once; a cell names its own by its place here."""
+        return tuple(
+            sorted({reason for cells in self._decided.values() for cell in cells if (reason := _reason(cell))})
+        )
 
-    def groups(self) -> Iterator[tuple[str, list[tuple[Row, Markup]]]]:
-        """The matrix's rows by domain, each with its cells."""
-        numbers = {reason: number for number, reason in enumerate(self.reasons, 1)}
-        cells = {role: _cells(self.report.matrix, role, numbers) for role in self._roles_of_rows}
-        ordered = sorted(self.report.matrix.rows, key=lambda row: (row.domain, row.subject, row.role))
-        for domain, rows in groupby(ordered, key=lambda row: row.domain):
-            yield domain, [(row, cells[row.role]) for row in rows]
+    def groups(self) -> Iterator[tuple[str, list[tuple[Row, Verdict, Markup]]]]:
+        """The matrix's rows by domain, each with its verdict and its cells."""
+        places = {reason: place for place, reason in enumerate(self.reasons, start=1)}
+        cells = {roles: _cells(decided, places) for roles, decided in self._decided.items()}
+        ordered = sorted(
+            self.report.access.rows, key=lambda row: (row.kind == ROLE, self.domain(row), self.subject(row))
+        )
+        for domain, rows in groupby(ordered, key=self.domain):
+            yield domain, [(row, self.report.verdict(row), cells[row.role, row.bedrock_role]) for row in rows]
+
+    def domain(self, row: Row) -> str:
+        """What a row stands under."""
+        if row.kind == ROLE:
+            return "governed by name or trust"
+        name = row.domain_name or row.domain_id
+        return f"{name}, {row.region}" if len(self.report.access.regions) > 1 else name
+
+    @staticmethod
+    def subject(row: Row) -> str:
+        """What a row is called under its domain."""
+        return row.user_profile or (row.role if row.kind == ROLE else row.kind)
+
+    @staticmethod
+    def roles(row: Row) -> str:
+        """The roles of a row, as text."""
+        return " + ".join(dict.fromkeys(filter(None, (row.role, row.bedrock_role))))
 
     @property
     def families(self) -> tuple[str, ...]:
         """The families of the models, in the order of the columns."""
-        return tuple(dict.fromkeys(model.family for model in self.report.matrix.models))
+        return tuple(dict.fromkeys(model.family for model in self.report.access.models))
 
     @property
     def by_domain(self) -> Chart:
         """Rows of the matrix by domain and verdict."""
         counted: dict[str, Counter[Verdict]] = {}
-        for row in self.report.matrix.rows:
-            counted.setdefault(row.domain, Counter())[row.verdict] += 1
-        domains = tuple(sorted(counted, key=lambda domain: (-counted[domain].total(), domain)))
+        for row in self.report.access.rows:
+            counted.setdefault(self.domain(row), Counter())[self.report.verdict(row)] += 1
+        domains = sorted(counted, key=lambda domain: (-counted[domain].total(), domain))
         series = {verdict.value: [counted[domain][verdict] for domain in domains] for verdict in VERDICTS}
         return Chart("Subjects by domain and verdict", _all_shown(domains), series, horizontal=True)
 
     @property
     def over_time(self) -> Chart:
         """The history by day, or by week where it is long."""
-        days = [happening.at.astimezone(UTC).date() for happening in self.report.happenings]
-        if not days:
-            return Chart("Drift over time", (), {})
-        since = self.report.provenance.history_since
-        first = min([*days, *([since.astimezone(UTC).date()] if since else [])])
-        last = max([*days, self.report.provenance.generated.astimezone(UTC).date()])
+        first = self.report.provenance.history_since.astimezone(UTC).date()
+        last = self.report.access.at.astimezone(UTC).date()
+        days = [entry.at.astimezone(UTC).date() for entry in self.report.history]
+        first, last = min([first, *days]), max([last, *days])
         step = 1 if (last - first).days < 92 else 7
         labels = [first + timedelta(days=n) for n in range(0, (last - first).days + 1, step)]
-        places = [(day - first).days // step for day in days]
-        title = "Drift over time, by day" if step == 1 else "Drift over time, by week from its first day"
-        return Chart(title, tuple(map(str, labels)), self._by_kind(places, len(labels)))
+        title = "Drift over time, by day" if step == 1 else "Drift over time, by the week that begins"
+        series = self._by_kind([(day - first).days // step for day in days], len(labels))
+        return Chart(title, tuple(map(str, labels)), series)
 
     @property
     def by_actor(self) -> Chart:
         """The history by who caused it, who caused most first."""
-        counted = Counter(happening.actor or "not known" for happening in self.report.happenings)
+        actors = [short_actor(entry.actor) for entry in self.report.history]
+        counted = Counter(actors)
         ranked = sorted(counted, key=lambda actor: (-counted[actor], actor))
         labels, others = ranked[:MOST_ACTORS], ranked[MOST_ACTORS:]
         place = {actor: n for n, actor in enumerate(labels)} | dict.fromkeys(others, len(labels))
         if others:
             labels = [*labels, f"{len(others)} others"]
-        places = [place[happening.actor or "not known"] for happening in self.report.happenings]
-        return Chart("Drift by actor", _all_shown(labels), self._by_kind(places, len(labels)), horizontal=True)
+        series = self._by_kind([place[actor] for actor in actors], len(labels))
+        return Chart("Drift by actor", _all_shown(labels), series, horizontal=True)
 
     def _by_kind(self, places: Sequence[int], width: int) -> dict[str, list[int]]:
-        kinds = sorted({happening.kind for happening in self.report.happenings})
-        series = {kind: [0] * width for kind in kinds}
-        for happening, place in zip(self.report.happenings, places, strict=True):
-            series[happening.kind][place] += 1
+        series = {kind: [0] * width for kind in KINDS}
+        for entry, place in zip(self.report.history, places, strict=True):
+            series.setdefault(entry.kind, [0] * width)[place] += 1
         return series
 
     @property
-    def newest(self) -> tuple[Happening, ...]:
+    def last_sweep(self) -> datetime | None:
+        """When the newest sweep that came to its end began."""
+        last = self.report.status.last_sweep if self.report.status else None
+        return last.began if last else None
+
+    @property
+    def newest(self) -> tuple[Entry, ...]:
         """The newest rows of the history, newest first."""
-        return tuple(sorted(self.report.happenings, key=lambda happening: happening.at, reverse=True)[:MOST_HAPPENINGS])
+        return tuple(sorted(self.report.history, key=lambda entry: entry.at, reverse=True)[:MOST_ENTRIES])
 
-    @staticmethod
-    def statements(policy: PolicyState) -> list[tuple[Mapping[str, Any], Door]]:
-        """A policy's statements with the door that each closes."""
-        return [(statement, door(str(statement.get("Sid", "")))) for statement in policy.document.get("Statement", ())]
+    def policies(self) -> Iterator[tuple[Policy, bool, int, list[tuple[Mapping[str, Any], Door]]]]:
+        """Each policy, whether IAM has it so, how many roles it is in force on, and the door of each statement."""
+        changes = {policy.name: policy.change for policy in self.report.plan.policies}
+        outcomes = [planned.outcome for planned in self.report.plan.roles]
+        on = Counter(name for outcome in outcomes for name in {*outcome.required} - {*outcome.missing})
+        for policy in self.report.policies:
+            statements = [
+                (statement, door(str(statement.get("Sid", "")))) for statement in policy.document["Statement"]
+            ]
+            yield policy, changes.get(policy.name) == UNCHANGED, on[policy.name], statements
 
 
-def _cells(matrix: Matrix, role: str, numbers: Mapping[str, int]) -> Markup:
-    """A role's cells; made once a role and put in for each of its subjects, as there are very many."""
-    made = (
-        f'<td class="{_CLASSES[cell.decision]}"{f" data-by={numbers[cell.by]}" if cell.by else ""}>'
-        f"{cell.decision.value}</td>"
-        for cell in matrix.of(role)
-    )
+def _said(decision: Decision) -> str:
+    if decision.allowed:
+        return ALLOWED
+    return DENIED if decision.statements else NOT_ALLOWED
+
+
+def _reason(decision: Decision) -> str:
+    """The open route and what opens it, or what closes them all; empty where nothing opens one."""
+    by = ", ".join(statement.name for statement in decision.statements)
+    return f"{decision.route}, by {by}" if decision.allowed else by
+
+
+_CLASSES = {ALLOWED: "a", DENIED: "d", NOT_ALLOWED: "n"}
+
+
+def _cells(decided: Iterable[Decision], places: Mapping[str, int]) -> Markup:
+    """A row's cells; made once for all rows of the same roles, as there are very many."""
+    made = []
+    for decision in decided:
+        said, reason = _said(decision), _reason(decision)
+        made.append(f'<td class="{_CLASSES[said]}"{f" data-by={places[reason]}" if reason else ""}>{said}</td>')
     return Markup("".join(made))  # noqa: S704 - words of ours and numbers
-
-
-_CLASSES = {
-    Decision.ALLOWED: "a",
-    Decision.DENIED: "d",
-    Decision.NOT_ALLOWED: "n",
-    Decision.UNKNOWN: "u",
-}
 
 
 def _environment() -> Environment:
     environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_shown,
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     )
     environment.filters["moment"] = _moment
-    environment.filters["pretty"] = lambda document: json.dumps(document, indent=2, ensure_ascii=True)
+    environment.filters["pretty"] = lambda document: json.dumps(document, indent=2)
+    environment.filters["number"] = "{:,}".format
+    environment.filters["marked"] = _marked
+    environment.filters["short"] = short_actor
     return environment
 
 
 def _shown(value: Any) -> Any:
-    """Text from AWS without what would hide or turn round what stands beside it: such characters stand as their code."""
+    """Text without what would hide or turn round what stands beside it: such characters stand as their code."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}" for c in value)
+
+
+def _marked(text: str) -> Markup:
+    """Text in which what stands between backticks is code."""
+    parts = [escape(part) for part in _shown(text).split("`")]
+    return Markup("").join(Markup("<code>{}</code>").format(p) if n % 2 else p for n, p in enumerate(parts))
 
 
 def _all_shown(texts: Iterable[str]) -> tuple[str, ...]:
