@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from rolewarden.aws import Aws, ListedDomain, RoleDetail
-from rolewarden.bindings import Binding, BindingsTable, tagged
+from rolewarden.bindings import Binding, BindingsTable, RoleKey, tagged
 from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.guardrails import Rules
@@ -143,6 +143,17 @@ class _Reader:
         if reading.refused:
             self.unread.append(f"{where}: {reading.refused}")
         self.bindings += reading.bindings
+
+
+class Bound(BindingsTable):
+    """The bindings of an inventory, for who asks for those of a role."""
+
+    def __init__(self, bindings: Iterable[Binding]) -> None:
+        self.by_role = by_role(bindings)
+
+    def of_role(self, role: RoleKey, fresh: Iterable[Binding] = ()) -> tuple[Binding, ...]:  # noqa: ARG002
+        """What `role` works for."""
+        return self.by_role.get(role.path, ())
 
 
 def by_role(bindings: Iterable[Binding]) -> dict[str, tuple[Binding, ...]]:

@@ -19,9 +19,10 @@ from rolewarden.errors import RolewardenError
 from rolewarden.protect import BOUNDARY_NAME, Protection, text
 from rolewarden.record import SWEEP_COMPLETED, SWEEP_REQUESTED
 
-from rolewarden_cli import rules
+from rolewarden_cli import operate, rules
 from rolewarden_cli.replay import Replayed, UnusableInputError
 from rolewarden_cli.replay import replay as replay_files
+from rolewarden_cli.screen import VERDICT_COLOURS
 
 app = typer.Typer(
     name="rolewarden",
@@ -32,22 +33,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-VERDICT_COLOURS = {
-    "compliant": "green",
-    "drifted": "red",
-    "exempt": "cyan",
-    "ungoverned": "bright_black",
-    "unenforceable": "bold red",
-}
+app.add_typer(operate.app)
 
 EXIT_DRIFTED = 1
 EXIT_ERRORS = 1
 EXIT_UNUSABLE = 2
-
-
-@app.callback()
-def _group() -> None:
-    """Keep Typer from making the only command the whole program."""
 
 
 @app.command(no_args_is_help=True)

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any
 
 from rolewarden.aws import GONE, Aws, RoleDescription, RoleDetail
-from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, Binding, BindingsTable, RoleKey
+from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, Binding, RoleKey
 from rolewarden.discovery import UNTOUCHABLE_PATHS
 from rolewarden.errors import Refused
 from rolewarden.events import Cause
@@ -18,7 +18,7 @@ from rolewarden.publish import CREATED, DESCRIPTION, REPLACED, UNCHANGED
 from rolewarden.reconcile import Reconciler
 from rolewarden.verdicts import CURES, Outcome, Reason, Verdict
 
-from rolewarden_cli.inventory import Inventory, by_role
+from rolewarden_cli.inventory import Bound, Inventory
 
 ENDS_SOON = 30
 """Days before its end from which on an exemption is told of."""
@@ -194,8 +194,9 @@ def make(aws: Aws, inventory: Inventory, rules: Rules, today: date, *, deployed:
 
     Verdicts are those of `reconcile`, which is let loose on the inventory. Raises Refused, RetryLater and RulesError.
     """
-    bound = by_role(inventory.bindings)
-    reconciler = Reconciler(Rehearsal(inventory), _Bound(bound), rules, lambda: today)
+    table = Bound(inventory.bindings)
+    bound = table.by_role
+    reconciler = Reconciler(Rehearsal(inventory), table, rules, lambda: today)
     roles = tuple(_role(reconciler, inventory, path, bound.get(path, ())) for path in _paths(inventory, bound))
     return Plan(
         inventory.account,
@@ -252,16 +253,6 @@ class Rehearsal:
         if found.path.startswith(UNTOUCHABLE_PATHS):
             raise Refused(Reason.PROTECTED, f"role {role} lies under {found.path}")
         return found
-
-
-class _Bound(BindingsTable):
-    """The bindings of an inventory."""
-
-    def __init__(self, bound: Mapping[str, tuple[Binding, ...]]) -> None:
-        self._bound = bound
-
-    def of_role(self, role: RoleKey, fresh: Iterable[Binding] = ()) -> tuple[Binding, ...]:  # noqa: ARG002
-        return self._bound.get(role.path, ())
 
 
 def _paths(inventory: Inventory, bound: Mapping[str, object]) -> list[str]:

@@ -49,7 +49,8 @@ class Recorder:
     """Writes the record of one account.
 
     `told` knows which findings were told lately: what every sweep finds again, or a flood of events, is told once.
-    Without it everything is told.
+    Without it everything is told. Without a `history_table` nothing is deployed that would keep or hear a record, and
+    nothing is written.
     """
 
     aws: Aws
@@ -212,6 +213,8 @@ class Recorder:
         Raises RetryLater where it is `needed`; else a failure is logged and counted.
         """
         logger.info(detail_type, extra={"detail": detail})
+        if not self.history_table:
+            return
         try:
             self.aws.publish([(detail_type, detail)])
         except RetryLater as error:
@@ -235,7 +238,7 @@ class Recorder:
             self._gathered.append((detail_type, detail, row))
 
     def _write(self, records: Sequence[tuple[str, Mapping[str, Any], dict[str, Any]]]) -> None:
-        if not records:
+        if not records or not self.history_table:
             return
         writes: tuple[Callable[[], None], ...] = (
             lambda: self.aws.publish([(detail_type, detail) for detail_type, detail, _ in records]),
