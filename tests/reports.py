@@ -29,7 +29,6 @@ PROVIDERS = ("amazon.nova", "anthropic.claude", "cohere.command", "meta.llama", 
 PROVENANCE = Provenance(
     caller=f"arn:aws:sts::{ACCOUNT}:assumed-role/Auditor/ada",
     place="AWS",
-    stack="rolewarden",
     version="0.1.0",
     guardrails_file="layers/guardrails/guardrails.yaml",
     digest="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",

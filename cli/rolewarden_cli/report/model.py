@@ -52,7 +52,6 @@ class Provenance:
 
     caller: str
     place: str
-    stack: str
     version: str
     guardrails_file: str
     digest: str
@@ -72,8 +71,11 @@ class Report:
 
     @cached_property
     def verdicts(self) -> Mapping[str, Verdict]:
-        """What is the case with each role, by name."""
-        return {planned.outcome.role: planned.outcome.before for planned in self.plan.roles}
+        """What is the case with each role, by name: unenforceable where it could not be mended either."""
+        return {
+            outcome.role: Verdict.UNENFORCEABLE if outcome.verdict is Verdict.UNENFORCEABLE else outcome.before
+            for outcome in (planned.outcome for planned in self.plan.roles)
+        }
 
     def verdict(self, row: Row) -> Verdict:
         """What is the case with the role of a row; of its two roles, the one that is worse off."""

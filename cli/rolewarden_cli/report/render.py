@@ -32,6 +32,7 @@ from rolewarden.verdicts import Verdict
 
 from rolewarden_cli.access import Decision, Row
 from rolewarden_cli.history import Entry
+from rolewarden_cli.models import Model
 from rolewarden_cli.report.charts import Chart
 from rolewarden_cli.report.doors import Door, door
 from rolewarden_cli.report.model import Finding, Report, Told, short_actor
@@ -41,6 +42,9 @@ MOST_ACTORS = 12
 
 MOST_ENTRIES = 200
 """So many of the newest rows of the history are listed; the charts count them all."""
+
+MOST_COLUMNS = 120
+"""With more models, those of a provider that all roles reach alike share a column."""
 
 PLAIN_CELLS = 4000
 """A matrix of up to so many cells is laid out at once, a larger one row by row as it comes into sight."""
@@ -55,7 +59,8 @@ ALLOWED, DENIED, NOT_ALLOWED = "allowed", "denied", "not allowed"
 
 def render(report: Report) -> str:
     """The page. The same report always gives the same bytes."""
-    css = _asset("report.css") + f":root {{ --models: {max(1, len(report.access.models))} }}\n"
+    page = _Page(report)
+    css = _asset("report.css") + f":root {{ --columns: {max(1, len(page.columns))} }}\n"
     script = _asset("report.js")
     policy = "; ".join(
         [
@@ -67,8 +72,22 @@ def render(report: Report) -> str:
         ]
     )
     return _environment().from_string(_asset("report.html.j2")).render(
-        page=_Page(report), report=report, security_policy=policy, css=Markup(css), script=Markup(script)  # noqa: S704 - ours
+        page=page, report=report, security_policy=policy, css=Markup(css), script=Markup(script)  # noqa: S704 - ours
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the matrix: one model, or several that all roles reach alike. `place` is that of the first."""
+
+    place: int
+    models: tuple[Model, ...]
+
+    @property
+    def label(self) -> str:
+        """What stands above it."""
+        first = self.models[0]
+        return first.id if len(self.models) == 1 else f"{first.provider}: {len(self.models)} models"
 
 
 @dataclass(frozen=True)
@@ -103,7 +122,18 @@ class _Page:
     @property
     def is_large(self) -> bool:
         """Whether the matrix is laid out row by row."""
-        return len(self.report.access.rows) * len(self.report.access.models) > PLAIN_CELLS
+        return len(self.report.access.rows) * len(self.columns) > PLAIN_CELLS
+
+    @cached_property
+    def columns(self) -> tuple[_Column, ...]:
+        """The models, a column each; of very many, those alike share one."""
+        models = self.report.access.models
+        alike: dict[object, list[int]] = {}
+        for place, model in enumerate(models):
+            said = tuple((_said(cells[place]), _reason(cells[place])) for cells in self._decided.values())
+            key = (model.family, model.provider, said) if len(models) > MOST_COLUMNS else place
+            alike.setdefault(key, []).append(place)
+        return tuple(_Column(places[0], tuple(models[place] for place in places)) for places in alike.values())
 
     @cached_property
     def _decided(self) -> dict[tuple[str, str], tuple[Decision, ...]]:
@@ -132,7 +162,10 @@ class _Page:
     def groups(self) -> Iterator[tuple[str, list[tuple[Row, Verdict, Markup]]]]:
         """The matrix's rows by domain, each with its verdict and its cells."""
         places = {reason: place for place, reason in enumerate(self.reasons, start=1)}
-        cells = {roles: _cells(decided, places) for roles, decided in self._decided.items()}
+        cells = {
+            roles: _cells((decided[column.place] for column in self.columns), places)
+            for roles, decided in self._decided.items()
+        }
         ordered = sorted(
             self.report.access.rows, key=lambda row: (row.kind == ROLE, self.domain(row), self.subject(row))
         )
@@ -235,7 +268,9 @@ def _said(decision: Decision) -> str:
 def _reason(decision: Decision) -> str:
     """The open route and what opens it, or what closes them all; empty where nothing opens one."""
     by = ", ".join(statement.name for statement in decision.statements)
-    return f"{decision.route}, by {by}" if decision.allowed else by
+    if decision.allowed:
+        return f"{decision.route}, by {by}" if by else decision.route
+    return by and f"by {by}"
 
 
 _CLASSES = {ALLOWED: "a", DENIED: "d", NOT_ALLOWED: "n"}

@@ -11,7 +11,7 @@
   if (!matrix) return;
   const LEAD = 3; // subject, role and verdict stand before the models
   const heads = [...matrix.tHead.rows[0].cells].slice(LEAD);
-  const models = heads.map((head) => ({ id: head.textContent, family: head.dataset.family }));
+  const models = heads.map((head) => ({ label: head.textContent, ids: head.title.toLowerCase(), family: head.dataset.family }));
   const reasons = [...$("reasons").children].map((item) => item.textContent);
   const groups = [...matrix.tBodies].map((body) => {
     const [domain, ...rows] = body.rows;
@@ -46,11 +46,11 @@
     const verdict = $("filter-verdict").value;
     shownModels = [];
     const rules = [];
-    models.forEach(({ id, family: its }, n) => {
-      if (id.toLowerCase().includes(model) && (!family || its === family)) shownModels.push(n);
+    models.forEach(({ ids, family: its }, n) => {
+      if (ids.includes(model) && (!family || its === family)) shownModels.push(n);
       else rules.push(`#matrix tr:not(.domain) > :nth-child(${n + LEAD + 1}), #matrix colgroup + colgroup > :nth-child(${n + 1})`);
     });
-    const width = `#matrix { --models: ${shownModels.length} !important }`;
+    const width = `#matrix { --columns: ${shownModels.length} !important }`;
     hidden.replaceSync(rules.length ? `${rules.join(",")} { display: none } ${width}` : "");
     let rows = 0;
     for (const group of groups) {
@@ -63,7 +63,7 @@
       group.body.hidden = !here;
       rows += here;
     }
-    $("shown").value = `${rows} of ${all.length} rows, ${shownModels.length} of ${models.length} models`;
+    $("shown").value = `${rows} of ${all.length} rows, ${shownModels.length} of ${models.length} columns`;
   }
 
   function sort() {
@@ -80,7 +80,7 @@
   });
   filters.addEventListener("submit", (event) => event.preventDefault());
   filters.addEventListener("reset", () => setTimeout(() => { filter(); sort(); }));
-  $("shown").value = `${all.length} of ${all.length} rows, ${models.length} of ${models.length} models`;
+  $("shown").value = `${all.length} of ${all.length} rows, ${models.length} of ${models.length} columns`;
 
   // One cell of the table takes part in the tab order; the arrow keys move it.
   const told = $("cell");
@@ -93,8 +93,8 @@
     const row = cell.parentElement;
     const [subject, role, verdict] = [0, 1, 2].map((n) => row.cells[n].textContent);
     const domain = row.parentElement.rows[0].cells[0].firstElementChild.textContent;
-    const by = cell.dataset.by ? ` by ${reasons[cell.dataset.by - 1]}` : "";
-    told.textContent = `${models[cell.cellIndex - LEAD].id}: ${cell.textContent}${by}. ${domain}, ${subject}, role ${role} (${verdict})`;
+    const by = cell.dataset.by ? ` ${reasons[cell.dataset.by - 1]}` : "";
+    told.textContent = `${models[cell.cellIndex - LEAD].label}: ${cell.textContent}${by}. ${domain}, ${subject}, role ${role} (${verdict})`;
     told.hidden = false;
   }
 
