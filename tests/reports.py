@@ -117,7 +117,7 @@ def generated(profiles: int = 500, width: int = 100) -> Report:
         entry(
             NOW - timedelta(hours=chance.expovariate(1 / 300) % (24 * 60)),
             chance.choice(KINDS),
-            chance.choice(sorted(verdicts)),
+            chance.choice(sorted(verdicts) or ["Canvas"]),
             actor=f"arn:aws:iam::{ACCOUNT}:{chance.choices(ACTORS, (8, 5, 3, 2, 1))[0]}",
         )
         for _ in range(240)
