@@ -36,6 +36,8 @@ app = typer.Typer()
 
 EXIT_ERROR = 1
 EXIT_CHANGES = 2
+EXIT_USAGE = 2
+"""What every other command exits with where its options are wrong."""
 
 
 class OneForErrors(TyperCommand):
@@ -46,8 +48,8 @@ class OneForErrors(TyperCommand):
         try:
             return super().make_context(*arguments, **more)
         except Exception as error:
-            if hasattr(error, "exit_code"):
-                error.exit_code = EXIT_ERROR
+            if getattr(error, "exit_code", 0) == EXIT_USAGE:
+                error.exit_code = EXIT_ERROR  # type: ignore[attr-defined]
             raise
 
 
@@ -112,6 +114,8 @@ def plan(
         _print_json(found.as_dict())
     else:
         screen.show_plan(screen.console(), found, everything=everything)
+        if found.has_changes:
+            print("`rolewarden enforce` does it")
     raise typer.Exit(EXIT_CHANGES if found.has_changes else 0)
 
 
