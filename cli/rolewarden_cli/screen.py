@@ -249,8 +249,7 @@ def _sum_of(plan: Plan) -> Text:
         (after[Verdict.EXEMPT], f"{after[Verdict.EXEMPT]} exempt"),
         (after[Verdict.UNENFORCEABLE], f"{after[Verdict.UNENFORCEABLE]} cannot be guarded"),
     ]
-    text = Text(", ".join(part for number, part in parts if number) or "no role is governed", "bold")
-    return text
+    return Text(", ".join(part for number, part in parts if number) or "no role is governed", "bold")
 
 
 # enforce
