@@ -19,6 +19,7 @@ from unittest import mock
 import typer
 from rolewarden.errors import Refused, RetryLater, RolewardenError
 from rolewarden.guardrails import Rules, load
+from rolewarden.reconcile import today
 from rolewarden.verdicts import Reason
 from typer.core import TyperCommand
 
@@ -143,7 +144,7 @@ def enforce(
     if planned.has_changes and not yes:
         _agreed(as_json)
     with screen.progress() as progress, _interruptible() as stop:
-        done = enforcing.enforce(connection, found, planned, rules, _today(), progress, stop=stop)
+        done = enforcing.enforce(connection, found, planned, rules, today(), progress, stop=stop)
     if as_json:
         _print_json(done.as_dict())
     else:
@@ -205,7 +206,7 @@ def explain(
     models = model_lists.models(connection.aws, connection.account, connection.regions, (model,))
     with screen.progress() as progress:
         taken = inventory.take(connection, rules, progress)
-        found = explaining.explain(connection, taken, rules, role, models, _today(), progress)
+        found = explaining.explain(connection, taken, rules, role, models, today(), progress)
     if as_json:
         _print_json(found.as_dict())
     else:
@@ -306,22 +307,22 @@ def _planned(
     connection: Connection, rules: Rules, progress: inventory.Progress
 ) -> tuple[inventory.Inventory, planning.Plan]:
     found = inventory.take(connection, rules, progress)
-    return found, planning.make(connection.aws, found, rules, _today(), deployed=connection.tables is not None)
+    return found, planning.make(connection.aws, found, rules, today(), deployed=connection.tables is not None)
 
 
 def _agreed(as_json: bool) -> None:
-    if as_json or not sys.stdin.isatty():
+    if as_json or not _somebody_is_there():
         _fail("nobody can be asked here: look at `rolewarden plan`, then give --yes")
     if not typer.confirm("Do it?"):
         _fail("nothing was changed")
 
 
+def _somebody_is_there() -> bool:
+    return sys.stdin.isatty()
+
+
 def _rules(path: Path) -> Rules:
-    return load(path, today=_today())
-
-
-def _today() -> Any:
-    return datetime.now(UTC).date()
+    return load(path, today=today())
 
 
 def _print_json(value: Any) -> None:
