@@ -218,7 +218,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         at=datetime.fromisoformat(str(row["at"]).partition("#")[0]),
         kind=str(row["kind"]),
         account=account,
-        about=about,
+        about=about or account,
         verdict=str(row.get("verdict", "")),
         remedy=str(row.get("remedy", "")),
         policies=tuple(policies),
