@@ -51,16 +51,40 @@ class Tables:
 class Connection:
     """AWS as a command works on it, in `account` as `caller` (an ARN).
 
-    `tables` is None where nothing is deployed; `own_roles` are then empty, else the names of the functions' roles.
+    `stack` is the deployed one, None where it is not; `place` says in words which AWS it is.
     """
 
     aws: Aws
     account: str
     caller: str
     regions: tuple[str, ...]
+    stack_name: str
+    stack: DeployedStack | None
     tables: Tables | None
-    own_roles: frozenset[str] = frozenset()
     place: str = "AWS"
+
+    @property
+    def own_roles(self) -> frozenset[str]:
+        """Names of the functions' roles."""
+        resources = self.stack.resources if self.stack else ()
+        return frozenset(name for _, kind, name in resources if kind == "AWS::IAM::Role")
+
+    def deployed(self) -> DeployedStack:
+        """The stack. Raises NoConnectionError where there is none."""
+        if self.stack is None:
+            raise NoConnectionError(self._no_stack)
+        return self.stack
+
+    def recorded(self) -> Tables:
+        """The tables. Raises NoConnectionError where nothing is deployed."""
+        if self.tables is None:
+            raise NoConnectionError(f"{self._no_stack}; `rolewarden plan` works without one")
+        return self.tables
+
+    @property
+    def _no_stack(self) -> str:
+        name, region = self.stack_name, self.aws.region
+        return f"there is no stack `{name}` in {region}: give its name (--stack) and region (--region)"
 
 
 @contextmanager
@@ -108,16 +132,13 @@ def _connection(session: boto3.Session, where: Where, *, place: str = "AWS") -> 
         raise NoConnectionError(f"{who} cannot be used: {refused}") from refused
     except RetryLater as error:
         raise NoConnectionError(f"AWS cannot be reached: {error}") from error
-    tables, own_roles = None, frozenset[str]()
-    if stack:
-        physical = {logical: name for logical, _, name in stack.resources}
-        if "BindingsTable" in physical and "HistoryTable" in physical:
-            tables = Tables(physical["BindingsTable"], physical["HistoryTable"])
-        own_roles = frozenset(name for _, kind, name in stack.resources if kind == "AWS::IAM::Role")
-    elif where.local and aws.has_table("BindingsTable"):
+    physical = {logical: name for logical, _, name in stack.resources} if stack else {}
+    if stack is None and where.local and aws.has_table("BindingsTable"):
         # What `make stage` makes goes by its logical ids, and no stack owns it.
-        tables = Tables("BindingsTable", "HistoryTable")
-    return Connection(aws, account, caller, where.regions or (aws.region,), tables, own_roles, place)
+        physical = {name: name for name in ("BindingsTable", "HistoryTable")}
+    names = physical.get("BindingsTable"), physical.get("HistoryTable")
+    tables = Tables(names[0], names[1]) if names[0] and names[1] else None
+    return Connection(aws, account, caller, where.regions or (aws.region,), where.stack, stack, tables, place)
 
 
 def _stack(aws: Aws, name: str) -> DeployedStack | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -147,27 +147,28 @@ class _Work:
         """Look at one role, as the functions do, and take off what it may lose."""
         name = role.outcome.role
         try:
-            for outcome in self._looks(RoleKey(role.outcome.account, name)):
-                self.recorder.outcome(outcome)
-                self.outcomes.append(outcome)
+            self._tell(self._look(RoleKey(role.outcome.account, name)))
             if role.released:
                 done = self.releaser.role(self.account, name, list(role.released))
                 self.released[name] = tuple(done["released"])
         except PartlyDone as error:
-            self.recorder.outcome(error.outcome)
-            self.outcomes.append(error.outcome)
+            self._tell(error.outcome)
             self.postponed.append(f"{name}: {error}")
         except (Refused, RetryLater) as error:
             self.postponed.append(f"{name}: {error}")
 
-    def _looks(self, role: RoleKey) -> Iterator[Outcome]:
-        """The outcome, the last of several where IAM does not know a policy yet."""
-        for pause in (*PAUSES, 0.0):
+    def _look(self, role: RoleKey) -> Outcome:
+        """What reconcile comes to; a policy that was just made may not be known everywhere yet."""
+        for pause in PAUSES:
             outcome = self.reconciler.reconcile(role, self.cause, account=self.account)
-            if outcome.reason is not Reason.POLICY_MISSING or not pause:
-                yield outcome
-                return
+            if outcome.reason is not Reason.POLICY_MISSING:
+                return outcome
             time.sleep(pause)
+        return self.reconciler.reconcile(role, self.cause, account=self.account)
+
+    def _tell(self, outcome: Outcome) -> None:
+        self.recorder.outcome(outcome)
+        self.outcomes.append(outcome)
 
     def retire(self) -> None:
         """Delete the policies of guardrails that are out of the file."""

@@ -113,9 +113,7 @@ def explain(
     plan = make(connection.aws, inventory, rules, today, deployed=connection.tables is not None)
     planned = next((found for found in plan.roles if found.outcome.role == role and found.bindings), None)
     told = history(connection, role=role) if connection.tables else ()
-    decided = {s.name: s for route in decision.routes for s in route.statements}
-    # What allows is of no interest where something denies, and the other way round.
-    deciding = [statement for statement in decided.values() if statement.denies is not decision.allowed]
+    deciding = {s.name: s for route in decision.routes for s in route.statements}
     return Explanation(
         inventory.account,
         role,
@@ -123,7 +121,7 @@ def explain(
         decision,
         tuple(binding.label for binding in bindings),
         planned,
-        tuple(_reason(statement, inventory, rules, bindings, told) for statement in deciding),
+        tuple(_reason(statement, inventory, rules, bindings, told) for statement in deciding.values()),
         connection.tables is not None,
     )
 

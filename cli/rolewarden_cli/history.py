@@ -17,7 +17,7 @@ from rolewarden.guardrails import matches
 from rolewarden.record import ROLE_FINDING, ROLE_REMEDIED, SUBJECT_FINDING
 from rolewarden.verdicts import Verdict
 
-from rolewarden_cli.connect import Connection, NoConnectionError, Tables
+from rolewarden_cli.connect import Connection
 
 STANDS = timedelta(seconds=KEPT_SECONDS, days=1)
 """A finding that is older, and was not told again since, no longer holds: every sweep would tell of it again."""
@@ -156,7 +156,7 @@ def history(
 
     Raises NoConnectionError where nothing is deployed, and RetryLater.
     """
-    tables = _tables(connection)
+    tables = connection.recorded()
     if role:
         rows: Iterable[Mapping[str, Any]] = connection.aws.query(
             tables.history, {"about": f"{connection.account}/{role}"}
@@ -171,7 +171,7 @@ def history(
 def status(connection: Connection, now: datetime) -> Status:
     """How the deployed stack is doing. Raises NoConnectionError where nothing is deployed, and RetryLater."""
     region = connection.regions[0]
-    table = BindingsTable(connection.aws, _tables(connection).bindings)
+    table = BindingsTable(connection.aws, connection.recorded().bindings)
     sweeps = [_sweep(row) for row in table.sweeps(connection.account, region)]
     last = next((sweep for sweep in reversed(sweeps) if sweep.completed), None)
     running = sweeps[-1] if sweeps and not sweeps[-1].completed else None
@@ -210,15 +210,6 @@ def moment(text: str, now: datetime) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _tables(connection: Connection) -> Tables:
-    if connection.tables is None:
-        raise NoConnectionError(
-            f"Rolewarden is not deployed in {connection.regions[0]}, so nothing is recorded: give --region and --stack "
-            "of its stack, or see what is the case now with `rolewarden plan`"
-        )
-    return connection.tables
-
-
 def _entry(row: Mapping[str, Any]) -> Entry:
     cause = Cause.from_dict(row.get("cause"))
     account, _, about = str(row["about"]).partition("/")
@@ -227,7 +218,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         at=datetime.fromisoformat(str(row["at"]).partition("#")[0]),
         kind=str(row["kind"]),
         account=account,
-        about=about,
+        about=about or account,
         verdict=str(row.get("verdict", "")),
         remedy=str(row.get("remedy", "")),
         policies=tuple(policies),

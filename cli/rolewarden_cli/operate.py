@@ -6,7 +6,6 @@ import functools
 import inspect
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +18,8 @@ from unittest import mock
 import typer
 from rolewarden.errors import Refused, RetryLater, RolewardenError
 from rolewarden.guardrails import Rules, load
+from rolewarden.reconcile import today
+from rolewarden.record import metrics
 from rolewarden.verdicts import Reason
 from typer.core import TyperCommand
 
@@ -36,6 +37,8 @@ app = typer.Typer()
 
 EXIT_ERROR = 1
 EXIT_CHANGES = 2
+EXIT_USAGE = 2
+"""What every other command exits with where its options are wrong."""
 
 
 class OneForErrors(TyperCommand):
@@ -46,8 +49,8 @@ class OneForErrors(TyperCommand):
         try:
             return super().make_context(*arguments, **more)
         except Exception as error:
-            if hasattr(error, "exit_code"):
-                error.exit_code = EXIT_ERROR
+            if getattr(error, "exit_code", 0) == EXIT_USAGE:
+                error.exit_code = EXIT_ERROR  # type: ignore[attr-defined]
             raise
 
 
@@ -112,6 +115,8 @@ def plan(
         _print_json(found.as_dict())
     else:
         screen.show_plan(screen.console(), found, everything=everything)
+        if found.has_changes:
+            print("`rolewarden enforce` does it")
     raise typer.Exit(EXIT_CHANGES if found.has_changes else 0)
 
 
@@ -139,7 +144,7 @@ def enforce(
     if planned.has_changes and not yes:
         _agreed(as_json)
     with screen.progress() as progress, _interruptible() as stop:
-        done = enforcing.enforce(connection, found, planned, rules, _today(), progress, stop=stop)
+        done = enforcing.enforce(connection, found, planned, rules, today(), progress, stop=stop)
     if as_json:
         _print_json(done.as_dict())
     else:
@@ -201,7 +206,7 @@ def explain(
     models = model_lists.models(connection.aws, connection.account, connection.regions, (model,))
     with screen.progress() as progress:
         taken = inventory.take(connection, rules, progress)
-        found = explaining.explain(connection, taken, rules, role, models, _today(), progress)
+        found = explaining.explain(connection, taken, rules, role, models, today(), progress)
     if as_json:
         _print_json(found.as_dict())
     else:
@@ -312,7 +317,8 @@ def _quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with mock.patch.dict(os.environ, {"POWERTOOLS_METRICS_DISABLED": "true"}):
+        # Powertools prints what it has gathered at each hundredth metric, disabled or not.
+        with mock.patch.object(metrics, "add_metric"):
             yield
     finally:
         logging.disable(before)
@@ -340,22 +346,22 @@ def _planned(
     connection: Connection, rules: Rules, progress: inventory.Progress
 ) -> tuple[inventory.Inventory, planning.Plan]:
     found = inventory.take(connection, rules, progress)
-    return found, planning.make(connection.aws, found, rules, _today(), deployed=connection.tables is not None)
+    return found, planning.make(connection.aws, found, rules, today(), deployed=connection.tables is not None)
 
 
 def _agreed(as_json: bool) -> None:
-    if as_json or not sys.stdin.isatty():
+    if as_json or not _somebody_is_there():
         _fail("nobody can be asked here: look at `rolewarden plan`, then give --yes")
     if not typer.confirm("Do it?"):
         _fail("nothing was changed")
 
 
+def _somebody_is_there() -> bool:
+    return sys.stdin.isatty()
+
+
 def _rules(path: Path) -> Rules:
-    return load(path, today=_today())
-
-
-def _today() -> Any:
-    return datetime.now(UTC).date()
+    return load(path, today=today())
 
 
 def _print_json(value: Any) -> None:

@@ -34,8 +34,10 @@ VERDICT_COLOURS = {
     "unenforceable": "bold red",
 }
 
-FEW_MODELS = 12
-"""Up to so many models have a column each."""
+ROW, COLUMN = 24, 7
+"""Characters of a row's name and of a model's column, where each model has one."""
+
+NOTHING = "allowed by nothing"
 
 SOME = 6
 """As many names of a long list are shown."""
@@ -70,8 +72,8 @@ def _heading(text: str) -> Text:
     return Text(f"\n{text}", "bold")
 
 
-def _indented(text: str | Text, by: int) -> Padding:
-    return Padding(text, (0, 0, 0, by))
+def _indented(what: str | Text | Table, by: int) -> Padding:
+    return Padding(what, (0, 0, 0, by), expand=False)
 
 
 # plan
@@ -95,7 +97,8 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False) -> None:
     _show_exemptions(out, plan)
     _show_switches(out, plan)
     _show_unread(out, plan.unread)
-    out.print(f"\n{_sum_of(plan)}")
+    out.print()
+    out.print(_sum_of(plan))
 
 
 def _show_policies(out: Console, plan: Plan) -> None:
@@ -142,15 +145,12 @@ def _show_role(out: Console, role: PlannedRole, bindings: Sequence[Binding], *, 
     line.add_row(
         Text(outcome.role, "bold"), Text(verdict, VERDICT_COLOURS[verdict]), f"{slots:>5}", _subjects(bindings)
     )
-    out.print(_indented_grid(line, 2))
+    out.print(_indented(line, 2))
     if again:
         return
     for text in _done_to(role):
         out.print(_indented(text, 4))
-
-
-def _indented_grid(grid: Table, by: int) -> Padding:
-    return Padding(grid, (0, 0, 0, by))
+    _show_trouble(out, outcome)
 
 
 def _subjects(bindings: Sequence[Binding]) -> str:
@@ -172,27 +172,31 @@ def _done_to(role: PlannedRole) -> Iterator[Text]:
     if outcome.attached:
         yield Text(f"+ attach {', '.join(outcome.attached)}", "green")
     if outcome.remedy == "bounded":
-        yield Text(f"+ set the permissions boundary {outcome.boundary.rsplit('/', 1)[-1]}", "green")
+        yield Text(f"+ set the permissions boundary {_name(outcome.boundary)}", "green")
     if outcome.boundary_removed:
-        yield Text(f"- take off the permissions boundary {outcome.boundary_removed.rsplit('/', 1)[-1]}", "yellow")
+        yield Text(f"- take off the permissions boundary {_name(outcome.boundary_removed)}", "yellow")
     if outcome.remedy == "observed":
-        yield Text(f"  lacks {', '.join(outcome.missing)}, which is only observed", "yellow")
+        yield Text(f"lacks {', '.join(outcome.missing)}, which is only observed", "yellow")
     if role.released:
         yield Text(f"- detach {', '.join(role.released)}, which it does not need", "yellow")
     if role.surplus:
-        yield Text(f"  carries {', '.join(role.surplus)} without need, and keeps it")
+        yield Text(f"carries {', '.join(role.surplus)} without need, and keeps it")
     if outcome.verdict is Verdict.EXEMPT:
-        yield Text(f"  exempt {outcome.message}", "cyan")
-    yield from _trouble(outcome)
+        yield Text(f"exempt {outcome.message}", "cyan")
 
 
-def _trouble(outcome: Outcome) -> Iterator[Text]:
-    if outcome.reason:
-        lacks = [name for name in outcome.missing if name not in outcome.attached]
-        needs = f", so it goes without {', '.join(lacks)}" if lacks else ""
-        yield Text(f"! {outcome.reason}{needs}", "red")
-        if cure := CURES.get(outcome.reason):
-            yield Text(f"  {cure}")
+def _name(policy_arn: str) -> str:
+    return policy_arn.rsplit("/", 1)[-1]
+
+
+def _show_trouble(out: Console, outcome: Outcome) -> None:
+    if not outcome.reason:
+        return
+    lacks = [name for name in outcome.missing if name not in outcome.attached]
+    needs = f", so it goes without {', '.join(lacks)}" if lacks else ""
+    out.print(_indented(Text(f"! {outcome.reason}{needs}", "red"), 4))
+    if cure := CURES.get(outcome.reason):
+        out.print(_indented(cure, 6))
 
 
 def _show_shared(out: Console, plan: Plan) -> None:
@@ -245,10 +249,7 @@ def _sum_of(plan: Plan) -> Text:
         (after[Verdict.EXEMPT], f"{after[Verdict.EXEMPT]} exempt"),
         (after[Verdict.UNENFORCEABLE], f"{after[Verdict.UNENFORCEABLE]} cannot be guarded"),
     ]
-    text = Text(", ".join(part for number, part in parts if number) or "no role is governed", "bold")
-    if plan.has_changes:
-        text.append("\n`rolewarden enforce` does it", "not bold")
-    return text
+    return Text(", ".join(part for number, part in parts if number) or "no role is governed", "bold")
 
 
 # enforce
@@ -267,10 +268,9 @@ def show_enforced(out: Console, done: Enforced) -> None:
         if outcome.attached:
             line.append(f"  + {', '.join(outcome.attached)}")
         if outcome.remedy == "bounded":
-            line.append(f"  + boundary {outcome.boundary.rsplit('/', 1)[-1]}")
+            line.append(f"  + boundary {_name(outcome.boundary)}")
         out.print(line)
-        for text in _trouble(outcome):
-            out.print(_indented(text, 4))
+        _show_trouble(out, outcome)
     for role, policies in done.released.items():
         if policies:
             out.print(Text.assemble((role, "bold"), f"  - {', '.join(policies)}"))
@@ -293,7 +293,7 @@ def show_access(out: Console, found: AccessMatrix, *, everything: bool = False) 
     source = "as Bedrock lists them" if found.listed == LIVE else f"Bedrock's from {found.listed}"
     out.print(Text(f"account {found.account}, {', '.join(found.regions)}", "bold"))
     out.print(f"{counted(len(found.rows), 'row')}, {counted(len(found.models), 'model')} ({source})")
-    if len(found.models) <= FEW_MODELS:
+    if ROW + COLUMN * len(found.models) <= out.width:
         _show_columns(out, found)
     else:
         _show_groups(out, found, most=len(found.rows) if everything else SOME)
@@ -305,26 +305,33 @@ def _show_columns(out: Console, found: AccessMatrix) -> None:
     for number, model in enumerate(found.models, start=1):
         out.print(f"{number:>3}  {model.id}")
     letters: dict[tuple[bool, str], str] = {}
-    table = Table(box=None, pad_edge=False, show_edge=False)
-    table.add_column("")
-    table.add_column("role", style="bright_black", overflow="fold")
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.show_header = True
+    table.add_column("", overflow="fold")
     for number in range(1, len(found.models) + 1):
         table.add_column(str(number), no_wrap=True)
     for row in found.rows:
         cells = [found.cell(row, number) for number in range(len(found.models))]
-        table.add_row(row.label, _roles(row), *(_cell(cell, letters) for cell in cells))
+        roles = filter(None, (row.role, row.bedrock_role))
+        name = Text.assemble((row.label, "bold"), *((f"\n  {role}", "bright_black") for role in roles))
+        table.add_row(name, *(_cell(cell, letters) for cell in cells))
     out.print()
     out.print(table)
     out.print()
+    legend = Table.grid(padding=(0, 2, 0, 0))
     for (allowed, why), letter in letters.items():
-        word = Text("yes" if allowed else "no ", "red" if allowed else "green")
-        out.print(Text.assemble(word, f" {letter}  {why}"))
+        legend.add_row(Text(f"{'yes' if allowed else 'no'} {letter}", _colour(allowed)), why)
+    out.print(legend)
+
+
+def _colour(allowed: bool) -> str:
+    return "yellow" if allowed else "green"
 
 
 def _cell(decision: Decision, letters: dict[tuple[bool, str], str]) -> Text:
     why = (decision.allowed, _why(decision))
     letter = letters.setdefault(why, _letter(len(letters)))
-    return Text(f"{'yes' if decision.allowed else 'no'} {letter}", "red" if decision.allowed else "green")
+    return Text(f"{'yes' if decision.allowed else 'no'} {letter}", _colour(decision.allowed))
 
 
 def _letter(number: int) -> str:
@@ -336,11 +343,7 @@ def _why(decision: Decision) -> str:
     names = ", ".join(statement.name for statement in decision.statements)
     if decision.allowed:
         return f"{decision.route}, allowed by {names}"
-    return f"denied by {names}" if names else "nothing allows it"
-
-
-def _roles(row: Row) -> str:
-    return f"{row.role} + {row.bedrock_role}" if row.bedrock_role else row.role
+    return f"denied by {names}" if names else NOTHING
 
 
 def _show_groups(out: Console, found: AccessMatrix, *, most: int) -> None:
@@ -360,11 +363,10 @@ def _show_groups(out: Console, found: AccessMatrix, *, most: int) -> None:
 
 def _show_family(out: Console, title: str, told: Sequence[tuple[Model, bool, str]]) -> None:
     reached = [model for model, allowed, _ in told if allowed]
-    colour = "red" if reached else "green"
-    out.print(_indented(Text(f"{title}: {len(reached):,} of {len(told):,} reached", colour), 2))
+    out.print(_indented(Text(f"{title}: {len(reached):,} of {len(told):,} reached", _colour(bool(reached))), 2))
     if reached and len(reached) < len(told):
         out.print(_indented(_few([model.id for model in reached]), 4))
-    reasons = Counter(why for _, allowed, why in told if not allowed)
+    reasons = Counter(why for _, _, why in told)
     for why, number in reasons.most_common():
         out.print(_indented(f"{number:,} {why}", 4))
 
@@ -374,18 +376,20 @@ def _show_family(out: Console, title: str, told: Sequence[tuple[Model, bool, str
 
 def show_explanation(out: Console, found: Explanation) -> None:
     """One decision in words."""
-    may = ("may use", "red") if found.decision.allowed else ("may not use", "green")
+    allowed = found.decision.allowed
+    may = ("may use" if allowed else "may not use", _colour(allowed))
     out.print(Text.assemble((found.role, "bold"), " ", may, " ", (found.model.id, "bold")))
     out.print(_standing(found))
     grid = Table.grid(padding=(0, 2, 0, 0))
+    numbers = {reason.statement.name: str(number) for number, reason in enumerate(found.reasons, start=1)}
     for route in found.decision.routes:
-        word = Text("yes", "red") if route.allowed else Text("no", "green")
-        names = ", ".join(statement.name for statement in route.statements) or "nothing allows it"
-        grid.add_row("", word, Text(route.name, overflow="fold"), Text(names, overflow="fold"))
+        word = Text("yes" if route.allowed else "no", _colour(route.allowed))
+        by = ", ".join(numbers[statement.name] for statement in route.statements)
+        grid.add_row("", word, Text(route.name, overflow="fold"), f"by {by}" if by else NOTHING)
     out.print()
     out.print(grid)
     for reason in found.reasons:
-        _show_reason(out, reason, recorded=found.recorded)
+        _show_reason(out, numbers[reason.statement.name], reason, recorded=found.recorded)
 
 
 def _standing(found: Explanation) -> str:
@@ -399,9 +403,9 @@ def _standing(found: Explanation) -> str:
     return f"{works}: it lacks {', '.join(lacks)}." if lacks else f"{works}."
 
 
-def _show_reason(out: Console, reason: Reason, *, recorded: bool) -> None:
+def _show_reason(out: Console, number: str, reason: Reason, *, recorded: bool) -> None:
     statement = reason.statement
-    out.print(_heading(f"{statement.name} {'denies' if statement.denies else 'allows'} it"))
+    out.print(_heading(f"{number}  {statement.name} {'denies' if statement.denies else 'allows'} it"))
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(width=11, style="bright_black")
     grid.add_column(overflow="fold")
@@ -431,27 +435,28 @@ def show_history(out: Console, entries: Sequence[Entry]) -> None:
     if not entries:
         out.print("nothing of the kind is recorded")
     for entry in entries:
-        line = Text.assemble(_time(entry.at), "  ", (entry.about, "bold"), "  ", _kind(entry))
-        out.print(line)
-        if entry.reason:
-            out.print(_indented(Text(entry.reason, "red"), 21))
-        out.print(_indented(_cause(entry), 21))
+        out.print(Text.assemble(_time(entry.at), "  ", (entry.about, "bold"), "  ", _kind(entry)))
+        for text in (_policies(entry), Text(entry.reason, "red"), Text(_cause(entry))):
+            if text:
+                out.print(_indented(text, 21))
 
 
 def _kind(entry: Entry) -> Text:
+    """The verdicts before and after, or what else it tells of."""
     before = str(entry.row.get("before", ""))
-    if before:
-        text = Text(before, VERDICT_COLOURS.get(before, ""))
-        if entry.verdict != before or entry.remedy not in {"", "none"}:
-            text.append(" > ").append(entry.verdict, VERDICT_COLOURS.get(entry.verdict, ""))
-        sign = "+" if entry.row.get("attached") else "lacks"
-        return text.append(f"  {sign} {', '.join(entry.policies)}") if entry.policies else text
-    if entry.row.get("released"):
-        return Text(f"- {', '.join(entry.policies)}", "yellow")
-    text = Text(entry.verdict or entry.kind.lower(), VERDICT_COLOURS.get(entry.verdict, "red"))
-    if entry.remedy:
-        text.append(f"  {entry.remedy}")
-    return text.append(f"  lacks {', '.join(entry.policies)}") if entry.policies else text
+    if not before:
+        return Text(f"{entry.kind.lower()} {entry.remedy}".strip(), VERDICT_COLOURS.get(entry.verdict, ""))
+    text = Text(before, VERDICT_COLOURS.get(before, ""))
+    if entry.verdict != before or entry.remedy not in {"", "none"}:
+        text.append(" > ").append(entry.verdict, VERDICT_COLOURS.get(entry.verdict, ""))
+    return text
+
+
+def _policies(entry: Entry) -> Text:
+    if not entry.policies:
+        return Text()
+    sign = "+" if entry.row.get("attached") else "-" if entry.row.get("released") else "lacks"
+    return Text(f"{sign} {', '.join(entry.policies)}")
 
 
 def _cause(entry: Entry) -> str:
@@ -467,8 +472,7 @@ def show_status(out: Console, found: Status) -> None:
     grid.add_column(width=13)
     grid.add_column(overflow="fold")
     grid.add_row("last sweep", _last_sweep(found))
-    guarded = f"{found.covered:,} of {found.governed:,} governed roles carry what they need"
-    grid.add_row("coverage", guarded + (f", {found.exempt} exempt" if found.exempt else ""))
+    grid.add_row("coverage", _coverage(found))
     grid.add_row("remedied", f"{counted(found.remedied_last_day, 'role')} in the last day")
     grid.add_row("contested", str(len(found.contested)) if found.contested else "none")
     for role in found.contested:
@@ -480,6 +484,13 @@ def show_status(out: Console, found: Status) -> None:
         text = Text.assemble((f"{kind}{entry.about}", "bold"), f"  {entry.reason or entry.verdict}")
         grid.add_row("", text.append(f"\n{entry.cure}" if entry.cure else ""))
     out.print(grid)
+
+
+def _coverage(found: Status) -> str:
+    if found.last_sweep is None:
+        return "not known before a sweep; see `rolewarden plan`"
+    exempt = f", {found.exempt} exempt" if found.exempt else ""
+    return f"{found.covered:,} of {found.governed:,} governed roles carry what they need{exempt}"
 
 
 def _last_sweep(found: Status) -> Text:

@@ -228,7 +228,8 @@ class Recorder:
         row = {
             **detail,
             "about": about,
-            "at": f"{now.isoformat(timespec='milliseconds')}#{event_id}",
+            # One event may leave two rows at once: a remedy, and that its role is contested.
+            "at": f"{now.isoformat(timespec='milliseconds')}#{event_id}#{detail_type}",
             "kind": detail_type,
             "expires": int((now + timedelta(days=self.history_days)).timestamp()),
         }
