@@ -25,14 +25,14 @@ ROLE = f"arn:aws:iam::{ACCOUNT_ID}:role"
 def local():
     aws = LocalAws.start()
     aws.reset()
-    with aws.serving() as url:
-        yield aws, url
+    with aws.serving() as url, aws.authorizing() as authorization:
+        yield aws, url, authorization
         aws.reset()  # while it is served: a recheck that is still under way must find no queue to come from
 
 
 @pytest.fixture(scope="module")
 def account(local, tmp_path_factory):
-    aws, url = local
+    aws, url, _ = local
     return Account.made(aws, url, ROOT, tmp_path_factory.mktemp("build"), lambda _: None)
 
 
@@ -164,7 +164,7 @@ def test_the_exempt_and_the_full_role_are_what_the_rules_and_iam_make_of_them(ac
 
 def test_the_functions_do_nothing_that_their_own_rules_would_answer(account, local):
     """No loop: every remedy is one AttachRolePolicy of a function, and no function is called by it."""
-    aws, _ = local
+    aws, *_ = local
     own = [
         event["detail"]["eventName"]
         for event in aws.events

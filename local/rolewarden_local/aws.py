@@ -25,7 +25,7 @@ from botocore.endpoint import Endpoint
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from rolewarden_local import _ministack, cloudformation, cloudtrail, iam, sagemaker, simulate, tagging
+from rolewarden_local import _ministack, authorization, cloudformation, cloudtrail, iam, sagemaker, simulate, tagging
 from rolewarden_local._ministack import ACCOUNT_ID, REGION, app, eventbridge, lambda_runtime, lambda_svc, responses
 
 __all__ = ["ACCOUNT_ID", "HEALTH_PATH", "REGION", "Call", "LocalAws"]
@@ -86,6 +86,7 @@ class LocalAws:
         self._calls: collections.deque[Call] = collections.deque(maxlen=CALLS_KEPT)
         self._seen = 0
         self._failures: list[_Failure] = []
+        self._authorization: authorization.Authorization | None = None
         self._loop = _loop_in_a_thread()
         _install(self)
 
@@ -149,6 +150,15 @@ class LocalAws:
             yield
         finally:
             self._failures = [kept for kept in self._failures if kept is not failure]
+
+    @contextlib.contextmanager
+    def authorizing(self) -> Iterator[authorization.Authorization]:
+        """Judge every call by its caller's policies while the block runs; yields what keeps the judgements."""
+        before, self._authorization = self._authorization, authorization.Authorization()
+        try:
+            yield self._authorization
+        finally:
+            self._authorization = before
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[None]:
@@ -232,6 +242,14 @@ class LocalAws:
         account, region = responses.get_account_id(), responses.get_region()
         if failure := self._failure(operation):
             answer = _failed(service, failure)
+        elif self._authorization and (
+            refusal := self._authorization.refusal(
+                authorization.Request(
+                    service, operation, method, path, headers, body, params, access_key, account, region, request_id
+                )
+            )
+        ):
+            answer = refusal
         elif service == "sagemaker":
             answer = _sagemaker(method, path, headers, body, account)
         else:
