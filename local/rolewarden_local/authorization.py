@@ -5,8 +5,8 @@ iam:PolicyARN nor events:source, and answers on operators that nobody has shown 
 to `judge`, which refuses what is outside its tables: such a call fails with InternalFailure and says why.
 
 Judged is what principals ask for, action, resource and condition keys, by identity policies and the permissions
-boundary. Not judged are root, a request that nobody signed (a presigned one), and what AWS does in a role's name without
-a call of the function: Lambda's polling of queues, its sending of failed events to a queue, and its writing of logs.
+boundary. Not judged are root, a request that nobody signed (a presigned one), and what AWS does in the name of a role
+without a call of the function: Lambda's polling of queues, its sending of failed events to a queue, its writing of logs.
 """
 
 from __future__ import annotations
