@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 import pytest
 import yaml
 from rolewarden.policies import policy_arn
+from rolewarden.publish import DESCRIPTION
 from rolewarden.verdicts import Verdict
 from rolewarden_local.account import Account, waited
-from rolewarden_local.aws import ACCOUNT_ID, LocalAws
+from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
+from rolewarden_local.deploy import STACK
 from rolewarden_local.seed import TRUST
 
 from tests.conftest import ROOT
+from tests.permissions import of_stack, unused
 
 pytestmark = pytest.mark.deployed
 
@@ -33,7 +36,9 @@ def local():
 @pytest.fixture(scope="module")
 def account(local, tmp_path_factory):
     aws, url, _ = local
-    return Account.made(aws, url, ROOT, tmp_path_factory.mktemp("build"), lambda _: None)
+    return Account.made(
+        aws, url, ROOT, tmp_path_factory.mktemp("build"), lambda _: None, parameters={"RecheckSeconds": "1"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +181,57 @@ def test_the_functions_do_nothing_that_their_own_rules_would_answer(account, loc
     assert not [row for row in rows if "/rolewarden-" in row["cause"].get("actor", "")]
 
 
+def test_a_right_too_few_stops_a_function_and_is_told(account, local):
+    aws, *_ = local
+    policies = []
+    for rights in of_stack(STACK):
+        for name, document in rights.policies.items():
+            kept = [statement for statement in document["Statement"] if statement.get("Sid") != "AttachGuardrails"]
+            if kept != document["Statement"]:
+                policy = {"RoleName": rights.role.rsplit("/", 1)[-1], "PolicyName": name}
+                policies.append({**policy, "PolicyDocument": json.dumps(document)})
+                account.iam.put_role_policy(**policy, PolicyDocument=json.dumps({**document, "Statement": kept}))
+    account.client("iam", "mallory").detach_role_policy(RoleName="CanvasAnalytics", PolicyArn=ARN)
+    waited(lambda: "access denied" in {row.get("reason") for row in account.history("CanvasAnalytics")}, "it is told")
+    assert not account.carries("CanvasAnalytics", ["no-generative-ai"])
+    refused = [e["detail"] for e in aws.events if e["detail"].get("errorCode") == "AccessDenied"]
+    assert {(e["eventName"], e["requestParameters"]) for e in refused} == {("AttachRolePolicy", None)}
+
+    for policy in policies:
+        account.iam.put_role_policy(**policy)
+    account.iam.tag_role(RoleName="CanvasAnalytics", Tags=[{"Key": "again", "Value": "please"}])
+    mended(account, "CanvasAnalytics", ["no-generative-ai"], "TagRole")
+
+
+def test_a_guardrail_that_is_out_of_the_file_is_released_and_its_policy_deleted(account):
+    harmless = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "s3:*", "Resource": "*"}})
+    old = account.iam.create_policy(
+        PolicyName="old", Path="/rolewarden/", PolicyDocument=harmless, Description=DESCRIPTION
+    )["Policy"]["Arn"]  # fmt: skip
+    account.iam.create_policy_version(PolicyArn=old, PolicyDocument=harmless, SetAsDefault=True)
+    account.iam.attach_role_policy(RoleName="BuildServer", PolicyArn=old)
+
+    def ask(**work):
+        body = json.dumps({"account": ACCOUNT_ID, **work})
+        account.sqs.send_message(QueueUrl=account.outputs["ReleaseQueue"], MessageBody=body, DelaySeconds=1)
+
+    ask(role="BuildServer", policies=["old"])
+    waited(lambda: old not in account.aws.attached_policies("BuildServer"), "BuildServer released")
+    waited(lambda: account.history("BuildServer"), "the record of it")
+    ask(policy="old")
+    waited(lambda: account.aws.policy(old) is None, "the old policy deleted")
+
+
+def test_a_deleted_domain_binds_nothing_any_more(account):
+    role = account.iam.create_role(RoleName="CanvasPilot", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    domain = account.sagemaker.create_domain(
+        DomainName="pilot", AuthMode="IAM", DefaultUserSettings={"ExecutionRole": role}
+    )["DomainId"]
+    waited(lambda: account.table.of_domain(ACCOUNT_ID, REGION, domain), "CanvasPilot bound")
+    account.sagemaker.delete_domain(DomainId=domain)
+    waited(lambda: not account.table.of_domain(ACCOUNT_ID, REGION, domain), "CanvasPilot no longer bound")
+
+
 def test_the_stack_says_that_iam_events_reach_it_here(account):
     assert account.outputs["IamEvents"].startswith("yes")
 
@@ -194,3 +250,71 @@ def test_rules_that_a_deployment_cannot_use_fail_at_sam_build(tmp_path):
     assert ran.returncode != 0
     assert "guardrails.yaml:1: guardrails.a.bedrock.deny[1]: `claude-v2` has no provider" in ran.stderr
     assert not (tmp_path / "out").exists()
+
+
+QUEUES = {"Publish": "PublishQueue", "Reconcile": "WorkQueue", "Release": "ReleaseQueue", "Sweep": "SweepQueue"}
+NEEDED_ELSEWHERE = {
+    "Lambda polls a queue as the role of the function that it calls; the local AWS does as itself": {
+        (f"{function}Function", f"sqs:{action}", queue)
+        for function, queue in QUEUES.items()
+        for action in ("DeleteMessage", "GetQueueAttributes", "ReceiveMessage")
+    },
+    "Lambda keeps an event that failed three times as the function's role; none of this run's did": {
+        (f"{function}Function", "sqs:SendMessage", "InvocationsDeadLetterQueue")
+        for function in ("Enforce", "Publish", "Release", "Sweep")
+    },
+    "asked only where an assignment asks for tags, which the shipped guardrails.yaml does not": {
+        *(
+            (f"{function}Function", "sagemaker:ListTags", f"{subject}/*")
+            for function in ("Enforce", "Reconcile", "Sweep")
+            for subject in ("domain", "user-profile")
+        ),
+        ("SweepFunction", "tag:GetResources", "*"),
+    },
+    "asked only where guardrails.yaml has also_govern, which the shipped one has not": {
+        ("EnforceFunction", "iam:GetRole", "role/*"),
+        ("ReconcileFunction", "iam:GetRole", "role/*"),
+        ("SweepFunction", "iam:ListRoles", "*"),
+    },
+    "a second look at a subject that was changing when its event came; the local SageMaker changes at once": {
+        ("ReconcileFunction", "sagemaker:DescribeDomain", "domain/*"),
+        ("ReconcileFunction", "sagemaker:DescribeUserProfile", "user-profile/*"),
+        ("ReconcileFunction", "dynamodb:Query", "table/BindingsTable"),
+        ("ReconcileFunction", "dynamodb:DeleteItem", "table/BindingsTable"),
+    },
+    "a recheck that finds bare again what somebody undid, which is chance": {
+        ("ReconcileFunction", "dynamodb:Query", "table/HistoryTable"),
+        ("ReconcileFunction", "sqs:SendMessage", "WorkQueue"),
+    },
+    "a publication that fails half way is taken back, and the sixth version of a policy takes the oldest's place": {
+        ("PublishFunction", "iam:DeletePolicy", "policy/rolewarden/*"),
+        ("PublishFunction", "iam:DeletePolicyVersion", "policy/rolewarden/*"),
+        ("PublishFunction", "iam:SetDefaultPolicyVersion", "policy/rolewarden/*"),
+    },
+    "one call for several rows, and whether a batch has several is chance": {
+        (f"{function}Function", "dynamodb:BatchWriteItem", "table/HistoryTable")
+        for function in ("Enforce", "Publish", "Reconcile", "Release", "Sweep")
+    }
+    | {("ReconcileFunction", "dynamodb:PutItem", "table/HistoryTable")},
+    "a sweep that finds what it cannot mend, a policy that is out of the file, or more than it has time for": {
+        ("SweepFunction", "dynamodb:PutItem", "table/HistoryTable"),
+        ("SweepFunction", "iam:GetPolicy", "policy/rolewarden/*"),
+        ("SweepFunction", "sqs:SendMessage", "ReleaseQueue"),
+        ("SweepFunction", "sqs:SendMessage", "SweepQueue"),
+    },
+    "only when the stack is deleted, as in test_deployed_delete.py": {
+        ("ReleaseFunction", "iam:ListPolicies", "*"),
+    },
+}
+"""Rights that this run need not need, by the reason why they are there."""
+
+
+def test_every_right_was_needed_or_says_why_it_is_there(account, local):
+    *_, authorization = local
+    idle = unused(of_stack(STACK), authorization.judged)
+    assert idle <= set().union(*NEEDED_ELSEWHERE.values()), "take them out of template.yaml, or say why they are there"
+
+
+def test_no_reason_is_given_for_a_right_that_nobody_has(account):
+    granted = unused(of_stack(STACK), ())
+    assert set().union(*NEEDED_ELSEWHERE.values()) <= granted

@@ -4,9 +4,9 @@ MiniStack has such a check (AUTH), but sets it once for a process, does not see 
 iam:PolicyARN nor events:source, and answers on operators that nobody has shown it to judge right. So the calls are put
 to `judge`, which refuses what is outside its tables: such a call fails with InternalFailure and says why.
 
-Judged is what principals ask for, action, resource and condition keys, by identity policies and the permissions
+Judged is what principals ask for: action, resource and condition keys, by identity policies and the permissions
 boundary. Not judged are root, a request that nobody signed (a presigned one), and what AWS does in the name of a role
-without a call of the function: Lambda's polling of queues, its sending of failed events to a queue, its writing of logs.
+without a call of the function: Lambda polls queues, sends failed events to a queue and writes logs.
 """
 
 from __future__ import annotations
