@@ -57,6 +57,36 @@ def unused(rights: Iterable[Rights], judged: Iterable[Judged]) -> set[Right]:
     }
 
 
+Line = tuple[str, str, str, str, str]
+"""Function, effect, action, resource, condition: one right, as docs/permissions.md has it."""
+
+
+def lines(rights: Iterable[Rights]) -> set[Line]:
+    """All rights, each for itself. A managed policy goes by its name, as an action without a resource."""
+    rights = list(rights)
+    own = {short(of_one.role) for of_one in rights}
+    found = {(of_one.function, "Allow", arn.rsplit("/", 1)[-1], "", "") for of_one in rights for arn in of_one.managed}
+    for of_one in rights:
+        for statement in of_one.statements():
+            targets = {short(target) for target in resources(statement)}
+            if own <= targets:
+                targets = targets - own | {"the functions' roles"}
+            found |= {
+                (of_one.function, statement["Effect"], action, target, _condition(statement))
+                for action in actions(statement)
+                for target in targets
+            }
+    return found
+
+
+def _condition(statement: Mapping[str, Any]) -> str:
+    return " and ".join(
+        f"{operator} {key} {' or '.join(map(short, _list(values)))}"
+        for operator, keys in statement.get("Condition", {}).items()
+        for key, values in keys.items()
+    )
+
+
 def short(resource: str) -> str:
     """What an ARN says beyond partition, service, region and account; of a deployed resource, its logical id."""
     return re.sub(r"\brolewarden-(\w+)-[0-9A-F]{13}\b", r"\1", resource.split(":", 5)[-1])

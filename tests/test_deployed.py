@@ -14,9 +14,10 @@ from rolewarden_local.account import Account, waited
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
 from rolewarden_local.deploy import STACK
 from rolewarden_local.seed import TRUST
+from rolewarden_local.template import Template
 
 from tests.conftest import ROOT
-from tests.permissions import of_stack, unused
+from tests.permissions import lines, of_stack, of_template, unused
 
 pytestmark = pytest.mark.deployed
 
@@ -307,6 +308,11 @@ NEEDED_ELSEWHERE = {
     },
 }
 """Rights that this run need not need, by the reason why they are there."""
+
+
+def test_the_deployed_roles_have_the_rights_that_the_template_gives_them(account):
+    template = Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)
+    assert lines(of_stack(STACK)) == lines(of_template(template))
 
 
 def test_every_right_was_needed_or_says_why_it_is_there(account, local):

