@@ -261,7 +261,7 @@ def test_a_simulation_that_iam_throttles_is_tried_again(world):
 def test_the_page_of_access_fits_eighty_columns(guarded, arguments):
     lines = rolewarden("access", *arguments).stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    assert any("approved-models:" in line for line in lines)
+    assert any("denied by approved-models: " in line for line in lines)
 
 
 def test_an_explanation_tells_statement_policy_guardrail_assignment_and_who_caused_it(world):
