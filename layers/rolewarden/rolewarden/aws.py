@@ -42,6 +42,10 @@ GONE = "gone"
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10)
 
+LONGEST_CALL = 45.0
+"""Seconds after which a call is answered or given up: three attempts of 13, and botocore's pauses of up to 1 and 2
+between them. With fewer left nothing is begun, as Lambda would end the function at it, without a word on record."""
+
 _PAGES: PaginatorConfigTypeDef = {"PageSize": 100}
 """SageMaker's lists give ten a page unless asked for more, and no more than a hundred."""
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rolewarden.aws import GONE, Aws
+from rolewarden.aws import GONE, LONGEST_CALL, Aws
 from rolewarden.bindings import RoleKey
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import SWEEP
@@ -22,9 +22,6 @@ from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
 from rolewarden.verdicts import Reason
 from rolewarden.work import Work
-
-ENOUGH = 20.0
-"""Seconds that are left unused, to come back for the rest."""
 
 PAUSE = 15.0
 """Seconds after which a removal that AWS could not do is tried again. Lambda brings a request back twice only, and
@@ -117,7 +114,7 @@ def stack(aws: Aws, account: str, request: str, *, removes: bool, seconds_left: 
         try:
             return _remove(aws, account, seconds_left)
         except RetryLater:
-            if seconds_left() < ENOUGH + PAUSE:
+            if seconds_left() < LONGEST_CALL + PAUSE:
                 raise
             time.sleep(PAUSE)
     try:
@@ -139,7 +136,7 @@ def _remove(aws: Aws, account: str, seconds_left: Callable[[], float]) -> dict[s
         if aws.policy_description(arn) != DESCRIPTION:
             continue
         for role in sorted(aws.roles_with_policy(arn)):
-            if seconds_left() < ENOUGH:
+            if seconds_left() < LONGEST_CALL:
                 raise RetryLater(f"{detached} guardrails are taken off, and there are more")
             try:
                 aws.detach(role, arn)
@@ -147,7 +144,7 @@ def _remove(aws: Aws, account: str, seconds_left: Callable[[], float]) -> dict[s
             except Refused as error:
                 refused.append(f"{name} stays on {role}: {error}")
         for role in sorted(aws.roles_with_boundary(arn)) if is_boundary(name) else ():
-            if seconds_left() < ENOUGH:
+            if seconds_left() < LONGEST_CALL:
                 raise RetryLater(f"{detached} guardrails are taken off, and there are more")
             try:
                 aws.remove_boundary(role)

@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 from rolewarden import reconcile
-from rolewarden.aws import Aws
+from rolewarden.aws import LONGEST_CALL, Aws
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import PartlyDone, Refused, RetryLater
@@ -27,9 +27,6 @@ from rolewarden.work import Work
 RECHECKS = 3
 """How often a role that was mended, or what may have been read too early, is looked at again before it is left to
 events and the sweep."""
-
-ENOUGH = 45.0
-"""Seconds that a role may take where AWS answers each call at the third try; with fewer left none is begun."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +141,7 @@ class Rolewarden:
         The same where IAM may have answered from before, as when a policy was just `detached` or a boundary changed.
         Raises RetryLater, also where too little time is left to be sure of an end.
         """
-        if self.seconds_left() < ENOUGH:
+        if self.seconds_left() < LONGEST_CALL:
             raise RetryLater(f"no time is left for role {work.role.name}")
         unsettled = detached and work.cause.event_name == "PutRolePermissionsBoundary"
         try:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rolewarden.aws import GONE, Aws, ListedDomain
+from rolewarden.aws import GONE, LONGEST_CALL, Aws, ListedDomain
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, Binding, BindingsTable, RoleKey, sweeps_scope, tagged
 from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import Refused, RetryLater
@@ -40,8 +40,8 @@ CHUNK = 100
 MOST_TAGS = 100_000
 """Bytes of tags that a message may carry: SQS takes 256 KiB."""
 
-ENOUGH = 30.0
-"""Seconds that a step leaves unused, to hand the rest over to a message."""
+ENOUGH = 2 * LONGEST_CALL
+"""Seconds that a step leaves unused: for the call that it is at, and to hand the rest over to a message."""
 
 
 def unlimited() -> float:
@@ -172,13 +172,20 @@ class Sweeper:
         if len(chunks) == 1 and self.seconds_left() > ENOUGH + CHUNK:
             self._describe(sweep, domain, messages[0]["profiles"])
         elif chunks:
-            self.table.sweep_waits(sweep.row, {_chunk_id(domain, chunk) for chunk in chunks})
-            self.aws.send(self.queues.sweep, messages)
+            self._ask_for(sweep, domain, messages)
+
+    def _ask_for(self, sweep: Sweep, domain: ListedDomain, messages: list[dict[str, Any]]) -> None:
+        """Send chunks on their way; the comparison waits for them."""
+        self.table.sweep_waits(sweep.row, {_chunk_id(domain, message["profiles"]) for message in messages})
+        self.aws.send(self.queues.sweep, messages)
 
     def describe(
         self, sweep: Sweep, domain: ListedDomain, profiles: Mapping[str, Mapping[str, str] | None]
     ) -> dict[str, Any]:
-        """Read one chunk of user profiles, names and tags; after the last that was out, ask for the comparison."""
+        """Read one chunk of user profiles, names and tags; after the last that was out, ask for the comparison.
+
+        What there is no time for is a chunk of its own.
+        """
         self.discovery.named(sweep.region, domain.id, domain.name)
         self._describe(sweep, domain, profiles)
         if self.table.sweep_done(sweep.row, _chunk_id(domain, profiles)):
@@ -190,7 +197,14 @@ class Sweeper:
         found: list[Binding] = []
         gone: list[tuple[str, str]] = []
         known: tuple[Binding, ...] = ()
+        left = dict(profiles)
         for name, tags in profiles.items():
+            if self.seconds_left() < ENOUGH and len(left) < len(profiles):
+                # Not before one is done, so that there is an end.
+                rest = sweep.message("describe", domain=[domain.id, domain.name], profiles=left)
+                self._ask_for(sweep, domain, [rest])
+                break
+            del left[name]
             try:
                 reading = self.discovery.profile(sweep.account, sweep.region, domain.id, name, tags=tags)
             except RetryLater as error:
