@@ -122,7 +122,7 @@ class Functions:
         batch = [message for message in self.waiting[queue] if message.due <= self.now][:size]
         if not batch:
             return 0
-        records = [_record(number, message.body, queue) for number, message in enumerate(batch)]
+        records = [record(number, message.body, queue) for number, message in enumerate(batch)]
         done, answer = self.invoke(QUEUES[queue], {"Records": records}, faults[0] if faults else None)
         failed = {int(failure["itemIdentifier"]) for failure in (answer or {}).get("batchItemFailures", ())}
         for number, message in enumerate(batch):
@@ -216,7 +216,8 @@ def _context(function: str) -> SimpleNamespace:
     )
 
 
-def _record(number: int, body: str, queue: str) -> dict[str, Any]:
+def record(number: int, body: str, queue: str) -> dict[str, Any]:
+    """A message as Lambda hands it over."""
     return {
         "messageId": str(number),
         "receiptHandle": "handle",

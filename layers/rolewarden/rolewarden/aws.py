@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import boto3
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ParamValidationError
 
 from rolewarden import POLICY_PATH
 from rolewarden.errors import Refused, RetryLater
@@ -113,6 +113,8 @@ def translated() -> Iterator[None]:
         if code in _RETRYABLE or status == 429 or status >= 500:
             raise RetryLater(message) from error
         raise Refused(Reason.REFUSED, message) from error
+    except ParamValidationError as error:
+        raise Refused(Reason.REFUSED, str(error)) from error
     except BotoCoreError as error:
         raise RetryLater(str(error)) from error
 

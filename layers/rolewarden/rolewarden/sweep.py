@@ -16,6 +16,7 @@ ever written over by one that was read later.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -26,12 +27,22 @@ from rolewarden.aws import GONE, LONGEST_CALL, Aws, ListedDomain
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, Binding, BindingsTable, RoleKey, sweeps_scope, tagged
 from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import Refused, RetryLater
-from rolewarden.events import SWEEP, Nomination, SubjectKey
+from rolewarden.events import (
+    ACCOUNT,
+    DOMAIN_ID,
+    PROFILE_NAME,
+    REGION,
+    SWEEP,
+    Nomination,
+    SubjectKey,
+    mapping,
+    matched,
+)
 from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.policies import is_boundary
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
-from rolewarden.record import Recorder
+from rolewarden.record import Recorder, logger
 from rolewarden.work import Work
 
 CHUNK = 100
@@ -53,6 +64,9 @@ Tags = Mapping[str, Mapping[str, str]]
 """Tags of subjects, by what `tagged` gives."""
 
 
+_BEGAN = re.compile(r"\d{1,12}\.\d{3}", re.ASCII)
+
+
 @dataclass(frozen=True)
 class Sweep:
     """One sweep of an account and region; `began` is its identity, in seconds of the epoch."""
@@ -71,9 +85,12 @@ class Sweep:
         return {"account": self.account, "region": self.region, "began": f"{self.began:.3f}", "step": step, **more}
 
     @classmethod
-    def of(cls, body: Mapping[str, Any]) -> Sweep:
-        """The sweep that a message goes on with."""
-        return cls(str(body["account"]), str(body["region"]), float(body["began"]))
+    def of(cls, body: Any) -> Sweep | None:
+        """The sweep that a message goes on with; None for anything that is no such message."""
+        fields = mapping(body)
+        account, region = matched(ACCOUNT, fields.get("account")), matched(REGION, fields.get("region"))
+        began = matched(_BEGAN, fields.get("began"))
+        return cls(account, region, float(began)) if account and region and began else None
 
 
 @dataclass
@@ -104,13 +121,19 @@ class Sweeper:
         self.table.sweep_begins(sweep.row, sweep.began)
         return self.listing(sweep)
 
-    def message(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Go on with a sweep from one of its messages. Raises Refused and RetryLater."""
+    def message(self, body: Any) -> dict[str, Any]:
+        """Go on with a sweep from one of its messages; what is none is named and dropped.
+
+        Raises Refused and RetryLater.
+        """
         sweep = Sweep.of(body)
-        after = str(body.get("after", ""))
-        if body["step"] == "describe":
-            return self.describe(sweep, ListedDomain(*body["domain"]), body["profiles"])
-        return self.compare(sweep, after) if body["step"] == "compare" else self.listing(sweep, after)
+        step, after = mapping(body).get("step"), str(mapping(body).get("after", ""))
+        if sweep and step == "describe" and (chunk := _chunk_of(body)):
+            return self.describe(sweep, *chunk)
+        if sweep and step in ("compare", "list"):
+            return self.compare(sweep, after) if step == "compare" else self.listing(sweep, after)
+        logger.error("a message of the sweep queue is no step of a sweep", extra={"body": str(body)[:200]})
+        return {"ignored": "no sweep message"}
 
     def listing(self, sweep: Sweep, after: str = "") -> dict[str, Any]:
         """Bind, and compare where no chunk is out; `after` is the domain that was bound last before time ran out."""
@@ -397,6 +420,20 @@ def _tagged(domain: ListedDomain, profiles: Iterable[str], tags: Tags | None) ->
     if tags is None or len(json.dumps(found)) > MOST_TAGS:
         return dict.fromkeys(names)
     return found
+
+
+def _chunk_of(body: Mapping[str, Any]) -> tuple[ListedDomain, dict[str, Mapping[str, str] | None]] | None:
+    """The domain and the user profiles, with tags, that a message asks to describe; None where it does not say."""
+    domain, profiles = body.get("domain"), body.get("profiles")
+    if not isinstance(domain, list) or not 1 <= len(domain) <= 2 or not isinstance(profiles, Mapping) or not profiles:
+        return None
+    tags = [tags for tags in profiles.values() if tags is not None]
+    texts = [*domain, *(text for found in tags if isinstance(found, Mapping) for text in found.values())]
+    if not all(isinstance(found, Mapping) for found in tags) or not all(isinstance(text, str) for text in texts):
+        return None
+    if not matched(DOMAIN_ID, domain[0]) or not all(matched(PROFILE_NAME, name) for name in profiles):
+        return None
+    return ListedDomain(*domain), dict(profiles)
 
 
 def _chunk_id(domain: ListedDomain, profiles: Iterable[str]) -> str:
