@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,9 +29,14 @@ from tests.conftest import ROOT, TODAY
 GUARDRAILS = ROOT / "layers" / "guardrails" / "guardrails.yaml"
 
 
+OWN_ROLE = "ReconcileFunctionRole"
+_OWN_KEY = "ASIAROLEWARDENSOWNKEY"
+
+
 @cache
 def _aws() -> Aws:
-    return Aws()
+    session = boto3.Session(_OWN_KEY, "secret", "token")
+    return Aws(session)
 
 
 @cache
@@ -45,10 +52,15 @@ class World:
         shared = _aws()
         aws.reset()
         self.aws = aws
+        self.lend()
         self.seeded = seed(aws)
         self.environment = stage(template, shared, account=ACCOUNT_ID, guardrails=guardrails)
         self.iam, self.sagemaker, self.sqs = map(_client, ("iam", "sagemaker", "sqs"))
         self.rolewarden = Rolewarden(Settings.read(self.environment), shared, clock=lambda: TODAY)
+
+    def lend(self) -> None:
+        """Let what Rolewarden does be done as itself, not as the people of the test."""
+        self.aws.lend(_OWN_KEY, OWN_ROLE)
 
     def under(self, guardrails: Path, *, publish: bool = True) -> World:
         """The same account after a deployment of other guardrails."""
@@ -135,6 +147,12 @@ class World:
             for body in bodies:
                 self.rolewarden.sweeper.message(body)
         return self.work()
+
+    def audit(self, *, later: timedelta = timedelta(hours=1), again: bool = False) -> dict[str, Any]:
+        """Let Rolewarden look, so much later, at what it has done; `again` from where no audit has been."""
+        if again:
+            self.rolewarden.table.audit_ends(ACCOUNT_ID, datetime.now(UTC) - timedelta(hours=1))
+        return self.rolewarden.sweeper.auditor.run(ACCOUNT_ID, time.time() + later.total_seconds())
 
     def calls_of_a_sweep(self) -> Counter[str]:
         """The calls of a sweep and of the work that it asks for, by operation, without what Lambda asks of a queue."""

@@ -140,6 +140,11 @@ class LocalAws:
     def policies_per_role(self, quota: int) -> None:
         iam.QUOTAS.policies_per_role = quota
 
+    def lend(self, access_key: str, role: str) -> None:
+        """Make an access key that of a session of `role`, as Lambda hands one to a function, until `reset`."""
+        arn = f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/{role}/{role}"
+        _ministack.sts.register_session(access_key, {"Arn": arn, "UserId": f"AROALOCAL:{role}"})
+
     def mark(self) -> int:
         """A point in the log of calls, to hand to `calls`."""
         return self._seen

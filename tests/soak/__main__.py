@@ -1,6 +1,6 @@
 """`make soak`: bad nights by the thousand and malformed input by the ten thousand, and the figures.
 
-A run is repeated by its seed: `python -m tests.soak --seed 17 --runs 50 --processes 1 --shrink`.
+A run is repeated by its seed: `python -m tests.soak --seed 17 --runs 20 --processes 1 --shrink`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import traceback
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-CHUNK = 50
+CHUNK = 20
 """Runs of one seed."""
 
 

@@ -60,12 +60,6 @@ class Fault:
             return aws.dying(self.operation, **arguments)
         return aws.partly_failing(self.operation, **arguments)
 
-    @property
-    def hides_what_was_done(self) -> bool:
-        """Whether a call may have taken effect without the function's knowing, or without its being able to say so."""
-        by_effect = self.kind in {"losing", "dying"} and dict(self.arguments).get("takes_effect", True)
-        return by_effect or self.operation in {"PutItem", "BatchWriteItem"} or self.kind == "dying"
-
 
 @dataclass
 class Message:

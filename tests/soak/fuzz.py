@@ -116,8 +116,9 @@ def messages(world: World) -> dict[str, list[Any]]:
     sweep = Sweep(ACCOUNT_ID, REGION, 1_800_000_000.0)
     looks = [SecondLook(parse(event), 1).as_dict() for event in events().values() if not parse(event).ignored]
     bound = [b for b in world.rolewarden.table.all() if b.role]
-    # Bindings that were read long ago: those just read are believed, and a wrong one in the right form is no malformed one.
+    # Bindings read long ago: those just read are believed, and what is wrong in the right form is not malformed.
     works = [Work.of_sweep(b.role, ACCOUNT_ID, [b], 1.0).as_dict() for b in bound if b.role]
+    ana = {"domain": ["d-analytics0001", "analytics"], "profiles": {"omar": {"a": "b"}, "ana": None}}
     return {
         "WorkQueue": [*works, *(look for look in looks if "policy" not in look["nominated"])],
         "PublishQueue": [look for look in looks if "policy" in look["nominated"]],
@@ -125,7 +126,8 @@ def messages(world: World) -> dict[str, list[Any]]:
             sweep.message("list"),
             sweep.message("list", after="d-analytics0001"),
             sweep.message("compare", after=f"{ACCOUNT_ID}/CanvasOmar"),
-            sweep.message("describe", domain=["d-analytics0001", "analytics"], profiles={"omar": {"a": "b"}, "ana": None}),
+            sweep.message("describe", **ana),
+            sweep.message("audit"),
         ],
         "ReleaseQueue": [
             {"account": ACCOUNT_ID, "role": "CanvasOmar", "policies": ["no-generative-ai"]},
@@ -154,6 +156,7 @@ def fuzz(seed: int, times: int) -> Counter[str]:
     chance, done = random.Random(seed), Counter[str]()
     with LocalAws.start().connected():
         world = _world()
+        world.lend()
         template = Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)
         with quiet(world):
             functions = Functions(world, template)

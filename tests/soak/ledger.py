@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from rolewarden.aws import SIGNATURE
 from rolewarden.policies import is_boundary, policy_arn
 from rolewarden_local import sagemaker
 from rolewarden_local._ministack import iam
 from rolewarden_local.aws import ACCOUNT_ID, REGION
 
+from tests.world import OWN_ROLE
+
 OURS = policy_arn("", "aws", ACCOUNT_ID)
-ROLEWARDEN = f"arn:aws:iam::{ACCOUNT_ID}:root"
+ROLEWARDEN = f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/{OWN_ROLE}/{OWN_ROLE}"
 """Who Rolewarden is here; nobody else acts as this."""
 
 Role = dict[str, Any]
@@ -59,6 +62,14 @@ def arns_in(settings: Any) -> Iterable[str]:
 def name_of(arn: str) -> str:
     """The role's name; of a role of another account, its ARN."""
     return arn.rsplit("/", 1)[-1] if f":{ACCOUNT_ID}:" in arn else arn
+
+
+class Call(NamedTuple):
+    """A call of Rolewarden's: its name, what it said, and the mark of the remedy that it is part of."""
+
+    name: str
+    said: Mapping[str, Any]
+    mark: str
 
 
 @dataclass
@@ -102,8 +113,8 @@ class Ledger:
                     needs[role].add(self.everyone)
         return {role: needed for role, needed in needs.items() if role.rsplit("/", 1)[-1] not in self.exempt}
 
-    def play(self, events: Iterable[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
-        """Play people's calls; gives Rolewarden's, name and parameters, in their order."""
+    def play(self, events: Iterable[Mapping[str, Any]]) -> list[Call]:
+        """Play people's calls; gives Rolewarden's in their order."""
         ours = []
         for event in events:
             detail = event["detail"]
@@ -111,7 +122,7 @@ class Ledger:
                 continue
             name, parameters = detail["eventName"], detail["requestParameters"] or {}
             if detail["userIdentity"]["arn"] == ROLEWARDEN:
-                ours.append((name, parameters))
+                ours.append(Call(name, parameters, detail["userAgent"].rpartition(SIGNATURE)[2]))
             elif detail["eventSource"] == "iam.amazonaws.com":
                 self._iam(name, parameters)
             else:
@@ -126,42 +137,22 @@ class Ledger:
             self.needed[name_of(arn)].add(self.guardrail(domain))
 
     def _iam(self, name: str, said: Mapping[str, Any]) -> None:
-        role = self.roles.get(said.get("roleName", ""), {})
+        role_name = said.get("roleName", "")
         if name == "CreateRole":
-            trust = said["assumeRolePolicyDocument"]
-            self.roles[said["roleName"]] = {
-                "AttachedPolicies": [], "PermissionsBoundary": "", "AssumeRolePolicyDocument": trust,
-                "InlinePolicies": {}, "Tags": [],
-            }  # fmt: skip
-            self._trusts(said["roleName"], trust)
+            self.roles[role_name] = deepcopy(_NEW_ROLE)
         elif name == "DeleteRole":
-            del self.roles[said["roleName"]]
-        elif name == "AttachRolePolicy":
-            if said["policyArn"] not in role["AttachedPolicies"]:
-                role["AttachedPolicies"] = [*role["AttachedPolicies"], said["policyArn"]]
-        elif name == "DetachRolePolicy":
-            role["AttachedPolicies"] = [p for p in role["AttachedPolicies"] if p != said["policyArn"]]
-        elif name == "PutRolePermissionsBoundary":
-            role["PermissionsBoundary"] = said["permissionsBoundary"]
-        elif name == "DeleteRolePermissionsBoundary":
-            role["PermissionsBoundary"] = ""
-        elif name == "PutRolePolicy":
-            role["InlinePolicies"][said["policyName"]] = said["policyDocument"]
-        elif name == "DeleteRolePolicy":
-            del role["InlinePolicies"][said["policyName"]]
-        elif name == "TagRole":
-            new = {tag["key"]: tag["value"] for tag in said["tags"]}
-            kept = {tag["Key"]: tag["Value"] for tag in role["Tags"]}
-            role["Tags"] = [{"Key": key, "Value": value} for key, value in {**kept, **new}.items()]
-        elif name == "UpdateAssumeRolePolicy":
-            role["AssumeRolePolicyDocument"] = said["policyDocument"]
-            self._trusts(said["roleName"], said["policyDocument"])
+            del self.roles[role_name]
         elif name == "CreatePolicy":
-            path = said.get("path", "/")
-            arn = f"arn:aws:iam::{ACCOUNT_ID}:policy{path}{said['policyName']}"
+            arn = f"arn:aws:iam::{ACCOUNT_ID}:policy{said.get('path', '/')}{said['policyName']}"
             self.theirs |= _theirs({arn: said["policyDocument"]})
         elif name == "DeletePolicy":
             self.theirs.pop(said["policyArn"], None)
+        if name in _CHANGES:
+            _CHANGES[name](self.roles[role_name], said)
+        if trust := said.get("assumeRolePolicyDocument") or (
+            name == "UpdateAssumeRolePolicy" and said["policyDocument"]
+        ):
+            self._trusts(role_name, trust)
 
     def _trusts(self, role: str, trust: str) -> None:
         if self.everyone and "sagemaker.amazonaws.com" in trust:
@@ -185,47 +176,80 @@ class Ledger:
         return left
 
 
+_NEW_ROLE: Role = {"AttachedPolicies": [], "PermissionsBoundary": "", "InlinePolicies": {}, "Tags": []}
+
+
+def _attach(role: Role, said: Mapping[str, Any]) -> None:
+    role["AttachedPolicies"] = [
+        *(arn for arn in role["AttachedPolicies"] if arn != said["policyArn"]),
+        said["policyArn"],
+    ]
+
+
+def _detach(role: Role, said: Mapping[str, Any]) -> None:
+    role["AttachedPolicies"] = [arn for arn in role["AttachedPolicies"] if arn != said["policyArn"]]
+
+
+def _tag(role: Role, said: Mapping[str, Any]) -> None:
+    tags = {tag["Key"]: tag["Value"] for tag in role["Tags"]} | {tag["key"]: tag["value"] for tag in said["tags"]}
+    role["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+_CHANGES: Mapping[str, Callable[[Role, Mapping[str, Any]], Any]] = {
+    "CreateRole": lambda role, said: role.update(AssumeRolePolicyDocument=said["assumeRolePolicyDocument"]),
+    "AttachRolePolicy": _attach,
+    "DetachRolePolicy": _detach,
+    "PutRolePermissionsBoundary": lambda role, said: role.update(PermissionsBoundary=said["permissionsBoundary"]),
+    "DeleteRolePermissionsBoundary": lambda role, _: role.update(PermissionsBoundary=""),
+    "PutRolePolicy": lambda role, said: role["InlinePolicies"].update({said["policyName"]: said["policyDocument"]}),
+    "DeleteRolePolicy": lambda role, said: role["InlinePolicies"].pop(said["policyName"]),
+    "TagRole": _tag,
+    "UpdateAssumeRolePolicy": lambda role, said: role.update(AssumeRolePolicyDocument=said["policyDocument"]),
+}
+"""What people's calls do to a role."""
+
+
 def _theirs(policies: Mapping[str, str]) -> dict[str, str]:
     """Policies that are not Rolewarden's by their path."""
     return {arn: document for arn, document in policies.items() if not arn.startswith(OURS)}
 
 
-def remedies_made(calls: Iterable[tuple[str, Mapping[str, Any]]]) -> Counter[tuple[str, ...]]:
-    """Rolewarden's calls as remedies: what was done, to which role or policy, with which policy."""
-    made: Counter[tuple[str, ...]] = Counter()
-    for name, said in calls:
+def remedies_made(calls: Iterable[Call]) -> Counter[tuple[str, ...]]:
+    """What Rolewarden's calls have done, each once: a call that went unanswered is made again under the same mark."""
+    made: set[tuple[str, ...]] = set()
+    for name, said, mark in calls:
         role, policy = said.get("roleName", ""), said.get("policyArn", "").removeprefix(OURS)
         if name == "AttachRolePolicy":
-            made["attached", role, policy] += 1
+            made.add((mark, "attached", role, policy))
         elif name == "DetachRolePolicy":
-            made["released", role, policy] += 1
+            made.add((mark, "released", role, policy))
         elif name == "PutRolePermissionsBoundary":
-            made["bounded", role] += 1
+            made.add((mark, "bounded", role))
         elif name == "DeleteRolePermissionsBoundary":
-            made["unbounded", role] += 1
+            made.add((mark, "unbounded", role))
         elif name == "CreatePolicy":
-            made["created", said["policyName"]] += 1
+            made.add((mark, "created", said["policyName"]))
         elif name == "CreatePolicyVersion":
-            made["replaced", policy] += 1
-    return made
+            made.add((mark, "replaced", policy))
+    return Counter(made)
 
 
 def remedies_told(rows: Iterable[Mapping[str, Any]]) -> Counter[tuple[str, ...]]:
-    """The same, as the rows of the history tell it."""
+    """The same, as often as the rows of the history tell it."""
     told: Counter[tuple[str, ...]] = Counter()
     for row in rows:
+        role, mark = row.get("role", ""), row.get("mark", "")
         if row["kind"] == "Role Contested":
             continue
-        role = row.get("role", "")
-        told.update(("attached", role, policy) for policy in row.get("attached", ()))
+        told.update((mark, "attached", role, policy) for policy in row.get("attached", ()))
         told.update(
-            ("unbounded", role) if is_boundary(policy) else ("released", role, policy)
+            (mark, "unbounded", role) if is_boundary(policy) else (mark, "released", role, policy)
             for policy in row.get("released", ())
         )
         if row.get("remedy") == "bounded":
-            told["bounded", role] += 1
+            told[mark, "bounded", role] += 1
         if row.get("boundary_removed"):
-            told["unbounded", role] += 1
+            told[mark, "unbounded", role] += 1
         if row["kind"] == "Policy Restored":
-            told[row["remedy"], row["policy"]] += 1
+            told[mark, row["remedy"], row["policy"]] += 1
     return told

@@ -6,6 +6,7 @@ After it there is quiet, one check of the policies and one sweep; `Night.teardow
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from rolewarden_local.template import Template
 
 from tests.conftest import ROOT
 from tests.soak.functions import QUEUES, Fault, Functions, faults_of, quiet
-from tests.soak.ledger import OURS, ROLEWARDEN, Ledger, policies_now, remedies_made, remedies_told, roles_now
+from tests.soak.ledger import OURS, ROLEWARDEN, Call, Ledger, policies_now, remedies_made, remedies_told, roles_now
 from tests.test_publish import HOLLOW
 from tests.world import World
 
@@ -152,6 +153,7 @@ class Night(RuleBasedStateMachine):
         self.world, restore = _world(rules)
         self.stack.enter_context(quiet(self.world))
         restore()
+        self.world.lend()
         self.functions = Functions(self.world, _template())
         self.age = 0.0
         # That nobody else's boundary is replaced rests on GetRole, and IAM has no write for "where there is none".
@@ -171,7 +173,6 @@ class Night(RuleBasedStateMachine):
         self.began = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.seen = 0
         self.mail: list[dict[str, Any]] = []
-        self.hidden = False
         self.made = 0
 
     # People
@@ -405,7 +406,6 @@ class Night(RuleBasedStateMachine):
     @rule(queue=st.sampled_from(["WorkQueue"] * 3 + ["PublishQueue", "SweepQueue", "ReleaseQueue"]),
           faults=befalling("poll"), twice=st.sampled_from([False] * 4 + [True]))  # fmt: skip
     def a_queue_is_polled(self, queue: str, faults: list[Fault | None], twice: bool) -> None:
-        self.hides(faults)
         self.functions.poll(queue, faults, twice=twice)
 
     @rule(seconds=st.sampled_from([1, 20, 61, 600, 7200]))
@@ -423,20 +423,14 @@ class Night(RuleBasedStateMachine):
 
     @rule(faults=befalling("sweep", 2))
     def it_is_time_for_a_sweep(self, faults: list[Fault | None]) -> None:
-        self.hides(faults)
         self.functions.sweep(faults)
 
     @rule(faults=befalling("check", 2))
     def it_is_time_for_a_check(self, faults: list[Fault | None]) -> None:
-        self.hides(faults)
         self.functions.check(faults)
 
     def deliver(self, event: dict[str, Any], faults: list[Fault | None]) -> None:
-        self.hides(faults)
         self.functions.deliver(event, faults)
-
-    def hides(self, faults: list[Fault | None]) -> None:
-        self.hidden |= any(fault and fault.hides_what_was_done for fault in faults)
 
     # In the end
 
@@ -450,6 +444,9 @@ class Night(RuleBasedStateMachine):
             self.functions.check()
             self.functions.sweep()
             self.functions.work_off(most=60)
+            self.functions.now += 3600
+            audited = self.functions.rolewarden.sweeper.auditor.run(ACCOUNT_ID, time.time() + 3600)
+            DONE.late += audited["late"]
             self.must_hold()
 
     def must_hold(self) -> None:
@@ -463,8 +460,8 @@ class Night(RuleBasedStateMachine):
         self.governed_roles_are_guarded()
         self.every_remedy_is_told(ours)
 
-    def nothing_but_guardrails_was_touched(self, calls: list[tuple[str, Any]], published: set[str]) -> None:
-        for name, said in calls:
+    def nothing_but_guardrails_was_touched(self, calls: list[Call], published: set[str]) -> None:
+        for name, said, _ in calls:
             policy = said.get("policyArn", said.get("permissionsBoundary", "")).removeprefix(OURS)
             role = said.get("roleName", "")
             if name == "AttachRolePolicy":
@@ -508,7 +505,7 @@ class Night(RuleBasedStateMachine):
             found = roles.get(role)
             carried = {arn.removeprefix(OURS) for arn in (found or {}).get("AttachedPolicies", ())}
             if found and not needed - carried:
-                assert self.rules != "bounded" or not found["PermissionsBoundary"].startswith(OURS), role
+                assert self.rules != "bounded" or not (found["PermissionsBoundary"] or "").startswith(OURS), role
                 continue
             why = self.why_not(role, needed - carried, found)
             assert why is not None, (role, needed, carried)
@@ -525,24 +522,19 @@ class Night(RuleBasedStateMachine):
             return Reason.OTHER_ACCOUNT
         if found is None:
             return ""
-        if any(self.is_taken(policy) for policy in missing):
-            full = len(found["AttachedPolicies"]) >= QUOTA and len(missing) > 1
-            return Reason.QUOTA if full else Reason.POLICY_MISSING
+        if all(self.is_taken(policy) for policy in missing):
+            return Reason.POLICY_MISSING
         if len(found["AttachedPolicies"]) < QUOTA:
             return None
         needed = self.ledger.needs_now()[role]
         held = self.rules == "bounded" and found["PermissionsBoundary"] == OURS + boundary_name(needed)
         return "" if held else Reason.QUOTA
 
-    def every_remedy_is_told(self, calls: list[tuple[str, Any]]) -> None:
+    def every_remedy_is_told(self, calls: list[Call]) -> None:
         made = remedies_made(calls)
         rows = self.world.rolewarden.aws.scan(self.world.environment["HISTORY_TABLE"])
-        told = remedies_told(row for row in rows if row["at"] > self.began)
-        if not self.hidden:
-            assert told == made, (told - made, made - told)
-        else:
-            # Told without having been done is wrong in any case.
-            assert not told - made, told - made
+        told = remedies_told(row for row in rows if row.get("late") or row["at"] > self.began)
+        assert told == made, {"not made": told - made, "not told": made - told}
         DONE.runs += 1
         DONE.steps += self.steps
         DONE.whole_runs += self.steps >= 50

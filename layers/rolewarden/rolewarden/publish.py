@@ -39,6 +39,7 @@ class Publisher:
         Refused, RetryLater and RulesError.
         """
         deploys = cause == DEPLOYMENT
+        mark = cause.mark()
         done: dict[str, str] = {}
         undo: list[Callable[[], None]] = []
         failed: list[RolewardenError] = []
@@ -46,7 +47,7 @@ class Publisher:
             if only not in {"", policy.name}:
                 continue
             try:
-                done[policy.name] = self._bring(policy, account, undo)
+                done[policy.name] = self._bring(policy, account, undo, mark)
             except RolewardenError as error:
                 if deploys:
                     self._take_back(undo)
@@ -54,7 +55,7 @@ class Publisher:
                 failed.append(error)
                 continue
             if not deploys and done[policy.name] != UNCHANGED:
-                self.recorder.policy(account, policy.name, done[policy.name], cause)
+                self.recorder.policy(account, policy.name, done[policy.name], cause, mark)
         if deploys or (done and cause.event_name == "DeletePolicy") or set(done.values()) - {UNCHANGED}:
             # The sweep listens: a policy that was deleted is attached to nothing, also where somebody or an earlier try
             # has made it again. No deployment is rolled back for want of this.
@@ -64,16 +65,16 @@ class Publisher:
             raise failed[0]
         return done
 
-    def _bring(self, policy: Policy, account: str, undo: list[Callable[[], None]]) -> str:
+    def _bring(self, policy: Policy, account: str, undo: list[Callable[[], None]], mark: str) -> str:
         arn = policy.arn(self.aws.partition, account)
         found = self.aws.policy(arn)
         if found is None:
-            self.aws.create_policy(policy.name, policy.text, DESCRIPTION)
+            self.aws.create_policy(policy.name, policy.text, DESCRIPTION, mark=mark)
             undo.append(lambda: self.aws.delete_policy(arn))
             return CREATED
         if digest(found.text) == digest(policy.document):
             return UNCHANGED
-        version = self.aws.replace_policy(arn, policy.text)
+        version = self.aws.replace_policy(arn, policy.text, mark=mark)
         undo.append(lambda: self.aws.set_default_version(arn, found.version, instead_of=version))
         return REPLACED
 
