@@ -6,11 +6,12 @@ A run is repeated by its seed: `python -m tests.soak --seed 17 --runs 20 --proce
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 import time
 import traceback
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 
 CHUNK = 20
@@ -35,6 +36,10 @@ def nights(seed: int, runs: int, steps: int, *, shrink: bool) -> Report:
 
     from tests.soak import machine
 
+    # Some hundred megabytes of AWS's models are looked through again and again for nothing.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
     machine.DONE = machine.Done()
     chosen = settings(
         # The first is the simplest that there is, one rule over and over: it is not counted.
@@ -62,15 +67,21 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help=f"the first seed; each counts for {CHUNK} runs")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--shrink", action="store_true", help="look for the shortest run that fails")
+    parser.add_argument("--minutes", type=float, default=60.0, help="begin no other seed after so long")
     asked = parser.parse_args()
-    began, total, failures = time.monotonic(), {}, 0
+    began, total, failures = time.monotonic(), dict[str, int](), 0
     with ProcessPoolExecutor(asked.processes) as pool:
         sizes = [min(CHUNK, asked.runs - start) for start in range(0, asked.runs, CHUNK)]
         reports = [
             pool.submit(nights, asked.seed + number, size, asked.steps, shrink=asked.shrink)
             for number, size in enumerate(sizes)
         ]
-        for report in (submitted.result() for submitted in reports):
+        for submitted in as_completed(reports):
+            if time.monotonic() - began > 60 * asked.minutes:
+                pool.shutdown(wait=False, cancel_futures=True)
+            if submitted.cancelled():
+                continue
+            report = submitted.result()
             for name, figure in report.figures.items():
                 total[name] = total.get(name, 0) + figure
             failures += bool(report.failure)

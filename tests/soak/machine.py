@@ -440,7 +440,7 @@ class Night(RuleBasedStateMachine):
                 return
             self.age = 0.0
             self.collect()
-            self.functions.work_off(most=60)
+            self.functions.now += 7200
             self.functions.check()
             self.functions.sweep()
             self.functions.work_off(most=60)
