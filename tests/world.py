@@ -40,6 +40,11 @@ def _aws() -> Aws:
 
 
 @cache
+def _onlooker() -> Aws:
+    return Aws()
+
+
+@cache
 def _client(service: str) -> Any:
     return boto3.client(service)
 
@@ -51,13 +56,16 @@ class World:
         # Clients take longer to make than a world to seed, and keep nothing: one set serves every world.
         shared = _aws()
         aws.reset()
-        # What Rolewarden does is done as itself, not as the people of the test.
-        aws.lend(_OWN_KEY, OWN_ROLE)
         self.aws = aws
+        self.lend()
         self.seeded = seed(aws)
         self.environment = stage(template, shared, account=ACCOUNT_ID, guardrails=guardrails)
         self.iam, self.sagemaker, self.sqs = map(_client, ("iam", "sagemaker", "sqs"))
         self.rolewarden = Rolewarden(Settings.read(self.environment), shared, clock=lambda: TODAY)
+
+    def lend(self) -> None:
+        """Let what Rolewarden does be done as itself, not as the people of the test."""
+        self.aws.lend(_OWN_KEY, OWN_ROLE)
 
     def under(self, guardrails: Path, *, publish: bool = True) -> World:
         """The same account after a deployment of other guardrails."""
@@ -106,7 +114,7 @@ class World:
         return {
             policy.name
             for policy in policies
-            if (found := self.rolewarden.aws.policy(policy.arn("aws", ACCOUNT_ID)))
+            if (found := _onlooker().policy(policy.arn("aws", ACCOUNT_ID)))
             and digest(found.text) == digest(policy.document)
         }
 
@@ -121,7 +129,7 @@ class World:
 
     def history(self, about: str) -> list[dict]:
         """The history of a role or policy."""
-        return self.rolewarden.aws.query(self.environment["HISTORY_TABLE"], {"about": f"{ACCOUNT_ID}/{about}"})
+        return _onlooker().query(self.environment["HISTORY_TABLE"], {"about": f"{ACCOUNT_ID}/{about}"})
 
     def queued(self, queue: str = "WORK_QUEUE_URL") -> list[dict]:
         """Messages of a queue, taken out."""

@@ -45,6 +45,7 @@ for _name, _value in _SETTINGS.items():
 
 app: Final = _import("app")
 evaluator: Final = _import("core.iam_evaluator")
+iam_actions: Final = _import("core.iam_actions")
 lambda_runtime: Final = _import("core.lambda_runtime")
 responses: Final = _import("core.responses")
 router: Final = _import("core.router")
@@ -58,4 +59,5 @@ eventbridge: Final = _import("services.eventbridge")
 iam: Final = _import("services.iam")
 lambda_svc: Final = _import("services.lambda_svc")
 provisioners: Final = _import("services.cloudformation.provisioners")
+sqs: Final = _import("services.sqs")
 sts: Final = _import("services.sts")

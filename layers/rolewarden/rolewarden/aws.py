@@ -12,17 +12,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 from urllib.parse import unquote
 
 import boto3
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ParamValidationError
+from botocore.handlers import json_decode_policies
 
 from rolewarden import POLICY_PATH
 from rolewarden.errors import Refused, RetryLater
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sts import STSClient
 
+SIGNATURE = "rolewarden/"
+"""Goes before the mark in the user agent of each call that changes IAM."""
+
 IAM_HOME_REGIONS = {
     "aws": "us-east-1",
     "aws-cn": "cn-north-1",
@@ -60,15 +65,16 @@ SESSION_LEFT = 300.0
 MOST_SESSIONS = 100
 """As many accounts are kept entered, the one that was used last longest: each has clients of its own."""
 
-SIGNATURE = "rolewarden/"
-"""Goes before the mark in the user agent of each call that changes IAM."""
-
 GONE = "gone"
 """The `reason` of a Refused where the thing asked about does not exist."""
 
 _mark: ContextVar[str] = ContextVar("mark", default="")
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10)
+
+LONGEST_CALL = 45.0
+"""Seconds after which a call is answered or given up: three attempts of 13, and botocore's pauses of up to 1 and 2
+between them. With fewer left nothing is begun, as Lambda would end the function at it, without a word on record."""
 
 _PAGES: PaginatorConfigTypeDef = {"PageSize": 100}
 """SageMaker's lists give ten a page unless asked for more, and no more than a hundred."""
@@ -145,6 +151,8 @@ def translated() -> Iterator[None]:
         if code in _RETRYABLE or status == 429 or status >= 500:
             raise RetryLater(message) from error
         raise Refused(Reason.REFUSED, message) from error
+    except ParamValidationError as error:
+        raise Refused(Reason.REFUSED, str(error)) from error
     except BotoCoreError as error:
         raise RetryLater(str(error)) from error
 
@@ -180,6 +188,53 @@ class RoleDescription:
     path: str
     trusted: frozenset[str]
     boundary: str = ""
+
+
+@dataclass(frozen=True)
+class RoleDetail(RoleDescription):
+    """What GetAccountAuthorizationDetails tells of a role besides.
+
+    `attached` are ARNs of managed policies, `inline` the texts of its own policies by name, as they are stored.
+    """
+
+    arn: str = ""
+    attached: tuple[str, ...] = ()
+    inline: Mapping[str, str] = field(default_factory=dict)
+
+
+class Identity(NamedTuple):
+    """Who calls AWS: the account, and the ARN of the user, role session or root."""
+
+    account: str
+    arn: str
+
+
+class InferenceProfile(NamedTuple):
+    """A way to a model through several regions: `models` are the ARNs that a call through it is authorized on too."""
+
+    id: str
+    arn: str
+    models: tuple[str, ...]
+
+
+class MatchedStatement(NamedTuple):
+    """A statement that decided a simulation: its policy's SourcePolicyId, and where the statement stands in its text.
+
+    `start` and `end` are line and column, counted from 1.
+    """
+
+    policy: str
+    start: tuple[int, int]
+    end: tuple[int, int]
+
+
+class Simulated(NamedTuple):
+    """What IAM's simulator says to one action on one resource: "allowed", "explicitDeny" or "implicitDeny"."""
+
+    action: str
+    resource: str
+    decision: str
+    matched: tuple[MatchedStatement, ...]
 
 
 class ListedDomain(NamedTuple):
@@ -286,21 +341,9 @@ class Aws:
             raise Refused(Reason.NOT_ENTERED, f"the stack does not cover account {account}")
         arn = f"arn:{self.partition}:iam::{account}:role{POLICY_PATH}{self._member_role}"
         try:
-            with translated():
-                session = self._sts.assume_role(
-                    RoleArn=arn, RoleSessionName="rolewarden", DurationSeconds=SESSION_SECONDS
-                )
+            return self.assumed(arn, "rolewarden", SESSION_SECONDS)
         except Refused as refused:
             raise Refused(Reason.NOT_ENTERED, str(refused)) from refused
-        keys = session["Credentials"]
-        return Aws(
-            self._session,
-            keys={
-                "aws_access_key_id": keys["AccessKeyId"],
-                "aws_secret_access_key": keys["SecretAccessKey"],
-                "aws_session_token": keys["SessionToken"],
-            },
-        )
 
     def _client(self, service: str, region: str = "", config: Config = _CONFIG) -> Any:
         # Of one session: what boto3 has loaded of a service's model serves the clients of every account.
@@ -336,6 +379,16 @@ class Aws:
     @cached_property
     def _sns(self) -> SNSClient:
         return cast("SNSClient", self._client("sns"))
+
+    @cached_property
+    def _iam_as_stored(self) -> IAMClient:
+        """IAM whose policies are texts: the simulator tells of lines and columns."""
+        client: IAMClient = self._client("iam")
+        client.meta.events.unregister("after-call.iam", json_decode_policies)
+        return client
+
+    def _bedrock_in(self, region: str) -> Any:
+        return self._client("bedrock", region)
 
     @cached_property
     def _cloudtrail(self) -> CloudTrailClient:
@@ -415,6 +468,105 @@ class Aws:
             if refused.reason != GONE:
                 raise
 
+    def role_details(self) -> Iterator[RoleDetail]:
+        """All roles of the account with what they carry, up to a thousand in a call. Raises Refused."""
+        with translated():
+            pages = self._iam_as_stored.get_paginator("get_account_authorization_details").paginate(
+                Filter=["Role"], PaginationConfig={"PageSize": 1000}
+            )
+            for page in pages:
+                for role in page["RoleDetailList"]:
+                    described = _described(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
+                    yield RoleDetail(
+                        described.name,
+                        described.path,
+                        described.trusted,
+                        boundary=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
+                        arn=role["Arn"],
+                        attached=tuple(policy["PolicyArn"] for policy in role.get("AttachedManagedPolicies", ())),
+                        inline={
+                            policy["PolicyName"]: unquote(str(policy["PolicyDocument"]))
+                            for policy in role.get("RolePolicyList", ())
+                        },
+                    )
+
+    def policies_per_role(self) -> int:
+        """How many managed policies a role of this account may carry. Raises Refused."""
+        with translated():
+            return self._iam.get_account_summary()["SummaryMap"]["AttachedPoliciesPerRoleQuota"]
+
+    def simulate(
+        self,
+        role_arn: str,
+        actions: Sequence[str],
+        resources: Sequence[str] = ("*",),
+        context: Mapping[str, str | Sequence[str]] = MappingProxyType({}),
+    ) -> list[Simulated]:
+        """What IAM would say to a role that does each of `actions` on each of `resources`, judged by IAM.
+
+        `context` are the condition keys of the request; a sequence is a key of several values. It takes the role's
+        policies and its boundary, and no service control policy (IAM API Reference, SimulatePrincipalPolicy). Raises
+        Refused, RetryLater.
+        """
+        entries = [
+            {
+                "ContextKeyName": key,
+                "ContextKeyType": "string" if isinstance(value, str) else "stringList",
+                "ContextKeyValues": [value] if isinstance(value, str) else list(value),
+            }
+            for key, value in context.items()
+        ]
+        found: list[Simulated] = []
+        with translated():
+            pages = self._iam.get_paginator("simulate_principal_policy").paginate(
+                PolicySourceArn=role_arn,
+                ActionNames=list(actions),
+                ResourceArns=list(resources),
+                ContextEntries=entries,  # type: ignore[arg-type]
+                PaginationConfig={"PageSize": 1000},
+            )
+            for page in pages:
+                for result in page["EvaluationResults"]:
+                    # Of the one resource `*` there is no result of its own.
+                    specific: Any = result.get("ResourceSpecificResults") or [
+                        {
+                            "EvalResourceName": "*",
+                            "EvalResourceDecision": result["EvalDecision"],
+                            "MatchedStatements": result.get("MatchedStatements", []),
+                        }
+                    ]
+                    found += [
+                        Simulated(
+                            result["EvalActionName"],
+                            one["EvalResourceName"],
+                            one["EvalResourceDecision"],
+                            tuple(map(_matched, one.get("MatchedStatements", ()))),
+                        )
+                        for one in specific
+                    ]
+        return found
+
+    def identity(self) -> Identity:
+        """Who this is. Raises Refused, RetryLater."""
+        with translated():
+            answer = self._sts.get_caller_identity()
+            return Identity(answer["Account"], answer["Arn"])
+
+    def assumed(self, role_arn: str, session_name: str, seconds: int = 3600) -> Aws:
+        """AWS as seen by a role, for so many seconds. Raises Refused, RetryLater."""
+        with translated():
+            credentials = self._sts.assume_role(
+                RoleArn=role_arn, RoleSessionName=session_name, DurationSeconds=seconds
+            )["Credentials"]
+        return Aws(
+            self._session,
+            keys={
+                "aws_access_key_id": credentials["AccessKeyId"],
+                "aws_secret_access_key": credentials["SecretAccessKey"],
+                "aws_session_token": credentials["SessionToken"],
+            },
+        )
+
     # IAM policies
 
     def roles_with_policy(self, policy_arn: str) -> frozenset[str]:
@@ -455,6 +607,13 @@ class Aws:
             raise
         text = document if isinstance(document, str) else json.dumps(document)
         return PublishedPolicy(version, text)
+
+    def policy_text(self, policy_arn: str) -> str:
+        """What a policy says now, letter by letter as it is stored. Raises Refused."""
+        with translated():
+            version = self._iam.get_policy(PolicyArn=policy_arn)["Policy"]["DefaultVersionId"]
+            found = self._iam_as_stored.get_policy_version(PolicyArn=policy_arn, VersionId=version)["PolicyVersion"]
+            return unquote(str(found["Document"]))
 
     def policy_description(self, policy_arn: str) -> str:
         """The description of a policy; empty where it has none, or where there is no such policy."""
@@ -577,6 +736,32 @@ class Aws:
             )
             return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
+    # Amazon Bedrock
+
+    def foundation_models(self, region: str) -> tuple[str, ...]:
+        """Ids of the models that Bedrock offers in `region`. Raises Refused, RetryLater."""
+        with translated():
+            models = self._bedrock_in(region).list_foundation_models()["modelSummaries"]
+            return tuple(dict.fromkeys(model["modelId"] for model in models))
+
+    def inference_profiles(self, region: str) -> tuple[InferenceProfile, ...]:
+        """The inference profiles that AWS offers in `region`. Raises Refused, RetryLater."""
+        with translated():
+            pages = (
+                self._bedrock_in(region)
+                .get_paginator("list_inference_profiles")
+                .paginate(typeEquals="SYSTEM_DEFINED", PaginationConfig={"PageSize": 1000})
+            )
+            return tuple(
+                InferenceProfile(
+                    found["inferenceProfileId"],
+                    found["inferenceProfileArn"],
+                    tuple(model["modelArn"] for model in found["models"] if "modelArn" in model),
+                )
+                for page in pages
+                for found in page["inferenceProfileSummaries"]
+            )
+
     # CloudTrail
 
     def calls_of(self, event_name: str, since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:
@@ -656,6 +841,15 @@ class Aws:
         with _of_our_own():
             for page in self._dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
                 yield from (self._item(item) for item in page["Items"])
+
+    def has_table(self, table: str) -> bool:
+        """Whether there is a table of this name. Raises RetryLater."""
+        with _of_our_own():
+            try:
+                self._dynamodb.describe_table(TableName=table)
+            except self._dynamodb.exceptions.ResourceNotFoundException:
+                return False
+        return True
 
     def put(self, table: str, item: Mapping[str, Any]) -> None:
         """Write one item."""
@@ -913,6 +1107,12 @@ def modified(subject: Mapping[str, Any]) -> str:
     """LastModifiedTime of a listed or described subject, as a text to compare; empty while it is being changed."""
     settled = subject.get("Status", "InService") == "InService" and "LastModifiedTime" in subject
     return f"{subject['LastModifiedTime'].timestamp():.3f}" if settled else ""
+
+
+def _matched(statement: Mapping[str, Any]) -> MatchedStatement:
+    places = (statement.get(f"{end}Position", {}) for end in ("Start", "End"))
+    start, end = ((int(place.get("Line", 1)), int(place.get("Column", 1))) for place in places)
+    return MatchedStatement(statement["SourcePolicyId"], start, end)
 
 
 def _described(name: str, path: str, trust: Any) -> RoleDescription:

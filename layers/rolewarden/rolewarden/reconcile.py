@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from typing import Protocol
 
-from rolewarden.aws import GONE, Aws
+from rolewarden.aws import GONE, RoleDescription
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import Cause
@@ -32,6 +33,32 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
+class Iam(Protocol):
+    """What reconcile asks of IAM and does there: AWS, or who only wants to know what would be done."""
+
+    @property
+    def partition(self) -> str:
+        """The first part of every ARN behind `arn:`."""
+
+    def within(self, account: str) -> Iam:
+        """As `Aws.within`."""
+
+    def attached_policies(self, role: str) -> frozenset[str]:
+        """As `Aws.attached_policies`."""
+
+    def role(self, name: str) -> RoleDescription:
+        """As `Aws.role`."""
+
+    def attach(self, role: str, policy_arn: str, *, mark: str) -> None:
+        """As `Aws.attach`."""
+
+    def set_boundary(self, role: str, policy_arn: str, *, mark: str) -> None:
+        """As `Aws.set_boundary`."""
+
+    def remove_boundary(self, role: str, *, mark: str) -> None:
+        """As `Aws.remove_boundary`."""
+
+
 @dataclass
 class Reconciler:
     """Compares what a role needs with what it carries, and attaches what is missing.
@@ -39,7 +66,7 @@ class Reconciler:
     With `observe` every guardrail is only looked at, whatever its mode: the same verdicts, nothing written to IAM.
     """
 
-    aws: Aws
+    aws: Iam
     table: BindingsTable
     rules: Rules
     today: Callable[[], date] = today
