@@ -5,7 +5,7 @@ import time
 
 import boto3
 import pytest
-from rolewarden.aws import Aws
+from rolewarden.aws import SESSION_LEFT, SESSION_SECONDS, Aws
 from rolewarden.bindings import RoleKey
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import CHECK, DEPLOYMENT
@@ -179,6 +179,27 @@ def test_a_session_that_aws_no_longer_knows_is_not_used_again(company):
         assert "sts:AssumeRole" in company.calls(event)
 
 
+def test_a_session_is_made_anew_before_it_ends(company, monkeypatch):
+    domain(MEMBER, "Theirs")
+    company.everything()
+    event = touched(company, MEMBER, "Theirs")
+    company.rolewarden.enforce(event)
+    later = time.time() + SESSION_SECONDS - SESSION_LEFT + 1
+    monkeypatch.setattr("rolewarden.aws.time.time", lambda: later)
+    assert "sts:AssumeRole" in company.calls(event)
+    assert "sts:AssumeRole" not in company.calls(event)
+
+
+def test_of_many_accounts_the_ones_used_last_stay_entered(company, monkeypatch):
+    monkeypatch.setattr("rolewarden.aws.MOST_SESSIONS", 1)
+    join(company, MEMBER, LATER)
+    own = company.rolewarden.aws
+    first = own.within(MEMBER)
+    assert own.within(MEMBER) is first
+    own.within(LATER)
+    assert own.within(MEMBER) is not first
+
+
 def test_an_event_that_names_a_strangers_account_touches_nothing(company):
     domain(STRANGER, "Theirs")
     event = company.event("CreateDomain")
@@ -227,6 +248,7 @@ def test_what_a_new_account_lacks_is_no_tampering_and_what_an_old_one_lacks_is(c
         ({"detail": {"account": HUB, "cause": DEPLOYMENT.as_dict()}}, DEPLOYMENT, {HUB, MEMBER}),
         ({"detail": {"account": MEMBER, "cause": {"event_name": "DeletePolicy"}}}, None, {MEMBER}),
         ({"detail": {"account": HUB, "cause": {"event_name": "DeletePolicy"}}}, None, {HUB}),
+        ({"detail": {"account": STRANGER, "cause": {"event_name": "DeletePolicy"}}}, CHECK, {HUB, MEMBER}),
         ("nonsense", CHECK, {HUB, MEMBER}),
     ],
 )

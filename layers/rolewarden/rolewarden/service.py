@@ -236,7 +236,7 @@ class Rolewarden:
         detail = mapping(mapping(event).get("detail"))
         account = matched(ACCOUNT, detail.get("account"))
         deployed = Cause.from_dict(detail.get("cause")) == DEPLOYMENT
-        if account and not deployed:
+        if account and not deployed and account in {self.settings.account, *self.table.members()}:
             return self.sweeper.begin(account)
         return self.sweeper.start(DEPLOYMENT if deployed else CHECK)
 
