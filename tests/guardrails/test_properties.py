@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import random
 import re
+from functools import cache
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rolewarden import policies
-from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule, Routes, matches
-from rolewarden.policies import POLICY_SIZE, Document, compile_guardrail, digest, size
+from rolewarden.guardrails import BedrockRule, Door, Guardrail, JumpStartRule, Routes, RuleKind, matches
+from rolewarden.policies import POLICY_SIZE, Document, Statement, compile_guardrail, digest, size
 from rolewarden_local import iam
 
 from tests.guardrails import test_probes
@@ -44,6 +45,10 @@ def allowed(documents: list[Document], request: Request) -> bool:
 
 def documents(guardrail: Guardrail) -> list[Document]:
     return [policy.document for policy in compile_guardrail(guardrail, "aws")]
+
+
+def statements(guardrail: Guardrail) -> list[Statement]:
+    return [statement for document in documents(guardrail) for statement in document["Statement"]]
 
 
 @st.composite
@@ -149,23 +154,90 @@ def test_every_valid_guardrail_compiles_to_documents_that_iam_takes(guardrail: G
         assert len(sids) == len(set(sids))
         assert all(sid.isalnum() and sid.isascii() for sid in sids)
         assert all(statement["Effect"] == "Deny" for statement in policy.document["Statement"])
+        for statement in policy.document["Statement"]:
+            assert not any(isinstance(value, list) and len(value) == 1 for value in statement.values()), "two too many"
         assert all(" " <= char <= "ÿ" for char in policy.text)
 
 
-@pytest.mark.parametrize("kind", ["deny", "allow"])
-@pytest.mark.parametrize("family", ["bedrock", "jumpstart"])
-@given(data=st.data())
-def test_dividing_a_long_list_changes_no_decision(family: str, kind: str, data: st.DataObject) -> None:
-    numbers = data.draw(st.integers(28, 60))
+LENGTHS = (28, 41, 60)
+"""Models of a list that is too long for one policy: from a little to several times."""
+
+
+def long_list(family: str, length: int) -> list[str]:
     if family == "bedrock":
-        ids = [f"maker{number % 8}.model-with-a-long-name-{number}-v1:0" for number in range(numbers)]
-        guardrail = Guardrail("it", BedrockRule(kind, tuple(ids)))  # type: ignore[arg-type]
-        request = data.draw(
-            st.sampled_from([*ids, "maker1.other", "maker1.model-with-a-long-name-1-v1", "x.y"]).flatmap(routes)
-        )
+        return [f"maker{number % 8}.model-with-a-long-name-{number}-v1:0" for number in range(length)]
+    return [f"provider{number}-model-with-a-long-name-{number}" for number in range(length)]
+
+
+@cache
+def long_guardrail(family: str, kind: RuleKind, length: int) -> Guardrail:
+    ids = tuple(long_list(family, length))
+    if family == "bedrock":
+        return Guardrail("it", BedrockRule(kind, ids))
+    return Guardrail("it", jumpstart=JumpStartRule(kind, ids))
+
+
+@cache
+def divided_and_whole(family: str, kind: RuleKind, length: int) -> tuple[list[Document], list[Document]]:
+    guardrail = long_guardrail(family, kind, length)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(policies, "POLICY_SIZE", 10**6)
+        whole = documents(guardrail)
+    return documents(guardrail), whole
+
+
+long_lists = pytest.mark.parametrize(
+    ("family", "kind"), [("bedrock", "deny"), ("bedrock", "allow"), ("jumpstart", "deny"), ("jumpstart", "allow")]
+)
+
+
+@long_lists
+def test_a_long_list_is_divided_over_several_policies_none_too_long(family: str, kind: RuleKind) -> None:
+    for length in LENGTHS:
+        divided, whole = divided_and_whole(family, kind, length)
+        assert len(whole) == 1
+        assert len(divided) > 1
+        names = [policy.name for policy in compile_guardrail(long_guardrail(family, kind, length), "aws")]
+        assert names == ["it", *(f"it-{number}" for number in range(2, len(divided) + 1))]
+        assert all(size(document) <= POLICY_SIZE for document in divided)
+
+
+def test_a_list_half_again_too_long_is_divided_in_two() -> None:
+    for kind, sid in (("deny", "BedrockListedModels"), ("allow", "BedrockUnlistedModels")):
+        [first, second] = [s for s in statements(long_guardrail("bedrock", kind, 28)) if s["Sid"].startswith(sid)]
+        assert [first["Sid"], second["Sid"]] == [f"{sid}1", f"{sid}2"]
+
+
+def test_policies_are_filled_to_the_last_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    guardrail = Guardrail("it", BedrockRule("deny-all"))
+    [document] = documents(guardrail)
+    monkeypatch.setattr(policies, "POLICY_SIZE", size(document))
+    assert documents(guardrail) == [document]
+    monkeypatch.setattr(policies, "POLICY_SIZE", size(document) - 1)
+    assert len(documents(guardrail)) == 2
+
+
+def test_a_statement_that_fills_a_policy_is_not_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = BedrockRule("allow", ("maker.one*", "other.two*"), customization=Door.ALLOW)
+    guardrail = Guardrail("it", alone, routes=Routes.CANVAS)
+    [document] = documents(guardrail)
+    [_] = document["Statement"]
+    monkeypatch.setattr(policies, "POLICY_SIZE", size(document))
+    assert documents(guardrail) == [document]
+    monkeypatch.setattr(policies, "POLICY_SIZE", size(document) - 1)
+    assert len(documents(guardrail)) == 2
+
+
+@long_lists
+@given(data=st.data(), length=st.sampled_from(LENGTHS))
+def test_dividing_a_long_list_changes_no_decision(
+    family: str, kind: RuleKind, data: st.DataObject, length: int
+) -> None:
+    ids = long_list(family, length)
+    if family == "bedrock":
+        others = ["maker1.other", "maker1.model-with-a-long-name-1-v1", "x.y"]
+        request = data.draw(st.sampled_from([*ids, *others]).flatmap(routes))
     else:
-        ids = [f"provider{number}-model-with-a-long-name-{number}" for number in range(numbers)]
-        guardrail = Guardrail("it", jumpstart=JumpStartRule(kind, tuple(ids)))  # type: ignore[arg-type]
         model = data.draw(st.sampled_from([*ids, "provider1-other", "provider1-model-with-a-long-name", "x"]))
         content = f"arn:aws:sagemaker:us-east-1:aws:hub-content/SageMakerPublicHub/Model/{model}/1.0.0"
         request = data.draw(
@@ -176,15 +248,7 @@ def test_dividing_a_long_list_changes_no_decision(family: str, kind: str, data: 
                 ]
             )
         )
-    divided = documents(guardrail)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(policies, "POLICY_SIZE", 10**6)
-        whole = documents(guardrail)
-    assert len(whole) == 1
-    assert len(divided) > 1
-    names = [policy.name for policy in compile_guardrail(guardrail, "aws")]
-    assert names == ["it", *(f"it-{number}" for number in range(2, len(divided) + 1))]
-    assert all(size(document) <= POLICY_SIZE for document in divided)
+    divided, whole = divided_and_whole(family, kind, length)
     assert allowed(divided, request) == allowed(whole, request)
 
 
