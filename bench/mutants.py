@@ -65,9 +65,10 @@ class Mutants:
             return None  # pytest's own loop is run
         measured = json.loads(self.measured.read_text(encoding="utf-8"))
         lived = 0
-        latest: list[str] = []
+        noticing: dict[str, list[str]] = {}
         for number, name in enumerate(self.names, start=1):
             function = f"rolewarden.{self.module}.{re.sub(r'__mutmut_[0-9]+$', '', name)}"
+            latest = noticing.setdefault(function, [])
             items = [item for item in session.items if function in measured[item.nodeid][1]]
             if not self.forked(f"rolewarden.{self.module}.{name}"):
                 first = {nodeid: place for place, nodeid in enumerate(reversed(latest), start=-len(latest))}

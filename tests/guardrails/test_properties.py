@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rolewarden import policies
 from rolewarden.guardrails import BedrockRule, Door, Guardrail, JumpStartRule, Routes, RuleKind, matches
-from rolewarden.policies import POLICY_SIZE, Document, Statement, compile_guardrail, digest, size
+from rolewarden.policies import POLICY_SIZE, Document, Statement, TooLong, compile_guardrail, digest, size
 from rolewarden_local import iam
 
 from tests.guardrails import test_probes
@@ -165,8 +166,9 @@ LENGTHS = (28, 41, 60)
 
 def long_list(family: str, length: int) -> list[str]:
     if family == "bedrock":
-        return [f"maker{number % 8}.model-with-a-long-name-{number}-v1:0" for number in range(length)]
-    return [f"provider{number}-model-with-a-long-name-{number}" for number in range(length)]
+        # Some begin as another one does.
+        return [f"maker{number % 8}.model-with-a-rather-long-name-{number}" for number in range(length)]
+    return [f"XL-model-of-provider{number}-with-a-long-name-{number}" for number in range(length)]
 
 
 @cache
@@ -203,9 +205,11 @@ def test_a_long_list_is_divided_over_several_policies_none_too_long(family: str,
 
 
 def test_a_list_half_again_too_long_is_divided_in_two() -> None:
-    for kind, sid in (("deny", "BedrockListedModels"), ("allow", "BedrockUnlistedModels")):
-        [first, second] = [s for s in statements(long_guardrail("bedrock", kind, 28)) if s["Sid"].startswith(sid)]
-        assert [first["Sid"], second["Sid"]] == [f"{sid}1", f"{sid}2"]
+    found = [statement["Sid"] for statement in statements(long_guardrail("bedrock", "deny", 41))]
+    assert [sid for sid in found if sid.startswith("BedrockListedModels")] == [
+        "BedrockListedModels1",
+        "BedrockListedModels2",
+    ]
 
 
 def test_policies_are_filled_to_the_last_character(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,6 +232,43 @@ def test_a_statement_that_fills_a_policy_is_not_divided(monkeypatch: pytest.Monk
     assert len(documents(guardrail)) == 2
 
 
+def test_a_list_that_no_division_makes_shorter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policies, "POLICY_SIZE", 300)
+    with pytest.raises(TooLong):
+        documents(Guardrail("it", BedrockRule("allow", ("a.bc", "d.ef"))))
+
+
+parts_of_ids = st.sampled_from(["aaaaaa", "bbbbbb", "ab", "ba", "a", ".", ".", "*", "?"])
+long_ids = st.lists(parts_of_ids, min_size=2, max_size=6).map("".join)
+
+
+@given(st.lists(long_ids, min_size=2, max_size=8), st.data())
+def test_what_both_parts_of_a_list_match_is_what_the_list_matches(listed: list[str], data: st.DataObject) -> None:
+    try:
+        parts = policies._parted(policies._fewest(listed))
+    except policies._IndivisibleError:
+        return
+    whole = policies._fewest(listed)
+    assert max(sum(map(len, part)) for part in parts) < sum(map(len, whole))
+    text = data.draw(st.sampled_from([*whole, *parts[0], *parts[1]]).flatmap(matching))
+    for asked in (text, text[:-1], f"{text}a", f"a{text}"):
+        assert all(any(matches(pattern, asked) for pattern in part) for part in parts) == any(
+            matches(pattern, asked) for pattern in whole
+        )
+
+
+def test_a_long_list_with_wildcards_before_a_second_dot_is_divided() -> None:
+    listed = tuple(f"maker{number % 8}.model-{number}-with-a-long-name-*-v1.{number}" for number in range(40))
+    assert len(documents(Guardrail("it", BedrockRule("allow", listed)))) > 1
+
+
+def test_under_a_long_allow_list_a_model_that_begins_as_a_maker_of_others_is_denied_by_mantle() -> None:
+    divided, _ = divided_and_whole("bedrock", "allow", 41)
+    for one, other in itertools.permutations(range(8), 2):
+        context = {"bedrock-mantle:Model": f"maker{one}.maker{other}-model"}
+        assert not allowed(divided, Request("", "bedrock-mantle:CreateInference", ["*"], context))
+
+
 @long_lists
 @given(data=st.data(), length=st.sampled_from(LENGTHS))
 def test_dividing_a_long_list_changes_no_decision(
@@ -235,10 +276,10 @@ def test_dividing_a_long_list_changes_no_decision(
 ) -> None:
     ids = long_list(family, length)
     if family == "bedrock":
-        others = ["maker1.other", "maker1.model-with-a-long-name-1-v1", "x.y"]
+        others = ["maker1.other", "maker1.model-with-a-rather-long-name-1-v1", "x.y"]
         request = data.draw(st.sampled_from([*ids, *others]).flatmap(routes))
     else:
-        model = data.draw(st.sampled_from([*ids, "provider1-other", "provider1-model-with-a-long-name", "x"]))
+        model = data.draw(st.sampled_from([*ids, "XL-model-of-provider1", "XL-model-of-provider1-other", "x"]))
         content = f"arn:aws:sagemaker:us-east-1:aws:hub-content/SageMakerPublicHub/Model/{model}/1.0.0"
         request = data.draw(
             st.sampled_from(

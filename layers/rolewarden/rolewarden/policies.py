@@ -508,10 +508,8 @@ def _beginning(pattern: str, other: str) -> str | None:
 
     A Bedrock id's holds the provider, as the name of a geography may stand before it.
     """
-    shared = next(
-        (place for place, (one, two) in enumerate(zip(pattern, other, strict=False)) if one != two), len(other)
-    )
-    beginning = pattern[: max(shared, pattern.find(".")) + 1]
+    ends = range(pattern.find(".") + 1, len(pattern))
+    beginning = next((pattern[:end] for end in ends if not other.startswith(pattern[:end])), pattern)
     return None if set(beginning) & set("*?") else beginning
 
 
