@@ -238,6 +238,12 @@ def test_a_list_that_no_division_makes_shorter_is_refused(monkeypatch: pytest.Mo
         documents(Guardrail("it", BedrockRule("allow", ("a.bc", "d.ef"))))
 
 
+@pytest.mark.parametrize("pattern", ["*.shared-model", "?aker0.shared-model"])
+def test_a_long_list_is_refused_where_a_pattern_reaches_into_every_family(pattern: str) -> None:
+    with pytest.raises(TooLong):
+        documents(Guardrail("it", BedrockRule("allow", (*long_list("bedrock", 60), pattern))))
+
+
 parts_of_ids = st.sampled_from(["aaaaaa", "bbbbbb", "ab", "ba", "a", ".", ".", "*", "?"])
 long_ids = st.lists(parts_of_ids, min_size=2, max_size=6).map("".join)
 
@@ -257,13 +263,13 @@ def test_what_both_parts_of_a_list_match_is_what_the_list_matches(listed: list[s
         )
 
 
-def test_a_long_list_with_wildcards_before_a_second_dot_is_divided() -> None:
-    listed = tuple(f"maker{number % 8}.model-{number}-with-a-long-name-*-v1.{number}" for number in range(40))
+def test_a_long_list_with_wildcards_right_behind_the_makers_is_divided() -> None:
+    listed = tuple(f"maker{number % 8}.*-model-{number}-with-a-long-name-v1.{number}" for number in range(40))
     assert len(documents(Guardrail("it", BedrockRule("allow", listed)))) > 1
 
 
 def test_under_a_long_allow_list_a_model_that_begins_as_a_maker_of_others_is_denied_by_mantle() -> None:
-    divided, _ = divided_and_whole("bedrock", "allow", 41)
+    divided, _ = divided_and_whole("bedrock", "allow", 60)
     for one, other in itertools.permutations(range(8), 2):
         context = {"bedrock-mantle:Model": f"maker{one}.maker{other}-model"}
         assert not allowed(divided, Request("", "bedrock-mantle:CreateInference", ["*"], context))
