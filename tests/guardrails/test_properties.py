@@ -151,6 +151,7 @@ def test_every_valid_guardrail_compiles_to_documents_that_iam_takes(guardrail: G
     for policy in compiled:
         assert size(policy.document) <= POLICY_SIZE
         assert set(policy.document) == {"Version", "Statement"}
+        assert policy.document["Version"] == "2012-10-17"
         sids = [statement["Sid"] for statement in policy.document["Statement"]]
         assert len(sids) == len(set(sids))
         assert all(sid.isalnum() and sid.isascii() for sid in sids)
@@ -204,6 +205,22 @@ def test_a_long_list_is_divided_over_several_policies_none_too_long(family: str,
         assert all(size(document) <= POLICY_SIZE for document in divided)
 
 
+@pytest.mark.parametrize("family", ["bedrock", "jumpstart"])
+def test_of_hundreds_of_models_in_a_condition_each_is_denied(family: str) -> None:
+    listed = tuple(f"maker.model-with-a-long-name-{number}" for number in range(100, 400))
+    if family == "bedrock":
+        guardrail = Guardrail("it", BedrockRule("deny", listed))
+        action, key = "bedrock-mantle:CreateInference", "bedrock-mantle:Model"
+    else:
+        guardrail = Guardrail("it", jumpstart=JumpStartRule("deny", listed))
+        action, key = "sagemaker:CreateModel", f"aws:RequestTag/{policies.JUMPSTART_TAGS[0]}"
+    divided = documents(guardrail)
+    assert all(size(document) <= POLICY_SIZE for document in divided)
+    denied = [model for model in listed if not allowed(divided, Request("", action, ["*"], {key: model}))]
+    assert denied == list(listed)
+    assert allowed(divided, Request("", action, ["*"], {key: "maker.model-with-a-long-name"}))
+
+
 def test_a_list_half_again_too_long_is_divided_in_two() -> None:
     found = [statement["Sid"] for statement in statements(long_guardrail("bedrock", "deny", 41))]
     assert [sid for sid in found if sid.startswith("BedrockListedModels")] == [
@@ -236,6 +253,13 @@ def test_a_list_that_no_division_makes_shorter_is_refused(monkeypatch: pytest.Mo
     monkeypatch.setattr(policies, "POLICY_SIZE", 300)
     with pytest.raises(TooLong):
         documents(Guardrail("it", BedrockRule("allow", ("a.bc", "d.ef"))))
+
+
+@pytest.mark.parametrize("kind", ["deny-all", "deny", "allow"])
+def test_more_allowed_arns_than_a_policy_holds_are_refused(kind: RuleKind) -> None:
+    arns = tuple(f"arn:aws:bedrock:us-east-1:111122223333:provisioned-model/{number:012}" for number in range(100))
+    with pytest.raises(TooLong, match=r"^guardrails\.it\.bedrock: "):
+        documents(Guardrail("it", BedrockRule(kind, () if kind == "deny-all" else ("a.b",), allow_arns=arns)))
 
 
 @pytest.mark.parametrize("pattern", ["*.shared-model", "?aker0.shared-model"])
