@@ -279,17 +279,19 @@ def compile_guardrail(guardrail: Guardrail, partition: str) -> tuple[Policy, ...
 def _denies(guardrail: Guardrail, partition: str) -> list[Statement]:
     """Its statements, none too long for a policy; some may share a Sid."""
     canvas = guardrail.routes is Routes.CANVAS
-    statements: list[Statement] = []
-    family = "bedrock"
-    try:
-        if guardrail.bedrock:
-            statements += _bedrock(guardrail.bedrock, canvas, partition)
-        family = "jumpstart"
-        if guardrail.jumpstart:
-            statements += _jumpstart(guardrail.jumpstart, canvas, partition, beside_bedrock=bool(guardrail.bedrock))
-        return [piece for statement in statements for piece in _pieces(statement)]
-    except _IndivisibleError:
-        raise TooLong(("guardrails", guardrail.name, family)) from None
+    families: dict[str, Iterator[Statement]] = {}
+    if guardrail.bedrock:
+        families["bedrock"] = _bedrock(guardrail.bedrock, canvas, partition)
+    if guardrail.jumpstart:
+        beside_bedrock = guardrail.bedrock is not None
+        families["jumpstart"] = _jumpstart(guardrail.jumpstart, canvas, partition, beside_bedrock)
+    pieces: list[Statement] = []
+    for family, statements in families.items():
+        try:
+            pieces += [piece for statement in statements for piece in _pieces(statement)]
+        except _IndivisibleError:
+            raise TooLong(("guardrails", guardrail.name, family)) from None
+    return pieces
 
 
 def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statement]:
