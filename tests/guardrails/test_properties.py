@@ -229,6 +229,11 @@ def test_a_list_half_again_too_long_is_divided_in_two() -> None:
     ]
 
 
+def test_a_policy_is_named_in_its_account_and_partition() -> None:
+    [policy] = compile_guardrail(Guardrail("it", BedrockRule("deny-all")), "aws-cn")
+    assert policy.arn("aws-cn", "111122223333") == "arn:aws-cn:iam::111122223333:policy/rolewarden/it"
+
+
 def test_policies_are_filled_to_the_last_character(monkeypatch: pytest.MonkeyPatch) -> None:
     guardrail = Guardrail("it", BedrockRule("deny-all"))
     [document] = documents(guardrail)
@@ -258,8 +263,10 @@ def test_a_list_that_no_division_makes_shorter_is_refused(monkeypatch: pytest.Mo
 @pytest.mark.parametrize("kind", ["deny-all", "deny", "allow"])
 def test_more_allowed_arns_than_a_policy_holds_are_refused(kind: RuleKind) -> None:
     arns = tuple(f"arn:aws:bedrock:us-east-1:111122223333:provisioned-model/{number:012}" for number in range(100))
-    with pytest.raises(TooLong, match=r"^guardrails\.it\.bedrock: "):
+    with pytest.raises(TooLong, match=r"^guardrails\.it\.bedrock: ") as raised:
         documents(Guardrail("it", BedrockRule(kind, () if kind == "deny-all" else ("a.b",), allow_arns=arns)))
+    assert raised.value.where == ("guardrails", "it", "bedrock")
+    assert raised.value.reason.startswith("what it allows does not fit an IAM policy (6,144 characters)")
 
 
 @pytest.mark.parametrize("pattern", ["*.shared-model", "?aker0.shared-model"])
