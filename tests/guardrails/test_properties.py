@@ -269,6 +269,14 @@ def test_more_allowed_arns_than_a_policy_holds_are_refused(kind: RuleKind) -> No
     assert raised.value.reason.startswith("what it allows does not fit an IAM policy (6,144 characters)")
 
 
+def test_more_jumpstart_patterns_than_a_policy_holds_are_told_of_at_jumpstart() -> None:
+    listed = tuple(f"*-model-with-a-long-name-{number}" for number in range(200))
+    both = Guardrail("it", BedrockRule("deny-all"), JumpStartRule("allow", listed))
+    with pytest.raises(TooLong) as raised:
+        documents(both)
+    assert raised.value.where == ("guardrails", "it", "jumpstart")
+
+
 @pytest.mark.parametrize("pattern", ["*.shared-model", "?aker0.shared-model"])
 def test_a_long_list_is_refused_where_a_pattern_reaches_into_every_family(pattern: str) -> None:
     with pytest.raises(TooLong):
