@@ -356,6 +356,13 @@ def test_digest_does_not_see_what_means_nothing(guardrail: Guardrail, order: ran
         assert digest(quote(json.dumps(document, indent=3))) == digest(document)
 
 
+def test_digest_takes_a_percent_sign_in_plain_json_as_it_stands() -> None:
+    document = {"Version": "2012-10-17", "Statement": [{"Sid": "%41"}]}
+    plain = json.dumps(document)
+    assert digest(document) == digest(plain) == digest(f"\n {plain}") == digest(quote(plain))
+    assert digest(plain) != digest(plain.replace("%41", "A"))
+
+
 @given(guardrails(), st.data())
 def test_digest_sees_every_changed_word(guardrail: Guardrail, data: st.DataObject) -> None:
     document = data.draw(st.sampled_from(documents(guardrail)))

@@ -643,7 +643,7 @@ def digest(document: Document | str) -> str:
             document = json.loads(document if document.lstrip().startswith("{") else unquote(document))
         except ValueError:
             return "unreadable"
-    canonical = json.dumps(_normal(document), sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(_normal(document), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
