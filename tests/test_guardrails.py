@@ -246,7 +246,9 @@ MODELS = [
        "names an inference profile: write the model, `anthropic.claude-*`, its profiles are covered with it")
       for prefix in ("us", "us-gov", "eu", "apac", "global", "mx", "*")),
     (bedrock("us.writer.palmyra-x5*"), 2, "guardrails.a.bedrock.deny[1]", "write the model, `writer.palmyra-x5*`"),
-    (bedrock("us.*"), 2, "guardrails.a.bedrock.deny[1]", "names an inference profile: write the model"),
+    (bedrock("us.*"), 2, "guardrails.a.bedrock.deny[1]", "write the model, as `anthropic.claude-v2*`, its profiles"),
+    (bedrock("mx.meta.llama3.1-70b*"), 2, "guardrails.a.bedrock.deny[1]", "write the model, `meta.llama3.1-70b*`"),
+    (jumpstart("anthropic.claude-v2.1"), 2, "guardrails.a.jumpstart.deny[1]", "list it under `bedrock`"),
     (jumpstart("anthropic.claude-v2"), 2, "guardrails.a.jumpstart.deny[1]",
      "is a Bedrock model id: list it under `bedrock`"),
     (jumpstart("huggingface llm"), 2, "guardrails.a.jumpstart.deny[1]", "`huggingface llm` is no JumpStart model id: "
