@@ -664,6 +664,10 @@ def test_an_exemption_holds_up_to_and_including_its_last_day(days: int, in_force
     assert found.exemption("CanvasNadia", until + timedelta(days)) is None
 
 
+def test_an_exemption_needs_no_reason() -> None:
+    assert rules(exemption("{role: X, until: 2026-06-30}")).exemptions == (Exemption("X", date(2026, 6, 30), ""),)
+
+
 def test_of_two_exemptions_of_a_role_the_one_that_has_not_ended_counts() -> None:
     found = rules(SOUND + "exemptions:\n  - {role: X, until: 2026-06-02}\n  - {role: X, until: 2026-06-04}\n")
     assert [found.exemption("X", date(2026, 6, day)) for day in (2, 3, 5)] == [
