@@ -11,6 +11,7 @@ from rolewarden.sweep import ENOUGH
 from rolewarden_local.aws import Killed, Loss
 
 from tests.test_functions import function, records, work  # noqa: F401 - a fixture, and what goes with it
+from tests.world import World, _aws
 
 ROLE, GUARDRAIL = "CanvasOmar", "no-generative-ai"
 
@@ -33,6 +34,20 @@ DECIDING = ["Query", "ListAttachedRolePolicies", "AttachRolePolicy"]
 
 TELLING = ["SendMessageBatch", "PutEvents", "PutItem"]
 """The calls that come after the remedy."""
+
+
+@pytest.fixture(scope="module")
+def kept(aws, template):
+    """A world, and what brings it back: there are many faults."""
+    return World(aws, template), aws.saved()
+
+
+@pytest.fixture
+def world(kept):
+    found, restore = kept
+    restore()
+    found.lend()
+    return found
 
 
 @pytest.fixture
@@ -114,8 +129,6 @@ def test_what_stays_refused_is_no_failure_but_a_finding_with_a_cure(world, enfor
 
 
 def test_what_no_api_would_take_is_refused_for_good():
-    from tests.world import _aws
-
     with pytest.raises(Refused, match="Parameter validation failed"):
         _aws().attached_policies(7)
 
