@@ -14,7 +14,6 @@ from functools import cache
 from typing import Any
 
 from rolewarden.events import parse
-from rolewarden.record import logger
 from rolewarden.service import SecondLook
 from rolewarden.sweep import Sweep
 from rolewarden.work import Work
@@ -143,10 +142,10 @@ def events() -> dict[str, Any]:
 
 @cache
 def _world() -> World:
-    logger.setLevel("CRITICAL")
     template = Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)
     world = World(LocalAws.start(), template)
-    world.guarded().queued()
+    with quiet(world):
+        world.guarded().queued()
     return world
 
 
