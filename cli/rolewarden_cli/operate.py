@@ -256,6 +256,44 @@ def status(
         screen.show_status(screen.console(), found)
 
 
+@app.command()
+@of_an_account
+def report(
+    connection: Connection,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write it.")],
+    model: Annotated[list[str] | None, typer.Option("--model", metavar="PATTERN", help="Only models of this id; `*` "
+                                                    "and `?` stand for any text. May be given again.")] = None,
+    shipped: Annotated[bool, typer.Option("--shipped", help="Take Bedrock's models from the list that is shipped "
+                                          "instead of asking Bedrock.")] = False,
+    since: Annotated[str, typer.Option(metavar="TIME", help="How far back the history goes: 7d, 90d, or a day as "
+                                       "2026-11-25.")] = "90d",
+    guardrails: Guardrails = DEFAULT_FILE,
+) -> None:  # fmt: skip
+    """Write one HTML file for an auditor: coverage, findings, access matrix, drift, policies. It loads nothing.
+
+    Reads only; nothing need be deployed. Shows what `plan`, `access`, `history` and `status` say.
+
+    Example: rolewarden report -o report.html --local
+
+    Exit code: 0 done, 1 an error.
+    """
+    # Only who asks for a report pays for charts and templates.
+    from rolewarden_cli.report import render
+    from rolewarden_cli.report.gather import gather
+
+    rules, now = _rules(guardrails), datetime.now(UTC)
+    models = model_lists.models(
+        connection.aws, connection.account, connection.regions, tuple(model or ()), live=not shipped
+    )
+    with screen.progress() as progress:
+        found = gather(connection, rules, guardrails, models, now, record.moment(since, now), progress)
+    try:
+        out.write_text(render(found), encoding="utf-8")
+    except OSError as error:
+        _fail(f"{out}: cannot be written: {error.strerror}")
+    print(out)
+
+
 @contextmanager
 def _account(where: Where) -> Iterator[Connection]:
     """The account that the options say; what goes wrong in it is one line, and exit code 1."""

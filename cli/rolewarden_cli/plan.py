@@ -228,20 +228,20 @@ class Rehearsal:
         """One role. Raises Refused."""
         return self._of(name)
 
-    def attach(self, role: str, policy_arn: str) -> None:
+    def attach(self, role: str, policy_arn: str, *, mark: str) -> None:  # noqa: ARG002 - nobody hears of it
         """Attach, as far as IAM would. Raises Refused."""
         found = self._modifiable(role)
         if len(found.attached) >= self._quota:
             raise Refused(Reason.QUOTA, f"it carries {len(found.attached)} policies of {self._quota}")
         self._roles[role] = replace(found, attached=(*found.attached, policy_arn))
 
-    def set_boundary(self, role: str, policy_arn: str) -> None:
+    def set_boundary(self, role: str, policy_arn: str, *, mark: str) -> None:  # noqa: ARG002 - nobody hears of it
         """Set a boundary. Raises Refused."""
         self._roles[role] = replace(self._modifiable(role), boundary=policy_arn)
 
-    def remove_boundary(self, role: str) -> None:
+    def remove_boundary(self, role: str, *, mark: str) -> None:
         """Take a boundary off. Raises Refused."""
-        self.set_boundary(role, "")
+        self.set_boundary(role, "", mark=mark)
 
     def _of(self, role: str) -> RoleDetail:
         if role not in self._roles:

@@ -11,11 +11,13 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 from urllib.parse import unquote
 
 import boto3
@@ -29,7 +31,9 @@ from rolewarden.errors import Refused, RetryLater
 from rolewarden.verdicts import Reason
 
 if TYPE_CHECKING:
+    from botocore.awsrequest import AWSPreparedRequest
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudtrail import CloudTrailClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_iam import IAMClient
@@ -40,8 +44,21 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sts import STSClient
 
+SIGNATURE = "rolewarden/"
+"""Goes before the mark in the user agent of each call that changes IAM."""
+
+IAM_HOME_REGIONS = {
+    "aws": "us-east-1",
+    "aws-cn": "cn-north-1",
+    "aws-us-gov": "us-gov-west-1",
+    "aws-eusc": "eusc-de-east-1",
+}
+"""Where CloudTrail keeps IAM's events, by partition."""
+
 GONE = "gone"
 """The `reason` of a Refused where the thing asked about does not exist."""
+
+_mark: ContextVar[str] = ContextVar("mark", default="")
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10)
 
@@ -252,7 +269,9 @@ class Aws:
     # Clients are made when first used: a function pays at its cold start for those that it needs.
     @cached_property
     def _iam(self) -> IAMClient:
-        return self._session.client("iam", config=_CONFIG)
+        client = self._session.client("iam", config=_CONFIG)
+        client.meta.events.register("before-send.iam", _sign)
+        return client
 
     @cached_property
     def _dynamodb(self) -> DynamoDBClient:
@@ -288,6 +307,12 @@ class Aws:
     def _bedrock_in(self, region: str) -> Any:
         return self._session.client("bedrock", region_name=region, config=_CONFIG)
 
+    @cached_property
+    def _cloudtrail(self) -> CloudTrailClient:
+        # LookupEvents answers two calls a second: the client keeps to what it is allowed.
+        config = _CONFIG.merge(Config(retries={"mode": "adaptive", "total_max_attempts": 6}))
+        return self._session.client("cloudtrail", region_name=IAM_HOME_REGIONS.get(self.partition), config=config)
+
     def _tagging_in(self, region: str) -> Any:
         return self._session.client("resourcegroupstaggingapi", region_name=region, config=_CONFIG)
 
@@ -304,20 +329,23 @@ class Aws:
             pages = self._iam.get_paginator("list_attached_role_policies").paginate(RoleName=role)
             return frozenset(policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"])
 
-    def attach(self, role: str, policy_arn: str) -> None:
-        """Attach a policy. Raises Refused: which of the two does not exist is told apart by IAM's message."""
+    def attach(self, role: str, policy_arn: str, *, mark: str) -> None:
+        """Attach a policy. Raises Refused: which of the two does not exist is told apart by IAM's message.
+
+        CloudTrail shows the `mark` of this and of every other call that changes IAM, see `calls_of`.
+        """
         try:
-            with translated():
+            with translated(), _marked(mark):
                 self._iam.attach_role_policy(RoleName=role, PolicyArn=policy_arn)
         except Refused as refused:
             if refused.reason == GONE and "olicy " in str(refused) and "role with name" not in str(refused):
                 raise Refused(Reason.POLICY_MISSING, str(refused)) from refused
             raise
 
-    def detach(self, role: str, policy_arn: str) -> None:
+    def detach(self, role: str, policy_arn: str, *, mark: str) -> None:
         """Detach a policy; one that is not attached is detached. Raises Refused."""
         try:
-            with translated():
+            with translated(), _marked(mark):
                 self._iam.detach_role_policy(RoleName=role, PolicyArn=policy_arn)
         except Refused as refused:
             if refused.reason != GONE:
@@ -337,10 +365,10 @@ class Aws:
             described = _described(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
             return replace(described, boundary=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
 
-    def set_boundary(self, role: str, policy_arn: str) -> None:
+    def set_boundary(self, role: str, policy_arn: str, *, mark: str) -> None:
         """Set the permissions boundary of a role, in the place of the one it has. Raises Refused as `attach` does."""
         try:
-            with translated():
+            with translated(), _marked(mark):
                 self._iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=policy_arn)
         except Refused as refused:
             # "Scope ARN: ... does not exist or is not attachable.", or "The role with name ... cannot be found."
@@ -348,10 +376,10 @@ class Aws:
                 raise Refused(Reason.POLICY_MISSING, str(refused)) from refused
             raise
 
-    def remove_boundary(self, role: str) -> None:
+    def remove_boundary(self, role: str, *, mark: str) -> None:
         """Take the permissions boundary off a role; one that is not there is off. Raises Refused."""
         try:
-            with translated():
+            with translated(), _marked(mark):
                 self._iam.delete_role_permissions_boundary(RoleName=role)
         except Refused as refused:
             if refused.reason != GONE:
@@ -520,10 +548,10 @@ class Aws:
             )
             return tuple(sorted(policy["PolicyName"] for page in pages for policy in page["Policies"]))
 
-    def create_policy(self, name: str, text: str, description: str) -> None:
+    def create_policy(self, name: str, text: str, description: str, *, mark: str) -> None:
         """Create a policy under `/rolewarden/`. Raises Refused where one of that name is somebody else's."""
         try:
-            with translated():
+            with translated(), _marked(mark):
                 self._iam.create_policy(
                     PolicyName=name, Path=POLICY_PATH, PolicyDocument=text, Description=description
                 )  # fmt: skip
@@ -536,12 +564,12 @@ class Aws:
                 ) from refused
             raise
 
-    def replace_policy(self, policy_arn: str, text: str) -> str:
+    def replace_policy(self, policy_arn: str, text: str, *, mark: str) -> str:
         """Make `text` the default version, in the place of the oldest other one where IAM keeps no more than five.
 
         Gives the new version's id.
         """
-        with translated():
+        with translated(), _marked(mark):
             versions = self._iam.list_policy_versions(PolicyArn=policy_arn)["Versions"]
             if len(versions) >= 5:
                 others = [version for version in versions if not version["IsDefaultVersion"]]
@@ -649,6 +677,28 @@ class Aws:
                 for found in page["inferenceProfileSummaries"]
             )
 
+    # CloudTrail
+
+    def calls_of(self, event_name: str, since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:
+        """CloudTrail's records of calls of one name to IAM, oldest page last, from its event history of 90 days.
+
+        It holds them whether there is a trail or not, some minutes late:
+        https://docs.aws.amazon.com/awscloudtrail/latest/userguide/view-cloudtrail-events.html
+        """
+        yield from self._looked_up("EventName", event_name, StartTime=since, EndTime=until)
+
+    def recorded_call(self, event_id: str) -> Mapping[str, Any] | None:
+        """CloudTrail's record of one call to IAM; None where its event history does not have it."""
+        return next(self._looked_up("EventId", event_id), None)
+
+    def _looked_up(self, key: Literal["EventName", "EventId"], value: str, **more: Any) -> Iterator[Mapping[str, Any]]:
+        with translated():
+            pages = self._cloudtrail.get_paginator("lookup_events").paginate(
+                LookupAttributes=[{"AttributeKey": key, "AttributeValue": value}], **more
+            )
+            for page in pages:
+                yield from (json.loads(event["CloudTrailEvent"]) for event in page["Events"])
+
     # DynamoDB, SQS, EventBridge: Rolewarden's own, so all of it raises RetryLater and nothing of it Refused
 
     def query(self, table: str, key: Mapping[str, str], *, index: str = "") -> list[dict[str, Any]]:
@@ -663,6 +713,19 @@ class Aws:
         }
         with _of_our_own():
             pages = self._dynamodb.get_paginator("query").paginate(**where)
+            return [self._item(item) for page in pages for item in page["Items"]]
+
+    def since(self, table: str, key: Mapping[str, str], sort: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The items of a partition whose sort key is `sort` or greater."""
+        [(name, value)], [(order, least)] = key.items(), sort.items()
+        with _of_our_own():
+            pages = self._dynamodb.get_paginator("query").paginate(
+                TableName=table,
+                KeyConditionExpression="#key = :value AND #sort >= :least",
+                ExpressionAttributeNames={"#key": name, "#sort": order},
+                ExpressionAttributeValues={":value": {"S": value}, ":least": {"S": least}},
+                ConsistentRead=True,
+            )
             return [self._item(item) for page in pages for item in page["Items"]]
 
     def newest(self, table: str, key: Mapping[str, str], most: int) -> list[dict[str, Any]]:
@@ -705,15 +768,18 @@ class Aws:
             answer = self._dynamodb.put_item(TableName=table, Item=self._attributes(item), ReturnValues="ALL_OLD")
         return self._item(answer.get("Attributes", {}))
 
-    def put_unless(self, table: str, item: Mapping[str, Any], condition: str, values: Mapping[str, Any]) -> bool:
+    def put_unless(
+        self, table: str, item: Mapping[str, Any], condition: str, values: Mapping[str, Any] | None = None
+    ) -> bool:
         """Write one item unless `condition` (of DynamoDB) holds of the one that is there; whether it was written."""
+        valued: dict[str, Any] = {"ExpressionAttributeValues": self._attributes(values)} if values else {}
         with _of_our_own():
             try:
                 self._dynamodb.put_item(
                     TableName=table,
                     Item=self._attributes(item),
                     ConditionExpression=f"NOT ({condition})",
-                    ExpressionAttributeValues=self._attributes(values),
+                    **valued,
                 )
             except self._dynamodb.exceptions.ConditionalCheckFailedException:
                 return False
@@ -857,6 +923,25 @@ def _default_session() -> boto3.Session:
     if boto3.DEFAULT_SESSION is None:
         boto3.setup_default_session()
     return cast("boto3.Session", boto3.DEFAULT_SESSION)
+
+
+@contextmanager
+def _marked(mark: str) -> Iterator[None]:
+    """Inside, each call to IAM carries the mark."""
+    before = _mark.set(mark)
+    try:
+        yield
+    finally:
+        _mark.reset(before)
+
+
+def _sign(request: AWSPreparedRequest, **_: Any) -> None:
+    """Write the mark where CloudTrail keeps it: the user agent. Tries of botocore's own carry the same.
+
+    At the last moment, as botocore builds the header anew for each try; it is not part of what is signed.
+    """
+    if mark := _mark.get():
+        request.headers["User-Agent"] = f"{request.headers.get('User-Agent', '')} {SIGNATURE}{mark}"
 
 
 def modified(subject: Mapping[str, Any]) -> str:

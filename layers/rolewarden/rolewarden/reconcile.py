@@ -46,13 +46,13 @@ class Iam(Protocol):
     def role(self, name: str) -> RoleDescription:
         """As `Aws.role`."""
 
-    def attach(self, role: str, policy_arn: str) -> None:
+    def attach(self, role: str, policy_arn: str, *, mark: str) -> None:
         """As `Aws.attach`."""
 
-    def set_boundary(self, role: str, policy_arn: str) -> None:
+    def set_boundary(self, role: str, policy_arn: str, *, mark: str) -> None:
         """As `Aws.set_boundary`."""
 
-    def remove_boundary(self, role: str) -> None:
+    def remove_boundary(self, role: str, *, mark: str) -> None:
         """As `Aws.remove_boundary`."""
 
 
@@ -98,6 +98,7 @@ class Reconciler:
             cause,
             required=tuple(required),
             subjects=tuple(binding.label for binding in bindings),
+            mark=cause.mark(),
         )
         if not bindings:
             return _verdict(outcome, Verdict.UNGOVERNED)
@@ -213,7 +214,7 @@ class Reconciler:
         refusals: list[Refused] = []
         for policy in policies:
             try:
-                self.aws.attach(role.name, self.arn(policy, role.account))
+                self.aws.attach(role.name, self.arn(policy, role.account), mark=outcome.mark)
             except Refused as refused:
                 # What stands in the way of one policy seldom stands in the way of the next.
                 refusals.append(refused)
@@ -246,7 +247,7 @@ class Reconciler:
                 # Over a boundary that IAM does not show yet none is set: it may be somebody else's.
                 message = f"{full}; its boundary has just been changed, and is looked at again before one is set"
                 return replace(outcome, message=message, carried=())
-            self.aws.set_boundary(role.name, wanted)
+            self.aws.set_boundary(role.name, wanted, mark=outcome.mark)
         except Refused as refused:
             if refused.reason == GONE:
                 return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE, carried=())
@@ -283,7 +284,7 @@ class Reconciler:
             boundary = self.aws.role(role.name).boundary
             if not self._is_ours(boundary, role.account):
                 return outcome
-            self.aws.remove_boundary(role.name)
+            self.aws.remove_boundary(role.name, mark=outcome.mark)
         except Refused as refused:
             if refused.reason == GONE:
                 return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE)

@@ -9,6 +9,7 @@ from datetime import date
 from typing import Any
 
 from rolewarden import reconcile
+from rolewarden.audit import Auditor
 from rolewarden.aws import Aws
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.discovery import Discovery, Reading
@@ -93,6 +94,7 @@ class Rolewarden:
             self.discovery,
             self.reconciler,
             self.recorder,
+            Auditor(self.aws, self.table, self.recorder, settings.own_roles),
             Queues(settings.sweep_queue_url, settings.work_queue_url, settings.release_queue_url),
         )
 
