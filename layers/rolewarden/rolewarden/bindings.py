@@ -27,6 +27,9 @@ VIAS = (EXECUTION, BEDROCK, EMR, FORECAST)
 """How a subject's settings name a role: as the execution role, or as the one that Canvas uses for another service."""
 
 
+EVENT_ROW, CONTESTED_ROW = "#event", "#contested"
+"""How the rows end that know what events have led to telling, and who is contested."""
+
 KEPT_SECONDS = 7 * 24 * 3600
 """How long the table remembers a sweep and a finding."""
 
@@ -139,6 +142,18 @@ class Binding:
         )
 
 
+@dataclass(frozen=True)
+class ToldFinding:
+    """A finding that was told of `about`: a role, or a domain and user profile, with the account before it.
+
+    `key` is its row's in the table, `what` begins with what was wrong.
+    """
+
+    key: tuple[str, str]
+    about: str
+    what: str
+
+
 def scope(account: str, region: str = "", domain_id: str = "") -> str:
     """The partition key of everything bound in a domain; of roles that `also_govern` covers it is the account alone."""
     return "/".join(filter(None, (account, region, domain_id)))
@@ -183,9 +198,27 @@ class BindingsTable:
         """What `also_govern` has bound."""
         return self._of_scope(scope(account))
 
-    def of_region(self, account: str, region: str) -> Iterator[Binding]:
-        """Everything bound in an account and region, and what `also_govern` has bound."""
-        return (b for b in self.all() if b.account == account and b.region in {region, ""})
+    def of_region(self, account: str, region: str) -> tuple[list[Binding], list[ToldFinding]]:
+        """Everything bound in an account and region and what `also_govern` has bound; and the findings told there.
+
+        A finding of who is bound in another region, too, is left to a sweep of that.
+        """
+        bindings: list[Binding] = []
+        told: list[ToldFinding] = []
+        for row in self._aws.scan(self._table):
+            if "via" in row:
+                bindings.append(Binding.of_row(row))
+            elif row["scope"] == _told_scope(account) and not row["subject"].endswith(CONTESTED_ROW):
+                about = str(row["subject"]).removesuffix(EVENT_ROW)
+                told.append(ToldFinding((row["scope"], row["subject"]), about, str(row["what"])))
+        here = [b for b in bindings if b.account == account and b.region in {region, ""}]
+        elsewhere = [b for b in bindings if b.region not in {region, ""}]
+        theirs = {b.role.path for b in elsewhere if b.role} | {f"{b.account}/{b.domain_id}" for b in elsewhere}
+        return here, [finding for finding in told if "/".join(finding.about.split("/")[:2]) not in theirs]
+
+    def forget(self, told: Iterable[ToldFinding]) -> None:
+        """These findings are not the case any more."""
+        self.write((), (finding.key for finding in told))
 
     def all(self) -> Iterator[Binding]:
         """Every binding there is."""
@@ -279,4 +312,8 @@ def _audit(account: str) -> dict[str, str]:
 
 
 def _told(account: str, about: str, what: str, until: float) -> dict[str, Any]:
-    return {"scope": f"told/{account}", "subject": about, "what": what, "expires": int(until)}
+    return {"scope": _told_scope(account), "subject": about, "what": what, "expires": int(until)}
+
+
+def _told_scope(account: str) -> str:
+    return f"told/{account}"

@@ -26,7 +26,16 @@ from typing import Any
 
 from rolewarden.audit import Auditor
 from rolewarden.aws import GONE, LONGEST_CALL, Aws, ListedDomain
-from rolewarden.bindings import DEFAULT_USER, EXECUTION, Binding, BindingsTable, RoleKey, sweeps_scope, tagged
+from rolewarden.bindings import (
+    DEFAULT_USER,
+    EXECUTION,
+    Binding,
+    BindingsTable,
+    RoleKey,
+    ToldFinding,
+    sweeps_scope,
+    tagged,
+)
 from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import (
@@ -45,6 +54,7 @@ from rolewarden.policies import is_boundary
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
+from rolewarden.verdicts import Reason, Verdict
 from rolewarden.work import Work
 
 CHUNK = 100
@@ -297,7 +307,7 @@ class Sweeper:
         `after` names the last role that was dealt with before time ran out.
         """
         read_at = self.now()
-        bindings = self._bound(sweep)
+        bindings, told = self._bound(sweep)
         roles: dict[RoleKey, list[Binding]] = defaultdict(list)
         for binding in bindings:
             if binding.role:
@@ -325,7 +335,8 @@ class Sweeper:
             self.aws.send(self.queues.work, [work.as_dict() for work in some])
             after = some[-1].role.path
         too_much = self._release(sweep, {role.name: names for role, names in required.items()}, carriers)
-        self._unkeepable(bindings)
+        unkeepable = self._unkeepable(bindings)
+        self._settle(sweep, told, {role.path for role in lacking}, unkeepable)
         counts = {
             "subjects": len({binding.label for binding in bindings}),
             "roles": len(roles),
@@ -366,19 +377,20 @@ class Sweeper:
             return set()
         return {role for name, roles in carriers.items() if is_boundary(name) for role in roles}
 
-    def _bound(self, sweep: Sweep) -> list[Binding]:
-        """Every binding of the account and region; those of domains that are gone are taken out."""
+    def _bound(self, sweep: Sweep) -> tuple[list[Binding], list[ToldFinding]]:
+        """Every binding of the account and region, without those of domains that are gone; and what was told."""
         at = self.now()
         domains = self._domains(sweep)
         there = None if domains is None else {domain.id for domain in domains}
         bound, gone = [], []
-        for binding in self.table.of_region(sweep.account, sweep.region):
+        bindings, told = self.table.of_region(sweep.account, sweep.region)
+        for binding in bindings:
             if binding.domain_id and there is not None and binding.domain_id not in there:
                 gone.append(binding.key)
             else:
                 bound.append(binding)
         self.table.write((), gone, at=at)
-        return bound
+        return bound, told
 
     def _release(
         self, sweep: Sweep, required: Mapping[str, Mapping[str, Guardrail]], carriers: Mapping[str, Iterable[str]]
@@ -402,15 +414,37 @@ class Sweeper:
             self.aws.send(self.queues.release, [*asked, *retired])
         return len(surplus)
 
-    def _unkeepable(self, bindings: Iterable[Binding]) -> None:
-        """Tell of user profiles whose assignment cannot be kept, as they run as their domain's role."""
+    def _unkeepable(self, bindings: Iterable[Binding]) -> set[str]:
+        """Tell of user profiles whose assignment cannot be kept, as they run as their domain's role; who they are."""
         bindings = list(bindings)
         default = {b.domain_id: b for b in bindings if b.kind == DEFAULT_USER and b.via == EXECUTION}
+        found = set()
         for binding in bindings:
             if binding.role is None and (shared := default.get(binding.domain_id)):
                 missing = self.reconciler.out_of_reach(binding, shared)
                 if missing:
                     self.recorder.unkeepable(binding, shared, missing, SWEEP)
+                    found.add(f"{binding.account}/{binding.domain_id}/{binding.user_profile}")
+        return found
+
+    def _settle(self, sweep: Sweep, told: Iterable[ToldFinding], lacking: set[str], unkeepable: set[str]) -> None:
+        """Tell of findings that are not the case any more, also where no event told who has seen to them.
+
+        What a sweep could not read may hide that something is still wrong. Only a boundary that cannot be taken off,
+        which is no lack, is never settled so: it is forgotten after a week.
+        """
+        of_roles = tuple(f"{verdict}:" for verdict in (Verdict.DRIFTED, Verdict.UNENFORCEABLE))
+        settled: dict[str, list[ToldFinding]] = defaultdict(list)
+        for finding in told:
+            if finding.about in lacking | unkeepable or finding.what.startswith(f"{Verdict.COMPLIANT}:"):
+                continue
+            of_a_subject = not finding.what.startswith((*of_roles, Reason.SHARES_ROLE))
+            if of_a_subject and not self.table.sweep_is_whole(sweep.row):
+                continue
+            settled[finding.about].append(finding)
+        for findings in settled.values():
+            self.recorder.settled(findings[0], SWEEP)
+            self.table.forget(findings)
 
 
 def _changed(known: Iterable[Binding], modified: str) -> bool:
