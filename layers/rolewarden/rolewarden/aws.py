@@ -528,13 +528,12 @@ class Aws:
             for page in pages:
                 for result in page["EvaluationResults"]:
                     # Of the one resource `*` there is no result of its own.
-                    specific: Any = result.get("ResourceSpecificResults") or [
-                        {
-                            "EvalResourceName": "*",
-                            "EvalResourceDecision": result["EvalDecision"],
-                            "MatchedStatements": result.get("MatchedStatements", []),
-                        }
-                    ]
+                    alone = {
+                        "EvalResourceName": resources[0],
+                        "EvalResourceDecision": result["EvalDecision"],
+                        "MatchedStatements": result.get("MatchedStatements", []),
+                    }
+                    specific: Any = result.get("ResourceSpecificResults") or [alone]
                     found += [
                         Simulated(
                             result["EvalActionName"],

@@ -27,6 +27,9 @@ VIAS = (EXECUTION, BEDROCK, EMR, FORECAST)
 """How a subject's settings name a role: as the execution role, or as the one that Canvas uses for another service."""
 
 
+EVENT_ROW, CONTESTED_ROW = "#event", "#contested"
+"""How the rows end that know what events have led to telling, and who is contested."""
+
 _MEMBERS = "members"
 """The partition key of the rows that know the other accounts."""
 
@@ -142,6 +145,18 @@ class Binding:
         )
 
 
+@dataclass(frozen=True)
+class ToldFinding:
+    """A finding that was told of `about`: a role, or a domain and user profile, with the account before it.
+
+    `key` is its row's in the table, `what` begins with what was wrong.
+    """
+
+    key: tuple[str, str]
+    about: str
+    what: str
+
+
 def place(region: str = "", domain_id: str = "") -> str:
     """How the sort keys of everything bound in a domain begin; of roles that `also_govern` covers, with nothing."""
     return f"{region}/{domain_id}/" if domain_id else ""
@@ -189,6 +204,18 @@ class BindingsTable:
     def of_account(self, account: str) -> tuple[Binding, ...]:
         """Everything bound in an account."""
         return self._beginning(account, "")
+
+    def findings(self, account: str) -> list[ToldFinding]:
+        """What was told of an account, its roles and its subjects, and counts as told."""
+        return [
+            ToldFinding((row["scope"], row["subject"]), str(row["subject"]).removesuffix(EVENT_ROW), str(row["what"]))
+            for row in self._aws.query(self._table, {"scope": _told_scope(account)})
+            if not row["subject"].endswith(CONTESTED_ROW)
+        ]
+
+    def forget_findings(self, told: Iterable[ToldFinding]) -> None:
+        """These findings are not the case any more."""
+        self.write((), (finding.key for finding in told))
 
     def all(self) -> Iterator[Binding]:
         """Every binding there is."""
@@ -258,7 +285,7 @@ class BindingsTable:
         """Another account was swept to the end, or is known from now on."""
         self._aws.put(self._table, {"scope": _MEMBERS, "subject": account, "swept": int(at)})
 
-    def forget(self, account: str) -> None:
+    def forget_account(self, account: str) -> None:
         """Everything that is kept of an account that is no longer swept."""
         self.write((), [binding.key for binding in self.of_account(account)])
         self._aws.write_newer(self._table, (), [{"scope": _MEMBERS, "subject": account}], at=time.time())
@@ -297,4 +324,8 @@ def _audit(account: str) -> dict[str, str]:
 
 
 def _told(account: str, about: str, what: str, until: float) -> dict[str, Any]:
-    return {"scope": f"told/{account}", "subject": about, "what": what, "expires": int(until)}
+    return {"scope": _told_scope(account), "subject": about, "what": what, "expires": int(until)}
+
+
+def _told_scope(account: str) -> str:
+    return f"told/{account}"

@@ -17,7 +17,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from rolewarden.aws import Aws
-from rolewarden.bindings import Binding, BindingsTable
+from rolewarden.bindings import CONTESTED_ROW, EVENT_ROW, Binding, BindingsTable, ToldFinding
 from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import SWEEP, Cause, Ignored, Nomination
@@ -34,6 +34,7 @@ ROLE_FINDING = "Role Finding"
 ROLE_RELEASED = "Role Released"
 ROLE_CONTESTED = "Role Contested"
 SUBJECT_FINDING = "Subject Finding"
+FINDING_SETTLED = "Finding Settled"
 ACCOUNT_FINDING = "Account Finding"
 POLICY_RESTORED = "Policy Restored"
 GUARDRAILS_PUBLISHED = "Guardrails Published"
@@ -128,7 +129,7 @@ class Recorder:
         }
         # It stops where nobody is let in, or no event comes.
         metrics.add_metric(HEARTBEAT, MetricUnit.Count, 0)
-        self._finding(detail, account, cause, ACCOUNT_FINDING)
+        self._finding(detail, about_account(account, refused), cause, ACCOUNT_FINDING)
 
     def unkeepable(self, profile: Binding, domain: Binding, guardrails: Sequence[str], cause: Cause) -> None:
         """Record that a user profile cannot have the guardrails that it needs, as it runs as its domain's role."""
@@ -161,7 +162,7 @@ class Recorder:
             if cause == SWEEP:
                 return not self.told.is_news(account, about, what, time.time())
             what = f"{what} {cause.principal}"
-            return not self.told.is_news(account, f"{about}#event", what, time.time(), keeps=EVENT_TOLD_SECONDS)
+            return not self.told.is_news(account, f"{about}{EVENT_ROW}", what, time.time(), keeps=EVENT_TOLD_SECONDS)
         except RetryLater as error:
             logger.error("told perhaps twice", extra={"about": about, "why": str(error)})
             return False
@@ -178,7 +179,8 @@ class Recorder:
                 return
             metrics.add_metric("Contested", MetricUnit.Count, 1)
             quiet = WINDOW.total_seconds()
-            if not self.told.begins(outcome.account, f"{about}#contested", "contested", now.timestamp(), quiet=quiet):
+            row = f"{about}{CONTESTED_ROW}"
+            if not self.told.begins(outcome.account, row, "contested", now.timestamp(), quiet=quiet):
                 return
         except RetryLater as error:
             metrics.add_metric("RecordFailed", MetricUnit.Count, 1)
@@ -188,6 +190,13 @@ class Recorder:
         detail = {**{key: value for key, value in outcome.as_dict().items() if key in kept}, **contest.as_dict()}
         logger.warning(ROLE_CONTESTED, extra={"finding": detail})
         self._tell(ROLE_CONTESTED, detail, about, now)
+
+    def settled(self, finding: ToldFinding, cause: Cause) -> None:
+        """Record that a finding which was told is not the case any more, whoever saw to it."""
+        account, _, about = finding.about.partition("/")
+        detail = {"account": account, "finding": about, "was": finding.what, "cause": cause.as_dict()}
+        logger.info(FINDING_SETTLED, extra={"finding": detail})
+        self._tell(FINDING_SETTLED, detail, finding.about, datetime.now(UTC))
 
     def released(self, account: str, role: str, policies: Sequence[str], cause: Cause, mark: str) -> None:
         """Record that guardrails were taken off a role that no longer needs them, by calls with this mark."""
@@ -292,6 +301,11 @@ class Recorder:
                 metrics.add_metric("RecordFailed", MetricUnit.Count, len(records))
                 about = [row["about"] for _, _, row in records]
                 logger.error("the record could not be written", extra={"about": about, "why": str(error)})
+
+
+def about_account(account: str, refused: Refused) -> str:
+    """What a finding about an account as a whole is about: what was asked, which the message begins with."""
+    return f"{account}/account/{str(refused).partition(':')[0]}"
 
 
 def _seconds_since(cause: Cause, now: datetime) -> int | None:

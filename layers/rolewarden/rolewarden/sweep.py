@@ -29,7 +29,16 @@ from typing import Any
 from rolewarden import paths
 from rolewarden.audit import Auditor
 from rolewarden.aws import GONE, IAM_HOME_REGIONS, LONGEST_CALL, Aws, ListedDomain
-from rolewarden.bindings import DEFAULT_USER, EXECUTION, Binding, BindingsTable, RoleKey, sweeps_scope, tagged
+from rolewarden.bindings import (
+    DEFAULT_USER,
+    EXECUTION,
+    Binding,
+    BindingsTable,
+    RoleKey,
+    ToldFinding,
+    sweeps_scope,
+    tagged,
+)
 from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import (
@@ -50,8 +59,8 @@ from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.policies import is_boundary
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
-from rolewarden.record import Recorder, logger
-from rolewarden.verdicts import Reason
+from rolewarden.record import Recorder, about_account, logger
+from rolewarden.verdicts import Reason, Verdict
 from rolewarden.work import Work
 
 BEGIN, LIST, DESCRIBE, COMPARE, AUDIT = "begin", "list", "describe", "compare", "audit"
@@ -163,7 +172,7 @@ class Sweeper:
             return
         known = self.table.members()
         for gone in sorted(known.keys() - there):
-            self.table.forget(gone)
+            self.table.forget_account(gone)
         for new in sorted(there - known.keys()):
             self.table.member_swept(new, 0)
         # What a new account lacks nobody has taken away.
@@ -194,15 +203,20 @@ class Sweeper:
         for each in [account] if account else [self.coverage.account, *sorted(self._members())]:
             yield from paths.checks(self.aws, each, self.coverage.regions, self._hub)
 
-    def _check_paths(self, account: str) -> None:
+    def _check_paths(self, account: str, told: Iterable[ToldFinding]) -> set[str]:
+        """Tell of each link of the path to the hub that is missing; what those findings are about, for `_settle`."""
+        about: set[str] = set()
         try:
             for check in self.checks(account):
                 if check.message:
-                    where = f"{check.what} in {check.region}"
-                    self.recorder.account(account, Refused(Reason.UNHEARD, f"{where}: {check.message}"), SWEEP)
+                    refused = Refused(Reason.UNHEARD, f"{check.what} in {check.region}: {check.message}")
+                    self.recorder.account(account, refused, SWEEP)
+                    about.add(about_account(account, refused))
         except RetryLater as error:
-            # The next sweep asks again.
+            # The next sweep asks again; what was the case may still be.
             self.recorder.missed(f"paths of {account}", error)
+            about.update(finding.about for finding in told)
+        return about
 
     def begin(self, account: str) -> dict[str, Any]:
         """Begin the sweep of an account and go as far as time allows. Raises Refused and RetryLater."""
@@ -409,7 +423,7 @@ class Sweeper:
         `after` names the last role that was dealt with before time ran out.
         """
         read_at = self.now()
-        bindings = self._bound(sweep)
+        bindings, told = self._bound(sweep), self.table.findings(sweep.account)
         roles: dict[RoleKey, list[Binding]] = defaultdict(list)
         for binding in bindings:
             if binding.role:
@@ -437,8 +451,8 @@ class Sweeper:
             self.aws.send(self.queues.work, [work.as_dict() for work in some])
             after = some[-1].role.path
         too_much = self._release(sweep, {role.name: names for role, names in required.items()}, carriers)
-        self._unkeepable(bindings)
-        self._check_paths(sweep.account)
+        standing = {role.path for role in lacking} | self._unkeepable(bindings) | self._check_paths(sweep.account, told)
+        self._settle(sweep, told, standing)
         counts = {
             "subjects": len({binding.label for binding in bindings}),
             "roles": len(roles),
@@ -520,15 +534,39 @@ class Sweeper:
             self.aws.send(self.queues.release, [*asked, *retired])
         return len(surplus)
 
-    def _unkeepable(self, bindings: Iterable[Binding]) -> None:
-        """Tell of user profiles whose assignment cannot be kept, as they run as their domain's role."""
+    def _unkeepable(self, bindings: Iterable[Binding]) -> set[str]:
+        """Tell of user profiles whose assignment cannot be kept, as they run as their domain's role; who they are."""
         bindings = list(bindings)
         default = {b.domain_id: b for b in bindings if b.kind == DEFAULT_USER and b.via == EXECUTION}
+        found = set()
         for binding in bindings:
             if binding.role is None and (shared := default.get(binding.domain_id)):
                 missing = self.reconciler.out_of_reach(binding, shared)
                 if missing:
                     self.recorder.unkeepable(binding, shared, missing, SWEEP)
+                    found.add(f"{binding.account}/{binding.domain_id}/{binding.user_profile}")
+        return found
+
+    def _settle(self, sweep: Sweep, told: Iterable[ToldFinding], standing: set[str]) -> None:
+        """Tell of findings that are not the case any more, also where no event told who has seen to them.
+
+        `standing` is what findings of this sweep are about, and what is still being seen to.
+
+        What a sweep could not read may hide that something is still wrong. Only a boundary that cannot be taken off,
+        which is no lack, is never settled so: it is forgotten after a week.
+        """
+        of_roles = tuple(f"{verdict}:" for verdict in (Verdict.DRIFTED, Verdict.UNENFORCEABLE))
+        settled: dict[str, list[ToldFinding]] = defaultdict(list)
+        for finding in told:
+            if finding.about in standing or finding.what.startswith(f"{Verdict.COMPLIANT}:"):
+                continue
+            of_a_subject = not finding.what.startswith((*of_roles, Reason.SHARES_ROLE))
+            if of_a_subject and not self.table.sweep_is_whole(sweep.row):
+                continue
+            settled[finding.about].append(finding)
+        for findings in settled.values():
+            self.recorder.settled(findings[0], SWEEP)
+            self.table.forget_findings(findings)
 
 
 def _changed(known: Iterable[Binding], modified: str) -> bool:
