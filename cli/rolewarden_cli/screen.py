@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from rolewarden.bindings import ROLE, USER_PROFILE, Binding
 from rolewarden.publish import UNCHANGED
-from rolewarden.record import SUBJECT_FINDING
+from rolewarden.record import ROLE_CONTESTED, SUBJECT_FINDING
 from rolewarden.verdicts import CURES, Outcome, Verdict
 
 from rolewarden_cli.access import AccessMatrix, Decision, Row
@@ -38,6 +38,9 @@ ROW, COLUMN = 24, 7
 """Characters of a row's name and of a model's column, where each model has one."""
 
 NOTHING = "allowed by nothing"
+
+MOST_ROLES = 50
+"""As many roles of a domain are shown of a plan."""
 
 SOME = 6
 """As many names of a long list are shown."""
@@ -90,9 +93,11 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False) -> None:
         wanted = [(role, bindings) for role, bindings in roles if everything or _is_worth_a_line(role)]
         if wanted:
             out.print(_heading(place))
-        for role, bindings in wanted:
+        for role, bindings in wanted if everything else wanted[:MOST_ROLES]:
             _show_role(out, role, bindings, again=role.outcome.role in shown)
             shown.add(role.outcome.role)
+        if len(wanted) > MOST_ROLES and not everything:
+            out.print(_indented(f"and {counted(len(wanted) - MOST_ROLES, 'more role')}: --all shows them", 2))
     _show_shared(out, plan)
     _show_exemptions(out, plan)
     _show_switches(out, plan)
@@ -290,9 +295,10 @@ def show_enforced(out: Console, done: Enforced) -> None:
 
 def show_access(out: Console, found: AccessMatrix, *, everything: bool = False) -> None:
     """A column for each of a few models; of many, what each group of rows reaches."""
-    source = "as Bedrock lists them" if found.listed == LIVE else f"Bedrock's from {found.listed}"
+    source = "as it lists them now" if found.listed == LIVE else f"from {found.listed}"
     out.print(Text(f"account {found.account}, {', '.join(found.regions)}", "bold"))
-    out.print(f"{counted(len(found.rows), 'row')}, {counted(len(found.models), 'model')} ({source})")
+    counts = f"{counted(len(found.rows), 'subject')}, {counted(len(found.models), 'model')}"
+    out.print(f"{counts}, Bedrock's {source}")
     if ROW + COLUMN * len(found.models) <= out.width:
         _show_columns(out, found)
     else:
@@ -340,7 +346,10 @@ def _letter(number: int) -> str:
 
 
 def _why(decision: Decision) -> str:
-    names = ", ".join(statement.name for statement in decision.statements)
+    by_policy: dict[str, list[str]] = defaultdict(list)
+    for statement in decision.statements:
+        by_policy[statement.policy].append(statement.label)
+    names = "; ".join(f"{policy}: {', '.join(labels)}" for policy, labels in by_policy.items())
     if decision.allowed:
         return f"{decision.route}, allowed by {names}"
     return f"denied by {names}" if names else NOTHING
@@ -388,8 +397,11 @@ def show_explanation(out: Console, found: Explanation) -> None:
         grid.add_row("", word, Text(route.name, overflow="fold"), f"by {by}" if by else NOTHING)
     out.print()
     out.print(grid)
+    by_policy: dict[str, list[Reason]] = defaultdict(list)
     for reason in found.reasons:
-        _show_reason(out, numbers[reason.statement.name], reason, recorded=found.recorded)
+        by_policy[reason.statement.policy].append(reason)
+    for reasons in by_policy.values():
+        _show_reasons(out, numbers, reasons, recorded=found.recorded)
 
 
 def _standing(found: Explanation) -> str:
@@ -403,22 +415,28 @@ def _standing(found: Explanation) -> str:
     return f"{works}: it lacks {', '.join(lacks)}." if lacks else f"{works}."
 
 
-def _show_reason(out: Console, number: str, reason: Reason, *, recorded: bool) -> None:
-    statement = reason.statement
-    out.print(_heading(f"{number}  {statement.name} {'denies' if statement.denies else 'allows'} it"))
+def _show_reasons(out: Console, numbers: Mapping[str, str], reasons: Sequence[Reason], *, recorded: bool) -> None:
+    """What is known of one policy, and those of its statements that decided."""
+    first = reasons[0]
+    out.print(_heading(first.statement.policy))
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(width=11, style="bright_black")
     grid.add_column(overflow="fold")
-    if statement.arn:
-        grid.add_row("  policy", statement.arn)
-    if reason.guardrail:
-        asked = "; ".join(reason.assignments) or "no assignment: the role carries it without need"
-        grid.add_row("  guardrail", reason.guardrail)
-        grid.add_row("  asked by", asked)
-        grid.add_row("  attached", _attached(reason.attached, recorded=recorded))
-    text = json.dumps({key: value for key, value in statement.document.items() if key != "Sid"}, indent=1)
-    grid.add_row("  says", text)
+    if first.statement.arn:
+        grid.add_row("  policy", first.statement.arn)
+    if first.guardrail:
+        grid.add_row("  guardrail", first.guardrail)
+        grid.add_row("  asked by", "; ".join(first.assignments) or "no assignment: the role carries it without need")
+        grid.add_row("  attached", _attached(first.attached, recorded=recorded))
     out.print(grid)
+    for reason in reasons:
+        statement = reason.statement
+        verb = "denies" if statement.denies else "allows"
+        out.print(
+            _indented(Text.assemble((f"{numbers[statement.name]}  {statement.label}", "bold"), f" {verb} it:"), 2)
+        )
+        text = json.dumps({key: value for key, value in statement.document.items() if key != "Sid"}, indent=1)
+        out.print(_indented(text, 5))
 
 
 def _attached(entry: Entry | None, *, recorded: bool) -> str:
@@ -453,7 +471,7 @@ def _kind(entry: Entry) -> Text:
 
 
 def _policies(entry: Entry) -> Text:
-    if not entry.policies:
+    if not entry.policies or entry.kind == ROLE_CONTESTED:
         return Text()
     sign = "+" if entry.row.get("attached") else "-" if entry.row.get("released") else "lacks"
     return Text(f"{sign} {', '.join(entry.policies)}")

@@ -35,11 +35,15 @@ ROLE_RELEASED = "Role Released"
 ROLE_CONTESTED = "Role Contested"
 SUBJECT_FINDING = "Subject Finding"
 FINDING_SETTLED = "Finding Settled"
+ACCOUNT_FINDING = "Account Finding"
 POLICY_RESTORED = "Policy Restored"
 GUARDRAILS_PUBLISHED = "Guardrails Published"
 SWEEP_COMPLETED = "Sweep Completed"
 SWEEP_REQUESTED = "Sweep Requested"
 """Detail types of the events from source `rolewarden`."""
+
+HEARTBEAT = "Heartbeat"
+"""The metric whose least value in an hour is 1 where every account was swept to the end and can be heard."""
 
 EVENT_TOLD_SECONDS = 3600.0
 """For so long the same finding, met again by events of the same actor, is not told again."""
@@ -113,6 +117,20 @@ class Recorder:
         about = "/".join([nomination.account, *named.values()])
         self._finding(detail, about, nomination.cause)
 
+    def account(self, account: str, refused: Refused, cause: Cause) -> None:
+        """Record that an account cannot be entered, or that AWS refuses there what concerns all of it."""
+        detail = {
+            "account": account,
+            "verdict": Verdict.UNENFORCEABLE.value,
+            "reason": refused.reason,
+            "message": str(refused),
+            "cure": CURES.get(refused.reason, ""),
+            "cause": cause.as_dict(),
+        }
+        # It stops where nobody is let in, or no event comes.
+        metrics.add_metric(HEARTBEAT, MetricUnit.Count, 0)
+        self._finding(detail, about_account(account, refused), cause, ACCOUNT_FINDING)
+
     def unkeepable(self, profile: Binding, domain: Binding, guardrails: Sequence[str], cause: Cause) -> None:
         """Record that a user profile cannot have the guardrails that it needs, as it runs as its domain's role."""
         detail = {
@@ -128,13 +146,13 @@ class Recorder:
         }
         self._finding(detail, f"{profile.account}/{profile.domain_id}/{profile.user_profile}", cause)
 
-    def _finding(self, detail: Mapping[str, Any], about: str, cause: Cause) -> None:
+    def _finding(self, detail: Mapping[str, Any], about: str, cause: Cause, kind: str = SUBJECT_FINDING) -> None:
         metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         operation = detail.get("message", "").partition(":")[0]
         what = f"{detail['reason']} {operation} {' '.join(detail.get('missing', ()))}"
         if not self._is_told(detail["account"], about, what, cause):
-            logger.warning(SUBJECT_FINDING, extra={"finding": detail})
-            self._tell(SUBJECT_FINDING, detail, about, datetime.now(UTC))
+            logger.warning(kind, extra={"finding": detail})
+            self._tell(kind, detail, about, datetime.now(UTC))
 
     def _is_told(self, account: str, about: str, what: str, cause: Cause) -> bool:
         """Whether this was told before: by a sweep in the last days, or in the last hour of what one actor does."""
@@ -227,12 +245,12 @@ class Recorder:
         metrics.add_metric("SweepMissed", MetricUnit.Count, 1)
         logger.warning("a sweep could not read this now", extra={"about": what, "why": str(error)})
 
-    def swept(self, account: str, region: str, counts: Mapping[str, int]) -> None:
+    def swept(self, account: str, regions: Sequence[str], counts: Mapping[str, int]) -> None:
         """Record a completed sweep: `counts` by name, as metrics and as the event. Raises RetryLater."""
-        metrics.add_metric("SweepCompleted", MetricUnit.Count, 1)
+        metrics.add_metric(HEARTBEAT, MetricUnit.Count, 1)
         for name, count in counts.items():
             metrics.add_metric(f"Sweep.{name}", MetricUnit.Count, count)
-        self.announce(SWEEP_COMPLETED, {"account": account, "region": region, **counts})
+        self.announce(SWEEP_COMPLETED, {"account": account, "regions": list(regions), **counts})
 
     def announce(self, detail_type: str, detail: Mapping[str, Any], *, needed: bool = True) -> None:
         """Log a milestone (`Guardrails Published`, `Sweep Completed`), or what is told late, and put it on the bus.
@@ -283,6 +301,11 @@ class Recorder:
                 metrics.add_metric("RecordFailed", MetricUnit.Count, len(records))
                 about = [row["about"] for _, _, row in records]
                 logger.error("the record could not be written", extra={"about": about, "why": str(error)})
+
+
+def about_account(account: str, refused: Refused) -> str:
+    """What a finding about an account as a whole is about: what was asked, which the message begins with."""
+    return f"{account}/account/{str(refused).partition(':')[0]}"
 
 
 def _seconds_since(cause: Cause, now: datetime) -> int | None:
