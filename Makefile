@@ -7,7 +7,7 @@ HOST ?= 127.0.0.1
 PORT ?= 5000
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: install demo test soak local stage lint types bench mutants clean
+.PHONY: install demo test soak local stage lint types bench bench-report report-picture mutants clean
 
 install: $(VENV)/installed $(SAM_VENV)/installed .wheels/downloaded
 
@@ -54,6 +54,13 @@ soak: install
 bench: install
 	@$(VENV)/bin/python bench/guardrails.py
 	@POWERTOOLS_LOG_LEVEL=CRITICAL $(VENV)/bin/python bench/sweep.py
+
+# What the report of 500 profiles and 100 models costs a browser, and the picture in docs/; both need a Chromium.
+bench-report: install
+	@$(VENV)/bin/python bench/report.py
+
+report-picture: install
+	@$(VENV)/bin/python bench/report.py docs/report.png
 
 # Which changes to the compiler no test would notice; about two hours.
 mutants: install

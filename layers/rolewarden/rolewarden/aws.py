@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from mypy_boto3_iam.literals import PolicyUsageTypeType
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker.type_defs import PaginatorConfigTypeDef
+    from mypy_boto3_securityhub import SecurityHubClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sts import STSClient
@@ -379,6 +380,10 @@ class Aws:
     @cached_property
     def _sns(self) -> SNSClient:
         return cast("SNSClient", self._client("sns"))
+
+    @cached_property
+    def _securityhub(self) -> SecurityHubClient:
+        return cast("SecurityHubClient", self._client("securityhub"))
 
     @cached_property
     def _iam_as_stored(self) -> IAMClient:
@@ -1068,6 +1073,13 @@ class Aws:
         """Send a message to everybody who is subscribed to a topic. Raises RetryLater."""
         with _of_our_own():
             self._sns.publish(TopicArn=topic_arn, Subject=subject, Message=text)
+
+    def import_finding(self, finding: Mapping[str, Any]) -> None:
+        """Give Security Hub one finding in its own format. Raises RetryLater, also where it takes no findings."""
+        with _of_our_own():
+            answer = self._securityhub.batch_import_findings(Findings=[cast("Any", finding)])
+        for failed in answer.get("FailedFindings", ()):
+            raise RetryLater(f"BatchImportFindings: {failed['ErrorCode']}: {failed['ErrorMessage']}")
 
     def _item(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         return {name: self._deserialize(value) for name, value in attributes.items()}
