@@ -78,8 +78,8 @@ def test_ten_thousand_events_of_no_concern_cost_a_call_each_at_most_and_no_memor
     with capsys.disabled():
         first, last = (f"{peak / 1e6:.2f}" for peak in peaks)
         print(  # noqa: T201
-            f"\n10,000 events of no concern: {len(calls):,} calls, peak memory of the first 1,000 {first} MB, of the last "
-            f"{last} MB, {max(left) / 1e6:.2f} MB left"
+            f"\n10,000 events of no concern: {len(calls):,} calls; peak memory of the first 1,000 {first} MB, "
+            f"of the last {last} MB; left {max(left) / 1e6:.2f} MB"
         )
 
 
