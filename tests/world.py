@@ -40,6 +40,11 @@ def _aws() -> Aws:
 
 
 @cache
+def _onlooker() -> Aws:
+    return Aws()
+
+
+@cache
 def _client(service: str) -> Any:
     return boto3.client(service)
 
@@ -109,7 +114,7 @@ class World:
         return {
             policy.name
             for policy in policies
-            if (found := self.rolewarden.aws.policy(policy.arn("aws", ACCOUNT_ID)))
+            if (found := _onlooker().policy(policy.arn("aws", ACCOUNT_ID)))
             and digest(found.text) == digest(policy.document)
         }
 
@@ -124,7 +129,7 @@ class World:
 
     def history(self, about: str) -> list[dict]:
         """The history of a role or policy."""
-        return self.rolewarden.aws.query(self.environment["HISTORY_TABLE"], {"about": f"{ACCOUNT_ID}/{about}"})
+        return _onlooker().query(self.environment["HISTORY_TABLE"], {"about": f"{ACCOUNT_ID}/{about}"})
 
     def queued(self, queue: str = "WORK_QUEUE_URL") -> list[dict]:
         """Messages of a queue, taken out."""
@@ -138,7 +143,7 @@ class World:
 
     def sweep(self) -> list[dict]:
         """Let a sweep run to its end and work off what it found; gives the outcomes."""
-        self.rolewarden.sweeper.start(ACCOUNT_ID, "us-east-1")
+        self.rolewarden.sweeper.start()
         return self.end_sweeps()
 
     def end_sweeps(self) -> list[dict]:

@@ -9,19 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import boto3
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from rolewarden.aws import Aws
 from rolewarden.errors import RolewardenError
 from rolewarden.protect import BOUNDARY_NAME, Protection, text
 from rolewarden.record import SWEEP_COMPLETED, SWEEP_REQUESTED
+from rolewarden.service import DOCTOR
 
-from rolewarden_cli import rules
+from rolewarden_cli import operate, rules
+from rolewarden_cli.connect import Connection
+from rolewarden_cli.operate import of_an_account
 from rolewarden_cli.replay import Replayed, UnusableInputError
 from rolewarden_cli.replay import replay as replay_files
+from rolewarden_cli.rules import UnwritableError
+from rolewarden_cli.screen import VERDICT_COLOURS
 
 app = typer.Typer(
     name="rolewarden",
@@ -32,22 +35,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-VERDICT_COLOURS = {
-    "compliant": "green",
-    "drifted": "red",
-    "exempt": "cyan",
-    "ungoverned": "bright_black",
-    "unenforceable": "bold red",
-}
+app.add_typer(operate.app)
 
 EXIT_DRIFTED = 1
 EXIT_ERRORS = 1
+EXIT_MISSING = 1
 EXIT_UNUSABLE = 2
-
-
-@app.callback()
-def _group() -> None:
-    """Keep Typer from making the only command the whole program."""
 
 
 @app.command(no_args_is_help=True)
@@ -139,26 +132,26 @@ def compile_(
 
 
 @app.command()
-def sweep(
-    region: Annotated[str | None, typer.Option(help="Where the stack is; your credentials' region by default.")] = None,
-) -> None:
+@of_an_account
+def sweep(connection: Connection) -> None:
     """Ask the deployed stack to check every policy and look at every role now.
 
     Needs AWS credentials that may put events on the default bus.
 
     Example: rolewarden sweep --region us-east-1
 
-    Exit code: 0 it is asked, 2 AWS does not take the request.
+    Exit code: 0 it is asked, 1 nothing is deployed here, or AWS does not take the request.
     """
-    aws = Aws(boto3.Session(region_name=region))
-    aws.publish([(SWEEP_REQUESTED, {"by": "rolewarden sweep"})])
-    print(f"asked for a sweep in {aws.region}: its end is the event `{SWEEP_COMPLETED}` on the default bus")
+    connection.recorded()
+    connection.aws.publish([(SWEEP_REQUESTED, {"by": "rolewarden sweep"})])
+    region = connection.aws.region
+    print(f"asked for a sweep in {region}: its end is the event `{SWEEP_COMPLETED}` on the default bus")
 
 
 @app.command()
+@of_an_account
 def scp(
-    stack: Annotated[str, typer.Option(help="The stack's name.")] = "rolewarden",
-    region: Annotated[str | None, typer.Option(help="Where the stack is; your credentials' region by default.")] = None,
+    connection: Connection,
     deployer: Annotated[list[str] | None, typer.Option(metavar="ARN-PATTERN", help="Who deploys the stack: is denied "
                                                        "nothing. May be given again.")] = None,
     boundary: Annotated[bool, typer.Option("--boundary", help="A permissions boundary for administrators instead: "
@@ -172,9 +165,9 @@ def scp(
 
     Example: rolewarden scp --deployer 'arn:aws:iam::*:role/deploy' --out scp.json
 
-    Exit code: 0 done, 2 there is no such stack, it does not fit, or the file cannot be written.
+    Exit code: 0 done, 1 there is no such stack, it does not fit, or the file cannot be written.
     """
-    protection = Protection(Aws(boto3.Session(region_name=region)).stack(stack), tuple(deployer or ()))
+    protection = Protection(connection.deployed(), tuple(deployer or ()))
     document = protection.boundary() if boundary else protection.service_control_policy()
     if not deployer:
         print("rolewarden: no --deployer: nobody under this can update or delete the stack", file=sys.stderr)
@@ -186,8 +179,39 @@ def scp(
     try:
         out.write_text(text(document) + "\n", encoding="utf-8")
     except OSError as error:
-        _fail(f"{out}: cannot be written: {error.strerror}")
+        raise UnwritableError(f"{out}: cannot be written: {error.strerror}") from None
     print(out)
+
+
+@app.command()
+@of_an_account
+def doctor(
+    connection: Connection,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array instead of lines.")] = False,
+) -> None:
+    """Say whether the deployed stack can work in every region and account that it covers.
+
+    One line a check: does a trail log, does the forwarder send, is the account entered. SweepFunction makes the checks
+    with its own rights, as in every sweep. Needs AWS credentials that may describe the stack and invoke that function.
+
+    Example: rolewarden doctor --region us-east-1
+
+    Exit code: 0 everything is there, 1 something is missing, or the stack cannot be asked.
+    """
+    functions = {logical: physical for logical, _, physical in connection.deployed().resources}
+    checks = connection.aws.run(functions.get("SweepFunction", ""), {"step": DOCTOR})["checks"]
+    if as_json:
+        print(json.dumps(checks, indent=2))
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        for check in checks:
+            where = " ".join(filter(None, (check["account"], check["region"])))
+            line = f"{where}  {check['what']}"
+            if "message" in check:
+                console.print(Text.assemble(("MISSING  ", "bold red"), f"{line}: {check['message']}: {check['cure']}"))
+            else:
+                console.print(Text.assemble(("ok       ", "green"), line))
+    raise typer.Exit(EXIT_MISSING if any("message" in check for check in checks) else 0)
 
 
 def _show_problems(console: Console, found: rules.CheckedFile) -> None:

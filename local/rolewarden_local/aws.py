@@ -33,13 +33,18 @@ from hypercorn.config import Config
 
 from rolewarden_local import (
     _ministack,
+    access,
+    authorization,
+    buses,
     cloudformation,
     cloudtrail,
     faults,
     iam,
+    organization,
     sagemaker,
     saved,
     simulate,
+    stacksets,
     stale,
     tagging,
     trail,
@@ -95,6 +100,7 @@ class LocalAws:
         self._calls: collections.deque[Call] = collections.deque(maxlen=CALLS_KEPT)
         self._seen = 0
         self._faults = faults.Faults()
+        self._authorization: authorization.Authorization | None = None
         self._loop = _loop_in_a_thread()
         _install(self)
 
@@ -121,6 +127,8 @@ class LocalAws:
     def _again(self, begin: Callable[[], None]) -> None:
         self._on_the_loop(begin)
         iam.QUOTAS.policies_per_role = iam.Quotas.policies_per_role
+        organization.reset()
+        stacksets.reset()
         self._faults.clear()
         self.events.clear()
         self._calls.clear()
@@ -140,10 +148,21 @@ class LocalAws:
     def policies_per_role(self, quota: int) -> None:
         iam.QUOTAS.policies_per_role = quota
 
+    def organize(self, organization_id: str, **units: set[str]) -> None:
+        """Make `units` (ids of organizational units, `_` for `-`, with their accounts) the organization.
+
+        Service-managed StackSets with automatic deployment follow before this returns.
+        """
+        organization.ORGANIZATION.id = organization_id
+        organization.ORGANIZATION.units = {name.replace("_", "-"): set(accounts) for name, accounts in units.items()}
+        stacksets.follow_organization()
+
     def lend(self, access_key: str, role: str) -> None:
         """Make an access key that of a session of `role`, as Lambda hands one to a function, until `reset`."""
         arn = f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/{role}/{role}"
-        _ministack.sts.register_session(access_key, {"Arn": arn, "UserId": f"AROALOCAL:{role}"})
+        _ministack.sts.register_session(
+            access_key, {"Arn": arn, "UserId": f"AROALOCAL:{role}", "PrincipalType": "AssumedRole"}
+        )
 
     def mark(self) -> int:
         """A point in the log of calls, to hand to `calls`."""
@@ -270,6 +289,15 @@ class LocalAws:
             self._faults.remove(fault)
 
     @contextlib.contextmanager
+    def authorizing(self) -> Iterator[authorization.Authorization]:
+        """Judge every call by its caller's policies while the block runs; yields what keeps the judgements."""
+        before, self._authorization = self._authorization, authorization.Authorization()
+        try:
+            yield self._authorization
+        finally:
+            self._authorization = before
+
+    @contextlib.contextmanager
     def connected(self) -> Iterator[None]:
         """Let every boto3 client of this process, made before or now, talk to this AWS without a socket.
 
@@ -360,6 +388,17 @@ class LocalAws:
         account, region = responses.get_account_id(), responses.get_region()
 
         async def do(body: bytes) -> Answer:
+            if access.is_void(access_key):
+                message = "The security token included in the request is invalid"
+                return faults.refusal(service, "InvalidClientTokenId", message, 403)
+            if self._authorization and (
+                refusal := self._authorization.refusal(
+                    authorization.Request(
+                        service, operation, method, path, headers, body, params, access_key, account, region, request_id
+                    )
+                )
+            ):
+                return refusal
             if service == "sagemaker":
                 return _sagemaker(method, path, headers, body, account)
             return await original(method, path, headers, body, query, request_id)
@@ -428,6 +467,8 @@ def _install(aws: LocalAws) -> None:
     stale.install()
     tagging.install()
     cloudformation.install()
+    stacksets.install(aws._loop)
+    buses.install()
     trail.install(aws.events)
 
     original = app._dispatch_service_request

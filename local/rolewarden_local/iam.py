@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 from xml.sax.saxutils import escape
 
+from rolewarden_local import access
 from rolewarden_local._ministack import iam, sts
 
 Response = tuple[int, dict[str, str], bytes]
@@ -74,6 +75,7 @@ def install() -> None:
     handlers["ListAttachedRolePolicies"] = _list_attached_role_policies
     handlers["ListRolePolicies"] = _list_role_policies
     handlers["ListEntitiesForPolicy"] = _list_entities_for_policy
+    handlers["GetAccountAuthorizationDetails"] = _details(handlers["GetAccountAuthorizationDetails"])
     handlers["GetAccountSummary"] = _account_summary(handlers["GetAccountSummary"])
     sts.handle_request = _known_role_only(sts.handle_request)
 
@@ -329,12 +331,41 @@ def _list_attached_role_policies(params: Params) -> Response:
     def entries(role: Any) -> Iterable[Entry]:
         prefix = _param(params, "PathPrefix")
         for arn in role["AttachedPolicies"]:
-            policy = iam._lookup_policy(arn) or {"PolicyName": arn.rsplit("/", 1)[-1]}
-            member = f"<PolicyName>{policy['PolicyName']}</PolicyName><PolicyArn>{arn}</PolicyArn>"
-            if _under(prefix, policy):
-                yield arn, functools.partial(str, member)
+            if _under(prefix, iam._lookup_policy(arn) or {}):
+                yield arn, functools.partial(_attached_member, arn)
 
     return _with_role("ListAttachedRolePolicies", params, "AttachedPolicies", entries)
+
+
+def _details(handler: Handler) -> Handler:
+    """GetAccountAuthorizationDetails of roles, with their boundaries and in pages; anything else comes whole."""
+
+    def details(params: Params) -> Response:
+        if _param(params, "Filter.member.1") != "Role" or _param(params, "Filter.member.2"):
+            return handler(params)
+        roles = ((name, functools.partial(_role_detail, name)) for name in iam._roles.keys())  # noqa: SIM118
+        return _paged("GetAccountAuthorizationDetails", params, roles, "RoleDetailList")
+
+    return details
+
+
+def _role_detail(name: str) -> str:
+    role = iam._roles[name]
+    inline = "".join(
+        f"<member><PolicyName>{escape(policy)}</PolicyName>"
+        f"<PolicyDocument>{quote(text, safe='')}</PolicyDocument></member>"
+        for policy, text in role["InlinePolicies"].items()
+    )
+    attached = "".join(f"<member>{_attached_member(arn)}</member>" for arn in role["AttachedPolicies"])
+    return (
+        f"{iam._role_xml(name)}<RolePolicyList>{inline}</RolePolicyList>"
+        f"<AttachedManagedPolicies>{attached}</AttachedManagedPolicies>"
+    )
+
+
+def _attached_member(arn: str) -> str:
+    policy = iam._lookup_policy(arn) or {"PolicyName": arn.rsplit("/", 1)[-1]}
+    return f"<PolicyName>{policy['PolicyName']}</PolicyName><PolicyArn>{arn}</PolicyArn>"
 
 
 def _list_role_policies(params: Params) -> Response:
@@ -381,16 +412,14 @@ def _entity_member(kind: str, entity: Mapping[str, Any]) -> str:
 
 
 def _known_role_only(handle_request: Callable[..., Any]) -> Callable[..., Any]:
-    """Refuse to assume a role that does not exist; MiniStack looks for it only when it enforces policies."""
+    """Refuse to assume a role that does not exist or may not be; MiniStack looks only when it enforces policies."""
 
     async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes, query: Params) -> Any:
         form = parse_qs(body.decode())
         arn = form.get("RoleArn", [""])[0]
         if form.get("Action") == ["AssumeRole"] and re.fullmatch(r"arn:[\w-]+:iam::\d{12}:role/.+", arn):
-            account, name = arn.split(":")[4], arn.rsplit("/", 1)[-1]
-            role = iam._roles.get_scoped(account, None, name)
-            if role is None or role["Arn"] != arn:
-                caller = sts._caller_identity(headers, query)["userArn"]
+            caller = access.caller(headers, query)
+            if not access.may_assume(caller, arn):
                 message = f"User: {caller} is not authorized to perform: sts:AssumeRole on resource: {arn}"
                 return iam._error(403, "AccessDenied", escape(message), ns="sts")
         return await handle_request(method, path, headers, body, query)

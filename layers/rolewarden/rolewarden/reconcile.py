@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from typing import Protocol
 
-from rolewarden.aws import GONE, Aws
+from rolewarden.aws import GONE, RoleDescription
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import Cause
@@ -32,6 +33,32 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
+class Iam(Protocol):
+    """What reconcile asks of IAM and does there: AWS, or who only wants to know what would be done."""
+
+    @property
+    def partition(self) -> str:
+        """The first part of every ARN behind `arn:`."""
+
+    def within(self, account: str) -> Iam:
+        """As `Aws.within`."""
+
+    def attached_policies(self, role: str) -> frozenset[str]:
+        """As `Aws.attached_policies`."""
+
+    def role(self, name: str) -> RoleDescription:
+        """As `Aws.role`."""
+
+    def attach(self, role: str, policy_arn: str, *, mark: str) -> None:
+        """As `Aws.attach`."""
+
+    def set_boundary(self, role: str, policy_arn: str, *, mark: str) -> None:
+        """As `Aws.set_boundary`."""
+
+    def remove_boundary(self, role: str, *, mark: str) -> None:
+        """As `Aws.remove_boundary`."""
+
+
 @dataclass
 class Reconciler:
     """Compares what a role needs with what it carries, and attaches what is missing.
@@ -39,7 +66,7 @@ class Reconciler:
     With `observe` every guardrail is only looked at, whatever its mode: the same verdicts, nothing written to IAM.
     """
 
-    aws: Aws
+    aws: Iam
     table: BindingsTable
     rules: Rules
     today: Callable[[], date] = today
@@ -156,7 +183,7 @@ class Reconciler:
 
     def _mend(self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome, *, unsettled: bool) -> Outcome:
         try:
-            carried = self.aws.attached_policies(role.name)
+            carried = self.aws.within(role.account).attached_policies(role.name)
         except Refused as refused:
             if refused.reason == GONE:
                 # It is still named by SageMaker: when somebody makes it again, CreateRole brings it back here.
@@ -190,7 +217,7 @@ class Reconciler:
         refusals: list[Refused] = []
         for policy in policies:
             try:
-                self.aws.attach(role.name, self.arn(policy, role.account), mark=outcome.mark)
+                self.aws.within(role.account).attach(role.name, self.arn(policy, role.account), mark=outcome.mark)
             except Refused as refused:
                 # What stands in the way of one policy seldom stands in the way of the next.
                 refusals.append(refused)
@@ -214,7 +241,7 @@ class Reconciler:
             return _unenforceable(outcome, full, f"{full}; {self._why_no_boundary(name, required)}")
         wanted = self.arn(name, role.account)
         try:
-            current = self.aws.role(role.name).boundary
+            current = self.aws.within(role.account).role(role.name).boundary
             if current == wanted:
                 return _held(outcome, required, wanted)
             if current and not self._is_ours(current, role.account):
@@ -223,7 +250,7 @@ class Reconciler:
                 # Over a boundary that IAM does not show yet none is set: it may be somebody else's.
                 message = f"{full}; its boundary has just been changed, and is looked at again before one is set"
                 return replace(outcome, message=message, carried=())
-            self.aws.set_boundary(role.name, wanted, mark=outcome.mark)
+            self.aws.within(role.account).set_boundary(role.name, wanted, mark=outcome.mark)
         except Refused as refused:
             if refused.reason == GONE:
                 return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE, carried=())
@@ -247,7 +274,7 @@ class Reconciler:
             return observed
         wanted = self.arn(boundary_name(_enforced(required)), role.account)
         try:
-            holds = self.aws.role(role.name).boundary == wanted
+            holds = self.aws.within(role.account).role(role.name).boundary == wanted
         except Refused as refused:
             return replace(observed, message=str(refused))
         return _held(outcome, required, wanted) if holds else observed
@@ -257,10 +284,10 @@ class Reconciler:
         if self.observe or self.rules.fallback is not Fallback.BOUNDARY or not _enforced(required):
             return outcome
         try:
-            boundary = self.aws.role(role.name).boundary
+            boundary = self.aws.within(role.account).role(role.name).boundary
             if not self._is_ours(boundary, role.account):
                 return outcome
-            self.aws.remove_boundary(role.name, mark=outcome.mark)
+            self.aws.within(role.account).remove_boundary(role.name, mark=outcome.mark)
         except Refused as refused:
             if refused.reason == GONE:
                 return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE)
