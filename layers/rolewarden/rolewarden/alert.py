@@ -17,6 +17,7 @@ from rolewarden.events import (
     ACCOUNT,
     CHECK,
     CLOUDTRAIL,
+    POLICY_NAME,
     REGION,
     ROLE_NAME,
     SWEEP,
@@ -48,7 +49,6 @@ CONSOLES = {
 
 _LABEL = 11
 _EVENT_ID = re.compile(r"[0-9a-f-]{36}")
-_POLICY_NAME = re.compile(r"[\w+=,.@-]{1,128}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class _Place:
 
     def links_to_policy(self, policy: str) -> Iterator[_Row]:
         """A guardrail's policy in the console, and the command that lists what it has said."""
-        if _POLICY_NAME.fullmatch(policy) and self.account:
+        if POLICY_NAME.fullmatch(policy) and self.account:
             arn = policy_arn(policy, self.partition, self.account)
             yield from self.console("iam", f"policies/details/{quote(arn, safe='')}")
             yield "Look", _Link(f"aws iam list-policy-versions --policy-arn {arn}")

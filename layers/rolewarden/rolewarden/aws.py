@@ -23,7 +23,7 @@ from urllib.parse import unquote
 import boto3
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ParamValidationError
 
 from rolewarden import POLICY_PATH
 from rolewarden.errors import Refused, RetryLater
@@ -60,6 +60,10 @@ GONE = "gone"
 _mark: ContextVar[str] = ContextVar("mark", default="")
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10)
+
+LONGEST_CALL = 45.0
+"""Seconds after which a call is answered or given up: three attempts of 13, and botocore's pauses of up to 1 and 2
+between them. With fewer left nothing is begun, as Lambda would end the function at it, without a word on record."""
 
 _PAGES: PaginatorConfigTypeDef = {"PageSize": 100}
 """SageMaker's lists give ten a page unless asked for more, and no more than a hundred."""
@@ -128,6 +132,8 @@ def translated() -> Iterator[None]:
         if code in _RETRYABLE or status == 429 or status >= 500:
             raise RetryLater(message) from error
         raise Refused(Reason.REFUSED, message) from error
+    except ParamValidationError as error:
+        raise Refused(Reason.REFUSED, str(error)) from error
     except BotoCoreError as error:
         raise RetryLater(str(error)) from error
 

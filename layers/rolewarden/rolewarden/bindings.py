@@ -119,7 +119,11 @@ class Binding:
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Binding:
-        """The inverse. Raises KeyError for what is no such row."""
+        """The inverse. Raises KeyError and TypeError for what is no such row."""
+        texts = (row["account"], row["region"], row["domain_id"], row["kind"], row["via"], row["domain_name"])
+        texts += (row["user_profile"], row.get("modified", ""), row.get("role", ""), *row["tags"].values())
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("a binding's attributes are texts")
         account, _, name = row.get("role", "").partition("/")
         return cls(
             account=row["account"],

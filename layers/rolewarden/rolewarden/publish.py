@@ -35,21 +35,25 @@ class Publisher:
 
         Empty where `only` is no guardrail's policy. A deployment is all or nothing: what it has done is taken back
         where a later policy cannot be written, and CloudFormation rolls back to guardrails that are in force. A change
-        that no deployment asked for is a finding. Raises Refused, RetryLater and RulesError.
+        that no deployment asked for is a finding, and one policy that cannot be restored holds up no other. Raises
+        Refused, RetryLater and RulesError.
         """
         deploys = cause == DEPLOYMENT
         mark = cause.mark()
         done: dict[str, str] = {}
         undo: list[Callable[[], None]] = []
+        failed: list[RolewardenError] = []
         for policy in compile_rules(self.rules, self.aws.partition):
             if only not in {"", policy.name}:
                 continue
             try:
                 done[policy.name] = self._bring(policy, account, undo, mark)
-            except RolewardenError:
+            except RolewardenError as error:
                 if deploys:
                     self._take_back(undo)
-                raise
+                    raise
+                failed.append(error)
+                continue
             if not deploys and done[policy.name] != UNCHANGED:
                 self.recorder.policy(account, policy.name, done[policy.name], cause, mark)
         if deploys or (done and cause.event_name == "DeletePolicy") or set(done.values()) - {UNCHANGED}:
@@ -57,6 +61,8 @@ class Publisher:
             # has made it again. No deployment is rolled back for want of this.
             detail = {"account": account, "policies": done, "cause": cause.as_dict()}
             self.recorder.announce(GUARDRAILS_PUBLISHED, detail, needed=not deploys)
+        if failed:
+            raise failed[0]
         return done
 
     def _bring(self, policy: Policy, account: str, undo: list[Callable[[], None]], mark: str) -> str:

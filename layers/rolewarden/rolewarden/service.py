@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from rolewarden import reconcile
 from rolewarden.audit import Auditor
-from rolewarden.aws import Aws
+from rolewarden.aws import LONGEST_CALL, Aws
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import PartlyDone, Refused, RetryLater
-from rolewarden.events import BOUNDARY_EVENTS, SWEEP, Cause, Nomination, SubjectKey, parse
+from rolewarden.events import (
+    ACCOUNT,
+    BOUNDARY_EVENTS,
+    DOMAIN_ID,
+    POLICY_NAME,
+    PROFILE_NAME,
+    REGION,
+    ROLE_NAME,
+    SWEEP,
+    Cause,
+    Nomination,
+    SubjectKey,
+    mapping,
+    matched,
+    parse,
+)
 from rolewarden.guardrails import load
 from rolewarden.publish import Publisher
 from rolewarden.reconcile import Reconciler
@@ -28,9 +43,6 @@ from rolewarden.work import Work
 RECHECKS = 3
 """How often a role that was mended, or what may have been read too early, is looked at again before it is left to
 events and the sweep."""
-
-ENOUGH = 45.0
-"""Seconds that a role may take where AWS answers each call at the third try; with fewer left none is begun."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +66,21 @@ class SecondLook:
     @classmethod
     def from_dict(cls, body: Any) -> SecondLook | None:
         """The inverse; None for anything that is no such message."""
-        fields = body if isinstance(body, Mapping) else {}
-        named = fields.get("nominated")
-        account, region, rechecks = (fields.get(key) for key in ("account", "region", "rechecks"))
-        texts = [account, region, *(named.values() if isinstance(named, Mapping) else [None])]
-        if not isinstance(named, Mapping) or not all(isinstance(text, str) and text for text in texts):
+        fields = mapping(body)
+        named, rechecks = mapping(fields.get("nominated")), fields.get("rechecks")
+        account, region = matched(ACCOUNT, fields.get("account")), matched(REGION, fields.get("region"))
+        domain, profile = matched(DOMAIN_ID, named.get("domain")), matched(PROFILE_NAME, named.get("user_profile"))
+        role, policy = matched(ROLE_NAME, named.get("role")), matched(POLICY_NAME, named.get("policy"))
+        if not (account and region and isinstance(rechecks, int) and (domain or role or policy)):
             return None
-        if not isinstance(rechecks, int) or not named.keys() & {"role", "domain", "policy"}:
+        if "user_profile" in named and not profile:
             return None
-        subject = SubjectKey(named["domain"], named.get("user_profile", "")) if "domain" in named else None
+        subject = SubjectKey(domain, profile) if domain else None
         cause = Cause.from_dict(fields.get("cause"))
-        role = "" if subject else named.get("role", "")
-        policy = "" if subject or role else named["policy"]
-        return cls(Nomination(str(account), str(region), cause, role=role, subject=subject, policy=policy), rechecks)
+        # One of them, as of a Nomination.
+        role = "" if subject else role
+        policy = "" if subject or role else policy
+        return cls(Nomination(account, region, cause, role=role, subject=subject, policy=policy), rechecks)
 
 
 class Rolewarden:
@@ -146,7 +160,7 @@ class Rolewarden:
         The same where IAM may have answered from before, as when a policy was just `detached` or a boundary changed.
         Raises RetryLater, also where too little time is left to be sure of an end.
         """
-        if self.seconds_left() < ENOUGH:
+        if self.seconds_left() < LONGEST_CALL:
             raise RetryLater(f"no time is left for role {work.role.name}")
         unsettled = detached and work.cause.event_name == "PutRolePermissionsBoundary"
         try:

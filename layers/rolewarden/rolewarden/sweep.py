@@ -17,6 +17,7 @@ ever written over by one that was read later.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -24,16 +25,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rolewarden.audit import Auditor
-from rolewarden.aws import GONE, Aws, ListedDomain
+from rolewarden.aws import GONE, LONGEST_CALL, Aws, ListedDomain
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, Binding, BindingsTable, RoleKey, sweeps_scope, tagged
 from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import Refused, RetryLater
-from rolewarden.events import SWEEP, Nomination, SubjectKey
+from rolewarden.events import (
+    ACCOUNT,
+    DOMAIN_ID,
+    PROFILE_NAME,
+    REGION,
+    SWEEP,
+    Nomination,
+    SubjectKey,
+    mapping,
+    matched,
+)
 from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.policies import is_boundary
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
-from rolewarden.record import Recorder
+from rolewarden.record import Recorder, logger
 from rolewarden.work import Work
 
 CHUNK = 100
@@ -42,8 +53,8 @@ CHUNK = 100
 MOST_TAGS = 100_000
 """Bytes of tags that a message may carry: SQS takes 256 KiB."""
 
-ENOUGH = 30.0
-"""Seconds that a step leaves unused, to hand the rest over to a message."""
+ENOUGH = 2 * LONGEST_CALL
+"""Seconds that a step leaves unused: for the call that it is at, and to hand the rest over to a message."""
 
 
 def unlimited() -> float:
@@ -53,6 +64,9 @@ def unlimited() -> float:
 
 Tags = Mapping[str, Mapping[str, str]]
 """Tags of subjects, by what `tagged` gives."""
+
+
+_BEGAN = re.compile(r"\d{1,12}\.\d{3}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -73,9 +87,12 @@ class Sweep:
         return {"account": self.account, "region": self.region, "began": f"{self.began:.3f}", "step": step, **more}
 
     @classmethod
-    def of(cls, body: Mapping[str, Any]) -> Sweep:
-        """The sweep that a message goes on with."""
-        return cls(str(body["account"]), str(body["region"]), float(body["began"]))
+    def of(cls, body: Any) -> Sweep | None:
+        """The sweep that a message goes on with; None for anything that is no such message."""
+        fields = mapping(body)
+        account, region = matched(ACCOUNT, fields.get("account")), matched(REGION, fields.get("region"))
+        began = matched(_BEGAN, fields.get("began"))
+        return cls(account, region, float(began)) if account and region and began else None
 
 
 @dataclass
@@ -107,15 +124,21 @@ class Sweeper:
         self.table.sweep_begins(sweep.row, sweep.began)
         return self.listing(sweep)
 
-    def message(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Go on with a sweep from one of its messages. Raises Refused and RetryLater."""
+    def message(self, body: Any) -> dict[str, Any]:
+        """Go on with a sweep from one of its messages; what is none is named and dropped.
+
+        Raises Refused and RetryLater.
+        """
         sweep = Sweep.of(body)
-        after = str(body.get("after", ""))
-        if body["step"] == "describe":
-            return self.describe(sweep, ListedDomain(*body["domain"]), body["profiles"])
-        if body["step"] == "audit":
+        step, after = mapping(body).get("step"), str(mapping(body).get("after", ""))
+        if sweep and step == "describe" and (chunk := _chunk_of(body)):
+            return self.describe(sweep, *chunk)
+        if sweep and step == "audit":
             return self.audit(sweep)
-        return self.compare(sweep, after) if body["step"] == "compare" else self.listing(sweep, after)
+        if sweep and step in ("compare", "list"):
+            return self.compare(sweep, after) if step == "compare" else self.listing(sweep, after)
+        logger.error("a message of the sweep queue is no step of a sweep", extra={"body": str(body)[:200]})
+        return {"ignored": "no sweep message"}
 
     def listing(self, sweep: Sweep, after: str = "") -> dict[str, Any]:
         """Bind, and compare where no chunk is out; `after` is the domain that was bound last before time ran out."""
@@ -177,13 +200,20 @@ class Sweeper:
         if len(chunks) == 1 and self.seconds_left() > ENOUGH + CHUNK:
             self._describe(sweep, domain, messages[0]["profiles"])
         elif chunks:
-            self.table.sweep_waits(sweep.row, {_chunk_id(domain, chunk) for chunk in chunks})
-            self.aws.send(self.queues.sweep, messages)
+            self._ask_for(sweep, domain, messages)
+
+    def _ask_for(self, sweep: Sweep, domain: ListedDomain, messages: list[dict[str, Any]]) -> None:
+        """Send chunks on their way; the comparison waits for them."""
+        self.table.sweep_waits(sweep.row, {_chunk_id(domain, message["profiles"]) for message in messages})
+        self.aws.send(self.queues.sweep, messages)
 
     def describe(
         self, sweep: Sweep, domain: ListedDomain, profiles: Mapping[str, Mapping[str, str] | None]
     ) -> dict[str, Any]:
-        """Read one chunk of user profiles, names and tags; after the last that was out, ask for the comparison."""
+        """Read one chunk of user profiles, names and tags; after the last that was out, ask for the comparison.
+
+        What there is no time for is a chunk of its own.
+        """
         self.discovery.named(sweep.region, domain.id, domain.name)
         self._describe(sweep, domain, profiles)
         if self.table.sweep_done(sweep.row, _chunk_id(domain, profiles)):
@@ -195,7 +225,14 @@ class Sweeper:
         found: list[Binding] = []
         gone: list[tuple[str, str]] = []
         known: tuple[Binding, ...] = ()
+        left = dict(profiles)
         for name, tags in profiles.items():
+            if self.seconds_left() < ENOUGH and len(left) < len(profiles):
+                # Not before one is done, so that there is an end.
+                rest = sweep.message("describe", domain=[domain.id, domain.name], profiles=left)
+                self._ask_for(sweep, domain, [rest])
+                break
+            del left[name]
             try:
                 reading = self.discovery.profile(sweep.account, sweep.region, domain.id, name, tags=tags)
             except RetryLater as error:
@@ -397,6 +434,20 @@ def _tagged(domain: ListedDomain, profiles: Iterable[str], tags: Tags | None) ->
     if tags is None or len(json.dumps(found)) > MOST_TAGS:
         return dict.fromkeys(names)
     return found
+
+
+def _chunk_of(body: Mapping[str, Any]) -> tuple[ListedDomain, dict[str, Mapping[str, str] | None]] | None:
+    """The domain and the user profiles, with tags, that a message asks to describe; None where it does not say."""
+    domain, profiles = body.get("domain"), body.get("profiles")
+    if not isinstance(domain, list) or not 1 <= len(domain) <= 2 or not isinstance(profiles, Mapping) or not profiles:
+        return None
+    tags = [tags for tags in profiles.values() if tags is not None]
+    texts = [*domain, *(text for found in tags if isinstance(found, Mapping) for text in found.values())]
+    if not all(isinstance(found, Mapping) for found in tags) or not all(isinstance(text, str) for text in texts):
+        return None
+    if not matched(DOMAIN_ID, domain[0]) or not all(matched(PROFILE_NAME, name) for name in profiles):
+        return None
+    return ListedDomain(*domain), dict(profiles)
 
 
 def _chunk_id(domain: ListedDomain, profiles: Iterable[str]) -> str:
