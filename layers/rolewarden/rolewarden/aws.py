@@ -24,7 +24,6 @@ import boto3
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ParamValidationError
-from botocore.handlers import json_decode_policies
 
 from rolewarden import POLICY_PATH
 from rolewarden.errors import Refused, RetryLater
@@ -388,6 +387,8 @@ class Aws:
     @cached_property
     def _iam_as_stored(self) -> IAMClient:
         """IAM whose policies are texts: the simulator tells of lines and columns."""
+        from botocore.handlers import json_decode_policies  # no function asks for this
+
         client: IAMClient = self._client("iam")
         client.meta.events.unregister("after-call.iam", json_decode_policies)
         return client
