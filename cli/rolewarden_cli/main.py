@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import boto3
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -150,7 +149,7 @@ def sweep(
 
     Exit code: 0 it is asked, 2 AWS does not take the request.
     """
-    aws = Aws(boto3.Session(region_name=region))
+    aws = Aws(region or "")
     aws.publish([(SWEEP_REQUESTED, {"by": "rolewarden sweep"})])
     print(f"asked for a sweep in {aws.region}: its end is the event `{SWEEP_COMPLETED}` on the default bus")
 
@@ -174,7 +173,7 @@ def scp(
 
     Exit code: 0 done, 2 there is no such stack, it does not fit, or the file cannot be written.
     """
-    protection = Protection(Aws(boto3.Session(region_name=region)).stack(stack), tuple(deployer or ()))
+    protection = Protection(Aws(region or "").stack(stack), tuple(deployer or ()))
     document = protection.boundary() if boundary else protection.service_control_policy()
     if not deployer:
         print("rolewarden: no --deployer: nobody under this can update or delete the stack", file=sys.stderr)

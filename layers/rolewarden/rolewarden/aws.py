@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from urllib.parse import unquote
 
-import boto3
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+from botocore.session import Session
 
 from rolewarden import POLICY_PATH
+from rolewarden.attributes import attribute, plain
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.verdicts import Reason
 
@@ -92,7 +92,7 @@ _GONE = frozenset({"NoSuchEntity", "ResourceNotFound", "ResourceNotFoundExceptio
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns what boto3 raises inside into Refused or RetryLater.
+    """Turns what botocore raises inside into Refused or RetryLater.
 
     Error codes: https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html and those of each API.
     """
@@ -183,53 +183,60 @@ _T = TypeVar("_T")
 class Aws:
     """AWS as seen from one function: its region, its account, its identity."""
 
-    def __init__(self, session: boto3.Session | None = None) -> None:
-        self._session = session or _default_session()
+    def __init__(self, region: str = "") -> None:
+        """`region` is the one that the environment or AWS's configuration names, where it is not given."""
+        self._session = _session()
+        self._region = region
         self._sagemaker: dict[str, SageMakerClient] = {}
-        self._serialize = TypeSerializer().serialize
-        self._deserialize = TypeDeserializer().deserialize
 
     @cached_property
     def region(self) -> str:
         """The region this code runs in."""
-        return self._session.region_name or "us-east-1"
+        return self._region or self._session.get_config_variable("region") or "us-east-1"
 
     @cached_property
     def partition(self) -> str:
         """`aws`, `aws-cn`, `aws-us-gov` or another, by the region."""
         return self._session.get_partition_for_region(self.region)
 
-    # Clients are made when first used: a function pays at its cold start for those that it needs.
+    def _client(self, service: str, region: str = "") -> Any:
+        return self._session.create_client(service, region or self.region, config=_CONFIG)
+
+    def prepare(self) -> None:
+        """Make the clients that look at a role: at a cold start Lambda lends a function more CPU than it has later."""
+        _ = self._dynamodb, self._iam
+
+    # Clients are made when first used: a function pays for those that it needs.
     @cached_property
     def _iam(self) -> IAMClient:
-        return self._session.client("iam", config=_CONFIG)
+        return cast("IAMClient", self._client("iam"))
 
     @cached_property
     def _dynamodb(self) -> DynamoDBClient:
-        return self._session.client("dynamodb", config=_CONFIG)
+        return cast("DynamoDBClient", self._client("dynamodb"))
 
     @cached_property
     def _sqs(self) -> SQSClient:
-        return self._session.client("sqs", config=_CONFIG)
+        return cast("SQSClient", self._client("sqs"))
 
     @cached_property
     def _events(self) -> EventBridgeClient:
-        return self._session.client("events", config=_CONFIG)
+        return cast("EventBridgeClient", self._client("events"))
 
     @cached_property
     def _cloudformation(self) -> CloudFormationClient:
-        return self._session.client("cloudformation", config=_CONFIG)
+        return cast("CloudFormationClient", self._client("cloudformation"))
 
     @cached_property
     def _sns(self) -> SNSClient:
-        return self._session.client("sns", config=_CONFIG)
+        return cast("SNSClient", self._client("sns"))
 
     def _tagging_in(self, region: str) -> Any:
-        return self._session.client("resourcegroupstaggingapi", region_name=region, config=_CONFIG)
+        return self._client("resourcegroupstaggingapi", region)
 
     def _sagemaker_in(self, region: str) -> SageMakerClient:
         if region not in self._sagemaker:
-            self._sagemaker[region] = self._session.client("sagemaker", region_name=region, config=_CONFIG)
+            self._sagemaker[region] = self._client("sagemaker", region)
         return self._sagemaker[region]
 
     # IAM roles
@@ -643,17 +650,16 @@ class Aws:
             self._sns.publish(TopicArn=topic_arn, Subject=subject, Message=text)
 
     def _item(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: self._deserialize(value) for name, value in attributes.items()}
+        return {name: plain(value) for name, value in attributes.items()}
 
     def _attributes(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: self._serialize(value) for name, value in item.items()}
+        return {name: attribute(value) for name, value in item.items()}
 
 
-def _default_session() -> boto3.Session:
-    """boto3's own: whoever else uses it shares what it has loaded of the services' models."""
-    if boto3.DEFAULT_SESSION is None:
-        boto3.setup_default_session()
-    return cast("boto3.Session", boto3.DEFAULT_SESSION)
+@cache
+def _session() -> Session:
+    """One a process: it keeps what it has loaded of the services' models."""
+    return Session()
 
 
 def modified(subject: Mapping[str, Any]) -> str:
@@ -663,7 +669,7 @@ def modified(subject: Mapping[str, Any]) -> str:
 
 
 def _described(name: str, path: str, trust: Any) -> RoleDescription:
-    """ListRoles and GetRole give the trust policy percent-encoded; boto3 decodes it where it can."""
+    """ListRoles and GetRole give the trust policy percent-encoded; botocore decodes it where it can."""
     if isinstance(trust, str):
         try:
             trust = json.loads(unquote(trust))

@@ -172,11 +172,8 @@ class BindingsTable:
 
     def of_domain(self, account: str, region: str, domain_id: str) -> tuple[Binding, ...]:
         """Everything bound in a domain."""
-        return self._of_scope(scope(account, region, domain_id))
-
-    def of_account(self, account: str) -> tuple[Binding, ...]:
-        """What `also_govern` has bound."""
-        return self._of_scope(scope(account))
+        partition = scope(account, region, domain_id)
+        return tuple(map(Binding.of_row, self._aws.query(self._table, {"scope": partition})))
 
     def of_region(self, account: str, region: str) -> Iterator[Binding]:
         """Everything bound in an account and region, and what `also_govern` has bound."""
@@ -185,9 +182,6 @@ class BindingsTable:
     def all(self) -> Iterator[Binding]:
         """Every binding there is."""
         return (Binding.of_row(row) for row in self._aws.scan(self._table) if "via" in row)
-
-    def _of_scope(self, partition: str) -> tuple[Binding, ...]:
-        return tuple(map(Binding.of_row, self._aws.query(self._table, {"scope": partition})))
 
     def write(
         self, bindings: Iterable[Binding], gone: Iterable[tuple[str, str]] = (), *, at: float | None = None

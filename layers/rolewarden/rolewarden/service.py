@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from rolewarden import reconcile
 from rolewarden.aws import Aws
@@ -15,14 +16,16 @@ from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import BOUNDARY_EVENTS, SWEEP, Cause, Nomination, SubjectKey, parse
 from rolewarden.guardrails import load
-from rolewarden.publish import Publisher
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
-from rolewarden.release import Releaser
 from rolewarden.settings import Settings
-from rolewarden.sweep import Queues, Sweeper, unlimited
 from rolewarden.verdicts import Outcome, Reason, Remedy, Verdict
-from rolewarden.work import Work
+from rolewarden.work import Work, unlimited
+
+if TYPE_CHECKING:
+    from rolewarden.publish import Publisher
+    from rolewarden.release import Releaser
+    from rolewarden.sweep import Sweeper
 
 RECHECKS = 3
 """How often a role that was mended, or what may have been read too early, is looked at again before it is left to
@@ -85,16 +88,30 @@ class Rolewarden:
         self.discovery = Discovery(self.aws, self.table, self.rules, settings.own_roles)
         self.reconciler = Reconciler(self.aws, self.table, self.rules, self.today)
         self.recorder = Recorder(self.aws, settings.history_table, settings.history_days, self.table)
-        self.publisher = Publisher(self.aws, self.recorder, self.rules)
-        self.releaser = Releaser(self.aws, self.recorder, self.reconciler, self._look_again)
-        self.sweeper = Sweeper(
-            self.aws,
-            self.table,
-            self.discovery,
-            self.reconciler,
-            self.recorder,
-            Queues(settings.sweep_queue_url, settings.work_queue_url, settings.release_queue_url),
-        )
+
+    # Who looks at an event needs none of these, and their modules would cost its cold start.
+    @cached_property
+    def publisher(self) -> Publisher:
+        """What PublishFunction does."""
+        from rolewarden.publish import Publisher
+
+        return Publisher(self.aws, self.recorder, self.rules)
+
+    @cached_property
+    def releaser(self) -> Releaser:
+        """What ReleaseFunction does."""
+        from rolewarden.release import Releaser
+
+        return Releaser(self.aws, self.recorder, self.reconciler, self._look_again)
+
+    @cached_property
+    def sweeper(self) -> Sweeper:
+        """What SweepFunction does."""
+        from rolewarden.sweep import Queues, Sweeper
+
+        settings = self.settings
+        queues = Queues(settings.sweep_queue_url, settings.work_queue_url, settings.release_queue_url)
+        return Sweeper(self.aws, self.table, self.discovery, self.reconciler, self.recorder, queues)
 
     def enforce(self, event: Any) -> dict[str, Any]:
         """Look at what an event nominates. Raises RetryLater."""

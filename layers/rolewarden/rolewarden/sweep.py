@@ -32,7 +32,7 @@ from rolewarden.policies import is_boundary
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder
-from rolewarden.work import Work
+from rolewarden.work import Work, unlimited
 
 CHUNK = 100
 """User profiles that one message asks to describe, and as many as the listing step describes itself."""
@@ -42,11 +42,6 @@ MOST_TAGS = 100_000
 
 ENOUGH = 30.0
 """Seconds that a step leaves unused, to hand the rest over to a message."""
-
-
-def unlimited() -> float:
-    """The seconds left to a sweep that is not run by Lambda."""
-    return float("inf")
 
 
 Tags = Mapping[str, Mapping[str, str]]
@@ -124,23 +119,29 @@ class Sweeper:
         """Bring the table in step with what is listed, domain by domain; the last one where time runs out."""
         at = self.now()
         tags = self._tags(sweep)
+        # At once: a query for each domain would be more calls than the pages of the table.
+        known: dict[str, list[Binding]] = defaultdict(list)
+        for binding in self.table.of_region(sweep.account, sweep.region):
+            known[binding.domain_id].append(binding)
         for domain in self._domains(sweep) or ():
             if domain.id <= after:
                 continue
             if self.seconds_left() < ENOUGH:
                 return after
             try:
-                self._domain(sweep, domain, tags, at)
+                self._domain(sweep, domain, known[domain.id], tags, at)
             except RetryLater as error:
                 self._missed(sweep, domain.id, error)
             after = domain.id
-        self._also_governed(sweep, at)
+        self._also_governed(sweep, known[""], at)
         return None
 
-    def _domain(self, sweep: Sweep, domain: ListedDomain, tags: Tags | None, at: float) -> None:
+    def _domain(
+        self, sweep: Sweep, domain: ListedDomain, bound: Iterable[Binding], tags: Tags | None, at: float
+    ) -> None:
         self.discovery.named(sweep.region, domain.id, domain.name)
         known = defaultdict(list)
-        for binding in self.table.of_domain(sweep.account, sweep.region, domain.id):
+        for binding in bound:
             known[binding.user_profile].append(binding)
         if _changed(known[""], domain.modified):
             reading = self.discovery.refresh(sweep.account, sweep.region, SubjectKey(domain.id))
@@ -238,8 +239,8 @@ class Sweeper:
             self._tell(sweep, Reading(SubjectKey("*"), refused=refused))
             return None
 
-    def _also_governed(self, sweep: Sweep, at: float) -> None:
-        known = {binding.key: binding for binding in self.table.of_account(sweep.account)}
+    def _also_governed(self, sweep: Sweep, bound: Iterable[Binding], at: float) -> None:
+        known = {binding.key: binding for binding in bound}
         rules = self.reconciler.rules.also_govern
         found = {}
         if rules:

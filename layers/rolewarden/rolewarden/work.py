@@ -76,6 +76,11 @@ class Work:
         return cls(RoleKey(str(role_account), str(role)), str(account), cause, rechecks, bindings, read_at)
 
 
+def unlimited() -> float:
+    """The seconds left to work that Lambda does not run."""
+    return float("inf")
+
+
 def body_of(text: str) -> Any:
     """A message's JSON; None for a text that is none."""
     try:
