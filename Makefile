@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 SAM_VENV := .venv-sam
+C7N_VENV := .venv-c7n
 SAM := $(SAM_VENV)/bin/sam
 HOST ?= 127.0.0.1
 PORT ?= 5000
@@ -26,6 +27,13 @@ $(SAM_VENV)/installed: constraints-sam.txt
 	@$(SAM_VENV)/bin/pip install $(PIP_FLAGS) -c constraints-sam.txt aws-sam-cli
 	@touch $@
 
+# Cloud Custodian, which `make bench` measures beside Rolewarden.
+$(C7N_VENV)/installed: constraints-c7n.txt
+	@echo "setting up $(C7N_VENV) (once, about a minute)"
+	@$(PYTHON) -m venv $(C7N_VENV)
+	@$(C7N_VENV)/bin/pip install $(PIP_FLAGS) -c constraints-c7n.txt c7n
+	@touch $@
+
 # What the layer is built from, so that `sam build` needs no network.
 .wheels/downloaded: layers/rolewarden/requirements.txt
 	@$(PYTHON) -m pip download $(PIP_FLAGS) --no-deps --only-binary=:all: -d .wheels -r $<
@@ -47,9 +55,10 @@ stage: install
 test: install
 	@$(VENV)/bin/python -m pytest
 
-bench: install
-	@$(VENV)/bin/python bench/guardrails.py
-	@POWERTOOLS_LOG_LEVEL=CRITICAL $(VENV)/bin/python bench/sweep.py
+# Rolewarden beside Cloud Custodian and the floor; takes about a quarter of an hour. Prints tables, writes bench/results.json
+# and docs/benchmarks.md. PARTS="warm cold" measures only these.
+bench: install $(C7N_VENV)/installed
+	@$(VENV)/bin/python bench/run.py $(PARTS)
 
 lint: install
 	@$(VENV)/bin/ruff check .
@@ -59,4 +68,4 @@ types: install
 	@$(VENV)/bin/mypy
 
 clean:
-	rm -rf $(VENV) $(SAM_VENV) .wheels .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SAM_VENV) $(C7N_VENV) .wheels .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis
