@@ -98,3 +98,13 @@ def answers():
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def counted():
+    """What Rolewarden has counted in this test, by the metric's name."""
+    from rolewarden.record import metrics
+
+    metrics.clear_metrics()
+    yield lambda name: sum(metrics.metric_set.get(name, {"Value": []})["Value"])
+    metrics.clear_metrics()

@@ -1,7 +1,6 @@
 """`rolewarden sweep` asks the deployed stack, and says so in one line."""
 
-from rolewarden_cli.main import app
-from typer.testing import CliRunner
+from tests.commands import rolewarden
 
 
 def test_a_sweep_is_asked_for_on_the_bus_that_both_functions_listen_to(world, template):
@@ -9,7 +8,7 @@ def test_a_sweep_is_asked_for_on_the_bus_that_both_functions_listen_to(world, te
     assert sorted(listening) == ["PublishFunction", "SweepFunction"]
     patterns = [rule.pattern for rule in template.rules()]
     heard = world.listening(next(p for p in patterns if p.get("detail-type") == ["Sweep Requested"]))
-    result = CliRunner().invoke(app, ["sweep", "--region", "us-east-1"])
+    result = rolewarden("sweep")
     assert (result.exit_code, len(result.stdout.splitlines())) == (0, 1)
     assert result.stdout.startswith("asked for a sweep in us-east-1")
     assert [event["detail-type"] for event in heard()] == ["Sweep Requested"]
@@ -17,5 +16,13 @@ def test_a_sweep_is_asked_for_on_the_bus_that_both_functions_listen_to(world, te
 
 def test_a_request_that_aws_does_not_take_is_an_error_with_its_reason(world):
     with world.aws.failing("PutEvents", "AccessDeniedException", "not allowed to PutEvents"):
-        result = CliRunner().invoke(app, ["sweep", "--region", "us-east-1"])
-    assert "not allowed to PutEvents" in str(result.exception)
+        result = rolewarden("sweep")
+    assert result.exit_code == 1
+    assert "not allowed to PutEvents" in result.stderr
+
+
+def test_nobody_is_asked_where_nothing_is_deployed(aws):
+    aws.reset()
+    result = rolewarden("sweep")
+    assert result.exit_code == 1
+    assert "there is no stack `rolewarden` in us-east-1" in result.stderr

@@ -42,6 +42,13 @@ def test_a_tool_that_takes_the_guardrail_off_every_minute_is_one_finding_that_na
     assert actor["source_address"] == "127.0.0.1"
 
 
+def test_the_history_keeps_the_remedy_beside_the_finding_that_it_led_to(world):
+    world.guarded()
+    attacks(world, CONTESTED)
+    kinds = [row["kind"] for row in world.history("CanvasOmar") if row["cause"]["event_name"] == "DetachRolePolicy"]
+    assert sorted(kinds) == ["Role Contested", *["Role Remedied"] * CONTESTED]
+
+
 def test_each_remedy_of_a_contest_counts_for_the_alarm(world):
     world.guarded()
     metrics.clear_metrics()

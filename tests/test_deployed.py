@@ -8,14 +8,18 @@ from datetime import UTC, datetime
 import pytest
 import yaml
 from rolewarden.policies import policy_arn
+from rolewarden.publish import DESCRIPTION
 from rolewarden.verdicts import Verdict
 from rolewarden_cli.main import app
 from rolewarden_local.account import Account, waited
-from rolewarden_local.aws import ACCOUNT_ID, LocalAws
+from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
+from rolewarden_local.deploy import STACK
 from rolewarden_local.seed import TRUST
+from rolewarden_local.template import Template
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
+from tests.permissions import lines, of_stack, of_template, who_may
 
 pytestmark = pytest.mark.deployed
 
@@ -27,7 +31,7 @@ ROLE = f"arn:aws:iam::{ACCOUNT_ID}:role"
 def local():
     aws = LocalAws.start()
     aws.reset()
-    with aws.serving() as url:
+    with aws.serving() as url, aws.authorizing():
         yield aws, url
         aws.reset()  # while it is served: a recheck that is still under way must find no queue to come from
 
@@ -35,7 +39,9 @@ def local():
 @pytest.fixture(scope="module")
 def account(local, tmp_path_factory):
     aws, url = local
-    return Account.made(aws, url, ROOT, tmp_path_factory.mktemp("build"), lambda _: None)
+    return Account.made(
+        aws, url, ROOT, tmp_path_factory.mktemp("build"), lambda _: None, parameters={"RecheckSeconds": "1"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +237,57 @@ def test_the_functions_do_nothing_that_their_own_rules_would_answer(account, loc
     assert not [row for row in rows if "/rolewarden-" in row["cause"].get("actor", "")]
 
 
+def test_a_right_too_few_stops_a_function_and_is_told(account, local):
+    aws, _ = local
+    policies = []
+    for rights in of_stack(STACK):
+        for name, document in rights.policies.items():
+            kept = [statement for statement in document["Statement"] if statement.get("Sid") != "AttachGuardrails"]
+            if kept != document["Statement"]:
+                policy = {"RoleName": rights.role.rsplit("/", 1)[-1], "PolicyName": name}
+                policies.append({**policy, "PolicyDocument": json.dumps(document)})
+                account.iam.put_role_policy(**policy, PolicyDocument=json.dumps({**document, "Statement": kept}))
+    account.client("iam", "mallory").detach_role_policy(RoleName="CanvasAnalytics", PolicyArn=ARN)
+    waited(lambda: "access denied" in {row.get("reason") for row in account.history("CanvasAnalytics")}, "it is told")
+    assert not account.carries("CanvasAnalytics", ["no-generative-ai"])
+    refused = [e["detail"] for e in aws.events if e["detail"].get("errorCode") == "AccessDenied"]
+    assert {(e["eventName"], e["requestParameters"]) for e in refused} == {("AttachRolePolicy", None)}
+
+    for policy in policies:
+        account.iam.put_role_policy(**policy)
+    account.iam.tag_role(RoleName="CanvasAnalytics", Tags=[{"Key": "again", "Value": "please"}])
+    mended(account, "CanvasAnalytics", ["no-generative-ai"], "TagRole")
+
+
+def test_a_guardrail_that_is_out_of_the_file_is_released_and_its_policy_deleted(account):
+    harmless = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "s3:*", "Resource": "*"}})
+    old = account.iam.create_policy(
+        PolicyName="old", Path="/rolewarden/", PolicyDocument=harmless, Description=DESCRIPTION
+    )["Policy"]["Arn"]  # fmt: skip
+    account.iam.create_policy_version(PolicyArn=old, PolicyDocument=harmless, SetAsDefault=True)
+    account.iam.attach_role_policy(RoleName="BuildServer", PolicyArn=old)
+
+    def ask(**work):
+        body = json.dumps({"account": ACCOUNT_ID, **work})
+        account.sqs.send_message(QueueUrl=account.outputs["ReleaseQueue"], MessageBody=body, DelaySeconds=1)
+
+    ask(role="BuildServer", policies=["old"])
+    waited(lambda: old not in account.aws.attached_policies("BuildServer"), "BuildServer released")
+    waited(lambda: account.history("BuildServer"), "the record of it")
+    ask(policy="old")
+    waited(lambda: account.aws.policy(old) is None, "the old policy deleted")
+
+
+def test_a_deleted_domain_binds_nothing_any_more(account):
+    role = account.iam.create_role(RoleName="CanvasPilot", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    domain = account.sagemaker.create_domain(
+        DomainName="pilot", AuthMode="IAM", DefaultUserSettings={"ExecutionRole": role}
+    )["DomainId"]
+    waited(lambda: account.table.of_domain(ACCOUNT_ID, REGION, domain), "CanvasPilot bound")
+    account.sagemaker.delete_domain(DomainId=domain)
+    waited(lambda: not account.table.of_domain(ACCOUNT_ID, REGION, domain), "CanvasPilot no longer bound")
+
+
 def test_the_stack_says_that_iam_events_reach_it_here(account):
     assert account.outputs["IamEvents"].startswith("yes")
 
@@ -249,3 +306,37 @@ def test_rules_that_a_deployment_cannot_use_fail_at_sam_build(tmp_path):
     assert ran.returncode != 0
     assert "guardrails.yaml:1: guardrails.a.bedrock.deny[1]: `claude-v2` has no provider" in ran.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def rights(account):
+    """What the functions' roles carry, read back from IAM."""
+    return of_stack(STACK)
+
+
+def test_the_deployed_roles_have_the_rights_that_the_template_gives_them(rights):
+    assert not any(of_one.managed for of_one in rights)
+    assert lines(rights) == lines(of_template(Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)))
+
+
+def test_the_deployed_roles_may_attach_or_write_or_detach_guardrails_and_nothing_else(rights):
+    """Some of what tests/test_permissions.py asks of the template."""
+    attach, bound = "iam:AttachRolePolicy", "iam:PutRolePermissionsBoundary"
+    boundary = policy_arn("boundary.no-generative-ai", "aws", ACCOUNT_ID)
+    linked = f"{ROLE}/aws-service-role/sagemaker.amazonaws.com/AWSServiceRoleForAmazonSageMakerNotebooks"
+    omar = f"{ROLE}/CanvasOmar"
+    enforcing = {"EnforceFunction", "ReconcileFunction"}
+
+    assert who_may(rights, attach, omar, {"iam:PolicyARN": ARN}) == enforcing
+    assert who_may(rights, bound, omar, {"iam:PermissionsBoundary": boundary}) == enforcing
+    assert who_may(rights, "iam:DetachRolePolicy", omar, {"iam:PolicyARN": ARN}) == {"ReleaseFunction"}
+    assert who_may(rights, "iam:CreatePolicyVersion", ARN, {}) == {"PublishFunction"}
+    for policy in (boundary, f"arn:aws:iam::{ACCOUNT_ID}:policy/theirs", "arn:aws:iam::aws:policy/AdministratorAccess"):
+        assert who_may(rights, attach, omar, {"iam:PolicyARN": policy}) == set()
+    for policy in (ARN, f"arn:aws:iam::{ACCOUNT_ID}:policy/theirs"):
+        assert who_may(rights, bound, omar, {"iam:PermissionsBoundary": policy}) == set()
+    for role in (linked, *(of_one.role for of_one in rights)):
+        assert who_may(rights, attach, role, {"iam:PolicyARN": ARN}) == set()
+        assert who_may(rights, bound, role, {"iam:PermissionsBoundary": boundary}) == set()
+    for role in (omar, linked, *(of_one.role for of_one in rights)):
+        assert who_may(rights, "iam:PassRole", role, {}) == set()

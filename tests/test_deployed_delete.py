@@ -18,7 +18,7 @@ def gone(stacks):
 def test_a_deleted_stack_leaves_what_its_parameter_says(on_delete, left, tmp_path):
     aws = LocalAws.start()
     aws.reset()
-    with aws.serving() as url:
+    with aws.serving() as url, aws.authorizing():
         account = Account.made(aws, url, ROOT, tmp_path, lambda _: None, parameters={"OnDelete": on_delete})
         waited(lambda: account.carries("CanvasOmar", ["no-generative-ai"]), "CanvasOmar guarded")
         stacks, iam = account.client("cloudformation"), account.client("iam")

@@ -86,7 +86,8 @@ def test_a_cold_enforce_loads_what_an_event_needs_and_has_its_clients_before_the
     )
     assert sorted(found["clients"]) == ["_dynamodb", "_iam"]
     ours = {
-        f"rolewarden.{name}" for name in ("alert", "check", "cloudformation", "protect", "publish", "release", "sweep")
+        f"rolewarden.{name}"
+        for name in ("alert", "audit", "check", "cloudformation", "protect", "publish", "release", "sweep")
     }
     unneeded = {"boto3", "s3transfer", "yaml", "yamltext", "rich", "typer", "multiprocessing", *ours}
     assert not unneeded & set(found["modules"])

@@ -392,12 +392,12 @@ def command(aws):
 
 def failed(result):
     assert result.exit_code == 1
-    return str(result.exception)
+    return result.stderr
 
 
 def test_a_stack_that_is_not_there_is_one_line(command, world):
     assert failed(command("--stack", "nope")) == (
-        "there is no stack `nope` in us-east-1: give its name (--stack) and region (--region)"
+        "rolewarden: there is no stack `nope` in us-east-1: give its name (--stack) and region (--region)\n"
     )
 
 
@@ -410,7 +410,7 @@ def test_a_stack_that_is_not_rolewardens_is_one_line(command, world):
 def test_a_file_that_cannot_be_written_is_one_line(command, monkeypatch, template, tmp_path):
     monkeypatch.setattr("rolewarden.aws.Aws.stack", lambda _, name: deployed(template, name=name))
     result = command("--out", str(tmp_path / "none" / "scp.json"))
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert result.stderr.splitlines()[-1].endswith("cannot be written: No such file or directory")
 
 

@@ -252,10 +252,10 @@ def test_what_was_attached_before_a_call_was_throttled_is_on_the_record_before_t
     event = world.role_event("CanvasOmar")
     attach = world.rolewarden.aws.attach
 
-    def throttled_at_b(role, arn):
+    def throttled_at_b(role, arn, *, mark):
         if arn.endswith("/b"):
             raise RetryLater("AttachRolePolicy: Throttling")
-        attach(role, arn)
+        attach(role, arn, mark=mark)
 
     with monkeypatch.context() as patched:
         patched.setattr(world.rolewarden.aws, "attach", throttled_at_b)

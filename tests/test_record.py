@@ -27,13 +27,6 @@ def lines(monkeypatch):
     logger.removeHandler(handler)
 
 
-@pytest.fixture
-def counted():
-    metrics.clear_metrics()
-    yield lambda name: sum(metrics.metric_set.get(name, {"Value": []})["Value"])
-    metrics.clear_metrics()
-
-
 def test_a_remedy_leaves_one_log_line_one_event_one_row_and_its_metrics(world, bus, lines, counted):
     world.guarded()
     bus(), world.queued(), lines.clear(), metrics.clear_metrics()

@@ -220,7 +220,7 @@ def test_the_function_works_off_its_queue_and_gives_back_what_has_to_wait(world_
 
 
 def test_detaching_what_is_not_attached_is_no_error(world):
-    world.rolewarden.aws.detach("CanvasOmar", policy_arn("approved-models", "aws", ACCOUNT_ID))
+    world.rolewarden.aws.detach("CanvasOmar", policy_arn("approved-models", "aws", ACCOUNT_ID), mark="")
     assert world.carried("CanvasOmar") == set()
 
 
@@ -261,14 +261,14 @@ def test_a_role_that_is_needed_again_while_it_is_released_is_looked_at_once_more
     world.sweep()
     released = world.rolewarden.aws.detach
 
-    def meanwhile(role, arn):
+    def meanwhile(role, arn, *, mark):
         world.sagemaker.update_user_profile(
             DomainId="d-research0001",
             UserProfileName="rosa",
             UserSettings={"ExecutionRole": f"arn:aws:iam::{ACCOUNT_ID}:role/CanvasRosa"},
         )
         world.enforce(world.event("UpdateUserProfile"))  # finds it compliant
-        released(role, arn)
+        released(role, arn, mark=mark)
 
     monkeypatch.setattr(world.rolewarden.aws, "detach", meanwhile)
     world.release()
@@ -303,3 +303,28 @@ def test_a_kept_stack_is_deleted_even_where_nobody_may_list_what_is_left(world, 
     with world.aws.failing("ListPolicies", "AccessDenied"):
         function_handler(world, monkeypatch, "release")(deleted(answers, "keep"), context())
     assert answers.heard[0]["Status"] == "SUCCESS"
+
+
+def test_what_was_taken_off_before_a_call_was_throttled_is_on_the_record_before_the_next_try(world_with):
+    world = world_with(TWO).guarded()
+    world = world_with(NONE_OF_TWO, keep=True)
+    world.sweep()
+    [body] = [body for body in world.queued("RELEASE_QUEUE_URL") if body.get("role") == "CanvasOmar"]
+    with world.aws.failing("DetachRolePolicy", "Throttling", after=1), pytest.raises(RetryLater):
+        world.rolewarden.releaser.message(body)
+    assert [row["released"] for row in world.history("CanvasOmar") if "released" in row] == [["first"]]
+    world.rolewarden.releaser.message(body)
+    assert [row["released"] for row in world.history("CanvasOmar") if "released" in row] == [["first"], ["second"]]
+    assert world.carried("CanvasOmar") == set()
+
+
+TWO = """
+guardrails:
+  first: {bedrock: {deny: all}}
+  second: {jumpstart: {deny: all}}
+assignments:
+  - guardrails: [first, second]
+"""
+NONE_OF_TWO = "release: detach\n" + TWO.replace(
+    "  - guardrails", "  - guardrails: []\n    domains: [analytics]\n  - guardrails"
+)

@@ -117,6 +117,9 @@ def test_an_event_of_another_account_and_region_is_replayed_as_if_it_had_happene
         paths[-1].write_text(text)
     ours = as_json(replay("--json", *[EVENTS / path.name for path in paths]))
     theirs = as_json(replay("--json", *paths))
+    for replayed in (*ours, *theirs):
+        for outcome in replayed["outcomes"]:
+            outcome.pop("mark", None)  # another each time
     assert [(r["rule"], r["outcomes"], r["policies"]) for r in theirs] == [
         (r["rule"], r["outcomes"], r["policies"]) for r in ours
     ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,8 +29,18 @@ from tests.conftest import ROOT, TODAY
 GUARDRAILS = ROOT / "layers" / "guardrails" / "guardrails.yaml"
 
 
+OWN_ROLE = "ReconcileFunctionRole"
+_OWN_KEY = "ASIAROLEWARDENSOWNKEY"
+
+
 @cache
 def _aws() -> Aws:
+    session = boto3.Session(_OWN_KEY, "secret", "token")
+    return Aws(session)
+
+
+@cache
+def _onlooker() -> Aws:
     return Aws()
 
 
@@ -44,6 +56,8 @@ class World:
         # Clients take longer to make than a world to seed, and keep nothing: one set serves every world.
         shared = _aws()
         aws.reset()
+        # What Rolewarden does is done as itself, not as the people of the test.
+        aws.lend(_OWN_KEY, OWN_ROLE)
         self.aws = aws
         self.seeded = seed(aws)
         self.environment = stage(template, shared, account=ACCOUNT_ID, guardrails=guardrails)
@@ -97,7 +111,7 @@ class World:
         return {
             policy.name
             for policy in policies
-            if (found := self.rolewarden.aws.policy(policy.arn("aws", ACCOUNT_ID)))
+            if (found := _onlooker().policy(policy.arn("aws", ACCOUNT_ID)))
             and digest(found.text) == digest(policy.document)
         }
 
@@ -112,7 +126,7 @@ class World:
 
     def history(self, about: str) -> list[dict]:
         """The history of a role or policy."""
-        return self.rolewarden.aws.query(self.environment["HISTORY_TABLE"], {"about": f"{ACCOUNT_ID}/{about}"})
+        return _onlooker().query(self.environment["HISTORY_TABLE"], {"about": f"{ACCOUNT_ID}/{about}"})
 
     def queued(self, queue: str = "WORK_QUEUE_URL") -> list[dict]:
         """Messages of a queue, taken out."""
@@ -135,6 +149,12 @@ class World:
             for body in bodies:
                 self.rolewarden.sweeper.message(body)
         return self.work()
+
+    def audit(self, *, later: timedelta = timedelta(hours=1), again: bool = False) -> dict[str, Any]:
+        """Let Rolewarden look, so much later, at what it has done; `again` from where no audit has been."""
+        if again:
+            self.rolewarden.table.audit_ends(ACCOUNT_ID, datetime.now(UTC) - timedelta(hours=1))
+        return self.rolewarden.sweeper.auditor.run(ACCOUNT_ID, time.time() + later.total_seconds())
 
     def calls_of_a_sweep(self) -> Counter[str]:
         """The calls of a sweep and of the work that it asks for, by operation, without what Lambda asks of a queue."""

@@ -13,14 +13,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from rolewarden.aws import Aws
 from rolewarden.errors import RolewardenError
 from rolewarden.protect import BOUNDARY_NAME, Protection, text
 from rolewarden.record import SWEEP_COMPLETED, SWEEP_REQUESTED
 
-from rolewarden_cli import rules
+from rolewarden_cli import operate, rules
+from rolewarden_cli.connect import Connection
+from rolewarden_cli.operate import of_an_account
 from rolewarden_cli.replay import Replayed, UnusableInputError
 from rolewarden_cli.replay import replay as replay_files
+from rolewarden_cli.rules import UnwritableError
+from rolewarden_cli.screen import VERDICT_COLOURS
 
 app = typer.Typer(
     name="rolewarden",
@@ -31,22 +34,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-VERDICT_COLOURS = {
-    "compliant": "green",
-    "drifted": "red",
-    "exempt": "cyan",
-    "ungoverned": "bright_black",
-    "unenforceable": "bold red",
-}
+app.add_typer(operate.app)
 
 EXIT_DRIFTED = 1
 EXIT_ERRORS = 1
 EXIT_UNUSABLE = 2
-
-
-@app.callback()
-def _group() -> None:
-    """Keep Typer from making the only command the whole program."""
 
 
 @app.command(no_args_is_help=True)
@@ -138,26 +130,26 @@ def compile_(
 
 
 @app.command()
-def sweep(
-    region: Annotated[str | None, typer.Option(help="Where the stack is; your credentials' region by default.")] = None,
-) -> None:
+@of_an_account
+def sweep(connection: Connection) -> None:
     """Ask the deployed stack to check every policy and look at every role now.
 
     Needs AWS credentials that may put events on the default bus.
 
     Example: rolewarden sweep --region us-east-1
 
-    Exit code: 0 it is asked, 2 AWS does not take the request.
+    Exit code: 0 it is asked, 1 nothing is deployed here, or AWS does not take the request.
     """
-    aws = Aws(region or "")
-    aws.publish([(SWEEP_REQUESTED, {"by": "rolewarden sweep"})])
-    print(f"asked for a sweep in {aws.region}: its end is the event `{SWEEP_COMPLETED}` on the default bus")
+    connection.recorded()
+    connection.aws.publish([(SWEEP_REQUESTED, {"by": "rolewarden sweep"})])
+    region = connection.aws.region
+    print(f"asked for a sweep in {region}: its end is the event `{SWEEP_COMPLETED}` on the default bus")
 
 
 @app.command()
+@of_an_account
 def scp(
-    stack: Annotated[str, typer.Option(help="The stack's name.")] = "rolewarden",
-    region: Annotated[str | None, typer.Option(help="Where the stack is; your credentials' region by default.")] = None,
+    connection: Connection,
     deployer: Annotated[list[str] | None, typer.Option(metavar="ARN-PATTERN", help="Who deploys the stack: is denied "
                                                        "nothing. May be given again.")] = None,
     boundary: Annotated[bool, typer.Option("--boundary", help="A permissions boundary for administrators instead: "
@@ -171,9 +163,9 @@ def scp(
 
     Example: rolewarden scp --deployer 'arn:aws:iam::*:role/deploy' --out scp.json
 
-    Exit code: 0 done, 2 there is no such stack, it does not fit, or the file cannot be written.
+    Exit code: 0 done, 1 there is no such stack, it does not fit, or the file cannot be written.
     """
-    protection = Protection(Aws(region or "").stack(stack), tuple(deployer or ()))
+    protection = Protection(connection.deployed(), tuple(deployer or ()))
     document = protection.boundary() if boundary else protection.service_control_policy()
     if not deployer:
         print("rolewarden: no --deployer: nobody under this can update or delete the stack", file=sys.stderr)
@@ -185,7 +177,7 @@ def scp(
     try:
         out.write_text(text(document) + "\n", encoding="utf-8")
     except OSError as error:
-        _fail(f"{out}: cannot be written: {error.strerror}")
+        raise UnwritableError(f"{out}: cannot be written: {error.strerror}") from None
     print(out)
 
 

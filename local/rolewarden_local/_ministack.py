@@ -45,6 +45,7 @@ for _name, _value in _SETTINGS.items():
 
 app: Final = _import("app")
 evaluator: Final = _import("core.iam_evaluator")
+iam_actions: Final = _import("core.iam_actions")
 lambda_runtime: Final = _import("core.lambda_runtime")
 responses: Final = _import("core.responses")
 router: Final = _import("core.router")

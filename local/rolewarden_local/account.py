@@ -56,7 +56,7 @@ class Account:
         self.iam = self.client("iam")
         self.sagemaker = self.client("sagemaker")
         self.sqs = self.client("sqs")
-        self.aws = Aws(REGION)
+        self.aws = Aws(boto3.Session(region_name=REGION))
         rules = load(self.guardrails, today=datetime.now(UTC).date())
         self.policies = {policy.name: policy for policy in compile_rules(rules, "aws")}
         self.table = BindingsTable(self.aws, self.outputs["BindingsTable"])

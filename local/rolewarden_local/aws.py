@@ -29,6 +29,7 @@ from hypercorn.config import Config
 
 from rolewarden_local import (
     _ministack,
+    authorization,
     cloudformation,
     cloudtrail,
     faults,
@@ -90,6 +91,7 @@ class LocalAws:
         self._calls: collections.deque[Call] = collections.deque(maxlen=CALLS_KEPT)
         self._seen = 0
         self._faults = faults.Faults()
+        self._authorization: authorization.Authorization | None = None
         self._loop = _loop_in_a_thread()
         _install(self)
 
@@ -116,6 +118,13 @@ class LocalAws:
     @policies_per_role.setter
     def policies_per_role(self, quota: int) -> None:
         iam.QUOTAS.policies_per_role = quota
+
+    def lend(self, access_key: str, role: str) -> None:
+        """Make an access key that of a session of `role`, as Lambda hands one to a function, until `reset`."""
+        arn = f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/{role}/{role}"
+        _ministack.sts.register_session(
+            access_key, {"Arn": arn, "UserId": f"AROALOCAL:{role}", "PrincipalType": "AssumedRole"}
+        )
 
     def mark(self) -> int:
         """A point in the log of calls, to hand to `calls`."""
@@ -242,6 +251,15 @@ class LocalAws:
             self._faults.remove(fault)
 
     @contextlib.contextmanager
+    def authorizing(self) -> Iterator[authorization.Authorization]:
+        """Judge every call by its caller's policies while the block runs; yields what keeps the judgements."""
+        before, self._authorization = self._authorization, authorization.Authorization()
+        try:
+            yield self._authorization
+        finally:
+            self._authorization = before
+
+    @contextlib.contextmanager
     def connected(self) -> Iterator[None]:
         """Let every boto3 client of this process, made before or now, talk to this AWS without a socket.
 
@@ -329,6 +347,14 @@ class LocalAws:
         account, region = responses.get_account_id(), responses.get_region()
 
         async def do(body: bytes) -> Answer:
+            if self._authorization and (
+                refusal := self._authorization.refusal(
+                    authorization.Request(
+                        service, operation, method, path, headers, body, params, access_key, account, region, request_id
+                    )
+                )
+            ):
+                return refusal
             if service == "sagemaker":
                 return _sagemaker(method, path, headers, body, account)
             return await original(method, path, headers, body, query, request_id)

@@ -28,7 +28,7 @@ def main(root: Path) -> None:
     console = Console(highlight=False)
     started = time.monotonic()
     aws = LocalAws.start()
-    with aws.serving() as endpoint, tempfile.TemporaryDirectory() as folder:
+    with aws.authorizing(), aws.serving() as endpoint, tempfile.TemporaryDirectory() as folder:
         step(console, f"local AWS on {endpoint}")
         account = Account.made(aws, endpoint, root, Path(folder), lambda what: step(console, what))
         step(console, "deployed, and the first sweep has put the guardrails on\n")

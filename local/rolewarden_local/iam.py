@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 from xml.sax.saxutils import escape
 
 from rolewarden_local._ministack import iam, sts
@@ -74,6 +74,7 @@ def install() -> None:
     handlers["ListAttachedRolePolicies"] = _list_attached_role_policies
     handlers["ListRolePolicies"] = _list_role_policies
     handlers["ListEntitiesForPolicy"] = _list_entities_for_policy
+    handlers["GetAccountAuthorizationDetails"] = _details(handlers["GetAccountAuthorizationDetails"])
     handlers["GetAccountSummary"] = _account_summary(handlers["GetAccountSummary"])
     sts.handle_request = _known_role_only(sts.handle_request)
 
@@ -329,12 +330,41 @@ def _list_attached_role_policies(params: Params) -> Response:
     def entries(role: Any) -> Iterable[Entry]:
         prefix = _param(params, "PathPrefix")
         for arn in role["AttachedPolicies"]:
-            policy = iam._lookup_policy(arn) or {"PolicyName": arn.rsplit("/", 1)[-1]}
-            member = f"<PolicyName>{policy['PolicyName']}</PolicyName><PolicyArn>{arn}</PolicyArn>"
-            if _under(prefix, policy):
-                yield arn, functools.partial(str, member)
+            if _under(prefix, iam._lookup_policy(arn) or {}):
+                yield arn, functools.partial(_attached_member, arn)
 
     return _with_role("ListAttachedRolePolicies", params, "AttachedPolicies", entries)
+
+
+def _details(handler: Handler) -> Handler:
+    """GetAccountAuthorizationDetails of roles, with their boundaries and in pages; anything else comes whole."""
+
+    def details(params: Params) -> Response:
+        if _param(params, "Filter.member.1") != "Role" or _param(params, "Filter.member.2"):
+            return handler(params)
+        roles = ((name, functools.partial(_role_detail, name)) for name in iam._roles.keys())  # noqa: SIM118
+        return _paged("GetAccountAuthorizationDetails", params, roles, "RoleDetailList")
+
+    return details
+
+
+def _role_detail(name: str) -> str:
+    role = iam._roles[name]
+    inline = "".join(
+        f"<member><PolicyName>{escape(policy)}</PolicyName>"
+        f"<PolicyDocument>{quote(text, safe='')}</PolicyDocument></member>"
+        for policy, text in role["InlinePolicies"].items()
+    )
+    attached = "".join(f"<member>{_attached_member(arn)}</member>" for arn in role["AttachedPolicies"])
+    return (
+        f"{iam._role_xml(name)}<RolePolicyList>{inline}</RolePolicyList>"
+        f"<AttachedManagedPolicies>{attached}</AttachedManagedPolicies>"
+    )
+
+
+def _attached_member(arn: str) -> str:
+    policy = iam._lookup_policy(arn) or {"PolicyName": arn.rsplit("/", 1)[-1]}
+    return f"<PolicyName>{policy['PolicyName']}</PolicyName><PolicyArn>{arn}</PolicyArn>"
 
 
 def _list_role_policies(params: Params) -> Response:

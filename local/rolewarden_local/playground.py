@@ -76,4 +76,5 @@ def main(root: Path, host: str, port: int) -> None:
         )
         console.print(hints, markup=False, soft_wrap=True)
 
-    aws.serve_forever(host, port, ready=ready)
+    with aws.authorizing():
+        aws.serve_forever(host, port, ready=ready)

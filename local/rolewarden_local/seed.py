@@ -143,7 +143,13 @@ def _make_profile(studio: Any, domain_id: str, name: str, role: str, **more: Any
     studio.create_user_profile(DomainId=domain_id, UserProfileName=name, UserSettings={"ExecutionRole": role}, **more)
 
 
+_ADMINISTRATOR: Final = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+)
+
+
 def _make_user(iam: Any, name: str) -> AccessKey:
     iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="Administrator", PolicyDocument=_ADMINISTRATOR)
     key = iam.create_access_key(UserName=name)["AccessKey"]
     return AccessKey(key["AccessKeyId"], key["SecretAccessKey"])

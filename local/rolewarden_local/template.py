@@ -136,6 +136,7 @@ class Template:
             "AWS::IAM::Role": ("iam", "role/rolewarden/{}"),
             "AWS::KMS::Key": ("kms", "key/{}"),
             "AWS::Lambda::Function": ("lambda", "function:{}"),
+            "AWS::Logs::LogGroup": ("logs", "log-group:{}:*"),
             "AWS::SNS::Topic": ("sns", "{}"),
             "AWS::SQS::Queue": ("sqs", "{}"),
         }[self.body["Resources"][logical]["Type"]]

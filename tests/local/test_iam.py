@@ -226,6 +226,21 @@ def test_policies_attached_policies_inline_policies_and_versions_come_in_pages(i
         assert [len(page) for page in pages(iam, operation, key, 2, **parameters)] == [2, 2, 1]
 
 
+def test_the_details_of_roles_come_in_pages_with_what_each_carries(iam, role):
+    arn = make_policy(iam, "p")
+    iam.attach_role_policy(RoleName=role, PolicyArn=arn)
+    iam.put_role_policy(RoleName=role, PolicyName="own", PolicyDocument=policy())
+    iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=arn)
+    for number in range(4):
+        iam.create_role(RoleName=f"r{number}", AssumeRolePolicyDocument=TRUST)
+    got = pages(iam, "get_account_authorization_details", "RoleDetailList", 2, Filter=["Role"])
+    assert [len(page) for page in got] == [2, 2, 1]
+    detail = next(found for page in got for found in page if found["RoleName"] == role)
+    assert detail["AttachedManagedPolicies"] == [{"PolicyName": "p", "PolicyArn": arn}]
+    assert detail["PermissionsBoundary"]["PermissionsBoundaryArn"] == arn
+    assert detail["RolePolicyList"] == [{"PolicyName": "own", "PolicyDocument": json.loads(policy())}]
+
+
 def test_a_page_of_more_than_1000_is_refused(iam):
     assert refusal(iam.list_roles, MaxItems=1001)[0] == "ValidationError"
 

@@ -11,14 +11,18 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 from urllib.parse import unquote
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+from botocore.handlers import json_decode_policies
 from botocore.session import Session
 
 from rolewarden import POLICY_PATH
@@ -27,7 +31,10 @@ from rolewarden.errors import Refused, RetryLater
 from rolewarden.verdicts import Reason
 
 if TYPE_CHECKING:
+    import boto3
+    from botocore.awsrequest import AWSPreparedRequest
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudtrail import CloudTrailClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_iam import IAMClient
@@ -36,9 +43,23 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import PaginatorConfigTypeDef
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sts import STSClient
+
+SIGNATURE = "rolewarden/"
+"""Goes before the mark in the user agent of each call that changes IAM."""
+
+IAM_HOME_REGIONS = {
+    "aws": "us-east-1",
+    "aws-cn": "cn-north-1",
+    "aws-us-gov": "us-gov-west-1",
+    "aws-eusc": "eusc-de-east-1",
+}
+"""Where CloudTrail keeps IAM's events, by partition."""
 
 GONE = "gone"
 """The `reason` of a Refused where the thing asked about does not exist."""
+
+_mark: ContextVar[str] = ContextVar("mark", default="")
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10)
 
@@ -146,6 +167,53 @@ class RoleDescription:
     boundary: str = ""
 
 
+@dataclass(frozen=True)
+class RoleDetail(RoleDescription):
+    """What GetAccountAuthorizationDetails tells of a role besides.
+
+    `attached` are ARNs of managed policies, `inline` the texts of its own policies by name, as they are stored.
+    """
+
+    arn: str = ""
+    attached: tuple[str, ...] = ()
+    inline: Mapping[str, str] = field(default_factory=dict)
+
+
+class Identity(NamedTuple):
+    """Who calls AWS: the account, and the ARN of the user, role session or root."""
+
+    account: str
+    arn: str
+
+
+class InferenceProfile(NamedTuple):
+    """A way to a model through several regions: `models` are the ARNs that a call through it is authorized on too."""
+
+    id: str
+    arn: str
+    models: tuple[str, ...]
+
+
+class MatchedStatement(NamedTuple):
+    """A statement that decided a simulation: its policy's SourcePolicyId, and where the statement stands in its text.
+
+    `start` and `end` are line and column, counted from 1.
+    """
+
+    policy: str
+    start: tuple[int, int]
+    end: tuple[int, int]
+
+
+class Simulated(NamedTuple):
+    """What IAM's simulator says to one action on one resource: "allowed", "explicitDeny" or "implicitDeny"."""
+
+    action: str
+    resource: str
+    decision: str
+    matched: tuple[MatchedStatement, ...]
+
+
 class ListedDomain(NamedTuple):
     """What ListDomains tells of a domain; `modified` is empty while it is being changed."""
 
@@ -183,24 +251,24 @@ _T = TypeVar("_T")
 class Aws:
     """AWS as seen from one function: its region, its account, its identity."""
 
-    def __init__(self, region: str = "") -> None:
-        """`region` is the one that the environment or AWS's configuration names, where it is not given."""
-        self._session = _session()
-        self._region = region
+    def __init__(self, session: boto3.Session | _Session | None = None) -> None:
+        """A `session` of boto3's for whoever has boto3 and another identity or region than the environment's."""
+        self._session = session or _default_session()
         self._sagemaker: dict[str, SageMakerClient] = {}
 
     @cached_property
     def region(self) -> str:
         """The region this code runs in."""
-        return self._region or self._session.get_config_variable("region") or "us-east-1"
+        return self._session.region_name or "us-east-1"
 
     @cached_property
     def partition(self) -> str:
         """`aws`, `aws-cn`, `aws-us-gov` or another, by the region."""
         return self._session.get_partition_for_region(self.region)
 
-    def _client(self, service: str, region: str = "") -> Any:
-        return self._session.create_client(service, region or self.region, config=_CONFIG)
+    def _client(self, service: str, region: str = "", config: Config = _CONFIG) -> Any:
+        make: Callable[..., Any] = self._session.client
+        return make(service, region_name=region or self.region, config=config)
 
     def prepare(self) -> None:
         """Make the clients that look at a role: at a cold start Lambda lends a function more CPU than it has later."""
@@ -209,7 +277,9 @@ class Aws:
     # Clients are made when first used: a function pays for those that it needs.
     @cached_property
     def _iam(self) -> IAMClient:
-        return cast("IAMClient", self._client("iam"))
+        client = cast("IAMClient", self._client("iam"))
+        client.meta.events.register("before-send.iam", _sign)
+        return client
 
     @cached_property
     def _dynamodb(self) -> DynamoDBClient:
@@ -231,6 +301,27 @@ class Aws:
     def _sns(self) -> SNSClient:
         return cast("SNSClient", self._client("sns"))
 
+    @cached_property
+    def _sts(self) -> STSClient:
+        return cast("STSClient", self._client("sts"))
+
+    @cached_property
+    def _iam_as_stored(self) -> IAMClient:
+        """IAM whose policies are texts: the simulator tells of lines and columns."""
+        client = cast("IAMClient", self._client("iam"))
+        client.meta.events.unregister("after-call.iam", json_decode_policies)
+        return client
+
+    def _bedrock_in(self, region: str) -> Any:
+        return self._client("bedrock", region)
+
+    @cached_property
+    def _cloudtrail(self) -> CloudTrailClient:
+        # LookupEvents answers two calls a second: the client keeps to what it is allowed.
+        config = _CONFIG.merge(Config(retries={"mode": "adaptive", "total_max_attempts": 6}))
+        home = IAM_HOME_REGIONS.get(self.partition, "")
+        return cast("CloudTrailClient", self._client("cloudtrail", home, config))
+
     def _tagging_in(self, region: str) -> Any:
         return self._client("resourcegroupstaggingapi", region)
 
@@ -247,20 +338,23 @@ class Aws:
             pages = self._iam.get_paginator("list_attached_role_policies").paginate(RoleName=role)
             return frozenset(policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"])
 
-    def attach(self, role: str, policy_arn: str) -> None:
-        """Attach a policy. Raises Refused: which of the two does not exist is told apart by IAM's message."""
+    def attach(self, role: str, policy_arn: str, *, mark: str) -> None:
+        """Attach a policy. Raises Refused: which of the two does not exist is told apart by IAM's message.
+
+        CloudTrail shows the `mark` of this and of every other call that changes IAM, see `calls_of`.
+        """
         try:
-            with translated():
+            with translated(), _marked(mark):
                 self._iam.attach_role_policy(RoleName=role, PolicyArn=policy_arn)
         except Refused as refused:
             if refused.reason == GONE and "olicy " in str(refused) and "role with name" not in str(refused):
                 raise Refused(Reason.POLICY_MISSING, str(refused)) from refused
             raise
 
-    def detach(self, role: str, policy_arn: str) -> None:
+    def detach(self, role: str, policy_arn: str, *, mark: str) -> None:
         """Detach a policy; one that is not attached is detached. Raises Refused."""
         try:
-            with translated():
+            with translated(), _marked(mark):
                 self._iam.detach_role_policy(RoleName=role, PolicyArn=policy_arn)
         except Refused as refused:
             if refused.reason != GONE:
@@ -280,10 +374,10 @@ class Aws:
             described = _described(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
             return replace(described, boundary=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
 
-    def set_boundary(self, role: str, policy_arn: str) -> None:
+    def set_boundary(self, role: str, policy_arn: str, *, mark: str) -> None:
         """Set the permissions boundary of a role, in the place of the one it has. Raises Refused as `attach` does."""
         try:
-            with translated():
+            with translated(), _marked(mark):
                 self._iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=policy_arn)
         except Refused as refused:
             # "Scope ARN: ... does not exist or is not attachable.", or "The role with name ... cannot be found."
@@ -291,14 +385,111 @@ class Aws:
                 raise Refused(Reason.POLICY_MISSING, str(refused)) from refused
             raise
 
-    def remove_boundary(self, role: str) -> None:
+    def remove_boundary(self, role: str, *, mark: str) -> None:
         """Take the permissions boundary off a role; one that is not there is off. Raises Refused."""
         try:
-            with translated():
+            with translated(), _marked(mark):
                 self._iam.delete_role_permissions_boundary(RoleName=role)
         except Refused as refused:
             if refused.reason != GONE:
                 raise
+
+    def role_details(self) -> Iterator[RoleDetail]:
+        """All roles of the account with what they carry, up to a thousand in a call. Raises Refused."""
+        with translated():
+            pages = self._iam_as_stored.get_paginator("get_account_authorization_details").paginate(
+                Filter=["Role"], PaginationConfig={"PageSize": 1000}
+            )
+            for page in pages:
+                for role in page["RoleDetailList"]:
+                    described = _described(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
+                    yield RoleDetail(
+                        described.name,
+                        described.path,
+                        described.trusted,
+                        boundary=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
+                        arn=role["Arn"],
+                        attached=tuple(policy["PolicyArn"] for policy in role.get("AttachedManagedPolicies", ())),
+                        inline={
+                            policy["PolicyName"]: unquote(str(policy["PolicyDocument"]))
+                            for policy in role.get("RolePolicyList", ())
+                        },
+                    )
+
+    def policies_per_role(self) -> int:
+        """How many managed policies a role of this account may carry. Raises Refused."""
+        with translated():
+            return self._iam.get_account_summary()["SummaryMap"]["AttachedPoliciesPerRoleQuota"]
+
+    def simulate(
+        self,
+        role_arn: str,
+        actions: Sequence[str],
+        resources: Sequence[str] = ("*",),
+        context: Mapping[str, str | Sequence[str]] = MappingProxyType({}),
+    ) -> list[Simulated]:
+        """What IAM would say to a role that does each of `actions` on each of `resources`, judged by IAM.
+
+        `context` are the condition keys of the request; a sequence is a key of several values. It takes the role's
+        policies and its boundary, and no service control policy (IAM API Reference, SimulatePrincipalPolicy). Raises
+        Refused, RetryLater.
+        """
+        entries = [
+            {
+                "ContextKeyName": key,
+                "ContextKeyType": "string" if isinstance(value, str) else "stringList",
+                "ContextKeyValues": [value] if isinstance(value, str) else list(value),
+            }
+            for key, value in context.items()
+        ]
+        found: list[Simulated] = []
+        with translated():
+            pages = self._iam.get_paginator("simulate_principal_policy").paginate(
+                PolicySourceArn=role_arn,
+                ActionNames=list(actions),
+                ResourceArns=list(resources),
+                ContextEntries=entries,  # type: ignore[arg-type]
+                PaginationConfig={"PageSize": 1000},
+            )
+            for page in pages:
+                for result in page["EvaluationResults"]:
+                    # Of the one resource `*` there is no result of its own.
+                    specific: Any = result.get("ResourceSpecificResults") or [
+                        {
+                            "EvalResourceName": "*",
+                            "EvalResourceDecision": result["EvalDecision"],
+                            "MatchedStatements": result.get("MatchedStatements", []),
+                        }
+                    ]
+                    found += [
+                        Simulated(
+                            result["EvalActionName"],
+                            one["EvalResourceName"],
+                            one["EvalResourceDecision"],
+                            tuple(map(_matched, one.get("MatchedStatements", ()))),
+                        )
+                        for one in specific
+                    ]
+        return found
+
+    def identity(self) -> Identity:
+        """Who this is. Raises Refused, RetryLater."""
+        with translated():
+            answer = self._sts.get_caller_identity()
+            return Identity(answer["Account"], answer["Arn"])
+
+    def assumed(self, role_arn: str, session_name: str) -> Aws:
+        """AWS as seen by a role, for an hour. Raises Refused, RetryLater."""
+        with translated():
+            credentials = self._sts.assume_role(RoleArn=role_arn, RoleSessionName=session_name)["Credentials"]
+        return Aws(
+            _Session(
+                credentials["AccessKeyId"],
+                credentials["SecretAccessKey"],
+                credentials["SessionToken"],
+                region_name=self.region,
+            )
+        )
 
     # IAM policies
 
@@ -341,6 +532,13 @@ class Aws:
         text = document if isinstance(document, str) else json.dumps(document)
         return PublishedPolicy(version, text)
 
+    def policy_text(self, policy_arn: str) -> str:
+        """What a policy says now, letter by letter as it is stored. Raises Refused."""
+        with translated():
+            version = self._iam.get_policy(PolicyArn=policy_arn)["Policy"]["DefaultVersionId"]
+            found = self._iam_as_stored.get_policy_version(PolicyArn=policy_arn, VersionId=version)["PolicyVersion"]
+            return unquote(str(found["Document"]))
+
     def policy_description(self, policy_arn: str) -> str:
         """The description of a policy; empty where it has none, or where there is no such policy."""
         try:
@@ -359,10 +557,10 @@ class Aws:
             )
             return tuple(sorted(policy["PolicyName"] for page in pages for policy in page["Policies"]))
 
-    def create_policy(self, name: str, text: str, description: str) -> None:
+    def create_policy(self, name: str, text: str, description: str, *, mark: str) -> None:
         """Create a policy under `/rolewarden/`. Raises Refused where one of that name is somebody else's."""
         try:
-            with translated():
+            with translated(), _marked(mark):
                 self._iam.create_policy(
                     PolicyName=name, Path=POLICY_PATH, PolicyDocument=text, Description=description
                 )  # fmt: skip
@@ -375,12 +573,12 @@ class Aws:
                 ) from refused
             raise
 
-    def replace_policy(self, policy_arn: str, text: str) -> str:
+    def replace_policy(self, policy_arn: str, text: str, *, mark: str) -> str:
         """Make `text` the default version, in the place of the oldest other one where IAM keeps no more than five.
 
         Gives the new version's id.
         """
-        with translated():
+        with translated(), _marked(mark):
             versions = self._iam.list_policy_versions(PolicyArn=policy_arn)["Versions"]
             if len(versions) >= 5:
                 others = [version for version in versions if not version["IsDefaultVersion"]]
@@ -462,6 +660,54 @@ class Aws:
             )
             return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
+    # Amazon Bedrock
+
+    def foundation_models(self, region: str) -> tuple[str, ...]:
+        """Ids of the models that Bedrock offers in `region`. Raises Refused, RetryLater."""
+        with translated():
+            models = self._bedrock_in(region).list_foundation_models()["modelSummaries"]
+            return tuple(dict.fromkeys(model["modelId"] for model in models))
+
+    def inference_profiles(self, region: str) -> tuple[InferenceProfile, ...]:
+        """The inference profiles that AWS offers in `region`. Raises Refused, RetryLater."""
+        with translated():
+            pages = (
+                self._bedrock_in(region)
+                .get_paginator("list_inference_profiles")
+                .paginate(typeEquals="SYSTEM_DEFINED", PaginationConfig={"PageSize": 1000})
+            )
+            return tuple(
+                InferenceProfile(
+                    found["inferenceProfileId"],
+                    found["inferenceProfileArn"],
+                    tuple(model["modelArn"] for model in found["models"] if "modelArn" in model),
+                )
+                for page in pages
+                for found in page["inferenceProfileSummaries"]
+            )
+
+    # CloudTrail
+
+    def calls_of(self, event_name: str, since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:
+        """CloudTrail's records of calls of one name to IAM, oldest page last, from its event history of 90 days.
+
+        It holds them whether there is a trail or not, some minutes late:
+        https://docs.aws.amazon.com/awscloudtrail/latest/userguide/view-cloudtrail-events.html
+        """
+        yield from self._looked_up("EventName", event_name, StartTime=since, EndTime=until)
+
+    def recorded_call(self, event_id: str) -> Mapping[str, Any] | None:
+        """CloudTrail's record of one call to IAM; None where its event history does not have it."""
+        return next(self._looked_up("EventId", event_id), None)
+
+    def _looked_up(self, key: Literal["EventName", "EventId"], value: str, **more: Any) -> Iterator[Mapping[str, Any]]:
+        with translated():
+            pages = self._cloudtrail.get_paginator("lookup_events").paginate(
+                LookupAttributes=[{"AttributeKey": key, "AttributeValue": value}], **more
+            )
+            for page in pages:
+                yield from (json.loads(event["CloudTrailEvent"]) for event in page["Events"])
+
     # DynamoDB, SQS, EventBridge: Rolewarden's own, so all of it raises RetryLater and nothing of it Refused
 
     def query(self, table: str, key: Mapping[str, str], *, index: str = "") -> list[dict[str, Any]]:
@@ -476,6 +722,19 @@ class Aws:
         }
         with _of_our_own():
             pages = self._dynamodb.get_paginator("query").paginate(**where)
+            return [self._item(item) for page in pages for item in page["Items"]]
+
+    def since(self, table: str, key: Mapping[str, str], sort: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The items of a partition whose sort key is `sort` or greater."""
+        [(name, value)], [(order, least)] = key.items(), sort.items()
+        with _of_our_own():
+            pages = self._dynamodb.get_paginator("query").paginate(
+                TableName=table,
+                KeyConditionExpression="#key = :value AND #sort >= :least",
+                ExpressionAttributeNames={"#key": name, "#sort": order},
+                ExpressionAttributeValues={":value": {"S": value}, ":least": {"S": least}},
+                ConsistentRead=True,
+            )
             return [self._item(item) for page in pages for item in page["Items"]]
 
     def newest(self, table: str, key: Mapping[str, str], most: int) -> list[dict[str, Any]]:
@@ -498,6 +757,15 @@ class Aws:
             for page in self._dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
                 yield from (self._item(item) for item in page["Items"])
 
+    def has_table(self, table: str) -> bool:
+        """Whether there is a table of this name. Raises RetryLater."""
+        with _of_our_own():
+            try:
+                self._dynamodb.describe_table(TableName=table)
+            except self._dynamodb.exceptions.ResourceNotFoundException:
+                return False
+        return True
+
     def put(self, table: str, item: Mapping[str, Any]) -> None:
         """Write one item."""
         with _of_our_own():
@@ -509,15 +777,18 @@ class Aws:
             answer = self._dynamodb.put_item(TableName=table, Item=self._attributes(item), ReturnValues="ALL_OLD")
         return self._item(answer.get("Attributes", {}))
 
-    def put_unless(self, table: str, item: Mapping[str, Any], condition: str, values: Mapping[str, Any]) -> bool:
+    def put_unless(
+        self, table: str, item: Mapping[str, Any], condition: str, values: Mapping[str, Any] | None = None
+    ) -> bool:
         """Write one item unless `condition` (of DynamoDB) holds of the one that is there; whether it was written."""
+        valued: dict[str, Any] = {"ExpressionAttributeValues": self._attributes(values)} if values else {}
         with _of_our_own():
             try:
                 self._dynamodb.put_item(
                     TableName=table,
                     Item=self._attributes(item),
                     ConditionExpression=f"NOT ({condition})",
-                    ExpressionAttributeValues=self._attributes(values),
+                    **valued,
                 )
             except self._dynamodb.exceptions.ConditionalCheckFailedException:
                 return False
@@ -656,16 +927,58 @@ class Aws:
         return {name: attribute(value) for name, value in item.items()}
 
 
+class _Session:
+    """As much of boto3's session as is used here: the layer carries botocore, and boto3 would double its cold start."""
+
+    def __init__(self, *credentials: str, region_name: str | None = None) -> None:
+        """`credentials` are access key, secret and token, the environment's where they are not given."""
+        self._session = Session()
+        if credentials:
+            self._session.set_credentials(*credentials)
+        self.region_name: str | None = region_name or self._session.get_config_variable("region")
+
+    def client(self, service: str, **how: Any) -> Any:
+        return self._session.create_client(service, **how)
+
+    def get_partition_for_region(self, region: str) -> str:
+        return self._session.get_partition_for_region(region)
+
+
 @cache
-def _session() -> Session:
+def _default_session() -> _Session:
     """One a process: it keeps what it has loaded of the services' models."""
-    return Session()
+    return _Session()
+
+
+@contextmanager
+def _marked(mark: str) -> Iterator[None]:
+    """Inside, each call to IAM carries the mark."""
+    before = _mark.set(mark)
+    try:
+        yield
+    finally:
+        _mark.reset(before)
+
+
+def _sign(request: AWSPreparedRequest, **_: Any) -> None:
+    """Write the mark where CloudTrail keeps it: the user agent. Tries of botocore's own carry the same.
+
+    At the last moment, as botocore builds the header anew for each try; it is not part of what is signed.
+    """
+    if mark := _mark.get():
+        request.headers["User-Agent"] = f"{request.headers.get('User-Agent', '')} {SIGNATURE}{mark}"
 
 
 def modified(subject: Mapping[str, Any]) -> str:
     """LastModifiedTime of a listed or described subject, as a text to compare; empty while it is being changed."""
     settled = subject.get("Status", "InService") == "InService" and "LastModifiedTime" in subject
     return f"{subject['LastModifiedTime'].timestamp():.3f}" if settled else ""
+
+
+def _matched(statement: Mapping[str, Any]) -> MatchedStatement:
+    places = (statement.get(f"{end}Position", {}) for end in ("Start", "End"))
+    start, end = ((int(place.get("Line", 1)), int(place.get("Column", 1))) for place in places)
+    return MatchedStatement(statement["SourcePolicyId"], start, end)
 
 
 def _described(name: str, path: str, trust: Any) -> RoleDescription:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from rolewarden.aws import Aws
@@ -151,7 +152,7 @@ def tagged(domain_id: str, user_profile: str = "") -> str:
 
 
 class BindingsTable:
-    """The table, by role and by domain; it also keeps how far a sweep is, and which findings are told."""
+    """The table, by role and by domain; it also keeps how far sweep and audit are, and which findings are told."""
 
     def __init__(self, aws: Aws, table: str) -> None:
         self._aws = aws
@@ -234,6 +235,15 @@ class BindingsTable:
         """The sweeps of the last days, oldest first: `subject` is when one began, `completed` its counts."""
         return self._aws.query(self._table, {"scope": sweeps_scope(account, region)})
 
+    def audited(self, account: str) -> datetime | None:
+        """Until when an account's calls have been audited; None where that is not known."""
+        rows = self._aws.query(self._table, {"scope": _audit(account)["scope"]})
+        return datetime.fromisoformat(rows[0]["until"]) if rows else None
+
+    def audit_ends(self, account: str, until: datetime) -> None:
+        """What an account did before `until` is audited."""
+        self._aws.put(self._table, {**_audit(account), "until": until.isoformat()})
+
     def is_news(self, account: str, about: str, what: str, now: float, *, keeps: float = KEPT_SECONDS) -> bool:
         """Whether `what` was not told of `about` yet; from now on it counts as told for `keeps` seconds."""
         return self._aws.put_unless(
@@ -252,6 +262,10 @@ class BindingsTable:
 def _row_key(key: tuple[str, str]) -> dict[str, str]:
     partition, sort = key
     return {"scope": partition, "subject": sort}
+
+
+def _audit(account: str) -> dict[str, str]:
+    return {"scope": f"audit/{account}", "subject": "until"}
 
 
 def _told(account: str, about: str, what: str, until: float) -> dict[str, Any]:

@@ -38,7 +38,8 @@ class Reading:
     `gone` where it no longer exists; without that and without `bindings` it is there and names no role. `refused` is
     what AWS did not let us read: with bindings it is no more than their tags, without them it is the subject itself.
     `unsettled` where the next look may see something else: SageMaker is still at work on it, or IAM does not show the
-    role that an event has just told of.
+    role that an event has just told of. `deploys` where a domain lets
+    Canvas deploy JumpStart models by itself.
     """
 
     subject: SubjectKey | None
@@ -46,6 +47,7 @@ class Reading:
     gone: bool = False
     refused: Refused | None = None
     unsettled: bool = False
+    deploys: bool = False
 
     def with_known(self, known: Iterable[Binding]) -> Reading:
         """The same, with what could not be read as it was `known` before."""
@@ -140,7 +142,8 @@ class Discovery:
             if arn
         )
         unread = untagged if bindings else None
-        return Reading(subject, bindings, refused=unread, unsettled=found.get("Status") in UNSETTLED)
+        unsettled = found.get("Status") in UNSETTLED
+        return Reading(subject, bindings, refused=unread, unsettled=unsettled, deploys=_deploys(user))
 
     def profile(
         self, account: str, region: str, domain_id: str, name: str, *, tags: Mapping[str, str] | None = None
@@ -231,6 +234,11 @@ class Discovery:
 
 def _unread(subject: SubjectKey | None, refused: Refused) -> Reading:
     return Reading(subject, gone=True) if refused.reason == GONE else Reading(subject, refused=refused)
+
+
+def _deploys(settings: Mapping[str, Any]) -> bool:
+    """Whether user settings let Canvas deploy JumpStart models by itself."""
+    return ((settings.get("CanvasAppSettings") or {}).get("DirectDeploySettings") or {}).get("Status") == "ENABLED"
 
 
 def _roles(settings: Mapping[str, Any]) -> list[tuple[str, str | None]]:

@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-refe
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -37,6 +38,9 @@ POLICY_EVENTS = frozenset({"CreatePolicyVersion", "SetDefaultPolicyVersion", "De
 
 SAGEMAKER_EVENTS = DOMAIN_EVENTS | PROFILE_EVENTS | TAG_EVENTS
 IAM_EVENTS = ROLE_EVENTS | POLICY_EVENTS
+
+
+_EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Ignored(StrEnum):
@@ -71,6 +75,20 @@ class Cause:
         """The actor without the name of its session, which is another for each run of a tool."""
         kind, *names = self.actor.split("/")
         return "/".join([kind, *names[:-1]]) if kind.endswith(":assumed-role") and len(names) > 1 else self.actor
+
+    def mark(self) -> str:
+        """A new mark for the calls of one remedy: the event's id, or its name, and something that no other has.
+
+        CloudTrail keeps it beside each call (see `rolewarden.aws.SIGNATURE`).
+        """
+        name = self.event_id if _EVENT_ID.fullmatch(self.event_id) else re.sub(r"[^A-Za-z0-9-]", "", self.event_name)
+        return f"{name}.{secrets.token_hex(4)}"
+
+    @classmethod
+    def of_mark(cls, mark: str) -> Cause:
+        """What a mark tells of the cause: the event's id, or its name."""
+        name = mark.rpartition(".")[0]
+        return cls(event_id=name) if _EVENT_ID.fullmatch(name) else cls(event_name=name)
 
     def as_dict(self) -> dict[str, str]:
         """The fields that say something."""

@@ -38,19 +38,20 @@ class Publisher:
         that no deployment asked for is a finding. Raises Refused, RetryLater and RulesError.
         """
         deploys = cause == DEPLOYMENT
+        mark = cause.mark()
         done: dict[str, str] = {}
         undo: list[Callable[[], None]] = []
         for policy in compile_rules(self.rules, self.aws.partition):
             if only not in {"", policy.name}:
                 continue
             try:
-                done[policy.name] = self._bring(policy, account, undo)
+                done[policy.name] = self._bring(policy, account, undo, mark)
             except RolewardenError:
                 if deploys:
                     self._take_back(undo)
                 raise
             if not deploys and done[policy.name] != UNCHANGED:
-                self.recorder.policy(account, policy.name, done[policy.name], cause)
+                self.recorder.policy(account, policy.name, done[policy.name], cause, mark)
         if deploys or (done and cause.event_name == "DeletePolicy") or set(done.values()) - {UNCHANGED}:
             # The sweep listens: a policy that was deleted is attached to nothing, also where somebody or an earlier try
             # has made it again. No deployment is rolled back for want of this.
@@ -58,16 +59,16 @@ class Publisher:
             self.recorder.announce(GUARDRAILS_PUBLISHED, detail, needed=not deploys)
         return done
 
-    def _bring(self, policy: Policy, account: str, undo: list[Callable[[], None]]) -> str:
+    def _bring(self, policy: Policy, account: str, undo: list[Callable[[], None]], mark: str) -> str:
         arn = policy.arn(self.aws.partition, account)
         found = self.aws.policy(arn)
         if found is None:
-            self.aws.create_policy(policy.name, policy.text, DESCRIPTION)
+            self.aws.create_policy(policy.name, policy.text, DESCRIPTION, mark=mark)
             undo.append(lambda: self.aws.delete_policy(arn))
             return CREATED
         if digest(found.text) == digest(policy.document):
             return UNCHANGED
-        version = self.aws.replace_policy(arn, policy.text)
+        version = self.aws.replace_policy(arn, policy.text, mark=mark)
         undo.append(lambda: self.aws.set_default_version(arn, found.version, instead_of=version))
         return REPLACED
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from typing import Protocol
 
-from rolewarden.aws import GONE, Aws
+from rolewarden.aws import GONE, RoleDescription
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import Cause
@@ -32,6 +33,29 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
+class Iam(Protocol):
+    """What reconcile asks of IAM and does there: AWS, or who only wants to know what would be done."""
+
+    @property
+    def partition(self) -> str:
+        """The first part of every ARN behind `arn:`."""
+
+    def attached_policies(self, role: str) -> frozenset[str]:
+        """As `Aws.attached_policies`."""
+
+    def role(self, name: str) -> RoleDescription:
+        """As `Aws.role`."""
+
+    def attach(self, role: str, policy_arn: str, *, mark: str) -> None:
+        """As `Aws.attach`."""
+
+    def set_boundary(self, role: str, policy_arn: str, *, mark: str) -> None:
+        """As `Aws.set_boundary`."""
+
+    def remove_boundary(self, role: str, *, mark: str) -> None:
+        """As `Aws.remove_boundary`."""
+
+
 @dataclass
 class Reconciler:
     """Compares what a role needs with what it carries, and attaches what is missing.
@@ -39,7 +63,7 @@ class Reconciler:
     With `observe` every guardrail is only looked at, whatever its mode: the same verdicts, nothing written to IAM.
     """
 
-    aws: Aws
+    aws: Iam
     table: BindingsTable
     rules: Rules
     today: Callable[[], date] = today
@@ -74,6 +98,7 @@ class Reconciler:
             cause,
             required=tuple(required),
             subjects=tuple(binding.label for binding in bindings),
+            mark=cause.mark(),
         )
         if not bindings:
             return _verdict(outcome, Verdict.UNGOVERNED)
@@ -189,7 +214,7 @@ class Reconciler:
         refusals: list[Refused] = []
         for policy in policies:
             try:
-                self.aws.attach(role.name, self.arn(policy, role.account))
+                self.aws.attach(role.name, self.arn(policy, role.account), mark=outcome.mark)
             except Refused as refused:
                 # What stands in the way of one policy seldom stands in the way of the next.
                 refusals.append(refused)
@@ -222,7 +247,7 @@ class Reconciler:
                 # Over a boundary that IAM does not show yet none is set: it may be somebody else's.
                 message = f"{full}; its boundary has just been changed, and is looked at again before one is set"
                 return replace(outcome, message=message, carried=())
-            self.aws.set_boundary(role.name, wanted)
+            self.aws.set_boundary(role.name, wanted, mark=outcome.mark)
         except Refused as refused:
             if refused.reason == GONE:
                 return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE, carried=())
@@ -259,7 +284,7 @@ class Reconciler:
             boundary = self.aws.role(role.name).boundary
             if not self._is_ours(boundary, role.account):
                 return outcome
-            self.aws.remove_boundary(role.name)
+            self.aws.remove_boundary(role.name, mark=outcome.mark)
         except Refused as refused:
             if refused.reason == GONE:
                 return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE)

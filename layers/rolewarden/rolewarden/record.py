@@ -49,7 +49,8 @@ class Recorder:
     """Writes the record of one account.
 
     `told` knows which findings were told lately: what every sweep finds again, or a flood of events, is told once.
-    Without it everything is told.
+    Without it everything is told. Without a `history_table` nothing is deployed that would keep or hear a record, and
+    nothing is written.
     """
 
     aws: Aws
@@ -170,19 +171,37 @@ class Recorder:
         logger.warning(ROLE_CONTESTED, extra={"finding": detail})
         self._tell(ROLE_CONTESTED, detail, about, now)
 
-    def released(self, account: str, role: str, policies: Sequence[str], cause: Cause) -> None:
-        """Record that guardrails were taken off a role that no longer needs them."""
-        detail = {"account": account, "role": role, "released": list(policies), "cause": cause.as_dict()}
+    def released(self, account: str, role: str, policies: Sequence[str], cause: Cause, mark: str) -> None:
+        """Record that guardrails were taken off a role that no longer needs them, by calls with this mark."""
+        detail = {"account": account, "role": role, "released": list(policies), "cause": cause.as_dict(), "mark": mark}
         metrics.add_metric("Released", MetricUnit.Count, 1)
         logger.info(ROLE_RELEASED, extra={"finding": detail})
         self._tell(ROLE_RELEASED, detail, f"{account}/{role}", datetime.now(UTC))
 
-    def policy(self, account: str, policy: str, what: str, cause: Cause) -> None:
-        """Record that a guardrail's policy was `what` ("created", "replaced") because of `cause`."""
-        detail = {"account": account, "policy": policy, "remedy": what, "cause": cause.as_dict()}
+    def policy(self, account: str, policy: str, what: str, cause: Cause, mark: str) -> None:
+        """Record that a guardrail's policy was `what` ("created", "replaced") because of `cause`, by a marked call."""
+        detail = {"account": account, "policy": policy, "remedy": what, "cause": cause.as_dict(), "mark": mark}
         metrics.add_metric("PolicyRestored", MetricUnit.Count, 1)
         logger.warning(POLICY_RESTORED, extra={"finding": detail})
         self._tell(POLICY_RESTORED, detail, f"{account}/policy/{policy}", datetime.now(UTC))
+
+    def rows(self, about: str, since: str) -> list[dict[str, Any]]:
+        """The history of a role or policy from `since` (ISO 8601 UTC with milliseconds). Raises RetryLater."""
+        return self.aws.since(self.history_table, {"about": about}, {"at": since})
+
+    def late(self, kind: str, detail: Mapping[str, Any], about: str, at: datetime) -> bool:
+        """Record what was done `at` a time, and nobody has recorded; whether that is still so. Raises RetryLater."""
+        detail = {**detail, "late": True}
+        if not self.aws.put_unless(self.history_table, self._row(kind, detail, about, at), "attribute_exists(about)"):
+            return False
+        metrics.add_metric("RecordedLate", MetricUnit.Count, 1)
+        self.announce(kind, detail, needed=False)
+        return True
+
+    def unaudited(self, account: str, refused: Refused) -> None:
+        """Record that what was done cannot be compared with the history."""
+        metrics.add_metric("RecordFailed", MetricUnit.Count, 1)
+        logger.error("the history cannot be audited", extra={"account": account, "why": str(refused)})
 
     def ignored(self, nomination: Nomination) -> None:
         """Count an event that nominates nothing, and say so where something may have been missed."""
@@ -207,11 +226,13 @@ class Recorder:
         self.announce(SWEEP_COMPLETED, {"account": account, "region": region, **counts})
 
     def announce(self, detail_type: str, detail: Mapping[str, Any], *, needed: bool = True) -> None:
-        """Log a milestone (`Guardrails Published`, `Sweep Completed`) and put it on the bus.
+        """Log a milestone (`Guardrails Published`, `Sweep Completed`), or what is told late, and put it on the bus.
 
         Raises RetryLater where it is `needed`; else a failure is logged and counted.
         """
         logger.info(detail_type, extra={"detail": detail})
+        if not self.history_table:
+            return
         try:
             self.aws.publish([(detail_type, detail)])
         except RetryLater as error:
@@ -221,21 +242,25 @@ class Recorder:
             logger.error("a milestone could not be announced", extra={"detail": detail, "why": str(error)})
 
     def _tell(self, detail_type: str, detail: Mapping[str, Any], about: str, now: datetime) -> None:
-        event_id = detail.get("cause", {}).get("event_id", "")
-        row = {
-            **detail,
-            "about": about,
-            "at": f"{now.isoformat(timespec='milliseconds')}#{event_id}",
-            "kind": detail_type,
-            "expires": int((now + timedelta(days=self.history_days)).timestamp()),
-        }
+        row = self._row(detail_type, detail, about, now)
         if self._gathered is None:
             self._write([(detail_type, detail, row)])
         else:
             self._gathered.append((detail_type, detail, row))
 
+    def _row(self, kind: str, detail: Mapping[str, Any], about: str, at: datetime) -> dict[str, Any]:
+        told_apart = detail.get("mark") or detail.get("cause", {}).get("event_id", "")
+        return {
+            **detail,
+            "about": about,
+            # One event may leave two rows at once: a remedy, and that its role is contested.
+            "at": f"{at.isoformat(timespec='milliseconds')}#{told_apart}#{kind}",
+            "kind": kind,
+            "expires": int((at + timedelta(days=self.history_days)).timestamp()),
+        }
+
     def _write(self, records: Sequence[tuple[str, Mapping[str, Any], dict[str, Any]]]) -> None:
-        if not records:
+        if not records or not self.history_table:
             return
         writes: tuple[Callable[[], None], ...] = (
             lambda: self.aws.publish([(detail_type, detail) for detail_type, detail, _ in records]),

@@ -15,7 +15,7 @@ from typing import Any
 from rolewarden.aws import GONE, Aws
 from rolewarden.bindings import RoleKey
 from rolewarden.errors import Refused, RetryLater
-from rolewarden.events import SWEEP
+from rolewarden.events import DEPLOYMENT, SWEEP
 from rolewarden.policies import is_boundary, policy_arn
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
@@ -70,26 +70,29 @@ class Releaser:
         if lacking:
             return {"role": role, "released": [], "waits": f"lacks {', '.join(lacking)}"}
         kept = self.reconciler.kept()
-        released = [
-            name
-            for name in policies
-            if self.reconciler.may_lose(name, required, kept)
-            and self._take_off(role, name, self.reconciler.arn(name, account), carried)
-        ]
-        if released:
-            self.look_again(Work(RoleKey(account, role), account, SWEEP))
-            self.recorder.released(account, role, released, SWEEP)
+        mark = SWEEP.mark()
+        released: list[str] = []
+        try:
+            for name in policies:
+                arn = self.reconciler.arn(name, account)
+                if self.reconciler.may_lose(name, required, kept) and self._take_off(role, name, arn, carried, mark):
+                    released.append(name)
+        finally:
+            # The next try finds off what this one has taken off, and would say nothing of it.
+            if released:
+                self.look_again(Work(RoleKey(account, role), account, SWEEP))
+                self.recorder.released(account, role, released, SWEEP, mark)
         return {"role": role, "released": released}
 
-    def _take_off(self, role: str, policy: str, arn: str, carried: Collection[str]) -> bool:
+    def _take_off(self, role: str, policy: str, arn: str, carried: Collection[str], mark: str) -> bool:
         """Take a policy off, or a boundary, whichever it is; whether it was there."""
         if is_boundary(policy):
             there = self.aws.role(role).boundary == arn
             if there:
-                self.aws.remove_boundary(role)
+                self.aws.remove_boundary(role, mark=mark)
             return there
         if arn in carried:
-            self.aws.detach(role, arn)
+            self.aws.detach(role, arn, mark=mark)
         return arn in carried
 
     def retire(self, account: str, policy: str) -> dict[str, Any]:
@@ -134,6 +137,7 @@ def stack(aws: Aws, account: str, request: str, *, removes: bool, seconds_left: 
 
 def _remove(aws: Aws, account: str, seconds_left: Callable[[], float]) -> dict[str, Any]:
     detached, deleted, refused = 0, 0, []
+    mark = DEPLOYMENT.mark()
     for name in aws.own_policies():
         arn = policy_arn(name, aws.partition, account)
         if aws.policy_description(arn) != DESCRIPTION:
@@ -142,7 +146,7 @@ def _remove(aws: Aws, account: str, seconds_left: Callable[[], float]) -> dict[s
             if seconds_left() < ENOUGH:
                 raise RetryLater(f"{detached} guardrails are taken off, and there are more")
             try:
-                aws.detach(role, arn)
+                aws.detach(role, arn, mark=mark)
                 detached += 1
             except Refused as error:
                 refused.append(f"{name} stays on {role}: {error}")
@@ -150,7 +154,7 @@ def _remove(aws: Aws, account: str, seconds_left: Callable[[], float]) -> dict[s
             if seconds_left() < ENOUGH:
                 raise RetryLater(f"{detached} guardrails are taken off, and there are more")
             try:
-                aws.remove_boundary(role)
+                aws.remove_boundary(role, mark=mark)
                 detached += 1
             except Refused as error:
                 refused.append(f"{name} stays the boundary of {role}: {error}")

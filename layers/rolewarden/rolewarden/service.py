@@ -107,11 +107,19 @@ class Rolewarden:
     @cached_property
     def sweeper(self) -> Sweeper:
         """What SweepFunction does."""
+        from rolewarden.audit import Auditor
         from rolewarden.sweep import Queues, Sweeper
 
         settings = self.settings
-        queues = Queues(settings.sweep_queue_url, settings.work_queue_url, settings.release_queue_url)
-        return Sweeper(self.aws, self.table, self.discovery, self.reconciler, self.recorder, queues)
+        return Sweeper(
+            self.aws,
+            self.table,
+            self.discovery,
+            self.reconciler,
+            self.recorder,
+            Auditor(self.aws, self.table, self.recorder, settings.own_roles),
+            Queues(settings.sweep_queue_url, settings.work_queue_url, settings.release_queue_url),
+        )
 
     def enforce(self, event: Any) -> dict[str, Any]:
         """Look at what an event nominates. Raises RetryLater."""

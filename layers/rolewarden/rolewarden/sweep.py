@@ -8,6 +8,7 @@ list      what SageMaker lists beside what the table has: by LastModifiedTime on
 describe  one chunk of user profiles
 compare   when the last chunk is done: which role carries what, by ListEntitiesForPolicy; what lacks a guardrail goes to
           the work queue, what carries too much to the release queue
+audit     what was done since the last sweep, beside what the history says of that
 
 A row of the table knows which chunks of a sweep are still out. Two sweeps at once have a row each; a binding is only
 ever written over by one that was read later.
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rolewarden.audit import Auditor
 from rolewarden.aws import GONE, Aws, ListedDomain
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, Binding, BindingsTable, RoleKey, sweeps_scope, tagged
 from rolewarden.discovery import Discovery, Reading
@@ -89,6 +91,7 @@ class Sweeper:
     discovery: Discovery
     reconciler: Reconciler
     recorder: Recorder
+    auditor: Auditor
     queues: Queues
     seconds_left: Callable[[], float] = unlimited
     now: Callable[[], float] = time.time
@@ -105,6 +108,8 @@ class Sweeper:
         after = str(body.get("after", ""))
         if body["step"] == "describe":
             return self.describe(sweep, ListedDomain(*body["domain"]), body["profiles"])
+        if body["step"] == "audit":
+            return self.audit(sweep)
         return self.compare(sweep, after) if body["step"] == "compare" else self.listing(sweep, after)
 
     def listing(self, sweep: Sweep, after: str = "") -> dict[str, Any]:
@@ -295,7 +300,16 @@ class Sweeper:
         }
         self.recorder.swept(sweep.account, sweep.region, counts)
         self.table.sweep_completed(sweep.row, counts)
+        # A step of its own: what stands in the way of it is no reason to call the sweep incomplete.
+        self.aws.send(self.queues.sweep, [sweep.message("audit")])
         return counts
+
+    def audit(self, sweep: Sweep) -> dict[str, Any]:
+        """Compare what Rolewarden has done with its history. Raises RetryLater."""
+        done = self.auditor.run(sweep.account, self.now())
+        if done.get("behind"):
+            self.aws.send(self.queues.sweep, [sweep.message("audit")])
+        return done
 
     def _carriers(self, sweep: Sweep) -> dict[str, frozenset[str]]:
         """Which roles carry which of Rolewarden's policies, those of guardrails that are out of the file too.

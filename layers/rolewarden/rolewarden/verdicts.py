@@ -71,6 +71,7 @@ class Outcome:
     were put back. `boundary` is the ARN of the permissions boundary that the role is left with, where it stands in for
     guardrails or is in the way of one that would; `boundary_removed` of one of Rolewarden's that was taken off as no
     longer needed. `carried` are the ARNs of all policies of a role at its quota that is left without what it needs.
+    `mark` is what CloudTrail shows beside each call that the remedy took, for the audit.
     """
 
     account: str
@@ -88,6 +89,7 @@ class Outcome:
     subjects: tuple[str, ...] = ()
     reason: Reason | None = None
     message: str = ""
+    mark: str = ""
 
     @property
     def has_written(self) -> bool:
@@ -122,5 +124,6 @@ class Outcome:
             "message": self.message,
             "cure": CURES.get(self.reason, "") if self.reason else "",
             "cause": self.cause.as_dict(),
+            "mark": self.mark if self.has_written else "",
         }
         return {key: value for key, value in values.items() if value}

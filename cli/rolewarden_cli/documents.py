@@ -1,0 +1,130 @@
+"""The policies of a role as IAM has them, and which statement the simulator means by a line and a column."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from rolewarden.aws import Aws, MatchedStatement, RoleDetail
+
+INLINE = "inline policy "
+
+
+@dataclass(frozen=True)
+class Document:
+    """A policy: `name` for people, `arn` (empty for an inline one), and its text letter by letter."""
+
+    name: str
+    arn: str
+    text: str
+
+    @cached_property
+    def statements(self) -> tuple[Mapping[str, Any], ...]:
+        """Its statements in their order."""
+        return tuple(statement for _, _, statement in self._spans)
+
+    @cached_property
+    def _spans(self) -> list[tuple[int, int, Mapping[str, Any]]]:
+        return list(_spans(self.text))
+
+    def index(self, matched: MatchedStatement) -> int:
+        """The place in `statements` of the one that a simulation tells of.
+
+        It is the one that shares most of the text with it: AWS counts a statement's start from the token before it.
+        """
+        start, end = _offset(self.text, matched.start), _offset(self.text, matched.end)
+
+        def shared(span: tuple[int, int, object]) -> int:
+            return min(end, span[1]) - max(start, span[0])
+
+        return max(range(len(self._spans)), key=lambda number: shared(self._spans[number]))
+
+    def label(self, index: int) -> str:
+        """The Sid of a statement, or its number where it has none."""
+        return str(self.statements[index].get("Sid") or f"statement {index + 1}")
+
+    def conditions(self, key: str) -> Iterator[tuple[str, list[str]]]:
+        """What its statements compare a condition key with: the operator in its plain form, and the values.
+
+        Whether the key is there at all (`Null`) is no comparison.
+        """
+        for statement in self.statements:
+            for operator, block in statement.get("Condition", {}).items():
+                plain = operator.rpartition(":")[2].removesuffix("IfExists")
+                for name, values in block.items():
+                    if name.lower() == key.lower() and plain != "Null":
+                        yield plain, [str(value) for value in (values if isinstance(values, list) else [values])]
+
+    def mentions(self, text: str) -> bool:
+        """Whether a text stands somewhere in it, in any case."""
+        return text.lower() in self.text.lower()
+
+
+class Library:
+    """The policies of an account, each read once."""
+
+    def __init__(self, aws: Aws) -> None:
+        self._aws = aws
+        self._managed: dict[str, Document] = {}
+
+    def of_role(self, role: RoleDetail) -> dict[str, Document]:
+        """The policies that decide for a role, its boundary too, by what the simulator calls them (SourcePolicyId).
+
+        Raises Refused and RetryLater.
+        """
+        arns = (*role.attached, role.boundary) if role.boundary else role.attached
+        found = {arn.rsplit("/", 1)[-1]: self.managed(arn) for arn in arns}
+        for name, text in role.inline.items():
+            found[f"role_{role.name}_{name}"] = Document(f"{INLINE}{name}", "", text)
+        return found
+
+    def managed(self, arn: str) -> Document:
+        """A managed policy. Raises Refused and RetryLater."""
+        if arn not in self._managed:
+            self._managed[arn] = Document(arn.rsplit("/", 1)[-1], arn, self._aws.policy_text(arn))
+        return self._managed[arn]
+
+
+_WHO = re.compile(r"aws:(principal(?!account|org)|user)", re.IGNORECASE)
+
+
+def asks_who(document: Document) -> bool:
+    """Whether what a policy says may be another thing for each role that carries it."""
+    return _WHO.search(document.text) is not None
+
+
+def _spans(text: str) -> Iterator[tuple[int, int, Mapping[str, Any]]]:
+    """Where each statement of a policy's text begins and ends, and what it says."""
+    decoder = json.JSONDecoder()
+    place = _next(text, 0) + 1
+    while text[place := _next(text, place, ",")] != "}":
+        key, place = decoder.raw_decode(text, place)
+        place = _next(text, place, ":")
+        value, end = decoder.raw_decode(text, place)
+        if key == "Statement" and isinstance(value, dict):
+            yield place, end, value
+        elif key == "Statement":
+            place += 1
+            for _ in value:
+                place = _next(text, place, ",")
+                statement, after = decoder.raw_decode(text, place)
+                yield place, after, statement
+                place = after
+        place = end
+
+
+def _next(text: str, place: int, skipped: str = "") -> int:
+    """The first place from `place` on that is neither white space nor in `skipped`."""
+    while text[place] in f" \t\r\n{skipped}":
+        place += 1
+    return place
+
+
+def _offset(text: str, position: tuple[int, int]) -> int:
+    line, column = position
+    before = text.split("\n")[: line - 1]
+    return sum(len(each) + 1 for each in before) + column - 1

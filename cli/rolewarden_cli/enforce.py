@@ -1,0 +1,185 @@
+"""`rolewarden enforce`: what the plan says, done by the same code as the functions'."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from rolewarden.bindings import BindingsTable, RoleKey
+from rolewarden.errors import PartlyDone, Refused, RetryLater
+from rolewarden.events import Cause
+from rolewarden.guardrails import Rules
+from rolewarden.publish import Publisher
+from rolewarden.reconcile import Reconciler
+from rolewarden.record import Recorder
+from rolewarden.release import Releaser
+from rolewarden.verdicts import Outcome, Reason, Verdict
+
+from rolewarden_cli.connect import Connection
+from rolewarden_cli.inventory import Bound, Inventory, Progress, silent
+from rolewarden_cli.plan import RETIRED, Plan, PlannedRole
+
+EVENT = "rolewarden enforce"
+"""The name of the cause that the record has."""
+
+HISTORY_DAYS = 400
+"""How long a row of the history lives that is written by hand: the parameter's default."""
+
+PAUSES = (1.0, 2.0, 4.0, 8.0)
+"""Seconds to wait for IAM to know a policy that was just made."""
+
+
+@dataclass(frozen=True)
+class Enforced:
+    """What was done, and what was not.
+
+    `policies` says what became of each policy; `outcomes` are those of the roles that were worked on, `released` what
+    was taken off which role; `postponed` says what AWS could not do now. `left` are the roles that were not reached
+    where somebody `stopped` it.
+    """
+
+    policies: Mapping[str, str]
+    outcomes: tuple[Outcome, ...]
+    released: Mapping[str, tuple[str, ...]]
+    postponed: tuple[str, ...]
+    left: tuple[str, ...]
+    stopped: bool
+
+    @property
+    def undone(self) -> tuple[Outcome, ...]:
+        """Outcomes of roles that still lack something."""
+        return tuple(o for o in self.outcomes if o.verdict in {Verdict.UNENFORCEABLE, Verdict.DRIFTED})
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was planned is done."""
+        return not (self.stopped or self.postponed or self.undone)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "policies": dict(self.policies),
+            "roles": [
+                {
+                    "account": outcome.account,
+                    "role": outcome.role,
+                    "before": outcome.before.value,
+                    "verdict": outcome.verdict.value,
+                    "remedy": outcome.remedy.value,
+                    "attached": list(outcome.attached),
+                    "reason": outcome.reason or "",
+                    "message": outcome.message,
+                }
+                for outcome in self.outcomes
+            ],
+            "released": {role: list(policies) for role, policies in self.released.items()},
+            "postponed": list(self.postponed),
+            "left": list(self.left),
+            "stopped": self.stopped,
+        }
+
+
+def enforce(
+    connection: Connection,
+    inventory: Inventory,
+    plan: Plan,
+    rules: Rules,
+    today: date,
+    progress: Progress = silent,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> Enforced:
+    """Do what `plan` says: policies, then roles, then what is not needed any more.
+
+    What has changed since the plan was made is met as it is. Where the stack is deployed, its history is written. No
+    further role is begun once `stop` says so. Raises Refused, RetryLater and RulesError where the policies cannot be
+    written: then no role was touched.
+    """
+    work = _Work(connection, inventory, plan, rules, today)
+    work.publish()
+    left = list(plan.changed_roles)
+    while left and not stop():
+        progress("roles", len(plan.changed_roles) - len(left), len(plan.changed_roles))
+        work.mend(left.pop(0))
+    stopped = stop()
+    if not stopped:
+        progress("roles", len(plan.changed_roles), len(plan.changed_roles))
+        work.retire()
+    return Enforced(
+        work.policies,
+        tuple(work.outcomes),
+        work.released,
+        tuple(work.postponed),
+        tuple(role.outcome.role for role in left),
+        stopped,
+    )
+
+
+class _Work:
+    """What has been done so far."""
+
+    def __init__(self, connection: Connection, inventory: Inventory, plan: Plan, rules: Rules, today: date) -> None:
+        tables, aws = connection.tables, connection.aws
+        told = BindingsTable(aws, tables.bindings) if tables else None
+        recorder = Recorder(aws, tables.history if tables else "", HISTORY_DAYS, told)
+        self.table = Bound(inventory.bindings)
+        self.account = connection.account
+        self.cause = Cause(event_name=EVENT, actor=connection.caller)
+        self.plan = plan
+        self.recorder = recorder
+        self.reconciler = Reconciler(aws, self.table, rules, lambda: today)
+        self.publisher = Publisher(aws, recorder, rules)
+        # The plan is looked at again by a person, and a deployed stack by its sweep.
+        self.releaser = Releaser(aws, recorder, self.reconciler, look_again=lambda _work: None)
+        self.policies: dict[str, str] = {}
+        self.outcomes: list[Outcome] = []
+        self.released: dict[str, tuple[str, ...]] = {}
+        self.postponed: list[str] = []
+
+    def publish(self) -> None:
+        """Bring the policies to what the guardrails say."""
+        self.policies = self.publisher.publish(self.account, self.cause)
+
+    def mend(self, role: PlannedRole) -> None:
+        """Look at one role, as the functions do, and take off what it may lose."""
+        name = role.outcome.role
+        try:
+            self._tell(self._look(RoleKey(role.outcome.account, name)))
+            if role.released:
+                done = self.releaser.role(self.account, name, list(role.released))
+                self.released[name] = tuple(done["released"])
+        except PartlyDone as error:
+            self._tell(error.outcome)
+            self.postponed.append(f"{name}: {error}")
+        except (Refused, RetryLater) as error:
+            self.postponed.append(f"{name}: {error}")
+
+    def _look(self, role: RoleKey) -> Outcome:
+        """What reconcile comes to; a policy that was just made may not be known everywhere yet."""
+        for pause in PAUSES:
+            outcome = self.reconciler.reconcile(role, self.cause, account=self.account)
+            if outcome.reason is not Reason.POLICY_MISSING:
+                return outcome
+            time.sleep(pause)
+        return self.reconciler.reconcile(role, self.cause, account=self.account)
+
+    def _tell(self, outcome: Outcome) -> None:
+        self.recorder.outcome(outcome)
+        self.outcomes.append(outcome)
+
+    def retire(self) -> None:
+        """Delete the policies of guardrails that are out of the file."""
+        for policy in self.plan.policies:
+            if policy.change == RETIRED:
+                try:
+                    done = self.releaser.retire(self.account, policy.name)
+                except (Refused, RetryLater) as error:
+                    self.postponed.append(f"{policy.name}: {error}")
+                    continue
+                if done["retired"]:
+                    self.policies[policy.name] = RETIRED
+                else:
+                    self.postponed.append(f"{policy.name}: {done.get('waits', 'is not to be retired')}")

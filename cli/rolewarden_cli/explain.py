@@ -1,0 +1,171 @@
+"""`rolewarden explain ROLE MODEL`: one decision in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from rolewarden.bindings import Binding
+from rolewarden.errors import RolewardenError
+from rolewarden.guardrails import Assignment, Rules
+from rolewarden.policies import compile_guardrail, is_boundary, policy_arn
+
+from rolewarden_cli.access import Decision, Judge, Statement
+from rolewarden_cli.connect import Connection
+from rolewarden_cli.history import Entry, history
+from rolewarden_cli.inventory import Inventory, Progress, by_role, silent
+from rolewarden_cli.models import Model, Models
+from rolewarden_cli.plan import PlannedRole, make
+
+
+class NoSuchRoleError(RolewardenError):
+    """The account has no role of this name."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A statement that decided, with all that is known about it.
+
+    `guardrail` is empty where its policy is none of Rolewarden's. `assignments` say in words which assignments of
+    guardrails.yaml ask for it, and for which subjects of the role. `attached` is the newest row of the history that
+    tells of its attachment to this role, None where none does.
+    """
+
+    statement: Statement
+    guardrail: str
+    assignments: tuple[str, ...]
+    attached: Entry | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "policy": self.statement.policy,
+            "policy_arn": self.statement.arn,
+            "statement": self.statement.label,
+            "document": dict(self.statement.document),
+            "guardrail": self.guardrail,
+            "assignments": list(self.assignments),
+            "attached": self.attached.as_dict() if self.attached else None,
+        }
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a role may or may not use a model: the decision on every route, and what is known of who decided it.
+
+    `planned` is what reconcile says of the role, None where it works for nobody.
+    """
+
+    account: str
+    role: str
+    model: Model
+    decision: Decision
+    subjects: tuple[str, ...]
+    planned: PlannedRole | None
+    reasons: tuple[Reason, ...]
+    recorded: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "account": self.account,
+            "role": self.role,
+            "model": self.model.id,
+            "family": self.model.family,
+            "allowed": self.decision.allowed,
+            "subjects": list(self.subjects),
+            "verdict": self.planned.outcome.before.value if self.planned else "ungoverned",
+            "missing": list(self.planned.outcome.missing) if self.planned else [],
+            "routes": [
+                {
+                    "route": route.name,
+                    "allowed": route.allowed,
+                    "statements": [statement.name for statement in route.statements],
+                }
+                for route in self.decision.routes
+            ],
+            "reasons": [reason.as_dict() for reason in self.reasons],
+            "recorded": self.recorded,
+        }
+
+
+def explain(
+    connection: Connection,
+    inventory: Inventory,
+    rules: Rules,
+    role: str,
+    models: Models,
+    today: date,
+    progress: Progress = silent,
+) -> Explanation:
+    """Every route of `role` to the one model of `models`. Raises NoSuchRoleError, Refused and RetryLater."""
+    detail = inventory.roles.get(role)
+    if detail is None:
+        raise NoSuchRoleError(
+            f"account {inventory.account} has no role `{role}`: give the name without its path; "
+            "`rolewarden plan` shows the governed ones"
+        )
+    [model] = models.columns
+    [decision] = Judge(connection.aws, inventory, models).decisions(detail, progress, every=True)
+    bindings = by_role(inventory.bindings).get(f"{inventory.account}/{role}", ())
+    plan = make(connection.aws, inventory, rules, today, deployed=connection.tables is not None)
+    planned = next((found for found in plan.roles if found.outcome.role == role and found.bindings), None)
+    told = history(connection, role=role) if connection.tables else ()
+    deciding = {s.name: s for route in decision.routes for s in route.statements}
+    return Explanation(
+        inventory.account,
+        role,
+        model,
+        decision,
+        tuple(binding.label for binding in bindings),
+        planned,
+        tuple(_reason(statement, inventory, rules, bindings, told) for statement in deciding.values()),
+        connection.tables is not None,
+    )
+
+
+def _reason(
+    statement: Statement, inventory: Inventory, rules: Rules, bindings: Sequence[Binding], told: Sequence[Entry]
+) -> Reason:
+    name = statement.policy
+    ours = statement.arn == policy_arn(name, inventory.partition, inventory.account)
+    guardrail = _guardrail(name, rules, inventory.partition) if ours else ""
+    attached = next((entry for entry in told if _attaches(entry, name, statement.arn)), None) if ours else None
+    return Reason(statement, guardrail, tuple(dict.fromkeys(_asking(rules, guardrail, bindings))), attached)
+
+
+def _guardrail(policy: str, rules: Rules, partition: str) -> str:
+    """The guardrail that a policy under `/rolewarden/` belongs to; its own name where it is out of the file."""
+    for name, guardrail in rules.guardrails.items():
+        if any(compiled.name == policy for compiled in compile_guardrail(guardrail, partition)):
+            return name
+    return policy
+
+
+def _attaches(entry: Entry, policy: str, arn: str) -> bool:
+    if is_boundary(policy):
+        return entry.remedy == "bounded" and entry.row.get("boundary") == arn
+    return policy in entry.row.get("attached", ())
+
+
+def _asking(rules: Rules, guardrail: str, bindings: Sequence[Binding]) -> Iterator[str]:
+    for binding in bindings:
+        for number, assignment in enumerate(rules.assignments, start=1):
+            if assignment.matches(binding.subject):
+                if guardrail in assignment.guardrails:
+                    yield f"assignment {number} ({criteria(assignment)}) for {binding.label}"
+                break
+
+
+def criteria(assignment: Assignment) -> str:
+    """Whom an assignment is for, in words."""
+    kinds = (
+        ("account", assignment.accounts),
+        ("domain", assignment.domains),
+        ("user profile", assignment.user_profiles),
+        ("role", assignment.roles),
+        ("tag", tuple(f"{key}={value}" for key, value in assignment.tags.items())),
+    )
+    return ", ".join(f"{kind} {' or '.join(patterns)}" for kind, patterns in kinds if patterns) or "everybody else"

@@ -1,0 +1,165 @@
+"""What an account has: domains and user profiles with the roles that they work with, and what these roles carry."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from rolewarden.aws import Aws, ListedDomain, RoleDetail
+from rolewarden.bindings import Binding, BindingsTable, RoleKey, tagged
+from rolewarden.discovery import Discovery, Reading
+from rolewarden.errors import Refused, RetryLater
+from rolewarden.guardrails import Rules
+
+from rolewarden_cli.connect import Connection
+
+Progress = Callable[[str, int, int], None]
+"""Hears what is being done, how many of it are done, and how many there are."""
+
+
+def silent(_what: str, _done: int, _all: int) -> None:
+    """Progress that nobody looks at."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A Studio domain; `deploys` where Canvas may deploy JumpStart models by itself (DirectDeploySettings)."""
+
+    account: str
+    region: str
+    id: str
+    name: str
+    deploys: bool
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Everything that `plan` and `access` look at, read at `at` (UTC).
+
+    `roles` are all roles of the account by name, `policies_per_role` is the quota of managed policies that one may
+    carry. `unread` says what AWS did not let us read, a line each.
+    """
+
+    account: str
+    partition: str
+    regions: tuple[str, ...]
+    at: datetime
+    bindings: tuple[Binding, ...]
+    domains: tuple[Domain, ...]
+    roles: Mapping[str, RoleDetail]
+    policies_per_role: int
+    unread: tuple[str, ...] = ()
+
+
+def take(connection: Connection, rules: Rules, progress: Progress = silent) -> Inventory:
+    """Read it; nothing is written.
+
+    Where the stack is deployed, its table tells of every user profile that has not changed since; else each is
+    described. Raises Refused where IAM's roles cannot be read, and RetryLater.
+    """
+    aws = connection.aws
+    roles = {role.name: role for role in aws.role_details()}
+    reader = _Reader(connection, rules, progress)
+    for region in connection.regions:
+        reader.region(region)
+    also = (reader.discovery.also_governed(connection.account, role) for role in roles.values())
+    return Inventory(
+        connection.account,
+        aws.partition,
+        connection.regions,
+        datetime.now(UTC),
+        (*reader.bindings, *(binding for binding in also if binding)),
+        tuple(reader.domains),
+        roles,
+        aws.policies_per_role(),
+        tuple(reader.unread),
+    )
+
+
+@dataclass
+class _Reader:
+    """Goes through the regions as a sweep does, and keeps what it finds to itself."""
+
+    connection: Connection
+    rules: Rules
+    progress: Progress
+    bindings: list[Binding] = field(default_factory=list)
+    domains: list[Domain] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        tables = self.connection.tables
+        self.table = BindingsTable(self.aws, tables.bindings if tables else "")
+        self.discovery = Discovery(self.aws, self.table, self.rules, self.connection.own_roles)
+        self.known: dict[tuple[str, str, str], list[Binding]] = defaultdict(list)
+        for binding in self.table.all() if tables else ():
+            if binding.account == self.connection.account:
+                self.known[binding.region, binding.domain_id, binding.user_profile].append(binding)
+
+    @property
+    def aws(self) -> Aws:
+        return self.connection.aws
+
+    def region(self, region: str) -> None:
+        try:
+            listed = sorted(self.aws.domains(region), key=lambda domain: domain.id)
+            tags = self.aws.subject_tags(region) if self.rules.asks_for_tags else {}
+        except (Refused, RetryLater) as error:
+            self.unread.append(f"{region}: {error}")
+            return
+        for domain in listed:
+            self._domain(region, domain, tags)
+
+    def _domain(self, region: str, domain: ListedDomain, tags: Mapping[str, Mapping[str, str]]) -> None:
+        account, where = self.connection.account, f"{region} {domain.name or domain.id}"
+        self.discovery.named(region, domain.id, domain.name)
+        try:
+            reading = self.discovery.domain(account, region, domain.id)
+            self._read(where, reading.with_known(self.known[region, domain.id, ""]))
+            self.domains.append(Domain(account, region, domain.id, domain.name, reading.deploys))
+            profiles = self.aws.user_profiles(region, domain.id)
+        except (Refused, RetryLater) as error:
+            self.unread.append(f"{where}: {error}")
+            return
+        for number, profile in enumerate(profiles):
+            self.progress(f"user profiles of {domain.name or domain.id}", number, len(profiles))
+            own = tags.get(tagged(domain.id, profile.name), {})
+            known = self.known[region, domain.id, profile.name]
+            if known and all(binding.modified and binding.modified == profile.modified for binding in known):
+                retagged = (replace(binding, tags=own) if self.rules.asks_for_tags else binding for binding in known)
+                self.bindings += retagged
+                continue
+            try:
+                reading = self.discovery.profile(account, region, domain.id, profile.name, tags=own)
+            except RetryLater as error:
+                self.unread.append(f"{where}/{profile.name}: {error}")
+                continue
+            self._read(f"{where}/{profile.name}", reading.with_known(known))
+        self.progress(f"user profiles of {domain.name or domain.id}", len(profiles), len(profiles))
+
+    def _read(self, where: str, reading: Reading) -> None:
+        if reading.refused:
+            self.unread.append(f"{where}: {reading.refused}")
+        self.bindings += reading.bindings
+
+
+class Bound(BindingsTable):
+    """The bindings of an inventory, for who asks for those of a role."""
+
+    def __init__(self, bindings: Iterable[Binding]) -> None:
+        self.by_role = by_role(bindings)
+
+    def of_role(self, role: RoleKey, fresh: Iterable[Binding] = ()) -> tuple[Binding, ...]:  # noqa: ARG002
+        """What `role` works for."""
+        return self.by_role.get(role.path, ())
+
+
+def by_role(bindings: Iterable[Binding]) -> dict[str, tuple[Binding, ...]]:
+    """The bindings of each role, by the role's `path` (account and name)."""
+    found: dict[str, list[Binding]] = defaultdict(list)
+    for binding in bindings:
+        if binding.role:
+            found[binding.role.path].append(binding)
+    return {path: tuple(sorted(bound, key=lambda binding: binding.key)) for path, bound in sorted(found.items())}

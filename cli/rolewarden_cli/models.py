@@ -1,0 +1,107 @@
+"""The models of the access matrix, and the routes that lead to each: calls as IAM sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from rolewarden.aws import Aws, InferenceProfile
+from rolewarden.errors import Refused, RetryLater, RolewardenError
+from rolewarden.guardrails import matches
+
+from rolewarden_cli.rules import known_models
+
+BEDROCK, JUMPSTART = "bedrock", "jumpstart"
+LIVE = "live"
+
+_GEOGRAPHIES = {"ap": "apac"}
+
+
+class NoSuchModelError(RolewardenError):
+    """No model is called like this; the message says what is."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A column: `family` is "bedrock" or "jumpstart", `provider` groups them (the first part of its id)."""
+
+    id: str
+    family: str
+
+    @property
+    def provider(self) -> str:
+        """Who makes a Bedrock model; where a JumpStart model comes from."""
+        return self.id.split("." if self.family == BEDROCK else "-", 1)[0]
+
+
+@dataclass(frozen=True)
+class Models:
+    """The columns, and the inference profiles that lead to them, by region.
+
+    `listed` tells where the Bedrock models come from: "live", or the day of the shipped list and why.
+    """
+
+    columns: tuple[Model, ...]
+    profiles: dict[str, tuple[InferenceProfile, ...]]
+    listed: str
+
+    def behind(self, region: str, model: Model) -> Iterator[InferenceProfile]:
+        """The inference profiles of a region that lead to a model."""
+        for profile in self.profiles.get(region, ()):
+            if any(arn.endswith(f"foundation-model/{model.id}") for arn in profile.models):
+                yield profile
+
+
+def models(aws: Aws, account: str, regions: Sequence[str], wanted: Sequence[str] = (), *, live: bool = True) -> Models:
+    """The models that `wanted` names or matches (`*` and `?`), all where it is empty.
+
+    Bedrock's are those that it offers in `regions`, or with `live` off, or where it does not answer, those of the
+    shipped list; JumpStart's are of the shipped list, as it has no call that lists them. An id that stands in no list
+    is taken as it is given. Raises NoSuchModelError.
+    """
+    known = known_models()
+    bedrock, profiles, listed = list(known.bedrock), {}, f"the list of {known.as_of}"
+    if live:
+        try:
+            found = [aws.foundation_models(region) for region in regions]
+            profiles = {region: aws.inference_profiles(region) for region in regions}
+            bedrock, listed = sorted({model for ids in found for model in ids}), LIVE
+        except (Refused, RetryLater) as error:
+            listed = f"the list of {known.as_of}, as Bedrock does not tell: {error}"
+    everything = [*(Model(name, BEDROCK) for name in bedrock), *(Model(name, JUMPSTART) for name in known.jumpstart)]
+    columns = tuple(_chosen(everything, wanted)) if wanted else tuple(everything)
+    if listed != LIVE:
+        profiles = {region: tuple(_likely(aws.partition, account, region, columns)) for region in regions}
+    return Models(columns, profiles, listed)
+
+
+def _chosen(everything: Sequence[Model], wanted: Iterable[str]) -> Iterator[Model]:
+    chosen: dict[Model, None] = {}
+    for pattern in wanted:
+        found = [model for model in everything if matches(pattern, model.id)]
+        if not found and set(pattern) & set("*?"):
+            raise NoSuchModelError(f"no model matches `{pattern}`: see the ids with `rolewarden access --json`")
+        if not found:
+            near = get_close_matches(pattern, [model.id for model in everything], 1) or [
+                model.id for model in everything if pattern in model.id
+            ]
+            if near and "." not in pattern and "-" not in pattern:
+                raise NoSuchModelError(f"no model is called `{pattern}`: write `{near[0]}`, or `*{pattern}*`")
+            found = [Model(pattern, BEDROCK if "." in pattern else JUMPSTART)]
+        chosen |= dict.fromkeys(found)
+    return iter(chosen)
+
+
+def _likely(partition: str, account: str, region: str, columns: Iterable[Model]) -> Iterator[InferenceProfile]:
+    """The inference profiles that AWS would offer for a model: of the region's geography, and the global one."""
+    first = region.split("-", maxsplit=1)[0]
+    geography = "us-gov" if region.startswith("us-gov") else _GEOGRAPHIES.get(first, first)
+    for model in columns:
+        if model.family == BEDROCK:
+            here = f"arn:{partition}:bedrock:{region}::foundation-model/{model.id}"
+            anywhere = f"arn:{partition}:bedrock:::foundation-model/{model.id}"
+            for place, arns in ((geography, (here,)), ("global", (here, anywhere))):
+                name = f"{place}.{model.id}"
+                arn = f"arn:{partition}:bedrock:{region}:{account}:inference-profile/{name}"
+                yield InferenceProfile(name, arn, arns)

@@ -1,0 +1,353 @@
+"""`rolewarden plan`: what enforcing guardrails.yaml would change, found out without changing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+
+from rolewarden.aws import GONE, Aws, RoleDescription, RoleDetail
+from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, Binding, RoleKey
+from rolewarden.discovery import UNTOUCHABLE_PATHS
+from rolewarden.errors import Refused
+from rolewarden.events import Cause
+from rolewarden.guardrails import Rules
+from rolewarden.policies import compile_rules, digest, policy_arn
+from rolewarden.publish import CREATED, DESCRIPTION, REPLACED, UNCHANGED
+from rolewarden.reconcile import Reconciler
+from rolewarden.verdicts import CURES, Outcome, Reason, Verdict
+
+from rolewarden_cli.inventory import Bound, Inventory
+
+ENDS_SOON = 30
+"""Days before its end from which on an exemption is told of."""
+
+RETIRED = "retired"
+DIRECT_DEPLOYMENT, BEDROCK_ROLE = "direct deployment", "Bedrock role"
+
+
+@dataclass(frozen=True)
+class PlannedPolicy:
+    """A guardrail's policy, and what becomes of it: "created", "replaced", "unchanged" or "retired"."""
+
+    name: str
+    change: str
+
+
+@dataclass(frozen=True)
+class PlannedRole:
+    """A governed role.
+
+    `outcome` is what `reconcile` would leave: its `before` is the verdict now, `verdict` the one afterwards, `attached`
+    what would be attached, `reason` why something cannot be. `bindings` are what the role works for. `carried` is how
+    many managed policies it carries now, of the `quota`. `released` are guardrails that it does not need and would
+    lose, `surplus` those that it does not need and keeps.
+    """
+
+    outcome: Outcome
+    bindings: tuple[Binding, ...]
+    carried: int
+    quota: int
+    released: tuple[str, ...] = ()
+    surplus: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> bool:
+        """Whether enforcing would make another role of it."""
+        return self.outcome.has_written or bool(self.released)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        outcome = self.outcome
+        return {
+            "account": outcome.account,
+            "role": outcome.role,
+            "before": outcome.before.value,
+            "verdict": outcome.verdict.value,
+            "remedy": outcome.remedy.value,
+            "required": list(outcome.required),
+            "missing": list(outcome.missing),
+            "attached": list(outcome.attached),
+            "boundary": outcome.boundary,
+            "boundary_removed": outcome.boundary_removed,
+            "reason": outcome.reason or "",
+            "message": outcome.message,
+            "cure": CURES.get(outcome.reason, "") if outcome.reason else "",
+            "subjects": [
+                {
+                    "account": binding.account,
+                    "region": binding.region,
+                    "domain_id": binding.domain_id,
+                    "domain_name": binding.domain_name,
+                    "user_profile": binding.user_profile,
+                    "kind": binding.kind,
+                    "via": binding.via,
+                }
+                for binding in self.bindings
+            ],
+            "carried": self.carried,
+            "quota": self.quota,
+            "released": list(self.released),
+            "surplus": list(self.surplus),
+            "changes": self.changes,
+        }
+
+
+@dataclass(frozen=True)
+class SharedRole:
+    """A user profile that runs as its domain's role, and `guardrails` that it needs and therefore cannot have."""
+
+    account: str
+    region: str
+    domain_id: str
+    domain_name: str
+    user_profile: str
+    role: str
+    guardrails: tuple[str, ...]
+    cure: str
+
+
+@dataclass(frozen=True)
+class EndingExemption:
+    """An exemption that ends within a month; `roles` are the governed roles that it keeps out."""
+
+    pattern: str
+    until: date
+    days_left: int
+    reason: str
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OpenSwitch:
+    """A setting of a domain or user profile that brings generative AI into Canvas.
+
+    `switch` is "direct deployment" (Canvas deploys JumpStart models) or "Bedrock role" (Canvas works with Bedrock as
+    `role`). `user_profile` is empty for a domain's own.
+    """
+
+    account: str
+    region: str
+    domain_id: str
+    domain_name: str
+    user_profile: str
+    switch: str
+    role: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would change in one account, and what cannot.
+
+    `deployed` where a stack is there that keeps the guardrails by itself.
+    """
+
+    account: str
+    regions: tuple[str, ...]
+    at: datetime
+    deployed: bool
+    policies: tuple[PlannedPolicy, ...]
+    roles: tuple[PlannedRole, ...]
+    shared: tuple[SharedRole, ...]
+    exemptions: tuple[EndingExemption, ...]
+    switches: tuple[OpenSwitch, ...]
+    unread: tuple[str, ...]
+
+    @property
+    def changed_policies(self) -> tuple[PlannedPolicy, ...]:
+        """Those that would be written or deleted."""
+        return tuple(policy for policy in self.policies if policy.change != UNCHANGED)
+
+    @property
+    def changed_roles(self) -> tuple[PlannedRole, ...]:
+        """Those that would be another afterwards."""
+        return tuple(role for role in self.roles if role.changes)
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether enforcing would write anything."""
+        return bool(self.changed_policies or self.changed_roles)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "account": self.account,
+            "regions": list(self.regions),
+            "at": self.at.isoformat(timespec="seconds"),
+            "deployed": self.deployed,
+            "has_changes": self.has_changes,
+            "policies": {policy.name: policy.change for policy in self.policies},
+            "roles": [role.as_dict() for role in self.roles],
+            "shared_roles": [{**vars(shared), "guardrails": list(shared.guardrails)} for shared in self.shared],
+            "exemptions": [
+                {**vars(ending), "until": ending.until.isoformat(), "roles": list(ending.roles)}
+                for ending in self.exemptions
+            ],
+            "switches": [dict(vars(switch)) for switch in self.switches],
+            "unread": list(self.unread),
+        }
+
+
+def make(aws: Aws, inventory: Inventory, rules: Rules, today: date, *, deployed: bool = False) -> Plan:
+    """What enforcing `rules` would change on what `inventory` found; reads policies and writes nothing.
+
+    Verdicts are those of `reconcile`, which is let loose on the inventory. Raises Refused, RetryLater and RulesError.
+    """
+    table = Bound(inventory.bindings)
+    bound = table.by_role
+    reconciler = Reconciler(Rehearsal(inventory), table, rules, lambda: today)
+    roles = tuple(_role(reconciler, inventory, path, bound.get(path, ())) for path in _paths(inventory, bound))
+    return Plan(
+        inventory.account,
+        inventory.regions,
+        inventory.at,
+        deployed,
+        tuple(_policies(aws, inventory, reconciler)),
+        roles,
+        tuple(_shared(reconciler, inventory.bindings)),
+        tuple(_ending(rules, bound, today)),
+        tuple(_switches(inventory)),
+        inventory.unread,
+    )
+
+
+class Rehearsal:
+    """IAM as the inventory found it, and as it would become: to it reconcile may do what it likes."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self.partition = inventory.partition
+        self._quota = inventory.policies_per_role
+        self._roles = dict(inventory.roles)
+
+    def attached_policies(self, role: str) -> frozenset[str]:
+        """ARNs of what a role carries."""
+        return frozenset(self._of(role).attached)
+
+    def role(self, name: str) -> RoleDescription:
+        """One role. Raises Refused."""
+        return self._of(name)
+
+    def attach(self, role: str, policy_arn: str, *, mark: str) -> None:  # noqa: ARG002 - nobody hears of it
+        """Attach, as far as IAM would. Raises Refused."""
+        found = self._modifiable(role)
+        if len(found.attached) >= self._quota:
+            raise Refused(Reason.QUOTA, f"it carries {len(found.attached)} policies of {self._quota}")
+        self._roles[role] = replace(found, attached=(*found.attached, policy_arn))
+
+    def set_boundary(self, role: str, policy_arn: str, *, mark: str) -> None:  # noqa: ARG002 - nobody hears of it
+        """Set a boundary. Raises Refused."""
+        self._roles[role] = replace(self._modifiable(role), boundary=policy_arn)
+
+    def remove_boundary(self, role: str, *, mark: str) -> None:
+        """Take a boundary off. Raises Refused."""
+        self.set_boundary(role, "", mark=mark)
+
+    def _of(self, role: str) -> RoleDetail:
+        if role not in self._roles:
+            raise Refused(GONE, f"there is no role {role}")
+        return self._roles[role]
+
+    def _modifiable(self, role: str) -> RoleDetail:
+        found = self._of(role)
+        if found.path.startswith(UNTOUCHABLE_PATHS):
+            raise Refused(Reason.PROTECTED, f"role {role} lies under {found.path}")
+        return found
+
+
+def _paths(inventory: Inventory, bound: Mapping[str, object]) -> list[str]:
+    """The roles to look at: those that work for somebody, and those that carry something of Rolewarden's."""
+    carriers = (role.name for role in inventory.roles.values() if _ours(inventory, role))
+    return sorted({*bound, *(RoleKey(inventory.account, name).path for name in carriers)})
+
+
+def _ours(inventory: Inventory, role: RoleDetail) -> list[str]:
+    """Names of Rolewarden's policies that a role carries, or has as its boundary."""
+    prefix = policy_arn("", inventory.partition, inventory.account)
+    return [arn.removeprefix(prefix) for arn in (*role.attached, role.boundary) if arn.startswith(prefix)]
+
+
+def _role(reconciler: Reconciler, inventory: Inventory, path: str, bindings: tuple[Binding, ...]) -> PlannedRole:
+    account, _, name = path.partition("/")
+    key = RoleKey(account, name)
+    detail = inventory.roles.get(name) if account == inventory.account else None
+    outcome = reconciler.reconcile(key, Cause(), account=inventory.account)
+    required, kept = reconciler.needs(key, bindings), reconciler.kept()
+    surplus = [
+        policy for policy in (_ours(inventory, detail) if detail else ()) if reconciler.may_lose(policy, required, ())
+    ]
+    # As the sweep does: who could not be read may need what seems too much, and who only observes takes nothing off.
+    releases = not (inventory.unread or reconciler.rules.observes)
+    # A role that is left without what it needs loses nothing.
+    releases &= outcome.verdict is not Verdict.UNENFORCEABLE
+    released = tuple(policy for policy in surplus if releases and policy not in kept)
+    return PlannedRole(
+        outcome,
+        bindings,
+        len(detail.attached) if detail else 0,
+        inventory.policies_per_role,
+        released,
+        tuple(policy for policy in surplus if policy not in released),
+    )
+
+
+def _policies(aws: Aws, inventory: Inventory, reconciler: Reconciler) -> Iterator[PlannedPolicy]:
+    for policy in compile_rules(reconciler.rules, inventory.partition):
+        found = aws.policy(policy.arn(inventory.partition, inventory.account))
+        same = found and digest(found.text) == digest(policy.document)
+        yield PlannedPolicy(policy.name, UNCHANGED if same else REPLACED if found else CREATED)
+    if inventory.unread or reconciler.rules.observes:
+        return
+    for name in sorted(set(aws.own_policies()) - reconciler.published()):
+        if aws.policy_description(reconciler.arn(name, inventory.account)) == DESCRIPTION:
+            yield PlannedPolicy(name, RETIRED)
+
+
+def _shared(reconciler: Reconciler, bindings: Iterable[Binding]) -> Iterator[SharedRole]:
+    bindings = list(bindings)
+    default = {
+        (binding.region, binding.domain_id): binding
+        for binding in bindings
+        if binding.kind == DEFAULT_USER and binding.via == EXECUTION
+    }
+    for profile in bindings:
+        domain = default.get((profile.region, profile.domain_id))
+        if profile.role or domain is None or domain.role is None:
+            continue
+        if missing := reconciler.out_of_reach(profile, domain):
+            yield SharedRole(
+                profile.account,
+                profile.region,
+                profile.domain_id,
+                profile.domain_name,
+                profile.user_profile,
+                domain.role.name,
+                missing,
+                CURES[Reason.SHARES_ROLE],
+            )
+
+
+def _ending(rules: Rules, bound: Mapping[str, object], today: date) -> Iterator[EndingExemption]:
+    names = [path.partition("/")[2] for path in bound]
+    for exemption in rules.exemptions:
+        left = (exemption.until - today).days
+        if 0 <= left <= ENDS_SOON:
+            roles = tuple(name for name in names if rules.exemption(name, today) == exemption)
+            yield EndingExemption(exemption.role, exemption.until, left, exemption.reason, roles)
+
+
+def _switches(inventory: Inventory) -> Iterator[OpenSwitch]:
+    for domain in inventory.domains:
+        if domain.deploys:
+            yield OpenSwitch(domain.account, domain.region, domain.id, domain.name, "", DIRECT_DEPLOYMENT)
+    for binding in inventory.bindings:
+        if binding.via == BEDROCK and binding.role:
+            yield OpenSwitch(
+                binding.account,
+                binding.region,
+                binding.domain_id,
+                binding.domain_name,
+                binding.user_profile,
+                BEDROCK_ROLE,
+                binding.role.name,
+            )

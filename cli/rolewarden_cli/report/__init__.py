@@ -1,0 +1,9 @@
+"""The report: one HTML file that tells an auditor and a team lead who reaches which model, and what was done about it.
+
+`Report` is what it shows, `render` makes the page of it. Nothing here talks to AWS.
+"""
+
+from rolewarden_cli.report.model import Finding, Provenance, Report, Told
+from rolewarden_cli.report.render import render
+
+__all__ = ["Finding", "Provenance", "Report", "Told", "render"]

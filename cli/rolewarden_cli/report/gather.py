@@ -1,0 +1,48 @@
+"""From an account to its `Report`: what plan, access, history and status find, taken together."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from pathlib import Path
+
+from rolewarden import __version__
+from rolewarden.guardrails import Rules
+from rolewarden.policies import compile_rules
+
+from rolewarden_cli import access, history, inventory, models, plan
+from rolewarden_cli.connect import Connection
+from rolewarden_cli.inventory import Progress, silent
+from rolewarden_cli.report.model import Provenance, Report
+
+
+def gather(
+    connection: Connection,
+    rules: Rules,
+    guardrails: Path,
+    wanted: models.Models,
+    now: datetime,
+    since: datetime,
+    progress: Progress = silent,
+) -> Report:
+    """What there is to report of an account, its history from `since` on; reads only.
+
+    `rules` are what the file `guardrails` says. Raises Refused, RetryLater and RulesError.
+    """
+    taken = inventory.take(connection, rules, progress)
+    deployed = connection.tables is not None
+    return Report(
+        Provenance(
+            caller=connection.caller,
+            place=connection.place,
+            version=__version__,
+            guardrails_file=str(guardrails),
+            digest=hashlib.sha256(guardrails.read_bytes()).hexdigest(),
+            history_since=since,
+        ),
+        plan.make(connection.aws, taken, rules, now.date(), deployed=deployed),
+        access.matrix(connection.aws, taken, wanted, progress),
+        history.history(connection, since=since) if deployed else (),
+        compile_rules(rules, connection.aws.partition),
+        history.status(connection, now) if deployed else None,
+    )

@@ -1,0 +1,142 @@
+"""What the report shows: what the commands beside it have found, and where that comes from.
+
+Every figure on the page is counted from a `Report` and from nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+
+from rolewarden.policies import Policy
+from rolewarden.verdicts import CURES, Outcome, Reason, Verdict
+
+from rolewarden_cli.access import AccessMatrix, Row
+from rolewarden_cli.history import Entry, Status
+from rolewarden_cli.plan import Plan
+
+
+class Told(StrEnum):
+    """What there is to see to: a verdict that is none to rest on, or something beside the verdicts."""
+
+    DRIFTED = Verdict.DRIFTED.value
+    UNENFORCEABLE = Verdict.UNENFORCEABLE.value
+    CONTESTED = "contested"
+    TAMPERED = "not as published"
+    ENDING = "exemption ends"
+    OPEN = "switched on"
+    UNREAD = "not read"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a person has to see to: about whom, why, and the cure."""
+
+    about: str
+    told: Told
+    why: str
+    cure: str
+    aside: str = ""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the figures come from.
+
+    `digest` is SHA-256, in hexadecimal, over `guardrails_file` as it was read; `version` is rolewarden's. `place` is
+    AWS, or which local AWS. `history_since` is how far back the history was read.
+    """
+
+    caller: str
+    place: str
+    version: str
+    guardrails_file: str
+    digest: str
+    history_since: datetime
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of it. `policies` are those that guardrails.yaml compiles to; `status` is None where nothing is deployed."""
+
+    provenance: Provenance
+    plan: Plan
+    access: AccessMatrix
+    history: tuple[Entry, ...]
+    policies: tuple[Policy, ...]
+    status: Status | None = None
+
+    @cached_property
+    def verdicts(self) -> Mapping[str, Verdict]:
+        """What is the case with each role, by name: unenforceable where it could not be mended either."""
+        return {
+            outcome.role: Verdict.UNENFORCEABLE if outcome.verdict is Verdict.UNENFORCEABLE else outcome.before
+            for outcome in (planned.outcome for planned in self.plan.roles)
+        }
+
+    def verdict(self, row: Row) -> Verdict:
+        """What is the case with the role of a row; of its two roles, the one that is worse off."""
+        found = [self.verdicts.get(role, Verdict.UNGOVERNED) for role in (row.role, row.bedrock_role) if role]
+        return max(found, key=WORST.index)
+
+    def findings(self) -> Iterator[Finding]:
+        """What there is to see to."""
+        for planned in self.plan.roles:
+            if planned.outcome.before is Verdict.DRIFTED or planned.outcome.verdict is Verdict.UNENFORCEABLE:
+                yield _of_role(planned.outcome, deployed=self.plan.deployed)
+        for policy in self.plan.changed_policies:
+            what = _POLICY_CHANGES.get(policy.change, policy.change)
+            yield Finding(
+                f"policy {policy.name}", Told.TAMPERED, what, "deploy the stack again, or `rolewarden enforce`"
+            )
+        for role in self.status.contested if self.status else ():
+            who = ", ".join(map(short_actor, role.actors))
+            why = f"its guardrails were taken off {role.times} times since {role.since:%Y-%m-%d %H:%M} UTC"
+            cure = "find what detaches it, or exempt the role in guardrails.yaml"
+            yield Finding(f"role {role.role}", Told.CONTESTED, why, cure, f"by {who}")
+        for shared in self.plan.shared:
+            about = f"user profile {shared.domain_name or shared.domain_id}/{shared.user_profile}"
+            aside = f"needs {', '.join(shared.guardrails)}, runs as {shared.role}"
+            yield Finding(about, Told.UNENFORCEABLE, Reason.SHARES_ROLE.value, shared.cure, aside)
+        for ending in self.plan.exemptions:
+            why = f"exempt until {ending.until}, {ending.days_left} days left: {ending.reason}"
+            cure = "nothing, or write a later day into guardrails.yaml"
+            yield Finding(f"role {ending.pattern}", Told.ENDING, why, cure, ", ".join(ending.roles))
+        for switch in self.plan.switches:
+            about = "/".join(filter(None, (switch.domain_name or switch.domain_id, switch.user_profile)))
+            aside = f"as role {switch.role}" if switch.role else ""
+            yield Finding(f"domain {about}", Told.OPEN, f"Canvas: {switch.switch}", _SWITCHED, aside)
+        for line in dict.fromkeys((*self.plan.unread, *self.access.unread)):
+            yield Finding("what could not be read", Told.UNREAD, line, "let the caller read it, then report again")
+
+
+WORST = (Verdict.UNGOVERNED, Verdict.EXEMPT, Verdict.COMPLIANT, Verdict.UNENFORCEABLE, Verdict.DRIFTED)
+"""Verdicts, the one that matters most last."""
+
+_POLICY_CHANGES = {
+    "created": "guardrails.yaml has it and IAM does not",
+    "replaced": "IAM says something else than guardrails.yaml",
+    "retired": "IAM has it and guardrails.yaml does not",
+}
+_SWITCHED = "nothing, where this is meant; else switch it off in the domain's settings"
+
+
+def _of_role(outcome: Outcome, *, deployed: bool) -> Finding:
+    lacks = f"lacks {', '.join(outcome.missing)}" if outcome.missing else ""
+    if outcome.verdict is Verdict.UNENFORCEABLE:
+        why = ": ".join(filter(None, (outcome.reason, outcome.message)))
+        cure = CURES.get(outcome.reason, "") if outcome.reason else ""
+        return Finding(f"role {outcome.role}", Told.UNENFORCEABLE, why, cure, lacks)
+    cure = "`rolewarden sweep`, if it is not mended by itself in minutes" if deployed else "`rolewarden enforce`"
+    return Finding(f"role {outcome.role}", Told.DRIFTED, "a required guardrail is not in force", cure, lacks)
+
+
+def short_actor(actor: str) -> str:
+    """Who it was, without the account: an ARN's last part, and the role of a session."""
+    if not actor.startswith("arn:"):
+        return actor or "not known"
+    parts = actor.split(":", 5)[-1].split("/")
+    return "/".join(parts[1:]) if parts[0] == "assumed-role" else parts[-1]

@@ -1,0 +1,134 @@
+// The page is whole without this: it adds filters, sorting, keys and the telling of a cell. It loads and stores nothing.
+"use strict";
+(() => {
+  const $ = (id) => document.getElementById(id);
+
+  const theme = $("theme");
+  theme.parentElement.hidden = false;
+  theme.addEventListener("change", () => { document.documentElement.dataset.theme = theme.value; });
+
+  const matrix = $("matrix");
+  if (!matrix) return;
+  const LEAD = 3; // subject, role and verdict stand before the models
+  const heads = [...matrix.tHead.rows[0].cells].slice(LEAD);
+  const models = heads.map((head) => ({ label: head.textContent, ids: head.title.toLowerCase(), family: head.dataset.family }));
+  const reasons = [...$("reasons").children].map((item) => item.textContent);
+  const groups = [...matrix.tBodies].map((body) => {
+    const [domain, ...rows] = body.rows;
+    const name = domain.cells[0].firstElementChild.textContent;
+    return { body, domain, name, rows: rows.map((row, place) => described(row, place, name)) };
+  });
+  const all = groups.flatMap((group) => group.rows);
+
+  function described(row, place, domain) {
+    const [subject, role, verdict] = [0, 1, 2].map((n) => row.cells[n].textContent);
+    return { row, place, subject, role, verdict, text: `${domain} ${subject} ${role}`.toLowerCase() };
+  }
+
+  const allowed = (entry) => (entry.allowed ??= entry.row.getElementsByClassName("a").length);
+  const ORDER = ["drifted", "unenforceable", "exempt", "ungoverned", "compliant"];
+  const orders = {
+    subject: (a, b) => a.place - b.place,
+    role: (a, b) => (a.role < b.role ? -1 : a.role > b.role ? 1 : a.place - b.place),
+    verdict: (a, b) => ORDER.indexOf(a.verdict) - ORDER.indexOf(b.verdict) || a.place - b.place,
+    allowed: (a, b) => allowed(b) - allowed(a) || a.place - b.place,
+  };
+
+  // Columns are hidden by one rule of style each, not cell by cell.
+  const hidden = new CSSStyleSheet();
+  document.adoptedStyleSheets = [hidden];
+  let shownModels = models.map((_, n) => n);
+
+  function filter() {
+    const words = $("filter-row").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const model = $("filter-model").value.toLowerCase();
+    const family = $("filter-family").value;
+    const verdict = $("filter-verdict").value;
+    shownModels = [];
+    const rules = [];
+    models.forEach(({ ids, family: its }, n) => {
+      if (ids.includes(model) && (!family || its === family)) shownModels.push(n);
+      else rules.push(`#matrix tr:not(.domain) > :nth-child(${n + LEAD + 1}), #matrix colgroup + colgroup > :nth-child(${n + 1})`);
+    });
+    const width = `#matrix { --columns: ${shownModels.length} !important }`;
+    hidden.replaceSync(rules.length ? `${rules.join(",")} { display: none } ${width}` : "");
+    let rows = 0;
+    for (const group of groups) {
+      let here = 0;
+      for (const entry of group.rows) {
+        const fits = words.every((word) => entry.text.includes(word)) && (!verdict || entry.verdict === verdict);
+        entry.row.hidden = !fits;
+        here += fits;
+      }
+      group.body.hidden = !here;
+      rows += here;
+    }
+    $("shown").value = `${rows} of ${all.length} rows, ${shownModels.length} of ${models.length} columns`;
+  }
+
+  function sort() {
+    for (const group of groups) group.body.append(...[...group.rows].sort(orders[$("sort").value]).map((e) => e.row));
+  }
+
+  let waiting;
+  const filters = $("filters");
+  filters.hidden = $("keys").hidden = false;
+  filters.addEventListener("input", (event) => {
+    if (event.target.id === "sort") return sort();
+    clearTimeout(waiting);
+    waiting = setTimeout(filter, event.target.type === "search" ? 120 : 0);
+  });
+  filters.addEventListener("submit", (event) => event.preventDefault());
+  filters.addEventListener("reset", () => setTimeout(() => { filter(); sort(); }));
+  $("shown").value = `${all.length} of ${all.length} rows, ${models.length} of ${models.length} columns`;
+
+  // One cell of the table takes part in the tab order; the arrow keys move it.
+  const told = $("cell");
+  let current;
+
+  const decided = (cell) => cell && cell.cellIndex >= LEAD && cell.parentElement.parentElement.tagName === "TBODY"
+    && !cell.parentElement.classList.contains("domain");
+
+  function tell(cell) {
+    const row = cell.parentElement;
+    const [subject, role, verdict] = [0, 1, 2].map((n) => row.cells[n].textContent);
+    const domain = row.parentElement.rows[0].cells[0].firstElementChild.textContent;
+    const by = cell.dataset.by ? ` ${reasons[cell.dataset.by - 1]}` : "";
+    told.textContent = `${models[cell.cellIndex - LEAD].label}: ${cell.textContent}${by}. ${domain}, ${subject}, role ${role} (${verdict})`;
+    told.hidden = false;
+  }
+
+  function go(cell) {
+    if (current) current.tabIndex = -1;
+    current = cell;
+    cell.tabIndex = 0;
+    cell.focus();
+  }
+
+  const first = matrix.querySelector("tbody tr:not(.domain) > td:nth-child(4)");
+  if (first) { current = first; first.tabIndex = 0; }
+
+  matrix.addEventListener("focusin", (event) => { if (decided(event.target)) tell(event.target); });
+  matrix.addEventListener("click", (event) => {
+    const cell = event.target.closest("td");
+    if (decided(cell)) go(cell);
+  });
+  matrix.addEventListener("keydown", (event) => {
+    const cell = event.target;
+    if (!decided(cell) || event.ctrlKey || event.metaKey || event.altKey) return;
+    const rows = groups.filter((g) => !g.body.hidden).flatMap((g) => [...g.body.rows].slice(1)).filter((row) => !row.hidden);
+    const y = rows.indexOf(cell.parentElement);
+    const x = shownModels.indexOf(cell.cellIndex - LEAD);
+    const steps = {
+      ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0], PageUp: [0, -20], PageDown: [0, 20],
+      Home: [-x, 0], End: [shownModels.length - 1 - x, 0],
+    };
+    const step = steps[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const within = (value, length) => Math.min(Math.max(value, 0), length - 1);
+    const row = rows[within(y + step[1], rows.length)];
+    const column = shownModels[within(x + step[0], shownModels.length)];
+    if (row && column !== undefined) go(row.cells[column + LEAD]);
+  });
+})();

@@ -1,0 +1,306 @@
+"""Authorization: every call judged by the policies that its caller carries, as IAM does within an account.
+
+MiniStack has such a check (AUTH), but sets it once for a process, does not see moto's SageMaker, knows neither
+iam:PolicyARN nor events:source, and answers on operators that nobody has shown it to judge right. So the calls are put
+to `judge`, which refuses what is outside its tables: such a call fails with InternalFailure and says why.
+
+Judged is what principals ask for: action, resource and condition keys, by identity policies and the permissions
+boundary. Not judged are root, a request that nobody signed (a presigned one), and what AWS does in the name of a role
+without a call of the function: Lambda polls queues, sends failed events to a queue and writes logs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+from rolewarden.policies import Document
+
+from rolewarden_local._ministack import iam, iam_actions, sts
+from rolewarden_local.judge import BOUNDARY, Judgement, Unsupported, Values, judge
+
+Answer = tuple[int, dict[str, str], Any]
+
+_OPEN: Final = frozenset({"sts:GetCallerIdentity"})
+"""No policy is asked: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html"""
+
+# Whatever else is attached, MiniStack makes up when it is asked for it, as a policy that allows everything.
+_MANAGED: Final = frozenset(iam._aws_managed_policies)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call as it reached the endpoint; `parameters` are those of its query and of a form in its body."""
+
+    service: str
+    operation: str
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    parameters: Mapping[str, Any]
+    access_key: str
+    account: str
+    region: str
+    request_id: str
+
+    def parameter(self, name: str) -> str:
+        """A parameter of a call of the query protocol; empty where it is not given."""
+        return str(iam._p(self.parameters, name) or "")
+
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of something in the caller's account and the call's region."""
+        region = "" if service == "iam" else self.region
+        return f"arn:aws:{service}:{region}:{self.account}:{resource}"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a principal (ARN of the role or user) asked for, and the Sids of the statements that decided."""
+
+    principal: str
+    action: str
+    resource: str
+    allowed: bool
+    sids: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Principal:
+    arn: str
+    """As messages have it: a role's session has an ARN of its own."""
+    identity: str
+    """ARN of the role or user."""
+    policies: Mapping[str, Document]
+    boundary: Document | None
+    keys: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """One action on one resource; a call may ask for several."""
+
+    action: str
+    resource: str = "*"
+    keys: Mapping[str, Values] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class Authorization:
+    """The judge of all calls of a stretch of time, and the record of its judgements."""
+
+    def __init__(self) -> None:
+        self.judged: set[Judged] = set()
+
+    def refusal(self, request: Request) -> Answer | None:
+        """The answer to a call that its caller may not make; None to one that may be made."""
+        if not request.access_key:
+            return None
+        try:
+            caller = _caller(request)
+            if caller is None:
+                return self._unknown(request)
+            for ask in _asked(request) if caller.arn else ():
+                keys = {**caller.keys, **_keys(request, ask), **ask.keys}
+                judgement = judge(caller.policies, ask.action, ask.resource, keys, boundary=caller.boundary)
+                sids = frozenset(matched.sid for matched in judgement.matched)
+                self.judged.add(Judged(caller.identity, ask.action, ask.resource, judgement.allowed, sids))
+                if not judgement.allowed:
+                    return _denied(request, _message(caller, ask, keys, judgement))
+        except Unsupported as unsupported:
+            _, headers, body = _denied(request, f"the local AWS cannot judge it: {unsupported}", "InternalFailure")
+            return 500, headers, body
+        return None
+
+    @staticmethod
+    def _unknown(request: Request) -> Answer:
+        return _denied(request, "The security token included in the request is invalid.", "InvalidClientTokenId")
+
+
+_ROOT: Final = _Principal("", "", {}, None, {})
+
+
+def _caller(request: Request) -> _Principal | None:
+    """Who calls: `_ROOT`, or a role or user with its policies; None where the access key is nobody's."""
+    if session := sts._sessions.get(request.access_key):
+        if session.get("SessionPolicies") or session["PrincipalType"] not in {"AssumedRole", "User"}:
+            raise Unsupported(f"session {session['Arn']}: neither a role's nor a user's without policies of its own")
+        kind, name = session["PrincipalType"], session["Arn"].split("/")[1 if ":sts:" in session["Arn"] else -1]
+        arn, user_id = session["Arn"], session["UserId"]
+    elif key := iam._access_keys.get_scoped(request.account, None, request.access_key):
+        kind, name = "User", key["UserName"]
+        arn = user_id = ""
+    else:
+        # An account's id and "test" are its root; what looks like an issued key and is not known was revoked.
+        return None if request.access_key.startswith(("AKIA", "ASIA")) else _ROOT
+    store = iam._users if kind == "User" else iam._roles
+    entity = store.get_scoped(request.account, None, name)
+    if entity is None:
+        return None
+    identity = entity["Arn"]
+    keys = {
+        "aws:PrincipalArn": identity,
+        "aws:PrincipalAccount": request.account,
+        "aws:PrincipalType": kind,
+        "aws:userid": user_id or entity["UserId"],
+        **({"aws:username": name} if kind == "User" else {}),
+    }
+    carried = entity.get("PermissionsBoundary")
+    boundary = _document(request.account, carried) if carried else None
+    return _Principal(arn or identity, identity, _policies(request.account, kind, entity), boundary, keys)
+
+
+def _policies(account: str, kind: str, entity: Mapping[str, Any]) -> dict[str, Document]:
+    carriers = [(entity, _inline(account, kind, entity))]
+    if kind == "User":
+        groups = [group for name in iam._groups if (group := iam._groups.get_scoped(account, None, name))]
+        carriers += [
+            (group, iam._group_inline_policies.get_scoped(account, None, group["GroupName"]) or {})
+            for group in groups
+            if entity["UserName"] in group["Users"]
+        ]
+    policies: dict[str, Document] = {}
+    for number, (carrier, inline) in enumerate(carriers):
+        policies |= {f"{number}/{name}": json.loads(text) for name, text in inline.items()}
+        policies |= {arn: _document(account, arn) for arn in carrier.get("AttachedPolicies", ())}
+    return policies
+
+
+def _inline(account: str, kind: str, entity: Mapping[str, Any]) -> Mapping[str, str]:
+    if kind == "User":
+        return iam._user_inline_policies.get_scoped(account, None, entity["UserName"]) or {}
+    inline: Mapping[str, str] = entity["InlinePolicies"]
+    return inline
+
+
+def _document(account: str, arn: str) -> Document:
+    policy = iam._aws_managed_policies.get(arn) if iam._is_aws_managed_arn(arn) else None
+    if policy is None:
+        policy = iam._policies.get_scoped(account, None, arn)
+    if policy is None or (iam._is_aws_managed_arn(arn) and arn not in _MANAGED):
+        raise Unsupported(f"policy {arn}: what it says is not known here")
+    document: Document = json.loads(policy["Versions"][policy["DefaultVersionId"]]["Document"])
+    return document
+
+
+def _keys(request: Request, ask: _Ask) -> dict[str, str]:
+    """The condition keys of every request, as far as a local call has them."""
+    owner = ask.resource.split(":")[4] if ask.resource != "*" else ""
+    return {
+        "aws:RequestedRegion": request.region,
+        "aws:ResourceAccount": owner if owner.isdigit() else request.account,
+    }
+
+
+def _asked(request: Request) -> Iterable[_Ask]:
+    """What a call asks for. An operation whose resource is not known here asks for `*`."""
+    if request.service == "sagemaker":
+        action = f"sagemaker:{request.operation}"
+    else:
+        action = (
+            iam_actions.extract_iam_action(
+                request.service, request.method, request.path, request.headers, request.body, request.parameters
+            )
+            or f"{request.service}:{request.operation}"
+        )
+    if action in _OPEN:
+        return ()
+    if request.service in {"iam", "sts"}:
+        return [_of_iam(request, action)]
+    if request.service == "sns":
+        return [_Ask(action, request.parameter("TopicArn") or "*")]
+    if request.service == "dynamodb":
+        return _of_dynamodb(request, action)
+    named = {"events": _of_events, "sagemaker": _of_sagemaker, "sqs": _of_sqs}.get(request.service)
+    return named(request, action, json.loads(request.body or b"{}")) if named else [_Ask(action)]
+
+
+_ENTITIES: Final = (
+    ("RoleName", "role", iam._roles),
+    ("UserName", "user", iam._users),
+    ("GroupName", "group", iam._groups),
+)
+
+
+def _of_iam(request: Request, action: str) -> _Ask:
+    policy = request.parameter("PolicyArn")
+    if arn := request.parameter("RoleArn"):  # AssumeRole
+        return _Ask(action, arn)
+    for parameter, kind, store in _ENTITIES:
+        if name := request.parameter(parameter):
+            entity = store.get_scoped(request.account, None, name) or {}
+            path = request.parameter("Path") or "/"
+            # The boundary that is asked for, else the one that is carried:
+            # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html
+            boundary = request.parameter("PermissionsBoundary") or entity.get("PermissionsBoundary")
+            keys = {"iam:PolicyARN": policy, "iam:PermissionsBoundary": boundary}
+            return _Ask(
+                action,
+                entity.get("Arn") or request.arn("iam", f"{kind}{path}{name}"),
+                {key: value for key, value in keys.items() if value},
+            )
+    if name := request.parameter("PolicyName"):
+        return _Ask(action, request.arn("iam", f"policy{request.parameter('Path') or '/'}{name}"))
+    return _Ask(action, policy or "*")
+
+
+def _of_dynamodb(request: Request, action: str) -> list[_Ask]:
+    """A transaction asks for what each of its items does.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
+    """
+    place = request.body, request.region, request.account
+    checks = iam_actions.dynamodb_transaction_checks(action, *place) or [
+        (action, table) for table in iam_actions.dynamodb_resource_arns(*place)
+    ]
+    return [_Ask(of_item, table) for of_item, table in checks] or [_Ask(action)]
+
+
+def _of_events(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
+    if request.operation != "PutEvents":
+        return [_Ask(action)]
+    return [
+        _Ask(
+            action,
+            bus if bus.startswith("arn:") else request.arn("events", f"event-bus/{bus}"),
+            {"events:source": entry["Source"], "events:detail-type": entry["DetailType"]},
+        )
+        for entry in body["Entries"]
+        for bus in [entry.get("EventBusName") or "default"]
+    ]
+
+
+def _of_sagemaker(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
+    domain, profile = body.get("DomainId"), body.get("UserProfileName")
+    if domain and profile:
+        return [_Ask(action, request.arn("sagemaker", f"user-profile/{domain}/{profile}"))]
+    if domain:
+        return [_Ask(action, request.arn("sagemaker", f"domain/{domain}"))]
+    return [_Ask(action, body.get("ResourceArn") or "*")]
+
+
+def _of_sqs(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
+    # A batch is the action of its entries.
+    name = str(body.get("QueueUrl") or body.get("QueueName") or "").rsplit("/", 1)[-1]
+    return [_Ask(action.removesuffix("Batch"), request.arn("sqs", name) if name else "*")]
+
+
+def _message(caller: _Principal, ask: _Ask, keys: Mapping[str, Values], judgement: Judgement) -> str:
+    """As https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html words it."""
+    of_boundary = judgement.matched and all(matched.policy == BOUNDARY for matched in judgement.matched)
+    if judgement.decision == "explicitDeny":
+        why = f"with an explicit deny in {'a permissions boundary' if of_boundary else 'an identity-based policy'}"
+    elif caller.boundary is not None and not judge({"": caller.boundary}, ask.action, ask.resource, keys).allowed:
+        why = f"because no permissions boundary allows the {ask.action} action"
+    else:
+        why = f"because no identity-based policy allows the {ask.action} action"
+    return f"User: {caller.arn} is not authorized to perform: {ask.action} on resource: {ask.resource} {why}"
+
+
+def _denied(request: Request, message: str, code: str = "") -> Answer:
+    answer: Answer = iam_actions.access_denied_response(
+        request.service, "", "", request.request_id, error_code=code, message=message, headers=request.headers
+    )
+    return answer

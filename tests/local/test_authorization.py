@@ -1,0 +1,213 @@
+"""Calls judged by the policies of who makes them."""
+
+import json
+import urllib.request
+
+import boto3
+import pytest
+from botocore.config import Config
+from rolewarden_local.seed import CANVAS_POLICY, TRUST, AccessKey, seed
+
+from tests.local.conftest import policy, refusal
+
+ACCOUNT = "111122223333"
+ANALYST = f"arn:aws:iam::{ACCOUNT}:role/service-role/analyst"
+READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+OURS = f"arn:aws:iam::{ACCOUNT}:policy/rolewarden/ours"
+
+
+@pytest.fixture
+def authorization(aws):
+    with aws.authorizing() as authorization:
+        yield authorization
+
+
+@pytest.fixture
+def eve(iam, authorization):
+    """An IAM user; called with statements, she carries them and no others, and gives a session of hers."""
+    iam.create_user(UserName="eve")
+    key = iam.create_access_key(UserName="eve")["AccessKey"]
+    session = AccessKey(key["AccessKeyId"], key["SecretAccessKey"]).session()
+
+    def may(*statements):
+        document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **s} for s in statements]}
+        iam.put_user_policy(UserName="eve", PolicyName="may", PolicyDocument=json.dumps(document))
+        return session
+
+    may.session = session
+    return may
+
+
+def test_who_carries_nothing_may_do_nothing_and_hears_it_in_aws_own_words(eve, role):
+    code, message, status = refusal(eve.session.client("iam").get_role, RoleName=role)
+    assert (code, status) == ("AccessDenied", 403)
+    assert message == (
+        f"User: arn:aws:iam::{ACCOUNT}:user/eve is not authorized to perform: iam:GetRole on resource: {ANALYST} "
+        "because no identity-based policy allows the iam:GetRole action"
+    )
+
+
+def test_root_and_the_seeds_people_may_do_everything(aws, authorization):
+    people = seed(aws).access_keys
+    for session in (boto3.Session(region_name="us-east-1"), people["alice"].session(), people["mallory"].session()):
+        assert session.client("sagemaker").list_domains()["Domains"]
+        session.client("iam").attach_role_policy(RoleName="CanvasOmar", PolicyArn=READ_ONLY)
+        session.client("lambda").list_functions()
+        session.client("cloudformation").list_stacks()
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "parameters", "code"),
+    [
+        ("sagemaker", "describe_domain", {"DomainId": "d-1"}, "AccessDeniedException"),
+        ("resourcegroupstaggingapi", "get_resources", {}, "AccessDeniedException"),
+        ("dynamodb", "scan", {"TableName": "t"}, "AccessDeniedException"),
+        ("sqs", "list_queues", {}, "AccessDenied"),
+        ("events", "list_rules", {}, "AccessDeniedException"),
+        ("cloudtrail", "describe_trails", {}, "AccessDeniedException"),
+        ("sns", "list_topics", {}, "AuthorizationError"),
+        ("cloudformation", "list_stacks", {}, "AccessDenied"),
+        ("lambda", "list_functions", {}, "AccessDeniedException"),
+        ("s3", "list_buckets", {}, "AccessDenied"),
+    ],
+)
+def test_every_service_is_behind_it(eve, service, call, parameters, code):
+    assert refusal(getattr(eve.session.client(service), call), **parameters)[0] == code
+
+
+def test_a_denied_call_changes_nothing_and_its_event_tells_no_parameters(aws, iam, eve, role):
+    refusal(eve.session.client("iam").attach_role_policy, RoleName=role, PolicyArn=READ_ONLY)
+    detail = aws.events[-1]["detail"]
+    assert (detail["eventName"], detail["errorCode"]) == ("AttachRolePolicy", "AccessDenied")
+    assert detail["requestParameters"] is None
+    assert iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"] == []
+
+
+def test_the_policy_to_be_attached_is_a_condition_key(iam, eve, role):
+    iam.create_policy(PolicyName="ours", Path="/rolewarden/", PolicyDocument=policy())
+    ours = {"ArnLike": {"iam:PolicyARN": f"arn:aws:iam::{ACCOUNT}:policy/rolewarden/*"}}
+    her = eve({"Action": "iam:AttachRolePolicy", "Resource": ANALYST, "Condition": ours}).client("iam")
+    her.attach_role_policy(RoleName=role, PolicyArn=OURS)
+    assert refusal(her.attach_role_policy, RoleName=role, PolicyArn=READ_ONLY)[0] == "AccessDenied"
+
+
+def test_the_boundary_that_is_asked_for_or_carried_is_a_condition_key(iam, eve, role):
+    iam.create_policy(PolicyName="ours", Path="/rolewarden/", PolicyDocument=policy())
+    actions = ["iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"]
+    ours = {"StringEquals": {"iam:PermissionsBoundary": OURS}}
+    her = eve({"Action": actions, "Resource": ANALYST, "Condition": ours}).client("iam")
+    refusal(her.put_role_permissions_boundary, RoleName=role, PermissionsBoundary=READ_ONLY)
+    her.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=OURS)
+    her.delete_role_permissions_boundary(RoleName=role)
+    iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=READ_ONLY)
+    refusal(her.delete_role_permissions_boundary, RoleName=role)
+    assert iam.get_role(RoleName=role)["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == READ_ONLY
+
+
+def test_every_entry_put_on_the_bus_is_judged_by_its_source(eve):
+    bus = f"arn:aws:events:us-east-1:{ACCOUNT}:event-bus/default"
+    mine = {"StringEquals": {"events:source": "mine"}}
+    events = eve({"Action": "events:PutEvents", "Resource": bus, "Condition": mine}).client("events")
+    entry = {"Source": "mine", "DetailType": "x", "Detail": "{}"}
+    assert events.put_events(Entries=[entry])["FailedEntryCount"] == 0
+    assert refusal(events.put_events, Entries=[entry, {**entry, "Source": "theirs"}])[0] == "AccessDeniedException"
+
+
+def test_the_caller_is_a_condition_key_a_role_as_itself_and_not_as_its_session(iam, authorization):
+    iam.create_role(RoleName="ops", Path="/team/", AssumeRolePolicyDocument=TRUST)
+    arn = f"arn:aws:iam::{ACCOUNT}:role/team/ops"
+    as_itself = {"ArnEquals": {"aws:PrincipalArn": arn}}
+    document = policy({"Effect": "Allow", "Action": "iam:ListRoles", "Resource": "*"}, Condition=as_itself)
+    iam.put_role_policy(RoleName="ops", PolicyName="may", PolicyDocument=document)
+    given = boto3.client("sts", "us-east-1").assume_role(RoleArn=arn, RoleSessionName="night")["Credentials"]
+    session = boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], "us-east-1")
+    assert session.client("iam").list_roles()["Roles"]
+    _, message, _ = refusal(session.client("iam").list_users)
+    assert message.startswith(f"User: arn:aws:sts::{ACCOUNT}:assumed-role/ops/night is not authorized")
+    assert {(j.principal, j.action, j.allowed) for j in authorization.judged} == {
+        (arn, "iam:ListRoles", True),
+        (arn, "iam:ListUsers", False),
+    }
+
+
+def test_managed_policies_and_groups_count_and_a_boundary_limits_them(iam, eve):
+    iam.create_policy(PolicyName="lists", PolicyDocument=policy(Action="iam:List*"))
+    iam.create_group(GroupName="admins")
+    iam.put_group_policy(GroupName="admins", PolicyName="all", PolicyDocument=policy(Action="*"))
+    her = eve.session.client("iam")
+    refusal(her.list_roles)
+    iam.attach_user_policy(UserName="eve", PolicyArn=f"arn:aws:iam::{ACCOUNT}:policy/lists")
+    her.list_roles()
+    refusal(her.get_account_summary)
+    iam.add_user_to_group(UserName="eve", GroupName="admins")
+    her.get_account_summary()
+    iam.put_user_permissions_boundary(
+        UserName="eve", PermissionsBoundary=f"arn:aws:iam::{ACCOUNT}:policy/lists"
+    )  # fmt: skip
+    her.list_roles()
+    assert refusal(her.get_account_summary)[1].endswith(
+        "because no permissions boundary allows the iam:GetAccountSummary action"
+    )
+
+
+def test_a_transaction_is_judged_item_by_item_and_a_batch_of_messages_as_messages(eve):
+    queue = boto3.client("sqs", "us-east-1").create_queue(QueueName="q")["QueueUrl"]
+    boto3.client("dynamodb", "us-east-1").create_table(
+        TableName="table",
+        AttributeDefinitions=[{"AttributeName": "k", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    her = eve(
+        {"Action": "dynamodb:PutItem", "Resource": f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/table"},
+        {"Action": "sqs:SendMessage", "Resource": f"arn:aws:sqs:us-east-1:{ACCOUNT}:q"},
+    )
+    put = {"Put": {"TableName": "table", "Item": {"k": {"S": "1"}}}}
+    delete = {"Delete": {"TableName": "table", "Key": {"k": {"S": "2"}}}}
+    her.client("dynamodb").transact_write_items(TransactItems=[put])
+    _, message, _ = refusal(her.client("dynamodb").transact_write_items, TransactItems=[put, delete])
+    assert "dynamodb:DeleteItem" in message
+    her.client("sqs").send_message_batch(QueueUrl=queue, Entries=[{"Id": "1", "MessageBody": "x"}])
+    assert "sqs:receivemessage" in refusal(her.client("sqs").receive_message, QueueUrl=queue)[1].lower()
+
+
+def test_subjects_are_judged_by_their_arns(aws, authorization, eve):
+    seed(aws)
+    profiles = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:user-profile/*"
+    her = eve({"Action": ["sagemaker:Describe*", "sagemaker:ListTags"], "Resource": profiles}).client("sagemaker")
+    arn = her.describe_user_profile(DomainId="d-research0001", UserProfileName="rosa")["UserProfileArn"]
+    assert her.list_tags(ResourceArn=arn)["Tags"]
+    assert refusal(her.describe_domain, DomainId="d-research0001")[0] == "AccessDeniedException"
+
+
+def test_a_key_that_was_issued_and_is_gone_is_nobodys(iam, eve):
+    for key in iam.list_access_keys(UserName="eve")["AccessKeyMetadata"]:
+        iam.delete_access_key(UserName="eve", AccessKeyId=key["AccessKeyId"])
+    assert refusal(eve.session.client("iam").list_roles)[0] == "InvalidClientTokenId"
+
+
+def test_who_one_is_may_be_asked_by_everybody(eve):
+    assert eve.session.client("sts").get_caller_identity()["Arn"].endswith(":user/eve")
+
+
+def test_what_nobody_has_shown_to_be_judged_right_fails_and_says_so(iam, eve, role):
+    condition = {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}
+    once = Config(retries={"total_max_attempts": 1})
+    her = eve({"Action": "iam:GetRole", "Resource": ANALYST, "Condition": condition}).client("iam", config=once)
+    code, message, status = refusal(her.get_role, RoleName=role)
+    assert (code, status) == ("InternalFailure", 500)
+    assert "condition operator IpAddress" in message
+    # MiniStack would make one up that allows everything.
+    iam.attach_user_policy(UserName="eve", PolicyArn=CANVAS_POLICY)
+    assert CANVAS_POLICY in refusal(her.list_roles)[1]
+
+
+def test_what_nobody_signed_is_not_judged_and_neither_is_anything_after_the_block(aws):
+    with aws.authorizing(), aws.serving() as url:
+        with urllib.request.urlopen(f"{url}/_ministack/health") as health:  # noqa: S310
+            assert health.status == 200
+        boto3.client("iam").create_user(UserName="eve")
+        key = boto3.client("iam").create_access_key(UserName="eve")["AccessKey"]
+        her = AccessKey(key["AccessKeyId"], key["SecretAccessKey"]).session()
+        refusal(her.client("iam").list_roles)
+    her.client("iam").list_roles()

@@ -1,0 +1,148 @@
+"""The rights of the functions' roles, of the template or of a deployed stack, and what IAM makes of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import boto3
+from rolewarden.policies import Document
+from rolewarden_local.authorization import Judged
+from rolewarden_local.judge import judge
+
+
+@dataclass(frozen=True)
+class Rights:
+    """The policies of one function's role: those in the template, by name, and the managed ones, by ARN."""
+
+    function: str
+    role: str
+    policies: Mapping[str, Document]
+    managed: tuple[str, ...]
+
+    def statements(self) -> Iterator[Mapping[str, Any]]:
+        for document in self.policies.values():
+            yield from document["Statement"]
+
+    def may(self, action: str, resource: str, context: Mapping[str, str]) -> bool:
+        return judge(self.policies, action, resource, context).allowed
+
+
+def who_may(rights: Iterable[Rights], action: str, resource: str, context: Mapping[str, str]) -> set[str]:
+    """The functions that may do it."""
+    return {of_one.function for of_one in rights if of_one.may(action, resource, context)}
+
+
+Right = tuple[str, str, str]
+"""Function, action, resource: "ReleaseFunction", "iam:DetachRolePolicy", "role/*"."""
+
+
+def unused(rights: Iterable[Rights], judged: Iterable[Judged]) -> set[Right]:
+    """The rights that no call needed."""
+    calls = [call for call in judged if call.allowed]
+    return {
+        (of_one.function, action, short(pattern))
+        for of_one in rights
+        for statement in of_one.statements()
+        if statement["Effect"] == "Allow"
+        for action in actions(statement)
+        for pattern in resources(statement)
+        if not any(
+            (call.principal, call.action) == (of_one.role, action) and fnmatchcase(call.resource, pattern)
+            for call in calls
+        )
+    }
+
+
+Line = tuple[str, str, str, str, str]
+"""Function, effect, action, resource, condition: one right, as docs/permissions.md has it."""
+
+
+def lines(rights: Iterable[Rights]) -> set[Line]:
+    """All rights, each for itself."""
+    rights = list(rights)
+    own = {short(of_one.role) for of_one in rights}
+    found: set[Line] = set()
+    for of_one in rights:
+        logs = f"log-group:{of_one.function.replace('Function', 'Logs')}:*"
+        for statement in of_one.statements():
+            targets = {short(target) for target in resources(statement)}
+            if own <= targets:
+                targets = targets - own | {"the functions' roles"}
+            if logs in targets:
+                targets = targets - {logs} | {"its own log group"}
+            found |= {
+                (of_one.function, statement["Effect"], action, target, _condition(statement))
+                for action in actions(statement)
+                for target in targets
+            }
+    return found
+
+
+def _condition(statement: Mapping[str, Any]) -> str:
+    return " and ".join(
+        f"{operator} {key} {' or '.join(map(short, _list(values)))}"
+        for operator, keys in statement.get("Condition", {}).items()
+        for key, values in keys.items()
+    )
+
+
+def short(resource: str) -> str:
+    """What an ARN says beyond partition, service, region and account; of a deployed resource, its logical id."""
+    for form, name in _PHYSICAL:
+        resource = re.sub(form, name, resource)
+    return resource.split(":", 5)[-1]
+
+
+_PHYSICAL = (
+    (r"\brolewarden-(\w+)-[0-9A-F]{13}\b", r"\1"),
+    (r"/aws/cloudformation/rolewarden/(\w+)", r"\1"),  # so MiniStack names a log group
+    (r":key/[0-9a-f-]{36}$", ":key/AlarmKey"),
+)
+
+
+def actions(statement: Mapping[str, Any]) -> list[str]:
+    return _list(statement["Action"])
+
+
+def resources(statement: Mapping[str, Any]) -> list[str]:
+    return _list(statement["Resource"])
+
+
+def _list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def of_template(template: Any) -> list[Rights]:
+    """As SAM's translator and CloudFormation make them."""
+    roles = template.resources("AWS::IAM::Role")
+    apart = template.resources("AWS::IAM::Policy").values()
+    rights = []
+    for function, properties in template.resources("AWS::Lambda::Function").items():
+        name = properties["Role"].rsplit("/", 1)[-1]
+        policies = [*roles[name].get("Policies", ()), *(policy for policy in apart if name in policy["Roles"])]
+        documents = {policy["PolicyName"]: policy["PolicyDocument"] for policy in policies}
+        rights.append(Rights(function, properties["Role"], documents, tuple(roles[name].get("ManagedPolicyArns", ()))))
+    return rights
+
+
+def of_stack(stack: str) -> list[Rights]:
+    """As IAM has them of a deployed stack."""
+    iam, functions = boto3.client("iam"), boto3.client("lambda")
+    resources = boto3.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
+    rights = []
+    for resource in resources:
+        if resource["ResourceType"] != "AWS::Lambda::Function":
+            continue
+        role = functions.get_function_configuration(FunctionName=resource["PhysicalResourceId"])["Role"]
+        name = role.rsplit("/", 1)[-1]
+        documents = {
+            policy: iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+            for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]
+        }
+        managed = [policy["PolicyArn"] for policy in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]]
+        rights.append(Rights(resource["LogicalResourceId"], role, documents, tuple(managed)))
+    return rights

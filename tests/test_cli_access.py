@@ -1,0 +1,297 @@
+"""`rolewarden access` and `explain`: what IAM says, of every route, with the statement that says so."""
+
+import json
+
+import pytest
+from rolewarden.errors import Refused
+from rolewarden.policies import policy_arn
+from rolewarden_cli import access as accesses
+from rolewarden_cli import inventory, operate
+from rolewarden_cli.connect import Where, connected
+from rolewarden_cli.models import models
+from rolewarden_local.aws import ACCOUNT_ID
+from rolewarden_local.seed import TRUST
+
+from tests.commands import rolewarden, told
+from tests.conftest import TODAY
+
+OURS = policy_arn("", "aws", ACCOUNT_ID)
+NOVA, CLAUDE = "amazon.nova-pro-v1:0", "anthropic.claude-3-5-haiku-20241022-v1:0"
+FLAN, MISTRAL = "huggingface-text2text-flan-t5-xl", "huggingface-llm-mistral-7b-instruct"
+FOUR = [argument for model in (NOVA, CLAUDE, FLAN, MISTRAL) for argument in ("--model", model)]
+TAGS = ("sagemaker-sdk:jumpstart-model-id", "sagemaker-studio:jumpstart-model-id", "sm-jumpstart-id")
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    monkeypatch.setattr(operate, "today", lambda: TODAY)
+    monkeypatch.setattr(accesses, "PAUSES", (0.0,))
+
+
+@pytest.fixture
+def guarded(world):
+    """Two roles that carry what they need; the others are bare."""
+    world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=f"{OURS}no-generative-ai")
+    world.iam.attach_role_policy(RoleName="CanvasRosa", PolicyArn=f"{OURS}approved-models")
+    return world
+
+
+def cells(*arguments):
+    """Row and model to the verdict that `access` tells."""
+    found = told("access", *arguments)
+    return {
+        (row["user_profile"] or row["kind"], model["id"]): found["verdicts"][cell]
+        for row in found["rows"]
+        for model, cell in zip(found["models"], row["cells"], strict=True)
+    }
+
+
+def deny(world, role, *statements):
+    """Give a role an inline policy of denies, on several lines as a person writes it."""
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", **each} for each in statements]}
+    world.iam.put_role_policy(RoleName=role, PolicyName="own", PolicyDocument=json.dumps(document, indent=2))
+
+
+def test_guarded_profiles_reach_what_their_guardrail_lets_them_and_bare_ones_everything(guarded):
+    found = cells(*FOUR)
+    assert {model: found["rosa", model]["allowed"] for model in (NOVA, CLAUDE, FLAN, MISTRAL)} == {
+        NOVA: True, CLAUDE: False, FLAN: False, MISTRAL: True,
+    }  # fmt: skip
+    assert not any(found["omar", model]["allowed"] for model in (FLAN, MISTRAL))
+    assert all(found["ravi", model]["allowed"] for model in (NOVA, CLAUDE, FLAN, MISTRAL))
+    assert found["rosa", CLAUDE]["statements"] == [
+        "approved-models:BedrockUnlistedModels",
+        "approved-models:BedrockMantleUnlistedModels",
+    ]
+    assert found["omar", FLAN]["statements"] == [
+        "no-generative-ai:JumpStartCreateSdk",
+        "no-generative-ai:JumpStartCreateStudio",
+        "no-generative-ai:JumpStartCreateShort",
+        "no-generative-ai:JumpStartHub",
+    ]
+    assert found["rosa", NOVA]["route"] == "on demand"
+
+
+def test_a_profile_reaches_what_the_bedrock_role_of_its_domain_reaches(guarded):
+    assert cells(*FOUR)["omar", NOVA]["allowed"]
+    guarded.iam.attach_role_policy(RoleName="CanvasBedrockAnalytics", PolicyArn=f"{OURS}no-generative-ai")
+    assert not cells(*FOUR)["omar", NOVA]["allowed"]
+
+
+def test_a_profile_without_a_role_of_its_own_is_judged_as_its_domains_role(guarded):
+    rows = {row["user_profile"]: row for row in told("access", "--model", NOVA)["rows"]}
+    assert (rows["ravi"]["role"], rows["ravi"]["inherits"]) == ("CanvasResearch", True)
+    assert (rows["rosa"]["role"], rows["rosa"]["inherits"]) == ("CanvasRosa", False)
+
+
+INVOKE = ["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"]
+ON_DEMAND = f"arn:aws:bedrock:us-east-1::foundation-model/{NOVA}"
+
+
+@pytest.mark.parametrize(
+    ("statements", "route"),
+    [
+        ([{"Action": INVOKE, "Resource": f"arn:aws:bedrock:us-east-1:*:inference-profile/*{NOVA}"}], "on demand"),
+        ([{"Action": "bedrock:InvokeModel", "Resource": "*"}], "on demand"),
+        ([{"Action": INVOKE, "Resource": "*"}], "batch job"),
+        ([{"Action": ["bedrock:*"], "Resource": "*"}], "Mantle"),
+    ],
+    ids=["profiles are denied", "answers as a stream are not", "batch jobs are not", "Mantle is not"],
+)
+def test_a_model_is_reached_where_one_bedrock_route_gets_through(world, statements, route):
+    deny(world, "CanvasRosa", *statements)
+    verdict = cells("--model", NOVA)["rosa", NOVA]
+    assert (verdict["allowed"], verdict["route"]) == (True, route)
+
+
+def test_an_inference_profile_is_a_route_where_only_the_called_region_is_denied(world):
+    # The shipped list's global profile leads to the model without a region, too, and takes all of its ARNs.
+    deny(world, "CanvasRosa", {"NotAction": INVOKE, "Resource": "*"}, {
+        "Action": INVOKE, "Resource": "arn:aws:bedrock:us-east-1:*:inference-profile/*"})  # fmt: skip
+    assert cells("--model", NOVA, "--shipped")["rosa", NOVA]["route"] == "on demand"
+    deny(world, "CanvasRosa", {"NotAction": INVOKE, "Resource": "*"}, {"Action": INVOKE, "Resource": ON_DEMAND})
+    assert not cells("--model", NOVA, "--shipped")["rosa", NOVA]["allowed"]
+
+
+@pytest.mark.parametrize("left", TAGS)
+def test_a_jumpstart_model_is_reached_where_one_tag_is_forgotten(world, left):
+    denied = [tag for tag in TAGS if tag != left]
+    deny(
+        world,
+        "CanvasRosa",
+        *(
+            {"Action": "sagemaker:Create*", "Resource": "*", "Condition": {"Null": {f"aws:RequestTag/{tag}": "false"}}}
+            for tag in denied
+        ),
+    )
+    assert cells("--model", FLAN)["rosa", FLAN]["route"] == f"endpoint tagged {left}"
+
+
+def test_a_jumpstart_model_is_reached_from_a_hub_where_only_tags_are_denied(world):
+    tags = [{"Action": "sagemaker:CreateEndpoint", "Resource": "*", "Condition": {"Null": {f"aws:RequestTag/{tag}":
+             "false"}}} for tag in TAGS]  # fmt: skip
+    deny(world, "CanvasRosa", *tags)
+    assert cells("--model", FLAN)["rosa", FLAN]["route"] == "hub"
+    deny(
+        world,
+        "CanvasRosa",
+        *tags,
+        {"Action": "sagemaker:DeployHubModel", "Resource": f"arn:aws:*:*:*:*/Model/{FLAN}/*"},
+    )
+    assert not cells("--model", FLAN)["rosa", FLAN]["allowed"]
+
+
+def test_the_statement_is_named_by_its_sid_or_its_number_however_the_policy_is_laid_out(world):
+    deny(
+        world,
+        "CanvasRosa",
+        {"Sid": "NotThis", "Action": "s3:*", "Resource": "*"},
+        {"Action": ["bedrock:*", "bedrock-mantle:*"], "Resource": "*"},
+        {"Sid": "Those", "Action": "sagemaker:*", "Resource": "*"},
+    )
+    found = cells(*FOUR)
+    assert found["rosa", NOVA]["statements"] == ["inline policy own:statement 2"]
+    assert found["rosa", FLAN]["statements"] == ["inline policy own:Those"]
+
+
+def test_a_boundary_that_denies_is_named_too(world_with):
+    world = world_with("guardrails: {none: {bedrock: {deny: all}}}\nassignments: [{guardrails: [none]}]\n"
+                       "fallback: boundary\n")  # fmt: skip
+    world.iam.put_role_permissions_boundary(RoleName="CanvasRosa", PermissionsBoundary=f"{OURS}boundary.none")
+    verdict = cells("--model", NOVA)["rosa", NOVA]
+    assert not verdict["allowed"]
+    assert "boundary.none:BedrockModels" in verdict["statements"]
+
+
+def judged(world, wanted, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://in-process")
+    with connected(Where(local=True)) as connection:
+        found = inventory.take(connection, world.rolewarden.rules)
+        columns = models(connection.aws, connection.account, connection.regions, wanted)
+        return accesses.matrix(connection.aws, found, columns)
+
+
+def test_models_that_are_asked_for_together_are_judged_as_each_alone(guarded, monkeypatch):
+    conditions = (
+        {"StringLike": {f"aws:RequestTag/{TAGS[0]}": ["*llama*", "huggingface-llm-falcon-7b-bf16"]}},
+        {"StringEqualsIfExists": {f"AWS:requesttag/{TAGS[1]}": "xgboost-classification-model"}},
+        {"StringNotLike": {f"aws:RequestTag/{TAGS[2]}": "*-7b-*"}},
+    )
+    create = {"Action": "sagemaker:Create*", "Resource": "*"}
+    deny(guarded, "CanvasResearch", *({**create, "Condition": condition} for condition in conditions))
+    wanted = ("amazon.*", "*llama-2-7b*", "*falcon-7b*", "xgboost*", "*flan-t5-*", "huggingface-llm-mistral-7b*")
+    together = judged(guarded, wanted, monkeypatch)
+    monkeypatch.setattr(accesses._Asking, "_signature", lambda _self, _key, value: value)
+    alone = judged(guarded, wanted, monkeypatch)
+    assert together.decisions == alone.decisions
+    assert together.simulations < alone.simulations / 4
+    assert {decision.allowed for role in together.decisions.values() for decision in role} == {True, False}
+
+
+def test_roles_that_carry_the_same_are_judged_once_whatever_works_for_whom(world, monkeypatch):
+    before = judged(world, (NOVA, FLAN), monkeypatch).simulations
+    for number in range(8):
+        role = world.role(f"more-{number}", TRUST)
+        world.iam.attach_role_policy(RoleName=f"more-{number}", PolicyArn=f"{OURS}no-generative-ai")
+        world.sagemaker.create_user_profile(
+            DomainId="d-research0001", UserProfileName=f"p{number}", UserSettings={"ExecutionRole": role}
+        )
+    once = judged(world, (NOVA, FLAN), monkeypatch)
+    assert len(once.rows) == 17
+    deny(
+        world, "more-3", {"Action": "s3:*", "Resource": "*", "Condition": {"StringEquals": {"aws:PrincipalTag/x": "y"}}}
+    )
+    apart = judged(world, (NOVA, FLAN), monkeypatch)
+    per_kind = once.simulations - before
+    assert 0 < per_kind < 10
+    assert apart.simulations == once.simulations + per_kind
+
+
+def test_a_policy_that_asks_who_the_role_is_keeps_it_from_being_judged_with_others(world, monkeypatch):
+    for role in ("CanvasRosa", "CanvasOmar"):
+        condition = {"StringLike": {"aws:PrincipalArn": "*/CanvasRosa"}}
+        deny(world, role, {"Action": ["bedrock:*", "bedrock-mantle:*"], "Resource": "*", "Condition": condition})
+    found = judged(world, (NOVA,), monkeypatch)
+    assert not found.decisions["CanvasRosa"][0].allowed
+    assert found.decisions["CanvasOmar"][0].allowed
+
+
+def test_where_bedrock_does_not_tell_its_models_the_shipped_list_stands_in_and_is_named(world, monkeypatch):
+    def refuse(_aws, _region):
+        raise Refused("access denied", "ListFoundationModels: AccessDeniedException: no")
+
+    monkeypatch.setattr("rolewarden.aws.Aws.foundation_models", refuse)
+    found = told("access", "--model", "amazon.nova-*")
+    assert found["listed"].startswith("the list of 20")
+    assert "AccessDeniedException" in found["listed"]
+    assert NOVA in {model["id"] for model in found["models"]}
+
+
+def test_a_model_that_no_list_has_is_judged_as_it_is_given(guarded):
+    found = cells("--model", "anthropic.claude-sonnet-4-next", "--model", "my-own-jumpstart-model")
+    assert found["rosa", "anthropic.claude-sonnet-4-next"]["allowed"]
+    assert not found["omar", "my-own-jumpstart-model"]["allowed"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"), [("claude", "or `*claude*`"), ("nothing-*", "no model matches `nothing-*`")]
+)
+def test_a_model_that_cannot_be_meant_is_one_line(world, wanted, says):
+    result = rolewarden("access", "--model", wanted)
+    assert result.exit_code == 1
+    assert says in result.stderr
+
+
+def test_a_role_of_another_account_is_said_and_not_judged(world):
+    world.sagemaker.update_user_profile(
+        DomainId="d-research0001", UserProfileName="rosa",
+        UserSettings={"ExecutionRole": "arn:aws:iam::444455556666:role/Theirs"},
+    )  # fmt: skip
+    found = told("access", "--model", NOVA)
+    assert found["unread"] == ["research/rosa: role Theirs is not in account 111122223333"]
+    assert "rosa" not in {row["user_profile"] for row in found["rows"]}
+
+
+def test_a_simulation_that_iam_throttles_is_tried_again(world):
+    with world.aws.failing("SimulatePrincipalPolicy", "Throttling", times=3):  # what botocore tries by itself
+        assert cells("--model", NOVA)["rosa", NOVA]["allowed"]
+
+
+@pytest.mark.parametrize("arguments", [FOUR, ["--model", "*"]], ids=["a column each", "groups"])
+def test_the_page_of_access_fits_eighty_columns(guarded, arguments):
+    lines = rolewarden("access", *arguments).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("denied by approved-models: " in line for line in lines)
+
+
+def test_an_explanation_tells_statement_policy_guardrail_assignment_and_who_caused_it(world):
+    world.guarded()
+    world.enforce(world.detach("CanvasRosa", "approved-models"))
+    found = told("explain", "CanvasRosa", CLAUDE)
+    assert (found["allowed"], found["verdict"], found["subjects"]) == (False, "compliant", ["research/rosa"])
+    assert {route["route"] for route in found["routes"]} >= {"on demand", "batch job", "Mantle"}
+    first = found["reasons"][0]
+    assert first["policy_arn"] == f"{OURS}approved-models"
+    assert (first["statement"], first["guardrail"]) == ("BedrockUnlistedModels", "approved-models")
+    assert first["document"]["Effect"] == "Deny"
+    assert first["assignments"] == ["assignment 1 (domain research) for research/rosa"]
+    assert first["attached"]["event"] == "DetachRolePolicy"
+    assert first["attached"]["actor"]
+
+
+def test_an_explanation_of_what_is_open_tells_what_the_role_lacks(world):
+    found = told("explain", "CanvasRosa", CLAUDE)
+    assert (found["allowed"], found["verdict"], found["missing"]) == (True, "drifted", ["approved-models"])
+    assert [reason["policy"] for reason in found["reasons"]] == ["AmazonSageMakerCanvasFullAccess"]
+    assert found["reasons"][0]["attached"] is None
+
+
+def test_an_exempt_role_and_one_that_works_for_nobody_are_told_so(world):
+    assert "is exempt until 2027-01-31" in rolewarden("explain", "CanvasBreakGlass", NOVA).stdout
+    assert "It works for nobody" in rolewarden("explain", "BuildServer", NOVA).stdout
+
+
+def test_a_role_that_is_not_there_is_one_line(world):
+    result = rolewarden("explain", "Nobody", NOVA)
+    assert result.exit_code == 1
+    assert "account 111122223333 has no role `Nobody`" in result.stderr

@@ -1,0 +1,159 @@
+"""`rolewarden enforce`: the plan, done; by hand, in pieces, and again."""
+
+import boto3
+import pytest
+from rolewarden.policies import policy_arn
+from rolewarden_cli import enforce as enforcing
+from rolewarden_cli import inventory, operate
+from rolewarden_cli import plan as planning
+from rolewarden_cli.connect import Where, connected
+from rolewarden_local.aws import ACCOUNT_ID
+from rolewarden_local.seed import seed
+
+from tests.commands import rolewarden, told
+from tests.conftest import TODAY
+
+OURS = policy_arn("", "aws", ACCOUNT_ID)
+NEEDS = {
+    "CanvasAnalytics": {"no-generative-ai"},
+    "CanvasAnalyticsSpaces": {"no-generative-ai"},
+    "CanvasBedrockAnalytics": {"no-generative-ai"},
+    "CanvasOmar": {"no-generative-ai"},
+    "CanvasResearch": {"approved-models"},
+    "CanvasRosa": {"approved-models"},
+}
+BARE: dict[str, set] = {role: set() for role in NEEDS}
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    monkeypatch.setattr(operate, "today", lambda: TODAY)
+    monkeypatch.setattr(enforcing, "PAUSES", (0.0, 0.0))
+
+
+@pytest.fixture
+def library(world, monkeypatch):
+    """What the command works with, on the account of `world`: connection, inventory, plan and rules."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://in-process")
+    with connected(Where(local=True)) as connection:
+        rules = world.rolewarden.rules
+        found = inventory.take(connection, rules)
+        yield connection, found, planning.make(connection.aws, found, rules, TODAY, deployed=True), rules
+
+
+def carried(world):
+    return {role: world.carried(role) for role in NEEDS}
+
+
+def test_the_roles_carry_what_the_plan_says_and_the_history_tells_who_did_it(world):
+    done = told("enforce", "--yes", exit_code=2)  # one role is full
+    assert carried(world) == NEEDS
+    assert {role["role"]: role["verdict"] for role in done["roles"]} == dict.fromkeys(NEEDS, "compliant")
+    [row] = world.history("CanvasRosa")
+    assert row["cause"] == {"event_name": "rolewarden enforce", "actor": f"arn:aws:iam::{ACCOUNT_ID}:root"}
+    assert row["attached"] == ["approved-models"]
+
+
+def test_again_it_does_nothing_and_writes_nothing(world):
+    told("enforce", "--yes", exit_code=2)
+    mark = world.aws.mark()
+    assert told("enforce", "--yes", exit_code=2)["roles"] == []
+    made = {call.operation for call in world.aws.calls(mark)}
+    assert {name for name in made if not name.startswith(("Get", "List", "Describe", "Scan"))} == set()
+
+
+def test_all_done_is_exit_code_0(world_with):
+    world = world_with("guardrails: {none: {bedrock: {deny: all}}}\nassignments: [{guardrails: [none]}]\n"
+                       "fallback: boundary\n")  # fmt: skip
+    done = told("enforce", "--yes", "--guardrails", world.environment["GUARDRAILS_FILE"])
+    remedies = {role["role"]: role["remedy"] for role in done["roles"]}
+    assert remedies["CanvasFull"] == "bounded"
+    assert world.iam.get_role(RoleName="CanvasFull")["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == (
+        f"{OURS}boundary.none"
+    )
+    assert set(remedies.values()) == {"attached", "bounded"}
+
+
+def test_where_nothing_is_deployed_it_publishes_first_and_records_nothing(aws):
+    aws.reset()
+    seed(aws)
+    mark = aws.mark()
+    done = told("enforce", "--yes", exit_code=2)
+    assert done["policies"] == {"no-generative-ai": "created", "approved-models": "created"}
+    attached = boto3.client("iam").list_attached_role_policies(RoleName="CanvasRosa")["AttachedPolicies"]
+    assert f"{OURS}approved-models" in {policy["PolicyArn"] for policy in attached}
+    assert {call.operation for call in aws.calls(mark)} & {"PutItem", "PutEvents", "BatchWriteItem"} == set()
+
+
+def test_without_yes_and_without_anybody_to_ask_nothing_is_changed(world):
+    result = rolewarden("enforce")
+    assert result.exit_code == 1
+    assert "CanvasRosa" in result.stdout
+    assert "look at `rolewarden plan`, then give --yes" in result.stderr
+    assert carried(world) == BARE
+
+
+@pytest.mark.parametrize(("answer", "exit_code", "done"), [("n\n", 1, False), ("y\n", 2, True)])
+def test_who_is_asked_decides(world, monkeypatch, answer, exit_code, done):
+    monkeypatch.setattr(operate, "_somebody_is_there", lambda: True)
+    result = rolewarden("enforce", answer=answer)
+    assert result.exit_code == exit_code
+    assert (carried(world) == NEEDS) is done
+    assert (carried(world) == BARE) is not done
+
+
+def test_stopped_it_ends_between_two_roles_and_goes_on_where_it_was(world, library):
+    looks = iter([False, False, True, True])
+    done = enforcing.enforce(*library[:3], library[3], TODAY, stop=lambda: next(looks))
+    assert (len(done.outcomes), len(done.left), done.stopped) == (2, 4, True)
+    assert {role: bool(policies) for role, policies in carried(world).items()} == {
+        role: role not in done.left for role in NEEDS
+    }
+    again = told("enforce", "--yes", exit_code=2)
+    assert {role["role"] for role in again["roles"]} == set(done.left)
+    assert carried(world) == NEEDS
+
+
+def test_a_role_that_aws_cannot_do_now_holds_up_no_other(world):
+    with world.aws.failing("AttachRolePolicy", "ServiceFailure", times=1):
+        done = told("enforce", "--yes", exit_code=2)
+    assert [line.partition(":")[0] for line in done["postponed"]] == ["CanvasAnalytics"]
+    assert carried(world) == {**NEEDS, "CanvasAnalytics": set()}
+
+
+def test_a_policy_that_iam_does_not_know_yet_is_attached_when_it_does(world):
+    text = f"Policy {OURS}no-generative-ai does not exist or is not attachable."
+    with world.aws.failing("AttachRolePolicy", "NoSuchEntity", text, times=1):
+        told("enforce", "--yes", exit_code=2)
+    assert carried(world) == NEEDS
+
+
+def test_a_policy_that_cannot_be_written_ends_it_before_any_role_is_touched(world):
+    other = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"s3:GetObject","Resource":"*"}]}'
+    world.iam.create_policy_version(PolicyArn=f"{OURS}no-generative-ai", PolicyDocument=other, SetAsDefault=True)
+    with world.aws.failing("CreatePolicyVersion", "AccessDenied", "no"):
+        result = rolewarden("enforce", "--yes")
+    assert result.exit_code == 1
+    assert "CreatePolicyVersion: AccessDenied" in result.stderr
+    assert carried(world) == BARE
+
+
+def test_what_is_not_needed_any_more_is_taken_off_and_what_is_out_of_the_file_deleted(world_with):
+    world = world_with("guardrails: {none: {bedrock: {deny: all}}, old: {bedrock: {deny: all}}}\n"
+                       "assignments: [{guardrails: [none, old]}]\n")  # fmt: skip
+    told("enforce", "--yes", "--guardrails", world.environment["GUARDRAILS_FILE"], exit_code=2)
+    world.iam.attach_role_policy(RoleName="BuildServer", PolicyArn=f"{OURS}none")
+    fewer = world_with("guardrails: {none: {bedrock: {deny: all}}}\nassignments: [{guardrails: [none]}]\n"
+                       "release: detach\n", keep="unpublished")  # fmt: skip
+    done = told("enforce", "--yes", "--guardrails", fewer.environment["GUARDRAILS_FILE"], exit_code=2)
+    assert world.carried("CanvasRosa") == {"none"}
+    assert world.carried("BuildServer") == set()
+    assert done["policies"]["old"] == "retired"
+    assert world.rolewarden.aws.own_policies() == ("none",)
+
+
+def test_the_page_tells_what_became_of_each_role_in_eighty_columns(world):
+    result = rolewarden("enforce", "--yes")
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "CanvasRosa  drifted > compliant  + approved-models" in result.stdout
+    assert result.stdout.splitlines()[-1] == "6 roles changed"

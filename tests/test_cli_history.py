@@ -1,0 +1,109 @@
+"""`rolewarden history` and `status`: what the deployed stack has recorded."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rolewarden_cli.history import UnreadableTimeError, moment
+
+from tests.commands import rolewarden, told
+
+NOW = datetime(2027, 1, 15, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def lived(world):
+    """An account that was swept, and in which a guardrail was taken off since."""
+    world.sweep()
+    world.enforce(world.detach("CanvasRosa", "approved-models"))
+    return world
+
+
+def test_the_newest_comes_first_with_what_was_done_and_why(lived):
+    newest, *others = told("history")
+    assert (newest["about"], newest["kind"], newest["policies"]) == (
+        "CanvasRosa", "Role Remedied", ["approved-models"],
+    )  # fmt: skip
+    assert (newest["event"], newest["verdict"], newest["remedy"]) == ("DetachRolePolicy", "compliant", "attached")
+    assert {entry["event"] for entry in others} == {"Sweep"}
+    assert others == sorted(others, key=lambda entry: entry["at"], reverse=True)
+
+
+def test_it_is_narrowed_down_to_a_role_a_time_and_a_caller(lived):
+    assert {entry["about"] for entry in told("history", "--role", "CanvasRosa")} == {"CanvasRosa"}
+    assert len(told("history", "--role", "CanvasRosa")) == 2
+    [told_of] = told("history", "--actor", "ROOT")
+    assert told_of["event"] == "DetachRolePolicy"
+    assert told("history", "--actor", "mallory") == []
+    assert told("history", "--since", "2999-01-01") == []
+    assert len(told("history", "--since", "1h")) == len(told("history"))
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("90m", NOW - timedelta(minutes=90)),
+        ("2h", NOW - timedelta(hours=2)),
+        ("7d", NOW - timedelta(days=7)),
+        ("2026-11-25", datetime(2026, 11, 25, tzinfo=UTC)),
+        ("2026-11-25T10:00:00+02:00", datetime(2026, 11, 25, 8, tzinfo=UTC)),
+    ],
+)
+def test_a_point_in_time_is_so_long_ago_or_a_day(text, meant):
+    assert moment(text, NOW) == meant
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "999999d", "", "7 d"])
+def test_what_is_no_point_in_time_is_an_error_that_says_what_to_write(text):
+    with pytest.raises(UnreadableTimeError, match="write 90m, 2h or 7d"):
+        moment(text, NOW)
+
+
+def test_an_empty_record_is_said_in_words(world):
+    assert rolewarden("history").stdout == "nothing of the kind is recorded\n"
+
+
+@pytest.mark.parametrize("command", ["history", "status"])
+def test_where_nothing_is_deployed_the_way_out_is_named(aws, command):
+    aws.reset()
+    result = rolewarden(command)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        "rolewarden: there is no stack `rolewarden` in us-east-1: give its name (--stack) and region (--region); "
+        "`rolewarden plan` works without one"
+    )
+
+
+def test_the_status_has_the_last_sweep_coverage_and_what_cannot_be_guarded(lived):
+    found = told("status")
+    assert found["last_sweep"]["completed"]["lacking"] == 7
+    assert (found["governed"], found["exempt"], found["covered"]) == (8, 1, 6)
+    [finding] = found["unenforceable"]
+    assert (finding["about"], finding["reason"]) == ("CanvasFull", "quota full")
+    assert "raise the quota" in finding["cure"]
+    assert found["contested"] == []
+
+
+def test_a_finding_that_was_settled_is_no_finding_any_more(lived):
+    lived.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn="arn:aws:iam::111122223333:policy/team-policy-01")
+    lived.sweep()
+    found = told("status")
+    assert found["unenforceable"] == []
+    assert found["covered"] == 7
+
+
+def test_a_contested_role_is_told_with_who_contests_it(lived):
+    for _ in range(2):
+        lived.enforce(lived.detach("CanvasRosa", "approved-models"))
+    [contest] = told("status")["contested"]
+    assert (contest["role"], contest["times"]) == ("CanvasRosa", 3)
+    assert contest["actors"]
+
+
+def test_before_the_first_sweep_nothing_is_claimed(world):
+    assert told("status")["last_sweep"] is None
+    assert "coverage       not known before a sweep" in rolewarden("status").stdout
+
+
+@pytest.mark.parametrize("command", ["history", "status"])
+def test_the_pages_fit_eighty_columns(lived, command):
+    assert max(map(len, rolewarden(command).stdout.splitlines())) <= 80

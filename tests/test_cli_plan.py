@@ -1,0 +1,236 @@
+"""`rolewarden plan`: what would change and what cannot, before anything is deployed and after."""
+
+import pytest
+from rolewarden.policies import policy_arn
+from rolewarden_cli import operate
+from rolewarden_local.aws import ACCOUNT_ID
+from rolewarden_local.seed import seed
+
+from tests.commands import rolewarden, told
+from tests.conftest import TODAY
+
+OURS = policy_arn("", "aws", ACCOUNT_ID)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    monkeypatch.setattr(operate, "today", lambda: TODAY)
+
+
+@pytest.fixture
+def undeployed(aws):
+    """The seeded account as it is before anybody has heard of Rolewarden."""
+    aws.reset()
+    seed(aws)
+    return aws
+
+
+def planned(*arguments, exit_code=2):
+    plan = told("plan", *arguments, exit_code=exit_code)
+    return plan, {role["role"]: role for role in plan["roles"]}
+
+
+def rules(world):
+    return "--guardrails", world.environment["GUARDRAILS_FILE"]
+
+
+def test_before_anything_is_deployed_it_says_what_a_first_sweep_would_do_and_only_reads(undeployed):
+    mark = undeployed.mark()
+    plan, roles = planned()
+    assert not plan["deployed"]
+    assert plan["policies"] == {"no-generative-ai": "created", "approved-models": "created"}
+    assert {name: role["attached"] for name, role in roles.items() if role["changes"]} == {
+        "CanvasAnalytics": ["no-generative-ai"],
+        "CanvasAnalyticsSpaces": ["no-generative-ai"],
+        "CanvasBedrockAnalytics": ["no-generative-ai"],
+        "CanvasOmar": ["no-generative-ai"],
+        "CanvasResearch": ["approved-models"],
+        "CanvasRosa": ["approved-models"],
+    }
+    made = {call.operation for call in undeployed.calls(mark)}
+    assert {name for name in made if not name.startswith(("Get", "List", "Describe"))} == set()
+
+
+def test_each_role_has_its_verdict_its_slots_and_what_it_works_for_where(world):
+    _, roles = planned()
+    rosa, full, exempt = roles["CanvasRosa"], roles["CanvasFull"], roles["CanvasBreakGlass"]
+    assert (rosa["before"], rosa["verdict"], rosa["missing"]) == ("drifted", "compliant", ["approved-models"])
+    assert (rosa["carried"], rosa["quota"]) == (1, 10)
+    [subject] = rosa["subjects"]
+    assert (subject["account"], subject["region"]) == (ACCOUNT_ID, "us-east-1")
+    assert (subject["domain_name"], subject["user_profile"]) == ("research", "rosa")
+    assert (full["verdict"], full["reason"], full["carried"]) == ("unenforceable", "quota full", 10)
+    assert "raise the quota" in full["cure"]
+    assert (exempt["verdict"], exempt["changes"]) == ("exempt", False)
+
+
+REST = """
+guardrails:
+  none: {bedrock: {deny: all}, jumpstart: {deny: all}}
+  some: {bedrock: {allow: [amazon.nova-*]}}
+assignments:
+  - {guardrails: [some], domains: [research]}
+  - guardrails: [none]
+"""
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["", "fallback: boundary", "mode: observe", "also_govern: {trusting: [glue.amazonaws.com], roles: [Build*]}"],
+    ids=["as it is", "fallback", "observe", "also_govern"],
+)
+def test_what_is_planned_for_each_role_is_what_a_sweep_then_does(world_with, more):
+    world = world_with(f"{REST}\n{more}\n")
+    plan, _ = planned(*rules(world), exit_code=0 if more == "mode: observe" else 2)
+    done = {outcome["role"]: outcome for outcome in world.sweep()}
+    for role in plan["roles"]:
+        outcome = done.get(role["role"])
+        if outcome:
+            assert (role["before"], role["verdict"], role["remedy"]) == (
+                outcome["before"], outcome["verdict"], outcome["remedy"],
+            )  # fmt: skip
+            assert role["attached"] == outcome.get("attached", [])
+        else:
+            assert role["verdict"] in {"compliant", "exempt"}, role
+    assert done.keys() <= {role["role"] for role in plan["roles"]}
+    planned(*rules(world), exit_code=0)  # nothing is left that could be done
+
+
+def test_a_role_that_carries_all_it_needs_is_nothing_to_do(world_with):
+    world = world_with(REST)
+    world.guarded()
+    plan, roles = planned(*rules(world), exit_code=0)
+    assert not plan["has_changes"]
+    assert roles["CanvasRosa"]["before"] == "compliant"
+
+
+def test_a_policy_that_says_something_else_is_to_be_replaced(world):
+    open_door = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"s3:GetObject","Resource":"*"}]}'
+    world.iam.create_policy_version(PolicyArn=f"{OURS}no-generative-ai", PolicyDocument=open_door, SetAsDefault=True)
+    assert planned()[0]["policies"] == {"no-generative-ai": "replaced", "approved-models": "unchanged"}
+
+
+def test_a_guardrail_that_a_role_does_not_need_stays_or_goes_as_the_file_says(world_with):
+    kept = world_with(REST)
+    kept.iam.attach_role_policy(RoleName="BuildServer", PolicyArn=f"{OURS}none")
+    role = planned(*rules(kept))[1]["BuildServer"]
+    assert (role["surplus"], role["released"], role["changes"]) == (["none"], [], False)
+    released = world_with(f"{REST}\nrelease: detach\n", keep=True)
+    role = planned(*rules(released))[1]["BuildServer"]
+    assert (role["surplus"], role["released"], role["changes"]) == ([], ["none"], True)
+
+
+def test_a_guardrail_that_is_out_of_the_file_is_to_be_retired(world_with):
+    world_with(REST)
+    fewer = world_with(
+        "guardrails: {none: {bedrock: {deny: all}}}\nassignments: [{guardrails: [none]}]\n", keep="unpublished"
+    )
+    assert planned(*rules(fewer))[0]["policies"] == {"none": "replaced", "some": "retired"}
+
+
+def test_a_rule_for_a_profile_that_runs_as_its_domains_role_cannot_be_kept(world_with):
+    world = world_with(
+        "guardrails: {none: {bedrock: {deny: all}}, hard: {jumpstart: {deny: all}}}\n"
+        "assignments: [{guardrails: [hard], user_profiles: [ana]}, {guardrails: [none]}]\n"
+    )
+    [shared] = planned(*rules(world))[0]["shared_roles"]
+    assert (shared["domain_name"], shared["user_profile"], shared["role"]) == ("analytics", "ana", "CanvasAnalytics")
+    assert shared["guardrails"] == ["hard"]
+    assert "execution role of its own" in shared["cure"]
+
+
+@pytest.mark.parametrize(("until", "told_of"), [("2027-02-14", True), ("2027-02-15", False), ("2027-01-15", True)])
+def test_an_exemption_is_told_of_when_it_ends_within_thirty_days(world_with, until, told_of):
+    world = world_with(f'{REST}\nexemptions: [{{role: "Canvas*Rosa", until: {until}, reason: trial}}]\n')
+    endings = planned(*rules(world))[0]["exemptions"]
+    assert [ending["roles"] for ending in endings] == ([["CanvasRosa"]] if told_of else [])
+
+
+def test_what_is_switched_on_in_canvas_is_told_with_its_domain(world):
+    switches = planned()[0]["switches"]
+    assert [(found["domain_name"], found["switch"], found["role"]) for found in switches] == [
+        ("analytics", "direct deployment", ""),
+        ("analytics", "Bedrock role", "CanvasBedrockAnalytics"),
+    ]
+
+
+def test_what_cannot_be_read_is_said_and_nothing_is_taken_off_meanwhile(world_with):
+    world = world_with(f"{REST}\nrelease: detach\n")
+    world.iam.attach_role_policy(RoleName="BuildServer", PolicyArn=f"{OURS}none")
+    with world.aws.failing("ListUserProfiles", "AccessDeniedException", "no"):
+        plan, roles = planned(*rules(world))
+    assert len(plan["unread"]) == 2
+    assert all("ListUserProfiles: AccessDeniedException" in line for line in plan["unread"])
+    assert roles["BuildServer"]["released"] == []
+
+
+def test_domains_in_several_regions_are_planned_together(world):
+    plan, _ = planned("--region", "us-east-1", "--region", "eu-west-1")
+    assert plan["regions"] == ["us-east-1", "eu-west-1"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "says"),
+    [
+        ("GetAccountAuthorizationDetails", "AccessDenied", "let your role do that"),
+        ("GetAccountSummary", "ServiceFailure", "run it again"),
+        ("GetCallerIdentity", "AccessDenied", "these credentials cannot be used"),
+    ],
+)
+def test_what_aws_refuses_is_one_line_with_a_way_out_and_exit_code_1(world, operation, code, says):
+    with world.aws.failing(operation, code, "no"):
+        result = rolewarden("plan")
+    assert result.exit_code == 1
+    *_, line = result.stderr.splitlines()
+    assert line.startswith("rolewarden: ")
+    assert operation in line
+    assert says in line
+    assert result.stdout == ""
+
+
+def test_a_mistake_in_its_options_exits_1_as_2_means_changes(world):
+    assert rolewarden("plan", "--nonsense").exit_code == 1
+    assert rolewarden("plan", "--help").exit_code == 0
+
+
+def test_a_file_with_errors_is_a_line_for_each_and_exit_code_1(world, tmp_path):
+    (tmp_path / "g.yaml").write_text("guardrails: {none: {bedrock: {deny: [claude-v2]}}}\n")
+    result = rolewarden("plan", "--guardrails", str(tmp_path / "g.yaml"))
+    assert result.exit_code == 1
+    assert "g.yaml:1: guardrails.none.bedrock.deny" in result.stderr
+
+
+def test_a_role_can_be_assumed_first(world):
+    world.role("auditor")
+    mark = world.aws.mark()
+    assert rolewarden("plan", "--assume-role", f"arn:aws:iam::{ACCOUNT_ID}:role/auditor").exit_code == 2
+    callers = {call.operation: call.caller for call in world.aws.calls(mark)}
+    assert "auditor" in callers["GetAccountAuthorizationDetails"]
+
+
+def test_a_role_that_cannot_be_assumed_is_one_line(world):
+    result = rolewarden("plan", "--assume-role", f"arn:aws:iam::{ACCOUNT_ID}:role/nobody")
+    assert result.exit_code == 1
+    assert f"role arn:aws:iam::{ACCOUNT_ID}:role/nobody cannot be used: AssumeRole: AccessDenied" in result.stderr
+
+
+def test_the_page_fits_eighty_columns_and_has_no_colours_off_a_terminal(world):
+    result = rolewarden("plan", "--all")
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "\x1b" not in result.stdout
+    for expected in (
+        "CanvasFull",
+        "10/10",
+        "fatima",
+        "quota full",
+        "exemptions that end soon",
+        "switched on in Canvas",
+    ):
+        assert expected in result.stdout
+
+
+def test_an_account_is_planned_the_same_with_the_table_and_without(world):
+    with_table = planned()[1]
+    world.aws.reset()
+    seed(world.aws)
+    assert planned()[1] == with_table

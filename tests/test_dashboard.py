@@ -1,0 +1,88 @@
+"""The dashboard in the template: what it draws is what Rolewarden, its queues and its functions really count."""
+
+import json
+from collections import Counter
+
+import pytest
+from rolewarden import __version__
+from rolewarden.record import metrics
+from rolewarden.verdicts import Verdict
+
+from tests.conftest import ROOT
+from tests.test_template import FUNCTIONS, RECEIVERS, translated
+
+
+@pytest.fixture(scope="module")
+def widgets():
+    [dashboard] = translated().resources("AWS::CloudWatch::Dashboard").values()
+    return [widget["properties"] for widget in json.loads(dashboard["DashboardBody"])["widgets"]]
+
+
+def drawn(widgets, namespace):
+    """Metric names with what they are of."""
+    lines = [line for widget in widgets for line in widget["metrics"] if line[0] == namespace]
+    return Counter((name, dimension, value) for _, name, dimension, value, *_ in lines)
+
+
+@pytest.fixture
+def counted(world, world_with, monkeypatch):
+    """Names of the metrics that a life of drift leaves."""
+    found = set()
+    monkeypatch.setattr(
+        type(metrics), "add_metric", lambda _self, name, unit, _value, **_more: found.add((name, unit.name))
+    )
+    world.guarded()
+    for _ in range(3):
+        world.enforce(world.detach("CanvasAnalytics", "no-generative-ai"))
+    world.verdict("CanvasFull"), world.sweep(), world.release()
+    return found
+
+
+def test_every_metric_of_rolewardens_on_the_dashboard_is_one_that_it_counts(widgets, counted):
+    names = {name for name, _ in counted}
+    rare = {"Released", "PolicyRestored", "RecordFailed"} | {f"Verdict.{verdict}" for verdict in Verdict}
+    shown = drawn(widgets, "Rolewarden")
+    assert {name for name, *_ in shown} <= names | rare
+    assert {(dimension, value) for _, dimension, value in shown} == {("service", "rolewarden")}
+    record = (ROOT / "layers/rolewarden/rolewarden/record.py").read_text(encoding="utf-8")
+    for name in rare:
+        assert f'"{name}"' in record or name.startswith("Verdict.")
+
+
+def test_the_time_from_the_call_to_the_remedy_is_drawn_as_median_and_as_the_slowest_twentieth(widgets, counted):
+    assert ("SecondsToRemedy", "Seconds") in counted
+    stats = [line[-1]["stat"] for widget in widgets for line in widget["metrics"] if "SecondsToRemedy" in line]
+    assert stats == ["p50", "p95"]
+
+
+def test_every_verdict_is_drawn(widgets):
+    assert {f"Verdict.{verdict}" for verdict in Verdict} <= {name for name, *_ in drawn(widgets, "Rolewarden")}
+
+
+def test_every_queue_and_every_function_is_drawn(widgets):
+    sqs = drawn(widgets, "AWS/SQS")
+    ages = {queue for name, _, queue in sqs if name == "ApproximateAgeOfOldestMessage"}
+    assert ages == set(RECEIVERS)
+    dead = {queue for name, _, queue in sqs if name == "ApproximateNumberOfMessagesVisible"}
+    assert dead == {"WorkDeadLetterQueue", "EventsDeadLetterQueue", "InvocationsDeadLetterQueue"}
+    assert {of for _, _, of in drawn(widgets, "AWS/Lambda")} == set(FUNCTIONS)
+
+
+def test_widgets_are_of_the_stacks_region_and_do_not_lie_on_each_other():
+    [dashboard] = translated("eu-west-1").resources("AWS::CloudWatch::Dashboard").values()
+    laid = json.loads(dashboard["DashboardBody"])["widgets"]
+    assert {widget["properties"]["region"] for widget in laid} == {"eu-west-1"}
+    fields = Counter(
+        (x, y) for w in laid for x in range(w["x"], w["x"] + w["width"]) for y in range(w["y"], w["y"] + w["height"])
+    )
+    assert set(fields.values()) == {1}
+    assert max(x for x, _ in fields) < 24
+
+
+def test_the_serverless_application_repository_gets_this_version_and_files_that_are_there():
+    text = (ROOT / "template.yaml").read_text(encoding="utf-8")
+    application = text.partition("AWS::ServerlessRepo::Application:")[2].partition("\nParameters:")[0]
+    told = dict(line.strip().split(": ", 1) for line in application.splitlines() if ": " in line)
+    assert told["SemanticVersion"] == __version__
+    assert (ROOT / told["LicenseUrl"]).is_file()
+    assert (ROOT / told["ReadmeUrl"]).is_file()

@@ -1,0 +1,121 @@
+"""Every command that README.md and docs/ show is run, in the order of the page, and prints what the page says."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from rolewarden_cli import operate
+from rolewarden_cli.main import app
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from tests.commands import rolewarden
+from tests.conftest import ROOT, TODAY
+from tests.stacks import deployed
+
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")], key=lambda page: page.name)
+BLOCK = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$|(?P<indented>(?:^ {4}\S.*\n)+)", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`(?:\.venv/bin/)?rolewarden ([a-z][^`]*)`")
+COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
+OFFLINE = {"replay", "check", "compile"}
+"""Commands that ask no account."""
+
+
+def lines(page: Path) -> list[tuple[list[str], list[str]]]:
+    """Each `rolewarden ...` line of the page's code blocks: arguments, and the output that a console block shows."""
+    found: list[tuple[list[str], list[str]]] = []
+    for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
+        text = block["text"] if block["indented"] is None else block["indented"]
+        console = block["kind"] == "console"
+        for line in text.replace("\\\n", " ").splitlines():
+            plain = line.strip().removeprefix("$ ").removeprefix(".venv/bin/")
+            if plain.startswith("rolewarden ") and (not console or line.startswith("$ ")):
+                found.append((shlex.split(plain, comments=True)[1:], []))
+            elif console and found:
+                found[-1][1].append(line.rstrip())
+    return found
+
+
+def with_lines(*, offline: bool) -> list[Path]:
+    return [page for page in PAGES if any((args[0] in OFFLINE) is offline for args, _ in lines(page))]
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A folder to work in, with the project's files where the pages name them."""
+    for name in ("events", "layers", "template.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("page", with_lines(offline=True), ids=lambda page: page.name)
+def test_commands_that_ask_no_account_do_what_the_page_is_for(page, desk, aws):
+    for arguments, _ in lines(page):
+        if arguments[0] in OFFLINE:
+            result = CliRunner().invoke(app, arguments)
+            assert result.exit_code == 0, (arguments, result.output)
+
+
+@pytest.mark.parametrize("page", with_lines(offline=False), ids=lambda page: page.name)
+def test_commands_on_an_account_print_what_the_page_says(page, desk, world, template, monkeypatch):
+    monkeypatch.setattr(operate, "today", lambda: TODAY)
+    monkeypatch.setattr(operate, "_somebody_is_there", lambda: True)
+    for arguments, shown in lines(page):
+        if arguments[0] in OFFLINE:
+            continue
+        local = [argument for argument in arguments if argument != "--local"]
+        with monkeypatch.context() as patched:
+            if arguments[0] == "scp":
+                # It works on the deployed stack's names, and nothing is deployed here.
+                patched.setattr("rolewarden.aws.Aws.stack", lambda _, name: deployed(template, name=name))
+            result = rolewarden(*local, answer="y\n")
+        pending = arguments[0] in {"plan", "enforce"}  # the seed's full role stays as it is
+        assert result.exit_code in ({0, 2} if pending else {0}), (arguments, result.output)
+        if shown:
+            printed = untimed(result.stdout.splitlines())
+            # A line of `...` stands for lines that the page leaves out.
+            parts = [untimed(part.splitlines()) for part in re.split(r"^\.\.\.$", "\n".join(shown), flags=re.MULTILINE)]
+            assert printed[: len(parts[0])] == parts[0], arguments
+            assert printed[len(printed) - len(parts[-1]) :] == parts[-1], arguments
+            assert len(parts) > 1 or printed == parts[0], arguments
+
+
+def untimed(lines: list[str]) -> list[str]:
+    """What the lines say, without the times of this very run."""
+    told = [re.sub(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", line.rstrip()) for line in lines]
+    return [line for line in told if line]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_that_are_named_in_a_sentence_exist_with_these_options(page):
+    for named in INLINE.findall(page.read_text(encoding="utf-8")):
+        name, *rest = named.split()
+        assert name in COMMANDS, named
+        options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+        assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= options | {"--help"}, named
+
+
+def test_every_command_has_an_example_that_is_one_of_its_own():
+    for name, command in COMMANDS.items():
+        help_text = " ".join((command.help or "").split())
+        assert f"Example: rolewarden {name}" in help_text, name
+        assert "Exit code:" in help_text, name
+
+
+def test_every_command_is_on_the_page_of_the_command_line():
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert {name for name in COMMANDS if f"rolewarden {name}" not in page} == set()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_the_commands(shell):
+    environment = {
+        "_ROLEWARDEN_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": "rolewarden ac",
+        "COMP_CWORD": "1",
+        "_TYPER_COMPLETE_ARGS": "rolewarden ac",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    result = CliRunner().invoke(app, [], env=environment, prog_name="rolewarden")
+    assert "access" in result.stdout

@@ -1,0 +1,522 @@
+"""The report's page, without a browser: its figures are the report's, it loads nothing, it escapes what AWS says."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b64encode
+from collections import Counter
+from dataclasses import fields, replace
+from datetime import timedelta
+from functools import cached_property
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from rolewarden.bindings import DEFAULT_USER, ROLE
+from rolewarden.verdicts import Reason, Verdict
+from rolewarden_cli.access import Decision, Route, Statement
+from rolewarden_cli.history import ContestedRole
+from rolewarden_cli.models import BEDROCK, JUMPSTART, Model
+from rolewarden_cli.plan import EndingExemption, OpenSwitch, PlannedPolicy, SharedRole
+from rolewarden_cli.report import Report, Told, render
+from rolewarden_cli.report.doors import DOORS, door
+from rolewarden_cli.report.render import MOST_ACTORS, MOST_COLUMNS
+
+from tests.guardrails.test_probes import emitted_sids
+from tests.reports import ACCOUNT, NOW, denied, entry, generated, planned
+
+VOID = {"meta", "input", "br", "col"}
+
+
+class Element:
+    """An element of a page: what it has, and the text in it."""
+
+    def __init__(self, tag, attributes, parent):
+        self.tag, self.attributes, self.parent = tag, dict(attributes), parent
+        self.children, self.texts = [], []
+
+    @cached_property
+    def ids(self):
+        return {element.attributes["id"]: element for element in self.all() if "id" in element.attributes}
+
+    def all(self, tag=None, **attributes):
+        wanted = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
+        for child in self.children:
+            if tag in {None, child.tag} and all(child.attributes.get(n) == v for n, v in wanted.items()):
+                yield child
+            yield from child.all(tag, **attributes)
+
+    def one(self, tag=None, **attributes):
+        [found] = self.all(tag, **attributes)
+        return found
+
+    @property
+    def text(self):
+        return "".join(t if isinstance(t, str) else t.text for t in self.texts)
+
+
+class Page(HTMLParser):
+    """A page, parsed by one who forgives nothing."""
+
+    def __init__(self, html):
+        super().__init__(convert_charrefs=True)
+        self.root = self.here = Element("", {}, None)
+        self.feed(html)
+        self.close()
+        assert self.here is self.root, f"<{self.here.tag}> is not closed"
+
+    def handle_starttag(self, tag, attrs):
+        names = [name for name, _ in attrs]
+        assert len(names) == len(set(names)), f"<{tag}> has an attribute twice: {names}"
+        element = Element(tag, attrs, self.here)
+        self.here.children.append(element)
+        self.here.texts.append(element)
+        if tag not in VOID:
+            self.here = element
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.here.tag == tag, f"</{tag}> closes <{self.here.tag}>"
+        self.here = self.here.parent
+
+    def handle_data(self, data):
+        self.here.texts.append(data)
+
+
+def page(report):
+    return Page(render(report)).root
+
+
+@pytest.fixture(scope="module")
+def large():
+    report = generated(500, 100)
+    html = render(report)
+    return report, html, Page(html).root
+
+
+@pytest.fixture(scope="module")
+def small():
+    report = generated(24, 24)
+    return report, page(report)
+
+
+def figure(root, name):
+    return root.ids[f"figure-{name}"].text.replace(",", "")
+
+
+def rows(root):
+    """Cells by domain and subject."""
+    found = {}
+    for body in root.ids["matrix"].all("tbody"):
+        head, *rest = body.children
+        domain = next(head.all("span")).text
+        for row in rest:
+            subject, role, verdict, *cells = row.children
+            found[domain, subject.text] = (role.text, verdict.text, cells)
+    return found
+
+
+def test_a_page_of_500_profiles_and_100_models_has_a_row_for_each_profile_and_the_decision_on_each_model(large):
+    report, _, root = large
+    found = rows(root)
+    reasons = [item.text for item in root.ids["reasons"].children]
+    heads = [head.attributes["title"] for head in root.ids["matrix"].all("th", class_="model")]
+    assert heads == [model.id for model in report.access.models]
+    assert len(found) == len(report.access.rows) == 500
+    for row in report.access.rows:
+        role, verdict, cells = found[row.domain_name, row.user_profile]
+        assert (role, verdict) == (row.role, report.verdicts[row.role].value)
+        assert len(cells) == 100
+        for place, cell in enumerate(cells):
+            decision = report.access.cell(row, place)
+            said = "allowed" if decision.allowed else "denied" if decision.statements else "not allowed"
+            by = reasons[int(cell.attributes["data-by"]) - 1] if "data-by" in cell.attributes else ""
+            assert cell.text == said
+            assert all(statement.name in by for statement in decision.statements)
+            assert (decision.route in by) if decision.allowed else (bool(by) == bool(decision.statements))
+
+
+def test_a_page_of_500_profiles_and_100_models_fits_into_two_and_a_half_megabytes(large):
+    _, html, _ = large
+    assert len(html.encode()) < 2_500_000
+
+
+def test_the_figures_on_the_page_are_those_of_the_report(large):
+    report, _, root = large
+    verdicts = Counter(report.verdicts.values())
+    for verdict in Verdict:
+        assert figure(root, verdict.value) == str(verdicts[verdict])
+    governed = verdicts.total() - verdicts[Verdict.EXEMPT] - verdicts[Verdict.UNGOVERNED]
+    assert float(figure(root, "coverage").rstrip(" %")) == pytest.approx(
+        100 * verdicts[Verdict.COMPLIANT] / governed, abs=0.1
+    )
+    cells = Counter(cell.text for _, _, row in rows(root).values() for cell in row)
+    assert figure(root, "allowed") == str(cells["allowed"])
+    assert figure(root, "denied") == str(cells["denied"])
+    assert figure(root, "not-allowed") == str(cells["not allowed"])
+    assert figure(root, "history") == str(len(report.history)) == "240"
+    findings = list(report.findings())
+    assert figure(root, "findings") == str(len(findings)) == str(len(list(root.ids["findings"].all("tr"))) - 1)
+
+
+def numbers(root, title):
+    """The table under a chart: series by label."""
+    [drawn] = [found for found in root.all("figure") if found.children[0].text == title]
+    head, *lines = drawn.all("tr")
+    names = [cell.text for cell in head.all("th")]
+    return {
+        line.children[0].text: dict(zip(names, (int(c.text) for c in line.all("td")), strict=True)) for line in lines
+    }
+
+
+def test_the_charts_tables_add_up_to_the_history(large):
+    report, _, root = large
+    over_time = numbers(root, "Drift over time, by day")
+    for day, told in over_time.items():
+        kinds = Counter(entry.kind for entry in report.history if str(entry.at.date()) == day)
+        assert {kind: n for kind, n in told.items() if n} == dict(kinds)
+    assert sum(sum(told.values()) for told in over_time.values()) == len(report.history)
+    by_actor = numbers(root, "Drift by actor")
+    actors = Counter(entry.actor.rsplit("/", 1)[-1] for entry in report.history)
+    assert {actor: sum(told.values()) for actor, told in by_actor.items()} == dict(actors)
+    assert list(by_actor) == [actor for actor, _ in actors.most_common()]
+
+
+def bars(root, title):
+    [drawn] = [found for found in root.all("svg") if found.attributes["aria-label"] == title]
+    return [rect for bar in drawn.all("g", class_="bar") for rect in bar.all("rect")]
+
+
+def test_a_chart_draws_a_bar_for_each_number_above_zero_and_as_long(small):
+    _, root = small
+    told = [n for row in numbers(root, "Drift by actor").values() for n in row.values() if n]
+    lengths = [float(rect.attributes["width"]) for rect in bars(root, "Drift by actor")]
+    assert sorted(lengths) == pytest.approx(sorted(n * sum(lengths) / sum(told) for n in told))
+
+
+def test_a_long_history_is_drawn_by_week():
+    report = generated(5, 5)
+    old = entry(NOW - timedelta(days=300))
+    since = replace(report.provenance, history_since=NOW - timedelta(days=365))
+    root = page(replace(report, provenance=since, history=(old,)))
+    [week] = numbers(root, "Drift over time, by the week that begins")
+    assert 0 <= (old.at.date() - old.at.date().fromisoformat(week)).days < 7
+
+
+def test_many_actors_share_a_bar():
+    history = tuple(entry(NOW, actor=f"arn:aws:iam::{ACCOUNT}:user/u{n:02}") for n in range(MOST_ACTORS + 5))
+    told = numbers(page(replace(generated(5, 5), history=history)), "Drift by actor")
+    assert len(told) == MOST_ACTORS + 1
+    assert sum(told["5 others"].values()) == 5
+
+
+def test_of_very_many_models_those_of_a_provider_that_all_reach_alike_share_a_column():
+    report = generated(10, MOST_COLUMNS + 40)
+    root = page(report)
+    heads = [head.attributes["title"] for head in root.ids["matrix"].all("th", class_="model")]
+    assert len(heads) < MOST_COLUMNS
+    assert sorted(", ".join(heads).split(", ")) == sorted(model.id for model in report.access.models)
+    places = {model.id: place for place, model in enumerate(report.access.models)}
+    found = rows(root)
+    for row in report.access.rows:
+        _, _, cells = found[row.domain_name, row.user_profile]
+        for ids, cell in zip(heads, cells, strict=True):
+            for model in ids.split(", "):
+                assert (cell.text == "allowed") == report.access.cell(row, places[model]).allowed
+    decided = sum(int(figure(root, name)) for name in ("allowed", "denied", "not-allowed"))
+    assert decided == len(report.access.rows) * len(report.access.models)
+
+
+def test_a_model_that_the_bedrock_role_alone_reaches_is_allowed_and_the_row_has_both_roles():
+    report = generated(1, 1)
+    [row] = report.access.rows
+    access = replace(
+        report.access,
+        rows=(replace(row, bedrock_role="CanvasBedrock"),),
+        models=(Model("amazon.nova-1-v1:0", BEDROCK),),
+        decisions={
+            row.role: (denied("no-generative-ai", "BedrockModels"),),
+            "CanvasBedrock": (Decision((Route("on demand", True, ()),)),),
+        },
+    )
+    [(role, _, [cell])] = rows(page(replace(report, access=access))).values()
+    assert role == f"{row.role} + CanvasBedrock"
+    assert cell.text == "allowed"
+
+
+def test_roles_that_no_domain_uses_stand_under_what_governs_them():
+    report = generated(1, 4)
+    [row] = report.access.rows
+    also = replace(row, kind=ROLE, user_profile="", domain_id="", domain_name="")
+    default = replace(row, kind=DEFAULT_USER, user_profile="")
+    found = rows(page(replace(report, access=replace(report.access, rows=(also, default)))))
+    assert list(found) == [(row.domain_name, DEFAULT_USER), ("governed by name or trust", row.role)]
+
+
+def test_the_same_report_gives_the_same_bytes(small):
+    report, _ = small
+    assert render(report) == render(generated(24, 24))
+
+
+def test_an_empty_account_has_a_page_too():
+    report = generated(0, 0)
+    empty = replace(
+        report,
+        plan=replace(report.plan, roles=(), shared=(), exemptions=(), policies=(), deployed=False),
+        history=(),
+        policies=(),
+        status=None,
+    )
+    root = page(empty)
+    assert figure(root, "coverage") == "none"
+    assert figure(root, "findings") == "0"
+    assert "Nothing is deployed" in root.ids["drift"].text
+    assert "matrix" not in root.ids
+
+
+# Nothing is loaded.
+
+
+def test_nothing_on_the_page_comes_from_elsewhere(large):
+    _, _, root = large
+    for element in root.all():
+        assert element.tag not in {"link", "img", "iframe", "object", "embed", "base", "image", "use"}
+        assert {"src", "srcset", "action", "style", "xlink:href"}.isdisjoint(element.attributes)
+        assert not any(name.startswith("on") for name in element.attributes)
+        assert element.attributes.get("href", "#").startswith("#")
+    for part in (*root.all("style"), *root.all("script")):
+        assert not re.search(r"url\(|@import|https?:|//[a-z]|fetch\(|XMLHttpRequest|import\(|localStorage", part.text)
+
+
+def test_the_browser_is_told_to_load_nothing_and_to_run_this_very_script_alone(large):
+    _, html, root = large
+    [policy] = [m.attributes["content"] for m in root.all("meta", http_equiv="Content-Security-Policy")]
+    allowed = dict(part.split(" ", 1) for part in policy.split("; "))
+    assert allowed["default-src"] == "'none'"
+    for tag, directive in (("style", "style-src"), ("script", "script-src")):
+        [inline] = re.findall(rf"<{tag}>(.*?)</{tag}>", html, flags=re.DOTALL)
+        digest = b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+        assert allowed[directive] == f"'sha256-{digest}'"
+    assert html.index("Content-Security-Policy") < html.index("<style>") < html.index("<script>")
+
+
+# What AWS says is text.
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)></td></style>{{7*7}}&amp;`x`"
+
+
+def hostile():
+    """A report in which every text that comes from AWS, or from a person, is an attack."""
+    base = generated(1, 2)
+    [row] = base.access.rows
+    statement = Statement(f"p{HOSTILE}", "", f"s{HOSTILE}", {"Effect": "Deny"})
+    free = Statement(f"f{HOSTILE}", "", "1", {})
+    bad = replace(
+        row,
+        domain_name=f"domain{HOSTILE}",
+        user_profile=f"profile{HOSTILE}",
+        role=f"role{HOSTILE}",
+        bedrock_role=f"b{HOSTILE}",
+    )
+    decisions = (Decision((Route("hub", False, (statement,)),)), Decision((Route(f"route{HOSTILE}", True, (free,)),)))
+    access = replace(
+        base.access,
+        account=f"account{HOSTILE}",
+        regions=(f"region{HOSTILE}",),
+        listed=f"listed{HOSTILE}",
+        rows=(bad,),
+        models=(Model(f"model{HOSTILE}", JUMPSTART), Model(f"model2{HOSTILE}", JUMPSTART)),
+        decisions={bad.role: decisions, bad.bedrock_role: decisions},
+        unread=(f"unread{HOSTILE}",),
+    )
+    plan = replace(
+        base.plan,
+        roles=(
+            planned(
+                bad.role,
+                Verdict.UNENFORCEABLE,
+                missing=(f"missing{HOSTILE}",),
+                message=f"message{HOSTILE}",
+                reason=Reason.REFUSED,
+            ),
+        ),
+        policies=(PlannedPolicy(f"policy{HOSTILE}", "replaced"),),
+        shared=(
+            SharedRole(ACCOUNT, "r", "d", f"sd{HOSTILE}", f"su{HOSTILE}", f"sr{HOSTILE}", (f"sg{HOSTILE}",), "cure"),
+        ),
+        exemptions=(EndingExemption(f"pattern{HOSTILE}", NOW.date(), 1, f"er{HOSTILE}", (f"et{HOSTILE}",)),),
+        switches=(OpenSwitch(ACCOUNT, "r", "d", f"od{HOSTILE}", f"ou{HOSTILE}", "Bedrock role", f"or{HOSTILE}"),),
+    )
+    told = entry(NOW).__class__
+    words = {
+        field.name: f"{field.name}{HOSTILE}"
+        for field in fields(told)
+        if field.type == "str" and field.name != "account"
+    }
+    history = (replace(entry(NOW), **words, policies=(f"hp{HOSTILE}",)),)
+    status = replace(base.status, contested=(ContestedRole(f"cr{HOSTILE}", 3, NOW, (f"ca{HOSTILE}",)),))
+    [policy, *_] = base.policies
+    document = {"Version": "2012-10-17", "Statement": [{"Sid": f"sid{HOSTILE}", "Resource": f"resource{HOSTILE}"}]}
+    policies = (replace(policy, name=f"pname{HOSTILE}", document=document),)
+    provenance = replace(
+        base.provenance, caller=f"caller{HOSTILE}", place=f"place{HOSTILE}", guardrails_file=f"file{HOSTILE}"
+    )
+    return Report(provenance, plan, access, history, policies, status)
+
+
+@pytest.fixture(scope="module")
+def attacked():
+    return page(hostile())
+
+
+def test_no_text_from_aws_becomes_an_element_or_an_attribute(attacked):
+    assert len(list(attacked.all("script"))) == len(list(attacked.all("style"))) == 1
+    assert not list(attacked.all("img"))
+    assert not any(name.startswith("on") for element in attacked.all() for name in element.attributes)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["account", "region", "caller", "place", "file", "listed", "domain", "profile", "role", "model", "route", "unread",
+     "missing", "message", "policy", "sd", "su", "sr", "sg", "pattern", "er", "et", "od", "ou", "or", "cr", "ca", "sid",
+     "resource", "pname", "kind", "about", "remedy", "reason", "event", "actor", "source_address", "hp", "p", "s", "f"],
+)  # fmt: skip
+def test_a_text_from_aws_is_shown_as_it_is(attacked, word):
+    """As JSON has it within a policy's document, and without the backticks that make code of a cure."""
+    shown = " ".join(attacked.text.split())
+    wanted = f"{word}{HOSTILE}"
+    assert wanted in shown or wanted.replace('"', '\\"') in shown
+
+
+def test_the_drawn_labels_are_text_too(attacked):
+    drawn = " ".join(text.text for found in attacked.all("svg") for text in found.all("text"))
+    assert "domain<script>" in drawn
+    assert "actor<script>" in drawn
+
+
+@pytest.mark.parametrize("sign", ["\u202e", "\x00", "\x1b", "\u200b", "\ud800"])
+def test_a_character_that_hides_or_turns_round_what_stands_beside_it_is_shown_as_its_code(sign):
+    report = generated(1, 2)
+    [row] = report.access.rows
+    access = replace(report.access, rows=(replace(row, domain_name=f"a{sign}b", user_profile=f"c{sign}d"),))
+    html = render(replace(report, access=access, history=(entry(NOW, about=f"e{sign}f", actor=f"g{sign}h"),)))
+    assert sign not in html
+    for shown in ("a{}b", "c{}d", "e{}f", "g{}h"):
+        assert shown.format(f"\\u{ord(sign):04x}") in html
+    html.encode()
+
+
+# Who does not see, or has no mouse.
+
+
+def test_every_part_of_the_page_has_a_name(large):
+    _, _, root = large
+    ids = [element.attributes["id"] for element in root.all() if "id" in element.attributes]
+    assert len(ids) == len(set(ids))
+    assert root.one("html").attributes["lang"] == "en"
+    assert len(list(root.all("h1"))) == 1
+    labels = {label.attributes.get("for") for label in root.all("label")}
+    for field in (*root.all("input"), *root.all("select")):
+        assert field.parent.tag == "label" or field.attributes["id"] in labels
+    for drawing in root.all("svg"):
+        assert drawing.attributes["role"] == "img"
+        assert drawing.attributes["aria-label"]
+    for element in root.all():
+        if element.attributes.get("tabindex") == "0" and element.tag == "div":
+            assert element.attributes["role"] == "region"
+            assert element.attributes.get("aria-label") or element.attributes["aria-labelledby"] in ids
+        for name in ("aria-labelledby", "aria-describedby"):
+            assert element.attributes.get(name, ids[0]) in ids
+        if element.tag == "a":
+            assert element.attributes["href"].removeprefix("#") in ids
+    for cell in root.all("th"):
+        assert cell.attributes["scope"] in {"col", "row", "rowgroup"}
+
+
+def test_a_decision_and_a_verdict_can_be_told_without_colour(small):
+    _, root = small
+    css = root.one("style").text
+    signs = dict(re.findall(r"\.([adn])::before \{ content: \"(.)\"", css))
+    assert len(set(signs.values())) == 3
+    for cell in (cell for _, _, cells in rows(root).values() for cell in cells):
+        assert cell.text in {"allowed", "denied", "not allowed"}
+    assert {v.value for v in Verdict} <= {element.text for element in root.all("span")}
+
+
+# What there is to see to.
+
+
+def findings(root):
+    _, *lines = root.ids["findings"].all("tr")
+    return [[cell.text.strip() for cell in line.children] for line in lines]
+
+
+def test_each_finding_has_its_cure_and_the_worst_comes_first(large):
+    _, _, root = large
+    listed = findings(root)
+    assert all(cure for *_, cure in listed)
+    kinds = [Told(told) for _, told, _, _ in listed]
+    assert kinds == sorted(kinds, key=list(Told).index)
+    assert {Told.DRIFTED, Told.UNENFORCEABLE, Told.CONTESTED, Told.ENDING} == set(kinds)
+    assert any("fallback: boundary" in cure for *_, cure in listed)
+
+
+def test_a_role_that_enforcing_would_not_mend_counts_as_unenforceable_and_one_that_it_would_as_drifted():
+    report = generated(0, 1)
+    full = planned("Full", Verdict.UNENFORCEABLE, before=Verdict.DRIFTED)
+    bare = planned("Bare", Verdict.DRIFTED)
+    root = page(replace(report, plan=replace(report.plan, roles=(full, bare))))
+    assert (figure(root, "unenforceable"), figure(root, "drifted")) == ("1", "1")
+
+
+@pytest.mark.parametrize(("deployed", "cure"), [(True, "rolewarden sweep"), (False, "rolewarden enforce")])
+def test_a_drifted_role_is_mended_by_the_stack_or_where_there_is_none_by_the_command(deployed, cure):
+    report = generated(0, 1)
+    plan = replace(report.plan, roles=(planned("Bare", Verdict.DRIFTED),), deployed=deployed)
+    assert any(
+        found[0].startswith("role Bare") and cure in found[3] for found in findings(page(replace(report, plan=plan)))
+    )
+
+
+def test_a_policy_that_says_something_else_is_a_finding_and_does_not_count_as_published():
+    report = generated(0, 1)
+    first, *others = report.plan.policies
+    plan = replace(report.plan, policies=(replace(first, change="replaced"), *others))
+    root = page(replace(report, plan=plan))
+    assert any(about == f"policy {first.name}" and told == Told.TAMPERED for about, told, *_ in findings(root))
+    states = {p.children[0].text: next(p.all("span")).text for p in root.all("article")}
+    assert states[first.name] == "not as published"
+    assert {states[policy.name] for policy in others} == {"as published"}
+
+
+def test_a_policy_is_in_force_on_the_roles_that_need_it_and_do_not_lack_it(large):
+    report, _, root = large
+    [told] = [p.children[1].text for p in root.all("article") if p.children[0].text == "approved-models"]
+    compliant = sum(verdict is Verdict.COMPLIANT for verdict in report.verdicts.values())
+    assert told == f"as published, in force on {compliant} roles"
+
+
+# The doors.
+
+
+def test_every_statement_that_the_compiler_emits_has_its_door_explained_and_no_other():
+    assert set(DOORS) - {"AllThatIsNotDenied"} == emitted_sids()
+
+
+def test_a_door_is_as_sure_as_the_guide_says():
+    guide = (Path(__file__).parents[1] / "docs" / "guardrails.md").read_text(encoding="utf-8")
+    told = {
+        sid: sure
+        for sids, sure in re.findall(r"^\| (`[^|]*`) \|[^|]*\| (high|medium|low)", guide, flags=re.MULTILINE)
+        for sid in re.findall(r"`(\w+)`", sids)
+    }
+    assert {sid: door(sid).sure for sid in emitted_sids()} == told
+
+
+def test_a_statement_that_was_divided_has_the_door_of_its_first_part():
+    assert door("BedrockListedModels2") == door("BedrockListedModels")
+    assert "does not know" in door("Theirs").closes

@@ -1,0 +1,235 @@
+"""The report in a browser: what a person does with it. Runs where there is a Chromium (Debian: chromium)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+from rolewarden_cli.report import render
+
+from tests.reports import generated
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+# Many tests share a small machine.
+expect.set_options(timeout=30_000)
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        # As root, as in a container, Chromium starts without its sandbox only; the page is ours.
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def report():
+    return generated(500, 100)
+
+
+@pytest.fixture(scope="module")
+def file(report, tmp_path_factory):
+    written = tmp_path_factory.mktemp("report") / "report.html"
+    written.write_text(render(report), encoding="utf-8")
+    return written
+
+
+@pytest.fixture(scope="module")
+def shared(browser, file):
+    """One page for all that leaves it as it was; it keeps what its console says and what it asks of the network."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    page.said, page.asked = [], []
+    page.on("console", lambda message: page.said.append(message.text))
+    page.on("pageerror", lambda error: page.said.append(str(error)))
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.goto(file.as_uri())
+    return page
+
+
+@pytest.fixture
+def page(shared):
+    yield shared
+    shared.locator("button[type=reset]").click()
+    shared.locator("#theme").select_option("")
+
+
+def shown(page):
+    return page.locator("#matrix tbody tr:not(.domain)").locator("visible=true").count()
+
+
+def cell(page, row, model):
+    """The cell of a subject and a model, by their names, in sight."""
+    place = page.evaluate(
+        "(model) => [...document.querySelectorAll('#matrix thead th')].findIndex((head) => head.title === model)", model
+    )
+    line = page.locator("#matrix tbody tr").filter(has=page.locator("th", has_text=re.compile(f"^{row}$")))
+    found = line.locator(f":nth-child({place + 1})")
+    found.evaluate("(cell) => cell.scrollIntoView({ block: 'center', inline: 'center' })")
+    return found
+
+
+def test_the_page_asks_for_nothing_but_itself_and_its_console_is_silent(page, file):
+    page.locator("#filter-row").fill("research")
+    page.locator("#filter-model").fill("nova")
+    expect(page.locator("#shown")).to_contain_text("100 of 500 rows, 14 of 100")
+    assert page.asked == [file.as_uri()]
+    assert page.said == []
+
+
+def test_a_script_that_got_into_the_page_would_not_run(browser, file):
+    page = browser.new_page()
+    said = []
+    page.on("console", lambda message: said.append(message.text))
+    smuggled = file.with_name("smuggled.html")
+    text = file.read_text(encoding="utf-8")
+    smuggled.write_text(
+        text.replace(
+            "<main>", "<main><script>document.title = 'taken'</script><img src=x onerror=document.title='taken'>"
+        )
+    )
+    page.goto(smuggled.as_uri())
+    assert page.title().startswith("Rolewarden")
+    assert any("Content Security Policy" in line for line in said)
+    page.close()
+
+
+def test_a_filter_leaves_the_rows_and_models_that_it_names(page):
+    page.locator("#filter-row").fill("finance user-1")
+    page.locator("#filter-family").select_option("jumpstart")
+    expect(page.locator("#shown")).to_contain_text("20 of 500 rows, 30 of 100")
+    assert shown(page) == 20
+    assert page.locator("#matrix thead th.model").locator("visible=true").count() == 30
+    assert page.locator("#matrix tbody").locator("visible=true").count() == 1
+    page.locator("button[type=reset]").click()
+    expect(page.locator("#shown")).to_contain_text("500 of 500 rows, 100 of 100")
+    assert shown(page) == 500
+
+
+def test_what_is_in_trouble_can_be_picked_out(page, report):
+    page.locator("#filter-verdict").select_option("drifted")
+    drifted = sum(report.verdict(row) == "drifted" for row in report.access.rows)
+    expect(page.locator("#shown")).to_contain_text(f"{drifted} of 500 rows")
+
+
+def test_rows_can_be_sorted_within_their_domain(page):
+    def roles():
+        return page.locator("#matrix tbody").first.locator("tr:not(.domain) td:nth-child(2)").all_text_contents()
+
+    before = roles()
+    page.locator("#sort").select_option("role")
+    assert roles() == sorted(before) != before
+    page.locator("#sort").select_option("subject")
+    assert roles() == before
+
+
+def test_the_decision_of_a_named_cell_is_told_with_its_statement(page, report):
+    cell(page, "user-008", "mistral.mistral-1-v1:0").click()
+    [row] = [row for row in report.access.rows if row.user_profile == "user-008"]
+    expect(page.locator("#cell")).to_have_text(
+        "mistral.mistral-1-v1:0: denied by approved-models:BedrockUnlistedModels. "
+        f"research, user-008, role {row.role} (compliant)"
+    )
+
+
+def test_the_arrow_keys_go_from_cell_to_cell_over_hidden_ones(page):
+    cell(page, "user-001", "amazon.nova-1-v1:0").click()
+    page.locator("#filter-model").fill("nova-1")
+    expect(page.locator("#shown")).to_contain_text("6 of 100")
+    cell(page, "user-001", "amazon.nova-1-v1:0").focus()
+    for key, told in (
+        ("ArrowRight", "amazon.nova-10-v1:0"),
+        ("End", "amazon.nova-14-v1:0"),
+        ("Home", "amazon.nova-1-v1:0"),
+        ("ArrowDown", "finance, user-006"),
+        ("ArrowUp", "finance, user-001"),
+    ):
+        page.keyboard.press(key)
+        expect(page.locator("#cell")).to_contain_text(told)
+
+
+def test_one_cell_of_the_matrix_takes_part_in_the_tab_order(page):
+    cell(page, "user-003", "amazon.nova-2-v1:0").click()
+    assert page.locator("#matrix td[tabindex='0']").count() == 1
+
+
+def test_head_and_first_column_stay_in_sight(page):
+    area = page.locator("#matrix-scroll")
+    area.evaluate("(area) => area.scrollTo(900, 6000)")
+    box = area.bounding_box()
+    head = page.locator("#matrix thead th").first.bounding_box()
+    assert abs(head["y"] - box["y"]) < 3
+    assert abs(head["x"] - box["x"]) < 3
+    heads = page.locator("#matrix tbody th[scope=row]").evaluate_all(
+        "(heads) => heads.map((head) => head.getBoundingClientRect()).map(({ left, top }) => ({ left, top }))"
+    )
+    seen = [at for at in heads if box["y"] + 300 < at["top"] < box["y"] + box["height"]]
+    assert len(seen) > 3
+    assert all(abs(at["left"] - box["x"]) < 3 for at in seen)
+    area.evaluate("(area) => area.scrollTo(0, 0)")
+
+
+def test_the_theme_follows_the_system_until_it_is_chosen(page):
+    def back():
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    light = back()
+    page.locator("#theme").select_option("dark")
+    dark = back()
+    assert dark != light
+    page.locator("#theme").select_option("")
+    page.emulate_media(color_scheme="dark")
+    assert back() == dark
+    page.emulate_media(color_scheme="light")
+    assert back() == light
+
+
+def test_a_screen_reader_gets_rows_and_cells_with_their_decision(browser, tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text(render(generated(6, 6)), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(file.as_uri())
+    nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    roles = [(node.get("role", {}).get("value"), node.get("name", {}).get("value", "")) for node in nodes]
+    cells = [name for role, name in roles if role in {"cell", "gridcell"}]
+    assert sum(name in {"allowed", "denied", "not allowed"} for name in cells) == 36
+    assert ("rowheader", "user-000") in roles
+    assert ("columnheader", "amazon.nova-1-v1:0") in roles
+    page.close()
+
+
+def test_the_page_is_whole_without_its_script(browser, file):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(file.as_uri())
+    assert page.locator("#matrix tbody tr:not(.domain)").count() == 500
+    assert not page.locator("#filters").is_visible()
+    assert page.locator("#reasons li").count() > 1
+    context.close()
+
+
+def test_nothing_runs_over_the_edge_of_a_phone(browser, file):
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(file.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
+
+
+def test_on_paper_it_is_light_and_whole_and_what_can_only_be_clicked_is_left_out(browser, tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text(render(generated(40, 20)), encoding="utf-8")
+    page = browser.new_page(color_scheme="dark")
+    page.goto(file.as_uri())
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
+    assert not page.locator("#filters").is_visible()
+    assert not page.locator("nav").is_visible()
+    area = page.locator("#matrix-scroll")
+    assert area.evaluate("(area) => area.scrollHeight <= area.clientHeight + 1")
+    assert page.evaluate("getComputedStyle(document.querySelector('#matrix thead')).display") == "table-header-group"
+    page.close()

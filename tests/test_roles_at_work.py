@@ -1,0 +1,317 @@
+"""The functions at work as their own roles, every call judged: none is refused, and no right is there for nothing.
+
+Here everything in guardrails.yaml is switched on, and AWS fails where a right is for that; `tests/test_deployed.py` has
+the deployed stack do the same on an ordinary day. A right that is new in template.yaml needs a step here that uses it.
+"""
+
+import json
+import time
+from copy import copy
+
+import boto3
+import pytest
+from rolewarden import release
+from rolewarden.aws import Aws
+from rolewarden.errors import Refused
+from rolewarden.events import DEPLOYMENT, Cause, Nomination, SubjectKey
+from rolewarden.policies import compile_rules, policy_arn
+from rolewarden.service import Rolewarden, SecondLook
+from rolewarden.settings import Settings, alarm_topic
+from rolewarden_local.aws import ACCOUNT_ID, REGION
+from rolewarden_local.seed import trusting
+
+from tests.conftest import TODAY
+from tests.permissions import of_template, unused
+from tests.test_publish import HOLLOW
+from tests.world import World
+
+RULES = """
+fallback: boundary
+release: detach
+guardrails:
+  a: {bedrock: {deny: all}}
+  b: {jumpstart: {deny: all}}
+assignments:
+  - {guardrails: [b], domains: [research], tags: {team: data-science}}
+  - guardrails: [a]
+also_govern:
+  trusting: [glue.amazonaws.com]
+"""
+HALF_WAY = RULES.replace("a: {bedrock: {deny: all}}", "a: {bedrock: {allow: [amazon.nova-*]}}").replace(
+    "  b: {", "  c: {bedrock: {deny: all}}\n  d: {bedrock: {deny: all}}\n  b: {"
+)
+ANALYTICS, RESEARCH = "d-analytics0001", "d-research0001"
+TEAM = f"arn:aws:iam::{ACCOUNT_ID}:policy/team-policy-01"
+
+
+class Staff:
+    """A world, and in it the functions, each with the role that the template gives it."""
+
+    def __init__(self, world, template, folder):
+        world.environment = {**world.environment, "RECHECK_SECONDS": "0"}
+        self.world, self._folder, self._aws = world, folder, {}
+        for rights in of_template(template):
+            name = rights.role.rsplit("/", 1)[-1]
+            world.iam.create_role(
+                RoleName=name, Path="/rolewarden/", AssumeRolePolicyDocument=trusting("lambda.amazonaws.com")
+            )
+            for policy, document in rights.policies.items():
+                world.iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
+            given = boto3.client("sts").assume_role(RoleArn=rights.role, RoleSessionName=rights.function)["Credentials"]
+            keys = (given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+            self._aws[rights.function] = Aws(boto3.Session(*keys, region_name=REGION))
+
+    def aws(self, function):
+        """AWS as the function reaches it."""
+        return self._aws[f"{function}Function"]
+
+    def deploy(self, text):
+        """Another guardrails.yaml, published by PublishFunction."""
+        path = self._folder / "guardrails.yaml"
+        path.write_text(text)
+        self.world = self.world.under(path, publish=False)
+        self.function("Publish").publish(ACCOUNT_ID, DEPLOYMENT)
+
+    def function(self, function):
+        """The function with the guardrails that are deployed now."""
+        return Rolewarden(Settings.read(self.world.environment), self.aws(function), clock=lambda: TODAY)
+
+    def enforce(self, event):
+        """Let EnforceFunction look at the newest event of this name, or at this one."""
+        self.function("Enforce").enforce(self.world.event(event) if isinstance(event, str) else event)
+
+    def work(self):
+        """Let ReconcileFunction work off its queue."""
+        as_reconcile = copy(self.world)
+        as_reconcile.rolewarden = self.function("Reconcile")
+        as_reconcile.work()
+
+    def look_again(self, **nominated):
+        """Let ReconcileFunction look once more at what an event has nominated."""
+        nomination = Nomination(ACCOUNT_ID, REGION, Cause(), **nominated)
+        self.function("Reconcile").message(SecondLook(nomination, 1).as_dict())
+
+    def sweep(self, seconds_left=900.0):
+        """Let SweepFunction sweep to the end; at first it has so much time."""
+        sweeper = self.function("Sweep").sweeper
+        sweeper.seconds_left = lambda: seconds_left
+        sweeper.start(ACCOUNT_ID, REGION)
+        sweeper.seconds_left = lambda: 900.0
+        while bodies := self.world.queued("SWEEP_QUEUE_URL"):
+            for body in bodies:
+                sweeper.message(body)
+
+    def audit(self):
+        """Let SweepFunction audit, an hour later, what all functions have done."""
+        return self.function("Sweep").sweeper.auditor.run(ACCOUNT_ID, time.time() + 3600)
+
+    def release(self):
+        """Let ReleaseFunction work off its queue."""
+        function = self.function("Release")
+        with function.recorder.together():
+            for body in self.world.queued("RELEASE_QUEUE_URL"):
+                function.releaser.message(body)
+
+    def boundary(self):
+        """The boundary of the full role."""
+        found = self.world.iam.get_role(RoleName="CanvasFull")["Role"].get("PermissionsBoundary", {})
+        return found.get("PermissionsBoundaryArn", "").rsplit("/", 1)[-1]
+
+    def fill(self):
+        """The full role gets the policy back that it was full with."""
+        self.world.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=policy_arn("a", "aws", ACCOUNT_ID))
+        self.world.iam.attach_role_policy(RoleName="CanvasFull", PolicyArn=TEAM)
+
+    def free(self):
+        """The full role has room for one policy more."""
+        self.world.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=TEAM)
+
+
+def publications(staff):
+    """A deployment, one that fails half way, and an edited policy until its versions are used up."""
+    staff.deploy(RULES)
+    published = compile_rules(staff.world.rolewarden.rules, "aws")
+    with staff.world.aws.failing("CreatePolicy", "AccessDenied", after=1), pytest.raises(Refused):
+        staff.deploy(HALF_WAY)
+    assert staff.world.in_force(published) == {"a", "b", "boundary.a", "boundary.b"}
+    assert Aws().policy(policy_arn("c", "aws", ACCOUNT_ID)) is None
+
+    staff.deploy(RULES)
+    arn = policy_arn("a", "aws", ACCOUNT_ID)
+    for _ in range(4):
+        versions = staff.world.iam.list_policy_versions(PolicyArn=arn)["Versions"]
+        if len(versions) == 5:
+            staff.world.iam.delete_policy_version(PolicyArn=arn, VersionId=versions[-1]["VersionId"])
+        staff.world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=HOLLOW, SetAsDefault=True)
+        staff.function("Publish").restore(staff.world.event("CreatePolicyVersion"))
+        for body in staff.world.queued("PUBLISH_QUEUE_URL"):
+            staff.function("Publish").restore_again(body)
+    assert staff.world.in_force(published) == {"a", "b", "boundary.a", "boundary.b"}
+
+
+def events(staff):
+    """Domains, profiles and roles come, change and go; somebody takes a guardrail off again and again."""
+    world, sagemaker = staff.world, staff.world.sagemaker
+    sagemaker.update_domain(DomainId=ANALYTICS)
+    staff.enforce("UpdateDomain")
+    sagemaker.create_user_profile(
+        DomainId=RESEARCH, UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia")},
+        Tags=[{"Key": "team", "Value": "data-science"}],
+    )  # fmt: skip
+    staff.enforce("CreateUserProfile")
+    world.role("Glue", trusting("glue.amazonaws.com"))
+    staff.enforce("CreateRole")
+    assert [world.carried(role) for role in ("CanvasAnalytics", "CanvasNadia", "Glue")] == [{"a"}, {"b"}, {"a"}]
+
+    pilot = sagemaker.create_domain(
+        DomainName="pilot", AuthMode="IAM", DefaultUserSettings={"ExecutionRole": world.role("CanvasPilot")}
+    )["DomainId"]
+    staff.enforce("CreateDomain")
+    assert world.carried("CanvasPilot") == {"a"}
+    sagemaker.delete_domain(DomainId=pilot)
+    staff.enforce("DeleteDomain")
+
+    for _ in range(3):
+        staff.enforce(world.detach("CanvasAnalytics", "a"))
+    assert "Role Contested" in {row["kind"] for row in world.history("CanvasAnalytics")}
+    world.detach("CanvasAnalytics", "a")  # unseen, and the second look finds it
+    staff.work()
+    assert world.carried("CanvasAnalytics") == {"a"}
+
+
+def second_looks(staff):
+    """What was changing when its event came: a domain, a profile, a role, and a domain that is gone by then."""
+    world = staff.world
+    world.sagemaker.update_user_profile(
+        DomainId=RESEARCH, UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia2")}
+    )
+    world.role("Glue2", trusting("glue.amazonaws.com"))
+    staff.look_again(subject=SubjectKey(RESEARCH))
+    staff.look_again(subject=SubjectKey(RESEARCH, "nadia"))
+    staff.look_again(subject=SubjectKey("d-gone00000001"))
+    nomination = Nomination(ACCOUNT_ID, REGION, Cause(event_name="CreateRole"), role="Glue2")
+    staff.function("Reconcile").message(SecondLook(nomination, 1).as_dict())
+    assert [world.carried(role) for role in ("CanvasResearch", "CanvasNadia2", "Glue2")] == [{"a"}, {"b"}, {"a"}]
+
+
+def full_role(staff):
+    """A full role is bounded, and unbounded when it has room, once by an event and once by a sweep."""
+    staff.enforce(staff.world.role_event("CanvasFull"))
+    assert staff.boundary() == "boundary.a"
+    staff.free()
+    staff.enforce("DetachRolePolicy")
+    assert (staff.boundary(), staff.world.carried("CanvasFull")) == ("", {"a"})
+
+    staff.fill()
+    staff.sweep()
+    staff.work()
+    assert staff.boundary() == "boundary.a"
+    staff.free()
+    staff.sweep()
+    staff.work()
+    assert (staff.boundary(), staff.world.carried("CanvasFull")) == ("", {"a"})
+
+
+def sweeps(staff):
+    """A sweep in haste, one that may not read the tags, and several roles, then one, that are bare; and an audit."""
+    world = staff.world
+    for role in ("CanvasAnalytics", "CanvasOmar", "CanvasRosa"):
+        for policy in world.carried(role):
+            world.detach(role, policy)
+    staff.sweep(seconds_left=0)
+    staff.work()
+    assert [world.carried(role) for role in ("CanvasAnalytics", "CanvasOmar", "CanvasRosa")] == [{"a"}, {"a"}, {"b"}]
+
+    world.sagemaker.update_domain(DomainId=ANALYTICS)
+    world.sagemaker.update_user_profile(
+        DomainId=RESEARCH, UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia3")}
+    )
+    with world.aws.failing("GetResources", "AccessDeniedException"):
+        staff.sweep()
+    staff.work()
+    assert world.carried("CanvasNadia3") == {"b"}
+    assert staff.audit()["late"] == 0
+
+
+def releases(staff):
+    """What a moved, a deleted and a bounded profile leave behind, and the policies of another guardrails.yaml."""
+    world = staff.world
+    old = policy_arn("approved-models", "aws", ACCOUNT_ID)
+    world.iam.create_policy_version(PolicyArn=old, PolicyDocument=HOLLOW)
+    staff.release()  # what the sweeps have found so far
+    assert world.carried("CanvasNadia") == set()
+    assert Aws().policy(old) is None
+
+    world.sagemaker.delete_user_profile(DomainId=ANALYTICS, UserProfileName="omar")
+    staff.sweep()
+    staff.release()
+    assert world.carried("CanvasOmar") == set()
+
+    staff.fill()
+    staff.sweep()
+    staff.work()
+    world.sagemaker.delete_user_profile(DomainId=RESEARCH, UserProfileName="fatima")
+    staff.sweep()
+    staff.release()
+    assert staff.boundary() == ""
+
+
+def deletion(staff):
+    """The stack is deleted, and its guardrails with it."""
+    done = release.stack(staff.aws("Release"), ACCOUNT_ID, "Delete", removes=True, seconds_left=lambda: 900.0)
+    assert done["deleted"] == 4
+    assert Aws().own_policies() == ()
+
+
+def alert(staff):
+    """Something is told to people."""
+    staff.aws("Alert").notify(alarm_topic(staff.world.environment), "Rolewarden", "A message.")
+    assert staff.world.aws.calls()[-1].operation == "Publish"
+
+
+@pytest.fixture(scope="module")
+def staff(aws, template, tmp_path_factory):
+    return Staff(World(aws, template), template, tmp_path_factory.mktemp("rules"))
+
+
+@pytest.fixture(scope="module")
+def judged(aws, staff):
+    """The judgements on everything that the functions have to do."""
+    with aws.authorizing() as authorization:
+        for stretch in (publications, events, second_looks, full_role, sweeps, releases, alert, deletion):
+            stretch(staff)
+    return authorization.judged
+
+
+QUEUES = {"Publish": "PublishQueue", "Reconcile": "WorkQueue", "Release": "ReleaseQueue", "Sweep": "SweepQueue"}
+USED_BY_AWS = {
+    # Lambda polls a queue as the role of the function that it calls.
+    *(
+        (f"{function}Function", f"sqs:{action}", queue)
+        for function, queue in QUEUES.items()
+        for action in ("DeleteMessage", "GetQueueAttributes", "ReceiveMessage")
+    ),
+    # Lambda keeps an event that failed three times.
+    *(
+        (f"{function}Function", "sqs:SendMessage", "InvocationsDeadLetterQueue")
+        for function in ("Alert", "Enforce", "Publish", "Release", "Sweep")
+    ),
+    # Lambda writes down what a function says.
+    *(
+        (f"{function}Function", f"logs:{action}", f"log-group:{function}Logs:*")
+        for function in ("Alert", "Enforce", "Publish", "Reconcile", "Release", "Sweep")
+        for action in ("CreateLogStream", "PutLogEvents")
+    ),
+    # SNS encrypts as who publishes.
+    ("AlertFunction", "kms:Decrypt", "key/AlarmKey"),
+    ("AlertFunction", "kms:GenerateDataKey", "key/AlarmKey"),
+}
+"""What AWS itself does in the name of a function's role, without a call of the function."""
+
+
+def test_no_call_of_a_function_is_refused(judged):
+    assert not [call for call in judged if not call.allowed]
+
+
+def test_every_right_is_needed_by_a_call_or_used_by_aws_in_the_functions_name(judged, template):
+    assert unused(of_template(template), judged) == USED_BY_AWS
