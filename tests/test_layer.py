@@ -52,12 +52,13 @@ def test_the_trimmed_botocore_has_every_operation_that_is_called_and_the_same_en
     program = f"""
 import botocore.session, json
 session = botocore.session.Session()
-clients = {{(s, r): session.create_client(s, r) for s in {services} for r in {REGIONS}}}
+clients = [session.create_client(service, region) for service in {services} for region in {REGIONS}]
+methods = [[word for word in {words} if word in client.meta.method_to_api_mapping] for client in clients]
 print(json.dumps({{
     "partitions": [session.get_partition_for_region(region) for region in {REGIONS}],
-    "endpoints": [client.meta.endpoint_url for client in clients.values()],
-    "methods": [[m for m in {words} if m in c.meta.method_to_api_mapping] for c in clients.values()],
-    "pages": [[m for m in {words} if hasattr(c, m) and c.can_paginate(m)] for c in clients.values()],
+    "endpoints": [client.meta.endpoint_url for client in clients],
+    "methods": methods,
+    "pages": [list(map(client.can_paginate, called)) for client, called in zip(clients, methods)],
 }}))
 """
     trimmed, whole = told(program, path=layer), told(program)

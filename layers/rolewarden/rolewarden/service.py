@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -69,6 +70,30 @@ class SecondLook:
         role = "" if subject else named.get("role", "")
         policy = "" if subject or role else named["policy"]
         return cls(Nomination(str(account), str(region), cause, role=role, subject=subject, policy=policy), rechecks)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a look at one role has come to; `doubtful` where IAM may have answered from before."""
+
+    work: Work
+    outcome: Outcome
+    doubtful: bool = False
+
+    @classmethod
+    def partly(cls, work: Work, error: RetryLater) -> list[_Look]:
+        """What had been done when a look was cut short: the next try finds it done, and would say nothing of it."""
+        return [cls(work, error.outcome)] if isinstance(error, PartlyDone) else []
+
+    @property
+    def again(self) -> Work | None:
+        """The second look that it asks for."""
+        work, outcome = self.work, self.outcome
+        # Who took a boundary off has believed a list of policies that may be old.
+        mended = outcome.has_written and (work.cause != SWEEP or bool(outcome.boundary_removed))
+        if not (mended or self.doubtful) or work.rechecks >= RECHECKS:
+            return None
+        return Work(work.role, work.account, work.cause, work.rechecks + 1)
 
 
 class Rolewarden:
@@ -141,19 +166,22 @@ class Rolewarden:
         roles = {binding.role for binding in fresh if binding.role}
         if nomination.role:
             roles.add(RoleKey(nomination.account, nomination.role))
-        outcomes: list[Outcome] = []
+        looked: list[_Look] = []
         postponed: list[RetryLater] = []
         for role in sorted(roles, key=lambda role: role.path):
+            work = Work(role, nomination.account, nomination.cause, rechecks)
             try:
-                work = Work(role, nomination.account, nomination.cause, rechecks)
-                outcomes.append(self.reconcile(work, fresh, detached=nomination.detached))
+                looked.append(self._looked(work, fresh, detached=nomination.detached))
             except RetryLater as error:
                 # The other roles need not wait for this one; the event comes again.
                 postponed.append(error)
+                looked += _Look.partly(work, error)
+        # Not before: no role stays bare for another's record.
+        self._settle(*looked)
         if postponed:
             raise postponed[0]
         refused = {"refused": str(reading.refused)} if reading.refused else {}
-        return {**_summary(nomination, outcomes), **refused}
+        return {**_summary(nomination, [look.outcome for look in looked]), **refused}
 
     def _refreshed(self, nomination: Nomination) -> Reading:
         account = nomination.account
@@ -169,40 +197,46 @@ class Rolewarden:
         The same where IAM may have answered from before, as when a policy was just `detached` or a boundary changed.
         Raises RetryLater, also where too little time is left to be sure of an end.
         """
+        try:
+            look = self._looked(work, fresh, detached=detached)
+        except RetryLater as error:
+            self._settle(*_Look.partly(work, error))
+            raise
+        self._settle(look)
+        return look.outcome
+
+    def _looked(self, work: Work, fresh: tuple[Binding, ...], *, detached: bool) -> _Look:
         if self.seconds_left() < ENOUGH:
             raise RetryLater(f"no time is left for role {work.role.name}")
         unsettled = detached and work.cause.event_name == "PutRolePermissionsBoundary"
-        try:
-            outcome = self.reconciler.reconcile(
-                work.role,
-                work.cause,
-                account=work.account,
-                fresh=fresh,
-                bindings=work.fresh(time.time()),
-                unsettled=unsettled,
-            )
-        except PartlyDone as error:
-            # The next try finds attached what this one has attached, and would say nothing of it.
-            self._settle(work, error.outcome)
-            raise
-        self._settle(work, outcome, doubtful=_may_be_old(outcome, detached=detached, first=work.rechecks == 0))
-        return outcome
+        outcome = self.reconciler.reconcile(
+            work.role,
+            work.cause,
+            account=work.account,
+            fresh=fresh,
+            bindings=work.fresh(time.time()),
+            unsettled=unsettled,
+        )
+        return _Look(work, outcome, _may_be_old(outcome, detached=detached, first=work.rechecks == 0))
 
-    def _settle(self, work: Work, outcome: Outcome, *, doubtful: bool = False) -> None:
-        # Who took a boundary off has believed a list of policies that may be old.
-        mended = outcome.has_written and (work.cause != SWEEP or bool(outcome.boundary_removed))
-        if (mended or doubtful) and work.rechecks < RECHECKS:
-            self._look_again(Work(work.role, work.account, work.cause, work.rechecks + 1))
-        self.recorder.outcome(outcome)
+    def _settle(self, *looked: _Look) -> None:
+        """Ask for second looks, and record: of several roles in as few calls as of one."""
+        again = [look.again for look in looked if look.again]
+        if again:
+            self._look_again(*again)
+        with self.recorder.together() if len(looked) > 1 else nullcontext():
+            for look in looked:
+                self.recorder.outcome(look.outcome)
 
-    def _look_again(self, work: Work | SecondLook) -> None:
-        about_a_policy = isinstance(work, SecondLook) and work.nomination.policy
+    def _look_again(self, *works: Work | SecondLook) -> None:
+        about_a_policy = any(isinstance(work, SecondLook) and work.nomination.policy for work in works)
         queue = self.settings.publish_queue_url if about_a_policy else self.settings.work_queue_url
+        bodies = [work.as_dict() for work in works]
         try:
-            self.aws.send(queue, [work.as_dict()], delay=self.settings.recheck_seconds)
+            self.aws.send(queue, bodies, delay=self.settings.recheck_seconds)
         except (Refused, RetryLater) as error:
             # What could be done is done and the sweep looks anyway: the record is worth more than this second look.
-            logger.error("no second look", extra={"work": work.as_dict(), "why": str(error)})
+            logger.error("no second look", extra={"work": bodies, "why": str(error)})
 
     def message(self, body: Any) -> dict[str, Any]:
         """Work on one message of the queue; what is none is named and dropped. Raises RetryLater."""
