@@ -50,6 +50,11 @@ ABOUT = {
         "guardrails.yaml",
         "What a large file costs to read and to compile, and what the shipped one costs a cold function to load.",
     ),
+    "container": (
+        "In Lambda's container",
+        "`Init Duration` as `sam local invoke` reports it of a new container; the floor is boto3 of the runtime, a "
+        "client for IAM and Powertools' Logger, precompiled.",
+    ),
     "size": (
         "What is deployed",
         "With bytecode, as `sam build` packages it; six functions share the layers. Beside it, "

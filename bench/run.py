@@ -1,4 +1,4 @@
-"""`make bench`: everything that is measured, as a table, as bench/results.json and as docs/benchmarks.md.
+"""`make bench`: all that is measured, as a table, as bench/results.json, docs/benchmarks.md and docs/cost.md.
 
 Parts can be measured alone (`python bench/run.py warm cold`); what is not measured this time stays as it was.
 """
@@ -16,7 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cost
 import page
+from container import container
 from figures import Gathered
 from footprint import memory, size
 from guardrails import rules
@@ -28,6 +30,7 @@ from events import cold, warm
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
+COST = ROOT / "docs" / "cost.md"
 
 PARTS: dict[str, tuple[Callable[..., None], int]] = {
     "warm": (warm, 40),
@@ -36,6 +39,7 @@ PARTS: dict[str, tuple[Callable[..., None], int]] = {
     "sweep-1000": (partial(sweep, size=1_000), 3),
     "sweep-10000": (partial(sweep, size=10_000), 1),
     "rules": (rules, 7),
+    "container": (container, 5),
     "size": (size, 1),
     "memory": (memory, 3),
 }
@@ -82,6 +86,8 @@ def _save(name: str, gathered: Gathered) -> None:
     }
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(page.whole(results), encoding="utf-8")
+    if bill := cost.whole(results):
+        COST.write_text(bill, encoding="utf-8")
 
 
 if __name__ == "__main__":
