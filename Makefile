@@ -8,7 +8,7 @@ HOST ?= 127.0.0.1
 PORT ?= 5000
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: install demo test local stage lint types bench clean
+.PHONY: install demo test soak local stage lint types bench mutants clean
 
 install: $(VENV)/installed $(SAM_VENV)/installed .wheels/downloaded
 
@@ -55,10 +55,20 @@ stage: install
 test: install
 	@$(VENV)/bin/python -m pytest
 
-# Rolewarden beside Cloud Custodian and the floor; takes about a quarter of an hour. Prints tables, writes bench/results.json
-# and docs/benchmarks.md. PARTS="warm cold" measures only these.
+# Bad nights by the thousand and malformed input by the ten thousand, see docs/reliability.md; ends with the figures.
+soak: install
+	@$(VENV)/bin/python -W ignore -m tests.soak
+
+# Rolewarden beside Cloud Custodian and the floor; takes about half an hour. Prints tables, writes bench/results.json,
+# docs/benchmarks.md and docs/cost.md. PARTS="warm cold" measures only these.
 bench: install $(C7N_VENV)/installed
 	@$(VENV)/bin/python bench/run.py $(PARTS)
+
+# Which changes to the compiler no test would notice; about two hours.
+mutants: install
+	@$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt mutmut
+	@nice $(VENV)/bin/python bench/mutants.py policies
+	@nice $(VENV)/bin/python bench/mutants.py guardrails
 
 lint: install
 	@$(VENV)/bin/ruff check .

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from rolewarden.aws import Aws
 from rolewarden.errors import Refused
 from rolewarden.policies import policy_arn
+from rolewarden.verdicts import Reason
 from rolewarden_cli import access as accesses
 from rolewarden_cli import inventory, operate
 from rolewarden_cli.connect import Where, connected
@@ -161,6 +163,8 @@ def test_a_boundary_that_denies_is_named_too(world_with):
     verdict = cells("--model", NOVA)["rosa", NOVA]
     assert not verdict["allowed"]
     assert "boundary.none:BedrockModels" in verdict["statements"]
+    [reason, *_] = told("explain", "CanvasRosa", NOVA, "--guardrails", world.environment["GUARDRAILS_FILE"])["reasons"]
+    assert reason["assignments"] == ["assignment 1 (everybody else) for research/rosa"]
 
 
 def judged(world, wanted, monkeypatch):
@@ -225,6 +229,21 @@ def test_where_bedrock_does_not_tell_its_models_the_shipped_list_stands_in_and_i
     assert found["listed"].startswith("the list of 20")
     assert "AccessDeniedException" in found["listed"]
     assert NOVA in {model["id"] for model in found["models"]}
+
+
+def test_a_route_that_the_simulator_does_not_know_is_said_and_the_others_are_judged(guarded, monkeypatch):
+    simulate = Aws.simulate
+
+    def refuse(aws, role_arn, actions, *more):
+        if "bedrock-mantle:CreateInference" in actions:
+            raise Refused(Reason.REFUSED, "SimulatePrincipalPolicy: InvalidInput: Invalid Action")
+        return simulate(aws, role_arn, actions, *more)
+
+    monkeypatch.setattr(Aws, "simulate", refuse)
+    found = told("access", "--model", CLAUDE)
+    assert found["unread"] == ["Mantle in us-east-1: SimulatePrincipalPolicy: InvalidInput: Invalid Action"]
+    verdicts = {row["user_profile"]: found["verdicts"][row["cells"][0]] for row in found["rows"]}
+    assert (verdicts["rosa"]["allowed"], verdicts["ravi"]["allowed"]) == (False, True)
 
 
 def test_a_model_that_no_list_has_is_judged_as_it_is_given(guarded):

@@ -16,7 +16,7 @@ from tests.conftest import ROOT, TODAY, sample
 from tests.test_publish import BOTH, in_force, tampered
 
 
-def context(function, seconds_left=lambda: 60):
+def context(function, seconds_left=lambda: 120):
     return SimpleNamespace(
         function_name=function,
         memory_limit_in_mb=256,

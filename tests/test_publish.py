@@ -8,7 +8,7 @@ from urllib.error import URLError
 
 import pytest
 from rolewarden import cloudformation
-from rolewarden.errors import RetryLater
+from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import CHECK, Cause
 from rolewarden.policies import compile_rules, policy_arn
 from rolewarden.record import metrics
@@ -106,6 +106,18 @@ def test_a_policy_event_that_changed_nothing_writes_nothing(world):
     assert world.rolewarden.restore(world.event("DeletePolicyVersion"))["policies"] == {"no-generative-ai": "unchanged"}
     assert len(world.aws.events) == before
     assert world.history("policy/no-generative-ai") == []
+
+
+def test_a_policy_whose_name_somebody_has_taken_holds_up_no_other(world):
+    world.iam.delete_policy(PolicyArn=ARN)
+    world.iam.create_policy(PolicyName="no-generative-ai", Path="/theirs/", PolicyDocument=HOLLOW)
+    approved = policy_arn("approved-models", "aws", ACCOUNT_ID)
+    world.iam.create_policy_version(PolicyArn=approved, PolicyDocument=HOLLOW, SetAsDefault=True)
+    with pytest.raises(Refused, match="a policy `no-generative-ai` that is not under /rolewarden/"):
+        world.rolewarden.publish(ACCOUNT_ID, CHECK)
+    assert in_force(world) == {"approved-models"}
+    [row] = world.history("policy/approved-models")
+    assert row["remedy"] == "replaced"
 
 
 def test_a_policy_event_of_another_account_restores_nothing_here(world):

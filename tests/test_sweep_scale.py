@@ -1,10 +1,14 @@
 """What a sweep costs in AWS calls: pages where nothing has changed, and what changed where something has."""
 
+from collections import Counter
+
 import pytest
 from rolewarden.bindings import EXECUTION, ROLE, USER_PROFILE, Binding, RoleKey
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.crowd import GUARDRAILS, bare, carry, crowd
+
+from tests.commands import told
 
 REGION = "us-east-1"
 
@@ -41,14 +45,24 @@ def company(world_with, request):
     return world
 
 
+def calls_of_a_plan(company, *, changed):
+    """The calls of `rolewarden plan`, which says of so many roles that they would change, by operation."""
+    mark = company.aws.mark()
+    plan = told("plan", "--guardrails", company.environment["GUARDRAILS_FILE"], exit_code=2)
+    assert sum(role["changes"] for role in plan["roles"]) == changed
+    return Counter(call.operation for call in company.aws.calls(mark))
+
+
 @pytest.mark.parametrize("company", [(20, 5_000, 5_000)], indirect=True, ids=["5,000 profiles, 10,000 roles"])
-def test_a_steady_sweep_of_ten_thousand_roles_costs_pages_and_drift_costs_what_drifted(company):
+def test_a_steady_sweep_of_ten_thousand_roles_costs_pages_as_a_plan_does_and_drift_costs_what_drifted(company):
     steady = company.calls_of_a_sweep()
     assert steady.total() <= 200, steady
     assert steady["DescribeUserProfile"] == 0
     assert steady["ListAttachedRolePolicies"] == 1  # the seed's role that is full, which no sweep can mend
     drifted = company.people.roles[:50] + company.people.also[:50]
     bare(drifted)
+    asked = calls_of_a_plan(company, changed=len(drifted))
+    assert asked.total() <= steady.total(), asked
     calls = company.calls_of_a_sweep()
     assert calls.total() <= 200 + 4 * len(drifted), calls
     assert calls["AttachRolePolicy"] == calls["ListAttachedRolePolicies"] == len(drifted) + 1

@@ -56,13 +56,16 @@ class World:
         # Clients take longer to make than a world to seed, and keep nothing: one set serves every world.
         shared = _aws()
         aws.reset()
-        # What Rolewarden does is done as itself, not as the people of the test.
-        aws.lend(_OWN_KEY, OWN_ROLE)
         self.aws = aws
+        self.lend()
         self.seeded = seed(aws)
         self.environment = stage(template, shared, account=ACCOUNT_ID, guardrails=guardrails)
         self.iam, self.sagemaker, self.sqs = map(_client, ("iam", "sagemaker", "sqs"))
         self.rolewarden = Rolewarden(Settings.read(self.environment), shared, clock=lambda: TODAY)
+
+    def lend(self) -> None:
+        """Let what Rolewarden does be done as itself, not as the people of the test."""
+        self.aws.lend(_OWN_KEY, OWN_ROLE)
 
     def under(self, guardrails: Path, *, publish: bool = True) -> World:
         """The same account after a deployment of other guardrails."""
@@ -140,7 +143,7 @@ class World:
 
     def sweep(self) -> list[dict]:
         """Let a sweep run to its end and work off what it found; gives the outcomes."""
-        self.rolewarden.sweeper.start(ACCOUNT_ID, "us-east-1")
+        self.rolewarden.sweeper.start()
         return self.end_sweeps()
 
     def end_sweeps(self) -> list[dict]:

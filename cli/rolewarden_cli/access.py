@@ -19,9 +19,10 @@ from typing import Any
 from rolewarden.aws import Aws, RoleDetail, Simulated
 from rolewarden.bindings import BEDROCK as BEDROCK_ROLE
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, ROLE, USER_PROFILE, Binding
-from rolewarden.errors import RetryLater
+from rolewarden.errors import Refused, RetryLater
 from rolewarden.guardrails import matches
 from rolewarden.policies import CANVAS_CREATE, CANVAS_USE, JUMPSTART_TAGS
+from rolewarden.verdicts import Reason
 
 from rolewarden_cli.documents import Document, Library, asks_who
 from rolewarden_cli.inventory import Inventory, Progress, silent
@@ -223,7 +224,7 @@ def matrix(aws: Aws, inventory: Inventory, models: Models, progress: Progress = 
         tuple(rows),
         decisions,
         judge.simulations,
-        (*inventory.unread, *unread),
+        (*inventory.unread, *unread, *sorted(judge.unjudged)),
     )
 
 
@@ -286,6 +287,8 @@ class Judge:
         self.models = models
         self._library = Library(aws)
         self.simulations = 0
+        self.unjudged: set[str] = set()
+        """What IAM's simulator would not judge, a line each."""
         self._counting = Lock()
 
     def fingerprint(self, role: RoleDetail) -> object:
@@ -366,8 +369,14 @@ class _Asking:
         on_mantle: dict[Model, list[Route]] = {model: [] for model in columns}
         for region in self._regions:
             arn = f"arn:{self._partition}:bedrock-mantle:{region}:{self._account}:project/default"
-            for model, route in self._by_value(left, MANTLE_MODEL, f"Mantle{self._in(region)}", (MANTLE,), (arn,)):
-                on_mantle[model].append(route)
+            try:
+                for model, route in self._by_value(left, MANTLE_MODEL, f"Mantle{self._in(region)}", (MANTLE,), (arn,)):
+                    on_mantle[model].append(route)
+            except Refused as refused:
+                # The newest of the namespaces: a simulator that does not know it says nothing of the other routes.
+                if refused.reason != Reason.REFUSED:
+                    raise
+                self.judge.unjudged.add(f"Mantle in {region}: {refused}")
         return {model: Decision((*routes, *on_mantle[model])) for model, routes in decided}
 
     def _named(self, model: Model, said: Asked) -> Iterator[Route]:

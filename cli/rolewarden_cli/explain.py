@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from rolewarden.bindings import Binding
 from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import Assignment, Rules
-from rolewarden.policies import compile_guardrail, is_boundary, policy_arn
+from rolewarden.policies import boundary_name, compile_guardrail, is_boundary, policy_arn
 
 from rolewarden_cli.access import Decision, Judge, Statement
 from rolewarden_cli.connect import Connection
@@ -133,7 +133,10 @@ def _reason(
     ours = statement.arn == policy_arn(name, inventory.partition, inventory.account)
     guardrail = _guardrail(name, rules, inventory.partition) if ours else ""
     attached = next((entry for entry in told if _attaches(entry, name, statement.arn)), None) if ours else None
-    return Reason(statement, guardrail, tuple(dict.fromkeys(_asking(rules, guardrail, bindings))), attached)
+    wanted = {guardrail} if ours else set()
+    if ours and is_boundary(name):
+        wanted = {each for names in rules.enforced_together if boundary_name(names) == name for each in names}
+    return Reason(statement, guardrail, tuple(dict.fromkeys(_asking(rules, wanted, bindings))), attached)
 
 
 def _guardrail(policy: str, rules: Rules, partition: str) -> str:
@@ -150,11 +153,11 @@ def _attaches(entry: Entry, policy: str, arn: str) -> bool:
     return policy in entry.row.get("attached", ())
 
 
-def _asking(rules: Rules, guardrail: str, bindings: Sequence[Binding]) -> Iterator[str]:
+def _asking(rules: Rules, guardrails: Collection[str], bindings: Sequence[Binding]) -> Iterator[str]:
     for binding in bindings:
         for number, assignment in enumerate(rules.assignments, start=1):
             if assignment.matches(binding.subject):
-                if guardrail in assignment.guardrails:
+                if set(guardrails) & set(assignment.guardrails):
                     yield f"assignment {number} ({criteria(assignment)}) for {binding.label}"
                 break
 

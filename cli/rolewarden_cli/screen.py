@@ -39,6 +39,9 @@ ROW, COLUMN = 24, 7
 
 NOTHING = "allowed by nothing"
 
+MOST_ROLES = 50
+"""As many roles of a domain are shown of a plan."""
+
 SOME = 6
 """As many names of a long list are shown."""
 
@@ -90,9 +93,11 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False) -> None:
         wanted = [(role, bindings) for role, bindings in roles if everything or _is_worth_a_line(role)]
         if wanted:
             out.print(_heading(place))
-        for role, bindings in wanted:
+        for role, bindings in wanted if everything else wanted[:MOST_ROLES]:
             _show_role(out, role, bindings, again=role.outcome.role in shown)
             shown.add(role.outcome.role)
+        if len(wanted) > MOST_ROLES and not everything:
+            out.print(_indented(f"and {counted(len(wanted) - MOST_ROLES, 'more role')}: --all shows them", 2))
     _show_shared(out, plan)
     _show_exemptions(out, plan)
     _show_switches(out, plan)

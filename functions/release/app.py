@@ -1,6 +1,5 @@
 """ReleaseFunction: what the sweep says may be taken off a role or deleted; and the stack's deletion."""
 
-import json
 import os
 from functools import cache
 from typing import Any
@@ -13,6 +12,7 @@ from rolewarden.aws import Aws
 from rolewarden.record import logger, metrics
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
+from rolewarden.work import body_of
 
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
@@ -24,7 +24,7 @@ def rolewarden() -> Rolewarden:
 
 
 def work(record: SQSRecord) -> dict[str, Any]:
-    return rolewarden().releaser.message(json.loads(record.body))
+    return rolewarden().releaser.message(body_of(record.body))
 
 
 @metrics.log_metrics

@@ -1,6 +1,5 @@
 """SweepFunction: on a schedule, after a publication, by hand, or going on from a message of its queue."""
 
-import json
 import os
 from typing import Any
 
@@ -8,6 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from rolewarden.record import logger, metrics
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
+from rolewarden.work import body_of
 
 rolewarden = Rolewarden(Settings.read(os.environ))
 
@@ -19,5 +19,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     sweeper.seconds_left = lambda: context.get_remaining_time_in_millis() / 1000
     if "Records" in event:
         [record] = event["Records"]
-        return sweeper.message(json.loads(record["body"]))
-    return sweeper.start(context.invoked_function_arn.split(":")[4], rolewarden.aws.region)
+        return sweeper.message(body_of(record["body"]))
+    return rolewarden.sweep(event)

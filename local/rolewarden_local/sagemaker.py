@@ -116,6 +116,21 @@ def reset() -> None:
         account.reset()
 
 
+def state() -> dict[tuple[str, str], dict[str, Any]]:
+    """What the accounts and regions in use have, for `restore`: a caller who keeps it makes a copy."""
+    return {
+        (account_id, region): vars(backend)
+        for account_id, account in sagemaker_backends.items()
+        for region, backend in account.items()
+    }
+
+
+def restore(kept: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
+    """Bring back what `state` gave, into an account that was reset."""
+    for (account_id, region), content in kept.items():
+        vars(sagemaker_backends[account_id][region]).update(content)
+
+
 def _method(operation: Operation) -> Callable[[Any], tuple[int, dict[str, str], str]]:
     # moto looks for plain functions in the class: a partial would not be seen.
     def call(self: Any) -> tuple[int, dict[str, str], str]:

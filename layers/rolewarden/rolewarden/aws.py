@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 from urllib.parse import unquote
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ParamValidationError
 from botocore.handlers import json_decode_policies
 from botocore.session import Session
 
@@ -54,7 +54,17 @@ IAM_HOME_REGIONS = {
     "aws-us-gov": "us-gov-west-1",
     "aws-eusc": "eusc-de-east-1",
 }
-"""Where CloudTrail keeps IAM's events, by partition."""
+"""The region of each partition in which CloudTrail delivers IAM's events, and in which what IAM has once is made."""
+
+SESSION_SECONDS = 900
+"""How long a session in another account lasts, the least that STS gives: what is changed about the role there is seen
+soon."""
+
+SESSION_LEFT = 300.0
+"""With fewer seconds left a session is not used for anything new."""
+
+MOST_SESSIONS = 100
+"""As many accounts are kept entered, the one that was used last longest: each has clients of its own."""
 
 GONE = "gone"
 """The `reason` of a Refused where the thing asked about does not exist."""
@@ -62,6 +72,10 @@ GONE = "gone"
 _mark: ContextVar[str] = ContextVar("mark", default="")
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10)
+
+LONGEST_CALL = 45.0
+"""Seconds after which a call is answered or given up: three attempts of 13, and botocore's pauses of up to 1 and 2
+between them. With fewer left nothing is begun, as Lambda would end the function at it, without a word on record."""
 
 _PAGES: PaginatorConfigTypeDef = {"PageSize": 100}
 """SageMaker's lists give ten a page unless asked for more, and no more than a hundred."""
@@ -108,7 +122,15 @@ _TERMINAL = {
     "UnmodifiableEntity": Reason.PROTECTED,
     "PolicyNotAttachable": Reason.POLICY_MISSING,
 }
-_GONE = frozenset({"NoSuchEntity", "ResourceNotFound", "ResourceNotFoundException"})
+_GONE = frozenset(
+    {
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "NoSuchEntity",
+        "QueueDoesNotExist",
+        "ResourceNotFound",
+        "ResourceNotFoundException",
+    }
+)
 
 
 @contextmanager
@@ -130,6 +152,8 @@ def translated() -> Iterator[None]:
         if code in _RETRYABLE or status == 429 or status >= 500:
             raise RetryLater(message) from error
         raise Refused(Reason.REFUSED, message) from error
+    except ParamValidationError as error:
+        raise Refused(Reason.REFUSED, str(error)) from error
     except BotoCoreError as error:
         raise RetryLater(str(error)) from error
 
@@ -236,6 +260,13 @@ class PublishedPolicy(NamedTuple):
     text: str
 
 
+class ListedRule(NamedTuple):
+    """A rule on the default bus, and the ARNs of its targets."""
+
+    is_enabled: bool
+    targets: frozenset[str]
+
+
 @dataclass(frozen=True)
 class DeployedStack:
     """What CloudFormation tells of a stack: `resources` are logical id, type and physical id of each."""
@@ -249,11 +280,29 @@ _T = TypeVar("_T")
 
 
 class Aws:
-    """AWS as seen from one function: its region, its account, its identity."""
+    """AWS as seen from one function: its region, its account, its identity.
 
-    def __init__(self, session: boto3.Session | _Session | None = None) -> None:
-        """A `session` of boto3's for whoever has boto3 and another identity or region than the environment's."""
+    Other accounts are seen by `within`.
+    """
+
+    def __init__(
+        self,
+        session: boto3.Session | _Session | None = None,
+        *,
+        account: str = "",
+        member_role: str = "",
+        keys: Mapping[str, str] | None = None,
+    ) -> None:
+        """`account` is the function's own, and `member_role` the name of its role in others, empty where it has none.
+
+        A `session` of boto3's is for whoever has boto3, and another identity or region than the environment's. `keys`
+        are credentials, in botocore's words, other than those of the session.
+        """
         self._session = session or _default_session()
+        self.account = account
+        self._member_role = member_role
+        self._keys = keys or {}
+        self._members: dict[str, tuple[float, Aws]] = {}
         self._sagemaker: dict[str, SageMakerClient] = {}
 
     @cached_property
@@ -266,9 +315,40 @@ class Aws:
         """`aws`, `aws-cn`, `aws-us-gov` or another, by the region."""
         return self._session.get_partition_for_region(self.region)
 
+    def within(self, account: str, *, afresh: bool = False) -> Aws:
+        """AWS as seen from `account`: this very one where it is its own, or where none is named.
+
+        Another is entered by the role there that belongs to this function; what is cached costs no call, and is not
+        taken with `afresh`. Raises Refused where it may not be entered, and RetryLater.
+        """
+        if account in {self.account, ""} or not self.account:
+            return self
+        now = time.time()
+        until, member = self._members.pop(account, (0.0, self))
+        if afresh or until - now < SESSION_LEFT:
+            member, until = self._entered(account), now + SESSION_SECONDS
+        self._members[account] = until, member
+        while len(self._members) > MOST_SESSIONS:
+            del self._members[next(iter(self._members))]
+        return member
+
+    def leave(self, account: str) -> None:
+        """Enter `account` anew the next time: AWS may no longer know the session."""
+        self._members.pop(account, None)
+
+    def _entered(self, account: str) -> Aws:
+        if not self._member_role:
+            raise Refused(Reason.NOT_ENTERED, f"the stack does not cover account {account}")
+        arn = f"arn:{self.partition}:iam::{account}:role{POLICY_PATH}{self._member_role}"
+        try:
+            return self.assumed(arn, "rolewarden", SESSION_SECONDS)
+        except Refused as refused:
+            raise Refused(Reason.NOT_ENTERED, str(refused)) from refused
+
     def _client(self, service: str, region: str = "", config: Config = _CONFIG) -> Any:
+        # Of one session: what it has loaded of a service's model serves the clients of every account.
         make: Callable[..., Any] = self._session.client
-        return make(service, region_name=region or self.region, config=config)
+        return make(service, region_name=region or self.region, config=config, **self._keys)
 
     def prepare(self) -> None:
         """Make the clients that look at a role: at a cold start Lambda lends a function more CPU than it has later."""
@@ -280,6 +360,10 @@ class Aws:
         client = cast("IAMClient", self._client("iam"))
         client.meta.events.register("before-send.iam", _sign)
         return client
+
+    @cached_property
+    def _sts(self) -> STSClient:
+        return cast("STSClient", self._client("sts"))
 
     @cached_property
     def _dynamodb(self) -> DynamoDBClient:
@@ -302,10 +386,6 @@ class Aws:
         return cast("SNSClient", self._client("sns"))
 
     @cached_property
-    def _sts(self) -> STSClient:
-        return cast("STSClient", self._client("sts"))
-
-    @cached_property
     def _iam_as_stored(self) -> IAMClient:
         """IAM whose policies are texts: the simulator tells of lines and columns."""
         client = cast("IAMClient", self._client("iam"))
@@ -319,8 +399,7 @@ class Aws:
     def _cloudtrail(self) -> CloudTrailClient:
         # LookupEvents answers two calls a second: the client keeps to what it is allowed.
         config = _CONFIG.merge(Config(retries={"mode": "adaptive", "total_max_attempts": 6}))
-        home = IAM_HOME_REGIONS.get(self.partition, "")
-        return cast("CloudTrailClient", self._client("cloudtrail", home, config))
+        return cast("CloudTrailClient", self._client("cloudtrail", IAM_HOME_REGIONS.get(self.partition, ""), config))
 
     def _tagging_in(self, region: str) -> Any:
         return self._client("resourcegroupstaggingapi", region)
@@ -454,13 +533,12 @@ class Aws:
             for page in pages:
                 for result in page["EvaluationResults"]:
                     # Of the one resource `*` there is no result of its own.
-                    specific: Any = result.get("ResourceSpecificResults") or [
-                        {
-                            "EvalResourceName": "*",
-                            "EvalResourceDecision": result["EvalDecision"],
-                            "MatchedStatements": result.get("MatchedStatements", []),
-                        }
-                    ]
+                    alone = {
+                        "EvalResourceName": resources[0],
+                        "EvalResourceDecision": result["EvalDecision"],
+                        "MatchedStatements": result.get("MatchedStatements", []),
+                    }
+                    specific: Any = result.get("ResourceSpecificResults") or [alone]
                     found += [
                         Simulated(
                             result["EvalActionName"],
@@ -478,17 +556,19 @@ class Aws:
             answer = self._sts.get_caller_identity()
             return Identity(answer["Account"], answer["Arn"])
 
-    def assumed(self, role_arn: str, session_name: str) -> Aws:
-        """AWS as seen by a role, for an hour. Raises Refused, RetryLater."""
+    def assumed(self, role_arn: str, session_name: str, seconds: int = 3600) -> Aws:
+        """AWS as seen by a role, for so many seconds. Raises Refused, RetryLater."""
         with translated():
-            credentials = self._sts.assume_role(RoleArn=role_arn, RoleSessionName=session_name)["Credentials"]
+            credentials = self._sts.assume_role(
+                RoleArn=role_arn, RoleSessionName=session_name, DurationSeconds=seconds
+            )["Credentials"]
         return Aws(
-            _Session(
-                credentials["AccessKeyId"],
-                credentials["SecretAccessKey"],
-                credentials["SessionToken"],
-                region_name=self.region,
-            )
+            self._session,
+            keys={
+                "aws_access_key_id": credentials["AccessKeyId"],
+                "aws_secret_access_key": credentials["SecretAccessKey"],
+                "aws_session_token": credentials["SessionToken"],
+            },
         )
 
     # IAM policies
@@ -710,8 +790,13 @@ class Aws:
 
     # DynamoDB, SQS, EventBridge: Rolewarden's own, so all of it raises RetryLater and nothing of it Refused
 
-    def query(self, table: str, key: Mapping[str, str], *, index: str = "") -> list[dict[str, Any]]:
-        """All items whose partition key (one entry in `key`) has that value."""
+    def query(
+        self, table: str, key: Mapping[str, str], *, index: str = "", begins: tuple[str, str] = ("", "")
+    ) -> list[dict[str, Any]]:
+        """All items whose partition key (one entry in `key`) has that value.
+
+        `begins` is the name of the sort key and what it is to begin with.
+        """
         [(name, value)] = key.items()
         where: dict[str, Any] = {
             "TableName": table,
@@ -720,6 +805,10 @@ class Aws:
             "ExpressionAttributeValues": {":value": {"S": value}},
             **({"IndexName": index} if index else {"ConsistentRead": True}),
         }
+        if begins[1]:
+            where["KeyConditionExpression"] += " AND begins_with(#sort, :begins)"
+            where["ExpressionAttributeNames"]["#sort"] = begins[0]
+            where["ExpressionAttributeValues"][":begins"] = {"S": begins[1]}
         with _of_our_own():
             pages = self._dynamodb.get_paginator("query").paginate(**where)
             return [self._item(item) for page in pages for item in page["Items"]]
@@ -866,17 +955,26 @@ class Aws:
     def send(self, queue_url: str, bodies: Iterable[Mapping[str, Any]], *, delay: int = 0) -> None:
         """Send messages, up to ten in a call, to be received after `delay` seconds, or the queue's own delay for 0.
 
-        Raises RetryLater where SQS took none.
+        What is about another account goes in a group of that account: SQS is then fair to them (Developer Guide, Amazon
+        SQS fair queues), and one with many messages, or slow ones, holds up no other. Raises RetryLater where SQS took
+        none.
         """
         later = {"DelaySeconds": delay} if delay else {}
         with _of_our_own():
-            for chunk in _chunks([json.dumps(body) for body in bodies], 10, most=_MESSAGES_BYTES):
+            messages = [(self._group(str(body.get("account", ""))), json.dumps(body)) for body in bodies]
+            for chunk in _chunks(messages, 10, most=_MESSAGES_BYTES, weigh=lambda message: len(message[1])):
                 answer = self._sqs.send_message_batch(
                     QueueUrl=queue_url,
-                    Entries=[{"Id": str(number), "MessageBody": body, **later} for number, body in enumerate(chunk)],  # type: ignore[typeddict-item]
+                    Entries=[
+                        {"Id": str(number), "MessageBody": body, **group, **later}  # type: ignore[typeddict-item]
+                        for number, (group, body) in enumerate(chunk)
+                    ],
                 )
                 if failed := answer.get("Failed"):
                     raise RetryLater(f"SendMessageBatch: {failed[0].get('Code')}: {failed[0].get('Message', '')}")
+
+    def _group(self, account: str) -> dict[str, str]:
+        return {"MessageGroupId": account} if self.account and account not in {"", self.account} else {}
 
     def publish(self, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Put events (detail type and detail) from source `rolewarden` on the default bus, ten in a call.
@@ -892,6 +990,62 @@ class Aws:
                 if answer["FailedEntryCount"]:
                     failed = next(entry for entry in answer["Entries"] if "ErrorCode" in entry)
                     raise RetryLater(f"PutEvents: {failed.get('ErrorCode')}: {failed.get('ErrorMessage', '')}")
+
+    def is_logged(self, region: str) -> bool:
+        """Whether a trail that logs covers `region`, one of the organization's too. Raises Refused, RetryLater."""
+        with translated():
+            client = self._client("cloudtrail", region)
+            trails = client.describe_trails(includeShadowTrails=True)["trailList"]
+            return any(client.get_trail_status(Name=trail["TrailARN"])["IsLogging"] for trail in trails)
+
+    def rule(self, region: str, name: str) -> ListedRule | None:
+        """A rule on the default bus of `region`; None where there is none. Raises Refused, RetryLater."""
+        try:
+            with translated():
+                client = self._client("events", region)
+                rule = client.describe_rule(Name=name)
+                targets = client.list_targets_by_rule(Rule=name)["Targets"]
+        except Refused as refused:
+            if refused.reason == GONE:
+                return None
+            raise
+        return ListedRule(rule["State"] == "ENABLED", frozenset(target["Arn"] for target in targets))
+
+    def messages_in(self, region: str, queue: str) -> int:
+        """About how many messages wait in a queue, none where there is no such queue. Raises Refused, RetryLater."""
+        try:
+            with translated():
+                client = self._client("sqs", region)
+                url = client.get_queue_url(QueueName=queue)["QueueUrl"]
+                name = "ApproximateNumberOfMessages"
+                return int(client.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
+        except Refused as refused:
+            if refused.reason == GONE:
+                return 0
+            raise
+
+    def run(self, function: str, event: Mapping[str, Any]) -> Any:
+        """What a function answers. Raises Refused where it ends with an error, RetryLater."""
+        with translated():
+            client = self._session.client(
+                "lambda", region_name=self.region, config=_CONFIG.merge(Config(read_timeout=900))
+            )
+            answer = client.invoke(FunctionName=function, Payload=json.dumps(event))
+            said = json.loads(answer["Payload"].read())
+        if answer.get("FunctionError"):
+            raise Refused(Reason.REFUSED, f"{function}: {said.get('errorMessage', said)}")
+        return said
+
+    def stack_set_accounts(self, name: str, region: str, call_as: str) -> tuple[str, ...]:
+        """The accounts that have a stack of a StackSet in `region`.
+
+        `call_as` is "SELF" or "DELEGATED_ADMIN" (CloudFormation API Reference, ListStackInstances). Raises Refused.
+        """
+        with translated():
+            pages = self._cloudformation.get_paginator("list_stack_instances").paginate(
+                StackSetName=name, StackInstanceRegion=region, CallAs=cast("Any", call_as)
+            )
+            return tuple(sorted(found["Account"] for page in pages for found in page["Summaries"]))
 
     def stack(self, name: str) -> DeployedStack:
         """A stack of this region, deployed or half so. Raises Refused ("gone" where there is none), RetryLater."""

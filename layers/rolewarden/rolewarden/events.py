@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -53,6 +53,7 @@ class Ignored(StrEnum):
     OTHER_RESOURCE = "tags of something that is no domain or user profile"
     OTHER_POLICY = "a policy that is not Rolewarden's"
     OTHER_ACCOUNT = "a call in another account, where names like these mean something else"
+    OTHER_REGION = "a call to SageMaker in a region that is not among the stack's Regions"
     UNREADABLE = "the parameters do not say what was changed; the sweep finds it"
 
 
@@ -158,17 +159,18 @@ class Nomination:
 ACCOUNT = re.compile(r"\d{12}")
 REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
 ROLE_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
-_DOMAIN_ID = re.compile(r"d-[a-z0-9-]{1,61}")
-_PROFILE_NAME = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
+POLICY_NAME = re.compile(r"[\w+=,.@-]{1,128}", re.ASCII)
+DOMAIN_ID = re.compile(r"d-[a-z0-9-]{1,61}")
+PROFILE_NAME = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
 _DOMAIN_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:domain/(?P<domain>[^/]+)")
 _PROFILE_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:user-profile/(?P<domain>[^/]+)/(?P<profile>[^/]+)")
 _POLICY_ARN = re.compile(r"arn:[^:]+:iam::(?P<account>\d{12}):policy/rolewarden/(?P<name>[\w+=,.@-]{1,128})", re.ASCII)
 
 
-def parse(event: Any, own_account: str = "") -> Nomination:
+def parse(event: Any, own_account: str = "", regions: Collection[str] = ()) -> Nomination:
     """What `event`, an EventBridge event with a CloudTrail record, asks to look at. Takes anything, raises nothing.
 
-    Where `own_account` is given, events of other accounts ask for nothing.
+    Where `own_account` is given, events of other accounts ask for nothing; where `regions` are, SageMaker's of others.
     """
     envelope = mapping(event)
     detail = mapping(envelope.get("detail"))
@@ -194,6 +196,8 @@ def parse(event: Any, own_account: str = "") -> Nomination:
         return ignore(Ignored.UNKNOWN_EVENT)
     if detail.get("errorCode"):
         return ignore(Ignored.FAILED_CALL)
+    if regions and known is SAGEMAKER_EVENTS and region not in regions:
+        return ignore(Ignored.OTHER_REGION)
     parameters = mapping(detail.get("requestParameters"))
     if cause.event_name in ROLE_EVENTS:
         role = matched(ROLE_NAME, parameters.get("roleName"))
@@ -218,12 +222,12 @@ def _subject(name: str, parameters: Mapping[str, Any], response: Mapping[str, An
     if name in TAG_EVENTS:
         return _tagged_subject(parameters)
     if name in PROFILE_EVENTS:
-        domain = matched(_DOMAIN_ID, parameters.get("domainId"))
-        profile = matched(_PROFILE_NAME, parameters.get("userProfileName"))
+        domain = matched(DOMAIN_ID, parameters.get("domainId"))
+        profile = matched(PROFILE_NAME, parameters.get("userProfileName"))
         if domain and profile:
             return SubjectKey(domain, profile)
         return _subject_of_arn(response.get("userProfileArn"))
-    domain = matched(_DOMAIN_ID, parameters.get("domainId"))
+    domain = matched(DOMAIN_ID, parameters.get("domainId"))
     # CreateDomain carries no id in its request: AWS chooses it.
     return SubjectKey(domain) if domain else _subject_of_arn(response.get("domainArn"))
 
@@ -234,9 +238,9 @@ def _tagged_subject(parameters: Mapping[str, Any]) -> SubjectKey | None:
 
 def _subject_of_arn(arn: Any) -> SubjectKey | None:
     if domain := _DOMAIN_ARN.fullmatch(_text(arn)):
-        return SubjectKey(domain["domain"]) if _DOMAIN_ID.fullmatch(domain["domain"]) else None
+        return SubjectKey(domain["domain"]) if DOMAIN_ID.fullmatch(domain["domain"]) else None
     if profile := _PROFILE_ARN.fullmatch(_text(arn)):
-        valid = _DOMAIN_ID.fullmatch(profile["domain"]) and _PROFILE_NAME.fullmatch(profile["profile"])
+        valid = DOMAIN_ID.fullmatch(profile["domain"]) and PROFILE_NAME.fullmatch(profile["profile"])
         return SubjectKey(profile["domain"], profile["profile"]) if valid else None
     return None
 

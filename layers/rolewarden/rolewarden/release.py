@@ -8,23 +8,20 @@ where `OnDelete` is `remove`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from rolewarden.aws import GONE, Aws
+from rolewarden.aws import GONE, LONGEST_CALL, Aws
 from rolewarden.bindings import RoleKey
 from rolewarden.errors import Refused, RetryLater
-from rolewarden.events import DEPLOYMENT, SWEEP
+from rolewarden.events import ACCOUNT, DEPLOYMENT, POLICY_NAME, ROLE_NAME, SWEEP, mapping, matched
 from rolewarden.policies import is_boundary, policy_arn
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
 from rolewarden.verdicts import Reason
 from rolewarden.work import Work
-
-ENOUGH = 20.0
-"""Seconds that are left unused, to come back for the rest."""
 
 PAUSE = 15.0
 """Seconds after which a removal that AWS could not do is tried again. Lambda brings a request back twice only, and
@@ -33,23 +30,26 @@ CloudFormation waits an hour for who has given up."""
 
 @dataclass
 class Releaser:
-    """Detaches and deletes in one account; decides with the same `reconciler` that attaches."""
+    """Detaches and deletes; decides with the same `reconciler` that attaches."""
 
     aws: Aws
     recorder: Recorder
     reconciler: Reconciler
     look_again: Callable[[Work], None]
 
-    def message(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def message(self, body: Any) -> dict[str, Any]:
         """Work on one message: a role with the policies that it may lose, or a policy that may go.
 
-        What has to wait is said and left: the next sweep asks again. Raises Refused and RetryLater.
+        What has to wait is said and left: the next sweep asks again; what is no such message is named and dropped.
+        Raises Refused and RetryLater.
         """
-        account = str(body.get("account", ""))
-        if body.get("role"):
-            return self.role(account, str(body["role"]), [str(name) for name in body.get("policies", ())])
-        if body.get("policy"):
-            return self.retire(account, str(body["policy"]))
+        fields = mapping(body)
+        account, policies = matched(ACCOUNT, fields.get("account")), fields.get("policies")
+        role, policy = matched(ROLE_NAME, fields.get("role")), matched(POLICY_NAME, fields.get("policy"))
+        if account and role and isinstance(policies, list) and all(matched(POLICY_NAME, name) for name in policies):
+            return self.role(account, role, policies)
+        if account and policy:
+            return self.retire(account, policy)
         logger.error("a message of the release queue is no work", extra={"body": str(body)[:200]})
         return {"ignored": "no release message"}
 
@@ -58,9 +58,10 @@ class Releaser:
 
         The role is looked at again afterwards: it may have got another subject in between. Raises Refused, RetryLater.
         """
+        aws = self.aws.within(account)
         required = self.reconciler.needs(RoleKey(account, role))
         try:
-            carried = self.aws.attached_policies(role)
+            carried = aws.attached_policies(role)
         except Refused as refused:
             if refused.reason == GONE:
                 return {"role": role, "released": []}
@@ -75,7 +76,7 @@ class Releaser:
         try:
             for name in policies:
                 arn = self.reconciler.arn(name, account)
-                if self.reconciler.may_lose(name, required, kept) and self._take_off(role, name, arn, carried, mark):
+                if self.reconciler.may_lose(name, required, kept) and _take_off(aws, role, name, arn, carried, mark):
                     released.append(name)
         finally:
             # The next try finds off what this one has taken off, and would say nothing of it.
@@ -84,28 +85,29 @@ class Releaser:
                 self.recorder.released(account, role, released, SWEEP, mark)
         return {"role": role, "released": released}
 
-    def _take_off(self, role: str, policy: str, arn: str, carried: Collection[str], mark: str) -> bool:
-        """Take a policy off, or a boundary, whichever it is; whether it was there."""
-        if is_boundary(policy):
-            there = self.aws.role(role).boundary == arn
-            if there:
-                self.aws.remove_boundary(role, mark=mark)
-            return there
-        if arn in carried:
-            self.aws.detach(role, arn, mark=mark)
-        return arn in carried
-
     def retire(self, account: str, policy: str) -> dict[str, Any]:
         """Delete a policy that no guardrail or boundary stands for and no role has. Raises Refused and RetryLater."""
-        arn = self.reconciler.arn(policy, account)
-        if policy in self.reconciler.published() or self.aws.policy_description(arn) != DESCRIPTION:
+        aws, arn = self.aws.within(account), self.reconciler.arn(policy, account)
+        if policy in self.reconciler.published() or aws.policy_description(arn) != DESCRIPTION:
             return {"policy": policy, "retired": False}
-        if carriers := self.aws.roles_with_policy(arn):
+        if carriers := aws.roles_with_policy(arn):
             return {"policy": policy, "retired": False, "waits": f"still attached to {len(carriers)} roles"}
-        if is_boundary(policy) and (bounded := self.aws.roles_with_boundary(arn)):
+        if is_boundary(policy) and (bounded := aws.roles_with_boundary(arn)):
             return {"policy": policy, "retired": False, "waits": f"still the boundary of {len(bounded)} roles"}
-        self.aws.delete_policy(arn)
+        aws.delete_policy(arn)
         return {"policy": policy, "retired": True}
+
+
+def _take_off(aws: Aws, role: str, policy: str, arn: str, carried: Collection[str], mark: str) -> bool:
+    """Take a policy off, or a boundary, whichever it is; whether it was there."""
+    if is_boundary(policy):
+        there = aws.role(role).boundary == arn
+        if there:
+            aws.remove_boundary(role, mark=mark)
+        return there
+    if arn in carried:
+        aws.detach(role, arn, mark=mark)
+    return arn in carried
 
 
 def stack(aws: Aws, account: str, request: str, *, removes: bool, seconds_left: Callable[[], float]) -> dict[str, Any]:
@@ -120,7 +122,7 @@ def stack(aws: Aws, account: str, request: str, *, removes: bool, seconds_left: 
         try:
             return _remove(aws, account, seconds_left)
         except RetryLater:
-            if seconds_left() < ENOUGH + PAUSE:
+            if seconds_left() < LONGEST_CALL + PAUSE:
                 raise
             time.sleep(PAUSE)
     try:
@@ -143,7 +145,7 @@ def _remove(aws: Aws, account: str, seconds_left: Callable[[], float]) -> dict[s
         if aws.policy_description(arn) != DESCRIPTION:
             continue
         for role in sorted(aws.roles_with_policy(arn)):
-            if seconds_left() < ENOUGH:
+            if seconds_left() < LONGEST_CALL:
                 raise RetryLater(f"{detached} guardrails are taken off, and there are more")
             try:
                 aws.detach(role, arn, mark=mark)
@@ -151,7 +153,7 @@ def _remove(aws: Aws, account: str, seconds_left: Callable[[], float]) -> dict[s
             except Refused as error:
                 refused.append(f"{name} stays on {role}: {error}")
         for role in sorted(aws.roles_with_boundary(arn)) if is_boundary(name) else ():
-            if seconds_left() < ENOUGH:
+            if seconds_left() < LONGEST_CALL:
                 raise RetryLater(f"{detached} guardrails are taken off, and there are more")
             try:
                 aws.remove_boundary(role, mark=mark)

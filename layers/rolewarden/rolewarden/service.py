@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date
@@ -11,17 +11,34 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from rolewarden import reconcile
-from rolewarden.aws import Aws
+from rolewarden.aws import LONGEST_CALL, Aws
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import PartlyDone, Refused, RetryLater
-from rolewarden.events import BOUNDARY_EVENTS, SWEEP, Cause, Nomination, SubjectKey, parse
+from rolewarden.events import (
+    ACCOUNT,
+    BOUNDARY_EVENTS,
+    CHECK,
+    DEPLOYMENT,
+    DOMAIN_ID,
+    POLICY_NAME,
+    PROFILE_NAME,
+    REGION,
+    ROLE_NAME,
+    SWEEP,
+    Cause,
+    Nomination,
+    SubjectKey,
+    mapping,
+    matched,
+    parse,
+)
 from rolewarden.guardrails import load
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
 from rolewarden.settings import Settings
 from rolewarden.verdicts import Outcome, Reason, Remedy, Verdict
-from rolewarden.work import Work, unlimited
+from rolewarden.work import BEGIN, PUBLISH, Work, unlimited
 
 if TYPE_CHECKING:
     from rolewarden.publish import Publisher
@@ -32,8 +49,8 @@ RECHECKS = 3
 """How often a role that was mended, or what may have been read too early, is looked at again before it is left to
 events and the sweep."""
 
-ENOUGH = 45.0
-"""Seconds that a role may take where AWS answers each call at the third try; with fewer left none is begun."""
+DOCTOR = "doctor"
+"""The step that `rolewarden doctor` asks SweepFunction for."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +74,21 @@ class SecondLook:
     @classmethod
     def from_dict(cls, body: Any) -> SecondLook | None:
         """The inverse; None for anything that is no such message."""
-        fields = body if isinstance(body, Mapping) else {}
-        named = fields.get("nominated")
-        account, region, rechecks = (fields.get(key) for key in ("account", "region", "rechecks"))
-        texts = [account, region, *(named.values() if isinstance(named, Mapping) else [None])]
-        if not isinstance(named, Mapping) or not all(isinstance(text, str) and text for text in texts):
+        fields = mapping(body)
+        named, rechecks = mapping(fields.get("nominated")), fields.get("rechecks")
+        account, region = matched(ACCOUNT, fields.get("account")), matched(REGION, fields.get("region"))
+        domain, profile = matched(DOMAIN_ID, named.get("domain")), matched(PROFILE_NAME, named.get("user_profile"))
+        role, policy = matched(ROLE_NAME, named.get("role")), matched(POLICY_NAME, named.get("policy"))
+        if not (account and region and isinstance(rechecks, int) and (domain or role or policy)):
             return None
-        if not isinstance(rechecks, int) or not named.keys() & {"role", "domain", "policy"}:
+        if "user_profile" in named and not profile:
             return None
-        subject = SubjectKey(named["domain"], named.get("user_profile", "")) if "domain" in named else None
+        subject = SubjectKey(domain, profile) if domain else None
         cause = Cause.from_dict(fields.get("cause"))
-        role = "" if subject else named.get("role", "")
-        policy = "" if subject or role else named["policy"]
-        return cls(Nomination(str(account), str(region), cause, role=role, subject=subject, policy=policy), rechecks)
+        # One of them, as of a Nomination.
+        role = "" if subject else role
+        policy = "" if subject or role else policy
+        return cls(Nomination(account, region, cause, role=role, subject=subject, policy=policy), rechecks)
 
 
 @dataclass(frozen=True)
@@ -106,7 +125,7 @@ class Rolewarden:
         """
         self.settings = settings
         self.seconds_left: Callable[[], float] = unlimited
-        self.aws = aws or Aws()
+        self.aws = aws or Aws(account=settings.account, member_role=settings.member_role)
         self.today = clock or reconcile.today
         self.rules = load(settings.guardrails_file, today=self.today())
         self.table = BindingsTable(self.aws, settings.bindings_table)
@@ -133,7 +152,7 @@ class Rolewarden:
     def sweeper(self) -> Sweeper:
         """What SweepFunction does."""
         from rolewarden.audit import Auditor
-        from rolewarden.sweep import Queues, Sweeper
+        from rolewarden.sweep import Coverage, Queues, Sweeper
 
         settings = self.settings
         return Sweeper(
@@ -143,16 +162,27 @@ class Rolewarden:
             self.reconciler,
             self.recorder,
             Auditor(self.aws, self.table, self.recorder, settings.own_roles),
-            Queues(settings.sweep_queue_url, settings.work_queue_url, settings.release_queue_url),
+            Queues(
+                settings.sweep_queue_url,
+                settings.work_queue_url,
+                settings.release_queue_url,
+                settings.publish_queue_url,
+            ),
+            Coverage(settings.account, settings.regions, settings.members, settings.call_as, settings.hub_bus),
         )
 
     def enforce(self, event: Any) -> dict[str, Any]:
         """Look at what an event nominates. Raises RetryLater."""
-        nomination = parse(event, self.settings.account)
+        nomination = self._parsed(event)
         if nomination.ignored:
             self.recorder.ignored(nomination)
             return _summary(nomination, ())
         return self._look(nomination)
+
+    def _parsed(self, event: Any) -> Nomination:
+        # In an organization the event's account is a hint like the rest of it: STS says whether it may be entered.
+        own_account = "" if self.settings.member_role else self.settings.account
+        return parse(event, own_account, self.settings.regions)
 
     def _look(self, nomination: Nomination, rechecks: int = 0) -> dict[str, Any]:
         reading = self._refreshed(nomination)
@@ -206,17 +236,23 @@ class Rolewarden:
         return look.outcome
 
     def _looked(self, work: Work, fresh: tuple[Binding, ...], *, detached: bool) -> _Look:
-        if self.seconds_left() < ENOUGH:
+        if self.seconds_left() < LONGEST_CALL:
             raise RetryLater(f"no time is left for role {work.role.name}")
         unsettled = detached and work.cause.event_name == "PutRolePermissionsBoundary"
-        outcome = self.reconciler.reconcile(
-            work.role,
-            work.cause,
-            account=work.account,
-            fresh=fresh,
-            bindings=work.fresh(time.time()),
-            unsettled=unsettled,
-        )
+        try:
+            outcome = self.reconciler.reconcile(
+                work.role,
+                work.cause,
+                account=work.account,
+                fresh=fresh,
+                bindings=work.fresh(time.time()),
+                unsettled=unsettled,
+            )
+        except PartlyDone:
+            raise
+        except RetryLater:
+            self.aws.leave(work.account)
+            raise
         return _Look(work, outcome, _may_be_old(outcome, detached=detached, first=work.rechecks == 0))
 
     def _settle(self, *looked: _Look) -> None:
@@ -249,13 +285,28 @@ class Rolewarden:
             return {"ignored": "no work message"}
         return self.reconcile(work).as_dict()
 
+    def sweep(self, event: Any) -> dict[str, Any]:
+        """Begin what an event of the bus, or of the schedule, asks for. Raises Refused and RetryLater.
+
+        A policy that was put right is asked about in its account; everything else sweeps them all. `rolewarden doctor`
+        asks for no sweep, but whether one can work.
+        """
+        if mapping(event).get("step") == DOCTOR:
+            return {"checks": [check.as_dict() for check in self.sweeper.checks()]}
+        detail = mapping(mapping(event).get("detail"))
+        account = matched(ACCOUNT, detail.get("account"))
+        deployed = Cause.from_dict(detail.get("cause")) == DEPLOYMENT
+        if account and not deployed:
+            return self.sweeper.begin(account)
+        return self.sweeper.start(DEPLOYMENT if deployed else CHECK)
+
     def publish(self, account: str, cause: Cause) -> dict[str, Any]:
         """Bring all of IAM's policies to what the guardrails say. Raises Refused, RetryLater and RulesError."""
         return {"policies": self.publisher.publish(account, cause)}
 
     def restore(self, event: Any) -> dict[str, Any]:
         """Look at the policy that an event nominates. Raises Refused and RetryLater."""
-        nomination = parse(event, self.settings.account)
+        nomination = self._parsed(event)
         if nomination.ignored or not nomination.policy:
             self.recorder.ignored(nomination)
             return _summary(nomination, ())
@@ -263,13 +314,29 @@ class Rolewarden:
         self._look_again(SecondLook(nomination, 1))
         return done
 
-    def restore_again(self, body: Any) -> dict[str, Any]:
-        """Work on one message of the publish queue: IAM may have shown a policy as it was. Raises as `restore` does."""
+    def publish_message(self, body: Any) -> dict[str, Any]:
+        """Work on one message of the publish queue: an account to check, or a policy that IAM may have shown as it was.
+
+        Raises as `restore` does.
+        """
+        fields = mapping(body)
+        if fields.get("step") == PUBLISH and (account := matched(ACCOUNT, fields.get("account"))):
+            return self._publish_before_sweep(account, Cause.from_dict(fields.get("cause")))
         second = SecondLook.from_dict(body)
         if second is None or not second.nomination.policy:
             logger.error("a message of the publish queue is no second look", extra={"body": str(body)[:200]})
             return {"ignored": "no second look"}
         return self._restored(second.nomination)
+
+    def _publish_before_sweep(self, account: str, cause: Cause) -> dict[str, Any]:
+        """Bring another account's policies to what they are to say, and have it swept: roles may then carry them."""
+        done: dict[str, str] = {}
+        try:
+            done = self.publisher.publish(account, cause, announces=False)
+        except Refused as refused:
+            self.recorder.account(account, refused, SWEEP)
+        self.aws.send(self.settings.sweep_queue_url, [{"account": account, "step": BEGIN}])
+        return {"policies": done}
 
     def _restored(self, nomination: Nomination) -> dict[str, Any]:
         done = self.publisher.publish(nomination.account, nomination.cause, only=nomination.policy)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rolewarden.bindings import Binding, RoleKey
-from rolewarden.events import SWEEP, Cause
+from rolewarden.events import ACCOUNT, ROLE_NAME, SWEEP, Cause, mapping, matched
+
+BEGIN, PUBLISH = "begin", "publish"
+"""The first step of an account's sweep, and what is asked of PublishFunction before another account's begins."""
 
 FEW_BINDINGS = 20
 """As many bindings of a role travel with its message; a role of more subjects is asked for in the table."""
@@ -44,7 +47,7 @@ class Work:
 
     def fresh(self, now: float) -> tuple[Binding, ...]:
         """The bindings, as long as they may be taken for what is the case."""
-        return self.bindings if now - self.read_at < FRESH_SECONDS else ()
+        return self.bindings if abs(now - self.read_at) < FRESH_SECONDS else ()
 
     def as_dict(self) -> dict[str, Any]:
         """The message's body."""
@@ -62,18 +65,20 @@ class Work:
     @classmethod
     def from_dict(cls, body: Any) -> Work | None:
         """The inverse; None for anything that is no such message."""
-        fields = body if isinstance(body, Mapping) else {}
-        role, role_account, account = (fields.get(key) for key in ("role", "role_account", "account"))
-        rechecks, read_at = fields.get("rechecks", 0), fields.get("read_at", 0.0)
-        named = all(isinstance(text, str) and text for text in (role, role_account, account))
-        if not named or not isinstance(rechecks, int) or not isinstance(read_at, int | float):
+        fields = mapping(body)
+        role = RoleKey(matched(ACCOUNT, fields.get("role_account")), matched(ROLE_NAME, fields.get("role")))
+        account, rechecks = matched(ACCOUNT, fields.get("account")), fields.get("rechecks", 0)
+        read_at = fields.get("read_at", 0.0)
+        if not all((role.account, role.name, account)) or not isinstance(rechecks, int):
             return None
         try:
             bindings = tuple(Binding.of_row(row) for row in fields.get("bindings", ()))
         except (KeyError, TypeError, AttributeError):
             return None
-        cause = Cause.from_dict(fields.get("cause"))
-        return cls(RoleKey(str(role_account), str(role)), str(account), cause, rechecks, bindings, read_at)
+        # What another role needs is nothing to give this one.
+        if not isinstance(read_at, int | float) or any(binding.role != role for binding in bindings):
+            return None
+        return cls(role, account, Cause.from_dict(fields.get("cause")), rechecks, bindings, read_at)
 
 
 def unlimited() -> float:
@@ -82,8 +87,8 @@ def unlimited() -> float:
 
 
 def body_of(text: str) -> Any:
-    """A message's JSON; None for a text that is none."""
+    """A message's JSON; None for a text that is none, or that is nested deeper than any message is."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

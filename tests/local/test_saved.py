@@ -1,0 +1,64 @@
+"""An account that is brought back is the one that was kept, whatever has happened since."""
+
+from tests.test_publish import HOLLOW
+from tests.world import World
+
+
+def all_of(world) -> dict:
+    roles = {role["RoleName"]: role for role in world.iam.list_roles()["Roles"]}
+    tables = {binding.key: binding for binding in world.rolewarden.table.all()}
+    profiles = world.sagemaker.list_user_profiles()["UserProfiles"]
+    versions = {name: world.iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"] for name, arn in arns(world)}
+    carried = {name: world.carried(name) for name in roles}
+    return {"roles": roles, "bound": tables, "profiles": profiles, "versions": versions, "carried": carried}
+
+
+def arns(world) -> list[tuple[str, str]]:
+    return [(policy["PolicyName"], policy["Arn"]) for policy in world.iam.list_policies(Scope="Local")["Policies"]]
+
+
+def change_everything(world) -> None:
+    world.guarded()
+    world.role("Another")
+    world.iam.delete_role(RoleName="BuildServer")
+    world.iam.tag_role(RoleName="CanvasOmar", Tags=[{"Key": "a", "Value": "b"}])
+    for _, arn in arns(world):
+        world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=HOLLOW, SetAsDefault=True)
+    world.sagemaker.delete_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
+    world.sagemaker.update_domain(DomainId="d-research0001", DefaultSpaceSettings={"ExecutionRole": world.role("More")})
+    world.rolewarden.table.write((), [binding.key for binding in world.rolewarden.table.all()])
+    world.sqs.create_queue(QueueName="another")
+
+
+def test_an_account_is_brought_back_as_it_was_kept_and_again(aws, template):
+    world = World(aws, template)
+    before = all_of(world)
+    restore = aws.saved()
+    for _ in range(2):
+        change_everything(world)
+        assert all_of(world) != before
+        restore()
+        assert all_of(world) == before
+        assert world.queued() == []
+        assert len(world.sqs.list_queues()["QueueUrls"]) == 7
+        assert world.history("CanvasOmar") == []
+
+
+def test_nothing_of_before_is_in_force_or_on_record_in_an_account_that_is_brought_back(aws, template):
+    world = World(aws, template)
+    restore = aws.saved()
+    aws.policies_per_role = 3
+    with aws.failing("ListRoles", "ServiceFailure", status=500):
+        restore()
+        world.iam.list_roles()
+    assert aws.policies_per_role == 10
+    assert len(aws.events) == 0
+
+
+def test_who_was_known_when_it_was_kept_is_known_by_the_same_key(aws, template):
+    world = World(aws, template)
+    restore = aws.saved()
+    mallory = world.seeded.access_keys["mallory"].session().client("iam")
+    restore()
+    mallory.tag_role(RoleName="CanvasOmar", Tags=[{"Key": "a", "Value": "b"}])
+    assert world.event("TagRole")["detail"]["userIdentity"]["userName"] == "mallory"

@@ -1,0 +1,190 @@
+"""Malformed events and messages, by chance: parts of real ones taken out, swapped, nested, swollen, of another type.
+
+Rolewarden must come to an end with each, ask for none of them again, and change nothing in IAM for any.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+from rolewarden.events import parse
+from rolewarden.service import SecondLook
+from rolewarden.sweep import Sweep
+from rolewarden.work import Work
+from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
+from rolewarden_local.template import Template
+
+from tests.conftest import ROOT
+from tests.soak.functions import QUEUES, Functions, quiet, record
+from tests.world import World
+
+WRONG: tuple[Callable[[random.Random], Any], ...] = (
+    lambda _: None,
+    lambda _: True,
+    lambda _: -1,
+    lambda _: 10**40,
+    lambda _: float("inf"),
+    lambda _: float("nan"),
+    lambda _: 0.1,
+    lambda _: "",
+    lambda _: [],
+    lambda _: {},
+    lambda _: "\x00\x1f\x7f",
+    lambda _: "Röle\u202egnirts\ud800😀",
+    lambda _: "../../*?%s{0}${jndi:ldap://x}'\";--",
+    lambda _: "x" * 300_000,
+    lambda _: [["x"] * 50] * 50,
+    lambda _: {"": {"": None}, "a.b": [None]},
+    lambda chance: nested(chance.choice([3, 90, 500])),
+    lambda chance: "".join(chr(chance.randrange(1, 0x3000)) for _ in range(chance.randrange(200))),
+    lambda _: "arn:aws:iam::999999999999:role/CanvasOmar",
+    lambda _: "CanvasOmar",
+    lambda _: "BuildServer",
+    lambda _: ACCOUNT_ID,
+)
+"""What is put where something else belongs."""
+
+
+def nested(depth: int) -> Any:
+    """Lists and mappings in each other."""
+    value: Any = "deep"
+    for level in range(depth):
+        value = [value] if level % 2 else {"a": value}
+    return value
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something stands in a JSON value, from the top down."""
+    yield path
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield from places(child, (*path, key))
+
+
+def mutated(value: Any, chance: random.Random) -> Any:
+    """A copy of `value`, a mapping, with up to five things wrong with it: itself it stays one, as EventBridge's are."""
+    value = copy.deepcopy(value)
+    for _ in range(chance.randint(1, 5)):
+        found = [path for path in places(value) if path]
+        if not found:
+            break
+        path = chance.choice(found)
+        *above, key = path
+        holder = value
+        for step in above:
+            holder = holder[step]
+        change = chance.randrange(4)
+        if change == 0:
+            del holder[key]
+        elif change == 1:
+            other = value
+            for step in chance.choice(found):
+                other = other[step] if isinstance(other, dict | list) and _has(other, step) else other
+            holder[key] = copy.deepcopy(other)
+        elif change == 2 and isinstance(holder[key], str) and holder[key]:
+            place = chance.randrange(len(holder[key]))
+            holder[key] = holder[key][:place] + chance.choice(["", "/", "\n", "*", "ß", ":"]) + holder[key][place + 1 :]
+        else:
+            holder[key] = chance.choice(WRONG)(chance)
+    return value
+
+
+def _has(holder: Any, key: Any) -> bool:
+    return key in holder if isinstance(holder, dict) else isinstance(key, int) and key < len(holder)
+
+
+def text_of(body: Any, chance: random.Random) -> str:
+    """A message as a queue holds it: mostly JSON."""
+    text = json.dumps(body)
+    if chance.random() < 0.1:
+        cut = chance.randrange(len(text) + 1)
+        wrong = json.dumps(chance.choice(WRONG)(chance))
+        text = chance.choice([text[:cut], text + text[cut:], "[" * 100_000, "", text.replace('"', "”"), wrong])
+    return text
+
+
+def messages(world: World) -> dict[str, list[Any]]:
+    """Real messages by queue."""
+    sweep = Sweep(ACCOUNT_ID, REGION, 1_800_000_000.0)
+    looks = [SecondLook(parse(event), 1).as_dict() for event in events().values() if not parse(event).ignored]
+    bound = [b for b in world.rolewarden.table.all() if b.role]
+    # Bindings read long ago: those just read are believed, and what is wrong in the right form is not malformed.
+    works = [Work.of_sweep(b.role, ACCOUNT_ID, [b], 1.0).as_dict() for b in bound if b.role]
+    ana = {"domain": ["d-analytics0001", "analytics"], "profiles": {"omar": {"a": "b"}, "ana": None}}
+    return {
+        "WorkQueue": [*works, *(look for look in looks if "policy" not in look["nominated"])],
+        "PublishQueue": [look for look in looks if "policy" in look["nominated"]],
+        "SweepQueue": [
+            sweep.message("list"),
+            sweep.message("list", after="d-analytics0001"),
+            sweep.message("compare", after=f"{ACCOUNT_ID}/CanvasOmar"),
+            sweep.message("describe", **ana),
+            sweep.message("audit"),
+        ],
+        "ReleaseQueue": [
+            {"account": ACCOUNT_ID, "role": "CanvasOmar", "policies": ["no-generative-ai"]},
+            {"account": ACCOUNT_ID, "policy": "no-generative-ai"},
+        ],
+    }  # fmt: skip
+
+
+@cache
+def events() -> dict[str, Any]:
+    """The sample events by name."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "events").glob("*.json"))}
+
+
+@cache
+def _world() -> World:
+    template = Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)
+    world = World(LocalAws.start(), template)
+    with quiet(world):
+        world.guarded().queued()
+    return world
+
+
+def fuzz(seed: int, times: int) -> Counter[str]:
+    """Put `times` malformed inputs to the functions; how many to which. Raises AssertionError, and what they raise."""
+    chance, done = random.Random(seed), Counter[str]()
+    with LocalAws.start().connected():
+        world = _world()
+        world.lend()
+        template = Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)
+        with quiet(world):
+            functions = Functions(world, template)
+            real = messages(world)
+            for number in range(times):
+                function, given = _input(chance, real)
+                before = len(world.aws.events)
+                try:
+                    ended, answer = functions.invoke(function, given)
+                except Exception as error:
+                    raise AssertionError(f"seed {seed}, input {number}: {function} of {str(given)[:2000]}") from error
+                said = f"seed {seed}, input {number}: {function} of {str(given)[:2000]}: {answer}"
+                assert ended, said
+                assert not (answer or {}).get("batchItemFailures"), said
+                written = [event for event in list(world.aws.events)[before:] if "errorCode" not in event["detail"]]
+                assert not written, f"{said}: {written}"
+                world.aws.events.clear()
+                if number % 50 == 0:
+                    for queue in QUEUES:
+                        world.queued(f"{queue.removesuffix('Queue').upper()}_QUEUE_URL")
+                done[function] += 1
+    return done
+
+
+def _input(chance: random.Random, real: dict[str, list[Any]]) -> tuple[str, Any]:
+    """A function, and something malformed of the kind that it is invoked with."""
+    if chance.random() < 0.5:
+        event = mutated(chance.choice(list(events().values())), chance)
+        return chance.choice(["enforce", "publish", "alert"]), event
+    queue = chance.choice(list(QUEUES))
+    count = 1 if queue in {"SweepQueue", "PublishQueue"} else chance.randint(1, 3)
+    bodies = [text_of(mutated(chance.choice(real[queue]), chance), chance) for _ in range(count)]
+    return QUEUES[queue], {"Records": [record(number, body, queue) for number, body in enumerate(bodies)]}

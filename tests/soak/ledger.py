@@ -1,0 +1,255 @@
+"""What must be true in the end, told from what people and Rolewarden did, and from nothing that Rolewarden says.
+
+Each IAM call leaves an event with its caller: people's calls, played again on what was there at the start, give every
+role as people left it; Rolewarden's must be such as it may make, and stand in the history.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from rolewarden.aws import SIGNATURE
+from rolewarden.policies import is_boundary, policy_arn
+from rolewarden_local import sagemaker
+from rolewarden_local._ministack import iam
+from rolewarden_local.aws import ACCOUNT_ID, REGION
+
+from tests.world import OWN_ROLE
+
+OURS = policy_arn("", "aws", ACCOUNT_ID)
+ROLEWARDEN = f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/{OWN_ROLE}/{OWN_ROLE}"
+"""Who Rolewarden is here; nobody else acts as this."""
+
+Role = dict[str, Any]
+
+
+def roles_now() -> dict[str, Role]:
+    """Every role of the account, as IAM's own store has it."""
+    kept = ("AttachedPolicies", "PermissionsBoundary", "AssumeRolePolicyDocument", "InlinePolicies", "Tags")
+    return {name: {key: deepcopy(iam._roles[name][key]) for key in kept} for name in iam._roles}
+
+
+def policies_now() -> dict[str, str]:
+    """Every policy of the account, by ARN: the document of its default version."""
+    return {arn: policy["Versions"][policy["DefaultVersionId"]]["Document"] for arn, policy in iam._policies.items()}
+
+
+def named_now() -> list[tuple[str, str]]:
+    """Which domain's name or id names which role's ARN, for every domain and user profile there is."""
+    found = sagemaker.state()[(ACCOUNT_ID, REGION)]
+    named = []
+    for domain in found["domains"].values():
+        members = [m.settings for m in found.get("rolewarden_user-profile", {}).values() if m.domain_id == domain.id]
+        for settings in (domain.default_user_settings, domain.default_space_settings, *members):
+            named += [(domain.domain_name, arn) for arn in arns_in(settings)]
+    return named
+
+
+def arns_in(settings: Any) -> Iterable[str]:
+    """The ARNs of roles, wherever they stand in a subject's settings or in an event's parameters."""
+    if isinstance(settings, Mapping):
+        for value in settings.values():
+            yield from arns_in(value)
+    elif isinstance(settings, str) and ":role/" in settings:
+        yield settings
+
+
+def name_of(arn: str) -> str:
+    """The role's name; of a role of another account, its ARN."""
+    return arn.rsplit("/", 1)[-1] if f":{ACCOUNT_ID}:" in arn else arn
+
+
+class Call(NamedTuple):
+    """A call of Rolewarden's: its name, what it said, and the mark of the remedy that it is part of."""
+
+    name: str
+    said: Mapping[str, Any]
+    mark: str
+
+
+@dataclass
+class Ledger:
+    """What was there at the start, and what people have done since.
+
+    `guardrails` are what the subjects of a domain need, by its name ("" stands for every other one), `everyone` is what
+    each role needs that SageMaker may assume. What is `released` is taken off whoever does not need it.
+    """
+
+    guardrails: Mapping[str, str]
+    exempt: frozenset[str]
+    everyone: str = ""
+    releases: bool = False
+    roles: dict[str, Role] = field(default_factory=roles_now)
+    theirs: dict[str, str] = field(default_factory=lambda: _theirs(policies_now()))
+    needed: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def __post_init__(self) -> None:
+        self.domains = {
+            domain.id: domain.domain_name for domain in sagemaker.state()[(ACCOUNT_ID, REGION)]["domains"].values()
+        }
+        for domain, arn in named_now():
+            self.needed[name_of(arn)].add(self.guardrail(domain))
+        if self.everyone:
+            for role, found in self.roles.items():
+                self._trusts(role, found["AssumeRolePolicyDocument"])
+
+    def guardrail(self, domain: str) -> str:
+        """What the subjects of a domain of this name need."""
+        return self.guardrails.get(domain, self.guardrails[""])
+
+    def needs_now(self) -> dict[str, set[str]]:
+        """What each role must carry, by the stores alone: by name, or by ARN where it is another account's."""
+        needs: dict[str, set[str]] = defaultdict(set)
+        for domain, arn in named_now():
+            needs[name_of(arn)].add(self.guardrail(domain))
+        if self.everyone:
+            for role, found in roles_now().items():
+                if "sagemaker.amazonaws.com" in found["AssumeRolePolicyDocument"]:
+                    needs[role].add(self.everyone)
+        return {role: needed for role, needed in needs.items() if role.rsplit("/", 1)[-1] not in self.exempt}
+
+    def play(self, events: Iterable[Mapping[str, Any]]) -> list[Call]:
+        """Play people's calls; gives Rolewarden's in their order."""
+        ours = []
+        for event in events:
+            detail = event["detail"]
+            if "errorCode" in detail:
+                continue
+            name, parameters = detail["eventName"], detail["requestParameters"] or {}
+            if detail["userIdentity"]["arn"] == ROLEWARDEN:
+                ours.append(Call(name, parameters, detail["userAgent"].rpartition(SIGNATURE)[2]))
+            elif detail["eventSource"] == "iam.amazonaws.com":
+                self._iam(name, parameters)
+            else:
+                self._sagemaker(name, parameters, detail["responseElements"] or {})
+        return ours
+
+    def _sagemaker(self, name: str, parameters: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+        if name == "CreateDomain":
+            self.domains[answer["domainArn"].rsplit("/", 1)[-1]] = parameters["domainName"]
+        domain = parameters.get("domainName") or self.domains.get(parameters.get("domainId", ""), "")
+        for arn in arns_in(parameters):
+            self.needed[name_of(arn)].add(self.guardrail(domain))
+
+    def _iam(self, name: str, said: Mapping[str, Any]) -> None:
+        role_name = said.get("roleName", "")
+        if name == "CreateRole":
+            self.roles[role_name] = deepcopy(_NEW_ROLE)
+        elif name == "DeleteRole":
+            del self.roles[role_name]
+        elif name == "CreatePolicy":
+            arn = f"arn:aws:iam::{ACCOUNT_ID}:policy{said.get('path', '/')}{said['policyName']}"
+            self.theirs |= _theirs({arn: said["policyDocument"]})
+        elif name == "DeletePolicy":
+            self.theirs.pop(said["policyArn"], None)
+        if name in _CHANGES:
+            _CHANGES[name](self.roles[role_name], said)
+        if trust := said.get("assumeRolePolicyDocument") or (
+            name == "UpdateAssumeRolePolicy" and said["policyDocument"]
+        ):
+            self._trusts(role_name, trust)
+
+    def _trusts(self, role: str, trust: str) -> None:
+        if self.everyone and "sagemaker.amazonaws.com" in trust:
+            self.needed[role].add(self.everyone)
+
+    def others(self, roles: Mapping[str, Role]) -> dict[str, Any]:
+        """`roles` without what is Rolewarden's to change: guardrails and boundaries, on roles that ever needed some."""
+        left = {}
+        published = {OURS + name for name in {*self.guardrails.values(), self.everyone}}
+        for name, role in roles.items():
+            boundary = role["PermissionsBoundary"] or ""
+            governed = self.releases or bool(self.needed.get(name))
+            attached = {arn for arn in role["AttachedPolicies"] if not (governed and arn in published)}
+            left[name] = {
+                "attached": attached,
+                "boundary": "" if governed and boundary.startswith(OURS) else boundary,
+                "trust": json.loads(role["AssumeRolePolicyDocument"]),
+                "inline": role["InlinePolicies"],
+                "tags": {tag["Key"]: tag["Value"] for tag in role["Tags"]},
+            }
+        return left
+
+
+_NEW_ROLE: Role = {"AttachedPolicies": [], "PermissionsBoundary": "", "InlinePolicies": {}, "Tags": []}
+
+
+def _attach(role: Role, said: Mapping[str, Any]) -> None:
+    role["AttachedPolicies"] = [
+        *(arn for arn in role["AttachedPolicies"] if arn != said["policyArn"]),
+        said["policyArn"],
+    ]
+
+
+def _detach(role: Role, said: Mapping[str, Any]) -> None:
+    role["AttachedPolicies"] = [arn for arn in role["AttachedPolicies"] if arn != said["policyArn"]]
+
+
+def _tag(role: Role, said: Mapping[str, Any]) -> None:
+    tags = {tag["Key"]: tag["Value"] for tag in role["Tags"]} | {tag["key"]: tag["value"] for tag in said["tags"]}
+    role["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+_CHANGES: Mapping[str, Callable[[Role, Mapping[str, Any]], Any]] = {
+    "CreateRole": lambda role, said: role.update(AssumeRolePolicyDocument=said["assumeRolePolicyDocument"]),
+    "AttachRolePolicy": _attach,
+    "DetachRolePolicy": _detach,
+    "PutRolePermissionsBoundary": lambda role, said: role.update(PermissionsBoundary=said["permissionsBoundary"]),
+    "DeleteRolePermissionsBoundary": lambda role, _: role.update(PermissionsBoundary=""),
+    "PutRolePolicy": lambda role, said: role["InlinePolicies"].update({said["policyName"]: said["policyDocument"]}),
+    "DeleteRolePolicy": lambda role, said: role["InlinePolicies"].pop(said["policyName"]),
+    "TagRole": _tag,
+    "UpdateAssumeRolePolicy": lambda role, said: role.update(AssumeRolePolicyDocument=said["policyDocument"]),
+}
+"""What people's calls do to a role."""
+
+
+def _theirs(policies: Mapping[str, str]) -> dict[str, str]:
+    """Policies that are not Rolewarden's by their path."""
+    return {arn: document for arn, document in policies.items() if not arn.startswith(OURS)}
+
+
+def remedies_made(calls: Iterable[Call]) -> Counter[tuple[str, ...]]:
+    """What Rolewarden's calls have done, each once: a call that went unanswered is made again under the same mark."""
+    made: set[tuple[str, ...]] = set()
+    for name, said, mark in calls:
+        role, policy = said.get("roleName", ""), said.get("policyArn", "").removeprefix(OURS)
+        if name == "AttachRolePolicy":
+            made.add((mark, "attached", role, policy))
+        elif name == "DetachRolePolicy":
+            made.add((mark, "released", role, policy))
+        elif name == "PutRolePermissionsBoundary":
+            made.add((mark, "bounded", role))
+        elif name == "DeleteRolePermissionsBoundary":
+            made.add((mark, "unbounded", role))
+        elif name == "CreatePolicy":
+            made.add((mark, "created", said["policyName"]))
+        elif name == "CreatePolicyVersion":
+            made.add((mark, "replaced", policy))
+    return Counter(made)
+
+
+def remedies_told(rows: Iterable[Mapping[str, Any]]) -> Counter[tuple[str, ...]]:
+    """The same, as often as the rows of the history tell it."""
+    told: Counter[tuple[str, ...]] = Counter()
+    for row in rows:
+        role, mark = row.get("role", ""), row.get("mark", "")
+        if row["kind"] == "Role Contested":
+            continue
+        told.update((mark, "attached", role, policy) for policy in row.get("attached", ()))
+        told.update(
+            (mark, "unbounded", role) if is_boundary(policy) else (mark, "released", role, policy)
+            for policy in row.get("released", ())
+        )
+        if row.get("remedy") == "bounded":
+            told[mark, "bounded", role] += 1
+        if row.get("boundary_removed"):
+            told[mark, "unbounded", role] += 1
+        if row["kind"] == "Policy Restored":
+            told[mark, row["remedy"], row["policy"]] += 1
+    return told

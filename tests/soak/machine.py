@@ -1,0 +1,545 @@
+"""A bad night, by chance: users, admins, attackers, infrastructure tools, faults of AWS, lost and doubled events.
+
+After it there is quiet, one check of the policies and one sweep; `Night.teardown` says what must be true then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from botocore.exceptions import ClientError
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from rolewarden.bindings import RoleKey
+from rolewarden.events import SWEEP
+from rolewarden.policies import boundary_name, compile_rules, digest, is_boundary
+from rolewarden.verdicts import Reason, Verdict
+from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
+from rolewarden_local.seed import OTHER_ROLES, TRUST, trusting
+from rolewarden_local.template import Template
+
+from tests.conftest import ROOT
+from tests.soak.functions import QUEUES, Fault, Functions, faults_of, quiet
+from tests.soak.ledger import OURS, ROLEWARDEN, Call, Ledger, policies_now, remedies_made, remedies_told, roles_now
+from tests.test_publish import HOLLOW
+from tests.world import World
+
+NO_MODELS, APPROVED = "no-generative-ai", "approved-models"
+GUARDRAILS = """
+guardrails:
+  no-generative-ai: {bedrock: {deny: all}, jumpstart: {deny: all}}
+  approved-models: {bedrock: {allow: [amazon.nova-*]}}
+assignments:
+  - {guardrails: [approved-models], domains: [research]}
+  - guardrails: [no-generative-ai]
+exemptions:
+  - {role: CanvasBreakGlass, until: 2027-01-31, reason: "ticket SEC-123"}
+"""
+EXEMPT = frozenset({"CanvasBreakGlass"})
+RULES = {
+    "plain": GUARDRAILS,
+    "bounded": "fallback: boundary\n" + GUARDRAILS,
+    "everyone": "release: detach\n" + GUARDRAILS + "also_govern: {trusting: [sagemaker.amazonaws.com]}\n",
+}
+QUOTA = 10
+TEAM = tuple(f"arn:aws:iam::{ACCOUNT_ID}:policy/team-policy-{number:02}" for number in range(1, QUOTA + 1))
+EC2 = trusting("ec2.amazonaws.com")
+STALE_SECONDS = 30.0
+"""As old as a read of IAM may be; a second look comes after 60."""
+
+NUMBER = st.integers(0, 1 << 16)
+"""Picks one of what there is."""
+
+OPERATIONS = {
+    "enforce": (
+        "ListAttachedRolePolicies", "AttachRolePolicy", "GetRole", "PutRolePermissionsBoundary",
+        "DeleteRolePermissionsBoundary", "DescribeDomain", "DescribeUserProfile", "Query", "PutItem",
+        "TransactWriteItems", "SendMessageBatch", "PutEvents", "GetPolicy", "GetPolicyVersion", "ListPolicyVersions",
+        "CreatePolicy", "CreatePolicyVersion", "DeletePolicyVersion",
+    ),
+    "poll": (
+        "ListAttachedRolePolicies", "AttachRolePolicy", "GetRole", "PutRolePermissionsBoundary", "DetachRolePolicy",
+        "DeleteRolePermissionsBoundary", "Query", "PutItem", "BatchWriteItem", "SendMessageBatch", "PutEvents",
+        "CreatePolicyVersion", "GetPolicy",
+    ),
+    "sweep": (
+        "ListDomains", "ListUserProfiles", "DescribeDomain", "DescribeUserProfile", "ListRoles", "ListPolicies",
+        "ListEntitiesForPolicy", "Scan", "Query", "UpdateItem", "PutItem", "TransactWriteItems", "SendMessageBatch",
+        "PutEvents",
+    ),
+    "check": (
+        "GetPolicy", "GetPolicyVersion", "ListPolicyVersions", "CreatePolicy", "CreatePolicyVersion",
+        "DeletePolicyVersion", "PutItem", "PutEvents",
+    ),
+}  # fmt: skip
+
+
+def befalling(what: str, tries: int = 1) -> st.SearchStrategy[list[Fault | None]]:
+    """What befalls the first tries of an invocation: often nothing."""
+    faults = list(faults_of(*OPERATIONS[what]))
+    one = st.none() | st.integers(0, len(faults) - 1).map(lambda number: faults[number])
+    return st.just([]) | st.lists(one, min_size=1, max_size=tries)
+
+
+@dataclass
+class Done:
+    """What the machines of this process have been through, for the figures."""
+
+    runs: int = 0
+    steps: int = 0
+    whole_runs: int = 0
+    invocations: int = 0
+    remedies: int = 0
+    late: int = 0
+
+
+DONE = Done()
+
+
+@cache
+def _aws() -> LocalAws:
+    return LocalAws.start()
+
+
+@cache
+def _template() -> Template:
+    return Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)
+
+
+_FOLDER = TemporaryDirectory()
+
+
+@cache
+def _world(rules: str) -> tuple[World, Callable[[], None]]:
+    """A guarded account under these rules, and what brings it back."""
+    path = Path(_FOLDER.name) / f"{rules}.yaml"
+    path.write_text(RULES[rules])
+    world = World(_aws(), _template(), path)
+    with quiet(world):
+        world.guarded().queued()
+        world.iam.create_policy(PolicyName="theirs", PolicyDocument=HOLLOW)
+    return world, _aws().saved()
+
+
+@cache
+def _client(rules: str, person: str, service: str) -> Any:
+    """A person's client: keys are saved with the world, so one serves each run of it."""
+    world, _ = _world(rules)
+    return world.seeded.access_keys[person].session().client(service)
+
+
+class Night(RuleBasedStateMachine):
+    """One run. `alice` administers, `mallory` attacks, and the infrastructure tool runs under mallory's key too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = contextlib.ExitStack()
+        self.steps = 0
+
+    @initialize(rules=st.sampled_from(sorted(RULES)))
+    def begin(self, rules: str) -> None:
+        self.rules = rules
+        self.stack.enter_context(_aws().connected())
+        self.world, restore = _world(rules)
+        self.stack.enter_context(quiet(self.world))
+        restore()
+        self.world.lend()
+        self.functions = Functions(self.world, _template())
+        self.age = 0.0
+        # That nobody else's boundary is replaced rests on GetRole, and IAM has no write for "where there is none".
+        self.stack.enter_context(
+            _aws().stale(
+                STALE_SECONDS,
+                clock=lambda: self.functions.now,
+                age=lambda operation: 0.0 if operation == "GetRole" and rules == "bounded" else self.age,
+            )
+        )
+        self.ledger = Ledger(
+            {"research": APPROVED, "": NO_MODELS},
+            EXEMPT,
+            everyone=NO_MODELS if rules == "everyone" else "",
+            releases=rules == "everyone",
+        )
+        self.began = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.seen = 0
+        self.mail: list[dict[str, Any]] = []
+        self.made = 0
+
+    # People
+
+    def by(self, person: str, service: str, operation: str, **parameters: Any) -> Any:
+        """A person's call; that AWS refuses it is the person's affair."""
+        client = _client(self.rules, person, service)
+        try:
+            answer = getattr(client, operation)(**parameters)
+        except ClientError:
+            answer = {}
+        self.collect()
+        return answer
+
+    def collect(self) -> None:
+        """What people did since is on its way to EventBridge; what Rolewarden did is left out by the rules."""
+        events = list(_aws().events)
+        new, self.seen = events[self.seen :], len(events)
+        self.mail += [event for event in new if event["detail"]["userIdentity"]["arn"] != ROLEWARDEN]
+
+    def role(self, number: int) -> str:
+        roles = sorted(roles_now())
+        return roles[number % len(roles)]
+
+    def domain(self, number: int) -> str:
+        domains = sorted(self.ledger_domains())
+        return domains[number % len(domains)]
+
+    def ledger_domains(self) -> list[str]:
+        from rolewarden_local import sagemaker
+
+        return list(sagemaker.state()[(ACCOUNT_ID, REGION)]["domains"]) or ["d-gone"]
+
+    def profiles(self) -> list[tuple[str, str]]:
+        from rolewarden_local import sagemaker
+
+        return sorted(sagemaker.state()[(ACCOUNT_ID, REGION)].get("rolewarden_user-profile", {})) or [("d-gone", "x")]
+
+    def arn(self, role: str) -> str:
+        return f"arn:aws:iam::{ACCOUNT_ID}:role/{role}"
+
+    def name(self) -> str:
+        self.made += 1
+        return f"Made{self.made}"
+
+    @rule(trust=st.sampled_from([TRUST, EC2]))
+    def a_role_is_made(self, trust: str) -> None:
+        if len(roles_now()) < 20:
+            self.by("alice", "iam", "create_role", RoleName=self.name(), AssumeRolePolicyDocument=trust)
+
+    @rule(domain=NUMBER, role=st.none() | NUMBER)
+    def a_profile_is_made(self, domain: int, role: int | None) -> None:
+        settings = {} if role is None else {"ExecutionRole": self.arn(self.role(role))}
+        if len(self.profiles()) < 12:
+            self.by(
+                "alice", "sagemaker", "create_user_profile",
+                DomainId=self.domain(domain), UserProfileName=self.name().lower(), UserSettings=settings,
+            )  # fmt: skip
+
+    @rule(profile=NUMBER, role=NUMBER, whose=st.sampled_from([ACCOUNT_ID] * 9 + ["444455556666"]))
+    def a_profile_gets_another_role(self, profile: int, role: int, whose: str) -> None:
+        domain, name = self.profiles()[profile % len(self.profiles())]
+        arn = self.arn(self.role(role)).replace(ACCOUNT_ID, whose)
+        self.by(
+            "alice", "sagemaker", "update_user_profile",
+            DomainId=domain, UserProfileName=name, UserSettings={"ExecutionRole": arn},
+        )  # fmt: skip
+
+    @rule(profile=NUMBER)
+    def a_profile_goes(self, profile: int) -> None:
+        domain, name = self.profiles()[profile % len(self.profiles())]
+        self.by("alice", "sagemaker", "delete_user_profile", DomainId=domain, UserProfileName=name)
+
+    @rule(domain=NUMBER, role=NUMBER, how=st.sampled_from(["user", "space", "bedrock"]))
+    def a_domain_gets_another_role(self, domain: int, role: int, how: str) -> None:
+        arn = self.arn(self.role(role))
+        bedrock = {"CanvasAppSettings": {"GenerativeAiSettings": {"AmazonBedrockRoleArn": arn}}}
+        settings = {
+            "user": {"DefaultUserSettings": {"ExecutionRole": arn}},
+            "space": {"DefaultSpaceSettings": {"ExecutionRole": arn}},
+            "bedrock": {"DefaultUserSettings": bedrock},
+        }[how]
+        self.by("alice", "sagemaker", "update_domain", DomainId=self.domain(domain), **settings)
+
+    @rule(name=st.sampled_from(["research", "sales"]), role=NUMBER)
+    def a_domain_is_made(self, name: str, role: int) -> None:
+        if len(self.ledger_domains()) < 4:
+            self.by(
+                "alice", "sagemaker", "create_domain", DomainName=name, AuthMode="IAM", VpcId="vpc-1",
+                SubnetIds=["subnet-1"], DefaultUserSettings={"ExecutionRole": self.arn(self.role(role))},
+            )  # fmt: skip
+
+    @rule(domain=NUMBER)
+    def a_domain_goes(self, domain: int) -> None:
+        gone = self.domain(domain)
+        if len(self.ledger_domains()) > 2:
+            for of, name in self.profiles():
+                if of == gone:
+                    self.by("alice", "sagemaker", "delete_user_profile", DomainId=of, UserProfileName=name)
+            self.by("alice", "sagemaker", "delete_domain", DomainId=gone)
+
+    @rule(role=NUMBER)
+    def a_role_is_filled(self, role: int) -> None:
+        name = self.role(role)
+        for arn in TEAM[: max(0, QUOTA - len(roles_now()[name]["AttachedPolicies"]))]:
+            self.by("alice", "iam", "attach_role_policy", RoleName=name, PolicyArn=arn)
+
+    @rule(role=NUMBER)
+    def a_slot_is_freed(self, role: int) -> None:
+        name = self.role(role)
+        if theirs := [arn for arn in roles_now()[name]["AttachedPolicies"] if not arn.startswith(OURS)]:
+            self.by("alice", "iam", "detach_role_policy", RoleName=name, PolicyArn=theirs[role % len(theirs)])
+
+    @rule(role=NUMBER, again=st.booleans())
+    def a_role_is_deleted(self, role: int, again: bool) -> None:
+        name = self.role(role)
+        if name in EXEMPT | OTHER_ROLES.keys():
+            return
+        found = roles_now()[name]
+        for arn in found["AttachedPolicies"]:
+            self.by("mallory", "iam", "detach_role_policy", RoleName=name, PolicyArn=arn)
+        for policy in found["InlinePolicies"]:
+            self.by("mallory", "iam", "delete_role_policy", RoleName=name, PolicyName=policy)
+        self.by("mallory", "iam", "delete_role", RoleName=name)
+        if again:
+            self.by("mallory", "iam", "create_role", RoleName=name, AssumeRolePolicyDocument=TRUST)
+
+    @rule(role=NUMBER, boundary=st.sampled_from(["theirs", ""]))
+    def a_boundary_is_changed(self, role: int, boundary: str) -> None:
+        name = self.role(role)
+        if boundary:
+            arn = f"arn:aws:iam::{ACCOUNT_ID}:policy/theirs"
+            self.by("alice", "iam", "put_role_permissions_boundary", RoleName=name, PermissionsBoundary=arn)
+        else:
+            self.by("mallory", "iam", "delete_role_permissions_boundary", RoleName=name)
+
+    @rule(role=NUMBER, kind=st.sampled_from(["inline", "tag", "ec2", "sagemaker"]))
+    def a_role_is_worked_on(self, role: int, kind: str) -> None:
+        name = self.role(role)
+        if kind == "inline":
+            self.by("alice", "iam", "put_role_policy", RoleName=name, PolicyName="more", PolicyDocument=HOLLOW)
+        elif kind == "tag":
+            self.by("alice", "iam", "tag_role", RoleName=name, Tags=[{"Key": "touched", "Value": str(role)}])
+        else:
+            trust = trusting(f"{kind}.amazonaws.com")
+            self.by("alice", "iam", "update_assume_role_policy", RoleName=name, PolicyDocument=trust)
+
+    @rule(role=NUMBER)
+    def a_guardrail_is_taken_off(self, role: int) -> None:
+        carriers = sorted(
+            (name, arn)
+            for name, found in roles_now().items()
+            for arn in found["AttachedPolicies"]
+            if arn.startswith(OURS)
+        )
+        if carriers:
+            name, arn = carriers[role % len(carriers)]
+            self.by("mallory", "iam", "detach_role_policy", RoleName=name, PolicyArn=arn)
+
+    @rule()
+    def the_infrastructure_tool_takes_off_what_it_does_not_know(self) -> None:
+        for name in ("CanvasOmar", "CanvasRosa", "BuildServer"):
+            for arn in roles_now().get(name, {}).get("AttachedPolicies", ()):
+                if arn.startswith(OURS):
+                    self.by("mallory", "iam", "detach_role_policy", RoleName=name, PolicyArn=arn)
+
+    @rule(policy=st.sampled_from([NO_MODELS, APPROVED]), default=st.booleans())
+    def a_guardrail_is_edited(self, policy: str, default: bool) -> None:
+        self.by(
+            "mallory", "iam", "create_policy_version",
+            PolicyArn=OURS + policy, PolicyDocument=HOLLOW, SetAsDefault=default,
+        )  # fmt: skip
+
+    @rule(policy=st.sampled_from([NO_MODELS, APPROVED]), version=st.integers(1, 8), gone=st.booleans())
+    def a_guardrail_is_turned_back(self, policy: str, version: int, gone: bool) -> None:
+        operation = "delete_policy_version" if gone else "set_default_policy_version"
+        self.by("mallory", "iam", operation, PolicyArn=OURS + policy, VersionId=f"v{version}")
+
+    @rule(policy=st.sampled_from([NO_MODELS, APPROVED]), taken=st.sampled_from([False] * 4 + [True]))
+    def a_guardrail_is_deleted(self, policy: str, taken: bool) -> None:
+        arn = OURS + policy
+        for name, found in roles_now().items():
+            if arn in found["AttachedPolicies"]:
+                self.by("mallory", "iam", "detach_role_policy", RoleName=name, PolicyArn=arn)
+        for version in self.by("mallory", "iam", "list_policy_versions", PolicyArn=arn).get("Versions", ()):
+            if not version["IsDefaultVersion"]:
+                version_id = version["VersionId"]
+                self.by("mallory", "iam", "delete_policy_version", PolicyArn=arn, VersionId=version_id)
+        self.by("mallory", "iam", "delete_policy", PolicyArn=arn)
+        if taken:
+            self.by("mallory", "iam", "create_policy", PolicyName=policy, Path="/theirs/", PolicyDocument=HOLLOW)
+
+    @rule(role=NUMBER, what=st.sampled_from([NO_MODELS, APPROVED, "stray"]))
+    def somebody_attaches_what_is_under_our_path(self, role: int, what: str) -> None:
+        if what == "stray":
+            self.by("mallory", "iam", "create_policy", PolicyName=what, Path="/rolewarden/", PolicyDocument=HOLLOW)
+        self.by("mallory", "iam", "attach_role_policy", RoleName=self.role(role), PolicyArn=OURS + what)
+
+    # AWS
+
+    @rule(number=NUMBER, faults=befalling("enforce", 3))
+    @precondition(lambda self: self.mail)
+    def an_event_arrives(self, number: int, faults: list[Fault | None]) -> None:
+        self.deliver(self.mail.pop(number % len(self.mail)), faults)
+
+    @rule(number=NUMBER)
+    @precondition(lambda self: self.mail)
+    def an_event_arrives_and_will_again(self, number: int) -> None:
+        self.deliver(self.mail[number % len(self.mail)], [])
+
+    @rule(number=NUMBER)
+    @precondition(lambda self: self.mail)
+    def an_event_is_lost(self, number: int) -> None:
+        self.mail.pop(number % len(self.mail))
+
+    @rule(latest_first=st.booleans())
+    @precondition(lambda self: self.mail)
+    def all_events_arrive(self, latest_first: bool) -> None:
+        mail, self.mail = self.mail[:12], self.mail[12:]
+        for event in reversed(mail) if latest_first else mail:
+            self.deliver(event, [])
+
+    @rule(number=NUMBER, role=NUMBER)
+    @precondition(lambda self: self.mail)
+    def an_event_arrives_that_lies(self, number: int, role: int) -> None:
+        event = self.mail[number % len(self.mail)]
+        said = {**(event["detail"]["requestParameters"] or {}), "roleName": self.role(role)}
+        lie = {**event, "detail": {**event["detail"], "requestParameters": said}}
+        self.deliver(lie, [])
+
+    @rule(queue=st.sampled_from(["WorkQueue"] * 3 + ["PublishQueue", "SweepQueue", "ReleaseQueue"]),
+          faults=befalling("poll"), twice=st.sampled_from([False] * 4 + [True]))  # fmt: skip
+    def a_queue_is_polled(self, queue: str, faults: list[Fault | None], twice: bool) -> None:
+        self.functions.poll(queue, faults, twice=twice)
+
+    @rule(seconds=st.sampled_from([1, 20, 61, 600, 7200]))
+    def time_passes(self, seconds: int) -> None:
+        mail, self.mail = self.mail[:12], self.mail[12:]
+        for event in mail:
+            self.deliver(event, [])
+        self.functions.now += seconds
+        for queue in QUEUES:
+            self.functions.poll(queue)
+
+    @rule(age=st.sampled_from([0.0, 0.0, 5.0, STALE_SECONDS]))
+    def iam_answers_from_before(self, age: float) -> None:
+        self.age = age
+
+    @rule(faults=befalling("sweep", 2))
+    def it_is_time_for_a_sweep(self, faults: list[Fault | None]) -> None:
+        self.functions.sweep(faults)
+
+    @rule(faults=befalling("check", 2))
+    def it_is_time_for_a_check(self, faults: list[Fault | None]) -> None:
+        self.functions.check(faults)
+
+    def deliver(self, event: dict[str, Any], faults: list[Fault | None]) -> None:
+        self.functions.deliver(event, faults)
+
+    # In the end
+
+    def teardown(self) -> None:
+        with self.stack:
+            if not hasattr(self, "ledger"):
+                return
+            self.age = 0.0
+            self.collect()
+            self.functions.now += 7200
+            self.functions.check()
+            self.functions.sweep()
+            self.functions.work_off(most=60)
+            self.functions.now += 3600
+            audited = self.functions.rolewarden.sweeper.auditor.run(ACCOUNT_ID, time.time() + 3600)
+            DONE.late += audited["late"]
+            self.must_hold()
+
+    def must_hold(self) -> None:
+        """The invariants."""
+        assert len(_aws().events) < 10_000
+        ours = self.ledger.play(_aws().events)
+        published = {policy.name for policy in compile_rules(self.functions.rolewarden.rules, "aws")}
+        self.nothing_but_guardrails_was_touched(ours, published)
+        self.others_are_as_people_left_them()
+        self.guardrails_say_what_they_should()
+        self.governed_roles_are_guarded()
+        self.every_remedy_is_told(ours)
+
+    def nothing_but_guardrails_was_touched(self, calls: list[Call], published: set[str]) -> None:
+        for name, said, _ in calls:
+            policy = said.get("policyArn", said.get("permissionsBoundary", "")).removeprefix(OURS)
+            role = said.get("roleName", "")
+            if name == "AttachRolePolicy":
+                assert policy in published, (name, said)
+                assert not is_boundary(policy), (name, said)
+                assert policy in self.ledger.needed[role], (name, said)
+                assert role not in EXEMPT, (name, said)
+            elif name == "DetachRolePolicy":
+                assert self.ledger.releases, (name, said)
+                assert policy in published, (name, said)
+            elif name in {"PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary"}:
+                assert self.rules == "bounded", (name, said)
+                assert name.startswith("Delete") or (policy in published and is_boundary(policy)), (name, said)
+            else:
+                assert name in {
+                    "CreatePolicy", "CreatePolicyVersion", "SetDefaultPolicyVersion", "DeletePolicyVersion"
+                }, (name, said)  # fmt: skip
+                assert said.get("policyName", policy) in published, (name, said)
+                assert said.get("path", "/rolewarden/") == "/rolewarden/", (name, said)
+
+    def others_are_as_people_left_them(self) -> None:
+        now = self.ledger.others(roles_now())
+        left = self.ledger.others(self.ledger.roles)
+        assert now == left
+        policies = policies_now()
+        assert {arn: policies.get(arn) for arn in self.ledger.theirs} == self.ledger.theirs
+
+    def guardrails_say_what_they_should(self) -> None:
+        policies = policies_now()
+        for policy in compile_rules(self.functions.rolewarden.rules, "aws"):
+            if not self.is_taken(policy.name):
+                assert digest(policies[OURS + policy.name]) == digest(policy.document), policy.name
+
+    def is_taken(self, policy: str) -> bool:
+        """Whether somebody has a policy of this name elsewhere, so that IAM lets nobody make it anew."""
+        return f"arn:aws:iam::{ACCOUNT_ID}:policy/theirs/{policy}" in policies_now()
+
+    def governed_roles_are_guarded(self) -> None:
+        roles = roles_now()
+        for role, needed in self.ledger.needs_now().items():
+            found = roles.get(role)
+            carried = {arn.removeprefix(OURS) for arn in (found or {}).get("AttachedPolicies", ())}
+            if found and not needed - carried:
+                assert self.rules != "bounded" or not (found["PermissionsBoundary"] or "").startswith(OURS), role
+                continue
+            why = self.why_not(role, needed - carried, found)
+            assert why is not None, (role, needed, carried)
+            if why == "":
+                continue
+            foreign = role.startswith("arn:")
+            account, name = (role.split(":")[4], role.rsplit("/", 1)[-1]) if foreign else (ACCOUNT_ID, role)
+            outcome = self.functions.rolewarden.reconciler.reconcile(RoleKey(account, name), SWEEP, account=ACCOUNT_ID)
+            assert (outcome.verdict, outcome.reason) == (Verdict.UNENFORCEABLE, why), (role, outcome)
+
+    def why_not(self, role: str, missing: set[str], found: dict[str, Any] | None) -> Reason | str | None:
+        """Why a role may lack what it needs: a reason to be named, "" where it is held all the same or is gone."""
+        if role.startswith("arn:"):
+            return Reason.OTHER_ACCOUNT
+        if found is None:
+            return ""
+        if all(self.is_taken(policy) for policy in missing):
+            return Reason.POLICY_MISSING
+        if len(found["AttachedPolicies"]) < QUOTA:
+            return None
+        needed = self.ledger.needs_now()[role]
+        held = self.rules == "bounded" and found["PermissionsBoundary"] == OURS + boundary_name(needed)
+        return "" if held else Reason.QUOTA
+
+    def every_remedy_is_told(self, calls: list[Call]) -> None:
+        made = remedies_made(calls)
+        rows = self.world.rolewarden.aws.scan(self.world.environment["HISTORY_TABLE"])
+        told = remedies_told(row for row in rows if row.get("late") or row["at"] > self.began)
+        assert told == made, {"not made": told - made, "not told": made - told}
+        DONE.runs += 1
+        DONE.steps += self.steps
+        DONE.whole_runs += self.steps >= 50
+        DONE.invocations += self.functions.invocations
+        DONE.remedies += made.total()
+
+    def check_invariants(self, *arguments: Any, **more: Any) -> None:
+        """Hypothesis calls this after each step."""
+        super().check_invariants(*arguments, **more)
+        self.steps += 1

@@ -1,0 +1,78 @@
+"""Which account a command works on: credentials, regions, and the local AWS that is served or made for it."""
+
+import os
+
+import pytest
+from rolewarden_cli import connect
+from rolewarden_cli.main import app
+from rolewarden_local.aws import LocalAws
+from rolewarden_local.seed import seed
+from typer.testing import CliRunner
+
+NAMES = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_DEFAULT_REGION",
+    "AWS_REGION",
+    "AWS_PROFILE",
+)
+
+
+@pytest.fixture
+def nobody(monkeypatch, tmp_path):
+    """A machine on which nothing is configured, and which is no instance of EC2."""
+    for name in NAMES:
+        monkeypatch.delenv(f"AWS_{name}", raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(connect, "LOCAL_ENDPOINT", "http://127.0.0.1:1")
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "there are no AWS credentials: give --profile, or --local"),
+        (["--profile", "nobody"], "(nobody) could not be found: see `aws configure list-profiles`"),
+    ],
+)
+def test_without_credentials_the_way_out_is_named(nobody, arguments, says):
+    result = run("status", "--region", "us-east-1", *arguments)
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert says in result.stderr
+
+
+def test_without_a_region_the_way_out_is_named(nobody, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    result = run("status")
+    assert (result.exit_code, result.stderr) == (
+        1, "rolewarden: no region is known: give --region, or set AWS_DEFAULT_REGION\n"
+    )  # fmt: skip
+
+
+def test_local_is_an_account_of_its_own_where_none_is_served(nobody):
+    result = run("plan", "--local")
+    assert result.exit_code == 2
+    assert result.stderr == "rolewarden: local AWS in this process\n"
+    assert "CanvasRosa" in result.stdout
+
+
+def test_local_is_the_one_that_is_served(nobody, monkeypatch):
+    aws = LocalAws.start()
+    aws.reset()
+    seed(aws)
+    with aws.serving() as url:
+        monkeypatch.delenv("AWS_ENDPOINT_URL")
+        monkeypatch.setattr(connect, "LOCAL_ENDPOINT", url)
+        result = run("plan", "--local", "--json")
+    assert result.exit_code == 2
+    assert result.stderr == f"rolewarden: local AWS at {url}\n"
+    assert '"no-generative-ai": "created"' in result.stdout  # nothing is staged there
+    assert "AWS_ENDPOINT_URL" not in os.environ
