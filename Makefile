@@ -7,7 +7,7 @@ HOST ?= 127.0.0.1
 PORT ?= 5000
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: install demo test local stage lint types bench clean
+.PHONY: install demo test soak local stage lint types bench mutants clean
 
 install: $(VENV)/installed $(SAM_VENV)/installed .wheels/downloaded
 
@@ -47,9 +47,19 @@ stage: install
 test: install
 	@$(VENV)/bin/python -m pytest
 
+# Bad nights by the thousand and malformed input by the ten thousand, see docs/reliability.md; ends with the figures.
+soak: install
+	@$(VENV)/bin/python -W ignore -m tests.soak
+
 bench: install
 	@$(VENV)/bin/python bench/guardrails.py
 	@POWERTOOLS_LOG_LEVEL=CRITICAL $(VENV)/bin/python bench/sweep.py
+
+# Which changes to the compiler no test would notice; about two hours.
+mutants: install
+	@$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt mutmut
+	@nice $(VENV)/bin/python bench/mutants.py policies
+	@nice $(VENV)/bin/python bench/mutants.py guardrails
 
 lint: install
 	@$(VENV)/bin/ruff check .

@@ -33,6 +33,27 @@ def sample(name: str) -> dict[str, Any]:
     return event
 
 
+@pytest.fixture(autouse=True)
+def documented(monkeypatch):
+    """Every event that a test's Rolewarden puts in this process is one that docs/events.schema.json takes."""
+    from rolewarden.aws import Aws
+
+    from tests.schema import wrong
+
+    publish = Aws.publish
+    found: list[str] = []
+
+    def checked(self, events):
+        events = [(name, dict(detail)) for name, detail in events]
+        for name, detail in events:
+            found.extend(wrong(name, json.loads(json.dumps(detail))))
+        publish(self, events)
+
+    monkeypatch.setattr(Aws, "publish", checked)
+    yield
+    assert found == []
+
+
 @pytest.fixture(scope="session")
 def aws():
     """The local AWS, in process."""

@@ -67,6 +67,15 @@ def test_a_role_that_was_bounded_in_place_of_attached_says_so():
     )
 
 
+def test_a_finding_of_another_account_is_about_that_account_wherever_it_is_told():
+    alert = told("finding_account")
+    assert alert.subject == "Rolewarden: account 222233334444: account cannot be entered"
+    assert rows(alert)["Account"] == "222233334444, us-east-1"
+    assert "not authorized to perform: sts:AssumeRole" in rows(alert)["Why"]
+    role = told("finding_role", account="222233334444")
+    assert rows(role)["Account"] == "222233334444, us-east-1"
+
+
 def test_a_profile_that_cannot_have_what_it_needs_is_told_without_an_actor_where_a_sweep_has_found_it():
     alert = told("finding_subject")
     assert alert.subject == ("Rolewarden: user profile d-research0001/rosa cannot be guarded: shares its domain's role")

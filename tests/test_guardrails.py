@@ -23,12 +23,15 @@ from rolewarden.guardrails import (
     AlsoGovern,
     Assignment,
     BedrockRule,
+    Door,
     Exemption,
+    Fallback,
     Guardrail,
     JumpStartRule,
     Mode,
     Problem,
     Reading,
+    Release,
     Rules,
     Subject,
     load,
@@ -154,6 +157,7 @@ EVERY_SHAPE_OF_A_RULE = "says nothing: write `{deny: all}`, `{deny: [model, ...]
 BODIES = [
     (guardrail(""), 2, "guardrails.a", "must be a mapping with `bedrock`, `jumpstart`, `mode`"),
     (guardrail("\n  bedrock: {deny: all}"), 2, "guardrails.a", "is empty: indent `bedrock` if it belongs below it"),
+    (guardrail("\n  jumpstart: {deny: all}"), 2, "guardrails.a", "is empty: indent `jumpstart` if it belongs below it"),
     (guardrail("all"), 2, "guardrails.a", "must be a mapping with `bedrock`, `jumpstart`, `mode`"),
     (guardrail("[bedrock]"), 2, "guardrails.a", "must be a mapping with `bedrock`, `jumpstart`, `mode`"),
     (guardrail("{}"), 2, "guardrails.a", "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or"),
@@ -242,7 +246,9 @@ MODELS = [
        "names an inference profile: write the model, `anthropic.claude-*`, its profiles are covered with it")
       for prefix in ("us", "us-gov", "eu", "apac", "global", "mx", "*")),
     (bedrock("us.writer.palmyra-x5*"), 2, "guardrails.a.bedrock.deny[1]", "write the model, `writer.palmyra-x5*`"),
-    (bedrock("us.*"), 2, "guardrails.a.bedrock.deny[1]", "names an inference profile: write the model"),
+    (bedrock("us.*"), 2, "guardrails.a.bedrock.deny[1]", "write the model, as `anthropic.claude-v2*`, its profiles"),
+    (bedrock("mx.meta.llama3.1-70b*"), 2, "guardrails.a.bedrock.deny[1]", "write the model, `meta.llama3.1-70b*`"),
+    (jumpstart("anthropic.claude-v2.1"), 2, "guardrails.a.jumpstart.deny[1]", "list it under `bedrock`"),
     (jumpstart("anthropic.claude-v2"), 2, "guardrails.a.jumpstart.deny[1]",
      "is a Bedrock model id: list it under `bedrock`"),
     (jumpstart("huggingface llm"), 2, "guardrails.a.jumpstart.deny[1]", "`huggingface llm` is no JumpStart model id: "
@@ -259,11 +265,15 @@ ROUTER = "arn:aws:bedrock:us-east-1:111122223333:default-prompt-router/anthropic
 PROFILE = "arn:aws:bedrock:us-east-1:111122223333:inference-profile/us.meta.llama3-3-70b-instruct-v1:0"
 OPTIONS = [
     (SOUND + "release: never\n", 5, "release", "`never` is not understood: write `keep` or `detach`"),
+    (SOUND + "fallback: bounds\n", 5, "fallback", "`bounds` is not understood: write `none` or `boundary`"),
     (SOUND + "release: [detach]\n", 5, "release", "is not understood: write `keep` or `detach`"),
     (guardrail("{bedrock: {deny: all}, routes: studio}"), 2, "guardrails.a.routes",
      "`studio` is not understood: write `all` or `canvas`"),
     (guardrail("{bedrock: {deny: all, indirect: off}}"), 2, "guardrails.a.bedrock.indirect",
      "`off` is not understood: write `deny` or `allow`"),
+    *((guardrail(f"{{{family}: {{deny: all, {key}: off}}}}"), 2, f"guardrails.a.{family}.{key}",
+       "`off` is not understood: write `deny` or `allow`")
+      for family, key in (("bedrock", "customization"), ("jumpstart", "customization"), ("jumpstart", "autopilot"))),
     (guardrail("{jumpstart: {deny: [x], weights: [deny]}}"), 2, "guardrails.a.jumpstart.weights",
      "is not understood: write `deny` or `allow`"),
     (guardrail("{bedrock: {indirect: deny}}"), 2, "guardrails.a.bedrock", "names no models: add `{deny: all}`"),
@@ -410,6 +420,7 @@ ALSO_GOVERN = [
 )
 def test_a_mistake_is_one_line_with_its_place_and_the_way_out(text: str, line: int, where: str, words: str) -> None:
     reading = yaml(text)
+    assert reading.file == "guardrails.yaml"
     assert reading.rules is None
     [problem] = reading.errors
     assert reading.warnings == ()
@@ -438,6 +449,11 @@ def test_what_may_be_meant_is_a_warning_and_the_rules_are_read(text: str, line: 
     assert one_line(problem) == f"guardrails.yaml:{line}: {where}: {words}"
 
 
+def test_an_allow_list_is_not_told_to_be_all() -> None:
+    [problem] = yaml(guardrail("{bedrock: {allow: anthropic.claude-v2}}")).errors
+    assert problem.message == "must be a list of model ids, as `[model, ...]`"
+
+
 def test_several_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
     reading = yaml(
         "mode: maybe\n"
@@ -458,6 +474,11 @@ def test_several_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
         (6, "assignments[2]"),
         (8, "exemptions[1].until"),
     ]
+
+
+def test_mistakes_in_one_line_are_told_in_their_order() -> None:
+    reading = yaml(bedrock(", ".join(f"claude-v{number}" for number in range(12))))
+    assert [problem.where for problem in reading.errors] == [f"guardrails.a.bedrock.deny[{n}]" for n in range(1, 13)]
 
 
 @pytest.mark.parametrize(
@@ -549,8 +570,30 @@ def test_exemptions_and_also_govern_may_be_left_empty(rest: str) -> None:
     assert not found.also_govern
 
 
+def test_every_option_of_a_family_is_read_and_has_its_default() -> None:
+    bedrock = f"{{deny: [a.b], customization: allow, indirect: allow, allow_arns: ['{PROVISIONED}']}}"
+    jumpstart = "{deny: [c], customization: allow, weights: deny, autopilot: deny}"
+    [found] = rules(guardrail(f"{{bedrock: {bedrock}, jumpstart: {jumpstart}}}")).guardrails.values()
+    assert found.bedrock == BedrockRule("deny", ("a.b",), Door.ALLOW, Door.ALLOW, (PROVISIONED,))
+    assert found.jumpstart == JumpStartRule("deny", ("c",), Door.ALLOW, Door.DENY, Door.DENY)
+    [bare] = rules(guardrail("{bedrock: {deny: [a.b]}, jumpstart: {deny: [c]}}")).guardrails.values()
+    assert bare.bedrock == BedrockRule("deny", ("a.b",), Door.DENY, Door.DENY, ())
+    assert bare.jumpstart == JumpStartRule("deny", ("c",), Door.DENY, Door.ALLOW, Door.ALLOW)
+
+
+def test_what_becomes_of_a_role_in_doubt_is_read_and_left_as_it_is_without() -> None:
+    found = rules(SOUND + "release: detach\nfallback: boundary\n")
+    assert (found.release, found.fallback) == (Release.DETACH, Fallback.BOUNDARY)
+    assert (rules(SOUND).release, rules(SOUND).fallback) == (Release.KEEP, Fallback.NONE)
+
+
 def test_every_role_may_be_governed() -> None:
     assert rules(also_govern('{roles: ["*"]}')).also_govern == AlsoGovern(roles=("*",))
+
+
+@pytest.mark.parametrize("body", ["{roles: [X]}", "{trusting: [sagemaker.amazonaws.com]}"])
+def test_roles_or_services_alone_are_something_that_is_governed_too(body: str) -> None:
+    assert rules(also_govern(body)).also_govern
 
 
 def test_a_service_of_china_may_be_trusted() -> None:
@@ -619,6 +662,10 @@ def test_an_exemption_holds_up_to_and_including_its_last_day(days: int, in_force
     wanted = Exemption("CanvasBreak*", until, "SEC-123")
     assert found.exemption("CanvasBreakGlass", until + timedelta(days)) == (wanted if in_force else None)
     assert found.exemption("CanvasNadia", until + timedelta(days)) is None
+
+
+def test_an_exemption_needs_no_reason() -> None:
+    assert rules(exemption("{role: X, until: 2026-06-30}")).exemptions == (Exemption("X", date(2026, 6, 30), ""),)
 
 
 def test_of_two_exemptions_of_a_role_the_one_that_has_not_ended_counts() -> None:

@@ -77,7 +77,7 @@ def test_a_role_that_needs_other_guardrails_now_loses_the_old_ones_only_after_it
     world = world_with(DETACH)
     world.sweep()
     changed = world_with(DETACH.replace("domains: [research]", "domains: [analytics]"), keep=True)
-    changed.rolewarden.sweeper.start(ACCOUNT_ID, "us-east-1")
+    changed.rolewarden.sweeper.start()
     body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
     assert changed.rolewarden.releaser.message(body)["waits"] == "lacks no-generative-ai"
     assert changed.carried("CanvasRosa") == {"approved-models"}

@@ -170,7 +170,7 @@ def test_a_policy_that_still_seems_whole_after_it_was_edited_is_restored_by_the_
         assert world.rolewarden.restore(event)["policies"] == {"no-generative-ai": "unchanged"}
     assert in_force(world) == {"approved-models"}
     [look] = world.queued("PUBLISH_QUEUE_URL")
-    world.rolewarden.restore_again(look)
+    world.rolewarden.publish_message(look)
     assert in_force(world) == BOTH
     assert world.history("policy/no-generative-ai")[-1]["cause"]["event_name"] == "CreatePolicyVersion"
     assert world.queued("PUBLISH_QUEUE_URL") == []
@@ -178,7 +178,7 @@ def test_a_policy_that_still_seems_whole_after_it_was_edited_is_restored_by_the_
 
 @pytest.mark.parametrize("body", [None, {}, {"nominated": {"role": "r"}, "account": "1", "region": "r", "rechecks": 1}])
 def test_a_message_of_the_publish_queue_that_names_no_policy_is_named_and_dropped(world, body):
-    assert world.rolewarden.restore_again(body) == {"ignored": "no second look"}
+    assert world.rolewarden.publish_message(body) == {"ignored": "no second look"}
 
 
 @pytest.mark.parametrize(

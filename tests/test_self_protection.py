@@ -253,6 +253,7 @@ def test_what_the_functions_do_in_their_work_raises_no_alert(matched):
     [
         ("finding_role", True),
         ("finding_subject", True),
+        ("finding_account", True),
         ("finding_policy_restored", True),
         ("finding_role_contested", True),
     ],

@@ -1,7 +1,6 @@
 """The sweep: what no event told of is found all the same."""
 
 import pytest
-from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.test_bindings import TAGGED, bound
 
@@ -140,7 +139,7 @@ def test_an_exempt_role_is_sent_nowhere(world):
 def test_attachments_are_compared_as_sets_and_not_role_by_role(world):
     swept(world)
     mark = world.aws.mark()
-    world.rolewarden.sweeper.start(ACCOUNT_ID, "us-east-1")
+    world.rolewarden.sweeper.start()
     calls = [call.operation for call in world.aws.calls(mark)]
     assert calls.count("ListEntitiesForPolicy") == 2
     assert "DescribeUserProfile" not in calls

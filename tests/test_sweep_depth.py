@@ -48,7 +48,7 @@ def test_the_comparison_waits_for_the_last_chunk_whatever_their_order(world, mon
     forget(world)
     monkeypatch.setattr(module, "CHUNK", 1)
     sweeper = world.rolewarden.sweeper
-    sweeper.start(ACCOUNT_ID, REGION)
+    sweeper.start()
     chunks = world.queued("SWEEP_QUEUE_URL")
     assert len(chunks) == 6
     for body in reversed(chunks):
@@ -62,7 +62,7 @@ def test_a_chunk_that_comes_twice_does_no_harm(world, monkeypatch):
     forget(world)
     monkeypatch.setattr(module, "CHUNK", 1)
     sweeper = world.rolewarden.sweeper
-    sweeper.start(ACCOUNT_ID, REGION)
+    sweeper.start()
     for body in world.queued("SWEEP_QUEUE_URL"):
         sweeper.message(body)
         sweeper.message(body)
@@ -75,8 +75,8 @@ def test_two_sweeps_at_once_end_as_one_would(world, monkeypatch):
     forget(world)
     monkeypatch.setattr(module, "CHUNK", 1)
     sweeper = world.rolewarden.sweeper
-    sweeper.start(ACCOUNT_ID, REGION)
-    sweeper.start(ACCOUNT_ID, REGION)
+    sweeper.start()
+    sweeper.start()
     world.end_sweeps()
     assert len(bound(world)) == 10
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
@@ -133,7 +133,7 @@ def test_a_role_that_no_sweep_can_mend_is_told_once_by_the_sweep_and_again_by_an
 
 def test_a_completed_sweep_tells_what_it_has_seen(world):
     world.sweep()
-    counts = world.rolewarden.sweeper.start(ACCOUNT_ID, REGION)
+    counts = world.rolewarden.sweeper.start()
     assert (counts["roles"], counts["lacking"], counts["carrying_too_much"]) == (8, 1, 0)
     assert counts["seconds"] >= 0
 
@@ -167,7 +167,7 @@ def test_where_domains_cannot_be_listed_what_is_known_stays_guarded_and_it_is_to
 
 
 def test_a_role_that_is_gone_before_the_work_comes_to_it_is_no_error(world):
-    world.rolewarden.sweeper.start(ACCOUNT_ID, REGION)
+    world.rolewarden.sweeper.start()
     work = next(body for body in world.queued() if body["role"] == "CanvasOmar")
     for policy in world.iam.list_attached_role_policies(RoleName="CanvasOmar")["AttachedPolicies"]:
         world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=policy["PolicyArn"])
@@ -230,7 +230,7 @@ def test_a_role_of_thousands_of_subjects_has_a_record_that_an_event_can_hold(wor
 def test_a_completed_sweep_is_the_heartbeat_that_the_alarm_listens_for(world, template):
     alarm = template.resources("AWS::CloudWatch::Alarm")["HeartbeatAlarm"]
     metrics.clear_metrics()
-    world.rolewarden.sweeper.start(ACCOUNT_ID, REGION)
+    world.rolewarden.sweeper.start()
     found = metrics.serialize_metric_set()
     metrics.clear_metrics()
     assert found[alarm["MetricName"]] == [1.0]
@@ -243,7 +243,7 @@ def test_a_completed_sweep_is_the_heartbeat_that_the_alarm_listens_for(world, te
 def test_a_sweep_without_time_leaves_all_of_it_to_a_message(world):
     sweeper = world.rolewarden.sweeper
     sweeper.seconds_left = lambda: 1.0
-    assert sweeper.start(ACCOUNT_ID, REGION) == {"listed": ""}
+    assert sweeper.start() == {"listed": ""}
     [rest] = world.queued("SWEEP_QUEUE_URL")
     assert (rest["step"], world.queued()) == ("list", [])
     sweeper.seconds_left = module.unlimited
@@ -271,11 +271,11 @@ def test_a_chunk_that_aws_is_slow_to_tell_of_is_ended_by_another_function_and_no
 
 def test_a_comparison_that_runs_out_of_time_sends_no_work_twice_and_none_too_few(world, monkeypatch):
     sweeper = world.rolewarden.sweeper
-    sweeper.start(ACCOUNT_ID, REGION)
+    sweeper.start()
     whole = {body["role"] for body in world.queued()}
     sent = []
     monkeypatch.setattr(sweeper.aws, "send", lambda url, bodies, **_: sent.append((url, list(bodies))))
-    sweep = module.Sweep(ACCOUNT_ID, REGION, sweeper.now())
+    sweep = module.Sweep(ACCOUNT_ID, sweeper.now())
     sweeper.table.sweep_begins(sweep.row, sweep.began)
     sweeper.seconds_left = lambda: 1.0
     sweeper.compare(sweep)

@@ -143,7 +143,7 @@ class World:
 
     def sweep(self) -> list[dict]:
         """Let a sweep run to its end and work off what it found; gives the outcomes."""
-        self.rolewarden.sweeper.start(ACCOUNT_ID, "us-east-1")
+        self.rolewarden.sweeper.start()
         return self.end_sweeps()
 
     def end_sweeps(self) -> list[dict]:

@@ -172,7 +172,7 @@ def status(connection: Connection, now: datetime) -> Status:
     """How the deployed stack is doing. Raises NoConnectionError where nothing is deployed, and RetryLater."""
     region = connection.regions[0]
     table = BindingsTable(connection.aws, connection.recorded().bindings)
-    sweeps = [_sweep(row) for row in table.sweeps(connection.account, region)]
+    sweeps = [_sweep(row) for row in table.sweeps(connection.account)]
     last = next((sweep for sweep in reversed(sweeps) if sweep.completed), None)
     running = sweeps[-1] if sweeps and not sweeps[-1].completed else None
     entries = history(connection, since=now - STANDS)

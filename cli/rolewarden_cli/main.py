@@ -16,6 +16,7 @@ from rich.text import Text
 from rolewarden.errors import RolewardenError
 from rolewarden.protect import BOUNDARY_NAME, Protection, text
 from rolewarden.record import SWEEP_COMPLETED, SWEEP_REQUESTED
+from rolewarden.service import DOCTOR
 
 from rolewarden_cli import operate, rules
 from rolewarden_cli.connect import Connection
@@ -38,6 +39,7 @@ app.add_typer(operate.app)
 
 EXIT_DRIFTED = 1
 EXIT_ERRORS = 1
+EXIT_MISSING = 1
 EXIT_UNUSABLE = 2
 
 
@@ -179,6 +181,37 @@ def scp(
     except OSError as error:
         raise UnwritableError(f"{out}: cannot be written: {error.strerror}") from None
     print(out)
+
+
+@app.command()
+@of_an_account
+def doctor(
+    connection: Connection,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array instead of lines.")] = False,
+) -> None:
+    """Say whether the deployed stack can work in every region and account that it covers.
+
+    One line a check: does a trail log, does the forwarder send, is the account entered. SweepFunction makes the checks
+    with its own rights, as in every sweep. Needs AWS credentials that may describe the stack and invoke that function.
+
+    Example: rolewarden doctor --region us-east-1
+
+    Exit code: 0 everything is there, 1 something is missing, or the stack cannot be asked.
+    """
+    functions = {logical: physical for logical, _, physical in connection.deployed().resources}
+    checks = connection.aws.run(functions.get("SweepFunction", ""), {"step": DOCTOR})["checks"]
+    if as_json:
+        print(json.dumps(checks, indent=2))
+    else:
+        console = Console(highlight=False, soft_wrap=True)
+        for check in checks:
+            where = " ".join(filter(None, (check["account"], check["region"])))
+            line = f"{where}  {check['what']}"
+            if "message" in check:
+                console.print(Text.assemble(("MISSING  ", "bold red"), f"{line}: {check['message']}: {check['cure']}"))
+            else:
+                console.print(Text.assemble(("ok       ", "green"), line))
+    raise typer.Exit(EXIT_MISSING if any("message" in check for check in checks) else 0)
 
 
 def _show_problems(console: Console, found: rules.CheckedFile) -> None:

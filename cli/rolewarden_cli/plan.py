@@ -220,6 +220,10 @@ class Rehearsal:
         self._quota = inventory.policies_per_role
         self._roles = dict(inventory.roles)
 
+    def within(self, _account: str) -> Rehearsal:
+        """The one account that there is."""
+        return self
+
     def attached_policies(self, role: str) -> frozenset[str]:
         """ARNs of what a role carries."""
         return frozenset(self._of(role).attached)

@@ -1,4 +1,4 @@
-"""PublishFunction: a deployment (custom resource), an event about a policy, a second look at one, or the clock."""
+"""PublishFunction: a deployment (custom resource), an event about a policy, a message of its queue, or the clock."""
 
 import os
 from functools import cache
@@ -33,7 +33,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         )
     if "Records" in event:
         [record] = event["Records"]
-        return rolewarden().restore_again(body_of(record["body"]))
+        return rolewarden().publish_message(body_of(record["body"]))
     if event.get("detail-type") == CLOUDTRAIL:
         return rolewarden().restore(event)
     return rolewarden().publish(account, CHECK)

@@ -20,4 +20,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if "Records" in event:
         [record] = event["Records"]
         return sweeper.message(body_of(record["body"]))
-    return sweeper.start(context.invoked_function_arn.split(":")[4], rolewarden.aws.region)
+    return rolewarden.sweep(event)

@@ -90,7 +90,7 @@ class Account:
 
     def is_swept(self) -> bool:
         """Whether every sweep that has begun is completed, and what it found is worked off."""
-        sweeps = self.table.sweeps(ACCOUNT, REGION)
+        sweeps = self.table.sweeps(ACCOUNT)
         if not sweeps or not all(sweep.get("completed") for sweep in sweeps):
             return False
         waiting = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]

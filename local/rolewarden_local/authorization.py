@@ -12,6 +12,7 @@ without a call of the function: Lambda polls queues, sends failed events to a qu
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -21,6 +22,7 @@ from rolewarden.policies import Document
 
 from rolewarden_local._ministack import iam, iam_actions, sts
 from rolewarden_local.judge import BOUNDARY, Judgement, Unsupported, Values, judge
+from rolewarden_local.organization import ORGANIZATION
 
 Answer = tuple[int, dict[str, str], Any]
 
@@ -188,9 +190,12 @@ def _document(account: str, arn: str) -> Document:
 def _keys(request: Request, ask: _Ask) -> dict[str, str]:
     """The condition keys of every request, as far as a local call has them."""
     owner = ask.resource.split(":")[4] if ask.resource != "*" else ""
+    account = owner if owner.isdigit() else request.account
+    organization = ORGANIZATION.of(account)
     return {
         "aws:RequestedRegion": request.region,
-        "aws:ResourceAccount": owner if owner.isdigit() else request.account,
+        "aws:ResourceAccount": account,
+        **({"aws:ResourceOrgID": organization} if organization else {}),
     }
 
 
@@ -213,7 +218,14 @@ def _asked(request: Request) -> Iterable[_Ask]:
         return [_Ask(action, request.parameter("TopicArn") or "*")]
     if request.service == "dynamodb":
         return _of_dynamodb(request, action)
-    named = {"events": _of_events, "sagemaker": _of_sagemaker, "sqs": _of_sqs}.get(request.service)
+    if request.service == "cloudformation" and (name := request.parameter("StackSetName")):
+        return [_Ask(action, request.arn("cloudformation", f"stackset/{name}:{uuid.UUID(int=0)}"))]
+    named = {
+        "cloudtrail": _of_cloudtrail,
+        "events": _of_events,
+        "sagemaker": _of_sagemaker,
+        "sqs": _of_sqs,
+    }.get(request.service)
     return named(request, action, json.loads(request.body or b"{}")) if named else [_Ask(action)]
 
 
@@ -260,7 +272,8 @@ def _of_dynamodb(request: Request, action: str) -> list[_Ask]:
 
 def _of_events(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
     if request.operation != "PutEvents":
-        return [_Ask(action)]
+        name = body.get("Name" if request.operation == "DescribeRule" else "Rule")
+        return [_Ask(action, request.arn("events", f"rule/{name}") if name else "*")]
     return [
         _Ask(
             action,
@@ -270,6 +283,11 @@ def _of_events(request: Request, action: str, body: Mapping[str, Any]) -> list[_
         for entry in body["Entries"]
         for bus in [entry.get("EventBusName") or "default"]
     ]
+
+
+def _of_cloudtrail(_request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
+    trail = str(body.get("Name", ""))
+    return [_Ask(action, trail if trail.startswith("arn:") else "*")]
 
 
 def _of_sagemaker(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:

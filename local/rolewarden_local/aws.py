@@ -33,14 +33,18 @@ from hypercorn.config import Config
 
 from rolewarden_local import (
     _ministack,
+    access,
     authorization,
+    buses,
     cloudformation,
     cloudtrail,
     faults,
     iam,
+    organization,
     sagemaker,
     saved,
     simulate,
+    stacksets,
     stale,
     tagging,
     trail,
@@ -123,6 +127,8 @@ class LocalAws:
     def _again(self, begin: Callable[[], None]) -> None:
         self._on_the_loop(begin)
         iam.QUOTAS.policies_per_role = iam.Quotas.policies_per_role
+        organization.reset()
+        stacksets.reset()
         self._faults.clear()
         self.events.clear()
         self._calls.clear()
@@ -141,6 +147,15 @@ class LocalAws:
     @policies_per_role.setter
     def policies_per_role(self, quota: int) -> None:
         iam.QUOTAS.policies_per_role = quota
+
+    def organize(self, organization_id: str, **units: set[str]) -> None:
+        """Make `units` (ids of organizational units, `_` for `-`, with their accounts) the organization.
+
+        Service-managed StackSets with automatic deployment follow before this returns.
+        """
+        organization.ORGANIZATION.id = organization_id
+        organization.ORGANIZATION.units = {name.replace("_", "-"): set(accounts) for name, accounts in units.items()}
+        stacksets.follow_organization()
 
     def lend(self, access_key: str, role: str) -> None:
         """Make an access key that of a session of `role`, as Lambda hands one to a function, until `reset`."""
@@ -373,6 +388,9 @@ class LocalAws:
         account, region = responses.get_account_id(), responses.get_region()
 
         async def do(body: bytes) -> Answer:
+            if access.is_void(access_key):
+                message = "The security token included in the request is invalid"
+                return faults.refusal(service, "InvalidClientTokenId", message, 403)
             if self._authorization and (
                 refusal := self._authorization.refusal(
                     authorization.Request(
@@ -449,6 +467,8 @@ def _install(aws: LocalAws) -> None:
     stale.install()
     tagging.install()
     cloudformation.install()
+    stacksets.install(aws._loop)
+    buses.install()
     trail.install(aws.events)
 
     original = app._dispatch_service_request

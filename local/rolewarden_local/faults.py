@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 
-from rolewarden_local._ministack import iam
+from rolewarden_local._ministack import cfn_helpers, iam
 
 Answer = tuple[int, dict[str, str], Any]
 Do = Callable[[bytes], Awaitable[Answer]]
@@ -107,14 +107,22 @@ def error(code: str, message: str, status: int) -> Befall:
     """The call is refused."""
 
     async def befall(service: str, _body: bytes, _do: Do) -> Outcome:
-        if service in {"iam", "sts"}:
-            answer: Answer = iam._error(status, code, escape(message), ns=service)
-        else:
-            content = json.dumps({"__type": code, "message": message}).encode()
-            answer = status, {"Content-Type": "application/x-amz-json-1.1", "x-amzn-errortype": code}, content
+        answer = refusal(service, code, message, status)
         return Outcome(answer, answer)
 
     return befall
+
+
+def refusal(service: str, code: str, message: str, status: int) -> Answer:
+    """An error as the service words it."""
+    if service in {"iam", "sts"}:
+        answer: Answer = iam._error(status, code, escape(message), ns=service)
+        return answer
+    if service == "cloudformation":
+        told: Answer = cfn_helpers._error(code, escape(message), status)
+        return told
+    content = json.dumps({"__type": code, "message": message}).encode()
+    return status, {"Content-Type": "application/x-amz-json-1.1", "x-amzn-errortype": code}, content
 
 
 def loss(how: Loss, *, takes_effect: bool) -> Befall:

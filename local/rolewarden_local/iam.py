@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, quote
 from xml.sax.saxutils import escape
 
+from rolewarden_local import access
 from rolewarden_local._ministack import iam, sts
 
 Response = tuple[int, dict[str, str], bytes]
@@ -411,16 +412,14 @@ def _entity_member(kind: str, entity: Mapping[str, Any]) -> str:
 
 
 def _known_role_only(handle_request: Callable[..., Any]) -> Callable[..., Any]:
-    """Refuse to assume a role that does not exist; MiniStack looks for it only when it enforces policies."""
+    """Refuse to assume a role that does not exist or may not be; MiniStack looks only when it enforces policies."""
 
     async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes, query: Params) -> Any:
         form = parse_qs(body.decode())
         arn = form.get("RoleArn", [""])[0]
         if form.get("Action") == ["AssumeRole"] and re.fullmatch(r"arn:[\w-]+:iam::\d{12}:role/.+", arn):
-            account, name = arn.split(":")[4], arn.rsplit("/", 1)[-1]
-            role = iam._roles.get_scoped(account, None, name)
-            if role is None or role["Arn"] != arn:
-                caller = sts._caller_identity(headers, query)["userArn"]
+            caller = access.caller(headers, query)
+            if not access.may_assume(caller, arn):
                 message = f"User: {caller} is not authorized to perform: sts:AssumeRole on resource: {arn}"
                 return iam._error(403, "AccessDenied", escape(message), ns="sts")
         return await handle_request(method, path, headers, body, query)

@@ -58,17 +58,24 @@ def seed(aws: LocalAws, region: str = REGION) -> Seeded:
         botocore.exceptions.ClientError: something of the same name is there already.
     """
     with aws.connected():
-        iam, studio = _clients(region)
+        iam, studio, cloudtrail = _clients(region)
+        log(cloudtrail)
         roles = _make_roles(iam)
         domains = {"analytics": _make_analytics(studio, roles), "research": _make_research(studio, roles)}
         return Seeded(region, roles, domains, {name: _make_user(iam, name) for name in ("alice", "mallory")})
 
 
 @functools.cache
-def _clients(region: str) -> tuple[Any, Any]:
+def _clients(region: str) -> tuple[Any, Any, Any]:
     # The default account whatever the environment's credentials say. Kept: making them takes longer than seeding.
     session = boto3.Session("test", "test", region_name=region)
-    return session.client("iam"), session.client("sagemaker")
+    return session.client("iam"), session.client("sagemaker"), session.client("cloudtrail")
+
+
+def log(cloudtrail: Any) -> None:
+    """Have a trail log what happens in every region of an account."""
+    cloudtrail.create_trail(Name="management-events", S3BucketName="management-events", IsMultiRegionTrail=True)
+    cloudtrail.start_logging(Name="management-events")
 
 
 def _make_roles(iam: Any) -> dict[str, str]:

@@ -39,5 +39,5 @@ def stage(template: Template, aws: Aws, *, account: str, guardrails: Path) -> Ma
     environment["GUARDRAILS_FILE"] = str(guardrails)
     rolewarden = Rolewarden(Settings.read(environment), aws)
     rolewarden.publish(account, DEPLOYMENT)
-    rolewarden.sweeper.bind(Sweep(account, aws.region, time.time()))
+    rolewarden.sweeper.bind(Sweep(account, time.time()), aws.region)
     return environment

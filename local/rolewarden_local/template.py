@@ -105,7 +105,7 @@ class Template:
             return value
         if len(value) == 1:
             [(function, argument)] = value.items()
-            if function in {"Ref", "Fn::Sub", "Fn::GetAtt", "Fn::If"}:
+            if function in {"Ref", "Fn::Sub", "Fn::GetAtt", "Fn::If", "Fn::Join", "Fn::Split", "Fn::FindInMap"}:
                 return self._intrinsic(function, argument)
         resolved = {key: self.resolve(item) for key, item in value.items()}
         return {key: item for key, item in resolved.items() if item is not None}
@@ -115,6 +115,14 @@ class Template:
             return self._ref(argument)
         if function == "Fn::Sub":
             return re.sub(r"\$\{([^}]+)\}", lambda match: str(self._ref(match[1])), argument)
+        if function in {"Fn::Join", "Fn::Split"}:
+            between, value = self.resolve(argument)
+            if function == "Fn::Split":
+                return value.split(between)
+            return between.join(value)
+        if function == "Fn::FindInMap":
+            name, key, inner = self.resolve(argument)
+            return self.body["Mappings"][name][key][inner]
         if function == "Fn::GetAtt":
             return self._ref(argument if isinstance(argument, str) else ".".join(argument))
         condition, then, otherwise = argument
@@ -124,7 +132,9 @@ class Template:
         if name in self._pseudo:
             return self._pseudo[name]
         if name in self._parameters:
-            return self._parameters[name]
+            declared = self.body["Parameters"][name]["Type"]
+            value = self._parameters[name]
+            return value.split(",") if declared == "CommaDelimitedList" else value
         logical, _, attribute = name.partition(".")
         is_topic = self.body["Resources"][logical]["Type"] == "AWS::SNS::Topic"
         return self._arn(logical) if attribute == "Arn" or is_topic else logical
@@ -132,6 +142,7 @@ class Template:
     def _arn(self, logical: str) -> str:
         service, form = {
             "AWS::DynamoDB::Table": ("dynamodb", "table/{}"),
+            "AWS::Events::EventBus": ("events", "event-bus/{}"),
             "AWS::Events::Rule": ("events", "rule/{}"),
             "AWS::IAM::Role": ("iam", "role/rolewarden/{}"),
             "AWS::KMS::Key": ("kms", "key/{}"),
@@ -152,7 +163,9 @@ class Template:
         [(function, argument)] = condition.items()
         if function == "Fn::Not":
             return not self._holds(argument[0])
-        if function == "Fn::Or":
-            return any(map(self._holds, argument))
+        if function in {"Fn::Or", "Fn::And"}:
+            return (any if function == "Fn::Or" else all)(map(self._holds, argument))
+        if function == "Condition":
+            return self._holds(self.body["Conditions"][argument])
         left, right = map(self.resolve, argument)
         return bool(left == right)

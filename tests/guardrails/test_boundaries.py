@@ -11,6 +11,7 @@ import pytest
 import yaml
 from hypothesis import given, reject
 from hypothesis import strategies as st
+from rolewarden import policies
 from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule, Rules, read_yaml
 from rolewarden.policies import (
     NAME_SIZE,
@@ -22,6 +23,7 @@ from rolewarden.policies import (
     compile_boundary,
     compile_guardrail,
     compile_rules,
+    is_boundary,
     size,
 )
 from rolewarden_local.judge import judge
@@ -183,6 +185,30 @@ def test_a_name_too_long_for_iam_is_a_digest_that_the_order_does_not_change() ->
 
 def test_a_guardrail_that_needs_several_policies_may_fit_one_boundary_only_if_it_is_short_enough() -> None:
     listed = tuple(f"maker{number}.model-with-a-long-name-{number}*" for number in range(40))
-    with pytest.raises(BoundaryTooLong, match=r"takes [\d,]+ of the 6,144 characters"):
+    with pytest.raises(BoundaryTooLong, match=r"^takes [1-9]\d,\d{3} of the 6,144 characters"):
         compile_boundary([Guardrail("long", BedrockRule("deny", listed))], "aws")
     assert compile_boundary([Guardrail("j", jumpstart=JumpStartRule("deny-all"))], "aws").name == "boundary.j"
+
+
+def test_a_boundary_may_fill_its_policy_to_the_last_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = [Guardrail("b", BedrockRule("deny-all"))]
+    whole = compile_boundary(some, "aws")
+    monkeypatch.setattr(policies, "POLICY_SIZE", size(whole.document))
+    assert compile_boundary(some, "aws") == whole
+    monkeypatch.setattr(policies, "POLICY_SIZE", size(whole.document) - 1)
+    with pytest.raises(BoundaryTooLong):
+        compile_boundary(some, "aws")
+
+
+def test_a_boundary_is_known_by_its_name_and_no_guardrail_is_taken_for_one() -> None:
+    assert is_boundary(boundary_name(["a"]))
+    assert not any(is_boundary(policy) for policy in attached(map(of_the_page, PAGE["guardrails"])))
+
+
+def test_boundaries_of_another_partition_name_its_models() -> None:
+    found = rules("fallback: boundary\nguardrails: {a: {bedrock: {deny: [x.y]}}}\nassignments: [{guardrails: [a]}]\n")
+    [boundary] = compile_boundaries(found, "aws-cn")
+    model = Request("", "bedrock:InvokeModel", ["arn:aws-cn:bedrock:cn-north-1::foundation-model/x.y"])
+    other = Request("", "bedrock:InvokeModel", ["arn:aws-cn:bedrock:cn-north-1::foundation-model/x.z"])
+    assert not allowed(ADMINISTRATOR, model, boundary.document)
+    assert allowed(ADMINISTRATOR, other, boundary.document)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
+from functools import cache
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rolewarden import policies
-from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule, Routes, matches
-from rolewarden.policies import POLICY_SIZE, Document, compile_guardrail, digest, size
+from rolewarden.guardrails import BedrockRule, Door, Guardrail, JumpStartRule, Routes, RuleKind, matches
+from rolewarden.policies import POLICY_SIZE, Document, Statement, TooLong, compile_guardrail, digest, size
 from rolewarden_local import iam
 
 from tests.guardrails import test_probes
@@ -44,6 +46,10 @@ def allowed(documents: list[Document], request: Request) -> bool:
 
 def documents(guardrail: Guardrail) -> list[Document]:
     return [policy.document for policy in compile_guardrail(guardrail, "aws")]
+
+
+def statements(guardrail: Guardrail) -> list[Statement]:
+    return [statement for document in documents(guardrail) for statement in document["Statement"]]
 
 
 @st.composite
@@ -145,28 +151,180 @@ def test_every_valid_guardrail_compiles_to_documents_that_iam_takes(guardrail: G
     for policy in compiled:
         assert size(policy.document) <= POLICY_SIZE
         assert set(policy.document) == {"Version", "Statement"}
+        assert policy.document["Version"] == "2012-10-17"
         sids = [statement["Sid"] for statement in policy.document["Statement"]]
         assert len(sids) == len(set(sids))
         assert all(sid.isalnum() and sid.isascii() for sid in sids)
         assert all(statement["Effect"] == "Deny" for statement in policy.document["Statement"])
+        for statement in policy.document["Statement"]:
+            assert not any(isinstance(value, list) and len(value) == 1 for value in statement.values()), "two too many"
         assert all(" " <= char <= "ÿ" for char in policy.text)
 
 
-@pytest.mark.parametrize("kind", ["deny", "allow"])
-@pytest.mark.parametrize("family", ["bedrock", "jumpstart"])
-@given(data=st.data())
-def test_dividing_a_long_list_changes_no_decision(family: str, kind: str, data: st.DataObject) -> None:
-    numbers = data.draw(st.integers(28, 60))
+LENGTHS = (28, 41, 60)
+"""Models of a list that is too long for one policy: from a little to several times."""
+
+
+def long_list(family: str, length: int) -> list[str]:
     if family == "bedrock":
-        ids = [f"maker{number % 8}.model-with-a-long-name-{number}-v1:0" for number in range(numbers)]
-        guardrail = Guardrail("it", BedrockRule(kind, tuple(ids)))  # type: ignore[arg-type]
-        request = data.draw(
-            st.sampled_from([*ids, "maker1.other", "maker1.model-with-a-long-name-1-v1", "x.y"]).flatmap(routes)
-        )
+        # Some begin as another one does.
+        return [f"maker{number % 8}.model-with-a-rather-long-name-{number}" for number in range(length)]
+    return [f"XL-model-of-provider{number}-with-a-long-name-{number}" for number in range(length)]
+
+
+@cache
+def long_guardrail(family: str, kind: RuleKind, length: int) -> Guardrail:
+    ids = tuple(long_list(family, length))
+    if family == "bedrock":
+        return Guardrail("it", BedrockRule(kind, ids))
+    return Guardrail("it", jumpstart=JumpStartRule(kind, ids))
+
+
+@cache
+def divided_and_whole(family: str, kind: RuleKind, length: int) -> tuple[list[Document], list[Document]]:
+    guardrail = long_guardrail(family, kind, length)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(policies, "POLICY_SIZE", 10**6)
+        whole = documents(guardrail)
+    return documents(guardrail), whole
+
+
+long_lists = pytest.mark.parametrize(
+    ("family", "kind"), [("bedrock", "deny"), ("bedrock", "allow"), ("jumpstart", "deny"), ("jumpstart", "allow")]
+)
+
+
+@long_lists
+def test_a_long_list_is_divided_over_several_policies_none_too_long(family: str, kind: RuleKind) -> None:
+    for length in LENGTHS:
+        divided, whole = divided_and_whole(family, kind, length)
+        assert len(whole) == 1
+        assert len(divided) > 1
+        names = [policy.name for policy in compile_guardrail(long_guardrail(family, kind, length), "aws")]
+        assert names == ["it", *(f"it-{number}" for number in range(2, len(divided) + 1))]
+        assert all(size(document) <= POLICY_SIZE for document in divided)
+
+
+@pytest.mark.parametrize("family", ["bedrock", "jumpstart"])
+def test_of_hundreds_of_models_in_a_condition_each_is_denied(family: str) -> None:
+    listed = tuple(f"maker.model-with-a-long-name-{number}" for number in range(100, 400))
+    if family == "bedrock":
+        guardrail = Guardrail("it", BedrockRule("deny", listed))
+        action, key = "bedrock-mantle:CreateInference", "bedrock-mantle:Model"
     else:
-        ids = [f"provider{number}-model-with-a-long-name-{number}" for number in range(numbers)]
-        guardrail = Guardrail("it", jumpstart=JumpStartRule(kind, tuple(ids)))  # type: ignore[arg-type]
-        model = data.draw(st.sampled_from([*ids, "provider1-other", "provider1-model-with-a-long-name", "x"]))
+        guardrail = Guardrail("it", jumpstart=JumpStartRule("deny", listed))
+        action, key = "sagemaker:CreateModel", f"aws:RequestTag/{policies.JUMPSTART_TAGS[0]}"
+    divided = documents(guardrail)
+    assert all(size(document) <= POLICY_SIZE for document in divided)
+    denied = [model for model in listed if not allowed(divided, Request("", action, ["*"], {key: model}))]
+    assert denied == list(listed)
+    assert allowed(divided, Request("", action, ["*"], {key: "maker.model-with-a-long-name"}))
+
+
+def test_a_list_half_again_too_long_is_divided_in_two() -> None:
+    found = [statement["Sid"] for statement in statements(long_guardrail("bedrock", "deny", 41))]
+    assert [sid for sid in found if sid.startswith("BedrockListedModels")] == [
+        "BedrockListedModels1",
+        "BedrockListedModels2",
+    ]
+
+
+def test_a_policy_is_named_in_its_account_and_partition() -> None:
+    [policy] = compile_guardrail(Guardrail("it", BedrockRule("deny-all")), "aws-cn")
+    assert policy.arn("aws-cn", "111122223333") == "arn:aws-cn:iam::111122223333:policy/rolewarden/it"
+
+
+def test_policies_are_filled_to_the_last_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    guardrail = Guardrail("it", BedrockRule("deny-all"))
+    [document] = documents(guardrail)
+    monkeypatch.setattr(policies, "POLICY_SIZE", size(document))
+    assert documents(guardrail) == [document]
+    monkeypatch.setattr(policies, "POLICY_SIZE", size(document) - 1)
+    assert len(documents(guardrail)) == 2
+
+
+def test_a_statement_that_fills_a_policy_is_not_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = BedrockRule("allow", ("maker.one*", "other.two*"), customization=Door.ALLOW)
+    guardrail = Guardrail("it", alone, routes=Routes.CANVAS)
+    [document] = documents(guardrail)
+    [_] = document["Statement"]
+    monkeypatch.setattr(policies, "POLICY_SIZE", size(document))
+    assert documents(guardrail) == [document]
+    monkeypatch.setattr(policies, "POLICY_SIZE", size(document) - 1)
+    assert len(documents(guardrail)) == 2
+
+
+def test_a_list_that_no_division_makes_shorter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policies, "POLICY_SIZE", 300)
+    with pytest.raises(TooLong):
+        documents(Guardrail("it", BedrockRule("allow", ("a.bc", "d.ef"))))
+
+
+@pytest.mark.parametrize("kind", ["deny-all", "deny", "allow"])
+def test_more_allowed_arns_than_a_policy_holds_are_refused(kind: RuleKind) -> None:
+    arns = tuple(f"arn:aws:bedrock:us-east-1:111122223333:provisioned-model/{number:012}" for number in range(100))
+    with pytest.raises(TooLong, match=r"^guardrails\.it\.bedrock: ") as raised:
+        documents(Guardrail("it", BedrockRule(kind, () if kind == "deny-all" else ("a.b",), allow_arns=arns)))
+    assert raised.value.where == ("guardrails", "it", "bedrock")
+    assert raised.value.reason.startswith("what it allows does not fit an IAM policy (6,144 characters)")
+
+
+def test_more_jumpstart_patterns_than_a_policy_holds_are_told_of_at_jumpstart() -> None:
+    listed = tuple(f"*-model-with-a-long-name-{number}" for number in range(200))
+    both = Guardrail("it", BedrockRule("deny-all"), JumpStartRule("allow", listed))
+    with pytest.raises(TooLong) as raised:
+        documents(both)
+    assert raised.value.where == ("guardrails", "it", "jumpstart")
+
+
+@pytest.mark.parametrize("pattern", ["*.shared-model", "?aker0.shared-model"])
+def test_a_long_list_is_refused_where_a_pattern_reaches_into_every_family(pattern: str) -> None:
+    with pytest.raises(TooLong):
+        documents(Guardrail("it", BedrockRule("allow", (*long_list("bedrock", 60), pattern))))
+
+
+parts_of_ids = st.sampled_from(["aaaaaa", "bbbbbb", "ab", "ba", "a", ".", ".", "*", "?"])
+long_ids = st.lists(parts_of_ids, min_size=2, max_size=6).map("".join)
+
+
+@given(st.lists(long_ids, min_size=2, max_size=8), st.data())
+def test_what_both_parts_of_a_list_match_is_what_the_list_matches(listed: list[str], data: st.DataObject) -> None:
+    try:
+        parts = policies._parted(policies._fewest(listed))
+    except policies._IndivisibleError:
+        return
+    whole = policies._fewest(listed)
+    assert max(sum(map(len, part)) for part in parts) < sum(map(len, whole))
+    text = data.draw(st.sampled_from([*whole, *parts[0], *parts[1]]).flatmap(matching))
+    for asked in (text, text[:-1], f"{text}a", f"a{text}"):
+        assert all(any(matches(pattern, asked) for pattern in part) for part in parts) == any(
+            matches(pattern, asked) for pattern in whole
+        )
+
+
+def test_a_long_list_with_wildcards_right_behind_the_makers_is_divided() -> None:
+    listed = tuple(f"maker{number % 8}.*-model-{number}-with-a-long-name-v1.{number}" for number in range(40))
+    assert len(documents(Guardrail("it", BedrockRule("allow", listed)))) > 1
+
+
+def test_under_a_long_allow_list_a_model_that_begins_as_a_maker_of_others_is_denied_by_mantle() -> None:
+    divided, _ = divided_and_whole("bedrock", "allow", 60)
+    for one, other in itertools.permutations(range(8), 2):
+        context = {"bedrock-mantle:Model": f"maker{one}.maker{other}-model"}
+        assert not allowed(divided, Request("", "bedrock-mantle:CreateInference", ["*"], context))
+
+
+@long_lists
+@given(data=st.data(), length=st.sampled_from(LENGTHS))
+def test_dividing_a_long_list_changes_no_decision(
+    family: str, kind: RuleKind, data: st.DataObject, length: int
+) -> None:
+    ids = long_list(family, length)
+    if family == "bedrock":
+        others = ["maker1.other", "maker1.model-with-a-rather-long-name-1-v1", "x.y"]
+        request = data.draw(st.sampled_from([*ids, *others]).flatmap(routes))
+    else:
+        model = data.draw(st.sampled_from([*ids, "XL-model-of-provider1", "XL-model-of-provider1-other", "x"]))
         content = f"arn:aws:sagemaker:us-east-1:aws:hub-content/SageMakerPublicHub/Model/{model}/1.0.0"
         request = data.draw(
             st.sampled_from(
@@ -176,15 +334,7 @@ def test_dividing_a_long_list_changes_no_decision(family: str, kind: str, data: 
                 ]
             )
         )
-    divided = documents(guardrail)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(policies, "POLICY_SIZE", 10**6)
-        whole = documents(guardrail)
-    assert len(whole) == 1
-    assert len(divided) > 1
-    names = [policy.name for policy in compile_guardrail(guardrail, "aws")]
-    assert names == ["it", *(f"it-{number}" for number in range(2, len(divided) + 1))]
-    assert all(size(document) <= POLICY_SIZE for document in divided)
+    divided, whole = divided_and_whole(family, kind, length)
     assert allowed(divided, request) == allowed(whole, request)
 
 
@@ -204,6 +354,13 @@ def test_digest_does_not_see_what_means_nothing(guardrail: Guardrail, order: ran
     for document in documents(guardrail):
         assert digest(_shaken(document, order)) == digest(document)
         assert digest(quote(json.dumps(document, indent=3))) == digest(document)
+
+
+def test_digest_takes_a_percent_sign_in_plain_json_as_it_stands() -> None:
+    document = {"Version": "2012-10-17", "Statement": [{"Sid": "%41"}]}
+    plain = json.dumps(document)
+    assert digest(document) == digest(plain) == digest(f"\n {plain}") == digest(quote(plain))
+    assert digest(plain) != digest(plain.replace("%41", "A"))
 
 
 @given(guardrails(), st.data())

@@ -1,6 +1,6 @@
 """`make soak`: bad nights by the thousand and malformed input by the ten thousand, and the figures.
 
-A run is repeated by its seed: `python -m tests.soak --seed 17 --runs 20 --processes 1 --shrink`.
+A seed is repeated alone: `python -m tests.soak --seed 17 --runs 20 --inputs 0 --processes 1 --shrink`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ import os
 import sys
 import time
 import traceback
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 
-CHUNK = 20
-"""Runs of one seed."""
+RUNS, INPUTS = 20, 1000
+"""Nights, and malformed inputs, of one seed."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of the runs of one seed; `failure` is empty where all is well."""
+    """What became of one seed: its figures, and what did not hold, empty where all is well."""
 
+    what: str
     seed: int
     figures: dict[str, int]
     failure: str = ""
@@ -29,66 +32,91 @@ class Report:
 
 def nights(seed: int, runs: int, steps: int, *, shrink: bool) -> Report:
     """Bad nights, all of one seed."""
-    os.environ["POWERTOOLS_LOG_LEVEL"] = "CRITICAL"
-    from hypothesis import HealthCheck, Phase, Verbosity, settings
+    from hypothesis import HealthCheck, Phase, settings
     from hypothesis import seed as seeded
     from hypothesis.stateful import run_state_machine_as_test
 
     from tests.soak import machine
 
-    # Some hundred megabytes of AWS's models are looked through again and again for nothing.
-    gc.collect()
-    gc.freeze()
-    gc.disable()
+    _lean()
     machine.DONE = machine.Done()
     chosen = settings(
-        # The first is the simplest that there is, one rule over and over: it is not counted.
+        # The first is the simplest that there is, one rule over and over: it is no night of its own.
         max_examples=runs + 1,
         stateful_step_count=steps,
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
-        verbosity=Verbosity.normal,
     )
     failure = ""
     try:
         run_state_machine_as_test(seeded(seed)(machine.Night), settings=chosen, _min_steps=steps)
     except Exception:
         failure = traceback.format_exc()
-    return Report(seed, vars(machine.DONE), failure)
+    return Report("nights", seed, vars(machine.DONE), failure)
+
+
+def inputs(seed: int, times: int) -> Report:
+    """Malformed inputs, all of one seed."""
+    from tests.soak.fuzz import fuzz
+
+    _lean()
+    try:
+        return Report("inputs", seed, {"inputs": times, **fuzz(seed, times)})
+    except Exception:
+        return Report("inputs", seed, {}, traceback.format_exc())
+
+
+def _lean() -> None:
+    # Some hundred megabytes of AWS's models are looked through again and again for nothing.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
 
 
 def main() -> int:
     """Run them and print the figures; 1 where something did not hold."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=2000)
-    parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0, help=f"the first seed; each counts for {CHUNK} runs")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=2000, help=f"nights, {RUNS} of a seed")
+    parser.add_argument("--steps", type=int, default=50, help="steps of a night")
+    parser.add_argument("--inputs", type=int, default=20_000, help=f"malformed inputs, {INPUTS} of a seed")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--shrink", action="store_true", help="look for the shortest run that fails")
     parser.add_argument("--minutes", type=float, default=60.0, help="begin no other seed after so long")
+    parser.add_argument("--shrink", action="store_true", help="look for the shortest night that fails")
     asked = parser.parse_args()
-    began, total, failures = time.monotonic(), dict[str, int](), 0
+    os.environ["POWERTOOLS_LOG_LEVEL"] = "CRITICAL"
+    began, failures = time.monotonic(), 0
+    total: dict[str, Counter[str]] = {"nights": Counter(), "inputs": Counter()}
     with ProcessPoolExecutor(asked.processes) as pool:
-        sizes = [min(CHUNK, asked.runs - start) for start in range(0, asked.runs, CHUNK)]
-        reports = [
-            pool.submit(nights, asked.seed + number, size, asked.steps, shrink=asked.shrink)
-            for number, size in enumerate(sizes)
-        ]
-        for submitted in as_completed(reports):
-            if time.monotonic() - began > 60 * asked.minutes:
-                pool.shutdown(wait=False, cancel_futures=True)
-            if submitted.cancelled():
-                continue
-            report = submitted.result()
-            for name, figure in report.figures.items():
-                total[name] = total.get(name, 0) + figure
+        for report in _until(60 * asked.minutes, pool, list(_submitted(pool, asked))):
+            total[report.what].update(report.figures)
             failures += bool(report.failure)
-            sys.stdout.write(f"seed {report.seed}: {report.failure or report.figures}\n")
+            sys.stdout.write(f"{report.what} of seed {report.seed}: {report.failure or report.figures}\n")
             sys.stdout.flush()
-    sys.stdout.write(f"{total} in {time.monotonic() - began:.0f} s, {failures} seeds failed\n")
+    for what, figures in total.items():
+        sys.stdout.write(f"{what}: {', '.join(f'{figure:,} {name}' for name, figure in figures.items())}\n")
+    sys.stdout.write(f"{failures} seeds failed, {time.monotonic() - began:.0f} s\n")
     return int(bool(failures))
+
+
+def _submitted(pool: ProcessPoolExecutor, asked: argparse.Namespace) -> Iterator[Future[Report]]:
+    for number, start in enumerate(range(0, asked.inputs, INPUTS)):
+        yield pool.submit(inputs, asked.seed + number, min(INPUTS, asked.inputs - start))
+    for number, start in enumerate(range(0, asked.runs, RUNS)):
+        runs = min(RUNS, asked.runs - start)
+        yield pool.submit(nights, asked.seed + number, runs, asked.steps, shrink=asked.shrink)
+
+
+def _until(seconds: float, pool: ProcessPoolExecutor, submitted: list[Future[Report]]) -> Iterator[Report]:
+    """The reports as they come; after `seconds` none is begun."""
+    began = time.monotonic()
+    for future in as_completed(submitted):
+        if time.monotonic() - began > seconds:
+            pool.shutdown(wait=False, cancel_futures=True)
+        if not future.cancelled():
+            yield future.result()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from unittest import mock
 
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import POLICY_EVENTS
-from rolewarden.record import metrics
+from rolewarden.record import logger, metrics
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
 from rolewarden_local._ministack import sqs
@@ -195,9 +195,11 @@ def handler_module(function: str) -> ModuleType:
 @contextlib.contextmanager
 def quiet(world: World) -> Iterator[None]:
     """The environment of the functions, and none of their many thousand log lines and metrics."""
-    quietness = {"POWERTOOLS_METRICS_DISABLED": "true"}
-    with mock.patch.dict(os.environ, {**world.environment, **quietness}):
+    level = logger.level
+    logger.setLevel("CRITICAL")
+    with mock.patch.dict(os.environ, {**world.environment, "POWERTOOLS_METRICS_DISABLED": "true"}):
         yield
+    logger.setLevel(level)
 
 
 def _context(function: str) -> SimpleNamespace:

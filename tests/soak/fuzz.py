@@ -14,7 +14,6 @@ from functools import cache
 from typing import Any
 
 from rolewarden.events import parse
-from rolewarden.record import logger
 from rolewarden.service import SecondLook
 from rolewarden.sweep import Sweep
 from rolewarden.work import Work
@@ -69,15 +68,13 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def mutated(value: Any, chance: random.Random) -> Any:
-    """A copy of `value` with up to five things wrong with it."""
+    """A copy of `value`, a mapping, with up to five things wrong with it: itself it stays one, as EventBridge's are."""
     value = copy.deepcopy(value)
     for _ in range(chance.randint(1, 5)):
-        found = list(places(value))
+        found = [path for path in places(value) if path]
+        if not found:
+            break
         path = chance.choice(found)
-        if not path or not isinstance(value, dict | list):
-            if chance.random() < 0.1:
-                value = chance.choice(WRONG)(chance)
-            continue
         *above, key = path
         holder = value
         for step in above:
@@ -107,7 +104,8 @@ def text_of(body: Any, chance: random.Random) -> str:
     text = json.dumps(body)
     if chance.random() < 0.1:
         cut = chance.randrange(len(text) + 1)
-        text = chance.choice([text[:cut], text + text[cut:], "[" * 100_000, "", text.replace('"', "”")])
+        wrong = json.dumps(chance.choice(WRONG)(chance))
+        text = chance.choice([text[:cut], text + text[cut:], "[" * 100_000, "", text.replace('"', "”"), wrong])
     return text
 
 
@@ -144,10 +142,10 @@ def events() -> dict[str, Any]:
 
 @cache
 def _world() -> World:
-    logger.setLevel("CRITICAL")
     template = Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)
     world = World(LocalAws.start(), template)
-    world.guarded().queued()
+    with quiet(world):
+        world.guarded().queued()
     return world
 
 
@@ -174,8 +172,9 @@ def fuzz(seed: int, times: int) -> Counter[str]:
                 written = [event for event in list(world.aws.events)[before:] if "errorCode" not in event["detail"]]
                 assert not written, f"{said}: {written}"
                 world.aws.events.clear()
-                for queue in QUEUES:
-                    world.queued(f"{queue.removesuffix('Queue').upper()}_QUEUE_URL") if number % 50 == 0 else None
+                if number % 50 == 0:
+                    for queue in QUEUES:
+                        world.queued(f"{queue.removesuffix('Queue').upper()}_QUEUE_URL")
                 done[function] += 1
     return done
 

@@ -21,7 +21,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from rolewarden.bindings import RoleKey
 from rolewarden.events import SWEEP
 from rolewarden.policies import boundary_name, compile_rules, digest, is_boundary
-from rolewarden.record import logger
 from rolewarden.verdicts import Reason, Verdict
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
 from rolewarden_local.seed import OTHER_ROLES, TRUST, trusting
@@ -121,7 +120,6 @@ _FOLDER = TemporaryDirectory()
 @cache
 def _world(rules: str) -> tuple[World, Callable[[], None]]:
     """A guarded account under these rules, and what brings it back."""
-    logger.setLevel("CRITICAL")
     path = Path(_FOLDER.name) / f"{rules}.yaml"
     path.write_text(RULES[rules])
     world = World(_aws(), _template(), path)

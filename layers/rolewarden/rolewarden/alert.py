@@ -27,7 +27,7 @@ from rolewarden.events import (
     matched,
 )
 from rolewarden.policies import policy_arn
-from rolewarden.record import POLICY_RESTORED, ROLE_CONTESTED, ROLE_FINDING, SUBJECT_FINDING
+from rolewarden.record import ACCOUNT_FINDING, POLICY_RESTORED, ROLE_CONTESTED, ROLE_FINDING, SUBJECT_FINDING
 
 SUBJECT_SIZE = 99
 """Characters of a subject: SNS takes ASCII, no line break, and less than 100,
@@ -77,7 +77,10 @@ def compose(event: Any, partition: str) -> Alert:
     """
     envelope = mapping(event)
     detail = mapping(envelope.get("detail"))
-    place = _Place(partition, matched(ACCOUNT, envelope.get("account")), matched(REGION, envelope.get("region")))
+    # A finding may be about another account than the one that tells of it.
+    about_account = envelope.get("source") == "rolewarden" and matched(ACCOUNT, detail.get("account"))
+    account = about_account or matched(ACCOUNT, envelope.get("account"))
+    place = _Place(partition, account, matched(REGION, envelope.get("region")))
     source, kind = envelope.get("source"), envelope.get("detail-type")
     about, tell = "Rolewarden", _TELLERS.get(kind) if isinstance(kind, str) and source == "rolewarden" else None
     if kind == CLOUDTRAIL:
@@ -160,6 +163,19 @@ def _subject_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
         *_left_to_do(detail, place, role),
     ]
     return f"{who} cannot be guarded: {reason}", rows
+
+
+def _account_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
+    reason = _text(detail.get("reason"), 64)
+    rows = [
+        ("What", f"AWS does not let Rolewarden look after account {place.account}: its roles may be bare"),
+        *_caused(detail),
+        ("Done", f"nothing in this account ({reason}); the others are swept all the same"),
+        ("Why", _text(detail.get("message"), 400)),
+        ("To do", _text(detail.get("cure"), 200)),
+        ("Runbook", "docs/runbook.md, Account Finding"),
+    ]
+    return f"account {place.account}: {reason}", rows
 
 
 def _left_to_do(detail: Mapping[str, Any], place: _Place, role: str) -> Iterator[_Row]:
@@ -250,6 +266,7 @@ def _unreadable(envelope: Mapping[str, Any]) -> _Told:
 _TELLERS: dict[str, Callable[[Mapping[str, Any], _Place], _Told]] = {
     ROLE_FINDING: _role_finding,
     SUBJECT_FINDING: _subject_finding,
+    ACCOUNT_FINDING: _account_finding,
     POLICY_RESTORED: _policy_restored,
     ROLE_CONTESTED: _role_contested,
 }

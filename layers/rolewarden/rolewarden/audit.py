@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from rolewarden import MEMBER_ROLES
 from rolewarden.aws import SIGNATURE, Aws
 from rolewarden.bindings import BindingsTable
 from rolewarden.errors import Refused
@@ -75,7 +76,7 @@ class Call:
 
 @dataclass
 class Auditor:
-    """Audits one account. `own_roles` are the names of the functions' roles: who else signs as they do is ignored."""
+    """Audits accounts. `own_roles` are the names of the functions' roles: who else signs as they do is ignored."""
 
     aws: Aws
     table: BindingsTable
@@ -108,12 +109,13 @@ class Auditor:
         return {"calls": sum(map(len, remedies.values())), "late": late, "behind": until < settled}
 
     def _calls(self, account: str, since: datetime, until: datetime) -> Iterator[Call]:
+        names = self.own_roles if self.aws.account in {"", account} else MEMBER_ROLES
         for name, what in CALLS.items():
-            for record in self.aws.calls_of(name, since, until):
+            for record in self.aws.within(account).calls_of(name, since, until):
                 issuer = mapping(
                     mapping(mapping(record.get("userIdentity")).get("sessionContext")).get("sessionIssuer")
                 )
-                own = issuer.get("accountId") == account and issuer.get("userName") in self.own_roles
+                own = issuer.get("accountId") == account and issuer.get("userName") in names
                 signed = _SIGNED.search(str(record.get("userAgent", "")))
                 if own and signed and not record.get("errorCode") and Cause.of_mark(signed[1]) != DEPLOYMENT:
                     yield _call(account, signed[1], what, record)
@@ -127,15 +129,15 @@ class Auditor:
         untold = sorted({call.deed for call in calls} - told)
         if not untold:
             return False
-        cause = self._cause(first.mark)
+        cause = self._cause(account, first.mark)
         kind, detail = _detail(first.role, untold)
         detail = {"account": account, **detail, "mark": first.mark, "cause": cause.as_dict()}
         return self.recorder.late(kind, detail, first.about, first.at)
 
-    def _cause(self, mark: str) -> Cause:
+    def _cause(self, account: str, mark: str) -> Cause:
         """What led to a remedy: the event's record, where IAM's home region has it, else what the mark says."""
         cause = Cause.of_mark(mark)
-        record = self.aws.recorded_call(cause.event_id) if cause.event_id else None
+        record = self.aws.within(account).recorded_call(cause.event_id) if cause.event_id else None
         return cause_of(record) if record else cause
 
 

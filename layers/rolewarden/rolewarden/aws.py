@@ -52,7 +52,17 @@ IAM_HOME_REGIONS = {
     "aws-us-gov": "us-gov-west-1",
     "aws-eusc": "eusc-de-east-1",
 }
-"""Where CloudTrail keeps IAM's events, by partition."""
+"""The region of each partition in which CloudTrail delivers IAM's events, and in which what IAM has once is made."""
+
+SESSION_SECONDS = 900
+"""How long a session in another account lasts, the least that STS gives: what is changed about the role there is seen
+soon."""
+
+SESSION_LEFT = 300.0
+"""With fewer seconds left a session is not used for anything new."""
+
+MOST_SESSIONS = 100
+"""As many accounts are kept entered, the one that was used last longest: each has clients of its own."""
 
 GONE = "gone"
 """The `reason` of a Refused where the thing asked about does not exist."""
@@ -110,7 +120,15 @@ _TERMINAL = {
     "UnmodifiableEntity": Reason.PROTECTED,
     "PolicyNotAttachable": Reason.POLICY_MISSING,
 }
-_GONE = frozenset({"NoSuchEntity", "ResourceNotFound", "ResourceNotFoundException"})
+_GONE = frozenset(
+    {
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "NoSuchEntity",
+        "QueueDoesNotExist",
+        "ResourceNotFound",
+        "ResourceNotFoundException",
+    }
+)
 
 
 @contextmanager
@@ -240,6 +258,13 @@ class PublishedPolicy(NamedTuple):
     text: str
 
 
+class ListedRule(NamedTuple):
+    """A rule on the default bus, and the ARNs of its targets."""
+
+    is_enabled: bool
+    targets: frozenset[str]
+
+
 @dataclass(frozen=True)
 class DeployedStack:
     """What CloudFormation tells of a stack: `resources` are logical id, type and physical id of each."""
@@ -253,10 +278,28 @@ _T = TypeVar("_T")
 
 
 class Aws:
-    """AWS as seen from one function: its region, its account, its identity."""
+    """AWS as seen from one function: its region, its account, its identity.
 
-    def __init__(self, session: boto3.Session | None = None) -> None:
+    Other accounts are seen by `within`.
+    """
+
+    def __init__(
+        self,
+        session: boto3.Session | None = None,
+        *,
+        account: str = "",
+        member_role: str = "",
+        keys: Mapping[str, str] | None = None,
+    ) -> None:
+        """`account` is the function's own, and `member_role` the name of its role in others, empty where it has none.
+
+        `keys` are credentials, in boto3's words, other than those of the session.
+        """
         self._session = session or _default_session()
+        self.account = account
+        self._member_role = member_role
+        self._keys = keys or {}
+        self._members: dict[str, tuple[float, Aws]] = {}
         self._sagemaker: dict[str, SageMakerClient] = {}
         self._serialize = TypeSerializer().serialize
         self._deserialize = TypeDeserializer().deserialize
@@ -271,61 +314,95 @@ class Aws:
         """`aws`, `aws-cn`, `aws-us-gov` or another, by the region."""
         return self._session.get_partition_for_region(self.region)
 
+    def within(self, account: str, *, afresh: bool = False) -> Aws:
+        """AWS as seen from `account`: this very one where it is its own, or where none is named.
+
+        Another is entered by the role there that belongs to this function; what is cached costs no call, and is not
+        taken with `afresh`. Raises Refused where it may not be entered, and RetryLater.
+        """
+        if account in {self.account, ""} or not self.account:
+            return self
+        now = time.time()
+        until, member = self._members.pop(account, (0.0, self))
+        if afresh or until - now < SESSION_LEFT:
+            member, until = self._entered(account), now + SESSION_SECONDS
+        self._members[account] = until, member
+        while len(self._members) > MOST_SESSIONS:
+            del self._members[next(iter(self._members))]
+        return member
+
+    def leave(self, account: str) -> None:
+        """Enter `account` anew the next time: AWS may no longer know the session."""
+        self._members.pop(account, None)
+
+    def _entered(self, account: str) -> Aws:
+        if not self._member_role:
+            raise Refused(Reason.NOT_ENTERED, f"the stack does not cover account {account}")
+        arn = f"arn:{self.partition}:iam::{account}:role{POLICY_PATH}{self._member_role}"
+        try:
+            return self.assumed(arn, "rolewarden", SESSION_SECONDS)
+        except Refused as refused:
+            raise Refused(Reason.NOT_ENTERED, str(refused)) from refused
+
+    def _client(self, service: str, region: str = "", config: Config = _CONFIG) -> Any:
+        # Of one session: what boto3 has loaded of a service's model serves the clients of every account.
+        return self._session.client(service, region_name=region or self.region, config=config, **self._keys)  # type: ignore[call-overload]
+
     # Clients are made when first used: a function pays at its cold start for those that it needs.
     @cached_property
     def _iam(self) -> IAMClient:
-        client = self._session.client("iam", config=_CONFIG)
+        client: IAMClient = self._client("iam")
         client.meta.events.register("before-send.iam", _sign)
         return client
 
     @cached_property
+    def _sts(self) -> STSClient:
+        return cast("STSClient", self._client("sts"))
+
+    @cached_property
     def _dynamodb(self) -> DynamoDBClient:
-        return self._session.client("dynamodb", config=_CONFIG)
+        return cast("DynamoDBClient", self._client("dynamodb"))
 
     @cached_property
     def _sqs(self) -> SQSClient:
-        return self._session.client("sqs", config=_CONFIG)
+        return cast("SQSClient", self._client("sqs"))
 
     @cached_property
     def _events(self) -> EventBridgeClient:
-        return self._session.client("events", config=_CONFIG)
+        return cast("EventBridgeClient", self._client("events"))
 
     @cached_property
     def _cloudformation(self) -> CloudFormationClient:
-        return self._session.client("cloudformation", config=_CONFIG)
+        return cast("CloudFormationClient", self._client("cloudformation"))
 
     @cached_property
     def _sns(self) -> SNSClient:
-        return self._session.client("sns", config=_CONFIG)
-
-    @cached_property
-    def _sts(self) -> STSClient:
-        return self._session.client("sts", config=_CONFIG)
+        return cast("SNSClient", self._client("sns"))
 
     @cached_property
     def _iam_as_stored(self) -> IAMClient:
         """IAM whose policies are texts: the simulator tells of lines and columns."""
         from botocore.handlers import json_decode_policies  # no function asks for this
 
-        client = self._session.client("iam", config=_CONFIG)
+        client: IAMClient = self._client("iam")
         client.meta.events.unregister("after-call.iam", json_decode_policies)
         return client
 
     def _bedrock_in(self, region: str) -> Any:
-        return self._session.client("bedrock", region_name=region, config=_CONFIG)
+        return self._client("bedrock", region)
 
     @cached_property
     def _cloudtrail(self) -> CloudTrailClient:
         # LookupEvents answers two calls a second: the client keeps to what it is allowed.
         config = _CONFIG.merge(Config(retries={"mode": "adaptive", "total_max_attempts": 6}))
-        return self._session.client("cloudtrail", region_name=IAM_HOME_REGIONS.get(self.partition), config=config)
+        return cast("CloudTrailClient", self._client("cloudtrail", IAM_HOME_REGIONS.get(self.partition, ""), config))
 
     def _tagging_in(self, region: str) -> Any:
-        return self._session.client("resourcegroupstaggingapi", region_name=region, config=_CONFIG)
+        return self._client("resourcegroupstaggingapi", region)
 
     def _sagemaker_in(self, region: str) -> SageMakerClient:
         if region not in self._sagemaker:
-            self._sagemaker[region] = self._session.client("sagemaker", region_name=region, config=_CONFIG)
+            self._sagemaker[region] = self._client("sagemaker", region)
         return self._sagemaker[region]
 
     # IAM roles
@@ -475,17 +552,19 @@ class Aws:
             answer = self._sts.get_caller_identity()
             return Identity(answer["Account"], answer["Arn"])
 
-    def assumed(self, role_arn: str, session_name: str) -> Aws:
-        """AWS as seen by a role, for an hour. Raises Refused, RetryLater."""
+    def assumed(self, role_arn: str, session_name: str, seconds: int = 3600) -> Aws:
+        """AWS as seen by a role, for so many seconds. Raises Refused, RetryLater."""
         with translated():
-            credentials = self._sts.assume_role(RoleArn=role_arn, RoleSessionName=session_name)["Credentials"]
+            credentials = self._sts.assume_role(
+                RoleArn=role_arn, RoleSessionName=session_name, DurationSeconds=seconds
+            )["Credentials"]
         return Aws(
-            boto3.Session(
-                credentials["AccessKeyId"],
-                credentials["SecretAccessKey"],
-                credentials["SessionToken"],
-                region_name=self.region,
-            )
+            self._session,
+            keys={
+                "aws_access_key_id": credentials["AccessKeyId"],
+                "aws_secret_access_key": credentials["SecretAccessKey"],
+                "aws_session_token": credentials["SessionToken"],
+            },
         )
 
     # IAM policies
@@ -707,8 +786,13 @@ class Aws:
 
     # DynamoDB, SQS, EventBridge: Rolewarden's own, so all of it raises RetryLater and nothing of it Refused
 
-    def query(self, table: str, key: Mapping[str, str], *, index: str = "") -> list[dict[str, Any]]:
-        """All items whose partition key (one entry in `key`) has that value."""
+    def query(
+        self, table: str, key: Mapping[str, str], *, index: str = "", begins: tuple[str, str] = ("", "")
+    ) -> list[dict[str, Any]]:
+        """All items whose partition key (one entry in `key`) has that value.
+
+        `begins` is the name of the sort key and what it is to begin with.
+        """
         [(name, value)] = key.items()
         where: dict[str, Any] = {
             "TableName": table,
@@ -717,6 +801,10 @@ class Aws:
             "ExpressionAttributeValues": {":value": {"S": value}},
             **({"IndexName": index} if index else {"ConsistentRead": True}),
         }
+        if begins[1]:
+            where["KeyConditionExpression"] += " AND begins_with(#sort, :begins)"
+            where["ExpressionAttributeNames"]["#sort"] = begins[0]
+            where["ExpressionAttributeValues"][":begins"] = {"S": begins[1]}
         with _of_our_own():
             pages = self._dynamodb.get_paginator("query").paginate(**where)
             return [self._item(item) for page in pages for item in page["Items"]]
@@ -863,17 +951,26 @@ class Aws:
     def send(self, queue_url: str, bodies: Iterable[Mapping[str, Any]], *, delay: int = 0) -> None:
         """Send messages, up to ten in a call, to be received after `delay` seconds, or the queue's own delay for 0.
 
-        Raises RetryLater where SQS took none.
+        What is about another account goes in a group of that account: SQS is then fair to them (Developer Guide, Amazon
+        SQS fair queues), and one with many messages, or slow ones, holds up no other. Raises RetryLater where SQS took
+        none.
         """
         later = {"DelaySeconds": delay} if delay else {}
         with _of_our_own():
-            for chunk in _chunks([json.dumps(body) for body in bodies], 10, most=_MESSAGES_BYTES):
+            messages = [(self._group(str(body.get("account", ""))), json.dumps(body)) for body in bodies]
+            for chunk in _chunks(messages, 10, most=_MESSAGES_BYTES, weigh=lambda message: len(message[1])):
                 answer = self._sqs.send_message_batch(
                     QueueUrl=queue_url,
-                    Entries=[{"Id": str(number), "MessageBody": body, **later} for number, body in enumerate(chunk)],  # type: ignore[typeddict-item]
+                    Entries=[
+                        {"Id": str(number), "MessageBody": body, **group, **later}  # type: ignore[typeddict-item]
+                        for number, (group, body) in enumerate(chunk)
+                    ],
                 )
                 if failed := answer.get("Failed"):
                     raise RetryLater(f"SendMessageBatch: {failed[0].get('Code')}: {failed[0].get('Message', '')}")
+
+    def _group(self, account: str) -> dict[str, str]:
+        return {"MessageGroupId": account} if self.account and account not in {"", self.account} else {}
 
     def publish(self, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Put events (detail type and detail) from source `rolewarden` on the default bus, ten in a call.
@@ -889,6 +986,62 @@ class Aws:
                 if answer["FailedEntryCount"]:
                     failed = next(entry for entry in answer["Entries"] if "ErrorCode" in entry)
                     raise RetryLater(f"PutEvents: {failed.get('ErrorCode')}: {failed.get('ErrorMessage', '')}")
+
+    def is_logged(self, region: str) -> bool:
+        """Whether a trail that logs covers `region`, one of the organization's too. Raises Refused, RetryLater."""
+        with translated():
+            client = self._client("cloudtrail", region)
+            trails = client.describe_trails(includeShadowTrails=True)["trailList"]
+            return any(client.get_trail_status(Name=trail["TrailARN"])["IsLogging"] for trail in trails)
+
+    def rule(self, region: str, name: str) -> ListedRule | None:
+        """A rule on the default bus of `region`; None where there is none. Raises Refused, RetryLater."""
+        try:
+            with translated():
+                client = self._client("events", region)
+                rule = client.describe_rule(Name=name)
+                targets = client.list_targets_by_rule(Rule=name)["Targets"]
+        except Refused as refused:
+            if refused.reason == GONE:
+                return None
+            raise
+        return ListedRule(rule["State"] == "ENABLED", frozenset(target["Arn"] for target in targets))
+
+    def messages_in(self, region: str, queue: str) -> int:
+        """About how many messages wait in a queue, none where there is no such queue. Raises Refused, RetryLater."""
+        try:
+            with translated():
+                client = self._client("sqs", region)
+                url = client.get_queue_url(QueueName=queue)["QueueUrl"]
+                name = "ApproximateNumberOfMessages"
+                return int(client.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
+        except Refused as refused:
+            if refused.reason == GONE:
+                return 0
+            raise
+
+    def run(self, function: str, event: Mapping[str, Any]) -> Any:
+        """What a function answers. Raises Refused where it ends with an error, RetryLater."""
+        with translated():
+            client = self._session.client(
+                "lambda", region_name=self.region, config=_CONFIG.merge(Config(read_timeout=900))
+            )
+            answer = client.invoke(FunctionName=function, Payload=json.dumps(event))
+            said = json.loads(answer["Payload"].read())
+        if answer.get("FunctionError"):
+            raise Refused(Reason.REFUSED, f"{function}: {said.get('errorMessage', said)}")
+        return said
+
+    def stack_set_accounts(self, name: str, region: str, call_as: str) -> tuple[str, ...]:
+        """The accounts that have a stack of a StackSet in `region`.
+
+        `call_as` is "SELF" or "DELEGATED_ADMIN" (CloudFormation API Reference, ListStackInstances). Raises Refused.
+        """
+        with translated():
+            pages = self._cloudformation.get_paginator("list_stack_instances").paginate(
+                StackSetName=name, StackInstanceRegion=region, CallAs=cast("Any", call_as)
+            )
+            return tuple(sorted(found["Account"] for page in pages for found in page["Summaries"]))
 
     def stack(self, name: str) -> DeployedStack:
         """A stack of this region, deployed or half so. Raises Refused ("gone" where there is none), RetryLater."""

@@ -27,6 +27,12 @@ VIAS = (EXECUTION, BEDROCK, EMR, FORECAST)
 """How a subject's settings name a role: as the execution role, or as the one that Canvas uses for another service."""
 
 
+EVENT_ROW, CONTESTED_ROW = "#event", "#contested"
+"""How the rows end that know what events have led to telling, and who is contested."""
+
+_MEMBERS = "members"
+"""The partition key of the rows that know the other accounts."""
+
 KEPT_SECONDS = 7 * 24 * 3600
 """How long the table remembers a sweep and a finding."""
 
@@ -71,9 +77,9 @@ class Binding:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The table's partition and sort key: where it is, and which subject's which role."""
+        """The table's partition and sort key: whose it is; where it is, and which subject's which role."""
         name = self.role.name if self.kind == ROLE and self.role else self.user_profile
-        return scope(self.account, self.region, self.domain_id), "#".join(filter(None, (self.kind, name, self.via)))
+        return self.account, place(self.region, self.domain_id) + "#".join(filter(None, (self.kind, name, self.via)))
 
     @property
     def label(self) -> str:
@@ -139,14 +145,26 @@ class Binding:
         )
 
 
-def scope(account: str, region: str = "", domain_id: str = "") -> str:
-    """The partition key of everything bound in a domain; of roles that `also_govern` covers it is the account alone."""
-    return "/".join(filter(None, (account, region, domain_id)))
+@dataclass(frozen=True)
+class ToldFinding:
+    """A finding that was told of `about`: a role, or a domain and user profile, with the account before it.
+
+    `key` is its row's in the table, `what` begins with what was wrong.
+    """
+
+    key: tuple[str, str]
+    about: str
+    what: str
 
 
-def sweeps_scope(account: str, region: str) -> str:
-    """The partition key of the rows that know how far the sweeps of an account and region are."""
-    return f"sweep/{scope(account, region)}"
+def place(region: str = "", domain_id: str = "") -> str:
+    """How the sort keys of everything bound in a domain begin; of roles that `also_govern` covers, with nothing."""
+    return f"{region}/{domain_id}/" if domain_id else ""
+
+
+def sweeps_scope(account: str) -> str:
+    """The partition key of the rows that know how far the sweeps of an account are."""
+    return f"sweep/{account}"
 
 
 def tagged(domain_id: str, user_profile: str = "") -> str:
@@ -177,22 +195,35 @@ class BindingsTable:
 
     def of_domain(self, account: str, region: str, domain_id: str) -> tuple[Binding, ...]:
         """Everything bound in a domain."""
-        return self._of_scope(scope(account, region, domain_id))
+        return self._beginning(account, place(region, domain_id))
+
+    def also_governed(self, account: str) -> tuple[Binding, ...]:
+        """What `also_govern` has bound."""
+        return self._beginning(account, f"{ROLE}#")
 
     def of_account(self, account: str) -> tuple[Binding, ...]:
-        """What `also_govern` has bound."""
-        return self._of_scope(scope(account))
+        """Everything bound in an account."""
+        return self._beginning(account, "")
 
-    def of_region(self, account: str, region: str) -> Iterator[Binding]:
-        """Everything bound in an account and region, and what `also_govern` has bound."""
-        return (b for b in self.all() if b.account == account and b.region in {region, ""})
+    def findings(self, account: str) -> list[ToldFinding]:
+        """What was told of an account, its roles and its subjects, and counts as told."""
+        return [
+            ToldFinding((row["scope"], row["subject"]), str(row["subject"]).removesuffix(EVENT_ROW), str(row["what"]))
+            for row in self._aws.query(self._table, {"scope": _told_scope(account)})
+            if not row["subject"].endswith(CONTESTED_ROW)
+        ]
+
+    def forget_findings(self, told: Iterable[ToldFinding]) -> None:
+        """These findings are not the case any more."""
+        self.write((), (finding.key for finding in told))
 
     def all(self) -> Iterator[Binding]:
         """Every binding there is."""
         return (Binding.of_row(row) for row in self._aws.scan(self._table) if "via" in row)
 
-    def _of_scope(self, partition: str) -> tuple[Binding, ...]:
-        return tuple(map(Binding.of_row, self._aws.query(self._table, {"scope": partition})))
+    def _beginning(self, account: str, subject: str) -> tuple[Binding, ...]:
+        rows = self._aws.query(self._table, {"scope": account}, begins=("subject", subject))
+        return tuple(map(Binding.of_row, rows))
 
     def write(
         self, bindings: Iterable[Binding], gone: Iterable[tuple[str, str]] = (), *, at: float | None = None
@@ -241,9 +272,23 @@ class BindingsTable:
         """The sweep is at its end; `counts` by name are what it has seen."""
         self._aws.update(self._table, _row_key(row), "SET completed = :counts", {":counts": dict(counts)})
 
-    def sweeps(self, account: str, region: str) -> list[dict[str, Any]]:
+    def sweeps(self, account: str) -> list[dict[str, Any]]:
         """The sweeps of the last days, oldest first: `subject` is when one began, `completed` its counts."""
-        return self._aws.query(self._table, {"scope": sweeps_scope(account, region)})
+        return self._aws.query(self._table, {"scope": sweeps_scope(account)})
+
+    def members(self) -> dict[str, float]:
+        """The other accounts that are swept, each with when (seconds of the epoch) it was last swept to the end."""
+        rows = self._aws.query(self._table, {"scope": _MEMBERS})
+        return {row["subject"]: float(row["swept"]) for row in rows}
+
+    def member_swept(self, account: str, at: float) -> None:
+        """Another account was swept to the end, or is known from now on."""
+        self._aws.put(self._table, {"scope": _MEMBERS, "subject": account, "swept": int(at)})
+
+    def forget_account(self, account: str) -> None:
+        """Everything that is kept of an account that is no longer swept."""
+        self.write((), [binding.key for binding in self.of_account(account)])
+        self._aws.write_newer(self._table, (), [{"scope": _MEMBERS, "subject": account}], at=time.time())
 
     def audited(self, account: str) -> datetime | None:
         """Until when an account's calls have been audited; None where that is not known."""
@@ -279,4 +324,8 @@ def _audit(account: str) -> dict[str, str]:
 
 
 def _told(account: str, about: str, what: str, until: float) -> dict[str, Any]:
-    return {"scope": f"told/{account}", "subject": about, "what": what, "expires": int(until)}
+    return {"scope": _told_scope(account), "subject": about, "what": what, "expires": int(until)}
+
+
+def _told_scope(account: str) -> str:
+    return f"told/{account}"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rolewarden import MEMBER_ROLES
 from rolewarden.aws import GONE, Aws, RoleDescription, modified
 from rolewarden.bindings import (
     BEDROCK,
@@ -21,7 +22,7 @@ from rolewarden.bindings import (
     Binding,
     BindingsTable,
     RoleKey,
-    scope,
+    place,
 )
 from rolewarden.errors import Refused
 from rolewarden.events import SubjectKey
@@ -111,13 +112,13 @@ class Discovery:
         kinds = [(*own, via) for via in VIAS]
         if not user_profile:
             kinds.append((SHARED_SPACES, "", EXECUTION))
-        return [(scope(account, region, domain_id), "#".join(filter(None, kind))) for kind in kinds]
+        return [(account, place(region, domain_id) + "#".join(filter(None, kind))) for kind in kinds]
 
     def domain(self, account: str, region: str, domain_id: str) -> Reading:
         """The roles of a domain's default user and shared spaces. Raises RetryLater."""
         subject = SubjectKey(domain_id)
         try:
-            found = self.aws.domain(region, domain_id)
+            found = self.aws.within(account).domain(region, domain_id)
         except Refused as refused:
             return _unread(subject, refused)
         user = found.get("DefaultUserSettings") or {}
@@ -125,7 +126,7 @@ class Discovery:
         self._domain_names[(region, domain_id)] = found.get("DomainName", "")
         roles = [(DEFAULT_USER, via, arn) for via, arn in _roles(user)]
         roles.append((SHARED_SPACES, EXECUTION, spaces.get("ExecutionRole")))
-        tags, untagged = self._tags(region, found.get("DomainArn", ""))
+        tags, untagged = self._tags(account, region, found.get("DomainArn", ""))
         bindings = tuple(
             Binding(
                 account,
@@ -155,14 +156,14 @@ class Discovery:
         """
         subject = SubjectKey(domain_id, name)
         try:
-            found = self.aws.user_profile(region, domain_id, name)
-            domain_name = self._domain_name(region, domain_id)
+            found = self.aws.within(account).user_profile(region, domain_id, name)
+            domain_name = self._domain_name(account, region, domain_id)
         except Refused as refused:
             return _unread(subject, refused)
         user = found.get("UserSettings") or {}
         untagged = None
         if tags is None:
-            tags, untagged = self._tags(region, found.get("UserProfileArn", ""))
+            tags, untagged = self._tags(account, region, found.get("UserProfileArn", ""))
         roles = [(via, arn) for via, arn in _roles(user) if arn or via == EXECUTION]
         bindings = tuple(
             Binding(
@@ -191,12 +192,12 @@ class Discovery:
             return Reading(None)
         at = time.time()
         try:
-            found = self.aws.role(name)
+            found = self.aws.within(account).role(name)
         except Refused as refused:
             return replace(_unread(None, refused), unsettled=refused.reason == GONE)
         binding = self.also_governed(account, found)
         bindings = (binding,) if binding else ()
-        self.table.write(bindings, [(scope(account), "#".join((ROLE, name, EXECUTION)))], at=at)
+        self.table.write(bindings, [(account, "#".join((ROLE, name, EXECUTION)))], at=at)
         return Reading(None, bindings)
 
     def also_governed(self, account: str, role: RoleDescription) -> Binding | None:
@@ -208,7 +209,8 @@ class Discovery:
         named = any(matches(pattern, role.name) for pattern in rules.roles)
         if not (named or role.trusted & set(rules.trusting)):
             return None
-        if role.name in self.own_roles or role.path.startswith(UNTOUCHABLE_PATHS):
+        own = self.own_roles if self.aws.account in {"", account} else MEMBER_ROLES
+        if role.name in own or role.path.startswith(UNTOUCHABLE_PATHS):
             return None
         return Binding(account, "", "", ROLE, EXECUTION, RoleKey(account, role.name))
 
@@ -216,17 +218,18 @@ class Discovery:
         """Take a domain's name from who has listed it."""
         self._domain_names[(region, domain_id)] = name
 
-    def _domain_name(self, region: str, domain_id: str) -> str:
+    def _domain_name(self, account: str, region: str, domain_id: str) -> str:
         # A domain cannot be renamed, so its name is asked for once.
         if (region, domain_id) not in self._domain_names:
-            self._domain_names[(region, domain_id)] = self.aws.domain(region, domain_id).get("DomainName", "")
+            found = self.aws.within(account).domain(region, domain_id)
+            self._domain_names[(region, domain_id)] = found.get("DomainName", "")
         return self._domain_names[(region, domain_id)]
 
-    def _tags(self, region: str, arn: str) -> tuple[Mapping[str, str], Refused | None]:
+    def _tags(self, account: str, region: str, arn: str) -> tuple[Mapping[str, str], Refused | None]:
         if not self.rules.asks_for_tags or not arn:
             return {}, None
         try:
-            return self.aws.sagemaker_tags(region, arn), None
+            return self.aws.within(account).sagemaker_tags(region, arn), None
         except Refused as refused:
             # No reason to leave its roles alone.
             return {}, refused

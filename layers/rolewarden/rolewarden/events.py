@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -53,6 +53,7 @@ class Ignored(StrEnum):
     OTHER_RESOURCE = "tags of something that is no domain or user profile"
     OTHER_POLICY = "a policy that is not Rolewarden's"
     OTHER_ACCOUNT = "a call in another account, where names like these mean something else"
+    OTHER_REGION = "a call to SageMaker in a region that is not among the stack's Regions"
     UNREADABLE = "the parameters do not say what was changed; the sweep finds it"
 
 
@@ -166,10 +167,10 @@ _PROFILE_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:user-profile/(?P<dom
 _POLICY_ARN = re.compile(r"arn:[^:]+:iam::(?P<account>\d{12}):policy/rolewarden/(?P<name>[\w+=,.@-]{1,128})", re.ASCII)
 
 
-def parse(event: Any, own_account: str = "") -> Nomination:
+def parse(event: Any, own_account: str = "", regions: Collection[str] = ()) -> Nomination:
     """What `event`, an EventBridge event with a CloudTrail record, asks to look at. Takes anything, raises nothing.
 
-    Where `own_account` is given, events of other accounts ask for nothing.
+    Where `own_account` is given, events of other accounts ask for nothing; where `regions` are, SageMaker's of others.
     """
     envelope = mapping(event)
     detail = mapping(envelope.get("detail"))
@@ -195,6 +196,8 @@ def parse(event: Any, own_account: str = "") -> Nomination:
         return ignore(Ignored.UNKNOWN_EVENT)
     if detail.get("errorCode"):
         return ignore(Ignored.FAILED_CALL)
+    if regions and known is SAGEMAKER_EVENTS and region not in regions:
+        return ignore(Ignored.OTHER_REGION)
     parameters = mapping(detail.get("requestParameters"))
     if cause.event_name in ROLE_EVENTS:
         role = matched(ROLE_NAME, parameters.get("roleName"))

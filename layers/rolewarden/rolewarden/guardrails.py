@@ -410,8 +410,7 @@ class _Reader:
         if not self.errors:
             rules = Rules(guardrails, assignments, exemptions, also_govern, release, fallback)
             self.warn_of_unused(rules)
-        order = {problem: number for number, problem in enumerate(self.errors)}
-        errors = tuple(sorted(self.errors, key=lambda problem: (problem.line, order[problem])))
+        errors = tuple(sorted(self.errors, key=lambda problem: problem.line))
         return Reading(self.file, rules, errors, tuple(self.warnings), self.lines)
 
     def error(self, path: Path_, message: str) -> None:

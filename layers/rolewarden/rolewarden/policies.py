@@ -279,17 +279,19 @@ def compile_guardrail(guardrail: Guardrail, partition: str) -> tuple[Policy, ...
 def _denies(guardrail: Guardrail, partition: str) -> list[Statement]:
     """Its statements, none too long for a policy; some may share a Sid."""
     canvas = guardrail.routes is Routes.CANVAS
-    statements: list[Statement] = []
-    family = "bedrock"
-    try:
-        if guardrail.bedrock:
-            statements += _bedrock(guardrail.bedrock, canvas, partition)
-        family = "jumpstart"
-        if guardrail.jumpstart:
-            statements += _jumpstart(guardrail.jumpstart, canvas, partition, beside_bedrock=bool(guardrail.bedrock))
-        return [piece for statement in statements for piece in _pieces(statement)]
-    except _IndivisibleError:
-        raise TooLong(("guardrails", guardrail.name, family)) from None
+    families: dict[str, Iterator[Statement]] = {}
+    if guardrail.bedrock:
+        families["bedrock"] = _bedrock(guardrail.bedrock, canvas, partition)
+    if guardrail.jumpstart:
+        beside_bedrock = guardrail.bedrock is not None
+        families["jumpstart"] = _jumpstart(guardrail.jumpstart, canvas, partition, beside_bedrock)
+    pieces: list[Statement] = []
+    for family, statements in families.items():
+        try:
+            pieces += [piece for statement in statements for piece in _pieces(statement)]
+        except _IndivisibleError:
+            raise TooLong(("guardrails", guardrail.name, family)) from None
+    return pieces
 
 
 def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statement]:
@@ -508,10 +510,8 @@ def _beginning(pattern: str, other: str) -> str | None:
 
     A Bedrock id's holds the provider, as the name of a geography may stand before it.
     """
-    shared = next(
-        (place for place, (one, two) in enumerate(zip(pattern, other, strict=False)) if one != two), len(other)
-    )
-    beginning = pattern[: max(shared, pattern.find(".")) + 1]
+    ends = range(pattern.find(".") + 1, len(pattern))
+    beginning = next((pattern[:end] for end in ends if not other.startswith(pattern[:end])), pattern)
     return None if set(beginning) & set("*?") else beginning
 
 
@@ -643,7 +643,7 @@ def digest(document: Document | str) -> str:
             document = json.loads(document if document.lstrip().startswith("{") else unquote(document))
         except ValueError:
             return "unreadable"
-    canonical = json.dumps(_normal(document), sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(_normal(document), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

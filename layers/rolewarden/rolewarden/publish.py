@@ -24,19 +24,19 @@ CREATED, REPLACED, UNCHANGED = "created", "replaced", "unchanged"
 
 @dataclass
 class Publisher:
-    """Brings the policies of one account to what `rules` say."""
+    """Brings the policies of accounts to what `rules` say."""
 
     aws: Aws
     recorder: Recorder
     rules: Rules
 
-    def publish(self, account: str, cause: Cause, *, only: str = "") -> dict[str, str]:
+    def publish(self, account: str, cause: Cause, *, only: str = "", announces: bool = True) -> dict[str, str]:
         """All policies, or the one named `only`: what was done to each, "created", "replaced" or "unchanged".
 
         Empty where `only` is no guardrail's policy. A deployment is all or nothing: what it has done is taken back
         where a later policy cannot be written, and CloudFormation rolls back to guardrails that are in force. A change
-        that no deployment asked for is a finding, and one policy that cannot be restored holds up no other. Raises
-        Refused, RetryLater and RulesError.
+        that no deployment asked for is a finding, and one policy that cannot be restored holds up no other. With
+        `announces` whoever listens hears of a change. Raises Refused, RetryLater and RulesError.
         """
         deploys = cause == DEPLOYMENT
         mark = cause.mark()
@@ -56,7 +56,8 @@ class Publisher:
                 continue
             if not deploys and done[policy.name] != UNCHANGED:
                 self.recorder.policy(account, policy.name, done[policy.name], cause, mark)
-        if deploys or (done and cause.event_name == "DeletePolicy") or set(done.values()) - {UNCHANGED}:
+        changed = deploys or (done and cause.event_name == "DeletePolicy") or set(done.values()) - {UNCHANGED}
+        if changed and announces:
             # The sweep listens: a policy that was deleted is attached to nothing, also where somebody or an earlier try
             # has made it again. No deployment is rolled back for want of this.
             detail = {"account": account, "policies": done, "cause": cause.as_dict()}
@@ -66,16 +67,16 @@ class Publisher:
         return done
 
     def _bring(self, policy: Policy, account: str, undo: list[Callable[[], None]], mark: str) -> str:
-        arn = policy.arn(self.aws.partition, account)
-        found = self.aws.policy(arn)
+        aws, arn = self.aws.within(account), policy.arn(self.aws.partition, account)
+        found = aws.policy(arn)
         if found is None:
-            self.aws.create_policy(policy.name, policy.text, DESCRIPTION, mark=mark)
-            undo.append(lambda: self.aws.delete_policy(arn))
+            aws.create_policy(policy.name, policy.text, DESCRIPTION, mark=mark)
+            undo.append(lambda: aws.delete_policy(arn))
             return CREATED
         if digest(found.text) == digest(policy.document):
             return UNCHANGED
-        version = self.aws.replace_policy(arn, policy.text, mark=mark)
-        undo.append(lambda: self.aws.set_default_version(arn, found.version, instead_of=version))
+        version = aws.replace_policy(arn, policy.text, mark=mark)
+        undo.append(lambda: aws.set_default_version(arn, found.version, instead_of=version))
         return REPLACED
 
     def _take_back(self, undo: list[Callable[[], None]]) -> None:

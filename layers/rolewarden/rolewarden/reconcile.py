@@ -40,6 +40,9 @@ class Iam(Protocol):
     def partition(self) -> str:
         """The first part of every ARN behind `arn:`."""
 
+    def within(self, account: str) -> Iam:
+        """As `Aws.within`."""
+
     def attached_policies(self, role: str) -> frozenset[str]:
         """As `Aws.attached_policies`."""
 
@@ -180,7 +183,7 @@ class Reconciler:
 
     def _mend(self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome, *, unsettled: bool) -> Outcome:
         try:
-            carried = self.aws.attached_policies(role.name)
+            carried = self.aws.within(role.account).attached_policies(role.name)
         except Refused as refused:
             if refused.reason == GONE:
                 # It is still named by SageMaker: when somebody makes it again, CreateRole brings it back here.
@@ -214,7 +217,7 @@ class Reconciler:
         refusals: list[Refused] = []
         for policy in policies:
             try:
-                self.aws.attach(role.name, self.arn(policy, role.account), mark=outcome.mark)
+                self.aws.within(role.account).attach(role.name, self.arn(policy, role.account), mark=outcome.mark)
             except Refused as refused:
                 # What stands in the way of one policy seldom stands in the way of the next.
                 refusals.append(refused)
@@ -238,7 +241,7 @@ class Reconciler:
             return _unenforceable(outcome, full, f"{full}; {self._why_no_boundary(name, required)}")
         wanted = self.arn(name, role.account)
         try:
-            current = self.aws.role(role.name).boundary
+            current = self.aws.within(role.account).role(role.name).boundary
             if current == wanted:
                 return _held(outcome, required, wanted)
             if current and not self._is_ours(current, role.account):
@@ -247,7 +250,7 @@ class Reconciler:
                 # Over a boundary that IAM does not show yet none is set: it may be somebody else's.
                 message = f"{full}; its boundary has just been changed, and is looked at again before one is set"
                 return replace(outcome, message=message, carried=())
-            self.aws.set_boundary(role.name, wanted, mark=outcome.mark)
+            self.aws.within(role.account).set_boundary(role.name, wanted, mark=outcome.mark)
         except Refused as refused:
             if refused.reason == GONE:
                 return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE, carried=())
@@ -271,7 +274,7 @@ class Reconciler:
             return observed
         wanted = self.arn(boundary_name(_enforced(required)), role.account)
         try:
-            holds = self.aws.role(role.name).boundary == wanted
+            holds = self.aws.within(role.account).role(role.name).boundary == wanted
         except Refused as refused:
             return replace(observed, message=str(refused))
         return _held(outcome, required, wanted) if holds else observed
@@ -281,10 +284,10 @@ class Reconciler:
         if self.observe or self.rules.fallback is not Fallback.BOUNDARY or not _enforced(required):
             return outcome
         try:
-            boundary = self.aws.role(role.name).boundary
+            boundary = self.aws.within(role.account).role(role.name).boundary
             if not self._is_ours(boundary, role.account):
                 return outcome
-            self.aws.remove_boundary(role.name, mark=outcome.mark)
+            self.aws.within(role.account).remove_boundary(role.name, mark=outcome.mark)
         except Refused as refused:
             if refused.reason == GONE:
                 return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE)

@@ -17,7 +17,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from rolewarden.aws import Aws
-from rolewarden.bindings import Binding, BindingsTable
+from rolewarden.bindings import CONTESTED_ROW, EVENT_ROW, Binding, BindingsTable, ToldFinding
 from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import SWEEP, Cause, Ignored, Nomination
@@ -34,11 +34,16 @@ ROLE_FINDING = "Role Finding"
 ROLE_RELEASED = "Role Released"
 ROLE_CONTESTED = "Role Contested"
 SUBJECT_FINDING = "Subject Finding"
+FINDING_SETTLED = "Finding Settled"
+ACCOUNT_FINDING = "Account Finding"
 POLICY_RESTORED = "Policy Restored"
 GUARDRAILS_PUBLISHED = "Guardrails Published"
 SWEEP_COMPLETED = "Sweep Completed"
 SWEEP_REQUESTED = "Sweep Requested"
 """Detail types of the events from source `rolewarden`."""
+
+HEARTBEAT = "Heartbeat"
+"""The metric whose least value in an hour is 1 where every account was swept to the end and can be heard."""
 
 EVENT_TOLD_SECONDS = 3600.0
 """For so long the same finding, met again by events of the same actor, is not told again."""
@@ -112,6 +117,20 @@ class Recorder:
         about = "/".join([nomination.account, *named.values()])
         self._finding(detail, about, nomination.cause)
 
+    def account(self, account: str, refused: Refused, cause: Cause) -> None:
+        """Record that an account cannot be entered, or that AWS refuses there what concerns all of it."""
+        detail = {
+            "account": account,
+            "verdict": Verdict.UNENFORCEABLE.value,
+            "reason": refused.reason,
+            "message": str(refused),
+            "cure": CURES.get(refused.reason, ""),
+            "cause": cause.as_dict(),
+        }
+        # It stops where nobody is let in, or no event comes.
+        metrics.add_metric(HEARTBEAT, MetricUnit.Count, 0)
+        self._finding(detail, about_account(account, refused), cause, ACCOUNT_FINDING)
+
     def unkeepable(self, profile: Binding, domain: Binding, guardrails: Sequence[str], cause: Cause) -> None:
         """Record that a user profile cannot have the guardrails that it needs, as it runs as its domain's role."""
         detail = {
@@ -127,13 +146,13 @@ class Recorder:
         }
         self._finding(detail, f"{profile.account}/{profile.domain_id}/{profile.user_profile}", cause)
 
-    def _finding(self, detail: Mapping[str, Any], about: str, cause: Cause) -> None:
+    def _finding(self, detail: Mapping[str, Any], about: str, cause: Cause, kind: str = SUBJECT_FINDING) -> None:
         metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         operation = detail.get("message", "").partition(":")[0]
         what = f"{detail['reason']} {operation} {' '.join(detail.get('missing', ()))}"
         if not self._is_told(detail["account"], about, what, cause):
-            logger.warning(SUBJECT_FINDING, extra={"finding": detail})
-            self._tell(SUBJECT_FINDING, detail, about, datetime.now(UTC))
+            logger.warning(kind, extra={"finding": detail})
+            self._tell(kind, detail, about, datetime.now(UTC))
 
     def _is_told(self, account: str, about: str, what: str, cause: Cause) -> bool:
         """Whether this was told before: by a sweep in the last days, or in the last hour of what one actor does."""
@@ -143,7 +162,7 @@ class Recorder:
             if cause == SWEEP:
                 return not self.told.is_news(account, about, what, time.time())
             what = f"{what} {cause.principal}"
-            return not self.told.is_news(account, f"{about}#event", what, time.time(), keeps=EVENT_TOLD_SECONDS)
+            return not self.told.is_news(account, f"{about}{EVENT_ROW}", what, time.time(), keeps=EVENT_TOLD_SECONDS)
         except RetryLater as error:
             logger.error("told perhaps twice", extra={"about": about, "why": str(error)})
             return False
@@ -160,7 +179,8 @@ class Recorder:
                 return
             metrics.add_metric("Contested", MetricUnit.Count, 1)
             quiet = WINDOW.total_seconds()
-            if not self.told.begins(outcome.account, f"{about}#contested", "contested", now.timestamp(), quiet=quiet):
+            row = f"{about}{CONTESTED_ROW}"
+            if not self.told.begins(outcome.account, row, "contested", now.timestamp(), quiet=quiet):
                 return
         except RetryLater as error:
             metrics.add_metric("RecordFailed", MetricUnit.Count, 1)
@@ -170,6 +190,13 @@ class Recorder:
         detail = {**{key: value for key, value in outcome.as_dict().items() if key in kept}, **contest.as_dict()}
         logger.warning(ROLE_CONTESTED, extra={"finding": detail})
         self._tell(ROLE_CONTESTED, detail, about, now)
+
+    def settled(self, finding: ToldFinding, cause: Cause) -> None:
+        """Record that a finding which was told is not the case any more, whoever saw to it."""
+        account, _, about = finding.about.partition("/")
+        detail = {"account": account, "finding": about, "was": finding.what, "cause": cause.as_dict()}
+        logger.info(FINDING_SETTLED, extra={"finding": detail})
+        self._tell(FINDING_SETTLED, detail, finding.about, datetime.now(UTC))
 
     def released(self, account: str, role: str, policies: Sequence[str], cause: Cause, mark: str) -> None:
         """Record that guardrails were taken off a role that no longer needs them, by calls with this mark."""
@@ -218,12 +245,12 @@ class Recorder:
         metrics.add_metric("SweepMissed", MetricUnit.Count, 1)
         logger.warning("a sweep could not read this now", extra={"about": what, "why": str(error)})
 
-    def swept(self, account: str, region: str, counts: Mapping[str, int]) -> None:
+    def swept(self, account: str, regions: Sequence[str], counts: Mapping[str, int]) -> None:
         """Record a completed sweep: `counts` by name, as metrics and as the event. Raises RetryLater."""
-        metrics.add_metric("SweepCompleted", MetricUnit.Count, 1)
+        metrics.add_metric(HEARTBEAT, MetricUnit.Count, 1)
         for name, count in counts.items():
             metrics.add_metric(f"Sweep.{name}", MetricUnit.Count, count)
-        self.announce(SWEEP_COMPLETED, {"account": account, "region": region, **counts})
+        self.announce(SWEEP_COMPLETED, {"account": account, "regions": list(regions), **counts})
 
     def announce(self, detail_type: str, detail: Mapping[str, Any], *, needed: bool = True) -> None:
         """Log a milestone (`Guardrails Published`, `Sweep Completed`), or what is told late, and put it on the bus.
@@ -274,6 +301,11 @@ class Recorder:
                 metrics.add_metric("RecordFailed", MetricUnit.Count, len(records))
                 about = [row["about"] for _, _, row in records]
                 logger.error("the record could not be written", extra={"about": about, "why": str(error)})
+
+
+def about_account(account: str, refused: Refused) -> str:
+    """What a finding about an account as a whole is about: what was asked, which the message begins with."""
+    return f"{account}/account/{str(refused).partition(':')[0]}"
 
 
 def _seconds_since(cause: Cause, now: datetime) -> int | None:

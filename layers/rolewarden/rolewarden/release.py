@@ -30,7 +30,7 @@ CloudFormation waits an hour for who has given up."""
 
 @dataclass
 class Releaser:
-    """Detaches and deletes in one account; decides with the same `reconciler` that attaches."""
+    """Detaches and deletes; decides with the same `reconciler` that attaches."""
 
     aws: Aws
     recorder: Recorder
@@ -58,9 +58,10 @@ class Releaser:
 
         The role is looked at again afterwards: it may have got another subject in between. Raises Refused, RetryLater.
         """
+        aws = self.aws.within(account)
         required = self.reconciler.needs(RoleKey(account, role))
         try:
-            carried = self.aws.attached_policies(role)
+            carried = aws.attached_policies(role)
         except Refused as refused:
             if refused.reason == GONE:
                 return {"role": role, "released": []}
@@ -75,7 +76,7 @@ class Releaser:
         try:
             for name in policies:
                 arn = self.reconciler.arn(name, account)
-                if self.reconciler.may_lose(name, required, kept) and self._take_off(role, name, arn, carried, mark):
+                if self.reconciler.may_lose(name, required, kept) and _take_off(aws, role, name, arn, carried, mark):
                     released.append(name)
         finally:
             # The next try finds off what this one has taken off, and would say nothing of it.
@@ -84,28 +85,29 @@ class Releaser:
                 self.recorder.released(account, role, released, SWEEP, mark)
         return {"role": role, "released": released}
 
-    def _take_off(self, role: str, policy: str, arn: str, carried: Collection[str], mark: str) -> bool:
-        """Take a policy off, or a boundary, whichever it is; whether it was there."""
-        if is_boundary(policy):
-            there = self.aws.role(role).boundary == arn
-            if there:
-                self.aws.remove_boundary(role, mark=mark)
-            return there
-        if arn in carried:
-            self.aws.detach(role, arn, mark=mark)
-        return arn in carried
-
     def retire(self, account: str, policy: str) -> dict[str, Any]:
         """Delete a policy that no guardrail or boundary stands for and no role has. Raises Refused and RetryLater."""
-        arn = self.reconciler.arn(policy, account)
-        if policy in self.reconciler.published() or self.aws.policy_description(arn) != DESCRIPTION:
+        aws, arn = self.aws.within(account), self.reconciler.arn(policy, account)
+        if policy in self.reconciler.published() or aws.policy_description(arn) != DESCRIPTION:
             return {"policy": policy, "retired": False}
-        if carriers := self.aws.roles_with_policy(arn):
+        if carriers := aws.roles_with_policy(arn):
             return {"policy": policy, "retired": False, "waits": f"still attached to {len(carriers)} roles"}
-        if is_boundary(policy) and (bounded := self.aws.roles_with_boundary(arn)):
+        if is_boundary(policy) and (bounded := aws.roles_with_boundary(arn)):
             return {"policy": policy, "retired": False, "waits": f"still the boundary of {len(bounded)} roles"}
-        self.aws.delete_policy(arn)
+        aws.delete_policy(arn)
         return {"policy": policy, "retired": True}
+
+
+def _take_off(aws: Aws, role: str, policy: str, arn: str, carried: Collection[str], mark: str) -> bool:
+    """Take a policy off, or a boundary, whichever it is; whether it was there."""
+    if is_boundary(policy):
+        there = aws.role(role).boundary == arn
+        if there:
+            aws.remove_boundary(role, mark=mark)
+        return there
+    if arn in carried:
+        aws.detach(role, arn, mark=mark)
+    return arn in carried
 
 
 def stack(aws: Aws, account: str, request: str, *, removes: bool, seconds_left: Callable[[], float]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import (
     ACCOUNT,
     BOUNDARY_EVENTS,
+    CHECK,
+    DEPLOYMENT,
     DOMAIN_ID,
     POLICY_NAME,
     PROFILE_NAME,
@@ -36,13 +38,16 @@ from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
 from rolewarden.release import Releaser
 from rolewarden.settings import Settings
-from rolewarden.sweep import Queues, Sweeper, unlimited
+from rolewarden.sweep import BEGIN, PUBLISH, Coverage, Queues, Sweeper, unlimited
 from rolewarden.verdicts import Outcome, Reason, Remedy, Verdict
 from rolewarden.work import Work
 
 RECHECKS = 3
 """How often a role that was mended, or what may have been read too early, is looked at again before it is left to
 events and the sweep."""
+
+DOCTOR = "doctor"
+"""The step that `rolewarden doctor` asks SweepFunction for."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class Rolewarden:
         """
         self.settings = settings
         self.seconds_left: Callable[[], float] = unlimited
-        self.aws = aws or Aws()
+        self.aws = aws or Aws(account=settings.account, member_role=settings.member_role)
         self.today = clock or reconcile.today
         self.rules = load(settings.guardrails_file, today=self.today())
         self.table = BindingsTable(self.aws, settings.bindings_table)
@@ -109,16 +114,27 @@ class Rolewarden:
             self.reconciler,
             self.recorder,
             Auditor(self.aws, self.table, self.recorder, settings.own_roles),
-            Queues(settings.sweep_queue_url, settings.work_queue_url, settings.release_queue_url),
+            Queues(
+                settings.sweep_queue_url,
+                settings.work_queue_url,
+                settings.release_queue_url,
+                settings.publish_queue_url,
+            ),
+            Coverage(settings.account, settings.regions, settings.members, settings.call_as, settings.hub_bus),
         )
 
     def enforce(self, event: Any) -> dict[str, Any]:
         """Look at what an event nominates. Raises RetryLater."""
-        nomination = parse(event, self.settings.account)
+        nomination = self._parsed(event)
         if nomination.ignored:
             self.recorder.ignored(nomination)
             return _summary(nomination, ())
         return self._look(nomination)
+
+    def _parsed(self, event: Any) -> Nomination:
+        # In an organization the event's account is a hint like the rest of it: STS says whether it may be entered.
+        own_account = "" if self.settings.member_role else self.settings.account
+        return parse(event, own_account, self.settings.regions)
 
     def _look(self, nomination: Nomination, rechecks: int = 0) -> dict[str, Any]:
         reading = self._refreshed(nomination)
@@ -176,6 +192,9 @@ class Rolewarden:
             # The next try finds attached what this one has attached, and would say nothing of it.
             self._settle(work, error.outcome)
             raise
+        except RetryLater:
+            self.aws.leave(work.account)
+            raise
         self._settle(work, outcome, doubtful=_may_be_old(outcome, detached=detached, first=work.rechecks == 0))
         return outcome
 
@@ -206,13 +225,28 @@ class Rolewarden:
             return {"ignored": "no work message"}
         return self.reconcile(work).as_dict()
 
+    def sweep(self, event: Any) -> dict[str, Any]:
+        """Begin what an event of the bus, or of the schedule, asks for. Raises Refused and RetryLater.
+
+        A policy that was put right is asked about in its account; everything else sweeps them all. `rolewarden doctor`
+        asks for no sweep, but whether one can work.
+        """
+        if mapping(event).get("step") == DOCTOR:
+            return {"checks": [check.as_dict() for check in self.sweeper.checks()]}
+        detail = mapping(mapping(event).get("detail"))
+        account = matched(ACCOUNT, detail.get("account"))
+        deployed = Cause.from_dict(detail.get("cause")) == DEPLOYMENT
+        if account and not deployed:
+            return self.sweeper.begin(account)
+        return self.sweeper.start(DEPLOYMENT if deployed else CHECK)
+
     def publish(self, account: str, cause: Cause) -> dict[str, Any]:
         """Bring all of IAM's policies to what the guardrails say. Raises Refused, RetryLater and RulesError."""
         return {"policies": self.publisher.publish(account, cause)}
 
     def restore(self, event: Any) -> dict[str, Any]:
         """Look at the policy that an event nominates. Raises Refused and RetryLater."""
-        nomination = parse(event, self.settings.account)
+        nomination = self._parsed(event)
         if nomination.ignored or not nomination.policy:
             self.recorder.ignored(nomination)
             return _summary(nomination, ())
@@ -220,13 +254,29 @@ class Rolewarden:
         self._look_again(SecondLook(nomination, 1))
         return done
 
-    def restore_again(self, body: Any) -> dict[str, Any]:
-        """Work on one message of the publish queue: IAM may have shown a policy as it was. Raises as `restore` does."""
+    def publish_message(self, body: Any) -> dict[str, Any]:
+        """Work on one message of the publish queue: an account to check, or a policy that IAM may have shown as it was.
+
+        Raises as `restore` does.
+        """
+        fields = mapping(body)
+        if fields.get("step") == PUBLISH and (account := matched(ACCOUNT, fields.get("account"))):
+            return self._publish_before_sweep(account, Cause.from_dict(fields.get("cause")))
         second = SecondLook.from_dict(body)
         if second is None or not second.nomination.policy:
             logger.error("a message of the publish queue is no second look", extra={"body": str(body)[:200]})
             return {"ignored": "no second look"}
         return self._restored(second.nomination)
+
+    def _publish_before_sweep(self, account: str, cause: Cause) -> dict[str, Any]:
+        """Bring another account's policies to what they are to say, and have it swept: roles may then carry them."""
+        done: dict[str, str] = {}
+        try:
+            done = self.publisher.publish(account, cause, announces=False)
+        except Refused as refused:
+            self.recorder.account(account, refused, SWEEP)
+        self.aws.send(self.settings.sweep_queue_url, [{"account": account, "step": BEGIN}])
+        return {"policies": done}
 
     def _restored(self, nomination: Nomination) -> dict[str, Any]:
         done = self.publisher.publish(nomination.account, nomination.cause, only=nomination.policy)

@@ -14,7 +14,10 @@ from rolewarden.errors import SettingsError
 class Settings:
     """The environment of a function.
 
-    `account` is the one that the function is deployed in; what happens in another is not its business.
+    `account` is the one that the function is deployed in; what happens in another is its business only where the stack
+    covers an organization: then `member_role` is the name of the role by which the function enters, and `members` the
+    StackSet that puts it there, looked at as `call_as`. `regions` are those that domains are looked for in, and
+    `hub_bus` the ARN of the bus that events of elsewhere come to, where there is an elsewhere.
     `recheck_seconds` (0 to 900, what SQS can delay) pass before a mended role is looked at again; `history_days` is
     how long a row of the history lives; `own_roles` are the names of the functions' roles, which `also_govern` leaves
     out.
@@ -31,6 +34,11 @@ class Settings:
     recheck_seconds: int
     history_days: int
     own_roles: frozenset[str]
+    regions: tuple[str, ...]
+    member_role: str = ""
+    members: str = ""
+    call_as: str = ""
+    hub_bus: str = ""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
@@ -47,6 +55,11 @@ class Settings:
             recheck_seconds=_number(environment, "RECHECK_SECONDS", 0, 900),
             history_days=_number(environment, "HISTORY_DAYS", 1, 3653),
             own_roles=frozenset(_text(environment, "OWN_ROLES").split(",")),
+            regions=tuple(dict.fromkeys(_text(environment, "REGIONS").replace(" ", "").split(","))),
+            member_role=environment.get("MEMBER_ROLE", ""),
+            members=environment.get("MEMBERS", ""),
+            call_as=environment.get("CALL_AS", ""),
+            hub_bus=environment.get("HUB_BUS", ""),
         )
 
 

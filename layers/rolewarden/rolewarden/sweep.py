@@ -1,10 +1,12 @@
 """The sweep: what no event told is found here.
 
-It compares sets and walks over nothing that has not changed. Its steps are messages of a queue of their own, so that
-one which runs out of time goes on from a message and never from the start:
+It compares sets and walks over nothing that has not changed. Each account is swept by itself. The steps are messages of
+a queue of their own, so that one which runs out of time goes on from a message and never from the start:
 
-list      what SageMaker lists beside what the table has: by LastModifiedTime only what changed is described, at once
-          where that is little, else in chunks that several functions work on; the roles of `also_govern`; the tags
+begin     of an account; another account is entered first, and PublishFunction has seen to its policies before
+list      of a region, what SageMaker lists beside what the table has: by LastModifiedTime only what changed is
+          described, at once where that is little, else in chunks that several functions work on; the roles of
+          `also_govern`; the tags
 describe  one chunk of user profiles
 compare   when the last chunk is done: which role carries what, by ListEntitiesForPolicy; what lacks a guardrail goes to
           the work queue, what carries too much to the release queue
@@ -20,21 +22,34 @@ import json
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rolewarden import paths
 from rolewarden.audit import Auditor
-from rolewarden.aws import GONE, LONGEST_CALL, Aws, ListedDomain
-from rolewarden.bindings import DEFAULT_USER, EXECUTION, Binding, BindingsTable, RoleKey, sweeps_scope, tagged
+from rolewarden.aws import GONE, IAM_HOME_REGIONS, LONGEST_CALL, Aws, ListedDomain
+from rolewarden.bindings import (
+    DEFAULT_USER,
+    EXECUTION,
+    Binding,
+    BindingsTable,
+    RoleKey,
+    ToldFinding,
+    sweeps_scope,
+    tagged,
+)
 from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import (
     ACCOUNT,
+    CHECK,
+    DEPLOYMENT,
     DOMAIN_ID,
     PROFILE_NAME,
     REGION,
     SWEEP,
+    Cause,
     Nomination,
     SubjectKey,
     mapping,
@@ -44,8 +59,13 @@ from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.policies import is_boundary
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
-from rolewarden.record import Recorder, logger
+from rolewarden.record import Recorder, about_account, logger
+from rolewarden.verdicts import Reason, Verdict
 from rolewarden.work import Work
+
+BEGIN, LIST, DESCRIBE, COMPARE, AUDIT = "begin", "list", "describe", "compare", "audit"
+PUBLISH = "publish"
+"""The steps, and what is asked of PublishFunction before another account's sweep begins."""
 
 CHUNK = 100
 """User profiles that one message asks to describe, and as many as the listing step describes itself."""
@@ -71,42 +91,59 @@ _BEGAN = re.compile(r"\d{1,12}\.\d{3}", re.ASCII)
 
 @dataclass(frozen=True)
 class Sweep:
-    """One sweep of an account and region; `began` is its identity, in seconds of the epoch."""
+    """One sweep of an account; `began` is its identity, in seconds of the epoch."""
 
     account: str
-    region: str
     began: float
 
     @property
     def row(self) -> tuple[str, str]:
         """Where the table keeps its progress."""
-        return sweeps_scope(self.account, self.region), f"{self.began:.3f}"
+        return sweeps_scope(self.account), f"{self.began:.3f}"
 
     def message(self, step: str, **more: Any) -> dict[str, Any]:
         """A message that goes on with it."""
-        return {"account": self.account, "region": self.region, "began": f"{self.began:.3f}", "step": step, **more}
+        return {"account": self.account, "began": f"{self.began:.3f}", "step": step, **more}
 
     @classmethod
     def of(cls, body: Any) -> Sweep | None:
         """The sweep that a message goes on with; None for anything that is no such message."""
         fields = mapping(body)
-        account, region = matched(ACCOUNT, fields.get("account")), matched(REGION, fields.get("region"))
-        began = matched(_BEGAN, fields.get("began"))
-        return cls(account, region, float(began)) if account and region and began else None
+        account, began = matched(ACCOUNT, fields.get("account")), matched(_BEGAN, fields.get("began"))
+        return cls(account, float(began)) if account and began else None
 
 
 @dataclass
 class Queues:
-    """Where the sweep sends what: the rest of itself, roles that lack something, roles and policies to release."""
+    """Where the sweep sends what.
+
+    The rest of itself, roles that lack something, roles and policies to release, accounts whose policies are looked at.
+    """
 
     sweep: str
     work: str
     release: str
+    publish: str
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What there is to sweep: `regions` of the stack's own `account` and of each that the StackSet `members` is in.
+
+    `call_as` is how StackSets are asked; `members` is empty where there is no other account. `hub_bus` is the ARN of
+    the bus that takes the events of elsewhere.
+    """
+
+    account: str
+    regions: tuple[str, ...]
+    members: str = ""
+    call_as: str = ""
+    hub_bus: str = ""
 
 
 @dataclass
 class Sweeper:
-    """Sweeps accounts and regions. `seconds_left` tells how long the function may still run."""
+    """Sweeps accounts. `seconds_left` tells how long the function may still run."""
 
     aws: Aws
     table: BindingsTable
@@ -115,78 +152,162 @@ class Sweeper:
     recorder: Recorder
     auditor: Auditor
     queues: Queues
+    coverage: Coverage
     seconds_left: Callable[[], float] = unlimited
     now: Callable[[], float] = time.time
 
-    def start(self, account: str, region: str) -> dict[str, Any]:
-        """Begin a sweep and go as far as time allows. Raises Refused and RetryLater."""
-        sweep = Sweep(account, region, self.now())
+    def start(self, cause: Cause = CHECK) -> dict[str, Any]:
+        """Have every account swept; `cause` is what the others' policies are looked at for. Raises as `begin` does."""
+        if self.coverage.members:
+            self._ask_for_members(cause)
+        return self.begin(self.coverage.account)
+
+    def _ask_for_members(self, cause: Cause) -> None:
+        """Send for each other account a message; what is kept of those that are no more goes."""
+        try:
+            there = self._members()
+        except Refused as refused:
+            # Which accounts there are is not known for now: those that are known stay, and this one is swept.
+            self.recorder.account(self.coverage.account, refused, SWEEP)
+            return
+        known = self.table.members()
+        for gone in sorted(known.keys() - there):
+            self.table.forget_account(gone)
+        for new in sorted(there - known.keys()):
+            self.table.member_swept(new, 0)
+        # What a new account lacks nobody has taken away.
+        causes = {account: cause if account in known else DEPLOYMENT for account in sorted(there)}
+        self.aws.send(
+            self.queues.publish,
+            [{"account": account, "step": PUBLISH, "cause": why.as_dict()} for account, why in causes.items()],
+        )
+
+    def _members(self) -> set[str]:
+        """The other accounts that there are now. Raises Refused, RetryLater."""
+        if not self.coverage.members:
+            return set()
+        home = self._hub.home_region
+        there = self.aws.stack_set_accounts(self.coverage.members, home, self.coverage.call_as)
+        return set(there) - {self.coverage.account}
+
+    @property
+    def _hub(self) -> paths.Place:
+        home = IAM_HOME_REGIONS.get(self.aws.partition, self.aws.region)
+        return paths.Place(self.coverage.account, self.aws.region, home, self.coverage.hub_bus)
+
+    def checks(self, account: str = "") -> Iterator[paths.Check]:
+        """Whether events come from each region of an account, or of all, and it lets us in.
+
+        Raises Refused where the accounts cannot be listed, and RetryLater.
+        """
+        for each in [account] if account else [self.coverage.account, *sorted(self._members())]:
+            yield from paths.checks(self.aws, each, self.coverage.regions, self._hub)
+
+    def _check_paths(self, account: str, told: Iterable[ToldFinding]) -> set[str]:
+        """Tell of each link of the path to the hub that is missing; what those findings are about, for `_settle`."""
+        about: set[str] = set()
+        try:
+            for check in self.checks(account):
+                if check.message:
+                    refused = Refused(Reason.UNHEARD, f"{check.what} in {check.region}: {check.message}")
+                    self.recorder.account(account, refused, SWEEP)
+                    about.add(about_account(account, refused))
+        except RetryLater as error:
+            # The next sweep asks again; what was the case may still be.
+            self.recorder.missed(f"paths of {account}", error)
+            about.update(finding.about for finding in told)
+        return about
+
+    def begin(self, account: str) -> dict[str, Any]:
+        """Begin the sweep of an account and go as far as time allows. Raises Refused and RetryLater."""
+        try:
+            self.aws.within(account, afresh=True)
+        except Refused as refused:
+            self.recorder.account(account, refused, SWEEP)
+            return {"account": account, "refused": str(refused)}
+        sweep = Sweep(account, self.now())
         self.table.sweep_begins(sweep.row, sweep.began)
-        return self.listing(sweep)
+        if len(self.coverage.regions) == 1:
+            return self.listing(sweep, self.coverage.regions[0])
+        # Each region is a chunk like those of user profiles: the last of all that is done compares.
+        self.table.sweep_waits(sweep.row, set(self.coverage.regions))
+        self.table.sweep_listed(sweep.row)
+        messages = [sweep.message(LIST, region=region) for region in self.coverage.regions]
+        self.aws.send(self.queues.sweep, messages)
+        return {"account": account, "regions": list(self.coverage.regions)}
 
     def message(self, body: Any) -> dict[str, Any]:
         """Go on with a sweep from one of its messages; what is none is named and dropped.
 
         Raises Refused and RetryLater.
         """
-        sweep = Sweep.of(body)
-        step, after = mapping(body).get("step"), str(mapping(body).get("after", ""))
-        if sweep and step == "describe" and (chunk := _chunk_of(body)):
-            return self.describe(sweep, *chunk)
-        if sweep and step == "audit":
+        sweep, fields = Sweep.of(body), mapping(body)
+        step, after = fields.get("step"), str(fields.get("after", ""))
+        region = matched(REGION, fields.get("region"))
+        if step == BEGIN and (account := matched(ACCOUNT, fields.get("account"))):
+            return self.begin(account)
+        if sweep and step == DESCRIBE and region and (chunk := _chunk_of(body)):
+            return self.describe(sweep, region, *chunk)
+        if sweep and step == AUDIT:
             return self.audit(sweep)
-        if sweep and step in ("compare", "list"):
-            return self.compare(sweep, after) if step == "compare" else self.listing(sweep, after)
+        if sweep and step == COMPARE:
+            return self.compare(sweep, after)
+        if sweep and step == LIST and region:
+            return self.listing(sweep, region, after)
         logger.error("a message of the sweep queue is no step of a sweep", extra={"body": str(body)[:200]})
         return {"ignored": "no sweep message"}
 
-    def listing(self, sweep: Sweep, after: str = "") -> dict[str, Any]:
+    def listing(self, sweep: Sweep, region: str, after: str = "") -> dict[str, Any]:
         """Bind, and compare where no chunk is out; `after` is the domain that was bound last before time ran out."""
-        reached = self.bind(sweep, after)
+        reached = self.bind(sweep, region, after)
         if reached is not None:
-            self.aws.send(self.queues.sweep, [sweep.message("list", after=reached)])
+            self.aws.send(self.queues.sweep, [sweep.message(LIST, region=region, after=reached)])
             return {"listed": reached}
-        return self.compare(sweep) if self.table.sweep_listed(sweep.row) else {"listed": "everything"}
+        alone = len(self.coverage.regions) == 1
+        is_last = self.table.sweep_listed(sweep.row) if alone else self.table.sweep_done(sweep.row, region)
+        return self.compare(sweep) if is_last else {"listed": "everything"}
 
-    def bind(self, sweep: Sweep, after: str = "") -> str | None:
+    def bind(self, sweep: Sweep, region: str, after: str = "") -> str | None:
         """Bring the table in step with what is listed, domain by domain; the last one where time runs out."""
         at = self.now()
-        tags = self._tags(sweep)
-        for domain in self._domains(sweep) or ():
+        tags = self._tags(sweep, region)
+        for domain in self._domains(sweep, region) or ():
             if domain.id <= after:
                 continue
             if self.seconds_left() < ENOUGH:
                 return after
             try:
-                self._domain(sweep, domain, tags, at)
+                self._domain(sweep, region, domain, tags, at)
             except RetryLater as error:
                 self._missed(sweep, domain.id, error)
             after = domain.id
-        self._also_governed(sweep, at)
+        if region == self.coverage.regions[0]:
+            self._also_governed(sweep, at)
         return None
 
-    def _domain(self, sweep: Sweep, domain: ListedDomain, tags: Tags | None, at: float) -> None:
-        self.discovery.named(sweep.region, domain.id, domain.name)
+    def _domain(self, sweep: Sweep, region: str, domain: ListedDomain, tags: Tags | None, at: float) -> None:
+        self.discovery.named(region, domain.id, domain.name)
         known = defaultdict(list)
-        for binding in self.table.of_domain(sweep.account, sweep.region, domain.id):
+        for binding in self.table.of_domain(sweep.account, region, domain.id):
             known[binding.user_profile].append(binding)
         if _changed(known[""], domain.modified):
-            reading = self.discovery.refresh(sweep.account, sweep.region, SubjectKey(domain.id))
-            self._tell(sweep, reading)
+            reading = self.discovery.refresh(sweep.account, region, SubjectKey(domain.id))
+            self._tell(sweep, region, reading)
             if reading.gone:
                 return
             del known[""]
         own = known.pop("", [])
         try:
-            listed = {profile.name: profile for profile in self.aws.user_profiles(sweep.region, domain.id)}
+            profiles = self.aws.within(sweep.account).user_profiles(region, domain.id)
+            listed = {profile.name: profile for profile in profiles}
         except Refused as refused:
             if refused.reason == GONE:
-                slots = self.discovery.slots(sweep.account, sweep.region, domain.id)
+                slots = self.discovery.slots(sweep.account, region, domain.id)
                 members = [binding.key for bindings in known.values() for binding in bindings]
                 self.table.write((), [*slots, *members], at=self.now())
             else:
                 # What is known of its profiles stays, and the other domains are swept all the same.
-                self._tell(sweep, Reading(SubjectKey(domain.id), refused=refused))
+                self._tell(sweep, region, Reading(SubjectKey(domain.id), refused=refused))
             return
         gone = [binding.key for name in known.keys() - listed.keys() for binding in known[name]]
         changed = [name for name in sorted(listed) if _changed(known[name], listed[name].modified)]
@@ -194,11 +315,16 @@ class Sweeper:
         self.table.write(_retagged([*own, *same], tags), gone, at=at)
         chunks = [changed[start : start + CHUNK] for start in range(0, len(changed), CHUNK)]
         messages = [
-            sweep.message("describe", domain=[domain.id, domain.name], profiles=_tagged(domain, chunk, tags))
+            sweep.message(
+                DESCRIBE,
+                region=region,
+                domain=[domain.id, domain.name],
+                profiles=_tagged(domain, chunk, tags),
+            )
             for chunk in chunks
         ]
         if len(chunks) == 1 and self.seconds_left() > ENOUGH + CHUNK:
-            self._describe(sweep, domain, messages[0]["profiles"])
+            self._describe(sweep, region, domain, messages[0]["profiles"])
         elif chunks:
             self._ask_for(sweep, domain, messages)
 
@@ -208,19 +334,21 @@ class Sweeper:
         self.aws.send(self.queues.sweep, messages)
 
     def describe(
-        self, sweep: Sweep, domain: ListedDomain, profiles: Mapping[str, Mapping[str, str] | None]
+        self, sweep: Sweep, region: str, domain: ListedDomain, profiles: Mapping[str, Mapping[str, str] | None]
     ) -> dict[str, Any]:
         """Read one chunk of user profiles, names and tags; after the last that was out, ask for the comparison.
 
         What there is no time for is a chunk of its own.
         """
-        self.discovery.named(sweep.region, domain.id, domain.name)
-        self._describe(sweep, domain, profiles)
+        self.discovery.named(region, domain.id, domain.name)
+        self._describe(sweep, region, domain, profiles)
         if self.table.sweep_done(sweep.row, _chunk_id(domain, profiles)):
-            self.aws.send(self.queues.sweep, [sweep.message("compare")])
+            self.aws.send(self.queues.sweep, [sweep.message(COMPARE)])
         return {"described": len(profiles)}
 
-    def _describe(self, sweep: Sweep, domain: ListedDomain, profiles: Mapping[str, Mapping[str, str] | None]) -> None:
+    def _describe(
+        self, sweep: Sweep, region: str, domain: ListedDomain, profiles: Mapping[str, Mapping[str, str] | None]
+    ) -> None:
         at = self.now()
         found: list[Binding] = []
         gone: list[tuple[str, str]] = []
@@ -229,22 +357,22 @@ class Sweeper:
         for name, tags in profiles.items():
             if self.seconds_left() < ENOUGH and len(left) < len(profiles):
                 # Not before one is done, so that there is an end.
-                rest = sweep.message("describe", domain=[domain.id, domain.name], profiles=left)
+                rest = sweep.message(DESCRIBE, region=region, domain=[domain.id, domain.name], profiles=left)
                 self._ask_for(sweep, domain, [rest])
                 break
             del left[name]
             try:
-                reading = self.discovery.profile(sweep.account, sweep.region, domain.id, name, tags=tags)
+                reading = self.discovery.profile(sweep.account, region, domain.id, name, tags=tags)
             except RetryLater as error:
                 self._missed(sweep, f"{domain.id}/{name}", error)
                 continue
-            self._tell(sweep, reading)
+            self._tell(sweep, region, reading)
             if reading.refused and reading.bindings:
-                known = known or self.table.of_domain(sweep.account, sweep.region, domain.id)
+                known = known or self.table.of_domain(sweep.account, region, domain.id)
                 reading = reading.with_known(known)
             if not reading.refused or reading.bindings:
                 found += reading.bindings
-                gone += self.discovery.slots(sweep.account, sweep.region, domain.id, name)
+                gone += self.discovery.slots(sweep.account, region, domain.id, name)
         self.table.write(found, gone, at=at)
 
     def _missed(self, sweep: Sweep, what: str, error: RetryLater) -> None:
@@ -252,7 +380,7 @@ class Sweeper:
         self.table.sweep_missed(sweep.row)
         self.recorder.missed(what, error)
 
-    def _tags(self, sweep: Sweep) -> Tags | None:
+    def _tags(self, sweep: Sweep, region: str) -> Tags | None:
         """All subjects' tags, a call for each hundred: they change without a trace in LastModifiedTime.
 
         None where no rule asks for them, or AWS refuses them: then they are taken as they were.
@@ -260,32 +388,30 @@ class Sweeper:
         if not self.reconciler.rules.asks_for_tags:
             return None
         try:
-            return self.aws.subject_tags(sweep.region)
+            return self.aws.within(sweep.account).subject_tags(region)
         except Refused as refused:
-            self._tell(sweep, Reading(SubjectKey("*"), refused=refused))
+            self._tell(sweep, region, Reading(SubjectKey("*"), refused=refused))
             return None
 
-    def _tell(self, sweep: Sweep, reading: Reading) -> None:
+    def _tell(self, sweep: Sweep, region: str, reading: Reading) -> None:
         if reading.refused:
             self.table.sweep_missed(sweep.row)
-            self.recorder.refused(
-                Nomination(sweep.account, sweep.region, SWEEP, subject=reading.subject), reading.refused
-            )
+            self.recorder.refused(Nomination(sweep.account, region, SWEEP, subject=reading.subject), reading.refused)
 
-    def _domains(self, sweep: Sweep) -> list[ListedDomain] | None:
+    def _domains(self, sweep: Sweep, region: str) -> list[ListedDomain] | None:
         """All domains in the order of their ids; None where AWS does not list them: then they are as they were."""
         try:
-            return sorted(self.aws.domains(sweep.region), key=lambda domain: domain.id)
+            return sorted(self.aws.within(sweep.account).domains(region), key=lambda domain: domain.id)
         except Refused as refused:
-            self._tell(sweep, Reading(SubjectKey("*"), refused=refused))
+            self._tell(sweep, region, Reading(SubjectKey("*"), refused=refused))
             return None
 
     def _also_governed(self, sweep: Sweep, at: float) -> None:
-        known = {binding.key: binding for binding in self.table.of_account(sweep.account)}
+        known = {binding.key: binding for binding in self.table.also_governed(sweep.account)}
         rules = self.reconciler.rules.also_govern
         found = {}
         if rules:
-            for role in self.aws.roles():
+            for role in self.aws.within(sweep.account).roles():
                 if binding := self.discovery.also_governed(sweep.account, role):
                     found[binding.key] = binding
         new = [binding for key, binding in found.items() if key not in known]
@@ -297,7 +423,7 @@ class Sweeper:
         `after` names the last role that was dealt with before time ran out.
         """
         read_at = self.now()
-        bindings = self._bound(sweep)
+        bindings, told = self._bound(sweep), self.table.findings(sweep.account)
         roles: dict[RoleKey, list[Binding]] = defaultdict(list)
         for binding in bindings:
             if binding.role:
@@ -319,13 +445,14 @@ class Sweeper:
         works = [Work.of_sweep(role, sweep.account, roles[role], read_at) for role in lacking if role.path > after]
         for start in range(0, len(works), 10):
             if self.seconds_left() < ENOUGH:
-                self.aws.send(self.queues.sweep, [sweep.message("compare", after=after)])
+                self.aws.send(self.queues.sweep, [sweep.message(COMPARE, after=after)])
                 return {"compared": after}
             some = works[start : start + 10]
             self.aws.send(self.queues.work, [work.as_dict() for work in some])
             after = some[-1].role.path
         too_much = self._release(sweep, {role.name: names for role, names in required.items()}, carriers)
-        self._unkeepable(bindings)
+        standing = {role.path for role in lacking} | self._unkeepable(bindings) | self._check_paths(sweep.account, told)
+        self._settle(sweep, told, standing)
         counts = {
             "subjects": len({binding.label for binding in bindings}),
             "roles": len(roles),
@@ -334,17 +461,19 @@ class Sweeper:
             "carrying_too_much": too_much,
             "seconds": round(self.now() - sweep.began),
         }
-        self.recorder.swept(sweep.account, sweep.region, counts)
+        self.recorder.swept(sweep.account, self.coverage.regions, counts)
         self.table.sweep_completed(sweep.row, counts)
+        if sweep.account != self.coverage.account:
+            self.table.member_swept(sweep.account, sweep.began)
         # A step of its own: what stands in the way of it is no reason to call the sweep incomplete.
-        self.aws.send(self.queues.sweep, [sweep.message("audit")])
+        self.aws.send(self.queues.sweep, [sweep.message(AUDIT)])
         return counts
 
     def audit(self, sweep: Sweep) -> dict[str, Any]:
         """Compare what Rolewarden has done with its history. Raises RetryLater."""
         done = self.auditor.run(sweep.account, self.now())
         if done.get("behind"):
-            self.aws.send(self.queues.sweep, [sweep.message("audit")])
+            self.aws.send(self.queues.sweep, [sweep.message(AUDIT)])
         return done
 
     def _carriers(self, sweep: Sweep) -> dict[str, frozenset[str]]:
@@ -352,11 +481,11 @@ class Sweeper:
 
         A boundary is carried by the roles whose permissions boundary it is.
         """
-        published, found = self.reconciler.published(), {}
-        for name in self.aws.own_policies():
+        aws, published, found = self.aws.within(sweep.account), self.reconciler.published(), {}
+        for name in aws.own_policies():
             arn = self.reconciler.arn(name, sweep.account)
-            if name in published or self.aws.policy_description(arn) == DESCRIPTION:
-                carriers = self.aws.roles_with_boundary if is_boundary(name) else self.aws.roles_with_policy
+            if name in published or aws.policy_description(arn) == DESCRIPTION:
+                carriers = aws.roles_with_boundary if is_boundary(name) else aws.roles_with_policy
                 found[name] = carriers(arn)
         return found
 
@@ -367,13 +496,16 @@ class Sweeper:
         return {role for name, roles in carriers.items() if is_boundary(name) for role in roles}
 
     def _bound(self, sweep: Sweep) -> list[Binding]:
-        """Every binding of the account and region; those of domains that are gone are taken out."""
+        """Every binding of the account; those of domains that are gone, or in no region of ours, are taken out."""
         at = self.now()
-        domains = self._domains(sweep)
-        there = None if domains is None else {domain.id for domain in domains}
+        there: dict[str, set[str] | None] = {}
+        for region in self.coverage.regions:
+            domains = self._domains(sweep, region)
+            there[region] = None if domains is None else {domain.id for domain in domains}
         bound, gone = [], []
-        for binding in self.table.of_region(sweep.account, sweep.region):
-            if binding.domain_id and there is not None and binding.domain_id not in there:
+        for binding in self.table.of_account(sweep.account):
+            listed = there.get(binding.region, set())
+            if binding.domain_id and listed is not None and binding.domain_id not in listed:
                 gone.append(binding.key)
             else:
                 bound.append(binding)
@@ -402,15 +534,39 @@ class Sweeper:
             self.aws.send(self.queues.release, [*asked, *retired])
         return len(surplus)
 
-    def _unkeepable(self, bindings: Iterable[Binding]) -> None:
-        """Tell of user profiles whose assignment cannot be kept, as they run as their domain's role."""
+    def _unkeepable(self, bindings: Iterable[Binding]) -> set[str]:
+        """Tell of user profiles whose assignment cannot be kept, as they run as their domain's role; who they are."""
         bindings = list(bindings)
         default = {b.domain_id: b for b in bindings if b.kind == DEFAULT_USER and b.via == EXECUTION}
+        found = set()
         for binding in bindings:
             if binding.role is None and (shared := default.get(binding.domain_id)):
                 missing = self.reconciler.out_of_reach(binding, shared)
                 if missing:
                     self.recorder.unkeepable(binding, shared, missing, SWEEP)
+                    found.add(f"{binding.account}/{binding.domain_id}/{binding.user_profile}")
+        return found
+
+    def _settle(self, sweep: Sweep, told: Iterable[ToldFinding], standing: set[str]) -> None:
+        """Tell of findings that are not the case any more, also where no event told who has seen to them.
+
+        `standing` is what findings of this sweep are about, and what is still being seen to.
+
+        What a sweep could not read may hide that something is still wrong. Only a boundary that cannot be taken off,
+        which is no lack, is never settled so: it is forgotten after a week.
+        """
+        of_roles = tuple(f"{verdict}:" for verdict in (Verdict.DRIFTED, Verdict.UNENFORCEABLE))
+        settled: dict[str, list[ToldFinding]] = defaultdict(list)
+        for finding in told:
+            if finding.about in standing or finding.what.startswith(f"{Verdict.COMPLIANT}:"):
+                continue
+            of_a_subject = not finding.what.startswith((*of_roles, Reason.SHARES_ROLE))
+            if of_a_subject and not self.table.sweep_is_whole(sweep.row):
+                continue
+            settled[finding.about].append(finding)
+        for findings in settled.values():
+            self.recorder.settled(findings[0], SWEEP)
+            self.table.forget_findings(findings)
 
 
 def _changed(known: Iterable[Binding], modified: str) -> bool:

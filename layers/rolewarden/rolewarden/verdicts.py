@@ -34,6 +34,8 @@ class Reason(StrEnum):
     QUOTA = "quota full"
     PROTECTED = "protected role"
     OTHER_ACCOUNT = "other account"
+    NOT_ENTERED = "account cannot be entered"
+    UNHEARD = "events do not come"
     POLICY_MISSING = "policy missing"
     ACCESS_DENIED = "access denied"
     NAME_TAKEN = "name taken"
@@ -48,6 +50,9 @@ CURES: dict[str, str] = {
     "`fallback: boundary` in guardrails.yaml stand in",
     Reason.PROTECTED: "AWS owns this role and lets nobody attach policies: give the subject a role of your own",
     Reason.OTHER_ACCOUNT: "the role lives in another account: deploy Rolewarden there",
+    Reason.NOT_ENTERED: "let the StackSet put Rolewarden's stack into the account again, or exempt its roles from the "
+    "SCP that stops sts:AssumeRole",
+    Reason.UNHEARD: "mend what the message names, see docs/runbook.md, Account Finding, and run `rolewarden doctor`",
     Reason.POLICY_MISSING: "the guardrail's policy is not in IAM: deploy the stack again, or invoke PublishFunction",
     Reason.ACCESS_DENIED: "an SCP, a boundary or a missing permission stops Rolewarden: let its role call IAM",
     Reason.NAME_TAKEN: "rename the guardrail in guardrails.yaml, or delete the policy of that name",

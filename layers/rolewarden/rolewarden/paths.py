@@ -1,0 +1,111 @@
+"""Whether Rolewarden can work at all in an account: that events come from each region, and that it is let in.
+
+Asked at the end of every sweep, and by `rolewarden doctor`. Each check is one link of the path from a change to the
+hub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rolewarden.aws import Aws
+from rolewarden.errors import Refused
+
+RULES = {
+    "subjects": "rolewarden-forward-subjects",
+    "subject tags": "rolewarden-forward-subject-tags",
+    "roles": "rolewarden-forward-roles",
+    "policies": "rolewarden-forward-policies",
+}
+"""What each rule of forwarder.yaml is about, and its name."""
+
+UNDELIVERED = "rolewarden-undelivered"
+"""The dead-letter queue of forwarder.yaml."""
+
+ENTRANCE = "entrance"
+TRAIL = "trail"
+FORWARDER = "forwarder"
+QUEUE = "undelivered events"
+
+CURES = {
+    ENTRANCE: "let the StackSet put Rolewarden's stack into the account again",
+    TRAIL: "log management events of all regions there: aws cloudtrail create-trail, start-logging",
+    FORWARDER: "deploy Rolewarden's stack again; in StackSets look why its stack failed there",
+    QUEUE: "see docs/runbook.md, rolewarden-undelivered",
+}
+"""What a person does about each check that fails."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the hub is, and what bus takes the events of everywhere else; `bus` is empty where there is no else."""
+
+    account: str
+    region: str
+    home_region: str
+    bus: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One link: `what` it is (a key of CURES), where, and what is wrong with it; nothing where `message` is empty."""
+
+    account: str
+    region: str
+    what: str
+    message: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the command line."""
+        cure = {"message": self.message, "cure": CURES[self.what]} if self.message else {}
+        return {"account": self.account, "region": self.region, "what": self.what, **cure}
+
+
+def checks(aws: Aws, account: str, regions: tuple[str, ...], hub: Place) -> Iterator[Check]:
+    """Every link of an account whose domains are in `regions`. Raises RetryLater."""
+    try:
+        inside = aws.within(account)
+    except Refused as refused:
+        yield Check(account, "", ENTRANCE, str(refused))
+        return
+    if account != hub.account:
+        yield Check(account, "", ENTRANCE)
+    for region in dict.fromkeys([*regions, hub.home_region]):
+        yield Check(account, region, TRAIL, _said(lambda region=region: _trail(inside, region)))  # type: ignore[misc]
+        if (account, region) == (hub.account, hub.region):
+            continue  # the hub's own rules hear it
+        about = [*(["subjects", "subject tags"] if region in regions else [])]
+        about += ["roles", "policies"] if region == hub.home_region else []
+        yield Check(account, region, FORWARDER, _said(lambda r=region, a=about: _forwarder(inside, r, a, hub.bus)))  # type: ignore[misc]
+        yield Check(account, region, QUEUE, _said(lambda region=region: _undelivered(inside, region)))  # type: ignore[misc]
+
+
+def _said(check: Callable[[], str]) -> str:
+    """What a check finds wrong; that it may not be made is wrong as well."""
+    try:
+        return check()
+    except Refused as refused:
+        return str(refused)
+
+
+def _trail(aws: Aws, region: str) -> str:
+    return "" if aws.is_logged(region) else "no trail logs here: no event comes"
+
+
+def _forwarder(aws: Aws, region: str, about: list[str], bus: str) -> str:
+    for subject in about:
+        rule = aws.rule(region, RULES[subject])
+        if rule is None:
+            return f"there is no rule {RULES[subject]}"
+        if not rule.is_enabled:
+            return f"rule {RULES[subject]} is disabled"
+        if bus not in rule.targets:
+            return f"rule {RULES[subject]} does not send to {bus}"
+    return ""
+
+
+def _undelivered(aws: Aws, region: str) -> str:
+    waiting = aws.messages_in(region, UNDELIVERED)
+    return f"{waiting} events did not reach the hub" if waiting else ""

@@ -1,0 +1,106 @@
+"""Who may do what across accounts: roles that are assumed, roles that services take, policies of buses.
+
+MiniStack enforces policies only as a whole (AUTH), so the few decisions that decide whether an account is reached are
+made here, by the same evaluator as `judge`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rolewarden_local._ministack import evaluator, iam, sts
+from rolewarden_local.judge import Values, judge
+from rolewarden_local.organization import ORGANIZATION
+
+
+def role(arn: str) -> Mapping[str, Any] | None:
+    """The role with this ARN; None where there is none."""
+    account, name = arn.split(":")[4], arn.rsplit("/", 1)[-1]
+    found: Mapping[str, Any] | None = iam._roles.get_scoped(account, None, name)
+    return found if found and found["Arn"] == arn else None
+
+
+def may_assume(caller: str, arn: str) -> bool:
+    """Whether the principal with the ARN `caller`, a session or a user, may assume a role.
+
+    In another account both sides have to allow it; in its own, the trust policy that names the caller is enough.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html
+    """
+    target = role(arn)
+    if target is None or not evaluator.evaluate_trust_policy(target["AssumeRolePolicyDocument"], caller):
+        return False
+    session = issuer(caller)
+    if session is None or session["Arn"].split(":")[4] == arn.split(":")[4]:
+        return True
+    context = {"aws:ResourceOrgID": ORGANIZATION.of(arn.split(":")[4]), "aws:ResourceAccount": arn.split(":")[4]}
+    return role_may(session, "sts:AssumeRole", arn, context)
+
+
+def role_may(role: Mapping[str, Any], action: str, resource: str, context: Mapping[str, str]) -> bool:
+    """Whether what a role carries allows a request; an empty key is absent."""
+    documents = {name: _document(text) for name, text in role["InlinePolicies"].items()}
+    for arn in role["AttachedPolicies"]:
+        policy = iam._policies.get_scoped(role["Arn"].split(":")[4], None, arn)
+        if policy:
+            documents[arn] = _document(policy["Versions"][policy["DefaultVersionId"]]["Document"])
+    return judge(documents, action, resource, {key: value for key, value in context.items() if value}).allowed
+
+
+def resource_allows(
+    policy: Mapping[str, Any] | None, action: str, resource: str, context: Mapping[str, Values]
+) -> bool:
+    """Whether a resource's policy, whose principals are all `*`, allows a request."""
+    if policy is None:
+        return False
+    statements = [
+        {key: value for key, value in statement.items() if key != "Principal"}
+        for statement in policy["Statement"]
+        if statement.get("Principal") in ("*", {"AWS": "*"})
+    ]
+    return (
+        bool(statements)
+        and judge(
+            {"resource": {"Version": "2012-10-17", "Statement": statements}},
+            action,
+            resource,
+            {key: value for key, value in context.items() if value},
+        ).allowed
+    )
+
+
+def issuer(caller: str) -> Mapping[str, Any] | None:
+    """The role of the session with this ARN; None for who is no session."""
+    if ":assumed-role/" not in caller:
+        return None
+    account, name = caller.split(":")[4], caller.split("/")[1]
+    found: Mapping[str, Any] | None = iam._roles.get_scoped(account, None, name)
+    return found
+
+
+def is_void(access_key: str) -> bool:
+    """Whether this is the key of an assumed role that has been deleted since: AWS takes it no more."""
+    session = sts._sessions.get(access_key, {})
+    return "SourceAccessKeyId" in session and issuer(session["Arn"]) is None
+
+
+def taken_by(service: str, arn: str) -> Mapping[str, Any] | None:
+    """The role with this ARN where it exists and the service may take it."""
+    found = role(arn)
+    statements = _document(found["AssumeRolePolicyDocument"])["Statement"] if found else []
+    trusts = any(service in _listed(s.get("Principal", {}).get("Service", [])) for s in statements)
+    return found if trusts else None
+
+
+def caller(headers: Mapping[str, str], query: Mapping[str, Any]) -> str:
+    """The ARN of who signed a request."""
+    return str(sts._caller_identity(headers, query)["userArn"])
+
+
+def _document(text: Any) -> Any:
+    return json.loads(text) if isinstance(text, str) else text
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

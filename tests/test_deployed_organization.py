@@ -1,0 +1,246 @@
+"""Two accounts and three regions, by one `sam deploy`: what happens anywhere is mended from the hub.
+
+The hub is in eu-west-1, where IAM has no events: they come from us-east-1. Domains are in eu-west-1 and ap-south-1.
+"""
+
+import json
+
+import boto3
+import pytest
+from rolewarden.aws import Aws
+from rolewarden.bindings import BindingsTable
+from rolewarden_cli.main import app
+from rolewarden_local._ministack import eventbridge, responses
+from rolewarden_local.account import waited
+from rolewarden_local.aws import LocalAws
+from rolewarden_local.deploy import deploy
+from rolewarden_local.seed import TRUST, log, seed
+from typer.testing import CliRunner
+
+from tests.conftest import ROOT
+from tests.test_recipes import recipe
+
+pytestmark = pytest.mark.deployed
+
+HUB, MEMBER, LATER = "111122223333", "222233334444", "333344445555"
+HERE, THERE, HOME = "eu-west-1", "ap-south-1", "us-east-1"
+PARAMETERS = {**recipe("An organization"), "RecheckSeconds": "0"}
+
+
+def client(service, account=HUB, region=HERE):
+    return boto3.client(service, aws_access_key_id=account, aws_secret_access_key="x", region_name=region)
+
+
+def carries(account, role, guardrail="no-generative-ai"):
+    listed = client("iam", account).list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+    return f"arn:aws:iam::{account}:policy/rolewarden/{guardrail}" in {policy["PolicyArn"] for policy in listed}
+
+
+def domain(account, region, role):
+    """A domain with a role of its own; gives its id."""
+    arn = client("iam", account).create_role(RoleName=role, AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    made = client("sagemaker", account, region).create_domain(
+        DomainName=role.lower(), AuthMode="IAM", DefaultUserSettings={"ExecutionRole": arn}
+    )
+    return made["DomainId"]
+
+
+class Company:
+    """The organization, with Rolewarden deployed."""
+
+    def __init__(self, aws, outputs):
+        self.aws = aws
+        self.outputs = outputs
+        self.own = Aws(boto3.Session(HUB, "x", region_name=HERE))
+        self.table = BindingsTable(self.own, outputs["BindingsTable"])
+
+    def history(self, account, about=""):
+        return self.own.query(self.outputs["HistoryTable"], {"about": "/".join(filter(None, (account, about)))})
+
+    def swept(self, account, times=1):
+        waited(
+            lambda: sum("completed" in sweep for sweep in self.table.sweeps(account)) >= times,
+            f"{times} sweeps of {account}",
+        )
+
+    def ask(self):
+        """Ask for a sweep of everything."""
+        self.own.publish([("Sweep Requested", {"by": "a test"})])
+
+    def calls_of(self, function, since):
+        return [
+            call for call in self.aws.calls(since) if f"/{function}/" in call.caller or f"-{function}" in call.caller
+        ]
+
+
+@pytest.fixture(scope="module")
+def company(tmp_path_factory):
+    aws = LocalAws.start()
+    aws.reset()
+    with aws.serving() as url:
+        seed(aws, HERE)
+        aws.organize("o-exampleorg1", ou_root_canvas000={MEMBER})
+        domain(MEMBER, THERE, "MemberCanvas")
+        log(client("cloudtrail", MEMBER))
+        outputs = deploy(
+            ROOT, url, region=HERE, build=tmp_path_factory.mktemp("build"), parameters=PARAMETERS, say=lambda _: None
+        )
+        made = Company(aws, outputs)
+        made.swept(HUB)
+        made.swept(MEMBER)
+        yield made
+        aws.reset()
+
+
+def test_the_first_sweep_guards_what_is_in_each_account_and_region(company):
+    waited(lambda: carries(HUB, "CanvasAnalytics"), "the hub's own role")
+    waited(lambda: carries(MEMBER, "MemberCanvas"), "a role of the member, by a domain of another region")
+
+
+def test_iam_events_of_the_hubs_own_account_come_from_the_home_region(company):
+    waited(lambda: carries(HUB, "CanvasOmar"), "the first sweep")
+    policy = f"arn:aws:iam::{HUB}:policy/rolewarden/no-generative-ai"
+    client("iam").detach_role_policy(RoleName="CanvasOmar", PolicyArn=policy)
+    waited(lambda: carries(HUB, "CanvasOmar"), "CanvasOmar carries it again")
+    waited(
+        lambda: any(row["cause"]["event_name"] == "DetachRolePolicy" for row in company.history(HUB, "CanvasOmar")),
+        "by the event",
+    )
+
+
+def test_a_new_domain_in_another_region_is_guarded_by_its_event(company):
+    domain(HUB, THERE, "CanvasFarAway")
+    waited(lambda: carries(HUB, "CanvasFarAway"), "CanvasFarAway")
+    waited(
+        lambda: any(row["cause"]["event_name"] == "CreateDomain" for row in company.history(HUB, "CanvasFarAway")),
+        "by the event",
+    )
+
+
+def test_a_role_in_the_member_account_is_repaired_through_the_member_role(company):
+    waited(lambda: carries(MEMBER, "MemberCanvas"), "the first sweep")
+    policy = f"arn:aws:iam::{MEMBER}:policy/rolewarden/no-generative-ai"
+    client("iam", MEMBER).detach_role_policy(RoleName="MemberCanvas", PolicyArn=policy)
+    waited(lambda: carries(MEMBER, "MemberCanvas"), "MemberCanvas carries it again")
+    attached = [
+        e for e in company.aws.events if e["account"] == MEMBER and e["detail"]["eventName"] == "AttachRolePolicy"
+    ]
+    issuers = {e["detail"]["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] for e in attached}
+    assert issuers <= {f"arn:aws:iam::{MEMBER}:role/rolewarden/rolewarden-{f}" for f in ("enforce", "reconcile")}
+    waited(
+        lambda: any(r["cause"]["event_name"] == "DetachRolePolicy" for r in company.history(MEMBER, "MemberCanvas")),
+        "by the event",
+    )
+
+
+def test_an_edited_guardrail_of_the_member_account_is_restored(company):
+    policy = f"arn:aws:iam::{MEMBER}:policy/rolewarden/no-generative-ai"
+    hollow = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:DeleteBucket", "Resource": "*"}]}
+    iam = client("iam", MEMBER)
+    made = iam.create_policy_version(PolicyArn=policy, PolicyDocument=json.dumps(hollow), SetAsDefault=True)
+    hollow_version = made["PolicyVersion"]["VersionId"]
+    waited(
+        lambda: iam.get_policy(PolicyArn=policy)["Policy"]["DefaultVersionId"] != hollow_version,
+        "another version is in force",
+    )
+    waited(lambda: bool(company.history(MEMBER, "policy/no-generative-ai")), "the record of it")
+
+
+def test_an_account_that_joins_is_swept_and_one_that_leaves_is_forgotten(company):
+    domain(LATER, HERE, "LaterCanvas")
+    company.aws.organize("o-exampleorg1", ou_root_canvas000={MEMBER, LATER})
+    company.ask()
+    waited(lambda: carries(LATER, "LaterCanvas"), "the role of the new account")
+    assert company.history(LATER, "policy/no-generative-ai") == []
+    company.aws.organize("o-exampleorg1", ou_root_canvas000={MEMBER})
+    company.ask()
+    waited(lambda: LATER not in company.table.members(), "the account is dropped")
+    assert company.table.of_account(LATER) == ()
+
+
+def forge(company, account, role):
+    """An event on the hub's bus that says what it likes."""
+    detail = {
+        "eventSource": "iam.amazonaws.com",
+        "eventName": "DetachRolePolicy",
+        "eventID": "forged",
+        "eventTime": "2027-01-15T00:00:00Z",
+        "userIdentity": {"type": "IAMUser", "arn": "arn:aws:iam::999988887777:user/mallory"},
+        "requestParameters": {
+            "roleName": role,
+            "policyArn": f"arn:aws:iam::{account}:policy/rolewarden/no-generative-ai",
+        },
+    }
+    entry = {"Source": "aws.iam", "DetailType": "AWS API Call via CloudTrail", "Detail": json.dumps(detail)}
+    with responses.request_scope(account, HOME):
+        record = {**entry, "EventId": "forged", "EventBusName": "rolewarden-hub", "Time": 1, "Resources": []}
+        event = {**record, "Account": account, "Region": HOME}
+    with responses.request_scope(HUB, HERE):
+        eventbridge._dispatch_event(event)
+
+
+def test_a_forged_event_of_the_members_account_achieves_no_more_than_a_check(company):
+    waited(lambda: carries(MEMBER, "MemberCanvas"), "the first sweep")
+    client("iam", MEMBER).create_role(RoleName="Innocent", AssumeRolePolicyDocument=TRUST)
+    mark = company.aws.mark()
+    forge(company, MEMBER, "MemberCanvas")
+    forge(company, MEMBER, "Innocent")
+
+    def looked():
+        calls = [call for call in company.aws.calls(mark) if call.account == MEMBER]
+        return [call for call in calls if call.operation == "ListAttachedRolePolicies"]
+
+    waited(lambda: bool([call for call in looked() if "rolewarden" in call.caller]), "a look at MemberCanvas")
+    changing = ("Attach", "Detach", "Put", "Create", "Delete")
+    done = [c for c in company.aws.calls(mark) if c.service == "iam" and c.operation.startswith(changing)]
+    assert done == []
+    assert not carries(MEMBER, "Innocent")
+
+
+def test_nobody_outside_the_organization_gets_an_event_onto_the_bus(company):
+    refused = client("events", "999988887777").put_events(
+        Entries=[
+            {
+                "Source": "aws.iam",
+                "DetailType": "AWS API Call via CloudTrail",
+                "Detail": "{}",
+                "EventBusName": f"arn:aws:events:{HERE}:{HUB}:event-bus/rolewarden-hub",
+            }
+        ]
+    )
+    assert refused["FailedEntryCount"] == 1
+
+
+def doctor():
+    """The exit code of `rolewarden doctor`, and its lines."""
+    ran = CliRunner().invoke(app, ["doctor", "--region", HERE])
+    return ran.exit_code, ran.stdout.splitlines()
+
+
+def test_doctor_has_a_line_for_each_link_and_the_cure_of_what_is_missing(company):
+    code, lines = doctor()
+    assert (code, [line for line in lines if not line.startswith("ok")]) == (0, [])
+    assert f"ok       {MEMBER} {THERE}  forwarder" in lines
+    assert f"ok       {HUB} {HOME}  forwarder" in lines
+    events = client("events", MEMBER, THERE)
+    events.disable_rule(Name="rolewarden-forward-subjects")
+    code, lines = doctor()
+    [missing] = [line for line in lines if not line.startswith("ok")]
+    assert (code, missing.split(": ")[:2]) == (
+        1,
+        [f"MISSING  {MEMBER} {THERE}  forwarder", "rule rolewarden-forward-subjects is disabled"],
+    )
+    events.enable_rule(Name="rolewarden-forward-subjects")
+
+
+def test_an_account_that_cannot_be_entered_is_a_finding_and_no_stop_for_the_others(company):
+    iam = client("iam", MEMBER)
+    iam.delete_role_policy(RoleName="rolewarden-sweep", PolicyName="Sweep")
+    iam.delete_role(RoleName="rolewarden-sweep")
+    before = len(company.table.sweeps(HUB))
+    company.ask()
+    waited(lambda: bool(company.history(MEMBER)), "the finding")
+    [finding] = company.history(MEMBER)
+    assert (finding["kind"], finding["reason"]) == ("Account Finding", "account cannot be entered")
+    assert f"arn:aws:iam::{MEMBER}:role/rolewarden/rolewarden-sweep" in finding["message"]
+    company.swept(HUB, before + 1)

@@ -1,0 +1,98 @@
+"""docs/events.md and docs/events.schema.json say what is really put on the bus; conftest.py checks every event."""
+
+import json
+import re
+
+import pytest
+from jsonschema import Draft202012Validator
+from rolewarden import record
+from rolewarden.aws import Aws
+from rolewarden.record import SWEEP_REQUESTED
+
+from tests.conftest import ROOT, sample
+from tests.schema import DETAILS, SCHEMA, wrong
+from tests.test_settled import SINGLED_OUT, slot_freed
+
+PAGE = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+SAMPLES = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, flags=re.DOTALL)]
+
+
+def test_the_schema_is_one():
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_every_detail_type_is_in_the_schema_and_no_other():
+    names = [value for name, value in vars(record).items() if name.isupper() and isinstance(value, str)]
+    told = {name for name in names if re.fullmatch(r"[A-Z]\w+ [A-Z]\w+", name)}
+    assert set(DETAILS) == told
+
+
+@pytest.mark.parametrize("name", sorted(DETAILS))
+def test_the_page_has_a_sample_of_each_detail_type_that_the_schema_takes(name):
+    shown = [event for event in SAMPLES if event["detail-type"] == name]
+    assert shown
+    for event in shown:
+        assert event["source"] == "rolewarden"
+        assert not list(Draft202012Validator(SCHEMA).iter_errors(event))
+        assert wrong(name, event["detail"]) == []
+
+
+@pytest.mark.parametrize("name", sorted(DETAILS))
+def test_the_page_has_every_field_and_what_it_means(name):
+    [section] = re.findall(rf"^## {name}\n(.*?)(?=^## |\Z)", PAGE, flags=re.MULTILINE | re.DOTALL)
+    assert DETAILS[name]["description"] in " ".join(section.split())
+    rows = dict(re.findall(r"^\| `(\w+)` \| .*? \| (.*?) \|$", section, flags=re.MULTILINE))
+    fields = DETAILS[name]["properties"]
+    assert list(rows) == list(fields)
+    for field, told in fields.items():
+        means = told.get("description") or SCHEMA["$defs"][told["$ref"].rpartition("/")[2]]["description"]
+        assert rows[field].startswith(means)
+    always = set(re.findall(r"^\| `(\w+)` \| always \|", section, flags=re.MULTILINE))
+    assert always == set(DETAILS[name]["required"])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "events").glob("finding_*.json")), ids=lambda path: path.stem)
+def test_the_sample_findings_are_events_as_the_schema_has_them(path):
+    event = sample(path.stem)
+    assert wrong(event["detail-type"], event["detail"]) == []
+
+
+def test_a_field_that_is_not_documented_is_found():
+    event = sample("finding_role")
+    assert wrong("Role Finding", {**event["detail"], "new": 1})
+    assert wrong("Role Finding", {**event["detail"], "verdict": "bad"})
+    assert wrong("Role Lost", {})
+    assert wrong("Role Finding", {k: v for k, v in event["detail"].items() if k != "role"})
+
+
+@pytest.fixture
+def put(monkeypatch):
+    """Detail type and detail of what was put since."""
+    found = []
+    publish = Aws.publish
+
+    def keep(self, events):
+        events = list(events)
+        found.extend(events)
+        publish(self, events)
+
+    monkeypatch.setattr(Aws, "publish", keep)
+    return found
+
+
+def test_a_life_with_everything_in_it_puts_every_detail_type_as_the_schema_has_it(world_with, put):
+    world = world_with("release: detach\n" + (ROOT / "layers/guardrails/guardrails.yaml").read_text(encoding="utf-8"))
+    world.sweep()
+    for _ in range(3):
+        world.enforce(world.detach("CanvasAnalytics", "no-generative-ai"))
+    slot_freed(world)
+    world.sweep()
+    arn = "arn:aws:iam::111122223333:policy/rolewarden/no-generative-ai"
+    hollow = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"s3:None","Resource":"*"}]}'
+    world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=hollow, SetAsDefault=True)
+    world.rolewarden.restore(world.event("CreatePolicyVersion"))
+    loose = world_with("release: detach\n" + SINGLED_OUT, keep=True)
+    loose.sweep(), loose.release()
+    world.rolewarden.aws.publish([(SWEEP_REQUESTED, {"by": "rolewarden sweep"})])
+    assert [line for name, detail in put for line in wrong(name, json.loads(json.dumps(detail)))] == []
+    assert {name for name, _ in put} == set(DETAILS)

@@ -1,0 +1,258 @@
+"""Whatever befalls a call: the role carries its guardrail in the end, and a person hears of what cannot be mended."""
+
+import contextlib
+
+import pytest
+from rolewarden import aws as module
+from rolewarden.aws import LONGEST_CALL, translated
+from rolewarden.errors import Refused, RetryLater
+from rolewarden.record import metrics
+from rolewarden.sweep import ENOUGH
+from rolewarden_local.aws import Killed, Loss
+
+from tests.test_functions import function, records, work  # noqa: F401 - a fixture, and what goes with it
+from tests.world import World, _aws
+
+ROLE, GUARDRAIL = "CanvasOmar", "no-generative-ai"
+
+PASSING = {
+    "throttled": lambda aws, call: aws.failing(call, "Throttling"),
+    "too many requests": lambda aws, call: aws.failing(call, "TooManyRequests", status=429),
+    "an error of the service": lambda aws, call: aws.failing(call, "ServiceFailure", status=500),
+    "the service is away": lambda aws, call: aws.failing(call, "ServiceUnavailable", status=503),
+    "a gateway that is away": lambda aws, call: aws.failing(call, "SomethingNew", status=502),
+    "somebody else changes it": lambda aws, call: aws.failing(call, "ConcurrentModification", status=409),
+    "reset": lambda aws, call: aws.losing(call, Loss.RESET, takes_effect=False),
+    "reset after it took effect": lambda aws, call: aws.losing(call, Loss.RESET, takes_effect=True),
+    "no answer in time": lambda aws, call: aws.losing(call, Loss.TIMEOUT, takes_effect=False),
+    "no answer in time, and it took effect": lambda aws, call: aws.losing(call, Loss.TIMEOUT, takes_effect=True),
+}
+"""What passes: it befalls a call as often as the call is tried."""
+
+DECIDING = ["Query", "ListAttachedRolePolicies", "AttachRolePolicy"]
+"""The calls without which nothing can be decided or done."""
+
+TELLING = ["SendMessageBatch", "PutEvents", "PutItem"]
+"""The calls that come after the remedy."""
+
+
+@pytest.fixture(scope="module")
+def kept(aws, template):
+    """A world, and what brings it back: there are many faults."""
+    return World(aws, template), aws.saved()
+
+
+@pytest.fixture
+def world(kept):
+    found, restore = kept
+    restore()
+    found.lend()
+    return found
+
+
+@pytest.fixture
+def enforce(function):  # noqa: F811
+    return function("enforce")
+
+
+@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize("call", DECIDING)
+def test_what_passes_ends_the_invocation_with_retry_later_and_the_next_try_mends_the_role(world, enforce, call, fault):
+    event = world.role_event(ROLE)
+    with PASSING[fault](world.aws, call), pytest.raises(RetryLater):
+        enforce(event)
+    assert world.history(ROLE) == []
+    enforce(event)
+    assert world.carried(ROLE) == {GUARDRAIL}
+    world.audit()
+    assert [row["attached"] for row in world.history(ROLE) if row.get("attached")] == [[GUARDRAIL]]
+
+
+@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize("call", TELLING)
+def test_what_passes_after_the_remedy_neither_undoes_nor_repeats_it_and_is_itself_reported(
+    world, enforce, call, fault, capsys
+):
+    event = world.role_event(ROLE)
+    with PASSING[fault](world.aws, call):
+        assert enforce(event)["outcomes"][0]["remedy"] == "attached"
+    assert world.carried(ROLE) == {GUARDRAIL}
+    said = capsys.readouterr().out
+    assert ("no second look" if call == "SendMessageBatch" else '"RecordFailed":[1.0]') in said
+    world.audit()
+    assert [row["attached"] for row in world.history(ROLE)] == [[GUARDRAIL]]
+
+
+@pytest.mark.parametrize("fault", ["throttled", "an error of the service", "reset", "no answer in time"])
+@pytest.mark.parametrize("call", [*DECIDING, *TELLING])
+def test_what_befalls_a_call_once_is_tried_again_at_once(world, enforce, call, fault, capsys):
+    event = world.role_event(ROLE)
+    with PASSING[fault](world.aws, call):
+        world.aws._faults._in_force[-1].left = 1
+        assert enforce(event)["outcomes"][0]["remedy"] == "attached"
+    assert world.carried(ROLE) == {GUARDRAIL}
+    assert "RecordFailed" not in capsys.readouterr().out
+    assert [row["attached"] for row in world.history(ROLE)] == [[GUARDRAIL]]
+
+
+@pytest.mark.parametrize("takes_effect", [True, False])
+@pytest.mark.parametrize("call", [*DECIDING, *TELLING])
+def test_a_function_that_is_ended_half_way_leaves_nothing_that_the_next_try_and_the_audit_do_not_put_right(
+    world, function, call, takes_effect  # noqa: F811
+):  # fmt: skip
+    event = world.role_event(ROLE)
+    with contextlib.suppress(Killed), world.aws.dying(call, takes_effect=takes_effect):
+        function("enforce")(event)
+    function("enforce")(event)
+    assert world.carried(ROLE) == {GUARDRAIL}
+    world.audit()
+    assert [row["attached"] for row in world.history(ROLE) if row.get("attached")] == [[GUARDRAIL]]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "reason"),
+    [
+        ("AccessDenied", 403, "access denied"),
+        ("LimitExceeded", 409, "quota full"),
+        ("UnmodifiableEntity", 400, "protected role"),
+        ("PolicyNotAttachable", 400, "policy missing"),
+        ("InvalidInput", 400, "refused"),
+    ],
+)
+def test_what_stays_refused_is_no_failure_but_a_finding_with_a_cure(world, enforce, code, status, reason):
+    event = world.role_event(ROLE)
+    with world.aws.failing("AttachRolePolicy", code, status=status):
+        [outcome] = enforce(event)["outcomes"]
+    assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", reason)
+    assert outcome["cure"]
+    assert [row["reason"] for row in world.history(ROLE)] == [reason]
+
+
+def test_what_no_api_would_take_is_refused_for_good():
+    with pytest.raises(Refused, match="Parameter validation failed"):
+        _aws().attached_policies(7)
+
+
+def test_an_error_of_botocores_own_is_tried_again():
+    from botocore.exceptions import EndpointConnectionError
+
+    with pytest.raises(RetryLater), translated():
+        raise EndpointConnectionError(endpoint_url="https://iam.amazonaws.com")
+
+
+@pytest.mark.parametrize("operation", ["PutEvents", "SendMessageBatch"])
+def test_a_batch_that_is_done_in_part_is_as_good_as_refused(world, operation):
+    send = {
+        "PutEvents": lambda: world.rolewarden.aws.publish([("A", {}), ("B", {})]),
+        "SendMessageBatch": lambda: world.rolewarden.aws.send(world.environment["WORK_QUEUE_URL"], [{}, {}]),
+    }[operation]
+    with (
+        world.aws.partly_failing(operation, code="InternalFailure"),
+        pytest.raises(RetryLater, match="InternalFailure"),
+    ):
+        send()
+    send()
+
+
+def test_rows_that_dynamodb_leaves_undone_are_written_by_the_next_call(world):
+    table, rows = world.environment["HISTORY_TABLE"], [{"about": "a", "at": str(number)} for number in range(30)]
+    with world.aws.partly_failing("BatchWriteItem", entries=3, times=2):
+        world.rolewarden.aws.put_all(table, rows)
+    assert len(world.rolewarden.aws.query(table, {"about": "a"})) == 30
+
+
+def test_rows_that_dynamodb_leaves_undone_each_time_are_a_failure_and_not_lost_in_silence(world):
+    rows = [{"about": "a", "at": str(number)} for number in range(3)]
+    with world.aws.partly_failing("BatchWriteItem"), pytest.raises(RetryLater, match="unprocessed"):
+        world.rolewarden.aws.put_all(world.environment["HISTORY_TABLE"], rows)
+
+
+def test_a_batch_of_records_that_is_throttled_is_counted_and_written_by_the_audit(world, function, capsys):  # noqa: F811
+    handler = function("reconcile")
+    with world.aws.failing("BatchWriteItem", "ProvisionedThroughputExceededException"):
+        handler(records(work(ROLE), work("CanvasAnalytics")))
+    assert '"RecordFailed":[2.0]' in capsys.readouterr().out
+    assert world.carried(ROLE) == world.carried("CanvasAnalytics") == {GUARDRAIL}
+    world.audit()
+    assert [row["attached"] for row in world.history(ROLE)] == [[GUARDRAIL]]
+
+
+def test_a_message_that_comes_again_is_done_once(world, function):  # noqa: F811
+    handler = function("reconcile")
+    for _ in range(3):
+        assert handler(records(work(ROLE), work(ROLE))) == {"batchItemFailures": []}
+    assert [row["attached"] for row in world.history(ROLE)] == [[GUARDRAIL]]
+
+
+def test_a_function_that_is_ended_in_a_batch_has_recorded_nothing_and_the_batch_that_comes_again_and_the_audit_do(
+    world, function  # noqa: F811
+):  # fmt: skip
+    batch = records(work(ROLE), work("CanvasAnalytics"))
+    with contextlib.suppress(Killed), world.aws.dying("AttachRolePolicy", after=1):
+        function("reconcile")(batch)
+    assert world.history(ROLE) == []
+    function("reconcile")(batch)
+    world.audit()
+    for role in (ROLE, "CanvasAnalytics"):
+        assert world.carried(role) == {GUARDRAIL}
+        assert [row["attached"] for row in world.history(role)] == [[GUARDRAIL]]
+
+
+@pytest.mark.parametrize("operation", ["PutItem", "Query"])
+def test_that_nothing_can_be_remembered_of_what_was_told_tells_it_twice_rather_than_never(world, operation):
+    event = world.role_event("CanvasFull")
+    with world.aws.failing(operation, "ProvisionedThroughputExceededException", times=3, after=operation == "Query"):
+        world.enforce(event)
+    world.enforce(event)
+    assert "quota full" in [row["reason"] for row in world.history("CanvasFull")]
+    metrics.clear_metrics()
+
+
+# How long a call may take, and what has to wait for it
+
+
+def longest_call() -> float:
+    """Seconds by botocore's own arithmetic: each attempt connects and reads, and before each but the first is a pause.
+
+    Standard mode pauses for up to 1, 2, 4, … and never more than 20 seconds,
+    https://boto3.amazonaws.com/v1/documentation/api/latest/guide/retries.html.
+    """
+    config = module._CONFIG
+    attempts = config.retries["total_max_attempts"]
+    return attempts * (config.connect_timeout + config.read_timeout) + sum(min(2**n, 20) for n in range(attempts - 1))
+
+
+def test_botocore_tries_again_in_the_mode_and_for_the_time_that_was_chosen():
+    assert module._CONFIG.retries == {"mode": "standard", "total_max_attempts": 3}
+    assert longest_call() == 42
+    assert longest_call() <= LONGEST_CALL
+
+
+@pytest.mark.parametrize(("function_name", "queue"), [
+    ("EnforceFunction", ""), ("ReconcileFunction", "WorkQueue"), ("PublishFunction", "PublishQueue"),
+    ("SweepFunction", "SweepQueue"), ("ReleaseFunction", "ReleaseQueue"),
+])  # fmt: skip
+def test_a_call_without_an_answer_ends_before_its_function_and_the_function_before_the_queue_gives_the_message_again(
+    template, function_name, queue
+):
+    timeout = template.resources("AWS::Lambda::Function")[function_name]["Timeout"]
+    assert timeout >= 2 * LONGEST_CALL
+    if queue:
+        found = template.resources("AWS::SQS::Queue")[queue]
+        assert found["VisibilityTimeout"] >= 6 * timeout
+        kept = found["MessageRetentionPeriod"]
+        assert kept > found["RedrivePolicy"]["maxReceiveCount"] * found["VisibilityTimeout"]
+
+
+def test_a_sweep_hands_over_while_there_is_time_for_a_call_and_for_the_message(template):
+    assert template.resources("AWS::Lambda::Function")["SweepFunction"]["Timeout"] > 2 * ENOUGH
+    assert 2 * longest_call() <= ENOUGH
+
+
+def test_every_client_has_these_times(world):
+    clients = [world.rolewarden.aws._sagemaker_in("us-east-1"), *(
+        getattr(world.rolewarden.aws, name) for name in ("_iam", "_dynamodb", "_sqs", "_events", "_sns", "_cloudtrail")
+    )]  # fmt: skip
+    for client in clients:
+        times = client.meta.config.connect_timeout, client.meta.config.read_timeout
+        assert times == (module._CONFIG.connect_timeout, module._CONFIG.read_timeout)

@@ -1,0 +1,291 @@
+"""forwarder.yaml beside template.yaml: the same events, the same rights, and nothing where nothing is needed."""
+
+import json
+from functools import cache
+
+import pytest
+from rolewarden import MEMBER_ROLES, paths
+from rolewarden.aws import IAM_HOME_REGIONS
+from rolewarden_local.judge import judge
+from rolewarden_local.template import Template
+
+from tests.conftest import ROOT
+from tests.test_template import WORKERS, statements
+
+HUB, MEMBER = "111122223333", "222233334444"
+ORGANIZATION = "o-exampleorg1"
+UNIT = "ou-root-canvas000"
+CLOUDTRAIL = ["AWS API Call via CloudTrail"]
+
+
+@cache
+def hub(region="us-east-1", **parameters):
+    return Template(ROOT / "template.yaml", region=region, account=HUB, parameters=parameters)
+
+
+def organization(region="us-east-1", **parameters):
+    return hub(region, OrganizationId=ORGANIZATION, OrganizationalUnits=UNIT, **parameters)
+
+
+def instances(template, name):
+    """Regions of a StackSet's stacks, each with whether it has domains."""
+    found = template.resources("AWS::CloudFormation::StackSet").get(name)
+    if found is None:
+        return None
+    return {
+        region: not group.get("ParameterOverrides")
+        for group in found["StackInstancesGroup"]
+        for region in group["Regions"]
+    }
+
+
+def forwarder(template, name, account, region):
+    """forwarder.yaml as a StackSet of `template` puts it into an account and region."""
+    stack_set = template.resources("AWS::CloudFormation::StackSet")[name]
+    given = {p["ParameterKey"]: p["ParameterValue"] for p in stack_set["Parameters"]}
+    if not instances(template, name).get(region, True):
+        given["HasDomains"] = "no"
+    return _forwarder(region, account, tuple(given.items()))
+
+
+@cache
+def _forwarder(region, account, given):
+    return Template(ROOT / "forwarder.yaml", region=region, account=account, parameters=dict(given))
+
+
+def patterns(template):
+    """The patterns of the rules that hear of IAM and SageMaker, each by the first event that it asks for."""
+    found = [
+        rule["EventPattern"]
+        for rule in template.resources("AWS::Events::Rule").values()
+        if "EventPattern" in rule and rule["EventPattern"].get("source") in (["aws.iam"], ["aws.sagemaker"])
+        if rule.get("EventBusName", "default") == "default"
+    ]
+    return {pattern["detail"]["eventName"][0]: pattern for pattern in found}
+
+
+def elsewhere(pattern, account):
+    """A pattern of the hub's as it has to be in another account: there the functions are the member roles."""
+    text = json.dumps(pattern).replace(HUB, account)
+    for function in WORKERS:
+        name = function.removesuffix("Function").lower()
+        text = text.replace(f"role/rolewarden/{function}Role", f"role/rolewarden/rolewarden-{name}")
+    return json.loads(text)
+
+
+def test_forwarders_send_in_their_region_what_the_hub_would_hear_there():
+    away = hub("eu-west-1", Regions="eu-west-1,us-east-1,ap-south-1")
+    for region in ("us-east-1", "ap-south-1"):
+        sent = patterns(forwarder(away, "Forwarders", HUB, region))
+        here = patterns(hub(region))
+        assert sent == (
+            here if region == "us-east-1" else {k: v for k, v in here.items() if v["source"] != ["aws.iam"]}
+        )
+
+
+def test_forwarders_of_another_account_send_what_the_hub_hears_and_leave_out_the_roles_that_work_there():
+    sent = patterns(forwarder(organization(), "Members", MEMBER, "us-east-1"))
+    assert sent == {name: elsewhere(pattern, MEMBER) for name, pattern in patterns(hub()).items()}
+    assert len(sent) == 4
+
+
+@pytest.mark.parametrize("region", IAM_HOME_REGIONS.values())
+def test_iam_is_heard_of_where_the_partition_has_its_events(region):
+    here = Template(ROOT / "template.yaml", region=region, account=HUB)
+    assert here.outputs()["IamEvents"].startswith("yes: CloudTrail")
+    assert instances(here, "Forwarders") is None
+    made = forwarder(organization(region), "Members", MEMBER, region)
+    assert set(made.resources("AWS::IAM::Role")) >= {"Enforce", "ForwardRole"}
+
+
+@pytest.mark.parametrize(
+    ("region", "regions", "forwarders", "members"),
+    [
+        ("us-east-1", "", None, {"us-east-1": True}),
+        ("us-east-1", "us-east-1", None, {"us-east-1": True}),
+        ("us-east-1", "us-east-1,eu-west-1", {"us-east-1": True, "eu-west-1": True},
+         {"us-east-1": True, "eu-west-1": True}),
+        ("us-east-1", "eu-west-1", {"eu-west-1": True}, {"eu-west-1": True, "us-east-1": False}),
+        ("eu-west-1", "", {"us-east-1": False}, {"eu-west-1": True, "us-east-1": False}),
+        ("eu-west-1", "eu-west-1", {"us-east-1": False}, {"eu-west-1": True, "us-east-1": False}),
+        (
+            "eu-west-1",
+            "eu-west-1,ap-south-1",
+            {"eu-west-1": True, "ap-south-1": True, "us-east-1": False},
+            {"eu-west-1": True, "ap-south-1": True, "us-east-1": False},
+        ),
+        ("eu-west-1", "eu-west-1,us-east-1", {"eu-west-1": True, "us-east-1": True},
+         {"eu-west-1": True, "us-east-1": True}),
+        ("us-gov-west-1", "us-gov-west-1,us-gov-east-1", {"us-gov-west-1": True, "us-gov-east-1": True},
+         {"us-gov-west-1": True, "us-gov-east-1": True}),
+        ("us-gov-east-1", "", {"us-gov-west-1": False}, {"us-gov-east-1": True, "us-gov-west-1": False}),
+        ("cn-northwest-1", "", {"cn-north-1": False}, {"cn-northwest-1": True, "cn-north-1": False}),
+    ],
+)  # fmt: skip
+def test_stacks_go_where_domains_are_and_once_where_iam_has_its_events(region, regions, forwarders, members):
+    assert instances(hub(region, Regions=regions), "Forwarders") == forwarders
+    assert instances(organization(region, Regions=regions), "Members") == members
+
+
+def test_where_the_hubs_own_rules_hear_everything_there_is_no_forwarder():
+    everywhere = hub(Regions="us-east-1,eu-west-1")
+    made = forwarder(everywhere, "Forwarders", HUB, "us-east-1")
+    assert [
+        resource
+        for kind in ("AWS::Events::Rule", "AWS::IAM::Role", "AWS::SQS::Queue")
+        for resource in made.resources(kind)
+    ] == []
+    # An organizational unit may hold the hub's own account.
+    made = forwarder(organization(), "Members", HUB, "us-east-1")
+    assert made.resources("AWS::Events::Rule") == made.resources("AWS::IAM::Role") == {}
+
+
+def test_one_account_and_region_has_neither_bus_nor_stackset_nor_a_way_into_others():
+    alone = hub()
+    for kind in ("AWS::Events::EventBus", "AWS::CloudFormation::StackSet"):
+        assert alone.resources(kind) == {}
+    for function in WORKERS:
+        assert "sts:AssumeRole" not in json.dumps([s["Action"] for s in statements(alone, function)])
+        assert "MEMBER_ROLE" not in alone.environment(function)
+    assert alone.environment("SweepFunction")["REGIONS"] == "us-east-1"
+
+
+def test_a_region_without_domains_has_rules_for_iam_alone():
+    made = forwarder(organization(Regions="eu-west-1"), "Members", MEMBER, "us-east-1")
+    assert {pattern["source"][0] for pattern in patterns(made).values()} == {"aws.iam"}
+
+
+def test_member_roles_are_made_once_an_account():
+    everywhere = organization(Regions="us-east-1,eu-west-1")
+    assert set(member_roles(everywhere)) == MEMBER_ROLES
+    away = forwarder(everywhere, "Members", MEMBER, "eu-west-1").resources("AWS::IAM::Role")
+    assert set(away) == {"ForwardRole"}
+
+
+def member_roles(template):
+    made = forwarder(template, "Members", MEMBER, "us-east-1").resources("AWS::IAM::Role").values()
+    return {role["RoleName"]: role for role in made if role["RoleName"] in MEMBER_ROLES}
+
+
+@pytest.mark.parametrize("function", WORKERS)
+def test_a_member_role_is_the_one_functions_and_that_function_enters_by_no_other(function):
+    template = organization()
+    name = f"rolewarden-{function.removesuffix('Function').lower()}"
+    [trust] = member_roles(template)[name]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"AWS": f"arn:aws:iam::{HUB}:role/rolewarden/{function}Role"}
+    assert template.environment(function)["MEMBER_ROLE"] == name
+    documents = {
+        "all": {
+            "Version": "2012-10-17",
+            "Statement": [s for s in statements(template, function) if s["Action"] == "sts:AssumeRole"],
+        }
+    }
+
+    def may_enter(role, of=ORGANIZATION):
+        return judge(
+            documents, "sts:AssumeRole", f"arn:aws:iam::{MEMBER}:role/{role}", {"aws:ResourceOrgID": of}
+        ).allowed
+
+    assert may_enter(f"rolewarden/{name}")
+    assert not may_enter(f"rolewarden/{name}", "o-somebodys1")
+    others = [f"rolewarden/{other}" for other in MEMBER_ROLES - {name}]
+    assert not any(map(may_enter, [*others, name, "Admin"]))
+
+
+def in_account(statement, account):
+    """A statement of the hub's as it has to be of a member role."""
+    return json.loads(json.dumps(statement).replace(HUB, account))
+
+
+@pytest.mark.parametrize("function", WORKERS)
+def test_a_member_role_may_what_its_function_may_in_the_hub_and_under_the_same_conditions(function):
+    template = organization(Regions="us-east-1,eu-west-1")
+    name = f"rolewarden-{function.removesuffix('Function').lower()}"
+    [policy] = member_roles(template)[name]["Policies"]
+    theirs = {s["Sid"]: s for s in policy["PolicyDocument"]["Statement"]}
+    ours = {
+        s["Sid"]: in_account(s, MEMBER)
+        for s in statements(template, function)
+        if all(
+            action.split(":")[0] in {"iam", "sagemaker", "tag", "cloudtrail"}
+            for action in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])
+        )
+    }
+    looks = ("LookAtForwarders", "LookForUndelivered")
+    ours |= {s["Sid"]: in_account(s, MEMBER) for s in statements(template, function) if s.get("Sid") in looks}
+    itself = theirs.pop("NeverOnItself", {}).get("Resource", [])
+    assert bool(ours.pop("NeverOnItself", None)) is bool(itself)
+    assert set(itself) == (
+        {f"arn:aws:iam::{MEMBER}:role/rolewarden/{role}" for role in MEMBER_ROLES} if itself else set()
+    )
+    assert theirs == ours
+
+
+def bus_policy():
+    [policy] = organization().resources("AWS::Events::EventBusPolicy").values()
+    statement = dict(policy["Statement"])
+    assert statement.pop("Principal") == "*"
+    return {"bus": {"Version": "2012-10-17", "Statement": [statement]}}
+
+
+@pytest.mark.parametrize(
+    ("context", "let_in"),
+    [
+        ({}, True),
+        ({"events:source": "aws.sagemaker"}, True),
+        ({"events:source": "aws.ec2"}, False),
+        ({"events:source": "rolewarden"}, False),
+        ({"aws:PrincipalOrgID": "o-somebodys1"}, False),
+        ({"aws:PrincipalOrgID": ""}, False),
+        ({"aws:PrincipalArn": f"arn:aws:iam::{MEMBER}:role/Admin"}, False),
+    ],
+)  # fmt: skip
+def test_the_hubs_bus_takes_events_of_two_sources_from_forwarders_of_the_organization_and_no_others(context, let_in):
+    usual = {
+        "events:source": "aws.iam",
+        "aws:PrincipalOrgID": ORGANIZATION,
+        "aws:PrincipalArn": f"arn:aws:iam::{MEMBER}:role/rolewarden/rolewarden-forward-us-east-1",
+    }
+    keys = {key: value for key, value in {**usual, **context}.items() if value}
+    arn = f"arn:aws:events:us-east-1:{HUB}:event-bus/rolewarden-hub"
+    assert judge(bus_policy(), "events:PutEvents", arn.replace("rolewarden-hub", "HubBus"), keys).allowed is let_in
+    assert not judge(bus_policy(), "events:PutRule", arn.replace("rolewarden-hub", "HubBus"), keys).allowed
+
+
+def test_what_a_forwarder_cannot_deliver_lands_in_the_queue_that_sweeps_look_into():
+    made = forwarder(organization(), "Members", MEMBER, "us-east-1")
+    [policy] = made.resources("AWS::SQS::QueuePolicy").values()
+    [statement] = policy["PolicyDocument"]["Statement"]
+    for rule in made.resources("AWS::Events::Rule").values():
+        [target] = rule["Targets"]
+        assert target["DeadLetterConfig"]["Arn"] == statement["Resource"]
+        assert target["Arn"].startswith(f"arn:aws:events:us-east-1:{HUB}:event-bus/")
+    assert [queue["QueueName"] for queue in made.resources("AWS::SQS::Queue").values()] == [paths.UNDELIVERED]
+
+
+def test_the_rules_are_those_that_a_sweep_looks_for():
+    made = forwarder(organization(), "Members", MEMBER, "us-east-1").resources("AWS::Events::Rule").values()
+    assert {rule["Name"] for rule in made} == set(paths.RULES.values())
+
+
+def test_a_forwarders_pattern_fits_what_eventbridge_takes():
+    role = f"arn:aws-us-gov:iam::{HUB}:role/rolewarden/{'x' * 64}"
+    given = {f"{f.removesuffix('Function')}Role": role for f in WORKERS}
+    others = {
+        "HubAccount": HUB,
+        "HubRegion": "us-gov-east-1",
+        "HubBus": "b",
+        "Covers": "own-account",
+        "Regions": "us-gov-west-1",
+    }
+    made = Template(ROOT / "forwarder.yaml", region="us-gov-west-1", account=HUB, parameters={**given, **others})
+    for pattern in patterns(made).values():
+        assert len(json.dumps(pattern, separators=(",", ":"))) <= 2048
+    assert len(patterns(made)) == 4
+
+
+def test_functions_look_at_the_regions_that_are_named():
+    assert hub(Regions="us-east-1,eu-west-1").environment("EnforceFunction")["REGIONS"] == "us-east-1,eu-west-1"
+    named = statements(hub(Regions="us-east-1,eu-west-1"), "EnforceFunction")
+    [reads] = [statement for statement in named if statement.get("Sid") == "ReadSubjects"]
+    assert reads["Condition"] == {"StringEquals": {"aws:RequestedRegion": ["us-east-1", "eu-west-1"]}}

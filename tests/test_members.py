@@ -1,0 +1,366 @@
+"""Other accounts of the organization, and other regions: entered by a role of theirs, swept one by one."""
+
+import json
+import time
+
+import boto3
+import pytest
+from rolewarden.aws import Aws
+from rolewarden.bindings import RoleKey
+from rolewarden.errors import Refused, RetryLater
+from rolewarden.events import CHECK, DEPLOYMENT
+from rolewarden.policies import policy_arn
+from rolewarden.service import Rolewarden
+from rolewarden.settings import Settings
+from rolewarden_local.aws import ACCOUNT_ID as HUB
+from rolewarden_local.seed import TRUST
+
+from tests.conftest import TODAY
+from tests.world import World
+
+MEMBER, LATER, STRANGER = "222233334444", "333344445555", "999988887777"
+UNIT = "ou-root-canvas000"
+ROLE = "rolewarden-enforce"
+
+
+def client(service, account, region="us-east-1"):
+    return boto3.client(service, aws_access_key_id=account, aws_secret_access_key="x", region_name=region)
+
+
+def member_template():
+    statement = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{HUB}:root"}, "Action": "sts:AssumeRole"}
+    trust = {"Version": "2012-10-17", "Statement": [statement]}
+    role = {"RoleName": ROLE, "Path": "/rolewarden/", "AssumeRolePolicyDocument": trust}
+    return json.dumps({"Resources": {"Enter": {"Type": "AWS::IAM::Role", "Properties": role}}})
+
+
+def stack_set():
+    """The StackSet of the members, which follows the organization."""
+    boto3.client("s3").create_bucket(Bucket="templates")
+    boto3.client("s3").put_object(Bucket="templates", Key="member.json", Body=member_template())
+    properties = {
+        "StackSetName": "rolewarden-members",
+        "TemplateURL": "https://s3.us-east-1.amazonaws.com/templates/member.json",
+        "PermissionModel": "SERVICE_MANAGED",
+        "AutoDeployment": {"Enabled": True, "RetainStacksOnAccountRemoval": False},
+        "Capabilities": ["CAPABILITY_NAMED_IAM"],
+        "StackInstancesGroup": [
+            {"DeploymentTargets": {"OrganizationalUnitIds": [UNIT]}, "Regions": ["us-east-1"]},
+        ],
+    }
+    resource = {"Type": "AWS::CloudFormation::StackSet", "Properties": properties}
+    cloudformation = boto3.client("cloudformation")
+    cloudformation.create_stack(StackName="parent", TemplateBody=json.dumps({"Resources": {"Members": resource}}))
+    while (found := cloudformation.describe_stacks(StackName="parent")["Stacks"][0])["StackStatus"].endswith(
+        "PROGRESS"
+    ):
+        time.sleep(0.01)
+    assert found["StackStatus"] == "CREATE_COMPLETE"
+
+
+class Company(World):
+    """The seeded account as the hub of an organization."""
+
+    def cover(self, regions="us-east-1"):
+        """Look after the members, too, and after domains in `regions`."""
+        more = {
+            "MEMBER_ROLE": ROLE,
+            "MEMBERS": "rolewarden-members",
+            "CALL_AS": "DELEGATED_ADMIN",
+            "REGIONS": regions,
+            "OWN_ROLES": "EnforceFunctionRole",
+        }
+        self.environment = {**self.environment, **more}
+        own = Aws(account=HUB, member_role=ROLE)
+        self.rolewarden = Rolewarden(Settings.read(self.environment), own, clock=lambda: TODAY)
+        return self
+
+    def everything(self, event=None):
+        """A sweep of all accounts to its end, and what it found; gives the outcomes."""
+        self.rolewarden.sweep(event or {})
+        return self.all_queues()
+
+    def all_queues(self):
+        outcomes = []
+        while True:
+            published = self.queued("PUBLISH_QUEUE_URL")
+            for body in published:
+                self.rolewarden.publish_message(body)
+            swept = self.queued("SWEEP_QUEUE_URL")
+            for body in swept:
+                self.rolewarden.sweeper.message(body)
+            worked = self.work()
+            outcomes += worked
+            if not (published or swept or worked):
+                return outcomes
+
+    def history_of(self, account, about=""):
+        key = "/".join(filter(None, (account, about)))
+        return self.rolewarden.aws.query(self.environment["HISTORY_TABLE"], {"about": key})
+
+
+@pytest.fixture
+def company(aws, template):
+    made = Company(aws, template)
+    aws.organize("o-exampleorg1", **{UNIT.replace("-", "_"): {MEMBER}})
+    stack_set()
+    return made.cover()
+
+
+def join(company, *accounts):
+    company.aws.organize("o-exampleorg1", **{UNIT.replace("-", "_"): set(accounts)})
+
+
+def domain(account, role, region="us-east-1"):
+    """A domain that works with a role of this name; gives the role's ARN."""
+    arn = client("iam", account).create_role(RoleName=role, AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    client("sagemaker", account, region).create_domain(
+        DomainName=role.lower(), AuthMode="IAM", DefaultUserSettings={"ExecutionRole": arn}
+    )
+    return arn
+
+
+def carries(account, role, guardrail="no-generative-ai"):
+    attached = client("iam", account).list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+    return policy_arn(guardrail, "aws", account) in {policy["PolicyArn"] for policy in attached}
+
+
+def touched(company, account, role):
+    client("iam", account).tag_role(RoleName=role, Tags=[{"Key": "touched", "Value": str(time.time())}])
+    return company.event("TagRole")
+
+
+# Events
+
+
+def test_a_role_of_another_account_is_mended_by_its_event_and_recorded_as_that_accounts(company):
+    domain(MEMBER, "Theirs")
+    company.everything()
+    client("iam", MEMBER).detach_role_policy(RoleName="Theirs", PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
+    [outcome] = company.enforce(company.event("DetachRolePolicy"))
+    assert (outcome["account"], outcome["before"], outcome["verdict"]) == (MEMBER, "drifted", "compliant")
+    assert carries(MEMBER, "Theirs")
+    assert company.history_of(MEMBER, "Theirs")
+
+
+def test_a_namesake_in_the_hubs_account_is_left_alone(company):
+    domain(MEMBER, "BuildServer")
+    company.everything()
+    assert carries(MEMBER, "BuildServer")
+    assert not carries(HUB, "BuildServer")
+
+
+def test_an_account_is_entered_once_for_many_events_and_not_at_all_for_a_role_of_no_concern(company):
+    domain(MEMBER, "Theirs")
+    company.everything()
+    client("iam", MEMBER).create_role(RoleName="NobodysBusiness", AssumeRolePolicyDocument=TRUST)
+    company.cover()
+    assert company.calls(touched(company, MEMBER, "NobodysBusiness")) == ["dynamodb:Query"]
+    assert "sts:AssumeRole" in company.calls(touched(company, MEMBER, "Theirs"))
+    assert company.calls(touched(company, MEMBER, "Theirs")) == ["dynamodb:Query", "iam:ListAttachedRolePolicies"]
+
+
+def test_an_event_of_an_account_that_cannot_be_entered_is_a_finding(company):
+    domain(MEMBER, "Theirs")
+    company.everything()
+    client("iam", MEMBER).delete_role(RoleName=ROLE)
+    company.cover()
+    [outcome] = company.enforce(touched(company, MEMBER, "Theirs"))
+    assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "account cannot be entered")
+
+
+def test_a_session_that_aws_no_longer_knows_is_not_used_again(company):
+    domain(MEMBER, "Theirs")
+    company.everything()
+    event = touched(company, MEMBER, "Theirs")
+    with company.aws.failing("ListAttachedRolePolicies", "InvalidClientTokenId", status=403, times=1):
+        with pytest.raises(RetryLater):
+            company.rolewarden.enforce(event)
+        assert "sts:AssumeRole" in company.calls(event)
+
+
+def test_an_event_that_names_a_strangers_account_touches_nothing(company):
+    domain(STRANGER, "Theirs")
+    event = company.event("CreateDomain")
+    mark = company.aws.mark()
+    assert company.rolewarden.enforce(event)["refused"].startswith("AssumeRole: AccessDenied")
+    assert {call.account for call in company.aws.calls(mark)} == {HUB}
+
+
+def test_without_an_organization_no_other_account_is_tried(world):
+    world.rolewarden.aws = Aws(account=HUB)
+    with pytest.raises(Refused, match="the stack does not cover account 222233334444"):
+        world.rolewarden.aws.within(MEMBER)
+    assert world.rolewarden.aws.within(HUB) is world.rolewarden.aws
+
+
+def test_a_call_to_sagemaker_in_a_region_that_is_not_named_asks_for_nothing(company):
+    domain(HUB, "FarAway", "ap-south-1")
+    answer = company.rolewarden.enforce(company.event("CreateDomain"))
+    assert answer["nominated"] == {"ignored": "a call to SageMaker in a region that is not among the stack's Regions"}
+
+
+# Sweeps
+
+
+def test_a_sweep_publishes_in_each_account_before_it_looks_for_roles_there(company):
+    domain(MEMBER, "Theirs")
+    outcomes = company.everything()
+    assert carries(MEMBER, "Theirs")
+    assert carries(HUB, "CanvasAnalytics")
+    assert not [outcome for outcome in outcomes if outcome.get("reason") == "policy missing"]
+
+
+def test_what_a_new_account_lacks_is_no_tampering_and_what_an_old_one_lacks_is(company):
+    company.everything()
+    assert company.history_of(MEMBER, "policy/no-generative-ai") == []
+    client("iam", MEMBER).delete_policy(PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
+    company.everything()
+    assert [row["remedy"] for row in company.history_of(MEMBER, "policy/no-generative-ai")] == ["created"]
+
+
+@pytest.mark.parametrize(
+    ("event", "cause", "swept"),
+    [
+        ({"detail-type": "Scheduled Event", "detail": {}}, CHECK, {HUB, MEMBER}),
+        ({"detail-type": "Sweep Requested", "detail": {"by": "rolewarden sweep"}}, CHECK, {HUB, MEMBER}),
+        ({"detail": {"account": HUB, "cause": DEPLOYMENT.as_dict()}}, DEPLOYMENT, {HUB, MEMBER}),
+        ({"detail": {"account": MEMBER, "cause": {"event_name": "DeletePolicy"}}}, None, {MEMBER}),
+        ({"detail": {"account": HUB, "cause": {"event_name": "DeletePolicy"}}}, None, {HUB}),
+        ("nonsense", CHECK, {HUB, MEMBER}),
+    ],
+)
+def test_a_deployment_and_the_clock_ask_for_every_account_and_a_restored_policy_for_its_own(
+    company, event, cause, swept
+):
+    company.everything()
+    before = {account: len(company.rolewarden.table.sweeps(account)) for account in (HUB, MEMBER)}
+    company.rolewarden.sweep(event)
+    asked = company.queued("PUBLISH_QUEUE_URL")
+    assert [body["cause"] for body in asked] == ([cause.as_dict()] if cause else [])
+    for body in asked:
+        company.rolewarden.publish_message(body)
+    company.all_queues()
+    now = {account: len(company.rolewarden.table.sweeps(account)) for account in (HUB, MEMBER)}
+    assert {account for account in now if now[account] > before[account]} == swept
+
+
+def test_an_account_that_cannot_be_entered_is_told_once_and_the_others_are_swept(company):
+    join(company, MEMBER, LATER)
+    domain(LATER, "LaterRole")
+    client("iam", MEMBER).delete_role(RoleName=ROLE)
+    company.everything()
+    company.everything()
+    [finding] = company.history_of(MEMBER)
+    assert (finding["kind"], finding["reason"]) == ("Account Finding", "account cannot be entered")
+    assert carries(LATER, "LaterRole")
+    assert carries(HUB, "CanvasAnalytics")
+
+
+def test_where_the_accounts_cannot_be_listed_those_that_are_known_stay_and_the_hub_is_swept(company):
+    domain(MEMBER, "Theirs")
+    company.everything()
+    with company.aws.failing("ListStackInstances", "AccessDenied", status=403):
+        company.everything()
+    assert MEMBER in company.rolewarden.table.members()
+    assert [row["kind"] for row in company.history_of(HUB)] == ["Account Finding"]
+    assert len(company.rolewarden.table.sweeps(HUB)) == 2
+
+
+def test_a_new_account_is_swept_and_one_that_has_left_is_forgotten(company):
+    company.everything()
+    domain(LATER, "LaterRole")
+    join(company, MEMBER, LATER)
+    company.everything()
+    assert carries(LATER, "LaterRole")
+    join(company, MEMBER)
+    company.everything()
+    assert company.rolewarden.table.of_account(LATER) == ()
+    assert company.rolewarden.table.members().keys() == {MEMBER}
+
+
+def test_the_hubs_own_account_is_no_member_of_itself(company):
+    join(company, HUB, MEMBER)
+    company.everything()
+    assert company.rolewarden.table.members().keys() == {MEMBER}
+
+
+def test_messages_about_other_accounts_are_in_a_group_of_their_own_for_sqs_to_be_fair(company):
+    sent = []
+    sqs = company.rolewarden.aws._sqs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqs, "send_message_batch", lambda **request: sent.extend(request["Entries"]) or {})
+        company.rolewarden.aws.send("queue", [{"account": HUB}, {"account": MEMBER}])
+    assert [entry.get("MessageGroupId") for entry in sent] == [None, MEMBER]
+
+
+def test_rules_may_name_accounts(company, tmp_path):
+    rules = tmp_path / "guardrails.yaml"
+    rules.write_text(
+        """
+guardrails:
+  strict: {bedrock: {deny: all}}
+  mild: {bedrock: {deny: [anthropic.claude-v2*]}}
+assignments:
+  - {guardrails: [mild], accounts: ["2222*"]}
+  - guardrails: [strict]
+"""
+    )
+    company.environment = {**company.environment, "GUARDRAILS_FILE": str(rules)}
+    company.cover().rolewarden.publish(HUB, DEPLOYMENT)
+    domain(MEMBER, "Theirs")
+    company.everything()
+    assert carries(MEMBER, "Theirs", "mild")
+    assert not carries(MEMBER, "Theirs", "strict")
+    assert carries(HUB, "CanvasAnalytics", "strict")
+
+
+def test_the_roles_by_which_functions_enter_are_theirs_and_govern_nothing(company, tmp_path):
+    rules = tmp_path / "guardrails.yaml"
+    rules.write_text(
+        """
+guardrails: {strict: {bedrock: {deny: all}}}
+assignments: [{guardrails: [strict]}]
+also_govern: {roles: ["rolewarden-*"]}
+"""
+    )
+    company.environment = {**company.environment, "GUARDRAILS_FILE": str(rules)}
+    company.cover().rolewarden.publish(HUB, DEPLOYMENT)
+    # In the hub's account the name means nothing: anybody may make such a role, and it is guarded.
+    company.role(ROLE)
+    company.everything()
+    assert not carries(MEMBER, ROLE, "strict")
+    assert carries(HUB, ROLE, "strict")
+
+
+# Regions
+
+
+def test_domains_of_every_region_are_swept_and_compared_together(company):
+    company.cover("us-east-1,eu-west-1")
+    domain(HUB, "FarAway", "eu-west-1")
+    company.everything()
+    assert carries(HUB, "FarAway")
+    assert carries(HUB, "CanvasAnalytics")
+    [sweep] = company.rolewarden.table.sweeps(HUB)
+    assert (sweep["completed"]["roles"], sweep["completed"]["carrying_too_much"]) == (9, 0)
+
+
+def test_a_sweep_of_two_regions_compares_once_whichever_is_done_last(company):
+    company.cover("us-east-1,eu-west-1")
+    domain(HUB, "FarAway", "eu-west-1")
+    company.rolewarden.sweep({})
+    company.queued("PUBLISH_QUEUE_URL")
+    first, second = company.queued("SWEEP_QUEUE_URL")
+    assert {first["region"], second["region"]} == {"us-east-1", "eu-west-1"}
+    assert company.rolewarden.sweeper.message(second) == {"listed": "everything"}
+    assert company.rolewarden.sweeper.message(first)["lacking"] > 0
+
+
+def test_a_region_that_is_no_longer_named_governs_nothing(company):
+    company.cover("us-east-1,eu-west-1")
+    domain(HUB, "FarAway", "eu-west-1")
+    company.everything()
+    company.cover("us-east-1").everything()
+    assert company.rolewarden.table.of_role(RoleKey(HUB, "FarAway")) == ()
+    assert company.rolewarden.table.of_role(RoleKey(HUB, "CanvasAnalytics")) != ()

@@ -1,0 +1,146 @@
+"""Whether Rolewarden can work at all somewhere: said at the end of every sweep, and by `rolewarden doctor`."""
+
+import json
+
+import pytest
+from rolewarden.record import metrics
+from rolewarden.service import DOCTOR
+from rolewarden_local.aws import ACCOUNT_ID as HUB
+from rolewarden_local.seed import log
+
+from tests.test_members import MEMBER, client, company  # noqa: F401 - a fixture
+
+BUS = f"arn:aws:events:us-east-1:{HUB}:event-bus/rolewarden-hub"
+HOME, AWAY = "us-east-1", "eu-west-1"
+
+
+@pytest.fixture
+def covered(company):  # noqa: F811
+    """Everything is there: two regions, a member that is entered, trails, forwarders."""
+    company.environment = {**company.environment, "HUB_BUS": BUS}
+    company.cover(f"{HOME},{AWAY}")
+    log(client("cloudtrail", MEMBER))
+    forward(HUB, AWAY, "subjects", "subject-tags")
+    forward(MEMBER, AWAY, "subjects", "subject-tags")
+    forward(MEMBER, HOME, "subjects", "subject-tags", "roles", "policies")
+    return company
+
+
+def forward(account, region, *about):
+    events = client("events", account, region)
+    for each in about:
+        name = f"rolewarden-forward-{each}"
+        events.put_rule(Name=name, EventPattern=json.dumps({"source": ["aws.iam"]}))
+        role = f"arn:aws:iam::{account}:role/rolewarden/rolewarden-forward-{region}"
+        events.put_targets(Rule=name, Targets=[{"Id": "Hub", "Arn": BUS, "RoleArn": role}])
+
+
+def told(company):  # noqa: F811
+    """What is wrong, by account and region, asked as `rolewarden doctor` asks."""
+    checks = company.rolewarden.sweep({"step": DOCTOR})["checks"]
+    return {(c["account"], c["region"], c["what"]): c["message"] for c in checks if "message" in c}
+
+
+def heartbeat(company):  # noqa: F811
+    """The least of the heartbeat in a sweep of everything."""
+    metrics.clear_metrics()
+    company.everything()
+    values = metrics.metric_set["Heartbeat"]["Value"]
+    metrics.clear_metrics()
+    return min(values)
+
+
+def test_where_everything_is_there_nothing_is_told_and_the_heart_beats(covered):
+    assert told(covered) == {}
+    assert heartbeat(covered) == 1
+    assert covered.history_of(HUB) == covered.history_of(MEMBER) == []
+
+
+def test_every_account_and_region_is_looked_at(covered):
+    checks = covered.rolewarden.sweep({"step": DOCTOR})["checks"]
+    trails = {(check["account"], check["region"]) for check in checks if check["what"] == "trail"}
+    forwarders = {(check["account"], check["region"]) for check in checks if check["what"] == "forwarder"}
+    assert trails == {(account, region) for account in (HUB, MEMBER) for region in (HOME, AWAY)}
+    assert forwarders == trails - {(HUB, HOME)}
+
+
+def test_a_trail_that_does_not_log_stops_the_heart_and_is_a_finding(covered):
+    client("cloudtrail", HUB).stop_logging(Name="management-events")
+    assert heartbeat(covered) == 0
+    [one, other] = covered.history_of(HUB)
+    assert {one["reason"], other["reason"]} == {"events do not come"}
+    assert {one["message"], other["message"]} == {
+        f"trail in {region}: no trail logs here: no event comes" for region in (HOME, AWAY)
+    }
+
+
+def test_a_trail_of_one_region_is_none_of_the_other(covered):
+    trails = client("cloudtrail", MEMBER)
+    trails.delete_trail(Name="management-events")
+    trails.create_trail(Name="here", S3BucketName="b")
+    trails.start_logging(Name="here")
+    assert set(told(covered)) == {(MEMBER, AWAY, "trail")}
+
+
+def disable(events):
+    events.disable_rule(Name="rolewarden-forward-roles")
+
+
+def delete(events):
+    events.remove_targets(Rule="rolewarden-forward-roles", Ids=["Hub"])
+    events.delete_rule(Name="rolewarden-forward-roles")
+
+
+def turn_away(events):
+    events.put_targets(
+        Rule="rolewarden-forward-roles",
+        Targets=[{"Id": "Hub", "Arn": f"arn:aws:events:{HOME}:{MEMBER}:event-bus/default"}],
+    )
+
+
+@pytest.mark.parametrize(
+    ("breaks", "message"),
+    [
+        (disable, "rule rolewarden-forward-roles is disabled"),
+        (delete, "there is no rule rolewarden-forward-roles"),
+        (turn_away, f"rule rolewarden-forward-roles does not send to {BUS}"),
+    ],
+)
+def test_a_forwarder_that_sends_nothing_stops_the_heart(covered, breaks, message):
+    breaks(client("events", MEMBER, HOME))
+    assert told(covered) == {(MEMBER, HOME, "forwarder"): message}
+    assert heartbeat(covered) == 0
+    assert [row["message"] for row in covered.history_of(MEMBER)] == [f"forwarder in {HOME}: {message}"]
+
+
+def test_events_that_did_not_arrive_are_told(covered):
+    sqs = client("sqs", MEMBER, AWAY)
+    sqs.send_message(QueueUrl=sqs.create_queue(QueueName="rolewarden-undelivered")["QueueUrl"], MessageBody="{}")
+    assert told(covered) == {(MEMBER, AWAY, "undelivered events"): "1 events did not reach the hub"}
+
+
+def test_an_account_that_is_not_entered_is_one_line_and_stops_the_heart(covered):
+    client("iam", MEMBER).delete_role(RoleName="rolewarden-enforce")
+    covered.rolewarden.aws.leave(MEMBER)
+    [(key, message)] = told(covered).items()
+    assert key == (MEMBER, "", "entrance")
+    assert message.startswith("AssumeRole: AccessDenied")
+    assert heartbeat(covered) == 0
+
+
+def test_that_aws_does_not_let_us_look_is_told_and_ends_no_sweep(covered):
+    with covered.aws.failing("DescribeTrails", "AccessDeniedException"):
+        assert heartbeat(covered) == 0
+    assert len(covered.rolewarden.table.sweeps(HUB)) == 1
+    assert {row["reason"] for row in covered.history_of(HUB)} == {"events do not come"}
+
+
+def test_that_aws_cannot_tell_now_is_no_finding(covered):
+    with covered.aws.failing("DescribeTrails", "ThrottlingException"):
+        covered.everything()
+    assert covered.history_of(HUB) == []
+
+
+def test_one_account_and_region_asks_for_its_trail_alone(world):
+    checks = world.rolewarden.sweep({"step": DOCTOR})["checks"]
+    assert checks == [{"account": HUB, "region": HOME, "what": "trail"}]

@@ -1,0 +1,51 @@
+"""README's three recipes: what each command deploys."""
+
+import re
+import shlex
+
+import pytest
+from rolewarden_local.template import Template
+
+from tests.conftest import ROOT
+
+ACCOUNT = "111122223333"
+TITLES = ("One account", "Several regions", "An organization")
+
+
+def recipe(title):
+    """The parameters that a recipe's `sam deploy` is given."""
+    readme = (ROOT / "README.md").read_text()
+    section = re.search(rf"\n### {title}\n(.*?)(?=\n##)", readme, re.DOTALL)[1]
+    [command] = [line.strip() for line in section.splitlines() if line.strip().startswith("sam deploy")]
+    words = shlex.split(command)
+    given = words[words.index("--parameter-overrides") + 1 :] if "--parameter-overrides" in words else []
+    return dict(word.split("=", 1) for word in given)
+
+
+def deployed(title, region="eu-west-1"):
+    return Template(ROOT / "template.yaml", region=region, account=ACCOUNT, parameters=recipe(title))
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_a_recipe_gives_parameters_that_there_are_and_values_that_they_take(title):
+    declared = deployed(title).source["Parameters"]
+    for name, value in recipe(title).items():
+        assert re.fullmatch(declared[name].get("AllowedPattern", ".*"), value)
+
+
+def test_one_account_has_no_more_than_iams_events_from_elsewhere():
+    [(name, stack_set)] = deployed("One account").resources("AWS::CloudFormation::StackSet").items()
+    assert (name, [g["Regions"] for g in stack_set["StackInstancesGroup"]]) == ("Forwarders", [["us-east-1"]])
+    assert deployed("One account", "us-east-1").resources("AWS::CloudFormation::StackSet") == {}
+
+
+def test_several_regions_have_forwarders_in_each():
+    [(name, stack_set)] = deployed("Several regions").resources("AWS::CloudFormation::StackSet").items()
+    regions = {region for group in stack_set["StackInstancesGroup"] for region in group["Regions"]}
+    assert (name, regions) == ("Forwarders", {"eu-west-1", "ap-south-1", "us-east-1"})
+
+
+def test_an_organization_has_its_members_too():
+    template = deployed("An organization")
+    assert set(template.resources("AWS::CloudFormation::StackSet")) == {"Forwarders", "Members"}
+    assert template.environment("EnforceFunction")["MEMBER_ROLE"] == "rolewarden-enforce"

@@ -1,0 +1,134 @@
+"""Findings settle by themselves: a sweep tells of those that are not the case any more, once."""
+
+from dataclasses import replace
+
+import pytest
+from rolewarden.policies import policy_arn
+from rolewarden_local.aws import ACCOUNT_ID
+
+FULL = policy_arn("approved-models", "aws", ACCOUNT_ID)
+
+SINGLED_OUT = """
+guardrails:
+  no-bedrock:
+    bedrock: {deny: all}
+assignments:
+  - guardrails: [no-bedrock]
+    user_profiles: [ravi]
+  - guardrails: []
+"""
+
+NOBODY = """
+guardrails:
+  no-bedrock:
+    bedrock: {deny: all}
+assignments:
+  - guardrails: []
+"""
+
+
+@pytest.fixture
+def settled(world):
+    """Gives the findings that were settled since it was last asked."""
+    listen = world.listening({"source": ["rolewarden"], "detail-type": ["Finding Settled"]})
+    return lambda: [event["detail"] for event in listen()]
+
+
+def slot_freed(world):
+    """CanvasFull gets a slot, and somebody attaches the guardrail by hand: no event tells Rolewarden."""
+    [first, *_] = world.iam.list_attached_role_policies(RoleName="CanvasFull")["AttachedPolicies"]
+    world.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=first["PolicyArn"])
+    world.iam.attach_role_policy(RoleName="CanvasFull", PolicyArn=FULL)
+    return first["PolicyArn"]
+
+
+def test_a_role_that_somebody_has_mended_is_settled_by_the_next_sweep_and_once(world, settled):
+    world.sweep()
+    assert settled() == []
+    slot_freed(world)
+    world.sweep()
+    [told] = settled()
+    assert (told["account"], told["finding"]) == (ACCOUNT_ID, "CanvasFull")
+    assert told["was"].startswith("unenforceable: quota full")
+    assert told["cause"] == {"event_name": "Sweep"}
+    assert world.history("CanvasFull")[-1]["kind"] == "Finding Settled"
+    world.sweep()
+    assert settled() == []
+
+
+def test_what_is_still_wrong_is_not_settled(world, settled):
+    for _ in range(3):
+        world.sweep()
+    assert settled() == []
+
+
+def test_what_an_event_has_led_to_telling_is_settled_as_well(world, settled):
+    world.guarded()
+    assert world.verdict("CanvasFull")["verdict"] == "unenforceable"
+    slot_freed(world)
+    world.sweep()
+    assert [told["finding"] for told in settled()] == ["CanvasFull"]
+
+
+def test_what_was_settled_and_goes_wrong_again_is_told_again(world, settled):
+    world.sweep()
+    filler = slot_freed(world)
+    world.sweep()
+    world.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=FULL)
+    world.iam.attach_role_policy(RoleName="CanvasFull", PolicyArn=filler)
+    before = len(world.history("CanvasFull"))
+    world.sweep()
+    assert [row["kind"] for row in world.history("CanvasFull")[before:]] == ["Role Finding"]
+
+
+def test_a_role_that_is_gone_is_settled(world, settled):
+    world.sweep()
+    for profile in world.sagemaker.list_user_profiles()["UserProfiles"]:
+        if profile["UserProfileName"] == "fatima":
+            world.sagemaker.delete_user_profile(
+                DomainId=profile["DomainId"], UserProfileName=profile["UserProfileName"]
+            )
+    world.sweep()
+    assert [told["finding"] for told in settled()] == ["CanvasFull"]
+
+
+def test_a_profile_that_needs_nothing_of_its_own_any_more_is_settled(world_with):
+    world = world_with(SINGLED_OUT)
+    listen = world.listening({"source": ["rolewarden"], "detail-type": ["Finding Settled"]})
+    world.sweep(), world.sweep()
+    assert listen() == []
+    world_with(NOBODY, keep=True).sweep()
+    [event] = listen()
+    assert event["detail"]["finding"].endswith("/ravi")
+    assert event["detail"]["was"].startswith("shares its domain's role")
+
+
+def test_a_subject_that_could_not_be_read_is_settled_once_a_sweep_could_read_everything(world, settled):
+    with world.aws.failing("ListUserProfiles", "AccessDeniedException", "no"):
+        world.sweep()
+        world.sweep()
+        assert settled() == []
+    world.sweep()
+    assert settled()
+    world.sweep()
+    assert settled() == []
+
+
+def test_a_steady_sweep_makes_no_call_more_for_it(world):
+    world.sweep()
+    before = world.calls_of_a_sweep()
+    slot_freed(world)
+    world.sweep()
+    after = world.calls_of_a_sweep()
+    assert after["Query"] <= before["Query"]
+    assert after["Scan"] == before["Scan"] == 1
+
+
+def test_what_another_region_has_told_is_left_to_a_sweep_of_that(world, settled):
+    world.sweep()
+    slot_freed(world)
+    for binding in list(world.rolewarden.table.all()):
+        if binding.role and binding.role.name == "CanvasFull":
+            world.rolewarden.table.write([replace(binding, region="eu-west-1")])
+    world.sweep()
+    assert settled() == []

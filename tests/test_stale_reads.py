@@ -1,0 +1,121 @@
+"""IAM answers from before: in whatever order the events of a story come, no role stays bare for an old read."""
+
+import itertools
+
+import pytest
+from rolewarden.events import POLICY_EVENTS
+from rolewarden.policies import policy_arn
+from rolewarden.record import metrics
+from rolewarden.service import RECHECKS
+from rolewarden_local.aws import ACCOUNT_ID
+from rolewarden_local.seed import TRUST
+
+from tests.test_publish import BOTH, HOLLOW, in_force
+from tests.world import World
+
+GUARDRAIL = "no-generative-ai"
+CANVAS = "arn:aws:iam::aws:policy/AmazonSageMakerCanvasFullAccess"
+RECHECK_SECONDS = 60
+
+
+class Clock:
+    """Virtual seconds."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def a_profile_with_a_new_role(world):
+    arn = world.role("CanvasNadia")
+    yield "CreateRole"
+    world.sagemaker.create_user_profile(
+        DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"ExecutionRole": arn}
+    )
+    yield "CreateUserProfile"
+    world.iam.attach_role_policy(RoleName="CanvasNadia", PolicyArn=CANVAS)
+    yield "AttachRolePolicy"
+    world.iam.update_assume_role_policy(RoleName="CanvasNadia", PolicyDocument=TRUST)
+    yield "UpdateAssumeRolePolicy"
+
+
+def a_guardrail_taken_off_and_edited(world):
+    world.detach("CanvasOmar", GUARDRAIL)
+    yield "DetachRolePolicy"
+    arn = policy_arn(GUARDRAIL, "aws", ACCOUNT_ID)
+    world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=HOLLOW, SetAsDefault=True)
+    yield "CreatePolicyVersion"
+    world.iam.put_role_permissions_boundary(RoleName="CanvasOmar", PermissionsBoundary=CANVAS)
+    yield "PutRolePermissionsBoundary"
+    world.iam.update_assume_role_policy(RoleName="CanvasOmar", PolicyDocument=TRUST)
+    yield "UpdateAssumeRolePolicy"
+
+
+def a_role_made_again(world):
+    world.detach("CanvasOmar", GUARDRAIL)
+    yield "DetachRolePolicy"
+    world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=CANVAS)
+    world.iam.delete_role(RoleName="CanvasOmar")
+    yield "DeleteRole"
+    world.role("CanvasOmar")
+    yield "CreateRole"
+    world.sagemaker.update_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
+    yield "UpdateUserProfile"
+
+
+STORIES = {
+    a_profile_with_a_new_role: "CanvasNadia",
+    a_guardrail_taken_off_and_edited: "CanvasOmar",
+    a_role_made_again: "CanvasOmar",
+}
+"""What happens, and to which role."""
+
+
+@pytest.fixture(scope="module")
+def kept(aws, template):
+    """A guarded world, and what brings it back: there are many orders."""
+    world = World(aws, template).guarded().hurried()
+    world.queued()
+    return world, aws.saved()
+
+
+def looked_at(world, event):
+    done = world.rolewarden.restore if event["detail"]["eventName"] in POLICY_EVENTS else world.rolewarden.enforce
+    done(event)
+    metrics.clear_metrics()
+
+
+def worked_off(world, clock):
+    """Let the delayed messages come, a minute after they were sent each."""
+    for _ in range(RECHECKS + 1):
+        clock.now += RECHECK_SECONDS
+        for body in world.queued("PUBLISH_QUEUE_URL"):
+            world.rolewarden.restore_again(body)
+        for body in world.queued():
+            world.rolewarden.message(body)
+        metrics.clear_metrics()
+    assert world.queued() == world.queued("PUBLISH_QUEUE_URL") == []
+
+
+@pytest.mark.parametrize("age", [2, 10, 50])
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
+def test_in_whatever_order_the_events_come_the_role_is_guarded_in_the_end(kept, story, age):
+    world, restore = kept
+    for order in itertools.permutations(range(4)):
+        restore()
+        world.lend()
+        clock = Clock()
+        with world.aws.stale(age, clock=clock):
+            events = []
+            for name in story(world):
+                events.append(world.event(name))
+                clock.now += 1
+            for place in order:
+                looked_at(world, events[place])
+                clock.now += 1
+            worked_off(world, clock)
+        said = [events[place]["detail"]["eventName"] for place in order]
+        assert world.carried(STORIES[story]) == {GUARDRAIL}, said
+        assert in_force(world) == BOTH, said
