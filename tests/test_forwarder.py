@@ -10,7 +10,8 @@ from rolewarden_local.judge import judge
 from rolewarden_local.template import Template
 
 from tests.conftest import ROOT
-from tests.test_template import WORKERS, statements
+from tests.permissions import of_template
+from tests.test_template import WORKERS
 
 HUB, MEMBER = "111122223333", "222233334444"
 ORGANIZATION = "o-exampleorg1"
@@ -25,6 +26,12 @@ def hub(region="us-east-1", **parameters):
 
 def organization(region="us-east-1", **parameters):
     return hub(region, OrganizationId=ORGANIZATION, OrganizationalUnits=UNIT, **parameters)
+
+
+def statements(template, function):
+    """What a function's role may, and may not."""
+    [rights] = [rights for rights in of_template(template) if rights.function == function]
+    return list(rights.statements())
 
 
 def instances(template, name):
@@ -287,5 +294,5 @@ def test_a_forwarders_pattern_fits_what_eventbridge_takes():
 def test_functions_look_at_the_regions_that_are_named():
     assert hub(Regions="us-east-1,eu-west-1").environment("EnforceFunction")["REGIONS"] == "us-east-1,eu-west-1"
     named = statements(hub(Regions="us-east-1,eu-west-1"), "EnforceFunction")
-    [reads] = [statement for statement in named if statement.get("Sid") == "ReadSubjects"]
+    [reads] = [statement for statement in named if statement.get("Sid") == "ReadDomains"]
     assert reads["Condition"] == {"StringEquals": {"aws:RequestedRegion": ["us-east-1", "eu-west-1"]}}

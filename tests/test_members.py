@@ -5,7 +5,7 @@ import time
 
 import boto3
 import pytest
-from rolewarden.aws import Aws
+from rolewarden.aws import SESSION_LEFT, SESSION_SECONDS, Aws
 from rolewarden.bindings import RoleKey
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import CHECK, DEPLOYMENT
@@ -94,9 +94,13 @@ class Company(World):
             if not (published or swept or worked):
                 return outcomes
 
-    def history_of(self, account, about=""):
-        key = "/".join(filter(None, (account, about)))
-        return self.rolewarden.aws.query(self.environment["HISTORY_TABLE"], {"about": key})
+    def history_of(self, account, about):
+        return self.rolewarden.aws.query(self.environment["HISTORY_TABLE"], {"about": f"{account}/{about}"})
+
+    def findings_of(self, account):
+        """What was found about an account as a whole."""
+        rows = self.rolewarden.aws.scan(self.environment["HISTORY_TABLE"])
+        return [row for row in rows if (row["account"], row["kind"]) == (account, "Account Finding")]
 
 
 @pytest.fixture
@@ -179,6 +183,27 @@ def test_a_session_that_aws_no_longer_knows_is_not_used_again(company):
         assert "sts:AssumeRole" in company.calls(event)
 
 
+def test_a_session_is_made_anew_before_it_ends(company, monkeypatch):
+    domain(MEMBER, "Theirs")
+    company.everything()
+    event = touched(company, MEMBER, "Theirs")
+    company.rolewarden.enforce(event)
+    later = time.time() + SESSION_SECONDS - SESSION_LEFT + 1
+    monkeypatch.setattr("rolewarden.aws.time.time", lambda: later)
+    assert "sts:AssumeRole" in company.calls(event)
+    assert "sts:AssumeRole" not in company.calls(event)
+
+
+def test_of_many_accounts_the_ones_used_last_stay_entered(company, monkeypatch):
+    monkeypatch.setattr("rolewarden.aws.MOST_SESSIONS", 1)
+    join(company, MEMBER, LATER)
+    own = company.rolewarden.aws
+    first = own.within(MEMBER)
+    assert own.within(MEMBER) is first
+    own.within(LATER)
+    assert own.within(MEMBER) is not first
+
+
 def test_an_event_that_names_a_strangers_account_touches_nothing(company):
     domain(STRANGER, "Theirs")
     event = company.event("CreateDomain")
@@ -227,6 +252,7 @@ def test_what_a_new_account_lacks_is_no_tampering_and_what_an_old_one_lacks_is(c
         ({"detail": {"account": HUB, "cause": DEPLOYMENT.as_dict()}}, DEPLOYMENT, {HUB, MEMBER}),
         ({"detail": {"account": MEMBER, "cause": {"event_name": "DeletePolicy"}}}, None, {MEMBER}),
         ({"detail": {"account": HUB, "cause": {"event_name": "DeletePolicy"}}}, None, {HUB}),
+        ({"detail": {"account": STRANGER, "cause": {"event_name": "DeletePolicy"}}}, CHECK, {HUB, MEMBER}),
         ("nonsense", CHECK, {HUB, MEMBER}),
     ],
 )
@@ -251,7 +277,7 @@ def test_an_account_that_cannot_be_entered_is_told_once_and_the_others_are_swept
     client("iam", MEMBER).delete_role(RoleName=ROLE)
     company.everything()
     company.everything()
-    [finding] = company.history_of(MEMBER)
+    [finding] = company.findings_of(MEMBER)
     assert (finding["kind"], finding["reason"]) == ("Account Finding", "account cannot be entered")
     assert carries(LATER, "LaterRole")
     assert carries(HUB, "CanvasAnalytics")
@@ -263,7 +289,7 @@ def test_where_the_accounts_cannot_be_listed_those_that_are_known_stay_and_the_h
     with company.aws.failing("ListStackInstances", "AccessDenied", status=403):
         company.everything()
     assert MEMBER in company.rolewarden.table.members()
-    assert [row["kind"] for row in company.history_of(HUB)] == ["Account Finding"]
+    assert [row["kind"] for row in company.findings_of(HUB)] == ["Account Finding"]
     assert len(company.rolewarden.table.sweeps(HUB)) == 2
 
 

@@ -53,7 +53,7 @@ def heartbeat(company):  # noqa: F811
 def test_where_everything_is_there_nothing_is_told_and_the_heart_beats(covered):
     assert told(covered) == {}
     assert heartbeat(covered) == 1
-    assert covered.history_of(HUB) == covered.history_of(MEMBER) == []
+    assert covered.findings_of(HUB) == covered.findings_of(MEMBER) == []
 
 
 def test_every_account_and_region_is_looked_at(covered):
@@ -67,7 +67,7 @@ def test_every_account_and_region_is_looked_at(covered):
 def test_a_trail_that_does_not_log_stops_the_heart_and_is_a_finding(covered):
     client("cloudtrail", HUB).stop_logging(Name="management-events")
     assert heartbeat(covered) == 0
-    [one, other] = covered.history_of(HUB)
+    [one, other] = covered.findings_of(HUB)
     assert {one["reason"], other["reason"]} == {"events do not come"}
     assert {one["message"], other["message"]} == {
         f"trail in {region}: no trail logs here: no event comes" for region in (HOME, AWAY)
@@ -110,7 +110,7 @@ def test_a_forwarder_that_sends_nothing_stops_the_heart(covered, breaks, message
     breaks(client("events", MEMBER, HOME))
     assert told(covered) == {(MEMBER, HOME, "forwarder"): message}
     assert heartbeat(covered) == 0
-    assert [row["message"] for row in covered.history_of(MEMBER)] == [f"forwarder in {HOME}: {message}"]
+    assert [row["message"] for row in covered.findings_of(MEMBER)] == [f"forwarder in {HOME}: {message}"]
 
 
 def test_events_that_did_not_arrive_are_told(covered):
@@ -132,13 +132,13 @@ def test_that_aws_does_not_let_us_look_is_told_and_ends_no_sweep(covered):
     with covered.aws.failing("DescribeTrails", "AccessDeniedException"):
         assert heartbeat(covered) == 0
     assert len(covered.rolewarden.table.sweeps(HUB)) == 1
-    assert {row["reason"] for row in covered.history_of(HUB)} == {"events do not come"}
+    assert {row["reason"] for row in covered.findings_of(HUB)} == {"events do not come"}
 
 
 def test_that_aws_cannot_tell_now_is_no_finding(covered):
     with covered.aws.failing("DescribeTrails", "ThrottlingException"):
         covered.everything()
-    assert covered.history_of(HUB) == []
+    assert covered.findings_of(HUB) == []
 
 
 def test_one_account_and_region_asks_for_its_trail_alone(world):

@@ -200,6 +200,7 @@ def granted():
         for name, parameter in translated().body["Parameters"].items()
         if parameter.get("Default") == ""
     }
+    optional |= {"OrganizationId": "o-exampleorg1", "OrganizationalUnits": "ou-root-canvas000", "Regions": "us-east-1"}
     return lines(of_template(translated())) | lines(of_template(translated(**optional, SecurityHub="on")))
 
 

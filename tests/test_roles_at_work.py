@@ -95,7 +95,7 @@ class Staff:
         """Let SweepFunction sweep to the end; at first it has so much time."""
         sweeper = self.function("Sweep").sweeper
         sweeper.seconds_left = lambda: seconds_left
-        sweeper.start(ACCOUNT_ID, REGION)
+        sweeper.start()
         sweeper.seconds_left = lambda: 900.0
         while bodies := self.world.queued("SWEEP_QUEUE_URL"):
             for body in bodies:
