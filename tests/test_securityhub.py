@@ -60,6 +60,16 @@ def test_what_settles_a_finding_archives_the_same_one_later(name, about):
     assert (closed["RecordState"], closed["Compliance"]) == ("ARCHIVED", {"Status": "PASSED"})
 
 
+def test_roles_of_one_name_in_two_accounts_are_two_findings_of_the_account_that_imports_them():
+    event = sample("finding_role")
+    here = finding(event, "aws")
+    event["detail"]["account"] = "444455556666"
+    there = finding(event, "aws")
+    assert here["Id"] != there["Id"]
+    assert here["AwsAccountId"] == there["AwsAccountId"] == ACCOUNT
+    assert there["Resources"][0]["Id"] == "444455556666/CanvasFull"
+
+
 @pytest.mark.parametrize("change", [{"verdict": "compliant"}, {"verdict": "exempt"}, {"role": ""}, {"verdict": None}])
 def test_what_is_no_finding_of_a_role_opens_none(change):
     event = sample("finding_role")

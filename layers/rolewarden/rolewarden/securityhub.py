@@ -28,24 +28,26 @@ def finding(event: Any, partition: str) -> dict[str, Any] | None:
     Takes anything, raises nothing. The event's time decides which of two findings with an Id is the newer.
     """
     envelope = mapping(event)
-    detail, kind = mapping(envelope.get("detail")), envelope.get("detail-type")
+    detail, kind = mapping(envelope.get("detail")), _text(envelope.get("detail-type"), 64)
     account, region = matched(ACCOUNT, envelope.get("account")), matched(REGION, envelope.get("region"))
     at, about = _text(envelope.get("time"), 64), _about(kind, detail)
     if envelope.get("source") != "rolewarden" or not (account and region and at and about):
         return None
+    # The account that the role is in; the one that imports is that of the event.
+    owner = matched(ACCOUNT, detail.get("account")) or account
     found: dict[str, Any] = {
         "SchemaVersion": "2018-10-08",
-        "Id": f"{region}/{account}/rolewarden/{about}",
+        "Id": f"{region}/{owner}/rolewarden/{about}",
         "ProductArn": f"arn:{partition}:securityhub:{region}:{account}:product/{account}/default",
         "GeneratorId": "rolewarden",
         "AwsAccountId": account,
         "CreatedAt": at,
         "UpdatedAt": at,
-        "Resources": [_resource(about, partition, account, region)],
+        "Resources": [_resource(about, partition, owner, region)],
     }
     if kind == FINDING_SETTLED:
         return found | _settled(about, detail)
-    verdict = detail.get("verdict")
+    verdict = _text(detail.get("verdict"), 32)
     return found | _open(about, detail, SEVERITIES[verdict]) if verdict in SEVERITIES else None
 
 
@@ -83,7 +85,7 @@ def _provided(severity: str) -> dict[str, Any]:
     return {"Severity": {"Label": severity}, "Types": kinds}
 
 
-def _about(kind: object, detail: Mapping[str, Any]) -> str:
+def _about(kind: str, detail: Mapping[str, Any]) -> str:
     """Whom an event is about, the same for what opens a finding and what closes it."""
     if kind == FINDING_SETTLED:
         return _text(detail.get("finding"), 200)

@@ -1,0 +1,53 @@
+"""`rolewarden report`: the page of an account says what the other commands say of it."""
+
+import hashlib
+import json
+
+import pytest
+
+from tests.commands import rolewarden
+from tests.conftest import ROOT
+from tests.test_report import Page, figure, findings, rows
+
+MODELS = ("--model", "amazon.nova-pro-v1:0", "--model", "huggingface-text2text-flan-t5-xl")
+
+
+@pytest.fixture
+def reported(world, tmp_path):
+    """The account's page, after the guardrails were put on and one was taken off again."""
+    world.guarded()
+    world.enforce(world.detach("CanvasAnalytics", "no-generative-ai"))
+    world.detach("CanvasRosa", "approved-models")
+    file = tmp_path / "report.html"
+    result = rolewarden("report", "-o", str(file), *MODELS)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{file}\n"
+    return Page(file.read_text(encoding="utf-8")).root
+
+
+def test_the_page_says_what_plan_access_and_history_say(reported):
+    plan = json.loads(rolewarden("plan", "--json").stdout)
+    access = json.loads(rolewarden("access", "--json", *MODELS).stdout)
+    history = json.loads(rolewarden("history", "--json").stdout)
+    verdicts = [role["verdict"] if role["verdict"] == "unenforceable" else role["before"] for role in plan["roles"]]
+    for verdict in ("compliant", "drifted", "exempt", "unenforceable"):
+        assert figure(reported, verdict) == str(verdicts.count(verdict)), verdict
+    shown = rows(reported)
+    assert len(shown) == len(access["rows"])
+    allowed = [access["verdicts"][cell]["allowed"] for row in access["rows"] for cell in row["cells"]]
+    assert sorted(cell.text == "allowed" for _, _, cells in shown.values() for cell in cells) == sorted(allowed)
+    assert figure(reported, "history") == str(len(history))
+    assert any(about.startswith("role CanvasRosa") for about, *_ in findings(reported))
+
+
+def test_the_page_says_by_which_rules_and_who_has_asked(reported):
+    told = " ".join(reported.ids["provenance"].text.split())
+    assert hashlib.sha256((ROOT / "layers/guardrails/guardrails.yaml").read_bytes()).hexdigest() in told
+    assert "111122223333" in told
+    assert "arn:aws:" in told
+
+
+def test_a_file_that_cannot_be_written_is_one_line(world, tmp_path):
+    result = rolewarden("report", "-o", str(tmp_path / "none" / "report.html"), *MODELS)
+    assert result.exit_code == 1
+    assert "report.html: cannot be written: No such file or directory" in result.stderr
