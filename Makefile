@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 SAM_VENV := .venv-sam
+C7N_VENV := .venv-c7n
 SAM := $(SAM_VENV)/bin/sam
 HOST ?= 127.0.0.1
 PORT ?= 5000
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: install demo test soak local stage lint types bench mutants clean
+.PHONY: install demo test soak local stage lint types bench bench-report report-picture mutants clean
 
 install: $(VENV)/installed $(SAM_VENV)/installed .wheels/downloaded
 
@@ -24,6 +25,13 @@ $(SAM_VENV)/installed: constraints-sam.txt
 	@echo "setting up $(SAM_VENV) (once, about two minutes)"
 	@$(PYTHON) -m venv $(SAM_VENV)
 	@$(SAM_VENV)/bin/pip install $(PIP_FLAGS) -c constraints-sam.txt aws-sam-cli
+	@touch $@
+
+# Cloud Custodian, which `make bench` measures beside Rolewarden.
+$(C7N_VENV)/installed: constraints-c7n.txt
+	@echo "setting up $(C7N_VENV) (once, about a minute)"
+	@$(PYTHON) -m venv $(C7N_VENV)
+	@$(C7N_VENV)/bin/pip install $(PIP_FLAGS) -c constraints-c7n.txt c7n
 	@touch $@
 
 # What the layer is built from, so that `sam build` needs no network.
@@ -51,9 +59,17 @@ test: install
 soak: install
 	@$(VENV)/bin/python -W ignore -m tests.soak
 
-bench: install
-	@$(VENV)/bin/python bench/guardrails.py
-	@POWERTOOLS_LOG_LEVEL=CRITICAL $(VENV)/bin/python bench/sweep.py
+# Rolewarden beside Cloud Custodian and the floor; takes about half an hour. Prints tables, writes bench/results.json,
+# docs/benchmarks.md and docs/cost.md. PARTS="warm cold" measures only these.
+bench: install $(C7N_VENV)/installed
+	@$(VENV)/bin/python bench/run.py $(PARTS)
+
+# What the report of 500 profiles and 100 models costs a browser, and the picture in docs/; both need a Chromium.
+bench-report: install
+	@$(VENV)/bin/python bench/report.py
+
+report-picture: install
+	@$(VENV)/bin/python bench/report.py docs/report.png
 
 # Which changes to the compiler no test would notice; about two hours.
 mutants: install
@@ -69,4 +85,4 @@ types: install
 	@$(VENV)/bin/mypy
 
 clean:
-	rm -rf $(VENV) $(SAM_VENV) .wheels .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SAM_VENV) $(C7N_VENV) .wheels .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -50,6 +50,12 @@ def world(kept):
     return found
 
 
+@pytest.fixture(autouse=True)
+def as_itself(monkeypatch):
+    """The functions act by their own role: whose calls are not Rolewarden's, no audit records."""
+    monkeypatch.setattr("rolewarden.service.Aws", _aws)
+
+
 @pytest.fixture
 def enforce(function):  # noqa: F811
     return function("enforce")
@@ -71,14 +77,14 @@ def test_what_passes_ends_the_invocation_with_retry_later_and_the_next_try_mends
 @pytest.mark.parametrize("fault", PASSING)
 @pytest.mark.parametrize("call", TELLING)
 def test_what_passes_after_the_remedy_neither_undoes_nor_repeats_it_and_is_itself_reported(
-    world, enforce, call, fault, capsys
+    world, enforce, call, fault, capsys, caplog
 ):
     event = world.role_event(ROLE)
     with PASSING[fault](world.aws, call):
         assert enforce(event)["outcomes"][0]["remedy"] == "attached"
     assert world.carried(ROLE) == {GUARDRAIL}
-    said = capsys.readouterr().out
-    assert ("no second look" if call == "SendMessageBatch" else '"RecordFailed":[1.0]') in said
+    assert ("no second look" if call == "SendMessageBatch" else "the record could not be written") in caplog.messages
+    assert ('"RecordFailed":[1.0]' in capsys.readouterr().out) == (call != "SendMessageBatch")
     world.audit()
     assert [row["attached"] for row in world.history(ROLE)] == [[GUARDRAIL]]
 

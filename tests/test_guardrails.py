@@ -535,6 +535,7 @@ def rules(text: str) -> Rules:
         ("huggingface-llm-falcon2-11b", "jumpstart"),
         ('"*-mixtral-*"', "jumpstart"),
         ("model.v1_2", "jumpstart"),
+        ("X*", "jumpstart"),
     ],
 )
 def test_model_ids_and_patterns_are_taken_as_they_stand(model: str, family: str) -> None:

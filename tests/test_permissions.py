@@ -194,14 +194,14 @@ def described():
 
 
 def granted():
-    """The same of the template, with every parameter that is empty by default left so and set."""
+    """The same of the template, with every parameter that is empty by default left so and set; Security Hub on, too."""
     optional = {
         name: f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{name}"
         for name, parameter in translated().body["Parameters"].items()
         if parameter.get("Default") == ""
     }
     optional |= {"OrganizationId": "o-exampleorg1", "OrganizationalUnits": "ou-root-canvas000", "Regions": "us-east-1"}
-    return lines(of_template(translated())) | lines(of_template(translated(**optional)))
+    return lines(of_template(translated())) | lines(of_template(translated(**optional, SecurityHub="on")))
 
 
 def test_every_right_has_its_row_in_the_docs():

@@ -336,6 +336,21 @@ def test_a_new_profile_with_a_role_of_its_own_costs_two_calls_more(world):
     ]
 
 
+def test_no_role_waits_for_the_record_of_another_and_several_are_recorded_in_as_many_calls_as_one(world):
+    world.guarded()
+    roles = ("CanvasAnalytics", "CanvasAnalyticsSpaces", "CanvasBedrockAnalytics")
+    for role in roles:
+        world.detach(role, "no-generative-ai")
+    world.sagemaker.update_domain(DomainId="d-analytics0001", DefaultUserSettings={"SecurityGroups": ["sg-1"]})
+    calls = world.calls(world.event("UpdateDomain"))
+    reads = ["dynamodb:Query", "iam:ListAttachedRolePolicies", "iam:AttachRolePolicy"]
+    record = ["sqs:SendMessageBatch", "events:PutEvents", "dynamodb:BatchWriteItem"]
+    assert calls == ["sagemaker:DescribeDomain", "dynamodb:TransactWriteItems", *reads * len(roles), *record]
+    for role in roles:
+        assert world.carried(role) == {"no-generative-ai"}
+        assert [row["role"] for row in world.history(role) if row["cause"]["event_name"] == "UpdateDomain"] == [role]
+
+
 def _omar():
     from rolewarden.events import SubjectKey
 

@@ -34,6 +34,9 @@ AT_ONCE = 100
 WORKERS = 4
 """Simulations under way at once."""
 
+MANY = 10
+"""Simulations of one route from which on it has a bar of its own."""
+
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds to wait before a simulation that IAM throttles is tried again."""
 
@@ -439,7 +442,8 @@ class _Asking:
 
         with ThreadPoolExecutor(WORKERS) as pool:
             for done, (group, route) in enumerate(zip(groups, pool.map(ask, groups), strict=True), start=1):
-                self.progress(f"{self.role.name}: {name}", done, len(groups))
+                if len(groups) > MANY:
+                    self.progress(f"{self.role.name}: {name}", done, len(groups))
                 yield from ((model, route) for model in group)
 
     def _signature(self, key: str, value: str) -> object:

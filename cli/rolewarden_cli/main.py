@@ -43,7 +43,7 @@ EXIT_MISSING = 1
 EXIT_UNUSABLE = 2
 
 
-@app.command(no_args_is_help=True)
+@app.command(no_args_is_help=True, short_help="Replay events on a seeded local account.")
 def replay(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Events as EventBridge delivers them, "
                                                 "CloudTrail records, or a trail's Records file.")],
@@ -131,7 +131,7 @@ def compile_(
             print(f"{policy.name}\n{rules.readable(policy)}")
 
 
-@app.command()
+@app.command(short_help="Ask the deployed stack to look at everything now.")
 @of_an_account
 def sweep(connection: Connection) -> None:
     """Ask the deployed stack to check every policy and look at every role now.
@@ -148,7 +148,7 @@ def sweep(connection: Connection) -> None:
     print(f"asked for a sweep in {region}: its end is the event `{SWEEP_COMPLETED}` on the default bus")
 
 
-@app.command()
+@app.command(short_help="The policy that keeps people from undoing the stack.")
 @of_an_account
 def scp(
     connection: Connection,

@@ -94,7 +94,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object instea
 All = Annotated[bool, typer.Option("--all", help="Leave nothing out.")]
 
 
-@app.command(cls=OneForErrors)
+@app.command(cls=OneForErrors, short_help="What enforcing guardrails.yaml would change; reads only.")
 @of_an_account
 def plan(
     connection: Connection,
@@ -120,7 +120,7 @@ def plan(
     raise typer.Exit(EXIT_CHANGES if found.has_changes else 0)
 
 
-@app.command(cls=OneForErrors)
+@app.command(cls=OneForErrors, short_help="Do what the plan says, after asking.")
 @of_an_account
 def enforce(
     connection: Connection,
@@ -153,7 +153,7 @@ def enforce(
     raise typer.Exit(0 if done.is_whole and not left else EXIT_CHANGES)
 
 
-@app.command()
+@app.command(short_help="Who can reach which model, and which statement says so.")
 @of_an_account
 def access(
     connection: Connection,
@@ -187,7 +187,7 @@ def access(
         screen.show_access(screen.console(), found, everything=everything)
 
 
-@app.command()
+@app.command(short_help="Why a role may or may not use a model.")
 @of_an_account
 def explain(
     connection: Connection,
@@ -213,7 +213,7 @@ def explain(
         screen.show_explanation(screen.console(), found)
 
 
-@app.command()
+@app.command(short_help="What the stack has done and found, newest first.")
 @of_an_account
 def history(
     connection: Connection,
@@ -237,7 +237,7 @@ def history(
         screen.show_history(screen.console(), found)
 
 
-@app.command()
+@app.command(short_help="How the deployed stack is doing.")
 @of_an_account
 def status(
     connection: Connection,
@@ -256,7 +256,7 @@ def status(
         screen.show_status(screen.console(), found)
 
 
-@app.command()
+@app.command(short_help="One HTML file for an auditor.")
 @of_an_account
 def report(
     connection: Connection,

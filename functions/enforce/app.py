@@ -9,6 +9,7 @@ from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
 
 rolewarden = Rolewarden(Settings.read(os.environ))
+rolewarden.aws.prepare()
 
 
 @metrics.log_metrics

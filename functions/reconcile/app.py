@@ -12,6 +12,7 @@ from rolewarden.settings import Settings
 from rolewarden.work import body_of
 
 rolewarden = Rolewarden(Settings.read(os.environ))
+rolewarden.aws.prepare()
 # A message that failed goes back alone; its batch is done.
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 

@@ -64,7 +64,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Call:
-    """One call that reached the endpoint."""
+    """One call that reached the endpoint; `at` is when it was answered, in seconds of the monotonic clock."""
 
     service: str
     operation: str
@@ -72,6 +72,7 @@ class Call:
     account: str
     region: str
     status: int
+    at: float
 
 
 class LocalAws:
@@ -413,7 +414,7 @@ class LocalAws:
             content = _REQUEST_ID.sub(b"<RequestId>%b</RequestId>" % request_id.encode(), content)
             told = (status, answer_headers, content) if told is outcome.seen else told
         caller = cloudtrail.identity(access_key, account)["arn"]
-        self._calls.append(Call(service, operation, caller, account, region, status))
+        self._calls.append(Call(service, operation, caller, account, region, status, time.monotonic()))
         self._seen += 1
         if cloudtrail.leaves_event(service, operation):
             self._emit(

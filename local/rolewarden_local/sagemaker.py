@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from botocore.exceptions import EndpointConnectionError
 from moto.core.request import Request
 from moto.core.utils import get_service_model, utcnow
 from moto.sagemaker.exceptions import AWSValidationException, ResourceInUseException, ResourceNotFound
@@ -432,6 +433,9 @@ def dispatch(method: str, url: str, headers: Mapping[str, str], body: bytes) -> 
     """
     try:
         status, answered, content = SageMakerResponse.dispatch(Request.from_primitives(method, url, headers, body))
+    except KeyError as unknown:
+        # moto knows of no such region, and nobody has an address there.
+        raise EndpointConnectionError(endpoint_url=url) from unknown
     except NotImplementedError as missing:
         content = f'{{"__type": "UnknownOperationException", "message": "{missing}"}}'
         status, answered = 400, {"Content-Type": "application/x-amz-json-1.1"}

@@ -114,7 +114,13 @@ class Template:
         if function == "Ref":
             return self._ref(argument)
         if function == "Fn::Sub":
-            return re.sub(r"\$\{([^}]+)\}", lambda match: str(self._ref(match[1])), argument)
+            text, named = (argument, {}) if isinstance(argument, str) else argument
+            told = {name: self.resolve(value) for name, value in named.items()}
+
+            def said(match: re.Match[str]) -> str:
+                return str(told[match[1]] if match[1] in told else self._ref(match[1]))
+
+            return re.sub(r"\$\{([^}]+)\}", said, text)
         if function in {"Fn::Join", "Fn::Split"}:
             between, value = self.resolve(argument)
             if function == "Fn::Split":

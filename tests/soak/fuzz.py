@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -49,6 +50,10 @@ WRONG: tuple[Callable[[random.Random], Any], ...] = (
     lambda _: ACCOUNT_ID,
 )
 """What is put where something else belongs."""
+
+
+_ELSEWHERE = re.compile(r'\\?"region\\?": \\?"(?!us-east-1\\?")')
+"""A region that is not where the account's domains are, in an event or in a message."""
 
 
 def nested(depth: int) -> Any:
@@ -166,9 +171,12 @@ def fuzz(seed: int, times: int) -> Counter[str]:
                     ended, answer = functions.invoke(function, given)
                 except Exception as error:
                     raise AssertionError(f"seed {seed}, input {number}: {function} of {str(given)[:2000]}") from error
+                # Where there is no such region nobody answers: three times, and then in a dead-letter queue.
+                given_back = not ended or bool((answer or {}).get("batchItemFailures"))
+                if given_back and _ELSEWHERE.search(json.dumps(given)):
+                    continue
                 said = f"seed {seed}, input {number}: {function} of {str(given)[:2000]}: {answer}"
-                assert ended, said
-                assert not (answer or {}).get("batchItemFailures"), said
+                assert not given_back, said
                 written = [event for event in list(world.aws.events)[before:] if "errorCode" not in event["detail"]]
                 assert not written, f"{said}: {written}"
                 world.aws.events.clear()

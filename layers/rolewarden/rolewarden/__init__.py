@@ -1,6 +1,6 @@
 """Rolewarden keeps required deny policies on every IAM role that SageMaker Canvas works with.
 
-`reconcile` decides, `aws` talks to AWS, the rest knows neither Lambda nor boto3. The words are those of
+`reconcile` decides, `aws` talks to AWS, the rest knows neither Lambda nor botocore. The words are those of
 docs/architecture.md.
 """
 

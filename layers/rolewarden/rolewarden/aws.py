@@ -15,22 +15,22 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from functools import cached_property
+from functools import cache, cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 from urllib.parse import unquote
 
-import boto3
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ParamValidationError
-from botocore.handlers import json_decode_policies
+from botocore.session import Session
 
 from rolewarden import POLICY_PATH
+from rolewarden.attributes import attribute, plain
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.verdicts import Reason
 
 if TYPE_CHECKING:
+    import boto3
     from botocore.awsrequest import AWSPreparedRequest
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudtrail import CloudTrailClient
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from mypy_boto3_iam.literals import PolicyUsageTypeType
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker.type_defs import PaginatorConfigTypeDef
+    from mypy_boto3_securityhub import SecurityHubClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sts import STSClient
@@ -134,7 +135,7 @@ _GONE = frozenset(
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns what boto3 raises inside into Refused or RetryLater.
+    """Turns what botocore raises inside into Refused or RetryLater.
 
     Error codes: https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html and those of each API.
     """
@@ -286,7 +287,7 @@ class Aws:
 
     def __init__(
         self,
-        session: boto3.Session | None = None,
+        session: boto3.Session | _Session | None = None,
         *,
         account: str = "",
         member_role: str = "",
@@ -294,7 +295,8 @@ class Aws:
     ) -> None:
         """`account` is the function's own, and `member_role` the name of its role in others, empty where it has none.
 
-        `keys` are credentials, in boto3's words, other than those of the session.
+        A `session` of boto3's is for whoever has boto3, and another identity or region than the environment's. `keys`
+        are credentials, in botocore's words, other than those of the session.
         """
         self._session = session or _default_session()
         self.account = account
@@ -302,8 +304,6 @@ class Aws:
         self._keys = keys or {}
         self._members: dict[str, tuple[float, Aws]] = {}
         self._sagemaker: dict[str, SageMakerClient] = {}
-        self._serialize = TypeSerializer().serialize
-        self._deserialize = TypeDeserializer().deserialize
 
     @cached_property
     def region(self) -> str:
@@ -346,13 +346,18 @@ class Aws:
             raise Refused(Reason.NOT_ENTERED, str(refused)) from refused
 
     def _client(self, service: str, region: str = "", config: Config = _CONFIG) -> Any:
-        # Of one session: what boto3 has loaded of a service's model serves the clients of every account.
-        return self._session.client(service, region_name=region or self.region, config=config, **self._keys)  # type: ignore[call-overload]
+        # Of one session: what it has loaded of a service's model serves the clients of every account.
+        make: Callable[..., Any] = self._session.client
+        return make(service, region_name=region or self.region, config=config, **self._keys)
 
-    # Clients are made when first used: a function pays at its cold start for those that it needs.
+    def prepare(self) -> None:
+        """Make the clients that look at a role: at a cold start Lambda lends a function more CPU than it has later."""
+        _ = self._dynamodb, self._iam
+
+    # Clients are made when first used: a function pays for those that it needs.
     @cached_property
     def _iam(self) -> IAMClient:
-        client: IAMClient = self._client("iam")
+        client = cast("IAMClient", self._client("iam"))
         client.meta.events.register("before-send.iam", _sign)
         return client
 
@@ -381,9 +386,15 @@ class Aws:
         return cast("SNSClient", self._client("sns"))
 
     @cached_property
+    def _securityhub(self) -> SecurityHubClient:
+        return cast("SecurityHubClient", self._client("securityhub"))
+
+    @cached_property
     def _iam_as_stored(self) -> IAMClient:
         """IAM whose policies are texts: the simulator tells of lines and columns."""
-        client: IAMClient = self._client("iam")
+        from botocore.handlers import json_decode_policies  # no function asks for this
+
+        client = cast("IAMClient", self._client("iam"))
         client.meta.events.unregister("after-call.iam", json_decode_policies)
         return client
 
@@ -1069,18 +1080,41 @@ class Aws:
         with _of_our_own():
             self._sns.publish(TopicArn=topic_arn, Subject=subject, Message=text)
 
+    def import_finding(self, finding: Mapping[str, Any]) -> None:
+        """Give Security Hub one finding in its own format. Raises RetryLater, also where it takes no findings."""
+        with _of_our_own():
+            answer = self._securityhub.batch_import_findings(Findings=[cast("Any", finding)])
+        for failed in answer.get("FailedFindings", ()):
+            raise RetryLater(f"BatchImportFindings: {failed['ErrorCode']}: {failed['ErrorMessage']}")
+
     def _item(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: self._deserialize(value) for name, value in attributes.items()}
+        return {name: plain(value) for name, value in attributes.items()}
 
     def _attributes(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: self._serialize(value) for name, value in item.items()}
+        return {name: attribute(value) for name, value in item.items()}
 
 
-def _default_session() -> boto3.Session:
-    """boto3's own: whoever else uses it shares what it has loaded of the services' models."""
-    if boto3.DEFAULT_SESSION is None:
-        boto3.setup_default_session()
-    return cast("boto3.Session", boto3.DEFAULT_SESSION)
+class _Session:
+    """As much of boto3's session as is used here: the layer carries botocore, and boto3 would double its cold start."""
+
+    def __init__(self, *credentials: str, region_name: str | None = None) -> None:
+        """`credentials` are access key, secret and token, the environment's where they are not given."""
+        self._session = Session()
+        if credentials:
+            self._session.set_credentials(*credentials)
+        self.region_name: str | None = region_name or self._session.get_config_variable("region")
+
+    def client(self, service: str, **how: Any) -> Any:
+        return self._session.create_client(service, **how)
+
+    def get_partition_for_region(self, region: str) -> str:
+        return self._session.get_partition_for_region(region)
+
+
+@cache
+def _default_session() -> _Session:
+    """One a process: it keeps what it has loaded of the services' models."""
+    return _Session()
 
 
 @contextmanager
@@ -1115,7 +1149,7 @@ def _matched(statement: Mapping[str, Any]) -> MatchedStatement:
 
 
 def _described(name: str, path: str, trust: Any) -> RoleDescription:
-    """ListRoles and GetRole give the trust policy percent-encoded; boto3 decodes it where it can."""
+    """ListRoles and GetRole give the trust policy percent-encoded; botocore decodes it where it can."""
     if isinstance(trust, str):
         try:
             trust = json.loads(unquote(trust))

@@ -197,6 +197,10 @@ class BindingsTable:
         """Everything bound in a domain."""
         return self._beginning(account, place(region, domain_id))
 
+    def of_region(self, account: str, region: str) -> tuple[Binding, ...]:
+        """Everything bound in a region, domain by domain."""
+        return self._beginning(account, f"{region}/")
+
     def also_governed(self, account: str) -> tuple[Binding, ...]:
         """What `also_govern` has bound."""
         return self._beginning(account, f"{ROLE}#")

@@ -66,7 +66,13 @@ class Recorder:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Records made inside are written at its end, many in a call, also where something raises inside."""
+        """Records made inside are written at its end, many in a call, also where something raises inside.
+
+        Inside another, at the end of that one.
+        """
+        if self._gathered is not None:
+            yield
+            return
         self._gathered = []
         try:
             yield

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from rolewarden import reconcile
-from rolewarden.audit import Auditor
 from rolewarden.aws import LONGEST_CALL, Aws
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.discovery import Discovery, Reading
@@ -33,14 +34,16 @@ from rolewarden.events import (
     parse,
 )
 from rolewarden.guardrails import load
-from rolewarden.publish import Publisher
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
-from rolewarden.release import Releaser
 from rolewarden.settings import Settings
-from rolewarden.sweep import BEGIN, PUBLISH, Coverage, Queues, Sweeper, unlimited
 from rolewarden.verdicts import Outcome, Reason, Remedy, Verdict
-from rolewarden.work import Work
+from rolewarden.work import BEGIN, PUBLISH, Work, unlimited
+
+if TYPE_CHECKING:
+    from rolewarden.publish import Publisher
+    from rolewarden.release import Releaser
+    from rolewarden.sweep import Sweeper
 
 RECHECKS = 3
 """How often a role that was mended, or what may have been read too early, is looked at again before it is left to
@@ -88,6 +91,30 @@ class SecondLook:
         return cls(Nomination(account, region, cause, role=role, subject=subject, policy=policy), rechecks)
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What a look at one role has come to; `doubtful` where IAM may have answered from before."""
+
+    work: Work
+    outcome: Outcome
+    doubtful: bool = False
+
+    @classmethod
+    def partly(cls, work: Work, error: RetryLater) -> list[_Look]:
+        """What had been done when a look was cut short: the next try finds it done, and would say nothing of it."""
+        return [cls(work, error.outcome)] if isinstance(error, PartlyDone) else []
+
+    @property
+    def again(self) -> Work | None:
+        """The second look that it asks for."""
+        work, outcome = self.work, self.outcome
+        # Who took a boundary off has believed a list of policies that may be old.
+        mended = outcome.has_written and (work.cause != SWEEP or bool(outcome.boundary_removed))
+        if not (mended or self.doubtful) or work.rechecks >= RECHECKS:
+            return None
+        return Work(work.role, work.account, work.cause, work.rechecks + 1)
+
+
 class Rolewarden:
     """The product, put together for one function."""
 
@@ -105,9 +132,30 @@ class Rolewarden:
         self.discovery = Discovery(self.aws, self.table, self.rules, settings.own_roles)
         self.reconciler = Reconciler(self.aws, self.table, self.rules, self.today)
         self.recorder = Recorder(self.aws, settings.history_table, settings.history_days, self.table)
-        self.publisher = Publisher(self.aws, self.recorder, self.rules)
-        self.releaser = Releaser(self.aws, self.recorder, self.reconciler, self._look_again)
-        self.sweeper = Sweeper(
+
+    # Who looks at an event needs none of these, and their modules would cost its cold start.
+    @cached_property
+    def publisher(self) -> Publisher:
+        """What PublishFunction does."""
+        from rolewarden.publish import Publisher
+
+        return Publisher(self.aws, self.recorder, self.rules)
+
+    @cached_property
+    def releaser(self) -> Releaser:
+        """What ReleaseFunction does."""
+        from rolewarden.release import Releaser
+
+        return Releaser(self.aws, self.recorder, self.reconciler, self._look_again)
+
+    @cached_property
+    def sweeper(self) -> Sweeper:
+        """What SweepFunction does."""
+        from rolewarden.audit import Auditor
+        from rolewarden.sweep import Coverage, Queues, Sweeper
+
+        settings = self.settings
+        return Sweeper(
             self.aws,
             self.table,
             self.discovery,
@@ -148,19 +196,22 @@ class Rolewarden:
         roles = {binding.role for binding in fresh if binding.role}
         if nomination.role:
             roles.add(RoleKey(nomination.account, nomination.role))
-        outcomes: list[Outcome] = []
+        looked: list[_Look] = []
         postponed: list[RetryLater] = []
         for role in sorted(roles, key=lambda role: role.path):
+            work = Work(role, nomination.account, nomination.cause, rechecks)
             try:
-                work = Work(role, nomination.account, nomination.cause, rechecks)
-                outcomes.append(self.reconcile(work, fresh, detached=nomination.detached))
+                looked.append(self._looked(work, fresh, detached=nomination.detached))
             except RetryLater as error:
                 # The other roles need not wait for this one; the event comes again.
                 postponed.append(error)
+                looked += _Look.partly(work, error)
+        # Not before: no role stays bare for another's record.
+        self._settle(*looked)
         if postponed:
             raise postponed[0]
         refused = {"refused": str(reading.refused)} if reading.refused else {}
-        return {**_summary(nomination, outcomes), **refused}
+        return {**_summary(nomination, [look.outcome for look in looked]), **refused}
 
     def _refreshed(self, nomination: Nomination) -> Reading:
         account = nomination.account
@@ -176,6 +227,15 @@ class Rolewarden:
         The same where IAM may have answered from before, as when a policy was just `detached` or a boundary changed.
         Raises RetryLater, also where too little time is left to be sure of an end.
         """
+        try:
+            look = self._looked(work, fresh, detached=detached)
+        except RetryLater as error:
+            self._settle(*_Look.partly(work, error))
+            raise
+        self._settle(look)
+        return look.outcome
+
+    def _looked(self, work: Work, fresh: tuple[Binding, ...], *, detached: bool) -> _Look:
         if self.seconds_left() < LONGEST_CALL:
             raise RetryLater(f"no time is left for role {work.role.name}")
         unsettled = detached and work.cause.event_name == "PutRolePermissionsBoundary"
@@ -188,31 +248,31 @@ class Rolewarden:
                 bindings=work.fresh(time.time()),
                 unsettled=unsettled,
             )
-        except PartlyDone as error:
-            # The next try finds attached what this one has attached, and would say nothing of it.
-            self._settle(work, error.outcome)
+        except PartlyDone:
             raise
         except RetryLater:
             self.aws.leave(work.account)
             raise
-        self._settle(work, outcome, doubtful=_may_be_old(outcome, detached=detached, first=work.rechecks == 0))
-        return outcome
+        return _Look(work, outcome, _may_be_old(outcome, detached=detached, first=work.rechecks == 0))
 
-    def _settle(self, work: Work, outcome: Outcome, *, doubtful: bool = False) -> None:
-        # Who took a boundary off has believed a list of policies that may be old.
-        mended = outcome.has_written and (work.cause != SWEEP or bool(outcome.boundary_removed))
-        if (mended or doubtful) and work.rechecks < RECHECKS:
-            self._look_again(Work(work.role, work.account, work.cause, work.rechecks + 1))
-        self.recorder.outcome(outcome)
+    def _settle(self, *looked: _Look) -> None:
+        """Ask for second looks, and record: of several roles in as few calls as of one."""
+        again = [look.again for look in looked if look.again]
+        if again:
+            self._look_again(*again)
+        with self.recorder.together() if len(looked) > 1 else nullcontext():
+            for look in looked:
+                self.recorder.outcome(look.outcome)
 
-    def _look_again(self, work: Work | SecondLook) -> None:
-        about_a_policy = isinstance(work, SecondLook) and work.nomination.policy
+    def _look_again(self, *works: Work | SecondLook) -> None:
+        about_a_policy = any(isinstance(work, SecondLook) and work.nomination.policy for work in works)
         queue = self.settings.publish_queue_url if about_a_policy else self.settings.work_queue_url
+        bodies = [work.as_dict() for work in works]
         try:
-            self.aws.send(queue, [work.as_dict()], delay=self.settings.recheck_seconds)
+            self.aws.send(queue, bodies, delay=self.settings.recheck_seconds)
         except (Refused, RetryLater) as error:
             # What could be done is done and the sweep looks anyway: the record is worth more than this second look.
-            logger.error("no second look", extra={"work": work.as_dict(), "why": str(error)})
+            logger.error("no second look", extra={"work": bodies, "why": str(error)})
 
     def message(self, body: Any) -> dict[str, Any]:
         """Work on one message of the queue; what is none is named and dropped. Raises RetryLater."""

@@ -61,11 +61,10 @@ from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, about_account, logger
 from rolewarden.verdicts import Reason, Verdict
-from rolewarden.work import Work
+from rolewarden.work import BEGIN, PUBLISH, Work, unlimited
 
-BEGIN, LIST, DESCRIBE, COMPARE, AUDIT = "begin", "list", "describe", "compare", "audit"
-PUBLISH = "publish"
-"""The steps, and what is asked of PublishFunction before another account's sweep begins."""
+LIST, DESCRIBE, COMPARE, AUDIT = "list", "describe", "compare", "audit"
+"""The steps behind BEGIN."""
 
 CHUNK = 100
 """User profiles that one message asks to describe, and as many as the listing step describes itself."""
@@ -75,11 +74,6 @@ MOST_TAGS = 100_000
 
 ENOUGH = 2 * LONGEST_CALL
 """Seconds that a step leaves unused: for the call that it is at, and to hand the rest over to a message."""
-
-
-def unlimited() -> float:
-    """The seconds left to a sweep that is not run by Lambda."""
-    return float("inf")
 
 
 Tags = Mapping[str, Mapping[str, str]]
@@ -271,13 +265,17 @@ class Sweeper:
         """Bring the table in step with what is listed, domain by domain; the last one where time runs out."""
         at = self.now()
         tags = self._tags(sweep, region)
+        # At once: a query for each domain would be more calls than the pages of the table.
+        known: dict[str, list[Binding]] = defaultdict(list)
+        for binding in self.table.of_region(sweep.account, region):
+            known[binding.domain_id].append(binding)
         for domain in self._domains(sweep, region) or ():
             if domain.id <= after:
                 continue
             if self.seconds_left() < ENOUGH:
                 return after
             try:
-                self._domain(sweep, region, domain, tags, at)
+                self._domain(sweep, region, domain, known[domain.id], tags, at)
             except RetryLater as error:
                 self._missed(sweep, domain.id, error)
             after = domain.id
@@ -285,10 +283,18 @@ class Sweeper:
             self._also_governed(sweep, at)
         return None
 
-    def _domain(self, sweep: Sweep, region: str, domain: ListedDomain, tags: Tags | None, at: float) -> None:
+    def _domain(
+        self,
+        sweep: Sweep,
+        region: str,
+        domain: ListedDomain,
+        bound: Iterable[Binding],
+        tags: Tags | None,
+        at: float,
+    ) -> None:
         self.discovery.named(region, domain.id, domain.name)
         known = defaultdict(list)
-        for binding in self.table.of_domain(sweep.account, region, domain.id):
+        for binding in bound:
             known[binding.user_profile].append(binding)
         if _changed(known[""], domain.modified):
             reading = self.discovery.refresh(sweep.account, region, SubjectKey(domain.id))

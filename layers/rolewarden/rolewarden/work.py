@@ -10,6 +10,9 @@ from typing import Any
 from rolewarden.bindings import Binding, RoleKey
 from rolewarden.events import ACCOUNT, ROLE_NAME, SWEEP, Cause, mapping, matched
 
+BEGIN, PUBLISH = "begin", "publish"
+"""The first step of an account's sweep, and what is asked of PublishFunction before another account's begins."""
+
 FEW_BINDINGS = 20
 """As many bindings of a role travel with its message; a role of more subjects is asked for in the table."""
 
@@ -76,6 +79,11 @@ class Work:
         if not isinstance(read_at, int | float) or any(binding.role != role for binding in bindings):
             return None
         return cls(role, account, Cause.from_dict(fields.get("cause")), rechecks, bindings, read_at)
+
+
+def unlimited() -> float:
+    """The seconds left to work that Lambda does not run."""
+    return float("inf")
 
 
 def body_of(text: str) -> Any:

@@ -1,0 +1,79 @@
+"""The cold start in Lambda's own container, as `sam local invoke` reports it: the Init Duration of a new container."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import zipfile
+from collections.abc import Callable
+
+from figures import Gathered
+from stand import FLOOR, OURS, ROOT, Stand
+
+IMAGE = ROOT.parent / "shared" / "lambda-image"
+"""engine.sh starts a Docker engine, image.sh makes the runtime's image; without them there is nothing to measure in."""
+
+BARE = '''"""The floor: boto3 of the runtime, a client for IAM, Powertools' Logger."""
+
+import boto3
+from aws_lambda_powertools import Logger
+
+logger = Logger(service="floor")
+iam = boto3.client("iam")
+
+
+def handler(event, _context):
+    return {"event": event["detail-type"]}
+'''
+
+TEMPLATE = {
+    "AWSTemplateFormatVersion": "2010-09-09",
+    "Transform": "AWS::Serverless-2016-10-31",
+    "Resources": {
+        "BareFunction": {
+            "Type": "AWS::Serverless::Function",
+            "Properties": {
+                "Runtime": "python3.13",
+                "Handler": "app.handler",
+                "CodeUri": "code",
+                "MemorySize": 256,
+                "Timeout": 120,
+                "Environment": {"Variables": {"AWS_ENDPOINT_URL": ""}},
+            },
+        }
+    },
+}
+
+_INIT = re.compile(r"(?:INIT_REPORT|INIT REPORT|REPORT).*?Init Duration: ([\d.]+) ms")
+
+
+def container(stand: Stand, gathered: Gathered, _save: Callable[[], None], rounds: int) -> None:
+    """In turn, a container each time; skipped, and said so, where there is no image to run in."""
+    if not (IMAGE / "engine.sh").exists():
+        print(f"SKIPPED: {IMAGE} is not here, and without it there is no image to run the functions in")
+        return
+    bare = stand.folder / "bare"
+    (bare / "code").mkdir(parents=True, exist_ok=True)
+    (bare / "code" / "app.py").write_text(BARE, encoding="utf-8")
+    (bare / "template.json").write_text(json.dumps(TEMPLATE), encoding="utf-8")
+    for package in ("aws_lambda_powertools", "typing_extensions"):
+        [wheel] = (ROOT / ".wheels").glob(f"{package}-*.whl")
+        zipfile.ZipFile(wheel).extractall(bare / "code")
+    precompile = ["make", "--silent", "-C", ROOT / "layers" / "rolewarden", "precompile"]
+    subprocess.run([*precompile, f"SITE={bare / 'code'}"], check=True)
+    sam = ROOT / ".venv-sam" / "bin" / "sam"
+    environment = {**os.environ, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "SAM_CLI_TELEMETRY": "0"}
+    subprocess.run([sam, "build", "--build-dir", stand.folder / "build"], cwd=ROOT, check=True, capture_output=True)
+    templates = {OURS: stand.folder / "build" / "template.yaml", FLOOR: bare / "template.json"}
+    functions = {OURS: "EnforceFunction", FLOOR: "BareFunction"}
+    for _ in range(rounds):
+        for name, template in templates.items():
+            command = f'. "{IMAGE}/engine.sh" && "{IMAGE}/image.sh" >&2 && exec "$@"'
+            event = ROOT / "events" / "awkward_other_service.json"
+            invoke = [sam, "local", "invoke", functions[name], "-t", template, "-e", event, "--skip-pull-image"]
+            whole = ["bash", "-c", command, "bash", *invoke]
+            ended = subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+            if found := _INIT.search(ended.stderr):
+                gathered.add("in the container", "init", "ms", name, float(found[1]))

@@ -1,0 +1,37 @@
+"""Rolewarden: its handlers as Lambda runs them, one after the other. Arguments: the functions to load."""
+
+import time
+
+START = time.monotonic()
+
+import importlib.util  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
+
+
+def load(name: str) -> Callable[..., Any]:
+    """The handler of a function, as Lambda imports it."""
+    spec = importlib.util.spec_from_file_location(f"{name}_app", FUNCTIONS / name / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    handler: Callable[..., Any] = module.handler
+    return handler
+
+
+HANDLERS = {name: load(name) for name in sys.argv[1:]}
+
+from talk import CONTEXT, listen  # noqa: E402
+
+
+def handle(order: dict[str, Any]) -> None:
+    """One event for a function, the one that was loaded first where none is named."""
+    HANDLERS[order.get("function", sys.argv[1])](order["event"], CONTEXT)
+
+
+listen(START, handle)

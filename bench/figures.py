@@ -1,0 +1,92 @@
+"""Figures, their summary, and what was aimed at."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The median of `n` figures and their quartiles; of fewer than four, the least and the greatest."""
+
+    median: float
+    low: float
+    high: float
+    n: int
+
+    @classmethod
+    def of(cls, figures: Sequence[float]) -> Summary:
+        if len(figures) < 4:
+            return cls(statistics.median(figures), min(figures), max(figures), len(figures))
+        low, median, high = statistics.quantiles(figures, n=4)
+        return cls(median, low, high, len(figures))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of one case, of each contestant that has it."""
+
+    case: str
+    figure: str
+    unit: str
+    of: Mapping[str, Summary]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Row:
+        of = {name: Summary(**summary) for name, summary in row["of"].items()}
+        return cls(row["case"], row["figure"], row["unit"], of)
+
+    def ratio(self, one: str, other: str) -> float | None:
+        """The median of one as a part of the other's; None where there is none."""
+        if one not in self.of or other not in self.of or not self.of[other].median:
+            return None
+        return self.of[one].median / self.of[other].median
+
+
+class Gathered:
+    """Figures as they come in, by case, figure and contestant."""
+
+    def __init__(self) -> None:
+        self._figures: dict[tuple[str, str, str], dict[str, list[float]]] = {}
+
+    def add(self, case: str, figure: str, unit: str, contestant: str, value: float | None) -> None:
+        if value is not None:
+            self._figures.setdefault((case, figure, unit), {}).setdefault(contestant, []).append(value)
+
+    def rows(self) -> list[Row]:
+        return [
+            Row(*key, {name: Summary.of(figures) for name, figures in of.items()}) for key, of in self._figures.items()
+        ]
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a figure of ours may be of another contestant's, at most; without one, at most in its own unit."""
+
+    what: str
+    part: str
+    case: str
+    figure: str
+    against: str
+    most: float
+
+
+def shown(summary: Summary, unit: str) -> str:
+    """A figure as a table has it: calls as numbers, times and sizes with their quartiles where there are some."""
+    digits = 0 if unit == "calls" or summary.median >= 100 else 1
+    if summary.low == summary.high:
+        return f"{summary.median:,.{digits}f}"
+    return f"{summary.median:,.{digits}f} ({summary.low:,.{digits}f} to {summary.high:,.{digits}f})"
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of Markdown."""
+    lines = [list(heads), *map(list, rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

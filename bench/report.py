@@ -1,0 +1,79 @@
+"""What the report of 500 profiles and 100 models costs, and its picture for the README: `make report-picture`.
+
+With a file named, the picture of the generated account's report goes there; else a line of figures is printed. CPU
+seconds are those of the browser's main thread, so that other work on the machine does not count.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+from rolewarden_cli.report import render
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.reports import generated
+
+SCROLL = """async () => {
+  const area = document.getElementById('matrix-scroll');
+  for (let y = 0; y < 6000; y += 200) { area.scrollTop = y; await new Promise(requestAnimationFrame); }
+}"""
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme="light")
+        file = Path(folder) / "report.html"
+        if len(sys.argv) > 1:
+            file.write_text(render(generated(60, 40)), encoding="utf-8")
+            page.goto(file.as_uri())
+            picture(page, Path(sys.argv[1]))
+        else:
+            began = time.process_time()
+            file.write_text(render(generated(500, 100)), encoding="utf-8")
+            rendered = time.process_time() - began
+            figures(page, file, rendered)
+        browser.close()
+
+
+def picture(page: Page, to: Path) -> None:
+    """The access matrix with one decision told."""
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    page.locator("#access").evaluate("(part) => part.scrollIntoView()")
+    page.locator("#matrix tbody").nth(2).evaluate(
+        "(body) => { const area = document.getElementById('matrix-scroll'); area.scrollTop = body.offsetTop - 190 }"
+    )
+    page.locator("#matrix tbody").nth(3).locator("tr:nth-child(3) td.d").first.evaluate("(cell) => cell.click()")
+    page.wait_for_timeout(500)
+    page.screenshot(path=str(to))
+
+
+def figures(page: Page, file: Path, rendered: float) -> None:
+    """Size, and CPU seconds to render, to load until it can be used, and of thirty steps of scrolling."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def spent() -> float:
+        told = session.send("Performance.getMetrics")["metrics"]
+        return next(metric["value"] for metric in told if metric["name"] == "TaskDuration")
+
+    before = spent()
+    page.goto(file.as_uri())
+    loaded = spent()
+    page.locator("#access").evaluate("(part) => part.scrollIntoView()")
+    page.wait_for_timeout(500)
+    ready = spent()
+    page.evaluate(SCROLL)
+    size = file.stat().st_size / 1e6
+    print(f"report of 500 x 100: {size:.1f} MB, rendered in {rendered:.1f} s, loaded in {loaded - before:.2f} s, "
+          f"{(spent() - ready) / 30 * 1000:.0f} ms a step of scrolling (CPU)")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

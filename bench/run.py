@@ -1,0 +1,94 @@
+"""`make bench`: all that is measured, as a table, as bench/results.json, docs/benchmarks.md and docs/cost.md.
+
+Parts can be measured alone (`python bench/run.py warm cold`); what is not measured this time stays as it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cost
+import page
+from container import container
+from figures import Gathered
+from footprint import memory, size
+from guardrails import rules
+from stand import CUSTODIAN_PYTHON, standing
+from sweeps import sweep
+
+from events import cold, warm
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results.json"
+PAGE = ROOT / "docs" / "benchmarks.md"
+COST = ROOT / "docs" / "cost.md"
+
+PARTS: dict[str, tuple[Callable[..., None], int]] = {
+    "warm": (warm, 40),
+    "cold": (cold, 12),
+    "sweep-100": (partial(sweep, size=100), 7),
+    "sweep-1000": (partial(sweep, size=1_000), 3),
+    "sweep-10000": (partial(sweep, size=10_000), 1),
+    "rules": (rules, 7),
+    "container": (container, 5),
+    "size": (size, 1),
+    "memory": (memory, 3),
+}
+"""What can be measured, and in how many rounds."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure the parts that are named, or all of them."""
+    parser = argparse.ArgumentParser(description="Rolewarden beside Cloud Custodian and the floor.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)}; all where none is named")
+    parser.add_argument("--rounds", type=int, help="no more rounds than that")
+    options = parser.parse_args(arguments)
+    if unknown := set(options.parts) - PARTS.keys():
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    if not CUSTODIAN_PYTHON.exists():
+        parser.error("Cloud Custodian is not here: `make bench` sets it up")
+    # What is measured is not what the functions log.
+    os.environ["POWERTOOLS_LOG_LEVEL"] = "CRITICAL"
+    with standing() as stand:
+        for name in options.parts or PARTS:
+            print(f"\n{name}", flush=True)
+            part, rounds = PARTS[name]
+            gathered = Gathered()
+            save = partial(_save, name, gathered)
+            part(stand, gathered, save, min(rounds, options.rounds or rounds))
+            save()
+            print(page.of_part(gathered.rows()), flush=True)
+    print(f"\n{page.aims(_results())}")
+    return 0
+
+
+def _results() -> dict[str, Any]:
+    results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"parts": {}}
+    return results
+
+
+def _save(name: str, gathered: Gathered) -> None:
+    """Write down what is known of a part by now, and the page."""
+    results = _results()
+    results["parts"][name] = {
+        "measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "rows": [row.as_dict() for row in gathered.rows()],
+    }
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(page.whole(results), encoding="utf-8")
+    if bill := cost.whole(results):
+        COST.write_text(bill, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,278 @@
+"""Where the contestants meet: one local AWS over HTTP, the same company in it, each contestant a process of its own."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import boto3
+from rolewarden import yamltext
+from rolewarden.aws import Aws, ListedProfile
+from rolewarden.bindings import EXECUTION, ROLE, USER_PROFILE, Binding, BindingsTable, RoleKey
+from rolewarden.policies import policy_arn
+from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
+from rolewarden_local.crowd import GUARDRAILS, Crowd, bare, carry, crowd
+from rolewarden_local.seed import TRUST
+from rolewarden_local.stage import stage
+from rolewarden_local.template import Template
+
+ROOT = Path(__file__).resolve().parents[1]
+CONTESTANTS = ROOT / "bench" / "contestants"
+CUSTODIAN_PYTHON = ROOT / ".venv-c7n" / "bin" / "python"
+
+OURS, CUSTODIAN, PRECOMPILED, FLOOR = "rolewarden", "custodian", "custodian, precompiled", "floor"
+ALL = (OURS, CUSTODIAN, FLOOR)
+"""Custodian's Lambda package has no bytecode; where that tells, it is measured with bytecode too."""
+
+PEOPLE_POLICY = policy_arn("approved", "aws", ACCOUNT_ID)
+OTHERS_POLICY = policy_arn("strict", "aws", ACCOUNT_ID)
+
+DOMAIN_ROLE, OF_NO_CONCERN = "domain", "build-server"
+"""The role that the crowd's domains share, and one that nobody in SageMaker works with."""
+
+_POLLS = frozenset({"ReceiveMessage", "DeleteMessage", "DeleteMessageBatch"})
+"""What Lambda itself asks of a queue: nobody's code calls it, and it is counted for nobody."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How one order went: milliseconds till the end, till the first call about a role was answered and till the last
+    attachment (None without one), calls till then and in all, by operation, and the most memory that the contestant has
+    had so far, in MB."""
+
+    milliseconds: float
+    until_asked: float | None
+    until_attached: float | None
+    calls_until_attached: int | None
+    calls: tuple[str, ...]
+    peak: float
+
+
+class Contestant:
+    """A process that is ready to take orders; `ready` is how many milliseconds that took, `cpu` how many of a CPU."""
+
+    def __init__(self, stand: Stand, command: Sequence[str | Path], environment: Mapping[str, str]) -> None:
+        self._aws = stand.aws
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
+        )
+        told = self._heard()
+        self.ready, self.cpu = 1000 * told["ready"], 1000 * told["cpu"]
+
+    def _heard(self) -> dict[str, float]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._errors.seek(0)
+            raise RuntimeError(f"{self._process.args} gave up:\n{self._errors.read().decode()[-4000:]}")
+        told: dict[str, float] = json.loads(line)
+        return told
+
+    def does(self, **order: Any) -> Run:
+        """Let it handle `event`, or sweep where none is given."""
+        assert self._process.stdin is not None
+        mark = self._aws.mark()
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        told = self._heard()
+        calls = [call for call in self._aws.calls(mark) if call.operation not in _POLLS]
+        attached = [call.operation == "AttachRolePolicy" and call.status == 200 for call in calls]
+        last = len(attached) - attached[::-1].index(True) if any(attached) else None
+        # Who the caller is, Custodian asks before it is ready for anything.
+        asked = next((call.at for call in calls if call.service != "sts"), None)
+        return Run(
+            1000 * (told["ended"] - told["began"]),
+            1000 * (asked - told["began"]) if asked else None,
+            1000 * (calls[last - 1].at - told["began"]) if last else None,
+            last,
+            tuple(f"{call.service}:{call.operation}" for call in calls),
+            told["peak"],
+        )
+
+    def sweeps(self) -> Run:
+        """Let it look at everything."""
+        return self.does()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+        self._errors.close()
+
+
+class Ours(Contestant):
+    """Rolewarden; its functions' messages are handed over as Lambda's pollers do, one batch after the other."""
+
+    def __init__(self, stand: Stand, command: Sequence[str | Path], environment: Mapping[str, str]) -> None:
+        super().__init__(stand, command, environment)
+        self._sqs = boto3.client("sqs")
+        self._queues = [
+            (environment["SWEEP_QUEUE_URL"], "sweep", 1),
+            (environment["WORK_QUEUE_URL"], "reconcile", 10),
+        ]
+
+    def sweeps(self) -> Run:
+        """One sweep and all the work that it asks for; what the pollers take is nobody's time."""
+        runs = [self.does(function="sweep", event={"detail-type": "Scheduled Event"})]
+        for queue, function, batch in self._queues:
+            while messages := self._sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=batch).get("Messages"):
+                records = [{"messageId": m["MessageId"], "body": m["Body"]} for m in messages]
+                runs.append(self.does(function=function, event={"Records": records}))
+                done = [{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(messages)]
+                self._sqs.delete_message_batch(QueueUrl=queue, Entries=done)
+        calls = tuple(call for run in runs for call in run.calls)
+        return Run(sum(run.milliseconds for run in runs), None, None, None, calls, runs[-1].peak)
+
+
+class Stand:
+    """The local AWS with a company in it and Rolewarden's tables and policies, its roles bare and nobody bound."""
+
+    def __init__(self, aws: LocalAws, url: str, folder: Path, layer: Path) -> None:
+        self.aws = aws
+        self.url = url
+        self.folder = folder
+        self.layer = layer
+        self.rules = folder / "guardrails.json"
+        self.rules.write_text(json.dumps(yamltext.parse(GUARDRAILS)[0]), encoding="utf-8")
+
+    @cached_property
+    def custodian_package(self) -> Path:
+        """What Custodian's Lambda mode uploads, unpacked; all else it takes from the runtime."""
+        package = self.folder / "custodian"
+        program = "import sys, c7n.mu as mu; sys.stdout.buffer.write(mu.custodian_archive().close().get_bytes())"
+        archive = subprocess.run([CUSTODIAN_PYTHON, "-c", program], check=True, capture_output=True).stdout
+        zipfile.ZipFile(io.BytesIO(archive)).extractall(package)
+        return package
+
+    def fill(self, roles: int) -> Crowd:
+        """Begin anew: half of the roles by user profiles of some domains, half by `also_govern`, and some of nobody."""
+        self.aws.reset()
+        template = Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)
+        self.environment = stage(template, Aws(), account=ACCOUNT_ID, guardrails=self.rules)
+        boto3.client("iam").create_role(RoleName=OF_NO_CONCERN, AssumeRolePolicyDocument=TRUST)
+        return crowd(domains=max(1, roles // 500), profiles=roles // 2, also=roles - roles // 2)
+
+    def bind(self, people: Crowd) -> None:
+        """Fill the bindings table as a first sweep would, but for the domains' own roles."""
+        aws = Aws()
+        table = BindingsTable(aws, self.environment["BINDINGS_TABLE"])
+        names = {domain.id: domain.name for domain in aws.domains(REGION)}
+
+        def binding(domain: str, profile: ListedProfile) -> Binding:
+            role, name = RoleKey(ACCOUNT_ID, profile.name), names[domain]
+            where = (ACCOUNT_ID, REGION, domain, USER_PROFILE, EXECUTION)
+            return Binding(*where, role, name, profile.name, modified=profile.modified)
+
+        table.write(
+            [binding(domain, profile) for domain in people.domains for profile in aws.user_profiles(REGION, domain)]
+        )
+        table.write([Binding(ACCOUNT_ID, "", "", ROLE, EXECUTION, RoleKey(ACCOUNT_ID, name)) for name in people.also])
+
+    def guard(self, people: Crowd) -> None:
+        """Every governed role carries what it needs."""
+        bare([DOMAIN_ROLE, *people.roles, *people.also])
+        carry([DOMAIN_ROLE, *people.roles], PEOPLE_POLICY)
+        carry(people.also, OTHERS_POLICY)
+
+    def contestant(self, name: str, *arguments: str) -> Contestant:
+        """Start one: the functions to load of ours, `lambda` or `pull` of Custodian."""
+        path = {OURS: f"{self.layer}", CUSTODIAN: f"{self.custodian_package}", PRECOMPILED: "", FLOOR: ""}[name]
+        environment = {
+            **{key: value for key, value in os.environ.items() if key.startswith("AWS_") or key in {"PATH", "HOME"}},
+            **self.environment,
+            "GUARDRAILS_FILE": str(self.rules),
+            "PEOPLE_POLICY": PEOPLE_POLICY,
+            "OTHERS_POLICY": OTHERS_POLICY,
+            "PYTHONPATH": path,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        if name in {CUSTODIAN, PRECOMPILED}:
+            folder = self.folder / f"custodian-{arguments[0]}"
+            folder.mkdir(exist_ok=True)
+            policies = custodian_policies(arguments[0])
+            (folder / "config.json").write_text(json.dumps({"policies": policies, "execution-options": {}}))
+            command = [CUSTODIAN_PYTHON, CONTESTANTS / "custodian.py", arguments[0], folder]
+        else:
+            command = [sys.executable, CONTESTANTS / ("ours.py" if name == OURS else "floor.py"), *arguments]
+        return (Ours if name == OURS else Contestant)(self, command, environment)
+
+
+def custodian_policies(mode: str) -> list[dict[str, Any]]:
+    """The guardrails of the crowd in Custodian's words."""
+    of = {"approved": "^(person-|domain$)", "strict": "^also-"}
+    arns = {"approved": PEOPLE_POLICY, "strict": OTHERS_POLICY}
+    watched = ("AttachRolePolicy", "CreateRole", "DetachRolePolicy", "PutRolePolicy", "TagRole")
+    events = [{"source": "iam.amazonaws.com", "event": event, "ids": "requestParameters.roleName"} for event in watched]
+    listens = {"mode": {"type": "cloudtrail", "role": "arn:aws:iam::{account_id}:role/custodian", "events": events}}
+    return [
+        {
+            "name": f"keep-{name}",
+            "resource": "aws.iam-role",
+            **(listens if mode == "lambda" else {}),
+            "filters": [
+                {"type": "value", "key": "RoleName", "op": "regex", "value": names},
+                {"type": "no-specific-managed-policy", "value": name},
+            ],
+            "actions": [{"type": "set-policy", "state": "attached", "arn": arns[name]}],
+        }
+        # A function of Custodian's holds one policy; of an event on a person's role it is this one.
+        for name, names in (list(of.items())[:1] if mode == "lambda" else of.items())
+    ]
+
+
+def event_of(name: str, role: str) -> dict[str, Any]:
+    """The event of a call about a role: "TagRole", or "DetachRolePolicy" of its guardrail."""
+    event: dict[str, Any] = json.loads((ROOT / "events" / "detach_role_policy.json").read_text())
+    detail = event["detail"]
+    detail["eventID"] = event["id"] = str(uuid.uuid4())
+    detail["eventTime"] = event["time"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    detail["eventName"] = name
+    detail["requestParameters"] = {"roleName": role}
+    if name == "DetachRolePolicy":
+        detail["requestParameters"]["policyArn"] = PEOPLE_POLICY
+    return event
+
+
+@contextmanager
+def standing() -> Iterator[Stand]:
+    """The stand, served while the block runs, with the layer as `sam build` makes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        layer = build_layer(Path(folder))
+        aws = LocalAws.start()
+        with aws.serving() as url:
+            yield Stand(aws, url, Path(folder), layer)
+
+
+def build_layer(folder: Path) -> Path:
+    """RolewardenLayer, precompiled for the Python that runs this; the folder that Lambda has as /opt/python."""
+    target = folder / "layer"
+    shutil.rmtree(target, ignore_errors=True)
+    subprocess.run(
+        [
+            "make", "--silent", "-C", ROOT / "layers" / "rolewarden", "build-RolewardenLayer",
+            f"ARTIFACTS_DIR={target}", f"BYTECODE={sys.executable}", f"PYTHON={sys.executable}",
+        ],
+        check=True,
+    )  # fmt: skip
+    return target / "python"

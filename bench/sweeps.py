@@ -1,0 +1,50 @@
+"""Looking at every role: nothing to do, one in a hundred drifted, all of them bare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from figures import Gathered
+from rolewarden_local.crowd import bare
+from stand import ALL, CUSTODIAN, FLOOR, OURS, Run, Stand
+
+from events import turns
+
+FIRST_SWEEP_OF = 1_000
+"""Up to so many roles the table is filled by a first sweep of ours, which is measured, else directly."""
+
+ARGUMENTS = {OURS: ("sweep", "reconcile"), CUSTODIAN: ("pull",), FLOOR: ()}
+
+
+def sweep(stand: Stand, gathered: Gathered, save: Callable[[], None], rounds: int, size: int) -> None:
+    """Each contestant in a process that has been there before, on the same roles in the same round."""
+    people = stand.fill(size)
+    everybody = [*people.roles, *people.also]
+    cases = {
+        "steady": [],
+        "1 % drifted": everybody[:: max(1, size // max(1, size // 100))],
+        "all missing": everybody,
+    }
+    with ExitStack() as stack:
+        contestants = {name: stack.enter_context(stand.contestant(name, *ARGUMENTS[name])) for name in ALL}
+        # The floor knows its roles by the table that ours has filled.
+        if size <= FIRST_SWEEP_OF:
+            _add(gathered, f"{size:,} roles, first sweep", OURS, contestants[OURS].sweeps())
+        else:
+            stand.bind(people)
+            stand.guard(people)
+            contestants[OURS].sweeps()  # the few domains
+        for _, names in turns(rounds):
+            for case, bared in cases.items():
+                for name in names:
+                    stand.guard(people)
+                    bare(bared)
+                    _add(gathered, f"{size:,} roles, {case}", name, contestants[name].sweeps())
+                    save()
+
+
+def _add(gathered: Gathered, case: str, name: str, run: Run) -> None:
+    gathered.add(case, "calls", "calls", name, len(run.calls))
+    gathered.add(case, "wall", "s", name, run.milliseconds / 1000)
+    gathered.add(case, "peak memory so far", "MB", name, run.peak)

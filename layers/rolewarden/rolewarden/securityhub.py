@@ -1,0 +1,109 @@
+"""Rolewarden's findings in the format of AWS Security Hub (ASFF), made of its own events.
+
+A finding opens with `Role Finding` or `Subject Finding` and closes with `Finding Settled`: the same Id, archived. Who
+imports findings may not set their workflow, so it is the record's state that tells:
+https://docs.aws.amazon.com/securityhub/latest/userguide/finding-update-batchimportfindings.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rolewarden.events import ACCOUNT, REGION, mapping, matched
+from rolewarden.record import FINDING_SETTLED, ROLE_FINDING, SUBJECT_FINDING
+from rolewarden.verdicts import Verdict
+
+TITLE_SIZE, DESCRIPTION_SIZE, RECOMMENDATION_SIZE = 256, 1024, 512
+"""Characters that Security Hub takes of each text:
+https://docs.aws.amazon.com/securityhub/latest/userguide/asff-required-attributes.html."""
+
+SEVERITIES = {Verdict.UNENFORCEABLE.value: "HIGH", Verdict.DRIFTED.value: "MEDIUM"}
+"""Nobody but a person mends the first; the second is a role that mode observe leaves as it is."""
+
+
+def finding(event: Any, partition: str) -> dict[str, Any] | None:
+    """What Security Hub is to have of `event`, as EventBridge delivers it; None where it is no finding of Rolewarden's.
+
+    Takes anything, raises nothing. The event's time decides which of two findings with an Id is the newer.
+    """
+    envelope = mapping(event)
+    detail, kind = mapping(envelope.get("detail")), envelope.get("detail-type")
+    account, region = matched(ACCOUNT, envelope.get("account")), matched(REGION, envelope.get("region"))
+    at, about = _text(envelope.get("time"), 64), _about(kind, detail)
+    if envelope.get("source") != "rolewarden" or not (account and region and at and about):
+        return None
+    found: dict[str, Any] = {
+        "SchemaVersion": "2018-10-08",
+        "Id": f"{region}/{account}/rolewarden/{about}",
+        "ProductArn": f"arn:{partition}:securityhub:{region}:{account}:product/{account}/default",
+        "GeneratorId": "rolewarden",
+        "AwsAccountId": account,
+        "CreatedAt": at,
+        "UpdatedAt": at,
+        "Resources": [_resource(about, partition, account, region)],
+    }
+    if kind == FINDING_SETTLED:
+        return found | _settled(about, detail)
+    verdict = detail.get("verdict")
+    return found | _open(about, detail, SEVERITIES[verdict]) if verdict in SEVERITIES else None
+
+
+def _open(about: str, detail: Mapping[str, Any], severity: str) -> dict[str, Any]:
+    listed = detail.get("missing")
+    missing = ", ".join(map(str, listed)) if isinstance(listed, list) else ""
+    reason = _text(detail.get("reason"), 64) or "observed, not mended"
+    said = (f"It lacks {missing}." if missing else "It cannot be looked at.", _text(detail.get("message"), 600))
+    return {
+        "Title": f"{about} is not guarded: {reason}"[:TITLE_SIZE],
+        "Description": " ".join(filter(None, said))[:DESCRIPTION_SIZE],
+        "FindingProviderFields": _provided(severity),
+        "Compliance": {"Status": "FAILED"},
+        "RecordState": "ACTIVE",
+        "Remediation": {
+            "Recommendation": {
+                "Text": _text(detail.get("cure"), RECOMMENDATION_SIZE) or "let guardrails.yaml enforce the guardrail"
+            }
+        },
+    }
+
+
+def _settled(about: str, detail: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "Title": f"{about} is guarded again"[:TITLE_SIZE],
+        "Description": f"It was {_text(detail.get('was'), 900) or 'not guarded'}"[:DESCRIPTION_SIZE],
+        "FindingProviderFields": _provided("INFORMATIONAL"),
+        "Compliance": {"Status": "PASSED"},
+        "RecordState": "ARCHIVED",
+    }
+
+
+def _provided(severity: str) -> dict[str, Any]:
+    kinds = ["Software and Configuration Checks/AWS Security Best Practices"]
+    return {"Severity": {"Label": severity}, "Types": kinds}
+
+
+def _about(kind: object, detail: Mapping[str, Any]) -> str:
+    """Whom an event is about, the same for what opens a finding and what closes it."""
+    if kind == FINDING_SETTLED:
+        return _text(detail.get("finding"), 200)
+    if kind == SUBJECT_FINDING and detail.get("domain"):
+        return "/".join(filter(None, (_text(detail.get(key), 64) for key in ("domain", "user_profile"))))
+    return _text(detail.get("role"), 64) if kind in {ROLE_FINDING, SUBJECT_FINDING} else ""
+
+
+def _resource(about: str, partition: str, account: str, region: str) -> dict[str, Any]:
+    """A role by its name, as events do not have its path; a domain or user profile by its ARN."""
+    place = {"Partition": partition, "Region": region}
+    if "/" not in about and not about.startswith("d-"):
+        return {
+            "Type": "AwsIamRole",
+            "Id": f"{account}/{about}",
+            "Details": {"AwsIamRole": {"RoleName": about}},
+        } | place
+    kind = "user-profile" if "/" in about else "domain"
+    return {"Type": "Other", "Id": f"arn:{partition}:sagemaker:{region}:{account}:{kind}/{about.lower()}"} | place
+
+
+def _text(value: object, most: int) -> str:
+    return value[:most] if isinstance(value, str) else ""

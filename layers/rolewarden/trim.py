@@ -1,0 +1,110 @@
+"""Cut botocore down to what aws.py asks of AWS: argument is the folder that botocore was installed into.
+
+Of botocore's 29 MB, 27 are the models of services; reading IAM's and SageMaker's, and the list of all endpoints, takes
+a cold function longer than everything else. A service stays where aws.py makes a client for it, an operation where its
+method's name stands in aws.py, a shape where such an operation needs it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+AWS = Path(__file__).with_name("rolewarden") / "aws.py"
+
+KEPT = {"_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"}
+"""What botocore reads whatever the service."""
+
+
+def main(site: Path) -> None:
+    """Trim the botocore in `site`, in place."""
+    # What decides on names has to be botocore's own of that version.
+    sys.path.insert(0, str(site))
+    from botocore import xform_name
+
+    source = AWS.read_text(encoding="utf-8")
+    services = set(re.findall(r'_client\("([a-z]+)"', source))
+    words = set(re.findall(r"\w+", source))
+    data = site / "botocore" / "data"
+    for entry in data.iterdir():
+        if entry.is_file() and entry.name not in KEPT:
+            entry.unlink()
+        elif entry.is_dir() and entry.name not in services:
+            shutil.rmtree(entry)
+    for service in services:
+        *older, newest = sorted((data / service).iterdir())
+        for version in older:
+            shutil.rmtree(version)
+        model = trimmed(_read(newest / "service-2.json.gz"), words, xform_name)
+        pages = _read(newest / "paginators-1.json") if (newest / "paginators-1.json").exists() else {"pagination": {}}
+        rules = _read(newest / "endpoint-rule-set-1.json.gz")
+        shutil.rmtree(newest)
+        newest.mkdir()
+        _write(newest / "service-2.json", model)
+        _write(newest / "endpoint-rule-set-1.json", rules)
+        kept = {name: page for name, page in pages["pagination"].items() if name in model["operations"]}
+        _write(newest / "paginators-1.json", {"pagination": kept})
+    endpoints = _read(data / "endpoints.json")
+    prefixes = {
+        _read(next((data / service).glob("*/service-2.json")))["metadata"]["endpointPrefix"] for service in services
+    }
+    for partition in endpoints["partitions"]:
+        partition["services"] = {name: of for name, of in partition["services"].items() if name in prefixes}
+    _write(data / "endpoints.json", endpoints)
+
+
+def trimmed(model: Mapping[str, Any], words: set[str], method: Any) -> dict[str, Any]:
+    """A service's model with the operations whose methods are among `words`, what they need, and no documentation."""
+    operations = {name: of for name, of in model["operations"].items() if method(name) in words}
+    shapes: dict[str, Any] = {}
+    wanted = [*_shapes_of(operations)]
+    while wanted:
+        name = wanted.pop()
+        if name not in shapes:
+            shapes[name] = model["shapes"][name]
+            wanted += _shapes_of(shapes[name])
+    kept = {**model, "operations": operations, "shapes": dict(sorted(shapes.items()))}
+    cleaned: dict[str, Any] = _without_documentation(kept)
+    return cleaned
+
+
+def _shapes_of(value: Any) -> Iterator[str]:
+    """The names of all shapes that a part of a model refers to."""
+    if isinstance(value, dict):
+        if isinstance(value.get("shape"), str):
+            yield value["shape"]
+        for one in value.values():
+            yield from _shapes_of(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _shapes_of(one)
+
+
+def _without_documentation(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_documentation(one) for key, one in value.items() if not _documents(key, one)}
+    return [_without_documentation(one) for one in value] if isinstance(value, list) else value
+
+
+def _documents(key: str, value: Any) -> bool:
+    # A member of a shape may have that name too; what it is is no text.
+    return key in {"documentation", "documentationUrl"} and isinstance(value, str)
+
+
+def _read(path: Path) -> Any:
+    content = path.read_bytes()
+    return json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, separators=(",", ":")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

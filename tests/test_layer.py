@@ -1,0 +1,94 @@
+"""RolewardenLayer as `sam build` makes it: small, precompiled, and with all of botocore that the functions need."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+REGIONS = ("us-east-1", "eu-west-1", "us-gov-west-1", "cn-north-1", "eusc-de-east-1")
+
+
+@pytest.fixture(scope="module")
+def layer(tmp_path_factory):
+    target = tmp_path_factory.mktemp("layer")
+    variables = [f"ARTIFACTS_DIR={target}", f"PYTHON={sys.executable}", f"BYTECODE={sys.executable}"]
+    folder = ROOT / "layers" / "rolewarden"
+    subprocess.run(["make", "-s", "-C", folder, "build-RolewardenLayer", *variables], check=True)
+    return target / "python"
+
+
+def told(program, *, path="", **environment):
+    """What a program prints, as JSON, with `path` before all else that Python finds."""
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    env = {**inherited, **keys, "PYTHONPATH": str(path), **environment}
+    return json.loads(subprocess.check_output([sys.executable, "-c", program], env=env, text=True))
+
+
+def test_it_is_small(layer):
+    assert sum(file.stat().st_size for file in layer.rglob("*") if file.is_file()) <= 12_000_000
+
+
+def test_every_module_has_bytecode_that_holds_whatever_the_zip_makes_of_its_time(layer):
+    sources = list(layer.rglob("*.py"))
+    assert len(sources) > 200
+    for source in sources:
+        compiled = importlib.util.cache_from_source(source)
+        flags = int.from_bytes(Path(compiled).read_bytes()[4:8], "little")
+        assert flags == 0b01, f"{compiled}: by hash, unchecked (PEP 552)"
+
+
+def test_the_trimmed_botocore_has_every_operation_that_is_called_and_the_same_endpoints(layer):
+    source = (ROOT / "layers/rolewarden/rolewarden/aws.py").read_text()
+    services = re.findall(r'_client\("([a-z]+)"', source)
+    words = sorted(set(re.findall(r"\w+", source)))
+    program = f"""
+import botocore.session, json
+session = botocore.session.Session()
+clients = [session.create_client(service, region) for service in {services} for region in {REGIONS}]
+methods = [[word for word in {words} if word in client.meta.method_to_api_mapping] for client in clients]
+print(json.dumps({{
+    "partitions": [session.get_partition_for_region(region) for region in {REGIONS}],
+    "endpoints": [client.meta.endpoint_url for client in clients],
+    "methods": methods,
+    "pages": [list(map(client.can_paginate, called)) for client, called in zip(clients, methods)],
+}}))
+"""
+    trimmed, whole = told(program, path=layer), told(program)
+    assert trimmed == whole
+    assert all(trimmed["methods"])
+
+
+def test_a_cold_enforce_loads_what_an_event_needs_and_has_its_clients_before_the_first_one(layer, root):
+    rules = (
+        "import json, yaml; print(json.dumps(yaml.safe_load(open('layers/guardrails/guardrails.yaml')), default=str))"
+    )
+    text = subprocess.check_output([sys.executable, "-c", rules], cwd=root, text=True)
+    (layer / "rules.json").write_text(text)
+    queues = {f"{name}_QUEUE_URL": "http://queue" for name in ("WORK", "SWEEP", "RELEASE", "PUBLISH")}
+    settings = {"ACCOUNT_ID": "111122223333", "BINDINGS_TABLE": "b", "HISTORY_TABLE": "h", "OWN_ROLES": "r"}
+    found = told(
+        "import app, json, sys\n"
+        "clients = [name for name, value in vars(app.rolewarden.aws).items() if hasattr(value, 'meta')]\n"
+        "print(json.dumps({'modules': sorted(sys.modules), 'clients': clients}))",
+        path=f"{root / 'functions/enforce'}:{layer}",
+        RECHECK_SECONDS="60",
+        HISTORY_DAYS="400",
+        GUARDRAILS_FILE=str(layer / "rules.json"),
+        **queues,
+        **settings,
+    )
+    assert sorted(found["clients"]) == ["_dynamodb", "_iam"]
+    ours = {
+        f"rolewarden.{name}"
+        for name in ("alert", "audit", "check", "cloudformation", "protect", "publish", "release", "sweep")
+    }
+    unneeded = {"boto3", "s3transfer", "yaml", "yamltext", "rich", "typer", "multiprocessing", *ours}
+    assert not unneeded & set(found["modules"])

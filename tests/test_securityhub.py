@@ -1,0 +1,190 @@
+"""Findings in AWS Security Hub: they open, they close by themselves, and only what they need is allowed."""
+
+import importlib.util
+import json
+from types import SimpleNamespace
+
+import boto3
+import botocore.session
+import pytest
+from botocore.validate import validate_parameters
+from hypothesis import given
+from hypothesis import strategies as st
+from moto import mock_aws
+from rolewarden.aws import Aws
+from rolewarden.errors import RetryLater
+from rolewarden.record import FINDING_SETTLED, ROLE_FINDING, SUBJECT_FINDING
+from rolewarden.securityhub import finding
+from rolewarden_local.judge import judge
+from rolewarden_local.template import Template
+
+from tests.conftest import ROOT, sample
+
+ACCOUNT = "111122223333"
+PRODUCT = f"arn:aws:securityhub:us-east-1:{ACCOUNT}:product/{ACCOUNT}/default"
+SHAPE = botocore.session.get_session().get_service_model("securityhub").shape_for("AwsSecurityFinding")
+ENVELOPE = {"source": "rolewarden", "account": ACCOUNT, "region": "us-east-1", "time": "2026-11-23T09:00:00Z"}
+
+
+def settled(about, was="unenforceable: quota full approved-models"):
+    return {**ENVELOPE, "detail-type": FINDING_SETTLED, "detail": {"account": ACCOUNT, "finding": about, "was": was}}
+
+
+def test_an_unenforceable_role_is_open_and_severe_with_what_to_do():
+    found = finding(sample("finding_role"), "aws")
+    assert found["Title"] == "CanvasFull is not guarded: quota full"
+    assert found["Description"].startswith("It lacks approved-models. AttachRolePolicy: LimitExceeded")
+    assert found["FindingProviderFields"]["Severity"] == {"Label": "HIGH"}
+    assert (found["RecordState"], found["Compliance"]) == ("ACTIVE", {"Status": "FAILED"})
+    assert found["Remediation"]["Recommendation"]["Text"] == sample("finding_role")["detail"]["cure"]
+    assert found["Resources"][0]["Details"] == {"AwsIamRole": {"RoleName": "CanvasFull"}}
+
+
+def test_a_role_that_is_only_observed_is_open_and_less_severe():
+    event = sample("finding_role")
+    event["detail"].update(verdict="drifted", reason="", message="", cure="")
+    found = finding(event, "aws")
+    assert found["FindingProviderFields"]["Severity"] == {"Label": "MEDIUM"}
+    assert found["Title"] == "CanvasFull is not guarded: observed, not mended"
+    assert found["Remediation"]["Recommendation"]["Text"]
+
+
+@pytest.mark.parametrize(
+    ("name", "about"), [("finding_role", "CanvasFull"), ("finding_subject", "d-research0001/rosa")]
+)
+def test_what_settles_a_finding_archives_the_same_one_later(name, about):
+    opened, closed = finding(sample(name), "aws"), finding(settled(about), "aws")
+    assert opened["Id"] == closed["Id"]
+    assert opened["Resources"] == closed["Resources"]
+    assert opened["UpdatedAt"] < closed["UpdatedAt"]
+    assert (closed["RecordState"], closed["Compliance"]) == ("ARCHIVED", {"Status": "PASSED"})
+
+
+@pytest.mark.parametrize("change", [{"verdict": "compliant"}, {"verdict": "exempt"}, {"role": ""}, {"verdict": None}])
+def test_what_is_no_finding_of_a_role_opens_none(change):
+    event = sample("finding_role")
+    event["detail"].update(change)
+    assert finding(event, "aws") is None
+
+
+@pytest.mark.parametrize("change", [{"source": "aws.iam"}, {"account": "x"}, {"time": ""}, {"region": None}])
+def test_what_comes_from_somebody_else_or_nowhere_opens_none(change):
+    assert finding(sample("finding_role") | change, "aws") is None
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.text()
+ANYTHING = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+
+
+@given(ANYTHING | st.fixed_dictionaries({
+    "source": st.just("rolewarden"), "account": st.just(ACCOUNT), "region": st.just("us-east-1"),
+    "time": st.just("2026-11-23T09:00:00Z"),
+    "detail-type": st.sampled_from([ROLE_FINDING, SUBJECT_FINDING, FINDING_SETTLED]),
+    "detail": st.fixed_dictionaries({}, optional={
+        key: ANYTHING | st.text(min_size=900, max_size=1500) | st.sampled_from(["unenforceable", "drifted"])
+        for key in ("role", "domain", "user_profile", "finding", "was", "verdict", "reason", "message", "cure",
+                    "missing")
+    }),
+}))  # fmt: skip
+def test_whatever_an_event_holds_gives_a_finding_that_security_hub_takes_or_none(event):
+    found = finding(event, "aws")
+    if found is not None:
+        validate_parameters(found, SHAPE)
+        assert len(found["Title"]) <= 256
+        assert len(found["Description"]) <= 1024
+        assert len(found.get("Remediation", {}).get("Recommendation", {}).get("Text", "")) <= 512
+        assert all((found["Title"], found["Description"], found["Resources"][0]["Id"]))
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """The function's handler, and Security Hub as moto has it."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with mock_aws():
+        client = boto3.client("securityhub", region_name="us-east-1")
+        client.enable_security_hub()
+        spec = importlib.util.spec_from_file_location("securityhub_app", ROOT / "functions" / "securityhub" / "app.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        context = SimpleNamespace(
+            function_name="f", memory_limit_in_mb=256, invoked_function_arn="arn", aws_request_id="1"
+        )
+        yield SimpleNamespace(hears=lambda event: module.handler(event, context), client=client)
+
+
+def test_a_finding_opens_and_closes_in_security_hub(hub):
+    hub.hears(sample("finding_role"))
+    [opened] = hub.client.get_findings()["Findings"]
+    assert (opened["RecordState"], opened["ProductArn"]) == ("ACTIVE", PRODUCT)
+    answer = hub.hears(settled("CanvasFull"))
+    assert answer == {"imported": opened["Id"]}
+    states = {found["Id"]: found["RecordState"] for found in hub.client.get_findings()["Findings"]}
+    assert states == {opened["Id"]: "ARCHIVED"}
+
+
+def test_an_event_that_is_no_finding_is_let_go(hub):
+    assert hub.hears({"source": "rolewarden"}) == {"imported": None}
+    assert hub.client.get_findings()["Findings"] == []
+
+
+def test_a_finding_that_security_hub_does_not_take_is_tried_again():
+    aws = Aws(boto3.Session("test", "test", region_name="us-east-1"))
+    failed = [{"Id": "1", "ErrorCode": "InvalidInput", "ErrorMessage": "no"}]
+    aws.__dict__["_securityhub"] = SimpleNamespace(batch_import_findings=lambda **_: {"FailedFindings": failed})
+    with pytest.raises(RetryLater, match="BatchImportFindings: InvalidInput: no"):
+        aws.import_finding({})
+
+
+# The template.
+
+
+def translated(switch):
+    return Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT, parameters={"SecurityHub": switch})
+
+
+def test_by_default_there_is_nothing_of_it():
+    template = Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT)
+    made = [name for name, of in template.body["Resources"].items() if template._is_made(of)]
+    assert not [name for name in made if name.startswith("SecurityHub")]
+    environment = template.resources("AWS::Lambda::Function")["SweepFunction"]["Environment"]["Variables"]
+    assert "SecurityHub" not in json.dumps(environment)
+
+
+def test_switched_on_it_may_import_findings_of_this_account_and_nothing_else():
+    template = translated("on")
+    role = template.resources("AWS::IAM::Role")["SecurityHubFunctionRole"]
+    policies = {policy["PolicyName"]: policy["PolicyDocument"] for policy in role["Policies"]}
+    assert judge(policies, "securityhub:BatchImportFindings", PRODUCT).allowed
+    assert not judge(policies, "securityhub:BatchImportFindings", PRODUCT.replace("/default", "/other")).allowed
+    for action in ("securityhub:BatchUpdateFindings", "securityhub:DisableSecurityHub", "iam:DetachRolePolicy"):
+        assert not judge(policies, action, PRODUCT).allowed
+    assert "ManagedPolicyArns" not in role
+    others = {
+        name: of for name, of in template.resources("AWS::IAM::Role").items() if name != "SecurityHubFunctionRole"
+    }
+    assert "securityhub" not in json.dumps(others)
+
+
+def test_its_role_is_one_of_rolewardens_own():
+    variables = translated("on").resources("AWS::Lambda::Function")["SweepFunction"]["Environment"]["Variables"]
+    assert "SecurityHubFunctionRole" in variables["OWN_ROLES"].split(",")
+
+
+@pytest.mark.parametrize(
+    ("event", "hears"),
+    [
+        (sample("finding_role"), True),
+        (sample("finding_subject"), True),
+        (settled("CanvasFull"), True),
+        (sample("finding_role_contested"), False),
+        (sample("detach_role_policy"), False),
+    ],
+    ids=lambda value: value.get("detail-type", "") if isinstance(value, dict) else str(value),
+)
+def test_it_hears_what_opens_and_what_closes_a_finding(aws, event, hears):
+    [rule] = [rule for rule in translated("on").rules() if rule.function == "SecurityHubFunction"]
+    full = {"version": "0", "id": "1", "resources": [], **event}
+    answer = boto3.client("events").test_event_pattern(EventPattern=json.dumps(rule.pattern), Event=json.dumps(full))
+    assert answer["Result"] is hears
