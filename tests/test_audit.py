@@ -297,4 +297,4 @@ def test_rolewarden_acts_as_itself_here(world):
 def _sweep():
     from rolewarden.sweep import Sweep
 
-    return Sweep(ACCOUNT_ID, "us-east-1", time.time())
+    return Sweep(ACCOUNT_ID, time.time())
