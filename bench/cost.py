@@ -43,7 +43,7 @@ PRICES = {
     "CloudWatch Logs, a GB": 0.50,
     "KMS, a key a month": 1.00,
 }
-"""US dollars, us-east-1, without free tiers; read in November 2026."""
+"""US dollars, us-east-1, without free tiers, as known in November 2026."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ def whole(results: Mapping[str, Any]) -> str:
                 "Most of it is there whether anything happens or not: alarms, metrics and the key of AlarmTopic (with "
                 "`KmsKeyArn` your own stands in). Twice the events, or a sweep every half hour, changes little.",
                 "## Prices",
-                "US dollars, us-east-1, without the free tiers, as read in November 2026: "
+                "US dollars, us-east-1, without the free tiers, as known in November 2026, to be checked on AWS's pages "
+                "before you rely on them: "
                 "[Lambda](https://aws.amazon.com/lambda/pricing/), "
                 "[DynamoDB](https://aws.amazon.com/dynamodb/pricing/on-demand/), "
                 "[SQS](https://aws.amazon.com/sqs/pricing/), "

@@ -73,7 +73,13 @@ def test_a_cold_enforce_loads_what_an_event_needs_and_has_its_clients_before_the
     text = subprocess.check_output([sys.executable, "-c", rules], cwd=root, text=True)
     (layer / "rules.json").write_text(text)
     queues = {f"{name}_QUEUE_URL": "http://queue" for name in ("WORK", "SWEEP", "RELEASE", "PUBLISH")}
-    settings = {"ACCOUNT_ID": "111122223333", "BINDINGS_TABLE": "b", "HISTORY_TABLE": "h", "OWN_ROLES": "r"}
+    settings = {
+        "ACCOUNT_ID": "111122223333",
+        "BINDINGS_TABLE": "b",
+        "HISTORY_TABLE": "h",
+        "OWN_ROLES": "r",
+        "REGIONS": "us-east-1",
+    }
     found = told(
         "import app, json, sys\n"
         "clients = [name for name, value in vars(app.rolewarden.aws).items() if hasattr(value, 'meta')]\n"
