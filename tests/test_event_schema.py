@@ -3,6 +3,7 @@
 import json
 import re
 
+import boto3
 import pytest
 from jsonschema import Draft202012Validator
 from rolewarden import record
@@ -86,6 +87,7 @@ def test_a_life_with_everything_in_it_puts_every_detail_type_as_the_schema_has_i
     for _ in range(3):
         world.enforce(world.detach("CanvasAnalytics", "no-generative-ai"))
     slot_freed(world)
+    boto3.client("cloudtrail").stop_logging(Name="management-events")
     world.sweep()
     arn = "arn:aws:iam::111122223333:policy/rolewarden/no-generative-ai"
     hollow = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"s3:None","Resource":"*"}]}'

@@ -253,14 +253,14 @@ def test_a_sweep_without_time_leaves_all_of_it_to_a_message(world):
 def test_a_chunk_that_aws_is_slow_to_tell_of_is_ended_by_another_function_and_nothing_of_it_is_lost(world):
     forget(world)
     sweeper = world.rolewarden.sweeper
-    sweep = module.Sweep(ACCOUNT_ID, REGION, sweeper.now())
+    sweep = module.Sweep(ACCOUNT_ID, sweeper.now())
     sweeper.table.sweep_begins(sweep.row, sweep.began)
     domain = module.ListedDomain("d-analytics0001", "analytics")
     profiles = {name: {} for name in ("ana", "breakglass", "omar")}
     sweeper.table.sweep_waits(sweep.row, {"d-analytics0001/ana"})
     sweeper.table.sweep_listed(sweep.row)
     sweeper.seconds_left = lambda: 1.0
-    sweeper.describe(sweep, domain, profiles)
+    sweeper.describe(sweep, REGION, domain, profiles)
     [rest] = world.queued("SWEEP_QUEUE_URL")
     assert (rest["step"], sorted(rest["profiles"])) == ("describe", ["breakglass", "omar"])
     sweeper.seconds_left = module.unlimited

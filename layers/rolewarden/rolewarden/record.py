@@ -253,6 +253,7 @@ class Recorder:
 
     def swept(self, account: str, regions: Sequence[str], counts: Mapping[str, int]) -> None:
         """Record a completed sweep: `counts` by name, as metrics and as the event. Raises RetryLater."""
+        metrics.add_metric("SweepCompleted", MetricUnit.Count, 1)
         metrics.add_metric(HEARTBEAT, MetricUnit.Count, 1)
         for name, count in counts.items():
             metrics.add_metric(f"Sweep.{name}", MetricUnit.Count, count)
