@@ -23,7 +23,7 @@ NAMES = (
 def nobody(monkeypatch, tmp_path):
     """A machine on which nothing is configured, and which is no instance of EC2."""
     for name in NAMES:
-        monkeypatch.delenv(f"AWS_{name}", raising=False)
+        monkeypatch.delenv(name, raising=False)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -6,7 +6,7 @@ import pytest
 from rolewarden import aws as module
 from rolewarden.aws import LONGEST_CALL, translated
 from rolewarden.errors import Refused, RetryLater
-from rolewarden.record import metrics
+from rolewarden.record import SWEEP_REQUESTED, metrics
 from rolewarden.sweep import ENOUGH
 from rolewarden_local.aws import Killed, Loss
 
@@ -53,7 +53,7 @@ def world(kept):
 @pytest.fixture(autouse=True)
 def as_itself(monkeypatch):
     """The functions act by their own role: whose calls are not Rolewarden's, no audit records."""
-    monkeypatch.setattr("rolewarden.service.Aws", _aws)
+    monkeypatch.setattr("rolewarden.service.Aws", lambda **_: _aws())
 
 
 @pytest.fixture
@@ -149,7 +149,9 @@ def test_an_error_of_botocores_own_is_tried_again():
 @pytest.mark.parametrize("operation", ["PutEvents", "SendMessageBatch"])
 def test_a_batch_that_is_done_in_part_is_as_good_as_refused(world, operation):
     send = {
-        "PutEvents": lambda: world.rolewarden.aws.publish([("A", {}), ("B", {})]),
+        "PutEvents": lambda: world.rolewarden.aws.publish(
+            [(SWEEP_REQUESTED, {"by": "a"}), (SWEEP_REQUESTED, {"by": "b"})]
+        ),
         "SendMessageBatch": lambda: world.rolewarden.aws.send(world.environment["WORK_QUEUE_URL"], [{}, {}]),
     }[operation]
     with (

@@ -355,7 +355,10 @@ def test_what_does_not_fit_is_an_error_that_says_what_to_do(template, form):
 
 
 def test_a_log_group_keeps_the_slashes_of_its_name(template):
-    stack = deployed(template, physical=lambda logical: f"/aws/lambda/{logical}")
+    stack = deployed(
+        template,
+        physical=lambda logical: f"/aws/lambda/{logical}" if logical.endswith("Logs") else f"rolewarden-{logical}",
+    )
     [statement] = [s for s in Protection(stack).service_control_policy()["Statement"] if s["Sid"] == "OwnStack"]
     assert arn("logs", "log-group:/aws/lambda/EnforceLogs*") in statement["Resource"]
 

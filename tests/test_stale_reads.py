@@ -92,7 +92,7 @@ def worked_off(world, clock):
     for _ in range(RECHECKS + 1):
         clock.now += RECHECK_SECONDS
         for body in world.queued("PUBLISH_QUEUE_URL"):
-            world.rolewarden.restore_again(body)
+            world.rolewarden.publish_message(body)
         for body in world.queued():
             world.rolewarden.message(body)
         metrics.clear_metrics()

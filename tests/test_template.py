@@ -350,7 +350,7 @@ def test_every_alarm_goes_to_the_topic_and_has_its_entry_in_the_runbook(template
         entry = alarm["AlarmDescription"].rpartition("docs/runbook.md, ")[2].rstrip(".")
         assert name.endswith(entry)
         told.add(entry)
-    assert told | {"Alerts", "A key of your own"} == entries
+    assert told | {"Alerts", "A key of your own", "Security Hub"} == entries
 
 
 def test_the_runbook_has_the_cure_of_every_reason():

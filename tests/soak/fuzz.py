@@ -116,7 +116,7 @@ def text_of(body: Any, chance: random.Random) -> str:
 
 def messages(world: World) -> dict[str, list[Any]]:
     """Real messages by queue."""
-    sweep = Sweep(ACCOUNT_ID, REGION, 1_800_000_000.0)
+    sweep = Sweep(ACCOUNT_ID, 1_800_000_000.0)
     looks = [SecondLook(parse(event), 1).as_dict() for event in events().values() if not parse(event).ignored]
     bound = [b for b in world.rolewarden.table.all() if b.role]
     # Bindings read long ago: those just read are believed, and what is wrong in the right form is not malformed.

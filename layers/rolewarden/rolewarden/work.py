@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rolewarden.bindings import Binding, RoleKey
-from rolewarden.events import ACCOUNT, ROLE_NAME, SWEEP, Cause, mapping, matched
+from rolewarden.events import ACCOUNT, CHECK, ROLE_NAME, SWEEP, Cause, mapping, matched
 
 BEGIN, PUBLISH = "begin", "publish"
 """The first step of an account's sweep, and what is asked of PublishFunction before another account's begins."""
@@ -78,7 +78,9 @@ class Work:
         # What another role needs is nothing to give this one.
         if not isinstance(read_at, int | float) or any(binding.role != role for binding in bindings):
             return None
-        return cls(role, account, Cause.from_dict(fields.get("cause")), rechecks, bindings, read_at)
+        # What somebody sends by hand need not say who has led to it.
+        cause = Cause.from_dict(fields["cause"]) if fields.get("cause") else CHECK
+        return cls(role, account, cause, rechecks, bindings, read_at)
 
 
 def unlimited() -> float:
