@@ -8,6 +8,7 @@ from rolewarden.errors import RetryLater
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
 
+from tests.test_audit import TWO
 from tests.test_publish import HOLLOW, function_handler, request
 
 KEEP = """
@@ -318,13 +319,6 @@ def test_what_was_taken_off_before_a_call_was_throttled_is_on_the_record_before_
     assert world.carried("CanvasOmar") == set()
 
 
-TWO = """
-guardrails:
-  first: {bedrock: {deny: all}}
-  second: {jumpstart: {deny: all}}
-assignments:
-  - guardrails: [first, second]
-"""
 NONE_OF_TWO = "release: detach\n" + TWO.replace(
     "  - guardrails", "  - guardrails: []\n    domains: [analytics]\n  - guardrails"
 )

@@ -111,12 +111,9 @@ def plan(
     rules = _rules(guardrails)
     with screen.progress() as progress:
         found = _planned(connection, rules, progress)[1]
-    if as_json:
-        _print_json(found.as_dict())
-    else:
-        screen.show_plan(screen.console(), found, everything=everything)
-        if found.has_changes:
-            print("`rolewarden enforce` does it")
+    _answer(found, screen.show_plan, as_json=as_json, everything=everything)
+    if found.has_changes and not as_json:
+        print("`rolewarden enforce` does it")
     raise typer.Exit(EXIT_CHANGES if found.has_changes else 0)
 
 
@@ -145,10 +142,7 @@ def enforce(
         _agreed(as_json)
     with screen.progress() as progress, _interruptible() as stop:
         done = enforcing.enforce(connection, found, planned, rules, today(), progress, stop=stop)
-    if as_json:
-        _print_json(done.as_dict())
-    else:
-        screen.show_enforced(screen.console(), done)
+    _answer(done, screen.show_enforced, as_json=as_json)
     left = [role for role in planned.roles if role.outcome.verdict == "unenforceable"]
     raise typer.Exit(0 if done.is_whole and not left else EXIT_CHANGES)
 
@@ -181,10 +175,7 @@ def access(
     with screen.progress() as progress:
         taken = inventory.take(connection, rules, progress)
         found = accesses.matrix(connection.aws, taken, models, progress)
-    if as_json:
-        _print_json(found.as_dict())
-    else:
-        screen.show_access(screen.console(), found, everything=everything)
+    _answer(found, screen.show_access, as_json=as_json, everything=everything)
 
 
 @app.command(short_help="Why a role may or may not use a model.")
@@ -207,10 +198,7 @@ def explain(
     with screen.progress() as progress:
         taken = inventory.take(connection, rules, progress)
         found = explaining.explain(connection, taken, rules, role, models, today(), progress)
-    if as_json:
-        _print_json(found.as_dict())
-    else:
-        screen.show_explanation(screen.console(), found)
+    _answer(found, screen.show_explanation, as_json=as_json)
 
 
 @app.command(short_help="What the stack has done and found, newest first.")
@@ -231,10 +219,7 @@ def history(
     """
     start = record.moment(since, datetime.now(UTC)) if since else None
     found = record.history(connection, role=role, since=start, actor=actor)
-    if as_json:
-        _print_json([entry.as_dict() for entry in found])
-    else:
-        screen.show_history(screen.console(), found)
+    _answer(found, screen.show_history, as_json=as_json)
 
 
 @app.command(short_help="How the deployed stack is doing.")
@@ -250,10 +235,7 @@ def status(
     Exit code: 0 done, 1 an error.
     """
     found = record.status(connection, datetime.now(UTC))
-    if as_json:
-        _print_json(found.as_dict())
-    else:
-        screen.show_status(screen.console(), found)
+    _answer(found, screen.show_status, as_json=as_json)
 
 
 @app.command(short_help="One HTML file for an auditor.")
@@ -364,8 +346,13 @@ def _rules(path: Path) -> Rules:
     return load(path, today=today())
 
 
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
+def _answer(found: Any, show: Callable[..., None], *, as_json: bool, **how: Any) -> None:
+    """Print what was found: for a program, or by `show` for a person."""
+    if as_json:
+        value = [entry.as_dict() for entry in found] if isinstance(found, list | tuple) else found.as_dict()
+        print(json.dumps(value, indent=2))
+    else:
+        show(screen.console(), found, **how)
 
 
 def _fail(message: str) -> NoReturn:

@@ -109,7 +109,7 @@ class Auditor:
         return {"calls": sum(map(len, remedies.values())), "late": late, "behind": until < settled}
 
     def _calls(self, account: str, since: datetime, until: datetime) -> Iterator[Call]:
-        names = self.own_roles if self.aws.account in {"", account} else MEMBER_ROLES
+        names = self.own_roles if self.aws.is_home(account) else MEMBER_ROLES
         for name, what in CALLS.items():
             for record in self.aws.within(account).calls_of(name, since, until):
                 issuer = mapping(

@@ -321,7 +321,7 @@ class Aws:
         Another is entered by the role there that belongs to this function; what is cached costs no call, and is not
         taken with `afresh`. Raises Refused where it may not be entered, and RetryLater.
         """
-        if account in {self.account, ""} or not self.account:
+        if self.is_home(account):
             return self
         now = time.time()
         until, member = self._members.pop(account, (0.0, self))
@@ -331,6 +331,10 @@ class Aws:
         while len(self._members) > MOST_SESSIONS:
             del self._members[next(iter(self._members))]
         return member
+
+    def is_home(self, account: str) -> bool:
+        """Whether `account` is this one, or none is named; without an account of one's own all are."""
+        return account in {self.account, ""} or not self.account
 
     def leave(self, account: str) -> None:
         """Enter `account` anew the next time: AWS may no longer know the session."""
@@ -797,11 +801,17 @@ class Aws:
     # DynamoDB, SQS, EventBridge: Rolewarden's own, so all of it raises RetryLater and nothing of it Refused
 
     def query(
-        self, table: str, key: Mapping[str, str], *, index: str = "", begins: tuple[str, str] = ("", "")
+        self,
+        table: str,
+        key: Mapping[str, str],
+        *,
+        index: str = "",
+        begins: tuple[str, str] = ("", ""),
+        least: tuple[str, str] = ("", ""),
     ) -> list[dict[str, Any]]:
         """All items whose partition key (one entry in `key`) has that value.
 
-        `begins` is the name of the sort key and what it is to begin with.
+        `begins` is the name of the sort key and what it is to begin with, or `least` what it is to be at the least.
         """
         [(name, value)] = key.items()
         where: dict[str, Any] = {
@@ -811,25 +821,13 @@ class Aws:
             "ExpressionAttributeValues": {":value": {"S": value}},
             **({"IndexName": index} if index else {"ConsistentRead": True}),
         }
-        if begins[1]:
-            where["KeyConditionExpression"] += " AND begins_with(#sort, :begins)"
-            where["ExpressionAttributeNames"]["#sort"] = begins[0]
-            where["ExpressionAttributeValues"][":begins"] = {"S": begins[1]}
+        for (sort, text), condition in ((begins, "begins_with(#sort, :sort)"), (least, "#sort >= :sort")):
+            if text:
+                where["KeyConditionExpression"] += f" AND {condition}"
+                where["ExpressionAttributeNames"]["#sort"] = sort
+                where["ExpressionAttributeValues"][":sort"] = {"S": text}
         with _of_our_own():
             pages = self._dynamodb.get_paginator("query").paginate(**where)
-            return [self._item(item) for page in pages for item in page["Items"]]
-
-    def since(self, table: str, key: Mapping[str, str], sort: Mapping[str, str]) -> list[dict[str, Any]]:
-        """The items of a partition whose sort key is `sort` or greater."""
-        [(name, value)], [(order, least)] = key.items(), sort.items()
-        with _of_our_own():
-            pages = self._dynamodb.get_paginator("query").paginate(
-                TableName=table,
-                KeyConditionExpression="#key = :value AND #sort >= :least",
-                ExpressionAttributeNames={"#key": name, "#sort": order},
-                ExpressionAttributeValues={":value": {"S": value}, ":least": {"S": least}},
-                ConsistentRead=True,
-            )
             return [self._item(item) for page in pages for item in page["Items"]]
 
     def newest(self, table: str, key: Mapping[str, str], most: int) -> list[dict[str, Any]]:
@@ -980,7 +978,7 @@ class Aws:
                     raise RetryLater(f"SendMessageBatch: {failed[0].get('Code')}: {failed[0].get('Message', '')}")
 
     def _group(self, account: str) -> dict[str, str]:
-        return {"MessageGroupId": account} if self.account and account not in {"", self.account} else {}
+        return {} if self.is_home(account) else {"MessageGroupId": account}
 
     def publish(self, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Put events (detail type and detail) from source `rolewarden` on the default bus, ten in a call.
@@ -1033,9 +1031,7 @@ class Aws:
     def run(self, function: str, event: Mapping[str, Any]) -> Any:
         """What a function answers. Raises Refused where it ends with an error, RetryLater."""
         with translated():
-            client = self._session.client(
-                "lambda", region_name=self.region, config=_CONFIG.merge(Config(read_timeout=900))
-            )
+            client = self._client("lambda", config=_CONFIG.merge(Config(read_timeout=900)))
             answer = client.invoke(FunctionName=function, Payload=json.dumps(event))
             said = json.loads(answer["Payload"].read())
         if answer.get("FunctionError"):
@@ -1097,12 +1093,9 @@ class Aws:
 class _Session:
     """As much of boto3's session as is used here: the layer carries botocore, and boto3 would double its cold start."""
 
-    def __init__(self, *credentials: str, region_name: str | None = None) -> None:
-        """`credentials` are access key, secret and token, the environment's where they are not given."""
+    def __init__(self) -> None:
         self._session = Session()
-        if credentials:
-            self._session.set_credentials(*credentials)
-        self.region_name: str | None = region_name or self._session.get_config_variable("region")
+        self.region_name: str | None = self._session.get_config_variable("region")
 
     def client(self, service: str, **how: Any) -> Any:
         return self._session.create_client(service, **how)

@@ -209,7 +209,7 @@ class Discovery:
         named = any(matches(pattern, role.name) for pattern in rules.roles)
         if not (named or role.trusted & set(rules.trusting)):
             return None
-        own = self.own_roles if self.aws.account in {"", account} else MEMBER_ROLES
+        own = self.own_roles if self.aws.is_home(account) else MEMBER_ROLES
         if role.name in own or role.path.startswith(UNTOUCHABLE_PATHS):
             return None
         return Binding(account, "", "", ROLE, EXECUTION, RoleKey(account, role.name))

@@ -220,7 +220,7 @@ class Recorder:
 
     def rows(self, about: str, since: str) -> list[dict[str, Any]]:
         """The history of a role or policy from `since` (ISO 8601 UTC with milliseconds). Raises RetryLater."""
-        return self.aws.since(self.history_table, {"about": about}, {"at": since})
+        return self.aws.query(self.history_table, {"about": about}, least=("at", since))
 
     def late(self, kind: str, detail: Mapping[str, Any], about: str, at: datetime) -> bool:
         """Record what was done `at` a time, and nobody has recorded; whether that is still so. Raises RetryLater."""

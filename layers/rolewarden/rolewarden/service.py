@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -260,7 +259,7 @@ class Rolewarden:
         again = [look.again for look in looked if look.again]
         if again:
             self._look_again(*again)
-        with self.recorder.together() if len(looked) > 1 else nullcontext():
+        with self.recorder.together():
             for look in looked:
                 self.recorder.outcome(look.outcome)
 

@@ -556,19 +556,17 @@ class Sweeper:
     def _settle(self, sweep: Sweep, told: Iterable[ToldFinding], standing: set[str]) -> None:
         """Tell of findings that are not the case any more, also where no event told who has seen to them.
 
-        `standing` is what findings of this sweep are about, and what is still being seen to.
-
-        What a sweep could not read may hide that something is still wrong. Only a boundary that cannot be taken off,
-        which is no lack, is never settled so: it is forgotten after a week.
+        `standing` is what findings of this sweep are about, and what is still being seen to. What a sweep could not
+        read may hide that something is still wrong. Only a boundary that cannot be taken off, which is no lack, is
+        never settled so: it is forgotten after a week.
         """
+        over = [f for f in told if f.about not in standing and not f.what.startswith(f"{Verdict.COMPLIANT}:")]
         of_roles = tuple(f"{verdict}:" for verdict in (Verdict.DRIFTED, Verdict.UNENFORCEABLE))
+        sure = [finding for finding in over if finding.what.startswith((*of_roles, Reason.SHARES_ROLE))]
+        if len(sure) < len(over) and self.table.sweep_is_whole(sweep.row):
+            sure = over
         settled: dict[str, list[ToldFinding]] = defaultdict(list)
-        for finding in told:
-            if finding.about in standing or finding.what.startswith(f"{Verdict.COMPLIANT}:"):
-                continue
-            of_a_subject = not finding.what.startswith((*of_roles, Reason.SHARES_ROLE))
-            if of_a_subject and not self.table.sweep_is_whole(sweep.row):
-                continue
+        for finding in sure:
             settled[finding.about].append(finding)
         for findings in settled.values():
             self.recorder.settled(findings[0], SWEEP)
