@@ -7,6 +7,8 @@ SAM := $(SAM_VENV)/bin/sam
 HOST ?= 127.0.0.1
 PORT ?= 5000
 PIP_FLAGS := --quiet --disable-pip-version-check
+# The environments are set up side by side.
+MAKEFLAGS += --jobs=3
 
 .PHONY: install demo test soak local stage lint types bench bench-report report-picture mutants clean
 

@@ -126,14 +126,15 @@ def replay(files: list[Path], *, root: Path) -> Iterator[Replayed]:
     template = Template(root / "template.yaml", region=REGION, account=ACCOUNT_ID)
     aws = LocalAws.start()
     handlers: dict[str, Handler] = {}
-    stage_hand = Aws()
     with aws.connected(), _quiet():
-        for path, events in read:
-            aws.reset()
-            seed(aws)
-            guardrails = root / "layers" / "guardrails" / "guardrails.yaml"
-            environment = stage(template, stage_hand, account=ACCOUNT_ID, guardrails=guardrails)
-            with _environment(environment):
+        aws.reset()
+        seed(aws)
+        guardrails = root / "layers" / "guardrails" / "guardrails.yaml"
+        environment = stage(template, Aws(), account=ACCOUNT_ID, guardrails=guardrails)
+        as_staged = aws.saved()
+        with _environment(environment):
+            for path, events in read:
+                as_staged()
                 for event in events:
                     local = _moved(event, {"account": ACCOUNT_ID, "region": REGION})
                     yield from _replay(path.name, local, template, aws, handlers)
