@@ -221,8 +221,25 @@ def test_the_function_works_off_its_queue_and_gives_back_what_has_to_wait(world_
 
 
 def test_detaching_what_is_not_attached_is_no_error(world):
-    world.rolewarden.aws.detach("CanvasOmar", policy_arn("approved-models", "aws", ACCOUNT_ID), mark="")
+    arn = policy_arn("approved-models", "aws", ACCOUNT_ID)
+    assert not world.rolewarden.aws.detach("CanvasOmar", arn, mark="")
+    assert not world.rolewarden.aws.remove_boundary("CanvasOmar", mark="")
     assert world.carried("CanvasOmar") == set()
+
+
+def test_what_iam_still_shows_though_it_is_off_is_told_as_released_once(world_with):
+    """As the soak found: the second message of a role came while IAM answered from before the first."""
+    world = world_with(DETACH)
+    world.sweep()
+    moved(world)
+    body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
+    world.sweep()
+    with world.aws.stale(30.0, clock=lambda: 1000.0, age=lambda _: 30.0):
+        assert world.rolewarden.releaser.message(body)["released"] == ["approved-models"]
+        assert world.rolewarden.releaser.message(body)["released"] == []
+    assert [row["released"] for row in world.history("CanvasRosa") if row["kind"] == "Role Released"] == [
+        ["approved-models"]
+    ]
 
 
 def test_a_sweep_that_could_not_read_everything_releases_nothing(world_with):

@@ -440,14 +440,19 @@ class Aws:
                 raise Refused(Reason.POLICY_MISSING, str(refused)) from refused
             raise
 
-    def detach(self, role: str, policy_arn: str, *, mark: str) -> None:
-        """Detach a policy; one that is not attached is detached. Raises Refused."""
+    def detach(self, role: str, policy_arn: str, *, mark: str) -> bool:
+        """Detach a policy; whether it was attached. Raises Refused.
+
+        False also where a first attempt went unanswered and had detached it: CloudTrail alone knows.
+        """
         try:
             with translated(), _marked(mark):
                 self._iam.detach_role_policy(RoleName=role, PolicyArn=policy_arn)
         except Refused as refused:
             if refused.reason != GONE:
                 raise
+            return False
+        return True
 
     def roles(self) -> Iterator[RoleDescription]:
         """All roles of the account."""
@@ -474,14 +479,16 @@ class Aws:
                 raise Refused(Reason.POLICY_MISSING, str(refused)) from refused
             raise
 
-    def remove_boundary(self, role: str, *, mark: str) -> None:
-        """Take the permissions boundary off a role; one that is not there is off. Raises Refused."""
+    def remove_boundary(self, role: str, *, mark: str) -> bool:
+        """Take the permissions boundary off a role; whether there was one, as of `detach`. Raises Refused."""
         try:
             with translated(), _marked(mark):
                 self._iam.delete_role_permissions_boundary(RoleName=role)
         except Refused as refused:
             if refused.reason != GONE:
                 raise
+            return False
+        return True
 
     def role_details(self) -> Iterator[RoleDetail]:
         """All roles of the account with what they carry, up to a thousand in a call. Raises Refused."""

@@ -287,14 +287,14 @@ class Reconciler:
             boundary = self.aws.within(role.account).role(role.name).boundary
             if not self._is_ours(boundary, role.account):
                 return outcome
-            self.aws.within(role.account).remove_boundary(role.name, mark=outcome.mark)
+            removed = self.aws.within(role.account).remove_boundary(role.name, mark=outcome.mark)
         except Refused as refused:
             if refused.reason == GONE:
                 return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE)
             return replace(outcome, reason=_reason(refused), message=str(refused))
         except RetryLater as error:
             raise _partly(outcome, error) from error
-        return replace(outcome, boundary_removed=boundary)
+        return replace(outcome, boundary_removed=boundary) if removed else outcome
 
     def _is_ours(self, boundary: str, account: str) -> bool:
         return boundary.startswith(self.arn(BOUNDARY, account))

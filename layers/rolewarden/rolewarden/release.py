@@ -71,17 +71,19 @@ class Releaser:
         if lacking:
             return {"role": role, "released": [], "waits": f"lacks {', '.join(lacking)}"}
         kept = self.reconciler.kept()
+        losing = [name for name in policies if self.reconciler.may_lose(name, required, kept)]
         mark = SWEEP.mark()
         released: list[str] = []
         try:
-            for name in policies:
-                arn = self.reconciler.arn(name, account)
-                if self.reconciler.may_lose(name, required, kept) and _take_off(aws, role, name, arn, carried, mark):
+            for name in losing:
+                if _take_off(aws, role, name, self.reconciler.arn(name, account), carried, mark):
                     released.append(name)
         finally:
+            if losing:
+                # Also where nothing was found to take off: an unanswered call may have done it.
+                self.look_again(Work(RoleKey(account, role), account, SWEEP))
             # The next try finds off what this one has taken off, and would say nothing of it.
             if released:
-                self.look_again(Work(RoleKey(account, role), account, SWEEP))
                 self.recorder.released(account, role, released, SWEEP, mark)
         return {"role": role, "released": released}
 
@@ -99,15 +101,10 @@ class Releaser:
 
 
 def _take_off(aws: Aws, role: str, policy: str, arn: str, carried: Collection[str], mark: str) -> bool:
-    """Take a policy off, or a boundary, whichever it is; whether it was there."""
+    """Take a policy off, or a boundary, whichever it is; whether it was there, which IAM may show longer than it is."""
     if is_boundary(policy):
-        there = aws.role(role).boundary == arn
-        if there:
-            aws.remove_boundary(role, mark=mark)
-        return there
-    if arn in carried:
-        aws.detach(role, arn, mark=mark)
-    return arn in carried
+        return aws.role(role).boundary == arn and aws.remove_boundary(role, mark=mark)
+    return arn in carried and aws.detach(role, arn, mark=mark)
 
 
 def stack(aws: Aws, account: str, request: str, *, removes: bool, seconds_left: Callable[[], float]) -> dict[str, Any]:
@@ -148,16 +145,14 @@ def _remove(aws: Aws, account: str, seconds_left: Callable[[], float]) -> dict[s
             if seconds_left() < LONGEST_CALL:
                 raise RetryLater(f"{detached} guardrails are taken off, and there are more")
             try:
-                aws.detach(role, arn, mark=mark)
-                detached += 1
+                detached += aws.detach(role, arn, mark=mark)
             except Refused as error:
                 refused.append(f"{name} stays on {role}: {error}")
         for role in sorted(aws.roles_with_boundary(arn)) if is_boundary(name) else ():
             if seconds_left() < LONGEST_CALL:
                 raise RetryLater(f"{detached} guardrails are taken off, and there are more")
             try:
-                aws.remove_boundary(role, mark=mark)
-                detached += 1
+                detached += aws.remove_boundary(role, mark=mark)
             except Refused as error:
                 refused.append(f"{name} stays the boundary of {role}: {error}")
         try:
