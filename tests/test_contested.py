@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from rolewarden.contest import CONTESTED, Contest
+from rolewarden.bindings import TELLING_SECONDS
+from rolewarden.contest import CONTESTED, WINDOW, Contest
 from rolewarden.record import metrics
 from rolewarden_local.aws import ACCOUNT_ID
 
@@ -125,10 +126,25 @@ def test_what_brings_a_role_under_guard_is_no_act_against_it():
     assert Contest.among(acts(1, 2, 3, remedy=""), NOW) is None
 
 
-def test_a_contest_that_was_quiet_for_a_day_is_told_again_when_it_begins_again(world):
-    table, quiet = world.rolewarden.table, 24 * 3600
-    assert table.begins(ACCOUNT_ID, "r", "contested", 0, quiet=quiet)
-    assert not table.begins(ACCOUNT_ID, "r", "contested", quiet - 1, quiet=quiet)
-    assert not table.begins(ACCOUNT_ID, "r", "contested", 2 * quiet - 2, quiet=quiet)
-    assert table.begins(ACCOUNT_ID, "r", "contested", 3 * quiet, quiet=quiet)
-    assert table.begins(ACCOUNT_ID, "another", "contested", 3 * quiet, quiet=quiet)
+def test_a_contest_that_was_quiet_for_a_day_is_told_again_when_it_begins_again(world, told):
+    world.guarded()
+    attacks(world, CONTESTED)
+    world.wait(WINDOW.total_seconds() - 120)
+    attacks(world, CONTESTED)
+    world.wait(WINDOW.total_seconds() - 120)
+    attacks(world, CONTESTED)
+    assert len(told()) == 1
+    world.wait(WINDOW.total_seconds() + 1)
+    attacks(world, CONTESTED)
+    assert len(told()) == 2
+
+
+def test_a_contest_that_nobody_could_be_told_of_is_told_with_the_next_act(world, told):
+    world.guarded()
+    attacks(world, CONTESTED - 1)
+    with world.aws.failing("PutEvents", "ThrottlingException"):
+        attacks(world, 1)
+    assert told() == []
+    world.wait(TELLING_SECONDS + 1)
+    attacks(world, 2)
+    assert len(told()) == 1

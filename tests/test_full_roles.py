@@ -101,8 +101,9 @@ def test_without_a_fallback_nothing_more_is_called_than_to_find_the_role_full_an
         "dynamodb:Query",
         "iam:ListAttachedRolePolicies",
         "iam:AttachRolePolicy",
-        "dynamodb:PutItem",  # that it is told
+        "dynamodb:PutItem",  # that it is about to be told
         "events:PutEvents",
+        "dynamodb:PutItem",  # that it was told
         "dynamodb:PutItem",
     ]
 

@@ -3,7 +3,13 @@
 import logging
 
 import pytest
+from rolewarden.bindings import TELLING_SECONDS, RoleKey
+from rolewarden.events import SWEEP
 from rolewarden.record import logger, metrics
+from rolewarden.work import Work
+from rolewarden_local.aws import ACCOUNT_ID, Killed
+
+FULL = RoleKey(ACCOUNT_ID, "CanvasFull")
 
 
 @pytest.fixture
@@ -54,6 +60,32 @@ def test_a_finding_says_why_and_what_to_do(world, bus, counted):
     assert told["detail"]["reason"] == "quota full"
     assert "quota" in told["detail"]["cure"]
     assert counted("Unenforceable") == 1
+
+
+def test_a_finding_that_nobody_could_be_told_of_is_told_by_the_next_sweep(world, bus):
+    with world.aws.failing("PutEvents", "ThrottlingException"):
+        world.rolewarden.reconcile(Work(FULL, ACCOUNT_ID, SWEEP))
+    assert bus() == []
+    world.wait(TELLING_SECONDS + 1)
+    for _ in range(2):
+        world.rolewarden.reconcile(Work(FULL, ACCOUNT_ID, SWEEP))
+    assert [told["detail"]["reason"] for told in bus()] == ["quota full"]
+
+
+def test_a_finding_of_a_function_that_was_ended_before_it_told_it_is_told_when_the_event_comes_again(world, bus):
+    event = world.role_event(FULL.name)
+    with pytest.raises(Killed), world.aws.dying("PutEvents", takes_effect=False):
+        world.enforce(event)
+    world.wait(TELLING_SECONDS + 1)
+    world.enforce(event)
+    assert [told["detail"]["reason"] for told in bus()] == ["quota full"]
+
+
+def test_a_finding_that_two_functions_meet_at_once_is_told_by_one(world, bus):
+    with world.aws.failing("PutEvents", "ThrottlingException"):
+        world.verdict(FULL.name)  # it is about to tell
+    world.verdict(FULL.name)
+    assert bus() == []
 
 
 def test_nothing_is_recorded_where_nothing_is_news(world, bus, lines):

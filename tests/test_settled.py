@@ -54,6 +54,16 @@ def test_a_role_that_somebody_has_mended_is_settled_by_the_next_sweep_and_once(w
     assert settled() == []
 
 
+def test_what_nobody_could_be_told_is_settled_is_settled_by_the_next_sweep(world, settled):
+    world.sweep()
+    slot_freed(world)
+    with world.aws.failing("PutEvents", "ThrottlingException", times=3):
+        world.sweep()
+    assert settled() == []
+    world.sweep()
+    assert [told["finding"] for told in settled()] == ["CanvasFull"]
+
+
 def test_what_is_still_wrong_is_not_settled(world, settled):
     for _ in range(3):
         world.sweep()

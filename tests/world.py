@@ -195,6 +195,12 @@ class World:
         self.rolewarden.settings = replace(self.rolewarden.settings, recheck_seconds=0)
         return self
 
+    def wait(self, seconds: float) -> None:
+        """Let the record's clock go on."""
+        recorder = self.rolewarden.recorder
+        before = recorder.now
+        recorder.now = lambda: before() + seconds
+
     def calls(self, event: dict) -> list[str]:
         """The AWS calls that an event costs a warm function."""
         mark = self.aws.mark()

@@ -243,9 +243,11 @@ class Rehearsal:
         """Set a boundary. Raises Refused."""
         self._roles[role] = replace(self._modifiable(role), boundary=policy_arn)
 
-    def remove_boundary(self, role: str, *, mark: str) -> None:
-        """Take a boundary off. Raises Refused."""
+    def remove_boundary(self, role: str, *, mark: str) -> bool:
+        """Take a boundary off; whether there was one. Raises Refused."""
+        there = bool(self._of(role).boundary)
         self.set_boundary(role, "", mark=mark)
+        return there
 
     def _of(self, role: str) -> RoleDetail:
         if role not in self._roles:

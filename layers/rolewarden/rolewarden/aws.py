@@ -871,12 +871,6 @@ class Aws:
         with _of_our_own():
             self._dynamodb.put_item(TableName=table, Item=self._attributes(item))
 
-    def swap(self, table: str, item: Mapping[str, Any]) -> dict[str, Any]:
-        """Write one item; the one that was there under its key, empty where there was none."""
-        with _of_our_own():
-            answer = self._dynamodb.put_item(TableName=table, Item=self._attributes(item), ReturnValues="ALL_OLD")
-        return self._item(answer.get("Attributes", {}))
-
     def put_unless(
         self, table: str, item: Mapping[str, Any], condition: str, values: Mapping[str, Any] | None = None
     ) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -35,6 +35,13 @@ _MEMBERS = "members"
 
 KEPT_SECONDS = 7 * 24 * 3600
 """How long the table remembers a sweep and a finding."""
+
+TELLING_SECONDS = 50
+"""So long somebody has to tell what he has begun to. A function that ends in between comes again after a minute at the
+earliest (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html), and tells it then."""
+
+ToldRow = dict[str, Any]
+"""A row of the table that knows what was told."""
 
 
 @dataclass(frozen=True)
@@ -303,19 +310,33 @@ class BindingsTable:
         """What an account did before `until` is audited."""
         self._aws.put(self._table, {**_audit(account), "until": until.isoformat()})
 
-    def is_news(self, account: str, about: str, what: str, now: float, *, keeps: float = KEPT_SECONDS) -> bool:
-        """Whether `what` was not told of `about` yet; from now on it counts as told for `keeps` seconds."""
-        return self._aws.put_unless(
+    def telling(
+        self, account: str, about: str, what: str, now: float, *, keeps: float = KEPT_SECONDS
+    ) -> ToldRow | None:
+        """What `tell` writes once `what` is told of `about`; None where it counts as told, or another is about to.
+
+        For `TELLING_SECONDS` nobody else begins, and for `keeps` seconds it then counts as told.
+        """
+        begun = self._aws.put_unless(
             self._table,
-            _told(account, about, what, now + keeps),
+            _told(account, about, what, now + TELLING_SECONDS),
             "what = :what AND expires > :now",
             {":what": what, ":now": int(now)},
         )
+        return _told(account, about, what, now + keeps) if begun else None
 
-    def begins(self, account: str, about: str, what: str, now: float, *, quiet: float) -> bool:
-        """Whether `what` was not the case with `about` for `quiet` seconds, as opposed to going on; it is, from now."""
-        before = self._aws.swap(self._table, _told(account, about, what, now + quiet))
-        return before.get("what") != what or int(before["expires"]) <= now
+    def tell(self, rows: Sequence[ToldRow]) -> None:
+        """These have been told. Raises RetryLater."""
+        self._aws.put_all(self._table, rows)
+
+    def still_told(self, account: str, about: str, what: str, now: float, *, keeps: float) -> bool:
+        """Whether `what` counts as told of `about`; it then does for `keeps` seconds (more than a minute) from now."""
+        return self._aws.put_unless(
+            self._table,
+            _told(account, about, what, now + keeps),
+            "attribute_not_exists(what) OR what <> :what OR expires <= :told",
+            {":what": what, ":told": int(now + TELLING_SECONDS)},
+        )
 
 
 def _row_key(key: tuple[str, str]) -> dict[str, str]:
@@ -327,7 +348,7 @@ def _audit(account: str) -> dict[str, str]:
     return {"scope": f"audit/{account}", "subject": "until"}
 
 
-def _told(account: str, about: str, what: str, until: float) -> dict[str, Any]:
+def _told(account: str, about: str, what: str, until: float) -> ToldRow:
     return {"scope": _told_scope(account), "subject": about, "what": what, "expires": int(until)}
 
 

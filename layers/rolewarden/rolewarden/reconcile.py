@@ -55,7 +55,7 @@ class Iam(Protocol):
     def set_boundary(self, role: str, policy_arn: str, *, mark: str) -> None:
         """As `Aws.set_boundary`."""
 
-    def remove_boundary(self, role: str, *, mark: str) -> None:
+    def remove_boundary(self, role: str, *, mark: str) -> bool:
         """As `Aws.remove_boundary`."""
 
 

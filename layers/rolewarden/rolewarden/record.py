@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from rolewarden.aws import Aws
-from rolewarden.bindings import CONTESTED_ROW, EVENT_ROW, Binding, BindingsTable, ToldFinding
+from rolewarden.bindings import CONTESTED_ROW, EVENT_ROW, KEPT_SECONDS, Binding, BindingsTable, ToldFinding, ToldRow
 from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import SWEEP, Cause, Ignored, Nomination
@@ -49,6 +49,16 @@ EVENT_TOLD_SECONDS = 3600.0
 """For so long the same finding, met again by events of the same actor, is not told again."""
 
 
+class _Record(NamedTuple):
+    """One thing to tell. Once it is on the bus, the table knows that it is `told`, or that findings are `over`."""
+
+    kind: str
+    detail: Mapping[str, Any]
+    row: dict[str, Any]
+    told: ToldRow | None = None
+    over: Sequence[ToldFinding] = ()
+
+
 @dataclass
 class Recorder:
     """Writes the record of one account.
@@ -62,7 +72,8 @@ class Recorder:
     history_table: str
     history_days: int
     told: BindingsTable | None = None
-    _gathered: list[tuple[str, Mapping[str, Any], dict[str, Any]]] | None = None
+    now: Callable[[], float] = time.time
+    _gathered: list[_Record] | None = None
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -90,9 +101,12 @@ class Recorder:
         if outcome.verdict is Verdict.UNENFORCEABLE:
             metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         what = f"{outcome.verdict.value}: {outcome.reason or ''} {' '.join(outcome.missing)}"
-        if not outcome.has_written and self._is_told(outcome.account, about, what, outcome.cause):
+        is_news, told = True, None
+        if not outcome.has_written:
+            is_news, told = self._news(outcome.account, about, what, outcome.cause)
+        if not is_news:
             return
-        now = datetime.now(UTC)
+        now = self._now()
         detail = outcome.as_dict()
         remedied = outcome.has_written
         if remedied:
@@ -104,7 +118,7 @@ class Recorder:
         name = ROLE_REMEDIED if remedied and not unfinished else ROLE_FINDING
         log = logger.warning if unfinished or outcome.reason else logger.info
         log(name, extra={"outcome": detail})
-        self._tell(name, detail, about, now)
+        self._tell(name, detail, about, now, told=told)
         if remedied:
             self._contested(outcome, about, now)
 
@@ -156,22 +170,27 @@ class Recorder:
         metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         operation = detail.get("message", "").partition(":")[0]
         what = f"{detail['reason']} {operation} {' '.join(detail.get('missing', ()))}"
-        if not self._is_told(detail["account"], about, what, cause):
+        is_news, told = self._news(detail["account"], about, what, cause)
+        if is_news:
             logger.warning(kind, extra={"finding": detail})
-            self._tell(kind, detail, about, datetime.now(UTC))
+            self._tell(kind, detail, about, self._now(), told=told)
 
-    def _is_told(self, account: str, about: str, what: str, cause: Cause) -> bool:
-        """Whether this was told before: by a sweep in the last days, or in the last hour of what one actor does."""
+    def _news(self, account: str, about: str, what: str, cause: Cause) -> tuple[bool, ToldRow | None]:
+        """Whether this is to be told, and what says that it was.
+
+        It was told before: by a sweep in the last days, or in the last hour of what one actor does.
+        """
         if self.told is None:
-            return False
+            return True, None
+        keeps: float = KEPT_SECONDS
+        if cause != SWEEP:
+            about, what, keeps = f"{about}{EVENT_ROW}", f"{what} {cause.principal}", EVENT_TOLD_SECONDS
         try:
-            if cause == SWEEP:
-                return not self.told.is_news(account, about, what, time.time())
-            what = f"{what} {cause.principal}"
-            return not self.told.is_news(account, f"{about}{EVENT_ROW}", what, time.time(), keeps=EVENT_TOLD_SECONDS)
+            told = self.told.telling(account, about, what, self.now(), keeps=keeps)
         except RetryLater as error:
             logger.error("told perhaps twice", extra={"about": about, "why": str(error)})
-            return False
+            return True, None
+        return told is not None, told
 
     def _contested(self, outcome: Outcome, about: str, now: datetime) -> None:
         """Tell, once, of somebody who takes off again and again what was just put back."""
@@ -179,14 +198,17 @@ class Recorder:
             return
         try:
             newest = self.aws.newest(self.history_table, {"about": about}, MOST_ROWS)
-            gathered = [row for _, _, row in self._gathered or () if row["about"] == about]
+            gathered = [record.row for record in self._gathered or () if record.row["about"] == about]
             contest = Contest.among([*newest, *gathered], now)
             if contest is None:
                 return
             metrics.add_metric("Contested", MetricUnit.Count, 1)
+            known = (outcome.account, f"{about}{CONTESTED_ROW}", "contested", now.timestamp())
             quiet = WINDOW.total_seconds()
-            row = f"{about}{CONTESTED_ROW}"
-            if not self.told.begins(outcome.account, row, "contested", now.timestamp(), quiet=quiet):
+            if self.told.still_told(*known, keeps=quiet):
+                return
+            told = self.told.telling(*known, keeps=quiet)
+            if told is None:
                 return
         except RetryLater as error:
             metrics.add_metric("RecordFailed", MetricUnit.Count, 1)
@@ -195,28 +217,29 @@ class Recorder:
         kept = ("account", "role", "required", "attached", "subjects", "cause")
         detail = {**{key: value for key, value in outcome.as_dict().items() if key in kept}, **contest.as_dict()}
         logger.warning(ROLE_CONTESTED, extra={"finding": detail})
-        self._tell(ROLE_CONTESTED, detail, about, now)
+        self._tell(ROLE_CONTESTED, detail, about, now, told=told)
 
-    def settled(self, finding: ToldFinding, cause: Cause) -> None:
-        """Record that a finding which was told is not the case any more, whoever saw to it."""
+    def settled(self, findings: Sequence[ToldFinding], cause: Cause) -> None:
+        """Record that findings about one thing, which were told, are not the case any more, whoever saw to it."""
+        finding = findings[0]
         account, _, about = finding.about.partition("/")
         detail = {"account": account, "finding": about, "was": finding.what, "cause": cause.as_dict()}
         logger.info(FINDING_SETTLED, extra={"finding": detail})
-        self._tell(FINDING_SETTLED, detail, finding.about, datetime.now(UTC))
+        self._tell(FINDING_SETTLED, detail, finding.about, self._now(), over=findings)
 
     def released(self, account: str, role: str, policies: Sequence[str], cause: Cause, mark: str) -> None:
         """Record that guardrails were taken off a role that no longer needs them, by calls with this mark."""
         detail = {"account": account, "role": role, "released": list(policies), "cause": cause.as_dict(), "mark": mark}
         metrics.add_metric("Released", MetricUnit.Count, 1)
         logger.info(ROLE_RELEASED, extra={"finding": detail})
-        self._tell(ROLE_RELEASED, detail, f"{account}/{role}", datetime.now(UTC))
+        self._tell(ROLE_RELEASED, detail, f"{account}/{role}", self._now())
 
     def policy(self, account: str, policy: str, what: str, cause: Cause, mark: str) -> None:
         """Record that a guardrail's policy was `what` ("created", "replaced") because of `cause`, by a marked call."""
         detail = {"account": account, "policy": policy, "remedy": what, "cause": cause.as_dict(), "mark": mark}
         metrics.add_metric("PolicyRestored", MetricUnit.Count, 1)
         logger.warning(POLICY_RESTORED, extra={"finding": detail})
-        self._tell(POLICY_RESTORED, detail, f"{account}/policy/{policy}", datetime.now(UTC))
+        self._tell(POLICY_RESTORED, detail, f"{account}/policy/{policy}", self._now())
 
     def rows(self, about: str, since: str) -> list[dict[str, Any]]:
         """The history of a role or policy from `since` (ISO 8601 UTC with milliseconds). Raises RetryLater."""
@@ -275,12 +298,24 @@ class Recorder:
             metrics.add_metric("RecordFailed", MetricUnit.Count, 1)
             logger.error("a milestone could not be announced", extra={"detail": detail, "why": str(error)})
 
-    def _tell(self, detail_type: str, detail: Mapping[str, Any], about: str, now: datetime) -> None:
-        row = self._row(detail_type, detail, about, now)
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self.now(), UTC)
+
+    def _tell(
+        self,
+        kind: str,
+        detail: Mapping[str, Any],
+        about: str,
+        now: datetime,
+        *,
+        told: ToldRow | None = None,
+        over: Sequence[ToldFinding] = (),
+    ) -> None:
+        record = _Record(kind, detail, self._row(kind, detail, about, now), told, over)
         if self._gathered is None:
-            self._write([(detail_type, detail, row)])
+            self._write([record])
         else:
-            self._gathered.append((detail_type, detail, row))
+            self._gathered.append(record)
 
     def _row(self, kind: str, detail: Mapping[str, Any], about: str, at: datetime) -> dict[str, Any]:
         told_apart = detail.get("mark") or detail.get("cause", {}).get("event_id", "")
@@ -293,12 +328,12 @@ class Recorder:
             "expires": int((at + timedelta(days=self.history_days)).timestamp()),
         }
 
-    def _write(self, records: Sequence[tuple[str, Mapping[str, Any], dict[str, Any]]]) -> None:
+    def _write(self, records: Sequence[_Record]) -> None:
         if not records or not self.history_table:
             return
         writes: tuple[Callable[[], None], ...] = (
-            lambda: self.aws.publish([(detail_type, detail) for detail_type, detail, _ in records]),
-            lambda: self.aws.put_all(self.history_table, [row for _, _, row in records]),
+            lambda: self._publish(records),
+            lambda: self.aws.put_all(self.history_table, [record.row for record in records]),
         )
         for write in writes:
             # Each on its own: that one fails is no reason to lose the other.
@@ -306,8 +341,23 @@ class Recorder:
                 write()
             except (Refused, RetryLater) as error:
                 metrics.add_metric("RecordFailed", MetricUnit.Count, len(records))
-                about = [row["about"] for _, _, row in records]
+                about = [record.row["about"] for record in records]
                 logger.error("the record could not be written", extra={"about": about, "why": str(error)})
+
+    def _publish(self, records: Sequence[_Record]) -> None:
+        self.aws.publish([(record.kind, record.detail) for record in records])
+        if self.told is None:
+            return
+        # Not before: what nobody has heard of, and counts as told, is told by nobody.
+        told = [record.told for record in records if record.told]
+        over = [finding for record in records for finding in record.over]
+        try:
+            if told:
+                self.told.tell(told)
+            if over:
+                self.told.forget_findings(over)
+        except RetryLater as error:
+            logger.error("told perhaps twice", extra={"about": [*told, *over], "why": str(error)})
 
 
 def about_account(account: str, refused: Refused) -> str:

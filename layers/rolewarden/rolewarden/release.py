@@ -73,12 +73,12 @@ class Releaser:
         kept = self.reconciler.kept()
         losing = [name for name in policies if self.reconciler.may_lose(name, required, kept)]
         mark = SWEEP.mark()
-        released: list[str] = []
+        taken_off: dict[str, bool] = {}
         try:
             for name in losing:
-                if _take_off(aws, role, name, self.reconciler.arn(name, account), carried, mark):
-                    released.append(name)
+                taken_off[name] = _take_off(aws, role, name, self.reconciler.arn(name, account), carried, mark)
         finally:
+            released = [name for name, was_there in taken_off.items() if was_there]
             if losing:
                 # Also where nothing was found to take off: an unanswered call may have done it.
                 self.look_again(Work(RoleKey(account, role), account, SWEEP))

@@ -569,8 +569,7 @@ class Sweeper:
         for finding in sure:
             settled[finding.about].append(finding)
         for findings in settled.values():
-            self.recorder.settled(findings[0], SWEEP)
-            self.table.forget_findings(findings)
+            self.recorder.settled(findings, SWEEP)
 
 
 def _changed(known: Iterable[Binding], modified: str) -> bool:
