@@ -2,7 +2,8 @@
 
 Of botocore's 29 MB, 27 are the models of services; reading IAM's and SageMaker's, and the list of all endpoints, takes
 a cold function longer than everything else. A service stays where aws.py makes a client for it, an operation where its
-method's name stands in aws.py, a shape where such an operation needs it.
+method's name stands in aws.py, a shape where such an operation needs it. What writes the documentation of clients goes,
+and HTTP/2, which botocore has no use for: their imports are a tenth of the rest.
 """
 
 from __future__ import annotations
@@ -57,6 +58,23 @@ def main(site: Path) -> None:
     for partition in endpoints["partitions"]:
         partition["services"] = {name: of for name, of in partition["services"].items() if name in prefixes}
     _write(data / "endpoints.json", endpoints)
+    _drop_documentation(site / "botocore" / "docs")
+    http2 = site / "urllib3" / "http2"
+    (http2 / "connection.py").unlink()
+    # It looks for the version of a package for HTTP/2, when asked to.
+    (http2 / "__init__.py").write_text("", encoding="utf-8")
+
+
+def _drop_documentation(docs: Path) -> None:
+    """Leave the texts that a client's methods have before anybody reads them, and what handlers.py takes from here."""
+    for entry in docs.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name not in {"docstring.py", "utils.py"}:
+            entry.write_text("", encoding="utf-8") if entry.name == "__init__.py" else entry.unlink()
+    texts = docs / "docstring.py"
+    lines = texts.read_text(encoding="utf-8").splitlines(keepends=True)
+    texts.write_text("".join(line for line in lines if not line.startswith("from botocore.docs")), encoding="utf-8")
 
 
 def trimmed(model: Mapping[str, Any], words: set[str], method: Any) -> dict[str, Any]:
