@@ -154,6 +154,16 @@ def test_what_is_switched_on_in_canvas_is_told_with_its_domain(world):
     ]
 
 
+def test_a_user_profile_that_may_deploy_by_itself_is_told_of_though_its_domain_may_not_and_nobody_describes_it(world):
+    canvas = {"CanvasAppSettings": {"DirectDeploySettings": {"Status": "ENABLED"}}}
+    world.sagemaker.update_user_profile(DomainId="d-research0001", UserProfileName="rosa", UserSettings=canvas)
+    world.sweep()  # now the table tells of her
+    calls = world.aws.mark()
+    switched = {(found["domain_name"], found["user_profile"]) for found in planned(exit_code=0)[0]["switches"]}
+    assert switched == {("analytics", ""), ("research", "rosa")}
+    assert "DescribeUserProfile" not in {call.operation for call in world.aws.calls(calls)}
+
+
 def test_what_cannot_be_read_is_said_and_nothing_is_taken_off_meanwhile(world_with):
     world = world_with(f"{REST}\nrelease: detach\n")
     world.iam.attach_role_policy(RoleName="BuildServer", PolicyArn=f"{OURS}none")

@@ -26,8 +26,8 @@ SHAPE = botocore.session.get_session().get_service_model("securityhub").shape_fo
 ENVELOPE = {"source": "rolewarden", "account": ACCOUNT, "region": "us-east-1", "time": "2026-11-23T09:00:00Z"}
 
 
-def settled(about, was="unenforceable: quota full approved-models"):
-    return {**ENVELOPE, "detail-type": FINDING_SETTLED, "detail": {"account": ACCOUNT, "finding": about, "was": was}}
+def settled(about, was="unenforceable: quota full approved-models", account=ACCOUNT):
+    return {**ENVELOPE, "detail-type": FINDING_SETTLED, "detail": {"account": account, "finding": about, "was": was}}
 
 
 def test_an_unenforceable_role_is_open_and_severe_with_what_to_do():
@@ -50,14 +50,27 @@ def test_a_role_that_is_only_observed_is_open_and_less_severe():
 
 
 @pytest.mark.parametrize(
-    ("name", "about"), [("finding_role", "CanvasFull"), ("finding_subject", "d-research0001/rosa")]
+    ("name", "about"),
+    [
+        ("finding_role", "CanvasFull"),
+        ("finding_subject", "d-research0001/rosa"),
+        ("finding_account", "account/AssumeRole"),
+    ],
 )
 def test_what_settles_a_finding_archives_the_same_one_later(name, about):
-    opened, closed = finding(sample(name), "aws"), finding(settled(about), "aws")
+    event = sample(name)
+    opened, closed = finding(event, "aws"), finding(settled(about, account=event["detail"]["account"]), "aws")
     assert opened["Id"] == closed["Id"]
     assert opened["Resources"] == closed["Resources"]
     assert opened["UpdatedAt"] < closed["UpdatedAt"]
     assert (closed["RecordState"], closed["Compliance"]) == ("ARCHIVED", {"Status": "PASSED"})
+
+
+def test_an_account_that_cannot_be_entered_is_a_finding_about_that_account():
+    found = finding(sample("finding_account"), "aws")
+    assert found["Title"] == "account 222233334444 is not guarded: account cannot be entered"
+    assert (found["Resources"][0]["Type"], found["Resources"][0]["Id"]) == ("AwsAccount", "AWS::::Account:222233334444")
+    assert "rolewarden-sweep" in found["Description"]
 
 
 def test_roles_of_one_name_in_two_accounts_are_two_findings_of_the_account_that_imports_them():

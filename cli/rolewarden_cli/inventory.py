@@ -24,17 +24,6 @@ def silent(_what: str, _done: int, _all: int) -> None:
 
 
 @dataclass(frozen=True)
-class Domain:
-    """A Studio domain; `deploys` where Canvas may deploy JumpStart models by itself (DirectDeploySettings)."""
-
-    account: str
-    region: str
-    id: str
-    name: str
-    deploys: bool
-
-
-@dataclass(frozen=True)
 class Inventory:
     """Everything that `plan` and `access` look at, read at `at` (UTC).
 
@@ -47,7 +36,6 @@ class Inventory:
     regions: tuple[str, ...]
     at: datetime
     bindings: tuple[Binding, ...]
-    domains: tuple[Domain, ...]
     roles: Mapping[str, RoleDetail]
     policies_per_role: int
     unread: tuple[str, ...] = ()
@@ -71,7 +59,6 @@ def take(connection: Connection, rules: Rules, progress: Progress = silent) -> I
         connection.regions,
         datetime.now(UTC),
         (*reader.bindings, *(binding for binding in also if binding)),
-        tuple(reader.domains),
         roles,
         aws.policies_per_role(),
         tuple(reader.unread),
@@ -86,7 +73,6 @@ class _Reader:
     rules: Rules
     progress: Progress
     bindings: list[Binding] = field(default_factory=list)
-    domains: list[Domain] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -118,7 +104,6 @@ class _Reader:
         try:
             reading = self.discovery.domain(account, region, domain.id)
             self._read(where, reading.with_known(self.known[region, domain.id, ""]))
-            self.domains.append(Domain(account, region, domain.id, domain.name, reading.deploys))
             profiles = self.aws.user_profiles(region, domain.id)
         except (Refused, RetryLater) as error:
             self.unread.append(f"{where}: {error}")

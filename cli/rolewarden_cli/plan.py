@@ -343,17 +343,9 @@ def _ending(rules: Rules, bound: Mapping[str, object], today: date) -> Iterator[
 
 
 def _switches(inventory: Inventory) -> Iterator[OpenSwitch]:
-    for domain in inventory.domains:
-        if domain.deploys:
-            yield OpenSwitch(domain.account, domain.region, domain.id, domain.name, "", DIRECT_DEPLOYMENT)
     for binding in inventory.bindings:
+        whose = (binding.account, binding.region, binding.domain_id, binding.domain_name, binding.user_profile)
+        if binding.deploys:
+            yield OpenSwitch(*whose, DIRECT_DEPLOYMENT)
         if binding.via == BEDROCK and binding.role:
-            yield OpenSwitch(
-                binding.account,
-                binding.region,
-                binding.domain_id,
-                binding.domain_name,
-                binding.user_profile,
-                BEDROCK_ROLE,
-                binding.role.name,
-            )
+            yield OpenSwitch(*whose, BEDROCK_ROLE, binding.role.name)

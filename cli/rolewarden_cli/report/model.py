@@ -108,7 +108,8 @@ class Report:
         for switch in self.plan.switches:
             about = "/".join(filter(None, (switch.domain_name or switch.domain_id, switch.user_profile)))
             aside = f"as role {switch.role}" if switch.role else ""
-            yield Finding(f"domain {about}", Told.OPEN, f"Canvas: {switch.switch}", _SWITCHED, aside)
+            kind = "user profile" if switch.user_profile else "domain"
+            yield Finding(f"{kind} {about}", Told.OPEN, f"Canvas: {switch.switch}", _SWITCHED, aside)
         for line in dict.fromkeys((*self.plan.unread, *self.access.unread)):
             yield Finding("what could not be read", Told.UNREAD, line, "let the caller read it, then report again")
 

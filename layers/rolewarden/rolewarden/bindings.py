@@ -69,6 +69,7 @@ class Binding:
     `kind` is default-user, shared-spaces or user-profile, or role where `also_govern` names the role itself; `via` is
     one of VIAS. `role` is None for a user profile that runs as its domain's role. `tags` are the subject's own.
     `modified` is SageMaker's LastModifiedTime of what was read, empty where it is not known or was still being changed.
+    `deploys` where the subject's own settings let Canvas deploy JumpStart models by itself.
     """
 
     account: str
@@ -81,6 +82,7 @@ class Binding:
     user_profile: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     modified: str = ""
+    deploys: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -128,6 +130,8 @@ class Binding:
         # A row without the attribute is not in the index: a profile that inherits puts nothing on its domain's role.
         if self.role:
             row["role"] = self.role.path
+        if self.deploys:
+            row["deploys"] = True
         return row
 
     @classmethod
@@ -149,6 +153,7 @@ class Binding:
             user_profile=row["user_profile"],
             tags=row["tags"],
             modified=row.get("modified", ""),
+            deploys=row.get("deploys") is True,
         )
 
 

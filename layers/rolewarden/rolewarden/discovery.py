@@ -39,8 +39,7 @@ class Reading:
     `gone` where it no longer exists; without that and without `bindings` it is there and names no role. `refused` is
     what AWS did not let us read: with bindings it is no more than their tags, without them it is the subject itself.
     `unsettled` where the next look may see something else: SageMaker is still at work on it, or IAM does not show the
-    role that an event has just told of. `deploys` where a domain lets
-    Canvas deploy JumpStart models by itself.
+    role that an event has just told of.
     """
 
     subject: SubjectKey | None
@@ -48,7 +47,6 @@ class Reading:
     gone: bool = False
     refused: Refused | None = None
     unsettled: bool = False
-    deploys: bool = False
 
     def with_known(self, known: Iterable[Binding]) -> Reading:
         """The same, with what could not be read as it was `known` before."""
@@ -138,13 +136,14 @@ class Discovery:
                 domain_name=found.get("DomainName", ""),
                 tags=tags,
                 modified=modified(found),
+                deploys=(kind, via) == (DEFAULT_USER, EXECUTION) and _deploys(user),
             )
             for kind, via, arn in roles
             if arn
         )
         unread = untagged if bindings else None
         unsettled = found.get("Status") in UNSETTLED
-        return Reading(subject, bindings, refused=unread, unsettled=unsettled, deploys=_deploys(user))
+        return Reading(subject, bindings, refused=unread, unsettled=unsettled)
 
     def profile(
         self, account: str, region: str, domain_id: str, name: str, *, tags: Mapping[str, str] | None = None
@@ -177,6 +176,7 @@ class Discovery:
                 user_profile=found.get("UserProfileName") or name,
                 tags=tags,
                 modified=modified(found),
+                deploys=via == EXECUTION and _deploys(user),
             )
             for via, arn in roles
         )
@@ -240,7 +240,10 @@ def _unread(subject: SubjectKey | None, refused: Refused) -> Reading:
 
 
 def _deploys(settings: Mapping[str, Any]) -> bool:
-    """Whether user settings let Canvas deploy JumpStart models by itself."""
+    """Whether user settings let Canvas deploy JumpStart models by itself; those of a profile stand above its domain's.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DirectDeploySettings.html
+    """
     return ((settings.get("CanvasAppSettings") or {}).get("DirectDeploySettings") or {}).get("Status") == "ENABLED"
 
 

@@ -42,6 +42,9 @@ SWEEP_COMPLETED = "Sweep Completed"
 SWEEP_REQUESTED = "Sweep Requested"
 """Detail types of the events from source `rolewarden`."""
 
+ACCOUNT_WIDE = "account/"
+"""How begins what a finding about an account as a whole is about. No domain is called so: their ids begin with d-."""
+
 HEARTBEAT = "Heartbeat"
 """The metric whose least value in an hour is 1 where every account was swept to the end and can be heard."""
 
@@ -149,7 +152,7 @@ class Recorder:
         }
         # It stops where nobody is let in, or no event comes.
         metrics.add_metric(HEARTBEAT, MetricUnit.Count, 0)
-        self._finding(detail, about_account(account, refused), cause, ACCOUNT_FINDING)
+        self._finding(detail, f"{account}/{about_account(str(refused))}", cause, ACCOUNT_FINDING)
 
     def unkeepable(self, profile: Binding, domain: Binding, guardrails: Sequence[str], cause: Cause) -> None:
         """Record that a user profile cannot have the guardrails that it needs, as it runs as its domain's role."""
@@ -360,9 +363,9 @@ class Recorder:
             logger.error("told perhaps twice", extra={"about": [*told, *over], "why": str(error)})
 
 
-def about_account(account: str, refused: Refused) -> str:
-    """What a finding about an account as a whole is about: what was asked, which the message begins with."""
-    return f"{account}/account/{str(refused).partition(':')[0]}"
+def about_account(message: str) -> str:
+    """What a finding about an account as a whole is about in it: what was asked, which the message begins with."""
+    return f"{ACCOUNT_WIDE}{message.partition(':')[0]}"
 
 
 def _seconds_since(cause: Cause, now: datetime) -> int | None:

@@ -1,7 +1,7 @@
 """Rolewarden's findings in the format of AWS Security Hub (ASFF), made of its own events.
 
-A finding opens with `Role Finding` or `Subject Finding` and closes with `Finding Settled`: the same Id, archived. Who
-imports findings may not set their workflow, so it is the record's state that tells:
+A finding opens with `Role Finding`, `Subject Finding` or `Account Finding` and closes with `Finding Settled`: the same
+Id, archived. Who imports findings may not set their workflow, so it is the record's state that tells:
 https://docs.aws.amazon.com/securityhub/latest/userguide/finding-update-batchimportfindings.html.
 """
 
@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from rolewarden.events import ACCOUNT, REGION, mapping, matched
-from rolewarden.record import FINDING_SETTLED, ROLE_FINDING, SUBJECT_FINDING
+from rolewarden.record import (
+    ACCOUNT_FINDING,
+    ACCOUNT_WIDE,
+    FINDING_SETTLED,
+    ROLE_FINDING,
+    SUBJECT_FINDING,
+    about_account,
+)
 from rolewarden.verdicts import Verdict
 
 TITLE_SIZE, DESCRIPTION_SIZE, RECOMMENDATION_SIZE = 256, 1024, 512
@@ -45,19 +52,20 @@ def finding(event: Any, partition: str) -> dict[str, Any] | None:
         "UpdatedAt": at,
         "Resources": [_resource(about, partition, owner, region)],
     }
+    name = f"account {owner}" if about.startswith(ACCOUNT_WIDE) else about
     if kind == FINDING_SETTLED:
-        return found | _settled(about, detail)
+        return found | _settled(name, detail)
     verdict = _text(detail.get("verdict"), 32)
-    return found | _open(about, detail, SEVERITIES[verdict]) if verdict in SEVERITIES else None
+    return found | _open(name, detail, SEVERITIES[verdict]) if verdict in SEVERITIES else None
 
 
-def _open(about: str, detail: Mapping[str, Any], severity: str) -> dict[str, Any]:
+def _open(name: str, detail: Mapping[str, Any], severity: str) -> dict[str, Any]:
     listed = detail.get("missing")
     missing = ", ".join(map(str, listed)) if isinstance(listed, list) else ""
     reason = _text(detail.get("reason"), 64) or "observed, not mended"
     said = (f"It lacks {missing}." if missing else "It cannot be looked at.", _text(detail.get("message"), 600))
     return {
-        "Title": f"{about} is not guarded: {reason}"[:TITLE_SIZE],
+        "Title": f"{name} is not guarded: {reason}"[:TITLE_SIZE],
         "Description": " ".join(filter(None, said))[:DESCRIPTION_SIZE],
         "FindingProviderFields": _provided(severity),
         "Compliance": {"Status": "FAILED"},
@@ -70,9 +78,9 @@ def _open(about: str, detail: Mapping[str, Any], severity: str) -> dict[str, Any
     }
 
 
-def _settled(about: str, detail: Mapping[str, Any]) -> dict[str, Any]:
+def _settled(name: str, detail: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "Title": f"{about} is guarded again"[:TITLE_SIZE],
+        "Title": f"{name} is guarded again"[:TITLE_SIZE],
         "Description": f"It was {_text(detail.get('was'), 900) or 'not guarded'}"[:DESCRIPTION_SIZE],
         "FindingProviderFields": _provided("INFORMATIONAL"),
         "Compliance": {"Status": "PASSED"},
@@ -91,12 +99,16 @@ def _about(kind: str, detail: Mapping[str, Any]) -> str:
         return _text(detail.get("finding"), 200)
     if kind == SUBJECT_FINDING and detail.get("domain"):
         return "/".join(filter(None, (_text(detail.get(key), 64) for key in ("domain", "user_profile"))))
+    if kind == ACCOUNT_FINDING and detail.get("message"):
+        return about_account(_text(detail["message"], 200))
     return _text(detail.get("role"), 64) if kind in {ROLE_FINDING, SUBJECT_FINDING} else ""
 
 
 def _resource(about: str, partition: str, account: str, region: str) -> dict[str, Any]:
-    """A role by its name, as events do not have its path; a domain or user profile by its ARN."""
+    """A role by its name, as events do not have its path; a domain or user profile by its ARN; an account."""
     place = {"Partition": partition, "Region": region}
+    if about.startswith(ACCOUNT_WIDE):
+        return {"Type": "AwsAccount", "Id": f"AWS::::Account:{account}"} | place
     if "/" not in about and not about.startswith("d-"):
         return {
             "Type": "AwsIamRole",

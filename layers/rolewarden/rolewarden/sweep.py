@@ -205,7 +205,7 @@ class Sweeper:
                 if check.message:
                     refused = Refused(Reason.UNHEARD, f"{check.what} in {check.region}: {check.message}")
                     self.recorder.account(account, refused, SWEEP)
-                    about.add(about_account(account, refused))
+                    about.add(f"{account}/{about_account(str(refused))}")
         except RetryLater as error:
             # The next sweep asks again; what was the case may still be.
             self.recorder.missed(f"paths of {account}", error)
