@@ -128,6 +128,19 @@ def test_a_remedy_of_two_attachments_gives_one_late_row(world_with):
     assert attached(world) == [["first", "second"]]
 
 
+def test_what_cloudtrail_shows_of_one_remedy_in_two_parts_is_recorded_in_two(world_with):
+    world = world_with(TWO)
+    with contextlib.suppress(Killed), world.aws.dying("AttachRolePolicy", after=1):
+        world.enforce(world.role_event("CanvasOmar"))
+    first, second = [e for e in world.aws.events if e["detail"]["eventName"] == "AttachRolePolicy"][-2:]
+    second["detail"]["eventTime"] = first["detail"]["eventTime"]
+    world.aws.events.remove(second)
+    world.audit(later=timedelta(minutes=50))
+    world.aws.events.append(second)
+    world.audit(later=timedelta(minutes=55))
+    assert sorted(attached(world)) == [["first"], ["second"]]
+
+
 BOUNDED = """
 fallback: boundary
 guardrails:
