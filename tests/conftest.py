@@ -22,6 +22,10 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")
 
 
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not (item.get_closest_marker("long") or item.get_closest_marker("deployed")))
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT

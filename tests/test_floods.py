@@ -15,6 +15,8 @@ from tests.conftest import sample
 
 GUARDRAIL = "no-generative-ai"
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True)
 def quiet():

@@ -1,10 +1,13 @@
 """A bad night and malformed input in small: what `make soak` runs by the thousand."""
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.soak.fuzz import fuzz
 from tests.soak.machine import DONE, Night
+
+pytestmark = pytest.mark.long
 
 
 def test_after_a_bad_night_every_role_is_guarded_nobody_else_was_touched_and_all_is_told_once(capsys):

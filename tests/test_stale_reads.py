@@ -17,6 +17,8 @@ GUARDRAIL = "no-generative-ai"
 CANVAS = "arn:aws:iam::aws:policy/AmazonSageMakerCanvasFullAccess"
 RECHECK_SECONDS = 60
 
+pytestmark = pytest.mark.long
+
 
 class Clock:
     """Virtual seconds."""

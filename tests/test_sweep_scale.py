@@ -12,6 +12,8 @@ from tests.commands import told
 
 REGION = "us-east-1"
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def company(world_with, request):
