@@ -1,7 +1,6 @@
 """A sweep that runs out of time, that meets another one, and what it tells."""
 
 import itertools
-from dataclasses import replace
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -106,7 +105,7 @@ def test_the_older_of_two_readings_does_not_overwrite_the_newer(world):
 
 
 def replaced(binding, role):
-    return replace(binding, role=RoleKey(ACCOUNT_ID, role))
+    return binding._replace(role=RoleKey(ACCOUNT_ID, role))
 
 
 def test_a_profile_that_cannot_have_what_it_needs_is_told_once_with_the_cure(world_with):
@@ -188,7 +187,7 @@ def test_few_bindings_travel_with_the_work_and_many_are_asked_for(world, count):
 
 def test_bindings_with_long_tags_do_not_travel_and_messages_stay_within_what_sqs_takes(world):
     omar = next(binding for binding in world.rolewarden.table.all() if binding.user_profile == "omar")
-    long = replace(omar, tags={f"key-{number}": "x" * 250 for number in range(50)})
+    long = omar._replace(tags={f"key-{number}": "x" * 250 for number in range(50)})
     assert Work.of_sweep(long.role, ACCOUNT_ID, [long], 1000.0).bindings == (long,)
     assert Work.of_sweep(long.role, ACCOUNT_ID, [long] * 3, 1000.0).bindings == ()
     sizes = []

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -192,7 +191,7 @@ class World:
 
     def hurried(self) -> World:
         """Let second looks come at once instead of in a minute."""
-        self.rolewarden.settings = replace(self.rolewarden.settings, recheck_seconds=0)
+        self.rolewarden.settings = self.rolewarden.settings._replace(recheck_seconds=0)
         return self
 
     def wait(self, seconds: float) -> None:

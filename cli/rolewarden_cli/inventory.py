@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from rolewarden.aws import Aws, ListedDomain, RoleDetail
@@ -113,7 +113,7 @@ class _Reader:
             own = tags.get(tagged(domain.id, profile.name), {})
             known = self.known[region, domain.id, profile.name]
             if known and all(binding.modified and binding.modified == profile.modified for binding in known):
-                retagged = (replace(binding, tags=own) if self.rules.asks_for_tags else binding for binding in known)
+                retagged = (binding._replace(tags=own) if self.rules.asks_for_tags else binding for binding in known)
                 self.bindings += retagged
                 continue
             try:

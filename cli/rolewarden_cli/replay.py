@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -161,7 +161,7 @@ def _replay(
     cause = nomination.cause
     if event["detail-type"] != CLOUDTRAIL:
         # What Rolewarden tells of itself has what led to it in its detail.
-        cause = replace(Cause.from_dict(event["detail"].get("cause")), event_name=str(event["detail-type"]))
+        cause = Cause.from_dict(event["detail"].get("cause"))._replace(event_name=str(event["detail-type"]))
     about = (file, cause.event_name, cause.actor, cause.time)
     matcher = boto3.client("events", region_name="us-east-1")
     rules = [

@@ -267,8 +267,7 @@ class ListedRule(NamedTuple):
     targets: frozenset[str]
 
 
-@dataclass(frozen=True)
-class DeployedStack:
+class DeployedStack(NamedTuple):
     """What CloudFormation tells of a stack: `resources` are logical id, type and physical id of each."""
 
     name: str

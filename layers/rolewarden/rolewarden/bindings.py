@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from rolewarden.aws import Aws
 from rolewarden.guardrails import Subject
@@ -44,8 +44,7 @@ ToldRow = dict[str, Any]
 """A row of the table that knows what was told."""
 
 
-@dataclass(frozen=True)
-class RoleKey:
+class RoleKey(NamedTuple):
     """A role, by the account it lives in and its name, which is unique there."""
 
     account: str
@@ -62,8 +61,7 @@ class RoleKey:
         return cls(arn.split(":")[4], arn.rsplit("/", 1)[-1])
 
 
-@dataclass(frozen=True)
-class Binding:
+class Binding(NamedTuple):
     """One role of one subject.
 
     `kind` is default-user, shared-spaces or user-profile, or role where `also_govern` names the role itself; `via` is
@@ -80,7 +78,7 @@ class Binding:
     role: RoleKey | None
     domain_name: str = ""
     user_profile: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = MappingProxyType({})
     modified: str = ""
     deploys: bool = False
 
@@ -157,8 +155,7 @@ class Binding:
         )
 
 
-@dataclass(frozen=True)
-class ToldFinding:
+class ToldFinding(NamedTuple):
     """A finding that was told of `about`: a role, or a domain and user profile, with the account before it.
 
     `key` is its row's in the table, `what` begins with what was wrong.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from rolewarden.events import Cause
 
@@ -24,8 +23,7 @@ UNDOING = frozenset(
 """Names of the calls that take a guardrail off a role. What brings a new role under guard is no contest."""
 
 
-@dataclass(frozen=True)
-class Contest:
+class Contest(NamedTuple):
     """The acts (rows of the history, newest first) that had to be remedied on one role."""
 
     acts: tuple[Mapping[str, Any], ...]

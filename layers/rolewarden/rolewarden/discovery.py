@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from rolewarden import MEMBER_ROLES
 from rolewarden.aws import GONE, Aws, RoleDescription, modified
@@ -32,8 +32,7 @@ UNTOUCHABLE_PATHS = ("/aws-service-role/", "/aws-reserved/")
 """Roles that AWS owns: service-linked ones, and those of IAM Identity Center."""
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """What could be read of one subject: a domain, a user profile, or (`subject` is None) a role.
 
     `gone` where it no longer exists; without that and without `bindings` it is there and names no role. `refused` is
@@ -53,9 +52,9 @@ class Reading:
         if self.refused is None:
             return self
         if not self.bindings:
-            return replace(self, bindings=tuple(binding for binding in known if self._covers(binding)))
+            return self._replace(bindings=tuple(binding for binding in known if self._covers(binding)))
         tags = {binding.key: binding.tags for binding in known}
-        return replace(self, bindings=tuple(replace(b, tags=tags.get(b.key, b.tags)) for b in self.bindings))
+        return self._replace(bindings=tuple(b._replace(tags=tags.get(b.key, b.tags)) for b in self.bindings))
 
     def _covers(self, binding: Binding) -> bool:
         if self.subject is None or binding.domain_id != self.subject.domain_id:
@@ -194,7 +193,7 @@ class Discovery:
         try:
             found = self.aws.within(account).role(name)
         except Refused as refused:
-            return replace(_unread(None, refused), unsettled=refused.reason == GONE)
+            return _unread(None, refused)._replace(unsettled=refused.reason == GONE)
         binding = self.also_governed(account, found)
         bindings = (binding,) if binding else ()
         self.table.write(bindings, [(account, "#".join((ROLE, name, EXECUTION)))], at=at)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 DOMAIN_EVENTS = frozenset({"CreateDomain", "UpdateDomain", "DeleteDomain"})
 PROFILE_EVENTS = frozenset({"CreateUserProfile", "UpdateUserProfile", "DeleteUserProfile"})
@@ -57,8 +56,7 @@ class Ignored(StrEnum):
     UNREADABLE = "the parameters do not say what was changed; the sweep finds it"
 
 
-@dataclass(frozen=True)
-class Cause:
+class Cause(NamedTuple):
     """Who did what, when and from where: for the record, never for the verdict.
 
     Every field is text as the event has it, or empty; `time` is ISO 8601 UTC.
@@ -93,13 +91,13 @@ class Cause:
 
     def as_dict(self) -> dict[str, str]:
         """The fields that say something."""
-        return {key: value for key, value in asdict(self).items() if value}
+        return {key: value for key, value in self._asdict().items() if value}
 
     @classmethod
     def from_dict(cls, value: Any) -> Cause:
         """The inverse of `as_dict`; takes anything, keeps the texts."""
         fields = value if isinstance(value, Mapping) else {}
-        return cls(**{key: _text(fields.get(key))[:1024] for key in cls.__dataclass_fields__})
+        return cls(**{key: _text(fields.get(key))[:1024] for key in cls._fields})
 
 
 SWEEP = Cause(event_name="Sweep")
@@ -115,16 +113,14 @@ CHECK = Cause(event_name="Check")
 """The cause of what is put right by the clock or by hand, as nobody told who changed it."""
 
 
-@dataclass(frozen=True)
-class SubjectKey:
+class SubjectKey(NamedTuple):
     """What to ask SageMaker for: a domain (no `user_profile`) or one user profile, in the event's region."""
 
     domain_id: str
     user_profile: str = ""
 
 
-@dataclass(frozen=True)
-class Nomination:
+class Nomination(NamedTuple):
     """What an event asks to look at. At most one of `role`, `subject` and `policy` is set; none where `ignored` is.
 
     `detached` where it tells that a policy of Rolewarden's was taken off the role, or that its permissions boundary was

@@ -15,9 +15,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from rolewarden import POLICY_PATH
@@ -189,8 +188,7 @@ class BoundaryTooLong(RulesError):
         super().__init__(self.reason)
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(NamedTuple):
     """An IAM managed policy under `/rolewarden/`."""
 
     name: str

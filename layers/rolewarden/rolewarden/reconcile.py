@@ -7,7 +7,7 @@ the bindings and from IAM each time; without a difference nothing is written.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Protocol
 
@@ -154,7 +154,7 @@ class Reconciler:
 
         Nobody can keep them: it runs as its domain's role.
         """
-        asked = replace(profile, role=domain.role).subject
+        asked = profile._replace(role=domain.role).subject
         kept = {guardrail.name for guardrail in self.rules.required(domain.subject)}
         return tuple(guardrail.name for guardrail in self.rules.required(asked) if guardrail.name not in kept)
 
@@ -193,9 +193,9 @@ class Reconciler:
         missing = tuple(policy for policy in required if self.arn(policy, role.account) not in carried)
         enforced = tuple(policy for policy in missing if required[policy].mode is Mode.ENFORCE)
         if missing:
-            outcome = replace(outcome, before=Verdict.DRIFTED, verdict=Verdict.DRIFTED, missing=missing)
+            outcome = outcome._replace(before=Verdict.DRIFTED, verdict=Verdict.DRIFTED, missing=missing)
         if not enforced:
-            outcome = replace(outcome, remedy=Remedy.OBSERVED) if missing else outcome
+            outcome = outcome._replace(remedy=Remedy.OBSERVED) if missing else outcome
             return self._without_boundary(role, required, outcome)
         if self.observe:
             return self._observed(role, required, outcome)
@@ -203,12 +203,12 @@ class Reconciler:
         if not refusals:
             # What is only observed stays as it is, and the role with it.
             verdict = Verdict.COMPLIANT if outcome.attached == missing else Verdict.DRIFTED
-            return self._without_boundary(role, required, replace(outcome, verdict=verdict))
+            return self._without_boundary(role, required, outcome._replace(verdict=verdict))
         if refusals[-1].reason == GONE:
-            return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE)
+            return outcome._replace(verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE)
         if full := next((refused for refused in refusals if refused.reason == Reason.QUOTA), None):
             now = carried.union(self.arn(policy, role.account) for policy in outcome.attached)
-            return self._full(role, required, replace(outcome, carried=tuple(sorted(now))), full, unsettled=unsettled)
+            return self._full(role, required, outcome._replace(carried=tuple(sorted(now))), full, unsettled=unsettled)
         return _unenforceable(outcome, refusals[0])
 
     def _attach(self, role: RoleKey, policies: Iterable[str], outcome: Outcome) -> tuple[Outcome, list[Refused]]:
@@ -224,11 +224,11 @@ class Reconciler:
                 if refused.reason in {GONE, Reason.QUOTA}:
                     break
             except RetryLater as error:
-                raise _partly(replace(outcome, attached=tuple(attached)), error) from error
+                raise _partly(outcome._replace(attached=tuple(attached)), error) from error
             else:
                 attached.append(policy)
         remedy = Remedy.ATTACHED if attached else Remedy.NONE
-        return replace(outcome, attached=tuple(attached), remedy=remedy), refusals
+        return outcome._replace(attached=tuple(attached), remedy=remedy), refusals
 
     def _full(
         self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome, full: Refused, *, unsettled: bool
@@ -245,20 +245,20 @@ class Reconciler:
             if current == wanted:
                 return _held(outcome, required, wanted)
             if current and not self._is_ours(current, role.account):
-                return replace(_unenforceable(outcome, full, f"{full}; it has another boundary"), boundary=current)
+                return _unenforceable(outcome, full, f"{full}; it has another boundary")._replace(boundary=current)
             if unsettled:
                 # Over a boundary that IAM does not show yet none is set: it may be somebody else's.
                 message = f"{full}; its boundary has just been changed, and is looked at again before one is set"
-                return replace(outcome, message=message, carried=())
+                return outcome._replace(message=message, carried=())
             self.aws.within(role.account).set_boundary(role.name, wanted, mark=outcome.mark)
         except Refused as refused:
             if refused.reason == GONE:
-                return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE, carried=())
+                return outcome._replace(verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE, carried=())
             return _unenforceable(outcome, refused)
         except RetryLater as error:
             raise _partly(outcome, error) from error
-        return replace(
-            _held(outcome, required, wanted), before=outcome.before, missing=outcome.missing, remedy=Remedy.BOUNDED
+        return _held(outcome, required, wanted)._replace(
+            before=outcome.before, missing=outcome.missing, remedy=Remedy.BOUNDED
         )
 
     def _why_no_boundary(self, name: str, required: Mapping[str, Guardrail]) -> str:
@@ -269,14 +269,14 @@ class Reconciler:
 
     def _observed(self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome) -> Outcome:
         """Without writing, a role that lacks policies, which a boundary may stand in for."""
-        observed = replace(outcome, remedy=Remedy.OBSERVED)
+        observed = outcome._replace(remedy=Remedy.OBSERVED)
         if self.rules.fallback is not Fallback.BOUNDARY:
             return observed
         wanted = self.arn(boundary_name(_enforced(required)), role.account)
         try:
             holds = self.aws.within(role.account).role(role.name).boundary == wanted
         except Refused as refused:
-            return replace(observed, message=str(refused))
+            return observed._replace(message=str(refused))
         return _held(outcome, required, wanted) if holds else observed
 
     def _without_boundary(self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome) -> Outcome:
@@ -290,11 +290,11 @@ class Reconciler:
             removed = self.aws.within(role.account).remove_boundary(role.name, mark=outcome.mark)
         except Refused as refused:
             if refused.reason == GONE:
-                return replace(outcome, verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE)
-            return replace(outcome, reason=_reason(refused), message=str(refused))
+                return outcome._replace(verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE)
+            return outcome._replace(reason=_reason(refused), message=str(refused))
         except RetryLater as error:
             raise _partly(outcome, error) from error
-        return replace(outcome, boundary_removed=boundary) if removed else outcome
+        return outcome._replace(boundary_removed=boundary) if removed else outcome
 
     def _is_ours(self, boundary: str, account: str) -> bool:
         return boundary.startswith(self.arn(BOUNDARY, account))
@@ -311,8 +311,8 @@ def _held(outcome: Outcome, required: Mapping[str, Guardrail], boundary: str) ->
     verdict = Verdict.DRIFTED if left else Verdict.COMPLIANT
     remedy = Remedy.OBSERVED if left and not outcome.attached else outcome.remedy
     missing = tuple(policy for policy in outcome.missing if policy in {*left, *outcome.attached})
-    return replace(
-        outcome, before=verdict, verdict=verdict, remedy=remedy, missing=missing, boundary=boundary, carried=()
+    return outcome._replace(
+        before=verdict, verdict=verdict, remedy=remedy, missing=missing, boundary=boundary, carried=()
     )
 
 
@@ -320,18 +320,18 @@ def _unenforceable(outcome: Outcome, refused: Refused, message: str = "") -> Out
     reason = _reason(refused)
     carried = outcome.carried if reason is Reason.QUOTA else ()
     message = message or str(refused)
-    return replace(outcome, verdict=Verdict.UNENFORCEABLE, reason=reason, message=message, carried=carried)
+    return outcome._replace(verdict=Verdict.UNENFORCEABLE, reason=reason, message=message, carried=carried)
 
 
 def _partly(outcome: Outcome, error: RetryLater) -> RetryLater:
     """`error`, with what had been done by then where that belongs on the record."""
     if not outcome.attached:
         return error
-    return PartlyDone(replace(outcome, remedy=Remedy.ATTACHED, message=str(error), carried=()), str(error))
+    return PartlyDone(outcome._replace(remedy=Remedy.ATTACHED, message=str(error), carried=()), str(error))
 
 
 def _verdict(outcome: Outcome, verdict: Verdict, reason: Reason | None = None, message: str = "") -> Outcome:
-    return replace(outcome, before=verdict, verdict=verdict, reason=reason, message=message)
+    return outcome._replace(before=verdict, verdict=verdict, reason=reason, message=message)
 
 
 def _reason(refused: Refused) -> Reason:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rolewarden import reconcile
 from rolewarden.aws import LONGEST_CALL, Aws
@@ -52,8 +51,7 @@ DOCTOR = "doctor"
 """The step that `rolewarden doctor` asks SweepFunction for."""
 
 
-@dataclass(frozen=True)
-class SecondLook:
+class SecondLook(NamedTuple):
     """A message of the work or publish queue: what an event nominated may have been read too early, or too old."""
 
     nomination: Nomination
@@ -90,8 +88,7 @@ class SecondLook:
         return cls(Nomination(account, region, cause, role=role, subject=subject, policy=policy), rechecks)
 
 
-@dataclass(frozen=True)
-class _Look:
+class _Look(NamedTuple):
     """What a look at one role has come to; `doubtful` where IAM may have answered from before."""
 
     work: Work

@@ -23,7 +23,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from rolewarden import paths
@@ -583,7 +583,7 @@ def _retagged(bindings: Iterable[Binding], tags: Tags | None) -> list[Binding]:
     if tags is None:
         return []
     now = ((binding, tags.get(tagged(binding.domain_id, binding.user_profile), {})) for binding in bindings)
-    return [replace(binding, tags=found) for binding, found in now if found != binding.tags]
+    return [binding._replace(tags=found) for binding, found in now if found != binding.tags]
 
 
 def _tagged(domain: ListedDomain, profiles: Iterable[str], tags: Tags | None) -> Mapping[str, Mapping[str, str] | None]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from rolewarden.events import Cause
 
@@ -67,8 +66,7 @@ SOME_SUBJECTS = 50
 """As many subjects are named on the record; a role may work for thousands, and an event holds 256 KiB."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What `reconcile` found for a role and what it did.
 
     `before` is the verdict on the role as it was met, `verdict` the one it is left with. `required`, `missing` and

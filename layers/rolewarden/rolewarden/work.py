@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rolewarden.bindings import Binding, RoleKey
 from rolewarden.events import ACCOUNT, CHECK, ROLE_NAME, SWEEP, Cause, mapping, matched
@@ -23,8 +22,7 @@ FRESH_SECONDS = 300.0
 """For so long the bindings of a message are taken as read a moment ago."""
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """A role to look at, why, and how many rechecks went before it.
 
     `bindings` are all that the role has, as the sweep read them at `read_at` (seconds of the epoch): the table's index
