@@ -50,126 +50,58 @@ PRINCIPALS = 4
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars for `per` of something, and where that was found; `what` is the service's part in the tables."""
+    """US dollars for `per` of something of a service, and where that was found."""
 
-    what: str
+    service: str
     dollars: float
     per: int
     unit: str
-    page: str
     found: str
 
     @property
     def each(self) -> float:
         return self.dollars / self.per
 
+    @property
+    def page(self) -> str:
+        """Where AWS tells it."""
+        name = self.service.lower().replace(" ", "-")
+        return f"https://aws.amazon.com/{name}/pricing/{'on-demand/' if name == 'dynamodb' else ''}"
+
 
 CHECKED = "2026-11-25"
 """When the prices were last compared with what AWS says."""
 
 MILLION = 1_000_000
-_LIST = "price list of {}"
 _PAGE = "its page, an archived copy"
-_OTHERS = "**only what others quote**, {}"
-_PAGES = "https://aws.amazon.com/{}/pricing/"
+_PAGE_OF, _LIST, _OTHERS = "its page of {}, as others copied it", "price list of {}", "**only what others quote**, {}"
+_SENDER_PAYS = 'that the sender pays so: EventBridge User Guide, "Sending and receiving events between accounts"'
 
 PRICES = {
-    "request": Price(
-        "Lambda", 0.20, MILLION, "requests", _PAGES.format("lambda"), f"{_PAGE}; {_LIST.format('2026-09-11')}"
-    ),
-    "GB-second": Price(
-        "Lambda",
-        16.6667,
-        MILLION,
-        "GB-seconds (x86)",
-        _PAGES.format("lambda"),
-        f"{_PAGE}; {_LIST.format('2026-09-11')}",
-    ),
-    "GB-second, arm64": Price(
-        "Lambda", 13.3334, MILLION, "GB-seconds (arm64)", _PAGES.format("lambda"), _LIST.format("2026-09-11")
-    ),
-    "read": Price(
-        "DynamoDB",
-        0.125,
-        MILLION,
-        "read units, on demand",
-        _PAGES.format("dynamodb") + "on-demand/",
-        _LIST.format("2026-05-13"),
-    ),
-    "write": Price(
-        "DynamoDB",
-        0.625,
-        MILLION,
-        "write units, on demand",
-        _PAGES.format("dynamodb") + "on-demand/",
-        _LIST.format("2026-05-13"),
-    ),
-    "queue request": Price("SQS", 0.40, MILLION, "requests", _PAGES.format("sqs"), _LIST.format("2026-09-11")),
-    "fair request": Price(
-        "SQS",
-        0.10,
-        MILLION,
-        "requests on messages in a group, besides",
-        _PAGES.format("sqs"),
-        _LIST.format("2026-09-11"),
-    ),
+    "request": Price("Lambda", 0.20, MILLION, "requests", f"{_PAGE}; {_LIST.format('2026-09-11')}"),
+    "GB-second": Price("Lambda", 16.6667, MILLION, "GB-seconds (x86)", f"{_PAGE}; {_LIST.format('2026-09-11')}"),
+    "GB-second, arm64": Price("Lambda", 13.3334, MILLION, "GB-seconds (arm64)", _LIST.format("2026-09-11")),
+    "read": Price("DynamoDB", 0.125, MILLION, "read units, on demand", _LIST.format("2026-05-13")),
+    "write": Price("DynamoDB", 0.625, MILLION, "write units, on demand", _LIST.format("2026-05-13")),
+    "queue request": Price("SQS", 0.40, MILLION, "requests", _LIST.format("2026-09-11")),
+    "fair request": Price("SQS", 0.10, MILLION, "requests on messages in a group, besides", _LIST.format("2026-09-11")),
     "event": Price(
-        "EventBridge",
-        1.00,
-        MILLION,
-        "events of one's own, or sent to another account or region",
-        _PAGES.format("eventbridge"),
-        f'{_LIST.format("2026-10-08")}; that the sending account pays so: EventBridge User Guide, "Sending and '
-        'receiving events between accounts"',
+        "EventBridge", 1.00, MILLION, "events of one's own, or sent to another account or region",
+        f"{_LIST.format('2026-10-08')}; {_SENDER_PAYS}",
     ),
-    "metric": Price(
-        "CloudWatch",
-        0.30,
-        1,
-        "a metric a month, by the hours that it is there",
-        _PAGES.format("cloudwatch"),
-        _OTHERS.format("2026-06"),
-    ),
-    "alarm": Price("CloudWatch", 0.10, 1, "an alarm a month", _PAGES.format("cloudwatch"), _OTHERS.format("2026-06")),
-    "dashboard": Price(
-        "CloudWatch", 3.00, 1, "a dashboard a month", _PAGES.format("cloudwatch"), _OTHERS.format("2026-06")
-    ),
-    "log": Price("CloudWatch", 0.50, 1, "a GB of logs", _PAGES.format("cloudwatch"), _OTHERS.format("2026-06")),
-    "key": Price(
-        "KMS",
-        1.00,
-        1,
-        "a key a month, and as much again after a yearly rotation",
-        _PAGES.format("kms"),
-        _PAGE,
-    ),
-    "key request": Price("KMS", 0.03, 10_000, "requests", _PAGES.format("kms"), _OTHERS.format("2026-03")),
-    "mail": Price("SNS", 2.00, 100_000, "mails beyond 1,000 a month", _PAGES.format("sns"), _LIST.format("2026-10-08")),
+    "metric": Price("CloudWatch", 0.30, 1, "a metric a month, by the hours it is there", _LIST.format("2026-09-21")),
+    "alarm": Price("CloudWatch", 0.10, 1, "an alarm a month", _LIST.format("2026-09-21")),
+    "log": Price("CloudWatch", 0.50, 1, "a GB of logs", _LIST.format("2026-09-21")),
+    "dashboard": Price("CloudWatch", 3.00, 1, "a dashboard a month", _OTHERS.format("2026-06")),
+    "key": Price("KMS", 1.00, 1, "a key a month, and as much again after a yearly rotation", _PAGE),
+    "key request": Price("KMS", 0.03, 10_000, "requests", _OTHERS.format("2026-03")),
+    "mail": Price("SNS", 2.00, 100_000, "mails beyond 1,000 a month", _LIST.format("2026-10-08")),
     "finding": Price(
-        "Security Hub",
-        0.30,
-        10_000,
-        "findings beyond 10,000 a month",
-        _PAGES.format("security-hub"),
-        _OTHERS.format("without a date"),
+        "Security Hub", 0.30, 10_000, "findings beyond 10,000 a month", _OTHERS.format("without a date")
     ),
-    "second trail": Price(
-        "CloudTrail",
-        2.00,
-        100_000,
-        "management events, of each trail but the first",
-        _PAGES.format("cloudtrail"),
-        _PAGE,
-    ),
-    "watched": Price(
-        "GuardDuty",
-        4.00,
-        MILLION,
-        "management events",
-        _PAGES.format("guardduty"),
-        "its page of 2026-10-07, as others copied it",
-    ),
-}
+    "second trail": Price("CloudTrail", 2.00, 100_000, "management events, of each trail but the first", _PAGE),
+    "watched": Price("GuardDuty", 4.00, MILLION, "management events", _PAGE_OF.format("2026-10-07")),
+}  # fmt: skip
 """US dollars, us-east-1, without free tiers: the one place where prices stand."""
 
 FREE = {
@@ -374,7 +306,7 @@ def _shown_counts(counts: list[dict[str, float]]) -> list[list[str]]:
 def _shown_prices() -> list[list[str]]:
     return [
         [
-            f"[{price.what}]({price.page})",
+            f"[{price.service}]({price.page})",
             f"{price.dollars:g}",
             f"{price.per:,} {price.unit}" if price.per > 1 else price.unit,
             price.found,
