@@ -1,163 +1,430 @@
-"""docs/cost.md: what two accounts pay a month, of the calls that were counted and AWS's prices."""
+"""docs/cost.md: what three customers pay a month, of the calls that were counted and AWS's prices."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+from accounts import ALONE, EVENT, HUB, MEMBER
 from figures import Row, table
 from stand import OURS
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
 
-SWEEPS = 730
-"""A month's, at `rate(1 hour)`; PublishFunction checks the policies as often."""
+HOURS = 730
+"""Of a month."""
 
 MEGABYTES = 256
 CALL_SECONDS = 0.05
 """What an AWS call takes a function, its own work in between included: assumed, as a local AWS says nothing of it."""
 
+LOOKUP_SECONDS = 0.5
+"""CloudTrail answers two LookupEvents a second:
+https://docs.aws.amazon.com/awscloudtrail/latest/userguide/WhatIsCloudTrail-Limits.html"""
+
 SWEEP_CPU_SECONDS = 0.006
 """What a sweep takes for each role beside its calls, with the part of a CPU that the function has: assumed."""
 
-POLLS = 5 * 180 * 730
-"""Lambda listens to a queue with five pollers, a request of twenty seconds each, whether anything comes or not:
-https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html"""
+POLLS = 5 * 180 * HOURS
+"""Lambda listens to a queue with five pollers, a request of twenty seconds each, whether anything comes or not; with
+two only where a queue has no maximum concurrency:
+https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html"""
 
-ROW_BYTES, ITEM_UNITS = 320, 4096
-SWEEP_METRICS = 7
-"""Metrics that each sweep puts out, so that they are there every hour; the others count in the hours that have them."""
+PLATFORM_LOG = 300
+"""Bytes that Lambda itself logs of an invocation, START, END and REPORT: assumed."""
 
-PRICES = {
-    "Lambda, a request": 0.20e-6,
-    "Lambda, a GB-second (x86)": 16.6667e-6,
-    "DynamoDB on demand, a read unit": 0.125e-6,
-    "DynamoDB on demand, a write unit": 0.625e-6,
-    "SQS, a request": 0.40e-6,
-    "EventBridge, an event of one's own": 1.00e-6,
-    "CloudWatch, a metric a month": 0.30,
-    "CloudWatch, an alarm a month": 0.10,
-    "CloudWatch Logs, a GB": 0.50,
-    "KMS, a key a month": 1.00,
-}
-"""US dollars, us-east-1, without free tiers, as known in November 2026."""
+ROW_BYTES, READ_BYTES = 320, 4096
+SWEEP_METRICS, OTHER_METRICS = 8, 7
+"""Metrics that each sweep puts out, and those of events, which are counted as if there were events every hour."""
+
+DATA_KEY_SECONDS = 300
+"""For so long a principal uses a data key of KMS, for a queue as for a table."""
+
+PRINCIPALS = 4
+"""That use a queue or a table at a time, of functions and of Lambda itself: assumed."""
 
 
 @dataclass(frozen=True)
-class Account:
-    """An account by its roles, and what happens in a month: events on roles and subjects, and remedies among them."""
+class Price:
+    """US dollars for `per` of something of a service, and where that was found."""
+
+    service: str
+    dollars: float
+    per: int
+    unit: str
+    found: str
+
+    @property
+    def each(self) -> float:
+        return self.dollars / self.per
+
+    @property
+    def page(self) -> str:
+        """Where AWS tells it."""
+        name = self.service.lower().replace(" ", "-")
+        return f"https://aws.amazon.com/{name}/pricing/{'on-demand/' if name == 'dynamodb' else ''}"
+
+
+CHECKED = "2026-11-25"
+"""When the prices were last compared with what AWS says."""
+
+MILLION = 1_000_000
+_PAGE = "its page, an archived copy"
+_PAGE_OF, _LIST, _OTHERS = "its page of {}, as others copied it", "price list of {}", "**only what others quote**, {}"
+_SENDER_PAYS = 'that the sender pays so: EventBridge User Guide, "Sending and receiving events between accounts"'
+
+PRICES = {
+    "request": Price("Lambda", 0.20, MILLION, "requests", f"{_PAGE}; {_LIST.format('2026-09-11')}"),
+    "GB-second": Price("Lambda", 16.6667, MILLION, "GB-seconds (x86)", f"{_PAGE}; {_LIST.format('2026-09-11')}"),
+    "GB-second, arm64": Price("Lambda", 13.3334, MILLION, "GB-seconds (arm64)", _LIST.format("2026-09-11")),
+    "read": Price("DynamoDB", 0.125, MILLION, "read units, on demand", _LIST.format("2026-05-13")),
+    "write": Price("DynamoDB", 0.625, MILLION, "write units, on demand", _LIST.format("2026-05-13")),
+    "queue request": Price("SQS", 0.40, MILLION, "requests", _LIST.format("2026-09-11")),
+    "fair request": Price("SQS", 0.10, MILLION, "requests on messages in a group, besides", _LIST.format("2026-09-11")),
+    "event": Price(
+        "EventBridge", 1.00, MILLION, "events of one's own, or sent to another account or region",
+        f"{_LIST.format('2026-10-08')}; {_SENDER_PAYS}",
+    ),
+    "metric": Price("CloudWatch", 0.30, 1, "a metric a month, by the hours it is there", _LIST.format("2026-09-21")),
+    "alarm": Price("CloudWatch", 0.10, 1, "an alarm a month", _LIST.format("2026-09-21")),
+    "log": Price("CloudWatch", 0.50, 1, "a GB of logs", _LIST.format("2026-09-21")),
+    "dashboard": Price("CloudWatch", 3.00, 1, "a dashboard a month", _OTHERS.format("2026-06")),
+    "key": Price("KMS", 1.00, 1, "a key a month, and as much again after a yearly rotation", _PAGE),
+    "key request": Price("KMS", 0.03, 10_000, "requests", _OTHERS.format("2026-03")),
+    "mail": Price("SNS", 2.00, 100_000, "mails beyond 1,000 a month", _LIST.format("2026-10-08")),
+    "finding": Price(
+        "Security Hub", 0.30, 10_000, "findings beyond 10,000 a month", _OTHERS.format("without a date")
+    ),
+    "second trail": Price("CloudTrail", 2.00, 100_000, "management events, of each trail but the first", _PAGE),
+    "watched": Price("GuardDuty", 4.00, MILLION, "management events", _PAGE_OF.format("2026-10-07")),
+}  # fmt: skip
+"""US dollars, us-east-1, without free tiers: the one place where prices stand."""
+
+FREE = {
+    "request": 1_000_000, "GB-second": 400_000, "queue request": 1_000_000, "metric": 10, "alarm": 10, "dashboard": 3,
+    "log": 5, "key request": 20_000,
+}  # fmt: skip
+"""What each account has free every month, of the pages named above, and of SQS's."""
+
+
+@dataclass(frozen=True)
+class Customer:
+    """Who pays: accounts with so many governed roles each, and a month's events, with the remedies among them.
+
+    `sweep` is the part of the bench that has swept as many roles; what follows are parameters of the template.
+    """
 
     name: str
+    accounts: int
     roles: int
-    part: str
     events: int
     remedies: int
+    sweep: str = "sweep-100"
+    regions: int = 1
+    sweeps: float = HOURS
+    has_key: bool = False
+    has_security_hub: bool = False
+
+    @property
+    def is_organization(self) -> bool:
+        return self.accounts > 1
 
 
-ACCOUNTS = (
-    Account("a small team", 100, "sweep-100", 3_000, 30),
-    Account("a large account", 10_000, "sweep-10000", 150_000, 1_000),
+CUSTOMERS = (
+    Customer("a small team", 1, 100, 3_000, 30),
+    Customer("a large account", 1, 10_000, 150_000, 1_000, "sweep-10000"),
+    Customer("an organization", 1_000, 100, 10 * 3600 * HOURS, 10_000, regions=3),
 )
 
 
 def whole(results: Mapping[str, Any]) -> str:
     """The page; empty until what it counts with has been measured."""
     parts = results["parts"]
-    if not {"warm", *(account.part for account in ACCOUNTS)} <= parts.keys():
+    if not {"warm", "accounts", *(customer.sweep for customer in CUSTOMERS)} <= parts.keys():
         return ""
-    bills = [_bill(account, parts) for account in ACCOUNTS]
-    heads = ["", *(account.name for account in ACCOUNTS)]
-    counts = [[name, *(f"{bill[0][name]:,.0f}" for bill in bills)] for name in bills[0][0]]
-    dollars = [[name, *(f"{bill[1][name]:,.2f}" for bill in bills)] for name in bills[0][1]]
-    total = ["**a month**", *(f"**{sum(bill[1].values()):,.2f}**" for bill in bills)]
-    profiles = "; ".join(
-        f"{account.name}: {account.roles:,} roles, {account.events:,} events a month on roles and subjects, "
-        f"{account.remedies:,} of them remedies"
-        for account in ACCOUNTS
-    )
-    prices = [[name, f"{price:.10f}".rstrip("0").rstrip(".")] for name, price in PRICES.items()]
+    counts = [_counts(customer, parts) for customer in CUSTOMERS]
+    names = [customer.name for customer in CUSTOMERS]
+    sections = [
+        "# What it costs",
+        _summary(counts),
+        table(["US dollars a month", *names], _bill(counts)),
+        "*With AWS's free tiers*: where nothing else in the account, or in the whole organization, uses them up. Made "
+        "by `make bench` (`bench/cost.py`), of the calls that it counts: do not edit.",
+        "## What the parameters do",
+        table(["US dollars a month, more or less", *names], _parameters(parts)),
+        "`Regions`: other regions send their events, and a sweep is longer. `KmsKeyArn`: no key of the stack's own, "
+        "and yours is asked whenever a data key runs out. `SecurityHub`: one alarm more; 10,000 findings a month are "
+        "free. `Concurrency`, `HistoryDays` and `LogRetentionDays` change next to nothing.",
+        "## What it is made of, and how to make it smaller",
+        _smaller(parts, counts),
+        "## Not in it: who else listens",
+        _watched(counts),
+        "## Counts a month",
+        table(["", *names], _shown_counts(counts)),
+        _assumed(parts),
+        "## Prices",
+        f"US dollars, us-east-1, compared on {CHECKED}. AWS's price pages fill in their figures only as they are "
+        "shown, so that copies of them seldom have any. Where a page had none, the figure is that of AWS's price list "
+        "(AWS Price List API) as public repositories quote it, with the list's date; where that was not to be had "
+        "either, what others quote. Before you rely on one, look at its page.",
+        table(["", "US dollars", "for", "found in"], _shown_prices()),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def total(customer: Customer, results: Mapping[str, Any]) -> float:
+    """US dollars a month, without free tiers."""
+    return _total(customer, results["parts"])
+
+
+def _summary(counts: list[dict[str, float]]) -> str:
+    small, large, organization = (sum(_dollars(amounts).values()) for amounts in counts)
     return (
-        "\n\n".join(
-            [
-                "# What it costs",
-                "Made by `make bench` (`bench/cost.py`): do not edit. Calls are those of "
-                "[benchmarks.md](benchmarks.md); half of the events are on governed roles. "
-                f"{profiles[0].upper()}{profiles[1:]}. Sweeps run every hour. Assumed, and not measured: "
-                f"{1000 * CALL_SECONDS:.0f} ms of a {MEGABYTES} MB function for each AWS call, and "
-                f"{1000 * SWEEP_CPU_SECONDS:.0f} ms for each role of a sweep. IAM, SageMaker and CloudTrail's "
-                "history charge nothing for a call; the trail is yours already.",
-                "## Counts a month",
-                table(heads, counts),
-                "## US dollars a month",
-                table(heads, [*dollars, total]),
-                "Most of it is there whether anything happens or not: alarms, metrics and the key of AlarmTopic (with "
-                "`KmsKeyArn` your own stands in). Twice the events, or a sweep every half hour, changes little.",
-                "## Prices",
-                "US dollars, us-east-1, without the free tiers, as known in November 2026, to be checked on AWS's "
-                "pages before you rely on them: "
-                "[Lambda](https://aws.amazon.com/lambda/pricing/), "
-                "[DynamoDB](https://aws.amazon.com/dynamodb/pricing/on-demand/), "
-                "[SQS](https://aws.amazon.com/sqs/pricing/), "
-                "[EventBridge](https://aws.amazon.com/eventbridge/pricing/), "
-                "[CloudWatch](https://aws.amazon.com/cloudwatch/pricing/), [KMS](https://aws.amazon.com/kms/pricing/). "
-                "Events that AWS's services send cost nothing.",
-                table(["", "US dollars"], prices),
-            ]
-        )
-        + "\n"
+        f"About **{small:.0f} dollars a month** for a small team, **{large:.0f}** for an account with 10,000 roles, "
+        f"**{organization:.0f}** for the organization of [scale.md](scale.md), a thousand accounts in three regions: "
+        f"{100 * organization / CUSTOMERS[-1].accounts:.0f} cents an account. All of it goes to AWS."
     )
 
 
-def _bill(account: Account, parts: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
-    """What an account does in a month, and what it pays for it."""
+def _bill(counts: list[dict[str, float]]) -> list[list[str]]:
+    """Who pays, and for what."""
+    bills = [_dollars(amounts) for amounts in counts]
+    beyond = [sum(_dollars(_beyond_free(amounts)).values()) for amounts in counts]
+    return [
+        ["accounts", *(f"{customer.accounts:,}" for customer in CUSTOMERS)],
+        ["regions with domains", *(f"{customer.regions}" for customer in CUSTOMERS)],
+        ["governed roles", *(f"{customer.accounts * customer.roles:,}" for customer in CUSTOMERS)],
+        ["changes of roles and user profiles", *(f"{customer.events:,}" for customer in CUSTOMERS)],
+        ["of them put right", *(f"{customer.remedies:,}" for customer in CUSTOMERS)],
+        *([service, *(f"{bill[service]:,.2f}" for bill in bills)] for service in bills[0]),
+        ["**together**", *(f"**{sum(bill.values()):,.2f}**" for bill in bills)],
+        ["with AWS's free tiers", *(f"{dollars:,.2f}" for dollars in beyond)],
+    ]
 
-    def calls(part: str, case: str) -> float:
-        rows = [Row.from_dict(row) for row in parts[part]["rows"] if row["figure"] == "calls"]
-        return next(row.of[OURS].median for row in rows if row.case == case)
 
-    governed = account.events / 2
-    of_events = (
-        governed * calls("warm", "a role of no concern")
-        + (governed - account.remedies) * calls("warm", "a compliant role")
-        + account.remedies * (calls("warm", "a drifted role") + calls("warm", "a compliant role"))  # and a second look
+def _assumed(parts: Mapping[str, Any]) -> str:
+    return (
+        f"Calls are those of `bench/results.json`: accounts of {parts['accounts']['measured']}, events of "
+        f"{parts['warm']['measured']}, 10,000 roles of {parts['sweep-10000']['measured']}. Assumed, and not measured: "
+        "half of the events are on governed roles; in the organization each of these enters its account anew, as a "
+        f"function keeps a hundred accounts entered and no more; {1000 * CALL_SECONDS:.0f} ms of a {MEGABYTES} MB "
+        f"function for each AWS call, {1000 * SWEEP_CPU_SECONDS:.0f} ms for each role of a sweep; {PLATFORM_LOG} bytes "
+        f"that Lambda logs of an invocation; {PRINCIPALS} who use a queue or a table at a time, each with a data key "
+        f"for five minutes. LookupEvents takes {LOOKUP_SECONDS:g} s, as CloudTrail answers two a second. Of a message "
+        "in a group all three requests are counted at the price of fair queues, the most that it can be.\n\n"
+        "IAM, STS, SageMaker's lists, StackSets and CloudTrail's event history charge nothing for a call, EventBridge "
+        "nothing for what AWS's services send inside an account and region. Left out, a dollar or two in the "
+        "organization and cents elsewhere: storage of tables and logs, mails, and an event's way from region to region."
     )
-    of_sweeps = SWEEPS * calls(account.part, f"{account.roles:,} roles, steady")
-    # PublishFunction reads two policies, twice each.
-    of_checks = SWEEPS * 4.0
-    invocations = account.events + account.remedies + 2 * SWEEPS
-    seconds = (of_events + of_sweeps + of_checks) * CALL_SECONDS + SWEEPS * account.roles * SWEEP_CPU_SECONDS
+
+
+def _parameters(parts: Mapping[str, Any]) -> list[list[str]]:
+    """What each parameter adds to the bill, or takes off."""
+    changes = {
+        "`SweepSchedule: rate(15 minutes)`": {"sweeps": 4.0 * HOURS},
+        "`SweepSchedule: rate(6 hours)`": {"sweeps": HOURS / 6},
+        "`SweepSchedule: rate(1 day)`": {"sweeps": HOURS / 24},
+        "`Regions`: three": {"regions": 3},
+        "`KmsKeyArn`": {"has_key": True},
+        "`SecurityHub: on`": {"has_security_hub": True},
+    }
+    lines = []
+    for parameter, change in changes.items():
+        cells = []
+        for customer in CUSTOMERS:
+            before, after = (_total(each, parts) for each in (customer, replace(customer, **change)))
+            cells.append("as it is" if customer == replace(customer, **change) else f"{after - before:+,.2f}")
+        lines.append([parameter, *cells])
+    return lines
+
+
+def _total(customer: Customer, parts: Mapping[str, Any]) -> float:
+    return sum(_dollars(_counts(customer, parts)).values())
+
+
+def _smaller(parts: Mapping[str, Any], counts: list[dict[str, float]]) -> str:
+    fixed = sum(counts[0][name] * PRICES[name].each for name in ("metric", "alarm", "dashboard", "key"))
+    polls = len(_sources("SQS")) * POLLS * PRICES["queue request"].each
+    organization = CUSTOMERS[-1]
+    sweeps = _total(organization, parts) - _total(replace(organization, sweeps=0), parts)
+    arm = counts[-1]["GB-second"] * (PRICES["GB-second"].each - PRICES["GB-second, arm64"].each)
+    sent = organization.events * PRICES["event"].each
+    return (
+        f"In one account nearly all of it is there whether anything happens or not: {fixed:.2f} for metrics, alarms, "
+        f"dashboard and key, {polls:.2f} for Lambda's listening to four queues. In the organization {sweeps:.2f} is "
+        f"for sweeps, and {sent:.2f} for events that accounts send to the hub, of which each pays its own.\n\n"
+        "- **Sweep less often** where you trust events: see `SweepSchedule` above. `HeartbeatHours` goes with it, and "
+        "what no event told of stays unseen for as long.\n"
+        "- **Fewer regions**: each is two lists, a forwarder to look at and a queue in every sweep.\n"
+        f"- `Architectures: [arm64]` in template.yaml takes a fifth off Lambda's time, {arm:.2f} in the organization. "
+        "Nothing in the layer is compiled for a processor; x86_64 is what it is tested on.\n"
+        "- The dashboard is three dollars where you have more than three; take it out of template.yaml."
+    )
+
+
+def _watched(counts: list[dict[str, float]]) -> str:
+    alone, told = counts[0]["in CloudTrail"], counts[-1]["in CloudTrail"]
+    of_sweeps = counts[-1]["in CloudTrail, of sweeps"]
+    second, guard = told * PRICES["second trail"].each, told * PRICES["watched"].each
+    return (
+        f"CloudTrail records what Rolewarden asks: {alone:,.0f} management events a month in the small team's account, "
+        f"{told / MILLION:.0f} million in the organization, {100 * of_sweeps / told:.0f} % of them by sweeps. The "
+        f"first copy is free. **In the organization a second trail would charge {second:,.0f} dollars a month for "
+        f"them, GuardDuty up to {guard:,.0f}.** Nearly all are reads: a second trail that logs only writes does not "
+        f"charge for them, and with sweeps every six hours it is {100 - 100 * of_sweeps / told * 5 / 6:.0f} % of that."
+    )
+
+
+def _shown_counts(counts: list[dict[str, float]]) -> list[list[str]]:
+    names = {
+        "calls of events": "AWS calls for events",
+        "calls of sweeps": "AWS calls for sweeps and checks of the policies",
+        "in CloudTrail": "of all, management events in CloudTrail",
+        "AssumeRole": "AssumeRole",
+        "request": "Lambda invocations",
+        "GB-second": "Lambda GB-seconds",
+        "read": "DynamoDB read units",
+        "write": "DynamoDB write units",
+        "queue request": "SQS requests",
+        "fair request": "of them on messages in a group",
+        "event": "EventBridge events sent",
+        "log": "GB of logs",
+        "metric": "metrics",
+        "alarm": "alarms",
+        "key request": "KMS requests",
+    }
+    return [
+        [shown, *(f"{amounts[name]:,.0f}" if name != "log" else f"{amounts[name]:,.2f}" for amounts in counts)]
+        for name, shown in names.items()
+    ]
+
+
+def _shown_prices() -> list[list[str]]:
+    return [
+        [
+            f"[{price.service}]({price.page})",
+            f"{price.dollars:g}",
+            f"{price.per:,} {price.unit}" if price.per > 1 else price.unit,
+            price.found,
+        ]
+        for price in PRICES.values()
+    ]
+
+
+def _counts(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
+    """What a customer uses in a month, by the names of PRICES, and some more that cost nothing."""
+    events, sweeps = _events(customer, parts), _sweeps(customer, parts)
+    invocations = customer.events + customer.remedies + sweeps["invocations"]
+    seconds = (events["calls"] + sweeps["calls"] - sweeps["of them LookupEvents"]) * CALL_SECONDS
+    seconds += sweeps["of them LookupEvents"] * LOOKUP_SECONDS
+    seconds += customer.sweeps * customer.accounts * customer.roles * SWEEP_CPU_SECONDS
     # A sweep reads the table twice, consistently; an event by the index.
-    reads = SWEEPS * 2 * account.roles * ROW_BYTES / ITEM_UNITS + account.events / 2
-    counts = {
-        "AWS calls for events": of_events,
-        "AWS calls for sweeps": of_sweeps,
-        "AWS calls for checks of the policies": of_checks,
-        "Lambda invocations": invocations,
-        "Lambda GB-seconds": seconds * MEGABYTES / 1024,
-        "DynamoDB read units": reads,
-        "DynamoDB write units": 4 * SWEEPS + 2 * account.remedies,
-        "SQS requests": account.remedies * 3 + len(_sources("SQS")) * POLLS,
-        "EventBridge events of its own": account.remedies + SWEEPS,
-        "log lines": invocations * 4,
+    rows = customer.sweeps * customer.accounts * 2 * customer.roles * ROW_BYTES / READ_BYTES
+    queues, tables = len(_sources("SQS")), 2
+    grouped = 3 * sweeps["of them by messages"] if customer.is_organization else 0
+    data_keys = (queues + tables) * PRINCIPALS * HOURS * 3600 / DATA_KEY_SECONDS
+    is_apart = customer.is_organization or customer.regions > 1
+    return {
+        "calls of events": events["calls"],
+        "calls of sweeps": sweeps["calls"],
+        "AssumeRole": events["AssumeRole"] + sweeps["of them AssumeRole"],
+        # Of an event's calls, all but DynamoDB's, and but the record's of a remedy.
+        "in CloudTrail, of sweeps": sweeps["of them in CloudTrail"],
+        "in CloudTrail": sweeps["of them in CloudTrail"] + events["calls"] - customer.events - 4 * customer.remedies,
+        "request": invocations,
+        "GB-second": seconds * MEGABYTES / 1024,
+        "read": sweeps["of them reads of DynamoDB"] + rows + customer.events / 2,
+        "write": sweeps["of them writes of DynamoDB"] + 2 * customer.remedies,
+        "queue request": queues * POLLS
+        + sweeps["of them SQS"]
+        + 2 * sweeps["of them by messages"]
+        + 3 * customer.remedies,
+        "fair request": grouped,
+        "event": sweeps["of them PutEvents"] + customer.remedies + (customer.events if is_apart else 0),
+        "metric": SWEEP_METRICS * min(1, customer.sweeps / HOURS) + OTHER_METRICS,
+        "alarm": _alarms(with_security_hub=customer.has_security_hub),
+        "dashboard": 1,
+        "log": (events["logged"] + sweeps["logged"] + invocations * PLATFORM_LOG) / 1e9,
+        "key": 0 if customer.has_key else 1,
+        "key request": data_keys if customer.has_key else 0,
     }
-    alarms = sum(resource["Type"] == "AWS::CloudWatch::Alarm" for resource in _resources())
-    price = PRICES
-    dollars = {
-        "Lambda": counts["Lambda invocations"] * price["Lambda, a request"]
-        + counts["Lambda GB-seconds"] * price["Lambda, a GB-second (x86)"],
-        "DynamoDB": counts["DynamoDB read units"] * price["DynamoDB on demand, a read unit"]
-        + counts["DynamoDB write units"] * price["DynamoDB on demand, a write unit"],
-        "SQS": counts["SQS requests"] * price["SQS, a request"],
-        "EventBridge": counts["EventBridge events of its own"] * price["EventBridge, an event of one's own"],
-        f"CloudWatch: {alarms} alarms": alarms * price["CloudWatch, an alarm a month"],
-        "CloudWatch: metrics": (SWEEP_METRICS + 5) * price["CloudWatch, a metric a month"],
-        "CloudWatch: logs, 1 KB a line": counts["log lines"] * 1e-6 * price["CloudWatch Logs, a GB"],
-        "KMS": price["KMS, a key a month"],
+
+
+def _dollars(counts: Mapping[str, float]) -> dict[str, float]:
+    """By service, the dearest of the organization first."""
+    names = {
+        "EventBridge": ("event",),
+        "Lambda": ("request", "GB-second"),
+        "CloudWatch: logs": ("log",),
+        "DynamoDB": ("read", "write"),
+        "SQS": ("queue request", "fair request"),
+        "CloudWatch: metrics, alarms, dashboard": ("metric", "alarm", "dashboard"),
+        "KMS": ("key", "key request"),
     }
-    return counts, dollars
+    return {service: sum(counts[name] * PRICES[name].each for name in of) for service, of in names.items()}
+
+
+def _beyond_free(counts: Mapping[str, float]) -> dict[str, float]:
+    return {name: max(0, count - FREE.get(name, 0)) for name, count in counts.items()}
+
+
+def _events(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
+    """The calls of a month's events, and what they log."""
+
+    def of(case: str, figure: str = "calls") -> float:
+        return _figure(parts, "accounts", f"{EVENT}: {case}", figure)
+
+    governed = customer.events / 2
+    alike = governed - customer.remedies
+    compliant, entering = of("a compliant role"), of("a compliant role, entering the account")
+    entered = entering if customer.is_organization else compliant
+    return {
+        "calls": governed * of("a role of no concern")
+        + alike * entered
+        # And a second look at each remedy.
+        + customer.remedies * (of("a drifted role") + entered - compliant + entered),
+        "AssumeRole": (governed + customer.remedies) * (entered - compliant),
+        "logged": governed * of("a role of no concern", "logged")
+        + alike * of("a compliant role", "logged")
+        + customer.remedies * (of("a drifted role", "logged") + of("a compliant role", "logged")),
+    }
+
+
+def _sweeps(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
+    """What a month's sweeps of all accounts come to, by the figures of the bench."""
+    where = "one region" if customer.regions == 1 else "three regions"
+    first = f"{HUB if customer.is_organization or customer.regions > 1 else ALONE}, {where}"
+    figures = {row["figure"] for row in parts["accounts"]["rows"] if row["case"] == first}
+    swept = {figure: _figure(parts, "accounts", first, figure) for figure in figures}
+    # More pages, where there are more roles than the bench gives an account there.
+    size = int(customer.sweep.removeprefix("sweep-"))
+    pages = _figure(parts, customer.sweep, f"{size:,} roles, steady", "calls")
+    more = pages - _figure(parts, "sweep-100", "100 roles, steady", "calls")
+    swept["calls"] += more
+    swept["of them in CloudTrail"] += more
+    if customer.is_organization:
+        others = customer.accounts - 1
+        for figure in figures:
+            swept[figure] += others * _figure(parts, "accounts", f"{MEMBER}, {where}", figure)
+        # The hub lists a hundred members a call, and asks for ten a message batch.
+        swept["calls"] += others / 100 + others / 10
+        swept["of them in CloudTrail"] += others / 100
+        swept["of them SQS"] += others / 10
+    return {figure: customer.sweeps * number for figure, number in swept.items()}
+
+
+def _figure(parts: Mapping[str, Any], part: str, case: str, figure: str) -> float:
+    rows = (Row.from_dict(row) for row in parts[part]["rows"])
+    return next(row.of[OURS].median for row in rows if (row.case, row.figure) == (case, figure))
+
+
+def _alarms(*, with_security_hub: bool) -> int:
+    alarms = [resource for resource in _resources() if resource["Type"] == "AWS::CloudWatch::Alarm"]
+    return sum(with_security_hub or resource.get("Condition") != "HasSecurityHub" for resource in alarms)
 
 
 def _sources(kind: str) -> list[Any]:
@@ -166,6 +433,7 @@ def _sources(kind: str) -> list[Any]:
     return [source for of in events for source in of.values() if source["Type"] == kind]
 
 
+@cache
 def _resources() -> list[Any]:
     """Those of template.yaml, its intrinsic functions left out."""
 

@@ -1,6 +1,7 @@
 """`make bench`: all that is measured, as a table, as bench/results.json, docs/benchmarks.md and docs/cost.md.
 
-Parts can be measured alone (`python bench/run.py warm cold`); what is not measured this time stays as it was.
+Parts can be measured alone (`python bench/run.py warm cold`); what is not measured this time stays as it was. With
+`--pages` nothing is measured, and the pages are made anew.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import cost
 import page
+from accounts import accounts
 from container import container
 from figures import Gathered
 from footprint import memory, size
@@ -38,6 +40,7 @@ PARTS: dict[str, tuple[Callable[..., None], int]] = {
     "sweep-100": (partial(sweep, size=100), 7),
     "sweep-1000": (partial(sweep, size=1_000), 3),
     "sweep-10000": (partial(sweep, size=10_000), 1),
+    "accounts": (accounts, 1),
     "rules": (rules, 7),
     "container": (container, 5),
     "size": (size, 1),
@@ -45,16 +48,23 @@ PARTS: dict[str, tuple[Callable[..., None], int]] = {
 }
 """What can be measured, and in how many rounds."""
 
+ALONE = frozenset({"accounts"})
+"""The parts in which there is nobody beside Rolewarden."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure the parts that are named, or all of them."""
     parser = argparse.ArgumentParser(description="Rolewarden beside Cloud Custodian and the floor.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)}; all where none is named")
     parser.add_argument("--rounds", type=int, help="no more rounds than that")
+    parser.add_argument("--pages", action="store_true", help="measure nothing: make the pages of what is known")
     options = parser.parse_args(arguments)
+    if options.pages:
+        _write_pages(_results())
+        return 0
     if unknown := set(options.parts) - PARTS.keys():
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    if not CUSTODIAN_PYTHON.exists():
+    if not CUSTODIAN_PYTHON.exists() and not ALONE.issuperset(options.parts or PARTS):
         parser.error("Cloud Custodian is not here: `make bench` sets it up")
     # What is measured is not what the functions log.
     os.environ["POWERTOOLS_LOG_LEVEL"] = "CRITICAL"
@@ -85,6 +95,10 @@ def _save(name: str, gathered: Gathered) -> None:
         "rows": [row.as_dict() for row in gathered.rows()],
     }
     RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    _write_pages(results)
+
+
+def _write_pages(results: dict[str, Any]) -> None:
     PAGE.write_text(page.whole(results), encoding="utf-8")
     if bill := cost.whole(results):
         COST.write_text(bill, encoding="utf-8")

@@ -197,7 +197,7 @@ class Stand:
 
     def contestant(self, name: str, *arguments: str) -> Contestant:
         """Start one: the functions to load of ours, `lambda` or `pull` of Custodian."""
-        path = {OURS: f"{self.layer}", CUSTODIAN: f"{self.custodian_package}", PRECOMPILED: "", FLOOR: ""}[name]
+        path = f"{self.layer}" if name == OURS else f"{self.custodian_package}" if name == CUSTODIAN else ""
         environment = {
             **{key: value for key, value in os.environ.items() if key.startswith("AWS_") or key in {"PATH", "HOME"}},
             **self.environment,

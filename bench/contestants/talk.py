@@ -28,11 +28,11 @@ CONTEXT = SimpleNamespace(
 def listen(start: float, handle: Callable[[dict[str, Any]], object]) -> None:
     """Say that all is ready, `start` being when the program began, then handle one order after the other.
 
-    What anybody else prints goes nowhere: in Lambda it would go to the log.
+    What anybody else prints, in Lambda it would go to the log, goes to the file LOG_TO, or nowhere without one.
     """
     ready = time.monotonic()
     heard = os.fdopen(os.dup(1), "w")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(os.environ.get("LOG_TO", os.devnull), os.O_WRONLY | os.O_APPEND | os.O_CREAT), 1)
 
     def say(**words: Any) -> None:
         print(json.dumps(words), file=heard, flush=True)
@@ -42,6 +42,7 @@ def listen(start: float, handle: Callable[[dict[str, Any]], object]) -> None:
         order = json.loads(line)
         began = time.monotonic()
         handle(order)
+        sys.stdout.flush()
         say(began=began, ended=time.monotonic(), peak=_peak())
 
 

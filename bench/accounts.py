@@ -1,0 +1,226 @@
+"""What an account costs, in calls and in bytes of log: a steady sweep with the check of its policies, and an event.
+
+Alone, and in an organization with one region and with three. Nothing here is timed, and nobody stands beside it;
+docs/cost.md and docs/scale.md count with it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import boto3
+from figures import Gathered
+from rolewarden.aws import Aws
+from rolewarden.policies import policy_arn
+from rolewarden_local.aws import ACCOUNT_ID, REGION
+from rolewarden_local.seed import TRUST, log
+from rolewarden_local.stage import stage
+from rolewarden_local.template import Template
+from stand import OF_NO_CONCERN, OURS, ROOT, Contestant, Run, Stand, event_of
+
+REGIONS = ("us-east-1", "eu-west-1", "ap-south-1")
+MEMBERS = ("222233334444", "333344445555")
+ROLES = 100
+"""Governed, in each account."""
+
+UNIT = "ou-root-canvas000"
+STACK = "rolewarden"
+
+ALONE, HUB, MEMBER = "an account alone", "the hub's account", "a member"
+EVENT = "an event in a member"
+
+FUNCTIONS = ("sweep", "publish", "reconcile", "enforce")
+QUEUES = {"publish": "PUBLISH_QUEUE_URL", "sweep": "SWEEP_QUEUE_URL", "reconcile": "WORK_QUEUE_URL"}
+BATCH = {"publish": 1, "sweep": 1, "reconcile": 10}
+
+READS = frozenset({"Query", "Scan", "GetItem", "BatchGetItem"})
+"""Of DynamoDB; what else is called there writes."""
+
+DATA = frozenset({"SendMessageBatch", "PutEvents"})
+"""What CloudTrail, like all of DynamoDB's items, takes for data and not for management events."""
+
+Invocation = tuple[str, Run, int]
+"""What it came by (clock, message, event), how it went, and the bytes that it logged."""
+
+
+def accounts(stand: Stand, gathered: Gathered, _save: Callable[[], None], _rounds: int) -> None:
+    """Sweeps by functions that have just started, so that every account is entered anew, as it is by the hour."""
+    for regions, members in ((REGIONS[:1], ()), (REGIONS[:1], MEMBERS), (REGIONS, MEMBERS)):
+        _fill(stand, regions, members)
+        with _functions(stand) as functions:
+            _sweep(stand, functions)
+        with _functions(stand) as functions:
+            swept = _sweep(stand, functions)
+            where = "one region" if len(regions) == 1 else "three regions"
+            _add(gathered, f"{HUB if members else ALONE}, {where}", swept[ACCOUNT_ID])
+            for account in members:
+                _add(gathered, f"{MEMBER}, {where}", swept[account])
+            if len(regions) > 1:
+                _add_events(stand, gathered, functions["enforce"])
+
+
+def _add_events(stand: Stand, gathered: Gathered, enforce: Contestant) -> None:
+    """The first event on a member's role enters the account; the next ones for ten minutes do not."""
+    account, (first, second, *_) = MEMBERS[0], _names(MEMBERS[0])
+    for case, event, role in (
+        ("a role of no concern", "TagRole", OF_NO_CONCERN),
+        ("a compliant role, entering the account", "TagRole", first),
+        ("a compliant role", "TagRole", first),
+        ("a drifted role", "DetachRolePolicy", second),
+    ):
+        told = event_of(event, role)
+        told["account"] = told["detail"]["recipientAccountId"] = account
+        if event == "DetachRolePolicy":
+            arn = told["detail"]["requestParameters"]["policyArn"] = policy_arn("approved", "aws", account)
+            _client("iam", account).detach_role_policy(RoleName=role, PolicyArn=arn)
+        _, run, logged = _invoked(stand, enforce, told)
+        gathered.add(f"{EVENT}: {case}", "calls", "calls", OURS, len(run.calls))
+        gathered.add(f"{EVENT}: {case}", "logged", "bytes", OURS, logged)
+
+
+def _add(gathered: Gathered, case: str, invocations: Sequence[Invocation]) -> None:
+    calls = [call.split(":") for _, run, _ in invocations for call in run.calls]
+    services = Counter(service for service, _ in calls)
+    operations = Counter(operation for _, operation in calls)
+    reads = sum(service == "dynamodb" and operation in READS for service, operation in calls)
+    figures = {
+        "calls": len(calls),
+        "of them AssumeRole": services["sts"],
+        "of them reads of DynamoDB": reads,
+        "of them writes of DynamoDB": services["dynamodb"] - reads,
+        "of them SQS": services["sqs"],
+        "of them PutEvents": operations["PutEvents"],
+        "of them LookupEvents": operations["LookupEvents"],
+        "of them in CloudTrail": sum(s != "dynamodb" and operation not in DATA for s, operation in calls),
+        "invocations": len(invocations),
+        "of them by messages": sum(by == "message" for by, _, _ in invocations),
+    }
+    for figure, number in figures.items():
+        gathered.add(case, figure, "calls", OURS, number)
+    gathered.add(case, "logged", "bytes", OURS, sum(logged for _, _, logged in invocations))
+
+
+def _invoked(stand: Stand, function: Contestant, event: Mapping[str, Any], by: str = "event") -> Invocation:
+    log = stand.folder / "log"
+    before = log.stat().st_size if log.exists() else 0
+    run = function.does(event=event)
+    return by, run, log.stat().st_size - before
+
+
+def _sweep(stand: Stand, functions: Mapping[str, Contestant]) -> dict[str, list[Invocation]]:
+    """A sweep of everything as the clock begins it, worked off message by message; the invocations of each account."""
+    clock = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
+    invocations: dict[str, list[Invocation]] = {account: [] for account in (ACCOUNT_ID, *MEMBERS)}
+    invocations[ACCOUNT_ID] += [_invoked(stand, functions[name], clock, "clock") for name in ("publish", "sweep")]
+    sqs = boto3.client("sqs", region_name=REGION)
+    at_work = True
+    while at_work:
+        at_work = False
+        for name, url in ((name, stand.environment[variable]) for name, variable in QUEUES.items()):
+            while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=BATCH[name]).get("Messages"):
+                at_work = True
+                records = [{"messageId": m["MessageId"], "body": m["Body"]} for m in messages]
+                account = json.loads(messages[0]["Body"])["account"]
+                invocations[account].append(_invoked(stand, functions[name], {"Records": records}, "message"))
+                for message in messages:
+                    sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return invocations
+
+
+@contextmanager
+def _functions(stand: Stand) -> Iterator[dict[str, Contestant]]:
+    """Each in a process of its own, which enters accounts by a role of its own."""
+    with ExitStack() as stack:
+        started = {}
+        for name in FUNCTIONS:
+            stand.environment = {**stand.environment, "LOG_TO": str(stand.folder / "log")}
+            if "MEMBERS" in stand.environment:
+                stand.environment |= {"MEMBER_ROLE": f"rolewarden-{name}"}
+            started[name] = stack.enter_context(stand.contestant(OURS, name))
+        yield started
+
+
+def _fill(stand: Stand, regions: Sequence[str], members: Iterable[str]) -> None:
+    """Begin anew: the stack, its StackSets, and in each account and region a domain with its share of the roles."""
+    stand.aws.reset()
+    parameters = {"Regions": ",".join(regions), "RecheckSeconds": "0"}
+    if members:
+        parameters |= {"OrganizationId": "o-exampleorg1", "OrganizationalUnits": UNIT}
+    template = Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID, parameters=parameters)
+    stand.environment = stage(template, Aws(), account=ACCOUNT_ID, guardrails=stand.rules)
+    for account in (ACCOUNT_ID, *members):
+        log(_client("cloudtrail", account))
+        _people(account, regions)
+    if members:
+        stand.aws.organize("o-exampleorg1", **{UNIT.replace("-", "_"): set(members)})
+        _stack_sets(stand.environment["HUB_BUS"], regions)
+
+
+def _people(account: str, regions: Sequence[str]) -> None:
+    iam = _client("iam", account)
+    for name in (OF_NO_CONCERN, *_names(account)):
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
+    for number, region in enumerate(regions):
+        sagemaker = _client("sagemaker", account, region)
+        arns = [f"arn:aws:iam::{account}:role/{name}" for name in _names(account)[number :: len(regions)]]
+        made = sagemaker.create_domain(
+            DomainName="research", AuthMode="IAM", VpcId="vpc-1", SubnetIds=["subnet-1"],
+            DefaultUserSettings={"ExecutionRole": arns[0]},
+        )  # fmt: skip
+        domain = made["DomainArn"].rsplit("/", 1)[-1]
+        for arn in arns[1:]:
+            sagemaker.create_user_profile(
+                DomainId=domain, UserProfileName=arn.rsplit("/", 1)[-1], UserSettings={"ExecutionRole": arn}
+            )
+
+
+def _names(account: str) -> list[str]:
+    return [f"person-{account[:4]}-{number}" for number in range(ROLES)]
+
+
+def _stack_sets(hub_bus: str, regions: Sequence[str]) -> None:
+    """Forwarders in the hub's other regions, forwarders and roles in the members: the template's StackSets."""
+    s3 = boto3.client("s3", region_name=REGION)
+    s3.create_bucket(Bucket="templates")
+    s3.put_object(Bucket="templates", Key="forwarder.yaml", Body=(ROOT / "forwarder.yaml").read_bytes())
+    hub = {"HubAccount": ACCOUNT_ID, "HubRegion": REGION, "HubBus": hub_bus, "Regions": ",".join(regions)}
+    hub |= {f"{name}Role": f"arn:aws:iam::{ACCOUNT_ID}:root" for name in _ENTERING}
+    targets = {
+        "forwarders": ("own-account", "SELF_MANAGED", {"Accounts": [ACCOUNT_ID]}),
+        "members": ("members", "SERVICE_MANAGED", {"OrganizationalUnitIds": [UNIT]}),
+    }
+    resources = {
+        name: {
+            "Type": "AWS::CloudFormation::StackSet",
+            "Properties": {
+                "StackSetName": f"{STACK}-{name}",
+                "TemplateURL": "https://s3.us-east-1.amazonaws.com/templates/forwarder.yaml",
+                "PermissionModel": model,
+                "Capabilities": ["CAPABILITY_NAMED_IAM"],
+                "Parameters": [
+                    {"ParameterKey": key, "ParameterValue": value} for key, value in {**hub, "Covers": covers}.items()
+                ],
+                "StackInstancesGroup": [{"DeploymentTargets": accounts, "Regions": list(regions)}],
+            },
+        }
+        for name, (covers, model, accounts) in targets.items()
+    }
+    cloudformation = boto3.client("cloudformation", region_name=REGION)
+    cloudformation.create_stack(StackName=STACK, TemplateBody=json.dumps({"Resources": resources}))
+    while (stack := cloudformation.describe_stacks(StackName=STACK)["Stacks"][0])["StackStatus"].endswith("PROGRESS"):
+        time.sleep(0.05)
+    if stack["StackStatus"] != "CREATE_COMPLETE":
+        raise RuntimeError(f"the StackSets: {stack['StackStatus']}: {stack.get('StackStatusReason')}")
+
+
+_ENTERING = ("Enforce", "Reconcile", "Sweep", "Publish", "Release")
+"""The functions that forwarder.yaml lets into an account: here all of the hub's account may come in as any of them."""
+
+
+def _client(service: str, account: str, region: str = REGION) -> Any:
+    return boto3.client(service, aws_access_key_id=account, aws_secret_access_key="x", region_name=region)

@@ -1,0 +1,82 @@
+"""docs/cost.md and docs/benchmarks.md are what the bench makes of its results; docs/scale.md and README agree."""
+
+import json
+import re
+import sys
+from dataclasses import replace
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def bench():
+    """The bench's modules, which import each other by their bare names, and its results."""
+    sys.path.insert(0, str(ROOT / "bench"))
+    try:
+        import cost
+        import page
+    finally:
+        sys.path.remove(str(ROOT / "bench"))
+    results = json.loads((ROOT / "bench" / "results.json").read_text())
+    return cost, page, results
+
+
+def told(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+AGAIN = "make the pages anew: .venv/bin/python bench/run.py --pages"
+
+
+def test_what_it_costs_is_told_as_it_was_counted(bench):
+    cost, _, results = bench
+    assert told("docs/cost.md") == cost.whole(results), AGAIN
+
+
+def test_the_benchmarks_are_told_as_they_were_measured(bench):
+    _, page, results = bench
+    assert told("docs/benchmarks.md") == page.whole(results), AGAIN
+
+
+def test_every_price_is_told_with_its_page_and_with_where_it_was_found(bench):
+    cost, _, _ = bench
+    assert all(price.page.startswith("https://aws.amazon.com/") and price.found for price in cost.PRICES.values())
+
+
+def test_the_alarms_that_are_paid_for_are_those_that_a_stack_makes(bench, template):
+    cost, _, _ = bench
+    assert cost._alarms(with_security_hub=False) == len(template.resources("AWS::CloudWatch::Alarm"))
+
+
+@pytest.mark.parametrize(
+    ("line", "case"),
+    [
+        ("an event on a role of no concern", "an event in a member: a role of no concern"),
+        ("an event on a compliant role", "an event in a member: a compliant role"),
+        ("an event on a drifted role", "an event in a member: a drifted role"),
+        ("a steady sweep of a member, 1 region", "a member, one region"),
+        ("a steady sweep of a member, 3 regions", "a member, three regions"),
+        ("a steady sweep of the hub's own account, 3 regions", "the hub's account, three regions"),
+    ],
+)
+def test_the_calls_of_a_large_organization_are_those_that_the_bench_counted(bench, line, case):
+    cost, _, results = bench
+    [calls] = re.findall(rf"^\| {re.escape(line)} \| (\d+)", told("docs/scale.md"), re.MULTILINE)
+    assert int(calls) == cost._figure(results["parts"], "accounts", case, "calls")
+
+
+def test_the_dollars_of_other_pages_are_those_of_the_cost_page(bench):
+    cost, _, results = bench
+    small, _, organization = (f"{cost.total(customer, results):.0f} dollars" for customer in cost.CUSTOMERS)
+    assert f"about {small} a month" in told("README.md")
+    assert f"About {organization}" in told("docs/scale.md")
+
+
+def test_sweeping_less_often_costs_less_and_more_regions_cost_more(bench):
+    cost, _, results = bench
+    for customer in cost.CUSTOMERS:
+        dollars = cost.total(customer, results)
+        assert cost.total(replace(customer, sweeps=customer.sweeps / 6), results) < dollars
+        assert cost.total(replace(customer, regions=3), results) >= dollars
