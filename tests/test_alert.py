@@ -122,12 +122,12 @@ def test_a_guardrail_that_was_deleted_is_told_to_be_made_again():
 
 def test_a_contested_role_is_told_with_everybody_who_fights_it():
     alert = told("finding_role_contested")
-    assert alert.subject == "Rolewarden: role CanvasAnalytics is contested: put back 5 times"
+    assert alert.subject == "Rolewarden: role CanvasAnalytics is contested: put back 3 times"
     assert rows(alert) | {"To do": ""} == {
-        "What": "somebody takes the guardrails off role CanvasAnalytics; they were put back 5 times since "
+        "What": "somebody takes the guardrails off role CanvasAnalytics; they were put back 3 times since "
         "2026-11-23T07:12:40Z",
         "Works for": "analytics default-user",
-        "Who": "arn:aws:sts::111122223333:assumed-role/Infrastructure/terraform, 5 times",
+        "Who": "arn:aws:sts::111122223333:assumed-role/Infrastructure/terraform, 3 times",
         "From": "203.0.113.80, APN/1.0 HashiCorp/1.0 Terraform/1.9.5",
         "Last": "DetachRolePolicy at 2026-11-23T08:00:12Z",
         "Done": "attached no-generative-ai, each time, and goes on doing so",
