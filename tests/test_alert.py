@@ -76,6 +76,12 @@ def test_a_finding_of_another_account_is_about_that_account_wherever_it_is_told(
     assert rows(role)["Account"] == "222233334444, us-east-1"
 
 
+def test_an_account_that_is_guarded_no_more_is_told_as_that():
+    alert = told("finding_account", reason=Reason.LEFT.value)
+    assert alert.subject == "Rolewarden: account 222233334444: account is guarded no more"
+    assert rows(alert)["What"] == "account 222233334444 is none of Rolewarden's any more: its roles may be bare"
+
+
 def test_a_profile_that_cannot_have_what_it_needs_is_told_without_an_actor_where_a_sweep_has_found_it():
     alert = told("finding_subject")
     assert alert.subject == ("Rolewarden: user profile d-research0001/rosa cannot be guarded: shares its domain's role")

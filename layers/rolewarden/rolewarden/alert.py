@@ -29,6 +29,7 @@ from rolewarden.events import (
 )
 from rolewarden.policies import policy_arn
 from rolewarden.record import ACCOUNT_FINDING, POLICY_RESTORED, ROLE_CONTESTED, ROLE_FINDING, SUBJECT_FINDING
+from rolewarden.verdicts import Reason
 
 SUBJECT_SIZE = 99
 """Characters of a subject: SNS takes ASCII, no line break, and less than 100,
@@ -168,8 +169,11 @@ def _subject_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
 
 def _account_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
     reason = _text(detail.get("reason"), 64)
+    about = f"AWS does not let Rolewarden look after account {place.account}"
+    if reason == Reason.LEFT:
+        about = f"account {place.account} is none of Rolewarden's any more"
     rows = [
-        ("What", f"AWS does not let Rolewarden look after account {place.account}: its roles may be bare"),
+        ("What", f"{about}: its roles may be bare"),
         *_caused(detail),
         ("Done", f"nothing in this account ({reason}); the others are swept all the same"),
         ("Why", _text(detail.get("message"), 400)),
