@@ -1,13 +1,55 @@
-"""The stack as CloudFormation would tell of it, with names as it gives them."""
+"""The stack as CloudFormation would tell of it, with the names that it gives; and how each part would be taken away."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 
 from rolewarden.aws import DeployedStack
 from rolewarden_local.template import Template
 
+from tests.conftest import ROOT
+
 ACCOUNT = "111122223333"
+MEMBER = "222233334444"
 ID = "1f357b5b-3e36-838c-94a4-e671aa807118"
 SUFFIX = "1A2B3C4D5E6F"
+
+EVERYTHING = {
+    "AlarmEmail": "ops@example.com",
+    "OrganizationId": "o-exampleorg1",
+    "OrganizationalUnits": "ou-root-canvas000",
+    "Regions": "us-east-1,eu-west-1",
+    "SecurityHub": "on",
+}
+"""Parameters by which everything is made that the template has, but what KmsKeyArn changes."""
+
+
+@cache
+def whole() -> Template:
+    """The template with EVERYTHING."""
+    return Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT, parameters=EVERYTHING)
+
+
+@cache
+def forwarder(account: str, region: str) -> Template:
+    """forwarder.yaml as the StackSets of `whole` put it into another account, or another region of the hub's."""
+    name = "Forwarders" if account == ACCOUNT else "Members"
+    stack_set = whole().resources("AWS::CloudFormation::StackSet")[name]
+    given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack_set["Parameters"]}
+    return Template(
+        ROOT / "forwarder.yaml", region=region, account=account, parameters=given, stack=instance(name.lower())
+    )
+
+
+def instance(stack_set: str) -> str:
+    """What StackSets calls the stack that it makes."""
+    return f"StackSet-rolewarden-{stack_set}-{ID}"
+
+
+def made(template: Template) -> Iterator[tuple[str, str, dict]]:
+    """Logical id, type and properties of every resource that the template makes."""
+    for kind in sorted({resource["Type"] for resource in template.body["Resources"].values()}):
+        for logical, properties in template.resources(kind).items():
+            yield logical, kind, properties
 
 
 def deployed(
@@ -18,14 +60,17 @@ def deployed(
     partition: str = "aws",
     physical: Callable[[str], str] | None = None,
 ) -> DeployedStack:
-    """Every resource of the template with the physical id that it would have; `physical` gives other names."""
+    """Every resource that the template makes with the physical id that it would have; `physical` gives other names."""
 
     def arn(service, resource):
         return f"arn:{partition}:{service}:{region}:{ACCOUNT}:{resource}"
 
-    def physical_id(logical, kind):
+    def physical_id(logical, kind, properties):
         own = physical(logical) if physical else f"{name}-{logical}-{SUFFIX}"
         return {
+            "AWS::CloudFormation::StackSet": f"{name}-{logical.lower()}:{ID}",
+            "AWS::Events::EventBus": f"{name}-hub",
+            "AWS::Events::Rule": f"{name}-hub|{own}" if "EventBusName" in properties else own,
             "AWS::KMS::Key": ID,
             "AWS::Lambda::EventSourceMapping": ID,
             "AWS::Lambda::LayerVersion": arn("lambda", f"layer:{logical[:-10]}:3"),  # SAM adds ten characters of a hash
@@ -34,7 +79,38 @@ def deployed(
         }.get(kind, own)
 
     resources = tuple(
-        (logical, resource["Type"], physical_id(logical, resource["Type"]))
-        for logical, resource in template.body["Resources"].items()
+        (logical, kind, physical_id(logical, kind, properties)) for logical, kind, properties in made(template)
     )
     return DeployedStack(name, arn("cloudformation", f"stack/{name}/{ID}"), resources)
+
+
+NOT_APART = {
+    "AWS::CloudFormation::WaitConditionHandle": "nothing, in a stack that has nothing else",
+    "AWS::CloudWatch::Dashboard": "shows what is known elsewhere, and guards nothing",
+    "AWS::Events::EventBusPolicy": "goes with RemovePermission on the bus",
+    "AWS::IAM::Policy": "is inside the roles that it names",
+    "AWS::Lambda::EventInvokeConfig": "is a function's, as are its writes",
+    "AWS::Lambda::Permission": "is a function's, as are its writes",
+    "AWS::SNS::Subscription": "goes with Unsubscribe on the topic; its ARN is known to SNS alone",
+    "AWS::SQS::QueuePolicy": "goes with SetQueueAttributes on the queue",
+    "Custom::RolewardenGuardrails": "is no thing, but a call in a deployment",
+    "Custom::RolewardenRelease": "is no thing, but a call in a deployment",
+}
+"""Types of resources that nobody takes away by a call of their own, and why that is so."""
+
+DELETIONS = {
+    "AWS::CloudFormation::StackSet": ("cloudformation:DeleteStackSet", "stackSetName", "stackset/{}"),
+    "AWS::CloudWatch::Alarm": ("cloudwatch:DeleteAlarms", "alarmNames", "alarm:{}"),
+    "AWS::DynamoDB::Table": ("dynamodb:DeleteTable", "tableName", "table/{}"),
+    "AWS::Events::EventBus": ("events:DeleteEventBus", "name", "event-bus/{}"),
+    "AWS::Events::Rule": ("events:DeleteRule", "name", "rule/{}"),
+    "AWS::IAM::Role": ("iam:DeleteRole", "roleName", "role/rolewarden/{}"),
+    "AWS::KMS::Key": ("kms:ScheduleKeyDeletion", "keyId", "key/{}"),
+    "AWS::Lambda::EventSourceMapping": ("lambda:DeleteEventSourceMapping", "uuid", "event-source-mapping:{}"),
+    "AWS::Lambda::Function": ("lambda:DeleteFunction", "functionName", "function:{}"),
+    "AWS::Lambda::LayerVersion": ("lambda:DeleteLayerVersion", "layerName", "layer:{}"),
+    "AWS::Logs::LogGroup": ("logs:DeleteLogGroup", "logGroupName", "log-group:{}"),
+    "AWS::SNS::Topic": ("sns:DeleteTopic", "topicArn", "{}"),
+    "AWS::SQS::Queue": ("sqs:DeleteQueue", "queueUrl", "{}"),
+}
+"""By type: the action that takes it away, where the record has its name, and the resource of its ARN."""

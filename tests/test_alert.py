@@ -76,6 +76,12 @@ def test_a_finding_of_another_account_is_about_that_account_wherever_it_is_told(
     assert rows(role)["Account"] == "222233334444, us-east-1"
 
 
+def test_an_account_that_is_guarded_no_more_is_told_as_that():
+    alert = told("finding_account", reason=Reason.LEFT.value)
+    assert alert.subject == "Rolewarden: account 222233334444: account is guarded no more"
+    assert rows(alert)["What"] == "account 222233334444 is none of Rolewarden's any more: its roles may be bare"
+
+
 def test_a_profile_that_cannot_have_what_it_needs_is_told_without_an_actor_where_a_sweep_has_found_it():
     alert = told("finding_subject")
     assert alert.subject == ("Rolewarden: user profile d-research0001/rosa cannot be guarded: shares its domain's role")
@@ -187,10 +193,34 @@ def test_an_attempt_that_aws_refused_is_told_as_one():
         ("self_delete_alarms", "called DeleteAlarms on alarm rolewarden-HeartbeatAlarm-1K2L3M4N5O6P"),
         ("self_stop_logging", "called StopLogging on trail/management"),
         ("self_execute_change_set", "called ExecuteChangeSet on stack rolewarden"),
+        ("self_remove_permission", "called RemovePermission on event bus rolewarden-hub"),
+        ("self_delete_stack_instances", "called DeleteStackInstances on StackSet rolewarden-members"),
+        ("member_disable_rule", "called DisableRule on rolewarden-forward-subjects"),
+        ("member_delete_role_policy", "called DeleteRolePolicy on role rolewarden-enforce"),
+        ("member_delete_queue", "called DeleteQueue on queue rolewarden-undelivered"),
+        ("member_delete_stack", "called DeleteStack on stack StackSet-rolewarden-members-1f357b5b"),
     ],
 )
 def test_a_move_says_in_its_subject_who_did_what_to_what(name, said):
     assert said in told(name).subject
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "events").glob("member_*.json")))
+def test_a_move_in_another_account_says_where_and_how_to_see_what_is_missing_there(name):
+    told = rows(compose(sample(name), "aws"))
+    assert told["Account"] == f"222233334444, {sample(name)['region']}"
+    assert f"--region {sample(name)['region']} " in told["Look"]
+    assert told["What"].endswith(": what happens here may go unseen, or be left as it is, from now on")
+    assert "run `rolewarden doctor`" in told["To do"]
+
+
+def test_a_rule_of_the_hubs_bus_is_told_by_its_own_name():
+    event = sample("self_disable_rule")
+    event["detail"]["requestParameters"] = {
+        "name": "rolewarden-ForwardedToEnforce-1A2B",
+        "eventBusName": "rolewarden-hub",
+    }
+    assert "DisableRule on rolewarden-ForwardedToEnforce-1A2B" in compose(event, "aws").subject
 
 
 def test_a_call_that_no_caller_is_recorded_of_is_told_as_far_as_it_is_known():

@@ -17,7 +17,7 @@ from rolewarden_local.deploy import deploy
 from rolewarden_local.seed import TRUST, log, seed
 from typer.testing import CliRunner
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, sample
 from tests.test_recipes import recipe
 
 pytestmark = pytest.mark.deployed
@@ -206,6 +206,57 @@ def test_a_forged_event_of_the_members_account_achieves_no_more_than_a_check(com
     done = [c for c in company.aws.calls(mark) if c.service == "iam" and c.operation.startswith(changing)]
     assert done == []
     assert not carries(MEMBER, "Innocent")
+
+
+@pytest.fixture(scope="module")
+def inbox(company):
+    """Waits for the message with this in its subject, as who is subscribed to the topic gets it; gives its text."""
+    sqs = client("sqs")
+    queue = sqs.create_queue(QueueName="inbox")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    client("sns").subscribe(TopicArn=company.outputs["AlarmTopic"], Protocol="sqs", Endpoint=arn)
+    got = []
+
+    def wait(subject):
+        def found():
+            for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+                got.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            return [message["Message"] for message in got if subject in message["Subject"]]
+
+        waited(lambda: bool(found()), f"a message about {subject}")
+        return found()[0]
+
+    return wait
+
+
+def test_who_changes_a_member_role_is_told_to_people_of_the_hub(company, inbox):
+    client("iam", MEMBER).put_role_policy(
+        RoleName="rolewarden-release",
+        PolicyName="More",
+        PolicyDocument=json.dumps(
+            {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
+        ),
+    )
+    text = inbox("called PutRolePolicy on role rolewarden-release")
+    assert f"Account    {MEMBER}, {HOME}" in text
+    client("iam", MEMBER).delete_role_policy(RoleName="rolewarden-release", PolicyName="More")
+
+
+def happens(account, region, event):
+    """CloudTrail tells of it there; the local AWS makes events of IAM and SageMaker alone."""
+    entry = {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(event["detail"])}
+    with responses.request_scope(account, region):
+        record = {**entry, "EventId": event["id"], "EventBusName": "default", "Time": 1, "Resources": []}
+        eventbridge._dispatch_event({**record, "Account": account, "Region": region})
+
+
+def test_who_disables_a_rule_of_a_forwarder_is_told_to_people_of_the_hub(company, inbox):
+    for account, region in ((MEMBER, THERE), (HUB, THERE)):
+        event = sample("member_disable_rule")
+        event["detail"]["requestParameters"]["name"] = f"rolewarden-forward-{account}"
+        happens(account, region, event)
+        assert f"Account    {account}, {region}" in inbox(f"called DisableRule on rolewarden-forward-{account}")
 
 
 def test_nobody_outside_the_organization_gets_an_event_onto_the_bus(company):

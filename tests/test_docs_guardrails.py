@@ -16,7 +16,7 @@ from rolewarden.protect import Protection
 from rolewarden_local.template import Template
 
 from tests.guardrails.test_probes import PAGE, REQUESTS, emitted_sids
-from tests.stacks import deployed
+from tests.stacks import ACCOUNT, ROOT, deployed, whole
 
 PAGE_TEXT = (Path(__file__).resolve().parents[1] / "docs" / "guardrails.md").read_text(encoding="utf-8")
 RECIPES = re.findall(r"```yaml\n(.*?)```(?:\n\n```json\n(.*?)```)?", PAGE_TEXT, flags=re.DOTALL)
@@ -59,14 +59,19 @@ def test_reference_has_every_option_of_a_guardrail() -> None:
         assert re.search(rf"[`.]{option}[`:]", PAGE_TEXT), option
 
 
-def test_companion_policy_is_what_the_command_prints(template: Template) -> None:
+def test_companion_policy_is_what_the_command_prints() -> None:
     section = PAGE_TEXT.partition("## A companion service control policy")[2]
     [deployer] = re.findall(r"rolewarden scp --deployer (\S+)", section)
     [printed] = re.findall(r"```json\n(.*?)\n```", section, flags=re.DOTALL)
-    protection = Protection(deployed(template), (deployer,))
+    protection = Protection(deployed(whole()), (deployer,))
     document = protection.service_control_policy()
     assert printed == protect.text(document)
     assert re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE) == [s["Sid"] for s in document["Statement"]]
-    assert f"{protect.SCP_SIZE:,} characters since May 2026, this one has {size(document):,} without" in section
-    assert f"({size(Protection(deployed(template), (deployer,)).boundary()):,} of the\n{POLICY_SIZE:,}" in section
+    text = " ".join(section.split())
+    alone = Protection(deployed(Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT)), (deployer,))
+    assert (
+        f"{protect.SCP_SIZE:,} characters since May 2026, this one has {size(document):,} without white space" in text
+    )
+    assert f"that of a stack of one account and region {size(alone.service_control_policy()):,}" in text
+    assert f"({size(protection.boundary()):,} of the {POLICY_SIZE:,}" in text
     assert f"--policy-name {protect.BOUNDARY_NAME} " in section

@@ -240,6 +240,8 @@ def bus_policy():
     [
         ({}, True),
         ({"events:source": "aws.sagemaker"}, True),
+        ({"events:source": "aws.events"}, True),
+        ({"events:source": "aws.cloudtrail"}, True),
         ({"events:source": "aws.ec2"}, False),
         ({"events:source": "rolewarden"}, False),
         ({"aws:PrincipalOrgID": "o-somebodys1"}, False),
@@ -247,7 +249,7 @@ def bus_policy():
         ({"aws:PrincipalArn": f"arn:aws:iam::{MEMBER}:role/Admin"}, False),
     ],
 )  # fmt: skip
-def test_the_hubs_bus_takes_events_of_two_sources_from_forwarders_of_the_organization_and_no_others(context, let_in):
+def test_the_hubs_bus_takes_events_of_six_sources_from_forwarders_of_the_organization_and_no_others(context, let_in):
     usual = {
         "events:source": "aws.iam",
         "aws:PrincipalOrgID": ORGANIZATION,
@@ -286,9 +288,10 @@ def test_a_forwarders_pattern_fits_what_eventbridge_takes():
         "Regions": "us-gov-west-1",
     }
     made = Template(ROOT / "forwarder.yaml", region="us-gov-west-1", account=HUB, parameters={**given, **others})
-    for pattern in patterns(made).values():
-        assert len(json.dumps(pattern, separators=(",", ":"))) <= 2048
-    assert len(patterns(made)) == 4
+    rules = made.resources("AWS::Events::Rule").values()
+    for rule in rules:
+        assert len(json.dumps(rule["EventPattern"], separators=(",", ":"))) <= 2048 - 2 * 128  # the stack's own name
+    assert len(rules) == 5
 
 
 def test_functions_look_at_the_regions_that_are_named():

@@ -305,6 +305,20 @@ def test_a_new_account_is_swept_and_one_that_has_left_is_forgotten(company):
     assert company.rolewarden.table.members().keys() == {MEMBER}
 
 
+def test_that_an_account_is_guarded_no_more_is_told_once(company):
+    def told(account):
+        return [row["message"] for row in company.findings_of(account) if row["reason"] == "account is guarded no more"]
+
+    join(company, MEMBER, LATER)
+    company.everything()
+    assert told(LATER) == []
+    join(company, MEMBER)
+    for _ in range(2):
+        company.everything()
+    assert told(LATER) == ["ListStackInstances: rolewarden-members has no stack there any more"]
+    assert told(MEMBER) == []
+
+
 def test_the_hubs_own_account_is_no_member_of_itself(company):
     join(company, HUB, MEMBER)
     company.everything()

@@ -20,13 +20,14 @@ def covered(company):  # noqa: F811
     company.environment = {**company.environment, "HUB_BUS": BUS}
     company.cover(f"{HOME},{AWAY}")
     log(client("cloudtrail", MEMBER))
-    forward(HUB, AWAY, "subjects", "subject-tags")
-    forward(MEMBER, AWAY, "subjects", "subject-tags")
-    forward(MEMBER, HOME, "subjects", "subject-tags", "roles", "policies")
+    forward(HUB, AWAY, "subjects", "subject-tags", "moves")
+    forward(MEMBER, AWAY, "subjects", "subject-tags", "moves")
+    forward(MEMBER, HOME, "subjects", "subject-tags", "roles", "policies", "moves")
     return company
 
 
 def forward(account, region, *about):
+    client("sqs", account, region).create_queue(QueueName="rolewarden-undelivered")
     events = client("events", account, region)
     for each in about:
         name = f"rolewarden-forward-{each}"
@@ -115,8 +116,23 @@ def test_a_forwarder_that_sends_nothing_stops_the_heart(covered, breaks, message
 
 def test_events_that_did_not_arrive_are_told(covered):
     sqs = client("sqs", MEMBER, AWAY)
-    sqs.send_message(QueueUrl=sqs.create_queue(QueueName="rolewarden-undelivered")["QueueUrl"], MessageBody="{}")
+    sqs.send_message(QueueUrl=sqs.get_queue_url(QueueName="rolewarden-undelivered")["QueueUrl"], MessageBody="{}")
     assert told(covered) == {(MEMBER, AWAY, "undelivered events"): "1 events did not reach the hub"}
+
+
+def test_that_there_is_nowhere_for_events_that_do_not_arrive_is_told(covered):
+    sqs = client("sqs", MEMBER, AWAY)
+    sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName="rolewarden-undelivered")["QueueUrl"])
+    assert told(covered) == {
+        (MEMBER, AWAY, "undelivered events"): "there is no queue rolewarden-undelivered: "
+        "what does not reach the hub is lost"
+    }
+
+
+def test_who_disables_the_rule_that_tells_of_moves_is_told_by_the_sweep(covered):
+    client("events", MEMBER, AWAY).disable_rule(Name="rolewarden-forward-moves")
+    assert told(covered) == {(MEMBER, AWAY, "forwarder"): "rule rolewarden-forward-moves is disabled"}
+    assert heartbeat(covered) == 0
 
 
 def test_an_account_that_is_not_entered_is_one_line_and_stops_the_heart(covered):

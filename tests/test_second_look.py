@@ -193,3 +193,13 @@ def test_a_message_of_the_publish_queue_that_names_no_policy_is_named_and_droppe
 )
 def test_a_message_that_asks_for_a_second_look_at_nothing_is_named_and_dropped(world, body):
     assert world.rolewarden.message(body) == {"ignored": "no work message"}
+
+
+@pytest.mark.parametrize("cause", [None, "x", {"who": "mallory"}, {"event_name": 7}])
+def test_a_message_that_does_not_say_who_has_led_to_it_is_recorded_as_a_check(world, cause):
+    role = {"account": ACCOUNT_ID, "cause": cause, "rechecks": 1}
+    by_hand = {**role, "role_account": ACCOUNT_ID, "role": "CanvasFull"}
+    for body in (by_hand, {**role, "region": "us-east-1", "nominated": {"role": "CanvasOmar"}}):
+        world.rolewarden.message(body)
+    for about in ("CanvasFull", "CanvasOmar"):
+        assert world.history(about)[-1]["cause"] == {"event_name": "Check"}

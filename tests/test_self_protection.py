@@ -1,7 +1,8 @@
 """Moves against Rolewarden itself: each matches one rule of AlertFunction, what is none of its business matches none.
 
 How CloudTrail names what was called and on what: docs/runbook.md says how sure that is. The events go through the
-template's own patterns, with resources under their logical ids and the stack named `rolewarden`.
+patterns of the template with everything that it has, with resources under their logical ids and the stack named
+`rolewarden`; those of other regions and accounts through the forwarder's and those of the hub's bus.
 """
 
 import json
@@ -9,10 +10,11 @@ from copy import deepcopy
 
 import boto3
 import pytest
+from rolewarden import MEMBER_ROLES
 
 from tests.conftest import ROOT, sample
+from tests.stacks import ACCOUNT, DELETIONS, MEMBER, NOT_APART, forwarder, instance, made, whole
 
-ACCOUNT = "111122223333"
 LAMBDA = f"arn:aws:lambda:us-east-1:{ACCOUNT}"
 RULE = "rolewarden-SweepFunctionSchedule-Yt3Jq0vXw1Zk"
 ALARM = "rolewarden-HeartbeatAlarm-1K2L3M4N5O6P"
@@ -22,7 +24,11 @@ FUNCTIONS, SOURCES, ROLES, QUEUED, TABLES = (
     "SelfFunctions", "SelfEventSources", "SelfRoles", "SelfQueues", "SelfTables"
 )  # fmt: skip
 TOLD, LOGS, WATCH, GROUND = "SelfTopicAndKey", "SelfLogs", "SelfRulesAndAlarms", "SelfTrailAndStack"
-OWN = ("EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction", "ReleaseFunction", "AlertFunction")
+HUB = "SelfBusAndStackSets"
+OWN = (
+    "EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction", "ReleaseFunction", "AlertFunction",
+    "SecurityHubFunction",
+)  # fmt: skip
 WORKED_OFF = ("WorkQueue", "SweepQueue", "ReleaseQueue", "PublishQueue")
 QUEUES = (*WORKED_OFF, "WorkDeadLetterQueue", "EventsDeadLetterQueue", "InvocationsDeadLetterQueue")
 MAPPINGS = ("ReconcileFunctionWork", "SweepFunctionRest", "ReleaseFunctionWork", "PublishFunctionAgain")
@@ -69,6 +75,8 @@ MOVES = {
             "UpdateRole UpdateRoleDescription PutRolePermissionsBoundary DeleteRolePermissionsBoundary "
             "AddRoleToInstanceProfile", {"roleName": "EnforceFunctionRole"}),
         *[move for name in OWN for move in on("iam", "DeleteRole", {"roleName": f"{name}Role"})],
+        *[move for name in ("ForwardersAdministrationRole", "ForwardersExecutionRole", "rolewarden-forward-eu-west-1")
+          for move in on("iam", "DeleteRole PutRolePolicy", {"roleName": name})],
     ],
     QUEUED: [
         *[move for name in QUEUES for move in
@@ -101,6 +109,13 @@ MOVES = {
         *on("monitoring", "DeleteAlarms DisableAlarmActions", {"alarmNames": ["other", ALARM]}),
         *on("monitoring", "PutCompositeAlarm PutMetricAlarm SetAlarmState", {"alarmName": ALARM}),
         *on("monitoring", "PutAlarmMuteRule", {"name": "quiet", "muteTargets": {"alarmNames": [ALARM]}}),
+    ],
+    HUB: [
+        *on("events", "PutPermission RemovePermission", {"eventBusName": "rolewarden-hub", "statementId": "Members"}),
+        *on("events", "DeleteEventBus UpdateEventBus", {"name": "rolewarden-hub"}),
+        *[move for name in ("rolewarden-forwarders", "rolewarden-members", "rolewarden-members:1f357b5b") for move in
+          on("cloudformation", "DeleteStackInstances DeleteStackSet StopStackSetOperation UpdateStackInstances "
+             "UpdateStackSet", {"stackSetName": name})],
     ],
     GROUND: [
         *on("cloudtrail", "DeleteTrail StopLogging UpdateTrail", {"name": "management"}),
@@ -138,7 +153,39 @@ OF_NO_CONCERN = [
     *on("cloudtrail", "StartLogging AddTags", {"name": "management"}),
     *on("cloudformation", "DeleteStack UpdateStack", {"stackName": "rolewarden-demo"}),
     *on("cloudformation", "CreateChangeSet", {"stackName": "rolewarden"}),
+    *on("cloudformation", "UpdateStackSet DeleteStackInstances", {"stackSetName": "rolewarden-membership"}),
+    *on("cloudformation", "DetectStackSetDrift", {"stackSetName": "rolewarden-members"}),
+    *on("events", "PutPermission DeleteEventBus", {"eventBusName": "orders", "name": "orders"}),
+    *on("events", "CreateEventBus", {"name": "rolewarden-hub"}),
 ]  # fmt: skip
+
+THERE = f"arn:aws:iam::{MEMBER}:role/rolewarden/rolewarden-"
+FORWARDED = [
+    *on("events", "DeleteRule DisableRule PutRule", {"name": "rolewarden-forward-roles"}),
+    *on("events", "PutTargets RemoveTargets", {"rule": "rolewarden-forward-subjects"}),
+    *on("sqs", "AddPermission DeleteQueue PurgeQueue RemovePermission SetQueueAttributes",
+        {"queueUrl": f"https://sqs.us-east-1.amazonaws.com/{MEMBER}/rolewarden-undelivered"}),
+    *on("cloudformation", "DeleteStack ExecuteChangeSet SetStackPolicy UpdateStack UpdateTerminationProtection",
+        {"stackName": instance("members")}),
+    *on("cloudformation", "DeleteStack",
+        {"stackName": f"arn:aws:cloudformation:us-east-1:{MEMBER}:stack/{instance('members')}/1f357b5b"}),
+    *on("cloudtrail", "DeleteTrail StopLogging UpdateTrail", {"name": "management"}),
+    *on("cloudtrail", "PutEventSelectors", {"trailName": "management"}),
+    *[move for name in (*sorted(MEMBER_ROLES), "rolewarden-forward-us-east-1") for move in
+      on("iam", "AttachRolePolicy DetachRolePolicy PutRolePolicy DeleteRolePolicy UpdateAssumeRolePolicy DeleteRole "
+         "PutRolePermissionsBoundary DeleteRolePermissionsBoundary", {"roleName": name})],
+]  # fmt: skip
+"""Moves in another account, against what StackSets has put there."""
+
+NOT_FORWARDED = [
+    *on("events", "DeleteRule", {"name": "nightly"}),
+    *on("sqs", "PurgeQueue", {"queueUrl": f"https://sqs.us-east-1.amazonaws.com/{MEMBER}/orders"}),
+    *on("cloudformation", "DeleteStack UpdateStack", {"stackName": "orders"}),
+    *on("cloudtrail", "StartLogging", {"name": "management"}),
+    *on("iam", "AttachRolePolicy DeleteRole", {"roleName": "CanvasAnalytics"}),
+    *on("iam", "DeleteRole", {"roleName": "rolewarden-enforcer"}),
+    *on("iam", "TagRole", {"roleName": "rolewarden-enforce"}),
+]
 BY_CLOUDFORMATION = {"sourceIPAddress": "cloudformation.amazonaws.com", "userAgent": "cloudformation.amazonaws.com"}
 
 
@@ -154,30 +201,155 @@ def record(service, call, changes):
     return event
 
 
-@pytest.fixture(scope="module")
-def matched(aws, template):
-    """The names of AlertFunction's rules that an event matches."""
-    client = boto3.client("events", region_name="us-east-1")
-    patterns = {
-        rule.name.removeprefix("AlertFunction"): json.dumps(rule.pattern)
-        for rule in template.rules()
-        if rule.function == "AlertFunction"
+def rules(template, bus="default"):
+    """The patterns of a bus' rules that tell AlertFunction or, in a forwarder, the hub."""
+    return {
+        name.removeprefix("AlertFunction"): json.dumps(rule["EventPattern"])
+        for name, rule in template.resources("AWS::Events::Rule").items()
+        if "EventPattern" in rule and rule.get("EventBusName", "default") == bus
+        if any(target["Arn"].endswith((":AlertFunction", ":event-bus/HubBus")) for target in rule["Targets"])
     }
 
-    def match(event):
-        text = json.dumps(event)
-        return [
-            name
-            for name, pattern in patterns.items()
-            if client.test_event_pattern(EventPattern=pattern, Event=text)["Result"]
-        ]
 
-    return match
+def asked(patterns, event):
+    client, text = boto3.client("events", region_name="us-east-1"), json.dumps(event)
+    return [n for n, p in patterns.items() if client.test_event_pattern(EventPattern=p, Event=text)["Result"]]
 
 
-def test_the_moves_are_on_every_queue_and_every_event_source_mapping_of_the_template(template):
-    assert set(QUEUES) == set(template.resources("AWS::SQS::Queue"))
-    assert set(MAPPINGS) == set(template.resources("AWS::Lambda::EventSourceMapping"))
+@pytest.fixture(scope="module")
+def matched(aws):
+    """The names of AlertFunction's rules that an event matches."""
+    patterns = rules(whole())
+    return lambda event: asked(patterns, event)
+
+
+@pytest.fixture(scope="module")
+def told(aws):
+    """How often AlertFunction hears of an event of another account or region, over the forwarder that is there."""
+    own = rules(whole(), "HubBus")
+
+    def count(event):
+        event = json.loads(json.dumps(event))
+        sends = asked(rules(forwarder(event["account"], event["region"])), event)
+        return len(sends) * len(asked(own, event))
+
+    return count
+
+
+def elsewhere(move, account=MEMBER, region="us-east-1"):
+    """A move as CloudTrail has it in another place."""
+    event = record(*move)
+    return {**event, "account": account, "region": region}
+
+
+def test_the_moves_are_on_every_function_role_queue_and_event_source_mapping_of_the_template():
+    assert set(QUEUES) == set(whole().resources("AWS::SQS::Queue"))
+    assert set(MAPPINGS) == set(whole().resources("AWS::Lambda::EventSourceMapping"))
+    assert set(OWN) == set(whole().resources("AWS::Lambda::Function"))
+
+
+def deletion(logical, kind, properties, place):
+    """The record of its being deleted, as who does it would name it."""
+    action, parameter, form = DELETIONS[kind]
+    service, call = action.replace("cloudwatch", "monitoring").split(":")
+    named = [properties[key] for key in ("Name", "StackSetName", "RoleName", "QueueName") if key in properties]
+    name = named[0] if named else logical
+    name = {
+        "AWS::CloudWatch::Alarm": f"rolewarden-{logical}",
+        "AWS::Events::Rule": name if named else f"rolewarden-{logical}",
+        "AWS::Lambda::LayerVersion": logical[:-10],
+        "AWS::SNS::Topic": f"arn:aws:sns:us-east-1:{ACCOUNT}:{logical}",
+        "AWS::SQS::Queue": f"https://sqs.{place[1]}.amazonaws.com/{place[0]}/{name}",
+    }.get(kind, name)
+    of_key = {"resources": [{"ARN": f"arn:aws:kms:us-east-1:{ACCOUNT}:{form.format(name)}"}]}
+    parameters = {parameter: [name] if parameter == "alarmNames" else name}
+    return service, call, {"requestParameters": parameters, **(of_key if service == "kms" else {})}
+
+
+def test_whatever_the_template_makes_its_deletion_is_told_once(matched):
+    found = [resource for resource in made(whole()) if resource[1] not in NOT_APART]
+    wrong = [r[0] for r in found if len(matched(record(*deletion(*r, (ACCOUNT, "us-east-1"))))) != 1]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("place", [(ACCOUNT, "eu-west-1"), (MEMBER, "us-east-1"), (MEMBER, "eu-west-1")])
+def test_whatever_a_forwarder_makes_its_deletion_is_told_once(matched, told, place):
+    account, region = place
+    kept = [resource for resource in made(forwarder(*place)) if resource[1] not in NOT_APART]
+    assert {kind for _, kind, _ in kept} == {"AWS::Events::Rule", "AWS::IAM::Role", "AWS::SQS::Queue"}
+    for resource in kept:
+        move = deletion(*resource, place)
+        # IAM has all events in its home region, of the hub's account on the hub's own bus.
+        event = elsewhere(move, account, "us-east-1" if move[0] == "iam" else region)
+        heard = len(matched(event)) if (event["account"], event["region"]) == (ACCOUNT, "us-east-1") else told(event)
+        assert heard == 1, resource[0]
+
+
+def test_every_type_of_resource_is_told_of_or_has_a_reason_not_to_be():
+    kinds = {kind for _, kind, _ in made(whole())} | {
+        resource["Type"] for resource in forwarder(MEMBER, "us-east-1").body["Resources"].values()
+    }
+    assert kinds == DELETIONS.keys() | NOT_APART.keys()
+    assert not DELETIONS.keys() & NOT_APART.keys()
+
+
+def test_moves_in_another_account_are_told_once(told):
+    wrong = [move for move in FORWARDED if told(elsewhere(move)) != 1]
+    assert wrong == []
+
+
+def test_in_a_region_that_has_no_iam_events_all_others_are_told(told):
+    for service, call, changes in FORWARDED:
+        event = json.loads(json.dumps(elsewhere((service, call, changes), region="eu-west-1")).replace(
+            "cloudformation:us-east-1", "cloudformation:eu-west-1"))  # fmt: skip
+        assert told(event) == (0 if service == "iam" else 1), call
+
+
+def test_moves_in_another_region_of_the_hubs_account_are_told_once(told):
+    wrong = [
+        move
+        for move in FORWARDED
+        if move[0] not in {"iam", "cloudformation"}
+        if told(elsewhere(move, ACCOUNT, "eu-west-1")) != 1
+    ]
+    assert wrong == []
+
+
+def test_the_functions_own_roles_are_told_of_over_the_bus_where_the_hub_has_no_iam_events():
+    [pattern] = [json.loads(p) for p in rules(whole(), "HubBus").values()]
+    [iam] = [branch for branch in pattern["$or"] if branch["source"] == ["aws.iam"]]
+    [own] = [json.loads(p)["detail"] for name, p in rules(whole()).items() if name == ROLES]
+    assert iam["detail"]["eventName"] == own["eventName"]
+    named, here = iam["detail"]["requestParameters"]["roleName"], own["requestParameters"]["roleName"]
+    assert [name for name in named if name not in sorted(MEMBER_ROLES)] == here
+
+
+def test_what_people_do_to_what_is_theirs_in_another_account_is_not_told(told):
+    assert [move for move in NOT_FORWARDED if told(elsewhere(move))] == []
+
+
+def test_what_stacksets_calls_in_another_account_is_not_told_but_a_stopped_trail_is(told):
+    heard = [move[1] for move in FORWARDED if told(elsewhere((move[0], move[1], {**move[2], **BY_CLOUDFORMATION})))]
+    assert set(heard) == {"DeleteTrail", "StopLogging", "UpdateTrail", "PutEventSelectors"}
+
+
+def test_what_the_member_roles_do_in_their_work_is_not_told(told):
+    identity = sample("awkward_own_call")["detail"]["userIdentity"]
+    identity["sessionContext"]["sessionIssuer"]["arn"] = f"{THERE}enforce"
+    for role in ("CanvasAnalytics", "rolewarden-sweep"):
+        move = ("iam", "AttachRolePolicy", {"requestParameters": {"roleName": role}, "userIdentity": identity})
+        assert told(elsewhere(move)) == 0
+
+
+def test_the_bus_takes_every_source_that_a_forwarder_sends_and_no_other():
+    [policy] = whole().resources("AWS::Events::EventBusPolicy").values()
+    taken = set(policy["Statement"]["Condition"]["StringEquals"]["events:source"])
+    [moves] = [p for name, p in rules(forwarder(MEMBER, "us-east-1")).items() if name == "Moves"]
+    sources = {branch["eventSource"][0] for branch in json.loads(moves)["detail"]["$or"]}
+    sent = {f"aws.{source.removesuffix('.amazonaws.com')}" for source in sources}
+    assert taken == sent | {"aws.iam", "aws.sagemaker"}
+    [told] = [json.loads(p) for p in rules(whole(), "HubBus").values()]
+    assert set(told["$or"][0]["source"]) == sent
 
 
 @pytest.mark.parametrize("rule", MOVES)
@@ -192,7 +364,7 @@ def test_what_people_do_to_what_is_theirs_matches_nothing(matched):
     assert wrong == []
 
 
-@pytest.mark.parametrize("rule", [FUNCTIONS, SOURCES, ROLES, QUEUED, TABLES, TOLD, LOGS, WATCH])
+@pytest.mark.parametrize("rule", [FUNCTIONS, SOURCES, ROLES, QUEUED, TABLES, TOLD, LOGS, WATCH, HUB])
 def test_what_cloudformation_calls_in_a_deployment_is_told_by_the_operation_on_the_stack_alone(matched, rule):
     wrong = [
         (service, call)
@@ -291,3 +463,8 @@ def re_undated(name):
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "events").glob("self_*.json")))
 def test_every_sample_of_a_move_matches_one_rule(matched, name):
     assert len(matched(sample(name))) == 1
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "events").glob("member_*.json")))
+def test_every_sample_of_a_move_in_another_account_is_told_once(told, name):
+    assert told(sample(name)) == 1

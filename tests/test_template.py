@@ -10,6 +10,7 @@ from rolewarden_local.template import Template
 
 from tests.conftest import ROOT, sample
 from tests.permissions import actions, of_template
+from tests.stacks import whole
 
 ACCOUNT = "111122223333"
 ROLES = f"arn:aws:iam::{ACCOUNT}:role/rolewarden"
@@ -88,13 +89,15 @@ def test_only_what_the_functions_themselves_do_goes_unseen_not_what_another_role
     assert answer["Result"] is seen
 
 
+ALL = (*FUNCTIONS, "SecurityHubFunction")
 LONGEST = {
-    **dict.fromkeys((f"{function}Role" for function in FUNCTIONS), 64),
-    **dict.fromkeys(FUNCTIONS, 64),
+    **dict.fromkeys((f"{function}Role" for function in ALL), 64),
+    **dict.fromkeys(("ForwardersAdministrationRole", "ForwardersExecutionRole"), 64),
+    **dict.fromkeys(ALL, 64),
     **dict.fromkeys(("WorkQueue", "SweepQueue", "ReleaseQueue", "PublishQueue"), 80),
     **dict.fromkeys(("WorkDeadLetterQueue", "EventsDeadLetterQueue", "InvocationsDeadLetterQueue"), 80),
     **dict.fromkeys(("ReconcileFunctionWork", "SweepFunctionRest", "ReleaseFunctionWork", "PublishFunctionAgain"), 36),
-    **dict.fromkeys((function.replace("Function", "Logs") for function in FUNCTIONS), 128 + 30),
+    **dict.fromkeys((function.replace("Function", "Logs") for function in ALL), 128 + 30),
     "BindingsTable": 128 + 30,
     "HistoryTable": 128 + 30,
     "AlarmKey": 36,
@@ -105,8 +108,8 @@ LONGEST = {
 what follows it."""
 
 
-def test_a_pattern_fits_what_eventbridge_takes(template):
-    for rule in template.rules():
+def test_a_pattern_fits_what_eventbridge_takes():
+    for rule in whole().rules():
         text = json.dumps(rule.pattern, separators=(",", ":"))
         names = "|".join(sorted(LONGEST, key=len, reverse=True))
         text = re.sub(rf"(?<![\w]){'(' + names + ')'}(?![\w])", lambda found: "x" * LONGEST[found[1]], text)

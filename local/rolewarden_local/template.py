@@ -36,7 +36,15 @@ class Rule:
 class Template:
     """A SAM template, translated for one account and region."""
 
-    def __init__(self, path: Path, *, region: str, account: str, parameters: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        region: str,
+        account: str,
+        parameters: Mapping[str, str] | None = None,
+        stack: str = "rolewarden",
+    ) -> None:
         source = yaml_parse(path.read_text(encoding="utf-8"))
         self.source: dict[str, Any] = deepcopy(source)
         self._root = path.parent
@@ -54,7 +62,8 @@ class Template:
             "AWS::NoValue": None,
             "AWS::Partition": partition,
             "AWS::Region": region,
-            "AWS::StackName": "rolewarden",
+            "AWS::StackId": f"arn:{partition}:cloudformation:{region}:{account}:stack/{stack}/1f357b5b",
+            "AWS::StackName": stack,
         }
         self._parameters = {
             name: given.get(name, str(declared.get("Default", "")))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from rolewarden import MEMBER_ROLES
 from rolewarden.events import (
     ACCOUNT,
     CHECK,
@@ -28,6 +29,7 @@ from rolewarden.events import (
 )
 from rolewarden.policies import policy_arn
 from rolewarden.record import ACCOUNT_FINDING, POLICY_RESTORED, ROLE_CONTESTED, ROLE_FINDING, SUBJECT_FINDING
+from rolewarden.verdicts import Reason
 
 SUBJECT_SIZE = 99
 """Characters of a subject: SNS takes ASCII, no line break, and less than 100,
@@ -167,8 +169,11 @@ def _subject_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
 
 def _account_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
     reason = _text(detail.get("reason"), 64)
+    about = f"AWS does not let Rolewarden look after account {place.account}"
+    if reason == Reason.LEFT:
+        about = f"account {place.account} is none of Rolewarden's any more"
     rows = [
-        ("What", f"AWS does not let Rolewarden look after account {place.account}: its roles may be bare"),
+        ("What", f"{about}: its roles may be bare"),
         *_caused(detail),
         ("Done", f"nothing in this account ({reason}); the others are swept all the same"),
         ("Why", _text(detail.get("message"), 400)),
@@ -236,6 +241,8 @@ def _move(detail: Mapping[str, Any], place: _Place) -> _Told:
     service = _text(detail.get("eventSource"), 64).partition(".")[0]
     noun, meaning, cure = _PARTS.get(service, ("part", "what Rolewarden is made of changes", _DEPLOY_AGAIN))
     touched = _touched(detail) or noun
+    if _FORWARDERS.fullmatch(touched.rpartition(" ")[2]):
+        meaning, cure = "what happens here may go unseen, or be left as it is, from now on", _FORWARD_AGAIN
     refused = _text(detail.get("errorCode"), 64)
     rows = [
         ("What", f"{call} on {touched}: {'a failed attempt' if refused else meaning}"),
@@ -272,6 +279,9 @@ _TELLERS: dict[str, Callable[[Mapping[str, Any], _Place], _Told]] = {
 }
 
 _DEPLOY_AGAIN = "deploy the stack again (sam deploy) and run `rolewarden sweep`"
+_FORWARD_AGAIN = "run `rolewarden doctor`: it says what is missing here, and how it comes back"
+_FORWARDERS = re.compile(rf"rolewarden-(forward-.+|undelivered)|StackSet-.+|{'|'.join(sorted(MEMBER_ROLES))}")
+"""The names of what forwarder.yaml makes, and of its stacks."""
 _PARTS = {
     "lambda": ("function", "roles may be changed unseen from now on", _DEPLOY_AGAIN),
     "iam": ("role", "a function may do less than it has to, or more than it may", _DEPLOY_AGAIN),
@@ -308,10 +318,13 @@ _PARAMETERS = {
     "alarmName": "alarm",
     "alarmNames": "alarm",
     "stackName": "stack",
+    "stackSetName": "StackSet",
     "trailName": "trail",
     "name": "",
+    # After rule and name: a rule's bus is beside it.
+    "eventBusName": "event bus",
 }
-"""Under which name CloudTrail has what was touched, and what that is; `name` is a rule's or a trail's."""
+"""Under which name CloudTrail has what was touched, and what that is; `name` is a rule's, a bus' or a trail's."""
 
 
 def _touched(detail: Mapping[str, Any]) -> str:

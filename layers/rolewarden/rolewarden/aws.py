@@ -1015,8 +1015,8 @@ class Aws:
             raise
         return ListedRule(rule["State"] == "ENABLED", frozenset(target["Arn"] for target in targets))
 
-    def messages_in(self, region: str, queue: str) -> int:
-        """About how many messages wait in a queue, none where there is no such queue. Raises Refused, RetryLater."""
+    def messages_in(self, region: str, queue: str) -> int | None:
+        """About how many messages wait in a queue; None where there is no such queue. Raises Refused, RetryLater."""
         try:
             with translated():
                 client = self._client("sqs", region)
@@ -1025,7 +1025,7 @@ class Aws:
                 return int(client.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
         except Refused as refused:
             if refused.reason == GONE:
-                return 0
+                return None
             raise
 
     def run(self, function: str, event: Mapping[str, Any]) -> Any:

@@ -18,8 +18,12 @@ RULES = {
     "subject tags": "rolewarden-forward-subject-tags",
     "roles": "rolewarden-forward-roles",
     "policies": "rolewarden-forward-policies",
+    "moves": "rolewarden-forward-moves",
 }
 """What each rule of forwarder.yaml is about, and its name."""
+
+FORWARD = "rolewarden-forward-"
+"""What the names of rules and roles of forwarder.yaml begin with."""
 
 UNDELIVERED = "rolewarden-undelivered"
 """The dead-letter queue of forwarder.yaml."""
@@ -78,6 +82,7 @@ def checks(aws: Aws, account: str, regions: tuple[str, ...], hub: Place) -> Iter
             continue  # the hub's own rules hear it
         about = [*(["subjects", "subject tags"] if region in regions else [])]
         about += ["roles", "policies"] if region == hub.home_region else []
+        about.append("moves")
         yield Check(account, region, FORWARDER, _said(lambda r=region, a=about: _forwarder(inside, r, a, hub.bus)))  # type: ignore[misc]
         yield Check(account, region, QUEUE, _said(lambda region=region: _undelivered(inside, region)))  # type: ignore[misc]
 
@@ -108,4 +113,6 @@ def _forwarder(aws: Aws, region: str, about: list[str], bus: str) -> str:
 
 def _undelivered(aws: Aws, region: str) -> str:
     waiting = aws.messages_in(region, UNDELIVERED)
+    if waiting is None:
+        return f"there is no queue {UNDELIVERED}: what does not reach the hub is lost"
     return f"{waiting} events did not reach the hub" if waiting else ""

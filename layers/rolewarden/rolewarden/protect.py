@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rolewarden import POLICY_PATH
 from rolewarden.aws import DeployedStack
 from rolewarden.errors import ProtectionError
+from rolewarden.paths import FORWARD, UNDELIVERED
 from rolewarden.policies import POLICY_SIZE, Document, Statement, size
 
 SCP_SIZE = 10_240
@@ -31,6 +32,17 @@ PUBLISH, RELEASE, ALERT = "PublishFunctionRole", "ReleaseFunctionRole", "AlertFu
 ROLES = (ENFORCE, RECONCILE, SWEEP, PUBLISH, RELEASE, ALERT)
 """Logical ids of the functions' roles."""
 
+FORWARDERS, MEMBERS = "Forwarders", "Members"
+"""Logical ids of the StackSets, for other regions and for other accounts."""
+
+EXECUTION = "ForwardersExecutionRole"
+"""Logical id of the role as which the stacks of other regions are made."""
+
+STACKSETS = "role/stacksets-exec-*"
+"""As what StackSets works in the accounts of an organization, see CloudFormationStackSetsOrgAdminServiceRolePolicy in
+https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html. The service-linked roles that make and
+assume it are held by no SCP."""
+
 _PRINCIPAL = re.compile(r"arn:[a-z*-]+:(iam|sts)::(\d{12}|\*):[\w+=,.@/*?-]+", re.ASCII)
 
 POLICY_WRITES = (
@@ -42,6 +54,8 @@ POLICY_WRITES = (
 )
 ROLE_WRITES = (
     "iam:AttachRolePolicy",
+    # Of an account that has no member role yet, whoever made one of its name would be taken for it.
+    "iam:CreateRole",
     "iam:DeleteRole",
     "iam:DeleteRolePermissionsBoundary",
     "iam:DeleteRolePolicy",
@@ -72,12 +86,13 @@ WORK = (
 STACK_WRITES = (
     "cloudformation:CancelUpdateStack",
     "cloudformation:ContinueUpdateRollback",
-    "cloudformation:DeleteStack",
+    # Stacks, StackSets and their instances.
+    "cloudformation:Delete*",
     "cloudformation:ExecuteChangeSet",
     "cloudformation:RollbackStack",
     "cloudformation:SetStackPolicy",
-    "cloudformation:UpdateStack",
-    "cloudformation:UpdateTerminationProtection",
+    "cloudformation:StopStackSetOperation",
+    "cloudformation:Update*",
     "cloudwatch:DeleteAlarms",
     "cloudwatch:DisableAlarmActions",
     "cloudwatch:PutAlarmMuteRule",
@@ -90,11 +105,14 @@ STACK_WRITES = (
     "dynamodb:UpdateContinuousBackups",
     "dynamodb:UpdateTable",
     "dynamodb:UpdateTimeToLive",
-    "events:DeleteRule",
+    # Not events:Put*, as forwarders put events on the hub's bus.
+    "events:Delete*",
     "events:DisableRule",
+    "events:PutPermission",
     "events:PutRule",
     "events:PutTargets",
-    "events:RemoveTargets",
+    "events:Remove*",
+    "events:UpdateEventBus",
     "kms:DisableKey",
     "kms:DisableKeyRotation",
     "kms:PutKeyPolicy",
@@ -174,13 +192,14 @@ class Protection:
         return self.stack.arn.split(":")[4]
 
     def service_control_policy(self) -> Document:
-        """For an organization, attached to the account or above it. Raises ProtectionError where it is too long."""
-        return _fitting(self._denies(self._role), SCP_SIZE, "a service control policy")
+        """For an organization, attached to the accounts or above them. Raises ProtectionError where it is too long."""
+        return _fitting(self._denies(scp=True), SCP_SIZE, "a service control policy")
 
     def boundary(self) -> Document:
         """For the administrators of an account without Organizations. Raises ProtectionError where it is too long.
 
-        The functions' roles, which do not carry it, need no exemption from it.
+        Roles of the functions and of StackSets, which do not carry it, need no exemption from it. Other accounts are
+        not in it: its ARN is of this one.
         """
         arn = self._iam(f"policy/{BOUNDARY_NAME}")
         allow: Statement = {"Sid": "EverythingElse", "Effect": "Allow", "Action": "*", "Resource": "*"}
@@ -195,16 +214,22 @@ class Protection:
                 where={"iam:PermissionsBoundary": arn},
             ),
         )
-        return _fitting([allow, *self._denies(None), *itself], POLICY_SIZE, "a permissions boundary")
+        return _fitting([allow, *self._denies(scp=False), *itself], POLICY_SIZE, "a permissions boundary")
 
-    def _denies(self, exempt: Callable[[str], str] | None) -> list[Statement]:
-        """The moves that take guardrails down; `exempt` gives the role of a function whose work some of them are."""
+    def _denies(self, *, scp: bool) -> list[Statement]:
+        """The moves that take guardrails down: of an SCP in every account, with those exempted whose work they are."""
+        accounts = "*" if scp and self._has(MEMBERS) else self.account
+        stack_sets = self._stack_sets(accounts) if scp else []
 
         def but(*roles: str) -> list[str]:
-            return [exempt(role) for role in roles] if exempt else []
+            if not scp:
+                return []
+            own = [self._role(role) for role in roles]
+            return own + ([_member_role(self.partition, role) for role in roles] if accounts == "*" else [])
 
-        policies = self._iam(f"policy{POLICY_PATH}*")
-        boundaries = self._iam(f"policy{POLICY_PATH}boundary.*")
+        policies = self._iam(f"policy{POLICY_PATH}*", accounts)
+        boundaries = self._iam(f"policy{POLICY_PATH}boundary.*", accounts)
+        workers = [self._role(role) for role in (ENFORCE, RECONCILE, SWEEP, PUBLISH, RELEASE)] if scp else []
         return [
             self._deny("GuardrailPolicies", POLICY_WRITES, [policies], but(PUBLISH, RELEASE)),
             self._deny(
@@ -217,9 +242,9 @@ class Protection:
                 but(ENFORCE, RECONCILE, RELEASE),
                 where={"iam:PermissionsBoundary": boundaries},
             ),
-            self._deny("OwnRoles", ROLE_WRITES, list(self._covered("AWS::IAM::Role", "iam", f"role{POLICY_PATH}{{}}"))),
-            self._deny("OwnWork", WORK, list(self._work()), but(ENFORCE, RECONCILE, SWEEP, PUBLISH, RELEASE)),
-            self._deny("OwnStack", STACK_WRITES, list(self._parts())),
+            self._deny("OwnRoles", ROLE_WRITES, list(self._roles(accounts)), stack_sets),
+            self._deny("OwnWork", WORK, list(self._work()), workers),
+            self._deny("OwnStack", STACK_WRITES, [*self._parts(), *self._parts_elsewhere(accounts)], stack_sets),
             self._deny("Trail", TRAIL_WRITES, "*"),
         ]
 
@@ -246,8 +271,18 @@ class Protection:
             **({"Condition": condition} if condition else {}),
         }
 
-    def _iam(self, resource: str) -> str:
-        return f"arn:{self.partition}:iam::{self.account}:{resource}"
+    def _iam(self, resource: str, accounts: str = "") -> str:
+        return f"arn:{self.partition}:iam::{accounts or self.account}:{resource}"
+
+    def _has(self, logical: str) -> bool:
+        return any(found == logical for found, _, _ in self.stack.resources)
+
+    def _stack_sets(self, accounts: str) -> list[str]:
+        """As what StackSets keeps the stacks of other regions and accounts."""
+        return [
+            *([self._iam(f"role/{self._physical(EXECUTION)}")] if self._has(EXECUTION) else []),
+            *([self._iam(STACKSETS, accounts)] if accounts == "*" else []),
+        ]
 
     def _role(self, logical: str) -> str:
         return self._iam(f"role{POLICY_PATH}{self._physical(logical)}")
@@ -266,12 +301,35 @@ class Protection:
     def _tables(self) -> Iterator[str]:
         return self._covered("AWS::DynamoDB::Table", "dynamodb", "table/{}")
 
+    def _roles(self, accounts: str) -> Iterator[str]:
+        """The functions' roles, those by which events come and functions enter, and those that make them."""
+        names = [name for logical, kind, name in self.stack.resources if kind == "AWS::IAM::Role"]
+        inside = [name for name in names if not self._has(EXECUTION) or name != self._physical(EXECUTION)]
+        yield from self._patterns(inside, "iam", f"role{POLICY_PATH}{{}}")
+        if self._has(EXECUTION):
+            yield self._iam(f"role/{self._physical(EXECUTION)}")
+        if accounts == "*":
+            yield self._iam(f"role{POLICY_PATH}rolewarden-*", accounts)
+            yield self._iam(STACKSETS, accounts)
+        elif self._has(FORWARDERS):
+            yield self._iam(f"role{POLICY_PATH}rolewarden-forward-*")
+
     def _work(self) -> Iterator[str]:
         """Tables, and the queues that are worked off; who reads a dead letter is welcome to it."""
         yield from self._tables()
         for logical, kind, physical in self.stack.resources:
             if kind == "AWS::SQS::Queue" and not logical.endswith("DeadLetterQueue"):
                 yield self._arn("sqs", _name(physical))
+
+    def _parts_elsewhere(self, accounts: str) -> Iterator[str]:
+        """What StackSets puts into other regions and accounts, their own stacks with it; see forwarder.yaml."""
+        if accounts == "*" or self._has(FORWARDERS):
+            yield f"arn:{self.partition}:events:*:{accounts}:rule/{FORWARD}*"
+            yield f"arn:{self.partition}:sqs:*:{accounts}:{UNDELIVERED}"
+            yield f"arn:{self.partition}:cloudformation:*:{accounts}:stack/StackSet-{self.stack.name}-*"
+        if self._has(FORWARDERS) or self._has(MEMBERS):
+            # A delegated administrator's StackSets are the management account's.
+            yield f"arn:{self.partition}:cloudformation:{self.region}:*:stackset/{self.stack.name}-*"
 
     def _parts(self) -> Iterator[str]:
         """Everything that the stack is made of and that is no role."""
@@ -281,6 +339,7 @@ class Protection:
         for layer in self._of("AWS::Lambda::LayerVersion"):
             # Every version: an older one is what a rollback needs.
             yield f"{layer.rpartition(':')[0]}*"
+        yield from self._covered("AWS::Events::EventBus", "events", "event-bus/{}")
         yield from self._covered("AWS::Events::Rule", "events", "rule/{}")
         yield from self._covered("AWS::SQS::Queue", "sqs", "{}")
         yield from self._tables()
@@ -295,14 +354,22 @@ class Protection:
 
         There are a hundred, and a boundary has no room for a list of them.
         """
+        return self._patterns([_name(physical) for physical in self._of(kind)], service, form)
+
+    def _patterns(self, names: list[str], service: str, form: str) -> Iterator[str]:
         prefix = f"{self.stack.name}-"
-        names = [_name(physical) for physical in self._of(kind)]
         patterns = [f"{prefix}*" if name.startswith(prefix) else name for name in names]
         return (self._arn(service, form.format(pattern).replace("**", "*")) for pattern in dict.fromkeys(patterns))
 
 
+def _member_role(partition: str, role: str) -> str:
+    """The role by which a function enters other accounts, by the logical id of its own."""
+    return f"arn:{partition}:iam::*:role{POLICY_PATH}rolewarden-{role.removesuffix('FunctionRole').lower()}"
+
+
 def _name(physical: str) -> str:
-    """CloudFormation has a queue by its URL and a topic by its ARN, all else by name."""
+    """CloudFormation has a queue by its URL, a topic by its ARN, a rule after its bus, and all else by name."""
+    physical = physical.replace("|", "/")
     return re.split("[/:]", physical)[-1] if physical.startswith(("https:", "http:", "arn:")) else physical
 
 
@@ -316,6 +383,7 @@ def _fitting(statements: list[Statement], most: int, what: str) -> Document:
     document: Document = {"Version": "2012-10-17", "Statement": statements}
     if (taken := size(document)) > most:
         raise ProtectionError(
-            f"{what} has room for {most:,} characters, and this one has {taken:,}: give fewer or shorter --deployer"
+            f"{what} has room for {most:,} characters, and this one has {taken:,}: give fewer or shorter --deployer, "
+            "or the stack a name that CloudFormation need not cut"
         )
     return document

@@ -36,7 +36,7 @@ from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
 from rolewarden.settings import Settings
 from rolewarden.verdicts import Outcome, Reason, Remedy, Verdict
-from rolewarden.work import BEGIN, PUBLISH, Work, unlimited
+from rolewarden.work import BEGIN, PUBLISH, Work, cause_in, unlimited
 
 if TYPE_CHECKING:
     from rolewarden.publish import Publisher
@@ -81,7 +81,7 @@ class SecondLook(NamedTuple):
         if "user_profile" in named and not profile:
             return None
         subject = SubjectKey(domain, profile) if domain else None
-        cause = Cause.from_dict(fields.get("cause"))
+        cause = cause_in(fields)
         # One of them, as of a Nomination.
         role = "" if subject else role
         policy = "" if subject or role else policy

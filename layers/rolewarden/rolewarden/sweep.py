@@ -166,6 +166,9 @@ class Sweeper:
             return
         known = self.table.members()
         for gone in sorted(known.keys() - there):
+            # StackSets does not say whether the account has left or somebody has taken its stack away.
+            left = Refused(Reason.LEFT, f"ListStackInstances: {self.coverage.members} has no stack there any more")
+            self.recorder.account(gone, left, SWEEP)
             self.table.forget_account(gone)
         for new in sorted(there - known.keys()):
             self.table.member_swept(new, 0)

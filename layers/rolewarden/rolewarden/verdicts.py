@@ -34,6 +34,7 @@ class Reason(StrEnum):
     PROTECTED = "protected role"
     OTHER_ACCOUNT = "other account"
     NOT_ENTERED = "account cannot be entered"
+    LEFT = "account is guarded no more"
     UNHEARD = "events do not come"
     POLICY_MISSING = "policy missing"
     ACCESS_DENIED = "access denied"
@@ -51,6 +52,8 @@ CURES: dict[str, str] = {
     Reason.OTHER_ACCOUNT: "the role lives in another account: deploy Rolewarden there",
     Reason.NOT_ENTERED: "let the StackSet put Rolewarden's stack into the account again, or exempt its roles from the "
     "SCP that stops sts:AssumeRole",
+    Reason.LEFT: "if it was not to leave, put it back into one of the stack's organizational units, or its stack into "
+    "the StackSet; until then nobody puts back what its roles lose",
     Reason.UNHEARD: "mend what the message names, see docs/runbook.md, Account Finding, and run `rolewarden doctor`",
     Reason.POLICY_MISSING: "the guardrail's policy is not in IAM: deploy the stack again, or invoke PublishFunction",
     Reason.ACCESS_DENIED: "an SCP, a boundary or a missing permission stops Rolewarden: let its role call IAM",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rolewarden.bindings import Binding, RoleKey
@@ -76,9 +76,13 @@ class Work(NamedTuple):
         # What another role needs is nothing to give this one.
         if not isinstance(read_at, int | float) or any(binding.role != role for binding in bindings):
             return None
-        # What somebody sends by hand need not say who has led to it.
-        cause = Cause.from_dict(fields["cause"]) if fields.get("cause") else CHECK
-        return cls(role, account, cause, rechecks, bindings, read_at)
+        return cls(role, account, cause_in(fields), rechecks, bindings, read_at)
+
+
+def cause_in(fields: Mapping[str, Any]) -> Cause:
+    """The cause that a message gives; a check where none can be read, as what is sent by hand need not say any."""
+    found = Cause.from_dict(fields.get("cause"))
+    return CHECK if found == Cause() else found
 
 
 def unlimited() -> float:
