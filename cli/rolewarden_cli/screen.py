@@ -93,6 +93,9 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False) -> None:
         wanted = [(role, bindings) for role, bindings in roles if everything or _is_worth_a_line(role)]
         if wanted:
             out.print(_heading(place))
+            if not shown:
+                heads = (Text(name, "bright_black") for name in ("role", "verdict", "policies", "works for"))
+                out.print(_role_line(*heads))
         for role, bindings in wanted if everything else wanted[:MOST_ROLES]:
             _show_role(out, role, bindings, again=role.outcome.role in shown)
             shown.add(role.outcome.role)
@@ -142,20 +145,27 @@ def _is_worth_a_line(role: PlannedRole) -> bool:
 def _show_role(out: Console, role: PlannedRole, bindings: Sequence[Binding], *, again: bool) -> None:
     outcome = role.outcome
     verdict = outcome.verdict if outcome.verdict is Verdict.UNENFORCEABLE else outcome.before
-    line = Table.grid(padding=(0, 2, 0, 0))
-    for width in (26, 13, 5):
-        line.add_column(min_width=width, no_wrap=width != 26, overflow="fold")
-    line.add_column(overflow="fold")
     slots = f"{role.carried}/{role.quota}" if role.carried else ""
-    line.add_row(
-        Text(outcome.role, "bold"), Text(verdict, VERDICT_COLOURS[verdict]), f"{slots:>5}", _subjects(bindings)
+    out.print(
+        _role_line(
+            Text(outcome.role, "bold"), Text(verdict, VERDICT_COLOURS[verdict]), f"{slots:>8}", _subjects(bindings)
+        )
     )
-    out.print(_indented(line, 2))
     if again:
         return
     for text in _done_to(role):
         out.print(_indented(text, 4))
     _show_trouble(out, outcome)
+
+
+def _role_line(*cells: str | Text) -> Padding:
+    """A role's line, or what stands above the first; `policies` are how many it carries, of how many it may."""
+    line = Table.grid(padding=(0, 2, 0, 0))
+    for width in (26, 13, 8):
+        line.add_column(min_width=width, no_wrap=width != 26, overflow="fold")
+    line.add_column(overflow="fold")
+    line.add_row(*cells)
+    return _indented(line, 2)
 
 
 def _subjects(bindings: Sequence[Binding]) -> str:
@@ -456,7 +466,7 @@ def show_history(out: Console, entries: Sequence[Entry]) -> None:
         out.print(Text.assemble(_time(entry.at), "  ", (entry.about, "bold"), "  ", _kind(entry)))
         for text in (_policies(entry), Text(entry.reason, "red"), Text(_cause(entry))):
             if text:
-                out.print(_indented(text, 21))
+                out.print(_indented(text, 22))
 
 
 def _kind(entry: Entry) -> Text:
@@ -517,7 +527,7 @@ def _last_sweep(found: Status) -> Text:
     counts, age = found.last_sweep.completed, found.sweep_age
     text = Text(f"{_ago(age)} ago", "red" if age > LONG_SINCE else "")
     text.append(
-        f", took {counts.get('seconds', 0)} s, found {counts.get('lacking', 0)} of {found.governed} roles lacking"
+        f", took {counts.get('seconds', 0)} s, found {counts.get('lacking', 0)} of {found.governed} roles lacking a guardrail"
     )
     if found.last_sweep.missed:
         text.append("; not everything could be read", "yellow")
@@ -535,4 +545,4 @@ def _ago(age: timedelta) -> str:
 
 
 def _time(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
