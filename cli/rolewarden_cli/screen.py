@@ -525,10 +525,9 @@ def _last_sweep(found: Status) -> Text:
     if found.last_sweep is None or found.sweep_age is None:
         return Text("none in the last week: see SweepFunction's log", "red")
     counts, age = found.last_sweep.completed, found.sweep_age
+    lacking = f"{counts.get('lacking', 0)} of {found.governed}"
     text = Text(f"{_ago(age)} ago", "red" if age > LONG_SINCE else "")
-    text.append(
-        f", took {counts.get('seconds', 0)} s, found {counts.get('lacking', 0)} of {found.governed} roles lacking a guardrail"
-    )
+    text.append(f", took {counts.get('seconds', 0)} s, found {lacking} roles lacking a guardrail")
     if found.last_sweep.missed:
         text.append("; not everything could be read", "yellow")
     if found.running:
