@@ -142,8 +142,8 @@ def enforce(
         _agreed(planned.account, as_json)
     with screen.progress() as progress, _interruptible() as stop:
         done = enforcing.enforce(connection, found, planned, rules, today(), progress, stop=stop)
-    _answer(done, screen.show_enforced, as_json=as_json)
-    left = [role for role in planned.roles if role.outcome.verdict == "unenforceable"]
+    left = [role.outcome.role for role in planned.roles if role.outcome.verdict == "unenforceable"]
+    _answer(done, screen.show_enforced, as_json=as_json, left=left)
     raise typer.Exit(0 if done.is_whole and not left else EXIT_CHANGES)
 
 

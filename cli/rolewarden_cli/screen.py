@@ -54,7 +54,11 @@ def console(*, stderr: bool = False) -> Console:
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
     """Bars on a terminal's standard error, which are gone in the end; elsewhere nothing."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(complete_style="cyan", finished_style="cyan"),
+        MofNCompleteColumn(),
+    )
     with Progress(*columns, console=console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bars:
         tasks: dict[str, TaskID] = {}
 
@@ -270,8 +274,8 @@ def _sum_of(plan: Plan) -> Text:
 # enforce
 
 
-def show_enforced(out: Console, done: Enforced) -> None:
-    """What became of each policy and role."""
+def show_enforced(out: Console, done: Enforced, *, left: Sequence[str] = ()) -> None:
+    """What became of each policy and role; `left` are the roles that cannot be guarded."""
     for policy, what in done.policies.items():
         if what != UNCHANGED:
             out.print(Text.assemble((f"{what:9}", "green"), " policy ", policy))
@@ -297,6 +301,8 @@ def show_enforced(out: Console, done: Enforced) -> None:
         end += f", stopped before {counted(len(done.left), 'role')}: run it again to go on"
     elif done.postponed:
         end += f", {len(done.postponed)} not done: run it again"
+    if left:
+        end += f", {len(left)} cannot be guarded: {_few(left)}"
     out.print(Text(f"\n{end}", "bold"))
 
 
@@ -501,7 +507,7 @@ def show_status(out: Console, found: Status) -> None:
     grid.add_column(overflow="fold")
     grid.add_row("last sweep", _last_sweep(found))
     grid.add_row("coverage", _coverage(found))
-    grid.add_row("remedied", f"{counted(found.remedied_last_day, 'role')} in the last day")
+    grid.add_row("remedied", f"{counted(found.remedied_last_day, 'time')} in the last day")
     grid.add_row("contested", str(len(found.contested)) if found.contested else "none")
     for role in found.contested:
         times = f"{role.times} times since {_time(role.since)} by {', '.join(role.actors)}"
