@@ -42,6 +42,12 @@ NOTHING = "allowed by nothing"
 MOST_ROLES = 50
 """As many roles of a domain are shown of a plan."""
 
+ROLE_NAME = 26
+"""Characters of a role's name that have room before its verdict."""
+
+FEW = 3
+"""As many of the subjects of a role are shown beside it."""
+
 SOME = 6
 """As many names of a long list are shown."""
 
@@ -149,12 +155,13 @@ def _is_worth_a_line(role: PlannedRole) -> bool:
 def _show_role(out: Console, role: PlannedRole, bindings: Sequence[Binding], *, again: bool) -> None:
     outcome = role.outcome
     verdict = outcome.verdict if outcome.verdict is Verdict.UNENFORCEABLE else outcome.before
-    slots = f"{role.carried}/{role.quota}" if role.carried else ""
-    out.print(
-        _role_line(
-            Text(outcome.role, "bold"), Text(verdict, VERDICT_COLOURS[verdict]), f"{slots:>8}", _subjects(bindings)
-        )
-    )
+    # A role that could not be looked at has a reason, and carries nobody knows what.
+    slots = f"{role.carried}/{role.quota}" if role.carried or not outcome.reason else ""
+    name = Text(outcome.role, "bold")
+    if len(name) > ROLE_NAME:  # the names that AWS gives are; such a one has a line of its own
+        out.print(_indented(name, 2))
+        name = Text()
+    out.print(_role_line(name, Text(verdict, VERDICT_COLOURS[verdict]), f"{slots:>8}", _subjects(bindings)))
     if again:
         return
     for text in _done_to(role):
@@ -165,8 +172,8 @@ def _show_role(out: Console, role: PlannedRole, bindings: Sequence[Binding], *, 
 def _role_line(*cells: str | Text) -> Padding:
     """A role's line, or what stands above the first; `policies` are how many it carries, of how many it may."""
     line = Table.grid(padding=(0, 2, 0, 0))
-    for width in (26, 13, 8):
-        line.add_column(min_width=width, no_wrap=width != 26, overflow="fold")
+    for width in (ROLE_NAME, 13, 8):
+        line.add_column(min_width=width, no_wrap=True)
     line.add_column(overflow="fold")
     line.add_row(*cells)
     return _indented(line, 2)
@@ -178,7 +185,7 @@ def _subjects(bindings: Sequence[Binding]) -> str:
         name = binding.user_profile if binding.kind == USER_PROFILE else binding.kind
         via = "" if binding.via == "execution" else f" ({binding.via})"
         names.append("also_govern" if binding.kind == ROLE else f"{name}{via}")
-    return _few(names)
+    return _few(names, FEW)
 
 
 def _few(names: Sequence[str], most: int = SOME) -> str:

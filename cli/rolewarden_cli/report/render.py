@@ -153,7 +153,7 @@ class _Page:
         label = max([8, *(len(column.label) for column in self.columns)])
         account = "".join(filter(str.isdigit, access.account))
         return (
-            f":root {{ --columns: {max(1, len(self.columns))}; --subject: {min(subject, 24)}; --role: {min(role, 40)}; "
+            f":root {{ --columns: {max(1, len(self.columns))}; --subject: {min(subject, 24)}; --role: {min(role, 46)}; "
             f"--label: {min(label, 48)} }}\n"
             f'@page {{ @bottom-left {{ content: "Rolewarden, account {account}, {_moment(access.at)}" }} }}\n'
         )
