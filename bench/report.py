@@ -47,7 +47,7 @@ def picture(page: Page, to: Path) -> None:
     page.set_viewport_size({"width": 1280, "height": 1000})
     page.locator("#access").evaluate("(part) => part.scrollIntoView()")
     page.locator("#matrix tbody").nth(2).evaluate(
-        "(body) => { const area = document.getElementById('matrix-scroll'); area.scrollTop = body.offsetTop - 190 }"
+        "(body) => { const area = document.getElementById('matrix-scroll'); area.scrollTop = body.offsetTop - 110 }"
     )
     page.locator("#matrix tbody").nth(3).locator("tr:nth-child(3) td.d").first.evaluate("(cell) => cell.click()")
     page.wait_for_timeout(500)

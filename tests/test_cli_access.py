@@ -252,8 +252,28 @@ def test_a_model_that_no_list_has_is_judged_as_it_is_given(guarded):
     assert not found["omar", "my-own-jumpstart-model"]["allowed"]
 
 
+def test_that_no_list_has_a_model_is_said(world):
+    result = rolewarden("access", "--model", "huggingface-text2text-flan-t5-xll", "--model", NOVA)
+    assert result.exit_code == 0
+    assert [line for line in result.stderr.splitlines() if "no list" in line] == [
+        "rolewarden: no list has `huggingface-text2text-flan-t5-xll`: it is judged as a JumpStart model of this id; "
+        "is `huggingface-text2text-flan-t5-xl` meant?"
+    ]
+
+
+def test_explain_takes_one_model(world):
+    result = rolewarden("explain", "CanvasRosa", "amazon.nova-*")
+    assert result.exit_code == 1
+    assert "models match `amazon.nova-*`: name one, as `amazon.nova-" in result.stderr
+
+
 @pytest.mark.parametrize(
-    ("wanted", "says"), [("claude", "or `*claude*`"), ("nothing-*", "no model matches `nothing-*`")]
+    ("wanted", "says"),
+    [
+        ("claude", "or `*claude*`"),
+        ("nova-pro", "no model is called `nova-pro`: write `amazon.nova-pro-v1:0`"),
+        ("nothing-*", "no model matches `nothing-*`"),
+    ],
 )
 def test_a_model_that_cannot_be_meant_is_one_line(world, wanted, says):
     result = rolewarden("access", "--model", wanted)

@@ -9,6 +9,8 @@ from rolewarden_local.aws import LocalAws
 from rolewarden_local.seed import seed
 from typer.testing import CliRunner
 
+from tests.commands import rolewarden
+
 NAMES = (
     "AWS_ENDPOINT_URL",
     "AWS_ACCESS_KEY_ID",
@@ -76,3 +78,23 @@ def test_local_is_the_one_that_is_served(nobody, monkeypatch):
     assert result.stderr == f"rolewarden: local AWS at {url}\n"
     assert '"no-generative-ai": "created"' in result.stdout  # nothing is staged there
     assert "AWS_ENDPOINT_URL" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--region", "xx"], "`xx` is no region: write it as in us-east-1"),
+        (["--region", "us-east-1", "--region", "frankfurt"], "`frankfurt` is no region: write it as in us-east-1"),
+        (["--assume-role", "Auditor"], "`Auditor` is no role's ARN: write arn:aws:iam::ACCOUNT:role/NAME"),
+    ],
+)
+def test_a_region_or_role_that_cannot_be_is_one_line(world, arguments, says):
+    result = rolewarden("plan", *arguments)
+    assert (result.exit_code, result.stderr) == (1, f"rolewarden: {says}\n")
+
+
+def test_without_a_file_of_rules_the_option_that_names_it_is_told(world, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = rolewarden("plan")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("guardrails.yaml here: name your guardrails.yaml with --guardrails\n")

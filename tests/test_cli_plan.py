@@ -239,6 +239,18 @@ def test_the_page_fits_eighty_columns_and_has_no_colours_off_a_terminal(world):
         assert expected in result.stdout
 
 
+def test_a_role_with_a_name_that_aws_gave_it_stands_on_one_line(world):
+    name = "AmazonSageMaker-ExecutionRole-20261125T101010"
+    world.role(name)
+    world.sagemaker.update_user_profile(
+        DomainId="d-research0001", UserProfileName="rosa",
+        UserSettings={"ExecutionRole": f"arn:aws:iam::{ACCOUNT_ID}:role/{name}"},
+    )  # fmt: skip
+    lines = rolewarden("plan").stdout.splitlines()
+    assert lines[lines.index(f"  {name}") + 1].split() == ["drifted", "0/10", "rosa"]
+    assert max(map(len, lines)) <= 80
+
+
 def test_an_account_is_planned_the_same_with_the_table_and_without(world):
     with_table = planned()[1]
     world.aws.reset()

@@ -103,6 +103,14 @@ def test_every_command_has_an_example_that_is_one_of_its_own():
         assert "Exit code:" in help_text, name
 
 
+def test_help_lists_every_command_in_full():
+    result = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"})
+    listed = result.stdout.partition("Commands:\n")[2]
+    assert listed.split()[0] == "plan"
+    assert {line.split()[0] for line in listed.splitlines()} == set(COMMANDS)
+    assert "..." not in listed
+
+
 def test_every_command_is_on_the_page_of_the_command_line():
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert {name for name in COMMANDS if f"rolewarden {name}" not in page} == set()

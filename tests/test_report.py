@@ -26,7 +26,7 @@ from rolewarden_cli.report.render import MOST_ACTORS, MOST_COLUMNS
 from tests.guardrails.test_probes import emitted_sids
 from tests.reports import ACCOUNT, NOW, denied, entry, generated, planned
 
-VOID = {"meta", "input", "br", "col"}
+VOID = {"wbr", "meta", "input", "br", "col"}
 
 
 class Element:
@@ -187,7 +187,7 @@ def test_the_charts_tables_add_up_to_the_history(large):
 
 
 def bars(root, title):
-    [drawn] = [found for found in root.all("svg") if found.attributes["aria-label"] == title]
+    [drawn] = [found for found in root.all("svg") if found.attributes.get("aria-label") == title]
     return [rect for bar in drawn.all("g", class_="bar") for rect in bar.all("rect")]
 
 
@@ -248,6 +248,30 @@ def test_a_model_that_the_bedrock_role_alone_reaches_is_allowed_and_the_row_has_
     assert cell.text == "allowed"
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "shown"),
+    [
+        (Verdict.EXEMPT, Verdict.COMPLIANT, Verdict.EXEMPT),
+        (Verdict.COMPLIANT, Verdict.EXEMPT, Verdict.EXEMPT),
+        (Verdict.EXEMPT, Verdict.UNENFORCEABLE, Verdict.UNENFORCEABLE),
+        (Verdict.COMPLIANT, Verdict.COMPLIANT, Verdict.COMPLIANT),
+    ],
+)
+def test_a_subject_is_compliant_where_each_of_its_roles_is(one, other, shown):
+    report = generated(1, 1)
+    [row] = report.access.rows
+    row = replace(row, bedrock_role="CanvasBedrock")
+    roles = (planned(row.role, one), planned("CanvasBedrock", other))
+    assert replace(report, plan=replace(report.plan, roles=roles)).verdict(row) is shown
+
+
+def test_each_sheet_of_paper_says_of_which_account_and_when_it_is():
+    report = generated(1, 1)
+    access = replace(report.access, account='1111"}</style>')
+    css = page(replace(report, access=access)).one("style").text
+    assert '@bottom-left { content: "Rolewarden, account 1111, 2026-11-25 09:00 UTC" }' in css
+
+
 def test_roles_that_no_domain_uses_stand_under_what_governs_them():
     report = generated(1, 4)
     [row] = report.access.rows
@@ -289,7 +313,8 @@ def test_nothing_on_the_page_comes_from_elsewhere(large):
         assert not any(name.startswith("on") for name in element.attributes)
         assert element.attributes.get("href", "#").startswith("#")
     for part in (*root.all("style"), *root.all("script")):
-        assert not re.search(r"url\(|@import|https?:|//[a-z]|fetch\(|XMLHttpRequest|import\(|localStorage", part.text)
+        text = part.text.replace("url(#", "")
+        assert not re.search(r"url\(|@import|https?:|//[a-z]|fetch\(|XMLHttpRequest|import\(|localStorage", text)
 
 
 def test_the_browser_is_told_to_load_nothing_and_to_run_this_very_script_alone(large):
@@ -413,6 +438,15 @@ def test_a_character_that_hides_or_turns_round_what_stands_beside_it_is_shown_as
 # Who does not see, or has no mouse.
 
 
+def is_hidden(element):
+    """Whether a screen reader passes it over."""
+    while element:
+        if element.attributes.get("aria-hidden") == "true":
+            return True
+        element = element.parent
+    return False
+
+
 def test_every_part_of_the_page_has_a_name(large):
     _, _, root = large
     ids = [element.attributes["id"] for element in root.all() if "id" in element.attributes]
@@ -422,7 +456,7 @@ def test_every_part_of_the_page_has_a_name(large):
     labels = {label.attributes.get("for") for label in root.all("label")}
     for field in (*root.all("input"), *root.all("select")):
         assert field.parent.tag == "label" or field.attributes["id"] in labels
-    for drawing in root.all("svg"):
+    for drawing in (found for found in root.all("svg") if not is_hidden(found)):
         assert drawing.attributes["role"] == "img"
         assert drawing.attributes["aria-label"]
     for element in root.all():
@@ -445,6 +479,18 @@ def test_a_decision_and_a_verdict_can_be_told_without_colour(small):
     for cell in (cell for _, _, cells in rows(root).values() for cell in cells):
         assert cell.text in {"allowed", "denied", "not allowed"}
     assert {v.value for v in Verdict} <= {element.text for element in root.all("span")}
+
+
+def test_what_a_bar_is_filled_with_can_be_told_without_colour(large):
+    _, _, root = large
+    css = root.one("style").text
+    fills = dict(re.findall(r"\.(serie-\d) \{[^}]*--fill: url\(#(fill-\d)\)", css))
+    signs = {p.attributes["id"]: p.one("path", class_="sign").attributes["d"] for p in root.all("pattern")}
+    assert len(fills) == len(signs) == len(set(signs.values()))
+    assert set(fills.values()) == set(signs)
+    for swatch in root.all("svg"):
+        kind, _, serie = swatch.attributes.get("class", "").partition(" ")
+        assert kind != "swatch" or serie in fills
 
 
 # What there is to see to.

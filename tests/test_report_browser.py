@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
+from rolewarden.verdicts import Verdict
 from rolewarden_cli.report import render
 
-from tests.reports import generated
+from tests.reports import generated, planned
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -174,6 +176,15 @@ def test_head_and_first_column_stay_in_sight(page):
     area.evaluate("(area) => area.scrollTo(0, 0)")
 
 
+def test_the_domain_of_the_topmost_rows_stays_in_sight(page):
+    area = page.locator("#matrix-scroll")
+    area.evaluate("(area) => area.scrollTo(900, 3200)")  # between the heads of two domains
+    below = page.locator("#matrix thead").bounding_box()
+    tops = page.locator("#matrix .domain > th").evaluate_all("(all) => all.map((th) => th.getBoundingClientRect().top)")
+    assert min(abs(top - below["y"] - below["height"]) for top in tops) < 3
+    area.evaluate("(area) => area.scrollTo(0, 0)")
+
+
 def test_the_theme_follows_the_system_until_it_is_chosen(page):
     def back():
         return page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -220,6 +231,31 @@ def test_nothing_runs_over_the_edge_of_a_phone(browser, file):
     page.close()
 
 
+def test_on_a_phone_models_are_in_sight_beside_their_subject(browser, file):
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(file.as_uri())
+    cells = "[...document.querySelector('#matrix tbody tr:nth-child(2)').querySelectorAll('td.a, td.d, td.n')]"
+    assert page.evaluate(f"{cells}.filter((cell) => cell.getBoundingClientRect().right < 390).length") >= 8
+    page.close()
+
+
+@pytest.mark.parametrize("media", ["screen", "print"])
+def test_a_long_role_and_the_longest_verdict_are_not_cut(browser, tmp_path, media):
+    whole = generated(8, 8)
+    role = "CanvasAnalytics-with-Bedrock-and-more"
+    rows = tuple(replace(row, role=role) for row in whole.access.rows)
+    access = replace(whole.access, rows=rows, decisions={role: next(iter(whole.access.decisions.values()))})
+    plan = replace(whole.plan, roles=(planned(role, Verdict.UNENFORCEABLE),))
+    file = tmp_path / "report.html"
+    file.write_text(render(replace(whole, access=access, plan=plan)), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(file.as_uri())
+    page.emulate_media(media=media)
+    cut = "[...document.querySelectorAll('#matrix tbody td:not([class])')].filter((c) => c.scrollWidth > c.clientWidth)"
+    assert page.evaluate(f"{cut}.length") == 0
+    page.close()
+
+
 def test_on_paper_it_is_light_and_whole_and_what_can_only_be_clicked_is_left_out(browser, tmp_path):
     file = tmp_path / "report.html"
     file.write_text(render(generated(40, 20)), encoding="utf-8")
@@ -232,4 +268,9 @@ def test_on_paper_it_is_light_and_whole_and_what_can_only_be_clicked_is_left_out
     area = page.locator("#matrix-scroll")
     assert area.evaluate("(area) => area.scrollHeight <= area.clientHeight + 1")
     assert page.evaluate("getComputedStyle(document.querySelector('#matrix thead')).display") == "table-header-group"
+    assert page.locator("#reasons li").first.is_visible()
+    number = page.locator("#matrix td[data-by]").first
+    assert (
+        number.evaluate("(cell) => getComputedStyle(cell, '::after').content") == f'"{number.get_attribute("data-by")}"'
+    )
     page.close()

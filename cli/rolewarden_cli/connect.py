@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,14 @@ from pathlib import Path
 from unittest import mock
 
 import boto3
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, UnknownRegionError
 from rolewarden.aws import GONE, Aws, DeployedStack
 from rolewarden.errors import Refused, RetryLater, RolewardenError
 
 LOCAL_ENDPOINT = "http://127.0.0.1:5000"
 """Where `make local` and `make stage` serve the local AWS."""
+
+ROLE_ARN = re.compile(r"arn:aws[\w-]*:iam::\d{12}:role/\S+")
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -121,9 +124,16 @@ def _local_session(where: Where) -> boto3.Session:
 
 
 def _connection(session: boto3.Session, where: Where, *, place: str = "AWS") -> Connection:
+    for region in where.regions:
+        try:
+            session.get_partition_for_region(region)
+        except UnknownRegionError as error:
+            raise NoConnectionError(f"`{region}` is no region: write it as in us-east-1") from error
     aws = Aws(session)
     try:
         if where.role:
+            if not ROLE_ARN.fullmatch(where.role):
+                raise NoConnectionError(f"`{where.role}` is no role's ARN: write arn:aws:iam::ACCOUNT:role/NAME")
             aws = aws.assumed(where.role, "rolewarden")
         account, caller = aws.identity()
         stack = _stack(aws, where.stack)

@@ -13,10 +13,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from rolewarden import __version__
 from rolewarden.errors import RolewardenError
 from rolewarden.protect import BOUNDARY_NAME, Protection, text
-from rolewarden.record import SWEEP_COMPLETED, SWEEP_REQUESTED
+from rolewarden.record import SWEEP_REQUESTED
 from rolewarden.service import DOCTOR
+from typer.core import TyperGroup
 
 from rolewarden_cli import operate, rules
 from rolewarden_cli.connect import Connection
@@ -26,9 +28,22 @@ from rolewarden_cli.replay import replay as replay_files
 from rolewarden_cli.rules import UnwritableError
 from rolewarden_cli.screen import VERDICT_COLOURS
 
+ORDER = ("plan", "enforce", "access", "explain", "report", "history", "status", "sweep", "doctor", "scp", "check",
+         "compile", "replay")  # fmt: skip
+"""The commands as docs/cli.md has them: what asks an account, then what asks the stack, then what asks nobody."""
+
+
+class InOrder(TyperGroup):
+    """Lists the commands in an order that helps."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names."""
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+
 app = typer.Typer(
     name="rolewarden",
-    help="Keep required deny policies on every role that SageMaker Canvas works with.",
+    cls=InOrder,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -36,6 +51,25 @@ app = typer.Typer(
 )
 
 app.add_typer(operate.app)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"rolewarden {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True,
+                                          callback=_tell_version)] = False,
+) -> None:  # fmt: skip
+    """Keep required deny policies on every role that SageMaker Canvas works with.
+
+    Begin with `rolewarden plan`: it reads an account and says what is missing. Add --local to any command that asks
+    an account to try it on a local AWS.
+    """
+
 
 EXIT_DRIFTED = 1
 EXIT_ERRORS = 1
@@ -62,6 +96,8 @@ def replay(
     done: list[Replayed] = []
     try:
         for replayed in replay_files(files, root=root):
+            if done and not as_json:
+                console.print()
             done.append(replayed)
             if not as_json:
                 _show(console, replayed)
@@ -145,7 +181,7 @@ def sweep(connection: Connection) -> None:
     connection.recorded()
     connection.aws.publish([(SWEEP_REQUESTED, {"by": "rolewarden sweep"})])
     region = connection.aws.region
-    print(f"asked for a sweep in {region}: its end is the event `{SWEEP_COMPLETED}` on the default bus")
+    print(f"asked for a sweep in {region}: `rolewarden status` tells when it has ended")
 
 
 @app.command(short_help="The policy that keeps people from undoing the stack.")
@@ -183,7 +219,7 @@ def scp(
     print(out)
 
 
-@app.command()
+@app.command(short_help="Say what keeps the stack from working, and the cure.")
 @of_an_account
 def doctor(
     connection: Connection,
@@ -230,7 +266,9 @@ def _show(console: Console, replayed: Replayed) -> None:
     else:
         rows.add_row("  rule", f"{replayed.rule} > {replayed.function}")
         named = ", ".join(f"{key} {value}" for key, value in replayed.nominated.items())
-        if named:
+        if replayed.reason:
+            rows.add_row("  ignored", replayed.reason)
+        elif named:
             rows.add_row("  nominated", named)
     for outcome in replayed.outcomes:
         rows.add_row("  role", _outcome(outcome))
@@ -241,7 +279,7 @@ def _show(console: Console, replayed: Replayed) -> None:
     if replayed.rule is not None:
         counted = Counter(replayed.calls)
         calls = ", ".join(call if n == 1 else f"{n} x {call}" for call, n in counted.items())
-        rows.add_row("  calls", f"{len(replayed.calls)}: {calls}")
+        rows.add_row("  calls", f"{len(replayed.calls)}: {calls}" if calls else "none")
     console.print(rows)
 
 

@@ -39,12 +39,14 @@ class Model:
 class Models:
     """The columns, and the inference profiles that lead to them, by region.
 
-    `listed` tells where the Bedrock models come from: "live", or the day of the shipped list and why.
+    `listed` tells where the Bedrock models come from: "live", or the day of the shipped list and why. `unlisted` has
+    a line for each column that stands in no list.
     """
 
     columns: tuple[Model, ...]
     profiles: dict[str, tuple[InferenceProfile, ...]]
     listed: str
+    unlisted: tuple[str, ...] = ()
 
     def behind(self, region: str, model: Model) -> Iterator[InferenceProfile]:
         """The inference profiles of a region that lead to a model."""
@@ -71,9 +73,10 @@ def models(aws: Aws, account: str, regions: Sequence[str], wanted: Sequence[str]
             listed = f"the list of {known.as_of}, as Bedrock does not tell: {error}"
     everything = [*(Model(name, BEDROCK) for name in bedrock), *(Model(name, JUMPSTART) for name in known.jumpstart)]
     columns = tuple(_chosen(everything, wanted)) if wanted else tuple(everything)
+    unlisted = tuple(_unlisted(model, everything) for model in columns if model not in everything) if wanted else ()
     if listed != LIVE:
         profiles = {region: tuple(_likely(aws.partition, account, region, columns)) for region in regions}
-    return Models(columns, profiles, listed)
+    return Models(columns, profiles, listed, unlisted)
 
 
 def _chosen(everything: Sequence[Model], wanted: Iterable[str]) -> Iterator[Model]:
@@ -83,14 +86,22 @@ def _chosen(everything: Sequence[Model], wanted: Iterable[str]) -> Iterator[Mode
         if not found and set(pattern) & set("*?"):
             raise NoSuchModelError(f"no model matches `{pattern}`: see the ids with `rolewarden access --json`")
         if not found:
-            near = get_close_matches(pattern, [model.id for model in everything], 1) or [
-                model.id for model in everything if pattern in model.id
-            ]
-            if near and "." not in pattern and "-" not in pattern:
-                raise NoSuchModelError(f"no model is called `{pattern}`: write `{near[0]}`, or `*{pattern}*`")
+            # A new id may go on from a known one, but is hardly the middle of one.
+            parts = [model.id for model in everything if pattern in model.id]
+            if any(not part.startswith(pattern) for part in parts) or (parts and not set(pattern) & set(".-")):
+                meant = next((part for part in parts if not part.startswith(pattern)), parts[0])
+                raise NoSuchModelError(f"no model is called `{pattern}`: write `{meant}`, or `*{pattern}*`")
             found = [Model(pattern, BEDROCK if "." in pattern else JUMPSTART)]
         chosen |= dict.fromkeys(found)
     return iter(chosen)
+
+
+def _unlisted(model: Model, everything: Sequence[Model]) -> str:
+    """That a model stands in no list, and which one may be meant."""
+    near = get_close_matches(model.id, [other.id for other in everything], 1)
+    family = "Bedrock" if model.family == BEDROCK else "JumpStart"
+    meant = f"; is `{near[0]}` meant?" if near else ""
+    return f"no list has `{model.id}`: it is judged as a {family} model of this id{meant}"
 
 
 def _likely(partition: str, account: str, region: str, columns: Iterable[Model]) -> Iterator[InferenceProfile]:

@@ -139,11 +139,11 @@ def enforce(
     if not as_json:
         screen.show_plan(screen.console(), planned)
     if planned.has_changes and not yes:
-        _agreed(as_json)
+        _agreed(planned.account, as_json)
     with screen.progress() as progress, _interruptible() as stop:
         done = enforcing.enforce(connection, found, planned, rules, today(), progress, stop=stop)
-    _answer(done, screen.show_enforced, as_json=as_json)
-    left = [role for role in planned.roles if role.outcome.verdict == "unenforceable"]
+    left = [role.outcome.role for role in planned.roles if role.outcome.verdict == "unenforceable"]
+    _answer(done, screen.show_enforced, as_json=as_json, left=left)
     raise typer.Exit(0 if done.is_whole and not left else EXIT_CHANGES)
 
 
@@ -169,9 +169,7 @@ def access(
     Exit code: 0 done, 1 an error.
     """
     rules = _rules(guardrails)
-    models = model_lists.models(
-        connection.aws, connection.account, connection.regions, tuple(model or ()), live=not shipped
-    )
+    models = _models(connection, tuple(model or ()), live=not shipped)
     with screen.progress() as progress:
         taken = inventory.take(connection, rules, progress)
         found = accesses.matrix(connection.aws, taken, models, progress)
@@ -194,7 +192,9 @@ def explain(
     Exit code: 0 done, 1 an error.
     """
     rules = _rules(guardrails)
-    models = model_lists.models(connection.aws, connection.account, connection.regions, (model,))
+    models = _models(connection, (model,))
+    if len(models.columns) > 1:
+        _fail(f"{len(models.columns)} models match `{model}`: name one, as `{models.columns[0].id}`")
     with screen.progress() as progress:
         taken = inventory.take(connection, rules, progress)
         found = explaining.explain(connection, taken, rules, role, models, today(), progress)
@@ -264,9 +264,7 @@ def report(
     from rolewarden_cli.report.gather import gather
 
     rules, now = _rules(guardrails), datetime.now(UTC)
-    models = model_lists.models(
-        connection.aws, connection.account, connection.regions, tuple(model or ()), live=not shipped
-    )
+    models = _models(connection, tuple(model or ()), live=not shipped)
     with screen.progress() as progress:
         found = gather(connection, rules, guardrails, models, now, record.moment(since, now), progress)
     try:
@@ -331,11 +329,15 @@ def _planned(
     return found, planning.make(connection.aws, found, rules, today(), deployed=connection.tables is not None)
 
 
-def _agreed(as_json: bool) -> None:
+def _agreed(account: str, as_json: bool) -> None:
     if as_json or not _somebody_is_there():
         _fail("nobody can be asked here: look at `rolewarden plan`, then give --yes")
-    if not typer.confirm("Do it?"):
-        _fail("nothing was changed")
+    try:
+        if typer.confirm(f"Do it in account {account}?"):
+            return
+    except typer.Abort:
+        print(file=sys.stderr)
+    _fail("nothing was changed")
 
 
 def _somebody_is_there() -> bool:
@@ -343,7 +345,17 @@ def _somebody_is_there() -> bool:
 
 
 def _rules(path: Path) -> Rules:
+    if not path.exists():
+        _fail(f"there is no {path} here: name your guardrails.yaml with --guardrails")
     return load(path, today=today())
+
+
+def _models(connection: Connection, wanted: tuple[str, ...], *, live: bool = True) -> model_lists.Models:
+    """The models asked for; those that stand in no list are told of on standard error."""
+    models = model_lists.models(connection.aws, connection.account, connection.regions, wanted, live=live)
+    for line in models.unlisted:
+        print(f"rolewarden: {line}", file=sys.stderr)
+    return models
 
 
 def _answer(found: Any, show: Callable[..., None], *, as_json: bool, **how: Any) -> None:

@@ -42,6 +42,12 @@ NOTHING = "allowed by nothing"
 MOST_ROLES = 50
 """As many roles of a domain are shown of a plan."""
 
+ROLE_NAME = 26
+"""Characters of a role's name that have room before its verdict."""
+
+FEW = 3
+"""As many of the subjects of a role are shown beside it."""
+
 SOME = 6
 """As many names of a long list are shown."""
 
@@ -54,7 +60,11 @@ def console(*, stderr: bool = False) -> Console:
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
     """Bars on a terminal's standard error, which are gone in the end; elsewhere nothing."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(complete_style="cyan", finished_style="cyan"),
+        MofNCompleteColumn(),
+    )
     with Progress(*columns, console=console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bars:
         tasks: dict[str, TaskID] = {}
 
@@ -93,6 +103,9 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False) -> None:
         wanted = [(role, bindings) for role, bindings in roles if everything or _is_worth_a_line(role)]
         if wanted:
             out.print(_heading(place))
+            if not shown:
+                heads = (Text(name, "bright_black") for name in ("role", "verdict", "policies", "works for"))
+                out.print(_role_line(*heads))
         for role, bindings in wanted if everything else wanted[:MOST_ROLES]:
             _show_role(out, role, bindings, again=role.outcome.role in shown)
             shown.add(role.outcome.role)
@@ -142,20 +155,28 @@ def _is_worth_a_line(role: PlannedRole) -> bool:
 def _show_role(out: Console, role: PlannedRole, bindings: Sequence[Binding], *, again: bool) -> None:
     outcome = role.outcome
     verdict = outcome.verdict if outcome.verdict is Verdict.UNENFORCEABLE else outcome.before
-    line = Table.grid(padding=(0, 2, 0, 0))
-    for width in (26, 13, 5):
-        line.add_column(min_width=width, no_wrap=width != 26, overflow="fold")
-    line.add_column(overflow="fold")
-    slots = f"{role.carried}/{role.quota}" if role.carried else ""
-    line.add_row(
-        Text(outcome.role, "bold"), Text(verdict, VERDICT_COLOURS[verdict]), f"{slots:>5}", _subjects(bindings)
-    )
-    out.print(_indented(line, 2))
+    # A role that could not be looked at has a reason, and carries nobody knows what.
+    slots = f"{role.carried}/{role.quota}" if role.carried or not outcome.reason else ""
+    name = Text(outcome.role, "bold")
+    if len(name) > ROLE_NAME:  # the names that AWS gives are; such a one has a line of its own
+        out.print(_indented(name, 2))
+        name = Text()
+    out.print(_role_line(name, Text(verdict, VERDICT_COLOURS[verdict]), f"{slots:>8}", _subjects(bindings)))
     if again:
         return
     for text in _done_to(role):
         out.print(_indented(text, 4))
     _show_trouble(out, outcome)
+
+
+def _role_line(*cells: str | Text) -> Padding:
+    """A role's line, or what stands above the first; `policies` are how many it carries, of how many it may."""
+    line = Table.grid(padding=(0, 2, 0, 0))
+    for width in (ROLE_NAME, 13, 8):
+        line.add_column(min_width=width, no_wrap=True)
+    line.add_column(overflow="fold")
+    line.add_row(*cells)
+    return _indented(line, 2)
 
 
 def _subjects(bindings: Sequence[Binding]) -> str:
@@ -164,7 +185,7 @@ def _subjects(bindings: Sequence[Binding]) -> str:
         name = binding.user_profile if binding.kind == USER_PROFILE else binding.kind
         via = "" if binding.via == "execution" else f" ({binding.via})"
         names.append("also_govern" if binding.kind == ROLE else f"{name}{via}")
-    return _few(names)
+    return _few(names, FEW)
 
 
 def _few(names: Sequence[str], most: int = SOME) -> str:
@@ -260,8 +281,8 @@ def _sum_of(plan: Plan) -> Text:
 # enforce
 
 
-def show_enforced(out: Console, done: Enforced) -> None:
-    """What became of each policy and role."""
+def show_enforced(out: Console, done: Enforced, *, left: Sequence[str] = ()) -> None:
+    """What became of each policy and role; `left` are the roles that cannot be guarded."""
     for policy, what in done.policies.items():
         if what != UNCHANGED:
             out.print(Text.assemble((f"{what:9}", "green"), " policy ", policy))
@@ -287,6 +308,8 @@ def show_enforced(out: Console, done: Enforced) -> None:
         end += f", stopped before {counted(len(done.left), 'role')}: run it again to go on"
     elif done.postponed:
         end += f", {len(done.postponed)} not done: run it again"
+    if left:
+        end += f", {len(left)} cannot be guarded: {_few(left)}"
     out.print(Text(f"\n{end}", "bold"))
 
 
@@ -456,7 +479,7 @@ def show_history(out: Console, entries: Sequence[Entry]) -> None:
         out.print(Text.assemble(_time(entry.at), "  ", (entry.about, "bold"), "  ", _kind(entry)))
         for text in (_policies(entry), Text(entry.reason, "red"), Text(_cause(entry))):
             if text:
-                out.print(_indented(text, 21))
+                out.print(_indented(text, 22))
 
 
 def _kind(entry: Entry) -> Text:
@@ -491,7 +514,7 @@ def show_status(out: Console, found: Status) -> None:
     grid.add_column(overflow="fold")
     grid.add_row("last sweep", _last_sweep(found))
     grid.add_row("coverage", _coverage(found))
-    grid.add_row("remedied", f"{counted(found.remedied_last_day, 'role')} in the last day")
+    grid.add_row("remedied", f"{counted(found.remedied_last_day, 'time')} in the last day")
     grid.add_row("contested", str(len(found.contested)) if found.contested else "none")
     for role in found.contested:
         times = f"{role.times} times since {_time(role.since)} by {', '.join(role.actors)}"
@@ -515,10 +538,9 @@ def _last_sweep(found: Status) -> Text:
     if found.last_sweep is None or found.sweep_age is None:
         return Text("none in the last week: see SweepFunction's log", "red")
     counts, age = found.last_sweep.completed, found.sweep_age
+    lacking = f"{counts.get('lacking', 0)} of {found.governed}"
     text = Text(f"{_ago(age)} ago", "red" if age > LONG_SINCE else "")
-    text.append(
-        f", took {counts.get('seconds', 0)} s, found {counts.get('lacking', 0)} of {found.governed} roles lacking"
-    )
+    text.append(f", took {counts.get('seconds', 0)} s, found {lacking} roles lacking a guardrail")
     if found.last_sweep.missed:
         text.append("; not everything could be read", "yellow")
     if found.running:
@@ -535,4 +557,4 @@ def _ago(age: timedelta) -> str:
 
 
 def _time(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -14,7 +14,7 @@ from pygal.style import Style
 _HOOKS = {"defs", "titles", "overlay", "text-overlay", "tooltip-overlay", "legends"}
 """Parts of pygal's drawing that need its own style or script; the page has a legend of its own."""
 
-_MOST_LABELS = 7
+_MOST_LABELS = 5
 """So many dates stand readable under a chart."""
 
 
@@ -53,8 +53,8 @@ class Chart:
             rows.reverse()
             columns = {name: numbers[::-1] for name, numbers in columns.items()}
         chart = kind(
-            width=640,
-            height=max(110, 60 + 26 * len(rows)) if self.horizontal else 260,
+            width=480,  # what a phone shows of it is still readable
+            height=max(110, 60 + 26 * len(rows)) if self.horizontal else 240,
             margin=10,
             spacing=6,
             show_legend=False,

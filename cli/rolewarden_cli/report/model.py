@@ -16,7 +16,7 @@ from rolewarden.verdicts import CURES, Outcome, Reason, Verdict
 
 from rolewarden_cli.access import AccessMatrix, Row
 from rolewarden_cli.history import Entry, Status
-from rolewarden_cli.plan import Plan
+from rolewarden_cli.plan import BEDROCK_ROLE, DIRECT_DEPLOYMENT, Plan
 
 
 class Told(StrEnum):
@@ -109,18 +109,22 @@ class Report:
             about = "/".join(filter(None, (switch.domain_name or switch.domain_id, switch.user_profile)))
             aside = f"as role {switch.role}" if switch.role else ""
             kind = "user profile" if switch.user_profile else "domain"
-            yield Finding(f"{kind} {about}", Told.OPEN, f"Canvas: {switch.switch}", _SWITCHED, aside)
+            yield Finding(f"{kind} {about}", Told.OPEN, _SWITCHES[switch.switch], _SWITCHED, aside)
         for line in dict.fromkeys((*self.plan.unread, *self.access.unread)):
             yield Finding("what could not be read", Told.UNREAD, line, "let the caller read it, then report again")
 
 
-WORST = (Verdict.UNGOVERNED, Verdict.EXEMPT, Verdict.COMPLIANT, Verdict.UNENFORCEABLE, Verdict.DRIFTED)
-"""Verdicts, the one that matters most last."""
+WORST = (Verdict.COMPLIANT, Verdict.EXEMPT, Verdict.UNGOVERNED, Verdict.UNENFORCEABLE, Verdict.DRIFTED)
+"""Verdicts, the one that matters most last: a subject is compliant where each of its roles is."""
 
 _POLICY_CHANGES = {
     "created": "guardrails.yaml has it and IAM does not",
     "replaced": "IAM says something else than guardrails.yaml",
     "retired": "IAM has it and guardrails.yaml does not",
+}
+_SWITCHES = {
+    DIRECT_DEPLOYMENT: "Canvas may deploy JumpStart models by itself",
+    BEDROCK_ROLE: "Canvas works with Amazon Bedrock",
 }
 _SWITCHED = "nothing, where this is meant; else switch it off in the domain's settings"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import unicodedata
 from base64 import b64encode
 from collections import Counter
@@ -49,6 +50,9 @@ MOST_COLUMNS = 120
 PLAIN_CELLS = 4000
 """A matrix of up to so many cells is laid out at once, a larger one row by row as it comes into sight."""
 
+ROOMY_COLUMNS = 60
+"""With up to so many columns a cell on A4 has room for a number beside its sign."""
+
 VERDICTS = (Verdict.COMPLIANT, Verdict.DRIFTED, Verdict.UNENFORCEABLE, Verdict.EXEMPT, Verdict.UNGOVERNED)
 KINDS = (ROLE_REMEDIED, ROLE_FINDING, POLICY_RESTORED, ROLE_CONTESTED, ROLE_RELEASED, SUBJECT_FINDING)
 """In the order in which a page shows them, which is that of their colours in report.css."""
@@ -60,7 +64,7 @@ ALLOWED, DENIED, NOT_ALLOWED = "allowed", "denied", "not allowed"
 def render(report: Report) -> str:
     """The page. The same report always gives the same bytes."""
     page = _Page(report)
-    css = _asset("report.css") + f":root {{ --columns: {max(1, len(page.columns))} }}\n"
+    css = _asset("report.css") + page.measures
     script = _asset("report.js")
     policy = "; ".join(
         [
@@ -120,9 +124,11 @@ class _Page:
         return f"{1000 * self.verdicts[Verdict.COMPLIANT] // self.governed / 10:g} %"
 
     @property
-    def is_large(self) -> bool:
-        """Whether the matrix is laid out row by row."""
-        return len(self.report.access.rows) * len(self.columns) > PLAIN_CELLS
+    def kinds(self) -> str:
+        """What the style makes of the matrix: laid out row by row, and on paper with numbers in the cells."""
+        large = len(self.report.access.rows) * len(self.columns) > PLAIN_CELLS
+        found = {"large": large, "roomy": len(self.columns) <= ROOMY_COLUMNS}
+        return " ".join(kind for kind, is_one in found.items() if is_one)
 
     @cached_property
     def columns(self) -> tuple[_Column, ...]:
@@ -134,6 +140,23 @@ class _Page:
             key = (model.family, model.provider, said) if len(models) > MOST_COLUMNS else place
             alike.setdefault(key, []).append(place)
         return tuple(_Column(places[0], tuple(models[place] for place in places)) for places in alike.values())
+
+    @property
+    def measures(self) -> str:
+        """What the style has to know of this very page.
+
+        That is how wide the matrix is, in columns and characters, and what stands at the foot of each sheet of paper.
+        """
+        access = self.report.access
+        subject = max([9, *(len(self.subject(row)) for row in access.rows)])
+        role = max([8, *(len(self.roles(row)) for row in access.rows)])
+        label = max([8, *(len(column.label) for column in self.columns)])
+        account = "".join(filter(str.isdigit, access.account))
+        return (
+            f":root {{ --columns: {max(1, len(self.columns))}; --subject: {min(subject, 24)}; --role: {min(role, 46)}; "
+            f"--label: {min(label, 48)} }}\n"
+            f'@page {{ @bottom-left {{ content: "Rolewarden, account {account}, {_moment(access.at)}" }} }}\n'
+        )
 
     @cached_property
     def _decided(self) -> dict[tuple[str, str], tuple[Decision, ...]]:
@@ -294,6 +317,7 @@ def _environment() -> Environment:
     environment.filters["number"] = "{:,}".format
     environment.filters["marked"] = _marked
     environment.filters["short"] = short_actor
+    environment.filters["parted"] = _parted
     return environment
 
 
@@ -308,6 +332,11 @@ def _marked(text: str) -> Markup:
     """Text in which what stands between backticks is code."""
     parts = [escape(part) for part in _shown(text).split("`")]
     return Markup("").join(Markup("<code>{}</code>").format(p) if n % 2 else p for n, p in enumerate(parts))
+
+
+def _parted(name: str) -> Markup:
+    """A name in CamelCase, which may go on in a new line at each of its words."""
+    return Markup("<wbr>").join(re.sub(r"(?<=[a-z])(?=[A-Z])", "\n", _shown(name)).split("\n"))
 
 
 def _all_shown(texts: Iterable[str]) -> tuple[str, ...]:
