@@ -299,3 +299,21 @@ def test_functions_look_at_the_regions_that_are_named():
     named = statements(hub(Regions="us-east-1,eu-west-1"), "EnforceFunction")
     [reads] = [statement for statement in named if statement.get("Sid") == "ReadDomains"]
     assert reads["Condition"] == {"StringEquals": {"aws:RequestedRegion": ["us-east-1", "eu-west-1"]}}
+
+
+@pytest.mark.parametrize(
+    ("given", "of_member"),
+    [
+        (f"arn:aws:iam::{HUB}:policy/team/limits", f"arn:aws:iam::{MEMBER}:policy/team/limits"),
+        ("arn:aws:iam::aws:policy/PowerUserAccess", "arn:aws:iam::aws:policy/PowerUserAccess"),
+        ("", None),
+    ],
+)
+def test_every_role_has_the_boundary_that_is_demanded_and_in_a_member_its_own_of_that_name(given, of_member):
+    template = organization(RolePermissionsBoundary=given, Regions="us-east-1,eu-west-1")
+    assert {role.get("PermissionsBoundary", "") for role in template.resources("AWS::IAM::Role").values()} == {given}
+    there = forwarder(template, "Members", MEMBER, "us-east-1").resources("AWS::IAM::Role")
+    assert len(there) == 1 + len(MEMBER_ROLES)
+    assert {role.get("PermissionsBoundary") for role in there.values()} == {of_member}
+    elsewhere = forwarder(template, "Forwarders", HUB, "eu-west-1").resources("AWS::IAM::Role")
+    assert {role.get("PermissionsBoundary", "") for role in elsewhere.values()} == {given}

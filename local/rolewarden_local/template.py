@@ -33,6 +33,10 @@ class Rule:
     function: str
 
 
+INTRINSIC = {"Ref", "Fn::Sub", "Fn::GetAtt", "Fn::If", "Fn::Join", "Fn::Split", "Fn::Select", "Fn::FindInMap"}
+"""The functions that the templates use outside of conditions."""
+
+
 class Template:
     """A SAM template, translated for one account and region."""
 
@@ -114,7 +118,7 @@ class Template:
             return value
         if len(value) == 1:
             [(function, argument)] = value.items()
-            if function in {"Ref", "Fn::Sub", "Fn::GetAtt", "Fn::If", "Fn::Join", "Fn::Split", "Fn::FindInMap"}:
+            if function in INTRINSIC:
                 return self._intrinsic(function, argument)
         resolved = {key: self.resolve(item) for key, item in value.items()}
         return {key: item for key, item in resolved.items() if item is not None}
@@ -135,6 +139,9 @@ class Template:
             if function == "Fn::Split":
                 return value.split(between)
             return between.join(value)
+        if function == "Fn::Select":
+            number, values = self.resolve(argument)
+            return values[int(number)]
         if function == "Fn::FindInMap":
             name, key, inner = self.resolve(argument)
             return self.body["Mappings"][name][key][inner]
