@@ -386,7 +386,7 @@ def hostile():
     status = replace(base.status, contested=(ContestedRole(f"cr{HOSTILE}", 3, NOW, (f"ca{HOSTILE}",)),))
     [policy, *_] = base.policies
     document = {"Version": "2012-10-17", "Statement": [{"Sid": f"sid{HOSTILE}", "Resource": f"resource{HOSTILE}"}]}
-    policies = (replace(policy, name=f"pname{HOSTILE}", document=document),)
+    policies = (policy._replace(name=f"pname{HOSTILE}", document=document),)
     provenance = replace(
         base.provenance, caller=f"caller{HOSTILE}", place=f"place{HOSTILE}", guardrails_file=f"file{HOSTILE}"
     )
