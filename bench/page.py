@@ -52,12 +52,13 @@ ABOUT = {
     ),
     "container": (
         "In Lambda's container",
-        "`Init Duration` as `sam local invoke` reports it of a new container; the floor is boto3 of the runtime, a "
-        "client for IAM and Powertools' Logger, precompiled.",
+        "What `sam local invoke` reports of a new container's first event, which makes no call, init included: the "
+        "emulator's `Init Duration` is next to nothing. The floor is boto3 of the runtime, a client for IAM and "
+        "Powertools' Logger, precompiled.",
     ),
     "size": (
         "What is deployed",
-        "With bytecode, as `sam build` packages it; six functions share the layers. Beside it, "
+        "With bytecode, as `sam build` packages it; all functions share the layers. Beside it, "
         "what Custodian's Lambda mode uploads for each policy.",
     ),
     "memory": (
@@ -76,7 +77,7 @@ def whole(results: Mapping[str, Any]) -> str:
         "Custodian, on the same guardrails, and the floor: the fewest calls that could do it, straight boto3. "
         "All three talk to the same local AWS in turn, each from a process of its own, another first each round. "
         "Figures are medians with quartiles in brackets (of fewer than four figures, the least and the greatest). "
-        "**Calls are exact; times are those of a local AWS on a busy machine: compare them with each other, not with "
+        "**Calls are exact; times are those of a local AWS on a small machine: compare them with each other, not with "
         "AWS.**",
         f"## What was aimed at\n\n{aims(results)}",
     ]
