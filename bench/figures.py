@@ -67,7 +67,10 @@ class Gathered:
 
 @dataclass(frozen=True)
 class Aim:
-    """What a figure of ours may be of another contestant's, at most; without one, at most in its own unit."""
+    """What a figure of ours may be of another contestant's, at most; without one, at most in its own unit.
+
+    `why` says where it is more; `{floor}` in it stands for what the floor is of Custodian.
+    """
 
     what: str
     part: str
@@ -75,6 +78,7 @@ class Aim:
     figure: str
     against: str
     most: float
+    why: str = ""
 
 
 def shown(summary: Summary, unit: str) -> str:
