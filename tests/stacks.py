@@ -29,15 +29,35 @@ def whole() -> Template:
     return Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT, parameters=EVERYTHING)
 
 
-@cache
-def forwarder(account: str, region: str) -> Template:
-    """forwarder.yaml as the StackSets of `whole` put it into another account, or another region of the hub's."""
-    name = "Forwarders" if account == ACCOUNT else "Members"
-    stack_set = whole().resources("AWS::CloudFormation::StackSet")[name]
+def instances(template: Template, name: str) -> dict[str, bool] | None:
+    """Regions of a StackSet's stacks, each with whether it has domains."""
+    found = template.resources("AWS::CloudFormation::StackSet").get(name)
+    if found is None:
+        return None
+    return {
+        region: not group.get("ParameterOverrides")
+        for group in found["StackInstancesGroup"]
+        for region in group["Regions"]
+    }
+
+
+def forwarder(template: Template, name: str, account: str, region: str) -> Template:
+    """forwarder.yaml as a StackSet of `template` puts it into an account and region."""
+    stack_set = template.resources("AWS::CloudFormation::StackSet")[name]
     given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack_set["Parameters"]}
-    return Template(
-        ROOT / "forwarder.yaml", region=region, account=account, parameters=given, stack=instance(name.lower())
-    )
+    if not (instances(template, name) or {}).get(region, True):
+        given["HasDomains"] = "no"
+    return _forwarder(region, account, instance(name.lower()), tuple(given.items()))
+
+
+@cache
+def _forwarder(region: str, account: str, stack: str, given: tuple[tuple[str, str], ...]) -> Template:
+    return Template(ROOT / "forwarder.yaml", region=region, account=account, parameters=dict(given), stack=stack)
+
+
+def forwarder_of_whole(account: str, region: str) -> Template:
+    """What the StackSets of `whole` put into another account, or another region of the hub's."""
+    return forwarder(whole(), "Forwarders" if account == ACCOUNT else "Members", account, region)
 
 
 def instance(stack_set: str) -> str:

@@ -19,6 +19,7 @@ from rolewarden_local.template import Template
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
+from tests.inbox import subscribed
 from tests.permissions import lines, of_stack, of_template, who_may
 
 pytestmark = pytest.mark.deployed
@@ -162,24 +163,7 @@ def test_a_deleted_guardrail_policy_comes_back_and_so_do_its_attachments(account
 
 @pytest.fixture(scope="module")
 def inbox(account):
-    """Waits for the message with this in its subject, as who is subscribed to the topic gets it; gives its text."""
-    sqs = account.client("sqs")
-    queue = sqs.create_queue(QueueName="inbox")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    account.client("sns").subscribe(TopicArn=account.outputs["AlarmTopic"], Protocol="sqs", Endpoint=arn)
-    got = []
-
-    def wait(subject):
-        def found():
-            for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
-                got.append(json.loads(message["Body"]))
-                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-            return [message["Message"] for message in got if subject in message["Subject"]]
-
-        waited(lambda: bool(found()), f"a message about {subject}")
-        return found()[0]
-
-    return wait
+    return subscribed(account.client, account.outputs["AlarmTopic"])
 
 
 def test_who_edits_a_guardrail_is_told_to_people(account, inbox):

@@ -18,6 +18,7 @@ from rolewarden_local.seed import TRUST, log, seed
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT, sample
+from tests.inbox import subscribed
 from tests.test_recipes import recipe
 
 pytestmark = pytest.mark.deployed
@@ -210,24 +211,7 @@ def test_a_forged_event_of_the_members_account_achieves_no_more_than_a_check(com
 
 @pytest.fixture(scope="module")
 def inbox(company):
-    """Waits for the message with this in its subject, as who is subscribed to the topic gets it; gives its text."""
-    sqs = client("sqs")
-    queue = sqs.create_queue(QueueName="inbox")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    client("sns").subscribe(TopicArn=company.outputs["AlarmTopic"], Protocol="sqs", Endpoint=arn)
-    got = []
-
-    def wait(subject):
-        def found():
-            for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
-                got.append(json.loads(message["Body"]))
-                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-            return [message["Message"] for message in got if subject in message["Subject"]]
-
-        waited(lambda: bool(found()), f"a message about {subject}")
-        return found()[0]
-
-    return wait
+    return subscribed(client, company.outputs["AlarmTopic"])
 
 
 def test_who_changes_a_member_role_is_told_to_people_of_the_hub(company, inbox):

@@ -11,6 +11,7 @@ from rolewarden_local.template import Template
 
 from tests.conftest import ROOT
 from tests.permissions import of_template
+from tests.stacks import forwarder, instances
 from tests.test_template import WORKERS
 
 HUB, MEMBER = "111122223333", "222233334444"
@@ -32,32 +33,6 @@ def statements(template, function):
     """What a function's role may, and may not."""
     [rights] = [rights for rights in of_template(template) if rights.function == function]
     return list(rights.statements())
-
-
-def instances(template, name):
-    """Regions of a StackSet's stacks, each with whether it has domains."""
-    found = template.resources("AWS::CloudFormation::StackSet").get(name)
-    if found is None:
-        return None
-    return {
-        region: not group.get("ParameterOverrides")
-        for group in found["StackInstancesGroup"]
-        for region in group["Regions"]
-    }
-
-
-def forwarder(template, name, account, region):
-    """forwarder.yaml as a StackSet of `template` puts it into an account and region."""
-    stack_set = template.resources("AWS::CloudFormation::StackSet")[name]
-    given = {p["ParameterKey"]: p["ParameterValue"] for p in stack_set["Parameters"]}
-    if not instances(template, name).get(region, True):
-        given["HasDomains"] = "no"
-    return _forwarder(region, account, tuple(given.items()))
-
-
-@cache
-def _forwarder(region, account, given):
-    return Template(ROOT / "forwarder.yaml", region=region, account=account, parameters=dict(given))
 
 
 def patterns(template):

@@ -28,7 +28,7 @@ from tests.stacks import (
     NOT_APART,
     SUFFIX,
     deployed,
-    forwarder,
+    forwarder_of_whole,
     instance,
     made,
     whole,
@@ -458,7 +458,7 @@ def test_the_products_own_roles_can_do_under_the_scp_all_that_the_template_grant
 
 @pytest.mark.parametrize("role", ["Enforce", "Reconcile", "Sweep", "Publish", "Release", "ForwardRole"])
 def test_the_roles_in_another_account_can_do_under_the_scp_all_that_the_forwarder_grants_them(scp, role):
-    template = forwarder(MEMBER, "us-east-1")
+    template = forwarder_of_whole(MEMBER, "us-east-1")
     principal = f"{THERE}:role/rolewarden/{template.resources('AWS::IAM::Role')[role]['RoleName']}"
     granted = list(grants(template, role))
     assert granted
@@ -535,7 +535,7 @@ def parts():
         service = action.split(":")[0]
         yield logical, action, f"{IAM}:{form.format(name)}" if service == "iam" else arn(service, form.format(name))
     for account, region in ((ACCOUNT, "eu-west-1"), (MEMBER, "us-east-1"), (MEMBER, "eu-west-1")):
-        for logical, kind, properties in made(forwarder(account, region)):
+        for logical, kind, properties in made(forwarder_of_whole(account, region)):
             if kind in NOT_APART:
                 continue
             action, _, form = DELETIONS[kind]

@@ -13,7 +13,7 @@ import pytest
 from rolewarden import MEMBER_ROLES
 
 from tests.conftest import ROOT, sample
-from tests.stacks import ACCOUNT, DELETIONS, MEMBER, NOT_APART, forwarder, instance, made, whole
+from tests.stacks import ACCOUNT, DELETIONS, MEMBER, NOT_APART, forwarder_of_whole, instance, made, whole
 
 LAMBDA = f"arn:aws:lambda:us-east-1:{ACCOUNT}"
 RULE = "rolewarden-SweepFunctionSchedule-Yt3Jq0vXw1Zk"
@@ -230,7 +230,7 @@ def told(aws):
 
     def count(event):
         event = json.loads(json.dumps(event))
-        sends = asked(rules(forwarder(event["account"], event["region"])), event)
+        sends = asked(rules(forwarder_of_whole(event["account"], event["region"])), event)
         return len(sends) * len(asked(own, event))
 
     return count
@@ -275,7 +275,7 @@ def test_whatever_the_template_makes_its_deletion_is_told_once(matched):
 @pytest.mark.parametrize("place", [(ACCOUNT, "eu-west-1"), (MEMBER, "us-east-1"), (MEMBER, "eu-west-1")])
 def test_whatever_a_forwarder_makes_its_deletion_is_told_once(matched, told, place):
     account, region = place
-    kept = [resource for resource in made(forwarder(*place)) if resource[1] not in NOT_APART]
+    kept = [resource for resource in made(forwarder_of_whole(*place)) if resource[1] not in NOT_APART]
     assert {kind for _, kind, _ in kept} == {"AWS::Events::Rule", "AWS::IAM::Role", "AWS::SQS::Queue"}
     for resource in kept:
         move = deletion(*resource, place)
@@ -287,7 +287,7 @@ def test_whatever_a_forwarder_makes_its_deletion_is_told_once(matched, told, pla
 
 def test_every_type_of_resource_is_told_of_or_has_a_reason_not_to_be():
     kinds = {kind for _, kind, _ in made(whole())} | {
-        resource["Type"] for resource in forwarder(MEMBER, "us-east-1").body["Resources"].values()
+        resource["Type"] for resource in forwarder_of_whole(MEMBER, "us-east-1").body["Resources"].values()
     }
     assert kinds == DELETIONS.keys() | NOT_APART.keys()
     assert not DELETIONS.keys() & NOT_APART.keys()
@@ -344,7 +344,7 @@ def test_what_the_member_roles_do_in_their_work_is_not_told(told):
 def test_the_bus_takes_every_source_that_a_forwarder_sends_and_no_other():
     [policy] = whole().resources("AWS::Events::EventBusPolicy").values()
     taken = set(policy["Statement"]["Condition"]["StringEquals"]["events:source"])
-    [moves] = [p for name, p in rules(forwarder(MEMBER, "us-east-1")).items() if name == "Moves"]
+    [moves] = [p for name, p in rules(forwarder_of_whole(MEMBER, "us-east-1")).items() if name == "Moves"]
     sources = {branch["eventSource"][0] for branch in json.loads(moves)["detail"]["$or"]}
     sent = {f"aws.{source.removesuffix('.amazonaws.com')}" for source in sources}
     assert taken == sent | {"aws.iam", "aws.sagemaker"}

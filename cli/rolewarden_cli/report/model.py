@@ -126,7 +126,7 @@ _SWITCHES = {
     DIRECT_DEPLOYMENT: "Canvas may deploy JumpStart models by itself",
     BEDROCK_ROLE: "Canvas works with Amazon Bedrock",
 }
-_SWITCHED = "nothing, where this is meant; else switch it off in the domain's settings"
+_SWITCHED = "nothing, where this is meant; else switch it off in its settings"
 
 
 def _of_role(outcome: Outcome, *, deployed: bool) -> Finding:

@@ -312,9 +312,7 @@ class BindingsTable:
         """What an account did before `until` is audited."""
         self._aws.put(self._table, {**_audit(account), "until": until.isoformat()})
 
-    def telling(
-        self, account: str, about: str, what: str, now: float, *, keeps: float = KEPT_SECONDS
-    ) -> ToldRow | None:
+    def telling(self, account: str, about: str, what: str, now: float, *, keeps: float) -> ToldRow | None:
         """What `tell` writes once `what` is told of `about`; None where it counts as told, or another is about to.
 
         For `TELLING_SECONDS` nobody else begins, and for `keeps` seconds it then counts as told.

@@ -13,17 +13,13 @@ from typing import Any
 from rolewarden.aws import Aws
 from rolewarden.errors import Refused
 
-RULES = {
-    "subjects": "rolewarden-forward-subjects",
-    "subject tags": "rolewarden-forward-subject-tags",
-    "roles": "rolewarden-forward-roles",
-    "policies": "rolewarden-forward-policies",
-    "moves": "rolewarden-forward-moves",
-}
-"""What each rule of forwarder.yaml is about, and its name."""
-
 FORWARD = "rolewarden-forward-"
 """What the names of rules and roles of forwarder.yaml begin with."""
+
+RULES = {
+    about: FORWARD + about.replace(" ", "-") for about in ("subjects", "subject tags", "roles", "policies", "moves")
+}
+"""What each rule of forwarder.yaml is about, and its name."""
 
 UNDELIVERED = "rolewarden-undelivered"
 """The dead-letter queue of forwarder.yaml."""

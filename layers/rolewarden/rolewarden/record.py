@@ -60,7 +60,7 @@ class _Record(NamedTuple):
     kind: str
     detail: Mapping[str, Any]
     row: dict[str, Any]
-    told: ToldRow | None = None
+    told: Sequence[ToldRow] = ()
     over: Sequence[ToldFinding] = ()
 
 
@@ -106,10 +106,8 @@ class Recorder:
         if outcome.verdict is Verdict.UNENFORCEABLE:
             metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         what = f"{outcome.verdict.value}: {outcome.reason or ''} {' '.join(outcome.missing)}"
-        is_news, told = True, None
-        if not outcome.has_written:
-            is_news, told = self._news(outcome.account, about, what, outcome.cause)
-        if not is_news:
+        told = () if outcome.has_written else self._news(outcome.account, about, what, outcome.cause)
+        if told is None:
             return
         now = self._now()
         detail = outcome.as_dict()
@@ -142,8 +140,11 @@ class Recorder:
         about = "/".join([nomination.account, *named.values()])
         self._finding(detail, about, nomination.cause)
 
-    def account(self, account: str, refused: Refused, cause: Cause) -> None:
-        """Record that an account cannot be entered, or that AWS refuses there what concerns all of it."""
+    def account(self, account: str, refused: Refused, cause: Cause) -> str:
+        """Record that an account cannot be entered, or that AWS refuses there what concerns all of it.
+
+        Gives what the finding is about.
+        """
         detail = {
             "account": account,
             "verdict": Verdict.UNENFORCEABLE.value,
@@ -154,7 +155,9 @@ class Recorder:
         }
         # It stops where nobody is let in, or no event comes.
         metrics.add_metric(HEARTBEAT, MetricUnit.Count, 0)
-        self._finding(detail, f"{account}/{about_account(str(refused))}", cause, ACCOUNT_FINDING)
+        about = f"{account}/{about_account(str(refused))}"
+        self._finding(detail, about, cause, ACCOUNT_FINDING)
+        return about
 
     def unkeepable(self, profile: Binding, domain: Binding, guardrails: Sequence[str], cause: Cause) -> None:
         """Record that a user profile cannot have the guardrails that it needs, as it runs as its domain's role."""
@@ -175,18 +178,18 @@ class Recorder:
         metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         operation = detail.get("message", "").partition(":")[0]
         what = f"{detail['reason']} {operation} {' '.join(detail.get('missing', ()))}"
-        is_news, told = self._news(detail["account"], about, what, cause)
-        if is_news:
+        told = self._news(detail["account"], about, what, cause)
+        if told is not None:
             logger.warning(kind, extra={"finding": detail})
             self._tell(kind, detail, about, self._now(), told=told)
 
-    def _news(self, account: str, about: str, what: str, cause: Cause) -> tuple[bool, ToldRow | None]:
-        """Whether this is to be told, and what says that it was.
+    def _news(self, account: str, about: str, what: str, cause: Cause) -> Sequence[ToldRow] | None:
+        """What the table is to know once this is told; None where it was told before.
 
-        It was told before: by a sweep in the last days, or in the last hour of what one actor does.
+        That is by a sweep in the last days, or in the last hour of what one actor does.
         """
         if self.told is None:
-            return True, None
+            return ()
         keeps: float = KEPT_SECONDS
         if cause != SWEEP:
             about, what, keeps = f"{about}{EVENT_ROW}", f"{what} {cause.principal}", EVENT_TOLD_SECONDS
@@ -194,8 +197,8 @@ class Recorder:
             told = self.told.telling(account, about, what, self.now(), keeps=keeps)
         except RetryLater as error:
             logger.error("told perhaps twice", extra={"about": about, "why": str(error)})
-            return True, None
-        return told is not None, told
+            return ()
+        return None if told is None else (told,)
 
     def _contested(self, outcome: Outcome, about: str, now: datetime) -> None:
         """Tell, once, of somebody who takes off again and again what was just put back."""
@@ -222,7 +225,7 @@ class Recorder:
         kept = ("account", "role", "required", "attached", "subjects", "cause")
         detail = {**{key: value for key, value in outcome.as_dict().items() if key in kept}, **contest.as_dict()}
         logger.warning(ROLE_CONTESTED, extra={"finding": detail})
-        self._tell(ROLE_CONTESTED, detail, about, now, told=told)
+        self._tell(ROLE_CONTESTED, detail, about, now, told=[told])
 
     def settled(self, findings: Sequence[ToldFinding], cause: Cause) -> None:
         """Record that findings about one thing, which were told, are not the case any more, whoever saw to it."""
@@ -317,7 +320,7 @@ class Recorder:
         about: str,
         now: datetime,
         *,
-        told: ToldRow | None = None,
+        told: Sequence[ToldRow] = (),
         over: Sequence[ToldFinding] = (),
     ) -> None:
         record = _Record(kind, detail, self._row(kind, detail, about, now), told, over)
@@ -358,7 +361,7 @@ class Recorder:
         if self.told is None:
             return
         # Not before: what nobody has heard of, and counts as told, is told by nobody.
-        told = [record.told for record in records if record.told]
+        told = [row for record in records for row in record.told]
         over = [finding for record in records for finding in record.over]
         try:
             if told:

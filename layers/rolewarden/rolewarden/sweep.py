@@ -59,7 +59,7 @@ from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.policies import is_boundary
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
-from rolewarden.record import Recorder, about_account, logger
+from rolewarden.record import Recorder, logger
 from rolewarden.verdicts import Reason, Verdict
 from rolewarden.work import BEGIN, PUBLISH, Work, unlimited
 
@@ -207,8 +207,7 @@ class Sweeper:
             for check in self.checks(account):
                 if check.message:
                     refused = Refused(Reason.UNHEARD, f"{check.what} in {check.region}: {check.message}")
-                    self.recorder.account(account, refused, SWEEP)
-                    about.add(f"{account}/{about_account(str(refused))}")
+                    about.add(self.recorder.account(account, refused, SWEEP))
         except RetryLater as error:
             # The next sweep asks again; what was the case may still be.
             self.recorder.missed(f"paths of {account}", error)

@@ -1,0 +1,31 @@
+"""The stack's topic, as who is subscribed to it gets its messages."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from rolewarden_local.account import waited
+
+
+def subscribed(client: Callable[[str], Any], topic: str) -> Callable[[str], str]:
+    """Subscribe; gives what waits for the message with this in its subject, and gives its text.
+
+    `client` makes clients by the name of their service.
+    """
+    sqs = client("sqs")
+    queue = sqs.create_queue(QueueName="inbox")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    got = []
+
+    def wait(subject: str) -> str:
+        def found() -> list[str]:
+            for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+                got.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            return [message["Message"] for message in got if subject in message["Subject"]]
+
+        waited(lambda: bool(found()), f"a message about {subject}")
+        return found()[0]
+
+    return wait
