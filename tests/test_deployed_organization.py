@@ -58,14 +58,19 @@ class Company:
     def history(self, account, about):
         return self.own.query(self.outputs["HistoryTable"], {"about": f"{account}/{about}"})
 
+    def sweeps_completed(self, account):
+        return sum("completed" in sweep for sweep in self.table.sweeps(account))
+
     def swept(self, account, times=1):
-        waited(
-            lambda: sum("completed" in sweep for sweep in self.table.sweeps(account)) >= times,
-            f"{times} sweeps of {account}",
-        )
+        waited(lambda: self.sweeps_completed(account) >= times, f"{times} sweeps of {account}")
 
     def worked_off(self):
-        """Wait until nothing that a sweep has asked for is going on any more."""
+        """Wait until each sweep that has begun is at its end, and so is what it has asked for."""
+        for account in (HUB, MEMBER):
+            waited(
+                lambda account=account: self.sweeps_completed(account) == len(self.table.sweeps(account)),
+                f"the sweeps of {account}",
+            )
         url = self.outputs["WorkQueue"]
 
         def left():
@@ -159,6 +164,7 @@ def test_an_edited_guardrail_of_the_member_account_is_restored(company):
 
 
 def test_an_account_that_joins_is_swept_and_one_that_leaves_is_forgotten(company):
+    before = company.sweeps_completed(HUB)
     domain(LATER, HERE, "LaterCanvas")
     company.aws.organize("o-exampleorg1", ou_root_canvas000={MEMBER, LATER})
     company.ask()
@@ -168,6 +174,7 @@ def test_an_account_that_joins_is_swept_and_one_that_leaves_is_forgotten(company
     company.ask()
     waited(lambda: LATER not in company.table.members(), "the account is dropped")
     assert company.table.of_account(LATER) == ()
+    company.swept(HUB, before + 2)
 
 
 def forge(company, account, role):
