@@ -131,7 +131,7 @@ class _Work:
         self.plan = plan
         self.recorder = recorder
         self.reconciler = Reconciler(aws, self.table, rules, lambda: today)
-        self.publisher = Publisher(aws, recorder, rules)
+        self.publisher = Publisher(aws, recorder, self.reconciler)
         # The plan is looked at again by a person, and a deployed stack by its sweep.
         self.releaser = Releaser(aws, recorder, self.reconciler, look_again=lambda _work: None)
         self.policies: dict[str, str] = {}

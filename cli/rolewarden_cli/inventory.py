@@ -140,6 +140,10 @@ class Bound(BindingsTable):
         """What `role` works for."""
         return self.by_role.get(role.path, ())
 
+    def of_account(self, account: str) -> tuple[Binding, ...]:
+        """Everything bound to a role in an account."""
+        return tuple(b for bound in self.by_role.values() for b in bound if b.account == account)
+
 
 def by_role(bindings: Iterable[Binding]) -> dict[str, tuple[Binding, ...]]:
     """The bindings of each role, by the role's `path` (account and name)."""

@@ -38,6 +38,9 @@ BOUNDARY = "boundary."
 ALL_THAT_IS_NOT_DENIED = {"Sid": "AllThatIsNotDenied", "Effect": "Allow", "Action": "*", "Resource": "*"}
 """A boundary that allows everything takes nothing from what a role's policies allow, and grants nothing."""
 
+SID_FAMILIES = ("Bedrock", "JumpStart")
+"""The Sid of every deny that the compiler writes begins with one of these."""
+
 CANVAS_USE = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
 """What Canvas itself calls. Converse and StartAsyncInvoke are authorized as InvokeModel, ConverseStream as
 InvokeModelWithResponseStream."""

@@ -135,7 +135,7 @@ class Rolewarden:
         """What PublishFunction does."""
         from rolewarden.publish import Publisher
 
-        return Publisher(self.aws, self.recorder, self.rules)
+        return Publisher(self.aws, self.recorder, self.reconciler)
 
     @cached_property
     def releaser(self) -> Releaser:

@@ -1,0 +1,141 @@
+"""Which statements a policy says now, so that a rule change never takes a deny away from a role that still needs it.
+
+The compiler spreads the statements of a guardrail over one or more policies, and a rule change can move a statement
+from one policy to another, or from one guardrail to another. A policy changes for all its roles at once, but a role
+gets a policy only when a function attaches it. Between the two, a moved statement would be in effect nowhere. Therefore
+a policy keeps a statement until every role that still needs what the statement denies has it from another policy.
+
+Works on documents alone: no call to AWS, no table.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import unquote
+
+from rolewarden.policies import ALL_THAT_IS_NOT_DENIED, POLICY_SIZE, SID_FAMILIES, Document, Statement, digest, size
+
+_COUNTED = re.compile(r"(Kept)?\d*$")
+
+
+def statements_of(document: Document | str) -> tuple[Statement, ...]:
+    """The statements of a policy document, also as IAM returns it; none if the document cannot be read."""
+    parsed = _parsed(document) if isinstance(document, str) else document
+    found = parsed.get("Statement", [])
+    found = [found] if isinstance(found, dict) else found
+    return tuple(one for one in found if isinstance(one, dict)) if isinstance(found, list) else ()
+
+
+def _parsed(text: str) -> Document:
+    try:
+        value = json.loads(text if text.lstrip().startswith("{") else unquote(text))
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def identity(statement: Statement) -> str:
+    """A key that two statements share exactly if they say the same, whatever their Sids are."""
+    return digest({key: value for key, value in statement.items() if key != "Sid"})
+
+
+def identities(statements: Iterable[Statement]) -> frozenset[str]:
+    """The `identity` of each statement."""
+    return frozenset(map(identity, statements))
+
+
+def rearranged(
+    found: Sequence[Statement],
+    target: Sequence[Statement],
+    missing: Mapping[str, Statement],
+) -> tuple[Statement, ...]:
+    """What a policy that says `found` must say now, on its way to `target`.
+
+    `missing` are the statements, by `identity`, that some role with this policy needs and has from no other policy. A
+    statement of `found` whose Sid the compiler does not give was written by somebody else and is never kept.
+
+    The result is `target` if nothing would be lost. Otherwise it has as many statements of `target` as fit beside the
+    statements of `found` that are still needed. Applying the function to its own result changes nothing.
+    """
+    wanted = {identity(statement): statement for statement in target}
+    stale = [one for one in found if is_ours(one) and identity(one) not in wanted]
+
+    def with_kept(chosen: Mapping[str, Statement]) -> tuple[Statement, ...]:
+        lacking = [needed for key, needed in missing.items() if key not in chosen]
+        kept = [one for one in stale if any(may_overlap(one, needed) for needed in lacking)]
+        return _unique((*(one for key, one in wanted.items() if key in chosen), *kept))
+
+    whole = with_kept(wanted)
+    if fits(whole):
+        return whole
+    there = identities(found)
+    always = identity(ALL_THAT_IS_NOT_DENIED)
+    chosen = {key: statement for key, statement in wanted.items() if key in there or key == always}
+    has_grown = True
+    while has_grown:
+        has_grown = False
+        for key, statement in wanted.items():
+            if key not in chosen and fits(with_kept({**chosen, key: statement})):
+                chosen[key] = statement
+                has_grown = True
+    return with_kept(chosen)
+
+
+def is_ours(statement: Statement) -> bool:
+    """Whether a statement can come from the compiler: a deny with a Sid of one of its families."""
+    return statement.get("Effect") == "Deny" and str(statement.get("Sid", "")).startswith(SID_FAMILIES)
+
+
+def added(document: Sequence[Statement], statement: Statement) -> tuple[Statement, ...] | None:
+    """`document` with one more statement; None if it does not fit."""
+    more = _unique((*document, statement))
+    return more if fits(more) else None
+
+
+def fits(statements: Sequence[Statement]) -> bool:
+    """Whether the statements fit one IAM managed policy."""
+    return size(document_of(statements)) <= POLICY_SIZE
+
+
+def document_of(statements: Iterable[Statement]) -> Document:
+    """The policy document of these statements."""
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def may_overlap(one: Statement, other: Statement) -> bool:
+    """Whether one request may match both statements, judged by their actions alone: never wrong if it says no."""
+    return any(_meet(a.lower(), b.lower()) for a in _actions(one) for b in _actions(other))
+
+
+def _actions(statement: Statement) -> list[str]:
+    actions = statement.get("Action", "*")
+    return [actions] if isinstance(actions, str) else list(actions)
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether one text can match both patterns. `*` stands for any text; `?` is not used in actions."""
+    if "*" not in one and "*" not in other:
+        return one == other
+    head, tail = one.partition("*")[0], other.partition("*")[0]
+    if not (head.startswith(tail) or tail.startswith(head)):
+        return False
+    if "*" in one and "*" in other:
+        return True
+    pattern, text = (one, other) if "*" in one else (other, one)
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text) is not None
+
+
+def _unique(statements: Iterable[Statement]) -> tuple[Statement, ...]:
+    """The statements with Sids that differ, as IAM demands of one document."""
+    taken: set[str] = set()
+    unique: list[Statement] = []
+    for statement in statements:
+        sid, number = str(statement.get("Sid", "")), 0
+        while sid in taken:
+            number += 1
+            sid = f"{_COUNTED.sub('', str(statement['Sid']))}Kept{number}"
+        taken.add(sid)
+        unique.append(statement if sid == statement.get("Sid") else {**statement, "Sid": sid})
+    return tuple(unique)
