@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from rolewarden.aws import GONE, Aws, RoleDescription, RoleDetail
+from rolewarden.aws import GONE, Aws, PublishedPolicy, RoleDescription, RoleDetail
 from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, Binding, RoleKey
 from rolewarden.discovery import UNTOUCHABLE_PATHS
 from rolewarden.errors import Refused
@@ -196,7 +196,7 @@ def make(aws: Aws, inventory: Inventory, rules: Rules, today: date, *, deployed:
     """
     table = Bound(inventory.bindings)
     bound = table.by_role
-    reconciler = Reconciler(Rehearsal(inventory), table, rules, lambda: today)
+    reconciler = Reconciler(Rehearsal(inventory, rules), table, rules, lambda: today)
     roles = tuple(_role(reconciler, inventory, path, bound.get(path, ())) for path in _paths(inventory, bound))
     return Plan(
         inventory.account,
@@ -215,8 +215,10 @@ def make(aws: Aws, inventory: Inventory, rules: Rules, today: date, *, deployed:
 class Rehearsal:
     """IAM as the inventory found it, and as it would become: to it reconcile may do what it likes."""
 
-    def __init__(self, inventory: Inventory) -> None:
+    def __init__(self, inventory: Inventory, rules: Rules) -> None:
         self.partition = inventory.partition
+        # Enforcing publishes them before it touches a role.
+        self._policies = {policy.name: policy for policy in compile_rules(rules, inventory.partition)}
         self._quota = inventory.policies_per_role
         self._roles = dict(inventory.roles)
 
@@ -231,6 +233,11 @@ class Rehearsal:
     def role(self, name: str) -> RoleDescription:
         """One role. Raises Refused."""
         return self._of(name)
+
+    def policy(self, policy_arn: str) -> PublishedPolicy | None:
+        """A policy as it would be published."""
+        policy = self._policies.get(policy_arn.rpartition("/")[2])
+        return PublishedPolicy("", policy.text) if policy else None
 
     def attach(self, role: str, policy_arn: str, *, mark: str) -> None:  # noqa: ARG002 - nobody hears of it
         """Attach, as far as IAM would. Raises Refused."""

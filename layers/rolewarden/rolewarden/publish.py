@@ -8,7 +8,7 @@ differs. A rule change that moves a statement from one policy to another reaches
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -18,10 +18,9 @@ from rolewarden.errors import Refused, RetryLater, RolewardenError
 from rolewarden.events import CHECK, DEPLOYMENT, SWEEP, Cause
 from rolewarden.guardrails import Mode
 from rolewarden.placement import added, document_of, identities, identity, is_ours, rearranged, statements_of
-from rolewarden.policies import Policy, Statement, compile_rules, digest, is_boundary
+from rolewarden.policies import ALL_THAT_IS_NOT_DENIED, Policy, Statement, compile_rules, digest, is_boundary
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import GUARDRAILS_PUBLISHED, Recorder, logger
-from rolewarden.verdicts import Reason
 
 DESCRIPTION = "A guardrail of Rolewarden: edit guardrails.yaml"
 """Marks a policy as one that Rolewarden made: no other is ever retired."""
@@ -79,17 +78,9 @@ class Publisher:
                 done[policy.name] = change
         self.held = tuple(name for name in done if state.is_held(name))
         if self.held:
-            logger.info(
-                "policies keep statements until every role has these from another policy",
-                extra={"account": account, "policies": list(self.held)},
-            )
-        try:
-            state.check_all_in_effect(done)
-        except Refused as refused:
-            if deploys:
-                self._take_back(undo)
-                raise
-            failed[""] = refused
+            # No deny is lost meanwhile: a new one may come late.
+            extra = {"account": account, "policies": list(self.held), "late": state.late(done)}
+            logger.warning("policies keep statements until every role has these from another policy", extra=extra)
         changes = {name for name, change in done.items() if change != UNCHANGED} - completed
         changed = deploys or (done and cause.event_name == "DeletePolicy") or changes
         if changed and announces:
@@ -128,7 +119,7 @@ class Publisher:
         elif digest(found.text) == digest(document):
             return UNCHANGED
         else:
-            finishes = cause in {CHECK, SWEEP} and state.is_strict_enough(policy.name)
+            finishes = cause in {CHECK, SWEEP} and state.is_on_its_way(policy.name)
             # The end of a deployment's work, and no drift: the history need not know of it.
             mark = DEPLOYMENT.mark() if finishes else mark
             version = aws.replace_policy(arn, text, mark=mark)
@@ -203,14 +194,9 @@ class _Account:
             if name in self.targets
         )
 
-    def is_strict_enough(self, name: str) -> bool:
-        """Whether a policy and its siblings deny all that they must, and no statement in it is somebody else's."""
-        wanted = self._wanted_of(name)
-        said = identities(one for sibling in self._siblings(name) for one in self.says(sibling))
-        return wanted <= said and all(is_ours(one) or identity(one) in wanted for one in self.says(name))
-
-    def _wanted_of(self, name: str) -> frozenset[str]:
-        return identities(one for sibling in self._siblings(name) for one in self.targets[sibling])
+    def is_on_its_way(self, name: str) -> bool:
+        """Whether a policy says what a rule change leaves for a while: it keeps statements, all of them our own."""
+        return self.is_held(name) and all(is_ours(one) for one in self.says(name) if not _is_everything(one))
 
     def _siblings(self, name: str) -> tuple[str, ...]:
         """The policies that a role has to have together with this one, itself among them."""
@@ -279,15 +265,14 @@ class _Account:
         needs = self.reconciler.needs(RoleKey(self.account, role), self._bindings.get(role, ()))
         return frozenset(name for name, guardrail in needs.items() if guardrail.mode is Mode.ENFORCE)
 
-    def check_all_in_effect(self, published: dict[str, str]) -> None:
-        """Raise Refused if a role with all policies of a guardrail would still lack one of its statements."""
-        for name in published:
-            if self.is_settled(name):
-                continue
+    def late(self, names: Iterable[str]) -> list[str]:
+        """Sids of what these policies are to deny and no policy of their guardrail has room for yet."""
+        late = []
+        for name in names:
             said = identities(one for sibling in self._siblings(name) for one in self.says(sibling))
-            if not self._wanted_of(name) <= said:
-                message = (
-                    f"the new statements of {name} do not fit beside those that roles still need until they have all "
-                    "its policies: give the guardrail a new name in guardrails.yaml, or deploy the change in two steps"
-                )
-                raise Refused(Reason.REFUSED, message)
+            late += [f"{name}: {one['Sid']}" for one in self.targets[name] if identity(one) not in said]
+        return late
+
+
+def _is_everything(statement: Statement) -> bool:
+    return identity(statement) == identity(ALL_THAT_IS_NOT_DENIED)

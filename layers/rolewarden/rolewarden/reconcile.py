@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Protocol
 
-from rolewarden.aws import GONE, RoleDescription
+from rolewarden.aws import GONE, PublishedPolicy, RoleDescription
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import Cause
 from rolewarden.guardrails import Exemption, Fallback, Guardrail, Mode, Release, Rules
+from rolewarden.placement import identities, statements_of
 from rolewarden.policies import (
     BOUNDARY,
     Policy,
@@ -48,6 +49,9 @@ class Iam(Protocol):
 
     def role(self, name: str) -> RoleDescription:
         """As `Aws.role`."""
+
+    def policy(self, policy_arn: str) -> PublishedPolicy | None:
+        """As `Aws.policy`."""
 
     def attach(self, role: str, policy_arn: str, *, mark: str) -> None:
         """As `Aws.attach`."""
@@ -171,6 +175,23 @@ class Reconciler:
             self._policies[guardrail] = compile_guardrail(self.rules.guardrails[guardrail], self.aws.partition)
         return self._policies[guardrail]
 
+    def are_in_effect(self, required: Mapping[str, Guardrail], account: str) -> bool:
+        """Whether these policies together say in IAM what their guardrails say, as far as these are enforced.
+
+        While a rule change reaches an account they may not (see `rolewarden.placement`): then a role that has them all
+        keeps what else denies it something. Raises Refused and RetryLater.
+        """
+        aws = self.aws.within(account)
+        said: set[str] = set()
+        wanted: set[str] = set()
+        for name, guardrail in required.items():
+            if guardrail.mode is Mode.ENFORCE:
+                [policy] = [policy for policy in self.policies(guardrail.name) if policy.name == name]
+                wanted |= identities(statements_of(policy.document))
+                found = aws.policy(policy.arn(self.aws.partition, account))
+                said |= identities(statements_of(found.text)) if found else frozenset()
+        return wanted <= said
+
     def boundaries(self) -> frozenset[str]:
         """Names of the boundaries there are, compiled once: none without `fallback: boundary`."""
         if self._boundaries is None:
@@ -285,7 +306,7 @@ class Reconciler:
             return outcome
         try:
             boundary = self.aws.within(role.account).role(role.name).boundary
-            if not self._is_ours(boundary, role.account):
+            if not self._is_ours(boundary, role.account) or not self.are_in_effect(required, role.account):
                 return outcome
             removed = self.aws.within(role.account).remove_boundary(role.name, mark=outcome.mark)
         except Refused as refused:

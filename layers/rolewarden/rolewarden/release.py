@@ -72,6 +72,8 @@ class Releaser:
             return {"role": role, "released": [], "waits": f"lacks {', '.join(lacking)}"}
         kept = self.reconciler.kept()
         losing = [name for name in policies if self.reconciler.may_lose(name, required, kept)]
+        if losing and not self.reconciler.are_in_effect(required, account):
+            return {"role": role, "released": [], "waits": "a rule change has not reached all the policies it needs"}
         mark = SWEEP.mark()
         taken_off: dict[str, bool] = {}
         try:
