@@ -13,7 +13,7 @@ import pytest
 from rolewarden import release
 from rolewarden.aws import Aws
 from rolewarden.errors import Refused
-from rolewarden.events import DEPLOYMENT, Cause, Nomination, SubjectKey
+from rolewarden.events import CHECK, DEPLOYMENT, Cause, Nomination, SubjectKey
 from rolewarden.policies import compile_rules, policy_arn
 from rolewarden.service import Rolewarden, SecondLook
 from rolewarden.settings import Settings, alarm_topic
@@ -256,6 +256,22 @@ def releases(staff):
     assert staff.boundary() == ""
 
 
+def moved_statements(staff):
+    """A deployment moves a guardrail's statements to another one; roles get that, then lose what they do not need."""
+    staff.deploy(RULES.replace("a: {bedrock: {deny: all}}", "a: {jumpstart: {deny: all}}\n  c: {bedrock: {deny: all}}")
+                 .replace("guardrails: [a]", "guardrails: [a, c]"))  # fmt: skip
+    staff.sweep()
+    staff.work()
+    staff.function("Publish").publish(ACCOUNT_ID, CHECK)
+    assert staff.world.in_force(compile_rules(staff.world.rolewarden.rules, "aws")) >= {"a", "b", "c"}
+    assert staff.world.carried("CanvasAnalytics") == {"a", "c"}
+
+    staff.deploy(RULES)
+    staff.sweep()
+    staff.release()
+    assert staff.world.carried("CanvasAnalytics") == {"a"}
+
+
 def deletion(staff):
     """The stack is deleted, and its guardrails with it."""
     done = release.stack(staff.aws("Release"), ACCOUNT_ID, "Delete", removes=True, seconds_left=lambda: 900.0)
@@ -278,7 +294,17 @@ def staff(aws, template, tmp_path_factory):
 def judged(aws, staff):
     """The judgements on everything that the functions have to do."""
     with aws.authorizing() as authorization:
-        for stretch in (publications, events, second_looks, full_role, sweeps, releases, alert, deletion):
+        for stretch in (
+            publications,
+            events,
+            second_looks,
+            full_role,
+            sweeps,
+            releases,
+            moved_statements,
+            alert,
+            deletion,
+        ):
             stretch(staff)
     return authorization.judged
 

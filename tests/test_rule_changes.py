@@ -244,6 +244,18 @@ def test_the_end_of_a_change_is_no_finding(world_with: Any, tmp_path: Path) -> N
     assert after.history("policy/g") == []
 
 
+def test_a_deployment_that_keeps_statements_asks_for_its_completion(world_with: Any, tmp_path: Path) -> None:
+    before = settle(world_with(yaml.safe_dump(of(FOUR)))).hurried()
+    path = tmp_path / "longer.yaml"
+    path.write_text(yaml.safe_dump(of(FOURTEEN)))
+    after = before.under(path).hurried()
+    after.rolewarden.publish(ACCOUNT_ID, DEPLOYMENT)
+    after.sweep()
+    for body in after.queued("PUBLISH_QUEUE_URL"):
+        after.rolewarden.publish_message(body)
+    assert after.in_force(compile_rules(after.rolewarden.rules, "aws")) == {"g", "g-2"}
+
+
 @settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(st.lists(files(), min_size=2, max_size=4))
 @pytest.mark.long

@@ -10,7 +10,7 @@ from typing import Any
 
 from rolewarden.bindings import BindingsTable, RoleKey
 from rolewarden.errors import PartlyDone, Refused, RetryLater
-from rolewarden.events import Cause
+from rolewarden.events import CHECK, Cause
 from rolewarden.guardrails import Rules
 from rolewarden.publish import Publisher
 from rolewarden.reconcile import Reconciler
@@ -107,6 +107,7 @@ def enforce(
     stopped = stop()
     if not stopped:
         progress("roles", len(plan.changed_roles), len(plan.changed_roles))
+        work.complete()
         work.retire()
     return Enforced(
         work.policies,
@@ -142,6 +143,11 @@ class _Work:
     def publish(self) -> None:
         """Bring the policies to what the guardrails say."""
         self.policies = self.publisher.publish(self.account, self.cause)
+
+    def complete(self) -> None:
+        """Take out of the policies the statements that every role has from another policy by now."""
+        if self.publisher.held:
+            self.publisher.publish(self.account, CHECK)
 
     def mend(self, role: PlannedRole) -> None:
         """Look at one role, as the functions do, and take off what it may lose."""

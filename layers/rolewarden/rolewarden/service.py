@@ -47,6 +47,9 @@ RECHECKS = 3
 """How often a role that was mended, or what may have been read too early, is looked at again before it is left to
 events and the sweep."""
 
+LONGEST_DELAY = 900
+"""Seconds by which SQS can delay a message at most."""
+
 DOCTOR = "doctor"
 """The step that `rolewarden doctor` asks SweepFunction for."""
 
@@ -298,7 +301,23 @@ class Rolewarden:
 
     def publish(self, account: str, cause: Cause) -> dict[str, Any]:
         """Bring all of IAM's policies to what the guardrails say. Raises Refused, RetryLater and RulesError."""
-        return {"policies": self.publisher.publish(account, cause)}
+        done = self.publisher.publish(account, cause)
+        self._complete_soon(account, cause)
+        return {"policies": done}
+
+    def _complete_soon(self, account: str, cause: Cause) -> None:
+        """Have a deployment completed once the sweep has attached the policies to which statements have moved.
+
+        Without this message the scheduled check completes it.
+        """
+        if cause != DEPLOYMENT or not self.publisher.held:
+            return
+        message = {"account": account, "step": PUBLISH, "cause": CHECK.as_dict()}
+        try:
+            delay = min(LONGEST_DELAY, RECHECKS * self.settings.recheck_seconds)
+            self.aws.send(self.settings.publish_queue_url, [message], delay=delay)
+        except (Refused, RetryLater) as error:
+            logger.error("the scheduled check completes the deployment", extra={"account": account, "why": str(error)})
 
     def restore(self, event: Any) -> dict[str, Any]:
         """Look at the policy that an event nominates. Raises Refused and RetryLater."""
@@ -317,6 +336,8 @@ class Rolewarden:
         """
         fields = mapping(body)
         if fields.get("step") == PUBLISH and (account := matched(ACCOUNT, fields.get("account"))):
+            if account == self.settings.account:
+                return self.publish(account, CHECK)
             return self._publish_before_sweep(account, Cause.from_dict(fields.get("cause")))
         second = SecondLook.from_dict(body)
         if second is None or not second.nomination.policy:
@@ -329,6 +350,7 @@ class Rolewarden:
         done: dict[str, str] = {}
         try:
             done = self.publisher.publish(account, cause, announces=False)
+            self._complete_soon(account, cause)
         except Refused as refused:
             self.recorder.account(account, refused, SWEEP)
         self.aws.send(self.settings.sweep_queue_url, [{"account": account, "step": BEGIN}])
