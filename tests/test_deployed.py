@@ -385,7 +385,7 @@ def test_a_stack_that_the_options_do_not_find_is_not_taken_for_no_stack(account)
 
 
 def test_surplus_policies_are_shown_and_detached_without_an_alert(account, listener, tmp_path):
-    surplus = {"BuildServer", "CanvasResearch2"}
+    surplus = {"BuildServer", "CanvasResearch2"}  # beside CanvasResearch, which no domain names any more
     for role in surplus:
         account.iam.attach_role_policy(RoleName=role, PolicyArn=ARN)
     waited(account.is_swept, "the last sweep")
@@ -398,14 +398,15 @@ def test_surplus_policies_are_shown_and_detached_without_an_alert(account, liste
     waited(status, "a sweep has found the surplus")
     assert "`rolewarden detach`" in command("status").stdout
     plan = command("plan")
-    assert plan.stdout.count("`rolewarden detach` takes it off") == len(surplus)
+    assert plan.stdout.count("`rolewarden detach` takes it off") == len(surplus) + 1
+    assert plan.stdout.splitlines()[-1] == "`rolewarden detach` takes off what no role needs"
     report = tmp_path / "report.html"
     assert command("report", "-o", str(report), "--shipped", "--model", "amazon.nova-pro-v1:0").exit_code == 0
-    assert "2 roles have policies or boundaries of Rolewarden that they do not need" in report.read_text()
+    assert "3 roles have policies or boundaries of Rolewarden that they do not need" in report.read_text()
     assert command("detach").exit_code == 1  # it asks, and no terminal answers
     listener().clear()
 
-    done = json.loads(command("detach", "--yes", "--json").stdout)
+    done = json.loads(command("detach", *surplus, "--yes", "--json").stdout)
     assert (set(done["detached"]), done["left"]) == (surplus, [])
     for role in surplus:
         assert ARN not in account.aws.attached_policies(role)
@@ -418,4 +419,7 @@ def test_surplus_policies_are_shown_and_detached_without_an_alert(account, liste
     waited(account.is_swept, "the work queue is empty")
     told = {event["detail-type"] for event in listener() if event["detail"].get("role") in surplus}
     assert told == {"Role Released"}
+    assert json.loads(command("detach", "--yes", "--json").stdout)["detached"] == {
+        "CanvasResearch": ["approved-models"]
+    }
     assert json.loads(command("detach", "--yes", "--json").stdout)["detached"] == {}
