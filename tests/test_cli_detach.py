@@ -156,7 +156,7 @@ def test_where_nothing_is_deployed_the_next_command_is_enforce_but_not_beside_a_
     "other",
     [
         NONE.replace("all", "[amazon.nova-*]"),
-        NONE.replace("{guardrails: [none]}", "{guardrails: [none], roles: [Canvas*]}"),
+        NONE.replace("[{guardrails", "[{guardrails: [], roles: [Canvas*]}, {guardrails"),
         f"mode: observe\n{NONE}",
         f"{NONE}release: detach\n",
         f"{NONE}fallback: boundary\n",
