@@ -324,3 +324,102 @@ def test_the_deployed_roles_may_attach_or_write_or_detach_guardrails_and_nothing
         assert who_may(rights, bound, role, {"iam:PermissionsBoundary": boundary}) == set()
     for role in (omar, linked, *(of_one.role for of_one in rights)):
         assert who_may(rights, "iam:PassRole", role, {}) == set()
+
+
+@pytest.fixture
+def other_rules(tmp_path):
+    """The project's guardrails.yaml with a typo in the id of a model."""
+    text = (ROOT / "layers" / "guardrails" / "guardrails.yaml").read_text()
+    assert "amazon.nova-" in text
+    path = tmp_path / "guardrails.yaml"
+    path.write_text(text.replace("amazon.nova-", "amazon.nvoa-", 1))
+    return path
+
+
+def command(*arguments):
+    """What `rolewarden` prints on the deployed account, 80 columns wide."""
+    result = CliRunner().invoke(app, [*arguments, "--region", REGION], env={"COLUMNS": "80"})
+    assert all(len(line) <= 80 for line in result.stdout.splitlines()) or "--json" in arguments
+    return result
+
+
+def states(account):
+    """The default version of each policy under /rolewarden/, the policies of each role, and the restored policies."""
+    policies = {name: account.aws.policy(policy_arn(name, "aws", ACCOUNT_ID)) for name in account.aws.own_policies()}
+    roles = {role.name: role.attached for role in account.aws.role_details()}
+    return policies, roles, [account.history(f"policy/{name}") for name in policies]
+
+
+def test_a_plan_by_other_rules_than_the_stacks_names_the_deployment_as_the_next_command(account, other_rules):
+    waited(account.is_swept, "the last sweep")
+    result = command("plan", "--guardrails", str(other_rules))
+    assert result.exit_code == 2
+    assert result.stdout.rsplit("\n`", 1)[-1].startswith("sam build && sam deploy`")
+    told = json.loads(command("plan", "--guardrails", str(other_rules), "--json").stdout)
+    assert (told["stack"], told["next"]["command"]) == ("other", "sam build && sam deploy")
+    assert json.loads(command("plan", "--json").stdout)["stack"] == "same"
+
+
+@pytest.mark.parametrize("name", ["enforce", "detach"])
+def test_a_command_that_writes_refuses_other_rules_than_the_stacks_and_changes_nothing(account, other_rules, name):
+    before = states(account)
+    result = command(name, "--yes", "--guardrails", str(other_rules))
+    assert result.exit_code == 1
+    assert "the deployed stack has other rules" in result.stderr
+    assert "`sam build && sam deploy`" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert states(account) == before
+
+
+def test_a_stack_that_does_not_say_its_rules_is_taken_for_one_with_other_rules(account, monkeypatch):
+    monkeypatch.setattr("rolewarden.aws.Aws.run", lambda *_: {"checks": []})
+    result = command("enforce", "--yes")
+    assert result.exit_code == 1
+    assert "its rules are not known" in result.stderr
+
+
+def test_a_stack_that_the_options_do_not_find_is_not_taken_for_no_stack(account):
+    result = command("enforce", "--yes", "--stack", "another")
+    assert result.exit_code == 1
+    assert "--stack and --region" in result.stderr
+
+
+def test_surplus_policies_are_shown_and_detached_without_an_alert(account, listener, tmp_path):
+    surplus = {"BuildServer", "CanvasResearch2"}  # beside CanvasResearch, which no domain names any more
+    for role in surplus:
+        account.iam.attach_role_policy(RoleName=role, PolicyArn=ARN)
+    waited(account.is_swept, "the last sweep")
+    assert command("sweep").exit_code == 0
+
+    def status():
+        swept = json.loads(command("status", "--json").stdout)["last_sweep"]
+        return swept and surplus <= set(swept["surplus_roles"])
+
+    waited(status, "a sweep has found the surplus")
+    assert "`rolewarden detach`" in command("status").stdout
+    plan = command("plan")
+    assert plan.stdout.count("`rolewarden detach` takes it off") == len(surplus) + 1
+    assert plan.stdout.splitlines()[-1] == "`rolewarden detach` takes off what no role needs"
+    report = tmp_path / "report.html"
+    assert command("report", "-o", str(report), "--shipped", "--model", "amazon.nova-pro-v1:0").exit_code == 0
+    assert "3 roles have policies or boundaries of Rolewarden that they do not need" in report.read_text()
+    assert command("detach").exit_code == 1  # it asks, and no terminal answers
+    listener().clear()
+
+    done = json.loads(command("detach", *surplus, "--yes", "--json").stdout)
+    assert (set(done["detached"]), done["left"]) == (surplus, [])
+    for role in surplus:
+        assert ARN not in account.aws.attached_policies(role)
+        [row] = [row for row in account.history(role) if row["cause"]["event_name"] == "rolewarden detach"]
+        assert row["cause"]["actor"] == f"arn:aws:iam::{ACCOUNT_ID}:root"
+    assert account.carries("CanvasResearch2", ["approved-models"])
+    # The stack has worked on both events once it has looked at a later one.
+    account.client("iam", "mallory").detach_role_policy(RoleName="CanvasAnalytics", PolicyArn=ARN)
+    waited(lambda: account.carries("CanvasAnalytics", ["no-generative-ai"]), "CanvasAnalytics carries its guardrail")
+    waited(account.is_swept, "the work queue is empty")
+    told = {event["detail-type"] for event in listener() if event["detail"].get("role") in surplus}
+    assert told == {"Role Released"}
+    assert json.loads(command("detach", "--yes", "--json").stdout)["detached"] == {
+        "CanvasResearch": ["approved-models"]
+    }
+    assert json.loads(command("detach", "--yes", "--json").stdout)["detached"] == {}

@@ -134,7 +134,7 @@ class _Work:
         self.reconciler = Reconciler(aws, self.table, rules, lambda: today)
         self.publisher = Publisher(aws, recorder, self.reconciler)
         # The plan is looked at again by a person, and a deployed stack by its sweep.
-        self.releaser = Releaser(aws, recorder, self.reconciler, look_again=lambda _work: None)
+        self.releaser = Releaser(aws, recorder, self.reconciler, look_again=lambda _work: None, cause=self.cause)
         self.policies: dict[str, str] = {}
         self.outcomes: list[Outcome] = []
         self.released: dict[str, tuple[str, ...]] = {}

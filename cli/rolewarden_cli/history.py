@@ -75,15 +75,27 @@ class Entry:
 
 @dataclass(frozen=True)
 class SweepSeen:
-    """A sweep that the table remembers; `completed` is empty while it runs, and where it did not come to its end."""
+    """A sweep that the table remembers; `completed` is empty while it runs, and where it did not come to its end.
+
+    `surplus_roles` are the first roles with policies that they do not need, `unused_policies` the first policies that
+    no guardrail stands for.
+    """
 
     began: datetime
     completed: Mapping[str, int]
     missed: bool
+    surplus_roles: tuple[str, ...] = ()
+    unused_policies: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
-        return {"began": _text(self.began), "completed": dict(self.completed), "missed": self.missed}
+        return {
+            "began": _text(self.began),
+            "completed": dict(self.completed),
+            "missed": self.missed,
+            "surplus_roles": list(self.surplus_roles),
+            "unused_policies": list(self.unused_policies),
+        }
 
 
 @dataclass(frozen=True)
@@ -239,7 +251,9 @@ def _names(actor: str, found: str) -> bool:
 
 def _sweep(row: Mapping[str, Any]) -> SweepSeen:
     counts = {name: int(count) for name, count in (row.get("completed") or {}).items()}
-    return SweepSeen(datetime.fromtimestamp(float(row["subject"]), UTC), counts, bool(row.get("missed")))
+    began, surplus = datetime.fromtimestamp(float(row["subject"]), UTC), row.get("surplus") or {}
+    names = (tuple(surplus.get(what, ())) for what in ("roles", "policies"))
+    return SweepSeen(began, counts, bool(row.get("missed")), *names)
 
 
 def _is_wrong(entry: Entry) -> bool:

@@ -41,15 +41,18 @@ class Inventory:
     unread: tuple[str, ...] = ()
 
 
-def take(connection: Connection, rules: Rules, progress: Progress = silent) -> Inventory:
+def take(
+    connection: Connection, rules: Rules, progress: Progress = silent, *, known: Iterable[Binding] | None = None
+) -> Inventory:
     """Read it; nothing is written.
 
     Where the stack is deployed, its table tells of every user profile that has not changed since; else each is
-    described. Raises Refused where IAM's roles cannot be read, and RetryLater.
+    described. If `known` is given, it takes the place of the table. Raises Refused where IAM's roles cannot be
+    read, and RetryLater.
     """
     aws = connection.aws
     roles = {role.name: role for role in aws.role_details()}
-    reader = _Reader(connection, rules, progress)
+    reader = _Reader(connection, rules, progress, known)
     for region in connection.regions:
         reader.region(region)
     also = (reader.discovery.also_governed(connection.account, role) for role in roles.values())
@@ -72,6 +75,7 @@ class _Reader:
     connection: Connection
     rules: Rules
     progress: Progress
+    given: Iterable[Binding] | None = None
     bindings: list[Binding] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
 
@@ -80,7 +84,8 @@ class _Reader:
         self.table = BindingsTable(self.aws, tables.bindings if tables else "")
         self.discovery = Discovery(self.aws, self.table, self.rules, self.connection.own_roles)
         self.known: dict[tuple[str, str, str], list[Binding]] = defaultdict(list)
-        for binding in self.table.all() if tables else ():
+        from_table = self.table.all() if tables else ()
+        for binding in from_table if self.given is None else self.given:
             if binding.account == self.connection.account:
                 self.known[binding.region, binding.domain_id, binding.user_profile].append(binding)
 

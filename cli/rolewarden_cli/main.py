@@ -28,8 +28,8 @@ from rolewarden_cli.replay import replay as replay_files
 from rolewarden_cli.rules import UnwritableError
 from rolewarden_cli.screen import VERDICT_COLOURS
 
-ORDER = ("plan", "enforce", "access", "explain", "report", "history", "status", "sweep", "doctor", "scp", "check",
-         "compile", "replay")  # fmt: skip
+ORDER = ("plan", "enforce", "detach", "access", "explain", "report", "history", "status", "sweep", "doctor", "scp",
+         "check", "compile", "replay")  # fmt: skip
 """The commands as docs/cli.md has them: what asks an account, then what asks the stack, then what asks nobody."""
 
 

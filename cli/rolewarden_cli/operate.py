@@ -24,10 +24,11 @@ from rolewarden.verdicts import Reason
 from typer.core import TyperCommand
 
 from rolewarden_cli import access as accesses
+from rolewarden_cli import detach as detaching
 from rolewarden_cli import enforce as enforcing
 from rolewarden_cli import explain as explaining
 from rolewarden_cli import history as record
-from rolewarden_cli import inventory, screen
+from rolewarden_cli import inventory, screen, stack
 from rolewarden_cli import models as model_lists
 from rolewarden_cli import plan as planning
 from rolewarden_cli.connect import Connection, Where, connected
@@ -106,15 +107,15 @@ def plan(
 
     Example: rolewarden plan --local
 
+    The last line names the command to run next, which depends on whether the deployed stack has the same rules.
+
     Exit code: 0 nothing to do, 2 changes are pending, 1 an error.
     """
     rules = _rules(guardrails)
     with screen.progress() as progress:
         found = _planned(connection, rules, progress)[1]
     _answer(found, screen.show_plan, as_json=as_json, everything=everything)
-    if found.has_changes and not as_json:
-        print("`rolewarden enforce` does it")
-    raise typer.Exit(EXIT_CHANGES if found.has_changes else 0)
+    raise typer.Exit(EXIT_CHANGES if found.has_changes or found.stack.may_undo else 0)
 
 
 @app.command(cls=OneForErrors, short_help="Do what the plan says, after asking.")
@@ -123,11 +124,14 @@ def enforce(
     connection: Connection,
     guardrails: Guardrails = DEFAULT_FILE,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    despite_stack: Annotated[bool, typer.Option("--despite-stack", help="Go on although the deployed stack has other "
+                                                "rules: it reverts policies and reports you for tampering.")] = False,
     as_json: AsJson = False,
-) -> None:
+) -> None:  # fmt: skip
     """Do what the plan says, after showing it and asking. Ctrl-C ends it after the role that it is at.
 
     It may be run again at any time: what is done is not done twice. Without a deployed stack nothing keeps what it did.
+    If the deployed stack has other rules than the file, or unknown ones, it refuses: deploy the file instead.
 
     Example: rolewarden enforce --local --yes
 
@@ -135,9 +139,11 @@ def enforce(
     """
     rules = _rules(guardrails)
     with screen.progress() as progress:
+        if not despite_stack:
+            stack.need_same(stack.asked(connection, rules))
         found, planned = _planned(connection, rules, progress)
     if not as_json:
-        screen.show_plan(screen.console(), planned)
+        screen.show_plan(screen.console(), planned, ends=False)
     if planned.has_changes and not yes:
         _agreed(planned.account, as_json)
     with screen.progress() as progress, _interruptible() as stop:
@@ -145,6 +151,45 @@ def enforce(
     left = [role.outcome.role for role in planned.roles if role.outcome.verdict == "unenforceable"]
     _answer(done, screen.show_enforced, as_json=as_json, left=left)
     raise typer.Exit(0 if done.is_whole and not left else EXIT_CHANGES)
+
+
+@app.command(cls=OneForErrors, short_help="Take off policies that roles do not need, after asking.")
+@of_an_account
+def detach(
+    connection: Connection,
+    role: Annotated[list[str] | None, typer.Argument(metavar="[ROLE]...", help="Names of roles; all of them if none "
+                                                     "is named.")] = None,
+    guardrails: Guardrails = DEFAULT_FILE,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Detach Rolewarden's policies and boundaries from roles that do not need them, after showing them and asking.
+
+    Unused policies are deleted afterwards. SageMaker and IAM are read again before each role. It refuses if something
+    could not be read, or if the deployed stack has other rules than the file.
+
+    Example: rolewarden detach --local
+
+    Exit code: 0 nothing to do or all is done, 2 something is left, 1 an error or nothing was agreed to.
+    """
+    rules = _rules(guardrails)
+    with screen.progress() as progress:
+        same = stack.asked(connection, rules)
+        stack.need_same(same)
+        found = detaching.read(connection, rules, progress)
+        planned = planning.make(
+            connection.aws, found, rules, today(), deployed=connection.tables is not None, stack=same
+        )
+    surplus = detaching.surplus(found, planned, role or ())
+    if not as_json:
+        screen.show_surplus(screen.console(), surplus)
+    if surplus and not yes:
+        _agreed(surplus.account, as_json)
+    with screen.progress() as progress:
+        done = detaching.detach(connection, surplus, found, rules, today, progress)
+    if as_json or surplus:
+        _answer(done, screen.show_detached, as_json=as_json)
+    raise typer.Exit(EXIT_CHANGES if done.left else 0)
 
 
 @app.command(short_help="Who can reach which model, and which statement says so.")
@@ -326,7 +371,9 @@ def _planned(
     connection: Connection, rules: Rules, progress: inventory.Progress
 ) -> tuple[inventory.Inventory, planning.Plan]:
     found = inventory.take(connection, rules, progress)
-    return found, planning.make(connection.aws, found, rules, today(), deployed=connection.tables is not None)
+    state = stack.recorded(connection, rules)
+    deployed = connection.tables is not None
+    return found, planning.make(connection.aws, found, rules, today(), deployed=deployed, stack=state)
 
 
 def _agreed(account: str, as_json: bool) -> None:

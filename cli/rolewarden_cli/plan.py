@@ -19,6 +19,7 @@ from rolewarden.reconcile import Reconciler
 from rolewarden.verdicts import CURES, Outcome, Reason, Verdict
 
 from rolewarden_cli.inventory import Bound, Inventory
+from rolewarden_cli.stack import DEPLOY, StackRules
 
 ENDS_SOON = 30
 """Days before its end from which on an exemption is told of."""
@@ -42,7 +43,8 @@ class PlannedRole:
     `outcome` is what `reconcile` would leave: its `before` is the verdict now, `verdict` the one afterwards, `attached`
     what would be attached, `reason` why something cannot be. `bindings` are what the role works for. `carried` is how
     many managed policies it carries now, of the `quota`. `released` are guardrails that it does not need and would
-    lose, `surplus` those that it does not need and keeps.
+    lose, `surplus` those that it does not need and keeps; `detachable` are those of both that `rolewarden detach` takes
+    off.
     """
 
     outcome: Outcome
@@ -51,6 +53,7 @@ class PlannedRole:
     quota: int
     released: tuple[str, ...] = ()
     surplus: tuple[str, ...] = ()
+    detachable: tuple[str, ...] = ()
 
     @property
     def changes(self) -> bool:
@@ -90,6 +93,7 @@ class PlannedRole:
             "quota": self.quota,
             "released": list(self.released),
             "surplus": list(self.surplus),
+            "detachable": list(self.detachable),
             "changes": self.changes,
         }
 
@@ -140,7 +144,8 @@ class OpenSwitch:
 class Plan:
     """What would change in one account, and what cannot.
 
-    `deployed` where a stack is there that keeps the guardrails by itself.
+    `deployed` where a stack is there that keeps the guardrails by itself; `stack` says whether its rules are the
+    file's.
     """
 
     account: str
@@ -153,6 +158,7 @@ class Plan:
     exemptions: tuple[EndingExemption, ...]
     switches: tuple[OpenSwitch, ...]
     unread: tuple[str, ...]
+    stack: StackRules = StackRules.NONE
 
     @property
     def changed_policies(self) -> tuple[PlannedPolicy, ...]:
@@ -169,14 +175,43 @@ class Plan:
         """Whether enforcing would write anything."""
         return bool(self.changed_policies or self.changed_roles)
 
+    @property
+    def with_surplus(self) -> tuple[PlannedRole, ...]:
+        """The roles that `rolewarden detach` takes something off."""
+        return tuple(role for role in self.roles if role.detachable)
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Names of policies that Rolewarden published and no guardrail of the file stands for."""
+        return tuple(policy.name for policy in self.policies if policy.change == RETIRED)
+
+    @property
+    def next(self) -> tuple[str, str]:
+        """The command to run next, and what it does; both are empty if nothing is left to do."""
+        if self.stack is StackRules.OTHER:
+            return DEPLOY, "gives the deployed stack the rules of this file, which it does not have"
+        if self.stack is StackRules.UNKNOWN:
+            return DEPLOY, "gives the stack that works here, whose rules are not known, those of this file"
+        gains = any(role.outcome.has_written for role in self.roles)
+        if not gains and {policy.change for policy in self.policies} <= {UNCHANGED, RETIRED}:
+            if self.with_surplus or self.unused:
+                return "rolewarden detach", "takes off what no role needs"
+            return "", ""
+        if self.stack is StackRules.SAME:
+            return "rolewarden sweep", "asks the deployed stack to do it; `rolewarden enforce` does it from here"
+        return "rolewarden enforce", "does it"
+
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
+        command, does = self.next
         return {
             "account": self.account,
             "regions": list(self.regions),
             "at": self.at.isoformat(timespec="seconds"),
             "deployed": self.deployed,
+            "stack": self.stack.value,
             "has_changes": self.has_changes,
+            "next": {"command": command, "does": does} if command else None,
             "policies": {policy.name: policy.change for policy in self.policies},
             "roles": [role.as_dict() for role in self.roles],
             "shared_roles": [{**vars(shared), "guardrails": list(shared.guardrails)} for shared in self.shared],
@@ -189,7 +224,15 @@ class Plan:
         }
 
 
-def make(aws: Aws, inventory: Inventory, rules: Rules, today: date, *, deployed: bool = False) -> Plan:
+def make(
+    aws: Aws,
+    inventory: Inventory,
+    rules: Rules,
+    today: date,
+    *,
+    deployed: bool = False,
+    stack: StackRules = StackRules.NONE,
+) -> Plan:
     """What enforcing `rules` would change on what `inventory` found; reads policies and writes nothing.
 
     Verdicts are those of `reconcile`, which is let loose on the inventory. Raises Refused, RetryLater and RulesError.
@@ -209,6 +252,7 @@ def make(aws: Aws, inventory: Inventory, rules: Rules, today: date, *, deployed:
         tuple(_ending(rules, bound, today)),
         tuple(_switches(inventory)),
         inventory.unread,
+        stack,
     )
 
 
@@ -301,6 +345,7 @@ def _role(reconciler: Reconciler, inventory: Inventory, path: str, bindings: tup
         inventory.policies_per_role,
         released,
         tuple(policy for policy in surplus if policy not in released),
+        tuple(policy for policy in surplus if releases and policy not in reconciler.observed()),
     )
 
 

@@ -20,6 +20,7 @@ from rolewarden.record import ROLE_CONTESTED, SUBJECT_FINDING
 from rolewarden.verdicts import CURES, Outcome, Verdict
 
 from rolewarden_cli.access import AccessMatrix, Decision, Row
+from rolewarden_cli.detach import Detached, Surplus
 from rolewarden_cli.enforce import Enforced
 from rolewarden_cli.explain import Explanation, Reason
 from rolewarden_cli.history import LONG_SINCE, Entry, Status
@@ -92,8 +93,11 @@ def _indented(what: str | Text | Table, by: int) -> Padding:
 # plan
 
 
-def show_plan(out: Console, plan: Plan, *, everything: bool = False) -> None:
-    """What would change, by region and domain; roles that stay as they are only with `everything`."""
+def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool = True) -> None:
+    """What would change, by region and domain; roles that stay as they are only with `everything`.
+
+    With `ends` the last line names the command to run next.
+    """
     out.print(Text(f"account {plan.account}, {', '.join(plan.regions)}", "bold"))
     if not plan.deployed:
         out.print("Rolewarden is not deployed here: this is what its first sweep would do.")
@@ -117,6 +121,9 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False) -> None:
     _show_unread(out, plan.unread)
     out.print()
     out.print(_sum_of(plan))
+    command, does = plan.next
+    if ends and command:
+        out.print(f"`{command}` {does}")
 
 
 def _show_policies(out: Console, plan: Plan) -> None:
@@ -125,9 +132,8 @@ def _show_policies(out: Console, plan: Plan) -> None:
         out.print(_heading("policies under /rolewarden/"))
     for policy in changed:
         out.print(_indented(Text.assemble((f"{policy.change:9}", "red"), " ", policy.name), 2))
-    if plan.deployed and changed:
-        what = "The deployed stack keeps what it was deployed with: a file of other rules is deployed, not enforced."
-        out.print(_indented(what, 2))
+    if plan.stack.may_undo and changed:
+        out.print(_indented("The deployed stack reverts a policy that differs from the rules it runs.", 2))
 
 
 def _by_place(roles: Iterable[PlannedRole]) -> list[tuple[str, list[tuple[PlannedRole, list[Binding]]]]]:
@@ -206,7 +212,11 @@ def _done_to(role: PlannedRole) -> Iterator[Text]:
     if role.released:
         yield Text(f"- detach {', '.join(role.released)}, which it does not need", "yellow")
     if role.surplus:
-        yield Text(f"carries {', '.join(role.surplus)} without need, and keeps it")
+        yield Text(
+            f"has {', '.join(role.surplus)} without need: `rolewarden detach` takes it off"
+            if role.detachable
+            else f"carries {', '.join(role.surplus)} without need, and keeps it"
+        )
     if outcome.verdict is Verdict.EXEMPT:
         yield Text(f"exempt {outcome.message}", "cyan")
 
@@ -272,6 +282,7 @@ def _sum_of(plan: Plan) -> Text:
         (len(plan.changed_policies), counted(len(plan.changed_policies), "policy", "policies") + " to write"),
         (len(plan.changed_roles), counted(len(plan.changed_roles), "role") + " to change"),
         (stay, f"{stay:,} compliant"),
+        (len(plan.with_surplus), f"{counted(len(plan.with_surplus), 'role')} with surplus policies"),
         (after[Verdict.EXEMPT], f"{after[Verdict.EXEMPT]} exempt"),
         (after[Verdict.UNENFORCEABLE], f"{after[Verdict.UNENFORCEABLE]} cannot be guarded"),
     ]
@@ -311,6 +322,34 @@ def show_enforced(out: Console, done: Enforced, *, left: Sequence[str] = ()) -> 
     if left:
         end += f", {len(left)} cannot be guarded: {_few(left)}"
     out.print(Text(f"\n{end}", "bold"))
+
+
+# detach
+
+
+def show_surplus(out: Console, found: Surplus) -> None:
+    """What would be detached from which role, and which policies would then be deleted."""
+    out.print(Text(f"account {found.account}", "bold"))
+    for role, policies in found.roles.items():
+        out.print(_indented(Text.assemble((role, "bold"), "  ", (f"- {', '.join(policies)}", "yellow")), 2))
+    for policy in found.policies:
+        out.print(_indented(Text.assemble(("deletes policy ", "yellow"), policy), 2))
+    if not found:
+        out.print("no role has a policy or boundary of Rolewarden that it does not need")
+
+
+def show_detached(out: Console, done: Detached) -> None:
+    """What was detached and deleted, and what is left with why."""
+    for role, policies in done.roles.items():
+        if policies:
+            out.print(Text.assemble((role, "bold"), f"  - {', '.join(policies)}"))
+    for policy in done.policies:
+        out.print(f"deleted policy {policy}")
+    for what in done.left:
+        out.print(Text(f"not done: {what}", "red"))
+    changed = sum(map(bool, done.roles.values()))
+    end = f"{counted(changed, 'role')} changed, {counted(len(done.policies), 'policy', 'policies')} deleted"
+    out.print(Text(f"\n{end}" + (f", {len(done.left)} not done: run it again" if done.left else ""), "bold"))
 
 
 # access
@@ -524,7 +563,26 @@ def show_status(out: Console, found: Status) -> None:
         kind = "user profile " if entry.kind == SUBJECT_FINDING else ""
         text = Text.assemble((f"{kind}{entry.about}", "bold"), f"  {entry.reason or entry.verdict}")
         grid.add_row("", text.append(f"\n{entry.cure}" if entry.cure else ""))
+    grid.add_row("surplus", _surplus(found))
     out.print(grid)
+
+
+def _surplus(found: Status) -> str:
+    sweep = found.last_sweep
+    parts = []
+    if sweep and (roles := sweep.completed.get("carrying_too_much", 0)):
+        parts.append(
+            f"{counted(roles, 'role')} with policies that no rule asks for: {_first(sweep.surplus_roles, roles)}"
+        )
+    if sweep and (unused := sweep.completed.get("unused_policies", 0)):
+        names = _first(sweep.unused_policies, unused)
+        parts.append(f"{counted(unused, 'unused policy', 'unused policies')}: {names}")
+    return "\n".join([*parts, "`rolewarden detach` shows them and takes them off"]) if parts else "none"
+
+
+def _first(names: Sequence[str], number: int) -> str:
+    more = f" and {number - len(names):,} more" if number > len(names) else ""
+    return ", ".join(names) + more
 
 
 def _coverage(found: Status) -> str:

@@ -16,7 +16,8 @@ from rolewarden.verdicts import CURES, Outcome, Reason, Verdict
 
 from rolewarden_cli.access import AccessMatrix, Row
 from rolewarden_cli.history import Entry, Status
-from rolewarden_cli.plan import BEDROCK_ROLE, DIRECT_DEPLOYMENT, Plan
+from rolewarden_cli.plan import BEDROCK_ROLE, DIRECT_DEPLOYMENT, RETIRED, Plan
+from rolewarden_cli.stack import DEPLOY
 
 
 class Told(StrEnum):
@@ -26,6 +27,7 @@ class Told(StrEnum):
     UNENFORCEABLE = Verdict.UNENFORCEABLE.value
     CONTESTED = "contested"
     TAMPERED = "not as published"
+    SURPLUS = "surplus"
     ENDING = "exemption ends"
     OPEN = "switched on"
     UNREAD = "not read"
@@ -89,9 +91,13 @@ class Report:
                 yield _of_role(planned.outcome, deployed=self.plan.deployed)
         for policy in self.plan.changed_policies:
             what = _POLICY_CHANGES.get(policy.change, policy.change)
-            yield Finding(
-                f"policy {policy.name}", Told.TAMPERED, what, "deploy the stack again, or `rolewarden enforce`"
-            )
+            yield Finding(f"policy {policy.name}", Told.TAMPERED, what, self._cure_of(policy.change))
+        if roles := [role.outcome.role for role in self.plan.with_surplus]:
+            more = f" and {len(roles) - SOME:,} more" if len(roles) > SOME else ""
+            number = "1 role has" if len(roles) == 1 else f"{len(roles):,} roles have"
+            why = f"{number} policies or boundaries of Rolewarden that they do not need"
+            aside = ", ".join(roles[:SOME]) + more
+            yield Finding(f"account {self.plan.account}", Told.SURPLUS, why, "`rolewarden detach`", aside)
         for role in self.status.contested if self.status else ():
             who = ", ".join(map(short_actor, role.actors))
             why = f"its guardrails were taken off {role.times} times since {role.since:%Y-%m-%d %H:%M} UTC"
@@ -113,6 +119,14 @@ class Report:
         for line in dict.fromkeys((*self.plan.unread, *self.access.unread)):
             yield Finding("what could not be read", Told.UNREAD, line, "let the caller read it, then report again")
 
+    def _cure_of(self, change: str) -> str:
+        if self.plan.stack.may_undo:
+            return f"`{DEPLOY}`, because the deployed stack does not run the rules of this file"
+        return "`rolewarden detach`" if change == RETIRED else "deploy the stack again, or `rolewarden enforce`"
+
+
+SOME = 6
+"""Names of roles that a finding about surplus policies gives."""
 
 WORST = (Verdict.COMPLIANT, Verdict.EXEMPT, Verdict.UNGOVERNED, Verdict.UNENFORCEABLE, Verdict.DRIFTED)
 """Verdicts, the one that matters most last: a subject is compliant where each of its roles is."""

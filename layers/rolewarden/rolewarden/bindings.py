@@ -254,9 +254,9 @@ class BindingsTable:
             at=time.time() if at is None else at,
         )
 
-    def sweep_begins(self, row: tuple[str, str], now: float) -> None:
-        """Make the row that knows how far a sweep is; it goes by itself."""
-        self._aws.put(self._table, {**_row_key(row), "expires": int(now) + KEPT_SECONDS})
+    def sweep_begins(self, row: tuple[str, str], now: float, rules: str) -> None:
+        """Create the row that records the progress of a sweep by `rules` (a fingerprint). The row expires."""
+        self._aws.put(self._table, {**_row_key(row), "expires": int(now) + KEPT_SECONDS, "rules": rules})
 
     def sweep_waits(self, row: tuple[str, str], chunks: set[str]) -> None:
         """These chunks of a sweep are out."""
@@ -281,9 +281,15 @@ class BindingsTable:
         rows = self._aws.query(self._table, {"scope": row[0]})
         return any(found["subject"] == row[1] and not found.get("missed") for found in rows)
 
-    def sweep_completed(self, row: tuple[str, str], counts: Mapping[str, int]) -> None:
-        """The sweep is at its end; `counts` by name are what it has seen."""
-        self._aws.update(self._table, _row_key(row), "SET completed = :counts", {":counts": dict(counts)})
+    def sweep_completed(
+        self, row: tuple[str, str], counts: Mapping[str, int], surplus: Mapping[str, Sequence[str]]
+    ) -> None:
+        """The sweep is at its end; `counts` by name are what it has seen.
+
+        `surplus` has the first "roles" with a policy that they do not need, and the first unused "policies".
+        """
+        values = {":counts": dict(counts), ":surplus": {what: list(names) for what, names in surplus.items()}}
+        self._aws.update(self._table, _row_key(row), "SET completed = :counts, surplus = :surplus", values)
 
     def sweeps(self, account: str) -> list[dict[str, Any]]:
         """The sweeps of the last days, oldest first: `subject` is when one began, `completed` its counts."""

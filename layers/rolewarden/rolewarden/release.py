@@ -15,7 +15,7 @@ from typing import Any
 from rolewarden.aws import GONE, LONGEST_CALL, Aws
 from rolewarden.bindings import RoleKey
 from rolewarden.errors import Refused, RetryLater
-from rolewarden.events import ACCOUNT, DEPLOYMENT, POLICY_NAME, ROLE_NAME, SWEEP, mapping, matched
+from rolewarden.events import ACCOUNT, DEPLOYMENT, POLICY_NAME, ROLE_NAME, SWEEP, Cause, mapping, matched
 from rolewarden.policies import is_boundary, policy_arn
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
@@ -30,12 +30,13 @@ CloudFormation waits an hour for who has given up."""
 
 @dataclass
 class Releaser:
-    """Detaches and deletes; decides with the same `reconciler` that attaches."""
+    """Detaches and deletes; decides with the same `reconciler` that attaches. The record names the `cause`."""
 
     aws: Aws
     recorder: Recorder
     reconciler: Reconciler
     look_again: Callable[[Work], None]
+    cause: Cause = SWEEP
 
     def message(self, body: Any) -> dict[str, Any]:
         """Work on one message: a role with the policies that it may lose, or a policy that may go.
@@ -74,7 +75,7 @@ class Releaser:
         losing = [name for name in policies if self.reconciler.may_lose(name, required, kept)]
         if losing and not self.reconciler.are_in_effect(required, account):
             return {"role": role, "released": [], "waits": "a rule change has not reached all the policies it needs"}
-        mark = SWEEP.mark()
+        mark = self.cause.mark()
         taken_off: dict[str, bool] = {}
         try:
             for name in losing:
@@ -86,7 +87,7 @@ class Releaser:
                 self.look_again(Work(RoleKey(account, role), account, SWEEP))
             # The next try finds off what this one has taken off, and would say nothing of it.
             if released:
-                self.recorder.released(account, role, released, SWEEP, mark)
+                self.recorder.released(account, role, released, self.cause, mark)
         return {"role": role, "released": released}
 
     def retire(self, account: str, policy: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from rolewarden.events import (
     matched,
     parse,
 )
+from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import load
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
@@ -52,6 +53,9 @@ LONGEST_DELAY = 900
 
 DOCTOR = "doctor"
 """The step that `rolewarden doctor` asks SweepFunction for."""
+
+RULES = "rules"
+"""The step that returns the fingerprint of the rules that the function runs."""
 
 
 class SecondLook(NamedTuple):
@@ -288,8 +292,10 @@ class Rolewarden:
         """Begin what an event of the bus, or of the schedule, asks for. Raises Refused and RetryLater.
 
         A policy that was put right is asked about in its account; everything else sweeps them all. `rolewarden doctor`
-        asks for no sweep, but whether one can work.
+        asks for no sweep, but whether one can work; RULES asks which rules the function runs.
         """
+        if mapping(event).get("step") == RULES:
+            return {"rules": fingerprint(self.rules, self.aws.partition)}
         if mapping(event).get("step") == DOCTOR:
             return {"checks": [check.as_dict() for check in self.sweeper.checks()]}
         detail = mapping(mapping(event).get("detail"))

@@ -55,6 +55,7 @@ from rolewarden.events import (
     mapping,
     matched,
 )
+from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.policies import is_boundary
 from rolewarden.publish import DESCRIPTION
@@ -74,6 +75,10 @@ MOST_TAGS = 100_000
 
 ENOUGH = 2 * LONGEST_CALL
 """Seconds that a step leaves unused: for the call that it is at, and to hand the rest over to a message."""
+
+
+SOME_SURPLUS = 3
+"""Names of roles and of policies that a finished sweep keeps for `rolewarden status`."""
 
 
 Tags = Mapping[str, Mapping[str, str]]
@@ -222,7 +227,7 @@ class Sweeper:
             self.recorder.account(account, refused, SWEEP)
             return {"account": account, "refused": str(refused)}
         sweep = Sweep(account, self.now())
-        self.table.sweep_begins(sweep.row, sweep.began)
+        self.table.sweep_begins(sweep.row, sweep.began, fingerprint(self.reconciler.rules, self.aws.partition))
         if len(self.coverage.regions) == 1:
             return self.listing(sweep, self.coverage.regions[0])
         # Each region is a chunk like those of user profiles: the last of all that is done compares.
@@ -458,7 +463,7 @@ class Sweeper:
             some = works[start : start + 10]
             self.aws.send(self.queues.work, [work.as_dict() for work in some])
             after = some[-1].role.path
-        too_much = self._release(sweep, {role.name: names for role, names in required.items()}, carriers)
+        surplus = self._release(sweep, {role.name: names for role, names in required.items()}, carriers)
         standing = {role.path for role in lacking} | self._unkeepable(bindings) | self._check_paths(sweep.account, told)
         self._settle(sweep, told, standing)
         counts = {
@@ -466,11 +471,13 @@ class Sweeper:
             "roles": len(roles),
             "lacking": len(lacking),
             "exempt": sum(self.reconciler.exemption(role) is not None for role in roles),
-            "carrying_too_much": too_much,
+            "carrying_too_much": len(surplus),
             "seconds": round(self.now() - sweep.began),
         }
         self.recorder.swept(sweep.account, self.coverage.regions, counts)
-        self.table.sweep_completed(sweep.row, counts)
+        unused = sorted(carriers.keys() - self.reconciler.published())
+        names = {"roles": surplus[:SOME_SURPLUS], "policies": unused[:SOME_SURPLUS]}
+        self.table.sweep_completed(sweep.row, {**counts, "unused_policies": len(unused)}, names)
         if sweep.account != self.coverage.account:
             self.table.member_swept(sweep.account, sweep.began)
         # A step of its own: what stands in the way of it is no reason to call the sweep incomplete.
@@ -522,8 +529,8 @@ class Sweeper:
 
     def _release(
         self, sweep: Sweep, required: Mapping[str, Mapping[str, Guardrail]], carriers: Mapping[str, Iterable[str]]
-    ) -> int:
-        """Ask for what roles carry and do not need to be taken off; how many roles carry too much."""
+    ) -> list[str]:
+        """Ask for what roles carry and do not need to be taken off; names of the roles that carry too much."""
         published = self.reconciler.published()
         kept = self.reconciler.kept()
         surplus: dict[str, list[str]] = defaultdict(list)
@@ -540,7 +547,7 @@ class Sweeper:
         # Who could not be read may need what seems too much; and who only observes takes nothing off.
         if (asked or retired) and not self.reconciler.rules.observes and self.table.sweep_is_whole(sweep.row):
             self.aws.send(self.queues.release, [*asked, *retired])
-        return len(surplus)
+        return sorted(surplus)
 
     def _unkeepable(self, bindings: Iterable[Binding]) -> set[str]:
         """Tell of user profiles whose assignment cannot be kept, as they run as their domain's role; who they are."""

@@ -1,0 +1,102 @@
+"""Whether the stack that is deployed has the same rules as the local file."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from rolewarden.bindings import BindingsTable
+from rolewarden.errors import Refused, RolewardenError
+from rolewarden.fingerprint import fingerprint
+from rolewarden.guardrails import Rules
+from rolewarden.service import RULES
+
+from rolewarden_cli.connect import Connection
+
+DEPLOY = "sam build && sam deploy"
+"""The command that gives the deployed stack the rules of the local file."""
+
+OWN_PATH = "/rolewarden/"
+"""The path of the roles of Rolewarden's functions, in the central account and in member accounts."""
+
+
+class StackRules(StrEnum):
+    """What the deployed stack's rules are, compared with the local file's.
+
+    UNKNOWN: the stack does not say which rules it runs, or a stack with another name, in another region or in the
+    central account works on this account.
+    """
+
+    NONE = "none"
+    SAME = "same"
+    OTHER = "other"
+    UNKNOWN = "unknown"
+
+    @property
+    def may_undo(self) -> bool:
+        """Whether a stack can undo what is done by the local file."""
+        return self in {StackRules.OTHER, StackRules.UNKNOWN}
+
+
+class OtherRulesError(RolewardenError):
+    """The deployed stack has other rules than the local file; the message says what to do."""
+
+
+def recorded(connection: Connection, rules: Rules) -> StackRules:
+    """The comparison with the rules of the newest sweep. Needs to read the bindings table only. Raises RetryLater."""
+    if connection.stack is None:
+        return _without_stack(connection)
+    if connection.tables is None:
+        return StackRules.UNKNOWN
+    sweeps = BindingsTable(connection.aws, connection.tables.bindings).sweeps(connection.account)
+    return _compared(connection, rules, sweeps[-1].get("rules") if sweeps else None)
+
+
+def asked(connection: Connection, rules: Rules) -> StackRules:
+    """The comparison with the rules that SweepFunction itself says it runs, for a command that writes.
+
+    The table is a hint that a deployment can have overtaken, or that an attacker can have written. Raises RetryLater
+    and, if the function cannot be invoked, OtherRulesError.
+    """
+    if connection.stack is None:
+        return _without_stack(connection)
+    functions = {logical: physical for logical, _, physical in connection.stack.resources}
+    if "SweepFunction" not in functions:
+        return StackRules.UNKNOWN
+    try:
+        said: Any = connection.aws.run(functions["SweepFunction"], {"step": RULES})
+    except Refused as refused:
+        raise OtherRulesError(
+            f"the deployed stack does not say which rules it has: {refused}: let your role call lambda:InvokeFunction "
+            f"on SweepFunction, or deploy the stack again with `{DEPLOY}`"
+        ) from refused
+    return _compared(connection, rules, said.get("rules") if isinstance(said, dict) else None)
+
+
+def need_same(state: StackRules) -> None:
+    """Raises OtherRulesError unless the deployed stack, if there is one, has the local file's rules."""
+    if state is StackRules.OTHER:
+        raise OtherRulesError(
+            f"the deployed stack has other rules than the local file and would undo this: deploy the file with "
+            f"`{DEPLOY}`, or name the deployed file with --guardrails"
+        )
+    if state is StackRules.UNKNOWN:
+        raise OtherRulesError(
+            f"a deployed stack works here and its rules are not known: deploy the file with `{DEPLOY}`, or name the "
+            "stack and its region with --stack and --region"
+        )
+
+
+def _compared(connection: Connection, rules: Rules, deployed: object) -> StackRules:
+    if not isinstance(deployed, str) or not deployed:
+        return StackRules.UNKNOWN
+    same = deployed == fingerprint(rules, connection.aws.partition)
+    return StackRules.SAME if same else StackRules.OTHER
+
+
+def _without_stack(connection: Connection) -> StackRules:
+    if connection.tables is not None:
+        # `make stage` has tables and policies, and no stack that could undo anything.
+        return StackRules.NONE
+    there = any(role.path.startswith(OWN_PATH) for role in connection.aws.roles())
+    return StackRules.UNKNOWN if there else StackRules.NONE
