@@ -231,8 +231,9 @@ def test_a_call_that_no_caller_is_recorded_of_is_told_as_far_as_it_is_known():
 
 def test_the_commands_of_rolewardens_own_that_people_are_sent_to_exist():
     from rolewarden_cli.main import app
+    from typer.main import get_command
 
-    names = {command.name or command.callback.__name__ for command in app.registered_commands}
+    names = set(get_command(app).commands)
     texts = [compose(sample(path.stem), "aws").body for path in (ROOT / "events").glob("*.json")]
     texts.append((ROOT / "docs" / "runbook.md").read_text())
     sent = {name for text in texts for name in re.findall(r"[`(]rolewarden (\w+)", " ".join(text.split()))}

@@ -253,7 +253,7 @@ def test_a_chunk_that_aws_is_slow_to_tell_of_is_ended_by_another_function_and_no
     forget(world)
     sweeper = world.rolewarden.sweeper
     sweep = module.Sweep(ACCOUNT_ID, sweeper.now())
-    sweeper.table.sweep_begins(sweep.row, sweep.began)
+    sweeper.table.sweep_begins(sweep.row, sweep.began, "the rules")
     domain = module.ListedDomain("d-analytics0001", "analytics")
     profiles = {name: {} for name in ("ana", "breakglass", "omar")}
     sweeper.table.sweep_waits(sweep.row, {"d-analytics0001/ana"})
@@ -275,7 +275,7 @@ def test_a_comparison_that_runs_out_of_time_sends_no_work_twice_and_none_too_few
     sent = []
     monkeypatch.setattr(sweeper.aws, "send", lambda url, bodies, **_: sent.append((url, list(bodies))))
     sweep = module.Sweep(ACCOUNT_ID, sweeper.now())
-    sweeper.table.sweep_begins(sweep.row, sweep.began)
+    sweeper.table.sweep_begins(sweep.row, sweep.began, "the rules")
     sweeper.seconds_left = lambda: 1.0
     sweeper.compare(sweep)
     [(queue, [rest])] = sent
