@@ -385,7 +385,7 @@ def test_a_stack_that_the_options_do_not_find_is_not_taken_for_no_stack(account)
 
 
 def test_surplus_policies_are_shown_and_detached_without_an_alert(account, listener, tmp_path):
-    surplus = {"BuildServer", "CanvasResearch2"}  # beside CanvasResearch, which no domain names any more
+    surplus = {"BuildServer", "CanvasResearch2"}  # beside CanvasPilot, whose domain was deleted
     for role in surplus:
         account.iam.attach_role_policy(RoleName=role, PolicyArn=ARN)
     waited(account.is_swept, "the last sweep")
@@ -420,5 +420,5 @@ def test_surplus_policies_are_shown_and_detached_without_an_alert(account, liste
     told = {event["detail-type"] for event in listener() if event["detail"].get("role") in surplus}
     assert told == {"Role Released"}
     rest = json.loads(command("detach", "--yes", "--json").stdout)["detached"]
-    assert rest["CanvasResearch"] == ["approved-models"]
+    assert rest == {"CanvasPilot": ["no-generative-ai"]}
     assert json.loads(command("detach", "--yes", "--json").stdout)["detached"] == {}
