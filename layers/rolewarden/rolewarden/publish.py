@@ -13,6 +13,7 @@ from rolewarden.aws import Aws
 from rolewarden.errors import Refused, RetryLater, RolewardenError
 from rolewarden.events import DEPLOYMENT, Cause
 from rolewarden.guardrails import Rules
+from rolewarden.names import same
 from rolewarden.policies import Policy, compile_rules, digest
 from rolewarden.record import GUARDRAILS_PUBLISHED, Recorder, logger
 
@@ -44,7 +45,7 @@ class Publisher:
         undo: list[Callable[[], None]] = []
         failed: list[RolewardenError] = []
         for policy in compile_rules(self.rules, self.aws.partition):
-            if only not in {"", policy.name}:
+            if only and not same(only, policy.name):
                 continue
             try:
                 done[policy.name] = self._bring(policy, account, undo, mark)
