@@ -374,9 +374,14 @@ def test_a_move_against_a_role_matches_its_rule_in_whatever_case_the_caller_spel
 
 def test_a_move_against_a_member_role_is_told_once_in_whatever_case_the_caller_spells_it(told):
     moves = [recased(move) for move in FORWARDED if move[0] == "iam"]
-    own = [recased(move) for move in MOVES[ROLES]]
     assert [move for move in moves if told(elsewhere(move)) != 1] == []
-    assert [move for move in own if told(elsewhere(move, ACCOUNT)) > 1] == []
+
+
+def test_a_move_against_the_functions_roles_that_is_forwarded_is_told_once_in_whatever_case(aws):
+    over_the_bus = rules(whole(), "HubBus")
+    wrong = [move for move in MOVES[ROLES] for asks in (move, recased(move))
+             if len(asked(over_the_bus, record(*asks))) != 1]  # fmt: skip
+    assert wrong == []
 
 
 def test_what_people_do_to_what_is_theirs_matches_nothing(matched):
