@@ -111,9 +111,11 @@ class Caller:
         elif what == "edit policy":
             arn = self.arn(names[0])
             self.call(iam.create_policy_version, what, PolicyArn=arn, PolicyDocument=HOLLOW, SetAsDefault=True)
-        elif what == "contest":
-            for _ in range(3):
-                self.step("detach", *names)
+
+    def act(self, what, *names):
+        """Take a step; a contest is the same step three times."""
+        for _ in range(3 if what == "contest" else 1):
+            self.step("detach" if what == "contest" else what, *names)
 
     def end(self):
         """What there is at the end: what roles carry, who is bound to what, what is on the record and told."""
@@ -153,7 +155,7 @@ def test_the_case_of_a_name_changes_nothing_that_happens(aws, template, rules, s
         aws.answers_as_asked = as_asked
         caller = Caller(world, rules, spell)
         for step in steps:
-            caller.step(*step)
+            caller.act(*step)
         heard, before = caller.seen, caller.end()
         world.sweep()
         return heard, before, caller.end()
