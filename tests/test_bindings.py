@@ -216,7 +216,7 @@ def test_a_profile_of_capital_letters_is_one_subject_though_its_arn_has_small_on
     world.sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": "team", "Value": "data-platform"}])
     world.enforce(world.event("AddTags"))
     assert [key for key in bound(world) if "power" in key.lower()] == [
-        f"{ACCOUNT_ID}/us-east-1/d-analytics0001/user-profile#PowerUser#execution"
+        f"{ACCOUNT_ID}/us-east-1/d-analytics0001/user-profile#poweruser#execution"
     ]
     assert world.verdict("CanvasPower")["required"] == ["no-generative-ai"]
     assert world.carried("CanvasPower") == {"no-generative-ai"}

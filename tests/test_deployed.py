@@ -110,6 +110,13 @@ def test_a_detached_guardrail_is_put_back_and_told_with_the_actor(account, liste
     assert [event["detail-type"] for event in told] == ["Role Remedied"]
 
 
+def test_a_detached_guardrail_is_put_back_by_the_event_that_spells_the_role_in_small_letters(account):
+    account.client("iam", "mallory").detach_role_policy(RoleName="canvasomar", PolicyArn=ARN)
+    mended(account, "CanvasOmar", ["no-generative-ai"], "DetachRolePolicy")
+    [row] = [row for row in account.history("CanvasOmar") if row["cause"]["event_name"] == "DetachRolePolicy"]
+    assert (row["role"], row["remedy"]) == ("CanvasOmar", "attached")
+
+
 def test_an_inline_policy_on_a_bare_role_brings_its_guardrail_back(account):
     # The detaching itself goes unseen, as when an event is lost.
     from ministack.services import iam as ministack_iam
@@ -181,6 +188,14 @@ def test_who_changes_a_role_of_rolewardens_own_is_told_to_people(account, inbox)
     account.client("iam", "mallory").update_role(RoleName=role, Description="mine now")
     text = inbox("Rolewarden itself: user/mallory called UpdateRole on role")
     assert "Done       nothing: Rolewarden cannot mend itself" in text
+
+
+def test_who_changes_a_role_of_rolewardens_own_under_another_spelling_is_told_to_people(account, inbox):
+    resources = account.aws.stack("rolewarden").resources
+    [role] = [physical for logical, _, physical in resources if logical == "SweepFunctionRole"]
+    account.client("iam", "mallory").update_role(RoleName=role.upper(), Description="mine now")
+    text = inbox(f"Rolewarden itself: user/mallory called UpdateRole on role {role.upper()[:20]}")
+    assert role.upper() in text
 
 
 def test_the_service_control_policy_has_the_names_of_the_deployed_stack(account):

@@ -56,7 +56,7 @@ class Company:
         self.table = BindingsTable(self.own, outputs["BindingsTable"])
 
     def history(self, account, about):
-        return self.own.query(self.outputs["HistoryTable"], {"about": f"{account}/{about}"})
+        return self.own.query(self.outputs["HistoryTable"], {"about": f"{account}/{about}".lower()})
 
     def sweeps_completed(self, account):
         return sum("completed" in sweep for sweep in self.table.sweeps(account))

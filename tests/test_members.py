@@ -95,7 +95,7 @@ class Company(World):
                 return outcomes
 
     def history_of(self, account, about):
-        return self.rolewarden.aws.query(self.environment["HISTORY_TABLE"], {"about": f"{account}/{about}"})
+        return self.rolewarden.aws.query(self.environment["HISTORY_TABLE"], {"about": f"{account}/{about}".lower()})
 
     def findings_of(self, account):
         """What was found about an account as a whole."""

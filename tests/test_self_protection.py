@@ -316,12 +316,14 @@ def test_moves_in_another_region_of_the_hubs_account_are_told_once(told):
 
 
 def test_the_functions_own_roles_are_told_of_over_the_bus_where_the_hub_has_no_iam_events():
-    [pattern] = [json.loads(p) for p in rules(whole(), "HubBus").values()]
-    [iam] = [branch for branch in pattern["$or"] if branch["source"] == ["aws.iam"]]
-    [own] = [json.loads(p)["detail"] for name, p in rules(whole()).items() if name == ROLES]
-    assert iam["detail"]["eventName"] == own["eventName"]
-    named, here = iam["detail"]["requestParameters"]["roleName"], own["requestParameters"]["roleName"]
-    assert [name for name in named if name not in sorted(MEMBER_ROLES)] == here
+    patterns = {name: json.loads(pattern) for name, pattern in rules(whole(), "HubBus").items()}
+    [there] = [branch["detail"] for branch in patterns["ForwardedToAlert"]["$or"] if branch["source"] == ["aws.iam"]]
+    own = patterns["ForwardedOwnRolesToAlert"]["detail"]
+    [here] = [json.loads(p)["detail"] for name, p in rules(whole()).items() if name == ROLES]
+    assert there["eventName"] == own["eventName"] == here["eventName"]
+    forward, *members = there["requestParameters"]["roleName"]
+    assert [*own["requestParameters"]["roleName"], forward] == here["requestParameters"]["roleName"]
+    assert {member["equals-ignore-case"] for member in members} == MEMBER_ROLES
 
 
 def test_what_people_do_to_what_is_theirs_in_another_account_is_not_told(told):
@@ -348,7 +350,7 @@ def test_the_bus_takes_every_source_that_a_forwarder_sends_and_no_other():
     sources = {branch["eventSource"][0] for branch in json.loads(moves)["detail"]["$or"]}
     sent = {f"aws.{source.removesuffix('.amazonaws.com')}" for source in sources}
     assert taken == sent | {"aws.iam", "aws.sagemaker"}
-    [told] = [json.loads(p) for p in rules(whole(), "HubBus").values()]
+    told = json.loads(rules(whole(), "HubBus")["ForwardedToAlert"])
     assert set(told["$or"][0]["source"]) == sent
 
 
@@ -356,6 +358,29 @@ def test_the_bus_takes_every_source_that_a_forwarder_sends_and_no_other():
 def test_every_kind_of_move_matches_its_rule_and_no_other(matched, rule):
     wrong = [(service, call, changes) for service, call, changes in MOVES[rule]
              if matched(record(service, call, changes)) != [rule]]  # fmt: skip
+    assert wrong == []
+
+
+def recased(move):
+    """The move, as a caller makes it who spells the role in another case."""
+    service, call, changes = move
+    parameters = changes["requestParameters"]
+    return service, call, {**changes, "requestParameters": {"roleName": parameters["roleName"].swapcase()}}
+
+
+def test_a_move_against_a_role_matches_its_rule_in_whatever_case_the_caller_spells_the_role(matched):
+    assert [move for move in MOVES[ROLES] if matched(record(*recased(move))) != [ROLES]] == []
+
+
+def test_a_move_against_a_member_role_is_told_once_in_whatever_case_the_caller_spells_it(told):
+    moves = [recased(move) for move in FORWARDED if move[0] == "iam"]
+    assert [move for move in moves if told(elsewhere(move)) != 1] == []
+
+
+def test_a_move_against_the_functions_roles_that_is_forwarded_is_told_once_in_whatever_case(aws):
+    over_the_bus = rules(whole(), "HubBus")
+    wrong = [move for move in MOVES[ROLES] for asks in (move, recased(move))
+             if len(asked(over_the_bus, record(*asks))) != 1]  # fmt: skip
     assert wrong == []
 
 

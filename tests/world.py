@@ -128,7 +128,7 @@ class World:
 
     def history(self, about: str) -> list[dict]:
         """The history of a role or policy."""
-        return _onlooker().query(self.environment["HISTORY_TABLE"], {"about": f"{ACCOUNT_ID}/{about}"})
+        return _onlooker().query(self.environment["HISTORY_TABLE"], {"about": f"{ACCOUNT_ID}/{about}".lower()})
 
     def queued(self, queue: str = "WORK_QUEUE_URL") -> list[dict]:
         """Messages of a queue, taken out."""

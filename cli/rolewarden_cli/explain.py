@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from rolewarden.bindings import Binding
+from rolewarden.bindings import Binding, RoleKey
 from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import Assignment, Rules
 from rolewarden.policies import boundary_name, compile_guardrail, is_boundary, policy_arn
@@ -101,6 +101,7 @@ def explain(
     progress: Progress = silent,
 ) -> Explanation:
     """Every route of `role` to the one model of `models`. Raises NoSuchRoleError, Refused and RetryLater."""
+    role = inventory.spelled(role)
     detail = inventory.roles.get(role)
     if detail is None:
         raise NoSuchRoleError(
@@ -109,7 +110,7 @@ def explain(
         )
     [model] = models.columns
     [decision] = Judge(connection.aws, inventory, models).decisions(detail, progress, every=True)
-    bindings = by_role(inventory.bindings).get(f"{inventory.account}/{role}", ())
+    bindings = by_role(inventory.bindings).get(RoleKey(inventory.account, role).path, ())
     plan = make(connection.aws, inventory, rules, today, deployed=connection.tables is not None)
     planned = next((found for found in plan.roles if found.outcome.role == role and found.bindings), None)
     told = history(connection, role=role) if connection.tables else ()

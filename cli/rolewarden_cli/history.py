@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rolewarden.bindings import KEPT_SECONDS, BindingsTable
+from rolewarden.bindings import KEPT_SECONDS, BindingsTable, about
 from rolewarden.contest import Contest
 from rolewarden.errors import RolewardenError
 from rolewarden.events import Cause
 from rolewarden.guardrails import matches
+from rolewarden.names import folded
 from rolewarden.record import ROLE_FINDING, ROLE_REMEDIED, SUBJECT_FINDING
 from rolewarden.verdicts import Verdict
 
@@ -131,7 +132,7 @@ class Status:
     @property
     def covered(self) -> int:
         """Roles that carry what they need."""
-        left = {entry.about for entry in self.unenforceable if entry.kind != SUBJECT_FINDING}
+        left = {folded(entry.about) for entry in self.unenforceable if entry.kind != SUBJECT_FINDING}
         return max(0, self.governed - self.exempt - len(left))
 
     @property
@@ -171,7 +172,7 @@ def history(
     tables = connection.recorded()
     if role:
         rows: Iterable[Mapping[str, Any]] = connection.aws.query(
-            tables.history, {"about": f"{connection.account}/{role}"}
+            tables.history, {"about": about(connection.account, role)}
         )
     else:
         rows = connection.aws.scan(tables.history)
@@ -190,7 +191,7 @@ def status(connection: Connection, now: datetime) -> Status:
     entries = history(connection, since=now - STANDS)
     newest: dict[str, Entry] = {}
     for entry in entries:
-        newest.setdefault(entry.about, entry)
+        newest.setdefault(folded(entry.about), entry)
     return Status(
         connection.account,
         region,
@@ -224,13 +225,13 @@ def moment(text: str, now: datetime) -> datetime:
 
 def _entry(row: Mapping[str, Any]) -> Entry:
     cause = Cause.from_dict(row.get("cause"))
-    account, _, about = str(row["about"]).partition("/")
+    account, _, named = str(row.get("named") or row["about"]).partition("/")
     policies = next((row[key] for key in ("attached", "released", "missing") if row.get(key)), ())
     return Entry(
         at=datetime.fromisoformat(str(row["at"]).partition("#")[0]),
         kind=str(row["kind"]),
         account=account,
-        about=about or account,
+        about=named or account,
         verdict=str(row.get("verdict", "")),
         remedy=str(row.get("remedy", "")),
         policies=tuple(policies),
@@ -264,13 +265,15 @@ def _is_wrong(entry: Entry) -> bool:
 
 def _contested(entries: Iterable[Entry], now: datetime) -> Iterable[ContestedRole]:
     rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    named: dict[str, str] = {}
     for entry in entries:
-        rows[entry.about].append(entry.row)
+        rows[folded(entry.about)].append(entry.row)
+        named.setdefault(folded(entry.about), entry.about)
     for role, told in sorted(rows.items()):
         if contest := Contest.among(told, now):
             found = contest.as_dict()
             since = datetime.fromisoformat(found["since"])
-            yield ContestedRole(role, found["remedies"], since, tuple(who["actor"] for who in found["actors"]))
+            yield ContestedRole(named[role], found["remedies"], since, tuple(who["actor"] for who in found["actors"]))
 
 
 def _text(at: datetime) -> str:

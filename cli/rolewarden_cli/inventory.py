@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -12,6 +12,7 @@ from rolewarden.bindings import Binding, BindingsTable, RoleKey, tagged
 from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.guardrails import Rules
+from rolewarden.names import folded
 
 from rolewarden_cli.connect import Connection
 
@@ -40,6 +41,10 @@ class Inventory:
     policies_per_role: int
     unread: tuple[str, ...] = ()
 
+    def spelled(self, role: str) -> str:
+        """The name of a role as IAM spells it; as it is given if the account has no such role."""
+        return _spelled(self.roles).get(folded(role), role)
+
 
 def take(
     connection: Connection, rules: Rules, progress: Progress = silent, *, known: Iterable[Binding] | None = None
@@ -61,11 +66,26 @@ def take(
         aws.partition,
         connection.regions,
         datetime.now(UTC),
-        (*reader.bindings, *(binding for binding in also if binding)),
+        tuple(_as_iam_spells(connection.account, roles, [*reader.bindings, *(found for found in also if found)])),
         roles,
         aws.policies_per_role(),
         tuple(reader.unread),
     )
+
+
+def _spelled(roles: Iterable[str]) -> dict[str, str]:
+    return {folded(name): name for name in roles}
+
+
+def _as_iam_spells(account: str, roles: Iterable[str], bindings: Iterable[Binding]) -> Iterator[Binding]:
+    """`bindings` with IAM's own spelling of their roles: a subject's settings may have another."""
+    spelled = _spelled(roles)
+    for binding in bindings:
+        role = binding.role
+        if role and role.account == account:
+            yield binding._replace(role=RoleKey(account, spelled.get(folded(role.name), role.name)))
+        else:
+            yield binding
 
 
 @dataclass
@@ -87,7 +107,7 @@ class _Reader:
         from_table = self.table.all() if tables else ()
         for binding in from_table if self.given is None else self.given:
             if binding.account == self.connection.account:
-                self.known[binding.region, binding.domain_id, binding.user_profile].append(binding)
+                self.known[binding.region, binding.domain_id, folded(binding.user_profile)].append(binding)
 
     @property
     def aws(self) -> Aws:
@@ -116,7 +136,7 @@ class _Reader:
         for number, profile in enumerate(profiles):
             self.progress(f"user profiles of {domain.name or domain.id}", number, len(profiles))
             own = tags.get(tagged(domain.id, profile.name), {})
-            known = self.known[region, domain.id, profile.name]
+            known = self.known[region, domain.id, folded(profile.name)]
             if known and all(binding.modified and binding.modified == profile.modified for binding in known):
                 retagged = (binding._replace(tags=own) if self.rules.asks_for_tags else binding for binding in known)
                 self.bindings += retagged
@@ -151,7 +171,7 @@ class Bound(BindingsTable):
 
 
 def by_role(bindings: Iterable[Binding]) -> dict[str, tuple[Binding, ...]]:
-    """The bindings of each role, by the role's `path` (account and name)."""
+    """The bindings of each role, by the role's `path` (account and name, the same for every spelling)."""
     found: dict[str, list[Binding]] = defaultdict(list)
     for binding in bindings:
         if binding.role:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -13,6 +13,7 @@ from rolewarden.discovery import UNTOUCHABLE_PATHS
 from rolewarden.errors import Refused
 from rolewarden.events import Cause
 from rolewarden.guardrails import Rules
+from rolewarden.names import among
 from rolewarden.policies import compile_rules, digest, policy_arn
 from rolewarden.publish import CREATED, DESCRIPTION, REPLACED, UNCHANGED
 from rolewarden.reconcile import Reconciler
@@ -240,7 +241,7 @@ def make(
     table = Bound(inventory.bindings)
     bound = table.by_role
     reconciler = Reconciler(Rehearsal(inventory, rules), table, rules, lambda: today)
-    roles = tuple(_role(reconciler, inventory, path, bound.get(path, ())) for path in _paths(inventory, bound))
+    roles = tuple(_role(reconciler, inventory, role, bound.get(role.path, ())) for role in _roles(inventory, bound))
     return Plan(
         inventory.account,
         inventory.regions,
@@ -312,10 +313,11 @@ class Rehearsal:
         return found
 
 
-def _paths(inventory: Inventory, bound: Mapping[str, object]) -> list[str]:
+def _roles(inventory: Inventory, bound: Mapping[str, Sequence[Binding]]) -> list[RoleKey]:
     """The roles to look at: those that work for somebody, and those that carry something of Rolewarden's."""
-    carriers = (role.name for role in inventory.roles.values() if _ours(inventory, role))
-    return sorted({*bound, *(RoleKey(inventory.account, name).path for name in carriers)})
+    working = {binding.role for bindings in bound.values() for binding in bindings if binding.role}
+    carriers = {RoleKey(inventory.account, role.name) for role in inventory.roles.values() if _ours(inventory, role)}
+    return sorted(working | carriers, key=lambda role: role.path)
 
 
 def _ours(inventory: Inventory, role: RoleDetail) -> list[str]:
@@ -324,10 +326,8 @@ def _ours(inventory: Inventory, role: RoleDetail) -> list[str]:
     return [arn.removeprefix(prefix) for arn in (*role.attached, role.boundary) if arn.startswith(prefix)]
 
 
-def _role(reconciler: Reconciler, inventory: Inventory, path: str, bindings: tuple[Binding, ...]) -> PlannedRole:
-    account, _, name = path.partition("/")
-    key = RoleKey(account, name)
-    detail = inventory.roles.get(name) if account == inventory.account else None
+def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: tuple[Binding, ...]) -> PlannedRole:
+    detail = inventory.roles.get(key.name) if key.account == inventory.account else None
     outcome = reconciler.reconcile(key, Cause(), account=inventory.account)
     required, kept = reconciler.needs(key, bindings), reconciler.kept()
     surplus = [
@@ -356,7 +356,8 @@ def _policies(aws: Aws, inventory: Inventory, reconciler: Reconciler) -> Iterato
         yield PlannedPolicy(policy.name, UNCHANGED if same else REPLACED if found else CREATED)
     if inventory.unread or reconciler.rules.observes:
         return
-    for name in sorted(set(aws.own_policies()) - reconciler.published()):
+    published = reconciler.published()
+    for name in sorted(name for name in aws.own_policies() if not among(name, published)):
         if aws.policy_description(reconciler.arn(name, inventory.account)) == DESCRIPTION:
             yield PlannedPolicy(name, RETIRED)
 
@@ -385,8 +386,8 @@ def _shared(reconciler: Reconciler, bindings: Iterable[Binding]) -> Iterator[Sha
             )
 
 
-def _ending(rules: Rules, bound: Mapping[str, object], today: date) -> Iterator[EndingExemption]:
-    names = [path.partition("/")[2] for path in bound]
+def _ending(rules: Rules, bound: Mapping[str, Sequence[Binding]], today: date) -> Iterator[EndingExemption]:
+    names = [binding.role.name for bindings in bound.values() for binding in bindings[:1] if binding.role]
     for exemption in rules.exemptions:
         left = (exemption.until - today).days
         if 0 <= left <= ENDS_SOON:

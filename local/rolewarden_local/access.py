@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from rolewarden_local import names
 from rolewarden_local._ministack import evaluator, iam, sts
 from rolewarden_local.judge import Values, judge
 from rolewarden_local.organization import ORGANIZATION
@@ -18,8 +19,9 @@ from rolewarden_local.organization import ORGANIZATION
 def role(arn: str) -> Mapping[str, Any] | None:
     """The role with this ARN; None where there is none."""
     account, name = arn.split(":")[4], arn.rsplit("/", 1)[-1]
-    found: Mapping[str, Any] | None = iam._roles.get_scoped(account, None, name)
-    return found if found and found["Arn"] == arn else None
+    found: Mapping[str, Any] | None = names.entity(iam._roles, account, name)
+    path = arn.rpartition("/")[0]
+    return found if found and found["Arn"].rpartition("/")[0] == path else None
 
 
 def may_assume(caller: str, arn: str) -> bool:
@@ -75,7 +77,7 @@ def issuer(caller: str) -> Mapping[str, Any] | None:
     if ":assumed-role/" not in caller:
         return None
     account, name = caller.split(":")[4], caller.split("/")[1]
-    found: Mapping[str, Any] | None = iam._roles.get_scoped(account, None, name)
+    found: Mapping[str, Any] | None = names.entity(iam._roles, account, name)
     return found
 
 

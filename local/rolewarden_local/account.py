@@ -86,7 +86,7 @@ class Account:
 
     def history(self, about: str) -> list[dict[str, Any]]:
         """The history of a role or policy, oldest first."""
-        return self.aws.query(self.outputs["HistoryTable"], {"about": f"{ACCOUNT}/{about}"})
+        return self.aws.query(self.outputs["HistoryTable"], {"about": f"{ACCOUNT}/{about}".lower()})
 
     def is_swept(self) -> bool:
         """Whether every sweep that has begun is completed, and what it found is worked off."""

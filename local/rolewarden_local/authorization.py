@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from rolewarden.policies import Document
 
+from rolewarden_local import names
 from rolewarden_local._ministack import iam, iam_actions, sts
 from rolewarden_local.judge import BOUNDARY, Judgement, Unsupported, Values, judge
 from rolewarden_local.organization import ORGANIZATION
@@ -138,7 +139,7 @@ def _caller(request: Request) -> _Principal | None:
         # An account's id and "test" are its root; what looks like an issued key and is not known was revoked.
         return None if request.access_key.startswith(("AKIA", "ASIA")) else _ROOT
     store = iam._users if kind == "User" else iam._roles
-    entity = store.get_scoped(request.account, None, name)
+    entity = names.entity(store, request.account, name)
     if entity is None:
         return None
     identity = entity["Arn"]
@@ -237,12 +238,13 @@ _ENTITIES: Final = (
 
 
 def _of_iam(request: Request, action: str) -> _Ask:
-    policy = request.parameter("PolicyArn")
+    policy = names.stored(iam._policies, request.parameter("PolicyArn"), request.account)
     if arn := request.parameter("RoleArn"):  # AssumeRole
         return _Ask(action, arn)
     for parameter, kind, store in _ENTITIES:
         if name := request.parameter(parameter):
-            entity = store.get_scoped(request.account, None, name) or {}
+            # Judged is what is reached, however the caller spells it.
+            entity = names.entity(store, request.account, name) or {}
             path = request.parameter("Path") or "/"
             # The boundary that is asked for, else the one that is carried:
             # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html
@@ -293,7 +295,7 @@ def _of_cloudtrail(_request: Request, action: str, body: Mapping[str, Any]) -> l
 def _of_sagemaker(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
     domain, profile = body.get("DomainId"), body.get("UserProfileName")
     if domain and profile:
-        return [_Ask(action, request.arn("sagemaker", f"user-profile/{domain}/{profile}"))]
+        return [_Ask(action, request.arn("sagemaker", f"user-profile/{domain}/{profile.lower()}"))]
     if domain:
         return [_Ask(action, request.arn("sagemaker", f"domain/{domain}"))]
     return [_Ask(action, body.get("ResourceArn") or "*")]

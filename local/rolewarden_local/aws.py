@@ -149,6 +149,15 @@ class LocalAws:
     def policies_per_role(self, quota: int) -> None:
         iam.QUOTAS.policies_per_role = quota
 
+    @property
+    def answers_as_asked(self) -> bool:
+        """Whether DescribeUserProfile spells a name as it was asked for; `reset` makes it False again."""
+        return sagemaker.ANSWERS.as_asked
+
+    @answers_as_asked.setter
+    def answers_as_asked(self, as_asked: bool) -> None:
+        sagemaker.ANSWERS.as_asked = as_asked
+
     def organize(self, organization_id: str, **units: set[str]) -> None:
         """Make `units` (ids of organizational units, `_` for `-`, with their accounts) the organization.
 

@@ -19,6 +19,7 @@ from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.utils import get_service_model
 from werkzeug.datastructures import MultiDict
 
+from rolewarden_local import names
 from rolewarden_local._ministack import REGION, iam, sts
 
 Event = dict[str, Any]
@@ -120,7 +121,7 @@ def identity(access_key: str, account: str) -> dict[str, Any]:
 
 def _assumed_role(access_key: str, account: str, session: Mapping[str, Any]) -> dict[str, Any]:
     name = session["Arn"].split("/")[1]
-    role = iam._roles.get_scoped(account, None, name) or {}
+    role = names.entity(iam._roles, account, name) or {}
     since = datetime.fromtimestamp(session["IssuedAt"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "type": "AssumedRole",
@@ -134,7 +135,7 @@ def _assumed_role(access_key: str, account: str, session: Mapping[str, Any]) -> 
                 "principalId": role.get("RoleId", session["UserId"].split(":")[0]),
                 "arn": role.get("Arn", f"arn:aws:iam::{account}:role/{name}"),
                 "accountId": account,
-                "userName": name,
+                "userName": role.get("RoleName", name),
             },
             "webIdFederationData": {},
             "attributes": {"creationDate": since, "mfaAuthenticated": "false"},

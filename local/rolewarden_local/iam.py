@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, quote
 from xml.sax.saxutils import escape
 
-from rolewarden_local import access
+from rolewarden_local import access, names
 from rolewarden_local._ministack import iam, sts
 
 Response = tuple[int, dict[str, str], bytes]
@@ -77,7 +77,19 @@ def install() -> None:
     handlers["ListEntitiesForPolicy"] = _list_entities_for_policy
     handlers["GetAccountAuthorizationDetails"] = _details(handlers["GetAccountAuthorizationDetails"])
     handlers["GetAccountSummary"] = _account_summary(handlers["GetAccountSummary"])
+    for operation, handler in handlers.items():
+        handlers[operation] = _however_spelled(handler)
     sts.handle_request = _known_role_only(sts.handle_request)
+
+
+def _however_spelled(handler: Handler) -> Handler:
+    """Let a call reach what it names in whatever case; what is answered has the case that IAM keeps."""
+
+    @functools.wraps(handler)
+    def spelled(params: Params) -> Response:
+        return handler(names.as_stored(params))
+
+    return spelled
 
 
 def _error(status: int, code: str, message: str) -> Response:

@@ -32,6 +32,16 @@ _fixed_domain_ids: Final[dict[str, str]] = {}
 
 
 @dataclass
+class Answers:
+    """What AWS does not document: whether DescribeUserProfile gives a name as the request spells it."""
+
+    as_asked: bool = False
+
+
+ANSWERS: Final = Answers()
+
+
+@dataclass
 class Member:
     """A user profile or a space of a domain."""
 
@@ -113,6 +123,7 @@ def fix_domain_id(name: str, domain_id: str) -> None:
 def reset() -> None:
     """Forget every SageMaker resource of every account and region."""
     _fixed_domain_ids.clear()
+    ANSWERS.as_asked = Answers.as_asked
     for account in sagemaker_backends.values():
         account.reset()
 
@@ -356,7 +367,9 @@ def _create_member(kind: Kind, response: Any) -> Answer:
 
 def _describe_member(kind: Kind, response: Any) -> Answer:
     member = _member(response, kind)
-    return {**_summary(kind, member), kind.arn: member.arn, kind.settings: member.settings, **member.extra}
+    name = response.params[kind.name] if ANSWERS.as_asked else member.name
+    described = {kind.arn: member.arn, kind.settings: member.settings, **member.extra}
+    return {**_summary(kind, member), kind.name: name, **described}
 
 
 def _summary(kind: Kind, member: Member) -> dict[str, Any]:
@@ -403,7 +416,7 @@ def _tagged(response: Any) -> Any:
     for kind in KINDS:
         if f":{kind.resource_type}/" in arn:
             domain_id, _, name = arn.partition("/")[2].partition("/")
-            if member := _members(backend, kind).get((domain_id, name)):
+            if member := _members(backend, kind).get((domain_id, name.lower())):
                 return member
             raise AWSValidationException(f"{kind.noun} {arn} does not exist")
     return backend._get_resource_from_arn(arn)

@@ -38,6 +38,21 @@ def eve(iam, authorization):
     return may
 
 
+def test_a_call_is_judged_by_what_it_reaches_however_its_caller_spells_it(eve, iam, role):
+    iam.create_policy(PolicyName="ours", Path="/rolewarden/", PolicyDocument=policy())
+    session = eve(
+        {"Action": "iam:*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "iam:DeleteRole", "Resource": ANALYST},
+        {"Effect": "Deny", "Action": "iam:AttachRolePolicy", "Resource": "*",
+         "Condition": {"ArnEquals": {"iam:PolicyARN": OURS}}},
+    )  # fmt: skip
+    hers = session.client("iam")
+    assert refusal(hers.delete_role, RoleName="ANALYST")[0] == "AccessDenied"
+    assert refusal(hers.attach_role_policy, RoleName="Analyst", PolicyArn=OURS.replace("ours", "OURS"))[0] == (
+        "AccessDenied"
+    )
+
+
 def test_who_carries_nothing_may_do_nothing_and_hears_it_in_aws_own_words(eve, role):
     code, message, status = refusal(eve.session.client("iam").get_role, RoleName=role)
     assert (code, status) == ("AccessDenied", 403)

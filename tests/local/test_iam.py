@@ -38,6 +38,49 @@ def test_attaching_again_what_a_full_role_carries_is_no_error(iam, role, aws):
         iam.attach_role_policy(RoleName=role, PolicyArn=READ_ONLY)
 
 
+def test_a_name_that_differs_in_case_alone_is_taken(iam, role):
+    def made(call, **parameters):
+        code, _, status = refusal(call, **parameters)
+        return code, status
+
+    make_policy(iam, "Team-Policy")
+    iam.create_user(UserName="Alice")
+    assert made(iam.create_role, RoleName="ANALYST", AssumeRolePolicyDocument=TRUST) == ("EntityAlreadyExists", 409)
+    assert made(iam.create_policy, PolicyName="team-POLICY", PolicyDocument=policy()) == ("EntityAlreadyExists", 409)
+    assert made(iam.create_user, UserName="alice") == ("EntityAlreadyExists", 409)
+
+
+def test_a_call_reaches_a_role_and_a_policy_in_whatever_case_and_the_answer_has_iams_own(iam, role, aws):
+    arn = make_policy(iam, "Team-Policy")
+    other = arn.replace("Team-Policy", "TEAM-policy")
+    iam.attach_role_policy(RoleName="Analyst", PolicyArn=other)
+    iam.put_role_policy(RoleName="aNALYST", PolicyName="Inline", PolicyDocument=policy())
+    iam.put_role_permissions_boundary(RoleName="ANALYST", PermissionsBoundary=other)
+    found = iam.get_role(RoleName="ANALYST")["Role"]
+    assert (found["RoleName"], found["PermissionsBoundary"]["PermissionsBoundaryArn"]) == ("analyst", arn)
+    attached = iam.list_attached_role_policies(RoleName="ANALYST")["AttachedPolicies"]
+    assert attached == [{"PolicyName": "Team-Policy", "PolicyArn": arn}]
+    assert iam.get_policy(PolicyArn=other)["Policy"]["PolicyName"] == "Team-Policy"
+    assert iam.list_entities_for_policy(PolicyArn=other, PolicyUsageFilter="PermissionsPolicy")["PolicyRoles"]
+    assert iam.get_role_policy(RoleName="ANALYST", PolicyName="INLINE")["PolicyName"] == "Inline"
+    iam.delete_role_policy(RoleName="ANALYST", PolicyName="iNLINE")
+    iam.detach_role_policy(RoleName="ANALYST", PolicyArn=other)
+    iam.delete_role_permissions_boundary(RoleName="ANALYST")
+    iam.delete_role(RoleName="ANALYST")
+    assert iam.list_roles(PathPrefix="/service-role/")["Roles"] == []
+
+
+def test_cloudtrail_records_a_name_as_the_caller_spells_it(iam, role, aws):
+    iam.tag_role(RoleName="ANALYST", Tags=[{"Key": "k", "Value": "v"}])
+    assert aws.events[-1]["detail"]["requestParameters"]["roleName"] == "ANALYST"
+
+
+def test_a_path_is_distinguished_by_case(iam):
+    arn = make_policy(iam, "p", Path="/team/")
+    code, _, _ = refusal(iam.get_policy, PolicyArn=arn.replace("/team/", "/TEAM/"))
+    assert code == "NoSuchEntity"
+
+
 def test_a_raised_quota_shows_in_the_account_summary_and_holds(iam, role, aws):
     assert iam.get_account_summary()["SummaryMap"]["AttachedPoliciesPerRoleQuota"] == 10
     aws.policies_per_role = 11

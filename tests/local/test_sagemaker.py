@@ -151,6 +151,27 @@ def test_a_name_is_given_once(studio, domain):
     assert code(make_domain, studio=studio, name="analytics") == "ResourceInUse"
 
 
+def test_a_user_profile_is_one_in_whatever_case_it_is_spelled(studio, domain):
+    arn = studio.create_user_profile(DomainId=domain, UserProfileName="PowerUser")["UserProfileArn"]
+    assert code(studio.create_user_profile, DomainId=domain, UserProfileName="POWERuser") == "ResourceInUse"
+    studio.update_user_profile(DomainId=domain, UserProfileName="poweruser", UserSettings={"ExecutionRole": OTHER})
+    found = studio.describe_user_profile(DomainId=domain, UserProfileName="POWERUSER")
+    assert (found["UserProfileName"], found["UserSettings"]["ExecutionRole"]) == ("PowerUser", OTHER)
+    studio.add_tags(ResourceArn=arn.replace("poweruser", "PowerUser"), Tags=[{"Key": "team", "Value": "x"}])
+    assert studio.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "team", "Value": "x"}]
+    studio.delete_user_profile(DomainId=domain, UserProfileName="pOWERuSER")
+    assert studio.list_user_profiles(DomainIdEquals=domain)["UserProfiles"] == []
+
+
+def test_a_description_can_be_had_in_the_spelling_that_was_asked_for(studio, domain):
+    studio.create_user_profile(DomainId=domain, UserProfileName="PowerUser")
+    LocalAws.start().answers_as_asked = True
+    assert studio.describe_user_profile(DomainId=domain, UserProfileName="POWERUSER")["UserProfileName"] == "POWERUSER"
+    assert studio.list_user_profiles(DomainIdEquals=domain)["UserProfiles"][0]["UserProfileName"] == "PowerUser"
+    LocalAws.start().reset()
+    assert LocalAws.start().answers_as_asked is False
+
+
 @pytest.mark.parametrize("name", ["under_score", "-ana", "a" * 64])
 def test_a_bad_name_is_refused(studio, domain, name):
     assert code(studio.create_user_profile, DomainId=domain, UserProfileName=name) == "ValidationException"

@@ -281,7 +281,7 @@ _TELLERS: dict[str, Callable[[Mapping[str, Any], _Place], _Told]] = {
 
 _DEPLOY_AGAIN = "deploy the stack again (sam deploy) and run `rolewarden sweep`"
 _FORWARD_AGAIN = "run `rolewarden doctor`: it says what is missing here, and how it comes back"
-_FORWARDERS = re.compile(rf"{FORWARD}.+|{UNDELIVERED}|StackSet-.+|{'|'.join(sorted(MEMBER_ROLES))}")
+_FORWARDERS = re.compile(rf"{FORWARD}.+|{UNDELIVERED}|StackSet-.+|{'|'.join(sorted(MEMBER_ROLES))}", re.IGNORECASE)
 """The names of what forwarder.yaml makes, and of its stacks."""
 _PARTS = {
     "lambda": ("function", "roles may be changed unseen from now on", _DEPLOY_AGAIN),

@@ -19,6 +19,7 @@ from rolewarden.aws import SIGNATURE, Aws
 from rolewarden.bindings import BindingsTable
 from rolewarden.errors import Refused
 from rolewarden.events import DEPLOYMENT, Cause, cause_of, mapping
+from rolewarden.names import among, folded
 from rolewarden.policies import is_boundary
 from rolewarden.record import POLICY_RESTORED, ROLE_RELEASED, ROLE_REMEDIED, Recorder
 from rolewarden.verdicts import Remedy
@@ -62,6 +63,11 @@ class Deed(NamedTuple):
     what: str
     policy: str
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """The same for every spelling of the policy's name."""
+        return self.what, folded(self.policy)
+
 
 @dataclass(frozen=True)
 class Call:
@@ -95,7 +101,7 @@ class Auditor:
         try:
             remedies: dict[tuple[str, str], list[Call]] = defaultdict(list)
             for call in self._calls(account, since, until):
-                remedies[call.about, call.mark].append(call)
+                remedies[folded(call.about), call.mark].append(call)
             late = sum(
                 self._record(account, calls)
                 for calls in remedies.values()
@@ -115,7 +121,7 @@ class Auditor:
                 issuer = mapping(
                     mapping(mapping(record.get("userIdentity")).get("sessionContext")).get("sessionIssuer")
                 )
-                own = issuer.get("accountId") == account and issuer.get("userName") in names
+                own = issuer.get("accountId") == account and among(str(issuer.get("userName", "")), names)
                 signed = _SIGNED.search(str(record.get("userAgent", "")))
                 if own and signed and not record.get("errorCode") and Cause.of_mark(signed[1]) != DEPLOYMENT:
                     yield _call(account, signed[1], what, record)
@@ -125,8 +131,9 @@ class Auditor:
         first = min(calls, key=lambda call: call.at)
         after = (first.at - SKEW).isoformat(timespec="milliseconds")
         rows = self.recorder.rows(first.about, after)
-        told = {deed for row in rows if row.get("mark") == first.mark for deed in _deeds(row)}
-        untold = sorted({call.deed for call in calls} - told)
+        told = {deed.key for row in rows if row.get("mark") == first.mark for deed in _deeds(row)}
+        done = {call.deed.key: call.deed for call in calls}
+        untold = sorted(deed for key, deed in done.items() if key not in told)
         if not untold:
             return False
         cause = self._cause(account, first.mark)

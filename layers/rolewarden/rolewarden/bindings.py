@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from rolewarden.aws import Aws
 from rolewarden.guardrails import Subject
+from rolewarden.names import folded
 
 BY_ROLE = "by-role"
 """The index that answers which subjects a role works for. It lags behind the table, hence `fresh` below."""
@@ -45,15 +46,27 @@ ToldRow = dict[str, Any]
 
 
 class RoleKey(NamedTuple):
-    """A role, by the account it lives in and its name, which is unique there."""
+    """A role, by the account it lives in and its name, which is unique there in whatever case.
+
+    Two keys are equal if they name the same role; `name` keeps the spelling.
+    """
 
     account: str
     name: str
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RoleKey) and self.path == other.path
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
     @property
     def path(self) -> str:
-        """Account and name in one text, as the table has it."""
-        return f"{self.account}/{self.name}"
+        """Account and name in one text, the same for every spelling, as the table has it."""
+        return about(self.account, self.name)
 
     @classmethod
     def of_arn(cls, arn: str) -> RoleKey:
@@ -86,7 +99,8 @@ class Binding(NamedTuple):
     def key(self) -> tuple[str, str]:
         """The table's partition and sort key: whose it is; where it is, and which subject's which role."""
         name = self.role.name if self.kind == ROLE and self.role else self.user_profile
-        return self.account, place(self.region, self.domain_id) + "#".join(filter(None, (self.kind, name, self.via)))
+        end = "#".join(filter(None, (self.kind, folded(name), self.via)))
+        return self.account, place(self.region, self.domain_id) + end
 
     @property
     def label(self) -> str:
@@ -128,6 +142,7 @@ class Binding(NamedTuple):
         # A row without the attribute is not in the index: a profile that inherits puts nothing on its domain's role.
         if self.role:
             row["role"] = self.role.path
+            row["role_name"] = self.role.name
         if self.deploys:
             row["deploys"] = True
         return row
@@ -135,11 +150,14 @@ class Binding(NamedTuple):
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Binding:
         """The inverse. Raises KeyError and TypeError for what is no such row."""
-        texts = (row["account"], row["region"], row["domain_id"], row["kind"], row["via"], row["domain_name"])
-        texts += (row["user_profile"], row.get("modified", ""), row.get("role", ""), *row["tags"].values())
+        texts = [row[key] for key in ("account", "region", "domain_id", "kind", "via", "domain_name", "user_profile")]
+        texts += [*(row.get(key, "") for key in ("modified", "role", "role_name")), *row["tags"].values()]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("a binding's attributes are texts")
         account, _, name = row.get("role", "").partition("/")
+        spelled = row.get("role_name", "")
+        if folded(spelled) == name:
+            name = spelled
         return cls(
             account=row["account"],
             region=row["region"],
@@ -158,12 +176,19 @@ class Binding(NamedTuple):
 class ToldFinding(NamedTuple):
     """A finding that was told of `about`: a role, or a domain and user profile, with the account before it.
 
-    `key` is its row's in the table, `what` begins with what was wrong.
+    `key` is its row's in the table, `what` begins with what was wrong. `about` is in the form of `about`, and `named`
+    the same for people.
     """
 
     key: tuple[str, str]
     about: str
     what: str
+    named: str = ""
+
+
+def about(account: str, *names: str) -> str:
+    """What a finding or a row of the history is about, as a key: the account, and names in whatever spelling."""
+    return folded("/".join((account, *names)))
 
 
 def place(region: str = "", domain_id: str = "") -> str:
@@ -221,7 +246,12 @@ class BindingsTable:
     def findings(self, account: str) -> list[ToldFinding]:
         """What was told of an account, its roles and its subjects, and counts as told."""
         return [
-            ToldFinding((row["scope"], row["subject"]), str(row["subject"]).removesuffix(EVENT_ROW), str(row["what"]))
+            ToldFinding(
+                (row["scope"], row["subject"]),
+                str(row["subject"]).removesuffix(EVENT_ROW),
+                str(row["what"]),
+                str(row.get("named") or row["subject"]).removesuffix(EVENT_ROW),
+            )
             for row in self._aws.query(self._table, {"scope": _told_scope(account)})
             if not row["subject"].endswith(CONTESTED_ROW)
         ]
@@ -355,7 +385,13 @@ def _audit(account: str) -> dict[str, str]:
 
 
 def _told(account: str, about: str, what: str, until: float) -> ToldRow:
-    return {"scope": _told_scope(account), "subject": about, "what": what, "expires": int(until)}
+    return {
+        "scope": _told_scope(account),
+        "subject": folded(about),
+        "named": about,
+        "what": what,
+        "expires": int(until),
+    }
 
 
 def _told_scope(account: str) -> str:

@@ -26,7 +26,8 @@ from rolewarden.bindings import (
 )
 from rolewarden.errors import Refused
 from rolewarden.events import SubjectKey
-from rolewarden.guardrails import Rules, matches
+from rolewarden.guardrails import Rules, matches_name
+from rolewarden.names import among, folded, same
 
 UNTOUCHABLE_PATHS = ("/aws-service-role/", "/aws-reserved/")
 """Roles that AWS owns: service-linked ones, and those of IAM Identity Center."""
@@ -59,7 +60,7 @@ class Reading(NamedTuple):
     def _covers(self, binding: Binding) -> bool:
         if self.subject is None or binding.domain_id != self.subject.domain_id:
             return False
-        return binding.user_profile == self.subject.user_profile
+        return same(binding.user_profile, self.subject.user_profile)
 
 
 UNSETTLED = frozenset({"Pending", "Updating", "Deleting"})
@@ -91,8 +92,7 @@ class Discovery:
             reading = known
         bindings = reading.bindings
         if key.user_profile:
-            names = {key.user_profile, *(binding.user_profile for binding in bindings)}
-            slots = [slot for name in names for slot in self.slots(account, region, key.domain_id, name)]
+            slots = self.slots(account, region, key.domain_id, key.user_profile)
         else:
             slots = self.slots(account, region, key.domain_id)
             if reading.gone:
@@ -105,7 +105,7 @@ class Discovery:
 
     def slots(self, account: str, region: str, domain_id: str, user_profile: str = "") -> list[tuple[str, str]]:
         """The keys of all bindings that a subject can have: what is not written anew under them is gone."""
-        own = (USER_PROFILE, user_profile) if user_profile else (DEFAULT_USER, "")
+        own = (USER_PROFILE, folded(user_profile)) if user_profile else (DEFAULT_USER, "")
         kinds = [(*own, via) for via in VIAS]
         if not user_profile:
             kinds.append((SHARED_SPACES, "", EXECUTION))
@@ -149,7 +149,7 @@ class Discovery:
     ) -> Reading:
         """The roles of a user profile; its `tags` are asked for where they are not given. Raises RetryLater.
 
-        A profile without an execution role of its own has a binding without a role. It is bound by the name that
+        A profile without an execution role of its own has a binding without a role. The binding has the name as
         SageMaker gives it: ARNs, and so the events of tags, have it in lower case.
         """
         subject = SubjectKey(domain_id, name)
@@ -196,7 +196,7 @@ class Discovery:
             return _unread(None, refused)._replace(unsettled=refused.reason == GONE)
         binding = self.also_governed(account, found)
         bindings = (binding,) if binding else ()
-        self.table.write(bindings, [(account, "#".join((ROLE, name, EXECUTION)))], at=at)
+        self.table.write(bindings, [(account, "#".join((ROLE, folded(name), EXECUTION)))], at=at)
         return Reading(None, bindings)
 
     def also_governed(self, account: str, role: RoleDescription) -> Binding | None:
@@ -205,11 +205,10 @@ class Discovery:
         Rolewarden's own are left out by name, not by path: anybody may make a role under `/rolewarden/`.
         """
         rules = self.rules.also_govern
-        named = any(matches(pattern, role.name) for pattern in rules.roles)
-        if not (named or role.trusted & set(rules.trusting)):
+        if not (matches_name(rules.roles, role.name) or role.trusted & set(rules.trusting)):
             return None
         own = self.own_roles if self.aws.is_home(account) else MEMBER_ROLES
-        if role.name in own or role.path.startswith(UNTOUCHABLE_PATHS):
+        if among(role.name, own) or role.path.startswith(UNTOUCHABLE_PATHS):
             return None
         return Binding(account, "", "", ROLE, EXECUTION, RoleKey(account, role.name))
 

@@ -160,7 +160,10 @@ DOMAIN_ID = re.compile(r"d-[a-z0-9-]{1,61}")
 PROFILE_NAME = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
 _DOMAIN_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:domain/(?P<domain>[^/]+)")
 _PROFILE_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:user-profile/(?P<domain>[^/]+)/(?P<profile>[^/]+)")
-_POLICY_ARN = re.compile(r"arn:[^:]+:iam::(?P<account>\d{12}):policy/rolewarden/(?P<name>[\w+=,.@-]{1,128})", re.ASCII)
+# The path in whatever case, too: IAM says nothing of its case, and an event only nominates.
+_POLICY_ARN = re.compile(
+    r"arn:[^:]+:iam::(?P<account>\d{12}):policy/(?i:rolewarden)/(?P<name>[\w+=,.@-]{1,128})", re.ASCII
+)
 
 
 def parse(event: Any, own_account: str = "", regions: Collection[str] = ()) -> Nomination:

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from rolewarden.errors import RulesError
+from rolewarden.names import folded
 
 
 class Mode(StrEnum):
@@ -128,8 +129,8 @@ class Assignment(NamedTuple):
         return (
             _any(self.accounts, subject.account)
             and _any(self.domains, subject.domain_id, subject.domain_name)
-            and _any(self.user_profiles, subject.user_profile)
-            and _any(self.roles, subject.role)
+            and (not self.user_profiles or matches_name(self.user_profiles, subject.user_profile))
+            and (not self.roles or matches_name(self.roles, subject.role))
             and all(key in subject.tags and matches(pattern, subject.tags[key]) for key, pattern in self.tags.items())
         )
 
@@ -171,7 +172,7 @@ class Rules(NamedTuple):
 
     def exemption(self, role: str, today: date) -> Exemption | None:
         """The exemption of `role` that is in force on the day `today` (UTC), if there is one."""
-        return next((e for e in self.exemptions if matches(e.role, role) and today <= e.until), None)
+        return next((e for e in self.exemptions if matches_name((e.role,), role) and today <= e.until), None)
 
     @property
     def enforced_together(self) -> tuple[tuple[str, ...], ...]:
@@ -196,6 +197,11 @@ class Rules(NamedTuple):
 def matches(pattern: str, value: str) -> bool:
     """Whether `value` fits `pattern`, in which `*` stands for any text and `?` for one character, as in IAM."""
     return _compiled(pattern).fullmatch(value) is not None
+
+
+def matches_name(patterns: Iterable[str], name: str) -> bool:
+    """Whether the name of a role or user profile fits one of `patterns`; AWS does not distinguish case in it."""
+    return name != "" and any(matches(folded(pattern), folded(name)) for pattern in patterns)
 
 
 @lru_cache(maxsize=1024)

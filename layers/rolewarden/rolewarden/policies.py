@@ -22,6 +22,7 @@ from urllib.parse import unquote
 from rolewarden import POLICY_PATH
 from rolewarden.errors import RulesError
 from rolewarden.guardrails import BedrockRule, Door, Fallback, Guardrail, JumpStartRule, Routes, RuleKind, Rules
+from rolewarden.names import folded
 
 Document = dict[str, Any]
 Statement = dict[str, Any]
@@ -221,7 +222,7 @@ def boundary_name(guardrails: Iterable[str]) -> str:
 
 def is_boundary(policy: str) -> bool:
     """Whether a policy under `/rolewarden/` of this name is a boundary: never to be attached, it allows everything."""
-    return policy.startswith(BOUNDARY)
+    return folded(policy).startswith(BOUNDARY)
 
 
 def compile_rules(rules: Rules, partition: str) -> tuple[Policy, ...]:

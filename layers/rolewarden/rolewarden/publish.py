@@ -17,6 +17,7 @@ from rolewarden.bindings import Binding, RoleKey
 from rolewarden.errors import Refused, RetryLater, RolewardenError
 from rolewarden.events import CHECK, DEPLOYMENT, SWEEP, Cause
 from rolewarden.guardrails import Mode
+from rolewarden.names import folded, same
 from rolewarden.placement import added, document_of, identities, identity, is_ours, rearranged, statements_of
 from rolewarden.policies import ALL_THAT_IS_NOT_DENIED, Policy, Statement, compile_rules, digest, is_boundary
 from rolewarden.reconcile import Reconciler
@@ -55,7 +56,7 @@ class Publisher:
         completed: set[str] = set()
         undo: list[Callable[[], None]] = []
         failed: dict[str, RolewardenError] = {}
-        policies = [policy for policy in state.policies if only in {"", policy.name}]
+        policies = [policy for policy in state.policies if not only or same(only, policy.name)]
         for policy in policies:
             try:
                 state.found(policy.name)
@@ -254,7 +255,7 @@ class _Account:
         bindings: dict[str, list[Binding]] = defaultdict(list)
         for binding in self.reconciler.table.of_account(self.account):
             if binding.role and binding.role.account == self.account:
-                bindings[binding.role.name].append(binding)
+                bindings[folded(binding.role.name)].append(binding)
         return bindings
 
     def _needed(self, role: str) -> frozenset[str]:
@@ -262,7 +263,7 @@ class _Account:
         if not self._bindings:
             carried = (name for name in self._carried[role] if not is_boundary(name))
             return frozenset(sibling for name in carried for sibling in self._siblings(name))
-        needs = self.reconciler.needs(RoleKey(self.account, role), self._bindings.get(role, ()))
+        needs = self.reconciler.needs(RoleKey(self.account, role), self._bindings.get(folded(role), ()))
         return frozenset(name for name, guardrail in needs.items() if guardrail.mode is Mode.ENFORCE)
 
     def late(self, names: Iterable[str]) -> list[str]:

@@ -16,6 +16,7 @@ from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import Cause
 from rolewarden.guardrails import Exemption, Fallback, Guardrail, Mode, Release, Rules
+from rolewarden.names import among, folded_arn
 from rolewarden.placement import identities, statements_of
 from rolewarden.policies import (
     BOUNDARY,
@@ -96,6 +97,8 @@ class Reconciler:
         for good is an `unenforceable` outcome.
         """
         bindings = bindings or self.table.of_role(role, fresh)
+        # Who asks may have the caller's spelling of the name; a subject has the one that its settings give.
+        role = next((binding.role for binding in bindings if binding.role), role)
         required = self.required(bindings)
         outcome = Outcome(
             role.account,
@@ -151,7 +154,7 @@ class Reconciler:
         """
         if is_boundary(policy) and required and self.rules.fallback is Fallback.BOUNDARY:
             return False
-        return policy not in required and policy not in kept
+        return not (among(policy, required) or among(policy, kept))
 
     def out_of_reach(self, profile: Binding, domain: Binding) -> tuple[str, ...]:
         """Guardrails that a user profile without a role of its own needs and its domain's default user does not.
@@ -211,7 +214,8 @@ class Reconciler:
                 return _verdict(outcome, Verdict.UNGOVERNED, Reason.ROLE_GONE)
             return _verdict(outcome, Verdict.UNENFORCEABLE, _reason(refused), str(refused))
         # By ARN: anybody may own a policy of the same name under another path.
-        missing = tuple(policy for policy in required if self.arn(policy, role.account) not in carried)
+        there = frozenset(map(folded_arn, carried))
+        missing = tuple(policy for policy in required if folded_arn(self.arn(policy, role.account)) not in there)
         enforced = tuple(policy for policy in missing if required[policy].mode is Mode.ENFORCE)
         if missing:
             outcome = outcome._replace(before=Verdict.DRIFTED, verdict=Verdict.DRIFTED, missing=missing)
@@ -263,7 +267,7 @@ class Reconciler:
         wanted = self.arn(name, role.account)
         try:
             current = self.aws.within(role.account).role(role.name).boundary
-            if current == wanted:
+            if folded_arn(current) == folded_arn(wanted):
                 return _held(outcome, required, wanted)
             if current and not self._is_ours(current, role.account):
                 return _unenforceable(outcome, full, f"{full}; it has another boundary")._replace(boundary=current)
@@ -295,7 +299,7 @@ class Reconciler:
             return observed
         wanted = self.arn(boundary_name(_enforced(required)), role.account)
         try:
-            holds = self.aws.within(role.account).role(role.name).boundary == wanted
+            holds = folded_arn(self.aws.within(role.account).role(role.name).boundary) == folded_arn(wanted)
         except Refused as refused:
             return observed._replace(message=str(refused))
         return _held(outcome, required, wanted) if holds else observed
@@ -318,7 +322,7 @@ class Reconciler:
         return outcome._replace(boundary_removed=boundary) if removed else outcome
 
     def _is_ours(self, boundary: str, account: str) -> bool:
-        return boundary.startswith(self.arn(BOUNDARY, account))
+        return folded_arn(boundary).startswith(self.arn(BOUNDARY, account))
 
 
 def _enforced(required: Mapping[str, Guardrail]) -> list[str]:

@@ -23,6 +23,7 @@ from rolewarden.bindings import CONTESTED_ROW, EVENT_ROW, KEPT_SECONDS, Binding,
 from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import SWEEP, Cause, Ignored, Nomination
+from rolewarden.names import folded
 from rolewarden.verdicts import CURES, Outcome, Reason, Verdict
 
 # An invocation that raised before it decided anything has counted nothing, and its error says so already.
@@ -143,7 +144,7 @@ class Recorder:
     def account(self, account: str, refused: Refused, cause: Cause) -> str:
         """Record that an account cannot be entered, or that AWS refuses there what concerns all of it.
 
-        Gives what the finding is about.
+        Gives what the finding is about, as a key.
         """
         detail = {
             "account": account,
@@ -157,7 +158,7 @@ class Recorder:
         metrics.add_metric(HEARTBEAT, MetricUnit.Count, 0)
         about = f"{account}/{about_account(str(refused))}"
         self._finding(detail, about, cause, ACCOUNT_FINDING)
-        return about
+        return folded(about)
 
     def unkeepable(self, profile: Binding, domain: Binding, guardrails: Sequence[str], cause: Cause) -> None:
         """Record that a user profile cannot have the guardrails that it needs, as it runs as its domain's role."""
@@ -205,8 +206,8 @@ class Recorder:
         if self.told is None or outcome.cause.event_name not in UNDOING:
             return
         try:
-            newest = self.aws.newest(self.history_table, {"about": about}, MOST_ROWS)
-            gathered = [record.row for record in self._gathered or () if record.row["about"] == about]
+            newest = self.aws.newest(self.history_table, {"about": folded(about)}, MOST_ROWS)
+            gathered = [record.row for record in self._gathered or () if record.row["about"] == folded(about)]
             contest = Contest.among([*newest, *gathered], now)
             if contest is None:
                 return
@@ -230,10 +231,10 @@ class Recorder:
     def settled(self, findings: Sequence[ToldFinding], cause: Cause) -> None:
         """Record that findings about one thing, which were told, are not the case any more, whoever saw to it."""
         finding = findings[0]
-        account, _, about = finding.about.partition("/")
+        account, _, about = finding.named.partition("/")
         detail = {"account": account, "finding": about, "was": finding.what, "cause": cause.as_dict()}
         logger.info(FINDING_SETTLED, extra={"finding": detail})
-        self._tell(FINDING_SETTLED, detail, finding.about, self._now(), over=findings)
+        self._tell(FINDING_SETTLED, detail, finding.named, self._now(), over=findings)
 
     def released(self, account: str, role: str, policies: Sequence[str], cause: Cause, mark: str) -> None:
         """Record that guardrails were taken off a role that no longer needs them, by calls with this mark."""
@@ -251,7 +252,7 @@ class Recorder:
 
     def rows(self, about: str, since: str) -> list[dict[str, Any]]:
         """The history of a role or policy from `since` (ISO 8601 UTC with milliseconds). Raises RetryLater."""
-        return self.aws.query(self.history_table, {"about": about}, least=("at", since))
+        return self.aws.query(self.history_table, {"about": folded(about)}, least=("at", since))
 
     def late(self, kind: str, detail: Mapping[str, Any], about: str, at: datetime) -> bool:
         """Record what was done `at` a time, and nobody has recorded; whether that is still so. Raises RetryLater."""
@@ -333,7 +334,8 @@ class Recorder:
         told_apart = detail.get("mark") or detail.get("cause", {}).get("event_id", "")
         return {
             **detail,
-            "about": about,
+            "about": folded(about),
+            "named": about,
             # One event may leave two rows at once: a remedy, and that its role is contested.
             "at": f"{at.isoformat(timespec='milliseconds')}#{told_apart}#{kind}",
             "kind": kind,

@@ -16,6 +16,7 @@ from rolewarden.aws import GONE, LONGEST_CALL, Aws
 from rolewarden.bindings import RoleKey
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import ACCOUNT, DEPLOYMENT, POLICY_NAME, ROLE_NAME, SWEEP, Cause, mapping, matched
+from rolewarden.names import among, folded_arn
 from rolewarden.policies import is_boundary, policy_arn
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
@@ -62,13 +63,14 @@ class Releaser:
         aws = self.aws.within(account)
         required = self.reconciler.needs(RoleKey(account, role))
         try:
-            carried = aws.attached_policies(role)
+            carried = frozenset(map(folded_arn, aws.attached_policies(role)))
         except Refused as refused:
             if refused.reason == GONE:
                 return {"role": role, "released": []}
             raise
         observed = self.reconciler.observed()
-        lacking = [n for n in required if n not in observed and self.reconciler.arn(n, account) not in carried]
+        arns = {name: folded_arn(self.reconciler.arn(name, account)) for name in required}
+        lacking = [name for name, arn in arns.items() if name not in observed and arn not in carried]
         if lacking:
             return {"role": role, "released": [], "waits": f"lacks {', '.join(lacking)}"}
         kept = self.reconciler.kept()
@@ -93,7 +95,7 @@ class Releaser:
     def retire(self, account: str, policy: str) -> dict[str, Any]:
         """Delete a policy that no guardrail or boundary stands for and no role has. Raises Refused and RetryLater."""
         aws, arn = self.aws.within(account), self.reconciler.arn(policy, account)
-        if policy in self.reconciler.published() or aws.policy_description(arn) != DESCRIPTION:
+        if among(policy, self.reconciler.published()) or aws.policy_description(arn) != DESCRIPTION:
             return {"policy": policy, "retired": False}
         if carriers := aws.roles_with_policy(arn):
             return {"policy": policy, "retired": False, "waits": f"still attached to {len(carriers)} roles"}
@@ -104,10 +106,13 @@ class Releaser:
 
 
 def _take_off(aws: Aws, role: str, policy: str, arn: str, carried: Collection[str], mark: str) -> bool:
-    """Take a policy off, or a boundary, whichever it is; whether it was there, which IAM may show longer than it is."""
+    """Take a policy off, or a boundary, whichever it is; whether it was there, which IAM may show longer than it is.
+
+    `carried` are ARNs in the form of `folded_arn`.
+    """
     if is_boundary(policy):
-        return aws.role(role).boundary == arn and aws.remove_boundary(role, mark=mark)
-    return arn in carried and aws.detach(role, arn, mark=mark)
+        return folded_arn(aws.role(role).boundary) == folded_arn(arn) and aws.remove_boundary(role, mark=mark)
+    return folded_arn(arn) in carried and aws.detach(role, arn, mark=mark)
 
 
 def stack(aws: Aws, account: str, request: str, *, removes: bool, seconds_left: Callable[[], float]) -> dict[str, Any]:

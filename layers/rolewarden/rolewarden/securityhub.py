@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rolewarden.events import ACCOUNT, REGION, mapping, matched
+from rolewarden.names import folded
 from rolewarden.record import (
     ACCOUNT_FINDING,
     ACCOUNT_WIDE,
@@ -44,7 +45,7 @@ def finding(event: Any, partition: str) -> dict[str, Any] | None:
     owner = matched(ACCOUNT, detail.get("account")) or account
     found: dict[str, Any] = {
         "SchemaVersion": "2018-10-08",
-        "Id": f"{region}/{owner}/rolewarden/{about}",
+        "Id": f"{region}/{owner}/rolewarden/{folded(about)}",
         "ProductArn": f"arn:{partition}:securityhub:{region}:{account}:product/{account}/default",
         "GeneratorId": "rolewarden",
         "AwsAccountId": account,

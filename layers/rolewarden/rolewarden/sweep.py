@@ -36,6 +36,7 @@ from rolewarden.bindings import (
     BindingsTable,
     RoleKey,
     ToldFinding,
+    about,
     sweeps_scope,
     tagged,
 )
@@ -57,6 +58,7 @@ from rolewarden.events import (
 )
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import Fallback, Guardrail
+from rolewarden.names import folded
 from rolewarden.policies import is_boundary
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
@@ -207,17 +209,17 @@ class Sweeper:
 
     def _check_paths(self, account: str, told: Iterable[ToldFinding]) -> set[str]:
         """Tell of each link of the path to the hub that is missing; what those findings are about, for `_settle`."""
-        about: set[str] = set()
+        standing: set[str] = set()
         try:
             for check in self.checks(account):
                 if check.message:
                     refused = Refused(Reason.UNHEARD, f"{check.what} in {check.region}: {check.message}")
-                    about.add(self.recorder.account(account, refused, SWEEP))
+                    standing.add(self.recorder.account(account, refused, SWEEP))
         except RetryLater as error:
             # The next sweep asks again; what was the case may still be.
             self.recorder.missed(f"paths of {account}", error)
-            about.update(finding.about for finding in told)
-        return about
+            standing.update(finding.about for finding in told)
+        return standing
 
     def begin(self, account: str) -> dict[str, Any]:
         """Begin the sweep of an account and go as far as time allows. Raises Refused and RetryLater."""
@@ -302,7 +304,7 @@ class Sweeper:
         self.discovery.named(region, domain.id, domain.name)
         known = defaultdict(list)
         for binding in bound:
-            known[binding.user_profile].append(binding)
+            known[folded(binding.user_profile)].append(binding)
         if _changed(known[""], domain.modified):
             reading = self.discovery.refresh(sweep.account, region, SubjectKey(domain.id))
             self._tell(sweep, region, reading)
@@ -312,7 +314,7 @@ class Sweeper:
         own = known.pop("", [])
         try:
             profiles = self.aws.within(sweep.account).user_profiles(region, domain.id)
-            listed = {profile.name: profile for profile in profiles}
+            listed = {folded(profile.name): profile for profile in profiles}
         except Refused as refused:
             if refused.reason == GONE:
                 slots = self.discovery.slots(sweep.account, region, domain.id)
@@ -323,10 +325,13 @@ class Sweeper:
                 self._tell(sweep, region, Reading(SubjectKey(domain.id), refused=refused))
             return
         gone = [binding.key for name in known.keys() - listed.keys() for binding in known[name]]
-        changed = [name for name in sorted(listed) if _changed(known[name], listed[name].modified)]
+        changed = [
+            name for name, found in sorted(listed.items()) if _changed(known[name], found.modified, name=found.name)
+        ]
         same = [binding for name in listed.keys() - set(changed) for binding in known[name]]
         self.table.write(_retagged([*own, *same], tags), gone, at=at)
-        chunks = [changed[start : start + CHUNK] for start in range(0, len(changed), CHUNK)]
+        asked = [listed[name].name for name in changed]
+        chunks = [asked[start : start + CHUNK] for start in range(0, len(asked), CHUNK)]
         messages = [
             sweep.message(
                 DESCRIBE,
@@ -451,8 +456,8 @@ class Sweeper:
             if required[role]
             and (
                 role.account != sweep.account
-                or role.name in bounded
-                or any(role.name not in carriers.get(name, ()) for name in required[role])
+                or role in bounded
+                or any(role not in carriers.get(name, ()) for name in required[role])
             )
         ]
         works = [Work.of_sweep(role, sweep.account, roles[role], read_at) for role in lacking if role.path > after]
@@ -463,7 +468,7 @@ class Sweeper:
             some = works[start : start + 10]
             self.aws.send(self.queues.work, [work.as_dict() for work in some])
             after = some[-1].role.path
-        surplus = self._release(sweep, {role.name: names for role, names in required.items()}, carriers)
+        surplus = self._release(sweep, required, carriers)
         standing = {role.path for role in lacking} | self._unkeepable(bindings) | self._check_paths(sweep.account, told)
         self._settle(sweep, told, standing)
         counts = {
@@ -491,21 +496,23 @@ class Sweeper:
             self.aws.send(self.queues.sweep, [sweep.message(AUDIT)])
         return done
 
-    def _carriers(self, sweep: Sweep) -> dict[str, frozenset[str]]:
+    def _carriers(self, sweep: Sweep) -> dict[str, frozenset[RoleKey]]:
         """Which roles carry which of Rolewarden's policies, those of guardrails that are out of the file too.
 
         A boundary is carried by the roles whose permissions boundary it is.
         """
         aws, published, found = self.aws.within(sweep.account), self.reconciler.published(), {}
-        for name in aws.own_policies():
+        spelled = {folded(name): name for name in published}
+        for listed in aws.own_policies():
+            name = spelled.get(folded(listed), listed)
             arn = self.reconciler.arn(name, sweep.account)
             if name in published or aws.policy_description(arn) == DESCRIPTION:
                 carriers = aws.roles_with_boundary if is_boundary(name) else aws.roles_with_policy
-                found[name] = carriers(arn)
+                found[name] = frozenset(RoleKey(sweep.account, role) for role in carriers(arn))
         return found
 
-    def _bounded(self, carriers: Mapping[str, Iterable[str]]) -> set[str]:
-        """Names of the roles that a boundary of Rolewarden's stands in for, as long as there is to be such a thing."""
+    def _bounded(self, carriers: Mapping[str, Iterable[RoleKey]]) -> set[RoleKey]:
+        """The roles that a boundary of Rolewarden's stands in for, as long as there is to be such a thing."""
         if self.reconciler.rules.fallback is not Fallback.BOUNDARY:
             return set()
         return {role for name, roles in carriers.items() if is_boundary(name) for role in roles}
@@ -528,26 +535,29 @@ class Sweeper:
         return bound
 
     def _release(
-        self, sweep: Sweep, required: Mapping[str, Mapping[str, Guardrail]], carriers: Mapping[str, Iterable[str]]
+        self,
+        sweep: Sweep,
+        required: Mapping[RoleKey, Mapping[str, Guardrail]],
+        carriers: Mapping[str, Iterable[RoleKey]],
     ) -> list[str]:
         """Ask for what roles carry and do not need to be taken off; names of the roles that carry too much."""
         published = self.reconciler.published()
         kept = self.reconciler.kept()
-        surplus: dict[str, list[str]] = defaultdict(list)
+        surplus: dict[RoleKey, list[str]] = defaultdict(list)
         for name, roles in sorted(carriers.items()):
             for role in roles:
                 if self.reconciler.may_lose(name, required.get(role, {}), ()):
                     surplus[role].append(name)
         asked = [
-            {"account": sweep.account, "role": role, "policies": names}
-            for role, carried in sorted(surplus.items())
+            {"account": sweep.account, "role": role.name, "policies": names}
+            for role, carried in sorted(surplus.items(), key=lambda found: found[0].path)
             if (names := [name for name in carried if name not in kept])
         ]
         retired = [{"account": sweep.account, "policy": name} for name in sorted(carriers.keys() - published)]
         # Who could not be read may need what seems too much; and who only observes takes nothing off.
         if (asked or retired) and not self.reconciler.rules.observes and self.table.sweep_is_whole(sweep.row):
             self.aws.send(self.queues.release, [*asked, *retired])
-        return sorted(surplus)
+        return sorted(role.name for role in surplus)
 
     def _unkeepable(self, bindings: Iterable[Binding]) -> set[str]:
         """Tell of user profiles whose assignment cannot be kept, as they run as their domain's role; who they are."""
@@ -559,7 +569,7 @@ class Sweeper:
                 missing = self.reconciler.out_of_reach(binding, shared)
                 if missing:
                     self.recorder.unkeepable(binding, shared, missing, SWEEP)
-                    found.add(f"{binding.account}/{binding.domain_id}/{binding.user_profile}")
+                    found.add(about(binding.account, binding.domain_id, binding.user_profile))
         return found
 
     def _settle(self, sweep: Sweep, told: Iterable[ToldFinding], standing: set[str]) -> None:
@@ -581,10 +591,15 @@ class Sweeper:
             self.recorder.settled(findings, SWEEP)
 
 
-def _changed(known: Iterable[Binding], modified: str) -> bool:
-    """Whether a subject has to be described, as it is not known or not known as it is listed."""
+def _changed(known: Iterable[Binding], modified: str, *, name: str = "") -> bool:
+    """Whether a subject has to be described, as it is not known or not known as it is listed.
+
+    Nor is a user profile with another spelling of its `name`, which an event's caller has chosen.
+    """
     known = list(known)
-    return not known or any(not binding.modified or binding.modified != modified for binding in known)
+    return not known or any(
+        not binding.modified or binding.modified != modified or binding.user_profile != name for binding in known
+    )
 
 
 def _retagged(bindings: Iterable[Binding], tags: Tags | None) -> list[Binding]:

@@ -1,0 +1,53 @@
+"""Names that AWS does not distinguish by case: a call that spells one in another way reaches the same thing.
+
+IAM says so of users, groups, roles and managed policies (IAM API Reference, CreateRole and its kin). It does not say so
+of paths, so these stay exact.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rolewarden_local._ministack import iam, responses
+
+_STORES: Final = {"RoleName": iam._roles, "UserName": iam._users, "GroupName": iam._groups}
+_ARNS: Final = ("PolicyArn", "PermissionsBoundary")
+
+
+def stored(store: Any, name: str, account: str = "") -> str:
+    """The spelling that an account's store has of `name` (or of an ARN that ends in it); `name` if it has none."""
+    account = account or responses.get_account_id()
+    if not name or store.contains_scoped(account, None, name):
+        return name
+    wanted = _key(name)
+    found = (key for owner, key in list(store._data) if owner == account and _key(key) == wanted)
+    return next(found, name)
+
+
+def entity(store: Any, account: str, name: str) -> Any:
+    """What an account's store has under a name, however the caller spells it; None if it has nothing."""
+    return store.get_scoped(account, None, stored(store, name, account))
+
+
+def as_stored(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a call to IAM with every name as IAM has it."""
+    spelled = dict(params)
+    for parameter, store in _STORES.items():
+        if parameter in params:
+            spelled[parameter] = [stored(store, _text(params, parameter))]
+    for parameter in _ARNS:
+        if parameter in params:
+            spelled[parameter] = [stored(iam._policies, _text(params, parameter))]
+    role = iam._roles.get(_text(spelled, "RoleName"))
+    if role and (name := _text(params, "PolicyName")):
+        inline = {kept.lower(): kept for kept in role["InlinePolicies"]}
+        spelled["PolicyName"] = [inline.get(name.lower(), name)]
+    return spelled
+
+
+def _key(name: str) -> str:
+    path, slash, last = name.rpartition("/")
+    return f"{path}{slash}{last.lower()}"
+
+
+def _text(params: Mapping[str, Any], key: str) -> str:
+    return str(iam._p(params, key) or "")

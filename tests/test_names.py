@@ -1,0 +1,289 @@
+"""AWS does not distinguish names by case, and callers choose how to spell them: no spelling changes what happens."""
+
+import json
+import random
+from datetime import date
+
+import boto3
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rolewarden.bindings import RoleKey
+from rolewarden.events import parse
+from rolewarden.guardrails import Exemption, Subject, read_yaml
+from rolewarden.policies import policy_arn
+from rolewarden.verdicts import Verdict
+from rolewarden_local.aws import ACCOUNT_ID
+from rolewarden_local.seed import ANALYTICS, CANVAS_ROLES, RESEARCH, TRUST
+
+from tests.conftest import sample
+from tests.world import World
+
+GUARDRAIL = policy_arn("no-generative-ai", "aws", ACCOUNT_ID)
+HOLLOW = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:Get*", "Resource": "*"}]})
+
+ROLES = st.sampled_from(["CanvasAnalytics", "CanvasOmar", "CanvasRosa", "CanvasBreakGlass", "BuildServer"])
+PROFILES = st.sampled_from([(ANALYTICS, "ana"), (ANALYTICS, "omar"), (RESEARCH, "rosa")])
+POLICIES = st.sampled_from(["no-generative-ai", "approved-models"])
+STEPS = st.one_of(
+    st.tuples(st.just("detach"), ROLES, POLICIES),
+    st.tuples(st.just("attach"), ROLES, POLICIES),
+    st.tuples(st.just("tag"), ROLES),
+    st.tuples(st.just("inline"), ROLES),
+    st.tuples(st.just("trust"), ROLES),
+    st.tuples(st.just("make again"), ROLES),
+    st.tuples(st.just("give a role"), PROFILES, ROLES),
+    st.tuples(st.just("tag profile"), PROFILES),
+    st.tuples(st.just("delete profile"), PROFILES),
+    st.tuples(st.just("make profile"), ROLES),
+    st.tuples(st.just("edit policy"), POLICIES),
+    st.tuples(st.just("contest"), ROLES, POLICIES),
+)
+
+
+def recased(name, chance):
+    """`name` in another case, letter by letter as `chance` has it."""
+    return "".join(letter.swapcase() if chance.random() < 0.5 else letter for letter in name)
+
+
+class Caller:
+    """Somebody who spells each name as `spell` says, and Rolewarden, which gets the event of each call."""
+
+    def __init__(self, world, rules, spell):
+        self.world, self.rules, self.spell = world, rules, spell
+        self.seen = []
+
+    def arn(self, policy):
+        return policy_arn(self.spell(policy), "aws", ACCOUNT_ID)
+
+    def role_arn(self, role):
+        return f"arn:aws:iam::{ACCOUNT_ID}:role/{self.spell(role)}"
+
+    def call(self, call, name, **parameters):
+        before = len(self.world.aws.events)
+        try:
+            call(**parameters)
+        except call.__self__.exceptions.ClientError as error:
+            self.seen.append((name, error.response["Error"]["Code"]))
+        for event in list(self.world.aws.events)[before:]:
+            self.hear(event)
+
+    def hear(self, event):
+        matched = self.rules(event)
+        if parse(event).policy:
+            done = self.world.rolewarden.restore(event).get("policies")
+            outcomes = []
+        else:
+            done, outcomes = None, self.world.enforce(event)
+        told = [(o["role"].lower(), o["verdict"], o.get("remedy"), tuple(o.get("attached", ()))) for o in outcomes]
+        self.seen.append((event["detail"]["eventName"], event["detail"].get("errorCode"), matched, done, told))
+
+    def step(self, what, *names):
+        iam, studio, spell = self.world.iam, self.world.sagemaker, self.spell
+        if what == "detach":
+            self.call(iam.detach_role_policy, what, RoleName=spell(names[0]), PolicyArn=self.arn(names[1]))
+        elif what == "attach":
+            self.call(iam.attach_role_policy, what, RoleName=spell(names[0]), PolicyArn=self.arn(names[1]))
+        elif what == "tag":
+            self.call(iam.tag_role, what, RoleName=spell(names[0]), Tags=[{"Key": "k", "Value": "v"}])
+        elif what == "inline":
+            self.call(iam.put_role_policy, what, RoleName=spell(names[0]), PolicyName="p", PolicyDocument=HOLLOW)
+        elif what == "trust":
+            self.call(iam.update_assume_role_policy, what, RoleName=spell(names[0]), PolicyDocument=TRUST)
+        elif what == "make again":
+            self.call(iam.create_role, what, RoleName=spell(names[0]), AssumeRolePolicyDocument=TRUST)
+        elif what == "give a role":
+            (domain, profile), role = names
+            self.call(
+                studio.update_user_profile, what, DomainId=domain, UserProfileName=spell(profile),
+                UserSettings={"ExecutionRole": self.role_arn(role)},
+            )  # fmt: skip
+        elif what == "tag profile":
+            arn = f"arn:aws:sagemaker:us-east-1:{ACCOUNT_ID}:user-profile/{names[0][0]}/{spell(names[0][1])}"
+            self.call(studio.add_tags, what, ResourceArn=arn, Tags=[{"Key": "team", "Value": "data-science"}])
+        elif what == "delete profile":
+            self.call(studio.delete_user_profile, what, DomainId=names[0][0], UserProfileName=spell(names[0][1]))
+        elif what == "make profile":
+            self.call(
+                studio.create_user_profile, what, DomainId=ANALYTICS, UserProfileName=spell("newcomer"),
+                UserSettings={"ExecutionRole": self.role_arn(names[0])},
+            )  # fmt: skip
+        elif what == "edit policy":
+            arn = self.arn(names[0])
+            self.call(iam.create_policy_version, what, PolicyArn=arn, PolicyDocument=HOLLOW, SetAsDefault=True)
+
+    def act(self, what, *names):
+        """Take a step; a contest is the same step three times."""
+        for _ in range(3 if what == "contest" else 1):
+            self.step("detach" if what == "contest" else what, *names)
+
+    def end(self):
+        """What there is at the end: what roles carry, who is bound to what, what is on the record and told."""
+        listed = self.world.iam.get_paginator("list_roles").paginate()
+        roles = [role["RoleName"] for page in listed for role in page["Roles"]]
+        bound = list(self.world.rolewarden.table.all())
+        return {
+            "carried": {role: self.world.carried(role) for role in roles},
+            "bound": sorted((b.key, b.role.path if b.role else "") for b in bound),
+            "record": {
+                role: sorted((row["kind"], row.get("verdict", ""), row.get("remedies", 0)) for row in rows)
+                for role in roles
+                if (rows := self.world.history(role))
+            },
+            "told": sorted((told.about, told.what) for told in self.world.rolewarden.table.findings(ACCOUNT_ID)),
+        }
+
+
+@pytest.fixture(scope="module")
+def rules(aws, template):
+    """The names of the template's rules that an event matches."""
+    client = boto3.client("events")
+    patterns = {rule.name: json.dumps(rule.pattern) for rule in template.rules()}
+
+    def matched(event):
+        text = json.dumps(event)
+        return [n for n, p in patterns.items() if client.test_event_pattern(EventPattern=p, Event=text)["Result"]]
+
+    return matched
+
+
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
+@given(steps=st.lists(STEPS, min_size=1, max_size=5), seed=st.integers(0, 2**16), as_asked=st.booleans())
+def test_the_case_of_a_name_changes_nothing_that_happens(aws, template, rules, steps, seed, as_asked):
+    def played(spell):
+        world = World(aws, template).guarded()
+        aws.answers_as_asked = as_asked
+        caller = Caller(world, rules, spell)
+        for step in steps:
+            caller.act(*step)
+        heard, before = caller.seen, caller.end()
+        world.sweep()
+        return heard, before, caller.end()
+
+    chance = random.Random(seed)
+    assert played(lambda name: recased(name, chance)) == played(lambda name: name)
+
+
+@pytest.fixture
+def guarded(world):
+    return world.guarded()
+
+
+def test_a_call_that_names_a_role_in_small_letters_has_the_role_guarded_again(guarded):
+    guarded.detach("CanvasAnalytics", "no-generative-ai")
+    [outcome] = guarded.enforce(sample("awkward_other_case"))
+    assert (outcome["role"], outcome["before"], outcome["verdict"]) == ("CanvasAnalytics", "drifted", "compliant")
+    assert guarded.carried("CanvasAnalytics") == {"no-generative-ai"}
+    newest = guarded.history("CanvasAnalytics")[-1]
+    assert (newest["role"], newest["named"]) == ("CanvasAnalytics", f"{ACCOUNT_ID}/CanvasAnalytics")
+
+
+def test_a_contest_is_told_though_each_call_spells_the_role_in_another_way(guarded):
+    heard = guarded.listening({"source": ["rolewarden"], "detail-type": ["Role Contested"]})
+    for spelling in ("canvasomar", "CANVASOMAR", "cAnVaSoMaR"):
+        guarded.enforce(guarded.detach(spelling, "no-generative-ai"))
+    [told] = heard()
+    assert told["detail"]["role"] == "CanvasOmar"
+
+
+def test_a_call_in_another_case_costs_no_more_calls(guarded):
+    guarded.iam.tag_role(RoleName="CANVASOMAR", Tags=[{"Key": "k", "Value": "v"}])
+    assert guarded.calls(guarded.event("TagRole")) == ["dynamodb:Query", "iam:ListAttachedRolePolicies"]
+    guarded.iam.tag_role(RoleName="BUILDSERVER", Tags=[{"Key": "k", "Value": "v"}])
+    assert guarded.calls(guarded.event("TagRole")) == ["dynamodb:Query"]
+
+
+def test_a_profile_that_an_event_spells_in_another_way_is_one_subject_and_a_sweep_learns_its_name(world):
+    world.aws.answers_as_asked = True
+    world.sagemaker.update_user_profile(
+        DomainId=ANALYTICS, UserProfileName="OMAR", UserSettings={"ExecutionRole": world.role("CanvasNew")}
+    )
+    [outcome] = world.enforce(world.event("UpdateUserProfile"))
+    assert outcome["verdict"] == "compliant"
+    world.sweep()
+    [bound] = [b for b in world.rolewarden.table.all() if b.role == RoleKey(ACCOUNT_ID, "canvasnew")]
+    assert (bound.user_profile, bound.role.name) == ("omar", "CanvasNew")
+    assert not [b for b in world.rolewarden.table.all() if b.role == RoleKey(ACCOUNT_ID, "CanvasOmar")]
+
+
+def test_a_steady_sweep_of_a_role_that_settings_spell_in_another_way_asks_for_no_work(world):
+    world.sagemaker.update_user_profile(
+        DomainId=ANALYTICS,
+        UserProfileName="omar",
+        UserSettings={"ExecutionRole": f"arn:aws:iam::{ACCOUNT_ID}:role/canvasOMAR"},
+    )
+    world.sweep()
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert [outcome for outcome in world.sweep() if outcome["role"].lower() == "canvasomar"] == []
+
+
+def test_a_guardrails_policy_that_somebody_made_again_in_another_case_is_the_guardrail(guarded):
+    for role in CANVAS_ROLES:
+        if "no-generative-ai" in guarded.carried(role):
+            guarded.iam.detach_role_policy(RoleName=role, PolicyArn=GUARDRAIL)
+    guarded.iam.delete_policy(PolicyArn=GUARDRAIL)
+    guarded.iam.create_policy(PolicyName="No-Generative-AI", Path="/rolewarden/", PolicyDocument=HOLLOW)
+    guarded.rolewarden.restore({**sample("delete_policy"), "account": ACCOUNT_ID})
+    assert guarded.verdict("CanvasOmar")["verdict"] == "compliant"
+    assert guarded.carried("CanvasOmar") == {"No-Generative-AI"}
+    assert guarded.verdict("CanvasOmar")["before"] == "compliant"
+
+
+def test_a_release_message_that_spells_a_needed_guardrail_in_another_way_takes_nothing_off(world_with):
+    world = world_with(
+        "release: detach\nguardrails:\n  no-generative-ai: {bedrock: {deny: all}}\n"
+        "assignments:\n  - guardrails: [no-generative-ai]\n"
+    ).guarded()
+    done = world.rolewarden.releaser.message(
+        {"account": ACCOUNT_ID, "role": "canvasomar", "policies": ["NO-GENERATIVE-AI"]}
+    )
+    assert done["released"] == []
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+
+
+def test_a_policy_event_in_another_case_and_path_nominates_the_guardrail():
+    event = sample("delete_policy")
+    arn = event["detail"]["requestParameters"]["policyArn"]
+    event["detail"]["requestParameters"]["policyArn"] = arn.replace("/rolewarden/", "/ROLEwarden/")
+    assert parse(event).policy == arn.rsplit("/", 1)[-1]
+
+
+PATTERNS = """
+guardrails:
+  a: {bedrock: {deny: all}}
+  b: {jumpstart: {deny: all}}
+assignments:
+  - {user_profiles: ["intern-*"], guardrails: [a]}
+  - {roles: ["canvas-?x"], guardrails: [b]}
+  - {domains: [Research], guardrails: [a, b]}
+  - {tags: {team: Data}, guardrails: [a, b]}
+  - guardrails: []
+exemptions:
+  - {role: BreakGlass*, until: 2027-01-31}
+also_govern: {roles: ["bedrock-*"]}
+"""
+
+
+def asked(**subject):
+    rules = read_yaml(PATTERNS, today=date(2027, 1, 1)).rules
+    return [g.name for g in rules.required(Subject(**{"account": ACCOUNT_ID, "role": "Other", **subject}))]
+
+
+def test_patterns_of_roles_and_user_profiles_match_every_spelling():
+    assert asked(user_profile="Intern-bob") == asked(user_profile="intern-bob") == ["a"]
+    assert asked(role="Canvas-AX") == asked(role="canvas-ax") == ["b"]
+    rules = read_yaml(PATTERNS, today=date(2027, 1, 1)).rules
+    found = rules.exemption("breakGLASS7", date(2027, 1, 2))
+    assert found == Exemption("BreakGlass*", date(2027, 1, 31))
+
+
+def test_names_of_domains_and_tags_stay_exact():
+    assert (asked(domain_name="Research"), asked(domain_name="research")) == (["a", "b"], [])
+    assert (asked(tags={"team": "Data"}), asked(tags={"team": "data"})) == (["a", "b"], [])
+
+
+def test_also_govern_covers_a_role_in_whatever_case_its_pattern_is(world_with):
+    world = world_with(PATTERNS.replace("  - guardrails: []", "  - guardrails: [a]"))
+    world.role("BedRock-Reports")
+    [outcome] = world.enforce(world.event("CreateRole"))
+    assert (outcome["role"], outcome["verdict"]) == ("BedRock-Reports", Verdict.COMPLIANT.value)
