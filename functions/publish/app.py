@@ -33,7 +33,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         own, aws = cloudformation.OwnStack.read(os.environ), Aws()
         try:
             own.verify(event, aws)
-            if not deletes and not (status := aws.stack_status(own.id)).endswith(IN_OPERATION):
+            status = "" if deletes else aws.stack_status(own.id)
+            if not deletes and (status in cloudformation.DELETING or not status.endswith(IN_OPERATION)):
                 raise cloudformation.ForgedRequestError(f"it asks for a deployment, and the stack is in {status}")
         except cloudformation.ForgedRequestError as forged:
             # A check finds what was tampered with and reports it, which a deployment does not.
