@@ -78,9 +78,9 @@ def test_a_forged_deletion_removes_nothing_and_is_reported(account, invoker, mor
     assert len(forged_findings(account, "ReleaseFunction")) == before + 1
 
 
-def test_a_forged_request_is_not_answered_at_an_address_of_the_callers_choice(account, invoker, answers):
-    answer = invoked(invoker, account, "ReleaseFunction", request(account, "Delete", answers.url))
-    assert (answer["refused"], answers.heard) == ("the ResponseURL is no address of CloudFormation", [])
+def test_a_forged_request_is_not_answered_at_an_address_of_the_callers_choice(account, invoker):
+    answer = invoked(invoker, account, "ReleaseFunction", request(account, "Delete", "https://example.com/"))
+    assert answer["refused"] == "the ResponseURL is no address of CloudFormation"
     assert account.carries("CanvasOmar", ["no-generative-ai"])
 
 
