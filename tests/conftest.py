@@ -101,8 +101,8 @@ def world_with(aws, template, tmp_path):
 
 
 @pytest.fixture
-def answers():
-    """CloudFormation's side: what was put to the ResponseURL."""
+def answers(monkeypatch):
+    """CloudFormation's side: what was put to the ResponseURL, which is on the endpoint of the local AWS."""
     heard = []
     came = threading.Event()
 
@@ -119,7 +119,9 @@ def answers():
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}/", heard=heard, came=came)
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    yield SimpleNamespace(url=f"{endpoint}/", heard=heard, came=came, setenv=monkeypatch.setenv)
     server.shutdown()
     thread.join()
     server.server_close()

@@ -100,6 +100,7 @@ def short(resource: str) -> str:
 _PHYSICAL = (
     (r"\brolewarden-(\w+)-[0-9A-F]{13}\b", r"\1"),
     (r"/aws/cloudformation/rolewarden/(\w+)", r"\1"),  # so MiniStack names a log group
+    (r":stack/rolewarden/[0-9a-f-]+$", ":stack/rolewarden"),
     (r":key/[0-9a-f-]{36}$", ":key/AlarmKey"),
 )
 

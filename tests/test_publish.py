@@ -132,11 +132,14 @@ def test_a_policy_under_rolewardens_path_that_is_no_guardrail_is_left_alone(worl
     assert world.rolewarden.restore(world.event("CreatePolicyVersion"))["policies"] == {}
 
 
+STACK = "arn:aws:cloudformation:us-east-1:111122223333:stack/rolewarden/1f357b5b"
+
+
 def request(answers, kind="Create", **more):
     return {
         "RequestType": kind,
         "ResponseURL": answers.url,
-        "StackId": "arn:aws:cloudformation:us-east-1:111122223333:stack/rolewarden/1",
+        "StackId": STACK,
         "RequestId": "r-1",
         "LogicalResourceId": "Guardrails",
         "ResourceType": "Custom::RolewardenGuardrails",
@@ -144,8 +147,10 @@ def request(answers, kind="Create", **more):
     }
 
 
-def function_handler(world, monkeypatch, function):
-    """The handler of a function, as Lambda would load it."""
+def function_handler(world, monkeypatch, function, *, status=""):
+    """The handler of a function, as Lambda would load it, while CloudFormation has the stack in `status`."""
+    status = status or {"release": "DELETE_IN_PROGRESS"}.get(function, "UPDATE_IN_PROGRESS")
+    monkeypatch.setattr("rolewarden.aws.Aws.stack_status", lambda _, stack: {STACK: status}[stack])
     for name, value in world.environment.items():
         monkeypatch.setenv(name, value)
     spec = importlib.util.spec_from_file_location(f"{function}_app", ROOT / "functions" / function / "app.py")

@@ -152,7 +152,8 @@ def context(seconds=900):
 
 
 def deleted(answers, on_delete):
-    return request(answers, "Delete", PhysicalResourceId="kept", ResourceProperties={"OnDelete": on_delete})
+    answers.setenv("ON_DELETE", on_delete)
+    return request(answers, "Delete", PhysicalResourceId="kept")
 
 
 def test_a_deleted_stack_leaves_every_guardrail_where_it_is(world, answers, monkeypatch):

@@ -12,17 +12,19 @@ import boto3
 import pytest
 from rolewarden import release
 from rolewarden.aws import Aws
+from rolewarden.cloudformation import OwnStack
 from rolewarden.errors import Refused
 from rolewarden.events import CHECK, DEPLOYMENT, Cause, Nomination, SubjectKey
 from rolewarden.policies import compile_rules, policy_arn
 from rolewarden.service import Rolewarden, SecondLook
 from rolewarden.settings import Settings, alarm_topic
+from rolewarden_local._ministack import cloudformation
 from rolewarden_local.aws import ACCOUNT_ID, REGION
 from rolewarden_local.seed import trusting
 
 from tests.conftest import TODAY
 from tests.permissions import of_template, unused
-from tests.test_publish import HOLLOW
+from tests.test_publish import HOLLOW, STACK
 from tests.world import World
 
 RULES = """
@@ -122,6 +124,16 @@ class Staff:
         self.world.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=policy_arn("a", "aws", ACCOUNT_ID))
         self.world.iam.attach_role_policy(RoleName="CanvasFull", PolicyArn=TEAM)
 
+    def stack_is(self, status):
+        """CloudFormation has the stack in this status; nothing else of the stack is asked for."""
+        names = {"StackName": "rolewarden", "StackId": STACK, "Tags": []}
+        kept = {
+            **names,
+            "StackStatus": status,
+            **dict.fromkeys(("CreationTime", "LastUpdatedTime"), "2027-01-15T00:00:00Z"),
+        }
+        cloudformation._stacks.set_scoped(ACCOUNT_ID, REGION, "rolewarden", kept)
+
     def free(self):
         """The full role has room for one policy more."""
         self.world.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=TEAM)
@@ -129,6 +141,8 @@ class Staff:
 
 def publications(staff):
     """A deployment, one that fails half way, and an edited policy until its versions are used up."""
+    staff.stack_is("UPDATE_IN_PROGRESS")
+    assert staff.aws("Publish").stack_status(STACK) == "UPDATE_IN_PROGRESS"
     staff.deploy(RULES)
     published = compile_rules(staff.world.rolewarden.rules, "aws")
     with staff.world.aws.failing("CreatePolicy", "AccessDenied", after=1), pytest.raises(Refused):
@@ -274,7 +288,12 @@ def moved_statements(staff):
 
 def deletion(staff):
     """The stack is deleted, and its guardrails with it."""
-    done = release.stack(staff.aws("Release"), ACCOUNT_ID, "Delete", removes=True, seconds_left=lambda: 900.0)
+    staff.stack_is("DELETE_IN_PROGRESS")
+    function = staff.function("Release")
+    done = release.stack(
+        function.aws, ACCOUNT_ID, "Delete", own=OwnStack(STACK, removes=True), recorder=function.recorder,
+        seconds_left=lambda: 900.0,
+    )  # fmt: skip
     assert done["deleted"] == 4
     assert Aws().own_policies() == ()
 

@@ -69,13 +69,19 @@ def test_every_rule_on_cloudtrail_leaves_out_failed_calls_and_keeps_calls_withou
         issuers = [b["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] for b in detail["$or"]]
         assert issuers == [
             [{"exists": False}],
-            [{"anything-but": [f"{ROLES}/{function}Role" for function in WORKERS]}],
+            [{"anything-but": [f"{ROLES}/{function}Role" for function in WORKERS if function != "ReleaseFunction"]}],
         ]
 
 
 @pytest.mark.parametrize(
     ("issuer", "seen"),
-    [("EnforceFunctionRole", False), ("PublishFunctionRole", False), ("Escape", True), ("EnforceFunctionRole2", True)],
+    [
+        ("EnforceFunctionRole", False),
+        ("PublishFunctionRole", False),
+        ("ReleaseFunctionRole", True),
+        ("Escape", True),
+        ("EnforceFunctionRole2", True),
+    ],
 )
 def test_only_what_the_functions_themselves_do_goes_unseen_not_what_another_role_of_their_path_does(
     aws, template, issuer, seen

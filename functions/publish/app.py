@@ -6,11 +6,15 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from rolewarden import cloudformation
+from rolewarden.aws import Aws
 from rolewarden.events import CHECK, CLOUDTRAIL, DEPLOYMENT
 from rolewarden.record import logger, metrics
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
 from rolewarden.work import body_of
+
+IN_OPERATION = "_IN_PROGRESS"
+"""How the status of a stack ends while CloudFormation works on it."""
 
 
 @cache
@@ -26,6 +30,16 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if cloudformation.is_request(event):
         # On delete nothing is done: the policies stay where they are attached, see ReleaseFunction.
         deletes = event["RequestType"] == "Delete"
+        own, aws = cloudformation.OwnStack.read(os.environ), Aws()
+        try:
+            own.verify(event, aws)
+            status = "" if deletes else aws.stack_status(own.id)
+            if not deletes and (status in cloudformation.DELETING or not status.endswith(IN_OPERATION)):
+                raise cloudformation.ForgedRequestError(f"it asks for a deployment, and the stack is in {status}")
+        except cloudformation.ForgedRequestError as forged:
+            # A check finds what was tampered with and reports it, which a deployment does not.
+            rolewarden().recorder.forged(account, "PublishFunction", str(forged))
+            return {**rolewarden().publish(account, CHECK), "refused": str(forged)}
         return cloudformation.answered(
             event,
             lambda: {} if deletes else rolewarden().publish(account, DEPLOYMENT),

@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from rolewarden import cloudformation, release
 from rolewarden.aws import Aws
-from rolewarden.record import logger, metrics
+from rolewarden.record import Recorder, logger, metrics
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
 from rolewarden.work import body_of
@@ -39,11 +39,24 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     def seconds_left() -> float:
         return context.get_remaining_time_in_millis() / 1000
 
-    account = context.invoked_function_arn.split(":")[4]
-    removes = event["ResourceProperties"].get("OnDelete") == "remove"
-    return cloudformation.answered(
-        event,
-        lambda: release.stack(Aws(), account, event["RequestType"], removes=removes, seconds_left=seconds_left),
-        seconds_left=seconds_left(),
-        try_again=True,
-    )
+    aws, account = Aws(), context.invoked_function_arn.split(":")[4]
+    own = cloudformation.OwnStack.read(os.environ)
+    # Without the guardrails: a stack whose rules cannot be used writes its history, too.
+    recorder = Recorder(aws, os.environ.get("HISTORY_TABLE", ""), int(os.environ.get("HISTORY_DAYS", "400")))
+
+    def work_off() -> dict[str, Any]:
+        try:
+            return release.stack(
+                aws, account, event["RequestType"], own=own, recorder=recorder, seconds_left=seconds_left
+            )
+        except cloudformation.ForgedRequestError as forged:
+            recorder.forged(account, "ReleaseFunction", str(forged))
+            raise
+
+    try:
+        own.verify(event, aws)
+    except cloudformation.ForgedRequestError as forged:
+        # It is not answered: the answer would go to an address of the caller's choice.
+        recorder.forged(account, "ReleaseFunction", str(forged))
+        return {"refused": str(forged)}
+    return cloudformation.answered(event, work_off, seconds_left=seconds_left(), try_again=True)

@@ -21,7 +21,7 @@ from typing import Any, Final
 from rolewarden.policies import Document
 
 from rolewarden_local import names
-from rolewarden_local._ministack import iam, iam_actions, sts
+from rolewarden_local._ministack import cloudformation, iam, iam_actions, sts
 from rolewarden_local.judge import BOUNDARY, Judgement, Unsupported, Values, judge
 from rolewarden_local.organization import ORGANIZATION
 
@@ -221,6 +221,8 @@ def _asked(request: Request) -> Iterable[_Ask]:
         return _of_dynamodb(request, action)
     if request.service == "cloudformation" and (name := request.parameter("StackSetName")):
         return [_Ask(action, request.arn("cloudformation", f"stackset/{name}:{uuid.UUID(int=0)}"))]
+    if action == "cloudformation:DescribeStacks" and (name := request.parameter("StackName")):
+        return [_Ask(action, _stack_arn(request, name))]
     named = {
         "cloudtrail": _of_cloudtrail,
         "events": _of_events,
@@ -228,6 +230,14 @@ def _asked(request: Request) -> Iterable[_Ask]:
         "sqs": _of_sqs,
     }.get(request.service)
     return named(request, action, json.loads(request.body or b"{}")) if named else [_Ask(action)]
+
+
+def _stack_arn(request: Request, name: str) -> str:
+    """The ARN of the stack with this name; an ARN stays as it is."""
+    if name.startswith("arn:"):
+        return name
+    stack = cloudformation._stacks.get_scoped(request.account, request.region, name) or {}
+    return str(stack.get("StackId") or request.arn("cloudformation", f"stack/{name}/{uuid.UUID(int=0)}"))
 
 
 _ENTITIES: Final = (

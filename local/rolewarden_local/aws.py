@@ -352,6 +352,8 @@ class LocalAws:
         environment = {**_absent_settings(), "AWS_ENDPOINT_URL": url, "GATEWAY_PORT": str(port)}
         with mock.patch.dict(os.environ, environment):
             _announce(str(port))
+            # CloudFormation's answers come to the endpoint that the functions know, under the same name.
+            _ministack.custom_resource._HOST = url.split("/")[2].rpartition(":")[0]
             server = asyncio.run_coroutine_threadsafe(serve(app.app, config, shutdown_trigger=stop.wait), self._loop)
             try:
                 _wait_until_up(host, port, server)

@@ -1049,6 +1049,12 @@ class Aws:
             )
             return tuple(sorted(found["Account"] for page in pages for found in page["Summaries"]))
 
+    def stack_status(self, stack_id: str) -> str:
+        """The status of a stack of this region, such as "UPDATE_IN_PROGRESS". Raises RetryLater."""
+        with _of_our_own():
+            [stack] = self._cloudformation.describe_stacks(StackName=stack_id)["Stacks"]
+            return str(stack["StackStatus"])
+
     def stack(self, name: str) -> DeployedStack:
         """A stack of this region, deployed or half so. Raises Refused ("gone" where there is none), RetryLater."""
         try:

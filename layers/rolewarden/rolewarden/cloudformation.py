@@ -9,9 +9,11 @@ import json
 import threading
 import urllib.request
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from rolewarden.errors import RetryLater
+from rolewarden.aws import Aws
+from rolewarden.errors import RetryLater, RolewardenError, SettingsError
 from rolewarden.record import logger
 
 IN_TIME = 5.0
@@ -21,6 +23,61 @@ SOON = 2.0
 """Seconds that one try to answer may take: at the end there is time for two."""
 
 TRIES = 2
+
+
+DELETING = frozenset({"DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"})
+"""Statuses in which CloudFormation deletes the stack, or takes back its creation."""
+
+_DNS_SUFFIXES = {"aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu"}
+
+
+class ForgedRequestError(RolewardenError):
+    """A custom-resource request that cannot come from the stack's own CloudFormation; the message says why."""
+
+
+class OwnStack(NamedTuple):
+    """The stack that this function belongs to, as the function's environment names it.
+
+    `endpoint` is the URL of the local AWS that receives every call, empty on AWS.
+    """
+
+    id: str
+    removes: bool
+    endpoint: str = ""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> OwnStack:
+        """Read the stack from environment variables. Raises SettingsError."""
+        if not environment.get("STACK_ID"):
+            raise SettingsError("the environment variable STACK_ID is not set: template.yaml sets it")
+        return cls(
+            environment["STACK_ID"], environment.get("ON_DELETE") == "remove", environment.get("AWS_ENDPOINT_URL", "")
+        )
+
+    def verify(self, event: Mapping[str, Any], aws: Aws) -> None:
+        """Check that a request names this stack and an address of CloudFormation. Raises ForgedRequestError."""
+        if event.get("StackId") != self.id:
+            raise ForgedRequestError("the request names another stack")
+        if not all(isinstance(event.get(key), str) for key in ("RequestType", "RequestId", "LogicalResourceId")):
+            raise ForgedRequestError("the request lacks a field that CloudFormation always sends")
+        if not self._is_answer_address(event.get("ResponseURL"), aws.region, aws.partition):
+            raise ForgedRequestError("the ResponseURL is no address of CloudFormation")
+
+    def _is_answer_address(self, url: object, region: str, partition: str) -> bool:
+        try:
+            parts = urlsplit(url if isinstance(url, str) else "")
+            if self.endpoint:
+                local = urlsplit(self.endpoint)
+                return (parts.scheme, parts.netloc) == (local.scheme, local.netloc)
+            host, port, user = parts.hostname or "", parts.port, parts.username
+        except ValueError:
+            return False
+        suffix = _DNS_SUFFIXES.get(partition, "amazonaws.com")
+        # The whole bucket name counts: everyone can create a bucket that only begins like CloudFormation's.
+        buckets = [f"cloudformation-custom-resource-response-{name}" for name in (region.replace("-", ""), region)]
+        places = (f"s3.{suffix}", f"s3.{region}.{suffix}", f"s3-{region}.{suffix}", f"s3.dualstack.{region}.{suffix}")
+        hosts = {f"{bucket}.{place}" for bucket in buckets for place in places}
+        return parts.scheme == "https" and host in hosts and port in {None, 443} and not user
 
 
 def is_request(event: Mapping[str, Any]) -> bool:
@@ -93,7 +150,7 @@ class _Answer:
                 "RequestId": self._event["RequestId"],
                 "LogicalResourceId": self._event["LogicalResourceId"],
             }
-            request = urllib.request.Request(  # noqa: S310 - the URL is CloudFormation's
+            request = urllib.request.Request(  # noqa: S310 - `OwnStack.verify` has checked the URL
                 self._event["ResponseURL"], data=json.dumps(body).encode(), method="PUT", headers={"Content-Type": ""}
             )
             self._put(request)

@@ -113,6 +113,10 @@ CHECK = Cause(event_name="Check")
 """The cause of what is put right by the clock or by hand, as nobody told who changed it."""
 
 
+FORGED = Cause(event_name="ForgedRequest")
+"""The cause of a finding about a custom-resource request that CloudFormation did not send."""
+
+
 class SubjectKey(NamedTuple):
     """What to ask SageMaker for: a domain (no `user_profile`) or one user profile, in the event's region."""
 

@@ -22,7 +22,7 @@ from rolewarden.aws import Aws
 from rolewarden.bindings import CONTESTED_ROW, EVENT_ROW, KEPT_SECONDS, Binding, BindingsTable, ToldFinding, ToldRow
 from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
-from rolewarden.events import SWEEP, Cause, Ignored, Nomination
+from rolewarden.events import FORGED, SWEEP, Cause, Ignored, Nomination
 from rolewarden.names import folded
 from rolewarden.verdicts import CURES, Outcome, Reason, Verdict
 
@@ -159,6 +159,18 @@ class Recorder:
         about = f"{account}/{about_account(str(refused))}"
         self._finding(detail, about, cause, ACCOUNT_FINDING)
         return folded(about)
+
+    def forged(self, account: str, function: str, why: str) -> None:
+        """Record that somebody invoked `function` with a custom-resource request that CloudFormation did not send."""
+        detail = {
+            "account": account,
+            "verdict": Verdict.UNENFORCEABLE.value,
+            "reason": Reason.FORGED.value,
+            "message": f"{function}: a custom-resource request was refused: {why}",
+            "cure": CURES[Reason.FORGED],
+            "cause": FORGED.as_dict(),
+        }
+        self._finding(detail, f"{account}/{about_account(function)}", FORGED, ACCOUNT_FINDING)
 
     def unkeepable(self, profile: Binding, domain: Binding, guardrails: Sequence[str], cause: Cause) -> None:
         """Record that a user profile cannot have the guardrails that it needs, as it runs as its domain's role."""

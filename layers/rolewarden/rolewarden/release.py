@@ -2,7 +2,7 @@
 
 The only place that detaches. Nothing reaches it from an event: the sweep asks, for roles that a person has released
 (`release: detach` in guardrails.yaml) and for guardrails that are no longer in the file, and the stack's deletion
-where `OnDelete` is `remove`.
+where `OnDelete` is `remove` and CloudFormation says that the stack is being deleted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from rolewarden.aws import GONE, LONGEST_CALL, Aws
 from rolewarden.bindings import RoleKey
+from rolewarden.cloudformation import DELETING, ForgedRequestError, OwnStack
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import ACCOUNT, DEPLOYMENT, POLICY_NAME, ROLE_NAME, SWEEP, Cause, mapping, matched
 from rolewarden.names import among, folded_arn
@@ -115,17 +116,29 @@ def _take_off(aws: Aws, role: str, policy: str, arn: str, carried: Collection[st
     return folded_arn(arn) in carried and aws.detach(role, arn, mark=mark)
 
 
-def stack(aws: Aws, account: str, request: str, *, removes: bool, seconds_left: Callable[[], float]) -> dict[str, Any]:
+def stack(
+    aws: Aws,
+    account: str,
+    request: str,
+    *,
+    own: OwnStack,
+    recorder: Recorder,
+    seconds_left: Callable[[], float],
+) -> dict[str, Any]:
     """What a request of CloudFormation asks for: on Delete, every guardrail is taken off, or said to be left.
 
     Needs no guardrails.yaml: a stack whose rules cannot be used can be deleted. Raises RetryLater where time runs out
-    before everything is off, and Refused for what AWS does not let go, after all the rest is off.
+    before everything is off, and Refused for what AWS does not let go, after all the rest is off. Raises
+    ForgedRequestError if guardrails are to be removed while CloudFormation does not delete the stack.
     """
     if request != "Delete":
         return {}
-    while removes:
+    while own.removes:
         try:
-            return _remove(aws, account, seconds_left)
+            # In each try: a deletion can end, or fail, between two.
+            if (status := aws.stack_status(own.id)) not in DELETING:
+                raise ForgedRequestError(f"it asks to remove all guardrails, and the stack is in {status}")
+            return _remove(aws, account, recorder, seconds_left)
         except RetryLater:
             if seconds_left() < LONGEST_CALL + PAUSE:
                 raise
@@ -142,7 +155,12 @@ def stack(aws: Aws, account: str, request: str, *, removes: bool, seconds_left: 
     return {"left": {name: len(roles) for name, roles in left.items()}}
 
 
-def _remove(aws: Aws, account: str, seconds_left: Callable[[], float]) -> dict[str, Any]:
+def _remove(aws: Aws, account: str, recorder: Recorder, seconds_left: Callable[[], float]) -> dict[str, Any]:
+    with recorder.together():
+        return _removed(aws, account, recorder, seconds_left)
+
+
+def _removed(aws: Aws, account: str, recorder: Recorder, seconds_left: Callable[[], float]) -> dict[str, Any]:
     detached, deleted, refused = 0, 0, []
     mark = DEPLOYMENT.mark()
     for name in aws.own_policies():
@@ -153,14 +171,18 @@ def _remove(aws: Aws, account: str, seconds_left: Callable[[], float]) -> dict[s
             if seconds_left() < LONGEST_CALL:
                 raise RetryLater(f"{detached} guardrails are taken off, and there are more")
             try:
-                detached += aws.detach(role, arn, mark=mark)
+                if aws.detach(role, arn, mark=mark):
+                    detached += 1
+                    recorder.released(account, role, [name], DEPLOYMENT, mark)
             except Refused as error:
                 refused.append(f"{name} stays on {role}: {error}")
         for role in sorted(aws.roles_with_boundary(arn)) if is_boundary(name) else ():
             if seconds_left() < LONGEST_CALL:
                 raise RetryLater(f"{detached} guardrails are taken off, and there are more")
             try:
-                detached += aws.remove_boundary(role, mark=mark)
+                if aws.remove_boundary(role, mark=mark):
+                    detached += 1
+                    recorder.released(account, role, [name], DEPLOYMENT, mark)
             except Refused as error:
                 refused.append(f"{name} stays the boundary of {role}: {error}")
         try:

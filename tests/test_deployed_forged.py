@@ -1,0 +1,159 @@
+"""A caller who can only invoke the deployed functions cannot detach a guardrail by a forged payload."""
+
+import json
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+from rolewarden_local.account import Account, waited
+from rolewarden_local.aws import REGION, LocalAws
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.deployed
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory):
+    aws = LocalAws.start()
+    aws.reset()
+    with aws.serving() as url, aws.authorizing():
+        build = tmp_path_factory.mktemp("build")
+        made = Account.made(aws, url, ROOT, build, lambda _: None, parameters={"OnDelete": "remove"})
+        waited(lambda: made.carries("CanvasOmar", ["no-generative-ai"]), "CanvasOmar protected")
+        yield made
+        aws.reset()
+
+
+@pytest.fixture(scope="module")
+def invoker(account):
+    """A client of Lambda as a user who has lambda:InvokeFunction and nothing else."""
+    iam = account.client("iam")
+    iam.create_user(UserName="invoker")
+    allowed = {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_user_policy(UserName="invoker", PolicyName="Invoke", PolicyDocument=document)
+    key = iam.create_access_key(UserName="invoker")["AccessKey"]
+    session = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=REGION)
+    return session.client("lambda")
+
+
+def function_of(account, name):
+    summaries = account.client("cloudformation").list_stack_resources(StackName="rolewarden")["StackResourceSummaries"]
+    [found] = [each["PhysicalResourceId"] for each in summaries if each["LogicalResourceId"] == name]
+    return found
+
+
+def request(account, kind, answers, **more):
+    [stack] = account.client("cloudformation").describe_stacks(StackName="rolewarden")["Stacks"]
+    return {
+        "RequestType": kind,
+        "ResponseURL": answers,
+        "StackId": stack["StackId"],
+        "RequestId": "forged",
+        "LogicalResourceId": "Release",
+        "PhysicalResourceId": "rolewarden-release",
+        "ResourceType": "Custom::RolewardenRelease",
+        "ResourceProperties": {"OnDelete": "remove"},
+        **more,
+    }
+
+
+def invoked(invoker, account, function, payload):
+    answer = invoker.invoke(FunctionName=function_of(account, function), Payload=json.dumps(payload))
+    return json.loads(answer["Payload"].read())
+
+
+def forged_findings(account, function):
+    return [row for row in account.history(f"account/{function}") if row["reason"] == "forged request"]
+
+
+@pytest.mark.parametrize("more", [{}, {"StackId": "arn:aws:cloudformation:us-east-1:111122223333:stack/other/1"}])
+def test_a_forged_deletion_removes_nothing_and_is_reported(account, invoker, more):
+    before = len(forged_findings(account, "ReleaseFunction"))
+    endpoint = account.client("lambda").meta.endpoint_url
+    assert urlsplit(endpoint).hostname
+    invoked(invoker, account, "ReleaseFunction", request(account, "Delete", f"{endpoint}/forged", **more))
+    assert account.carries("CanvasOmar", ["no-generative-ai"])
+    assert len(forged_findings(account, "ReleaseFunction")) == before + 1
+
+
+def test_a_forged_request_is_not_answered_at_an_address_of_the_callers_choice(account, invoker):
+    answer = invoked(invoker, account, "ReleaseFunction", request(account, "Delete", "https://example.com/"))
+    assert answer["refused"] == "the ResponseURL is no address of CloudFormation"
+    assert account.carries("CanvasOmar", ["no-generative-ai"])
+
+
+def event(name, parameters):
+    """An event as EventBridge would deliver it, with an actor that does not exist."""
+    record = {
+        "eventSource": "iam.amazonaws.com",
+        "eventName": name,
+        "userIdentity": {"arn": "arn:aws:iam::111122223333:user/nobody"},
+        "requestParameters": parameters,
+    }
+    of_iam = {"source": "aws.iam", "detail-type": "AWS API Call via CloudTrail"}
+    return {**of_iam, "account": "111122223333", "region": REGION, "time": "2027-01-15T00:00:00Z", "detail": record}
+
+
+def messages(*bodies):
+    """What Lambda would hand over from a queue."""
+    return {
+        "Records": [
+            {"messageId": str(number), "body": json.dumps(body), "eventSource": "aws:sqs"}
+            for number, body in enumerate(bodies)
+        ]
+    }
+
+
+ARN = "arn:aws:iam::111122223333:policy/rolewarden/no-generative-ai"
+ROLE, OTHER = {"role": "CanvasOmar", "account": "111122223333"}, "222233334444"
+FORGED = {
+    "EnforceFunction": [
+        event("DeleteRole", {"roleName": "CanvasOmar"}),
+        event("DetachRolePolicy", {"roleName": "CanvasOmar", "policyArn": ARN}),
+    ],
+    "PublishFunction": [
+        event("DeletePolicy", {"policyArn": ARN}),
+        messages({"step": "publish", "account": "111122223333", "cause": {"event_name": "Deployment"}}),
+    ],
+    "ReconcileFunction": [
+        messages({**ROLE, "role_account": "111122223333", "bindings": [], "cause": {"event_name": "Sweep"}}),
+        messages({**ROLE, "role_account": OTHER}),
+    ],
+    "ReleaseFunction": [
+        messages({**ROLE, "policies": ["no-generative-ai"]}),
+        messages({"account": "111122223333", "policy": "no-generative-ai"}),
+    ],
+    "SweepFunction": [
+        {"step": "doctor"},
+        {"source": "rolewarden", "detail": {"account": OTHER, "cause": {"event_name": "Deployment"}}},
+        messages({"step": "compare", "account": "111122223333", "began": "1.000"}),
+    ],
+    "AlertFunction": [{"source": "rolewarden", "detail-type": "Role Finding", "detail": {"role": "CanvasOmar"}}],
+}
+
+
+@pytest.mark.parametrize("function", FORGED)
+def test_no_forged_payload_takes_a_guardrail_off_or_changes_one(account, invoker, function):
+    for payload in FORGED[function]:
+        invoked(invoker, account, function, payload)
+        waited(account.is_swept, "what the payload has set off is worked off")
+        assert account.carries("CanvasOmar", ["no-generative-ai"])
+        assert account.aws.policy(ARN) is not None
+
+
+def test_every_function_of_the_stack_is_tried_with_forged_payloads():
+    text = (ROOT / "template.yaml").read_text()
+    functions = {line.strip()[:-1] for line in text.splitlines() if line.endswith("Function:")}
+    # Needs a stack with Security Hub; it reads and writes findings there and nothing else.
+    assert functions - {"Function", "SecurityHubFunction"} == FORGED.keys()
+
+
+def test_a_forged_deployment_is_a_check_that_reports_what_it_restores(account, invoker):
+    iam, endpoint = account.client("iam"), account.client("lambda").meta.endpoint_url
+    before = len(forged_findings(account, "PublishFunction"))
+    answer = invoked(invoker, account, "PublishFunction", request(account, "Update", f"{endpoint}/forged"))
+    assert answer["refused"] == "it asks for a deployment, and the stack is in CREATE_COMPLETE"
+    assert len(forged_findings(account, "PublishFunction")) == before + 1
+    assert iam.get_policy(PolicyArn=account.policies["no-generative-ai"].arn("aws", "111122223333"))
