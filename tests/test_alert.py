@@ -76,6 +76,19 @@ def test_a_finding_of_another_account_is_about_that_account_wherever_it_is_told(
     assert rows(role)["Account"] == "222233334444, us-east-1"
 
 
+def test_the_alert_of_a_forged_request_says_that_it_was_refused_and_not_that_the_account_is_unprotected():
+    message = "ReleaseFunction: a custom-resource request was refused: the request names another stack"
+    alert = told("finding_account", reason=Reason.FORGED.value, message=message, cure=CURES[Reason.FORGED])
+    assert "forged request" in alert.subject
+    body = " ".join(alert.body.split())
+    assert "a caller invoked a function of Rolewarden with a request that CloudFormation did not send" in body
+    assert "refused the request" in body
+    assert message in body
+    assert "lambda:InvokeFunction" in body
+    assert "bare" not in body
+    assert "does not let" not in body
+
+
 def test_an_account_that_is_guarded_no_more_is_told_as_that():
     alert = told("finding_account", reason=Reason.LEFT.value)
     assert alert.subject == "Rolewarden: account 222233334444: account is guarded no more"

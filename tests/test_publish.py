@@ -182,6 +182,18 @@ def test_a_deployment_publishes_and_cloudformation_hears_success(world, answers,
     assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", "rolewarden-guardrails")
 
 
+def test_a_deployment_whose_stack_cannot_be_asked_about_fails_and_cloudformation_hears_it(world, answers, monkeypatch):
+    handler = publish_handler(world, monkeypatch)
+
+    def throttled(_, stack):
+        raise RetryLater(f"DescribeStacks: Throttling: {stack}")
+
+    monkeypatch.setattr("rolewarden.aws.Aws.stack_status", throttled)
+    handler(request(answers), CONTEXT)
+    [answer] = answers.heard
+    assert answer["Status"] == "FAILED"
+
+
 def test_guardrails_that_cannot_be_used_fail_the_deployment_with_the_line_that_says_why(
     world, answers, monkeypatch, tmp_path
 ):

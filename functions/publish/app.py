@@ -7,14 +7,12 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from rolewarden import cloudformation
 from rolewarden.aws import Aws
+from rolewarden.errors import RetryLater
 from rolewarden.events import CHECK, CLOUDTRAIL, DEPLOYMENT
 from rolewarden.record import logger, metrics
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
 from rolewarden.work import body_of
-
-IN_OPERATION = "_IN_PROGRESS"
-"""How the status of a stack ends while CloudFormation works on it."""
 
 
 @cache
@@ -31,18 +29,26 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         # On delete nothing is done: the policies stay where they are attached, see ReleaseFunction.
         deletes = event["RequestType"] == "Delete"
         own, aws = cloudformation.OwnStack.read(os.environ), Aws()
+        unknown: RetryLater | None = None
         try:
             own.verify(event, aws)
-            status = "" if deletes else aws.stack_status(own.id)
-            if not deletes and (status in cloudformation.DELETING or not status.endswith(IN_OPERATION)):
-                raise cloudformation.ForgedRequestError(f"it asks for a deployment, and the stack is in {status}")
+            if not deletes:
+                own.need_deployment(aws)
+        except RetryLater as error:
+            unknown = error
         except cloudformation.ForgedRequestError as forged:
             # A check finds what was tampered with and reports it, which a deployment does not.
             rolewarden().recorder.forged(account, "PublishFunction", str(forged))
             return {**rolewarden().publish(account, CHECK), "refused": str(forged)}
+
+        def work() -> dict[str, Any]:
+            if unknown:
+                raise unknown
+            return {} if deletes else rolewarden().publish(account, DEPLOYMENT)
+
         return cloudformation.answered(
             event,
-            lambda: {} if deletes else rolewarden().publish(account, DEPLOYMENT),
+            work,
             seconds_left=context.get_remaining_time_in_millis() / 1000,
         )
     if "Records" in event:

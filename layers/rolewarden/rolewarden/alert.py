@@ -170,13 +170,17 @@ def _subject_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
 
 def _account_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
     reason = _text(detail.get("reason"), 64)
-    about = f"AWS does not let Rolewarden look after account {place.account}"
+    what = f"AWS does not let Rolewarden look after account {place.account}: its roles may be bare"
+    done = f"nothing in this account ({reason}); the others are swept all the same"
     if reason == Reason.LEFT:
-        about = f"account {place.account} is none of Rolewarden's any more"
+        what = f"account {place.account} is none of Rolewarden's any more: its roles may be bare"
+    elif reason == Reason.FORGED:
+        what = "a caller invoked a function of Rolewarden with a request that CloudFormation did not send"
+        done = "refused the request; it removed no guardrail"
     rows = [
-        ("What", f"{about}: its roles may be bare"),
+        ("What", what),
         *_caused(detail),
-        ("Done", f"nothing in this account ({reason}); the others are swept all the same"),
+        ("Done", done),
         ("Why", _text(detail.get("message"), 400)),
         ("To do", _text(detail.get("cure"), 200)),
         ("Runbook", "docs/runbook.md, Account Finding"),

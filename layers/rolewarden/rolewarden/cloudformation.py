@@ -28,6 +28,9 @@ TRIES = 2
 DELETING = frozenset({"DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"})
 """Statuses in which CloudFormation deletes the stack, or takes back its creation."""
 
+_IN_OPERATION = "_IN_PROGRESS"
+"""The end of each status that a stack has while CloudFormation works on it."""
+
 _DNS_SUFFIXES = {"aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu"}
 
 
@@ -62,6 +65,18 @@ class OwnStack(NamedTuple):
             raise ForgedRequestError("the request lacks a field that CloudFormation always sends")
         if not self._is_answer_address(event.get("ResponseURL"), aws.region, aws.partition):
             raise ForgedRequestError("the ResponseURL is no address of CloudFormation")
+
+    def need_deployment(self, aws: Aws) -> None:
+        """Check that CloudFormation creates or updates the stack. Raises ForgedRequestError and RetryLater."""
+        status = aws.stack_status(self.id)
+        if status in DELETING or not status.endswith(_IN_OPERATION):
+            raise ForgedRequestError(f"it asks for a deployment, and the stack is in {status}")
+
+    def need_deletion(self, aws: Aws) -> None:
+        """Check that CloudFormation deletes the stack. Raises ForgedRequestError and RetryLater."""
+        status = aws.stack_status(self.id)
+        if status not in DELETING:
+            raise ForgedRequestError(f"it asks to remove all guardrails, and the stack is in {status}")
 
     def _is_answer_address(self, url: object, region: str, partition: str) -> bool:
         try:

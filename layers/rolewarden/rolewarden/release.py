@@ -14,7 +14,7 @@ from typing import Any
 
 from rolewarden.aws import GONE, LONGEST_CALL, Aws
 from rolewarden.bindings import RoleKey
-from rolewarden.cloudformation import DELETING, ForgedRequestError, OwnStack
+from rolewarden.cloudformation import OwnStack
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import ACCOUNT, DEPLOYMENT, POLICY_NAME, ROLE_NAME, SWEEP, Cause, mapping, matched
 from rolewarden.names import among, folded_arn
@@ -136,8 +136,7 @@ def stack(
     while own.removes:
         try:
             # In each try: a deletion can end, or fail, between two.
-            if (status := aws.stack_status(own.id)) not in DELETING:
-                raise ForgedRequestError(f"it asks to remove all guardrails, and the stack is in {status}")
+            own.need_deletion(aws)
             return _remove(aws, account, recorder, seconds_left)
         except RetryLater:
             if seconds_left() < LONGEST_CALL + PAUSE:

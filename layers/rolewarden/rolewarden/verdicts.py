@@ -61,8 +61,8 @@ CURES: dict[str, str] = {
     Reason.NAME_TAKEN: "rename the guardrail in guardrails.yaml, or delete the policy of that name",
     Reason.SHARES_ROLE: "give the user profile an execution role of its own, or assign by domain",
     Reason.UNREACHABLE: "deploy the stack in a region where SageMaker is, or mend the way to its endpoint",
-    Reason.FORGED: "find the caller: look up Invoke of this function in CloudTrail's data events, and take away "
-    "lambda:InvokeFunction from everyone but CloudFormation and administrators",
+    Reason.FORGED: "find the caller in CloudTrail's data events of Lambda (Invoke of this function), then take "
+    "lambda:InvokeFunction away from all but deployers and administrators",
     Reason.REFUSED: "IAM refused for a reason that is not known here: see the message",
 }
 """What a person does about each reason."""
