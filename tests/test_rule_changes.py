@@ -19,7 +19,7 @@ from rolewarden.bindings import RoleKey
 from rolewarden.events import CHECK, DEPLOYMENT
 from rolewarden.guardrails import Mode
 from rolewarden.placement import may_overlap, rearranged
-from rolewarden.policies import SID_FAMILIES, Document, compile_guardrail, compile_rules
+from rolewarden.policies import SID_FAMILIES, Document, compile_guardrail, compile_rules, policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.judge import judge
 
@@ -242,6 +242,17 @@ def test_after_the_change_every_policy_says_just_what_the_rules_say(world_with: 
 def test_the_end_of_a_change_is_no_finding(world_with: Any, tmp_path: Path) -> None:
     _, after = grown(world_with, tmp_path)
     assert after.history("policy/g") == []
+
+
+def test_a_check_that_restores_one_policy_of_a_guardrail_leaves_the_other_alone(world_with: Any) -> None:
+    world = settle(world_with(yaml.safe_dump(of(FOURTEEN))))
+    hollow = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]})
+    for tampered, other in (("g-2", "g"), ("g", "g-2")):
+        arn = policy_arn(tampered, "aws", ACCOUNT_ID)
+        world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=hollow, SetAsDefault=True)
+        done = world.rolewarden.publish(ACCOUNT_ID, CHECK)["policies"]
+        assert done == {tampered: "replaced", other: "unchanged"}
+        assert world.in_force(compile_rules(world.rolewarden.rules, "aws")) == {"g", "g-2"}
 
 
 def test_a_deployment_that_keeps_statements_asks_for_its_completion(world_with: Any, tmp_path: Path) -> None:

@@ -7,31 +7,29 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from rolewarden.bindings import BindingsTable
 from rolewarden.errors import Refused, RetryLater, RolewardenError
 from rolewarden.events import Cause
 from rolewarden.guardrails import Release, Rules
 from rolewarden.reconcile import Reconciler
-from rolewarden.record import Recorder
 from rolewarden.release import Releaser
 
 from rolewarden_cli import inventory, stack
 from rolewarden_cli.connect import Connection
-from rolewarden_cli.enforce import HISTORY_DAYS
+from rolewarden_cli.enforce import recorder_of
 from rolewarden_cli.inventory import Bound, Inventory, Progress, silent
-from rolewarden_cli.plan import RETIRED, Plan, PlannedRole
+from rolewarden_cli.plan import RETIRED, Plan, ours
 
 EVENT = "rolewarden detach"
 """The name of the cause that the history records."""
 
 
 class NothingReadError(RolewardenError):
-    """The account could not be read as a whole, or has no such role; the message says what to do."""
+    """Rolewarden could not read the whole account, or the account has no such role; the message names the next step."""
 
 
 @dataclass(frozen=True)
 class Surplus:
-    """What would be detached: names of policies and boundaries by role; and the unused `policies` to delete then."""
+    """The policies and boundaries to detach, by role, and the unused `policies` to delete afterwards, all by name."""
 
     account: str
     roles: Mapping[str, tuple[str, ...]]
@@ -47,7 +45,7 @@ class Surplus:
 
 @dataclass(frozen=True)
 class Detached:
-    """What was detached from which role, which policies were deleted, and what is `left`: a line each, with why."""
+    """The policies detached from each role, the policies deleted, and a line with the reason for each one `left`."""
 
     planned: Surplus
     roles: Mapping[str, tuple[str, ...]]
@@ -76,7 +74,7 @@ def read(
 
 
 def surplus(found: Inventory, plan: Plan, only: Collection[str] = ()) -> Surplus:
-    """What roles do not need, of the roles `only` if any are named.
+    """Find the policies that roles do not need, of the roles `only` if it names any.
 
     Raises NothingReadError if something could not be read, because an unread subject can need any policy, or if a
     named role does not exist.
@@ -93,14 +91,9 @@ def surplus(found: Inventory, plan: Plan, only: Collection[str] = ()) -> Surplus
     unused = {policy.name for policy in plan.policies if policy.change == RETIRED}
     if only:
         unused &= {name for names in roles.values() for name in names}
-    stay = {name for role in plan.roles if role not in wanted for name in _carried(role, found, unused)}
+    others = (found.roles.get(role.outcome.role) for role in plan.roles if role not in wanted)
+    stay = {name for role in others if role for name in ours(found, role)}
     return Surplus(found.account, roles, tuple(sorted(unused - stay)))
-
-
-def _carried(role: PlannedRole, found: Inventory, names: Collection[str]) -> set[str]:
-    detail = found.roles.get(role.outcome.role)
-    arns = (*detail.attached, detail.boundary) if detail else ()
-    return {name for name in names if any(arn.endswith(f":policy/rolewarden/{name}") for arn in arns)}
 
 
 def detach(
@@ -111,15 +104,13 @@ def detach(
     today: Callable[[], date],
     progress: Progress = silent,
 ) -> Detached:
-    """Detach what `planned` says, role by role, and delete the policies that are then unused.
+    """Detach the policies of `planned`, role by role, and delete the policies that are then unused.
 
     SageMaker, IAM and the stack's rules are read again before each role. A role keeps what it needs by then, and
     everything if it lacks a policy that it needs.
     """
-    tables, aws = connection.tables, connection.aws
-    told = BindingsTable(aws, tables.bindings) if tables else None
-    recorder = Recorder(aws, tables.history if tables else "", HISTORY_DAYS, told)
-    # `release: keep` is about what the stack does by itself; the operator has decided otherwise.
+    aws, recorder = connection.aws, recorder_of(connection)
+    # `release: keep` keeps the stack from detaching by itself. Here the operator asks for it.
     releasing = rules._replace(release=Release.DETACH)
     cause = Cause(event_name=EVENT, actor=connection.caller)
 

@@ -119,13 +119,18 @@ def enforce(
     )
 
 
+def recorder_of(connection: Connection) -> Recorder:
+    """The recorder of a command that writes: to the stack's history if a stack is deployed."""
+    tables, aws = connection.tables, connection.aws
+    told = BindingsTable(aws, tables.bindings) if tables else None
+    return Recorder(aws, tables.history if tables else "", HISTORY_DAYS, told)
+
+
 class _Work:
     """What has been done so far."""
 
     def __init__(self, connection: Connection, inventory: Inventory, plan: Plan, rules: Rules, today: date) -> None:
-        tables, aws = connection.tables, connection.aws
-        told = BindingsTable(aws, tables.bindings) if tables else None
-        recorder = Recorder(aws, tables.history if tables else "", HISTORY_DAYS, told)
+        aws, recorder = connection.aws, recorder_of(connection)
         self.table = Bound(inventory.bindings)
         self.account = connection.account
         self.cause = Cause(event_name=EVENT, actor=connection.caller)

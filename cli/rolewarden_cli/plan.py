@@ -316,12 +316,12 @@ class Rehearsal:
 def _roles(inventory: Inventory, bound: Mapping[str, Sequence[Binding]]) -> list[RoleKey]:
     """The roles to look at: those that work for somebody, and those that carry something of Rolewarden's."""
     working = {binding.role for bindings in bound.values() for binding in bindings if binding.role}
-    carriers = {RoleKey(inventory.account, role.name) for role in inventory.roles.values() if _ours(inventory, role)}
+    carriers = {RoleKey(inventory.account, role.name) for role in inventory.roles.values() if ours(inventory, role)}
     return sorted(working | carriers, key=lambda role: role.path)
 
 
-def _ours(inventory: Inventory, role: RoleDetail) -> list[str]:
-    """Names of Rolewarden's policies that a role carries, or has as its boundary."""
+def ours(inventory: Inventory, role: RoleDetail) -> list[str]:
+    """The names of Rolewarden's policies that a role has attached or has as its boundary."""
     prefix = policy_arn("", inventory.partition, inventory.account)
     return [arn.removeprefix(prefix) for arn in (*role.attached, role.boundary) if arn.startswith(prefix)]
 
@@ -331,7 +331,7 @@ def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: 
     outcome = reconciler.reconcile(key, Cause(), account=inventory.account)
     required, kept = reconciler.needs(key, bindings), reconciler.kept()
     surplus = [
-        policy for policy in (_ours(inventory, detail) if detail else ()) if reconciler.may_lose(policy, required, ())
+        policy for policy in (ours(inventory, detail) if detail else ()) if reconciler.may_lose(policy, required, ())
     ]
     # As the sweep does: who could not be read may need what seems too much, and who only observes takes nothing off.
     releases = not (inventory.unread or reconciler.rules.observes)

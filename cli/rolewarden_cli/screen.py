@@ -94,7 +94,7 @@ def _indented(what: str | Text | Table, by: int) -> Padding:
 
 
 def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool = True) -> None:
-    """What would change, by region and domain; roles that stay as they are only with `everything`.
+    """Print the changes by region and domain; roles that stay as they are only with `everything`.
 
     With `ends` the last line names the command to run next.
     """
@@ -194,9 +194,11 @@ def _subjects(bindings: Sequence[Binding]) -> str:
     return _few(names, FEW)
 
 
-def _few(names: Sequence[str], most: int = SOME) -> str:
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _few(names: Sequence[str], most: int = SOME, *, of: int = 0) -> str:
+    """The first names, and how many more there are: of `of`, or of `names` if it is 0."""
+    shown, number = names[:most], of or len(names)
+    more = f" and {number - len(shown):,} more" if number > len(shown) else ""
+    return ", ".join(shown) + more
 
 
 def _done_to(role: PlannedRole) -> Iterator[Text]:
@@ -328,7 +330,7 @@ def show_enforced(out: Console, done: Enforced, *, left: Sequence[str] = ()) -> 
 
 
 def show_surplus(out: Console, found: Surplus) -> None:
-    """What would be detached from which role, and which policies would then be deleted."""
+    """Print the policies to detach from each role, and the policies to delete afterwards."""
     out.print(Text(f"account {found.account}", "bold"))
     for role, policies in found.roles.items():
         out.print(_indented(Text.assemble((role, "bold"), "  ", (f"- {', '.join(policies)}", "yellow")), 2))
@@ -339,7 +341,7 @@ def show_surplus(out: Console, found: Surplus) -> None:
 
 
 def show_detached(out: Console, done: Detached) -> None:
-    """What was detached and deleted, and what is left with why."""
+    """Print the policies detached and deleted, and the reason for each one that is left."""
     for role, policies in done.roles.items():
         if policies:
             out.print(Text.assemble((role, "bold"), f"  - {', '.join(policies)}"))
@@ -569,20 +571,17 @@ def show_status(out: Console, found: Status) -> None:
 
 def _surplus(found: Status) -> str:
     sweep = found.last_sweep
+    if sweep is None:
+        return "not known before a sweep; see `rolewarden plan`"
     parts = []
-    if sweep and (roles := sweep.completed.get("carrying_too_much", 0)):
+    if roles := sweep.completed.get("carrying_too_much", 0):
         parts.append(
-            f"{counted(roles, 'role')} with policies that no rule asks for: {_first(sweep.surplus_roles, roles)}"
+            f"{counted(roles, 'role')} with policies that no rule asks for: {_few(sweep.surplus_roles, of=roles)}"
         )
-    if sweep and (unused := sweep.completed.get("unused_policies", 0)):
-        names = _first(sweep.unused_policies, unused)
+    if unused := sweep.completed.get("unused_policies", 0):
+        names = _few(sweep.unused_policies, of=unused)
         parts.append(f"{counted(unused, 'unused policy', 'unused policies')}: {names}")
     return "\n".join([*parts, "`rolewarden detach` shows them and takes them off"]) if parts else "none"
-
-
-def _first(names: Sequence[str], number: int) -> str:
-    more = f" and {number - len(names):,} more" if number > len(names) else ""
-    return ", ".join(names) + more
 
 
 def _coverage(found: Status) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
+from rolewarden import POLICY_PATH
 from rolewarden.bindings import BindingsTable
 from rolewarden.errors import Refused, RolewardenError
 from rolewarden.fingerprint import fingerprint
@@ -16,12 +17,9 @@ from rolewarden_cli.connect import Connection
 DEPLOY = "sam build && sam deploy"
 """The command that gives the deployed stack the rules of the local file."""
 
-OWN_PATH = "/rolewarden/"
-"""The path of the roles of Rolewarden's functions, in the central account and in member accounts."""
-
 
 class StackRules(StrEnum):
-    """What the deployed stack's rules are, compared with the local file's.
+    """The result of comparing the rules of the deployed stack with those of the local file.
 
     UNKNOWN: the stack does not say which rules it runs, or a stack with another name, in another region or in the
     central account works on this account.
@@ -74,7 +72,7 @@ def asked(connection: Connection, rules: Rules) -> StackRules:
 
 
 def need_same(state: StackRules) -> None:
-    """Raises OtherRulesError unless the deployed stack, if there is one, has the local file's rules."""
+    """Raise OtherRulesError unless the deployed stack, if there is one, has the local file's rules."""
     if state is StackRules.OTHER:
         raise OtherRulesError(
             f"the deployed stack has other rules than the local file and would undo this: deploy the file with "
@@ -98,5 +96,5 @@ def _without_stack(connection: Connection) -> StackRules:
     if connection.tables is not None:
         # `make stage` has tables and policies, and no stack that could undo anything.
         return StackRules.NONE
-    there = any(role.path.startswith(OWN_PATH) for role in connection.aws.roles())
+    there = any(role.path.startswith(POLICY_PATH) for role in connection.aws.roles())
     return StackRules.UNKNOWN if there else StackRules.NONE

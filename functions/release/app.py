@@ -11,7 +11,7 @@ from rolewarden import cloudformation, release
 from rolewarden.aws import Aws
 from rolewarden.record import Recorder, logger, metrics
 from rolewarden.service import Rolewarden
-from rolewarden.settings import Settings
+from rolewarden.settings import Settings, history
 from rolewarden.work import body_of
 
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
@@ -42,7 +42,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     aws, account = Aws(), context.invoked_function_arn.split(":")[4]
     own = cloudformation.OwnStack.read(os.environ)
     # Without the guardrails: a stack whose rules cannot be used writes its history, too.
-    recorder = Recorder(aws, os.environ.get("HISTORY_TABLE", ""), int(os.environ.get("HISTORY_DAYS", "400")))
+    recorder = Recorder(aws, *history(os.environ))
 
     def work_off() -> dict[str, Any]:
         try:

@@ -187,7 +187,7 @@ class ToldFinding(NamedTuple):
 
 
 def about(account: str, *names: str) -> str:
-    """What a finding or a row of the history is about, as a key: the account, and names in whatever spelling."""
+    """The key of the thing that a finding or a history row is about: an account and folded names."""
     return folded("/".join((account, *names)))
 
 

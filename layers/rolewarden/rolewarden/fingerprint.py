@@ -1,4 +1,4 @@
-"""The fingerprint of a set of rules, which tells whether two copies of Rolewarden do the same."""
+"""The fingerprint of a set of rules: two copies of Rolewarden with the same fingerprint do the same."""
 
 from __future__ import annotations
 

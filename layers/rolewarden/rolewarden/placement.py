@@ -1,4 +1,4 @@
-"""Which statements a policy says now, so that a rule change never takes a deny away from a role that still needs it.
+"""Placement of statements in policies, so that a rule change never takes a deny away from a role that still needs it.
 
 The compiler spreads the statements of a guardrail over one or more policies, and a rule change can move a statement
 from one policy to another, or from one guardrail to another. A policy changes for all its roles at once, but a role
@@ -10,30 +10,33 @@ Works on documents alone: no call to AWS, no table.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from urllib.parse import unquote
 
-from rolewarden.policies import ALL_THAT_IS_NOT_DENIED, POLICY_SIZE, SID_FAMILIES, Document, Statement, digest, size
+from rolewarden.policies import (
+    ALL_THAT_IS_NOT_DENIED,
+    POLICY_SIZE,
+    SID_FAMILIES,
+    Document,
+    Statement,
+    digest,
+    document_of,
+    parsed,
+    size,
+)
 
 _COUNTED = re.compile(r"(Kept)?\d*$")
 
 
 def statements_of(document: Document | str) -> tuple[Statement, ...]:
     """The statements of a policy document, also as IAM returns it; none if the document cannot be read."""
-    parsed = _parsed(document) if isinstance(document, str) else document
-    found = parsed.get("Statement", [])
+    try:
+        read = parsed(document) if isinstance(document, str) else document
+    except ValueError:
+        return ()
+    found = read.get("Statement", []) if isinstance(read, dict) else []
     found = [found] if isinstance(found, dict) else found
     return tuple(one for one in found if isinstance(one, dict)) if isinstance(found, list) else ()
-
-
-def _parsed(text: str) -> Document:
-    try:
-        value = json.loads(text if text.lstrip().startswith("{") else unquote(text))
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def identity(statement: Statement) -> str:
@@ -51,7 +54,7 @@ def rearranged(
     target: Sequence[Statement],
     missing: Mapping[str, Statement],
 ) -> tuple[Statement, ...]:
-    """What a policy that says `found` must say now, on its way to `target`.
+    """Compute the statements that a policy must have now if it has `found` and is to have `target` in the end.
 
     `missing` are the statements, by `identity`, that some role with this policy needs and has from no other policy. A
     statement of `found` whose Sid the compiler does not give was written by somebody else and is never kept.
@@ -84,7 +87,7 @@ def rearranged(
 
 
 def is_ours(statement: Statement) -> bool:
-    """Whether a statement can come from the compiler: a deny with a Sid of one of its families."""
+    """Whether a statement can come from the compiler: a deny whose Sid begins with one of SID_FAMILIES."""
     return statement.get("Effect") == "Deny" and str(statement.get("Sid", "")).startswith(SID_FAMILIES)
 
 
@@ -99,11 +102,6 @@ def fits(statements: Sequence[Statement]) -> bool:
     return size(document_of(statements)) <= POLICY_SIZE
 
 
-def document_of(statements: Iterable[Statement]) -> Document:
-    """The policy document of these statements."""
-    return {"Version": "2012-10-17", "Statement": list(statements)}
-
-
 def may_overlap(one: Statement, other: Statement) -> bool:
     """Whether one request may match both statements, judged by their actions alone: never wrong if it says no."""
     return any(_meet(a.lower(), b.lower()) for a in _actions(one) for b in _actions(other))
@@ -115,7 +113,7 @@ def _actions(statement: Statement) -> list[str]:
 
 
 def _meet(one: str, other: str) -> bool:
-    """Whether one text can match both patterns. `*` stands for any text; `?` is not used in actions."""
+    """Whether one action can match both patterns: `*` stands for any text, and the compiler uses no `?` in actions."""
     if "*" not in one and "*" not in other:
         return one == other
     head, tail = one.partition("*")[0], other.partition("*")[0]

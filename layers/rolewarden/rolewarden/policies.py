@@ -259,7 +259,7 @@ def compile_boundary(guardrails: Iterable[Guardrail], partition: str) -> Policy:
     pieces = [piece for guardrail in ordered for piece in _denies(guardrail, partition)]
     # Guardrails share many statements, and to deny twice is to deny once.
     once = {json.dumps(piece): piece for piece in pieces}
-    document = _document([ALL_THAT_IS_NOT_DENIED, *_numbered(list(once.values()))])
+    document = document_of([ALL_THAT_IS_NOT_DENIED, *_numbered(list(once.values()))])
     if size(document) > POLICY_SIZE:
         raise BoundaryTooLong(size(document))
     return Policy(boundary_name(guardrail.name for guardrail in ordered), document)
@@ -579,12 +579,13 @@ def size(document: Document) -> int:
     return len("".join(json.dumps(document, separators=(",", ":")).split()))
 
 
-def _document(statements: Iterable[Statement]) -> Document:
+def document_of(statements: Iterable[Statement]) -> Document:
+    """The policy document of these statements."""
     return {"Version": "2012-10-17", "Statement": list(statements)}
 
 
 def _fits(statement: Statement) -> bool:
-    return size(_document([statement])) <= POLICY_SIZE
+    return size(document_of([statement])) <= POLICY_SIZE
 
 
 def _packed(pieces: Iterable[Statement]) -> list[Document]:
@@ -599,10 +600,10 @@ def _packed(pieces: Iterable[Statement]) -> list[Document]:
         place = next((place for place, room in enumerate(rooms) if needed <= room), len(rooms))
         if place == len(rooms):
             documents.append([])
-            rooms.append(POLICY_SIZE - size(_document([])) + 1)
+            rooms.append(POLICY_SIZE - size(document_of([])) + 1)
         documents[place].append(piece)
         rooms[place] -= needed
-    return [_document(statements) for statements in documents]
+    return [document_of(statements) for statements in documents]
 
 
 def _numbered(pieces: Sequence[Statement]) -> Iterator[Statement]:
@@ -642,11 +643,16 @@ def digest(document: Document | str) -> str:
     """
     if isinstance(document, str):
         try:
-            document = json.loads(document if document.lstrip().startswith("{") else unquote(document))
+            document = parsed(document)
         except ValueError:
             return "unreadable"
     canonical = json.dumps(_normal(document), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def parsed(text: str) -> Any:
+    """The JSON of a policy document, also if it is percent-encoded as IAM returns it. Raises ValueError."""
+    return json.loads(text if text.lstrip().startswith("{") else unquote(text))
 
 
 def _normal(value: Any) -> Any:

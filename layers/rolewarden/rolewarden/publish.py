@@ -18,8 +18,8 @@ from rolewarden.errors import Refused, RetryLater, RolewardenError
 from rolewarden.events import CHECK, DEPLOYMENT, SWEEP, Cause
 from rolewarden.guardrails import Mode
 from rolewarden.names import folded, same
-from rolewarden.placement import added, document_of, identities, identity, is_ours, rearranged, statements_of
-from rolewarden.policies import ALL_THAT_IS_NOT_DENIED, Policy, Statement, compile_rules, digest, is_boundary
+from rolewarden.placement import added, identities, identity, is_ours, rearranged, statements_of
+from rolewarden.policies import Policy, Statement, compile_rules, digest, document_of, is_boundary
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import GUARDRAILS_PUBLISHED, Recorder, logger
 
@@ -31,10 +31,10 @@ CREATED, REPLACED, UNCHANGED = "created", "replaced", "unchanged"
 
 @dataclass
 class Publisher:
-    """Brings the policies of accounts to what the rules of `reconciler` say.
+    """Brings the policies of accounts to the rules of `reconciler`.
 
-    `held` names the policies that the last publication left with statements that are to go: the roles that still need
-    them do not have the policies yet to which these statements have moved.
+    `held` names the policies in which the last publication kept statements: some role needs them and does not have the
+    policy yet to which they move.
     """
 
     aws: Aws
@@ -53,7 +53,6 @@ class Publisher:
         deploys = cause == DEPLOYMENT
         state = _Account(self.aws.within(account), account, self.reconciler)
         done: dict[str, str] = {}
-        completed: set[str] = set()
         undo: list[Callable[[], None]] = []
         failed: dict[str, RolewardenError] = {}
         policies = [policy for policy in state.policies if not only or same(only, policy.name)]
@@ -67,7 +66,7 @@ class Publisher:
         readable = [policy for policy in policies if policy.name not in failed]
         for policy in self._in_order(state, readable):
             try:
-                change = self._bring(policy, state, undo, cause, completed)
+                change = self._bring(policy, state, undo, cause)
             except RolewardenError as error:
                 if deploys:
                     self._take_back(undo)
@@ -82,7 +81,7 @@ class Publisher:
             # No deny is lost meanwhile: a new one may come late.
             extra = {"account": account, "policies": list(self.held), "late": state.late(done)}
             logger.warning("policies keep statements until every role has these from another policy", extra=extra)
-        changes = {name for name, change in done.items() if change != UNCHANGED} - completed
+        changes = {name for name, change in done.items() if change != UNCHANGED} - state.completed
         changed = deploys or (done and cause.event_name == "DeletePolicy") or changes
         if changed and announces:
             # The sweep listens: a policy that was deleted is attached to nothing, also where somebody or an earlier try
@@ -103,33 +102,30 @@ class Publisher:
             writes = state.writes
             yield from (policy for policy in policies if not state.is_settled(policy.name))
 
-    def _bring(
-        self, policy: Policy, state: _Account, undo: list[Callable[[], None]], cause: Cause, completed: set[str]
-    ) -> str:
+    def _bring(self, policy: Policy, state: _Account, undo: list[Callable[[], None]], cause: Cause) -> str:
         aws, arn = state.aws, policy.arn(self.aws.partition, state.account)
         deploys, mark = cause == DEPLOYMENT, cause.mark()
         found = state.found(policy.name)
         if found is not None and digest(found.text) == digest(policy.document) and not state.is_rearranging:
             return UNCHANGED
-        document = document_of(state.wanted(policy))
-        text = policy.text if digest(document) == digest(policy.document) else Policy(policy.name, document).text
+        wanted = Policy(policy.name, document_of(state.wanted(policy)))
         if found is None:
-            aws.create_policy(policy.name, text, DESCRIPTION, mark=mark)
+            aws.create_policy(policy.name, wanted.text, DESCRIPTION, mark=mark)
             undo.append(lambda: aws.delete_policy(arn))
             change, version = CREATED, "v1"
-        elif digest(found.text) == digest(document):
+        elif digest(found.text) == digest(wanted.document):
             return UNCHANGED
         else:
             finishes = cause in {CHECK, SWEEP} and state.is_on_its_way(policy.name)
             # The end of a deployment's work, and no drift: the history need not know of it.
             mark = DEPLOYMENT.mark() if finishes else mark
-            version = aws.replace_policy(arn, text, mark=mark)
+            version = aws.replace_policy(arn, wanted.text, mark=mark)
             undo.append(lambda: aws.set_default_version(arn, found.version, instead_of=version))
             change = REPLACED
             if finishes:
-                completed.add(policy.name)
-        state.wrote(policy.name, PublishedPolicy(version, text))
-        if not deploys and policy.name not in completed:
+                state.completed.add(policy.name)
+        state.wrote(policy.name, PublishedPolicy(version, wanted.text))
+        if not deploys and policy.name not in state.completed:
             self.recorder.policy(state.account, policy.name, change, cause, mark)
         return change
 
@@ -144,17 +140,23 @@ class Publisher:
 
 @dataclass
 class _Account:
-    """What the policies of one account say now, and which roles depend on them; read when it is first needed."""
+    """The policies of one account as IAM has them, and the roles that depend on them; each read when first needed.
+
+    `writes` counts the policies written so far. `completed` names those that a scheduled check brought to the end of a
+    rule change, which is no drift.
+    """
 
     aws: Aws
     account: str
     reconciler: Reconciler
     writes: int = 0
+    completed: set[str] = field(default_factory=set)
     _found: dict[str, PublishedPolicy | None] = field(default_factory=dict)
+    _said: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @cached_property
     def policies(self) -> tuple[Policy, ...]:
-        """What the rules ask for, in the order of the file."""
+        """The policies that the rules ask for, in the order of the file."""
         return compile_rules(self.reconciler.rules, self.aws.partition)
 
     @cached_property
@@ -163,7 +165,7 @@ class _Account:
         return {policy.name: statements_of(policy.document) for policy in self.policies}
 
     def found(self, name: str) -> PublishedPolicy | None:
-        """What IAM has of a policy, with what was written since."""
+        """The policy as IAM has it, with later writes; None if it does not exist."""
         if name not in self._found:
             self._found[name] = self.aws.policy(self.reconciler.arn(name, self.account))
         return self._found[name]
@@ -171,6 +173,7 @@ class _Account:
     def wrote(self, name: str, policy: PublishedPolicy) -> None:
         """Remember what a policy says from now on."""
         self._found[name] = policy
+        self._said.pop(name, None)
         self.writes += 1
 
     def says(self, name: str) -> tuple[Statement, ...]:
@@ -178,26 +181,37 @@ class _Account:
         found = self.found(name)
         return statements_of(found.text) if found else ()
 
+    def said(self, *names: str) -> frozenset[str]:
+        """The statements that these policies have now, by `identity`."""
+        for name in names:
+            if name not in self._said:
+                self._said[name] = identities(self.says(name))
+        return frozenset[str]().union(*(self._said[name] for name in names))
+
+    @cached_property
+    def _aims(self) -> dict[str, frozenset[str]]:
+        return {name: identities(statements) for name, statements in self.targets.items()}
+
     def is_settled(self, name: str) -> bool:
         """Whether a policy says exactly what it is to say in the end."""
-        return identities(self.says(name)) == identities(self.targets[name])
+        return self.said(name) == self._aims[name]
 
     def is_held(self, name: str) -> bool:
         """Whether a policy says more than it is to say in the end."""
-        return bool(identities(self.says(name)) - identities(self.targets[name]))
+        return bool(self.said(name) - self._aims[name])
 
     @property
     def is_rearranging(self) -> bool:
         """Whether a policy that was read lacks something that another one of its guardrail may have to say for it."""
         return any(
-            found is not None and identities(self.targets[name]) - identities(self.says(name))
+            found is not None and self._aims[name] - self.said(name)
             for name, found in self._found.items()
             if name in self.targets
         )
 
     def is_on_its_way(self, name: str) -> bool:
-        """Whether a policy says what a rule change leaves for a while: it keeps statements, all of them our own."""
-        return self.is_held(name) and all(is_ours(one) for one in self.says(name) if not _is_everything(one))
+        """Whether a policy can be the work of a rule change: it keeps statements, and the compiler can write each."""
+        return self.is_held(name) and all(is_ours(one) or identity(one) in self._aims[name] for one in self.says(name))
 
     def _siblings(self, name: str) -> tuple[str, ...]:
         """The policies that a role has to have together with this one, itself among them."""
@@ -210,31 +224,26 @@ class _Account:
         return tuple(policy.name for policy in self.reconciler.policies(guardrail))
 
     def wanted(self, policy: Policy) -> tuple[Statement, ...]:
-        """What a policy has to say now."""
-        target = self.targets[policy.name]
-        says, kept = self.says(policy.name), identities(target)
-        # Without a statement that could be kept, nobody need be asked who still needs it.
-        is_rearranged = any(is_ours(one) and identity(one) not in kept for one in says)
+        """The statements that a policy must have now."""
+        target, says = self.targets[policy.name], self.says(policy.name)
+        # Without a statement to keep, the roles that need it need not be read.
+        is_rearranged = any(is_ours(one) and identity(one) not in self._aims[policy.name] for one in says)
         statements = rearranged(says, target, self._missing(policy.name)) if is_rearranged else target
-        others = [self.says(name) for name in self._siblings(policy.name) if name != policy.name]
-        said = identities(one for statements_ in others for one in statements_)
-        for sibling in self._siblings(policy.name):
-            if sibling == policy.name or self.found(sibling) is None:
-                continue
+        siblings = [name for name in self._siblings(policy.name) if name != policy.name]
+        for sibling in filter(self.found, siblings):
             for statement in self.targets[sibling]:
-                # It waits for room there. Until it has that, this policy says it.
-                key = identity(statement)
-                if key not in said and key not in identities(statements):
+                # The sibling has no room for it yet. Until it has, this policy says it.
+                if identity(statement) not in self.said(*siblings) | identities(statements):
                     statements = added(statements, statement) or statements
         return statements
 
     def _missing(self, name: str) -> dict[str, Statement]:
-        """What some role with this policy needs and has from no other policy, by `identity`."""
+        """The statements, by `identity`, that some role with this policy needs and has from no other policy."""
         carriers = (role for role, carried in self._carried.items() if name in carried)
         kinds = {(self._needed(role), frozenset(self._carried[role] - {name})) for role in carriers}
         missing: dict[str, Statement] = {}
         for needed, others in kinds:
-            had = frozenset[str]().union(*(identities(self.says(other)) for other in others))
+            had = self.said(*others)
             for statement in (one for policy in needed for one in self.targets[policy]):
                 if (key := identity(statement)) not in had:
                     missing[key] = statement
@@ -242,7 +251,7 @@ class _Account:
 
     @cached_property
     def _carried(self) -> dict[str, set[str]]:
-        """Which of the policies each role has attached, or has as its permissions boundary, by the role's name."""
+        """The policies that each role has attached or has as its permissions boundary, by the role's name."""
         carried: dict[str, set[str]] = defaultdict(set)
         for policy in self.policies:
             users = self.aws.roles_with_boundary if is_boundary(policy.name) else self.aws.roles_with_policy
@@ -259,7 +268,7 @@ class _Account:
         return bindings
 
     def _needed(self, role: str) -> frozenset[str]:
-        """The policies that a role has to have: by what it is bound to, or as long as nothing is bound, all it has."""
+        """The policies that a role must have by its bindings. If the account has no bindings yet, those that it has."""
         if not self._bindings:
             carried = (name for name in self._carried[role] if not is_boundary(name))
             return frozenset(sibling for name in carried for sibling in self._siblings(name))
@@ -267,13 +276,10 @@ class _Account:
         return frozenset(name for name, guardrail in needs.items() if guardrail.mode is Mode.ENFORCE)
 
     def late(self, names: Iterable[str]) -> list[str]:
-        """Sids of what these policies are to deny and no policy of their guardrail has room for yet."""
-        late = []
-        for name in names:
-            said = identities(one for sibling in self._siblings(name) for one in self.says(sibling))
-            late += [f"{name}: {one['Sid']}" for one in self.targets[name] if identity(one) not in said]
-        return late
-
-
-def _is_everything(statement: Statement) -> bool:
-    return identity(statement) == identity(ALL_THAT_IS_NOT_DENIED)
+        """The Sids of new statements for which no policy of their guardrail has room yet, each after its policy."""
+        return [
+            f"{name}: {statement['Sid']}"
+            for name in names
+            for statement in self.targets[name]
+            if identity(statement) not in self.said(*self._siblings(name))
+        ]

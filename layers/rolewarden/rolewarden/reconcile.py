@@ -97,7 +97,7 @@ class Reconciler:
         for good is an `unenforceable` outcome.
         """
         bindings = bindings or self.table.of_role(role, fresh)
-        # Who asks may have the caller's spelling of the name; a subject has the one that its settings give.
+        # The name in the request can be in the caller's spelling; the binding has the spelling of the settings.
         role = next((binding.role for binding in bindings if binding.role), role)
         required = self.required(bindings)
         outcome = Outcome(
@@ -179,10 +179,10 @@ class Reconciler:
         return self._policies[guardrail]
 
     def are_in_effect(self, required: Mapping[str, Guardrail], account: str) -> bool:
-        """Whether these policies together say in IAM what their guardrails say, as far as these are enforced.
+        """Whether these policies together deny in IAM all that their enforced guardrails deny.
 
-        While a rule change reaches an account they may not (see `rolewarden.placement`): then a role that has them all
-        keeps what else denies it something. Raises Refused and RetryLater.
+        During a rule change they may not (see `rolewarden.placement`). A role that has them all then keeps its other
+        policies and its boundary. Raises Refused and RetryLater.
         """
         aws = self.aws.within(account)
         said: set[str] = set()

@@ -161,7 +161,7 @@ class Recorder:
         return folded(about)
 
     def forged(self, account: str, function: str, why: str) -> None:
-        """Record that somebody invoked `function` with a custom-resource request that CloudFormation did not send."""
+        """Record that a caller invoked `function` with a custom-resource request that CloudFormation did not send."""
         detail = {
             "account": account,
             "verdict": Verdict.UNENFORCEABLE.value,

@@ -32,7 +32,7 @@ CloudFormation waits an hour for who has given up."""
 
 @dataclass
 class Releaser:
-    """Detaches and deletes; decides with the same `reconciler` that attaches. The record names the `cause`."""
+    """Detaches and deletes; decides with the same `reconciler` that attaches. The history names `cause`."""
 
     aws: Aws
     recorder: Recorder

@@ -42,17 +42,18 @@ class Settings(NamedTuple):
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
         """From environment variables. Raises SettingsError."""
+        history_table, history_days = history(environment)
         return cls(
             account=_text(environment, "ACCOUNT_ID"),
             bindings_table=_text(environment, "BINDINGS_TABLE"),
-            history_table=_text(environment, "HISTORY_TABLE"),
+            history_table=history_table,
             work_queue_url=_text(environment, "WORK_QUEUE_URL"),
             sweep_queue_url=_text(environment, "SWEEP_QUEUE_URL"),
             release_queue_url=_text(environment, "RELEASE_QUEUE_URL"),
             publish_queue_url=_text(environment, "PUBLISH_QUEUE_URL"),
             guardrails_file=_guardrails_file(environment),
             recheck_seconds=_number(environment, "RECHECK_SECONDS", 0, 900),
-            history_days=_number(environment, "HISTORY_DAYS", 1, 3653),
+            history_days=history_days,
             own_roles=frozenset(_text(environment, "OWN_ROLES").split(",")),
             regions=tuple(dict.fromkeys(_text(environment, "REGIONS").replace(" ", "").split(","))),
             member_role=environment.get("MEMBER_ROLE", ""),
@@ -60,6 +61,11 @@ class Settings(NamedTuple):
             call_as=environment.get("CALL_AS", ""),
             hub_bus=environment.get("HUB_BUS", ""),
         )
+
+
+def history(environment: Mapping[str, str]) -> tuple[str, int]:
+    """The name of the history table, and the days that its rows live. Raises SettingsError."""
+    return _text(environment, "HISTORY_TABLE"), _number(environment, "HISTORY_DAYS", 1, 3653)
 
 
 def alarm_topic(environment: Mapping[str, str]) -> str:
