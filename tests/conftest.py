@@ -70,10 +70,9 @@ def aws():
 
 @pytest.fixture(scope="session")
 def template():
-    from rolewarden_local.aws import ACCOUNT_ID, REGION
-    from rolewarden_local.template import Template
+    from tests.stacks import translated
 
-    return Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)
+    return translated()
 
 
 @pytest.fixture

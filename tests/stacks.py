@@ -24,9 +24,14 @@ EVERYTHING = {
 
 
 @cache
+def translated(region: str = "us-east-1", **parameters: str) -> Template:
+    """template.yaml for ACCOUNT. The tests share it: nobody may change it."""
+    return Template(ROOT / "template.yaml", region=region, account=ACCOUNT, parameters=parameters)
+
+
 def whole() -> Template:
     """The template with EVERYTHING."""
-    return Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT, parameters=EVERYTHING)
+    return translated(**EVERYTHING)
 
 
 def instances(template: Template, name: str) -> dict[str, bool] | None:

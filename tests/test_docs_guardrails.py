@@ -13,10 +13,9 @@ from rolewarden import protect
 from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule, read_yaml
 from rolewarden.policies import POLICY_SIZE, compile_rules, size
 from rolewarden.protect import Protection
-from rolewarden_local.template import Template
 
 from tests.guardrails.test_probes import PAGE, REQUESTS, emitted_sids
-from tests.stacks import ACCOUNT, ROOT, deployed, whole
+from tests.stacks import deployed, translated, whole
 
 PAGE_TEXT = (Path(__file__).resolve().parents[1] / "docs" / "guardrails.md").read_text(encoding="utf-8")
 RECIPES = re.findall(r"```yaml\n(.*?)```(?:\n\n```json\n(.*?)```)?", PAGE_TEXT, flags=re.DOTALL)
@@ -68,7 +67,7 @@ def test_companion_policy_is_what_the_command_prints() -> None:
     assert printed == protect.text(document)
     assert re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE) == [s["Sid"] for s in document["Statement"]]
     text = " ".join(section.split())
-    alone = Protection(deployed(Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT)), (deployer,))
+    alone = Protection(deployed(translated()), (deployer,))
     assert (
         f"{protect.SCP_SIZE:,} characters since May 2026, this one has {size(document):,} without white space" in text
     )

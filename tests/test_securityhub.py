@@ -16,9 +16,9 @@ from rolewarden.errors import RetryLater
 from rolewarden.record import FINDING_SETTLED, ROLE_FINDING, SUBJECT_FINDING
 from rolewarden.securityhub import finding
 from rolewarden_local.judge import judge
-from rolewarden_local.template import Template
 
 from tests.conftest import ROOT, sample
+from tests.stacks import translated
 
 ACCOUNT = "111122223333"
 PRODUCT = f"arn:aws:securityhub:us-east-1:{ACCOUNT}:product/{ACCOUNT}/default"
@@ -163,12 +163,8 @@ def test_a_finding_that_security_hub_does_not_take_is_tried_again():
 # The template.
 
 
-def translated(switch):
-    return Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT, parameters={"SecurityHub": switch})
-
-
 def test_by_default_there_is_nothing_of_it():
-    template = Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT)
+    template = translated()
     made = [name for name, of in template.body["Resources"].items() if template._is_made(of)]
     assert not [name for name in made if name.startswith("SecurityHub")]
     environment = template.resources("AWS::Lambda::Function")["SweepFunction"]["Environment"]["Variables"]
@@ -176,7 +172,7 @@ def test_by_default_there_is_nothing_of_it():
 
 
 def test_switched_on_it_may_import_findings_of_this_account_and_nothing_else():
-    template = translated("on")
+    template = translated(SecurityHub="on")
     role = template.resources("AWS::IAM::Role")["SecurityHubFunctionRole"]
     policies = {policy["PolicyName"]: policy["PolicyDocument"] for policy in role["Policies"]}
     assert judge(policies, "securityhub:BatchImportFindings", PRODUCT).allowed
@@ -191,7 +187,9 @@ def test_switched_on_it_may_import_findings_of_this_account_and_nothing_else():
 
 
 def test_its_role_is_one_of_rolewardens_own():
-    variables = translated("on").resources("AWS::Lambda::Function")["SweepFunction"]["Environment"]["Variables"]
+    variables = translated(SecurityHub="on").resources("AWS::Lambda::Function")["SweepFunction"]["Environment"][
+        "Variables"
+    ]
     assert "SecurityHubFunctionRole" in variables["OWN_ROLES"].split(",")
 
 
@@ -207,7 +205,7 @@ def test_its_role_is_one_of_rolewardens_own():
     ids=lambda value: value.get("detail-type", "") if isinstance(value, dict) else str(value),
 )
 def test_it_hears_what_opens_and_what_closes_a_finding(aws, event, hears):
-    [rule] = [rule for rule in translated("on").rules() if rule.function == "SecurityHubFunction"]
+    [rule] = [rule for rule in translated(SecurityHub="on").rules() if rule.function == "SecurityHubFunction"]
     full = {"version": "0", "id": "1", "resources": [], **event}
     answer = boto3.client("events").test_event_pattern(EventPattern=json.dumps(rule.pattern), Event=json.dumps(full))
     assert answer["Result"] is hears

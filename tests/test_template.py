@@ -6,11 +6,10 @@ import re
 import boto3
 import pytest
 from rolewarden.events import IAM_EVENTS, POLICY_EVENTS, ROLE_EVENTS, SAGEMAKER_EVENTS, TAG_EVENTS
-from rolewarden_local.template import Template
 
 from tests.conftest import ROOT, sample
 from tests.permissions import actions, of_template
-from tests.stacks import whole
+from tests.stacks import translated, whole
 
 ACCOUNT = "111122223333"
 ROLES = f"arn:aws:iam::{ACCOUNT}:role/rolewarden"
@@ -24,10 +23,6 @@ REGIONS = {
 WORKERS = ("EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction", "ReleaseFunction")
 """Those that read or write IAM; AlertFunction only speaks."""
 FUNCTIONS = (*WORKERS, "AlertFunction")
-
-
-def translated(region="us-east-1"):
-    return Template(ROOT / "template.yaml", region=region, account=ACCOUNT)
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +243,7 @@ KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1f357b5b-3e36-838c-94a4-e671aa807118
 @pytest.fixture(scope="module")
 def keyed():
     """The template with a key of the customer's."""
-    return Template(ROOT / "template.yaml", region="us-east-1", account=ACCOUNT, parameters={"KmsKeyArn": KEY})
+    return translated(KmsKeyArn=KEY)
 
 
 def test_without_a_key_of_the_customers_everything_is_encrypted_with_those_that_aws_keeps(template):
