@@ -1,7 +1,9 @@
 """What every test shares: the project's root and the sample events."""
 
+import functools
 import http.server
 import json
+import os
 import threading
 from datetime import date
 from pathlib import Path
@@ -9,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.loaders import JSONFileLoader
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +23,12 @@ TODAY = date(2027, 1, 15)
 # What is slow on a machine with other work is not wrong.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+# A session of boto3 reads the description of each service from a file of up to a megabyte. A command makes a session of
+# its own, so tests of commands would spend half of their time with reading the same files.
+_read = functools.cache(JSONFileLoader().load_file)
+JSONFileLoader.load_file = lambda _, path: _read(path)
 
 
 def pytest_collection_modifyitems(items):
@@ -66,6 +75,15 @@ def aws():
     local = LocalAws.start()
     with local.connected():
         yield local
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory):
+    """What `sam build` makes of this project, made once for all processes of this run."""
+    from tests.deployments import built
+
+    own = tmp_path_factory.getbasetemp()
+    return built(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
 
 
 @pytest.fixture(scope="session")

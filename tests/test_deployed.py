@@ -19,6 +19,7 @@ from rolewarden_local.template import Template
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
+from tests.deployments import left_by_deletion
 from tests.inbox import subscribed
 from tests.permissions import lines, of_stack, of_template, who_may
 
@@ -38,11 +39,9 @@ def local():
 
 
 @pytest.fixture(scope="module")
-def account(local, tmp_path_factory):
+def account(local, build):
     aws, url = local
-    return Account.made(
-        aws, url, ROOT, tmp_path_factory.mktemp("build"), lambda _: None, parameters={"RecheckSeconds": "1"}
-    )
+    return Account.made(aws, url, ROOT, build, lambda _: None, parameters={"RecheckSeconds": "1"})
 
 
 @pytest.fixture(scope="module")
@@ -439,3 +438,10 @@ def test_surplus_policies_are_shown_and_detached_without_an_alert(account, liste
     rest = json.loads(command("detach", "--yes", "--json").stdout)["detached"]
     assert rest == {"CanvasPilot": ["no-generative-ai"]}
     assert json.loads(command("detach", "--yes", "--json").stdout)["detached"] == {}
+
+
+def test_the_stack_leaves_its_policies_on_the_roles_when_it_is_deleted(account):
+    # This is the last test of the module: afterwards there is no stack.
+    carried, published = left_by_deletion(account)
+    assert carried == {"no-generative-ai"}
+    assert published == set(account.policies)

@@ -9,16 +9,17 @@ from rolewarden_local.account import Account, waited
 from rolewarden_local.aws import REGION, LocalAws
 
 from tests.conftest import ROOT
+from tests.deployments import left_by_deletion
+from tests.stacks import translated
 
 pytestmark = pytest.mark.deployed
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory):
+def account(build):
     aws = LocalAws.start()
     aws.reset()
     with aws.serving() as url, aws.authorizing():
-        build = tmp_path_factory.mktemp("build")
         made = Account.made(aws, url, ROOT, build, lambda _: None, parameters={"OnDelete": "remove"})
         waited(lambda: made.carries("CanvasOmar", ["no-generative-ai"]), "CanvasOmar protected")
         yield made
@@ -144,10 +145,8 @@ def test_no_forged_payload_takes_a_guardrail_off_or_changes_one(account, invoker
 
 
 def test_every_function_of_the_stack_is_tried_with_forged_payloads():
-    text = (ROOT / "template.yaml").read_text()
-    functions = {line.strip()[:-1] for line in text.splitlines() if line.endswith("Function:")}
-    # Needs a stack with Security Hub; it reads and writes findings there and nothing else.
-    assert functions - {"Function", "SecurityHubFunction"} == FORGED.keys()
+    # SecurityHubFunction is not in this stack. It reads and writes findings of Security Hub and nothing else.
+    assert translated().resources("AWS::Lambda::Function").keys() == FORGED.keys()
 
 
 def test_a_forged_deployment_is_a_check_that_reports_what_it_restores(account, invoker):
@@ -157,3 +156,8 @@ def test_a_forged_deployment_is_a_check_that_reports_what_it_restores(account, i
     assert answer["refused"] == "it asks for a deployment, and the stack is in CREATE_COMPLETE"
     assert len(forged_findings(account, "PublishFunction")) == before + 1
     assert iam.get_policy(PolicyArn=account.policies["no-generative-ai"].arn("aws", "111122223333"))
+
+
+def test_a_true_deletion_takes_every_policy_off_and_away(account):
+    # This is the last test of the module: afterwards there is no stack.
+    assert left_by_deletion(account) == (set(), set())

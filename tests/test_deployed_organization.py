@@ -90,7 +90,7 @@ class Company:
 
 
 @pytest.fixture(scope="module")
-def company(tmp_path_factory):
+def company(build):
     aws = LocalAws.start()
     aws.reset()
     with aws.serving() as url:
@@ -98,9 +98,7 @@ def company(tmp_path_factory):
         aws.organize("o-exampleorg1", ou_root_canvas000={MEMBER})
         domain(MEMBER, THERE, "MemberCanvas")
         log(client("cloudtrail", MEMBER))
-        outputs = deploy(
-            ROOT, url, region=HERE, build=tmp_path_factory.mktemp("build"), parameters=PARAMETERS, say=lambda _: None
-        )
+        outputs = deploy(ROOT, url, region=HERE, built=build, parameters=PARAMETERS, say=lambda _: None)
         made = Company(aws, outputs)
         made.swept(HUB)
         made.swept(MEMBER)

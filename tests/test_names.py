@@ -17,6 +17,7 @@ from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.seed import ANALYTICS, CANVAS_ROLES, RESEARCH, TRUST
 
 from tests.conftest import sample
+from tests.volume import volume
 from tests.world import World
 
 GUARDRAIL = policy_arn("no-generative-ai", "aws", ACCOUNT_ID)
@@ -147,7 +148,8 @@ def rules(aws, template):
     return matched
 
 
-@settings(max_examples=12, suppress_health_check=list(HealthCheck))
+@pytest.mark.volume
+@settings(max_examples=volume(8, 100), suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(STEPS, min_size=1, max_size=5), seed=st.integers(0, 2**16), as_asked=st.booleans())
 def test_the_case_of_a_name_changes_nothing_that_happens(aws, template, rules, steps, seed, as_asked):
     def played(spell):

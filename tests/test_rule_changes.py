@@ -24,6 +24,7 @@ from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.judge import judge
 
 from tests.guardrails.strategies import guardrails
+from tests.volume import volume
 from tests.world import World
 
 EVERYTHING: Document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
@@ -267,9 +268,10 @@ def test_a_deployment_that_keeps_statements_asks_for_its_completion(world_with: 
     assert after.in_force(compile_rules(after.rolewarden.rules, "aws")) == {"g", "g-2"}
 
 
-@settings(max_examples=8, suppress_health_check=list(HealthCheck))
+@settings(max_examples=volume(4, 60), suppress_health_check=list(HealthCheck))
 @given(st.lists(files(), min_size=2, max_size=4))
 @pytest.mark.long
+@pytest.mark.volume
 def test_no_sequence_of_rule_changes_takes_a_deny_away(aws: Any, template: Any, steps: list[dict[str, Any]]) -> None:
     with TemporaryDirectory() as folder:
         first = Path(folder) / "first.yaml"

@@ -9,10 +9,11 @@ from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.crowd import GUARDRAILS, bare, carry, crowd
 
 from tests.commands import told
+from tests.volume import volume
 
 REGION = "us-east-1"
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.volume]
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def company(world_with, request):
     carry(people.roles, policy_arn("approved", "aws", ACCOUNT_ID))
     carry(people.also, policy_arn("strict", "aws", ACCOUNT_ID))
     world.sweep()  # the few of the seed, and the domains
-    world.people = people
+    world.people, world.size = people, request.param
     return world
 
 
@@ -55,30 +56,40 @@ def calls_of_a_plan(company, *, changed):
     return Counter(call.operation for call in company.aws.calls(mark))
 
 
-@pytest.mark.parametrize("company", [(20, 5_000, 5_000)], indirect=True, ids=["5,000 profiles, 10,000 roles"])
-def test_a_steady_sweep_of_ten_thousand_roles_costs_pages_as_a_plan_does_and_drift_costs_what_drifted(company):
+SIZES = volume([(4, 500, 500), (20, 1_000, 1_000)], [(20, 5_000, 5_000)])
+"""Domains, profiles with a role each, and further roles."""
+
+
+def pages(domains, profiles, also):
+    """The pages in which AWS lists so many: 100 profiles, 1,000 roles, or 1,000 roles that carry a policy."""
+    return domains + profiles / 100 + 2 * (profiles + also) / 1_000
+
+
+@pytest.mark.parametrize("company", SIZES, indirect=True)
+def test_a_steady_sweep_costs_pages_as_a_plan_does_and_drift_costs_what_drifted(company):
     steady = company.calls_of_a_sweep()
-    assert steady.total() <= 200, steady
+    most = 40 + pages(*company.size)
+    assert steady.total() <= most, steady
     assert steady["DescribeUserProfile"] == 0
     assert steady["ListAttachedRolePolicies"] == 1  # the seed's role that is full, which no sweep can mend
     drifted = company.people.roles[:50] + company.people.also[:50]
     bare(drifted)
     asked = calls_of_a_plan(company, changed=len(drifted))
-    assert asked.total() <= steady.total(), asked
+    assert asked.total() <= most, asked
     calls = company.calls_of_a_sweep()
-    assert calls.total() <= 200 + 4 * len(drifted), calls
+    assert calls.total() <= most + 4 * len(drifted), calls
     assert calls["AttachRolePolicy"] == calls["ListAttachedRolePolicies"] == len(drifted) + 1
     assert all(company.carried(role) for role in drifted)
 
 
-@pytest.mark.parametrize("company", [(4, 600, 400)], indirect=True, ids=["600 profiles, 1,000 roles"])
+@pytest.mark.parametrize("company", volume([(4, 300, 200)], [(4, 600, 400)]), indirect=True)
 def test_a_first_sweep_reads_each_profile_once_and_touches_each_role_once(company):
     people = company.people
     roles = [*people.roles, *people.also]
     bare(roles)
     company.rolewarden.table.write((), [binding.key for binding in company.rolewarden.table.all()])
     calls = company.calls_of_a_sweep()
-    assert calls.total() <= 200 + 1.1 * len(people.roles) + 3 * len(roles), calls
+    assert calls.total() <= 80 + 1.1 * len(people.roles) + 3 * len(roles), calls
     assert calls["DescribeUserProfile"] <= len(people.roles) + 6  # the seed's
     assert calls["ListAttachedRolePolicies"] <= len(roles) + 12
     assert all(company.carried(role) for role in roles)

@@ -103,18 +103,19 @@ class Account:
         aws: LocalAws,
         endpoint: str,
         root: Path,
-        build: Path,
+        built: Path,
         say: Callable[[str], None],
         *,
         parameters: Mapping[str, str] = MappingProxyType({}),
     ) -> Account:
         """Seed the local AWS, deploy the project at `root` into it, and wait for the first sweep.
 
-        `build` is a folder for what `sam build` makes; `say` hears of each step; `parameters` are the stack's.
+        `built` is a folder for what `sam build` makes, or with it; `say` is told of each step; `parameters` are the
+        stack's.
         Raises DeployError and StayedBareError.
         """
         seeded = seed(aws)
-        outputs = deploy(root, endpoint, region=REGION, build=build, say=say, parameters=parameters)
+        outputs = deploy(root, endpoint, region=REGION, built=built, say=say, parameters=parameters)
         account = cls(outputs, seeded.access_keys, root / "layers" / "guardrails" / "guardrails.yaml")
         waited(account.is_swept, "the first sweep")
         for role in ("CanvasAnalytics", "CanvasOmar", "CanvasResearch", "CanvasRosa"):

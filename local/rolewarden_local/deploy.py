@@ -32,29 +32,35 @@ def environment(endpoint: str, region: str) -> dict[str, str]:
     }
 
 
+def build(root: Path, folder: Path) -> None:
+    """Build the project at `root` into a folder. Raises DeployError."""
+    sam(root, {**os.environ, "SAM_CLI_TELEMETRY": "0"}, "build", "--build-dir", str(folder))
+
+
 def deploy(
     root: Path,
     endpoint: str,
     *,
     region: str,
-    build: Path,
+    built: Path,
     say: Callable[[str], None] = lambda _: None,
     parameters: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
-    """Build the project at `root` into the folder `build`, deploy it, and give the stack's outputs.
+    """Deploy what `build` has made of the project at `root` in the folder `built`, and give the stack's outputs.
 
-    `say` hears of each step before it starts. Raises DeployError.
+    If the folder holds no build yet, it is made first. `say` is told of each step before it starts. Raises DeployError.
     """
     variables = environment(endpoint, region)
-    say("sam build")
-    sam(root, variables, "build", "--build-dir", str(build))
+    if not (built / "template.yaml").exists():
+        say("sam build")
+        build(root, built)
     say("sam deploy")
     sam(
         root,
         variables,
         "deploy",
         "--template-file",
-        str(build / "template.yaml"),
+        str(built / "template.yaml"),
         "--config-file",
         str(root / "samconfig.toml"),
         *(["--parameter-overrides", *(f"{k}={v}" for k, v in parameters.items())] if parameters else []),

@@ -1,0 +1,34 @@
+"""Stacks that `sam deploy` has put into the local AWS: the one build that they share, and their end."""
+
+import fcntl
+from pathlib import Path
+
+from rolewarden_local.account import Account, waited
+from rolewarden_local.deploy import STACK, build
+
+from tests.conftest import ROOT
+
+
+def built(folder: Path) -> Path:
+    """What `sam build` makes of this project. Every process that names the same folder waits for the same build."""
+    made = folder / "build"
+    with (folder / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (made / "template.yaml").exists():
+            build(ROOT, made)
+    return made
+
+
+def left_by_deletion(account: Account) -> tuple[set[str], set[str]]:
+    """Delete the stack; gives the guardrail policies that CanvasOmar then carries, and those that IAM still has."""
+    stacks, iam = account.client("cloudformation"), account.client("iam")
+    stacks.delete_stack(StackName=STACK)
+
+    def is_deleted() -> bool:
+        [stack] = [each for each in stacks.list_stacks()["StackSummaries"] if each["StackName"] == STACK]
+        return stack["StackStatus"] == "DELETE_COMPLETE"
+
+    waited(is_deleted, "the stack is deleted")
+    policies = iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"]
+    left = {policy["Arn"]: policy["PolicyName"] for policy in policies}
+    return {left[arn] for arn in account.aws.attached_policies("CanvasOmar") if arn in left}, set(left.values())
