@@ -231,21 +231,6 @@ def test_compile_prints_documents_that_a_person_can_read(file: Path) -> None:
     json.loads(document)
 
 
-@pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
-def test_compile_writes_arns_of_the_partition(partition: str, file: Path) -> None:
-    file.write_text(rules("bedrock: {allow: [amazon.nova-*]}, jumpstart: {deny: [x], weights: deny}"))
-    _, out, _ = run("compile", "--partition", partition, str(file))
-    assert f"arn:{partition}:bedrock:*::foundation-model/amazon.nova-*" in out
-    assert f"arn:{partition}:s3:::jumpstart-cache-prod-*/*x*" in out
-    assert out.count("arn:") == out.count(f"arn:{partition}:")
-
-
-def test_compile_of_an_unknown_partition_is_a_usage_error(file: Path) -> None:
-    code, _, err = run("compile", "--partition", "aws-moon", str(SHIPPED))
-    assert code == 2
-    assert "aws-moon" in err
-
-
 def test_compile_of_a_bad_file_prints_the_mistakes_and_no_document(file: Path) -> None:
     file.write_text(rules("bedrock: {deny: [claude-v2]}"))
     code, out, err = run("compile", "--out", str(file.parent / "policies"), str(file))

@@ -86,6 +86,10 @@ def test_a_profile_without_a_role_of_its_own_is_judged_as_its_domains_role(guard
     assert (rows["rosa"]["role"], rows["rosa"]["inherits"]) == ("CanvasRosa", False)
 
 
+def refuse_to_list(_aws, _region):
+    raise Refused("access denied", "ListFoundationModels: AccessDeniedException: no")
+
+
 INVOKE = ["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"]
 ON_DEMAND = f"arn:aws:bedrock:us-east-1::foundation-model/{NOVA}"
 
@@ -106,13 +110,14 @@ def test_a_model_is_reached_where_one_bedrock_route_gets_through(world, statemen
     assert (verdict["allowed"], verdict["route"]) == (True, route)
 
 
-def test_an_inference_profile_is_a_route_where_only_the_called_region_is_denied(world):
-    # The shipped list's global profile leads to the model without a region, too, and takes all of its ARNs.
+def test_an_inference_profile_is_a_route_where_only_the_called_region_is_denied(world, monkeypatch):
+    # The global profile of the shipped list leads to the model without a region, too, and takes all of its ARNs.
+    monkeypatch.setattr(Aws, "foundation_models", refuse_to_list)
     deny(world, "CanvasRosa", {"NotAction": INVOKE, "Resource": "*"}, {
         "Action": INVOKE, "Resource": "arn:aws:bedrock:us-east-1:*:inference-profile/*"})  # fmt: skip
-    assert cells("--model", NOVA, "--shipped")["rosa", NOVA]["route"] == "on demand"
+    assert cells("--model", NOVA)["rosa", NOVA]["route"] == "on demand"
     deny(world, "CanvasRosa", {"NotAction": INVOKE, "Resource": "*"}, {"Action": INVOKE, "Resource": ON_DEMAND})
-    assert not cells("--model", NOVA, "--shipped")["rosa", NOVA]["allowed"]
+    assert not cells("--model", NOVA)["rosa", NOVA]["allowed"]
 
 
 @pytest.mark.parametrize("left", TAGS)
@@ -221,10 +226,7 @@ def test_a_policy_that_asks_who_the_role_is_keeps_it_from_being_judged_with_othe
 
 
 def test_where_bedrock_does_not_tell_its_models_the_shipped_list_stands_in_and_is_named(world, monkeypatch):
-    def refuse(_aws, _region):
-        raise Refused("access denied", "ListFoundationModels: AccessDeniedException: no")
-
-    monkeypatch.setattr("rolewarden.aws.Aws.foundation_models", refuse)
+    monkeypatch.setattr(Aws, "foundation_models", refuse_to_list)
     found = told("access", "--model", "amazon.nova-*")
     assert found["listed"].startswith("the list of 20")
     assert "AccessDeniedException" in found["listed"]

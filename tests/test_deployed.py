@@ -417,7 +417,7 @@ def test_surplus_policies_are_shown_and_detached_without_an_alert(account, liste
     assert plan.stdout.count("`rolewarden detach` takes it off") == len(surplus) + 1
     assert plan.stdout.splitlines()[-1] == "`rolewarden detach` takes off what no role needs"
     report = tmp_path / "report.html"
-    assert command("report", "-o", str(report), "--shipped", "--model", "amazon.nova-pro-v1:0").exit_code == 0
+    assert command("report", "-o", str(report), "--model", "amazon.nova-pro-v1:0").exit_code == 0
     assert "3 roles have policies or boundaries of Rolewarden that they do not need" in report.read_text()
     assert command("detach").exit_code == 1  # it asks, and no terminal answers
     listener().clear()

@@ -143,7 +143,6 @@ def check(
 def compile_(
     file: RulesFile = rules.DEFAULT_FILE,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a file for each policy there.")] = None,
-    partition: Annotated[rules.Partition, typer.Option(help="Where the policies go.")] = rules.Partition.AWS,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object: policy name to document.")] = False,
 ) -> None:
     """Print the IAM policies that guardrails.yaml becomes.
@@ -156,7 +155,7 @@ def compile_(
     _show_problems(Console(highlight=False, soft_wrap=True, stderr=True), found)
     if found.checked.errors:
         raise typer.Exit(EXIT_ERRORS)
-    policies = found.policies(partition)
+    policies = found.policies()
     if out:
         for path in rules.write(policies, out):
             print(path)

@@ -55,22 +55,21 @@ class Models:
                 yield profile
 
 
-def models(aws: Aws, account: str, regions: Sequence[str], wanted: Sequence[str] = (), *, live: bool = True) -> Models:
+def models(aws: Aws, account: str, regions: Sequence[str], wanted: Sequence[str] = ()) -> Models:
     """The models that `wanted` names or matches (`*` and `?`), all where it is empty.
 
-    Bedrock's are those that it offers in `regions`, or with `live` off, or where it does not answer, those of the
-    shipped list; JumpStart's are of the shipped list, as it has no call that lists them. An id that stands in no list
-    is taken as it is given. Raises NoSuchModelError.
+    Bedrock models are the ones that Bedrock offers in `regions`. If Bedrock does not answer, they come from the list
+    that is shipped with the command. JumpStart models always come from that list, because JumpStart has no call that
+    lists them. An id that is in no list is taken as given. Raises NoSuchModelError.
     """
     known = known_models()
-    bedrock, profiles, listed = list(known.bedrock), {}, f"the list of {known.as_of}"
-    if live:
-        try:
-            found = [aws.foundation_models(region) for region in regions]
-            profiles = {region: aws.inference_profiles(region) for region in regions}
-            bedrock, listed = sorted({model for ids in found for model in ids}), LIVE
-        except (Refused, RetryLater) as error:
-            listed = f"the list of {known.as_of}, as Bedrock does not tell: {error}"
+    bedrock, profiles = list(known.bedrock), {}
+    try:
+        found = [aws.foundation_models(region) for region in regions]
+        profiles = {region: aws.inference_profiles(region) for region in regions}
+        bedrock, listed = sorted({model for ids in found for model in ids}), LIVE
+    except (Refused, RetryLater) as error:
+        listed = f"the list of {known.as_of}, as Bedrock does not tell: {error}"
     everything = [*(Model(name, BEDROCK) for name in bedrock), *(Model(name, JUMPSTART) for name in known.jumpstart)]
     columns = tuple(_chosen(everything, wanted)) if wanted else tuple(everything)
     unlisted = tuple(_unlisted(model, everything) for model in columns if model not in everything) if wanted else ()

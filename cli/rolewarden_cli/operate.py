@@ -198,8 +198,6 @@ def access(
     connection: Connection,
     model: Annotated[list[str] | None, typer.Option("--model", metavar="PATTERN", help="Only models of this id; `*` "
                                                     "and `?` stand for any text. May be given again.")] = None,
-    shipped: Annotated[bool, typer.Option("--shipped", help="Take Bedrock's models from the list that is shipped "
-                                          "instead of asking Bedrock.")] = False,
     guardrails: Guardrails = DEFAULT_FILE,
     everything: All = False,
     as_json: AsJson = False,
@@ -214,7 +212,7 @@ def access(
     Exit code: 0 done, 1 an error.
     """
     rules = _rules(guardrails)
-    models = _models(connection, tuple(model or ()), live=not shipped)
+    models = _models(connection, tuple(model or ()))
     with screen.progress() as progress:
         taken = inventory.take(connection, rules, progress)
         found = accesses.matrix(connection.aws, taken, models, progress)
@@ -290,8 +288,6 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write it.")],
     model: Annotated[list[str] | None, typer.Option("--model", metavar="PATTERN", help="Only models of this id; `*` "
                                                     "and `?` stand for any text. May be given again.")] = None,
-    shipped: Annotated[bool, typer.Option("--shipped", help="Take Bedrock's models from the list that is shipped "
-                                          "instead of asking Bedrock.")] = False,
     since: Annotated[str, typer.Option(metavar="TIME", help="How far back the history goes: 7d, 90d, or a day as "
                                        "2026-11-25.")] = "90d",
     guardrails: Guardrails = DEFAULT_FILE,
@@ -309,7 +305,7 @@ def report(
     from rolewarden_cli.report.gather import gather
 
     rules, now = _rules(guardrails), datetime.now(UTC)
-    models = _models(connection, tuple(model or ()), live=not shipped)
+    models = _models(connection, tuple(model or ()))
     with screen.progress() as progress:
         found = gather(connection, rules, guardrails, models, now, record.moment(since, now), progress)
     try:
@@ -397,9 +393,9 @@ def _rules(path: Path) -> Rules:
     return load(path, today=today())
 
 
-def _models(connection: Connection, wanted: tuple[str, ...], *, live: bool = True) -> model_lists.Models:
+def _models(connection: Connection, wanted: tuple[str, ...]) -> model_lists.Models:
     """The models asked for; those that stand in no list are told of on standard error."""
-    models = model_lists.models(connection.aws, connection.account, connection.regions, wanted, live=live)
+    models = model_lists.models(connection.aws, connection.account, connection.regions, wanted)
     for line in models.unlisted:
         print(f"rolewarden: {line}", file=sys.stderr)
     return models

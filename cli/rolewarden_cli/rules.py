@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -16,14 +15,6 @@ from rolewarden.errors import RolewardenError
 from rolewarden.policies import POLICY_SIZE, Policy, compile_rules, size
 
 DEFAULT_FILE = Path("layers/guardrails/guardrails.yaml")
-
-
-class Partition(StrEnum):
-    """The parts of AWS that ARNs name."""
-
-    AWS = "aws"
-    CHINA = "aws-cn"
-    GOVCLOUD = "aws-us-gov"
 
 
 class UnwritableError(RolewardenError):
@@ -49,9 +40,9 @@ class CheckedFile:
         """The file at `path`, checked against today (UTC) and the shipped list of models."""
         return cls(path, check(path, today=datetime.now(UTC).date(), known=known_models()))
 
-    def policies(self, partition: str) -> tuple[Policy, ...]:
-        """The documents; none where the file has errors."""
-        return compile_rules(self.checked.rules, partition) if self.checked.rules else ()
+    def policies(self) -> tuple[Policy, ...]:
+        """The documents with the ARNs of partition `aws`; empty if the file has errors."""
+        return compile_rules(self.checked.rules, "aws") if self.checked.rules else ()
 
     def problems(self) -> list[tuple[str, str]]:
         """Its errors and warnings in the order of the file: "error" or "warning", and the line to show."""
@@ -65,7 +56,7 @@ class CheckedFile:
             "file": str(self.path),
             "errors": [problem._asdict() for problem in self.checked.errors],
             "warnings": [problem._asdict() for problem in self.checked.warnings],
-            "policies": {policy.name: size(policy.document) for policy in self.policies("aws")},
+            "policies": {policy.name: size(policy.document) for policy in self.policies()},
             "slots": list(self.checked.slots),
         }
 
@@ -73,7 +64,7 @@ class CheckedFile:
         """A line for each policy and each assignment: how full it is, and what it takes of a role's policies."""
         lines = [
             f"policy {policy.name}: {size(policy.document):,} of {POLICY_SIZE:,} characters"
-            for policy in self.policies("aws")
+            for policy in self.policies()
         ]
         lines += [
             f"assignment {number}: {needed} of the {ROLE_POLICIES} policies that a role may carry by default"
