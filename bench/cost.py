@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -13,7 +14,9 @@ from accounts import ALONE, EVENT, HUB, MEMBER
 from figures import Row, table
 from stand import OURS
 
-TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
+ROOT = Path(__file__).resolve().parents[1]
+TEMPLATE = ROOT / "template.yaml"
+EVENTS = ROOT / "events"
 
 HOURS = 730
 """Of a month."""
@@ -40,12 +43,6 @@ PLATFORM_LOG = 300
 ROW_BYTES, READ_BYTES = 320, 4096
 SWEEP_METRICS, OTHER_METRICS = 8, 7
 """Metrics that each sweep puts out, and those of events, which are counted as if there were events every hour."""
-
-DATA_KEY_SECONDS = 300
-"""For so long a principal uses a data key of KMS, for a queue as for a table."""
-
-PRINCIPALS = 4
-"""That use a queue or a table at a time, of functions and of Lambda itself: assumed."""
 
 
 @dataclass(frozen=True)
@@ -78,35 +75,46 @@ _PAGE_OF, _LIST, _OTHERS = "its page of {}, as others copied it", "price list of
 _SENDER_PAYS = 'that the sender pays so: EventBridge User Guide, "Sending and receiving events between accounts"'
 
 PRICES = {
-    "request": Price("Lambda", 0.20, MILLION, "requests", f"{_PAGE}; {_LIST.format('2026-09-11')}"),
+    "metric": Price("CloudWatch", 0.30, 1, "a metric a month, by the hours it is there", _LIST.format("2026-09-21")),
+    "alarm": Price("CloudWatch", 0.10, 1, "an alarm a month", _LIST.format("2026-09-21")),
+    "dashboard": Price("CloudWatch", 3.00, 1, "a dashboard a month", _OTHERS.format("2026-06")),
+    "key": Price("KMS", 1.00, 1, "a key a month, and as much again after a yearly rotation", _PAGE),
     "GB-second": Price("Lambda", 16.6667, MILLION, "GB-seconds (x86)", f"{_PAGE}; {_LIST.format('2026-09-11')}"),
-    "GB-second, arm64": Price("Lambda", 13.3334, MILLION, "GB-seconds (arm64)", _LIST.format("2026-09-11")),
-    "read": Price("DynamoDB", 0.125, MILLION, "read units, on demand", _LIST.format("2026-05-13")),
-    "write": Price("DynamoDB", 0.625, MILLION, "write units, on demand", _LIST.format("2026-05-13")),
-    "queue request": Price("SQS", 0.40, MILLION, "requests", _LIST.format("2026-09-11")),
-    "fair request": Price("SQS", 0.10, MILLION, "requests on messages in a group, besides", _LIST.format("2026-09-11")),
+    "request": Price("Lambda", 0.20, MILLION, "requests", f"{_PAGE}; {_LIST.format('2026-09-11')}"),
     "event": Price(
         "EventBridge", 1.00, MILLION, "events of one's own, or sent to another account or region",
         f"{_LIST.format('2026-10-08')}; {_SENDER_PAYS}",
     ),
-    "metric": Price("CloudWatch", 0.30, 1, "a metric a month, by the hours it is there", _LIST.format("2026-09-21")),
-    "alarm": Price("CloudWatch", 0.10, 1, "an alarm a month", _LIST.format("2026-09-21")),
+    "queue request": Price("SQS", 0.40, MILLION, "requests", _LIST.format("2026-09-11")),
     "log": Price("CloudWatch", 0.50, 1, "a GB of logs", _LIST.format("2026-09-21")),
-    "dashboard": Price("CloudWatch", 3.00, 1, "a dashboard a month", _OTHERS.format("2026-06")),
-    "key": Price("KMS", 1.00, 1, "a key a month, and as much again after a yearly rotation", _PAGE),
-    "key request": Price("KMS", 0.03, 10_000, "requests", _OTHERS.format("2026-03")),
-    "mail": Price("SNS", 2.00, 100_000, "mails beyond 1,000 a month", _LIST.format("2026-10-08")),
-    "finding": Price(
-        "Security Hub", 0.30, 10_000, "findings beyond 10,000 a month", _OTHERS.format("without a date")
-    ),
+}  # fmt: skip
+"""US dollars, us-east-1, without free tiers: the prices that make up at least DECISIVE of one customer's bill."""
+
+DECISIVE = 0.05
+
+AT_MOST = {
+    "read": 0.125 / MILLION,
+    "write": 0.625 / MILLION,
+    "fair request": 0.10 / MILLION,
+    "mail": 2.00 / 100_000,
+    "GB of rows": 0.25,
+    "GB of kept logs": 0.03,
+    "GB between regions": 0.02,
+}
+"""US dollars for one of each thing that makes up less than DECISIVE of every bill. The bill shows their sum only.
+
+The price lists are those of 2026-05-13 (DynamoDB), 2026-09-11 (SQS) and 2026-10-08 (SNS). The prices of a GB have not
+been compared with a list."""
+
+LISTENERS = {
     "second trail": Price("CloudTrail", 2.00, 100_000, "management events, of each trail but the first", _PAGE),
     "watched": Price("GuardDuty", 4.00, MILLION, "management events", _PAGE_OF.format("2026-10-07")),
-}  # fmt: skip
-"""US dollars, us-east-1, without free tiers: the one place where prices stand."""
+}
+"""Prices of services that read CloudTrail. They are not in the bill, but in an organization they exceed it."""
 
 FREE = {
     "request": 1_000_000, "GB-second": 400_000, "queue request": 1_000_000, "metric": 10, "alarm": 10, "dashboard": 3,
-    "log": 5, "key request": 20_000,
+    "log": 5,
 }  # fmt: skip
 """What each account has free every month, of the pages named above, and of SQS's."""
 
@@ -126,8 +134,6 @@ class Customer:
     sweep: str = "sweep-100"
     regions: int = 1
     sweeps: float = HOURS
-    has_key: bool = False
-    has_security_hub: bool = False
 
     @property
     def is_organization(self) -> bool:
@@ -152,26 +158,24 @@ def whole(results: Mapping[str, Any]) -> str:
         "# What it costs",
         _summary(counts),
         table(["US dollars a month", *names], _bill(counts)),
-        "*With AWS's free tiers*: where nothing else in the account, or in the whole organization, uses them up. Made "
-        "by `make bench` (`bench/cost.py`), of the calls that it counts: do not edit.",
-        "## What the parameters do",
-        table(["US dollars a month, more or less", *names], _parameters(parts)),
-        "`Regions`: other regions send their events, and a sweep is longer. `KmsKeyArn`: no key of the stack's own, "
-        "and yours is asked whenever a data key runs out. `SecurityHub`: one alarm more; 10,000 findings a month are "
-        "free. `Concurrency`, `HistoryDays` and `LogRetentionDays` change next to nothing.",
+        "*With AWS's free tiers*: if nothing else in the account, or in the whole organization, uses them up. "
+        "`make bench` makes this page (`bench/cost.py`) of the calls that it counts: do not edit it.",
+        _left_out(counts),
+        "## What the sweep interval changes",
+        table(["US dollars a month, more or less", *names], _intervals(parts)),
         "## What it is made of, and how to make it smaller",
         _smaller(parts, counts),
         "## Not in it: who else listens",
         _watched(counts),
         "## Counts a month",
-        table(["", *names], _shown_counts(counts)),
+        table(["what is counted", *names], _shown_counts(counts)),
         _assumed(parts),
         "## Prices",
         f"US dollars, us-east-1, compared on {CHECKED}. AWS's price pages fill in their figures only as they are "
         "shown, so that copies of them seldom have any. Where a page had none, the figure is that of AWS's price list "
         "(AWS Price List API) as public repositories quote it, with the list's date; where that was not to be had "
         "either, what others quote. Before you rely on one, look at its page.",
-        table(["", "US dollars", "for", "found in"], _shown_prices()),
+        table(["service", "US dollars", "for", "found in"], _shown_prices()),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -179,6 +183,14 @@ def whole(results: Mapping[str, Any]) -> str:
 def total(customer: Customer, results: Mapping[str, Any]) -> float:
     """US dollars a month, without free tiers."""
     return _total(customer, results["parts"])
+
+
+def shares(customer: Customer, results: Mapping[str, Any]) -> dict[str, float]:
+    """The share of each price in the bill of a customer, by the names of PRICES and AT_MOST."""
+    counts = _counts(customer, results["parts"])
+    each = {name: price.each for name, price in PRICES.items()} | AT_MOST
+    whole = sum(_dollars(counts).values())
+    return {name: counts[name] * dollars / whole for name, dollars in each.items()}
 
 
 def _summary(counts: list[dict[str, float]]) -> str:
@@ -213,33 +225,38 @@ def _assumed(parts: Mapping[str, Any]) -> str:
         "half of the events are on governed roles; in the organization each of these enters its account anew, as a "
         f"function keeps a hundred accounts entered and no more; {1000 * CALL_SECONDS:.0f} ms of a {MEGABYTES} MB "
         f"function for each AWS call, {1000 * SWEEP_CPU_SECONDS:.0f} ms for each role of a sweep; {PLATFORM_LOG} bytes "
-        f"that Lambda logs of an invocation; {PRINCIPALS} who use a queue or a table at a time, each with a data key "
-        f"for five minutes. LookupEvents takes {LOOKUP_SECONDS:g} s, as CloudTrail answers two a second. Of a message "
-        "in a group all three requests are counted at the price of fair queues, the most that it can be.\n\n"
-        "IAM, STS, SageMaker's lists, StackSets and CloudTrail's event history charge nothing for a call, EventBridge "
-        "nothing for what AWS's services send inside an account and region. Left out, a dollar or two in the "
-        "organization and cents elsewhere: storage of tables and logs, mails, and an event's way from region to region."
+        f"that Lambda logs of an invocation. LookupEvents takes {LOOKUP_SECONDS:g} s, because CloudTrail answers two a "
+        "second. All three requests for a message in a group are counted at the price of fair queues, which is the "
+        "most that they can cost.\n\n"
+        "IAM, STS, SageMaker's lists, StackSets and CloudTrail's event history do not charge for a call. EventBridge "
+        "does not charge for what AWS services send inside an account and region."
     )
 
 
-def _parameters(parts: Mapping[str, Any]) -> list[list[str]]:
-    """What each parameter adds to the bill, or takes off."""
-    changes = {
-        "`SweepSchedule: rate(15 minutes)`": {"sweeps": 4.0 * HOURS},
-        "`SweepSchedule: rate(6 hours)`": {"sweeps": HOURS / 6},
-        "`SweepSchedule: rate(1 day)`": {"sweeps": HOURS / 24},
-        "`Regions`: three": {"regions": 3},
-        "`KmsKeyArn`": {"has_key": True},
-        "`SecurityHub: on`": {"has_security_hub": True},
-    }
-    lines = []
-    for parameter, change in changes.items():
-        cells = []
-        for customer in CUSTOMERS:
-            before, after = (_total(each, parts) for each in (customer, replace(customer, **change)))
-            cells.append("as it is" if customer == replace(customer, **change) else f"{after - before:+,.2f}")
-        lines.append([parameter, *cells])
-    return lines
+def _left_out(counts: list[dict[str, float]]) -> str:
+    small, large, organization = (f"{math.ceil(_remainder(amounts))}" for amounts in counts)
+    return (
+        f"The rows are the prices that make up at least {100 * DECISIVE:.0f} % of one of the bills. *Everything else* "
+        "is DynamoDB's reads, writes and storage, the surcharge of fair queues, mails, stored logs, and the way of an "
+        f"event from region to region. The same run counts them: they stay below {small}, {large} and {organization} "
+        "dollars, and the sum includes these amounts. Their prices stand in `bench/cost.py`; the prices for a GB there "
+        "have not been compared with AWS's price list."
+    )
+
+
+def _intervals(parts: Mapping[str, Any]) -> list[list[str]]:
+    """What each other sweep interval adds to the bill, or takes off."""
+    changes = {"15 minutes": 4.0 * HOURS, "6 hours": HOURS / 6, "1 day": HOURS / 24}
+    return [
+        [
+            f"`SweepSchedule: rate({interval})`",
+            *(
+                f"{_total(replace(customer, sweeps=sweeps), parts) - _total(customer, parts):+,.2f}"
+                for customer in CUSTOMERS
+            ),
+        ]
+        for interval, sweeps in changes.items()
+    ]
 
 
 def _total(customer: Customer, parts: Mapping[str, Any]) -> float:
@@ -251,25 +268,25 @@ def _smaller(parts: Mapping[str, Any], counts: list[dict[str, float]]) -> str:
     polls = len(_sources("SQS")) * POLLS * PRICES["queue request"].each
     organization = CUSTOMERS[-1]
     sweeps = _total(organization, parts) - _total(replace(organization, sweeps=0), parts)
-    arm = counts[-1]["GB-second"] * (PRICES["GB-second"].each - PRICES["GB-second, arm64"].each)
     sent = organization.events * PRICES["event"].each
     return (
-        f"In one account nearly all of it is there whether anything happens or not: {fixed:.2f} for metrics, alarms, "
-        f"dashboard and key, {polls:.2f} for Lambda's listening to four queues. In the organization {sweeps:.2f} is "
-        f"for sweeps, and {sent:.2f} for events that accounts send to the hub, of which each pays its own.\n\n"
-        "- **Sweep less often** where you trust events: see `SweepSchedule` above. `HeartbeatHours` goes with it, and "
-        "what no event told of stays unseen for as long.\n"
-        "- **Fewer regions**: each is two lists, a forwarder to look at and a queue in every sweep.\n"
-        f"- `Architectures: [arm64]` in template.yaml takes a fifth off Lambda's time, {arm:.2f} in the organization. "
-        "Nothing in the layer is compiled for a processor; x86_64 is what it is tested on.\n"
-        "- The dashboard is three dollars where you have more than three; take it out of template.yaml."
+        f"In one account nearly all of it is fixed: {fixed:.2f} for metrics, alarms, dashboard and key, and "
+        f"{polls:.2f} for the requests with which Lambda polls four queues. In the organization {sweeps:.2f} is for "
+        f"sweeps, and {sent:.2f} for events that accounts send to the central account. Each account pays for its "
+        "own events.\n\n"
+        "- **Sweep less often** if you trust events: see the table above. A change that produced no event then stays "
+        "undetected for up to one interval.\n"
+        "- **Use fewer regions**: each region adds two lists, a forwarder and a queue to every sweep.\n"
+        "- **Use `Architectures: [arm64]`** in template.yaml, because Lambda charges less for it. The layer contains "
+        "no code that is compiled for a processor, but it is only tested on x86_64.\n"
+        "- **Remove the dashboard** from template.yaml if the account has more than three: it costs three dollars."
     )
 
 
 def _watched(counts: list[dict[str, float]]) -> str:
     alone, told = counts[0]["in CloudTrail"], counts[-1]["in CloudTrail"]
     of_sweeps = counts[-1]["in CloudTrail, of sweeps"]
-    second, guard = told * PRICES["second trail"].each, told * PRICES["watched"].each
+    second, guard = told * LISTENERS["second trail"].each, told * LISTENERS["watched"].each
     return (
         f"CloudTrail records what Rolewarden asks: {alone:,.0f} management events a month in the small team's account, "
         f"{told / MILLION:.0f} million in the organization, {100 * of_sweeps / told:.0f} % of them by sweeps. The "
@@ -284,18 +301,13 @@ def _shown_counts(counts: list[dict[str, float]]) -> list[list[str]]:
         "calls of events": "AWS calls for events",
         "calls of sweeps": "AWS calls for sweeps and checks of the policies",
         "in CloudTrail": "of all, management events in CloudTrail",
-        "AssumeRole": "AssumeRole",
         "request": "Lambda invocations",
         "GB-second": "Lambda GB-seconds",
-        "read": "DynamoDB read units",
-        "write": "DynamoDB write units",
-        "queue request": "SQS requests",
-        "fair request": "of them on messages in a group",
         "event": "EventBridge events sent",
+        "queue request": "SQS requests",
         "log": "GB of logs",
         "metric": "metrics",
         "alarm": "alarms",
-        "key request": "KMS requests",
     }
     return [
         [shown, *(f"{amounts[name]:,.0f}" if name != "log" else f"{amounts[name]:,.2f}" for amounts in counts)]
@@ -311,12 +323,12 @@ def _shown_prices() -> list[list[str]]:
             f"{price.per:,} {price.unit}" if price.per > 1 else price.unit,
             price.found,
         ]
-        for price in PRICES.values()
+        for price in (*PRICES.values(), *LISTENERS.values())
     ]
 
 
 def _counts(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
-    """What a customer uses in a month, by the names of PRICES, and some more that cost nothing."""
+    """What a customer uses in a month, by the names of PRICES and AT_MOST, and some more that cost nothing."""
     events, sweeps = _events(customer, parts), _sweeps(customer, parts)
     invocations = customer.events + customer.remedies + sweeps["invocations"]
     seconds = (events["calls"] + sweeps["calls"] - sweeps["of them LookupEvents"]) * CALL_SECONDS
@@ -324,14 +336,14 @@ def _counts(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
     seconds += customer.sweeps * customer.accounts * customer.roles * SWEEP_CPU_SECONDS
     # A sweep reads the table twice, consistently; an event by the index.
     rows = customer.sweeps * customer.accounts * 2 * customer.roles * ROW_BYTES / READ_BYTES
-    queues, tables = len(_sources("SQS")), 2
+    queues = len(_sources("SQS"))
     grouped = 3 * sweeps["of them by messages"] if customer.is_organization else 0
-    data_keys = (queues + tables) * PRINCIPALS * HOURS * 3600 / DATA_KEY_SECONDS
+    logged = (events["logged"] + sweeps["logged"] + invocations * PLATFORM_LOG) / 1e9
+    elsewhere = customer.events * (customer.regions - 1) / customer.regions
     is_apart = customer.is_organization or customer.regions > 1
     return {
         "calls of events": events["calls"],
         "calls of sweeps": sweeps["calls"],
-        "AssumeRole": events["AssumeRole"] + sweeps["of them AssumeRole"],
         # Of an event's calls, all but DynamoDB's, and but the record's of a remedy.
         "in CloudTrail, of sweeps": sweeps["of them in CloudTrail"],
         "in CloudTrail": sweeps["of them in CloudTrail"] + events["calls"] - customer.events - 4 * customer.remedies,
@@ -346,26 +358,41 @@ def _counts(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
         "fair request": grouped,
         "event": sweeps["of them PutEvents"] + customer.remedies + (customer.events if is_apart else 0),
         "metric": SWEEP_METRICS * min(1, customer.sweeps / HOURS) + OTHER_METRICS,
-        "alarm": _alarms(with_security_hub=customer.has_security_hub),
+        "alarm": _alarms(),
         "dashboard": 1,
-        "log": (events["logged"] + sweeps["logged"] + invocations * PLATFORM_LOG) / 1e9,
-        "key": 0 if customer.has_key else 1,
-        "key request": data_keys if customer.has_key else 0,
+        "log": logged,
+        "key": 1,
+        "mail": customer.remedies,
+        "GB of rows": _rows(customer),
+        "GB of kept logs": logged * _default("LogRetentionDays") * 24 / HOURS,
+        "GB between regions": elsewhere * max(path.stat().st_size for path in EVENTS.glob("*.json")) / 1e9,
     }
+
+
+def _rows(customer: Customer) -> float:
+    """GB in the two tables once the history is as long as it gets. A history row is counted as 1 KB."""
+    bindings = customer.accounts * customer.roles * ROW_BYTES
+    history = 2 * customer.remedies * 1024 * _default("HistoryDays") * 24 / HOURS
+    return (bindings + history) / 1e9
+
+
+def _remainder(counts: Mapping[str, float]) -> float:
+    """US dollars for all that AT_MOST names."""
+    return sum(counts[name] * dollars for name, dollars in AT_MOST.items())
 
 
 def _dollars(counts: Mapping[str, float]) -> dict[str, float]:
-    """By service, the dearest of the organization first."""
+    """By service."""
     names = {
+        "CloudWatch metrics, alarms, dashboard": ("metric", "alarm", "dashboard"),
+        "KMS key": ("key",),
+        "Lambda": ("GB-second", "request"),
         "EventBridge": ("event",),
-        "Lambda": ("request", "GB-second"),
-        "CloudWatch: logs": ("log",),
-        "DynamoDB": ("read", "write"),
-        "SQS": ("queue request", "fair request"),
-        "CloudWatch: metrics, alarms, dashboard": ("metric", "alarm", "dashboard"),
-        "KMS": ("key", "key request"),
+        "SQS": ("queue request",),
+        "CloudWatch logs": ("log",),
     }
-    return {service: sum(counts[name] * PRICES[name].each for name in of) for service, of in names.items()}
+    dollars = {service: sum(counts[name] * PRICES[name].each for name in of) for service, of in names.items()}
+    return dollars | {"everything else, at most": _remainder(counts)}
 
 
 def _beyond_free(counts: Mapping[str, float]) -> dict[str, float]:
@@ -387,7 +414,6 @@ def _events(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
         + alike * entered
         # And a second look at each remedy.
         + customer.remedies * (of("a drifted role") + entered - compliant + entered),
-        "AssumeRole": (governed + customer.remedies) * (entered - compliant),
         "logged": governed * of("a role of no concern", "logged")
         + alike * of("a compliant role", "logged")
         + customer.remedies * (of("a drifted role", "logged") + of("a compliant role", "logged")),
@@ -422,9 +448,10 @@ def _figure(parts: Mapping[str, Any], part: str, case: str, figure: str) -> floa
     return next(row.of[OURS].median for row in rows if (row.case, row.figure) == (case, figure))
 
 
-def _alarms(*, with_security_hub: bool) -> int:
+def _alarms() -> int:
+    """Those of a stack that does not import findings into Security Hub."""
     alarms = [resource for resource in _resources() if resource["Type"] == "AWS::CloudWatch::Alarm"]
-    return sum(with_security_hub or resource.get("Condition") != "HasSecurityHub" for resource in alarms)
+    return sum(resource.get("Condition") != "HasSecurityHub" for resource in alarms)
 
 
 def _sources(kind: str) -> list[Any]:
@@ -433,13 +460,21 @@ def _sources(kind: str) -> list[Any]:
     return [source for of in events for source in of.values() if source["Type"] == kind]
 
 
-@cache
+def _default(parameter: str) -> int:
+    default: int = _template()["Parameters"][parameter]["Default"]
+    return default
+
+
 def _resources() -> list[Any]:
-    """Those of template.yaml, its intrinsic functions left out."""
+    return list(_template()["Resources"].values())
+
+
+@cache
+def _template() -> Any:
+    """template.yaml without its intrinsic functions."""
 
     class Loader(yaml.SafeLoader):
         pass
 
     Loader.add_multi_constructor("!", lambda *_: None)
-    template = yaml.load(TEMPLATE.read_text(encoding="utf-8"), Loader)
-    return list(template["Resources"].values())
+    return yaml.load(TEMPLATE.read_text(encoding="utf-8"), Loader)

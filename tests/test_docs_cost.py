@@ -42,12 +42,25 @@ def test_the_benchmarks_are_told_as_they_were_measured(bench):
 
 def test_every_price_is_told_with_its_page_and_with_where_it_was_found(bench):
     cost, _, _ = bench
-    assert all(price.page.startswith("https://aws.amazon.com/") and price.found for price in cost.PRICES.values())
+    page = told("docs/cost.md")
+    for price in (*cost.PRICES.values(), *cost.LISTENERS.values()):
+        [row] = [line for line in page.splitlines() if line.endswith(f" {price.unit} | {price.found} |")]
+        assert row.startswith(f"| [{price.service}](https://aws.amazon.com/")
+        assert price.found
+
+
+def test_the_bill_shows_the_prices_that_decide_it_and_sums_up_the_others(bench):
+    cost, _, results = bench
+    shares = [cost.shares(customer, results) for customer in cost.CUSTOMERS]
+    decisive = {name for name in shares[0] if max(share[name] for share in shares) >= cost.DECISIVE}
+    assert decisive == cost.PRICES.keys()
+    for share in shares:
+        assert sum(share.values()) == pytest.approx(1)
 
 
 def test_the_alarms_that_are_paid_for_are_those_that_a_stack_makes(bench, template):
     cost, _, _ = bench
-    assert cost._alarms(with_security_hub=False) == len(template.resources("AWS::CloudWatch::Alarm"))
+    assert cost._alarms() == len(template.resources("AWS::CloudWatch::Alarm"))
 
 
 @pytest.mark.parametrize(
