@@ -299,17 +299,20 @@ def test_line_breaks_and_control_characters_of_an_event_make_no_lines_of_their_o
 
 
 def test_a_name_that_no_role_can_have_gets_neither_a_link_nor_a_command_to_paste():
-    alert = told("finding_role", role="x; rm -rf ~")
-    assert not {"Console", "Look"} & rows(alert).keys()
-    alert = told("self_disable_rule", eventID="$(reboot)")
-    assert not {"Console", "Look"} & rows(alert).keys()
-    alert = told("finding_policy_restored", policy="`id`")
-    assert not {"Console", "Look"} & rows(alert).keys()
+    for event, harmful in {
+        "finding_role": {"role": "x; rm -rf ~"},
+        "self_disable_rule": {"eventID": "$(reboot)"},
+        "finding_policy_restored": {"policy": "`id`"},
+    }.items():
+        assert {"Console", "Look"} <= rows(told(event)).keys()
+        assert not {"Console", "Look"} & rows(told(event, **harmful)).keys()
 
 
 def test_a_link_in_an_event_is_none_in_the_mail():
     cause = {"actor": "arn:aws:iam::1:user/a", "user_agent": "see https://evil.example/fix"}
-    assert "https://evil" not in told("finding_role", cause=cause).body
+    body = told("finding_role", cause=cause).body
+    assert "evil.example" in body
+    assert "https://evil" not in body
 
 
 def test_other_scripts_are_kept_in_the_text_and_marked_in_the_subject():
@@ -344,6 +347,7 @@ def test_a_number_of_times_that_is_none_is_told_as_again_and_again(number):
 
 
 def test_actors_that_are_no_list_are_left_out():
+    assert "Who" in rows(told("finding_role_contested"))
     alert = told("finding_role_contested", actors=7)
     assert "Who" not in rows(alert)
 

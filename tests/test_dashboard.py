@@ -9,6 +9,8 @@ from rolewarden.record import metrics
 from rolewarden.verdicts import Verdict
 
 from tests.conftest import ROOT
+from tests.test_publish import tampered
+from tests.test_settled import SINGLED_OUT
 from tests.test_template import FUNCTIONS, RECEIVERS, translated
 
 
@@ -25,8 +27,8 @@ def drawn(widgets, namespace):
 
 
 @pytest.fixture
-def counted(world, world_with, monkeypatch):
-    """Names of the metrics that a life of drift leaves."""
+def counted(world, tmp_path, monkeypatch):
+    """Names and units of the metrics that a life with every verdict and every kind of record leaves."""
     found = set()
     monkeypatch.setattr(
         type(metrics), "add_metric", lambda _self, name, unit, _value, **_more: found.add((name, unit.name))
@@ -34,19 +36,32 @@ def counted(world, world_with, monkeypatch):
     world.guarded()
     for _ in range(3):
         world.enforce(world.detach("CanvasAnalytics", "no-generative-ai"))
-    world.verdict("CanvasFull"), world.sweep(), world.release()
+    for role in ("CanvasFull", "CanvasRosa", "CanvasBreakGlass", "BuildServer"):
+        world.verdict(role)
+    with world.aws.failing("ListAttachedRolePolicies", "AccessDeniedException"):
+        world.verdict("CanvasOmar")
+    world.sweep()
+    with world.aws.failing("PutItem", "AccessDeniedException"):
+        world.enforce(world.detach("CanvasOmar", "no-generative-ai"))
+    world.rolewarden.restore(tampered(world, "edited"))
+    rules = tmp_path / "fewer.yaml"
+    rules.write_text(f"release: detach\n{SINGLED_OUT}")
+    loose = world.under(rules)
+    loose.sweep(), loose.release()
     return found
 
 
 def test_every_metric_of_rolewardens_on_the_dashboard_is_one_that_it_counts(widgets, counted):
-    names = {name for name, _ in counted}
-    rare = {"Released", "PolicyRestored", "RecordFailed"} | {f"Verdict.{verdict}" for verdict in Verdict}
     shown = drawn(widgets, "Rolewarden")
-    assert {name for name, *_ in shown} <= names | rare
+    assert {name for name, *_ in shown} - {name for name, _ in counted} == set()
     assert {(dimension, value) for _, dimension, value in shown} == {("service", "rolewarden")}
-    record = (ROOT / "layers/rolewarden/rolewarden/record.py").read_text(encoding="utf-8")
-    for name in rare:
-        assert f'"{name}"' in record or name.startswith("Verdict.")
+
+
+def test_every_alarm_on_a_metric_of_rolewardens_watches_one_that_it_counts(counted):
+    alarms = translated().resources("AWS::CloudWatch::Alarm").values()
+    watched = {alarm["MetricName"] for alarm in alarms if alarm["Namespace"] == "Rolewarden"}
+    assert {"Contested", "Heartbeat", "RecordFailed", "Unenforceable"} <= watched
+    assert watched - {name for name, _ in counted} == set()
 
 
 def test_the_time_from_the_call_to_the_remedy_is_drawn_as_median_and_as_the_slowest_twentieth(widgets, counted):

@@ -230,6 +230,7 @@ def test_the_functions_do_nothing_that_their_own_rules_would_answer(account, loc
         if "/rolewarden/"
         in event["detail"]["userIdentity"].get("sessionContext", {}).get("sessionIssuer", {}).get("arn", "")
     ]
+    assert "AttachRolePolicy" in own
     assert set(own) <= {"AttachRolePolicy", "CreatePolicy", "CreatePolicyVersion", "DeletePolicyVersion"}
     rows = [row for role in account.aws.roles() for row in account.history(role.name)]
     assert not [row for row in rows if "/rolewarden-" in row["cause"].get("actor", "")]

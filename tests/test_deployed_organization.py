@@ -141,6 +141,7 @@ def test_a_role_in_the_member_account_is_repaired_through_the_member_role(compan
         e for e in company.aws.events if e["account"] == MEMBER and e["detail"]["eventName"] == "AttachRolePolicy"
     ]
     issuers = {e["detail"]["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] for e in attached}
+    assert issuers
     assert issuers <= {f"arn:aws:iam::{MEMBER}:role/rolewarden/rolewarden-{f}" for f in ("enforce", "reconcile")}
     waited(
         lambda: any(r["cause"]["event_name"] == "DetachRolePolicy" for r in company.history(MEMBER, "MemberCanvas")),

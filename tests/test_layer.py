@@ -48,6 +48,7 @@ def test_every_module_has_bytecode_that_holds_whatever_the_zip_makes_of_its_time
 def test_the_trimmed_botocore_has_every_operation_that_is_called_and_the_same_endpoints(layer):
     source = (ROOT / "layers/rolewarden/rolewarden/aws.py").read_text()
     services = re.findall(r'_client\("([a-z]+)"', source)
+    assert {"iam", "sagemaker", "cloudtrail", "bedrock"} <= set(services)
     words = sorted(set(re.findall(r"\w+", source)))
     program = f"""
 import botocore.session, json
@@ -94,8 +95,10 @@ def test_a_cold_enforce_loads_what_an_event_needs_and_has_its_clients_before_the
     assert sorted(found["clients"]) == ["_dynamodb", "_iam"]
     ours = {
         f"rolewarden.{name}"
-        for name in ("alert", "audit", "check", "cloudformation", "protect", "publish", "release", "sweep")
+        for name in ("alert", "audit", "check", "cloudformation", "protect", "publish", "release", "sweep", "yamltext")
     }
-    whole = {"boto3", "s3transfer", "yaml", "yamltext", "rich", "typer", "multiprocessing"}
+    for name in ours:
+        assert importlib.util.find_spec(name), f"{name} is no module any more"
+    whole = {"boto3", "s3transfer", "yaml", "rich", "typer", "multiprocessing"}
     unneeded = {*whole, "botocore.docs.client", "html.parser", "importlib.metadata", *ours}
     assert not unneeded & set(found["modules"])

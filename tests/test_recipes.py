@@ -26,9 +26,10 @@ def deployed(title, region="eu-west-1"):
     return translated(region, **recipe(title))
 
 
-@pytest.mark.parametrize("title", TITLES)
+@pytest.mark.parametrize("title", TITLES[1:])  # "One account" gives no parameters
 def test_a_recipe_gives_parameters_that_there_are_and_values_that_they_take(title):
     declared = deployed(title).source["Parameters"]
+    assert recipe(title)
     for name, value in recipe(title).items():
         assert re.fullmatch(declared[name].get("AllowedPattern", ".*"), value)
 

@@ -476,8 +476,7 @@ def test_a_decision_and_a_verdict_can_be_told_without_colour(small):
     css = root.one("style").text
     signs = dict(re.findall(r"\.([adn])::before \{ content: \"(.)\"", css))
     assert len(set(signs.values())) == 3
-    for cell in (cell for _, _, cells in rows(root).values() for cell in cells):
-        assert cell.text in {"allowed", "denied", "not allowed"}
+    assert {cell.text for _, _, cells in rows(root).values() for cell in cells} == {"allowed", "denied", "not allowed"}
     assert {v.value for v in Verdict} <= {element.text for element in root.all("span")}
 
 
@@ -486,11 +485,13 @@ def test_what_a_bar_is_filled_with_can_be_told_without_colour(large):
     css = root.one("style").text
     fills = dict(re.findall(r"\.(serie-\d) \{[^}]*--fill: url\(#(fill-\d)\)", css))
     signs = {p.attributes["id"]: p.one("path", class_="sign").attributes["d"] for p in root.all("pattern")}
+    assert fills
     assert len(fills) == len(signs) == len(set(signs.values()))
     assert set(fills.values()) == set(signs)
-    for swatch in root.all("svg"):
-        kind, _, serie = swatch.attributes.get("class", "").partition(" ")
-        assert kind != "swatch" or serie in fills
+    classes = [svg.attributes.get("class", "").partition(" ") for svg in root.all("svg")]
+    swatches = {serie for kind, _, serie in classes if kind == "swatch"}
+    assert swatches
+    assert swatches <= fills.keys()
 
 
 # What there is to see to.

@@ -470,7 +470,9 @@ def test_a_role_that_is_only_observed_to_be_bare_is_not_told(matched):
     assert matched(event) == []
 
 
-def test_there_is_a_sample_of_a_move_for_every_way_in_which_a_rule_matches(template):
+def test_every_rule_on_moves_has_a_sample_and_every_sample_is_a_move(matched):
+    names = [path.stem for path in (ROOT / "events").glob("self_*.json")]
+    assert {rule for name in names for rule in matched(sample(name))} == MOVES.keys()
     samples = {
         (event["detail"]["eventSource"], re_undated(event["detail"]["eventName"]))
         for event in map(json.loads, (path.read_text() for path in (ROOT / "events").glob("self_*.json")))
