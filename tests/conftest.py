@@ -1,6 +1,7 @@
 """What every test shares: the project's root and the sample events."""
 
 import functools
+import gc
 import http.server
 import json
 import os
@@ -33,6 +34,13 @@ JSONFileLoader.load_file = lambda _, path: _read(path)
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: not (item.get_closest_marker("long") or item.get_closest_marker("deployed")))
+
+
+def pytest_collection_finish():
+    # A million objects that live as long as the process are otherwise looked through in every test.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

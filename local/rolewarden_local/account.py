@@ -29,7 +29,7 @@ from rolewarden_local.deploy import deploy
 from rolewarden_local.seed import AccessKey, seed
 
 PATIENCE = 60.0
-"""Seconds after which what has not come is given up. Much, as the machine may be busy; who waits looks all the time."""
+"""Seconds after which a wait is given up. There are many of them because the machine may be busy."""
 
 COLOURS = {
     "compliant": "green",
@@ -125,11 +125,13 @@ class Account:
 
 def waited(until: Callable[[], bool], what: str) -> float:
     """Seconds until `until` holds. Raises StayedBareError."""
-    start = time.monotonic()
+    start, pause = time.monotonic(), 0.005
     while not until():
         if time.monotonic() - start > PATIENCE:
             raise StayedBareError(f"{what}: still not after {PATIENCE:.0f} s")
-        time.sleep(0.005)
+        time.sleep(pause)
+        # Each look costs the local AWS some calls, which then hold up what is being waited for.
+        pause = min(1.2 * pause, 0.1)
     return time.monotonic() - start
 
 
