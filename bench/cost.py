@@ -246,10 +246,10 @@ def _left_out(counts: list[dict[str, float]]) -> str:
 
 def _intervals(parts: Mapping[str, Any]) -> list[list[str]]:
     """What each other sweep interval adds to the bill, or takes off."""
-    changes = {"15 minutes": 4.0 * HOURS, "6 hours": HOURS / 6, "1 day": HOURS / 24}
+    changes = {"15m": 4.0 * HOURS, "6h": HOURS / 6, "1d": HOURS / 24}
     return [
         [
-            f"`SweepSchedule: rate({interval})`",
+            f"`SweepInterval: {interval}`",
             *(
                 f"{_total(replace(customer, sweeps=sweeps), parts) - _total(customer, parts):+,.2f}"
                 for customer in CUSTOMERS

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import cache
 
+import yaml
 from rolewarden.aws import DeployedStack
 from rolewarden_local.template import Template
 
@@ -21,6 +22,12 @@ EVERYTHING = {
     "SecurityHub": "on",
 }
 """Parameters by which everything is made that the template has, but what KmsKeyArn changes."""
+
+
+def aliases(text: str) -> list[str]:
+    """The YAML anchors and aliases of a template's text, which CloudFormation rejects."""
+    tokens = yaml.scan(text, yaml.SafeLoader)
+    return [token.value for token in tokens if isinstance(token, yaml.AnchorToken | yaml.AliasToken)]
 
 
 @cache

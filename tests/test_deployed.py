@@ -22,6 +22,7 @@ from tests.conftest import ROOT
 from tests.deployments import left_by_deletion
 from tests.inbox import subscribed
 from tests.permissions import lines, of_stack, of_template, who_may
+from tests.stacks import aliases
 
 pytestmark = pytest.mark.deployed
 
@@ -305,6 +306,19 @@ def test_rules_that_a_deployment_cannot_use_fail_at_sam_build(tmp_path):
     assert ran.returncode != 0
     assert "guardrails.yaml:1: guardrails.a.bedrock.deny[1]: `claude-v2` has no provider" in ran.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_the_templates_that_sam_uploads_have_no_aliases_because_cloudformation_rejects_them(account):
+    s3 = account.client("s3")
+    uploaded = [
+        s3.get_object(Bucket=bucket["Name"], Key=item["Key"])["Body"].read().decode()
+        for bucket in s3.list_buckets()["Buckets"]
+        for item in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", [])
+        if item["Key"].endswith(".template")
+    ]
+    assert len([text for text in uploaded if "EnforceFunctionRole:" in text]) == 1
+    for text in uploaded:
+        assert not aliases(text)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from rolewarden_local.template import Template
 
 from tests.conftest import ROOT
 from tests.permissions import of_template
-from tests.stacks import forwarder, instances, translated
+from tests.stacks import aliases, forwarder, instances, translated
 from tests.test_template import WORKERS
 
 HUB, MEMBER = "111122223333", "222233334444"
@@ -21,6 +21,11 @@ CLOUDTRAIL = ["AWS API Call via CloudTrail"]
 
 def organization(region="us-east-1", **parameters):
     return translated(region, OrganizationId=ORGANIZATION, OrganizationalUnits=UNIT, **parameters)
+
+
+def test_forwarder_yaml_has_no_aliases_because_sam_uploads_it_as_it_is():
+    assert not aliases((ROOT / "forwarder.yaml").read_text(encoding="utf-8"))
+    assert aliases((ROOT / "template.yaml").read_text(encoding="utf-8"))
 
 
 def statements(template, function):

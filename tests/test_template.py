@@ -342,7 +342,88 @@ def test_no_sweep_is_an_alarm_and_so_is_no_data(template):
     heartbeat = alarms(template)["HeartbeatAlarm"]
     assert (heartbeat["TreatMissingData"], heartbeat["MetricName"]) == ("breaching", "Heartbeat")
     assert (heartbeat["Statistic"], heartbeat["Threshold"]) == ("Minimum", 1)
-    assert int(heartbeat["EvaluationPeriods"]) * heartbeat["Period"] == 2 * 3600
+    assert heartbeat["EvaluationPeriods"] * heartbeat["Period"] == 2 * 3600
+
+
+INTERVALS = {"15m": 900, "1h": 3600, "6h": 6 * 3600, "12h": 12 * 3600, "1d": 24 * 3600}
+"""Seconds of each value of SweepInterval."""
+
+
+class Interval:
+    """What the template makes of one value of SweepInterval."""
+
+    def __init__(self, value):
+        template = translated(SweepInterval=value)
+        alarm = alarms(template)["HeartbeatAlarm"]
+        self.period, self.periods = alarm["Period"], alarm["EvaluationPeriods"]
+        self.window = self.period * self.periods
+        self.schedules = {
+            name: seconds_of(rule["ScheduleExpression"])
+            for name, rule in template.resources("AWS::Events::Rule").items()
+            if "ScheduleExpression" in rule
+        }
+
+    def alarmed(self, sweeps, now):
+        """Whether the alarm is on at a time, given when sweeps completed, and whether every path was there.
+
+        CloudWatch slides its window along with the time:
+        https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation-window.html
+        """
+        ends = [now - self.period * n for n in range(self.periods)]
+        found = [[good for at, good in sweeps if end - self.period < at <= end] for end in ends]
+        return all(not period or not min(period) for period in found)
+
+
+def seconds_of(schedule):
+    count, unit = re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", schedule).groups()
+    assert schedule.endswith("s)") == (count != "1")  # EventBridge takes no `rate(1 hours)`
+    return int(count) * {"minute": 60, "hour": 3600, "day": 24 * 3600}[unit]
+
+
+@pytest.fixture(params=INTERVALS, scope="module")
+def interval(request):
+    return Interval(request.param)
+
+
+def test_these_are_the_intervals_that_the_template_takes(template):
+    declared = template.source["Parameters"]["SweepInterval"]
+    assert declared["AllowedValues"] == list(INTERVALS)
+    assert set(template.source["Mappings"]["SweepIntervals"]) == set(INTERVALS)
+    assert declared["Default"] == "1h"
+
+
+@pytest.mark.parametrize(("value", "seconds"), INTERVALS.items())
+def test_the_sweep_and_the_check_of_the_policies_come_once_an_interval(value, seconds):
+    assert Interval(value).schedules == {"SweepFunctionSchedule": seconds, "PublishFunctionCheck": seconds}
+
+
+def test_cloudwatch_can_look_back_over_as_many_periods_as_the_heartbeat_takes(interval):
+    assert interval.period % 60 == 0
+    assert interval.window <= (7 * 24 * 3600 if interval.period >= 3600 else 24 * 3600)
+
+
+@pytest.mark.parametrize("late", [0.0, 0.5, 0.99], ids=lambda late: f"{late} of an interval")
+def test_sweeps_on_schedule_set_off_no_heartbeat_alarm_even_if_every_second_one_takes_long(interval, late):
+    seconds = interval.schedules["SweepFunctionSchedule"]
+    sweeps = [(n * seconds + (n % 2) * int(late * seconds), True) for n in range(20)]
+    assert not any(interval.alarmed(sweeps, now) for now in range(interval.window, 19 * seconds, seconds // 60))
+
+
+def test_one_sweep_that_misses_a_path_sets_off_no_heartbeat_alarm(interval):
+    seconds = interval.schedules["SweepFunctionSchedule"]
+    sweeps = [(n * seconds, n != 10) for n in range(20)]
+    assert not any(interval.alarmed(sweeps, now) for now in range(interval.window, 19 * seconds, seconds // 60))
+
+
+@pytest.mark.parametrize("good", [None, False], ids=["no sweep completes", "every sweep misses a path"])
+def test_the_heartbeat_alarm_goes_off_two_intervals_after_the_last_good_sweep_or_after_an_hour(interval, good):
+    seconds = interval.schedules["SweepFunctionSchedule"]
+    last = 10 * seconds
+    sweeps = [(n * seconds, True) for n in range(11)]
+    sweeps += [] if good is None else [(n * seconds, good) for n in range(11, 20)]
+    wait = max(2 * seconds, 3600)
+    assert not interval.alarmed(sweeps, last + wait - 60)
+    assert all(interval.alarmed(sweeps, now) for now in range(last + wait, last + 2 * wait, seconds // 60))
 
 
 def test_every_alarm_goes_to_the_topic_and_has_its_entry_in_the_runbook(template):
