@@ -1,4 +1,6 @@
 # Everything starts here: `make demo` and `make test` set themselves up on a machine with python3 (3.11+) and make.
+SHELL := /bin/bash
+.SHELLFLAGS := -eo pipefail -c
 PYTHON ?= python3
 VENV := .venv
 SAM_VENV := .venv-sam
@@ -6,39 +8,52 @@ C7N_VENV := .venv-c7n
 SAM := $(SAM_VENV)/bin/sam
 HOST ?= 127.0.0.1
 PORT ?= 5000
-PIP_FLAGS := --quiet --disable-pip-version-check
+PIP_FLAGS := --disable-pip-version-check --no-color
+# `make check` lints what CloudFormation gets in a region of each partition, and in one that is not IAM's home.
+REGIONS := us-east-1 eu-west-1 us-gov-west-1 cn-north-1 eusc-de-east-1
+export SAM_CLI_TELEMETRY := 0
 # The environments are set up side by side.
 MAKEFLAGS += --jobs=3
 
-.PHONY: install demo test soak local stage lint types bench bench-report report-picture mutants clean
+.PHONY: install demo test quick check check-templates check-replay soak local stage lint types bench bench-report
+.PHONY: report-picture mutants clean
 
 install: $(VENV)/installed $(SAM_VENV)/installed .wheels/downloaded
 
+# Makes the virtual environment $(1); a heading for each, because they are set up at the same time.
+new_environment = \
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Rolewarden needs Python 3.11 or later, and $(PYTHON) is older: run `make PYTHON=python3.13 ...`")'; \
+	echo "setting up $(1) (only the first time; about a minute, or some minutes on a slow network)"; \
+	$(PYTHON) -m venv $(1)
+
+# Shows what pip does for $(1): one line for every 15 packages instead of several for each.
+progress = awk '\
+	/^Collecting / { n += 1; sub(/[^A-Za-z0-9_.-].*/, "", $$2); if (n % 15 == 1) print "  $(1): package " n ", " $$2 } \
+	/^Installing collected packages/ { print "  $(1): unpacking " NF - 3 " packages" } \
+	{ fflush() }'
+
 # The code, the local AWS and the tests.
 $(VENV)/installed: pyproject.toml constraints.txt
-	@echo "setting up $(VENV) (once, about two minutes)"
-	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt hatchling editables
-	@$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt --no-build-isolation -e '.[dev]'
+	@$(call new_environment,$(VENV))
+	@$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt hatchling editables | $(call progress,$(VENV))
+	@$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt --no-build-isolation -e '.[dev]' | $(call progress,$(VENV))
 	@touch $@
 
 # SAM CLI, apart: it needs another botocore than MiniStack does.
 $(SAM_VENV)/installed: constraints-sam.txt
-	@echo "setting up $(SAM_VENV) (once, about two minutes)"
-	@$(PYTHON) -m venv $(SAM_VENV)
-	@$(SAM_VENV)/bin/pip install $(PIP_FLAGS) -c constraints-sam.txt aws-sam-cli
+	@$(call new_environment,$(SAM_VENV))
+	@$(SAM_VENV)/bin/pip install $(PIP_FLAGS) -c constraints-sam.txt aws-sam-cli | $(call progress,$(SAM_VENV))
 	@touch $@
 
 # Cloud Custodian, which `make bench` measures beside Rolewarden.
 $(C7N_VENV)/installed: constraints-c7n.txt
-	@echo "setting up $(C7N_VENV) (once, about a minute)"
-	@$(PYTHON) -m venv $(C7N_VENV)
-	@$(C7N_VENV)/bin/pip install $(PIP_FLAGS) -c constraints-c7n.txt c7n
+	@$(call new_environment,$(C7N_VENV))
+	@$(C7N_VENV)/bin/pip install $(PIP_FLAGS) -c constraints-c7n.txt c7n | $(call progress,$(C7N_VENV))
 	@touch $@
 
 # What the layer is built from, so that `sam build` needs no network.
 .wheels/downloaded: layers/rolewarden/requirements.txt
-	@$(PYTHON) -m pip download $(PIP_FLAGS) --no-deps --only-binary=:all: -d .wheels -r $<
+	@$(PYTHON) -m pip download --quiet $(PIP_FLAGS) --no-deps --only-binary=:all: -d .wheels -r $<
 	@touch $@
 
 # A day in the life of a deployed stack, on the local AWS.
@@ -54,11 +69,39 @@ local: install
 stage: install
 	@$(VENV)/bin/python -m rolewarden_local serve --stage --host $(HOST) --port $(PORT)
 
+# All tests, the deployed stack included.
 test: install
 	@$(VENV)/bin/python -m pytest
 
+# What a developer runs after each change: lint, types, and the tests that need neither a deployed stack nor much time.
+quick: lint types
+	@$(VENV)/bin/python -m pytest -m "not deployed and not long and not broad"
+
+# Everything that must hold before a change lands, except the functions in a container: `.ci/run` does both.
+check: install
+	@echo "== make test" && $(MAKE) --no-print-directory test
+	@echo "== lint and types" && $(MAKE) --no-print-directory lint types
+	@echo "== templates" && $(MAKE) --no-print-directory check-templates
+	@echo "== rolewarden replay" && $(MAKE) --no-print-directory check-replay
+
+# SAM's own checks, cfn-lint on what CloudFormation gets of both templates, and a build.
+check-templates: install
+	@AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
+	@mkdir -p .aws-sam
+	@printf '%s\n' $(REGIONS) | xargs -P 2 -I {} sh -ec '\
+		$(VENV)/bin/python -m rolewarden_local translate --region {} > .aws-sam/translated-{}.json; \
+		$(SAM_VENV)/bin/cfn-lint --regions {} -- .aws-sam/translated-{}.json forwarder.yaml; \
+		echo "cfn-lint has nothing to say about the templates in {}"'
+	@$(SAM) build
+
+# Every sample event, on a staged account.
+check-replay: install
+	@$(VENV)/bin/rolewarden replay events/*.json > /dev/null
+
 # Bad nights by the thousand and malformed input by the ten thousand, see docs/reliability.md; ends with the figures.
+# Before them, the tests that do little in `make test` do much: 10,000 roles, 10,000 events, more examples.
 soak: install
+	@ROLEWARDEN_SOAK=1 $(VENV)/bin/python -m pytest -m volume
 	@$(VENV)/bin/python -W ignore -m tests.soak
 
 # Rolewarden beside Cloud Custodian and the floor; takes about half an hour. Prints tables, writes bench/results.json,
@@ -75,7 +118,7 @@ report-picture: install
 
 # Which changes to the compiler no test would notice; about two hours.
 mutants: install
-	@$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt mutmut
+	@$(VENV)/bin/pip install --quiet $(PIP_FLAGS) -c constraints.txt mutmut
 	@nice $(VENV)/bin/python bench/mutants.py policies
 	@nice $(VENV)/bin/python bench/mutants.py guardrails
 
