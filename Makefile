@@ -101,7 +101,7 @@ check-replay: install
 # Bad nights by the thousand and malformed input by the ten thousand, see docs/reliability.md; ends with the figures.
 # Before them, the tests that do little in `make test` do much: 10,000 roles, 10,000 events, more examples.
 soak: install
-	@ROLEWARDEN_SOAK=1 $(VENV)/bin/python -m pytest -m volume
+	@ROLEWARDEN_SOAK=1 $(VENV)/bin/python -m pytest -n 0 -m volume
 	@$(VENV)/bin/python -W ignore -m tests.soak
 
 # Rolewarden beside Cloud Custodian and the floor; takes about half an hour. Prints tables, writes bench/results.json,

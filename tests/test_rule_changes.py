@@ -268,7 +268,7 @@ def test_a_deployment_that_keeps_statements_asks_for_its_completion(world_with: 
     assert after.in_force(compile_rules(after.rolewarden.rules, "aws")) == {"g", "g-2"}
 
 
-@settings(max_examples=volume(4, 60), suppress_health_check=list(HealthCheck))
+@settings(max_examples=volume(3, 60), suppress_health_check=list(HealthCheck))
 @given(st.lists(files(), min_size=2, max_size=4))
 @pytest.mark.long
 @pytest.mark.volume
