@@ -126,6 +126,30 @@ def world_with(aws, template, tmp_path):
 
 
 @pytest.fixture
+def company(aws, template):
+    """A `world` that is the central account of an organization with one member."""
+    from tests.company import organized
+
+    return organized(aws, template)
+
+
+@pytest.fixture
+def function(world, monkeypatch):
+    """Gives the handler of a function, as at a cold start."""
+    from tests.handlers import lambda_context, load_function
+
+    monkeypatch.setattr("rolewarden.reconcile.today", lambda: TODAY)
+
+    def load(name):
+        for variable, value in world.environment.items():
+            monkeypatch.setenv(variable, value)
+        module = load_function(name)
+        return lambda event, **more: module.handler(event, lambda_context(name, **more))
+
+    return load
+
+
+@pytest.fixture
 def answers(monkeypatch):
     """CloudFormation's side: what was put to the ResponseURL, which is on the endpoint of the local AWS."""
     heard = []

@@ -1,12 +1,26 @@
-"""Stacks that `sam deploy` has put into the local AWS: the one build that they share, and their end."""
+"""What `sam deploy` is given, the one build that all its stacks in the local AWS share, and their deletion."""
 
 import fcntl
+import re
+import shlex
 from pathlib import Path
 
 from rolewarden_local.account import Account, waited
 from rolewarden_local.deploy import STACK, build
 
 from tests.conftest import ROOT
+
+
+def recipe(title: str) -> dict[str, str]:
+    """The parameters that a recipe of the README gives to `sam deploy`."""
+    readme = (ROOT / "README.md").read_text()
+    section = re.search(rf"\n### {title}\n(.*?)(?=\n##)", readme, re.DOTALL)
+    assert section is not None
+    [command] = [line.strip() for line in section[1].splitlines() if line.strip().startswith("sam deploy")]
+    words = shlex.split(command)
+    given = words[words.index("--parameter-overrides") + 1 :] if "--parameter-overrides" in words else []
+    parameters = (word.partition("=") for word in given)
+    return {name: value for name, _, value in parameters}
 
 
 def built(folder: Path) -> Path:

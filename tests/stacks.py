@@ -14,6 +14,20 @@ MEMBER = "222233334444"
 ID = "1f357b5b-3e36-838c-94a4-e671aa807118"
 SUFFIX = "1A2B3C4D5E6F"
 
+WORKERS = ("EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction", "ReleaseFunction")
+"""The functions that read or write IAM."""
+
+FUNCTIONS = (*WORKERS, "AlertFunction")
+"""The functions that every stack has."""
+
+RECEIVERS = {
+    "WorkQueue": "ReconcileFunction",
+    "SweepQueue": "SweepFunction",
+    "ReleaseQueue": "ReleaseFunction",
+    "PublishQueue": "PublishFunction",
+}
+"""The function that receives the messages of each queue."""
+
 EVERYTHING = {
     "AlarmEmail": "ops@example.com",
     "OrganizationId": "o-exampleorg1",

@@ -10,13 +10,13 @@ import pytest
 from rolewarden.aws import Aws
 from rolewarden.errors import PartlyDone, RetryLater
 from rolewarden.events import Cause
-from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.faults import Killed, Loss
 
+from tests.guardrail_texts import TWO_GUARDRAILS
+from tests.publishing import GUARDRAIL_ARN
 from tests.world import OWN_ROLE
 
-ARN = policy_arn("no-generative-ai", "aws", ACCOUNT_ID)
 HARMLESS = '{"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "a4b:*", "Resource": "*"}}'
 
 
@@ -100,17 +100,8 @@ def test_an_attachment_whose_answers_were_all_lost_is_recorded(world, loss):
     assert attached(world) == [*before, ["no-generative-ai"]]
 
 
-TWO = """
-guardrails:
-  first: {bedrock: {deny: all}}
-  second: {jumpstart: {deny: all}}
-assignments:
-  - guardrails: [first, second]
-"""
-
-
 def test_what_one_try_did_and_only_half_recorded_is_completed(world_with):
-    world = world_with(TWO)
+    world = world_with(TWO_GUARDRAILS)
     event = world.role_event("CanvasOmar")
     with world.aws.losing("AttachRolePolicy", Loss.RESET, takes_effect=True, after=1), pytest.raises(PartlyDone):
         world.enforce(event)
@@ -121,7 +112,7 @@ def test_what_one_try_did_and_only_half_recorded_is_completed(world_with):
 
 
 def test_a_remedy_of_two_attachments_gives_one_late_row(world_with):
-    world = world_with(TWO)
+    world = world_with(TWO_GUARDRAILS)
     with contextlib.suppress(Killed), world.aws.dying("AttachRolePolicy", after=1):
         world.enforce(world.role_event("CanvasOmar"))
     world.audit()
@@ -129,7 +120,7 @@ def test_a_remedy_of_two_attachments_gives_one_late_row(world_with):
 
 
 def test_what_cloudtrail_shows_of_one_remedy_in_two_parts_is_recorded_in_two(world_with):
-    world = world_with(TWO)
+    world = world_with(TWO_GUARDRAILS)
     with contextlib.suppress(Killed), world.aws.dying("AttachRolePolicy", after=1):
         world.enforce(world.role_event("CanvasOmar"))
     first, second = [e for e in world.aws.events if e["detail"]["eventName"] == "AttachRolePolicy"][-2:]
@@ -166,8 +157,8 @@ def test_a_boundary_that_was_set_or_taken_off_unrecorded_is_recorded(world_with)
 
 
 def test_what_was_taken_off_unrecorded_is_recorded(world_with):
-    world_with(TWO).guarded()
-    world = world_with("release: detach\n" + TWO.replace("[first, second]", "[first]"), keep=True)
+    world_with(TWO_GUARDRAILS).guarded()
+    world = world_with("release: detach\n" + TWO_GUARDRAILS.replace("[first, second]", "[first]"), keep=True)
     world.sweep()
     [body] = [body for body in world.queued("RELEASE_QUEUE_URL") if body.get("role") == "CanvasOmar"]
     with contextlib.suppress(Killed), world.aws.dying("DetachRolePolicy"):
@@ -185,10 +176,10 @@ def test_what_was_taken_off_unrecorded_is_recorded(world_with):
 )
 def test_a_policy_that_was_restored_unrecorded_is_recorded(world, tamper, operation, remedy):
     if tamper == "edit":
-        world.iam.create_policy_version(PolicyArn=ARN, PolicyDocument=HARMLESS, SetAsDefault=True)
+        world.iam.create_policy_version(PolicyArn=GUARDRAIL_ARN, PolicyDocument=HARMLESS, SetAsDefault=True)
         event = world.event("CreatePolicyVersion")
     else:
-        world.iam.delete_policy(PolicyArn=ARN)
+        world.iam.delete_policy(PolicyArn=GUARDRAIL_ARN)
         event = world.event("DeletePolicy")
     with contextlib.suppress(Killed), world.aws.dying(operation):
         world.rolewarden.restore(event)
@@ -207,10 +198,10 @@ def test_what_a_deployment_writes_is_its_own_affair(world):
 def test_who_signs_like_rolewarden_and_is_not_is_ignored(world):
     role = world.rolewarden.aws
     stranger = Aws()
-    stranger.attach("CanvasOmar", ARN, mark=Cause(event_name="Sweep").mark())
+    stranger.attach("CanvasOmar", GUARDRAIL_ARN, mark=Cause(event_name="Sweep").mark())
     assert world.event("AttachRolePolicy")["detail"]["userAgent"].rpartition("rolewarden/")[2].startswith("Sweep.")
     assert world.audit()["late"] == 0
-    role.attach("CanvasRosa", ARN, mark=Cause(event_name="Sweep").mark())
+    role.attach("CanvasRosa", GUARDRAIL_ARN, mark=Cause(event_name="Sweep").mark())
     assert world.audit(again=True)["late"] == 1
 
 

@@ -1,18 +1,14 @@
 """Bindings: which role works for whom, kept in step with SageMaker."""
 
-import json
-
 import pytest
 from rolewarden.errors import RetryLater
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.seed import TRUST
 
+from tests.guardrail_texts import TAGGED, TRUSTING
+from tests.world import EC2_TRUST
+
 ROLE = f"arn:aws:iam::{ACCOUNT_ID}:role"
-
-
-def bound(world):
-    """Subject key -> role name, as the table has it."""
-    return {"/".join(b.key): b.role.name if b.role else None for b in world.rolewarden.table.all()}
 
 
 def test_a_domain_binds_its_default_user_its_spaces_and_its_bedrock_role(world):
@@ -20,7 +16,7 @@ def test_a_domain_binds_its_default_user_its_spaces_and_its_bedrock_role(world):
     world.sagemaker.update_domain(DomainId="d-analytics0001")
     world.enforce(world.event("UpdateDomain"))
     scope = f"{ACCOUNT_ID}/us-east-1/d-analytics0001"
-    assert bound(world) == {
+    assert world.bound() == {
         f"{scope}/default-user#execution": "CanvasAnalytics",
         f"{scope}/default-user#bedrock": "CanvasBedrockAnalytics",
         f"{scope}/shared-spaces#execution": "CanvasAnalyticsSpaces",
@@ -60,7 +56,7 @@ def test_a_new_domain_is_found_by_the_answer_of_its_creation(world):
 def test_a_profile_that_inherits_binds_no_role_and_puts_nothing_on_its_domains(world):
     world.sagemaker.create_user_profile(DomainId="d-research0001", UserProfileName="ines")
     assert world.enforce(world.event("CreateUserProfile")) == []
-    assert bound(world)[f"{ACCOUNT_ID}/us-east-1/d-research0001/user-profile#ines#execution"] is None
+    assert world.bound()[f"{ACCOUNT_ID}/us-east-1/d-research0001/user-profile#ines#execution"] is None
 
 
 def test_a_profile_that_gives_up_its_role_lets_it_go(world):
@@ -95,13 +91,13 @@ def test_every_role_by_which_canvas_works_for_a_profile_is_guarded_and_bound_no_
         DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"CanvasAppSettings": {}}
     )
     world.enforce(world.event("UpdateUserProfile"))
-    assert "CanvasNadiaOther" not in bound(world).values()
+    assert "CanvasNadiaOther" not in world.bound().values()
 
 
 def test_a_deleted_profile_is_bound_no_more(world):
     world.sagemaker.delete_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
     assert world.enforce(world.event("DeleteUserProfile")) == []
-    assert "CanvasOmar" not in bound(world).values()
+    assert "CanvasOmar" not in world.bound().values()
 
 
 def test_a_deleted_domain_is_bound_no_more_nor_are_its_profiles(world):
@@ -109,7 +105,7 @@ def test_a_deleted_domain_is_bound_no_more_nor_are_its_profiles(world):
         world.sagemaker.delete_user_profile(DomainId="d-research0001", UserProfileName=name)
     world.sagemaker.delete_domain(DomainId="d-research0001")
     world.enforce(world.event("DeleteDomain"))
-    assert not [key for key in bound(world) if "d-research0001" in key]
+    assert not [key for key in world.bound() if "d-research0001" in key]
 
 
 def test_a_domain_that_names_no_role_lets_its_own_go_and_keeps_those_of_its_profiles(world, monkeypatch):
@@ -132,7 +128,7 @@ def test_a_profile_whose_domain_is_gone_is_bound_no_more(world):
     world.sagemaker.update_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
     with world.aws.failing("DescribeDomain", "ResourceNotFound"):
         assert "refused" not in world.rolewarden.enforce(world.event("UpdateUserProfile"))
-    assert "CanvasOmar" not in bound(world).values()
+    assert "CanvasOmar" not in world.bound().values()
 
 
 @pytest.mark.parametrize("operation", ["Query", "TransactWriteItems"])
@@ -164,15 +160,6 @@ def test_what_was_just_written_counts_though_the_index_does_not_show_it_yet(worl
     )
     world.enforce(world.event("CreateUserProfile"))
     assert world.carried("CanvasNadia") == {"no-generative-ai"}
-
-
-TAGGED = """
-guardrails:
-  no-generative-ai: {bedrock: {deny: all}, jumpstart: {deny: all}}
-assignments:
-  - {guardrails: [no-generative-ai], tags: {team: data-*}}
-  - guardrails: []
-"""
 
 
 def test_tags_decide_where_an_assignment_asks_for_them(world_with):
@@ -215,7 +202,7 @@ def test_a_profile_of_capital_letters_is_one_subject_though_its_arn_has_small_on
     arn = f"arn:aws:sagemaker:us-east-1:{ACCOUNT_ID}:user-profile/d-analytics0001/poweruser"
     world.sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": "team", "Value": "data-platform"}])
     world.enforce(world.event("AddTags"))
-    assert [key for key in bound(world) if "power" in key.lower()] == [
+    assert [key for key in world.bound() if "power" in key.lower()] == [
         f"{ACCOUNT_ID}/us-east-1/d-analytics0001/user-profile#poweruser#execution"
     ]
     assert world.verdict("CanvasPower")["required"] == ["no-generative-ai"]
@@ -227,19 +214,7 @@ def test_tags_are_not_asked_for_where_no_assignment_reads_them(world):
     assert "sagemaker:ListTags" not in world.calls(world.event("UpdateUserProfile"))
 
 
-TRUSTING = """
-guardrails:
-  no-generative-ai: {bedrock: {deny: all}, jumpstart: {deny: all}}
-assignments:
-  - guardrails: [no-generative-ai]
-also_govern:
-  trusting: [sagemaker.amazonaws.com]
-  roles: [Notebook*]
-"""
-EC2 = json.dumps(json.loads(TRUST.replace("sagemaker", "ec2")))
-
-
-@pytest.mark.parametrize(("name", "trust"), [("AnyName", TRUST), ("NotebookX", EC2)])
+@pytest.mark.parametrize(("name", "trust"), [("AnyName", TRUST), ("NotebookX", EC2_TRUST)])
 def test_a_role_that_also_govern_covers_by_trust_or_name_is_guarded_when_it_is_made(world_with, name, trust):
     world = world_with(TRUSTING)
     world.role(name, trust)
@@ -249,12 +224,12 @@ def test_a_role_that_also_govern_covers_by_trust_or_name_is_guarded_when_it_is_m
 
 def test_a_role_that_comes_to_trust_sagemaker_is_governed_from_then_on(world_with):
     world = world_with(TRUSTING)
-    world.role("Builder", EC2)
+    world.role("Builder", EC2_TRUST)
     assert world.enforce(world.event("CreateRole"))[0]["verdict"] == "ungoverned"
     world.iam.update_assume_role_policy(RoleName="Builder", PolicyDocument=TRUST)
     world.enforce(world.event("UpdateAssumeRolePolicy"))
     assert world.carried("Builder") == {"no-generative-ai"}
-    world.iam.update_assume_role_policy(RoleName="Builder", PolicyDocument=EC2)
+    world.iam.update_assume_role_policy(RoleName="Builder", PolicyDocument=EC2_TRUST)
     assert world.enforce(world.event("UpdateAssumeRolePolicy"))[0]["verdict"] == "ungoverned"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.commands import rolewarden
 from tests.conftest import ROOT
-from tests.test_report import Page, figure, findings, rows
+from tests.pages import Page, figure, findings, rows
 
 MODELS = ("--model", "amazon.nova-pro-v1:0", "--model", "huggingface-text2text-flan-t5-xl")
 

@@ -9,9 +9,9 @@ from rolewarden.record import metrics
 from rolewarden.verdicts import Verdict
 
 from tests.conftest import ROOT
-from tests.test_publish import tampered
-from tests.test_settled import SINGLED_OUT
-from tests.test_template import FUNCTIONS, RECEIVERS, translated
+from tests.guardrail_texts import SINGLED_OUT
+from tests.publishing import tamper
+from tests.stacks import FUNCTIONS, RECEIVERS, translated
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def counted(world, tmp_path, monkeypatch):
     world.sweep()
     with world.aws.failing("PutItem", "AccessDeniedException"):
         world.enforce(world.detach("CanvasOmar", "no-generative-ai"))
-    world.rolewarden.restore(tampered(world, "edited"))
+    world.rolewarden.restore(tamper(world, "edited"))
     rules = tmp_path / "fewer.yaml"
     rules.write_text(f"release: detach\n{SINGLED_OUT}")
     loose = world.under(rules)

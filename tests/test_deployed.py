@@ -22,11 +22,11 @@ from tests.conftest import ROOT
 from tests.deployments import left_by_deletion
 from tests.inbox import subscribed
 from tests.permissions import lines, of_stack, of_template, who_may
+from tests.publishing import GUARDRAIL_ARN
 from tests.stacks import aliases
 
 pytestmark = pytest.mark.deployed
 
-ARN = policy_arn("no-generative-ai", "aws", ACCOUNT_ID)
 ROLE = f"arn:aws:iam::{ACCOUNT_ID}:role"
 
 
@@ -102,7 +102,7 @@ def test_a_domains_new_role_is_guarded(account):
 
 
 def test_a_detached_guardrail_is_put_back_and_told_with_the_actor(account, listener):
-    account.client("iam", "mallory").detach_role_policy(RoleName="CanvasAnalytics", PolicyArn=ARN)
+    account.client("iam", "mallory").detach_role_policy(RoleName="CanvasAnalytics", PolicyArn=GUARDRAIL_ARN)
     mended(account, "CanvasAnalytics", ["no-generative-ai"], "DetachRolePolicy")
     [row] = [row for row in account.history("CanvasAnalytics") if row["cause"]["event_name"] == "DetachRolePolicy"]
     assert row["cause"]["actor"] == f"arn:aws:iam::{ACCOUNT_ID}:user/mallory"
@@ -111,7 +111,7 @@ def test_a_detached_guardrail_is_put_back_and_told_with_the_actor(account, liste
 
 
 def test_a_detached_guardrail_is_put_back_by_the_event_that_spells_the_role_in_small_letters(account):
-    account.client("iam", "mallory").detach_role_policy(RoleName="canvasomar", PolicyArn=ARN)
+    account.client("iam", "mallory").detach_role_policy(RoleName="canvasomar", PolicyArn=GUARDRAIL_ARN)
     mended(account, "CanvasOmar", ["no-generative-ai"], "DetachRolePolicy")
     [row] = [row for row in account.history("CanvasOmar") if row["cause"]["event_name"] == "DetachRolePolicy"]
     assert (row["role"], row["remedy"]) == ("CanvasOmar", "attached")
@@ -147,7 +147,7 @@ def test_a_role_made_again_is_guarded_again(account):
 def test_an_edited_guardrail_policy_is_restored(account):
     hollow = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:DeleteBucket", "Resource": "*"}]}
     account.client("iam", "mallory").create_policy_version(
-        PolicyArn=ARN, PolicyDocument=json.dumps(hollow), SetAsDefault=True
+        PolicyArn=GUARDRAIL_ARN, PolicyDocument=json.dumps(hollow), SetAsDefault=True
     )
     waited(lambda: account.in_force("no-generative-ai"), "the edited policy")
     waited(lambda: account.history("policy/no-generative-ai"), "the record of it")
@@ -176,7 +176,7 @@ def inbox(account):
 def test_who_edits_a_guardrail_is_told_to_people(account, inbox):
     hollow = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:DeleteBucket", "Resource": "*"}]}
     account.client("iam", "mallory").create_policy_version(
-        PolicyArn=ARN, PolicyDocument=json.dumps(hollow), SetAsDefault=True
+        PolicyArn=GUARDRAIL_ARN, PolicyDocument=json.dumps(hollow), SetAsDefault=True
     )
     text = inbox("guardrail no-generative-ai was edited and is restored")
     assert f"Who        arn:aws:iam::{ACCOUNT_ID}:user/mallory" in text
@@ -247,7 +247,7 @@ def test_a_right_too_few_stops_a_function_and_is_told(account, local):
                 policy = {"RoleName": rights.role.rsplit("/", 1)[-1], "PolicyName": name}
                 policies.append({**policy, "PolicyDocument": json.dumps(document)})
                 account.iam.put_role_policy(**policy, PolicyDocument=json.dumps({**document, "Statement": kept}))
-    account.client("iam", "mallory").detach_role_policy(RoleName="CanvasAnalytics", PolicyArn=ARN)
+    account.client("iam", "mallory").detach_role_policy(RoleName="CanvasAnalytics", PolicyArn=GUARDRAIL_ARN)
     waited(lambda: "access denied" in {row.get("reason") for row in account.history("CanvasAnalytics")}, "it is told")
     assert not account.carries("CanvasAnalytics", ["no-generative-ai"])
     refused = [e["detail"] for e in aws.events if e["detail"].get("errorCode") == "AccessDenied"]
@@ -340,16 +340,16 @@ def test_the_deployed_roles_may_attach_or_write_or_detach_guardrails_and_nothing
     omar = f"{ROLE}/CanvasOmar"
     enforcing = {"EnforceFunction", "ReconcileFunction"}
 
-    assert who_may(rights, attach, omar, {"iam:PolicyARN": ARN}) == enforcing
+    assert who_may(rights, attach, omar, {"iam:PolicyARN": GUARDRAIL_ARN}) == enforcing
     assert who_may(rights, bound, omar, {"iam:PermissionsBoundary": boundary}) == enforcing
-    assert who_may(rights, "iam:DetachRolePolicy", omar, {"iam:PolicyARN": ARN}) == {"ReleaseFunction"}
-    assert who_may(rights, "iam:CreatePolicyVersion", ARN, {}) == {"PublishFunction"}
+    assert who_may(rights, "iam:DetachRolePolicy", omar, {"iam:PolicyARN": GUARDRAIL_ARN}) == {"ReleaseFunction"}
+    assert who_may(rights, "iam:CreatePolicyVersion", GUARDRAIL_ARN, {}) == {"PublishFunction"}
     for policy in (boundary, f"arn:aws:iam::{ACCOUNT_ID}:policy/theirs", "arn:aws:iam::aws:policy/AdministratorAccess"):
         assert who_may(rights, attach, omar, {"iam:PolicyARN": policy}) == set()
-    for policy in (ARN, f"arn:aws:iam::{ACCOUNT_ID}:policy/theirs"):
+    for policy in (GUARDRAIL_ARN, f"arn:aws:iam::{ACCOUNT_ID}:policy/theirs"):
         assert who_may(rights, bound, omar, {"iam:PermissionsBoundary": policy}) == set()
     for role in (linked, *(of_one.role for of_one in rights)):
-        assert who_may(rights, attach, role, {"iam:PolicyARN": ARN}) == set()
+        assert who_may(rights, attach, role, {"iam:PolicyARN": GUARDRAIL_ARN}) == set()
         assert who_may(rights, bound, role, {"iam:PermissionsBoundary": boundary}) == set()
     for role in (omar, linked, *(of_one.role for of_one in rights)):
         assert who_may(rights, "iam:PassRole", role, {}) == set()
@@ -418,7 +418,7 @@ def test_a_stack_that_the_options_do_not_find_is_not_taken_for_no_stack(account)
 def test_surplus_policies_are_shown_and_detached_without_an_alert(account, listener, tmp_path):
     surplus = {"BuildServer", "CanvasResearch2"}  # beside CanvasPilot, whose domain was deleted
     for role in surplus:
-        account.iam.attach_role_policy(RoleName=role, PolicyArn=ARN)
+        account.iam.attach_role_policy(RoleName=role, PolicyArn=GUARDRAIL_ARN)
     waited(account.is_swept, "the last sweep")
     assert command("sweep").exit_code == 0
 
@@ -440,12 +440,12 @@ def test_surplus_policies_are_shown_and_detached_without_an_alert(account, liste
     done = json.loads(command("detach", *surplus, "--yes", "--json").stdout)
     assert (set(done["detached"]), done["left"]) == (surplus, [])
     for role in surplus:
-        assert ARN not in account.aws.attached_policies(role)
+        assert GUARDRAIL_ARN not in account.aws.attached_policies(role)
         [row] = [row for row in account.history(role) if row["cause"]["event_name"] == "rolewarden detach"]
         assert row["cause"]["actor"] == f"arn:aws:iam::{ACCOUNT_ID}:root"
     assert account.carries("CanvasResearch2", ["approved-models"])
     # The stack has worked on both events once it has looked at a later one.
-    account.client("iam", "mallory").detach_role_policy(RoleName="CanvasAnalytics", PolicyArn=ARN)
+    account.client("iam", "mallory").detach_role_policy(RoleName="CanvasAnalytics", PolicyArn=GUARDRAIL_ARN)
     waited(lambda: account.carries("CanvasAnalytics", ["no-generative-ai"]), "CanvasAnalytics carries its guardrail")
     waited(account.is_swept, "the work queue is empty")
     told = {event["detail-type"] for event in listener() if event["detail"].get("role") in surplus}

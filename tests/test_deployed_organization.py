@@ -18,8 +18,8 @@ from rolewarden_local.seed import TRUST, log, seed
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT, sample
+from tests.deployments import recipe
 from tests.inbox import subscribed
-from tests.test_recipes import recipe
 
 pytestmark = pytest.mark.deployed
 

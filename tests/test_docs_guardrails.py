@@ -14,7 +14,7 @@ from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule, read_ya
 from rolewarden.policies import POLICY_SIZE, compile_rules, size
 from rolewarden.protect import Protection
 
-from tests.guardrails.test_probes import PAGE, REQUESTS, emitted_sids
+from tests.guardrails.probes import PAGE, REQUESTS, emitted_sids
 from tests.stacks import deployed, translated, whole
 
 PAGE_TEXT = (Path(__file__).resolve().parents[1] / "docs" / "guardrails.md").read_text(encoding="utf-8")

@@ -11,8 +11,8 @@ from rolewarden.aws import Aws
 from rolewarden.record import SWEEP_REQUESTED
 
 from tests.conftest import ROOT, sample
+from tests.guardrail_texts import SINGLED_OUT
 from tests.schema import DETAILS, SCHEMA, wrong
-from tests.test_settled import SINGLED_OUT, slot_freed
 
 PAGE = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
 SAMPLES = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, flags=re.DOTALL)]
@@ -86,7 +86,7 @@ def test_a_life_with_everything_in_it_puts_every_detail_type_as_the_schema_has_i
     world.sweep()
     for _ in range(3):
         world.enforce(world.detach("CanvasAnalytics", "no-generative-ai"))
-    slot_freed(world)
+    world.remediate_by_hand()
     boto3.client("cloudtrail").stop_logging(Name="management-events")
     world.sweep()
     arn = "arn:aws:iam::111122223333:policy/rolewarden/no-generative-ai"

@@ -10,7 +10,7 @@ from rolewarden.record import SWEEP_REQUESTED, metrics
 from rolewarden.sweep import ENOUGH
 from rolewarden_local.aws import Killed, Loss
 
-from tests.test_functions import function, records, work  # noqa: F401 - a fixture, and what goes with it
+from tests.handlers import sqs_event, work_message
 from tests.world import World, _aws
 
 ROLE, GUARDRAIL = "CanvasOmar", "no-generative-ai"
@@ -57,7 +57,7 @@ def as_itself(monkeypatch):
 
 
 @pytest.fixture
-def enforce(function):  # noqa: F811
+def enforce(function):
     return function("enforce")
 
 
@@ -104,7 +104,7 @@ def test_what_befalls_a_call_once_is_tried_again_at_once(world, enforce, call, f
 @pytest.mark.parametrize("takes_effect", [True, False])
 @pytest.mark.parametrize("call", [*DECIDING, *TELLING])
 def test_a_function_that_is_ended_half_way_leaves_nothing_that_the_next_try_and_the_audit_do_not_put_right(
-    world, function, call, takes_effect  # noqa: F811
+    world, function, call, takes_effect
 ):  # fmt: skip
     event = world.role_event(ROLE)
     with contextlib.suppress(Killed), world.aws.dying(call, takes_effect=takes_effect):
@@ -175,27 +175,27 @@ def test_rows_that_dynamodb_leaves_undone_each_time_are_a_failure_and_not_lost_i
         world.rolewarden.aws.put_all(world.environment["HISTORY_TABLE"], rows)
 
 
-def test_a_batch_of_records_that_is_throttled_is_counted_and_written_by_the_audit(world, function, capsys):  # noqa: F811
+def test_a_batch_of_records_that_is_throttled_is_counted_and_written_by_the_audit(world, function, capsys):
     handler = function("reconcile")
     with world.aws.failing("BatchWriteItem", "ProvisionedThroughputExceededException"):
-        handler(records(work(ROLE), work("CanvasAnalytics")))
+        handler(sqs_event(work_message(ROLE), work_message("CanvasAnalytics")))
     assert '"RecordFailed":[2.0]' in capsys.readouterr().out
     assert world.carried(ROLE) == world.carried("CanvasAnalytics") == {GUARDRAIL}
     world.audit()
     assert [row["attached"] for row in world.history(ROLE)] == [[GUARDRAIL]]
 
 
-def test_a_message_that_comes_again_is_done_once(world, function):  # noqa: F811
+def test_a_message_that_comes_again_is_done_once(world, function):
     handler = function("reconcile")
     for _ in range(3):
-        assert handler(records(work(ROLE), work(ROLE))) == {"batchItemFailures": []}
+        assert handler(sqs_event(work_message(ROLE), work_message(ROLE))) == {"batchItemFailures": []}
     assert [row["attached"] for row in world.history(ROLE)] == [[GUARDRAIL]]
 
 
 def test_a_function_that_is_ended_in_a_batch_has_recorded_nothing_and_the_batch_that_comes_again_and_the_audit_do(
-    world, function  # noqa: F811
+    world, function
 ):  # fmt: skip
-    batch = records(work(ROLE), work("CanvasAnalytics"))
+    batch = sqs_event(work_message(ROLE), work_message("CanvasAnalytics"))
     with contextlib.suppress(Killed), world.aws.dying("AttachRolePolicy", after=1):
         function("reconcile")(batch)
     assert world.history(ROLE) == []

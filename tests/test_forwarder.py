@@ -10,8 +10,7 @@ from rolewarden_local.template import Template
 
 from tests.conftest import ROOT
 from tests.permissions import of_template
-from tests.stacks import aliases, forwarder, instances, translated
-from tests.test_template import WORKERS
+from tests.stacks import WORKERS, aliases, forwarder, instances, translated
 
 HUB, MEMBER = "111122223333", "222233334444"
 ORGANIZATION = "o-exampleorg1"

@@ -10,8 +10,11 @@ from rolewarden.policies import compile_boundaries, policy_arn
 from rolewarden.reconcile import Reconciler
 from rolewarden_local.aws import ACCOUNT_ID
 
-from tests.test_publish import HOLLOW, function_handler
-from tests.test_release import context, deleted
+from tests.handlers import deletion_request, function_handler, lambda_context
+from tests.publishing import UNRELATED
+
+CONTEXT = lambda_context("ReleaseFunction")
+
 
 OFF = """
 guardrails:
@@ -35,7 +38,7 @@ def boundary(world, role="CanvasFull"):
 
 def theirs(world):
     """A boundary of somebody else's, by its ARN."""
-    return world.iam.create_policy(PolicyName="theirs", PolicyDocument=HOLLOW)["Policy"]["Arn"]
+    return world.iam.create_policy(PolicyName="theirs", PolicyDocument=UNRELATED)["Policy"]["Arn"]
 
 
 def put_theirs(world, role="CanvasFull"):
@@ -591,13 +594,13 @@ def test_a_boundary_that_somebody_attached_as_a_policy_is_not_deleted_under_it(w
 def test_a_stack_that_is_deleted_with_remove_takes_every_boundary_off_and_away(bounded, answers, monkeypatch):
     arn = theirs(bounded)
     bounded.iam.put_role_permissions_boundary(RoleName="CanvasRosa", PermissionsBoundary=arn)
-    function_handler(bounded, monkeypatch, "release")(deleted(answers, "remove"), context())
+    function_handler(bounded, monkeypatch, "release")(deletion_request(answers, "remove"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
     assert (boundary(bounded), boundary(bounded, "CanvasRosa"), listed(bounded)) == (None, arn, set())
 
 
 def test_a_stack_that_is_deleted_and_kept_tells_which_roles_have_a_boundary(bounded, answers, monkeypatch):
-    said = function_handler(bounded, monkeypatch, "release")(deleted(answers, "keep"), context())
+    said = function_handler(bounded, monkeypatch, "release")(deletion_request(answers, "keep"), CONTEXT)
     assert said["left"]["boundary.a"] == 1
     assert boundary(bounded) == "a"
 
@@ -606,7 +609,7 @@ def test_a_boundary_that_may_not_be_taken_off_is_named_after_all_the_rest_is_off
     bounded.sweep()
     handler = function_handler(bounded, monkeypatch, "release")
     with bounded.aws.failing("DeleteRolePermissionsBoundary", "AccessDenied", status=403):
-        handler(deleted(answers, "remove"), context())
+        handler(deletion_request(answers, "remove"), CONTEXT)
     [answer] = answers.heard
     assert answer["Status"] == "FAILED"
     assert "boundary.a stays the boundary of CanvasFull" in answer["Reason"]
@@ -618,9 +621,9 @@ def test_a_removal_that_runs_out_of_time_before_a_boundary_goes_on_when_lambda_t
 ):
     handler = function_handler(bounded, monkeypatch, "release")
     with pytest.raises(RetryLater, match="there are more"):
-        handler(deleted(answers, "remove"), context(seconds=15))
+        handler(deletion_request(answers, "remove"), lambda_context("ReleaseFunction", lambda: 15))
     assert boundary(bounded) == "a"
-    handler(deleted(answers, "remove"), context())
+    handler(deletion_request(answers, "remove"), CONTEXT)
     assert boundary(bounded) is None
 
 

@@ -1,8 +1,6 @@
 """The handlers: wiring, and what Lambda and SQS get to hear."""
 
-import importlib.util
 import json
-from types import SimpleNamespace
 
 import boto3
 import pytest
@@ -12,62 +10,13 @@ from rolewarden.service import SecondLook
 from rolewarden.settings import Settings
 from rolewarden_local.aws import ACCOUNT_ID
 
-from tests.conftest import ROOT, TODAY, sample
-from tests.test_publish import BOTH, in_force, tampered
-
-
-def context(function, seconds_left=lambda: 120):
-    return SimpleNamespace(
-        function_name=function,
-        memory_limit_in_mb=256,
-        invoked_function_arn=f"arn:aws:lambda:us-east-1:{ACCOUNT_ID}:function:{function}",
-        aws_request_id="1",
-        get_remaining_time_in_millis=lambda: seconds_left() * 1000,
-    )
-
-
-@pytest.fixture
-def function(world, monkeypatch):
-    """A function's handler, as at a cold start."""
-
-    monkeypatch.setattr("rolewarden.reconcile.today", lambda: TODAY)
-
-    def load(name):
-        for variable, value in world.environment.items():
-            monkeypatch.setenv(variable, value)
-        path = ROOT / "functions" / name / "app.py"
-        spec = importlib.util.spec_from_file_location(f"function_{name}", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return lambda event, **more: module.handler(event, context(name, **more))
-
-    return load
-
-
-def records(*bodies):
-    return {
-        "Records": [
-            {
-                "messageId": str(number),
-                "receiptHandle": "handle",
-                "body": body if isinstance(body, str) else json.dumps(body),
-                "attributes": {"ApproximateReceiveCount": "1"},
-                "messageAttributes": {},
-                "eventSource": "aws:sqs",
-                "eventSourceARN": f"arn:aws:sqs:us-east-1:{ACCOUNT_ID}:WorkQueue",
-                "awsRegion": "us-east-1",
-            }
-            for number, body in enumerate(bodies)
-        ]
-    }
+from tests.conftest import sample
+from tests.handlers import sqs_event, work_message
+from tests.publishing import PUBLISHED, tamper
 
 
 def second_look(event):
     return SecondLook(parse(event), 1).as_dict()
-
-
-def work(role):
-    return {"role": role, "role_account": ACCOUNT_ID, "account": ACCOUNT_ID}
 
 
 def test_alert_sends_the_message_to_the_topic(world, function):
@@ -109,7 +58,7 @@ def test_enforce_fails_where_aws_cannot_answer_so_that_lambda_tries_again(world,
 def test_reconcile_gives_back_only_the_message_that_has_to_be_tried_again(world, function):
     handler = function("reconcile")
     with world.aws.failing("ListAttachedRolePolicies", "ServiceFailure", status=500, times=3):
-        answer = handler(records(work("CanvasOmar"), work("CanvasAnalytics"), "no json", {"role": 7}))
+        answer = handler(sqs_event(work_message("CanvasOmar"), work_message("CanvasAnalytics"), "no json", {"role": 7}))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}
     assert (world.carried("CanvasOmar"), world.carried("CanvasAnalytics")) == (set(), {"no-generative-ai"})
 
@@ -117,14 +66,15 @@ def test_reconcile_gives_back_only_the_message_that_has_to_be_tried_again(world,
 def test_reconcile_gives_all_messages_back_where_all_have_to_be_tried_again(world, function):
     handler = function("reconcile")
     with world.aws.failing("ListAttachedRolePolicies", "Throttling"):
-        answer = handler(records(work("CanvasOmar"), work("CanvasAnalytics")))
+        answer = handler(sqs_event(work_message("CanvasOmar"), work_message("CanvasAnalytics")))
     assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == ["0", "1"]
 
 
 def test_reconcile_begins_no_role_that_it_may_not_end_and_what_it_has_done_is_on_the_record(world, function):
     clock = iter([60, 60, 44, 44])
     answer = function("reconcile")(
-        records(work("CanvasOmar"), work("CanvasAnalytics"), work("CanvasRosa")), seconds_left=lambda: next(clock, 44)
+        sqs_event(work_message("CanvasOmar"), work_message("CanvasAnalytics"), work_message("CanvasRosa")),
+        seconds_left=lambda: next(clock, 44),
     )
     assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == ["2"]
     assert world.carried("CanvasRosa") == set()
@@ -137,17 +87,17 @@ def test_enforce_without_time_for_a_role_leaves_it_to_the_next_try(world, functi
 
 
 def test_publish_takes_a_second_look_from_its_queue(world, function):
-    event = tampered(world, "edited")
+    event = tamper(world, "edited")
     world.rolewarden.aws.send(world.environment["PUBLISH_QUEUE_URL"], [second_look(event)])
     [body] = world.queued("PUBLISH_QUEUE_URL")
-    assert function("publish")(records(body))["policies"] == {"no-generative-ai": "replaced"}
-    assert in_force(world) == BOTH
+    assert function("publish")(sqs_event(body))["policies"] == {"no-generative-ai": "replaced"}
+    assert world.in_force() == PUBLISHED
 
 
 def test_sweep_sends_what_lacks_something_to_reconcile(world, function):
     counts = function("sweep")({"source": "aws.events"})
     assert counts["lacking"] == 7
-    function("reconcile")(records(*world.queued()))
+    function("reconcile")(sqs_event(*world.queued()))
     assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
 
 

@@ -1,118 +1,20 @@
 """Other accounts of the organization, and other regions: entered by a role of theirs, swept one by one."""
 
-import json
 import time
 
-import boto3
 import pytest
 from rolewarden.aws import SESSION_LEFT, SESSION_SECONDS, Aws
 from rolewarden.bindings import RoleKey
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import CHECK, DEPLOYMENT
 from rolewarden.policies import policy_arn
-from rolewarden.service import Rolewarden
-from rolewarden.settings import Settings
 from rolewarden_local.aws import ACCOUNT_ID as HUB
 from rolewarden_local.seed import TRUST
 
-from tests.conftest import TODAY
-from tests.world import World
+from tests.company import ROLE, client
+from tests.stacks import MEMBER
 
-MEMBER, LATER, STRANGER = "222233334444", "333344445555", "999988887777"
-UNIT = "ou-root-canvas000"
-ROLE = "rolewarden-enforce"
-
-
-def client(service, account, region="us-east-1"):
-    return boto3.client(service, aws_access_key_id=account, aws_secret_access_key="x", region_name=region)
-
-
-def member_template():
-    statement = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{HUB}:root"}, "Action": "sts:AssumeRole"}
-    trust = {"Version": "2012-10-17", "Statement": [statement]}
-    role = {"RoleName": ROLE, "Path": "/rolewarden/", "AssumeRolePolicyDocument": trust}
-    return json.dumps({"Resources": {"Enter": {"Type": "AWS::IAM::Role", "Properties": role}}})
-
-
-def stack_set():
-    """The StackSet of the members, which follows the organization."""
-    boto3.client("s3").create_bucket(Bucket="templates")
-    boto3.client("s3").put_object(Bucket="templates", Key="member.json", Body=member_template())
-    properties = {
-        "StackSetName": "rolewarden-members",
-        "TemplateURL": "https://s3.us-east-1.amazonaws.com/templates/member.json",
-        "PermissionModel": "SERVICE_MANAGED",
-        "AutoDeployment": {"Enabled": True, "RetainStacksOnAccountRemoval": False},
-        "Capabilities": ["CAPABILITY_NAMED_IAM"],
-        "StackInstancesGroup": [
-            {"DeploymentTargets": {"OrganizationalUnitIds": [UNIT]}, "Regions": ["us-east-1"]},
-        ],
-    }
-    resource = {"Type": "AWS::CloudFormation::StackSet", "Properties": properties}
-    cloudformation = boto3.client("cloudformation")
-    cloudformation.create_stack(StackName="parent", TemplateBody=json.dumps({"Resources": {"Members": resource}}))
-    while (found := cloudformation.describe_stacks(StackName="parent")["Stacks"][0])["StackStatus"].endswith(
-        "PROGRESS"
-    ):
-        time.sleep(0.01)
-    assert found["StackStatus"] == "CREATE_COMPLETE"
-
-
-class Company(World):
-    """The seeded account as the hub of an organization."""
-
-    def cover(self, regions="us-east-1"):
-        """Look after the members, too, and after domains in `regions`."""
-        more = {
-            "MEMBER_ROLE": ROLE,
-            "MEMBERS": "rolewarden-members",
-            "CALL_AS": "DELEGATED_ADMIN",
-            "REGIONS": regions,
-            "OWN_ROLES": "EnforceFunctionRole",
-        }
-        self.environment = {**self.environment, **more}
-        own = Aws(account=HUB, member_role=ROLE)
-        self.rolewarden = Rolewarden(Settings.read(self.environment), own, clock=lambda: TODAY)
-        return self
-
-    def everything(self, event=None):
-        """A sweep of all accounts to its end, and what it found; gives the outcomes."""
-        self.rolewarden.sweep(event or {})
-        return self.all_queues()
-
-    def all_queues(self):
-        outcomes = []
-        while True:
-            published = self.queued("PUBLISH_QUEUE_URL")
-            for body in published:
-                self.rolewarden.publish_message(body)
-            swept = self.queued("SWEEP_QUEUE_URL")
-            for body in swept:
-                self.rolewarden.sweeper.message(body)
-            worked = self.work()
-            outcomes += worked
-            if not (published or swept or worked):
-                return outcomes
-
-    def history_of(self, account, about):
-        return self.rolewarden.aws.query(self.environment["HISTORY_TABLE"], {"about": f"{account}/{about}".lower()})
-
-    def findings_of(self, account):
-        """What was found about an account as a whole."""
-        rows = self.rolewarden.aws.scan(self.environment["HISTORY_TABLE"])
-        return [row for row in rows if (row["account"], row["kind"]) == (account, "Account Finding")]
-
-
-@pytest.fixture
-def company(aws, template):
-    made = Company(aws, template)
-    aws.organize("o-exampleorg1", **{UNIT.replace("-", "_"): {MEMBER}})
-    stack_set()
-    return made.cover()
-
-
-def join(company, *accounts):
-    company.aws.organize("o-exampleorg1", **{UNIT.replace("-", "_"): set(accounts)})
+LATER, STRANGER = "333344445555", "999988887777"
 
 
 def domain(account, role, region="us-east-1"):
@@ -196,7 +98,7 @@ def test_a_session_is_made_anew_before_it_ends(company, monkeypatch):
 
 def test_of_many_accounts_the_ones_used_last_stay_entered(company, monkeypatch):
     monkeypatch.setattr("rolewarden.aws.MOST_SESSIONS", 1)
-    join(company, MEMBER, LATER)
+    company.organize(MEMBER, LATER)
     own = company.rolewarden.aws
     first = own.within(MEMBER)
     assert own.within(MEMBER) is first
@@ -272,7 +174,7 @@ def test_a_deployment_and_the_clock_ask_for_every_account_and_a_restored_policy_
 
 
 def test_an_account_that_cannot_be_entered_is_told_once_and_the_others_are_swept(company):
-    join(company, MEMBER, LATER)
+    company.organize(MEMBER, LATER)
     domain(LATER, "LaterRole")
     client("iam", MEMBER).delete_role(RoleName=ROLE)
     company.everything()
@@ -296,10 +198,10 @@ def test_where_the_accounts_cannot_be_listed_those_that_are_known_stay_and_the_h
 def test_a_new_account_is_swept_and_one_that_has_left_is_forgotten(company):
     company.everything()
     domain(LATER, "LaterRole")
-    join(company, MEMBER, LATER)
+    company.organize(MEMBER, LATER)
     company.everything()
     assert carries(LATER, "LaterRole")
-    join(company, MEMBER)
+    company.organize(MEMBER)
     company.everything()
     assert company.rolewarden.table.of_account(LATER) == ()
     assert company.rolewarden.table.members().keys() == {MEMBER}
@@ -309,10 +211,10 @@ def test_that_an_account_is_guarded_no_more_is_told_once(company):
     def told(account):
         return [row["message"] for row in company.findings_of(account) if row["reason"] == "account is guarded no more"]
 
-    join(company, MEMBER, LATER)
+    company.organize(MEMBER, LATER)
     company.everything()
     assert told(LATER) == []
-    join(company, MEMBER)
+    company.organize(MEMBER)
     for _ in range(2):
         company.everything()
     assert told(LATER) == ["ListStackInstances: rolewarden-members has no stack there any more"]
@@ -320,7 +222,7 @@ def test_that_an_account_is_guarded_no_more_is_told_once(company):
 
 
 def test_the_hubs_own_account_is_no_member_of_itself(company):
-    join(company, HUB, MEMBER)
+    company.organize(HUB, MEMBER)
     company.everything()
     assert company.rolewarden.table.members().keys() == {MEMBER}
 

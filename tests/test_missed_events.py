@@ -8,7 +8,7 @@ from rolewarden.events import CHECK
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
 
-from tests.test_publish import BOTH, HOLLOW, in_force
+from tests.publishing import PUBLISHED, UNRELATED
 
 DOMAINS = {"d-analytics0001": "no-generative-ai", "d-research0001": "approved-models"}
 
@@ -63,13 +63,13 @@ class Mischief:
                     self.world.detach(role, policy)
 
     def hollow(self):
-        arn = policy_arn(self.random.choice(sorted(BOTH)), "aws", ACCOUNT_ID)
+        arn = policy_arn(self.random.choice(sorted(PUBLISHED)), "aws", ACCOUNT_ID)
         versions = self.world.iam.list_policy_versions(PolicyArn=arn)["Versions"]
         if len(versions) < 5:
-            self.world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=HOLLOW, SetAsDefault=True)
+            self.world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
 
     def no_policy(self):
-        name = self.random.choice(sorted(BOTH))
+        name = self.random.choice(sorted(PUBLISHED))
         arn = policy_arn(name, "aws", ACCOUNT_ID)
         for role in self.world.iam.list_entities_for_policy(PolicyArn=arn)["PolicyRoles"]:
             self.world.detach(role["RoleName"], name)
@@ -114,6 +114,6 @@ def test_one_sweep_repairs_whatever_was_missed(world, seed):
     Mischief(world, seed).happens(12)
     world.rolewarden.publish(ACCOUNT_ID, CHECK)
     world.sweep()
-    assert in_force(world) == BOTH
+    assert world.in_force() == PUBLISHED
     for role, needed in needs(world).items():
         assert world.carried(role) >= needed, role

@@ -1,10 +1,8 @@
 """AWS does not distinguish names by case, and callers choose how to spell them: no spelling changes what happens."""
 
-import json
 import random
 from datetime import date
 
-import boto3
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,11 +15,10 @@ from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.seed import ANALYTICS, CANVAS_ROLES, RESEARCH, TRUST
 
 from tests.conftest import sample
+from tests.patterns import matching
+from tests.publishing import GUARDRAIL_ARN, UNRELATED
 from tests.volume import volume
 from tests.world import World
-
-GUARDRAIL = policy_arn("no-generative-ai", "aws", ACCOUNT_ID)
-HOLLOW = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:Get*", "Resource": "*"}]})
 
 ROLES = st.sampled_from(["CanvasAnalytics", "CanvasOmar", "CanvasRosa", "CanvasBreakGlass", "BuildServer"])
 PROFILES = st.sampled_from([(ANALYTICS, "ana"), (ANALYTICS, "omar"), (RESEARCH, "rosa")])
@@ -88,7 +85,7 @@ class Caller:
         elif what == "tag":
             self.call(iam.tag_role, what, RoleName=spell(names[0]), Tags=[{"Key": "k", "Value": "v"}])
         elif what == "inline":
-            self.call(iam.put_role_policy, what, RoleName=spell(names[0]), PolicyName="p", PolicyDocument=HOLLOW)
+            self.call(iam.put_role_policy, what, RoleName=spell(names[0]), PolicyName="p", PolicyDocument=UNRELATED)
         elif what == "trust":
             self.call(iam.update_assume_role_policy, what, RoleName=spell(names[0]), PolicyDocument=TRUST)
         elif what == "make again":
@@ -111,7 +108,7 @@ class Caller:
             )  # fmt: skip
         elif what == "edit policy":
             arn = self.arn(names[0])
-            self.call(iam.create_policy_version, what, PolicyArn=arn, PolicyDocument=HOLLOW, SetAsDefault=True)
+            self.call(iam.create_policy_version, what, PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
 
     def act(self, what, *names):
         """Take a step; a contest is the same step three times."""
@@ -138,14 +135,8 @@ class Caller:
 @pytest.fixture(scope="module")
 def rules(aws, template):
     """The names of the template's rules that an event matches."""
-    client = boto3.client("events")
-    patterns = {rule.name: json.dumps(rule.pattern) for rule in template.rules()}
-
-    def matched(event):
-        text = json.dumps(event)
-        return [n for n, p in patterns.items() if client.test_event_pattern(EventPattern=p, Event=text)["Result"]]
-
-    return matched
+    patterns = {rule.name: rule.pattern for rule in template.rules()}
+    return lambda event: matching(patterns, event)
 
 
 @pytest.mark.volume
@@ -222,9 +213,9 @@ def test_a_steady_sweep_of_a_role_that_settings_spell_in_another_way_asks_for_no
 def test_a_guardrails_policy_that_somebody_made_again_in_another_case_is_the_guardrail(guarded):
     for role in CANVAS_ROLES:
         if "no-generative-ai" in guarded.carried(role):
-            guarded.iam.detach_role_policy(RoleName=role, PolicyArn=GUARDRAIL)
-    guarded.iam.delete_policy(PolicyArn=GUARDRAIL)
-    guarded.iam.create_policy(PolicyName="No-Generative-AI", Path="/rolewarden/", PolicyDocument=HOLLOW)
+            guarded.iam.detach_role_policy(RoleName=role, PolicyArn=GUARDRAIL_ARN)
+    guarded.iam.delete_policy(PolicyArn=GUARDRAIL_ARN)
+    guarded.iam.create_policy(PolicyName="No-Generative-AI", Path="/rolewarden/", PolicyDocument=UNRELATED)
     guarded.rolewarden.restore({**sample("delete_policy"), "account": ACCOUNT_ID})
     assert guarded.verdict("CanvasOmar")["verdict"] == "compliant"
     assert guarded.carried("CanvasOmar") == {"No-Generative-AI"}

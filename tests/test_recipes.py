@@ -1,25 +1,13 @@
 """README's three recipes: what each command deploys."""
 
 import re
-import shlex
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.deployments import recipe
 from tests.stacks import translated
 
-ACCOUNT = "111122223333"
 TITLES = ("One account", "Several regions", "An organization")
-
-
-def recipe(title):
-    """The parameters that a recipe's `sam deploy` is given."""
-    readme = (ROOT / "README.md").read_text()
-    section = re.search(rf"\n### {title}\n(.*?)(?=\n##)", readme, re.DOTALL)[1]
-    [command] = [line.strip() for line in section.splitlines() if line.strip().startswith("sam deploy")]
-    words = shlex.split(command)
-    given = words[words.index("--parameter-overrides") + 1 :] if "--parameter-overrides" in words else []
-    return dict(word.split("=", 1) for word in given)
 
 
 def deployed(title, region="eu-west-1"):

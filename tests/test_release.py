@@ -1,15 +1,16 @@
 """Guardrails come off roles that no longer need them where a person asked for it, and only there."""
 
-import json
-from types import SimpleNamespace
-
 import pytest
 from rolewarden.errors import RetryLater
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
 
-from tests.test_audit import TWO
-from tests.test_publish import HOLLOW, function_handler, request
+from tests.guardrail_texts import TWO_GUARDRAILS
+from tests.handlers import deletion_request, deployment_request, function_handler, lambda_context, sqs_event
+from tests.publishing import UNRELATED
+
+CONTEXT = lambda_context("ReleaseFunction")
+
 
 KEEP = """
 guardrails:
@@ -115,7 +116,7 @@ def test_a_guardrail_that_is_out_of_the_file_is_taken_off_every_role_and_deleted
 
 def test_a_policy_under_rolewardens_path_that_somebody_else_made_is_neither_detached_nor_deleted(world_with):
     world = world_with(DETACH)
-    arn = world.iam.create_policy(PolicyName="stray", Path="/rolewarden/", PolicyDocument=HOLLOW)["Policy"]["Arn"]
+    arn = world.iam.create_policy(PolicyName="stray", Path="/rolewarden/", PolicyDocument=UNRELATED)["Policy"]["Arn"]
     world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=arn)
     world.sweep()
     world.release()
@@ -141,24 +142,9 @@ def test_a_message_that_is_no_release_is_named_and_dropped(world):
     assert world.rolewarden.releaser.message({"account": ACCOUNT_ID}) == {"ignored": "no release message"}
 
 
-def context(seconds=900):
-    return SimpleNamespace(
-        function_name="ReleaseFunction",
-        memory_limit_in_mb=256,
-        invoked_function_arn=f"arn:aws:lambda:us-east-1:{ACCOUNT_ID}:function:ReleaseFunction",
-        aws_request_id="1",
-        get_remaining_time_in_millis=lambda: seconds * 1000,
-    )
-
-
-def deleted(answers, on_delete):
-    answers.setenv("ON_DELETE", on_delete)
-    return request(answers, "Delete", PhysicalResourceId="kept")
-
-
 def test_a_deleted_stack_leaves_every_guardrail_where_it_is(world, answers, monkeypatch):
     world.sweep()
-    said = function_handler(world, monkeypatch, "release")(deleted(answers, "keep"), context())
+    said = function_handler(world, monkeypatch, "release")(deletion_request(answers, "keep"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
     assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
     assert said["left"] == {"approved-models": 2, "no-generative-ai": 4}
@@ -166,7 +152,7 @@ def test_a_deleted_stack_leaves_every_guardrail_where_it_is(world, answers, monk
 
 def test_a_stack_that_is_deleted_with_remove_takes_everything_off_and_away(world, answers, monkeypatch):
     world.sweep()
-    function_handler(world, monkeypatch, "release")(deleted(answers, "remove"), context())
+    function_handler(world, monkeypatch, "release")(deletion_request(answers, "remove"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
     assert world.carried("CanvasAnalytics") == world.carried("CanvasRosa") == set()
     assert world.iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"] == []
@@ -178,9 +164,9 @@ def test_a_removal_that_runs_out_of_time_is_not_answered_and_goes_on_when_lambda
     world.sweep()
     handler = function_handler(world, monkeypatch, "release")
     with pytest.raises(RetryLater, match="there are more"):
-        handler(deleted(answers, "remove"), context(seconds=15))
+        handler(deletion_request(answers, "remove"), lambda_context("ReleaseFunction", lambda: 15))
     assert answers.heard == []
-    handler(deleted(answers, "remove"), context())
+    handler(deletion_request(answers, "remove"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
     assert world.carried("CanvasAnalytics") == set()
 
@@ -190,7 +176,7 @@ def test_a_removal_that_aws_could_not_do_is_tried_again_as_long_as_there_is_time
     monkeypatch.setattr("rolewarden.release.time.sleep", waited.append)
     world.sweep()
     with world.aws.failing("ListEntitiesForPolicy", "ServiceFailure", status=500, times=12):
-        function_handler(world, monkeypatch, "release")(deleted(answers, "remove"), context())
+        function_handler(world, monkeypatch, "release")(deletion_request(answers, "remove"), CONTEXT)
     assert [answer["Status"] for answer in answers.heard] == ["SUCCESS"]
     assert world.carried("CanvasAnalytics") == set()
     assert waited
@@ -200,7 +186,7 @@ def test_nothing_happens_when_the_stack_is_made_or_changed(world, answers, monke
     world.sweep()
     handler = function_handler(world, monkeypatch, "release")
     for kind in ("Create", "Update"):
-        handler(request(answers, kind, ResourceProperties={"OnDelete": "remove"}), context())
+        handler(deployment_request(answers, kind, ResourceProperties={"OnDelete": "remove"}), CONTEXT)
     assert [answer["Status"] for answer in answers.heard] == ["SUCCESS", "SUCCESS"]
     assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
 
@@ -212,12 +198,9 @@ def test_the_function_works_off_its_queue_and_gives_back_what_has_to_wait(world_
         {"account": ACCOUNT_ID, "role": "CanvasOmar", "policies": ["approved-models"]},
         {"account": ACCOUNT_ID, "role": "CanvasBedrockAnalytics", "policies": ["approved-models"]},
     ]
-    records = [
-        {"messageId": str(n), "body": json.dumps(body), "eventSource": "aws:sqs"} for n, body in enumerate(bodies)
-    ]
     handler = function_handler(world, monkeypatch, "release")
     with world.aws.failing("ListAttachedRolePolicies", "ServiceFailure", status=500, times=3):
-        answer = handler({"Records": records}, context())
+        answer = handler(sqs_event(*bodies), CONTEXT)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}
 
 
@@ -300,7 +283,7 @@ def test_what_cannot_be_taken_off_is_named_after_all_the_rest_is_off(world, answ
     world.sweep()
     handler = function_handler(world, monkeypatch, "release")
     with world.aws.failing("DetachRolePolicy", "UnmodifiableEntity", times=1):
-        handler(deleted(answers, "remove"), context())
+        handler(deletion_request(answers, "remove"), CONTEXT)
     [answer] = answers.heard
     assert answer["Status"] == "FAILED"
     assert "approved-models stays on Canvas" in answer["Reason"]
@@ -313,19 +296,19 @@ def test_a_stack_whose_rules_cannot_be_used_can_be_made_and_deleted(world, answe
     broken.write_text("guardrails: {}\n")
     world.environment = {**world.environment, "GUARDRAILS_FILE": str(broken)}
     handler = function_handler(world, monkeypatch, "release")
-    handler(request(answers, ResourceProperties={"OnDelete": on_delete}), context())
-    handler(deleted(answers, on_delete), context())
+    handler(deployment_request(answers, ResourceProperties={"OnDelete": on_delete}), CONTEXT)
+    handler(deletion_request(answers, on_delete), CONTEXT)
     assert [answer["Status"] for answer in answers.heard] == ["SUCCESS", "SUCCESS"]
 
 
 def test_a_kept_stack_is_deleted_even_where_nobody_may_list_what_is_left(world, answers, monkeypatch):
     with world.aws.failing("ListPolicies", "AccessDenied"):
-        function_handler(world, monkeypatch, "release")(deleted(answers, "keep"), context())
+        function_handler(world, monkeypatch, "release")(deletion_request(answers, "keep"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
 
 
 def test_what_was_taken_off_before_a_call_was_throttled_is_on_the_record_before_the_next_try(world_with):
-    world = world_with(TWO).guarded()
+    world = world_with(TWO_GUARDRAILS).guarded()
     world = world_with(NONE_OF_TWO, keep=True)
     world.sweep()
     [body] = [body for body in world.queued("RELEASE_QUEUE_URL") if body.get("role") == "CanvasOmar"]
@@ -337,6 +320,6 @@ def test_what_was_taken_off_before_a_call_was_throttled_is_on_the_record_before_
     assert world.carried("CanvasOmar") == set()
 
 
-NONE_OF_TWO = "release: detach\n" + TWO.replace(
+NONE_OF_TWO = "release: detach\n" + TWO_GUARDRAILS.replace(
     "  - guardrails", "  - guardrails: []\n    domains: [analytics]\n  - guardrails"
 )

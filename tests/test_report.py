@@ -8,8 +8,6 @@ from base64 import b64encode
 from collections import Counter
 from dataclasses import fields, replace
 from datetime import timedelta
-from functools import cached_property
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -23,72 +21,9 @@ from rolewarden_cli.report import Report, Told, render
 from rolewarden_cli.report.doors import DOORS, door
 from rolewarden_cli.report.render import MOST_ACTORS, MOST_COLUMNS
 
-from tests.guardrails.test_probes import emitted_sids
+from tests.guardrails.probes import emitted_sids
+from tests.pages import Page, figure, findings, page, rows
 from tests.reports import ACCOUNT, NOW, denied, entry, generated, planned
-
-VOID = {"wbr", "meta", "input", "br", "col"}
-
-
-class Element:
-    """An element of a page: what it has, and the text in it."""
-
-    def __init__(self, tag, attributes, parent):
-        self.tag, self.attributes, self.parent = tag, dict(attributes), parent
-        self.children, self.texts = [], []
-
-    @cached_property
-    def ids(self):
-        return {element.attributes["id"]: element for element in self.all() if "id" in element.attributes}
-
-    def all(self, tag=None, **attributes):
-        wanted = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
-        for child in self.children:
-            if tag in {None, child.tag} and all(child.attributes.get(n) == v for n, v in wanted.items()):
-                yield child
-            yield from child.all(tag, **attributes)
-
-    def one(self, tag=None, **attributes):
-        [found] = self.all(tag, **attributes)
-        return found
-
-    @property
-    def text(self):
-        return "".join(t if isinstance(t, str) else t.text for t in self.texts)
-
-
-class Page(HTMLParser):
-    """A page, parsed by one who forgives nothing."""
-
-    def __init__(self, html):
-        super().__init__(convert_charrefs=True)
-        self.root = self.here = Element("", {}, None)
-        self.feed(html)
-        self.close()
-        assert self.here is self.root, f"<{self.here.tag}> is not closed"
-
-    def handle_starttag(self, tag, attrs):
-        names = [name for name, _ in attrs]
-        assert len(names) == len(set(names)), f"<{tag}> has an attribute twice: {names}"
-        element = Element(tag, attrs, self.here)
-        self.here.children.append(element)
-        self.here.texts.append(element)
-        if tag not in VOID:
-            self.here = element
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        self.handle_endtag(tag)
-
-    def handle_endtag(self, tag):
-        assert self.here.tag == tag, f"</{tag}> closes <{self.here.tag}>"
-        self.here = self.here.parent
-
-    def handle_data(self, data):
-        self.here.texts.append(data)
-
-
-def page(report):
-    return Page(render(report)).root
 
 
 @pytest.fixture(scope="module")
@@ -102,22 +37,6 @@ def large():
 def small():
     report = generated(24, 24)
     return report, page(report)
-
-
-def figure(root, name):
-    return root.ids[f"figure-{name}"].text.replace(",", "")
-
-
-def rows(root):
-    """Cells by domain and subject."""
-    found = {}
-    for body in root.ids["matrix"].all("tbody"):
-        head, *rest = body.children
-        domain = next(head.all("span")).text
-        for row in rest:
-            subject, role, verdict, *cells = row.children
-            found[domain, subject.text] = (role.text, verdict.text, cells)
-    return found
 
 
 def test_a_page_of_500_profiles_and_100_models_has_a_row_for_each_profile_and_the_decision_on_each_model(large):
@@ -495,11 +414,6 @@ def test_what_a_bar_is_filled_with_can_be_told_without_colour(large):
 
 
 # What there is to see to.
-
-
-def findings(root):
-    _, *lines = root.ids["findings"].all("tr")
-    return [[cell.text.strip() for cell in line.children] for line in lines]
 
 
 def test_each_finding_has_its_cure_and_the_worst_comes_first(large):

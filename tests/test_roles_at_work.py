@@ -23,8 +23,9 @@ from rolewarden_local.aws import ACCOUNT_ID, REGION
 from rolewarden_local.seed import trusting
 
 from tests.conftest import TODAY
+from tests.handlers import STACK
 from tests.permissions import of_template, unused
-from tests.test_publish import HOLLOW, STACK
+from tests.publishing import UNRELATED
 from tests.world import World
 
 RULES = """
@@ -156,7 +157,7 @@ def publications(staff):
         versions = staff.world.iam.list_policy_versions(PolicyArn=arn)["Versions"]
         if len(versions) == 5:
             staff.world.iam.delete_policy_version(PolicyArn=arn, VersionId=versions[-1]["VersionId"])
-        staff.world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=HOLLOW, SetAsDefault=True)
+        staff.world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
         staff.function("Publish").restore(staff.world.event("CreatePolicyVersion"))
         for body in staff.world.queued("PUBLISH_QUEUE_URL"):
             staff.function("Publish").publish_message(body)
@@ -251,7 +252,7 @@ def releases(staff):
     """What a moved, a deleted and a bounded profile leave behind, and the policies of another guardrails.yaml."""
     world = staff.world
     old = policy_arn("approved-models", "aws", ACCOUNT_ID)
-    world.iam.create_policy_version(PolicyArn=old, PolicyDocument=HOLLOW)
+    world.iam.create_policy_version(PolicyArn=old, PolicyDocument=UNRELATED)
     staff.release()  # what the sweeps have found so far
     assert world.carried("CanvasNadia") == set()
     assert Aws().policy(old) is None
@@ -277,7 +278,7 @@ def moved_statements(staff):
     staff.sweep()
     staff.work()
     staff.function("Publish").publish(ACCOUNT_ID, CHECK)
-    assert staff.world.in_force(compile_rules(staff.world.rolewarden.rules, "aws")) >= {"a", "b", "c"}
+    assert staff.world.in_force() >= {"a", "b", "c"}
     assert staff.world.carried("CanvasAnalytics") == {"a", "c"}
 
     staff.deploy(RULES)

@@ -5,8 +5,9 @@ from rolewarden.service import RECHECKS
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.seed import TRUST
 
-from tests.test_bindings import EC2, TRUSTING, bound
-from tests.test_publish import ARN, BOTH, in_force, tampered
+from tests.guardrail_texts import TRUSTING
+from tests.publishing import GUARDRAIL_ARN, PUBLISHED, tamper
+from tests.world import EC2_TRUST
 
 
 def looks(world):
@@ -108,9 +109,9 @@ def test_a_profile_that_is_still_being_deleted_is_let_go_by_the_second_look(worl
     with monkeypatch.context() as early:
         early.setattr(world.rolewarden.aws, "user_profile", lambda *_: {**omar, "Status": "Deleting"})
         world.enforce(world.event("DeleteUserProfile"))
-    assert "CanvasOmar" in bound(world).values()
+    assert "CanvasOmar" in world.bound().values()
     world.work()
-    assert "CanvasOmar" not in bound(world).values()
+    assert "CanvasOmar" not in world.bound().values()
 
 
 def test_a_new_role_that_iam_does_not_show_yet_is_governed_by_trust_when_it_does(world_with):
@@ -150,7 +151,7 @@ def test_a_new_role_that_somebody_has_guarded_is_looked_at_once_more_and_no_ofte
 
 def test_a_role_that_seems_to_trust_whom_it_trusted_before_is_looked_at_again(world_with, monkeypatch):
     world = world_with(TRUSTING).hurried()
-    world.role("Builder", EC2)
+    world.role("Builder", EC2_TRUST)
     before = world.rolewarden.aws.role("Builder")
     world.iam.update_assume_role_policy(RoleName="Builder", PolicyDocument=TRUST)
     with monkeypatch.context() as old:
@@ -163,15 +164,15 @@ def test_a_role_that_seems_to_trust_whom_it_trusted_before_is_looked_at_again(wo
 
 def test_a_policy_that_still_seems_whole_after_it_was_edited_is_restored_by_the_second_look(world, monkeypatch):
     world.hurried()
-    before = world.rolewarden.aws.policy(ARN)
-    event = tampered(world, "edited")
+    before = world.rolewarden.aws.policy(GUARDRAIL_ARN)
+    event = tamper(world, "edited")
     with monkeypatch.context() as old:
         old.setattr(world.rolewarden.aws, "policy", lambda _: before)
         assert world.rolewarden.restore(event)["policies"] == {"no-generative-ai": "unchanged"}
-    assert in_force(world) == {"approved-models"}
+    assert world.in_force() == {"approved-models"}
     [look] = world.queued("PUBLISH_QUEUE_URL")
     world.rolewarden.publish_message(look)
-    assert in_force(world) == BOTH
+    assert world.in_force() == PUBLISHED
     assert world.history("policy/no-generative-ai")[-1]["cause"]["event_name"] == "CreatePolicyVersion"
     assert world.queued("PUBLISH_QUEUE_URL") == []
 

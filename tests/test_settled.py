@@ -4,17 +4,10 @@ import pytest
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
 
+from tests.guardrail_texts import SINGLED_OUT
+
 FULL = policy_arn("approved-models", "aws", ACCOUNT_ID)
 
-SINGLED_OUT = """
-guardrails:
-  no-bedrock:
-    bedrock: {deny: all}
-assignments:
-  - guardrails: [no-bedrock]
-    user_profiles: [ravi]
-  - guardrails: []
-"""
 
 NOBODY = """
 guardrails:
@@ -32,18 +25,10 @@ def settled(world):
     return lambda: [event["detail"] for event in listen()]
 
 
-def slot_freed(world):
-    """CanvasFull gets a slot, and somebody attaches the guardrail by hand: no event tells Rolewarden."""
-    [first, *_] = world.iam.list_attached_role_policies(RoleName="CanvasFull")["AttachedPolicies"]
-    world.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=first["PolicyArn"])
-    world.iam.attach_role_policy(RoleName="CanvasFull", PolicyArn=FULL)
-    return first["PolicyArn"]
-
-
 def test_a_role_that_somebody_has_mended_is_settled_by_the_next_sweep_and_once(world, settled):
     world.sweep()
     assert settled() == []
-    slot_freed(world)
+    world.remediate_by_hand()
     world.sweep()
     [told] = settled()
     assert (told["account"], told["finding"]) == (ACCOUNT_ID, "CanvasFull")
@@ -56,7 +41,7 @@ def test_a_role_that_somebody_has_mended_is_settled_by_the_next_sweep_and_once(w
 
 def test_what_nobody_could_be_told_is_settled_is_settled_by_the_next_sweep(world, settled):
     world.sweep()
-    slot_freed(world)
+    world.remediate_by_hand()
     with world.aws.failing("PutEvents", "ThrottlingException", times=3):
         world.sweep()
     assert settled() == []
@@ -73,14 +58,14 @@ def test_what_is_still_wrong_is_not_settled(world, settled):
 def test_what_an_event_has_led_to_telling_is_settled_as_well(world, settled):
     world.guarded()
     assert world.verdict("CanvasFull")["verdict"] == "unenforceable"
-    slot_freed(world)
+    world.remediate_by_hand()
     world.sweep()
     assert [told["finding"] for told in settled()] == ["CanvasFull"]
 
 
 def test_what_was_settled_and_goes_wrong_again_is_told_again(world, settled):
     world.sweep()
-    filler = slot_freed(world)
+    filler = world.remediate_by_hand()
     world.sweep()
     world.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=FULL)
     world.iam.attach_role_policy(RoleName="CanvasFull", PolicyArn=filler)
@@ -125,6 +110,6 @@ def test_a_subject_that_could_not_be_read_is_settled_once_a_sweep_could_read_eve
 def test_a_sweep_after_one_that_has_settled_something_makes_no_call_more(world):
     world.sweep()
     before = world.calls_of_a_sweep()
-    slot_freed(world)
+    world.remediate_by_hand()
     world.sweep()
     assert world.calls_of_a_sweep().total() <= before.total()

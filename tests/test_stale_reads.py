@@ -10,7 +10,7 @@ from rolewarden.service import RECHECKS
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.seed import TRUST
 
-from tests.test_publish import BOTH, HOLLOW, in_force
+from tests.publishing import PUBLISHED, UNRELATED
 from tests.world import World
 
 GUARDRAIL = "no-generative-ai"
@@ -47,7 +47,7 @@ def a_guardrail_taken_off_and_edited(world):
     world.detach("CanvasOmar", GUARDRAIL)
     yield "DetachRolePolicy"
     arn = policy_arn(GUARDRAIL, "aws", ACCOUNT_ID)
-    world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=HOLLOW, SetAsDefault=True)
+    world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
     yield "CreatePolicyVersion"
     world.iam.put_role_permissions_boundary(RoleName="CanvasOmar", PermissionsBoundary=CANVAS)
     yield "PutRolePermissionsBoundary"
@@ -120,4 +120,4 @@ def test_in_whatever_order_the_events_come_the_role_is_guarded_in_the_end(kept, 
             worked_off(world, clock)
         said = [events[place]["detail"]["eventName"] for place in order]
         assert world.carried(STORIES[story]) == {GUARDRAIL}, said
-        assert in_force(world) == BOTH, said
+        assert world.in_force() == PUBLISHED, said

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.test_bindings import TAGGED, bound
+from tests.guardrail_texts import TAGGED
 
 
 def swept(world):
@@ -27,7 +27,7 @@ def test_a_first_sweep_guards_every_role_and_binds_every_subject(world):
     assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
     assert world.carried("CanvasRosa") == {"approved-models"}
     assert world.carried("BuildServer") == set()
-    assert len(bound(world)) == 10  # analytics: 3 roles and 3 profiles; research: 1 role and 3 profiles
+    assert len(world.bound()) == 10  # analytics: 3 roles and 3 profiles; research: 1 role and 3 profiles
 
 
 def test_a_steady_account_sends_no_work_but_for_the_role_that_cannot_be_mended(world):
@@ -56,7 +56,7 @@ def test_a_subject_that_no_event_told_of_is_bound_and_guarded(world):
 def test_what_is_gone_is_bound_no_more(world):
     world.sagemaker.delete_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
     swept(world)
-    assert "CanvasOmar" not in bound(world).values()
+    assert "CanvasOmar" not in world.bound().values()
 
 
 def test_bindings_of_another_account_are_not_swept_away(world):
@@ -65,7 +65,7 @@ def test_bindings_of_another_account_are_not_swept_away(world):
     foreign = Binding("444455556666", "us-east-1", "d-x", "user-profile", "execution", RoleKey("444455556666", "R"))
     world.rolewarden.table.write([foreign])
     swept(world)
-    assert "R" in bound(world).values()
+    assert "R" in world.bound().values()
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_bindings_of_another_account_are_not_swept_away(world):
 def test_subjects_that_may_not_be_read_are_findings_and_stay_bound_and_guarded(world, operation, about):
     swept(world)
     changed(world)
-    before = bound(world)
+    before = world.bound()
     for role in ("CanvasAnalytics", "CanvasOmar"):
         world.detach(role, "no-generative-ai")
     with world.aws.failing(operation, "AccessDeniedException"):
         swept(world)
-    assert bound(world) == before
+    assert world.bound() == before
     assert world.carried("CanvasAnalytics") == world.carried("CanvasOmar") == {"no-generative-ai"}
     for subject in about:
         assert [row["kind"] for row in world.history(subject)] == ["Subject Finding"]
@@ -94,7 +94,7 @@ def test_one_subject_that_may_not_be_read_holds_up_no_other(world):
     world.rolewarden.table.write((), [b.key for b in world.rolewarden.table.all()])
     with world.aws.failing("DescribeUserProfile", "AccessDeniedException", times=1):
         swept(world)
-    assert len(bound(world)) == 9
+    assert len(world.bound()) == 9
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
     assert world.carried("CanvasRosa") == {"approved-models"}
 
@@ -105,7 +105,7 @@ def test_a_domain_that_vanishes_while_it_is_read_is_just_gone(world, operation):
     changed(world)
     with world.aws.failing(operation, "ResourceNotFound", times=1):
         swept(world)
-    assert {key.split("/")[2] for key in bound(world)} == {"d-research0001"}
+    assert {key.split("/")[2] for key in world.bound()} == {"d-research0001"}
     assert world.history("d-analytics0001") == []
 
 
@@ -113,7 +113,7 @@ def test_a_profile_that_vanishes_while_it_is_read_is_just_gone(world):
     changed(world)
     with world.aws.failing("DescribeUserProfile", "ResourceNotFound", times=1):
         swept(world)
-    assert len(bound(world)) == 9
+    assert len(world.bound()) == 9
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
 
 

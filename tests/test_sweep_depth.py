@@ -12,7 +12,7 @@ from rolewarden.record import metrics
 from rolewarden.work import Work
 from rolewarden_local.aws import ACCOUNT_ID
 
-from tests.test_bindings import TAGGED, bound
+from tests.guardrail_texts import TAGGED
 
 REGION = "us-east-1"
 INHERITS = """
@@ -38,7 +38,7 @@ def test_a_sweep_that_runs_out_of_time_goes_on_from_a_message_and_reads_nothing_
     world.sweep()
     described = [call for call in world.aws.calls(mark) if call.operation == "DescribeUserProfile"]
     assert len(described) == 6
-    assert len(bound(world)) == 10
+    assert len(world.bound()) == 10
     assert world.carried("CanvasRosa") == {"approved-models"}
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
 
@@ -66,7 +66,7 @@ def test_a_chunk_that_comes_twice_does_no_harm(world, monkeypatch):
         sweeper.message(body)
         sweeper.message(body)
     world.sweep()
-    assert len(bound(world)) == 10
+    assert len(world.bound()) == 10
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
 
 
@@ -77,7 +77,7 @@ def test_two_sweeps_at_once_end_as_one_would(world, monkeypatch):
     sweeper.start()
     sweeper.start()
     world.end_sweeps()
-    assert len(bound(world)) == 10
+    assert len(world.bound()) == 10
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
 
 
@@ -92,7 +92,7 @@ def test_what_an_event_has_bound_meanwhile_is_neither_undone_nor_forgotten(world
     world.enforce(world.event("CreateUserProfile"))
     key = next(binding.key for binding in world.rolewarden.table.all() if binding.user_profile == "nadia")
     world.rolewarden.table.write((), [key], at=old_time)
-    assert "CanvasNadia" in bound(world).values()
+    assert "CanvasNadia" in world.bound().values()
 
 
 def test_the_older_of_two_readings_does_not_overwrite_the_newer(world):
@@ -101,7 +101,7 @@ def test_the_older_of_two_readings_does_not_overwrite_the_newer(world):
     older, newer = (replaced(omar, name) for name in ("Older", "Newer"))
     table.write([newer], at=2_000_000_000.0)
     table.write([older], at=1_999_999_999.0)
-    assert "Newer" in bound(world).values()
+    assert "Newer" in world.bound().values()
 
 
 def replaced(binding, role):
@@ -143,7 +143,7 @@ def test_an_account_without_domains_is_swept(world):
             world.sagemaker.delete_user_profile(DomainId=domain["DomainId"], UserProfileName=profile["UserProfileName"])
         world.sagemaker.delete_domain(DomainId=domain["DomainId"])
     assert world.sweep() == []
-    assert bound(world) == {}
+    assert world.bound() == {}
 
 
 @pytest.mark.parametrize("why", ["unreachable", "denied"])
@@ -152,14 +152,14 @@ def test_where_domains_cannot_be_listed_what_is_known_stays_guarded_and_it_is_to
         raise EndpointConnectionError(endpoint_url="https://api.sagemaker.mars-north-1.amazonaws.com/")
 
     world.sweep()
-    before = bound(world)
+    before = world.bound()
     world.detach("CanvasOmar", "no-generative-ai")
     if why == "unreachable":
         monkeypatch.setattr(world.rolewarden.aws._sagemaker_in(REGION), "get_paginator", unreachable)
     with world.aws.failing("ListDomains", "AccessDeniedException"):
         world.sweep()
         world.sweep()
-    assert bound(world) == before
+    assert world.bound() == before
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
     [row] = world.history("*")
     assert row["reason"] == {"unreachable": "SageMaker cannot be reached", "denied": "access denied"}[why]
@@ -218,7 +218,7 @@ def test_what_is_released_waits_as_long_as_its_queue_says(world, template):
 def test_a_role_of_thousands_of_subjects_has_a_record_that_an_event_can_hold(world):
     for _ in range(60):
         world.sagemaker.create_user_profile(
-            DomainId="d-analytics0001", UserProfileName=f"p-{len(bound(world))}",
+            DomainId="d-analytics0001", UserProfileName=f"p-{len(world.bound())}",
             UserSettings={"ExecutionRole": f"arn:aws:iam::{ACCOUNT_ID}:role/CanvasOmar"},
         )  # fmt: skip
         world.enforce(world.event("CreateUserProfile"))
@@ -289,10 +289,10 @@ def test_one_profile_that_aws_cannot_tell_of_now_holds_up_no_other(world):
     forget(world)
     with world.aws.failing("DescribeUserProfile", "InternalFailure", status=500, times=3):  # botocore tries thrice
         world.sweep()
-    assert len(bound(world)) == 9
+    assert len(world.bound()) == 9
     assert world.carried("CanvasRosa") == {"approved-models"}
     world.sweep()
-    assert len(bound(world)) == 10
+    assert len(world.bound()) == 10
 
 
 def test_a_row_that_somebody_else_writes_just_now_is_written_a_moment_later(world):

@@ -3,15 +3,14 @@
 import json
 import re
 
-import boto3
 import pytest
 from rolewarden.events import IAM_EVENTS, POLICY_EVENTS, ROLE_EVENTS, SAGEMAKER_EVENTS, TAG_EVENTS
 
 from tests.conftest import ROOT, sample
+from tests.patterns import matching
 from tests.permissions import actions, of_template
-from tests.stacks import translated, whole
+from tests.stacks import ACCOUNT, FUNCTIONS, RECEIVERS, WORKERS, translated, whole
 
-ACCOUNT = "111122223333"
 ROLES = f"arn:aws:iam::{ACCOUNT}:role/rolewarden"
 REGIONS = {
     "us-east-1": "aws",
@@ -20,9 +19,6 @@ REGIONS = {
     "cn-north-1": "aws-cn",
     "eusc-de-east-1": "aws-eusc",
 }
-WORKERS = ("EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction", "ReleaseFunction")
-"""Those that read or write IAM; AlertFunction only speaks."""
-FUNCTIONS = (*WORKERS, "AlertFunction")
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +82,7 @@ def test_only_what_the_functions_themselves_do_goes_unseen_not_what_another_role
     [rule] = [
         r for r in rules(template).values() if "DetachRolePolicy" in r.pattern.get("detail", {}).get("eventName", ())
     ]
-    answer = boto3.client("events").test_event_pattern(EventPattern=json.dumps(rule.pattern), Event=json.dumps(event))
-    assert answer["Result"] is seen
+    assert bool(matching({rule.name: rule.pattern}, event)) is seen
 
 
 ALL = (*FUNCTIONS, "SecurityHubFunction")
@@ -192,14 +187,6 @@ def test_no_event_reaches_who_may_detach(template):
 def test_those_who_attach_are_gone_before_a_deleted_stack_takes_guardrails_off(template):
     for function in set(WORKERS) - {"ReleaseFunction"}:
         assert "Release" in template.depends_on(function)
-
-
-RECEIVERS = {
-    "WorkQueue": "ReconcileFunction",
-    "SweepQueue": "SweepFunction",
-    "ReleaseQueue": "ReleaseFunction",
-    "PublishQueue": "PublishFunction",
-}
 
 
 def test_each_queue_is_received_from_by_one_function_and_nobody_else(template):

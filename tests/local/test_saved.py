@@ -1,6 +1,6 @@
 """An account that is brought back is the one that was kept, whatever has happened since."""
 
-from tests.test_publish import HOLLOW
+from tests.publishing import UNRELATED
 from tests.world import World
 
 
@@ -23,7 +23,7 @@ def change_everything(world) -> None:
     world.iam.delete_role(RoleName="BuildServer")
     world.iam.tag_role(RoleName="CanvasOmar", Tags=[{"Key": "a", "Value": "b"}])
     for _, arn in arns(world):
-        world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=HOLLOW, SetAsDefault=True)
+        world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
     world.sagemaker.delete_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
     world.sagemaker.update_domain(DomainId="d-research0001", DefaultSpaceSettings={"ExecutionRole": world.role("More")})
     world.rolewarden.table.write((), [binding.key for binding in world.rolewarden.table.all()])

@@ -7,7 +7,6 @@ was ended, comes again, until its queue has given it often enough. Numbers are t
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import itertools
 import json
 import os
@@ -28,7 +27,8 @@ from rolewarden_local._ministack import sqs
 from rolewarden_local.aws import ACCOUNT_ID, Killed, LocalAws, Loss
 from rolewarden_local.template import Template
 
-from tests.conftest import ROOT, TODAY
+from tests.conftest import TODAY
+from tests.handlers import load_function
 from tests.world import World
 
 QUEUES = {"WorkQueue": "reconcile", "SweepQueue": "sweep", "PublishQueue": "publish", "ReleaseQueue": "release"}
@@ -183,13 +183,7 @@ def resources(template: Template, kind: str) -> dict[str, dict[str, Any]]:
 @cache
 def handler_module(function: str) -> ModuleType:
     """functions/NAME/app.py, loaded once; `Functions.cold_start` gives it what it keeps while warm."""
-    path = ROOT / "functions" / function / "app.py"
-    spec = importlib.util.spec_from_file_location(f"soak_{function}", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_function(function)
 
 
 @contextlib.contextmanager

@@ -27,10 +27,10 @@ from rolewarden_local.seed import OTHER_ROLES, TRUST, trusting
 from rolewarden_local.template import Template
 
 from tests.conftest import ROOT
+from tests.publishing import UNRELATED
 from tests.soak.functions import QUEUES, Fault, Functions, faults_of, quiet
 from tests.soak.ledger import OURS, ROLEWARDEN, Call, Ledger, policies_now, remedies_made, remedies_told, roles_now
-from tests.test_publish import HOLLOW
-from tests.world import World
+from tests.world import EC2_TRUST, World
 
 NO_MODELS, APPROVED = "no-generative-ai", "approved-models"
 GUARDRAILS = """
@@ -51,7 +51,6 @@ RULES = {
 }
 QUOTA = 10
 TEAM = tuple(f"arn:aws:iam::{ACCOUNT_ID}:policy/team-policy-{number:02}" for number in range(1, QUOTA + 1))
-EC2 = trusting("ec2.amazonaws.com")
 STALE_SECONDS = 30.0
 """As old as a read of IAM may be; a second look comes after 60."""
 
@@ -125,7 +124,7 @@ def _world(rules: str) -> tuple[World, Callable[[], None]]:
     world = World(_aws(), _template(), path)
     with quiet(world):
         world.guarded().queued()
-        world.iam.create_policy(PolicyName="theirs", PolicyDocument=HOLLOW)
+        world.iam.create_policy(PolicyName="theirs", PolicyDocument=UNRELATED)
     return world, _aws().saved()
 
 
@@ -216,7 +215,7 @@ class Night(RuleBasedStateMachine):
         self.made += 1
         return f"Made{self.made}"
 
-    @rule(trust=st.sampled_from([TRUST, EC2]))
+    @rule(trust=st.sampled_from([TRUST, EC2_TRUST]))
     def a_role_is_made(self, trust: str) -> None:
         if len(roles_now()) < 20:
             self.by("alice", "iam", "create_role", RoleName=self.name(), AssumeRolePolicyDocument=trust)
@@ -311,7 +310,7 @@ class Night(RuleBasedStateMachine):
     def a_role_is_worked_on(self, role: int, kind: str) -> None:
         name = self.role(role)
         if kind == "inline":
-            self.by("alice", "iam", "put_role_policy", RoleName=name, PolicyName="more", PolicyDocument=HOLLOW)
+            self.by("alice", "iam", "put_role_policy", RoleName=name, PolicyName="more", PolicyDocument=UNRELATED)
         elif kind == "tag":
             self.by("alice", "iam", "tag_role", RoleName=name, Tags=[{"Key": "touched", "Value": str(role)}])
         else:
@@ -341,7 +340,7 @@ class Night(RuleBasedStateMachine):
     def a_guardrail_is_edited(self, policy: str, default: bool) -> None:
         self.by(
             "mallory", "iam", "create_policy_version",
-            PolicyArn=OURS + policy, PolicyDocument=HOLLOW, SetAsDefault=default,
+            PolicyArn=OURS + policy, PolicyDocument=UNRELATED, SetAsDefault=default,
         )  # fmt: skip
 
     @rule(policy=st.sampled_from([NO_MODELS, APPROVED]), version=st.integers(1, 8), gone=st.booleans())
@@ -361,12 +360,19 @@ class Night(RuleBasedStateMachine):
                 self.by("mallory", "iam", "delete_policy_version", PolicyArn=arn, VersionId=version_id)
         self.by("mallory", "iam", "delete_policy", PolicyArn=arn)
         if taken:
-            self.by("mallory", "iam", "create_policy", PolicyName=policy, Path="/theirs/", PolicyDocument=HOLLOW)
+            self.by("mallory", "iam", "create_policy", PolicyName=policy, Path="/theirs/", PolicyDocument=UNRELATED)
 
     @rule(role=NUMBER, what=st.sampled_from([NO_MODELS, APPROVED, "stray"]))
     def somebody_attaches_what_is_under_our_path(self, role: int, what: str) -> None:
         if what == "stray":
-            self.by("mallory", "iam", "create_policy", PolicyName=what, Path="/rolewarden/", PolicyDocument=HOLLOW)
+            self.by(
+                "mallory",
+                "iam",
+                "create_policy",
+                PolicyName=what,
+                Path="/rolewarden/",
+                PolicyDocument=UNRELATED,
+            )
         self.by("mallory", "iam", "attach_role_policy", RoleName=self.role(role), PolicyArn=OURS + what)
 
     # AWS

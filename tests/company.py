@@ -1,0 +1,120 @@
+"""An organization in the local AWS: the seeded account is its central account, with a member next to it."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import boto3
+from rolewarden.aws import Aws
+from rolewarden.service import Rolewarden
+from rolewarden.settings import Settings
+from rolewarden_local.aws import ACCOUNT_ID, LocalAws
+from rolewarden_local.template import Template
+
+from tests.conftest import TODAY
+from tests.stacks import MEMBER
+from tests.world import World
+
+UNIT = "ou-root-canvas000"
+"""The organizational unit whose accounts Rolewarden covers."""
+
+ROLE = "rolewarden-enforce"
+"""The role that Rolewarden assumes in a member account."""
+
+
+def client(service: str, account: str, region: str = "us-east-1") -> Any:
+    """A client that acts in another account."""
+    return boto3.client(service, aws_access_key_id=account, aws_secret_access_key="x", region_name=region)  # type: ignore[call-overload]
+
+
+def organized(aws: LocalAws, template: Template) -> Company:
+    """The seeded account as the central account of an organization, with MEMBER in UNIT, and covered."""
+    company = Company(aws, template)
+    company.organize(MEMBER)
+    _make_stack_set()
+    return company.cover()
+
+
+class Company(World):
+    """The seeded account as the central account of an organization."""
+
+    def organize(self, *accounts: str) -> None:
+        """Let these and no other accounts be in UNIT."""
+        self.aws.organize("o-exampleorg1", **{UNIT.replace("-", "_"): set(accounts)})
+
+    def cover(self, regions: str = "us-east-1") -> Company:
+        """Cover the members, too, and domains in `regions`, which a comma separates."""
+        more = {
+            "MEMBER_ROLE": ROLE,
+            "MEMBERS": "rolewarden-members",
+            "CALL_AS": "DELEGATED_ADMIN",
+            "REGIONS": regions,
+            "OWN_ROLES": "EnforceFunctionRole",
+        }
+        self.environment = {**self.environment, **more}
+        own = Aws(account=ACCOUNT_ID, member_role=ROLE)
+        self.rolewarden = Rolewarden(Settings.read(self.environment), own, clock=lambda: TODAY)
+        return self
+
+    def everything(self, event: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Sweep all accounts, and work off what the sweep found; gives the outcomes."""
+        self.rolewarden.sweep(event or {})
+        return self.all_queues()
+
+    def all_queues(self) -> list[dict[str, Any]]:
+        """Work off the queues until they are empty; gives the outcomes."""
+        outcomes = []
+        while True:
+            published = self.queued("PUBLISH_QUEUE_URL")
+            for body in published:
+                self.rolewarden.publish_message(body)
+            swept = self.queued("SWEEP_QUEUE_URL")
+            for body in swept:
+                self.rolewarden.sweeper.message(body)
+            worked = self.work()
+            outcomes += worked
+            if not (published or swept or worked):
+                return outcomes
+
+    def history_of(self, account: str, about: str) -> list[dict[str, Any]]:
+        """The history of a role or policy of an account."""
+        return self.rolewarden.aws.query(self.environment["HISTORY_TABLE"], {"about": f"{account}/{about}".lower()})
+
+    def findings_of(self, account: str) -> list[dict[str, Any]]:
+        """The findings about an account as a whole."""
+        rows = self.rolewarden.aws.scan(self.environment["HISTORY_TABLE"])
+        return [row for row in rows if (row["account"], row["kind"]) == (account, "Account Finding")]
+
+
+def _member_template() -> str:
+    principal = {"AWS": f"arn:aws:iam::{ACCOUNT_ID}:root"}
+    statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+    trust = {"Version": "2012-10-17", "Statement": [statement]}
+    role = {"RoleName": ROLE, "Path": "/rolewarden/", "AssumeRolePolicyDocument": trust}
+    return json.dumps({"Resources": {"Enter": {"Type": "AWS::IAM::Role", "Properties": role}}})
+
+
+def _make_stack_set() -> None:
+    """Make the StackSet of the members, which follows the organization."""
+    boto3.client("s3").create_bucket(Bucket="templates")
+    boto3.client("s3").put_object(Bucket="templates", Key="member.json", Body=_member_template())
+    properties = {
+        "StackSetName": "rolewarden-members",
+        "TemplateURL": "https://s3.us-east-1.amazonaws.com/templates/member.json",
+        "PermissionModel": "SERVICE_MANAGED",
+        "AutoDeployment": {"Enabled": True, "RetainStacksOnAccountRemoval": False},
+        "Capabilities": ["CAPABILITY_NAMED_IAM"],
+        "StackInstancesGroup": [
+            {"DeploymentTargets": {"OrganizationalUnitIds": [UNIT]}, "Regions": ["us-east-1"]},
+        ],
+    }
+    resource = {"Type": "AWS::CloudFormation::StackSet", "Properties": properties}
+    cloudformation = boto3.client("cloudformation")
+    cloudformation.create_stack(StackName="parent", TemplateBody=json.dumps({"Resources": {"Members": resource}}))
+    while (found := cloudformation.describe_stacks(StackName="parent")["Stacks"][0])["StackStatus"].endswith(
+        "PROGRESS"
+    ):
+        time.sleep(0.01)
+    assert found["StackStatus"] == "CREATE_COMPLETE"
