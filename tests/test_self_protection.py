@@ -7,12 +7,13 @@ patterns of the template with everything that it has, with resources under their
 
 import json
 from copy import deepcopy
+from functools import cache
 
-import boto3
 import pytest
 from rolewarden import MEMBER_ROLES
 
 from tests.conftest import ROOT, sample
+from tests.patterns import matching
 from tests.stacks import ACCOUNT, DELETIONS, MEMBER, NOT_APART, forwarder_of_whole, instance, made, whole
 
 LAMBDA = f"arn:aws:lambda:us-east-1:{ACCOUNT}"
@@ -201,26 +202,22 @@ def record(service, call, changes):
     return event
 
 
+@cache
 def rules(template, bus="default"):
     """The patterns of a bus' rules that tell AlertFunction or, in a forwarder, the hub."""
     return {
-        name.removeprefix("AlertFunction"): json.dumps(rule["EventPattern"])
+        name.removeprefix("AlertFunction"): rule["EventPattern"]
         for name, rule in template.resources("AWS::Events::Rule").items()
         if "EventPattern" in rule and rule.get("EventBusName", "default") == bus
         if any(target["Arn"].endswith((":AlertFunction", ":event-bus/HubBus")) for target in rule["Targets"])
     }
 
 
-def asked(patterns, event):
-    client, text = boto3.client("events", region_name="us-east-1"), json.dumps(event)
-    return [n for n, p in patterns.items() if client.test_event_pattern(EventPattern=p, Event=text)["Result"]]
-
-
 @pytest.fixture(scope="module")
 def matched(aws):
     """The names of AlertFunction's rules that an event matches."""
     patterns = rules(whole())
-    return lambda event: asked(patterns, event)
+    return lambda event: matching(patterns, event)
 
 
 @pytest.fixture(scope="module")
@@ -230,8 +227,8 @@ def told(aws):
 
     def count(event):
         event = json.loads(json.dumps(event))
-        sends = asked(rules(forwarder_of_whole(event["account"], event["region"])), event)
-        return len(sends) * len(asked(own, event))
+        sends = matching(rules(forwarder_of_whole(event["account"], event["region"])), event)
+        return len(sends) * len(matching(own, event))
 
     return count
 
@@ -316,10 +313,10 @@ def test_moves_in_another_region_of_the_hubs_account_are_told_once(told):
 
 
 def test_the_functions_own_roles_are_told_of_over_the_bus_where_the_hub_has_no_iam_events():
-    patterns = {name: json.loads(pattern) for name, pattern in rules(whole(), "HubBus").items()}
+    patterns = rules(whole(), "HubBus")
     [there] = [branch["detail"] for branch in patterns["ForwardedToAlert"]["$or"] if branch["source"] == ["aws.iam"]]
     own = patterns["ForwardedOwnRolesToAlert"]["detail"]
-    [here] = [json.loads(p)["detail"] for name, p in rules(whole()).items() if name == ROLES]
+    [here] = [p["detail"] for name, p in rules(whole()).items() if name == ROLES]
     assert there["eventName"] == own["eventName"] == here["eventName"]
     forward, *members = there["requestParameters"]["roleName"]
     assert [*own["requestParameters"]["roleName"], forward] == here["requestParameters"]["roleName"]
@@ -347,10 +344,10 @@ def test_the_bus_takes_every_source_that_a_forwarder_sends_and_no_other():
     [policy] = whole().resources("AWS::Events::EventBusPolicy").values()
     taken = set(policy["Statement"]["Condition"]["StringEquals"]["events:source"])
     [moves] = [p for name, p in rules(forwarder_of_whole(MEMBER, "us-east-1")).items() if name == "Moves"]
-    sources = {branch["eventSource"][0] for branch in json.loads(moves)["detail"]["$or"]}
+    sources = {branch["eventSource"][0] for branch in moves["detail"]["$or"]}
     sent = {f"aws.{source.removesuffix('.amazonaws.com')}" for source in sources}
     assert taken == sent | {"aws.iam", "aws.sagemaker"}
-    told = json.loads(rules(whole(), "HubBus")["ForwardedToAlert"])
+    told = rules(whole(), "HubBus")["ForwardedToAlert"]
     assert set(told["$or"][0]["source"]) == sent
 
 
@@ -380,7 +377,7 @@ def test_a_move_against_a_member_role_is_told_once_in_whatever_case_the_caller_s
 def test_a_move_against_the_functions_roles_that_is_forwarded_is_told_once_in_whatever_case(aws):
     over_the_bus = rules(whole(), "HubBus")
     wrong = [move for move in MOVES[ROLES] for asks in (move, recased(move))
-             if len(asked(over_the_bus, record(*asks))) != 1]  # fmt: skip
+             if len(matching(over_the_bus, record(*asks))) != 1]  # fmt: skip
     assert wrong == []
 
 
