@@ -223,4 +223,4 @@ _ENTERING = ("Enforce", "Reconcile", "Sweep", "Publish", "Release")
 
 
 def _client(service: str, account: str, region: str = REGION) -> Any:
-    return boto3.client(service, aws_access_key_id=account, aws_secret_access_key="x", region_name=region)
+    return boto3.client(service, aws_access_key_id=account, aws_secret_access_key="x", region_name=region)  # type: ignore[call-overload]

@@ -12,6 +12,7 @@ import re
 import subprocess
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 from figures import Gathered
 from stand import FLOOR, OURS, ROOT, Stand
@@ -65,7 +66,7 @@ def container(stand: Stand, gathered: Gathered, _save: Callable[[], None], round
     for package in ("aws_lambda_powertools", "typing_extensions"):
         [wheel] = (ROOT / ".wheels").glob(f"{package}-*.whl")
         zipfile.ZipFile(wheel).extractall(bare / "code")
-    precompile = ["make", "--silent", "-C", ROOT / "layers" / "rolewarden", "precompile"]
+    precompile: list[str | Path] = ["make", "--silent", "-C", ROOT / "layers" / "rolewarden", "precompile"]
     subprocess.run([*precompile, f"SITE={bare / 'code'}"], check=True)
     sam = ROOT / ".venv-sam" / "bin" / "sam"
     environment = {**os.environ, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "SAM_CLI_TELEMETRY": "0"}
@@ -76,8 +77,8 @@ def container(stand: Stand, gathered: Gathered, _save: Callable[[], None], round
         for name, template in templates.items():
             command = f'. "{IMAGE}/engine.sh" && "{IMAGE}/image.sh" >&2 && exec "$@"'
             event = ROOT / "events" / "awkward_other_service.json"
-            invoke = [sam, "local", "invoke", functions[name], "-t", template, "-e", event, "--skip-pull-image"]
-            whole = ["bash", "-c", command, "bash", *invoke]
+            invoke = ["local", "invoke", functions[name], "-t", str(template), "-e", str(event), "--skip-pull-image"]
+            whole: list[str | Path] = ["bash", "-c", command, "bash", sam, *invoke]
             ended = subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
             found = _REPORT.search(ended.stderr)
             assert found is not None, ended.stderr

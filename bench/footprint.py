@@ -22,7 +22,7 @@ MEGABYTE = 1_000_000
 def size(stand: Stand, gathered: Gathered, _save: Callable[[], None], _rounds: int) -> None:
     """What CloudFormation gets: our layers and functions, and beside them the package of Custodian's Lambda mode."""
     guardrails = stand.folder / "guardrails-layer"
-    build = ["make", "--silent", "-C", ROOT / "layers" / "guardrails", "build-GuardrailsLayer"]
+    build: list[str | Path] = ["make", "--silent", "-C", ROOT / "layers" / "guardrails", "build-GuardrailsLayer"]
     subprocess.run([*build, f"ARTIFACTS_DIR={guardrails}"], check=True)
     _add_size(gathered, "RolewardenLayer", OURS, stand.layer)
     _add_size(gathered, "RolewardenLayer", CUSTODIAN, stand.custodian_package)

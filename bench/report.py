@@ -61,7 +61,7 @@ def figures(page: Page, file: Path, rendered: float) -> None:
 
     def spent() -> float:
         told = session.send("Performance.getMetrics")["metrics"]
-        return next(metric["value"] for metric in told if metric["name"] == "TaskDuration")
+        return float(next(metric["value"] for metric in told if metric["name"] == "TaskDuration"))
 
     before = spent()
     page.goto(file.as_uri())

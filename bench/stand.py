@@ -51,9 +51,12 @@ _POLLS = frozenset({"ReceiveMessage", "DeleteMessage", "DeleteMessageBatch"})
 
 @dataclass(frozen=True)
 class Run:
-    """How one order went: milliseconds till the end, till the first call about a role was answered and till the last
-    attachment (None without one), calls till then and in all, by operation, and the most memory that the contestant has
-    had so far, in MB."""
+    """How one order went.
+
+    These are milliseconds until the end, until the first call about a role was answered, and until the last attachment
+    (None without one), the calls until then and in all, by operation, and the most memory that the contestant has had
+    so far, in MB.
+    """
 
     milliseconds: float
     until_asked: float | None
@@ -80,7 +83,7 @@ class Contestant:
         line = self._process.stdout.readline()
         if not line:
             self._errors.seek(0)
-            raise RuntimeError(f"{self._process.args} gave up:\n{self._errors.read().decode()[-4000:]}")
+            raise RuntimeError(f"{self._process.args!r} gave up:\n{self._errors.read().decode()[-4000:]}")
         told: dict[str, float] = json.loads(line)
         return told
 
@@ -139,7 +142,7 @@ class Ours(Contestant):
             while messages := self._sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=batch).get("Messages"):
                 records = [{"messageId": m["MessageId"], "body": m["Body"]} for m in messages]
                 runs.append(self.does(function=function, event={"Records": records}))
-                done = [{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(messages)]
+                done: list[Any] = [{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(messages)]
                 self._sqs.delete_message_batch(QueueUrl=queue, Entries=done)
         calls = tuple(call for run in runs for call in run.calls)
         return Run(sum(run.milliseconds for run in runs), None, None, None, calls, runs[-1].peak)
@@ -212,7 +215,7 @@ class Stand:
             folder.mkdir(exist_ok=True)
             policies = custodian_policies(arguments[0])
             (folder / "config.json").write_text(json.dumps({"policies": policies, "execution-options": {}}))
-            command = [CUSTODIAN_PYTHON, CONTESTANTS / "custodian.py", arguments[0], folder]
+            command: list[str | Path] = [CUSTODIAN_PYTHON, CONTESTANTS / "custodian.py", arguments[0], folder]
         else:
             command = [sys.executable, CONTESTANTS / ("ours.py" if name == OURS else "floor.py"), *arguments]
         return (Ours if name == OURS else Contestant)(self, command, environment)

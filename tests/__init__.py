@@ -1,0 +1,1 @@
+"""The tests of Rolewarden, by feature, and the helper modules that they share."""

@@ -1,4 +1,6 @@
-"""What every test shares: the project's root and the sample events."""
+"""What every test shares: the project's root, the sample events and the fixtures."""
+
+from __future__ import annotations
 
 import functools
 import gc
@@ -6,14 +8,24 @@ import http.server
 import json
 import os
 import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.loaders import JSONFileLoader
 from hypothesis import HealthCheck, settings
+
+# The modules of the project are imported by the fixtures that need them: a test of one module needs few of them.
+if TYPE_CHECKING:
+    from rolewarden.aws import Aws
+    from rolewarden_local.aws import LocalAws
+    from rolewarden_local.template import Template
+
+    from tests.company import Company
+    from tests.world import World
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,14 +41,14 @@ settings.load_profile("unhurried")
 # A session of boto3 reads the description of each service from a file of up to a megabyte. A command makes a session of
 # its own, so tests of commands would spend half of their time with reading the same files.
 _read = functools.cache(JSONFileLoader().load_file)
-JSONFileLoader.load_file = lambda _, path: _read(path)
+JSONFileLoader.load_file = lambda _self, file_path: _read(file_path)  # type: ignore[assignment, method-assign]
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not (item.get_closest_marker("long") or item.get_closest_marker("deployed")))
 
 
-def pytest_collection_finish():
+def pytest_collection_finish() -> None:
     # A million objects that live as long as the process are otherwise looked through in every test.
     gc.collect()
     gc.freeze()
@@ -55,7 +67,7 @@ def sample(name: str) -> dict[str, Any]:
 
 
 @pytest.fixture(autouse=True)
-def documented(monkeypatch):
+def documented(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every event that a test's Rolewarden puts in this process is one that docs/events.schema.json takes."""
     from rolewarden.aws import Aws
 
@@ -64,7 +76,7 @@ def documented(monkeypatch):
     publish = Aws.publish
     found: list[str] = []
 
-    def checked(self, events):
+    def checked(self: Aws, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         events = [(name, dict(detail)) for name, detail in events]
         for name, detail in events:
             found.extend(wrong(name, json.loads(json.dumps(detail))))
@@ -76,7 +88,7 @@ def documented(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def aws():
+def aws() -> Iterator[LocalAws]:
     """The local AWS, in process."""
     from rolewarden_local.aws import LocalAws
 
@@ -86,7 +98,7 @@ def aws():
 
 
 @pytest.fixture(scope="session")
-def build(tmp_path_factory):
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `sam build` makes of this project, made once for all processes of this run."""
     from tests.deployments import built
 
@@ -95,14 +107,14 @@ def build(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def template():
+def template() -> Template:
     from tests.stacks import translated
 
     return translated()
 
 
 @pytest.fixture
-def world(aws, template):
+def world(aws: LocalAws, template: Template) -> World:
     """A seeded account, bound and published, its roles bare."""
     from tests.world import World
 
@@ -110,7 +122,7 @@ def world(aws, template):
 
 
 @pytest.fixture
-def world_with(aws, template, tmp_path):
+def world_with(aws: LocalAws, template: Template, tmp_path: Path) -> Callable[..., World]:
     """As `world`, with another guardrails.yaml; with `keep` that is deployed to the world made last, or about to be."""
     from tests.world import World
 
@@ -126,7 +138,7 @@ def world_with(aws, template, tmp_path):
 
 
 @pytest.fixture
-def company(aws, template):
+def company(aws: LocalAws, template: Template) -> Company:
     """A `world` that is the central account of an organization with one member."""
     from tests.company import organized
 
@@ -134,13 +146,13 @@ def company(aws, template):
 
 
 @pytest.fixture
-def function(world, monkeypatch):
+def function(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Callable[..., Any]]:
     """Gives the handler of a function, as at a cold start."""
     from tests.handlers import lambda_context, load_function
 
     monkeypatch.setattr("rolewarden.reconcile.today", lambda: TODAY)
 
-    def load(name):
+    def load(name: str) -> Callable[..., Any]:
         for variable, value in world.environment.items():
             monkeypatch.setenv(variable, value)
         module = load_function(name)
@@ -150,19 +162,19 @@ def function(world, monkeypatch):
 
 
 @pytest.fixture
-def answers(monkeypatch):
+def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """CloudFormation's side: what was put to the ResponseURL, which is on the endpoint of the local AWS."""
     heard = []
     came = threading.Event()
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_PUT(self):
+        def do_PUT(self) -> None:
             heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(200)
             self.end_headers()
             came.set()
 
-        def log_message(self, *_):
+        def log_message(self, *_: object) -> None:
             pass
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
@@ -177,7 +189,7 @@ def answers(monkeypatch):
 
 
 @pytest.fixture
-def counted():
+def counted() -> Iterator[Callable[[str], float]]:
     """What Rolewarden has counted in this test, by the metric's name."""
     from rolewarden.record import metrics
 

@@ -132,7 +132,9 @@ def of_template(template: Any) -> list[Rights]:
 
 def of_stack(stack: str) -> list[Rights]:
     """As IAM has them of a deployed stack."""
-    iam, functions = boto3.client("iam"), boto3.client("lambda")
+    # The types of boto3 call a policy document a text or a mapping; what a client returns is always a mapping.
+    iam: Any = boto3.client("iam")
+    functions = boto3.client("lambda")
     resources = boto3.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
     rights = []
     for resource in resources:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from rolewarden.bindings import USER_PROFILE
-from rolewarden.guardrails import read_yaml
+from rolewarden.guardrails import load
 from rolewarden.policies import compile_rules, policy_arn
 from rolewarden.record import POLICY_RESTORED, ROLE_CONTESTED, ROLE_FINDING, ROLE_REMEDIED
 from rolewarden.verdicts import CURES, Outcome, Reason, Remedy, Verdict
@@ -69,10 +70,10 @@ def row(domain: str, profile: str, role: str) -> Row:
     return Row(ACCOUNT, "us-east-1", f"d-{domain}", domain, profile, USER_PROFILE, role)
 
 
-def planned(role: str, verdict: Verdict, **told: object) -> PlannedRole:
+def planned(role: str, verdict: Verdict, **told: Any) -> PlannedRole:
     """A role that plan has looked at; one that lacks something lacks approved-models."""
     lacks = verdict in {Verdict.DRIFTED, Verdict.UNENFORCEABLE}
-    values = {
+    values: dict[str, Any] = {
         "required": ("approved-models",) if verdict is not Verdict.EXEMPT else (),
         "missing": ("approved-models",) if lacks else (),
         "before": verdict,
@@ -84,8 +85,8 @@ def planned(role: str, verdict: Verdict, **told: object) -> PlannedRole:
     return PlannedRole(Outcome(account=ACCOUNT, role=role, **{**values, **told}), (), 3, 10)
 
 
-def entry(at: datetime, kind: str = ROLE_REMEDIED, about: str = "CanvasRosa", **told: object) -> Entry:
-    values = {
+def entry(at: datetime, kind: str = ROLE_REMEDIED, about: str = "CanvasRosa", **told: Any) -> Entry:
+    values: dict[str, Any] = {
         "verdict": "compliant",
         "remedy": "attached",
         "policies": ("approved-models",),
@@ -122,7 +123,7 @@ def generated(profiles: int = 500, width: int = 100) -> Report:
         )
         for _ in range(240)
     )
-    rules = read_yaml((ROOT / "layers/guardrails/guardrails.yaml").read_text(encoding="utf-8"), today=TODAY).rules
+    rules = load(ROOT / "layers/guardrails/guardrails.yaml", today=TODAY)
     policies = compile_rules(rules, "aws")
     exempt = tuple(role for role, verdict in verdicts.items() if verdict is Verdict.EXEMPT)
     plan = Plan(

@@ -1,7 +1,8 @@
 """The stack as CloudFormation would tell of it, with the names that it gives; and how each part would be taken away."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from typing import Any
 
 import yaml
 from rolewarden.aws import DeployedStack
@@ -91,7 +92,7 @@ def instance(stack_set: str) -> str:
     return f"StackSet-rolewarden-{stack_set}-{ID}"
 
 
-def made(template: Template) -> Iterator[tuple[str, str, dict]]:
+def made(template: Template) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Logical id, type and properties of every resource that the template makes."""
     for kind in sorted({resource["Type"] for resource in template.body["Resources"].values()}):
         for logical, properties in template.resources(kind).items():
@@ -108,10 +109,10 @@ def deployed(
 ) -> DeployedStack:
     """Every resource that the template makes with the physical id that it would have; `physical` gives other names."""
 
-    def arn(service, resource):
+    def arn(service: str, resource: str) -> str:
         return f"arn:{partition}:{service}:{region}:{ACCOUNT}:{resource}"
 
-    def physical_id(logical, kind, properties):
+    def physical_id(logical: str, kind: str, properties: Mapping[str, Any]) -> str:
         own = physical(logical) if physical else f"{name}-{logical}-{SUFFIX}"
         return {
             "AWS::CloudFormation::StackSet": f"{name}-{logical.lower()}:{ID}",

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,8 @@ def told(name, partition="aws", **changes):
 def rows(alert):
     """The text below the headline by label, folded lines put together again."""
     _, _, text = alert.body.partition("\n\n")
-    found, label = {}, ""
+    found: dict[str, str] = {}
+    label = ""
     lines = iter(text.splitlines())
     for line in lines:
         if line.startswith(" "):
@@ -244,9 +246,9 @@ def test_a_call_that_no_caller_is_recorded_of_is_told_as_far_as_it_is_known():
 
 def test_the_commands_of_rolewardens_own_that_people_are_sent_to_exist():
     from rolewarden_cli.main import app
-    from typer.main import get_command
+    from typer.main import get_group
 
-    names = set(get_command(app).commands)
+    names = set(get_group(app).commands)
     texts = [compose(sample(path.stem), "aws").body for path in (ROOT / "events").glob("*.json")]
     texts.append((ROOT / "docs" / "runbook.md").read_text())
     sent = {name for text in texts for name in re.findall(r"[`(]rolewarden (\w+)", " ".join(text.split()))}
@@ -332,7 +334,8 @@ def test_endless_names_are_cut():
 def test_the_longest_text_that_there_can_be_is_still_short():
     long = "x" * 5000
     cause = dict.fromkeys(("event_id", "event_name", "time", "actor", "source_address", "user_agent"), long)
-    detail = dict.fromkeys(("role", "since", "domain", "user_profile", "reason", "message", "cure", "policy"), long)
+    names = ("role", "since", "domain", "user_profile", "reason", "message", "cure", "policy")
+    detail: dict[str, Any] = dict.fromkeys(names, long)
     detail |= {"cause": cause, "subjects": [long] * 99, "attached": [long] * 99, "missing": [long] * 99}
     for kind in KINDS[:4]:
         actors = {"actors": [{**cause, "times": 7}] * 99}

@@ -7,7 +7,7 @@ import pytest
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import read_yaml
 from rolewarden.policies import policy_arn
-from rolewarden_cli import operate
+from rolewarden_cli import operate, screen
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.seed import TRUST, seed
 
@@ -85,7 +85,7 @@ def test_a_role_that_is_needed_by_the_time_it_is_reached_loses_nothing(world_wit
     world = world_with(NONE).guarded()
     arn = world.role("Late", TRUST)
     surplus(world, "Late")
-    shown = operate.screen.show_surplus
+    shown = screen.show_surplus
 
     def meanwhile(*arguments):
         shown(*arguments)
@@ -93,7 +93,7 @@ def test_a_role_that_is_needed_by_the_time_it_is_reached_loses_nothing(world_wit
             DomainId="d-research0001", UserProfileName="late", UserSettings={"ExecutionRole": arn}
         )
 
-    monkeypatch.setattr(operate.screen, "show_surplus", meanwhile)
+    monkeypatch.setattr(screen, "show_surplus", meanwhile)
     assert rolewarden("detach", "--yes", *rules(world)).exit_code == 0
     assert world.carried("Late") == {"none"}
 

@@ -104,7 +104,8 @@ def test_who_is_asked_decides(world, monkeypatch, answer, exit_code, done):
 
 def test_stopped_it_ends_between_two_roles_and_goes_on_where_it_was(world, library):
     looks = iter([False, False, True, True])
-    done = enforcing.enforce(*library[:3], library[3], TODAY, stop=lambda: next(looks))
+    connection, found, plan, rules = library
+    done = enforcing.enforce(connection, found, plan, rules, TODAY, stop=lambda: next(looks))
     assert (len(done.outcomes), len(done.left), done.stopped) == (2, 4, True)
     assert {role: bool(policies) for role, policies in carried(world).items()} == {
         role: role not in done.left for role in NEEDS

@@ -1,6 +1,7 @@
 """A role that somebody keeps baring: it is guarded each time, and told once."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from rolewarden.bindings import TELLING_SECONDS
@@ -12,7 +13,8 @@ from rolewarden_local.aws import ACCOUNT_ID
 @pytest.fixture
 def told(world):
     """The detail of each Role Contested so far."""
-    heard, hear = [], world.listening({"source": ["rolewarden"], "detail-type": ["Role Contested"]})
+    heard: list[dict[str, Any]] = []
+    hear = world.listening({"source": ["rolewarden"], "detail-type": ["Role Contested"]})
 
     def details():
         while events := hear():

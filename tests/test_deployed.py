@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 import yaml
@@ -81,9 +82,9 @@ def mended(account, role, policies, *causes):
 
 def test_the_first_sweep_has_guarded_what_was_there(account):
     for role in ("CanvasAnalytics", "CanvasAnalyticsSpaces", "CanvasBedrockAnalytics", "CanvasOmar"):
-        waited(lambda role=role: account.carries(role, ["no-generative-ai"]), role)
+        waited(partial(account.carries, role, ["no-generative-ai"]), role)
     for role in ("CanvasResearch", "CanvasRosa"):
-        waited(lambda role=role: account.carries(role, ["approved-models"]), role)
+        waited(partial(account.carries, role, ["approved-models"]), role)
     assert not account.carries("BuildServer", ["no-generative-ai"])
 
 

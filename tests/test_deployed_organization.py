@@ -4,6 +4,7 @@ The hub is in eu-west-1, where IAM has no events: they come from us-east-1. Doma
 """
 
 import json
+from functools import partial
 
 import boto3
 import pytest
@@ -61,16 +62,16 @@ class Company:
     def sweeps_completed(self, account):
         return sum("completed" in sweep for sweep in self.table.sweeps(account))
 
+    def all_swept(self, account):
+        return self.sweeps_completed(account) == len(self.table.sweeps(account))
+
     def swept(self, account, times=1):
         waited(lambda: self.sweeps_completed(account) >= times, f"{times} sweeps of {account}")
 
     def worked_off(self):
         """Wait until each sweep that has begun is at its end, and so is what it has asked for."""
         for account in (HUB, MEMBER):
-            waited(
-                lambda account=account: self.sweeps_completed(account) == len(self.table.sweeps(account)),
-                f"the sweeps of {account}",
-            )
+            waited(partial(self.all_swept, account), f"the sweeps of {account}")
         url = self.outputs["WorkQueue"]
 
         def left():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rolewarden_cli import operate
 from rolewarden_cli.main import app
-from typer.main import get_command
+from typer.main import get_group
 from typer.testing import CliRunner
 
 from tests.commands import rolewarden
@@ -17,7 +17,7 @@ from tests.stacks import deployed
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")], key=lambda page: page.name)
 BLOCK = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$|(?P<indented>(?:^ {4}\S.*\n)+)", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(?:\.venv/bin/)?rolewarden ([a-z][^`]*)`")
-COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = get_group(app).commands
 OFFLINE = {"replay", "check", "compile"}
 """Commands that ask no account."""
 

@@ -12,6 +12,7 @@ from rolewarden.record import SWEEP_REQUESTED
 
 from tests.conftest import ROOT, sample
 from tests.guardrail_texts import SINGLED_OUT
+from tests.publishing import tamper
 from tests.schema import DETAILS, SCHEMA, wrong
 
 PAGE = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
@@ -89,10 +90,7 @@ def test_a_life_with_everything_in_it_puts_every_detail_type_as_the_schema_has_i
     world.remediate_by_hand()
     boto3.client("cloudtrail").stop_logging(Name="management-events")
     world.sweep()
-    arn = "arn:aws:iam::111122223333:policy/rolewarden/no-generative-ai"
-    hollow = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"s3:None","Resource":"*"}]}'
-    world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=hollow, SetAsDefault=True)
-    world.rolewarden.restore(world.event("CreatePolicyVersion"))
+    world.rolewarden.restore(tamper(world, "edited"))
     loose = world_with("release: detach\n" + SINGLED_OUT, keep=True)
     loose.sweep(), loose.release()
     world.rolewarden.aws.publish([(SWEEP_REQUESTED, {"by": "rolewarden sweep"})])

@@ -1,6 +1,7 @@
 """Whatever befalls a call: the role carries its guardrail in the end, and a person hears of what cannot be mended."""
 
 import contextlib
+from typing import Any
 
 import pytest
 from rolewarden import aws as module
@@ -13,6 +14,7 @@ from rolewarden_local.aws import Killed, Loss
 from tests.handlers import sqs_event, work_message
 from tests.world import World, _aws
 
+CONFIG: Any = module._CONFIG
 ROLE, GUARDRAIL = "CanvasOmar", "no-generative-ai"
 
 PASSING = {
@@ -136,7 +138,7 @@ def test_what_stays_refused_is_no_failure_but_a_finding_with_a_cure(world, enfor
 
 def test_what_no_api_would_take_is_refused_for_good():
     with pytest.raises(Refused, match="Parameter validation failed"):
-        _aws().attached_policies(7)
+        _aws().attached_policies(7)  # type: ignore[arg-type]
 
 
 def test_an_error_of_botocores_own_is_tried_again():
@@ -225,13 +227,12 @@ def longest_call() -> float:
     Standard mode pauses for up to 1, 2, 4, … and never more than 20 seconds,
     https://boto3.amazonaws.com/v1/documentation/api/latest/guide/retries.html.
     """
-    config = module._CONFIG
-    attempts = config.retries["total_max_attempts"]
-    return attempts * (config.connect_timeout + config.read_timeout) + sum(min(2**n, 20) for n in range(attempts - 1))
+    attempts = CONFIG.retries["total_max_attempts"]
+    return attempts * (CONFIG.connect_timeout + CONFIG.read_timeout) + sum(min(2**n, 20) for n in range(attempts - 1))
 
 
 def test_botocore_tries_again_in_the_mode_and_for_the_time_that_was_chosen():
-    assert module._CONFIG.retries == {"mode": "standard", "total_max_attempts": 3}
+    assert CONFIG.retries == {"mode": "standard", "total_max_attempts": 3}
     assert longest_call() == 42
     assert longest_call() <= LONGEST_CALL
 
@@ -263,4 +264,4 @@ def test_every_client_has_these_times(world):
     )]  # fmt: skip
     for client in clients:
         times = client.meta.config.connect_timeout, client.meta.config.read_timeout
-        assert times == (module._CONFIG.connect_timeout, module._CONFIG.read_timeout)
+        assert times == (CONFIG.connect_timeout, CONFIG.read_timeout)

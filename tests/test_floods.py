@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.long, pytest.mark.volume]
 @pytest.fixture(autouse=True)
 def quiet():
     """Thousands of log lines and metrics tell nothing here."""
-    level, threshold = logger.level, gc.get_threshold()
+    level, threshold = logger.log_level, gc.get_threshold()
     logger.setLevel("CRITICAL")
     gc.set_threshold(700, 10, 10)  # as in Lambda: how much memory is taken depends on it
     yield

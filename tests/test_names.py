@@ -257,15 +257,21 @@ also_govern: {roles: ["bedrock-*"]}
 """
 
 
+def patterned():
+    reading = read_yaml(PATTERNS, today=date(2027, 1, 1))
+    assert reading.rules is not None, reading.errors
+    return reading.rules
+
+
 def asked(**subject):
-    rules = read_yaml(PATTERNS, today=date(2027, 1, 1)).rules
+    rules = patterned()
     return [g.name for g in rules.required(Subject(**{"account": ACCOUNT_ID, "role": "Other", **subject}))]
 
 
 def test_patterns_of_roles_and_user_profiles_match_every_spelling():
     assert asked(user_profile="Intern-bob") == asked(user_profile="intern-bob") == ["a"]
     assert asked(role="Canvas-AX") == asked(role="canvas-ax") == ["b"]
-    rules = read_yaml(PATTERNS, today=date(2027, 1, 1)).rules
+    rules = patterned()
     found = rules.exemption("breakGLASS7", date(2027, 1, 2))
     assert found == Exemption("BreakGlass*", date(2027, 1, 31))
 

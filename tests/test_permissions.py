@@ -120,7 +120,8 @@ def test_policies_are_written_by_publish_and_deleted_by_release_too(rights, poli
     "kind", ["policy/theirs", "user/eve", "group/admins", "instance-profile/ec2", "oidc-provider/x"]
 )
 def test_nothing_else_in_iam_is_changed_by_anybody(rights, kind):
-    for context in ({}, attaching(OURS), bounding(BOUNDARY)):
+    nothing: dict[str, str] = {}
+    for context in (nothing, attaching(OURS), bounding(BOUNDARY)):
         assert changes(rights, f"arn:aws:iam::{ACCOUNT}:{kind}", **context) == set()
     assert changes(rights, "*") == set()
 

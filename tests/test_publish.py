@@ -1,6 +1,7 @@
 """PublishFunction's work: IAM's policies are what guardrails.yaml says, and CloudFormation always hears of it."""
 
 import threading
+import urllib.request
 from urllib.error import URLError
 
 import pytest
@@ -228,7 +229,7 @@ def test_cloudformation_is_answered_before_the_functions_time_runs_out(answers):
 def refusing(monkeypatch, times):
     """Answers do not get through so many times; gives what is set with the last of them."""
     left = list(range(times))
-    send = cloudformation.urllib.request.urlopen
+    send = urllib.request.urlopen
     refused = threading.Event()
 
     def urlopen(*args, **more):
@@ -238,7 +239,7 @@ def refusing(monkeypatch, times):
             refused.set()
         raise URLError("connection reset")
 
-    monkeypatch.setattr(cloudformation.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     return refused
 
 

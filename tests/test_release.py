@@ -172,7 +172,7 @@ def test_a_removal_that_runs_out_of_time_is_not_answered_and_goes_on_when_lambda
 
 
 def test_a_removal_that_aws_could_not_do_is_tried_again_as_long_as_there_is_time(world, answers, monkeypatch):
-    waited = []
+    waited: list[float] = []
     monkeypatch.setattr("rolewarden.release.time.sleep", waited.append)
     world.sweep()
     with world.aws.failing("ListEntitiesForPolicy", "ServiceFailure", status=500, times=12):

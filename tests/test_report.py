@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rolewarden.bindings import DEFAULT_USER, ROLE
@@ -296,11 +297,12 @@ def hostile():
         switches=(OpenSwitch(ACCOUNT, "r", "d", f"od{HOSTILE}", f"ou{HOSTILE}", "Bedrock role", f"or{HOSTILE}"),),
     )
     told = entry(NOW).__class__
-    words = {
+    words: dict[str, Any] = {
         field.name: f"{field.name}{HOSTILE}"
         for field in fields(told)
         if field.type == "str" and field.name != "account"
     }
+    assert base.status is not None
     history = (replace(entry(NOW), **words, policies=(f"hp{HOSTILE}",)),)
     status = replace(base.status, contested=(ContestedRole(f"cr{HOSTILE}", 3, NOW, (f"ca{HOSTILE}",)),))
     [policy, *_] = base.policies

@@ -30,8 +30,15 @@ def settled(about, was="unenforceable: quota full approved-models", account=ACCO
     return {**ENVELOPE, "detail-type": FINDING_SETTLED, "detail": {"account": account, "finding": about, "was": was}}
 
 
+def imported(event):
+    """The finding that Security Hub is given for an event."""
+    found = finding(event, "aws")
+    assert found is not None
+    return found
+
+
 def test_an_unenforceable_role_is_open_and_severe_with_what_to_do():
-    found = finding(sample("finding_role"), "aws")
+    found = imported(sample("finding_role"))
     assert found["Title"] == "CanvasFull is not guarded: quota full"
     assert found["Description"].startswith("It lacks approved-models. AttachRolePolicy: LimitExceeded")
     assert found["FindingProviderFields"]["Severity"] == {"Label": "HIGH"}
@@ -43,7 +50,7 @@ def test_an_unenforceable_role_is_open_and_severe_with_what_to_do():
 def test_a_role_that_is_only_observed_is_open_and_less_severe():
     event = sample("finding_role")
     event["detail"].update(verdict="drifted", reason="", message="", cure="")
-    found = finding(event, "aws")
+    found = imported(event)
     assert found["FindingProviderFields"]["Severity"] == {"Label": "MEDIUM"}
     assert found["Title"] == "CanvasFull is not guarded: observed, not mended"
     assert found["Remediation"]["Recommendation"]["Text"]
@@ -59,7 +66,7 @@ def test_a_role_that_is_only_observed_is_open_and_less_severe():
 )
 def test_what_settles_a_finding_archives_the_same_one_later(name, about):
     event = sample(name)
-    opened, closed = finding(event, "aws"), finding(settled(about, account=event["detail"]["account"]), "aws")
+    opened, closed = imported(event), imported(settled(about, account=event["detail"]["account"]))
     assert opened["Id"] == closed["Id"]
     assert opened["Resources"] == closed["Resources"]
     assert opened["UpdatedAt"] < closed["UpdatedAt"]
@@ -67,7 +74,7 @@ def test_what_settles_a_finding_archives_the_same_one_later(name, about):
 
 
 def test_an_account_that_cannot_be_entered_is_a_finding_about_that_account():
-    found = finding(sample("finding_account"), "aws")
+    found = imported(sample("finding_account"))
     assert found["Title"] == "account 222233334444 is not guarded: account cannot be entered"
     assert (found["Resources"][0]["Type"], found["Resources"][0]["Id"]) == ("AwsAccount", "AWS::::Account:222233334444")
     assert "rolewarden-sweep" in found["Description"]
@@ -75,9 +82,9 @@ def test_an_account_that_cannot_be_entered_is_a_finding_about_that_account():
 
 def test_roles_of_one_name_in_two_accounts_are_two_findings_of_the_account_that_imports_them():
     event = sample("finding_role")
-    here = finding(event, "aws")
+    here = imported(event)
     event["detail"]["account"] = "444455556666"
-    there = finding(event, "aws")
+    there = imported(event)
     assert here["Id"] != there["Id"]
     assert here["AwsAccountId"] == there["AwsAccountId"] == ACCOUNT
     assert there["Resources"][0]["Id"] == "444455556666/CanvasFull"

@@ -1,15 +1,17 @@
 """A sweep that runs out of time, that meets another one, and what it tells."""
 
 import itertools
+from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from rolewarden import sweep as module
+from rolewarden.aws import ListedDomain
 from rolewarden.bindings import RoleKey
 from rolewarden.errors import RetryLater
 from rolewarden.events import SWEEP
 from rolewarden.record import metrics
-from rolewarden.work import Work
+from rolewarden.work import Work, unlimited
 from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.guardrail_texts import TAGGED
@@ -230,7 +232,7 @@ def test_a_completed_sweep_is_the_heartbeat_that_the_alarm_listens_for(world, te
     alarm = template.resources("AWS::CloudWatch::Alarm")["HeartbeatAlarm"]
     metrics.clear_metrics()
     world.rolewarden.sweeper.start()
-    found = metrics.serialize_metric_set()
+    found: Any = metrics.serialize_metric_set()
     metrics.clear_metrics()
     assert found[alarm["MetricName"]] == [1.0]
     assert found["_aws"]["CloudWatchMetrics"][0]["Namespace"] == alarm["Namespace"]
@@ -245,7 +247,7 @@ def test_a_sweep_without_time_leaves_all_of_it_to_a_message(world):
     assert sweeper.start() == {"listed": ""}
     [rest] = world.queued("SWEEP_QUEUE_URL")
     assert (rest["step"], world.queued()) == ("list", [])
-    sweeper.seconds_left = module.unlimited
+    sweeper.seconds_left = unlimited
     assert sweeper.message(rest)["lacking"] == 7
 
 
@@ -254,15 +256,15 @@ def test_a_chunk_that_aws_is_slow_to_tell_of_is_ended_by_another_function_and_no
     sweeper = world.rolewarden.sweeper
     sweep = module.Sweep(ACCOUNT_ID, sweeper.now())
     sweeper.table.sweep_begins(sweep.row, sweep.began, "the rules")
-    domain = module.ListedDomain("d-analytics0001", "analytics")
-    profiles = {name: {} for name in ("ana", "breakglass", "omar")}
+    domain = ListedDomain("d-analytics0001", "analytics")
+    profiles: dict[str, dict[str, Any]] = {name: {} for name in ("ana", "breakglass", "omar")}
     sweeper.table.sweep_waits(sweep.row, {"d-analytics0001/ana"})
     sweeper.table.sweep_listed(sweep.row)
     sweeper.seconds_left = lambda: 1.0
     sweeper.describe(sweep, REGION, domain, profiles)
     [rest] = world.queued("SWEEP_QUEUE_URL")
     assert (rest["step"], sorted(rest["profiles"])) == ("describe", ["breakglass", "omar"])
-    sweeper.seconds_left = module.unlimited
+    sweeper.seconds_left = unlimited
     sweeper.message(rest)
     assert sorted(b.user_profile for b in world.rolewarden.table.all()) == ["ana", "breakglass", "omar"]
     assert [body["step"] for body in world.queued("SWEEP_QUEUE_URL")] == ["compare"]
@@ -280,7 +282,7 @@ def test_a_comparison_that_runs_out_of_time_sends_no_work_twice_and_none_too_few
     sweeper.compare(sweep)
     [(queue, [rest])] = sent
     assert (queue, rest["step"]) == (sweeper.queues.sweep, "compare")
-    sweeper.seconds_left = module.unlimited
+    sweeper.seconds_left = unlimited
     sweeper.message(rest)
     assert {body["role"] for url, bodies in sent for body in bodies if url == sweeper.queues.work} == whole
 

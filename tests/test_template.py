@@ -46,7 +46,7 @@ def test_policy_events_go_to_publish_and_all_others_to_enforce(template):
     for rule in rules(template).values():
         names = set(rule.pattern.get("detail", {}).get("eventName", ()))
         if names & POLICY_EVENTS:
-            assert (rule.function, names) == ("PublishFunction", POLICY_EVENTS)
+            assert (rule.function, frozenset(names)) == ("PublishFunction", POLICY_EVENTS)
         elif names:
             assert rule.function == "EnforceFunction"
 
@@ -362,7 +362,9 @@ class Interval:
 
 
 def seconds_of(schedule):
-    count, unit = re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", schedule).groups()
+    found = re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", schedule)
+    assert found is not None, schedule
+    count, unit = found.groups()
     assert schedule.endswith("s)") == (count != "1")  # EventBridge takes no `rate(1 hours)`
     return int(count) * {"minute": 60, "hour": 3600, "day": 24 * 3600}[unit]
 

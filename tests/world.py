@@ -45,7 +45,7 @@ def _onlooker() -> Aws:
 
 @cache
 def _client(service: str) -> Any:
-    return boto3.client(service)
+    return boto3.client(service)  # type: ignore[call-overload]
 
 
 class _Account(NamedTuple):
@@ -114,20 +114,20 @@ class World:
         self.work()
         return self
 
-    def event(self, name: str) -> dict:
+    def event(self, name: str) -> dict[str, Any]:
         """The newest CloudTrail event of this name that an API call here has left."""
         return next(event for event in reversed(self.aws.events) if event["detail"]["eventName"] == name)
 
-    def role_event(self, role: str) -> dict:
+    def role_event(self, role: str) -> dict[str, Any]:
         """An event that nominates `role`, as somebody's TagRole would."""
         self.iam.tag_role(RoleName=role, Tags=[{"Key": "touched", "Value": "yes"}])
         return self.event("TagRole")
 
-    def enforce(self, event: dict) -> list[dict]:
+    def enforce(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         """Let Rolewarden look at an event; gives the outcomes."""
         return self.rolewarden.enforce(event)["outcomes"]
 
-    def verdict(self, role: str) -> dict:
+    def verdict(self, role: str) -> dict[str, Any]:
         """What Rolewarden says of a role that an event names."""
         [outcome] = [o for o in self.enforce(self.role_event(role)) if o["role"] == role]
         return outcome
@@ -152,7 +152,7 @@ class World:
             and digest(found.text) == digest(policy.document)
         }
 
-    def detach(self, role: str, policy: str) -> dict:
+    def detach(self, role: str, policy: str) -> dict[str, Any]:
         """Take a guardrail off; gives the event."""
         self.iam.detach_role_policy(RoleName=role, PolicyArn=policy_arn(policy, "aws", ACCOUNT_ID))
         return self.event("DetachRolePolicy")
@@ -171,11 +171,11 @@ class World:
         """Make a role; gives its ARN."""
         return self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
 
-    def history(self, about: str) -> list[dict]:
+    def history(self, about: str) -> list[dict[str, Any]]:
         """The history of a role or policy."""
         return _onlooker().query(self.environment["HISTORY_TABLE"], {"about": f"{ACCOUNT_ID}/{about}".lower()})
 
-    def queued(self, queue: str = "WORK_QUEUE_URL") -> list[dict]:
+    def queued(self, queue: str = "WORK_QUEUE_URL") -> list[dict[str, Any]]:
         """Messages of a queue, taken out."""
         bodies = []
         url = self.environment[queue]
@@ -185,12 +185,12 @@ class World:
                 self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return bodies
 
-    def sweep(self) -> list[dict]:
+    def sweep(self) -> list[dict[str, Any]]:
         """Let a sweep run to its end and work off what it found; gives the outcomes."""
         self.rolewarden.sweeper.start()
         return self.end_sweeps()
 
-    def end_sweeps(self) -> list[dict]:
+    def end_sweeps(self) -> list[dict[str, Any]]:
         """Work off what is left of the sweeps that have begun, and what they found; gives the outcomes."""
         while bodies := self.queued("SWEEP_QUEUE_URL"):
             for body in bodies:
@@ -210,11 +210,11 @@ class World:
         operations = (call.operation for call in self.aws.calls(mark))
         return Counter(operation for operation in operations if operation not in {"ReceiveMessage", "DeleteMessage"})
 
-    def release(self) -> list[dict]:
+    def release(self) -> list[dict[str, Any]]:
         """Work off the release queue."""
         return [self.rolewarden.releaser.message(body) for body in self.queued("RELEASE_QUEUE_URL")]
 
-    def listening(self, pattern: Mapping[str, Any]) -> Callable[[], list[dict]]:
+    def listening(self, pattern: Mapping[str, Any]) -> Callable[[], list[dict[str, Any]]]:
         """Gives what gives the events that the default bus has passed on since, to a rule with this pattern."""
         events = _client("events")
         url = self.sqs.create_queue(QueueName="listener")["QueueUrl"]
@@ -226,7 +226,7 @@ class World:
             for message in self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
         ]
 
-    def work(self) -> list[dict]:
+    def work(self) -> list[dict[str, Any]]:
         """Work off what is visible in the queue, ten at a time as Lambda gets them; gives the outcomes."""
         bodies, outcomes = self.queued(), []
         for start in range(0, len(bodies), 10):
@@ -245,7 +245,7 @@ class World:
         before = recorder.now
         recorder.now = lambda: before() + seconds
 
-    def calls(self, event: dict) -> list[str]:
+    def calls(self, event: dict[str, Any]) -> list[str]:
         """The AWS calls that an event costs a warm function."""
         mark = self.aws.mark()
         self.rolewarden.enforce(event)

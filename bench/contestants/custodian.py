@@ -37,7 +37,7 @@ else:
     options = {"output_dir": FOLDER, "account_id": "111122223333", "region": "us-east-1"}
     config = AWS().initialize(Config.empty(**options, cache=str(cache), cache_period=15))
 
-    def handle(_order: dict[str, Any]) -> None:
+    def handle(order: dict[str, Any]) -> None:  # noqa: ARG001 - a sweep needs nothing of it
         # Its policies share what it has listed, one sweep's worth of it.
         cache.unlink(missing_ok=True)
         for policy in PolicyCollection.from_data(document, config):

@@ -27,7 +27,7 @@ clients: dict[str, Any] = {}
 def client(service: str) -> Any:
     """Made when it is first needed, as whoever wants to be ready soon would."""
     if service not in clients:
-        clients[service] = boto3.client(service)
+        clients[service] = boto3.client(service)  # type: ignore[call-overload]
     return clients[service]
 
 
@@ -70,7 +70,7 @@ def sweep() -> None:
             for page in pages:
                 for profile in page["UserProfiles"]:
                     assert profile["UserProfileName"]
-    thousand = {"PageSize": 1000}
+    thousand: Any = {"PageSize": 1000}
     roles = {
         r["RoleName"]
         for page in iam.get_paginator("list_roles").paginate(PaginationConfig=thousand)

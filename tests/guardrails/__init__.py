@@ -1,0 +1,1 @@
+"""The proof of the compiled policies: probes, properties, and the vocabulary against that of IAM."""

@@ -14,11 +14,14 @@ from typing import Any
 
 import yaml
 from rolewarden.guardrails import read_yaml
-from rolewarden.policies import compile_rules
+from rolewarden.policies import Document, compile_rules
 from rolewarden_local.judge import judge
 
 PAGE = yaml.safe_load((Path(__file__).parent / "probes.yaml").read_text(encoding="utf-8"))
-ALLOW_EVERYTHING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+ALLOW_EVERYTHING: Document = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ REQUESTS = [request for entry in PAGE["requests"] for request in requests(entry)
 
 
 @cache
-def role_under(guardrail: str) -> Mapping[str, dict[str, object]]:
+def role_under(guardrail: str) -> Mapping[str, Document]:
+    """The policies of a role that may do everything and has this guardrail of the page."""
     text = yaml.safe_dump(
         {"guardrails": {guardrail: PAGE["guardrails"][guardrail]}, "assignments": [{"guardrails": [guardrail]}]}
     )
@@ -77,11 +81,11 @@ def emitted_sids() -> set[str]:
         for guardrail in PAGE["guardrails"]
         for name, document in role_under(guardrail).items()
         if name != "everything"
-        for statement in document["Statement"]  # type: ignore[attr-defined]
+        for statement in document["Statement"]
     }
 
 
-def allowed(policies: Mapping[str, dict[str, Any]], request: Request) -> bool:
+def allowed(policies: Mapping[str, Document], request: Request) -> bool:
     """Whether a role with these policies may do it, on each of its resources."""
     return all(judge(policies, request.action, resource, request.context).allowed for resource in request.resources)
 

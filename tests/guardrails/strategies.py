@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from rolewarden.guardrails import BedrockRule, Door, Guardrail, JumpStartRule, Routes
+from rolewarden.guardrails import BedrockRule, Door, Guardrail, JumpStartRule, Routes, RuleKind
 
 _word = st.text("ab-", min_size=1, max_size=4)
 _wild_word = st.text("ab-*?", min_size=1, max_size=4)
@@ -25,9 +25,12 @@ bedrock_lists = st.lists(bedrock_patterns, min_size=1, max_size=4).map(tuple)
 jumpstart_lists = st.lists(jumpstart_patterns, min_size=1, max_size=4).map(tuple)
 
 
+KINDS: tuple[RuleKind, ...] = ("deny-all", "deny", "allow")
+
+
 @st.composite
 def bedrock_rules(draw: st.DrawFn) -> BedrockRule:
-    kind = draw(st.sampled_from(["deny-all", "deny", "allow"]))
+    kind = draw(st.sampled_from(KINDS))
     return BedrockRule(
         kind,
         () if kind == "deny-all" else draw(bedrock_lists),
@@ -39,7 +42,7 @@ def bedrock_rules(draw: st.DrawFn) -> BedrockRule:
 
 @st.composite
 def jumpstart_rules(draw: st.DrawFn) -> JumpStartRule:
-    kind = draw(st.sampled_from(["deny-all", "deny", "allow"]))
+    kind = draw(st.sampled_from(KINDS))
     return JumpStartRule(
         kind,
         () if kind == "deny-all" else draw(jumpstart_lists),

@@ -114,7 +114,7 @@ def test_every_boundary_is_a_document_that_iam_takes_and_the_same_for_the_same_s
     assert policy.text == compile_boundary(reversed(some), "aws").text
     assert size(policy.document) <= POLICY_SIZE
     first, *denies = policy.document["Statement"]
-    assert {key: first[key] for key in ("Effect", "Action", "Resource")} == ALLOW_EVERYTHING["Statement"][0]  # type: ignore[index]
+    assert {key: first[key] for key in ("Effect", "Action", "Resource")} == ALLOW_EVERYTHING["Statement"][0]
     assert {statement["Effect"] for statement in denies} == {"Deny"}
     sids = [statement["Sid"] for statement in policy.document["Statement"]]
     assert len(sids) == len(set(sids))

@@ -72,7 +72,7 @@ def test_each_listed_model_stands_there_with_any_region_and_with_none(guardrail:
     [document] = [document for name, document in role_under(guardrail).items() if name != "everything"]
     listed = [
         value
-        for statement in document["Statement"]  # type: ignore[attr-defined]
+        for statement in document["Statement"]
         for element in ("Resource", "NotResource")
         for value in statement.get(element, ())
     ]

@@ -7,6 +7,7 @@ import json
 import random
 import re
 from functools import cache
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -372,7 +373,7 @@ def test_digest_sees_every_changed_word(guardrail: Guardrail, data: st.DataObjec
     assert digest(text.replace(f'"{word}"', f'"{word}x"', 1)) != digest(document)
 
 
-def _shaken(value: object, order: random.Random) -> object:
+def _shaken(value: Any, order: random.Random) -> Any:
     if isinstance(value, dict):
         keys = list(value)
         order.shuffle(keys)

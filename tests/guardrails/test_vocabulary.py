@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import date
 from fnmatch import fnmatchcase
 from itertools import chain
+from typing import Any
 
 import pytest
 import yaml
@@ -38,14 +39,14 @@ def actions(pattern: str) -> list[tuple[str, str]]:
     return [(service, action) for action in DATA.actions.get_actions_for_service(service) if fnmatchcase(action, name)]
 
 
-def details(statement: Statement) -> Iterator[dict[str, object]]:
+def details(statement: Statement) -> Iterator[dict[str, Any]]:
     for service, action in chain.from_iterable(map(actions, as_list(statement["Action"]))):
         yield DATA.actions.get_action_details(service, action)
 
 
-def keys_of(action: dict[str, object]) -> set[str]:
-    found = set(action["conditionKeys"])  # type: ignore[call-overload]
-    for resource in action["resourceTypes"]:  # type: ignore[attr-defined]
+def keys_of(action: dict[str, Any]) -> set[str]:
+    found = set(action["conditionKeys"])
+    for resource in action["resourceTypes"]:
         found |= set(resource["conditionKeys"])
     return {re.sub(r"\$\{\w+\}$", "", key) for key in found}
 
@@ -84,11 +85,11 @@ def test_null_and_bool_have_the_two_values_that_aws_documents() -> None:
             assert set(statement.get("Condition", {}).get(operator, {}).values()) <= {"true", "false"}
 
 
-def supports(action: dict[str, object], key: str) -> bool:
+def supports(action: dict[str, Any], key: str) -> bool:
     name = next((name for name in GLOBAL_KEYS if key.startswith(name)), key)
     if name == "aws:ResourceTag/":
         # The data has it with the resource types, not with the actions.
-        types = [str(resource["name"]) for resource in action["resourceTypes"]]  # type: ignore[attr-defined]
+        types = [str(resource["name"]) for resource in action["resourceTypes"]]
         return any(
             "aws:ResourceTag/${TagKey}"
             in DATA.resources.get_resource_type_details("sagemaker", kind).get("conditionKeys", ())
@@ -133,7 +134,7 @@ def test_arn_is_of_a_form_that_an_action_of_its_statement_supports(arn: str) -> 
         if arn not in [*as_list(statement.get("Resource", [])), *as_list(statement.get("NotResource", []))]:
             continue
         forms = arn_forms(arn.split(":")[2])
-        supported = {str(resource["name"]) for action in details(statement) for resource in action["resourceTypes"]}  # type: ignore[attr-defined]
+        supported = {str(resource["name"]) for action in details(statement) for resource in action["resourceTypes"]}
         assert any(same_form(arn, form) for kind, form in forms.items() if kind in supported), (statement["Sid"], arn)
 
 

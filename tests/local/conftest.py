@@ -1,6 +1,8 @@
 """The local AWS, empty and connected, for tests of the local AWS itself."""
 
 import json
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import boto3
 import pytest
@@ -10,7 +12,7 @@ from rolewarden_local.seed import TRUST
 
 
 @pytest.fixture
-def aws():
+def aws() -> Iterator[LocalAws]:
     local = LocalAws.start()
     local.reset()
     with local.connected():
@@ -19,23 +21,23 @@ def aws():
 
 
 @pytest.fixture
-def iam(aws):
+def iam(aws: LocalAws) -> Any:  # noqa: ARG001 - the local AWS has to run
     return boto3.client("iam", region_name="eu-west-1")
 
 
 @pytest.fixture
-def role(iam):
+def role(iam: Any) -> str:
     iam.create_role(RoleName="analyst", Path="/service-role/", AssumeRolePolicyDocument=TRUST)
     return "analyst"
 
 
-def policy(statement: dict | None = None, **more: object) -> str:
+def policy(statement: dict[str, Any] | None = None, **more: object) -> str:
     """A policy document of one statement."""
     allow = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"}
     return json.dumps({"Version": "2012-10-17", "Statement": [{**(statement or allow), **more}]})
 
 
-def refusal(call, **parameters: object) -> tuple[str, str, int]:
+def refusal(call: Callable[..., object], **parameters: object) -> tuple[str, str, int]:
     with pytest.raises(ClientError) as refused:
         call(**parameters)
     response = refused.value.response

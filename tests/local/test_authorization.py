@@ -34,7 +34,7 @@ def eve(iam, authorization):
         iam.put_user_policy(UserName="eve", PolicyName="may", PolicyDocument=json.dumps(document))
         return session
 
-    may.session = session
+    may.session = session  # type: ignore[attr-defined]
     return may
 
 

@@ -1,6 +1,7 @@
 """Changing calls as EventBridge events: their shape, who made them, where they arrive."""
 
 import json
+from typing import Any
 
 import boto3
 import pytest
@@ -10,7 +11,7 @@ from rolewarden_local.seed import TRUST, seed
 from tests.local.conftest import policy
 
 READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
-SETTINGS = {"ExecutionRole": "arn:aws:iam::111122223333:role/analyst"}
+SETTINGS: Any = {"ExecutionRole": "arn:aws:iam::111122223333:role/analyst"}
 
 
 def last(aws) -> dict:

@@ -5,11 +5,13 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import boto3
 import pytest
+from boto3.dynamodb.conditions import Key
 from rolewarden_local.aws import LocalAws
 from rolewarden_local.seed import CANVAS_POLICY, TRUST, seed
 
@@ -35,7 +37,7 @@ def deployed():
     with local.serving():
         people = seed(local).access_keys
         options = ["--stack-name", "guard", "--resolve-s3", "--capabilities", "CAPABILITY_IAM"]
-        command = [SAM, "deploy", *options, "--no-confirm-changeset", "--no-progressbar"]
+        command: list[str | Path] = [SAM, "deploy", *options, "--no-confirm-changeset", "--no-progressbar"]
         environment = {**os.environ, "SAM_CLI_TELEMETRY": "0"}
         ran = subprocess.run(
             command, cwd=STACK, env=environment, capture_output=True, text=True, timeout=120, check=False
@@ -48,7 +50,7 @@ def deployed():
 
 def notes(outputs: dict[str, str], role: str) -> list[dict]:
     table = boto3.resource("dynamodb", "us-east-1").Table(outputs["Table"])
-    condition = boto3.dynamodb.conditions.Key("role").eq(role)
+    condition = Key("role").eq(role)
     return table.query(IndexName="by-role", KeyConditionExpression=condition)["Items"]
 
 
@@ -80,6 +82,10 @@ def test_drift_by_an_api_call_reaches_the_function_which_undoes_it_as_its_own_ro
     assert (note["event"], note["layers"]) == ("DetachRolePolicy", "one two")
 
 
+def attached(iam: Any, role: str) -> list[dict]:
+    return iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+
+
 def test_a_burst_of_drift_is_undone_to_the_last_role(deployed):
     iam = boto3.client("iam", "us-east-1")
     names = [f"burst{number}" for number in range(8)]
@@ -89,7 +95,7 @@ def test_a_burst_of_drift_is_undone_to_the_last_role(deployed):
     for name in names:
         iam.detach_role_policy(RoleName=name, PolicyArn=CANVAS_POLICY)
     for name in names:
-        eventually(lambda name=name: iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"])
+        eventually(partial(attached, iam, name))
 
 
 def test_an_event_that_the_function_cannot_handle_ends_in_its_failure_queue(deployed):

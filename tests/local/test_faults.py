@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 import boto3
 import pytest
@@ -111,7 +112,7 @@ def test_after_a_reset_everybody_lives(aws, iam, role):
         assert iam.list_roles()["Roles"] == []
 
 
-def queue() -> tuple[object, str]:
+def queue() -> tuple[Any, str]:
     sqs = boto3.client("sqs")
     return sqs, sqs.create_queue(QueueName="queue")["QueueUrl"]
 
@@ -147,7 +148,7 @@ def test_the_last_events_of_a_call_are_refused(aws):
     events = boto3.client("events")
     events.put_rule(Name="all", EventPattern=json.dumps({"source": ["here"]}))
     events.put_targets(Rule="all", Targets=[{"Id": "queue", "Arn": arn}])
-    entries = [{"Source": "here", "DetailType": f"event {number}", "Detail": "{}"} for number in range(3)]
+    entries: list[Any] = [{"Source": "here", "DetailType": f"event {number}", "Detail": "{}"} for number in range(3)]
     with aws.partly_failing("PutEvents", entries=2, code="ThrottlingException"):
         answer = events.put_events(Entries=entries)
     assert answer["FailedEntryCount"] == 2
@@ -165,7 +166,7 @@ def test_the_last_items_of_a_batch_are_left_unprocessed(aws):
             BillingMode="PAY_PER_REQUEST",
         )
     put = {name: {"PutRequest": {"Item": {"id": {"S": name}}}} for name in "1234"}
-    wanted = {"one": [put["1"], put["2"]], "two": [put["3"], put["4"]]}
+    wanted: Any = {"one": [put["1"], put["2"]], "two": [put["3"], put["4"]]}
     with aws.partly_failing("BatchWriteItem", entries=3, times=1):
         left = dynamodb.batch_write_item(RequestItems=wanted)["UnprocessedItems"]
         assert left == {"one": [put["2"]], "two": [put["3"], put["4"]]}

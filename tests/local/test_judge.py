@@ -367,6 +367,7 @@ def test_the_policies_of_every_kind_of_guardrail_can_be_judged(partition):
     guardrails = {name: {"bedrock": rule, "jumpstart": rule} for name, rule in rules.items()}
     document = {"mode": "enforce", "guardrails": guardrails, "assignments": [{"guardrails": list(guardrails)}]}
     reading = read_document(document, {}, file="guardrails.yaml", today=date(2026, 1, 1))
+    assert reading.rules is not None, reading.errors
     policies = compile_rules(reading.rules, partition)
     assert {policy.name for policy in policies} >= set(guardrails)
     documents_use_only_what_is_proven(policy.document for policy in policies)

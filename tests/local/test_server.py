@@ -8,12 +8,13 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from typing import Any
 
 import boto3
 import pytest
 from rolewarden_local.aws import LocalAws
 
-CLIENT = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_access_key": "test"}
+CLIENT: dict[str, Any] = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_access_key": "test"}
 
 
 @pytest.fixture

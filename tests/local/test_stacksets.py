@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 import boto3
 import pytest
@@ -125,7 +126,7 @@ def trusting(principal):
 
 def assumed(session, arn):
     """A client of the role's session, made by the session `session` (credentials), or by root."""
-    keys = {"aws_access_key_id": HUB, "aws_secret_access_key": "x"}
+    keys: dict[str, Any] = {"aws_access_key_id": HUB, "aws_secret_access_key": "x"}
     if session:
         keys = {
             "aws_access_key_id": session["AccessKeyId"],

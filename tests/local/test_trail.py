@@ -1,7 +1,9 @@
 """CloudTrail's event history: which of the calls it tells of, by what they are found, in which order and pages."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import boto3
 import pytest
@@ -22,7 +24,7 @@ def by(key: str, value: str) -> dict:
     return {"LookupAttributes": [{"AttributeKey": key, "AttributeValue": value}]}
 
 
-def names(found: dict) -> list[str]:
+def names(found: Mapping[str, Any]) -> list[str]:
     return [event["EventName"] for event in found["Events"]]
 
 
@@ -102,10 +104,10 @@ def test_what_it_cannot_look_up_it_refuses(trail, role):
 
 
 def test_each_account_and_region_has_a_history_of_its_own(trail, role):
-    settings = {"ExecutionRole": "arn:aws:iam::111122223333:role/analyst"}
+    settings: Any = {"ExecutionRole": "arn:aws:iam::111122223333:role/analyst"}
     studio = boto3.client("sagemaker", "eu-west-1")
     studio.create_domain(DomainName="d", AuthMode="IAM", DefaultUserSettings=settings)
-    other = {"aws_access_key_id": "444455556666", "aws_secret_access_key": "any"}
+    other: dict[str, Any] = {"aws_access_key_id": "444455556666", "aws_secret_access_key": "any"}
     boto3.client("iam", **other).create_user(UserName="bob")
     assert names(trail.lookup_events()) == ["CreateRole"]
     assert names(boto3.client("cloudtrail", "eu-west-1").lookup_events()) == ["CreateDomain"]
@@ -113,7 +115,7 @@ def test_each_account_and_region_has_a_history_of_its_own(trail, role):
 
 
 def test_a_caller_knows_its_call_by_the_id_in_the_event(aws, iam, role):
-    def told(answer: dict) -> bool:
+    def told(answer: Mapping[str, Any]) -> bool:
         return answer["ResponseMetadata"]["RequestId"] == aws.events[-1]["detail"]["requestID"]
 
     assert told(iam.attach_role_policy(RoleName=role, PolicyArn=READ_ONLY))

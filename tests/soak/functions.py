@@ -189,7 +189,7 @@ def handler_module(function: str) -> ModuleType:
 @contextlib.contextmanager
 def quiet(world: World) -> Iterator[None]:
     """The environment of the functions, and none of their many thousand log lines and metrics."""
-    level = logger.level
+    level = logger.log_level
     logger.setLevel("CRITICAL")
     with mock.patch.dict(os.environ, {**world.environment, "POWERTOOLS_METRICS_DISABLED": "true"}):
         yield

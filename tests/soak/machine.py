@@ -132,7 +132,7 @@ def _world(rules: str) -> tuple[World, Callable[[], None]]:
 def _client(rules: str, person: str, service: str) -> Any:
     """A person's client: keys are saved with the world, so one serves each run of it."""
     world, _ = _world(rules)
-    return world.seeded.access_keys[person].session().client(service)
+    return world.seeded.access_keys[person].session().client(service)  # type: ignore[call-overload]
 
 
 class Night(RuleBasedStateMachine):
@@ -145,7 +145,7 @@ class Night(RuleBasedStateMachine):
 
     @initialize(rules=st.sampled_from(sorted(RULES)))
     def begin(self, rules: str) -> None:
-        self.rules = rules
+        self.ruleset = rules
         self.stack.enter_context(_aws().connected())
         self.world, restore = _world(rules)
         self.stack.enter_context(quiet(self.world))
@@ -176,7 +176,7 @@ class Night(RuleBasedStateMachine):
 
     def by(self, person: str, service: str, operation: str, **parameters: Any) -> Any:
         """A person's call; that AWS refuses it is the person's affair."""
-        client = _client(self.rules, person, service)
+        client = _client(self.ruleset, person, service)
         try:
             answer = getattr(client, operation)(**parameters)
         except ClientError:
@@ -246,8 +246,8 @@ class Night(RuleBasedStateMachine):
     @rule(domain=NUMBER, role=NUMBER, how=st.sampled_from(["user", "space", "bedrock"]))
     def a_domain_gets_another_role(self, domain: int, role: int, how: str) -> None:
         arn = self.arn(self.role(role))
-        bedrock = {"CanvasAppSettings": {"GenerativeAiSettings": {"AmazonBedrockRoleArn": arn}}}
-        settings = {
+        bedrock: dict[str, Any] = {"CanvasAppSettings": {"GenerativeAiSettings": {"AmazonBedrockRoleArn": arn}}}
+        settings: dict[str, Any] = {
             "user": {"DefaultUserSettings": {"ExecutionRole": arn}},
             "space": {"DefaultSpaceSettings": {"ExecutionRole": arn}},
             "bedrock": {"DefaultUserSettings": bedrock},
@@ -477,7 +477,7 @@ class Night(RuleBasedStateMachine):
                 assert self.ledger.releases, (name, said)
                 assert policy in published, (name, said)
             elif name in {"PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary"}:
-                assert self.rules == "bounded", (name, said)
+                assert self.ruleset == "bounded", (name, said)
                 assert name.startswith("Delete") or (policy in published and is_boundary(policy)), (name, said)
             else:
                 assert name in {
@@ -509,7 +509,7 @@ class Night(RuleBasedStateMachine):
             found = roles.get(role)
             carried = {arn.removeprefix(OURS) for arn in (found or {}).get("AttachedPolicies", ())}
             if found and not needed - carried:
-                assert self.rules != "bounded" or not (found["PermissionsBoundary"] or "").startswith(OURS), role
+                assert self.ruleset != "bounded" or not (found["PermissionsBoundary"] or "").startswith(OURS), role
                 continue
             why = self.why_not(role, needed - carried, found)
             assert why is not None, (role, needed, carried)
@@ -531,7 +531,7 @@ class Night(RuleBasedStateMachine):
         if len(found["AttachedPolicies"]) < QUOTA:
             return None
         needed = self.ledger.needs_now()[role]
-        held = self.rules == "bounded" and found["PermissionsBoundary"] == OURS + boundary_name(needed)
+        held = self.ruleset == "bounded" and found["PermissionsBoundary"] == OURS + boundary_name(needed)
         return "" if held else Reason.QUOTA
 
     def every_remedy_is_told(self, calls: list[Call]) -> None:
