@@ -75,7 +75,7 @@ test: install
 
 # What a developer runs after each change: lint, types, and the tests that need neither a deployed stack nor much time.
 quick: lint types
-	@$(VENV)/bin/python -m pytest -m "not deployed and not long and not broad"
+	@$(VENV)/bin/python -m pytest -m "not deployed and not long"
 
 # Everything that must hold before a change lands, except the functions in a container: `.ci/run` does both.
 check: install

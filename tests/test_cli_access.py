@@ -17,6 +17,8 @@ from rolewarden_local.seed import TRUST
 from tests.commands import rolewarden, told
 from tests.conftest import TODAY
 
+pytestmark = pytest.mark.long
+
 OURS = policy_arn("", "aws", ACCOUNT_ID)
 NOVA, CLAUDE = "amazon.nova-pro-v1:0", "anthropic.claude-3-5-haiku-20241022-v1:0"
 FLAN, MISTRAL = "huggingface-text2text-flan-t5-xl", "huggingface-llm-mistral-7b-instruct"

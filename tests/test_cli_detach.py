@@ -14,6 +14,8 @@ from rolewarden_local.seed import TRUST, seed
 from tests.commands import rolewarden, told
 from tests.conftest import TODAY
 
+pytestmark = pytest.mark.long
+
 OURS = policy_arn("", "aws", ACCOUNT_ID)
 NONE = "guardrails: {none: {bedrock: {deny: all}}}\nassignments: [{guardrails: [none]}]\n"
 TWO = "guardrails: {none: {bedrock: {deny: all}}, old: {bedrock: {deny: all}}}\nassignments: [{guardrails: [none]}]\n"

@@ -13,6 +13,8 @@ from rolewarden_local.seed import seed
 from tests.commands import rolewarden, told
 from tests.conftest import TODAY
 
+pytestmark = pytest.mark.long
+
 OURS = policy_arn("", "aws", ACCOUNT_ID)
 NEEDS = {
     "CanvasAnalytics": {"no-generative-ai"},

@@ -9,6 +9,8 @@ from tests.commands import rolewarden
 from tests.conftest import ROOT
 from tests.pages import Page, figure, findings, rows
 
+pytestmark = pytest.mark.long
+
 MODELS = ("--model", "amazon.nova-pro-v1:0", "--model", "huggingface-text2text-flan-t5-xl")
 
 

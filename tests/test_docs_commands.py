@@ -14,6 +14,8 @@ from tests.commands import rolewarden
 from tests.conftest import ROOT, TODAY
 from tests.stacks import deployed
 
+pytestmark = pytest.mark.long
+
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")], key=lambda page: page.name)
 BLOCK = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$|(?P<indented>(?:^ {4}\S.*\n)+)", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(?:\.venv/bin/)?rolewarden ([a-z][^`]*)`")

@@ -13,6 +13,8 @@ from rolewarden_local.aws import ACCOUNT_ID
 from tests.handlers import deletion_request, function_handler, lambda_context
 from tests.publishing import UNRELATED
 
+pytestmark = pytest.mark.long
+
 CONTEXT = lambda_context("ReleaseFunction")
 
 

@@ -14,6 +14,8 @@ from rolewarden_local.seed import TRUST
 from tests.company import ROLE, client
 from tests.stacks import MEMBER
 
+pytestmark = pytest.mark.long
+
 LATER, STRANGER = "333344445555", "999988887777"
 
 

@@ -10,6 +10,8 @@ from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.publishing import PUBLISHED, UNRELATED
 
+pytestmark = pytest.mark.long
+
 DOMAINS = {"d-analytics0001": "no-generative-ai", "d-research0001": "approved-models"}
 
 

@@ -20,6 +20,8 @@ from tests.publishing import GUARDRAIL_ARN, UNRELATED
 from tests.volume import volume
 from tests.world import World
 
+pytestmark = pytest.mark.long
+
 ROLES = st.sampled_from(["CanvasAnalytics", "CanvasOmar", "CanvasRosa", "CanvasBreakGlass", "BuildServer"])
 PROFILES = st.sampled_from([(ANALYTICS, "ana"), (ANALYTICS, "omar"), (RESEARCH, "rosa")])
 POLICIES = st.sampled_from(["no-generative-ai", "approved-models"])

@@ -11,6 +11,8 @@ from rolewarden_local.seed import log
 from tests.company import client
 from tests.stacks import MEMBER
 
+pytestmark = pytest.mark.long
+
 BUS = f"arn:aws:events:us-east-1:{HUB}:event-bus/rolewarden-hub"
 HOME, AWAY = "us-east-1", "eu-west-1"
 

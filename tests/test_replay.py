@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from tests.conftest import ROOT, sample
 
+pytestmark = pytest.mark.long
+
 EVENTS = ROOT / "events"
 
 

@@ -26,6 +26,8 @@ from tests.guardrails.probes import emitted_sids
 from tests.pages import Page, figure, findings, page, rows
 from tests.reports import ACCOUNT, NOW, denied, entry, generated, planned
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def large():

@@ -28,6 +28,8 @@ from tests.permissions import of_template, unused
 from tests.publishing import UNRELATED
 from tests.world import World
 
+pytestmark = pytest.mark.long
+
 RULES = """
 fallback: boundary
 release: detach

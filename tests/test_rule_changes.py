@@ -27,6 +27,8 @@ from tests.guardrails.strategies import guardrails
 from tests.volume import volume
 from tests.world import World
 
+pytestmark = pytest.mark.long
+
 EVERYTHING: Document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 WRITES = {
     "AttachRolePolicy",
@@ -270,7 +272,6 @@ def test_a_deployment_that_keeps_statements_asks_for_its_completion(world_with: 
 
 @settings(max_examples=volume(3, 60), suppress_health_check=list(HealthCheck))
 @given(st.lists(files(), min_size=2, max_size=4))
-@pytest.mark.long
 @pytest.mark.volume
 def test_no_sequence_of_rule_changes_takes_a_deny_away(aws: Any, template: Any, steps: list[dict[str, Any]]) -> None:
     with TemporaryDirectory() as folder:

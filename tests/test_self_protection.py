@@ -16,6 +16,8 @@ from tests.conftest import ROOT, sample
 from tests.patterns import matching
 from tests.stacks import ACCOUNT, DELETIONS, MEMBER, NOT_APART, forwarder_of_whole, instance, made, whole
 
+pytestmark = pytest.mark.long
+
 LAMBDA = f"arn:aws:lambda:us-east-1:{ACCOUNT}"
 RULE = "rolewarden-SweepFunctionSchedule-Yt3Jq0vXw1Zk"
 ALARM = "rolewarden-HeartbeatAlarm-1K2L3M4N5O6P"

@@ -16,6 +16,8 @@ from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.guardrail_texts import TAGGED
 
+pytestmark = pytest.mark.long
+
 REGION = "us-east-1"
 INHERITS = """
 guardrails:

@@ -12,6 +12,8 @@ import pytest
 
 from tests.guardrails.probes import PAGE, REQUESTS, allowed, role_under
 
+pytestmark = pytest.mark.long
+
 NO_REGION = "arn:aws:bedrock:::foundation-model/"
 """Idle for this judge, to whom the `*` of the regional form is also no region. Whether it is to AWS, no page of theirs
 says, so both forms are there (facts as of 2026-10: AWS' own examples for global inference profiles list both)."""

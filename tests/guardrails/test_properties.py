@@ -33,6 +33,8 @@ from tests.guardrails.strategies import (
     matching,
 )
 
+pytestmark = pytest.mark.long
+
 GEOGRAPHIES = ("us", "eu", "apac", "us-gov", "global")
 regions = st.sampled_from(["us-east-1", "eu-central-2", "ap-southeast-4", "me-central-1"])
 geographies = st.sampled_from(GEOGRAPHIES)

@@ -14,6 +14,8 @@ import boto3
 import pytest
 from rolewarden_local.aws import LocalAws
 
+pytestmark = pytest.mark.long
+
 CLIENT: dict[str, Any] = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_access_key": "test"}
 
 
