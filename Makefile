@@ -12,6 +12,8 @@ PIP_FLAGS := --disable-pip-version-check --no-color
 # `make check` lints what CloudFormation gets in a region of each partition, and in one that is not IAM's home.
 REGIONS := us-east-1 eu-west-1 us-gov-west-1 cn-north-1 eusc-de-east-1
 export SAM_CLI_TELEMETRY := 0
+# Many processes load the same modules: each would compile them anew.
+unexport PYTHONDONTWRITEBYTECODE
 # The environments are set up side by side.
 MAKEFLAGS += --jobs=3
 
