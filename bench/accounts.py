@@ -31,7 +31,7 @@ ROLES = 100
 UNIT = "ou-root-canvas000"
 STACK = "rolewarden"
 
-ALONE, HUB, MEMBER = "an account alone", "the hub's account", "a member"
+ALONE, CENTRAL, MEMBER = "an account alone", "the central account", "a member"
 EVENT = "an event in a member"
 
 FUNCTIONS = ("sweep", "publish", "reconcile", "enforce")
@@ -57,7 +57,7 @@ def accounts(stand: Stand, gathered: Gathered, _save: Callable[[], None], _round
         with _functions(stand) as functions:
             swept = _sweep(stand, functions)
             where = "one region" if len(regions) == 1 else "three regions"
-            _add(gathered, f"{HUB if members else ALONE}, {where}", swept[ACCOUNT_ID])
+            _add(gathered, f"{CENTRAL if members else ALONE}, {where}", swept[ACCOUNT_ID])
             for account in members:
                 _add(gathered, f"{MEMBER}, {where}", swept[account])
             if len(regions) > 1:
@@ -158,7 +158,7 @@ def _fill(stand: Stand, regions: Sequence[str], members: Iterable[str]) -> None:
         _people(account, regions)
     if members:
         stand.aws.organize("o-exampleorg1", **{UNIT.replace("-", "_"): set(members)})
-        _stack_sets(stand.environment["HUB_BUS"], regions)
+        _stack_sets(stand.environment["CENTRAL_BUS"], regions)
 
 
 def _people(account: str, regions: Sequence[str]) -> None:
@@ -183,13 +183,18 @@ def _names(account: str) -> list[str]:
     return [f"person-{account[:4]}-{number}" for number in range(ROLES)]
 
 
-def _stack_sets(hub_bus: str, regions: Sequence[str]) -> None:
-    """Forwarders in the hub's other regions, forwarders and roles in the members: the template's StackSets."""
+def _stack_sets(central_bus: str, regions: Sequence[str]) -> None:
+    """The template's StackSets: forwarders in the other regions, and forwarders and roles in the member accounts."""
     s3 = boto3.client("s3", region_name=REGION)
     s3.create_bucket(Bucket="templates")
     s3.put_object(Bucket="templates", Key="forwarder.yaml", Body=(ROOT / "forwarder.yaml").read_bytes())
-    hub = {"HubAccount": ACCOUNT_ID, "HubRegion": REGION, "HubBus": hub_bus, "Regions": ",".join(regions)}
-    hub |= {f"{name}Role": f"arn:aws:iam::{ACCOUNT_ID}:root" for name in _ENTERING}
+    central = {
+        "CentralAccount": ACCOUNT_ID,
+        "CentralRegion": REGION,
+        "CentralBus": central_bus,
+        "Regions": ",".join(regions),
+    }
+    central |= {f"{name}Role": f"arn:aws:iam::{ACCOUNT_ID}:root" for name in _ENTERING}
     targets = {
         "forwarders": ("own-account", "SELF_MANAGED", {"Accounts": [ACCOUNT_ID]}),
         "members": ("members", "SERVICE_MANAGED", {"OrganizationalUnitIds": [UNIT]}),
@@ -203,7 +208,8 @@ def _stack_sets(hub_bus: str, regions: Sequence[str]) -> None:
                 "PermissionModel": model,
                 "Capabilities": ["CAPABILITY_NAMED_IAM"],
                 "Parameters": [
-                    {"ParameterKey": key, "ParameterValue": value} for key, value in {**hub, "Covers": covers}.items()
+                    {"ParameterKey": key, "ParameterValue": value}
+                    for key, value in {**central, "Covers": covers}.items()
                 ],
                 "StackInstancesGroup": [{"DeploymentTargets": accounts, "Regions": list(regions)}],
             },
@@ -218,8 +224,8 @@ def _stack_sets(hub_bus: str, regions: Sequence[str]) -> None:
         raise RuntimeError(f"the StackSets: {stack['StackStatus']}: {stack.get('StackStatusReason')}")
 
 
-_ENTERING = ("Enforce", "Reconcile", "Sweep", "Publish", "Release")
-"""The functions that forwarder.yaml lets into an account: here all of the hub's account may come in as any of them."""
+_ENTERING = ("Enforce", "Reconcile", "Sweep", "Publish", "Detach")
+"""The functions that forwarder.yaml lets into an account. Here every caller of the central account can enter as any."""
 
 
 def _client(service: str, account: str, region: str = REGION) -> Any:

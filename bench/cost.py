@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from accounts import ALONE, EVENT, HUB, MEMBER
+from accounts import ALONE, CENTRAL, EVENT, MEMBER
 from figures import Row, table
 from stand import OURS
 
@@ -121,7 +121,7 @@ FREE = {
 
 @dataclass(frozen=True)
 class Customer:
-    """Who pays: accounts with so many governed roles each, and a month's events, with the remedies among them.
+    """Who pays: accounts with so many governed roles each, and a month's events, with the remediations among them.
 
     `sweep` is the part of the bench that has swept as many roles; what follows are parameters of the template.
     """
@@ -130,7 +130,7 @@ class Customer:
     accounts: int
     roles: int
     events: int
-    remedies: int
+    remediations: int
     sweep: str = "sweep-100"
     regions: int = 1
     sweeps: float = HOURS
@@ -211,7 +211,7 @@ def _bill(counts: list[dict[str, float]]) -> list[list[str]]:
         ["regions with domains", *(f"{customer.regions}" for customer in CUSTOMERS)],
         ["governed roles", *(f"{customer.accounts * customer.roles:,}" for customer in CUSTOMERS)],
         ["changes of roles and user profiles", *(f"{customer.events:,}" for customer in CUSTOMERS)],
-        ["of them put right", *(f"{customer.remedies:,}" for customer in CUSTOMERS)],
+        ["of them put right", *(f"{customer.remediations:,}" for customer in CUSTOMERS)],
         *([service, *(f"{bill[service]:,.2f}" for bill in bills)] for service in bills[0]),
         ["**together**", *(f"**{sum(bill.values()):,.2f}**" for bill in bills)],
         ["with AWS's free tiers", *(f"{dollars:,.2f}" for dollars in beyond)],
@@ -330,7 +330,7 @@ def _shown_prices() -> list[list[str]]:
 def _counts(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
     """What a customer uses in a month, by the names of PRICES and AT_MOST, and some more that cost nothing."""
     events, sweeps = _events(customer, parts), _sweeps(customer, parts)
-    invocations = customer.events + customer.remedies + sweeps["invocations"]
+    invocations = customer.events + customer.remediations + sweeps["invocations"]
     seconds = (events["calls"] + sweeps["calls"] - sweeps["of them LookupEvents"]) * CALL_SECONDS
     seconds += sweeps["of them LookupEvents"] * LOOKUP_SECONDS
     seconds += customer.sweeps * customer.accounts * customer.roles * SWEEP_CPU_SECONDS
@@ -344,25 +344,28 @@ def _counts(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
     return {
         "calls of events": events["calls"],
         "calls of sweeps": sweeps["calls"],
-        # Of an event's calls, all but DynamoDB's, and but the record's of a remedy.
+        # Of an event's calls, all but DynamoDB's, and but the record's of a remediation.
         "in CloudTrail, of sweeps": sweeps["of them in CloudTrail"],
-        "in CloudTrail": sweeps["of them in CloudTrail"] + events["calls"] - customer.events - 4 * customer.remedies,
+        "in CloudTrail": sweeps["of them in CloudTrail"]
+        + events["calls"]
+        - customer.events
+        - 4 * customer.remediations,
         "request": invocations,
         "GB-second": seconds * MEGABYTES / 1024,
         "read": sweeps["of them reads of DynamoDB"] + rows + customer.events / 2,
-        "write": sweeps["of them writes of DynamoDB"] + 2 * customer.remedies,
+        "write": sweeps["of them writes of DynamoDB"] + 2 * customer.remediations,
         "queue request": queues * POLLS
         + sweeps["of them SQS"]
         + 2 * sweeps["of them by messages"]
-        + 3 * customer.remedies,
+        + 3 * customer.remediations,
         "fair request": grouped,
-        "event": sweeps["of them PutEvents"] + customer.remedies + (customer.events if is_apart else 0),
+        "event": sweeps["of them PutEvents"] + customer.remediations + (customer.events if is_apart else 0),
         "metric": SWEEP_METRICS * min(1, customer.sweeps / HOURS) + OTHER_METRICS,
         "alarm": _alarms(),
         "dashboard": 1,
         "log": logged,
         "key": 1,
-        "mail": customer.remedies,
+        "mail": customer.remediations,
         "GB of rows": _rows(customer),
         "GB of kept logs": logged * _default("LogRetentionDays") * 24 / HOURS,
         "GB between regions": elsewhere * max(path.stat().st_size for path in EVENTS.glob("*.json")) / 1e9,
@@ -372,7 +375,7 @@ def _counts(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
 def _rows(customer: Customer) -> float:
     """GB in the two tables once the history is as long as it gets. A history row is counted as 1 KB."""
     bindings = customer.accounts * customer.roles * ROW_BYTES
-    history = 2 * customer.remedies * 1024 * _default("HistoryDays") * 24 / HOURS
+    history = 2 * customer.remediations * 1024 * _default("HistoryDays") * 24 / HOURS
     return (bindings + history) / 1e9
 
 
@@ -406,24 +409,24 @@ def _events(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
         return _figure(parts, "accounts", f"{EVENT}: {case}", figure)
 
     governed = customer.events / 2
-    alike = governed - customer.remedies
+    alike = governed - customer.remediations
     compliant, entering = of("a compliant role"), of("a compliant role, entering the account")
     entered = entering if customer.is_organization else compliant
     return {
         "calls": governed * of("a role of no concern")
         + alike * entered
-        # And a second look at each remedy.
-        + customer.remedies * (of("a drifted role") + entered - compliant + entered),
+        # And a second look at each remediation.
+        + customer.remediations * (of("a drifted role") + entered - compliant + entered),
         "logged": governed * of("a role of no concern", "logged")
         + alike * of("a compliant role", "logged")
-        + customer.remedies * (of("a drifted role", "logged") + of("a compliant role", "logged")),
+        + customer.remediations * (of("a drifted role", "logged") + of("a compliant role", "logged")),
     }
 
 
 def _sweeps(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
     """What a month's sweeps of all accounts come to, by the figures of the bench."""
     where = "one region" if customer.regions == 1 else "three regions"
-    first = f"{HUB if customer.is_organization or customer.regions > 1 else ALONE}, {where}"
+    first = f"{CENTRAL if customer.is_organization or customer.regions > 1 else ALONE}, {where}"
     figures = {row["figure"] for row in parts["accounts"]["rows"] if row["case"] == first}
     swept = {figure: _figure(parts, "accounts", first, figure) for figure in figures}
     # More pages, where there are more roles than the bench gives an account there.
@@ -436,7 +439,7 @@ def _sweeps(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
         others = customer.accounts - 1
         for figure in figures:
             swept[figure] += others * _figure(parts, "accounts", f"{MEMBER}, {where}", figure)
-        # The hub lists a hundred members a call, and asks for ten a message batch.
+        # The central account lists a hundred members a call, and asks for ten a message batch.
         swept["calls"] += others / 100 + others / 10
         swept["of them in CloudTrail"] += others / 100
         swept["of them SQS"] += others / 10

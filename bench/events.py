@@ -1,4 +1,4 @@
-"""From an event to the remedy: warm, and in a process that has just begun."""
+"""From an event to the remediation: warm, and in a process that has just begun."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def _others(stand: Stand) -> dict[str, Run]:
     """What the other functions do, each with something to do."""
     bare(["person-1"])
     work = {"role": "person-1", "role_account": "111122223333", "account": "111122223333", "cause": {}, "rechecks": 0}
-    release = {"account": "111122223333", "role": "build-server", "policies": ["approved"]}
+    detach = {"account": "111122223333", "role": "build-server", "policies": ["approved"]}
     finding = json.loads((ROOT / "events" / "finding_role.json").read_text())
     edited = event_of("DetachRolePolicy", "nobody")
     edited["detail"] |= {"eventName": "CreatePolicyVersion", "requestParameters": {"policyArn": PEOPLE_POLICY}}
@@ -75,7 +75,7 @@ def _others(stand: Stand) -> dict[str, Run]:
         "reconcile": {"Records": [{"messageId": "1", "body": json.dumps(work)}]},
         "sweep": {"detail-type": "Scheduled Event"},
         "publish": edited,
-        "release": {"Records": [{"messageId": "1", "body": json.dumps(release)}]},
+        "detach": {"Records": [{"messageId": "1", "body": json.dumps(detach)}]},
         "alert": finding,
     }
     runs = {}

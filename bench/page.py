@@ -34,7 +34,7 @@ AIMS = (
         FLOOR,
         1.2,
         "some twenty calls are the same for ten roles and for ten thousand, and the floor has none of them: six ask "
-        "CloudTrail's event history for remedies that nobody has recorded, two whether the trail logs, the others read "
+        "CloudTrail's event history for unrecorded remediations, two whether the trail logs, the others read "
         "and write bindings, findings, how far the sweep is, and its end.",
     ),
     Aim(

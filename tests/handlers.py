@@ -33,9 +33,9 @@ def function_handler(
 ) -> Callable[[dict[str, Any], Any], Any]:
     """The handler of a function at a cold start, while CloudFormation has the stack in `status`.
 
-    Without a status the stack is being updated or, for ReleaseFunction, deleted.
+    Without a status the stack is being updated or, for DetachFunction, deleted.
     """
-    status = status or {"release": "DELETE_IN_PROGRESS"}.get(function, "UPDATE_IN_PROGRESS")
+    status = status or {"detach": "DELETE_IN_PROGRESS"}.get(function, "UPDATE_IN_PROGRESS")
     monkeypatch.setattr("rolewarden.aws.Aws.stack_status", lambda _, stack: {STACK: status}[stack])
     for name, value in world.environment.items():
         monkeypatch.setenv(name, value)

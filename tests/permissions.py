@@ -37,7 +37,7 @@ def who_may(rights: Iterable[Rights], action: str, resource: str, context: Mappi
 
 
 Right = tuple[str, str, str]
-"""Function, action, resource: "ReleaseFunction", "iam:DetachRolePolicy", "role/*"."""
+"""Function, action, resource: "DetachFunction", "iam:DetachRolePolicy", "role/*"."""
 
 
 def unused(rights: Iterable[Rights], judged: Iterable[Judged]) -> set[Right]:

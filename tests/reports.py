@@ -9,8 +9,8 @@ from typing import Any
 from rolewarden.bindings import USER_PROFILE
 from rolewarden.guardrails import load
 from rolewarden.policies import compile_rules, policy_arn
-from rolewarden.record import POLICY_RESTORED, ROLE_CONTESTED, ROLE_FINDING, ROLE_REMEDIED
-from rolewarden.verdicts import CURES, Outcome, Reason, Remedy, Verdict
+from rolewarden.record import POLICY_RESTORED, ROLE_CONTESTED, ROLE_FINDING, ROLE_REMEDIATED
+from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Remediation, Verdict
 from rolewarden_cli.access import AccessMatrix, Decision, Route, Row, Statement
 from rolewarden_cli.history import ContestedRole, Entry, Status, SweepSeen
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model
@@ -24,7 +24,7 @@ NOW = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
 SINCE = NOW - timedelta(days=60)
 DOMAINS = ("analytics", "finance", "marketing", "research", "supply-chain")
 ACTORS = ("user/mallory", "user/terraform-ci", "role/onboarding", "role/AWSReservedSSO_Admin", "user/platform-team")
-KINDS = (ROLE_REMEDIED, ROLE_REMEDIED, ROLE_REMEDIED, ROLE_FINDING, POLICY_RESTORED, ROLE_CONTESTED)
+KINDS = (ROLE_REMEDIATED, ROLE_REMEDIATED, ROLE_REMEDIATED, ROLE_FINDING, POLICY_RESTORED, ROLE_CONTESTED)
 PROVIDERS = ("amazon.nova", "anthropic.claude", "cohere.command", "meta.llama", "mistral.mistral")
 
 PROVENANCE = Provenance(
@@ -78,21 +78,21 @@ def planned(role: str, verdict: Verdict, **told: Any) -> PlannedRole:
         "missing": ("approved-models",) if lacks else (),
         "before": verdict,
         "verdict": Verdict.COMPLIANT if verdict is Verdict.DRIFTED else verdict,
-        "remedy": Remedy.ATTACHED if verdict is Verdict.DRIFTED else Remedy.NONE,
+        "remediation": Remediation.ATTACHED if verdict is Verdict.DRIFTED else Remediation.NONE,
         "reason": Reason.QUOTA if verdict is Verdict.UNENFORCEABLE else None,
         "cause": None,
     }
     return PlannedRole(Outcome(account=ACCOUNT, role=role, **{**values, **told}), (), 3, 10)
 
 
-def entry(at: datetime, kind: str = ROLE_REMEDIED, about: str = "CanvasRosa", **told: Any) -> Entry:
+def entry(at: datetime, kind: str = ROLE_REMEDIATED, about: str = "CanvasRosa", **told: Any) -> Entry:
     values: dict[str, Any] = {
         "verdict": "compliant",
-        "remedy": "attached",
+        "remediation": "attached",
         "policies": ("approved-models",),
         "reason": "",
         "message": "",
-        "cure": "",
+        "recommendation": "",
         "event": "DetachRolePolicy",
         "actor": f"arn:aws:iam::{ACCOUNT}:user/mallory",
         "source_address": "203.0.113.7",
@@ -134,7 +134,7 @@ def generated(profiles: int = 500, width: int = 100) -> Report:
         policies=tuple(PlannedPolicy(policy.name, "unchanged") for policy in policies),
         roles=tuple(planned(role, verdict) for role, verdict in sorted(verdicts.items())),
         shared=(SharedRole(ACCOUNT, "us-east-1", "d-research", "research", "user-003", "Canvas-research",
-                           ("no-generative-ai",), CURES[Reason.SHARES_ROLE]),),
+                           ("no-generative-ai",), RECOMMENDATIONS[Reason.SHARES_ROLE]),),
         exemptions=(EndingExemption("Canvas-breakglass", date(2026, 12, 1), 6, "incident 4711", exempt[:1]),),
         switches=(),
         unread=(),

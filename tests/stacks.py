@@ -15,7 +15,7 @@ MEMBER = "222233334444"
 ID = "1f357b5b-3e36-838c-94a4-e671aa807118"
 SUFFIX = "1A2B3C4D5E6F"
 
-WORKERS = ("EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction", "ReleaseFunction")
+WORKERS = ("EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction", "DetachFunction")
 """The functions that read or write IAM."""
 
 FUNCTIONS = (*WORKERS, "AlertFunction")
@@ -24,7 +24,7 @@ FUNCTIONS = (*WORKERS, "AlertFunction")
 RECEIVERS = {
     "WorkQueue": "ReconcileFunction",
     "SweepQueue": "SweepFunction",
-    "ReleaseQueue": "ReleaseFunction",
+    "DetachQueue": "DetachFunction",
     "PublishQueue": "PublishFunction",
 }
 """The function that receives the messages of each queue."""
@@ -83,7 +83,7 @@ def _forwarder(region: str, account: str, stack: str, given: tuple[tuple[str, st
 
 
 def forwarder_of_whole(account: str, region: str) -> Template:
-    """What the StackSets of `whole` put into another account, or another region of the hub's."""
+    """What the StackSets of `whole` put into another account, or another region of the central account's."""
     return forwarder(whole(), "Forwarders" if account == ACCOUNT else "Members", account, region)
 
 
@@ -116,8 +116,8 @@ def deployed(
         own = physical(logical) if physical else f"{name}-{logical}-{SUFFIX}"
         return {
             "AWS::CloudFormation::StackSet": f"{name}-{logical.lower()}:{ID}",
-            "AWS::Events::EventBus": f"{name}-hub",
-            "AWS::Events::Rule": f"{name}-hub|{own}" if "EventBusName" in properties else own,
+            "AWS::Events::EventBus": f"{name}-central",
+            "AWS::Events::Rule": f"{name}-central|{own}" if "EventBusName" in properties else own,
             "AWS::KMS::Key": ID,
             "AWS::Lambda::EventSourceMapping": ID,
             "AWS::Lambda::LayerVersion": arn("lambda", f"layer:{logical[:-10]}:3"),  # SAM adds ten characters of a hash
@@ -141,7 +141,7 @@ NOT_APART = {
     "AWS::SNS::Subscription": "goes with Unsubscribe on the topic; its ARN is known to SNS alone",
     "AWS::SQS::QueuePolicy": "goes with SetQueueAttributes on the queue",
     "Custom::RolewardenGuardrails": "is no thing, but a call in a deployment",
-    "Custom::RolewardenRelease": "is no thing, but a call in a deployment",
+    "Custom::RolewardenDetach": "is no thing, but a call in a deployment",
 }
 """Types of resources that nobody takes away by a call of their own, and why that is so."""
 

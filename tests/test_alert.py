@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rolewarden.alert import BODY_SIZE, COLUMNS, SUBJECT_SIZE, compose
-from rolewarden.verdicts import CURES, Reason
+from rolewarden.verdicts import RECOMMENDATIONS, Reason
 
 from tests.conftest import ROOT, sample
 
@@ -38,9 +38,9 @@ def rows(alert):
     return found
 
 
-def test_a_role_that_cannot_be_guarded_is_told_with_the_reason_its_cure_and_where_to_look():
+def test_a_role_that_cannot_be_guarded_is_told_with_the_reason_its_recommendation_and_where_to_look():
     alert = told("finding_role")
-    assert alert.subject == "Rolewarden: role CanvasFull cannot be guarded: quota full"
+    assert alert.subject == "Rolewarden: role CanvasFull cannot be protected: quota full"
     assert rows(alert) == {
         "What": "role CanvasFull lacks approved-models and cannot be given it",
         "Works for": "research/fatima",
@@ -49,7 +49,7 @@ def test_a_role_that_cannot_be_guarded_is_told_with_the_reason_its_cure_and_wher
         "From": "198.51.100.66, aws-cli/2.31.0 md/awscrt#0.27.6 ua/2.1 os/linux lang/python#3.13.7",
         "Done": "nothing: quota full",
         "Why": "AttachRolePolicy: LimitExceeded: Cannot exceed quota for PoliciesPerRole: 10",
-        "To do": CURES[Reason.QUOTA],
+        "To do": RECOMMENDATIONS[Reason.QUOTA],
         "Console": "https://console.aws.amazon.com/iam/home?region=us-east-1#/roles/details/CanvasFull",
         "Look": "aws iam list-attached-role-policies --role-name CanvasFull",
         "Runbook": "docs/runbook.md, UnenforceableAlarm",
@@ -64,7 +64,7 @@ def test_what_could_be_attached_and_what_is_still_missing_are_told_apart():
 
 
 def test_a_role_that_was_bounded_in_place_of_attached_says_so():
-    assert rows(told("finding_role_contested", remedy="bounded"))["Done"] == (
+    assert rows(told("finding_role_contested", remediation="bounded"))["Done"] == (
         "set the permissions boundary that has the denies, each time, and goes on doing so"
     )
 
@@ -79,8 +79,10 @@ def test_a_finding_of_another_account_is_about_that_account_wherever_it_is_told(
 
 
 def test_the_alert_of_a_forged_request_says_that_it_was_refused_and_not_that_the_account_is_unprotected():
-    message = "ReleaseFunction: a custom-resource request was refused: the request names another stack"
-    alert = told("finding_account", reason=Reason.FORGED.value, message=message, cure=CURES[Reason.FORGED])
+    message = "DetachFunction: a custom-resource request was refused: the request names another stack"
+    alert = told(
+        "finding_account", reason=Reason.FORGED.value, message=message, recommendation=RECOMMENDATIONS[Reason.FORGED]
+    )
     assert "forged request" in alert.subject
     body = " ".join(alert.body.split())
     assert "a caller invoked a function of Rolewarden with a request that CloudFormation did not send" in body
@@ -93,17 +95,19 @@ def test_the_alert_of_a_forged_request_says_that_it_was_refused_and_not_that_the
 
 def test_an_account_that_is_guarded_no_more_is_told_as_that():
     alert = told("finding_account", reason=Reason.LEFT.value)
-    assert alert.subject == "Rolewarden: account 222233334444: account is guarded no more"
-    assert rows(alert)["What"] == "account 222233334444 is none of Rolewarden's any more: its roles may be bare"
+    assert alert.subject == "Rolewarden: account 222233334444: account no longer covered"
+    assert rows(alert)["What"] == "account 222233334444 is no longer covered: its roles may be unprotected"
 
 
 def test_a_profile_that_cannot_have_what_it_needs_is_told_without_an_actor_where_a_sweep_has_found_it():
     alert = told("finding_subject")
-    assert alert.subject == ("Rolewarden: user profile d-research0001/rosa cannot be guarded: shares its domain's role")
+    assert alert.subject == (
+        "Rolewarden: user profile d-research0001/rosa cannot be protected: shares its domain's role"
+    )
     assert rows(alert)["What"] == "user profile d-research0001/rosa needs no-generative-ai, and nobody can keep that"
-    assert rows(alert)["Who"] == "not known: a sweep found it, no event told of it"
+    assert rows(alert)["Who"] == "not known: a sweep found it: no event reported it"
     assert rows(alert)["Done"] == "nothing: the role gets what its domain needs (shares its domain's role)"
-    assert rows(alert)["To do"] == CURES[Reason.SHARES_ROLE]
+    assert rows(alert)["To do"] == RECOMMENDATIONS[Reason.SHARES_ROLE]
 
 
 def test_a_domain_that_may_not_be_read_says_what_stays_in_force():
@@ -115,8 +119,8 @@ def test_a_domain_that_may_not_be_read_says_what_stays_in_force():
         "cause": {"event_name": "UpdateDomain", "actor": "arn:aws:iam::1:user/olga"},
     }
     alert = compose(event, "aws")
-    assert alert.subject == "Rolewarden: domain d-1 cannot be guarded: access denied"
-    assert rows(alert)["What"] == "AWS does not let Rolewarden look at domain d-1"
+    assert alert.subject == "Rolewarden: domain d-1 cannot be protected: access denied"
+    assert rows(alert)["What"] == "AWS does not let Rolewarden evaluate domain d-1"
     assert rows(alert)["Done"] == "nothing: what was known before stays in force (access denied)"
     assert "Console" not in rows(alert)
 
@@ -135,17 +139,17 @@ def test_a_guardrail_that_was_edited_is_told_with_who_did_it_and_how_to_see_its_
 
 
 def test_a_guardrail_that_was_deleted_is_told_to_be_made_again():
-    alert = told("finding_policy_restored", remedy="created", cause={"event_name": "Check"})
+    alert = told("finding_policy_restored", remediation="created", cause={"event_name": "Check"})
     assert alert.subject == "Rolewarden: guardrail no-generative-ai was deleted and is restored"
-    assert rows(alert)["Who"] == "not known: a check by the clock found it, no event told of it"
+    assert rows(alert)["Who"] == "not known: a check by the clock found it: no event reported it"
     assert rows(alert)["Done"] == "made the policy again; a sweep attaches it to every role that needs it"
 
 
 def test_a_contested_role_is_told_with_everybody_who_fights_it():
     alert = told("finding_role_contested")
-    assert alert.subject == "Rolewarden: role CanvasAnalytics is contested: put back 3 times"
+    assert alert.subject == "Rolewarden: role CanvasAnalytics is contested: restored 3 times"
     assert rows(alert) | {"To do": ""} == {
-        "What": "somebody takes the guardrails off role CanvasAnalytics; they were put back 3 times since "
+        "What": "somebody takes the guardrails off role CanvasAnalytics; they were restored 3 times since "
         "2026-11-23T07:12:40Z",
         "Works for": "analytics default-user",
         "Who": "arn:aws:sts::111122223333:assumed-role/Infrastructure/terraform, 3 times",
@@ -176,7 +180,7 @@ def test_a_move_against_rolewarden_is_told_with_the_call_in_cloudtrails_history(
         "Who": "arn:aws:iam::111122223333:user/mallory",
         "Call": f"DisableRule at {sample('self_disable_rule')['detail']['eventTime']}",
         "From": "198.51.100.66, aws-cli/2.31.0 md/awscrt#0.27.6 ua/2.1 os/linux lang/python#3.13.7",
-        "Done": "nothing: Rolewarden cannot mend itself",
+        "Done": "nothing: Rolewarden cannot repair itself",
         "To do": "if nobody was to do this, deploy the stack again (sam deploy) and run `rolewarden sweep`",
         "Console": f"https://console.aws.amazon.com/cloudtrailv2/home?region=us-east-1#/events/{event_id}",
         "Look": "aws cloudtrail lookup-events --region us-east-1 --lookup-attributes "
@@ -188,8 +192,8 @@ def test_a_move_against_rolewarden_is_told_with_the_call_in_cloudtrails_history(
 
 def test_an_attempt_that_aws_refused_is_told_as_one():
     alert = told("self_delete_role")
-    assert alert.subject == "Rolewarden itself: user/mallory tried DeleteRole on role ReleaseFunctionRole"
-    assert rows(alert)["What"] == "DeleteRole on role ReleaseFunctionRole: a failed attempt"
+    assert alert.subject == "Rolewarden itself: user/mallory tried DeleteRole on role DetachFunctionRole"
+    assert rows(alert)["What"] == "DeleteRole on role DetachFunctionRole: a failed attempt"
     assert rows(alert)["Done"] == "nothing: AWS refused the call (DeleteConflictException)"
 
 
@@ -208,7 +212,7 @@ def test_an_attempt_that_aws_refused_is_told_as_one():
         ("self_delete_alarms", "called DeleteAlarms on alarm rolewarden-HeartbeatAlarm-1K2L3M4N5O6P"),
         ("self_stop_logging", "called StopLogging on trail/management"),
         ("self_execute_change_set", "called ExecuteChangeSet on stack rolewarden"),
-        ("self_remove_permission", "called RemovePermission on event bus rolewarden-hub"),
+        ("self_remove_permission", "called RemovePermission on event bus rolewarden-central"),
         ("self_delete_stack_instances", "called DeleteStackInstances on StackSet rolewarden-members"),
         ("member_disable_rule", "called DisableRule on rolewarden-forward-subjects"),
         ("member_delete_role_policy", "called DeleteRolePolicy on role rolewarden-enforce"),
@@ -233,7 +237,7 @@ def test_a_rule_of_the_hubs_bus_is_told_by_its_own_name():
     event = sample("self_disable_rule")
     event["detail"]["requestParameters"] = {
         "name": "rolewarden-ForwardedToEnforce-1A2B",
-        "eventBusName": "rolewarden-hub",
+        "eventBusName": "rolewarden-central",
     }
     assert "DisableRule on rolewarden-ForwardedToEnforce-1A2B" in compose(event, "aws").subject
 
@@ -295,7 +299,7 @@ def test_an_event_that_cannot_be_read_is_named_by_its_id():
 def test_line_breaks_and_control_characters_of_an_event_make_no_lines_of_their_own():
     cause = {"actor": "arn:aws:iam::1:user/a\r\nDone      all is well\x1b[2J\u202egnp", "event_name": "TagRole"}
     alert = told("finding_role", role="Canvas\nFull", cause=cause)
-    assert alert.subject == "Rolewarden: role Canvas Full cannot be guarded: quota full"
+    assert alert.subject == "Rolewarden: role Canvas Full cannot be protected: quota full"
     assert rows(alert)["Who"] == "arn:aws:iam::1:user/a Done all is well [2J gnp"
     assert rows(alert)["Done"] == "nothing: quota full"
 
@@ -334,7 +338,7 @@ def test_endless_names_are_cut():
 def test_the_longest_text_that_there_can_be_is_still_short():
     long = "x" * 5000
     cause = dict.fromkeys(("event_id", "event_name", "time", "actor", "source_address", "user_agent"), long)
-    names = ("role", "since", "domain", "user_profile", "reason", "message", "cure", "policy")
+    names = ("role", "since", "domain", "user_profile", "reason", "message", "recommendation", "policy")
     detail: dict[str, Any] = dict.fromkeys(names, long)
     detail |= {"cause": cause, "subjects": [long] * 99, "attached": [long] * 99, "missing": [long] * 99}
     for kind in KINDS[:4]:
@@ -345,8 +349,8 @@ def test_the_longest_text_that_there_can_be_is_still_short():
 
 @pytest.mark.parametrize("number", [True, -1, 0, 10**6, pytest.param(10**5000, id="huge"), 1.5, "9", None])
 def test_a_number_of_times_that_is_none_is_told_as_again_and_again(number):
-    alert = told("finding_role_contested", remedies=number)
-    assert alert.subject == "Rolewarden: role CanvasAnalytics is contested: put back again and again"
+    alert = told("finding_role_contested", remediations=number)
+    assert alert.subject == "Rolewarden: role CanvasAnalytics is contested: restored again and again"
 
 
 def test_actors_that_are_no_list_are_left_out():

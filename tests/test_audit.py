@@ -31,7 +31,7 @@ def attached(world, role="CanvasOmar"):
     return [sorted(row["attached"]) for row in world.history(role) if row.get("attached")]
 
 
-def test_a_remedy_whose_function_was_ended_before_the_record_is_recorded_late(world):
+def test_a_remediation_whose_function_was_ended_before_the_record_is_recorded_late(world):
     world.guarded()
     before = attached(world)
     event = world.detach("CanvasOmar", "no-generative-ai")
@@ -39,11 +39,11 @@ def test_a_remedy_whose_function_was_ended_before_the_record_is_recorded_late(wo
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
     world.enforce(event)
     assert attached(world) == before
-    assert world.audit()["late"] == 1
+    assert world.audit()["backfilled"] == 1
     assert attached(world) == [*before, ["no-generative-ai"]]
-    [row] = [row for row in world.history("CanvasOmar") if row.get("late")]
-    assert row["kind"] == "Role Remedied"
-    assert row["remedy"] == "attached"
+    [row] = [row for row in world.history("CanvasOmar") if row.get("backfilled")]
+    assert row["kind"] == "Role Remediated"
+    assert row["remediation"] == "attached"
     assert row["cause"]["event_id"] == event["detail"]["eventID"]
     assert row["cause"]["event_name"] == "DetachRolePolicy"
     assert row["cause"]["actor"] == f"arn:aws:iam::{ACCOUNT_ID}:root"
@@ -53,8 +53,8 @@ def test_a_late_row_stands_at_the_time_of_the_call(world):
     world.guarded()
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     world.audit(later=timedelta(hours=3))
-    [row] = [row for row in world.history("CanvasOmar") if row.get("late")]
-    [call] = [e for e in world.aws.events if row["mark"] in e["detail"]["userAgent"]]
+    [row] = [row for row in world.history("CanvasOmar") if row.get("backfilled")]
+    [call] = [e for e in world.aws.events if row["correlation_id"] in e["detail"]["userAgent"]]
     assert datetime.fromisoformat(row["at"].partition("#")[0]) == datetime.fromisoformat(call["detail"]["eventTime"])
 
 
@@ -64,15 +64,15 @@ def test_what_is_recorded_is_not_recorded_again(world):
     rows = world.history("CanvasOmar")
     done = world.audit()
     assert done["calls"] > 1
-    assert done["late"] == 0
+    assert done["backfilled"] == 0
     assert world.history("CanvasOmar") == rows
 
 
 def test_audits_over_the_same_time_record_once(world):
     world.guarded()
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
-    assert [world.audit()["late"], world.audit()["late"]] == [1, 0]
-    assert sum("late" in row for row in world.history("CanvasOmar")) == 1
+    assert [world.audit()["backfilled"], world.audit()["backfilled"]] == [1, 0]
+    assert sum("backfilled" in row for row in world.history("CanvasOmar")) == 1
 
 
 def test_two_audits_at_once_record_once(world, monkeypatch):
@@ -84,8 +84,8 @@ def test_two_audits_at_once_record_once(world, monkeypatch):
     world.audit()
     # Read before the other had written.
     monkeypatch.setattr(recorder, "rows", lambda about, since: read if "Omar" in about else really(about, since))
-    assert world.audit(again=True)["late"] == 0
-    assert sum("late" in row for row in world.history("CanvasOmar")) == 1
+    assert world.audit(again=True)["backfilled"] == 0
+    assert sum("backfilled" in row for row in world.history("CanvasOmar")) == 1
 
 
 @pytest.mark.parametrize("loss", [Loss.RESET, Loss.TIMEOUT])
@@ -95,8 +95,8 @@ def test_an_attachment_whose_answers_were_all_lost_is_recorded(world, loss):
     event = world.detach("CanvasOmar", "no-generative-ai")
     with world.aws.losing("AttachRolePolicy", loss, takes_effect=True), pytest.raises(RetryLater):
         world.enforce(event)
-    assert world.enforce(event)[0]["remedy"] == "none"
-    assert world.audit()["late"] == 1
+    assert world.enforce(event)[0]["remediation"] == "none"
+    assert world.audit()["backfilled"] == 1
     assert attached(world) == [*before, ["no-generative-ai"]]
 
 
@@ -107,11 +107,11 @@ def test_what_one_try_did_and_only_half_recorded_is_completed(world_with):
         world.enforce(event)
     assert attached(world) == [["first"]]
     world.enforce(event)
-    assert world.audit()["late"] == 1
+    assert world.audit()["backfilled"] == 1
     assert sorted(attached(world)) == [["first"], ["second"]]
 
 
-def test_a_remedy_of_two_attachments_gives_one_late_row(world_with):
+def test_a_remediation_of_two_attachments_gives_one_late_row(world_with):
     world = world_with(TWO_GUARDRAILS)
     with contextlib.suppress(Killed), world.aws.dying("AttachRolePolicy", after=1):
         world.enforce(world.role_event("CanvasOmar"))
@@ -119,7 +119,7 @@ def test_a_remedy_of_two_attachments_gives_one_late_row(world_with):
     assert attached(world) == [["first", "second"]]
 
 
-def test_what_cloudtrail_shows_of_one_remedy_in_two_parts_is_recorded_in_two(world_with):
+def test_what_cloudtrail_shows_of_one_remediation_in_two_parts_is_recorded_in_two(world_with):
     world = world_with(TWO_GUARDRAILS)
     with contextlib.suppress(Killed), world.aws.dying("AttachRolePolicy", after=1):
         world.enforce(world.role_event("CanvasOmar"))
@@ -145,12 +145,12 @@ def test_a_boundary_that_was_set_or_taken_off_unrecorded_is_recorded(world_with)
     world = world_with(BOUNDED)
     killed(world, world.role_event("CanvasFull"), "PutRolePermissionsBoundary")
     world.audit()
-    [row] = [row for row in world.history("CanvasFull") if row.get("late")]
-    assert (row["remedy"], row["boundary"]) == ("bounded", "boundary.first")
+    [row] = [row for row in world.history("CanvasFull") if row.get("backfilled")]
+    assert (row["remediation"], row["boundary"]) == ("bounded", "boundary.first")
     world.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=f"arn:aws:iam::{ACCOUNT_ID}:policy/team-policy-01")
     killed(world, world.event("DetachRolePolicy"), "DeleteRolePermissionsBoundary")
     world.audit(again=True)
-    late = [row for row in world.history("CanvasFull") if row.get("late")]
+    late = [row for row in world.history("CanvasFull") if row.get("backfilled")]
     assert len(late) == 2
     [unbound] = [row for row in late if row.get("boundary_removed")]
     assert unbound["attached"] == ["first"]
@@ -158,23 +158,23 @@ def test_a_boundary_that_was_set_or_taken_off_unrecorded_is_recorded(world_with)
 
 def test_what_was_taken_off_unrecorded_is_recorded(world_with):
     world_with(TWO_GUARDRAILS).guarded()
-    world = world_with("release: detach\n" + TWO_GUARDRAILS.replace("[first, second]", "[first]"), keep=True)
+    world = world_with("surplus: detach\n" + TWO_GUARDRAILS.replace("[first, second]", "[first]"), keep=True)
     world.sweep()
-    [body] = [body for body in world.queued("RELEASE_QUEUE_URL") if body.get("role") == "CanvasOmar"]
+    [body] = [body for body in world.queued("DETACH_QUEUE_URL") if body.get("role") == "CanvasOmar"]
     with contextlib.suppress(Killed), world.aws.dying("DetachRolePolicy"):
-        world.rolewarden.releaser.message(body)
-    world.rolewarden.releaser.message(body)
-    assert not [row for row in world.history("CanvasOmar") if row.get("released")]
+        world.rolewarden.detacher.message(body)
+    world.rolewarden.detacher.message(body)
+    assert not [row for row in world.history("CanvasOmar") if row.get("detached")]
     world.audit()
-    [row] = [row for row in world.history("CanvasOmar") if row.get("released")]
-    assert (row["kind"], row["released"], row["cause"]) == ("Role Released", ["second"], {"event_name": "Sweep"})
+    [row] = [row for row in world.history("CanvasOmar") if row.get("detached")]
+    assert (row["kind"], row["detached"], row["cause"]) == ("Surplus Detached", ["second"], {"event_name": "Sweep"})
 
 
 @pytest.mark.parametrize(
-    ("tamper", "operation", "remedy"),
+    ("tamper", "operation", "remediation"),
     [("edit", "CreatePolicyVersion", "replaced"), ("delete", "CreatePolicy", "created")],
 )
-def test_a_policy_that_was_restored_unrecorded_is_recorded(world, tamper, operation, remedy):
+def test_a_policy_that_was_restored_unrecorded_is_recorded(world, tamper, operation, remediation):
     if tamper == "edit":
         world.iam.create_policy_version(PolicyArn=GUARDRAIL_ARN, PolicyDocument=HARMLESS, SetAsDefault=True)
         event = world.event("CreatePolicyVersion")
@@ -187,28 +187,28 @@ def test_a_policy_that_was_restored_unrecorded_is_recorded(world, tamper, operat
     assert not world.history("policy/no-generative-ai")
     world.audit()
     [row] = world.history("policy/no-generative-ai")
-    assert (row["kind"], row["remedy"], row["policy"]) == ("Policy Restored", remedy, "no-generative-ai")
+    assert (row["kind"], row["remediation"], row["policy"]) == ("Policy Restored", remediation, "no-generative-ai")
     assert row["cause"]["event_id"] == event["detail"]["eventID"]
 
 
 def test_what_a_deployment_writes_is_its_own_affair(world):
-    assert world.audit() == {"calls": 0, "late": 0, "behind": False}
+    assert world.audit() == {"calls": 0, "backfilled": 0, "behind": False}
 
 
 def test_who_signs_like_rolewarden_and_is_not_is_ignored(world):
     role = world.rolewarden.aws
     stranger = Aws()
-    stranger.attach("CanvasOmar", GUARDRAIL_ARN, mark=Cause(event_name="Sweep").mark())
+    stranger.attach("CanvasOmar", GUARDRAIL_ARN, correlation_id=Cause(event_name="Sweep").new_correlation_id())
     assert world.event("AttachRolePolicy")["detail"]["userAgent"].rpartition("rolewarden/")[2].startswith("Sweep.")
-    assert world.audit()["late"] == 0
-    role.attach("CanvasRosa", GUARDRAIL_ARN, mark=Cause(event_name="Sweep").mark())
-    assert world.audit(again=True)["late"] == 1
+    assert world.audit()["backfilled"] == 0
+    role.attach("CanvasRosa", GUARDRAIL_ARN, correlation_id=Cause(event_name="Sweep").new_correlation_id())
+    assert world.audit(again=True)["backfilled"] == 1
 
 
 def test_a_call_that_failed_is_no_deed(world):
     with world.aws.failing("AttachRolePolicy", "AccessDenied", status=403):
         world.enforce(world.role_event("CanvasOmar"))
-    assert world.audit()["late"] == 0
+    assert world.audit()["backfilled"] == 0
     assert not attached(world)
 
 
@@ -216,9 +216,9 @@ def test_what_is_too_young_waits_for_the_next_audit(world):
     world.guarded()
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     auditor = world.rolewarden.sweeper.auditor
-    assert auditor.run(ACCOUNT_ID, time.time())["late"] == 0
-    assert auditor.run(ACCOUNT_ID, time.time() + 22 * 60)["late"] == 0  # its remedy may still be going on
-    assert auditor.run(ACCOUNT_ID, time.time() + 30 * 60)["late"] == 1
+    assert auditor.run(ACCOUNT_ID, time.time())["backfilled"] == 0
+    assert auditor.run(ACCOUNT_ID, time.time() + 22 * 60)["backfilled"] == 0  # its remediation may still be going on
+    assert auditor.run(ACCOUNT_ID, time.time() + 30 * 60)["backfilled"] == 1
 
 
 def test_a_call_that_cloudtrail_shows_late_is_found_all_the_same(world):
@@ -227,7 +227,7 @@ def test_a_call_that_cloudtrail_shows_late_is_found_all_the_same(world):
     shown = world.aws.events.pop()
     world.audit(later=timedelta(minutes=50))
     world.aws.events.append(shown)
-    assert world.audit(later=timedelta(minutes=55))["late"] == 1
+    assert world.audit(later=timedelta(minutes=55))["backfilled"] == 1
 
 
 def test_after_a_long_silence_audits_go_on_until_they_have_caught_up(world):
@@ -238,11 +238,11 @@ def test_after_a_long_silence_audits_go_on_until_they_have_caught_up(world):
     world.rolewarden.sweeper.now = lambda: time.time() + 3600
     done = world.rolewarden.sweeper.audit(_sweep())
     assert done["behind"]
-    assert done["late"] == 0
+    assert done["backfilled"] == 0
     world.end_sweeps()
     assert world.rolewarden.table.audited(ACCOUNT_ID) > datetime.now(UTC)
     assert not auditor.run(ACCOUNT_ID, time.time() + 3600)["behind"]
-    assert sum("late" in row for row in world.history("CanvasOmar")) == 1
+    assert sum("backfilled" in row for row in world.history("CanvasOmar")) == 1
 
 
 def test_every_sweep_ends_with_an_audit(world):
@@ -250,7 +250,7 @@ def test_every_sweep_ends_with_an_audit(world):
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     world.rolewarden.sweeper.now = lambda: time.time() + 3600
     world.sweep()
-    assert sum("late" in row for row in world.history("CanvasOmar")) == 1
+    assert sum("backfilled" in row for row in world.history("CanvasOmar")) == 1
 
 
 def test_a_sweep_is_complete_where_the_event_history_cannot_be_read_and_that_is_counted(world, counted):
@@ -272,8 +272,8 @@ def test_a_late_row_is_told_on_the_bus_and_counted(world, counted):
     told = world.listening({"source": ["rolewarden"]})
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     world.audit()
-    assert [(event["detail-type"], event["detail"]["late"]) for event in told()] == [("Role Remedied", True)]
-    assert counted("RecordedLate") == 1
+    assert [(event["detail-type"], event["detail"]["backfilled"]) for event in told()] == [("Role Remediated", True)]
+    assert counted("Backfilled") == 1
 
 
 def test_the_cause_of_another_regions_event_is_told_by_its_id_alone(world):
@@ -282,14 +282,14 @@ def test_the_cause_of_another_regions_event_is_told_by_its_id_alone(world):
     killed(world, event)
     world.aws.events.remove(event)
     world.audit()
-    [row] = [row for row in world.history("CanvasOmar") if row.get("late")]
+    [row] = [row for row in world.history("CanvasOmar") if row.get("backfilled")]
     assert row["cause"] == {"event_id": event["detail"]["eventID"]}
 
 
 def test_a_mark_holds_nothing_that_an_event_may_have_smuggled_in():
     cause = Cause(event_id="x\r\nHost: evil", event_name="Tag Role\n")
-    assert cause.mark().partition(".")[0] == "TagRole"
-    assert Cause.of_mark(cause.mark()) == Cause(event_name="TagRole")
+    assert cause.new_correlation_id().partition(".")[0] == "TagRole"
+    assert Cause.of_correlation_id(cause.new_correlation_id()) == Cause(event_name="TagRole")
 
 
 def test_rolewarden_acts_as_itself_here(world):

@@ -37,7 +37,7 @@ def test_a_domain_that_changes_its_role_binds_the_new_one_and_lets_the_old_one_g
     )
     world.enforce(world.event("UpdateDomain"))
     assert world.carried("CanvasResearch2") == {"approved-models"}
-    assert world.verdict("CanvasResearch")["verdict"] == "ungoverned"
+    assert world.verdict("CanvasResearch")["verdict"] == "out_of_scope"
 
 
 def test_a_new_domain_is_found_by_the_answer_of_its_creation(world):
@@ -63,7 +63,7 @@ def test_a_profile_that_gives_up_its_role_lets_it_go(world):
     world.sagemaker.delete_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
     world.sagemaker.create_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
     world.enforce(world.event("CreateUserProfile"))
-    assert world.verdict("CanvasOmar")["verdict"] == "ungoverned"
+    assert world.verdict("CanvasOmar")["verdict"] == "out_of_scope"
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_domain_that_names_no_role_lets_its_own_go_and_keeps_those_of_its_prof
     )
     world.sagemaker.update_domain(DomainId="d-analytics0001")
     world.enforce(world.event("UpdateDomain"))
-    assert world.verdict("CanvasAnalytics")["verdict"] == "ungoverned"
+    assert world.verdict("CanvasAnalytics")["verdict"] == "out_of_scope"
     world.enforce(world.detach("CanvasOmar", "no-generative-ai"))
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
 
@@ -225,12 +225,12 @@ def test_a_role_that_also_govern_covers_by_trust_or_name_is_guarded_when_it_is_m
 def test_a_role_that_comes_to_trust_sagemaker_is_governed_from_then_on(world_with):
     world = world_with(TRUSTING)
     world.role("Builder", EC2_TRUST)
-    assert world.enforce(world.event("CreateRole"))[0]["verdict"] == "ungoverned"
+    assert world.enforce(world.event("CreateRole"))[0]["verdict"] == "out_of_scope"
     world.iam.update_assume_role_policy(RoleName="Builder", PolicyDocument=TRUST)
     world.enforce(world.event("UpdateAssumeRolePolicy"))
     assert world.carried("Builder") == {"no-generative-ai"}
     world.iam.update_assume_role_policy(RoleName="Builder", PolicyDocument=EC2_TRUST)
-    assert world.enforce(world.event("UpdateAssumeRolePolicy"))[0]["verdict"] == "ungoverned"
+    assert world.enforce(world.event("UpdateAssumeRolePolicy"))[0]["verdict"] == "out_of_scope"
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_a_role_that_comes_to_trust_sagemaker_is_governed_from_then_on(world_wit
 def test_roles_of_aws_and_of_rolewardens_functions_are_not_governed_by_trust(world_with, path, name):
     world = world_with(TRUSTING)
     world.iam.create_role(RoleName=name, Path=path, AssumeRolePolicyDocument=TRUST)
-    assert world.enforce(world.event("CreateRole"))[0]["verdict"] == "ungoverned"
+    assert world.enforce(world.event("CreateRole"))[0]["verdict"] == "out_of_scope"
     world.sweep()
     world.work()
     assert world.carried(name) == set()

@@ -120,7 +120,7 @@ def test_slots_are_counted_for_each_assignment_and_nine_are_a_warning(file: Path
     assert checked.slots == (8, 9)
     [warning] = checked.warnings
     assert str(warning).startswith(
-        "guardrails.yaml:13: assignments[2]: takes 9 of the 10 policies that a role may carry"
+        "guardrails.yaml:13: assignments[2]: takes 9 of the 10 policies that a role can have"
     )
 
 
@@ -161,7 +161,7 @@ def test_check_says_what_the_file_costs_and_exits_0(file: Path) -> None:
     code, out, _ = run("check", str(file))
     assert code == 0
     assert "policy a: 1," in out
-    assert "assignment 1: 1 of the 10 policies that a role may carry by default" in out
+    assert "assignment 1: 1 of the 10 policies that a role can have by default" in out
     assert out.endswith(f"{file}: 0 errors, 0 warnings\n")
 
 
@@ -262,7 +262,7 @@ def test_a_boundary_that_does_not_fit_a_policy_is_a_warning_at_the_assignment_wi
     place, _, message = warning.partition(": the boundary")
     assert place == "guardrails.yaml:7: assignments[2]"
     assert re.fullmatch(
-        r" that stands in for its guardrails on a full role takes [\d,]+ of the 6,144 characters of an IAM policy, and "
+        r" that replaces its guardrails on a full role takes [\d,]+ of the 6,144 characters of an IAM policy, and "
         "cannot be divided, so such a role stays unenforceable: use fewer guardrails or shorter lists",
         message,
     )

@@ -160,7 +160,7 @@ def test_where_nothing_is_deployed_the_next_command_is_enforce_but_not_beside_a_
         NONE.replace("all", "[amazon.nova-*]"),
         NONE.replace("[{guardrails", "[{guardrails: [], roles: [Canvas*]}, {guardrails"),
         f"mode: observe\n{NONE}",
-        f"{NONE}release: detach\n",
+        f"{NONE}surplus: detach\n",
         f"{NONE}fallback: boundary\n",
         f"{NONE}exemptions: [{{role: CanvasOmar, until: 2030-01-31}}]\n",
         f"{NONE}also_govern: {{roles: [Batch*]}}\n",

@@ -68,12 +68,12 @@ def test_all_done_is_exit_code_0(world_with):
     world = world_with("guardrails: {none: {bedrock: {deny: all}}}\nassignments: [{guardrails: [none]}]\n"
                        "fallback: boundary\n")  # fmt: skip
     done = told("enforce", "--yes", "--guardrails", world.environment["GUARDRAILS_FILE"])
-    remedies = {role["role"]: role["remedy"] for role in done["roles"]}
-    assert remedies["CanvasFull"] == "bounded"
+    remediations = {role["role"]: role["remediation"] for role in done["roles"]}
+    assert remediations["CanvasFull"] == "bounded"
     assert world.iam.get_role(RoleName="CanvasFull")["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == (
         f"{OURS}boundary.none"
     )
-    assert set(remedies.values()) == {"attached", "bounded"}
+    assert set(remediations.values()) == {"attached", "bounded"}
 
 
 def test_where_nothing_is_deployed_it_publishes_first_and_records_nothing(aws):
@@ -91,7 +91,7 @@ def test_without_yes_and_without_anybody_to_ask_nothing_is_changed(world):
     result = rolewarden("enforce")
     assert result.exit_code == 1
     assert "CanvasRosa" in result.stdout
-    assert "look at `rolewarden plan`, then give --yes" in result.stderr
+    assert "read `rolewarden plan`, then give --yes" in result.stderr
     assert carried(world) == BARE
 
 
@@ -147,7 +147,7 @@ def test_what_is_not_needed_any_more_is_taken_off_and_what_is_out_of_the_file_de
     told("enforce", "--yes", "--guardrails", world.environment["GUARDRAILS_FILE"], exit_code=2)
     world.iam.attach_role_policy(RoleName="BuildServer", PolicyArn=f"{OURS}none")
     fewer = world_with("guardrails: {none: {bedrock: {deny: all}}}\nassignments: [{guardrails: [none]}]\n"
-                       "release: detach\n", keep="unpublished")  # fmt: skip
+                       "surplus: detach\n", keep="unpublished")  # fmt: skip
     done = told("enforce", "--yes", "--guardrails", fewer.environment["GUARDRAILS_FILE"], exit_code=2)
     assert world.carried("CanvasRosa") == {"none"}
     assert world.carried("BuildServer") == set()
@@ -159,4 +159,4 @@ def test_the_page_tells_what_became_of_each_role_in_eighty_columns(world):
     result = rolewarden("enforce", "--yes")
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert "CanvasRosa  drifted > compliant  + approved-models" in result.stdout
-    assert result.stdout.splitlines()[-1] == "6 roles changed, 1 cannot be guarded: CanvasFull"
+    assert result.stdout.splitlines()[-1] == "6 roles changed, 1 cannot be protected: CanvasFull"

@@ -21,9 +21,9 @@ def lived(world):
 def test_the_newest_comes_first_with_what_was_done_and_why(lived):
     newest, *others = told("history")
     assert (newest["about"], newest["kind"], newest["policies"]) == (
-        "CanvasRosa", "Role Remedied", ["approved-models"],
+        "CanvasRosa", "Role Remediated", ["approved-models"],
     )  # fmt: skip
-    assert (newest["event"], newest["verdict"], newest["remedy"]) == ("DetachRolePolicy", "compliant", "attached")
+    assert (newest["event"], newest["verdict"], newest["remediation"]) == ("DetachRolePolicy", "compliant", "attached")
     assert {entry["event"] for entry in others} == {"Sweep"}
     assert others == sorted(others, key=lambda entry: entry["at"], reverse=True)
 
@@ -75,11 +75,11 @@ def test_where_nothing_is_deployed_the_way_out_is_named(aws, command):
 
 def test_the_status_has_the_last_sweep_coverage_and_what_cannot_be_guarded(lived):
     found = told("status")
-    assert found["last_sweep"]["completed"]["lacking"] == 7
+    assert found["last_sweep"]["completed"]["unprotected"] == 7
     assert (found["governed"], found["exempt"], found["covered"]) == (8, 1, 6)
     [finding] = found["unenforceable"]
     assert (finding["about"], finding["reason"]) == ("CanvasFull", "quota full")
-    assert "raise the quota" in finding["cure"]
+    assert "raise the quota" in finding["recommendation"]
     assert found["contested"] == []
 
 

@@ -57,12 +57,12 @@ def test_each_role_has_its_verdict_its_slots_and_what_it_works_for_where(world):
     _, roles = planned()
     rosa, full, exempt = roles["CanvasRosa"], roles["CanvasFull"], roles["CanvasBreakGlass"]
     assert (rosa["before"], rosa["verdict"], rosa["missing"]) == ("drifted", "compliant", ["approved-models"])
-    assert (rosa["carried"], rosa["quota"]) == (1, 10)
+    assert (rosa["attached_policies"], rosa["quota"]) == (1, 10)
     [subject] = rosa["subjects"]
     assert (subject["account"], subject["region"]) == (ACCOUNT_ID, "us-east-1")
     assert (subject["domain_name"], subject["user_profile"]) == ("research", "rosa")
-    assert (full["verdict"], full["reason"], full["carried"]) == ("unenforceable", "quota full", 10)
-    assert "raise the quota" in full["cure"]
+    assert (full["verdict"], full["reason"], full["attached_policies"]) == ("unenforceable", "quota full", 10)
+    assert "raise the quota" in full["recommendation"]
     assert (exempt["verdict"], exempt["changes"]) == ("exempt", False)
 
 
@@ -88,8 +88,8 @@ def test_what_is_planned_for_each_role_is_what_a_sweep_then_does(world_with, mor
     for role in plan["roles"]:
         outcome = done.get(role["role"])
         if outcome:
-            assert (role["before"], role["verdict"], role["remedy"]) == (
-                outcome["before"], outcome["verdict"], outcome["remedy"],
+            assert (role["before"], role["verdict"], role["remediation"]) == (
+                outcome["before"], outcome["verdict"], outcome["remediation"],
             )  # fmt: skip
             assert role["attached"] == outcome.get("attached", [])
         else:
@@ -116,10 +116,10 @@ def test_a_guardrail_that_a_role_does_not_need_stays_or_goes_as_the_file_says(wo
     kept = world_with(REST)
     kept.iam.attach_role_policy(RoleName="BuildServer", PolicyArn=f"{OURS}none")
     role = planned(*rules(kept))[1]["BuildServer"]
-    assert (role["surplus"], role["released"], role["changes"]) == (["none"], [], False)
-    released = world_with(f"{REST}\nrelease: detach\n", keep=True)
-    role = planned(*rules(released))[1]["BuildServer"]
-    assert (role["surplus"], role["released"], role["changes"]) == ([], ["none"], True)
+    assert (role["surplus"], role["detached"], role["changes"]) == (["none"], [], False)
+    detached = world_with(f"{REST}\nsurplus: detach\n", keep=True)
+    role = planned(*rules(detached))[1]["BuildServer"]
+    assert (role["surplus"], role["detached"], role["changes"]) == ([], ["none"], True)
 
 
 def test_a_guardrail_that_is_out_of_the_file_is_to_be_retired(world_with):
@@ -138,7 +138,7 @@ def test_a_rule_for_a_profile_that_runs_as_its_domains_role_cannot_be_kept(world
     [shared] = planned(*rules(world))[0]["shared_roles"]
     assert (shared["domain_name"], shared["user_profile"], shared["role"]) == ("analytics", "ana", "CanvasAnalytics")
     assert shared["guardrails"] == ["hard"]
-    assert "execution role of its own" in shared["cure"]
+    assert "execution role of its own" in shared["recommendation"]
 
 
 @pytest.mark.parametrize(("until", "told_of"), [("2027-02-14", True), ("2027-02-15", False), ("2027-01-15", True)])
@@ -167,13 +167,13 @@ def test_a_user_profile_that_may_deploy_by_itself_is_told_of_though_its_domain_m
 
 
 def test_what_cannot_be_read_is_said_and_nothing_is_taken_off_meanwhile(world_with):
-    world = world_with(f"{REST}\nrelease: detach\n")
+    world = world_with(f"{REST}\nsurplus: detach\n")
     world.iam.attach_role_policy(RoleName="BuildServer", PolicyArn=f"{OURS}none")
     with world.aws.failing("ListUserProfiles", "AccessDeniedException", "no"):
         plan, roles = planned(*rules(world))
     assert len(plan["unread"]) == 2
     assert all("ListUserProfiles: AccessDeniedException" in line for line in plan["unread"])
-    assert roles["BuildServer"]["released"] == []
+    assert roles["BuildServer"]["detached"] == []
 
 
 def test_domains_in_several_regions_are_planned_together(world):

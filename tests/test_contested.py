@@ -39,20 +39,20 @@ def test_a_tool_that_takes_the_guardrail_off_every_minute_is_one_finding_that_na
     [detail] = told()
     assert detail["role"] == "CanvasOmar"
     assert detail["subjects"] == ["analytics/omar"]
-    assert detail["remedies"] == CONTESTED
+    assert detail["remediations"] == CONTESTED
     [actor] = detail["actors"]
     assert (actor["actor"], actor["times"]) == (f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/ci", CONTESTED)
     assert actor["source_address"] == "127.0.0.1"
 
 
-def test_the_history_keeps_the_remedy_beside_the_finding_that_it_led_to(world):
+def test_the_history_keeps_the_remediation_beside_the_finding_that_it_led_to(world):
     world.guarded()
     attacks(world, CONTESTED)
     kinds = [row["kind"] for row in world.history("CanvasOmar") if row["cause"]["event_name"] == "DetachRolePolicy"]
-    assert sorted(kinds) == ["Role Contested", *["Role Remedied"] * CONTESTED]
+    assert sorted(kinds) == ["Role Contested", *["Role Remediated"] * CONTESTED]
 
 
-def test_each_remedy_of_a_contest_counts_for_the_alarm(world):
+def test_each_remediation_of_a_contest_counts_for_the_alarm(world):
     world.guarded()
     metrics.clear_metrics()
     attacks(world, CONTESTED - 1)
@@ -107,11 +107,11 @@ def test_a_role_whose_history_cannot_be_read_is_mended_all_the_same(world, told)
 NOW = datetime(2027, 1, 15, 3, 0, tzinfo=UTC)
 
 
-def acts(*minutes_ago, name="DetachRolePolicy", remedy="attached"):
+def acts(*minutes_ago, name="DetachRolePolicy", remediation="attached"):
     return [
         {
             "at": f"{(NOW - timedelta(minutes=ago)).isoformat(timespec='milliseconds')}#{number}",
-            "remedy": remedy,
+            "remediation": remediation,
             "cause": {"event_id": str(number), "event_name": name},
         }
         for number, ago in enumerate(minutes_ago)
@@ -125,7 +125,7 @@ def test_acts_of_days_ago_do_not_count():
 
 def test_what_brings_a_role_under_guard_is_no_act_against_it():
     assert Contest.among(acts(1, 2, 3, name="CreateUserProfile"), NOW) is None
-    assert Contest.among(acts(1, 2, 3, remedy=""), NOW) is None
+    assert Contest.among(acts(1, 2, 3, remediation=""), NOW) is None
 
 
 def test_a_contest_that_was_quiet_for_a_day_is_told_again_when_it_begins_again(world, told):

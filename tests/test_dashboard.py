@@ -45,9 +45,9 @@ def counted(world, tmp_path, monkeypatch):
         world.enforce(world.detach("CanvasOmar", "no-generative-ai"))
     world.rolewarden.restore(tamper(world, "edited"))
     rules = tmp_path / "fewer.yaml"
-    rules.write_text(f"release: detach\n{SINGLED_OUT}")
+    rules.write_text(f"surplus: detach\n{SINGLED_OUT}")
     loose = world.under(rules)
-    loose.sweep(), loose.release()
+    loose.sweep(), loose.detach_surplus()
     return found
 
 
@@ -64,9 +64,9 @@ def test_every_alarm_on_a_metric_of_rolewardens_watches_one_that_it_counts(count
     assert watched - {name for name, _ in counted} == set()
 
 
-def test_the_time_from_the_call_to_the_remedy_is_drawn_as_median_and_as_the_slowest_twentieth(widgets, counted):
-    assert ("SecondsToRemedy", "Seconds") in counted
-    stats = [line[-1]["stat"] for widget in widgets for line in widget["metrics"] if "SecondsToRemedy" in line]
+def test_the_time_from_the_call_to_the_remediation_is_drawn_as_median_and_as_the_slowest_twentieth(widgets, counted):
+    assert ("SecondsToRemediate", "Seconds") in counted
+    stats = [line[-1]["stat"] for widget in widgets for line in widget["metrics"] if "SecondsToRemediate" in line]
     assert stats == ["p50", "p95"]
 
 

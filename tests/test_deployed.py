@@ -108,14 +108,14 @@ def test_a_detached_guardrail_is_put_back_and_told_with_the_actor(account, liste
     [row] = [row for row in account.history("CanvasAnalytics") if row["cause"]["event_name"] == "DetachRolePolicy"]
     assert row["cause"]["actor"] == f"arn:aws:iam::{ACCOUNT_ID}:user/mallory"
     told = [e for e in listener() if e["detail"]["cause"].get("event_id") == row["cause"]["event_id"]]
-    assert [event["detail-type"] for event in told] == ["Role Remedied"]
+    assert [event["detail-type"] for event in told] == ["Role Remediated"]
 
 
 def test_a_detached_guardrail_is_put_back_by_the_event_that_spells_the_role_in_small_letters(account):
     account.client("iam", "mallory").detach_role_policy(RoleName="canvasomar", PolicyArn=GUARDRAIL_ARN)
     mended(account, "CanvasOmar", ["no-generative-ai"], "DetachRolePolicy")
     [row] = [row for row in account.history("CanvasOmar") if row["cause"]["event_name"] == "DetachRolePolicy"]
-    assert (row["role"], row["remedy"]) == ("CanvasOmar", "attached")
+    assert (row["role"], row["remediation"]) == ("CanvasOmar", "attached")
 
 
 def test_an_inline_policy_on_a_bare_role_brings_its_guardrail_back(account):
@@ -188,7 +188,7 @@ def test_who_changes_a_role_of_rolewardens_own_is_told_to_people(account, inbox)
     [role] = [physical for logical, _, physical in resources if logical == "PublishFunctionRole"]
     account.client("iam", "mallory").update_role(RoleName=role, Description="mine now")
     text = inbox("Rolewarden itself: user/mallory called UpdateRole on role")
-    assert "Done       nothing: Rolewarden cannot mend itself" in text
+    assert "Done       nothing: Rolewarden cannot repair itself" in text
 
 
 def test_who_changes_a_role_of_rolewardens_own_under_another_spelling_is_told_to_people(account, inbox):
@@ -205,7 +205,7 @@ def test_the_service_control_policy_has_the_names_of_the_deployed_stack(account)
     [publisher, *_] = statements["GuardrailPolicies"]["Condition"]["ArnNotLike"]["aws:PrincipalArn"]
     functions = account.client("lambda")
     assert functions.get_function(FunctionName=account.outputs["PublishFunction"])["Configuration"]["Role"] == publisher
-    queue = account.outputs["ReleaseQueue"].rsplit("/", 1)[-1]
+    queue = account.outputs["DetachQueue"].rsplit("/", 1)[-1]
     assert f"arn:aws:sqs:us-east-1:{ACCOUNT_ID}:{queue}" in statements["OwnWork"]["Resource"]
     for logical, kind, physical in account.aws.stack("rolewarden").resources:
         if kind in {"AWS::Lambda::Function", "AWS::Events::Rule", "AWS::CloudWatch::Alarm", "AWS::SQS::Queue"}:
@@ -224,7 +224,7 @@ def test_the_exempt_and_the_full_role_are_what_the_rules_and_iam_make_of_them(ac
 
 
 def test_the_functions_do_nothing_that_their_own_rules_would_answer(account, local):
-    """No loop: every remedy is one AttachRolePolicy of a function, and no function is called by it."""
+    """No loop: every remediation is one AttachRolePolicy of a function, and no function is called by it."""
     aws, _ = local
     own = [
         event["detail"]["eventName"]
@@ -260,7 +260,7 @@ def test_a_right_too_few_stops_a_function_and_is_told(account, local):
     mended(account, "CanvasAnalytics", ["no-generative-ai"], "TagRole")
 
 
-def test_a_guardrail_that_is_out_of_the_file_is_released_and_its_policy_deleted(account):
+def test_a_guardrail_that_is_out_of_the_file_is_detached_and_its_policy_deleted(account):
     harmless = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "s3:*", "Resource": "*"}})
     old = account.iam.create_policy(
         PolicyName="old", Path="/rolewarden/", PolicyDocument=harmless, Description=DESCRIPTION
@@ -270,10 +270,10 @@ def test_a_guardrail_that_is_out_of_the_file_is_released_and_its_policy_deleted(
 
     def ask(**work):
         body = json.dumps({"account": ACCOUNT_ID, **work})
-        account.sqs.send_message(QueueUrl=account.outputs["ReleaseQueue"], MessageBody=body, DelaySeconds=1)
+        account.sqs.send_message(QueueUrl=account.outputs["DetachQueue"], MessageBody=body, DelaySeconds=1)
 
     ask(role="BuildServer", policies=["old"])
-    waited(lambda: old not in account.aws.attached_policies("BuildServer"), "BuildServer released")
+    waited(lambda: old not in account.aws.attached_policies("BuildServer"), "BuildServer detached")
     waited(lambda: account.history("BuildServer"), "the record of it")
     ask(policy="old")
     waited(lambda: account.aws.policy(old) is None, "the old policy deleted")
@@ -343,7 +343,7 @@ def test_the_deployed_roles_may_attach_or_write_or_detach_guardrails_and_nothing
 
     assert who_may(rights, attach, omar, {"iam:PolicyARN": GUARDRAIL_ARN}) == enforcing
     assert who_may(rights, bound, omar, {"iam:PermissionsBoundary": boundary}) == enforcing
-    assert who_may(rights, "iam:DetachRolePolicy", omar, {"iam:PolicyARN": GUARDRAIL_ARN}) == {"ReleaseFunction"}
+    assert who_may(rights, "iam:DetachRolePolicy", omar, {"iam:PolicyARN": GUARDRAIL_ARN}) == {"DetachFunction"}
     assert who_may(rights, "iam:CreatePolicyVersion", GUARDRAIL_ARN, {}) == {"PublishFunction"}
     for policy in (boundary, f"arn:aws:iam::{ACCOUNT_ID}:policy/theirs", "arn:aws:iam::aws:policy/AdministratorAccess"):
         assert who_may(rights, attach, omar, {"iam:PolicyARN": policy}) == set()
@@ -450,7 +450,7 @@ def test_surplus_policies_are_shown_and_detached_without_an_alert(account, liste
     waited(lambda: account.carries("CanvasAnalytics", ["no-generative-ai"]), "CanvasAnalytics carries its guardrail")
     waited(account.is_swept, "the work queue is empty")
     told = {event["detail-type"] for event in listener() if event["detail"].get("role") in surplus}
-    assert told == {"Role Released"}
+    assert told == {"Surplus Detached"}
     rest = json.loads(command("detach", "--yes", "--json").stdout)["detached"]
     assert rest == {"CanvasPilot": ["no-generative-ai"]}
     assert json.loads(command("detach", "--yes", "--json").stdout)["detached"] == {}

@@ -52,9 +52,9 @@ def request(account, kind, answers, **more):
         "ResponseURL": answers,
         "StackId": stack["StackId"],
         "RequestId": "forged",
-        "LogicalResourceId": "Release",
-        "PhysicalResourceId": "rolewarden-release",
-        "ResourceType": "Custom::RolewardenRelease",
+        "LogicalResourceId": "DetachOnDelete",
+        "PhysicalResourceId": "rolewarden-detach",
+        "ResourceType": "Custom::RolewardenDetach",
         "ResourceProperties": {"OnDelete": "remove"},
         **more,
     }
@@ -71,16 +71,16 @@ def forged_findings(account, function):
 
 @pytest.mark.parametrize("more", [{}, {"StackId": "arn:aws:cloudformation:us-east-1:111122223333:stack/other/1"}])
 def test_a_forged_deletion_removes_nothing_and_is_reported(account, invoker, more):
-    before = len(forged_findings(account, "ReleaseFunction"))
+    before = len(forged_findings(account, "DetachFunction"))
     endpoint = account.client("lambda").meta.endpoint_url
     assert urlsplit(endpoint).hostname
-    invoked(invoker, account, "ReleaseFunction", request(account, "Delete", f"{endpoint}/forged", **more))
+    invoked(invoker, account, "DetachFunction", request(account, "Delete", f"{endpoint}/forged", **more))
     assert account.carries("CanvasOmar", ["no-generative-ai"])
-    assert len(forged_findings(account, "ReleaseFunction")) == before + 1
+    assert len(forged_findings(account, "DetachFunction")) == before + 1
 
 
 def test_a_forged_request_is_not_answered_at_an_address_of_the_callers_choice(account, invoker):
-    answer = invoked(invoker, account, "ReleaseFunction", request(account, "Delete", "https://example.com/"))
+    answer = invoked(invoker, account, "DetachFunction", request(account, "Delete", "https://example.com/"))
     assert answer["refused"] == "the ResponseURL is no address of CloudFormation"
     assert account.carries("CanvasOmar", ["no-generative-ai"])
 
@@ -122,7 +122,7 @@ FORGED = {
         messages({**ROLE, "role_account": "111122223333", "bindings": [], "cause": {"event_name": "Sweep"}}),
         messages({**ROLE, "role_account": OTHER}),
     ],
-    "ReleaseFunction": [
+    "DetachFunction": [
         messages({**ROLE, "policies": ["no-generative-ai"]}),
         messages({"account": "111122223333", "policy": "no-generative-ai"}),
     ],

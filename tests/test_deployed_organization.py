@@ -1,6 +1,7 @@
-"""Two accounts and three regions, by one `sam deploy`: what happens anywhere is mended from the hub.
+"""Two accounts and three regions, by one `sam deploy`: what happens anywhere is mended from the central account.
 
-The hub is in eu-west-1, where IAM has no events: they come from us-east-1. Domains are in eu-west-1 and ap-south-1.
+The central stack is in eu-west-1, where IAM has no events: they come from us-east-1. Domains are in eu-west-1 and
+ap-south-1.
 """
 
 import json
@@ -24,12 +25,12 @@ from tests.inbox import subscribed
 
 pytestmark = pytest.mark.deployed
 
-HUB, MEMBER, LATER = "111122223333", "222233334444", "333344445555"
+CENTRAL, MEMBER, LATER = "111122223333", "222233334444", "333344445555"
 HERE, THERE, HOME = "eu-west-1", "ap-south-1", "us-east-1"
 PARAMETERS = {**recipe("An organization"), "RecheckSeconds": "0"}
 
 
-def client(service, account=HUB, region=HERE):
+def client(service, account=CENTRAL, region=HERE):
     return boto3.client(service, aws_access_key_id=account, aws_secret_access_key="x", region_name=region)
 
 
@@ -53,7 +54,7 @@ class Company:
     def __init__(self, aws, outputs):
         self.aws = aws
         self.outputs = outputs
-        self.own = Aws(boto3.Session(HUB, "x", region_name=HERE))
+        self.own = Aws(boto3.Session(CENTRAL, "x", region_name=HERE))
         self.table = BindingsTable(self.own, outputs["BindingsTable"])
 
     def history(self, account, about):
@@ -70,7 +71,7 @@ class Company:
 
     def worked_off(self):
         """Wait until each sweep that has begun is at its end, and so is what it has asked for."""
-        for account in (HUB, MEMBER):
+        for account in (CENTRAL, MEMBER):
             waited(partial(self.all_swept, account), f"the sweeps of {account}")
         url = self.outputs["WorkQueue"]
 
@@ -101,7 +102,7 @@ def company(build):
         log(client("cloudtrail", MEMBER))
         outputs = deploy(ROOT, url, region=HERE, built=build, parameters=PARAMETERS, say=lambda _: None)
         made = Company(aws, outputs)
-        made.swept(HUB)
+        made.swept(CENTRAL)
         made.swept(MEMBER)
         made.worked_off()
         yield made
@@ -109,26 +110,26 @@ def company(build):
 
 
 def test_the_first_sweep_guards_what_is_in_each_account_and_region(company):
-    waited(lambda: carries(HUB, "CanvasAnalytics"), "the hub's own role")
+    waited(lambda: carries(CENTRAL, "CanvasAnalytics"), "the central account's own role")
     waited(lambda: carries(MEMBER, "MemberCanvas"), "a role of the member, by a domain of another region")
 
 
 def test_iam_events_of_the_hubs_own_account_come_from_the_home_region(company):
-    waited(lambda: carries(HUB, "CanvasOmar"), "the first sweep")
-    policy = f"arn:aws:iam::{HUB}:policy/rolewarden/no-generative-ai"
+    waited(lambda: carries(CENTRAL, "CanvasOmar"), "the first sweep")
+    policy = f"arn:aws:iam::{CENTRAL}:policy/rolewarden/no-generative-ai"
     client("iam").detach_role_policy(RoleName="CanvasOmar", PolicyArn=policy)
-    waited(lambda: carries(HUB, "CanvasOmar"), "CanvasOmar carries it again")
+    waited(lambda: carries(CENTRAL, "CanvasOmar"), "CanvasOmar carries it again")
     waited(
-        lambda: any(row["cause"]["event_name"] == "DetachRolePolicy" for row in company.history(HUB, "CanvasOmar")),
+        lambda: any(row["cause"]["event_name"] == "DetachRolePolicy" for row in company.history(CENTRAL, "CanvasOmar")),
         "by the event",
     )
 
 
 def test_a_new_domain_in_another_region_is_guarded_by_its_event(company):
-    domain(HUB, THERE, "CanvasFarAway")
-    waited(lambda: carries(HUB, "CanvasFarAway"), "CanvasFarAway")
+    domain(CENTRAL, THERE, "CanvasFarAway")
+    waited(lambda: carries(CENTRAL, "CanvasFarAway"), "CanvasFarAway")
     waited(
-        lambda: any(row["cause"]["event_name"] == "CreateDomain" for row in company.history(HUB, "CanvasFarAway")),
+        lambda: any(row["cause"]["event_name"] == "CreateDomain" for row in company.history(CENTRAL, "CanvasFarAway")),
         "by the event",
     )
 
@@ -164,7 +165,7 @@ def test_an_edited_guardrail_of_the_member_account_is_restored(company):
 
 
 def test_an_account_that_joins_is_swept_and_one_that_leaves_is_forgotten(company):
-    before = company.sweeps_completed(HUB)
+    before = company.sweeps_completed(CENTRAL)
     domain(LATER, HERE, "LaterCanvas")
     company.aws.organize("o-exampleorg1", ou_root_canvas000={MEMBER, LATER})
     company.ask()
@@ -174,11 +175,11 @@ def test_an_account_that_joins_is_swept_and_one_that_leaves_is_forgotten(company
     company.ask()
     waited(lambda: LATER not in company.table.members(), "the account is dropped")
     assert company.table.of_account(LATER) == ()
-    company.swept(HUB, before + 2)
+    company.swept(CENTRAL, before + 2)
 
 
 def forge(company, account, role):
-    """An event on the hub's bus that says what it likes."""
+    """An event on the central account's bus that says what it likes."""
     detail = {
         "eventSource": "iam.amazonaws.com",
         "eventName": "DetachRolePolicy",
@@ -192,9 +193,9 @@ def forge(company, account, role):
     }
     entry = {"Source": "aws.iam", "DetailType": "AWS API Call via CloudTrail", "Detail": json.dumps(detail)}
     with responses.request_scope(account, HOME):
-        record = {**entry, "EventId": "forged", "EventBusName": "rolewarden-hub", "Time": 1, "Resources": []}
+        record = {**entry, "EventId": "forged", "EventBusName": "rolewarden-central", "Time": 1, "Resources": []}
         event = {**record, "Account": account, "Region": HOME}
-    with responses.request_scope(HUB, HERE):
+    with responses.request_scope(CENTRAL, HERE):
         eventbridge._dispatch_event(event)
 
 
@@ -223,15 +224,15 @@ def inbox(company):
 
 def test_who_changes_a_member_role_is_told_to_people_of_the_hub(company, inbox):
     client("iam", MEMBER).put_role_policy(
-        RoleName="rolewarden-release",
+        RoleName="rolewarden-detach",
         PolicyName="More",
         PolicyDocument=json.dumps(
             {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
         ),
     )
-    text = inbox("called PutRolePolicy on role rolewarden-release")
+    text = inbox("called PutRolePolicy on role rolewarden-detach")
     assert f"Account    {MEMBER}, {HOME}" in text
-    client("iam", MEMBER).delete_role_policy(RoleName="rolewarden-release", PolicyName="More")
+    client("iam", MEMBER).delete_role_policy(RoleName="rolewarden-detach", PolicyName="More")
 
 
 def happens(account, region, event):
@@ -243,7 +244,7 @@ def happens(account, region, event):
 
 
 def test_who_disables_a_rule_of_a_forwarder_is_told_to_people_of_the_hub(company, inbox):
-    for account, region in ((MEMBER, THERE), (HUB, THERE)):
+    for account, region in ((MEMBER, THERE), (CENTRAL, THERE)):
         event = sample("member_disable_rule")
         event["detail"]["requestParameters"]["name"] = f"rolewarden-forward-{account}"
         happens(account, region, event)
@@ -257,7 +258,7 @@ def test_nobody_outside_the_organization_gets_an_event_onto_the_bus(company):
                 "Source": "aws.iam",
                 "DetailType": "AWS API Call via CloudTrail",
                 "Detail": "{}",
-                "EventBusName": f"arn:aws:events:{HERE}:{HUB}:event-bus/rolewarden-hub",
+                "EventBusName": f"arn:aws:events:{HERE}:{CENTRAL}:event-bus/rolewarden-central",
             }
         ]
     )
@@ -270,11 +271,11 @@ def doctor():
     return ran.exit_code, ran.stdout.splitlines()
 
 
-def test_doctor_has_a_line_for_each_link_and_the_cure_of_what_is_missing(company):
+def test_doctor_has_a_line_for_each_link_and_the_recommendation_of_what_is_missing(company):
     code, lines = doctor()
     assert (code, [line for line in lines if not line.startswith("ok")]) == (0, [])
     assert f"ok       {MEMBER} {THERE}  forwarder" in lines
-    assert f"ok       {HUB} {HOME}  forwarder" in lines
+    assert f"ok       {CENTRAL} {HOME}  forwarder" in lines
     events = client("events", MEMBER, THERE)
     events.disable_rule(Name="rolewarden-forward-subjects")
     code, lines = doctor()
@@ -290,10 +291,10 @@ def test_an_account_that_cannot_be_entered_is_a_finding_and_no_stop_for_the_othe
     iam = client("iam", MEMBER)
     iam.delete_role_policy(RoleName="rolewarden-sweep", PolicyName="Sweep")
     iam.delete_role(RoleName="rolewarden-sweep")
-    before = len(company.table.sweeps(HUB))
+    before = len(company.table.sweeps(CENTRAL))
     company.ask()
     waited(lambda: bool(company.history(MEMBER, "account/AssumeRole")), "the finding")
     [finding] = company.history(MEMBER, "account/AssumeRole")
     assert (finding["kind"], finding["reason"]) == ("Account Finding", "account cannot be entered")
     assert f"arn:aws:iam::{MEMBER}:role/rolewarden/rolewarden-sweep" in finding["message"]
-    company.swept(HUB, before + 1)
+    company.swept(CENTRAL, before + 1)

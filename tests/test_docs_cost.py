@@ -71,7 +71,7 @@ def test_the_alarms_that_are_paid_for_are_those_that_a_stack_makes(bench, templa
         ("an event on a drifted role", "an event in a member: a drifted role"),
         ("a steady sweep of a member, 1 region", "a member, one region"),
         ("a steady sweep of a member, 3 regions", "a member, three regions"),
-        ("a steady sweep of the hub's own account, 3 regions", "the hub's account, three regions"),
+        ("a steady sweep of the central account, 3 regions", "the central account, three regions"),
     ],
 )
 def test_the_calls_of_a_large_organization_are_those_that_the_bench_counted(bench, line, case):

@@ -83,7 +83,7 @@ def put(monkeypatch):
 
 
 def test_a_life_with_everything_in_it_puts_every_detail_type_as_the_schema_has_it(world_with, put):
-    world = world_with("release: detach\n" + (ROOT / "layers/guardrails/guardrails.yaml").read_text(encoding="utf-8"))
+    world = world_with("surplus: detach\n" + (ROOT / "layers/guardrails/guardrails.yaml").read_text(encoding="utf-8"))
     world.sweep()
     for _ in range(3):
         world.enforce(world.detach("CanvasAnalytics", "no-generative-ai"))
@@ -91,8 +91,8 @@ def test_a_life_with_everything_in_it_puts_every_detail_type_as_the_schema_has_i
     boto3.client("cloudtrail").stop_logging(Name="management-events")
     world.sweep()
     world.rolewarden.restore(tamper(world, "edited"))
-    loose = world_with("release: detach\n" + SINGLED_OUT, keep=True)
-    loose.sweep(), loose.release()
+    loose = world_with("surplus: detach\n" + SINGLED_OUT, keep=True)
+    loose.sweep(), loose.detach_surplus()
     world.rolewarden.aws.publish([(SWEEP_REQUESTED, {"by": "rolewarden sweep"})])
     assert [line for name, detail in put for line in wrong(name, json.loads(json.dumps(detail)))] == []
     assert {name for name, _ in put} == set(DETAILS)

@@ -35,7 +35,7 @@ DECIDING = ["Query", "ListAttachedRolePolicies", "AttachRolePolicy"]
 """The calls without which nothing can be decided or done."""
 
 TELLING = ["SendMessageBatch", "PutEvents", "PutItem"]
-"""The calls that come after the remedy."""
+"""The calls that come after the remediation."""
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +78,14 @@ def test_what_passes_ends_the_invocation_with_retry_later_and_the_next_try_mends
 
 @pytest.mark.parametrize("fault", PASSING)
 @pytest.mark.parametrize("call", TELLING)
-def test_what_passes_after_the_remedy_neither_undoes_nor_repeats_it_and_is_itself_reported(
+def test_what_passes_after_the_remediation_neither_undoes_nor_repeats_it_and_is_itself_reported(
     world, enforce, call, fault, capsys, caplog
 ):
     event = world.role_event(ROLE)
     with PASSING[fault](world.aws, call):
-        assert enforce(event)["outcomes"][0]["remedy"] == "attached"
+        assert enforce(event)["outcomes"][0]["remediation"] == "attached"
     assert world.carried(ROLE) == {GUARDRAIL}
-    assert ("no second look" if call == "SendMessageBatch" else "the record could not be written") in caplog.messages
+    assert ("no recheck" if call == "SendMessageBatch" else "the record could not be written") in caplog.messages
     assert ('"RecordFailed":[1.0]' in capsys.readouterr().out) == (call != "SendMessageBatch")
     world.audit()
     assert [row["attached"] for row in world.history(ROLE)] == [[GUARDRAIL]]
@@ -97,7 +97,7 @@ def test_what_befalls_a_call_once_is_tried_again_at_once(world, enforce, call, f
     event = world.role_event(ROLE)
     with PASSING[fault](world.aws, call):
         world.aws._faults._in_force[-1].left = 1
-        assert enforce(event)["outcomes"][0]["remedy"] == "attached"
+        assert enforce(event)["outcomes"][0]["remediation"] == "attached"
     assert world.carried(ROLE) == {GUARDRAIL}
     assert "RecordFailed" not in capsys.readouterr().out
     assert [row["attached"] for row in world.history(ROLE)] == [[GUARDRAIL]]
@@ -127,12 +127,12 @@ def test_a_function_that_is_ended_half_way_leaves_nothing_that_the_next_try_and_
         ("InvalidInput", 400, "refused"),
     ],
 )
-def test_what_stays_refused_is_no_failure_but_a_finding_with_a_cure(world, enforce, code, status, reason):
+def test_what_stays_refused_is_no_failure_but_a_finding_with_a_recommendation(world, enforce, code, status, reason):
     event = world.role_event(ROLE)
     with world.aws.failing("AttachRolePolicy", code, status=status):
         [outcome] = enforce(event)["outcomes"]
     assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", reason)
-    assert outcome["cure"]
+    assert outcome["recommendation"]
     assert [row["reason"] for row in world.history(ROLE)] == [reason]
 
 
@@ -239,7 +239,7 @@ def test_botocore_tries_again_in_the_mode_and_for_the_time_that_was_chosen():
 
 @pytest.mark.parametrize(("function_name", "queue"), [
     ("EnforceFunction", ""), ("ReconcileFunction", "WorkQueue"), ("PublishFunction", "PublishQueue"),
-    ("SweepFunction", "SweepQueue"), ("ReleaseFunction", "ReleaseQueue"),
+    ("SweepFunction", "SweepQueue"), ("DetachFunction", "DetachQueue"),
 ])  # fmt: skip
 def test_a_call_without_an_answer_ends_before_its_function_and_the_function_before_the_queue_gives_the_message_again(
     template, function_name, queue

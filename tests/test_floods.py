@@ -43,7 +43,7 @@ def handled(world, events):
         metrics.clear_metrics()
 
 
-def test_a_thousand_events_on_one_role_are_one_remedy_and_two_calls_each_for_the_rest(guarded, capsys):
+def test_a_thousand_events_on_one_role_are_one_remediation_and_two_calls_each_for_the_rest(guarded, capsys):
     event = guarded.detach("CanvasOmar", GUARDRAIL)
     rows, mark = len(guarded.history("CanvasOmar")), guarded.aws.mark()
     handled(guarded, [event] * 1000)
@@ -53,7 +53,7 @@ def test_a_thousand_events_on_one_role_are_one_remedy_and_two_calls_each_for_the
     assert calls["ListAttachedRolePolicies"] == 1000
     assert len(guarded.history("CanvasOmar")) == rows + 1
     with capsys.disabled():
-        print(f"\n1,000 events on one role: {sum(calls.values()):,} calls, 1 remedy")  # noqa: T201
+        print(f"\n1,000 events on one role: {sum(calls.values()):,} calls, 1 remediation")  # noqa: T201
 
 
 def test_events_of_no_concern_cost_a_call_each_at_most_and_no_memory(guarded, capsys):
@@ -129,4 +129,4 @@ def test_events_that_are_lost_doubled_shuffled_and_hours_late_leave_every_role_g
     for role in roles:
         assert guarded.carried(role) == {GUARDRAIL}
         attached = [row for row in guarded.history(role) if row.get("attached")]
-        assert len({row["mark"] for row in attached}) == len(attached)
+        assert len({row["correlation_id"] for row in attached}) == len(attached)

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 from tests.permissions import of_template
 from tests.stacks import WORKERS, aliases, forwarder, instances, translated
 
-HUB, MEMBER = "111122223333", "222233334444"
+CENTRAL, MEMBER = "111122223333", "222233334444"
 ORGANIZATION = "o-exampleorg1"
 UNIT = "ou-root-canvas000"
 CLOUDTRAIL = ["AWS API Call via CloudTrail"]
@@ -45,8 +45,8 @@ def patterns(template):
 
 
 def elsewhere(pattern, account):
-    """A pattern of the hub's as it has to be in another account: there the functions are the member roles."""
-    text = json.dumps(pattern).replace(HUB, account)
+    """A pattern of the central stack as it has to be in another account: there the functions are the member roles."""
+    text = json.dumps(pattern).replace(CENTRAL, account)
     for function in WORKERS:
         name = function.removesuffix("Function").lower()
         text = text.replace(f"role/rolewarden/{function}Role", f"role/rolewarden/rolewarden-{name}")
@@ -56,7 +56,7 @@ def elsewhere(pattern, account):
 def test_forwarders_send_in_their_region_what_the_hub_would_hear_there():
     away = translated("eu-west-1", Regions="eu-west-1,us-east-1,ap-south-1")
     for region in ("us-east-1", "ap-south-1"):
-        sent = patterns(forwarder(away, "Forwarders", HUB, region))
+        sent = patterns(forwarder(away, "Forwarders", CENTRAL, region))
         here = patterns(translated(region))
         assert sent == (
             here if region == "us-east-1" else {k: v for k, v in here.items() if v["source"] != ["aws.iam"]}
@@ -109,14 +109,14 @@ def test_stacks_go_where_domains_are_and_once_where_iam_has_its_events(region, r
 
 def test_where_the_hubs_own_rules_hear_everything_there_is_no_forwarder():
     everywhere = translated(Regions="us-east-1,eu-west-1")
-    made = forwarder(everywhere, "Forwarders", HUB, "us-east-1")
+    made = forwarder(everywhere, "Forwarders", CENTRAL, "us-east-1")
     assert [
         resource
         for kind in ("AWS::Events::Rule", "AWS::IAM::Role", "AWS::SQS::Queue")
         for resource in made.resources(kind)
     ] == []
-    # An organizational unit may hold the hub's own account.
-    made = forwarder(organization(), "Members", HUB, "us-east-1")
+    # An organizational unit may hold the central account.
+    made = forwarder(organization(), "Members", CENTRAL, "us-east-1")
     assert made.resources("AWS::Events::Rule") == made.resources("AWS::IAM::Role") == {}
 
 
@@ -152,7 +152,7 @@ def test_a_member_role_is_the_one_functions_and_that_function_enters_by_no_other
     template = organization()
     name = f"rolewarden-{function.removesuffix('Function').lower()}"
     [trust] = member_roles(template)[name]["AssumeRolePolicyDocument"]["Statement"]
-    assert trust["Principal"] == {"AWS": f"arn:aws:iam::{HUB}:role/rolewarden/{function}Role"}
+    assert trust["Principal"] == {"AWS": f"arn:aws:iam::{CENTRAL}:role/rolewarden/{function}Role"}
     assert template.environment(function)["MEMBER_ROLE"] == name
     documents = {
         "all": {
@@ -173,8 +173,8 @@ def test_a_member_role_is_the_one_functions_and_that_function_enters_by_no_other
 
 
 def in_account(statement, account):
-    """A statement of the hub's as it has to be of a member role."""
-    return json.loads(json.dumps(statement).replace(HUB, account))
+    """A statement of the central account's as it has to be of a member role."""
+    return json.loads(json.dumps(statement).replace(CENTRAL, account))
 
 
 @pytest.mark.parametrize("function", WORKERS)
@@ -191,7 +191,7 @@ def test_a_member_role_may_what_its_function_may_in_the_hub_and_under_the_same_c
             for action in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])
         )
     }
-    looks = ("LookAtForwarders", "LookForUndelivered")
+    looks = ("ReadForwarders", "CountUndeliveredEvents")
     ours |= {s["Sid"]: in_account(s, MEMBER) for s in statements(template, function) if s.get("Sid") in looks}
     itself = theirs.pop("NeverOnItself", {}).get("Resource", [])
     assert bool(ours.pop("NeverOnItself", None)) is bool(itself)
@@ -229,9 +229,11 @@ def test_the_hubs_bus_takes_events_of_six_sources_from_forwarders_of_the_organiz
         "aws:PrincipalArn": f"arn:aws:iam::{MEMBER}:role/rolewarden/rolewarden-forward-us-east-1",
     }
     keys = {key: value for key, value in {**usual, **context}.items() if value}
-    arn = f"arn:aws:events:us-east-1:{HUB}:event-bus/rolewarden-hub"
-    assert judge(bus_policy(), "events:PutEvents", arn.replace("rolewarden-hub", "HubBus"), keys).allowed is let_in
-    assert not judge(bus_policy(), "events:PutRule", arn.replace("rolewarden-hub", "HubBus"), keys).allowed
+    arn = f"arn:aws:events:us-east-1:{CENTRAL}:event-bus/rolewarden-central"
+    assert (
+        judge(bus_policy(), "events:PutEvents", arn.replace("rolewarden-central", "CentralBus"), keys).allowed is let_in
+    )
+    assert not judge(bus_policy(), "events:PutRule", arn.replace("rolewarden-central", "CentralBus"), keys).allowed
 
 
 def test_what_a_forwarder_cannot_deliver_lands_in_the_queue_that_sweeps_look_into():
@@ -241,7 +243,7 @@ def test_what_a_forwarder_cannot_deliver_lands_in_the_queue_that_sweeps_look_int
     for rule in made.resources("AWS::Events::Rule").values():
         [target] = rule["Targets"]
         assert target["DeadLetterConfig"]["Arn"] == statement["Resource"]
-        assert target["Arn"].startswith(f"arn:aws:events:us-east-1:{HUB}:event-bus/")
+        assert target["Arn"].startswith(f"arn:aws:events:us-east-1:{CENTRAL}:event-bus/")
     assert [queue["QueueName"] for queue in made.resources("AWS::SQS::Queue").values()] == [paths.UNDELIVERED]
 
 
@@ -251,16 +253,16 @@ def test_the_rules_are_those_that_a_sweep_looks_for():
 
 
 def test_a_forwarders_pattern_fits_what_eventbridge_takes():
-    role = f"arn:aws-us-gov:iam::{HUB}:role/rolewarden/{'x' * 64}"
+    role = f"arn:aws-us-gov:iam::{CENTRAL}:role/rolewarden/{'x' * 64}"
     given = {f"{f.removesuffix('Function')}Role": role for f in WORKERS}
     others = {
-        "HubAccount": HUB,
-        "HubRegion": "us-gov-east-1",
-        "HubBus": "b",
+        "CentralAccount": CENTRAL,
+        "CentralRegion": "us-gov-east-1",
+        "CentralBus": "b",
         "Covers": "own-account",
         "Regions": "us-gov-west-1",
     }
-    made = Template(ROOT / "forwarder.yaml", region="us-gov-west-1", account=HUB, parameters={**given, **others})
+    made = Template(ROOT / "forwarder.yaml", region="us-gov-west-1", account=CENTRAL, parameters={**given, **others})
     rules = made.resources("AWS::Events::Rule").values()
     for rule in rules:
         assert len(json.dumps(rule["EventPattern"], separators=(",", ":"))) <= 2048 - 2 * 128  # the stack's own name
@@ -277,7 +279,7 @@ def test_functions_look_at_the_regions_that_are_named():
 @pytest.mark.parametrize(
     ("given", "of_member"),
     [
-        (f"arn:aws:iam::{HUB}:policy/team/limits", f"arn:aws:iam::{MEMBER}:policy/team/limits"),
+        (f"arn:aws:iam::{CENTRAL}:policy/team/limits", f"arn:aws:iam::{MEMBER}:policy/team/limits"),
         ("arn:aws:iam::aws:policy/PowerUserAccess", "arn:aws:iam::aws:policy/PowerUserAccess"),
         ("", None),
     ],
@@ -288,5 +290,5 @@ def test_every_role_has_the_boundary_that_is_demanded_and_in_a_member_its_own_of
     there = forwarder(template, "Members", MEMBER, "us-east-1").resources("AWS::IAM::Role")
     assert len(there) == 1 + len(MEMBER_ROLES)
     assert {role.get("PermissionsBoundary") for role in there.values()} == {of_member}
-    elsewhere = forwarder(template, "Forwarders", HUB, "eu-west-1").resources("AWS::IAM::Role")
+    elsewhere = forwarder(template, "Forwarders", CENTRAL, "eu-west-1").resources("AWS::IAM::Role")
     assert {role.get("PermissionsBoundary", "") for role in elsewhere.values()} == {given}

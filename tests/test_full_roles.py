@@ -15,7 +15,7 @@ from tests.publishing import UNRELATED
 
 pytestmark = pytest.mark.long
 
-CONTEXT = lambda_context("ReleaseFunction")
+CONTEXT = lambda_context("DetachFunction")
 
 
 OFF = """
@@ -76,7 +76,7 @@ def world(world_with):
 @pytest.fixture
 def bounded(world):
     """A world where the full role has its boundary."""
-    assert world.verdict("CanvasFull")["remedy"] == "bounded"
+    assert world.verdict("CanvasFull")["remediation"] == "bounded"
     world.hurried().queued()
     return world
 
@@ -85,8 +85,10 @@ def test_without_a_fallback_a_full_role_is_unenforceable_and_the_finding_has_wha
     world = world_with(OFF)
     outcome = world.verdict("CanvasFull")
     assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "quota full")
-    assert outcome["carried"] == [f"arn:aws:iam::{ACCOUNT_ID}:policy/team-policy-{n:02}" for n in range(1, 11)]
-    assert world.history("CanvasFull")[-1]["carried"] == outcome["carried"]
+    assert outcome["attached_policies"] == [
+        f"arn:aws:iam::{ACCOUNT_ID}:policy/team-policy-{n:02}" for n in range(1, 11)
+    ]
+    assert world.history("CanvasFull")[-1]["attached_policies"] == outcome["attached_policies"]
     assert boundary(world) is None
 
 
@@ -95,9 +97,9 @@ def test_what_was_attached_before_the_quota_is_in_the_list_too_and_a_role_that_i
     world.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=TEAM)
     outcome = world.verdict("CanvasFull")
     assert (outcome["verdict"], outcome["attached"]) == ("unenforceable", ["a"])
-    assert len(outcome["carried"]) == 10
-    assert policy_arn("a", "aws", ACCOUNT_ID) in outcome["carried"]
-    assert "carried" not in world.verdict("CanvasRosa")
+    assert len(outcome["attached_policies"]) == 10
+    assert policy_arn("a", "aws", ACCOUNT_ID) in outcome["attached_policies"]
+    assert "attached_policies" not in world.verdict("CanvasRosa")
 
 
 def test_without_a_fallback_nothing_more_is_called_than_to_find_the_role_full_and_to_say_so(world_with):
@@ -122,7 +124,7 @@ def test_without_a_fallback_the_event_of_a_boundary_costs_what_any_costs(world_w
 
 def test_a_full_role_gets_the_boundary_of_its_guardrails_and_is_compliant(world):
     outcome = world.verdict("CanvasFull")
-    assert (outcome["before"], outcome["verdict"], outcome["remedy"]) == ("drifted", "compliant", "bounded")
+    assert (outcome["before"], outcome["verdict"], outcome["remediation"]) == ("drifted", "compliant", "bounded")
     assert boundary(world) == "a"
     assert world.carried("CanvasFull") == set()
 
@@ -131,16 +133,16 @@ def test_that_it_was_set_is_on_the_record_with_its_cause(world):
     event = world.role_event("CanvasFull")
     world.enforce(event)
     [row] = world.history("CanvasFull")
-    assert (row["kind"], row["remedy"], row["missing"]) == ("Role Remedied", "bounded", ["a"])
+    assert (row["kind"], row["remediation"], row["missing"]) == ("Role Remediated", "bounded", ["a"])
     assert (row["boundary"], row["cause"]["event_name"]) == (f"{OURS}a", "TagRole")
-    assert "carried" not in row
+    assert "attached_policies" not in row
 
 
 def test_a_role_with_room_for_some_of_its_guardrails_carries_those_and_the_boundary_of_all(world_with):
     world = world_with(TWO)
     world.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=TEAM)
     outcome = world.verdict("CanvasFull")
-    assert (outcome["verdict"], outcome["remedy"], outcome["attached"]) == ("compliant", "bounded", ["a"])
+    assert (outcome["verdict"], outcome["remediation"], outcome["attached"]) == ("compliant", "bounded", ["a"])
     assert (world.carried("CanvasFull"), boundary(world)) == ({"a"}, "a+b")
 
 
@@ -160,7 +162,7 @@ def test_a_role_that_has_its_boundary_is_compliant_and_nothing_is_written_or_tol
         "iam:GetRole",
     ]
     outcome = bounded.verdict("CanvasFull")
-    assert (outcome["before"], outcome["verdict"], outcome["remedy"]) == ("compliant", "compliant", "none")
+    assert (outcome["before"], outcome["verdict"], outcome["remediation"]) == ("compliant", "compliant", "none")
     assert (len(bounded.history("CanvasFull")), boundary(bounded)) == (before, "a")
 
 
@@ -188,21 +190,21 @@ def test_who_only_looks_sees_a_bounded_role_as_compliant_and_a_bare_one_as_drift
 def test_what_is_only_observed_is_neither_in_the_boundary_nor_mended_by_it(world_with):
     world = world_with(TWO.replace("b: {jump", "b: {mode: observe, jump"))
     outcome = world.verdict("CanvasFull")
-    assert (outcome["verdict"], outcome["remedy"], boundary(world)) == ("drifted", "bounded", "a")
+    assert (outcome["verdict"], outcome["remediation"], boundary(world)) == ("drifted", "bounded", "a")
     again = world.verdict("CanvasFull")
-    assert (again["verdict"], again["remedy"], again["missing"]) == ("drifted", "observed", ["b"])
+    assert (again["verdict"], again["remediation"], again["missing"]) == ("drifted", "observed", ["b"])
 
 
 def test_mode_observe_sets_no_boundary_and_takes_none_off(world_with):
     world = world_with("mode: observe\n" + ON)
-    assert world.verdict("CanvasFull")["remedy"] == "observed"
+    assert world.verdict("CanvasFull")["remediation"] == "observed"
     assert boundary(world) is None
     enforcing = world_with(ON, keep=True)
     enforcing.verdict("CanvasFull")
     observing = world_with("mode: observe\n" + ON, keep=True)
     freed(observing)
     observing.sweep()
-    observing.release()
+    observing.detach_surplus()
     assert boundary(observing) == "a"
 
 
@@ -214,7 +216,7 @@ def test_an_exempt_role_gets_no_boundary(world_with):
 
 def test_when_a_slot_frees_up_the_attachment_comes_and_the_role_has_no_boundary_as_before(bounded):
     [outcome] = bounded.enforce(freed(bounded))
-    assert (outcome["remedy"], outcome["attached"], outcome["boundary_removed"]) == ("attached", ["a"], f"{OURS}a")
+    assert (outcome["remediation"], outcome["attached"], outcome["boundary_removed"]) == ("attached", ["a"], f"{OURS}a")
     assert (bounded.carried("CanvasFull"), boundary(bounded)) == ({"a"}, None)
     assert bounded.history("CanvasFull")[-1]["boundary_removed"] == f"{OURS}a"
 
@@ -304,7 +306,7 @@ def test_a_full_role_with_somebody_elses_boundary_is_unenforceable_and_the_findi
     [outcome] = world.enforce(event)
     assert (outcome["verdict"], outcome["reason"], outcome["boundary"]) == ("unenforceable", "quota full", arn)
     assert "it has another boundary" in outcome["message"]
-    assert len(outcome["carried"]) == 10
+    assert len(outcome["attached_policies"]) == 10
     assert boundary(world) == arn
 
 
@@ -325,7 +327,7 @@ def test_a_boundary_under_rolewardens_path_that_is_none_of_ours_is_somebody_else
 def test_a_boundary_that_somebody_took_off_is_set_again_and_the_record_names_the_actor(bounded):
     event = taken_off(bounded)
     [outcome] = bounded.enforce(event)
-    assert (outcome["remedy"], boundary(bounded)) == ("bounded", "a")
+    assert (outcome["remediation"], boundary(bounded)) == ("bounded", "a")
     assert bounded.history("CanvasFull")[-1]["cause"]["actor"] == event["detail"]["userIdentity"]["arn"]
 
 
@@ -345,7 +347,7 @@ def test_a_boundary_that_somebody_replaced_is_told_of_and_left(bounded):
 
 def test_another_boundary_of_ours_is_put_right(bounded):
     bounded.iam.put_role_permissions_boundary(RoleName="CanvasFull", PermissionsBoundary=f"{OURS}b")
-    assert bounded.verdict("CanvasFull")["remedy"] == "bounded"
+    assert bounded.verdict("CanvasFull")["remediation"] == "bounded"
     assert boundary(bounded) == "a"
 
 
@@ -376,7 +378,7 @@ def test_over_a_boundary_that_a_role_does_not_show_yet_none_is_set(world, monkey
         old.setattr(world.rolewarden.aws, "role", lambda _: before)
         [outcome] = world.enforce(event)
     assert (outcome["verdict"], boundary(world)) == ("drifted", arn)
-    assert "looked at again" in outcome["message"]
+    assert "checks it again" in outcome["message"]
     [outcome] = world.work()
     assert (outcome["verdict"], outcome["boundary"], boundary(world)) == ("unenforceable", arn, arn)
 
@@ -479,7 +481,7 @@ def test_a_boundary_that_may_not_be_set_makes_a_full_role_unenforceable_for_that
         outcome = world.verdict("CanvasFull")
     assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "access denied")
     assert operation in outcome["message"]
-    assert "carried" not in outcome
+    assert "attached_policies" not in outcome
 
 
 @pytest.mark.parametrize("operation", ["GetRole", "PutRolePermissionsBoundary"])
@@ -494,15 +496,15 @@ def test_a_boundary_that_cannot_be_set_now_is_set_by_the_next_try_and_what_was_a
     assert (row["verdict"], row["attached"]) == ("drifted", ["a"])
     world.enforce(event)
     assert (world.carried("CanvasFull"), boundary(world)) == ({"a"}, "a+b")
-    assert [row["remedy"] for row in world.history("CanvasFull")] == ["attached", "bounded"]
+    assert [row["remediation"] for row in world.history("CanvasFull")] == ["attached", "bounded"]
 
 
 @pytest.mark.parametrize(
     ("happened", "operation", "verdict"),
     [
-        (taken_off, "GetRole", "ungoverned"),
-        (taken_off, "PutRolePermissionsBoundary", "ungoverned"),
-        (freed, "GetRole", "ungoverned"),
+        (taken_off, "GetRole", "out_of_scope"),
+        (taken_off, "PutRolePermissionsBoundary", "out_of_scope"),
+        (freed, "GetRole", "out_of_scope"),
         # It says the same of a role that has none: the boundary is off.
         (freed, "DeleteRolePermissionsBoundary", "compliant"),
     ],
@@ -514,45 +516,45 @@ def test_a_role_that_goes_meanwhile_is_no_failure(bounded, happened, operation, 
         assert bounded.enforce(event)[0]["verdict"] == verdict
 
 
-@pytest.mark.parametrize(("release", "left"), [("keep", "a"), ("detach", None)])
-def test_a_role_that_works_for_nobody_any_more_keeps_its_boundary_unless_it_is_released(world_with, release, left):
-    world = world_with(f"release: {release}\n{ON}")
+@pytest.mark.parametrize(("surplus", "left"), [("keep", "a"), ("detach", None)])
+def test_a_role_that_works_for_nobody_any_more_keeps_its_boundary_unless_it_is_detached(world_with, surplus, left):
+    world = world_with(f"surplus: {surplus}\n{ON}")
     world.verdict("CanvasFull")
     without_domain(world)
     world.sweep()
-    world.release()
+    world.detach_surplus()
     assert boundary(world) == left
-    released = [row["released"] for row in world.history("CanvasFull") if row["kind"] == "Role Released"]
-    assert released == ([] if left else [["boundary.a"]])
+    detached = [row["detached"] for row in world.history("CanvasFull") if row["kind"] == "Surplus Detached"]
+    assert detached == ([] if left else [["boundary.a"]])
 
 
-def test_release_takes_off_no_boundary_that_has_come_since_and_none_that_a_role_needs(world_with):
-    world = world_with("release: detach\n" + ON)
+def test_detach_takes_off_no_boundary_that_has_come_since_and_none_that_a_role_needs(world_with):
+    world = world_with("surplus: detach\n" + ON)
     world.verdict("CanvasFull")
     body = {"account": ACCOUNT_ID, "role": "CanvasFull", "policies": ["boundary.a"]}
-    assert world.rolewarden.releaser.message(body)["released"] == []
+    assert world.rolewarden.detacher.message(body)["detached"] == []
     assert boundary(world) == "a"
     without_domain(world)
     arn, _ = put_theirs(world)
-    assert world.rolewarden.releaser.message(body)["released"] == []
+    assert world.rolewarden.detacher.message(body)["detached"] == []
     assert boundary(world) == arn
 
 
-def test_a_sweep_releases_no_boundary_of_a_role_that_needs_something(world_with):
-    world = world_with("release: detach\n" + ON)
+def test_a_sweep_detaches_no_boundary_of_a_role_that_needs_something(world_with):
+    world = world_with("surplus: detach\n" + ON)
     world.verdict("CanvasFull")
     world.sweep()
-    assert world.queued("RELEASE_QUEUE_URL") == []
+    assert world.queued("DETACH_QUEUE_URL") == []
 
 
-def test_a_newly_exempt_role_loses_its_boundary_where_it_is_released(world_with):
-    world = world_with("release: detach\n" + ON)
+def test_a_newly_exempt_role_loses_its_boundary_where_it_is_detached(world_with):
+    world = world_with("surplus: detach\n" + ON)
     world.verdict("CanvasFull")
     exempt = world_with(
-        "release: detach\n" + ON + "exemptions:\n  - {role: CanvasFull, until: 2999-01-31}\n", keep=True
+        "surplus: detach\n" + ON + "exemptions:\n  - {role: CanvasFull, until: 2999-01-31}\n", keep=True
     )
     exempt.sweep()
-    exempt.release()
+    exempt.detach_surplus()
     assert boundary(exempt) is None
 
 
@@ -561,15 +563,15 @@ def test_a_fallback_that_is_switched_off_bares_no_full_role_and_goes_when_there_
     world.verdict("CanvasFull")
     off = world_with(OFF, keep=True)
     off.sweep()
-    assert [said.get("waits") for said in off.release() if said.get("role")] == ["lacks a"]
+    assert [said.get("waits") for said in off.detach_surplus() if said.get("role")] == ["lacks a"]
     assert boundary(off) == "a"
     freed(off)
     off.sweep()
     off.sweep()
-    off.release()
+    off.detach_surplus()
     assert (off.carried("CanvasFull"), boundary(off)) == ({"a"}, None)
     off.sweep()
-    off.release()
+    off.detach_surplus()
     assert listed(off) == {"a", "b"}
 
 
@@ -577,10 +579,10 @@ def test_a_boundary_that_no_assignment_needs_any_more_is_deleted_when_no_role_ha
     world = world_with(ON)
     world.verdict("CanvasFull")
     changed = world_with(TWO, keep=True)
-    said = changed.rolewarden.releaser.message({"account": ACCOUNT_ID, "policy": "boundary.a"})
+    said = changed.rolewarden.detacher.message({"account": ACCOUNT_ID, "policy": "boundary.a"})
     assert (said["retired"], said["waits"]) == (False, "still the boundary of 1 roles")
     changed.sweep()
-    changed.release()
+    changed.detach_surplus()
     assert boundary(changed) == "a+b"
     assert listed(changed) == {"a", "b", "boundary.a+b", "boundary.b"}
 
@@ -589,27 +591,27 @@ def test_a_boundary_that_somebody_attached_as_a_policy_is_not_deleted_under_it(w
     world = world_with(ON)
     world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=f"{OURS}a")
     off = world_with(OFF, keep=True)
-    said = off.rolewarden.releaser.message({"account": ACCOUNT_ID, "policy": "boundary.a"})
+    said = off.rolewarden.detacher.message({"account": ACCOUNT_ID, "policy": "boundary.a"})
     assert (said["retired"], said["waits"]) == (False, "still attached to 1 roles")
 
 
 def test_a_stack_that_is_deleted_with_remove_takes_every_boundary_off_and_away(bounded, answers, monkeypatch):
     arn = theirs(bounded)
     bounded.iam.put_role_permissions_boundary(RoleName="CanvasRosa", PermissionsBoundary=arn)
-    function_handler(bounded, monkeypatch, "release")(deletion_request(answers, "remove"), CONTEXT)
+    function_handler(bounded, monkeypatch, "detach")(deletion_request(answers, "remove"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
     assert (boundary(bounded), boundary(bounded, "CanvasRosa"), listed(bounded)) == (None, arn, set())
 
 
 def test_a_stack_that_is_deleted_and_kept_tells_which_roles_have_a_boundary(bounded, answers, monkeypatch):
-    said = function_handler(bounded, monkeypatch, "release")(deletion_request(answers, "keep"), CONTEXT)
+    said = function_handler(bounded, monkeypatch, "detach")(deletion_request(answers, "keep"), CONTEXT)
     assert said["left"]["boundary.a"] == 1
     assert boundary(bounded) == "a"
 
 
 def test_a_boundary_that_may_not_be_taken_off_is_named_after_all_the_rest_is_off(bounded, answers, monkeypatch):
     bounded.sweep()
-    handler = function_handler(bounded, monkeypatch, "release")
+    handler = function_handler(bounded, monkeypatch, "detach")
     with bounded.aws.failing("DeleteRolePermissionsBoundary", "AccessDenied", status=403):
         handler(deletion_request(answers, "remove"), CONTEXT)
     [answer] = answers.heard
@@ -621,9 +623,9 @@ def test_a_boundary_that_may_not_be_taken_off_is_named_after_all_the_rest_is_off
 def test_a_removal_that_runs_out_of_time_before_a_boundary_goes_on_when_lambda_tries_again(
     bounded, answers, monkeypatch
 ):
-    handler = function_handler(bounded, monkeypatch, "release")
+    handler = function_handler(bounded, monkeypatch, "detach")
     with pytest.raises(RetryLater, match="there are more"):
-        handler(deletion_request(answers, "remove"), lambda_context("ReleaseFunction", lambda: 15))
+        handler(deletion_request(answers, "remove"), lambda_context("DetachFunction", lambda: 15))
     assert boundary(bounded) == "a"
     handler(deletion_request(answers, "remove"), CONTEXT)
     assert boundary(bounded) is None
@@ -631,7 +633,7 @@ def test_a_removal_that_runs_out_of_time_before_a_boundary_goes_on_when_lambda_t
 
 def test_what_a_bounded_role_costs_each_sweep(bounded):
     bounded.sweep()
-    bounded.release()
+    bounded.detach_surplus()
     calls = bounded.calls_of_a_sweep()
     assert (calls["AttachRolePolicy"], calls["GetRole"], calls["PutRolePermissionsBoundary"]) == (1, 1, 0)
     assert calls["ListEntitiesForPolicy"] == 4

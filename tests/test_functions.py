@@ -6,7 +6,7 @@ import boto3
 import pytest
 from rolewarden.errors import RetryLater, SettingsError
 from rolewarden.events import parse
-from rolewarden.service import SecondLook
+from rolewarden.service import Recheck
 from rolewarden.settings import Settings
 from rolewarden_local.aws import ACCOUNT_ID
 
@@ -16,7 +16,7 @@ from tests.publishing import PUBLISHED, tamper
 
 
 def second_look(event):
-    return SecondLook(parse(event), 1).as_dict()
+    return Recheck(parse(event), 1).as_dict()
 
 
 def test_alert_sends_the_message_to_the_topic(world, function):
@@ -26,7 +26,7 @@ def test_alert_sends_the_message_to_the_topic(world, function):
     answer = function("alert")(sample("finding_role"))
     [message] = world.sqs.receive_message(QueueUrl=queue)["Messages"]
     sent = json.loads(message["Body"])
-    assert sent["Subject"] == answer["alert"] == "Rolewarden: role CanvasFull cannot be guarded: quota full"
+    assert sent["Subject"] == answer["alert"] == "Rolewarden: role CanvasFull cannot be protected: quota full"
     assert "To do      detach a policy the role does not need" in sent["Message"]
 
 
@@ -44,8 +44,8 @@ def test_alert_without_its_topic_says_what_is_missing(world, function):
 
 def test_enforce_mends_the_role_and_says_what_it_did(world, function):
     answer = function("enforce")(world.role_event("CanvasOmar"))
-    assert answer["nominated"] == {"role": "CanvasOmar"}
-    assert [outcome["remedy"] for outcome in answer["outcomes"]] == ["attached"]
+    assert answer["request"] == {"role": "CanvasOmar"}
+    assert [outcome["remediation"] for outcome in answer["outcomes"]] == ["attached"]
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
 
 
@@ -96,7 +96,7 @@ def test_publish_takes_a_second_look_from_its_queue(world, function):
 
 def test_sweep_sends_what_lacks_something_to_reconcile(world, function):
     counts = function("sweep")({"source": "aws.events"})
-    assert counts["lacking"] == 7
+    assert counts["unprotected"] == 7
     function("reconcile")(sqs_event(*world.queued()))
     assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
 

@@ -31,9 +31,9 @@ from rolewarden.guardrails import (
     Mode,
     Problem,
     Reading,
-    Release,
     Rules,
     Subject,
+    SurplusPolicies,
     load,
     matches,
     read,
@@ -264,9 +264,9 @@ PROVISIONED = "arn:aws:bedrock:us-east-1:111122223333:provisioned-model/abc123"
 ROUTER = "arn:aws:bedrock:us-east-1:111122223333:default-prompt-router/anthropic.claude:1"
 PROFILE = "arn:aws:bedrock:us-east-1:111122223333:inference-profile/us.meta.llama3-3-70b-instruct-v1:0"
 OPTIONS = [
-    (SOUND + "release: never\n", 5, "release", "`never` is not understood: write `keep` or `detach`"),
+    (SOUND + "surplus: never\n", 5, "surplus", "`never` is not understood: write `keep` or `detach`"),
     (SOUND + "fallback: bounds\n", 5, "fallback", "`bounds` is not understood: write `none` or `boundary`"),
-    (SOUND + "release: [detach]\n", 5, "release", "is not understood: write `keep` or `detach`"),
+    (SOUND + "surplus: [detach]\n", 5, "surplus", "is not understood: write `keep` or `detach`"),
     (guardrail("{bedrock: {deny: all}, routes: studio}"), 2, "guardrails.a.routes",
      "`studio` is not understood: write `all` or `canvas`"),
     (guardrail("{bedrock: {deny: all, indirect: off}}"), 2, "guardrails.a.bedrock.indirect",
@@ -436,7 +436,7 @@ def test_a_mistake_is_one_line_with_its_place_and_the_way_out(text: str, line: i
         (exemption("{role: X, until: 2026-05-31}"), 6, "exemptions[1]",
          "ended on 2026-05-31: `X` is under guard again, take the exemption out"),
         (exemption('{role: "*", until: 2026-06-30}'), 6, "exemptions[1].role",
-         "`*` exempts all roles: nothing is guarded till 2026-06-30, `mode: observe` would tell of drift"),
+         "`*` exempts all roles: nothing is protected until 2026-06-30. To only report drift, write `mode: observe`"),
         (names("a", "b").replace(", b]", "]"), 3, "guardrails.b",
          "is in no assignment: it is published and attached to no role"),
     ],
@@ -583,9 +583,9 @@ def test_every_option_of_a_family_is_read_and_has_its_default() -> None:
 
 
 def test_what_becomes_of_a_role_in_doubt_is_read_and_left_as_it_is_without() -> None:
-    found = rules(SOUND + "release: detach\nfallback: boundary\n")
-    assert (found.release, found.fallback) == (Release.DETACH, Fallback.BOUNDARY)
-    assert (rules(SOUND).release, rules(SOUND).fallback) == (Release.KEEP, Fallback.NONE)
+    found = rules(SOUND + "surplus: detach\nfallback: boundary\n")
+    assert (found.surplus, found.fallback) == (SurplusPolicies.DETACH, Fallback.BOUNDARY)
+    assert (rules(SOUND).surplus, rules(SOUND).fallback) == (SurplusPolicies.KEEP, Fallback.NONE)
 
 
 def test_every_role_may_be_governed() -> None:

@@ -75,7 +75,7 @@ def test_a_cold_enforce_loads_what_an_event_needs_and_has_its_clients_before_the
     )
     text = subprocess.check_output([sys.executable, "-c", rules], cwd=root, text=True)
     (layer / "rules.json").write_text(text)
-    queues = {f"{name}_QUEUE_URL": "http://queue" for name in ("WORK", "SWEEP", "RELEASE", "PUBLISH")}
+    queues = {f"{name}_QUEUE_URL": "http://queue" for name in ("WORK", "SWEEP", "DETACH", "PUBLISH")}
     settings = {
         "ACCOUNT_ID": "111122223333",
         "BINDINGS_TABLE": "b",
@@ -97,7 +97,7 @@ def test_a_cold_enforce_loads_what_an_event_needs_and_has_its_clients_before_the
     assert sorted(found["clients"]) == ["_dynamodb", "_iam"]
     ours = {
         f"rolewarden.{name}"
-        for name in ("alert", "audit", "check", "cloudformation", "protect", "publish", "release", "sweep", "yamltext")
+        for name in ("alert", "audit", "check", "cloudformation", "protect", "publish", "detach", "sweep", "yamltext")
     }
     for name in ours:
         assert importlib.util.find_spec(name), f"{name} is no module any more"

@@ -8,7 +8,7 @@ from rolewarden.bindings import RoleKey
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import CHECK, DEPLOYMENT
 from rolewarden.policies import policy_arn
-from rolewarden_local.aws import ACCOUNT_ID as HUB
+from rolewarden_local.aws import ACCOUNT_ID as CENTRAL
 from rolewarden_local.seed import TRUST
 
 from tests.company import ROLE, client
@@ -55,7 +55,7 @@ def test_a_namesake_in_the_hubs_account_is_left_alone(company):
     domain(MEMBER, "BuildServer")
     company.everything()
     assert carries(MEMBER, "BuildServer")
-    assert not carries(HUB, "BuildServer")
+    assert not carries(CENTRAL, "BuildServer")
 
 
 def test_an_account_is_entered_once_for_many_events_and_not_at_all_for_a_role_of_no_concern(company):
@@ -113,20 +113,20 @@ def test_an_event_that_names_a_strangers_account_touches_nothing(company):
     event = company.event("CreateDomain")
     mark = company.aws.mark()
     assert company.rolewarden.enforce(event)["refused"].startswith("AssumeRole: AccessDenied")
-    assert {call.account for call in company.aws.calls(mark)} == {HUB}
+    assert {call.account for call in company.aws.calls(mark)} == {CENTRAL}
 
 
 def test_without_an_organization_no_other_account_is_tried(world):
-    world.rolewarden.aws = Aws(account=HUB)
+    world.rolewarden.aws = Aws(account=CENTRAL)
     with pytest.raises(Refused, match="the stack does not cover account 222233334444"):
         world.rolewarden.aws.within(MEMBER)
-    assert world.rolewarden.aws.within(HUB) is world.rolewarden.aws
+    assert world.rolewarden.aws.within(CENTRAL) is world.rolewarden.aws
 
 
 def test_a_call_to_sagemaker_in_a_region_that_is_not_named_asks_for_nothing(company):
-    domain(HUB, "FarAway", "ap-south-1")
+    domain(CENTRAL, "FarAway", "ap-south-1")
     answer = company.rolewarden.enforce(company.event("CreateDomain"))
-    assert answer["nominated"] == {"ignored": "a call to SageMaker in a region that is not among the stack's Regions"}
+    assert answer["request"] == {"ignored": "a call to SageMaker in a region that is not among the stack's Regions"}
 
 
 # Sweeps
@@ -136,7 +136,7 @@ def test_a_sweep_publishes_in_each_account_before_it_looks_for_roles_there(compa
     domain(MEMBER, "Theirs")
     outcomes = company.everything()
     assert carries(MEMBER, "Theirs")
-    assert carries(HUB, "CanvasAnalytics")
+    assert carries(CENTRAL, "CanvasAnalytics")
     assert not [outcome for outcome in outcomes if outcome.get("reason") == "policy missing"]
 
 
@@ -145,33 +145,33 @@ def test_what_a_new_account_lacks_is_no_tampering_and_what_an_old_one_lacks_is(c
     assert company.history_of(MEMBER, "policy/no-generative-ai") == []
     client("iam", MEMBER).delete_policy(PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
     company.everything()
-    assert [row["remedy"] for row in company.history_of(MEMBER, "policy/no-generative-ai")] == ["created"]
+    assert [row["remediation"] for row in company.history_of(MEMBER, "policy/no-generative-ai")] == ["created"]
 
 
 @pytest.mark.parametrize(
     ("event", "cause", "swept"),
     [
-        ({"detail-type": "Scheduled Event", "detail": {}}, CHECK, {HUB, MEMBER}),
-        ({"detail-type": "Sweep Requested", "detail": {"by": "rolewarden sweep"}}, CHECK, {HUB, MEMBER}),
-        ({"detail": {"account": HUB, "cause": DEPLOYMENT.as_dict()}}, DEPLOYMENT, {HUB, MEMBER}),
+        ({"detail-type": "Scheduled Event", "detail": {}}, CHECK, {CENTRAL, MEMBER}),
+        ({"detail-type": "Sweep Requested", "detail": {"by": "rolewarden sweep"}}, CHECK, {CENTRAL, MEMBER}),
+        ({"detail": {"account": CENTRAL, "cause": DEPLOYMENT.as_dict()}}, DEPLOYMENT, {CENTRAL, MEMBER}),
         ({"detail": {"account": MEMBER, "cause": {"event_name": "DeletePolicy"}}}, None, {MEMBER}),
-        ({"detail": {"account": HUB, "cause": {"event_name": "DeletePolicy"}}}, None, {HUB}),
-        ({"detail": {"account": STRANGER, "cause": {"event_name": "DeletePolicy"}}}, CHECK, {HUB, MEMBER}),
-        ("nonsense", CHECK, {HUB, MEMBER}),
+        ({"detail": {"account": CENTRAL, "cause": {"event_name": "DeletePolicy"}}}, None, {CENTRAL}),
+        ({"detail": {"account": STRANGER, "cause": {"event_name": "DeletePolicy"}}}, CHECK, {CENTRAL, MEMBER}),
+        ("nonsense", CHECK, {CENTRAL, MEMBER}),
     ],
 )
 def test_a_deployment_and_the_clock_ask_for_every_account_and_a_restored_policy_for_its_own(
     company, event, cause, swept
 ):
     company.everything()
-    before = {account: len(company.rolewarden.table.sweeps(account)) for account in (HUB, MEMBER)}
+    before = {account: len(company.rolewarden.table.sweeps(account)) for account in (CENTRAL, MEMBER)}
     company.rolewarden.sweep(event)
     asked = company.queued("PUBLISH_QUEUE_URL")
     assert [body["cause"] for body in asked] == ([cause.as_dict()] if cause else [])
     for body in asked:
         company.rolewarden.publish_message(body)
     company.all_queues()
-    now = {account: len(company.rolewarden.table.sweeps(account)) for account in (HUB, MEMBER)}
+    now = {account: len(company.rolewarden.table.sweeps(account)) for account in (CENTRAL, MEMBER)}
     assert {account for account in now if now[account] > before[account]} == swept
 
 
@@ -184,7 +184,7 @@ def test_an_account_that_cannot_be_entered_is_told_once_and_the_others_are_swept
     [finding] = company.findings_of(MEMBER)
     assert (finding["kind"], finding["reason"]) == ("Account Finding", "account cannot be entered")
     assert carries(LATER, "LaterRole")
-    assert carries(HUB, "CanvasAnalytics")
+    assert carries(CENTRAL, "CanvasAnalytics")
 
 
 def test_where_the_accounts_cannot_be_listed_those_that_are_known_stay_and_the_hub_is_swept(company):
@@ -193,8 +193,8 @@ def test_where_the_accounts_cannot_be_listed_those_that_are_known_stay_and_the_h
     with company.aws.failing("ListStackInstances", "AccessDenied", status=403):
         company.everything()
     assert MEMBER in company.rolewarden.table.members()
-    assert [row["kind"] for row in company.findings_of(HUB)] == ["Account Finding"]
-    assert len(company.rolewarden.table.sweeps(HUB)) == 2
+    assert [row["kind"] for row in company.findings_of(CENTRAL)] == ["Account Finding"]
+    assert len(company.rolewarden.table.sweeps(CENTRAL)) == 2
 
 
 def test_a_new_account_is_swept_and_one_that_has_left_is_forgotten(company):
@@ -211,7 +211,7 @@ def test_a_new_account_is_swept_and_one_that_has_left_is_forgotten(company):
 
 def test_that_an_account_is_guarded_no_more_is_told_once(company):
     def told(account):
-        return [row["message"] for row in company.findings_of(account) if row["reason"] == "account is guarded no more"]
+        return [row["message"] for row in company.findings_of(account) if row["reason"] == "account no longer covered"]
 
     company.organize(MEMBER, LATER)
     company.everything()
@@ -224,7 +224,7 @@ def test_that_an_account_is_guarded_no_more_is_told_once(company):
 
 
 def test_the_hubs_own_account_is_no_member_of_itself(company):
-    company.organize(HUB, MEMBER)
+    company.organize(CENTRAL, MEMBER)
     company.everything()
     assert company.rolewarden.table.members().keys() == {MEMBER}
 
@@ -234,7 +234,7 @@ def test_messages_about_other_accounts_are_in_a_group_of_their_own_for_sqs_to_be
     sqs = company.rolewarden.aws._sqs
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqs, "send_message_batch", lambda **request: sent.extend(request["Entries"]) or {})
-        company.rolewarden.aws.send("queue", [{"account": HUB}, {"account": MEMBER}])
+        company.rolewarden.aws.send("queue", [{"account": CENTRAL}, {"account": MEMBER}])
     assert [entry.get("MessageGroupId") for entry in sent] == [None, MEMBER]
 
 
@@ -251,12 +251,12 @@ assignments:
 """
     )
     company.environment = {**company.environment, "GUARDRAILS_FILE": str(rules)}
-    company.cover().rolewarden.publish(HUB, DEPLOYMENT)
+    company.cover().rolewarden.publish(CENTRAL, DEPLOYMENT)
     domain(MEMBER, "Theirs")
     company.everything()
     assert carries(MEMBER, "Theirs", "mild")
     assert not carries(MEMBER, "Theirs", "strict")
-    assert carries(HUB, "CanvasAnalytics", "strict")
+    assert carries(CENTRAL, "CanvasAnalytics", "strict")
 
 
 def test_the_roles_by_which_functions_enter_are_theirs_and_govern_nothing(company, tmp_path):
@@ -269,12 +269,12 @@ also_govern: {roles: ["rolewarden-*"]}
 """
     )
     company.environment = {**company.environment, "GUARDRAILS_FILE": str(rules)}
-    company.cover().rolewarden.publish(HUB, DEPLOYMENT)
-    # In the hub's account the name means nothing: anybody may make such a role, and it is guarded.
+    company.cover().rolewarden.publish(CENTRAL, DEPLOYMENT)
+    # In the central account the name means nothing: anybody may make such a role, and it is guarded.
     company.role(ROLE)
     company.everything()
     assert not carries(MEMBER, ROLE, "strict")
-    assert carries(HUB, ROLE, "strict")
+    assert carries(CENTRAL, ROLE, "strict")
 
 
 # Regions
@@ -282,29 +282,29 @@ also_govern: {roles: ["rolewarden-*"]}
 
 def test_domains_of_every_region_are_swept_and_compared_together(company):
     company.cover("us-east-1,eu-west-1")
-    domain(HUB, "FarAway", "eu-west-1")
+    domain(CENTRAL, "FarAway", "eu-west-1")
     company.everything()
-    assert carries(HUB, "FarAway")
-    assert carries(HUB, "CanvasAnalytics")
-    [sweep] = company.rolewarden.table.sweeps(HUB)
-    assert (sweep["completed"]["roles"], sweep["completed"]["carrying_too_much"]) == (9, 0)
+    assert carries(CENTRAL, "FarAway")
+    assert carries(CENTRAL, "CanvasAnalytics")
+    [sweep] = company.rolewarden.table.sweeps(CENTRAL)
+    assert (sweep["completed"]["roles"], sweep["completed"]["surplus"]) == (9, 0)
 
 
 def test_a_sweep_of_two_regions_compares_once_whichever_is_done_last(company):
     company.cover("us-east-1,eu-west-1")
-    domain(HUB, "FarAway", "eu-west-1")
+    domain(CENTRAL, "FarAway", "eu-west-1")
     company.rolewarden.sweep({})
     company.queued("PUBLISH_QUEUE_URL")
     first, second = company.queued("SWEEP_QUEUE_URL")
     assert {first["region"], second["region"]} == {"us-east-1", "eu-west-1"}
     assert company.rolewarden.sweeper.message(second) == {"listed": "everything"}
-    assert company.rolewarden.sweeper.message(first)["lacking"] > 0
+    assert company.rolewarden.sweeper.message(first)["unprotected"] > 0
 
 
 def test_a_region_that_is_no_longer_named_governs_nothing(company):
     company.cover("us-east-1,eu-west-1")
-    domain(HUB, "FarAway", "eu-west-1")
+    domain(CENTRAL, "FarAway", "eu-west-1")
     company.everything()
     company.cover("us-east-1").everything()
-    assert company.rolewarden.table.of_role(RoleKey(HUB, "FarAway")) == ()
-    assert company.rolewarden.table.of_role(RoleKey(HUB, "CanvasAnalytics")) != ()
+    assert company.rolewarden.table.of_role(RoleKey(CENTRAL, "FarAway")) == ()
+    assert company.rolewarden.table.of_role(RoleKey(CENTRAL, "CanvasAnalytics")) != ()

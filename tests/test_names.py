@@ -75,7 +75,7 @@ class Caller:
             outcomes = []
         else:
             done, outcomes = None, self.world.enforce(event)
-        told = [(o["role"].lower(), o["verdict"], o.get("remedy"), tuple(o.get("attached", ()))) for o in outcomes]
+        told = [(o["role"].lower(), o["verdict"], o.get("remediation"), tuple(o.get("attached", ()))) for o in outcomes]
         self.seen.append((event["detail"]["eventName"], event["detail"].get("errorCode"), matched, done, told))
 
     def step(self, what, *names):
@@ -123,10 +123,10 @@ class Caller:
         roles = [role["RoleName"] for page in listed for role in page["Roles"]]
         bound = list(self.world.rolewarden.table.all())
         return {
-            "carried": {role: self.world.carried(role) for role in roles},
+            "attached_policies": {role: self.world.carried(role) for role in roles},
             "bound": sorted((b.key, b.role.path if b.role else "") for b in bound),
             "record": {
-                role: sorted((row["kind"], row.get("verdict", ""), row.get("remedies", 0)) for row in rows)
+                role: sorted((row["kind"], row.get("verdict", ""), row.get("remediations", 0)) for row in rows)
                 for role in roles
                 if (rows := self.world.history(role))
             },
@@ -224,15 +224,15 @@ def test_a_guardrails_policy_that_somebody_made_again_in_another_case_is_the_gua
     assert guarded.verdict("CanvasOmar")["before"] == "compliant"
 
 
-def test_a_release_message_that_spells_a_needed_guardrail_in_another_way_takes_nothing_off(world_with):
+def test_a_detach_message_that_spells_a_needed_guardrail_in_another_way_takes_nothing_off(world_with):
     world = world_with(
-        "release: detach\nguardrails:\n  no-generative-ai: {bedrock: {deny: all}}\n"
+        "surplus: detach\nguardrails:\n  no-generative-ai: {bedrock: {deny: all}}\n"
         "assignments:\n  - guardrails: [no-generative-ai]\n"
     ).guarded()
-    done = world.rolewarden.releaser.message(
+    done = world.rolewarden.detacher.message(
         {"account": ACCOUNT_ID, "role": "canvasomar", "policies": ["NO-GENERATIVE-AI"]}
     )
-    assert done["released"] == []
+    assert done["detached"] == []
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
 
 

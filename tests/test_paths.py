@@ -5,7 +5,7 @@ import json
 import pytest
 from rolewarden.record import metrics
 from rolewarden.service import DOCTOR
-from rolewarden_local.aws import ACCOUNT_ID as HUB
+from rolewarden_local.aws import ACCOUNT_ID as CENTRAL
 from rolewarden_local.seed import log
 
 from tests.company import client
@@ -13,17 +13,17 @@ from tests.stacks import MEMBER
 
 pytestmark = pytest.mark.long
 
-BUS = f"arn:aws:events:us-east-1:{HUB}:event-bus/rolewarden-hub"
+BUS = f"arn:aws:events:us-east-1:{CENTRAL}:event-bus/rolewarden-central"
 HOME, AWAY = "us-east-1", "eu-west-1"
 
 
 @pytest.fixture
 def covered(company):
     """Everything is there: two regions, a member that is entered, trails, forwarders."""
-    company.environment = {**company.environment, "HUB_BUS": BUS}
+    company.environment = {**company.environment, "CENTRAL_BUS": BUS}
     company.cover(f"{HOME},{AWAY}")
     log(client("cloudtrail", MEMBER))
-    forward(HUB, AWAY, "subjects", "subject-tags", "moves")
+    forward(CENTRAL, AWAY, "subjects", "subject-tags", "moves")
     forward(MEMBER, AWAY, "subjects", "subject-tags", "moves")
     forward(MEMBER, HOME, "subjects", "subject-tags", "roles", "policies", "moves")
     return company
@@ -57,22 +57,22 @@ def heartbeat(company):
 def test_where_everything_is_there_nothing_is_told_and_the_heart_beats(covered):
     assert told(covered) == {}
     assert heartbeat(covered) == 1
-    assert covered.findings_of(HUB) == covered.findings_of(MEMBER) == []
+    assert covered.findings_of(CENTRAL) == covered.findings_of(MEMBER) == []
 
 
 def test_every_account_and_region_is_looked_at(covered):
     checks = covered.rolewarden.sweep({"step": DOCTOR})["checks"]
     trails = {(check["account"], check["region"]) for check in checks if check["what"] == "trail"}
     forwarders = {(check["account"], check["region"]) for check in checks if check["what"] == "forwarder"}
-    assert trails == {(account, region) for account in (HUB, MEMBER) for region in (HOME, AWAY)}
-    assert forwarders == trails - {(HUB, HOME)}
+    assert trails == {(account, region) for account in (CENTRAL, MEMBER) for region in (HOME, AWAY)}
+    assert forwarders == trails - {(CENTRAL, HOME)}
 
 
 def test_a_trail_that_does_not_log_stops_the_heart_and_is_a_finding(covered):
-    client("cloudtrail", HUB).stop_logging(Name="management-events")
+    client("cloudtrail", CENTRAL).stop_logging(Name="management-events")
     assert heartbeat(covered) == 0
-    [one, other] = covered.findings_of(HUB)
-    assert {one["reason"], other["reason"]} == {"events do not come"}
+    [one, other] = covered.findings_of(CENTRAL)
+    assert {one["reason"], other["reason"]} == {"events do not arrive"}
     assert {one["message"], other["message"]} == {
         f"trail in {region}: no trail logs here: no event comes" for region in (HOME, AWAY)
     }
@@ -120,7 +120,7 @@ def test_a_forwarder_that_sends_nothing_stops_the_heart(covered, breaks, message
 def test_events_that_did_not_arrive_are_told(covered):
     sqs = client("sqs", MEMBER, AWAY)
     sqs.send_message(QueueUrl=sqs.get_queue_url(QueueName="rolewarden-undelivered")["QueueUrl"], MessageBody="{}")
-    assert told(covered) == {(MEMBER, AWAY, "undelivered events"): "1 events did not reach the hub"}
+    assert told(covered) == {(MEMBER, AWAY, "undelivered events"): "1 events did not reach the central event bus"}
 
 
 def test_that_there_is_nowhere_for_events_that_do_not_arrive_is_told(covered):
@@ -128,7 +128,7 @@ def test_that_there_is_nowhere_for_events_that_do_not_arrive_is_told(covered):
     sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName="rolewarden-undelivered")["QueueUrl"])
     assert told(covered) == {
         (MEMBER, AWAY, "undelivered events"): "there is no queue rolewarden-undelivered: "
-        "what does not reach the hub is lost"
+        "events that do not reach the central event bus are lost"
     }
 
 
@@ -150,16 +150,16 @@ def test_an_account_that_is_not_entered_is_one_line_and_stops_the_heart(covered)
 def test_that_aws_does_not_let_us_look_is_told_and_ends_no_sweep(covered):
     with covered.aws.failing("DescribeTrails", "AccessDeniedException"):
         assert heartbeat(covered) == 0
-    assert len(covered.rolewarden.table.sweeps(HUB)) == 1
-    assert {row["reason"] for row in covered.findings_of(HUB)} == {"events do not come"}
+    assert len(covered.rolewarden.table.sweeps(CENTRAL)) == 1
+    assert {row["reason"] for row in covered.findings_of(CENTRAL)} == {"events do not arrive"}
 
 
 def test_that_aws_cannot_tell_now_is_no_finding(covered):
     with covered.aws.failing("DescribeTrails", "ThrottlingException"):
         covered.everything()
-    assert covered.findings_of(HUB) == []
+    assert covered.findings_of(CENTRAL) == []
 
 
 def test_one_account_and_region_asks_for_its_trail_alone(world):
     checks = world.rolewarden.sweep({"step": DOCTOR})["checks"]
-    assert checks == [{"account": HUB, "region": HOME, "what": "trail"}]
+    assert checks == [{"account": CENTRAL, "region": HOME, "what": "trail"}]

@@ -61,7 +61,7 @@ def test_a_guardrail_is_attached_by_two_functions_and_detached_by_another(rights
     assert changes(rights, role, **attaching(OURS)) == {
         ("iam:AttachRolePolicy", "EnforceFunction"),
         ("iam:AttachRolePolicy", "ReconcileFunction"),
-        ("iam:DetachRolePolicy", "ReleaseFunction"),
+        ("iam:DetachRolePolicy", "DetachFunction"),
     }
 
 
@@ -72,13 +72,13 @@ def test_a_boundary_of_rolewardens_is_set_by_two_functions_and_taken_off_by_thre
         ("iam:PutRolePermissionsBoundary", "ReconcileFunction"),
         ("iam:DeleteRolePermissionsBoundary", "EnforceFunction"),
         ("iam:DeleteRolePermissionsBoundary", "ReconcileFunction"),
-        ("iam:DeleteRolePermissionsBoundary", "ReleaseFunction"),
+        ("iam:DeleteRolePermissionsBoundary", "DetachFunction"),
     }
 
 
 @pytest.mark.parametrize("role", ORDINARY.values(), ids=ORDINARY)
 def test_a_boundary_which_allows_everything_is_attached_by_nobody_and_a_guardrail_is_nobodys_boundary(rights, role):
-    assert changes(rights, role, **attaching(BOUNDARY)) == {("iam:DetachRolePolicy", "ReleaseFunction")}
+    assert changes(rights, role, **attaching(BOUNDARY)) == {("iam:DetachRolePolicy", "DetachFunction")}
     assert changes(rights, role, **bounding(OURS)) == set()
 
 
@@ -96,23 +96,23 @@ def test_nothing_is_done_to_a_role_without_naming_a_policy(rights, role):
 
 def test_nobody_attaches_to_the_role_of_a_function_or_to_a_service_linked_one(rights):
     for role in (*(own.role for own in rights), SERVICE_LINKED):
-        assert changes(rights, role, **attaching(OURS)) == {("iam:DetachRolePolicy", "ReleaseFunction")}
+        assert changes(rights, role, **attaching(OURS)) == {("iam:DetachRolePolicy", "DetachFunction")}
         assert changes(rights, role, **bounding(BOUNDARY)) == {
-            ("iam:DeleteRolePermissionsBoundary", "ReleaseFunction")
+            ("iam:DeleteRolePermissionsBoundary", "DetachFunction")
         }  # fmt: skip
         assert changes(rights, role) == set()
 
 
 @pytest.mark.parametrize("policy", [OURS, BOUNDARY], ids=["a guardrail", "a boundary"])
-def test_policies_are_written_by_publish_and_deleted_by_release_too(rights, policy):
+def test_policies_are_written_by_publish_and_deleted_by_detach_too(rights, policy):
     assert changes(rights, policy) == {
         ("iam:CreatePolicy", "PublishFunction"),
         ("iam:CreatePolicyVersion", "PublishFunction"),
         ("iam:DeletePolicy", "PublishFunction"),
         ("iam:DeletePolicyVersion", "PublishFunction"),
         ("iam:SetDefaultPolicyVersion", "PublishFunction"),
-        ("iam:DeletePolicy", "ReleaseFunction"),
-        ("iam:DeletePolicyVersion", "ReleaseFunction"),
+        ("iam:DeletePolicy", "DetachFunction"),
+        ("iam:DeletePolicyVersion", "DetachFunction"),
     }
 
 
@@ -139,7 +139,7 @@ def test_who_attaches_writes_no_policy_who_writes_attaches_none_and_who_detaches
         return who_may(rights, f"iam:{action}", subject, {"iam:PolicyARN": OURS})
 
     attach, detach, write = may("AttachRolePolicy"), may("DetachRolePolicy"), may("CreatePolicyVersion")
-    assert (attach, detach, write) == (ATTACHES, {"ReleaseFunction"}, {"PublishFunction"})
+    assert (attach, detach, write) == (ATTACHES, {"DetachFunction"}, {"PublishFunction"})
     assert not attach & detach and not attach & write and not detach & write  # noqa: PT018
 
 

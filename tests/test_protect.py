@@ -65,7 +65,7 @@ def on(actions, *resources, **context):
 FUNCTIONS = [
     arn("lambda", f"function:{own(name.removesuffix('Role'))}") for name in (*ROLES, "SecurityHubFunctionRole")
 ]
-QUEUES = [arn("sqs", own(name)) for name in ("WorkQueue", "SweepQueue", "ReleaseQueue", "PublishQueue")]
+QUEUES = [arn("sqs", own(name)) for name in ("WorkQueue", "SweepQueue", "DetachQueue", "PublishQueue")]
 DEAD = [arn("sqs", own(f"{name}DeadLetterQueue")) for name in ("Work", "Events", "Invocations")]
 TABLES = [arn("dynamodb", f"table/{own(name)}") for name in ("BindingsTable", "HistoryTable")]
 
@@ -137,7 +137,7 @@ MOVES = {
         ),
         *on(
             "events:DeleteEventBus events:PutPermission events:RemovePermission events:UpdateEventBus",
-            arn("events", "event-bus/rolewarden-hub"),
+            arn("events", "event-bus/rolewarden-central"),
         ),
         *of_a_forwarder(ACCOUNT, "eu-west-1", "forwarders"),
         *on(
@@ -153,7 +153,7 @@ MOVES = {
         *on(
             "events:DeleteRule events:DisableRule events:PutRule events:PutTargets events:RemoveTargets",
             arn("events", f"rule/{own('EnforceFunctionRoles')}"),
-            arn("events", f"rule/rolewarden-hub/{own('ForwardedToEnforce')}"),
+            arn("events", f"rule/rolewarden-central/{own('ForwardedToEnforce')}"),
         ),
         *on("kms:DisableKey kms:DisableKeyRotation kms:PutKeyPolicy kms:ScheduleKeyDeletion", arn("kms", f"key/{ID}")),
         *on(
@@ -318,7 +318,7 @@ def decided(document, move, principal=ADMIN, carries=ALLOW_ALL):
     """What AWS says to a principal that carries `carries`, under an SCP (beside FullAWSAccess) or a boundary."""
     action, resource, context = move
     above = {"Version": "2012-10-17", "Statement": [ALLOW_ALL, *document["Statement"]]}
-    carried = {"carried": {"Version": "2012-10-17", "Statement": [carries]}}
+    carried = {"attached_policies": {"Version": "2012-10-17", "Statement": [carries]}}
     return judge(carried, action, resource, {"aws:PrincipalArn": principal, **context}, boundary=above).decision
 
 
@@ -397,17 +397,17 @@ def test_what_administrators_do_all_day_is_left_alone(scp, boundary):
 def test_a_role_beside_the_functions_own_is_no_exemption(scp):
     for principal in (
         f"{IAM}:role/rolewarden/Escape",
-        f"{role('ReleaseFunctionRole')}2",
-        f"{IAM}:role/{own('ReleaseFunctionRole')}",
+        f"{role('DetachFunctionRole')}2",
+        f"{IAM}:role/{own('DetachFunctionRole')}",
     ):
         assert decided(scp, MOVES["GuardrailsAttached"][0], principal) == "explicitDeny"
 
 
 def test_each_function_may_do_what_its_work_is_and_no_other_function_may(scp):
     for sid, allowed in {
-        "GuardrailPolicies": {"PublishFunctionRole", "ReleaseFunctionRole"},
-        "GuardrailsAttached": {"ReleaseFunctionRole"},
-        "GuardrailBoundaries": {"EnforceFunctionRole", "ReconcileFunctionRole", "ReleaseFunctionRole"},
+        "GuardrailPolicies": {"PublishFunctionRole", "DetachFunctionRole"},
+        "GuardrailsAttached": {"DetachFunctionRole"},
+        "GuardrailBoundaries": {"EnforceFunctionRole", "ReconcileFunctionRole", "DetachFunctionRole"},
         "OwnWork": set(ROLES) - {"AlertFunctionRole"},
         "OwnRoles": set(),
         "OwnStack": set(),
@@ -458,7 +458,7 @@ def test_the_products_own_roles_can_do_under_the_scp_all_that_the_template_grant
     assert [move for grant, move in granted if decided(document, move, principal, grant) != "allowed"] == []
 
 
-@pytest.mark.parametrize("role", ["Enforce", "Reconcile", "Sweep", "Publish", "Release", "ForwardRole"])
+@pytest.mark.parametrize("role", ["Enforce", "Reconcile", "Sweep", "Publish", "Detach", "ForwardRole"])
 def test_the_roles_in_another_account_can_do_under_the_scp_all_that_the_forwarder_grants_them(scp, role):
     template = forwarder_of_whole(MEMBER, "us-east-1")
     principal = f"{THERE}:role/rolewarden/{template.resources('AWS::IAM::Role')[role]['RoleName']}"
@@ -469,9 +469,9 @@ def test_the_roles_in_another_account_can_do_under_the_scp_all_that_the_forwarde
 
 def test_the_member_role_of_one_function_is_not_exempt_from_what_is_anothers_work(scp):
     for sid, allowed in {
-        "GuardrailPolicies": {"rolewarden-publish", "rolewarden-release"},
-        "GuardrailsAttached": {"rolewarden-release"},
-        "GuardrailBoundaries": {"rolewarden-enforce", "rolewarden-reconcile", "rolewarden-release"},
+        "GuardrailPolicies": {"rolewarden-publish", "rolewarden-detach"},
+        "GuardrailsAttached": {"rolewarden-detach"},
+        "GuardrailBoundaries": {"rolewarden-enforce", "rolewarden-reconcile", "rolewarden-detach"},
         "OwnRoles": set(),
         "OwnStack": set(),
         "Trail": set(),

@@ -97,7 +97,7 @@ def test_a_policy_whose_name_somebody_has_taken_holds_up_no_other(world):
         world.rolewarden.publish(ACCOUNT_ID, CHECK)
     assert world.in_force() == {"approved-models"}
     [row] = world.history("policy/approved-models")
-    assert row["remedy"] == "replaced"
+    assert row["remediation"] == "replaced"
 
 
 def test_a_policy_event_of_another_account_restores_nothing_here(world):
@@ -156,6 +156,15 @@ def test_a_call_that_fails_fails_the_deployment_and_leaves_the_policies_in_force
     [answer] = answers.heard
     assert (answer["Status"], answer["PhysicalResourceId"]) == ("FAILED", "kept")
     assert world.in_force() == PUBLISHED
+
+
+def test_a_scheduled_check_that_cannot_read_one_policy_restores_the_others_and_then_fails(world):
+    for policy in PUBLISHED:
+        arn = policy_arn(policy, "aws", ACCOUNT_ID)
+        world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
+    with world.aws.failing("GetPolicy", "AccessDenied", status=403, times=1), pytest.raises(Refused):
+        world.rolewarden.publish(ACCOUNT_ID, CHECK)
+    assert len(world.in_force()) == 1
 
 
 def test_a_deployment_that_cannot_be_announced_is_no_failure_but_is_counted(world, answers, monkeypatch, capsys):

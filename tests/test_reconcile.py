@@ -19,7 +19,7 @@ assignments:
 def test_a_guardrail_that_was_detached_is_put_back(world):
     world.guarded()
     [outcome] = world.enforce(world.detach("CanvasAnalytics", "no-generative-ai"))
-    assert (outcome["before"], outcome["verdict"], outcome["remedy"]) == ("drifted", "compliant", "attached")
+    assert (outcome["before"], outcome["verdict"], outcome["remediation"]) == ("drifted", "compliant", "attached")
     assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
 
 
@@ -27,12 +27,12 @@ def test_a_role_that_carries_what_it_needs_is_compliant_and_stays_as_it_is(world
     world.guarded()
     before = len(world.aws.events)
     outcome = world.verdict("CanvasAnalytics")
-    assert (outcome["verdict"], outcome["remedy"]) == ("compliant", "none")
+    assert (outcome["verdict"], outcome["remediation"]) == ("compliant", "none")
     assert len(world.aws.events) == before + 1  # the tag that nominated the role; nothing of Rolewarden's
 
 
 def test_a_role_that_works_for_nobody_is_left_alone(world):
-    assert world.verdict("BuildServer")["verdict"] == "ungoverned"
+    assert world.verdict("BuildServer")["verdict"] == "out_of_scope"
     assert world.carried("BuildServer") == set()
 
 
@@ -77,7 +77,7 @@ def test_an_exemption_that_has_ended_guards_again(world_with):
 def test_mode_observe_says_the_same_and_writes_nothing_to_iam(world_with):
     world = world_with("mode: observe\n" + ONE_FOR_ALL + "  - guardrails: [no-generative-ai]\n")
     outcome = world.verdict("CanvasOmar")
-    assert (outcome["before"], outcome["verdict"], outcome["remedy"]) == ("drifted", "drifted", "observed")
+    assert (outcome["before"], outcome["verdict"], outcome["remediation"]) == ("drifted", "drifted", "observed")
     assert outcome["missing"] == ["no-generative-ai"]
     assert world.carried("CanvasOmar") == set()
 
@@ -123,7 +123,7 @@ def test_a_guardrail_on_the_last_page_of_attached_policies_is_seen(world):
 def unenforceable(world, role):
     outcome = world.verdict(role)
     assert outcome["verdict"] == "unenforceable"
-    assert outcome["cure"]
+    assert outcome["recommendation"]
     return outcome["reason"]
 
 
@@ -237,7 +237,7 @@ def test_a_policy_that_cannot_be_attached_does_not_hold_up_the_others(world_with
     world.iam.delete_policy(PolicyArn=f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/a")
     outcome = world.verdict("CanvasOmar")
     assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "policy missing")
-    assert (outcome["remedy"], outcome["attached"], outcome["missing"]) == ("attached", ["b"], ["a", "b"])
+    assert (outcome["remediation"], outcome["attached"], outcome["missing"]) == ("attached", ["b"], ["a", "b"])
     assert world.carried("CanvasOmar") == {"b"}
 
 
@@ -252,10 +252,10 @@ def test_what_was_attached_before_a_call_was_throttled_is_on_the_record_before_t
     event = world.role_event("CanvasOmar")
     attach = world.rolewarden.aws.attach
 
-    def throttled_at_b(role, arn, *, mark):
+    def throttled_at_b(role, arn, *, correlation_id):
         if arn.endswith("/b"):
             raise RetryLater("AttachRolePolicy: Throttling")
-        attach(role, arn, mark=mark)
+        attach(role, arn, correlation_id=correlation_id)
 
     with monkeypatch.context() as patched:
         patched.setattr(world.rolewarden.aws, "attach", throttled_at_b)
@@ -283,7 +283,7 @@ def test_a_role_that_is_gone_is_no_failure(world):
         world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=policy["PolicyArn"])
     world.iam.delete_role(RoleName="CanvasOmar")
     [outcome] = world.enforce(event)
-    assert (outcome["verdict"], outcome["reason"]) == ("ungoverned", "role does not exist")
+    assert (outcome["verdict"], outcome["reason"]) == ("out_of_scope", "role does not exist")
 
 
 def test_a_role_made_again_is_guarded_again(world):

@@ -33,7 +33,7 @@ def lines(monkeypatch):
     logging.getLogger(logger.name).removeHandler(handler)
 
 
-def test_a_remedy_leaves_one_log_line_one_event_one_row_and_its_metrics(world, bus, lines, counted):
+def test_a_remediation_leaves_one_log_line_one_event_one_row_and_its_metrics(world, bus, lines, counted):
     world.guarded()
     bus(), world.queued()
     lines.clear()
@@ -45,14 +45,14 @@ def test_a_remedy_leaves_one_log_line_one_event_one_row_and_its_metrics(world, b
     [told] = bus()
     row = world.history("CanvasAnalytics")[-1]
     assert len(world.history("CanvasAnalytics")) == rows + 1
-    assert line.getMessage() == told["detail-type"] == row["kind"] == "Role Remedied"
+    assert line.getMessage() == told["detail-type"] == row["kind"] == "Role Remediated"
     for record in (line.outcome, told["detail"], row):
         assert record["role"] == "CanvasAnalytics"
         assert record["attached"] == ["no-generative-ai"]
         assert record["cause"]["event_id"] == event["detail"]["eventID"]
         assert record["cause"]["actor"] == event["detail"]["userIdentity"]["arn"]
-    assert counted("Remedied") == 1
-    assert counted("SecondsToRemedy") >= 0
+    assert counted("Remediated") == 1
+    assert counted("SecondsToRemediate") >= 0
 
 
 def test_a_finding_says_why_and_what_to_do(world, bus, counted):
@@ -60,7 +60,7 @@ def test_a_finding_says_why_and_what_to_do(world, bus, counted):
     [told] = bus()
     assert told["detail-type"] == "Role Finding"
     assert told["detail"]["reason"] == "quota full"
-    assert "quota" in told["detail"]["cure"]
+    assert "quota" in told["detail"]["recommendation"]
     assert counted("Unenforceable") == 1
 
 
@@ -110,11 +110,13 @@ def test_a_row_of_the_history_ends_when_the_settings_say(world):
 @pytest.mark.parametrize(
     ("operation", "code"), [("PutEvents", "InternalFailure"), ("PutItem", "AccessDeniedException")]
 )
-def test_a_record_that_cannot_be_written_stops_no_remedy_and_is_itself_reported(world, lines, counted, operation, code):
+def test_a_record_that_cannot_be_written_stops_no_remediation_and_is_itself_reported(
+    world, lines, counted, operation, code
+):
     event = world.role_event("CanvasOmar")
     with world.aws.failing(operation, code, status=500 if code == "InternalFailure" else 400):
         [outcome] = world.enforce(event)
-    assert outcome["remedy"] == "attached"
+    assert outcome["remediation"] == "attached"
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
     assert counted("RecordFailed") == 1
     assert [line.getMessage() for line in lines if line.levelno >= logging.ERROR] == ["the record could not be written"]
@@ -138,7 +140,7 @@ def test_a_mended_role_is_looked_at_again_later_and_not_for_ever(world):
     work = {"role": "CanvasOmar", "role_account": "111122223333", "account": "111122223333", "rechecks": 1}
     assert world.rolewarden.message(work)["verdict"] == "compliant"
     world.detach("CanvasOmar", "no-generative-ai")
-    assert world.rolewarden.message({**work, "rechecks": 3})["remedy"] == "attached"
+    assert world.rolewarden.message({**work, "rechecks": 3})["remediation"] == "attached"
     counts = world.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert counts["ApproximateNumberOfMessagesDelayed"] == "1"
 
@@ -154,8 +156,8 @@ def test_a_recheck_that_finds_the_role_bare_mends_it(world):
 def test_a_recheck_that_cannot_be_asked_for_does_not_lose_the_record(world):
     event = world.role_event("CanvasOmar")
     with world.aws.failing("SendMessageBatch", "AccessDenied", status=403):
-        assert world.enforce(event)[0]["remedy"] == "attached"
-    assert [row["remedy"] for row in world.history("CanvasOmar")] == ["attached"]
+        assert world.enforce(event)[0]["remediation"] == "attached"
+    assert [row["remediation"] for row in world.history("CanvasOmar")] == ["attached"]
 
 
 @pytest.mark.parametrize("body", [None, [], {}, "text", {"role": 7}, {"role": "x", "account": "y"}, {"rechecks": "z"}])
@@ -178,7 +180,7 @@ def test_a_subject_that_aws_does_not_let_us_look_at_is_a_finding_and_not_tried_a
     assert "AccessDeniedException" in answer["refused"]
     told = next(event for event in bus() if event["detail-type"] == "Subject Finding")
     assert (told["detail"]["user_profile"], told["detail"]["reason"]) == ("omar", "access denied")
-    assert told["detail"]["cure"]
+    assert told["detail"]["recommendation"]
     [row] = world.history("d-analytics0001/omar")
     assert row["verdict"] == "unenforceable"
     assert world.carried("CanvasOmar") == {"no-generative-ai"}  # the role it is known to have

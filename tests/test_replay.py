@@ -31,7 +31,7 @@ def as_json(result):
     return json.loads(result.stdout)
 
 
-def test_a_detached_guardrail_is_shown_with_rule_role_verdicts_remedy_and_calls(replay):
+def test_a_detached_guardrail_is_shown_with_rule_role_verdicts_remediation_and_calls(replay):
     result = replay(EVENTS / "detach_role_policy.json")
     assert result.exit_code == 0
     for said in (
@@ -41,7 +41,7 @@ def test_a_detached_guardrail_is_shown_with_rule_role_verdicts_remedy_and_calls(
         "drifted > compliant",
         "attached no-generative-ai",
         "iam:AttachRolePolicy",
-        "1 event, 1 matched a rule, 1 role mended, none left drifted",
+        "1 event, 1 matched a rule, 1 role remediated, none left drifted",
     ):
         assert said in result.stdout
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
@@ -54,9 +54,9 @@ def test_every_sample_replays_and_leaves_nothing_drifted(replay):
     # A call on a role of the product's own matches two rules: of no concern to the one, an alert by the other.
     replayed = {Path(r["file"]).stem: r for r in everything if not (r["file"].startswith("self") and not r["alert"])}
     assert replayed.keys() == {path.stem for path in EVENTS.glob("*.json")}
-    # Moves in another account are told of over the hub's bus, which a stack of one account has not.
+    # Moves in another account are told of over the central account's bus, which a stack of one account has not.
     elsewhere = {name: replayed.pop(name) for name in list(replayed) if name.startswith("member")}
-    assert not any(r["outcomes"] and r["outcomes"][0]["remedy"] != "none" for r in elsewhere.values())
+    assert not any(r["outcomes"] and r["outcomes"][0]["remediation"] != "none" for r in elsewhere.values())
     unmatched = {name for name, r in replayed.items() if r["rule"] is None}
     assert unmatched == {
         "awkward_denied_call",
@@ -66,11 +66,11 @@ def test_every_sample_replays_and_leaves_nothing_drifted(replay):
         "awkward_own_call",
     }
     assert replayed["awkward_role_of_no_concern"]["calls"] == ["dynamodb:Query"]
-    assert replayed["awkward_cut_parameters"]["nominated"].keys() == {"ignored"}
+    assert replayed["awkward_cut_parameters"]["request"].keys() == {"ignored"}
     for name, r in replayed.items():
         if not name.startswith("awkward") and r["function"] == "EnforceFunction":
             assert {o["verdict"] for o in r["outcomes"]} == {"compliant"}, name
-            assert {o["remedy"] for o in r["outcomes"]} == {"attached"}, name
+            assert {o["remediation"] for o in r["outcomes"]} == {"attached"}, name
         if name.startswith(("self", "finding")):
             assert (r["function"], r["calls"]) == ("AlertFunction", ["sns:Publish"]), name
             assert r["alert"].startswith("Rolewarden"), name
@@ -87,7 +87,7 @@ def test_a_finding_is_replayed_under_its_kind_with_who_had_caused_it(replay):
     [found] = as_json(replay("--json", EVENTS / "finding_role.json"))
     assert found["event"] == "Role Finding"
     assert found["actor"] == "arn:aws:iam::111122223333:user/mallory"
-    assert found["alert"] == "Rolewarden: role CanvasFull cannot be guarded: quota full"
+    assert found["alert"] == "Rolewarden: role CanvasFull cannot be protected: quota full"
 
 
 def test_a_role_that_stays_bare_ends_with_1_and_its_name(replay, tmp_path):
@@ -124,7 +124,7 @@ def test_an_event_of_another_account_and_region_is_replayed_as_if_it_had_happene
     theirs = as_json(replay("--json", *paths))
     for replayed in (*ours, *theirs):
         for outcome in replayed["outcomes"]:
-            outcome.pop("mark", None)  # another each time
+            outcome.pop("correlation_id", None)  # another each time
     assert [(r["rule"], r["outcomes"], r["policies"]) for r in theirs] == [
         (r["rule"], r["outcomes"], r["policies"]) for r in ours
     ]

@@ -18,7 +18,7 @@ from rolewarden_cli.access import Decision, Route, Statement
 from rolewarden_cli.history import ContestedRole
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model
 from rolewarden_cli.plan import EndingExemption, OpenSwitch, PlannedPolicy, SharedRole
-from rolewarden_cli.report import Report, Told, render
+from rolewarden_cli.report import FindingKind, Report, render
 from rolewarden_cli.report.doors import DOORS, door
 from rolewarden_cli.report.render import MOST_ACTORS, MOST_COLUMNS
 
@@ -72,7 +72,7 @@ def test_the_figures_on_the_page_are_those_of_the_report(large):
     verdicts = Counter(report.verdicts.values())
     for verdict in Verdict:
         assert figure(root, verdict.value) == str(verdicts[verdict])
-    governed = verdicts.total() - verdicts[Verdict.EXEMPT] - verdicts[Verdict.UNGOVERNED]
+    governed = verdicts.total() - verdicts[Verdict.EXEMPT] - verdicts[Verdict.OUT_OF_SCOPE]
     assert float(figure(root, "coverage").rstrip(" %")) == pytest.approx(
         100 * verdicts[Verdict.COMPLIANT] / governed, abs=0.1
     )
@@ -293,7 +293,9 @@ def hostile():
         ),
         policies=(PlannedPolicy(f"policy{HOSTILE}", "replaced"),),
         shared=(
-            SharedRole(ACCOUNT, "r", "d", f"sd{HOSTILE}", f"su{HOSTILE}", f"sr{HOSTILE}", (f"sg{HOSTILE}",), "cure"),
+            SharedRole(
+                ACCOUNT, "r", "d", f"sd{HOSTILE}", f"su{HOSTILE}", f"sr{HOSTILE}", (f"sg{HOSTILE}",), "recommendation"
+            ),
         ),
         exemptions=(EndingExemption(f"pattern{HOSTILE}", NOW.date(), 1, f"er{HOSTILE}", (f"et{HOSTILE}",)),),
         switches=(OpenSwitch(ACCOUNT, "r", "d", f"od{HOSTILE}", f"ou{HOSTILE}", "Bedrock role", f"or{HOSTILE}"),),
@@ -331,10 +333,11 @@ def test_no_text_from_aws_becomes_an_element_or_an_attribute(attacked):
     "word",
     ["account", "region", "caller", "place", "file", "listed", "domain", "profile", "role", "model", "route", "unread",
      "missing", "message", "policy", "sd", "su", "sr", "sg", "pattern", "er", "et", "od", "ou", "or", "cr", "ca", "sid",
-     "resource", "pname", "kind", "about", "remedy", "reason", "event", "actor", "source_address", "hp", "p", "s", "f"],
+     "resource", "pname", "kind", "about", "remediation", "reason", "event", "actor", "source_address", "hp", "p",
+     "s", "f"],
 )  # fmt: skip
 def test_a_text_from_aws_is_shown_as_it_is(attacked, word):
-    """As JSON has it within a policy's document, and without the backticks that make code of a cure."""
+    """As JSON has it within a policy's document, and without the backticks that make code of a recommendation."""
     shown = " ".join(attacked.text.split())
     wanted = f"{word}{HOSTILE}"
     assert wanted in shown or wanted.replace('"', '\\"') in shown
@@ -420,14 +423,14 @@ def test_what_a_bar_is_filled_with_can_be_told_without_colour(large):
 # What there is to see to.
 
 
-def test_each_finding_has_its_cure_and_the_worst_comes_first(large):
+def test_each_finding_has_its_recommendation_and_the_worst_comes_first(large):
     _, _, root = large
     listed = findings(root)
-    assert all(cure for *_, cure in listed)
-    kinds = [Told(told) for _, told, _, _ in listed]
-    assert kinds == sorted(kinds, key=list(Told).index)
-    assert {Told.DRIFTED, Told.UNENFORCEABLE, Told.CONTESTED, Told.ENDING} == set(kinds)
-    assert any("fallback: boundary" in cure for *_, cure in listed)
+    assert all(recommendation for *_, recommendation in listed)
+    kinds = [FindingKind(told) for _, told, _, _ in listed]
+    assert kinds == sorted(kinds, key=list(FindingKind).index)
+    assert {FindingKind.DRIFTED, FindingKind.UNENFORCEABLE, FindingKind.CONTESTED, FindingKind.ENDING} == set(kinds)
+    assert any("fallback: boundary" in recommendation for *_, recommendation in listed)
 
 
 def test_a_role_that_enforcing_would_not_mend_counts_as_unenforceable_and_one_that_it_would_as_drifted():
@@ -438,12 +441,13 @@ def test_a_role_that_enforcing_would_not_mend_counts_as_unenforceable_and_one_th
     assert (figure(root, "unenforceable"), figure(root, "drifted")) == ("1", "1")
 
 
-@pytest.mark.parametrize(("deployed", "cure"), [(True, "rolewarden sweep"), (False, "rolewarden enforce")])
-def test_a_drifted_role_is_mended_by_the_stack_or_where_there_is_none_by_the_command(deployed, cure):
+@pytest.mark.parametrize(("deployed", "recommendation"), [(True, "rolewarden sweep"), (False, "rolewarden enforce")])
+def test_a_drifted_role_is_mended_by_the_stack_or_where_there_is_none_by_the_command(deployed, recommendation):
     report = generated(0, 1)
     plan = replace(report.plan, roles=(planned("Bare", Verdict.DRIFTED),), deployed=deployed)
     assert any(
-        found[0].startswith("role Bare") and cure in found[3] for found in findings(page(replace(report, plan=plan)))
+        found[0].startswith("role Bare") and recommendation in found[3]
+        for found in findings(page(replace(report, plan=plan)))
     )
 
 
@@ -452,7 +456,7 @@ def test_a_policy_that_says_something_else_is_a_finding_and_does_not_count_as_pu
     first, *others = report.plan.policies
     plan = replace(report.plan, policies=(replace(first, change="replaced"), *others))
     root = page(replace(report, plan=plan))
-    assert any(about == f"policy {first.name}" and told == Told.TAMPERED for about, told, *_ in findings(root))
+    assert any(about == f"policy {first.name}" and told == FindingKind.TAMPERED for about, told, *_ in findings(root))
     states = {p.children[0].text: next(p.all("span")).text for p in root.all("article")}
     assert states[first.name] == "not as published"
     assert {states[policy.name] for policy in others} == {"as published"}

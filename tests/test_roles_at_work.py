@@ -10,13 +10,13 @@ from copy import copy
 
 import boto3
 import pytest
-from rolewarden import release
+from rolewarden import detach
 from rolewarden.aws import Aws
 from rolewarden.cloudformation import OwnStack
 from rolewarden.errors import Refused
 from rolewarden.events import CHECK, DEPLOYMENT, Cause, Nomination, SubjectKey
 from rolewarden.policies import compile_rules, policy_arn
-from rolewarden.service import Rolewarden, SecondLook
+from rolewarden.service import Recheck, Rolewarden
 from rolewarden.settings import Settings, alarm_topic
 from rolewarden_local._ministack import cloudformation
 from rolewarden_local.aws import ACCOUNT_ID, REGION
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.long
 
 RULES = """
 fallback: boundary
-release: detach
+surplus: detach
 guardrails:
   a: {bedrock: {deny: all}}
   b: {jumpstart: {deny: all}}
@@ -94,7 +94,7 @@ class Staff:
     def look_again(self, **nominated):
         """Let ReconcileFunction look once more at what an event has nominated."""
         nomination = Nomination(ACCOUNT_ID, REGION, Cause(), **nominated)
-        self.function("Reconcile").message(SecondLook(nomination, 1).as_dict())
+        self.function("Reconcile").message(Recheck(nomination, 1).as_dict())
 
     def sweep(self, seconds_left=900.0):
         """Let SweepFunction sweep to the end; at first it has so much time."""
@@ -110,12 +110,12 @@ class Staff:
         """Let SweepFunction audit, an hour later, what all functions have done."""
         return self.function("Sweep").sweeper.auditor.run(ACCOUNT_ID, time.time() + 3600)
 
-    def release(self):
-        """Let ReleaseFunction work off its queue."""
-        function = self.function("Release")
+    def detach_surplus(self):
+        """Let DetachFunction work off its queue."""
+        function = self.function("Detach")
         with function.recorder.together():
-            for body in self.world.queued("RELEASE_QUEUE_URL"):
-                function.releaser.message(body)
+            for body in self.world.queued("DETACH_QUEUE_URL"):
+                function.detacher.message(body)
 
     def boundary(self):
         """The boundary of the full role."""
@@ -207,7 +207,7 @@ def second_looks(staff):
     staff.look_again(subject=SubjectKey(RESEARCH, "nadia"))
     staff.look_again(subject=SubjectKey("d-gone00000001"))
     nomination = Nomination(ACCOUNT_ID, REGION, Cause(event_name="CreateRole"), role="Glue2")
-    staff.function("Reconcile").message(SecondLook(nomination, 1).as_dict())
+    staff.function("Reconcile").message(Recheck(nomination, 1).as_dict())
     assert [world.carried(role) for role in ("CanvasResearch", "CanvasNadia2", "Glue2")] == [{"a"}, {"b"}, {"a"}]
 
 
@@ -247,21 +247,21 @@ def sweeps(staff):
         staff.sweep()
     staff.work()
     assert world.carried("CanvasNadia3") == {"b"}
-    assert staff.audit()["late"] == 0
+    assert staff.audit()["backfilled"] == 0
 
 
-def releases(staff):
+def detaches(staff):
     """What a moved, a deleted and a bounded profile leave behind, and the policies of another guardrails.yaml."""
     world = staff.world
     old = policy_arn("approved-models", "aws", ACCOUNT_ID)
     world.iam.create_policy_version(PolicyArn=old, PolicyDocument=UNRELATED)
-    staff.release()  # what the sweeps have found so far
+    staff.detach_surplus()  # what the sweeps have found so far
     assert world.carried("CanvasNadia") == set()
     assert Aws().policy(old) is None
 
     world.sagemaker.delete_user_profile(DomainId=ANALYTICS, UserProfileName="omar")
     staff.sweep()
-    staff.release()
+    staff.detach_surplus()
     assert world.carried("CanvasOmar") == set()
 
     staff.fill()
@@ -269,7 +269,7 @@ def releases(staff):
     staff.work()
     world.sagemaker.delete_user_profile(DomainId=RESEARCH, UserProfileName="fatima")
     staff.sweep()
-    staff.release()
+    staff.detach_surplus()
     assert staff.boundary() == ""
 
 
@@ -285,15 +285,15 @@ def moved_statements(staff):
 
     staff.deploy(RULES)
     staff.sweep()
-    staff.release()
+    staff.detach_surplus()
     assert staff.world.carried("CanvasAnalytics") == {"a"}
 
 
 def deletion(staff):
     """The stack is deleted, and its guardrails with it."""
     staff.stack_is("DELETE_IN_PROGRESS")
-    function = staff.function("Release")
-    done = release.stack(
+    function = staff.function("Detach")
+    done = detach.stack(
         function.aws, ACCOUNT_ID, "Delete", own=OwnStack(STACK, removes=True), recorder=function.recorder,
         seconds_left=lambda: 900.0,
     )  # fmt: skip
@@ -322,7 +322,7 @@ def judged(aws, staff):
             second_looks,
             full_role,
             sweeps,
-            releases,
+            detaches,
             moved_statements,
             alert,
             deletion,
@@ -331,7 +331,7 @@ def judged(aws, staff):
     return authorization.judged
 
 
-QUEUES = {"Publish": "PublishQueue", "Reconcile": "WorkQueue", "Release": "ReleaseQueue", "Sweep": "SweepQueue"}
+QUEUES = {"Publish": "PublishQueue", "Reconcile": "WorkQueue", "Detach": "DetachQueue", "Sweep": "SweepQueue"}
 USED_BY_AWS = {
     # Lambda polls a queue as the role of the function that it calls.
     *(
@@ -342,12 +342,12 @@ USED_BY_AWS = {
     # Lambda keeps an event that failed three times.
     *(
         (f"{function}Function", "sqs:SendMessage", "InvocationsDeadLetterQueue")
-        for function in ("Alert", "Enforce", "Publish", "Release", "Sweep")
+        for function in ("Alert", "Enforce", "Publish", "Detach", "Sweep")
     ),
     # Lambda writes down what a function says.
     *(
         (f"{function}Function", f"logs:{action}", f"log-group:{function}Logs:*")
-        for function in ("Alert", "Enforce", "Publish", "Reconcile", "Release", "Sweep")
+        for function in ("Alert", "Enforce", "Publish", "Reconcile", "Detach", "Sweep")
         for action in ("CreateLogStream", "PutLogEvents")
     ),
     # SNS encrypts as who publishes.

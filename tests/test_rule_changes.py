@@ -158,11 +158,11 @@ class Watch:
 
 
 def carried_out(world: World) -> None:
-    """Let everything happen that follows a deployment: sweep, queues, release, the scheduled check."""
+    """Let everything happen that follows a deployment: sweep, queues, detach, the scheduled check."""
     for _ in range(3):
         world.sweep()
         world.work()
-        world.release()
+        world.detach_surplus()
         world.rolewarden.publish(ACCOUNT_ID, CHECK)
     world.work()
 
@@ -190,7 +190,7 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
     if draw(st.booleans()):
         file["fallback"] = "boundary"
     if draw(st.booleans()):
-        file["release"] = "detach"
+        file["surplus"] = "detach"
     return file
 
 

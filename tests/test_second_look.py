@@ -177,19 +177,19 @@ def test_a_policy_that_still_seems_whole_after_it_was_edited_is_restored_by_the_
     assert world.queued("PUBLISH_QUEUE_URL") == []
 
 
-@pytest.mark.parametrize("body", [None, {}, {"nominated": {"role": "r"}, "account": "1", "region": "r", "rechecks": 1}])
+@pytest.mark.parametrize("body", [None, {}, {"request": {"role": "r"}, "account": "1", "region": "r", "rechecks": 1}])
 def test_a_message_of_the_publish_queue_that_names_no_policy_is_named_and_dropped(world, body):
-    assert world.rolewarden.publish_message(body) == {"ignored": "no second look"}
+    assert world.rolewarden.publish_message(body) == {"ignored": "no recheck"}
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        {"nominated": {}},
-        {"nominated": {"domain": 7}, "account": "1", "region": "r", "rechecks": 1},
-        {"nominated": {"policy": "p"}, "account": "1", "region": "r", "rechecks": 1},
-        {"nominated": {"domain": "d"}, "account": "1", "region": "r", "rechecks": "1"},
-        {"nominated": "omar", "account": "1", "region": "r", "rechecks": 1},
+        {"request": {}},
+        {"request": {"domain": 7}, "account": "1", "region": "r", "rechecks": 1},
+        {"request": {"policy": "p"}, "account": "1", "region": "r", "rechecks": 1},
+        {"request": {"domain": "d"}, "account": "1", "region": "r", "rechecks": "1"},
+        {"request": "omar", "account": "1", "region": "r", "rechecks": 1},
     ],
 )
 def test_a_message_that_asks_for_a_second_look_at_nothing_is_named_and_dropped(world, body):
@@ -200,7 +200,7 @@ def test_a_message_that_asks_for_a_second_look_at_nothing_is_named_and_dropped(w
 def test_a_message_that_does_not_say_who_has_led_to_it_is_recorded_as_a_check(world, cause):
     role = {"account": ACCOUNT_ID, "cause": cause, "rechecks": 1}
     by_hand = {**role, "role_account": ACCOUNT_ID, "role": "CanvasFull"}
-    for body in (by_hand, {**role, "region": "us-east-1", "nominated": {"role": "CanvasOmar"}}):
+    for body in (by_hand, {**role, "region": "us-east-1", "request": {"role": "CanvasOmar"}}):
         world.rolewarden.message(body)
     for about in ("CanvasFull", "CanvasOmar"):
         assert world.history(about)[-1]["cause"] == {"event_name": "Check"}

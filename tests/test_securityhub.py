@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from moto import mock_aws
 from rolewarden.aws import Aws
 from rolewarden.errors import RetryLater
-from rolewarden.record import FINDING_SETTLED, ROLE_FINDING, SUBJECT_FINDING
+from rolewarden.record import FINDING_RESOLVED, ROLE_FINDING, SUBJECT_FINDING
 from rolewarden.securityhub import finding
 from rolewarden_local.judge import judge
 
@@ -27,7 +27,7 @@ ENVELOPE = {"source": "rolewarden", "account": ACCOUNT, "region": "us-east-1", "
 
 
 def settled(about, was="unenforceable: quota full approved-models", account=ACCOUNT):
-    return {**ENVELOPE, "detail-type": FINDING_SETTLED, "detail": {"account": account, "finding": about, "was": was}}
+    return {**ENVELOPE, "detail-type": FINDING_RESOLVED, "detail": {"account": account, "finding": about, "was": was}}
 
 
 def imported(event):
@@ -39,20 +39,20 @@ def imported(event):
 
 def test_an_unenforceable_role_is_open_and_severe_with_what_to_do():
     found = imported(sample("finding_role"))
-    assert found["Title"] == "CanvasFull is not guarded: quota full"
+    assert found["Title"] == "CanvasFull is not protected: quota full"
     assert found["Description"].startswith("It lacks approved-models. AttachRolePolicy: LimitExceeded")
     assert found["FindingProviderFields"]["Severity"] == {"Label": "HIGH"}
     assert (found["RecordState"], found["Compliance"]) == ("ACTIVE", {"Status": "FAILED"})
-    assert found["Remediation"]["Recommendation"]["Text"] == sample("finding_role")["detail"]["cure"]
+    assert found["Remediation"]["Recommendation"]["Text"] == sample("finding_role")["detail"]["recommendation"]
     assert found["Resources"][0]["Details"] == {"AwsIamRole": {"RoleName": "CanvasFull"}}
 
 
 def test_a_role_that_is_only_observed_is_open_and_less_severe():
     event = sample("finding_role")
-    event["detail"].update(verdict="drifted", reason="", message="", cure="")
+    event["detail"].update(verdict="drifted", reason="", message="", recommendation="")
     found = imported(event)
     assert found["FindingProviderFields"]["Severity"] == {"Label": "MEDIUM"}
-    assert found["Title"] == "CanvasFull is not guarded: observed, not mended"
+    assert found["Title"] == "CanvasFull is not protected: reported, not remediated"
     assert found["Remediation"]["Recommendation"]["Text"]
 
 
@@ -75,7 +75,7 @@ def test_what_settles_a_finding_archives_the_same_one_later(name, about):
 
 def test_an_account_that_cannot_be_entered_is_a_finding_about_that_account():
     found = imported(sample("finding_account"))
-    assert found["Title"] == "account 222233334444 is not guarded: account cannot be entered"
+    assert found["Title"] == "account 222233334444 is not protected: account cannot be entered"
     assert (found["Resources"][0]["Type"], found["Resources"][0]["Id"]) == ("AwsAccount", "AWS::::Account:222233334444")
     assert "rolewarden-sweep" in found["Description"]
 
@@ -109,11 +109,11 @@ ANYTHING = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(s
 @given(ANYTHING | st.fixed_dictionaries({
     "source": st.just("rolewarden"), "account": st.just(ACCOUNT), "region": st.just("us-east-1"),
     "time": st.just("2026-11-23T09:00:00Z"),
-    "detail-type": st.sampled_from([ROLE_FINDING, SUBJECT_FINDING, FINDING_SETTLED]),
+    "detail-type": st.sampled_from([ROLE_FINDING, SUBJECT_FINDING, FINDING_RESOLVED]),
     "detail": st.fixed_dictionaries({}, optional={
         key: ANYTHING | st.text(min_size=900, max_size=1500) | st.sampled_from(["unenforceable", "drifted"])
-        for key in ("role", "domain", "user_profile", "finding", "was", "verdict", "reason", "message", "cure",
-                    "missing")
+        for key in ("role", "domain", "user_profile", "finding", "was", "verdict", "reason", "message",
+                    "recommendation", "missing")
     }),
 }))  # fmt: skip
 def test_whatever_an_event_holds_gives_a_finding_that_security_hub_takes_or_none(event):

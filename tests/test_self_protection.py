@@ -2,7 +2,7 @@
 
 How CloudTrail names what was called and on what: docs/runbook.md says how sure that is. The events go through the
 patterns of the template with everything that it has, with resources under their logical ids and the stack named
-`rolewarden`; those of other regions and accounts through the forwarder's and those of the hub's bus.
+`rolewarden`; those of other regions and accounts through the forwarder's and those of the central account's bus.
 """
 
 import json
@@ -27,14 +27,14 @@ FUNCTIONS, SOURCES, ROLES, QUEUED, TABLES = (
     "SelfFunctions", "SelfEventSources", "SelfRoles", "SelfQueues", "SelfTables"
 )  # fmt: skip
 TOLD, LOGS, WATCH, GROUND = "SelfTopicAndKey", "SelfLogs", "SelfRulesAndAlarms", "SelfTrailAndStack"
-HUB = "SelfBusAndStackSets"
+CENTRAL = "SelfBusAndStackSets"
 OWN = (
-    "EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction", "ReleaseFunction", "AlertFunction",
+    "EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction", "DetachFunction", "AlertFunction",
     "SecurityHubFunction",
 )  # fmt: skip
-WORKED_OFF = ("WorkQueue", "SweepQueue", "ReleaseQueue", "PublishQueue")
+WORKED_OFF = ("WorkQueue", "SweepQueue", "DetachQueue", "PublishQueue")
 QUEUES = (*WORKED_OFF, "WorkDeadLetterQueue", "EventsDeadLetterQueue", "InvocationsDeadLetterQueue")
-MAPPINGS = ("ReconcileFunctionWork", "SweepFunctionRest", "ReleaseFunctionWork", "PublishFunctionAgain")
+MAPPINGS = ("ReconcileFunctionWork", "SweepFunctionRest", "DetachFunctionWork", "PublishFunctionAgain")
 KEY = {"resources": [{"accountId": ACCOUNT, "ARN": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/AlarmKey"}]}
 STACK = f"arn:aws:cloudformation:us-east-1:{ACCOUNT}:stack/rolewarden/1f357b5b"
 
@@ -113,9 +113,13 @@ MOVES = {
         *on("monitoring", "PutCompositeAlarm PutMetricAlarm SetAlarmState", {"alarmName": ALARM}),
         *on("monitoring", "PutAlarmMuteRule", {"name": "quiet", "muteTargets": {"alarmNames": [ALARM]}}),
     ],
-    HUB: [
-        *on("events", "PutPermission RemovePermission", {"eventBusName": "rolewarden-hub", "statementId": "Members"}),
-        *on("events", "DeleteEventBus UpdateEventBus", {"name": "rolewarden-hub"}),
+    CENTRAL: [
+        *on(
+            "events",
+            "PutPermission RemovePermission",
+            {"eventBusName": "rolewarden-central", "statementId": "Members"},
+        ),
+        *on("events", "DeleteEventBus UpdateEventBus", {"name": "rolewarden-central"}),
         *[move for name in ("rolewarden-forwarders", "rolewarden-members", "rolewarden-members:1f357b5b") for move in
           on("cloudformation", "DeleteStackInstances DeleteStackSet StopStackSetOperation UpdateStackInstances "
              "UpdateStackSet", {"stackSetName": name})],
@@ -159,7 +163,7 @@ OF_NO_CONCERN = [
     *on("cloudformation", "UpdateStackSet DeleteStackInstances", {"stackSetName": "rolewarden-membership"}),
     *on("cloudformation", "DetectStackSetDrift", {"stackSetName": "rolewarden-members"}),
     *on("events", "PutPermission DeleteEventBus", {"eventBusName": "orders", "name": "orders"}),
-    *on("events", "CreateEventBus", {"name": "rolewarden-hub"}),
+    *on("events", "CreateEventBus", {"name": "rolewarden-central"}),
 ]  # fmt: skip
 
 THERE = f"arn:aws:iam::{MEMBER}:role/rolewarden/rolewarden-"
@@ -206,12 +210,12 @@ def record(service, call, changes):
 
 @cache
 def rules(template, bus="default"):
-    """The patterns of a bus' rules that tell AlertFunction or, in a forwarder, the hub."""
+    """The patterns of a bus' rules that tell AlertFunction or, in a forwarder, the central account."""
     return {
         name.removeprefix("AlertFunction"): rule["EventPattern"]
         for name, rule in template.resources("AWS::Events::Rule").items()
         if "EventPattern" in rule and rule.get("EventBusName", "default") == bus
-        if any(target["Arn"].endswith((":AlertFunction", ":event-bus/HubBus")) for target in rule["Targets"])
+        if any(target["Arn"].endswith((":AlertFunction", ":event-bus/CentralBus")) for target in rule["Targets"])
     }
 
 
@@ -225,7 +229,7 @@ def matched(aws):
 @pytest.fixture(scope="module")
 def told(aws):
     """How often AlertFunction hears of an event of another account or region, over the forwarder that is there."""
-    own = rules(whole(), "HubBus")
+    own = rules(whole(), "CentralBus")
 
     def count(event):
         event = json.loads(json.dumps(event))
@@ -278,7 +282,7 @@ def test_whatever_a_forwarder_makes_its_deletion_is_told_once(matched, told, pla
     assert {kind for _, kind, _ in kept} == {"AWS::Events::Rule", "AWS::IAM::Role", "AWS::SQS::Queue"}
     for resource in kept:
         move = deletion(*resource, place)
-        # IAM has all events in its home region, of the hub's account on the hub's own bus.
+        # IAM has all events in its home region, of the central account on the central account's own bus.
         event = elsewhere(move, account, "us-east-1" if move[0] == "iam" else region)
         heard = len(matched(event)) if (event["account"], event["region"]) == (ACCOUNT, "us-east-1") else told(event)
         assert heard == 1, resource[0]
@@ -315,7 +319,7 @@ def test_moves_in_another_region_of_the_hubs_account_are_told_once(told):
 
 
 def test_the_functions_own_roles_are_told_of_over_the_bus_where_the_hub_has_no_iam_events():
-    patterns = rules(whole(), "HubBus")
+    patterns = rules(whole(), "CentralBus")
     [there] = [branch["detail"] for branch in patterns["ForwardedToAlert"]["$or"] if branch["source"] == ["aws.iam"]]
     own = patterns["ForwardedOwnRolesToAlert"]["detail"]
     [here] = [p["detail"] for name, p in rules(whole()).items() if name == ROLES]
@@ -349,7 +353,7 @@ def test_the_bus_takes_every_source_that_a_forwarder_sends_and_no_other():
     sources = {branch["eventSource"][0] for branch in moves["detail"]["$or"]}
     sent = {f"aws.{source.removesuffix('.amazonaws.com')}" for source in sources}
     assert taken == sent | {"aws.iam", "aws.sagemaker"}
-    told = rules(whole(), "HubBus")["ForwardedToAlert"]
+    told = rules(whole(), "CentralBus")["ForwardedToAlert"]
     assert set(told["$or"][0]["source"]) == sent
 
 
@@ -377,7 +381,7 @@ def test_a_move_against_a_member_role_is_told_once_in_whatever_case_the_caller_s
 
 
 def test_a_move_against_the_functions_roles_that_is_forwarded_is_told_once_in_whatever_case(aws):
-    over_the_bus = rules(whole(), "HubBus")
+    over_the_bus = rules(whole(), "CentralBus")
     wrong = [move for move in MOVES[ROLES] for asks in (move, recased(move))
              if len(matching(over_the_bus, record(*asks))) != 1]  # fmt: skip
     assert wrong == []
@@ -388,7 +392,7 @@ def test_what_people_do_to_what_is_theirs_matches_nothing(matched):
     assert wrong == []
 
 
-@pytest.mark.parametrize("rule", [FUNCTIONS, SOURCES, ROLES, QUEUED, TABLES, TOLD, LOGS, WATCH, HUB])
+@pytest.mark.parametrize("rule", [FUNCTIONS, SOURCES, ROLES, QUEUED, TABLES, TOLD, LOGS, WATCH, CENTRAL])
 def test_what_cloudformation_calls_in_a_deployment_is_told_by_the_operation_on_the_stack_alone(matched, rule):
     wrong = [
         (service, call)
@@ -458,7 +462,7 @@ def test_findings_of_rolewardens_are_told(matched, name, seen):
     assert (matched(sample(name)) == ["Findings"]) is seen
 
 
-@pytest.mark.parametrize("kind", ["Role Remedied", "Role Released", "Sweep Completed", "Guardrails Published"])
+@pytest.mark.parametrize("kind", ["Role Remediated", "Surplus Detached", "Sweep Completed", "Guardrails Published"])
 def test_what_went_well_is_not_told(matched, kind):
     assert matched({**sample("finding_role"), "detail-type": kind}) == []
 

@@ -21,7 +21,7 @@ assignments:
 @pytest.fixture
 def settled(world):
     """Gives the findings that were settled since it was last asked."""
-    listen = world.listening({"source": ["rolewarden"], "detail-type": ["Finding Settled"]})
+    listen = world.listening({"source": ["rolewarden"], "detail-type": ["Finding Resolved"]})
     return lambda: [event["detail"] for event in listen()]
 
 
@@ -34,7 +34,7 @@ def test_a_role_that_somebody_has_mended_is_settled_by_the_next_sweep_and_once(w
     assert (told["account"], told["finding"]) == (ACCOUNT_ID, "CanvasFull")
     assert told["was"].startswith("unenforceable: quota full")
     assert told["cause"] == {"event_name": "Sweep"}
-    assert world.history("CanvasFull")[-1]["kind"] == "Finding Settled"
+    assert world.history("CanvasFull")[-1]["kind"] == "Finding Resolved"
     world.sweep()
     assert settled() == []
 
@@ -87,7 +87,7 @@ def test_a_role_that_is_gone_is_settled(world, settled):
 
 def test_a_profile_that_needs_nothing_of_its_own_any_more_is_settled(world_with):
     world = world_with(SINGLED_OUT)
-    listen = world.listening({"source": ["rolewarden"], "detail-type": ["Finding Settled"]})
+    listen = world.listening({"source": ["rolewarden"], "detail-type": ["Finding Resolved"]})
     world.sweep(), world.sweep()
     assert listen() == []
     world_with(NOBODY, keep=True).sweep()

@@ -58,7 +58,7 @@ def test_the_comparison_waits_for_the_last_chunk_whatever_their_order(world, mon
         assert world.queued() == []
         sweeper.message(body)
     [compare] = world.queued("SWEEP_QUEUE_URL")
-    assert sweeper.message(compare)["lacking"] == 7
+    assert sweeper.message(compare)["unprotected"] == 7
 
 
 def test_a_chunk_that_comes_twice_does_no_harm(world, monkeypatch):
@@ -112,13 +112,13 @@ def replaced(binding, role):
     return binding._replace(role=RoleKey(ACCOUNT_ID, role))
 
 
-def test_a_profile_that_cannot_have_what_it_needs_is_told_once_with_the_cure(world_with):
+def test_a_profile_that_cannot_have_what_it_needs_is_told_once_with_the_recommendation(world_with):
     world = world_with(INHERITS)
     world.sweep()
     world.sweep()
     [row] = world.history("d-research0001/ravi")
     assert (row["reason"], row["missing"]) == ("shares its domain's role", ["strict"])
-    assert "execution role of its own" in row["cure"]
+    assert "execution role of its own" in row["recommendation"]
 
 
 def test_a_profile_whose_domain_needs_the_same_is_no_finding(world):
@@ -137,7 +137,7 @@ def test_a_role_that_no_sweep_can_mend_is_told_once_by_the_sweep_and_again_by_an
 def test_a_completed_sweep_tells_what_it_has_seen(world):
     world.sweep()
     counts = world.rolewarden.sweeper.start()
-    assert (counts["roles"], counts["lacking"], counts["carrying_too_much"]) == (8, 1, 0)
+    assert (counts["roles"], counts["unprotected"], counts["surplus"]) == (8, 1, 0)
     assert counts["seconds"] >= 0
 
 
@@ -208,8 +208,8 @@ def test_bindings_with_long_tags_do_not_travel_and_messages_stay_within_what_sqs
     assert (len(sizes), max(sizes) < 256_000) == (3, True)
 
 
-def test_what_is_released_waits_as_long_as_its_queue_says(world, template):
-    assert template.resources("AWS::SQS::Queue")["ReleaseQueue"]["DelaySeconds"] == 120
+def test_what_is_detached_waits_as_long_as_its_queue_says(world, template):
+    assert template.resources("AWS::SQS::Queue")["DetachQueue"]["DelaySeconds"] == 120
     requests = []
     sqs = world.rolewarden.aws._sqs
     with pytest.MonkeyPatch.context() as patch:
@@ -250,7 +250,7 @@ def test_a_sweep_without_time_leaves_all_of_it_to_a_message(world):
     [rest] = world.queued("SWEEP_QUEUE_URL")
     assert (rest["step"], world.queued()) == ("list", [])
     sweeper.seconds_left = unlimited
-    assert sweeper.message(rest)["lacking"] == 7
+    assert sweeper.message(rest)["unprotected"] == 7
 
 
 def test_a_chunk_that_aws_is_slow_to_tell_of_is_ended_by_another_function_and_nothing_of_it_is_lost(world):

@@ -60,7 +60,7 @@ def test_every_rule_on_cloudtrail_leaves_out_failed_calls_and_keeps_calls_withou
         issuers = [b["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] for b in detail["$or"]]
         assert issuers == [
             [{"exists": False}],
-            [{"anything-but": [f"{ROLES}/{function}Role" for function in WORKERS if function != "ReleaseFunction"]}],
+            [{"anything-but": [f"{ROLES}/{function}Role" for function in WORKERS if function != "DetachFunction"]}],
         ]
 
 
@@ -69,7 +69,7 @@ def test_every_rule_on_cloudtrail_leaves_out_failed_calls_and_keeps_calls_withou
     [
         ("EnforceFunctionRole", False),
         ("PublishFunctionRole", False),
-        ("ReleaseFunctionRole", True),
+        ("DetachFunctionRole", True),
         ("Escape", True),
         ("EnforceFunctionRole2", True),
     ],
@@ -90,9 +90,9 @@ LONGEST = {
     **dict.fromkeys((f"{function}Role" for function in ALL), 64),
     **dict.fromkeys(("ForwardersAdministrationRole", "ForwardersExecutionRole"), 64),
     **dict.fromkeys(ALL, 64),
-    **dict.fromkeys(("WorkQueue", "SweepQueue", "ReleaseQueue", "PublishQueue"), 80),
+    **dict.fromkeys(("WorkQueue", "SweepQueue", "DetachQueue", "PublishQueue"), 80),
     **dict.fromkeys(("WorkDeadLetterQueue", "EventsDeadLetterQueue", "InvocationsDeadLetterQueue"), 80),
-    **dict.fromkeys(("ReconcileFunctionWork", "SweepFunctionRest", "ReleaseFunctionWork", "PublishFunctionAgain"), 36),
+    **dict.fromkeys(("ReconcileFunctionWork", "SweepFunctionRest", "DetachFunctionWork", "PublishFunctionAgain"), 36),
     **dict.fromkeys((function.replace("Function", "Logs") for function in ALL), 128 + 30),
     "BindingsTable": 128 + 30,
     "HistoryTable": 128 + 30,
@@ -150,7 +150,7 @@ def test_an_invocation_that_keeps_failing_lands_in_a_dead_letter_queue(template)
     configs = template.resources("AWS::Lambda::EventInvokeConfig")
     called_by_rules = {target["Arn"].rsplit(":", 1)[-1] for r in template.resources("AWS::Events::Rule").values()
                        for target in r["Targets"]}  # fmt: skip
-    assert called_by_rules | {"ReleaseFunction"} == {config["FunctionName"] for config in configs.values()}
+    assert called_by_rules | {"DetachFunction"} == {config["FunctionName"] for config in configs.values()}
     for config in configs.values():
         queue = config["DestinationConfig"]["OnFailure"]["Destination"]
         assert queue.endswith(":InvocationsDeadLetterQueue")
@@ -168,7 +168,7 @@ def test_work_that_keeps_failing_lands_in_a_dead_letter_queue_and_only_the_faile
         assert mapping["BatchSize"] == 1 or mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
-@pytest.mark.parametrize("queue", ["WorkQueue", "SweepQueue", "ReleaseQueue", "PublishQueue"])
+@pytest.mark.parametrize("queue", ["WorkQueue", "SweepQueue", "DetachQueue", "PublishQueue"])
 def test_a_message_stays_hidden_longer_than_its_function_can_run(template, queue):
     timeout = template.resources("AWS::Lambda::Function")[RECEIVERS[queue]]["Timeout"]
     assert template.resources("AWS::SQS::Queue")[queue]["VisibilityTimeout"] >= 6 * timeout
@@ -181,12 +181,12 @@ def test_the_functions_know_which_roles_are_their_own(template):
 
 def test_no_event_reaches_who_may_detach(template):
     targets = [t["Arn"] for r in template.resources("AWS::Events::Rule").values() for t in r["Targets"]]
-    assert not any("ReleaseFunction" in target for target in targets)
+    assert not any("DetachFunction" in target for target in targets)
 
 
 def test_those_who_attach_are_gone_before_a_deleted_stack_takes_guardrails_off(template):
-    for function in set(WORKERS) - {"ReleaseFunction"}:
-        assert "Release" in template.depends_on(function)
+    for function in set(WORKERS) - {"DetachFunction"}:
+        assert "DetachOnDelete" in template.depends_on(function)
 
 
 def test_each_queue_is_received_from_by_one_function_and_nobody_else(template):
@@ -195,7 +195,7 @@ def test_each_queue_is_received_from_by_one_function_and_nobody_else(template):
             statement["Resource"].rsplit(":", 1)[-1]: function
             for function in FUNCTIONS
             for statement in may(template, function, action)
-            if statement["Sid"] != "LookForUndelivered"  # how many there are, in a queue of a forwarder's
+            if statement["Sid"] != "CountUndeliveredEvents"  # how many there are, in a queue of a forwarder's
         }
         assert found == RECEIVERS
 
@@ -427,15 +427,15 @@ def test_every_alarm_goes_to_the_topic_and_has_its_entry_in_the_runbook(template
     assert told | {"Alerts", "A key of your own", "Security Hub"} == entries
 
 
-def test_the_runbook_has_the_cure_of_every_reason():
-    from rolewarden.verdicts import CURES
+def test_the_runbook_has_the_recommendation_of_every_reason():
+    from rolewarden.verdicts import RECOMMENDATIONS
 
     runbook = (ROOT / "docs" / "runbook.md").read_text()
     table = runbook.partition("## UnenforceableAlarm")[2].partition("\n## ")[0]
     told = dict(re.findall(r"^\| ([^|`]+) \| (.+) \|$", table, flags=re.MULTILINE))
-    assert told.keys() - {"reason", "---"} == CURES.keys()
-    for reason, cure in CURES.items():
-        assert told[reason].startswith(cure), reason
+    assert told.keys() - {"reason", "---"} == RECOMMENDATIONS.keys()
+    for reason, recommendation in RECOMMENDATIONS.items():
+        assert told[reason].startswith(recommendation), reason
 
 
 @pytest.mark.parametrize("metric", ["Contested", "RecordFailed", "Unenforceable"])

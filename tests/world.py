@@ -210,9 +210,9 @@ class World:
         operations = (call.operation for call in self.aws.calls(mark))
         return Counter(operation for operation in operations if operation not in {"ReceiveMessage", "DeleteMessage"})
 
-    def release(self) -> list[dict[str, Any]]:
-        """Work off the release queue."""
-        return [self.rolewarden.releaser.message(body) for body in self.queued("RELEASE_QUEUE_URL")]
+    def detach_surplus(self) -> list[dict[str, Any]]:
+        """Work off DetachQueue."""
+        return [self.rolewarden.detacher.message(body) for body in self.queued("DETACH_QUEUE_URL")]
 
     def listening(self, pattern: Mapping[str, Any]) -> Callable[[], list[dict[str, Any]]]:
         """Gives what gives the events that the default bus has passed on since, to a rule with this pattern."""

@@ -1,4 +1,4 @@
-"""The floor: the fewest calls that could do it, straight boto3, no record, no second look, nothing that can go wrong.
+"""The floor: the fewest calls that could do it, straight boto3, no record, no recheck, nothing that can go wrong.
 
 It knows its one guardrail by ARN and who is governed by the table that is there already.
 """

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from rolewarden.detach import Detacher
 from rolewarden.errors import Refused, RetryLater, RolewardenError
 from rolewarden.events import Cause
-from rolewarden.guardrails import Release, Rules
+from rolewarden.guardrails import Rules, SurplusPolicies
 from rolewarden.reconcile import Reconciler
-from rolewarden.release import Releaser
 
 from rolewarden_cli import inventory, stack
 from rolewarden_cli.connect import Connection
@@ -110,14 +110,14 @@ def detach(
     everything if it lacks a policy that it needs.
     """
     aws, recorder = connection.aws, recorder_of(connection)
-    # `release: keep` keeps the stack from detaching by itself. Here the operator asks for it.
-    releasing = rules._replace(release=Release.DETACH)
+    # `surplus: keep` keeps the stack from detaching by itself. Here the operator asks for it.
+    detaching = rules._replace(surplus=SurplusPolicies.DETACH)
     cause = Cause(event_name=EVENT, actor=connection.caller)
 
-    def releaser(now: Inventory) -> Releaser:
-        reconciler = Reconciler(aws, Bound(now.bindings), releasing, today)
+    def detacher(now: Inventory) -> Detacher:
+        reconciler = Reconciler(aws, Bound(now.bindings), detaching, today)
         # A deployed stack evaluates the role at the event of the detachment.
-        return Releaser(aws, recorder, reconciler, look_again=lambda _work: None, cause=cause)
+        return Detacher(aws, recorder, reconciler, look_again=lambda _work: None, cause=cause)
 
     done: dict[str, tuple[str, ...]] = {}
     left: list[str] = []
@@ -129,18 +129,18 @@ def detach(
                 left.append(f"{role}: not everything could be read: {found.unread[0]}")
                 continue
             stack.need_same(stack.asked(connection, rules))
-            said = releaser(found).role(connection.account, role, list(policies))
+            said = detacher(found).role(connection.account, role, list(policies))
         except RolewardenError as error:
             left.append(f"{role}: {error}")
             continue
-        done[role] = tuple(said["released"])
+        done[role] = tuple(said["detached"])
         if "waits" in said:
             left.append(f"{role}: {said['waits']}: run `rolewarden enforce` first")
     progress("roles", len(planned.roles), len(planned.roles))
     deleted = []
     for policy in planned.policies:
         try:
-            said = releaser(found).retire(connection.account, policy)
+            said = detacher(found).retire(connection.account, policy)
         except (Refused, RetryLater) as error:
             left.append(f"policy {policy}: {error}")
             continue

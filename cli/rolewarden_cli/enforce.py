@@ -9,13 +9,13 @@ from datetime import date
 from typing import Any
 
 from rolewarden.bindings import BindingsTable, RoleKey
+from rolewarden.detach import Detacher
 from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import CHECK, Cause
 from rolewarden.guardrails import Rules
 from rolewarden.publish import Publisher
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder
-from rolewarden.release import Releaser
 from rolewarden.verdicts import Outcome, Reason, Verdict
 
 from rolewarden_cli.connect import Connection
@@ -36,14 +36,14 @@ PAUSES = (1.0, 2.0, 4.0, 8.0)
 class Enforced:
     """What was done, and what was not.
 
-    `policies` says what became of each policy; `outcomes` are those of the roles that were worked on, `released` what
+    `policies` says what became of each policy; `outcomes` are those of the roles that were worked on, `detached` what
     was taken off which role; `postponed` says what AWS could not do now. `left` are the roles that were not reached
     where somebody `stopped` it.
     """
 
     policies: Mapping[str, str]
     outcomes: tuple[Outcome, ...]
-    released: Mapping[str, tuple[str, ...]]
+    detached: Mapping[str, tuple[str, ...]]
     postponed: tuple[str, ...]
     left: tuple[str, ...]
     stopped: bool
@@ -68,14 +68,14 @@ class Enforced:
                     "role": outcome.role,
                     "before": outcome.before.value,
                     "verdict": outcome.verdict.value,
-                    "remedy": outcome.remedy.value,
+                    "remediation": outcome.remediation.value,
                     "attached": list(outcome.attached),
                     "reason": outcome.reason or "",
                     "message": outcome.message,
                 }
                 for outcome in self.outcomes
             ],
-            "released": {role: list(policies) for role, policies in self.released.items()},
+            "detached": {role: list(policies) for role, policies in self.detached.items()},
             "postponed": list(self.postponed),
             "left": list(self.left),
             "stopped": self.stopped,
@@ -112,7 +112,7 @@ def enforce(
     return Enforced(
         work.policies,
         tuple(work.outcomes),
-        work.released,
+        work.detached,
         tuple(work.postponed),
         tuple(role.outcome.role for role in left),
         stopped,
@@ -139,10 +139,10 @@ class _Work:
         self.reconciler = Reconciler(aws, self.table, rules, lambda: today)
         self.publisher = Publisher(aws, recorder, self.reconciler)
         # The plan is looked at again by a person, and a deployed stack by its sweep.
-        self.releaser = Releaser(aws, recorder, self.reconciler, look_again=lambda _work: None, cause=self.cause)
+        self.detacher = Detacher(aws, recorder, self.reconciler, look_again=lambda _work: None, cause=self.cause)
         self.policies: dict[str, str] = {}
         self.outcomes: list[Outcome] = []
-        self.released: dict[str, tuple[str, ...]] = {}
+        self.detached: dict[str, tuple[str, ...]] = {}
         self.postponed: list[str] = []
 
     def publish(self) -> None:
@@ -159,9 +159,9 @@ class _Work:
         name = role.outcome.role
         try:
             self._tell(self._look(RoleKey(role.outcome.account, name)))
-            if role.released:
-                done = self.releaser.role(self.account, name, list(role.released))
-                self.released[name] = tuple(done["released"])
+            if role.detached:
+                done = self.detacher.role(self.account, name, list(role.detached))
+                self.detached[name] = tuple(done["detached"])
         except PartlyDone as error:
             self._tell(error.outcome)
             self.postponed.append(f"{name}: {error}")
@@ -186,7 +186,7 @@ class _Work:
         for policy in self.plan.policies:
             if policy.change == RETIRED:
                 try:
-                    done = self.releaser.retire(self.account, policy.name)
+                    done = self.detacher.retire(self.account, policy.name)
                 except (Refused, RetryLater) as error:
                     self.postponed.append(f"{policy.name}: {error}")
                     continue

@@ -76,7 +76,7 @@ class Explanation:
             "family": self.model.family,
             "allowed": self.decision.allowed,
             "subjects": list(self.subjects),
-            "verdict": self.planned.outcome.before.value if self.planned else "ungoverned",
+            "verdict": self.planned.outcome.before.value if self.planned else "out_of_scope",
             "missing": list(self.planned.outcome.missing) if self.planned else [],
             "routes": [
                 {
@@ -150,7 +150,7 @@ def _guardrail(policy: str, rules: Rules, partition: str) -> str:
 
 def _attaches(entry: Entry, policy: str, arn: str) -> bool:
     if is_boundary(policy):
-        return entry.remedy == "bounded" and entry.row.get("boundary") == arn
+        return entry.remediation == "bounded" and entry.row.get("boundary") == arn
     return policy in entry.row.get("attached", ())
 
 

@@ -15,7 +15,7 @@ from rolewarden.errors import RolewardenError
 from rolewarden.events import Cause
 from rolewarden.guardrails import matches
 from rolewarden.names import folded
-from rolewarden.record import ROLE_FINDING, ROLE_REMEDIED, SUBJECT_FINDING
+from rolewarden.record import ROLE_FINDING, ROLE_REMEDIATED, SUBJECT_FINDING
 from rolewarden.verdicts import Verdict
 
 from rolewarden_cli.connect import Connection
@@ -33,7 +33,7 @@ class UnreadableTimeError(RolewardenError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the history: a remedy or a finding.
+    """A row of the history: a remediation or a finding.
 
     `about` names the role, policy or subject without its account; `kind` is the detail type of the event that told of
     it (`rolewarden.record`). `policies` are those that were put back or taken off, or that are missing. `event`,
@@ -45,11 +45,11 @@ class Entry:
     account: str
     about: str
     verdict: str
-    remedy: str
+    remediation: str
     policies: tuple[str, ...]
     reason: str
     message: str
-    cure: str
+    recommendation: str
     event: str
     actor: str
     source_address: str
@@ -63,11 +63,11 @@ class Entry:
             "account": self.account,
             "about": self.about,
             "verdict": self.verdict,
-            "remedy": self.remedy,
+            "remediation": self.remediation,
             "policies": list(self.policies),
             "reason": self.reason,
             "message": self.message,
-            "cure": self.cure,
+            "recommendation": self.recommendation,
             "event": self.event,
             "actor": self.actor,
             "source_address": self.source_address,
@@ -127,7 +127,7 @@ class Status:
     exempt: int
     contested: tuple[ContestedRole, ...]
     unenforceable: tuple[Entry, ...]
-    remedied_last_day: int
+    remediated_last_day: int
 
     @property
     def covered(self) -> int:
@@ -158,7 +158,7 @@ class Status:
                 for role in self.contested
             ],
             "unenforceable": [entry.as_dict() for entry in self.unenforceable],
-            "remedied_last_day": self.remedied_last_day,
+            "remediated_last_day": self.remediated_last_day,
         }
 
 
@@ -202,7 +202,7 @@ def status(connection: Connection, now: datetime) -> Status:
         last.completed.get("exempt", 0) if last else 0,
         tuple(_contested(entries, now)),
         tuple(entry for entry in newest.values() if _is_wrong(entry)),
-        sum(entry.kind == ROLE_REMEDIED and entry.at >= now - timedelta(days=1) for entry in entries),
+        sum(entry.kind == ROLE_REMEDIATED and entry.at >= now - timedelta(days=1) for entry in entries),
     )
 
 
@@ -226,18 +226,18 @@ def moment(text: str, now: datetime) -> datetime:
 def _entry(row: Mapping[str, Any]) -> Entry:
     cause = Cause.from_dict(row.get("cause"))
     account, _, named = str(row.get("named") or row["about"]).partition("/")
-    policies = next((row[key] for key in ("attached", "released", "missing") if row.get(key)), ())
+    policies = next((row[key] for key in ("attached", "detached", "missing") if row.get(key)), ())
     return Entry(
         at=datetime.fromisoformat(str(row["at"]).partition("#")[0]),
         kind=str(row["kind"]),
         account=account,
         about=named or account,
         verdict=str(row.get("verdict", "")),
-        remedy=str(row.get("remedy", "")),
+        remediation=str(row.get("remediation", "")),
         policies=tuple(policies),
         reason=str(row.get("reason", "")),
         message=str(row.get("message", "")),
-        cure=str(row.get("cure", "")),
+        recommendation=str(row.get("recommendation", "")),
         event=cause.event_name,
         actor=cause.actor,
         source_address=cause.source_address,
@@ -273,7 +273,9 @@ def _contested(entries: Iterable[Entry], now: datetime) -> Iterable[ContestedRol
         if contest := Contest.among(told, now):
             found = contest.as_dict()
             since = datetime.fromisoformat(found["since"])
-            yield ContestedRole(named[role], found["remedies"], since, tuple(who["actor"] for who in found["actors"]))
+            yield ContestedRole(
+                named[role], found["remediations"], since, tuple(who["actor"] for who in found["actors"])
+            )
 
 
 def _text(at: datetime) -> str:

@@ -166,7 +166,7 @@ def compile_(
             print(f"{policy.name}\n{rules.readable(policy)}")
 
 
-@app.command(short_help="Ask the deployed stack to look at everything now.")
+@app.command(short_help="Start a sweep: the deployed stack evaluates every role.")
 @of_an_account
 def sweep(connection: Connection) -> None:
     """Ask the deployed stack to check every policy and look at every role now.
@@ -180,7 +180,7 @@ def sweep(connection: Connection) -> None:
     connection.recorded()
     connection.aws.publish([(SWEEP_REQUESTED, {"by": "rolewarden sweep"})])
     region = connection.aws.region
-    print(f"asked for a sweep in {region}: `rolewarden status` tells when it has ended")
+    print(f"asked for a sweep in {region}: `rolewarden status` shows when it has ended")
 
 
 @app.command(short_help="The policy that keeps people from undoing the stack.")
@@ -218,7 +218,7 @@ def scp(
     print(out)
 
 
-@app.command(short_help="Say what keeps the stack from working, and the cure.")
+@app.command(short_help="Say what keeps the stack from working, and the recommendation.")
 @of_an_account
 def doctor(
     connection: Connection,
@@ -243,7 +243,9 @@ def doctor(
             where = " ".join(filter(None, (check["account"], check["region"])))
             line = f"{where}  {check['what']}"
             if "message" in check:
-                console.print(Text.assemble(("MISSING  ", "bold red"), f"{line}: {check['message']}: {check['cure']}"))
+                console.print(
+                    Text.assemble(("MISSING  ", "bold red"), f"{line}: {check['message']}: {check['recommendation']}")
+                )
             else:
                 console.print(Text.assemble(("ok       ", "green"), line))
     raise typer.Exit(EXIT_MISSING if any("message" in check for check in checks) else 0)
@@ -264,11 +266,11 @@ def _show(console: Console, replayed: Replayed) -> None:
         rows.add_row("  rule", f"none matches: {replayed.reason}")
     else:
         rows.add_row("  rule", f"{replayed.rule} > {replayed.function}")
-        named = ", ".join(f"{key} {value}" for key, value in replayed.nominated.items())
+        named = ", ".join(f"{key} {value}" for key, value in replayed.request.items())
         if replayed.reason:
             rows.add_row("  ignored", replayed.reason)
         elif named:
-            rows.add_row("  nominated", named)
+            rows.add_row("  evaluates", named)
     for outcome in replayed.outcomes:
         rows.add_row("  role", _outcome(outcome))
     for policy, what in replayed.policies.items():
@@ -285,13 +287,13 @@ def _show(console: Console, replayed: Replayed) -> None:
 def _outcome(outcome: Mapping[str, Any]) -> Text:
     before, after = str(outcome["before"]), str(outcome["verdict"])
     text = Text.assemble((str(outcome["role"]), "bold"), "  ", (before, VERDICT_COLOURS[before]))
-    if after != before or outcome["remedy"] != "none":
+    if after != before or outcome["remediation"] != "none":
         text.append(" > ").append(after, VERDICT_COLOURS[after])
     attached = outcome.get("attached")
     if isinstance(attached, list):
         text.append(f"  attached {', '.join(attached)}")
-    if outcome["remedy"] not in {"none", "attached"}:
-        text.append(f"  {outcome['remedy']}")
+    if outcome["remediation"] not in {"none", "attached"}:
+        text.append(f"  {outcome['remediation']}")
     for key in ("reason", "message"):
         if outcome.get(key):
             text.append(f"  ({outcome[key]})")
@@ -300,10 +302,12 @@ def _outcome(outcome: Mapping[str, Any]) -> Text:
 
 def _sum_up(console: Console, done: list[Replayed]) -> None:
     matched = sum(replayed.rule is not None for replayed in done)
-    mended = sum(outcome["remedy"] in {"attached", "bounded"} for replayed in done for outcome in replayed.outcomes)
+    mended = sum(
+        outcome["remediation"] in {"attached", "bounded"} for replayed in done for outcome in replayed.outcomes
+    )
     left = [role for replayed in done for role in replayed.left_drifted]
     console.print(
-        f"\n{_counted(len(done), 'event')}, {matched} matched a rule, {_counted(mended, 'role')} mended, "
+        f"\n{_counted(len(done), 'event')}, {matched} matched a rule, {_counted(mended, 'role')} remediated, "
         + (f"left drifted: {', '.join(left)}" if left else "none left drifted")
     )
 

@@ -69,7 +69,7 @@ def models(aws: Aws, account: str, regions: Sequence[str], wanted: Sequence[str]
         profiles = {region: aws.inference_profiles(region) for region in regions}
         bedrock, listed = sorted({model for ids in found for model in ids}), LIVE
     except (Refused, RetryLater) as error:
-        listed = f"the list of {known.as_of}, as Bedrock does not tell: {error}"
+        listed = f"the list of {known.as_of}, because Bedrock does not answer: {error}"
     everything = [*(Model(name, BEDROCK) for name in bedrock), *(Model(name, JUMPSTART) for name in known.jumpstart)]
     columns = tuple(_chosen(everything, wanted)) if wanted else tuple(everything)
     unlisted = tuple(_unlisted(model, everything) for model in columns if model not in everything) if wanted else ()

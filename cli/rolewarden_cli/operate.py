@@ -324,8 +324,8 @@ def _account(where: Where) -> Iterator[Connection]:
                 print(f"rolewarden: {connection.place}", file=sys.stderr)
             yield connection
     except Refused as refused:
-        cure = "let your role do that" if refused.reason == Reason.ACCESS_DENIED else "see the message"
-        _fail(f"AWS refuses: {refused}: {cure}")
+        recommendation = "let your role do that" if refused.reason == Reason.ACCESS_DENIED else "see the message"
+        _fail(f"AWS refuses: {refused}: {recommendation}")
     except RetryLater as error:
         _fail(f"AWS could not do it now: {error}: run it again")
     except RolewardenError as error:
@@ -374,7 +374,7 @@ def _planned(
 
 def _agreed(account: str, as_json: bool) -> None:
     if as_json or not _somebody_is_there():
-        _fail("nobody can be asked here: look at `rolewarden plan`, then give --yes")
+        _fail("no terminal to ask in: read `rolewarden plan`, then give --yes")
     try:
         if typer.confirm(f"Do it in account {account}?"):
             return

@@ -17,7 +17,7 @@ from rolewarden.names import among
 from rolewarden.policies import compile_rules, digest, policy_arn
 from rolewarden.publish import CREATED, DESCRIPTION, REPLACED, UNCHANGED
 from rolewarden.reconcile import Reconciler
-from rolewarden.verdicts import CURES, Outcome, Reason, Verdict
+from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
 
 from rolewarden_cli.inventory import Bound, Inventory
 from rolewarden_cli.stack import DEPLOY, StackRules
@@ -42,24 +42,25 @@ class PlannedRole:
     """A governed role.
 
     `outcome` is what `reconcile` would leave: its `before` is the verdict now, `verdict` the one afterwards, `attached`
-    what would be attached, `reason` why something cannot be. `bindings` are what the role works for. `carried` is how
-    many managed policies it carries now, of the `quota`. `released` are guardrails that it does not need and would
+    what would be attached, `reason` why something cannot be. `bindings` are what the role works for.
+    `attached_policies` is how many managed policies the role has now, of the `quota`.
+    `detached` are guardrails that it does not need and would
     lose, `surplus` those that it does not need and keeps; `detachable` are those of both that `rolewarden detach` takes
     off.
     """
 
     outcome: Outcome
     bindings: tuple[Binding, ...]
-    carried: int
+    attached_policies: int
     quota: int
-    released: tuple[str, ...] = ()
+    detached: tuple[str, ...] = ()
     surplus: tuple[str, ...] = ()
     detachable: tuple[str, ...] = ()
 
     @property
     def changes(self) -> bool:
         """Whether enforcing would make another role of it."""
-        return self.outcome.has_written or bool(self.released)
+        return self.outcome.has_written or bool(self.detached)
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -69,7 +70,7 @@ class PlannedRole:
             "role": outcome.role,
             "before": outcome.before.value,
             "verdict": outcome.verdict.value,
-            "remedy": outcome.remedy.value,
+            "remediation": outcome.remediation.value,
             "required": list(outcome.required),
             "missing": list(outcome.missing),
             "attached": list(outcome.attached),
@@ -77,7 +78,7 @@ class PlannedRole:
             "boundary_removed": outcome.boundary_removed,
             "reason": outcome.reason or "",
             "message": outcome.message,
-            "cure": CURES.get(outcome.reason, "") if outcome.reason else "",
+            "recommendation": RECOMMENDATIONS.get(outcome.reason, "") if outcome.reason else "",
             "subjects": [
                 {
                     "account": binding.account,
@@ -90,9 +91,9 @@ class PlannedRole:
                 }
                 for binding in self.bindings
             ],
-            "carried": self.carried,
+            "attached_policies": self.attached_policies,
             "quota": self.quota,
-            "released": list(self.released),
+            "detached": list(self.detached),
             "surplus": list(self.surplus),
             "detachable": list(self.detachable),
             "changes": self.changes,
@@ -110,7 +111,7 @@ class SharedRole:
     user_profile: str
     role: str
     guardrails: tuple[str, ...]
-    cure: str
+    recommendation: str
 
 
 @dataclass(frozen=True)
@@ -284,21 +285,21 @@ class Rehearsal:
         policy = self._policies.get(policy_arn.rpartition("/")[2])
         return PublishedPolicy("", policy.text) if policy else None
 
-    def attach(self, role: str, policy_arn: str, *, mark: str) -> None:  # noqa: ARG002 - nobody hears of it
+    def attach(self, role: str, policy_arn: str, *, correlation_id: str) -> None:  # noqa: ARG002 - nobody hears of it
         """Attach, as far as IAM would. Raises Refused."""
         found = self._modifiable(role)
         if len(found.attached) >= self._quota:
-            raise Refused(Reason.QUOTA, f"it carries {len(found.attached)} policies of {self._quota}")
+            raise Refused(Reason.QUOTA, f"it has {len(found.attached)} policies of {self._quota}")
         self._roles[role] = replace(found, attached=(*found.attached, policy_arn))
 
-    def set_boundary(self, role: str, policy_arn: str, *, mark: str) -> None:  # noqa: ARG002 - nobody hears of it
+    def set_boundary(self, role: str, policy_arn: str, *, correlation_id: str) -> None:  # noqa: ARG002 - nobody hears of it
         """Set a boundary. Raises Refused."""
         self._roles[role] = replace(self._modifiable(role), boundary=policy_arn)
 
-    def remove_boundary(self, role: str, *, mark: str) -> bool:
+    def remove_boundary(self, role: str, *, correlation_id: str) -> bool:
         """Take a boundary off; whether there was one. Raises Refused."""
         there = bool(self._of(role).boundary)
-        self.set_boundary(role, "", mark=mark)
+        self.set_boundary(role, "", correlation_id=correlation_id)
         return there
 
     def _of(self, role: str) -> RoleDetail:
@@ -334,18 +335,18 @@ def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: 
         policy for policy in (ours(inventory, detail) if detail else ()) if reconciler.may_lose(policy, required, ())
     ]
     # As the sweep does: who could not be read may need what seems too much, and who only observes takes nothing off.
-    releases = not (inventory.unread or reconciler.rules.observes)
+    detaches = not (inventory.unread or reconciler.rules.observes)
     # A role that is left without what it needs loses nothing.
-    releases &= outcome.verdict is not Verdict.UNENFORCEABLE
-    released = tuple(policy for policy in surplus if releases and policy not in kept)
+    detaches &= outcome.verdict is not Verdict.UNENFORCEABLE
+    detached = tuple(policy for policy in surplus if detaches and policy not in kept)
     return PlannedRole(
         outcome,
         bindings,
         len(detail.attached) if detail else 0,
         inventory.policies_per_role,
-        released,
-        tuple(policy for policy in surplus if policy not in released),
-        tuple(policy for policy in surplus if releases and policy not in reconciler.observed()),
+        detached,
+        tuple(policy for policy in surplus if policy not in detached),
+        tuple(policy for policy in surplus if detaches and policy not in reconciler.observed()),
     )
 
 
@@ -382,7 +383,7 @@ def _shared(reconciler: Reconciler, bindings: Iterable[Binding]) -> Iterator[Sha
                 profile.user_profile,
                 domain.role.name,
                 missing,
-                CURES[Reason.SHARES_ROLE],
+                RECOMMENDATIONS[Reason.SHARES_ROLE],
             )
 
 

@@ -42,7 +42,7 @@ class Replayed:
     rule: str | None
     function: str | None
     reason: str = ""
-    nominated: Mapping[str, Any] = field(default_factory=dict)
+    request: Mapping[str, Any] = field(default_factory=dict)
     outcomes: tuple[Mapping[str, Any], ...] = ()
     policies: Mapping[str, str] = field(default_factory=dict)
     alert: str = ""
@@ -63,7 +63,7 @@ class Replayed:
             "rule": self.rule,
             "function": self.function,
             "reason": self.reason,
-            "nominated": dict(self.nominated),
+            "request": dict(self.request),
             "outcomes": [dict(outcome) for outcome in self.outcomes],
             "policies": dict(self.policies),
             "alert": self.alert,
@@ -181,8 +181,8 @@ def _replay(
             *about,
             rule.name,
             rule.function,
-            reason=answer.get("nominated", {}).get("ignored", ""),
-            nominated=answer.get("nominated", {}),
+            reason=answer.get("request", {}).get("ignored", ""),
+            request=answer.get("request", {}),
             outcomes=tuple(answer.get("outcomes", ())),
             policies=answer.get("policies", {}),
             alert=answer.get("alert", ""),

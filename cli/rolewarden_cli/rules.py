@@ -67,7 +67,7 @@ class CheckedFile:
             for policy in self.policies()
         ]
         lines += [
-            f"assignment {number}: {needed} of the {ROLE_POLICIES} policies that a role may carry by default"
+            f"assignment {number}: {needed} of the {ROLE_POLICIES} policies that a role can have by default"
             for number, needed in enumerate(self.checked.slots, start=1)
         ]
         return lines

@@ -17,7 +17,7 @@ from rich.text import Text
 from rolewarden.bindings import ROLE, USER_PROFILE, Binding
 from rolewarden.publish import UNCHANGED
 from rolewarden.record import ROLE_CONTESTED, SUBJECT_FINDING
-from rolewarden.verdicts import CURES, Outcome, Verdict
+from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Verdict
 
 from rolewarden_cli.access import AccessMatrix, Decision, Row
 from rolewarden_cli.detach import Detached, Surplus
@@ -31,7 +31,7 @@ VERDICT_COLOURS = {
     "compliant": "green",
     "drifted": "red",
     "exempt": "cyan",
-    "ungoverned": "bright_black",
+    "out_of_scope": "bright_black",
     "unenforceable": "bold red",
 }
 
@@ -162,7 +162,7 @@ def _show_role(out: Console, role: PlannedRole, bindings: Sequence[Binding], *, 
     outcome = role.outcome
     verdict = outcome.verdict if outcome.verdict is Verdict.UNENFORCEABLE else outcome.before
     # A role that could not be looked at has a reason, and carries nobody knows what.
-    slots = f"{role.carried}/{role.quota}" if role.carried or not outcome.reason else ""
+    slots = f"{role.attached_policies}/{role.quota}" if role.attached_policies or not outcome.reason else ""
     name = Text(outcome.role, "bold")
     if len(name) > ROLE_NAME:  # the names that AWS gives are; such a one has a line of its own
         out.print(_indented(name, 2))
@@ -205,19 +205,19 @@ def _done_to(role: PlannedRole) -> Iterator[Text]:
     outcome = role.outcome
     if outcome.attached:
         yield Text(f"+ attach {', '.join(outcome.attached)}", "green")
-    if outcome.remedy == "bounded":
+    if outcome.remediation == "bounded":
         yield Text(f"+ set the permissions boundary {_name(outcome.boundary)}", "green")
     if outcome.boundary_removed:
         yield Text(f"- take off the permissions boundary {_name(outcome.boundary_removed)}", "yellow")
-    if outcome.remedy == "observed":
+    if outcome.remediation == "observed":
         yield Text(f"lacks {', '.join(outcome.missing)}, which is only observed", "yellow")
-    if role.released:
-        yield Text(f"- detach {', '.join(role.released)}, which it does not need", "yellow")
+    if role.detached:
+        yield Text(f"- detach {', '.join(role.detached)}, which it does not need", "yellow")
     if role.surplus:
         yield Text(
             f"has {', '.join(role.surplus)} without need: `rolewarden detach` takes it off"
             if role.detachable
-            else f"carries {', '.join(role.surplus)} without need, and keeps it"
+            else f"has {', '.join(role.surplus)} without need, and keeps it"
         )
     if outcome.verdict is Verdict.EXEMPT:
         yield Text(f"exempt {outcome.message}", "cyan")
@@ -233,8 +233,8 @@ def _show_trouble(out: Console, outcome: Outcome) -> None:
     lacks = [name for name in outcome.missing if name not in outcome.attached]
     needs = f", so it goes without {', '.join(lacks)}" if lacks else ""
     out.print(_indented(Text(f"! {outcome.reason}{needs}", "red"), 4))
-    if cure := CURES.get(outcome.reason):
-        out.print(_indented(cure, 6))
+    if recommendation := RECOMMENDATIONS.get(outcome.reason):
+        out.print(_indented(recommendation, 6))
 
 
 def _show_shared(out: Console, plan: Plan) -> None:
@@ -245,7 +245,7 @@ def _show_shared(out: Console, plan: Plan) -> None:
         name = f"{shared.domain_name or shared.domain_id}/{shared.user_profile}"
         line = Text.assemble((name, "bold"), f"  needs {', '.join(shared.guardrails)}, runs as {shared.role}")
         out.print(_indented(line, 2))
-    out.print(_indented(plan.shared[0].cure, 4))
+    out.print(_indented(plan.shared[0].recommendation, 4))
 
 
 def _show_exemptions(out: Console, plan: Plan) -> None:
@@ -286,7 +286,7 @@ def _sum_of(plan: Plan) -> Text:
         (stay, f"{stay:,} compliant"),
         (len(plan.with_surplus), f"{counted(len(plan.with_surplus), 'role')} with surplus policies"),
         (after[Verdict.EXEMPT], f"{after[Verdict.EXEMPT]} exempt"),
-        (after[Verdict.UNENFORCEABLE], f"{after[Verdict.UNENFORCEABLE]} cannot be guarded"),
+        (after[Verdict.UNENFORCEABLE], f"{after[Verdict.UNENFORCEABLE]} cannot be protected"),
     ]
     return Text(", ".join(part for number, part in parts if number) or "no role is governed", "bold")
 
@@ -295,34 +295,34 @@ def _sum_of(plan: Plan) -> Text:
 
 
 def show_enforced(out: Console, done: Enforced, *, left: Sequence[str] = ()) -> None:
-    """What became of each policy and role; `left` are the roles that cannot be guarded."""
+    """What became of each policy and role; `left` are the roles that cannot be protected."""
     for policy, what in done.policies.items():
         if what != UNCHANGED:
             out.print(Text.assemble((f"{what:9}", "green"), " policy ", policy))
     for outcome in done.outcomes:
-        if outcome.verdict is Verdict.UNGOVERNED:
+        if outcome.verdict is Verdict.OUT_OF_SCOPE:
             continue
         line = Text.assemble((outcome.role, "bold"), "  ", (outcome.before, VERDICT_COLOURS[outcome.before]))
         line.append(" > ").append(outcome.verdict, VERDICT_COLOURS[outcome.verdict])
         if outcome.attached:
             line.append(f"  + {', '.join(outcome.attached)}")
-        if outcome.remedy == "bounded":
+        if outcome.remediation == "bounded":
             line.append(f"  + boundary {_name(outcome.boundary)}")
         out.print(line)
         _show_trouble(out, outcome)
-    for role, policies in done.released.items():
+    for role, policies in done.detached.items():
         if policies:
             out.print(Text.assemble((role, "bold"), f"  - {', '.join(policies)}"))
     for what in done.postponed:
         out.print(Text(f"not done: {what}", "red"))
-    changed = sum(outcome.has_written for outcome in done.outcomes) + sum(map(bool, done.released.values()))
+    changed = sum(outcome.has_written for outcome in done.outcomes) + sum(map(bool, done.detached.values()))
     end = f"{counted(changed, 'role')} changed"
     if done.stopped:
         end += f", stopped before {counted(len(done.left), 'role')}: run it again to go on"
     elif done.postponed:
         end += f", {len(done.postponed)} not done: run it again"
     if left:
-        end += f", {len(left)} cannot be guarded: {_few(left)}"
+        end += f", {len(left)} cannot be protected: {_few(left)}"
     out.print(Text(f"\n{end}", "bold"))
 
 
@@ -490,7 +490,7 @@ def _show_reasons(out: Console, numbers: Mapping[str, str], reasons: Sequence[Re
         grid.add_row("  policy", first.statement.arn)
     if first.guardrail:
         grid.add_row("  guardrail", first.guardrail)
-        grid.add_row("  asked by", "; ".join(first.assignments) or "no assignment: the role carries it without need")
+        grid.add_row("  asked by", "; ".join(first.assignments) or "no assignment: the role has it without need")
         grid.add_row("  attached", _attached(first.attached, recorded=recorded))
     out.print(grid)
     for reason in reasons:
@@ -505,7 +505,7 @@ def _show_reasons(out: Console, numbers: Mapping[str, str], reasons: Sequence[Re
 
 def _attached(entry: Entry | None, *, recorded: bool) -> str:
     if entry is None:
-        return "the history does not tell" if recorded else "not known: nothing is deployed that would record it"
+        return "the history does not say" if recorded else "not known: nothing is deployed that would record it"
     return f"{_time(entry.at)}, after {_cause(entry)}"
 
 
@@ -527,9 +527,9 @@ def _kind(entry: Entry) -> Text:
     """The verdicts before and after, or what else it tells of."""
     before = str(entry.row.get("before", ""))
     if not before:
-        return Text(f"{entry.kind.lower()} {entry.remedy}".strip(), VERDICT_COLOURS.get(entry.verdict, ""))
+        return Text(f"{entry.kind.lower()} {entry.remediation}".strip(), VERDICT_COLOURS.get(entry.verdict, ""))
     text = Text(before, VERDICT_COLOURS.get(before, ""))
-    if entry.verdict != before or entry.remedy not in {"", "none"}:
+    if entry.verdict != before or entry.remediation not in {"", "none"}:
         text.append(" > ").append(entry.verdict, VERDICT_COLOURS.get(entry.verdict, ""))
     return text
 
@@ -537,7 +537,7 @@ def _kind(entry: Entry) -> Text:
 def _policies(entry: Entry) -> Text:
     if not entry.policies or entry.kind == ROLE_CONTESTED:
         return Text()
-    sign = "+" if entry.row.get("attached") else "-" if entry.row.get("released") else "lacks"
+    sign = "+" if entry.row.get("attached") else "-" if entry.row.get("detached") else "lacks"
     return Text(f"{sign} {', '.join(entry.policies)}")
 
 
@@ -555,7 +555,7 @@ def show_status(out: Console, found: Status) -> None:
     grid.add_column(overflow="fold")
     grid.add_row("last sweep", _last_sweep(found))
     grid.add_row("coverage", _coverage(found))
-    grid.add_row("remedied", f"{counted(found.remedied_last_day, 'time')} in the last day")
+    grid.add_row("remediated", f"{counted(found.remediated_last_day, 'time')} in the last day")
     grid.add_row("contested", str(len(found.contested)) if found.contested else "none")
     for role in found.contested:
         times = f"{role.times} times since {_time(role.since)} by {', '.join(role.actors)}"
@@ -564,7 +564,7 @@ def show_status(out: Console, found: Status) -> None:
     for entry in found.unenforceable:
         kind = "user profile " if entry.kind == SUBJECT_FINDING else ""
         text = Text.assemble((f"{kind}{entry.about}", "bold"), f"  {entry.reason or entry.verdict}")
-        grid.add_row("", text.append(f"\n{entry.cure}" if entry.cure else ""))
+        grid.add_row("", text.append(f"\n{entry.recommendation}" if entry.recommendation else ""))
     grid.add_row("surplus", _surplus(found))
     out.print(grid)
 
@@ -574,7 +574,7 @@ def _surplus(found: Status) -> str:
     if sweep is None:
         return "not known before a sweep; see `rolewarden plan`"
     parts = []
-    if roles := sweep.completed.get("carrying_too_much", 0):
+    if roles := sweep.completed.get("surplus", 0):
         parts.append(
             f"{counted(roles, 'role')} with policies that no rule asks for: {_few(sweep.surplus_roles, of=roles)}"
         )
@@ -588,16 +588,16 @@ def _coverage(found: Status) -> str:
     if found.last_sweep is None:
         return "not known before a sweep; see `rolewarden plan`"
     exempt = f", {found.exempt} exempt" if found.exempt else ""
-    return f"{found.covered:,} of {found.governed:,} governed roles carry what they need{exempt}"
+    return f"{found.covered:,} of {found.governed:,} governed roles have what they need{exempt}"
 
 
 def _last_sweep(found: Status) -> Text:
     if found.last_sweep is None or found.sweep_age is None:
         return Text("none in the last week: see SweepFunction's log", "red")
     counts, age = found.last_sweep.completed, found.sweep_age
-    lacking = f"{counts.get('lacking', 0)} of {found.governed}"
+    lacking = f"{counts.get('unprotected', 0)} of {found.governed}"
     text = Text(f"{_ago(age)} ago", "red" if age > LONG_SINCE else "")
-    text.append(f", took {counts.get('seconds', 0)} s, found {lacking} roles lacking a guardrail")
+    text.append(f", took {counts.get('seconds', 0)} s, found {lacking} roles unprotected")
     if found.last_sweep.missed:
         text.append("; not everything could be read", "yellow")
     if found.running:

@@ -26,7 +26,7 @@ def rolewarden() -> Rolewarden:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     account = context.invoked_function_arn.split(":")[4]
     if cloudformation.is_request(event):
-        # On delete nothing is done: the policies stay where they are attached, see ReleaseFunction.
+        # On delete nothing is done: the policies stay where they are attached, see DetachFunction.
         deletes = event["RequestType"] == "Delete"
         own, aws = cloudformation.OwnStack.read(os.environ), Aws()
         unknown: RetryLater | None = None

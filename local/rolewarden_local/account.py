@@ -35,7 +35,7 @@ COLOURS = {
     "compliant": "green",
     "drifted": "red",
     "exempt": "cyan",
-    "ungoverned": "bright_black",
+    "out_of_scope": "bright_black",
     "unenforceable": "bold red",
 }
 

@@ -133,7 +133,7 @@ def _said(account: Account, about: str, known: int) -> str:
     row = account.history(about)[-1]
     cause = row.get("cause", {})
     actor = cause.get("actor", "").rsplit("/", 1)[-1]
-    done = f"attached {', '.join(row['attached'])}" if row.get("attached") else row["remedy"]
+    done = f"attached {', '.join(row['attached'])}" if row.get("attached") else row["remediation"]
     return f"{row['kind']}: {done} (cause: {cause.get('event_name', '')}{f' by {actor}' if actor else ''})"
 
 

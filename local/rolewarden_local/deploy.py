@@ -85,7 +85,7 @@ def write_invoke_environment(root: Path, variables: Mapping[str, str]) -> None:
     path = root / ".aws-sam" / "local-env.json"
     path.parent.mkdir(exist_ok=True)
     # SAM has an account of its own invention.
-    queues = ("WORK_QUEUE_URL", "SWEEP_QUEUE_URL", "RELEASE_QUEUE_URL", "PUBLISH_QUEUE_URL")
+    queues = ("WORK_QUEUE_URL", "SWEEP_QUEUE_URL", "DETACH_QUEUE_URL", "PUBLISH_QUEUE_URL")
     names = ("ACCOUNT_ID", "ALARM_TOPIC_ARN", "BINDINGS_TABLE", "HISTORY_TABLE", *queues)
     path.write_text(json.dumps({"Parameters": {name: variables[name] for name in names}}, indent=1) + "\n")
 

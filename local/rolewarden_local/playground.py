@@ -59,7 +59,7 @@ def main(root: Path, host: str, port: int) -> None:
                 "HISTORY_TABLE": outputs["HistoryTable"],
                 "WORK_QUEUE_URL": outputs["WorkQueue"],
                 "SWEEP_QUEUE_URL": outputs["SweepQueue"],
-                "RELEASE_QUEUE_URL": outputs["ReleaseQueue"],
+                "DETACH_QUEUE_URL": outputs["DetachQueue"],
                 "PUBLISH_QUEUE_URL": outputs["PublishQueue"],
             },
         )

@@ -201,6 +201,12 @@ def test_a_key_that_was_issued_and_is_gone_is_nobodys(iam, eve):
     assert refusal(eve.session.client("iam").list_roles)[0] == "InvalidClientTokenId"
 
 
+def test_a_session_of_a_role_that_was_deleted_is_nobodys(aws, authorization):
+    aws.lend("ASIADELETED", "Deleted")
+    deleted = boto3.Session("ASIADELETED", "secret", "token", region_name="us-east-1")
+    assert refusal(deleted.client("iam").list_roles)[0] == "InvalidClientTokenId"
+
+
 def test_who_one_is_may_be_asked_by_everybody(eve):
     assert eve.session.client("sts").get_caller_identity()["Arn"].endswith(":user/eve")
 

@@ -6,8 +6,8 @@ import boto3
 import pytest
 
 MEMBER = "222233334444"
-HUB = "111122223333"
-BUS = f"arn:aws:events:us-east-1:{HUB}:event-bus/hub"
+CENTRAL = "111122223333"
+BUS = f"arn:aws:events:us-east-1:{CENTRAL}:event-bus/hub"
 TRUST = json.dumps(
     {
         "Version": "2012-10-17",
@@ -24,7 +24,7 @@ def local(aws):
     return aws
 
 
-def client(service, account=HUB, region="us-east-1"):
+def client(service, account=CENTRAL, region="us-east-1"):
     return boto3.client(service, aws_access_key_id=account, aws_secret_access_key="x", region_name=region)
 
 
@@ -34,7 +34,7 @@ def allow(action, resource):
     )
 
 
-def queue(name, account=HUB, region="us-east-1"):
+def queue(name, account=CENTRAL, region="us-east-1"):
     sqs = client("sqs", account, region)
     url = sqs.create_queue(QueueName=name)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -46,7 +46,7 @@ def queue(name, account=HUB, region="us-east-1"):
     return arn, heard
 
 
-def hub():
+def central():
     """A bus in us-east-1 with a rule for everything of IAM and SageMaker; gives what it hears."""
     events = client("events")
     events.create_event_bus(Name="hub")
@@ -57,7 +57,7 @@ def hub():
 
 
 def forward(account, region, *, may="events:PutEvents"):
-    """A rule on the default bus that sends SageMaker's and IAM's events to the hub; gives its dead-letter queue."""
+    """A rule on the default bus that sends SageMaker's and IAM's events to another bus; gives its dead-letter queue."""
     role = client("iam", account).create_role(RoleName=f"forward-{region}", AssumeRolePolicyDocument=TRUST)["Role"]
     client("iam", account).put_role_policy(
         RoleName=f"forward-{region}", PolicyName="send", PolicyDocument=allow(may, BUS)
@@ -96,15 +96,15 @@ def make_domain(account, region):
 
 
 def test_an_event_of_another_region_reaches_the_bus_as_it_was(local):
-    heard = hub()
-    forward(HUB, "eu-west-1")
-    make_domain(HUB, "eu-west-1")
+    heard = central()
+    forward(CENTRAL, "eu-west-1")
+    make_domain(CENTRAL, "eu-west-1")
     [event] = heard()
-    assert (event["account"], event["region"], event["detail"]["eventName"]) == (HUB, "eu-west-1", "CreateDomain")
+    assert (event["account"], event["region"], event["detail"]["eventName"]) == (CENTRAL, "eu-west-1", "CreateDomain")
 
 
 def test_iam_events_appear_in_the_home_region_of_their_account_alone(local):
-    heard = hub()
+    heard = central()
     forward(MEMBER, "eu-west-1")
     admit(StringEquals={"aws:PrincipalOrgID": "o-exampleorg1"})
     local.organize("o-exampleorg1", ou_root_canvas={MEMBER})
@@ -129,7 +129,7 @@ def test_iam_events_appear_in_the_home_region_of_their_account_alone(local):
 def test_the_policy_of_the_bus_decides_on_another_account_and_what_it_refuses_is_a_dead_letter(
     local, member_of, condition, arrives
 ):
-    heard = hub()
+    heard = central()
     dead = forward(MEMBER, "eu-west-1")
     admit(**condition)
     local.organize(member_of, ou_root_canvas={MEMBER})
@@ -138,14 +138,14 @@ def test_the_policy_of_the_bus_decides_on_another_account_and_what_it_refuses_is
 
 
 def test_without_a_policy_no_other_account_gets_in(local):
-    heard = hub()
+    heard = central()
     forward(MEMBER, "eu-west-1")
     make_domain(MEMBER, "eu-west-1")
     assert heard() == []
 
 
 def test_a_rule_whose_role_may_not_put_events_delivers_nothing(local):
-    heard = hub()
-    dead = forward(HUB, "eu-west-1", may="events:ListRules")
-    make_domain(HUB, "eu-west-1")
+    heard = central()
+    dead = forward(CENTRAL, "eu-west-1", may="events:ListRules")
+    make_domain(CENTRAL, "eu-west-1")
     assert (heard(), len(dead())) == ([], 1)

@@ -10,7 +10,7 @@ def all_of(world) -> dict:
     profiles = world.sagemaker.list_user_profiles()["UserProfiles"]
     versions = {name: world.iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"] for name, arn in arns(world)}
     carried = {name: world.carried(name) for name in roles}
-    return {"roles": roles, "bound": tables, "profiles": profiles, "versions": versions, "carried": carried}
+    return {"roles": roles, "bound": tables, "profiles": profiles, "versions": versions, "attached_policies": carried}
 
 
 def arns(world) -> list[tuple[str, str]]:

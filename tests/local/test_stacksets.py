@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-HUB, MEMBER, LATER = "111122223333", "222233334444", "333344445555"
+CENTRAL, MEMBER, LATER = "111122223333", "222233334444", "333344445555"
 ORGANIZATION = "o-exampleorg1"
 CHILD = {
     "Parameters": {"Hub": {"Type": "String"}},
@@ -26,7 +26,7 @@ def local(aws):
     return aws
 
 
-def client(service, account=HUB, region="us-east-1"):
+def client(service, account=CENTRAL, region="us-east-1"):
     return boto3.client(service, aws_access_key_id=account, aws_secret_access_key="x", region_name=region)
 
 
@@ -34,7 +34,7 @@ def stack(regions, targets, **more):
     properties = {
         "StackSetName": "children",
         "TemplateURL": "https://s3.us-east-1.amazonaws.com/templates/child.json",
-        "Parameters": [{"ParameterKey": "Hub", "ParameterValue": HUB}],
+        "Parameters": [{"ParameterKey": "Hub", "ParameterValue": CENTRAL}],
         "StackInstancesGroup": [{"DeploymentTargets": targets, "Regions": regions}],
         "PermissionModel": "SELF_MANAGED",
         **more,
@@ -73,13 +73,13 @@ def instances():
 
 
 def test_a_self_managed_one_goes_with_its_regions(local):
-    deployed("create_stack", **stack(["eu-west-1", "ap-south-1"], {"Accounts": [HUB]}))
-    assert has_queue(HUB, "eu-west-1")
-    assert has_queue(HUB, "ap-south-1")
-    assert not has_queue(HUB, "us-east-1")
-    deployed("update_stack", **stack(["eu-west-1", "eu-central-1"], {"Accounts": [HUB]}))
-    assert instances() == {(HUB, "eu-west-1"): "CURRENT", (HUB, "eu-central-1"): "CURRENT"}
-    assert not has_queue(HUB, "ap-south-1")
+    deployed("create_stack", **stack(["eu-west-1", "ap-south-1"], {"Accounts": [CENTRAL]}))
+    assert has_queue(CENTRAL, "eu-west-1")
+    assert has_queue(CENTRAL, "ap-south-1")
+    assert not has_queue(CENTRAL, "us-east-1")
+    deployed("update_stack", **stack(["eu-west-1", "eu-central-1"], {"Accounts": [CENTRAL]}))
+    assert instances() == {(CENTRAL, "eu-west-1"): "CURRENT", (CENTRAL, "eu-central-1"): "CURRENT"}
+    assert not has_queue(CENTRAL, "ap-south-1")
 
 
 def test_a_service_managed_one_follows_the_accounts_of_its_units(local):
@@ -105,13 +105,13 @@ def test_instances_are_listed_by_region_in_pages(local):
 
 
 def test_a_deleted_stack_takes_its_stacks_along(local):
-    deployed("create_stack", **stack(["eu-west-1"], {"Accounts": [HUB]}))
+    deployed("create_stack", **stack(["eu-west-1"], {"Accounts": [CENTRAL]}))
     cloudformation = client("cloudformation")
     cloudformation.delete_stack(StackName="parent")
     cloudformation.get_waiter("stack_delete_complete").wait(
         StackName="parent", WaiterConfig={"Delay": 0, "MaxAttempts": 500}
     )
-    assert not has_queue(HUB, "eu-west-1")
+    assert not has_queue(CENTRAL, "eu-west-1")
     with pytest.raises(ClientError, match="StackSetNotFoundException"):
         instances()
 
@@ -126,7 +126,7 @@ def trusting(principal):
 
 def assumed(session, arn):
     """A client of the role's session, made by the session `session` (credentials), or by root."""
-    keys: dict[str, Any] = {"aws_access_key_id": HUB, "aws_secret_access_key": "x"}
+    keys: dict[str, Any] = {"aws_access_key_id": CENTRAL, "aws_secret_access_key": "x"}
     if session:
         keys = {
             "aws_access_key_id": session["AccessKeyId"],
@@ -139,16 +139,18 @@ def assumed(session, arn):
 @pytest.mark.parametrize(
     ("trusted", "organization", "enters"),
     [
-        (f"arn:aws:iam::{HUB}:role/Function", ORGANIZATION, True),
-        (f"arn:aws:iam::{HUB}:role/Another", ORGANIZATION, False),
-        (f"arn:aws:iam::{HUB}:role/Function", "o-somebodys1", False),
+        (f"arn:aws:iam::{CENTRAL}:role/Function", ORGANIZATION, True),
+        (f"arn:aws:iam::{CENTRAL}:role/Another", ORGANIZATION, False),
+        (f"arn:aws:iam::{CENTRAL}:role/Function", "o-somebodys1", False),
     ],
 )
 def test_a_role_of_another_account_is_assumed_where_both_sides_allow_it(local, trusted, organization, enters):
     local.organize(organization, ou_root_canvas={MEMBER})
     theirs = client("iam", MEMBER).create_role(RoleName="Theirs", AssumeRolePolicyDocument=trusting(trusted))["Role"]
     iam = client("iam")
-    ours = iam.create_role(RoleName="Function", AssumeRolePolicyDocument=trusting(f"arn:aws:iam::{HUB}:root"))["Role"]
+    ours = iam.create_role(RoleName="Function", AssumeRolePolicyDocument=trusting(f"arn:aws:iam::{CENTRAL}:root"))[
+        "Role"
+    ]
     statement = {
         "Effect": "Allow",
         "Action": "sts:AssumeRole",
@@ -169,7 +171,9 @@ def test_a_role_of_another_account_is_assumed_where_both_sides_allow_it(local, t
 
 def test_the_session_of_a_deleted_role_is_worth_nothing(local):
     iam = client("iam")
-    ours = iam.create_role(RoleName="Function", AssumeRolePolicyDocument=trusting(f"arn:aws:iam::{HUB}:root"))["Role"]
+    ours = iam.create_role(RoleName="Function", AssumeRolePolicyDocument=trusting(f"arn:aws:iam::{CENTRAL}:root"))[
+        "Role"
+    ]
     keys = assumed(None, ours["Arn"])
     visitor = boto3.client(
         "iam",

@@ -31,7 +31,7 @@ from tests.conftest import TODAY
 from tests.handlers import load_function
 from tests.world import World
 
-QUEUES = {"WorkQueue": "reconcile", "SweepQueue": "sweep", "PublishQueue": "publish", "ReleaseQueue": "release"}
+QUEUES = {"WorkQueue": "reconcile", "SweepQueue": "sweep", "PublishQueue": "publish", "DetachQueue": "detach"}
 """Queues by the function that polls them."""
 
 RECHECK_SECONDS = 60
@@ -90,7 +90,7 @@ class Functions:
         rolewarden = Rolewarden(Settings.read(environment), self.world.rolewarden.aws, clock=lambda: TODAY)
         for name in ("enforce", "reconcile", "sweep"):
             handler_module(name).rolewarden = rolewarden  # type: ignore[attr-defined]
-        for name in ("publish", "release"):
+        for name in ("publish", "detach"):
             handler_module(name).rolewarden = lambda: rolewarden  # type: ignore[attr-defined]
         self.rolewarden = rolewarden
 

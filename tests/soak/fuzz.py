@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from rolewarden.events import parse
-from rolewarden.service import SecondLook
+from rolewarden.service import Recheck
 from rolewarden.sweep import Sweep
 from rolewarden.work import Work
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
@@ -117,14 +117,14 @@ def text_of(body: Any, chance: random.Random) -> str:
 def messages(world: World) -> dict[str, list[Any]]:
     """Real messages by queue."""
     sweep = Sweep(ACCOUNT_ID, 1_800_000_000.0)
-    looks = [SecondLook(parse(event), 1).as_dict() for event in events().values() if not parse(event).ignored]
+    looks = [Recheck(parse(event), 1).as_dict() for event in events().values() if not parse(event).ignored]
     bound = [b for b in world.rolewarden.table.all() if b.role]
     # Bindings read long ago: those just read are believed, and what is wrong in the right form is not malformed.
     works = [Work.of_sweep(b.role, ACCOUNT_ID, [b], 1.0).as_dict() for b in bound if b.role]
     ana = {"domain": ["d-analytics0001", "analytics"], "profiles": {"omar": {"a": "b"}, "ana": None}}
     return {
-        "WorkQueue": [*works, *(look for look in looks if "policy" not in look["nominated"])],
-        "PublishQueue": [look for look in looks if "policy" in look["nominated"]],
+        "WorkQueue": [*works, *(look for look in looks if "policy" not in look["request"])],
+        "PublishQueue": [look for look in looks if "policy" in look["request"]],
         "SweepQueue": [
             sweep.message("list"),
             sweep.message("list", after="d-analytics0001"),
@@ -132,7 +132,7 @@ def messages(world: World) -> dict[str, list[Any]]:
             sweep.message("describe", **ana),
             sweep.message("audit"),
         ],
-        "ReleaseQueue": [
+        "DetachQueue": [
             {"account": ACCOUNT_ID, "role": "CanvasOmar", "policies": ["no-generative-ai"]},
             {"account": ACCOUNT_ID, "policy": "no-generative-ai"},
         ],

@@ -65,7 +65,7 @@ def name_of(arn: str) -> str:
 
 
 class Call(NamedTuple):
-    """A call of Rolewarden's: its name, what it said, and the mark of the remedy that it is part of."""
+    """A call of Rolewarden's: its name, what it said, and the mark of the remediation that it is part of."""
 
     name: str
     said: Mapping[str, Any]
@@ -77,13 +77,13 @@ class Ledger:
     """What was there at the start, and what people have done since.
 
     `guardrails` are what the subjects of a domain need, by its name ("" stands for every other one), `everyone` is what
-    each role needs that SageMaker may assume. What is `released` is taken off whoever does not need it.
+    each role needs that SageMaker may assume. What is `detached` is taken off whoever does not need it.
     """
 
     guardrails: Mapping[str, str]
     exempt: frozenset[str]
     everyone: str = ""
-    releases: bool = False
+    detaches: bool = False
     roles: dict[str, Role] = field(default_factory=roles_now)
     theirs: dict[str, str] = field(default_factory=lambda: _theirs(policies_now()))
     needed: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -164,7 +164,7 @@ class Ledger:
         published = {OURS + name for name in {*self.guardrails.values(), self.everyone}}
         for name, role in roles.items():
             boundary = role["PermissionsBoundary"] or ""
-            governed = self.releases or bool(self.needed.get(name))
+            governed = self.detaches or bool(self.needed.get(name))
             attached = {arn for arn in role["AttachedPolicies"] if not (governed and arn in published)}
             left[name] = {
                 "attached": attached,
@@ -222,7 +222,7 @@ def remedies_made(calls: Iterable[Call]) -> Counter[tuple[str, ...]]:
         if name == "AttachRolePolicy":
             made.add((mark, "attached", role, policy))
         elif name == "DetachRolePolicy":
-            made.add((mark, "released", role, policy))
+            made.add((mark, "detached", role, policy))
         elif name == "PutRolePermissionsBoundary":
             made.add((mark, "bounded", role))
         elif name == "DeleteRolePermissionsBoundary":
@@ -238,18 +238,18 @@ def remedies_told(rows: Iterable[Mapping[str, Any]]) -> Counter[tuple[str, ...]]
     """The same, as often as the rows of the history tell it."""
     told: Counter[tuple[str, ...]] = Counter()
     for row in rows:
-        role, mark = row.get("role", ""), row.get("mark", "")
+        role, mark = row.get("role", ""), row.get("correlation_id", "")
         if row["kind"] == "Role Contested":
             continue
         told.update((mark, "attached", role, policy) for policy in row.get("attached", ()))
         told.update(
-            (mark, "unbounded", role) if is_boundary(policy) else (mark, "released", role, policy)
-            for policy in row.get("released", ())
+            (mark, "unbounded", role) if is_boundary(policy) else (mark, "detached", role, policy)
+            for policy in row.get("detached", ())
         )
-        if row.get("remedy") == "bounded":
+        if row.get("remediation") == "bounded":
             told[mark, "bounded", role] += 1
         if row.get("boundary_removed"):
             told[mark, "unbounded", role] += 1
         if row["kind"] == "Policy Restored":
-            told[mark, row["remedy"], row["policy"]] += 1
+            told[mark, row["remediation"], row["policy"]] += 1
     return told

@@ -47,7 +47,7 @@ EXEMPT = frozenset({"CanvasBreakGlass"})
 RULES = {
     "plain": GUARDRAILS,
     "bounded": "fallback: boundary\n" + GUARDRAILS,
-    "everyone": "release: detach\n" + GUARDRAILS + "also_govern: {trusting: [sagemaker.amazonaws.com]}\n",
+    "everyone": "surplus: detach\n" + GUARDRAILS + "also_govern: {trusting: [sagemaker.amazonaws.com]}\n",
 }
 QUOTA = 10
 TEAM = tuple(f"arn:aws:iam::{ACCOUNT_ID}:policy/team-policy-{number:02}" for number in range(1, QUOTA + 1))
@@ -96,7 +96,7 @@ class Done:
     steps: int = 0
     whole_runs: int = 0
     invocations: int = 0
-    remedies: int = 0
+    remediations: int = 0
     late: int = 0
 
 
@@ -165,7 +165,7 @@ class Night(RuleBasedStateMachine):
             {"research": APPROVED, "": NO_MODELS},
             EXEMPT,
             everyone=NO_MODELS if rules == "everyone" else "",
-            releases=rules == "everyone",
+            detaches=rules == "everyone",
         )
         self.began = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.seen = 0
@@ -407,7 +407,7 @@ class Night(RuleBasedStateMachine):
         lie = {**event, "detail": {**event["detail"], "requestParameters": said}}
         self.deliver(lie, [])
 
-    @rule(queue=st.sampled_from(["WorkQueue"] * 3 + ["PublishQueue", "SweepQueue", "ReleaseQueue"]),
+    @rule(queue=st.sampled_from(["WorkQueue"] * 3 + ["PublishQueue", "SweepQueue", "DetachQueue"]),
           faults=befalling("poll"), twice=st.sampled_from([False] * 4 + [True]))  # fmt: skip
     def a_queue_is_polled(self, queue: str, faults: list[Fault | None], twice: bool) -> None:
         self.functions.poll(queue, faults, twice=twice)
@@ -450,7 +450,7 @@ class Night(RuleBasedStateMachine):
             self.functions.work_off(most=60)
             self.functions.now += 3600
             audited = self.functions.rolewarden.sweeper.auditor.run(ACCOUNT_ID, time.time() + 3600)
-            DONE.late += audited["late"]
+            DONE.late += audited["backfilled"]
             self.must_hold()
 
     def must_hold(self) -> None:
@@ -462,7 +462,7 @@ class Night(RuleBasedStateMachine):
         self.others_are_as_people_left_them()
         self.guardrails_say_what_they_should()
         self.governed_roles_are_guarded()
-        self.every_remedy_is_told(ours)
+        self.every_remediation_is_told(ours)
 
     def nothing_but_guardrails_was_touched(self, calls: list[Call], published: set[str]) -> None:
         for name, said, _ in calls:
@@ -474,7 +474,7 @@ class Night(RuleBasedStateMachine):
                 assert policy in self.ledger.needed[role], (name, said)
                 assert role not in EXEMPT, (name, said)
             elif name == "DetachRolePolicy":
-                assert self.ledger.releases, (name, said)
+                assert self.ledger.detaches, (name, said)
                 assert policy in published, (name, said)
             elif name in {"PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary"}:
                 assert self.ruleset == "bounded", (name, said)
@@ -534,16 +534,16 @@ class Night(RuleBasedStateMachine):
         held = self.ruleset == "bounded" and found["PermissionsBoundary"] == OURS + boundary_name(needed)
         return "" if held else Reason.QUOTA
 
-    def every_remedy_is_told(self, calls: list[Call]) -> None:
+    def every_remediation_is_told(self, calls: list[Call]) -> None:
         made = remedies_made(calls)
         rows = self.world.rolewarden.aws.scan(self.world.environment["HISTORY_TABLE"])
-        told = remedies_told(row for row in rows if row.get("late") or row["at"] > self.began)
+        told = remedies_told(row for row in rows if row.get("backfilled") or row["at"] > self.began)
         assert told == made, {"not made": told - made, "not told": made - told}
         DONE.runs += 1
         DONE.steps += self.steps
         DONE.whole_runs += self.steps >= 50
         DONE.invocations += self.functions.invocations
-        DONE.remedies += made.total()
+        DONE.remediations += made.total()
 
     def check_invariants(self, *arguments: Any, **more: Any) -> None:
         """Hypothesis calls this after each step."""

@@ -3,7 +3,7 @@
 `Report` is what it shows, `render` makes the page of it. Nothing here talks to AWS.
 """
 
-from rolewarden_cli.report.model import Finding, Provenance, Report, Told
+from rolewarden_cli.report.model import Finding, FindingKind, Provenance, Report
 from rolewarden_cli.report.render import render
 
-__all__ = ["Finding", "Provenance", "Report", "Told", "render"]
+__all__ = ["Finding", "FindingKind", "Provenance", "Report", "render"]

@@ -41,7 +41,7 @@ DOORS: dict[str, Door] = {
     "JumpStartUseSdk": Door(_USE.format(_SDK), "medium"),
     "JumpStartUseStudio": Door(_USE.format(_STUDIO), "medium"),
     "JumpStartUseShort": Door(_USE.format(_SHORT), "medium"),
-    "JumpStartTagRemoval": Door("Taking the tag off that tells a JumpStart model", "high"),
+    "JumpStartTagRemoval": Door("Removing the tag that identifies a JumpStart model", "high"),
     "JumpStartHub": Door("Deploying, training or downloading any model of a hub", "high"),
     "JumpStartHubListedModels": Door("Deploying, training or downloading the listed models of a hub", "high"),
     "JumpStartHubUnlistedModels": Door("Deploying, training or downloading what is not listed of a hub", "high"),

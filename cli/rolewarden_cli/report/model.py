@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from rolewarden.policies import Policy
-from rolewarden.verdicts import CURES, Outcome, Reason, Verdict
+from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
 
 from rolewarden_cli.access import AccessMatrix, Row
 from rolewarden_cli.history import Entry, Status
@@ -20,7 +20,7 @@ from rolewarden_cli.plan import BEDROCK_ROLE, DIRECT_DEPLOYMENT, RETIRED, Plan
 from rolewarden_cli.stack import DEPLOY
 
 
-class Told(StrEnum):
+class FindingKind(StrEnum):
     """What there is to see to: a verdict that is none to rest on, or something beside the verdicts."""
 
     DRIFTED = Verdict.DRIFTED.value
@@ -35,12 +35,12 @@ class Told(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that a person has to see to: about whom, why, and the cure."""
+    """Something that a person has to see to: about whom, why, and the recommendation."""
 
     about: str
-    told: Told
+    kind: FindingKind
     why: str
-    cure: str
+    recommendation: str
     aside: str = ""
 
 
@@ -81,7 +81,7 @@ class Report:
 
     def verdict(self, row: Row) -> Verdict:
         """What is the case with the role of a row; of its two roles, the one that is worse off."""
-        found = [self.verdicts.get(role, Verdict.UNGOVERNED) for role in (row.role, row.bedrock_role) if role]
+        found = [self.verdicts.get(role, Verdict.OUT_OF_SCOPE) for role in (row.role, row.bedrock_role) if role]
         return max(found, key=WORST.index)
 
     def findings(self) -> Iterator[Finding]:
@@ -91,35 +91,37 @@ class Report:
                 yield _of_role(planned.outcome, deployed=self.plan.deployed)
         for policy in self.plan.changed_policies:
             what = _POLICY_CHANGES.get(policy.change, policy.change)
-            yield Finding(f"policy {policy.name}", Told.TAMPERED, what, self._cure_of(policy.change))
+            yield Finding(f"policy {policy.name}", FindingKind.TAMPERED, what, self._recommendation_of(policy.change))
         if roles := [role.outcome.role for role in self.plan.with_surplus]:
             more = f" and {len(roles) - SOME:,} more" if len(roles) > SOME else ""
             number = "1 role has" if len(roles) == 1 else f"{len(roles):,} roles have"
             why = f"{number} policies or boundaries of Rolewarden that they do not need"
             aside = ", ".join(roles[:SOME]) + more
-            yield Finding(f"account {self.plan.account}", Told.SURPLUS, why, "`rolewarden detach`", aside)
+            yield Finding(f"account {self.plan.account}", FindingKind.SURPLUS, why, "`rolewarden detach`", aside)
         for role in self.status.contested if self.status else ():
             who = ", ".join(map(short_actor, role.actors))
             why = f"its guardrails were taken off {role.times} times since {role.since:%Y-%m-%d %H:%M} UTC"
-            cure = "find what detaches it, or exempt the role in guardrails.yaml"
-            yield Finding(f"role {role.role}", Told.CONTESTED, why, cure, f"by {who}")
+            recommendation = "find what detaches it, or exempt the role in guardrails.yaml"
+            yield Finding(f"role {role.role}", FindingKind.CONTESTED, why, recommendation, f"by {who}")
         for shared in self.plan.shared:
             about = f"user profile {shared.domain_name or shared.domain_id}/{shared.user_profile}"
             aside = f"needs {', '.join(shared.guardrails)}, runs as {shared.role}"
-            yield Finding(about, Told.UNENFORCEABLE, Reason.SHARES_ROLE.value, shared.cure, aside)
+            yield Finding(about, FindingKind.UNENFORCEABLE, Reason.SHARES_ROLE.value, shared.recommendation, aside)
         for ending in self.plan.exemptions:
             why = f"exempt until {ending.until}, {ending.days_left} days left: {ending.reason}"
-            cure = "nothing, or write a later day into guardrails.yaml"
-            yield Finding(f"role {ending.pattern}", Told.ENDING, why, cure, ", ".join(ending.roles))
+            recommendation = "nothing, or write a later day into guardrails.yaml"
+            yield Finding(f"role {ending.pattern}", FindingKind.ENDING, why, recommendation, ", ".join(ending.roles))
         for switch in self.plan.switches:
             about = "/".join(filter(None, (switch.domain_name or switch.domain_id, switch.user_profile)))
             aside = f"as role {switch.role}" if switch.role else ""
             kind = "user profile" if switch.user_profile else "domain"
-            yield Finding(f"{kind} {about}", Told.OPEN, _SWITCHES[switch.switch], _SWITCHED, aside)
+            yield Finding(f"{kind} {about}", FindingKind.OPEN, _SWITCHES[switch.switch], _SWITCHED, aside)
         for line in dict.fromkeys((*self.plan.unread, *self.access.unread)):
-            yield Finding("what could not be read", Told.UNREAD, line, "let the caller read it, then report again")
+            yield Finding(
+                "what could not be read", FindingKind.UNREAD, line, "let the caller read it, then report again"
+            )
 
-    def _cure_of(self, change: str) -> str:
+    def _recommendation_of(self, change: str) -> str:
         if self.plan.stack.may_undo:
             return f"`{DEPLOY}`, because the deployed stack does not run the rules of this file"
         return "`rolewarden detach`" if change == RETIRED else "deploy the stack again, or `rolewarden enforce`"
@@ -128,7 +130,7 @@ class Report:
 SOME = 6
 """Names of roles that a finding about surplus policies gives."""
 
-WORST = (Verdict.COMPLIANT, Verdict.EXEMPT, Verdict.UNGOVERNED, Verdict.UNENFORCEABLE, Verdict.DRIFTED)
+WORST = (Verdict.COMPLIANT, Verdict.EXEMPT, Verdict.OUT_OF_SCOPE, Verdict.UNENFORCEABLE, Verdict.DRIFTED)
 """Verdicts, the one that matters most last: a subject is compliant where each of its roles is."""
 
 _POLICY_CHANGES = {
@@ -147,10 +149,14 @@ def _of_role(outcome: Outcome, *, deployed: bool) -> Finding:
     lacks = f"lacks {', '.join(outcome.missing)}" if outcome.missing else ""
     if outcome.verdict is Verdict.UNENFORCEABLE:
         why = ": ".join(filter(None, (outcome.reason, outcome.message)))
-        cure = CURES.get(outcome.reason, "") if outcome.reason else ""
-        return Finding(f"role {outcome.role}", Told.UNENFORCEABLE, why, cure, lacks)
-    cure = "`rolewarden sweep`, if it is not mended by itself in minutes" if deployed else "`rolewarden enforce`"
-    return Finding(f"role {outcome.role}", Told.DRIFTED, "a required guardrail is not in force", cure, lacks)
+        recommendation = RECOMMENDATIONS.get(outcome.reason, "") if outcome.reason else ""
+        return Finding(f"role {outcome.role}", FindingKind.UNENFORCEABLE, why, recommendation, lacks)
+    recommendation = (
+        "`rolewarden sweep`, if it is not remediated within minutes" if deployed else "`rolewarden enforce`"
+    )
+    return Finding(
+        f"role {outcome.role}", FindingKind.DRIFTED, "a required guardrail is not in force", recommendation, lacks
+    )
 
 
 def short_actor(actor: str) -> str:

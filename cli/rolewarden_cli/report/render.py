@@ -25,9 +25,9 @@ from rolewarden.record import (
     POLICY_RESTORED,
     ROLE_CONTESTED,
     ROLE_FINDING,
-    ROLE_RELEASED,
-    ROLE_REMEDIED,
+    ROLE_REMEDIATED,
     SUBJECT_FINDING,
+    SURPLUS_DETACHED,
 )
 from rolewarden.verdicts import Verdict
 
@@ -36,7 +36,7 @@ from rolewarden_cli.history import Entry
 from rolewarden_cli.models import Model
 from rolewarden_cli.report.charts import Chart
 from rolewarden_cli.report.doors import Door, door
-from rolewarden_cli.report.model import Finding, Report, Told, short_actor
+from rolewarden_cli.report.model import Finding, FindingKind, Report, short_actor
 
 MOST_ACTORS = 12
 """So many actors have a bar of their own; the others share one."""
@@ -53,8 +53,8 @@ PLAIN_CELLS = 4000
 ROOMY_COLUMNS = 60
 """With up to so many columns a cell on A4 has room for a number beside its sign."""
 
-VERDICTS = (Verdict.COMPLIANT, Verdict.DRIFTED, Verdict.UNENFORCEABLE, Verdict.EXEMPT, Verdict.UNGOVERNED)
-KINDS = (ROLE_REMEDIED, ROLE_FINDING, POLICY_RESTORED, ROLE_CONTESTED, ROLE_RELEASED, SUBJECT_FINDING)
+VERDICTS = (Verdict.COMPLIANT, Verdict.DRIFTED, Verdict.UNENFORCEABLE, Verdict.EXEMPT, Verdict.OUT_OF_SCOPE)
+KINDS = (ROLE_REMEDIATED, ROLE_FINDING, POLICY_RESTORED, ROLE_CONTESTED, SURPLUS_DETACHED, SUBJECT_FINDING)
 """In the order in which a page shows them, which is that of their colours in report.css."""
 
 ALLOWED, DENIED, NOT_ALLOWED = "allowed", "denied", "not allowed"
@@ -109,7 +109,7 @@ class _Page:
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
         """What there is to see to, the worst first."""
-        return tuple(sorted(self.report.findings(), key=lambda finding: list(Told).index(finding.told)))
+        return tuple(sorted(self.report.findings(), key=lambda finding: list(FindingKind).index(finding.kind)))
 
     @property
     def governed(self) -> int:
@@ -315,7 +315,7 @@ def _environment() -> Environment:
     environment.filters["moment"] = _moment
     environment.filters["pretty"] = lambda document: json.dumps(document, indent=2)
     environment.filters["number"] = "{:,}".format
-    environment.filters["marked"] = _marked
+    environment.filters["marked"] = _correlated
     environment.filters["short"] = short_actor
     environment.filters["parted"] = _parted
     return environment
@@ -328,7 +328,7 @@ def _shown(value: Any) -> Any:
     return "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}" for c in value)
 
 
-def _marked(text: str) -> Markup:
+def _correlated(text: str) -> Markup:
     """Text in which what stands between backticks is code."""
     parts = [escape(part) for part in _shown(text).split("`")]
     return Markup("").join(Markup("<code>{}</code>").format(p) if n % 2 else p for n, p in enumerate(parts))

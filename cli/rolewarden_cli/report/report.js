@@ -26,7 +26,7 @@
   }
 
   const allowed = (entry) => (entry.allowed ??= entry.row.getElementsByClassName("a").length);
-  const ORDER = ["drifted", "unenforceable", "exempt", "ungoverned", "compliant"];
+  const ORDER = ["drifted", "unenforceable", "exempt", "out_of_scope", "compliant"];
   const orders = {
     subject: (a, b) => a.place - b.place,
     role: (a, b) => (a.role < b.role ? -1 : a.role > b.role ? 1 : a.place - b.place),

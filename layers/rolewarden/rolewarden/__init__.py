@@ -10,6 +10,6 @@ POLICY_PATH = "/rolewarden/"
 """IAM path of everything that Rolewarden owns: its guardrail policies and its functions' roles."""
 
 MEMBER_ROLES = frozenset(
-    f"rolewarden-{function}" for function in ("enforce", "reconcile", "sweep", "publish", "release")
+    f"rolewarden-{function}" for function in ("enforce", "reconcile", "sweep", "publish", "detach")
 )
 """Names of the roles in another account, under the same path, each assumed by the one function of its name."""

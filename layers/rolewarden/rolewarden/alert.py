@@ -144,7 +144,7 @@ def _role_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
         ("Done", f"{_done(detail) or 'nothing'}: {reason}"),
         *_left_to_do(detail, place, role),
     ]
-    return f"role {role} cannot be guarded: {reason}", rows
+    return f"role {role} cannot be protected: {reason}", rows
 
 
 def _subject_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
@@ -156,7 +156,7 @@ def _subject_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
         what = f"{who} needs {missing}, and nobody can keep that"
         done = "nothing: the role gets what its domain needs"
     else:
-        what = f"AWS does not let Rolewarden look at {who}"
+        what = f"AWS does not let Rolewarden evaluate {who}"
         done = "nothing: what was known before stays in force"
     rows = [
         ("What", what),
@@ -165,15 +165,15 @@ def _subject_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
         ("Done", f"{done} ({reason})"),
         *_left_to_do(detail, place, role),
     ]
-    return f"{who} cannot be guarded: {reason}", rows
+    return f"{who} cannot be protected: {reason}", rows
 
 
 def _account_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
     reason = _text(detail.get("reason"), 64)
-    what = f"AWS does not let Rolewarden look after account {place.account}: its roles may be bare"
+    what = f"AWS does not let Rolewarden look after account {place.account}: its roles may be unprotected"
     done = f"nothing in this account ({reason}); the others are swept all the same"
     if reason == Reason.LEFT:
-        what = f"account {place.account} is none of Rolewarden's any more: its roles may be bare"
+        what = f"account {place.account} is no longer covered: its roles may be unprotected"
     elif reason == Reason.FORGED:
         what = "a caller invoked a function of Rolewarden with a request that CloudFormation did not send"
         done = "refused the request; it removed no guardrail"
@@ -182,7 +182,7 @@ def _account_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
         *_caused(detail),
         ("Done", done),
         ("Why", _text(detail.get("message"), 400)),
-        ("To do", _text(detail.get("cure"), 200)),
+        ("To do", _text(detail.get("recommendation"), 200)),
         ("Runbook", "docs/runbook.md, Account Finding"),
     ]
     return f"account {place.account}: {reason}", rows
@@ -191,18 +191,18 @@ def _account_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
 def _left_to_do(detail: Mapping[str, Any], place: _Place, role: str) -> Iterator[_Row]:
     """Why something is unenforceable, and what a person does about it."""
     yield "Why", _text(detail.get("message"), 400)
-    yield "To do", _text(detail.get("cure"), 200)
+    yield "To do", _text(detail.get("recommendation"), 200)
     yield from place.links_to_role(role)
     yield "Runbook", "docs/runbook.md, UnenforceableAlarm"
 
 
 def _policy_restored(detail: Mapping[str, Any], place: _Place) -> _Told:
-    policy, remedy = _text(detail.get("policy"), 128), _text(detail.get("remedy"), 32)
-    was = {"created": "deleted", "replaced": "edited"}.get(remedy, "tampered with")
+    policy, remediation = _text(detail.get("policy"), 128), _text(detail.get("remediation"), 32)
+    was = {"created": "deleted", "replaced": "edited"}.get(remediation, "tampered with")
     done = {
         "created": "made the policy again; a sweep attaches it to every role that needs it",
         "replaced": "made what guardrails.yaml says the policy's default version again",
-    }.get(remedy, remedy)
+    }.get(remediation, remediation)
     rows = [
         ("What", f"the policy of guardrail {policy} was {was}: every role that needs it went without"),
         *_caused(detail),
@@ -216,9 +216,9 @@ def _policy_restored(detail: Mapping[str, Any], place: _Place) -> _Told:
 
 def _role_contested(detail: Mapping[str, Any], place: _Place) -> _Told:
     role, since = _text(detail.get("role"), 64), _text(detail.get("since"), 32)
-    times = _times(detail.get("remedies")) or "again and again"
+    times = _times(detail.get("remediations")) or "again and again"
     rows: list[_Row] = [
-        ("What", f"somebody takes the guardrails off role {role}; they were put back {times} since {since}"),
+        ("What", f"somebody takes the guardrails off role {role}; they were restored {times} since {since}"),
         *_works_for(detail),
     ]
     actors = detail.get("actors")
@@ -229,13 +229,13 @@ def _role_contested(detail: Mapping[str, Any], place: _Place) -> _Told:
     last = Cause.from_dict(detail.get("cause"))
     rows += [
         ("Last", " at ".join(filter(None, (_text(last.event_name, 128), _text(last.time, 32))))),
-        ("Done", f"{_done(detail) or 'put back what was missing'}, each time, and goes on doing so"),
+        ("Done", f"{_done(detail) or 'attached the missing policies'}, each time, and goes on doing so"),
         ("To do", "find what detaches it (an infrastructure tool that owns the role?) and have it leave "
                   "policies under /rolewarden/ alone, or exempt the role in guardrails.yaml"),
         *place.links_to_role(role),
         ("Runbook", "docs/runbook.md, ContestedAlarm"),
     ]  # fmt: skip
-    return f"role {role} is contested: put back {times}", rows
+    return f"role {role} is contested: restored {times}", rows
 
 
 def _move(detail: Mapping[str, Any], place: _Place) -> _Told:
@@ -244,16 +244,19 @@ def _move(detail: Mapping[str, Any], place: _Place) -> _Told:
     # Lambda's names carry the date of the API, as DeleteFunction20150331.
     call = re.sub(r"\d{8}(v\d+)?$", "", _text(cause.event_name, 128))
     service = _text(detail.get("eventSource"), 64).partition(".")[0]
-    noun, meaning, cure = _PARTS.get(service, ("part", "what Rolewarden is made of changes", _DEPLOY_AGAIN))
+    noun, meaning, recommendation = _PARTS.get(service, ("part", "what Rolewarden is made of changes", _DEPLOY_AGAIN))
     touched = _touched(detail) or noun
     if _FORWARDERS.fullmatch(touched.rpartition(" ")[2]):
-        meaning, cure = "what happens here may go unseen, or be left as it is, from now on", _FORWARD_AGAIN
+        meaning, recommendation = "what happens here may go unseen, or be left as it is, from now on", _FORWARD_AGAIN
     refused = _text(detail.get("errorCode"), 64)
     rows = [
         ("What", f"{call} on {touched}: {'a failed attempt' if refused else meaning}"),
         *_caused({"cause": cause.as_dict()}),
-        ("Done", f"nothing: AWS refused the call ({refused})" if refused else "nothing: Rolewarden cannot mend itself"),
-        ("To do", "ask the caller why" if refused else f"if nobody was to do this, {cure}"),
+        (
+            "Done",
+            f"nothing: AWS refused the call ({refused})" if refused else "nothing: Rolewarden cannot repair itself",
+        ),
+        ("To do", "ask the caller why" if refused else f"if nobody was to do this, {recommendation}"),
         *place.links_to_event(cause.event_id),
         ("Runbook", "docs/runbook.md, moves against Rolewarden itself"),
     ]
@@ -291,14 +294,14 @@ _PARTS = {
     "lambda": ("function", "roles may be changed unseen from now on", _DEPLOY_AGAIN),
     "iam": ("role", "a function may do less than it has to, or more than it may", _DEPLOY_AGAIN),
     "dynamodb": ("table", "bindings or history may be lost", _DEPLOY_AGAIN),
-    "sqs": ("queue", "roles that wait to be looked at may be lost", _DEPLOY_AGAIN),
+    "sqs": ("queue", "roles that wait for their evaluation may be lost", _DEPLOY_AGAIN),
     "logs": ("log group", "what the functions log may be lost", _DEPLOY_AGAIN),
     "sns": ("topic", "alarms may reach nobody", f"{_DEPLOY_AGAIN}, and look who is subscribed"),
     "kms": ("key", "what it encrypts cannot be read without it",
             "take it back at once (aws kms cancel-key-deletion, enable-key), then deploy the stack again"),
     "events": ("rule", "changes to roles may go unseen from now on", _DEPLOY_AGAIN),
-    "monitoring": ("alarm", "the next failure may be told to nobody", _DEPLOY_AGAIN),
-    "cloudtrail": ("trail", "without a trail that logs, no change to a role is heard of; only the sweep finds it",
+    "monitoring": ("alarm", "nobody may be notified of the next failure", _DEPLOY_AGAIN),
+    "cloudtrail": ("trail", "without a trail that logs, only the sweep detects a change to a role",
                    "start logging again (aws cloudtrail start-logging, get-event-selectors)"),
     "cloudformation": ("stack", "Rolewarden itself is being deployed, changed or taken down", "stop it and deploy "
                        "what you mean to have"),
@@ -357,7 +360,7 @@ def _works_for(detail: Mapping[str, Any]) -> Iterator[_Row]:
 
 
 def _done(detail: Mapping[str, Any]) -> str:
-    if detail.get("remedy") == "bounded":
+    if detail.get("remediation") == "bounded":
         return "set the permissions boundary that has the denies"
     attached = _names(detail.get("attached"))
     return f"attached {attached}" if attached else ""
@@ -366,7 +369,7 @@ def _done(detail: Mapping[str, Any]) -> str:
 def _caused(detail: Mapping[str, Any]) -> Iterator[_Row]:
     cause = Cause.from_dict(detail.get("cause"))
     if found := {SWEEP.event_name: "a sweep", CHECK.event_name: "a check by the clock"}.get(cause.event_name):
-        yield "Who", f"not known: {found} found it, no event told of it"
+        yield "Who", f"not known: {found} found it: no event reported it"
         return
     yield "Who", _text(cause.actor, 300) or "not known"
     yield "Call", " at ".join(filter(None, (_text(cause.event_name, 128), _text(cause.time, 32))))

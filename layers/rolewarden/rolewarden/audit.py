@@ -1,8 +1,9 @@
 """The audit: what Rolewarden has done to IAM, beside what its history says of that.
 
-A function that is ended between a remedy and its record, or that never hears IAM's answer, has changed a role of which
-the history knows nothing, and its next try finds nothing to do. CloudTrail knows: each call that changes IAM carries a
-mark (`Cause.mark`), and so does the row that tells of it. What CloudTrail shows and no row tells is recorded late.
+If a function ends between a remediation and its record, or never receives IAM's answer, the role is changed and the
+history does not say so; the next attempt finds nothing to do. CloudTrail has the call: each call that changes IAM has a
+correlation ID (`Cause.new_correlation_id`), and so has the row that records it. The audit backfills calls that no row
+records.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from rolewarden.errors import Refused
 from rolewarden.events import DEPLOYMENT, Cause, cause_of, mapping
 from rolewarden.names import among, folded
 from rolewarden.policies import is_boundary
-from rolewarden.record import POLICY_RESTORED, ROLE_RELEASED, ROLE_REMEDIED, Recorder
-from rolewarden.verdicts import Remedy
+from rolewarden.record import POLICY_RESTORED, ROLE_REMEDIATED, SURPLUS_DETACHED, Recorder
+from rolewarden.verdicts import Remediation
 
 SETTLED = timedelta(minutes=20)
 """After so long a call is in CloudTrail's event history, which has it within about five minutes
@@ -39,14 +40,14 @@ MOST = timedelta(hours=6)
 """No more than this is audited at a time: LookupEvents gives fifty calls a page and two pages a second."""
 
 SKEW = timedelta(minutes=5)
-"""A row may be this much older than the call by CloudTrail's clock, and the calls of one remedy this far apart."""
+"""A row may be this much older than the call by CloudTrail's clock, and the calls of one remediation this far apart."""
 
-ATTACHED, RELEASED, BOUNDED, UNBOUNDED = "attached", "released", "boundary", "boundary_removed"
+ATTACHED, DETACHED, BOUNDED, UNBOUNDED = "attached", "detached", "boundary", "boundary_removed"
 CREATED, REPLACED = "created", "replaced"
 
 CALLS = {
     "AttachRolePolicy": ATTACHED,
-    "DetachRolePolicy": RELEASED,
+    "DetachRolePolicy": DETACHED,
     "PutRolePermissionsBoundary": BOUNDED,
     "DeleteRolePermissionsBoundary": UNBOUNDED,
     "CreatePolicy": CREATED,
@@ -73,7 +74,7 @@ class Deed(NamedTuple):
 class Call:
     """A call of Rolewarden's own to IAM: `about` is the partition of the history that has to tell of it."""
 
-    mark: str
+    correlation_id: str
     at: datetime
     about: str
     role: str
@@ -99,12 +100,12 @@ class Auditor:
         audited = self.table.audited(account) or settled - FIRST
         since, until = audited - OVERLAP, min(settled, audited + MOST)
         try:
-            remedies: dict[tuple[str, str], list[Call]] = defaultdict(list)
+            remediations: dict[tuple[str, str], list[Call]] = defaultdict(list)
             for call in self._calls(account, since, until):
-                remedies[folded(call.about), call.mark].append(call)
-            late = sum(
+                remediations[folded(call.about), call.correlation_id].append(call)
+            backfilled = sum(
                 self._record(account, calls)
-                for calls in remedies.values()
+                for calls in remediations.values()
                 # The rest of what was just going on is seen the next time.
                 if max(call.at for call in calls) <= until - SKEW
             )
@@ -112,7 +113,7 @@ class Auditor:
             self.recorder.unaudited(account, refused)
             return {"refused": str(refused)}
         self.table.audit_ends(account, until)
-        return {"calls": sum(map(len, remedies.values())), "late": late, "behind": until < settled}
+        return {"calls": sum(map(len, remediations.values())), "backfilled": backfilled, "behind": until < settled}
 
     def _calls(self, account: str, since: datetime, until: datetime) -> Iterator[Call]:
         names = self.own_roles if self.aws.is_home(account) else MEMBER_ROLES
@@ -123,52 +124,52 @@ class Auditor:
                 )
                 own = issuer.get("accountId") == account and among(str(issuer.get("userName", "")), names)
                 signed = _SIGNED.search(str(record.get("userAgent", "")))
-                if own and signed and not record.get("errorCode") and Cause.of_mark(signed[1]) != DEPLOYMENT:
+                if own and signed and not record.get("errorCode") and Cause.of_correlation_id(signed[1]) != DEPLOYMENT:
                     yield _call(account, signed[1], what, record)
 
     def _record(self, account: str, calls: list[Call]) -> bool:
-        """Record what `calls`, all of one remedy, have done and no row tells of; whether there was such a thing."""
+        """Record those of `calls`, all of one remediation, that no row records. Gives whether there were any."""
         first = min(calls, key=lambda call: call.at)
         after = (first.at - SKEW).isoformat(timespec="milliseconds")
         rows = self.recorder.rows(first.about, after)
-        told = {deed.key for row in rows if row.get("mark") == first.mark for deed in _deeds(row)}
+        told = {deed.key for row in rows if row.get("correlation_id") == first.correlation_id for deed in _deeds(row)}
         done = {call.deed.key: call.deed for call in calls}
         untold = sorted(deed for key, deed in done.items() if key not in told)
         if not untold:
             return False
-        cause = self._cause(account, first.mark)
+        cause = self._cause(account, first.correlation_id)
         kind, detail = _detail(first.role, untold)
-        detail = {"account": account, **detail, "mark": first.mark, "cause": cause.as_dict()}
-        return self.recorder.late(kind, detail, first.about, first.at)
+        detail = {"account": account, **detail, "correlation_id": first.correlation_id, "cause": cause.as_dict()}
+        return self.recorder.backfill(kind, detail, first.about, first.at)
 
-    def _cause(self, account: str, mark: str) -> Cause:
-        """What led to a remedy: the event's record, where IAM's home region has it, else what the mark says."""
-        cause = Cause.of_mark(mark)
+    def _cause(self, account: str, correlation_id: str) -> Cause:
+        """The cause of a remediation: the event's record if IAM's home region has it, otherwise what the ID says."""
+        cause = Cause.of_correlation_id(correlation_id)
         record = self.aws.within(account).recorded_call(cause.event_id) if cause.event_id else None
         return cause_of(record) if record else cause
 
 
-def _call(account: str, mark: str, what: str, record: Mapping[str, Any]) -> Call:
+def _call(account: str, correlation_id: str, what: str, record: Mapping[str, Any]) -> Call:
     parameters = mapping(record.get("requestParameters"))
     arn = parameters.get("permissionsBoundary") if what == BOUNDED else parameters.get("policyArn")
     policy = str(parameters.get("policyName") or arn or "").rsplit("/", 1)[-1]
     role = str(parameters.get("roleName", ""))
     about = f"{account}/{role}" if role else f"{account}/policy/{policy}"
     deed = Deed(what, "" if what == UNBOUNDED else policy)
-    return Call(mark, datetime.fromisoformat(str(record["eventTime"])), about, role, deed)
+    return Call(correlation_id, datetime.fromisoformat(str(record["eventTime"])), about, role, deed)
 
 
 def _deeds(row: Mapping[str, Any]) -> Iterator[Deed]:
     """What a row of the history tells of."""
     yield from (Deed(ATTACHED, policy) for policy in row.get("attached", ()))
-    for policy in row.get("released", ()):
-        yield Deed(UNBOUNDED, "") if is_boundary(policy) else Deed(RELEASED, policy)
-    if row.get("remedy") == Remedy.BOUNDED:
+    for policy in row.get("detached", ()):
+        yield Deed(UNBOUNDED, "") if is_boundary(policy) else Deed(DETACHED, policy)
+    if row.get("remediation") == Remediation.BOUNDED:
         yield Deed(BOUNDED, str(row["boundary"]).rsplit("/", 1)[-1])
     if row.get("boundary_removed"):
         yield Deed(UNBOUNDED, "")
-    if row.get("remedy") in {CREATED, REPLACED}:
-        yield Deed(row["remedy"], row["policy"])
+    if row.get("remediation") in {CREATED, REPLACED}:
+        yield Deed(row["remediation"], row["policy"])
 
 
 def _detail(role: str, deeds: Iterable[Deed]) -> tuple[str, dict[str, Any]]:
@@ -178,16 +179,16 @@ def _detail(role: str, deeds: Iterable[Deed]) -> tuple[str, dict[str, Any]]:
         by[deed.what].append(deed.policy)
     if not role:
         [(what, [policy])] = by.items()
-        return POLICY_RESTORED, {"policy": policy, "remedy": what}
+        return POLICY_RESTORED, {"policy": policy, "remediation": what}
     detail: dict[str, Any] = {
         "role": role,
-        **{what: names for what, names in by.items() if what in {ATTACHED, RELEASED}},
+        **{what: names for what, names in by.items() if what in {ATTACHED, DETACHED}},
     }
     if BOUNDED in by:
         detail |= {"boundary": by[BOUNDED][0]}
     if UNBOUNDED in by:
         detail |= {"boundary_removed": "not known"}
-    if RELEASED in by:
-        return ROLE_RELEASED, detail
-    remedy = Remedy.BOUNDED if BOUNDED in by else Remedy.ATTACHED if ATTACHED in by else Remedy.NONE
-    return ROLE_REMEDIED, {**detail, "remedy": remedy.value}
+    if DETACHED in by:
+        return SURPLUS_DETACHED, detail
+    remediation = Remediation.BOUNDED if BOUNDED in by else Remediation.ATTACHED if ATTACHED in by else Remediation.NONE
+    return ROLE_REMEDIATED, {**detail, "remediation": remediation.value}

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sts import STSClient
 
 SIGNATURE = "rolewarden/"
-"""Goes before the mark in the user agent of each call that changes IAM."""
+"""Goes before the correlation ID in the user agent of each call that changes IAM."""
 
 IAM_HOME_REGIONS = {
     "aws": "us-east-1",
@@ -69,7 +69,7 @@ MOST_SESSIONS = 100
 GONE = "gone"
 """The `reason` of a Refused where the thing asked about does not exist."""
 
-_mark: ContextVar[str] = ContextVar("mark", default="")
+_correlation_id: ContextVar[str] = ContextVar("correlation_id", default="")
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10)
 
@@ -426,26 +426,26 @@ class Aws:
             pages = self._iam.get_paginator("list_attached_role_policies").paginate(RoleName=role)
             return frozenset(policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"])
 
-    def attach(self, role: str, policy_arn: str, *, mark: str) -> None:
+    def attach(self, role: str, policy_arn: str, *, correlation_id: str) -> None:
         """Attach a policy. Raises Refused: which of the two does not exist is told apart by IAM's message.
 
-        CloudTrail shows the `mark` of this and of every other call that changes IAM, see `calls_of`.
+        CloudTrail shows the `correlation_id` of this and of every other call that changes IAM, see `calls_of`.
         """
         try:
-            with translated(), _marked(mark):
+            with translated(), _correlated(correlation_id):
                 self._iam.attach_role_policy(RoleName=role, PolicyArn=policy_arn)
         except Refused as refused:
             if refused.reason == GONE and "olicy " in str(refused) and "role with name" not in str(refused):
                 raise Refused(Reason.POLICY_MISSING, str(refused)) from refused
             raise
 
-    def detach(self, role: str, policy_arn: str, *, mark: str) -> bool:
+    def detach(self, role: str, policy_arn: str, *, correlation_id: str) -> bool:
         """Detach a policy; whether it was attached. Raises Refused.
 
         False also where a first attempt went unanswered and had detached it: CloudTrail alone knows.
         """
         try:
-            with translated(), _marked(mark):
+            with translated(), _correlated(correlation_id):
                 self._iam.detach_role_policy(RoleName=role, PolicyArn=policy_arn)
         except Refused as refused:
             if refused.reason != GONE:
@@ -467,10 +467,10 @@ class Aws:
             described = _described(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
             return replace(described, boundary=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
 
-    def set_boundary(self, role: str, policy_arn: str, *, mark: str) -> None:
+    def set_boundary(self, role: str, policy_arn: str, *, correlation_id: str) -> None:
         """Set the permissions boundary of a role, in the place of the one it has. Raises Refused as `attach` does."""
         try:
-            with translated(), _marked(mark):
+            with translated(), _correlated(correlation_id):
                 self._iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=policy_arn)
         except Refused as refused:
             # "Scope ARN: ... does not exist or is not attachable.", or "The role with name ... cannot be found."
@@ -478,10 +478,10 @@ class Aws:
                 raise Refused(Reason.POLICY_MISSING, str(refused)) from refused
             raise
 
-    def remove_boundary(self, role: str, *, mark: str) -> bool:
+    def remove_boundary(self, role: str, *, correlation_id: str) -> bool:
         """Take the permissions boundary off a role; whether there was one, as of `detach`. Raises Refused."""
         try:
-            with translated(), _marked(mark):
+            with translated(), _correlated(correlation_id):
                 self._iam.delete_role_permissions_boundary(RoleName=role)
         except Refused as refused:
             if refused.reason != GONE:
@@ -653,10 +653,10 @@ class Aws:
             )
             return tuple(sorted(policy["PolicyName"] for page in pages for policy in page["Policies"]))
 
-    def create_policy(self, name: str, text: str, description: str, *, mark: str) -> None:
+    def create_policy(self, name: str, text: str, description: str, *, correlation_id: str) -> None:
         """Create a policy under `/rolewarden/`. Raises Refused where one of that name is somebody else's."""
         try:
-            with translated(), _marked(mark):
+            with translated(), _correlated(correlation_id):
                 self._iam.create_policy(
                     PolicyName=name, Path=POLICY_PATH, PolicyDocument=text, Description=description
                 )  # fmt: skip
@@ -669,12 +669,12 @@ class Aws:
                 ) from refused
             raise
 
-    def replace_policy(self, policy_arn: str, text: str, *, mark: str) -> str:
+    def replace_policy(self, policy_arn: str, text: str, *, correlation_id: str) -> str:
         """Make `text` the default version, in the place of the oldest other one where IAM keeps no more than five.
 
         Gives the new version's id.
         """
-        with translated(), _marked(mark):
+        with translated(), _correlated(correlation_id):
             versions = self._iam.list_policy_versions(PolicyArn=policy_arn)["Versions"]
             if len(versions) >= 5:
                 others = [version for version in versions if not version["IsDefaultVersion"]]
@@ -1117,22 +1117,22 @@ def _default_session() -> _Session:
 
 
 @contextmanager
-def _marked(mark: str) -> Iterator[None]:
-    """Inside, each call to IAM carries the mark."""
-    before = _mark.set(mark)
+def _correlated(correlation_id: str) -> Iterator[None]:
+    """Inside, each call to IAM carries the correlation_id."""
+    before = _correlation_id.set(correlation_id)
     try:
         yield
     finally:
-        _mark.reset(before)
+        _correlation_id.reset(before)
 
 
 def _sign(request: AWSPreparedRequest, **_: Any) -> None:
-    """Write the mark where CloudTrail keeps it: the user agent. Tries of botocore's own carry the same.
+    """Write the correlation ID where CloudTrail keeps it: the user agent. Tries of botocore's own carry the same.
 
     At the last moment, as botocore builds the header anew for each try; it is not part of what is signed.
     """
-    if mark := _mark.get():
-        request.headers["User-Agent"] = f"{request.headers.get('User-Agent', '')} {SIGNATURE}{mark}"
+    if correlation_id := _correlation_id.get():
+        request.headers["User-Agent"] = f"{request.headers.get('User-Agent', '')} {SIGNATURE}{correlation_id}"
 
 
 def modified(subject: Mapping[str, Any]) -> str:

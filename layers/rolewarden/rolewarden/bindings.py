@@ -370,8 +370,8 @@ class BindingsTable:
         return self._aws.put_unless(
             self._table,
             _told(account, about, what, now + keeps),
-            "attribute_not_exists(what) OR what <> :what OR expires <= :told",
-            {":what": what, ":told": int(now + TELLING_SECONDS)},
+            "attribute_not_exists(what) OR what <> :what OR expires <= :now",
+            {":what": what, ":now": int(now + TELLING_SECONDS)},
         )
 
 
@@ -395,4 +395,4 @@ def _told(account: str, about: str, what: str, until: float) -> ToldRow:
 
 
 def _told_scope(account: str) -> str:
-    return f"told/{account}"
+    return f"reported/{account}"

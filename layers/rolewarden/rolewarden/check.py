@@ -83,8 +83,8 @@ def _slot_warnings(reading: Reading, slots: tuple[int, ...]) -> Iterator[Problem
         if needed >= ROLE_POLICIES - 1:
             yield reading.problem(
                 ("assignments", number),
-                f"takes {needed} of the {ROLE_POLICIES} policies that a role may carry by default, and most carry some "
-                "already: use fewer guardrails or shorter lists, or raise the quota `Managed policies per role`",
+                f"takes {needed} of the {ROLE_POLICIES} policies that a role can have by default, and most roles have "
+                "some already: use fewer guardrails or shorter lists, or raise the quota `Managed policies per role`",
             )
 
 
@@ -98,7 +98,7 @@ def _boundary_warnings(reading: Reading, rules: Rules) -> Iterator[Problem]:
         except BoundaryTooLong as error:
             yield reading.problem(
                 ("assignments", number),
-                f"the boundary that stands in for its guardrails on a full role {error.reason}, so such a role stays "
+                f"the boundary that replaces its guardrails on a full role {error.reason}, so such a role stays "
                 "unenforceable: use fewer guardrails or shorter lists",
             )
 

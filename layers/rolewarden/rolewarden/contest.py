@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from rolewarden.events import Cause
 
 CONTESTED = 3
-"""So many acts within `WINDOW`, each of which had to be remedied, make a contest of it."""
+"""So many acts within `WINDOW`, each of which had to be remediated, make a contest of it."""
 
 WINDOW = timedelta(days=1)
-"""An act counts for so long, and a contest is over when so long nothing had to be remedied."""
+"""An act counts for so long, and a contest is over when so long nothing had to be remediated."""
 
 MOST_ROWS = 20
 """As many of the newest rows of a role's history are looked at: a tool that acts every minute leaves 1,440 a day."""
@@ -24,7 +24,7 @@ UNDOING = frozenset(
 
 
 class Contest(NamedTuple):
-    """The acts (rows of the history, newest first) that had to be remedied on one role."""
+    """The acts (rows of the history, newest first) that had to be remediated on one role."""
 
     acts: tuple[Mapping[str, Any], ...]
 
@@ -34,9 +34,9 @@ class Contest(NamedTuple):
         acts: dict[str, Mapping[str, Any]] = {}
         for row in sorted(rows, key=lambda row: str(row["at"]), reverse=True):
             cause = row.get("cause", {})
-            counts = row.get("remedy") and cause.get("event_name") in UNDOING and row["at"] >= since(now)
+            counts = row.get("remediation") and cause.get("event_name") in UNDOING and row["at"] >= since(now)
             if counts:
-                # One act may be remedied twice: its event came twice, or two functions were at it.
+                # One act may be remediated twice: its event came twice, or two functions were at it.
                 acts.setdefault(str(cause.get("event_id", row["at"])), row)
         return cls(tuple(acts.values())) if len(acts) >= CONTESTED else None
 
@@ -48,7 +48,7 @@ class Contest(NamedTuple):
             who = (cause.principal, cause.source_address, cause.user_agent)
             actors[who] = actors.get(who, 0) + 1
         return {
-            "remedies": len(self.acts),
+            "remediations": len(self.acts),
             "since": str(self.acts[-1]["at"]).partition("#")[0],
             "actors": [
                 {"actor": actor, "source_address": address, "user_agent": agent, "times": times}

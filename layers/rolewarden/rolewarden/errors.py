@@ -50,7 +50,7 @@ class RetryLater(RolewardenError):
 
 
 class PartlyDone(RetryLater):
-    """A remedy was cut short: `outcome` is what had been done by then, the rest waits for the next try."""
+    """A remediation was cut short: `outcome` is what had been done by then, the rest waits for the next try."""
 
     def __init__(self, outcome: Outcome, message: str) -> None:
         super().__init__(message)

@@ -43,7 +43,7 @@ _EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Ignored(StrEnum):
-    """Why an event nominates nothing."""
+    """Why an the event triggers no evaluation."""
 
     NOT_AN_API_CALL = "no CloudTrail record of an API call"
     FAILED_CALL = "the call failed, nothing changed"
@@ -75,8 +75,8 @@ class Cause(NamedTuple):
         kind, *names = self.actor.split("/")
         return "/".join([kind, *names[:-1]]) if kind.endswith(":assumed-role") and len(names) > 1 else self.actor
 
-    def mark(self) -> str:
-        """A new mark for the calls of one remedy: the event's id, or its name, and something that no other has.
+    def new_correlation_id(self) -> str:
+        """A new correlation ID for the calls of one remediation: the event's id, or its name, and a random part.
 
         CloudTrail keeps it beside each call (see `rolewarden.aws.SIGNATURE`).
         """
@@ -84,9 +84,9 @@ class Cause(NamedTuple):
         return f"{name}.{secrets.token_hex(4)}"
 
     @classmethod
-    def of_mark(cls, mark: str) -> Cause:
-        """What a mark tells of the cause: the event's id, or its name."""
-        name = mark.rpartition(".")[0]
+    def of_correlation_id(cls, correlation_id: str) -> Cause:
+        """What a correlation ID tells of the cause: the event's id, or its name."""
+        name = correlation_id.rpartition(".")[0]
         return cls(event_id=name) if _EVENT_ID.fullmatch(name) else cls(event_name=name)
 
     def as_dict(self) -> dict[str, str]:

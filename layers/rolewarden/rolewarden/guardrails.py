@@ -29,7 +29,7 @@ class Mode(StrEnum):
     OBSERVE = "observe"
 
 
-class Release(StrEnum):
+class SurplusPolicies(StrEnum):
     """What becomes of the guardrails on a role that no longer needs them: they stay, or the sweep takes them off."""
 
     KEEP = "keep"
@@ -160,7 +160,7 @@ class Rules(NamedTuple):
     assignments: tuple[Assignment, ...]
     exemptions: tuple[Exemption, ...] = ()
     also_govern: AlsoGovern = AlsoGovern()
-    release: Release = Release.KEEP
+    surplus: SurplusPolicies = SurplusPolicies.KEEP
     fallback: Fallback = Fallback.NONE
 
     def required(self, subject: Subject) -> tuple[Guardrail, ...]:
@@ -391,7 +391,7 @@ class _Reader:
         if document is None:
             self.error((), "is empty: write `guardrails:` and `assignments:`")
             return Reading(self.file, None, tuple(self.errors))
-        known = {"mode", "guardrails", "assignments", "exemptions", "also_govern", "release", "fallback"}
+        known = {"mode", "guardrails", "assignments", "exemptions", "also_govern", "surplus", "fallback"}
         if isinstance(document, dict) and document.get("guardrails", {}) is None and document.keys() - known:
             lost = next(key for key in document if key not in known)
             self.error(("guardrails",), f"is empty: indent `{lost}` if it belongs below it")
@@ -410,11 +410,11 @@ class _Reader:
         assignments = self.assignments(top["assignments"], guardrails) if "assignments" in top else ()
         exemptions = tuple(self.items(top.get("exemptions"), ("exemptions",), self.exemption))
         also_govern = self.also_govern(top.get("also_govern"))
-        release = self.choice(Release, "release", top, (), Release.KEEP)
+        surplus = self.choice(SurplusPolicies, "surplus", top, (), SurplusPolicies.KEEP)
         fallback = self.choice(Fallback, "fallback", top, (), Fallback.NONE)
         rules = None
         if not self.errors:
-            rules = Rules(guardrails, assignments, exemptions, also_govern, release, fallback)
+            rules = Rules(guardrails, assignments, exemptions, also_govern, surplus, fallback)
             self.warn_of_unused(rules)
         errors = tuple(sorted(self.errors, key=lambda problem: problem.line))
         return Reading(self.file, rules, errors, tuple(self.warnings), self.lines)
@@ -698,7 +698,8 @@ class _Reader:
             self.warnings.append(
                 self.problem(
                     (*path, "role"),
-                    f"`{role}` exempts all roles: nothing is guarded till {until}, `mode: observe` would tell of drift",
+                    f"`{role}` exempts all roles: nothing is protected until {until}. To only report drift, write "
+                    "`mode: observe`",
                 )
             )
         if not isinstance(reason, str | None):
@@ -797,7 +798,7 @@ class _Reader:
 
 _CATCH_ALL = (
     "{}: end with one that catches everyone, as `- guardrails: [name]` without conditions "
-    "(`- guardrails: []` if the rest shall carry nothing)"
+    "(`- guardrails: []` if the others need none)"
 )
 _SOME_GUARDRAILS = "one guardrail at least, as `no-bedrock: {bedrock: {deny: all}}`"
 

@@ -1,7 +1,7 @@
 """Whether Rolewarden can work at all in an account: that events come from each region, and that it is let in.
 
 Asked at the end of every sweep, and by `rolewarden doctor`. Each check is one link of the path from a change to the
-hub.
+central.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TRAIL = "trail"
 FORWARDER = "forwarder"
 QUEUE = "undelivered events"
 
-CURES = {
+RECOMMENDATIONS = {
     ENTRANCE: "let the StackSet put Rolewarden's stack into the account again",
     TRAIL: "log management events of all regions there: aws cloudtrail create-trail, start-logging",
     FORWARDER: "deploy Rolewarden's stack again; in StackSets look why its stack failed there",
@@ -40,7 +40,7 @@ CURES = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where the hub is, and what bus takes the events of everywhere else; `bus` is empty where there is no else."""
+    """The place of the central stack, and the ARN of its event bus; `bus` is empty if no other place sends events."""
 
     account: str
     region: str
@@ -50,7 +50,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Check:
-    """One link: `what` it is (a key of CURES), where, and what is wrong with it; nothing where `message` is empty."""
+    """One link: `what` it is (a key of RECOMMENDATIONS), and where. An empty `message` means that it works."""
 
     account: str
     region: str
@@ -59,27 +59,27 @@ class Check:
 
     def as_dict(self) -> dict[str, Any]:
         """For the command line."""
-        cure = {"message": self.message, "cure": CURES[self.what]} if self.message else {}
-        return {"account": self.account, "region": self.region, "what": self.what, **cure}
+        recommendation = {"message": self.message, "recommendation": RECOMMENDATIONS[self.what]} if self.message else {}
+        return {"account": self.account, "region": self.region, "what": self.what, **recommendation}
 
 
-def checks(aws: Aws, account: str, regions: tuple[str, ...], hub: Place) -> Iterator[Check]:
+def checks(aws: Aws, account: str, regions: tuple[str, ...], central: Place) -> Iterator[Check]:
     """Every link of an account whose domains are in `regions`. Raises RetryLater."""
     try:
         inside = aws.within(account)
     except Refused as refused:
         yield Check(account, "", ENTRANCE, str(refused))
         return
-    if account != hub.account:
+    if account != central.account:
         yield Check(account, "", ENTRANCE)
-    for region in dict.fromkeys([*regions, hub.home_region]):
+    for region in dict.fromkeys([*regions, central.home_region]):
         yield Check(account, region, TRAIL, _said(lambda region=region: _trail(inside, region)))  # type: ignore[misc]
-        if (account, region) == (hub.account, hub.region):
-            continue  # the hub's own rules hear it
+        if (account, region) == (central.account, central.region):
+            continue  # the central account's own rules hear it
         about = [*(["subjects", "subject tags"] if region in regions else [])]
-        about += ["roles", "policies"] if region == hub.home_region else []
+        about += ["roles", "policies"] if region == central.home_region else []
         about.append("moves")
-        yield Check(account, region, FORWARDER, _said(lambda r=region, a=about: _forwarder(inside, r, a, hub.bus)))  # type: ignore[misc]
+        yield Check(account, region, FORWARDER, _said(lambda r=region, a=about: _forwarder(inside, r, a, central.bus)))  # type: ignore[misc]
         yield Check(account, region, QUEUE, _said(lambda region=region: _undelivered(inside, region)))  # type: ignore[misc]
 
 
@@ -110,5 +110,5 @@ def _forwarder(aws: Aws, region: str, about: list[str], bus: str) -> str:
 def _undelivered(aws: Aws, region: str) -> str:
     waiting = aws.messages_in(region, UNDELIVERED)
     if waiting is None:
-        return f"there is no queue {UNDELIVERED}: what does not reach the hub is lost"
-    return f"{waiting} events did not reach the hub" if waiting else ""
+        return f"there is no queue {UNDELIVERED}: events that do not reach the central event bus are lost"
+    return f"{waiting} events did not reach the central event bus" if waiting else ""

@@ -28,8 +28,8 @@ BOUNDARY_NAME = "RolewardenAdministrators"
 """The name that the boundary is to be created under: it protects itself by that."""
 
 ENFORCE, RECONCILE, SWEEP = "EnforceFunctionRole", "ReconcileFunctionRole", "SweepFunctionRole"
-PUBLISH, RELEASE, ALERT = "PublishFunctionRole", "ReleaseFunctionRole", "AlertFunctionRole"
-ROLES = (ENFORCE, RECONCILE, SWEEP, PUBLISH, RELEASE, ALERT)
+PUBLISH, DETACH, ALERT = "PublishFunctionRole", "DetachFunctionRole", "AlertFunctionRole"
+ROLES = (ENFORCE, RECONCILE, SWEEP, PUBLISH, DETACH, ALERT)
 """Logical ids of the functions' roles."""
 
 FORWARDERS, MEMBERS = "Forwarders", "Members"
@@ -105,7 +105,7 @@ STACK_WRITES = (
     "dynamodb:UpdateContinuousBackups",
     "dynamodb:UpdateTable",
     "dynamodb:UpdateTimeToLive",
-    # Not events:Put*, as forwarders put events on the hub's bus.
+    # Not events:Put*, as forwarders put events on the central account's bus.
     "events:Delete*",
     "events:DisableRule",
     "events:PutPermission",
@@ -117,7 +117,7 @@ STACK_WRITES = (
     "kms:DisableKeyRotation",
     "kms:PutKeyPolicy",
     "kms:ScheduleKeyDeletion",
-    # An event that says the stack is being deleted has ReleaseFunction take every guardrail off: invoking is a write.
+    # An event that says the stack is being deleted has DetachFunction take every guardrail off: invoking is a write.
     "lambda:Add*",
     "lambda:Create*",
     "lambda:Delete*",
@@ -229,17 +229,17 @@ class Protection:
 
         policies = self._iam(f"policy{POLICY_PATH}*", accounts)
         boundaries = self._iam(f"policy{POLICY_PATH}boundary.*", accounts)
-        workers = [self._role(role) for role in (ENFORCE, RECONCILE, SWEEP, PUBLISH, RELEASE)] if scp else []
+        workers = [self._role(role) for role in (ENFORCE, RECONCILE, SWEEP, PUBLISH, DETACH)] if scp else []
         return [
-            self._deny("GuardrailPolicies", POLICY_WRITES, [policies], but(PUBLISH, RELEASE)),
+            self._deny("GuardrailPolicies", POLICY_WRITES, [policies], but(PUBLISH, DETACH)),
             self._deny(
-                "GuardrailsAttached", ["iam:DetachRolePolicy"], "*", but(RELEASE), where={"iam:PolicyARN": policies}
+                "GuardrailsAttached", ["iam:DetachRolePolicy"], "*", but(DETACH), where={"iam:PolicyARN": policies}
             ),
             self._deny(
                 "GuardrailBoundaries",
                 ["iam:DeleteRolePermissionsBoundary"],
                 "*",
-                but(ENFORCE, RECONCILE, RELEASE),
+                but(ENFORCE, RECONCILE, DETACH),
                 where={"iam:PermissionsBoundary": boundaries},
             ),
             self._deny("OwnRoles", ROLE_WRITES, list(self._roles(accounts)), stack_sets),

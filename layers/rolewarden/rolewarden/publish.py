@@ -79,7 +79,7 @@ class Publisher:
         self.held = tuple(name for name in done if state.is_held(name))
         if self.held:
             # No deny is lost meanwhile: a new one may come late.
-            extra = {"account": account, "policies": list(self.held), "late": state.late(done)}
+            extra = {"account": account, "policies": list(self.held), "delayed": state.delayed(done)}
             logger.warning("policies keep statements until every role has these from another policy", extra=extra)
         changes = {name for name, change in done.items() if change != UNCHANGED} - state.completed
         changed = deploys or (done and cause.event_name == "DeletePolicy") or changes
@@ -104,13 +104,13 @@ class Publisher:
 
     def _bring(self, policy: Policy, state: _Account, undo: list[Callable[[], None]], cause: Cause) -> str:
         aws, arn = state.aws, policy.arn(self.aws.partition, state.account)
-        deploys, mark = cause == DEPLOYMENT, cause.mark()
+        deploys, correlation_id = cause == DEPLOYMENT, cause.new_correlation_id()
         found = state.found(policy.name)
         if found is not None and digest(found.text) == digest(policy.document) and not state.is_rearranging:
             return UNCHANGED
         wanted = Policy(policy.name, document_of(state.wanted(policy)))
         if found is None:
-            aws.create_policy(policy.name, wanted.text, DESCRIPTION, mark=mark)
+            aws.create_policy(policy.name, wanted.text, DESCRIPTION, correlation_id=correlation_id)
             undo.append(lambda: aws.delete_policy(arn))
             change, version = CREATED, "v1"
         elif digest(found.text) == digest(wanted.document):
@@ -118,15 +118,15 @@ class Publisher:
         else:
             finishes = cause in {CHECK, SWEEP} and state.is_on_its_way(policy.name)
             # The end of a deployment's work, and no drift: the history need not know of it.
-            mark = DEPLOYMENT.mark() if finishes else mark
-            version = aws.replace_policy(arn, wanted.text, mark=mark)
+            correlation_id = DEPLOYMENT.new_correlation_id() if finishes else correlation_id
+            version = aws.replace_policy(arn, wanted.text, correlation_id=correlation_id)
             undo.append(lambda: aws.set_default_version(arn, found.version, instead_of=version))
             change = REPLACED
             if finishes:
                 state.completed.add(policy.name)
         state.wrote(policy.name, PublishedPolicy(version, wanted.text))
         if not deploys and policy.name not in state.completed:
-            self.recorder.policy(state.account, policy.name, change, cause, mark)
+            self.recorder.policy(state.account, policy.name, change, cause, correlation_id)
         return change
 
     def _take_back(self, undo: list[Callable[[], None]]) -> None:
@@ -275,7 +275,7 @@ class _Account:
         needs = self.reconciler.needs(RoleKey(self.account, role), self._bindings.get(folded(role), ()))
         return frozenset(name for name, guardrail in needs.items() if guardrail.mode is Mode.ENFORCE)
 
-    def late(self, names: Iterable[str]) -> list[str]:
+    def delayed(self, names: Iterable[str]) -> list[str]:
         """The Sids of new statements for which no policy of their guardrail has room yet, each after its policy."""
         return [
             f"{name}: {statement['Sid']}"

@@ -15,7 +15,7 @@ from rolewarden.aws import GONE, PublishedPolicy, RoleDescription
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import Cause
-from rolewarden.guardrails import Exemption, Fallback, Guardrail, Mode, Release, Rules
+from rolewarden.guardrails import Exemption, Fallback, Guardrail, Mode, Rules, SurplusPolicies
 from rolewarden.names import among, folded_arn
 from rolewarden.placement import identities, statements_of
 from rolewarden.policies import (
@@ -27,7 +27,7 @@ from rolewarden.policies import (
     is_boundary,
     policy_arn,
 )
-from rolewarden.verdicts import Outcome, Reason, Remedy, Verdict
+from rolewarden.verdicts import Outcome, Reason, Remediation, Verdict
 
 
 def today() -> date:
@@ -54,13 +54,13 @@ class Iam(Protocol):
     def policy(self, policy_arn: str) -> PublishedPolicy | None:
         """As `Aws.policy`."""
 
-    def attach(self, role: str, policy_arn: str, *, mark: str) -> None:
+    def attach(self, role: str, policy_arn: str, *, correlation_id: str) -> None:
         """As `Aws.attach`."""
 
-    def set_boundary(self, role: str, policy_arn: str, *, mark: str) -> None:
+    def set_boundary(self, role: str, policy_arn: str, *, correlation_id: str) -> None:
         """As `Aws.set_boundary`."""
 
-    def remove_boundary(self, role: str, *, mark: str) -> bool:
+    def remove_boundary(self, role: str, *, correlation_id: str) -> bool:
         """As `Aws.remove_boundary`."""
 
 
@@ -108,10 +108,10 @@ class Reconciler:
             cause,
             required=tuple(required),
             subjects=tuple(binding.label for binding in bindings),
-            mark=cause.mark(),
+            correlation_id=cause.new_correlation_id(),
         )
         if not bindings:
-            return _verdict(outcome, Verdict.UNGOVERNED)
+            return _verdict(outcome, Verdict.OUT_OF_SCOPE)
         if exemption := self.exemption(role):
             return _verdict(outcome, Verdict.EXEMPT, message=f"until {exemption.until}: {exemption.reason}")
         if not required:
@@ -143,9 +143,9 @@ class Reconciler:
     def kept(self) -> set[str]:
         """Names of the policies that stay on a role which does not need them, attached or as its boundary.
 
-        All of the file's, or with `release: detach` those that are only observed.
+        All of the file's, or with `surplus: detach` those that are only observed.
         """
-        return self.published() if self.rules.release is Release.KEEP else self.observed()
+        return self.published() if self.rules.surplus is SurplusPolicies.KEEP else self.observed()
 
     def may_lose(self, policy: str, required: Mapping[str, Guardrail], kept: Collection[str]) -> bool:
         """Whether a role that carries all it needs, `required`, is to lose `policy`; `kept` is what `kept` gives.
@@ -211,7 +211,7 @@ class Reconciler:
         except Refused as refused:
             if refused.reason == GONE:
                 # It is still named by SageMaker: when somebody makes it again, CreateRole brings it back here.
-                return _verdict(outcome, Verdict.UNGOVERNED, Reason.ROLE_GONE)
+                return _verdict(outcome, Verdict.OUT_OF_SCOPE, Reason.ROLE_GONE)
             return _verdict(outcome, Verdict.UNENFORCEABLE, _reason(refused), str(refused))
         # By ARN: anybody may own a policy of the same name under another path.
         there = frozenset(map(folded_arn, carried))
@@ -220,7 +220,7 @@ class Reconciler:
         if missing:
             outcome = outcome._replace(before=Verdict.DRIFTED, verdict=Verdict.DRIFTED, missing=missing)
         if not enforced:
-            outcome = outcome._replace(remedy=Remedy.OBSERVED) if missing else outcome
+            outcome = outcome._replace(remediation=Remediation.OBSERVED) if missing else outcome
             return self._without_boundary(role, required, outcome)
         if self.observe:
             return self._observed(role, required, outcome)
@@ -230,10 +230,12 @@ class Reconciler:
             verdict = Verdict.COMPLIANT if outcome.attached == missing else Verdict.DRIFTED
             return self._without_boundary(role, required, outcome._replace(verdict=verdict))
         if refusals[-1].reason == GONE:
-            return outcome._replace(verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE)
+            return outcome._replace(verdict=Verdict.OUT_OF_SCOPE, reason=Reason.ROLE_GONE)
         if full := next((refused for refused in refusals if refused.reason == Reason.QUOTA), None):
             now = carried.union(self.arn(policy, role.account) for policy in outcome.attached)
-            return self._full(role, required, outcome._replace(carried=tuple(sorted(now))), full, unsettled=unsettled)
+            return self._full(
+                role, required, outcome._replace(attached_policies=tuple(sorted(now))), full, unsettled=unsettled
+            )
         return _unenforceable(outcome, refusals[0])
 
     def _attach(self, role: RoleKey, policies: Iterable[str], outcome: Outcome) -> tuple[Outcome, list[Refused]]:
@@ -242,7 +244,9 @@ class Reconciler:
         refusals: list[Refused] = []
         for policy in policies:
             try:
-                self.aws.within(role.account).attach(role.name, self.arn(policy, role.account), mark=outcome.mark)
+                self.aws.within(role.account).attach(
+                    role.name, self.arn(policy, role.account), correlation_id=outcome.correlation_id
+                )
             except Refused as refused:
                 # What stands in the way of one policy seldom stands in the way of the next.
                 refusals.append(refused)
@@ -252,8 +256,8 @@ class Reconciler:
                 raise _partly(outcome._replace(attached=tuple(attached)), error) from error
             else:
                 attached.append(policy)
-        remedy = Remedy.ATTACHED if attached else Remedy.NONE
-        return outcome._replace(attached=tuple(attached), remedy=remedy), refusals
+        remediation = Remediation.ATTACHED if attached else Remediation.NONE
+        return outcome._replace(attached=tuple(attached), remediation=remediation), refusals
 
     def _full(
         self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome, full: Refused, *, unsettled: bool
@@ -273,17 +277,17 @@ class Reconciler:
                 return _unenforceable(outcome, full, f"{full}; it has another boundary")._replace(boundary=current)
             if unsettled:
                 # Over a boundary that IAM does not show yet none is set: it may be somebody else's.
-                message = f"{full}; its boundary has just been changed, and is looked at again before one is set"
-                return outcome._replace(message=message, carried=())
-            self.aws.within(role.account).set_boundary(role.name, wanted, mark=outcome.mark)
+                message = f"{full}; its boundary has just changed, so Rolewarden checks it again before it sets one"
+                return outcome._replace(message=message, attached_policies=())
+            self.aws.within(role.account).set_boundary(role.name, wanted, correlation_id=outcome.correlation_id)
         except Refused as refused:
             if refused.reason == GONE:
-                return outcome._replace(verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE, carried=())
+                return outcome._replace(verdict=Verdict.OUT_OF_SCOPE, reason=Reason.ROLE_GONE, attached_policies=())
             return _unenforceable(outcome, refused)
         except RetryLater as error:
             raise _partly(outcome, error) from error
         return _held(outcome, required, wanted)._replace(
-            before=outcome.before, missing=outcome.missing, remedy=Remedy.BOUNDED
+            before=outcome.before, missing=outcome.missing, remediation=Remediation.BOUNDED
         )
 
     def _why_no_boundary(self, name: str, required: Mapping[str, Guardrail]) -> str:
@@ -294,7 +298,7 @@ class Reconciler:
 
     def _observed(self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome) -> Outcome:
         """Without writing, a role that lacks policies, which a boundary may stand in for."""
-        observed = outcome._replace(remedy=Remedy.OBSERVED)
+        observed = outcome._replace(remediation=Remediation.OBSERVED)
         if self.rules.fallback is not Fallback.BOUNDARY:
             return observed
         wanted = self.arn(boundary_name(_enforced(required)), role.account)
@@ -312,10 +316,10 @@ class Reconciler:
             boundary = self.aws.within(role.account).role(role.name).boundary
             if not self._is_ours(boundary, role.account) or not self.are_in_effect(required, role.account):
                 return outcome
-            removed = self.aws.within(role.account).remove_boundary(role.name, mark=outcome.mark)
+            removed = self.aws.within(role.account).remove_boundary(role.name, correlation_id=outcome.correlation_id)
         except Refused as refused:
             if refused.reason == GONE:
-                return outcome._replace(verdict=Verdict.UNGOVERNED, reason=Reason.ROLE_GONE)
+                return outcome._replace(verdict=Verdict.OUT_OF_SCOPE, reason=Reason.ROLE_GONE)
             return outcome._replace(reason=_reason(refused), message=str(refused))
         except RetryLater as error:
             raise _partly(outcome, error) from error
@@ -334,25 +338,32 @@ def _held(outcome: Outcome, required: Mapping[str, Guardrail], boundary: str) ->
     """`outcome` of a role that this boundary holds: it lacks no more than what is only observed."""
     left = tuple(policy for policy in outcome.missing if required[policy].mode is Mode.OBSERVE)
     verdict = Verdict.DRIFTED if left else Verdict.COMPLIANT
-    remedy = Remedy.OBSERVED if left and not outcome.attached else outcome.remedy
+    remediation = Remediation.OBSERVED if left and not outcome.attached else outcome.remediation
     missing = tuple(policy for policy in outcome.missing if policy in {*left, *outcome.attached})
     return outcome._replace(
-        before=verdict, verdict=verdict, remedy=remedy, missing=missing, boundary=boundary, carried=()
+        before=verdict,
+        verdict=verdict,
+        remediation=remediation,
+        missing=missing,
+        boundary=boundary,
+        attached_policies=(),
     )
 
 
 def _unenforceable(outcome: Outcome, refused: Refused, message: str = "") -> Outcome:
     reason = _reason(refused)
-    carried = outcome.carried if reason is Reason.QUOTA else ()
+    carried = outcome.attached_policies if reason is Reason.QUOTA else ()
     message = message or str(refused)
-    return outcome._replace(verdict=Verdict.UNENFORCEABLE, reason=reason, message=message, carried=carried)
+    return outcome._replace(verdict=Verdict.UNENFORCEABLE, reason=reason, message=message, attached_policies=carried)
 
 
 def _partly(outcome: Outcome, error: RetryLater) -> RetryLater:
     """`error`, with what had been done by then where that belongs on the record."""
     if not outcome.attached:
         return error
-    return PartlyDone(outcome._replace(remedy=Remedy.ATTACHED, message=str(error), carried=()), str(error))
+    return PartlyDone(
+        outcome._replace(remediation=Remediation.ATTACHED, message=str(error), attached_policies=()), str(error)
+    )
 
 
 def _verdict(outcome: Outcome, verdict: Verdict, reason: Reason | None = None, message: str = "") -> Outcome:

@@ -1,6 +1,6 @@
-"""The record: every remedy and finding as one log line, one event, one row of history and metrics.
+"""The record: every remediation and finding as one log line, one event, one row of history and metrics.
 
-The record never stands in the way of a remedy: what cannot be recorded is itself logged and counted.
+The record never stands in the way of a remediation: what cannot be recorded is itself logged and counted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import FORGED, SWEEP, Cause, Ignored, Nomination
 from rolewarden.names import folded
-from rolewarden.verdicts import CURES, Outcome, Reason, Verdict
+from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
 
 # An invocation that raised before it decided anything has counted nothing, and its error says so already.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
@@ -32,12 +32,12 @@ warnings.filterwarnings("ignore", message="No application metrics to publish")
 logger = Logger(service="rolewarden")
 metrics = Metrics(namespace="Rolewarden", service="rolewarden")
 
-ROLE_REMEDIED = "Role Remedied"
+ROLE_REMEDIATED = "Role Remediated"
 ROLE_FINDING = "Role Finding"
-ROLE_RELEASED = "Role Released"
+SURPLUS_DETACHED = "Surplus Detached"
 ROLE_CONTESTED = "Role Contested"
 SUBJECT_FINDING = "Subject Finding"
-FINDING_SETTLED = "Finding Settled"
+FINDING_RESOLVED = "Finding Resolved"
 ACCOUNT_FINDING = "Account Finding"
 POLICY_RESTORED = "Policy Restored"
 GUARDRAILS_PUBLISHED = "Guardrails Published"
@@ -112,18 +112,18 @@ class Recorder:
             return
         now = self._now()
         detail = outcome.as_dict()
-        remedied = outcome.has_written
-        if remedied:
-            metrics.add_metric("Remedied", MetricUnit.Count, 1)
+        remediated = outcome.has_written
+        if remediated:
+            metrics.add_metric("Remediated", MetricUnit.Count, 1)
             if (bare := _seconds_since(outcome.cause, now)) is not None:
                 detail["seconds_since_event"] = bare
-                metrics.add_metric("SecondsToRemedy", MetricUnit.Seconds, bare)
+                metrics.add_metric("SecondsToRemediate", MetricUnit.Seconds, bare)
         unfinished = outcome.verdict in {Verdict.UNENFORCEABLE, Verdict.DRIFTED}
-        name = ROLE_REMEDIED if remedied and not unfinished else ROLE_FINDING
+        name = ROLE_REMEDIATED if remediated and not unfinished else ROLE_FINDING
         log = logger.warning if unfinished or outcome.reason else logger.info
         log(name, extra={"outcome": detail})
         self._tell(name, detail, about, now, told=told)
-        if remedied:
+        if remediated:
             self._contested(outcome, about, now)
 
     def refused(self, nomination: Nomination, refused: Refused) -> None:
@@ -135,7 +135,7 @@ class Recorder:
             "verdict": Verdict.UNENFORCEABLE.value,
             "reason": refused.reason,
             "message": str(refused),
-            "cure": CURES.get(refused.reason, ""),
+            "recommendation": RECOMMENDATIONS.get(refused.reason, ""),
             "cause": nomination.cause.as_dict(),
         }
         about = "/".join([nomination.account, *named.values()])
@@ -151,7 +151,7 @@ class Recorder:
             "verdict": Verdict.UNENFORCEABLE.value,
             "reason": refused.reason,
             "message": str(refused),
-            "cure": CURES.get(refused.reason, ""),
+            "recommendation": RECOMMENDATIONS.get(refused.reason, ""),
             "cause": cause.as_dict(),
         }
         # It stops where nobody is let in, or no event comes.
@@ -167,7 +167,7 @@ class Recorder:
             "verdict": Verdict.UNENFORCEABLE.value,
             "reason": Reason.FORGED.value,
             "message": f"{function}: a custom-resource request was refused: {why}",
-            "cure": CURES[Reason.FORGED],
+            "recommendation": RECOMMENDATIONS[Reason.FORGED],
             "cause": FORGED.as_dict(),
         }
         self._finding(detail, f"{account}/{about_account(function)}", FORGED, ACCOUNT_FINDING)
@@ -182,7 +182,7 @@ class Recorder:
             "missing": list(guardrails),
             "verdict": Verdict.UNENFORCEABLE.value,
             "reason": Reason.SHARES_ROLE.value,
-            "cure": CURES[Reason.SHARES_ROLE],
+            "recommendation": RECOMMENDATIONS[Reason.SHARES_ROLE],
             "cause": cause.as_dict(),
         }
         self._finding(detail, f"{profile.account}/{profile.domain_id}/{profile.user_profile}", cause)
@@ -209,7 +209,7 @@ class Recorder:
         try:
             told = self.told.telling(account, about, what, self.now(), keeps=keeps)
         except RetryLater as error:
-            logger.error("told perhaps twice", extra={"about": about, "why": str(error)})
+            logger.error("perhaps reported twice", extra={"about": about, "why": str(error)})
             return ()
         return None if told is None else (told,)
 
@@ -245,19 +245,33 @@ class Recorder:
         finding = findings[0]
         account, _, about = finding.named.partition("/")
         detail = {"account": account, "finding": about, "was": finding.what, "cause": cause.as_dict()}
-        logger.info(FINDING_SETTLED, extra={"finding": detail})
-        self._tell(FINDING_SETTLED, detail, finding.named, self._now(), over=findings)
+        logger.info(FINDING_RESOLVED, extra={"finding": detail})
+        self._tell(FINDING_RESOLVED, detail, finding.named, self._now(), over=findings)
 
-    def released(self, account: str, role: str, policies: Sequence[str], cause: Cause, mark: str) -> None:
-        """Record that guardrails were taken off a role that no longer needs them, by calls with this mark."""
-        detail = {"account": account, "role": role, "released": list(policies), "cause": cause.as_dict(), "mark": mark}
-        metrics.add_metric("Released", MetricUnit.Count, 1)
-        logger.info(ROLE_RELEASED, extra={"finding": detail})
-        self._tell(ROLE_RELEASED, detail, f"{account}/{role}", self._now())
+    def surplus_detached(
+        self, account: str, role: str, policies: Sequence[str], cause: Cause, correlation_id: str
+    ) -> None:
+        """Record that guardrails were taken off a role that no longer needs them, by calls with this correlation_id."""
+        detail = {
+            "account": account,
+            "role": role,
+            "detached": list(policies),
+            "cause": cause.as_dict(),
+            "correlation_id": correlation_id,
+        }
+        metrics.add_metric("Detached", MetricUnit.Count, 1)
+        logger.info(SURPLUS_DETACHED, extra={"finding": detail})
+        self._tell(SURPLUS_DETACHED, detail, f"{account}/{role}", self._now())
 
-    def policy(self, account: str, policy: str, what: str, cause: Cause, mark: str) -> None:
-        """Record that a guardrail's policy was `what` ("created", "replaced") because of `cause`, by a marked call."""
-        detail = {"account": account, "policy": policy, "remedy": what, "cause": cause.as_dict(), "mark": mark}
+    def policy(self, account: str, policy: str, what: str, cause: Cause, correlation_id: str) -> None:
+        """Record that a guardrail's policy was `what` ("created" or "replaced") because of `cause`."""
+        detail = {
+            "account": account,
+            "policy": policy,
+            "remediation": what,
+            "cause": cause.as_dict(),
+            "correlation_id": correlation_id,
+        }
         metrics.add_metric("PolicyRestored", MetricUnit.Count, 1)
         logger.warning(POLICY_RESTORED, extra={"finding": detail})
         self._tell(POLICY_RESTORED, detail, f"{account}/policy/{policy}", self._now())
@@ -266,16 +280,16 @@ class Recorder:
         """The history of a role or policy from `since` (ISO 8601 UTC with milliseconds). Raises RetryLater."""
         return self.aws.query(self.history_table, {"about": folded(about)}, least=("at", since))
 
-    def late(self, kind: str, detail: Mapping[str, Any], about: str, at: datetime) -> bool:
+    def backfill(self, kind: str, detail: Mapping[str, Any], about: str, at: datetime) -> bool:
         """Record what was done `at` a time, and nobody has recorded; whether that is still so. Raises RetryLater."""
-        detail = {**detail, "late": True}
+        detail = {**detail, "backfilled": True}
         row = self._row(kind, detail, about, at)
-        # Of what one mark did in one second, CloudTrail may show a part to one audit and the rest to another.
+        # Of what one correlation ID did in one second, CloudTrail may show a part to one audit and the rest to another.
         deeds = json.dumps({name: value for name, value in detail.items() if name != "cause"}, sort_keys=True)
         row["at"] += f"#{hashlib.sha256(deeds.encode()).hexdigest()[:8]}"
         if not self.aws.put_unless(self.history_table, row, "attribute_exists(about)"):
             return False
-        metrics.add_metric("RecordedLate", MetricUnit.Count, 1)
+        metrics.add_metric("Backfilled", MetricUnit.Count, 1)
         self.announce(kind, detail, needed=False)
         return True
 
@@ -290,9 +304,9 @@ class Recorder:
         details = {"cause": nomination.cause.as_dict(), "reason": nomination.ignored}
         if nomination.ignored is Ignored.UNREADABLE:
             metrics.add_metric("UnreadableEvents", MetricUnit.Count, 1)
-            logger.warning("event nominates nothing", extra=details)
+            logger.warning("the event triggers no evaluation", extra=details)
         else:
-            logger.debug("event nominates nothing", extra=details)
+            logger.debug("the event triggers no evaluation", extra=details)
 
     def missed(self, what: str, error: RetryLater) -> None:
         """Count what a sweep could not read for now, and say so."""
@@ -343,12 +357,12 @@ class Recorder:
             self._gathered.append(record)
 
     def _row(self, kind: str, detail: Mapping[str, Any], about: str, at: datetime) -> dict[str, Any]:
-        told_apart = detail.get("mark") or detail.get("cause", {}).get("event_id", "")
+        told_apart = detail.get("correlation_id") or detail.get("cause", {}).get("event_id", "")
         return {
             **detail,
             "about": folded(about),
             "named": about,
-            # One event may leave two rows at once: a remedy, and that its role is contested.
+            # One event may leave two rows at once: a remediation, and that its role is contested.
             "at": f"{at.isoformat(timespec='milliseconds')}#{told_apart}#{kind}",
             "kind": kind,
             "expires": int((at + timedelta(days=self.history_days)).timestamp()),
@@ -383,7 +397,7 @@ class Recorder:
             if over:
                 self.told.forget_findings(over)
         except RetryLater as error:
-            logger.error("told perhaps twice", extra={"about": [*told, *over], "why": str(error)})
+            logger.error("perhaps reported twice", extra={"about": [*told, *over], "why": str(error)})
 
 
 def about_account(message: str) -> str:

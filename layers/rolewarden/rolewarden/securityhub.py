@@ -1,6 +1,6 @@
 """Rolewarden's findings in the format of AWS Security Hub (ASFF), made of its own events.
 
-A finding opens with `Role Finding`, `Subject Finding` or `Account Finding` and closes with `Finding Settled`: the same
+A finding opens with `Role Finding`, `Subject Finding` or `Account Finding` and closes with `Finding Resolved`: the same
 Id, archived. Who imports findings may not set their workflow, so it is the record's state that tells:
 https://docs.aws.amazon.com/securityhub/latest/userguide/finding-update-batchimportfindings.html.
 """
@@ -15,7 +15,7 @@ from rolewarden.names import folded
 from rolewarden.record import (
     ACCOUNT_FINDING,
     ACCOUNT_WIDE,
-    FINDING_SETTLED,
+    FINDING_RESOLVED,
     ROLE_FINDING,
     SUBJECT_FINDING,
     about_account,
@@ -54,7 +54,7 @@ def finding(event: Any, partition: str) -> dict[str, Any] | None:
         "Resources": [_resource(about, partition, owner, region)],
     }
     name = f"account {owner}" if about.startswith(ACCOUNT_WIDE) else about
-    if kind == FINDING_SETTLED:
+    if kind == FINDING_RESOLVED:
         return found | _settled(name, detail)
     verdict = _text(detail.get("verdict"), 32)
     return found | _open(name, detail, SEVERITIES[verdict]) if verdict in SEVERITIES else None
@@ -63,17 +63,18 @@ def finding(event: Any, partition: str) -> dict[str, Any] | None:
 def _open(name: str, detail: Mapping[str, Any], severity: str) -> dict[str, Any]:
     listed = detail.get("missing")
     missing = ", ".join(map(str, listed)) if isinstance(listed, list) else ""
-    reason = _text(detail.get("reason"), 64) or "observed, not mended"
-    said = (f"It lacks {missing}." if missing else "It cannot be looked at.", _text(detail.get("message"), 600))
+    reason = _text(detail.get("reason"), 64) or "reported, not remediated"
+    said = (f"It lacks {missing}." if missing else "Rolewarden cannot evaluate it.", _text(detail.get("message"), 600))
     return {
-        "Title": f"{name} is not guarded: {reason}"[:TITLE_SIZE],
+        "Title": f"{name} is not protected: {reason}"[:TITLE_SIZE],
         "Description": " ".join(filter(None, said))[:DESCRIPTION_SIZE],
         "FindingProviderFields": _provided(severity),
         "Compliance": {"Status": "FAILED"},
         "RecordState": "ACTIVE",
         "Remediation": {
             "Recommendation": {
-                "Text": _text(detail.get("cure"), RECOMMENDATION_SIZE) or "let guardrails.yaml enforce the guardrail"
+                "Text": _text(detail.get("recommendation"), RECOMMENDATION_SIZE)
+                or "let guardrails.yaml enforce the guardrail"
             }
         },
     }
@@ -81,8 +82,8 @@ def _open(name: str, detail: Mapping[str, Any], severity: str) -> dict[str, Any]
 
 def _settled(name: str, detail: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "Title": f"{name} is guarded again"[:TITLE_SIZE],
-        "Description": f"It was {_text(detail.get('was'), 900) or 'not guarded'}"[:DESCRIPTION_SIZE],
+        "Title": f"{name} is protected again"[:TITLE_SIZE],
+        "Description": f"It was {_text(detail.get('was'), 900) or 'not protected'}"[:DESCRIPTION_SIZE],
         "FindingProviderFields": _provided("INFORMATIONAL"),
         "Compliance": {"Status": "PASSED"},
         "RecordState": "ARCHIVED",
@@ -96,7 +97,7 @@ def _provided(severity: str) -> dict[str, Any]:
 
 def _about(kind: str, detail: Mapping[str, Any]) -> str:
     """Whom an event is about, the same for what opens a finding and what closes it."""
-    if kind == FINDING_SETTLED:
+    if kind == FINDING_RESOLVED:
         return _text(detail.get("finding"), 200)
     if kind == SUBJECT_FINDING and detail.get("domain"):
         return "/".join(filter(None, (_text(detail.get(key), 64) for key in ("domain", "user_profile"))))

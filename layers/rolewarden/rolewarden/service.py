@@ -1,4 +1,4 @@
-"""What the functions do, free of Lambda: an event, a message; and publication, sweep and release put together."""
+"""What the functions do, free of Lambda: an event, a message; and publication, sweep and detach put together."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from rolewarden.guardrails import load
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
 from rolewarden.settings import Settings
-from rolewarden.verdicts import Outcome, Reason, Remedy, Verdict
+from rolewarden.verdicts import Outcome, Reason, Remediation, Verdict
 from rolewarden.work import BEGIN, PUBLISH, Work, cause_in, unlimited
 
 if TYPE_CHECKING:
+    from rolewarden.detach import Detacher
     from rolewarden.publish import Publisher
-    from rolewarden.release import Releaser
     from rolewarden.sweep import Sweeper
 
 RECHECKS = 3
-"""How often a role that was mended, or what may have been read too early, is looked at again before it is left to
+"""How often a role that was remediated, or what may have been read too early, is looked at again before it is left to
 events and the sweep."""
 
 LONGEST_DELAY = 900
@@ -58,7 +58,7 @@ RULES = "rules"
 """The step that returns the fingerprint of the rules that the function runs."""
 
 
-class SecondLook(NamedTuple):
+class Recheck(NamedTuple):
     """A message of the work or publish queue: what an event nominated may have been read too early, or too old."""
 
     nomination: Nomination
@@ -68,7 +68,7 @@ class SecondLook(NamedTuple):
         """The message's body."""
         nomination = self.nomination
         return {
-            "nominated": nomination.as_dict(),
+            "request": nomination.as_dict(),
             "account": nomination.account,
             "region": nomination.region,
             "cause": nomination.cause.as_dict(),
@@ -76,10 +76,10 @@ class SecondLook(NamedTuple):
         }
 
     @classmethod
-    def from_dict(cls, body: Any) -> SecondLook | None:
+    def from_dict(cls, body: Any) -> Recheck | None:
         """The inverse; None for anything that is no such message."""
         fields = mapping(body)
-        named, rechecks = mapping(fields.get("nominated")), fields.get("rechecks")
+        named, rechecks = mapping(fields.get("request")), fields.get("rechecks")
         account, region = matched(ACCOUNT, fields.get("account")), matched(REGION, fields.get("region"))
         domain, profile = matched(DOMAIN_ID, named.get("domain")), matched(PROFILE_NAME, named.get("user_profile"))
         role, policy = matched(ROLE_NAME, named.get("role")), matched(POLICY_NAME, named.get("policy"))
@@ -145,11 +145,11 @@ class Rolewarden:
         return Publisher(self.aws, self.recorder, self.reconciler)
 
     @cached_property
-    def releaser(self) -> Releaser:
-        """What ReleaseFunction does."""
-        from rolewarden.release import Releaser
+    def detacher(self) -> Detacher:
+        """What DetachFunction does."""
+        from rolewarden.detach import Detacher
 
-        return Releaser(self.aws, self.recorder, self.reconciler, self._look_again)
+        return Detacher(self.aws, self.recorder, self.reconciler, self._look_again)
 
     @cached_property
     def sweeper(self) -> Sweeper:
@@ -168,10 +168,10 @@ class Rolewarden:
             Queues(
                 settings.sweep_queue_url,
                 settings.work_queue_url,
-                settings.release_queue_url,
+                settings.detach_queue_url,
                 settings.publish_queue_url,
             ),
-            Coverage(settings.account, settings.regions, settings.members, settings.call_as, settings.hub_bus),
+            Coverage(settings.account, settings.regions, settings.members, settings.call_as, settings.central_bus),
         )
 
     def enforce(self, event: Any) -> dict[str, Any]:
@@ -192,7 +192,7 @@ class Rolewarden:
         # GetRole may still show whom the role trusted before.
         retrusted = nomination.cause.event_name == "UpdateAssumeRolePolicy" and bool(self.rules.also_govern)
         if (reading.unsettled and rechecks < RECHECKS) or (retrusted and rechecks == 0):
-            self._look_again(SecondLook(nomination, rechecks + 1))
+            self._look_again(Recheck(nomination, rechecks + 1))
         if reading.refused:
             self.recorder.refused(nomination, reading.refused)
         fresh = reading.bindings
@@ -267,19 +267,19 @@ class Rolewarden:
             for look in looked:
                 self.recorder.outcome(look.outcome)
 
-    def _look_again(self, *works: Work | SecondLook) -> None:
-        about_a_policy = any(isinstance(work, SecondLook) and work.nomination.policy for work in works)
+    def _look_again(self, *works: Work | Recheck) -> None:
+        about_a_policy = any(isinstance(work, Recheck) and work.nomination.policy for work in works)
         queue = self.settings.publish_queue_url if about_a_policy else self.settings.work_queue_url
         bodies = [work.as_dict() for work in works]
         try:
             self.aws.send(queue, bodies, delay=self.settings.recheck_seconds)
         except (Refused, RetryLater) as error:
             # What could be done is done and the sweep looks anyway: the record is worth more than this second look.
-            logger.error("no second look", extra={"work": bodies, "why": str(error)})
+            logger.error("no recheck", extra={"work": bodies, "why": str(error)})
 
     def message(self, body: Any) -> dict[str, Any]:
         """Work on one message of the queue; what is none is named and dropped. Raises RetryLater."""
-        second = SecondLook.from_dict(body)
+        second = Recheck.from_dict(body)
         if second and not second.nomination.policy:
             return self._look(second.nomination, second.rechecks)
         work = Work.from_dict(body)
@@ -332,7 +332,7 @@ class Rolewarden:
             self.recorder.ignored(nomination)
             return _summary(nomination, ())
         done = self._restored(nomination)
-        self._look_again(SecondLook(nomination, 1))
+        self._look_again(Recheck(nomination, 1))
         return done
 
     def publish_message(self, body: Any) -> dict[str, Any]:
@@ -345,10 +345,10 @@ class Rolewarden:
             if account == self.settings.account:
                 return self.publish(account, CHECK)
             return self._publish_before_sweep(account, Cause.from_dict(fields.get("cause")))
-        second = SecondLook.from_dict(body)
+        second = Recheck.from_dict(body)
         if second is None or not second.nomination.policy:
-            logger.error("a message of the publish queue is no second look", extra={"body": str(body)[:200]})
-            return {"ignored": "no second look"}
+            logger.error("a message of PublishQueue is no recheck", extra={"body": str(body)[:200]})
+            return {"ignored": "no recheck"}
         return self._restored(second.nomination)
 
     def _publish_before_sweep(self, account: str, cause: Cause) -> dict[str, Any]:
@@ -379,7 +379,7 @@ def _may_be_old(outcome: Outcome, *, detached: bool, first: bool) -> bool:
     if outcome.cause.event_name in BOUNDARY_EVENTS:
         # It tells nothing of the policies. Without a boundary that holds the role, or waits to be set, nothing is old.
         held = outcome.verdict is Verdict.COMPLIANT and outcome.boundary != ""
-        return detached and (held or (outcome.verdict is Verdict.DRIFTED and outcome.remedy is Remedy.NONE))
+        return detached and (held or (outcome.verdict is Verdict.DRIFTED and outcome.remediation is Remediation.NONE))
     # The list of a role that was just made may be that of its predecessor.
     made = first and outcome.cause.event_name == "CreateRole" and bool(outcome.required)
     return (detached or made) and outcome.verdict is Verdict.COMPLIANT
@@ -388,6 +388,6 @@ def _may_be_old(outcome: Outcome, *, detached: bool, first: bool) -> bool:
 def _summary(nomination: Nomination, outcomes: tuple[Outcome, ...] | list[Outcome]) -> dict[str, Any]:
     return {
         "event": nomination.cause.event_name,
-        "nominated": nomination.as_dict(),
+        "request": nomination.as_dict(),
         "outcomes": [outcome.as_dict() for outcome in outcomes],
     }

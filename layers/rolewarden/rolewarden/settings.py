@@ -16,7 +16,7 @@ class Settings(NamedTuple):
     `account` is the one that the function is deployed in; what happens in another is its business only where the stack
     covers an organization: then `member_role` is the name of the role by which the function enters, and `members` the
     StackSet that puts it there, looked at as `call_as`. `regions` are those that domains are looked for in, and
-    `hub_bus` the ARN of the bus that events of elsewhere come to, where there is an elsewhere.
+    `central_bus` the ARN of the bus that events of elsewhere come to, where there is an elsewhere.
     `recheck_seconds` (0 to 900, what SQS can delay) pass before a mended role is looked at again; `history_days` is
     how long a row of the history lives; `own_roles` are the names of the functions' roles, which `also_govern` leaves
     out.
@@ -27,7 +27,7 @@ class Settings(NamedTuple):
     history_table: str
     work_queue_url: str
     sweep_queue_url: str
-    release_queue_url: str
+    detach_queue_url: str
     publish_queue_url: str
     guardrails_file: Path
     recheck_seconds: int
@@ -37,7 +37,7 @@ class Settings(NamedTuple):
     member_role: str = ""
     members: str = ""
     call_as: str = ""
-    hub_bus: str = ""
+    central_bus: str = ""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
@@ -49,7 +49,7 @@ class Settings(NamedTuple):
             history_table=history_table,
             work_queue_url=_text(environment, "WORK_QUEUE_URL"),
             sweep_queue_url=_text(environment, "SWEEP_QUEUE_URL"),
-            release_queue_url=_text(environment, "RELEASE_QUEUE_URL"),
+            detach_queue_url=_text(environment, "DETACH_QUEUE_URL"),
             publish_queue_url=_text(environment, "PUBLISH_QUEUE_URL"),
             guardrails_file=_guardrails_file(environment),
             recheck_seconds=_number(environment, "RECHECK_SECONDS", 0, 900),
@@ -59,7 +59,7 @@ class Settings(NamedTuple):
             member_role=environment.get("MEMBER_ROLE", ""),
             members=environment.get("MEMBERS", ""),
             call_as=environment.get("CALL_AS", ""),
-            hub_bus=environment.get("HUB_BUS", ""),
+            central_bus=environment.get("CENTRAL_BUS", ""),
         )
 
 

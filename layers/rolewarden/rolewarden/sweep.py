@@ -9,7 +9,7 @@ list      of a region, what SageMaker lists beside what the table has: by LastMo
           `also_govern`; the tags
 describe  one chunk of user profiles
 compare   when the last chunk is done: which role carries what, by ListEntitiesForPolicy; what lacks a guardrail goes to
-          the work queue, what carries too much to the release queue
+          the work queue, what carries too much to DetachQueue
 audit     what was done since the last sweep, beside what the history says of that
 
 A row of the table knows which chunks of a sweep are still out. Two sweeps at once have a row each; a binding is only
@@ -118,12 +118,12 @@ class Sweep:
 class Queues:
     """Where the sweep sends what.
 
-    The rest of itself, roles that lack something, roles and policies to release, accounts whose policies are looked at.
+    The rest of itself, roles that lack something, roles and policies to detach, accounts whose policies are looked at.
     """
 
     sweep: str
     work: str
-    release: str
+    detach: str
     publish: str
 
 
@@ -131,15 +131,15 @@ class Queues:
 class Coverage:
     """What there is to sweep: `regions` of the stack's own `account` and of each that the StackSet `members` is in.
 
-    `call_as` is how StackSets are asked; `members` is empty where there is no other account. `hub_bus` is the ARN of
-    the bus that takes the events of elsewhere.
+    `call_as` is how StackSets are asked; `members` is empty where there is no other account. `central_bus` is the ARN
+    of the bus that takes the events of elsewhere.
     """
 
     account: str
     regions: tuple[str, ...]
     members: str = ""
     call_as: str = ""
-    hub_bus: str = ""
+    central_bus: str = ""
 
 
 @dataclass
@@ -190,14 +190,14 @@ class Sweeper:
         """The other accounts that there are now. Raises Refused, RetryLater."""
         if not self.coverage.members:
             return set()
-        home = self._hub.home_region
+        home = self._central.home_region
         there = self.aws.stack_set_accounts(self.coverage.members, home, self.coverage.call_as)
         return set(there) - {self.coverage.account}
 
     @property
-    def _hub(self) -> paths.Place:
+    def _central(self) -> paths.Place:
         home = IAM_HOME_REGIONS.get(self.aws.partition, self.aws.region)
-        return paths.Place(self.coverage.account, self.aws.region, home, self.coverage.hub_bus)
+        return paths.Place(self.coverage.account, self.aws.region, home, self.coverage.central_bus)
 
     def checks(self, account: str = "") -> Iterator[paths.Check]:
         """Whether events come from each region of an account, or of all, and it lets us in.
@@ -205,10 +205,10 @@ class Sweeper:
         Raises Refused where the accounts cannot be listed, and RetryLater.
         """
         for each in [account] if account else [self.coverage.account, *sorted(self._members())]:
-            yield from paths.checks(self.aws, each, self.coverage.regions, self._hub)
+            yield from paths.checks(self.aws, each, self.coverage.regions, self._central)
 
     def _check_paths(self, account: str, told: Iterable[ToldFinding]) -> set[str]:
-        """Tell of each link of the path to the hub that is missing; what those findings are about, for `_settle`."""
+        """Report each missing link of the path to the central account. Gives the findings' keys, for `_settle`."""
         standing: set[str] = set()
         try:
             for check in self.checks(account):
@@ -436,7 +436,7 @@ class Sweeper:
         self.table.write(new, known.keys() - found.keys(), at=at)
 
     def compare(self, sweep: Sweep, after: str = "") -> dict[str, Any]:
-        """Send what lacks a guardrail to the work queue, and what carries too much to the release queue.
+        """Send what lacks a guardrail to the work queue, and what carries too much to DetachQueue.
 
         `after` names the last role that was dealt with before time ran out.
         """
@@ -468,15 +468,15 @@ class Sweeper:
             some = works[start : start + 10]
             self.aws.send(self.queues.work, [work.as_dict() for work in some])
             after = some[-1].role.path
-        surplus = self._release(sweep, required, carriers)
+        surplus = self._detach(sweep, required, carriers)
         standing = {role.path for role in lacking} | self._unkeepable(bindings) | self._check_paths(sweep.account, told)
         self._settle(sweep, told, standing)
         counts = {
             "subjects": len({binding.label for binding in bindings}),
             "roles": len(roles),
-            "lacking": len(lacking),
+            "unprotected": len(lacking),
             "exempt": sum(self.reconciler.exemption(role) is not None for role in roles),
-            "carrying_too_much": len(surplus),
+            "surplus": len(surplus),
             "seconds": round(self.now() - sweep.began),
         }
         self.recorder.swept(sweep.account, self.coverage.regions, counts)
@@ -534,7 +534,7 @@ class Sweeper:
         self.table.write((), gone, at=at)
         return bound
 
-    def _release(
+    def _detach(
         self,
         sweep: Sweep,
         required: Mapping[RoleKey, Mapping[str, Guardrail]],
@@ -556,7 +556,7 @@ class Sweeper:
         retired = [{"account": sweep.account, "policy": name} for name in sorted(carriers.keys() - published)]
         # Who could not be read may need what seems too much; and who only observes takes nothing off.
         if (asked or retired) and not self.reconciler.rules.observes and self.table.sweep_is_whole(sweep.row):
-            self.aws.send(self.queues.release, [*asked, *retired])
+            self.aws.send(self.queues.detach, [*asked, *retired])
         return sorted(role.name for role in surplus)
 
     def _unkeepable(self, bindings: Iterable[Binding]) -> set[str]:

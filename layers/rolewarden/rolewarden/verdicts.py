@@ -14,11 +14,11 @@ class Verdict(StrEnum):
     COMPLIANT = "compliant"
     DRIFTED = "drifted"
     EXEMPT = "exempt"
-    UNGOVERNED = "ungoverned"
+    OUT_OF_SCOPE = "out_of_scope"
     UNENFORCEABLE = "unenforceable"
 
 
-class Remedy(StrEnum):
+class Remediation(StrEnum):
     """What was done about it."""
 
     ATTACHED = "attached"
@@ -34,8 +34,8 @@ class Reason(StrEnum):
     PROTECTED = "protected role"
     OTHER_ACCOUNT = "other account"
     NOT_ENTERED = "account cannot be entered"
-    LEFT = "account is guarded no more"
-    UNHEARD = "events do not come"
+    LEFT = "account no longer covered"
+    UNHEARD = "events do not arrive"
     POLICY_MISSING = "policy missing"
     ACCESS_DENIED = "access denied"
     NAME_TAKEN = "name taken"
@@ -46,21 +46,22 @@ class Reason(StrEnum):
     ROLE_GONE = "role does not exist"
 
 
-CURES: dict[str, str] = {
-    Reason.QUOTA: "detach a policy the role does not need, raise the quota for managed policies per role, or let "
-    "`fallback: boundary` in guardrails.yaml stand in",
+RECOMMENDATIONS: dict[str, str] = {
+    Reason.QUOTA: "detach a policy the role does not need, raise the quota for managed policies per role, or set "
+    "`fallback: boundary` in guardrails.yaml",
     Reason.PROTECTED: "AWS owns this role and lets nobody attach policies: give the subject a role of your own",
     Reason.OTHER_ACCOUNT: "the role lives in another account: deploy Rolewarden there",
     Reason.NOT_ENTERED: "let the StackSet put Rolewarden's stack into the account again, or exempt its roles from the "
     "SCP that stops sts:AssumeRole",
     Reason.LEFT: "if it was not to leave, put it back into one of the stack's organizational units, or its stack into "
-    "the StackSet; until then nobody puts back what its roles lose",
-    Reason.UNHEARD: "mend what the message names, see docs/runbook.md, Account Finding, and run `rolewarden doctor`",
+    "the StackSet; until then Rolewarden does not remediate its roles",
+    Reason.UNHEARD: "repair what the message names (see docs/runbook.md, Account Finding), then run "
+    "`rolewarden doctor`",
     Reason.POLICY_MISSING: "the guardrail's policy is not in IAM: deploy the stack again, or invoke PublishFunction",
     Reason.ACCESS_DENIED: "an SCP, a boundary or a missing permission stops Rolewarden: let its role call IAM",
     Reason.NAME_TAKEN: "rename the guardrail in guardrails.yaml, or delete the policy of that name",
     Reason.SHARES_ROLE: "give the user profile an execution role of its own, or assign by domain",
-    Reason.UNREACHABLE: "deploy the stack in a region where SageMaker is, or mend the way to its endpoint",
+    Reason.UNREACHABLE: "deploy the stack in a region where SageMaker is, or repair the network path to its endpoint",
     Reason.FORGED: "find the caller in CloudTrail's data events of Lambda (Invoke of this function), then take "
     "lambda:InvokeFunction away from all but deployers and administrators",
     Reason.REFUSED: "IAM refused for a reason that is not known here: see the message",
@@ -79,8 +80,9 @@ class Outcome(NamedTuple):
     `attached` are names of guardrail policies: all that the role needs, those of them that it lacked, and those that
     were put back. `boundary` is the ARN of the permissions boundary that the role is left with, where it stands in for
     guardrails or is in the way of one that would; `boundary_removed` of one of Rolewarden's that was taken off as no
-    longer needed. `carried` are the ARNs of all policies of a role at its quota that is left without what it needs.
-    `mark` is what CloudTrail shows beside each call that the remedy took, for the audit.
+    longer needed. `attached_policies` are the ARNs of all policies of a role that is at its quota
+    and lacks a guardrail.
+    `correlation_id` is what CloudTrail shows beside each call that the remediation took, for the audit.
     """
 
     account: str
@@ -88,22 +90,22 @@ class Outcome(NamedTuple):
     before: Verdict
     verdict: Verdict
     cause: Cause
-    remedy: Remedy = Remedy.NONE
+    remediation: Remediation = Remediation.NONE
     required: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     attached: tuple[str, ...] = ()
     boundary: str = ""
     boundary_removed: str = ""
-    carried: tuple[str, ...] = ()
+    attached_policies: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ()
     reason: Reason | None = None
     message: str = ""
-    mark: str = ""
+    correlation_id: str = ""
 
     @property
     def has_written(self) -> bool:
         """Whether the role is another than it was met."""
-        return self.remedy in {Remedy.ATTACHED, Remedy.BOUNDED} or bool(self.boundary_removed)
+        return self.remediation in {Remediation.ATTACHED, Remediation.BOUNDED} or bool(self.boundary_removed)
 
     @property
     def is_news(self) -> bool:
@@ -111,7 +113,7 @@ class Outcome(NamedTuple):
         wrong = self.verdict in {Verdict.DRIFTED, Verdict.UNENFORCEABLE}
         # A guarded role whose boundary should go and cannot is compliant, with a reason.
         wrong |= self.verdict is Verdict.COMPLIANT and self.reason is not None
-        return wrong or self.has_written or self.remedy is Remedy.OBSERVED
+        return wrong or self.has_written or self.remediation is Remediation.OBSERVED
 
     def as_dict(self) -> dict[str, Any]:
         """For logs, events, history and replay: plain values, without what is empty."""
@@ -120,19 +122,19 @@ class Outcome(NamedTuple):
             "role": self.role,
             "before": self.before.value,
             "verdict": self.verdict.value,
-            "remedy": self.remedy.value,
+            "remediation": self.remediation.value,
             "required": list(self.required),
             "missing": list(self.missing),
             "attached": list(self.attached),
             "boundary": self.boundary,
             "boundary_removed": self.boundary_removed,
-            "carried": list(self.carried),
+            "attached_policies": list(self.attached_policies),
             "subjects": list(self.subjects[:SOME_SUBJECTS]),
             "more_subjects": max(0, len(self.subjects) - SOME_SUBJECTS),
             "reason": self.reason.value if self.reason else "",
             "message": self.message,
-            "cure": CURES.get(self.reason, "") if self.reason else "",
+            "recommendation": RECOMMENDATIONS.get(self.reason, "") if self.reason else "",
             "cause": self.cause.as_dict(),
-            "mark": self.mark if self.has_written else "",
+            "correlation_id": self.correlation_id if self.has_written else "",
         }
         return {key: value for key, value in values.items() if value}

@@ -1,4 +1,4 @@
-"""ReleaseFunction: what the sweep says may be taken off a role or deleted; and the stack's deletion."""
+"""DetachFunction: what the sweep says may be taken off a role or deleted; and the stack's deletion."""
 
 import os
 from functools import cache
@@ -7,7 +7,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from rolewarden import cloudformation, release
+from rolewarden import cloudformation, detach
 from rolewarden.aws import Aws
 from rolewarden.record import Recorder, logger, metrics
 from rolewarden.service import Rolewarden
@@ -24,7 +24,7 @@ def rolewarden() -> Rolewarden:
 
 
 def work(record: SQSRecord) -> dict[str, Any]:
-    return rolewarden().releaser.message(body_of(record.body))
+    return rolewarden().detacher.message(body_of(record.body))
 
 
 @metrics.log_metrics
@@ -46,17 +46,17 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     def work_off() -> dict[str, Any]:
         try:
-            return release.stack(
+            return detach.stack(
                 aws, account, event["RequestType"], own=own, recorder=recorder, seconds_left=seconds_left
             )
         except cloudformation.ForgedRequestError as forged:
-            recorder.forged(account, "ReleaseFunction", str(forged))
+            recorder.forged(account, "DetachFunction", str(forged))
             raise
 
     try:
         own.verify(event, aws)
     except cloudformation.ForgedRequestError as forged:
         # It is not answered: the answer would go to an address of the caller's choice.
-        recorder.forged(account, "ReleaseFunction", str(forged))
+        recorder.forged(account, "DetachFunction", str(forged))
         return {"refused": str(forged)}
     return cloudformation.answered(event, work_off, seconds_left=seconds_left(), try_again=True)

@@ -1,7 +1,7 @@
 """Guardrails off the roles that no longer need them, and policies away that no role carries.
 
-The only place that detaches. Nothing reaches it from an event: the sweep asks, for roles that a person has released
-(`release: detach` in guardrails.yaml) and for guardrails that are no longer in the file, and the stack's deletion
+The only place that detaches. Nothing reaches it from an event: the sweep asks, for roles that a person has detached
+(`surplus: detach` in guardrails.yaml) and for guardrails that are no longer in the file, and the stack's deletion
 where `OnDelete` is `remove` and CloudFormation says that the stack is being deleted.
 """
 
@@ -31,7 +31,7 @@ CloudFormation waits an hour for who has given up."""
 
 
 @dataclass
-class Releaser:
+class Detacher:
     """Detaches and deletes; decides with the same `reconciler` that attaches. The history names `cause`."""
 
     aws: Aws
@@ -53,8 +53,8 @@ class Releaser:
             return self.role(account, role, policies)
         if account and policy:
             return self.retire(account, policy)
-        logger.error("a message of the release queue is no work", extra={"body": str(body)[:200]})
-        return {"ignored": "no release message"}
+        logger.error("a message of DetachQueue is no work", extra={"body": str(body)[:200]})
+        return {"ignored": "no detach message"}
 
     def role(self, account: str, role: str, policies: list[str]) -> dict[str, Any]:
         """Take off those of `policies` that `role` does not need. Nothing, as long as it lacks one that it needs.
@@ -67,31 +67,33 @@ class Releaser:
             carried = frozenset(map(folded_arn, aws.attached_policies(role)))
         except Refused as refused:
             if refused.reason == GONE:
-                return {"role": role, "released": []}
+                return {"role": role, "detached": []}
             raise
         observed = self.reconciler.observed()
         arns = {name: folded_arn(self.reconciler.arn(name, account)) for name in required}
         lacking = [name for name, arn in arns.items() if name not in observed and arn not in carried]
         if lacking:
-            return {"role": role, "released": [], "waits": f"lacks {', '.join(lacking)}"}
+            return {"role": role, "detached": [], "waits": f"lacks {', '.join(lacking)}"}
         kept = self.reconciler.kept()
         losing = [name for name in policies if self.reconciler.may_lose(name, required, kept)]
         if losing and not self.reconciler.are_in_effect(required, account):
-            return {"role": role, "released": [], "waits": "a rule change has not reached all the policies it needs"}
-        mark = self.cause.mark()
+            return {"role": role, "detached": [], "waits": "a rule change has not reached all the policies it needs"}
+        correlation_id = self.cause.new_correlation_id()
         taken_off: dict[str, bool] = {}
         try:
             for name in losing:
-                taken_off[name] = _take_off(aws, role, name, self.reconciler.arn(name, account), carried, mark)
+                taken_off[name] = _take_off(
+                    aws, role, name, self.reconciler.arn(name, account), carried, correlation_id
+                )
         finally:
-            released = [name for name, was_there in taken_off.items() if was_there]
+            detached = [name for name, was_there in taken_off.items() if was_there]
             if losing:
                 # Also where nothing was found to take off: an unanswered call may have done it.
                 self.look_again(Work(RoleKey(account, role), account, SWEEP))
             # The next try finds off what this one has taken off, and would say nothing of it.
-            if released:
-                self.recorder.released(account, role, released, self.cause, mark)
-        return {"role": role, "released": released}
+            if detached:
+                self.recorder.surplus_detached(account, role, detached, self.cause, correlation_id)
+        return {"role": role, "detached": detached}
 
     def retire(self, account: str, policy: str) -> dict[str, Any]:
         """Delete a policy that no guardrail or boundary stands for and no role has. Raises Refused and RetryLater."""
@@ -106,14 +108,16 @@ class Releaser:
         return {"policy": policy, "retired": True}
 
 
-def _take_off(aws: Aws, role: str, policy: str, arn: str, carried: Collection[str], mark: str) -> bool:
+def _take_off(aws: Aws, role: str, policy: str, arn: str, carried: Collection[str], correlation_id: str) -> bool:
     """Take a policy off, or a boundary, whichever it is; whether it was there, which IAM may show longer than it is.
 
-    `carried` are ARNs in the form of `folded_arn`.
+    `attached_policies` are ARNs in the form of `folded_arn`.
     """
     if is_boundary(policy):
-        return folded_arn(aws.role(role).boundary) == folded_arn(arn) and aws.remove_boundary(role, mark=mark)
-    return folded_arn(arn) in carried and aws.detach(role, arn, mark=mark)
+        return folded_arn(aws.role(role).boundary) == folded_arn(arn) and aws.remove_boundary(
+            role, correlation_id=correlation_id
+        )
+    return folded_arn(arn) in carried and aws.detach(role, arn, correlation_id=correlation_id)
 
 
 def stack(
@@ -161,7 +165,7 @@ def _remove(aws: Aws, account: str, recorder: Recorder, seconds_left: Callable[[
 
 def _removed(aws: Aws, account: str, recorder: Recorder, seconds_left: Callable[[], float]) -> dict[str, Any]:
     detached, deleted, refused = 0, 0, []
-    mark = DEPLOYMENT.mark()
+    correlation_id = DEPLOYMENT.new_correlation_id()
     for name in aws.own_policies():
         arn = policy_arn(name, aws.partition, account)
         if aws.policy_description(arn) != DESCRIPTION:
@@ -170,18 +174,18 @@ def _removed(aws: Aws, account: str, recorder: Recorder, seconds_left: Callable[
             if seconds_left() < LONGEST_CALL:
                 raise RetryLater(f"{detached} guardrails are taken off, and there are more")
             try:
-                if aws.detach(role, arn, mark=mark):
+                if aws.detach(role, arn, correlation_id=correlation_id):
                     detached += 1
-                    recorder.released(account, role, [name], DEPLOYMENT, mark)
+                    recorder.surplus_detached(account, role, [name], DEPLOYMENT, correlation_id)
             except Refused as error:
                 refused.append(f"{name} stays on {role}: {error}")
         for role in sorted(aws.roles_with_boundary(arn)) if is_boundary(name) else ():
             if seconds_left() < LONGEST_CALL:
                 raise RetryLater(f"{detached} guardrails are taken off, and there are more")
             try:
-                if aws.remove_boundary(role, mark=mark):
+                if aws.remove_boundary(role, correlation_id=correlation_id):
                     detached += 1
-                    recorder.released(account, role, [name], DEPLOYMENT, mark)
+                    recorder.surplus_detached(account, role, [name], DEPLOYMENT, correlation_id)
             except Refused as error:
                 refused.append(f"{name} stays the boundary of {role}: {error}")
         try:

@@ -2,6 +2,7 @@
 
 import pytest
 from rolewarden.errors import RetryLater
+from rolewarden.events import CHECK
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
 
@@ -9,7 +10,7 @@ from tests.guardrail_texts import TWO_GUARDRAILS
 from tests.handlers import deletion_request, deployment_request, function_handler, lambda_context, sqs_event
 from tests.publishing import UNRELATED
 
-CONTEXT = lambda_context("ReleaseFunction")
+CONTEXT = lambda_context("DetachFunction")
 
 
 KEEP = """
@@ -20,7 +21,7 @@ assignments:
   - {guardrails: [approved-models], domains: [research]}
   - guardrails: [no-generative-ai]
 """
-DETACH = "release: detach\n" + KEEP
+DETACH = "surplus: detach\n" + KEEP
 
 
 def moved(world):
@@ -31,44 +32,44 @@ def moved(world):
 
 
 @pytest.mark.parametrize(("text", "left"), [(KEEP, {"approved-models"}), (DETACH, set())], ids=["keep", "detach"])
-def test_a_role_that_works_for_nobody_any_more_keeps_its_guardrails_unless_they_are_released(world_with, text, left):
+def test_a_role_that_works_for_nobody_any_more_keeps_its_guardrails_unless_they_are_detached(world_with, text, left):
     world = world_with(text)
     world.sweep()
     moved(world)
     world.sweep()
-    world.release()
+    world.detach_surplus()
     assert world.carried("CanvasRosa") == left
     assert world.carried("CanvasRosaNew") == {"approved-models"}
 
 
-def test_what_is_released_is_on_the_record(world_with):
+def test_what_is_detached_is_on_the_record(world_with):
     world = world_with(DETACH)
     world.sweep()
     moved(world)
     world.sweep()
-    world.release()
-    assert [row["released"] for row in world.history("CanvasRosa") if row["kind"] == "Role Released"] == [
+    world.detach_surplus()
+    assert [row["detached"] for row in world.history("CanvasRosa") if row["kind"] == "Surplus Detached"] == [
         ["approved-models"]
     ]
 
 
-def test_the_roles_of_a_deleted_domain_are_released(world_with):
+def test_the_roles_of_a_deleted_domain_are_detached(world_with):
     world = world_with(DETACH)
     world.sweep()
     for profile in world.sagemaker.list_user_profiles(DomainIdEquals="d-research0001")["UserProfiles"]:
         world.sagemaker.delete_user_profile(DomainId="d-research0001", UserProfileName=profile["UserProfileName"])
     world.sagemaker.delete_domain(DomainId="d-research0001")
     world.sweep()
-    world.release()
+    world.detach_surplus()
     assert world.carried("CanvasRosa") == set()
 
 
-def test_a_newly_exempt_role_is_released_and_comes_back_under_guard_when_the_exemption_ends(world_with):
+def test_a_newly_exempt_role_is_detached_and_comes_back_under_guard_when_the_exemption_ends(world_with):
     world = world_with(DETACH)
     world.sweep()
     exempt = world_with(DETACH + "exemptions:\n  - {role: CanvasOmar, until: 2027-01-31, reason: x}\n", keep=True)
     exempt.sweep()
-    exempt.release()
+    exempt.detach_surplus()
     assert exempt.carried("CanvasOmar") == set()
     ended = world_with(DETACH + "exemptions:\n  - {role: CanvasOmar, until: 2026-12-31, reason: x}\n", keep=True)
     ended.sweep()
@@ -81,18 +82,33 @@ def test_a_role_that_needs_other_guardrails_now_loses_the_old_ones_only_after_it
     changed = world_with(DETACH.replace("domains: [research]", "domains: [analytics]"), keep=True)
     changed.rolewarden.sweeper.start()
     body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
-    assert changed.rolewarden.releaser.message(body)["waits"] == "lacks no-generative-ai"
+    assert changed.rolewarden.detacher.message(body)["waits"] == "lacks no-generative-ai"
     assert changed.carried("CanvasRosa") == {"approved-models"}
     changed.work()
-    changed.release()
+    changed.detach_surplus()
     assert changed.carried("CanvasRosa") == {"no-generative-ai"}
 
 
-def test_what_a_role_needs_again_by_then_is_not_released(world_with):
+def test_a_surplus_guardrail_stays_until_the_policies_that_the_role_needs_are_in_effect(world_with):
+    world = world_with(DETACH)
+    world.sweep()
+    for policy in ("no-generative-ai", "approved-models"):
+        arn = policy_arn(policy, "aws", ACCOUNT_ID)
+        world.iam.attach_role_policy(RoleName="CanvasRosa", PolicyArn=arn)
+    # `arn` is the policy that the role needs.
+    world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
+    body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["no-generative-ai"]}
+    assert world.rolewarden.detacher.message(body)["waits"].startswith("a rule change has not reached")
+    assert world.carried("CanvasRosa") == {"no-generative-ai", "approved-models"}
+    world.rolewarden.publish(ACCOUNT_ID, CHECK)
+    assert world.rolewarden.detacher.message(body)["detached"] == ["no-generative-ai"]
+
+
+def test_what_a_role_needs_again_by_then_is_not_detached(world_with):
     world = world_with(DETACH)
     world.sweep()
     body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
-    assert world.rolewarden.releaser.message(body) == {"role": "CanvasRosa", "released": []}
+    assert world.rolewarden.detacher.message(body) == {"role": "CanvasRosa", "detached": []}
     assert world.carried("CanvasRosa") == {"approved-models"}
 
 
@@ -106,9 +122,9 @@ def test_a_guardrail_that_is_out_of_the_file_is_taken_off_every_role_and_deleted
     world = world_with(without, keep=True)
     world.sweep()
     assert world.carried("CanvasRosa") == {"approved-models", "no-generative-ai"}
-    world.release()
+    world.detach_surplus()
     world.sweep()
-    world.release()
+    world.detach_surplus()
     assert world.carried("CanvasRosa") == {"no-generative-ai"}
     listed = world.iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"]
     assert [policy["PolicyName"] for policy in listed] == ["no-generative-ai"]
@@ -119,8 +135,8 @@ def test_a_policy_under_rolewardens_path_that_somebody_else_made_is_neither_deta
     arn = world.iam.create_policy(PolicyName="stray", Path="/rolewarden/", PolicyDocument=UNRELATED)["Policy"]["Arn"]
     world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=arn)
     world.sweep()
-    world.release()
-    world.release()
+    world.detach_surplus()
+    world.detach_surplus()
     assert "stray" in world.carried("CanvasOmar")
 
 
@@ -128,23 +144,23 @@ def test_a_policy_that_is_still_attached_waits(world_with):
     world = world_with(KEEP)
     world.sweep()
     retired = world_with(KEEP.replace("approved-models", "other-models"), keep=True)
-    said = retired.rolewarden.releaser.message({"account": ACCOUNT_ID, "policy": "approved-models"})
+    said = retired.rolewarden.detacher.message({"account": ACCOUNT_ID, "policy": "approved-models"})
     assert (said["retired"], said["waits"]) == (False, "still attached to 2 roles")
 
 
 def test_a_role_that_is_gone_has_nothing_to_lose(world_with):
     world = world_with(DETACH)
     body = {"account": ACCOUNT_ID, "role": "Nobody", "policies": ["approved-models"]}
-    assert world.rolewarden.releaser.message(body) == {"role": "Nobody", "released": []}
+    assert world.rolewarden.detacher.message(body) == {"role": "Nobody", "detached": []}
 
 
-def test_a_message_that_is_no_release_is_named_and_dropped(world):
-    assert world.rolewarden.releaser.message({"account": ACCOUNT_ID}) == {"ignored": "no release message"}
+def test_a_message_that_is_no_detach_is_named_and_dropped(world):
+    assert world.rolewarden.detacher.message({"account": ACCOUNT_ID}) == {"ignored": "no detach message"}
 
 
 def test_a_deleted_stack_leaves_every_guardrail_where_it_is(world, answers, monkeypatch):
     world.sweep()
-    said = function_handler(world, monkeypatch, "release")(deletion_request(answers, "keep"), CONTEXT)
+    said = function_handler(world, monkeypatch, "detach")(deletion_request(answers, "keep"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
     assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
     assert said["left"] == {"approved-models": 2, "no-generative-ai": 4}
@@ -152,7 +168,7 @@ def test_a_deleted_stack_leaves_every_guardrail_where_it_is(world, answers, monk
 
 def test_a_stack_that_is_deleted_with_remove_takes_everything_off_and_away(world, answers, monkeypatch):
     world.sweep()
-    function_handler(world, monkeypatch, "release")(deletion_request(answers, "remove"), CONTEXT)
+    function_handler(world, monkeypatch, "detach")(deletion_request(answers, "remove"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
     assert world.carried("CanvasAnalytics") == world.carried("CanvasRosa") == set()
     assert world.iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"] == []
@@ -162,9 +178,9 @@ def test_a_removal_that_runs_out_of_time_is_not_answered_and_goes_on_when_lambda
     world, answers, monkeypatch
 ):
     world.sweep()
-    handler = function_handler(world, monkeypatch, "release")
+    handler = function_handler(world, monkeypatch, "detach")
     with pytest.raises(RetryLater, match="there are more"):
-        handler(deletion_request(answers, "remove"), lambda_context("ReleaseFunction", lambda: 15))
+        handler(deletion_request(answers, "remove"), lambda_context("DetachFunction", lambda: 15))
     assert answers.heard == []
     handler(deletion_request(answers, "remove"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
@@ -173,10 +189,10 @@ def test_a_removal_that_runs_out_of_time_is_not_answered_and_goes_on_when_lambda
 
 def test_a_removal_that_aws_could_not_do_is_tried_again_as_long_as_there_is_time(world, answers, monkeypatch):
     waited: list[float] = []
-    monkeypatch.setattr("rolewarden.release.time.sleep", waited.append)
+    monkeypatch.setattr("rolewarden.detach.time.sleep", waited.append)
     world.sweep()
     with world.aws.failing("ListEntitiesForPolicy", "ServiceFailure", status=500, times=12):
-        function_handler(world, monkeypatch, "release")(deletion_request(answers, "remove"), CONTEXT)
+        function_handler(world, monkeypatch, "detach")(deletion_request(answers, "remove"), CONTEXT)
     assert [answer["Status"] for answer in answers.heard] == ["SUCCESS"]
     assert world.carried("CanvasAnalytics") == set()
     assert waited
@@ -184,7 +200,7 @@ def test_a_removal_that_aws_could_not_do_is_tried_again_as_long_as_there_is_time
 
 def test_nothing_happens_when_the_stack_is_made_or_changed(world, answers, monkeypatch):
     world.sweep()
-    handler = function_handler(world, monkeypatch, "release")
+    handler = function_handler(world, monkeypatch, "detach")
     for kind in ("Create", "Update"):
         handler(deployment_request(answers, kind, ResourceProperties={"OnDelete": "remove"}), CONTEXT)
     assert [answer["Status"] for answer in answers.heard] == ["SUCCESS", "SUCCESS"]
@@ -198,7 +214,7 @@ def test_the_function_works_off_its_queue_and_gives_back_what_has_to_wait(world_
         {"account": ACCOUNT_ID, "role": "CanvasOmar", "policies": ["approved-models"]},
         {"account": ACCOUNT_ID, "role": "CanvasBedrockAnalytics", "policies": ["approved-models"]},
     ]
-    handler = function_handler(world, monkeypatch, "release")
+    handler = function_handler(world, monkeypatch, "detach")
     with world.aws.failing("ListAttachedRolePolicies", "ServiceFailure", status=500, times=3):
         answer = handler(sqs_event(*bodies), CONTEXT)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}
@@ -206,12 +222,12 @@ def test_the_function_works_off_its_queue_and_gives_back_what_has_to_wait(world_
 
 def test_detaching_what_is_not_attached_is_no_error(world):
     arn = policy_arn("approved-models", "aws", ACCOUNT_ID)
-    assert not world.rolewarden.aws.detach("CanvasOmar", arn, mark="")
-    assert not world.rolewarden.aws.remove_boundary("CanvasOmar", mark="")
+    assert not world.rolewarden.aws.detach("CanvasOmar", arn, correlation_id="")
+    assert not world.rolewarden.aws.remove_boundary("CanvasOmar", correlation_id="")
     assert world.carried("CanvasOmar") == set()
 
 
-def test_what_iam_still_shows_though_it_is_off_is_told_as_released_once(world_with):
+def test_what_iam_still_shows_though_it_is_off_is_told_as_detached_once(world_with):
     """As the soak found: the second message of a role came while IAM answered from before the first."""
     world = world_with(DETACH)
     world.sweep()
@@ -219,20 +235,20 @@ def test_what_iam_still_shows_though_it_is_off_is_told_as_released_once(world_wi
     body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
     world.sweep()
     with world.aws.stale(30.0, clock=lambda: 1000.0, age=lambda _: 30.0):
-        assert world.rolewarden.releaser.message(body)["released"] == ["approved-models"]
-        assert world.rolewarden.releaser.message(body)["released"] == []
-    assert [row["released"] for row in world.history("CanvasRosa") if row["kind"] == "Role Released"] == [
+        assert world.rolewarden.detacher.message(body)["detached"] == ["approved-models"]
+        assert world.rolewarden.detacher.message(body)["detached"] == []
+    assert [row["detached"] for row in world.history("CanvasRosa") if row["kind"] == "Surplus Detached"] == [
         ["approved-models"]
     ]
 
 
-def test_a_sweep_that_could_not_read_everything_releases_nothing(world_with):
+def test_a_sweep_that_could_not_read_everything_detaches_nothing(world_with):
     world = world_with(DETACH)
     world.sweep()
     world.rolewarden.table.write((), [binding.key for binding in world.rolewarden.table.all()])  # it is lost
     with world.aws.failing("DescribeUserProfile", "AccessDeniedException"):
         world.sweep()
-    assert world.queued("RELEASE_QUEUE_URL") == []
+    assert world.queued("DETACH_QUEUE_URL") == []
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
 
 
@@ -242,7 +258,7 @@ def test_who_only_observes_takes_nothing_off(world_with):
     moved(world)
     watching = world_with("mode: observe\n" + DETACH.replace("approved-models", "other-models"), keep=True)
     watching.sweep()
-    assert watching.queued("RELEASE_QUEUE_URL") == []
+    assert watching.queued("DETACH_QUEUE_URL") == []
 
 
 def test_a_guardrail_that_is_only_observed_neither_comes_off_nor_holds_up_the_others(world_with):
@@ -251,29 +267,29 @@ def test_a_guardrail_that_is_only_observed_neither_comes_off_nor_holds_up_the_ot
     world.sweep()
     watching = world_with(text.replace("domains: [research]", "domains: [analytics]"), keep=True)
     watching.sweep()
-    watching.release()
+    watching.detach_surplus()
     assert watching.carried("CanvasRosa") == set()  # needs the observed one and does not have it
     assert watching.carried("CanvasOmar") == {"approved-models", "no-generative-ai"}
 
 
-def test_a_role_that_is_needed_again_while_it_is_released_is_looked_at_once_more(world_with, monkeypatch):
+def test_a_role_that_is_needed_again_while_it_is_detached_is_looked_at_once_more(world_with, monkeypatch):
     world = world_with(DETACH).hurried()
     world.sweep()
     moved(world)
     world.sweep()
-    released = world.rolewarden.aws.detach
+    detached = world.rolewarden.aws.detach
 
-    def meanwhile(role, arn, *, mark):
+    def meanwhile(role, arn, *, correlation_id):
         world.sagemaker.update_user_profile(
             DomainId="d-research0001",
             UserProfileName="rosa",
             UserSettings={"ExecutionRole": f"arn:aws:iam::{ACCOUNT_ID}:role/CanvasRosa"},
         )
         world.enforce(world.event("UpdateUserProfile"))  # finds it compliant
-        released(role, arn, mark=mark)
+        detached(role, arn, correlation_id=correlation_id)
 
     monkeypatch.setattr(world.rolewarden.aws, "detach", meanwhile)
-    world.release()
+    world.detach_surplus()
     assert world.carried("CanvasRosa") == set()
     world.work()
     assert world.carried("CanvasRosa") == {"approved-models"}
@@ -281,7 +297,7 @@ def test_a_role_that_is_needed_again_while_it_is_released_is_looked_at_once_more
 
 def test_what_cannot_be_taken_off_is_named_after_all_the_rest_is_off(world, answers, monkeypatch):
     world.sweep()
-    handler = function_handler(world, monkeypatch, "release")
+    handler = function_handler(world, monkeypatch, "detach")
     with world.aws.failing("DetachRolePolicy", "UnmodifiableEntity", times=1):
         handler(deletion_request(answers, "remove"), CONTEXT)
     [answer] = answers.heard
@@ -295,7 +311,7 @@ def test_a_stack_whose_rules_cannot_be_used_can_be_made_and_deleted(world, answe
     broken = tmp_path / "broken.yaml"
     broken.write_text("guardrails: {}\n")
     world.environment = {**world.environment, "GUARDRAILS_FILE": str(broken)}
-    handler = function_handler(world, monkeypatch, "release")
+    handler = function_handler(world, monkeypatch, "detach")
     handler(deployment_request(answers, ResourceProperties={"OnDelete": on_delete}), CONTEXT)
     handler(deletion_request(answers, on_delete), CONTEXT)
     assert [answer["Status"] for answer in answers.heard] == ["SUCCESS", "SUCCESS"]
@@ -303,7 +319,7 @@ def test_a_stack_whose_rules_cannot_be_used_can_be_made_and_deleted(world, answe
 
 def test_a_kept_stack_is_deleted_even_where_nobody_may_list_what_is_left(world, answers, monkeypatch):
     with world.aws.failing("ListPolicies", "AccessDenied"):
-        function_handler(world, monkeypatch, "release")(deletion_request(answers, "keep"), CONTEXT)
+        function_handler(world, monkeypatch, "detach")(deletion_request(answers, "keep"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
 
 
@@ -311,15 +327,15 @@ def test_what_was_taken_off_before_a_call_was_throttled_is_on_the_record_before_
     world = world_with(TWO_GUARDRAILS).guarded()
     world = world_with(NONE_OF_TWO, keep=True)
     world.sweep()
-    [body] = [body for body in world.queued("RELEASE_QUEUE_URL") if body.get("role") == "CanvasOmar"]
+    [body] = [body for body in world.queued("DETACH_QUEUE_URL") if body.get("role") == "CanvasOmar"]
     with world.aws.failing("DetachRolePolicy", "Throttling", after=1), pytest.raises(RetryLater):
-        world.rolewarden.releaser.message(body)
-    assert [row["released"] for row in world.history("CanvasOmar") if "released" in row] == [["first"]]
-    world.rolewarden.releaser.message(body)
-    assert [row["released"] for row in world.history("CanvasOmar") if "released" in row] == [["first"], ["second"]]
+        world.rolewarden.detacher.message(body)
+    assert [row["detached"] for row in world.history("CanvasOmar") if "detached" in row] == [["first"]]
+    world.rolewarden.detacher.message(body)
+    assert [row["detached"] for row in world.history("CanvasOmar") if "detached" in row] == [["first"], ["second"]]
     assert world.carried("CanvasOmar") == set()
 
 
-NONE_OF_TWO = "release: detach\n" + TWO_GUARDRAILS.replace(
+NONE_OF_TWO = "surplus: detach\n" + TWO_GUARDRAILS.replace(
     "  - guardrails", "  - guardrails: []\n    domains: [analytics]\n  - guardrails"
 )
