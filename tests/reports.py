@@ -8,6 +8,7 @@ from typing import Any
 
 from rolewarden.bindings import USER_PROFILE
 from rolewarden.guardrails import load
+from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import compile_rules, policy_arn
 from rolewarden.record import POLICY_RESTORED, ROLE_CONTESTED, ROLE_FINDING, ROLE_REMEDIATED
 from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Remediation, Verdict
@@ -80,7 +81,7 @@ def planned(role: str, verdict: Verdict, **told: Any) -> PlannedRole:
         "verdict": Verdict.COMPLIANT if verdict is Verdict.DRIFTED else verdict,
         "remediation": Remediation.ATTACHED if verdict is Verdict.DRIFTED else Remediation.NONE,
         "reason": Reason.QUOTA if verdict is Verdict.UNENFORCEABLE else None,
-        "cause": None,
+        "origin": Origin(Trigger.OPERATOR),
     }
     return PlannedRole(Outcome(account=ACCOUNT, role=role, **{**values, **told}), (), 3, 10)
 

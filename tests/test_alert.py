@@ -139,9 +139,9 @@ def test_a_guardrail_that_was_edited_is_told_with_who_did_it_and_how_to_see_its_
 
 
 def test_a_guardrail_that_was_deleted_is_told_to_be_made_again():
-    alert = told("finding_policy_restored", remediation="created", cause={"event_name": "Check"})
+    alert = told("finding_policy_restored", remediation="created", cause={"event_name": "ScheduledCheck"})
     assert alert.subject == "Rolewarden: guardrail no-generative-ai was deleted and is restored"
-    assert rows(alert)["Who"] == "not known: a check by the clock found it: no event reported it"
+    assert rows(alert)["Who"] == "not known: a scheduled check found it: no event reported it"
     assert rows(alert)["Done"] == "made the policy again; a sweep attaches it to every role that needs it"
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rolewarden.aws import Aws
 from rolewarden.errors import PartlyDone, RetryLater
-from rolewarden.events import Cause
+from rolewarden.origin import SWEEP, Cause, Origin, Trigger, cause_of_correlation_id
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.faults import Killed, Loss
 
@@ -198,10 +198,10 @@ def test_what_a_deployment_writes_is_its_own_affair(world):
 def test_who_signs_like_rolewarden_and_is_not_is_ignored(world):
     role = world.rolewarden.aws
     stranger = Aws()
-    stranger.attach("CanvasOmar", GUARDRAIL_ARN, correlation_id=Cause(event_name="Sweep").new_correlation_id())
-    assert world.event("AttachRolePolicy")["detail"]["userAgent"].rpartition("rolewarden/")[2].startswith("Sweep.")
+    stranger.attach("CanvasOmar", GUARDRAIL_ARN, correlation_id=SWEEP.new_correlation_id())
+    assert world.event("AttachRolePolicy")["detail"]["userAgent"].rpartition("rolewarden/")[2].startswith("sweep.")
     assert world.audit()["backfilled"] == 0
-    role.attach("CanvasRosa", GUARDRAIL_ARN, correlation_id=Cause(event_name="Sweep").new_correlation_id())
+    role.attach("CanvasRosa", GUARDRAIL_ARN, correlation_id=SWEEP.new_correlation_id())
     assert world.audit(again=True)["backfilled"] == 1
 
 
@@ -286,10 +286,21 @@ def test_the_cause_of_another_regions_event_is_told_by_its_id_alone(world):
     assert row["cause"] == {"event_id": event["detail"]["eventID"]}
 
 
-def test_a_mark_holds_nothing_that_an_event_may_have_smuggled_in():
-    cause = Cause(event_id="x\r\nHost: evil", event_name="Tag Role\n")
-    assert cause.new_correlation_id().partition(".")[0] == "TagRole"
-    assert Cause.of_correlation_id(cause.new_correlation_id()) == Cause(event_name="TagRole")
+def test_a_correlation_id_holds_nothing_that_an_event_may_have_smuggled_in():
+    origin = Origin(Trigger.EVENT, Cause(event_id="x\r\nHost: evil", event_name="Tag Role\n"))
+    assert origin.new_correlation_id().partition(".")[0] == "event"
+    assert cause_of_correlation_id(SWEEP.new_correlation_id()) == SWEEP.cause
+
+
+@pytest.mark.parametrize("claim", [{"trigger": "deployment"}, {"cause": {"event_name": "Deployment"}}])
+def test_a_message_that_claims_a_deployment_does_not_keep_its_remediation_from_the_audit(world, claim):
+    world.guarded()
+    world.detach("CanvasOmar", "no-generative-ai")
+    forged = {"role": "CanvasOmar", "role_account": ACCOUNT_ID, "account": ACCOUNT_ID, **claim}
+    with contextlib.suppress(Killed), world.aws.dying("AttachRolePolicy"):
+        world.rolewarden.message(forged)
+    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.audit()["backfilled"] == 1
 
 
 def test_rolewarden_acts_as_itself_here(world):

@@ -2,7 +2,7 @@
 
 import pytest
 from rolewarden.errors import RetryLater
-from rolewarden.events import CHECK
+from rolewarden.origin import SCHEDULED_CHECK
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
 
@@ -100,7 +100,7 @@ def test_a_surplus_guardrail_stays_until_the_policies_that_the_role_needs_are_in
     body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["no-generative-ai"]}
     assert world.rolewarden.detacher.message(body)["waits"].startswith("a rule change has not reached")
     assert world.carried("CanvasRosa") == {"no-generative-ai", "approved-models"}
-    world.rolewarden.publish(ACCOUNT_ID, CHECK)
+    world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
     assert world.rolewarden.detacher.message(body)["detached"] == ["no-generative-ai"]
 
 

@@ -13,11 +13,11 @@ from rolewarden.events import (
     PROFILE_EVENTS,
     ROLE_EVENTS,
     SAGEMAKER_EVENTS,
-    Cause,
     Ignored,
     SubjectKey,
     parse,
 )
+from rolewarden.origin import Cause
 
 from tests.conftest import ROOT, sample
 
@@ -75,7 +75,7 @@ def test_every_event_of_the_rules_has_a_sample():
 
 
 def test_the_cause_tells_who_did_what_when_and_from_where():
-    assert parse(sample("detach_role_policy")).cause == Cause(
+    assert parse(sample("detach_role_policy")).origin.cause == Cause(
         event_id=sample("detach_role_policy")["detail"]["eventID"],
         event_name="DetachRolePolicy",
         time=sample("detach_role_policy")["detail"]["eventTime"],
@@ -146,8 +146,8 @@ def test_a_real_capture_is_read_as_what_it_is(name, nominated):
     nomination = parse(json.loads((CAPTURES / f"{name}.json").read_text()))
     assert nomination.as_dict() == nominated
     assert (nomination.account, nomination.region) == ("111122223333", "us-east-1")
-    assert nomination.cause.actor == "arn:aws:iam::111122223333:user/alice"
-    assert nomination.cause.time.startswith("2023-")
+    assert nomination.origin.cause.actor == "arn:aws:iam::111122223333:user/alice"
+    assert nomination.origin.cause.time.startswith("2023-")
 
 
 @pytest.mark.parametrize("name", ["detach_role_policy", "delete_role", "create_policy_version"])

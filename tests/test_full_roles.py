@@ -5,7 +5,7 @@ import json
 import pytest
 from rolewarden.bindings import RoleKey
 from rolewarden.errors import RetryLater
-from rolewarden.events import CHECK, SWEEP
+from rolewarden.origin import SCHEDULED_CHECK, SWEEP
 from rolewarden.policies import compile_boundaries, policy_arn
 from rolewarden.reconcile import Reconciler
 from rolewarden_local.aws import ACCOUNT_ID
@@ -454,7 +454,7 @@ def test_a_boundary_that_somebody_edited_is_restored(bounded, seen):
     if seen:
         bounded.rolewarden.restore(bounded.event("CreatePolicyVersion"))
     else:
-        bounded.rolewarden.publish(ACCOUNT_ID, CHECK)
+        bounded.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
     assert in_force(bounded) == {"boundary.a", "boundary.b"}
 
 

@@ -7,7 +7,7 @@ from urllib.error import URLError
 import pytest
 from rolewarden import cloudformation
 from rolewarden.errors import Refused, RetryLater
-from rolewarden.events import CHECK, Cause
+from rolewarden.origin import SCHEDULED_CHECK
 from rolewarden.policies import compile_rules, policy_arn
 from rolewarden.record import metrics
 from rolewarden_local.aws import ACCOUNT_ID
@@ -26,7 +26,7 @@ def test_a_deployment_publishes_every_guardrail_under_rolewardens_path(world):
 
 def test_what_is_published_already_is_left_as_it_is(world):
     before = len(world.aws.events)
-    done = world.rolewarden.publish(ACCOUNT_ID, Cause())
+    done = world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
     assert set(done["policies"].values()) == {"unchanged"}
     assert len(world.aws.events) == before
 
@@ -94,7 +94,7 @@ def test_a_policy_whose_name_somebody_has_taken_holds_up_no_other(world):
     approved = policy_arn("approved-models", "aws", ACCOUNT_ID)
     world.iam.create_policy_version(PolicyArn=approved, PolicyDocument=UNRELATED, SetAsDefault=True)
     with pytest.raises(Refused, match="a policy `no-generative-ai` that is not under /rolewarden/"):
-        world.rolewarden.publish(ACCOUNT_ID, CHECK)
+        world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
     assert world.in_force() == {"approved-models"}
     [row] = world.history("policy/approved-models")
     assert row["remediation"] == "replaced"
@@ -163,7 +163,7 @@ def test_a_scheduled_check_that_cannot_read_one_policy_restores_the_others_and_t
         arn = policy_arn(policy, "aws", ACCOUNT_ID)
         world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
     with world.aws.failing("GetPolicy", "AccessDenied", status=403, times=1), pytest.raises(Refused):
-        world.rolewarden.publish(ACCOUNT_ID, CHECK)
+        world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
     assert len(world.in_force()) == 1
 
 
@@ -278,7 +278,7 @@ def test_tampering_that_no_event_told_of_is_put_right_by_the_clock_and_the_sweep
         for role in ("CanvasOmar", "CanvasAnalytics", "CanvasAnalyticsSpaces", "CanvasBedrockAnalytics"):
             world.detach(role, "no-generative-ai")
     tamper(world, kind)
-    world.rolewarden.publish(ACCOUNT_ID, CHECK)
+    world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
     assert world.in_force() == PUBLISHED
     assert len(announced()) == 1
     world.sweep()
@@ -287,7 +287,7 @@ def test_tampering_that_no_event_told_of_is_put_right_by_the_clock_and_the_sweep
 
 def test_a_check_that_finds_nothing_writes_and_announces_nothing(world, announced):
     mark = world.aws.mark()
-    world.rolewarden.publish(ACCOUNT_ID, CHECK)
+    world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
     assert {call.operation for call in world.aws.calls(mark)} == {"GetPolicy", "GetPolicyVersion"}
     assert announced() == []
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 from rolewarden.bindings import TELLING_SECONDS, RoleKey
-from rolewarden.events import SWEEP
+from rolewarden.origin import SWEEP
 from rolewarden.record import logger, metrics
 from rolewarden.work import Work
 from rolewarden_local.aws import ACCOUNT_ID, Killed

@@ -14,7 +14,8 @@ from rolewarden import detach
 from rolewarden.aws import Aws
 from rolewarden.cloudformation import OwnStack
 from rolewarden.errors import Refused
-from rolewarden.events import CHECK, DEPLOYMENT, Cause, Nomination, SubjectKey
+from rolewarden.events import EvaluationRequest, SubjectKey
+from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, Origin, Trigger
 from rolewarden.policies import compile_rules, policy_arn
 from rolewarden.service import Recheck, Rolewarden
 from rolewarden.settings import Settings, alarm_topic
@@ -93,7 +94,7 @@ class Staff:
 
     def look_again(self, **nominated):
         """Let ReconcileFunction look once more at what an event has nominated."""
-        nomination = Nomination(ACCOUNT_ID, REGION, Cause(), **nominated)
+        nomination = EvaluationRequest(ACCOUNT_ID, REGION, Origin(Trigger.EVENT), **nominated)
         self.function("Reconcile").message(Recheck(nomination, 1).as_dict())
 
     def sweep(self, seconds_left=900.0):
@@ -206,7 +207,7 @@ def second_looks(staff):
     staff.look_again(subject=SubjectKey(RESEARCH))
     staff.look_again(subject=SubjectKey(RESEARCH, "nadia"))
     staff.look_again(subject=SubjectKey("d-gone00000001"))
-    nomination = Nomination(ACCOUNT_ID, REGION, Cause(event_name="CreateRole"), role="Glue2")
+    nomination = EvaluationRequest(ACCOUNT_ID, REGION, Origin(Trigger.EVENT, call="CreateRole"), role="Glue2")
     staff.function("Reconcile").message(Recheck(nomination, 1).as_dict())
     assert [world.carried(role) for role in ("CanvasResearch", "CanvasNadia2", "Glue2")] == [{"a"}, {"b"}, {"a"}]
 
@@ -279,7 +280,7 @@ def moved_statements(staff):
                  .replace("guardrails: [a]", "guardrails: [a, c]"))  # fmt: skip
     staff.sweep()
     staff.work()
-    staff.function("Publish").publish(ACCOUNT_ID, CHECK)
+    staff.function("Publish").publish(ACCOUNT_ID, SCHEDULED_CHECK)
     assert staff.world.in_force() >= {"a", "b", "c"}
     assert staff.world.carried("CanvasAnalytics") == {"a", "c"}
 

@@ -16,8 +16,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rolewarden.bindings import RoleKey
-from rolewarden.events import CHECK, DEPLOYMENT
 from rolewarden.guardrails import Mode
+from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK
 from rolewarden.placement import may_overlap, rearranged
 from rolewarden.policies import SID_FAMILIES, Document, compile_guardrail, compile_rules, policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
@@ -163,7 +163,7 @@ def carried_out(world: World) -> None:
         world.sweep()
         world.work()
         world.detach_surplus()
-        world.rolewarden.publish(ACCOUNT_ID, CHECK)
+        world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
     world.work()
 
 
@@ -253,7 +253,7 @@ def test_a_check_that_restores_one_policy_of_a_guardrail_leaves_the_other_alone(
     for tampered, other in (("g-2", "g"), ("g", "g-2")):
         arn = policy_arn(tampered, "aws", ACCOUNT_ID)
         world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=hollow, SetAsDefault=True)
-        done = world.rolewarden.publish(ACCOUNT_ID, CHECK)["policies"]
+        done = world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)["policies"]
         assert done == {tampered: "replaced", other: "unchanged"}
         assert world.in_force() == {"g", "g-2"}
 

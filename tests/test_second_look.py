@@ -38,9 +38,9 @@ def test_a_role_that_stays_away_is_looked_for_as_often_as_any_and_no_more(world)
         assert looks(world) == RECHECKS
 
 
-@pytest.mark.parametrize("cause", ["DeleteRole", "Sweep"])
-def test_a_role_that_is_known_to_be_deleted_is_not_looked_for_again(world, cause):
-    work = {"role": "CanvasOmar", "role_account": ACCOUNT_ID, "account": ACCOUNT_ID, "cause": {"event_name": cause}}
+@pytest.mark.parametrize("known", [{"call": "DeleteRole"}, {"trigger": "sweep"}])
+def test_a_role_that_is_known_to_be_deleted_is_not_looked_for_again(world, known):
+    work = {"role": "CanvasOmar", "role_account": ACCOUNT_ID, "account": ACCOUNT_ID, **known}
     with world.aws.failing("ListAttachedRolePolicies", "NoSuchEntity", status=404):
         world.hurried().rolewarden.message(work)
     assert looks(world) == 0
@@ -203,4 +203,4 @@ def test_a_message_that_does_not_say_who_has_led_to_it_is_recorded_as_a_check(wo
     for body in (by_hand, {**role, "region": "us-east-1", "request": {"role": "CanvasOmar"}}):
         world.rolewarden.message(body)
     for about in ("CanvasFull", "CanvasOmar"):
-        assert world.history(about)[-1]["cause"] == {"event_name": "Check"}
+        assert world.history(about)[-1]["cause"] == {"event_name": "ScheduledCheck"}

@@ -9,7 +9,7 @@ from rolewarden import sweep as module
 from rolewarden.aws import ListedDomain
 from rolewarden.bindings import RoleKey
 from rolewarden.errors import RetryLater
-from rolewarden.events import SWEEP
+from rolewarden.origin import SWEEP
 from rolewarden.record import metrics
 from rolewarden.work import Work, unlimited
 from rolewarden_local.aws import ACCOUNT_ID
@@ -186,7 +186,7 @@ def test_few_bindings_travel_with_the_work_and_many_are_asked_for(world, count):
     assert again == work
     assert (work.fresh(1001.0) == (omar,) * count) == (count == 20)
     assert work.fresh(2000.0) == ()
-    assert work.cause == SWEEP
+    assert work.origin == SWEEP
 
 
 def test_bindings_with_long_tags_do_not_travel_and_messages_stay_within_what_sqs_takes(world):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import boto3
 from rolewarden.aws import Aws
-from rolewarden.events import DEPLOYMENT
+from rolewarden.origin import DEPLOYMENT
 from rolewarden.policies import Policy, compile_rules, digest, policy_arn
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings

@@ -9,8 +9,8 @@ from typing import Any
 
 from rolewarden.detach import Detacher
 from rolewarden.errors import Refused, RetryLater, RolewardenError
-from rolewarden.events import Cause
 from rolewarden.guardrails import Rules, SurplusPolicies
+from rolewarden.origin import of_operator
 from rolewarden.reconcile import Reconciler
 
 from rolewarden_cli import inventory, stack
@@ -112,12 +112,12 @@ def detach(
     aws, recorder = connection.aws, recorder_of(connection)
     # `surplus: keep` keeps the stack from detaching by itself. Here the operator asks for it.
     detaching = rules._replace(surplus=SurplusPolicies.DETACH)
-    cause = Cause(event_name=EVENT, actor=connection.caller)
+    origin = of_operator(EVENT, connection.caller)
 
     def detacher(now: Inventory) -> Detacher:
         reconciler = Reconciler(aws, Bound(now.bindings), detaching, today)
         # A deployed stack evaluates the role at the event of the detachment.
-        return Detacher(aws, recorder, reconciler, look_again=lambda _work: None, cause=cause)
+        return Detacher(aws, recorder, reconciler, look_again=lambda _work: None, origin=origin)
 
     done: dict[str, tuple[str, ...]] = {}
     left: list[str] = []

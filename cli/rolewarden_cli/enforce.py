@@ -11,8 +11,8 @@ from typing import Any
 from rolewarden.bindings import BindingsTable, RoleKey
 from rolewarden.detach import Detacher
 from rolewarden.errors import PartlyDone, Refused, RetryLater
-from rolewarden.events import CHECK, Cause
 from rolewarden.guardrails import Rules
+from rolewarden.origin import SCHEDULED_CHECK, of_operator
 from rolewarden.publish import Publisher
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder
@@ -133,13 +133,13 @@ class _Work:
         aws, recorder = connection.aws, recorder_of(connection)
         self.table = Bound(inventory.bindings)
         self.account = connection.account
-        self.cause = Cause(event_name=EVENT, actor=connection.caller)
+        self.origin = of_operator(EVENT, connection.caller)
         self.plan = plan
         self.recorder = recorder
         self.reconciler = Reconciler(aws, self.table, rules, lambda: today)
         self.publisher = Publisher(aws, recorder, self.reconciler)
         # The plan is looked at again by a person, and a deployed stack by its sweep.
-        self.detacher = Detacher(aws, recorder, self.reconciler, look_again=lambda _work: None, cause=self.cause)
+        self.detacher = Detacher(aws, recorder, self.reconciler, look_again=lambda _work: None, origin=self.origin)
         self.policies: dict[str, str] = {}
         self.outcomes: list[Outcome] = []
         self.detached: dict[str, tuple[str, ...]] = {}
@@ -147,12 +147,12 @@ class _Work:
 
     def publish(self) -> None:
         """Bring the policies to what the guardrails say."""
-        self.policies = self.publisher.publish(self.account, self.cause)
+        self.policies = self.publisher.publish(self.account, self.origin)
 
     def complete(self) -> None:
         """Take out of the policies the statements that every role has from another policy by now."""
         if self.publisher.held:
-            self.publisher.publish(self.account, CHECK)
+            self.publisher.publish(self.account, SCHEDULED_CHECK)
 
     def mend(self, role: PlannedRole) -> None:
         """Look at one role, as the functions do, and take off what it may lose."""
@@ -171,14 +171,14 @@ class _Work:
     def _look(self, role: RoleKey) -> Outcome:
         """What reconcile comes to; a policy that was just made may not be known everywhere yet."""
         for pause in PAUSES:
-            outcome = self.reconciler.reconcile(role, self.cause, account=self.account)
+            outcome = self.reconciler.reconcile(role, self.origin, account=self.account)
             if outcome.reason is not Reason.POLICY_MISSING:
                 return outcome
             time.sleep(pause)
-        return self.reconciler.reconcile(role, self.cause, account=self.account)
+        return self.reconciler.reconcile(role, self.origin, account=self.account)
 
     def _tell(self, outcome: Outcome) -> None:
-        self.recorder.outcome(outcome)
+        self.recorder.record_outcome(outcome)
         self.outcomes.append(outcome)
 
     def retire(self) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 from rolewarden.bindings import KEPT_SECONDS, BindingsTable, about
 from rolewarden.contest import Contest
 from rolewarden.errors import RolewardenError
-from rolewarden.events import Cause
 from rolewarden.guardrails import matches
 from rolewarden.names import folded
+from rolewarden.origin import Cause
 from rolewarden.record import ROLE_FINDING, ROLE_REMEDIATED, SUBJECT_FINDING
 from rolewarden.verdicts import Verdict
 

@@ -11,9 +11,9 @@ from rolewarden.aws import GONE, Aws, PublishedPolicy, RoleDescription, RoleDeta
 from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, Binding, RoleKey
 from rolewarden.discovery import UNTOUCHABLE_PATHS
 from rolewarden.errors import Refused
-from rolewarden.events import Cause
 from rolewarden.guardrails import Rules
 from rolewarden.names import among
+from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import compile_rules, digest, policy_arn
 from rolewarden.publish import CREATED, DESCRIPTION, REPLACED, UNCHANGED
 from rolewarden.reconcile import Reconciler
@@ -329,7 +329,7 @@ def ours(inventory: Inventory, role: RoleDetail) -> list[str]:
 
 def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: tuple[Binding, ...]) -> PlannedRole:
     detail = inventory.roles.get(key.name) if key.account == inventory.account else None
-    outcome = reconciler.reconcile(key, Cause(), account=inventory.account)
+    outcome = reconciler.reconcile(key, Origin(Trigger.OPERATOR), account=inventory.account)
     required, kept = reconciler.needs(key, bindings), reconciler.kept()
     surplus = [
         policy for policy in (ours(inventory, detail) if detail else ()) if reconciler.may_lose(policy, required, ())

@@ -17,7 +17,8 @@ from typing import Any
 import boto3
 from rolewarden.aws import Aws
 from rolewarden.errors import RolewardenError
-from rolewarden.events import CLOUDTRAIL, Cause, parse
+from rolewarden.events import CLOUDTRAIL, parse
+from rolewarden.origin import Cause
 
 Handler = Callable[[Any, Any], Mapping[str, Any]]
 
@@ -158,7 +159,7 @@ def _replay(
     file: str, event: dict[str, Any], template: Any, aws: Any, handlers: dict[str, Handler]
 ) -> Iterator[Replayed]:
     nomination = parse(event)
-    cause = nomination.cause
+    cause = nomination.origin.cause
     if event["detail-type"] != CLOUDTRAIL:
         # What Rolewarden tells of itself has what led to it in its detail.
         cause = Cause.from_dict(event["detail"].get("cause"))._replace(event_name=str(event["detail-type"]))

@@ -50,13 +50,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
                 aws, account, event["RequestType"], own=own, recorder=recorder, seconds_left=seconds_left
             )
         except cloudformation.ForgedRequestError as forged:
-            recorder.forged(account, "DetachFunction", str(forged))
+            recorder.record_forged_request(account, "DetachFunction", str(forged))
             raise
 
     try:
         own.verify(event, aws)
     except cloudformation.ForgedRequestError as forged:
         # It is not answered: the answer would go to an address of the caller's choice.
-        recorder.forged(account, "DetachFunction", str(forged))
+        recorder.record_forged_request(account, "DetachFunction", str(forged))
         return {"refused": str(forged)}
     return cloudformation.answered(event, work_off, seconds_left=seconds_left(), try_again=True)

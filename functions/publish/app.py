@@ -8,7 +8,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from rolewarden import cloudformation
 from rolewarden.aws import Aws
 from rolewarden.errors import RetryLater
-from rolewarden.events import CHECK, CLOUDTRAIL, DEPLOYMENT
+from rolewarden.events import CLOUDTRAIL
+from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK
 from rolewarden.record import logger, metrics
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
@@ -38,8 +39,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             unknown = error
         except cloudformation.ForgedRequestError as forged:
             # A check finds what was tampered with and reports it, which a deployment does not.
-            rolewarden().recorder.forged(account, "PublishFunction", str(forged))
-            return {**rolewarden().publish(account, CHECK), "refused": str(forged)}
+            rolewarden().recorder.record_forged_request(account, "PublishFunction", str(forged))
+            return {**rolewarden().publish(account, SCHEDULED_CHECK), "refused": str(forged)}
 
         def work() -> dict[str, Any]:
             if unknown:
@@ -56,4 +57,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return rolewarden().publish_message(body_of(record["body"]))
     if event.get("detail-type") == CLOUDTRAIL:
         return rolewarden().restore(event)
-    return rolewarden().publish(account, CHECK)
+    return rolewarden().publish(account, SCHEDULED_CHECK)

@@ -17,8 +17,8 @@ from rich.text import Text
 from rolewarden.aws import Aws
 from rolewarden.bindings import BindingsTable, RoleKey
 from rolewarden.errors import RolewardenError
-from rolewarden.events import Cause
 from rolewarden.guardrails import load
+from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import compile_rules, digest
 from rolewarden.reconcile import Reconciler
 from rolewarden.verdicts import Outcome, Verdict
@@ -69,7 +69,7 @@ class Account:
 
     def verdict(self, role: str) -> Outcome:
         """What is the case with a role now, by reconcile itself, writing nothing."""
-        return self.reconciler.reconcile(RoleKey(ACCOUNT, role), Cause(), account=ACCOUNT)
+        return self.reconciler.reconcile(RoleKey(ACCOUNT, role), Origin(Trigger.OPERATOR), account=ACCOUNT)
 
     def carries(self, role: str, policies: Sequence[str]) -> bool:
         """Whether a role carries these guardrail policies, asked of IAM."""

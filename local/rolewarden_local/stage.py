@@ -12,7 +12,7 @@ from pathlib import Path
 
 import boto3
 from rolewarden.aws import Aws
-from rolewarden.events import DEPLOYMENT
+from rolewarden.origin import DEPLOYMENT
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
 from rolewarden.sweep import Sweep

@@ -14,19 +14,8 @@ from typing import Any
 from urllib.parse import quote
 
 from rolewarden import MEMBER_ROLES
-from rolewarden.events import (
-    ACCOUNT,
-    CHECK,
-    CLOUDTRAIL,
-    POLICY_NAME,
-    REGION,
-    ROLE_NAME,
-    SWEEP,
-    Cause,
-    cause_of,
-    mapping,
-    matched,
-)
+from rolewarden.events import ACCOUNT, CLOUDTRAIL, POLICY_NAME, REGION, ROLE_NAME, cause_of, mapping, matched
+from rolewarden.origin import SCHEDULED_CHECK, SWEEP, Cause
 from rolewarden.paths import FORWARD, UNDELIVERED
 from rolewarden.policies import policy_arn
 from rolewarden.record import ACCOUNT_FINDING, POLICY_RESTORED, ROLE_CONTESTED, ROLE_FINDING, SUBJECT_FINDING
@@ -368,7 +357,8 @@ def _done(detail: Mapping[str, Any]) -> str:
 
 def _caused(detail: Mapping[str, Any]) -> Iterator[_Row]:
     cause = Cause.from_dict(detail.get("cause"))
-    if found := {SWEEP.event_name: "a sweep", CHECK.event_name: "a check by the clock"}.get(cause.event_name):
+    found = {SWEEP.cause: "a sweep", SCHEDULED_CHECK.cause: "a scheduled check"}.get(cause)
+    if found:
         yield "Who", f"not known: {found} found it: no event reported it"
         return
     yield "Who", _text(cause.actor, 300) or "not known"

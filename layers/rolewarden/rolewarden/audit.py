@@ -2,7 +2,7 @@
 
 If a function ends between a remediation and its record, or never receives IAM's answer, the role is changed and the
 history does not say so; the next attempt finds nothing to do. CloudTrail has the call: each call that changes IAM has a
-correlation ID (`Cause.new_correlation_id`), and so has the row that records it. The audit backfills calls that no row
+correlation ID (`Origin.new_correlation_id`), and so has the row that records it. The audit backfills calls that no row
 records.
 """
 
@@ -19,8 +19,9 @@ from rolewarden import MEMBER_ROLES
 from rolewarden.aws import SIGNATURE, Aws
 from rolewarden.bindings import BindingsTable
 from rolewarden.errors import Refused
-from rolewarden.events import DEPLOYMENT, Cause, cause_of, mapping
+from rolewarden.events import cause_of, mapping
 from rolewarden.names import among, folded
+from rolewarden.origin import Cause, cause_of_correlation_id, is_of_deployment
 from rolewarden.policies import is_boundary
 from rolewarden.record import POLICY_RESTORED, ROLE_REMEDIATED, SURPLUS_DETACHED, Recorder
 from rolewarden.verdicts import Remediation
@@ -110,7 +111,7 @@ class Auditor:
                 if max(call.at for call in calls) <= until - SKEW
             )
         except Refused as refused:
-            self.recorder.unaudited(account, refused)
+            self.recorder.record_failed_audit(account, refused)
             return {"refused": str(refused)}
         self.table.audit_ends(account, until)
         return {"calls": sum(map(len, remediations.values())), "backfilled": backfilled, "behind": until < settled}
@@ -124,7 +125,7 @@ class Auditor:
                 )
                 own = issuer.get("accountId") == account and among(str(issuer.get("userName", "")), names)
                 signed = _SIGNED.search(str(record.get("userAgent", "")))
-                if own and signed and not record.get("errorCode") and Cause.of_correlation_id(signed[1]) != DEPLOYMENT:
+                if own and signed and not record.get("errorCode") and not is_of_deployment(signed[1]):
                     yield _call(account, signed[1], what, record)
 
     def _record(self, account: str, calls: list[Call]) -> bool:
@@ -144,7 +145,7 @@ class Auditor:
 
     def _cause(self, account: str, correlation_id: str) -> Cause:
         """The cause of a remediation: the event's record if IAM's home region has it, otherwise what the ID says."""
-        cause = Cause.of_correlation_id(correlation_id)
+        cause = cause_of_correlation_id(correlation_id)
         record = self.aws.within(account).recorded_call(cause.event_id) if cause.event_id else None
         return cause_of(record) if record else cause
 

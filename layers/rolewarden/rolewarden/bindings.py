@@ -325,6 +325,11 @@ class BindingsTable:
         """The sweeps of the last days, oldest first: `subject` is when one began, `completed` its counts."""
         return self._aws.query(self._table, {"scope": sweeps_scope(account)})
 
+    def rules_of_last_sweep(self, account: str) -> str:
+        """The fingerprint of the rules by which the account was swept last; empty if it was never swept."""
+        rows = self._aws.newest(self._table, {"scope": sweeps_scope(account)}, 1)
+        return str(rows[0].get("rules", "")) if rows else ""
+
     def members(self) -> dict[str, float]:
         """The other accounts that are swept, each with when (seconds of the epoch) it was last swept to the end."""
         rows = self._aws.query(self._table, {"scope": _MEMBERS})

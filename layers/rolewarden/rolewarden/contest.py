@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from rolewarden.events import Cause
+from rolewarden.origin import Cause
 
 CONTESTED = 3
 """So many acts within `WINDOW`, each of which had to be remediated, make a contest of it."""

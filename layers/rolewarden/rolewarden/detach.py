@@ -16,8 +16,9 @@ from rolewarden.aws import GONE, LONGEST_CALL, Aws
 from rolewarden.bindings import RoleKey
 from rolewarden.cloudformation import OwnStack
 from rolewarden.errors import Refused, RetryLater
-from rolewarden.events import ACCOUNT, DEPLOYMENT, POLICY_NAME, ROLE_NAME, SWEEP, Cause, mapping, matched
+from rolewarden.events import ACCOUNT, POLICY_NAME, ROLE_NAME, mapping, matched
 from rolewarden.names import among, folded_arn
+from rolewarden.origin import DEPLOYMENT, SWEEP, Origin
 from rolewarden.policies import is_boundary, policy_arn
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
@@ -32,13 +33,13 @@ CloudFormation waits an hour for who has given up."""
 
 @dataclass
 class Detacher:
-    """Detaches and deletes; decides with the same `reconciler` that attaches. The history names `cause`."""
+    """Detaches and deletes, because of `origin`. Decides with the same `reconciler` that attaches."""
 
     aws: Aws
     recorder: Recorder
     reconciler: Reconciler
     look_again: Callable[[Work], None]
-    cause: Cause = SWEEP
+    origin: Origin = SWEEP
 
     def message(self, body: Any) -> dict[str, Any]:
         """Work on one message: a role with the policies that it may lose, or a policy that may go.
@@ -78,7 +79,7 @@ class Detacher:
         losing = [name for name in policies if self.reconciler.may_lose(name, required, kept)]
         if losing and not self.reconciler.are_in_effect(required, account):
             return {"role": role, "detached": [], "waits": "a rule change has not reached all the policies it needs"}
-        correlation_id = self.cause.new_correlation_id()
+        correlation_id = self.origin.new_correlation_id()
         taken_off: dict[str, bool] = {}
         try:
             for name in losing:
@@ -89,10 +90,10 @@ class Detacher:
             detached = [name for name, was_there in taken_off.items() if was_there]
             if losing:
                 # Also where nothing was found to take off: an unanswered call may have done it.
-                self.look_again(Work(RoleKey(account, role), account, SWEEP))
+                self.look_again(Work(RoleKey(account, role), account, self.origin))
             # The next try finds off what this one has taken off, and would say nothing of it.
             if detached:
-                self.recorder.surplus_detached(account, role, detached, self.cause, correlation_id)
+                self.recorder.record_detachment(account, role, detached, self.origin, correlation_id)
         return {"role": role, "detached": detached}
 
     def retire(self, account: str, policy: str) -> dict[str, Any]:
@@ -176,7 +177,7 @@ def _removed(aws: Aws, account: str, recorder: Recorder, seconds_left: Callable[
             try:
                 if aws.detach(role, arn, correlation_id=correlation_id):
                     detached += 1
-                    recorder.surplus_detached(account, role, [name], DEPLOYMENT, correlation_id)
+                    recorder.record_detachment(account, role, [name], DEPLOYMENT, correlation_id)
             except Refused as error:
                 refused.append(f"{name} stays on {role}: {error}")
         for role in sorted(aws.roles_with_boundary(arn)) if is_boundary(name) else ():
@@ -185,7 +186,7 @@ def _removed(aws: Aws, account: str, recorder: Recorder, seconds_left: Callable[
             try:
                 if aws.remove_boundary(role, correlation_id=correlation_id):
                     detached += 1
-                    recorder.surplus_detached(account, role, [name], DEPLOYMENT, correlation_id)
+                    recorder.record_detachment(account, role, [name], DEPLOYMENT, correlation_id)
             except Refused as error:
                 refused.append(f"{name} stays the boundary of {role}: {error}")
         try:

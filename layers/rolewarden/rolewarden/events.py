@@ -8,10 +8,11 @@ https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-refe
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
+
+from rolewarden.origin import Cause, Origin, Trigger
 
 DOMAIN_EVENTS = frozenset({"CreateDomain", "UpdateDomain", "DeleteDomain"})
 PROFILE_EVENTS = frozenset({"CreateUserProfile", "UpdateUserProfile", "DeleteUserProfile"})
@@ -39,9 +40,6 @@ SAGEMAKER_EVENTS = DOMAIN_EVENTS | PROFILE_EVENTS | TAG_EVENTS
 IAM_EVENTS = ROLE_EVENTS | POLICY_EVENTS
 
 
-_EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
 class Ignored(StrEnum):
     """Why an the event triggers no evaluation."""
 
@@ -56,65 +54,8 @@ class Ignored(StrEnum):
     UNREADABLE = "the parameters do not say what was changed; the sweep finds it"
 
 
-class Cause(NamedTuple):
-    """Who did what, when and from where: for the record, never for the verdict.
-
-    Every field is text as the event has it, or empty; `time` is ISO 8601 UTC.
-    """
-
-    event_id: str = ""
-    event_name: str = ""
-    time: str = ""
-    actor: str = ""
-    source_address: str = ""
-    user_agent: str = ""
-
-    @property
-    def principal(self) -> str:
-        """The actor without the name of its session, which is another for each run of a tool."""
-        kind, *names = self.actor.split("/")
-        return "/".join([kind, *names[:-1]]) if kind.endswith(":assumed-role") and len(names) > 1 else self.actor
-
-    def new_correlation_id(self) -> str:
-        """A new correlation ID for the calls of one remediation: the event's id, or its name, and a random part.
-
-        CloudTrail keeps it beside each call (see `rolewarden.aws.SIGNATURE`).
-        """
-        name = self.event_id if _EVENT_ID.fullmatch(self.event_id) else re.sub(r"[^A-Za-z0-9-]", "", self.event_name)
-        return f"{name}.{secrets.token_hex(4)}"
-
-    @classmethod
-    def of_correlation_id(cls, correlation_id: str) -> Cause:
-        """What a correlation ID tells of the cause: the event's id, or its name."""
-        name = correlation_id.rpartition(".")[0]
-        return cls(event_id=name) if _EVENT_ID.fullmatch(name) else cls(event_name=name)
-
-    def as_dict(self) -> dict[str, str]:
-        """The fields that say something."""
-        return {key: value for key, value in self._asdict().items() if value}
-
-    @classmethod
-    def from_dict(cls, value: Any) -> Cause:
-        """The inverse of `as_dict`; takes anything, keeps the texts."""
-        fields = value if isinstance(value, Mapping) else {}
-        return cls(**{key: _text(fields.get(key))[:1024] for key in cls._fields})
-
-
-SWEEP = Cause(event_name="Sweep")
-"""The cause of what a sweep finds."""
-
 CLOUDTRAIL = "AWS API Call via CloudTrail"
 """The detail type of every event that is about an API call."""
-
-DEPLOYMENT = Cause(event_name="Deployment")
-"""The cause of what a deployment changes."""
-
-CHECK = Cause(event_name="Check")
-"""The cause of what is put right by the clock or by hand, as nobody told who changed it."""
-
-
-FORGED = Cause(event_name="ForgedRequest")
-"""The cause of a finding about a custom-resource request that CloudFormation did not send."""
 
 
 class SubjectKey(NamedTuple):
@@ -124,7 +65,7 @@ class SubjectKey(NamedTuple):
     user_profile: str = ""
 
 
-class Nomination(NamedTuple):
+class EvaluationRequest(NamedTuple):
     """What an event asks to look at. At most one of `role`, `subject` and `policy` is set; none where `ignored` is.
 
     `detached` where it tells that a policy of Rolewarden's was taken off the role, or that its permissions boundary was
@@ -133,7 +74,7 @@ class Nomination(NamedTuple):
 
     account: str
     region: str
-    cause: Cause
+    origin: Origin
     role: str = ""
     subject: SubjectKey | None = None
     policy: str = ""
@@ -170,7 +111,7 @@ _POLICY_ARN = re.compile(
 )
 
 
-def parse(event: Any, own_account: str = "", regions: Collection[str] = ()) -> Nomination:
+def parse(event: Any, own_account: str = "", regions: Collection[str] = ()) -> EvaluationRequest:
     """What `event`, an EventBridge event with a CloudTrail record, asks to look at. Takes anything, raises nothing.
 
     Where `own_account` is given, events of other accounts ask for nothing; where `regions` are, SageMaker's of others.
@@ -180,11 +121,13 @@ def parse(event: Any, own_account: str = "", regions: Collection[str] = ()) -> N
     account = matched(ACCOUNT, envelope.get("account"))
     region = matched(REGION, envelope.get("region"))
     cause = cause_of(detail)
+    call = cause.event_name
+    origin = Origin(Trigger.EVENT, cause, call)
 
-    def ignore(reason: Ignored) -> Nomination:
-        return Nomination(account, region, cause, ignored=reason)
+    def ignore(reason: Ignored) -> EvaluationRequest:
+        return EvaluationRequest(account, region, origin, ignored=reason)
 
-    if not (account and region and cause.event_name) or envelope.get("detail-type") != CLOUDTRAIL:
+    if not (account and region and call) or envelope.get("detail-type") != CLOUDTRAIL:
         return ignore(Ignored.NOT_AN_API_CALL)
     if own_account not in {"", account}:
         return ignore(Ignored.OTHER_ACCOUNT)
@@ -195,30 +138,30 @@ def parse(event: Any, own_account: str = "", regions: Collection[str] = ()) -> N
     }.get(source)
     if known is None:
         return ignore(Ignored.OTHER_SERVICE)
-    if cause.event_name not in known:
+    if call not in known:
         return ignore(Ignored.UNKNOWN_EVENT)
     if detail.get("errorCode"):
         return ignore(Ignored.FAILED_CALL)
     if regions and known is SAGEMAKER_EVENTS and region not in regions:
         return ignore(Ignored.OTHER_REGION)
     parameters = mapping(detail.get("requestParameters"))
-    if cause.event_name in ROLE_EVENTS:
+    if call in ROLE_EVENTS:
         role = matched(ROLE_NAME, parameters.get("roleName"))
         if not role:
             return ignore(Ignored.UNREADABLE)
         ours = _POLICY_ARN.fullmatch(_text(parameters.get("policyArn"))) is not None
-        detached = (ours and cause.event_name == "DetachRolePolicy") or cause.event_name in BOUNDARY_EVENTS
-        return Nomination(account, region, cause, role=role, detached=detached)
-    if cause.event_name in POLICY_EVENTS:
+        detached = (ours and call == "DetachRolePolicy") or call in BOUNDARY_EVENTS
+        return EvaluationRequest(account, region, origin, role=role, detached=detached)
+    if call in POLICY_EVENTS:
         arn = _text(parameters.get("policyArn"))
         policy = _POLICY_ARN.fullmatch(arn)
         if policy is None:
             return ignore(Ignored.OTHER_POLICY if arn else Ignored.UNREADABLE)
-        return Nomination(account, region, cause, policy=policy["name"])
-    if cause.event_name in TAG_EVENTS and not (_tagged_subject(parameters) or not parameters.get("resourceArn")):
+        return EvaluationRequest(account, region, origin, policy=policy["name"])
+    if call in TAG_EVENTS and not (_tagged_subject(parameters) or not parameters.get("resourceArn")):
         return ignore(Ignored.OTHER_RESOURCE)
-    subject = _subject(cause.event_name, parameters, mapping(detail.get("responseElements")))
-    return Nomination(account, region, cause, subject=subject) if subject else ignore(Ignored.UNREADABLE)
+    subject = _subject(call, parameters, mapping(detail.get("responseElements")))
+    return EvaluationRequest(account, region, origin, subject=subject) if subject else ignore(Ignored.UNREADABLE)
 
 
 def _subject(name: str, parameters: Mapping[str, Any], response: Mapping[str, Any]) -> SubjectKey | None:

@@ -15,9 +15,9 @@ from functools import cached_property
 from rolewarden.aws import Aws, PublishedPolicy
 from rolewarden.bindings import Binding, RoleKey
 from rolewarden.errors import Refused, RetryLater, RolewardenError
-from rolewarden.events import CHECK, DEPLOYMENT, SWEEP, Cause
 from rolewarden.guardrails import Mode
 from rolewarden.names import folded, same
+from rolewarden.origin import DEPLOYMENT, Origin, Trigger
 from rolewarden.placement import added, identities, identity, is_ours, rearranged, statements_of
 from rolewarden.policies import Policy, Statement, compile_rules, digest, document_of, is_boundary
 from rolewarden.reconcile import Reconciler
@@ -42,7 +42,7 @@ class Publisher:
     reconciler: Reconciler
     held: tuple[str, ...] = ()
 
-    def publish(self, account: str, cause: Cause, *, only: str = "", announces: bool = True) -> dict[str, str]:
+    def publish(self, account: str, origin: Origin, *, only: str = "", announces: bool = True) -> dict[str, str]:
         """All policies, or the one named `only`: what was done to each, "created", "replaced" or "unchanged".
 
         Empty where `only` is no guardrail's policy. A deployment is all or nothing: what it has done is taken back
@@ -50,7 +50,7 @@ class Publisher:
         that no deployment asked for is a finding, and one policy that cannot be restored holds up no other. With
         `announces` whoever listens hears of a change. Raises Refused, RetryLater and RulesError.
         """
-        deploys = cause == DEPLOYMENT
+        deploys = origin.trigger is Trigger.DEPLOYMENT
         state = _Account(self.aws.within(account), account, self.reconciler)
         done: dict[str, str] = {}
         undo: list[Callable[[], None]] = []
@@ -66,7 +66,7 @@ class Publisher:
         readable = [policy for policy in policies if policy.name not in failed]
         for policy in self._in_order(state, readable):
             try:
-                change = self._bring(policy, state, undo, cause)
+                change = self._bring(policy, state, undo, origin)
             except RolewardenError as error:
                 if deploys:
                     self._take_back(undo)
@@ -82,11 +82,16 @@ class Publisher:
             extra = {"account": account, "policies": list(self.held), "delayed": state.delayed(done)}
             logger.warning("policies keep statements until every role has these from another policy", extra=extra)
         changes = {name for name, change in done.items() if change != UNCHANGED} - state.completed
-        changed = deploys or (done and cause.event_name == "DeletePolicy") or changes
+        changed = deploys or (done and origin.call == "DeletePolicy") or changes
         if changed and announces:
             # The sweep listens: a policy that was deleted is attached to nothing, also where somebody or an earlier try
             # has made it again. No deployment is rolled back for want of this.
-            detail = {"account": account, "policies": done, "cause": cause.as_dict()}
+            detail = {
+                "account": account,
+                "policies": done,
+                "cause": origin.cause.as_dict(),
+                "trigger": origin.trigger.value,
+            }
             self.recorder.announce(GUARDRAILS_PUBLISHED, detail, needed=not deploys)
         if failed:
             raise next(iter(failed.values()))
@@ -102,9 +107,9 @@ class Publisher:
             writes = state.writes
             yield from (policy for policy in policies if not state.is_settled(policy.name))
 
-    def _bring(self, policy: Policy, state: _Account, undo: list[Callable[[], None]], cause: Cause) -> str:
+    def _bring(self, policy: Policy, state: _Account, undo: list[Callable[[], None]], origin: Origin) -> str:
         aws, arn = state.aws, policy.arn(self.aws.partition, state.account)
-        deploys, correlation_id = cause == DEPLOYMENT, cause.new_correlation_id()
+        deploys, correlation_id = origin.trigger is Trigger.DEPLOYMENT, origin.new_correlation_id()
         found = state.found(policy.name)
         if found is not None and digest(found.text) == digest(policy.document) and not state.is_rearranging:
             return UNCHANGED
@@ -116,7 +121,7 @@ class Publisher:
         elif digest(found.text) == digest(wanted.document):
             return UNCHANGED
         else:
-            finishes = cause in {CHECK, SWEEP} and state.is_on_its_way(policy.name)
+            finishes = origin.trigger is Trigger.SCHEDULE and state.is_on_its_way(policy.name)
             # The end of a deployment's work, and no drift: the history need not know of it.
             correlation_id = DEPLOYMENT.new_correlation_id() if finishes else correlation_id
             version = aws.replace_policy(arn, wanted.text, correlation_id=correlation_id)
@@ -126,7 +131,7 @@ class Publisher:
                 state.completed.add(policy.name)
         state.wrote(policy.name, PublishedPolicy(version, wanted.text))
         if not deploys and policy.name not in state.completed:
-            self.recorder.policy(state.account, policy.name, change, cause, correlation_id)
+            self.recorder.record_restored_policy(state.account, policy.name, change, origin, correlation_id)
         return change
 
     def _take_back(self, undo: list[Callable[[], None]]) -> None:

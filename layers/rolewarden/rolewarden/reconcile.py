@@ -14,9 +14,9 @@ from typing import Protocol
 from rolewarden.aws import GONE, PublishedPolicy, RoleDescription
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
 from rolewarden.errors import PartlyDone, Refused, RetryLater
-from rolewarden.events import Cause
 from rolewarden.guardrails import Exemption, Fallback, Guardrail, Mode, Rules, SurplusPolicies
 from rolewarden.names import among, folded_arn
+from rolewarden.origin import Origin
 from rolewarden.placement import identities, statements_of
 from rolewarden.policies import (
     BOUNDARY,
@@ -82,7 +82,7 @@ class Reconciler:
     def reconcile(
         self,
         role: RoleKey,
-        cause: Cause,
+        origin: Origin,
         *,
         account: str,
         fresh: Iterable[Binding] = (),
@@ -105,10 +105,10 @@ class Reconciler:
             role.name,
             Verdict.COMPLIANT,
             Verdict.COMPLIANT,
-            cause,
+            origin,
             required=tuple(required),
             subjects=tuple(binding.label for binding in bindings),
-            correlation_id=cause.new_correlation_id(),
+            correlation_id=origin.new_correlation_id(),
         )
         if not bindings:
             return _verdict(outcome, Verdict.OUT_OF_SCOPE)

@@ -22,8 +22,9 @@ from rolewarden.aws import Aws
 from rolewarden.bindings import CONTESTED_ROW, EVENT_ROW, KEPT_SECONDS, Binding, BindingsTable, ToldFinding, ToldRow
 from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
-from rolewarden.events import FORGED, SWEEP, Cause, Ignored, Nomination
+from rolewarden.events import EvaluationRequest, Ignored
 from rolewarden.names import folded
+from rolewarden.origin import FORGED_REQUEST, Cause, Origin, Trigger
 from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
 
 # An invocation that raised before it decided anything has counted nothing, and its error says so already.
@@ -97,7 +98,7 @@ class Recorder:
             gathered, self._gathered = self._gathered, None
             self._write(gathered)
 
-    def outcome(self, outcome: Outcome) -> None:
+    def record_outcome(self, outcome: Outcome) -> None:
         """Record what became of a role; nothing but a count where there is no news."""
         metrics.add_metric(f"Verdict.{outcome.before.value}", MetricUnit.Count, 1)
         if not outcome.is_news:
@@ -107,7 +108,7 @@ class Recorder:
         if outcome.verdict is Verdict.UNENFORCEABLE:
             metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         what = f"{outcome.verdict.value}: {outcome.reason or ''} {' '.join(outcome.missing)}"
-        told = () if outcome.has_written else self._news(outcome.account, about, what, outcome.cause)
+        told = () if outcome.has_written else self._news(outcome.account, about, what, outcome.origin)
         if told is None:
             return
         now = self._now()
@@ -126,7 +127,7 @@ class Recorder:
         if remediated:
             self._contested(outcome, about, now)
 
-    def refused(self, nomination: Nomination, refused: Refused) -> None:
+    def record_refusal(self, nomination: EvaluationRequest, refused: Refused) -> None:
         """Record that AWS does not let us look at the subject (or role) that an event nominates."""
         named = nomination.as_dict()
         detail = {
@@ -136,12 +137,12 @@ class Recorder:
             "reason": refused.reason,
             "message": str(refused),
             "recommendation": RECOMMENDATIONS.get(refused.reason, ""),
-            "cause": nomination.cause.as_dict(),
+            "cause": nomination.origin.cause.as_dict(),
         }
         about = "/".join([nomination.account, *named.values()])
-        self._finding(detail, about, nomination.cause)
+        self._finding(detail, about, nomination.origin)
 
-    def account(self, account: str, refused: Refused, cause: Cause) -> str:
+    def record_account_finding(self, account: str, refused: Refused, origin: Origin) -> str:
         """Record that an account cannot be entered, or that AWS refuses there what concerns all of it.
 
         Gives what the finding is about, as a key.
@@ -152,15 +153,15 @@ class Recorder:
             "reason": refused.reason,
             "message": str(refused),
             "recommendation": RECOMMENDATIONS.get(refused.reason, ""),
-            "cause": cause.as_dict(),
+            "cause": origin.cause.as_dict(),
         }
         # It stops where nobody is let in, or no event comes.
         metrics.add_metric(HEARTBEAT, MetricUnit.Count, 0)
         about = f"{account}/{about_account(str(refused))}"
-        self._finding(detail, about, cause, ACCOUNT_FINDING)
+        self._finding(detail, about, origin, ACCOUNT_FINDING)
         return folded(about)
 
-    def forged(self, account: str, function: str, why: str) -> None:
+    def record_forged_request(self, account: str, function: str, why: str) -> None:
         """Record that a caller invoked `function` with a custom-resource request that CloudFormation did not send."""
         detail = {
             "account": account,
@@ -168,11 +169,11 @@ class Recorder:
             "reason": Reason.FORGED.value,
             "message": f"{function}: a custom-resource request was refused: {why}",
             "recommendation": RECOMMENDATIONS[Reason.FORGED],
-            "cause": FORGED.as_dict(),
+            "cause": FORGED_REQUEST.cause.as_dict(),
         }
-        self._finding(detail, f"{account}/{about_account(function)}", FORGED, ACCOUNT_FINDING)
+        self._finding(detail, f"{account}/{about_account(function)}", FORGED_REQUEST, ACCOUNT_FINDING)
 
-    def unkeepable(self, profile: Binding, domain: Binding, guardrails: Sequence[str], cause: Cause) -> None:
+    def record_unkeepable(self, profile: Binding, domain: Binding, guardrails: Sequence[str], origin: Origin) -> None:
         """Record that a user profile cannot have the guardrails that it needs, as it runs as its domain's role."""
         detail = {
             "account": profile.account,
@@ -183,20 +184,20 @@ class Recorder:
             "verdict": Verdict.UNENFORCEABLE.value,
             "reason": Reason.SHARES_ROLE.value,
             "recommendation": RECOMMENDATIONS[Reason.SHARES_ROLE],
-            "cause": cause.as_dict(),
+            "cause": origin.cause.as_dict(),
         }
-        self._finding(detail, f"{profile.account}/{profile.domain_id}/{profile.user_profile}", cause)
+        self._finding(detail, f"{profile.account}/{profile.domain_id}/{profile.user_profile}", origin)
 
-    def _finding(self, detail: Mapping[str, Any], about: str, cause: Cause, kind: str = SUBJECT_FINDING) -> None:
+    def _finding(self, detail: Mapping[str, Any], about: str, origin: Origin, kind: str = SUBJECT_FINDING) -> None:
         metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         operation = detail.get("message", "").partition(":")[0]
         what = f"{detail['reason']} {operation} {' '.join(detail.get('missing', ()))}"
-        told = self._news(detail["account"], about, what, cause)
+        told = self._news(detail["account"], about, what, origin)
         if told is not None:
             logger.warning(kind, extra={"finding": detail})
             self._tell(kind, detail, about, self._now(), told=told)
 
-    def _news(self, account: str, about: str, what: str, cause: Cause) -> Sequence[ToldRow] | None:
+    def _news(self, account: str, about: str, what: str, origin: Origin) -> Sequence[ToldRow] | None:
         """What the table is to know once this is told; None where it was told before.
 
         That is by a sweep in the last days, or in the last hour of what one actor does.
@@ -204,8 +205,8 @@ class Recorder:
         if self.told is None:
             return ()
         keeps: float = KEPT_SECONDS
-        if cause != SWEEP:
-            about, what, keeps = f"{about}{EVENT_ROW}", f"{what} {cause.principal}", EVENT_TOLD_SECONDS
+        if origin.trigger is not Trigger.SWEEP:
+            about, what, keeps = f"{about}{EVENT_ROW}", f"{what} {origin.cause.principal}", EVENT_TOLD_SECONDS
         try:
             told = self.told.telling(account, about, what, self.now(), keeps=keeps)
         except RetryLater as error:
@@ -215,7 +216,7 @@ class Recorder:
 
     def _contested(self, outcome: Outcome, about: str, now: datetime) -> None:
         """Tell, once, of somebody who takes off again and again what was just put back."""
-        if self.told is None or outcome.cause.event_name not in UNDOING:
+        if self.told is None or outcome.origin.call not in UNDOING:
             return
         try:
             newest = self.aws.newest(self.history_table, {"about": folded(about)}, MOST_ROWS)
@@ -240,36 +241,36 @@ class Recorder:
         logger.warning(ROLE_CONTESTED, extra={"finding": detail})
         self._tell(ROLE_CONTESTED, detail, about, now, told=[told])
 
-    def settled(self, findings: Sequence[ToldFinding], cause: Cause) -> None:
+    def record_resolved(self, findings: Sequence[ToldFinding], origin: Origin) -> None:
         """Record that findings about one thing, which were told, are not the case any more, whoever saw to it."""
         finding = findings[0]
         account, _, about = finding.named.partition("/")
-        detail = {"account": account, "finding": about, "was": finding.what, "cause": cause.as_dict()}
+        detail = {"account": account, "finding": about, "was": finding.what, "cause": origin.cause.as_dict()}
         logger.info(FINDING_RESOLVED, extra={"finding": detail})
         self._tell(FINDING_RESOLVED, detail, finding.named, self._now(), over=findings)
 
-    def surplus_detached(
-        self, account: str, role: str, policies: Sequence[str], cause: Cause, correlation_id: str
+    def record_detachment(
+        self, account: str, role: str, policies: Sequence[str], origin: Origin, correlation_id: str
     ) -> None:
         """Record that guardrails were taken off a role that no longer needs them, by calls with this correlation_id."""
         detail = {
             "account": account,
             "role": role,
             "detached": list(policies),
-            "cause": cause.as_dict(),
+            "cause": origin.cause.as_dict(),
             "correlation_id": correlation_id,
         }
         metrics.add_metric("Detached", MetricUnit.Count, 1)
         logger.info(SURPLUS_DETACHED, extra={"finding": detail})
         self._tell(SURPLUS_DETACHED, detail, f"{account}/{role}", self._now())
 
-    def policy(self, account: str, policy: str, what: str, cause: Cause, correlation_id: str) -> None:
-        """Record that a guardrail's policy was `what` ("created" or "replaced") because of `cause`."""
+    def record_restored_policy(self, account: str, policy: str, what: str, origin: Origin, correlation_id: str) -> None:
+        """Record that a guardrail's policy was `what` ("created" or "replaced") because of `origin`."""
         detail = {
             "account": account,
             "policy": policy,
             "remediation": what,
-            "cause": cause.as_dict(),
+            "cause": origin.cause.as_dict(),
             "correlation_id": correlation_id,
         }
         metrics.add_metric("PolicyRestored", MetricUnit.Count, 1)
@@ -293,27 +294,27 @@ class Recorder:
         self.announce(kind, detail, needed=False)
         return True
 
-    def unaudited(self, account: str, refused: Refused) -> None:
+    def record_failed_audit(self, account: str, refused: Refused) -> None:
         """Record that what was done cannot be compared with the history."""
         metrics.add_metric("RecordFailed", MetricUnit.Count, 1)
         logger.error("the history cannot be audited", extra={"account": account, "why": str(refused)})
 
-    def ignored(self, nomination: Nomination) -> None:
+    def record_ignored_event(self, nomination: EvaluationRequest) -> None:
         """Count an event that nominates nothing, and say so where something may have been missed."""
         metrics.add_metric("IgnoredEvents", MetricUnit.Count, 1)
-        details = {"cause": nomination.cause.as_dict(), "reason": nomination.ignored}
+        details = {"cause": nomination.origin.cause.as_dict(), "reason": nomination.ignored}
         if nomination.ignored is Ignored.UNREADABLE:
             metrics.add_metric("UnreadableEvents", MetricUnit.Count, 1)
             logger.warning("the event triggers no evaluation", extra=details)
         else:
             logger.debug("the event triggers no evaluation", extra=details)
 
-    def missed(self, what: str, error: RetryLater) -> None:
+    def record_unread(self, what: str, error: RetryLater) -> None:
         """Count what a sweep could not read for now, and say so."""
         metrics.add_metric("SweepMissed", MetricUnit.Count, 1)
         logger.warning("a sweep could not read this now", extra={"about": what, "why": str(error)})
 
-    def swept(self, account: str, regions: Sequence[str], counts: Mapping[str, int]) -> None:
+    def record_sweep(self, account: str, regions: Sequence[str], counts: Mapping[str, int]) -> None:
         """Record a completed sweep: `counts` by name, as metrics and as the event. Raises RetryLater."""
         metrics.add_metric("SweepCompleted", MetricUnit.Count, 1)
         metrics.add_metric(HEARTBEAT, MetricUnit.Count, 1)

@@ -16,16 +16,12 @@ from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import (
     ACCOUNT,
     BOUNDARY_EVENTS,
-    CHECK,
-    DEPLOYMENT,
     DOMAIN_ID,
     POLICY_NAME,
     PROFILE_NAME,
     REGION,
     ROLE_NAME,
-    SWEEP,
-    Cause,
-    Nomination,
+    EvaluationRequest,
     SubjectKey,
     mapping,
     matched,
@@ -33,11 +29,12 @@ from rolewarden.events import (
 )
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import load
+from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, SWEEP, Origin, Trigger
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
 from rolewarden.settings import Settings
 from rolewarden.verdicts import Outcome, Reason, Remediation, Verdict
-from rolewarden.work import BEGIN, PUBLISH, Work, cause_in, unlimited
+from rolewarden.work import BEGIN, PUBLISH, Work, origin_fields, origin_in, unlimited
 
 if TYPE_CHECKING:
     from rolewarden.detach import Detacher
@@ -45,8 +42,7 @@ if TYPE_CHECKING:
     from rolewarden.sweep import Sweeper
 
 RECHECKS = 3
-"""How often a role that was remediated, or what may have been read too early, is looked at again before it is left to
-events and the sweep."""
+"""Rolewarden rechecks a remediated role, or what it may have read too early, at most so often."""
 
 LONGEST_DELAY = 900
 """Seconds by which SQS can delay a message at most."""
@@ -59,19 +55,19 @@ RULES = "rules"
 
 
 class Recheck(NamedTuple):
-    """A message of the work or publish queue: what an event nominated may have been read too early, or too old."""
+    """A message of the work or publish queue: Rolewarden may have read too early what an event asks it to evaluate."""
 
-    nomination: Nomination
+    request: EvaluationRequest
     rechecks: int
 
     def as_dict(self) -> dict[str, Any]:
         """The message's body."""
-        nomination = self.nomination
+        request = self.request
         return {
-            "request": nomination.as_dict(),
-            "account": nomination.account,
-            "region": nomination.region,
-            "cause": nomination.cause.as_dict(),
+            "request": request.as_dict(),
+            "account": request.account,
+            "region": request.region,
+            **origin_fields(request.origin),
             "rechecks": self.rechecks,
         }
 
@@ -88,22 +84,22 @@ class Recheck(NamedTuple):
         if "user_profile" in named and not profile:
             return None
         subject = SubjectKey(domain, profile) if domain else None
-        cause = cause_in(fields)
-        # One of them, as of a Nomination.
+        cause = origin_in(fields)
+        # One of them, as of a EvaluationRequest.
         role = "" if subject else role
         policy = "" if subject or role else policy
-        return cls(Nomination(account, region, cause, role=role, subject=subject, policy=policy), rechecks)
+        return cls(EvaluationRequest(account, region, cause, role=role, subject=subject, policy=policy), rechecks)
 
 
-class _Look(NamedTuple):
-    """What a look at one role has come to; `doubtful` where IAM may have answered from before."""
+class _Evaluation(NamedTuple):
+    """The outcome of evaluating one role. It is `doubtful` if IAM may have answered with old data."""
 
     work: Work
     outcome: Outcome
     doubtful: bool = False
 
     @classmethod
-    def partly(cls, work: Work, error: RetryLater) -> list[_Look]:
+    def partly(cls, work: Work, error: RetryLater) -> list[_Evaluation]:
         """What had been done when a look was cut short: the next try finds it done, and would say nothing of it."""
         return [cls(work, error.outcome)] if isinstance(error, PartlyDone) else []
 
@@ -112,10 +108,10 @@ class _Look(NamedTuple):
         """The second look that it asks for."""
         work, outcome = self.work, self.outcome
         # Who took a boundary off has believed a list of policies that may be old.
-        mended = outcome.has_written and (work.cause != SWEEP or bool(outcome.boundary_removed))
+        mended = outcome.has_written and (work.origin.trigger is not Trigger.SWEEP or bool(outcome.boundary_removed))
         if not (mended or self.doubtful) or work.rechecks >= RECHECKS:
             return None
-        return Work(work.role, work.account, work.cause, work.rechecks + 1)
+        return Work(work.role, work.account, work.origin, work.rechecks + 1)
 
 
 class Rolewarden:
@@ -149,7 +145,7 @@ class Rolewarden:
         """What DetachFunction does."""
         from rolewarden.detach import Detacher
 
-        return Detacher(self.aws, self.recorder, self.reconciler, self._look_again)
+        return Detacher(self.aws, self.recorder, self.reconciler, self._schedule_rechecks)
 
     @cached_property
     def sweeper(self) -> Sweeper:
@@ -175,77 +171,77 @@ class Rolewarden:
         )
 
     def enforce(self, event: Any) -> dict[str, Any]:
-        """Look at what an event nominates. Raises RetryLater."""
-        nomination = self._parsed(event)
-        if nomination.ignored:
-            self.recorder.ignored(nomination)
-            return _summary(nomination, ())
-        return self._look(nomination)
+        """Evaluate what an event names. Raises RetryLater."""
+        request = self._parsed(event)
+        if request.ignored:
+            self.recorder.record_ignored_event(request)
+            return _summary(request, ())
+        return self._evaluate(request)
 
-    def _parsed(self, event: Any) -> Nomination:
+    def _parsed(self, event: Any) -> EvaluationRequest:
         # In an organization the event's account is a hint like the rest of it: STS says whether it may be entered.
         own_account = "" if self.settings.member_role else self.settings.account
         return parse(event, own_account, self.settings.regions)
 
-    def _look(self, nomination: Nomination, rechecks: int = 0) -> dict[str, Any]:
-        reading = self._refreshed(nomination)
+    def _evaluate(self, request: EvaluationRequest, rechecks: int = 0) -> dict[str, Any]:
+        reading = self._refreshed(request)
         # GetRole may still show whom the role trusted before.
-        retrusted = nomination.cause.event_name == "UpdateAssumeRolePolicy" and bool(self.rules.also_govern)
+        retrusted = request.origin.call == "UpdateAssumeRolePolicy" and bool(self.rules.also_govern)
         if (reading.unsettled and rechecks < RECHECKS) or (retrusted and rechecks == 0):
-            self._look_again(Recheck(nomination, rechecks + 1))
+            self._schedule_rechecks(Recheck(request, rechecks + 1))
         if reading.refused:
-            self.recorder.refused(nomination, reading.refused)
+            self.recorder.record_refusal(request, reading.refused)
         fresh = reading.bindings
         roles = {binding.role for binding in fresh if binding.role}
-        if nomination.role:
-            roles.add(RoleKey(nomination.account, nomination.role))
-        looked: list[_Look] = []
+        if request.role:
+            roles.add(RoleKey(request.account, request.role))
+        evaluated: list[_Evaluation] = []
         postponed: list[RetryLater] = []
         for role in sorted(roles, key=lambda role: role.path):
-            work = Work(role, nomination.account, nomination.cause, rechecks)
+            work = Work(role, request.account, request.origin, rechecks)
             try:
-                looked.append(self._looked(work, fresh, detached=nomination.detached))
+                evaluated.append(self._evaluated(work, fresh, detached=request.detached))
             except RetryLater as error:
                 # The other roles need not wait for this one; the event comes again.
                 postponed.append(error)
-                looked += _Look.partly(work, error)
+                evaluated += _Evaluation.partly(work, error)
         # Not before: no role stays bare for another's record.
-        self._settle(*looked)
+        self._record(*evaluated)
         if postponed:
             raise postponed[0]
         refused = {"refused": str(reading.refused)} if reading.refused else {}
-        return {**_summary(nomination, [look.outcome for look in looked]), **refused}
+        return {**_summary(request, [evaluation.outcome for evaluation in evaluated]), **refused}
 
-    def _refreshed(self, nomination: Nomination) -> Reading:
-        account = nomination.account
-        if nomination.subject:
-            return self.discovery.refresh(account, nomination.region, nomination.subject)
-        if nomination.cause.event_name in {"CreateRole", "UpdateAssumeRolePolicy"}:
-            return self.discovery.role(account, nomination.role)
+    def _refreshed(self, request: EvaluationRequest) -> Reading:
+        account = request.account
+        if request.subject:
+            return self.discovery.refresh(account, request.region, request.subject)
+        if request.origin.call in {"CreateRole", "UpdateAssumeRolePolicy"}:
+            return self.discovery.role(account, request.role)
         return Reading(None)
 
     def reconcile(self, work: Work, fresh: tuple[Binding, ...] = (), *, detached: bool = False) -> Outcome:
-        """Look at one role and record what is news; look again later where something was done.
+        """Evaluate one role, record what is news, and schedule a recheck if something was done.
 
-        The same where IAM may have answered from before, as when a policy was just `detached` or a boundary changed.
-        Raises RetryLater, also where too little time is left to be sure of an end.
+        A recheck follows as well if IAM may have answered with old data, for example after a policy was `detached` or
+        a boundary changed. Raises RetryLater, also if too little time is left to be sure of an end.
         """
         try:
-            look = self._looked(work, fresh, detached=detached)
+            evaluation = self._evaluated(work, fresh, detached=detached)
         except RetryLater as error:
-            self._settle(*_Look.partly(work, error))
+            self._record(*_Evaluation.partly(work, error))
             raise
-        self._settle(look)
-        return look.outcome
+        self._record(evaluation)
+        return evaluation.outcome
 
-    def _looked(self, work: Work, fresh: tuple[Binding, ...], *, detached: bool) -> _Look:
+    def _evaluated(self, work: Work, fresh: tuple[Binding, ...], *, detached: bool) -> _Evaluation:
         if self.seconds_left() < LONGEST_CALL:
             raise RetryLater(f"no time is left for role {work.role.name}")
-        unsettled = detached and work.cause.event_name == "PutRolePermissionsBoundary"
+        unsettled = detached and work.origin.call == "PutRolePermissionsBoundary"
         try:
             outcome = self.reconciler.reconcile(
                 work.role,
-                work.cause,
+                work.origin,
                 account=work.account,
                 fresh=fresh,
                 bindings=work.fresh(time.time()),
@@ -256,32 +252,32 @@ class Rolewarden:
         except RetryLater:
             self.aws.leave(work.account)
             raise
-        return _Look(work, outcome, _may_be_old(outcome, detached=detached, first=work.rechecks == 0))
+        return _Evaluation(work, outcome, _may_be_old(outcome, detached=detached, first=work.rechecks == 0))
 
-    def _settle(self, *looked: _Look) -> None:
-        """Ask for second looks, and record: of several roles in as few calls as of one."""
-        again = [look.again for look in looked if look.again]
+    def _record(self, *evaluated: _Evaluation) -> None:
+        """Schedule rechecks and write the record: for several roles in as few calls as for one."""
+        again = [evaluation.again for evaluation in evaluated if evaluation.again]
         if again:
-            self._look_again(*again)
+            self._schedule_rechecks(*again)
         with self.recorder.together():
-            for look in looked:
-                self.recorder.outcome(look.outcome)
+            for evaluation in evaluated:
+                self.recorder.record_outcome(evaluation.outcome)
 
-    def _look_again(self, *works: Work | Recheck) -> None:
-        about_a_policy = any(isinstance(work, Recheck) and work.nomination.policy for work in works)
+    def _schedule_rechecks(self, *works: Work | Recheck) -> None:
+        about_a_policy = any(isinstance(work, Recheck) and work.request.policy for work in works)
         queue = self.settings.publish_queue_url if about_a_policy else self.settings.work_queue_url
         bodies = [work.as_dict() for work in works]
         try:
             self.aws.send(queue, bodies, delay=self.settings.recheck_seconds)
         except (Refused, RetryLater) as error:
-            # What could be done is done and the sweep looks anyway: the record is worth more than this second look.
+            # The remediation is done, and the sweep evaluates the role again: the record is worth more than a recheck.
             logger.error("no recheck", extra={"work": bodies, "why": str(error)})
 
     def message(self, body: Any) -> dict[str, Any]:
         """Work on one message of the queue; what is none is named and dropped. Raises RetryLater."""
         second = Recheck.from_dict(body)
-        if second and not second.nomination.policy:
-            return self._look(second.nomination, second.rechecks)
+        if second and not second.request.policy:
+            return self._evaluate(second.request, second.rechecks)
         work = Work.from_dict(body)
         if work is None:
             logger.error("a message of the work queue is no work", extra={"body": str(body)[:200]})
@@ -300,25 +296,26 @@ class Rolewarden:
             return {"checks": [check.as_dict() for check in self.sweeper.checks()]}
         detail = mapping(mapping(event).get("detail"))
         account = matched(ACCOUNT, detail.get("account"))
-        deployed = Cause.from_dict(detail.get("cause")) == DEPLOYMENT
+        # What the event says of a deployment only adds accounts: it is a hint like the rest of the event.
+        deployed = detail.get("trigger") == Trigger.DEPLOYMENT.value
         if account and not deployed and account in {self.settings.account, *self.table.members()}:
             return self.sweeper.begin(account)
-        return self.sweeper.start(DEPLOYMENT if deployed else CHECK)
+        return self.sweeper.start()
 
-    def publish(self, account: str, cause: Cause) -> dict[str, Any]:
+    def publish(self, account: str, origin: Origin) -> dict[str, Any]:
         """Bring all of IAM's policies to what the guardrails say. Raises Refused, RetryLater and RulesError."""
-        done = self.publisher.publish(account, cause)
-        self._complete_soon(account, cause)
+        done = self.publisher.publish(account, origin)
+        self._complete_soon(account, origin)
         return {"policies": done}
 
-    def _complete_soon(self, account: str, cause: Cause) -> None:
+    def _complete_soon(self, account: str, origin: Origin) -> None:
         """Have a deployment completed once the sweep has attached the policies to which statements have moved.
 
         Without this message the scheduled check completes it.
         """
-        if cause != DEPLOYMENT or not self.publisher.held:
+        if origin.trigger is not Trigger.DEPLOYMENT or not self.publisher.held:
             return
-        message = {"account": account, "step": PUBLISH, "cause": CHECK.as_dict()}
+        message = {"account": account, "step": PUBLISH}
         try:
             delay = min(LONGEST_DELAY, RECHECKS * self.settings.recheck_seconds)
             self.aws.send(self.settings.publish_queue_url, [message], delay=delay)
@@ -326,13 +323,13 @@ class Rolewarden:
             logger.error("the scheduled check completes the deployment", extra={"account": account, "why": str(error)})
 
     def restore(self, event: Any) -> dict[str, Any]:
-        """Look at the policy that an event nominates. Raises Refused and RetryLater."""
-        nomination = self._parsed(event)
-        if nomination.ignored or not nomination.policy:
-            self.recorder.ignored(nomination)
-            return _summary(nomination, ())
-        done = self._restored(nomination)
-        self._look_again(Recheck(nomination, 1))
+        """Restore the policy that an event names. Raises Refused and RetryLater."""
+        request = self._parsed(event)
+        if request.ignored or not request.policy:
+            self.recorder.record_ignored_event(request)
+            return _summary(request, ())
+        done = self._restored(request)
+        self._schedule_rechecks(Recheck(request, 1))
         return done
 
     def publish_message(self, body: Any) -> dict[str, Any]:
@@ -343,51 +340,58 @@ class Rolewarden:
         fields = mapping(body)
         if fields.get("step") == PUBLISH and (account := matched(ACCOUNT, fields.get("account"))):
             if account == self.settings.account:
-                return self.publish(account, CHECK)
-            return self._publish_before_sweep(account, Cause.from_dict(fields.get("cause")))
+                return self.publish(account, SCHEDULED_CHECK)
+            return self._publish_before_sweep(account)
         second = Recheck.from_dict(body)
-        if second is None or not second.nomination.policy:
+        if second is None or not second.request.policy:
             logger.error("a message of PublishQueue is no recheck", extra={"body": str(body)[:200]})
             return {"ignored": "no recheck"}
-        return self._restored(second.nomination)
+        return self._restored(second.request)
 
-    def _publish_before_sweep(self, account: str, cause: Cause) -> dict[str, Any]:
-        """Bring another account's policies to what they are to say, and have it swept: roles may then carry them."""
+    def _publish_before_sweep(self, account: str) -> dict[str, Any]:
+        """Bring another account's policies to what they are to say, and have it swept: roles may then carry them.
+
+        The message does not say whether this is a deployment, because a deployment restores policies without an alert.
+        The table does: by a deployment the account's last sweep had other rules, and a new account had no sweep.
+        """
+        deploys = self.table.rules_of_last_sweep(account) != fingerprint(self.rules, self.aws.partition)
+        origin = DEPLOYMENT if deploys else SCHEDULED_CHECK
         done: dict[str, str] = {}
         try:
-            done = self.publisher.publish(account, cause, announces=False)
-            self._complete_soon(account, cause)
+            done = self.publisher.publish(account, origin, announces=False)
+            self._complete_soon(account, origin)
         except Refused as refused:
-            self.recorder.account(account, refused, SWEEP)
+            self.recorder.record_account_finding(account, refused, SWEEP)
         self.aws.send(self.settings.sweep_queue_url, [{"account": account, "step": BEGIN}])
         return {"policies": done}
 
-    def _restored(self, nomination: Nomination) -> dict[str, Any]:
-        done = self.publisher.publish(nomination.account, nomination.cause, only=nomination.policy)
-        return {**_summary(nomination, ()), "policies": done}
+    def _restored(self, request: EvaluationRequest) -> dict[str, Any]:
+        done = self.publisher.publish(request.account, request.origin, only=request.policy)
+        return {**_summary(request, ()), "policies": done}
 
 
 def _may_be_old(outcome: Outcome, *, detached: bool, first: bool) -> bool:
     """Whether IAM, which is eventually consistent, may have shown the state before a change that was just made.
 
-    `first` where no look at the same change went before.
+    `first`: no evaluation of the same change went before.
     """
+    origin = outcome.origin
     if outcome.reason is Reason.ROLE_GONE:
-        return outcome.cause.event_name not in {"DeleteRole", SWEEP.event_name}
+        return origin.trigger is not Trigger.SWEEP and origin.call != "DeleteRole"
     if outcome.reason is Reason.POLICY_MISSING:
         return True
-    if outcome.cause.event_name in BOUNDARY_EVENTS:
+    if origin.call in BOUNDARY_EVENTS:
         # It tells nothing of the policies. Without a boundary that holds the role, or waits to be set, nothing is old.
         held = outcome.verdict is Verdict.COMPLIANT and outcome.boundary != ""
         return detached and (held or (outcome.verdict is Verdict.DRIFTED and outcome.remediation is Remediation.NONE))
     # The list of a role that was just made may be that of its predecessor.
-    made = first and outcome.cause.event_name == "CreateRole" and bool(outcome.required)
+    made = first and origin.call == "CreateRole" and bool(outcome.required)
     return (detached or made) and outcome.verdict is Verdict.COMPLIANT
 
 
-def _summary(nomination: Nomination, outcomes: tuple[Outcome, ...] | list[Outcome]) -> dict[str, Any]:
+def _summary(request: EvaluationRequest, outcomes: tuple[Outcome, ...] | list[Outcome]) -> dict[str, Any]:
     return {
-        "event": nomination.cause.event_name,
-        "request": nomination.as_dict(),
+        "event": request.origin.cause.event_name,
+        "request": request.as_dict(),
         "outcomes": [outcome.as_dict() for outcome in outcomes],
     }

@@ -42,23 +42,11 @@ from rolewarden.bindings import (
 )
 from rolewarden.discovery import Discovery, Reading
 from rolewarden.errors import Refused, RetryLater
-from rolewarden.events import (
-    ACCOUNT,
-    CHECK,
-    DEPLOYMENT,
-    DOMAIN_ID,
-    PROFILE_NAME,
-    REGION,
-    SWEEP,
-    Cause,
-    Nomination,
-    SubjectKey,
-    mapping,
-    matched,
-)
+from rolewarden.events import ACCOUNT, DOMAIN_ID, PROFILE_NAME, REGION, EvaluationRequest, SubjectKey, mapping, matched
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.names import folded
+from rolewarden.origin import SWEEP
 from rolewarden.policies import is_boundary
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
@@ -157,34 +145,29 @@ class Sweeper:
     seconds_left: Callable[[], float] = unlimited
     now: Callable[[], float] = time.time
 
-    def start(self, cause: Cause = CHECK) -> dict[str, Any]:
-        """Have every account swept; `cause` is what the others' policies are looked at for. Raises as `begin` does."""
+    def start(self) -> dict[str, Any]:
+        """Have every account swept. Raises as `begin` does."""
         if self.coverage.members:
-            self._ask_for_members(cause)
+            self._ask_for_members()
         return self.begin(self.coverage.account)
 
-    def _ask_for_members(self, cause: Cause) -> None:
+    def _ask_for_members(self) -> None:
         """Send for each other account a message; what is kept of those that are no more goes."""
         try:
             there = self._members()
         except Refused as refused:
             # Which accounts there are is not known for now: those that are known stay, and this one is swept.
-            self.recorder.account(self.coverage.account, refused, SWEEP)
+            self.recorder.record_account_finding(self.coverage.account, refused, SWEEP)
             return
         known = self.table.members()
         for gone in sorted(known.keys() - there):
             # StackSets does not say whether the account has left or somebody has taken its stack away.
             left = Refused(Reason.LEFT, f"ListStackInstances: {self.coverage.members} has no stack there any more")
-            self.recorder.account(gone, left, SWEEP)
+            self.recorder.record_account_finding(gone, left, SWEEP)
             self.table.forget_account(gone)
         for new in sorted(there - known.keys()):
             self.table.member_swept(new, 0)
-        # What a new account lacks nobody has taken away.
-        causes = {account: cause if account in known else DEPLOYMENT for account in sorted(there)}
-        self.aws.send(
-            self.queues.publish,
-            [{"account": account, "step": PUBLISH, "cause": why.as_dict()} for account, why in causes.items()],
-        )
+        self.aws.send(self.queues.publish, [{"account": account, "step": PUBLISH} for account in sorted(there)])
 
     def _members(self) -> set[str]:
         """The other accounts that there are now. Raises Refused, RetryLater."""
@@ -214,10 +197,10 @@ class Sweeper:
             for check in self.checks(account):
                 if check.message:
                     refused = Refused(Reason.UNHEARD, f"{check.what} in {check.region}: {check.message}")
-                    standing.add(self.recorder.account(account, refused, SWEEP))
+                    standing.add(self.recorder.record_account_finding(account, refused, SWEEP))
         except RetryLater as error:
             # The next sweep asks again; what was the case may still be.
-            self.recorder.missed(f"paths of {account}", error)
+            self.recorder.record_unread(f"paths of {account}", error)
             standing.update(finding.about for finding in told)
         return standing
 
@@ -226,7 +209,7 @@ class Sweeper:
         try:
             self.aws.within(account, afresh=True)
         except Refused as refused:
-            self.recorder.account(account, refused, SWEEP)
+            self.recorder.record_account_finding(account, refused, SWEEP)
             return {"account": account, "refused": str(refused)}
         sweep = Sweep(account, self.now())
         self.table.sweep_begins(sweep.row, sweep.began, fingerprint(self.reconciler.rules, self.aws.partition))
@@ -396,7 +379,7 @@ class Sweeper:
     def _missed(self, sweep: Sweep, what: str, error: RetryLater) -> None:
         """One subject that AWS cannot tell of now holds up no other; it stays as it is known till the next sweep."""
         self.table.sweep_missed(sweep.row)
-        self.recorder.missed(what, error)
+        self.recorder.record_unread(what, error)
 
     def _tags(self, sweep: Sweep, region: str) -> Tags | None:
         """All subjects' tags, a call for each hundred: they change without a trace in LastModifiedTime.
@@ -414,7 +397,9 @@ class Sweeper:
     def _tell(self, sweep: Sweep, region: str, reading: Reading) -> None:
         if reading.refused:
             self.table.sweep_missed(sweep.row)
-            self.recorder.refused(Nomination(sweep.account, region, SWEEP, subject=reading.subject), reading.refused)
+            self.recorder.record_refusal(
+                EvaluationRequest(sweep.account, region, SWEEP, subject=reading.subject), reading.refused
+            )
 
     def _domains(self, sweep: Sweep, region: str) -> list[ListedDomain] | None:
         """All domains in the order of their ids; None where AWS does not list them: then they are as they were."""
@@ -479,7 +464,7 @@ class Sweeper:
             "surplus": len(surplus),
             "seconds": round(self.now() - sweep.began),
         }
-        self.recorder.swept(sweep.account, self.coverage.regions, counts)
+        self.recorder.record_sweep(sweep.account, self.coverage.regions, counts)
         unused = sorted(carriers.keys() - self.reconciler.published())
         names = {"roles": surplus[:SOME_SURPLUS], "policies": unused[:SOME_SURPLUS]}
         self.table.sweep_completed(sweep.row, {**counts, "unused_policies": len(unused)}, names)
@@ -568,7 +553,7 @@ class Sweeper:
             if binding.role is None and (shared := default.get(binding.domain_id)):
                 missing = self.reconciler.out_of_reach(binding, shared)
                 if missing:
-                    self.recorder.unkeepable(binding, shared, missing, SWEEP)
+                    self.recorder.record_unkeepable(binding, shared, missing, SWEEP)
                     found.add(about(binding.account, binding.domain_id, binding.user_profile))
         return found
 
@@ -588,7 +573,7 @@ class Sweeper:
         for finding in sure:
             settled[finding.about].append(finding)
         for findings in settled.values():
-            self.recorder.settled(findings, SWEEP)
+            self.recorder.record_resolved(findings, SWEEP)
 
 
 def _changed(known: Iterable[Binding], modified: str, *, name: str = "") -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from rolewarden.events import Cause
+from rolewarden.origin import Cause, Origin
 
 
 class Verdict(StrEnum):
@@ -89,7 +89,7 @@ class Outcome(NamedTuple):
     role: str
     before: Verdict
     verdict: Verdict
-    cause: Cause
+    origin: Origin
     remediation: Remediation = Remediation.NONE
     required: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
@@ -101,6 +101,11 @@ class Outcome(NamedTuple):
     reason: Reason | None = None
     message: str = ""
     correlation_id: str = ""
+
+    @property
+    def cause(self) -> Cause:
+        """The cause, for the record."""
+        return self.origin.cause
 
     @property
     def has_written(self) -> bool:

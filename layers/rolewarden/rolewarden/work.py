@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rolewarden.bindings import Binding, RoleKey
-from rolewarden.events import ACCOUNT, CHECK, ROLE_NAME, SWEEP, Cause, mapping, matched
+from rolewarden.events import ACCOUNT, IAM_EVENTS, ROLE_NAME, SAGEMAKER_EVENTS, mapping, matched
+from rolewarden.origin import SCHEDULED_CHECK, SWEEP, Cause, Origin, Trigger
 
 BEGIN, PUBLISH = "begin", "publish"
 """The first step of an account's sweep, and what is asked of PublishFunction before another account's begins."""
@@ -31,7 +32,7 @@ class Work(NamedTuple):
 
     role: RoleKey
     account: str
-    cause: Cause
+    origin: Origin
     rechecks: int = 0
     bindings: tuple[Binding, ...] = ()
     read_at: float = 0.0
@@ -53,7 +54,7 @@ class Work(NamedTuple):
             "role": self.role.name,
             "role_account": self.role.account,
             "account": self.account,
-            "cause": self.cause.as_dict(),
+            **origin_fields(self.origin),
             "rechecks": self.rechecks,
         }
         if self.bindings:
@@ -76,13 +77,26 @@ class Work(NamedTuple):
         # What another role needs is nothing to give this one.
         if not isinstance(read_at, int | float) or any(binding.role != role for binding in bindings):
             return None
-        return cls(role, account, cause_in(fields), rechecks, bindings, read_at)
+        return cls(role, account, origin_in(fields), rechecks, bindings, read_at)
 
 
-def cause_in(fields: Mapping[str, Any]) -> Cause:
-    """The cause that a message gives; a check where none can be read, as what is sent by hand need not say any."""
-    found = Cause.from_dict(fields.get("cause"))
-    return CHECK if found == Cause() else found
+def origin_fields(origin: Origin) -> dict[str, Any]:
+    """The fields of a message that give an origin; `origin_in` reads them."""
+    return {"trigger": origin.trigger.value, "call": origin.call, "cause": origin.cause.as_dict()}
+
+
+def origin_in(fields: Mapping[str, Any]) -> Origin:
+    """The origin that a message gives.
+
+    A message is a hint. It can say that a sweep or an event asks for an evaluation, but never that a deployment or an
+    operator does: what those do is neither reported as tampering nor audited. A message that is sent by hand need not
+    give a cause.
+    """
+    trigger = Trigger.SWEEP if fields.get("trigger") == Trigger.SWEEP.value else Trigger.EVENT
+    call = fields.get("call")
+    known = call if isinstance(call, str) and call in IAM_EVENTS | SAGEMAKER_EVENTS else ""
+    cause = Cause.from_dict(fields.get("cause"))
+    return Origin(trigger, SCHEDULED_CHECK.cause if cause == Cause() else cause, known)
 
 
 def unlimited() -> float:

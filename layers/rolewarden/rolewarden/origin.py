@@ -1,0 +1,103 @@
+"""Why something is done: what triggered it, and who caused it.
+
+Code branches on the trigger and on the call. The cause is for the record, and nothing else depends on it.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+_EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class Trigger(StrEnum):
+    """What triggered an evaluation, a publication or a detachment."""
+
+    EVENT = "event"
+    SWEEP = "sweep"
+    DEPLOYMENT = "deployment"
+    SCHEDULE = "schedule"
+    OPERATOR = "operator"
+
+
+class Cause(NamedTuple):
+    """The call that led to something: its name, time, caller and address, as the record shows them.
+
+    Every field is text as the event has it, or empty; `time` is ISO 8601 UTC.
+    """
+
+    event_id: str = ""
+    event_name: str = ""
+    time: str = ""
+    actor: str = ""
+    source_address: str = ""
+    user_agent: str = ""
+
+    @property
+    def principal(self) -> str:
+        """The actor without the name of its session, which is another for each run of a tool."""
+        kind, *names = self.actor.split("/")
+        return "/".join([kind, *names[:-1]]) if kind.endswith(":assumed-role") and len(names) > 1 else self.actor
+
+    def as_dict(self) -> dict[str, str]:
+        """The fields that are not empty."""
+        return {key: value for key, value in self._asdict().items() if value}
+
+    @classmethod
+    def from_dict(cls, value: Any) -> Cause:
+        """The inverse of `as_dict`. Takes anything, and keeps the texts."""
+        fields = value if isinstance(value, Mapping) else {}
+        texts = {key: found if isinstance(found := fields.get(key), str) else "" for key in cls._fields}
+        return cls(**{key: text[:1024] for key, text in texts.items()})
+
+
+class Origin(NamedTuple):
+    """The trigger of something, and its cause for the record. `call` is the API call of an event, otherwise empty."""
+
+    trigger: Trigger
+    cause: Cause = Cause()
+    call: str = ""
+
+    def new_correlation_id(self) -> str:
+        """A new correlation ID for the calls of one remediation: the event's id, or the trigger, and a random part.
+
+        CloudTrail keeps it in the record of each call (see `rolewarden.aws.SIGNATURE`).
+        """
+        name = self.cause.event_id if _EVENT_ID.fullmatch(self.cause.event_id) else self.trigger.value
+        return f"{name}.{secrets.token_hex(4)}"
+
+
+SWEEP = Origin(Trigger.SWEEP, Cause(event_name="Sweep"))
+"""The origin of what a sweep finds."""
+
+DEPLOYMENT = Origin(Trigger.DEPLOYMENT, Cause(event_name="Deployment"))
+"""The origin of what a deployment changes."""
+
+SCHEDULED_CHECK = Origin(Trigger.SCHEDULE, Cause(event_name="ScheduledCheck"))
+"""The origin of what a scheduled check restores: no event names the caller who changed it."""
+
+FORGED_REQUEST = Origin(Trigger.EVENT, Cause(event_name="ForgedRequest"))
+"""The origin of a finding about a custom-resource request that CloudFormation did not send."""
+
+
+def of_operator(command: str, caller: str) -> Origin:
+    """The origin of what `caller` (an ARN) does with a command of the CLI."""
+    return Origin(Trigger.OPERATOR, Cause(event_name=command, actor=caller))
+
+
+def cause_of_correlation_id(correlation_id: str) -> Cause:
+    """The cause as far as a correlation ID tells it: the event's id, or the name of what triggered the calls."""
+    name = correlation_id.rpartition(".")[0]
+    if _EVENT_ID.fullmatch(name):
+        return Cause(event_id=name)
+    known = {origin.trigger: origin.cause for origin in (SWEEP, DEPLOYMENT, SCHEDULED_CHECK)}
+    return next((cause for trigger, cause in known.items() if trigger.value == name), Cause(event_name=name))
+
+
+def is_of_deployment(correlation_id: str) -> bool:
+    """Whether the calls with this correlation ID carried out a deployment."""
+    return correlation_id.rpartition(".")[0] == Trigger.DEPLOYMENT.value
