@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 from figures import Gathered
-from rolewarden_local.crowd import bare
+from rolewarden_local.crowd import detach_all
 from stand import ALL, CUSTODIAN, FLOOR, OF_NO_CONCERN, OURS, PRECOMPILED, Contestant, Run, Stand, event_of
 
 ARGUMENTS = {OURS: ("enforce",), CUSTODIAN: ("lambda",), PRECOMPILED: ("lambda",), FLOOR: ()}
@@ -68,7 +68,7 @@ def bind(stand: Stand) -> None:
 
 def mended(contestant: Contestant, role: str) -> Run:
     """Bare a role and let the contestant hear of it."""
-    bare([role])
+    detach_all([role])
     return contestant.does(event=event_of("DetachRolePolicy", role))
 
 

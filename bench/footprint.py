@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from figures import Gathered
-from rolewarden_local.crowd import bare
+from rolewarden_local.crowd import detach_all
 from stand import ALL, CUSTODIAN, OURS, PEOPLE_POLICY, ROOT, Run, Stand, event_of
 
 from events import ARGUMENTS, bind, mended
@@ -65,7 +65,7 @@ def memory(stand: Stand, gathered: Gathered, _save: Callable[[], None], rounds: 
 
 def _others(stand: Stand) -> dict[str, Run]:
     """What the other functions do, each with something to do."""
-    bare(["person-1"])
+    detach_all(["person-1"])
     work = {"role": "person-1", "role_account": "111122223333", "account": "111122223333", "cause": {}, "rechecks": 0}
     detach = {"account": "111122223333", "role": "build-server", "policies": ["approved"]}
     finding = json.loads((ROOT / "events" / "finding_role.json").read_text())

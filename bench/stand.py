@@ -26,7 +26,7 @@ from rolewarden.aws import Aws, ListedProfile
 from rolewarden.bindings import EXECUTION, ROLE, USER_PROFILE, Binding, BindingsTable, RoleKey
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
-from rolewarden_local.crowd import GUARDRAILS, Crowd, bare, carry, crowd
+from rolewarden_local.crowd import GUARDRAILS, Crowd, attach_all, crowd, detach_all
 from rolewarden_local.seed import TRUST
 from rolewarden_local.stage import stage
 from rolewarden_local.template import Template
@@ -157,7 +157,7 @@ class Stand:
         self.folder = folder
         self.layer = layer
         self.rules = folder / "guardrails.json"
-        self.rules.write_text(json.dumps(yamltext.parse(GUARDRAILS)[0]), encoding="utf-8")
+        self.rules.write_text(json.dumps(yamltext.parse_yaml(GUARDRAILS)[0]), encoding="utf-8")
 
     @cached_property
     def custodian_package(self) -> Path:
@@ -194,9 +194,9 @@ class Stand:
 
     def guard(self, people: Crowd) -> None:
         """Every governed role carries what it needs."""
-        bare([DOMAIN_ROLE, *people.roles, *people.also])
-        carry([DOMAIN_ROLE, *people.roles], PEOPLE_POLICY)
-        carry(people.also, OTHERS_POLICY)
+        detach_all([DOMAIN_ROLE, *people.roles, *people.also])
+        attach_all([DOMAIN_ROLE, *people.roles], PEOPLE_POLICY)
+        attach_all(people.also, OTHERS_POLICY)
 
     def contestant(self, name: str, *arguments: str) -> Contestant:
         """Start one: the functions to load of ours, `lambda` or `pull` of Custodian."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from figures import Gathered
-from rolewarden_local.crowd import bare
+from rolewarden_local.crowd import detach_all
 from stand import ALL, CUSTODIAN, FLOOR, OURS, Run, Stand
 
 from events import turns
@@ -39,7 +39,7 @@ def sweep(stand: Stand, gathered: Gathered, save: Callable[[], None], rounds: in
             for case, bared in cases.items():
                 for name in names:
                     stand.guard(people)
-                    bare(bared)
+                    detach_all(bared)
                     _add(gathered, f"{size:,} roles, {case}", name, contestants[name].sweeps())
                     save()
 

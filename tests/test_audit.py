@@ -234,7 +234,7 @@ def test_after_a_long_silence_audits_go_on_until_they_have_caught_up(world):
     world.guarded()
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     auditor = world.rolewarden.sweeper.auditor
-    world.rolewarden.table.audit_ends(ACCOUNT_ID, datetime.now(UTC) - timedelta(days=2))
+    world.rolewarden.table.set_audited(ACCOUNT_ID, datetime.now(UTC) - timedelta(days=2))
     world.rolewarden.sweeper.now = lambda: time.time() + 3600
     done = world.rolewarden.sweeper.audit(_sweep())
     assert done["behind"]

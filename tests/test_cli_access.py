@@ -29,7 +29,7 @@ TAGS = ("sagemaker-sdk:jumpstart-model-id", "sagemaker-studio:jumpstart-model-id
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
     monkeypatch.setattr(operate, "today", lambda: TODAY)
-    monkeypatch.setattr(accesses, "PAUSES", (0.0,))
+    monkeypatch.setattr(accesses, "ACCESS_PAUSES", (0.0,))
 
 
 @pytest.fixture

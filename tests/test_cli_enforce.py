@@ -30,7 +30,7 @@ BARE: dict[str, set] = {role: set() for role in NEEDS}
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
     monkeypatch.setattr(operate, "today", lambda: TODAY)
-    monkeypatch.setattr(enforcing, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(enforcing, "ENFORCE_PAUSES", (0.0, 0.0))
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_who_is_asked_decides(world, monkeypatch, answer, exit_code, done):
 def test_stopped_it_ends_between_two_roles_and_goes_on_where_it_was(world, library):
     looks = iter([False, False, True, True])
     connection, found, plan, rules = library
-    done = enforcing.enforce(connection, found, plan, rules, TODAY, stop=lambda: next(looks))
+    done = enforcing.enforce_rules(connection, found, plan, rules, TODAY, stop=lambda: next(looks))
     assert (len(done.outcomes), len(done.left), done.stopped) == (2, 4, True)
     assert {role: bool(policies) for role, policies in carried(world).items()} == {
         role: role not in done.left for role in NEEDS

@@ -404,7 +404,7 @@ def test_a_command_that_writes_refuses_other_rules_than_the_stacks_and_changes_n
 
 
 def test_a_stack_that_does_not_say_its_rules_is_taken_for_one_with_other_rules(account, monkeypatch):
-    monkeypatch.setattr("rolewarden.aws.Aws.run", lambda *_: {"checks": []})
+    monkeypatch.setattr("rolewarden.aws.Aws.run", lambda *_: {"probes": []})
     result = command("enforce", "--yes")
     assert result.exit_code == 1
     assert "its rules are not known" in result.stderr

@@ -15,7 +15,7 @@ from rolewarden.events import (
     SAGEMAKER_EVENTS,
     Ignored,
     SubjectKey,
-    parse,
+    parse_event,
 )
 from rolewarden.origin import Cause
 
@@ -29,45 +29,45 @@ def snake(event_name: str) -> str:
 @pytest.mark.parametrize("name", sorted(ROLE_EVENTS))
 def test_a_role_event_nominates_the_role_it_names_and_nothing_else(name):
     event = sample(snake(name))
-    nomination = parse(event)
+    nomination = parse_event(event)
     assert nomination.role == event["detail"]["requestParameters"]["roleName"]
     assert (nomination.subject, nomination.policy, nomination.ignored) == (None, "", None)
 
 
 @pytest.mark.parametrize("name", sorted(POLICY_EVENTS))
 def test_a_policy_event_nominates_the_policy_by_its_name(name):
-    assert parse(sample(snake(name))).as_dict() == {"policy": "no-generative-ai"}
+    assert parse_event(sample(snake(name))).as_dict() == {"policy": "no-generative-ai"}
 
 
 @pytest.mark.parametrize("name", sorted(PROFILE_EVENTS))
 def test_a_profile_event_nominates_the_profile(name):
     parameters = sample(snake(name))["detail"]["requestParameters"]
-    assert parse(sample(snake(name))).subject == SubjectKey(parameters["domainId"], parameters["userProfileName"])
+    assert parse_event(sample(snake(name))).subject == SubjectKey(parameters["domainId"], parameters["userProfileName"])
 
 
 @pytest.mark.parametrize("name", sorted(DOMAIN_EVENTS - {"CreateDomain"}))
 def test_a_domain_event_nominates_the_domain(name):
-    assert parse(sample(snake(name))).subject == SubjectKey("d-research0001")
+    assert parse_event(sample(snake(name))).subject == SubjectKey("d-research0001")
 
 
 def test_a_created_domain_is_known_by_the_answer_since_the_request_has_no_id():
-    assert parse(sample("create_domain")).subject == SubjectKey("d-analytics0001")
+    assert parse_event(sample("create_domain")).subject == SubjectKey("d-analytics0001")
 
 
 def test_tags_of_a_domain_and_of_a_profile_nominate_them():
-    assert parse(sample("add_tags")).subject == SubjectKey("d-analytics0001")
-    assert parse(sample("delete_tags")).subject == SubjectKey("d-research0001", "rosa")
+    assert parse_event(sample("add_tags")).subject == SubjectKey("d-analytics0001")
+    assert parse_event(sample("delete_tags")).subject == SubjectKey("d-research0001", "rosa")
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "ap-southeast-2", "us-gov-west-1", "cn-northwest-1", "eusc-de-east-1"])
 def test_an_event_of_any_partitions_region_is_read(region):
-    assert parse({**sample("detach_role_policy"), "region": region}).role == "CanvasAnalytics"
+    assert parse_event({**sample("detach_role_policy"), "region": region}).role == "CanvasAnalytics"
 
 
 def test_tags_of_anything_else_nominate_nothing():
     event = sample("add_tags")
     event["detail"]["requestParameters"]["resourceArn"] = "arn:aws:sagemaker:us-east-1:111122223333:endpoint/churn"
-    assert parse(event).ignored is Ignored.OTHER_RESOURCE
+    assert parse_event(event).ignored is Ignored.OTHER_RESOURCE
 
 
 def test_every_event_of_the_rules_has_a_sample():
@@ -75,7 +75,7 @@ def test_every_event_of_the_rules_has_a_sample():
 
 
 def test_the_cause_tells_who_did_what_when_and_from_where():
-    assert parse(sample("detach_role_policy")).origin.cause == Cause(
+    assert parse_event(sample("detach_role_policy")).origin.cause == Cause(
         event_id=sample("detach_role_policy")["detail"]["eventID"],
         event_name="DetachRolePolicy",
         time=sample("detach_role_policy")["detail"]["eventTime"],
@@ -94,7 +94,7 @@ def test_the_cause_tells_who_did_what_when_and_from_where():
     ],
 )
 def test_an_awkward_event_has_a_named_outcome(name, reason):
-    assert parse(sample(name)).ignored is reason
+    assert parse_event(sample(name)).ignored is reason
 
 
 @pytest.mark.parametrize("name", ["DetachRolePolicy", "UpdateDomain", "CreateUserProfile", "DeletePolicy", "AddTags"])
@@ -102,32 +102,32 @@ def test_an_awkward_event_has_a_named_outcome(name, reason):
 def test_parameters_that_are_missing_cut_or_of_the_wrong_type_are_unreadable(name, parameters):
     event = sample(snake(name))
     event["detail"] |= {"requestParameters": parameters, "responseElements": None}
-    assert parse(event).ignored is Ignored.UNREADABLE
+    assert parse_event(event).ignored is Ignored.UNREADABLE
 
 
 @pytest.mark.parametrize("value", [None, 7, ["CanvasOmar"], {"name": "x"}, "", "a/b", "x" * 65, "Canvas\n"])
 def test_a_role_name_that_is_none_is_unreadable(value):
     event = sample("put_role_policy")
     event["detail"]["requestParameters"]["roleName"] = value
-    assert parse(event).ignored is Ignored.UNREADABLE
+    assert parse_event(event).ignored is Ignored.UNREADABLE
 
 
 def test_an_event_name_that_nobody_asked_for_is_named_as_such():
     event = sample("put_role_policy")
     event["detail"]["eventName"] = "CreateUser"
-    assert parse(event).ignored is Ignored.UNKNOWN_EVENT
+    assert parse_event(event).ignored is Ignored.UNKNOWN_EVENT
 
 
 def test_a_record_whose_source_and_event_source_disagree_is_not_believed():
     event = sample("awkward_other_service")
     event["source"] = "aws.sagemaker"
-    assert parse(event).ignored is Ignored.OTHER_SERVICE
+    assert parse_event(event).ignored is Ignored.OTHER_SERVICE
 
 
 def test_a_policy_of_another_path_nominates_nothing():
     event = sample("delete_policy")
     event["detail"]["requestParameters"]["policyArn"] = "arn:aws:iam::111122223333:policy/other/no-generative-ai"
-    assert parse(event).ignored is Ignored.OTHER_POLICY
+    assert parse_event(event).ignored is Ignored.OTHER_POLICY
 
 
 CAPTURES = ROOT / "tests" / "captures"
@@ -143,7 +143,7 @@ CAPTURES = ROOT / "tests" / "captures"
     ],
 )
 def test_a_real_capture_is_read_as_what_it_is(name, nominated):
-    nomination = parse(json.loads((CAPTURES / f"{name}.json").read_text()))
+    nomination = parse_event(json.loads((CAPTURES / f"{name}.json").read_text()))
     assert nomination.as_dict() == nominated
     assert (nomination.account, nomination.region) == ("111122223333", "us-east-1")
     assert nomination.origin.cause.actor == "arn:aws:iam::111122223333:user/alice"
@@ -167,7 +167,7 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_anything_at_all_gets_an_answer(value):
-    assert parse(value).ignored is Ignored.NOT_AN_API_CALL
+    assert parse_event(value).ignored is Ignored.NOT_AN_API_CALL
 
 
 @given(
@@ -183,7 +183,7 @@ def test_an_event_with_any_part_replaced_gets_an_answer(name, path, value):
             at = at[key]
         else:
             at[key] = value
-    nomination = parse(event)
+    nomination = parse_event(event)
     named = [bool(nomination.role), nomination.subject is not None, bool(nomination.policy)]
     assert sum(named) + (nomination.ignored is not None) == 1
 

@@ -249,7 +249,7 @@ def test_what_a_forwarder_cannot_deliver_lands_in_the_queue_that_sweeps_look_int
 
 def test_the_rules_are_those_that_a_sweep_looks_for():
     made = forwarder(organization(), "Members", MEMBER, "us-east-1").resources("AWS::Events::Rule").values()
-    assert {rule["Name"] for rule in made} == set(paths.RULES.values())
+    assert {rule["Name"] for rule in made} == set(paths.FORWARDING_RULES.values())
 
 
 def test_a_forwarders_pattern_fits_what_eventbridge_takes():

@@ -5,7 +5,7 @@ import json
 import boto3
 import pytest
 from rolewarden.errors import RetryLater, SettingsError
-from rolewarden.events import parse
+from rolewarden.events import parse_event
 from rolewarden.service import Recheck
 from rolewarden.settings import Settings
 from rolewarden_local.aws import ACCOUNT_ID
@@ -16,7 +16,7 @@ from tests.publishing import PUBLISHED, tamper
 
 
 def second_look(event):
-    return Recheck(parse(event), 1).as_dict()
+    return Recheck(parse_event(event), 1).as_dict()
 
 
 def test_alert_sends_the_message_to_the_topic(world, function):

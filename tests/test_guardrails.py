@@ -26,11 +26,11 @@ from rolewarden.guardrails import (
     Door,
     Exemption,
     Fallback,
+    FileReading,
     Guardrail,
     JumpStartRule,
     Mode,
     Problem,
-    Reading,
     Rules,
     Subject,
     SurplusPolicies,
@@ -86,7 +86,7 @@ def names(*wanted: str) -> str:
     return f"guardrails:\n{bodies}assignments:\n  - guardrails: [{', '.join(wanted)}]\n"
 
 
-def yaml(text: str) -> Reading:
+def yaml(text: str) -> FileReading:
     return read_yaml(text, today=TODAY)
 
 
@@ -734,7 +734,7 @@ def test_the_first_assignment_that_matches_decides(assigned: list[Assignment], s
     assert tuple(guardrail.name for guardrail in required) == (fitting[0] if fitting else ())
 
 
-def is_whole(reading: Reading) -> None:
+def is_whole(reading: FileReading) -> None:
     """Rules or errors, and every line fit to be shown."""
     assert (reading.rules is None) is bool(reading.errors)
     for problem in (*reading.errors, *reading.warnings):
@@ -1029,7 +1029,7 @@ SOUND_NAMES = st.sampled_from(["x", "research", "012345678901", "null", "~", "1.
 def test_yaml_and_the_json_made_of_it_give_equal_rules(domains: list[str], tags: dict[str, str], mode: Mode) -> None:
     conditions = json.dumps({"guardrails": ["a"], "domains": domains, "tags": tags})
     text = f"mode: {mode}\n" + assignment(conditions)
-    document, _ = yamltext.parse(text)
+    document, _ = yamltext.parse_yaml(text)
     of_yaml, of_json = yaml(text).rules, read_json(json.dumps(document), today=TODAY).rules
     assert of_yaml is not None
     assert of_yaml == of_json

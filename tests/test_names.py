@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rolewarden.bindings import RoleKey
-from rolewarden.events import parse
+from rolewarden.events import parse_event
 from rolewarden.guardrails import Exemption, Subject, read_yaml
 from rolewarden.policies import policy_arn
 from rolewarden.verdicts import Verdict
@@ -70,7 +70,7 @@ class Caller:
 
     def hear(self, event):
         matched = self.rules(event)
-        if parse(event).policy:
+        if parse_event(event).policy:
             done = self.world.rolewarden.restore(event).get("policies")
             outcomes = []
         else:
@@ -240,7 +240,7 @@ def test_a_policy_event_in_another_case_and_path_nominates_the_guardrail():
     event = sample("delete_policy")
     arn = event["detail"]["requestParameters"]["policyArn"]
     event["detail"]["requestParameters"]["policyArn"] = arn.replace("/rolewarden/", "/ROLEwarden/")
-    assert parse(event).policy == arn.rsplit("/", 1)[-1]
+    assert parse_event(event).policy == arn.rsplit("/", 1)[-1]
 
 
 PATTERNS = """

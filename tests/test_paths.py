@@ -41,7 +41,7 @@ def forward(account, region, *about):
 
 def told(company):
     """What is wrong, by account and region, asked as `rolewarden doctor` asks."""
-    checks = company.rolewarden.sweep({"step": DOCTOR})["checks"]
+    checks = company.rolewarden.sweep({"step": DOCTOR})["probes"]
     return {(c["account"], c["region"], c["what"]): c["message"] for c in checks if "message" in c}
 
 
@@ -61,7 +61,7 @@ def test_where_everything_is_there_nothing_is_told_and_the_heart_beats(covered):
 
 
 def test_every_account_and_region_is_looked_at(covered):
-    checks = covered.rolewarden.sweep({"step": DOCTOR})["checks"]
+    checks = covered.rolewarden.sweep({"step": DOCTOR})["probes"]
     trails = {(check["account"], check["region"]) for check in checks if check["what"] == "trail"}
     forwarders = {(check["account"], check["region"]) for check in checks if check["what"] == "forwarder"}
     assert trails == {(account, region) for account in (CENTRAL, MEMBER) for region in (HOME, AWAY)}
@@ -161,5 +161,5 @@ def test_that_aws_cannot_tell_now_is_no_finding(covered):
 
 
 def test_one_account_and_region_asks_for_its_trail_alone(world):
-    checks = world.rolewarden.sweep({"step": DOCTOR})["checks"]
+    checks = world.rolewarden.sweep({"step": DOCTOR})["probes"]
     assert checks == [{"account": CENTRAL, "region": HOME, "what": "trail"}]

@@ -16,7 +16,7 @@ from rolewarden.errors import ProtectionError
 from rolewarden.policies import POLICY_SIZE, size
 from rolewarden.protect import BOUNDARY_NAME, ROLES, SCP_SIZE, Protection, text
 from rolewarden_cli.main import app
-from rolewarden_local.judge import documents_use_only_what_is_proven, judge
+from rolewarden_local.judge import judge, require_proven_documents
 from typer.testing import CliRunner
 
 from tests.stacks import (
@@ -85,7 +85,7 @@ def of_a_forwarder(account, region, stack_set):
     return [
         *on(
             "events:DeleteRule events:DisableRule events:PutRule events:PutTargets events:RemoveTargets",
-            *[there("events", f"rule/{name}") for name in paths.RULES.values()],
+            *[there("events", f"rule/{name}") for name in paths.FORWARDING_RULES.values()],
         ),
         *on(
             "sqs:AddPermission sqs:DeleteQueue sqs:RemovePermission sqs:SetQueueAttributes",
@@ -558,7 +558,7 @@ def test_nobody_deletes_a_part_of_the_template_or_of_the_forwarder(scp, boundary
 
 
 def test_both_are_accepted_by_iam_and_use_only_what_the_evaluator_was_shown_to_judge_right(world, scp, boundary):
-    documents_use_only_what_is_proven([scp, boundary])
+    require_proven_documents([scp, boundary])
     made = world.iam.create_policy(PolicyName=BOUNDARY_NAME, PolicyDocument=text(boundary))["Policy"]["Arn"]
     world.iam.create_role(RoleName="Admin", AssumeRolePolicyDocument=TRUST, PermissionsBoundary=made)
     for statement in scp["Statement"]:  # IAM has less room for a policy than Organizations

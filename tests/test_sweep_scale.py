@@ -6,7 +6,7 @@ import pytest
 from rolewarden.bindings import EXECUTION, ROLE, USER_PROFILE, Binding, RoleKey
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
-from rolewarden_local.crowd import GUARDRAILS, bare, carry, crowd
+from rolewarden_local.crowd import GUARDRAILS, attach_all, crowd, detach_all
 
 from tests.commands import told
 from tests.volume import volume
@@ -41,8 +41,8 @@ def company(world_with, request):
     rolewarden.table.write(
         [Binding(ACCOUNT_ID, "", "", ROLE, EXECUTION, RoleKey(ACCOUNT_ID, name)) for name in people.also]
     )
-    carry(people.roles, policy_arn("approved", "aws", ACCOUNT_ID))
-    carry(people.also, policy_arn("strict", "aws", ACCOUNT_ID))
+    attach_all(people.roles, policy_arn("approved", "aws", ACCOUNT_ID))
+    attach_all(people.also, policy_arn("strict", "aws", ACCOUNT_ID))
     world.sweep()  # the few of the seed, and the domains
     world.people, world.size = people, request.param
     return world
@@ -73,7 +73,7 @@ def test_a_steady_sweep_costs_pages_as_a_plan_does_and_drift_costs_what_drifted(
     assert steady["DescribeUserProfile"] == 0
     assert steady["ListAttachedRolePolicies"] == 1  # the seed's role that is full, which no sweep can mend
     drifted = company.people.roles[:50] + company.people.also[:50]
-    bare(drifted)
+    detach_all(drifted)
     asked = calls_of_a_plan(company, changed=len(drifted))
     assert asked.total() <= most, asked
     calls = company.calls_of_a_sweep()
@@ -86,7 +86,7 @@ def test_a_steady_sweep_costs_pages_as_a_plan_does_and_drift_costs_what_drifted(
 def test_a_first_sweep_reads_each_profile_once_and_touches_each_role_once(company):
     people = company.people
     roles = [*people.roles, *people.also]
-    bare(roles)
+    detach_all(roles)
     company.rolewarden.table.write((), [binding.key for binding in company.rolewarden.table.all()])
     calls = company.calls_of_a_sweep()
     assert calls.total() <= 80 + 1.1 * len(people.roles) + 3 * len(roles), calls

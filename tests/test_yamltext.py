@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from rolewarden.yamltext import DEEPEST, YamlTextError, parse
+from rolewarden.yamltext import DEEPEST, YamlTextError, parse_yaml
 
 
 @pytest.mark.parametrize(
@@ -13,22 +13,24 @@ from rolewarden.yamltext import DEEPEST, YamlTextError, parse
     ["012345678901", "0x1F", "1_000", "1e3", "yes", "off", "true", "2027-01-31", "12:30:00", "=", ".inf", "<<"],
 )
 def test_a_scalar_is_the_text_that_stands_in_the_file(scalar: str) -> None:
-    assert parse(f"key: {scalar}\n")[0] == {"key": scalar}
-    assert parse(f"- {scalar}\n")[0] == [scalar]
+    assert parse_yaml(f"key: {scalar}\n")[0] == {"key": scalar}
+    assert parse_yaml(f"- {scalar}\n")[0] == [scalar]
 
 
 @pytest.mark.parametrize(("text", "value"), [("", None), ("~", None), ("null", None), ('"null"', "null"), ("''", "")])
 def test_only_what_is_left_empty_or_called_null_is_none(text: str, value: str | None) -> None:
-    assert parse(f"key: {text}\n")[0] == {"key": value}
+    assert parse_yaml(f"key: {text}\n")[0] == {"key": value}
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# comment\n", "---\n", "\ufeff"])
 def test_a_text_without_a_document_is_none(text: str) -> None:
-    assert parse(text)[0] is None
+    assert parse_yaml(text)[0] is None
 
 
 def test_every_value_knows_the_line_where_a_person_looks_for_it() -> None:
-    document, lines = parse("# rules\na:\n  b:\n\n    - x\n    - {c: d,\n       e: f}\n  g: >\n    long\n    text\n")
+    document, lines = parse_yaml(
+        "# rules\na:\n  b:\n\n    - x\n    - {c: d,\n       e: f}\n  g: >\n    long\n    text\n"
+    )
     assert document == {"a": {"b": ["x", {"c": "d", "e": "f"}], "g": "long text\n"}}
     assert lines == {
         (): 2,
@@ -44,7 +46,7 @@ def test_every_value_knows_the_line_where_a_person_looks_for_it() -> None:
 
 def test_a_byte_order_mark_and_windows_line_ends_change_nothing() -> None:
     text = "a: b\nc:\n  - d\n"
-    assert parse("\ufeff" + text.replace("\n", "\r\n")) == parse(text)
+    assert parse_yaml("\ufeff" + text.replace("\n", "\r\n")) == parse_yaml(text)
 
 
 REFUSED = [
@@ -105,7 +107,7 @@ def test_what_could_mislead_is_refused_with_its_place_and_the_way_out(
     text: str, line: int, path: tuple[str | int, ...], words: str
 ) -> None:
     with pytest.raises(YamlTextError) as raised:
-        parse(text)
+        parse_yaml(text)
     start, _, rest = words.partition(": ")
     assert str(raised.value).startswith(start)
     assert rest in str(raised.value)
@@ -126,7 +128,7 @@ def test_what_could_mislead_is_refused_with_its_place_and_the_way_out(
 def test_a_text_that_would_grow_without_end_is_refused_at_once(text: str) -> None:
     began = time.perf_counter()
     with pytest.raises(YamlTextError, match="has no place here"):
-        parse(text)
+        parse_yaml(text)
     assert time.perf_counter() - began < 1
 
 
@@ -134,11 +136,11 @@ def test_a_text_that_would_grow_without_end_is_refused_at_once(text: str) -> Non
 def test_deep_nesting_is_refused_and_the_deepest_that_is_read_is_told(opening: str) -> None:
     message = f"nested deeper than {DEEPEST} levels: take the excess brackets out"
     with pytest.raises(YamlTextError, match=message) as raised:
-        parse("\n" + opening * 2000)
+        parse_yaml("\n" + opening * 2000)
     assert raised.value.line == 2
 
 
 def test_nesting_up_to_the_deepest_level_is_read() -> None:
-    document, lines = parse("[" * DEEPEST + "x" + "]" * DEEPEST)
+    document, lines = parse_yaml("[" * DEEPEST + "x" + "]" * DEEPEST)
     assert str(document).strip("[]") == "'x'"
     assert lines[(0,) * DEEPEST] == 1

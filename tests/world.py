@@ -200,7 +200,7 @@ class World:
     def audit(self, *, later: timedelta = timedelta(hours=1), again: bool = False) -> dict[str, Any]:
         """Let Rolewarden look, so much later, at what it has done; `again` from where no audit has been."""
         if again:
-            self.rolewarden.table.audit_ends(ACCOUNT_ID, datetime.now(UTC) - timedelta(hours=1))
+            self.rolewarden.table.set_audited(ACCOUNT_ID, datetime.now(UTC) - timedelta(hours=1))
         return self.rolewarden.sweeper.auditor.run(ACCOUNT_ID, time.time() + later.total_seconds())
 
     def calls_of_a_sweep(self) -> Counter[str]:

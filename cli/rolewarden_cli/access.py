@@ -25,7 +25,7 @@ from rolewarden.policies import CANVAS_CREATE, CANVAS_USE, JUMPSTART_TAGS
 from rolewarden.verdicts import Reason
 
 from rolewarden_cli.documents import Document, Library, asks_who
-from rolewarden_cli.inventory import Inventory, Progress, silent
+from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model, Models
 
 AT_ONCE = 100
@@ -37,12 +37,12 @@ WORKERS = 4
 MANY = 10
 """Simulations of one route from which on it has a bar of its own."""
 
-PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
+ACCESS_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds to wait before a simulation that IAM throttles is tried again."""
 
 BATCH = "bedrock:CreateModelInvocationJob"
 MANTLE, MANTLE_MODEL = "bedrock-mantle:CreateInference", "bedrock-mantle:Model"
-DEPLOY = ("sagemaker:CreateModel", *CANVAS_CREATE)
+DEPLOY_ACTIONS = ("sagemaker:CreateModel", *CANVAS_CREATE)
 """How a JumpStart model gets to an endpoint."""
 DEPLOY_FROM_HUB = "sagemaker:DeployHubModel"
 
@@ -204,7 +204,7 @@ class AccessMatrix:
         }
 
 
-def matrix(aws: Aws, inventory: Inventory, models: Models, progress: Progress = silent) -> AccessMatrix:
+def matrix(aws: Aws, inventory: Inventory, models: Models, progress: Progress = ignore_progress) -> AccessMatrix:
     """Let IAM judge every role on every model. Raises Refused and RetryLater."""
     rows, unread = _rows(inventory)
     judge = Judge(aws, inventory, models)
@@ -301,7 +301,9 @@ class Judge:
             return role.arn
         return frozenset(role.attached), tuple(sorted(role.inline.items())), role.boundary
 
-    def decisions(self, role: RoleDetail, progress: Progress = silent, *, every: bool = False) -> tuple[Decision, ...]:
+    def decisions(
+        self, role: RoleDetail, progress: Progress = ignore_progress, *, every: bool = False
+    ) -> tuple[Decision, ...]:
         """What IAM says to a role that wants each model; with `every` all routes are tried, though one is open."""
         asking = _Asking(self, role, self._library.of_role(role), progress, every)
         found: dict[Model, Decision] = {}
@@ -320,7 +322,7 @@ class Judge:
         """One simulation; one that IAM throttles is tried again. Raises Refused and RetryLater."""
         with self._counting:
             self.simulations += 1
-        for pause in PAUSES:
+        for pause in ACCESS_PAUSES:
             try:
                 return self._aws.simulate(role.arn, actions, resources, context)
             except RetryLater:
@@ -409,7 +411,7 @@ class _Asking:
             )
             for tag in JUMPSTART_TAGS:
                 name = f"endpoint tagged {tag}{self._in(region)}"
-                for model, route in self._by_value(left(), f"aws:RequestTag/{tag}", name, DEPLOY, made):
+                for model, route in self._by_value(left(), f"aws:RequestTag/{tag}", name, DEPLOY_ACTIONS, made):
                     routes[model].append(route)
             hub = f"arn:{self._partition}:sagemaker:{region}:aws:hub/SageMakerPublicHub"
             contents = f"arn:{self._partition}:sagemaker:{region}:aws:hub-content/SageMakerPublicHub/Model"

@@ -16,10 +16,10 @@ from rolewarden.reconcile import Reconciler
 from rolewarden_cli import inventory, stack
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.enforce import recorder_of
-from rolewarden_cli.inventory import Bound, Inventory, Progress, silent
+from rolewarden_cli.inventory import Bound, Inventory, Progress, ignore_progress
 from rolewarden_cli.plan import RETIRED, Plan, ours
 
-EVENT = "rolewarden detach"
+DETACH_COMMAND = "rolewarden detach"
 """The name of the cause that the history records."""
 
 
@@ -64,7 +64,7 @@ class Detached:
 
 
 def read(
-    connection: Connection, rules: Rules, progress: Progress = silent, *, known: Inventory | None = None
+    connection: Connection, rules: Rules, progress: Progress = ignore_progress, *, known: Inventory | None = None
 ) -> Inventory:
     """The account, read from SageMaker and IAM and not from the stack's table, which an attacker can have written.
 
@@ -96,13 +96,13 @@ def surplus(found: Inventory, plan: Plan, only: Collection[str] = ()) -> Surplus
     return Surplus(found.account, roles, tuple(sorted(unused - stay)))
 
 
-def detach(
+def detach_surplus(
     connection: Connection,
     planned: Surplus,
     found: Inventory,
     rules: Rules,
     today: Callable[[], date],
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> Detached:
     """Detach the policies of `planned`, role by role, and delete the policies that are then unused.
 
@@ -112,7 +112,7 @@ def detach(
     aws, recorder = connection.aws, recorder_of(connection)
     # `surplus: keep` keeps the stack from detaching by itself. Here the operator asks for it.
     detaching = rules._replace(surplus=SurplusPolicies.DETACH)
-    origin = of_operator(EVENT, connection.caller)
+    origin = of_operator(DETACH_COMMAND, connection.caller)
 
     def detacher(now: Inventory) -> Detacher:
         reconciler = Reconciler(aws, Bound(now.bindings), detaching, today)

@@ -19,16 +19,16 @@ from rolewarden.record import Recorder
 from rolewarden.verdicts import Outcome, Reason, Verdict
 
 from rolewarden_cli.connect import Connection
-from rolewarden_cli.inventory import Bound, Inventory, Progress, silent
+from rolewarden_cli.inventory import Bound, Inventory, Progress, ignore_progress
 from rolewarden_cli.plan import RETIRED, Plan, PlannedRole
 
-EVENT = "rolewarden enforce"
+ENFORCE_COMMAND = "rolewarden enforce"
 """The name of the cause that the record has."""
 
 HISTORY_DAYS = 400
 """How long a row of the history lives that is written by hand: the parameter's default."""
 
-PAUSES = (1.0, 2.0, 4.0, 8.0)
+ENFORCE_PAUSES = (1.0, 2.0, 4.0, 8.0)
 """Seconds to wait for IAM to know a policy that was just made."""
 
 
@@ -82,13 +82,13 @@ class Enforced:
         }
 
 
-def enforce(
+def enforce_rules(
     connection: Connection,
     inventory: Inventory,
     plan: Plan,
     rules: Rules,
     today: date,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
     *,
     stop: Callable[[], bool] = lambda: False,
 ) -> Enforced:
@@ -103,7 +103,7 @@ def enforce(
     left = list(plan.changed_roles)
     while left and not stop():
         progress("roles", len(plan.changed_roles) - len(left), len(plan.changed_roles))
-        work.mend(left.pop(0))
+        work.remediate(left.pop(0))
     stopped = stop()
     if not stopped:
         progress("roles", len(plan.changed_roles), len(plan.changed_roles))
@@ -133,7 +133,7 @@ class _Work:
         aws, recorder = connection.aws, recorder_of(connection)
         self.table = Bound(inventory.bindings)
         self.account = connection.account
-        self.origin = of_operator(EVENT, connection.caller)
+        self.origin = of_operator(ENFORCE_COMMAND, connection.caller)
         self.plan = plan
         self.recorder = recorder
         self.reconciler = Reconciler(aws, self.table, rules, lambda: today)
@@ -154,30 +154,30 @@ class _Work:
         if self.publisher.held:
             self.publisher.publish(self.account, SCHEDULED_CHECK)
 
-    def mend(self, role: PlannedRole) -> None:
+    def remediate(self, role: PlannedRole) -> None:
         """Look at one role, as the functions do, and take off what it may lose."""
         name = role.outcome.role
         try:
-            self._tell(self._look(RoleKey(role.outcome.account, name)))
+            self._report(self._look(RoleKey(role.outcome.account, name)))
             if role.detached:
                 done = self.detacher.role(self.account, name, list(role.detached))
                 self.detached[name] = tuple(done["detached"])
         except PartlyDone as error:
-            self._tell(error.outcome)
+            self._report(error.outcome)
             self.postponed.append(f"{name}: {error}")
         except (Refused, RetryLater) as error:
             self.postponed.append(f"{name}: {error}")
 
     def _look(self, role: RoleKey) -> Outcome:
         """What reconcile comes to; a policy that was just made may not be known everywhere yet."""
-        for pause in PAUSES:
+        for pause in ENFORCE_PAUSES:
             outcome = self.reconciler.reconcile(role, self.origin, account=self.account)
             if outcome.reason is not Reason.POLICY_MISSING:
                 return outcome
             time.sleep(pause)
         return self.reconciler.reconcile(role, self.origin, account=self.account)
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _report(self, outcome: Outcome) -> None:
         self.recorder.record_outcome(outcome)
         self.outcomes.append(outcome)
 

@@ -14,8 +14,8 @@ from rolewarden.policies import boundary_name, compile_guardrail, is_boundary, p
 
 from rolewarden_cli.access import Decision, Judge, Statement
 from rolewarden_cli.connect import Connection
-from rolewarden_cli.history import Entry, history
-from rolewarden_cli.inventory import Inventory, Progress, by_role, silent
+from rolewarden_cli.history import Entry, read_history
+from rolewarden_cli.inventory import Inventory, Progress, by_role, ignore_progress
 from rolewarden_cli.models import Model, Models
 from rolewarden_cli.plan import PlannedRole, make
 
@@ -91,14 +91,14 @@ class Explanation:
         }
 
 
-def explain(
+def explain_role(
     connection: Connection,
     inventory: Inventory,
     rules: Rules,
     role: str,
     models: Models,
     today: date,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> Explanation:
     """Every route of `role` to the one model of `models`. Raises NoSuchRoleError, Refused and RetryLater."""
     role = inventory.spelled(role)
@@ -113,7 +113,7 @@ def explain(
     bindings = by_role(inventory.bindings).get(RoleKey(inventory.account, role).path, ())
     plan = make(connection.aws, inventory, rules, today, deployed=connection.tables is not None)
     planned = next((found for found in plan.roles if found.outcome.role == role and found.bindings), None)
-    told = history(connection, role=role) if connection.tables else ()
+    told = read_history(connection, role=role) if connection.tables else ()
     deciding = {s.name: s for route in decision.routes for s in route.statements}
     return Explanation(
         inventory.account,

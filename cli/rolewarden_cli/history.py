@@ -162,7 +162,7 @@ class Status:
         }
 
 
-def history(
+def read_history(
     connection: Connection, *, role: str = "", since: datetime | None = None, actor: str = ""
 ) -> tuple[Entry, ...]:
     """The record, newest first; of a role, since a time, of actors that `actor` names or is a part of.
@@ -181,14 +181,14 @@ def history(
     return tuple(sorted(wanted, key=lambda entry: entry.at, reverse=True))
 
 
-def status(connection: Connection, now: datetime) -> Status:
+def read_status(connection: Connection, now: datetime) -> Status:
     """How the deployed stack is doing. Raises NoConnectionError where nothing is deployed, and RetryLater."""
     region = connection.regions[0]
     table = BindingsTable(connection.aws, connection.recorded().bindings)
     sweeps = [_sweep(row) for row in table.sweeps(connection.account)]
     last = next((sweep for sweep in reversed(sweeps) if sweep.completed), None)
     running = sweeps[-1] if sweeps and not sweeps[-1].completed else None
-    entries = history(connection, since=now - STANDS)
+    entries = read_history(connection, since=now - STANDS)
     newest: dict[str, Entry] = {}
     for entry in entries:
         newest.setdefault(folded(entry.about), entry)

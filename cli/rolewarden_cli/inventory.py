@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from rolewarden.aws import Aws, ListedDomain, RoleDetail
 from rolewarden.bindings import Binding, BindingsTable, RoleKey, tagged
-from rolewarden.discovery import Discovery, Reading
+from rolewarden.discovery import Discovery, SubjectReading
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.guardrails import Rules
 from rolewarden.names import folded
@@ -20,7 +20,7 @@ Progress = Callable[[str, int, int], None]
 """Hears what is being done, how many of it are done, and how many there are."""
 
 
-def silent(_what: str, _done: int, _all: int) -> None:
+def ignore_progress(_what: str, _done: int, _all: int) -> None:
     """Progress that nobody looks at."""
 
 
@@ -47,7 +47,11 @@ class Inventory:
 
 
 def take(
-    connection: Connection, rules: Rules, progress: Progress = silent, *, known: Iterable[Binding] | None = None
+    connection: Connection,
+    rules: Rules,
+    progress: Progress = ignore_progress,
+    *,
+    known: Iterable[Binding] | None = None,
 ) -> Inventory:
     """Read it; nothing is written.
 
@@ -59,7 +63,7 @@ def take(
     roles = {role.name: role for role in aws.role_details()}
     reader = _Reader(connection, rules, progress, known)
     for region in connection.regions:
-        reader.region(region)
+        reader.read_region(region)
     also = (reader.discovery.also_governed(connection.account, role) for role in roles.values())
     return Inventory(
         connection.account,
@@ -113,7 +117,7 @@ class _Reader:
     def aws(self) -> Aws:
         return self.connection.aws
 
-    def region(self, region: str) -> None:
+    def read_region(self, region: str) -> None:
         try:
             listed = sorted(self.aws.domains(region), key=lambda domain: domain.id)
             tags = self.aws.subject_tags(region) if self.rules.asks_for_tags else {}
@@ -121,11 +125,11 @@ class _Reader:
             self.unread.append(f"{region}: {error}")
             return
         for domain in listed:
-            self._domain(region, domain, tags)
+            self._read_domain(region, domain, tags)
 
-    def _domain(self, region: str, domain: ListedDomain, tags: Mapping[str, Mapping[str, str]]) -> None:
+    def _read_domain(self, region: str, domain: ListedDomain, tags: Mapping[str, Mapping[str, str]]) -> None:
         account, where = self.connection.account, f"{region} {domain.name or domain.id}"
-        self.discovery.named(region, domain.id, domain.name)
+        self.discovery.take_name(region, domain.id, domain.name)
         try:
             reading = self.discovery.domain(account, region, domain.id)
             self._read(where, reading.with_known(self.known[region, domain.id, ""]))
@@ -149,7 +153,7 @@ class _Reader:
             self._read(f"{where}/{profile.name}", reading.with_known(known))
         self.progress(f"user profiles of {domain.name or domain.id}", len(profiles), len(profiles))
 
-    def _read(self, where: str, reading: Reading) -> None:
+    def _read(self, where: str, reading: SubjectReading) -> None:
         if reading.refused:
             self.unread.append(f"{where}: {reading.refused}")
         self.bindings += reading.bindings

@@ -23,8 +23,7 @@ from typer.core import TyperGroup
 from rolewarden_cli import operate, rules
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.operate import of_an_account
-from rolewarden_cli.replay import Replayed, UnusableInputError
-from rolewarden_cli.replay import replay as replay_files
+from rolewarden_cli.replay import Replayed, UnusableInputError, replay_files
 from rolewarden_cli.rules import UnwritableError
 from rolewarden_cli.screen import VERDICT_COLOURS
 
@@ -50,10 +49,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.add_typer(operate.app)
+app.add_typer(operate.commands)
 
 
-def _tell_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"rolewarden {__version__}")
         raise typer.Exit
@@ -62,7 +61,7 @@ def _tell_version(wanted: bool) -> None:
 @app.callback()
 def start(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True,
-                                          callback=_tell_version)] = False,
+                                          callback=_print_version)] = False,
 ) -> None:  # fmt: skip
     """Keep required deny policies on every role that SageMaker Canvas works with.
 
@@ -234,7 +233,7 @@ def doctor(
     Exit code: 0 everything is there, 1 something is missing, or the stack cannot be asked.
     """
     functions = {logical: physical for logical, _, physical in connection.deployed().resources}
-    checks = connection.aws.run(functions.get("SweepFunction", ""), {"step": DOCTOR})["checks"]
+    checks = connection.aws.run(functions.get("SweepFunction", ""), {"step": DOCTOR})["probes"]
     if as_json:
         print(json.dumps(checks, indent=2))
     else:

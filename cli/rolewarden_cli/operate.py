@@ -34,7 +34,7 @@ from rolewarden_cli import plan as planning
 from rolewarden_cli.connect import Connection, Where, connected
 from rolewarden_cli.rules import DEFAULT_FILE
 
-app = typer.Typer()
+commands = typer.Typer()
 
 EXIT_ERROR = 1
 EXIT_CHANGES = 2
@@ -95,7 +95,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object instea
 All = Annotated[bool, typer.Option("--all", help="Leave nothing out.")]
 
 
-@app.command(cls=OneForErrors, short_help="What enforcing guardrails.yaml would change; reads only.")
+@commands.command(cls=OneForErrors, short_help="What enforcing guardrails.yaml would change; reads only.")
 @of_an_account
 def plan(
     connection: Connection,
@@ -118,7 +118,7 @@ def plan(
     raise typer.Exit(EXIT_CHANGES if found.has_changes or found.stack.may_undo else 0)
 
 
-@app.command(cls=OneForErrors, short_help="Do what the plan says, after asking.")
+@commands.command(cls=OneForErrors, short_help="Do what the plan says, after asking.")
 @of_an_account
 def enforce(
     connection: Connection,
@@ -145,15 +145,15 @@ def enforce(
     if not as_json:
         screen.show_plan(screen.console(), planned, ends=False)
     if planned.has_changes and not yes:
-        _agreed(planned.account, as_json)
+        _ask_agreement(planned.account, as_json)
     with screen.progress() as progress, _interruptible() as stop:
-        done = enforcing.enforce(connection, found, planned, rules, today(), progress, stop=stop)
+        done = enforcing.enforce_rules(connection, found, planned, rules, today(), progress, stop=stop)
     left = [role.outcome.role for role in planned.roles if role.outcome.verdict == "unenforceable"]
     _answer(done, screen.show_enforced, as_json=as_json, left=left)
     raise typer.Exit(0 if done.is_whole and not left else EXIT_CHANGES)
 
 
-@app.command(cls=OneForErrors, short_help="Take off policies that roles do not need, after asking.")
+@commands.command(cls=OneForErrors, short_help="Take off policies that roles do not need, after asking.")
 @of_an_account
 def detach(
     connection: Connection,
@@ -184,15 +184,15 @@ def detach(
     if not as_json:
         screen.show_surplus(screen.console(), surplus)
     if surplus and not yes:
-        _agreed(surplus.account, as_json)
+        _ask_agreement(surplus.account, as_json)
     with screen.progress() as progress:
-        done = detaching.detach(connection, surplus, found, rules, today, progress)
+        done = detaching.detach_surplus(connection, surplus, found, rules, today, progress)
     if as_json or surplus:
         _answer(done, screen.show_detached, as_json=as_json)
     raise typer.Exit(EXIT_CHANGES if done.left else 0)
 
 
-@app.command(short_help="Who can reach which model, and which statement says so.")
+@commands.command(short_help="Who can reach which model, and which statement says so.")
 @of_an_account
 def access(
     connection: Connection,
@@ -219,7 +219,7 @@ def access(
     _answer(found, screen.show_access, as_json=as_json, everything=everything)
 
 
-@app.command(short_help="Why a role may or may not use a model.")
+@commands.command(short_help="Why a role may or may not use a model.")
 @of_an_account
 def explain(
     connection: Connection,
@@ -240,11 +240,11 @@ def explain(
         _fail(f"{len(models.columns)} models match `{model}`: name one, as `{models.columns[0].id}`")
     with screen.progress() as progress:
         taken = inventory.take(connection, rules, progress)
-        found = explaining.explain(connection, taken, rules, role, models, today(), progress)
+        found = explaining.explain_role(connection, taken, rules, role, models, today(), progress)
     _answer(found, screen.show_explanation, as_json=as_json)
 
 
-@app.command(short_help="What the stack has done and found, newest first.")
+@commands.command(short_help="What the stack has done and found, newest first.")
 @of_an_account
 def history(
     connection: Connection,
@@ -261,11 +261,11 @@ def history(
     Exit code: 0 done, 1 an error.
     """
     start = record.moment(since, datetime.now(UTC)) if since else None
-    found = record.history(connection, role=role, since=start, actor=actor)
+    found = record.read_history(connection, role=role, since=start, actor=actor)
     _answer(found, screen.show_history, as_json=as_json)
 
 
-@app.command(short_help="How the deployed stack is doing.")
+@commands.command(short_help="How the deployed stack is doing.")
 @of_an_account
 def status(
     connection: Connection,
@@ -277,11 +277,11 @@ def status(
 
     Exit code: 0 done, 1 an error.
     """
-    found = record.status(connection, datetime.now(UTC))
+    found = record.read_status(connection, datetime.now(UTC))
     _answer(found, screen.show_status, as_json=as_json)
 
 
-@app.command(short_help="One HTML file for an auditor.")
+@commands.command(short_help="One HTML file for an auditor.")
 @of_an_account
 def report(
     connection: Connection,
@@ -372,7 +372,7 @@ def _planned(
     return found, planning.make(connection.aws, found, rules, today(), deployed=deployed, stack=state)
 
 
-def _agreed(account: str, as_json: bool) -> None:
+def _ask_agreement(account: str, as_json: bool) -> None:
     if as_json or not _somebody_is_there():
         _fail("no terminal to ask in: read `rolewarden plan`, then give --yes")
     try:

@@ -15,9 +15,9 @@ from rolewarden.guardrails import Rules
 from rolewarden.names import among
 from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import compile_rules, digest, policy_arn
-from rolewarden.publish import CREATED, DESCRIPTION, REPLACED, UNCHANGED
+from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
-from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
+from rolewarden.verdicts import CREATED, RECOMMENDATIONS, REPLACED, UNCHANGED, Outcome, Reason, Verdict
 
 from rolewarden_cli.inventory import Bound, Inventory
 from rolewarden_cli.stack import DEPLOY, StackRules

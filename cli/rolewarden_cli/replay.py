@@ -17,7 +17,7 @@ from typing import Any
 import boto3
 from rolewarden.aws import Aws
 from rolewarden.errors import RolewardenError
-from rolewarden.events import CLOUDTRAIL, parse
+from rolewarden.events import CLOUDTRAIL, parse_event
 from rolewarden.origin import Cause
 
 Handler = Callable[[Any, Any], Mapping[str, Any]]
@@ -112,7 +112,7 @@ def _event(path: Path, value: Any) -> dict[str, Any]:
     )
 
 
-def replay(files: list[Path], *, root: Path) -> Iterator[Replayed]:
+def replay_files(files: list[Path], *, root: Path) -> Iterator[Replayed]:
     """Replay each file's events, in order, on an account seeded afresh for each file.
 
     `root` is the project's folder. Raises UnusableInputError before anything is replayed.
@@ -158,7 +158,7 @@ _PLACES = {"account": re.compile(r"\d{12}"), "region": re.compile(r"[a-z]+(-[a-z
 def _replay(
     file: str, event: dict[str, Any], template: Any, aws: Any, handlers: dict[str, Handler]
 ) -> Iterator[Replayed]:
-    nomination = parse(event)
+    nomination = parse_event(event)
     cause = nomination.origin.cause
     if event["detail-type"] != CLOUDTRAIL:
         # What Rolewarden tells of itself has what led to it in its detail.

@@ -15,9 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 from rolewarden.bindings import ROLE, USER_PROFILE, Binding
-from rolewarden.publish import UNCHANGED
 from rolewarden.record import ROLE_CONTESTED, SUBJECT_FINDING
-from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Verdict
+from rolewarden.verdicts import RECOMMENDATIONS, UNCHANGED, Outcome, Verdict
 
 from rolewarden_cli.access import AccessMatrix, Decision, Row
 from rolewarden_cli.detach import Detached, Surplus
@@ -49,7 +48,7 @@ ROLE_NAME = 26
 FEW = 3
 """As many of the subjects of a role are shown beside it."""
 
-SOME = 6
+FEW_NAMES = 6
 """As many names of a long list are shown."""
 
 
@@ -194,7 +193,7 @@ def _subjects(bindings: Sequence[Binding]) -> str:
     return _few(names, FEW)
 
 
-def _few(names: Sequence[str], most: int = SOME, *, of: int = 0) -> str:
+def _few(names: Sequence[str], most: int = FEW_NAMES, *, of: int = 0) -> str:
     """The first names, and how many more there are: of `of`, or of `names` if it is 0."""
     shown, number = names[:most], of or len(names)
     more = f" and {number - len(shown):,} more" if number > len(shown) else ""
@@ -366,7 +365,7 @@ def show_access(out: Console, found: AccessMatrix, *, everything: bool = False) 
     if ROW + COLUMN * len(found.models) <= out.width:
         _show_columns(out, found)
     else:
-        _show_groups(out, found, most=len(found.rows) if everything else SOME)
+        _show_groups(out, found, most=len(found.rows) if everything else FEW_NAMES)
     _show_unread(out, found.unread)
 
 

@@ -36,7 +36,7 @@ def main(source: Path, target: Path) -> int:
     if checked.rules is None:
         return 1
     target.mkdir(parents=True, exist_ok=True)
-    document, _ = yamltext.parse(source.read_text(encoding="utf-8-sig"))
+    document, _ = yamltext.parse_yaml(source.read_text(encoding="utf-8-sig"))
     (target / "__init__.py").write_text("", encoding="utf-8")
     (target / "guardrails.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     shutil.copy(source, target / source.name)

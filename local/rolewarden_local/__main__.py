@@ -68,13 +68,13 @@ def _serve(options: argparse.Namespace) -> int:
 def _local(options: argparse.Namespace) -> int:
     from rolewarden_local import playground
 
-    return _told(lambda: playground.main(ROOT, options.host, options.port))
+    return _told(lambda: playground.run_playground(ROOT, options.host, options.port))
 
 
 def _demo(_options: argparse.Namespace) -> int:
     from rolewarden_local import demo
 
-    return _told(lambda: demo.main(ROOT))
+    return _told(lambda: demo.run_demo(ROOT))
 
 
 def _told(run: Callable[[], None]) -> int:

@@ -135,7 +135,7 @@ def waited(until: Callable[[], bool], what: str) -> float:
     return time.monotonic() - start
 
 
-def table_of_roles(account: Account, console: Console) -> None:
+def print_roles(account: Account, console: Console) -> None:
     """Every role of the account and its verdict."""
     table = Table(box=None, pad_edge=False)
     table.add_column("role", no_wrap=True)

@@ -22,10 +22,9 @@ from rolewarden.policies import Document
 
 from rolewarden_local import names
 from rolewarden_local._ministack import cloudformation, iam, iam_actions, sts
+from rolewarden_local.faults import Answer
 from rolewarden_local.judge import BOUNDARY, Judgement, Unsupported, Values, judge
 from rolewarden_local.organization import ORGANIZATION
-
-Answer = tuple[int, dict[str, str], Any]
 
 _OPEN: Final = frozenset({"sts:GetCallerIdentity"})
 """No policy is asked: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html"""

@@ -114,7 +114,7 @@ class LocalAws:
 
     def reset(self) -> None:
         """Wipe every resource of every account, end the functions' processes, forget events, calls and faults."""
-        self._again(saved.reset)
+        self._restart(saved.reset_all)
 
     def saved(self) -> Callable[[], None]:
         """Keep every resource as it is; what this gives brings it back, and does besides what `reset` does.
@@ -123,13 +123,13 @@ class LocalAws:
         Sessions of STS are not kept.
         """
         restore = self._on_the_loop(saved.saved)
-        return lambda: self._again(restore)
+        return lambda: self._restart(restore)
 
-    def _again(self, begin: Callable[[], None]) -> None:
+    def _restart(self, begin: Callable[[], None]) -> None:
         self._on_the_loop(begin)
         iam.QUOTAS.policies_per_role = iam.Quotas.policies_per_role
-        organization.reset()
-        stacksets.reset()
+        organization.reset_organization()
+        stacksets.reset_stacksets()
         self._faults.clear()
         self.events.clear()
         self._calls.clear()
@@ -472,16 +472,16 @@ def _absent_settings() -> dict[str, str]:
 
 
 def _install(aws: LocalAws) -> None:
-    """Every patch of MiniStack that this module needs; those of IAM and STS are in `iam.install`."""
-    sagemaker.install()
-    iam.install()
-    simulate.install()
-    stale.install()
-    tagging.install()
-    cloudformation.install()
-    stacksets.install(aws._loop)
-    buses.install()
-    trail.install(aws.events)
+    """Every patch of MiniStack that this module needs; those of IAM and STS are in `iam.install_iam`."""
+    sagemaker.install_sagemaker()
+    iam.install_iam()
+    simulate.install_simulate()
+    stale.install_stale()
+    tagging.install_tagging()
+    cloudformation.install_cloudformation()
+    stacksets.install_stacksets(aws._loop)
+    buses.install_buses()
+    trail.install_trail(aws.events)
 
     original = app._dispatch_service_request
 

@@ -18,14 +18,14 @@ from rolewarden_local.organization import ORGANIZATION
 _HOP = "_ForwardedFromElsewhere"
 
 
-def install() -> None:
+def install_buses() -> None:
     """Deliver to other regions and accounts, and let a stack set the policy of a bus. Call once a process."""
     eventbridge._invoke_target = _delivering(eventbridge._invoke_target)
     eventbridge._put_permission = _taking_a_policy(eventbridge._put_permission)
     provisioners._RESOURCE_HANDLERS["AWS::Events::EventBusPolicy"] = {
         "create": _policy_created,
         "update": lambda physical, _old, new, _stack: _policy_created(physical, new, _stack),
-        "delete": _policy_deleted,
+        "delete": _delete_policy,
     }
 
 
@@ -88,7 +88,7 @@ def _policy_created(logical_id: str, props: Mapping[str, Any], _stack: str) -> t
     return logical_id, {}
 
 
-def _policy_deleted(_physical: str, props: Mapping[str, Any]) -> None:
+def _delete_policy(_physical: str, props: Mapping[str, Any]) -> None:
     eventbridge._remove_permission(
         {"EventBusName": props.get("EventBusName", "default"), "StatementId": props["StatementId"]}
     )

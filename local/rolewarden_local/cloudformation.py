@@ -11,7 +11,7 @@ from rolewarden_local._ministack import provisioners, responses
 _MODULES = ("engine", "changesets", "handlers", "stacks")
 
 
-def install() -> None:
+def install_cloudformation() -> None:
     """Let a condition such as `!Equals [!Ref AWS::Region, us-east-1]` see the region; MiniStack compares the name.
 
     Fn::Join, Fn::Split, Fn::Sub and Fn::FindInMap stand for their values there, too.

@@ -42,7 +42,7 @@ class Crowd:
 def crowd(*, domains: int, profiles: int, also: int = 0) -> Crowd:
     """Make them; `profiles` are spread evenly over `domains`, and each has a role of its own."""
     sagemaker = boto3.client("sagemaker", region_name=REGION)
-    _roles(["domain"])
+    _make_roles(["domain"])
     ids = [
         sagemaker.create_domain(
             DomainName=f"domain-{number}",
@@ -55,7 +55,7 @@ def crowd(*, domains: int, profiles: int, also: int = 0) -> Crowd:
     ]
     people = [f"person-{number}" for number in range(profiles)]
     others = [f"also-{number}" for number in range(also)]
-    _roles([*people, *others])
+    _make_roles([*people, *others])
     backend = sagemaker_backends[ACCOUNT_ID][REGION]
     for number, name in enumerate(people):
         settings = {"ExecutionRole": f"arn:aws:iam::{ACCOUNT_ID}:role/{name}"}
@@ -63,14 +63,14 @@ def crowd(*, domains: int, profiles: int, also: int = 0) -> Crowd:
     return Crowd(tuple(ids), tuple(people), tuple(others))
 
 
-def carry(roles: Iterable[str], policy_arn: str) -> None:
+def attach_all(roles: Iterable[str], policy_arn: str) -> None:
     """Attach a policy to all of them."""
     for name in roles:
         iam._roles[name]["AttachedPolicies"].append(policy_arn)
         iam._policies[policy_arn]["AttachmentCount"] += 1
 
 
-def bare(roles: Iterable[str]) -> None:
+def detach_all(roles: Iterable[str]) -> None:
     """Take everything off them."""
     for name in roles:
         for arn in iam._roles[name]["AttachedPolicies"]:
@@ -78,7 +78,7 @@ def bare(roles: Iterable[str]) -> None:
         iam._roles[name]["AttachedPolicies"] = []
 
 
-def _roles(names: list[str]) -> None:
+def _make_roles(names: list[str]) -> None:
     boto3.client("iam").create_role(RoleName=names[0], AssumeRolePolicyDocument=TRUST)
     model = iam._roles[names[0]]
     for number, name in enumerate(names[1:]):

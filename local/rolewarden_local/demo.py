@@ -17,41 +17,41 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from rolewarden_local.account import Account, table_of_roles, waited
+from rolewarden_local.account import Account, print_roles, waited
 from rolewarden_local.aws import ACCOUNT_ID as ACCOUNT
 from rolewarden_local.aws import LocalAws
 from rolewarden_local.seed import TRUST
 
 
-def main(root: Path) -> None:
+def run_demo(root: Path) -> None:
     """Deploy, live the day, print the verdicts. Raises StayedBareError and DeployError."""
     console = Console(highlight=False)
     started = time.monotonic()
     aws = LocalAws.start()
     with aws.authorizing(), aws.serving() as endpoint, tempfile.TemporaryDirectory() as folder:
-        step(console, f"local AWS on {endpoint}")
-        account = Account.made(aws, endpoint, root, Path(folder), lambda what: step(console, what))
-        step(console, "deployed, and the first sweep has put the guardrails on\n")
-        story(account, console)
-        table_of_roles(account, console)
+        show_step(console, f"local AWS on {endpoint}")
+        account = Account.made(aws, endpoint, root, Path(folder), lambda what: show_step(console, what))
+        show_step(console, "deployed, and the first sweep has put the guardrails on\n")
+        play_story(account, console)
+        print_roles(account, console)
         # Rechecks may still be running: how they end with the server is nobody's concern.
         logging.disable(logging.CRITICAL)
     console.print(f"\n{time.monotonic() - started:.0f} s in all.")
 
 
-def step(console: Console, what: str) -> None:
+def show_step(console: Console, what: str) -> None:
     """Show progress."""
     console.print(Text.assemble(("· ", "bright_black"), what))
 
 
-def story(account: Account, console: Console) -> None:
+def play_story(account: Account, console: Console) -> None:
     """A day in six scenes, each of ordinary API calls by the seed's people."""
     alice_iam, alice = account.client("iam", "alice"), account.client("sagemaker", "alice")
     mallory = account.client("iam", "mallory")
     role = f"arn:aws:iam::{ACCOUNT}:role"
     analytics = account.policies["no-generative-ai"].arn("aws", ACCOUNT)
 
-    def scene(
+    def show_scene(
         when: str, what: str, act: Callable[[], Any], subject: str, policies: Sequence[str], *, bares: bool = True
     ) -> None:
         known = len(account.history(subject))
@@ -66,9 +66,9 @@ def story(account: Account, console: Console) -> None:
             seconds = waited(lambda: account.carries(subject, policies), f"{subject} after: {what}")
             bare = f"{subject} was bare for {seconds * 1000:.0f} ms"
             said = _said(account, subject, known)
-        _tell(console, when, what, bare, said)
+        _print_record(console, when, what, bare, said)
 
-    def new_profile() -> None:
+    def make_profile() -> None:
         alice_iam.create_role(RoleName="CanvasNadia", AssumeRolePolicyDocument=TRUST)
         alice.create_user_profile(
             DomainId="d-analytics0001",
@@ -93,16 +93,18 @@ def story(account: Account, console: Console) -> None:
         alice_iam.create_role(RoleName="CanvasOmar", AssumeRolePolicyDocument=TRUST)
 
     inline = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "bedrock:*", "Resource": "*"}]}
-    scene("09:12", "alice makes user profile nadia with a fresh role", new_profile, "CanvasNadia", ["no-generative-ai"])
-    scene("10:40", "alice gives domain research another role", swap_role, "CanvasResearch2", ["approved-models"])
-    scene(
+    show_scene(
+        "09:12", "alice makes user profile nadia with a fresh role", make_profile, "CanvasNadia", ["no-generative-ai"]
+    )
+    show_scene("10:40", "alice gives domain research another role", swap_role, "CanvasResearch2", ["approved-models"])
+    show_scene(
         "11:05",
         "mallory detaches the guardrail of domain analytics",
         lambda: mallory.detach_role_policy(RoleName="CanvasAnalytics", PolicyArn=analytics),
         "CanvasAnalytics",
         ["no-generative-ai"],
     )
-    scene(
+    show_scene(
         "13:30",
         "mallory puts an inline policy that allows all of Bedrock",
         lambda: mallory.put_role_policy(RoleName="CanvasRosa", PolicyName="let-me", PolicyDocument=json.dumps(inline)),
@@ -110,7 +112,7 @@ def story(account: Account, console: Console) -> None:
         ["approved-models"],
         bares=False,
     )
-    scene("15:20", "alice deletes a role and makes it again", remake_role, "CanvasOmar", ["no-generative-ai"])
+    show_scene("15:20", "alice deletes a role and makes it again", remake_role, "CanvasOmar", ["no-generative-ai"])
     harmless = {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Deny", "Action": "s3:DeleteBucket", "Resource": "*"}],
@@ -118,7 +120,7 @@ def story(account: Account, console: Console) -> None:
     known = len(account.history("policy/no-generative-ai"))
     mallory.create_policy_version(PolicyArn=analytics, PolicyDocument=json.dumps(harmless), SetAsDefault=True)
     seconds = waited(lambda: account.in_force("no-generative-ai"), "the tampered policy")
-    _tell(
+    _print_record(
         console,
         "17:45",
         "mallory edits the guardrail itself",
@@ -137,7 +139,7 @@ def _said(account: Account, about: str, known: int) -> str:
     return f"{row['kind']}: {done} (cause: {cause.get('event_name', '')}{f' by {actor}' if actor else ''})"
 
 
-def _tell(console: Console, when: str, what: str, bare: str, said: str) -> None:
+def _print_record(console: Console, when: str, what: str, bare: str, said: str) -> None:
     console.print(Text.assemble((when, "bright_black"), "  ", (what, "bold")))
     console.print(f"       {bare}")
     console.print(f"       rolewarden: {said}\n", soft_wrap=True)

@@ -34,7 +34,7 @@ def environment(endpoint: str, region: str) -> dict[str, str]:
 
 def build(root: Path, folder: Path) -> None:
     """Build the project at `root` into a folder. Raises DeployError."""
-    sam(root, {**os.environ, "SAM_CLI_TELEMETRY": "0"}, "build", "--build-dir", str(folder))
+    run_sam(root, {**os.environ, "SAM_CLI_TELEMETRY": "0"}, "build", "--build-dir", str(folder))
 
 
 def deploy(
@@ -55,7 +55,7 @@ def deploy(
         say("sam build")
         build(root, built)
     say("sam deploy")
-    sam(
+    run_sam(
         root,
         variables,
         "deploy",
@@ -90,7 +90,7 @@ def write_invoke_environment(root: Path, variables: Mapping[str, str]) -> None:
     path.write_text(json.dumps({"Parameters": {name: variables[name] for name in names}}, indent=1) + "\n")
 
 
-def sam(root: Path, variables: Mapping[str, str], *arguments: str) -> None:
+def run_sam(root: Path, variables: Mapping[str, str], *arguments: str) -> None:
     """Run SAM CLI in `root`. Raises DeployError."""
     own = root / ".venv-sam" / "bin" / "sam"
     command = str(own) if own.exists() else shutil.which("sam")

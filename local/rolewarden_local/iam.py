@@ -39,7 +39,7 @@ class Quotas:
 QUOTAS: Final = Quotas()
 
 
-def install() -> None:
+def install_iam() -> None:
     """Replace MiniStack's handlers by ones that behave as IAM does. Call once a process."""
     handlers = iam._IAM_HANDLERS
     for operation in (

@@ -154,7 +154,7 @@ def judge(
     return Judgement(_DECISIONS[decision], tuple(matched))
 
 
-def documents_use_only_what_is_proven(documents: Iterable[Document]) -> None:
+def require_proven_documents(documents: Iterable[Document]) -> None:
     """Look at every statement of `documents`, whatever its action.
 
     Raises Unsupported, which names the first thing outside the tables.

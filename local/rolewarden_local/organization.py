@@ -25,7 +25,7 @@ ORGANIZATION = Organization()
 """One a process, as MiniStack's state is."""
 
 
-def reset() -> None:
+def reset_organization() -> None:
     """No organization."""
     ORGANIZATION.id = ""
     ORGANIZATION.units.clear()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rolewarden_local.account import Account, table_of_roles
+from rolewarden_local.account import Account, print_roles
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
-from rolewarden_local.demo import step
+from rolewarden_local.demo import show_step
 from rolewarden_local.deploy import write_invoke_environment
 
 _TRY = """
@@ -40,15 +40,15 @@ Ctrl-C ends it and forgets everything.
 """
 
 
-def main(root: Path, host: str, port: int) -> None:
+def run_playground(root: Path, host: str, port: int) -> None:
     """Serve, deploy, show what is there and what to try. Raises DeployError and StayedBareError."""
     console = Console(highlight=False)
     aws = LocalAws.start()
 
-    def ready(url: str) -> None:
-        step(console, f"local AWS on {url}")
+    def show_ready(url: str) -> None:
+        show_step(console, f"local AWS on {url}")
         with tempfile.TemporaryDirectory() as build:
-            account = Account.made(aws, url, root, Path(build), lambda what: step(console, what))
+            account = Account.made(aws, url, root, Path(build), lambda what: show_step(console, what))
         outputs = account.outputs
         write_invoke_environment(
             root,
@@ -64,7 +64,7 @@ def main(root: Path, host: str, port: int) -> None:
             },
         )
         console.print()
-        table_of_roles(account, console)
+        print_roles(account, console)
         key, secret = account.people["mallory"]
         hints = _TRY.format(
             url=url,
@@ -77,4 +77,4 @@ def main(root: Path, host: str, port: int) -> None:
         console.print(hints, markup=False, soft_wrap=True)
 
     with aws.authorizing():
-        aws.serve_forever(host, port, ready=ready)
+        aws.serve_forever(host, port, ready=show_ready)

@@ -1,9 +1,9 @@
 """SageMaker Studio for moto: UpdateDomain, user profiles and spaces, which moto lacks, and domains that behave.
 
-`install` adds them to moto itself, so they serve `LocalAws` and a plain `moto.mock_aws` alike. State lives in moto's
-backends, one for each account and region, and goes when moto resets them. What is accepted and answered follows
-botocore's service model and https://docs.aws.amazon.com/sagemaker/latest/APIReference/; a settings block that an
-update names replaces the stored one, those it does not name stay.
+`install_sagemaker` adds them to moto itself, so they serve `LocalAws` and a plain `moto.mock_aws` alike. State lives in
+moto's backends, one for each account and region, and goes when moto resets them. What is accepted and answered follows
+botocore's service model and https://docs.aws.amazon.com/sagemaker/latest/APIReference/; a settings block that an update
+names replaces the stored one, those it does not name stay.
 """
 
 import base64
@@ -25,7 +25,9 @@ from moto.sagemaker.models import Domain, SageMakerModelBackend, sagemaker_backe
 from moto.sagemaker.responses import SageMakerResponse
 from moto.utilities.utils import get_partition
 
-PAGE: Final = 10  # "The default value for MaxResults is 10": API_ListDomains, API_ListUserProfiles, API_ListSpaces
+STUDIO_PAGE: Final = (
+    10  # "The default value for MaxResults is 10": API_ListDomains, API_ListUserProfiles, API_ListSpaces
+)
 TAGS_PAGE: Final = 50
 
 _fixed_domain_ids: Final[dict[str, str]] = {}
@@ -86,11 +88,11 @@ SPACE: Final = Kind(
 )
 KINDS: Final = (PROFILE, SPACE)
 Members = dict[tuple[str, str], Member]
-Answer = dict[str, Any]
-Operation = Callable[[Any], Answer]
+Reply = dict[str, Any]
+Operation = Callable[[Any], Reply]
 
 
-def install() -> None:
+def install_sagemaker() -> None:
     """Add Studio's calls to moto's SageMaker. May be called more than once."""
     operations: dict[str, Operation] = {
         "create_domain": _create_domain,
@@ -120,7 +122,7 @@ def fix_domain_id(name: str, domain_id: str) -> None:
     _fixed_domain_ids[name] = domain_id
 
 
-def reset() -> None:
+def reset_sagemaker() -> None:
     """Forget every SageMaker resource of every account and region."""
     _fixed_domain_ids.clear()
     ANSWERS.as_asked = Answers.as_asked
@@ -208,13 +210,13 @@ def _given(response: Any, *names: str) -> dict[str, Any]:
     return {name: response.params[name] for name in names if name in response.params}
 
 
-def _page(response: Any, entries: list[dict[str, Any]], key: str, default: int = PAGE) -> Answer:
+def _page(response: Any, entries: list[dict[str, Any]], key: str, default: int = STUDIO_PAGE) -> Reply:
     token, size = response.params.get("NextToken"), response.params.get("MaxResults", default)
     try:
         start = int(base64.b64decode(token)) if token else 0
     except ValueError:
         raise AWSValidationException("Invalid pagination token") from None
-    answer: Answer = {key: entries[start : start + size]}
+    answer: Reply = {key: entries[start : start + size]}
     if start + size < len(entries):
         answer["NextToken"] = base64.b64encode(str(start + size).encode()).decode()
     return answer
@@ -236,7 +238,7 @@ def _domain(response: Any) -> Domain:
         raise ResourceNotFound(f"RecordNotFound: Domain {domain_id} does not exist") from None
 
 
-def _create_domain(response: Any) -> Answer:
+def _create_domain(response: Any) -> Reply:
     backend, params = response.sagemaker_backend, response.params
     name = params["DomainName"]
     if any(domain.domain_name == name for domain in backend.domains.values()):
@@ -273,12 +275,12 @@ def _arn(response: Any, resource: str) -> str:
     return f"arn:{partition}:sagemaker:{response.region}:{response.current_account}:{resource}"
 
 
-def _describe_domain(response: Any) -> Answer:
-    described: Answer = _domain(response).describe()
+def _describe_domain(response: Any) -> Reply:
+    described: Reply = _domain(response).describe()
     return described
 
 
-def _update_domain(response: Any) -> Answer:
+def _update_domain(response: Any) -> Reply:
     domain, params = _domain(response), response.params
     for parameter, attribute in (
         ("DefaultUserSettings", "default_user_settings"),
@@ -299,7 +301,7 @@ def _update_domain(response: Any) -> Answer:
     return {"DomainArn": domain.arn}
 
 
-def _delete_domain(response: Any) -> Answer:
+def _delete_domain(response: Any) -> Reply:
     domain, backend = _domain(response), response.sagemaker_backend
     for kind in KINDS:
         if any(domain_id == domain.id for domain_id, _ in _members(backend, kind)):
@@ -310,7 +312,7 @@ def _delete_domain(response: Any) -> Answer:
     return {}
 
 
-def _list_domains(response: Any) -> Answer:
+def _list_domains(response: Any) -> Reply:
     domains = response.sagemaker_backend.domains.values()
     return _page(response, [domain.summary() for domain in domains], "Domains")
 
@@ -345,7 +347,7 @@ def _member(response: Any, kind: Kind) -> Member:
         raise ResourceNotFound(f"RecordNotFound: {kind.noun} {name} does not exist in Domain {domain.id}") from None
 
 
-def _create_member(kind: Kind, response: Any) -> Answer:
+def _create_member(kind: Kind, response: Any) -> Reply:
     domain, params = _domain(response), response.params
     name = params[kind.name]
     members = _members(response.sagemaker_backend, kind)
@@ -365,7 +367,7 @@ def _create_member(kind: Kind, response: Any) -> Answer:
     return {kind.arn: member.arn}
 
 
-def _describe_member(kind: Kind, response: Any) -> Answer:
+def _describe_member(kind: Kind, response: Any) -> Reply:
     member = _member(response, kind)
     name = response.params[kind.name] if ANSWERS.as_asked else member.name
     described = {kind.arn: member.arn, kind.settings: member.settings, **member.extra}
@@ -382,7 +384,7 @@ def _summary(kind: Kind, member: Member) -> dict[str, Any]:
     }
 
 
-def _update_member(kind: Kind, response: Any) -> Answer:
+def _update_member(kind: Kind, response: Any) -> Reply:
     member = _member(response, kind)
     member.settings = {**member.settings, **response.params.get(kind.settings, {})}
     member.extra |= _given(response, *kind.updatable)
@@ -390,13 +392,13 @@ def _update_member(kind: Kind, response: Any) -> Answer:
     return {kind.arn: member.arn}
 
 
-def _delete_member(kind: Kind, response: Any) -> Answer:
+def _delete_member(kind: Kind, response: Any) -> Reply:
     member = _member(response, kind)
     del _members(response.sagemaker_backend, kind)[member.domain_id, member.name.lower()]
     return {}
 
 
-def _list_members(kind: Kind, response: Any) -> Answer:
+def _list_members(kind: Kind, response: Any) -> Reply:
     params = response.params
     domain_id, contains = params.get("DomainIdEquals"), params.get(f"{kind.name}Contains", "").lower()
     found = (
@@ -422,25 +424,25 @@ def _tagged(response: Any) -> Any:
     return backend._get_resource_from_arn(arn)
 
 
-def _add_tags(response: Any) -> Answer:
+def _add_tags(response: Any) -> Reply:
     resource, added = _tagged(response), response.params["Tags"]
     kept = [tag for tag in resource.tags if tag["Key"] not in {new["Key"] for new in added}]
     resource.tags = kept + list(added)
     return {"Tags": resource.tags}
 
 
-def _list_tags(response: Any) -> Answer:
+def _list_tags(response: Any) -> Reply:
     return _page(response, list(_tagged(response).tags), "Tags", default=TAGS_PAGE)
 
 
-def _delete_tags(response: Any) -> Answer:
+def _delete_tags(response: Any) -> Reply:
     resource, gone = _tagged(response), set(response.params["TagKeys"])
     resource.tags = [tag for tag in resource.tags if tag["Key"] not in gone]
     return {}
 
 
 def dispatch(method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Answer one SageMaker request without a `mock_aws` around it.
+    """Reply one SageMaker request without a `mock_aws` around it.
 
     The account is the one that the header `x-moto-account-id` names, the region that of the request's signature.
     """

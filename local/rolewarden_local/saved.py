@@ -13,10 +13,10 @@ from rolewarden_local._ministack import app, responses
 _SCOPED = (responses.AccountScopedDict, responses.AccountRegionScopedDict)
 
 
-def reset() -> None:
+def reset_all() -> None:
     """Wipe every resource of every account."""
     app._reset_all_state()
-    sagemaker.reset()
+    sagemaker.reset_sagemaker()
 
 
 def saved() -> Callable[[], None]:
@@ -26,7 +26,7 @@ def saved() -> Callable[[], None]:
     kept = copy.deepcopy(([store._data for store in stores], sagemaker.state()))
 
     def restore() -> None:
-        reset()
+        reset_all()
         contents, of_sagemaker = copy.deepcopy(kept)
         for store, content in zip(stores, contents, strict=True):
             store._data = content

@@ -50,7 +50,7 @@ _NOT_SIMULATED: Final = (
 _RESTRICTIVE_FIRST: Final[tuple[Decision, ...]] = ("explicitDeny", "implicitDeny", "allowed")
 
 
-def install() -> None:
+def install_simulate() -> None:
     """Replace MiniStack's simulator by this one. Call once a process."""
     for operation, simulation in (
         ("SimulatePrincipalPolicy", _of_principal),

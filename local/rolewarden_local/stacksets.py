@@ -89,7 +89,7 @@ _SETS: dict[tuple[str, str, str], StackSet] = {}
 _LOOP: list[asyncio.AbstractEventLoop] = []
 
 
-def install(loop: asyncio.AbstractEventLoop) -> None:
+def install_stacksets(loop: asyncio.AbstractEventLoop) -> None:
     """Let stacks own StackSets, and answer who lists their stacks. Call once a process; `loop` runs all requests."""
     _LOOP.append(loop)
     provisioners._RESOURCE_HANDLERS[KIND] = {"create": _create, "update": _update, "delete": _delete}
@@ -99,7 +99,7 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
     cfn_stacks._runs_on_worker_thread = lambda kind: kind == KIND or on_worker_thread(kind)
 
 
-def reset() -> None:
+def reset_stacksets() -> None:
     """Forget every StackSet."""
     _SETS.clear()
 
@@ -118,13 +118,13 @@ def _create(_logical_id: str, props: Mapping[str, Any], _stack: str) -> tuple[st
     if key in _SETS:
         raise ValueError(f"StackSet {props['StackSetName']} already exists")
     made = StackSet(props["StackSetName"], owner)
-    _brought(made, props)
+    _bring_up(made, props)
     _SETS[key] = made
     return f"{made.name}:{made.id}", {"StackSetId": f"{made.name}:{made.id}"}
 
 
 def _update(physical_id: str, _old: Any, new: Mapping[str, Any], _stack: str) -> tuple[str, dict[str, str]]:
-    _brought(_found(physical_id.partition(":")[0]), new)
+    _bring_up(_found(physical_id.partition(":")[0]), new)
     return physical_id, {"StackSetId": physical_id}
 
 
@@ -134,7 +134,7 @@ def _delete(physical_id: str, _props: Mapping[str, Any]) -> None:
         _wait(found.end())
 
 
-def _brought(found: StackSet, props: Mapping[str, Any]) -> None:
+def _bring_up(found: StackSet, props: Mapping[str, Any]) -> None:
     body, refused = cfn_helpers._resolve_template({"TemplateURL": [props["TemplateURL"]]})
     if refused or not body:
         raise ValueError(f"{found.name}: no template at {props['TemplateURL']}")

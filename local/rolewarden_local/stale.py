@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from rolewarden_local._ministack import iam
 
-Handler = Callable[[Any], tuple[int, dict[str, str], bytes]]
+IamHandler = Callable[[Any], tuple[int, dict[str, str], bytes]]
 Snapshot = tuple[dict[Any, Any], ...]
 
 READS: Final = (
@@ -65,7 +65,7 @@ class Past:
 _past: Past | None = None
 
 
-def install() -> None:
+def install_stale() -> None:
     """Let MiniStack's handlers know of the past. Call after everything that replaces one."""
     for operation, handler in iam._IAM_HANDLERS.items():
         if operation in READS:
@@ -85,7 +85,7 @@ def seen(past: Callable[[], Past]) -> Iterator[None]:
         _past = before
 
 
-def _shown(operation: str, handler: Handler) -> Handler:
+def _shown(operation: str, handler: IamHandler) -> IamHandler:
     @functools.wraps(handler)
     def read(params: Any) -> Any:
         if _past is None:
@@ -96,7 +96,7 @@ def _shown(operation: str, handler: Handler) -> Handler:
     return read
 
 
-def _kept(handler: Handler) -> Handler:
+def _kept(handler: IamHandler) -> IamHandler:
     @functools.wraps(handler)
     def write(params: Any) -> Any:
         answer = handler(params)

@@ -10,7 +10,7 @@ from moto.sagemaker.models import sagemaker_backends
 from rolewarden_local.sagemaker import members_of
 
 
-def install() -> None:
+def install_tagging() -> None:
     """Let GetResources list them; as in AWS, only what carries tags is listed."""
     tagging._COLLECTORS["sagemaker"] = _collect
 

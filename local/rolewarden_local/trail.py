@@ -16,14 +16,13 @@ from typing import Any, Final
 
 from rolewarden_local._ministack import cloudtrail, responses
 from rolewarden_local.cloudtrail import Event
+from rolewarden_local.iam import Response
 
-Response = tuple[int, dict[str, str], bytes]
-
-LARGEST_PAGE: Final = 50
+LARGEST_TRAIL_PAGE: Final = 50
 _ATTRIBUTES: Final = frozenset({"AccessKeyId", "EventId", "EventName", "EventSource", "ReadOnly", "Username"})
 
 
-def install(events: Sequence[Event]) -> None:
+def install_trail(events: Sequence[Event]) -> None:
     """Answer LookupEvents from `events`, which stand there oldest first."""
     cloudtrail._DISPATCH["LookupEvents"] = lambda request: _lookup(events, request)
 
@@ -31,13 +30,13 @@ def install(events: Sequence[Event]) -> None:
 def _lookup(events: Sequence[Event], request: Mapping[str, Any]) -> Response:
     attributes = request.get("LookupAttributes", ())
     wanted = {attribute["AttributeKey"]: attribute["AttributeValue"] for attribute in attributes}
-    size = request.get("MaxResults", LARGEST_PAGE)
+    size = request.get("MaxResults", LARGEST_TRAIL_PAGE)
     start, end = request.get("StartTime", float("-inf")), request.get("EndTime", float("inf"))
     if len(attributes) > 1 or not wanted.keys() <= _ATTRIBUTES:
         told = f"One lookup attribute, of {', '.join(sorted(_ATTRIBUTES))}"
         return _refused("InvalidLookupAttributesException", told)
-    if not 1 <= size <= LARGEST_PAGE:
-        return _refused("InvalidMaxResultsException", f"MaxResults is from 1 to {LARGEST_PAGE}")
+    if not 1 <= size <= LARGEST_TRAIL_PAGE:
+        return _refused("InvalidMaxResultsException", f"MaxResults is from 1 to {LARGEST_TRAIL_PAGE}")
     if start > end:
         return _refused("InvalidTimeRangeException", "StartTime is after EndTime")
 

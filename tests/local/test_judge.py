@@ -25,8 +25,8 @@ from rolewarden_local.judge import (
     Judgement,
     Matched,
     Unsupported,
-    documents_use_only_what_is_proven,
     judge,
+    require_proven_documents,
 )
 
 SDK_TAG = "aws:RequestTag/sagemaker-sdk:jumpstart-model-id"
@@ -315,7 +315,7 @@ def test_a_condition_that_was_not_shown_to_be_judged_right_is_refused(condition,
     with pytest.raises(Unsupported, match=names):
         judge(policies, "s3:GetObject", "arn:aws:s3:::b/k", {"aws:CurrentTime": "2026-02-01T00:00:00Z"})
     with pytest.raises(Unsupported, match=names):
-        documents_use_only_what_is_proven(policies.values())
+        require_proven_documents(policies.values())
 
 
 @pytest.mark.parametrize(
@@ -357,8 +357,8 @@ def test_what_a_statement_on_another_action_says_does_not_matter():
     odd = document(statement(Action="s3:*", Condition={"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}))
     assert judge({"allow": ALLOW_ALL, "odd": odd}, "bedrock:InvokeModel", NOVA).allowed
     with pytest.raises(Unsupported, match="IpAddress"):
-        documents_use_only_what_is_proven([ALLOW_ALL, odd])
-    documents_use_only_what_is_proven([ALLOW_ALL, DENY_BEDROCK])
+        require_proven_documents([ALLOW_ALL, odd])
+    require_proven_documents([ALLOW_ALL, DENY_BEDROCK])
 
 
 @pytest.mark.parametrize("partition", ["aws", "aws-us-gov"])
@@ -370,7 +370,7 @@ def test_the_policies_of_every_kind_of_guardrail_can_be_judged(partition):
     assert reading.rules is not None, reading.errors
     policies = compile_rules(reading.rules, partition)
     assert {policy.name for policy in policies} >= set(guardrails)
-    documents_use_only_what_is_proven(policy.document for policy in policies)
+    require_proven_documents(policy.document for policy in policies)
 
 
 @pytest.mark.parametrize("tag_keys", [["a"], ["a", "b"]])

@@ -17,7 +17,7 @@ OTHER = "arn:aws:iam::111122223333:role/other"
 
 @pytest.fixture(params=["local AWS", "moto"])
 def studio(request):
-    sagemaker.install()
+    sagemaker.install_sagemaker()
     local = LocalAws.start()
     local.reset()
     backend = local.connected() if request.param == "local AWS" else moto.mock_aws()

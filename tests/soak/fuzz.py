@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from rolewarden.events import parse
+from rolewarden.events import parse_event
 from rolewarden.service import Recheck
 from rolewarden.sweep import Sweep
 from rolewarden.work import Work
@@ -117,7 +117,7 @@ def text_of(body: Any, chance: random.Random) -> str:
 def messages(world: World) -> dict[str, list[Any]]:
     """Real messages by queue."""
     sweep = Sweep(ACCOUNT_ID, 1_800_000_000.0)
-    looks = [Recheck(parse(event), 1).as_dict() for event in events().values() if not parse(event).ignored]
+    looks = [Recheck(parse_event(event), 1).as_dict() for event in events().values() if not parse_event(event).ignored]
     bound = [b for b in world.rolewarden.table.all() if b.role]
     # Bindings read long ago: those just read are believed, and what is wrong in the right form is not malformed.
     works = [Work.of_sweep(b.role, ACCOUNT_ID, [b], 1.0).as_dict() for b in bound if b.role]

@@ -12,7 +12,7 @@ from rolewarden.policies import compile_rules
 
 from rolewarden_cli import access, history, inventory, models, plan, stack
 from rolewarden_cli.connect import Connection
-from rolewarden_cli.inventory import Progress, silent
+from rolewarden_cli.inventory import Progress, ignore_progress
 from rolewarden_cli.report.model import Provenance, Report
 
 
@@ -23,7 +23,7 @@ def gather(
     wanted: models.Models,
     now: datetime,
     since: datetime,
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
 ) -> Report:
     """What there is to report of an account, its history from `since` on; reads only.
 
@@ -49,7 +49,7 @@ def gather(
             stack=stack.recorded(connection, rules),
         ),
         access.matrix(connection.aws, taken, wanted, progress),
-        history.history(connection, since=since) if deployed else (),
+        history.read_history(connection, since=since) if deployed else (),
         compile_rules(rules, connection.aws.partition),
-        history.status(connection, now) if deployed else None,
+        history.read_status(connection, now) if deployed else None,
     )

@@ -93,10 +93,10 @@ class Report:
             what = _POLICY_CHANGES.get(policy.change, policy.change)
             yield Finding(f"policy {policy.name}", FindingKind.TAMPERED, what, self._recommendation_of(policy.change))
         if roles := [role.outcome.role for role in self.plan.with_surplus]:
-            more = f" and {len(roles) - SOME:,} more" if len(roles) > SOME else ""
+            more = f" and {len(roles) - FEW_ROLES:,} more" if len(roles) > FEW_ROLES else ""
             number = "1 role has" if len(roles) == 1 else f"{len(roles):,} roles have"
             why = f"{number} policies or boundaries of Rolewarden that they do not need"
-            aside = ", ".join(roles[:SOME]) + more
+            aside = ", ".join(roles[:FEW_ROLES]) + more
             yield Finding(f"account {self.plan.account}", FindingKind.SURPLUS, why, "`rolewarden detach`", aside)
         for role in self.status.contested if self.status else ():
             who = ", ".join(map(short_actor, role.actors))
@@ -127,7 +127,7 @@ class Report:
         return "`rolewarden detach`" if change == RETIRED else "deploy the stack again, or `rolewarden enforce`"
 
 
-SOME = 6
+FEW_ROLES = 6
 """Names of roles that a finding about surplus policies gives."""
 
 WORST = (Verdict.COMPLIANT, Verdict.EXEMPT, Verdict.OUT_OF_SCOPE, Verdict.UNENFORCEABLE, Verdict.DRIFTED)

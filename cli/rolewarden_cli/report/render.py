@@ -20,7 +20,6 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 from rolewarden.bindings import ROLE
 from rolewarden.policies import Policy
-from rolewarden.publish import UNCHANGED
 from rolewarden.record import (
     POLICY_RESTORED,
     ROLE_CONTESTED,
@@ -29,7 +28,7 @@ from rolewarden.record import (
     SUBJECT_FINDING,
     SURPLUS_DETACHED,
 )
-from rolewarden.verdicts import Verdict
+from rolewarden.verdicts import UNCHANGED, Verdict
 
 from rolewarden_cli.access import Decision, Row
 from rolewarden_cli.history import Entry

@@ -24,7 +24,7 @@ from rolewarden.names import among, folded
 from rolewarden.origin import Cause, cause_of_correlation_id, is_of_deployment
 from rolewarden.policies import is_boundary
 from rolewarden.record import POLICY_RESTORED, ROLE_REMEDIATED, SURPLUS_DETACHED, Recorder
-from rolewarden.verdicts import Remediation
+from rolewarden.verdicts import CREATED, REPLACED, Remediation
 
 SETTLED = timedelta(minutes=20)
 """After so long a call is in CloudTrail's event history, which has it within about five minutes
@@ -44,7 +44,6 @@ SKEW = timedelta(minutes=5)
 """A row may be this much older than the call by CloudTrail's clock, and the calls of one remediation this far apart."""
 
 ATTACHED, DETACHED, BOUNDED, UNBOUNDED = "attached", "detached", "boundary", "boundary_removed"
-CREATED, REPLACED = "created", "replaced"
 
 CALLS = {
     "AttachRolePolicy": ATTACHED,
@@ -113,7 +112,7 @@ class Auditor:
         except Refused as refused:
             self.recorder.record_failed_audit(account, refused)
             return {"refused": str(refused)}
-        self.table.audit_ends(account, until)
+        self.table.set_audited(account, until)
         return {"calls": sum(map(len, remediations.values())), "backfilled": backfilled, "behind": until < settled}
 
     def _calls(self, account: str, since: datetime, until: datetime) -> Iterator[Call]:

@@ -335,7 +335,7 @@ class BindingsTable:
         rows = self._aws.query(self._table, {"scope": _MEMBERS})
         return {row["subject"]: float(row["swept"]) for row in rows}
 
-    def member_swept(self, account: str, at: float) -> None:
+    def set_member_swept(self, account: str, at: float) -> None:
         """Another account was swept to the end, or is known from now on."""
         self._aws.put(self._table, {"scope": _MEMBERS, "subject": account, "swept": int(at)})
 
@@ -349,7 +349,7 @@ class BindingsTable:
         rows = self._aws.query(self._table, {"scope": _audit(account)["scope"]})
         return datetime.fromisoformat(rows[0]["until"]) if rows else None
 
-    def audit_ends(self, account: str, until: datetime) -> None:
+    def set_audited(self, account: str, until: datetime) -> None:
         """What an account did before `until` is audited."""
         self._aws.put(self._table, {**_audit(account), "until": until.isoformat()})
 
@@ -366,7 +366,7 @@ class BindingsTable:
         )
         return _told(account, about, what, now + keeps) if begun else None
 
-    def tell(self, rows: Sequence[ToldRow]) -> None:
+    def mark_reported(self, rows: Sequence[ToldRow]) -> None:
         """These have been told. Raises RetryLater."""
         self._aws.put_all(self._table, rows)
 

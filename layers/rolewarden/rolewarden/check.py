@@ -12,7 +12,7 @@ from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 
-from rolewarden.guardrails import BedrockRule, Fallback, JumpStartRule, Mode, Problem, Reading, Rules, matches, read
+from rolewarden.guardrails import BedrockRule, Fallback, FileReading, JumpStartRule, Mode, Problem, Rules, matches, read
 from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail
 
 ROLE_POLICIES = 10
@@ -65,7 +65,7 @@ def check(path: Path, *, today: date, known: KnownModels | None = None) -> Check
     return replace(checked, warnings=tuple(sorted((*checked.warnings, *more), key=lambda problem: problem.line)))
 
 
-def _compiled(reading: Reading, rules: Rules) -> Checked:
+def _compiled(reading: FileReading, rules: Rules) -> Checked:
     policies, errors = {}, []
     for name, guardrail in rules.guardrails.items():
         try:
@@ -78,7 +78,7 @@ def _compiled(reading: Reading, rules: Rules) -> Checked:
     return Checked(rules, (), reading.warnings, policies, slots)
 
 
-def _slot_warnings(reading: Reading, slots: tuple[int, ...]) -> Iterator[Problem]:
+def _slot_warnings(reading: FileReading, slots: tuple[int, ...]) -> Iterator[Problem]:
     for number, needed in enumerate(slots):
         if needed >= ROLE_POLICIES - 1:
             yield reading.problem(
@@ -88,7 +88,7 @@ def _slot_warnings(reading: Reading, slots: tuple[int, ...]) -> Iterator[Problem
             )
 
 
-def _boundary_warnings(reading: Reading, rules: Rules) -> Iterator[Problem]:
+def _boundary_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
     if rules.fallback is not Fallback.BOUNDARY:
         return
     for number, assignment in enumerate(rules.assignments):
@@ -103,7 +103,7 @@ def _boundary_warnings(reading: Reading, rules: Rules) -> Iterator[Problem]:
             )
 
 
-def _pattern_warnings(reading: Reading, rules: Rules, known: KnownModels | None) -> Iterator[Problem]:
+def _pattern_warnings(reading: FileReading, rules: Rules, known: KnownModels | None) -> Iterator[Problem]:
     for name, guardrail in rules.guardrails.items():
         for family, rule in (("bedrock", guardrail.bedrock), ("jumpstart", guardrail.jumpstart)):
             if rule is None or rule.kind == "deny-all":

@@ -113,14 +113,14 @@ def answered(
     """
     answer = _Answer(event)
 
-    def ran_out() -> None:
+    def answer_timeout() -> None:
         try:
             answer.send("the function's time ran out")
         except OSError:
             # Should the work end in the seconds that are left, it is answered then.
             logger.exception("CloudFormation could not be answered")
 
-    timer = threading.Timer(max(0.0, seconds_left - IN_TIME), ran_out)
+    timer = threading.Timer(max(0.0, seconds_left - IN_TIME), answer_timeout)
     timer.daemon = True
     timer.start()
     result: dict[str, Any] = {}

@@ -33,7 +33,7 @@ UNTOUCHABLE_PATHS = ("/aws-service-role/", "/aws-reserved/")
 """Roles that AWS owns: service-linked ones, and those of IAM Identity Center."""
 
 
-class Reading(NamedTuple):
+class SubjectReading(NamedTuple):
     """What could be read of one subject: a domain, a user profile, or (`subject` is None) a role.
 
     `gone` where it no longer exists; without that and without `bindings` it is there and names no role. `refused` is
@@ -48,7 +48,7 @@ class Reading(NamedTuple):
     refused: Refused | None = None
     unsettled: bool = False
 
-    def with_known(self, known: Iterable[Binding]) -> Reading:
+    def with_known(self, known: Iterable[Binding]) -> SubjectReading:
         """The same, with what could not be read as it was `known` before."""
         if self.refused is None:
             return self
@@ -77,7 +77,7 @@ class Discovery:
     own_roles: frozenset[str] = frozenset()
     _domain_names: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def refresh(self, account: str, region: str, key: SubjectKey) -> Reading:
+    def refresh(self, account: str, region: str, key: SubjectKey) -> SubjectReading:
         """Read a subject and bring the table in step; what cannot be read stays as it is known. Raises RetryLater."""
         at = time.time()
         reading = (
@@ -111,7 +111,7 @@ class Discovery:
             kinds.append((SHARED_SPACES, "", EXECUTION))
         return [(account, place(region, domain_id) + "#".join(filter(None, kind))) for kind in kinds]
 
-    def domain(self, account: str, region: str, domain_id: str) -> Reading:
+    def domain(self, account: str, region: str, domain_id: str) -> SubjectReading:
         """The roles of a domain's default user and shared spaces. Raises RetryLater."""
         subject = SubjectKey(domain_id)
         try:
@@ -142,11 +142,11 @@ class Discovery:
         )
         unread = untagged if bindings else None
         unsettled = found.get("Status") in UNSETTLED
-        return Reading(subject, bindings, refused=unread, unsettled=unsettled)
+        return SubjectReading(subject, bindings, refused=unread, unsettled=unsettled)
 
     def profile(
         self, account: str, region: str, domain_id: str, name: str, *, tags: Mapping[str, str] | None = None
-    ) -> Reading:
+    ) -> SubjectReading:
         """The roles of a user profile; its `tags` are asked for where they are not given. Raises RetryLater.
 
         A profile without an execution role of its own has a binding without a role. The binding has the name as
@@ -180,15 +180,15 @@ class Discovery:
             for via, arn in roles
         )
         unread = untagged if bindings else None
-        return Reading(subject, bindings, refused=unread, unsettled=found.get("Status") in UNSETTLED)
+        return SubjectReading(subject, bindings, refused=unread, unsettled=found.get("Status") in UNSETTLED)
 
-    def role(self, account: str, name: str) -> Reading:
+    def role(self, account: str, name: str) -> SubjectReading:
         """What `also_govern` makes of a role, kept in the table; asks nobody where the rules have none.
 
         Raises RetryLater.
         """
         if not self.rules.also_govern:
-            return Reading(None)
+            return SubjectReading(None)
         at = time.time()
         try:
             found = self.aws.within(account).role(name)
@@ -197,7 +197,7 @@ class Discovery:
         binding = self.also_governed(account, found)
         bindings = (binding,) if binding else ()
         self.table.write(bindings, [(account, "#".join((ROLE, folded(name), EXECUTION)))], at=at)
-        return Reading(None, bindings)
+        return SubjectReading(None, bindings)
 
     def also_governed(self, account: str, role: RoleDescription) -> Binding | None:
         """The binding of a role that `also_govern` covers by name or by trust.
@@ -212,7 +212,7 @@ class Discovery:
             return None
         return Binding(account, "", "", ROLE, EXECUTION, RoleKey(account, role.name))
 
-    def named(self, region: str, domain_id: str, name: str) -> None:
+    def take_name(self, region: str, domain_id: str, name: str) -> None:
         """Take a domain's name from who has listed it."""
         self._domain_names[(region, domain_id)] = name
 
@@ -233,8 +233,8 @@ class Discovery:
             return {}, refused
 
 
-def _unread(subject: SubjectKey | None, refused: Refused) -> Reading:
-    return Reading(subject, gone=True) if refused.reason == GONE else Reading(subject, refused=refused)
+def _unread(subject: SubjectKey | None, refused: Refused) -> SubjectReading:
+    return SubjectReading(subject, gone=True) if refused.reason == GONE else SubjectReading(subject, refused=refused)
 
 
 def _deploys(settings: Mapping[str, Any]) -> bool:

@@ -111,7 +111,7 @@ _POLICY_ARN = re.compile(
 )
 
 
-def parse(event: Any, own_account: str = "", regions: Collection[str] = ()) -> EvaluationRequest:
+def parse_event(event: Any, own_account: str = "", regions: Collection[str] = ()) -> EvaluationRequest:
     """What `event`, an EventBridge event with a CloudTrail record, asks to look at. Takes anything, raises nothing.
 
     Where `own_account` is given, events of other accounts ask for nothing; where `regions` are, SageMaker's of others.

@@ -235,7 +235,7 @@ class Problem(NamedTuple):
         return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-class Reading(NamedTuple):
+class FileReading(NamedTuple):
     """What became of a file: rules where it has no errors, and what there is to say about it.
 
     `lines` maps the path of a value in the file to its line, as far as they are known.
@@ -270,7 +270,7 @@ def load(path: Path, *, today: date) -> Rules:
     return reading.rules
 
 
-def read(path: Path, *, today: date) -> Reading:
+def read(path: Path, *, today: date) -> FileReading:
     """Everything there is to say about the file at `path`; `today` (UTC) decides which exemptions have ended."""
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -284,7 +284,7 @@ def read(path: Path, *, today: date) -> Reading:
     return read_yaml(text, file=path.name, today=today)
 
 
-def read_json(text: str, *, file: str = "guardrails.json", today: date) -> Reading:
+def read_json(text: str, *, file: str = "guardrails.json", today: date) -> FileReading:
     """As `read`, of a JSON text."""
     try:
         document = json.loads(text, object_pairs_hook=_once)
@@ -311,16 +311,16 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _unread(file: str, line: int, message: str, where: str = "") -> Reading:
-    return Reading(file, None, (Problem(file, line, where, message),))
+def _unread(file: str, line: int, message: str, where: str = "") -> FileReading:
+    return FileReading(file, None, (Problem(file, line, where, message),))
 
 
-def read_yaml(text: str, *, file: str = "guardrails.yaml", today: date) -> Reading:
+def read_yaml(text: str, *, file: str = "guardrails.yaml", today: date) -> FileReading:
     """As `read`, of a YAML text."""
     from rolewarden import yamltext  # only who reads YAML pays for the parser
 
     try:
-        document, lines = yamltext.parse(text)
+        document, lines = yamltext.parse_yaml(text)
     except yamltext.YamlTextError as error:
         return _unread(file, error.line, str(error), _where(error.path))
     return read_document(document, lines, file=file, today=today)
@@ -374,7 +374,7 @@ _SERVICES = "a list of services, as `[sagemaker.amazonaws.com]`"
 _ONE_TEXT = "must be one text, in quotes where it is a number"
 
 
-def read_document(document: Any, lines: Mapping[Path_, int], *, file: str, today: date) -> Reading:
+def read_document(document: Any, lines: Mapping[Path_, int], *, file: str, today: date) -> FileReading:
     """As `read`, of parsed YAML or JSON; `lines` maps the path of a value to its line."""
     return _Reader(lines, file, today).read(document)
 
@@ -387,15 +387,15 @@ class _Reader:
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
 
-    def read(self, document: Any) -> Reading:
+    def read(self, document: Any) -> FileReading:
         if document is None:
-            self.error((), "is empty: write `guardrails:` and `assignments:`")
-            return Reading(self.file, None, tuple(self.errors))
+            self.add_error((), "is empty: write `guardrails:` and `assignments:`")
+            return FileReading(self.file, None, tuple(self.errors))
         known = {"mode", "guardrails", "assignments", "exemptions", "also_govern", "surplus", "fallback"}
         if isinstance(document, dict) and document.get("guardrails", {}) is None and document.keys() - known:
             lost = next(key for key in document if key not in known)
-            self.error(("guardrails",), f"is empty: indent `{lost}` if it belongs below it")
-            return Reading(self.file, None, tuple(self.errors))
+            self.add_error(("guardrails",), f"is empty: indent `{lost}` if it belongs below it")
+            return FileReading(self.file, None, tuple(self.errors))
         top = self.mapping(
             document,
             (),
@@ -417,9 +417,9 @@ class _Reader:
             rules = Rules(guardrails, assignments, exemptions, also_govern, surplus, fallback)
             self.warn_of_unused(rules)
         errors = tuple(sorted(self.errors, key=lambda problem: problem.line))
-        return Reading(self.file, rules, errors, tuple(self.warnings), self.lines)
+        return FileReading(self.file, rules, errors, tuple(self.warnings), self.lines)
 
-    def error(self, path: Path_, message: str) -> None:
+    def add_error(self, path: Path_, message: str) -> None:
         self.errors.append(self.problem(path, message))
 
     def problem(self, path: Path_, message: str) -> Problem:
@@ -428,32 +428,36 @@ class _Reader:
     def guardrails(self, value: Any, mode: Mode) -> dict[str, Guardrail]:
         path: Path_ = ("guardrails",)
         if not value and isinstance(value, dict | None):
-            self.error(path, f"is empty: indent below it {_SOME_GUARDRAILS}")
+            self.add_error(path, f"is empty: indent below it {_SOME_GUARDRAILS}")
             return {}
         if not isinstance(value, dict):
-            self.error(path, "must be a mapping of a name to what is denied, as `no-bedrock: {bedrock: {deny: all}}`")
+            self.add_error(
+                path, "must be a mapping of a name to what is denied, as `no-bedrock: {bedrock: {deny: all}}`"
+            )
             return {}
         lost = next((key for key in ("bedrock", "jumpstart") if key in value), None)
         bare = next((name for name, body in value.items() if body is None), None)
         if lost and bare is not None and lost != bare:
-            self.error((*path, bare), f"is empty: indent `{lost}` if it belongs below it")
+            self.add_error((*path, bare), f"is empty: indent `{lost}` if it belongs below it")
             return {}
         found: dict[str, Guardrail] = {}
         policies: dict[str, str] = {}  # IAM does not tell names apart by case
         for name, body in value.items():
             if not re.fullmatch(_NAME, name):
-                self.error(
+                self.add_error(
                     (*path, name),
                     "is no name for a guardrail: start with a letter, then letters, digits, - and _, "
                     "100 characters at most (it becomes the name of an IAM policy)",
                 )
             elif (other := policies.setdefault(name.lower(), name)) != name:
-                self.error((*path, name), f"is the same name to IAM as `{other}`: rename one of them, as `{name}-b`")
+                self.add_error(
+                    (*path, name), f"is the same name to IAM as `{other}`: rename one of them, as `{name}-b`"
+                )
             found[name] = self.guardrail(name, body, (*path, name), mode)
         for lowered, name in policies.items():
             base = policies.get(re.sub(r"-\d+$", "", lowered), name)
             if base != name:
-                self.error(
+                self.add_error(
                     (*path, name),
                     f"`{base}-<number>` is kept for the further policies of `{base}`: rename it, as `{base}-b`",
                 )
@@ -462,7 +466,9 @@ class _Reader:
     def guardrail(self, name: str, value: Any, path: Path_, mode: Mode) -> Guardrail:
         body = self.mapping(value, path, {"bedrock", "jumpstart", "routes", "mode"})
         if not {"bedrock", "jumpstart"} & body.keys() and isinstance(value, dict) and body.keys() == value.keys():
-            self.error(path, "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or lists of models")
+            self.add_error(
+                path, "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or lists of models"
+            )
         routes = self.choice(Routes, "routes", body, path, Routes.ALL)
         return Guardrail(
             name,
@@ -474,7 +480,7 @@ class _Reader:
 
     def bedrock(self, value: Any, path: Path_, routes: Routes) -> BedrockRule:
         body = self.family(value, path, {"deny", "allow", "customization", "indirect", "allow_arns"})
-        kind, patterns = self.models(body, path, self.bedrock_pattern)
+        kind, patterns = self.models(body, path, self.check_bedrock_pattern)
         rule = BedrockRule(
             kind,
             patterns,
@@ -482,15 +488,15 @@ class _Reader:
             self.choice(Door, "indirect", body, path, Door.DENY),
             self.strings(body["allow_arns"], (*path, "allow_arns"), "a list of ARNs") if "allow_arns" in body else (),
         )
-        self.nothing_to_customize(rule.customization, body, path)
-        self.beyond_canvas("indirect", routes, body, path)
+        self.warn_of_customization(rule.customization, body, path)
+        self.warn_of_routes("indirect", routes, body, path)
         for number, arn in enumerate(rule.allow_arns):
-            self.allowed_arn(arn, kind, (*path, "allow_arns", number))
+            self.check_allowed_arn(arn, kind, (*path, "allow_arns", number))
         return rule
 
     def jumpstart(self, value: Any, path: Path_, routes: Routes) -> JumpStartRule:
         body = self.family(value, path, {"deny", "allow", "customization", "weights", "autopilot"})
-        kind, patterns = self.models(body, path, self.jumpstart_pattern)
+        kind, patterns = self.models(body, path, self.check_jumpstart_pattern)
         rule = JumpStartRule(
             kind,
             patterns,
@@ -498,10 +504,10 @@ class _Reader:
             self.choice(Door, "weights", body, path, Door.ALLOW),
             self.choice(Door, "autopilot", body, path, Door.ALLOW),
         )
-        self.nothing_to_customize(rule.customization, body, path)
-        self.beyond_canvas("customization", routes, body, path)
+        self.warn_of_customization(rule.customization, body, path)
+        self.warn_of_routes("customization", routes, body, path)
         if rule.weights is Door.DENY and kind == "allow":
-            self.error(
+            self.add_error(
                 (*path, "weights"),
                 "`weights: deny` beside `allow` would keep the allowed models from their own files, S3 knows no model: "
                 "take it out, or list models under `deny`",
@@ -510,18 +516,18 @@ class _Reader:
 
     def family(self, value: Any, path: Path_, keys: set[str]) -> dict[str, Any]:
         if value is None or value == {}:
-            self.error(path, f"says nothing: write {_MODELS}")
+            self.add_error(path, f"says nothing: write {_MODELS}")
             return {}
         body = self.mapping(value, path, keys)
         if body and body.keys() == value.keys() and not {"deny", "allow"} & body.keys():
-            self.error(path, f"names no models: add {_MODELS}")
+            self.add_error(path, f"names no models: add {_MODELS}")
         return body
 
     def models(
         self, body: dict[str, Any], path: Path_, pattern: Callable[[str, Path_], None]
     ) -> tuple[RuleKind, tuple[str, ...]]:
         if "deny" in body and "allow" in body:
-            self.error(path, "has both `deny` and `allow`: keep one (an allow list already denies everything else)")
+            self.add_error(path, "has both `deny` and `allow`: keep one (an allow list already denies everything else)")
             return "deny-all", ()
         if not {"deny", "allow"} & body.keys():
             return "deny-all", ()
@@ -534,9 +540,9 @@ class _Reader:
             if not _is_every(model):
                 pattern(model, place)
             elif kind == "deny":
-                self.error(place, f"`{model}` names no model: write `deny: all` to deny every one")
+                self.add_error(place, f"`{model}` names no model: write `deny: all` to deny every one")
             else:
-                self.error(place, f"`{model}` allows every model and so denies nothing: leave the whole entry out")
+                self.add_error(place, f"`{model}` allows every model and so denies nothing: leave the whole entry out")
 
         if isinstance(listed, str) and _is_every(listed):
             check(listed, (*path, kind))
@@ -544,80 +550,82 @@ class _Reader:
         what = "a list of model ids, as `[model, ...]`" + (", or `all`" if kind == "deny" else "")
         return kind, tuple(dict.fromkeys(self.strings(listed, (*path, kind), what, check)))
 
-    def nothing_to_customize(self, door: Door, body: dict[str, Any], path: Path_) -> None:
+    def warn_of_customization(self, door: Door, body: dict[str, Any], path: Path_) -> None:
         if door is Door.ALLOW and body.get("deny") == "all":
-            self.error(
+            self.add_error(
                 (*path, "customization"),
                 "`customization: allow` beside `deny: all`: nobody can customize what nobody may use, "
                 "take one of them out",
             )
 
-    def beyond_canvas(self, key: str, routes: Routes, body: dict[str, Any], path: Path_) -> None:
+    def warn_of_routes(self, key: str, routes: Routes, body: dict[str, Any], path: Path_) -> None:
         if routes is Routes.CANVAS and body.get(key) == Door.DENY:
-            self.error(
+            self.add_error(
                 (*path, key),
                 f"`{key}: deny` beside `routes: canvas`, which closes nothing that Canvas does not use: "
                 "take one of them out",
             )
 
-    def allowed_arn(self, arn: str, kind: RuleKind, path: Path_) -> None:
+    def check_allowed_arn(self, arn: str, kind: RuleKind, path: Path_) -> None:
         known = re.fullmatch(_BEDROCK_ARN, arn)
         named = re.fullmatch(_NAMING_ARN, arn)
         if named:
-            self.error(path, f"`{arn}` names its model: write `{named['model']}` under `allow`, not its ARN")
+            self.add_error(path, f"`{arn}` names its model: write `{named['model']}` under `allow`, not its ARN")
         elif "*" in arn or "?" in arn:
-            self.error(path, f"`{arn}` has a wildcard: list each ARN, nobody knows which models others lead to")
+            self.add_error(path, f"`{arn}` has a wildcard: list each ARN, nobody knows which models others lead to")
         elif not known:
-            self.error(
+            self.add_error(
                 path,
                 f"`{arn}` is no ARN of a model here: write it as "
                 "`arn:aws:bedrock:us-east-1:111122223333:provisioned-model/abc123`",
             )
         elif kind == "deny-all" and known["kind"] in _NAMED_BESIDES:
-            self.error(
+            self.add_error(
                 path,
                 f"`{arn}` would still be denied, its models are asked for too: list them under `allow` "
                 "in place of `deny: all`",
             )
 
-    def bedrock_pattern(self, model: str, path: Path_) -> None:
+    def check_bedrock_pattern(self, model: str, path: Path_) -> None:
         provider, _, name = model.partition(".")
         family = next((family for family in _PROVIDERS if re.match(rf"{family}(?![a-z])", provider.lower())), None)
         if model.startswith("arn:"):
-            self.error(path, f"`{model}` is an ARN: write the model id alone, as `anthropic.claude-v2*`")
+            self.add_error(path, f"`{model}` is an ARN: write the model id alone, as `anthropic.claude-v2*`")
         elif not name or (family and provider not in _MAKERS):
             form = f"{_PROVIDERS[family]}.{model.lower()}" if family else f"provider.{model}"
             form = form if form.endswith("*") else f"{form}*"
-            self.error(
+            self.add_error(
                 path, f"`{model}` has no provider, so it would match no model: write `{form}`"
                 + ("" if family else " (as `anthropic.claude-v2*`)")
             )  # fmt: skip
         elif model != model.lower() and re.fullmatch(_BEDROCK_PATTERN, model.lower()):
-            self.error(path, f"`{model}` matches no model, their ids are lower case: write `{model.lower()}`")
+            self.add_error(path, f"`{model}` matches no model, their ids are lower case: write `{model.lower()}`")
         elif not re.fullmatch(_BEDROCK_PATTERN, model):
-            self.error(path, f"`{model}` is no Bedrock model id: write it as `anthropic.claude-v2*`")
+            self.add_error(path, f"`{model}` is no Bedrock model id: write it as `anthropic.claude-v2*`")
         elif re.match(_INFERENCE_PROFILE, model) or (name.partition(".")[0] in _MAKERS and "." in name):
             form = f"write the model, `{name}`" if "." in name else "write the model, as `anthropic.claude-v2*`"
-            self.error(path, f"`{model}` names an inference profile: {form}, its profiles are covered with it")
+            self.add_error(path, f"`{model}` names an inference profile: {form}, its profiles are covered with it")
 
-    def jumpstart_pattern(self, model: str, path: Path_) -> None:
+    def check_jumpstart_pattern(self, model: str, path: Path_) -> None:
         if model.partition(".")[0] in _MAKERS and "." in model:
-            self.error(path, f"`{model}` is a Bedrock model id: list it under `bedrock`")
+            self.add_error(path, f"`{model}` is a Bedrock model id: list it under `bedrock`")
         elif not re.fullmatch(_JUMPSTART_PATTERN, model):
-            self.error(path, f"`{model}` is no JumpStart model id: write it as `huggingface-llm-falcon-*`")
+            self.add_error(path, f"`{model}` is no JumpStart model id: write it as `huggingface-llm-falcon-*`")
 
     def assignments(self, value: Any, guardrails: Mapping[str, Guardrail]) -> tuple[Assignment, ...]:
         path: Path_ = ("assignments",)
         if not value and isinstance(value, list | None):
-            self.error(path, _CATCH_ALL.format("is empty"))
+            self.add_error(path, _CATCH_ALL.format("is empty"))
             return ()
         found = tuple(self.items(value, path, lambda item, place: self.assignment(item, place, guardrails)))
         first = next((number for number, one in enumerate(found[:-1]) if one and one.matches_everyone), None)
         # Of an assignment with a mistake in its conditions nobody knows whom it is for.
         if first is None and found and found[-1] and not found[-1].matches_everyone:
-            self.error((*path, len(found) - 1), _CATCH_ALL.format("is the last assignment and does not catch everyone"))
+            self.add_error(
+                (*path, len(found) - 1), _CATCH_ALL.format("is the last assignment and does not catch everyone")
+            )
         if first is not None:
-            self.error(
+            self.add_error(
                 (*path, first + 1),
                 f"is never reached, assignment {first + 1} catches everyone: move that one to the end",
             )
@@ -631,7 +639,7 @@ class _Reader:
             {"guardrails", "tags", *_PATTERNS},
             {"guardrails": "is missing: name what these subjects need, as `guardrails: [no-generative-ai]`"},
         )
-        checks = {"accounts": self.account, "roles": self.role_name}
+        checks = {"accounts": self.check_account, "roles": self.check_role_name}
         listed = {
             key: self.strings(body[key], (*path, key), what, checks.get(key))
             for key, what in _PATTERNS.items()
@@ -643,34 +651,34 @@ class _Reader:
         if "guardrails" in body and body["guardrails"] != []:
             names = self.strings(
                 body["guardrails"], (*path, "guardrails"), _NAMES,
-                lambda name, place: self.known(name, place, guardrails),
+                lambda name, place: self.check_known(name, place, guardrails),
             )  # fmt: skip
         return Assignment(tuple(dict.fromkeys(names)), tags=tags, **listed) if understood else None
 
-    def known(self, name: str, path: Path_, guardrails: Mapping[str, Guardrail]) -> None:
+    def check_known(self, name: str, path: Path_, guardrails: Mapping[str, Guardrail]) -> None:
         # Without any guardrail that has been complained of already.
         if guardrails and name not in guardrails:
             near = get_close_matches(name, guardrails, 1)
             known = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(guardrails)}"
-            self.error(path, f"no guardrail is called `{name}`: {known}")
+            self.add_error(path, f"no guardrail is called `{name}`: {known}")
 
-    def account(self, account: str, path: Path_) -> None:
+    def check_account(self, account: str, path: Path_) -> None:
         if not re.fullmatch(_ACCOUNT, account):
-            self.error(path, f"`{account}` is no account id: write its 12 digits, or a pattern as `1234*`")
+            self.add_error(path, f"`{account}` is no account id: write its 12 digits, or a pattern as `1234*`")
 
-    def role_name(self, role: str, path: Path_) -> None:
+    def check_role_name(self, role: str, path: Path_) -> None:
         if not re.fullmatch(_ROLE, role):
             name = role.rpartition("/")[2]
             form = f"`{name}`, without its ARN or path" if re.fullmatch(_ROLE, name) else "it as `CanvasResearch*`"
-            self.error(path, f"`{role}` is no role name: write {form}")
+            self.add_error(path, f"`{role}` is no role name: write {form}")
 
     def tags(self, value: Any, path: Path_) -> dict[str, str]:
         if not isinstance(value, dict) or not value:
-            self.error(path, "must be a mapping of tag to value, as `{team: data-science}`")
+            self.add_error(path, "must be a mapping of tag to value, as `{team: data-science}`")
             return {}
         for key, wanted in value.items():
             if not isinstance(wanted, str):
-                self.error((*path, key), f'{_ONE_TEXT}, as `team: data-science` ("*" for any, "" for none)')
+                self.add_error((*path, key), f'{_ONE_TEXT}, as `team: data-science` ("*" for any, "" for none)')
         return {key: wanted for key, wanted in value.items() if isinstance(wanted, str)}
 
     def exemption(self, value: Any, path: Path_) -> Exemption:
@@ -685,11 +693,11 @@ class _Reader:
         )
         role, until, reason = body.get("role"), _date(body.get("until")), body.get("reason")
         if isinstance(role, str):
-            self.role_name(role, (*path, "role"))
+            self.check_role_name(role, (*path, "role"))
         elif "role" in body:
-            self.error((*path, "role"), "must be one name of a role, as `role: CanvasBreakGlass`")
+            self.add_error((*path, "role"), "must be one name of a role, as `role: CanvasBreakGlass`")
         if "until" in body and until is None:
-            self.error((*path, "until"), "is no day: write the last day of the exemption, as `until: 2027-01-31`")
+            self.add_error((*path, "until"), "is no day: write the last day of the exemption, as `until: 2027-01-31`")
         elif until and until < self.today and isinstance(role, str):
             self.warnings.append(
                 self.problem(path, f"ended on {until}: `{role}` is under guard again, take the exemption out")
@@ -703,7 +711,7 @@ class _Reader:
                 )
             )
         if not isinstance(reason, str | None):
-            self.error((*path, "reason"), f"{_ONE_TEXT}, as `reason: ticket SEC-123`")
+            self.add_error((*path, "reason"), f"{_ONE_TEXT}, as `reason: ticket SEC-123`")
         return Exemption(str(role), until or date.min, str(reason or ""))
 
     def also_govern(self, value: Any) -> AlsoGovern:
@@ -714,15 +722,15 @@ class _Reader:
         roles, trusting = (
             self.strings(body[key], (*path, key), what, check) if key in body else ()
             for key, what, check in (
-                ("roles", _PATTERNS["roles"], self.role_name),
-                ("trusting", _SERVICES, self.service),
+                ("roles", _PATTERNS["roles"], self.check_role_name),
+                ("trusting", _SERVICES, self.check_service),
             )
         )
         return AlsoGovern(roles, trusting)
 
-    def service(self, principal: str, path: Path_) -> None:
+    def check_service(self, principal: str, path: Path_) -> None:
         if not re.fullmatch(_PRINCIPAL, principal):
-            self.error(path, f"`{principal}` is no service: write it as `sagemaker.amazonaws.com`")
+            self.add_error(path, f"`{principal}` is no service: write it as `sagemaker.amazonaws.com`")
 
     def choice(self, kinds: type[_Choice], key: str, body: Mapping[str, Any], path: Path_, default: _Choice) -> _Choice:
         value = body.get(key)
@@ -731,7 +739,7 @@ class _Reader:
         if value not in tuple(kinds):
             shown = f"`{value}` is not understood" if isinstance(value, str) else "is not understood"
             known = " or ".join(f"`{kind}`" for kind in kinds)
-            self.error((*path, key), f"{shown}: write {known}")
+            self.add_error((*path, key), f"{shown}: write {known}")
             return default
         return kinds(value)
 
@@ -752,7 +760,7 @@ class _Reader:
     ) -> dict[str, Any]:
         """`value` without keys that are not known; `required` has what to say where one is missing."""
         if not isinstance(value, dict):
-            self.error(path, f"must be a mapping with {_listed(sorted(keys))}, each as `key: value`")
+            self.add_error(path, f"must be a mapping with {_listed(sorted(keys))}, each as `key: value`")
             return {}
         meant = set()
         for key in value:
@@ -760,17 +768,17 @@ class _Reader:
                 near = get_close_matches(key, keys - value.keys(), 1)
                 meant.update(near)
                 known = f"did you mean `{near[0]}`?" if near else f"known here: {_listed(sorted(keys))}"
-                self.error((*path, key), f"unknown key: {known}")
+                self.add_error((*path, key), f"unknown key: {known}")
         for key, message in required.items():
             if key not in value and key not in meant:
-                self.error((*path, key), message)
+                self.add_error((*path, key), message)
         return {key: item for key, item in value.items() if key in keys}
 
     def items(self, value: Any, path: Path_, read: Callable[[Any, Path_], _Item]) -> Iterator[_Item]:
         if value is None:
             return
         if not isinstance(value, list):
-            self.error(path, "must be a list, each entry on a line of its own after `- `")
+            self.add_error(path, "must be a list, each entry on a line of its own after `- `")
             return
         for number, item in enumerate(value):
             yield read(item, (*path, number))
@@ -780,17 +788,17 @@ class _Reader:
     ) -> tuple[str, ...]:
         """The texts in the list `value`; `check` sees each one that is a text."""
         if value == []:
-            self.error(path, f"is empty: give {what}, or leave the key out")
+            self.add_error(path, f"is empty: give {what}, or leave the key out")
             return ()
         if not isinstance(value, list):
-            self.error(path, f"must be {what}")
+            self.add_error(path, f"must be {what}")
             return ()
         for number, item in enumerate(value):
             place = (*path, number)
             if not isinstance(item, str) or not item:
-                self.error(place, f"{_ONE_TEXT}: give {what}")
+                self.add_error(place, f"{_ONE_TEXT}: give {what}")
             elif item != item.strip():
-                self.error(place, f"`{item}` begins or ends with a space: write `{item.strip()}`")
+                self.add_error(place, f"`{item}` begins or ends with a space: write `{item.strip()}`")
             elif check:
                 check(item, place)
         return tuple(item for item in value if isinstance(item, str))

@@ -16,7 +16,7 @@ from rolewarden.errors import Refused
 FORWARD = "rolewarden-forward-"
 """What the names of rules and roles of forwarder.yaml begin with."""
 
-RULES = {
+FORWARDING_RULES = {
     about: FORWARD + about.replace(" ", "-") for about in ("subjects", "subject tags", "roles", "policies", "moves")
 }
 """What each rule of forwarder.yaml is about, and its name."""
@@ -29,13 +29,13 @@ TRAIL = "trail"
 FORWARDER = "forwarder"
 QUEUE = "undelivered events"
 
-RECOMMENDATIONS = {
+PROBE_RECOMMENDATIONS = {
     ENTRANCE: "let the StackSet put Rolewarden's stack into the account again",
     TRAIL: "log management events of all regions there: aws cloudtrail create-trail, start-logging",
     FORWARDER: "deploy Rolewarden's stack again; in StackSets look why its stack failed there",
     QUEUE: "see docs/runbook.md, rolewarden-undelivered",
 }
-"""What a person does about each check that fails."""
+"""What a person does about each probe that fails."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Check:
-    """One link: `what` it is (a key of RECOMMENDATIONS), and where. An empty `message` means that it works."""
+class Probe:
+    """One link: `what` it is (a key of PROBE_RECOMMENDATIONS), and where. An empty `message` means that it works."""
 
     account: str
     region: str
@@ -59,28 +59,30 @@ class Check:
 
     def as_dict(self) -> dict[str, Any]:
         """For the command line."""
-        recommendation = {"message": self.message, "recommendation": RECOMMENDATIONS[self.what]} if self.message else {}
+        recommendation = (
+            {"message": self.message, "recommendation": PROBE_RECOMMENDATIONS[self.what]} if self.message else {}
+        )
         return {"account": self.account, "region": self.region, "what": self.what, **recommendation}
 
 
-def checks(aws: Aws, account: str, regions: tuple[str, ...], central: Place) -> Iterator[Check]:
+def probes(aws: Aws, account: str, regions: tuple[str, ...], central: Place) -> Iterator[Probe]:
     """Every link of an account whose domains are in `regions`. Raises RetryLater."""
     try:
         inside = aws.within(account)
     except Refused as refused:
-        yield Check(account, "", ENTRANCE, str(refused))
+        yield Probe(account, "", ENTRANCE, str(refused))
         return
     if account != central.account:
-        yield Check(account, "", ENTRANCE)
+        yield Probe(account, "", ENTRANCE)
     for region in dict.fromkeys([*regions, central.home_region]):
-        yield Check(account, region, TRAIL, _said(lambda region=region: _trail(inside, region)))  # type: ignore[misc]
+        yield Probe(account, region, TRAIL, _said(lambda region=region: _trail(inside, region)))  # type: ignore[misc]
         if (account, region) == (central.account, central.region):
             continue  # the central account's own rules hear it
         about = [*(["subjects", "subject tags"] if region in regions else [])]
         about += ["roles", "policies"] if region == central.home_region else []
         about.append("moves")
-        yield Check(account, region, FORWARDER, _said(lambda r=region, a=about: _forwarder(inside, r, a, central.bus)))  # type: ignore[misc]
-        yield Check(account, region, QUEUE, _said(lambda region=region: _undelivered(inside, region)))  # type: ignore[misc]
+        yield Probe(account, region, FORWARDER, _said(lambda r=region, a=about: _forwarder(inside, r, a, central.bus)))  # type: ignore[misc]
+        yield Probe(account, region, QUEUE, _said(lambda region=region: _undelivered(inside, region)))  # type: ignore[misc]
 
 
 def _said(check: Callable[[], str]) -> str:
@@ -97,13 +99,13 @@ def _trail(aws: Aws, region: str) -> str:
 
 def _forwarder(aws: Aws, region: str, about: list[str], bus: str) -> str:
     for subject in about:
-        rule = aws.rule(region, RULES[subject])
+        rule = aws.rule(region, FORWARDING_RULES[subject])
         if rule is None:
-            return f"there is no rule {RULES[subject]}"
+            return f"there is no rule {FORWARDING_RULES[subject]}"
         if not rule.is_enabled:
-            return f"rule {RULES[subject]} is disabled"
+            return f"rule {FORWARDING_RULES[subject]} is disabled"
         if bus not in rule.targets:
-            return f"rule {RULES[subject]} does not send to {bus}"
+            return f"rule {FORWARDING_RULES[subject]} does not send to {bus}"
     return ""
 
 

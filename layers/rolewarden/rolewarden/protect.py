@@ -27,15 +27,15 @@ policy is saved in the console."""
 BOUNDARY_NAME = "RolewardenAdministrators"
 """The name that the boundary is to be created under: it protects itself by that."""
 
-ENFORCE, RECONCILE, SWEEP = "EnforceFunctionRole", "ReconcileFunctionRole", "SweepFunctionRole"
-PUBLISH, DETACH, ALERT = "PublishFunctionRole", "DetachFunctionRole", "AlertFunctionRole"
-ROLES = (ENFORCE, RECONCILE, SWEEP, PUBLISH, DETACH, ALERT)
+ENFORCE_ROLE, RECONCILE_ROLE, SWEEP_ROLE = "EnforceFunctionRole", "ReconcileFunctionRole", "SweepFunctionRole"
+PUBLISH_ROLE, DETACH_ROLE, ALERT_ROLE = "PublishFunctionRole", "DetachFunctionRole", "AlertFunctionRole"
+ROLES = (ENFORCE_ROLE, RECONCILE_ROLE, SWEEP_ROLE, PUBLISH_ROLE, DETACH_ROLE, ALERT_ROLE)
 """Logical ids of the functions' roles."""
 
 FORWARDERS, MEMBERS = "Forwarders", "Members"
 """Logical ids of the StackSets, for other regions and for other accounts."""
 
-EXECUTION = "ForwardersExecutionRole"
+EXECUTION_ROLE = "ForwardersExecutionRole"
 """Logical id of the role as which the stacks of other regions are made."""
 
 STACKSETS = "role/stacksets-exec-*"
@@ -229,17 +229,21 @@ class Protection:
 
         policies = self._iam(f"policy{POLICY_PATH}*", accounts)
         boundaries = self._iam(f"policy{POLICY_PATH}boundary.*", accounts)
-        workers = [self._role(role) for role in (ENFORCE, RECONCILE, SWEEP, PUBLISH, DETACH)] if scp else []
+        workers = (
+            [self._role(role) for role in (ENFORCE_ROLE, RECONCILE_ROLE, SWEEP_ROLE, PUBLISH_ROLE, DETACH_ROLE)]
+            if scp
+            else []
+        )
         return [
-            self._deny("GuardrailPolicies", POLICY_WRITES, [policies], but(PUBLISH, DETACH)),
+            self._deny("GuardrailPolicies", POLICY_WRITES, [policies], but(PUBLISH_ROLE, DETACH_ROLE)),
             self._deny(
-                "GuardrailsAttached", ["iam:DetachRolePolicy"], "*", but(DETACH), where={"iam:PolicyARN": policies}
+                "GuardrailsAttached", ["iam:DetachRolePolicy"], "*", but(DETACH_ROLE), where={"iam:PolicyARN": policies}
             ),
             self._deny(
                 "GuardrailBoundaries",
                 ["iam:DeleteRolePermissionsBoundary"],
                 "*",
-                but(ENFORCE, RECONCILE, DETACH),
+                but(ENFORCE_ROLE, RECONCILE_ROLE, DETACH_ROLE),
                 where={"iam:PermissionsBoundary": boundaries},
             ),
             self._deny("OwnRoles", ROLE_WRITES, list(self._roles(accounts)), stack_sets),
@@ -280,7 +284,7 @@ class Protection:
     def _stack_sets(self, accounts: str) -> list[str]:
         """As what StackSets keeps the stacks of other regions and accounts."""
         return [
-            *([self._iam(f"role/{self._physical(EXECUTION)}")] if self._has(EXECUTION) else []),
+            *([self._iam(f"role/{self._physical(EXECUTION_ROLE)}")] if self._has(EXECUTION_ROLE) else []),
             *([self._iam(STACKSETS, accounts)] if accounts == "*" else []),
         ]
 
@@ -304,10 +308,10 @@ class Protection:
     def _roles(self, accounts: str) -> Iterator[str]:
         """The functions' roles, those by which events come and functions enter, and those that make them."""
         names = [name for logical, kind, name in self.stack.resources if kind == "AWS::IAM::Role"]
-        inside = [name for name in names if not self._has(EXECUTION) or name != self._physical(EXECUTION)]
+        inside = [name for name in names if not self._has(EXECUTION_ROLE) or name != self._physical(EXECUTION_ROLE)]
         yield from self._patterns(inside, "iam", f"role{POLICY_PATH}{{}}")
-        if self._has(EXECUTION):
-            yield self._iam(f"role/{self._physical(EXECUTION)}")
+        if self._has(EXECUTION_ROLE):
+            yield self._iam(f"role/{self._physical(EXECUTION_ROLE)}")
         if accounts == "*":
             yield self._iam(f"role{POLICY_PATH}rolewarden-*", accounts)
             yield self._iam(STACKSETS, accounts)

@@ -22,11 +22,10 @@ from rolewarden.placement import added, identities, identity, is_ours, rearrange
 from rolewarden.policies import Policy, Statement, compile_rules, digest, document_of, is_boundary
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import GUARDRAILS_PUBLISHED, Recorder, logger
+from rolewarden.verdicts import CREATED, REPLACED, UNCHANGED
 
 DESCRIPTION = "A guardrail of Rolewarden: edit guardrails.yaml"
 """Marks a policy as one that Rolewarden made: no other is ever retired."""
-
-CREATED, REPLACED, UNCHANGED = "created", "replaced", "unchanged"
 
 
 @dataclass
@@ -129,7 +128,7 @@ class Publisher:
             change = REPLACED
             if finishes:
                 state.completed.add(policy.name)
-        state.wrote(policy.name, PublishedPolicy(version, wanted.text))
+        state.remember(policy.name, PublishedPolicy(version, wanted.text))
         if not deploys and policy.name not in state.completed:
             self.recorder.record_restored_policy(state.account, policy.name, change, origin, correlation_id)
         return change
@@ -175,7 +174,7 @@ class _Account:
             self._found[name] = self.aws.policy(self.reconciler.arn(name, self.account))
         return self._found[name]
 
-    def wrote(self, name: str, policy: PublishedPolicy) -> None:
+    def remember(self, name: str, policy: PublishedPolicy) -> None:
         """Remember what a policy says from now on."""
         self._found[name] = policy
         self._said.pop(name, None)

@@ -123,9 +123,9 @@ class Recorder:
         name = ROLE_REMEDIATED if remediated and not unfinished else ROLE_FINDING
         log = logger.warning if unfinished or outcome.reason else logger.info
         log(name, extra={"outcome": detail})
-        self._tell(name, detail, about, now, told=told)
+        self._report(name, detail, about, now, told=told)
         if remediated:
-            self._contested(outcome, about, now)
+            self._report_contest(outcome, about, now)
 
     def record_refusal(self, nomination: EvaluationRequest, refused: Refused) -> None:
         """Record that AWS does not let us look at the subject (or role) that an event nominates."""
@@ -140,7 +140,7 @@ class Recorder:
             "cause": nomination.origin.cause.as_dict(),
         }
         about = "/".join([nomination.account, *named.values()])
-        self._finding(detail, about, nomination.origin)
+        self._report_finding(detail, about, nomination.origin)
 
     def record_account_finding(self, account: str, refused: Refused, origin: Origin) -> str:
         """Record that an account cannot be entered, or that AWS refuses there what concerns all of it.
@@ -158,7 +158,7 @@ class Recorder:
         # It stops where nobody is let in, or no event comes.
         metrics.add_metric(HEARTBEAT, MetricUnit.Count, 0)
         about = f"{account}/{about_account(str(refused))}"
-        self._finding(detail, about, origin, ACCOUNT_FINDING)
+        self._report_finding(detail, about, origin, ACCOUNT_FINDING)
         return folded(about)
 
     def record_forged_request(self, account: str, function: str, why: str) -> None:
@@ -171,7 +171,7 @@ class Recorder:
             "recommendation": RECOMMENDATIONS[Reason.FORGED],
             "cause": FORGED_REQUEST.cause.as_dict(),
         }
-        self._finding(detail, f"{account}/{about_account(function)}", FORGED_REQUEST, ACCOUNT_FINDING)
+        self._report_finding(detail, f"{account}/{about_account(function)}", FORGED_REQUEST, ACCOUNT_FINDING)
 
     def record_unkeepable(self, profile: Binding, domain: Binding, guardrails: Sequence[str], origin: Origin) -> None:
         """Record that a user profile cannot have the guardrails that it needs, as it runs as its domain's role."""
@@ -186,16 +186,18 @@ class Recorder:
             "recommendation": RECOMMENDATIONS[Reason.SHARES_ROLE],
             "cause": origin.cause.as_dict(),
         }
-        self._finding(detail, f"{profile.account}/{profile.domain_id}/{profile.user_profile}", origin)
+        self._report_finding(detail, f"{profile.account}/{profile.domain_id}/{profile.user_profile}", origin)
 
-    def _finding(self, detail: Mapping[str, Any], about: str, origin: Origin, kind: str = SUBJECT_FINDING) -> None:
+    def _report_finding(
+        self, detail: Mapping[str, Any], about: str, origin: Origin, kind: str = SUBJECT_FINDING
+    ) -> None:
         metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         operation = detail.get("message", "").partition(":")[0]
         what = f"{detail['reason']} {operation} {' '.join(detail.get('missing', ()))}"
         told = self._news(detail["account"], about, what, origin)
         if told is not None:
             logger.warning(kind, extra={"finding": detail})
-            self._tell(kind, detail, about, self._now(), told=told)
+            self._report(kind, detail, about, self._now(), told=told)
 
     def _news(self, account: str, about: str, what: str, origin: Origin) -> Sequence[ToldRow] | None:
         """What the table is to know once this is told; None where it was told before.
@@ -214,7 +216,7 @@ class Recorder:
             return ()
         return None if told is None else (told,)
 
-    def _contested(self, outcome: Outcome, about: str, now: datetime) -> None:
+    def _report_contest(self, outcome: Outcome, about: str, now: datetime) -> None:
         """Tell, once, of somebody who takes off again and again what was just put back."""
         if self.told is None or outcome.origin.call not in UNDOING:
             return
@@ -239,7 +241,7 @@ class Recorder:
         kept = ("account", "role", "required", "attached", "subjects", "cause")
         detail = {**{key: value for key, value in outcome.as_dict().items() if key in kept}, **contest.as_dict()}
         logger.warning(ROLE_CONTESTED, extra={"finding": detail})
-        self._tell(ROLE_CONTESTED, detail, about, now, told=[told])
+        self._report(ROLE_CONTESTED, detail, about, now, told=[told])
 
     def record_resolved(self, findings: Sequence[ToldFinding], origin: Origin) -> None:
         """Record that findings about one thing, which were told, are not the case any more, whoever saw to it."""
@@ -247,7 +249,7 @@ class Recorder:
         account, _, about = finding.named.partition("/")
         detail = {"account": account, "finding": about, "was": finding.what, "cause": origin.cause.as_dict()}
         logger.info(FINDING_RESOLVED, extra={"finding": detail})
-        self._tell(FINDING_RESOLVED, detail, finding.named, self._now(), over=findings)
+        self._report(FINDING_RESOLVED, detail, finding.named, self._now(), over=findings)
 
     def record_detachment(
         self, account: str, role: str, policies: Sequence[str], origin: Origin, correlation_id: str
@@ -262,7 +264,7 @@ class Recorder:
         }
         metrics.add_metric("Detached", MetricUnit.Count, 1)
         logger.info(SURPLUS_DETACHED, extra={"finding": detail})
-        self._tell(SURPLUS_DETACHED, detail, f"{account}/{role}", self._now())
+        self._report(SURPLUS_DETACHED, detail, f"{account}/{role}", self._now())
 
     def record_restored_policy(self, account: str, policy: str, what: str, origin: Origin, correlation_id: str) -> None:
         """Record that a guardrail's policy was `what` ("created" or "replaced") because of `origin`."""
@@ -275,7 +277,7 @@ class Recorder:
         }
         metrics.add_metric("PolicyRestored", MetricUnit.Count, 1)
         logger.warning(POLICY_RESTORED, extra={"finding": detail})
-        self._tell(POLICY_RESTORED, detail, f"{account}/policy/{policy}", self._now())
+        self._report(POLICY_RESTORED, detail, f"{account}/policy/{policy}", self._now())
 
     def rows(self, about: str, since: str) -> list[dict[str, Any]]:
         """The history of a role or policy from `since` (ISO 8601 UTC with milliseconds). Raises RetryLater."""
@@ -341,7 +343,7 @@ class Recorder:
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.now(), UTC)
 
-    def _tell(
+    def _report(
         self,
         kind: str,
         detail: Mapping[str, Any],
@@ -394,7 +396,7 @@ class Recorder:
         over = [finding for record in records for finding in record.over]
         try:
             if told:
-                self.told.tell(told)
+                self.told.mark_reported(told)
             if over:
                 self.told.forget_findings(over)
         except RetryLater as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rolewarden import reconcile
 from rolewarden.aws import LONGEST_CALL, Aws
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
-from rolewarden.discovery import Discovery, Reading
+from rolewarden.discovery import Discovery, SubjectReading
 from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import (
     ACCOUNT,
@@ -25,7 +25,7 @@ from rolewarden.events import (
     SubjectKey,
     mapping,
     matched,
-    parse,
+    parse_event,
 )
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import load
@@ -181,7 +181,7 @@ class Rolewarden:
     def _parsed(self, event: Any) -> EvaluationRequest:
         # In an organization the event's account is a hint like the rest of it: STS says whether it may be entered.
         own_account = "" if self.settings.member_role else self.settings.account
-        return parse(event, own_account, self.settings.regions)
+        return parse_event(event, own_account, self.settings.regions)
 
     def _evaluate(self, request: EvaluationRequest, rechecks: int = 0) -> dict[str, Any]:
         reading = self._refreshed(request)
@@ -212,13 +212,13 @@ class Rolewarden:
         refused = {"refused": str(reading.refused)} if reading.refused else {}
         return {**_summary(request, [evaluation.outcome for evaluation in evaluated]), **refused}
 
-    def _refreshed(self, request: EvaluationRequest) -> Reading:
+    def _refreshed(self, request: EvaluationRequest) -> SubjectReading:
         account = request.account
         if request.subject:
             return self.discovery.refresh(account, request.region, request.subject)
         if request.origin.call in {"CreateRole", "UpdateAssumeRolePolicy"}:
             return self.discovery.role(account, request.role)
-        return Reading(None)
+        return SubjectReading(None)
 
     def reconcile(self, work: Work, fresh: tuple[Binding, ...] = (), *, detached: bool = False) -> Outcome:
         """Evaluate one role, record what is news, and schedule a recheck if something was done.
@@ -293,7 +293,7 @@ class Rolewarden:
         if mapping(event).get("step") == RULES:
             return {"rules": fingerprint(self.rules, self.aws.partition)}
         if mapping(event).get("step") == DOCTOR:
-            return {"checks": [check.as_dict() for check in self.sweeper.checks()]}
+            return {"probes": [probe.as_dict() for probe in self.sweeper.probes()]}
         detail = mapping(mapping(event).get("detail"))
         account = matched(ACCOUNT, detail.get("account"))
         # What the event says of a deployment only adds accounts: it is a hint like the rest of the event.

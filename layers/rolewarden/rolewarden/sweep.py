@@ -40,7 +40,7 @@ from rolewarden.bindings import (
     sweeps_scope,
     tagged,
 )
-from rolewarden.discovery import Discovery, Reading
+from rolewarden.discovery import Discovery, SubjectReading
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import ACCOUNT, DOMAIN_ID, PROFILE_NAME, REGION, EvaluationRequest, SubjectKey, mapping, matched
 from rolewarden.fingerprint import fingerprint
@@ -166,7 +166,7 @@ class Sweeper:
             self.recorder.record_account_finding(gone, left, SWEEP)
             self.table.forget_account(gone)
         for new in sorted(there - known.keys()):
-            self.table.member_swept(new, 0)
+            self.table.set_member_swept(new, 0)
         self.aws.send(self.queues.publish, [{"account": account, "step": PUBLISH} for account in sorted(there)])
 
     def _members(self) -> set[str]:
@@ -182,21 +182,21 @@ class Sweeper:
         home = IAM_HOME_REGIONS.get(self.aws.partition, self.aws.region)
         return paths.Place(self.coverage.account, self.aws.region, home, self.coverage.central_bus)
 
-    def checks(self, account: str = "") -> Iterator[paths.Check]:
+    def probes(self, account: str = "") -> Iterator[paths.Probe]:
         """Whether events come from each region of an account, or of all, and it lets us in.
 
         Raises Refused where the accounts cannot be listed, and RetryLater.
         """
         for each in [account] if account else [self.coverage.account, *sorted(self._members())]:
-            yield from paths.checks(self.aws, each, self.coverage.regions, self._central)
+            yield from paths.probes(self.aws, each, self.coverage.regions, self._central)
 
     def _check_paths(self, account: str, told: Iterable[ToldFinding]) -> set[str]:
-        """Report each missing link of the path to the central account. Gives the findings' keys, for `_settle`."""
+        """Report each missing link of the path to the central account. Gives the keys of the findings."""
         standing: set[str] = set()
         try:
-            for check in self.checks(account):
-                if check.message:
-                    refused = Refused(Reason.UNHEARD, f"{check.what} in {check.region}: {check.message}")
+            for probe in self.probes(account):
+                if probe.message:
+                    refused = Refused(Reason.UNHEARD, f"{probe.what} in {probe.region}: {probe.message}")
                     standing.add(self.recorder.record_account_finding(account, refused, SWEEP))
         except RetryLater as error:
             # The next sweep asks again; what was the case may still be.
@@ -267,15 +267,15 @@ class Sweeper:
             if self.seconds_left() < ENOUGH:
                 return after
             try:
-                self._domain(sweep, region, domain, known[domain.id], tags, at)
+                self._sweep_domain(sweep, region, domain, known[domain.id], tags, at)
             except RetryLater as error:
-                self._missed(sweep, domain.id, error)
+                self._record_unread(sweep, domain.id, error)
             after = domain.id
         if region == self.coverage.regions[0]:
-            self._also_governed(sweep, at)
+            self._bind_also_governed(sweep, at)
         return None
 
-    def _domain(
+    def _sweep_domain(
         self,
         sweep: Sweep,
         region: str,
@@ -284,13 +284,13 @@ class Sweeper:
         tags: Tags | None,
         at: float,
     ) -> None:
-        self.discovery.named(region, domain.id, domain.name)
+        self.discovery.take_name(region, domain.id, domain.name)
         known = defaultdict(list)
         for binding in bound:
             known[folded(binding.user_profile)].append(binding)
         if _changed(known[""], domain.modified):
             reading = self.discovery.refresh(sweep.account, region, SubjectKey(domain.id))
-            self._tell(sweep, region, reading)
+            self._report_reading(sweep, region, reading)
             if reading.gone:
                 return
             del known[""]
@@ -305,7 +305,7 @@ class Sweeper:
                 self.table.write((), [*slots, *members], at=self.now())
             else:
                 # What is known of its profiles stays, and the other domains are swept all the same.
-                self._tell(sweep, region, Reading(SubjectKey(domain.id), refused=refused))
+                self._report_reading(sweep, region, SubjectReading(SubjectKey(domain.id), refused=refused))
             return
         gone = [binding.key for name in known.keys() - listed.keys() for binding in known[name]]
         changed = [
@@ -341,7 +341,7 @@ class Sweeper:
 
         What there is no time for is a chunk of its own.
         """
-        self.discovery.named(region, domain.id, domain.name)
+        self.discovery.take_name(region, domain.id, domain.name)
         self._describe(sweep, region, domain, profiles)
         if self.table.sweep_done(sweep.row, _chunk_id(domain, profiles)):
             self.aws.send(self.queues.sweep, [sweep.message(COMPARE)])
@@ -365,9 +365,9 @@ class Sweeper:
             try:
                 reading = self.discovery.profile(sweep.account, region, domain.id, name, tags=tags)
             except RetryLater as error:
-                self._missed(sweep, f"{domain.id}/{name}", error)
+                self._record_unread(sweep, f"{domain.id}/{name}", error)
                 continue
-            self._tell(sweep, region, reading)
+            self._report_reading(sweep, region, reading)
             if reading.refused and reading.bindings:
                 known = known or self.table.of_domain(sweep.account, region, domain.id)
                 reading = reading.with_known(known)
@@ -376,7 +376,7 @@ class Sweeper:
                 gone += self.discovery.slots(sweep.account, region, domain.id, name)
         self.table.write(found, gone, at=at)
 
-    def _missed(self, sweep: Sweep, what: str, error: RetryLater) -> None:
+    def _record_unread(self, sweep: Sweep, what: str, error: RetryLater) -> None:
         """One subject that AWS cannot tell of now holds up no other; it stays as it is known till the next sweep."""
         self.table.sweep_missed(sweep.row)
         self.recorder.record_unread(what, error)
@@ -391,10 +391,10 @@ class Sweeper:
         try:
             return self.aws.within(sweep.account).subject_tags(region)
         except Refused as refused:
-            self._tell(sweep, region, Reading(SubjectKey("*"), refused=refused))
+            self._report_reading(sweep, region, SubjectReading(SubjectKey("*"), refused=refused))
             return None
 
-    def _tell(self, sweep: Sweep, region: str, reading: Reading) -> None:
+    def _report_reading(self, sweep: Sweep, region: str, reading: SubjectReading) -> None:
         if reading.refused:
             self.table.sweep_missed(sweep.row)
             self.recorder.record_refusal(
@@ -406,10 +406,10 @@ class Sweeper:
         try:
             return sorted(self.aws.within(sweep.account).domains(region), key=lambda domain: domain.id)
         except Refused as refused:
-            self._tell(sweep, region, Reading(SubjectKey("*"), refused=refused))
+            self._report_reading(sweep, region, SubjectReading(SubjectKey("*"), refused=refused))
             return None
 
-    def _also_governed(self, sweep: Sweep, at: float) -> None:
+    def _bind_also_governed(self, sweep: Sweep, at: float) -> None:
         known = {binding.key: binding for binding in self.table.also_governed(sweep.account)}
         rules = self.reconciler.rules.also_govern
         found = {}
@@ -455,7 +455,7 @@ class Sweeper:
             after = some[-1].role.path
         surplus = self._detach(sweep, required, carriers)
         standing = {role.path for role in lacking} | self._unkeepable(bindings) | self._check_paths(sweep.account, told)
-        self._settle(sweep, told, standing)
+        self._resolve_findings(sweep, told, standing)
         counts = {
             "subjects": len({binding.label for binding in bindings}),
             "roles": len(roles),
@@ -469,7 +469,7 @@ class Sweeper:
         names = {"roles": surplus[:SOME_SURPLUS], "policies": unused[:SOME_SURPLUS]}
         self.table.sweep_completed(sweep.row, {**counts, "unused_policies": len(unused)}, names)
         if sweep.account != self.coverage.account:
-            self.table.member_swept(sweep.account, sweep.began)
+            self.table.set_member_swept(sweep.account, sweep.began)
         # A step of its own: what stands in the way of it is no reason to call the sweep incomplete.
         self.aws.send(self.queues.sweep, [sweep.message(AUDIT)])
         return counts
@@ -557,7 +557,7 @@ class Sweeper:
                     found.add(about(binding.account, binding.domain_id, binding.user_profile))
         return found
 
-    def _settle(self, sweep: Sweep, told: Iterable[ToldFinding], standing: set[str]) -> None:
+    def _resolve_findings(self, sweep: Sweep, told: Iterable[ToldFinding], standing: set[str]) -> None:
         """Tell of findings that are not the case any more, also where no event told who has seen to them.
 
         `standing` is what findings of this sweep are about, and what is still being seen to. What a sweep could not

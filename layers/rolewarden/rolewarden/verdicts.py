@@ -69,6 +69,10 @@ RECOMMENDATIONS: dict[str, str] = {
 """What a person does about each reason."""
 
 
+CREATED, REPLACED, UNCHANGED = "created", "replaced", "unchanged"
+"""What became of a guardrail's policy in IAM."""
+
+
 SOME_SUBJECTS = 50
 """As many subjects are named on the record; a role may work for thousands, and an event holds 256 KiB."""
 

@@ -27,7 +27,7 @@ class YamlTextError(Exception):
         self.path = path
 
 
-def parse(text: str) -> tuple[Any, dict[Path, int]]:
+def parse_yaml(text: str) -> tuple[Any, dict[Path, int]]:
     """The document in `text` made of dict, list, str and None, and the line of each of its values.
 
     Raises YamlTextError.

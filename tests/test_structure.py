@@ -1,0 +1,131 @@
+"""Rules for the structure of the code: one name for one thing, verbs for what acts, and what may depend on what."""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def imported(file: Path) -> set[str]:
+    """The modules from which a file imports, and the full names of what it takes from them."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: write `from {'.' * node.level}{node.module or ''}` with its full name"
+            assert node.module is not None
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def is_test_module(name: str) -> bool:
+    folder, *parts = name.split(".")
+    return folder == "tests" and any(part.startswith("test_") for part in parts)
+
+
+def test_no_module_imports_from_a_test_module():
+    files = [file for folder in ("tests", "bench") for file in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 100
+    names = {str(file.relative_to(ROOT)): sorted(filter(is_test_module, imported(file))) for file in files}
+    assert {file: found for file, found in names.items() if found} == {}
+
+
+PACKAGES = {
+    name: ROOT / folder / name
+    for folder, name in (("layers/rolewarden", "rolewarden"), ("cli", "rolewarden_cli"), ("local", "rolewarden_local"))
+}
+
+VERBS = frozenset(
+    """
+    add announce answer ask attach bind bring build check clear collect compile complete connect create delete
+    deny deploy describe detach do drop emit end enforce enter expect fail fill fix follow forget forward give
+    ignore import install invoke keep leave lend let limit log make mark move name need note notify observe open
+    order organize pass play prepare press print publish put raise read record refuse register remake remediate
+    remember remove rename replace report require reset resolve restart restore retire run say schedule send
+    serve set show sign start stop sum swap sweep take translate validate verify wait warn write
+    """.split()  # noqa: SIM905 - a list with a line for each verb would be a page
+)
+"""The verbs by which functions that give nothing are named. Add one if none of these says what a new function does."""
+
+RECORD = frozenset(["alert", "audit", "contest", "events", "history", "origin", "record", "verdicts", "work"])
+"""Modules that write, read, send or show the cause of something for the record."""
+
+
+def public(module: ast.Module) -> Iterator[str]:
+    """The public names that a module defines itself."""
+    for node in module.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign):
+            names = [name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names = [node.target.id]
+        else:
+            names = []
+        yield from (name for name in names if not name.startswith("_"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_public_name_is_defined_twice_in_a_package(package):
+    defined = defaultdict(list)
+    for file in sorted(PACKAGES[package].rglob("*.py")):
+        for name in public(ast.parse(file.read_text(encoding="utf-8"))):
+            defined[name].append(file.name)
+    assert len(defined) > 50
+    assert {name: files for name, files in defined.items() if len(files) > 1} == {}
+
+
+NAMED_BY_OTHERS = (".setter", ".command", ".callback")
+"""Decorators of functions whose names are not free: users type the name of a command."""
+
+
+def procedures(module: ast.Module) -> Iterator[str]:
+    """The names of the functions that give nothing, so that they are called for what they do."""
+    for node in ast.walk(module):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name.startswith("__"):
+            continue
+        decorators = [ast.unparse(decorator).partition("(")[0] for decorator in node.decorator_list]
+        gives_nothing = isinstance(node.returns, ast.Constant) and node.returns.value is None
+        if gives_nothing and node.name != "main" and not any(text.endswith(NAMED_BY_OTHERS) for text in decorators):
+            yield node.name
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_function_that_gives_nothing_is_named_by_a_verb(package):
+    found = set()
+    for file in sorted(PACKAGES[package].rglob("*.py")):
+        for name in procedures(ast.parse(file.read_text(encoding="utf-8"))):
+            if name.strip("_").split("_")[0] not in VERBS:
+                found.add(f"{file.name}: {name}")
+    assert found == set()
+
+
+def decisions(module: ast.Module) -> Iterator[ast.expr]:
+    """Every expression by which a module chooses what to do."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.If | ast.IfExp | ast.While):
+            yield node.test
+        elif isinstance(node, ast.Compare | ast.BoolOp):
+            yield node
+        elif isinstance(node, ast.comprehension):
+            yield from node.ifs
+        elif isinstance(node, ast.Match):
+            yield node.subject
+
+
+def test_no_code_outside_of_the_record_decides_by_a_cause():
+    found = []
+    for file in sorted(PACKAGES["rolewarden"].rglob("*.py")):
+        if file.stem in RECORD:
+            continue
+        for test in decisions(ast.parse(file.read_text(encoding="utf-8"))):
+            names = {node.attr for node in ast.walk(test) if isinstance(node, ast.Attribute)}
+            names |= {node.id for node in ast.walk(test) if isinstance(node, ast.Name)}
+            if names & {"cause", "event_name", "Cause"}:
+                found.append(f"{file.name}:{test.lineno}: {ast.unparse(test)}")
+    assert found == []
