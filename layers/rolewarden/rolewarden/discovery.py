@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rolewarden import MEMBER_ROLES
-from rolewarden.aws import GONE, Aws, RoleDescription, modified
+from rolewarden.aws import Aws, RoleDescription, modified
 from rolewarden.bindings import (
     BEDROCK,
     DEFAULT_USER,
@@ -24,7 +24,7 @@ from rolewarden.bindings import (
     RoleKey,
     place,
 )
-from rolewarden.errors import Refused
+from rolewarden.errors import Gone, Refused
 from rolewarden.events import SubjectKey
 from rolewarden.guardrails import Rules, matches_name
 from rolewarden.names import among, folded, same
@@ -193,7 +193,7 @@ class Discovery:
         try:
             found = self.aws.within(account).role(name)
         except Refused as refused:
-            return _unread(None, refused)._replace(unsettled=refused.reason == GONE)
+            return _unread(None, refused)._replace(unsettled=isinstance(refused, Gone))
         binding = self.also_governed(account, found)
         bindings = (binding,) if binding else ()
         self.table.write(bindings, [(account, "#".join((ROLE, folded(name), EXECUTION)))], at=at)
@@ -234,7 +234,7 @@ class Discovery:
 
 
 def _unread(subject: SubjectKey | None, refused: Refused) -> Reading:
-    return Reading(subject, gone=True) if refused.reason == GONE else Reading(subject, refused=refused)
+    return Reading(subject, gone=True) if isinstance(refused, Gone) else Reading(subject, refused=refused)
 
 
 def _deploys(settings: Mapping[str, Any]) -> bool:

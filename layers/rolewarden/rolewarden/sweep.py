@@ -28,7 +28,7 @@ from typing import Any
 
 from rolewarden import paths
 from rolewarden.audit import Auditor
-from rolewarden.aws import GONE, IAM_HOME_REGIONS, LONGEST_CALL, Aws, ListedDomain
+from rolewarden.aws import IAM_HOME_REGIONS, LONGEST_CALL, Aws, ListedDomain
 from rolewarden.bindings import (
     DEFAULT_USER,
     EXECUTION,
@@ -41,7 +41,7 @@ from rolewarden.bindings import (
     tagged,
 )
 from rolewarden.discovery import Discovery, Reading
-from rolewarden.errors import Refused, RetryLater
+from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.events import ACCOUNT, DOMAIN_ID, PROFILE_NAME, REGION, EvaluationRequest, SubjectKey, mapping, matched
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import Fallback, Guardrail
@@ -298,14 +298,14 @@ class Sweeper:
         try:
             profiles = self.aws.within(sweep.account).user_profiles(region, domain.id)
             listed = {folded(profile.name): profile for profile in profiles}
+        except Gone:
+            slots = self.discovery.slots(sweep.account, region, domain.id)
+            members = [binding.key for bindings in known.values() for binding in bindings]
+            self.table.write((), [*slots, *members], at=self.now())
+            return
         except Refused as refused:
-            if refused.reason == GONE:
-                slots = self.discovery.slots(sweep.account, region, domain.id)
-                members = [binding.key for bindings in known.values() for binding in bindings]
-                self.table.write((), [*slots, *members], at=self.now())
-            else:
-                # What is known of its profiles stays, and the other domains are swept all the same.
-                self._tell(sweep, region, Reading(SubjectKey(domain.id), refused=refused))
+            # What is known of its profiles stays, and the other domains are swept all the same.
+            self._tell(sweep, region, Reading(SubjectKey(domain.id), refused=refused))
             return
         gone = [binding.key for name in known.keys() - listed.keys() for binding in known[name]]
         changed = [
