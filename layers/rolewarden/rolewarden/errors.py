@@ -1,13 +1,19 @@
 """Everything that Rolewarden raises on purpose.
 
 RolewardenError
-├── RulesError       guardrails.yaml says something that cannot be kept: a person mends the file
-├── SettingsError    a function is deployed without a setting it needs: a person mends the stack
-├── ProtectionError  no service control policy can be made of this stack: a person names another, or asks for less
-├── Refused          AWS refused for a reason that trying again does not change: ends as a verdict
-│   └── Gone         the same, because the thing that a call asks about does not exist
-└── RetryLater       AWS could not do it now: the message or event is tried again
-    └── PartlyDone   the same, after something was done that belongs on the record
+├── RulesError              guardrails.yaml says something that cannot be kept: a person corrects the file
+│   ├── TooLong             a statement does not fit into an IAM policy (in policies.py)
+│   └── BoundaryTooLong     a boundary does not fit into an IAM policy (in policies.py)
+├── YamlTextError           a text is not YAML that guardrails.yaml can contain (in yamltext.py)
+├── SettingsError           a function is deployed without a setting that it needs: a person corrects the stack
+├── ForgedRequestError      CloudFormation did not send this custom-resource request (in cloudformation.py)
+├── ProtectionError         this stack does not yield the service control policy that a person asks for
+├── Refused                 AWS refused for a reason that trying again does not change: ends as a verdict
+│   └── Gone                the same, because the thing that a call asks about does not exist
+└── RetryLater              AWS could not do it now: the message or event is tried again
+    └── PartlyDone          the same, after something was done that belongs on the record
+
+The errors of the command line tool and of the local AWS descend from RolewardenError, too.
 """
 
 from __future__ import annotations
