@@ -13,6 +13,7 @@ from rolewarden.bindings import KEPT_SECONDS, BindingsTable, about
 from rolewarden.contest import Contest
 from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import matches
+from rolewarden.history import HistoryKey
 from rolewarden.names import folded
 from rolewarden.origin import Cause
 from rolewarden.record import ROLE_FINDING, ROLE_REMEDIATED, SUBJECT_FINDING
@@ -228,7 +229,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
     account, _, named = str(row.get("named") or row["about"]).partition("/")
     policies = next((row[key] for key in ("attached", "detached", "missing") if row.get(key)), ())
     return Entry(
-        at=datetime.fromisoformat(str(row["at"]).partition("#")[0]),
+        at=HistoryKey.of(row["at"]).time,
         kind=str(row["kind"]),
         account=account,
         about=named or account,

@@ -12,17 +12,17 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from rolewarden.aws import Aws
 from rolewarden.bindings import CONTESTED_ROW, EVENT_ROW, KEPT_SECONDS, Binding, BindingsTable, ToldFinding, ToldRow
 from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import EvaluationRequest, Ignored
+from rolewarden.history import History, HistoryKey
 from rolewarden.names import folded
 from rolewarden.origin import FORGED_REQUEST, Cause, Origin, Trigger
 from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
@@ -71,13 +71,10 @@ class Recorder:
     """Writes the record of one account.
 
     `told` knows which findings were told lately: what every sweep finds again, or a flood of events, is told once.
-    Without it everything is told. Without a `history_table` nothing is deployed that would keep or hear a record, and
-    nothing is written.
+    Without it everything is told. With NoHistory, the recorder writes log lines and metrics only.
     """
 
-    aws: Aws
-    history_table: str
-    history_days: int
+    history: History
     told: BindingsTable | None = None
     now: Callable[[], float] = time.time
     _gathered: list[_Record] | None = None
@@ -219,7 +216,7 @@ class Recorder:
         if self.told is None or outcome.origin.call not in UNDOING:
             return
         try:
-            newest = self.aws.newest(self.history_table, {"about": folded(about)}, MOST_ROWS)
+            newest = self.history.newest(about, MOST_ROWS)
             gathered = [record.row for record in self._gathered or () if record.row["about"] == folded(about)]
             contest = Contest.among([*newest, *gathered], now)
             if contest is None:
@@ -277,18 +274,17 @@ class Recorder:
         logger.warning(POLICY_RESTORED, extra={"finding": detail})
         self._tell(POLICY_RESTORED, detail, f"{account}/policy/{policy}", self._now())
 
-    def rows(self, about: str, since: str) -> list[dict[str, Any]]:
-        """The history of a role or policy from `since` (ISO 8601 UTC with milliseconds). Raises RetryLater."""
-        return self.aws.query(self.history_table, {"about": folded(about)}, least=("at", since))
+    def rows(self, about: str, since: datetime) -> list[dict[str, Any]]:
+        """The history of a role or policy from `since`. Raises RetryLater."""
+        return self.history.rows(about, since)
 
     def backfill(self, kind: str, detail: Mapping[str, Any], about: str, at: datetime) -> bool:
         """Record what was done `at` a time, and nobody has recorded; whether that is still so. Raises RetryLater."""
         detail = {**detail, "backfilled": True}
-        row = self._row(kind, detail, about, at)
         # Of what one correlation ID did in one second, CloudTrail may show a part to one audit and the rest to another.
         deeds = json.dumps({name: value for name, value in detail.items() if name != "cause"}, sort_keys=True)
-        row["at"] += f"#{hashlib.sha256(deeds.encode()).hexdigest()[:8]}"
-        if not self.aws.put_unless(self.history_table, row, "attribute_exists(about)"):
+        row = _row(kind, detail, about, at, digest=hashlib.sha256(deeds.encode()).hexdigest()[:8])
+        if not self.history.put_once(row):
             return False
         metrics.add_metric("Backfilled", MetricUnit.Count, 1)
         self.announce(kind, detail, needed=False)
@@ -328,10 +324,8 @@ class Recorder:
         Raises RetryLater where it is `needed`; else a failure is logged and counted.
         """
         logger.info(detail_type, extra={"detail": detail})
-        if not self.history_table:
-            return
         try:
-            self.aws.publish([(detail_type, detail)])
+            self.history.put_events([(detail_type, detail)])
         except RetryLater as error:
             if needed:
                 raise
@@ -351,30 +345,18 @@ class Recorder:
         told: Sequence[ToldRow] = (),
         over: Sequence[ToldFinding] = (),
     ) -> None:
-        record = _Record(kind, detail, self._row(kind, detail, about, now), told, over)
+        record = _Record(kind, detail, _row(kind, detail, about, now), told, over)
         if self._gathered is None:
             self._write([record])
         else:
             self._gathered.append(record)
 
-    def _row(self, kind: str, detail: Mapping[str, Any], about: str, at: datetime) -> dict[str, Any]:
-        told_apart = detail.get("correlation_id") or detail.get("cause", {}).get("event_id", "")
-        return {
-            **detail,
-            "about": folded(about),
-            "named": about,
-            # One event may leave two rows at once: a remediation, and that its role is contested.
-            "at": f"{at.isoformat(timespec='milliseconds')}#{told_apart}#{kind}",
-            "kind": kind,
-            "expires": int((at + timedelta(days=self.history_days)).timestamp()),
-        }
-
     def _write(self, records: Sequence[_Record]) -> None:
-        if not records or not self.history_table:
+        if not records:
             return
         writes: tuple[Callable[[], None], ...] = (
             lambda: self._publish(records),
-            lambda: self.aws.put_all(self.history_table, [record.row for record in records]),
+            lambda: self.history.put([record.row for record in records]),
         )
         for write in writes:
             # Each on its own: that one fails is no reason to lose the other.
@@ -386,7 +368,7 @@ class Recorder:
                 logger.error("the record could not be written", extra={"about": about, "why": str(error)})
 
     def _publish(self, records: Sequence[_Record]) -> None:
-        self.aws.publish([(record.kind, record.detail) for record in records])
+        self.history.put_events([(record.kind, record.detail) for record in records])
         if self.told is None:
             return
         # Not before: what nobody has heard of, and counts as told, is told by nobody.
@@ -399,6 +381,17 @@ class Recorder:
                 self.told.forget_findings(over)
         except RetryLater as error:
             logger.error("perhaps reported twice", extra={"about": [*told, *over], "why": str(error)})
+
+
+def _row(kind: str, detail: Mapping[str, Any], about: str, at: datetime, digest: str = "") -> dict[str, Any]:
+    origin = detail.get("correlation_id") or detail.get("cause", {}).get("event_id", "")
+    return {
+        **detail,
+        "about": folded(about),
+        "named": about,
+        "at": HistoryKey(at, origin, kind, digest).text,
+        "kind": kind,
+    }
 
 
 def about_account(message: str) -> str:
