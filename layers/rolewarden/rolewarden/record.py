@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from rolewarden.bindings import CONTESTED_ROW, EVENT_ROW, KEPT_SECONDS, Binding, BindingsTable, ToldFinding, ToldRow
+from rolewarden.bindings import KEPT_SECONDS, Binding, BindingsTable, ReportedKind, ToldFinding, ToldRow
 from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import EvaluationRequest, Ignored
@@ -105,7 +105,9 @@ class Recorder:
         if outcome.verdict is Verdict.UNENFORCEABLE:
             metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         what = f"{outcome.verdict.value}: {outcome.reason or ''} {' '.join(outcome.missing)}"
-        told = () if outcome.has_written else self._news(outcome.account, about, what, outcome.origin)
+        wrong = ReportedKind.BOUNDARY if outcome.verdict is Verdict.COMPLIANT else ReportedKind.ROLE
+        finding = ToldFinding(outcome.account, outcome.role, wrong, what)
+        told = () if outcome.has_written else self._news(finding, outcome.origin)
         if told is None:
             return
         now = self._now()
@@ -136,8 +138,7 @@ class Recorder:
             "recommendation": RECOMMENDATIONS.get(refused.reason, ""),
             "cause": nomination.origin.cause.as_dict(),
         }
-        about = "/".join([nomination.account, *named.values()])
-        self._finding(detail, about, nomination.origin)
+        self._finding(detail, "/".join(named.values()), nomination.origin)
 
     def record_account_finding(self, account: str, refused: Refused, origin: Origin) -> str:
         """Record that an account cannot be entered, or that AWS refuses there what concerns all of it.
@@ -154,9 +155,9 @@ class Recorder:
         }
         # It stops where nobody is let in, or no event comes.
         metrics.add_metric(HEARTBEAT, MetricUnit.Count, 0)
-        about = f"{account}/{about_account(str(refused))}"
-        self._finding(detail, about, origin, ACCOUNT_FINDING)
-        return folded(about)
+        name = about_account(str(refused))
+        self._finding(detail, name, origin, ACCOUNT_FINDING)
+        return folded(f"{account}/{name}")
 
     def record_forged_request(self, account: str, function: str, why: str) -> None:
         """Record that a caller invoked `function` with a custom-resource request that CloudFormation did not send."""
@@ -168,7 +169,7 @@ class Recorder:
             "recommendation": RECOMMENDATIONS[Reason.FORGED],
             "cause": FORGED_REQUEST.cause.as_dict(),
         }
-        self._finding(detail, f"{account}/{about_account(function)}", FORGED_REQUEST, ACCOUNT_FINDING)
+        self._finding(detail, about_account(function), FORGED_REQUEST, ACCOUNT_FINDING)
 
     def record_unkeepable(self, profile: Binding, domain: Binding, guardrails: Sequence[str], origin: Origin) -> None:
         """Record that a user profile cannot have the guardrails that it needs, as it runs as its domain's role."""
@@ -183,18 +184,26 @@ class Recorder:
             "recommendation": RECOMMENDATIONS[Reason.SHARES_ROLE],
             "cause": origin.cause.as_dict(),
         }
-        self._finding(detail, f"{profile.account}/{profile.domain_id}/{profile.user_profile}", origin)
+        name = f"{profile.domain_id}/{profile.user_profile}"
+        self._finding(detail, name, origin, reported=ReportedKind.SHARED_ROLE)
 
-    def _finding(self, detail: Mapping[str, Any], about: str, origin: Origin, kind: str = SUBJECT_FINDING) -> None:
+    def _finding(
+        self,
+        detail: Mapping[str, Any],
+        name: str,
+        origin: Origin,
+        kind: str = SUBJECT_FINDING,
+        reported: ReportedKind = ReportedKind.UNREAD,
+    ) -> None:
         metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         operation = detail.get("message", "").partition(":")[0]
         what = f"{detail['reason']} {operation} {' '.join(detail.get('missing', ()))}"
-        told = self._news(detail["account"], about, what, origin)
+        told = self._news(ToldFinding(detail["account"], name, reported, what), origin)
         if told is not None:
             logger.warning(kind, extra={"finding": detail})
-            self._tell(kind, detail, about, self._now(), told=told)
+            self._tell(kind, detail, f"{detail['account']}/{name}", self._now(), told=told)
 
-    def _news(self, account: str, about: str, what: str, origin: Origin) -> Sequence[ToldRow] | None:
+    def _news(self, finding: ToldFinding, origin: Origin) -> Sequence[ToldRow] | None:
         """What the table is to know once this is told; None where it was told before.
 
         That is by a sweep in the last days, or in the last hour of what one actor does.
@@ -203,11 +212,12 @@ class Recorder:
             return ()
         keeps: float = KEPT_SECONDS
         if origin.trigger is not Trigger.SWEEP:
-            about, what, keeps = f"{about}{EVENT_ROW}", f"{what} {origin.cause.principal}", EVENT_TOLD_SECONDS
+            keeps = EVENT_TOLD_SECONDS
+            finding = finding._replace(what=f"{finding.what} {origin.cause.principal}", by_event=True)
         try:
-            told = self.told.telling(account, about, what, self.now(), keeps=keeps)
+            told = self.told.telling(finding, self.now(), keeps=keeps)
         except RetryLater as error:
-            logger.error("perhaps reported twice", extra={"about": about, "why": str(error)})
+            logger.error("perhaps reported twice", extra={"about": finding.about, "why": str(error)})
             return ()
         return None if told is None else (told,)
 
@@ -222,11 +232,11 @@ class Recorder:
             if contest is None:
                 return
             metrics.add_metric("Contested", MetricUnit.Count, 1)
-            known = (outcome.account, f"{about}{CONTESTED_ROW}", "contested", now.timestamp())
-            quiet = WINDOW.total_seconds()
-            if self.told.still_told(*known, keeps=quiet):
+            kind, quiet = ReportedKind.CONTESTED, WINDOW.total_seconds()
+            finding = ToldFinding(outcome.account, outcome.role, kind, kind.value)
+            if self.told.still_told(finding, now.timestamp(), keeps=quiet):
                 return
-            told = self.told.telling(*known, keeps=quiet)
+            told = self.told.telling(finding, now.timestamp(), keeps=quiet)
             if told is None:
                 return
         except RetryLater as error:
@@ -241,10 +251,14 @@ class Recorder:
     def record_resolved(self, findings: Sequence[ToldFinding], origin: Origin) -> None:
         """Record that findings about one thing, which were told, are not the case any more, whoever saw to it."""
         finding = findings[0]
-        account, _, about = finding.named.partition("/")
-        detail = {"account": account, "finding": about, "was": finding.what, "cause": origin.cause.as_dict()}
+        detail = {
+            "account": finding.account,
+            "finding": finding.name,
+            "was": finding.what,
+            "cause": origin.cause.as_dict(),
+        }
         logger.info(FINDING_RESOLVED, extra={"finding": detail})
-        self._tell(FINDING_RESOLVED, detail, finding.named, self._now(), over=findings)
+        self._tell(FINDING_RESOLVED, detail, f"{finding.account}/{finding.name}", self._now(), over=findings)
 
     def record_detachment(
         self, account: str, role: str, policies: Sequence[str], origin: Origin, correlation_id: str

@@ -34,6 +34,7 @@ from rolewarden.bindings import (
     EXECUTION,
     Binding,
     BindingsTable,
+    ReportedKind,
     RoleKey,
     ToldFinding,
     about,
@@ -51,7 +52,7 @@ from rolewarden.policies import is_boundary
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
-from rolewarden.verdicts import Reason, Verdict
+from rolewarden.verdicts import Reason
 from rolewarden.work import BEGIN, PUBLISH, Work, unlimited
 
 LIST, DESCRIBE, COMPARE, AUDIT = "list", "describe", "compare", "audit"
@@ -564,9 +565,8 @@ class Sweeper:
         read may hide that something is still wrong. Only a boundary that cannot be taken off, which is no lack, is
         never settled so: it is forgotten after a week.
         """
-        over = [f for f in told if f.about not in standing and not f.what.startswith(f"{Verdict.COMPLIANT}:")]
-        of_roles = tuple(f"{verdict}:" for verdict in (Verdict.DRIFTED, Verdict.UNENFORCEABLE))
-        sure = [finding for finding in over if finding.what.startswith((*of_roles, Reason.SHARES_ROLE))]
+        over = [f for f in told if f.about not in standing and f.kind is not ReportedKind.BOUNDARY]
+        sure = [f for f in over if f.kind in {ReportedKind.ROLE, ReportedKind.SHARED_ROLE}]
         if len(sure) < len(over) and self.table.sweep_is_whole(sweep.row):
             sure = over
         settled: dict[str, list[ToldFinding]] = defaultdict(list)
