@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rolewarden.bindings import KEPT_SECONDS, BindingsTable, about
+from rolewarden.bindings import KEPT_SECONDS, BindingsTable, about, account_and_name
 from rolewarden.contest import Contest
 from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import matches
@@ -226,7 +226,7 @@ def moment(text: str, now: datetime) -> datetime:
 
 def _entry(row: Mapping[str, Any]) -> Entry:
     cause = Cause.from_dict(row.get("cause"))
-    account, _, named = str(row.get("named") or row["about"]).partition("/")
+    account, named = account_and_name(str(row.get("named") or row["about"]))
     policies = next((row[key] for key in ("attached", "detached", "missing") if row.get(key)), ())
     return Entry(
         at=HistoryKey.of(row["at"]).time,

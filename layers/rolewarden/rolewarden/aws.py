@@ -642,19 +642,17 @@ class Aws:
 
     def create_policy(self, name: str, text: str, description: str, *, correlation_id: str) -> None:
         """Create a policy under `/rolewarden/`. Raises Refused where one of that name is somebody else's."""
-        try:
-            with translated(), _correlated(correlation_id):
+        with translated(), _correlated(correlation_id):
+            try:
                 self._iam.create_policy(
                     PolicyName=name, Path=POLICY_PATH, PolicyDocument=text, Description=description
                 )  # fmt: skip
-        except Refused as refused:
-            if "EntityAlreadyExists" in str(refused):
+            except self._iam.exceptions.EntityAlreadyExistsException as error:
                 raise Refused(
                     Reason.NAME_TAKEN,
                     f"the account has a policy `{name}` that is not under {POLICY_PATH}, and IAM keeps a name once: "
                     "rename the guardrail in guardrails.yaml, or delete that policy",
-                ) from refused
-            raise
+                ) from error
 
     def replace_policy(self, policy_arn: str, text: str, *, correlation_id: str) -> str:
         """Make `text` the default version, in the place of the oldest other one where IAM keeps no more than five.

@@ -152,7 +152,7 @@ class Binding(NamedTuple):
         texts += [*(row.get(key, "") for key in ("modified", "role", "role_name")), *row["tags"].values()]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("a binding's attributes are texts")
-        account, _, name = row.get("role", "").partition("/")
+        account, name = account_and_name(row.get("role", ""))
         spelled = row.get("role_name", "")
         if folded(spelled) == name:
             name = spelled
@@ -240,6 +240,12 @@ class ToldFinding(NamedTuple):
 def about(account: str, *names: str) -> str:
     """The key of the thing that a finding or a history row is about: an account and folded names."""
     return folded("/".join((account, *names)))
+
+
+def account_and_name(text: str) -> tuple[str, str]:
+    """The account and the rest of a text that `about` made, or of its unfolded form."""
+    account, _, name = text.partition("/")
+    return account, name
 
 
 def place(region: str = "", domain_id: str = "") -> str:

@@ -196,8 +196,7 @@ class Recorder:
         reported: ReportedKind = ReportedKind.UNREAD,
     ) -> None:
         metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
-        operation = detail.get("message", "").partition(":")[0]
-        what = f"{detail['reason']} {operation} {' '.join(detail.get('missing', ()))}"
+        what = f"{detail['reason']} {_asked(detail.get('message', ''))} {' '.join(detail.get('missing', ()))}"
         told = self._news(ToldFinding(detail["account"], name, reported, what), origin)
         if told is not None:
             logger.warning(kind, extra={"finding": detail})
@@ -409,8 +408,13 @@ def _row(kind: str, detail: Mapping[str, Any], about: str, at: datetime, digest:
 
 
 def about_account(message: str) -> str:
-    """What a finding about an account as a whole is about in it: what was asked, which the message begins with."""
-    return f"{ACCOUNT_WIDE}{message.partition(':')[0]}"
+    """What a finding about an account as a whole is about in it: what was asked of AWS."""
+    return f"{ACCOUNT_WIDE}{_asked(message)}"
+
+
+def _asked(message: str) -> str:
+    """What was asked of AWS: the message of a refusal begins with it. Events have no field for it."""
+    return message.partition(":")[0]
 
 
 def _seconds_since(cause: Cause, now: datetime) -> int | None:
