@@ -97,8 +97,7 @@ class Binding(NamedTuple):
     def key(self) -> tuple[str, str]:
         """The table's partition and sort key: whose it is; where it is, and which subject's which role."""
         name = self.role.name if self.kind == ROLE and self.role else self.user_profile
-        end = "#".join(filter(None, (self.kind, folded(name), self.via)))
-        return self.account, place(self.region, self.domain_id) + end
+        return binding_key(self.account, self.region, self.domain_id, self.kind, name, self.via)
 
     @property
     def label(self) -> str:
@@ -251,6 +250,11 @@ def account_and_name(text: str) -> tuple[str, str]:
 def place(region: str = "", domain_id: str = "") -> str:
     """How the sort keys of everything bound in a domain begin; of roles that `also_govern` covers, with nothing."""
     return f"{region}/{domain_id}/" if domain_id else ""
+
+
+def binding_key(account: str, region: str, domain_id: str, kind: str, name: str, via: str) -> tuple[str, str]:
+    """The partition and sort key of a binding; `name` is a user profile's or role's, empty for other kinds."""
+    return account, place(region, domain_id) + "#".join(filter(None, (kind, folded(name), via)))
 
 
 def sweeps_scope(account: str) -> str:
