@@ -89,7 +89,7 @@ def test_a_profile_without_a_role_of_its_own_is_judged_as_its_domains_role(guard
 
 
 def refuse_to_list(_aws, _region):
-    raise Refused("access denied", "ListFoundationModels: AccessDeniedException: no")
+    raise Refused(Reason.ACCESS_DENIED, "ListFoundationModels: AccessDeniedException: no")
 
 
 INVOKE = ["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"]

@@ -4,6 +4,7 @@ import logging
 
 import pytest
 from rolewarden.bindings import TELLING_SECONDS, RoleKey
+from rolewarden.history import HistoryKey
 from rolewarden.origin import SWEEP
 from rolewarden.record import logger, metrics
 from rolewarden.work import Work
@@ -103,7 +104,7 @@ def test_a_row_of_the_history_ends_when_the_settings_say(world):
     [row] = world.history("CanvasOmar")
     from datetime import UTC, datetime, timedelta
 
-    lives = datetime.fromtimestamp(int(row["expires"]), UTC) - datetime.fromisoformat(row["at"].split("#")[0])
+    lives = datetime.fromtimestamp(int(row["expires"]), UTC) - HistoryKey.of(row["at"]).time
     assert abs(lives - timedelta(days=400)) < timedelta(seconds=2)
 
 

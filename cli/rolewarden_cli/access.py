@@ -19,7 +19,7 @@ from typing import Any
 from rolewarden.aws import Aws, RoleDetail, Simulated
 from rolewarden.bindings import BEDROCK as BEDROCK_ROLE
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, ROLE, USER_PROFILE, Binding
-from rolewarden.errors import Refused, RetryLater
+from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.guardrails import matches
 from rolewarden.policies import CANVAS_CREATE, CANVAS_USE, JUMPSTART_TAGS
 from rolewarden.verdicts import Reason
@@ -379,7 +379,7 @@ class _Asking:
                     on_mantle[model].append(route)
             except Refused as refused:
                 # The newest of the namespaces: a simulator that does not know it says nothing of the other routes.
-                if refused.reason != Reason.REFUSED:
+                if isinstance(refused, Gone) or refused.reason is not Reason.REFUSED:
                     raise
                 self.judge.unjudged.add(f"Mantle in {region}: {refused}")
         return {model: Decision((*routes, *on_mantle[model])) for model, routes in decided}

@@ -13,8 +13,8 @@ from unittest import mock
 
 import boto3
 from botocore.exceptions import BotoCoreError, UnknownRegionError
-from rolewarden.aws import GONE, Aws, DeployedStack
-from rolewarden.errors import Refused, RetryLater, RolewardenError
+from rolewarden.aws import Aws, DeployedStack
+from rolewarden.errors import Gone, Refused, RetryLater, RolewardenError
 
 LOCAL_ENDPOINT = "http://127.0.0.1:5000"
 """Where `make local` and `make stage` serve the local AWS."""
@@ -154,10 +154,8 @@ def _connection(session: boto3.Session, where: Where, *, place: str = "AWS") -> 
 def _stack(aws: Aws, name: str) -> DeployedStack | None:
     try:
         return aws.stack(name)
-    except Refused as refused:
-        if refused.reason == GONE:
-            return None
-        raise
+    except Gone:
+        return None
 
 
 def _answers(endpoint: str) -> bool:

@@ -12,6 +12,7 @@ from rolewarden.bindings import BindingsTable, RoleKey
 from rolewarden.detach import Detacher
 from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.guardrails import Rules
+from rolewarden.history import History, HistoryTable, NoHistory
 from rolewarden.origin import SCHEDULED_CHECK, of_operator
 from rolewarden.publish import Publisher
 from rolewarden.reconcile import Reconciler
@@ -122,8 +123,9 @@ def enforce_rules(
 def recorder_of(connection: Connection) -> Recorder:
     """The recorder of a command that writes: to the stack's history if a stack is deployed."""
     tables, aws = connection.tables, connection.aws
-    told = BindingsTable(aws, tables.bindings) if tables else None
-    return Recorder(aws, tables.history if tables else "", HISTORY_DAYS, told)
+    if tables is None:
+        return Recorder(NoHistory())
+    return Recorder(History(aws, HistoryTable(tables.history, HISTORY_DAYS)), BindingsTable(aws, tables.bindings))
 
 
 class _Work:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rolewarden.bindings import KEPT_SECONDS, BindingsTable, about
+from rolewarden.bindings import KEPT_SECONDS, BindingsTable, about, account_and_name
 from rolewarden.contest import Contest
 from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import matches
+from rolewarden.history import HistoryKey
 from rolewarden.names import folded
 from rolewarden.origin import Cause
 from rolewarden.record import ROLE_FINDING, ROLE_REMEDIATED, SUBJECT_FINDING
@@ -225,10 +226,10 @@ def moment(text: str, now: datetime) -> datetime:
 
 def _entry(row: Mapping[str, Any]) -> Entry:
     cause = Cause.from_dict(row.get("cause"))
-    account, _, named = str(row.get("named") or row["about"]).partition("/")
+    account, named = account_and_name(str(row.get("named") or row["about"]))
     policies = next((row[key] for key in ("attached", "detached", "missing") if row.get(key)), ())
     return Entry(
-        at=datetime.fromisoformat(str(row["at"]).partition("#")[0]),
+        at=HistoryKey.of(row["at"]).time,
         kind=str(row["kind"]),
         account=account,
         about=named or account,

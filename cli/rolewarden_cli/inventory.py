@@ -105,10 +105,10 @@ class _Reader:
 
     def __post_init__(self) -> None:
         tables = self.connection.tables
-        self.table = BindingsTable(self.aws, tables.bindings if tables else "")
-        self.discovery = Discovery(self.aws, self.table, self.rules, self.connection.own_roles)
+        # The reader calls only methods that read SageMaker.
+        self.discovery = Discovery(self.aws, Bound(()), self.rules, self.connection.own_roles)
         self.known: dict[tuple[str, str, str], list[Binding]] = defaultdict(list)
-        from_table = self.table.all() if tables else ()
+        from_table = BindingsTable(self.aws, tables.bindings).all() if tables else ()
         for binding in from_table if self.given is None else self.given:
             if binding.account == self.connection.account:
                 self.known[binding.region, binding.domain_id, folded(binding.user_profile)].append(binding)

@@ -324,7 +324,7 @@ def _account(where: Where) -> Iterator[Connection]:
                 print(f"rolewarden: {connection.place}", file=sys.stderr)
             yield connection
     except Refused as refused:
-        recommendation = "let your role do that" if refused.reason == Reason.ACCESS_DENIED else "see the message"
+        recommendation = "let your role do that" if refused.reason is Reason.ACCESS_DENIED else "see the message"
         _fail(f"AWS refuses: {refused}: {recommendation}")
     except RetryLater as error:
         _fail(f"AWS could not do it now: {error}: run it again")

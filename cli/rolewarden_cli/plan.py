@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from rolewarden.aws import GONE, Aws, PublishedPolicy, RoleDescription, RoleDetail
+from rolewarden.aws import Aws, PublishedPolicy, RoleDescription, RoleDetail
 from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, Binding, RoleKey
 from rolewarden.discovery import UNTOUCHABLE_PATHS
-from rolewarden.errors import Refused
+from rolewarden.errors import Gone, Refused
 from rolewarden.guardrails import Rules
 from rolewarden.names import among
 from rolewarden.origin import Origin, Trigger
@@ -304,7 +304,7 @@ class Rehearsal:
 
     def _of(self, role: str) -> RoleDetail:
         if role not in self._roles:
-            raise Refused(GONE, f"there is no role {role}")
+            raise Gone(f"there is no role {role}")
         return self._roles[role]
 
     def _modifiable(self, role: str) -> RoleDetail:

@@ -9,6 +9,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from rolewarden import cloudformation, detach
 from rolewarden.aws import Aws
+from rolewarden.history import History
 from rolewarden.record import Recorder, logger, metrics
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings, history
@@ -42,7 +43,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     aws, account = Aws(), context.invoked_function_arn.split(":")[4]
     own = cloudformation.OwnStack.read(os.environ)
     # Without the guardrails: a stack whose rules cannot be used writes its history, too.
-    recorder = Recorder(aws, *history(os.environ))
+    recorder = Recorder(History(aws, history(os.environ)))
 
     def work_off() -> dict[str, Any]:
         try:

@@ -78,12 +78,12 @@ def _demo(_options: argparse.Namespace) -> int:
 
 
 def _told(run: Callable[[], None]) -> int:
-    from rolewarden_local.account import StayedBareError
+    from rolewarden_local.account import StayedUnprotectedError
     from rolewarden_local.deploy import DeployError
 
     try:
         run()
-    except (DeployError, StayedBareError, OSError) as error:
+    except (DeployError, StayedUnprotectedError, OSError) as error:
         print(f"rolewarden_local: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0

@@ -40,8 +40,8 @@ COLOURS = {
 }
 
 
-class StayedBareError(Exception):
-    """A role did not get back what it needs in time."""
+class StayedUnprotectedError(RolewardenError):
+    """A role is still unprotected after the time in which Rolewarden attaches its policies."""
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Account:
 
         `built` is a folder for what `sam build` makes, or with it; `say` is told of each step; `parameters` are the
         stack's.
-        Raises DeployError and StayedBareError.
+        Raises DeployError and StayedUnprotectedError.
         """
         seeded = seed(aws)
         outputs = deploy(root, endpoint, region=REGION, built=built, say=say, parameters=parameters)
@@ -124,11 +124,11 @@ class Account:
 
 
 def waited(until: Callable[[], bool], what: str) -> float:
-    """Seconds until `until` holds. Raises StayedBareError."""
+    """Seconds until `until` holds. Raises StayedUnprotectedError."""
     start, pause = time.monotonic(), 0.005
     while not until():
         if time.monotonic() - start > PATIENCE:
-            raise StayedBareError(f"{what}: still not after {PATIENCE:.0f} s")
+            raise StayedUnprotectedError(f"{what}: still not after {PATIENCE:.0f} s")
         time.sleep(pause)
         # Each look costs the local AWS some calls, which then hold up what is being waited for.
         pause = min(1.2 * pause, 0.1)

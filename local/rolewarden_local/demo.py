@@ -24,7 +24,7 @@ from rolewarden_local.seed import TRUST
 
 
 def run_demo(root: Path) -> None:
-    """Deploy, live the day, print the verdicts. Raises StayedBareError and DeployError."""
+    """Deploy, live the day, print the verdicts. Raises StayedUnprotectedError and DeployError."""
     console = Console(highlight=False)
     started = time.monotonic()
     aws = LocalAws.start()

@@ -11,11 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 import boto3
+from rolewarden.errors import RolewardenError
 
 STACK = "rolewarden"
 
 
-class DeployError(Exception):
+class DeployError(RolewardenError):
     """`sam` is missing or ended with an error; the message carries what it printed."""
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from rolewarden.errors import RolewardenError
 from rolewarden.policies import Document
 
 from rolewarden_local._ministack import evaluator
@@ -59,7 +60,7 @@ ELEMENTS: Final = frozenset({"Sid", "Effect", "Action", "NotAction", "Resource",
 _DECISIONS: Final[dict[str, Decision]] = {"Allow": "allowed", "Deny": "explicitDeny", "ImplicitDeny": "implicitDeny"}
 
 
-class Unsupported(ValueError):
+class Unsupported(RolewardenError):
     """A policy or a request that the evaluator was not shown to judge as AWS does; the message names what it is."""
 
 

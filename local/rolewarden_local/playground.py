@@ -41,7 +41,7 @@ Ctrl-C ends it and forgets everything.
 
 
 def run_playground(root: Path, host: str, port: int) -> None:
-    """Serve, deploy, show what is there and what to try. Raises DeployError and StayedBareError."""
+    """Serve, deploy, show what is there and what to try. Raises DeployError and StayedUnprotectedError."""
     console = Console(highlight=False)
     aws = LocalAws.start()
 

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from rolewarden.bindings import RoleKey
+from rolewarden.history import HistoryKey
 from rolewarden.origin import SWEEP
 from rolewarden.policies import boundary_name, compile_rules, digest, is_boundary
 from rolewarden.verdicts import Reason, Verdict
@@ -167,7 +168,7 @@ class Night(RuleBasedStateMachine):
             everyone=NO_MODELS if rules == "everyone" else "",
             detaches=rules == "everyone",
         )
-        self.began = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.began = HistoryKey(datetime.now(UTC)).text
         self.seen = 0
         self.mail: list[dict[str, Any]] = []
         self.made = 0

@@ -234,8 +234,9 @@ def _move(detail: Mapping[str, Any], place: _Place) -> _Told:
     call = re.sub(r"\d{8}(v\d+)?$", "", _text(cause.event_name, 128))
     service = _text(detail.get("eventSource"), 64).partition(".")[0]
     noun, meaning, recommendation = _PARTS.get(service, ("part", "what Rolewarden is made of changes", _DEPLOY_AGAIN))
-    touched = _touched(detail) or noun
-    if _FORWARDERS.fullmatch(touched.rpartition(" ")[2]):
+    kind, name = _touched(detail)
+    touched = f"{kind} {name}".strip() or noun
+    if _FORWARDERS.fullmatch(name):
         meaning, recommendation = "what happens here may go unseen, or be left as it is, from now on", _FORWARD_AGAIN
     refused = _text(detail.get("errorCode"), 64)
     rows = [
@@ -324,8 +325,8 @@ _PARAMETERS = {
 """Under which name CloudTrail has what was touched, and what that is; `name` is a rule's, a bus' or a trail's."""
 
 
-def _touched(detail: Mapping[str, Any]) -> str:
-    """What kind of thing a call was made on, and its name; empty where it does not say."""
+def _touched(detail: Mapping[str, Any]) -> tuple[str, str]:
+    """What kind of thing a call was made on, and its name or names. Both are empty if the call does not say it."""
     parameters = mapping(detail.get("requestParameters"))
     table = mapping(mapping(detail.get("responseElements")).get("tableDescription"))
     for name, kind in _PARAMETERS.items():
@@ -339,8 +340,8 @@ def _touched(detail: Mapping[str, Any]) -> str:
             # The resource part of an ARN says what it is, and we do already.
             found = found.removeprefix(f"{kind}/").removeprefix(f"{kind}:")
         if found:
-            return f"{kind} {found}".strip()
-    return ""
+            return kind, found
+    return "", ""
 
 
 def _works_for(detail: Mapping[str, Any]) -> Iterator[_Row]:

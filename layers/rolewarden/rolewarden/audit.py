@@ -130,8 +130,7 @@ class Auditor:
     def _record(self, account: str, calls: list[Call]) -> bool:
         """Record those of `calls`, all of one remediation, that no row records. Gives whether there were any."""
         first = min(calls, key=lambda call: call.at)
-        after = (first.at - SKEW).isoformat(timespec="milliseconds")
-        rows = self.recorder.rows(first.about, after)
+        rows = self.recorder.rows(first.about, first.at - SKEW)
         told = {deed.key for row in rows if row.get("correlation_id") == first.correlation_id for deed in _deeds(row)}
         done = {call.deed.key: call.deed for call in calls}
         untold = sorted(deed for key, deed in done.items() if key not in told)

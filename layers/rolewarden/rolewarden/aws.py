@@ -10,7 +10,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -26,7 +26,7 @@ from botocore.session import Session
 
 from rolewarden import POLICY_PATH
 from rolewarden.attributes import attribute, plain
-from rolewarden.errors import Refused, RetryLater
+from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.verdicts import Reason
 
 if TYPE_CHECKING:
@@ -65,9 +65,6 @@ SESSION_LEFT = 300.0
 
 MOST_SESSIONS = 100
 """As many accounts are kept entered, the one that was used last longest: each has clients of its own."""
-
-GONE = "gone"
-"""The `reason` of a Refused where the thing asked about does not exist."""
 
 _correlation_id: ContextVar[str] = ContextVar("correlation_id", default="")
 
@@ -135,7 +132,7 @@ _GONE = frozenset(
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns what botocore raises inside into Refused or RetryLater.
+    """Turns what botocore raises inside into Refused, Gone or RetryLater.
 
     Error codes: https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html and those of each API.
     """
@@ -146,7 +143,7 @@ def translated() -> Iterator[None]:
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         message = f"{error.operation_name}: {code}: {error.response.get('Error', {}).get('Message', '')}"
         if code in _GONE:
-            raise Refused(GONE, message) from error
+            raise Gone(message) from error
         if code in _TERMINAL:
             raise Refused(_TERMINAL[code], message) from error
         if code in _RETRYABLE or status == 429 or status >= 500:
@@ -421,7 +418,7 @@ class Aws:
     # IAM roles
 
     def attached_policies(self, role: str) -> frozenset[str]:
-        """ARNs of all managed policies attached to `role`. Raises Refused ("gone" where there is no such role)."""
+        """ARNs of all managed policies attached to `role`. Raises Gone if the role does not exist, and Refused."""
         with translated():
             pages = self._iam.get_paginator("list_attached_role_policies").paginate(RoleName=role)
             return frozenset(policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"])
@@ -434,9 +431,9 @@ class Aws:
         try:
             with translated(), _correlated(correlation_id):
                 self._iam.attach_role_policy(RoleName=role, PolicyArn=policy_arn)
-        except Refused as refused:
-            if refused.reason == GONE and "olicy " in str(refused) and "role with name" not in str(refused):
-                raise Refused(Reason.POLICY_MISSING, str(refused)) from refused
+        except Gone as gone:
+            if "olicy " in str(gone) and "role with name" not in str(gone):
+                raise Refused(Reason.POLICY_MISSING, str(gone)) from gone
             raise
 
     def detach(self, role: str, policy_arn: str, *, correlation_id: str) -> bool:
@@ -447,9 +444,7 @@ class Aws:
         try:
             with translated(), _correlated(correlation_id):
                 self._iam.detach_role_policy(RoleName=role, PolicyArn=policy_arn)
-        except Refused as refused:
-            if refused.reason != GONE:
-                raise
+        except Gone:
             return False
         return True
 
@@ -472,10 +467,10 @@ class Aws:
         try:
             with translated(), _correlated(correlation_id):
                 self._iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=policy_arn)
-        except Refused as refused:
+        except Gone as gone:
             # "Scope ARN: ... does not exist or is not attachable.", or "The role with name ... cannot be found."
-            if refused.reason == GONE and "role with name" not in str(refused):
-                raise Refused(Reason.POLICY_MISSING, str(refused)) from refused
+            if "role with name" not in str(gone):
+                raise Refused(Reason.POLICY_MISSING, str(gone)) from gone
             raise
 
     def remove_boundary(self, role: str, *, correlation_id: str) -> bool:
@@ -483,9 +478,7 @@ class Aws:
         try:
             with translated(), _correlated(correlation_id):
                 self._iam.delete_role_permissions_boundary(RoleName=role)
-        except Refused as refused:
-            if refused.reason != GONE:
-                raise
+        except Gone:
             return False
         return True
 
@@ -607,10 +600,8 @@ class Aws:
                     PaginationConfig={"PageSize": 1000},
                 )
                 return frozenset(role["RoleName"] for page in pages for role in page["PolicyRoles"])
-        except Refused as refused:
-            if refused.reason == GONE:
-                return frozenset()
-            raise
+        except Gone:
+            return frozenset()
 
     def policy(self, policy_arn: str) -> PublishedPolicy | None:
         """What a policy says now; None where there is none."""
@@ -621,10 +612,8 @@ class Aws:
                 document = self._iam.get_policy_version(PolicyArn=policy_arn, VersionId=version)["PolicyVersion"][
                     "Document"
                 ]
-        except Refused as refused:
-            if refused.reason == GONE:
-                return None
-            raise
+        except Gone:
+            return None
         text = document if isinstance(document, str) else json.dumps(document)
         return PublishedPolicy(version, text)
 
@@ -640,10 +629,8 @@ class Aws:
         try:
             with translated():
                 return self._iam.get_policy(PolicyArn=policy_arn)["Policy"].get("Description", "")
-        except Refused as refused:
-            if refused.reason == GONE:
-                return ""
-            raise
+        except Gone:
+            return ""
 
     def own_policies(self) -> tuple[str, ...]:
         """Names of all policies under `/rolewarden/`."""
@@ -655,19 +642,17 @@ class Aws:
 
     def create_policy(self, name: str, text: str, description: str, *, correlation_id: str) -> None:
         """Create a policy under `/rolewarden/`. Raises Refused where one of that name is somebody else's."""
-        try:
-            with translated(), _correlated(correlation_id):
+        with translated(), _correlated(correlation_id):
+            try:
                 self._iam.create_policy(
                     PolicyName=name, Path=POLICY_PATH, PolicyDocument=text, Description=description
                 )  # fmt: skip
-        except Refused as refused:
-            if "EntityAlreadyExists" in str(refused):
+            except self._iam.exceptions.EntityAlreadyExistsException as error:
                 raise Refused(
                     Reason.NAME_TAKEN,
                     f"the account has a policy `{name}` that is not under {POLICY_PATH}, and IAM keeps a name once: "
                     "rename the guardrail in guardrails.yaml, or delete that policy",
-                ) from refused
-            raise
+                ) from error
 
     def replace_policy(self, policy_arn: str, text: str, *, correlation_id: str) -> str:
         """Make `text` the default version, in the place of the oldest other one where IAM keeps no more than five.
@@ -691,25 +676,21 @@ class Aws:
 
     def delete_policy(self, policy_arn: str) -> None:
         """Delete a policy with all its versions; one that is gone is deleted. Raises Refused while it is attached."""
-        try:
-            with translated():
-                for version in self._iam.list_policy_versions(PolicyArn=policy_arn)["Versions"]:
-                    if not version["IsDefaultVersion"]:
-                        self._iam.delete_policy_version(PolicyArn=policy_arn, VersionId=version["VersionId"])
-                self._iam.delete_policy(PolicyArn=policy_arn)
-        except Refused as refused:
-            if refused.reason != GONE:
-                raise
+        with suppress(Gone), translated():
+            for version in self._iam.list_policy_versions(PolicyArn=policy_arn)["Versions"]:
+                if not version["IsDefaultVersion"]:
+                    self._iam.delete_policy_version(PolicyArn=policy_arn, VersionId=version["VersionId"])
+            self._iam.delete_policy(PolicyArn=policy_arn)
 
     # SageMaker
 
     def domain(self, region: str, domain_id: str) -> Mapping[str, Any]:
-        """DescribeDomain. Raises Refused ("gone" where there is none)."""
+        """DescribeDomain. Raises Gone if the domain does not exist, and Refused."""
         with translated():
             return self._sagemaker_in(region).describe_domain(DomainId=domain_id)
 
     def user_profile(self, region: str, domain_id: str, name: str) -> Mapping[str, Any]:
-        """DescribeUserProfile. Raises Refused ("gone" where there is none)."""
+        """DescribeUserProfile. Raises Gone if the user profile does not exist, and Refused."""
         with translated():
             return self._sagemaker_in(region).describe_user_profile(DomainId=domain_id, UserProfileName=name)
 
@@ -1009,10 +990,8 @@ class Aws:
                 client = self._client("events", region)
                 rule = client.describe_rule(Name=name)
                 targets = client.list_targets_by_rule(Rule=name)["Targets"]
-        except Refused as refused:
-            if refused.reason == GONE:
-                return None
-            raise
+        except Gone:
+            return None
         return ListedRule(rule["State"] == "ENABLED", frozenset(target["Arn"] for target in targets))
 
     def messages_in(self, region: str, queue: str) -> int | None:
@@ -1023,10 +1002,8 @@ class Aws:
                 url = client.get_queue_url(QueueName=queue)["QueueUrl"]
                 name = "ApproximateNumberOfMessages"
                 return int(client.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
-        except Refused as refused:
-            if refused.reason == GONE:
-                return None
-            raise
+        except Gone:
+            return None
 
     def run(self, function: str, event: Mapping[str, Any]) -> Any:
         """What a function answers. Raises Refused where it ends with an error, RetryLater."""
@@ -1056,7 +1033,7 @@ class Aws:
             return str(stack["StackStatus"])
 
     def stack(self, name: str) -> DeployedStack:
-        """A stack of this region, deployed or half so. Raises Refused ("gone" where there is none), RetryLater."""
+        """A stack of this region, deployed or half so. Raises Gone if it does not exist, Refused and RetryLater."""
         try:
             with translated():
                 [stack] = self._cloudformation.describe_stacks(StackName=name)["Stacks"]
@@ -1070,9 +1047,8 @@ class Aws:
         except Refused as refused:
             # CloudFormation has no error code of its own for it.
             if "does not exist" in str(refused):
-                raise Refused(
-                    GONE,
-                    f"there is no stack `{name}` in {self.region}: give its name (--stack) and region (--region)",
+                raise Gone(
+                    f"there is no stack `{name}` in {self.region}: give its name (--stack) and region (--region)"
                 ) from refused
             raise
         return DeployedStack(stack["StackName"], stack["StackId"], resources)

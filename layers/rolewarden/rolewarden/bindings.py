@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -27,9 +28,6 @@ FORECAST = "forecast"
 VIAS = (EXECUTION, BEDROCK, EMR, FORECAST)
 """How a subject's settings name a role: as the execution role, or as the one that Canvas uses for another service."""
 
-
-EVENT_ROW, CONTESTED_ROW = "#event", "#contested"
-"""How the rows end that know what events have led to telling, and who is contested."""
 
 _MEMBERS = "members"
 """The partition key of the rows that know the other accounts."""
@@ -99,8 +97,7 @@ class Binding(NamedTuple):
     def key(self) -> tuple[str, str]:
         """The table's partition and sort key: whose it is; where it is, and which subject's which role."""
         name = self.role.name if self.kind == ROLE and self.role else self.user_profile
-        end = "#".join(filter(None, (self.kind, folded(name), self.via)))
-        return self.account, place(self.region, self.domain_id) + end
+        return binding_key(self.account, self.region, self.domain_id, self.kind, name, self.via)
 
     @property
     def label(self) -> str:
@@ -154,7 +151,7 @@ class Binding(NamedTuple):
         texts += [*(row.get(key, "") for key in ("modified", "role", "role_name")), *row["tags"].values()]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("a binding's attributes are texts")
-        account, _, name = row.get("role", "").partition("/")
+        account, name = account_and_name(row.get("role", ""))
         spelled = row.get("role_name", "")
         if folded(spelled) == name:
             name = spelled
@@ -173,17 +170,70 @@ class Binding(NamedTuple):
         )
 
 
-class ToldFinding(NamedTuple):
-    """A finding that was told of `about`: a role, or a domain and user profile, with the account before it.
+class ReportedKind(StrEnum):
+    """What a reported finding is about; it decides which sweep can report the finding as resolved."""
 
-    `key` is its row's in the table, `what` begins with what was wrong. `about` is in the form of `about`, and `named`
-    the same for people.
+    ROLE = "role"
+    """A role lacks guardrails. Each sweep evaluates every role."""
+
+    SHARED_ROLE = "shared role"
+    """A user profile runs as its domain's role, so it cannot have its own guardrails. Each sweep finds it again."""
+
+    BOUNDARY = "boundary"
+    """Rolewarden cannot remove the fallback boundary of a protected role. No sweep looks for it."""
+
+    UNREAD = "unread"
+    """AWS refuses what Rolewarden needs to evaluate a subject or an account. Only a sweep that could read everything
+    shows that this is over."""
+
+    CONTESTED = "contested"
+    """A caller removes again and again what Rolewarden attaches. It ends by itself."""
+
+
+class ToldFinding(NamedTuple):
+    """A finding that was reported, or that somebody is about to report.
+
+    - `account`, `name`: the role, the domain and user profile, or the part of the account that it is about.
+    - `kind`: what it is about in general.
+    - `what`: the finding in words. Another text about the same thing is another finding.
+    - `by_event`: whether an event led to it. A sweep reports the same finding again.
     """
 
-    key: tuple[str, str]
-    about: str
+    account: str
+    name: str
+    kind: ReportedKind
     what: str
-    named: str = ""
+    by_event: bool = False
+
+    @property
+    def about(self) -> str:
+        """The key of the thing that it is about."""
+        return about(self.account, self.name)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The partition and sort key of its row. Findings about one thing have several rows."""
+        ending = f"#{self.kind.value}" if self.kind is ReportedKind.CONTESTED else "#event" if self.by_event else ""
+        return _told_scope(self.account), f"{self.about}{ending}"
+
+    def as_row(self, until: float) -> ToldRow:
+        """The row by which it counts as reported until a time in seconds of the epoch."""
+        return {
+            **_row_key(self.key),
+            "account": self.account,
+            "name": self.name,
+            "kind": self.kind.value,
+            "what": self.what,
+            "by_event": self.by_event,
+            "expires": int(until),
+        }
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> ToldFinding | None:
+        """The inverse; None if the row's kind is not one of this version."""
+        if row.get("kind") not in list(ReportedKind):
+            return None
+        return cls(row["account"], row["name"], ReportedKind(row["kind"]), row["what"], row["by_event"])
 
 
 def about(account: str, *names: str) -> str:
@@ -191,9 +241,20 @@ def about(account: str, *names: str) -> str:
     return folded("/".join((account, *names)))
 
 
+def account_and_name(text: str) -> tuple[str, str]:
+    """The account and the rest of a text that `about` made, or of its unfolded form."""
+    account, _, name = text.partition("/")
+    return account, name
+
+
 def place(region: str = "", domain_id: str = "") -> str:
     """How the sort keys of everything bound in a domain begin; of roles that `also_govern` covers, with nothing."""
     return f"{region}/{domain_id}/" if domain_id else ""
+
+
+def binding_key(account: str, region: str, domain_id: str, kind: str, name: str, via: str) -> tuple[str, str]:
+    """The partition and sort key of a binding; `name` is a user profile's or role's, empty for other kinds."""
+    return account, place(region, domain_id) + "#".join(filter(None, (kind, folded(name), via)))
 
 
 def sweeps_scope(account: str) -> str:
@@ -245,16 +306,8 @@ class BindingsTable:
 
     def findings(self, account: str) -> list[ToldFinding]:
         """What was told of an account, its roles and its subjects, and counts as told."""
-        return [
-            ToldFinding(
-                (row["scope"], row["subject"]),
-                str(row["subject"]).removesuffix(EVENT_ROW),
-                str(row["what"]),
-                str(row.get("named") or row["subject"]).removesuffix(EVENT_ROW),
-            )
-            for row in self._aws.query(self._table, {"scope": _told_scope(account)})
-            if not row["subject"].endswith(CONTESTED_ROW)
-        ]
+        found = map(ToldFinding.of_row, self._aws.query(self._table, {"scope": _told_scope(account)}))
+        return [finding for finding in found if finding and finding.kind is not ReportedKind.CONTESTED]
 
     def forget_findings(self, told: Iterable[ToldFinding]) -> None:
         """These findings are not the case any more."""
@@ -353,30 +406,30 @@ class BindingsTable:
         """What an account did before `until` is audited."""
         self._aws.put(self._table, {**_audit(account), "until": until.isoformat()})
 
-    def telling(self, account: str, about: str, what: str, now: float, *, keeps: float) -> ToldRow | None:
-        """What `tell` writes once `what` is told of `about`; None where it counts as told, or another is about to.
+    def telling(self, finding: ToldFinding, now: float, *, keeps: float) -> ToldRow | None:
+        """What `tell` writes once `finding` is reported; None if it counts as reported, or another is about to.
 
         For `TELLING_SECONDS` nobody else begins, and for `keeps` seconds it then counts as told.
         """
         begun = self._aws.put_unless(
             self._table,
-            _told(account, about, what, now + TELLING_SECONDS),
+            finding.as_row(now + TELLING_SECONDS),
             "what = :what AND expires > :now",
-            {":what": what, ":now": int(now)},
+            {":what": finding.what, ":now": int(now)},
         )
-        return _told(account, about, what, now + keeps) if begun else None
+        return finding.as_row(now + keeps) if begun else None
 
     def mark_reported(self, rows: Sequence[ToldRow]) -> None:
         """These have been told. Raises RetryLater."""
         self._aws.put_all(self._table, rows)
 
-    def still_told(self, account: str, about: str, what: str, now: float, *, keeps: float) -> bool:
-        """Whether `what` counts as told of `about`; it then does for `keeps` seconds (more than a minute) from now."""
+    def still_told(self, finding: ToldFinding, now: float, *, keeps: float) -> bool:
+        """Whether `finding` counts as reported; it then does for `keeps` seconds (more than a minute) from now."""
         return self._aws.put_unless(
             self._table,
-            _told(account, about, what, now + keeps),
+            finding.as_row(now + keeps),
             "attribute_not_exists(what) OR what <> :what OR expires <= :now",
-            {":what": what, ":now": int(now + TELLING_SECONDS)},
+            {":what": finding.what, ":now": int(now + TELLING_SECONDS)},
         )
 
 
@@ -387,16 +440,6 @@ def _row_key(key: tuple[str, str]) -> dict[str, str]:
 
 def _audit(account: str) -> dict[str, str]:
     return {"scope": f"audit/{account}", "subject": "until"}
-
-
-def _told(account: str, about: str, what: str, until: float) -> ToldRow:
-    return {
-        "scope": _told_scope(account),
-        "subject": folded(about),
-        "named": about,
-        "what": what,
-        "expires": int(until),
-    }
 
 
 def _told_scope(account: str) -> str:

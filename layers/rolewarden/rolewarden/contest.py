@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from rolewarden.history import HistoryKey
 from rolewarden.origin import Cause
 
 CONTESTED = 3
@@ -32,10 +33,10 @@ class Contest(NamedTuple):
     def among(cls, rows: Iterable[Mapping[str, Any]], now: datetime) -> Contest | None:
         """What the newest rows of a role's history tell of a contest; None where there is none."""
         acts: dict[str, Mapping[str, Any]] = {}
-        for row in sorted(rows, key=lambda row: str(row["at"]), reverse=True):
+        for row in sorted(rows, key=lambda row: HistoryKey.of(row["at"]), reverse=True):
             cause = row.get("cause", {})
-            counts = row.get("remediation") and cause.get("event_name") in UNDOING and row["at"] >= since(now)
-            if counts:
+            is_recent = HistoryKey.of(row["at"]).time >= now - WINDOW
+            if row.get("remediation") and cause.get("event_name") in UNDOING and is_recent:
                 # One act may be remediated twice: its event came twice, or two functions were at it.
                 acts.setdefault(str(cause.get("event_id", row["at"])), row)
         return cls(tuple(acts.values())) if len(acts) >= CONTESTED else None
@@ -49,14 +50,9 @@ class Contest(NamedTuple):
             actors[who] = actors.get(who, 0) + 1
         return {
             "remediations": len(self.acts),
-            "since": str(self.acts[-1]["at"]).partition("#")[0],
+            "since": HistoryKey.of(self.acts[-1]["at"]).time.isoformat(timespec="milliseconds"),
             "actors": [
                 {"actor": actor, "source_address": address, "user_agent": agent, "times": times}
                 for (actor, address, agent), times in sorted(actors.items(), key=lambda found: (-found[1], found[0]))
             ],
         }
-
-
-def since(now: datetime) -> str:
-    """The `at` of the oldest row of the history that counts."""
-    return (now - WINDOW).isoformat(timespec="milliseconds")

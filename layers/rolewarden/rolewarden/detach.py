@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from rolewarden.aws import GONE, LONGEST_CALL, Aws
+from rolewarden.aws import LONGEST_CALL, Aws
 from rolewarden.bindings import RoleKey
 from rolewarden.cloudformation import OwnStack
-from rolewarden.errors import Refused, RetryLater
+from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.events import ACCOUNT, POLICY_NAME, ROLE_NAME, mapping, matched
 from rolewarden.names import among, folded_arn
 from rolewarden.origin import DEPLOYMENT, SWEEP, Origin
@@ -66,10 +66,8 @@ class Detacher:
         required = self.reconciler.needs(RoleKey(account, role))
         try:
             carried = frozenset(map(folded_arn, aws.attached_policies(role)))
-        except Refused as refused:
-            if refused.reason == GONE:
-                return {"role": role, "detached": []}
-            raise
+        except Gone:
+            return {"role": role, "detached": []}
         observed = self.reconciler.observed()
         arns = {name: folded_arn(self.reconciler.arn(name, account)) for name in required}
         lacking = [name for name, arn in arns.items() if name not in observed and arn not in carried]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rolewarden import MEMBER_ROLES
-from rolewarden.aws import GONE, Aws, RoleDescription, modified
+from rolewarden.aws import Aws, RoleDescription, modified
 from rolewarden.bindings import (
     BEDROCK,
     DEFAULT_USER,
@@ -22,12 +22,12 @@ from rolewarden.bindings import (
     Binding,
     BindingsTable,
     RoleKey,
-    place,
+    binding_key,
 )
-from rolewarden.errors import Refused
+from rolewarden.errors import Gone, Refused
 from rolewarden.events import SubjectKey
 from rolewarden.guardrails import Rules, matches_name
-from rolewarden.names import among, folded, same
+from rolewarden.names import among, same
 
 UNTOUCHABLE_PATHS = ("/aws-service-role/", "/aws-reserved/")
 """Roles that AWS owns: service-linked ones, and those of IAM Identity Center."""
@@ -105,11 +105,11 @@ class Discovery:
 
     def slots(self, account: str, region: str, domain_id: str, user_profile: str = "") -> list[tuple[str, str]]:
         """The keys of all bindings that a subject can have: what is not written anew under them is gone."""
-        own = (USER_PROFILE, folded(user_profile)) if user_profile else (DEFAULT_USER, "")
+        own = (USER_PROFILE, user_profile) if user_profile else (DEFAULT_USER, "")
         kinds = [(*own, via) for via in VIAS]
         if not user_profile:
             kinds.append((SHARED_SPACES, "", EXECUTION))
-        return [(account, place(region, domain_id) + "#".join(filter(None, kind))) for kind in kinds]
+        return [binding_key(account, region, domain_id, *kind) for kind in kinds]
 
     def domain(self, account: str, region: str, domain_id: str) -> SubjectReading:
         """The roles of a domain's default user and shared spaces. Raises RetryLater."""
@@ -193,10 +193,10 @@ class Discovery:
         try:
             found = self.aws.within(account).role(name)
         except Refused as refused:
-            return _unread(None, refused)._replace(unsettled=refused.reason == GONE)
+            return _unread(None, refused)._replace(unsettled=isinstance(refused, Gone))
         binding = self.also_governed(account, found)
         bindings = (binding,) if binding else ()
-        self.table.write(bindings, [(account, "#".join((ROLE, folded(name), EXECUTION)))], at=at)
+        self.table.write(bindings, [binding_key(account, "", "", ROLE, name, EXECUTION)], at=at)
         return SubjectReading(None, bindings)
 
     def also_governed(self, account: str, role: RoleDescription) -> Binding | None:
@@ -234,7 +234,7 @@ class Discovery:
 
 
 def _unread(subject: SubjectKey | None, refused: Refused) -> SubjectReading:
-    return SubjectReading(subject, gone=True) if refused.reason == GONE else SubjectReading(subject, refused=refused)
+    return SubjectReading(subject, gone=True) if isinstance(refused, Gone) else SubjectReading(subject, refused=refused)
 
 
 def _deploys(settings: Mapping[str, Any]) -> bool:

@@ -1,20 +1,24 @@
 """Everything that Rolewarden raises on purpose.
 
 RolewardenError
-├── RulesError       guardrails.yaml says something that cannot be kept: a person mends the file
-├── SettingsError    a function is deployed without a setting it needs: a person mends the stack
-├── ProtectionError  no service control policy can be made of this stack: a person names another, or asks for less
-├── Refused          AWS refused for a reason that trying again does not change: ends as a verdict
-└── RetryLater       AWS could not do it now: the message or event is tried again
-    └── PartlyDone   the same, after something was done that belongs on the record
+├── RulesError              guardrails.yaml says something that cannot be kept: a person corrects the file
+│   ├── TooLong             a statement does not fit into an IAM policy (in policies.py)
+│   └── BoundaryTooLong     a boundary does not fit into an IAM policy (in policies.py)
+├── YamlTextError           a text is not YAML that guardrails.yaml can contain (in yamltext.py)
+├── SettingsError           a function is deployed without a setting that it needs: a person corrects the stack
+├── ForgedRequestError      CloudFormation did not send this custom-resource request (in cloudformation.py)
+├── ProtectionError         this stack does not yield the service control policy that a person asks for
+├── Refused                 AWS refused for a reason that trying again does not change: ends as a verdict
+│   └── Gone                the same, because the thing that a call asks about does not exist
+└── RetryLater              AWS could not do it now: the message or event is tried again
+    └── PartlyDone          the same, after something was done that belongs on the record
+
+The errors of the command line tool and of the local AWS descend from RolewardenError, too.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rolewarden.verdicts import Outcome
+from rolewarden.verdicts import Outcome, Reason
 
 
 class RolewardenError(Exception):
@@ -34,15 +38,21 @@ class ProtectionError(RolewardenError):
 
 
 class Refused(RolewardenError):
-    """AWS refused for good.
+    """AWS refused for good; `reason` says why a role is then unenforceable."""
 
-    `reason` is a reason of `unenforceable` (see `rolewarden.verdicts.Reason`), or "gone" where the thing that was
-    asked about does not exist.
-    """
-
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class Gone(Refused):
+    """The thing that a call asks about does not exist.
+
+    Most callers catch this class, because they know what to do then. If no caller does, the record shows REFUSED.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Reason.REFUSED, message)
 
 
 class RetryLater(RolewardenError):

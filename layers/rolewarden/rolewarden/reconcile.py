@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Protocol
 
-from rolewarden.aws import GONE, PublishedPolicy, RoleDescription
+from rolewarden.aws import PublishedPolicy, RoleDescription
 from rolewarden.bindings import Binding, BindingsTable, RoleKey
-from rolewarden.errors import PartlyDone, Refused, RetryLater
+from rolewarden.errors import Gone, PartlyDone, Refused, RetryLater
 from rolewarden.guardrails import Exemption, Fallback, Guardrail, Mode, Rules, SurplusPolicies
 from rolewarden.names import among, folded_arn
 from rolewarden.origin import Origin
@@ -208,11 +208,11 @@ class Reconciler:
     def _mend(self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome, *, unsettled: bool) -> Outcome:
         try:
             carried = self.aws.within(role.account).attached_policies(role.name)
+        except Gone:
+            # It is still named by SageMaker: when somebody makes it again, CreateRole brings it back here.
+            return _verdict(outcome, Verdict.OUT_OF_SCOPE, Reason.ROLE_GONE)
         except Refused as refused:
-            if refused.reason == GONE:
-                # It is still named by SageMaker: when somebody makes it again, CreateRole brings it back here.
-                return _verdict(outcome, Verdict.OUT_OF_SCOPE, Reason.ROLE_GONE)
-            return _verdict(outcome, Verdict.UNENFORCEABLE, _reason(refused), str(refused))
+            return _verdict(outcome, Verdict.UNENFORCEABLE, refused.reason, str(refused))
         # By ARN: anybody may own a policy of the same name under another path.
         there = frozenset(map(folded_arn, carried))
         missing = tuple(policy for policy in required if folded_arn(self.arn(policy, role.account)) not in there)
@@ -229,9 +229,9 @@ class Reconciler:
             # What is only observed stays as it is, and the role with it.
             verdict = Verdict.COMPLIANT if outcome.attached == missing else Verdict.DRIFTED
             return self._without_boundary(role, required, outcome._replace(verdict=verdict))
-        if refusals[-1].reason == GONE:
+        if isinstance(refusals[-1], Gone):
             return outcome._replace(verdict=Verdict.OUT_OF_SCOPE, reason=Reason.ROLE_GONE)
-        if full := next((refused for refused in refusals if refused.reason == Reason.QUOTA), None):
+        if full := next((refused for refused in refusals if refused.reason is Reason.QUOTA), None):
             now = carried.union(self.arn(policy, role.account) for policy in outcome.attached)
             return self._full(
                 role, required, outcome._replace(attached_policies=tuple(sorted(now))), full, unsettled=unsettled
@@ -250,7 +250,7 @@ class Reconciler:
             except Refused as refused:
                 # What stands in the way of one policy seldom stands in the way of the next.
                 refusals.append(refused)
-                if refused.reason in {GONE, Reason.QUOTA}:
+                if isinstance(refused, Gone) or refused.reason is Reason.QUOTA:
                     break
             except RetryLater as error:
                 raise _partly(outcome._replace(attached=tuple(attached)), error) from error
@@ -280,9 +280,9 @@ class Reconciler:
                 message = f"{full}; its boundary has just changed, so Rolewarden checks it again before it sets one"
                 return outcome._replace(message=message, attached_policies=())
             self.aws.within(role.account).set_boundary(role.name, wanted, correlation_id=outcome.correlation_id)
+        except Gone:
+            return outcome._replace(verdict=Verdict.OUT_OF_SCOPE, reason=Reason.ROLE_GONE, attached_policies=())
         except Refused as refused:
-            if refused.reason == GONE:
-                return outcome._replace(verdict=Verdict.OUT_OF_SCOPE, reason=Reason.ROLE_GONE, attached_policies=())
             return _unenforceable(outcome, refused)
         except RetryLater as error:
             raise _partly(outcome, error) from error
@@ -317,10 +317,10 @@ class Reconciler:
             if not self._is_ours(boundary, role.account) or not self.are_in_effect(required, role.account):
                 return outcome
             removed = self.aws.within(role.account).remove_boundary(role.name, correlation_id=outcome.correlation_id)
+        except Gone:
+            return outcome._replace(verdict=Verdict.OUT_OF_SCOPE, reason=Reason.ROLE_GONE)
         except Refused as refused:
-            if refused.reason == GONE:
-                return outcome._replace(verdict=Verdict.OUT_OF_SCOPE, reason=Reason.ROLE_GONE)
-            return outcome._replace(reason=_reason(refused), message=str(refused))
+            return outcome._replace(reason=refused.reason, message=str(refused))
         except RetryLater as error:
             raise _partly(outcome, error) from error
         return outcome._replace(boundary_removed=boundary) if removed else outcome
@@ -351,7 +351,7 @@ def _held(outcome: Outcome, required: Mapping[str, Guardrail], boundary: str) ->
 
 
 def _unenforceable(outcome: Outcome, refused: Refused, message: str = "") -> Outcome:
-    reason = _reason(refused)
+    reason = refused.reason
     carried = outcome.attached_policies if reason is Reason.QUOTA else ()
     message = message or str(refused)
     return outcome._replace(verdict=Verdict.UNENFORCEABLE, reason=reason, message=message, attached_policies=carried)
@@ -368,7 +368,3 @@ def _partly(outcome: Outcome, error: RetryLater) -> RetryLater:
 
 def _verdict(outcome: Outcome, verdict: Verdict, reason: Reason | None = None, message: str = "") -> Outcome:
     return outcome._replace(before=verdict, verdict=verdict, reason=reason, message=message)
-
-
-def _reason(refused: Refused) -> Reason:
-    return Reason(refused.reason)

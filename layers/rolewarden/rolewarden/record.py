@@ -12,17 +12,17 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from rolewarden.aws import Aws
-from rolewarden.bindings import CONTESTED_ROW, EVENT_ROW, KEPT_SECONDS, Binding, BindingsTable, ToldFinding, ToldRow
+from rolewarden.bindings import KEPT_SECONDS, Binding, BindingsTable, ReportedKind, ToldFinding, ToldRow
 from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import EvaluationRequest, Ignored
+from rolewarden.history import History, HistoryKey
 from rolewarden.names import folded
 from rolewarden.origin import FORGED_REQUEST, Cause, Origin, Trigger
 from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
@@ -71,13 +71,10 @@ class Recorder:
     """Writes the record of one account.
 
     `told` knows which findings were told lately: what every sweep finds again, or a flood of events, is told once.
-    Without it everything is told. Without a `history_table` nothing is deployed that would keep or hear a record, and
-    nothing is written.
+    Without it everything is told. With NoHistory, the recorder writes log lines and metrics only.
     """
 
-    aws: Aws
-    history_table: str
-    history_days: int
+    history: History
     told: BindingsTable | None = None
     now: Callable[[], float] = time.time
     _gathered: list[_Record] | None = None
@@ -108,7 +105,9 @@ class Recorder:
         if outcome.verdict is Verdict.UNENFORCEABLE:
             metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         what = f"{outcome.verdict.value}: {outcome.reason or ''} {' '.join(outcome.missing)}"
-        told = () if outcome.has_written else self._news(outcome.account, about, what, outcome.origin)
+        wrong = ReportedKind.BOUNDARY if outcome.verdict is Verdict.COMPLIANT else ReportedKind.ROLE
+        finding = ToldFinding(outcome.account, outcome.role, wrong, what)
+        told = () if outcome.has_written else self._news(finding, outcome.origin)
         if told is None:
             return
         now = self._now()
@@ -139,8 +138,7 @@ class Recorder:
             "recommendation": RECOMMENDATIONS.get(refused.reason, ""),
             "cause": nomination.origin.cause.as_dict(),
         }
-        about = "/".join([nomination.account, *named.values()])
-        self._report_finding(detail, about, nomination.origin)
+        self._report_finding(detail, "/".join(named.values()), nomination.origin)
 
     def record_account_finding(self, account: str, refused: Refused, origin: Origin) -> str:
         """Record that an account cannot be entered, or that AWS refuses there what concerns all of it.
@@ -157,9 +155,9 @@ class Recorder:
         }
         # It stops where nobody is let in, or no event comes.
         metrics.add_metric(HEARTBEAT, MetricUnit.Count, 0)
-        about = f"{account}/{about_account(str(refused))}"
-        self._report_finding(detail, about, origin, ACCOUNT_FINDING)
-        return folded(about)
+        name = about_account(str(refused))
+        self._report_finding(detail, name, origin, ACCOUNT_FINDING)
+        return folded(f"{account}/{name}")
 
     def record_forged_request(self, account: str, function: str, why: str) -> None:
         """Record that a caller invoked `function` with a custom-resource request that CloudFormation did not send."""
@@ -171,7 +169,7 @@ class Recorder:
             "recommendation": RECOMMENDATIONS[Reason.FORGED],
             "cause": FORGED_REQUEST.cause.as_dict(),
         }
-        self._report_finding(detail, f"{account}/{about_account(function)}", FORGED_REQUEST, ACCOUNT_FINDING)
+        self._report_finding(detail, about_account(function), FORGED_REQUEST, ACCOUNT_FINDING)
 
     def record_unkeepable(self, profile: Binding, domain: Binding, guardrails: Sequence[str], origin: Origin) -> None:
         """Record that a user profile cannot have the guardrails that it needs, as it runs as its domain's role."""
@@ -186,20 +184,25 @@ class Recorder:
             "recommendation": RECOMMENDATIONS[Reason.SHARES_ROLE],
             "cause": origin.cause.as_dict(),
         }
-        self._report_finding(detail, f"{profile.account}/{profile.domain_id}/{profile.user_profile}", origin)
+        name = f"{profile.domain_id}/{profile.user_profile}"
+        self._report_finding(detail, name, origin, reported=ReportedKind.SHARED_ROLE)
 
     def _report_finding(
-        self, detail: Mapping[str, Any], about: str, origin: Origin, kind: str = SUBJECT_FINDING
+        self,
+        detail: Mapping[str, Any],
+        name: str,
+        origin: Origin,
+        kind: str = SUBJECT_FINDING,
+        reported: ReportedKind = ReportedKind.UNREAD,
     ) -> None:
         metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
-        operation = detail.get("message", "").partition(":")[0]
-        what = f"{detail['reason']} {operation} {' '.join(detail.get('missing', ()))}"
-        told = self._news(detail["account"], about, what, origin)
+        what = f"{detail['reason']} {_asked(detail.get('message', ''))} {' '.join(detail.get('missing', ()))}"
+        told = self._news(ToldFinding(detail["account"], name, reported, what), origin)
         if told is not None:
             logger.warning(kind, extra={"finding": detail})
-            self._report(kind, detail, about, self._now(), told=told)
+            self._report(kind, detail, f"{detail['account']}/{name}", self._now(), told=told)
 
-    def _news(self, account: str, about: str, what: str, origin: Origin) -> Sequence[ToldRow] | None:
+    def _news(self, finding: ToldFinding, origin: Origin) -> Sequence[ToldRow] | None:
         """What the table is to know once this is told; None where it was told before.
 
         That is by a sweep in the last days, or in the last hour of what one actor does.
@@ -208,11 +211,12 @@ class Recorder:
             return ()
         keeps: float = KEPT_SECONDS
         if origin.trigger is not Trigger.SWEEP:
-            about, what, keeps = f"{about}{EVENT_ROW}", f"{what} {origin.cause.principal}", EVENT_TOLD_SECONDS
+            keeps = EVENT_TOLD_SECONDS
+            finding = finding._replace(what=f"{finding.what} {origin.cause.principal}", by_event=True)
         try:
-            told = self.told.telling(account, about, what, self.now(), keeps=keeps)
+            told = self.told.telling(finding, self.now(), keeps=keeps)
         except RetryLater as error:
-            logger.error("perhaps reported twice", extra={"about": about, "why": str(error)})
+            logger.error("perhaps reported twice", extra={"about": finding.about, "why": str(error)})
             return ()
         return None if told is None else (told,)
 
@@ -221,17 +225,17 @@ class Recorder:
         if self.told is None or outcome.origin.call not in UNDOING:
             return
         try:
-            newest = self.aws.newest(self.history_table, {"about": folded(about)}, MOST_ROWS)
+            newest = self.history.newest(about, MOST_ROWS)
             gathered = [record.row for record in self._gathered or () if record.row["about"] == folded(about)]
             contest = Contest.among([*newest, *gathered], now)
             if contest is None:
                 return
             metrics.add_metric("Contested", MetricUnit.Count, 1)
-            known = (outcome.account, f"{about}{CONTESTED_ROW}", "contested", now.timestamp())
-            quiet = WINDOW.total_seconds()
-            if self.told.still_told(*known, keeps=quiet):
+            kind, quiet = ReportedKind.CONTESTED, WINDOW.total_seconds()
+            finding = ToldFinding(outcome.account, outcome.role, kind, kind.value)
+            if self.told.still_told(finding, now.timestamp(), keeps=quiet):
                 return
-            told = self.told.telling(*known, keeps=quiet)
+            told = self.told.telling(finding, now.timestamp(), keeps=quiet)
             if told is None:
                 return
         except RetryLater as error:
@@ -246,10 +250,14 @@ class Recorder:
     def record_resolved(self, findings: Sequence[ToldFinding], origin: Origin) -> None:
         """Record that findings about one thing, which were told, are not the case any more, whoever saw to it."""
         finding = findings[0]
-        account, _, about = finding.named.partition("/")
-        detail = {"account": account, "finding": about, "was": finding.what, "cause": origin.cause.as_dict()}
+        detail = {
+            "account": finding.account,
+            "finding": finding.name,
+            "was": finding.what,
+            "cause": origin.cause.as_dict(),
+        }
         logger.info(FINDING_RESOLVED, extra={"finding": detail})
-        self._report(FINDING_RESOLVED, detail, finding.named, self._now(), over=findings)
+        self._report(FINDING_RESOLVED, detail, f"{finding.account}/{finding.name}", self._now(), over=findings)
 
     def record_detachment(
         self, account: str, role: str, policies: Sequence[str], origin: Origin, correlation_id: str
@@ -279,18 +287,17 @@ class Recorder:
         logger.warning(POLICY_RESTORED, extra={"finding": detail})
         self._report(POLICY_RESTORED, detail, f"{account}/policy/{policy}", self._now())
 
-    def rows(self, about: str, since: str) -> list[dict[str, Any]]:
-        """The history of a role or policy from `since` (ISO 8601 UTC with milliseconds). Raises RetryLater."""
-        return self.aws.query(self.history_table, {"about": folded(about)}, least=("at", since))
+    def rows(self, about: str, since: datetime) -> list[dict[str, Any]]:
+        """The history of a role or policy from `since`. Raises RetryLater."""
+        return self.history.rows(about, since)
 
     def backfill(self, kind: str, detail: Mapping[str, Any], about: str, at: datetime) -> bool:
         """Record what was done `at` a time, and nobody has recorded; whether that is still so. Raises RetryLater."""
         detail = {**detail, "backfilled": True}
-        row = self._row(kind, detail, about, at)
         # Of what one correlation ID did in one second, CloudTrail may show a part to one audit and the rest to another.
         deeds = json.dumps({name: value for name, value in detail.items() if name != "cause"}, sort_keys=True)
-        row["at"] += f"#{hashlib.sha256(deeds.encode()).hexdigest()[:8]}"
-        if not self.aws.put_unless(self.history_table, row, "attribute_exists(about)"):
+        row = _row(kind, detail, about, at, digest=hashlib.sha256(deeds.encode()).hexdigest()[:8])
+        if not self.history.put_once(row):
             return False
         metrics.add_metric("Backfilled", MetricUnit.Count, 1)
         self.announce(kind, detail, needed=False)
@@ -330,10 +337,8 @@ class Recorder:
         Raises RetryLater where it is `needed`; else a failure is logged and counted.
         """
         logger.info(detail_type, extra={"detail": detail})
-        if not self.history_table:
-            return
         try:
-            self.aws.publish([(detail_type, detail)])
+            self.history.put_events([(detail_type, detail)])
         except RetryLater as error:
             if needed:
                 raise
@@ -353,30 +358,18 @@ class Recorder:
         told: Sequence[ToldRow] = (),
         over: Sequence[ToldFinding] = (),
     ) -> None:
-        record = _Record(kind, detail, self._row(kind, detail, about, now), told, over)
+        record = _Record(kind, detail, _row(kind, detail, about, now), told, over)
         if self._gathered is None:
             self._write([record])
         else:
             self._gathered.append(record)
 
-    def _row(self, kind: str, detail: Mapping[str, Any], about: str, at: datetime) -> dict[str, Any]:
-        told_apart = detail.get("correlation_id") or detail.get("cause", {}).get("event_id", "")
-        return {
-            **detail,
-            "about": folded(about),
-            "named": about,
-            # One event may leave two rows at once: a remediation, and that its role is contested.
-            "at": f"{at.isoformat(timespec='milliseconds')}#{told_apart}#{kind}",
-            "kind": kind,
-            "expires": int((at + timedelta(days=self.history_days)).timestamp()),
-        }
-
     def _write(self, records: Sequence[_Record]) -> None:
-        if not records or not self.history_table:
+        if not records:
             return
         writes: tuple[Callable[[], None], ...] = (
             lambda: self._publish(records),
-            lambda: self.aws.put_all(self.history_table, [record.row for record in records]),
+            lambda: self.history.put([record.row for record in records]),
         )
         for write in writes:
             # Each on its own: that one fails is no reason to lose the other.
@@ -388,7 +381,7 @@ class Recorder:
                 logger.error("the record could not be written", extra={"about": about, "why": str(error)})
 
     def _publish(self, records: Sequence[_Record]) -> None:
-        self.aws.publish([(record.kind, record.detail) for record in records])
+        self.history.put_events([(record.kind, record.detail) for record in records])
         if self.told is None:
             return
         # Not before: what nobody has heard of, and counts as told, is told by nobody.
@@ -403,9 +396,25 @@ class Recorder:
             logger.error("perhaps reported twice", extra={"about": [*told, *over], "why": str(error)})
 
 
+def _row(kind: str, detail: Mapping[str, Any], about: str, at: datetime, digest: str = "") -> dict[str, Any]:
+    origin = detail.get("correlation_id") or detail.get("cause", {}).get("event_id", "")
+    return {
+        **detail,
+        "about": folded(about),
+        "named": about,
+        "at": HistoryKey(at, origin, kind, digest).text,
+        "kind": kind,
+    }
+
+
 def about_account(message: str) -> str:
-    """What a finding about an account as a whole is about in it: what was asked, which the message begins with."""
-    return f"{ACCOUNT_WIDE}{message.partition(':')[0]}"
+    """What a finding about an account as a whole is about in it: what was asked of AWS."""
+    return f"{ACCOUNT_WIDE}{_asked(message)}"
+
+
+def _asked(message: str) -> str:
+    """What was asked of AWS: the message of a refusal begins with it. Events have no field for it."""
+    return message.partition(":")[0]
 
 
 def _seconds_since(cause: Cause, now: datetime) -> int | None:

@@ -29,6 +29,7 @@ from rolewarden.events import (
 )
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import load
+from rolewarden.history import History
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, SWEEP, Origin, Trigger
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
@@ -130,7 +131,7 @@ class Rolewarden:
         self.table = BindingsTable(self.aws, settings.bindings_table)
         self.discovery = Discovery(self.aws, self.table, self.rules, settings.own_roles)
         self.reconciler = Reconciler(self.aws, self.table, self.rules, self.today)
-        self.recorder = Recorder(self.aws, settings.history_table, settings.history_days, self.table)
+        self.recorder = Recorder(History(self.aws, settings.history), self.table)
 
     # Who looks at an event needs none of these, and their modules would cost its cold start.
     @cached_property

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rolewarden.errors import SettingsError
+from rolewarden.history import HistoryTable
 
 
 class Settings(NamedTuple):
@@ -17,21 +18,19 @@ class Settings(NamedTuple):
     covers an organization: then `member_role` is the name of the role by which the function enters, and `members` the
     StackSet that puts it there, looked at as `call_as`. `regions` are those that domains are looked for in, and
     `central_bus` the ARN of the bus that events of elsewhere come to, where there is an elsewhere.
-    `recheck_seconds` (0 to 900, what SQS can delay) pass before a mended role is looked at again; `history_days` is
-    how long a row of the history lives; `own_roles` are the names of the functions' roles, which `also_govern` leaves
-    out.
+    `recheck_seconds` (0 to 900, what SQS can delay) pass before a mended role is looked at again; `own_roles`
+    are the names of the functions' roles, which `also_govern` leaves out.
     """
 
     account: str
     bindings_table: str
-    history_table: str
+    history: HistoryTable
     work_queue_url: str
     sweep_queue_url: str
     detach_queue_url: str
     publish_queue_url: str
     guardrails_file: Path
     recheck_seconds: int
-    history_days: int
     own_roles: frozenset[str]
     regions: tuple[str, ...]
     member_role: str = ""
@@ -42,18 +41,16 @@ class Settings(NamedTuple):
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
         """From environment variables. Raises SettingsError."""
-        history_table, history_days = history(environment)
         return cls(
             account=_text(environment, "ACCOUNT_ID"),
             bindings_table=_text(environment, "BINDINGS_TABLE"),
-            history_table=history_table,
+            history=history(environment),
             work_queue_url=_text(environment, "WORK_QUEUE_URL"),
             sweep_queue_url=_text(environment, "SWEEP_QUEUE_URL"),
             detach_queue_url=_text(environment, "DETACH_QUEUE_URL"),
             publish_queue_url=_text(environment, "PUBLISH_QUEUE_URL"),
             guardrails_file=_guardrails_file(environment),
             recheck_seconds=_number(environment, "RECHECK_SECONDS", 0, 900),
-            history_days=history_days,
             own_roles=frozenset(_text(environment, "OWN_ROLES").split(",")),
             regions=tuple(dict.fromkeys(_text(environment, "REGIONS").replace(" ", "").split(","))),
             member_role=environment.get("MEMBER_ROLE", ""),
@@ -63,9 +60,9 @@ class Settings(NamedTuple):
         )
 
 
-def history(environment: Mapping[str, str]) -> tuple[str, int]:
-    """The name of the history table, and the days that its rows live. Raises SettingsError."""
-    return _text(environment, "HISTORY_TABLE"), _number(environment, "HISTORY_DAYS", 1, 3653)
+def history(environment: Mapping[str, str]) -> HistoryTable:
+    """The history table. Raises SettingsError."""
+    return HistoryTable(_text(environment, "HISTORY_TABLE"), _number(environment, "HISTORY_DAYS", 1, 3653))
 
 
 def alarm_topic(environment: Mapping[str, str]) -> str:

@@ -28,12 +28,13 @@ from typing import Any
 
 from rolewarden import paths
 from rolewarden.audit import Auditor
-from rolewarden.aws import GONE, IAM_HOME_REGIONS, LONGEST_CALL, Aws, ListedDomain
+from rolewarden.aws import IAM_HOME_REGIONS, LONGEST_CALL, Aws, ListedDomain
 from rolewarden.bindings import (
     DEFAULT_USER,
     EXECUTION,
     Binding,
     BindingsTable,
+    ReportedKind,
     RoleKey,
     ToldFinding,
     about,
@@ -41,7 +42,7 @@ from rolewarden.bindings import (
     tagged,
 )
 from rolewarden.discovery import Discovery, SubjectReading
-from rolewarden.errors import Refused, RetryLater
+from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.events import ACCOUNT, DOMAIN_ID, PROFILE_NAME, REGION, EvaluationRequest, SubjectKey, mapping, matched
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import Fallback, Guardrail
@@ -51,7 +52,7 @@ from rolewarden.policies import is_boundary
 from rolewarden.publish import DESCRIPTION
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
-from rolewarden.verdicts import Reason, Verdict
+from rolewarden.verdicts import Reason
 from rolewarden.work import BEGIN, PUBLISH, Work, unlimited
 
 LIST, DESCRIBE, COMPARE, AUDIT = "list", "describe", "compare", "audit"
@@ -298,14 +299,14 @@ class Sweeper:
         try:
             profiles = self.aws.within(sweep.account).user_profiles(region, domain.id)
             listed = {folded(profile.name): profile for profile in profiles}
+        except Gone:
+            slots = self.discovery.slots(sweep.account, region, domain.id)
+            members = [binding.key for bindings in known.values() for binding in bindings]
+            self.table.write((), [*slots, *members], at=self.now())
+            return
         except Refused as refused:
-            if refused.reason == GONE:
-                slots = self.discovery.slots(sweep.account, region, domain.id)
-                members = [binding.key for bindings in known.values() for binding in bindings]
-                self.table.write((), [*slots, *members], at=self.now())
-            else:
-                # What is known of its profiles stays, and the other domains are swept all the same.
-                self._report_reading(sweep, region, SubjectReading(SubjectKey(domain.id), refused=refused))
+            # What is known of its profiles stays, and the other domains are swept all the same.
+            self._report_reading(sweep, region, SubjectReading(SubjectKey(domain.id), refused=refused))
             return
         gone = [binding.key for name in known.keys() - listed.keys() for binding in known[name]]
         changed = [
@@ -564,9 +565,8 @@ class Sweeper:
         read may hide that something is still wrong. Only a boundary that cannot be taken off, which is no lack, is
         never settled so: it is forgotten after a week.
         """
-        over = [f for f in told if f.about not in standing and not f.what.startswith(f"{Verdict.COMPLIANT}:")]
-        of_roles = tuple(f"{verdict}:" for verdict in (Verdict.DRIFTED, Verdict.UNENFORCEABLE))
-        sure = [finding for finding in over if finding.what.startswith((*of_roles, Reason.SHARES_ROLE))]
+        over = [f for f in told if f.about not in standing and f.kind is not ReportedKind.BOUNDARY]
+        sure = [f for f in over if f.kind in {ReportedKind.ROLE, ReportedKind.SHARED_ROLE}]
         if len(sure) < len(over) and self.table.sweep_is_whole(sweep.row):
             sure = over
         settled: dict[str, list[ToldFinding]] = defaultdict(list)

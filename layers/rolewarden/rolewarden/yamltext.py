@@ -12,13 +12,15 @@ from typing import Any
 
 import yaml
 
+from rolewarden.errors import RolewardenError
+
 Path = tuple[str | int, ...]
 
 DEEPEST = 20
 """Levels of nesting that are read; guardrails.yaml has five."""
 
 
-class YamlTextError(Exception):
+class YamlTextError(RolewardenError):
     """The text is no YAML, or uses what has no place here; `line` counts from 1, `path` is that of the value."""
 
     def __init__(self, message: str, line: int, path: Path = ()) -> None:

@@ -1,0 +1,106 @@
+"""The history: its table and the events that report its rows, and the sort key of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rolewarden.names import folded
+
+if TYPE_CHECKING:
+    from rolewarden.aws import Aws
+
+
+class HistoryTable(NamedTuple):
+    """The table that keeps the record; a row expires after `days`."""
+
+    name: str
+    days: int
+
+
+class HistoryKey(NamedTuple):
+    """The sort key of a row, its attribute `at`.
+
+    - `time`: when Rolewarden made the change or met the finding, in UTC.
+    - `origin`: the correlation ID of the change, otherwise the ID of the event that led to the row. Empty if the row
+      has neither, as a finding of a sweep.
+    - `kind`: the detail type of the event that reports the row. One event may lead to rows of two kinds at once.
+    - `digest`: of what the audit has backfilled, empty for every other row.
+
+    Rows of earlier versions have the time only, or the time and the origin.
+    """
+
+    time: datetime
+    origin: str = ""
+    kind: str = ""
+    digest: str = ""
+
+    @property
+    def text(self) -> str:
+        """The value in the table; texts sort as the times do."""
+        parts = (self.time.isoformat(timespec="milliseconds"), self.origin, self.kind, self.digest)
+        return "#".join(parts).rstrip("#")
+
+    @classmethod
+    def of(cls, text: str) -> HistoryKey:
+        """The inverse. Raises ValueError if the text does not begin with a time."""
+        time, *others = text.split("#", 3)
+        return cls(datetime.fromisoformat(time), *others)
+
+
+class History:
+    """The history of a deployed stack, and the event bus on which the stack reports. Methods raise RetryLater."""
+
+    def __init__(self, aws: Aws, table: HistoryTable) -> None:
+        self._aws = aws
+        self._table = table
+
+    def put_events(self, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Put events (detail type and detail) on the bus."""
+        self._aws.publish(events)
+
+    def put(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows."""
+        self._aws.put_all(self._table.name, [self._expiring(row) for row in rows])
+
+    def put_once(self, row: Mapping[str, Any]) -> bool:
+        """Write a row unless the table has one with this key. Gives whether it was written."""
+        return self._aws.put_unless(self._table.name, self._expiring(row), "attribute_exists(about)")
+
+    def newest(self, about: str, most: int) -> list[dict[str, Any]]:
+        """The newest rows about a role or policy, `most` of them, newest first."""
+        return self._aws.newest(self._table.name, {"about": folded(about)}, most)
+
+    def rows(self, about: str, since: datetime) -> list[dict[str, Any]]:
+        """The rows about a role or policy from `since`."""
+        return self._aws.query(self._table.name, {"about": folded(about)}, least=("at", HistoryKey(since).text))
+
+    def _expiring(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        expires = HistoryKey.of(row["at"]).time + timedelta(days=self._table.days)
+        return {**row, "expires": int(expires.timestamp())}
+
+
+class NoHistory(History):
+    """The history if no stack is deployed: nothing keeps a row, and nothing receives an event."""
+
+    def __init__(self) -> None:
+        pass
+
+    def put_events(self, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Do nothing."""
+
+    def put(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Do nothing."""
+
+    def put_once(self, row: Mapping[str, Any]) -> bool:  # noqa: ARG002
+        """Write nothing."""
+        return False
+
+    def newest(self, about: str, most: int) -> list[dict[str, Any]]:  # noqa: ARG002
+        """No row."""
+        return []
+
+    def rows(self, about: str, since: datetime) -> list[dict[str, Any]]:  # noqa: ARG002
+        """No row."""
+        return []
