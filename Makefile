@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 MAKEFLAGS += --jobs=3
 
 .PHONY: install demo test quick check check-templates check-replay soak local stage lint types bench bench-report
-.PHONY: report-picture mutants clean
+.PHONY: report-picture pages mutants clean
 
 install: $(VENV)/installed $(SAM_VENV)/installed .wheels/downloaded
 
@@ -114,6 +114,11 @@ bench: install $(C7N_VENV)/installed
 # What the report of 500 profiles and 100 models costs a browser, and the picture in docs/; both need a Chromium.
 bench-report: install
 	@$(VENV)/bin/python bench/report.py
+
+# The pages that the code or earlier measurements determine, see CONTRIBUTING.md. A test fails if one is stale.
+pages: install
+	@$(VENV)/bin/python docs/generate.py
+	@$(VENV)/bin/python bench/run.py --pages
 
 report-picture: install
 	@$(VENV)/bin/python bench/report.py docs/report.png

@@ -9,8 +9,8 @@ from typing import Any
 from rolewarden.bindings import USER_PROFILE
 from rolewarden.guardrails import load
 from rolewarden.origin import Origin, Trigger
+from rolewarden.own_events import PolicyRestored, RoleContested, RoleFinding, RoleRemediated
 from rolewarden.policies import compile_rules, policy_arn
-from rolewarden.record import POLICY_RESTORED, ROLE_CONTESTED, ROLE_FINDING, ROLE_REMEDIATED
 from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Remediation, Verdict
 from rolewarden_cli.access import AccessMatrix, Decision, Route, Row, Statement
 from rolewarden_cli.history import ContestedRole, Entry, Status, SweepSeen
@@ -25,7 +25,14 @@ NOW = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
 SINCE = NOW - timedelta(days=60)
 DOMAINS = ("analytics", "finance", "marketing", "research", "supply-chain")
 ACTORS = ("user/mallory", "user/terraform-ci", "role/onboarding", "role/AWSReservedSSO_Admin", "user/platform-team")
-KINDS = (ROLE_REMEDIATED, ROLE_REMEDIATED, ROLE_REMEDIATED, ROLE_FINDING, POLICY_RESTORED, ROLE_CONTESTED)
+KINDS = (
+    RoleRemediated.detail_type,
+    RoleRemediated.detail_type,
+    RoleRemediated.detail_type,
+    RoleFinding.detail_type,
+    PolicyRestored.detail_type,
+    RoleContested.detail_type,
+)
 PROVIDERS = ("amazon.nova", "anthropic.claude", "cohere.command", "meta.llama", "mistral.mistral")
 
 PROVENANCE = Provenance(
@@ -86,7 +93,7 @@ def planned(role: str, verdict: Verdict, **told: Any) -> PlannedRole:
     return PlannedRole(Outcome(account=ACCOUNT, role=role, **{**values, **told}), (), 3, 10)
 
 
-def entry(at: datetime, kind: str = ROLE_REMEDIATED, about: str = "CanvasRosa", **told: Any) -> Entry:
+def entry(at: datetime, kind: str = RoleRemediated.detail_type, about: str = "CanvasRosa", **told: Any) -> Entry:
     values: dict[str, Any] = {
         "verdict": "compliant",
         "remediation": "attached",

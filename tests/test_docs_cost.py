@@ -27,7 +27,7 @@ def told(name):
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-AGAIN = "make the pages anew: .venv/bin/python bench/run.py --pages"
+AGAIN = "the page is stale: run `make pages`"
 
 
 def test_what_it_costs_is_told_as_it_was_counted(bench):

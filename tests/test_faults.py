@@ -7,7 +7,8 @@ import pytest
 from rolewarden import aws as module
 from rolewarden.aws import LONGEST_CALL, translated
 from rolewarden.errors import Refused, RetryLater
-from rolewarden.record import SWEEP_REQUESTED, metrics
+from rolewarden.own_events import SweepRequested
+from rolewarden.record import metrics
 from rolewarden.sweep import ENOUGH
 from rolewarden_local.aws import Killed, Loss
 
@@ -152,7 +153,7 @@ def test_an_error_of_botocores_own_is_tried_again():
 def test_a_batch_that_is_done_in_part_is_as_good_as_refused(world, operation):
     send = {
         "PutEvents": lambda: world.rolewarden.aws.publish(
-            [(SWEEP_REQUESTED, {"by": "a"}), (SWEEP_REQUESTED, {"by": "b"})]
+            [(SweepRequested.detail_type, {"by": "a"}), (SweepRequested.detail_type, {"by": "b"})]
         ),
         "SendMessageBatch": lambda: world.rolewarden.aws.send(world.environment["WORK_QUEUE_URL"], [{}, {}]),
     }[operation]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from moto import mock_aws
 from rolewarden.aws import Aws
 from rolewarden.errors import RetryLater
-from rolewarden.record import FINDING_RESOLVED, ROLE_FINDING, SUBJECT_FINDING
+from rolewarden.own_events import FindingResolved, RoleFinding, SubjectFinding
 from rolewarden.securityhub import finding
 from rolewarden_local.judge import judge
 
@@ -27,7 +27,11 @@ ENVELOPE = {"source": "rolewarden", "account": ACCOUNT, "region": "us-east-1", "
 
 
 def settled(about, was="unenforceable: quota full approved-models", account=ACCOUNT):
-    return {**ENVELOPE, "detail-type": FINDING_RESOLVED, "detail": {"account": account, "finding": about, "was": was}}
+    return {
+        **ENVELOPE,
+        "detail-type": FindingResolved.detail_type,
+        "detail": {"account": account, "finding": about, "was": was},
+    }
 
 
 def imported(event):
@@ -109,7 +113,7 @@ ANYTHING = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(s
 @given(ANYTHING | st.fixed_dictionaries({
     "source": st.just("rolewarden"), "account": st.just(ACCOUNT), "region": st.just("us-east-1"),
     "time": st.just("2026-11-23T09:00:00Z"),
-    "detail-type": st.sampled_from([ROLE_FINDING, SUBJECT_FINDING, FINDING_RESOLVED]),
+    "detail-type": st.sampled_from([RoleFinding.detail_type, SubjectFinding.detail_type, FindingResolved.detail_type]),
     "detail": st.fixed_dictionaries({}, optional={
         key: ANYTHING | st.text(min_size=900, max_size=1500) | st.sampled_from(["unenforceable", "drifted"])
         for key in ("role", "domain", "user_profile", "finding", "was", "verdict", "reason", "message",

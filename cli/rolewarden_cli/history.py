@@ -16,7 +16,7 @@ from rolewarden.guardrails import matches
 from rolewarden.history import HistoryKey
 from rolewarden.names import folded
 from rolewarden.origin import Cause
-from rolewarden.record import ROLE_FINDING, ROLE_REMEDIATED, SUBJECT_FINDING
+from rolewarden.own_events import RoleFinding, RoleRemediated, SubjectFinding
 from rolewarden.verdicts import Verdict
 
 from rolewarden_cli.connect import Connection
@@ -133,7 +133,7 @@ class Status:
     @property
     def covered(self) -> int:
         """Roles that carry what they need."""
-        left = {folded(entry.about) for entry in self.unenforceable if entry.kind != SUBJECT_FINDING}
+        left = {folded(entry.about) for entry in self.unenforceable if entry.kind != SubjectFinding.detail_type}
         return max(0, self.governed - self.exempt - len(left))
 
     @property
@@ -203,7 +203,7 @@ def read_status(connection: Connection, now: datetime) -> Status:
         last.completed.get("exempt", 0) if last else 0,
         tuple(_contested(entries, now)),
         tuple(entry for entry in newest.values() if _is_wrong(entry)),
-        sum(entry.kind == ROLE_REMEDIATED and entry.at >= now - timedelta(days=1) for entry in entries),
+        sum(entry.kind == RoleRemediated.detail_type and entry.at >= now - timedelta(days=1) for entry in entries),
     )
 
 
@@ -259,7 +259,7 @@ def _sweep(row: Mapping[str, Any]) -> SweepSeen:
 
 
 def _is_wrong(entry: Entry) -> bool:
-    if entry.kind not in {ROLE_FINDING, SUBJECT_FINDING}:
+    if entry.kind not in {RoleFinding.detail_type, SubjectFinding.detail_type}:
         return False
     return entry.verdict in {Verdict.UNENFORCEABLE, Verdict.DRIFTED}
 
@@ -272,11 +272,8 @@ def _contested(entries: Iterable[Entry], now: datetime) -> Iterable[ContestedRol
         named.setdefault(folded(entry.about), entry.about)
     for role, told in sorted(rows.items()):
         if contest := Contest.among(told, now):
-            found = contest.as_dict()
-            since = datetime.fromisoformat(found["since"])
-            yield ContestedRole(
-                named[role], found["remediations"], since, tuple(who["actor"] for who in found["actors"])
-            )
+            since = datetime.fromisoformat(contest.since)
+            yield ContestedRole(named[role], contest.remediations, since, tuple(who.actor for who in contest.actors))
 
 
 def _text(at: datetime) -> str:

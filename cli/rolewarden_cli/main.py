@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 from rolewarden import __version__
 from rolewarden.errors import RolewardenError
+from rolewarden.own_events import SweepRequested
 from rolewarden.protect import BOUNDARY_NAME, Protection, text
-from rolewarden.record import SWEEP_REQUESTED
 from rolewarden.service import DOCTOR
 from typer.core import TyperGroup
 
@@ -177,7 +177,8 @@ def sweep(connection: Connection) -> None:
     Exit code: 0 it is asked, 1 nothing is deployed here, or AWS does not take the request.
     """
     connection.recorded()
-    connection.aws.publish([(SWEEP_REQUESTED, {"by": "rolewarden sweep"})])
+    event = SweepRequested(by="rolewarden sweep")
+    connection.aws.publish([(event.detail_type, event.detail)])
     region = connection.aws.region
     print(f"asked for a sweep in {region}: `rolewarden status` shows when it has ended")
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 from rolewarden.bindings import ROLE, USER_PROFILE, Binding
-from rolewarden.record import ROLE_CONTESTED, SUBJECT_FINDING
+from rolewarden.own_events import RoleContested, SubjectFinding
 from rolewarden.verdicts import RECOMMENDATIONS, UNCHANGED, Outcome, Verdict
 
 from rolewarden_cli.access import AccessMatrix, Decision, Row
@@ -534,7 +534,7 @@ def _kind(entry: Entry) -> Text:
 
 
 def _policies(entry: Entry) -> Text:
-    if not entry.policies or entry.kind == ROLE_CONTESTED:
+    if not entry.policies or entry.kind == RoleContested.detail_type:
         return Text()
     sign = "+" if entry.row.get("attached") else "-" if entry.row.get("detached") else "lacks"
     return Text(f"{sign} {', '.join(entry.policies)}")
@@ -561,7 +561,7 @@ def show_status(out: Console, found: Status) -> None:
         grid.add_row("", Text.assemble((role.role, "bold"), f"  {times}"))
     grid.add_row("unenforceable", str(len(found.unenforceable)) if found.unenforceable else "none")
     for entry in found.unenforceable:
-        kind = "user profile " if entry.kind == SUBJECT_FINDING else ""
+        kind = "user profile " if entry.kind == SubjectFinding.detail_type else ""
         text = Text.assemble((f"{kind}{entry.about}", "bold"), f"  {entry.reason or entry.verdict}")
         grid.add_row("", text.append(f"\n{entry.recommendation}" if entry.recommendation else ""))
     grid.add_row("surplus", _surplus(found))

@@ -19,15 +19,15 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 from rolewarden.bindings import ROLE
-from rolewarden.policies import Policy
-from rolewarden.record import (
-    POLICY_RESTORED,
-    ROLE_CONTESTED,
-    ROLE_FINDING,
-    ROLE_REMEDIATED,
-    SUBJECT_FINDING,
-    SURPLUS_DETACHED,
+from rolewarden.own_events import (
+    PolicyRestored,
+    RoleContested,
+    RoleFinding,
+    RoleRemediated,
+    SubjectFinding,
+    SurplusDetached,
 )
+from rolewarden.policies import Policy
 from rolewarden.verdicts import UNCHANGED, Verdict
 
 from rolewarden_cli.access import Decision, Row
@@ -53,7 +53,14 @@ ROOMY_COLUMNS = 60
 """With up to so many columns a cell on A4 has room for a number beside its sign."""
 
 VERDICTS = (Verdict.COMPLIANT, Verdict.DRIFTED, Verdict.UNENFORCEABLE, Verdict.EXEMPT, Verdict.OUT_OF_SCOPE)
-KINDS = (ROLE_REMEDIATED, ROLE_FINDING, POLICY_RESTORED, ROLE_CONTESTED, SURPLUS_DETACHED, SUBJECT_FINDING)
+KINDS = (
+    RoleRemediated.detail_type,
+    RoleFinding.detail_type,
+    PolicyRestored.detail_type,
+    RoleContested.detail_type,
+    SurplusDetached.detail_type,
+    SubjectFinding.detail_type,
+)
 """In the order in which a page shows them, which is that of their colours in report.css."""
 
 ALLOWED, DENIED, NOT_ALLOWED = "allowed", "denied", "not allowed"

@@ -16,9 +16,9 @@ from urllib.parse import quote
 from rolewarden import MEMBER_ROLES
 from rolewarden.events import ACCOUNT, CLOUDTRAIL, POLICY_NAME, REGION, ROLE_NAME, cause_of, mapping, matched
 from rolewarden.origin import SCHEDULED_CHECK, SWEEP, Cause
+from rolewarden.own_events import AccountFinding, PolicyRestored, RoleContested, RoleFinding, SubjectFinding
 from rolewarden.paths import FORWARD, UNDELIVERED
 from rolewarden.policies import policy_arn
-from rolewarden.record import ACCOUNT_FINDING, POLICY_RESTORED, ROLE_CONTESTED, ROLE_FINDING, SUBJECT_FINDING
 from rolewarden.verdicts import Reason
 
 SUBJECT_SIZE = 99
@@ -269,11 +269,11 @@ def _unreadable(envelope: Mapping[str, Any]) -> _Told:
 
 
 _TELLERS: dict[str, Callable[[Mapping[str, Any], _Place], _Told]] = {
-    ROLE_FINDING: _role_finding,
-    SUBJECT_FINDING: _subject_finding,
-    ACCOUNT_FINDING: _account_finding,
-    POLICY_RESTORED: _policy_restored,
-    ROLE_CONTESTED: _role_contested,
+    RoleFinding.detail_type: _role_finding,
+    SubjectFinding.detail_type: _subject_finding,
+    AccountFinding.detail_type: _account_finding,
+    PolicyRestored.detail_type: _policy_restored,
+    RoleContested.detail_type: _role_contested,
 }
 
 _DEPLOY_AGAIN = "deploy the stack again (sam deploy) and run `rolewarden sweep`"

@@ -22,8 +22,9 @@ from rolewarden.errors import Refused
 from rolewarden.events import cause_of, mapping
 from rolewarden.names import among, folded
 from rolewarden.origin import Cause, cause_of_correlation_id, is_of_deployment
+from rolewarden.own_events import CausedEvent, PolicyRestored, RoleRemediated, SurplusDetached
 from rolewarden.policies import is_boundary
-from rolewarden.record import POLICY_RESTORED, ROLE_REMEDIATED, SURPLUS_DETACHED, Recorder
+from rolewarden.record import Recorder
 from rolewarden.verdicts import CREATED, REPLACED, Remediation
 
 SETTLED = timedelta(minutes=20)
@@ -137,9 +138,8 @@ class Auditor:
         if not untold:
             return False
         cause = self._cause(account, first.correlation_id)
-        kind, detail = _detail(first.role, untold)
-        detail = {"account": account, **detail, "correlation_id": first.correlation_id, "cause": cause.as_dict()}
-        return self.recorder.backfill(kind, detail, first.about, first.at)
+        event = _event(account, first.role, untold, cause, first.correlation_id)
+        return self.recorder.backfill(event, first.about, first.at)
 
     def _cause(self, account: str, correlation_id: str) -> Cause:
         """The cause of a remediation: the event's record if IAM's home region has it, otherwise what the ID says."""
@@ -171,23 +171,43 @@ def _deeds(row: Mapping[str, Any]) -> Iterator[Deed]:
         yield Deed(row["remediation"], row["policy"])
 
 
-def _detail(role: str, deeds: Iterable[Deed]) -> tuple[str, dict[str, Any]]:
-    """The kind of a late row, and what it tells."""
+def _event(account: str, role: str, deeds: Iterable[Deed], cause: Cause, correlation_id: str) -> CausedEvent:
+    """The backfilled event about `deeds`. An empty `role` means that they concern a policy."""
     by: dict[str, list[str]] = defaultdict(list)
     for deed in deeds:
         by[deed.what].append(deed.policy)
     if not role:
         [(what, [policy])] = by.items()
-        return POLICY_RESTORED, {"policy": policy, "remediation": what}
-    detail: dict[str, Any] = {
-        "role": role,
-        **{what: names for what, names in by.items() if what in {ATTACHED, DETACHED}},
-    }
-    if BOUNDED in by:
-        detail |= {"boundary": by[BOUNDED][0]}
-    if UNBOUNDED in by:
-        detail |= {"boundary_removed": "not known"}
+        return PolicyRestored(
+            account=account,
+            policy=policy,
+            remediation=what,
+            cause=cause,
+            correlation_id=correlation_id,
+            backfilled=True,
+        )
+    boundary_removed = "not known" if UNBOUNDED in by else ""
     if DETACHED in by:
-        return SURPLUS_DETACHED, detail
+        return SurplusDetached(
+            account=account,
+            role=role,
+            detached=tuple(by[DETACHED]),
+            boundary_removed=boundary_removed,
+            cause=cause,
+            correlation_id=correlation_id,
+            backfilled=True,
+        )
     remediation = Remediation.BOUNDED if BOUNDED in by else Remediation.ATTACHED if ATTACHED in by else Remediation.NONE
-    return ROLE_REMEDIATED, {**detail, "remediation": remediation.value}
+    return RoleRemediated(
+        account=account,
+        role=role,
+        before=None,
+        verdict=None,
+        remediation=remediation,
+        attached=tuple(by[ATTACHED]),
+        boundary=by[BOUNDED][0] if BOUNDED in by else "",
+        boundary_removed=boundary_removed,
+        cause=cause,
+        correlation_id=correlation_id,
+        backfilled=True,
+    )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from rolewarden.history import HistoryKey
 from rolewarden.origin import Cause
+from rolewarden.own_events import Actor
 
 CONTESTED = 3
 """So many acts within `WINDOW`, each of which had to be remediated, make a contest of it."""
@@ -41,18 +42,23 @@ class Contest(NamedTuple):
                 acts.setdefault(str(cause.get("event_id", row["at"])), row)
         return cls(tuple(acts.values())) if len(acts) >= CONTESTED else None
 
-    def as_dict(self) -> dict[str, Any]:
-        """For the finding: how many acts, since when, and by whom, who acts most first."""
+    @property
+    def remediations(self) -> int:
+        """The number of acts that had to be remediated."""
+        return len(self.acts)
+
+    @property
+    def since(self) -> str:
+        """The time of the first of these remediations, ISO 8601 UTC."""
+        return HistoryKey.of(self.acts[-1]["at"]).time.isoformat(timespec="milliseconds")
+
+    @property
+    def actors(self) -> tuple[Actor, ...]:
+        """The callers, those with the most acts first."""
         actors: dict[tuple[str, str, str], int] = {}
         for act in self.acts:
             cause = Cause.from_dict(act["cause"])
             who = (cause.principal, cause.source_address, cause.user_agent)
             actors[who] = actors.get(who, 0) + 1
-        return {
-            "remediations": len(self.acts),
-            "since": HistoryKey.of(self.acts[-1]["at"]).time.isoformat(timespec="milliseconds"),
-            "actors": [
-                {"actor": actor, "source_address": address, "user_agent": agent, "times": times}
-                for (actor, address, agent), times in sorted(actors.items(), key=lambda found: (-found[1], found[0]))
-            ],
-        }
+        ordered = sorted(actors.items(), key=lambda found: (-found[1], found[0]))
+        return tuple(Actor(*who, times) for who, times in ordered)

@@ -31,11 +31,18 @@ class Cause(NamedTuple):
     """
 
     event_id: str = ""
+    """The ID that CloudTrail gave the API call."""
     event_name: str = ""
+    """The API call, or one of `Sweep`, `ScheduledCheck`, `Deployment`, `ForgedRequest`, `rolewarden enforce` and
+    `rolewarden detach`."""
     time: str = ""
+    """The time of the API call, ISO 8601 UTC."""
     actor: str = ""
+    """The ARN of the caller."""
     source_address: str = ""
+    """The address that the API call came from."""
     user_agent: str = ""
+    """The tool that made the API call."""
 
     @property
     def principal(self) -> str:

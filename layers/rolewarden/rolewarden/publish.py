@@ -18,10 +18,11 @@ from rolewarden.errors import Refused, RetryLater, RolewardenError
 from rolewarden.guardrails import Mode
 from rolewarden.names import folded, same
 from rolewarden.origin import DEPLOYMENT, Origin, Trigger
+from rolewarden.own_events import GuardrailsPublished
 from rolewarden.placement import added, identities, identity, is_ours, rearranged, statements_of
 from rolewarden.policies import Policy, Statement, compile_rules, digest, document_of, is_boundary
 from rolewarden.reconcile import Reconciler
-from rolewarden.record import GUARDRAILS_PUBLISHED, Recorder, logger
+from rolewarden.record import Recorder, logger
 from rolewarden.verdicts import CREATED, REPLACED, UNCHANGED
 
 DESCRIPTION = "A guardrail of Rolewarden: edit guardrails.yaml"
@@ -85,13 +86,8 @@ class Publisher:
         if changed and announces:
             # The sweep listens: a policy that was deleted is attached to nothing, also where somebody or an earlier try
             # has made it again. No deployment is rolled back for want of this.
-            detail = {
-                "account": account,
-                "policies": done,
-                "cause": origin.cause.as_dict(),
-                "trigger": origin.trigger.value,
-            }
-            self.recorder.announce(GUARDRAILS_PUBLISHED, detail, needed=not deploys)
+            event = GuardrailsPublished(account=account, policies=done, trigger=origin.trigger, cause=origin.cause)
+            self.recorder.announce(event, needed=not deploys)
         if failed:
             raise next(iter(failed.values()))
         return done

@@ -25,26 +25,26 @@ from rolewarden.events import EvaluationRequest, Ignored
 from rolewarden.history import History, HistoryKey
 from rolewarden.names import folded
 from rolewarden.origin import FORGED_REQUEST, Cause, Origin, Trigger
-from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
+from rolewarden.own_events import (
+    AccountFinding,
+    FindingResolved,
+    OwnEvent,
+    PolicyRestored,
+    RoleContested,
+    RoleFinding,
+    RoleOutcome,
+    RoleRemediated,
+    SubjectFinding,
+    SurplusDetached,
+    SweepCompleted,
+)
+from rolewarden.verdicts import RECOMMENDATIONS, SOME_SUBJECTS, Outcome, Reason, Verdict
 
 # An invocation that raised before it decided anything has counted nothing, and its error says so already.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
 
 logger = Logger(service="rolewarden")
 metrics = Metrics(namespace="Rolewarden", service="rolewarden")
-
-ROLE_REMEDIATED = "Role Remediated"
-ROLE_FINDING = "Role Finding"
-SURPLUS_DETACHED = "Surplus Detached"
-ROLE_CONTESTED = "Role Contested"
-SUBJECT_FINDING = "Subject Finding"
-FINDING_RESOLVED = "Finding Resolved"
-ACCOUNT_FINDING = "Account Finding"
-POLICY_RESTORED = "Policy Restored"
-GUARDRAILS_PUBLISHED = "Guardrails Published"
-SWEEP_COMPLETED = "Sweep Completed"
-SWEEP_REQUESTED = "Sweep Requested"
-"""Detail types of the events from source `rolewarden`."""
 
 ACCOUNT_WIDE = "account/"
 """How begins what a finding about an account as a whole is about. No domain is called so: their ids begin with d-."""
@@ -59,8 +59,7 @@ EVENT_TOLD_SECONDS = 3600.0
 class _Record(NamedTuple):
     """One thing to tell. Once it is on the bus, the table knows that it is `told`, or that findings are `over`."""
 
-    kind: str
-    detail: Mapping[str, Any]
+    event: OwnEvent
     row: dict[str, Any]
     told: Sequence[ToldRow] = ()
     over: Sequence[ToldFinding] = ()
@@ -99,7 +98,7 @@ class Recorder:
         """Record what became of a role; nothing but a count where there is no news."""
         metrics.add_metric(f"Verdict.{outcome.before.value}", MetricUnit.Count, 1)
         if not outcome.is_news:
-            logger.debug("no news of a role", extra={"outcome": outcome.as_dict()})
+            logger.debug("no news of a role", extra={"outcome": RoleOutcome.of(outcome).detail})
             return
         about = f"{outcome.account}/{outcome.role}"
         if outcome.verdict is Verdict.UNENFORCEABLE:
@@ -111,96 +110,98 @@ class Recorder:
         if told is None:
             return
         now = self._now()
-        detail = outcome.as_dict()
         remediated = outcome.has_written
+        bare = _seconds_since(outcome.cause, now) if remediated else None
         if remediated:
             metrics.add_metric("Remediated", MetricUnit.Count, 1)
-            if (bare := _seconds_since(outcome.cause, now)) is not None:
-                detail["seconds_since_event"] = bare
+            if bare is not None:
                 metrics.add_metric("SecondsToRemediate", MetricUnit.Seconds, bare)
         unfinished = outcome.verdict in {Verdict.UNENFORCEABLE, Verdict.DRIFTED}
-        name = ROLE_REMEDIATED if remediated and not unfinished else ROLE_FINDING
+        event = (RoleRemediated if remediated and not unfinished else RoleFinding).of(outcome, bare)
         log = logger.warning if unfinished or outcome.reason else logger.info
-        log(name, extra={"outcome": detail})
-        self._report(name, detail, about, now, told=told)
+        log(event.detail_type, extra={"outcome": event.detail})
+        self._report(event, about, now, told=told)
         if remediated:
             self._report_contest(outcome, about, now)
 
     def record_refusal(self, nomination: EvaluationRequest, refused: Refused) -> None:
         """Record that AWS does not let us look at the subject (or role) that an event nominates."""
         named = nomination.as_dict()
-        detail = {
-            "account": nomination.account,
-            **named,
-            "verdict": Verdict.UNENFORCEABLE.value,
-            "reason": refused.reason,
-            "message": str(refused),
-            "recommendation": RECOMMENDATIONS.get(refused.reason, ""),
-            "cause": nomination.origin.cause.as_dict(),
-        }
-        self._report_finding(detail, "/".join(named.values()), nomination.origin)
+        subject = nomination.subject
+        event = SubjectFinding(
+            account=nomination.account,
+            domain=subject.domain_id if subject else "",
+            user_profile=subject.user_profile if subject else "",
+            role=nomination.role,
+            policy=nomination.policy,
+            verdict=Verdict.UNENFORCEABLE,
+            reason=refused.reason,
+            message=str(refused),
+            recommendation=RECOMMENDATIONS.get(refused.reason, ""),
+            cause=nomination.origin.cause,
+        )
+        self._report_finding(event, "/".join(named.values()), nomination.origin)
 
     def record_account_finding(self, account: str, refused: Refused, origin: Origin) -> str:
         """Record that an account cannot be entered, or that AWS refuses there what concerns all of it.
 
         Gives what the finding is about, as a key.
         """
-        detail = {
-            "account": account,
-            "verdict": Verdict.UNENFORCEABLE.value,
-            "reason": refused.reason,
-            "message": str(refused),
-            "recommendation": RECOMMENDATIONS.get(refused.reason, ""),
-            "cause": origin.cause.as_dict(),
-        }
+        event = AccountFinding(
+            account=account,
+            verdict=Verdict.UNENFORCEABLE,
+            reason=refused.reason,
+            message=str(refused),
+            recommendation=RECOMMENDATIONS.get(refused.reason, ""),
+            cause=origin.cause,
+        )
         # It stops where nobody is let in, or no event comes.
         metrics.add_metric(HEARTBEAT, MetricUnit.Count, 0)
         name = about_account(str(refused))
-        self._report_finding(detail, name, origin, ACCOUNT_FINDING)
+        self._report_finding(event, name, origin)
         return folded(f"{account}/{name}")
 
     def record_forged_request(self, account: str, function: str, why: str) -> None:
         """Record that a caller invoked `function` with a custom-resource request that CloudFormation did not send."""
-        detail = {
-            "account": account,
-            "verdict": Verdict.UNENFORCEABLE.value,
-            "reason": Reason.FORGED.value,
-            "message": f"{function}: a custom-resource request was refused: {why}",
-            "recommendation": RECOMMENDATIONS[Reason.FORGED],
-            "cause": FORGED_REQUEST.cause.as_dict(),
-        }
-        self._report_finding(detail, about_account(function), FORGED_REQUEST, ACCOUNT_FINDING)
+        event = AccountFinding(
+            account=account,
+            verdict=Verdict.UNENFORCEABLE,
+            reason=Reason.FORGED.value,
+            message=f"{function}: a custom-resource request was refused: {why}",
+            recommendation=RECOMMENDATIONS[Reason.FORGED],
+            cause=FORGED_REQUEST.cause,
+        )
+        self._report_finding(event, about_account(function), FORGED_REQUEST)
 
     def record_unkeepable(self, profile: Binding, domain: Binding, guardrails: Sequence[str], origin: Origin) -> None:
         """Record that a user profile cannot have the guardrails that it needs, as it runs as its domain's role."""
-        detail = {
-            "account": profile.account,
-            "domain": profile.domain_id,
-            "user_profile": profile.user_profile,
-            "role": domain.role.name if domain.role else "",
-            "missing": list(guardrails),
-            "verdict": Verdict.UNENFORCEABLE.value,
-            "reason": Reason.SHARES_ROLE.value,
-            "recommendation": RECOMMENDATIONS[Reason.SHARES_ROLE],
-            "cause": origin.cause.as_dict(),
-        }
-        name = f"{profile.domain_id}/{profile.user_profile}"
-        self._report_finding(detail, name, origin, reported=ReportedKind.SHARED_ROLE)
+        event = SubjectFinding(
+            account=profile.account,
+            domain=profile.domain_id,
+            user_profile=profile.user_profile,
+            role=domain.role.name if domain.role else "",
+            missing=tuple(guardrails),
+            verdict=Verdict.UNENFORCEABLE,
+            reason=Reason.SHARES_ROLE.value,
+            recommendation=RECOMMENDATIONS[Reason.SHARES_ROLE],
+            cause=origin.cause,
+        )
+        self._report_finding(event, f"{profile.domain_id}/{profile.user_profile}", origin, ReportedKind.SHARED_ROLE)
 
     def _report_finding(
         self,
-        detail: Mapping[str, Any],
+        event: SubjectFinding | AccountFinding,
         name: str,
         origin: Origin,
-        kind: str = SUBJECT_FINDING,
-        reported: ReportedKind = ReportedKind.UNREAD,
+        kind: ReportedKind = ReportedKind.UNREAD,
     ) -> None:
         metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
-        what = f"{detail['reason']} {_asked(detail.get('message', ''))} {' '.join(detail.get('missing', ()))}"
-        told = self._news(ToldFinding(detail["account"], name, reported, what), origin)
+        missing = event.missing if isinstance(event, SubjectFinding) else ()
+        what = f"{event.reason} {_asked(event.message)} {' '.join(missing)}"
+        told = self._news(ToldFinding(event.account, name, kind, what), origin)
         if told is not None:
-            logger.warning(kind, extra={"finding": detail})
-            self._report(kind, detail, f"{detail['account']}/{name}", self._now(), told=told)
+            logger.warning(event.detail_type, extra={"finding": event.detail})
+            self._report(event, f"{event.account}/{name}", self._now(), told=told)
 
     def _news(self, finding: ToldFinding, origin: Origin) -> Sequence[ToldRow] | None:
         """What the table is to know once this is told; None where it was told before.
@@ -242,65 +243,60 @@ class Recorder:
             metrics.add_metric("RecordFailed", MetricUnit.Count, 1)
             logger.error("whether a role is contested is not known", extra={"about": about, "why": str(error)})
             return
-        kept = ("account", "role", "required", "attached", "subjects", "cause")
-        detail = {**{key: value for key, value in outcome.as_dict().items() if key in kept}, **contest.as_dict()}
-        logger.warning(ROLE_CONTESTED, extra={"finding": detail})
-        self._report(ROLE_CONTESTED, detail, about, now, told=[told])
+        event = RoleContested(
+            account=outcome.account,
+            role=outcome.role,
+            required=outcome.required,
+            attached=outcome.attached,
+            subjects=outcome.subjects[:SOME_SUBJECTS],
+            remediations=contest.remediations,
+            since=contest.since,
+            actors=contest.actors,
+            cause=outcome.cause,
+        )
+        logger.warning(event.detail_type, extra={"finding": event.detail})
+        self._report(event, about, now, told=[told])
 
     def record_resolved(self, findings: Sequence[ToldFinding], origin: Origin) -> None:
         """Record that findings about one thing, which were told, are not the case any more, whoever saw to it."""
         finding = findings[0]
-        detail = {
-            "account": finding.account,
-            "finding": finding.name,
-            "was": finding.what,
-            "cause": origin.cause.as_dict(),
-        }
-        logger.info(FINDING_RESOLVED, extra={"finding": detail})
-        self._report(FINDING_RESOLVED, detail, f"{finding.account}/{finding.name}", self._now(), over=findings)
+        event = FindingResolved(account=finding.account, finding=finding.name, was=finding.what, cause=origin.cause)
+        logger.info(event.detail_type, extra={"finding": event.detail})
+        self._report(event, f"{finding.account}/{finding.name}", self._now(), over=findings)
 
     def record_detachment(
         self, account: str, role: str, policies: Sequence[str], origin: Origin, correlation_id: str
     ) -> None:
         """Record that guardrails were taken off a role that no longer needs them, by calls with this correlation_id."""
-        detail = {
-            "account": account,
-            "role": role,
-            "detached": list(policies),
-            "cause": origin.cause.as_dict(),
-            "correlation_id": correlation_id,
-        }
+        event = SurplusDetached(
+            account=account, role=role, detached=tuple(policies), cause=origin.cause, correlation_id=correlation_id
+        )
         metrics.add_metric("Detached", MetricUnit.Count, 1)
-        logger.info(SURPLUS_DETACHED, extra={"finding": detail})
-        self._report(SURPLUS_DETACHED, detail, f"{account}/{role}", self._now())
+        logger.info(event.detail_type, extra={"finding": event.detail})
+        self._report(event, f"{account}/{role}", self._now())
 
     def record_restored_policy(self, account: str, policy: str, what: str, origin: Origin, correlation_id: str) -> None:
         """Record that a guardrail's policy was `what` ("created" or "replaced") because of `origin`."""
-        detail = {
-            "account": account,
-            "policy": policy,
-            "remediation": what,
-            "cause": origin.cause.as_dict(),
-            "correlation_id": correlation_id,
-        }
+        event = PolicyRestored(
+            account=account, policy=policy, remediation=what, cause=origin.cause, correlation_id=correlation_id
+        )
         metrics.add_metric("PolicyRestored", MetricUnit.Count, 1)
-        logger.warning(POLICY_RESTORED, extra={"finding": detail})
-        self._report(POLICY_RESTORED, detail, f"{account}/policy/{policy}", self._now())
+        logger.warning(event.detail_type, extra={"finding": event.detail})
+        self._report(event, f"{account}/policy/{policy}", self._now())
 
     def rows(self, about: str, since: datetime) -> list[dict[str, Any]]:
         """The history of a role or policy from `since`. Raises RetryLater."""
         return self.history.rows(about, since)
 
-    def backfill(self, kind: str, detail: Mapping[str, Any], about: str, at: datetime) -> bool:
+    def backfill(self, event: OwnEvent, about: str, at: datetime) -> bool:
         """Record what was done `at` a time, and nobody has recorded; whether that is still so. Raises RetryLater."""
-        detail = {**detail, "backfilled": True}
         # Of what one correlation ID did in one second, CloudTrail may show a part to one audit and the rest to another.
-        deeds = json.dumps({name: value for name, value in detail.items() if name != "cause"}, sort_keys=True)
-        row = _row(kind, detail, about, at, digest=hashlib.sha256(deeds.encode()).hexdigest()[:8])
+        deeds = json.dumps({name: value for name, value in event.detail.items() if name != "cause"}, sort_keys=True)
+        row = _row(event, about, at, digest=hashlib.sha256(deeds.encode()).hexdigest()[:8])
         if not self.history.put_once(row):
             return False
         metrics.add_metric("Backfilled", MetricUnit.Count, 1)
-        self.announce(kind, detail, needed=False)
+        self.announce(event, needed=False)
         return True
 
     def record_failed_audit(self, account: str, refused: Refused) -> None:
@@ -329,36 +325,35 @@ class Recorder:
         metrics.add_metric(HEARTBEAT, MetricUnit.Count, 1)
         for name, count in counts.items():
             metrics.add_metric(f"Sweep.{name}", MetricUnit.Count, count)
-        self.announce(SWEEP_COMPLETED, {"account": account, "regions": list(regions), **counts})
+        self.announce(SweepCompleted(account=account, regions=tuple(regions), **counts))
 
-    def announce(self, detail_type: str, detail: Mapping[str, Any], *, needed: bool = True) -> None:
+    def announce(self, event: OwnEvent, *, needed: bool = True) -> None:
         """Log a milestone (`Guardrails Published`, `Sweep Completed`), or what is told late, and put it on the bus.
 
         Raises RetryLater where it is `needed`; else a failure is logged and counted.
         """
-        logger.info(detail_type, extra={"detail": detail})
+        logger.info(event.detail_type, extra={"detail": event.detail})
         try:
-            self.history.put_events([(detail_type, detail)])
+            self.history.put_events([(event.detail_type, event.detail)])
         except RetryLater as error:
             if needed:
                 raise
             metrics.add_metric("RecordFailed", MetricUnit.Count, 1)
-            logger.error("a milestone could not be announced", extra={"detail": detail, "why": str(error)})
+            logger.error("a milestone could not be announced", extra={"detail": event.detail, "why": str(error)})
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.now(), UTC)
 
     def _report(
         self,
-        kind: str,
-        detail: Mapping[str, Any],
+        event: OwnEvent,
         about: str,
         now: datetime,
         *,
         told: Sequence[ToldRow] = (),
         over: Sequence[ToldFinding] = (),
     ) -> None:
-        record = _Record(kind, detail, _row(kind, detail, about, now), told, over)
+        record = _Record(event, _row(event, about, now), told, over)
         if self._gathered is None:
             self._write([record])
         else:
@@ -381,7 +376,7 @@ class Recorder:
                 logger.error("the record could not be written", extra={"about": about, "why": str(error)})
 
     def _publish(self, records: Sequence[_Record]) -> None:
-        self.history.put_events([(record.kind, record.detail) for record in records])
+        self.history.put_events([(record.event.detail_type, record.event.detail) for record in records])
         if self.told is None:
             return
         # Not before: what nobody has heard of, and counts as told, is told by nobody.
@@ -396,14 +391,15 @@ class Recorder:
             logger.error("perhaps reported twice", extra={"about": [*told, *over], "why": str(error)})
 
 
-def _row(kind: str, detail: Mapping[str, Any], about: str, at: datetime, digest: str = "") -> dict[str, Any]:
+def _row(event: OwnEvent, about: str, at: datetime, digest: str = "") -> dict[str, Any]:
+    detail = event.detail
     origin = detail.get("correlation_id") or detail.get("cause", {}).get("event_id", "")
     return {
         **detail,
         "about": folded(about),
         "named": about,
-        "at": HistoryKey(at, origin, kind, digest).text,
-        "kind": kind,
+        "at": HistoryKey(at, origin, event.detail_type, digest).text,
+        "kind": event.detail_type,
     }
 
 

@@ -12,14 +12,8 @@ from typing import Any
 
 from rolewarden.events import ACCOUNT, REGION, mapping, matched
 from rolewarden.names import folded
-from rolewarden.record import (
-    ACCOUNT_FINDING,
-    ACCOUNT_WIDE,
-    FINDING_RESOLVED,
-    ROLE_FINDING,
-    SUBJECT_FINDING,
-    about_account,
-)
+from rolewarden.own_events import AccountFinding, FindingResolved, RoleFinding, SubjectFinding
+from rolewarden.record import ACCOUNT_WIDE, about_account
 from rolewarden.verdicts import Verdict
 
 TITLE_SIZE, DESCRIPTION_SIZE, RECOMMENDATION_SIZE = 256, 1024, 512
@@ -54,7 +48,7 @@ def finding(event: Any, partition: str) -> dict[str, Any] | None:
         "Resources": [_resource(about, partition, owner, region)],
     }
     name = f"account {owner}" if about.startswith(ACCOUNT_WIDE) else about
-    if kind == FINDING_RESOLVED:
+    if kind == FindingResolved.detail_type:
         return found | _settled(name, detail)
     verdict = _text(detail.get("verdict"), 32)
     return found | _open(name, detail, SEVERITIES[verdict]) if verdict in SEVERITIES else None
@@ -97,13 +91,13 @@ def _provided(severity: str) -> dict[str, Any]:
 
 def _about(kind: str, detail: Mapping[str, Any]) -> str:
     """Whom an event is about, the same for what opens a finding and what closes it."""
-    if kind == FINDING_RESOLVED:
+    if kind == FindingResolved.detail_type:
         return _text(detail.get("finding"), 200)
-    if kind == SUBJECT_FINDING and detail.get("domain"):
+    if kind == SubjectFinding.detail_type and detail.get("domain"):
         return "/".join(filter(None, (_text(detail.get(key), 64) for key in ("domain", "user_profile"))))
-    if kind == ACCOUNT_FINDING and detail.get("message"):
+    if kind == AccountFinding.detail_type and detail.get("message"):
         return about_account(_text(detail["message"], 200))
-    return _text(detail.get("role"), 64) if kind in {ROLE_FINDING, SUBJECT_FINDING} else ""
+    return _text(detail.get("role"), 64) if kind in {RoleFinding.detail_type, SubjectFinding.detail_type} else ""
 
 
 def _resource(about: str, partition: str, account: str, region: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import load
 from rolewarden.history import History
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, SWEEP, Origin, Trigger
+from rolewarden.own_events import RoleOutcome
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
 from rolewarden.settings import Settings
@@ -283,7 +284,7 @@ class Rolewarden:
         if work is None:
             logger.error("a message of the work queue is no work", extra={"body": str(body)[:200]})
             return {"ignored": "no work message"}
-        return self.reconcile(work).as_dict()
+        return RoleOutcome.of(self.reconcile(work)).detail
 
     def sweep(self, event: Any) -> dict[str, Any]:
         """Begin what an event of the bus, or of the schedule, asks for. Raises Refused and RetryLater.
@@ -394,5 +395,5 @@ def _summary(request: EvaluationRequest, outcomes: tuple[Outcome, ...] | list[Ou
     return {
         "event": request.origin.cause.event_name,
         "request": request.as_dict(),
-        "outcomes": [outcome.as_dict() for outcome in outcomes],
+        "outcomes": [RoleOutcome.of(outcome).detail for outcome in outcomes],
     }

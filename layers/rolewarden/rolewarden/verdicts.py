@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rolewarden.origin import Cause, Origin
 
 
 class Verdict(StrEnum):
-    """What is the case with a role."""
+    """Whether a role has the guardrails that it needs."""
 
     COMPLIANT = "compliant"
     DRIFTED = "drifted"
@@ -19,7 +19,7 @@ class Verdict(StrEnum):
 
 
 class Remediation(StrEnum):
-    """What was done about it."""
+    """What Rolewarden did about a role."""
 
     ATTACHED = "attached"
     BOUNDED = "bounded"
@@ -28,22 +28,40 @@ class Remediation(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a role is unenforceable, or what else a verdict needs to be understood."""
+    """Why a role is unenforceable, or what else explains a verdict.
+
+    `docs/generate.py` puts the text under each value into docs/runbook.md, next to its recommended action.
+    """
 
     QUOTA = "quota full"
+    """An IAM quota is full, usually that for managed policies per role. See the steps below this table."""
     PROTECTED = "protected role"
+    """AWS owns the role and rejects changes to it."""
     OTHER_ACCOUNT = "other account"
+    """The role and the subject that uses it belong to different accounts."""
     NOT_ENTERED = "account cannot be entered"
+    """Rolewarden cannot assume its role in the account. See [Account Finding](#account-finding)."""
     LEFT = "account no longer covered"
+    """The StackSet no longer has a stack in the account. See [Account Finding](#account-finding)."""
     UNHEARD = "events do not arrive"
+    """A link between the account's events and Rolewarden is broken. See [Account Finding](#account-finding)."""
     POLICY_MISSING = "policy missing"
+    """The guardrail's policy does not exist in IAM, or cannot be attached."""
     ACCESS_DENIED = "access denied"
+    """AWS denied a call that Rolewarden made."""
     NAME_TAKEN = "name taken"
+    """The account has a policy with the guardrail's name outside the path `/rolewarden/`."""
     SHARES_ROLE = "shares its domain's role"
+    """The user profile uses its domain's execution role and needs guardrails that the role does not have."""
     UNREACHABLE = "SageMaker cannot be reached"
+    """Rolewarden cannot connect to the SageMaker endpoint of a Region."""
     REFUSED = "refused"
+    """AWS rejected a call for a reason that Rolewarden does not know."""
     FORGED = "forged request"
+    """A caller invoked the function named in the message with a custom-resource request that CloudFormation did not
+    send. The function rejected the request and removed no guardrail."""
     ROLE_GONE = "role does not exist"
+    """The role does not exist. No action is needed."""
 
 
 RECOMMENDATIONS: dict[str, str] = {
@@ -66,7 +84,7 @@ RECOMMENDATIONS: dict[str, str] = {
     "lambda:InvokeFunction away from all but deployers and administrators",
     Reason.REFUSED: "IAM refused for a reason that is not known here: see the message",
 }
-"""What a person does about each reason."""
+"""The recommended action for each reason that needs one."""
 
 
 CREATED, REPLACED, UNCHANGED = "created", "replaced", "unchanged"
@@ -123,27 +141,3 @@ class Outcome(NamedTuple):
         # A guarded role whose boundary should go and cannot is compliant, with a reason.
         wrong |= self.verdict is Verdict.COMPLIANT and self.reason is not None
         return wrong or self.has_written or self.remediation is Remediation.OBSERVED
-
-    def as_dict(self) -> dict[str, Any]:
-        """For logs, events, history and replay: plain values, without what is empty."""
-        values: dict[str, Any] = {
-            "account": self.account,
-            "role": self.role,
-            "before": self.before.value,
-            "verdict": self.verdict.value,
-            "remediation": self.remediation.value,
-            "required": list(self.required),
-            "missing": list(self.missing),
-            "attached": list(self.attached),
-            "boundary": self.boundary,
-            "boundary_removed": self.boundary_removed,
-            "attached_policies": list(self.attached_policies),
-            "subjects": list(self.subjects[:SOME_SUBJECTS]),
-            "more_subjects": max(0, len(self.subjects) - SOME_SUBJECTS),
-            "reason": self.reason.value if self.reason else "",
-            "message": self.message,
-            "recommendation": RECOMMENDATIONS.get(self.reason, "") if self.reason else "",
-            "cause": self.cause.as_dict(),
-            "correlation_id": self.correlation_id if self.has_written else "",
-        }
-        return {key: value for key, value in values.items() if value}

@@ -1,0 +1,233 @@
+"""Write docs/events.schema.json, and the parts of docs/events.md and docs/runbook.md that repeat what the code says.
+
+Run `make pages` after a change to an event in `rolewarden.own_events` or to a reason in `rolewarden.verdicts`. In a
+page, this script replaces the text between the comments `generated: NAME` and `end of generated text`. The rest of the
+page, including the sample events, is written by hand.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+from rolewarden.origin import Cause, Trigger
+from rolewarden.own_events import OWN_EVENTS, OwnEvent
+from rolewarden.verdicts import RECOMMENDATIONS, Reason, Remediation, Verdict
+
+FOLDER = Path(__file__).parent
+SHARED: dict[type, str] = {Cause: "cause", Verdict: "verdict", Remediation: "remediation", Trigger: "trigger"}
+"""The types that several events have, with their names in the schema's `$defs`."""
+PAGES = ("events.md", "runbook.md")
+"""The pages with generated blocks."""
+
+BLOCK = re.compile(r"(<!-- generated: (?P<name>[^>]+) -->\n).*?(\n<!-- end of generated text -->)", re.DOTALL)
+
+
+class Field(NamedTuple):
+    """A field of a class: `hint` is its type, and `text` its description."""
+
+    name: str
+    hint: Any
+    required: bool
+    text: str
+
+
+def texts(cls: type) -> dict[str, str]:
+    """The string under each name that the body of `cls`, or of a class that it inherits from, assigns or annotates."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if base.__module__.split(".")[0] != "rolewarden":
+            continue
+        [definition] = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        for statement, following in pairwise(ast.iter_child_nodes(definition)):
+            match statement, following:
+                case (
+                    (ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)])),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    found[name] = " ".join(text.split())
+    return found
+
+
+def fields(cls: type) -> Iterator[Field]:
+    """The fields of an event's class or of a named tuple. A field without a description raises KeyError."""
+    described = texts(cls)
+    for name, hint in get_type_hints(cls, include_extras=True).items():
+        if name != "detail_type":
+            # A named tuple has an attribute for each field.
+            has_default = name in getattr(cls, "_field_defaults", ()) if issubclass(cls, tuple) else hasattr(cls, name)
+            yield Field(name, hint, not has_default and NoneType not in get_args(hint), described[name])
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of all events."""
+    names = [event.detail_type for event in OWN_EVENTS]
+    shared = {
+        name: {
+            "description": _paragraph(cls),
+            **({"enum": [value.value for value in cls]} if issubclass(cls, Enum) else _object(cls)),
+        }
+        for cls, name in SHARED.items()
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Rolewarden's events on the default bus",
+        "type": "object",
+        "required": ["source", "detail-type", "detail"],
+        "properties": {"source": {"const": "rolewarden"}, "detail-type": {"enum": names}},
+        "oneOf": [
+            {"properties": {"detail-type": {"const": name}, "detail": {"$ref": f"#/$defs/{_key(name)}"}}}
+            for name in names
+        ],
+        "$defs": shared
+        | {
+            _key(event.detail_type): {
+                "title": event.detail_type,
+                "description": " ".join(_docstring(event).split()),
+                **_object(event),
+            }
+            for event in OWN_EVENTS
+        },
+    }
+
+
+def _key(detail_type: str) -> str:
+    return detail_type.replace(" ", "")
+
+
+def _docstring(cls: type) -> str:
+    return inspect.cleandoc(cls.__doc__ or "")
+
+
+def _paragraph(cls: type) -> str:
+    return " ".join(_docstring(cls).partition("\n\n")[0].split())
+
+
+def _object(cls: type) -> dict[str, Any]:
+    found = list(fields(cls))
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [field.name for field in found if field.required],
+        "properties": {field.name: {**_type(field.hint), "description": field.text} for field in found},
+    }
+
+
+def _type(hint: Any) -> dict[str, Any]:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        base, *keywords = arguments
+        return _type(base) | {key: value for some in keywords for key, value in some.items()}
+    if NoneType in arguments:
+        [one] = [argument for argument in arguments if argument is not NoneType]
+        return _type(one)
+    if origin is Literal:
+        [value] = arguments
+        return {"const": value.value if isinstance(value, Enum) else value}
+    if origin is tuple:
+        return {"type": "array", "items": _type(arguments[0])}
+    if origin is Mapping:
+        return {"type": "object", "additionalProperties": _type(arguments[1])}
+    if hint in SHARED:
+        return {"$ref": f"#/$defs/{SHARED[hint]}"}
+    if hint is int:
+        return {"type": "integer", "minimum": 0}
+    return {"type": "string"} if hint is str else _object(hint)
+
+
+def _table(cls: type, prefix: str = "") -> str:
+    rows = ["| field | present | type | meaning |", "|---|---|---|---|"] if not prefix else []
+    for field in fields(cls):
+        described = _type(field.hint)
+        present = "always" if field.required else "if not empty"
+        rows.append(f"| `{prefix}{field.name}` | {present} | {_word(described)} | {field.text}{_values(described)} |")
+        if "properties" in described.get("items", {}):
+            rows.append(_table(get_args(get_args(field.hint)[0])[0], f"{field.name}[]."))
+    return "\n".join(rows)
+
+
+def _word(described: Mapping[str, Any]) -> str:
+    match described:
+        case {"$ref": "#/$defs/cause"}:
+            return "[cause](#cause)"
+        case {"const": bool()}:
+            return "boolean"
+        case {"type": "array", "items": {"type": kind}}:
+            return f"list of {kind}s"
+        case {"type": kind}:
+            return str(kind)
+    return "string"
+
+
+def _values(described: Mapping[str, Any]) -> str:
+    match described:
+        case {"$ref": "#/$defs/cause"}:
+            return ""
+        case {"$ref": shared}:
+            values: list[str] = next(
+                [value.value for value in cls]
+                for cls, name in SHARED.items()
+                if issubclass(cls, Enum) and shared.endswith(f"/{name}")
+            )
+        case {"enum": list(values)} | {"additionalProperties": {"enum": list(values)}}:
+            pass
+        case {"const": value}:
+            return f" Always `{json.dumps(value).strip(chr(34))}`."
+        case _:
+            return ""
+    return f" One of {', '.join(f'`{value}`' for value in values)}."
+
+
+def _event(event: type[OwnEvent]) -> str:
+    return f"{_docstring(event)}\n\n{_table(event)}"
+
+
+def _reasons() -> str:
+    meanings = texts(Reason)
+    rows = ["| reason | meaning | recommended action |", "|---|---|---|"]
+    rows += [f"| {reason} | {meanings[Reason(reason).name]} | {advice} |" for reason, advice in RECOMMENDATIONS.items()]
+    return "\n".join(rows)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    **{event.detail_type: partial(_event, event) for event in OWN_EVENTS},
+    "cause": partial(_table, Cause),
+    "reasons": _reasons,
+}
+"""What each generated block of a page says, by its name."""
+
+
+def _filled(page: str) -> str:
+    return BLOCK.sub(lambda found: f"{found[1]}\n{BLOCKS[found['name']]()}\n{found[3]}", page)
+
+
+def generated() -> dict[Path, str]:
+    """What each file should say."""
+    pages = {name: (FOLDER / name).read_text(encoding="utf-8") for name in PAGES}
+    return {
+        FOLDER / "events.schema.json": json.dumps(schema(), indent=2) + "\n",
+        **{FOLDER / name: _filled(page) for name, page in pages.items()},
+    }
+
+
+def main() -> None:
+    """Write the files that are stale, and print their names."""
+    for path, text in generated().items():
+        if path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            sys.stdout.write(f"{path.relative_to(FOLDER.parent)} is written anew\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,343 @@
+"""The events that Rolewarden puts on the default bus, a class for each detail type.
+
+`docs/generate.py` makes docs/events.schema.json and the field tables of docs/events.md from these classes. It reads the
+text under each field from the source: Python drops that text when it compiles the module, so that descriptions add
+nothing to a cold start. For the same reason the classes are no dataclasses, which would compile methods for each class.
+mypy checks them as if they were (PEP 681).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, dataclass_transform
+
+from rolewarden.origin import Cause, Trigger
+from rolewarden.verdicts import RECOMMENDATIONS, SOME_SUBJECTS, Outcome, Remediation, Verdict
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class OwnEvent:
+    """An event from source `rolewarden`.
+
+    The fields of a class are those of the event's `detail`. A field is required if it has no default and is not
+    optional. A dictionary in `Annotated` holds further keywords of JSON Schema.
+    """
+
+    detail_type: ClassVar[str]
+
+    def __init__(self, **fields: Any) -> None:
+        vars(self).update(fields)
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        """The event's `detail` in plain values, without fields that are None or equal to their default."""
+        return {name: _plain(value) for name, value in vars(self).items() if value != getattr(type(self), name, None)}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Cause():
+            return value.as_dict()
+        case Actor():
+            return value._asdict()
+        case Enum():
+            return value.value
+        case Mapping():
+            return dict(value)
+        case tuple():
+            return [_plain(item) for item in value]
+    return value
+
+
+class CausedEvent(OwnEvent):
+    """An event about one account that has a cause."""
+
+    account: Annotated[str, {"pattern": r"^\d{12}$"}]
+    """The ID of the AWS account that the event is about."""
+    cause: Cause
+    """Who did what, when and from where. Sweeps, checks, deployments and forged requests have only `event_name`."""
+
+
+class RoleOutcome(CausedEvent):
+    """The outcome of an evaluation, as events, logs and results of functions have it."""
+
+    role: str
+    """The name of the IAM role."""
+    before: Verdict | None
+    """The verdict on the role before Rolewarden changed anything."""
+    verdict: Verdict | None
+    """The verdict on the role after the evaluation."""
+    remediation: Remediation
+    """What Rolewarden did: it attached policies, set a fallback boundary, only observed, or did nothing."""
+    required: tuple[str, ...] = ()
+    """The names of all guardrail policies that the role needs."""
+    missing: tuple[str, ...] = ()
+    """The names of the required policies that the role lacked."""
+    attached: tuple[str, ...] = ()
+    """The names of the policies that Rolewarden attached."""
+    boundary: str = ""
+    """The ARN of the role's permissions boundary, if it takes the place of guardrails or blocks a fallback boundary."""
+    boundary_removed: str = ""
+    """The ARN of the fallback boundary that Rolewarden removed."""
+    attached_policies: tuple[str, ...] = ()
+    """The ARNs of all attached policies, if the role is at its quota and lacks a guardrail."""
+    subjects: Annotated[tuple[str, ...], {"maxItems": SOME_SUBJECTS}] = ()
+    """The subjects that use the role, 50 at most: domains, user profiles, or `also_govern`."""
+    more_subjects: int = 0
+    """The number of further subjects that use the role."""
+    reason: str = ""
+    """Why Rolewarden cannot remediate the role, or what else explains the verdict."""
+    message: str = ""
+    """The call that failed with the error message from AWS, or another explanation of the verdict."""
+    recommendation: str = ""
+    """The recommended action."""
+    correlation_id: str = ""
+    """The ID at the end of the user agent of each call to IAM that the remediation made."""
+    seconds_since_event: int | None = None
+    """The seconds from the call in `cause` to the remediation."""
+
+    @classmethod
+    def of(cls, outcome: Outcome, seconds_since_event: int | None = None) -> Self:
+        """What `outcome` says. `seconds_since_event` is None if Rolewarden did nothing or the event has no time."""
+        return cls(
+            account=outcome.account,
+            role=outcome.role,
+            before=outcome.before,
+            verdict=outcome.verdict,
+            remediation=outcome.remediation,
+            required=outcome.required,
+            missing=outcome.missing,
+            attached=outcome.attached,
+            boundary=outcome.boundary,
+            boundary_removed=outcome.boundary_removed,
+            attached_policies=outcome.attached_policies,
+            subjects=outcome.subjects[:SOME_SUBJECTS],
+            more_subjects=max(0, len(outcome.subjects) - SOME_SUBJECTS),
+            reason=outcome.reason.value if outcome.reason else "",
+            message=outcome.message,
+            recommendation=RECOMMENDATIONS.get(outcome.reason, "") if outcome.reason else "",
+            cause=outcome.cause,
+            correlation_id=outcome.correlation_id if outcome.has_written else "",
+            seconds_since_event=seconds_since_event,
+        )
+
+
+class RoleRemediated(RoleOutcome):
+    """Rolewarden attached the policies that a role lacked, set a fallback boundary, or removed one.
+
+    A backfilled event has neither `before` nor `verdict`. It names the policy of `boundary` instead of giving its ARN,
+    and its `boundary_removed` is "not known".
+    """
+
+    detail_type = "Role Remediated"
+
+    backfilled: Literal[True] | None = None
+    """The audit found the remediation in CloudTrail, because the history had no row about it."""
+
+
+class RoleFinding(RoleOutcome):
+    """Rolewarden did not remediate a role, or could not do so completely.
+
+    If `verdict` is `compliant`, the role is protected and has a fallback boundary that Rolewarden could not remove.
+    """
+
+    detail_type = "Role Finding"
+
+    before: Verdict
+    """The verdict on the role before Rolewarden changed anything."""
+    verdict: Verdict
+    """The verdict on the role after the evaluation."""
+
+
+class SubjectFinding(CausedEvent):
+    """Rolewarden cannot read something that an event names, or a user profile shares its domain's role and needs more.
+
+    `domain`, `user_profile`, `role` and `policy` say what the finding is about.
+    """
+
+    detail_type = "Subject Finding"
+
+    domain: str = ""
+    """The ID of the SageMaker domain."""
+    user_profile: str = ""
+    """The name of the user profile."""
+    role: str = ""
+    """The name of the IAM role."""
+    policy: str = ""
+    """The name of the guardrail policy."""
+    missing: tuple[str, ...] = ()
+    """The names of the guardrail policies that the user profile needs and the domain's role lacks."""
+    verdict: Literal[Verdict.UNENFORCEABLE]
+    """The verdict on the user profile, domain, role or policy."""
+    reason: str
+    """Why Rolewarden cannot enforce the guardrails."""
+    message: str = ""
+    """The call that failed, and the error message."""
+    recommendation: str
+    """The recommended action."""
+
+
+class AccountFinding(CausedEvent):
+    """Rolewarden cannot protect an account, or one Region of it.
+
+    For example, Rolewarden cannot enter the account, receives no events from it, or no longer covers it. AWS may also
+    refuse a call that concerns the whole account. The finding `forged request` means that a caller invoked a function
+    with a custom-resource request that CloudFormation did not send.
+    """
+
+    detail_type = "Account Finding"
+
+    verdict: Literal[Verdict.UNENFORCEABLE]
+    """The verdict on the account."""
+    reason: str
+    """Why Rolewarden cannot enforce the guardrails."""
+    message: str
+    """The call, function or link of the event path that failed, and the error message."""
+    recommendation: str
+    """The recommended action."""
+
+
+class FindingResolved(CausedEvent):
+    """A sweep found that a reported finding no longer applies."""
+
+    detail_type = "Finding Resolved"
+
+    finding: str
+    """A role or policy, a domain ID (with a slash and a user profile), or `account/` and the start of the message."""
+    was: str
+    """What the finding reported: the verdict or reason, and the policies or the call."""
+
+
+class Actor(NamedTuple):
+    """A caller that removed guardrails from a contested role."""
+
+    actor: str
+    """The ARN of the caller, without the name of its session."""
+    source_address: str
+    """The address that the calls came from."""
+    user_agent: str
+    """The tool that made the calls."""
+    times: int
+    """How often the caller removed a guardrail."""
+
+
+class RoleContested(CausedEvent):
+    """A caller repeatedly removes guardrails from a role.
+
+    Rolewarden reports a contested role once, and again only after a day without such a removal.
+    """
+
+    detail_type = "Role Contested"
+
+    role: str
+    """The name of the IAM role."""
+    required: tuple[str, ...] = ()
+    """The names of all guardrail policies that the role needs."""
+    attached: tuple[str, ...] = ()
+    """The names of the policies that Rolewarden attached the last time."""
+    subjects: Annotated[tuple[str, ...], {"maxItems": SOME_SUBJECTS}] = ()
+    """The subjects that use the role, 50 at most: domains, user profiles, or `also_govern`."""
+    remediations: int
+    """The number of removals within a day that Rolewarden remediated."""
+    since: str
+    """The time of the first of these remediations, ISO 8601 UTC."""
+    actors: Annotated[tuple[Actor, ...], {"minItems": 1}]
+    """The callers, those with the most removals first."""
+
+
+class SurplusDetached(CausedEvent):
+    """Rolewarden detached guardrails that a role no longer needs, or that it loses because the stack is deleted."""
+
+    detail_type = "Surplus Detached"
+
+    role: str
+    """The name of the IAM role."""
+    detached: Annotated[tuple[str, ...], {"minItems": 1}]
+    """The names of the policies that Rolewarden detached, or of the fallback boundary that it removed."""
+    correlation_id: str = ""
+    """The ID at the end of the user agent of each call to IAM that detached a policy."""
+    boundary_removed: str = ""
+    """The text "not known", if the audit found that Rolewarden also removed a fallback boundary."""
+    backfilled: Literal[True] | None = None
+    """The audit found the detachment in CloudTrail, because the history had no row about it."""
+
+
+class PolicyRestored(CausedEvent):
+    """Rolewarden restored a guardrail's policy that had been edited or deleted to the text in guardrails.yaml."""
+
+    detail_type = "Policy Restored"
+
+    policy: str
+    """The name of the guardrail policy."""
+    remediation: Annotated[str, {"enum": ["created", "replaced"]}]
+    """Whether Rolewarden created the policy again or replaced its text."""
+    correlation_id: str = ""
+    """The ID at the end of the user agent of each call to IAM that restored the policy."""
+    backfilled: Literal[True] | None = None
+    """The audit found the restoration in CloudTrail, because the history had no row about it."""
+
+
+class GuardrailsPublished(CausedEvent):
+    """PublishFunction compared guardrail policies in IAM with guardrails.yaml and wrote those that differed.
+
+    A sweep follows.
+    """
+
+    detail_type = "Guardrails Published"
+
+    policies: Mapping[str, Annotated[str, {"enum": ["created", "replaced", "unchanged"]}]]
+    """For each policy name, whether Rolewarden created or replaced the policy or left it unchanged."""
+    trigger: Trigger
+    """What triggered the publication."""
+
+
+class SweepCompleted(OwnEvent):
+    """A sweep evaluated every subject and role of an account."""
+
+    detail_type = "Sweep Completed"
+
+    account: Annotated[str, {"pattern": r"^\d{12}$"}]
+    """The ID of the AWS account that the sweep evaluated."""
+    regions: tuple[str, ...]
+    """The Regions in which the sweep listed SageMaker domains."""
+    subjects: int
+    """The number of subjects."""
+    roles: int
+    """The number of roles that the subjects use or `also_govern` covers, with exempt roles."""
+    unprotected: int
+    """The number of roles that the sweep sent to ReconcileFunction because they may lack a guardrail."""
+    exempt: int
+    """The number of exempt roles."""
+    surplus: int
+    """The number of roles that have guardrails attached that they do not need."""
+    seconds: int
+    """The duration of the sweep in seconds."""
+
+
+class SweepRequested(OwnEvent):
+    """A request for a sweep.
+
+    SweepFunction starts a sweep when it receives this event, and PublishFunction checks the guardrail policies in IAM.
+    """
+
+    detail_type = "Sweep Requested"
+
+    by: str = ""
+    """The name of the command or program that requests the sweep."""
+
+
+OWN_EVENTS: tuple[type[OwnEvent], ...] = (
+    RoleRemediated,
+    RoleFinding,
+    SubjectFinding,
+    AccountFinding,
+    FindingResolved,
+    RoleContested,
+    SurplusDetached,
+    PolicyRestored,
+    GuardrailsPublished,
+    SweepCompleted,
+    SweepRequested,
+)
+"""The classes of all detail types, in the order of docs/events.md."""

@@ -1,0 +1,36 @@
+"""The parts of docs/ that docs/generate.py writes are up to date, and every description is there to be written."""
+
+import sys
+
+import pytest
+from rolewarden.own_events import SweepRequested
+
+from tests.conftest import ROOT
+
+AGAIN = "a generated part of docs/ is stale or was edited by hand: run `make pages`, and change the source instead"
+
+
+@pytest.fixture(scope="module")
+def generate():
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        import generate
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
+    return generate
+
+
+def test_the_schema_and_the_tables_of_the_pages_are_generated_from_the_code(generate):
+    for path, text in generate.generated().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name}: {AGAIN}"
+
+
+def test_every_generated_block_stands_once_in_a_page(generate):
+    pages = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in generate.PAGES)
+    assert sorted(found["name"] for found in generate.BLOCK.finditer(pages)) == sorted(generate.BLOCKS)
+
+
+def test_a_field_without_a_description_is_an_error(generate, monkeypatch):
+    monkeypatch.setattr(generate, "texts", lambda _: {})
+    with pytest.raises(KeyError, match="by"):
+        list(generate.fields(SweepRequested))
