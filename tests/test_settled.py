@@ -121,7 +121,7 @@ def test_a_boundary_that_cannot_be_removed_from_a_protected_role_is_never_report
     table, until = world.rolewarden.table, world.rolewarden.recorder.now() + 3600
     kept = ToldFinding(ACCOUNT_ID, "CanvasOmar", ReportedKind.BOUNDARY, "compliant: access denied")
     over = ToldFinding(ACCOUNT_ID, "CanvasRosa", ReportedKind.ROLE, "drifted: no-generative-ai")
-    table.tell([kept.as_row(until), over.as_row(until)])
+    table.mark_reported([kept.as_row(until), over.as_row(until)])
     world.sweep()
     assert [told["finding"] for told in settled()] == ["CanvasRosa"]
     assert kept in table.findings(ACCOUNT_ID)
@@ -139,5 +139,5 @@ def test_a_reported_finding_is_read_as_it_was_written_and_its_key_is_its_own(kin
 
 def test_a_row_of_a_kind_that_is_not_known_is_no_finding(world):
     finding = ToldFinding(ACCOUNT_ID, "CanvasOmar", ReportedKind.ROLE, "drifted")
-    world.rolewarden.table.tell([{**finding.as_row(world.rolewarden.recorder.now() + 3600), "kind": "another"}])
+    world.rolewarden.table.mark_reported([{**finding.as_row(world.rolewarden.recorder.now() + 3600), "kind": "another"}])
     assert world.rolewarden.table.findings(ACCOUNT_ID) == []
