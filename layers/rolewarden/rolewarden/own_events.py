@@ -13,7 +13,16 @@ from enum import Enum
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, dataclass_transform
 
 from rolewarden.origin import Cause, Trigger
-from rolewarden.verdicts import RECOMMENDATIONS, SOME_SUBJECTS, Outcome, Remediation, Verdict
+from rolewarden.verdicts import (
+    CREATED,
+    RECOMMENDATIONS,
+    REPLACED,
+    SOME_SUBJECTS,
+    UNCHANGED,
+    Outcome,
+    Remediation,
+    Verdict,
+)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -270,7 +279,7 @@ class PolicyRestored(CausedEvent):
 
     policy: str
     """The name of the guardrail policy."""
-    remediation: Annotated[str, {"enum": ["created", "replaced"]}]
+    remediation: Annotated[str, {"enum": [CREATED, REPLACED]}]
     """Whether Rolewarden created the policy again or replaced its text."""
     correlation_id: str = ""
     """The ID at the end of the user agent of each call to IAM that restored the policy."""
@@ -286,7 +295,7 @@ class GuardrailsPublished(CausedEvent):
 
     detail_type = "Guardrails Published"
 
-    policies: Mapping[str, Annotated[str, {"enum": ["created", "replaced", "unchanged"]}]]
+    policies: Mapping[str, Annotated[str, {"enum": [CREATED, REPLACED, UNCHANGED]}]]
     """For each policy name, whether Rolewarden created or replaced the policy or left it unchanged."""
     trigger: Trigger
     """What triggered the publication."""
