@@ -139,5 +139,6 @@ def test_a_reported_finding_is_read_as_it_was_written_and_its_key_is_its_own(kin
 
 def test_a_row_of_a_kind_that_is_not_known_is_no_finding(world):
     finding = ToldFinding(ACCOUNT_ID, "CanvasOmar", ReportedKind.ROLE, "drifted")
-    world.rolewarden.table.mark_reported([{**finding.as_row(world.rolewarden.recorder.now() + 3600), "kind": "another"}])
+    row = finding.as_row(world.rolewarden.recorder.now() + 3600)
+    world.rolewarden.table.mark_reported([{**row, "kind": "another"}])
     assert world.rolewarden.table.findings(ACCOUNT_ID) == []
