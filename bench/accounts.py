@@ -139,7 +139,7 @@ def _functions(stand: Stand) -> Iterator[dict[str, Contestant]]:
         started = {}
         for name in FUNCTIONS:
             stand.environment = {**stand.environment, "LOG_TO": str(stand.folder / "log")}
-            if "MEMBERS" in stand.environment:
+            if "MEMBER_STACK_SET" in stand.environment:
                 stand.environment |= {"MEMBER_ROLE": f"rolewarden-{name}"}
             started[name] = stack.enter_context(stand.contestant(OURS, name))
         yield started

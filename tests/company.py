@@ -48,7 +48,7 @@ class Company(World):
         """Cover the members, too, and domains in `regions`, which a comma separates."""
         more = {
             "MEMBER_ROLE": ROLE,
-            "MEMBERS": "rolewarden-members",
+            "MEMBER_STACK_SET": "rolewarden-members",
             "CALL_AS": "DELEGATED_ADMIN",
             "REGIONS": regions,
             "OWN_ROLES": "EnforceFunctionRole",

@@ -73,16 +73,16 @@ def documented(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     from tests.schema import wrong
 
-    publish = Aws.publish
+    put_events = Aws.put_events
     found: list[str] = []
 
     def checked(self: Aws, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         events = [(name, dict(detail)) for name, detail in events]
         for name, detail in events:
             found.extend(wrong(name, json.loads(json.dumps(detail))))
-        publish(self, events)
+        put_events(self, events)
 
-    monkeypatch.setattr(Aws, "publish", checked)
+    monkeypatch.setattr(Aws, "put_events", checked)
     yield
     assert found == []
 

@@ -40,7 +40,7 @@ def rows(alert):
 
 def test_a_role_that_cannot_be_guarded_is_told_with_the_reason_its_recommendation_and_where_to_look():
     alert = told("finding_role")
-    assert alert.subject == "Rolewarden: role CanvasFull cannot be protected: quota full"
+    assert alert.headline == "Rolewarden: role CanvasFull cannot be protected: quota full"
     assert rows(alert) == {
         "What": "role CanvasFull lacks approved-models and cannot be given it",
         "Works for": "research/fatima",
@@ -71,7 +71,7 @@ def test_a_role_that_was_bounded_in_place_of_attached_says_so():
 
 def test_a_finding_of_another_account_is_about_that_account_wherever_it_is_told():
     alert = told("finding_account")
-    assert alert.subject == "Rolewarden: account 222233334444: account cannot be entered"
+    assert alert.headline == "Rolewarden: account 222233334444: account cannot be entered"
     assert rows(alert)["Account"] == "222233334444, us-east-1"
     assert "not authorized to perform: sts:AssumeRole" in rows(alert)["Why"]
     role = told("finding_role", account="222233334444")
@@ -83,7 +83,7 @@ def test_the_alert_of_a_forged_request_says_that_it_was_refused_and_not_that_the
     alert = told(
         "finding_account", reason=Reason.FORGED.value, message=message, recommendation=RECOMMENDATIONS[Reason.FORGED]
     )
-    assert "forged request" in alert.subject
+    assert "forged request" in alert.headline
     body = " ".join(alert.body.split())
     assert "a caller invoked a function of Rolewarden with a request that CloudFormation did not send" in body
     assert "refused the request" in body
@@ -95,13 +95,13 @@ def test_the_alert_of_a_forged_request_says_that_it_was_refused_and_not_that_the
 
 def test_an_account_that_is_guarded_no_more_is_told_as_that():
     alert = told("finding_account", reason=Reason.LEFT.value)
-    assert alert.subject == "Rolewarden: account 222233334444: account no longer covered"
+    assert alert.headline == "Rolewarden: account 222233334444: account no longer covered"
     assert rows(alert)["What"] == "account 222233334444 is no longer covered: its roles may be unprotected"
 
 
 def test_a_profile_that_cannot_have_what_it_needs_is_told_without_an_actor_where_a_sweep_has_found_it():
     alert = told("finding_subject")
-    assert alert.subject == (
+    assert alert.headline == (
         "Rolewarden: user profile d-research0001/rosa cannot be protected: shares its domain's role"
     )
     assert rows(alert)["What"] == "user profile d-research0001/rosa needs no-generative-ai, and nobody can keep that"
@@ -119,7 +119,7 @@ def test_a_domain_that_may_not_be_read_says_what_stays_in_force():
         "cause": {"event_name": "UpdateDomain", "actor": "arn:aws:iam::1:user/olga"},
     }
     alert = compose(event, "aws")
-    assert alert.subject == "Rolewarden: domain d-1 cannot be protected: access denied"
+    assert alert.headline == "Rolewarden: domain d-1 cannot be protected: access denied"
     assert rows(alert)["What"] == "AWS does not let Rolewarden evaluate domain d-1"
     assert rows(alert)["Done"] == "nothing: what was known before stays in force (access denied)"
     assert "Console" not in rows(alert)
@@ -127,7 +127,7 @@ def test_a_domain_that_may_not_be_read_says_what_stays_in_force():
 
 def test_a_guardrail_that_was_edited_is_told_with_who_did_it_and_how_to_see_its_versions():
     alert = told("finding_policy_restored")
-    assert alert.subject == "Rolewarden: guardrail no-generative-ai was edited and is restored"
+    assert alert.headline == "Rolewarden: guardrail no-generative-ai was edited and is restored"
     assert rows(alert)["Who"] == "arn:aws:iam::111122223333:user/mallory"
     assert rows(alert)["Done"] == "made what guardrails.yaml says the policy's default version again"
     assert rows(alert)["Look"] == (
@@ -140,14 +140,14 @@ def test_a_guardrail_that_was_edited_is_told_with_who_did_it_and_how_to_see_its_
 
 def test_a_guardrail_that_was_deleted_is_told_to_be_made_again():
     alert = told("finding_policy_restored", remediation="created", cause={"event_name": "ScheduledCheck"})
-    assert alert.subject == "Rolewarden: guardrail no-generative-ai was deleted and is restored"
+    assert alert.headline == "Rolewarden: guardrail no-generative-ai was deleted and is restored"
     assert rows(alert)["Who"] == "not known: a scheduled check found it: no event reported it"
     assert rows(alert)["Done"] == "made the policy again; a sweep attaches it to every role that needs it"
 
 
 def test_a_contested_role_is_told_with_everybody_who_fights_it():
     alert = told("finding_role_contested")
-    assert alert.subject == "Rolewarden: role CanvasAnalytics is contested: restored 3 times"
+    assert alert.headline == "Rolewarden: role CanvasAnalytics is contested: restored 3 times"
     assert rows(alert) | {"To do": ""} == {
         "What": "somebody takes the guardrails off role CanvasAnalytics; they were restored 3 times since "
         "2026-11-23T07:12:40Z",
@@ -174,7 +174,7 @@ def test_a_move_against_rolewarden_is_told_with_the_call_in_cloudtrails_history(
     alert = told("self_disable_rule")
     event_id = sample("self_disable_rule")["detail"]["eventID"]
     rule = "rolewarden-EnforceFunctionRoles-Yt3Jq0vXw1Zk"
-    assert alert.subject == f"Rolewarden itself: user/mallory called DisableRule on {rule}"
+    assert alert.headline == f"Rolewarden itself: user/mallory called DisableRule on {rule}"
     assert rows(alert) == {
         "What": f"DisableRule on {rule}: changes to roles may go unseen from now on",
         "Who": "arn:aws:iam::111122223333:user/mallory",
@@ -192,7 +192,7 @@ def test_a_move_against_rolewarden_is_told_with_the_call_in_cloudtrails_history(
 
 def test_an_attempt_that_aws_refused_is_told_as_one():
     alert = told("self_delete_role")
-    assert alert.subject == "Rolewarden itself: user/mallory tried DeleteRole on role DetachFunctionRole"
+    assert alert.headline == "Rolewarden itself: user/mallory tried DeleteRole on role DetachFunctionRole"
     assert rows(alert)["What"] == "DeleteRole on role DetachFunctionRole: a failed attempt"
     assert rows(alert)["Done"] == "nothing: AWS refused the call (DeleteConflictException)"
 
@@ -221,7 +221,7 @@ def test_an_attempt_that_aws_refused_is_told_as_one():
     ],
 )
 def test_a_move_says_in_its_subject_who_did_what_to_what(name, said):
-    assert said in told(name).subject
+    assert said in told(name).headline
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "events").glob("member_*.json")))
@@ -239,7 +239,7 @@ def test_a_rule_of_the_hubs_bus_is_told_by_its_own_name():
         "name": "rolewarden-ForwardedToEnforce-1A2B",
         "eventBusName": "rolewarden-central",
     }
-    assert "DisableRule on rolewarden-ForwardedToEnforce-1A2B" in compose(event, "aws").subject
+    assert "DisableRule on rolewarden-ForwardedToEnforce-1A2B" in compose(event, "aws").headline
 
 
 def test_a_call_that_no_caller_is_recorded_of_is_told_as_far_as_it_is_known():
@@ -287,7 +287,7 @@ def test_where_the_console_is_not_known_there_is_a_command_and_no_link():
 )  # fmt: skip
 def test_an_event_that_cannot_be_read_is_a_message_that_says_so(event):
     alert = compose(event, "aws")
-    assert alert.subject == "Rolewarden: an event that cannot be read"
+    assert alert.headline == "Rolewarden: an event that cannot be read"
     assert rows(alert)["Runbook"] == "docs/runbook.md, an alert that cannot be read"
 
 
@@ -299,7 +299,7 @@ def test_an_event_that_cannot_be_read_is_named_by_its_id():
 def test_line_breaks_and_control_characters_of_an_event_make_no_lines_of_their_own():
     cause = {"actor": "arn:aws:iam::1:user/a\r\nDone      all is well\x1b[2J\u202egnp", "event_name": "TagRole"}
     alert = told("finding_role", role="Canvas\nFull", cause=cause)
-    assert alert.subject == "Rolewarden: role Canvas Full cannot be protected: quota full"
+    assert alert.headline == "Rolewarden: role Canvas Full cannot be protected: quota full"
     assert rows(alert)["Who"] == "arn:aws:iam::1:user/a Done all is well [2J gnp"
     assert rows(alert)["Done"] == "nothing: quota full"
 
@@ -323,14 +323,14 @@ def test_a_link_in_an_event_is_none_in_the_mail():
 
 def test_other_scripts_are_kept_in_the_text_and_marked_in_the_subject():
     alert = told("finding_subject", user_profile="müller")
-    assert "d-research0001/m?ller" in alert.subject
+    assert "d-research0001/m?ller" in alert.headline
     assert "d-research0001/müller" in alert.body
 
 
 def test_endless_names_are_cut():
     alert = told("finding_role", role="R" * 9999, subjects=["s" * 999] * 999, message="m" * 10**6)
-    assert len(alert.subject) == SUBJECT_SIZE
-    assert alert.subject.endswith("...")
+    assert len(alert.headline) == SUBJECT_SIZE
+    assert alert.headline.endswith("...")
     assert " and 989 more" in rows(alert)["Works for"]
     assert rows(alert)["Why"].replace(" ", "") == "m" * 397 + "..."
 
@@ -350,7 +350,7 @@ def test_the_longest_text_that_there_can_be_is_still_short():
 @pytest.mark.parametrize("number", [True, -1, 0, 10**6, pytest.param(10**5000, id="huge"), 1.5, "9", None])
 def test_a_number_of_times_that_is_none_is_told_as_again_and_again(number):
     alert = told("finding_role_contested", remediations=number)
-    assert alert.subject == "Rolewarden: role CanvasAnalytics is contested: restored again and again"
+    assert alert.headline == "Rolewarden: role CanvasAnalytics is contested: restored again and again"
 
 
 def test_actors_that_are_no_list_are_left_out():
@@ -381,10 +381,10 @@ EVENTS = JSON | st.fixed_dictionaries(
 @given(EVENTS, st.sampled_from(["aws", "aws-cn", "nowhere", ""]))
 def test_whatever_comes_is_a_subject_that_sns_takes_and_a_text_of_bounded_size(event, partition):
     alert = compose(event, partition)
-    assert 0 < len(alert.subject) <= SUBJECT_SIZE
-    assert alert.subject.isascii()
-    assert alert.subject.isprintable()
-    assert alert.subject.startswith("Rolewarden")
+    assert 0 < len(alert.headline) <= SUBJECT_SIZE
+    assert alert.headline.isascii()
+    assert alert.headline.isprintable()
+    assert alert.headline.startswith("Rolewarden")
     assert 0 < len(alert.body) <= BODY_SIZE
     lines = alert.body.splitlines()
     links = [index + 1 for index, line in enumerate(lines) if line in {"Console:", "Look:"}]

@@ -83,7 +83,7 @@ class Company:
 
     def ask(self):
         """Ask for a sweep of everything."""
-        self.own.publish([("Sweep Requested", {"by": "a test"})])
+        self.own.put_events([("Sweep Requested", {"by": "a test"})])
 
     def calls_of(self, function, since):
         return [
@@ -173,7 +173,7 @@ def test_an_account_that_joins_is_swept_and_one_that_leaves_is_forgotten(company
     assert company.history(LATER, "policy/no-generative-ai") == []
     company.aws.organize("o-exampleorg1", ou_root_canvas000={MEMBER})
     company.ask()
-    waited(lambda: LATER not in company.table.members(), "the account is dropped")
+    waited(lambda: LATER not in company.table.member_accounts(), "the account is dropped")
     assert company.table.of_account(LATER) == ()
     company.swept(CENTRAL, before + 2)
 

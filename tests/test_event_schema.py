@@ -70,14 +70,14 @@ def test_a_field_that_is_not_documented_is_found():
 def put(monkeypatch):
     """Detail type and detail of what was put since."""
     found = []
-    publish = Aws.publish
+    publish = Aws.put_events
 
     def keep(self, events):
         events = list(events)
         found.extend(events)
         publish(self, events)
 
-    monkeypatch.setattr(Aws, "publish", keep)
+    monkeypatch.setattr(Aws, "put_events", keep)
     return found
 
 
@@ -92,6 +92,6 @@ def test_a_life_with_everything_in_it_puts_every_detail_type_as_the_schema_has_i
     world.rolewarden.restore(tamper(world, "edited"))
     loose = world_with("surplus: detach\n" + SINGLED_OUT, keep=True)
     loose.sweep(), loose.detach_surplus()
-    world.rolewarden.aws.publish([(SweepRequested.detail_type, {"by": "rolewarden sweep"})])
+    world.rolewarden.aws.put_events([(SweepRequested.detail_type, {"by": "rolewarden sweep"})])
     assert [line for name, detail in put for line in wrong(name, json.loads(json.dumps(detail)))] == []
     assert {name for name, _ in put} == set(DETAILS)

@@ -29,9 +29,9 @@ def snake(event_name: str) -> str:
 @pytest.mark.parametrize("name", sorted(ROLE_EVENTS))
 def test_a_role_event_nominates_the_role_it_names_and_nothing_else(name):
     event = sample(snake(name))
-    nomination = parse_event(event)
-    assert nomination.role == event["detail"]["requestParameters"]["roleName"]
-    assert (nomination.subject, nomination.policy, nomination.ignored) == (None, "", None)
+    request = parse_event(event)
+    assert request.role == event["detail"]["requestParameters"]["roleName"]
+    assert (request.subject, request.policy, request.ignored) == (None, "", None)
 
 
 @pytest.mark.parametrize("name", sorted(POLICY_EVENTS))
@@ -143,11 +143,11 @@ CAPTURES = ROOT / "tests" / "captures"
     ],
 )
 def test_a_real_capture_is_read_as_what_it_is(name, nominated):
-    nomination = parse_event(json.loads((CAPTURES / f"{name}.json").read_text()))
-    assert nomination.as_dict() == nominated
-    assert (nomination.account, nomination.region) == ("111122223333", "us-east-1")
-    assert nomination.origin.cause.actor == "arn:aws:iam::111122223333:user/alice"
-    assert nomination.origin.cause.time.startswith("2023-")
+    request = parse_event(json.loads((CAPTURES / f"{name}.json").read_text()))
+    assert request.as_dict() == nominated
+    assert (request.account, request.region) == ("111122223333", "us-east-1")
+    assert request.origin.cause.actor == "arn:aws:iam::111122223333:user/alice"
+    assert request.origin.cause.time.startswith("2023-")
 
 
 @pytest.mark.parametrize("name", ["detach_role_policy", "delete_role", "create_policy_version"])
@@ -183,9 +183,9 @@ def test_an_event_with_any_part_replaced_gets_an_answer(name, path, value):
             at = at[key]
         else:
             at[key] = value
-    nomination = parse_event(event)
-    named = [bool(nomination.role), nomination.subject is not None, bool(nomination.policy)]
-    assert sum(named) + (nomination.ignored is not None) == 1
+    request = parse_event(event)
+    named = [bool(request.role), request.subject is not None, bool(request.policy)]
+    assert sum(named) + (request.ignored is not None) == 1
 
 
 @given(st.dictionaries(st.text(), JSON))

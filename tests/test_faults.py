@@ -152,7 +152,7 @@ def test_an_error_of_botocores_own_is_tried_again():
 @pytest.mark.parametrize("operation", ["PutEvents", "SendMessageBatch"])
 def test_a_batch_that_is_done_in_part_is_as_good_as_refused(world, operation):
     send = {
-        "PutEvents": lambda: world.rolewarden.aws.publish(
+        "PutEvents": lambda: world.rolewarden.aws.put_events(
             [(SweepRequested.detail_type, {"by": "a"}), (SweepRequested.detail_type, {"by": "b"})]
         ),
         "SendMessageBatch": lambda: world.rolewarden.aws.send(world.environment["WORK_QUEUE_URL"], [{}, {}]),

@@ -196,7 +196,7 @@ def test_where_the_accounts_cannot_be_listed_those_that_are_known_stay_and_the_h
     company.everything()
     with company.aws.failing("ListStackInstances", "AccessDenied", status=403):
         company.everything()
-    assert MEMBER in company.rolewarden.table.members()
+    assert MEMBER in company.rolewarden.table.member_accounts()
     assert [row["kind"] for row in company.findings_of(CENTRAL)] == ["Account Finding"]
     assert len(company.rolewarden.table.sweeps(CENTRAL)) == 2
 
@@ -210,7 +210,7 @@ def test_a_new_account_is_swept_and_one_that_has_left_is_forgotten(company):
     company.organize(MEMBER)
     company.everything()
     assert company.rolewarden.table.of_account(LATER) == ()
-    assert company.rolewarden.table.members().keys() == {MEMBER}
+    assert company.rolewarden.table.member_accounts().keys() == {MEMBER}
 
 
 def test_that_an_account_is_guarded_no_more_is_told_once(company):
@@ -230,7 +230,7 @@ def test_that_an_account_is_guarded_no_more_is_told_once(company):
 def test_the_hubs_own_account_is_no_member_of_itself(company):
     company.organize(CENTRAL, MEMBER)
     company.everything()
-    assert company.rolewarden.table.members().keys() == {MEMBER}
+    assert company.rolewarden.table.member_accounts().keys() == {MEMBER}
 
 
 def test_messages_about_other_accounts_are_in_a_group_of_their_own_for_sqs_to_be_fair(company):

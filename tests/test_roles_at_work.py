@@ -94,8 +94,8 @@ class Staff:
 
     def look_again(self, **nominated):
         """Let ReconcileFunction look once more at what an event has nominated."""
-        nomination = EvaluationRequest(ACCOUNT_ID, REGION, Origin(Trigger.EVENT), **nominated)
-        self.function("Reconcile").message(Recheck(nomination, 1).as_dict())
+        request = EvaluationRequest(ACCOUNT_ID, REGION, Origin(Trigger.EVENT), **nominated)
+        self.function("Reconcile").message(Recheck(request, 1).as_dict())
 
     def sweep(self, seconds_left=900.0):
         """Let SweepFunction sweep to the end; at first it has so much time."""
@@ -207,8 +207,8 @@ def second_looks(staff):
     staff.look_again(subject=SubjectKey(RESEARCH))
     staff.look_again(subject=SubjectKey(RESEARCH, "nadia"))
     staff.look_again(subject=SubjectKey("d-gone00000001"))
-    nomination = EvaluationRequest(ACCOUNT_ID, REGION, Origin(Trigger.EVENT, call="CreateRole"), role="Glue2")
-    staff.function("Reconcile").message(Recheck(nomination, 1).as_dict())
+    request = EvaluationRequest(ACCOUNT_ID, REGION, Origin(Trigger.EVENT, call="CreateRole"), role="Glue2")
+    staff.function("Reconcile").message(Recheck(request, 1).as_dict())
     assert [world.carried(role) for role in ("CanvasResearch", "CanvasNadia2", "Glue2")] == [{"a"}, {"b"}, {"a"}]
 
 

@@ -60,7 +60,7 @@ def sweep() -> None:
     known: dict[tuple[str, str], str] = {}
     for page in client("dynamodb").get_paginator("scan").paginate(TableName=BINDINGS):
         for row in page["Items"]:
-            known[row["scope"]["S"], row["subject"]["S"]] = row.get("role", {}).get("S", "").rpartition("/")[2]
+            known[row["scope"]["S"], row["item"]["S"]] = row.get("role", {}).get("S", "").rpartition("/")[2]
     sagemaker, hundred = client("sagemaker"), {"PageSize": 100}
     for domains in sagemaker.get_paginator("list_domains").paginate(PaginationConfig=hundred):
         for domain in domains["Domains"]:

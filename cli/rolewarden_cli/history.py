@@ -253,7 +253,7 @@ def _names(actor: str, found: str) -> bool:
 
 def _sweep(row: Mapping[str, Any]) -> SweepSeen:
     counts = {name: int(count) for name, count in (row.get("completed") or {}).items()}
-    began, surplus = datetime.fromtimestamp(float(row["subject"]), UTC), row.get("surplus") or {}
+    began, surplus = datetime.fromtimestamp(float(row["item"]), UTC), row.get("surplus") or {}
     names = (tuple(surplus.get(what, ())) for what in ("roles", "policies"))
     return SweepSeen(began, counts, bool(row.get("missed")), *names)
 

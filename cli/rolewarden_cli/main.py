@@ -178,7 +178,7 @@ def sweep(connection: Connection) -> None:
     """
     connection.recorded()
     event = SweepRequested(by="rolewarden sweep")
-    connection.aws.publish([(event.detail_type, event.detail)])
+    connection.aws.put_events([(event.detail_type, event.detail)])
     region = connection.aws.region
     print(f"asked for a sweep in {region}: `rolewarden status` shows when it has ended")
 

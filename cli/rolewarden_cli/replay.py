@@ -158,8 +158,8 @@ _PLACES = {"account": re.compile(r"\d{12}"), "region": re.compile(r"[a-z]+(-[a-z
 def _replay(
     file: str, event: dict[str, Any], template: Any, aws: Any, handlers: dict[str, Handler]
 ) -> Iterator[Replayed]:
-    nomination = parse_event(event)
-    cause = nomination.origin.cause
+    request = parse_event(event)
+    cause = request.origin.cause
     if event["detail-type"] != CLOUDTRAIL:
         # What Rolewarden tells of itself has what led to it in its detail.
         cause = Cause.from_dict(event["detail"].get("cause"))._replace(event_name=str(event["detail-type"]))
@@ -171,7 +171,7 @@ def _replay(
         if matcher.test_event_pattern(EventPattern=json.dumps(rule.pattern), Event=json.dumps(event))["Result"]
     ]
     if not rules:
-        reason = nomination.ignored.value if nomination.ignored else "Rolewarden's own call"
+        reason = request.ignored.value if request.ignored else "Rolewarden's own call"
         yield Replayed(*about, None, None, reason=reason)
     for rule in rules:
         if rule.function not in handlers:

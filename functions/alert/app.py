@@ -16,6 +16,6 @@ topic = alarm_topic(os.environ)
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     alert = compose(event, aws.partition)
-    aws.notify(topic, alert.subject, alert.body)
-    logger.info("alert", extra={"subject": alert.subject})
-    return {"alert": alert.subject}
+    aws.notify(topic, alert.headline, alert.body)
+    logger.info("alert", extra={"subject": alert.headline})
+    return {"alert": alert.headline}

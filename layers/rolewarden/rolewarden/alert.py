@@ -47,7 +47,7 @@ _EVENT_ID = re.compile(r"[0-9a-f-]{36}")
 class Alert:
     """A message for a person, ready for SNS."""
 
-    subject: str
+    headline: str
     body: str
 
 

@@ -961,7 +961,7 @@ class Aws:
     def _group(self, account: str) -> dict[str, str]:
         return {} if self.is_home(account) else {"MessageGroupId": account}
 
-    def publish(self, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    def put_events(self, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Put events (detail type and detail) from source `rolewarden` on the default bus, ten in a call.
 
         Raises RetryLater where EventBridge refused one.

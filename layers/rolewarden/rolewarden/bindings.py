@@ -125,7 +125,7 @@ class Binding(NamedTuple):
         partition, sort = self.key
         row: dict[str, Any] = {
             "scope": partition,
-            "subject": sort,
+            "item": sort,
             "account": self.account,
             "region": self.region,
             "domain_id": self.domain_id,
@@ -318,7 +318,7 @@ class BindingsTable:
         return (Binding.of_row(row) for row in self._aws.scan(self._table) if "via" in row)
 
     def _beginning(self, account: str, subject: str) -> tuple[Binding, ...]:
-        rows = self._aws.query(self._table, {"scope": account}, begins=("subject", subject))
+        rows = self._aws.query(self._table, {"scope": account}, begins=("item", subject))
         return tuple(map(Binding.of_row, rows))
 
     def write(
@@ -362,7 +362,7 @@ class BindingsTable:
     def sweep_is_whole(self, row: tuple[str, str]) -> bool:
         """Whether everything that the sweep asked for could be read."""
         rows = self._aws.query(self._table, {"scope": row[0]})
-        return any(found["subject"] == row[1] and not found.get("missed") for found in rows)
+        return any(found["item"] == row[1] and not found.get("missed") for found in rows)
 
     def sweep_completed(
         self, row: tuple[str, str], counts: Mapping[str, int], surplus: Mapping[str, Sequence[str]]
@@ -383,19 +383,19 @@ class BindingsTable:
         rows = self._aws.newest(self._table, {"scope": sweeps_scope(account)}, 1)
         return str(rows[0].get("rules", "")) if rows else ""
 
-    def members(self) -> dict[str, float]:
+    def member_accounts(self) -> dict[str, float]:
         """The other accounts that are swept, each with when (seconds of the epoch) it was last swept to the end."""
         rows = self._aws.query(self._table, {"scope": _MEMBERS})
-        return {row["subject"]: float(row["swept"]) for row in rows}
+        return {row["item"]: float(row["swept"]) for row in rows}
 
     def set_member_swept(self, account: str, at: float) -> None:
         """Another account was swept to the end, or is known from now on."""
-        self._aws.put(self._table, {"scope": _MEMBERS, "subject": account, "swept": int(at)})
+        self._aws.put(self._table, {"scope": _MEMBERS, "item": account, "swept": int(at)})
 
     def forget_account(self, account: str) -> None:
         """Everything that is kept of an account that is no longer swept."""
         self.write((), [binding.key for binding in self.of_account(account)])
-        self._aws.write_newer(self._table, (), [{"scope": _MEMBERS, "subject": account}], at=time.time())
+        self._aws.write_newer(self._table, (), [{"scope": _MEMBERS, "item": account}], at=time.time())
 
     def audited(self, account: str) -> datetime | None:
         """Until when an account's calls have been audited; None where that is not known."""
@@ -435,11 +435,11 @@ class BindingsTable:
 
 def _row_key(key: tuple[str, str]) -> dict[str, str]:
     partition, sort = key
-    return {"scope": partition, "subject": sort}
+    return {"scope": partition, "item": sort}
 
 
 def _audit(account: str) -> dict[str, str]:
-    return {"scope": f"audit/{account}", "subject": "until"}
+    return {"scope": f"audit/{account}", "item": "until"}
 
 
 def _told_scope(account: str) -> str:

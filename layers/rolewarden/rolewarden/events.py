@@ -1,7 +1,7 @@
-"""From an event to the keys that are worth a look.
+"""What a CloudTrail event asks Rolewarden to evaluate.
 
-An event only nominates: what it says is a hint, state decides. Nothing of it is used but names to look up and, for
-the record, who did what when (`Cause`). Shapes: CloudTrail events as EventBridge delivers them,
+An event is a hint: Rolewarden reads from it which role, subject or policy to evaluate and, for the record, the cause.
+The state that it reads from AWS decides. The shapes of the events, as EventBridge delivers them:
 https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html.
 """
 
@@ -66,10 +66,10 @@ class SubjectKey(NamedTuple):
 
 
 class EvaluationRequest(NamedTuple):
-    """What an event asks to look at. At most one of `role`, `subject` and `policy` is set; none where `ignored` is.
+    """What an event asks to evaluate. At most one of `role`, `subject` and `policy` is set; none if `ignored` is set.
 
-    `detached` where it tells that a policy of Rolewarden's was taken off the role, or that its permissions boundary was
-    changed: what IAM shows of that may be old.
+    `detached`: the event says that a policy of Rolewarden was detached from the role, or that the role's permissions
+    boundary changed. IAM may still show the state before that.
     """
 
     account: str
@@ -82,7 +82,7 @@ class EvaluationRequest(NamedTuple):
     detached: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """For logs and replay: what is nominated, or why nothing is."""
+        """For logs and replay: what is evaluated, or why nothing is."""
         named: dict[str, Any] = {}
         if self.ignored:
             named["ignored"] = self.ignored.value
@@ -105,7 +105,7 @@ DOMAIN_ID = re.compile(r"d-[a-z0-9-]{1,61}")
 PROFILE_NAME = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
 _DOMAIN_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:domain/(?P<domain>[^/]+)")
 _PROFILE_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:user-profile/(?P<domain>[^/]+)/(?P<profile>[^/]+)")
-# The path in whatever case, too: IAM says nothing of its case, and an event only nominates.
+# The path in any case, too: IAM does not say whether its case counts, and an event is a hint.
 _POLICY_ARN = re.compile(
     r"arn:[^:]+:iam::(?P<account>\d{12}):policy/(?i:rolewarden)/(?P<name>[\w+=,.@-]{1,128})", re.ASCII
 )

@@ -58,7 +58,7 @@ class History:
 
     def put_events(self, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Put events (detail type and detail) on the bus."""
-        self._aws.publish(events)
+        self._aws.put_events(events)
 
     def put(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write rows."""

@@ -124,23 +124,23 @@ class Recorder:
         if remediated:
             self._report_contest(outcome, about, now)
 
-    def record_refusal(self, nomination: EvaluationRequest, refused: Refused) -> None:
-        """Record that AWS does not let us look at the subject (or role) that an event nominates."""
-        named = nomination.as_dict()
-        subject = nomination.subject
+    def record_refusal(self, request: EvaluationRequest, refused: Refused) -> None:
+        """Record that AWS refuses what Rolewarden needs to evaluate the subject or role that an event names."""
+        named = request.as_dict()
+        subject = request.subject
         event = SubjectFinding(
-            account=nomination.account,
+            account=request.account,
             domain=subject.domain_id if subject else "",
             user_profile=subject.user_profile if subject else "",
-            role=nomination.role,
-            policy=nomination.policy,
+            role=request.role,
+            policy=request.policy,
             verdict=Verdict.UNENFORCEABLE,
             reason=refused.reason,
             message=str(refused),
             recommendation=RECOMMENDATIONS.get(refused.reason, ""),
-            cause=nomination.origin.cause,
+            cause=request.origin.cause,
         )
-        self._report_finding(event, "/".join(named.values()), nomination.origin)
+        self._report_finding(event, "/".join(named.values()), request.origin)
 
     def record_account_finding(self, account: str, refused: Refused, origin: Origin) -> str:
         """Record that an account cannot be entered, or that AWS refuses there what concerns all of it.
@@ -304,11 +304,11 @@ class Recorder:
         metrics.add_metric("RecordFailed", MetricUnit.Count, 1)
         logger.error("the history cannot be audited", extra={"account": account, "why": str(refused)})
 
-    def record_ignored_event(self, nomination: EvaluationRequest) -> None:
-        """Count an event that nominates nothing, and say so where something may have been missed."""
+    def record_ignored_event(self, request: EvaluationRequest) -> None:
+        """Count an event that triggers no evaluation, and log it if Rolewarden may have missed something."""
         metrics.add_metric("IgnoredEvents", MetricUnit.Count, 1)
-        details = {"cause": nomination.origin.cause.as_dict(), "reason": nomination.ignored}
-        if nomination.ignored is Ignored.UNREADABLE:
+        details = {"cause": request.origin.cause.as_dict(), "reason": request.ignored}
+        if request.ignored is Ignored.UNREADABLE:
             metrics.add_metric("UnreadableEvents", MetricUnit.Count, 1)
             logger.warning("the event triggers no evaluation", extra=details)
         else:

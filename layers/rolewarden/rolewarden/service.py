@@ -169,7 +169,9 @@ class Rolewarden:
                 settings.detach_queue_url,
                 settings.publish_queue_url,
             ),
-            Coverage(settings.account, settings.regions, settings.members, settings.call_as, settings.central_bus),
+            Coverage(
+                settings.account, settings.regions, settings.member_stack_set, settings.call_as, settings.central_bus
+            ),
         )
 
     def enforce(self, event: Any) -> dict[str, Any]:
@@ -300,7 +302,7 @@ class Rolewarden:
         account = matched(ACCOUNT, detail.get("account"))
         # What the event says of a deployment only adds accounts: it is a hint like the rest of the event.
         deployed = detail.get("trigger") == Trigger.DEPLOYMENT.value
-        if account and not deployed and account in {self.settings.account, *self.table.members()}:
+        if account and not deployed and account in {self.settings.account, *self.table.member_accounts()}:
             return self.sweeper.begin(account)
         return self.sweeper.start()
 

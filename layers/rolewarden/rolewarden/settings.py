@@ -14,12 +14,14 @@ from rolewarden.history import HistoryTable
 class Settings(NamedTuple):
     """The environment of a function.
 
-    `account` is the one that the function is deployed in; what happens in another is its business only where the stack
-    covers an organization: then `member_role` is the name of the role by which the function enters, and `members` the
-    StackSet that puts it there, looked at as `call_as`. `regions` are those that domains are looked for in, and
-    `central_bus` the ARN of the bus that events of elsewhere come to, where there is an elsewhere.
-    `recheck_seconds` (0 to 900, what SQS can delay) pass before a mended role is looked at again; `own_roles`
-    are the names of the functions' roles, which `also_govern` leaves out.
+    - `account`: the account that the function is deployed in. It works in others only if the stack covers an
+      organization.
+    - `member_role`, `member_stack_set`, `call_as`: the name of the role by which the function enters a member account,
+      the StackSet that creates this role there, and how StackSets is called. Empty without an organization.
+    - `regions`: the regions in which the function looks for domains.
+    - `central_bus`: the ARN of the event bus for events of other regions and accounts. Empty if none send events.
+    - `recheck_seconds`: the delay of a recheck, 0 to 900 seconds, which is what SQS allows.
+    - `own_roles`: the names of the functions' roles, which `also_govern` leaves out.
     """
 
     account: str
@@ -34,7 +36,7 @@ class Settings(NamedTuple):
     own_roles: frozenset[str]
     regions: tuple[str, ...]
     member_role: str = ""
-    members: str = ""
+    member_stack_set: str = ""
     call_as: str = ""
     central_bus: str = ""
 
@@ -54,7 +56,7 @@ class Settings(NamedTuple):
             own_roles=frozenset(_text(environment, "OWN_ROLES").split(",")),
             regions=tuple(dict.fromkeys(_text(environment, "REGIONS").replace(" ", "").split(","))),
             member_role=environment.get("MEMBER_ROLE", ""),
-            members=environment.get("MEMBERS", ""),
+            member_stack_set=environment.get("MEMBER_STACK_SET", ""),
             call_as=environment.get("CALL_AS", ""),
             central_bus=environment.get("CENTRAL_BUS", ""),
         )

@@ -118,15 +118,15 @@ class Queues:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What there is to sweep: `regions` of the stack's own `account` and of each that the StackSet `members` is in.
+    """What there is to sweep: `regions` of the stack's own `account` and of each that the StackSet `stack_set` is in.
 
-    `call_as` is how StackSets are asked; `members` is empty where there is no other account. `central_bus` is the ARN
+    `call_as` is how StackSets are asked; `stack_set` is empty where there is no other account. `central_bus` is the ARN
     of the bus that takes the events of elsewhere.
     """
 
     account: str
     regions: tuple[str, ...]
-    members: str = ""
+    stack_set: str = ""
     call_as: str = ""
     central_bus: str = ""
 
@@ -148,34 +148,34 @@ class Sweeper:
 
     def start(self) -> dict[str, Any]:
         """Have every account swept. Raises as `begin` does."""
-        if self.coverage.members:
+        if self.coverage.stack_set:
             self._ask_for_members()
         return self.begin(self.coverage.account)
 
     def _ask_for_members(self) -> None:
         """Send for each other account a message; what is kept of those that are no more goes."""
         try:
-            there = self._members()
+            there = self._member_accounts()
         except Refused as refused:
             # Which accounts there are is not known for now: those that are known stay, and this one is swept.
             self.recorder.record_account_finding(self.coverage.account, refused, SWEEP)
             return
-        known = self.table.members()
+        known = self.table.member_accounts()
         for gone in sorted(known.keys() - there):
             # StackSets does not say whether the account has left or somebody has taken its stack away.
-            left = Refused(Reason.LEFT, f"ListStackInstances: {self.coverage.members} has no stack there any more")
+            left = Refused(Reason.LEFT, f"ListStackInstances: {self.coverage.stack_set} has no stack there any more")
             self.recorder.record_account_finding(gone, left, SWEEP)
             self.table.forget_account(gone)
         for new in sorted(there - known.keys()):
             self.table.set_member_swept(new, 0)
         self.aws.send(self.queues.publish, [{"account": account, "step": PUBLISH} for account in sorted(there)])
 
-    def _members(self) -> set[str]:
+    def _member_accounts(self) -> set[str]:
         """The other accounts that there are now. Raises Refused, RetryLater."""
-        if not self.coverage.members:
+        if not self.coverage.stack_set:
             return set()
         home = self._central.home_region
-        there = self.aws.stack_set_accounts(self.coverage.members, home, self.coverage.call_as)
+        there = self.aws.stack_set_accounts(self.coverage.stack_set, home, self.coverage.call_as)
         return set(there) - {self.coverage.account}
 
     @property
@@ -188,10 +188,10 @@ class Sweeper:
 
         Raises Refused where the accounts cannot be listed, and RetryLater.
         """
-        for each in [account] if account else [self.coverage.account, *sorted(self._members())]:
+        for each in [account] if account else [self.coverage.account, *sorted(self._member_accounts())]:
             yield from paths.probes(self.aws, each, self.coverage.regions, self._central)
 
-    def _check_paths(self, account: str, told: Iterable[ToldFinding]) -> set[str]:
+    def _probe_paths(self, account: str, told: Iterable[ToldFinding]) -> set[str]:
         """Report each missing link of the path to the central account. Gives the keys of the findings."""
         standing: set[str] = set()
         try:
@@ -301,8 +301,8 @@ class Sweeper:
             listed = {folded(profile.name): profile for profile in profiles}
         except Gone:
             slots = self.discovery.slots(sweep.account, region, domain.id)
-            members = [binding.key for bindings in known.values() for binding in bindings]
-            self.table.write((), [*slots, *members], at=self.now())
+            of_profiles = [binding.key for bindings in known.values() for binding in bindings]
+            self.table.write((), [*slots, *of_profiles], at=self.now())
             return
         except Refused as refused:
             # What is known of its profiles stays, and the other domains are swept all the same.
@@ -455,7 +455,7 @@ class Sweeper:
             self.aws.send(self.queues.work, [work.as_dict() for work in some])
             after = some[-1].role.path
         surplus = self._detach(sweep, required, carriers)
-        standing = {role.path for role in lacking} | self._unkeepable(bindings) | self._check_paths(sweep.account, told)
+        standing = {role.path for role in lacking} | self._unkeepable(bindings) | self._probe_paths(sweep.account, told)
         self._resolve_findings(sweep, told, standing)
         counts = {
             "subjects": len({binding.label for binding in bindings}),
