@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from rolewarden.bindings import TELLING_SECONDS
+from rolewarden.bindings import REPORTING_SECONDS
 from rolewarden.contest import CONTESTED, WINDOW, Contest
 from rolewarden.record import metrics
 from rolewarden_local.aws import ACCOUNT_ID
@@ -147,6 +147,6 @@ def test_a_contest_that_nobody_could_be_told_of_is_told_with_the_next_act(world,
     with world.aws.failing("PutEvents", "ThrottlingException"):
         attacks(world, 1)
     assert told() == []
-    world.wait(TELLING_SECONDS + 1)
+    world.wait(REPORTING_SECONDS + 1)
     attacks(world, 2)
     assert len(told()) == 1

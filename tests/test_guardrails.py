@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from rolewarden import yamltext
 from rolewarden.errors import RulesError
 from rolewarden.guardrails import (
+    Allowance,
     AlsoGovern,
     Assignment,
     BedrockRule,
-    Door,
     Exemption,
     Fallback,
     FileReading,
@@ -575,11 +575,11 @@ def test_every_option_of_a_family_is_read_and_has_its_default() -> None:
     bedrock = f"{{deny: [a.b], customization: allow, indirect: allow, allow_arns: ['{PROVISIONED}']}}"
     jumpstart = "{deny: [c], customization: allow, weights: deny, autopilot: deny}"
     [found] = rules(guardrail(f"{{bedrock: {bedrock}, jumpstart: {jumpstart}}}")).guardrails.values()
-    assert found.bedrock == BedrockRule("deny", ("a.b",), Door.ALLOW, Door.ALLOW, (PROVISIONED,))
-    assert found.jumpstart == JumpStartRule("deny", ("c",), Door.ALLOW, Door.DENY, Door.DENY)
+    assert found.bedrock == BedrockRule("deny", ("a.b",), Allowance.ALLOW, Allowance.ALLOW, (PROVISIONED,))
+    assert found.jumpstart == JumpStartRule("deny", ("c",), Allowance.ALLOW, Allowance.DENY, Allowance.DENY)
     [bare] = rules(guardrail("{bedrock: {deny: [a.b]}, jumpstart: {deny: [c]}}")).guardrails.values()
-    assert bare.bedrock == BedrockRule("deny", ("a.b",), Door.DENY, Door.DENY, ())
-    assert bare.jumpstart == JumpStartRule("deny", ("c",), Door.DENY, Door.ALLOW, Door.ALLOW)
+    assert bare.bedrock == BedrockRule("deny", ("a.b",), Allowance.DENY, Allowance.DENY, ())
+    assert bare.jumpstart == JumpStartRule("deny", ("c",), Allowance.DENY, Allowance.ALLOW, Allowance.ALLOW)
 
 
 def test_what_becomes_of_a_role_in_doubt_is_read_and_left_as_it_is_without() -> None:

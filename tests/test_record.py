@@ -3,7 +3,7 @@
 import logging
 
 import pytest
-from rolewarden.bindings import TELLING_SECONDS, RoleKey
+from rolewarden.bindings import REPORTING_SECONDS, RoleKey
 from rolewarden.history import HistoryKey
 from rolewarden.origin import SWEEP
 from rolewarden.record import logger, metrics
@@ -69,7 +69,7 @@ def test_a_finding_that_nobody_could_be_told_of_is_told_by_the_next_sweep(world,
     with world.aws.failing("PutEvents", "ThrottlingException"):
         world.rolewarden.reconcile(Work(FULL, ACCOUNT_ID, SWEEP))
     assert bus() == []
-    world.wait(TELLING_SECONDS + 1)
+    world.wait(REPORTING_SECONDS + 1)
     for _ in range(2):
         world.rolewarden.reconcile(Work(FULL, ACCOUNT_ID, SWEEP))
     assert [told["detail"]["reason"] for told in bus()] == ["quota full"]
@@ -79,7 +79,7 @@ def test_a_finding_of_a_function_that_was_ended_before_it_told_it_is_told_when_t
     event = world.role_event(FULL.name)
     with pytest.raises(Killed), world.aws.dying("PutEvents", takes_effect=False):
         world.enforce(event)
-    world.wait(TELLING_SECONDS + 1)
+    world.wait(REPORTING_SECONDS + 1)
     world.enforce(event)
     assert [told["detail"]["reason"] for told in bus()] == ["quota full"]
 

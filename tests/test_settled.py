@@ -1,7 +1,7 @@
 """Findings settle by themselves: a sweep tells of those that are not the case any more, once."""
 
 import pytest
-from rolewarden.bindings import ReportedKind, ToldFinding
+from rolewarden.bindings import ReportedFinding, ReportedKind
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
 
@@ -119,8 +119,8 @@ def test_a_sweep_after_one_that_has_settled_something_makes_no_call_more(world):
 def test_a_boundary_that_cannot_be_removed_from_a_protected_role_is_never_reported_as_resolved(world, settled):
     world.guarded()
     table, until = world.rolewarden.table, world.rolewarden.recorder.now() + 3600
-    kept = ToldFinding(ACCOUNT_ID, "CanvasOmar", ReportedKind.BOUNDARY, "compliant: access denied")
-    over = ToldFinding(ACCOUNT_ID, "CanvasRosa", ReportedKind.ROLE, "drifted: no-generative-ai")
+    kept = ReportedFinding(ACCOUNT_ID, "CanvasOmar", ReportedKind.BOUNDARY, "compliant: access denied")
+    over = ReportedFinding(ACCOUNT_ID, "CanvasRosa", ReportedKind.ROLE, "drifted: no-generative-ai")
     table.mark_reported([kept.as_row(until), over.as_row(until)])
     world.sweep()
     assert [told["finding"] for told in settled()] == ["CanvasRosa"]
@@ -130,15 +130,15 @@ def test_a_boundary_that_cannot_be_removed_from_a_protected_role_is_never_report
 @pytest.mark.parametrize("kind", ReportedKind)
 @pytest.mark.parametrize("by_event", [True, False])
 def test_a_reported_finding_is_read_as_it_was_written_and_its_key_is_its_own(kind, by_event):
-    finding = ToldFinding(ACCOUNT_ID, "CanvasOmar", kind, "unenforceable: quota full", by_event)
-    assert ToldFinding.of_row(finding.as_row(0)) == finding
+    finding = ReportedFinding(ACCOUNT_ID, "CanvasOmar", kind, "unenforceable: quota full", by_event)
+    assert ReportedFinding.of_row(finding.as_row(0)) == finding
     assert finding.about == f"{ACCOUNT_ID}/canvasomar"
     is_plain = kind is not ReportedKind.CONTESTED and not by_event
     assert (finding.key[1] == finding.about) == is_plain
 
 
 def test_a_row_of_a_kind_that_is_not_known_is_no_finding(world):
-    finding = ToldFinding(ACCOUNT_ID, "CanvasOmar", ReportedKind.ROLE, "drifted")
+    finding = ReportedFinding(ACCOUNT_ID, "CanvasOmar", ReportedKind.ROLE, "drifted")
     row = finding.as_row(world.rolewarden.recorder.now() + 3600)
     world.rolewarden.table.mark_reported([{**row, "kind": "another"}])
     assert world.rolewarden.table.findings(ACCOUNT_ID) == []

@@ -80,6 +80,19 @@ def test_no_public_name_is_defined_twice_in_a_package(package):
     assert {name: files for name, files in defined.items() if len(files) > 1} == {}
 
 
+def test_no_class_name_has_two_meanings_in_the_packages():
+    defined = defaultdict(list)
+    for package in PACKAGES.values():
+        for file in sorted(package.rglob("*.py")):
+            classes = (
+                node for node in ast.parse(file.read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)
+            )
+            for node in classes:
+                defined[node.name.strip("_")].append(f"{package.name}/{file.name}")
+    assert len(defined) > 100
+    assert {name: files for name, files in defined.items() if len(files) > 1} == {}
+
+
 NAMED_BY_OTHERS = (".setter", ".command", ".callback")
 """Decorators of functions whose names are not free: users type the name of a command."""
 

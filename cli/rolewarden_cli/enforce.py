@@ -99,7 +99,7 @@ def enforce_rules(
     further role is begun once `stop` says so. Raises Refused, RetryLater and RulesError where the policies cannot be
     written: then no role was touched.
     """
-    work = _Work(connection, inventory, plan, rules, today)
+    work = _Enforcement(connection, inventory, plan, rules, today)
     work.publish()
     left = list(plan.changed_roles)
     while left and not stop():
@@ -128,7 +128,7 @@ def recorder_of(connection: Connection) -> Recorder:
     return Recorder(History(aws, HistoryTable(tables.history, HISTORY_DAYS)), BindingsTable(aws, tables.bindings))
 
 
-class _Work:
+class _Enforcement:
     """What has been done so far."""
 
     def __init__(self, connection: Connection, inventory: Inventory, plan: Plan, rules: Rules, today: date) -> None:

@@ -25,7 +25,7 @@ class NoSuchRoleError(RolewardenError):
 
 
 @dataclass(frozen=True)
-class Reason:
+class ReasonForAccess:
     """A statement that decided, with all that is known about it.
 
     `guardrail` is empty where its policy is none of Rolewarden's. `assignments` say in words which assignments of
@@ -64,7 +64,7 @@ class Explanation:
     decision: Decision
     subjects: tuple[str, ...]
     planned: PlannedRole | None
-    reasons: tuple[Reason, ...]
+    reasons: tuple[ReasonForAccess, ...]
     recorded: bool
 
     def as_dict(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def explain_role(
 
 def _reason(
     statement: Statement, inventory: Inventory, rules: Rules, bindings: Sequence[Binding], told: Sequence[Entry]
-) -> Reason:
+) -> ReasonForAccess:
     name = statement.policy
     ours = statement.arn == policy_arn(name, inventory.partition, inventory.account)
     guardrail = _guardrail(name, rules, inventory.partition) if ours else ""
@@ -137,7 +137,7 @@ def _reason(
     wanted = {guardrail} if ours else set()
     if ours and is_boundary(name):
         wanted = {each for names in rules.enforced_together if boundary_name(names) == name for each in names}
-    return Reason(statement, guardrail, tuple(dict.fromkeys(_asking(rules, wanted, bindings))), attached)
+    return ReasonForAccess(statement, guardrail, tuple(dict.fromkeys(_asking(rules, wanted, bindings))), attached)
 
 
 def _guardrail(policy: str, rules: Rules, partition: str) -> str:

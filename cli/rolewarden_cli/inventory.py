@@ -61,7 +61,7 @@ def take(
     """
     aws = connection.aws
     roles = {role.name: role for role in aws.role_details()}
-    reader = _Reader(connection, rules, progress, known)
+    reader = _InventoryReader(connection, rules, progress, known)
     for region in connection.regions:
         reader.read_region(region)
     also = (reader.discovery.also_governed(connection.account, role) for role in roles.values())
@@ -93,7 +93,7 @@ def _as_iam_spells(account: str, roles: Iterable[str], bindings: Iterable[Bindin
 
 
 @dataclass
-class _Reader:
+class _InventoryReader:
     """Goes through the regions as a sweep does, and keeps what it finds to itself."""
 
     connection: Connection

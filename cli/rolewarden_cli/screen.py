@@ -21,7 +21,7 @@ from rolewarden.verdicts import RECOMMENDATIONS, UNCHANGED, Outcome, Verdict
 from rolewarden_cli.access import AccessMatrix, Decision, Row
 from rolewarden_cli.detach import Detached, Surplus
 from rolewarden_cli.enforce import Enforced
-from rolewarden_cli.explain import Explanation, Reason
+from rolewarden_cli.explain import Explanation, ReasonForAccess
 from rolewarden_cli.history import LONG_SINCE, Entry, Status
 from rolewarden_cli.models import LIVE, Model
 from rolewarden_cli.plan import DIRECT_DEPLOYMENT, Plan, PlannedRole
@@ -460,7 +460,7 @@ def show_explanation(out: Console, found: Explanation) -> None:
         grid.add_row("", word, Text(route.name, overflow="fold"), f"by {by}" if by else NOTHING)
     out.print()
     out.print(grid)
-    by_policy: dict[str, list[Reason]] = defaultdict(list)
+    by_policy: dict[str, list[ReasonForAccess]] = defaultdict(list)
     for reason in found.reasons:
         by_policy[reason.statement.policy].append(reason)
     for reasons in by_policy.values():
@@ -478,7 +478,9 @@ def _standing(found: Explanation) -> str:
     return f"{works}: it lacks {', '.join(lacks)}." if lacks else f"{works}."
 
 
-def _show_reasons(out: Console, numbers: Mapping[str, str], reasons: Sequence[Reason], *, recorded: bool) -> None:
+def _show_reasons(
+    out: Console, numbers: Mapping[str, str], reasons: Sequence[ReasonForAccess], *, recorded: bool
+) -> None:
     """What is known of one policy, and those of its statements that decided."""
     first = reasons[0]
     out.print(_heading(first.statement.policy))

@@ -40,14 +40,14 @@ class Loss(StrEnum):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AnsweredCall:
     """What became of a call: as AWS saw it, which may be not at all, and as its caller was told."""
 
     seen: Answer | None
     told: Answer
 
 
-Befall = Callable[[str, bytes, Do], Awaitable[Outcome]]
+Befall = Callable[[str, bytes, Do], Awaitable[AnsweredCall]]
 """What happens to a call, given its service, its body and what carries it out."""
 
 
@@ -83,15 +83,15 @@ class Faults:
         self._in_force.clear()
         self._dead = False
 
-    async def call(self, operation: str, service: str, body: bytes, do: Do) -> Outcome:
+    async def call(self, operation: str, service: str, body: bytes, do: Do) -> AnsweredCall:
         """Let a call of `operation` happen, or whatever is due instead."""
         if self._dead:
-            return Outcome(None, lost(Loss.KILLED))
+            return AnsweredCall(None, lost(Loss.KILLED))
         if fault := self._due(operation):
             self._dead = fault.lethal
             return await fault.befall(service, body, do)
         answer = await do(body)
-        return Outcome(answer, answer)
+        return AnsweredCall(answer, answer)
 
     def _due(self, operation: str) -> Fault | None:
         for fault in self._in_force:
@@ -106,9 +106,9 @@ class Faults:
 def error(code: str, message: str, status: int) -> Befall:
     """The call is refused."""
 
-    async def befall(service: str, _body: bytes, _do: Do) -> Outcome:
+    async def befall(service: str, _body: bytes, _do: Do) -> AnsweredCall:
         answer = refusal(service, code, message, status)
-        return Outcome(answer, answer)
+        return AnsweredCall(answer, answer)
 
     return befall
 
@@ -128,8 +128,8 @@ def refusal(service: str, code: str, message: str, status: int) -> Answer:
 def loss(how: Loss, *, takes_effect: bool) -> Befall:
     """The caller gets no answer: the call is carried out all the same, or never arrives."""
 
-    async def befall(_service: str, body: bytes, do: Do) -> Outcome:
-        return Outcome(await do(body) if takes_effect else None, lost(how))
+    async def befall(_service: str, body: bytes, do: Do) -> AnsweredCall:
+        return AnsweredCall(await do(body) if takes_effect else None, lost(how))
 
     return befall
 
@@ -163,14 +163,14 @@ def partly(operation: str, entries: int, code: str) -> Befall:
         raise ValueError(f"{operation} takes no batch; those that do: {', '.join(_BATCHES)}")
     split, join = _BATCHES[operation]
 
-    async def befall(_service: str, body: bytes, do: Do) -> Outcome:
+    async def befall(_service: str, body: bytes, do: Do) -> AnsweredCall:
         request = json.loads(body)
         done, failed = split(request, entries)
         status, headers, content = await do(json.dumps(done).encode()) if _asks(done) else _NOTHING_DONE
         if status < 300:
             content = json.dumps(join(json.loads(content), failed, code)).encode()
             headers = {name: value for name, value in headers.items() if name.lower() not in _OF_THE_CONTENT}
-        return Outcome((status, headers, content), (status, headers, content))
+        return AnsweredCall((status, headers, content), (status, headers, content))
 
     return befall
 

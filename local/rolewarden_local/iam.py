@@ -245,14 +245,14 @@ def _set_default_policy_version(params: Params) -> Response:
 # two calls neither repeat nor hide others.
 def _paged(operation: str, params: Params, entries: Iterable[Entry], lists: str) -> Response:
     """The page of `entries` (key, XML of the member) that `params` asks for, under the one list element `lists`."""
-    page = _Page(params, sorted(entries, key=lambda entry: entry[0]))
+    page = _ListPage(params, sorted(entries, key=lambda entry: entry[0]))
     if page.refusal:
         return page.refusal
     members = "".join(f"<member>{member()}</member>" for _, member in page.entries)
     return _answer(operation, f"<{lists}>{members}</{lists}>{page.ending}")
 
 
-class _Page:
+class _ListPage:
     def __init__(self, params: Params, entries: list[Entry]) -> None:
         asked, marker = _param(params, "MaxItems"), _param(params, "Marker")
         size = int(asked) if asked else PAGE
@@ -405,7 +405,7 @@ def _list_entities_for_policy(params: Params) -> Response:
         for name, entity in store.items()
         if _under(prefix, entity) and uses(entity)
     )
-    page = _Page(params, entries)
+    page = _ListPage(params, entries)
     if page.refusal:
         return page.refusal
     lists = "".join(

@@ -87,7 +87,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class _Statement:
+class _JudgedStatement:
     matched: Matched
     parsed: Any
     """As the evaluator takes it, each condition key under its own name in lower case after `_KEY`."""
@@ -190,7 +190,7 @@ def _keys(context: Mapping[str, Values]) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=65_536)
-def _on(action: str, name: str, text: str) -> tuple[_Statement, ...]:
+def _on(action: str, name: str, text: str) -> tuple[_JudgedStatement, ...]:
     """The statements of a policy that speak of `action`; no other can decide."""
     return tuple(
         statement
@@ -200,7 +200,7 @@ def _on(action: str, name: str, text: str) -> tuple[_Statement, ...]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _parsed(name: str, text: str) -> tuple[_Statement, ...]:
+def _parsed(name: str, text: str) -> tuple[_JudgedStatement, ...]:
     document = json.loads(text)
     if not isinstance(document, dict) or not {"Statement"} <= set(document) <= {"Version", "Id", "Statement"}:
         raise Unsupported(f"policy {name}: not an identity policy")
@@ -210,7 +210,7 @@ def _parsed(name: str, text: str) -> tuple[_Statement, ...]:
     return tuple(_statement(name, index, statement) for index, statement in enumerate(statements))
 
 
-def _statement(policy: str, index: int, statement: Any) -> _Statement:
+def _statement(policy: str, index: int, statement: Any) -> _JudgedStatement:
     where = f"policy {policy}, statement {index + 1}"
     if not isinstance(statement, dict) or not set(statement) <= ELEMENTS:
         odd = set(statement) - ELEMENTS if isinstance(statement, dict) else {json.dumps(statement)}
@@ -226,7 +226,7 @@ def _statement(policy: str, index: int, statement: Any) -> _Statement:
     doubts = list(_doubts(statement))
     conditions = {} if doubts else _conditions(statement.get("Condition", {}))
     (parsed,) = evaluator.parse_policy_document({"Statement": {**statement, "Condition": conditions}})
-    return _Statement(
+    return _JudgedStatement(
         Matched(policy, statement.get("Sid", ""), index), parsed, f"{where}: {doubts[0]}" if doubts else ""
     )
 
@@ -271,7 +271,7 @@ def _conditions(conditions: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[s
     }
 
 
-def _check(statement: _Statement, request: Any) -> None:
+def _check(statement: _JudgedStatement, request: Any) -> None:
     """Refuse a statement whose answer to this request was not shown to be AWS'."""
     if statement.doubt:
         raise Unsupported(statement.doubt)

@@ -59,7 +59,7 @@ def install_simulate() -> None:
         iam._IAM_HANDLERS[operation] = _handler(operation, simulation)
 
 
-class _Refused(Exception):
+class _BadInput(Exception):
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
         self.response = api._error(status, code, message)
@@ -156,7 +156,7 @@ def _handler(operation: str, simulation: Callable[[Params], _Simulation]) -> Han
         try:
             for parameter in _NOT_SIMULATED:
                 if any(name == parameter or name.startswith(f"{parameter}.") for name in params):
-                    raise _Refused("NotImplemented", f"The local AWS does not simulate {parameter}.", 501)
+                    raise _BadInput("NotImplemented", f"The local AWS does not simulate {parameter}.", 501)
             actions, resources = _actions(params), _resources(params)
             simulated = simulation(params)
             results = (
@@ -164,7 +164,7 @@ def _handler(operation: str, simulation: Callable[[Params], _Simulation]) -> Han
                 for number, action in enumerate(actions)
             )
             return api._paged(operation, params, results, "EvaluationResults")
-        except _Refused as refused:
+        except _BadInput as refused:
             return refused.response
         except Unsupported as unsupported:
             return api._error(501, "NotImplemented", f"The local AWS does not simulate {unsupported}")
@@ -177,7 +177,7 @@ def _of_principal(params: Params) -> _Simulation:
     kind, name = _entity(arn)
     entity = {"user": iam._users, "group": iam._groups, "role": iam._roles}[kind].get(name)
     if entity is None or entity["Arn"] != arn:
-        raise _Refused("NoSuchEntity", f"The {kind} with name {name} cannot be found.", 404)
+        raise _BadInput("NoSuchEntity", f"The {kind} with name {name} cannot be found.", 404)
     carried = list(_carried(kind, name, entity))
     boundary = _managed(entity["PermissionsBoundary"]) if entity.get("PermissionsBoundary") else None
     return _simulation(params, carried, boundary, api._param(params, "CallerArn") or arn)
@@ -190,7 +190,7 @@ def _of_documents(params: Params) -> _Simulation:
 def _simulation(params: Params, carried: list[_Source], boundary: _Source | None, caller: str) -> _Simulation:
     limits = _sent(params, "PermissionsBoundaryPolicyInputList")
     if len(limits) > 1:
-        raise _Refused("InvalidInput", "The list of Permissions Boundary policies cannot exceed 1 items.")
+        raise _BadInput("InvalidInput", "The list of Permissions Boundary policies cannot exceed 1 items.")
     policies: dict[str, _Source] = {}
     for source in (*carried, *_sent(params, "PolicyInputList")):
         # A policy of the account and one of AWS may share a name.
@@ -203,9 +203,9 @@ def _actions(params: Params) -> list[str]:
     actions = _members(params, "ActionNames")
     for action in actions:
         if ":" not in action:
-            raise _Refused("InvalidInput", "The action is invalid since it is missing names")
+            raise _BadInput("InvalidInput", "The action is invalid since it is missing names")
         if not re.fullmatch(r"[\w-]+:\w+", action):
-            raise _Refused("InvalidInput", f"Invalid Action: {action}")
+            raise _BadInput("InvalidInput", f"Invalid Action: {action}")
     return actions
 
 
@@ -214,14 +214,14 @@ def _resources(params: Params) -> list[str]:
     for resource in resources:
         # A region and an account may be empty: arn:aws:bedrock:::foundation-model/…
         if not re.fullmatch(r"arn:[^:\s]+:[^:\s]+:[^:\s]*:[^:\s]*:\S.*", resource) and resources != ["*"]:
-            raise _Refused("InvalidInput", f"ResourceNames are not in a valid ARN format: {resource}.")
+            raise _BadInput("InvalidInput", f"ResourceNames are not in a valid ARN format: {resource}.")
     return resources
 
 
 def _entity(arn: str) -> tuple[str, str]:
     match = re.fullmatch(r"arn:[\w-]+:iam::\d{12}:(user|group|role)/(?:.*/)?([^/]+)", arn)
     if match is None:
-        raise _Refused("InvalidInput", f"Invalid Entity Arn: {arn} does not clearly define entity type and name.")
+        raise _BadInput("InvalidInput", f"Invalid Entity Arn: {arn} does not clearly define entity type and name.")
     return match[1], match[2]
 
 
@@ -264,7 +264,7 @@ def _sent(params: Params, lists: str) -> list[_Source]:
     sources = [_Source(f"{lists}.{number}", text) for number, text in enumerate(_members(params, lists), start=1)]
     for source in sources:
         if evaluator.validate_policy_document(source.text) or api._well_formed({"PolicyDocument": source.text}):
-            raise _Refused("InvalidInput", f"{source.name}: Syntax errors in policy.")
+            raise _BadInput("InvalidInput", f"{source.name}: Syntax errors in policy.")
     return sources
 
 
@@ -275,21 +275,21 @@ def _context_entries(params: Params) -> dict[str, Values]:
         name, kind = (api._param(params, f"{entry}.{member}") for member in ("ContextKeyName", "ContextKeyType"))
         values = _members(params, f"{entry}.ContextKeyValues")
         if kind and kind not in KEY_TYPES:
-            raise _Refused(
+            raise _BadInput(
                 "ValidationError",
                 f"1 validation error detected: Value '{kind}' at '{entry[0].lower()}{entry[1:]}.contextKeyType' failed "
                 f"to satisfy constraint: Member must satisfy enum value set: [{', '.join(KEY_TYPES)}]",
             )
         if not name:
-            raise _Refused("InvalidInput", "ContextKeyName cannot be null or empty.")
+            raise _BadInput("InvalidInput", "ContextKeyName cannot be null or empty.")
         if not kind:
-            raise _Refused("InvalidInput", f"Context key {name} has invalid type null.")
+            raise _BadInput("InvalidInput", f"Context key {name} has invalid type null.")
         if not values:
-            raise _Refused("InvalidInput", f"Context values for context key {name} cannot be null or empty.")
+            raise _BadInput("InvalidInput", f"Context values for context key {name} cannot be null or empty.")
         if not kind.endswith("List") and len(values) > 1:
-            raise _Refused("InvalidInput", f"Context key {name} expected a single value, but received {len(values)}.")
+            raise _BadInput("InvalidInput", f"Context key {name} expected a single value, but received {len(values)}.")
         if name.lower() in given:
-            raise _Refused("InvalidInput", f"Duplicate context key: {name}.")
+            raise _BadInput("InvalidInput", f"Duplicate context key: {name}.")
         given[name.lower()] = values if kind.endswith("List") else values[0]
     return given
 

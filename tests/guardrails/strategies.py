@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from rolewarden.guardrails import BedrockRule, Door, Guardrail, JumpStartRule, Routes, RuleKind
+from rolewarden.guardrails import Allowance, BedrockRule, Guardrail, JumpStartRule, Routes, RuleKind
 
 _word = st.text("ab-", min_size=1, max_size=4)
 _wild_word = st.text("ab-*?", min_size=1, max_size=4)
 _version = st.sampled_from(["", ":0", ":1", ":0:8k"])
 
-doors = st.sampled_from(Door)
+doors = st.sampled_from(Allowance)
 bedrock_ids = st.builds(lambda provider, name, version: f"{provider}.{name}{version}", _word, _word, _version)
 bedrock_patterns = st.builds(lambda provider, name: f"{provider}.{name}", _wild_word, _wild_word) | bedrock_ids
 jumpstart_ids = st.text("ab-", min_size=1, max_size=6)
@@ -34,7 +34,7 @@ def bedrock_rules(draw: st.DrawFn) -> BedrockRule:
     return BedrockRule(
         kind,
         () if kind == "deny-all" else draw(bedrock_lists),
-        Door.DENY if kind == "deny-all" else draw(doors),
+        Allowance.DENY if kind == "deny-all" else draw(doors),
         draw(doors),
         tuple(draw(st.lists(arns, max_size=2))),
     )
@@ -46,8 +46,8 @@ def jumpstart_rules(draw: st.DrawFn) -> JumpStartRule:
     return JumpStartRule(
         kind,
         () if kind == "deny-all" else draw(jumpstart_lists),
-        Door.DENY if kind == "deny-all" else draw(doors),
-        Door.ALLOW if kind == "allow" else draw(doors),
+        Allowance.DENY if kind == "deny-all" else draw(doors),
+        Allowance.ALLOW if kind == "allow" else draw(doors),
         draw(doors),
     )
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rolewarden import policies
-from rolewarden.guardrails import BedrockRule, Door, Guardrail, JumpStartRule, Routes, RuleKind, matches
+from rolewarden.guardrails import Allowance, BedrockRule, Guardrail, JumpStartRule, Routes, RuleKind, matches
 from rolewarden.policies import POLICY_SIZE, Document, Statement, TooLong, compile_guardrail, digest, size
 from rolewarden_local import iam
 
@@ -247,7 +247,7 @@ def test_policies_are_filled_to_the_last_character(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_statement_that_fills_a_policy_is_not_divided(monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = BedrockRule("allow", ("maker.one*", "other.two*"), customization=Door.ALLOW)
+    alone = BedrockRule("allow", ("maker.one*", "other.two*"), customization=Allowance.ALLOW)
     guardrail = Guardrail("it", alone, routes=Routes.CANVAS)
     [document] = documents(guardrail)
     [_] = document["Statement"]

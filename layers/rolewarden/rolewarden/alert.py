@@ -72,7 +72,7 @@ def compose(event: Any, partition: str) -> Alert:
     # A finding may be about another account than the one that tells of it.
     about_account = envelope.get("source") == "rolewarden" and matched(ACCOUNT, detail.get("account"))
     account = about_account or matched(ACCOUNT, envelope.get("account"))
-    place = _Place(partition, account, matched(REGION, envelope.get("region")))
+    place = _Console(partition, account, matched(REGION, envelope.get("region")))
     source, kind = envelope.get("source"), envelope.get("detail-type")
     about, tell = "Rolewarden", _TELLERS.get(kind) if isinstance(kind, str) and source == "rolewarden" else None
     if kind == CLOUDTRAIL:
@@ -82,7 +82,7 @@ def compose(event: Any, partition: str) -> Alert:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Console:
     partition: str
     account: str
     region: str
@@ -123,7 +123,7 @@ _Told = tuple[str, list[_Row]]
 """The headline, and what there is to say in rows of a label and a text."""
 
 
-def _role_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
+def _role_finding(detail: Mapping[str, Any], place: _Console) -> _Told:
     role, reason = _text(detail.get("role"), 64), _text(detail.get("reason"), 64)
     missing = _names(detail.get("missing"), without=detail.get("attached"))
     rows = [
@@ -136,7 +136,7 @@ def _role_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
     return f"role {role} cannot be protected: {reason}", rows
 
 
-def _subject_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
+def _subject_finding(detail: Mapping[str, Any], place: _Console) -> _Told:
     domain, profile = _text(detail.get("domain"), 64), _text(detail.get("user_profile"), 64)
     role, reason = _text(detail.get("role"), 64), _text(detail.get("reason"), 64)
     missing = _names(detail.get("missing"))
@@ -157,7 +157,7 @@ def _subject_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
     return f"{who} cannot be protected: {reason}", rows
 
 
-def _account_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
+def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Told:
     reason = _text(detail.get("reason"), 64)
     what = f"AWS does not let Rolewarden look after account {place.account}: its roles may be unprotected"
     done = f"nothing in this account ({reason}); the others are swept all the same"
@@ -177,7 +177,7 @@ def _account_finding(detail: Mapping[str, Any], place: _Place) -> _Told:
     return f"account {place.account}: {reason}", rows
 
 
-def _left_to_do(detail: Mapping[str, Any], place: _Place, role: str) -> Iterator[_Row]:
+def _left_to_do(detail: Mapping[str, Any], place: _Console, role: str) -> Iterator[_Row]:
     """Why something is unenforceable, and what a person does about it."""
     yield "Why", _text(detail.get("message"), 400)
     yield "To do", _text(detail.get("recommendation"), 200)
@@ -185,7 +185,7 @@ def _left_to_do(detail: Mapping[str, Any], place: _Place, role: str) -> Iterator
     yield "Runbook", "docs/runbook.md, UnenforceableAlarm"
 
 
-def _policy_restored(detail: Mapping[str, Any], place: _Place) -> _Told:
+def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Told:
     policy, remediation = _text(detail.get("policy"), 128), _text(detail.get("remediation"), 32)
     was = {"created": "deleted", "replaced": "edited"}.get(remediation, "tampered with")
     done = {
@@ -203,7 +203,7 @@ def _policy_restored(detail: Mapping[str, Any], place: _Place) -> _Told:
     return f"guardrail {policy} was {was} and is restored", rows
 
 
-def _role_contested(detail: Mapping[str, Any], place: _Place) -> _Told:
+def _role_contested(detail: Mapping[str, Any], place: _Console) -> _Told:
     role, since = _text(detail.get("role"), 64), _text(detail.get("since"), 32)
     times = _times(detail.get("remediations")) or "again and again"
     rows: list[_Row] = [
@@ -227,7 +227,7 @@ def _role_contested(detail: Mapping[str, Any], place: _Place) -> _Told:
     return f"role {role} is contested: restored {times}", rows
 
 
-def _move(detail: Mapping[str, Any], place: _Place) -> _Told:
+def _move(detail: Mapping[str, Any], place: _Console) -> _Told:
     """A call on something that Rolewarden is made of, or on the trail that it hears of."""
     cause = cause_of(detail)
     # Lambda's names carry the date of the API, as DeleteFunction20150331.
@@ -268,7 +268,7 @@ def _unreadable(envelope: Mapping[str, Any]) -> _Told:
     return "an event that cannot be read", rows
 
 
-_TELLERS: dict[str, Callable[[Mapping[str, Any], _Place], _Told]] = {
+_TELLERS: dict[str, Callable[[Mapping[str, Any], _Console], _Told]] = {
     RoleFinding.detail_type: _role_finding,
     SubjectFinding.detail_type: _subject_finding,
     AccountFinding.detail_type: _account_finding,

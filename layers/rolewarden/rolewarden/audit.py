@@ -72,7 +72,7 @@ class Deed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Call:
+class RecordedCall:
     """A call of Rolewarden's own to IAM: `about` is the partition of the history that has to tell of it."""
 
     correlation_id: str
@@ -101,7 +101,7 @@ class Auditor:
         audited = self.table.audited(account) or settled - FIRST
         since, until = audited - OVERLAP, min(settled, audited + MOST)
         try:
-            remediations: dict[tuple[str, str], list[Call]] = defaultdict(list)
+            remediations: dict[tuple[str, str], list[RecordedCall]] = defaultdict(list)
             for call in self._calls(account, since, until):
                 remediations[folded(call.about), call.correlation_id].append(call)
             backfilled = sum(
@@ -116,7 +116,7 @@ class Auditor:
         self.table.set_audited(account, until)
         return {"calls": sum(map(len, remediations.values())), "backfilled": backfilled, "behind": until < settled}
 
-    def _calls(self, account: str, since: datetime, until: datetime) -> Iterator[Call]:
+    def _calls(self, account: str, since: datetime, until: datetime) -> Iterator[RecordedCall]:
         names = self.own_roles if self.aws.is_home(account) else MEMBER_ROLES
         for name, what in CALLS.items():
             for record in self.aws.within(account).calls_of(name, since, until):
@@ -128,7 +128,7 @@ class Auditor:
                 if own and signed and not record.get("errorCode") and not is_of_deployment(signed[1]):
                     yield _call(account, signed[1], what, record)
 
-    def _record(self, account: str, calls: list[Call]) -> bool:
+    def _record(self, account: str, calls: list[RecordedCall]) -> bool:
         """Record those of `calls`, all of one remediation, that no row records. Gives whether there were any."""
         first = min(calls, key=lambda call: call.at)
         rows = self.recorder.rows(first.about, first.at - SKEW)
@@ -148,14 +148,14 @@ class Auditor:
         return cause_of(record) if record else cause
 
 
-def _call(account: str, correlation_id: str, what: str, record: Mapping[str, Any]) -> Call:
+def _call(account: str, correlation_id: str, what: str, record: Mapping[str, Any]) -> RecordedCall:
     parameters = mapping(record.get("requestParameters"))
     arn = parameters.get("permissionsBoundary") if what == BOUNDED else parameters.get("policyArn")
     policy = str(parameters.get("policyName") or arn or "").rsplit("/", 1)[-1]
     role = str(parameters.get("roleName", ""))
     about = f"{account}/{role}" if role else f"{account}/policy/{policy}"
     deed = Deed(what, "" if what == UNBOUNDED else policy)
-    return Call(correlation_id, datetime.fromisoformat(str(record["eventTime"])), about, role, deed)
+    return RecordedCall(correlation_id, datetime.fromisoformat(str(record["eventTime"])), about, role, deed)
 
 
 def _deeds(row: Mapping[str, Any]) -> Iterator[Deed]:

@@ -35,11 +35,11 @@ _MEMBERS = "members"
 KEPT_SECONDS = 7 * 24 * 3600
 """How long the table remembers a sweep and a finding."""
 
-TELLING_SECONDS = 50
+REPORTING_SECONDS = 50
 """So long somebody has to tell what he has begun to. A function that ends in between comes again after a minute at the
 earliest (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html), and tells it then."""
 
-ToldRow = dict[str, Any]
+ReportedRow = dict[str, Any]
 """A row of the table that knows what was told."""
 
 
@@ -190,7 +190,7 @@ class ReportedKind(StrEnum):
     """A caller removes again and again what Rolewarden attaches. It ends by itself."""
 
 
-class ToldFinding(NamedTuple):
+class ReportedFinding(NamedTuple):
     """A finding that was reported, or that somebody is about to report.
 
     - `account`, `name`: the role, the domain and user profile, or the part of the account that it is about.
@@ -214,9 +214,9 @@ class ToldFinding(NamedTuple):
     def key(self) -> tuple[str, str]:
         """The partition and sort key of its row. Findings about one thing have several rows."""
         ending = f"#{self.kind.value}" if self.kind is ReportedKind.CONTESTED else "#event" if self.by_event else ""
-        return _told_scope(self.account), f"{self.about}{ending}"
+        return _reported_scope(self.account), f"{self.about}{ending}"
 
-    def as_row(self, until: float) -> ToldRow:
+    def as_row(self, until: float) -> ReportedRow:
         """The row by which it counts as reported until a time in seconds of the epoch."""
         return {
             **_row_key(self.key),
@@ -229,7 +229,7 @@ class ToldFinding(NamedTuple):
         }
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> ToldFinding | None:
+    def of_row(cls, row: Mapping[str, Any]) -> ReportedFinding | None:
         """The inverse; None if the row's kind is not one of this version."""
         if row.get("kind") not in list(ReportedKind):
             return None
@@ -304,12 +304,12 @@ class BindingsTable:
         """Everything bound in an account."""
         return self._beginning(account, "")
 
-    def findings(self, account: str) -> list[ToldFinding]:
+    def findings(self, account: str) -> list[ReportedFinding]:
         """What was told of an account, its roles and its subjects, and counts as told."""
-        found = map(ToldFinding.of_row, self._aws.query(self._table, {"scope": _told_scope(account)}))
+        found = map(ReportedFinding.of_row, self._aws.query(self._table, {"scope": _reported_scope(account)}))
         return [finding for finding in found if finding and finding.kind is not ReportedKind.CONTESTED]
 
-    def forget_findings(self, told: Iterable[ToldFinding]) -> None:
+    def forget_findings(self, told: Iterable[ReportedFinding]) -> None:
         """These findings are not the case any more."""
         self.write((), (finding.key for finding in told))
 
@@ -406,30 +406,30 @@ class BindingsTable:
         """What an account did before `until` is audited."""
         self._aws.put(self._table, {**_audit(account), "until": until.isoformat()})
 
-    def telling(self, finding: ToldFinding, now: float, *, keeps: float) -> ToldRow | None:
+    def row_to_report(self, finding: ReportedFinding, now: float, *, keeps: float) -> ReportedRow | None:
         """What `tell` writes once `finding` is reported; None if it counts as reported, or another is about to.
 
-        For `TELLING_SECONDS` nobody else begins, and for `keeps` seconds it then counts as told.
+        For `REPORTING_SECONDS` nobody else begins, and for `keeps` seconds it then counts as told.
         """
         begun = self._aws.put_unless(
             self._table,
-            finding.as_row(now + TELLING_SECONDS),
+            finding.as_row(now + REPORTING_SECONDS),
             "what = :what AND expires > :now",
             {":what": finding.what, ":now": int(now)},
         )
         return finding.as_row(now + keeps) if begun else None
 
-    def mark_reported(self, rows: Sequence[ToldRow]) -> None:
+    def mark_reported(self, rows: Sequence[ReportedRow]) -> None:
         """These have been told. Raises RetryLater."""
         self._aws.put_all(self._table, rows)
 
-    def still_told(self, finding: ToldFinding, now: float, *, keeps: float) -> bool:
+    def is_still_reported(self, finding: ReportedFinding, now: float, *, keeps: float) -> bool:
         """Whether `finding` counts as reported; it then does for `keeps` seconds (more than a minute) from now."""
         return self._aws.put_unless(
             self._table,
             finding.as_row(now + keeps),
             "attribute_not_exists(what) OR what <> :what OR expires <= :now",
-            {":what": finding.what, ":now": int(now + TELLING_SECONDS)},
+            {":what": finding.what, ":now": int(now + REPORTING_SECONDS)},
         )
 
 
@@ -442,5 +442,5 @@ def _audit(account: str) -> dict[str, str]:
     return {"scope": f"audit/{account}", "item": "until"}
 
 
-def _told_scope(account: str) -> str:
+def _reported_scope(account: str) -> str:
     return f"reported/{account}"

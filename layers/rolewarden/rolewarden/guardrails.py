@@ -46,7 +46,7 @@ class Fallback(StrEnum):
 RuleKind = Literal["deny-all", "deny", "allow"]
 
 
-class Door(StrEnum):
+class Allowance(StrEnum):
     """Whether a guardrail denies a way to models that tells nobody which model it leads to."""
 
     DENY = "deny"
@@ -69,8 +69,8 @@ class BedrockRule(NamedTuple):
 
     kind: RuleKind
     patterns: tuple[str, ...] = ()
-    customization: Door = Door.DENY
-    indirect: Door = Door.DENY
+    customization: Allowance = Allowance.DENY
+    indirect: Allowance = Allowance.DENY
     allow_arns: tuple[str, ...] = ()
 
 
@@ -79,9 +79,9 @@ class JumpStartRule(NamedTuple):
 
     kind: RuleKind
     patterns: tuple[str, ...] = ()
-    customization: Door = Door.DENY
-    weights: Door = Door.ALLOW
-    autopilot: Door = Door.ALLOW
+    customization: Allowance = Allowance.DENY
+    weights: Allowance = Allowance.ALLOW
+    autopilot: Allowance = Allowance.ALLOW
 
 
 class Guardrail(NamedTuple):
@@ -376,10 +376,10 @@ _ONE_TEXT = "must be one text, in quotes where it is a number"
 
 def read_document(document: Any, lines: Mapping[Path_, int], *, file: str, today: date) -> FileReading:
     """As `read`, of parsed YAML or JSON; `lines` maps the path of a value to its line."""
-    return _Reader(lines, file, today).read(document)
+    return _FileReader(lines, file, today).read(document)
 
 
-class _Reader:
+class _FileReader:
     def __init__(self, lines: Mapping[Path_, int], file: str, today: date) -> None:
         self.lines = lines
         self.file = file
@@ -484,8 +484,8 @@ class _Reader:
         rule = BedrockRule(
             kind,
             patterns,
-            self.choice(Door, "customization", body, path, Door.DENY),
-            self.choice(Door, "indirect", body, path, Door.DENY),
+            self.choice(Allowance, "customization", body, path, Allowance.DENY),
+            self.choice(Allowance, "indirect", body, path, Allowance.DENY),
             self.strings(body["allow_arns"], (*path, "allow_arns"), "a list of ARNs") if "allow_arns" in body else (),
         )
         self.warn_of_customization(rule.customization, body, path)
@@ -500,13 +500,13 @@ class _Reader:
         rule = JumpStartRule(
             kind,
             patterns,
-            self.choice(Door, "customization", body, path, Door.DENY),
-            self.choice(Door, "weights", body, path, Door.ALLOW),
-            self.choice(Door, "autopilot", body, path, Door.ALLOW),
+            self.choice(Allowance, "customization", body, path, Allowance.DENY),
+            self.choice(Allowance, "weights", body, path, Allowance.ALLOW),
+            self.choice(Allowance, "autopilot", body, path, Allowance.ALLOW),
         )
         self.warn_of_customization(rule.customization, body, path)
         self.warn_of_routes("customization", routes, body, path)
-        if rule.weights is Door.DENY and kind == "allow":
+        if rule.weights is Allowance.DENY and kind == "allow":
             self.add_error(
                 (*path, "weights"),
                 "`weights: deny` beside `allow` would keep the allowed models from their own files, S3 knows no model: "
@@ -550,8 +550,8 @@ class _Reader:
         what = "a list of model ids, as `[model, ...]`" + (", or `all`" if kind == "deny" else "")
         return kind, tuple(dict.fromkeys(self.strings(listed, (*path, kind), what, check)))
 
-    def warn_of_customization(self, door: Door, body: dict[str, Any], path: Path_) -> None:
-        if door is Door.ALLOW and body.get("deny") == "all":
+    def warn_of_customization(self, door: Allowance, body: dict[str, Any], path: Path_) -> None:
+        if door is Allowance.ALLOW and body.get("deny") == "all":
             self.add_error(
                 (*path, "customization"),
                 "`customization: allow` beside `deny: all`: nobody can customize what nobody may use, "
@@ -559,7 +559,7 @@ class _Reader:
             )
 
     def warn_of_routes(self, key: str, routes: Routes, body: dict[str, Any], path: Path_) -> None:
-        if routes is Routes.CANVAS and body.get(key) == Door.DENY:
+        if routes is Routes.CANVAS and body.get(key) == Allowance.DENY:
             self.add_error(
                 (*path, key),
                 f"`{key}: deny` beside `routes: canvas`, which closes nothing that Canvas does not use: "

@@ -21,7 +21,7 @@ from urllib.parse import unquote
 
 from rolewarden import POLICY_PATH
 from rolewarden.errors import RulesError
-from rolewarden.guardrails import BedrockRule, Door, Fallback, Guardrail, JumpStartRule, Routes, RuleKind, Rules
+from rolewarden.guardrails import Allowance, BedrockRule, Fallback, Guardrail, JumpStartRule, Routes, RuleKind, Rules
 from rolewarden.names import folded
 
 Document = dict[str, Any]
@@ -299,12 +299,12 @@ def _denies(guardrail: Guardrail, partition: str) -> list[Statement]:
 def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statement]:
     use = CANVAS_USE if canvas else USE_MODEL
     customize = CANVAS_CUSTOMIZE if canvas else CUSTOMIZE
-    customized = rule.customization is Door.ALLOW
+    customized = rule.customization is Allowance.ALLOW
     named = (*use, *(action for action in CUSTOMIZE_NAMED if action in customize)) if customized else use
-    models, patterns = _Models(partition), _fewest(rule.patterns)
+    models, patterns = _ModelPatterns(partition), _fewest(rule.patterns)
     kinds = (*NO_MODELS, *(() if canvas else BATCHES), *(CUSTOM_MODELS if customized else ()))
     harmless = [f"arn:{partition}:bedrock:*:*:{kind}/*" for kind in kinds]
-    if canvas or rule.indirect is Door.ALLOW:
+    if canvas or rule.indirect is Allowance.ALLOW:
         harmless.append(f"arn:{partition}:bedrock::*:system-tool/*")
     harmless += rule.allow_arns
     if rule.kind == "deny":
@@ -325,12 +325,12 @@ def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statem
         yield _deny("BedrockCustomization", customize if canvas else (*customize, *CUSTOMIZE_ON_MANTLE))
     if not canvas:
         yield _deny("BedrockModelHandles", RENAME_MODEL)
-        if rule.indirect is Door.DENY:
+        if rule.indirect is Allowance.DENY:
             yield _deny("BedrockIndirect", USE_INDIRECTLY)
             yield _deny("BedrockOtherPlatforms", OTHER_PLATFORMS)
 
 
-class _Models:
+class _ModelPatterns:
     """The ARNs under which Bedrock authorizes calls on models whose ids match some patterns.
 
     On demand a model is `foundation-model/<id>` of the called region; through a global inference profile it is that
@@ -366,14 +366,14 @@ class _Models:
 
 def _mantle(rule: BedrockRule, patterns: Sequence[str]) -> Iterator[Statement]:
     actions = ["bedrock-mantle:CreateInference"]
-    if rule.customization is Door.ALLOW:
+    if rule.customization is Allowance.ALLOW:
         actions.insert(0, "bedrock-mantle:CreateFineTuningJob")
     if rule.kind == "deny-all":
         yield _deny("BedrockMantle", ("bedrock-mantle:CallWithBearerToken", *actions))
     elif rule.kind == "deny":
         # The value is a model id; `*` before it also catches an ARN that ends in one.
         listed = [f"*{pattern}" for pattern in patterns]
-        if rule.customization is Door.DENY:
+        if rule.customization is Allowance.DENY:
             listed.append("*:customized-model/*")
         yield _deny("BedrockMantleListedModels", actions, condition={"StringLike": {"bedrock-mantle:Model": listed}})
     else:
@@ -405,9 +405,9 @@ def _jumpstart(rule: JumpStartRule, canvas: bool, partition: str, beside_bedrock
             yield from _tagged(f"JumpStartUse{name}", USE_TAGGED, rule.kind, patterns, f"aws:ResourceTag/{tag}")
     if not canvas:
         yield from _jumpstart_beyond_canvas(rule, patterns, partition, beside_bedrock)
-    if rule.autopilot is Door.DENY:
+    if rule.autopilot is Allowance.DENY:
         yield _deny("JumpStartAutopilot", ("sagemaker:CreateAutoMLJobV2",))
-    if rule.weights is Door.DENY:
+    if rule.weights is Allowance.DENY:
         # The key of an object holds the id of the model it belongs to.
         keys = [f"*{pattern.strip('*')}*" for pattern in patterns] or ["*"]
         objects = [f"arn:{partition}:s3:::{bucket}/{key}" for bucket in WEIGHT_BUCKETS for key in keys]
@@ -440,7 +440,7 @@ def _jumpstart_beyond_canvas(
             patterns,
             lambda part: _deny("JumpStartHubUnlistedModels", USE_HUB, not_resource=[*_contents(part, partition), hubs]),
         )
-    if rule.customization is Door.DENY:
+    if rule.customization is Allowance.DENY:
         yield _deny("JumpStartCustomization", CUSTOMIZE_SERVERLESS)
     if not beside_bedrock:
         yield _deny("JumpStartThroughBedrock", THROUGH_BEDROCK)

@@ -51,7 +51,7 @@ class Publisher:
         `announces` whoever listens hears of a change. Raises Refused, RetryLater and RulesError.
         """
         deploys = origin.trigger is Trigger.DEPLOYMENT
-        state = _Account(self.aws.within(account), account, self.reconciler)
+        state = _AccountPolicies(self.aws.within(account), account, self.reconciler)
         done: dict[str, str] = {}
         undo: list[Callable[[], None]] = []
         failed: dict[str, RolewardenError] = {}
@@ -92,7 +92,7 @@ class Publisher:
             raise next(iter(failed.values()))
         return done
 
-    def _in_order(self, state: _Account, policies: Sequence[Policy]) -> Iterator[Policy]:
+    def _in_order(self, state: _AccountPolicies, policies: Sequence[Policy]) -> Iterator[Policy]:
         """The policies to bring, some of them again: a policy can let go of a statement once another one has it."""
         there = [policy for policy in policies if state.found(policy.name)]
         yield from there
@@ -102,7 +102,7 @@ class Publisher:
             writes = state.writes
             yield from (policy for policy in policies if not state.is_settled(policy.name))
 
-    def _bring(self, policy: Policy, state: _Account, undo: list[Callable[[], None]], origin: Origin) -> str:
+    def _bring(self, policy: Policy, state: _AccountPolicies, undo: list[Callable[[], None]], origin: Origin) -> str:
         aws, arn = state.aws, policy.arn(self.aws.partition, state.account)
         deploys, correlation_id = origin.trigger is Trigger.DEPLOYMENT, origin.new_correlation_id()
         found = state.found(policy.name)
@@ -139,7 +139,7 @@ class Publisher:
 
 
 @dataclass
-class _Account:
+class _AccountPolicies:
     """The policies of one account as IAM has them, and the roles that depend on them; each read when first needed.
 
     `writes` counts the policies written so far. `completed` names those that a scheduled check brought to the end of a

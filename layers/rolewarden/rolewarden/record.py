@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from rolewarden.bindings import KEPT_SECONDS, Binding, BindingsTable, ReportedKind, ToldFinding, ToldRow
+from rolewarden.bindings import KEPT_SECONDS, Binding, BindingsTable, ReportedFinding, ReportedKind, ReportedRow
 from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import EvaluationRequest, Ignored
@@ -52,7 +52,7 @@ ACCOUNT_WIDE = "account/"
 HEARTBEAT = "Heartbeat"
 """The metric whose least value in an hour is 1 where every account was swept to the end and can be heard."""
 
-EVENT_TOLD_SECONDS = 3600.0
+EVENT_REPORTED_SECONDS = 3600.0
 """For so long the same finding, met again by events of the same actor, is not told again."""
 
 
@@ -61,20 +61,21 @@ class _Record(NamedTuple):
 
     event: OwnEvent
     row: dict[str, Any]
-    told: Sequence[ToldRow] = ()
-    over: Sequence[ToldFinding] = ()
+    told: Sequence[ReportedRow] = ()
+    over: Sequence[ReportedFinding] = ()
 
 
 @dataclass
 class Recorder:
     """Writes the record of one account.
 
-    `told` knows which findings were told lately: what every sweep finds again, or a flood of events, is told once.
-    Without it everything is told. With NoHistory, the recorder writes log lines and metrics only.
+    `reported` knows which findings were reported lately, so that a finding which every sweep or a flood of events
+    repeats is reported once. Without it, every finding is reported. With NoHistory, the recorder writes log lines and
+    metrics only.
     """
 
     history: History
-    told: BindingsTable | None = None
+    reported: BindingsTable | None = None
     now: Callable[[], float] = time.time
     _gathered: list[_Record] | None = None
 
@@ -105,7 +106,7 @@ class Recorder:
             metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         what = f"{outcome.verdict.value}: {outcome.reason or ''} {' '.join(outcome.missing)}"
         wrong = ReportedKind.BOUNDARY if outcome.verdict is Verdict.COMPLIANT else ReportedKind.ROLE
-        finding = ToldFinding(outcome.account, outcome.role, wrong, what)
+        finding = ReportedFinding(outcome.account, outcome.role, wrong, what)
         told = () if outcome.has_written else self._news(finding, outcome.origin)
         if told is None:
             return
@@ -198,24 +199,24 @@ class Recorder:
         metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         missing = event.missing if isinstance(event, SubjectFinding) else ()
         what = f"{event.reason} {_asked(event.message)} {' '.join(missing)}"
-        told = self._news(ToldFinding(event.account, name, kind, what), origin)
+        told = self._news(ReportedFinding(event.account, name, kind, what), origin)
         if told is not None:
             logger.warning(event.detail_type, extra={"finding": event.detail})
             self._report(event, f"{event.account}/{name}", self._now(), told=told)
 
-    def _news(self, finding: ToldFinding, origin: Origin) -> Sequence[ToldRow] | None:
+    def _news(self, finding: ReportedFinding, origin: Origin) -> Sequence[ReportedRow] | None:
         """What the table is to know once this is told; None where it was told before.
 
         That is by a sweep in the last days, or in the last hour of what one actor does.
         """
-        if self.told is None:
+        if self.reported is None:
             return ()
         keeps: float = KEPT_SECONDS
         if origin.trigger is not Trigger.SWEEP:
-            keeps = EVENT_TOLD_SECONDS
+            keeps = EVENT_REPORTED_SECONDS
             finding = finding._replace(what=f"{finding.what} {origin.cause.principal}", by_event=True)
         try:
-            told = self.told.telling(finding, self.now(), keeps=keeps)
+            told = self.reported.row_to_report(finding, self.now(), keeps=keeps)
         except RetryLater as error:
             logger.error("perhaps reported twice", extra={"about": finding.about, "why": str(error)})
             return ()
@@ -223,7 +224,7 @@ class Recorder:
 
     def _report_contest(self, outcome: Outcome, about: str, now: datetime) -> None:
         """Tell, once, of somebody who takes off again and again what was just put back."""
-        if self.told is None or outcome.origin.call not in UNDOING:
+        if self.reported is None or outcome.origin.call not in UNDOING:
             return
         try:
             newest = self.history.newest(about, MOST_ROWS)
@@ -233,10 +234,10 @@ class Recorder:
                 return
             metrics.add_metric("Contested", MetricUnit.Count, 1)
             kind, quiet = ReportedKind.CONTESTED, WINDOW.total_seconds()
-            finding = ToldFinding(outcome.account, outcome.role, kind, kind.value)
-            if self.told.still_told(finding, now.timestamp(), keeps=quiet):
+            finding = ReportedFinding(outcome.account, outcome.role, kind, kind.value)
+            if self.reported.is_still_reported(finding, now.timestamp(), keeps=quiet):
                 return
-            told = self.told.telling(finding, now.timestamp(), keeps=quiet)
+            told = self.reported.row_to_report(finding, now.timestamp(), keeps=quiet)
             if told is None:
                 return
         except RetryLater as error:
@@ -257,7 +258,7 @@ class Recorder:
         logger.warning(event.detail_type, extra={"finding": event.detail})
         self._report(event, about, now, told=[told])
 
-    def record_resolved(self, findings: Sequence[ToldFinding], origin: Origin) -> None:
+    def record_resolved(self, findings: Sequence[ReportedFinding], origin: Origin) -> None:
         """Record that findings about one thing, which were told, are not the case any more, whoever saw to it."""
         finding = findings[0]
         event = FindingResolved(account=finding.account, finding=finding.name, was=finding.what, cause=origin.cause)
@@ -350,8 +351,8 @@ class Recorder:
         about: str,
         now: datetime,
         *,
-        told: Sequence[ToldRow] = (),
-        over: Sequence[ToldFinding] = (),
+        told: Sequence[ReportedRow] = (),
+        over: Sequence[ReportedFinding] = (),
     ) -> None:
         record = _Record(event, _row(event, about, now), told, over)
         if self._gathered is None:
@@ -377,16 +378,16 @@ class Recorder:
 
     def _publish(self, records: Sequence[_Record]) -> None:
         self.history.put_events([(record.event.detail_type, record.event.detail) for record in records])
-        if self.told is None:
+        if self.reported is None:
             return
         # Not before: what nobody has heard of, and counts as told, is told by nobody.
         told = [row for record in records for row in record.told]
         over = [finding for record in records for finding in record.over]
         try:
             if told:
-                self.told.mark_reported(told)
+                self.reported.mark_reported(told)
             if over:
-                self.told.forget_findings(over)
+                self.reported.forget_findings(over)
         except RetryLater as error:
             logger.error("perhaps reported twice", extra={"about": [*told, *over], "why": str(error)})
 

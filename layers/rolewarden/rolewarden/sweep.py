@@ -34,9 +34,9 @@ from rolewarden.bindings import (
     EXECUTION,
     Binding,
     BindingsTable,
+    ReportedFinding,
     ReportedKind,
     RoleKey,
-    ToldFinding,
     about,
     sweeps_scope,
     tagged,
@@ -191,7 +191,7 @@ class Sweeper:
         for each in [account] if account else [self.coverage.account, *sorted(self._member_accounts())]:
             yield from paths.probes(self.aws, each, self.coverage.regions, self._central)
 
-    def _probe_paths(self, account: str, told: Iterable[ToldFinding]) -> set[str]:
+    def _probe_paths(self, account: str, told: Iterable[ReportedFinding]) -> set[str]:
         """Report each missing link of the path to the central account. Gives the keys of the findings."""
         standing: set[str] = set()
         try:
@@ -558,7 +558,7 @@ class Sweeper:
                     found.add(about(binding.account, binding.domain_id, binding.user_profile))
         return found
 
-    def _resolve_findings(self, sweep: Sweep, told: Iterable[ToldFinding], standing: set[str]) -> None:
+    def _resolve_findings(self, sweep: Sweep, told: Iterable[ReportedFinding], standing: set[str]) -> None:
         """Tell of findings that are not the case any more, also where no event told who has seen to them.
 
         `standing` is what findings of this sweep are about, and what is still being seen to. What a sweep could not
@@ -569,7 +569,7 @@ class Sweeper:
         sure = [f for f in over if f.kind in {ReportedKind.ROLE, ReportedKind.SHARED_ROLE}]
         if len(sure) < len(over) and self.table.sweep_is_whole(sweep.row):
             sure = over
-        settled: dict[str, list[ToldFinding]] = defaultdict(list)
+        settled: dict[str, list[ReportedFinding]] = defaultdict(list)
         for finding in sure:
             settled[finding.about].append(finding)
         for findings in settled.values():
