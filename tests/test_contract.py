@@ -25,7 +25,7 @@ OLD = re.compile(
 OF_CENTRAL = re.compile(r"\bhub\b(?![-/])|Hub(Account|Region|Bus)|HUB_")
 """The old word for the central account. AWS's own hubs are not meant: JumpStart's model hubs, and Security Hub."""
 
-PRODUCT = ("layers/rolewarden/rolewarden", "cli/rolewarden_cli", "functions")
+PRODUCT = ("layers/rolewarden/rolewarden", "cli/rolewarden_cli", "functions", "local/rolewarden_local")
 
 
 def strings(value: Any) -> Iterator[str]:

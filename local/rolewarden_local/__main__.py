@@ -30,9 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     command("demo", _demo, "live a day of drift against the deployed stack")
     translate = command("translate", _translate, "print template.yaml as CloudFormation gets it")
     translate.add_argument("--region", default="us-east-1")
-    carries = command("carries", _carries, "ask IAM whether a role carries a guardrail (exit 0) or not (1)")
-    carries.add_argument("role")
-    carries.add_argument("guardrail")
+    attached = command("attached", _attached, "ask IAM whether a role has a guardrail attached (exit 0) or not (1)")
+    attached.add_argument("role")
+    attached.add_argument("guardrail")
 
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
@@ -97,7 +97,7 @@ def _translate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _carries(options: argparse.Namespace) -> int:
+def _attached(options: argparse.Namespace) -> int:
     from rolewarden.aws import Aws
     from rolewarden.policies import policy_arn
 

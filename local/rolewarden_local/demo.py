@@ -52,21 +52,27 @@ def play_story(account: Account, console: Console) -> None:
     analytics = account.policies["no-generative-ai"].arn("aws", ACCOUNT)
 
     def show_scene(
-        when: str, what: str, act: Callable[[], Any], subject: str, policies: Sequence[str], *, bares: bool = True
+        when: str,
+        what: str,
+        act: Callable[[], Any],
+        subject: str,
+        policies: Sequence[str],
+        *,
+        leaves_unprotected: bool = True,
     ) -> None:
         known = len(account.history(subject))
         act()
-        if not bares and account.carries(subject, policies):
-            bare = f"{subject} was never bare"
+        if not leaves_unprotected and account.carries(subject, policies):
+            how_long = f"{subject} was never unprotected"
             said = "compliant, nothing to do: a deny beats every allow"
         elif account.carries(subject, policies):
-            bare = f"{subject} was mended before the call had returned"
+            how_long = f"{subject} was remediated before the call returned"
             said = _said(account, subject, known)
         else:
             seconds = waited(lambda: account.carries(subject, policies), f"{subject} after: {what}")
-            bare = f"{subject} was bare for {seconds * 1000:.0f} ms"
+            how_long = f"{subject} was unprotected for {seconds * 1000:.0f} ms"
             said = _said(account, subject, known)
-        _print_record(console, when, what, bare, said)
+        _print_record(console, when, what, how_long, said)
 
     def make_profile() -> None:
         alice_iam.create_role(RoleName="CanvasNadia", AssumeRolePolicyDocument=TRUST)
@@ -110,7 +116,7 @@ def play_story(account: Account, console: Console) -> None:
         lambda: mallory.put_role_policy(RoleName="CanvasRosa", PolicyName="let-me", PolicyDocument=json.dumps(inline)),
         "CanvasRosa",
         ["approved-models"],
-        bares=False,
+        leaves_unprotected=False,
     )
     show_scene("15:20", "alice deletes a role and makes it again", remake_role, "CanvasOmar", ["no-generative-ai"])
     harmless = {
@@ -124,7 +130,7 @@ def play_story(account: Account, console: Console) -> None:
         console,
         "17:45",
         "mallory edits the guardrail itself",
-        f"policy no-generative-ai was hollow for {seconds * 1000:.0f} ms",
+        f"policy no-generative-ai was edited for {seconds * 1000:.0f} ms",
         _said(account, "policy/no-generative-ai", known),
     )
 
@@ -139,7 +145,7 @@ def _said(account: Account, about: str, known: int) -> str:
     return f"{row['kind']}: {done} (cause: {cause.get('event_name', '')}{f' by {actor}' if actor else ''})"
 
 
-def _print_record(console: Console, when: str, what: str, bare: str, said: str) -> None:
+def _print_record(console: Console, when: str, what: str, how_long: str, said: str) -> None:
     console.print(Text.assemble((when, "bright_black"), "  ", (what, "bold")))
-    console.print(f"       {bare}")
+    console.print(f"       {how_long}")
     console.print(f"       rolewarden: {said}\n", soft_wrap=True)
