@@ -69,10 +69,10 @@ class Company(World):
         while True:
             published = self.queued("PUBLISH_QUEUE_URL")
             for body in published:
-                self.rolewarden.publish_message(body)
+                self.rolewarden.handle_publish_message(body)
             swept = self.queued("SWEEP_QUEUE_URL")
             for body in swept:
-                self.rolewarden.sweeper.message(body)
+                self.rolewarden.sweeper.handle_message(body)
             worked = self.work()
             outcomes += worked
             if not (published or swept or worked):

@@ -163,8 +163,8 @@ def test_what_was_taken_off_unrecorded_is_recorded(world_with):
     world.sweep()
     [body] = [body for body in world.queued("DETACH_QUEUE_URL") if body.get("role") == "CanvasOmar"]
     with contextlib.suppress(Killed), world.aws.dying("DetachRolePolicy"):
-        world.rolewarden.detacher.message(body)
-    world.rolewarden.detacher.message(body)
+        world.rolewarden.detacher.handle_message(body)
+    world.rolewarden.detacher.handle_message(body)
     assert not [row for row in world.history("CanvasOmar") if row.get("detached")]
     world.audit()
     [row] = [row for row in world.history("CanvasOmar") if row.get("detached")]
@@ -299,7 +299,7 @@ def test_a_message_that_claims_a_deployment_does_not_keep_its_remediation_from_t
     world.detach("CanvasOmar", "no-generative-ai")
     forged = {"role": "CanvasOmar", "role_account": ACCOUNT_ID, "account": ACCOUNT_ID, **claim}
     with contextlib.suppress(Killed), world.aws.dying("AttachRolePolicy"):
-        world.rolewarden.message(forged)
+        world.rolewarden.handle_message(forged)
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
     assert world.audit()["backfilled"] == 1
 

@@ -82,7 +82,7 @@ def test_a_role_that_needs_other_guardrails_now_loses_the_old_ones_only_after_it
     changed = world_with(DETACH.replace("domains: [research]", "domains: [analytics]"), keep=True)
     changed.rolewarden.sweeper.start()
     body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
-    assert changed.rolewarden.detacher.message(body)["waits"] == "lacks no-generative-ai"
+    assert changed.rolewarden.detacher.handle_message(body)["waits"] == "lacks no-generative-ai"
     assert changed.carried("CanvasRosa") == {"approved-models"}
     changed.work()
     changed.detach_surplus()
@@ -98,17 +98,17 @@ def test_a_surplus_guardrail_stays_until_the_policies_that_the_role_needs_are_in
     # `arn` is the policy that the role needs.
     world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
     body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["no-generative-ai"]}
-    assert world.rolewarden.detacher.message(body)["waits"].startswith("a rule change has not reached")
+    assert world.rolewarden.detacher.handle_message(body)["waits"].startswith("a rule change has not reached")
     assert world.carried("CanvasRosa") == {"no-generative-ai", "approved-models"}
     world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
-    assert world.rolewarden.detacher.message(body)["detached"] == ["no-generative-ai"]
+    assert world.rolewarden.detacher.handle_message(body)["detached"] == ["no-generative-ai"]
 
 
 def test_what_a_role_needs_again_by_then_is_not_detached(world_with):
     world = world_with(DETACH)
     world.sweep()
     body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
-    assert world.rolewarden.detacher.message(body) == {"role": "CanvasRosa", "detached": []}
+    assert world.rolewarden.detacher.handle_message(body) == {"role": "CanvasRosa", "detached": []}
     assert world.carried("CanvasRosa") == {"approved-models"}
 
 
@@ -144,18 +144,18 @@ def test_a_policy_that_is_still_attached_waits(world_with):
     world = world_with(KEEP)
     world.sweep()
     retired = world_with(KEEP.replace("approved-models", "other-models"), keep=True)
-    said = retired.rolewarden.detacher.message({"account": ACCOUNT_ID, "policy": "approved-models"})
+    said = retired.rolewarden.detacher.handle_message({"account": ACCOUNT_ID, "policy": "approved-models"})
     assert (said["retired"], said["waits"]) == (False, "still attached to 2 roles")
 
 
 def test_a_role_that_is_gone_has_nothing_to_lose(world_with):
     world = world_with(DETACH)
     body = {"account": ACCOUNT_ID, "role": "Nobody", "policies": ["approved-models"]}
-    assert world.rolewarden.detacher.message(body) == {"role": "Nobody", "detached": []}
+    assert world.rolewarden.detacher.handle_message(body) == {"role": "Nobody", "detached": []}
 
 
 def test_a_message_that_is_no_detach_is_named_and_dropped(world):
-    assert world.rolewarden.detacher.message({"account": ACCOUNT_ID}) == {"ignored": "no detach message"}
+    assert world.rolewarden.detacher.handle_message({"account": ACCOUNT_ID}) == {"ignored": "no detach message"}
 
 
 def test_a_deleted_stack_leaves_every_guardrail_where_it_is(world, answers, monkeypatch):
@@ -235,8 +235,8 @@ def test_what_iam_still_shows_though_it_is_off_is_told_as_detached_once(world_wi
     body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
     world.sweep()
     with world.aws.stale(30.0, clock=lambda: 1000.0, age=lambda _: 30.0):
-        assert world.rolewarden.detacher.message(body)["detached"] == ["approved-models"]
-        assert world.rolewarden.detacher.message(body)["detached"] == []
+        assert world.rolewarden.detacher.handle_message(body)["detached"] == ["approved-models"]
+        assert world.rolewarden.detacher.handle_message(body)["detached"] == []
     assert [row["detached"] for row in world.history("CanvasRosa") if row["kind"] == "Surplus Detached"] == [
         ["approved-models"]
     ]
@@ -329,9 +329,9 @@ def test_what_was_taken_off_before_a_call_was_throttled_is_on_the_record_before_
     world.sweep()
     [body] = [body for body in world.queued("DETACH_QUEUE_URL") if body.get("role") == "CanvasOmar"]
     with world.aws.failing("DetachRolePolicy", "Throttling", after=1), pytest.raises(RetryLater):
-        world.rolewarden.detacher.message(body)
+        world.rolewarden.detacher.handle_message(body)
     assert [row["detached"] for row in world.history("CanvasOmar") if "detached" in row] == [["first"]]
-    world.rolewarden.detacher.message(body)
+    world.rolewarden.detacher.handle_message(body)
     assert [row["detached"] for row in world.history("CanvasOmar") if "detached" in row] == [["first"], ["second"]]
     assert world.carried("CanvasOmar") == set()
 

@@ -532,11 +532,11 @@ def test_detach_takes_off_no_boundary_that_has_come_since_and_none_that_a_role_n
     world = world_with("surplus: detach\n" + ON)
     world.verdict("CanvasFull")
     body = {"account": ACCOUNT_ID, "role": "CanvasFull", "policies": ["boundary.a"]}
-    assert world.rolewarden.detacher.message(body)["detached"] == []
+    assert world.rolewarden.detacher.handle_message(body)["detached"] == []
     assert boundary(world) == "a"
     without_domain(world)
     arn, _ = put_theirs(world)
-    assert world.rolewarden.detacher.message(body)["detached"] == []
+    assert world.rolewarden.detacher.handle_message(body)["detached"] == []
     assert boundary(world) == arn
 
 
@@ -579,7 +579,7 @@ def test_a_boundary_that_no_assignment_needs_any_more_is_deleted_when_no_role_ha
     world = world_with(ON)
     world.verdict("CanvasFull")
     changed = world_with(TWO, keep=True)
-    said = changed.rolewarden.detacher.message({"account": ACCOUNT_ID, "policy": "boundary.a"})
+    said = changed.rolewarden.detacher.handle_message({"account": ACCOUNT_ID, "policy": "boundary.a"})
     assert (said["retired"], said["waits"]) == (False, "still the boundary of 1 roles")
     changed.sweep()
     changed.detach_surplus()
@@ -591,7 +591,7 @@ def test_a_boundary_that_somebody_attached_as_a_policy_is_not_deleted_under_it(w
     world = world_with(ON)
     world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=f"{OURS}a")
     off = world_with(OFF, keep=True)
-    said = off.rolewarden.detacher.message({"account": ACCOUNT_ID, "policy": "boundary.a"})
+    said = off.rolewarden.detacher.handle_message({"account": ACCOUNT_ID, "policy": "boundary.a"})
     assert (said["retired"], said["waits"]) == (False, "still attached to 1 roles")
 
 

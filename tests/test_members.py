@@ -152,7 +152,7 @@ def test_what_a_new_account_lacks_is_no_tampering_and_what_an_old_one_lacks_is(c
 def test_a_message_that_claims_a_deployment_does_not_hide_what_is_restored_in_an_account(company, claim):
     company.everything()
     client("iam", MEMBER).delete_policy(PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
-    company.rolewarden.publish_message({"account": MEMBER, "step": "publish", **claim})
+    company.rolewarden.handle_publish_message({"account": MEMBER, "step": "publish", **claim})
     assert [row["remediation"] for row in company.history_of(MEMBER, "policy/no-generative-ai")] == ["created"]
 
 
@@ -173,7 +173,7 @@ def test_a_deployment_and_the_clock_ask_for_every_account_and_a_restored_policy_
     before = {account: len(company.rolewarden.table.sweeps(account)) for account in (CENTRAL, MEMBER)}
     company.rolewarden.sweep(event)
     for body in company.queued("PUBLISH_QUEUE_URL"):
-        company.rolewarden.publish_message(body)
+        company.rolewarden.handle_publish_message(body)
     company.all_queues()
     now = {account: len(company.rolewarden.table.sweeps(account)) for account in (CENTRAL, MEMBER)}
     assert {account for account in now if now[account] > before[account]} == swept
@@ -301,8 +301,8 @@ def test_a_sweep_of_two_regions_compares_once_whichever_is_done_last(company):
     company.queued("PUBLISH_QUEUE_URL")
     first, second = company.queued("SWEEP_QUEUE_URL")
     assert {first["region"], second["region"]} == {"us-east-1", "eu-west-1"}
-    assert company.rolewarden.sweeper.message(second) == {"listed": "everything"}
-    assert company.rolewarden.sweeper.message(first)["unprotected"] > 0
+    assert company.rolewarden.sweeper.handle_message(second) == {"listed": "everything"}
+    assert company.rolewarden.sweeper.handle_message(first)["unprotected"] > 0
 
 
 def test_a_region_that_is_no_longer_named_governs_nothing(company):

@@ -229,7 +229,7 @@ def test_a_detach_message_that_spells_a_needed_guardrail_in_another_way_takes_no
         "surplus: detach\nguardrails:\n  no-generative-ai: {bedrock: {deny: all}}\n"
         "assignments:\n  - guardrails: [no-generative-ai]\n"
     ).guarded()
-    done = world.rolewarden.detacher.message(
+    done = world.rolewarden.detacher.handle_message(
         {"account": ACCOUNT_ID, "role": "canvasomar", "policies": ["NO-GENERATIVE-AI"]}
     )
     assert done["detached"] == []

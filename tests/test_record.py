@@ -139,9 +139,9 @@ def test_a_mended_role_is_looked_at_again_later_and_not_for_ever(world):
     counts = world.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert counts["ApproximateNumberOfMessagesDelayed"] == "1"
     work = {"role": "CanvasOmar", "role_account": "111122223333", "account": "111122223333", "rechecks": 1}
-    assert world.rolewarden.message(work)["verdict"] == "compliant"
+    assert world.rolewarden.handle_message(work)["verdict"] == "compliant"
     world.detach("CanvasOmar", "no-generative-ai")
-    assert world.rolewarden.message({**work, "rechecks": 3})["remediation"] == "attached"
+    assert world.rolewarden.handle_message({**work, "rechecks": 3})["remediation"] == "attached"
     counts = world.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert counts["ApproximateNumberOfMessagesDelayed"] == "1"
 
@@ -150,7 +150,7 @@ def test_a_recheck_that_finds_the_role_bare_mends_it(world):
     world.guarded()
     world.detach("CanvasOmar", "no-generative-ai")
     work = {"role": "CanvasOmar", "role_account": "111122223333", "account": "111122223333", "rechecks": 1}
-    world.rolewarden.message(work)
+    world.rolewarden.handle_message(work)
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
 
 
@@ -163,7 +163,7 @@ def test_a_recheck_that_cannot_be_asked_for_does_not_lose_the_record(world):
 
 @pytest.mark.parametrize("body", [None, [], {}, "text", {"role": 7}, {"role": "x", "account": "y"}, {"rechecks": "z"}])
 def test_a_message_that_is_no_work_is_named_and_dropped(world, body):
-    assert world.rolewarden.message(body) == {"ignored": "no work message"}
+    assert world.rolewarden.handle_message(body) == {"ignored": "no work message"}
 
 
 def test_an_event_that_may_hide_a_change_is_counted_apart(world, counted):

@@ -95,7 +95,7 @@ class Staff:
     def look_again(self, **nominated):
         """Let ReconcileFunction look once more at what an event has nominated."""
         request = EvaluationRequest(ACCOUNT_ID, REGION, Origin(Trigger.EVENT), **nominated)
-        self.function("Reconcile").message(Recheck(request, 1).as_dict())
+        self.function("Reconcile").handle_message(Recheck(request, 1).as_dict())
 
     def sweep(self, seconds_left=900.0):
         """Let SweepFunction sweep to the end; at first it has so much time."""
@@ -105,7 +105,7 @@ class Staff:
         sweeper.seconds_left = lambda: 900.0
         while bodies := self.world.queued("SWEEP_QUEUE_URL"):
             for body in bodies:
-                sweeper.message(body)
+                sweeper.handle_message(body)
 
     def audit(self):
         """Let SweepFunction audit, an hour later, what all functions have done."""
@@ -116,7 +116,7 @@ class Staff:
         function = self.function("Detach")
         with function.recorder.together():
             for body in self.world.queued("DETACH_QUEUE_URL"):
-                function.detacher.message(body)
+                function.detacher.handle_message(body)
 
     def boundary(self):
         """The boundary of the full role."""
@@ -163,7 +163,7 @@ def publications(staff):
         staff.world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
         staff.function("Publish").restore(staff.world.event("CreatePolicyVersion"))
         for body in staff.world.queued("PUBLISH_QUEUE_URL"):
-            staff.function("Publish").publish_message(body)
+            staff.function("Publish").handle_publish_message(body)
     assert staff.world.in_force(published) == {"a", "b", "boundary.a", "boundary.b"}
 
 
@@ -208,7 +208,7 @@ def second_looks(staff):
     staff.look_again(subject=SubjectKey(RESEARCH, "nadia"))
     staff.look_again(subject=SubjectKey("d-gone00000001"))
     request = EvaluationRequest(ACCOUNT_ID, REGION, Origin(Trigger.EVENT, call="CreateRole"), role="Glue2")
-    staff.function("Reconcile").message(Recheck(request, 1).as_dict())
+    staff.function("Reconcile").handle_message(Recheck(request, 1).as_dict())
     assert [world.carried(role) for role in ("CanvasResearch", "CanvasNadia2", "Glue2")] == [{"a"}, {"b"}, {"a"}]
 
 

@@ -266,7 +266,7 @@ def test_a_deployment_that_keeps_statements_asks_for_its_completion(world_with: 
     after.rolewarden.publish(ACCOUNT_ID, DEPLOYMENT)
     after.sweep()
     for body in after.queued("PUBLISH_QUEUE_URL"):
-        after.rolewarden.publish_message(body)
+        after.rolewarden.handle_publish_message(body)
     assert after.in_force() == {"g", "g-2"}
 
 

@@ -42,7 +42,7 @@ def test_a_role_that_stays_away_is_looked_for_as_often_as_any_and_no_more(world)
 def test_a_role_that_is_known_to_be_deleted_is_not_looked_for_again(world, known):
     work = {"role": "CanvasOmar", "role_account": ACCOUNT_ID, "account": ACCOUNT_ID, **known}
     with world.aws.failing("ListAttachedRolePolicies", "NoSuchEntity", status=404):
-        world.hurried().rolewarden.message(work)
+        world.hurried().rolewarden.handle_message(work)
     assert looks(world) == 0
 
 
@@ -171,7 +171,7 @@ def test_a_policy_that_still_seems_whole_after_it_was_edited_is_restored_by_the_
         assert world.rolewarden.restore(event)["policies"] == {"no-generative-ai": "unchanged"}
     assert world.in_force() == {"approved-models"}
     [look] = world.queued("PUBLISH_QUEUE_URL")
-    world.rolewarden.publish_message(look)
+    world.rolewarden.handle_publish_message(look)
     assert world.in_force() == PUBLISHED
     assert world.history("policy/no-generative-ai")[-1]["cause"]["event_name"] == "CreatePolicyVersion"
     assert world.queued("PUBLISH_QUEUE_URL") == []
@@ -179,7 +179,7 @@ def test_a_policy_that_still_seems_whole_after_it_was_edited_is_restored_by_the_
 
 @pytest.mark.parametrize("body", [None, {}, {"request": {"role": "r"}, "account": "1", "region": "r", "rechecks": 1}])
 def test_a_message_of_the_publish_queue_that_names_no_policy_is_named_and_dropped(world, body):
-    assert world.rolewarden.publish_message(body) == {"ignored": "no recheck"}
+    assert world.rolewarden.handle_publish_message(body) == {"ignored": "no recheck"}
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_message_of_the_publish_queue_that_names_no_policy_is_named_and_droppe
     ],
 )
 def test_a_message_that_asks_for_a_second_look_at_nothing_is_named_and_dropped(world, body):
-    assert world.rolewarden.message(body) == {"ignored": "no work message"}
+    assert world.rolewarden.handle_message(body) == {"ignored": "no work message"}
 
 
 @pytest.mark.parametrize("cause", [None, "x", {"who": "mallory"}, {"event_name": 7}])
@@ -201,6 +201,6 @@ def test_a_message_that_does_not_say_who_has_led_to_it_is_recorded_as_a_check(wo
     role = {"account": ACCOUNT_ID, "cause": cause, "rechecks": 1}
     by_hand = {**role, "role_account": ACCOUNT_ID, "role": "CanvasFull"}
     for body in (by_hand, {**role, "region": "us-east-1", "request": {"role": "CanvasOmar"}}):
-        world.rolewarden.message(body)
+        world.rolewarden.handle_message(body)
     for about in ("CanvasFull", "CanvasOmar"):
         assert world.history(about)[-1]["cause"] == {"event_name": "ScheduledCheck"}

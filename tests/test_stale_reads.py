@@ -94,9 +94,9 @@ def worked_off(world, clock):
     for _ in range(RECHECKS + 1):
         clock.now += RECHECK_SECONDS
         for body in world.queued("PUBLISH_QUEUE_URL"):
-            world.rolewarden.publish_message(body)
+            world.rolewarden.handle_publish_message(body)
         for body in world.queued():
-            world.rolewarden.message(body)
+            world.rolewarden.handle_message(body)
         metrics.clear_metrics()
     assert world.queued() == world.queued("PUBLISH_QUEUE_URL") == []
 

@@ -56,9 +56,9 @@ def test_the_comparison_waits_for_the_last_chunk_whatever_their_order(world, mon
     assert len(chunks) == 6
     for body in reversed(chunks):
         assert world.queued() == []
-        sweeper.message(body)
+        sweeper.handle_message(body)
     [compare] = world.queued("SWEEP_QUEUE_URL")
-    assert sweeper.message(compare)["unprotected"] == 7
+    assert sweeper.handle_message(compare)["unprotected"] == 7
 
 
 def test_a_chunk_that_comes_twice_does_no_harm(world, monkeypatch):
@@ -67,8 +67,8 @@ def test_a_chunk_that_comes_twice_does_no_harm(world, monkeypatch):
     sweeper = world.rolewarden.sweeper
     sweeper.start()
     for body in world.queued("SWEEP_QUEUE_URL"):
-        sweeper.message(body)
-        sweeper.message(body)
+        sweeper.handle_message(body)
+        sweeper.handle_message(body)
     world.sweep()
     assert len(world.bound()) == 10
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
@@ -175,7 +175,7 @@ def test_a_role_that_is_gone_before_the_work_comes_to_it_is_no_error(world):
     for policy in world.iam.list_attached_role_policies(RoleName="CanvasOmar")["AttachedPolicies"]:
         world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=policy["PolicyArn"])
     world.iam.delete_role(RoleName="CanvasOmar")
-    assert world.rolewarden.message(work)["reason"] == "role does not exist"
+    assert world.rolewarden.handle_message(work)["reason"] == "role does not exist"
 
 
 @pytest.mark.parametrize("count", [20, 21])
@@ -250,7 +250,7 @@ def test_a_sweep_without_time_leaves_all_of_it_to_a_message(world):
     [rest] = world.queued("SWEEP_QUEUE_URL")
     assert (rest["step"], world.queued()) == ("list", [])
     sweeper.seconds_left = unlimited
-    assert sweeper.message(rest)["unprotected"] == 7
+    assert sweeper.handle_message(rest)["unprotected"] == 7
 
 
 def test_a_chunk_that_aws_is_slow_to_tell_of_is_ended_by_another_function_and_nothing_of_it_is_lost(world):
@@ -267,7 +267,7 @@ def test_a_chunk_that_aws_is_slow_to_tell_of_is_ended_by_another_function_and_no
     [rest] = world.queued("SWEEP_QUEUE_URL")
     assert (rest["step"], sorted(rest["profiles"])) == ("describe", ["breakglass", "omar"])
     sweeper.seconds_left = unlimited
-    sweeper.message(rest)
+    sweeper.handle_message(rest)
     assert sorted(b.user_profile for b in world.rolewarden.table.all()) == ["ana", "breakglass", "omar"]
     assert [body["step"] for body in world.queued("SWEEP_QUEUE_URL")] == ["compare"]
 
@@ -285,7 +285,7 @@ def test_a_comparison_that_runs_out_of_time_sends_no_work_twice_and_none_too_few
     [(queue, [rest])] = sent
     assert (queue, rest["step"]) == (sweeper.queues.sweep, "compare")
     sweeper.seconds_left = unlimited
-    sweeper.message(rest)
+    sweeper.handle_message(rest)
     assert {body["role"] for url, bodies in sent for body in bodies if url == sweeper.queues.work} == whole
 
 

@@ -194,7 +194,7 @@ class World:
         """Work off what is left of the sweeps that have begun, and what they found; gives the outcomes."""
         while bodies := self.queued("SWEEP_QUEUE_URL"):
             for body in bodies:
-                self.rolewarden.sweeper.message(body)
+                self.rolewarden.sweeper.handle_message(body)
         return self.work()
 
     def audit(self, *, later: timedelta = timedelta(hours=1), again: bool = False) -> dict[str, Any]:
@@ -212,7 +212,7 @@ class World:
 
     def detach_surplus(self) -> list[dict[str, Any]]:
         """Work off DetachQueue."""
-        return [self.rolewarden.detacher.message(body) for body in self.queued("DETACH_QUEUE_URL")]
+        return [self.rolewarden.detacher.handle_message(body) for body in self.queued("DETACH_QUEUE_URL")]
 
     def listening(self, pattern: Mapping[str, Any]) -> Callable[[], list[dict[str, Any]]]:
         """Gives what gives the events that the default bus has passed on since, to a rule with this pattern."""
@@ -231,7 +231,7 @@ class World:
         bodies, outcomes = self.queued(), []
         for start in range(0, len(bodies), 10):
             with self.rolewarden.recorder.together():
-                outcomes += [self.rolewarden.message(body) for body in bodies[start : start + 10]]
+                outcomes += [self.rolewarden.handle_message(body) for body in bodies[start : start + 10]]
         return outcomes
 
     def hurried(self) -> World:

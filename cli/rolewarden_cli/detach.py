@@ -129,7 +129,7 @@ def detach_surplus(
                 left.append(f"{role}: not everything could be read: {found.unread[0]}")
                 continue
             stack.need_same(stack.asked(connection, rules))
-            said = detacher(found).role(connection.account, role, list(policies))
+            said = detacher(found).detach_from(connection.account, role, list(policies))
         except RolewardenError as error:
             left.append(f"{role}: {error}")
             continue

@@ -162,7 +162,7 @@ class _Enforcement:
         try:
             self._report(self._look(RoleKey(role.outcome.account, name)))
             if role.detached:
-                done = self.detacher.role(self.account, name, list(role.detached))
+                done = self.detacher.detach_from(self.account, name, list(role.detached))
                 self.detached[name] = tuple(done["detached"])
         except PartlyDone as error:
             self._report(error.outcome)

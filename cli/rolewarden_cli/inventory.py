@@ -131,7 +131,7 @@ class _InventoryReader:
         account, where = self.connection.account, f"{region} {domain.name or domain.id}"
         self.discovery.take_name(region, domain.id, domain.name)
         try:
-            reading = self.discovery.domain(account, region, domain.id)
+            reading = self.discovery.read_domain(account, region, domain.id)
             self._read(where, reading.with_known(self.known[region, domain.id, ""]))
             profiles = self.aws.user_profiles(region, domain.id)
         except (Refused, RetryLater) as error:

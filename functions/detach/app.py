@@ -25,7 +25,7 @@ def rolewarden() -> Rolewarden:
 
 
 def work(record: SQSRecord) -> dict[str, Any]:
-    return rolewarden().detacher.message(body_of(record.body))
+    return rolewarden().detacher.handle_message(body_of(record.body))
 
 
 @metrics.log_metrics

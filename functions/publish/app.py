@@ -54,7 +54,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         )
     if "Records" in event:
         [record] = event["Records"]
-        return rolewarden().publish_message(body_of(record["body"]))
+        return rolewarden().handle_publish_message(body_of(record["body"]))
     if event.get("detail-type") == CLOUDTRAIL:
         return rolewarden().restore(event)
     return rolewarden().publish(account, SCHEDULED_CHECK)

@@ -18,7 +18,7 @@ processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failu
 
 
 def work(record: SQSRecord) -> dict[str, Any]:
-    return rolewarden.message(body_of(record.body))
+    return rolewarden.handle_message(body_of(record.body))
 
 
 @metrics.log_metrics

@@ -19,5 +19,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     sweeper.seconds_left = lambda: context.get_remaining_time_in_millis() / 1000
     if "Records" in event:
         [record] = event["Records"]
-        return sweeper.message(body_of(record["body"]))
+        return sweeper.handle_message(body_of(record["body"]))
     return rolewarden.sweep(event)

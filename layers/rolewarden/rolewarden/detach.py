@@ -41,7 +41,7 @@ class Detacher:
     look_again: Callable[[Work], None]
     origin: Origin = SWEEP
 
-    def message(self, body: Any) -> dict[str, Any]:
+    def handle_message(self, body: Any) -> dict[str, Any]:
         """Work on one message: a role with the policies that it may lose, or a policy that may go.
 
         What has to wait is said and left: the next sweep asks again; what is no such message is named and dropped.
@@ -51,13 +51,13 @@ class Detacher:
         account, policies = matched(ACCOUNT, fields.get("account")), fields.get("policies")
         role, policy = matched(ROLE_NAME, fields.get("role")), matched(POLICY_NAME, fields.get("policy"))
         if account and role and isinstance(policies, list) and all(matched(POLICY_NAME, name) for name in policies):
-            return self.role(account, role, policies)
+            return self.detach_from(account, role, policies)
         if account and policy:
             return self.retire(account, policy)
         logger.error("a message of DetachQueue is no work", extra={"body": str(body)[:200]})
         return {"ignored": "no detach message"}
 
-    def role(self, account: str, role: str, policies: list[str]) -> dict[str, Any]:
+    def detach_from(self, account: str, role: str, policies: list[str]) -> dict[str, Any]:
         """Take off those of `policies` that `role` does not need. Nothing, as long as it lacks one that it needs.
 
         The role is looked at again afterwards: it may have got another subject in between. Raises Refused, RetryLater.

@@ -83,7 +83,7 @@ class Discovery:
         reading = (
             self.profile(account, region, key.domain_id, key.user_profile)
             if key.user_profile
-            else self.domain(account, region, key.domain_id)
+            else self.read_domain(account, region, key.domain_id)
         )
         if reading.refused:
             known = reading.with_known(self.table.of_domain(account, region, key.domain_id))
@@ -111,7 +111,7 @@ class Discovery:
             kinds.append((SHARED_SPACES, "", EXECUTION))
         return [binding_key(account, region, domain_id, *kind) for kind in kinds]
 
-    def domain(self, account: str, region: str, domain_id: str) -> SubjectReading:
+    def read_domain(self, account: str, region: str, domain_id: str) -> SubjectReading:
         """The roles of a domain's default user and shared spaces. Raises RetryLater."""
         subject = SubjectKey(domain_id)
         try:
@@ -182,7 +182,7 @@ class Discovery:
         unread = untagged if bindings else None
         return SubjectReading(subject, bindings, refused=unread, unsettled=found.get("Status") in UNSETTLED)
 
-    def role(self, account: str, name: str) -> SubjectReading:
+    def read_role(self, account: str, name: str) -> SubjectReading:
         """What `also_govern` makes of a role, kept in the table; asks nobody where the rules have none.
 
         Raises RetryLater.

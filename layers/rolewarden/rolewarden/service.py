@@ -221,7 +221,7 @@ class Rolewarden:
         if request.subject:
             return self.discovery.refresh(account, request.region, request.subject)
         if request.origin.call in {"CreateRole", "UpdateAssumeRolePolicy"}:
-            return self.discovery.role(account, request.role)
+            return self.discovery.read_role(account, request.role)
         return SubjectReading(None)
 
     def reconcile(self, work: Work, fresh: tuple[Binding, ...] = (), *, detached: bool = False) -> Outcome:
@@ -277,7 +277,7 @@ class Rolewarden:
             # The remediation is done, and the sweep evaluates the role again: the record is worth more than a recheck.
             logger.error("no recheck", extra={"work": bodies, "why": str(error)})
 
-    def message(self, body: Any) -> dict[str, Any]:
+    def handle_message(self, body: Any) -> dict[str, Any]:
         """Work on one message of the queue; what is none is named and dropped. Raises RetryLater."""
         second = Recheck.from_dict(body)
         if second and not second.request.policy:
@@ -336,7 +336,7 @@ class Rolewarden:
         self._schedule_rechecks(Recheck(request, 1))
         return done
 
-    def publish_message(self, body: Any) -> dict[str, Any]:
+    def handle_publish_message(self, body: Any) -> dict[str, Any]:
         """Work on one message of the publish queue: an account to check, or a policy that IAM may have shown as it was.
 
         Raises as `restore` does.

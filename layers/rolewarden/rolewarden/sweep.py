@@ -215,7 +215,7 @@ class Sweeper:
         sweep = Sweep(account, self.now())
         self.table.sweep_begins(sweep.row, sweep.began, fingerprint(self.reconciler.rules, self.aws.partition))
         if len(self.coverage.regions) == 1:
-            return self.listing(sweep, self.coverage.regions[0])
+            return self.list_subjects(sweep, self.coverage.regions[0])
         # Each region is a chunk like those of user profiles: the last of all that is done compares.
         self.table.sweep_waits(sweep.row, set(self.coverage.regions))
         self.table.sweep_listed(sweep.row)
@@ -223,7 +223,7 @@ class Sweeper:
         self.aws.send(self.queues.sweep, messages)
         return {"account": account, "regions": list(self.coverage.regions)}
 
-    def message(self, body: Any) -> dict[str, Any]:
+    def handle_message(self, body: Any) -> dict[str, Any]:
         """Go on with a sweep from one of its messages; what is none is named and dropped.
 
         Raises Refused and RetryLater.
@@ -240,11 +240,11 @@ class Sweeper:
         if sweep and step == COMPARE:
             return self.compare(sweep, after)
         if sweep and step == LIST and region:
-            return self.listing(sweep, region, after)
+            return self.list_subjects(sweep, region, after)
         logger.error("a message of the sweep queue is no step of a sweep", extra={"body": str(body)[:200]})
         return {"ignored": "no sweep message"}
 
-    def listing(self, sweep: Sweep, region: str, after: str = "") -> dict[str, Any]:
+    def list_subjects(self, sweep: Sweep, region: str, after: str = "") -> dict[str, Any]:
         """Bind, and compare where no chunk is out; `after` is the domain that was bound last before time ran out."""
         reached = self.bind(sweep, region, after)
         if reached is not None:
