@@ -227,7 +227,7 @@ def test_a_name_that_somebody_else_has_taken_fails_the_deployment_with_the_way_o
 
 
 def test_cloudformation_is_answered_before_the_functions_time_runs_out(answers):
-    answer = cloudformation.answered(
+    answer = cloudformation.answer_request(
         deployment_request(answers), lambda: {"answered": answers.came.wait(30)}, seconds_left=5.2
     )
     assert answer["answered"]
@@ -254,20 +254,20 @@ def refusing(monkeypatch, times):
 
 def test_an_answer_that_does_not_get_through_is_sent_again(answers, monkeypatch):
     refusing(monkeypatch, times=1)
-    assert cloudformation.answered(deployment_request(answers), dict, seconds_left=60)["status"] == "SUCCESS"
+    assert cloudformation.answer_request(deployment_request(answers), dict, seconds_left=60)["status"] == "SUCCESS"
     assert [heard["Status"] for heard in answers.heard] == ["SUCCESS"]
 
 
 def test_an_answer_that_never_gets_through_fails_the_invocation_so_that_lambda_tries_again(answers, monkeypatch):
     refusing(monkeypatch, times=cloudformation.TRIES)
     with pytest.raises(URLError):
-        cloudformation.answered(deployment_request(answers), dict, seconds_left=60)
+        cloudformation.answer_request(deployment_request(answers), dict, seconds_left=60)
     assert answers.heard == []
 
 
 def test_an_answer_that_did_not_get_through_when_time_ran_out_is_given_when_the_work_is_done(answers, monkeypatch):
     refused = refusing(monkeypatch, times=cloudformation.TRIES)
-    cloudformation.answered(deployment_request(answers), lambda: {"waited": refused.wait(30)}, seconds_left=5.1)
+    cloudformation.answer_request(deployment_request(answers), lambda: {"waited": refused.wait(30)}, seconds_left=5.1)
     assert [heard["Status"] for heard in answers.heard] == ["SUCCESS"]
 
 

@@ -42,15 +42,16 @@ PACKAGES = {
 
 VERBS = frozenset(
     """
-    add announce answer ask attach bind bring build check clear collect compile complete connect create delete
-    deny deploy describe detach do drop emit end enforce enter expect fail fill fix follow forget forward give
-    ignore import install invoke keep leave lend let limit log make mark move name need note notify observe open
-    order organize pass play prepare press print publish put raise read record refuse register remake remediate
-    remember remove rename replace report require reset resolve restart restore retire run say schedule send
-    serve set show sign start stop sum swap sweep take translate validate verify wait warn write
+    add announce answer ask attach audit backfill begin bind bring build check claim clear collect compare
+    compile complete connect create delete deny deploy describe detach do drop emit end enforce enter expect
+    extend fail fill fix follow forget forward give ignore import install invoke keep leave lend let limit list
+    log make mark move name need note notify observe open order organize pass play prepare press print publish
+    put raise read record refresh refuse register remake remediate remember remove rename replace report require
+    reset resolve restart restore retire run say schedule send serve set show sign start stop sum swap sweep
+    take translate validate verify wait warn write
     """.split()  # noqa: SIM905 - a list with a line for each verb would be a page
 )
-"""The verbs by which functions that give nothing are named. Add one if none of these says what a new function does."""
+"""The verbs by which functions that act are named. Add one if none of these says what a new function does."""
 
 RECORD = frozenset(["alert", "audit", "contest", "events", "history", "origin", "record", "verdicts", "work"])
 """Modules that write, read, send or show the cause of something for the record."""
@@ -116,6 +117,32 @@ def test_a_function_that_gives_nothing_is_named_by_a_verb(package):
             if name.strip("_").split("_")[0] not in VERBS:
                 found.add(f"{file.name}: {name}")
     assert found == set()
+
+
+WRITES = frozenset(
+    """
+    attach create_policy delete_policy detach import_finding mark_reported notify put put_all put_events put_once
+    put_unless remove_boundary replace_policy send set_audited set_boundary set_member_swept write write_newer
+    """.split()  # noqa: SIM905 - as above
+)
+"""The methods that write to AWS or to Rolewarden's own tables."""
+
+
+def writers(module: ast.Module) -> Iterator[str]:
+    """The names of the functions that write, whatever they give."""
+    for node in ast.walk(module):
+        if not isinstance(node, ast.FunctionDef) or node.name.startswith("__"):
+            continue
+        calls = [each.func for each in ast.walk(node) if isinstance(each, ast.Call)]
+        if any(isinstance(call, ast.Attribute) and call.attr in WRITES for call in calls):
+            yield node.name
+
+
+def test_a_function_that_writes_is_named_by_a_verb():
+    files = sorted(PACKAGES["rolewarden"].rglob("*.py"))
+    names = {(file.name, name) for file in files for name in writers(ast.parse(file.read_text(encoding="utf-8")))}
+    assert len(names) > 30
+    assert {(file, name) for file, name in names if name.strip("_").split("_")[0] not in VERBS} == set()
 
 
 def decisions(module: ast.Module) -> Iterator[ast.expr]:

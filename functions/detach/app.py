@@ -60,4 +60,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         # It is not answered: the answer would go to an address of the caller's choice.
         recorder.record_forged_request(account, "DetachFunction", str(forged))
         return {"refused": str(forged)}
-    return cloudformation.answered(event, work_off, seconds_left=seconds_left(), try_again=True)
+    return cloudformation.answer_request(event, work_off, seconds_left=seconds_left(), try_again=True)

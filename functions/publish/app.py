@@ -47,7 +47,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
                 raise unknown
             return {} if deletes else rolewarden().publish(account, DEPLOYMENT)
 
-        return cloudformation.answered(
+        return cloudformation.answer_request(
             event,
             work,
             seconds_left=context.get_remaining_time_in_millis() / 1000,

@@ -406,10 +406,11 @@ class BindingsTable:
         """What an account did before `until` is audited."""
         self._aws.put(self._table, {**_audit(account), "until": until.isoformat()})
 
-    def row_to_report(self, finding: ReportedFinding, now: float, *, keeps: float) -> ReportedRow | None:
-        """What `tell` writes once `finding` is reported; None if it counts as reported, or another is about to.
+    def claim_report(self, finding: ReportedFinding, now: float, *, keeps: float) -> ReportedRow | None:
+        """Claim the report of `finding`. Gives the row for `mark_reported`, or None if it is reported or claimed already.
 
-        For `REPORTING_SECONDS` nobody else begins, and for `keeps` seconds it then counts as told.
+        The claim ends after `REPORTING_SECONDS`. Once the row is written, the finding counts as reported for `keeps`
+        seconds.
         """
         begun = self._aws.put_unless(
             self._table,
@@ -420,16 +421,16 @@ class BindingsTable:
         return finding.as_row(now + keeps) if begun else None
 
     def mark_reported(self, rows: Sequence[ReportedRow]) -> None:
-        """These have been told. Raises RetryLater."""
+        """Write that these findings are reported. Raises RetryLater."""
         self._aws.put_all(self._table, rows)
 
-    def is_still_reported(self, finding: ReportedFinding, now: float, *, keeps: float) -> bool:
+    def extend_report(self, finding: ReportedFinding, now: float, *, keeps: float) -> bool:
         """Whether `finding` counts as reported; it then does for `keeps` seconds (more than a minute) from now."""
         return self._aws.put_unless(
             self._table,
             finding.as_row(now + keeps),
-            "attribute_not_exists(what) OR what <> :what OR expires <= :now",
-            {":what": finding.what, ":now": int(now + REPORTING_SECONDS)},
+            "attribute_not_exists(what) OR what <> :what OR expires <= :soon",
+            {":what": finding.what, ":soon": int(now + REPORTING_SECONDS)},
         )
 
 

@@ -100,7 +100,7 @@ def is_request(event: Mapping[str, Any]) -> bool:
     return "RequestType" in event and "ResponseURL" in event
 
 
-def answered(
+def answer_request(
     event: Mapping[str, Any],
     work: Callable[[], dict[str, Any]],
     *,

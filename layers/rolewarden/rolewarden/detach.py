@@ -159,10 +159,10 @@ def stack(
 
 def _remove(aws: Aws, account: str, recorder: Recorder, seconds_left: Callable[[], float]) -> dict[str, Any]:
     with recorder.together():
-        return _removed(aws, account, recorder, seconds_left)
+        return _remove_all(aws, account, recorder, seconds_left)
 
 
-def _removed(aws: Aws, account: str, recorder: Recorder, seconds_left: Callable[[], float]) -> dict[str, Any]:
+def _remove_all(aws: Aws, account: str, recorder: Recorder, seconds_left: Callable[[], float]) -> dict[str, Any]:
     detached, deleted, refused = 0, 0, []
     correlation_id = DEPLOYMENT.new_correlation_id()
     for name in aws.own_policies():

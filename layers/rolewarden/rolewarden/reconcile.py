@@ -221,19 +221,19 @@ class Reconciler:
             outcome = outcome._replace(before=Verdict.DRIFTED, verdict=Verdict.DRIFTED, missing=missing)
         if not enforced:
             outcome = outcome._replace(remediation=Remediation.OBSERVED) if missing else outcome
-            return self._without_boundary(role, required, outcome)
+            return self._remove_boundary(role, required, outcome)
         if self.observe:
             return self._observed(role, required, outcome)
         outcome, refusals = self._attach(role, enforced, outcome)
         if not refusals:
             # What is only observed stays as it is, and the role with it.
             verdict = Verdict.COMPLIANT if outcome.attached == missing else Verdict.DRIFTED
-            return self._without_boundary(role, required, outcome._replace(verdict=verdict))
+            return self._remove_boundary(role, required, outcome._replace(verdict=verdict))
         if isinstance(refusals[-1], Gone):
             return outcome._replace(verdict=Verdict.OUT_OF_SCOPE, reason=Reason.ROLE_GONE)
         if full := next((refused for refused in refusals if refused.reason is Reason.QUOTA), None):
             now = carried.union(self.arn(policy, role.account) for policy in outcome.attached)
-            return self._full(
+            return self._set_fallback(
                 role, required, outcome._replace(attached_policies=tuple(sorted(now))), full, unsettled=unsettled
             )
         return _unenforceable(outcome, refusals[0])
@@ -259,7 +259,7 @@ class Reconciler:
         remediation = Remediation.ATTACHED if attached else Remediation.NONE
         return outcome._replace(attached=tuple(attached), remediation=remediation), refusals
 
-    def _full(
+    def _set_fallback(
         self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome, full: Refused, *, unsettled: bool
     ) -> Outcome:
         """A role that may carry no more policies: a boundary denies what they would, where there is room for it."""
@@ -308,7 +308,7 @@ class Reconciler:
             return observed._replace(message=str(refused))
         return _held(outcome, required, wanted) if holds else observed
 
-    def _without_boundary(self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome) -> Outcome:
+    def _remove_boundary(self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome) -> Outcome:
         """Take our boundary off a role that carries all it needs: before it had none, else ours had not been set."""
         if self.observe or self.rules.fallback is not Fallback.BOUNDARY or not _enforced(required):
             return outcome

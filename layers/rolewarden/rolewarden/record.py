@@ -216,7 +216,7 @@ class Recorder:
             keeps = EVENT_REPORTED_SECONDS
             finding = finding._replace(what=f"{finding.what} {origin.cause.principal}", by_event=True)
         try:
-            told = self.reported.row_to_report(finding, self.now(), keeps=keeps)
+            told = self.reported.claim_report(finding, self.now(), keeps=keeps)
         except RetryLater as error:
             logger.error("perhaps reported twice", extra={"about": finding.about, "why": str(error)})
             return ()
@@ -235,9 +235,9 @@ class Recorder:
             metrics.add_metric("Contested", MetricUnit.Count, 1)
             kind, quiet = ReportedKind.CONTESTED, WINDOW.total_seconds()
             finding = ReportedFinding(outcome.account, outcome.role, kind, kind.value)
-            if self.reported.is_still_reported(finding, now.timestamp(), keeps=quiet):
+            if self.reported.extend_report(finding, now.timestamp(), keeps=quiet):
                 return
-            told = self.reported.row_to_report(finding, now.timestamp(), keeps=quiet)
+            told = self.reported.claim_report(finding, now.timestamp(), keeps=quiet)
             if told is None:
                 return
         except RetryLater as error:

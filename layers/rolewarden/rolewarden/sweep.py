@@ -427,7 +427,7 @@ class Sweeper:
         `after` names the last role that was dealt with before time ran out.
         """
         read_at = self.now()
-        bindings, told = self._bound(sweep), self.table.findings(sweep.account)
+        bindings, told = self._bind_role(sweep), self.table.findings(sweep.account)
         roles: dict[RoleKey, list[Binding]] = defaultdict(list)
         for binding in bindings:
             if binding.role:
@@ -503,7 +503,7 @@ class Sweeper:
             return set()
         return {role for name, roles in carriers.items() if is_boundary(name) for role in roles}
 
-    def _bound(self, sweep: Sweep) -> list[Binding]:
+    def _bind_role(self, sweep: Sweep) -> list[Binding]:
         """Every binding of the account; those of domains that are gone, or in no region of ours, are taken out."""
         at = self.now()
         there: dict[str, set[str] | None] = {}
