@@ -407,7 +407,7 @@ class BindingsTable:
         self._aws.put(self._table, {**_audit(account), "until": until.isoformat()})
 
     def claim_report(self, finding: ReportedFinding, now: float, *, keeps: float) -> ReportedRow | None:
-        """Claim the report of `finding`. Gives the row for `mark_reported`, or None if it is reported or claimed already.
+        """Claim the report of `finding`. Gives the row for `mark_reported`, or None if it is reported or claimed.
 
         The claim ends after `REPORTING_SECONDS`. Once the row is written, the finding counts as reported for `keeps`
         seconds.
