@@ -15,7 +15,9 @@ export SAM_CLI_TELEMETRY := 0
 # Many processes load the same modules: each would compile them anew.
 unexport PYTHONDONTWRITEBYTECODE
 # The environments are set up side by side.
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --jobs=3
+endif
 
 .PHONY: install demo test quick check check-templates check-replay soak local stage lint types bench bench-report
 .PHONY: report-picture pages mutants clean

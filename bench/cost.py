@@ -239,13 +239,13 @@ def _left_out(counts: list[dict[str, float]]) -> str:
         f"The rows are the prices that make up at least {100 * DECISIVE:.0f} % of one of the bills. *Everything else* "
         "is DynamoDB's reads, writes and storage, the surcharge of fair queues, mails, stored logs, and the way of an "
         f"event from region to region. The same run counts them: they stay below {small}, {large} and {organization} "
-        "dollars, and the sum includes these amounts. Their prices stand in `bench/cost.py`; the prices for a GB there "
-        "have not been compared with AWS's price list."
+        "dollars, and the sum includes these amounts. `bench/cost.py` has their prices. Its prices for a GB have not "
+        "been compared with AWS's price list."
     )
 
 
 def _intervals(parts: Mapping[str, Any]) -> list[list[str]]:
-    """What each other sweep interval adds to the bill, or takes off."""
+    """The difference that each other sweep interval makes to the bill."""
     changes = {"15m": 4.0 * HOURS, "6h": HOURS / 6, "1d": HOURS / 24}
     return [
         [
@@ -328,7 +328,7 @@ def _shown_prices() -> list[list[str]]:
 
 
 def _counts(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
-    """What a customer uses in a month, by the names of PRICES and AT_MOST, and some more that cost nothing."""
+    """The monthly use of a customer, by the names of PRICES and AT_MOST, and figures that cost nothing."""
     events, sweeps = _events(customer, parts), _sweeps(customer, parts)
     invocations = customer.events + customer.remediations + sweeps["invocations"]
     seconds = (events["calls"] + sweeps["calls"] - sweeps["of them LookupEvents"]) * CALL_SECONDS

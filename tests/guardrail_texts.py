@@ -39,3 +39,13 @@ assignments:
   - guardrails: [first, second]
 """
 """Every role needs two guardrails."""
+
+BY_DOMAIN = """
+guardrails:
+  no-generative-ai: {bedrock: {deny: all}, jumpstart: {deny: all}}
+  approved-models: {bedrock: {allow: [amazon.nova-*]}}
+assignments:
+  - {guardrails: [approved-models], domains: [research]}
+  - guardrails: [no-generative-ai]
+"""
+"""Domain research has some models, everybody else none."""

@@ -6,21 +6,14 @@ from rolewarden.origin import SCHEDULED_CHECK
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
 
-from tests.guardrail_texts import TWO_GUARDRAILS
+from tests.guardrail_texts import BY_DOMAIN, TWO_GUARDRAILS
 from tests.handlers import deletion_request, deployment_request, function_handler, lambda_context, sqs_event
 from tests.publishing import UNRELATED
 
 CONTEXT = lambda_context("DetachFunction")
 
 
-KEEP = """
-guardrails:
-  no-generative-ai: {bedrock: {deny: all}, jumpstart: {deny: all}}
-  approved-models: {bedrock: {allow: [amazon.nova-*]}}
-assignments:
-  - {guardrails: [approved-models], domains: [research]}
-  - guardrails: [no-generative-ai]
-"""
+KEEP = BY_DOMAIN
 DETACH = "surplus: detach\n" + KEEP
 
 

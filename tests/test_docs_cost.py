@@ -2,23 +2,18 @@
 
 import json
 import re
-import sys
 from dataclasses import replace
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.scripts import scripts
 
 
 @pytest.fixture(scope="module")
 def bench():
     """The bench's modules, which import each other by their bare names, and its results."""
-    sys.path.insert(0, str(ROOT / "bench"))
-    try:
-        import cost
-        import page
-    finally:
-        sys.path.remove(str(ROOT / "bench"))
+    cost, page = scripts("bench", "cost", "page")
     results = json.loads((ROOT / "bench" / "results.json").read_text())
     return cost, page, results
 

@@ -1,23 +1,18 @@
 """The parts of docs/ that docs/generate.py writes are up to date, and every description is there to be written."""
 
-import sys
-
 import pytest
 from rolewarden.own_events import SweepRequested
 
 from tests.conftest import ROOT
+from tests.scripts import scripts
 
 AGAIN = "a generated part of docs/ is stale or was edited by hand: run `make pages`, and change the source instead"
 
 
 @pytest.fixture(scope="module")
 def generate():
-    sys.path.insert(0, str(ROOT / "docs"))
-    try:
-        import generate
-    finally:
-        sys.path.remove(str(ROOT / "docs"))
-    return generate
+    [module] = scripts("docs", "generate")
+    return module
 
 
 def test_the_schema_and_the_tables_of_the_pages_are_generated_from_the_code(generate):

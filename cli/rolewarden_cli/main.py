@@ -302,12 +302,12 @@ def _outcome(outcome: Mapping[str, Any]) -> Text:
 
 def _sum_up(console: Console, done: list[Replayed]) -> None:
     matched = sum(replayed.rule is not None for replayed in done)
-    mended = sum(
+    remediated = sum(
         outcome["remediation"] in {"attached", "bounded"} for replayed in done for outcome in replayed.outcomes
     )
     left = [role for replayed in done for role in replayed.left_drifted]
     console.print(
-        f"\n{_counted(len(done), 'event')}, {matched} matched a rule, {_counted(mended, 'role')} remediated, "
+        f"\n{_counted(len(done), 'event')}, {matched} matched a rule, {_counted(remediated, 'role')} remediated, "
         + (f"left drifted: {', '.join(left)}" if left else "none left drifted")
     )
 

@@ -294,7 +294,7 @@ def _sum_of(plan: Plan) -> Text:
 
 
 def show_enforced(out: Console, done: Enforced, *, left: Sequence[str] = ()) -> None:
-    """What became of each policy and role; `left` are the roles that cannot be protected."""
+    """Print the change to each policy and role. `left` are the roles that cannot be protected."""
     for policy, what in done.policies.items():
         if what != UNCHANGED:
             out.print(Text.assemble((f"{what:9}", "green"), " policy ", policy))

@@ -28,21 +28,15 @@ from rolewarden_local.seed import OTHER_ROLES, TRUST, trusting
 from rolewarden_local.template import Template
 
 from tests.conftest import ROOT
+from tests.guardrail_texts import BY_DOMAIN
 from tests.publishing import UNRELATED
 from tests.soak.functions import QUEUES, Fault, Functions, faults_of, quiet
 from tests.soak.ledger import OURS, ROLEWARDEN, Call, Ledger, policies_now, remedies_made, remedies_told, roles_now
 from tests.world import EC2_TRUST, World
 
 NO_MODELS, APPROVED = "no-generative-ai", "approved-models"
-GUARDRAILS = """
-guardrails:
-  no-generative-ai: {bedrock: {deny: all}, jumpstart: {deny: all}}
-  approved-models: {bedrock: {allow: [amazon.nova-*]}}
-assignments:
-  - {guardrails: [approved-models], domains: [research]}
-  - guardrails: [no-generative-ai]
-exemptions:
-  - {role: CanvasBreakGlass, until: 2027-01-31, reason: "ticket SEC-123"}
+GUARDRAILS = f"""{BY_DOMAIN}exemptions:
+  - {{role: CanvasBreakGlass, until: 2027-01-31, reason: "ticket SEC-123"}}
 """
 EXEMPT = frozenset({"CanvasBreakGlass"})
 RULES = {

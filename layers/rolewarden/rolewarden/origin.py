@@ -98,13 +98,18 @@ def of_operator(command: str, caller: str) -> Origin:
 
 def cause_of_correlation_id(correlation_id: str) -> Cause:
     """The cause as far as a correlation ID tells it: the event's id, or the name of what triggered the calls."""
-    name = correlation_id.rpartition(".")[0]
+    name = _name_in(correlation_id)
     if _EVENT_ID.fullmatch(name):
         return Cause(event_id=name)
-    known = {origin.trigger: origin.cause for origin in (SWEEP, DEPLOYMENT, SCHEDULED_CHECK)}
-    return next((cause for trigger, cause in known.items() if trigger.value == name), Cause(event_name=name))
+    known = {origin.trigger.value: origin.cause for origin in (SWEEP, DEPLOYMENT, SCHEDULED_CHECK)}
+    return known.get(name, Cause(event_name=name))
 
 
 def is_of_deployment(correlation_id: str) -> bool:
     """Whether the calls with this correlation ID carried out a deployment."""
-    return correlation_id.rpartition(".")[0] == Trigger.DEPLOYMENT.value
+    return _name_in(correlation_id) == Trigger.DEPLOYMENT.value
+
+
+def _name_in(correlation_id: str) -> str:
+    """What `new_correlation_id` has put before the random part."""
+    return correlation_id.rpartition(".")[0]

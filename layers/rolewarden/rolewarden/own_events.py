@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, dataclass_transform
 
 from rolewarden.origin import Cause, Trigger
@@ -38,9 +39,12 @@ class OwnEvent:
     def __init__(self, **fields: Any) -> None:
         vars(self).update(fields)
 
-    @property
+    @cached_property
     def detail(self) -> dict[str, Any]:
-        """The event's `detail` in plain values, without fields that are None or equal to their default."""
+        """The event's `detail` in plain values, without fields that are None or equal to their default.
+
+        It is made once, because the log, the bus and the history each get it.
+        """
         return {name: _plain(value) for name, value in vars(self).items() if value != getattr(type(self), name, None)}
 
 

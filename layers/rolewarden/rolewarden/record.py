@@ -112,13 +112,13 @@ class Recorder:
             return
         now = self._now()
         remediated = outcome.has_written
-        bare = _seconds_since(outcome.cause, now) if remediated else None
+        seconds = _seconds_since(outcome.cause, now) if remediated else None
         if remediated:
             metrics.add_metric("Remediated", MetricUnit.Count, 1)
-            if bare is not None:
-                metrics.add_metric("SecondsToRemediate", MetricUnit.Seconds, bare)
+            if seconds is not None:
+                metrics.add_metric("SecondsToRemediate", MetricUnit.Seconds, seconds)
         unfinished = outcome.verdict in {Verdict.UNENFORCEABLE, Verdict.DRIFTED}
-        event = (RoleRemediated if remediated and not unfinished else RoleFinding).of(outcome, bare)
+        event = (RoleRemediated if remediated and not unfinished else RoleFinding).of(outcome, seconds)
         log = logger.warning if unfinished or outcome.reason else logger.info
         log(event.detail_type, extra={"outcome": event.detail})
         self._report(event, about, now, told=told)

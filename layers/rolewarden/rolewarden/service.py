@@ -86,11 +86,11 @@ class Recheck(NamedTuple):
         if "user_profile" in named and not profile:
             return None
         subject = SubjectKey(domain, profile) if domain else None
-        cause = origin_in(fields)
-        # One of them, as of a EvaluationRequest.
+        origin = origin_in(fields)
+        # At most one is set, as in an EvaluationRequest.
         role = "" if subject else role
         policy = "" if subject or role else policy
-        return cls(EvaluationRequest(account, region, cause, role=role, subject=subject, policy=policy), rechecks)
+        return cls(EvaluationRequest(account, region, origin, role=role, subject=subject, policy=policy), rechecks)
 
 
 class _Evaluation(NamedTuple):
@@ -107,11 +107,12 @@ class _Evaluation(NamedTuple):
 
     @property
     def again(self) -> Work | None:
-        """The second look that it asks for."""
+        """The recheck that it asks for; None if it needs none."""
         work, outcome = self.work, self.outcome
-        # Who took a boundary off has believed a list of policies that may be old.
-        mended = outcome.has_written and (work.origin.trigger is not Trigger.SWEEP or bool(outcome.boundary_removed))
-        if not (mended or self.doubtful) or work.rechecks >= RECHECKS:
+        is_sweep = work.origin.trigger is Trigger.SWEEP
+        # A boundary comes off because of a list of policies, which may be old even in a sweep.
+        is_due = bool(outcome.boundary_removed) if is_sweep else outcome.has_written
+        if not (is_due or self.doubtful) or work.rechecks >= RECHECKS:
             return None
         return Work(work.role, work.account, work.origin, work.rechecks + 1)
 
@@ -204,7 +205,7 @@ class Rolewarden:
         for role in sorted(roles, key=lambda role: role.path):
             work = Work(role, request.account, request.origin, rechecks)
             try:
-                evaluated.append(self._evaluated(work, fresh, detached=request.detached))
+                evaluated.append(self._evaluate_role(work, fresh, detached=request.detached))
             except RetryLater as error:
                 # The other roles need not wait for this one; the event comes again.
                 postponed.append(error)
@@ -231,14 +232,14 @@ class Rolewarden:
         a boundary changed. Raises RetryLater, also if too little time is left to be sure of an end.
         """
         try:
-            evaluation = self._evaluated(work, fresh, detached=detached)
+            evaluation = self._evaluate_role(work, fresh, detached=detached)
         except RetryLater as error:
             self._record(*_Evaluation.partly(work, error))
             raise
         self._record(evaluation)
         return evaluation.outcome
 
-    def _evaluated(self, work: Work, fresh: tuple[Binding, ...], *, detached: bool) -> _Evaluation:
+    def _evaluate_role(self, work: Work, fresh: tuple[Binding, ...], *, detached: bool) -> _Evaluation:
         if self.seconds_left() < LONGEST_CALL:
             raise RetryLater(f"no time is left for role {work.role.name}")
         unsettled = detached and work.origin.call == "PutRolePermissionsBoundary"
