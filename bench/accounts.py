@@ -18,9 +18,9 @@ from figures import Gathered
 from rolewarden.aws import Aws
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID, REGION
-from rolewarden_local.seed import TRUST, log
-from rolewarden_local.stage import stage
-from rolewarden_local.template import Template
+from rolewarden_local.scenes.seed import TRUST, log
+from rolewarden_local.scenes.stage import stage
+from rolewarden_local.scenes.template import Template
 from stand import OF_NO_CONCERN, OURS, ROOT, Contestant, Run, Stand, event_of
 
 REGIONS = ("us-east-1", "eu-west-1", "ap-south-1")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 from figures import Gathered
-from rolewarden_local.crowd import detach_all
+from rolewarden_local.scenes.crowd import detach_all
 from stand import ALL, CUSTODIAN, FLOOR, OF_NO_CONCERN, OURS, PRECOMPILED, Contestant, Run, Stand, event_of
 
 ARGUMENTS = {OURS: ("enforce",), CUSTODIAN: ("lambda",), PRECOMPILED: ("lambda",), FLOOR: ()}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from figures import Gathered
-from rolewarden_local.crowd import detach_all
+from rolewarden_local.scenes.crowd import detach_all
 from stand import ALL, CUSTODIAN, OURS, PEOPLE_POLICY, ROOT, Run, Stand, event_of
 
 from events import ARGUMENTS, bind, mended

@@ -26,10 +26,10 @@ from rolewarden.aws import Aws, ListedProfile
 from rolewarden.bindings import EXECUTION, ROLE, USER_PROFILE, Binding, BindingsTable, RoleKey
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
-from rolewarden_local.crowd import GUARDRAILS, Crowd, attach_all, crowd, detach_all
-from rolewarden_local.seed import TRUST
-from rolewarden_local.stage import stage
-from rolewarden_local.template import Template
+from rolewarden_local.scenes.crowd import GUARDRAILS, Crowd, attach_all, crowd, detach_all
+from rolewarden_local.scenes.seed import TRUST
+from rolewarden_local.scenes.stage import stage
+from rolewarden_local.scenes.template import Template
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTESTANTS = ROOT / "bench" / "contestants"

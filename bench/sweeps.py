@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from figures import Gathered
-from rolewarden_local.crowd import detach_all
+from rolewarden_local.scenes.crowd import detach_all
 from stand import ALL, CUSTODIAN, FLOOR, OURS, Run, Stand
 
 from events import turns

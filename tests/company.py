@@ -11,7 +11,7 @@ from rolewarden.aws import Aws
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
 from rolewarden_local.aws import ACCOUNT_ID, LocalAws
-from rolewarden_local.template import Template
+from rolewarden_local.scenes.template import Template
 
 from tests.conftest import TODAY
 from tests.stacks import MEMBER

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from rolewarden.aws import Aws
     from rolewarden_local.aws import LocalAws
-    from rolewarden_local.template import Template
+    from rolewarden_local.scenes.template import Template
 
     from tests.company import Company
     from tests.world import World

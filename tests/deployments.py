@@ -5,8 +5,8 @@ import re
 import shlex
 from pathlib import Path
 
-from rolewarden_local.account import Account, waited
-from rolewarden_local.deploy import STACK, build
+from rolewarden_local.scenes.account import Account, waited
+from rolewarden_local.scenes.deploy import STACK, build
 
 from tests.conftest import ROOT
 

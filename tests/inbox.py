@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from rolewarden_local.account import waited
+from rolewarden_local.scenes.account import waited
 
 
 def subscribed(client: Callable[[str], Any], topic: str) -> Callable[[str], str]:

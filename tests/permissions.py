@@ -10,8 +10,8 @@ from typing import Any
 
 import boto3
 from rolewarden.policies import Document
-from rolewarden_local.authorization import Judged
-from rolewarden_local.judge import judge
+from rolewarden_local.emulated.authorization import Judged
+from rolewarden_local.emulated.judge import judge
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 from rolewarden.aws import DeployedStack
-from rolewarden_local.template import Template
+from rolewarden_local.scenes.template import Template
 
 from tests.conftest import ROOT
 

@@ -12,7 +12,7 @@ from rolewarden.errors import PartlyDone, RetryLater
 from rolewarden.history import HistoryKey
 from rolewarden.origin import SWEEP, Cause, Origin, Trigger, cause_of_correlation_id
 from rolewarden_local.aws import ACCOUNT_ID
-from rolewarden_local.faults import Killed, Loss
+from rolewarden_local.emulated.faults import Killed, Loss
 
 from tests.guardrail_texts import TWO_GUARDRAILS
 from tests.publishing import GUARDRAIL_ARN

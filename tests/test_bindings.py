@@ -3,7 +3,7 @@
 import pytest
 from rolewarden.errors import RetryLater
 from rolewarden_local.aws import ACCOUNT_ID
-from rolewarden_local.seed import TRUST
+from rolewarden_local.scenes.seed import TRUST
 
 from tests.guardrail_texts import TAGGED, TRUSTING
 from tests.world import EC2_TRUST

@@ -8,11 +8,11 @@ from rolewarden.errors import Refused
 from rolewarden.policies import policy_arn
 from rolewarden.verdicts import Reason
 from rolewarden_cli import access as accesses
-from rolewarden_cli import inventory, operate
+from rolewarden_cli import inventory, options
 from rolewarden_cli.connect import Where, connected
 from rolewarden_cli.models import models
 from rolewarden_local.aws import ACCOUNT_ID
-from rolewarden_local.seed import TRUST
+from rolewarden_local.scenes.seed import TRUST
 
 from tests.commands import rolewarden, told
 from tests.conftest import TODAY
@@ -28,7 +28,7 @@ TAGS = ("sagemaker-sdk:jumpstart-model-id", "sagemaker-studio:jumpstart-model-id
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    monkeypatch.setattr(operate, "today", lambda: TODAY)
+    monkeypatch.setattr(options, "today", lambda: TODAY)
     monkeypatch.setattr(accesses, "ACCESS_PAUSES", (0.0,))
 
 

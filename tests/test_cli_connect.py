@@ -6,7 +6,7 @@ import pytest
 from rolewarden_cli import connect
 from rolewarden_cli.main import app
 from rolewarden_local.aws import LocalAws
-from rolewarden_local.seed import seed
+from rolewarden_local.scenes.seed import seed
 from typer.testing import CliRunner
 
 from tests.commands import rolewarden

@@ -7,9 +7,9 @@ import pytest
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import read_yaml
 from rolewarden.policies import policy_arn
-from rolewarden_cli import operate, screen
+from rolewarden_cli import console, options
 from rolewarden_local.aws import ACCOUNT_ID
-from rolewarden_local.seed import TRUST, seed
+from rolewarden_local.scenes.seed import TRUST, seed
 
 from tests.commands import rolewarden, told
 from tests.conftest import TODAY
@@ -23,7 +23,7 @@ TWO = "guardrails: {none: {bedrock: {deny: all}}, old: {bedrock: {deny: all}}}\n
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    monkeypatch.setattr(operate, "today", lambda: TODAY)
+    monkeypatch.setattr(options, "today", lambda: TODAY)
 
 
 def rules(world):
@@ -87,7 +87,7 @@ def test_a_role_that_is_needed_by_the_time_it_is_reached_loses_nothing(world_wit
     world = world_with(NONE).guarded()
     arn = world.role("Late", TRUST)
     surplus(world, "Late")
-    shown = screen.show_surplus
+    shown = console.show_surplus
 
     def meanwhile(*arguments):
         shown(*arguments)
@@ -95,7 +95,7 @@ def test_a_role_that_is_needed_by_the_time_it_is_reached_loses_nothing(world_wit
             DomainId="d-research0001", UserProfileName="late", UserSettings={"ExecutionRole": arn}
         )
 
-    monkeypatch.setattr(screen, "show_surplus", meanwhile)
+    monkeypatch.setattr(console, "show_surplus", meanwhile)
     assert rolewarden("detach", "--yes", *rules(world)).exit_code == 0
     assert world.carried("Late") == {"none"}
 

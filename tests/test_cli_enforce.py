@@ -4,11 +4,11 @@ import boto3
 import pytest
 from rolewarden.policies import policy_arn
 from rolewarden_cli import enforce as enforcing
-from rolewarden_cli import inventory, operate
+from rolewarden_cli import inventory, options
 from rolewarden_cli import plan as planning
 from rolewarden_cli.connect import Where, connected
 from rolewarden_local.aws import ACCOUNT_ID
-from rolewarden_local.seed import seed
+from rolewarden_local.scenes.seed import seed
 
 from tests.commands import rolewarden, told
 from tests.conftest import TODAY
@@ -29,7 +29,7 @@ BARE: dict[str, set] = {role: set() for role in NEEDS}
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    monkeypatch.setattr(operate, "today", lambda: TODAY)
+    monkeypatch.setattr(options, "today", lambda: TODAY)
     monkeypatch.setattr(enforcing, "ENFORCE_PAUSES", (0.0, 0.0))
 
 
@@ -97,7 +97,7 @@ def test_without_yes_and_without_anybody_to_ask_nothing_is_changed(world):
 
 @pytest.mark.parametrize(("answer", "exit_code", "done"), [("n\n", 1, False), ("y\n", 2, True)])
 def test_who_is_asked_decides(world, monkeypatch, answer, exit_code, done):
-    monkeypatch.setattr(operate, "_somebody_is_there", lambda: True)
+    monkeypatch.setattr(options, "_somebody_is_there", lambda: True)
     result = rolewarden("enforce", answer=answer)
     assert result.exit_code == exit_code
     assert (carried(world) == NEEDS) is done

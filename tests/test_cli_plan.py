@@ -2,9 +2,9 @@
 
 import pytest
 from rolewarden.policies import policy_arn
-from rolewarden_cli import operate
+from rolewarden_cli import options
 from rolewarden_local.aws import ACCOUNT_ID
-from rolewarden_local.seed import seed
+from rolewarden_local.scenes.seed import seed
 
 from tests.commands import rolewarden, told
 from tests.conftest import TODAY
@@ -16,7 +16,7 @@ OURS = policy_arn("", "aws", ACCOUNT_ID)
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    monkeypatch.setattr(operate, "today", lambda: TODAY)
+    monkeypatch.setattr(options, "today", lambda: TODAY)
 
 
 @pytest.fixture

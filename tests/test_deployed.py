@@ -12,11 +12,11 @@ from rolewarden.policies import policy_arn
 from rolewarden.publish import DESCRIPTION
 from rolewarden.verdicts import Verdict
 from rolewarden_cli.main import app
-from rolewarden_local.account import Account, waited
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
-from rolewarden_local.deploy import STACK
-from rolewarden_local.seed import TRUST
-from rolewarden_local.template import Template
+from rolewarden_local.scenes.account import Account, waited
+from rolewarden_local.scenes.deploy import STACK
+from rolewarden_local.scenes.seed import TRUST
+from rolewarden_local.scenes.template import Template
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT

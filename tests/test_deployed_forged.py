@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 import boto3
 import pytest
-from rolewarden_local.account import Account, waited
 from rolewarden_local.aws import REGION, LocalAws
+from rolewarden_local.scenes.account import Account, waited
 
 from tests.conftest import ROOT
 from tests.deployments import left_by_deletion

@@ -12,11 +12,11 @@ import pytest
 from rolewarden.aws import Aws
 from rolewarden.bindings import BindingsTable
 from rolewarden_cli.main import app
-from rolewarden_local._ministack import eventbridge, responses
-from rolewarden_local.account import waited
 from rolewarden_local.aws import LocalAws
-from rolewarden_local.deploy import deploy
-from rolewarden_local.seed import TRUST, log, seed
+from rolewarden_local.emulated._ministack import eventbridge, responses
+from rolewarden_local.scenes.account import waited
+from rolewarden_local.scenes.deploy import deploy
+from rolewarden_local.scenes.seed import TRUST, log, seed
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT, sample

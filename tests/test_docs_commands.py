@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from rolewarden_cli import operate
+from rolewarden_cli import options
 from rolewarden_cli.main import app
 from typer.main import get_group
 from typer.testing import CliRunner
@@ -61,8 +61,8 @@ def test_commands_that_ask_no_account_do_what_the_page_is_for(page, desk, aws):
 
 @pytest.mark.parametrize("page", with_lines(offline=False), ids=lambda page: page.name)
 def test_commands_on_an_account_print_what_the_page_says(page, desk, world, template, monkeypatch):
-    monkeypatch.setattr(operate, "today", lambda: TODAY)
-    monkeypatch.setattr(operate, "_somebody_is_there", lambda: True)
+    monkeypatch.setattr(options, "today", lambda: TODAY)
+    monkeypatch.setattr(options, "_somebody_is_there", lambda: True)
     for arguments, shown in lines(page):
         if arguments[0] in OFFLINE:
             continue

@@ -9,10 +9,10 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from rolewarden import protect
 from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule, read_yaml
 from rolewarden.policies import POLICY_SIZE, compile_rules, size
-from rolewarden.protect import Protection
+from rolewarden_cli import protect
+from rolewarden_cli.protect import Protection
 
 from tests.guardrails.probes import PAGE, REQUESTS, emitted_sids
 from tests.stacks import deployed, translated, whole

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from rolewarden import MEMBER_ROLES, paths
+from rolewarden import MEMBER_ROLES, reach
 from rolewarden.aws import IAM_HOME_REGIONS
-from rolewarden_local.judge import judge
-from rolewarden_local.template import Template
+from rolewarden_local.emulated.judge import judge
+from rolewarden_local.scenes.template import Template
 
 from tests.conftest import ROOT
 from tests.permissions import of_template
@@ -244,12 +244,12 @@ def test_what_a_forwarder_cannot_deliver_lands_in_the_queue_that_sweeps_look_int
         [target] = rule["Targets"]
         assert target["DeadLetterConfig"]["Arn"] == statement["Resource"]
         assert target["Arn"].startswith(f"arn:aws:events:us-east-1:{CENTRAL}:event-bus/")
-    assert [queue["QueueName"] for queue in made.resources("AWS::SQS::Queue").values()] == [paths.UNDELIVERED]
+    assert [queue["QueueName"] for queue in made.resources("AWS::SQS::Queue").values()] == [reach.UNDELIVERED]
 
 
 def test_the_rules_are_those_that_a_sweep_looks_for():
     made = forwarder(organization(), "Members", MEMBER, "us-east-1").resources("AWS::Events::Rule").values()
-    assert {rule["Name"] for rule in made} == set(paths.FORWARDING_RULES.values())
+    assert {rule["Name"] for rule in made} == set(reach.FORWARDING_RULES.values())
 
 
 def test_a_forwarders_pattern_fits_what_eventbridge_takes():

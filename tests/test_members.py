@@ -9,7 +9,7 @@ from rolewarden.errors import Refused, RetryLater
 from rolewarden.origin import DEPLOYMENT
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID as CENTRAL
-from rolewarden_local.seed import TRUST
+from rolewarden_local.scenes.seed import TRUST
 
 from tests.company import ROLE, client
 from tests.stacks import MEMBER

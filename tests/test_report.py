@@ -19,7 +19,7 @@ from rolewarden_cli.history import ContestedRole
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model
 from rolewarden_cli.plan import EndingExemption, OpenSwitch, PlannedPolicy, SharedRole
 from rolewarden_cli.report import FindingKind, Report, render
-from rolewarden_cli.report.doors import DOORS, door
+from rolewarden_cli.report.access_paths import DOORS, door
 from rolewarden_cli.report.render import MOST_ACTORS, MOST_COLUMNS
 
 from tests.guardrails.probes import emitted_sids

@@ -19,9 +19,9 @@ from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, Origin, Trigger
 from rolewarden.policies import compile_rules, policy_arn
 from rolewarden.service import Recheck, Rolewarden
 from rolewarden.settings import Settings, alarm_topic
-from rolewarden_local._ministack import cloudformation
 from rolewarden_local.aws import ACCOUNT_ID, REGION
-from rolewarden_local.seed import trusting
+from rolewarden_local.emulated._ministack import cloudformation
+from rolewarden_local.scenes.seed import trusting
 
 from tests.conftest import TODAY
 from tests.handlers import STACK

@@ -21,7 +21,7 @@ from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK
 from rolewarden.placement import may_overlap, rearranged
 from rolewarden.policies import SID_FAMILIES, Document, compile_guardrail, compile_rules, policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
-from rolewarden_local.judge import judge
+from rolewarden_local.emulated.judge import judge
 
 from tests.guardrails.strategies import guardrails
 from tests.volume import volume

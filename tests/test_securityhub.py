@@ -14,7 +14,7 @@ from rolewarden.aws import Aws
 from rolewarden.errors import RetryLater
 from rolewarden.own_events import FindingResolved, RoleFinding, SubjectFinding
 from rolewarden.securityhub import finding
-from rolewarden_local.judge import judge
+from rolewarden_local.emulated.judge import judge
 
 from tests.conftest import sample
 from tests.handlers import lambda_context, load_function

@@ -8,7 +8,7 @@ from rolewarden.policies import policy_arn
 from rolewarden.record import metrics
 from rolewarden.service import RECHECKS
 from rolewarden_local.aws import ACCOUNT_ID
-from rolewarden_local.seed import TRUST
+from rolewarden_local.scenes.seed import TRUST
 
 from tests.publishing import PUBLISHED, UNRELATED
 from tests.world import World

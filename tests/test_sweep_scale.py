@@ -6,7 +6,7 @@ import pytest
 from rolewarden.bindings import EXECUTION, ROLE, USER_PROFILE, Binding, RoleKey
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
-from rolewarden_local.crowd import GUARDRAILS, attach_all, crowd, detach_all
+from rolewarden_local.scenes.crowd import GUARDRAILS, attach_all, crowd, detach_all
 
 from tests.commands import told
 from tests.volume import volume

@@ -20,9 +20,9 @@ from rolewarden.policies import Policy, compile_rules, digest, policy_arn
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
 from rolewarden_local.aws import ACCOUNT_ID, LocalAws
-from rolewarden_local.seed import TRUST, Seeded, seed, trusting
-from rolewarden_local.stage import stage
-from rolewarden_local.template import Template
+from rolewarden_local.scenes.seed import TRUST, Seeded, seed, trusting
+from rolewarden_local.scenes.stage import stage
+from rolewarden_local.scenes.template import Template
 
 from tests.conftest import ROOT, TODAY
 

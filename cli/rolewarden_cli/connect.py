@@ -172,9 +172,9 @@ def _in_process() -> Iterator[None]:
     """A seeded account as it is before the first sweep: guardrails published, every role bare."""
     # Only who asks for it pays for the local AWS.
     from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
-    from rolewarden_local.seed import seed
-    from rolewarden_local.stage import stage
-    from rolewarden_local.template import Template
+    from rolewarden_local.scenes.seed import seed
+    from rolewarden_local.scenes.stage import stage
+    from rolewarden_local.scenes.template import Template
 
     local = LocalAws.start()
     with local.connected():

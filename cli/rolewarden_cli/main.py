@@ -16,16 +16,16 @@ from rich.text import Text
 from rolewarden import __version__
 from rolewarden.errors import RolewardenError
 from rolewarden.own_events import SweepRequested
-from rolewarden.protect import BOUNDARY_NAME, Protection, text
 from rolewarden.service import DOCTOR
 from typer.core import TyperGroup
 
-from rolewarden_cli import operate, rules
+from rolewarden_cli import options, rules
 from rolewarden_cli.connect import Connection
-from rolewarden_cli.operate import of_an_account
+from rolewarden_cli.console import VERDICT_COLOURS
+from rolewarden_cli.options import of_an_account
+from rolewarden_cli.protect import BOUNDARY_NAME, Protection, text
 from rolewarden_cli.replay import Replayed, UnusableInputError, replay_files
 from rolewarden_cli.rules import UnwritableError
-from rolewarden_cli.screen import VERDICT_COLOURS
 
 ORDER = ("plan", "enforce", "detach", "access", "explain", "report", "history", "status", "sweep", "doctor", "scp",
          "check", "compile", "replay")  # fmt: skip
@@ -49,7 +49,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.add_typer(operate.commands)
+app.add_typer(options.commands)
 
 
 def _print_version(wanted: bool) -> None:

@@ -120,9 +120,9 @@ def replay_files(files: list[Path], *, root: Path) -> Iterator[Replayed]:
     read = [(path, read_events(path)) for path in files]
     # Only who replays pays for the local AWS.
     from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
-    from rolewarden_local.seed import seed
-    from rolewarden_local.stage import stage
-    from rolewarden_local.template import Template
+    from rolewarden_local.scenes.seed import seed
+    from rolewarden_local.scenes.stage import stage
+    from rolewarden_local.scenes.template import Template
 
     template = Template(root / "template.yaml", region=REGION, account=ACCOUNT_ID)
     aws = LocalAws.start()

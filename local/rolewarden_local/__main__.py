@@ -47,15 +47,15 @@ def _serve(options: argparse.Namespace) -> int:
     from rolewarden.aws import Aws
 
     from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
-    from rolewarden_local.seed import seed
+    from rolewarden_local.scenes.seed import seed
 
     aws = LocalAws.start()
     if options.seed or options.stage:
         seed(aws)
     if options.stage:
-        from rolewarden_local.deploy import write_invoke_environment
-        from rolewarden_local.stage import stage
-        from rolewarden_local.template import Template
+        from rolewarden_local.scenes.deploy import write_invoke_environment
+        from rolewarden_local.scenes.stage import stage
+        from rolewarden_local.scenes.template import Template
 
         template = Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)
         with aws.connected():
@@ -66,20 +66,20 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _local(options: argparse.Namespace) -> int:
-    from rolewarden_local import playground
+    from rolewarden_local.scenes import playground
 
     return _told(lambda: playground.run_playground(ROOT, options.host, options.port))
 
 
 def _demo(_options: argparse.Namespace) -> int:
-    from rolewarden_local import demo
+    from rolewarden_local.scenes import demo
 
     return _told(lambda: demo.run_demo(ROOT))
 
 
 def _told(run: Callable[[], None]) -> int:
-    from rolewarden_local.account import StayedUnprotectedError
-    from rolewarden_local.deploy import DeployError
+    from rolewarden_local.scenes.account import StayedUnprotectedError
+    from rolewarden_local.scenes.deploy import DeployError
 
     try:
         run()
@@ -90,7 +90,7 @@ def _told(run: Callable[[], None]) -> int:
 
 
 def _translate(options: argparse.Namespace) -> int:
-    from rolewarden_local.template import Template
+    from rolewarden_local.scenes.template import Template
 
     template = Template(ROOT / "template.yaml", region=options.region, account="111122223333")
     print(json.dumps(template.body, indent=1))  # noqa: T201
@@ -101,7 +101,7 @@ def _attached(options: argparse.Namespace) -> int:
     from rolewarden.aws import Aws
     from rolewarden.policies import policy_arn
 
-    from rolewarden_local._ministack import ACCOUNT_ID
+    from rolewarden_local.emulated._ministack import ACCOUNT_ID
 
     carried = Aws().attached_policies(options.role)
     return 0 if policy_arn(options.guardrail, "aws", ACCOUNT_ID) in carried else 1

@@ -31,7 +31,7 @@ from botocore.exceptions import NoCredentialsError
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from rolewarden_local import (
+from rolewarden_local.emulated import (
     _ministack,
     access,
     authorization,
@@ -49,8 +49,16 @@ from rolewarden_local import (
     tagging,
     trail,
 )
-from rolewarden_local._ministack import ACCOUNT_ID, REGION, app, eventbridge, lambda_runtime, lambda_svc, responses
-from rolewarden_local.faults import Answer, Killed, Loss
+from rolewarden_local.emulated._ministack import (
+    ACCOUNT_ID,
+    REGION,
+    app,
+    eventbridge,
+    lambda_runtime,
+    lambda_svc,
+    responses,
+)
+from rolewarden_local.emulated.faults import Answer, Killed, Loss
 
 __all__ = ["ACCOUNT_ID", "HEALTH_PATH", "REGION", "Call", "Killed", "LocalAws", "Loss"]
 

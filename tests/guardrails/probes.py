@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from rolewarden.guardrails import read_yaml
 from rolewarden.policies import Document, compile_rules
-from rolewarden_local.judge import judge
+from rolewarden_local.emulated.judge import judge
 
 PAGE = yaml.safe_load((Path(__file__).parent / "probes.yaml").read_text(encoding="utf-8"))
 ALLOW_EVERYTHING: Document = {

@@ -26,7 +26,7 @@ from rolewarden.policies import (
     is_boundary,
     size,
 )
-from rolewarden_local.judge import judge
+from rolewarden_local.emulated.judge import judge
 
 from tests.guardrails.probes import ALLOW_EVERYTHING, PAGE, REQUESTS, Request
 from tests.guardrails.strategies import guardrails

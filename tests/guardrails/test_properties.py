@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rolewarden import policies
 from rolewarden.guardrails import Allowance, BedrockRule, Guardrail, JumpStartRule, Routes, RuleKind, matches
 from rolewarden.policies import POLICY_SIZE, Document, Statement, TooLong, compile_guardrail, digest, size
-from rolewarden_local import iam
+from rolewarden_local.emulated import iam
 
 from tests.guardrails import probes
 from tests.guardrails.probes import ALLOW_EVERYTHING, REQUESTS, Request

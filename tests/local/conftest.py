@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from rolewarden_local.aws import LocalAws
-from rolewarden_local.seed import TRUST
+from rolewarden_local.scenes.seed import TRUST
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import urllib.request
 import boto3
 import pytest
 from botocore.config import Config
-from rolewarden_local.seed import CANVAS_POLICY, TRUST, AccessKey, seed
+from rolewarden_local.scenes.seed import CANVAS_POLICY, TRUST, AccessKey, seed
 
 from tests.local.conftest import policy, refusal
 

@@ -6,7 +6,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from rolewarden_local.seed import TRUST, seed
+from rolewarden_local.scenes.seed import TRUST, seed
 
 from tests.local.conftest import policy
 

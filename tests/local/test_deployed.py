@@ -13,7 +13,7 @@ import boto3
 import pytest
 from boto3.dynamodb.conditions import Key
 from rolewarden_local.aws import LocalAws
-from rolewarden_local.seed import CANVAS_POLICY, TRUST, seed
+from rolewarden_local.scenes.seed import CANVAS_POLICY, TRUST, seed
 
 pytestmark = pytest.mark.deployed
 STACK = Path(__file__).parent / "stack"

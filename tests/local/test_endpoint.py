@@ -7,7 +7,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from rolewarden_local.aws import LocalAws
-from rolewarden_local.seed import TRUST, seed
+from rolewarden_local.scenes.seed import TRUST, seed
 
 
 def test_a_client_reaches_it_without_a_socket(aws, monkeypatch):

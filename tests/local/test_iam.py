@@ -4,7 +4,7 @@ import json
 
 import boto3
 import pytest
-from rolewarden_local.seed import TRUST
+from rolewarden_local.scenes.seed import TRUST
 
 from tests.local.conftest import policy, refusal
 

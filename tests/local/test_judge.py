@@ -20,7 +20,7 @@ from datetime import date
 import pytest
 from rolewarden.guardrails import read_document
 from rolewarden.policies import compile_rules
-from rolewarden_local.judge import (
+from rolewarden_local.emulated.judge import (
     OPERATORS,
     Judgement,
     Matched,

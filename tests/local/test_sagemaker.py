@@ -8,8 +8,8 @@ import boto3
 import moto
 import pytest
 from botocore.exceptions import ClientError
-from rolewarden_local import sagemaker
 from rolewarden_local.aws import LocalAws
+from rolewarden_local.emulated import sagemaker
 
 ROLE = "arn:aws:iam::111122223333:role/analyst"
 OTHER = "arn:aws:iam::111122223333:role/other"

@@ -1,7 +1,7 @@
 """The seeded account is the one the docs and the demo speak of."""
 
 import boto3
-from rolewarden_local.seed import seed
+from rolewarden_local.scenes.seed import seed
 
 
 def role_of(studio, domain: str, profile: str) -> str | None:

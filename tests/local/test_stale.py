@@ -1,7 +1,7 @@
 """IAM that answers from before: how old its reads are, what they see, and that writes act on the present."""
 
 import pytest
-from rolewarden_local.seed import TRUST
+from rolewarden_local.scenes.seed import TRUST
 
 from tests.local.conftest import policy, refusal
 

@@ -23,9 +23,9 @@ from rolewarden.events import POLICY_EVENTS
 from rolewarden.record import logger, metrics
 from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
-from rolewarden_local._ministack import sqs
 from rolewarden_local.aws import ACCOUNT_ID, Killed, LocalAws, Loss
-from rolewarden_local.template import Template
+from rolewarden_local.emulated._ministack import sqs
+from rolewarden_local.scenes.template import Template
 
 from tests.conftest import TODAY
 from tests.handlers import load_function

@@ -19,7 +19,7 @@ from rolewarden.service import Recheck
 from rolewarden.sweep import Sweep
 from rolewarden.work import Work
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
-from rolewarden_local.template import Template
+from rolewarden_local.scenes.template import Template
 
 from tests.conftest import ROOT
 from tests.soak.functions import QUEUES, Functions, quiet, record

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from rolewarden.aws import SIGNATURE
 from rolewarden.policies import is_boundary, policy_arn
-from rolewarden_local import sagemaker
-from rolewarden_local._ministack import iam
 from rolewarden_local.aws import ACCOUNT_ID, REGION
+from rolewarden_local.emulated import sagemaker
+from rolewarden_local.emulated._ministack import iam
 
 from tests.world import OWN_ROLE
 

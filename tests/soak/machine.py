@@ -24,8 +24,8 @@ from rolewarden.origin import SWEEP
 from rolewarden.policies import boundary_name, compile_rules, digest, is_boundary
 from rolewarden.verdicts import Reason, Verdict
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
-from rolewarden_local.seed import OTHER_ROLES, TRUST, trusting
-from rolewarden_local.template import Template
+from rolewarden_local.scenes.seed import OTHER_ROLES, TRUST, trusting
+from rolewarden_local.scenes.template import Template
 
 from tests.conftest import ROOT
 from tests.guardrail_texts import BY_DOMAIN
@@ -194,12 +194,12 @@ class Night(RuleBasedStateMachine):
         return domains[number % len(domains)]
 
     def ledger_domains(self) -> list[str]:
-        from rolewarden_local import sagemaker
+        from rolewarden_local.emulated import sagemaker
 
         return list(sagemaker.state()[(ACCOUNT_ID, REGION)]["domains"]) or ["d-gone"]
 
     def profiles(self) -> list[tuple[str, str]]:
-        from rolewarden_local import sagemaker
+        from rolewarden_local.emulated import sagemaker
 
         return sorted(sagemaker.state()[(ACCOUNT_ID, REGION)].get("rolewarden_user-profile", {})) or [("d-gone", "x")]
 

@@ -33,8 +33,8 @@ from rolewarden.verdicts import UNCHANGED, Verdict
 from rolewarden_cli.access import Decision, Row
 from rolewarden_cli.history import Entry
 from rolewarden_cli.models import Model
+from rolewarden_cli.report.access_paths import Door, door
 from rolewarden_cli.report.charts import Chart
-from rolewarden_cli.report.doors import Door, door
 from rolewarden_cli.report.model import Finding, FindingKind, Report, short_actor
 
 MOST_ACTORS = 12

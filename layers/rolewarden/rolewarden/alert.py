@@ -17,8 +17,8 @@ from rolewarden import MEMBER_ROLES
 from rolewarden.events import ACCOUNT, CLOUDTRAIL, POLICY_NAME, REGION, ROLE_NAME, cause_of, mapping, matched
 from rolewarden.origin import SCHEDULED_CHECK, SWEEP, Cause
 from rolewarden.own_events import AccountFinding, PolicyRestored, RoleContested, RoleFinding, SubjectFinding
-from rolewarden.paths import FORWARD, UNDELIVERED
 from rolewarden.policies import policy_arn
+from rolewarden.reach import FORWARD, UNDELIVERED
 from rolewarden.verdicts import Reason
 
 SUBJECT_SIZE = 99

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rolewarden import paths
+from rolewarden import reach
 from rolewarden.audit import Auditor
 from rolewarden.aws import IAM_HOME_REGIONS, LONGEST_CALL, Aws, ListedDomain
 from rolewarden.bindings import (
@@ -179,17 +179,17 @@ class Sweeper:
         return set(there) - {self.coverage.account}
 
     @property
-    def _central(self) -> paths.Place:
+    def _central(self) -> reach.Place:
         home = IAM_HOME_REGIONS.get(self.aws.partition, self.aws.region)
-        return paths.Place(self.coverage.account, self.aws.region, home, self.coverage.central_bus)
+        return reach.Place(self.coverage.account, self.aws.region, home, self.coverage.central_bus)
 
-    def probes(self, account: str = "") -> Iterator[paths.Probe]:
+    def probes(self, account: str = "") -> Iterator[reach.Probe]:
         """Whether events come from each region of an account, or of all, and it lets us in.
 
         Raises Refused where the accounts cannot be listed, and RetryLater.
         """
         for each in [account] if account else [self.coverage.account, *sorted(self._member_accounts())]:
-            yield from paths.probes(self.aws, each, self.coverage.regions, self._central)
+            yield from reach.probes(self.aws, each, self.coverage.regions, self._central)
 
     def _probe_paths(self, account: str, told: Iterable[ReportedFinding]) -> set[str]:
         """Report each missing link of the path to the central account. Gives the keys of the findings."""

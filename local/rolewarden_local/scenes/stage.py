@@ -17,7 +17,7 @@ from rolewarden.service import Rolewarden
 from rolewarden.settings import Settings
 from rolewarden.sweep import Sweep
 
-from rolewarden_local.template import Template
+from rolewarden_local.scenes.template import Template
 
 _TABLE = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
 

@@ -24,11 +24,11 @@ from rolewarden.verdicts import Reason
 from typer.core import TyperCommand
 
 from rolewarden_cli import access as accesses
+from rolewarden_cli import console, inventory, stack
 from rolewarden_cli import detach as detaching
 from rolewarden_cli import enforce as enforcing
 from rolewarden_cli import explain as explaining
 from rolewarden_cli import history as record
-from rolewarden_cli import inventory, screen, stack
 from rolewarden_cli import models as model_lists
 from rolewarden_cli import plan as planning
 from rolewarden_cli.connect import Connection, Where, connected
@@ -112,9 +112,9 @@ def plan(
     Exit code: 0 nothing to do, 2 changes are pending, 1 an error.
     """
     rules = _rules(guardrails)
-    with screen.progress() as progress:
+    with console.progress() as progress:
         found = _planned(connection, rules, progress)[1]
-    _answer(found, screen.show_plan, as_json=as_json, everything=everything)
+    _answer(found, console.show_plan, as_json=as_json, everything=everything)
     raise typer.Exit(EXIT_CHANGES if found.has_changes or found.stack.may_undo else 0)
 
 
@@ -138,18 +138,18 @@ def enforce(
     Exit code: 0 all is done, 2 something is left, 1 an error or nothing was agreed to.
     """
     rules = _rules(guardrails)
-    with screen.progress() as progress:
+    with console.progress() as progress:
         if not despite_stack:
             stack.need_same(stack.asked(connection, rules))
         found, planned = _planned(connection, rules, progress)
     if not as_json:
-        screen.show_plan(screen.console(), planned, ends=False)
+        console.show_plan(console.console(), planned, ends=False)
     if planned.has_changes and not yes:
         _ask_agreement(planned.account, as_json)
-    with screen.progress() as progress, _interruptible() as stop:
+    with console.progress() as progress, _interruptible() as stop:
         done = enforcing.enforce_rules(connection, found, planned, rules, today(), progress, stop=stop)
     left = [role.outcome.role for role in planned.roles if role.outcome.verdict == "unenforceable"]
-    _answer(done, screen.show_enforced, as_json=as_json, left=left)
+    _answer(done, console.show_enforced, as_json=as_json, left=left)
     raise typer.Exit(0 if done.is_whole and not left else EXIT_CHANGES)
 
 
@@ -173,7 +173,7 @@ def detach(
     Exit code: 0 nothing to do or all is done, 2 something is left, 1 an error or nothing was agreed to.
     """
     rules = _rules(guardrails)
-    with screen.progress() as progress:
+    with console.progress() as progress:
         same = stack.asked(connection, rules)
         stack.need_same(same)
         found = detaching.read(connection, rules, progress)
@@ -182,13 +182,13 @@ def detach(
         )
     surplus = detaching.surplus(found, planned, role or ())
     if not as_json:
-        screen.show_surplus(screen.console(), surplus)
+        console.show_surplus(console.console(), surplus)
     if surplus and not yes:
         _ask_agreement(surplus.account, as_json)
-    with screen.progress() as progress:
+    with console.progress() as progress:
         done = detaching.detach_surplus(connection, surplus, found, rules, today, progress)
     if as_json or surplus:
-        _answer(done, screen.show_detached, as_json=as_json)
+        _answer(done, console.show_detached, as_json=as_json)
     raise typer.Exit(EXIT_CHANGES if done.left else 0)
 
 
@@ -213,10 +213,10 @@ def access(
     """
     rules = _rules(guardrails)
     models = _models(connection, tuple(model or ()))
-    with screen.progress() as progress:
+    with console.progress() as progress:
         taken = inventory.take(connection, rules, progress)
         found = accesses.matrix(connection.aws, taken, models, progress)
-    _answer(found, screen.show_access, as_json=as_json, everything=everything)
+    _answer(found, console.show_access, as_json=as_json, everything=everything)
 
 
 @commands.command(short_help="Why a role may or may not use a model.")
@@ -238,10 +238,10 @@ def explain(
     models = _models(connection, (model,))
     if len(models.columns) > 1:
         _fail(f"{len(models.columns)} models match `{model}`: name one, as `{models.columns[0].id}`")
-    with screen.progress() as progress:
+    with console.progress() as progress:
         taken = inventory.take(connection, rules, progress)
         found = explaining.explain_role(connection, taken, rules, role, models, today(), progress)
-    _answer(found, screen.show_explanation, as_json=as_json)
+    _answer(found, console.show_explanation, as_json=as_json)
 
 
 @commands.command(short_help="What the stack has done and found, newest first.")
@@ -262,7 +262,7 @@ def history(
     """
     start = record.moment(since, datetime.now(UTC)) if since else None
     found = record.read_history(connection, role=role, since=start, actor=actor)
-    _answer(found, screen.show_history, as_json=as_json)
+    _answer(found, console.show_history, as_json=as_json)
 
 
 @commands.command(short_help="How the deployed stack is doing.")
@@ -278,7 +278,7 @@ def status(
     Exit code: 0 done, 1 an error.
     """
     found = record.read_status(connection, datetime.now(UTC))
-    _answer(found, screen.show_status, as_json=as_json)
+    _answer(found, console.show_status, as_json=as_json)
 
 
 @commands.command(short_help="One HTML file for an auditor.")
@@ -306,7 +306,7 @@ def report(
 
     rules, now = _rules(guardrails), datetime.now(UTC)
     models = _models(connection, tuple(model or ()))
-    with screen.progress() as progress:
+    with console.progress() as progress:
         found = gather(connection, rules, guardrails, models, now, record.moment(since, now), progress)
     try:
         out.write_text(render(found), encoding="utf-8")
@@ -407,7 +407,7 @@ def _answer(found: Any, show: Callable[..., None], *, as_json: bool, **how: Any)
         value = [entry.as_dict() for entry in found] if isinstance(found, list | tuple) else found.as_dict()
         print(json.dumps(value, indent=2))
     else:
-        show(screen.console(), found, **how)
+        show(console.console(), found, **how)
 
 
 def _fail(message: str) -> NoReturn:

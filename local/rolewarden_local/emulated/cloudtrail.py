@@ -19,8 +19,8 @@ from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.utils import get_service_model
 from werkzeug.datastructures import MultiDict
 
-from rolewarden_local import names
-from rolewarden_local._ministack import REGION, iam, sts
+from rolewarden_local.emulated import names
+from rolewarden_local.emulated._ministack import REGION, iam, sts
 
 Event = dict[str, Any]
 

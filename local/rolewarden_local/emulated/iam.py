@@ -13,8 +13,8 @@ from typing import Any, Final
 from urllib.parse import parse_qs, quote
 from xml.sax.saxutils import escape
 
-from rolewarden_local import access, names
-from rolewarden_local._ministack import iam, sts
+from rolewarden_local.emulated import access, names
+from rolewarden_local.emulated._ministack import iam, sts
 
 Response = tuple[int, dict[str, str], bytes]
 Params = Mapping[str, Any]

@@ -3,7 +3,7 @@
 import pytest
 from rolewarden.service import RECHECKS
 from rolewarden_local.aws import ACCOUNT_ID
-from rolewarden_local.seed import TRUST
+from rolewarden_local.scenes.seed import TRUST
 
 from tests.guardrail_texts import TRUSTING
 from tests.publishing import GUARDRAIL_ARN, PUBLISHED, tamper

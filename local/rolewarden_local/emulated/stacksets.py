@@ -14,8 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import escape
 
-from rolewarden_local._ministack import cfn_handlers, cfn_helpers, cfn_stacks, cloudformation, provisioners, responses
-from rolewarden_local.organization import ORGANIZATION
+from rolewarden_local.emulated._ministack import (
+    cfn_handlers,
+    cfn_helpers,
+    cfn_stacks,
+    cloudformation,
+    provisioners,
+    responses,
+)
+from rolewarden_local.emulated.organization import ORGANIZATION
 
 KIND = "AWS::CloudFormation::StackSet"
 Place = tuple[str, str]

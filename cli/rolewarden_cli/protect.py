@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from rolewarden import POLICY_PATH
 from rolewarden.aws import DeployedStack
 from rolewarden.errors import ProtectionError
-from rolewarden.paths import FORWARD, UNDELIVERED
 from rolewarden.policies import POLICY_SIZE, Document, Statement, size
+from rolewarden.reach import FORWARD, UNDELIVERED
 
 SCP_SIZE = 10_240
 """Characters of a service control policy, since May 2026 (5,120 before),

@@ -30,10 +30,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
-from rolewarden_local import iam as api
-from rolewarden_local._ministack import evaluator, iam, responses
-from rolewarden_local.iam import Handler, Params, Response
-from rolewarden_local.judge import BOUNDARY, Decision, Judgement, Matched, Unsupported, Values, judge
+from rolewarden_local.emulated import iam as api
+from rolewarden_local.emulated._ministack import evaluator, iam, responses
+from rolewarden_local.emulated.iam import Handler, Params, Response
+from rolewarden_local.emulated.judge import BOUNDARY, Decision, Judgement, Matched, Unsupported, Values, judge
 
 KEY_TYPES: Final = tuple(
     kind + many for kind in ("string", "numeric", "boolean", "ip", "binary", "date") for many in ("", "List")

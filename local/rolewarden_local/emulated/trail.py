@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from rolewarden_local._ministack import cloudtrail, responses
-from rolewarden_local.cloudtrail import Event
-from rolewarden_local.iam import Response
+from rolewarden_local.emulated._ministack import cloudtrail, responses
+from rolewarden_local.emulated.cloudtrail import Event
+from rolewarden_local.emulated.iam import Response
 
 LARGEST_TRAIL_PAGE: Final = 50
 _ATTRIBUTES: Final = frozenset({"AccessKeyId", "EventId", "EventName", "EventSource", "ReadOnly", "Username"})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rolewarden_local._ministack import provisioners, responses
+from rolewarden_local.emulated._ministack import provisioners, responses
 
 _MODULES = ("engine", "changesets", "handlers", "stacks")
 

@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 
 import boto3
 
-from rolewarden_local import sagemaker
-from rolewarden_local._ministack import REGION
 from rolewarden_local.aws import LocalAws
+from rolewarden_local.emulated import sagemaker
+from rolewarden_local.emulated._ministack import REGION
 
 CANVAS_POLICY: Final = "arn:aws:iam::aws:policy/AmazonSageMakerCanvasFullAccess"
 ANALYTICS: Final = "d-analytics0001"

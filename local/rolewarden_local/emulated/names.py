@@ -7,7 +7,7 @@ of paths, so these stay exact.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from rolewarden_local._ministack import iam, responses
+from rolewarden_local.emulated._ministack import iam, responses
 
 _STORES: Final = {"RoleName": iam._roles, "UserName": iam._users, "GroupName": iam._groups}
 _ARNS: Final = ("PolicyArn", "PermissionsBoundary")

@@ -11,9 +11,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rolewarden_local import access
-from rolewarden_local._ministack import eventbridge, provisioners, responses
-from rolewarden_local.organization import ORGANIZATION
+from rolewarden_local.emulated import access
+from rolewarden_local.emulated._ministack import eventbridge, provisioners, responses
+from rolewarden_local.emulated.organization import ORGANIZATION
 
 _HOP = "_ForwardedFromElsewhere"
 

@@ -25,8 +25,8 @@ from rolewarden.verdicts import Outcome, Verdict
 
 from rolewarden_local.aws import ACCOUNT_ID as ACCOUNT
 from rolewarden_local.aws import REGION, LocalAws
-from rolewarden_local.deploy import deploy
-from rolewarden_local.seed import AccessKey, seed
+from rolewarden_local.scenes.deploy import deploy
+from rolewarden_local.scenes.seed import AccessKey, seed
 
 PATIENCE = 60.0
 """Seconds after which a wait is given up. There are many of them because the machine may be busy."""

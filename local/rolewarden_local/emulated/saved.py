@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from rolewarden_local import sagemaker
-from rolewarden_local._ministack import app, responses
+from rolewarden_local.emulated import sagemaker
+from rolewarden_local.emulated._ministack import app, responses
 
 _SCOPED = (responses.AccountScopedDict, responses.AccountRegionScopedDict)
 

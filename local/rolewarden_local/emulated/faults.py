@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 
-from rolewarden_local._ministack import cfn_helpers, iam
+from rolewarden_local.emulated._ministack import cfn_helpers, iam
 
 Answer = tuple[int, dict[str, str], Any]
 Do = Callable[[bytes], Awaitable[Answer]]

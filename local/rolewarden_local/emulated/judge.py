@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 from rolewarden.errors import RolewardenError
 from rolewarden.policies import Document
 
-from rolewarden_local._ministack import evaluator
+from rolewarden_local.emulated._ministack import evaluator
 
 Decision = Literal["allowed", "explicitDeny", "implicitDeny"]
 Values = str | Sequence[str]

@@ -6,7 +6,7 @@ import pytest
 from rolewarden.record import metrics
 from rolewarden.service import DOCTOR
 from rolewarden_local.aws import ACCOUNT_ID as CENTRAL
-from rolewarden_local.seed import log
+from rolewarden_local.scenes.seed import log
 
 from tests.company import client
 from tests.stacks import MEMBER

@@ -17,10 +17,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from rolewarden_local.account import Account, print_roles, waited
 from rolewarden_local.aws import ACCOUNT_ID as ACCOUNT
 from rolewarden_local.aws import LocalAws
-from rolewarden_local.seed import TRUST
+from rolewarden_local.scenes.account import Account, print_roles, waited
+from rolewarden_local.scenes.seed import TRUST
 
 
 def run_demo(root: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ministack.services import tagging
 from moto.sagemaker.models import sagemaker_backends
 
-from rolewarden_local.sagemaker import members_of
+from rolewarden_local.emulated.sagemaker import members_of
 
 
 def install_tagging() -> None:

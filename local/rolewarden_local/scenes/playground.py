@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from rolewarden_local.account import Account, print_roles
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
-from rolewarden_local.demo import show_step
-from rolewarden_local.deploy import write_invoke_environment
+from rolewarden_local.scenes.account import Account, print_roles
+from rolewarden_local.scenes.demo import show_step
+from rolewarden_local.scenes.deploy import write_invoke_environment
 
 _TRY = """
 In another terminal, with the AWS CLI:

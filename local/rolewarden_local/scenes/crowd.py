@@ -13,9 +13,9 @@ import boto3
 from ministack.services import iam
 from moto.sagemaker.models import sagemaker_backends
 
-from rolewarden_local._ministack import ACCOUNT_ID, REGION
-from rolewarden_local.sagemaker import PROFILE, put_member
-from rolewarden_local.seed import TRUST
+from rolewarden_local.emulated._ministack import ACCOUNT_ID, REGION
+from rolewarden_local.emulated.sagemaker import PROFILE, put_member
+from rolewarden_local.scenes.seed import TRUST
 
 GUARDRAILS = """
 guardrails:

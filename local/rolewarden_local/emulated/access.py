@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rolewarden_local import names
-from rolewarden_local._ministack import evaluator, iam, sts
-from rolewarden_local.judge import Values, judge
-from rolewarden_local.organization import ORGANIZATION
+from rolewarden_local.emulated import names
+from rolewarden_local.emulated._ministack import evaluator, iam, sts
+from rolewarden_local.emulated.judge import Values, judge
+from rolewarden_local.emulated.organization import ORGANIZATION
 
 
 def role(arn: str) -> Mapping[str, Any] | None:

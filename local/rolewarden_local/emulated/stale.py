@@ -13,7 +13,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from rolewarden_local._ministack import iam
+from rolewarden_local.emulated._ministack import iam
 
 IamHandler = Callable[[Any], tuple[int, dict[str, str], bytes]]
 Snapshot = tuple[dict[Any, Any], ...]

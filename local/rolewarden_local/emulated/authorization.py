@@ -20,11 +20,11 @@ from typing import Any, Final
 
 from rolewarden.policies import Document
 
-from rolewarden_local import names
-from rolewarden_local._ministack import cloudformation, iam, iam_actions, sts
-from rolewarden_local.faults import Answer
-from rolewarden_local.judge import BOUNDARY, Judgement, Unsupported, Values, judge
-from rolewarden_local.organization import ORGANIZATION
+from rolewarden_local.emulated import names
+from rolewarden_local.emulated._ministack import cloudformation, iam, iam_actions, sts
+from rolewarden_local.emulated.faults import Answer
+from rolewarden_local.emulated.judge import BOUNDARY, Judgement, Unsupported, Values, judge
+from rolewarden_local.emulated.organization import ORGANIZATION
 
 _OPEN: Final = frozenset({"sts:GetCallerIdentity"})
 """No policy is asked: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html"""
