@@ -8,12 +8,9 @@ from typing import Any
 
 import boto3
 from rolewarden.aws import Aws
-from rolewarden.service import Rolewarden
-from rolewarden.settings import Settings
 from rolewarden_local.aws import ACCOUNT_ID, LocalAws
 from rolewarden_local.scenes.template import Template
 
-from tests.conftest import TODAY
 from tests.stacks import MEMBER
 from tests.world import World
 
@@ -55,12 +52,12 @@ class Company(World):
         }
         self.environment = {**self.environment, **more}
         own = Aws(account=ACCOUNT_ID, member_role=ROLE)
-        self.rolewarden = Rolewarden(Settings.read(self.environment), own, clock=lambda: TODAY)
+        self.assemble(own)
         return self
 
     def everything(self, event: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Sweep all accounts, and work off what the sweep found; gives the outcomes."""
-        self.rolewarden.sweep(event or {})
+        self.sweeper.handle_event(event or {})
         return self.all_queues()
 
     def all_queues(self) -> list[dict[str, Any]]:
@@ -69,10 +66,10 @@ class Company(World):
         while True:
             published = self.queued("PUBLISH_QUEUE_URL")
             for body in published:
-                self.rolewarden.handle_publish_message(body)
+                self.publications.handle_message(body)
             swept = self.queued("SWEEP_QUEUE_URL")
             for body in swept:
-                self.rolewarden.sweeper.handle_message(body)
+                self.sweeper.handle_message(body)
             worked = self.work()
             outcomes += worked
             if not (published or swept or worked):
@@ -80,11 +77,11 @@ class Company(World):
 
     def history_of(self, account: str, about: str) -> list[dict[str, Any]]:
         """The history of a role or policy of an account."""
-        return self.rolewarden.aws.query(self.environment["HISTORY_TABLE"], {"about": f"{account}/{about}".lower()})
+        return self.runtime.aws.query(self.environment["HISTORY_TABLE"], {"about": f"{account}/{about}".lower()})
 
     def findings_of(self, account: str) -> list[dict[str, Any]]:
         """The findings about an account as a whole."""
-        rows = self.rolewarden.aws.scan(self.environment["HISTORY_TABLE"])
+        rows = self.runtime.aws.scan(self.environment["HISTORY_TABLE"])
         return [row for row in rows if (row["account"], row["kind"]) == (account, "Account Finding")]
 
 

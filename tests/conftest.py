@@ -148,9 +148,11 @@ def company(aws: LocalAws, template: Template) -> Company:
 @pytest.fixture
 def function(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Callable[..., Any]]:
     """Gives the handler of a function, as at a cold start."""
+    from rolewarden.clock import Clock
+
     from tests.handlers import lambda_context, load_function
 
-    monkeypatch.setattr("rolewarden.reconcile.today", lambda: TODAY)
+    monkeypatch.setattr("rolewarden.runtime.Clock", lambda: Clock(today=lambda: TODAY))
 
     def load(name: str) -> Callable[..., Any]:
         for variable, value in world.environment.items():

@@ -79,7 +79,7 @@ def test_audits_over_the_same_time_record_once(world):
 def test_two_audits_at_once_record_once(world, monkeypatch):
     world.guarded()
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
-    recorder = world.rolewarden.recorder
+    recorder = world.runtime.recorder
     really = recorder.rows
     read = really(f"{ACCOUNT_ID}/CanvasOmar", datetime(2026, 1, 1, tzinfo=UTC))
     world.audit()
@@ -163,8 +163,8 @@ def test_what_was_taken_off_unrecorded_is_recorded(world_with):
     world.sweep()
     [body] = [body for body in world.queued("DETACH_QUEUE_URL") if body.get("role") == "CanvasOmar"]
     with contextlib.suppress(Killed), world.aws.dying("DetachRolePolicy"):
-        world.rolewarden.detacher.handle_message(body)
-    world.rolewarden.detacher.handle_message(body)
+        world.detacher.handle_message(body)
+    world.detacher.handle_message(body)
     assert not [row for row in world.history("CanvasOmar") if row.get("detached")]
     world.audit()
     [row] = [row for row in world.history("CanvasOmar") if row.get("detached")]
@@ -183,8 +183,8 @@ def test_a_policy_that_was_restored_unrecorded_is_recorded(world, tamper, operat
         world.iam.delete_policy(PolicyArn=GUARDRAIL_ARN)
         event = world.event("DeletePolicy")
     with contextlib.suppress(Killed), world.aws.dying(operation):
-        world.rolewarden.restore(event)
-    world.rolewarden.restore(event)
+        world.publications.handle_event(event)
+    world.publications.handle_event(event)
     assert not world.history("policy/no-generative-ai")
     world.audit()
     [row] = world.history("policy/no-generative-ai")
@@ -197,7 +197,7 @@ def test_what_a_deployment_writes_is_its_own_affair(world):
 
 
 def test_who_signs_like_rolewarden_and_is_not_is_ignored(world):
-    role = world.rolewarden.aws
+    role = world.runtime.aws
     stranger = Aws()
     stranger.attach("CanvasOmar", GUARDRAIL_ARN, correlation_id=SWEEP.new_correlation_id())
     assert world.event("AttachRolePolicy")["detail"]["userAgent"].rpartition("rolewarden/")[2].startswith("sweep.")
@@ -216,7 +216,7 @@ def test_a_call_that_failed_is_no_deed(world):
 def test_what_is_too_young_waits_for_the_next_audit(world):
     world.guarded()
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
-    auditor = world.rolewarden.sweeper.auditor
+    auditor = world.sweeper.auditor
     assert auditor.run(ACCOUNT_ID, time.time())["backfilled"] == 0
     assert auditor.run(ACCOUNT_ID, time.time() + 22 * 60)["backfilled"] == 0  # its remediation may still be going on
     assert auditor.run(ACCOUNT_ID, time.time() + 30 * 60)["backfilled"] == 1
@@ -234,14 +234,14 @@ def test_a_call_that_cloudtrail_shows_late_is_found_all_the_same(world):
 def test_after_a_long_silence_audits_go_on_until_they_have_caught_up(world):
     world.guarded()
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
-    auditor = world.rolewarden.sweeper.auditor
-    world.rolewarden.table.set_audited(ACCOUNT_ID, datetime.now(UTC) - timedelta(days=2))
-    world.rolewarden.sweeper.now = lambda: time.time() + 3600
-    done = world.rolewarden.sweeper.audit(_sweep())
+    auditor = world.sweeper.auditor
+    world.progress.set_audited(ACCOUNT_ID, datetime.now(UTC) - timedelta(days=2))
+    world.runtime.clock.now = lambda: time.time() + 3600
+    done = world.sweeper.audit(_sweep())
     assert done["behind"]
     assert done["backfilled"] == 0
     world.end_sweeps()
-    assert world.rolewarden.table.audited(ACCOUNT_ID) > datetime.now(UTC)
+    assert world.progress.audited(ACCOUNT_ID) > datetime.now(UTC)
     assert not auditor.run(ACCOUNT_ID, time.time() + 3600)["behind"]
     assert sum("backfilled" in row for row in world.history("CanvasOmar")) == 1
 
@@ -249,7 +249,7 @@ def test_after_a_long_silence_audits_go_on_until_they_have_caught_up(world):
 def test_every_sweep_ends_with_an_audit(world):
     world.guarded()
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
-    world.rolewarden.sweeper.now = lambda: time.time() + 3600
+    world.runtime.clock.now = lambda: time.time() + 3600
     world.sweep()
     assert sum("backfilled" in row for row in world.history("CanvasOmar")) == 1
 
@@ -257,7 +257,7 @@ def test_every_sweep_ends_with_an_audit(world):
 def test_a_sweep_is_complete_where_the_event_history_cannot_be_read_and_that_is_counted(world, counted):
     with world.aws.failing("LookupEvents", "AccessDeniedException", status=403):
         world.sweep()
-    [sweep] = world.rolewarden.table.sweeps(ACCOUNT_ID)
+    [sweep] = world.progress.sweeps(ACCOUNT_ID)
     assert "completed" in sweep
     assert counted("RecordFailed") == 1
 
@@ -265,7 +265,7 @@ def test_a_sweep_is_complete_where_the_event_history_cannot_be_read_and_that_is_
 def test_an_audit_that_is_throttled_comes_again(world):
     with world.aws.failing("LookupEvents", "ThrottlingException"), pytest.raises(RetryLater):
         world.audit()
-    assert world.rolewarden.table.audited(ACCOUNT_ID) is None
+    assert world.progress.audited(ACCOUNT_ID) is None
 
 
 def test_a_late_row_is_told_on_the_bus_and_counted(world, counted):
@@ -299,7 +299,7 @@ def test_a_message_that_claims_a_deployment_does_not_keep_its_remediation_from_t
     world.detach("CanvasOmar", "no-generative-ai")
     forged = {"role": "CanvasOmar", "role_account": ACCOUNT_ID, "account": ACCOUNT_ID, **claim}
     with contextlib.suppress(Killed), world.aws.dying("AttachRolePolicy"):
-        world.rolewarden.handle_message(forged)
+        world.enforcer.handle_message(forged)
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
     assert world.audit()["backfilled"] == 1
 

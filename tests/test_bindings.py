@@ -12,7 +12,7 @@ ROLE = f"arn:aws:iam::{ACCOUNT_ID}:role"
 
 
 def test_a_domain_binds_its_default_user_its_spaces_and_its_bedrock_role(world):
-    world.rolewarden.table.write((), [b.key for b in world.rolewarden.table.all()])
+    world.bindings.write((), [b.key for b in world.bindings.all()])
     world.sagemaker.update_domain(DomainId="d-analytics0001")
     world.enforce(world.event("UpdateDomain"))
     scope = f"{ACCOUNT_ID}/us-east-1/d-analytics0001"
@@ -110,9 +110,9 @@ def test_a_deleted_domain_is_bound_no_more_nor_are_its_profiles(world):
 
 def test_a_domain_that_names_no_role_lets_its_own_go_and_keeps_those_of_its_profiles(world, monkeypatch):
     world.guarded()
-    domain = world.rolewarden.aws.domain
+    domain = world.runtime.aws.domain
     monkeypatch.setattr(
-        world.rolewarden.aws,
+        world.runtime.aws,
         "domain",
         lambda *key: {**domain(*key), "DefaultUserSettings": {}, "DefaultSpaceSettings": {}},
     )
@@ -124,17 +124,17 @@ def test_a_domain_that_names_no_role_lets_its_own_go_and_keeps_those_of_its_prof
 
 
 def test_a_profile_whose_domain_is_gone_is_bound_no_more(world):
-    world.rolewarden.discovery._domain_names.clear()
+    world.enforcer.discovery.reader._domain_names.clear()
     world.sagemaker.update_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
     with world.aws.failing("DescribeDomain", "ResourceNotFound"):
-        assert "refused" not in world.rolewarden.enforce(world.event("UpdateUserProfile"))
+        assert "refused" not in world.enforcer.handle_event(world.event("UpdateUserProfile"))
     assert "CanvasOmar" not in world.bound().values()
 
 
 @pytest.mark.parametrize("operation", ["Query", "TransactWriteItems"])
 @pytest.mark.parametrize("code", ["ValidationException", "AccessDeniedException", "ResourceNotFoundException"])
 def test_that_the_table_cannot_be_used_is_no_finding_about_a_subject_but_tried_again(world, operation, code):
-    world.rolewarden.table.write((), [b.key for b in world.rolewarden.table.all()])
+    world.bindings.write((), [b.key for b in world.bindings.all()])
     world.sagemaker.update_domain(DomainId="d-analytics0001")
     event = world.event("UpdateDomain")
     with world.aws.failing(operation, code), pytest.raises(RetryLater):
@@ -153,8 +153,8 @@ def test_a_role_whose_bindings_cannot_be_asked_for_does_not_hold_up_the_others_o
 
 
 def test_what_was_just_written_counts_though_the_index_does_not_show_it_yet(world, monkeypatch):
-    table = world.rolewarden.table
-    monkeypatch.setattr(table._aws, "query", lambda *_args, **_kwargs: [])
+    table = world.bindings
+    monkeypatch.setattr(table.aws, "query", lambda *_args, **_kwargs: [])
     world.sagemaker.create_user_profile(
         DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia")}
     )

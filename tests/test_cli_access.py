@@ -28,7 +28,7 @@ TAGS = ("sagemaker-sdk:jumpstart-model-id", "sagemaker-studio:jumpstart-model-id
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    monkeypatch.setattr(options, "today", lambda: TODAY)
+    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
     monkeypatch.setattr(accesses, "ACCESS_PAUSES", (0.0,))
 
 
@@ -177,7 +177,7 @@ def test_a_boundary_that_denies_is_named_too(world_with):
 def judged(world, wanted, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://in-process")
     with connected(Where(local=True)) as connection:
-        found = inventory.take(connection, world.rolewarden.rules)
+        found = inventory.take(connection, world.runtime.rules)
         columns = models(connection.aws, connection.account, connection.regions, wanted)
         return accesses.matrix(connection.aws, found, columns)
 

@@ -23,7 +23,7 @@ TWO = "guardrails: {none: {bedrock: {deny: all}}, old: {bedrock: {deny: all}}}\n
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    monkeypatch.setattr(options, "today", lambda: TODAY)
+    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
 
 
 def rules(world):
@@ -69,7 +69,7 @@ def test_a_policy_of_a_guardrail_that_is_out_of_the_file_is_detached_and_deleted
     fewer = world_with(NONE, keep="unpublished")
     done = told("detach", "--yes", *rules(fewer))
     assert (done["detached"], done["deleted"]) == ({"BuildServer": ["old"]}, ["old"])
-    assert world.rolewarden.aws.own_policies() == ("none",)
+    assert world.runtime.aws.own_policies() == ("none",)
 
 
 def test_a_policy_that_another_role_keeps_is_not_to_be_deleted(world_with):
@@ -102,7 +102,7 @@ def test_a_role_that_is_needed_by_the_time_it_is_reached_loses_nothing(world_wit
 
 def test_a_row_of_the_table_that_hides_a_need_is_not_believed(world_with):
     world = world_with(NONE).guarded()
-    table = world.rolewarden.table
+    table = world.bindings
     rows = [b for b in table.all() if b.role and b.role.name == "CanvasRosa"]
     table.write([row._replace(role=None) for row in rows])
     assert told("detach", "--yes", *rules(world))["detached"] == {}

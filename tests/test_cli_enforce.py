@@ -29,7 +29,7 @@ BARE: dict[str, set] = {role: set() for role in NEEDS}
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    monkeypatch.setattr(options, "today", lambda: TODAY)
+    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
     monkeypatch.setattr(enforcing, "ENFORCE_PAUSES", (0.0, 0.0))
 
 
@@ -38,7 +38,7 @@ def library(world, monkeypatch):
     """What the command works with, on the account of `world`: connection, inventory, plan and rules."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://in-process")
     with connected(Where(local=True)) as connection:
-        rules = world.rolewarden.rules
+        rules = world.runtime.rules
         found = inventory.take(connection, rules)
         yield connection, found, planning.make(connection.aws, found, rules, TODAY, deployed=True), rules
 
@@ -152,7 +152,7 @@ def test_what_is_not_needed_any_more_is_taken_off_and_what_is_out_of_the_file_de
     assert world.carried("CanvasRosa") == {"none"}
     assert world.carried("BuildServer") == set()
     assert done["policies"]["old"] == "retired"
-    assert world.rolewarden.aws.own_policies() == ("none",)
+    assert world.runtime.aws.own_policies() == ("none",)
 
 
 def test_the_page_tells_what_became_of_each_role_in_eighty_columns(world):

@@ -16,7 +16,7 @@ OURS = policy_arn("", "aws", ACCOUNT_ID)
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    monkeypatch.setattr(options, "today", lambda: TODAY)
+    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from rolewarden.bindings import REPORTING_SECONDS
 from rolewarden.contest import CONTESTED, WINDOW, Contest
 from rolewarden.record import metrics
+from rolewarden.reported import REPORTING_SECONDS
 from rolewarden_local.aws import ACCOUNT_ID
 
 
@@ -86,7 +86,7 @@ def test_two_roles_that_are_bared_once_or_twice_are_no_contest(world, told):
 
 def test_acts_in_one_batch_are_counted_with_those_on_record(world, told):
     world.guarded()
-    with world.rolewarden.recorder.together():
+    with world.runtime.recorder.together():
         attacks(world, CONTESTED)
     assert len(told()) == 1
 

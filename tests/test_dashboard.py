@@ -43,7 +43,7 @@ def counted(world, tmp_path, monkeypatch):
     world.sweep()
     with world.aws.failing("PutItem", "AccessDeniedException"):
         world.enforce(world.detach("CanvasOmar", "no-generative-ai"))
-    world.rolewarden.restore(tamper(world, "edited"))
+    world.publications.handle_event(tamper(world, "edited"))
     rules = tmp_path / "fewer.yaml"
     rules.write_text(f"surplus: detach\n{SINGLED_OUT}")
     loose = world.under(rules)

@@ -8,8 +8,7 @@ from functools import partial
 
 import pytest
 import yaml
-from rolewarden.policies import policy_arn
-from rolewarden.publish import DESCRIPTION
+from rolewarden.policies import DESCRIPTION, policy_arn
 from rolewarden.verdicts import Verdict
 from rolewarden_cli.main import app
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws

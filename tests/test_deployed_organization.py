@@ -10,7 +10,7 @@ from functools import partial
 import boto3
 import pytest
 from rolewarden.aws import Aws
-from rolewarden.bindings import BindingsTable
+from rolewarden.progress import Progress
 from rolewarden_cli.main import app
 from rolewarden_local.aws import LocalAws
 from rolewarden_local.emulated._ministack import eventbridge, responses
@@ -55,16 +55,16 @@ class Company:
         self.aws = aws
         self.outputs = outputs
         self.own = Aws(boto3.Session(CENTRAL, "x", region_name=HERE))
-        self.table = BindingsTable(self.own, outputs["BindingsTable"])
+        self.progress = Progress(self.own, outputs["BindingsTable"])
 
     def history(self, account, about):
         return self.own.query(self.outputs["HistoryTable"], {"about": f"{account}/{about}".lower()})
 
     def sweeps_completed(self, account):
-        return sum("completed" in sweep for sweep in self.table.sweeps(account))
+        return sum("completed" in sweep for sweep in self.progress.sweeps(account))
 
     def all_swept(self, account):
-        return self.sweeps_completed(account) == len(self.table.sweeps(account))
+        return self.sweeps_completed(account) == len(self.progress.sweeps(account))
 
     def swept(self, account, times=1):
         waited(lambda: self.sweeps_completed(account) >= times, f"{times} sweeps of {account}")

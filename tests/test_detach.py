@@ -73,9 +73,9 @@ def test_a_role_that_needs_other_guardrails_now_loses_the_old_ones_only_after_it
     world = world_with(DETACH)
     world.sweep()
     changed = world_with(DETACH.replace("domains: [research]", "domains: [analytics]"), keep=True)
-    changed.rolewarden.sweeper.start()
+    changed.sweeper.start()
     body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
-    assert changed.rolewarden.detacher.handle_message(body)["waits"] == "lacks no-generative-ai"
+    assert changed.detacher.handle_message(body)["waits"] == "lacks no-generative-ai"
     assert changed.carried("CanvasRosa") == {"approved-models"}
     changed.work()
     changed.detach_surplus()
@@ -91,17 +91,17 @@ def test_a_surplus_guardrail_stays_until_the_policies_that_the_role_needs_are_in
     # `arn` is the policy that the role needs.
     world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
     body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["no-generative-ai"]}
-    assert world.rolewarden.detacher.handle_message(body)["waits"].startswith("a rule change has not reached")
+    assert world.detacher.handle_message(body)["waits"].startswith("a rule change has not reached")
     assert world.carried("CanvasRosa") == {"no-generative-ai", "approved-models"}
-    world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
-    assert world.rolewarden.detacher.handle_message(body)["detached"] == ["no-generative-ai"]
+    world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
+    assert world.detacher.handle_message(body)["detached"] == ["no-generative-ai"]
 
 
 def test_what_a_role_needs_again_by_then_is_not_detached(world_with):
     world = world_with(DETACH)
     world.sweep()
     body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
-    assert world.rolewarden.detacher.handle_message(body) == {"role": "CanvasRosa", "detached": []}
+    assert world.detacher.handle_message(body) == {"role": "CanvasRosa", "detached": []}
     assert world.carried("CanvasRosa") == {"approved-models"}
 
 
@@ -137,18 +137,18 @@ def test_a_policy_that_is_still_attached_waits(world_with):
     world = world_with(KEEP)
     world.sweep()
     retired = world_with(KEEP.replace("approved-models", "other-models"), keep=True)
-    said = retired.rolewarden.detacher.handle_message({"account": ACCOUNT_ID, "policy": "approved-models"})
+    said = retired.detacher.handle_message({"account": ACCOUNT_ID, "policy": "approved-models"})
     assert (said["retired"], said["waits"]) == (False, "still attached to 2 roles")
 
 
 def test_a_role_that_is_gone_has_nothing_to_lose(world_with):
     world = world_with(DETACH)
     body = {"account": ACCOUNT_ID, "role": "Nobody", "policies": ["approved-models"]}
-    assert world.rolewarden.detacher.handle_message(body) == {"role": "Nobody", "detached": []}
+    assert world.detacher.handle_message(body) == {"role": "Nobody", "detached": []}
 
 
 def test_a_message_that_is_no_detach_is_named_and_dropped(world):
-    assert world.rolewarden.detacher.handle_message({"account": ACCOUNT_ID}) == {"ignored": "no detach message"}
+    assert world.detacher.handle_message({"account": ACCOUNT_ID}) == {"ignored": "no detach message"}
 
 
 def test_a_deleted_stack_leaves_every_guardrail_where_it_is(world, answers, monkeypatch):
@@ -215,8 +215,8 @@ def test_the_function_works_off_its_queue_and_gives_back_what_has_to_wait(world_
 
 def test_detaching_what_is_not_attached_is_no_error(world):
     arn = policy_arn("approved-models", "aws", ACCOUNT_ID)
-    assert not world.rolewarden.aws.detach("CanvasOmar", arn, correlation_id="")
-    assert not world.rolewarden.aws.remove_boundary("CanvasOmar", correlation_id="")
+    assert not world.runtime.aws.detach("CanvasOmar", arn, correlation_id="")
+    assert not world.runtime.aws.remove_boundary("CanvasOmar", correlation_id="")
     assert world.carried("CanvasOmar") == set()
 
 
@@ -228,8 +228,8 @@ def test_what_iam_still_shows_though_it_is_off_is_told_as_detached_once(world_wi
     body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
     world.sweep()
     with world.aws.stale(30.0, clock=lambda: 1000.0, age=lambda _: 30.0):
-        assert world.rolewarden.detacher.handle_message(body)["detached"] == ["approved-models"]
-        assert world.rolewarden.detacher.handle_message(body)["detached"] == []
+        assert world.detacher.handle_message(body)["detached"] == ["approved-models"]
+        assert world.detacher.handle_message(body)["detached"] == []
     assert [row["detached"] for row in world.history("CanvasRosa") if row["kind"] == "Surplus Detached"] == [
         ["approved-models"]
     ]
@@ -238,7 +238,7 @@ def test_what_iam_still_shows_though_it_is_off_is_told_as_detached_once(world_wi
 def test_a_sweep_that_could_not_read_everything_detaches_nothing(world_with):
     world = world_with(DETACH)
     world.sweep()
-    world.rolewarden.table.write((), [binding.key for binding in world.rolewarden.table.all()])  # it is lost
+    world.bindings.write((), [binding.key for binding in world.bindings.all()])  # it is lost
     with world.aws.failing("DescribeUserProfile", "AccessDeniedException"):
         world.sweep()
     assert world.queued("DETACH_QUEUE_URL") == []
@@ -270,7 +270,7 @@ def test_a_role_that_is_needed_again_while_it_is_detached_is_looked_at_once_more
     world.sweep()
     moved(world)
     world.sweep()
-    detached = world.rolewarden.aws.detach
+    detached = world.runtime.aws.detach
 
     def meanwhile(role, arn, *, correlation_id):
         world.sagemaker.update_user_profile(
@@ -281,7 +281,7 @@ def test_a_role_that_is_needed_again_while_it_is_detached_is_looked_at_once_more
         world.enforce(world.event("UpdateUserProfile"))  # finds it compliant
         detached(role, arn, correlation_id=correlation_id)
 
-    monkeypatch.setattr(world.rolewarden.aws, "detach", meanwhile)
+    monkeypatch.setattr(world.runtime.aws, "detach", meanwhile)
     world.detach_surplus()
     assert world.carried("CanvasRosa") == set()
     world.work()
@@ -322,9 +322,9 @@ def test_what_was_taken_off_before_a_call_was_throttled_is_on_the_record_before_
     world.sweep()
     [body] = [body for body in world.queued("DETACH_QUEUE_URL") if body.get("role") == "CanvasOmar"]
     with world.aws.failing("DetachRolePolicy", "Throttling", after=1), pytest.raises(RetryLater):
-        world.rolewarden.detacher.handle_message(body)
+        world.detacher.handle_message(body)
     assert [row["detached"] for row in world.history("CanvasOmar") if "detached" in row] == [["first"]]
-    world.rolewarden.detacher.handle_message(body)
+    world.detacher.handle_message(body)
     assert [row["detached"] for row in world.history("CanvasOmar") if "detached" in row] == [["first"], ["second"]]
     assert world.carried("CanvasOmar") == set()
 

@@ -61,7 +61,7 @@ def test_commands_that_ask_no_account_do_what_the_page_is_for(page, desk, aws):
 
 @pytest.mark.parametrize("page", with_lines(offline=False), ids=lambda page: page.name)
 def test_commands_on_an_account_print_what_the_page_says(page, desk, world, template, monkeypatch):
-    monkeypatch.setattr(options, "today", lambda: TODAY)
+    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
     monkeypatch.setattr(options, "_somebody_is_there", lambda: True)
     for arguments, shown in lines(page):
         if arguments[0] in OFFLINE:

@@ -89,9 +89,9 @@ def test_a_life_with_everything_in_it_puts_every_detail_type_as_the_schema_has_i
     world.remediate_by_hand()
     boto3.client("cloudtrail").stop_logging(Name="management-events")
     world.sweep()
-    world.rolewarden.restore(tamper(world, "edited"))
+    world.publications.handle_event(tamper(world, "edited"))
     loose = world_with("surplus: detach\n" + SINGLED_OUT, keep=True)
     loose.sweep(), loose.detach_surplus()
-    world.rolewarden.aws.put_events([(SweepRequested.detail_type, {"by": "rolewarden sweep"})])
+    world.runtime.aws.put_events([(SweepRequested.detail_type, {"by": "rolewarden sweep"})])
     assert [line for name, detail in put for line in wrong(name, json.loads(json.dumps(detail)))] == []
     assert {name for name, _ in put} == set(DETAILS)

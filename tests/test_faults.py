@@ -56,7 +56,7 @@ def world(kept):
 @pytest.fixture(autouse=True)
 def as_itself(monkeypatch):
     """The functions act by their own role: whose calls are not Rolewarden's, no audit records."""
-    monkeypatch.setattr("rolewarden.service.Aws", lambda **_: _aws())
+    monkeypatch.setattr("rolewarden.runtime.Aws", lambda **_: _aws())
 
 
 @pytest.fixture
@@ -152,10 +152,10 @@ def test_an_error_of_botocores_own_is_tried_again():
 @pytest.mark.parametrize("operation", ["PutEvents", "SendMessageBatch"])
 def test_a_batch_that_is_done_in_part_is_as_good_as_refused(world, operation):
     send = {
-        "PutEvents": lambda: world.rolewarden.aws.put_events(
+        "PutEvents": lambda: world.runtime.aws.put_events(
             [(SweepRequested.detail_type, {"by": "a"}), (SweepRequested.detail_type, {"by": "b"})]
         ),
-        "SendMessageBatch": lambda: world.rolewarden.aws.send(world.environment["WORK_QUEUE_URL"], [{}, {}]),
+        "SendMessageBatch": lambda: world.runtime.aws.send(world.environment["WORK_QUEUE_URL"], [{}, {}]),
     }[operation]
     with (
         world.aws.partly_failing(operation, code="InternalFailure"),
@@ -168,14 +168,14 @@ def test_a_batch_that_is_done_in_part_is_as_good_as_refused(world, operation):
 def test_rows_that_dynamodb_leaves_undone_are_written_by_the_next_call(world):
     table, rows = world.environment["HISTORY_TABLE"], [{"about": "a", "at": str(number)} for number in range(30)]
     with world.aws.partly_failing("BatchWriteItem", entries=3, times=2):
-        world.rolewarden.aws.put_all(table, rows)
-    assert len(world.rolewarden.aws.query(table, {"about": "a"})) == 30
+        world.runtime.aws.put_all(table, rows)
+    assert len(world.runtime.aws.query(table, {"about": "a"})) == 30
 
 
 def test_rows_that_dynamodb_leaves_undone_each_time_are_a_failure_and_not_lost_in_silence(world):
     rows = [{"about": "a", "at": str(number)} for number in range(3)]
     with world.aws.partly_failing("BatchWriteItem"), pytest.raises(RetryLater, match="unprocessed"):
-        world.rolewarden.aws.put_all(world.environment["HISTORY_TABLE"], rows)
+        world.runtime.aws.put_all(world.environment["HISTORY_TABLE"], rows)
 
 
 def test_a_batch_of_records_that_is_throttled_is_counted_and_written_by_the_audit(world, function, capsys):
@@ -260,8 +260,8 @@ def test_a_sweep_hands_over_while_there_is_time_for_a_call_and_for_the_message(t
 
 
 def test_every_client_has_these_times(world):
-    clients = [world.rolewarden.aws._sagemaker_in("us-east-1"), *(
-        getattr(world.rolewarden.aws, name) for name in ("_iam", "_dynamodb", "_sqs", "_events", "_sns", "_cloudtrail")
+    clients = [world.runtime.aws._sagemaker_in("us-east-1"), *(
+        getattr(world.runtime.aws, name) for name in ("_iam", "_dynamodb", "_sqs", "_events", "_sns", "_cloudtrail")
     )]  # fmt: skip
     for client in clients:
         times = client.meta.config.connect_timeout, client.meta.config.read_timeout

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 from rolewarden.record import logger, metrics
-from rolewarden.service import RECHECKS
+from rolewarden.work import RECHECKS
 from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.conftest import sample

@@ -178,7 +178,7 @@ def test_a_role_with_room_gets_no_boundary(world):
 
 
 def test_who_only_looks_sees_a_bounded_role_as_compliant_and_a_bare_one_as_drifted(world):
-    reads = Reconciler(world.rolewarden.aws, world.rolewarden.table, world.rolewarden.rules, observe=True)
+    reads = Reconciler(world.runtime.aws, world.runtime.needs, observe=True)
     look = lambda: reads.reconcile(RoleKey(ACCOUNT_ID, "CanvasFull"), SWEEP, account=ACCOUNT_ID)  # noqa: E731
     assert (look().verdict, boundary(world)) == ("drifted", None)
     world.verdict("CanvasFull")
@@ -230,13 +230,13 @@ def test_a_slot_that_freed_up_unseen_is_found_by_the_sweep(bounded):
 def test_a_boundary_that_was_taken_off_as_an_old_list_showed_the_guardrail_is_set_again(bounded, monkeypatch):
     bounded.aws.policies_per_role = 11
     bounded.sweep()
-    before = bounded.rolewarden.aws.attached_policies("CanvasFull")
+    before = bounded.runtime.aws.attached_policies("CanvasFull")
     bounded.aws.policies_per_role = 10
     bounded.detach("CanvasFull", "a")
     bounded.sweep()
     assert boundary(bounded) == "a"
     with monkeypatch.context() as old:
-        old.setattr(bounded.rolewarden.aws, "attached_policies", lambda _: before)
+        old.setattr(bounded.runtime.aws, "attached_policies", lambda _: before)
         bounded.sweep()
     assert boundary(bounded) is None
     bounded.work()
@@ -360,10 +360,10 @@ def test_another_assignment_brings_another_boundary(world_with):
 
 
 def test_a_role_that_still_shows_the_boundary_that_was_taken_off_is_looked_at_again(bounded, monkeypatch):
-    before = bounded.rolewarden.aws.role("CanvasFull")
+    before = bounded.runtime.aws.role("CanvasFull")
     event = taken_off(bounded)
     with monkeypatch.context() as old:
-        old.setattr(bounded.rolewarden.aws, "role", lambda _: before)
+        old.setattr(bounded.runtime.aws, "role", lambda _: before)
         assert bounded.enforce(event)[0]["verdict"] == "compliant"
     assert boundary(bounded) is None
     bounded.work()
@@ -372,10 +372,10 @@ def test_a_role_that_still_shows_the_boundary_that_was_taken_off_is_looked_at_ag
 
 def test_over_a_boundary_that_a_role_does_not_show_yet_none_is_set(world, monkeypatch):
     world.hurried()
-    before = world.rolewarden.aws.role("CanvasFull")
+    before = world.runtime.aws.role("CanvasFull")
     arn, event = put_theirs(world)
     with monkeypatch.context() as old:
-        old.setattr(world.rolewarden.aws, "role", lambda _: before)
+        old.setattr(world.runtime.aws, "role", lambda _: before)
         [outcome] = world.enforce(event)
     assert (outcome["verdict"], boundary(world)) == ("drifted", arn)
     assert "checks it again" in outcome["message"]
@@ -431,7 +431,7 @@ def test_guardrails_too_long_for_a_boundary_leave_a_full_role_unenforceable_and_
 
 def in_force(world):
     """Names of the boundaries whose default version says what the file says."""
-    return world.in_force(compile_boundaries(world.rolewarden.rules, "aws"))
+    return world.in_force(compile_boundaries(world.runtime.rules, "aws"))
 
 
 def listed(world):
@@ -452,15 +452,15 @@ def test_a_boundary_that_somebody_edited_is_restored(bounded, seen):
     bounded.iam.create_policy_version(PolicyArn=f"{OURS}a", PolicyDocument=OPEN, SetAsDefault=True)
     assert in_force(bounded) == {"boundary.b"}
     if seen:
-        bounded.rolewarden.restore(bounded.event("CreatePolicyVersion"))
+        bounded.publications.handle_event(bounded.event("CreatePolicyVersion"))
     else:
-        bounded.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
+        bounded.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
     assert in_force(bounded) == {"boundary.a", "boundary.b"}
 
 
 def test_a_boundary_that_somebody_deleted_is_made_again(world):
     world.iam.delete_policy(PolicyArn=f"{OURS}a")
-    world.rolewarden.restore(world.event("DeletePolicy"))
+    world.publications.handle_event(world.event("DeletePolicy"))
     assert in_force(world) == {"boundary.a", "boundary.b"}
 
 
@@ -532,11 +532,11 @@ def test_detach_takes_off_no_boundary_that_has_come_since_and_none_that_a_role_n
     world = world_with("surplus: detach\n" + ON)
     world.verdict("CanvasFull")
     body = {"account": ACCOUNT_ID, "role": "CanvasFull", "policies": ["boundary.a"]}
-    assert world.rolewarden.detacher.handle_message(body)["detached"] == []
+    assert world.detacher.handle_message(body)["detached"] == []
     assert boundary(world) == "a"
     without_domain(world)
     arn, _ = put_theirs(world)
-    assert world.rolewarden.detacher.handle_message(body)["detached"] == []
+    assert world.detacher.handle_message(body)["detached"] == []
     assert boundary(world) == arn
 
 
@@ -579,7 +579,7 @@ def test_a_boundary_that_no_assignment_needs_any_more_is_deleted_when_no_role_ha
     world = world_with(ON)
     world.verdict("CanvasFull")
     changed = world_with(TWO, keep=True)
-    said = changed.rolewarden.detacher.handle_message({"account": ACCOUNT_ID, "policy": "boundary.a"})
+    said = changed.detacher.handle_message({"account": ACCOUNT_ID, "policy": "boundary.a"})
     assert (said["retired"], said["waits"]) == (False, "still the boundary of 1 roles")
     changed.sweep()
     changed.detach_surplus()
@@ -591,7 +591,7 @@ def test_a_boundary_that_somebody_attached_as_a_policy_is_not_deleted_under_it(w
     world = world_with(ON)
     world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=f"{OURS}a")
     off = world_with(OFF, keep=True)
-    said = off.rolewarden.detacher.handle_message({"account": ACCOUNT_ID, "policy": "boundary.a"})
+    said = off.detacher.handle_message({"account": ACCOUNT_ID, "policy": "boundary.a"})
     assert (said["retired"], said["waits"]) == (False, "still attached to 1 roles")
 
 

@@ -6,8 +6,8 @@ import boto3
 import pytest
 from rolewarden.errors import RetryLater, SettingsError
 from rolewarden.events import parse_event
-from rolewarden.service import Recheck
-from rolewarden.settings import Settings
+from rolewarden.settings import DetachSettings, EnforceSettings, PublishSettings, SweepSettings
+from rolewarden.work import Recheck
 from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.conftest import sample
@@ -88,7 +88,7 @@ def test_enforce_without_time_for_a_role_leaves_it_to_the_next_try(world, functi
 
 def test_publish_takes_a_second_look_from_its_queue(world, function):
     event = tamper(world, "edited")
-    world.rolewarden.aws.send(world.environment["PUBLISH_QUEUE_URL"], [second_look(event)])
+    world.runtime.aws.send(world.environment["PUBLISH_QUEUE_URL"], [second_look(event)])
     [body] = world.queued("PUBLISH_QUEUE_URL")
     assert function("publish")(sqs_event(body))["policies"] == {"no-generative-ai": "replaced"}
     assert world.in_force() == PUBLISHED
@@ -120,4 +120,26 @@ def test_publish_on_an_event_restores_the_policy(world, function):
 )
 def test_a_function_that_is_deployed_wrongly_says_so_at_its_cold_start(world, variable, value, said):
     with pytest.raises(SettingsError, match=said):
-        Settings.read({**world.environment, variable: value})
+        EnforceSettings.read({**world.environment, variable: value})
+
+
+COMMON = {"ACCOUNT_ID", "BINDINGS_TABLE", "HISTORY_TABLE", "HISTORY_DAYS", "GUARDRAILS_FILE"}
+NEEDED = {
+    EnforceSettings: {*COMMON, "WORK_QUEUE_URL", "RECHECK_SECONDS", "OWN_ROLES", "REGIONS"},
+    PublishSettings: {*COMMON, "PUBLISH_QUEUE_URL", "SWEEP_QUEUE_URL", "RECHECK_SECONDS", "REGIONS"},
+    DetachSettings: {*COMMON, "WORK_QUEUE_URL", "RECHECK_SECONDS"},
+    SweepSettings: {
+        *COMMON, "WORK_QUEUE_URL", "SWEEP_QUEUE_URL", "DETACH_QUEUE_URL", "PUBLISH_QUEUE_URL", "OWN_ROLES", "REGIONS",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", NEEDED, ids=lambda found: found.__name__)
+def test_a_function_asks_only_for_the_settings_that_it_uses(world, settings):
+    missed = set()
+    for variable in world.environment:
+        try:
+            settings.read({name: value for name, value in world.environment.items() if name != variable})
+        except SettingsError:
+            missed.add(variable)
+    assert missed == NEEDED[settings]

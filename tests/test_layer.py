@@ -85,7 +85,7 @@ def test_a_cold_enforce_loads_what_an_event_needs_and_has_its_clients_before_the
     }
     found = told(
         "import app, json, sys\n"
-        "clients = [name for name, value in vars(app.rolewarden.aws).items() if hasattr(value, 'meta')]\n"
+        "clients = [name for name, value in vars(app.runtime.aws).items() if hasattr(value, 'meta')]\n"
         "print(json.dumps({'modules': sorted(sys.modules), 'clients': clients}))",
         path=f"{root / 'functions/enforce'}:{layer}",
         RECHECK_SECONDS="60",

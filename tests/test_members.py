@@ -83,7 +83,7 @@ def test_a_session_that_aws_no_longer_knows_is_not_used_again(company):
     event = touched(company, MEMBER, "Theirs")
     with company.aws.failing("ListAttachedRolePolicies", "InvalidClientTokenId", status=403, times=1):
         with pytest.raises(RetryLater):
-            company.rolewarden.enforce(event)
+            company.enforcer.handle_event(event)
         assert "sts:AssumeRole" in company.calls(event)
 
 
@@ -91,9 +91,9 @@ def test_a_session_is_made_anew_before_it_ends(company, monkeypatch):
     domain(MEMBER, "Theirs")
     company.everything()
     event = touched(company, MEMBER, "Theirs")
-    company.rolewarden.enforce(event)
+    company.enforcer.handle_event(event)
     later = time.time() + SESSION_SECONDS - SESSION_LEFT + 1
-    monkeypatch.setattr("rolewarden.aws.time.time", lambda: later)
+    company.runtime.aws.clock.now = lambda: later
     assert "sts:AssumeRole" in company.calls(event)
     assert "sts:AssumeRole" not in company.calls(event)
 
@@ -101,7 +101,7 @@ def test_a_session_is_made_anew_before_it_ends(company, monkeypatch):
 def test_of_many_accounts_the_ones_used_last_stay_entered(company, monkeypatch):
     monkeypatch.setattr("rolewarden.aws.MOST_SESSIONS", 1)
     company.organize(MEMBER, LATER)
-    own = company.rolewarden.aws
+    own = company.runtime.aws
     first = own.within(MEMBER)
     assert own.within(MEMBER) is first
     own.within(LATER)
@@ -112,20 +112,20 @@ def test_an_event_that_names_a_strangers_account_touches_nothing(company):
     domain(STRANGER, "Theirs")
     event = company.event("CreateDomain")
     mark = company.aws.mark()
-    assert company.rolewarden.enforce(event)["refused"].startswith("AssumeRole: AccessDenied")
+    assert company.enforcer.handle_event(event)["refused"].startswith("AssumeRole: AccessDenied")
     assert {call.account for call in company.aws.calls(mark)} == {CENTRAL}
 
 
 def test_without_an_organization_no_other_account_is_tried(world):
-    world.rolewarden.aws = Aws(account=CENTRAL)
+    world.runtime.aws = Aws(account=CENTRAL)
     with pytest.raises(Refused, match="the stack does not cover account 222233334444"):
-        world.rolewarden.aws.within(MEMBER)
-    assert world.rolewarden.aws.within(CENTRAL) is world.rolewarden.aws
+        world.runtime.aws.within(MEMBER)
+    assert world.runtime.aws.within(CENTRAL) is world.runtime.aws
 
 
 def test_a_call_to_sagemaker_in_a_region_that_is_not_named_asks_for_nothing(company):
     domain(CENTRAL, "FarAway", "ap-south-1")
-    answer = company.rolewarden.enforce(company.event("CreateDomain"))
+    answer = company.enforcer.handle_event(company.event("CreateDomain"))
     assert answer["request"] == {"ignored": "a call to SageMaker in a region that is not among the stack's Regions"}
 
 
@@ -152,7 +152,7 @@ def test_what_a_new_account_lacks_is_no_tampering_and_what_an_old_one_lacks_is(c
 def test_a_message_that_claims_a_deployment_does_not_hide_what_is_restored_in_an_account(company, claim):
     company.everything()
     client("iam", MEMBER).delete_policy(PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
-    company.rolewarden.handle_publish_message({"account": MEMBER, "step": "publish", **claim})
+    company.publications.handle_message({"account": MEMBER, "step": "publish", **claim})
     assert [row["remediation"] for row in company.history_of(MEMBER, "policy/no-generative-ai")] == ["created"]
 
 
@@ -170,12 +170,12 @@ def test_a_message_that_claims_a_deployment_does_not_hide_what_is_restored_in_an
 )
 def test_a_deployment_and_the_clock_ask_for_every_account_and_a_restored_policy_for_its_own(company, event, swept):
     company.everything()
-    before = {account: len(company.rolewarden.table.sweeps(account)) for account in (CENTRAL, MEMBER)}
-    company.rolewarden.sweep(event)
+    before = {account: len(company.progress.sweeps(account)) for account in (CENTRAL, MEMBER)}
+    company.sweeper.handle_event(event)
     for body in company.queued("PUBLISH_QUEUE_URL"):
-        company.rolewarden.handle_publish_message(body)
+        company.publications.handle_message(body)
     company.all_queues()
-    now = {account: len(company.rolewarden.table.sweeps(account)) for account in (CENTRAL, MEMBER)}
+    now = {account: len(company.progress.sweeps(account)) for account in (CENTRAL, MEMBER)}
     assert {account for account in now if now[account] > before[account]} == swept
 
 
@@ -196,9 +196,9 @@ def test_where_the_accounts_cannot_be_listed_those_that_are_known_stay_and_the_h
     company.everything()
     with company.aws.failing("ListStackInstances", "AccessDenied", status=403):
         company.everything()
-    assert MEMBER in company.rolewarden.table.member_accounts()
+    assert MEMBER in company.progress.member_accounts()
     assert [row["kind"] for row in company.findings_of(CENTRAL)] == ["Account Finding"]
-    assert len(company.rolewarden.table.sweeps(CENTRAL)) == 2
+    assert len(company.progress.sweeps(CENTRAL)) == 2
 
 
 def test_a_new_account_is_swept_and_one_that_has_left_is_forgotten(company):
@@ -209,8 +209,8 @@ def test_a_new_account_is_swept_and_one_that_has_left_is_forgotten(company):
     assert carries(LATER, "LaterRole")
     company.organize(MEMBER)
     company.everything()
-    assert company.rolewarden.table.of_account(LATER) == ()
-    assert company.rolewarden.table.member_accounts().keys() == {MEMBER}
+    assert company.bindings.of_account(LATER) == ()
+    assert company.progress.member_accounts().keys() == {MEMBER}
 
 
 def test_that_an_account_is_guarded_no_more_is_told_once(company):
@@ -230,15 +230,15 @@ def test_that_an_account_is_guarded_no_more_is_told_once(company):
 def test_the_hubs_own_account_is_no_member_of_itself(company):
     company.organize(CENTRAL, MEMBER)
     company.everything()
-    assert company.rolewarden.table.member_accounts().keys() == {MEMBER}
+    assert company.progress.member_accounts().keys() == {MEMBER}
 
 
 def test_messages_about_other_accounts_are_in_a_group_of_their_own_for_sqs_to_be_fair(company):
     sent = []
-    sqs = company.rolewarden.aws._sqs
+    sqs = company.runtime.aws._sqs
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqs, "send_message_batch", lambda **request: sent.extend(request["Entries"]) or {})
-        company.rolewarden.aws.send("queue", [{"account": CENTRAL}, {"account": MEMBER}])
+        company.runtime.aws.send("queue", [{"account": CENTRAL}, {"account": MEMBER}])
     assert [entry.get("MessageGroupId") for entry in sent] == [None, MEMBER]
 
 
@@ -255,7 +255,7 @@ assignments:
 """
     )
     company.environment = {**company.environment, "GUARDRAILS_FILE": str(rules)}
-    company.cover().rolewarden.publish(CENTRAL, DEPLOYMENT)
+    company.cover().publications.run(CENTRAL, DEPLOYMENT)
     domain(MEMBER, "Theirs")
     company.everything()
     assert carries(MEMBER, "Theirs", "mild")
@@ -273,7 +273,7 @@ also_govern: {roles: ["rolewarden-*"]}
 """
     )
     company.environment = {**company.environment, "GUARDRAILS_FILE": str(rules)}
-    company.cover().rolewarden.publish(CENTRAL, DEPLOYMENT)
+    company.cover().publications.run(CENTRAL, DEPLOYMENT)
     # In the central account the name means nothing: anybody may make such a role, and it is guarded.
     company.role(ROLE)
     company.everything()
@@ -290,19 +290,19 @@ def test_domains_of_every_region_are_swept_and_compared_together(company):
     company.everything()
     assert carries(CENTRAL, "FarAway")
     assert carries(CENTRAL, "CanvasAnalytics")
-    [sweep] = company.rolewarden.table.sweeps(CENTRAL)
+    [sweep] = company.progress.sweeps(CENTRAL)
     assert (sweep["completed"]["roles"], sweep["completed"]["surplus"]) == (9, 0)
 
 
 def test_a_sweep_of_two_regions_compares_once_whichever_is_done_last(company):
     company.cover("us-east-1,eu-west-1")
     domain(CENTRAL, "FarAway", "eu-west-1")
-    company.rolewarden.sweep({})
+    company.sweeper.handle_event({})
     company.queued("PUBLISH_QUEUE_URL")
     first, second = company.queued("SWEEP_QUEUE_URL")
     assert {first["region"], second["region"]} == {"us-east-1", "eu-west-1"}
-    assert company.rolewarden.sweeper.handle_message(second) == {"listed": "everything"}
-    assert company.rolewarden.sweeper.handle_message(first)["unprotected"] > 0
+    assert company.sweeper.handle_message(second) == {"listed": "everything"}
+    assert company.sweeper.handle_message(first)["unprotected"] > 0
 
 
 def test_a_region_that_is_no_longer_named_governs_nothing(company):
@@ -310,5 +310,5 @@ def test_a_region_that_is_no_longer_named_governs_nothing(company):
     domain(CENTRAL, "FarAway", "eu-west-1")
     company.everything()
     company.cover("us-east-1").everything()
-    assert company.rolewarden.table.of_role(RoleKey(CENTRAL, "FarAway")) == ()
-    assert company.rolewarden.table.of_role(RoleKey(CENTRAL, "CanvasAnalytics")) != ()
+    assert company.bindings.of_role(RoleKey(CENTRAL, "FarAway")) == ()
+    assert company.bindings.of_role(RoleKey(CENTRAL, "CanvasAnalytics")) != ()

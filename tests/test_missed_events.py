@@ -79,7 +79,7 @@ class Mischief:
             if not version["IsDefaultVersion"]:
                 self.world.iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
         self.world.iam.delete_policy(PolicyArn=arn)
-        self.world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)  # the next mischief needs it
+        self.world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)  # the next mischief needs it
 
     def happens(self, times):
         kinds = [getattr(self, kind) for kind in (
@@ -114,7 +114,7 @@ def needs(world):
 def test_one_sweep_repairs_whatever_was_missed(world, seed):
     world.sweep()
     Mischief(world, seed).happens(12)
-    world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
+    world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
     world.sweep()
     assert world.in_force() == PUBLISHED
     for role, needed in needs(world).items():

@@ -71,7 +71,7 @@ class Caller:
     def hear(self, event):
         matched = self.rules(event)
         if parse_event(event).policy:
-            done = self.world.rolewarden.restore(event).get("policies")
+            done = self.world.publications.handle_event(event).get("policies")
             outcomes = []
         else:
             done, outcomes = None, self.world.enforce(event)
@@ -121,7 +121,7 @@ class Caller:
         """What there is at the end: what roles carry, who is bound to what, what is on the record and told."""
         listed = self.world.iam.get_paginator("list_roles").paginate()
         roles = [role["RoleName"] for page in listed for role in page["Roles"]]
-        bound = list(self.world.rolewarden.table.all())
+        bound = list(self.world.bindings.all())
         return {
             "attached_policies": {role: self.world.carried(role) for role in roles},
             "bound": sorted((b.key, b.role.path if b.role else "") for b in bound),
@@ -130,7 +130,7 @@ class Caller:
                 for role in roles
                 if (rows := self.world.history(role))
             },
-            "told": sorted((told.about, told.what) for told in self.world.rolewarden.table.findings(ACCOUNT_ID)),
+            "told": sorted((told.about, told.what) for told in self.world.reported.of_account(ACCOUNT_ID)),
         }
 
 
@@ -196,9 +196,9 @@ def test_a_profile_that_an_event_spells_in_another_way_is_one_subject_and_a_swee
     [outcome] = world.enforce(world.event("UpdateUserProfile"))
     assert outcome["verdict"] == "compliant"
     world.sweep()
-    [bound] = [b for b in world.rolewarden.table.all() if b.role == RoleKey(ACCOUNT_ID, "canvasnew")]
+    [bound] = [b for b in world.bindings.all() if b.role == RoleKey(ACCOUNT_ID, "canvasnew")]
     assert (bound.user_profile, bound.role.name) == ("omar", "CanvasNew")
-    assert not [b for b in world.rolewarden.table.all() if b.role == RoleKey(ACCOUNT_ID, "CanvasOmar")]
+    assert not [b for b in world.bindings.all() if b.role == RoleKey(ACCOUNT_ID, "CanvasOmar")]
 
 
 def test_a_steady_sweep_of_a_role_that_settings_spell_in_another_way_asks_for_no_work(world):
@@ -218,7 +218,7 @@ def test_a_guardrails_policy_that_somebody_made_again_in_another_case_is_the_gua
             guarded.iam.detach_role_policy(RoleName=role, PolicyArn=GUARDRAIL_ARN)
     guarded.iam.delete_policy(PolicyArn=GUARDRAIL_ARN)
     guarded.iam.create_policy(PolicyName="No-Generative-AI", Path="/rolewarden/", PolicyDocument=UNRELATED)
-    guarded.rolewarden.restore({**sample("delete_policy"), "account": ACCOUNT_ID})
+    guarded.publications.handle_event({**sample("delete_policy"), "account": ACCOUNT_ID})
     assert guarded.verdict("CanvasOmar")["verdict"] == "compliant"
     assert guarded.carried("CanvasOmar") == {"No-Generative-AI"}
     assert guarded.verdict("CanvasOmar")["before"] == "compliant"
@@ -229,7 +229,7 @@ def test_a_detach_message_that_spells_a_needed_guardrail_in_another_way_takes_no
         "surplus: detach\nguardrails:\n  no-generative-ai: {bedrock: {deny: all}}\n"
         "assignments:\n  - guardrails: [no-generative-ai]\n"
     ).guarded()
-    done = world.rolewarden.detacher.handle_message(
+    done = world.detacher.handle_message(
         {"account": ACCOUNT_ID, "role": "canvasomar", "policies": ["NO-GENERATIVE-AI"]}
     )
     assert done["detached"] == []

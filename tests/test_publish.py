@@ -26,7 +26,7 @@ def test_a_deployment_publishes_every_guardrail_under_rolewardens_path(world):
 
 def test_what_is_published_already_is_left_as_it_is(world):
     before = len(world.aws.events)
-    done = world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
+    done = world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
     assert set(done["policies"].values()) == {"unchanged"}
     assert len(world.aws.events) == before
 
@@ -35,7 +35,7 @@ def test_what_is_published_already_is_left_as_it_is(world):
 def test_a_tampered_policy_is_restored_and_the_record_names_the_actor(world, kind):
     event = tamper(world, kind)
     assert world.in_force() == {"approved-models"}
-    world.rolewarden.restore(event)
+    world.publications.handle_event(event)
     assert world.in_force() == PUBLISHED
     [row] = world.history("policy/no-generative-ai")
     assert row["cause"]["actor"] == event["detail"]["userIdentity"]["arn"]
@@ -51,18 +51,18 @@ def announced(world):
 def test_a_policy_that_was_deleted_is_announced_by_the_next_try_where_the_first_could_not(world, announced):
     event = tamper(world, "deleted")
     with world.aws.failing("PutEvents", "InternalFailure", status=500), pytest.raises(RetryLater):
-        world.rolewarden.restore(event)
+        world.publications.handle_event(event)
     assert world.in_force() == PUBLISHED
     assert announced() == []
-    world.rolewarden.restore(event)
+    world.publications.handle_event(event)
     assert announced() == [{"no-generative-ai": "unchanged"}]
 
 
 def test_a_policy_that_somebody_else_has_made_again_is_announced_for_it_is_attached_to_nothing(world, announced):
     event = tamper(world, "deleted")
-    document = next(p for p in compile_rules(world.rolewarden.rules, "aws") if p.name == "no-generative-ai").text
+    document = next(p for p in compile_rules(world.runtime.rules, "aws") if p.name == "no-generative-ai").text
     world.iam.create_policy(PolicyName="no-generative-ai", Path="/rolewarden/", PolicyDocument=document)
-    world.rolewarden.restore(event)
+    world.publications.handle_event(event)
     assert announced() == [{"no-generative-ai": "unchanged"}]
 
 
@@ -73,7 +73,7 @@ def test_restoring_goes_on_when_all_five_versions_are_taken(world):
             spare = next(version for version in versions if not version["IsDefaultVersion"])
             world.iam.delete_policy_version(PolicyArn=GUARDRAIL_ARN, VersionId=spare["VersionId"])
         world.iam.create_policy_version(PolicyArn=GUARDRAIL_ARN, PolicyDocument=UNRELATED, SetAsDefault=True)
-        world.rolewarden.restore(world.event("CreatePolicyVersion"))
+        world.publications.handle_event(world.event("CreatePolicyVersion"))
         assert world.in_force() == PUBLISHED
 
 
@@ -83,7 +83,9 @@ def test_a_policy_event_that_changed_nothing_writes_nothing(world):
     ]
     world.iam.delete_policy_version(PolicyArn=GUARDRAIL_ARN, VersionId=version)
     before = len(world.aws.events)
-    assert world.rolewarden.restore(world.event("DeletePolicyVersion"))["policies"] == {"no-generative-ai": "unchanged"}
+    assert world.publications.handle_event(world.event("DeletePolicyVersion"))["policies"] == {
+        "no-generative-ai": "unchanged"
+    }
     assert len(world.aws.events) == before
     assert world.history("policy/no-generative-ai") == []
 
@@ -94,7 +96,7 @@ def test_a_policy_whose_name_somebody_has_taken_holds_up_no_other(world):
     approved = policy_arn("approved-models", "aws", ACCOUNT_ID)
     world.iam.create_policy_version(PolicyArn=approved, PolicyDocument=UNRELATED, SetAsDefault=True)
     with pytest.raises(Refused, match="a policy `no-generative-ai` that is not under /rolewarden/"):
-        world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
+        world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
     assert world.in_force() == {"approved-models"}
     [row] = world.history("policy/approved-models")
     assert row["remediation"] == "replaced"
@@ -102,14 +104,14 @@ def test_a_policy_whose_name_somebody_has_taken_holds_up_no_other(world):
 
 def test_a_policy_event_of_another_account_restores_nothing_here(world):
     event = tamper(world, "edited")
-    assert "policies" not in world.rolewarden.restore({**event, "account": "444455556666"})
+    assert "policies" not in world.publications.handle_event({**event, "account": "444455556666"})
     assert world.in_force() == {"approved-models"}
 
 
 def test_a_policy_under_rolewardens_path_that_is_no_guardrail_is_left_alone(world):
     arn = world.iam.create_policy(PolicyName="stray", Path="/rolewarden/", PolicyDocument=UNRELATED)["Policy"]["Arn"]
     world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
-    assert world.rolewarden.restore(world.event("CreatePolicyVersion"))["policies"] == {}
+    assert world.publications.handle_event(world.event("CreatePolicyVersion"))["policies"] == {}
 
 
 def publish_handler(world, monkeypatch, guardrails=None):
@@ -163,7 +165,7 @@ def test_a_scheduled_check_that_cannot_read_one_policy_restores_the_others_and_t
         arn = policy_arn(policy, "aws", ACCOUNT_ID)
         world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
     with world.aws.failing("GetPolicy", "AccessDenied", status=403, times=1), pytest.raises(Refused):
-        world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
+        world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
     assert len(world.in_force()) == 1
 
 
@@ -187,13 +189,13 @@ def test_a_deleted_stack_bares_no_role(world, answers, monkeypatch):
 
 def test_a_deployment_that_cannot_write_a_policy_takes_back_what_it_has_written(world_with, answers, monkeypatch):
     world = world_with(TWO)
-    before = {name: world.rolewarden.aws.policy(policy_arn(name, "aws", ACCOUNT_ID)).version for name in ("a", "b")}
+    before = {name: world.runtime.aws.policy(policy_arn(name, "aws", ACCOUNT_ID)).version for name in ("a", "b")}
     changed = world_with(TWO.replace("claude", "nova"), keep="unpublished")
     with world.aws.failing("CreatePolicyVersion", "MalformedPolicyDocument", times=1, after=1):
         publish_handler(changed, monkeypatch)(deployment_request(answers, "Update"), CONTEXT)
     assert answers.heard[0]["Status"] == "FAILED"
     assert "MalformedPolicyDocument" in answers.heard[0]["Reason"]
-    assert {name: changed.rolewarden.aws.policy(policy_arn(name, "aws", ACCOUNT_ID)).version for name in "ab"} == before
+    assert {name: changed.runtime.aws.policy(policy_arn(name, "aws", ACCOUNT_ID)).version for name in "ab"} == before
     assert world.in_force() == {"a", "b"}
 
 
@@ -278,7 +280,7 @@ def test_tampering_that_no_event_told_of_is_put_right_by_the_clock_and_the_sweep
         for role in ("CanvasOmar", "CanvasAnalytics", "CanvasAnalyticsSpaces", "CanvasBedrockAnalytics"):
             world.detach(role, "no-generative-ai")
     tamper(world, kind)
-    world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
+    world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
     assert world.in_force() == PUBLISHED
     assert len(announced()) == 1
     world.sweep()
@@ -287,7 +289,7 @@ def test_tampering_that_no_event_told_of_is_put_right_by_the_clock_and_the_sweep
 
 def test_a_check_that_finds_nothing_writes_and_announces_nothing(world, announced):
     mark = world.aws.mark()
-    world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
+    world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
     assert {call.operation for call in world.aws.calls(mark)} == {"GetPolicy", "GetPolicyVersion"}
     assert announced() == []
 

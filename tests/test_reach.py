@@ -4,7 +4,7 @@ import json
 
 import pytest
 from rolewarden.record import metrics
-from rolewarden.service import DOCTOR
+from rolewarden.work import DOCTOR
 from rolewarden_local.aws import ACCOUNT_ID as CENTRAL
 from rolewarden_local.scenes.seed import log
 
@@ -41,7 +41,7 @@ def forward(account, region, *about):
 
 def told(company):
     """What is wrong, by account and region, asked as `rolewarden doctor` asks."""
-    checks = company.rolewarden.sweep({"step": DOCTOR})["probes"]
+    checks = company.sweeper.handle_event({"step": DOCTOR})["probes"]
     return {(c["account"], c["region"], c["what"]): c["message"] for c in checks if "message" in c}
 
 
@@ -61,7 +61,7 @@ def test_where_everything_is_there_nothing_is_told_and_the_heart_beats(covered):
 
 
 def test_every_account_and_region_is_looked_at(covered):
-    checks = covered.rolewarden.sweep({"step": DOCTOR})["probes"]
+    checks = covered.sweeper.handle_event({"step": DOCTOR})["probes"]
     trails = {(check["account"], check["region"]) for check in checks if check["what"] == "trail"}
     forwarders = {(check["account"], check["region"]) for check in checks if check["what"] == "forwarder"}
     assert trails == {(account, region) for account in (CENTRAL, MEMBER) for region in (HOME, AWAY)}
@@ -140,7 +140,7 @@ def test_who_disables_the_rule_that_tells_of_moves_is_told_by_the_sweep(covered)
 
 def test_an_account_that_is_not_entered_is_one_line_and_stops_the_heart(covered):
     client("iam", MEMBER).delete_role(RoleName="rolewarden-enforce")
-    covered.rolewarden.aws.leave(MEMBER)
+    covered.runtime.aws.leave(MEMBER)
     [(key, message)] = told(covered).items()
     assert key == (MEMBER, "", "entrance")
     assert message.startswith("AssumeRole: AccessDenied")
@@ -150,7 +150,7 @@ def test_an_account_that_is_not_entered_is_one_line_and_stops_the_heart(covered)
 def test_that_aws_does_not_let_us_look_is_told_and_ends_no_sweep(covered):
     with covered.aws.failing("DescribeTrails", "AccessDeniedException"):
         assert heartbeat(covered) == 0
-    assert len(covered.rolewarden.table.sweeps(CENTRAL)) == 1
+    assert len(covered.progress.sweeps(CENTRAL)) == 1
     assert {row["reason"] for row in covered.findings_of(CENTRAL)} == {"events do not arrive"}
 
 
@@ -161,5 +161,5 @@ def test_that_aws_cannot_tell_now_is_no_finding(covered):
 
 
 def test_one_account_and_region_asks_for_its_trail_alone(world):
-    checks = world.rolewarden.sweep({"step": DOCTOR})["probes"]
+    checks = world.sweeper.handle_event({"step": DOCTOR})["probes"]
     assert checks == [{"account": CENTRAL, "region": HOME, "what": "trail"}]

@@ -1,7 +1,7 @@
 """What was read too early is read again, and not for ever."""
 
 import pytest
-from rolewarden.service import RECHECKS
+from rolewarden.work import RECHECKS
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.scenes.seed import TRUST
 
@@ -42,7 +42,7 @@ def test_a_role_that_stays_away_is_looked_for_as_often_as_any_and_no_more(world)
 def test_a_role_that_is_known_to_be_deleted_is_not_looked_for_again(world, known):
     work = {"role": "CanvasOmar", "role_account": ACCOUNT_ID, "account": ACCOUNT_ID, **known}
     with world.aws.failing("ListAttachedRolePolicies", "NoSuchEntity", status=404):
-        world.hurried().rolewarden.handle_message(work)
+        world.hurried().enforcer.handle_message(work)
     assert looks(world) == 0
 
 
@@ -59,10 +59,10 @@ def test_a_policy_that_iam_does_not_show_yet_is_attached_when_it_does(world):
 
 def test_a_list_that_still_shows_what_was_detached_is_asked_for_again(world, monkeypatch):
     world.guarded().hurried()
-    before = world.rolewarden.aws.attached_policies("CanvasOmar")
+    before = world.runtime.aws.attached_policies("CanvasOmar")
     event = world.detach("CanvasOmar", "no-generative-ai")
     with monkeypatch.context() as old:
-        old.setattr(world.rolewarden.aws, "attached_policies", lambda _: before)
+        old.setattr(world.runtime.aws, "attached_policies", lambda _: before)
         assert world.enforce(event)[0]["verdict"] == "compliant"
     assert world.carried("CanvasOmar") == set()
     world.work()
@@ -81,12 +81,12 @@ def test_another_policy_that_was_detached_asks_for_no_second_look(world):
 @pytest.mark.parametrize("status", ["Pending", "Updating"])
 def test_a_domain_that_is_still_being_updated_is_read_again_and_its_new_role_guarded(world, monkeypatch, status):
     world.guarded().hurried()
-    old = world.rolewarden.aws.domain("us-east-1", "d-research0001")
+    old = world.runtime.aws.domain("us-east-1", "d-research0001")
     world.sagemaker.update_domain(
         DomainId="d-research0001", DefaultUserSettings={"ExecutionRole": world.role("CanvasResearch2")}
     )
     with monkeypatch.context() as early:
-        early.setattr(world.rolewarden.aws, "domain", lambda *_: {**old, "Status": status})
+        early.setattr(world.runtime.aws, "domain", lambda *_: {**old, "Status": status})
         world.enforce(world.event("UpdateDomain"))
     assert world.carried("CanvasResearch2") == set()
     world.work()
@@ -95,8 +95,8 @@ def test_a_domain_that_is_still_being_updated_is_read_again_and_its_new_role_gua
 
 def test_a_profile_that_is_still_being_made_is_read_again_as_often_as_any_and_no_more(world, monkeypatch):
     world.guarded().hurried()
-    profile = world.rolewarden.aws.user_profile
-    monkeypatch.setattr(world.rolewarden.aws, "user_profile", lambda *key: {**profile(*key), "Status": "Pending"})
+    profile = world.runtime.aws.user_profile
+    monkeypatch.setattr(world.runtime.aws, "user_profile", lambda *key: {**profile(*key), "Status": "Pending"})
     world.sagemaker.update_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
     world.enforce(world.event("UpdateUserProfile"))
     assert looks(world) == RECHECKS
@@ -104,10 +104,10 @@ def test_a_profile_that_is_still_being_made_is_read_again_as_often_as_any_and_no
 
 def test_a_profile_that_is_still_being_deleted_is_let_go_by_the_second_look(world, monkeypatch):
     world.guarded().hurried()
-    omar = world.rolewarden.aws.user_profile("us-east-1", "d-analytics0001", "omar")
+    omar = world.runtime.aws.user_profile("us-east-1", "d-analytics0001", "omar")
     world.sagemaker.delete_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
     with monkeypatch.context() as early:
-        early.setattr(world.rolewarden.aws, "user_profile", lambda *_: {**omar, "Status": "Deleting"})
+        early.setattr(world.runtime.aws, "user_profile", lambda *_: {**omar, "Status": "Deleting"})
         world.enforce(world.event("DeleteUserProfile"))
     assert "CanvasOmar" in world.bound().values()
     world.work()
@@ -127,13 +127,13 @@ def test_a_new_role_that_iam_does_not_show_yet_is_governed_by_trust_when_it_does
 def test_a_new_role_whose_list_is_still_that_of_its_predecessor_is_guarded_by_the_second_look(world, monkeypatch):
     world.guarded().hurried()
     world.queued()
-    before = world.rolewarden.aws.attached_policies("CanvasOmar")
+    before = world.runtime.aws.attached_policies("CanvasOmar")
     for arn in before:
         world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=arn)
     world.iam.delete_role(RoleName="CanvasOmar")
     world.role("CanvasOmar")
     with monkeypatch.context() as old:
-        old.setattr(world.rolewarden.aws, "attached_policies", lambda _: before)
+        old.setattr(world.runtime.aws, "attached_policies", lambda _: before)
         assert world.enforce(world.event("CreateRole"))[0]["verdict"] == "compliant"
     assert world.carried("CanvasOmar") == set()
     world.work()
@@ -152,10 +152,10 @@ def test_a_new_role_that_somebody_has_guarded_is_looked_at_once_more_and_no_ofte
 def test_a_role_that_seems_to_trust_whom_it_trusted_before_is_looked_at_again(world_with, monkeypatch):
     world = world_with(TRUSTING).hurried()
     world.role("Builder", EC2_TRUST)
-    before = world.rolewarden.aws.role("Builder")
+    before = world.runtime.aws.role("Builder")
     world.iam.update_assume_role_policy(RoleName="Builder", PolicyDocument=TRUST)
     with monkeypatch.context() as old:
-        old.setattr(world.rolewarden.aws, "role", lambda _: before)
+        old.setattr(world.runtime.aws, "role", lambda _: before)
         world.enforce(world.event("UpdateAssumeRolePolicy"))
     assert world.carried("Builder") == set()
     world.work()
@@ -164,14 +164,14 @@ def test_a_role_that_seems_to_trust_whom_it_trusted_before_is_looked_at_again(wo
 
 def test_a_policy_that_still_seems_whole_after_it_was_edited_is_restored_by_the_second_look(world, monkeypatch):
     world.hurried()
-    before = world.rolewarden.aws.policy(GUARDRAIL_ARN)
+    before = world.runtime.aws.policy(GUARDRAIL_ARN)
     event = tamper(world, "edited")
     with monkeypatch.context() as old:
-        old.setattr(world.rolewarden.aws, "policy", lambda _: before)
-        assert world.rolewarden.restore(event)["policies"] == {"no-generative-ai": "unchanged"}
+        old.setattr(world.runtime.aws, "policy", lambda _: before)
+        assert world.publications.handle_event(event)["policies"] == {"no-generative-ai": "unchanged"}
     assert world.in_force() == {"approved-models"}
     [look] = world.queued("PUBLISH_QUEUE_URL")
-    world.rolewarden.handle_publish_message(look)
+    world.publications.handle_message(look)
     assert world.in_force() == PUBLISHED
     assert world.history("policy/no-generative-ai")[-1]["cause"]["event_name"] == "CreatePolicyVersion"
     assert world.queued("PUBLISH_QUEUE_URL") == []
@@ -179,7 +179,7 @@ def test_a_policy_that_still_seems_whole_after_it_was_edited_is_restored_by_the_
 
 @pytest.mark.parametrize("body", [None, {}, {"request": {"role": "r"}, "account": "1", "region": "r", "rechecks": 1}])
 def test_a_message_of_the_publish_queue_that_names_no_policy_is_named_and_dropped(world, body):
-    assert world.rolewarden.handle_publish_message(body) == {"ignored": "no recheck"}
+    assert world.publications.handle_message(body) == {"ignored": "no recheck"}
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_message_of_the_publish_queue_that_names_no_policy_is_named_and_droppe
     ],
 )
 def test_a_message_that_asks_for_a_second_look_at_nothing_is_named_and_dropped(world, body):
-    assert world.rolewarden.handle_message(body) == {"ignored": "no work message"}
+    assert world.enforcer.handle_message(body) == {"ignored": "no work message"}
 
 
 @pytest.mark.parametrize("cause", [None, "x", {"who": "mallory"}, {"event_name": 7}])
@@ -201,6 +201,6 @@ def test_a_message_that_does_not_say_who_has_led_to_it_is_recorded_as_a_check(wo
     role = {"account": ACCOUNT_ID, "cause": cause, "rechecks": 1}
     by_hand = {**role, "role_account": ACCOUNT_ID, "role": "CanvasFull"}
     for body in (by_hand, {**role, "region": "us-east-1", "request": {"role": "CanvasOmar"}}):
-        world.rolewarden.handle_message(body)
+        world.enforcer.handle_message(body)
     for about in ("CanvasFull", "CanvasOmar"):
         assert world.history(about)[-1]["cause"] == {"event_name": "ScheduledCheck"}

@@ -250,7 +250,7 @@ def test_a_role_at_its_quota_is_asked_to_take_one_policy_and_no_more(world_with)
 def test_what_was_attached_before_a_call_was_throttled_is_on_the_record_before_the_next_try(world_with, monkeypatch):
     world = world_with(TWO)
     event = world.role_event("CanvasOmar")
-    attach = world.rolewarden.aws.attach
+    attach = world.runtime.aws.attach
 
     def throttled_at_b(role, arn, *, correlation_id):
         if arn.endswith("/b"):
@@ -258,7 +258,7 @@ def test_what_was_attached_before_a_call_was_throttled_is_on_the_record_before_t
         attach(role, arn, correlation_id=correlation_id)
 
     with monkeypatch.context() as patched:
-        patched.setattr(world.rolewarden.aws, "attach", throttled_at_b)
+        patched.setattr(world.runtime.aws, "attach", throttled_at_b)
         with pytest.raises(RetryLater):
             world.enforce(event)
     [row] = world.history("CanvasOmar")
@@ -320,7 +320,7 @@ def test_what_an_event_costs_a_warm_function_in_aws_calls(world):
 
 
 def test_a_new_profile_with_a_role_of_its_own_costs_two_calls_more(world):
-    world.rolewarden.discovery.refresh(ACCOUNT_ID, "us-east-1", _omar())
+    world.enforcer.discovery.refresh(ACCOUNT_ID, "us-east-1", _omar())
     world.sagemaker.create_user_profile(
         DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia")}
     )

@@ -3,10 +3,11 @@
 import logging
 
 import pytest
-from rolewarden.bindings import REPORTING_SECONDS, RoleKey
+from rolewarden.bindings import RoleKey
 from rolewarden.history import HistoryKey
 from rolewarden.origin import SWEEP
 from rolewarden.record import logger, metrics
+from rolewarden.reported import REPORTING_SECONDS
 from rolewarden.work import Work
 from rolewarden_local.aws import ACCOUNT_ID, Killed
 
@@ -67,11 +68,11 @@ def test_a_finding_says_why_and_what_to_do(world, bus, counted):
 
 def test_a_finding_that_nobody_could_be_told_of_is_told_by_the_next_sweep(world, bus):
     with world.aws.failing("PutEvents", "ThrottlingException"):
-        world.rolewarden.reconcile(Work(FULL, ACCOUNT_ID, SWEEP))
+        world.enforcer.evaluate(Work(FULL, ACCOUNT_ID, SWEEP))
     assert bus() == []
     world.wait(REPORTING_SECONDS + 1)
     for _ in range(2):
-        world.rolewarden.reconcile(Work(FULL, ACCOUNT_ID, SWEEP))
+        world.enforcer.evaluate(Work(FULL, ACCOUNT_ID, SWEEP))
     assert [told["detail"]["reason"] for told in bus()] == ["quota full"]
 
 
@@ -139,9 +140,9 @@ def test_a_mended_role_is_looked_at_again_later_and_not_for_ever(world):
     counts = world.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert counts["ApproximateNumberOfMessagesDelayed"] == "1"
     work = {"role": "CanvasOmar", "role_account": "111122223333", "account": "111122223333", "rechecks": 1}
-    assert world.rolewarden.handle_message(work)["verdict"] == "compliant"
+    assert world.enforcer.handle_message(work)["verdict"] == "compliant"
     world.detach("CanvasOmar", "no-generative-ai")
-    assert world.rolewarden.handle_message({**work, "rechecks": 3})["remediation"] == "attached"
+    assert world.enforcer.handle_message({**work, "rechecks": 3})["remediation"] == "attached"
     counts = world.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert counts["ApproximateNumberOfMessagesDelayed"] == "1"
 
@@ -150,7 +151,7 @@ def test_a_recheck_that_finds_the_role_bare_mends_it(world):
     world.guarded()
     world.detach("CanvasOmar", "no-generative-ai")
     work = {"role": "CanvasOmar", "role_account": "111122223333", "account": "111122223333", "rechecks": 1}
-    world.rolewarden.handle_message(work)
+    world.enforcer.handle_message(work)
     assert world.carried("CanvasOmar") == {"no-generative-ai"}
 
 
@@ -163,21 +164,21 @@ def test_a_recheck_that_cannot_be_asked_for_does_not_lose_the_record(world):
 
 @pytest.mark.parametrize("body", [None, [], {}, "text", {"role": 7}, {"role": "x", "account": "y"}, {"rechecks": "z"}])
 def test_a_message_that_is_no_work_is_named_and_dropped(world, body):
-    assert world.rolewarden.handle_message(body) == {"ignored": "no work message"}
+    assert world.enforcer.handle_message(body) == {"ignored": "no work message"}
 
 
 def test_an_event_that_may_hide_a_change_is_counted_apart(world, counted):
     from tests.conftest import sample
 
-    world.rolewarden.enforce(sample("awkward_cut_parameters"))
-    world.rolewarden.enforce(sample("awkward_denied_call"))
+    world.enforcer.handle_event(sample("awkward_cut_parameters"))
+    world.enforcer.handle_event(sample("awkward_denied_call"))
     assert (counted("IgnoredEvents"), counted("UnreadableEvents")) == (2, 1)
 
 
 def test_a_subject_that_aws_does_not_let_us_look_at_is_a_finding_and_not_tried_again(world, bus):
     world.sagemaker.update_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
     with world.aws.failing("DescribeUserProfile", "AccessDeniedException", status=400):
-        answer = world.rolewarden.enforce(world.event("UpdateUserProfile"))
+        answer = world.enforcer.handle_event(world.event("UpdateUserProfile"))
     assert "AccessDeniedException" in answer["refused"]
     told = next(event for event in bus() if event["detail-type"] == "Subject Finding")
     assert (told["detail"]["user_profile"], told["detail"]["reason"]) == ("omar", "access denied")

@@ -1,8 +1,8 @@
 """Findings settle by themselves: a sweep tells of those that are not the case any more, once."""
 
 import pytest
-from rolewarden.bindings import ReportedFinding, ReportedKind
 from rolewarden.policies import policy_arn
+from rolewarden.reported import ReportedFinding, ReportedKind
 from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.guardrail_texts import SINGLED_OUT
@@ -118,13 +118,13 @@ def test_a_sweep_after_one_that_has_settled_something_makes_no_call_more(world):
 
 def test_a_boundary_that_cannot_be_removed_from_a_protected_role_is_never_reported_as_resolved(world, settled):
     world.guarded()
-    table, until = world.rolewarden.table, world.rolewarden.recorder.now() + 3600
+    until = world.runtime.clock.now() + 3600
     kept = ReportedFinding(ACCOUNT_ID, "CanvasOmar", ReportedKind.BOUNDARY, "compliant: access denied")
     over = ReportedFinding(ACCOUNT_ID, "CanvasRosa", ReportedKind.ROLE, "drifted: no-generative-ai")
-    table.mark_reported([kept.as_row(until), over.as_row(until)])
+    world.reported.mark([kept.as_row(until), over.as_row(until)])
     world.sweep()
     assert [told["finding"] for told in settled()] == ["CanvasRosa"]
-    assert kept in table.findings(ACCOUNT_ID)
+    assert kept in world.reported.of_account(ACCOUNT_ID)
 
 
 @pytest.mark.parametrize("kind", ReportedKind)
@@ -139,6 +139,6 @@ def test_a_reported_finding_is_read_as_it_was_written_and_its_key_is_its_own(kin
 
 def test_a_row_of_a_kind_that_is_not_known_is_no_finding(world):
     finding = ReportedFinding(ACCOUNT_ID, "CanvasOmar", ReportedKind.ROLE, "drifted")
-    row = finding.as_row(world.rolewarden.recorder.now() + 3600)
-    world.rolewarden.table.mark_reported([{**row, "kind": "another"}])
-    assert world.rolewarden.table.findings(ACCOUNT_ID) == []
+    row = finding.as_row(world.runtime.clock.now() + 3600)
+    world.reported.mark([{**row, "kind": "another"}])
+    assert world.reported.of_account(ACCOUNT_ID) == []

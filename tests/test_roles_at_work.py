@@ -12,18 +12,18 @@ import boto3
 import pytest
 from rolewarden import detach
 from rolewarden.aws import Aws
+from rolewarden.clock import Clock
 from rolewarden.cloudformation import OwnStack
 from rolewarden.errors import Refused
 from rolewarden.events import EvaluationRequest, SubjectKey
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, Origin, Trigger
 from rolewarden.policies import compile_rules, policy_arn
-from rolewarden.service import Recheck, Rolewarden
-from rolewarden.settings import Settings, alarm_topic
+from rolewarden.settings import alarm_topic
+from rolewarden.work import Recheck
 from rolewarden_local.aws import ACCOUNT_ID, REGION
 from rolewarden_local.emulated._ministack import cloudformation
 from rolewarden_local.scenes.seed import trusting
 
-from tests.conftest import TODAY
 from tests.handlers import STACK
 from tests.permissions import of_template, unused
 from tests.publishing import UNRELATED
@@ -76,33 +76,33 @@ class Staff:
         path = self._folder / "guardrails.yaml"
         path.write_text(text)
         self.world = self.world.under(path, publish=False)
-        self.function("Publish").publish(ACCOUNT_ID, DEPLOYMENT)
+        self.function("Publish").publications.run(ACCOUNT_ID, DEPLOYMENT)
 
     def function(self, function):
         """The function with the guardrails that are deployed now."""
-        return Rolewarden(Settings.read(self.world.environment), self.aws(function), clock=lambda: TODAY)
+        as_function = copy(self.world)
+        as_function.assemble(self.aws(function))
+        return as_function
 
     def enforce(self, event):
         """Let EnforceFunction look at the newest event of this name, or at this one."""
-        self.function("Enforce").enforce(self.world.event(event) if isinstance(event, str) else event)
+        self.function("Enforce").enforcer.handle_event(self.world.event(event) if isinstance(event, str) else event)
 
     def work(self):
         """Let ReconcileFunction work off its queue."""
-        as_reconcile = copy(self.world)
-        as_reconcile.rolewarden = self.function("Reconcile")
-        as_reconcile.work()
+        self.function("Reconcile").work()
 
     def look_again(self, **nominated):
         """Let ReconcileFunction look once more at what an event has nominated."""
         request = EvaluationRequest(ACCOUNT_ID, REGION, Origin(Trigger.EVENT), **nominated)
-        self.function("Reconcile").handle_message(Recheck(request, 1).as_dict())
+        self.function("Reconcile").enforcer.handle_message(Recheck(request, 1).as_dict())
 
     def sweep(self, seconds_left=900.0):
         """Let SweepFunction sweep to the end; at first it has so much time."""
         sweeper = self.function("Sweep").sweeper
-        sweeper.seconds_left = lambda: seconds_left
+        sweeper.clock.seconds_left = lambda: seconds_left
         sweeper.start()
-        sweeper.seconds_left = lambda: 900.0
+        sweeper.clock.seconds_left = lambda: 900.0
         while bodies := self.world.queued("SWEEP_QUEUE_URL"):
             for body in bodies:
                 sweeper.handle_message(body)
@@ -114,7 +114,7 @@ class Staff:
     def detach_surplus(self):
         """Let DetachFunction work off its queue."""
         function = self.function("Detach")
-        with function.recorder.together():
+        with function.runtime.recorder.together():
             for body in self.world.queued("DETACH_QUEUE_URL"):
                 function.detacher.handle_message(body)
 
@@ -148,7 +148,7 @@ def publications(staff):
     staff.stack_is("UPDATE_IN_PROGRESS")
     assert staff.aws("Publish").stack_status(STACK) == "UPDATE_IN_PROGRESS"
     staff.deploy(RULES)
-    published = compile_rules(staff.world.rolewarden.rules, "aws")
+    published = compile_rules(staff.world.runtime.rules, "aws")
     with staff.world.aws.failing("CreatePolicy", "AccessDenied", after=1), pytest.raises(Refused):
         staff.deploy(HALF_WAY)
     assert staff.world.in_force(published) == {"a", "b", "boundary.a", "boundary.b"}
@@ -161,9 +161,9 @@ def publications(staff):
         if len(versions) == 5:
             staff.world.iam.delete_policy_version(PolicyArn=arn, VersionId=versions[-1]["VersionId"])
         staff.world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
-        staff.function("Publish").restore(staff.world.event("CreatePolicyVersion"))
+        staff.function("Publish").publications.handle_event(staff.world.event("CreatePolicyVersion"))
         for body in staff.world.queued("PUBLISH_QUEUE_URL"):
-            staff.function("Publish").handle_publish_message(body)
+            staff.function("Publish").publications.handle_message(body)
     assert staff.world.in_force(published) == {"a", "b", "boundary.a", "boundary.b"}
 
 
@@ -208,7 +208,7 @@ def second_looks(staff):
     staff.look_again(subject=SubjectKey(RESEARCH, "nadia"))
     staff.look_again(subject=SubjectKey("d-gone00000001"))
     request = EvaluationRequest(ACCOUNT_ID, REGION, Origin(Trigger.EVENT, call="CreateRole"), role="Glue2")
-    staff.function("Reconcile").handle_message(Recheck(request, 1).as_dict())
+    staff.function("Reconcile").enforcer.handle_message(Recheck(request, 1).as_dict())
     assert [world.carried(role) for role in ("CanvasResearch", "CanvasNadia2", "Glue2")] == [{"a"}, {"b"}, {"a"}]
 
 
@@ -280,7 +280,7 @@ def moved_statements(staff):
                  .replace("guardrails: [a]", "guardrails: [a, c]"))  # fmt: skip
     staff.sweep()
     staff.work()
-    staff.function("Publish").publish(ACCOUNT_ID, SCHEDULED_CHECK)
+    staff.function("Publish").publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
     assert staff.world.in_force() >= {"a", "b", "c"}
     assert staff.world.carried("CanvasAnalytics") == {"a", "c"}
 
@@ -295,8 +295,8 @@ def deletion(staff):
     staff.stack_is("DELETE_IN_PROGRESS")
     function = staff.function("Detach")
     done = detach.stack(
-        function.aws, ACCOUNT_ID, "Delete", own=OwnStack(STACK, removes=True), recorder=function.recorder,
-        seconds_left=lambda: 900.0,
+        function.runtime.aws, ACCOUNT_ID, "Delete", own=OwnStack(STACK, removes=True),
+        recorder=function.runtime.recorder, clock=Clock(),
     )  # fmt: skip
     assert done["deleted"] == 4
     assert Aws().own_policies() == ()

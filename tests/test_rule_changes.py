@@ -100,7 +100,7 @@ class Watch:
         return found if isinstance(found, dict) else json.loads(unquote(found))
 
     def roles(self) -> list[str]:
-        bound = self.world.rolewarden.table.all()
+        bound = self.world.bindings.all()
         return sorted({binding.role.name for binding in bound if binding.role and binding.role.account == ACCOUNT_ID})
 
     def denied(self) -> dict[str, set[int]]:
@@ -122,11 +122,11 @@ class Watch:
 
     def required(self) -> dict[str, set[int]]:
         """What the rules in force want each role to be denied."""
-        reconciler, found = self.world.rolewarden.reconciler, {}
-        texts = {policy.name: policy.document for policy in compile_rules(reconciler.rules, "aws")}
+        needs, found = self.world.runtime.needs, {}
+        texts = {policy.name: policy.document for policy in compile_rules(needs.rules, "aws")}
         for role in self.roles():
-            needs = reconciler.needs(RoleKey(ACCOUNT_ID, role))
-            names = sorted(name for name, guardrail in needs.items() if guardrail.mode is Mode.ENFORCE)
+            required = needs.of_role(RoleKey(ACCOUNT_ID, role))
+            names = sorted(name for name, guardrail in required.items() if guardrail.mode is Mode.ENFORCE)
             key = json.dumps([{name: texts[name] for name in names}, None], sort_keys=True)
             if key not in self.known:
                 self.known[key] = denied({name: texts[name] for name in names})
@@ -148,7 +148,7 @@ class Watch:
                 for number in sorted(numbers - now[role])
             )
 
-        hooks = self.world.rolewarden.aws._iam.meta.events
+        hooks = self.world.runtime.aws._iam.meta.events
         hooks.register("after-call.iam", after_a_call)
         try:
             yield
@@ -163,7 +163,7 @@ def carried_out(world: World) -> None:
         world.sweep()
         world.work()
         world.detach_surplus()
-        world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)
+        world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
     world.work()
 
 
@@ -202,14 +202,14 @@ def changed(world: World, folder: str, number: int, file: Mapping[str, Any]) -> 
     watch = Watch(after)
     before, required = watch.denied(), watch.required()
     with watch.keeping({role: before[role] & required[role] for role in before}):
-        after.rolewarden.publish(ACCOUNT_ID, DEPLOYMENT)
+        after.publications.run(ACCOUNT_ID, DEPLOYMENT)
         carried_out(after)
     return after
 
 
 def settle(world: World) -> World:
     """Bring a new world to what its rules ask for."""
-    world.rolewarden.publish(ACCOUNT_ID, DEPLOYMENT)
+    world.publications.run(ACCOUNT_ID, DEPLOYMENT)
     carried_out(world)
     return world
 
@@ -228,8 +228,8 @@ def grown(world_with: Any, tmp_path: Path) -> tuple[World, World]:
 
 def test_a_guardrail_that_grows_into_a_second_policy_leaves_no_window(world_with: Any, tmp_path: Path) -> None:
     before, after = grown(world_with, tmp_path)
-    assert {policy.name for policy in compile_rules(before.rolewarden.rules, "aws")} == {"g"}
-    assert {policy.name for policy in compile_rules(after.rolewarden.rules, "aws")} == {"g", "g-2"}
+    assert {policy.name for policy in compile_rules(before.runtime.rules, "aws")} == {"g"}
+    assert {policy.name for policy in compile_rules(after.runtime.rules, "aws")} == {"g", "g-2"}
 
 
 def test_after_the_change_every_policy_says_just_what_the_rules_say(world_with: Any, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_a_check_that_restores_one_policy_of_a_guardrail_leaves_the_other_alone(
     for tampered, other in (("g-2", "g"), ("g", "g-2")):
         arn = policy_arn(tampered, "aws", ACCOUNT_ID)
         world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=hollow, SetAsDefault=True)
-        done = world.rolewarden.publish(ACCOUNT_ID, SCHEDULED_CHECK)["policies"]
+        done = world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)["policies"]
         assert done == {tampered: "replaced", other: "unchanged"}
         assert world.in_force() == {"g", "g-2"}
 
@@ -263,10 +263,10 @@ def test_a_deployment_that_keeps_statements_asks_for_its_completion(world_with: 
     path = tmp_path / "longer.yaml"
     path.write_text(yaml.safe_dump(of(FOURTEEN)))
     after = before.under(path).hurried()
-    after.rolewarden.publish(ACCOUNT_ID, DEPLOYMENT)
+    after.publications.run(ACCOUNT_ID, DEPLOYMENT)
     after.sweep()
     for body in after.queued("PUBLISH_QUEUE_URL"):
-        after.rolewarden.handle_publish_message(body)
+        after.publications.handle_message(body)
     assert after.in_force() == {"g", "g-2"}
 
 

@@ -6,7 +6,7 @@ import pytest
 from rolewarden.events import POLICY_EVENTS
 from rolewarden.policies import policy_arn
 from rolewarden.record import metrics
-from rolewarden.service import RECHECKS
+from rolewarden.work import RECHECKS
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.scenes.seed import TRUST
 
@@ -84,7 +84,11 @@ def kept(aws, template):
 
 
 def looked_at(world, event):
-    done = world.rolewarden.restore if event["detail"]["eventName"] in POLICY_EVENTS else world.rolewarden.enforce
+    done = (
+        world.publications.handle_event
+        if event["detail"]["eventName"] in POLICY_EVENTS
+        else world.enforcer.handle_event
+    )
     done(event)
     metrics.clear_metrics()
 
@@ -94,9 +98,9 @@ def worked_off(world, clock):
     for _ in range(RECHECKS + 1):
         clock.now += RECHECK_SECONDS
         for body in world.queued("PUBLISH_QUEUE_URL"):
-            world.rolewarden.handle_publish_message(body)
+            world.publications.handle_message(body)
         for body in world.queued():
-            world.rolewarden.handle_message(body)
+            world.enforcer.handle_message(body)
         metrics.clear_metrics()
     assert world.queued() == world.queued("PUBLISH_QUEUE_URL") == []
 

@@ -44,7 +44,7 @@ VERBS = frozenset(
     """
     add announce answer ask attach audit backfill begin bind bring build check claim clear collect compare
     compile complete connect create delete deny deploy describe detach do drop emit end enforce enter expect
-    extend fail fill fix follow forget forward give ignore import install invoke keep leave lend let limit list
+    extend fail fill finish fix follow forget forward give ignore import install invoke keep leave lend let limit list
     log make mark move name need note notify observe open order organize pass play prepare press print publish
     put raise read record refresh refuse register remake remediate remember remove rename replace report require
     reset resolve restart restore retire run say schedule send serve set show sign start stop sum swap sweep
@@ -121,7 +121,7 @@ def test_a_function_that_gives_nothing_is_named_by_a_verb(package):
 
 WRITES = frozenset(
     """
-    attach create_policy delete_policy detach import_finding mark_reported notify put put_all put_events put_once
+    attach create_policy delete_policy detach import_finding mark notify put put_all put_events put_once
     put_unless remove_boundary replace_policy send set_audited set_boundary set_member_swept write write_newer
     """.split()  # noqa: SIM905 - as above
 )

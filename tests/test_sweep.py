@@ -22,7 +22,7 @@ def changed(world):
 
 
 def test_a_first_sweep_guards_every_role_and_binds_every_subject(world):
-    world.rolewarden.table.write((), [b.key for b in world.rolewarden.table.all()])
+    world.bindings.write((), [b.key for b in world.bindings.all()])
     swept(world)
     assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
     assert world.carried("CanvasRosa") == {"approved-models"}
@@ -63,7 +63,7 @@ def test_bindings_of_another_account_are_not_swept_away(world):
     from rolewarden.bindings import Binding, RoleKey
 
     foreign = Binding("444455556666", "us-east-1", "d-x", "user-profile", "execution", RoleKey("444455556666", "R"))
-    world.rolewarden.table.write([foreign])
+    world.bindings.write([foreign])
     swept(world)
     assert "R" in world.bound().values()
 
@@ -91,7 +91,7 @@ def test_subjects_that_may_not_be_read_are_findings_and_stay_bound_and_guarded(w
 
 
 def test_one_subject_that_may_not_be_read_holds_up_no_other(world):
-    world.rolewarden.table.write((), [b.key for b in world.rolewarden.table.all()])
+    world.bindings.write((), [b.key for b in world.bindings.all()])
     with world.aws.failing("DescribeUserProfile", "AccessDeniedException", times=1):
         swept(world)
     assert len(world.bound()) == 9
@@ -120,13 +120,13 @@ def test_a_profile_that_vanishes_while_it_is_read_is_just_gone(world):
 @pytest.mark.parametrize("operation", ["GetResources", "ListTags"])
 def test_tags_that_may_not_be_read_are_taken_as_they_were(world_with, operation):
     world = world_with(TAGGED)
-    before = {binding.key: binding.tags for binding in world.rolewarden.table.all()}
+    before = {binding.key: binding.tags for binding in world.bindings.all()}
     with (
         world.aws.failing("GetResources", "AccessDeniedException"),
         world.aws.failing(operation, "AccessDeniedException"),
     ):
         swept(world)
-    assert {binding.key: binding.tags for binding in world.rolewarden.table.all()} == before
+    assert {binding.key: binding.tags for binding in world.bindings.all()} == before
     assert world.carried("CanvasRosa") == {"no-generative-ai"}
     assert [row["reason"] for row in world.history("*")] == ["access denied"]
 
@@ -139,7 +139,7 @@ def test_an_exempt_role_is_sent_nowhere(world):
 def test_attachments_are_compared_as_sets_and_not_role_by_role(world):
     swept(world)
     mark = world.aws.mark()
-    world.rolewarden.sweeper.start()
+    world.sweeper.start()
     calls = [call.operation for call in world.aws.calls(mark)]
     assert calls.count("ListEntitiesForPolicy") == 2
     assert "DescribeUserProfile" not in calls

@@ -8,10 +8,11 @@ from botocore.exceptions import EndpointConnectionError
 from rolewarden import sweep as module
 from rolewarden.aws import ListedDomain
 from rolewarden.bindings import RoleKey
+from rolewarden.clock import unlimited
 from rolewarden.errors import RetryLater
 from rolewarden.origin import SWEEP
 from rolewarden.record import metrics
-from rolewarden.work import Work, unlimited
+from rolewarden.work import Work
 from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.guardrail_texts import TAGGED
@@ -30,14 +31,14 @@ assignments:
 
 
 def forget(world):
-    world.rolewarden.table.write((), [binding.key for binding in world.rolewarden.table.all()])
+    world.bindings.write((), [binding.key for binding in world.bindings.all()])
 
 
 def test_a_sweep_that_runs_out_of_time_goes_on_from_a_message_and_reads_nothing_twice(world, monkeypatch):
     forget(world)
     monkeypatch.setattr(module, "CHUNK", 2)
     clock = itertools.cycle([1000.0, 0.0])  # every other look at the clock finds no time left
-    world.rolewarden.sweeper.seconds_left = lambda: next(clock)
+    world.runtime.clock.seconds_left = lambda: next(clock)
     mark = world.aws.mark()
     world.sweep()
     described = [call for call in world.aws.calls(mark) if call.operation == "DescribeUserProfile"]
@@ -50,7 +51,7 @@ def test_a_sweep_that_runs_out_of_time_goes_on_from_a_message_and_reads_nothing_
 def test_the_comparison_waits_for_the_last_chunk_whatever_their_order(world, monkeypatch):
     forget(world)
     monkeypatch.setattr(module, "CHUNK", 1)
-    sweeper = world.rolewarden.sweeper
+    sweeper = world.sweeper
     sweeper.start()
     chunks = world.queued("SWEEP_QUEUE_URL")
     assert len(chunks) == 6
@@ -64,7 +65,7 @@ def test_the_comparison_waits_for_the_last_chunk_whatever_their_order(world, mon
 def test_a_chunk_that_comes_twice_does_no_harm(world, monkeypatch):
     forget(world)
     monkeypatch.setattr(module, "CHUNK", 1)
-    sweeper = world.rolewarden.sweeper
+    sweeper = world.sweeper
     sweeper.start()
     for body in world.queued("SWEEP_QUEUE_URL"):
         sweeper.handle_message(body)
@@ -77,7 +78,7 @@ def test_a_chunk_that_comes_twice_does_no_harm(world, monkeypatch):
 def test_two_sweeps_at_once_end_as_one_would(world, monkeypatch):
     forget(world)
     monkeypatch.setattr(module, "CHUNK", 1)
-    sweeper = world.rolewarden.sweeper
+    sweeper = world.sweeper
     sweeper.start()
     sweeper.start()
     world.end_sweeps()
@@ -87,20 +88,20 @@ def test_two_sweeps_at_once_end_as_one_would(world, monkeypatch):
 
 def test_what_an_event_has_bound_meanwhile_is_neither_undone_nor_forgotten(world):
     world.sweep()
-    sweeper = world.rolewarden.sweeper
-    old_time = sweeper.now() - 60
-    sweeper.now = lambda: old_time  # the sweep has read before
+    sweeper = world.sweeper
+    old_time = sweeper.clock.now() - 60
+    sweeper.clock.now = lambda: old_time  # the sweep has read before
     world.sagemaker.create_user_profile(
         DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia")}
     )
     world.enforce(world.event("CreateUserProfile"))
-    key = next(binding.key for binding in world.rolewarden.table.all() if binding.user_profile == "nadia")
-    world.rolewarden.table.write((), [key], at=old_time)
+    key = next(binding.key for binding in world.bindings.all() if binding.user_profile == "nadia")
+    world.bindings.write((), [key], at=old_time)
     assert "CanvasNadia" in world.bound().values()
 
 
 def test_the_older_of_two_readings_does_not_overwrite_the_newer(world):
-    table = world.rolewarden.table
+    table = world.bindings
     omar = next(binding for binding in table.all() if binding.user_profile == "omar")
     older, newer = (replaced(omar, name) for name in ("Older", "Newer"))
     table.write([newer], at=2_000_000_000.0)
@@ -136,7 +137,7 @@ def test_a_role_that_no_sweep_can_mend_is_told_once_by_the_sweep_and_again_by_an
 
 def test_a_completed_sweep_tells_what_it_has_seen(world):
     world.sweep()
-    counts = world.rolewarden.sweeper.start()
+    counts = world.sweeper.start()
     assert (counts["roles"], counts["unprotected"], counts["surplus"]) == (8, 1, 0)
     assert counts["seconds"] >= 0
 
@@ -159,7 +160,7 @@ def test_where_domains_cannot_be_listed_what_is_known_stays_guarded_and_it_is_to
     before = world.bound()
     world.detach("CanvasOmar", "no-generative-ai")
     if why == "unreachable":
-        monkeypatch.setattr(world.rolewarden.aws._sagemaker_in(REGION), "get_paginator", unreachable)
+        monkeypatch.setattr(world.runtime.aws._sagemaker_in(REGION), "get_paginator", unreachable)
     with world.aws.failing("ListDomains", "AccessDeniedException"):
         world.sweep()
         world.sweep()
@@ -170,17 +171,17 @@ def test_where_domains_cannot_be_listed_what_is_known_stays_guarded_and_it_is_to
 
 
 def test_a_role_that_is_gone_before_the_work_comes_to_it_is_no_error(world):
-    world.rolewarden.sweeper.start()
+    world.sweeper.start()
     work = next(body for body in world.queued() if body["role"] == "CanvasOmar")
     for policy in world.iam.list_attached_role_policies(RoleName="CanvasOmar")["AttachedPolicies"]:
         world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=policy["PolicyArn"])
     world.iam.delete_role(RoleName="CanvasOmar")
-    assert world.rolewarden.handle_message(work)["reason"] == "role does not exist"
+    assert world.enforcer.handle_message(work)["reason"] == "role does not exist"
 
 
 @pytest.mark.parametrize("count", [20, 21])
 def test_few_bindings_travel_with_the_work_and_many_are_asked_for(world, count):
-    omar = next(binding for binding in world.rolewarden.table.all() if binding.user_profile == "omar")
+    omar = next(binding for binding in world.bindings.all() if binding.user_profile == "omar")
     work = Work.of_sweep(omar.role, ACCOUNT_ID, [omar] * count, 1000.0)
     again = Work.from_dict(work.as_dict())
     assert again == work
@@ -190,12 +191,12 @@ def test_few_bindings_travel_with_the_work_and_many_are_asked_for(world, count):
 
 
 def test_bindings_with_long_tags_do_not_travel_and_messages_stay_within_what_sqs_takes(world):
-    omar = next(binding for binding in world.rolewarden.table.all() if binding.user_profile == "omar")
+    omar = next(binding for binding in world.bindings.all() if binding.user_profile == "omar")
     long = omar._replace(tags={f"key-{number}": "x" * 250 for number in range(50)})
     assert Work.of_sweep(long.role, ACCOUNT_ID, [long], 1000.0).bindings == (long,)
     assert Work.of_sweep(long.role, ACCOUNT_ID, [long] * 3, 1000.0).bindings == ()
     sizes = []
-    sqs = world.rolewarden.aws._sqs
+    sqs = world.runtime.aws._sqs
     sent = sqs.send_message_batch
 
     def send(**request):
@@ -204,18 +205,18 @@ def test_bindings_with_long_tags_do_not_travel_and_messages_stay_within_what_sqs
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqs, "send_message_batch", send)
-        world.rolewarden.aws.send(world.environment["WORK_QUEUE_URL"], [{"text": "x" * 100_000}] * 5)
+        world.runtime.aws.send(world.environment["WORK_QUEUE_URL"], [{"text": "x" * 100_000}] * 5)
     assert (len(sizes), max(sizes) < 256_000) == (3, True)
 
 
 def test_what_is_detached_waits_as_long_as_its_queue_says(world, template):
     assert template.resources("AWS::SQS::Queue")["DetachQueue"]["DelaySeconds"] == 120
     requests = []
-    sqs = world.rolewarden.aws._sqs
+    sqs = world.runtime.aws._sqs
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sqs, "send_message_batch", lambda **request: requests.append(request) or {})
-        world.rolewarden.aws.send("queue", [{}])
-        world.rolewarden.aws.send("queue", [{}], delay=60)
+        world.runtime.aws.send("queue", [{}])
+        world.runtime.aws.send("queue", [{}], delay=60)
     assert [entry.get("DelaySeconds") for request in requests for entry in request["Entries"]] == [None, 60]
 
 
@@ -233,7 +234,7 @@ def test_a_role_of_thousands_of_subjects_has_a_record_that_an_event_can_hold(wor
 def test_a_completed_sweep_is_the_heartbeat_that_the_alarm_listens_for(world, template):
     alarm = template.resources("AWS::CloudWatch::Alarm")["HeartbeatAlarm"]
     metrics.clear_metrics()
-    world.rolewarden.sweeper.start()
+    world.sweeper.start()
     found: Any = metrics.serialize_metric_set()
     metrics.clear_metrics()
     assert found[alarm["MetricName"]] == [1.0]
@@ -244,47 +245,47 @@ def test_a_completed_sweep_is_the_heartbeat_that_the_alarm_listens_for(world, te
 
 
 def test_a_sweep_without_time_leaves_all_of_it_to_a_message(world):
-    sweeper = world.rolewarden.sweeper
-    sweeper.seconds_left = lambda: 1.0
+    sweeper = world.sweeper
+    sweeper.clock.seconds_left = lambda: 1.0
     assert sweeper.start() == {"listed": ""}
     [rest] = world.queued("SWEEP_QUEUE_URL")
     assert (rest["step"], world.queued()) == ("list", [])
-    sweeper.seconds_left = unlimited
+    sweeper.clock.seconds_left = unlimited
     assert sweeper.handle_message(rest)["unprotected"] == 7
 
 
 def test_a_chunk_that_aws_is_slow_to_tell_of_is_ended_by_another_function_and_nothing_of_it_is_lost(world):
     forget(world)
-    sweeper = world.rolewarden.sweeper
-    sweep = module.Sweep(ACCOUNT_ID, sweeper.now())
+    sweeper = world.sweeper
+    sweep = module.Sweep(ACCOUNT_ID, sweeper.clock.now())
     sweeper.table.sweep_begins(sweep.row, sweep.began, "the rules")
     domain = ListedDomain("d-analytics0001", "analytics")
     profiles: dict[str, dict[str, Any]] = {name: {} for name in ("ana", "breakglass", "omar")}
     sweeper.table.sweep_waits(sweep.row, {"d-analytics0001/ana"})
     sweeper.table.sweep_listed(sweep.row)
-    sweeper.seconds_left = lambda: 1.0
+    sweeper.clock.seconds_left = lambda: 1.0
     sweeper.describe(sweep, REGION, domain, profiles)
     [rest] = world.queued("SWEEP_QUEUE_URL")
     assert (rest["step"], sorted(rest["profiles"])) == ("describe", ["breakglass", "omar"])
-    sweeper.seconds_left = unlimited
+    sweeper.clock.seconds_left = unlimited
     sweeper.handle_message(rest)
-    assert sorted(b.user_profile for b in world.rolewarden.table.all()) == ["ana", "breakglass", "omar"]
+    assert sorted(b.user_profile for b in world.bindings.all()) == ["ana", "breakglass", "omar"]
     assert [body["step"] for body in world.queued("SWEEP_QUEUE_URL")] == ["compare"]
 
 
 def test_a_comparison_that_runs_out_of_time_sends_no_work_twice_and_none_too_few(world, monkeypatch):
-    sweeper = world.rolewarden.sweeper
+    sweeper = world.sweeper
     sweeper.start()
     whole = {body["role"] for body in world.queued()}
     sent = []
     monkeypatch.setattr(sweeper.aws, "send", lambda url, bodies, **_: sent.append((url, list(bodies))))
-    sweep = module.Sweep(ACCOUNT_ID, sweeper.now())
+    sweep = module.Sweep(ACCOUNT_ID, sweeper.clock.now())
     sweeper.table.sweep_begins(sweep.row, sweep.began, "the rules")
-    sweeper.seconds_left = lambda: 1.0
+    sweeper.clock.seconds_left = lambda: 1.0
     sweeper.compare(sweep)
     [(queue, [rest])] = sent
     assert (queue, rest["step"]) == (sweeper.queues.sweep, "compare")
-    sweeper.seconds_left = unlimited
+    sweeper.clock.seconds_left = unlimited
     sweeper.handle_message(rest)
     assert {body["role"] for url, bodies in sent for body in bodies if url == sweeper.queues.work} == whole
 
@@ -300,9 +301,9 @@ def test_one_profile_that_aws_cannot_tell_of_now_holds_up_no_other(world):
 
 
 def test_a_row_that_somebody_else_writes_just_now_is_written_a_moment_later(world):
-    world.rolewarden.table.write((), [binding.key for binding in world.rolewarden.table.all()])
-    table, conflicts = world.rolewarden.table, [0]
-    transact = world.rolewarden.aws._transact
+    world.bindings.write((), [binding.key for binding in world.bindings.all()])
+    table, conflicts = world.bindings, [0]
+    transact = world.runtime.aws._transact
 
     def conflicting(actions):
         conflicts[0] += 1
@@ -311,7 +312,7 @@ def test_a_row_that_somebody_else_writes_just_now_is_written_a_moment_later(worl
         return transact(actions)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world.rolewarden.aws, "_transact", conflicting)
+        patch.setattr(world.runtime.aws, "_transact", conflicting)
         patch.setattr("rolewarden.aws.time.sleep", lambda _: None)
         world.sweep()
     assert conflicts[0] > 1
@@ -338,5 +339,5 @@ def test_tags_that_cannot_be_read_with_a_changed_profile_are_taken_as_they_were(
         world.aws.failing("ListTags", "AccessDeniedException"),
     ):
         world.sweep()
-    rosa = next(binding for binding in world.rolewarden.table.all() if binding.user_profile == "rosa")
+    rosa = next(binding for binding in world.bindings.all() if binding.user_profile == "rosa")
     assert rosa.tags == {"team": "data-science"}

@@ -22,14 +22,13 @@ def company(world_with, request):
     domains, profiles, also = request.param
     world = world_with(GUARDRAILS)
     people = crowd(domains=domains, profiles=profiles, also=also)
-    rolewarden = world.rolewarden
     listed = {
         (domain, profile.name): profile.modified
         for domain in people.domains
-        for profile in rolewarden.aws.user_profiles(REGION, domain)
+        for profile in world.runtime.aws.user_profiles(REGION, domain)
     }
-    names = {domain.id: domain.name for domain in rolewarden.aws.domains(REGION)}
-    rolewarden.table.write(
+    names = {domain.id: domain.name for domain in world.runtime.aws.domains(REGION)}
+    world.bindings.write(
         [
             Binding(
                 ACCOUNT_ID, REGION, domain, USER_PROFILE, EXECUTION, RoleKey(ACCOUNT_ID, name), names[domain], name,
@@ -38,7 +37,7 @@ def company(world_with, request):
             for (domain, name), modified in listed.items()
         ]
     )  # fmt: skip
-    rolewarden.table.write(
+    world.bindings.write(
         [Binding(ACCOUNT_ID, "", "", ROLE, EXECUTION, RoleKey(ACCOUNT_ID, name)) for name in people.also]
     )
     attach_all(people.roles, policy_arn("approved", "aws", ACCOUNT_ID))
@@ -87,7 +86,7 @@ def test_a_first_sweep_reads_each_profile_once_and_touches_each_role_once(compan
     people = company.people
     roles = [*people.roles, *people.also]
     detach_all(roles)
-    company.rolewarden.table.write((), [binding.key for binding in company.rolewarden.table.all()])
+    company.bindings.write((), [binding.key for binding in company.bindings.all()])
     calls = company.calls_of_a_sweep()
     assert calls.total() <= 80 + 1.1 * len(people.roles) + 3 * len(roles), calls
     assert calls["DescribeUserProfile"] <= len(people.roles) + 6  # the seed's

@@ -15,10 +15,15 @@ from typing import Any, NamedTuple
 
 import boto3
 from rolewarden.aws import Aws
+from rolewarden.clock import Clock
+from rolewarden.detach import Detacher
+from rolewarden.enforce import Enforcer
 from rolewarden.origin import DEPLOYMENT
 from rolewarden.policies import Policy, compile_rules, digest, policy_arn
-from rolewarden.service import Rolewarden
-from rolewarden.settings import Settings
+from rolewarden.publish import Publications
+from rolewarden.runtime import Runtime
+from rolewarden.settings import DetachSettings, EnforceSettings, PublishSettings, SweepSettings
+from rolewarden.sweep import Sweeper
 from rolewarden_local.aws import ACCOUNT_ID, LocalAws
 from rolewarden_local.scenes.seed import TRUST, Seeded, seed, trusting
 from rolewarden_local.scenes.stage import stage
@@ -76,7 +81,27 @@ def _staged(aws: LocalAws, template: Template, guardrails: str) -> _Account:
     return _Account(aws.saved(), seeded, environment)
 
 
-class World:
+class Assembled:
+    """The collaborators of every function, put together in one process with one clock."""
+
+    environment: Mapping[str, str]
+
+    def assemble(self, aws: Aws) -> None:
+        """Put them together, as each function does at its cold start."""
+        enforce, publish = EnforceSettings.read(self.environment), PublishSettings.read(self.environment)
+        self.runtime = Runtime(enforce, aws, Clock(today=lambda: TODAY))
+        self.enforcer = Enforcer.of(self.runtime, enforce)
+        self.publications = Publications.of(self.runtime, publish)
+        self.sweeper = Sweeper.of(self.runtime, SweepSettings.read(self.environment))
+        self.detacher = Detacher.of(self.runtime, DetachSettings.read(self.environment))
+        self.bindings, self.progress, self.reported = (
+            self.runtime.bindings,
+            self.sweeper.progress,
+            self.sweeper.reported,
+        )
+
+
+class World(Assembled):
     """The account that `stage` makes: the guardrails are published, the subjects are bound, and the roles are bare.
 
     Every World brings back the same saved account: the calls that made it, and their events, are not in the log.
@@ -91,7 +116,7 @@ class World:
         self.environment = {**account.environment, "GUARDRAILS_FILE": str(guardrails)}
         self.iam, self.sagemaker, self.sqs = map(_client, ("iam", "sagemaker", "sqs"))
         # One set of clients serves every World: it takes longer to make than an account, and keeps nothing.
-        self.rolewarden = Rolewarden(Settings.read(self.environment), _aws(), clock=lambda: TODAY)
+        self.assemble(_aws())
 
     def lend(self) -> None:
         """Let what Rolewarden does be done as itself, not as the people of the test."""
@@ -101,14 +126,14 @@ class World:
         """The same account after a deployment of other guardrails."""
         other = copy(self)
         other.environment = {**self.environment, "GUARDRAILS_FILE": str(guardrails)}
-        other.rolewarden = Rolewarden(Settings.read(other.environment), self.rolewarden.aws, clock=lambda: TODAY)
+        other.assemble(self.runtime.aws)
         if publish:
-            other.rolewarden.publish(ACCOUNT_ID, DEPLOYMENT)
+            other.publications.run(ACCOUNT_ID, DEPLOYMENT)
         return other
 
     def guarded(self) -> World:
         """Bring every governed role to what it needs, and forget the calls that took."""
-        for binding in list(self.rolewarden.table.all()):
+        for binding in list(self.bindings.all()):
             if binding.role:
                 self.enforce(self.role_event(binding.role.name))
         self.work()
@@ -125,7 +150,7 @@ class World:
 
     def enforce(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         """Let Rolewarden look at an event; gives the outcomes."""
-        return self.rolewarden.enforce(event)["outcomes"]
+        return self.enforcer.handle_event(event)["outcomes"]
 
     def verdict(self, role: str) -> dict[str, Any]:
         """What Rolewarden says of a role that an event names."""
@@ -141,13 +166,13 @@ class World:
 
     def bound(self) -> dict[str, str | None]:
         """The bindings table: the name of the role of each subject, by the subject's key; None for no role."""
-        return {"/".join(b.key): b.role.name if b.role else None for b in self.rolewarden.table.all()}
+        return {"/".join(b.key): b.role.name if b.role else None for b in self.bindings.all()}
 
     def in_force(self, policies: Iterable[Policy] | None = None) -> set[str]:
         """Names of those policies whose default version in IAM says what they say; None means all guardrails."""
         return {
             policy.name
-            for policy in (compile_rules(self.rolewarden.rules, "aws") if policies is None else policies)
+            for policy in (compile_rules(self.runtime.rules, "aws") if policies is None else policies)
             if (found := _onlooker().policy(policy.arn("aws", ACCOUNT_ID)))
             and digest(found.text) == digest(policy.document)
         }
@@ -187,21 +212,21 @@ class World:
 
     def sweep(self) -> list[dict[str, Any]]:
         """Let a sweep run to its end and work off what it found; gives the outcomes."""
-        self.rolewarden.sweeper.start()
+        self.sweeper.start()
         return self.end_sweeps()
 
     def end_sweeps(self) -> list[dict[str, Any]]:
         """Work off what is left of the sweeps that have begun, and what they found; gives the outcomes."""
         while bodies := self.queued("SWEEP_QUEUE_URL"):
             for body in bodies:
-                self.rolewarden.sweeper.handle_message(body)
+                self.sweeper.handle_message(body)
         return self.work()
 
     def audit(self, *, later: timedelta = timedelta(hours=1), again: bool = False) -> dict[str, Any]:
         """Let Rolewarden look, so much later, at what it has done; `again` from where no audit has been."""
         if again:
-            self.rolewarden.table.set_audited(ACCOUNT_ID, datetime.now(UTC) - timedelta(hours=1))
-        return self.rolewarden.sweeper.auditor.run(ACCOUNT_ID, time.time() + later.total_seconds())
+            self.progress.set_audited(ACCOUNT_ID, datetime.now(UTC) - timedelta(hours=1))
+        return self.sweeper.auditor.run(ACCOUNT_ID, time.time() + later.total_seconds())
 
     def calls_of_a_sweep(self) -> Counter[str]:
         """The calls of a sweep and of the work that it asks for, by operation, without what Lambda asks of a queue."""
@@ -212,7 +237,7 @@ class World:
 
     def detach_surplus(self) -> list[dict[str, Any]]:
         """Work off DetachQueue."""
-        return [self.rolewarden.detacher.handle_message(body) for body in self.queued("DETACH_QUEUE_URL")]
+        return [self.detacher.handle_message(body) for body in self.queued("DETACH_QUEUE_URL")]
 
     def listening(self, pattern: Mapping[str, Any]) -> Callable[[], list[dict[str, Any]]]:
         """Gives what gives the events that the default bus has passed on since, to a rule with this pattern."""
@@ -230,23 +255,23 @@ class World:
         """Work off what is visible in the queue, ten at a time as Lambda gets them; gives the outcomes."""
         bodies, outcomes = self.queued(), []
         for start in range(0, len(bodies), 10):
-            with self.rolewarden.recorder.together():
-                outcomes += [self.rolewarden.handle_message(body) for body in bodies[start : start + 10]]
+            with self.runtime.recorder.together():
+                outcomes += [self.enforcer.handle_message(body) for body in bodies[start : start + 10]]
         return outcomes
 
     def hurried(self) -> World:
         """Let second looks come at once instead of in a minute."""
-        self.rolewarden.settings = self.rolewarden.settings._replace(recheck_seconds=0)
+        self.environment = {**self.environment, "RECHECK_SECONDS": "0"}
+        self.assemble(self.runtime.aws)
         return self
 
     def wait(self, seconds: float) -> None:
-        """Let the record's clock go on."""
-        recorder = self.rolewarden.recorder
-        before = recorder.now
-        recorder.now = lambda: before() + seconds
+        """Let the clock of all functions go on."""
+        before = self.runtime.clock.now
+        self.runtime.clock.now = lambda: before() + seconds
 
     def calls(self, event: dict[str, Any]) -> list[str]:
         """The AWS calls that an event costs a warm function."""
         mark = self.aws.mark()
-        self.rolewarden.enforce(event)
+        self.enforcer.handle_event(event)
         return [f"{call.service}:{call.operation}" for call in self.aws.calls(mark)]

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from rolewarden.clock import Clock
 from rolewarden.detach import Detacher
 from rolewarden.errors import Refused, RetryLater, RolewardenError
 from rolewarden.guardrails import Rules, SurplusPolicies
+from rolewarden.needs import Needs
 from rolewarden.origin import of_operator
-from rolewarden.reconcile import Reconciler
+from rolewarden.work import NoRechecks
 
 from rolewarden_cli import inventory, stack
 from rolewarden_cli.connect import Connection
@@ -115,9 +117,9 @@ def detach_surplus(
     origin = of_operator(DETACH_COMMAND, connection.caller)
 
     def detacher(now: Inventory) -> Detacher:
-        reconciler = Reconciler(aws, Bound(now.bindings), detaching, today)
+        needs = Needs(detaching, aws.partition, Bound(now.bindings), Clock(today=today))
         # A deployed stack evaluates the role at the event of the detachment.
-        return Detacher(aws, recorder, reconciler, look_again=lambda _work: None, origin=origin)
+        return Detacher(aws, recorder, needs, NoRechecks(), origin)
 
     done: dict[str, tuple[str, ...]] = {}
     left: list[str] = []

@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from rolewarden.bindings import BindingsTable, RoleKey
+from rolewarden.bindings import RoleKey
+from rolewarden.clock import Clock
 from rolewarden.detach import Detacher
 from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.guardrails import Rules
 from rolewarden.history import History, HistoryTable, NoHistory
+from rolewarden.needs import Needs
 from rolewarden.origin import SCHEDULED_CHECK, of_operator
 from rolewarden.publish import Publisher
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder
+from rolewarden.reported import ReportedFindings
 from rolewarden.verdicts import Outcome, Reason, Verdict
+from rolewarden.work import NoRechecks
 
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.inventory import Bound, Inventory, Progress, ignore_progress
@@ -125,7 +129,7 @@ def recorder_of(connection: Connection) -> Recorder:
     tables, aws = connection.tables, connection.aws
     if tables is None:
         return Recorder(NoHistory())
-    return Recorder(History(aws, HistoryTable(tables.history, HISTORY_DAYS)), BindingsTable(aws, tables.bindings))
+    return Recorder(History(aws, HistoryTable(tables.history, HISTORY_DAYS)), ReportedFindings(aws, tables.bindings))
 
 
 class _Enforcement:
@@ -133,15 +137,15 @@ class _Enforcement:
 
     def __init__(self, connection: Connection, inventory: Inventory, plan: Plan, rules: Rules, today: date) -> None:
         aws, recorder = connection.aws, recorder_of(connection)
-        self.table = Bound(inventory.bindings)
         self.account = connection.account
         self.origin = of_operator(ENFORCE_COMMAND, connection.caller)
         self.plan = plan
         self.recorder = recorder
-        self.reconciler = Reconciler(aws, self.table, rules, lambda: today)
-        self.publisher = Publisher(aws, recorder, self.reconciler)
+        needs = Needs(rules, aws.partition, Bound(inventory.bindings), Clock(today=lambda: today))
+        self.reconciler = Reconciler(aws, needs)
+        self.publisher = Publisher(aws, recorder, needs)
         # The plan is looked at again by a person, and a deployed stack by its sweep.
-        self.detacher = Detacher(aws, recorder, self.reconciler, look_again=lambda _work: None, origin=self.origin)
+        self.detacher = Detacher(aws, recorder, needs, NoRechecks(), self.origin)
         self.policies: dict[str, str] = {}
         self.outcomes: list[Outcome] = []
         self.detached: dict[str, tuple[str, ...]] = {}

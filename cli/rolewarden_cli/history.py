@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rolewarden.bindings import KEPT_SECONDS, BindingsTable, about, account_and_name
 from rolewarden.contest import Contest
 from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import matches
 from rolewarden.history import HistoryKey
-from rolewarden.names import folded
+from rolewarden.names import about, account_and_name, folded
 from rolewarden.origin import Cause
 from rolewarden.own_events import RoleFinding, RoleRemediated, SubjectFinding
+from rolewarden.progress import Progress
+from rolewarden.reported import KEPT_SECONDS
 from rolewarden.verdicts import Verdict
 
 from rolewarden_cli.connect import Connection
@@ -185,8 +186,8 @@ def read_history(
 def read_status(connection: Connection, now: datetime) -> Status:
     """How the deployed stack is doing. Raises NoConnectionError where nothing is deployed, and RetryLater."""
     region = connection.regions[0]
-    table = BindingsTable(connection.aws, connection.recorded().bindings)
-    sweeps = [_sweep(row) for row in table.sweeps(connection.account)]
+    progress = Progress(connection.aws, connection.recorded().bindings)
+    sweeps = [_sweep(row) for row in progress.sweeps(connection.account)]
     last = next((sweep for sweep in reversed(sweeps) if sweep.completed), None)
     running = sweeps[-1] if sweeps and not sweeps[-1].completed else None
     entries = read_history(connection, since=now - STANDS)

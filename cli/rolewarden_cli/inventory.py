@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from rolewarden.aws import Aws, ListedDomain, RoleDetail
 from rolewarden.bindings import Binding, BindingsTable, RoleKey, tagged
-from rolewarden.discovery import Discovery, SubjectReading
+from rolewarden.discovery import SubjectReader, SubjectReading
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.guardrails import Rules
 from rolewarden.names import folded
@@ -64,7 +64,7 @@ def take(
     reader = _InventoryReader(connection, rules, progress, known)
     for region in connection.regions:
         reader.read_region(region)
-    also = (reader.discovery.also_governed(connection.account, role) for role in roles.values())
+    also = (reader.reader.also_governed(connection.account, role) for role in roles.values())
     return Inventory(
         connection.account,
         aws.partition,
@@ -105,8 +105,7 @@ class _InventoryReader:
 
     def __post_init__(self) -> None:
         tables = self.connection.tables
-        # The reader calls only methods that read SageMaker.
-        self.discovery = Discovery(self.aws, Bound(()), self.rules, self.connection.own_roles)
+        self.reader = SubjectReader(self.aws, self.rules, self.connection.own_roles)
         self.known: dict[tuple[str, str, str], list[Binding]] = defaultdict(list)
         from_table = BindingsTable(self.aws, tables.bindings).all() if tables else ()
         for binding in from_table if self.given is None else self.given:
@@ -129,9 +128,9 @@ class _InventoryReader:
 
     def _read_domain(self, region: str, domain: ListedDomain, tags: Mapping[str, Mapping[str, str]]) -> None:
         account, where = self.connection.account, f"{region} {domain.name or domain.id}"
-        self.discovery.take_name(region, domain.id, domain.name)
+        self.reader.take_name(region, domain.id, domain.name)
         try:
-            reading = self.discovery.read_domain(account, region, domain.id)
+            reading = self.reader.read_domain(account, region, domain.id)
             self._read(where, reading.with_known(self.known[region, domain.id, ""]))
             profiles = self.aws.user_profiles(region, domain.id)
         except (Refused, RetryLater) as error:
@@ -146,7 +145,7 @@ class _InventoryReader:
                 self.bindings += retagged
                 continue
             try:
-                reading = self.discovery.profile(account, region, domain.id, profile.name, tags=own)
+                reading = self.reader.profile(account, region, domain.id, profile.name, tags=own)
             except RetryLater as error:
                 self.unread.append(f"{where}/{profile.name}: {error}")
                 continue
@@ -159,7 +158,7 @@ class _InventoryReader:
         self.bindings += reading.bindings
 
 
-class Bound(BindingsTable):
+class Bound:
     """The bindings of an inventory, for who asks for those of a role."""
 
     def __init__(self, bindings: Iterable[Binding]) -> None:

@@ -16,7 +16,7 @@ from rich.text import Text
 from rolewarden import __version__
 from rolewarden.errors import RolewardenError
 from rolewarden.own_events import SweepRequested
-from rolewarden.service import DOCTOR
+from rolewarden.work import DOCTOR
 from typer.core import TyperGroup
 
 from rolewarden_cli import options, rules

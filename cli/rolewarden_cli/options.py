@@ -16,9 +16,9 @@ from typing import Annotated, Any, NoReturn
 from unittest import mock
 
 import typer
+from rolewarden.clock import utc_today
 from rolewarden.errors import Refused, RetryLater, RolewardenError
 from rolewarden.guardrails import Rules, load
-from rolewarden.reconcile import today
 from rolewarden.record import metrics
 from rolewarden.verdicts import Reason
 from typer.core import TyperCommand
@@ -147,7 +147,7 @@ def enforce(
     if planned.has_changes and not yes:
         _ask_agreement(planned.account, as_json)
     with console.progress() as progress, _interruptible() as stop:
-        done = enforcing.enforce_rules(connection, found, planned, rules, today(), progress, stop=stop)
+        done = enforcing.enforce_rules(connection, found, planned, rules, utc_today(), progress, stop=stop)
     left = [role.outcome.role for role in planned.roles if role.outcome.verdict == "unenforceable"]
     _answer(done, console.show_enforced, as_json=as_json, left=left)
     raise typer.Exit(0 if done.is_whole and not left else EXIT_CHANGES)
@@ -178,7 +178,7 @@ def detach(
         stack.need_same(same)
         found = detaching.read(connection, rules, progress)
         planned = planning.make(
-            connection.aws, found, rules, today(), deployed=connection.tables is not None, stack=same
+            connection.aws, found, rules, utc_today(), deployed=connection.tables is not None, stack=same
         )
     surplus = detaching.surplus(found, planned, role or ())
     if not as_json:
@@ -186,7 +186,7 @@ def detach(
     if surplus and not yes:
         _ask_agreement(surplus.account, as_json)
     with console.progress() as progress:
-        done = detaching.detach_surplus(connection, surplus, found, rules, today, progress)
+        done = detaching.detach_surplus(connection, surplus, found, rules, utc_today, progress)
     if as_json or surplus:
         _answer(done, console.show_detached, as_json=as_json)
     raise typer.Exit(EXIT_CHANGES if done.left else 0)
@@ -240,7 +240,7 @@ def explain(
         _fail(f"{len(models.columns)} models match `{model}`: name one, as `{models.columns[0].id}`")
     with console.progress() as progress:
         taken = inventory.take(connection, rules, progress)
-        found = explaining.explain_role(connection, taken, rules, role, models, today(), progress)
+        found = explaining.explain_role(connection, taken, rules, role, models, utc_today(), progress)
     _answer(found, console.show_explanation, as_json=as_json)
 
 
@@ -369,7 +369,7 @@ def _planned(
     found = inventory.take(connection, rules, progress)
     state = stack.recorded(connection, rules)
     deployed = connection.tables is not None
-    return found, planning.make(connection.aws, found, rules, today(), deployed=deployed, stack=state)
+    return found, planning.make(connection.aws, found, rules, utc_today(), deployed=deployed, stack=state)
 
 
 def _ask_agreement(account: str, as_json: bool) -> None:
@@ -390,7 +390,7 @@ def _somebody_is_there() -> bool:
 def _rules(path: Path) -> Rules:
     if not path.exists():
         _fail(f"there is no {path} here: name your guardrails.yaml with --guardrails")
-    return load(path, today=today())
+    return load(path, today=utc_today())
 
 
 def _models(connection: Connection, wanted: tuple[str, ...]) -> model_lists.Models:

@@ -9,13 +9,14 @@ from typing import Any
 
 from rolewarden.aws import Aws, PublishedPolicy, RoleDescription, RoleDetail
 from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, Binding, RoleKey
+from rolewarden.clock import Clock
 from rolewarden.discovery import UNTOUCHABLE_PATHS
 from rolewarden.errors import Gone, Refused
 from rolewarden.guardrails import Rules
 from rolewarden.names import among
+from rolewarden.needs import Needs
 from rolewarden.origin import Origin, Trigger
-from rolewarden.policies import compile_rules, digest, policy_arn
-from rolewarden.publish import DESCRIPTION
+from rolewarden.policies import DESCRIPTION, compile_rules, digest, policy_arn
 from rolewarden.reconcile import Reconciler
 from rolewarden.verdicts import CREATED, RECOMMENDATIONS, REPLACED, UNCHANGED, Outcome, Reason, Verdict
 
@@ -241,16 +242,17 @@ def make(
     """
     table = Bound(inventory.bindings)
     bound = table.by_role
-    reconciler = Reconciler(Rehearsal(inventory, rules), table, rules, lambda: today)
+    needs = Needs(rules, inventory.partition, table, Clock(today=lambda: today))
+    reconciler = Reconciler(Rehearsal(inventory, rules), needs)
     roles = tuple(_role(reconciler, inventory, role, bound.get(role.path, ())) for role in _roles(inventory, bound))
     return Plan(
         inventory.account,
         inventory.regions,
         inventory.at,
         deployed,
-        tuple(_policies(aws, inventory, reconciler)),
+        tuple(_policies(aws, inventory, needs)),
         roles,
-        tuple(_shared(reconciler, inventory.bindings)),
+        tuple(_shared(needs, inventory.bindings)),
         tuple(_ending(rules, bound, today)),
         tuple(_switches(inventory)),
         inventory.unread,
@@ -268,7 +270,7 @@ class Rehearsal:
         self._quota = inventory.policies_per_role
         self._roles = dict(inventory.roles)
 
-    def within(self, _account: str) -> Rehearsal:
+    def within(self, account: str, *, afresh: bool = False) -> Rehearsal:  # noqa: ARG002
         """The one account that there is."""
         return self
 
@@ -330,12 +332,11 @@ def ours(inventory: Inventory, role: RoleDetail) -> list[str]:
 def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: tuple[Binding, ...]) -> PlannedRole:
     detail = inventory.roles.get(key.name) if key.account == inventory.account else None
     outcome = reconciler.reconcile(key, Origin(Trigger.OPERATOR), account=inventory.account)
-    required, kept = reconciler.needs(key, bindings), reconciler.kept()
-    surplus = [
-        policy for policy in (ours(inventory, detail) if detail else ()) if reconciler.may_lose(policy, required, ())
-    ]
+    needs = reconciler.needs
+    required, kept = needs.of_role(key, bindings), needs.kept()
+    surplus = [policy for policy in (ours(inventory, detail) if detail else ()) if needs.may_lose(policy, required, ())]
     # As the sweep does: who could not be read may need what seems too much, and who only observes takes nothing off.
-    detaches = not (inventory.unread or reconciler.rules.observes)
+    detaches = not (inventory.unread or needs.rules.observes)
     # A role that is left without what it needs loses nothing.
     detaches &= outcome.verdict is not Verdict.UNENFORCEABLE
     detached = tuple(policy for policy in surplus if detaches and policy not in kept)
@@ -346,24 +347,24 @@ def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: 
         inventory.policies_per_role,
         detached,
         tuple(policy for policy in surplus if policy not in detached),
-        tuple(policy for policy in surplus if detaches and policy not in reconciler.observed()),
+        tuple(policy for policy in surplus if detaches and policy not in needs.observed()),
     )
 
 
-def _policies(aws: Aws, inventory: Inventory, reconciler: Reconciler) -> Iterator[PlannedPolicy]:
-    for policy in compile_rules(reconciler.rules, inventory.partition):
+def _policies(aws: Aws, inventory: Inventory, needs: Needs) -> Iterator[PlannedPolicy]:
+    for policy in compile_rules(needs.rules, inventory.partition):
         found = aws.policy(policy.arn(inventory.partition, inventory.account))
         same = found and digest(found.text) == digest(policy.document)
         yield PlannedPolicy(policy.name, UNCHANGED if same else REPLACED if found else CREATED)
-    if inventory.unread or reconciler.rules.observes:
+    if inventory.unread or needs.rules.observes:
         return
-    published = reconciler.published()
+    published = needs.published()
     for name in sorted(name for name in aws.own_policies() if not among(name, published)):
-        if aws.policy_description(reconciler.arn(name, inventory.account)) == DESCRIPTION:
+        if aws.policy_description(needs.arn(name, inventory.account)) == DESCRIPTION:
             yield PlannedPolicy(name, RETIRED)
 
 
-def _shared(reconciler: Reconciler, bindings: Iterable[Binding]) -> Iterator[SharedRole]:
+def _shared(needs: Needs, bindings: Iterable[Binding]) -> Iterator[SharedRole]:
     bindings = list(bindings)
     default = {
         (binding.region, binding.domain_id): binding
@@ -374,7 +375,7 @@ def _shared(reconciler: Reconciler, bindings: Iterable[Binding]) -> Iterator[Sha
         domain = default.get((profile.region, profile.domain_id))
         if profile.role or domain is None or domain.role is None:
             continue
-        if missing := reconciler.out_of_reach(profile, domain):
+        if missing := needs.out_of_reach(profile, domain):
             yield SharedRole(
                 profile.account,
                 profile.region,

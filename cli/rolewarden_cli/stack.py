@@ -6,11 +6,11 @@ from enum import StrEnum
 from typing import Any
 
 from rolewarden import POLICY_PATH
-from rolewarden.bindings import BindingsTable
 from rolewarden.errors import Refused, RolewardenError
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import Rules
-from rolewarden.service import RULES
+from rolewarden.progress import Progress
+from rolewarden.work import RULES
 
 from rolewarden_cli.connect import Connection
 
@@ -46,7 +46,7 @@ def recorded(connection: Connection, rules: Rules) -> StackRules:
         return _without_stack(connection)
     if connection.tables is None:
         return StackRules.UNKNOWN
-    sweeps = BindingsTable(connection.aws, connection.tables.bindings).sweeps(connection.account)
+    sweeps = Progress(connection.aws, connection.tables.bindings).sweeps(connection.account)
     return _compared(connection, rules, sweeps[-1].get("rules") if sweeps else None)
 
 

@@ -4,16 +4,19 @@ import os
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from rolewarden.enforce import Enforcer
 from rolewarden.record import logger, metrics
-from rolewarden.service import Rolewarden
-from rolewarden.settings import Settings
+from rolewarden.runtime import Runtime
+from rolewarden.settings import EnforceSettings
 
-rolewarden = Rolewarden(Settings.read(os.environ))
-rolewarden.aws.prepare()
+settings = EnforceSettings.read(os.environ)
+runtime = Runtime(settings)
+runtime.aws.prepare()
+enforcer = Enforcer.of(runtime, settings)
 
 
 @metrics.log_metrics
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    rolewarden.seconds_left = lambda: context.get_remaining_time_in_millis() / 1000
-    return rolewarden.enforce(event)
+    runtime.clock.end_with(context.get_remaining_time_in_millis)
+    return enforcer.handle_event(event)

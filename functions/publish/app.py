@@ -10,16 +10,18 @@ from rolewarden.aws import Aws
 from rolewarden.errors import RetryLater
 from rolewarden.events import CLOUDTRAIL
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK
+from rolewarden.publish import Publications
 from rolewarden.record import logger, metrics
-from rolewarden.service import Rolewarden
-from rolewarden.settings import Settings
+from rolewarden.runtime import Runtime
+from rolewarden.settings import PublishSettings
 from rolewarden.work import body_of
 
 
 @cache
-def rolewarden() -> Rolewarden:
-    # Not at the cold start: CloudFormation is to hear of guardrails that cannot be used.
-    return Rolewarden(Settings.read(os.environ))
+def publications() -> Publications:
+    # Not at the cold start: CloudFormation reports guardrails that cannot be used.
+    settings = PublishSettings.read(os.environ)
+    return Publications.of(Runtime(settings), settings)
 
 
 @metrics.log_metrics
@@ -39,13 +41,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             unknown = error
         except cloudformation.ForgedRequestError as forged:
             # A check finds what was tampered with and reports it, which a deployment does not.
-            rolewarden().recorder.record_forged_request(account, "PublishFunction", str(forged))
-            return {**rolewarden().publish(account, SCHEDULED_CHECK), "refused": str(forged)}
+            publications().publisher.recorder.record_forged_request(account, "PublishFunction", str(forged))
+            return {**publications().run(account, SCHEDULED_CHECK), "refused": str(forged)}
 
         def work() -> dict[str, Any]:
             if unknown:
                 raise unknown
-            return {} if deletes else rolewarden().publish(account, DEPLOYMENT)
+            return {} if deletes else publications().run(account, DEPLOYMENT)
 
         return cloudformation.answer_request(
             event,
@@ -54,7 +56,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         )
     if "Records" in event:
         [record] = event["Records"]
-        return rolewarden().handle_publish_message(body_of(record["body"]))
+        return publications().handle_message(body_of(record["body"]))
     if event.get("detail-type") == CLOUDTRAIL:
-        return rolewarden().restore(event)
-    return rolewarden().publish(account, SCHEDULED_CHECK)
+        return publications().handle_event(event)
+    return publications().run(account, SCHEDULED_CHECK)

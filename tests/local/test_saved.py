@@ -6,7 +6,7 @@ from tests.world import World
 
 def all_of(world) -> dict:
     roles = {role["RoleName"]: role for role in world.iam.list_roles()["Roles"]}
-    tables = {binding.key: binding for binding in world.rolewarden.table.all()}
+    tables = {binding.key: binding for binding in world.bindings.all()}
     profiles = world.sagemaker.list_user_profiles()["UserProfiles"]
     versions = {name: world.iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"] for name, arn in arns(world)}
     carried = {name: world.carried(name) for name in roles}
@@ -26,7 +26,7 @@ def change_everything(world) -> None:
         world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
     world.sagemaker.delete_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
     world.sagemaker.update_domain(DomainId="d-research0001", DefaultSpaceSettings={"ExecutionRole": world.role("More")})
-    world.rolewarden.table.write((), [binding.key for binding in world.rolewarden.table.all()])
+    world.bindings.write((), [binding.key for binding in world.bindings.all()])
     world.sqs.create_queue(QueueName="another")
 
 

@@ -21,15 +21,12 @@ from unittest import mock
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import POLICY_EVENTS
 from rolewarden.record import logger, metrics
-from rolewarden.service import Rolewarden
-from rolewarden.settings import Settings
 from rolewarden_local.aws import ACCOUNT_ID, Killed, LocalAws, Loss
 from rolewarden_local.emulated._ministack import sqs
 from rolewarden_local.scenes.template import Template
 
-from tests.conftest import TODAY
 from tests.handlers import load_function
-from tests.world import World
+from tests.world import Assembled, World
 
 QUEUES = {"WorkQueue": "reconcile", "SweepQueue": "sweep", "PublishQueue": "publish", "DetachQueue": "detach"}
 """Queues by the function that polls them."""
@@ -87,12 +84,17 @@ class Functions:
     def cold_start(self) -> None:
         """A new process, which knows nothing of what the last one had begun."""
         environment = {**self.world.environment, "RECHECK_SECONDS": "0"}
-        rolewarden = Rolewarden(Settings.read(environment), self.world.rolewarden.aws, clock=lambda: TODAY)
+        process = Assembled()
+        process.environment = environment
+        process.assemble(self.world.runtime.aws)
         for name in ("enforce", "reconcile", "sweep"):
-            handler_module(name).rolewarden = rolewarden  # type: ignore[attr-defined]
-        for name in ("publish", "detach"):
-            handler_module(name).rolewarden = lambda: rolewarden  # type: ignore[attr-defined]
-        self.rolewarden = rolewarden
+            handler_module(name).runtime = process.runtime  # type: ignore[attr-defined]
+        for name in ("enforce", "reconcile"):
+            handler_module(name).enforcer = process.enforcer  # type: ignore[attr-defined]
+        handler_module("sweep").sweeper = process.sweeper  # type: ignore[attr-defined]
+        handler_module("publish").publications = lambda: process.publications  # type: ignore[attr-defined]
+        handler_module("detach").detacher = lambda: process.detacher  # type: ignore[attr-defined]
+        self.process = process
 
     def deliver(self, event: dict[str, Any], faults: Sequence[Fault | None] = ()) -> None:
         """EventBridge hands an event over; the first tries meet these faults, one each."""

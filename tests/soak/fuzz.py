@@ -15,9 +15,8 @@ from functools import cache
 from typing import Any
 
 from rolewarden.events import parse_event
-from rolewarden.service import Recheck
 from rolewarden.sweep import Sweep
-from rolewarden.work import Work
+from rolewarden.work import Recheck, Work
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
 from rolewarden_local.scenes.template import Template
 
@@ -118,7 +117,7 @@ def messages(world: World) -> dict[str, list[Any]]:
     """Real messages by queue."""
     sweep = Sweep(ACCOUNT_ID, 1_800_000_000.0)
     looks = [Recheck(parse_event(event), 1).as_dict() for event in events().values() if not parse_event(event).ignored]
-    bound = [b for b in world.rolewarden.table.all() if b.role]
+    bound = [b for b in world.bindings.all() if b.role]
     # Bindings read long ago: those just read are believed, and what is wrong in the right form is not malformed.
     works = [Work.of_sweep(b.role, ACCOUNT_ID, [b], 1.0).as_dict() for b in bound if b.role]
     ana = {"domain": ["d-analytics0001", "analytics"], "profiles": {"omar": {"a": "b"}, "ana": None}}

@@ -444,7 +444,7 @@ class Night(RuleBasedStateMachine):
             self.functions.sweep()
             self.functions.work_off(most=60)
             self.functions.now += 3600
-            audited = self.functions.rolewarden.sweeper.auditor.run(ACCOUNT_ID, time.time() + 3600)
+            audited = self.functions.process.sweeper.auditor.run(ACCOUNT_ID, time.time() + 3600)
             DONE.late += audited["backfilled"]
             self.must_hold()
 
@@ -452,7 +452,7 @@ class Night(RuleBasedStateMachine):
         """The invariants."""
         assert len(_aws().events) < 10_000
         ours = self.ledger.play(_aws().events)
-        published = {policy.name for policy in compile_rules(self.functions.rolewarden.rules, "aws")}
+        published = {policy.name for policy in compile_rules(self.functions.process.runtime.rules, "aws")}
         self.nothing_but_guardrails_was_touched(ours, published)
         self.others_are_as_people_left_them()
         self.guardrails_say_what_they_should()
@@ -490,7 +490,7 @@ class Night(RuleBasedStateMachine):
 
     def guardrails_say_what_they_should(self) -> None:
         policies = policies_now()
-        for policy in compile_rules(self.functions.rolewarden.rules, "aws"):
+        for policy in compile_rules(self.functions.process.runtime.rules, "aws"):
             if not self.is_taken(policy.name):
                 assert digest(policies[OURS + policy.name]) == digest(policy.document), policy.name
 
@@ -512,7 +512,9 @@ class Night(RuleBasedStateMachine):
                 continue
             foreign = role.startswith("arn:")
             account, name = (role.split(":")[4], role.rsplit("/", 1)[-1]) if foreign else (ACCOUNT_ID, role)
-            outcome = self.functions.rolewarden.reconciler.reconcile(RoleKey(account, name), SWEEP, account=ACCOUNT_ID)
+            outcome = self.functions.process.enforcer.reconciler.reconcile(
+                RoleKey(account, name), SWEEP, account=ACCOUNT_ID
+            )
             assert (outcome.verdict, outcome.reason) == (Verdict.UNENFORCEABLE, why), (role, outcome)
 
     def why_not(self, role: str, missing: set[str], found: dict[str, Any] | None) -> Reason | str | None:
@@ -531,7 +533,7 @@ class Night(RuleBasedStateMachine):
 
     def every_remediation_is_told(self, calls: list[Call]) -> None:
         made = remedies_made(calls)
-        rows = self.world.rolewarden.aws.scan(self.world.environment["HISTORY_TABLE"])
+        rows = self.world.runtime.aws.scan(self.world.environment["HISTORY_TABLE"])
         told = remedies_told(row for row in rows if row.get("backfilled") or row["at"] > self.began)
         assert told == made, {"not made": told - made, "not told": made - told}
         DONE.runs += 1

@@ -16,14 +16,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from rolewarden import MEMBER_ROLES
-from rolewarden.aws import SIGNATURE, Aws
-from rolewarden.bindings import BindingsTable
+from rolewarden.aws import SIGNATURE
+from rolewarden.calls import ReadsCalls
 from rolewarden.errors import Refused
 from rolewarden.events import cause_of, mapping
 from rolewarden.names import among, folded
 from rolewarden.origin import Cause, cause_of_correlation_id, is_of_deployment
 from rolewarden.own_events import CausedEvent, PolicyRestored, RoleRemediated, SurplusDetached
 from rolewarden.policies import is_boundary
+from rolewarden.progress import Progress
 from rolewarden.record import Recorder
 from rolewarden.verdicts import CREATED, REPLACED, Remediation
 
@@ -86,8 +87,8 @@ class RecordedCall:
 class Auditor:
     """Audits accounts. `own_roles` are the names of the functions' roles: who else signs as they do is ignored."""
 
-    aws: Aws
-    table: BindingsTable
+    aws: ReadsCalls
+    progress: Progress
     recorder: Recorder
     own_roles: frozenset[str]
 
@@ -98,7 +99,7 @@ class Auditor:
         AWS does not show CloudTrail's event history is recorded, and ends the audit.
         """
         settled = datetime.fromtimestamp(now, UTC) - SETTLED
-        audited = self.table.audited(account) or settled - FIRST
+        audited = self.progress.audited(account) or settled - FIRST
         since, until = audited - OVERLAP, min(settled, audited + MOST)
         try:
             remediations: dict[tuple[str, str], list[RecordedCall]] = defaultdict(list)
@@ -113,7 +114,7 @@ class Auditor:
         except Refused as refused:
             self.recorder.record_failed_audit(account, refused)
             return {"refused": str(refused)}
-        self.table.set_audited(account, until)
+        self.progress.set_audited(account, until)
         return {"calls": sum(map(len, remediations.values())), "backfilled": backfilled, "behind": until < settled}
 
     def _calls(self, account: str, since: datetime, until: datetime) -> Iterator[RecordedCall]:

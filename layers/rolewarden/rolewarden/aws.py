@@ -26,6 +26,7 @@ from botocore.session import Session
 
 from rolewarden import POLICY_PATH
 from rolewarden.attributes import attribute, plain
+from rolewarden.clock import Clock
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.verdicts import Reason
 
@@ -288,6 +289,7 @@ class Aws:
         account: str = "",
         member_role: str = "",
         keys: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """`account` is the function's own, and `member_role` the name of its role in others, empty where it has none.
 
@@ -298,6 +300,7 @@ class Aws:
         self.account = account
         self._member_role = member_role
         self._keys = keys or {}
+        self.clock = clock or Clock()
         self._members: dict[str, tuple[float, Aws]] = {}
         self._sagemaker: dict[str, SageMakerClient] = {}
 
@@ -319,7 +322,7 @@ class Aws:
         """
         if self.is_home(account):
             return self
-        now = time.time()
+        now = self.clock.now()
         until, member = self._members.pop(account, (0.0, self))
         if afresh or until - now < SESSION_LEFT:
             member, until = self._entered(account), now + SESSION_SECONDS

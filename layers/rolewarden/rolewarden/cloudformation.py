@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from rolewarden.aws import Aws
+from rolewarden.calls import ReadsStacks
 from rolewarden.errors import RetryLater, RolewardenError, SettingsError
 from rolewarden.record import logger
 
@@ -57,7 +57,7 @@ class OwnStack(NamedTuple):
             environment["STACK_ID"], environment.get("ON_DELETE") == "remove", environment.get("AWS_ENDPOINT_URL", "")
         )
 
-    def verify(self, event: Mapping[str, Any], aws: Aws) -> None:
+    def verify(self, event: Mapping[str, Any], aws: ReadsStacks) -> None:
         """Check that a request names this stack and an address of CloudFormation. Raises ForgedRequestError."""
         if event.get("StackId") != self.id:
             raise ForgedRequestError("the request names another stack")
@@ -66,13 +66,13 @@ class OwnStack(NamedTuple):
         if not self._is_answer_address(event.get("ResponseURL"), aws.region, aws.partition):
             raise ForgedRequestError("the ResponseURL is no address of CloudFormation")
 
-    def need_deployment(self, aws: Aws) -> None:
+    def need_deployment(self, aws: ReadsStacks) -> None:
         """Check that CloudFormation creates or updates the stack. Raises ForgedRequestError and RetryLater."""
         status = aws.stack_status(self.id)
         if status in DELETING or not status.endswith(_IN_OPERATION):
             raise ForgedRequestError(f"it asks for a deployment, and the stack is in {status}")
 
-    def need_deletion(self, aws: Aws) -> None:
+    def need_deletion(self, aws: ReadsStacks) -> None:
         """Check that CloudFormation deletes the stack. Raises ForgedRequestError and RetryLater."""
         status = aws.stack_status(self.id)
         if status not in DELETING:

@@ -8,23 +8,26 @@ where `OnDelete` is `remove` and CloudFormation says that the stack is being del
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self
 
-from rolewarden.aws import LONGEST_CALL, Aws
+from rolewarden.aws import LONGEST_CALL
 from rolewarden.bindings import RoleKey
+from rolewarden.calls import DetachesPolicies, ReadsStacks
+from rolewarden.clock import Clock
 from rolewarden.cloudformation import OwnStack
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.events import ACCOUNT, POLICY_NAME, ROLE_NAME, mapping, matched
 from rolewarden.names import among, folded_arn
+from rolewarden.needs import Needs
 from rolewarden.origin import DEPLOYMENT, SWEEP, Origin
-from rolewarden.policies import is_boundary, policy_arn
-from rolewarden.publish import DESCRIPTION
-from rolewarden.reconcile import Reconciler
+from rolewarden.policies import DESCRIPTION, is_boundary, policy_arn
 from rolewarden.record import Recorder, logger
+from rolewarden.runtime import Runtime
+from rolewarden.settings import DetachSettings
 from rolewarden.verdicts import Reason
-from rolewarden.work import Work
+from rolewarden.work import Rechecks, SchedulesRechecks, Work
 
 PAUSE = 15.0
 """Seconds after which a removal that AWS could not do is tried again. Lambda brings a request back twice only, and
@@ -33,13 +36,19 @@ CloudFormation waits an hour for who has given up."""
 
 @dataclass
 class Detacher:
-    """Detaches and deletes, because of `origin`. Decides with the same `reconciler` that attaches."""
+    """Detaches and deletes, because of `origin`. Decides by the same `needs` as the Reconciler."""
 
-    aws: Aws
+    aws: DetachesPolicies
     recorder: Recorder
-    reconciler: Reconciler
-    look_again: Callable[[Work], None]
+    needs: Needs
+    rechecks: SchedulesRechecks
     origin: Origin = SWEEP
+
+    @classmethod
+    def of(cls, runtime: Runtime, settings: DetachSettings) -> Self:
+        """Put a Detacher together."""
+        rechecks = Rechecks(runtime.aws, settings.work_queue_url, settings.recheck_seconds)
+        return cls(runtime.aws, runtime.recorder, runtime.needs, rechecks)
 
     def handle_message(self, body: Any) -> dict[str, Any]:
         """Work on one message: a role with the policies that it may lose, or a policy that may go.
@@ -63,32 +72,30 @@ class Detacher:
         The role is looked at again afterwards: it may have got another subject in between. Raises Refused, RetryLater.
         """
         aws = self.aws.within(account)
-        required = self.reconciler.needs(RoleKey(account, role))
+        required = self.needs.of_role(RoleKey(account, role))
         try:
             carried = frozenset(map(folded_arn, aws.attached_policies(role)))
         except Gone:
             return {"role": role, "detached": []}
-        observed = self.reconciler.observed()
-        arns = {name: folded_arn(self.reconciler.arn(name, account)) for name in required}
+        observed = self.needs.observed()
+        arns = {name: folded_arn(self.needs.arn(name, account)) for name in required}
         lacking = [name for name, arn in arns.items() if name not in observed and arn not in carried]
         if lacking:
             return {"role": role, "detached": [], "waits": f"lacks {', '.join(lacking)}"}
-        kept = self.reconciler.kept()
-        losing = [name for name in policies if self.reconciler.may_lose(name, required, kept)]
-        if losing and not self.reconciler.are_in_effect(required, account):
+        kept = self.needs.kept()
+        losing = [name for name in policies if self.needs.may_lose(name, required, kept)]
+        if losing and not self.needs.are_in_effect(required, account, aws):
             return {"role": role, "detached": [], "waits": "a rule change has not reached all the policies it needs"}
         correlation_id = self.origin.new_correlation_id()
         taken_off: dict[str, bool] = {}
         try:
             for name in losing:
-                taken_off[name] = _take_off(
-                    aws, role, name, self.reconciler.arn(name, account), carried, correlation_id
-                )
+                taken_off[name] = _take_off(aws, role, name, self.needs.arn(name, account), carried, correlation_id)
         finally:
             detached = [name for name, was_there in taken_off.items() if was_there]
             if losing:
                 # Also where nothing was found to take off: an unanswered call may have done it.
-                self.look_again(Work(RoleKey(account, role), account, self.origin))
+                self.rechecks.schedule(Work(RoleKey(account, role), account, self.origin))
             # The next try finds off what this one has taken off, and would say nothing of it.
             if detached:
                 self.recorder.record_detachment(account, role, detached, self.origin, correlation_id)
@@ -96,8 +103,8 @@ class Detacher:
 
     def retire(self, account: str, policy: str) -> dict[str, Any]:
         """Delete a policy that no guardrail or boundary stands for and no role has. Raises Refused and RetryLater."""
-        aws, arn = self.aws.within(account), self.reconciler.arn(policy, account)
-        if among(policy, self.reconciler.published()) or aws.policy_description(arn) != DESCRIPTION:
+        aws, arn = self.aws.within(account), self.needs.arn(policy, account)
+        if among(policy, self.needs.published()) or aws.policy_description(arn) != DESCRIPTION:
             return {"policy": policy, "retired": False}
         if carriers := aws.roles_with_policy(arn):
             return {"policy": policy, "retired": False, "waits": f"still attached to {len(carriers)} roles"}
@@ -107,7 +114,9 @@ class Detacher:
         return {"policy": policy, "retired": True}
 
 
-def _take_off(aws: Aws, role: str, policy: str, arn: str, carried: Collection[str], correlation_id: str) -> bool:
+def _take_off(
+    aws: DetachesPolicies, role: str, policy: str, arn: str, carried: Collection[str], correlation_id: str
+) -> bool:
     """Take a policy off, or a boundary, whichever it is; whether it was there, which IAM may show longer than it is.
 
     `attached_policies` are ARNs in the form of `folded_arn`.
@@ -119,14 +128,18 @@ def _take_off(aws: Aws, role: str, policy: str, arn: str, carried: Collection[st
     return folded_arn(arn) in carried and aws.detach(role, arn, correlation_id=correlation_id)
 
 
+class RemovesStack(DetachesPolicies, ReadsStacks, Protocol):
+    """What the deletion of the stack needs."""
+
+
 def stack(
-    aws: Aws,
+    aws: RemovesStack,
     account: str,
     request: str,
     *,
     own: OwnStack,
     recorder: Recorder,
-    seconds_left: Callable[[], float],
+    clock: Clock,
 ) -> dict[str, Any]:
     """What a request of CloudFormation asks for: on Delete, every guardrail is taken off, or said to be left.
 
@@ -140,9 +153,9 @@ def stack(
         try:
             # In each try: a deletion can end, or fail, between two.
             own.need_deletion(aws)
-            return _remove(aws, account, recorder, seconds_left)
+            return _remove(aws, account, recorder, clock)
         except RetryLater:
-            if seconds_left() < LONGEST_CALL + PAUSE:
+            if clock.seconds_left() < LONGEST_CALL + PAUSE:
                 raise
             time.sleep(PAUSE)
     try:
@@ -157,12 +170,12 @@ def stack(
     return {"left": {name: len(roles) for name, roles in left.items()}}
 
 
-def _remove(aws: Aws, account: str, recorder: Recorder, seconds_left: Callable[[], float]) -> dict[str, Any]:
+def _remove(aws: RemovesStack, account: str, recorder: Recorder, clock: Clock) -> dict[str, Any]:
     with recorder.together():
-        return _remove_all(aws, account, recorder, seconds_left)
+        return _remove_all(aws, account, recorder, clock)
 
 
-def _remove_all(aws: Aws, account: str, recorder: Recorder, seconds_left: Callable[[], float]) -> dict[str, Any]:
+def _remove_all(aws: RemovesStack, account: str, recorder: Recorder, clock: Clock) -> dict[str, Any]:
     detached, deleted, refused = 0, 0, []
     correlation_id = DEPLOYMENT.new_correlation_id()
     for name in aws.own_policies():
@@ -170,7 +183,7 @@ def _remove_all(aws: Aws, account: str, recorder: Recorder, seconds_left: Callab
         if aws.policy_description(arn) != DESCRIPTION:
             continue
         for role in sorted(aws.roles_with_policy(arn)):
-            if seconds_left() < LONGEST_CALL:
+            if clock.seconds_left() < LONGEST_CALL:
                 raise RetryLater(f"{detached} guardrails are taken off, and there are more")
             try:
                 if aws.detach(role, arn, correlation_id=correlation_id):
@@ -179,7 +192,7 @@ def _remove_all(aws: Aws, account: str, recorder: Recorder, seconds_left: Callab
             except Refused as error:
                 refused.append(f"{name} stays on {role}: {error}")
         for role in sorted(aws.roles_with_boundary(arn)) if is_boundary(name) else ():
-            if seconds_left() < LONGEST_CALL:
+            if clock.seconds_left() < LONGEST_CALL:
                 raise RetryLater(f"{detached} guardrails are taken off, and there are more")
             try:
                 if aws.remove_boundary(role, correlation_id=correlation_id):
@@ -197,6 +210,6 @@ def _remove_all(aws: Aws, account: str, recorder: Recorder, seconds_left: Callab
     return {"detached": detached, "deleted": deleted}
 
 
-def _users(aws: Aws, policy: str, arn: str) -> frozenset[str]:
+def _users(aws: DetachesPolicies, policy: str, arn: str) -> frozenset[str]:
     """The roles that carry a guardrail, or that have a boundary."""
     return aws.roles_with_boundary(arn) if is_boundary(policy) else aws.roles_with_policy(arn)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rolewarden import MEMBER_ROLES
-from rolewarden.aws import Aws, RoleDescription, modified
+from rolewarden.aws import RoleDescription, modified
 from rolewarden.bindings import (
     BEDROCK,
     DEFAULT_USER,
@@ -24,6 +23,8 @@ from rolewarden.bindings import (
     RoleKey,
     binding_key,
 )
+from rolewarden.calls import ReadsSubjects
+from rolewarden.clock import Clock
 from rolewarden.errors import Gone, Refused
 from rolewarden.events import SubjectKey
 from rolewarden.guardrails import Rules, matches_name
@@ -68,48 +69,16 @@ UNSETTLED = frozenset({"Pending", "Updating", "Deleting"})
 
 
 @dataclass
-class Discovery:
-    """Reads what SageMaker says of a subject and keeps the table in step with it."""
+class SubjectReader:
+    """Reads the roles of domains, user profiles and `also_govern`, and writes nothing.
 
-    aws: Aws
-    table: BindingsTable
+    `own_roles` are the names of the functions' roles, which `also_govern` leaves out.
+    """
+
+    aws: ReadsSubjects
     rules: Rules
     own_roles: frozenset[str] = frozenset()
     _domain_names: dict[tuple[str, str], str] = field(default_factory=dict)
-
-    def refresh(self, account: str, region: str, key: SubjectKey) -> SubjectReading:
-        """Read a subject and bring the table in step; what cannot be read stays as it is known. Raises RetryLater."""
-        at = time.time()
-        reading = (
-            self.profile(account, region, key.domain_id, key.user_profile)
-            if key.user_profile
-            else self.read_domain(account, region, key.domain_id)
-        )
-        if reading.refused:
-            known = reading.with_known(self.table.of_domain(account, region, key.domain_id))
-            if not reading.bindings:
-                return known
-            reading = known
-        bindings = reading.bindings
-        if key.user_profile:
-            slots = self.slots(account, region, key.domain_id, key.user_profile)
-        else:
-            slots = self.slots(account, region, key.domain_id)
-            if reading.gone:
-                # Its profiles went with it.
-                gone = [binding.key for binding in self.table.of_domain(account, region, key.domain_id)]
-                self.table.write((), gone, at=at)
-                return reading
-        self.table.write(bindings, slots, at=at)
-        return reading
-
-    def slots(self, account: str, region: str, domain_id: str, user_profile: str = "") -> list[tuple[str, str]]:
-        """The keys of all bindings that a subject can have: what is not written anew under them is gone."""
-        own = (USER_PROFILE, user_profile) if user_profile else (DEFAULT_USER, "")
-        kinds = [(*own, via) for via in VIAS]
-        if not user_profile:
-            kinds.append((SHARED_SPACES, "", EXECUTION))
-        return [binding_key(account, region, domain_id, *kind) for kind in kinds]
 
     def read_domain(self, account: str, region: str, domain_id: str) -> SubjectReading:
         """The roles of a domain's default user and shared spaces. Raises RetryLater."""
@@ -182,23 +151,6 @@ class Discovery:
         unread = untagged if bindings else None
         return SubjectReading(subject, bindings, refused=unread, unsettled=found.get("Status") in UNSETTLED)
 
-    def read_role(self, account: str, name: str) -> SubjectReading:
-        """What `also_govern` makes of a role, kept in the table; asks nobody where the rules have none.
-
-        Raises RetryLater.
-        """
-        if not self.rules.also_govern:
-            return SubjectReading(None)
-        at = time.time()
-        try:
-            found = self.aws.within(account).role(name)
-        except Refused as refused:
-            return _unread(None, refused)._replace(unsettled=isinstance(refused, Gone))
-        binding = self.also_governed(account, found)
-        bindings = (binding,) if binding else ()
-        self.table.write(bindings, [binding_key(account, "", "", ROLE, name, EXECUTION)], at=at)
-        return SubjectReading(None, bindings)
-
     def also_governed(self, account: str, role: RoleDescription) -> Binding | None:
         """The binding of a role that `also_govern` covers by name or by trust.
 
@@ -231,6 +183,67 @@ class Discovery:
         except Refused as refused:
             # No reason to leave its roles alone.
             return {}, refused
+
+
+@dataclass
+class Discovery:
+    """Reads subjects again and updates the bindings table."""
+
+    reader: SubjectReader
+    bindings: BindingsTable
+    clock: Clock = field(default_factory=Clock)
+
+    def refresh(self, account: str, region: str, key: SubjectKey) -> SubjectReading:
+        """Read a subject and bring the table in step; what cannot be read stays as it is known. Raises RetryLater."""
+        at = self.clock.now()
+        reading = (
+            self.reader.profile(account, region, key.domain_id, key.user_profile)
+            if key.user_profile
+            else self.reader.read_domain(account, region, key.domain_id)
+        )
+        if reading.refused:
+            known = reading.with_known(self.bindings.of_domain(account, region, key.domain_id))
+            if not reading.bindings:
+                return known
+            reading = known
+        bindings = reading.bindings
+        if key.user_profile:
+            keys = slots(account, region, key.domain_id, key.user_profile)
+        else:
+            keys = slots(account, region, key.domain_id)
+            if reading.gone:
+                # Its profiles went with it.
+                gone = [binding.key for binding in self.bindings.of_domain(account, region, key.domain_id)]
+                self.bindings.write((), gone, at=at)
+                return reading
+        self.bindings.write(bindings, keys, at=at)
+        return reading
+
+    def refresh_role(self, account: str, name: str) -> SubjectReading:
+        """Read whether `also_govern` covers a role, and update the table. Without `also_govern`, read nothing.
+
+        Raises RetryLater.
+        """
+        if not self.reader.rules.also_govern:
+            return SubjectReading(None)
+        at = self.clock.now()
+        try:
+            found = self.reader.aws.within(account).role(name)
+        except Refused as refused:
+            return _unread(None, refused)._replace(unsettled=isinstance(refused, Gone))
+        binding = self.reader.also_governed(account, found)
+        bindings = (binding,) if binding else ()
+        self.bindings.write(bindings, [binding_key(account, "", "", ROLE, name, EXECUTION)], at=at)
+        return SubjectReading(None, bindings)
+
+
+def slots(account: str, region: str, domain_id: str, user_profile: str = "") -> list[tuple[str, str]]:
+    """The keys of all bindings that a subject can have: what is not written anew under them is gone."""
+    own = (USER_PROFILE, user_profile) if user_profile else (DEFAULT_USER, "")
+    kinds = [(*own, via) for via in VIAS]
+    if not user_profile:
+        kinds.append((SHARED_SPACES, "", EXECUTION))
+    return [binding_key(account, region, domain_id, *kind) for kind in kinds]
 
 
 def _unread(subject: SubjectKey | None, refused: Refused) -> SubjectReading:

@@ -81,6 +81,11 @@ class EvaluationRequest(NamedTuple):
     ignored: Ignored | None = None
     detached: bool = False
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The event and what it names, for the answer of a function."""
+        return {"event": self.origin.cause.event_name, "request": self.as_dict()}
+
     def as_dict(self) -> dict[str, Any]:
         """For logs and replay: what is evaluated, or why nothing is."""
         named: dict[str, Any] = {}

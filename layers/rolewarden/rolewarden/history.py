@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from rolewarden.calls import WritesHistory
 from rolewarden.names import folded
-
-if TYPE_CHECKING:
-    from rolewarden.aws import Aws
 
 
 class HistoryTable(NamedTuple):
@@ -52,29 +50,29 @@ class HistoryKey(NamedTuple):
 class History:
     """The history of a deployed stack, and the event bus on which the stack reports. Methods raise RetryLater."""
 
-    def __init__(self, aws: Aws, table: HistoryTable) -> None:
-        self._aws = aws
+    def __init__(self, aws: WritesHistory, table: HistoryTable) -> None:
+        self.aws = aws
         self._table = table
 
     def put_events(self, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Put events (detail type and detail) on the bus."""
-        self._aws.put_events(events)
+        self.aws.put_events(events)
 
     def put(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write rows."""
-        self._aws.put_all(self._table.name, [self._expiring(row) for row in rows])
+        self.aws.put_all(self._table.name, [self._expiring(row) for row in rows])
 
     def put_once(self, row: Mapping[str, Any]) -> bool:
         """Write a row unless the table has one with this key. Gives whether it was written."""
-        return self._aws.put_unless(self._table.name, self._expiring(row), "attribute_exists(about)")
+        return self.aws.put_unless(self._table.name, self._expiring(row), "attribute_exists(about)")
 
     def newest(self, about: str, most: int) -> list[dict[str, Any]]:
         """The newest rows about a role or policy, `most` of them, newest first."""
-        return self._aws.newest(self._table.name, {"about": folded(about)}, most)
+        return self.aws.newest(self._table.name, {"about": folded(about)}, most)
 
     def rows(self, about: str, since: datetime) -> list[dict[str, Any]]:
         """The rows about a role or policy from `since`."""
-        return self._aws.query(self._table.name, {"about": folded(about)}, least=("at", HistoryKey(since).text))
+        return self.aws.query(self._table.name, {"about": folded(about)}, least=("at", HistoryKey(since).text))
 
     def _expiring(self, row: Mapping[str, Any]) -> dict[str, Any]:
         expires = HistoryKey.of(row["at"]).time + timedelta(days=self._table.days)

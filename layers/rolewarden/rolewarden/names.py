@@ -30,3 +30,14 @@ def same(name: str, other: str) -> bool:
 def among(name: str, others: Iterable[str]) -> bool:
     """Whether `name` is a spelling of one of `others`."""
     return folded(name) in map(folded, others)
+
+
+def about(account: str, *names: str) -> str:
+    """The key of the thing that a finding or a history row is about: an account and folded names."""
+    return folded("/".join((account, *names)))
+
+
+def account_and_name(text: str) -> tuple[str, str]:
+    """The account and the rest of a text that `about` made, or of its unfolded form."""
+    account, _, name = text.partition("/")
+    return account, name

@@ -27,6 +27,9 @@ from rolewarden.names import folded
 Document = dict[str, Any]
 Statement = dict[str, Any]
 
+DESCRIPTION = "A guardrail of Rolewarden: edit guardrails.yaml"
+"""The description of every policy that Rolewarden creates. Rolewarden deletes no policy with another description."""
+
 POLICY_SIZE = 6144
 """Characters of a managed policy, white space not counted (IAM and STS quotas, IAM User Guide)."""
 

@@ -11,35 +11,42 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, Self
 
-from rolewarden.aws import Aws, PublishedPolicy
+from rolewarden.aws import PublishedPolicy
 from rolewarden.bindings import Binding, RoleKey
+from rolewarden.calls import SendsMessages, WritesPolicies
 from rolewarden.errors import Refused, RetryLater, RolewardenError
+from rolewarden.events import ACCOUNT, EvaluationRequest, mapping, matched, parse_event
 from rolewarden.guardrails import Mode
 from rolewarden.names import folded, same
-from rolewarden.origin import DEPLOYMENT, Origin, Trigger
+from rolewarden.needs import Needs
+from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, SWEEP, Origin, Trigger
 from rolewarden.own_events import GuardrailsPublished
 from rolewarden.placement import added, identities, identity, is_ours, rearranged, statements_of
-from rolewarden.policies import Policy, Statement, compile_rules, digest, document_of, is_boundary
-from rolewarden.reconcile import Reconciler
+from rolewarden.policies import DESCRIPTION, Policy, Statement, compile_rules, digest, document_of, is_boundary
+from rolewarden.progress import Progress
 from rolewarden.record import Recorder, logger
+from rolewarden.runtime import Runtime
+from rolewarden.settings import PublishSettings
 from rolewarden.verdicts import CREATED, REPLACED, UNCHANGED
+from rolewarden.work import BEGIN, PUBLISH, RECHECKS, Recheck, Rechecks
 
-DESCRIPTION = "A guardrail of Rolewarden: edit guardrails.yaml"
-"""Marks a policy as one that Rolewarden made: no other is ever retired."""
+LONGEST_DELAY = 900
+"""The greatest number of seconds by which SQS can delay a message."""
 
 
 @dataclass
 class Publisher:
-    """Brings the policies of accounts to the rules of `reconciler`.
+    """Brings the policies of accounts to the rules of `needs`.
 
     `held` names the policies in which the last publication kept statements: some role needs them and does not have the
     policy yet to which they move.
     """
 
-    aws: Aws
+    aws: WritesPolicies
     recorder: Recorder
-    reconciler: Reconciler
+    needs: Needs
     held: tuple[str, ...] = ()
 
     def publish(self, account: str, origin: Origin, *, only: str = "", announces: bool = True) -> dict[str, str]:
@@ -51,7 +58,7 @@ class Publisher:
         `announces` whoever listens hears of a change. Raises Refused, RetryLater and RulesError.
         """
         deploys = origin.trigger is Trigger.DEPLOYMENT
-        state = _AccountPolicies(self.aws.within(account), account, self.reconciler)
+        state = _AccountPolicies(self.aws.within(account), account, self.needs)
         done: dict[str, str] = {}
         undo: list[Callable[[], None]] = []
         failed: dict[str, RolewardenError] = {}
@@ -103,7 +110,7 @@ class Publisher:
             yield from (policy for policy in policies if not state.is_settled(policy.name))
 
     def _bring(self, policy: Policy, state: _AccountPolicies, undo: list[Callable[[], None]], origin: Origin) -> str:
-        aws, arn = state.aws, policy.arn(self.aws.partition, state.account)
+        aws, arn = state.aws, policy.arn(self.needs.partition, state.account)
         deploys, correlation_id = origin.trigger is Trigger.DEPLOYMENT, origin.new_correlation_id()
         found = state.found(policy.name)
         if found is not None and digest(found.text) == digest(policy.document) and not state.is_rearranging:
@@ -146,9 +153,9 @@ class _AccountPolicies:
     rule change, which is no drift.
     """
 
-    aws: Aws
+    aws: WritesPolicies
     account: str
-    reconciler: Reconciler
+    needs: Needs
     writes: int = 0
     completed: set[str] = field(default_factory=set)
     _found: dict[str, PublishedPolicy | None] = field(default_factory=dict)
@@ -157,7 +164,7 @@ class _AccountPolicies:
     @cached_property
     def policies(self) -> tuple[Policy, ...]:
         """The policies that the rules ask for, in the order of the file."""
-        return compile_rules(self.reconciler.rules, self.aws.partition)
+        return compile_rules(self.needs.rules, self.needs.partition)
 
     @cached_property
     def targets(self) -> dict[str, tuple[Statement, ...]]:
@@ -167,7 +174,7 @@ class _AccountPolicies:
     def found(self, name: str) -> PublishedPolicy | None:
         """The policy as IAM has it, with later writes; None if it does not exist."""
         if name not in self._found:
-            self._found[name] = self.aws.policy(self.reconciler.arn(name, self.account))
+            self._found[name] = self.aws.policy(self.needs.arn(name, self.account))
         return self._found[name]
 
     def remember(self, name: str, policy: PublishedPolicy) -> None:
@@ -217,11 +224,11 @@ class _AccountPolicies:
         """The policies that a role has to have together with this one, itself among them."""
         if is_boundary(name):
             return (name,)
-        rules = self.reconciler.rules.guardrails
+        rules = self.needs.rules.guardrails
         return next(names for guardrail in rules if name in (names := self._policies_of(guardrail)))
 
     def _policies_of(self, guardrail: str) -> tuple[str, ...]:
-        return tuple(policy.name for policy in self.reconciler.policies(guardrail))
+        return tuple(policy.name for policy in self.needs.policies(guardrail))
 
     def wanted(self, policy: Policy) -> tuple[Statement, ...]:
         """The statements that a policy must have now."""
@@ -255,14 +262,14 @@ class _AccountPolicies:
         carried: dict[str, set[str]] = defaultdict(set)
         for policy in self.policies:
             users = self.aws.roles_with_boundary if is_boundary(policy.name) else self.aws.roles_with_policy
-            for role in users(self.reconciler.arn(policy.name, self.account)):
+            for role in users(self.needs.arn(policy.name, self.account)):
                 carried[role].add(policy.name)
         return carried
 
     @cached_property
     def _bindings(self) -> dict[str, list[Binding]]:
         bindings: dict[str, list[Binding]] = defaultdict(list)
-        for binding in self.reconciler.table.of_account(self.account):
+        for binding in self.needs.bindings.of_account(self.account):
             if binding.role and binding.role.account == self.account:
                 bindings[folded(binding.role.name)].append(binding)
         return bindings
@@ -272,7 +279,7 @@ class _AccountPolicies:
         if not self._bindings:
             carried = (name for name in self._carried[role] if not is_boundary(name))
             return frozenset(sibling for name in carried for sibling in self._siblings(name))
-        needs = self.reconciler.needs(RoleKey(self.account, role), self._bindings.get(folded(role), ()))
+        needs = self.needs.of_role(RoleKey(self.account, role), self._bindings.get(folded(role), ()))
         return frozenset(name for name, guardrail in needs.items() if guardrail.mode is Mode.ENFORCE)
 
     def delayed(self, names: Iterable[str]) -> list[str]:
@@ -283,3 +290,105 @@ class _AccountPolicies:
             for statement in self.targets[name]
             if identity(statement) not in self.said(*self._siblings(name))
         ]
+
+
+@dataclass
+class Publications:
+    """The publications of PublishFunction: for a deployment, an event, a message of its queue, or a scheduled check.
+
+    - `account`: the account of the function. `own_account` is the same, or empty if the stack covers an organization.
+    - `regions`: the regions whose domains the stack covers.
+    - `sweep_queue_url`: the queue that begins the sweep of an account.
+    """
+
+    publisher: Publisher
+    progress: Progress
+    rechecks: Rechecks
+    queues: SendsMessages
+    sweep_queue_url: str
+    account: str
+    own_account: str
+    regions: tuple[str, ...]
+
+    @classmethod
+    def of(cls, runtime: Runtime, settings: PublishSettings) -> Self:
+        """Put the publications together."""
+        aws = runtime.aws
+        return cls(
+            Publisher(aws, runtime.recorder, runtime.needs),
+            Progress(aws, settings.bindings_table, runtime.clock),
+            Rechecks(aws, settings.publish_queue_url, settings.recheck_seconds),
+            aws,
+            settings.sweep_queue_url,
+            settings.account,
+            # In an organization the account of an event is a hint: STS decides whether the function can enter it.
+            "" if settings.member_role else settings.account,
+            settings.regions,
+        )
+
+    def run(self, account: str, origin: Origin) -> dict[str, Any]:
+        """Bring all of IAM's policies to what the guardrails say. Raises Refused, RetryLater and RulesError."""
+        done = self.publisher.publish(account, origin)
+        self._complete_soon(account, origin)
+        return {"policies": done}
+
+    def _complete_soon(self, account: str, origin: Origin) -> None:
+        """Have a deployment completed once the sweep has attached the policies to which statements have moved.
+
+        Without this message the scheduled check completes it.
+        """
+        if origin.trigger is not Trigger.DEPLOYMENT or not self.publisher.held:
+            return
+        message = {"account": account, "step": PUBLISH}
+        try:
+            delay = min(LONGEST_DELAY, RECHECKS * self.rechecks.delay)
+            self.queues.send(self.rechecks.queue_url, [message], delay=delay)
+        except (Refused, RetryLater) as error:
+            logger.error("the scheduled check completes the deployment", extra={"account": account, "why": str(error)})
+
+    def handle_event(self, event: Any) -> dict[str, Any]:
+        """Restore the policy that an event names. Raises Refused and RetryLater."""
+        request = parse_event(event, self.own_account, self.regions)
+        if request.ignored or not request.policy:
+            self.publisher.recorder.record_ignored_event(request)
+            return request.summary
+        done = self._restored(request)
+        self.rechecks.schedule(Recheck(request, 1))
+        return done
+
+    def handle_message(self, body: Any) -> dict[str, Any]:
+        """Work on one message of the publish queue: an account to check, or a policy that IAM may have shown as it was.
+
+        Raises as `handle_event` does.
+        """
+        fields = mapping(body)
+        if fields.get("step") == PUBLISH and (account := matched(ACCOUNT, fields.get("account"))):
+            if account == self.account:
+                return self.run(account, SCHEDULED_CHECK)
+            return self._publish_before_sweep(account)
+        second = Recheck.from_dict(body)
+        if second is None or not second.request.policy:
+            logger.error("a message of PublishQueue is no recheck", extra={"body": str(body)[:200]})
+            return {"ignored": "no recheck"}
+        return self._restored(second.request)
+
+    def _publish_before_sweep(self, account: str) -> dict[str, Any]:
+        """Bring another account's policies to what they are to say, and have it swept: roles may then carry them.
+
+        The message does not say whether this is a deployment, because a deployment restores policies without an alert.
+        The table does: by a deployment the account's last sweep had other rules, and a new account had no sweep.
+        """
+        deploys = self.progress.rules_of_last_sweep(account) != self.publisher.needs.fingerprint
+        origin = DEPLOYMENT if deploys else SCHEDULED_CHECK
+        done: dict[str, str] = {}
+        try:
+            done = self.publisher.publish(account, origin, announces=False)
+            self._complete_soon(account, origin)
+        except Refused as refused:
+            self.publisher.recorder.record_account_finding(account, refused, SWEEP)
+        self.queues.send(self.sweep_queue_url, [{"account": account, "step": BEGIN}])
+        return {"policies": done}
+
+    def _restored(self, request: EvaluationRequest) -> dict[str, Any]:
+        done = self.publisher.publish(request.account, request.origin, only=request.policy)
+        return {**request.summary, "policies": done}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rolewarden.aws import Aws
+from rolewarden.calls import ReadsPaths
 from rolewarden.errors import Refused
 
 FORWARD = "rolewarden-forward-"
@@ -39,8 +39,8 @@ PROBE_RECOMMENDATIONS = {
 
 
 @dataclass(frozen=True)
-class Place:
-    """The place of the central stack, and the ARN of its event bus; `bus` is empty if no other place sends events."""
+class CentralStack:
+    """Where the central stack is, and the ARN of its event bus. `bus` is empty if no other region sends events."""
 
     account: str
     region: str
@@ -65,7 +65,7 @@ class Probe:
         return {"account": self.account, "region": self.region, "what": self.what, **recommendation}
 
 
-def probes(aws: Aws, account: str, regions: tuple[str, ...], central: Place) -> Iterator[Probe]:
+def probes(aws: ReadsPaths, account: str, regions: tuple[str, ...], central: CentralStack) -> Iterator[Probe]:
     """Every link of an account whose domains are in `regions`. Raises RetryLater."""
     try:
         inside = aws.within(account)
@@ -93,11 +93,11 @@ def _said(check: Callable[[], str]) -> str:
         return str(refused)
 
 
-def _trail(aws: Aws, region: str) -> str:
+def _trail(aws: ReadsPaths, region: str) -> str:
     return "" if aws.is_logged(region) else "no trail logs here: no event comes"
 
 
-def _forwarder(aws: Aws, region: str, about: list[str], bus: str) -> str:
+def _forwarder(aws: ReadsPaths, region: str, about: list[str], bus: str) -> str:
     for subject in about:
         rule = aws.rule(region, FORWARDING_RULES[subject])
         if rule is None:
@@ -109,7 +109,7 @@ def _forwarder(aws: Aws, region: str, about: list[str], bus: str) -> str:
     return ""
 
 
-def _undelivered(aws: Aws, region: str) -> str:
+def _undelivered(aws: ReadsPaths, region: str) -> str:
     waiting = aws.messages_in(region, UNDELIVERED)
     if waiting is None:
         return f"there is no queue {UNDELIVERED}: events that do not reach the central event bus are lost"

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from rolewarden.bindings import KEPT_SECONDS, Binding, BindingsTable, ReportedFinding, ReportedKind, ReportedRow
+from rolewarden.bindings import Binding
+from rolewarden.clock import Clock
 from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import EvaluationRequest, Ignored
@@ -38,6 +38,7 @@ from rolewarden.own_events import (
     SurplusDetached,
     SweepCompleted,
 )
+from rolewarden.reported import KEPT_SECONDS, ReportedFinding, ReportedFindings, ReportedKind, ReportedRow
 from rolewarden.verdicts import RECOMMENDATIONS, SOME_SUBJECTS, Outcome, Reason, Verdict
 
 # An invocation that raised before it decided anything has counted nothing, and its error says so already.
@@ -75,8 +76,8 @@ class Recorder:
     """
 
     history: History
-    reported: BindingsTable | None = None
-    now: Callable[[], float] = time.time
+    reported: ReportedFindings | None = None
+    clock: Clock = field(default_factory=Clock)
     _gathered: list[_Record] | None = None
 
     @contextmanager
@@ -216,7 +217,7 @@ class Recorder:
             keeps = EVENT_REPORTED_SECONDS
             finding = finding._replace(what=f"{finding.what} {origin.cause.principal}", by_event=True)
         try:
-            told = self.reported.claim_report(finding, self.now(), keeps=keeps)
+            told = self.reported.claim(finding, self.clock.now(), keeps=keeps)
         except RetryLater as error:
             logger.error("perhaps reported twice", extra={"about": finding.about, "why": str(error)})
             return ()
@@ -235,9 +236,9 @@ class Recorder:
             metrics.add_metric("Contested", MetricUnit.Count, 1)
             kind, quiet = ReportedKind.CONTESTED, WINDOW.total_seconds()
             finding = ReportedFinding(outcome.account, outcome.role, kind, kind.value)
-            if self.reported.extend_report(finding, now.timestamp(), keeps=quiet):
+            if self.reported.extend(finding, now.timestamp(), keeps=quiet):
                 return
-            told = self.reported.claim_report(finding, now.timestamp(), keeps=quiet)
+            told = self.reported.claim(finding, now.timestamp(), keeps=quiet)
             if told is None:
                 return
         except RetryLater as error:
@@ -343,7 +344,7 @@ class Recorder:
             logger.error("a milestone could not be announced", extra={"detail": event.detail, "why": str(error)})
 
     def _now(self) -> datetime:
-        return datetime.fromtimestamp(self.now(), UTC)
+        return datetime.fromtimestamp(self.clock.now(), UTC)
 
     def _report(
         self,
@@ -385,9 +386,9 @@ class Recorder:
         over = [finding for record in records for finding in record.over]
         try:
             if told:
-                self.reported.mark_reported(told)
+                self.reported.mark(told)
             if over:
-                self.reported.forget_findings(over)
+                self.reported.forget(over, self.clock.now())
         except RetryLater as error:
             logger.error("perhaps reported twice", extra={"about": [*told, *over], "why": str(error)})
 

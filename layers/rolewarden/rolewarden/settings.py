@@ -1,65 +1,91 @@
-"""What the template tells a function, read once and checked at its cold start."""
+"""The settings that the template gives to a function, read once and checked at its cold start."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Self
 
 from rolewarden.errors import SettingsError
 from rolewarden.history import HistoryTable
 
 
-class Settings(NamedTuple):
-    """The environment of a function.
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of every function that works on roles. Each such function adds those that it needs itself.
 
     - `account`: the account that the function is deployed in. It works in others only if the stack covers an
       organization.
-    - `member_role`, `member_stack_set`, `call_as`: the name of the role by which the function enters a member account,
-      the StackSet that creates this role there, and how StackSets is called. Empty without an organization.
-    - `regions`: the regions in which the function looks for domains.
-    - `central_bus`: the ARN of the event bus for events of other regions and accounts. Empty if none send events.
-    - `recheck_seconds`: the delay of a recheck, 0 to 900 seconds, which is what SQS allows.
-    - `own_roles`: the names of the functions' roles, which `also_govern` leaves out.
+    - `member_role`: the name of the role by which the function enters a member account, empty without an organization.
+    - `bindings_table`, `history`: the tables.
+    - `guardrails_file`: the path of the compiled rules.
     """
 
     account: str
+    member_role: str
     bindings_table: str
     history: HistoryTable
-    work_queue_url: str
-    sweep_queue_url: str
-    detach_queue_url: str
-    publish_queue_url: str
     guardrails_file: Path
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Self:
+        """Read the settings of this class, and no others, from environment variables. Raises SettingsError."""
+        return cls(**{field.name: _READERS[field.name](environment) for field in fields(cls)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnforceSettings(Settings):
+    """The settings of EnforceFunction and ReconcileFunction.
+
+    - `recheck_seconds`: the delay of a recheck, 0 to 900 seconds, which is what SQS allows.
+    - `own_roles`: the names of the functions' roles, which `also_govern` leaves out.
+    - `regions`: the regions whose domains the stack covers.
+    """
+
+    work_queue_url: str
     recheck_seconds: int
     own_roles: frozenset[str]
     regions: tuple[str, ...]
-    member_role: str = ""
-    member_stack_set: str = ""
-    call_as: str = ""
-    central_bus: str = ""
 
-    @classmethod
-    def read(cls, environment: Mapping[str, str]) -> Settings:
-        """From environment variables. Raises SettingsError."""
-        return cls(
-            account=_text(environment, "ACCOUNT_ID"),
-            bindings_table=_text(environment, "BINDINGS_TABLE"),
-            history=history(environment),
-            work_queue_url=_text(environment, "WORK_QUEUE_URL"),
-            sweep_queue_url=_text(environment, "SWEEP_QUEUE_URL"),
-            detach_queue_url=_text(environment, "DETACH_QUEUE_URL"),
-            publish_queue_url=_text(environment, "PUBLISH_QUEUE_URL"),
-            guardrails_file=_guardrails_file(environment),
-            recheck_seconds=_number(environment, "RECHECK_SECONDS", 0, 900),
-            own_roles=frozenset(_text(environment, "OWN_ROLES").split(",")),
-            regions=tuple(dict.fromkeys(_text(environment, "REGIONS").replace(" ", "").split(","))),
-            member_role=environment.get("MEMBER_ROLE", ""),
-            member_stack_set=environment.get("MEMBER_STACK_SET", ""),
-            call_as=environment.get("CALL_AS", ""),
-            central_bus=environment.get("CENTRAL_BUS", ""),
-        )
+
+@dataclass(frozen=True, kw_only=True)
+class PublishSettings(Settings):
+    """The settings of PublishFunction; see EnforceSettings."""
+
+    publish_queue_url: str
+    sweep_queue_url: str
+    recheck_seconds: int
+    regions: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetachSettings(Settings):
+    """The settings of DetachFunction; see EnforceSettings."""
+
+    work_queue_url: str
+    recheck_seconds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSettings(Settings):
+    """The settings of SweepFunction; see EnforceSettings.
+
+    - `member_stack_set`, `call_as`: the StackSet that covers the member accounts, and how StackSets is called. Empty
+      without an organization.
+    - `central_bus`: the ARN of the event bus for events of other regions and accounts. Empty if no other sends events.
+    """
+
+    sweep_queue_url: str
+    work_queue_url: str
+    detach_queue_url: str
+    publish_queue_url: str
+    own_roles: frozenset[str]
+    regions: tuple[str, ...]
+    member_stack_set: str
+    call_as: str
+    central_bus: str
 
 
 def history(environment: Mapping[str, str]) -> HistoryTable:
@@ -68,7 +94,7 @@ def history(environment: Mapping[str, str]) -> HistoryTable:
 
 
 def alarm_topic(environment: Mapping[str, str]) -> str:
-    """The ARN of the topic that people listen to: all that AlertFunction needs. Raises SettingsError."""
+    """The ARN of the alarm topic: all that AlertFunction needs. Raises SettingsError."""
     return _text(environment, "ALARM_TOPIC_ARN")
 
 
@@ -86,10 +112,30 @@ def _number(environment: Mapping[str, str], name: str, low: int, high: int) -> i
 
 
 def _guardrails_file(environment: Mapping[str, str]) -> Path:
-    """GUARDRAILS_FILE where it is set (not on Lambda), else what GuardrailsLayer carries."""
+    """GUARDRAILS_FILE if it is set (not on Lambda), otherwise the file of GuardrailsLayer."""
     if environment.get("GUARDRAILS_FILE"):
         return Path(environment["GUARDRAILS_FILE"])
     spec = importlib.util.find_spec("rolewarden_rules")
     if spec is None or spec.origin is None:
         raise SettingsError("there are no guardrails here: the function needs GuardrailsLayer, or GUARDRAILS_FILE")
     return Path(spec.origin).with_name("guardrails.json")
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
+    "account": lambda found: _text(found, "ACCOUNT_ID"),
+    "member_role": lambda found: found.get("MEMBER_ROLE", ""),
+    "bindings_table": lambda found: _text(found, "BINDINGS_TABLE"),
+    "history": history,
+    "guardrails_file": _guardrails_file,
+    "work_queue_url": lambda found: _text(found, "WORK_QUEUE_URL"),
+    "sweep_queue_url": lambda found: _text(found, "SWEEP_QUEUE_URL"),
+    "detach_queue_url": lambda found: _text(found, "DETACH_QUEUE_URL"),
+    "publish_queue_url": lambda found: _text(found, "PUBLISH_QUEUE_URL"),
+    "recheck_seconds": lambda found: _number(found, "RECHECK_SECONDS", 0, 900),
+    "own_roles": lambda found: frozenset(_text(found, "OWN_ROLES").split(",")),
+    "regions": lambda found: tuple(dict.fromkeys(_text(found, "REGIONS").replace(" ", "").split(","))),
+    "member_stack_set": lambda found: found.get("MEMBER_STACK_SET", ""),
+    "call_as": lambda found: found.get("CALL_AS", ""),
+    "central_bus": lambda found: found.get("CENTRAL_BUS", ""),
+}
+"""How each setting is read, by the name of its field."""

@@ -20,40 +20,39 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from rolewarden import reach
 from rolewarden.audit import Auditor
-from rolewarden.aws import IAM_HOME_REGIONS, LONGEST_CALL, Aws, ListedDomain
+from rolewarden.aws import IAM_HOME_REGIONS, LONGEST_CALL, ListedDomain
 from rolewarden.bindings import (
     DEFAULT_USER,
     EXECUTION,
     Binding,
     BindingsTable,
-    ReportedFinding,
-    ReportedKind,
     RoleKey,
-    about,
-    sweeps_scope,
     tagged,
 )
-from rolewarden.discovery import Discovery, SubjectReading
+from rolewarden.calls import ListsSubjects
+from rolewarden.clock import Clock
+from rolewarden.discovery import Discovery, SubjectReader, SubjectReading, slots
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.events import ACCOUNT, DOMAIN_ID, PROFILE_NAME, REGION, EvaluationRequest, SubjectKey, mapping, matched
-from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import Fallback, Guardrail
-from rolewarden.names import folded
-from rolewarden.origin import SWEEP
-from rolewarden.policies import is_boundary
-from rolewarden.publish import DESCRIPTION
-from rolewarden.reconcile import Reconciler
+from rolewarden.names import about, folded
+from rolewarden.needs import Needs
+from rolewarden.origin import SWEEP, Trigger
+from rolewarden.policies import DESCRIPTION, is_boundary
+from rolewarden.progress import Progress, sweeps_scope
 from rolewarden.record import Recorder, logger
+from rolewarden.reported import ReportedFinding, ReportedFindings, ReportedKind
+from rolewarden.runtime import Runtime
+from rolewarden.settings import SweepSettings
 from rolewarden.verdicts import Reason
-from rolewarden.work import BEGIN, PUBLISH, Work, unlimited
+from rolewarden.work import BEGIN, DOCTOR, PUBLISH, RULES, Work
 
 LIST, DESCRIBE, COMPARE, AUDIT = "list", "describe", "compare", "audit"
 """The steps behind BEGIN."""
@@ -133,18 +132,63 @@ class Coverage:
 
 @dataclass
 class Sweeper:
-    """Sweeps accounts. `seconds_left` tells how long the function may still run."""
+    """Sweeps accounts."""
 
-    aws: Aws
-    table: BindingsTable
+    aws: ListsSubjects
+    bindings: BindingsTable
+    progress: Progress
+    reported: ReportedFindings
     discovery: Discovery
-    reconciler: Reconciler
+    needs: Needs
     recorder: Recorder
     auditor: Auditor
     queues: Queues
     coverage: Coverage
-    seconds_left: Callable[[], float] = unlimited
-    now: Callable[[], float] = time.time
+    clock: Clock
+
+    @classmethod
+    def of(cls, runtime: Runtime, settings: SweepSettings) -> Self:
+        """Put a Sweeper together."""
+        aws, clock = runtime.aws, runtime.clock
+        progress = Progress(aws, settings.bindings_table, clock)
+        return cls(
+            aws,
+            runtime.bindings,
+            progress,
+            ReportedFindings(aws, settings.bindings_table),
+            Discovery(SubjectReader(aws, runtime.rules, settings.own_roles), runtime.bindings, clock),
+            runtime.needs,
+            runtime.recorder,
+            Auditor(aws, progress, runtime.recorder, settings.own_roles),
+            Queues(
+                settings.sweep_queue_url,
+                settings.work_queue_url,
+                settings.detach_queue_url,
+                settings.publish_queue_url,
+            ),
+            Coverage(
+                settings.account, settings.regions, settings.member_stack_set, settings.call_as, settings.central_bus
+            ),
+            clock,
+        )
+
+    def handle_event(self, event: Any) -> dict[str, Any]:
+        """Begin what an event of the bus, or of the schedule, asks for. Raises Refused and RetryLater.
+
+        A policy that was put right is asked about in its account; everything else sweeps them all. `rolewarden doctor`
+        asks for no sweep, but whether one can work; RULES asks which rules the function runs.
+        """
+        if mapping(event).get("step") == RULES:
+            return {"rules": self.needs.fingerprint}
+        if mapping(event).get("step") == DOCTOR:
+            return {"probes": [probe.as_dict() for probe in self.probes()]}
+        detail = mapping(mapping(event).get("detail"))
+        account = matched(ACCOUNT, detail.get("account"))
+        # What the event says of a deployment only adds accounts: it is a hint like the rest of the event.
+        deployed = detail.get("trigger") == Trigger.DEPLOYMENT.value
+        if account and not deployed and account in {self.coverage.account, *self.progress.member_accounts()}:
+            return self.begin(account)
+        return self.start()
 
     def start(self) -> dict[str, Any]:
         """Have every account swept. Raises as `begin` does."""
@@ -160,14 +204,15 @@ class Sweeper:
             # Which accounts there are is not known for now: those that are known stay, and this one is swept.
             self.recorder.record_account_finding(self.coverage.account, refused, SWEEP)
             return
-        known = self.table.member_accounts()
+        known = self.progress.member_accounts()
         for gone in sorted(known.keys() - there):
             # StackSets does not say whether the account has left or somebody has taken its stack away.
             left = Refused(Reason.LEFT, f"ListStackInstances: {self.coverage.stack_set} has no stack there any more")
             self.recorder.record_account_finding(gone, left, SWEEP)
-            self.table.forget_account(gone)
+            self.bindings.forget_account(gone)
+            self.progress.forget_member(gone)
         for new in sorted(there - known.keys()):
-            self.table.set_member_swept(new, 0)
+            self.progress.set_member_swept(new, 0)
         self.aws.send(self.queues.publish, [{"account": account, "step": PUBLISH} for account in sorted(there)])
 
     def _member_accounts(self) -> set[str]:
@@ -179,9 +224,9 @@ class Sweeper:
         return set(there) - {self.coverage.account}
 
     @property
-    def _central(self) -> reach.Place:
+    def _central(self) -> reach.CentralStack:
         home = IAM_HOME_REGIONS.get(self.aws.partition, self.aws.region)
-        return reach.Place(self.coverage.account, self.aws.region, home, self.coverage.central_bus)
+        return reach.CentralStack(self.coverage.account, self.aws.region, home, self.coverage.central_bus)
 
     def probes(self, account: str = "") -> Iterator[reach.Probe]:
         """Whether events come from each region of an account, or of all, and it lets us in.
@@ -212,13 +257,13 @@ class Sweeper:
         except Refused as refused:
             self.recorder.record_account_finding(account, refused, SWEEP)
             return {"account": account, "refused": str(refused)}
-        sweep = Sweep(account, self.now())
-        self.table.sweep_begins(sweep.row, sweep.began, fingerprint(self.reconciler.rules, self.aws.partition))
+        sweep = Sweep(account, self.clock.now())
+        self.progress.begin(sweep.row, sweep.began, self.needs.fingerprint)
         if len(self.coverage.regions) == 1:
             return self.list_subjects(sweep, self.coverage.regions[0])
         # Each region is a chunk like those of user profiles: the last of all that is done compares.
-        self.table.sweep_waits(sweep.row, set(self.coverage.regions))
-        self.table.sweep_listed(sweep.row)
+        self.progress.add_chunks(sweep.row, set(self.coverage.regions))
+        self.progress.end_listing(sweep.row)
         messages = [sweep.message(LIST, region=region) for region in self.coverage.regions]
         self.aws.send(self.queues.sweep, messages)
         return {"account": account, "regions": list(self.coverage.regions)}
@@ -251,21 +296,21 @@ class Sweeper:
             self.aws.send(self.queues.sweep, [sweep.message(LIST, region=region, after=reached)])
             return {"listed": reached}
         alone = len(self.coverage.regions) == 1
-        is_last = self.table.sweep_listed(sweep.row) if alone else self.table.sweep_done(sweep.row, region)
+        is_last = self.progress.end_listing(sweep.row) if alone else self.progress.end_chunk(sweep.row, region)
         return self.compare(sweep) if is_last else {"listed": "everything"}
 
     def bind(self, sweep: Sweep, region: str, after: str = "") -> str | None:
         """Bring the table in step with what is listed, domain by domain; the last one where time runs out."""
-        at = self.now()
+        at = self.clock.now()
         tags = self._tags(sweep, region)
         # At once: a query for each domain would be more calls than the pages of the table.
         known: dict[str, list[Binding]] = defaultdict(list)
-        for binding in self.table.of_region(sweep.account, region):
+        for binding in self.bindings.of_region(sweep.account, region):
             known[binding.domain_id].append(binding)
         for domain in self._domains(sweep, region) or ():
             if domain.id <= after:
                 continue
-            if self.seconds_left() < ENOUGH:
+            if self.clock.seconds_left() < ENOUGH:
                 return after
             try:
                 self._sweep_domain(sweep, region, domain, known[domain.id], tags, at)
@@ -285,7 +330,7 @@ class Sweeper:
         tags: Tags | None,
         at: float,
     ) -> None:
-        self.discovery.take_name(region, domain.id, domain.name)
+        self.discovery.reader.take_name(region, domain.id, domain.name)
         known = defaultdict(list)
         for binding in bound:
             known[folded(binding.user_profile)].append(binding)
@@ -300,9 +345,9 @@ class Sweeper:
             profiles = self.aws.within(sweep.account).user_profiles(region, domain.id)
             listed = {folded(profile.name): profile for profile in profiles}
         except Gone:
-            slots = self.discovery.slots(sweep.account, region, domain.id)
+            keys = slots(sweep.account, region, domain.id)
             of_profiles = [binding.key for bindings in known.values() for binding in bindings]
-            self.table.write((), [*slots, *of_profiles], at=self.now())
+            self.bindings.write((), [*keys, *of_profiles], at=self.clock.now())
             return
         except Refused as refused:
             # What is known of its profiles stays, and the other domains are swept all the same.
@@ -313,7 +358,7 @@ class Sweeper:
             name for name, found in sorted(listed.items()) if _changed(known[name], found.modified, name=found.name)
         ]
         same = [binding for name in listed.keys() - set(changed) for binding in known[name]]
-        self.table.write(_retagged([*own, *same], tags), gone, at=at)
+        self.bindings.write(_retagged([*own, *same], tags), gone, at=at)
         asked = [listed[name].name for name in changed]
         chunks = [asked[start : start + CHUNK] for start in range(0, len(asked), CHUNK)]
         messages = [
@@ -325,14 +370,14 @@ class Sweeper:
             )
             for chunk in chunks
         ]
-        if len(chunks) == 1 and self.seconds_left() > ENOUGH + CHUNK:
+        if len(chunks) == 1 and self.clock.seconds_left() > ENOUGH + CHUNK:
             self._describe(sweep, region, domain, messages[0]["profiles"])
         elif chunks:
             self._ask_for(sweep, domain, messages)
 
     def _ask_for(self, sweep: Sweep, domain: ListedDomain, messages: list[dict[str, Any]]) -> None:
         """Send chunks on their way; the comparison waits for them."""
-        self.table.sweep_waits(sweep.row, {_chunk_id(domain, message["profiles"]) for message in messages})
+        self.progress.add_chunks(sweep.row, {_chunk_id(domain, message["profiles"]) for message in messages})
         self.aws.send(self.queues.sweep, messages)
 
     def describe(
@@ -342,44 +387,44 @@ class Sweeper:
 
         What there is no time for is a chunk of its own.
         """
-        self.discovery.take_name(region, domain.id, domain.name)
+        self.discovery.reader.take_name(region, domain.id, domain.name)
         self._describe(sweep, region, domain, profiles)
-        if self.table.sweep_done(sweep.row, _chunk_id(domain, profiles)):
+        if self.progress.end_chunk(sweep.row, _chunk_id(domain, profiles)):
             self.aws.send(self.queues.sweep, [sweep.message(COMPARE)])
         return {"described": len(profiles)}
 
     def _describe(
         self, sweep: Sweep, region: str, domain: ListedDomain, profiles: Mapping[str, Mapping[str, str] | None]
     ) -> None:
-        at = self.now()
+        at = self.clock.now()
         found: list[Binding] = []
         gone: list[tuple[str, str]] = []
         known: tuple[Binding, ...] = ()
         left = dict(profiles)
         for name, tags in profiles.items():
-            if self.seconds_left() < ENOUGH and len(left) < len(profiles):
+            if self.clock.seconds_left() < ENOUGH and len(left) < len(profiles):
                 # Not before one is done, so that there is an end.
                 rest = sweep.message(DESCRIBE, region=region, domain=[domain.id, domain.name], profiles=left)
                 self._ask_for(sweep, domain, [rest])
                 break
             del left[name]
             try:
-                reading = self.discovery.profile(sweep.account, region, domain.id, name, tags=tags)
+                reading = self.discovery.reader.profile(sweep.account, region, domain.id, name, tags=tags)
             except RetryLater as error:
                 self._record_unread(sweep, f"{domain.id}/{name}", error)
                 continue
             self._report_reading(sweep, region, reading)
             if reading.refused and reading.bindings:
-                known = known or self.table.of_domain(sweep.account, region, domain.id)
+                known = known or self.bindings.of_domain(sweep.account, region, domain.id)
                 reading = reading.with_known(known)
             if not reading.refused or reading.bindings:
                 found += reading.bindings
-                gone += self.discovery.slots(sweep.account, region, domain.id, name)
-        self.table.write(found, gone, at=at)
+                gone += slots(sweep.account, region, domain.id, name)
+        self.bindings.write(found, gone, at=at)
 
     def _record_unread(self, sweep: Sweep, what: str, error: RetryLater) -> None:
         """One subject that AWS cannot tell of now holds up no other; it stays as it is known till the next sweep."""
-        self.table.sweep_missed(sweep.row)
+        self.progress.mark_unread(sweep.row)
         self.recorder.record_unread(what, error)
 
     def _tags(self, sweep: Sweep, region: str) -> Tags | None:
@@ -387,7 +432,7 @@ class Sweeper:
 
         None where no rule asks for them, or AWS refuses them: then they are taken as they were.
         """
-        if not self.reconciler.rules.asks_for_tags:
+        if not self.needs.rules.asks_for_tags:
             return None
         try:
             return self.aws.within(sweep.account).subject_tags(region)
@@ -397,7 +442,7 @@ class Sweeper:
 
     def _report_reading(self, sweep: Sweep, region: str, reading: SubjectReading) -> None:
         if reading.refused:
-            self.table.sweep_missed(sweep.row)
+            self.progress.mark_unread(sweep.row)
             self.recorder.record_refusal(
                 EvaluationRequest(sweep.account, region, SWEEP, subject=reading.subject), reading.refused
             )
@@ -411,29 +456,29 @@ class Sweeper:
             return None
 
     def _bind_also_governed(self, sweep: Sweep, at: float) -> None:
-        known = {binding.key: binding for binding in self.table.also_governed(sweep.account)}
-        rules = self.reconciler.rules.also_govern
+        known = {binding.key: binding for binding in self.bindings.also_governed(sweep.account)}
+        rules = self.needs.rules.also_govern
         found = {}
         if rules:
             for role in self.aws.within(sweep.account).roles():
-                if binding := self.discovery.also_governed(sweep.account, role):
+                if binding := self.discovery.reader.also_governed(sweep.account, role):
                     found[binding.key] = binding
         new = [binding for key, binding in found.items() if key not in known]
-        self.table.write(new, known.keys() - found.keys(), at=at)
+        self.bindings.write(new, known.keys() - found.keys(), at=at)
 
     def compare(self, sweep: Sweep, after: str = "") -> dict[str, Any]:
         """Send what lacks a guardrail to the work queue, and what carries too much to DetachQueue.
 
         `after` names the last role that was dealt with before time ran out.
         """
-        read_at = self.now()
-        bindings, told = self._bind_role(sweep), self.table.findings(sweep.account)
+        read_at = self.clock.now()
+        bindings, told = self._bind_role(sweep), self.reported.of_account(sweep.account)
         roles: dict[RoleKey, list[Binding]] = defaultdict(list)
         for binding in bindings:
             if binding.role:
                 roles[binding.role].append(binding)
         carriers = self._carriers(sweep)
-        required = {role: self.reconciler.needs(role, bound) for role, bound in roles.items()}
+        required = {role: self.needs.of_role(role, bound) for role, bound in roles.items()}
         # The boundary of a role that carries all again is reconcile's to take off.
         bounded = self._bounded(carriers)
         lacking = [
@@ -448,7 +493,7 @@ class Sweeper:
         ]
         works = [Work.of_sweep(role, sweep.account, roles[role], read_at) for role in lacking if role.path > after]
         for start in range(0, len(works), 10):
-            if self.seconds_left() < ENOUGH:
+            if self.clock.seconds_left() < ENOUGH:
                 self.aws.send(self.queues.sweep, [sweep.message(COMPARE, after=after)])
                 return {"compared": after}
             some = works[start : start + 10]
@@ -461,23 +506,23 @@ class Sweeper:
             "subjects": len({binding.label for binding in bindings}),
             "roles": len(roles),
             "unprotected": len(lacking),
-            "exempt": sum(self.reconciler.exemption(role) is not None for role in roles),
+            "exempt": sum(self.needs.exemption(role) is not None for role in roles),
             "surplus": len(surplus),
-            "seconds": round(self.now() - sweep.began),
+            "seconds": round(self.clock.now() - sweep.began),
         }
         self.recorder.record_sweep(sweep.account, self.coverage.regions, counts)
-        unused = sorted(carriers.keys() - self.reconciler.published())
+        unused = sorted(carriers.keys() - self.needs.published())
         names = {"roles": surplus[:SOME_SURPLUS], "policies": unused[:SOME_SURPLUS]}
-        self.table.sweep_completed(sweep.row, {**counts, "unused_policies": len(unused)}, names)
+        self.progress.finish(sweep.row, {**counts, "unused_policies": len(unused)}, names)
         if sweep.account != self.coverage.account:
-            self.table.set_member_swept(sweep.account, sweep.began)
+            self.progress.set_member_swept(sweep.account, sweep.began)
         # A step of its own: what stands in the way of it is no reason to call the sweep incomplete.
         self.aws.send(self.queues.sweep, [sweep.message(AUDIT)])
         return counts
 
     def audit(self, sweep: Sweep) -> dict[str, Any]:
         """Compare what Rolewarden has done with its history. Raises RetryLater."""
-        done = self.auditor.run(sweep.account, self.now())
+        done = self.auditor.run(sweep.account, self.clock.now())
         if done.get("behind"):
             self.aws.send(self.queues.sweep, [sweep.message(AUDIT)])
         return done
@@ -487,11 +532,11 @@ class Sweeper:
 
         A boundary is carried by the roles whose permissions boundary it is.
         """
-        aws, published, found = self.aws.within(sweep.account), self.reconciler.published(), {}
+        aws, published, found = self.aws.within(sweep.account), self.needs.published(), {}
         spelled = {folded(name): name for name in published}
         for listed in aws.own_policies():
             name = spelled.get(folded(listed), listed)
-            arn = self.reconciler.arn(name, sweep.account)
+            arn = self.needs.arn(name, sweep.account)
             if name in published or aws.policy_description(arn) == DESCRIPTION:
                 carriers = aws.roles_with_boundary if is_boundary(name) else aws.roles_with_policy
                 found[name] = frozenset(RoleKey(sweep.account, role) for role in carriers(arn))
@@ -499,25 +544,25 @@ class Sweeper:
 
     def _bounded(self, carriers: Mapping[str, Iterable[RoleKey]]) -> set[RoleKey]:
         """The roles that a boundary of Rolewarden's stands in for, as long as there is to be such a thing."""
-        if self.reconciler.rules.fallback is not Fallback.BOUNDARY:
+        if self.needs.rules.fallback is not Fallback.BOUNDARY:
             return set()
         return {role for name, roles in carriers.items() if is_boundary(name) for role in roles}
 
     def _bind_role(self, sweep: Sweep) -> list[Binding]:
         """Every binding of the account; those of domains that are gone, or in no region of ours, are taken out."""
-        at = self.now()
+        at = self.clock.now()
         there: dict[str, set[str] | None] = {}
         for region in self.coverage.regions:
             domains = self._domains(sweep, region)
             there[region] = None if domains is None else {domain.id for domain in domains}
         bound, gone = [], []
-        for binding in self.table.of_account(sweep.account):
+        for binding in self.bindings.of_account(sweep.account):
             listed = there.get(binding.region, set())
             if binding.domain_id and listed is not None and binding.domain_id not in listed:
                 gone.append(binding.key)
             else:
                 bound.append(binding)
-        self.table.write((), gone, at=at)
+        self.bindings.write((), gone, at=at)
         return bound
 
     def _detach(
@@ -527,12 +572,12 @@ class Sweeper:
         carriers: Mapping[str, Iterable[RoleKey]],
     ) -> list[str]:
         """Ask for what roles carry and do not need to be taken off; names of the roles that carry too much."""
-        published = self.reconciler.published()
-        kept = self.reconciler.kept()
+        published = self.needs.published()
+        kept = self.needs.kept()
         surplus: dict[RoleKey, list[str]] = defaultdict(list)
         for name, roles in sorted(carriers.items()):
             for role in roles:
-                if self.reconciler.may_lose(name, required.get(role, {}), ()):
+                if self.needs.may_lose(name, required.get(role, {}), ()):
                     surplus[role].append(name)
         asked = [
             {"account": sweep.account, "role": role.name, "policies": names}
@@ -541,7 +586,7 @@ class Sweeper:
         ]
         retired = [{"account": sweep.account, "policy": name} for name in sorted(carriers.keys() - published)]
         # Who could not be read may need what seems too much; and who only observes takes nothing off.
-        if (asked or retired) and not self.reconciler.rules.observes and self.table.sweep_is_whole(sweep.row):
+        if (asked or retired) and not self.needs.rules.observes and self.progress.has_read_everything(sweep.row):
             self.aws.send(self.queues.detach, [*asked, *retired])
         return sorted(role.name for role in surplus)
 
@@ -552,7 +597,7 @@ class Sweeper:
         found = set()
         for binding in bindings:
             if binding.role is None and (shared := default.get(binding.domain_id)):
-                missing = self.reconciler.out_of_reach(binding, shared)
+                missing = self.needs.out_of_reach(binding, shared)
                 if missing:
                     self.recorder.record_unkeepable(binding, shared, missing, SWEEP)
                     found.add(about(binding.account, binding.domain_id, binding.user_profile))
@@ -567,7 +612,7 @@ class Sweeper:
         """
         over = [f for f in told if f.about not in standing and f.kind is not ReportedKind.BOUNDARY]
         sure = [f for f in over if f.kind in {ReportedKind.ROLE, ReportedKind.SHARED_ROLE}]
-        if len(sure) < len(over) and self.table.sweep_is_whole(sweep.row):
+        if len(sure) < len(over) and self.progress.has_read_everything(sweep.row):
             sure = over
         settled: dict[str, list[ReportedFinding]] = defaultdict(list)
         for finding in sure:

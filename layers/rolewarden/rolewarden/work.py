@@ -1,17 +1,43 @@
-"""Messages of the work queue."""
+"""Messages of the work and publish queues: roles to evaluate, and rechecks."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 from rolewarden.bindings import Binding, RoleKey
-from rolewarden.events import ACCOUNT, IAM_EVENTS, ROLE_NAME, SAGEMAKER_EVENTS, mapping, matched
+from rolewarden.calls import SendsMessages
+from rolewarden.errors import Refused, RetryLater
+from rolewarden.events import (
+    ACCOUNT,
+    DOMAIN_ID,
+    IAM_EVENTS,
+    POLICY_NAME,
+    PROFILE_NAME,
+    REGION,
+    ROLE_NAME,
+    SAGEMAKER_EVENTS,
+    EvaluationRequest,
+    SubjectKey,
+    mapping,
+    matched,
+)
 from rolewarden.origin import SCHEDULED_CHECK, SWEEP, Cause, Origin, Trigger
+from rolewarden.record import logger
 
 BEGIN, PUBLISH = "begin", "publish"
 """The first step of an account's sweep, and what is asked of PublishFunction before another account's begins."""
+
+RULES = "rules"
+"""The step that returns the fingerprint of the rules that SweepFunction runs."""
+
+DOCTOR = "doctor"
+"""The step that `rolewarden doctor` asks SweepFunction for."""
+
+RECHECKS = 3
+"""The greatest number of rechecks after one evaluation."""
 
 FEW_BINDINGS = 20
 """As many bindings of a role travel with its message; a role of more subjects is asked for in the table."""
@@ -80,6 +106,75 @@ class Work(NamedTuple):
         return cls(role, account, origin_in(fields), rechecks, bindings, read_at)
 
 
+class Recheck(NamedTuple):
+    """A message of the work or publish queue: Rolewarden may have read too early what an event asks it to evaluate."""
+
+    request: EvaluationRequest
+    rechecks: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The message's body."""
+        request = self.request
+        return {
+            "request": request.as_dict(),
+            "account": request.account,
+            "region": request.region,
+            **origin_fields(request.origin),
+            "rechecks": self.rechecks,
+        }
+
+    @classmethod
+    def from_dict(cls, body: Any) -> Recheck | None:
+        """The inverse; None for anything that is no such message."""
+        fields = mapping(body)
+        named, rechecks = mapping(fields.get("request")), fields.get("rechecks")
+        account, region = matched(ACCOUNT, fields.get("account")), matched(REGION, fields.get("region"))
+        domain, profile = matched(DOMAIN_ID, named.get("domain")), matched(PROFILE_NAME, named.get("user_profile"))
+        role, policy = matched(ROLE_NAME, named.get("role")), matched(POLICY_NAME, named.get("policy"))
+        if not (account and region and isinstance(rechecks, int) and (domain or role or policy)):
+            return None
+        if "user_profile" in named and not profile:
+            return None
+        subject = SubjectKey(domain, profile) if domain else None
+        origin = origin_in(fields)
+        # At most one is set, as in an EvaluationRequest.
+        role = "" if subject else role
+        policy = "" if subject or role else policy
+        return cls(EvaluationRequest(account, region, origin, role=role, subject=subject, policy=policy), rechecks)
+
+
+class SchedulesRechecks(Protocol):
+    """Schedules rechecks, or leaves them out."""
+
+    def schedule(self, *works: Work | Recheck) -> None:
+        """As `Rechecks.schedule`."""
+
+
+@dataclass(frozen=True)
+class Rechecks:
+    """The rechecks of a function: messages of `queue_url`, received after `delay` seconds (0 to 900)."""
+
+    aws: SendsMessages
+    queue_url: str
+    delay: int
+
+    def schedule(self, *works: Work | Recheck) -> None:
+        """Send a message for each recheck. If SQS does not take them, log an error."""
+        bodies = [work.as_dict() for work in works]
+        try:
+            self.aws.send(self.queue_url, bodies, delay=self.delay)
+        except (Refused, RetryLater) as error:
+            # The remediation is done, and the sweep evaluates the role again: its record matters more than a recheck.
+            logger.error("no recheck", extra={"work": bodies, "why": str(error)})
+
+
+class NoRechecks:
+    """No rechecks, for a command: a deployed stack receives the events of what the command does."""
+
+    def schedule(self, *works: Work | Recheck) -> None:
+        """Do nothing."""
+
+
 def origin_fields(origin: Origin) -> dict[str, Any]:
     """The fields of a message that give an origin; `origin_in` reads them."""
     return {"trigger": origin.trigger.value, "call": origin.call, "cause": origin.cause.as_dict()}
@@ -97,11 +192,6 @@ def origin_in(fields: Mapping[str, Any]) -> Origin:
     known = call if isinstance(call, str) and call in IAM_EVENTS | SAGEMAKER_EVENTS else ""
     cause = Cause.from_dict(fields.get("cause"))
     return Origin(trigger, SCHEDULED_CHECK.cause if cause == Cause() else cause, known)
-
-
-def unlimited() -> float:
-    """The seconds left to work that Lambda does not run."""
-    return float("inf")
 
 
 def body_of(text: str) -> Any:

@@ -18,8 +18,10 @@ from rolewarden.aws import Aws
 from rolewarden.bindings import BindingsTable, RoleKey
 from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import load
+from rolewarden.needs import Needs
 from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import compile_rules, digest
+from rolewarden.progress import Progress
 from rolewarden.reconcile import Reconciler
 from rolewarden.verdicts import Outcome, Verdict
 
@@ -59,8 +61,10 @@ class Account:
         self.aws = Aws(boto3.Session(region_name=REGION))
         rules = load(self.guardrails, today=datetime.now(UTC).date())
         self.policies = {policy.name: policy for policy in compile_rules(rules, "aws")}
-        self.table = BindingsTable(self.aws, self.outputs["BindingsTable"])
-        self.reconciler = Reconciler(self.aws, self.table, rules, observe=True)
+        table = self.outputs["BindingsTable"]
+        self.progress = Progress(self.aws, table)
+        needs = Needs(rules, self.aws.partition, BindingsTable(self.aws, table))
+        self.reconciler = Reconciler(self.aws, needs, observe=True)
 
     def client(self, service: str, person: str = "") -> Any:
         """A client of a service, as one of the seed's people or as root."""
@@ -90,7 +94,7 @@ class Account:
 
     def is_swept(self) -> bool:
         """Whether every sweep that has begun is completed, and what it found is worked off."""
-        sweeps = self.table.sweeps(ACCOUNT)
+        sweeps = self.progress.sweeps(ACCOUNT)
         if not sweeps or not all(sweep.get("completed") for sweep in sweeps):
             return False
         waiting = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]

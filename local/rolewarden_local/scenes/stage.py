@@ -6,16 +6,16 @@ carries a guardrail yet. `rolewarden replay` and `sam local invoke` start from h
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import boto3
 from rolewarden.aws import Aws
 from rolewarden.origin import DEPLOYMENT
-from rolewarden.service import Rolewarden
-from rolewarden.settings import Settings
-from rolewarden.sweep import Sweep
+from rolewarden.publish import Publications
+from rolewarden.runtime import Runtime
+from rolewarden.settings import PublishSettings, SweepSettings
+from rolewarden.sweep import Sweep, Sweeper
 
 from rolewarden_local.scenes.template import Template
 
@@ -37,7 +37,8 @@ def stage(template: Template, aws: Aws, *, account: str, guardrails: Path) -> Ma
         environment |= template.environment(function)
     environment |= {name: urls[value] for name, value in environment.items() if name.endswith("_QUEUE_URL")}
     environment["GUARDRAILS_FILE"] = str(guardrails)
-    rolewarden = Rolewarden(Settings.read(environment), aws)
-    rolewarden.publish(account, DEPLOYMENT)
-    rolewarden.sweeper.bind(Sweep(account, time.time()), aws.region)
+    publish, sweep = PublishSettings.read(environment), SweepSettings.read(environment)
+    runtime = Runtime(publish, aws)
+    Publications.of(runtime, publish).run(account, DEPLOYMENT)
+    Sweeper.of(runtime, sweep).bind(Sweep(account, runtime.clock.now()), aws.region)
     return environment

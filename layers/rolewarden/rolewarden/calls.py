@@ -1,0 +1,243 @@
+"""The calls to AWS that a collaborator can be given, as Protocols. `rolewarden.aws.Aws` makes them all.
+
+A collaborator takes the Protocol that has what it needs and nothing else: the recorder cannot attach a policy, the
+sweep cannot write to IAM, and the function that attaches policies cannot edit them. mypy holds this, see
+tests/test_narrow_access.py. `Aws` describes each call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rolewarden.aws import ListedDomain, ListedProfile, ListedRule, PublishedPolicy, RoleDescription
+
+
+class Accounts(Protocol):
+    """AWS as seen from one account, with a way into others."""
+
+    def within(self, account: str, *, afresh: bool = False) -> Self:
+        """As `Aws.within`."""
+
+
+class Home(Accounts, Protocol):
+    """The account and region that a function runs in."""
+
+    @property
+    def partition(self) -> str:
+        """As `Aws.partition`."""
+
+    @property
+    def region(self) -> str:
+        """As `Aws.region`."""
+
+    def is_home(self, account: str) -> bool:
+        """As `Aws.is_home`."""
+
+
+class ReadsRoles(Accounts, Protocol):
+    """Reads one IAM role."""
+
+    def attached_policies(self, role: str) -> frozenset[str]:
+        """As `Aws.attached_policies`."""
+
+    def role(self, name: str) -> RoleDescription:
+        """As `Aws.role`."""
+
+
+class ReadsPolicies(Accounts, Protocol):
+    """Reads one policy."""
+
+    def policy(self, policy_arn: str) -> PublishedPolicy | None:
+        """As `Aws.policy`."""
+
+
+class ListsPolicies(ReadsPolicies, Protocol):
+    """Reads the policies of Rolewarden, and the roles that have them."""
+
+    def policy_description(self, policy_arn: str) -> str:
+        """As `Aws.policy_description`."""
+
+    def own_policies(self) -> tuple[str, ...]:
+        """As `Aws.own_policies`."""
+
+    def roles_with_policy(self, policy_arn: str) -> frozenset[str]:
+        """As `Aws.roles_with_policy`."""
+
+    def roles_with_boundary(self, policy_arn: str) -> frozenset[str]:
+        """As `Aws.roles_with_boundary`."""
+
+
+class RemovesBoundaries(Accounts, Protocol):
+    """Removes permissions boundaries."""
+
+    def remove_boundary(self, role: str, *, correlation_id: str) -> bool:
+        """As `Aws.remove_boundary`."""
+
+
+class AttachesPolicies(ReadsRoles, ReadsPolicies, RemovesBoundaries, Protocol):
+    """What the Reconciler does to roles: it attaches policies and sets boundaries, and edits no policy."""
+
+    def attach(self, role: str, policy_arn: str, *, correlation_id: str) -> None:
+        """As `Aws.attach`."""
+
+    def set_boundary(self, role: str, policy_arn: str, *, correlation_id: str) -> None:
+        """As `Aws.set_boundary`."""
+
+
+class DeletesPolicies(ListsPolicies, Protocol):
+    """Deletes policies."""
+
+    def delete_policy(self, policy_arn: str) -> None:
+        """As `Aws.delete_policy`."""
+
+
+class WritesPolicies(DeletesPolicies, Protocol):
+    """What the Publisher does to policies: it writes them, and changes no role."""
+
+    def create_policy(self, name: str, text: str, description: str, *, correlation_id: str) -> None:
+        """As `Aws.create_policy`."""
+
+    def replace_policy(self, policy_arn: str, text: str, *, correlation_id: str) -> str:
+        """As `Aws.replace_policy`."""
+
+    def set_default_version(self, policy_arn: str, version: str, *, instead_of: str) -> None:
+        """As `Aws.set_default_version`."""
+
+
+class DetachesPolicies(ReadsRoles, RemovesBoundaries, DeletesPolicies, Protocol):
+    """What the Detacher does: it detaches and deletes policies, and attaches none."""
+
+    def detach(self, role: str, policy_arn: str, *, correlation_id: str) -> bool:
+        """As `Aws.detach`."""
+
+
+class ReadsSubjects(Home, ReadsRoles, Protocol):
+    """What Discovery reads: domains, user profiles, their tags, and roles."""
+
+    def domain(self, region: str, domain_id: str) -> Mapping[str, Any]:
+        """As `Aws.domain`."""
+
+    def user_profile(self, region: str, domain_id: str, name: str) -> Mapping[str, Any]:
+        """As `Aws.user_profile`."""
+
+    def sagemaker_tags(self, region: str, arn: str) -> dict[str, str]:
+        """As `Aws.sagemaker_tags`."""
+
+
+class ReadsPaths(Home, Protocol):
+    """What a probe reads: trails, forwarding rules and dead-letter queues."""
+
+    def is_logged(self, region: str) -> bool:
+        """As `Aws.is_logged`."""
+
+    def rule(self, region: str, name: str) -> ListedRule | None:
+        """As `Aws.rule`."""
+
+    def messages_in(self, region: str, queue: str) -> int | None:
+        """As `Aws.messages_in`."""
+
+
+class SendsMessages(Protocol):
+    """Sends messages to Rolewarden's queues."""
+
+    def send(self, queue_url: str, bodies: Iterable[Mapping[str, Any]], *, delay: int = 0) -> None:
+        """As `Aws.send`."""
+
+
+class ListsSubjects(ListsPolicies, ReadsPaths, SendsMessages, Protocol):
+    """What the Sweeper reads, and the queues that it asks for the rest."""
+
+    def roles(self) -> Iterator[RoleDescription]:
+        """As `Aws.roles`."""
+
+    def domains(self, region: str) -> tuple[ListedDomain, ...]:
+        """As `Aws.domains`."""
+
+    def user_profiles(self, region: str, domain_id: str) -> tuple[ListedProfile, ...]:
+        """As `Aws.user_profiles`."""
+
+    def subject_tags(self, region: str) -> dict[str, dict[str, str]]:
+        """As `Aws.subject_tags`."""
+
+    def stack_set_accounts(self, name: str, region: str, call_as: str) -> tuple[str, ...]:
+        """As `Aws.stack_set_accounts`."""
+
+
+class ReadsCalls(Home, Protocol):
+    """What the Auditor reads: the calls that CloudTrail has recorded."""
+
+    def calls_of(self, event_name: str, since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:
+        """As `Aws.calls_of`."""
+
+    def recorded_call(self, event_id: str) -> Mapping[str, Any] | None:
+        """As `Aws.recorded_call`."""
+
+
+class ReadsItems(Protocol):
+    """Reads items of Rolewarden's tables."""
+
+    def query(
+        self,
+        table: str,
+        key: Mapping[str, str],
+        *,
+        index: str = "",
+        begins: tuple[str, str] = ("", ""),
+        least: tuple[str, str] = ("", ""),
+    ) -> list[dict[str, Any]]:
+        """As `Aws.query`."""
+
+    def newest(self, table: str, key: Mapping[str, str], most: int) -> list[dict[str, Any]]:
+        """As `Aws.newest`."""
+
+    def scan(self, table: str) -> Iterator[dict[str, Any]]:
+        """As `Aws.scan`."""
+
+
+class WritesItems(ReadsItems, Protocol):
+    """Reads and writes items of Rolewarden's tables."""
+
+    def put(self, table: str, item: Mapping[str, Any]) -> None:
+        """As `Aws.put`."""
+
+    def put_unless(
+        self, table: str, item: Mapping[str, Any], condition: str, values: Mapping[str, Any] | None = None
+    ) -> bool:
+        """As `Aws.put_unless`."""
+
+    def put_all(self, table: str, items: Sequence[Mapping[str, Any]]) -> None:
+        """As `Aws.put_all`."""
+
+    def update(self, table: str, key: Mapping[str, str], expression: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """As `Aws.update`."""
+
+    def write_newer(
+        self, table: str, puts: Iterable[Mapping[str, Any]], deletes: Iterable[Mapping[str, str]], *, at: float
+    ) -> None:
+        """As `Aws.write_newer`."""
+
+
+class WritesHistory(WritesItems, Protocol):
+    """Writes history rows, and reports them on the event bus."""
+
+    def put_events(self, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """As `Aws.put_events`."""
+
+
+class ReadsStacks(Protocol):
+    """Reads the status of the function's own stack."""
+
+    @property
+    def partition(self) -> str:
+        """As `Aws.partition`."""
+
+    @property
+    def region(self) -> str:
+        """As `Aws.region`."""
+
+    def stack_status(self, stack_id: str) -> str:
+        """As `Aws.stack_status`."""

@@ -1,0 +1,210 @@
+"""EnforceFunction and ReconcileFunction: evaluate the roles that an event or a work message names.
+
+An evaluation may be too early, because IAM and SageMaker are eventually consistent. The Enforcer then schedules a
+recheck.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, Self
+
+from rolewarden.aws import LONGEST_CALL
+from rolewarden.bindings import Binding, RoleKey
+from rolewarden.clock import Clock
+from rolewarden.discovery import Discovery, SubjectReader, SubjectReading
+from rolewarden.errors import PartlyDone, RetryLater
+from rolewarden.events import BOUNDARY_EVENTS, EvaluationRequest, parse_event
+from rolewarden.origin import Trigger
+from rolewarden.own_events import RoleOutcome
+from rolewarden.reconcile import Reconciler
+from rolewarden.record import Recorder, logger
+from rolewarden.runtime import Runtime
+from rolewarden.settings import EnforceSettings
+from rolewarden.verdicts import Outcome, Reason, Remediation, Verdict
+from rolewarden.work import RECHECKS, Recheck, Rechecks, SchedulesRechecks, Work
+
+
+class _Evaluation(NamedTuple):
+    """The outcome of evaluating one role. It is `doubtful` if IAM may have answered with old data."""
+
+    work: Work
+    outcome: Outcome
+    doubtful: bool = False
+
+    @classmethod
+    def partly(cls, work: Work, error: RetryLater) -> list[_Evaluation]:
+        """What had been done when a look was cut short: the next try finds it done, and would say nothing of it."""
+        return [cls(work, error.outcome)] if isinstance(error, PartlyDone) else []
+
+    @property
+    def again(self) -> Work | None:
+        """The recheck that it asks for; None if it needs none."""
+        work, outcome = self.work, self.outcome
+        is_sweep = work.origin.trigger is Trigger.SWEEP
+        # A boundary comes off because of a list of policies, which may be old even in a sweep.
+        is_due = bool(outcome.boundary_removed) if is_sweep else outcome.has_written
+        if not (is_due or self.doubtful) or work.rechecks >= RECHECKS:
+            return None
+        return Work(work.role, work.account, work.origin, work.rechecks + 1)
+
+
+class Sessions(Protocol):
+    """Sessions in other accounts."""
+
+    def leave(self, account: str) -> None:
+        """As `Aws.leave`."""
+
+
+@dataclass
+class Enforcer:
+    """Evaluates roles, records what is news, and schedules rechecks.
+
+    - `sessions`: what the next try of a role in another account begins anew.
+    - `own_account`: the only account whose events count; empty if the stack covers an organization.
+    - `regions`: the regions whose domains the stack covers.
+    """
+
+    discovery: Discovery
+    reconciler: Reconciler
+    recorder: Recorder
+    rechecks: SchedulesRechecks
+    sessions: Sessions
+    own_account: str
+    regions: tuple[str, ...]
+    clock: Clock
+
+    @classmethod
+    def of(cls, runtime: Runtime, settings: EnforceSettings) -> Self:
+        """Put an Enforcer together."""
+        aws, clock = runtime.aws, runtime.clock
+        return cls(
+            Discovery(SubjectReader(aws, runtime.rules, settings.own_roles), runtime.bindings, clock),
+            Reconciler(aws, runtime.needs),
+            runtime.recorder,
+            Rechecks(aws, settings.work_queue_url, settings.recheck_seconds),
+            aws,
+            # In an organization the account of an event is a hint: STS decides whether the function can enter it.
+            "" if settings.member_role else settings.account,
+            settings.regions,
+            clock,
+        )
+
+    def handle_event(self, event: Any) -> dict[str, Any]:
+        """Evaluate what an event names. Raises RetryLater."""
+        request = parse_event(event, self.own_account, self.regions)
+        if request.ignored:
+            self.recorder.record_ignored_event(request)
+            return {**request.summary, "outcomes": []}
+        return self._evaluate(request)
+
+    def _evaluate(self, request: EvaluationRequest, rechecks: int = 0) -> dict[str, Any]:
+        reading = self._refreshed(request)
+        # GetRole may still show whom the role trusted before.
+        retrusted = request.origin.call == "UpdateAssumeRolePolicy" and bool(self.discovery.reader.rules.also_govern)
+        if (reading.unsettled and rechecks < RECHECKS) or (retrusted and rechecks == 0):
+            self.rechecks.schedule(Recheck(request, rechecks + 1))
+        if reading.refused:
+            self.recorder.record_refusal(request, reading.refused)
+        fresh = reading.bindings
+        roles = {binding.role for binding in fresh if binding.role}
+        if request.role:
+            roles.add(RoleKey(request.account, request.role))
+        evaluated: list[_Evaluation] = []
+        postponed: list[RetryLater] = []
+        for role in sorted(roles, key=lambda role: role.path):
+            work = Work(role, request.account, request.origin, rechecks)
+            try:
+                evaluated.append(self._evaluate_role(work, fresh, detached=request.detached))
+            except RetryLater as error:
+                # The other roles need not wait for this one; the event comes again.
+                postponed.append(error)
+                evaluated += _Evaluation.partly(work, error)
+        # Not before: no role waits unprotected for the record of another.
+        self._record(*evaluated)
+        if postponed:
+            raise postponed[0]
+        refused = {"refused": str(reading.refused)} if reading.refused else {}
+        outcomes = [RoleOutcome.of(evaluation.outcome).detail for evaluation in evaluated]
+        return {**request.summary, "outcomes": outcomes, **refused}
+
+    def _refreshed(self, request: EvaluationRequest) -> SubjectReading:
+        account = request.account
+        if request.subject:
+            return self.discovery.refresh(account, request.region, request.subject)
+        if request.origin.call in {"CreateRole", "UpdateAssumeRolePolicy"}:
+            return self.discovery.refresh_role(account, request.role)
+        return SubjectReading(None)
+
+    def evaluate(self, work: Work, fresh: tuple[Binding, ...] = (), *, detached: bool = False) -> Outcome:
+        """Evaluate one role, record what is news, and schedule a recheck if something was done.
+
+        A recheck follows as well if IAM may have answered with old data, for example after a policy was `detached` or
+        a boundary changed. Raises RetryLater, also if too little time is left to be sure of an end.
+        """
+        try:
+            evaluation = self._evaluate_role(work, fresh, detached=detached)
+        except RetryLater as error:
+            self._record(*_Evaluation.partly(work, error))
+            raise
+        self._record(evaluation)
+        return evaluation.outcome
+
+    def _evaluate_role(self, work: Work, fresh: tuple[Binding, ...], *, detached: bool) -> _Evaluation:
+        if self.clock.seconds_left() < LONGEST_CALL:
+            raise RetryLater(f"no time is left for role {work.role.name}")
+        unsettled = detached and work.origin.call == "PutRolePermissionsBoundary"
+        try:
+            outcome = self.reconciler.reconcile(
+                work.role,
+                work.origin,
+                account=work.account,
+                fresh=fresh,
+                bindings=work.fresh(self.clock.now()),
+                unsettled=unsettled,
+            )
+        except PartlyDone:
+            raise
+        except RetryLater:
+            self.sessions.leave(work.account)
+            raise
+        return _Evaluation(work, outcome, _may_be_old(outcome, detached=detached, first=work.rechecks == 0))
+
+    def _record(self, *evaluated: _Evaluation) -> None:
+        """Schedule rechecks and write the record: for several roles in as few calls as for one."""
+        again = [evaluation.again for evaluation in evaluated if evaluation.again]
+        if again:
+            self.rechecks.schedule(*again)
+        with self.recorder.together():
+            for evaluation in evaluated:
+                self.recorder.record_outcome(evaluation.outcome)
+
+    def handle_message(self, body: Any) -> dict[str, Any]:
+        """Work on one message of the queue; what is none is named and dropped. Raises RetryLater."""
+        second = Recheck.from_dict(body)
+        if second and not second.request.policy:
+            return self._evaluate(second.request, second.rechecks)
+        work = Work.from_dict(body)
+        if work is None:
+            logger.error("a message of the work queue is no work", extra={"body": str(body)[:200]})
+            return {"ignored": "no work message"}
+        return RoleOutcome.of(self.evaluate(work)).detail
+
+
+def _may_be_old(outcome: Outcome, *, detached: bool, first: bool) -> bool:
+    """Whether IAM, which is eventually consistent, may have shown the state before a change that was just made.
+
+    `first`: no evaluation of the same change went before.
+    """
+    origin = outcome.origin
+    if outcome.reason is Reason.ROLE_GONE:
+        return origin.trigger is not Trigger.SWEEP and origin.call != "DeleteRole"
+    if outcome.reason is Reason.POLICY_MISSING:
+        return True
+    if origin.call in BOUNDARY_EVENTS:
+        # It tells nothing of the policies. Without a boundary that holds the role, or waits to be set, nothing is old.
+        held = outcome.verdict is Verdict.COMPLIANT and outcome.boundary != ""
+        return detached and (held or (outcome.verdict is Verdict.DRIFTED and outcome.remediation is Remediation.NONE))
+    # The list of a role that was just made may be that of its predecessor.
+    made = first and origin.call == "CreateRole" and bool(outcome.required)
+    return (detached or made) and outcome.verdict is Verdict.COMPLIANT

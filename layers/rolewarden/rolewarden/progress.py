@@ -1,0 +1,111 @@
+"""Progress: rows of the bindings table that say how far sweeps and audits are, and which member accounts exist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rolewarden.bindings import row_key
+from rolewarden.calls import WritesItems
+from rolewarden.clock import Clock
+
+SWEEP_KEPT_SECONDS = 7 * 24 * 3600
+"""Seconds for which the table keeps the row of a sweep."""
+
+_MEMBERS = "members"
+"""The partition key of the rows about member accounts."""
+
+
+def sweeps_scope(account: str) -> str:
+    """The partition key of the rows that know how far the sweeps of an account are."""
+    return f"sweep/{account}"
+
+
+class Progress:
+    """The progress of the sweeps and audits of a deployed stack. Methods raise RetryLater.
+
+    The row of a sweep has these attributes:
+
+    - `rules`: the fingerprint of the rules of the sweep.
+    - `pending`: the outstanding chunks.
+    - `listed`: whether every chunk is known.
+    - `missed`: whether the sweep could not read something.
+    - `completed`, `surplus`: the result, as soon as the sweep has ended.
+    """
+
+    def __init__(self, aws: WritesItems, table: str, clock: Clock | None = None) -> None:
+        self.aws = aws
+        self._table = table
+        self._clock = clock or Clock()
+
+    def begin(self, row: tuple[str, str], now: float, rules: str) -> None:
+        """Create the row that records the progress of a sweep by `rules` (a fingerprint). The row expires."""
+        self.aws.put(self._table, {**row_key(row), "expires": int(now) + SWEEP_KEPT_SECONDS, "rules": rules})
+
+    def add_chunks(self, row: tuple[str, str], chunks: set[str]) -> None:
+        """Add outstanding chunks to a sweep."""
+        self.aws.update(self._table, row_key(row), "ADD pending :chunks", {":chunks": chunks})
+
+    def end_chunk(self, row: tuple[str, str], chunk: str) -> bool:
+        """Remove an outstanding chunk. Gives whether it was the last one of a sweep that has listed everything."""
+        after = self.aws.update(self._table, row_key(row), "DELETE pending :chunk", {":chunk": {chunk}})
+        return bool(after.get("listed")) and not after.get("pending")
+
+    def end_listing(self, row: tuple[str, str]) -> bool:
+        """Record that every chunk is known. Gives whether no chunk is outstanding."""
+        after = self.aws.update(self._table, row_key(row), "SET listed = :yes", {":yes": True})
+        return not after.get("pending")
+
+    def mark_unread(self, row: tuple[str, str]) -> None:
+        """Record that the sweep could not read something."""
+        self.aws.update(self._table, row_key(row), "SET missed = :yes", {":yes": True})
+
+    def has_read_everything(self, row: tuple[str, str]) -> bool:
+        """Whether the sweep could read everything so far."""
+        rows = self.aws.query(self._table, {"scope": row[0]})
+        return any(found["item"] == row[1] and not found.get("missed") for found in rows)
+
+    def finish(self, row: tuple[str, str], counts: Mapping[str, int], surplus: Mapping[str, Sequence[str]]) -> None:
+        """Record the result of a sweep.
+
+        - `counts`: the numbers of subjects, roles and so on, by name.
+        - `surplus`: the first "roles" with a policy that they do not need, and the first unused "policies".
+        """
+        values = {":counts": dict(counts), ":surplus": {what: list(names) for what, names in surplus.items()}}
+        self.aws.update(self._table, row_key(row), "SET completed = :counts, surplus = :surplus", values)
+
+    def sweeps(self, account: str) -> list[dict[str, Any]]:
+        """The rows of the sweeps of the last days, oldest first: `item` is the time at which a sweep began."""
+        return self.aws.query(self._table, {"scope": sweeps_scope(account)})
+
+    def rules_of_last_sweep(self, account: str) -> str:
+        """The fingerprint of the rules by which the account was swept last; empty if it was never swept."""
+        rows = self.aws.newest(self._table, {"scope": sweeps_scope(account)}, 1)
+        return str(rows[0].get("rules", "")) if rows else ""
+
+    def member_accounts(self) -> dict[str, float]:
+        """The member accounts, each with the start of its last completed sweep (seconds of the epoch, 0 for none)."""
+        rows = self.aws.query(self._table, {"scope": _MEMBERS})
+        return {row["item"]: float(row["swept"]) for row in rows}
+
+    def set_member_swept(self, account: str, at: float) -> None:
+        """Record the start of the last completed sweep of a member account, 0 for a new account."""
+        self.aws.put(self._table, {"scope": _MEMBERS, "item": account, "swept": int(at)})
+
+    def forget_member(self, account: str) -> None:
+        """Delete the row of a member account that is no longer swept."""
+        self.aws.write_newer(self._table, (), [{"scope": _MEMBERS, "item": account}], at=self._clock.now())
+
+    def audited(self, account: str) -> datetime | None:
+        """The time until which the calls of an account are audited; None if no audit has ended yet."""
+        rows = self.aws.query(self._table, {"scope": _audit(account)["scope"]})
+        return datetime.fromisoformat(rows[0]["until"]) if rows else None
+
+    def set_audited(self, account: str, until: datetime) -> None:
+        """Record that the calls of an account before `until` are audited."""
+        self.aws.put(self._table, {**_audit(account), "until": until.isoformat()})
+
+
+def _audit(account: str) -> dict[str, str]:
+    return {"scope": f"audit/{account}", "item": "until"}

@@ -1,0 +1,137 @@
+"""Findings that were reported: rows of the bindings table that keep a finding from being reported twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from rolewarden.bindings import row_key
+from rolewarden.calls import WritesItems
+from rolewarden.names import about
+
+KEPT_SECONDS = 7 * 24 * 3600
+"""Seconds for which a finding of a sweep counts as reported."""
+
+REPORTING_SECONDS = 50
+"""Seconds for which a claim to report a finding lasts. If the function ends meanwhile, Lambda retries after a minute
+at the earliest (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html), and the retry
+reports the finding."""
+
+ReportedRow = dict[str, Any]
+"""A row of the table about a finding that was reported."""
+
+
+class ReportedKind(StrEnum):
+    """What a reported finding is about; it decides which sweep can report the finding as resolved."""
+
+    ROLE = "role"
+    """A role lacks guardrails. Each sweep evaluates every role."""
+
+    SHARED_ROLE = "shared role"
+    """A user profile runs as its domain's role, so it cannot have its own guardrails. Each sweep finds it again."""
+
+    BOUNDARY = "boundary"
+    """Rolewarden cannot remove the fallback boundary of a protected role. No sweep looks for it."""
+
+    UNREAD = "unread"
+    """AWS refuses what Rolewarden needs to evaluate a subject or an account. Only a sweep that could read everything
+    shows that this is over."""
+
+    CONTESTED = "contested"
+    """A caller removes again and again what Rolewarden attaches. It ends by itself."""
+
+
+class ReportedFinding(NamedTuple):
+    """A finding that was reported, or that somebody is about to report.
+
+    - `account`, `name`: the role, the domain and user profile, or the part of the account that it is about.
+    - `kind`: what it is about in general.
+    - `what`: the finding in words. Another text about the same thing is another finding.
+    - `by_event`: whether an event led to it. A sweep reports the same finding again.
+    """
+
+    account: str
+    name: str
+    kind: ReportedKind
+    what: str
+    by_event: bool = False
+
+    @property
+    def about(self) -> str:
+        """The key of the thing that it is about."""
+        return about(self.account, self.name)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The partition and sort key of its row. Findings about one thing have several rows."""
+        ending = f"#{self.kind.value}" if self.kind is ReportedKind.CONTESTED else "#event" if self.by_event else ""
+        return _reported_scope(self.account), f"{self.about}{ending}"
+
+    def as_row(self, until: float) -> ReportedRow:
+        """The row by which it counts as reported until a time in seconds of the epoch."""
+        return {
+            **row_key(self.key),
+            "account": self.account,
+            "name": self.name,
+            "kind": self.kind.value,
+            "what": self.what,
+            "by_event": self.by_event,
+            "expires": int(until),
+        }
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> ReportedFinding | None:
+        """The inverse; None if the row's kind is not one of this version."""
+        if row.get("kind") not in list(ReportedKind):
+            return None
+        return cls(row["account"], row["name"], ReportedKind(row["kind"]), row["what"], row["by_event"])
+
+
+class ReportedFindings:
+    """The reported findings of a deployed stack. Methods raise RetryLater."""
+
+    def __init__(self, aws: WritesItems, table: str) -> None:
+        self.aws = aws
+        self._table = table
+
+    def of_account(self, account: str) -> list[ReportedFinding]:
+        """The findings about an account, its roles and its subjects that count as reported."""
+        found = map(ReportedFinding.of_row, self.aws.query(self._table, {"scope": _reported_scope(account)}))
+        return [finding for finding in found if finding and finding.kind is not ReportedKind.CONTESTED]
+
+    def forget(self, findings: Iterable[ReportedFinding], now: float) -> None:
+        """Delete the rows of findings that are resolved. A row that is written after `now` stays."""
+        keys = dict.fromkeys(finding.key for finding in findings)
+        self.aws.write_newer(self._table, (), map(row_key, keys), at=now)
+
+    def claim(self, finding: ReportedFinding, now: float, *, keeps: float) -> ReportedRow | None:
+        """Claim the report of `finding`. Gives the row for `mark`, or None if it is reported or claimed.
+
+        The claim ends after `REPORTING_SECONDS`. Once the row is written, the finding counts as reported for `keeps`
+        seconds.
+        """
+        begun = self.aws.put_unless(
+            self._table,
+            finding.as_row(now + REPORTING_SECONDS),
+            "what = :what AND expires > :now",
+            {":what": finding.what, ":now": int(now)},
+        )
+        return finding.as_row(now + keeps) if begun else None
+
+    def mark(self, rows: Sequence[ReportedRow]) -> None:
+        """Record that these findings are reported."""
+        self.aws.put_all(self._table, rows)
+
+    def extend(self, finding: ReportedFinding, now: float, *, keeps: float) -> bool:
+        """Whether `finding` counts as reported; it then does for `keeps` seconds (more than a minute) from now."""
+        return self.aws.put_unless(
+            self._table,
+            finding.as_row(now + keeps),
+            "attribute_not_exists(what) OR what <> :what OR expires <= :soon",
+            {":what": finding.what, ":soon": int(now + REPORTING_SECONDS)},
+        )
+
+
+def _reported_scope(account: str) -> str:
+    return f"reported/{account}"
