@@ -283,9 +283,9 @@ def test_a_deleted_domain_binds_nothing_any_more(account):
     domain = account.sagemaker.create_domain(
         DomainName="pilot", AuthMode="IAM", DefaultUserSettings={"ExecutionRole": role}
     )["DomainId"]
-    waited(lambda: account.table.of_domain(ACCOUNT_ID, REGION, domain), "CanvasPilot bound")
+    waited(lambda: account.bindings.of_domain(ACCOUNT_ID, REGION, domain), "CanvasPilot bound")
     account.sagemaker.delete_domain(DomainId=domain)
-    waited(lambda: not account.table.of_domain(ACCOUNT_ID, REGION, domain), "CanvasPilot no longer bound")
+    waited(lambda: not account.bindings.of_domain(ACCOUNT_ID, REGION, domain), "CanvasPilot no longer bound")
 
 
 def test_the_stack_says_that_iam_events_reach_it_here(account):

@@ -10,6 +10,7 @@ from functools import partial
 import boto3
 import pytest
 from rolewarden.aws import Aws
+from rolewarden.bindings import BindingsTable
 from rolewarden.progress import Progress
 from rolewarden_cli.main import app
 from rolewarden_local.aws import LocalAws
@@ -55,6 +56,7 @@ class Company:
         self.aws = aws
         self.outputs = outputs
         self.own = Aws(boto3.Session(CENTRAL, "x", region_name=HERE))
+        self.bindings = BindingsTable(self.own, outputs["BindingsTable"])
         self.progress = Progress(self.own, outputs["BindingsTable"])
 
     def history(self, account, about):
@@ -173,8 +175,8 @@ def test_an_account_that_joins_is_swept_and_one_that_leaves_is_forgotten(company
     assert company.history(LATER, "policy/no-generative-ai") == []
     company.aws.organize("o-exampleorg1", ou_root_canvas000={MEMBER})
     company.ask()
-    waited(lambda: LATER not in company.table.member_accounts(), "the account is dropped")
-    assert company.table.of_account(LATER) == ()
+    waited(lambda: LATER not in company.progress.member_accounts(), "the account is dropped")
+    assert company.bindings.of_account(LATER) == ()
     company.swept(CENTRAL, before + 2)
 
 
@@ -291,7 +293,7 @@ def test_an_account_that_cannot_be_entered_is_a_finding_and_no_stop_for_the_othe
     iam = client("iam", MEMBER)
     iam.delete_role_policy(RoleName="rolewarden-sweep", PolicyName="Sweep")
     iam.delete_role(RoleName="rolewarden-sweep")
-    before = len(company.table.sweeps(CENTRAL))
+    before = len(company.progress.sweeps(CENTRAL))
     company.ask()
     waited(lambda: bool(company.history(MEMBER, "account/AssumeRole")), "the finding")
     [finding] = company.history(MEMBER, "account/AssumeRole")

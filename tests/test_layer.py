@@ -97,7 +97,7 @@ def test_a_cold_enforce_loads_what_an_event_needs_and_has_its_clients_before_the
     assert sorted(found["clients"]) == ["_dynamodb", "_iam"]
     ours = {
         f"rolewarden.{name}"
-        for name in ("alert", "audit", "check", "cloudformation", "protect", "publish", "detach", "sweep", "yamltext")
+        for name in ("alert", "audit", "check", "cloudformation", "publish", "progress", "detach", "sweep", "yamltext")
     }
     for name in ours:
         assert importlib.util.find_spec(name), f"{name} is no module any more"

@@ -8,7 +8,7 @@ from botocore.exceptions import EndpointConnectionError
 from rolewarden import sweep as module
 from rolewarden.aws import ListedDomain
 from rolewarden.bindings import RoleKey
-from rolewarden.clock import unlimited
+from rolewarden.clock import Clock, unlimited
 from rolewarden.errors import RetryLater
 from rolewarden.origin import SWEEP
 from rolewarden.record import metrics
@@ -38,7 +38,7 @@ def test_a_sweep_that_runs_out_of_time_goes_on_from_a_message_and_reads_nothing_
     forget(world)
     monkeypatch.setattr(module, "CHUNK", 2)
     clock = itertools.cycle([1000.0, 0.0])  # every other look at the clock finds no time left
-    world.runtime.clock.seconds_left = lambda: next(clock)
+    world.sweeper.clock = Clock(seconds_left=lambda: next(clock))
     mark = world.aws.mark()
     world.sweep()
     described = [call for call in world.aws.calls(mark) if call.operation == "DescribeUserProfile"]
@@ -90,7 +90,7 @@ def test_what_an_event_has_bound_meanwhile_is_neither_undone_nor_forgotten(world
     world.sweep()
     sweeper = world.sweeper
     old_time = sweeper.clock.now() - 60
-    sweeper.clock.now = lambda: old_time  # the sweep has read before
+    sweeper.clock = Clock(now=lambda: old_time)  # the sweep has read before
     world.sagemaker.create_user_profile(
         DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia")}
     )
@@ -246,11 +246,11 @@ def test_a_completed_sweep_is_the_heartbeat_that_the_alarm_listens_for(world, te
 
 def test_a_sweep_without_time_leaves_all_of_it_to_a_message(world):
     sweeper = world.sweeper
-    sweeper.clock.seconds_left = lambda: 1.0
+    sweeper.clock = Clock(seconds_left=lambda: 1.0)
     assert sweeper.start() == {"listed": ""}
     [rest] = world.queued("SWEEP_QUEUE_URL")
     assert (rest["step"], world.queued()) == ("list", [])
-    sweeper.clock.seconds_left = unlimited
+    sweeper.clock = Clock(seconds_left=unlimited)
     assert sweeper.handle_message(rest)["unprotected"] == 7
 
 
@@ -258,16 +258,16 @@ def test_a_chunk_that_aws_is_slow_to_tell_of_is_ended_by_another_function_and_no
     forget(world)
     sweeper = world.sweeper
     sweep = module.Sweep(ACCOUNT_ID, sweeper.clock.now())
-    sweeper.table.sweep_begins(sweep.row, sweep.began, "the rules")
+    sweeper.progress.begin(sweep.row, sweep.began, "the rules")
     domain = ListedDomain("d-analytics0001", "analytics")
     profiles: dict[str, dict[str, Any]] = {name: {} for name in ("ana", "breakglass", "omar")}
-    sweeper.table.sweep_waits(sweep.row, {"d-analytics0001/ana"})
-    sweeper.table.sweep_listed(sweep.row)
-    sweeper.clock.seconds_left = lambda: 1.0
+    sweeper.progress.add_chunks(sweep.row, {"d-analytics0001/ana"})
+    sweeper.progress.end_listing(sweep.row)
+    sweeper.clock = Clock(seconds_left=lambda: 1.0)
     sweeper.describe(sweep, REGION, domain, profiles)
     [rest] = world.queued("SWEEP_QUEUE_URL")
     assert (rest["step"], sorted(rest["profiles"])) == ("describe", ["breakglass", "omar"])
-    sweeper.clock.seconds_left = unlimited
+    sweeper.clock = Clock(seconds_left=unlimited)
     sweeper.handle_message(rest)
     assert sorted(b.user_profile for b in world.bindings.all()) == ["ana", "breakglass", "omar"]
     assert [body["step"] for body in world.queued("SWEEP_QUEUE_URL")] == ["compare"]
@@ -280,12 +280,12 @@ def test_a_comparison_that_runs_out_of_time_sends_no_work_twice_and_none_too_few
     sent = []
     monkeypatch.setattr(sweeper.aws, "send", lambda url, bodies, **_: sent.append((url, list(bodies))))
     sweep = module.Sweep(ACCOUNT_ID, sweeper.clock.now())
-    sweeper.table.sweep_begins(sweep.row, sweep.began, "the rules")
-    sweeper.clock.seconds_left = lambda: 1.0
+    sweeper.progress.begin(sweep.row, sweep.began, "the rules")
+    sweeper.clock = Clock(seconds_left=lambda: 1.0)
     sweeper.compare(sweep)
     [(queue, [rest])] = sent
     assert (queue, rest["step"]) == (sweeper.queues.sweep, "compare")
-    sweeper.clock.seconds_left = unlimited
+    sweeper.clock = Clock(seconds_left=unlimited)
     sweeper.handle_message(rest)
     assert {body["role"] for url, bodies in sent for body in bodies if url == sweeper.queues.work} == whole
 

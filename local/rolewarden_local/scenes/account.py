@@ -63,7 +63,8 @@ class Account:
         self.policies = {policy.name: policy for policy in compile_rules(rules, "aws")}
         table = self.outputs["BindingsTable"]
         self.progress = Progress(self.aws, table)
-        needs = Needs(rules, self.aws.partition, BindingsTable(self.aws, table))
+        self.bindings = BindingsTable(self.aws, table)
+        needs = Needs(rules, self.aws.partition, self.bindings)
         self.reconciler = Reconciler(self.aws, needs, observe=True)
 
     def client(self, service: str, person: str = "") -> Any:
