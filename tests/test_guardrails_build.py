@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from datetime import date
 from pathlib import Path
 from types import ModuleType
 
@@ -21,8 +20,6 @@ from rolewarden.guardrails import (
 )
 
 from tests.conftest import ROOT
-
-TODAY = date(2026, 6, 1)
 from tests.guardrail_files import GUARDRAILS, TODAY, assignment, bedrock, exemption, guardrail, yaml
 
 

@@ -69,7 +69,7 @@ def errors(folder, *snippets):
         command, cwd=folder, env={"MYPYPATH": str(LAYER)}, capture_output=True, text=True, check=False
     )
     assert done.returncode in {0, 1}, done.stderr
-    found = [[] for _ in snippets]
+    found: list[list[str]] = [[] for _ in snippets]
     for line in done.stdout.splitlines():
         if ": error: " in line:
             place = re.match(r"snippet_(\d+)\.py:", line)

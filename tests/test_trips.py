@@ -7,7 +7,7 @@ Modules of values and pure functions, such as `rolewarden.names`, do not count: 
 import ast
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -89,7 +89,7 @@ def test_a_sweep_message_passes_through_at_most_ten_modules(world, monkeypatch):
     steps = set()
     while bodies := world.queued("SWEEP_QUEUE_URL"):
         for body in bodies:
-            found = entered(lambda body=body: world.sweeper.handle_message(body))
+            found = entered(partial(world.sweeper.handle_message, body))
             assert found[0] == "rolewarden.sweep"
             assert len(found) <= 10, (body["step"], found)
             steps.add(body["step"])
