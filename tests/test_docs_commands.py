@@ -70,7 +70,9 @@ def test_commands_on_an_account_print_what_the_page_says(page, desk, world, temp
         with monkeypatch.context() as patched:
             if arguments[0] == "scp":
                 # It works on the deployed stack's names, and nothing is deployed here.
-                patched.setattr("rolewarden.aws.Aws.stack", lambda _, name: deployed(template, name=name))
+                patched.setattr(
+                    "rolewarden_cli.account.OperatorCalls.stack", lambda _, name: deployed(template, name=name)
+                )
             result = rolewarden(*local, answer="y\n")
         pending = arguments[0] in {"plan", "enforce"}  # the seed's full role stays as it is
         assert result.exit_code in ({0, 2} if pending else {0}), (arguments, result.output)

@@ -16,7 +16,6 @@ from datetime import datetime
 from threading import Lock
 from typing import Any
 
-from rolewarden.aws import Aws, RoleDetail, Simulated
 from rolewarden.bindings import BEDROCK as BEDROCK_ROLE
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, ROLE, USER_PROFILE, Binding
 from rolewarden.errors import Gone, Refused, RetryLater
@@ -24,6 +23,7 @@ from rolewarden.guardrails import matches
 from rolewarden.policies import CANVAS_CREATE, CANVAS_USE, JUMPSTART_TAGS
 from rolewarden.verdicts import Reason
 
+from rolewarden_cli.account import OperatorCalls, RoleDetail, Simulated
 from rolewarden_cli.documents import Document, Library, asks_who
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model, Models
@@ -204,10 +204,12 @@ class AccessMatrix:
         }
 
 
-def matrix(aws: Aws, inventory: Inventory, models: Models, progress: Progress = ignore_progress) -> AccessMatrix:
+def matrix(
+    calls: OperatorCalls, inventory: Inventory, models: Models, progress: Progress = ignore_progress
+) -> AccessMatrix:
     """Let IAM judge every role on every model. Raises Refused and RetryLater."""
     rows, unread = _rows(inventory)
-    judge = Judge(aws, inventory, models)
+    judge = Judge(calls, inventory, models)
     names = sorted({role for row in rows for role in (row.role, row.bedrock_role) if role})
     alike: dict[object, tuple[Decision, ...]] = {}
     decisions: dict[str, tuple[Decision, ...]] = {}
@@ -284,11 +286,11 @@ Asked = Mapping[tuple[str, str], Route]
 class Judge:
     """Asks IAM's simulator about roles and models, no more often than it has to."""
 
-    def __init__(self, aws: Aws, inventory: Inventory, models: Models) -> None:
-        self._aws = aws
+    def __init__(self, calls: OperatorCalls, inventory: Inventory, models: Models) -> None:
+        self._calls = calls
         self.inventory = inventory
         self.models = models
-        self._library = Library(aws)
+        self._library = Library(calls)
         self.simulations = 0
         self.unjudged: set[str] = set()
         """What IAM's simulator would not judge, a line each."""
@@ -324,10 +326,10 @@ class Judge:
             self.simulations += 1
         for pause in ACCESS_PAUSES:
             try:
-                return self._aws.simulate(role.arn, actions, resources, context)
+                return self._calls.simulate(role.arn, actions, resources, context)
             except RetryLater:
                 time.sleep(pause)
-        return self._aws.simulate(role.arn, actions, resources, context)
+        return self._calls.simulate(role.arn, actions, resources, context)
 
 
 def _is_equal(pattern: str, value: str) -> bool:

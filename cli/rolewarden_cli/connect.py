@@ -8,13 +8,16 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from unittest import mock
 
 import boto3
 from botocore.exceptions import BotoCoreError, UnknownRegionError
-from rolewarden.aws import Aws, DeployedStack
+from rolewarden.aws import Aws
 from rolewarden.errors import Gone, Refused, RetryLater, RolewardenError
+
+from rolewarden_cli.account import DeployedStack, OperatorCalls
 
 LOCAL_ENDPOINT = "http://127.0.0.1:5000"
 """Where `make local` and `make stage` serve the local AWS."""
@@ -65,6 +68,11 @@ class Connection:
     stack: DeployedStack | None
     tables: Tables | None
     place: str = "AWS"
+
+    @cached_property
+    def calls(self) -> OperatorCalls:
+        """The calls that only operators make."""
+        return OperatorCalls(self.aws)
 
     @property
     def own_roles(self) -> frozenset[str]:
@@ -135,15 +143,16 @@ def _connection(session: boto3.Session, where: Where, *, place: str = "AWS") -> 
             if not ROLE_ARN.fullmatch(where.role):
                 raise NoConnectionError(f"`{where.role}` is no role's ARN: write arn:aws:iam::ACCOUNT:role/NAME")
             aws = aws.assumed(where.role, "rolewarden")
-        account, caller = aws.identity()
-        stack = _stack(aws, where.stack)
+        calls = OperatorCalls(aws)
+        account, caller = calls.identity()
+        stack = _stack(calls, where.stack)
     except Refused as refused:
         who = f"role {where.role}" if where.role else "these credentials"
         raise NoConnectionError(f"{who} cannot be used: {refused}") from refused
     except RetryLater as error:
         raise NoConnectionError(f"AWS cannot be reached: {error}") from error
     physical = {logical: name for logical, _, name in stack.resources} if stack else {}
-    if stack is None and where.local and aws.has_table("BindingsTable"):
+    if stack is None and where.local and calls.has_table("BindingsTable"):
         # What `make stage` makes goes by its logical ids, and no stack owns it.
         physical = {name: name for name in ("BindingsTable", "HistoryTable")}
     names = physical.get("BindingsTable"), physical.get("HistoryTable")
@@ -151,9 +160,9 @@ def _connection(session: boto3.Session, where: Where, *, place: str = "AWS") -> 
     return Connection(aws, account, caller, where.regions or (aws.region,), where.stack, stack, tables, place)
 
 
-def _stack(aws: Aws, name: str) -> DeployedStack | None:
+def _stack(calls: OperatorCalls, name: str) -> DeployedStack | None:
     try:
-        return aws.stack(name)
+        return calls.stack(name)
     except Gone:
         return None
 

@@ -109,7 +109,7 @@ def explain_role(
             "`rolewarden plan` shows the governed ones"
         )
     [model] = models.columns
-    [decision] = Judge(connection.aws, inventory, models).decisions(detail, progress, every=True)
+    [decision] = Judge(connection.calls, inventory, models).decisions(detail, progress, every=True)
     bindings = by_role(inventory.bindings).get(RoleKey(inventory.account, role).path, ())
     plan = make(connection.aws, inventory, rules, today, deployed=connection.tables is not None)
     planned = next((found for found in plan.roles if found.outcome.role == role and found.bindings), None)

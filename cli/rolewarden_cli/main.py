@@ -234,7 +234,7 @@ def doctor(
     Exit code: 0 everything is there, 1 something is missing, or the stack cannot be asked.
     """
     functions = {logical: physical for logical, _, physical in connection.deployed().resources}
-    checks = connection.aws.run(functions.get("SweepFunction", ""), {"step": DOCTOR})["probes"]
+    checks = connection.calls.run(functions.get("SweepFunction", ""), {"step": DOCTOR})["probes"]
     if as_json:
         print(json.dumps(checks, indent=2))
     else:

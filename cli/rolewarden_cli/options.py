@@ -215,7 +215,7 @@ def access(
     models = _models(connection, tuple(model or ()))
     with console.progress() as progress:
         taken = inventory.take(connection, rules, progress)
-        found = accesses.matrix(connection.aws, taken, models, progress)
+        found = accesses.matrix(connection.calls, taken, models, progress)
     _answer(found, console.show_access, as_json=as_json, everything=everything)
 
 
@@ -395,7 +395,7 @@ def _rules(path: Path) -> Rules:
 
 def _models(connection: Connection, wanted: tuple[str, ...]) -> model_lists.Models:
     """The models asked for; those that stand in no list are told of on standard error."""
-    models = model_lists.models(connection.aws, connection.account, connection.regions, wanted)
+    models = model_lists.models(connection, wanted)
     for line in models.unlisted:
         print(f"rolewarden: {line}", file=sys.stderr)
     return models

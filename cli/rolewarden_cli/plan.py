@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from rolewarden.aws import Aws, PublishedPolicy, RoleDescription, RoleDetail
+from rolewarden.aws import Aws, PublishedPolicy, RoleDescription
 from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, Binding, RoleKey
 from rolewarden.clock import Clock
 from rolewarden.discovery import UNTOUCHABLE_PATHS
@@ -20,6 +20,7 @@ from rolewarden.policies import DESCRIPTION, compile_rules, digest, policy_arn
 from rolewarden.reconcile import Reconciler
 from rolewarden.verdicts import CREATED, RECOMMENDATIONS, REPLACED, UNCHANGED, Outcome, Reason, Verdict
 
+from rolewarden_cli.account import RoleDetail
 from rolewarden_cli.inventory import Bound, Inventory
 from rolewarden_cli.stack import DEPLOY, StackRules
 

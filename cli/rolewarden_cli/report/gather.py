@@ -48,7 +48,7 @@ def gather(
             deployed=deployed,
             stack=stack.recorded(connection, rules),
         ),
-        access.matrix(connection.aws, taken, wanted, progress),
+        access.matrix(connection.calls, taken, wanted, progress),
         history.read_history(connection, since=since) if deployed else (),
         compile_rules(rules, connection.aws.partition),
         history.read_status(connection, now) if deployed else None,
