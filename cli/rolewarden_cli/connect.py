@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from unittest import mock
+from typing import Annotated, Any
 
 import boto3
+import typer
 from botocore.exceptions import BotoCoreError, UnknownRegionError
 from rolewarden.aws import Aws
 from rolewarden.errors import Gone, Refused, RetryLater, RolewardenError
@@ -33,16 +34,25 @@ class NoConnectionError(RolewardenError):
 
 @dataclass(frozen=True)
 class Where:
-    """Which AWS, as the options of a command say: `regions` are where domains are, the stack is in the first.
+    """Which AWS a command works on; each field is an option.
 
-    Without `regions` it is the region of the credentials. `role` is the ARN of a role to assume first.
+    Without a `region` it is the region of the credentials.
     """
 
-    profile: str = ""
-    regions: tuple[str, ...] = ()
-    role: str = ""
-    stack: str = "rolewarden"
-    local: bool = False
+    profile: Annotated[str, typer.Option(metavar="NAME", help="A profile of your AWS configuration.")] = ""
+    region: Annotated[
+        list[str] | None,
+        typer.Option(metavar="REGION", help="Where domains are, the stack in the first. May be given again."),
+    ] = None
+    assume_role: Annotated[str, typer.Option(metavar="ARN", help="A role to assume first.")] = ""
+    stack: Annotated[str, typer.Option(metavar="NAME", help="The deployed stack.")] = "rolewarden"
+    local: Annotated[bool, typer.Option("--local", help="The local AWS: at AWS_ENDPOINT_URL or where `make local` "
+                                        "serves it, else one for this command.")] = False  # fmt: skip
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions that were given."""
+        return tuple(self.region or ())
 
 
 @dataclass(frozen=True)
@@ -106,11 +116,10 @@ def connected(where: Where) -> Iterator[Connection]:
         return
     endpoint = os.environ.get("AWS_ENDPOINT_URL") or (LOCAL_ENDPOINT if _answers(LOCAL_ENDPOINT) else "")
     if endpoint:
-        with mock.patch.dict(os.environ, {"AWS_ENDPOINT_URL": endpoint}):
-            yield _connection(_local_session(where), where, place=f"local AWS at {endpoint}")
+        yield _connection(_LocalSession(where, endpoint), where, place=f"local AWS at {endpoint}")
         return
     with _in_process():
-        yield _connection(_local_session(where), where, place="local AWS in this process")
+        yield _connection(_LocalSession(where), where, place="local AWS in this process")
 
 
 def _session(where: Where) -> boto3.Session:
@@ -127,8 +136,17 @@ def _session(where: Where) -> boto3.Session:
     return session
 
 
-def _local_session(where: Where) -> boto3.Session:
-    return boto3.Session("test", "test", region_name=next(iter(where.regions), "us-east-1"))
+class _LocalSession(boto3.Session):
+    """A session with the local AWS: all of its clients call `endpoint`, those of AWS if it is empty."""
+
+    def __init__(self, where: Where, endpoint: str = "") -> None:
+        super().__init__("test", "test", region_name=next(iter(where.regions), "us-east-1"))
+        self._endpoint = endpoint or None
+
+    def client(self, *arguments: Any, **settings: Any) -> Any:
+        """As every session's."""
+        make: Any = super().client
+        return make(*arguments, **{"endpoint_url": self._endpoint, **settings})
 
 
 def _connection(session: boto3.Session, where: Where, *, place: str = "AWS") -> Connection:
@@ -139,15 +157,15 @@ def _connection(session: boto3.Session, where: Where, *, place: str = "AWS") -> 
             raise NoConnectionError(f"`{region}` is no region: write it as in us-east-1") from error
     aws = Aws(session)
     try:
-        if where.role:
-            if not ROLE_ARN.fullmatch(where.role):
-                raise NoConnectionError(f"`{where.role}` is no role's ARN: write arn:aws:iam::ACCOUNT:role/NAME")
-            aws = aws.assumed(where.role, "rolewarden")
+        if where.assume_role:
+            if not ROLE_ARN.fullmatch(where.assume_role):
+                raise NoConnectionError(f"`{where.assume_role}` is no role's ARN: write arn:aws:iam::ACCOUNT:role/NAME")
+            aws = aws.assumed(where.assume_role, "rolewarden")
         calls = OperatorCalls(aws)
         account, caller = calls.identity()
         stack = _stack(calls, where.stack)
     except Refused as refused:
-        who = f"role {where.role}" if where.role else "these credentials"
+        who = f"role {where.assume_role}" if where.assume_role else "these credentials"
         raise NoConnectionError(f"{who} cannot be used: {refused}") from refused
     except RetryLater as error:
         raise NoConnectionError(f"AWS cannot be reached: {error}") from error
