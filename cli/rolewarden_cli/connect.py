@@ -166,9 +166,11 @@ def _connection(session: boto3.Session, where: Where, *, place: str = "AWS") -> 
         stack = _stack(calls, where.stack)
     except Refused as refused:
         who = f"role {where.assume_role}" if where.assume_role else "these credentials"
-        raise NoConnectionError(f"{who} cannot be used: {refused}") from refused
+        raise NoConnectionError(f"{who} cannot be used: {refused}: check --profile and --assume-role") from refused
     except RetryLater as error:
-        raise NoConnectionError(f"AWS cannot be reached: {error}") from error
+        raise NoConnectionError(
+            f"AWS cannot be reached: {error}: check your network and AWS_ENDPOINT_URL, then run it again"
+        ) from error
     physical = {logical: name for logical, _, name in stack.resources} if stack else {}
     if stack is None and where.local and calls.has_table("BindingsTable"):
         # What `make stage` makes goes by its logical ids, and no stack owns it.
