@@ -145,7 +145,7 @@ CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
 @pytest.fixture
 def desk(world_with, template, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(options, "today", lambda: TODAY)
+    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
     made = Desk(world_with, template, monkeypatch, tmp_path)
     with made.open:
         yield made
@@ -240,7 +240,7 @@ def test_without_a_stack_it_is_one_line_and_exit_code_1(aws, name):
     ],
 )
 def test_a_name_or_a_time_that_means_nothing_is_one_line_and_exit_code_1(world, monkeypatch, name, arguments):
-    monkeypatch.setattr(options, "today", lambda: TODAY)
+    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
     assert "`" in failed(name, run(name, *arguments, *as_json(name)))
 
 
