@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
+import logging
 import os
 import re
+import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import boto3
 import typer
+from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 from botocore.exceptions import BotoCoreError, UnknownRegionError
 from rolewarden.aws import Aws
 from rolewarden.errors import Gone, Refused, RetryLater, RolewardenError
+from rolewarden.record import metrics
 
 from rolewarden_cli.account import DeployedStack, OperatorCalls
 
@@ -120,6 +127,54 @@ def connected(where: Where) -> Iterator[Connection]:
         return
     with _in_process():
         yield _connection(_LocalSession(where), where, place="local AWS in this process")
+
+
+def of_an_account(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which account; it gets a `Connection` as its first argument.
+
+    The options are the fields of `Where`.
+    """
+    own = inspect.signature(command, eval_str=True)
+    hints = get_type_hints(Where, include_extras=True)
+    fields = dataclasses.fields(Where)
+
+    @functools.wraps(command)
+    def run(**options: Any) -> None:
+        where = Where(**{field.name: options.pop(field.name) for field in fields})
+        with _quiet(), connected(where) as connection:
+            if where.local:
+                print(f"rolewarden: {connection.place}", file=sys.stderr)
+            command(connection, **options)
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters = [parameter.replace(kind=kind) for parameter in list(own.parameters.values())[1:]]
+    parameters += [
+        inspect.Parameter(field.name, kind, default=field.default, annotation=hints[field.name]) for field in fields
+    ]
+    # What Typer reads.
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+class _NoMetrics(AmazonCloudWatchEMFProvider):
+    """Drops the metrics: Powertools prints what it has gathered at each hundredth metric, disabled or not."""
+
+    def add_metric(self, *_: Any, **__: Any) -> None:
+        """Drop it."""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep log lines and metrics, which are for the functions' logs, off the screen."""
+    disabled, provider = logging.root.manager.disable, metrics.provider
+    logging.disable(logging.CRITICAL)
+    metrics.provider = _NoMetrics()
+    try:
+        yield
+    finally:
+        metrics.provider = provider
+        logging.disable(disabled)
 
 
 def _session(where: Where) -> boto3.Session:

@@ -14,8 +14,6 @@ from rich.table import Table
 from rich.text import Text
 from rolewarden.verdicts import RECOMMENDATIONS, Outcome
 
-from rolewarden_cli.history import Entry
-
 VERDICT_COLOURS = {
     "compliant": "green",
     "drifted": "red",
@@ -52,6 +50,12 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(tasks[what], completed=done, total=of, visible=done < of)
 
         yield show
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Print lines on standard error, as the command's own."""
+    for line in lines:
+        print(f"rolewarden: {line}", file=sys.stderr)
 
 
 def counted(number: int, noun: str, nouns: str = "") -> str:
@@ -103,13 +107,6 @@ def show_unread(out: Console, unread: Sequence[str]) -> None:
 def colour(allowed: bool) -> str:
     """The colour of a model that is open or closed to a role."""
     return "yellow" if allowed else "green"
-
-
-def cause_of(entry: Entry) -> str:
-    """The event that led to an entry, and its caller."""
-    by = f" by {entry.actor}" if entry.actor else ""
-    place = f" from {entry.source_address}" if entry.source_address else ""
-    return f"{entry.event or 'unknown cause'}{by}{place}"
 
 
 def time_text(at: datetime) -> str:

@@ -46,6 +46,13 @@ class Entry:
     source_address: str
     row: Mapping[str, Any] = field(metadata=HIDDEN)
 
+    @property
+    def caused_by(self) -> str:
+        """The event that led to it, its caller, and the address of the caller, in words."""
+        by = f" by {self.actor}" if self.actor else ""
+        place = f" from {self.source_address}" if self.source_address else ""
+        return f"{self.event or 'unknown cause'}{by}{place}"
+
 
 def read_history(
     connection: Connection, *, role: str = "", since: datetime | None = None, actor: str = ""

@@ -1,30 +1,21 @@
-"""The options that several commands share, and what they stand for: a connection, rules, models, an agreement."""
+"""The options that several commands share, and what they stand for: rules, an agreement, an exit code.
+
+The options that say which account are the fields of `rolewarden_cli.connect.Where`.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import inspect
-import logging
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_type_hints
+from typing import Annotated, NoReturn
 
 import typer
-from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 from rolewarden.clock import utc_today
 from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import Rules, load
-from rolewarden.record import metrics
 
-from rolewarden_cli import inventory, stack
-from rolewarden_cli import models as model_lists
-from rolewarden_cli import plan as planning
 from rolewarden_cli.commands import ExitCode
-from rolewarden_cli.connect import Connection, Where, connected
 
 Guardrails = Annotated[Path, typer.Option("--guardrails", metavar="FILE", help="The guardrails.yaml to go by.")]
 ModelPatterns = Annotated[
@@ -44,34 +35,6 @@ class UsageError(RolewardenError):
 
 class NotAgreedError(RolewardenError):
     """Nobody agreed to the changes, so nothing was changed."""
-
-
-def of_an_account(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say which account; it gets a `Connection` as its first argument.
-
-    The options are the fields of `Where`.
-    """
-    own = inspect.signature(command, eval_str=True)
-    hints = get_type_hints(Where, include_extras=True)
-    fields = dataclasses.fields(Where)
-
-    @functools.wraps(command)
-    def run(**options: Any) -> None:
-        where = Where(**{field.name: options.pop(field.name) for field in fields})
-        with _quiet(), connected(where) as connection:
-            if where.local:
-                print(f"rolewarden: {connection.place}", file=sys.stderr)
-            command(connection, **options)
-
-    kind = inspect.Parameter.KEYWORD_ONLY
-    parameters = [parameter.replace(kind=kind) for parameter in list(own.parameters.values())[1:]]
-    parameters += [
-        inspect.Parameter(field.name, kind, default=field.default, annotation=hints[field.name]) for field in fields
-    ]
-    # What Typer reads.
-    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return run
 
 
 def today() -> date:
@@ -96,27 +59,6 @@ def rules_in(path: Path) -> Rules:
     return load(path, today=today())
 
 
-def models_in(connection: Connection, wanted: list[str] | None) -> model_lists.Models:
-    """The models that the patterns name, all of them without patterns.
-
-    Prints a line on standard error for each model that is in no list. Raises NoSuchModelError.
-    """
-    models = model_lists.models(connection, wanted or ())
-    for line in models.unlisted:
-        print(f"rolewarden: {line}", file=sys.stderr)
-    return models
-
-
-def planned(
-    connection: Connection, rules: Rules, progress: inventory.Progress
-) -> tuple[inventory.Inventory, planning.Plan]:
-    """The inventory of the account, and what enforcing the rules would change. Raises Refused and RetryLater."""
-    found = inventory.take(connection, rules, progress)
-    state = stack.recorded(connection, rules)
-    deployed = connection.tables is not None
-    return found, planning.make(connection.aws, found, rules, today(), deployed=deployed, stack=state)
-
-
 def ask_agreement(account: str, as_json: bool) -> None:
     """Ask whether to go on. Raises NotAgreedError if nobody agrees, or nobody can be asked."""
     if as_json or not is_a_terminal():
@@ -132,23 +74,3 @@ def ask_agreement(account: str, as_json: bool) -> None:
 def is_a_terminal() -> bool:
     """Whether somebody can answer."""
     return sys.stdin.isatty()
-
-
-class _NoMetrics(AmazonCloudWatchEMFProvider):
-    """Drops the metrics: Powertools prints what it has gathered at each hundredth metric, disabled or not."""
-
-    def add_metric(self, *_: Any, **__: Any) -> None:
-        """Drop it."""
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep log lines and metrics, which are for the functions' logs, off the screen."""
-    disabled, provider = logging.root.manager.disable, metrics.provider
-    logging.disable(logging.CRITICAL)
-    metrics.provider = _NoMetrics()
-    try:
-        yield
-    finally:
-        metrics.provider = provider
-        logging.disable(disabled)

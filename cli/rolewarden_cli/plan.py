@@ -22,8 +22,9 @@ from rolewarden.verdicts import CREATED, RECOMMENDATIONS, REPLACED, UNCHANGED, O
 
 from rolewarden_cli.account import RoleDetail
 from rolewarden_cli.answers import HIDDEN, merged, shown, shown_as, some_of
-from rolewarden_cli.inventory import Bound, Inventory
-from rolewarden_cli.stack import DEPLOY, StackRules
+from rolewarden_cli.connect import Connection
+from rolewarden_cli.inventory import Bound, Inventory, Progress, ignore_progress, take
+from rolewarden_cli.stack import DEPLOY, StackRules, recorded
 
 ENDS_SOON = 30
 """Days before its end from which on an exemption is told of."""
@@ -225,6 +226,15 @@ class Plan:
         """The same; None if nothing is left to do."""
         command, does = self.next
         return {"command": command, "does": does} if command else None
+
+
+def read_plan(
+    connection: Connection, rules: Rules, today: date, progress: Progress = ignore_progress
+) -> tuple[Inventory, Plan]:
+    """The inventory of the account, and what enforcing `rules` would change. Raises as `inventory.take` and `make`."""
+    found = take(connection, rules, progress)
+    deployed, state = connection.tables is not None, recorded(connection, rules)
+    return found, make(connection.aws, found, rules, today, deployed=deployed, stack=state)
 
 
 def make(

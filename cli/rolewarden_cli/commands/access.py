@@ -12,10 +12,10 @@ from rich.text import Text
 from rolewarden_cli import console, inventory, options
 from rolewarden_cli.access import AccessMatrix, Decision, Row, matrix
 from rolewarden_cli.answers import print_json
-from rolewarden_cli.connect import Connection
+from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import FEW_NAMES, NOTHING, colour, counted, few, heading, indented, show_unread
-from rolewarden_cli.models import LIVE, Model
-from rolewarden_cli.options import All, AsJson, Guardrails, ModelPatterns, of_an_account
+from rolewarden_cli.models import LIVE, Model, models
+from rolewarden_cli.options import All, AsJson, Guardrails, ModelPatterns
 from rolewarden_cli.rules import DEFAULT_FILE
 
 ROW, COLUMN = 24, 7
@@ -38,10 +38,11 @@ def run_access(
     Example: rolewarden access --local --model 'anthropic.*sonnet*' --model huggingface-text2text-flan-t5-xl
     """
     rules = options.rules_in(guardrails)
-    models = options.models_in(connection, model)
+    columns = models(connection, model or ())
+    console.warn(columns.unlisted)
     with console.progress() as progress:
         taken = inventory.take(connection, rules, progress)
-        found = matrix(connection.calls, taken, models, progress)
+        found = matrix(connection.calls, taken, columns, progress)
     if as_json:
         print_json(found)
     else:

@@ -10,10 +10,10 @@ from rich.text import Text
 
 from rolewarden_cli import console, options, stack
 from rolewarden_cli.answers import print_json
-from rolewarden_cli.connect import Connection
+from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import counted, indented
 from rolewarden_cli.detach import Detached, Surplus, detach_surplus, read, surplus
-from rolewarden_cli.options import AsJson, Guardrails, Yes, of_an_account
+from rolewarden_cli.options import AsJson, Guardrails, Yes
 from rolewarden_cli.plan import make
 from rolewarden_cli.rules import DEFAULT_FILE
 

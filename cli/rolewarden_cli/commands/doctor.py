@@ -11,8 +11,8 @@ from rolewarden.work import DOCTOR
 
 from rolewarden_cli import options
 from rolewarden_cli.answers import print_json
-from rolewarden_cli.connect import Connection
-from rolewarden_cli.options import AsJson, of_an_account
+from rolewarden_cli.connect import Connection, of_an_account
+from rolewarden_cli.options import AsJson
 
 
 @of_an_account

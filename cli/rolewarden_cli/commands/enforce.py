@@ -16,10 +16,11 @@ from rolewarden.verdicts import UNCHANGED, Verdict
 from rolewarden_cli import console, options, stack
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.commands.plan import show_plan
-from rolewarden_cli.connect import Connection
+from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import VERDICT_COLOURS, counted, few, policy_name, show_trouble
 from rolewarden_cli.enforce import Enforced, enforce_rules
-from rolewarden_cli.options import AsJson, Guardrails, Yes, of_an_account
+from rolewarden_cli.options import AsJson, Guardrails, Yes
+from rolewarden_cli.plan import read_plan
 from rolewarden_cli.rules import DEFAULT_FILE
 
 
@@ -43,7 +44,7 @@ def run_enforce(
     with console.progress() as progress:
         if not despite_stack:
             stack.need_same(stack.asked(connection, rules))
-        found, planned = options.planned(connection, rules, progress)
+        found, planned = read_plan(connection, rules, options.today(), progress)
     if not as_json:
         show_plan(console.console(), planned, ends=False)
     if planned.has_changes and not yes:

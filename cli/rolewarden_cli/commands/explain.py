@@ -15,11 +15,12 @@ from rolewarden.verdicts import Verdict
 
 from rolewarden_cli import console, inventory, options
 from rolewarden_cli.answers import print_json
-from rolewarden_cli.connect import Connection
-from rolewarden_cli.console import NOTHING, cause_of, colour, few, heading, indented, time_text
+from rolewarden_cli.connect import Connection, of_an_account
+from rolewarden_cli.console import NOTHING, colour, few, heading, indented, time_text
 from rolewarden_cli.explain import Explanation, ReasonForAccess, explain_role
 from rolewarden_cli.history import Entry
-from rolewarden_cli.options import AsJson, Guardrails, of_an_account
+from rolewarden_cli.models import models
+from rolewarden_cli.options import AsJson, Guardrails
 from rolewarden_cli.rules import DEFAULT_FILE
 
 
@@ -36,12 +37,13 @@ def run_explain(
     Example: rolewarden explain CanvasRosa amazon.nova-pro-v1:0 --local
     """
     rules = options.rules_in(guardrails)
-    models = options.models_in(connection, [model])
-    if len(models.columns) > 1:
-        raise options.UsageError(f"{len(models.columns)} models match `{model}`: name one, as `{models.columns[0].id}`")
+    chosen = models(connection, [model])
+    console.warn(chosen.unlisted)
+    if len(chosen.columns) > 1:
+        raise options.UsageError(f"{len(chosen.columns)} models match `{model}`: name one, as `{chosen.columns[0].id}`")
     with console.progress() as progress:
         taken = inventory.take(connection, rules, progress)
-        found = explain_role(connection, taken, rules, role, models, options.today(), progress)
+        found = explain_role(connection, taken, rules, role, chosen, options.today(), progress)
     if as_json:
         print_json(found)
     else:
@@ -107,4 +109,4 @@ def _show_reasons(
 def _attached(entry: Entry | None, *, recorded: bool) -> str:
     if entry is None:
         return "the history does not say" if recorded else "not known: nothing is deployed that would record it"
-    return f"{time_text(entry.at)}, after {cause_of(entry)}"
+    return f"{time_text(entry.at)}, after {entry.caused_by}"

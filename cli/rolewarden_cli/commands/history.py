@@ -13,10 +13,10 @@ from rolewarden.own_events import RoleContested
 
 from rolewarden_cli import console
 from rolewarden_cli.answers import print_json
-from rolewarden_cli.connect import Connection
-from rolewarden_cli.console import VERDICT_COLOURS, cause_of, indented, time_text
+from rolewarden_cli.connect import Connection, of_an_account
+from rolewarden_cli.console import VERDICT_COLOURS, indented, time_text
 from rolewarden_cli.history import Entry, moment, read_history
-from rolewarden_cli.options import AsJson, of_an_account
+from rolewarden_cli.options import AsJson
 
 
 @of_an_account
@@ -46,7 +46,7 @@ def show_history(out: Console, entries: Sequence[Entry]) -> None:
         out.print("nothing of the kind is recorded")
     for entry in entries:
         out.print(Text.assemble(time_text(entry.at), "  ", (entry.about, "bold"), "  ", _kind(entry)))
-        for text in (_policies(entry), Text(entry.reason, "red"), Text(cause_of(entry))):
+        for text in (_policies(entry), Text(entry.reason, "red"), Text(entry.caused_by)):
             if text:
                 out.print(indented(text, 22))
 

@@ -14,7 +14,7 @@ from rolewarden.verdicts import Verdict
 
 from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
-from rolewarden_cli.connect import Connection
+from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import (
     VERDICT_COLOURS,
     counted,
@@ -25,8 +25,8 @@ from rolewarden_cli.console import (
     show_trouble,
     show_unread,
 )
-from rolewarden_cli.options import All, AsJson, Guardrails, of_an_account
-from rolewarden_cli.plan import DIRECT_DEPLOYMENT, Plan, PlannedRole
+from rolewarden_cli.options import All, AsJson, Guardrails
+from rolewarden_cli.plan import DIRECT_DEPLOYMENT, Plan, PlannedRole, read_plan
 from rolewarden_cli.rules import DEFAULT_FILE
 
 MOST_ROLES = 50
@@ -54,7 +54,7 @@ def run_plan(
     """
     rules = options.rules_in(guardrails)
     with console.progress() as progress:
-        found = options.planned(connection, rules, progress)[1]
+        found = read_plan(connection, rules, options.today(), progress)[1]
     if as_json:
         print_json(found)
     else:

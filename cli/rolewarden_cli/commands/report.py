@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from rolewarden_cli import console, options
-from rolewarden_cli.connect import Connection
+from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.history import moment
-from rolewarden_cli.options import Guardrails, ModelPatterns, of_an_account
+from rolewarden_cli.models import models
+from rolewarden_cli.options import Guardrails, ModelPatterns
 from rolewarden_cli.report import render
 from rolewarden_cli.report.gather import gather
 from rolewarden_cli.rules import DEFAULT_FILE, UnwritableError
@@ -33,9 +34,10 @@ def run_report(
     Example: rolewarden report -o report.html --local
     """
     rules, now = options.rules_in(guardrails), datetime.now(UTC)
-    start, models = moment(since, now), options.models_in(connection, model)
+    start, columns = moment(since, now), models(connection, model or ())
+    console.warn(columns.unlisted)
     with console.progress() as progress:
-        found = gather(connection, rules, guardrails, models, now, start, progress)
+        found = gather(connection, rules, guardrails, columns, now, start, progress)
     try:
         out.write_text(render(found), encoding="utf-8")
     except OSError as error:

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rolewarden_cli.connect import Connection
-from rolewarden_cli.options import of_an_account
+from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.protect import BOUNDARY_NAME, Protection, text
 from rolewarden_cli.rules import UnwritableError
 

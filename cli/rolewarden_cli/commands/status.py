@@ -11,9 +11,9 @@ from rolewarden.own_events import SubjectFinding
 
 from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
-from rolewarden_cli.connect import Connection
+from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import counted, few, time_text
-from rolewarden_cli.options import AsJson, of_an_account
+from rolewarden_cli.options import AsJson
 from rolewarden_cli.status import LONG_SINCE, Status, read_status
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from rolewarden.own_events import SweepRequested
 
-from rolewarden_cli.connect import Connection
-from rolewarden_cli.options import of_an_account
+from rolewarden_cli.connect import Connection, of_an_account
 
 
 @of_an_account
