@@ -21,7 +21,7 @@ from rolewarden_cli.rules import DEFAULT_FILE
 @of_an_account
 def run_detach(
     connection: Connection,
-    role: Annotated[list[str] | None, typer.Argument(metavar="[ROLE]...", help="Names of roles; all of them if none "
+    role: Annotated[list[str] | None, typer.Argument(metavar="ROLE", help="Names of roles; all of them if none "
                                                      "is named.")] = None,
     guardrails: Guardrails = DEFAULT_FILE,
     yes: Yes = False,

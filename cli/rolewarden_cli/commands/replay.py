@@ -19,7 +19,7 @@ from rolewarden_cli.replay import Replayed, replay_files
 
 
 def run_replay(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Events as EventBridge delivers them, "
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Events as EventBridge delivers them, "
                                                 "CloudTrail records, or a trail's Records file.")],
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
