@@ -1,9 +1,11 @@
 """`rolewarden history` and `status`: what the deployed stack has recorded."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from rolewarden_cli.history import UnreadableTimeError, moment
+from rolewarden_cli.status import ContestedRole, Status, SweepSeen
 
 from tests.commands import rolewarden, told
 
@@ -106,6 +108,25 @@ def test_a_contested_role_is_told_with_who_contests_it(lived):
 def test_before_the_first_sweep_nothing_is_claimed(world):
     assert told("status", exit_code=2)["last_sweep"] is None
     assert "coverage       not known before a sweep" in rolewarden("status").stdout
+
+
+SWEPT = SweepSeen(NOW - timedelta(hours=30), {"roles": 3}, missed=False)
+WELL = Status("111122223333", "us-east-1", NOW, SWEPT, None, 3, 0, (), (), 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_well"),
+    [
+        ({}, True),
+        ({"last_sweep": None}, False),
+        ({"last_sweep": SweepSeen(NOW - timedelta(hours=49), {"roles": 3}, missed=False)}, False),
+        ({"last_sweep": SweepSeen(NOW, {"roles": 3}, missed=True)}, False),
+        ({"contested": (ContestedRole("CanvasRosa", 3, NOW, ()),)}, False),
+        ({"unenforceable": (object(),)}, False),
+    ],
+)
+def test_the_stack_is_well_if_a_whole_sweep_took_place_in_time_and_nothing_is_left(change, is_well):
+    assert replace(WELL, **change).is_well is is_well
 
 
 @pytest.mark.parametrize("command", ["history", "status"])

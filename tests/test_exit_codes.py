@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -156,6 +157,12 @@ def test_every_command_has_a_case_for_each_of_its_exit_codes_and_is_the_module_o
     modules = {path.stem for path in (ROOT / "cli" / "rolewarden_cli" / "commands").glob("[!_]*.py")}
     assert modules == set(COMMANDS) == set(NAMES)
     assert [int(code) for code in ExitCode] == [0, 1, 2]
+
+
+def test_no_code_of_the_command_line_exits_by_a_bare_number():
+    files = sorted((ROOT / "cli").rglob("*.py"))
+    ends = re.compile(r"(?:typer\.Exit|sys\.exit|SystemExit)\((?!ExitCode\.)[^)]")
+    assert {file.name: found for file in files if (found := ends.findall(file.read_text(encoding="utf-8")))} == {}
 
 
 @pytest.mark.parametrize(("name", "code"), CASES)

@@ -34,7 +34,7 @@ class UsageError(RolewardenError):
 
 
 class NotAgreedError(RolewardenError):
-    """Nobody agreed to the changes, so nothing was changed."""
+    """The user did not confirm the changes, or no terminal could ask, so nothing was changed."""
 
 
 def today() -> date:
@@ -60,7 +60,7 @@ def rules_in(path: Path) -> Rules:
 
 
 def ask_agreement(account: str, as_json: bool) -> None:
-    """Ask whether to go on. Raises NotAgreedError if nobody agrees, or nobody can be asked."""
+    """Ask whether to go on. Raises NotAgreedError if the answer is no, or no terminal can ask."""
     if as_json or not is_a_terminal():
         raise NotAgreedError("no terminal to ask in: read `rolewarden plan`, then give --yes")
     try:

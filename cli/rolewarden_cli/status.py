@@ -25,6 +25,9 @@ STANDS = timedelta(seconds=KEPT_SECONDS, days=1)
 LONG_SINCE = timedelta(hours=3)
 """The last sweep is told to be old after so long; the stack's own alarm knows the schedule."""
 
+OVERDUE = timedelta(days=2)
+"""The age of the last sweep from which on the stack is not well: twice the longest interval that it can have."""
+
 
 @dataclass(frozen=True)
 class SweepSeen:
@@ -91,9 +94,9 @@ class Status:
 
     @property
     def is_well(self) -> bool:
-        """Whether a whole sweep was completed recently, and nothing that it or an event found is left."""
+        """Whether a whole sweep was completed in time, and no role or subject is contested or unprotected."""
         age, sweep = self.sweep_age, self.last_sweep
-        is_swept = sweep is not None and not sweep.missed and age is not None and age <= LONG_SINCE
+        is_swept = sweep is not None and not sweep.missed and age is not None and age <= OVERDUE
         return is_swept and not self.contested and not self.unenforceable
 
 

@@ -48,13 +48,13 @@ COMMANDS = {
         "Do what the plan says, after asking.",
         "all is done",
         "something is left",
-        "an error, or nobody agreed",
+        "an error, or the changes were not confirmed",
     ),
     "detach": Command(
         "Take off policies that roles do not need, after asking.",
         "nothing to do, or all is done",
         "something is left",
-        "an error, or nobody agreed",
+        "an error, or the changes were not confirmed",
     ),
     "access": Command("Who can reach which model, and which statement says so.", "the matrix is shown"),
     "explain": Command("Why a role may or may not use a model.", "the decision is explained"),
@@ -63,7 +63,7 @@ COMMANDS = {
     "status": Command(
         "How the deployed stack is doing.",
         "all is well",
-        "a role is contested or unprotected, or the last sweep is missing, old or incomplete",
+        "a role is contested or unprotected, or the last sweep is missing, overdue or incomplete",
     ),
     "sweep": Command("Start a sweep: the deployed stack evaluates every role.", "the stack is asked"),
     "doctor": Command(
