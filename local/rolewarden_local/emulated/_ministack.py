@@ -7,7 +7,8 @@ import importlib
 import logging
 import os
 from typing import Any, Final
-from unittest import mock
+
+from rolewarden_local.emulated.patches import environment
 
 ACCOUNT_ID: Final = "111122223333"
 REGION: Final = "us-east-1"
@@ -30,7 +31,7 @@ def _import(module: str) -> Any:
     """
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    with mock.patch.dict(os.environ, {"LOG_LEVEL": "WARNING"}):
+    with environment({"LOG_LEVEL": "WARNING"}):
         loaded = importlib.import_module(f"ministack.{module}")
     root.handlers[:] = handlers
     root.setLevel(level)

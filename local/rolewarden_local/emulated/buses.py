@@ -14,14 +14,25 @@ from typing import Any
 from rolewarden_local.emulated import access
 from rolewarden_local.emulated._ministack import eventbridge, provisioners, responses
 from rolewarden_local.emulated.organization import ORGANIZATION
+from rolewarden_local.emulated.patches import Patch
 
 _HOP = "_ForwardedFromElsewhere"
 
 
 def install_buses() -> None:
     """Deliver to other regions and accounts, and let a stack set the policy of a bus. Call once a process."""
-    eventbridge._invoke_target = _delivering(eventbridge._invoke_target)
-    eventbridge._put_permission = _taking_a_policy(eventbridge._put_permission)
+    Patch(
+        eventbridge,
+        "_invoke_target",
+        _delivering(eventbridge._invoke_target),
+        "MiniStack drops an event whose target is a bus of another region or account.",
+    ).apply()
+    Patch(
+        eventbridge,
+        "_put_permission",
+        _taking_a_policy(eventbridge._put_permission),
+        "MiniStack overlooks the whole policy that PutPermission can carry.",
+    ).apply()
     provisioners._RESOURCE_HANDLERS["AWS::Events::EventBusPolicy"] = {
         "create": _policy_created,
         "update": lambda physical, _old, new, _stack: _policy_created(physical, new, _stack),

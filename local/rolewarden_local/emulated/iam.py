@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape
 
 from rolewarden_local.emulated import access, names
 from rolewarden_local.emulated._ministack import iam, sts
+from rolewarden_local.emulated.patches import Patch
 
 Response = tuple[int, dict[str, str], bytes]
 Params = Mapping[str, Any]
@@ -79,7 +80,12 @@ def install_iam() -> None:
     handlers["GetAccountSummary"] = _account_summary(handlers["GetAccountSummary"])
     for operation, handler in handlers.items():
         handlers[operation] = _however_spelled(handler)
-    sts.handle_request = _known_role_only(sts.handle_request)
+    Patch(
+        sts,
+        "handle_request",
+        _known_role_only(sts.handle_request),
+        "MiniStack's STS assumes roles that do not exist, or that do not trust the caller.",
+    ).apply()
 
 
 def _however_spelled(handler: Handler) -> Handler:

@@ -23,6 +23,7 @@ from rolewarden_local.emulated._ministack import (
     responses,
 )
 from rolewarden_local.emulated.organization import ORGANIZATION
+from rolewarden_local.emulated.patches import Patch
 
 KIND = "AWS::CloudFormation::StackSet"
 Place = tuple[str, str]
@@ -102,8 +103,12 @@ def install_stacksets(loop: asyncio.AbstractEventLoop) -> None:
     provisioners._RESOURCE_HANDLERS[KIND] = {"create": _create, "update": _update, "delete": _delete}
     cfn_handlers._ACTION_HANDLERS["ListStackInstances"] = _list_instances
     on_worker_thread = cfn_stacks._runs_on_worker_thread
-    # It waits for stacks that the loop deploys.
-    cfn_stacks._runs_on_worker_thread = lambda kind: kind == KIND or on_worker_thread(kind)
+    Patch(
+        cfn_stacks,
+        "_runs_on_worker_thread",
+        lambda kind: kind == KIND or on_worker_thread(kind),
+        "A StackSet waits for stacks that the loop deploys.",
+    ).apply()
 
 
 def reset_stacksets() -> None:
