@@ -8,7 +8,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from unittest import mock
 
 import boto3
@@ -16,12 +15,12 @@ from botocore.exceptions import BotoCoreError, UnknownRegionError
 from rolewarden.aws import Aws, DeployedStack
 from rolewarden.errors import Gone, Refused, RetryLater, RolewardenError
 
+from rolewarden_cli.local import staged_account
+
 LOCAL_ENDPOINT = "http://127.0.0.1:5000"
 """Where `make local` and `make stage` serve the local AWS."""
 
 ROLE_ARN = re.compile(r"arn:aws[\w-]*:iam::\d{12}:role/\S+")
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class NoConnectionError(RolewardenError):
@@ -101,7 +100,7 @@ def connected(where: Where) -> Iterator[Connection]:
         with mock.patch.dict(os.environ, {"AWS_ENDPOINT_URL": endpoint}):
             yield _connection(_local_session(where), where, place=f"local AWS at {endpoint}")
         return
-    with _in_process():
+    with staged_account():
         yield _connection(_local_session(where), where, place="local AWS in this process")
 
 
@@ -165,24 +164,3 @@ def _answers(endpoint: str) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
-
-
-@contextmanager
-def _in_process() -> Iterator[None]:
-    """A seeded account as it is before the first sweep: guardrails published, every role bare."""
-    # Only who asks for it pays for the local AWS.
-    from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
-    from rolewarden_local.scenes.seed import seed
-    from rolewarden_local.scenes.stage import stage
-    from rolewarden_local.scenes.template import Template
-
-    local = LocalAws.start()
-    with local.connected():
-        local.reset()
-        seed(local)
-        template = Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)
-        guardrails = ROOT / "layers" / "guardrails" / "guardrails.yaml"
-        stage(
-            template, Aws(boto3.Session("test", "test", region_name=REGION)), account=ACCOUNT_ID, guardrails=guardrails
-        )
-        yield

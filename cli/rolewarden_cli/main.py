@@ -22,10 +22,12 @@ from typer.core import TyperGroup
 from rolewarden_cli import options, rules
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.console import VERDICT_COLOURS
+from rolewarden_cli.local import MissingExtraError
 from rolewarden_cli.options import of_an_account
 from rolewarden_cli.protect import BOUNDARY_NAME, Protection, text
 from rolewarden_cli.replay import Replayed, UnusableInputError, replay_files
 from rolewarden_cli.rules import UnwritableError
+from rolewarden_cli.shipped import here_or_shipped
 
 ORDER = ("plan", "enforce", "detach", "access", "explain", "report", "history", "status", "sweep", "doctor", "scp",
          "check", "compile", "replay")  # fmt: skip
@@ -90,11 +92,10 @@ def replay(
 
     Exit code: 0 nothing is left drifted, 1 something is, 2 a file cannot be used.
     """
-    root = Path(__file__).resolve().parents[2]
     console = Console(highlight=False, soft_wrap=False)
     done: list[Replayed] = []
     try:
-        for replayed in replay_files(files, root=root):
+        for replayed in replay_files(files):
             if done and not as_json:
                 console.print()
             done.append(replayed)
@@ -125,6 +126,7 @@ def check(
 
     Exit code: 0 it can be deployed, 1 it has errors.
     """
+    file = here_or_shipped(file)
     found = rules.CheckedFile.at(file)
     if as_json:
         print(json.dumps(found.as_dict(), indent=2))
@@ -150,7 +152,7 @@ def compile_(
 
     Exit code: 0 done, 1 the file has errors, 2 the documents cannot be written.
     """
-    found = rules.CheckedFile.at(file)
+    found = rules.CheckedFile.at(here_or_shipped(file))
     _show_problems(Console(highlight=False, soft_wrap=True, stderr=True), found)
     if found.checked.errors:
         raise typer.Exit(EXIT_ERRORS)
@@ -327,7 +329,7 @@ def main() -> None:
         app()
     except RolewardenError as error:
         print(f"rolewarden: {error}", file=sys.stderr)
-        sys.exit(EXIT_UNUSABLE)
+        sys.exit(EXIT_ERRORS if isinstance(error, MissingExtraError) else EXIT_UNUSABLE)
 
 
 if __name__ == "__main__":

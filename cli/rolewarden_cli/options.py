@@ -33,6 +33,7 @@ from rolewarden_cli import models as model_lists
 from rolewarden_cli import plan as planning
 from rolewarden_cli.connect import Connection, Where, connected
 from rolewarden_cli.rules import DEFAULT_FILE
+from rolewarden_cli.shipped import here_or_shipped
 
 commands = typer.Typer()
 
@@ -66,6 +67,8 @@ def of_an_account(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**options: Any) -> None:
         where = _options(**{name: options.pop(name) for name in shared.parameters})
+        if where.local and "guardrails" in options:
+            options["guardrails"] = here_or_shipped(options["guardrails"])
         with _account(where) as connection:
             command(connection, **options)
 
