@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ministack.services import tagging
 from moto.sagemaker.models import sagemaker_backends
 
+from rolewarden_local.emulated._ministack import tagging
 from rolewarden_local.emulated.sagemaker import members_of
 
 
