@@ -64,6 +64,8 @@ class Connection:
     stack: DeployedStack | None
     tables: Tables | None
     place: str = "AWS"
+    is_staged: bool = False
+    """Whether this process made the account, with the rules that ship with Rolewarden."""
 
     @property
     def own_roles(self) -> frozenset[str]:
@@ -101,7 +103,7 @@ def connected(where: Where) -> Iterator[Connection]:
             yield _connection(_local_session(where), where, place=f"local AWS at {endpoint}")
         return
     with staged_account():
-        yield _connection(_local_session(where), where, place="local AWS in this process")
+        yield _connection(_local_session(where), where, place="local AWS in this process", is_staged=True)
 
 
 def _session(where: Where) -> boto3.Session:
@@ -122,7 +124,7 @@ def _local_session(where: Where) -> boto3.Session:
     return boto3.Session("test", "test", region_name=next(iter(where.regions), "us-east-1"))
 
 
-def _connection(session: boto3.Session, where: Where, *, place: str = "AWS") -> Connection:
+def _connection(session: boto3.Session, where: Where, *, place: str = "AWS", is_staged: bool = False) -> Connection:
     for region in where.regions:
         try:
             session.get_partition_for_region(region)
@@ -147,7 +149,9 @@ def _connection(session: boto3.Session, where: Where, *, place: str = "AWS") -> 
         physical = {name: name for name in ("BindingsTable", "HistoryTable")}
     names = physical.get("BindingsTable"), physical.get("HistoryTable")
     tables = Tables(names[0], names[1]) if names[0] and names[1] else None
-    return Connection(aws, account, caller, where.regions or (aws.region,), where.stack, stack, tables, place)
+    return Connection(
+        aws, account, caller, where.regions or (aws.region,), where.stack, stack, tables, place, is_staged
+    )
 
 
 def _stack(aws: Aws, name: str) -> DeployedStack | None:

@@ -67,9 +67,9 @@ def of_an_account(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**options: Any) -> None:
         where = _options(**{name: options.pop(name) for name in shared.parameters})
-        if where.local and "guardrails" in options:
-            options["guardrails"] = here_or_shipped(options["guardrails"])
         with _account(where) as connection:
+            if connection.is_staged and "guardrails" in options:
+                options["guardrails"] = here_or_shipped(options["guardrails"])
             command(connection, **options)
 
     parameters = [*list(own.parameters.values())[1:], *shared.parameters.values()]

@@ -312,7 +312,7 @@ class LocalAws:
         Sets credentials and a region for the block where the environment has none. Nothing reaches the network, and
         nobody waits: what botocore tries again, it tries again at once.
         """
-        with patches.environment(_absent_settings()), transport.without_socket(self._send):
+        with patches.environment_variables(_absent_settings()), transport.without_socket(self._send):
             yield
 
     @contextlib.contextmanager
@@ -335,11 +335,11 @@ class LocalAws:
         config.keep_alive_timeout = 75
         config.graceful_timeout = config.shutdown_timeout = 1
         environment = {**_absent_settings(), "AWS_ENDPOINT_URL": url, "GATEWAY_PORT": str(port)}
-        with patches.environment(environment):
+        with patches.environment_variables(environment):
             _announce(str(port))
             # CloudFormation's answers come to the endpoint that the functions know, under the same name.
             host_name = url.split("/")[2].rpartition(":")[0]
-            patches.Patch(_ministack.custom_resource, "_HOST", host_name, _READ_AT_IMPORT).apply()
+            patches.Patch(_ministack.custom_resource, "_HOST", host_name, _READ_AT_IMPORT).install()
             server = asyncio.run_coroutine_threadsafe(serve(app.app, config, shutdown_trigger=stop.wait), self._loop)
             try:
                 _wait_until_up(host, port, server)
@@ -477,7 +477,7 @@ def _install(aws: LocalAws) -> None:
 
     patches.Patch(
         app, "_dispatch_service_request", dispatch, "Calls are routed, recorded and made to fail on demand there."
-    ).apply()
+    ).install()
     functions.install_functions()
 
 
@@ -491,7 +491,7 @@ def _loop_in_a_thread() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     loop.set_default_executor(ThreadPoolExecutor(max_workers=32, thread_name_prefix="local-aws-worker"))
     threading.Thread(target=loop.run_forever, name="local-aws", daemon=True).start()
-    patches.Patch(app, "_MAIN_LOOP", loop, "MiniStack's own threads hand their calls to that loop.").apply()
+    patches.Patch(app, "_MAIN_LOOP", loop, "MiniStack's own threads hand their calls to that loop.").install()
     return loop
 
 
@@ -507,9 +507,9 @@ def _announce(port: str) -> None:
         if name.startswith("ministack."):
             for constant in ("_PORT", "_MINISTACK_PORT", "_GATEWAY_PORT", "DEFAULT_PORT"):
                 if hasattr(module, constant):
-                    patches.Patch(module, constant, port, _READ_AT_IMPORT).apply()
+                    patches.Patch(module, constant, port, _READ_AT_IMPORT).install()
     if sqs := sys.modules.get("ministack.services.sqs"):
-        patches.Patch(sqs, "_CANONICAL_NETLOC", f"{sqs.DEFAULT_HOST}:{port}", _READ_AT_IMPORT).apply()
+        patches.Patch(sqs, "_CANONICAL_NETLOC", f"{sqs.DEFAULT_HOST}:{port}", _READ_AT_IMPORT).install()
 
 
 def _wait_until_up(host: str, port: int, server: Any) -> None:

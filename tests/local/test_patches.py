@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from rolewarden_local.emulated.patches import PATCHED, Patch, environment, patched
+from rolewarden_local.emulated.patches import PATCHED, Patch, environment_variables, patched
 
 from tests.conftest import ROOT
 
@@ -88,13 +88,13 @@ def test_a_patch_ends_with_its_block_also_if_the_block_fails():
 
 def test_a_patch_of_an_attribute_that_the_library_no_longer_has_fails():
     with pytest.raises(AttributeError):
-        Patch(SimpleNamespace(__name__="owner"), "gone", 2, "A reason.").apply()
+        Patch(SimpleNamespace(__name__="owner"), "gone", 2, "A reason.").install()
 
 
 def test_environment_variables_are_restored(monkeypatch):
     monkeypatch.setenv("ROLEWARDEN_SET", "before")
     monkeypatch.delenv("ROLEWARDEN_UNSET", raising=False)
-    with environment({"ROLEWARDEN_SET": "within", "ROLEWARDEN_UNSET": "within"}):
+    with environment_variables({"ROLEWARDEN_SET": "within", "ROLEWARDEN_UNSET": "within"}):
         assert os.environ["ROLEWARDEN_SET"] == os.environ["ROLEWARDEN_UNSET"] == "within"
     assert os.environ["ROLEWARDEN_SET"] == "before"
     assert "ROLEWARDEN_UNSET" not in os.environ

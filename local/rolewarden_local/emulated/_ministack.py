@@ -8,7 +8,7 @@ import logging
 import os
 from typing import Any, Final
 
-from rolewarden_local.emulated.patches import environment
+from rolewarden_local.emulated.patches import environment_variables
 
 ACCOUNT_ID: Final = "111122223333"
 REGION: Final = "us-east-1"
@@ -31,7 +31,7 @@ def _import(module: str) -> Any:
     """
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    with environment({"LOG_LEVEL": "WARNING"}):
+    with environment_variables({"LOG_LEVEL": "WARNING"}):
         loaded = importlib.import_module(f"ministack.{module}")
     root.handlers[:] = handlers
     root.setLevel(level)

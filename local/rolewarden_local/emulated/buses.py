@@ -26,13 +26,13 @@ def install_buses() -> None:
         "_invoke_target",
         _delivering(eventbridge._invoke_target),
         "MiniStack drops an event whose target is a bus of another region or account.",
-    ).apply()
+    ).install()
     Patch(
         eventbridge,
         "_put_permission",
         _taking_a_policy(eventbridge._put_permission),
         "MiniStack overlooks the whole policy that PutPermission can carry.",
-    ).apply()
+    ).install()
     provisioners._RESOURCE_HANDLERS["AWS::Events::EventBusPolicy"] = {
         "create": _policy_created,
         "update": lambda physical, _old, new, _stack: _policy_created(physical, new, _stack),

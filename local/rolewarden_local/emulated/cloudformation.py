@@ -23,7 +23,7 @@ def install_cloudformation() -> None:
             "_evaluate_conditions",
             lambda template, parameters: dict(Conditions(template, parameters)),
             "MiniStack compares the name of a pseudo parameter instead of its value, and knows no functions on texts.",
-        ).apply()
+        ).install()
     mapping = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]
     create, update = mapping["create"], mapping["update"]
     mapping["create"] = lambda logical, props, stack: create(logical, _numbered(props), stack)

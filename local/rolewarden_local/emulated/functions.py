@@ -37,26 +37,26 @@ def install_functions() -> None:
             "execution_credentials",
             execution_credentials,
             "Without AUTH, MiniStack lets functions call as the account's root user, and no event names their role.",
-        ).apply()
+        ).install()
     Patch(
         eventbridge,
         "_dispatch_to_lambda",
         invoke_asynchronously,
         "MiniStack invokes a rule's function once and drops its failure. AWS retries it, and sends a failed event to "
         "the function's on-failure destination.",
-    ).apply()
+    ).install()
     Patch(
         lambda_svc,
         "_execute_function",
         _queued(lambda_svc._execute_function),
         "Every copy of a function is a process, so a burst of events waits for a few copies.",
-    ).apply()
+    ).install()
     Patch(
         lambda_runtime,
         "_collect",
         _closing_pipes(lambda_runtime._collect),
         "MiniStack leaves the pipes of an ended worker to the garbage collector, which warns of each.",
-    ).apply()
+    ).install()
 
 
 def end_functions(patience: float = 5.0) -> None:

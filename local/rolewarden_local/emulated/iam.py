@@ -85,7 +85,7 @@ def install_iam() -> None:
         "handle_request",
         _known_role_only(sts.handle_request),
         "MiniStack's STS assumes roles that do not exist, or that do not trust the caller.",
-    ).apply()
+    ).install()
 
 
 def _however_spelled(handler: Handler) -> Handler:

@@ -27,7 +27,7 @@ class Patch(NamedTuple):
     why: str
     may_be_new: bool = False
 
-    def apply(self) -> None:
+    def install(self) -> None:
         """Exchange the attribute for the rest of the process. AttributeError if the library no longer has it."""
         if not self.may_be_new:
             getattr(self.owner, self.name)
@@ -43,12 +43,12 @@ def patched(*patches: Patch) -> Iterator[None]:
     with ExitStack() as undo:
         for patch in patches:
             undo.callback(setattr, patch.owner, patch.name, getattr(patch.owner, patch.name))
-            patch.apply()
+            patch.install()
         yield
 
 
 @contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
+def environment_variables(variables: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables while the block runs."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)

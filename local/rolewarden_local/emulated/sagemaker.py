@@ -117,7 +117,7 @@ def install_sagemaker() -> None:
         }
     for name, operation in operations.items():
         why = "moto lacks the call, or answers it only in part."
-        Patch(SageMakerResponse, name, _method(operation), why, may_be_new=True).apply()
+        Patch(SageMakerResponse, name, _method(operation), why, may_be_new=True).install()
 
 
 def fix_domain_id(name: str, domain_id: str) -> None:

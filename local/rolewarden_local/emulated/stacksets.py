@@ -108,7 +108,7 @@ def install_stacksets(loop: asyncio.AbstractEventLoop) -> None:
         "_runs_on_worker_thread",
         lambda kind: kind == KIND or on_worker_thread(kind),
         "A StackSet waits for stacks that the loop deploys.",
-    ).apply()
+    ).install()
 
 
 def reset_stacksets() -> None:
