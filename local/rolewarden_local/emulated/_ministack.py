@@ -1,6 +1,7 @@
-"""MiniStack, imported once and with the settings this package needs. No other module imports it.
+"""The modules of MiniStack that the local AWS uses, imported with its settings.
 
-MiniStack reads its settings when it is imported and keeps its state in module globals: one local AWS a process.
+MiniStack reads its settings when it is imported and keeps its state in module globals, so a process has one local AWS.
+No other module imports MiniStack.
 """
 
 import importlib

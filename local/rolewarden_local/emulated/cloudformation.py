@@ -1,7 +1,7 @@
-"""Conditions that see the region and the functions on texts, and numbers that a parameter gives as a text.
+"""Conditions of stacks that see pseudo parameters and functions on texts, and numbers that a parameter gives as a text.
 
-MiniStack evaluates conditions without pseudo parameters and without most functions, see `intrinsics`. It hands the text
-of a parameter on to Lambda, which refuses a text for MaximumConcurrency; CloudFormation converts it.
+MiniStack evaluates conditions without pseudo parameters and without most functions, see `intrinsics`. It passes the
+text of a parameter to Lambda, which refuses a text for MaximumConcurrency; CloudFormation converts it.
 """
 
 from __future__ import annotations

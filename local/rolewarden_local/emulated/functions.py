@@ -1,7 +1,8 @@
-"""Lambda functions that call as their role, are retried if an event invoked them, and end with the server.
+"""Lambda functions that call as their role, are retried if a rule invoked them, and end with the server.
 
-MiniStack runs a function as the account's root user, so no event would name the function's role. It invokes the target
-of a rule once and drops its failure; AWS invokes it asynchronously, with retries and an on-failure destination:
+MiniStack runs a function as the account's root user, so no event names the function's role. It invokes the target of a
+rule once and drops its failure. AWS invokes the target asynchronously, with retries and an on-failure destination.
+
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 """
 

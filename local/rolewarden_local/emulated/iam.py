@@ -1,6 +1,10 @@
-"""What MiniStack's IAM and STS lack: quotas, protected roles, checks of a policy's text, paging, a few calls.
+"""IAM's quotas, protected roles, checks of policies, pages of lists, and trust in AssumeRole.
 
-Error texts are AWS' own, as seen in public reports of them; quotas and sizes are those of
+MiniStack attaches any number of policies of any size to any role, also to one that only AWS can change. It checks the
+syntax of a policy only in part, answers every list in one page, and has no SetDefaultPolicyVersion. It assumes roles
+that do not exist or do not trust the caller.
+
+Error texts are those of AWS, as public reports of them have them. Quotas and sizes are those of
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 """
 

@@ -1,8 +1,9 @@
-"""CloudFormation's intrinsic functions and conditions, for stacks that are deployed and for templates that are not.
+"""Intrinsic functions and conditions of CloudFormation, for stacks that are deployed and for templates that are not.
 
-MiniStack has a complete resolver of functions, which this module uses for both. MiniStack evaluates conditions apart
-from it: there it compares the name of a pseudo parameter instead of its value, and knows no Fn::Join, Fn::Split,
-Fn::Sub and Fn::FindInMap. In each region it takes the partition for `aws`.
+MiniStack has a complete resolver of functions, which this module uses for both. Without this module, MiniStack
+evaluates conditions apart from that resolver: it compares the name of a pseudo parameter instead of its value, and does
+not know Fn::Join, Fn::Split, Fn::Sub and Fn::FindInMap. It takes the partition of every region for `aws`.
+
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html
 """
 

@@ -1,7 +1,7 @@
-"""Patches of libraries: the one place that exchanges an attribute of MiniStack or botocore, and says why.
+"""Patches of libraries: the one place that exchanges an attribute of MiniStack, moto or botocore, and says why.
 
-MiniStack offers no other way to change what a function of its own does. Its tables of handlers are an interface, so
-the modules of this package enter their handlers there directly.
+MiniStack and moto offer no other way to change what a function of theirs does. MiniStack's tables of handlers are an
+interface, so the modules of this package enter their handlers there directly.
 """
 
 from __future__ import annotations

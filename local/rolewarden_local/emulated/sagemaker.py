@@ -1,9 +1,11 @@
-"""SageMaker Studio for moto: UpdateDomain, user profiles and spaces, which moto lacks, and domains that behave.
+"""SageMaker Studio: domains that can be updated, user profiles and spaces.
+
+MiniStack has no SageMaker. moto has domains, but no UpdateDomain, no user profiles and no spaces.
 
 `install_sagemaker` adds them to moto itself, so they serve `LocalAws` and a plain `moto.mock_aws` alike. State lives in
 moto's backends, one for each account and region, and goes when moto resets them. What is accepted and answered follows
 botocore's service model and https://docs.aws.amazon.com/sagemaker/latest/APIReference/; a settings block that an update
-names replaces the stored one, those it does not name stay.
+names replaces the stored one, and the other blocks stay.
 """
 
 import base64

@@ -1,4 +1,7 @@
-"""The Resource Groups Tagging API of the local AWS knows SageMaker's domains and user profiles too."""
+"""Domains and user profiles of SageMaker in the answers of the Resource Groups Tagging API.
+
+MiniStack answers this API for its own services only, and SageMaker is moto's.
+"""
 
 from __future__ import annotations
 
