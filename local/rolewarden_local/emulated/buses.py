@@ -1,6 +1,6 @@
 """Delivery of events to event buses of other regions and accounts, and policies of buses.
 
-MiniStack drops an event whose target is a bus elsewhere. It overlooks the whole policy that PutPermission can carry,
+MiniStack drops an event whose target is a bus elsewhere. It overlooks the whole policy that PutPermission can have,
 and does not know AWS::Events::EventBusPolicy.
 
 The role of the rule needs events:PutEvents on the bus, and the policy of a bus in another account has to allow it. The
@@ -34,7 +34,7 @@ def install_buses() -> None:
         eventbridge,
         "_put_permission",
         _taking_a_policy(eventbridge._put_permission),
-        "MiniStack overlooks the whole policy that PutPermission can carry.",
+        "MiniStack overlooks the whole policy that PutPermission can have.",
     ).install()
     provisioners._RESOURCE_HANDLERS["AWS::Events::EventBusPolicy"] = {
         "create": _policy_created,
