@@ -19,7 +19,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --jobs=3
 endif
 
-.PHONY: install demo test quick check check-templates check-replay soak local stage lint types bench bench-report
+.PHONY: install demo wheel test quick check check-templates check-replay soak local stage lint types bench bench-report
 .PHONY: report-picture pages mutants clean
 
 install: $(VENV)/installed $(SAM_VENV)/installed .wheels/downloaded
@@ -72,6 +72,10 @@ local: install
 # The same account as it is before anything is deployed: guardrails published, every role bare, nobody who mends it.
 stage: install
 	@$(VENV)/bin/python -m rolewarden_local serve --stage --host $(HOST) --port $(PORT)
+
+# The wheel, which works outside the checkout: `pip install 'dist/rolewarden-0.1.0-py3-none-any.whl[local]'`.
+wheel: install
+	@$(VENV)/bin/python -m hatchling build --target wheel --directory dist
 
 # All tests, the deployed stack included.
 test: install
@@ -139,4 +143,4 @@ types: install
 	@$(VENV)/bin/mypy
 
 clean:
-	rm -rf $(VENV) $(SAM_VENV) $(C7N_VENV) .wheels .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SAM_VENV) $(C7N_VENV) .wheels dist .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
+import local_pages
 from rolewarden.origin import Cause, Trigger
 from rolewarden.own_events import OWN_EVENTS, OwnEvent
 from rolewarden.verdicts import RECOMMENDATIONS, Reason, Remediation, Verdict
@@ -28,7 +29,7 @@ from rolewarden.verdicts import RECOMMENDATIONS, Reason, Remediation, Verdict
 FOLDER = Path(__file__).parent
 SHARED: dict[type, str] = {Cause: "cause", Verdict: "verdict", Remediation: "remediation", Trigger: "trigger"}
 """The types that several events have, with their names in the schema's `$defs`."""
-PAGES = ("events.md", "runbook.md")
+PAGES = ("events.md", "local-aws.md", "runbook.md")
 """The pages with generated blocks."""
 
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[^>]+) -->\n).*?(\n<!-- end of generated text -->)", re.DOTALL)
@@ -206,6 +207,7 @@ def _reasons() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     **{event.detail_type: partial(_event, event) for event in OWN_EVENTS},
     "cause": partial(_table, Cause),
+    "local AWS": local_pages.table,
     "reasons": _reasons,
 }
 """What each generated block of a page says, by its name."""

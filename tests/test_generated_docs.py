@@ -1,5 +1,7 @@
 """The parts of docs/ that docs/generate.py writes are up to date, and every description is there to be written."""
 
+import re
+
 import pytest
 from rolewarden.own_events import SweepRequested
 
@@ -29,3 +31,18 @@ def test_a_field_without_a_description_is_an_error(generate, monkeypatch):
     monkeypatch.setattr(generate, "texts", lambda _: {})
     with pytest.raises(KeyError, match="by"):
         list(generate.fields(SweepRequested))
+
+
+def test_each_module_of_the_emulated_services_has_a_row_and_each_row_a_module():
+    modules = {path.stem for path in (ROOT / "local/rolewarden_local/emulated").glob("*.py")} - {"__init__"}
+    page = (ROOT / "docs/local-aws.md").read_text(encoding="utf-8")
+    assert len(modules) > 15
+    assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(modules)
+
+
+@pytest.mark.parametrize("docstring", ["", "What it does.", "What it does.\n\nSomething else."])
+def test_a_module_that_does_not_say_why_it_is_needed_is_an_error(docstring, tmp_path):
+    [local_pages] = scripts("docs", "local_pages")
+    (tmp_path / "new.py").write_text(f'"""{docstring}"""')
+    with pytest.raises(local_pages.NoReasonError, match=r"new\.py"):
+        list(local_pages.rows(tmp_path))

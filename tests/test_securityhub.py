@@ -171,8 +171,7 @@ def test_a_finding_that_security_hub_does_not_take_is_tried_again():
 
 def test_by_default_there_is_nothing_of_it():
     template = translated()
-    made = [name for name, of in template.body["Resources"].items() if template._is_made(of)]
-    assert not [name for name in made if name.startswith("SecurityHub")]
+    assert not [name for name in template.made() if name.startswith("SecurityHub")]
     environment = template.resources("AWS::Lambda::Function")["SweepFunction"]["Environment"]["Variables"]
     assert "SecurityHub" not in json.dumps(environment)
 

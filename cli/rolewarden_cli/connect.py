@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import boto3
@@ -26,13 +25,13 @@ from rolewarden.errors import Gone, Refused, RetryLater, RolewardenError
 from rolewarden.record import metrics
 
 from rolewarden_cli.account import DeployedStack, OperatorCalls
+from rolewarden_cli.local import staged_account
+from rolewarden_cli.shipped import here_or_shipped
 
 LOCAL_ENDPOINT = "http://127.0.0.1:5000"
 """Where `make local` and `make stage` serve the local AWS."""
 
 ROLE_ARN = re.compile(r"arn:aws[\w-]*:iam::\d{12}:role/\S+")
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class NoConnectionError(RolewardenError):
@@ -85,6 +84,8 @@ class Connection:
     stack: DeployedStack | None
     tables: Tables | None
     place: str = "AWS"
+    is_staged: bool = False
+    """Whether this process made the account, with the rules that ship with Rolewarden."""
 
     @cached_property
     def calls(self) -> OperatorCalls:
@@ -125,8 +126,8 @@ def connected(where: Where) -> Iterator[Connection]:
     if endpoint:
         yield _connection(_LocalSession(where, endpoint), where, place=f"local AWS at {endpoint}")
         return
-    with _in_process():
-        yield _connection(_LocalSession(where), where, place="local AWS in this process")
+    with staged_account():
+        yield _connection(_LocalSession(where), where, place="local AWS in this process", is_staged=True)
 
 
 def of_an_account(command: Callable[..., None]) -> Callable[..., None]:
@@ -144,6 +145,8 @@ def of_an_account(command: Callable[..., None]) -> Callable[..., None]:
         with _quiet(), connected(where) as connection:
             if where.local:
                 print(f"rolewarden: {connection.place}", file=sys.stderr)
+            if connection.is_staged and "guardrails" in options:
+                options["guardrails"] = here_or_shipped(options["guardrails"])
             command(connection, **options)
 
     kind = inspect.Parameter.KEYWORD_ONLY
@@ -204,7 +207,7 @@ class _LocalSession(boto3.Session):
         return make(*arguments, **{"endpoint_url": self._endpoint, **settings})
 
 
-def _connection(session: boto3.Session, where: Where, *, place: str = "AWS") -> Connection:
+def _connection(session: boto3.Session, where: Where, *, place: str = "AWS", is_staged: bool = False) -> Connection:
     for region in where.regions:
         try:
             session.get_partition_for_region(region)
@@ -232,7 +235,9 @@ def _connection(session: boto3.Session, where: Where, *, place: str = "AWS") -> 
         physical = {name: name for name in ("BindingsTable", "HistoryTable")}
     names = physical.get("BindingsTable"), physical.get("HistoryTable")
     tables = Tables(names[0], names[1]) if names[0] and names[1] else None
-    return Connection(aws, account, caller, where.regions or (aws.region,), where.stack, stack, tables, place)
+    return Connection(
+        aws, account, caller, where.regions or (aws.region,), where.stack, stack, tables, place, is_staged
+    )
 
 
 def _stack(calls: OperatorCalls, name: str) -> DeployedStack | None:
@@ -249,24 +254,3 @@ def _answers(endpoint: str) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
-
-
-@contextmanager
-def _in_process() -> Iterator[None]:
-    """A seeded account as it is before the first sweep: guardrails published, every role bare."""
-    # Only who asks for it pays for the local AWS.
-    from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
-    from rolewarden_local.scenes.seed import seed
-    from rolewarden_local.scenes.stage import stage
-    from rolewarden_local.scenes.template import Template
-
-    local = LocalAws.start()
-    with local.connected():
-        local.reset()
-        seed(local)
-        template = Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)
-        guardrails = ROOT / "layers" / "guardrails" / "guardrails.yaml"
-        stage(
-            template, Aws(boto3.Session("test", "test", region_name=REGION)), account=ACCOUNT_ID, guardrails=guardrails
-        )
-        yield

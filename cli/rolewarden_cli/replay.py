@@ -15,12 +15,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
-from rolewarden.aws import Aws
 from rolewarden.errors import RolewardenError
 from rolewarden.events import CLOUDTRAIL, parse_event
 from rolewarden.origin import Cause
 
 from rolewarden_cli.answers import shown
+from rolewarden_cli.local import staged_account
+from rolewarden_cli.shipped import here_or_shipped
 
 Handler = Callable[[Any, Any], Mapping[str, Any]]
 
@@ -97,33 +98,21 @@ def _event(path: Path, value: Any) -> dict[str, Any]:
     )
 
 
-def replay_files(files: list[Path], *, root: Path) -> Iterator[Replayed]:
+def replay_files(files: list[Path]) -> Iterator[Replayed]:
     """Replay each file's events, in order, on an account seeded afresh for each file.
 
-    `root` is the project's folder. Raises UnusableInputError before anything is replayed.
+    Raises UnusableInputError before anything is replayed, and MissingExtraError.
     """
-    read = [(path, read_events(path)) for path in files]
-    # Only who replays pays for the local AWS.
-    from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
-    from rolewarden_local.scenes.seed import seed
-    from rolewarden_local.scenes.stage import stage
-    from rolewarden_local.scenes.template import Template
-
-    template = Template(root / "template.yaml", region=REGION, account=ACCOUNT_ID)
-    aws = LocalAws.start()
+    read = [(path, read_events(here_or_shipped(path))) for path in files]
     handlers: dict[str, Handler] = {}
-    with aws.connected(), _quiet():
-        aws.reset()
-        seed(aws)
-        guardrails = root / "layers" / "guardrails" / "guardrails.yaml"
-        environment = stage(template, Aws(), account=ACCOUNT_ID, guardrails=guardrails)
-        as_staged = aws.saved()
-        with _environment(environment):
+    with _quiet(), staged_account() as staged:
+        as_staged = staged.aws.saved()
+        with _environment(staged.environment):
             for path, events in read:
                 as_staged()
                 for event in events:
-                    local = _moved(event, {"account": ACCOUNT_ID, "region": REGION})
-                    yield from _replay(path.name, local, template, aws, handlers)
+                    local = _moved(event, {"account": staged.account, "region": staged.region})
+                    yield from _replay(path.name, local, staged.template, staged.aws, handlers)
 
 
 def _moved(event: dict[str, Any], here: Mapping[str, str]) -> dict[str, Any]:

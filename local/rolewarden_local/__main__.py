@@ -5,13 +5,14 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from rolewarden.errors import RolewardenError
+from rolewarden_cli import shipped
+from rolewarden_cli.local import needs_extra
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 where it did what it is for."""
+    """Run one command; 0 if it did its work, 1 after one line on what went wrong."""
     parser = argparse.ArgumentParser("rolewarden_local", description="A local AWS to try Rolewarden on.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -36,7 +37,12 @@ def main(arguments: list[str] | None = None) -> int:
 
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    status: int = options.run(options)
+    try:
+        with needs_extra():
+            status: int = options.run(options)
+    except (RolewardenError, OSError) as error:
+        print(f"rolewarden_local: {error}", file=sys.stderr)  # noqa: T201
+        return 1
     return status
 
 
@@ -57,42 +63,37 @@ def _serve(options: argparse.Namespace) -> int:
         from rolewarden_local.scenes.stage import stage
         from rolewarden_local.scenes.template import Template
 
-        template = Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)
+        root = shipped.ROOT
+        template = Template(root / "template.yaml", region=REGION, account=ACCOUNT_ID)
         with aws.connected():
-            guardrails = ROOT / "layers" / "guardrails" / "guardrails.yaml"
-            write_invoke_environment(ROOT, stage(template, Aws(), account=ACCOUNT_ID, guardrails=guardrails))
+            guardrails = root / "layers" / "guardrails" / "guardrails.yaml"
+            environment = stage(template, Aws(), account=ACCOUNT_ID, guardrails=guardrails)
+        if shipped.IS_CHECKOUT:
+            write_invoke_environment(root, environment)
     aws.serve_forever(options.host, options.port, ready=lambda url: print(f"ready: {url}", flush=True))  # noqa: T201
     return 0
 
 
 def _local(options: argparse.Namespace) -> int:
-    from rolewarden_local.scenes import playground
+    root = shipped.checkout("a stack that SAM CLI builds and deploys")
+    from rolewarden_local.scenes.playground import run_playground
 
-    return _told(lambda: playground.run_playground(ROOT, options.host, options.port))
+    run_playground(root, options.host, options.port)
+    return 0
 
 
 def _demo(_options: argparse.Namespace) -> int:
-    from rolewarden_local.scenes import demo
+    root = shipped.checkout("a stack that SAM CLI builds and deploys")
+    from rolewarden_local.scenes.demo import run_demo
 
-    return _told(lambda: demo.run_demo(ROOT))
-
-
-def _told(run: Callable[[], None]) -> int:
-    from rolewarden_local.scenes.account import StayedUnprotectedError
-    from rolewarden_local.scenes.deploy import DeployError
-
-    try:
-        run()
-    except (DeployError, StayedUnprotectedError, OSError) as error:
-        print(f"rolewarden_local: {error}", file=sys.stderr)  # noqa: T201
-        return 1
+    run_demo(root)
     return 0
 
 
 def _translate(options: argparse.Namespace) -> int:
     from rolewarden_local.scenes.template import Template
 
-    template = Template(ROOT / "template.yaml", region=options.region, account="111122223333")
+    template = Template(shipped.ROOT / "template.yaml", region=options.region, account="111122223333")
     print(json.dumps(template.body, indent=1))  # noqa: T201
     return 0
 
@@ -101,7 +102,7 @@ def _attached(options: argparse.Namespace) -> int:
     from rolewarden.aws import Aws
     from rolewarden.policies import policy_arn
 
-    from rolewarden_local.emulated._ministack import ACCOUNT_ID
+    from rolewarden_local.aws import ACCOUNT_ID
 
     carried = Aws().attached_policies(options.role)
     return 0 if policy_arn(options.guardrail, "aws", ACCOUNT_ID) in carried else 1

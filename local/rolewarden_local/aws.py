@@ -3,9 +3,6 @@
 import asyncio
 import collections
 import contextlib
-import contextvars
-import functools
-import io
 import json
 import os
 import re
@@ -17,17 +14,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any, ClassVar, Final, TypeVar
-from unittest import mock
-from urllib.parse import urlsplit
 
-import botocore.endpoint
-import botocore.useragent
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
-from botocore.endpoint import Endpoint
-from botocore.exceptions import NoCredentialsError
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
@@ -39,8 +28,10 @@ from rolewarden_local.emulated import (
     cloudformation,
     cloudtrail,
     faults,
+    functions,
     iam,
     organization,
+    patches,
     sagemaker,
     saved,
     simulate,
@@ -48,14 +39,13 @@ from rolewarden_local.emulated import (
     stale,
     tagging,
     trail,
+    transport,
 )
 from rolewarden_local.emulated._ministack import (
     ACCOUNT_ID,
     REGION,
     app,
     eventbridge,
-    lambda_runtime,
-    lambda_svc,
     responses,
 )
 from rolewarden_local.emulated.faults import Answer, Killed, Loss
@@ -322,20 +312,7 @@ class LocalAws:
         Sets credentials and a region for the block where the environment has none. Nothing reaches the network, and
         nobody waits: what botocore tries again, it tries again at once.
         """
-
-        # moto's own hook is the before-send event of sessions made after its import; this one catches all of them.
-        def send(_: Endpoint, request: AWSPreparedRequest) -> AWSResponse:
-            return self._send(request)
-
-        clock = SimpleNamespace(**{**vars(time), "sleep": lambda _: None})
-        with (
-            mock.patch.dict(os.environ, _absent_settings()),
-            mock.patch.object(Endpoint, "_send", send),
-            mock.patch.object(botocore.endpoint, "time", clock),
-            # A signature that nobody checks, and a name that is always the same, are a third of what a call costs.
-            mock.patch.object(SigV4Auth, "add_auth", _name_the_caller),
-            mock.patch.object(botocore.useragent, "sanitize_user_agent_string_component", _SANITIZED),
-        ):
+        with patches.environment_variables(_absent_settings()), transport.without_socket(self._send):
             yield
 
     @contextlib.contextmanager
@@ -358,10 +335,11 @@ class LocalAws:
         config.keep_alive_timeout = 75
         config.graceful_timeout = config.shutdown_timeout = 1
         environment = {**_absent_settings(), "AWS_ENDPOINT_URL": url, "GATEWAY_PORT": str(port)}
-        with mock.patch.dict(os.environ, environment):
+        with patches.environment_variables(environment):
             _announce(str(port))
             # CloudFormation's answers come to the endpoint that the functions know, under the same name.
-            _ministack.custom_resource._HOST = url.split("/")[2].rpartition(":")[0]
+            host_name = url.split("/")[2].rpartition(":")[0]
+            patches.Patch(_ministack.custom_resource, "_HOST", host_name, _READ_AT_IMPORT).install()
             server = asyncio.run_coroutine_threadsafe(serve(app.app, config, shutdown_trigger=stop.wait), self._loop)
             try:
                 _wait_until_up(host, port, server)
@@ -369,7 +347,7 @@ class LocalAws:
             finally:
                 self._loop.call_soon_threadsafe(stop.set)
                 server.result(timeout=15)
-                _end_functions()
+                functions.end_functions()
 
     def serve_forever(
         self, host: str = "127.0.0.1", port: int = 5000, *, ready: Callable[[str], None] = lambda _: None
@@ -387,7 +365,7 @@ class LocalAws:
             ended.wait()
 
     def _send(self, request: AWSPreparedRequest) -> AWSResponse:
-        return asyncio.run_coroutine_threadsafe(_over_asgi(request), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(transport.over_asgi(request), self._loop).result()
 
     async def _dispatch(
         self,
@@ -400,7 +378,7 @@ class LocalAws:
         request_id: str,
     ) -> Answer:
         """Answer one AWS call, write it down, and hand its event to EventBridge."""
-        service, access_key = _signed_by(headers)
+        service, access_key = transport.signed_by(headers)
         params = app._routing_params(method, path, headers, body, query)
         operation = app._ct_event_name(service, method, path, headers, params)
         if access_key.startswith("AKIA"):  # an IAM user's key: MiniStack looks up its account only when AUTH is on
@@ -497,105 +475,10 @@ def _install(aws: LocalAws) -> None:
     async def dispatch(*args: Any) -> Answer:
         return await aws._dispatch(original, *args)
 
-    app._dispatch_service_request = dispatch
-    # Off AUTH, MiniStack lets functions call as the account's root, and no event would tell their role.
-    lambda_runtime.execution_credentials = lambda_svc.execution_credentials = _execution_credentials
-    # MiniStack runs a rule's function once and drops its failure; AWS invokes it asynchronously, with retries and
-    # the function's on-failure destination.
-    eventbridge._dispatch_to_lambda = _invoke_asynchronously
-    lambda_svc._execute_function = _queued(lambda_svc._execute_function)
-    # MiniStack leaves the pipes of an ended worker to the garbage collector, which warns of each.
-    lambda_runtime._collect = _closing_pipes(lambda_runtime._collect)
-
-
-def _end_functions(patience: float = 5.0) -> None:
-    """End the functions' processes; one may just be starting, so until none runs, or for `patience` seconds."""
-    deadline = time.monotonic() + patience
-    lambda_runtime.reset()
-    while lambda_svc.executions_in_flight()[0] and time.monotonic() < deadline:
-        time.sleep(0.02)
-        lambda_runtime.reset()
-
-
-def _execution_credentials(config: Mapping[str, Any]) -> dict[str, str]:
-    """The environment of a session of a function's execution role, registered with STS."""
-    account, _ = lambda_runtime._account_region_from_function_config(config)
-    role, session = config["Role"].rsplit("/", 1)[-1], config["FunctionName"][:64]
-    with responses.request_scope(account, REGION):
-        role_id = _ministack.sts._role_id(config["Role"])
-        access_key = _ministack.iam._gen_session_access_key()
-        secret, token = _ministack.iam._gen_secret(), _ministack.iam._gen_session_token()
-    _ministack.sts.register_session(
-        access_key,
-        {
-            "Arn": f"arn:aws:sts::{account}:assumed-role/{role}/{session}",
-            "UserId": f"{role_id}:{session}",
-            "SecretAccessKey": secret,
-            "SessionToken": token,
-            "AccountId": account,
-            "PrincipalType": "AssumedRole",
-        },
-    )
-    return {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token}
-
-
-# Lambda queues asynchronous events and starts as many copies of a function as there are. Here a burst of events waits
-# for a few copies instead: every copy is a Python process.
-_COPIES: Final = 4
-_copies: Final = threading.BoundedSemaphore(_COPIES)
-_waits_for_a_copy: Final = contextvars.ContextVar("waits_for_a_copy", default=False)
-
-
-def _queued(execute: Callable[..., Any]) -> Callable[..., Any]:
-    def execute_in_turn(function: Any, event: Any) -> Any:
-        if not _waits_for_a_copy.get():
-            return execute(function, event)
-        token = _waits_for_a_copy.set(False)  # MiniStack calls itself once more to change the account's scope
-        try:
-            with _copies:
-                return execute(function, event)
-        finally:
-            _waits_for_a_copy.reset(token)
-
-    return execute_in_turn
-
-
-def _invoke_asynchronously(arn: str, payload: str) -> None:
-    function, config, _ = lambda_svc._get_func_record_for_ref(arn)
-    if function and config:
-        record = lambda_svc._execution_record_for_config(function, config)
-        token = _waits_for_a_copy.set(True)  # invoke_async_with_retry hands its context on to the thread it starts
-        lambda_svc.invoke_async_with_retry(record, json.loads(payload))
-        _waits_for_a_copy.reset(token)
-
-
-def _closing_pipes(collect: Callable[[Any, float], None]) -> Callable[[Any, float], None]:
-    def collect_and_close(process: Any, deadline: float) -> None:
-        collect(process, deadline)
-        for pipe in (process.stdin, process.stdout, process.stderr) if process else ():
-            with contextlib.suppress(OSError, ValueError):
-                pipe.close()
-
-    return collect_and_close
-
-
-def _name_the_caller(signer: SigV4Auth, request: AWSRequest) -> None:
-    """What `_signed_by` reads, in the place of a signature."""
-    if signer.credentials is None:
-        raise NoCredentialsError
-    region, service = signer._region_name, signer._service_name  # type: ignore[attr-defined]
-    scope = f"{signer.credentials.access_key}/20270115/{region}/{service}/aws4_request"
-    request.headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=none"
-
-
-_SANITIZED: Final = functools.cache(botocore.useragent.sanitize_user_agent_string_component)
-
-
-def _signed_by(headers: Mapping[str, str]) -> tuple[str, str]:
-    """The service and the access key that a request is signed for."""
-    # Credential=KEY/DATE/REGION/SERVICE/aws4_request, SignedHeaders=...
-    scope = headers.get("authorization", "").partition("Credential=")[2].split(",")[0].split("/")
-    return (scope[3], scope[0]) if len(scope) == 5 else ("", "")
+    patches.Patch(
+        app, "_dispatch_service_request", dispatch, "Calls are routed, recorded and made to fail on demand there."
+    ).install()
+    functions.install_functions()
 
 
 def _sagemaker(method: str, path: str, headers: Mapping[str, str], body: bytes, account: str) -> Answer:
@@ -608,65 +491,11 @@ def _loop_in_a_thread() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     loop.set_default_executor(ThreadPoolExecutor(max_workers=32, thread_name_prefix="local-aws-worker"))
     threading.Thread(target=loop.run_forever, name="local-aws", daemon=True).start()
-    app._MAIN_LOOP = loop  # where MiniStack's own threads hand their calls to
+    patches.Patch(app, "_MAIN_LOOP", loop, "MiniStack's own threads hand their calls to that loop.").install()
     return loop
 
 
-async def _over_asgi(request: AWSPreparedRequest) -> AWSResponse:
-    """Answer a botocore request by MiniStack's ASGI application."""
-    url, body = urlsplit(request.url), _body(request.body)
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": request.method,
-        "scheme": "http",
-        "path": app.unquote(url.path) or "/",
-        "raw_path": url.path.encode() or b"/",
-        "query_string": url.query.encode(),
-        "headers": [(b"host", url.netloc.encode()), *_headers(request, body)],
-        "client": ("127.0.0.1", 0),
-        "server": (url.hostname, url.port or 80),
-    }
-    incoming = iter([{"type": "http.request", "body": body, "more_body": False}])
-    status, headers, chunks = 0, dict[str, str](), list[bytes]()
-
-    async def receive() -> dict[str, Any]:
-        return next(incoming, {"type": "http.disconnect"})
-
-    async def send(message: dict[str, Any]) -> None:
-        nonlocal status
-        if message["type"] == "http.response.start":
-            status = message["status"]
-            headers.update({name.decode("latin-1"): value.decode("latin-1") for name, value in message["headers"]})
-        else:
-            chunks.append(message.get("body", b""))
-
-    await app.app(scope, receive, send)
-    faults.raise_if_lost(headers, request.url)
-    return AWSResponse(request.url, status, headers, _Raw(b"".join(chunks)))  # type: ignore[arg-type]
-
-
-class _Raw(io.BytesIO):
-    """What botocore reads an answer from: urllib3's response, as far as it is used."""
-
-    def stream(self, amt: int = 65_536, **_: Any) -> Iterator[bytes]:
-        while chunk := self.read(amt):
-            yield chunk
-
-
-def _body(body: Any) -> bytes:
-    if body is None:
-        return b""
-    if isinstance(body, str):
-        return body.encode()
-    return body if isinstance(body, bytes) else bytes(body.read())
-
-
-def _headers(request: AWSPreparedRequest, body: bytes) -> Iterator[tuple[bytes, bytes]]:
-    for name, value in request.headers.items():
-        if name.lower() not in {"host", "content-length", "transfer-encoding", "expect"}:
-            yield name.lower().encode(), value if isinstance(value, bytes) else str(value).encode()
-    yield b"content-length", str(len(body)).encode()
+_READ_AT_IMPORT: Final = "MiniStack reads it when it is imported; the port is known only when it is served."
 
 
 def _announce(port: str) -> None:
@@ -678,9 +507,9 @@ def _announce(port: str) -> None:
         if name.startswith("ministack."):
             for constant in ("_PORT", "_MINISTACK_PORT", "_GATEWAY_PORT", "DEFAULT_PORT"):
                 if hasattr(module, constant):
-                    setattr(module, constant, port)
+                    patches.Patch(module, constant, port, _READ_AT_IMPORT).install()
     if sqs := sys.modules.get("ministack.services.sqs"):
-        sqs._CANONICAL_NETLOC = f"{sqs.DEFAULT_HOST}:{port}"  # type: ignore[attr-defined]
+        patches.Patch(sqs, "_CANONICAL_NETLOC", f"{sqs.DEFAULT_HOST}:{port}", _READ_AT_IMPORT).install()
 
 
 def _wait_until_up(host: str, port: int, server: Any) -> None:

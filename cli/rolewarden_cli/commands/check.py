@@ -8,6 +8,7 @@ from rolewarden_cli.answers import print_json
 from rolewarden_cli.console import counted, show_problems
 from rolewarden_cli.options import AsJson, RulesFile, end
 from rolewarden_cli.rules import DEFAULT_FILE, CheckedFile
+from rolewarden_cli.shipped import here_or_shipped
 
 
 def run_check(
@@ -20,6 +21,7 @@ def run_check(
 
     Example: rolewarden check
     """
+    file = here_or_shipped(file)
     found = CheckedFile.at(file)
     if as_json:
         print_json(found)

@@ -13,6 +13,7 @@ from rolewarden_cli.commands import ExitCode
 from rolewarden_cli.console import show_problems
 from rolewarden_cli.options import AsJson, RulesFile
 from rolewarden_cli.rules import DEFAULT_FILE, CheckedFile, readable, write
+from rolewarden_cli.shipped import here_or_shipped
 
 
 def run_compile(
@@ -24,7 +25,7 @@ def run_compile(
 
     Example: rolewarden compile --out policies
     """
-    found = CheckedFile.at(file)
+    found = CheckedFile.at(here_or_shipped(file))
     show_problems(Console(highlight=False, soft_wrap=True, stderr=True), found.problems())
     if found.checked.errors:
         raise typer.Exit(ExitCode.ERROR)

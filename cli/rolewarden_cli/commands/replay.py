@@ -29,10 +29,9 @@ def run_replay(
 
     Example: rolewarden replay events/detach_role_policy.json
     """
-    root = Path(__file__).resolve().parents[3]
     console = Console(highlight=False, soft_wrap=False)
     done: list[Replayed] = []
-    for replayed in replay_files(files, root=root):
+    for replayed in replay_files(files):
         if done and not as_json:
             console.print()
         done.append(replayed)

@@ -1,1 +1,1 @@
-"""What takes the place of an AWS service, or of a part of it that MiniStack and moto lack."""
+"""The parts of AWS that MiniStack and moto do not supply; docs/local-aws.md says which module supplies which part."""

@@ -1,13 +1,15 @@
-"""MiniStack, imported once and with the settings this package needs. No other module imports it.
+"""The modules of MiniStack that the local AWS uses, imported with its settings.
 
-MiniStack reads its settings when it is imported and keeps its state in module globals: one local AWS a process.
+MiniStack reads its settings when it is imported and keeps its state in module globals, so a process has one local AWS.
+No other module imports MiniStack.
 """
 
 import importlib
 import logging
 import os
 from typing import Any, Final
-from unittest import mock
+
+from rolewarden_local.emulated.patches import environment_variables
 
 ACCOUNT_ID: Final = "111122223333"
 REGION: Final = "us-east-1"
@@ -30,7 +32,7 @@ def _import(module: str) -> Any:
     """
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    with mock.patch.dict(os.environ, {"LOG_LEVEL": "WARNING"}):
+    with environment_variables({"LOG_LEVEL": "WARNING"}):
         loaded = importlib.import_module(f"ministack.{module}")
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -49,6 +51,8 @@ iam_actions: Final = _import("core.iam_actions")
 lambda_runtime: Final = _import("core.lambda_runtime")
 responses: Final = _import("core.responses")
 router: Final = _import("core.router")
+cfn_changesets: Final = _import("services.cloudformation.changesets")
+cfn_engine: Final = _import("services.cloudformation.engine")
 cfn_handlers: Final = _import("services.cloudformation.handlers")
 cfn_helpers: Final = _import("services.cloudformation.helpers")
 cfn_stacks: Final = _import("services.cloudformation.stacks")
@@ -61,3 +65,4 @@ lambda_svc: Final = _import("services.lambda_svc")
 provisioners: Final = _import("services.cloudformation.provisioners")
 sqs: Final = _import("services.sqs")
 sts: Final = _import("services.sts")
+tagging: Final = _import("services.tagging")

@@ -1,7 +1,9 @@
-"""Who may do what across accounts: roles that are assumed, roles that services take, policies of buses.
+"""Access between accounts: which roles a caller or a service can assume, and what the policy of an event bus allows.
 
-MiniStack enforces policies only as a whole (AUTH), so the few decisions that decide whether an account is reached are
-made here, by the same evaluator as `judge`.
+MiniStack enforces policies for a whole process or not at all (AUTH). Without AUTH it assumes every role, also one that
+does not exist.
+
+The evaluator of `judge` takes these decisions.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""Authorization: every call judged by the policies that its caller carries, as IAM does within an account.
+"""Authorization: every call judged by its caller's policies and permissions boundary, as IAM does within an account.
 
-MiniStack has such a check (AUTH), but sets it once for a process, does not see moto's SageMaker, knows neither
-iam:PolicyARN nor events:source, and answers on operators that nobody has shown it to judge right. So the calls are put
-to `judge`, which refuses what is outside its tables: such a call fails with InternalFailure and says why.
+MiniStack has such a check (AUTH), but one setting holds for the whole process, and the check does not see moto's
+SageMaker and does not know iam:PolicyARN and events:source. It also answers for operators that no test holds against
+AWS.
 
-Judged is what principals ask for: action, resource and condition keys, by identity policies and the permissions
-boundary. Not judged are root, a request that nobody signed (a presigned one), and what AWS does in the name of a role
-without a call of the function: Lambda polls queues, sends failed events to a queue and writes logs.
+`judge` refuses what is outside its tables: such a call fails with InternalFailure and says why. This module judges the
+action, the resource and the condition keys of what a principal asks for. It does not judge the root user, a request
+without a signature (a presigned one), and what AWS does in the name of a role without a call of the function: Lambda
+polls queues, sends failed events to a queue and writes logs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
-"""EventBridge rules whose target is an event bus of another region or account; MiniStack drops those.
+"""Delivery of events to event buses of other regions and accounts, and policies of buses.
 
-The rule's role needs events:PutEvents on the bus, and in another account the bus's policy has to take it. The event
-keeps its account, region and id, and is not sent on to a third place. What is not delivered lands in the target's
-dead-letter queue. https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html
+MiniStack drops an event whose target is a bus elsewhere. It overlooks the whole policy that PutPermission can have,
+and does not know AWS::Events::EventBusPolicy.
+
+The role of the rule needs events:PutEvents on the bus, and the policy of a bus in another account has to allow it. The
+event keeps its account, region and ID, and goes no further than the second bus. An event that cannot be delivered goes
+to the dead-letter queue of the target. https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html
 """
 
 from __future__ import annotations
@@ -14,14 +17,25 @@ from typing import Any
 from rolewarden_local.emulated import access
 from rolewarden_local.emulated._ministack import eventbridge, provisioners, responses
 from rolewarden_local.emulated.organization import ORGANIZATION
+from rolewarden_local.emulated.patches import Patch
 
 _HOP = "_ForwardedFromElsewhere"
 
 
 def install_buses() -> None:
     """Deliver to other regions and accounts, and let a stack set the policy of a bus. Call once a process."""
-    eventbridge._invoke_target = _delivering(eventbridge._invoke_target)
-    eventbridge._put_permission = _taking_a_policy(eventbridge._put_permission)
+    Patch(
+        eventbridge,
+        "_invoke_target",
+        _delivering(eventbridge._invoke_target),
+        "MiniStack drops an event whose target is a bus of another region or account.",
+    ).install()
+    Patch(
+        eventbridge,
+        "_put_permission",
+        _taking_a_policy(eventbridge._put_permission),
+        "MiniStack overlooks the whole policy that PutPermission can have.",
+    ).install()
     provisioners._RESOURCE_HANDLERS["AWS::Events::EventBusPolicy"] = {
         "create": _policy_created,
         "update": lambda physical, _old, new, _stack: _policy_created(physical, new, _stack),

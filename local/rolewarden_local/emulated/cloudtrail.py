@@ -1,8 +1,10 @@
-"""Changing IAM and SageMaker calls as the events that EventBridge delivers for them ("AWS API Call via CloudTrail").
+"""Changing calls to IAM and SageMaker as the events that EventBridge delivers for them.
+
+MiniStack records calls for LookupEvents only and sends no event to EventBridge. moto does neither.
 
 The shape is that of https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
-and of captured events: parameters under the API's names with the first letter lowered, `responseElements` null unless
-the call created something, IAM always in us-east-1, nothing but the error when access was denied.
+and of captured events: parameters have the names of the API with a lower-case first letter, `responseElements` is null
+unless the call created something, IAM is always in us-east-1, and a denied call leaves only the error.
 """
 
 import functools

@@ -1,4 +1,8 @@
-"""What befalls a call on demand: errors, lost answers, batches done in part, a caller that is ended."""
+"""Failures of AWS on demand: errors, lost answers, batches that are done in part, and the end of the caller.
+
+MiniStack and moto answer every call. botocore's Stubber fails calls too, but then no call takes effect, and it reaches
+one client of one process.
+"""
 
 from __future__ import annotations
 

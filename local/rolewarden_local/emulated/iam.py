@@ -1,6 +1,10 @@
-"""What MiniStack's IAM and STS lack: quotas, protected roles, checks of a policy's text, paging, a few calls.
+"""IAM's quotas, protected roles, checks of policies, pages of lists, and trust in AssumeRole.
 
-Error texts are AWS' own, as seen in public reports of them; quotas and sizes are those of
+MiniStack attaches any number of policies of any size to any role, also to one that only AWS can change. It checks the
+syntax of a policy only in part, answers every list in one page, and has no SetDefaultPolicyVersion. It assumes roles
+that do not exist or do not trust the caller.
+
+Error texts are those of AWS, as public reports of them have them. Quotas and sizes are those of
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 """
 
@@ -15,6 +19,7 @@ from xml.sax.saxutils import escape
 
 from rolewarden_local.emulated import access, names
 from rolewarden_local.emulated._ministack import iam, sts
+from rolewarden_local.emulated.patches import Patch
 
 Response = tuple[int, dict[str, str], bytes]
 Params = Mapping[str, Any]
@@ -79,7 +84,12 @@ def install_iam() -> None:
     handlers["GetAccountSummary"] = _account_summary(handlers["GetAccountSummary"])
     for operation, handler in handlers.items():
         handlers[operation] = _however_spelled(handler)
-    sts.handle_request = _known_role_only(sts.handle_request)
+    Patch(
+        sts,
+        "handle_request",
+        _known_role_only(sts.handle_request),
+        "MiniStack's STS assumes roles that do not exist, or that do not trust the caller.",
+    ).install()
 
 
 def _however_spelled(handler: Handler) -> Handler:

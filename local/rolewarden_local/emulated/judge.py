@@ -1,8 +1,11 @@
-"""The verdict of IAM on a request: MiniStack's evaluator, held to what it was shown to do as AWS documents it.
+"""The verdict of IAM on a request, by an evaluator that tests hold against AWS's documentation.
 
-The evaluator was not written here, which is what makes it a proof of the policies that Rolewarden compiles. It answers
-anything, also what it does not know, so `judge` refuses (`Unsupported`) whatever lies outside the tables below.
-`tests/local/test_judge.py` shows each entry to be right. Where the evaluator departs from AWS in them, it is corrected:
+MiniStack's evaluator answers every question, also on operators and keys that it does not know, and departs from AWS in
+some of those that it knows. moto ignores conditions.
+
+Rolewarden's authors did not write the evaluator, so its verdicts prove the policies that Rolewarden compiles. `judge`
+refuses (`Unsupported`) whatever lies outside the tables below. `tests/local/test_judge.py` shows each entry to be
+right. Where the evaluator departs from AWS in them, this module corrects it:
 
 - A key that it fills from a request of its own (aws:SourceIp, aws:CurrentTime, aws:ResourceAccount, …) has here the
   value that the caller gives, or none. An absent aws:TagKeys is absent, as is a key with an empty list.

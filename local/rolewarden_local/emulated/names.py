@@ -1,7 +1,9 @@
-"""Names that AWS does not distinguish by case: a call that spells one in another way reaches the same thing.
+"""Names that AWS does not distinguish by case: a call that spells a name in another case reaches the same entity.
 
-IAM says so of users, groups, roles and managed policies (IAM API Reference, CreateRole and its kin). It does not say so
-of paths, so these stay exact.
+MiniStack and moto compare names exactly.
+
+IAM says so of users, groups, roles and managed policies (IAM API Reference, CreateRole and similar calls). It does not
+say so of paths, so these stay exact.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,8 @@
-"""AWS Organizations, as far as others ask about it: which account is in which organization and unit."""
+"""The organization that conditions and StackSets ask about: its ID, its organizational units and their accounts.
+
+MiniStack does not model member accounts: each account that calls its Organizations is the management account of an
+organization of its own, with a random ID.
+"""
 
 from __future__ import annotations
 

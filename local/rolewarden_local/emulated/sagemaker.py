@@ -1,9 +1,11 @@
-"""SageMaker Studio for moto: UpdateDomain, user profiles and spaces, which moto lacks, and domains that behave.
+"""SageMaker Studio: domains that can be updated, user profiles and spaces.
+
+MiniStack has no SageMaker. moto has domains, but no UpdateDomain, no user profiles and no spaces.
 
 `install_sagemaker` adds them to moto itself, so they serve `LocalAws` and a plain `moto.mock_aws` alike. State lives in
 moto's backends, one for each account and region, and goes when moto resets them. What is accepted and answered follows
 botocore's service model and https://docs.aws.amazon.com/sagemaker/latest/APIReference/; a settings block that an update
-names replaces the stored one, those it does not name stay.
+names replaces the stored one, and the other blocks stay.
 """
 
 import base64
@@ -24,6 +26,8 @@ from moto.sagemaker.exceptions import AWSValidationException, ResourceInUseExcep
 from moto.sagemaker.models import Domain, SageMakerModelBackend, sagemaker_backends
 from moto.sagemaker.responses import SageMakerResponse
 from moto.utilities.utils import get_partition
+
+from rolewarden_local.emulated.patches import Patch
 
 STUDIO_PAGE: Final = (
     10  # "The default value for MaxResults is 10": API_ListDomains, API_ListUserProfiles, API_ListSpaces
@@ -114,7 +118,8 @@ def install_sagemaker() -> None:
             f"list_{snake}s": functools.partial(_list_members, kind),
         }
     for name, operation in operations.items():
-        setattr(SageMakerResponse, name, _method(operation))
+        why = "moto lacks the call, or answers it only in part."
+        Patch(SageMakerResponse, name, _method(operation), why, may_be_new=True).install()
 
 
 def fix_domain_id(name: str, domain_id: str) -> None:

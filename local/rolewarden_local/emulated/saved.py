@@ -1,4 +1,8 @@
-"""Every resource as it was: kept once, brought back as often as asked, far quicker than it is made."""
+"""Every resource as it was: kept once, and brought back as often as a test asks.
+
+MiniStack and moto can only forget everything. To make an account anew takes hundreds of milliseconds, and to bring it
+back takes a few.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """IAM's policy simulator: SimulatePrincipalPolicy and SimulateCustomPolicy, answered by the judge.
 
-MiniStack's own ignore ContextEntries, boundaries and all resources but the first. The shape of requests and answers is
-that of https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html and botocore's model. What
-both leave open follows answers of AWS that were made public (the AWS CLI's reference, bug reports):
+MiniStack's simulator ignores ContextEntries, boundaries and all resources but the first. moto has none.
+
+Requests and answers have the shape of https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
+and of botocore's model. What both leave open follows public answers of AWS (the AWS CLI's reference, bug reports):
 
 - One result an action. Named resources, also a single one, are told apart in its ResourceSpecificResults.
 - SourcePolicyId is the name of a managed policy, `role_<role>_<policy>` of an inline one, `PolicyInputList.1` of one

@@ -1,8 +1,11 @@
-"""CloudFormation StackSets, as far as a template that owns one needs them: AWS::CloudFormation::StackSet.
+"""StackSets of CloudFormation, as far as a template that owns one needs them: AWS::CloudFormation::StackSet.
 
-Self-managed ones put stacks into the accounts they list, service-managed ones into the accounts of organizational
-units, and, with automatic deployment, into those that join later; an account that leaves loses its stacks.
-https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/what-is-cfnstacksets.html
+MiniStack refuses AWS::CloudFormation::StackSet as an unknown type and has none of the calls. moto has them, but its
+CloudFormation makes none of the types that it does not know and still reports success.
+
+Self-managed StackSets put stacks into the accounts that they list. Service-managed ones put stacks into the accounts of
+organizational units, and, with automatic deployment, into accounts that join later. An account that leaves loses its
+stacks. https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/what-is-cfnstacksets.html
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from rolewarden_local.emulated._ministack import (
     responses,
 )
 from rolewarden_local.emulated.organization import ORGANIZATION
+from rolewarden_local.emulated.patches import Patch
 
 KIND = "AWS::CloudFormation::StackSet"
 Place = tuple[str, str]
@@ -102,8 +106,12 @@ def install_stacksets(loop: asyncio.AbstractEventLoop) -> None:
     provisioners._RESOURCE_HANDLERS[KIND] = {"create": _create, "update": _update, "delete": _delete}
     cfn_handlers._ACTION_HANDLERS["ListStackInstances"] = _list_instances
     on_worker_thread = cfn_stacks._runs_on_worker_thread
-    # It waits for stacks that the loop deploys.
-    cfn_stacks._runs_on_worker_thread = lambda kind: kind == KIND or on_worker_thread(kind)
+    Patch(
+        cfn_stacks,
+        "_runs_on_worker_thread",
+        lambda kind: kind == KIND or on_worker_thread(kind),
+        "A StackSet waits for stacks that the loop deploys.",
+    ).install()
 
 
 def reset_stacksets() -> None:

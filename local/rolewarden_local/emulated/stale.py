@@ -1,7 +1,9 @@
-"""IAM that answers from before: reads served from snapshots of its stores, by a virtual clock.
+"""Stale reads of IAM: answers from snapshots of its stores, by a virtual clock.
 
-IAM is eventually consistent: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html (changes that are not
-always immediately visible). Here its reads may be as old as asked; writes act on the present.
+MiniStack and moto are strongly consistent. IAM is eventually consistent:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html (changes that are not always immediately visible).
+
+A read is as old as the test asks; writes act on the present.
 """
 
 from __future__ import annotations

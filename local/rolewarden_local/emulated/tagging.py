@@ -1,12 +1,15 @@
-"""The Resource Groups Tagging API of the local AWS knows SageMaker's domains and user profiles too."""
+"""Domains and user profiles of SageMaker in the answers of the Resource Groups Tagging API.
+
+MiniStack answers this API for its own services only, and SageMaker is moto's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ministack.services import tagging
 from moto.sagemaker.models import sagemaker_backends
 
+from rolewarden_local.emulated._ministack import tagging
 from rolewarden_local.emulated.sagemaker import members_of
 
 

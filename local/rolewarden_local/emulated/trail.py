@@ -1,7 +1,10 @@
 """CloudTrail's event history: LookupEvents, answered from the events that the endpoint keeps.
 
+MiniStack answers LookupEvents from its own records, in which every caller is an IAM user, parameters have the names of
+the request, `responseElements` is always null, and moto's SageMaker is missing.
+
 https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
-Like the events it holds IAM's and SageMaker's changing calls alone, but at once: CloudTrail takes minutes.
+The history has the changing calls of IAM and SageMaker only, and has them at once: CloudTrail takes minutes.
 """
 
 from __future__ import annotations

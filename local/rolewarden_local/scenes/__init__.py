@@ -1,1 +1,1 @@
-"""What is played on the local AWS: the accounts that it is filled with, the demo and the playground."""
+"""Accounts to fill the local AWS with, and what is shown on them: the stage, the demo and the playground."""

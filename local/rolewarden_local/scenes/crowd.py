@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import boto3
-from ministack.services import iam
 from moto.sagemaker.models import sagemaker_backends
 
-from rolewarden_local.emulated._ministack import ACCOUNT_ID, REGION
+from rolewarden_local.emulated._ministack import ACCOUNT_ID, REGION, iam
 from rolewarden_local.emulated.sagemaker import PROFILE, put_member
 from rolewarden_local.scenes.seed import TRUST
 

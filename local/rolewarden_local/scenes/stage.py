@@ -6,7 +6,9 @@ carries a guardrail yet. `rolewarden replay` and `sam local invoke` start from h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
@@ -17,9 +19,40 @@ from rolewarden.runtime import Runtime
 from rolewarden.settings import PublishSettings, SweepSettings
 from rolewarden.sweep import Sweep, Sweeper
 
+from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
+from rolewarden_local.scenes.seed import seed
 from rolewarden_local.scenes.template import Template
 
 _TABLE = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
+
+
+@dataclass(frozen=True)
+class StagedAccount:
+    """The local AWS with the stage of a template; `environment` has the variables of the template's functions."""
+
+    aws: LocalAws
+    template: Template
+    environment: Mapping[str, str]
+    account: str = ACCOUNT_ID
+    region: str = REGION
+
+
+@contextmanager
+def staged_account(root: Path) -> Iterator[StagedAccount]:
+    """Reset the local AWS of this process, seed it and make the stage of the project whose files are in `root`.
+
+    Every boto3 client of this process talks to it while the block runs.
+    """
+    template = Template(root / "template.yaml", region=REGION, account=ACCOUNT_ID)
+    aws = LocalAws.start()
+    with aws.connected():
+        aws.reset()
+        seed(aws)
+        session = boto3.Session("test", "test", region_name=REGION)
+        guardrails = root / "layers" / "guardrails" / "guardrails.yaml"
+        environment = stage(template, Aws(session), account=ACCOUNT_ID, guardrails=guardrails)
+        here = {"AWS_DEFAULT_REGION": REGION, "AWS_REGION": REGION}
+        yield StagedAccount(aws, template, {**environment, **here})
 
 
 def stage(template: Template, aws: Aws, *, account: str, guardrails: Path) -> Mapping[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ import boto3
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
+
+from rolewarden_local.emulated.intrinsics import Stack
 
 # The translator counts its calls and complains at exit that nobody collected the figures.
 logging.getLogger("samtranslator.metrics").setLevel(logging.CRITICAL)
@@ -43,8 +44,18 @@ def _json_of(text: str) -> str:
     return json.dumps(yaml_parse(text))
 
 
-INTRINSIC = {"Ref", "Fn::Sub", "Fn::GetAtt", "Fn::If", "Fn::Join", "Fn::Split", "Fn::Select", "Fn::FindInMap"}
-"""The functions that the templates use outside of conditions."""
+_ARNS: Mapping[str, tuple[str, str]] = {
+    "AWS::DynamoDB::Table": ("dynamodb", "table/{}"),
+    "AWS::Events::EventBus": ("events", "event-bus/{}"),
+    "AWS::Events::Rule": ("events", "rule/{}"),
+    "AWS::IAM::Role": ("iam", "role/rolewarden/{}"),
+    "AWS::KMS::Key": ("kms", "key/{}"),
+    "AWS::Lambda::Function": ("lambda", "function:{}"),
+    "AWS::Logs::LogGroup": ("logs", "log-group:{}:*"),
+    "AWS::SNS::Topic": ("sns", "{}"),
+    "AWS::SQS::Queue": ("sqs", "{}"),
+}
+"""By type of resource: the service and the resource of its ARN, in which a logical ID stands for the physical one."""
 
 
 class Template:
@@ -72,26 +83,27 @@ class Template:
         managed = {name: f"arn:{partition}:iam::aws:policy/service-role/{name}" for name in _MANAGED_POLICIES}
         given = dict(parameters or {})
         self.body: dict[str, Any] = Translator(managed, Parser(), boto_session=session).translate(source, given)
-        self._pseudo: dict[str, Any] = {
-            "AWS::AccountId": account,
-            "AWS::NoValue": None,
-            "AWS::Partition": partition,
-            "AWS::Region": region,
-            "AWS::StackId": f"arn:{partition}:cloudformation:{region}:{account}:stack/{stack}/1f357b5b",
-            "AWS::StackName": stack,
-        }
-        self._parameters = {
-            name: given.get(name, str(declared.get("Default", "")))
+        parameters_of_stack = {
+            name: {"Value": given.get(name, str(declared.get("Default", ""))), "Type": declared["Type"]}
             for name, declared in self.body.get("Parameters", {}).items()
         }
+        made = {
+            name: _as_made(name, resource["Type"], partition, region, account)
+            for name, resource in self.body["Resources"].items()
+        }
+        self._stack = Stack(self.body, stack, account, region, partition, parameters_of_stack, made)
 
     def resources(self, kind: str) -> dict[str, dict[str, Any]]:
         """Properties of all resources of a type that are made, resolved, by logical id."""
         return {
             name: self.resolve(resource.get("Properties", {}))
             for name, resource in self.body["Resources"].items()
-            if resource["Type"] == kind and self._is_made(resource)
+            if resource["Type"] == kind and self._stack.makes(resource)
         }
+
+    def made(self) -> set[str]:
+        """The logical IDs of all resources that are made."""
+        return {name for name, resource in self.body["Resources"].items() if self._stack.makes(resource)}
 
     def depends_on(self, name: str) -> list[str]:
         """The logical ids that a resource names as what it depends on."""
@@ -123,82 +135,14 @@ class Template:
 
     def resolve(self, value: Any) -> Any:
         """`value` with its intrinsic functions replaced by what they stand for."""
-        if isinstance(value, list):
-            return [item for item in map(self.resolve, value) if item is not None]
-        if not isinstance(value, dict):
-            return value
-        if len(value) == 1:
-            [(function, argument)] = value.items()
-            if function in INTRINSIC:
-                return self._intrinsic(function, argument)
-        resolved = {key: self.resolve(item) for key, item in value.items()}
-        return {key: item for key, item in resolved.items() if item is not None}
+        return self._stack.resolve(value)
 
-    def _intrinsic(self, function: str, argument: Any) -> Any:
-        if function == "Ref":
-            return self._ref(argument)
-        if function == "Fn::Sub":
-            text, named = (argument, {}) if isinstance(argument, str) else argument
-            told = {name: self.resolve(value) for name, value in named.items()}
 
-            def said(match: re.Match[str]) -> str:
-                return str(told[match[1]] if match[1] in told else self._ref(match[1]))
-
-            return re.sub(r"\$\{([^}]+)\}", said, text)
-        if function in {"Fn::Join", "Fn::Split"}:
-            between, value = self.resolve(argument)
-            if function == "Fn::Split":
-                return value.split(between)
-            return between.join(value)
-        if function == "Fn::Select":
-            number, values = self.resolve(argument)
-            return values[int(number)]
-        if function == "Fn::FindInMap":
-            name, key, inner = self.resolve(argument)
-            return self.body["Mappings"][name][key][inner]
-        if function == "Fn::GetAtt":
-            return self._ref(argument if isinstance(argument, str) else ".".join(argument))
-        condition, then, otherwise = argument
-        return self.resolve(then if self._holds(self.body["Conditions"][condition]) else otherwise)
-
-    def _ref(self, name: str) -> Any:
-        if name in self._pseudo:
-            return self._pseudo[name]
-        if name in self._parameters:
-            declared = self.body["Parameters"][name]["Type"]
-            value = self._parameters[name]
-            return value.split(",") if declared == "CommaDelimitedList" else value
-        logical, _, attribute = name.partition(".")
-        is_topic = self.body["Resources"][logical]["Type"] == "AWS::SNS::Topic"
-        return self._arn(logical) if attribute == "Arn" or is_topic else logical
-
-    def _arn(self, logical: str) -> str:
-        service, form = {
-            "AWS::DynamoDB::Table": ("dynamodb", "table/{}"),
-            "AWS::Events::EventBus": ("events", "event-bus/{}"),
-            "AWS::Events::Rule": ("events", "rule/{}"),
-            "AWS::IAM::Role": ("iam", "role/rolewarden/{}"),
-            "AWS::KMS::Key": ("kms", "key/{}"),
-            "AWS::Lambda::Function": ("lambda", "function:{}"),
-            "AWS::Logs::LogGroup": ("logs", "log-group:{}:*"),
-            "AWS::SNS::Topic": ("sns", "{}"),
-            "AWS::SQS::Queue": ("sqs", "{}"),
-        }[self.body["Resources"][logical]["Type"]]
-        region = "" if service == "iam" else self._pseudo["AWS::Region"]
-        partition, account = self._pseudo["AWS::Partition"], self._pseudo["AWS::AccountId"]
-        return f"arn:{partition}:{service}:{region}:{account}:{form.format(logical)}"
-
-    def _is_made(self, resource: Mapping[str, Any]) -> bool:
-        condition = resource.get("Condition")
-        return condition is None or self._holds(self.body["Conditions"][condition])
-
-    def _holds(self, condition: Any) -> bool:
-        [(function, argument)] = condition.items()
-        if function == "Fn::Not":
-            return not self._holds(argument[0])
-        if function in {"Fn::Or", "Fn::And"}:
-            return (any if function == "Fn::Or" else all)(map(self._holds, argument))
-        if function == "Condition":
-            return self._holds(self.body["Conditions"][argument])
-        left, right = map(self.resolve, argument)
-        return bool(left == right)
+def _as_made(logical: str, kind: str, partition: str, region: str, account: str) -> dict[str, Any]:
+    """A resource as CloudFormation would have it after a deployment, under its logical ID."""
+    if kind not in _ARNS:
+        return {"PhysicalResourceId": logical, "Attributes": {}}
+    service, form = _ARNS[kind]
+    arn = f"arn:{partition}:{service}:{'' if service == 'iam' else region}:{account}:{form.format(logical)}"
+    attributes = {"Arn": arn} | ({"QueueName": logical} if kind == "AWS::SQS::Queue" else {})
+    return {"PhysicalResourceId": arn if kind == "AWS::SNS::Topic" else logical, "Attributes": attributes}

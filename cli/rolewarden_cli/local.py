@@ -1,0 +1,41 @@
+"""The local AWS in this process. Only a command that is asked for it pays for it, and needs the extra `local`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rolewarden.errors import RolewardenError
+
+from rolewarden_cli import shipped
+
+if TYPE_CHECKING:
+    from rolewarden_local.scenes.stage import StagedAccount
+
+
+class MissingExtraError(RolewardenError):
+    """The packages of the extra `local` are not installed."""
+
+
+@contextmanager
+def needs_extra() -> Iterator[None]:
+    """Raise MissingExtraError if a module that the block imports is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name.startswith("rolewarden"):
+            raise
+        raise MissingExtraError(
+            f"the local AWS needs the extra `local`, and `{name}` is missing: run `pip install 'rolewarden[local]'`"
+        ) from None
+
+
+@contextmanager
+def staged_account() -> Iterator[StagedAccount]:
+    """A seeded account as it is before the first sweep, while the block runs. Raises MissingExtraError."""
+    with needs_extra():
+        from rolewarden_local.scenes import stage
+    with stage.staged_account(shipped.ROOT) as staged:
+        yield staged

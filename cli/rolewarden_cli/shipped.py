@@ -1,0 +1,40 @@
+"""The files of the project that commands read: template, functions, rules and sample events.
+
+A checkout has them in its tree. A wheel has the same tree in the folder `project` of this package.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from rolewarden.errors import RolewardenError
+
+_PACKAGED: Final = Path(str(files("rolewarden_cli"))) / "project"
+
+IS_CHECKOUT: Final = not _PACKAGED.is_dir()
+"""Whether this is a checkout of the project, and not an installed wheel."""
+
+ROOT: Final = Path(__file__).resolve().parents[2] if IS_CHECKOUT else _PACKAGED
+"""The folder that these files are in."""
+
+
+class NoCheckoutError(RolewardenError):
+    """A command needs the whole project, and this is an installed wheel."""
+
+
+def checkout(need: str) -> Path:
+    """The folder of the checkout. Raises NoCheckoutError, which says for what it is needed."""
+    if not IS_CHECKOUT:
+        raise NoCheckoutError(f"{need} needs a checkout of the project: run `make install` in one, and run it there")
+    return ROOT
+
+
+def here_or_shipped(path: Path) -> Path:
+    """`path`, or the file of the project with that path if this folder has none; standard error names it then."""
+    if path.exists() or path.is_absolute() or not (ROOT / path).is_file():
+        return path
+    print(f"rolewarden: no {path} here: taking the one that ships with Rolewarden, {ROOT / path}", file=sys.stderr)
+    return ROOT / path

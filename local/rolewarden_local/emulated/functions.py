@@ -1,0 +1,125 @@
+"""Lambda functions that call as their role, are retried if a rule invoked them, and end with the server.
+
+MiniStack runs a function as the account's root user, so no event names the function's role. It invokes the target of a
+rule once and drops its failure. AWS invokes the target asynchronously, with retries and an on-failure destination.
+
+https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from rolewarden_local.emulated._ministack import REGION, eventbridge, iam, lambda_runtime, lambda_svc, responses, sts
+from rolewarden_local.emulated.patches import Patch
+
+COPIES: Final = 4
+"""How many copies of all functions run at once for events that rules deliver.
+
+Lambda queues such events and starts as many copies of a function as it needs. Every copy is a Python process here, so
+a burst of events waits for a few copies instead.
+"""
+
+_copies: Final = threading.BoundedSemaphore(COPIES)
+_waits_for_a_copy: Final = contextvars.ContextVar("waits_for_a_copy", default=False)
+
+
+def install_functions() -> None:
+    """Exchange MiniStack's credentials, its invocation of targets and its collection of workers."""
+    for module in (lambda_runtime, lambda_svc):
+        Patch(
+            module,
+            "execution_credentials",
+            execution_credentials,
+            "Without AUTH, MiniStack lets functions call as the account's root user, and no event names their role.",
+        ).install()
+    Patch(
+        eventbridge,
+        "_dispatch_to_lambda",
+        invoke_asynchronously,
+        "MiniStack invokes a rule's function once and drops its failure. AWS retries it, and sends a failed event to "
+        "the function's on-failure destination.",
+    ).install()
+    Patch(
+        lambda_svc,
+        "_execute_function",
+        _queued(lambda_svc._execute_function),
+        "Every copy of a function is a process, so a burst of events waits for a few copies.",
+    ).install()
+    Patch(
+        lambda_runtime,
+        "_collect",
+        _closing_pipes(lambda_runtime._collect),
+        "MiniStack leaves the pipes of an ended worker to the garbage collector, which warns of each.",
+    ).install()
+
+
+def end_functions(patience: float = 5.0) -> None:
+    """End the functions' processes, also those that are just starting, and wait for that up to `patience` seconds."""
+    deadline = time.monotonic() + patience
+    lambda_runtime.reset()
+    while lambda_svc.executions_in_flight()[0] and time.monotonic() < deadline:
+        time.sleep(0.02)
+        lambda_runtime.reset()
+
+
+def execution_credentials(config: Mapping[str, Any]) -> dict[str, str]:
+    """Environment variables with a session of a function's execution role, which STS then knows."""
+    account, _ = lambda_runtime._account_region_from_function_config(config)
+    role, session = config["Role"].rsplit("/", 1)[-1], config["FunctionName"][:64]
+    with responses.request_scope(account, REGION):
+        role_id = sts._role_id(config["Role"])
+        access_key = iam._gen_session_access_key()
+        secret, token = iam._gen_secret(), iam._gen_session_token()
+    sts.register_session(
+        access_key,
+        {
+            "Arn": f"arn:aws:sts::{account}:assumed-role/{role}/{session}",
+            "UserId": f"{role_id}:{session}",
+            "SecretAccessKey": secret,
+            "SessionToken": token,
+            "AccountId": account,
+            "PrincipalType": "AssumedRole",
+        },
+    )
+    return {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token}
+
+
+def invoke_asynchronously(arn: str, payload: str) -> None:
+    """Invoke a function as EventBridge does: with retries, and with its on-failure destination."""
+    function, config, _ = lambda_svc._get_func_record_for_ref(arn)
+    if function and config:
+        record = lambda_svc._execution_record_for_config(function, config)
+        token = _waits_for_a_copy.set(True)  # invoke_async_with_retry hands its context on to the thread it starts
+        lambda_svc.invoke_async_with_retry(record, json.loads(payload))
+        _waits_for_a_copy.reset(token)
+
+
+def _queued(execute: Callable[..., Any]) -> Callable[..., Any]:
+    def execute_in_turn(function: Any, event: Any) -> Any:
+        if not _waits_for_a_copy.get():
+            return execute(function, event)
+        token = _waits_for_a_copy.set(False)  # MiniStack calls itself once more to change the account's scope
+        try:
+            with _copies:
+                return execute(function, event)
+        finally:
+            _waits_for_a_copy.reset(token)
+
+    return execute_in_turn
+
+
+def _closing_pipes(collect: Callable[[Any, float], None]) -> Callable[[Any, float], None]:
+    def collect_and_close(process: Any, deadline: float) -> None:
+        collect(process, deadline)
+        for pipe in (process.stdin, process.stdout, process.stderr) if process else ():
+            with contextlib.suppress(OSError, ValueError):
+                pipe.close()
+
+    return collect_and_close

@@ -1,0 +1,120 @@
+"""The way from a boto3 client of this process to MiniStack, without a socket, a signature or a wait.
+
+MiniStack answers HTTP only. moto's hook reaches only clients that are made after its import, and this one reaches all.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import botocore.endpoint
+import botocore.useragent
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
+from botocore.endpoint import Endpoint
+from botocore.exceptions import NoCredentialsError
+
+from rolewarden_local.emulated import faults
+from rolewarden_local.emulated._ministack import app
+from rolewarden_local.emulated.patches import Patch, patched
+
+# It is made once: a new cache for each block would be empty.
+_SANITIZED: Final = functools.cache(botocore.useragent.sanitize_user_agent_string_component)
+
+
+@contextmanager
+def without_socket(send: Callable[[AWSPreparedRequest], AWSResponse]) -> Iterator[None]:
+    """Let `send` answer every request of every boto3 client of this process while the block runs."""
+
+    def send_in_process(_: Endpoint, request: AWSPreparedRequest) -> AWSResponse:
+        return send(request)
+
+    clock = SimpleNamespace(**{**vars(time), "sleep": lambda _: None})
+    cost = "It is a part of what a call costs: with the other, a third. The local AWS does not need it."
+    with patched(
+        Patch(Endpoint, "_send", send_in_process, "The event before-send reaches no client that exists already."),
+        Patch(botocore.endpoint, "time", clock, "botocore waits before it retries; in process nothing is to wait for."),
+        Patch(SigV4Auth, "add_auth", name_the_caller, cost),
+        Patch(botocore.useragent, "sanitize_user_agent_string_component", _SANITIZED, cost),
+    ):
+        yield
+
+
+def name_the_caller(signer: SigV4Auth, request: AWSRequest) -> None:
+    """Put what `signed_by` reads in the place of a signature."""
+    if signer.credentials is None:
+        raise NoCredentialsError
+    region, service = signer._region_name, signer._service_name  # type: ignore[attr-defined]
+    scope = f"{signer.credentials.access_key}/20270115/{region}/{service}/aws4_request"
+    request.headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=none"
+
+
+def signed_by(headers: Mapping[str, str]) -> tuple[str, str]:
+    """The service and the access key that a request is signed for; empty texts if it is not signed."""
+    # Credential=KEY/DATE/REGION/SERVICE/aws4_request, SignedHeaders=...
+    scope = headers.get("authorization", "").partition("Credential=")[2].split(",")[0].split("/")
+    return (scope[3], scope[0]) if len(scope) == 5 else ("", "")
+
+
+async def over_asgi(request: AWSPreparedRequest) -> AWSResponse:
+    """Answer a botocore request by MiniStack's ASGI application."""
+    url, body = urlsplit(request.url), _body(request.body)
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": request.method,
+        "scheme": "http",
+        "path": app.unquote(url.path) or "/",
+        "raw_path": url.path.encode() or b"/",
+        "query_string": url.query.encode(),
+        "headers": [(b"host", url.netloc.encode()), *_headers(request, body)],
+        "client": ("127.0.0.1", 0),
+        "server": (url.hostname, url.port or 80),
+    }
+    incoming = iter([{"type": "http.request", "body": body, "more_body": False}])
+    status, headers, chunks = 0, dict[str, str](), list[bytes]()
+
+    async def receive() -> dict[str, Any]:
+        return next(incoming, {"type": "http.disconnect"})
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            headers.update({name.decode("latin-1"): value.decode("latin-1") for name, value in message["headers"]})
+        else:
+            chunks.append(message.get("body", b""))
+
+    await app.app(scope, receive, send)
+    faults.raise_if_lost(headers, request.url)
+    return AWSResponse(request.url, status, headers, _Raw(b"".join(chunks)))  # type: ignore[arg-type]
+
+
+class _Raw(io.BytesIO):
+    """The part of urllib3's response from which botocore reads an answer."""
+
+    def stream(self, amt: int = 65_536, **_: Any) -> Iterator[bytes]:
+        while chunk := self.read(amt):
+            yield chunk
+
+
+def _body(body: Any) -> bytes:
+    if body is None:
+        return b""
+    if isinstance(body, str):
+        return body.encode()
+    return body if isinstance(body, bytes) else bytes(body.read())
+
+
+def _headers(request: AWSPreparedRequest, body: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for name, value in request.headers.items():
+        if name.lower() not in {"host", "content-length", "transfer-encoding", "expect"}:
+            yield name.lower().encode(), value if isinstance(value, bytes) else str(value).encode()
+    yield b"content-length", str(len(body)).encode()
