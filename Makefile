@@ -102,14 +102,14 @@ check-templates: install
 check-replay: install
 	@$(VENV)/bin/rolewarden replay events/*.json > /dev/null
 
-# Bad nights by the thousand and malformed input by the ten thousand, see docs/reliability.md; ends with the figures.
+# Bad nights by the thousand and malformed input by the ten thousand, see docs/explanation/reliability.md; ends with the figures.
 # Before them, the tests that do little in `make test` do much: 10,000 roles, 10,000 events, more examples.
 soak: install
 	@ROLEWARDEN_SOAK=1 $(VENV)/bin/python -m pytest -n 0 -m volume
 	@$(VENV)/bin/python -W ignore -m tests.soak
 
 # Rolewarden beside Cloud Custodian and the floor; takes about half an hour. Prints tables, writes bench/results.json,
-# docs/benchmarks.md and docs/cost.md. PARTS="warm cold" measures only these.
+# docs/explanation/benchmarks.md and docs/explanation/cost.md. PARTS="warm cold" measures only these.
 bench: install $(C7N_VENV)/installed
 	@$(VENV)/bin/python bench/run.py $(PARTS)
 
@@ -123,7 +123,7 @@ pages: install
 	@$(VENV)/bin/python bench/run.py --pages
 
 report-picture: install
-	@$(VENV)/bin/python bench/report.py docs/report.png
+	@$(VENV)/bin/python bench/report.py docs/images/report.png
 
 # Which changes to the compiler no test would notice; about two hours.
 mutants: install

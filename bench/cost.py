@@ -1,4 +1,4 @@
-"""docs/cost.md: what three customers pay a month, of the calls that were counted and AWS's prices."""
+"""docs/explanation/cost.md: what three customers pay a month, of the calls that were counted and AWS's prices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md, made of bench/results.json."""
+"""docs/explanation/benchmarks.md, made of bench/results.json."""
 
 from __future__ import annotations
 

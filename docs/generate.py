@@ -1,4 +1,4 @@
-"""Write docs/events.schema.json, and the parts of docs/events.md and docs/runbook.md that repeat what the code says.
+"""Write the parts of docs/ that repeat what the code says.
 
 Run `make pages` after a change to an event in `rolewarden.own_events` or to a reason in `rolewarden.verdicts`. In a
 page, this script replaces the text between the comments `generated: NAME` and `end of generated text`. The rest of the
@@ -28,7 +28,7 @@ from rolewarden.verdicts import RECOMMENDATIONS, Reason, Remediation, Verdict
 FOLDER = Path(__file__).parent
 SHARED: dict[type, str] = {Cause: "cause", Verdict: "verdict", Remediation: "remediation", Trigger: "trigger"}
 """The types that several events have, with their names in the schema's `$defs`."""
-PAGES = ("events.md", "runbook.md")
+PAGES = ("reference/events.md", "how-to/runbook.md")
 """The pages with generated blocks."""
 
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[^>]+) -->\n).*?(\n<!-- end of generated text -->)", re.DOTALL)
@@ -216,7 +216,7 @@ def generated() -> dict[Path, str]:
     """What each file should say."""
     pages = {name: (FOLDER / name).read_text(encoding="utf-8") for name in PAGES}
     return {
-        FOLDER / "events.schema.json": json.dumps(schema(), indent=2) + "\n",
+        FOLDER / "reference/events.schema.json": json.dumps(schema(), indent=2) + "\n",
         **{FOLDER / name: _filled(page) for name, page in pages.items()},
     }
 

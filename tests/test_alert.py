@@ -12,7 +12,7 @@ from rolewarden.verdicts import RECOMMENDATIONS, Reason
 
 from tests.conftest import ROOT, sample
 
-MOVES = "docs/runbook.md, moves against Rolewarden itself"
+MOVES = "docs/how-to/runbook.md, moves against Rolewarden itself"
 
 
 def told(name, partition="aws", **changes):
@@ -52,7 +52,7 @@ def test_a_role_that_cannot_be_guarded_is_told_with_the_reason_its_recommendatio
         "To do": RECOMMENDATIONS[Reason.QUOTA],
         "Console": "https://console.aws.amazon.com/iam/home?region=us-east-1#/roles/details/CanvasFull",
         "Look": "aws iam list-attached-role-policies --role-name CanvasFull",
-        "Runbook": "docs/runbook.md, UnenforceableAlarm",
+        "Runbook": "docs/how-to/runbook.md, UnenforceableAlarm",
         "Account": "111122223333, us-east-1",
     }
 
@@ -159,7 +159,7 @@ def test_a_contested_role_is_told_with_everybody_who_fights_it():
         "To do": "",
         "Console": "https://console.aws.amazon.com/iam/home?region=us-east-1#/roles/details/CanvasAnalytics",
         "Look": "aws iam list-attached-role-policies --role-name CanvasAnalytics",
-        "Runbook": "docs/runbook.md, ContestedAlarm",
+        "Runbook": "docs/how-to/runbook.md, ContestedAlarm",
         "Account": "111122223333, us-east-1",
     }
 
@@ -254,7 +254,7 @@ def test_the_commands_of_rolewardens_own_that_people_are_sent_to_exist():
 
     names = set(get_group(app).commands)
     texts = [compose(sample(path.stem), "aws").body for path in (ROOT / "events").glob("*.json")]
-    texts.append((ROOT / "docs" / "runbook.md").read_text())
+    texts.append((ROOT / "docs/how-to/runbook.md").read_text())
     sent = {name for text in texts for name in re.findall(r"[`(]rolewarden (\w+)", " ".join(text.split()))}
     assert {"sweep", "scp"} <= sent <= names
 
@@ -288,7 +288,7 @@ def test_where_the_console_is_not_known_there_is_a_command_and_no_link():
 def test_an_event_that_cannot_be_read_is_a_message_that_says_so(event):
     alert = compose(event, "aws")
     assert alert.headline == "Rolewarden: an event that cannot be read"
-    assert rows(alert)["Runbook"] == "docs/runbook.md, an alert that cannot be read"
+    assert rows(alert)["Runbook"] == "docs/how-to/runbook.md, an alert that cannot be read"
 
 
 def test_an_event_that_cannot_be_read_is_named_by_its_id():

@@ -16,7 +16,7 @@ from tests.stacks import deployed
 
 pytestmark = pytest.mark.long
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")], key=lambda page: page.name)
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")], key=lambda page: page.name)
 BLOCK = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$|(?P<indented>(?:^ {4}\S.*\n)+)", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(?:\.venv/bin/)?rolewarden ([a-z][^`]*)`")
 COMMANDS = get_group(app).commands
@@ -114,7 +114,7 @@ def test_help_lists_every_command_in_full():
 
 
 def test_every_command_is_on_the_page_of_the_command_line():
-    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
     assert {name for name in COMMANDS if f"rolewarden {name}" not in page} == set()
 
 

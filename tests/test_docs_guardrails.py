@@ -1,4 +1,4 @@
-"""docs/guardrails.md says what the compiler does."""
+"""docs/reference/guardrails.md says what the compiler does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rolewarden_cli.protect import Protection
 from tests.guardrails.probes import PAGE, REQUESTS, emitted_sids
 from tests.stacks import deployed, translated, whole
 
-PAGE_TEXT = (Path(__file__).resolve().parents[1] / "docs" / "guardrails.md").read_text(encoding="utf-8")
+PAGE_TEXT = (Path(__file__).resolve().parents[1] / "docs/reference/guardrails.md").read_text(encoding="utf-8")
 RECIPES = re.findall(r"```yaml\n(.*?)```(?:\n\n```json\n(.*?)```)?", PAGE_TEXT, flags=re.DOTALL)
 
 

@@ -29,7 +29,7 @@ from rolewarden_cli.rules import UnwritableError
 
 ORDER = ("plan", "enforce", "detach", "access", "explain", "report", "history", "status", "sweep", "doctor", "scp",
          "check", "compile", "replay")  # fmt: skip
-"""The commands as docs/cli.md has them: what asks an account, then what asks the stack, then what asks nobody."""
+"""The commands in the order of docs/reference/cli.md: first those of an account, then of a stack, then offline."""
 
 
 class InOrder(TyperGroup):

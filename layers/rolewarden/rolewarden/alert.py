@@ -172,7 +172,7 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Told:
         ("Done", done),
         ("Why", _text(detail.get("message"), 400)),
         ("To do", _text(detail.get("recommendation"), 200)),
-        ("Runbook", "docs/runbook.md, Account Finding"),
+        ("Runbook", "docs/how-to/runbook.md, Account Finding"),
     ]
     return f"account {place.account}: {reason}", rows
 
@@ -182,7 +182,7 @@ def _left_to_do(detail: Mapping[str, Any], place: _Console, role: str) -> Iterat
     yield "Why", _text(detail.get("message"), 400)
     yield "To do", _text(detail.get("recommendation"), 200)
     yield from place.links_to_role(role)
-    yield "Runbook", "docs/runbook.md, UnenforceableAlarm"
+    yield "Runbook", "docs/how-to/runbook.md, UnenforceableAlarm"
 
 
 def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Told:
@@ -198,7 +198,7 @@ def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Told:
         ("Done", done),
         ("To do", "ask the caller why; take the right to write policies under /rolewarden/ away (rolewarden scp)"),
         *place.links_to_policy(policy),
-        ("Runbook", "docs/runbook.md, Policy Restored"),
+        ("Runbook", "docs/how-to/runbook.md, Policy Restored"),
     ]
     return f"guardrail {policy} was {was} and is restored", rows
 
@@ -222,7 +222,7 @@ def _role_contested(detail: Mapping[str, Any], place: _Console) -> _Told:
         ("To do", "find what detaches it (an infrastructure tool that owns the role?) and have it leave "
                   "policies under /rolewarden/ alone, or exempt the role in guardrails.yaml"),
         *place.links_to_role(role),
-        ("Runbook", "docs/runbook.md, ContestedAlarm"),
+        ("Runbook", "docs/how-to/runbook.md, ContestedAlarm"),
     ]  # fmt: skip
     return f"role {role} is contested: restored {times}", rows
 
@@ -248,7 +248,7 @@ def _move(detail: Mapping[str, Any], place: _Console) -> _Told:
         ),
         ("To do", "ask the caller why" if refused else f"if nobody was to do this, {recommendation}"),
         *place.links_to_event(cause.event_id),
-        ("Runbook", "docs/runbook.md, moves against Rolewarden itself"),
+        ("Runbook", "docs/how-to/runbook.md, moves against Rolewarden itself"),
     ]
     did = "tried" if refused else "called"
     return f"{_short(_text(cause.actor, 300)) or 'somebody'} {did} {call} on {touched}", rows
@@ -263,7 +263,7 @@ def _unreadable(envelope: Mapping[str, Any]) -> _Told:
         ("When", _text(envelope.get("time"), 32)),
         ("Done", "nothing"),
         ("To do", "look for the id in the logs of Rolewarden's functions and in CloudTrail"),
-        ("Runbook", "docs/runbook.md, an alert that cannot be read"),
+        ("Runbook", "docs/how-to/runbook.md, an alert that cannot be read"),
     ]
     return "an event that cannot be read", rows
 

@@ -33,7 +33,7 @@ PROBE_RECOMMENDATIONS = {
     ENTRANCE: "let the StackSet put Rolewarden's stack into the account again",
     TRAIL: "log management events of all regions there: aws cloudtrail create-trail, start-logging",
     FORWARDER: "deploy Rolewarden's stack again; in StackSets look why its stack failed there",
-    QUEUE: "see docs/runbook.md, rolewarden-undelivered",
+    QUEUE: "see docs/how-to/runbook.md, rolewarden-undelivered",
 }
 """What a person does about each probe that fails."""
 

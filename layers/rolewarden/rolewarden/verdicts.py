@@ -30,7 +30,7 @@ class Remediation(StrEnum):
 class Reason(StrEnum):
     """Why a role is unenforceable, or what else explains a verdict.
 
-    `docs/generate.py` puts the text under each value into docs/runbook.md, next to its recommended action.
+    `docs/generate.py` puts the text under each value into docs/how-to/runbook.md, next to its recommended action.
     """
 
     QUOTA = "quota full"
@@ -73,7 +73,7 @@ RECOMMENDATIONS: dict[str, str] = {
     "SCP that stops sts:AssumeRole",
     Reason.LEFT: "if it was not to leave, put it back into one of the stack's organizational units, or its stack into "
     "the StackSet; until then Rolewarden does not remediate its roles",
-    Reason.UNHEARD: "repair what the message names (see docs/runbook.md, Account Finding), then run "
+    Reason.UNHEARD: "repair what the message names (see docs/how-to/runbook.md, Account Finding), then run "
     "`rolewarden doctor`",
     Reason.POLICY_MISSING: "the guardrail's policy is not in IAM: deploy the stack again, or invoke PublishFunction",
     Reason.ACCESS_DENIED: "an SCP, a boundary or a missing permission stops Rolewarden: let its role call IAM",
