@@ -31,9 +31,10 @@ QUEUE = "undelivered events"
 
 PROBE_RECOMMENDATIONS = {
     ENTRANCE: "let the StackSet put Rolewarden's stack into the account again",
-    TRAIL: "log management events of all regions there: aws cloudtrail create-trail, start-logging",
+    TRAIL: "log management events of all regions there: run `aws cloudtrail create-trail`, then "
+    "`aws cloudtrail start-logging`",
     FORWARDER: "deploy Rolewarden's stack again; in StackSets look why its stack failed there",
-    QUEUE: "see docs/how-to/runbook.md, rolewarden-undelivered",
+    QUEUE: "read the queue rolewarden-undelivered there (see docs/how-to/runbook.md, Account Finding)",
 }
 """What a person does about each probe that fails."""
 

@@ -30,21 +30,21 @@ class Remediation(StrEnum):
 class Reason(StrEnum):
     """Why a role is unenforceable, or what else explains a verdict.
 
-    `docs/generate.py` puts the text under each value into docs/how-to/runbook.md, next to its recommended action.
+    `docs/generate.py` puts the text under each value into docs/reference/findings.md, next to its recommended action.
     """
 
     QUOTA = "quota full"
-    """An IAM quota is full, usually that for managed policies per role. See the steps below this table."""
+    """An IAM quota is full, usually that for managed policies per role. See docs/how-to/unprotected-role.md, Free a slot."""
     PROTECTED = "protected role"
     """AWS owns the role and rejects changes to it."""
     OTHER_ACCOUNT = "other account"
     """The role and the subject that uses it belong to different accounts."""
     NOT_ENTERED = "account cannot be entered"
-    """Rolewarden cannot assume its role in the account. See [Account Finding](#account-finding)."""
+    """Rolewarden cannot assume its role in the account. See docs/how-to/runbook.md, Account Finding."""
     LEFT = "account no longer covered"
-    """The StackSet no longer has a stack in the account. See [Account Finding](#account-finding)."""
+    """The StackSet no longer has a stack in the account. See docs/how-to/runbook.md, Account Finding."""
     UNHEARD = "events do not arrive"
-    """A link between the account's events and Rolewarden is broken. See [Account Finding](#account-finding)."""
+    """A link between the account's events and Rolewarden is broken. See docs/how-to/runbook.md, Account Finding."""
     POLICY_MISSING = "policy missing"
     """The guardrail's policy does not exist in IAM, or cannot be attached."""
     ACCESS_DENIED = "access denied"
