@@ -72,6 +72,10 @@ def test_commands_on_an_account_print_what_the_page_says(page, desk, world, temp
                 # It works on the deployed stack's names, and nothing is deployed here.
                 patched.setattr("rolewarden.aws.Aws.stack", lambda _, name: deployed(template, name=name))
             result = rolewarden(*local, answer="y\n")
+        if arguments[0] == "doctor":
+            # The deployed tests run it on a stack. Here it can only ask for one.
+            assert "there is no stack" in result.output, (arguments, result.output)
+            continue
         pending = arguments[0] in {"plan", "enforce"}  # the seed's full role stays as it is
         assert result.exit_code in ({0, 2} if pending else {0}), (arguments, result.output)
         if shown:
