@@ -19,13 +19,15 @@ METRICS = {
     "Backfilled": "The audit added an entry to the history, because CloudTrail has a call that the history lacks.",
     "Contested": "Rolewarden remediated a role whose guardrails a caller has removed three times or more within a day.",
     "Detached": "DetachFunction detached guardrails that a role does not need.",
-    "Heartbeat": "The value is 1 if a sweep of an account completed, and 0 if an account cannot be entered or its events cannot arrive.",
+    "Heartbeat": "The value is 1 if a sweep of an account completed, and 0 if Rolewarden cannot enter an account or "
+    "its events do not arrive.",
     "IgnoredEvents": "An event triggered no evaluation.",
     "PolicyRestored": "PublishFunction restored the policy of a guardrail that a caller had edited or deleted.",
     "RecordFailed": "The history table or the event bus did not take a record, or the history cannot be audited.",
     "Remediated": "Rolewarden attached policies to a role, or set or removed its fallback boundary.",
     "SecondsToRemediate": "The seconds from the call that made a role drift to the remediation.",
-    "Sweep.*": "A count of the sweep that completed: each numeric field of [Sweep Completed](events.md#sweep-completed).",
+    "Sweep.*": "A count of the sweep that completed: one metric for each numeric field of "
+    "[Sweep Completed](events.md#sweep-completed).",
     "SweepCompleted": "A sweep of an account completed.",
     "SweepMissed": "A sweep could not read a part of the account for now.",
     "Unenforceable": "A role or a subject cannot be protected, or an account is not covered.",

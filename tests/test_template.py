@@ -433,15 +433,6 @@ def test_every_reason_has_a_recommendation_but_that_a_role_does_not_exist():
     assert set(Reason) - RECOMMENDATIONS.keys() == {Reason.ROLE_GONE}
 
 
-def test_the_runbook_has_the_recommendation_of_every_reason():
-    from rolewarden.verdicts import RECOMMENDATIONS
-
-    runbook = (ROOT / "docs/how-to/runbook.md").read_text()
-    table = runbook.partition("## UnenforceableAlarm")[2].partition("\n## ")[0]
-    told = dict(re.findall(r"^\| ([^|`]+) \| [^|]+ \| ([^|]+) \|$", table, flags=re.MULTILINE))
-    assert {reason: told[reason] for reason in told if reason not in {"reason", "---"}} == RECOMMENDATIONS
-
-
 @pytest.mark.parametrize("metric", ["Contested", "RecordFailed", "Unenforceable"])
 def test_what_the_code_counts_as_bad_is_an_alarm_at_once(template, metric):
     [alarm] = [a for a in alarms(template).values() if a["MetricName"] == metric]

@@ -34,7 +34,8 @@ class Reason(StrEnum):
     """
 
     QUOTA = "quota full"
-    """An IAM quota is full, usually that for managed policies per role. See docs/how-to/unprotected-role.md, Free a slot."""
+    """An IAM quota is full, usually that for managed policies per role. See docs/how-to/unprotected-role.md, Free a
+    slot."""
     PROTECTED = "protected role"
     """AWS owns the role and rejects changes to it."""
     OTHER_ACCOUNT = "other account"
