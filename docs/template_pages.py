@@ -81,11 +81,11 @@ def _values(parameter: Mapping[str, Any]) -> str:
 
 def alarms() -> str:
     """The table of the alarms of template.yaml."""
-    rows = ["| alarm | means | goes off if | what to do |", "|---|---|---|---|"]
+    rows = ["| alarm | means | goes off if |", "|---|---|---|"]
     for name, properties in _alarms():
         meaning, _, entry = properties["AlarmDescription"].partition(" See docs/how-to/runbook.md, ")
         entry = entry.rstrip(".")
-        rows.append(f"| `{name}` | {meaning} | {_condition(properties)} | [{entry}]({RUNBOOK}#{entry.lower()}) |")
+        rows.append(f"| [{name}]({RUNBOOK}#{entry.lower()}) | {meaning} | {_condition(properties)} |")
     return "\n".join(rows)
 
 
