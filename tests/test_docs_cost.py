@@ -61,7 +61,7 @@ def test_the_alarms_that_are_paid_for_are_those_that_a_stack_makes(bench, templa
 @pytest.mark.parametrize(
     ("line", "case"),
     [
-        ("an event on a role of no concern", "an event in a member: a role of no concern"),
+        ("an event on a role that is out of scope", "an event in a member: a role of no concern"),
         ("an event on a compliant role", "an event in a member: a compliant role"),
         ("an event on a drifted role", "an event in a member: a drifted role"),
         ("a steady sweep of a member, 1 region", "a member, one region"),
