@@ -23,10 +23,10 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 
 import command_pages
 import template_pages
-from rolewarden.bindings import ReportedKind
 from rolewarden.origin import Cause, Trigger
 from rolewarden.own_events import OWN_EVENTS, OwnEvent
 from rolewarden.reach import PROBE_RECOMMENDATIONS
+from rolewarden.reported import ReportedKind
 from rolewarden.verdicts import RECOMMENDATIONS, Reason, Remediation, Verdict
 from rolewarden_cli.report.model import FindingKind
 

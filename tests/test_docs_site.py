@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from rolewarden.bindings import ReportedKind
+from rolewarden.reported import ReportedKind
 from rolewarden.verdicts import Reason
 from rolewarden_cli.report.model import FindingKind
 
