@@ -196,7 +196,10 @@ def _event(event: type[OwnEvent]) -> str:
 def _reasons() -> str:
     meanings = texts(Reason)
     rows = ["| reason | meaning | recommended action |", "|---|---|---|"]
-    rows += [f"| {reason} | {meanings[Reason(reason).name]} | {advice} |" for reason, advice in RECOMMENDATIONS.items()]
+    rows += [
+        f"| {reason} | {meanings[reason.name]} | {RECOMMENDATIONS.get(reason, 'no action is needed')} |"
+        for reason in Reason
+    ]
     return "\n".join(rows)
 
 
