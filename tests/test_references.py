@@ -156,3 +156,23 @@ def test_an_alert_breaks_no_line_at_a_hyphen(length):
     event = sample("finding_role")
     event["detail"]["recommendation"] = f"{'x' * length} lambda:Invoke-all-but-one"
     assert "lambda:Invoke-all-but-one" in compose(event, "aws").body
+
+
+FOLDERS = "bench|cli|docs|events|functions|layers|local|tests"
+PATHS = re.compile(rf"`(\.?(?:{FOLDERS}|ci)/[\w./*-]*|test_\w+\.py)`")
+
+
+def nowhere(page: str) -> set[str]:
+    """The paths that a page names and that no file has."""
+    named = {path if "/" in path else f"tests/{path}" for path in PATHS.findall(page)}
+    return {path for path in named if not any(ROOT.glob(path.rstrip("/")))}
+
+
+def test_every_file_that_a_page_names_exists():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    found = {(page.name, path) for page in pages for path in nowhere(page.read_text(encoding="utf-8"))}
+    assert found == set()
+    assert nowhere("see `tests/test_nothing.py`, `test_none.py` and `tests/`") == {
+        "tests/test_nothing.py",
+        "tests/test_none.py",
+    }
