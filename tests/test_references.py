@@ -176,3 +176,17 @@ def test_every_file_that_a_page_names_exists():
         "tests/test_nothing.py",
         "tests/test_none.py",
     }
+
+
+@pytest.mark.parametrize("package", ["layers/rolewarden/rolewarden", "cli/rolewarden_cli"])
+def test_the_page_about_architecture_has_every_module_and_no_other(package):
+    page = (
+        (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Modules")[2].partition("\n## ")[0]
+    )
+    library, _, command_line = page.partition("The command line")
+    table = command_line if package.startswith("cli") else library
+    cells = re.findall(r"^\| (`.*?`) \|(.*)", table, flags=re.MULTILINE)
+    listed = {name for named, _ in cells for name in re.findall(r"`(\w+)`", named)}
+    modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"}
+    assert listed <= modules
+    assert modules - {name for cell in cells for text in cell for name in re.findall(r"`(\w+)`", text)} == set()
