@@ -87,7 +87,8 @@ RECOMMENDATIONS: dict[str, str] = {
     "network path to its endpoint",
     Reason.FORGED: "find the caller in CloudTrail's data events of Lambda (Invoke of this function), then leave "
     "lambda:InvokeFunction to deployers and administrators only",
-    Reason.REFUSED: "fix the cause that the message names, with the call and the answer of AWS; the next sweep tries again",
+    Reason.REFUSED: "fix the cause that the message names, with the call and the answer of AWS; the next sweep tries "
+    "again",
 }
 """The recommended action for each reason that needs one."""
 
