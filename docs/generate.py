@@ -210,7 +210,7 @@ def _reasons() -> str:
     meanings = texts(Reason)
     rows = ["| reason | meaning | recommended action |", "|---|---|---|"]
     for reason in Reason:
-        advice = RECOMMENDATIONS.get(reason, "None.")
+        advice = RECOMMENDATIONS.get(reason, "no action is needed")
         rows.append(f"| {reason} | {_linked(meanings[reason.name])} | {_linked(advice)} |")
     return "\n".join(rows)
 

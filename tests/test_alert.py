@@ -12,7 +12,9 @@ from rolewarden.verdicts import RECOMMENDATIONS, Reason
 
 from tests.conftest import ROOT, sample
 
-MOVES = "docs/how-to/runbook.md, moves against Rolewarden itself"
+MOVES = "docs/how-to/runbook.md, Changes to Rolewarden itself"
+LINKS = {"Console:", "Versions:", "Look:"}
+"""The lines before those that are not folded."""
 
 
 def told(name, partition="aws", **changes):
@@ -30,7 +32,7 @@ def rows(alert):
     for line in lines:
         if line.startswith(" "):
             found[label] += f" {line.strip()}"
-        elif line in {"Console:", "Look:"}:
+        elif line in LINKS:
             found[line[:-1]] = next(lines)
         else:
             label = line[:11].strip()
@@ -104,9 +106,12 @@ def test_a_profile_that_cannot_have_what_it_needs_is_told_without_an_actor_where
     assert alert.headline == (
         "Rolewarden: user profile d-research0001/rosa cannot be protected: shares its domain's role"
     )
-    assert rows(alert)["What"] == "user profile d-research0001/rosa needs no-generative-ai, and nobody can keep that"
+    assert rows(alert)["What"] == (
+        "user profile d-research0001/rosa needs no-generative-ai, but uses its domain's role, which has only what the "
+        "domain needs"
+    )
     assert rows(alert)["Who"] == "not known: a sweep found it: no event reported it"
-    assert rows(alert)["Done"] == "nothing: the role gets what its domain needs (shares its domain's role)"
+    assert rows(alert)["Done"] == "nothing: the role keeps the guardrails of its domain (shares its domain's role)"
     assert rows(alert)["To do"] == RECOMMENDATIONS[Reason.SHARES_ROLE]
 
 
@@ -129,10 +134,10 @@ def test_a_guardrail_that_was_edited_is_told_with_who_did_it_and_how_to_see_its_
     alert = told("finding_policy_restored")
     assert alert.headline == "Rolewarden: guardrail no-generative-ai was edited and is restored"
     assert rows(alert)["Who"] == "arn:aws:iam::111122223333:user/mallory"
-    assert rows(alert)["Done"] == "made what guardrails.yaml says the policy's default version again"
-    assert rows(alert)["Look"] == (
-        "aws iam list-policy-versions --policy-arn arn:aws:iam::111122223333:policy/rolewarden/no-generative-ai"
-    )
+    assert rows(alert)["Done"] == "restored the default version of the policy to what guardrails.yaml says"
+    arn = "arn:aws:iam::111122223333:policy/rolewarden/no-generative-ai"
+    assert rows(alert)["Versions"] == f"aws iam list-policy-versions --policy-arn {arn}"
+    assert rows(alert)["Look"] == f"aws iam get-policy-version --policy-arn {arn} --version-id VERSION"
     assert rows(alert)["Console"].endswith(
         "#/policies/details/arn%3Aaws%3Aiam%3A%3A111122223333%3Apolicy%2Frolewarden%2Fno-generative-ai"
     )
@@ -142,7 +147,10 @@ def test_a_guardrail_that_was_deleted_is_told_to_be_made_again():
     alert = told("finding_policy_restored", remediation="created", cause={"event_name": "ScheduledCheck"})
     assert alert.headline == "Rolewarden: guardrail no-generative-ai was deleted and is restored"
     assert rows(alert)["Who"] == "not known: a scheduled check found it: no event reported it"
-    assert rows(alert)["Done"] == "made the policy again; a sweep attaches it to every role that needs it"
+    assert rows(alert)["Done"] == "created the policy again; a sweep attaches it to every role that needs it"
+    assert rows(alert)["Look"] == (
+        "aws iam list-entities-for-policy --policy-arn arn:aws:iam::111122223333:policy/rolewarden/no-generative-ai"
+    )
 
 
 def test_a_contested_role_is_told_with_everybody_who_fights_it():
@@ -181,7 +189,8 @@ def test_a_move_against_rolewarden_is_told_with_the_call_in_cloudtrails_history(
         "Call": f"DisableRule at {sample('self_disable_rule')['detail']['eventTime']}",
         "From": "198.51.100.66, aws-cli/2.31.0 md/awscrt#0.27.6 ua/2.1 os/linux lang/python#3.13.7",
         "Done": "nothing: Rolewarden cannot repair itself",
-        "To do": "if nobody was to do this, deploy the stack again (sam deploy) and run `rolewarden sweep`",
+        "To do": "if this change is not intended, restore the stack (docs/how-to/runbook.md, Restore the stack), then "
+        "run `rolewarden sweep`",
         "Console": f"https://console.aws.amazon.com/cloudtrailv2/home?region=us-east-1#/events/{event_id}",
         "Look": "aws cloudtrail lookup-events --region us-east-1 --lookup-attributes "
         f"AttributeKey=EventId,AttributeValue={event_id}",
@@ -288,7 +297,7 @@ def test_where_the_console_is_not_known_there_is_a_command_and_no_link():
 def test_an_event_that_cannot_be_read_is_a_message_that_says_so(event):
     alert = compose(event, "aws")
     assert alert.headline == "Rolewarden: an event that cannot be read"
-    assert rows(alert)["Runbook"] == "docs/how-to/runbook.md, an alert that cannot be read"
+    assert rows(alert)["Runbook"] == "docs/how-to/runbook.md, An event that cannot be read"
 
 
 def test_an_event_that_cannot_be_read_is_named_by_its_id():
@@ -387,6 +396,6 @@ def test_whatever_comes_is_a_subject_that_sns_takes_and_a_text_of_bounded_size(e
     assert alert.headline.startswith("Rolewarden")
     assert 0 < len(alert.body) <= BODY_SIZE
     lines = alert.body.splitlines()
-    links = [index + 1 for index, line in enumerate(lines) if line in {"Console:", "Look:"}]
+    links = [index + 1 for index, line in enumerate(lines) if line in LINKS]
     assert all(len(line) <= COLUMNS for index, line in enumerate(lines) if index not in links)
     assert json.dumps(alert.body)

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule, read_yaml
+from rolewarden.guardrails import AlsoGovern, Assignment, BedrockRule, Guardrail, JumpStartRule, Rules, read_yaml
 from rolewarden.policies import POLICY_SIZE, compile_rules, size
 from rolewarden_cli import protect
 from rolewarden_cli.protect import Protection
@@ -43,7 +43,7 @@ def test_recipes_are_found() -> None:
 
 
 def test_table_of_doors_has_each_statement_and_no_other() -> None:
-    table = PAGE_TEXT.partition("## Doors")[2]
+    table = PAGE_TEXT.partition("## Access paths")[2]
     told = set(
         re.findall(r"`((?:Bedrock|JumpStart)\w+)`", "\n".join(re.findall(r"^\| (.*?) \|", table, flags=re.MULTILINE)))
     )
@@ -60,6 +60,14 @@ def test_reference_has_every_option_of_a_guardrail() -> None:
         assert re.search(rf"[`.]{option}[`:]", PAGE_TEXT), option
 
 
+def test_the_reference_has_every_key_of_the_file_and_no_other() -> None:
+    table = PAGE_TEXT.partition("## Reference")[2].partition("\n\nWithin an assignment")[0]
+    cells = re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)
+    named = {re.split(r"[.\]>]", key)[-1] for cell in cells for key in re.findall(r"`([^`]+)`", cell)}
+    below = {*Guardrail._fields, *Assignment._fields, *AlsoGovern._fields} - {"name"}
+    assert named == {"mode", *Rules._fields, *below} - {"also_govern"}  # it has keys of its own there
+
+
 def test_companion_policy_is_what_the_command_prints() -> None:
     section = (DOCS / "how-to/scp.md").read_text(encoding="utf-8")
     [deployer] = re.findall(r"rolewarden scp --deployer (\S+)", section)
@@ -71,8 +79,9 @@ def test_companion_policy_is_what_the_command_prints() -> None:
     text = " ".join(section.split())
     alone = Protection(deployed(translated()), (deployer,))
     assert (
-        f"{protect.SCP_SIZE:,} characters since May 2026, this one has {size(document):,} without white space" in text
+        f"{protect.SCP_SIZE:,} characters since May 2026. "
+        f"This one has {size(document):,} characters without white space" in text
     )
-    assert f"that of a stack of one account and region {size(alone.service_control_policy()):,}" in text
+    assert f"the SCP of a stack with one account and region has {size(alone.service_control_policy()):,}" in text
     assert f"({size(protection.boundary()):,} of the {POLICY_SIZE:,}" in text
     assert f"--policy-name {protect.BOUNDARY_NAME} " in section

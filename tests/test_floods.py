@@ -84,7 +84,7 @@ def test_events_of_no_concern_cost_a_call_each_at_most_and_no_memory(guarded, ca
     with capsys.disabled():
         first, last = (f"{peak / 1e6:.2f}" for peak in peaks)
         print(  # noqa: T201
-            f"\n{between + 2},000 events of no concern: {len(calls):,} calls; "
+            f"\n{between + 2},000 events out of scope: {len(calls):,} calls; "
             f"peak memory of the first 1,000 {first} MB, of the last {last} MB; left {max(left) / 1e6:.2f} MB"
         )
 

@@ -117,7 +117,8 @@ STACK_WRITES = (
     "kms:DisableKeyRotation",
     "kms:PutKeyPolicy",
     "kms:ScheduleKeyDeletion",
-    # An event that says the stack is being deleted has DetachFunction take every guardrail off: invoking is a write.
+    # Invoking is a write: a caller could send a forged payload. docs/explanation/reliability.md says what each function
+    # does then.
     "lambda:Add*",
     "lambda:Create*",
     "lambda:Delete*",

@@ -19,14 +19,14 @@ from rolewarden.origin import SCHEDULED_CHECK, SWEEP, Cause
 from rolewarden.own_events import AccountFinding, PolicyRestored, RoleContested, RoleFinding, SubjectFinding
 from rolewarden.policies import policy_arn
 from rolewarden.reach import FORWARD, UNDELIVERED
-from rolewarden.verdicts import Reason
+from rolewarden.verdicts import CREATED, REPLACED, Reason
 
 SUBJECT_SIZE = 99
 """Characters of a subject: SNS takes ASCII, no line break, and less than 100,
 https://docs.aws.amazon.com/sns/latest/api/API_Publish.html."""
 
 COLUMNS = 78
-"""What a line of the text is wide; links and commands stay whole, as they are of no use in two."""
+"""Width of a line of the text, in characters. A link or a command stays on one line, because a reader copies it."""
 
 BODY_SIZE = 8_000
 """Characters that no text exceeds, as each row is cut and there are few; SNS takes 256 KiB."""
@@ -41,6 +41,9 @@ CONSOLES = {
 
 _LABEL = 11
 _EVENT_ID = re.compile(r"[0-9a-f-]{36}")
+_COMMAND = re.compile(rf"`[^`]{{1,{COLUMNS - _LABEL - 3}}}`")
+_GLUE = "\N{NO-BREAK SPACE}"
+"""Takes the place of the spaces in a command while the text is folded. `_text` leaves none in what an event says."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +106,20 @@ class _Console:
             yield from self.console("iam", f"roles/details/{quote(role, safe='')}")
             yield "Look", _Link(f"aws iam list-attached-role-policies --role-name {role}")
 
-    def links_to_policy(self, policy: str) -> Iterator[_Row]:
-        """A guardrail's policy in the console, and the command that lists what it has said."""
+    def links_to_policy(self, policy: str, *, was_deleted: bool) -> Iterator[_Row]:
+        """A guardrail's policy in the console, and the commands that show it.
+
+        A policy that was edited still has the version with the edit, until IAM has five newer ones. One that was
+        deleted has lost its versions: then the command lists the roles that have the new policy attached.
+        """
         if POLICY_NAME.fullmatch(policy) and self.account:
             arn = policy_arn(policy, self.partition, self.account)
             yield from self.console("iam", f"policies/details/{quote(arn, safe='')}")
-            yield "Look", _Link(f"aws iam list-policy-versions --policy-arn {arn}")
+            if was_deleted:
+                yield "Look", _Link(f"aws iam list-entities-for-policy --policy-arn {arn}")
+            else:
+                yield "Versions", _Link(f"aws iam list-policy-versions --policy-arn {arn}")
+                yield "Look", _Link(f"aws iam get-policy-version --policy-arn {arn} --version-id VERSION")
 
     def links_to_event(self, event_id: str) -> Iterator[_Row]:
         """The call in CloudTrail's event history."""
@@ -142,8 +153,8 @@ def _subject_finding(detail: Mapping[str, Any], place: _Console) -> _Told:
     missing = _names(detail.get("missing"))
     who = f"user profile {domain}/{profile}" if profile else f"domain {domain}" if domain else f"role {role}"
     if missing:
-        what = f"{who} needs {missing}, and nobody can keep that"
-        done = "nothing: the role gets what its domain needs"
+        what = f"{who} needs {missing}, but uses its domain's role, which has only what the domain needs"
+        done = "nothing: the role keeps the guardrails of its domain"
     else:
         what = f"AWS does not let Rolewarden evaluate {who}"
         done = "nothing: what was known before stays in force"
@@ -159,10 +170,14 @@ def _subject_finding(detail: Mapping[str, Any], place: _Console) -> _Told:
 
 def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Told:
     reason = _text(detail.get("reason"), 64)
-    what = f"AWS does not let Rolewarden look after account {place.account}: its roles may be unprotected"
-    done = f"nothing in this account ({reason}); the others are swept all the same"
+    what = f"AWS refused a call that Rolewarden needs to cover account {place.account}: roles may be unprotected"
+    done = "nothing: Rolewarden continues with what AWS lets it read"
     if reason == Reason.LEFT:
         what = f"account {place.account} is no longer covered: its roles may be unprotected"
+        done = "nothing: its guardrails stay attached, and Rolewarden does not restore one that somebody removes"
+    elif reason == Reason.UNHEARD:
+        what = f"events of account {place.account} may not arrive: only a sweep detects changes to its roles"
+        done = "swept the account as usual; Rolewarden cannot repair the path of the events"
     elif reason == Reason.FORGED:
         what = "a caller invoked a function of Rolewarden with a request that CloudFormation did not send"
         done = "refused the request; it removed no guardrail"
@@ -187,17 +202,20 @@ def _left_to_do(detail: Mapping[str, Any], place: _Console, role: str) -> Iterat
 
 def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Told:
     policy, remediation = _text(detail.get("policy"), 128), _text(detail.get("remediation"), 32)
-    was = {"created": "deleted", "replaced": "edited"}.get(remediation, "tampered with")
+    was = {CREATED: "deleted", REPLACED: "edited"}.get(remediation, "tampered with")
     done = {
-        "created": "made the policy again; a sweep attaches it to every role that needs it",
-        "replaced": "made what guardrails.yaml says the policy's default version again",
+        CREATED: "created the policy again; a sweep attaches it to every role that needs it",
+        REPLACED: "restored the default version of the policy to what guardrails.yaml says",
     }.get(remediation, remediation)
     rows = [
         ("What", f"the policy of guardrail {policy} was {was}: every role that needs it went without"),
         *_caused(detail),
         ("Done", done),
-        ("To do", "ask the caller why; take the right to write policies under /rolewarden/ away (rolewarden scp)"),
-        *place.links_to_policy(policy),
+        (
+            "To do",
+            "ask the caller why; deny writing policies under /rolewarden/ with the policy that `rolewarden scp` prints",
+        ),
+        *place.links_to_policy(policy, was_deleted=remediation == CREATED),
         ("Runbook", "docs/how-to/runbook.md, Policy Restored"),
     ]
     return f"guardrail {policy} was {was} and is restored", rows
@@ -233,7 +251,7 @@ def _move(detail: Mapping[str, Any], place: _Console) -> _Told:
     # Lambda's names carry the date of the API, as DeleteFunction20150331.
     call = re.sub(r"\d{8}(v\d+)?$", "", _text(cause.event_name, 128))
     service = _text(detail.get("eventSource"), 64).partition(".")[0]
-    noun, meaning, recommendation = _PARTS.get(service, ("part", "what Rolewarden is made of changes", _DEPLOY_AGAIN))
+    noun, meaning, recommendation = _PARTS.get(service, ("part", "what Rolewarden is made of changes", _RESTORE))
     kind, name = _touched(detail)
     touched = f"{kind} {name}".strip() or noun
     if _FORWARDERS.fullmatch(name):
@@ -246,9 +264,9 @@ def _move(detail: Mapping[str, Any], place: _Console) -> _Told:
             "Done",
             f"nothing: AWS refused the call ({refused})" if refused else "nothing: Rolewarden cannot repair itself",
         ),
-        ("To do", "ask the caller why" if refused else f"if nobody was to do this, {recommendation}"),
+        ("To do", "ask the caller why" if refused else f"if this change is not intended, {recommendation}"),
         *place.links_to_event(cause.event_id),
-        ("Runbook", "docs/how-to/runbook.md, moves against Rolewarden itself"),
+        ("Runbook", "docs/how-to/runbook.md, Changes to Rolewarden itself"),
     ]
     did = "tried" if refused else "called"
     return f"{_short(_text(cause.actor, 300)) or 'somebody'} {did} {call} on {touched}", rows
@@ -263,7 +281,7 @@ def _unreadable(envelope: Mapping[str, Any]) -> _Told:
         ("When", _text(envelope.get("time"), 32)),
         ("Done", "nothing"),
         ("To do", "look for the id in the logs of Rolewarden's functions and in CloudTrail"),
-        ("Runbook", "docs/how-to/runbook.md, an alert that cannot be read"),
+        ("Runbook", "docs/how-to/runbook.md, An event that cannot be read"),
     ]
     return "an event that cannot be read", rows
 
@@ -276,25 +294,28 @@ _TELLERS: dict[str, Callable[[Mapping[str, Any], _Console], _Told]] = {
     RoleContested.detail_type: _role_contested,
 }
 
-_DEPLOY_AGAIN = "deploy the stack again (sam deploy) and run `rolewarden sweep`"
-_FORWARD_AGAIN = "run `rolewarden doctor`: it says what is missing here, and how it comes back"
+_RESTORE = "restore the stack (docs/how-to/runbook.md, Restore the stack), then run `rolewarden sweep`"
+_FORWARD_AGAIN = "run `rolewarden doctor`: it names what is missing here and the recommended action"
 _FORWARDERS = re.compile(rf"{FORWARD}.+|{UNDELIVERED}|StackSet-.+|{'|'.join(sorted(MEMBER_ROLES))}", re.IGNORECASE)
 """The names of what forwarder.yaml makes, and of its stacks."""
 _PARTS = {
-    "lambda": ("function", "roles may be changed unseen from now on", _DEPLOY_AGAIN),
-    "iam": ("role", "a function may do less than it has to, or more than it may", _DEPLOY_AGAIN),
-    "dynamodb": ("table", "bindings or history may be lost", _DEPLOY_AGAIN),
-    "sqs": ("queue", "roles that wait for their evaluation may be lost", _DEPLOY_AGAIN),
-    "logs": ("log group", "what the functions log may be lost", _DEPLOY_AGAIN),
-    "sns": ("topic", "alarms may reach nobody", f"{_DEPLOY_AGAIN}, and look who is subscribed"),
+    "lambda": ("function", "roles may be changed unseen from now on", _RESTORE),
+    "iam": ("role", "a function may do less than it has to, or more than it may", _RESTORE),
+    "dynamodb": ("table", "bindings or history may be lost", _RESTORE),
+    "sqs": ("queue", "roles that wait for their evaluation may be lost", _RESTORE),
+    "logs": ("log group", "what the functions log may be lost", _RESTORE),
+    "sns": ("topic", "alarms may reach nobody", "check the subscriptions with `aws sns "
+            f"list-subscriptions-by-topic --topic-arn TOPIC`; {_RESTORE}"),
     "kms": ("key", "what it encrypts cannot be read without it",
-            "take it back at once (aws kms cancel-key-deletion, enable-key), then deploy the stack again"),
-    "events": ("rule", "changes to roles may go unseen from now on", _DEPLOY_AGAIN),
-    "monitoring": ("alarm", "nobody may be notified of the next failure", _DEPLOY_AGAIN),
+            "run `aws kms cancel-key-deletion --key-id KEY` and `aws kms enable-key --key-id KEY` at once, "
+            f"then {_RESTORE}; a key of your own needs the policy in docs/how-to/kms-key.md"),
+    "events": ("rule", "changes to roles may go unseen from now on", _RESTORE),
+    "monitoring": ("alarm", "nobody may be notified of the next failure", _RESTORE),
     "cloudtrail": ("trail", "without a trail that logs, only the sweep detects a change to a role",
-                   "start logging again (aws cloudtrail start-logging, get-event-selectors)"),
-    "cloudformation": ("stack", "Rolewarden itself is being deployed, changed or taken down", "stop it and deploy "
-                       "what you mean to have"),
+                   "run `aws cloudtrail start-logging --name TRAIL`, and check what it logs with "
+                   "`aws cloudtrail get-event-selectors --trail-name TRAIL`"),
+    "cloudformation": ("stack", "Rolewarden itself is being deployed, changed or taken down", "stop the "
+                       "operation, then deploy the stack as you want it"),
 }  # fmt: skip
 """By service: what a resource of Rolewarden's is there, what a change to it may mean, and what to do about it."""
 
@@ -381,14 +402,20 @@ def _written(headline: str, rows: list[_Row]) -> Alert:
     subject = headline.encode("ascii", "replace").decode()
     if len(subject) > SUBJECT_SIZE:
         subject = subject[: SUBJECT_SIZE - 3].rstrip() + "..."
-    lines = [*textwrap.wrap(f"{headline}.", COLUMNS), ""]
+    lines = [*_folded(f"{headline}."), ""]
     for label, text in rows:
         if isinstance(text, _Link):
             lines += [f"{label}:", text.text]
         elif text:
-            indent = " " * _LABEL
-            lines += textwrap.wrap(text, COLUMNS, initial_indent=label.ljust(_LABEL), subsequent_indent=indent)
+            lines += _folded(text, first=label.ljust(_LABEL), indent=" " * _LABEL)
     return Alert(subject, "\n".join(lines) + "\n")
+
+
+def _folded(text: str, *, first: str = "", indent: str = "") -> list[str]:
+    """`text` in lines of COLUMNS characters. A command between backticks, and a word with hyphens, stays whole."""
+    joined = _COMMAND.sub(lambda command: command[0].replace(" ", _GLUE), text)
+    lines = textwrap.wrap(joined, COLUMNS, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False)
+    return [line.replace(_GLUE, " ") for line in lines]
 
 
 def _text(value: Any, most: int) -> str:

@@ -30,11 +30,13 @@ FORWARDER = "forwarder"
 QUEUE = "undelivered events"
 
 PROBE_RECOMMENDATIONS = {
-    ENTRANCE: "let the StackSet put Rolewarden's stack into the account again",
-    TRAIL: "log management events of all regions there: run `aws cloudtrail create-trail`, then "
-    "`aws cloudtrail start-logging`",
-    FORWARDER: "deploy Rolewarden's stack again; in StackSets look why its stack failed there",
-    QUEUE: "read the queue rolewarden-undelivered there (see docs/how-to/runbook.md, Account Finding)",
+    ENTRANCE: "let the StackSet create Rolewarden's stack in the account again",
+    TRAIL: "create a trail that logs management events of all regions, and start it: "
+    "`aws cloudtrail start-logging --name TRAIL`",
+    FORWARDER: "enable the rule, or delete the stack instance in StackSets and add it again "
+    "(docs/how-to/runbook.md, Account Finding)",
+    QUEUE: "find the cause in the attribute ERROR_CODE of the messages (docs/how-to/runbook.md, Account Finding), then "
+    "purge the queue and run `rolewarden sweep`",
 }
 """What a person does about each probe that fails."""
 

@@ -24,7 +24,8 @@ from rolewarden.verdicts import Outcome, Reason, Remediation, Verdict
 class Reconciler:
     """Compares what a role needs with what it carries, and attaches what is missing.
 
-    With `observe` every guardrail is only looked at, whatever its mode: the same verdicts, nothing written to IAM.
+    With `observe`, every guardrail is in observe mode, whatever its own mode is: a role that lacks a policy is drifted
+    and is reported, and nothing is written to IAM.
     """
 
     aws: AttachesPolicies

@@ -43,13 +43,13 @@ class Reason(StrEnum):
     NOT_ENTERED = "account cannot be entered"
     """Rolewarden cannot assume its role in the account. See docs/how-to/runbook.md, Account Finding."""
     LEFT = "account no longer covered"
-    """The StackSet no longer has a stack in the account. See docs/how-to/runbook.md, Account Finding."""
+    """The StackSet has no stack in the account any more. See docs/how-to/runbook.md, Account Finding."""
     UNHEARD = "events do not arrive"
     """A link between the account's events and Rolewarden is broken. See docs/how-to/runbook.md, Account Finding."""
     POLICY_MISSING = "policy missing"
     """The guardrail's policy does not exist in IAM, or cannot be attached."""
     ACCESS_DENIED = "access denied"
-    """AWS denied a call that Rolewarden made."""
+    """AWS denied a call that Rolewarden made. The message names the call and the service."""
     NAME_TAKEN = "name taken"
     """The account has a policy with the guardrail's name outside the path `/rolewarden/`."""
     SHARES_ROLE = "shares its domain's role"
@@ -62,28 +62,34 @@ class Reason(StrEnum):
     """A caller invoked the function named in the message with a custom-resource request that CloudFormation did not
     send. The function rejected the request and removed no guardrail."""
     ROLE_GONE = "role does not exist"
-    """The role does not exist. No action is needed."""
+    """The role was deleted, or IAM does not show it yet. If it is created again, Rolewarden evaluates it."""
 
 
 RECOMMENDATIONS: dict[str, str] = {
     Reason.QUOTA: "detach a policy the role does not need, raise the quota for managed policies per role, or set "
     "`fallback: boundary` in guardrails.yaml",
-    Reason.PROTECTED: "AWS owns this role and lets nobody attach policies: give the subject a role of your own",
-    Reason.OTHER_ACCOUNT: "the role lives in another account: deploy Rolewarden there",
-    Reason.NOT_ENTERED: "let the StackSet put Rolewarden's stack into the account again, or exempt its roles from the "
-    "SCP that stops sts:AssumeRole",
-    Reason.LEFT: "if it was not to leave, put it back into one of the stack's organizational units, or its stack into "
-    "the StackSet; until then Rolewarden does not remediate its roles",
-    Reason.UNHEARD: "repair what the message names (see docs/how-to/runbook.md, Account Finding), then run "
+    Reason.PROTECTED: "AWS owns this role, and nobody can attach policies to it: give the domain or "
+    "user profile a role of your own",
+    Reason.OTHER_ACCOUNT: "use a role of the same account, or cover the role in its own account: deploy Rolewarden "
+    "there with `also_govern`",
+    Reason.NOT_ENTERED: "let the StackSet create Rolewarden's stack in the account again, or exempt Rolewarden's "
+    "roles from the SCP that denies sts:AssumeRole",
+    Reason.LEFT: "if the account must stay covered, move it back into one of the stack's organizational units, or add "
+    "its stack instance to the StackSet again; until then Rolewarden does not remediate its roles",
+    Reason.UNHEARD: "repair the link that the message names (docs/how-to/runbook.md, Account Finding), then run "
     "`rolewarden doctor`",
-    Reason.POLICY_MISSING: "the guardrail's policy is not in IAM: deploy the stack again, or invoke PublishFunction",
-    Reason.ACCESS_DENIED: "an SCP, a boundary or a missing permission stops Rolewarden: let its role call IAM",
+    Reason.POLICY_MISSING: "wait for the next scheduled check, which creates the guardrail's policy again, or invoke "
+    "PublishFunction now",
+    Reason.ACCESS_DENIED: "an SCP, a boundary or a missing permission stops Rolewarden: allow its role the call that "
+    "the message names",
     Reason.NAME_TAKEN: "rename the guardrail in guardrails.yaml, or delete the policy of that name",
     Reason.SHARES_ROLE: "give the user profile an execution role of its own, or assign by domain",
-    Reason.UNREACHABLE: "deploy the stack in a region where SageMaker is, or repair the network path to its endpoint",
-    Reason.FORGED: "find the caller in CloudTrail's data events of Lambda (Invoke of this function), then take "
-    "lambda:InvokeFunction away from all but deployers and administrators",
-    Reason.REFUSED: "IAM refused for a reason that is not known here: see the message",
+    Reason.UNREACHABLE: "take the region out of the parameter Regions if SageMaker is not offered there, or repair the "
+    "network path to its endpoint",
+    Reason.FORGED: "find the caller in CloudTrail's data events of Lambda (Invoke of this function), then leave "
+    "lambda:InvokeFunction to deployers and administrators only",
+    Reason.REFUSED: "fix the cause that the message names, with the call and the answer of AWS; the next sweep tries "
+    "again",
 }
 """The recommended action for each reason that needs one."""
 

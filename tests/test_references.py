@@ -1,0 +1,210 @@
+"""References that people follow: pages and sections that texts cite, and the AWS CLI commands that texts offer."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+
+import botocore.session
+import pytest
+from botocore import xform_name
+from rolewarden.alert import compose
+from rolewarden.reach import PROBE_RECOMMENDATIONS
+from rolewarden.verdicts import RECOMMENDATIONS, Reason
+
+from tests.conftest import ROOT, sample
+
+CODE = ("layers", "cli", "functions", "local")
+CITED = re.compile(r"docs/([\w/-]+\.md)(?:, (?P<section>.*))?")
+COMMAND = re.compile(r"\baws [a-z0-9-]+ [a-z0-9-]+(?: (?:--)?[\w-][^\s`]*)*")
+"""A command of the AWS CLI up to the end of its line, or to the backtick behind it."""
+
+
+def strings(text: str) -> Iterator[str]:
+    """The strings of a Python file, docstrings excluded. Of an f-string each part."""
+    tree = ast.parse(text)
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value
+
+
+EXAMPLES = {"docs/nowhere.md", "docs/x.md"}
+"""Pages that do not exist and that this module names to be sure of itself."""
+
+
+@cache
+def said() -> tuple[tuple[str, str], ...]:
+    """Each text that a person can read outside of the docs, with the name of its file."""
+    found = [(name, (ROOT / name).read_text(encoding="utf-8")) for name in ("template.yaml", "forwarder.yaml")]
+    for folder in CODE:
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            name = str(file.relative_to(ROOT))
+            found += [(name, text) for text in strings(file.read_text(encoding="utf-8"))]
+    return tuple(found)
+
+
+@cache
+def headings(page: str) -> frozenset[str]:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return frozenset(re.findall(r"^#+ (.+)$", text, re.MULTILINE))
+
+
+def lacking(text: str) -> list[str]:
+    """The references in `text` to a page or a section that does not exist."""
+    missing = []
+    for cited in CITED.finditer(text):
+        page, section = cited[1], cited["section"]
+        if not (ROOT / "docs" / page).is_file() or (section and not section.startswith(tuple(headings(page)))):
+            missing.append(cited[0])
+    return missing
+
+
+def test_every_page_and_section_that_code_cites_exists():
+    missing = {(name, cited) for name, text in said() for line in text.splitlines() for cited in lacking(line)}
+    for file in [path for folder in (*CODE, "tests", "bench") for path in sorted((ROOT / folder).rglob("*.py"))]:
+        # Comments and docstrings name a page, and go on in prose.
+        pages = set(re.findall(r"\bdocs/[\w/-]+\.md", file.read_text(encoding="utf-8")))
+        missing |= {(file.name, page) for page in pages - EXAMPLES if not (ROOT / page).is_file()}
+    assert missing == set()
+    assert lacking("see docs/how-to/runbook.md, Nowhere.") == ["docs/how-to/runbook.md, Nowhere."]
+    assert lacking("see docs/how-to/runbook.md, rolewarden-undelivered") != []
+    assert lacking("see docs/nowhere.md") == ["docs/nowhere.md"]
+
+
+@cache
+def services() -> frozenset[str]:
+    return frozenset(botocore.session.get_session().get_available_services())
+
+
+def offered() -> Iterator[tuple[str, str]]:
+    """Each AWS CLI command that a text, a page or an alert offers."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    texts = [*said(), *((page.name, page.read_text(encoding="utf-8")) for page in pages)]
+    events = [sample(path.stem) for path in sorted((ROOT / "events").glob("*.json"))]
+    deleted = sample("finding_policy_restored")
+    deleted["detail"]["remediation"] = "created"
+    texts += [("alert", compose(event, "aws").body) for event in [*events, deleted]]
+    for name, text in texts:
+        for found in COMMAND.findall(re.sub(r"\\\n\s*", "", text)):
+            _, service, operation, *_ = found.split()
+            # The AWS CLI itself has `aws configure`; a word without a hyphen behind another word is prose.
+            if service != "configure" and (service in services() or "-" in operation):
+                yield name, found
+
+
+def wrong(command: str) -> str:
+    """What a command has that the service does not know, or lacks. A command without options can be a mere name."""
+    _, service, operation, *rest = command.rstrip(".,;:)").split()
+    session = botocore.session.get_session()
+    if service not in services():
+        return f"no service {service}"
+    model = session.get_service_model(service)
+    names = {xform_name(name, "-"): name for name in model.operation_names}
+    if operation not in names:
+        return f"no operation {operation}"
+    shape = model.operation_model(names[operation]).input_shape
+    members = {xform_name(name, "-"): name for name in shape.members} if shape else {}
+    options = {word[2:].partition("=")[0] for word in rest if word.startswith("--")}
+    general = {"region", "profile", "output", "query", "endpoint-url", "cli-binary-format"}
+    if unknown := options - members.keys() - general - {f"no-{name}" for name in members}:
+        return f"no option {', '.join(sorted(unknown))}"
+    required = {xform_name(name, "-") for name in shape.required_members} if shape else set()
+    absent = required - options
+    # A name alone, or a part of an f-string, is not the whole command: the alerts and pages have it.
+    is_whole = rest and not rest[-1].startswith("--")
+    return f"needs {', '.join(sorted(absent))}" if absent and is_whole else ""
+
+
+def test_every_aws_command_that_is_offered_exists_with_its_options():
+    commands = dict.fromkeys(offered())
+    assert {command.split()[1] for _, command in commands} >= {"iam", "cloudtrail", "kms", "cloudformation"}
+    found = {(name, command): wrong(command) for name, command in commands}
+    assert {what: why for what, why in found.items() if why} == {}
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("aws iam get-policy-text --policy-arn ARN", "no operation get-policy-text"),
+        ("aws iam get-policy-version --arn ARN", "no option arn"),
+        ("aws iam get-policy-version --policy-arn ARN", "needs version-id"),
+        ("aws iamx get-policy", "no service iamx"),
+    ],
+)
+def test_a_wrong_command_would_be_found(command, why):
+    assert wrong(command) == why
+
+
+def test_the_commands_of_an_alert_about_an_edited_policy_show_its_text():
+    assert "aws iam get-policy-version" in compose(sample("finding_policy_restored"), "aws").body
+
+
+def test_a_command_in_an_alert_stays_on_one_line():
+    for event in [sample(path.stem) for path in sorted((ROOT / "events").glob("*.json"))]:
+        for line in compose(event, "aws").body.splitlines():
+            assert line.count("`") % 2 == 0, line
+
+
+@pytest.mark.parametrize("text", [*RECOMMENDATIONS.values(), *PROBE_RECOMMENDATIONS.values()])
+def test_an_alert_has_the_whole_recommended_action_and_breaks_no_word_of_it(text):
+    event = sample("finding_role")
+    event["detail"]["recommendation"] = text
+    assert text in " ".join(compose(event, "aws").body.split())
+
+
+@pytest.mark.parametrize("reason", [Reason.ACCESS_DENIED, Reason.REFUSED])
+def test_a_reason_that_any_service_can_give_names_no_service_in_its_recommended_action(reason):
+    assert not re.search(r"\b(IAM|SageMaker|CloudTrail|SQS|StackSets)\b", RECOMMENDATIONS[reason])
+
+
+@pytest.mark.parametrize("length", range(40, 70))
+def test_an_alert_breaks_no_line_at_a_hyphen(length):
+    event = sample("finding_role")
+    event["detail"]["recommendation"] = f"{'x' * length} lambda:Invoke-all-but-one"
+    assert "lambda:Invoke-all-but-one" in compose(event, "aws").body
+
+
+FOLDERS = "bench|cli|docs|events|functions|layers|local|tests"
+PATHS = re.compile(rf"`(\.?(?:{FOLDERS}|ci)/[\w./*-]*|test_\w+\.py)`")
+
+
+def nowhere(page: str) -> set[str]:
+    """The paths that a page names and that no file has."""
+    named = {path if "/" in path else f"tests/{path}" for path in PATHS.findall(page)}
+    return {path for path in named if not any(ROOT.glob(path.rstrip("/")))}
+
+
+def test_every_file_that_a_page_names_exists():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    found = {(page.name, path) for page in pages for path in nowhere(page.read_text(encoding="utf-8"))}
+    assert found == set()
+    assert nowhere("see `tests/test_nothing.py`, `test_none.py` and `tests/`") == {
+        "tests/test_nothing.py",
+        "tests/test_none.py",
+    }
+
+
+@pytest.mark.parametrize("package", ["layers/rolewarden/rolewarden", "cli/rolewarden_cli"])
+def test_the_page_about_architecture_has_every_module_and_no_other(package):
+    text = (ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8")
+    page = text.partition("## Modules")[2].partition("\n## ")[0]
+    library, _, command_line = page.partition("The command line")
+    table = command_line if package.startswith("cli") else library
+    cells = re.findall(r"^\| (`.*?`) \|(.*)", table, flags=re.MULTILINE)
+    listed = {name for named, _ in cells for name in re.findall(r"`(\w+)`", named)}
+    modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"}
+    assert listed <= modules
+    assert modules - {name for cell in cells for text in cell for name in re.findall(r"`(\w+)`", text)} == set()
+
+
+def test_the_runbook_quotes_messages_and_log_lines_that_the_code_has():
+    pages = ("docs/how-to/runbook.md", "docs/how-to/unprotected-role.md")
+    page = " ".join(" ".join((ROOT / page).read_text(encoding="utf-8").split()) for page in pages)
+    quoted = set(re.findall(r"(?<!\*)\*([a-z][^*|]+)\*(?!\*)", page)) - {reason.value for reason in Reason}
+    quoted |= set(re.findall(r"log(?:s)? (?:for|says) `([^`]+)`", page))
+    assert {"it has another boundary", "the history cannot be audited"} <= quoted
+    texts = [text for _, text in said()]
+    assert {quote for quote in quoted if not any(quote.rstrip(" …") in text for text in texts)} == set()
