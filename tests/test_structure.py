@@ -169,3 +169,26 @@ def test_no_code_outside_of_the_record_decides_by_a_cause():
             if names & {"cause", "event_name", "Cause"}:
                 found.append(f"{file.name}:{test.lineno}: {ast.unparse(test)}")
     assert found == []
+
+
+MOST_LINES = 1000
+
+
+def test_no_module_is_longer_than_a_thousand_lines():
+    files = [file for folder in (*PACKAGES.values(), ROOT / "tests", ROOT / "bench") for file in folder.rglob("*.py")]
+    lengths = {str(file.relative_to(ROOT)): len(file.read_text(encoding="utf-8").splitlines()) for file in files}
+    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_module_imports_itself_through_others(package):
+    """Imports inside of functions and for type checking alone count, too: they only hide a cycle."""
+    folder = PACKAGES[package]
+    modules = {".".join(file.relative_to(folder.parent).with_suffix("").parts): file for file in folder.rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): file for name, file in modules.items()}
+    needs = {name: imported(file) & modules.keys() - {name} for name, file in modules.items()}
+    left = dict(needs)
+    # The package itself holds constants only, which every module may take from it.
+    while free := {name for name, found in left.items() if not found & left.keys()}:
+        left = {name: found for name, found in left.items() if name not in free}
+    assert left == {}

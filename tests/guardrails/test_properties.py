@@ -11,12 +11,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from rolewarden import policies
 from rolewarden.guardrails import Allowance, BedrockRule, Guardrail, JumpStartRule, Routes, RuleKind, matches
 from rolewarden.policies import POLICY_SIZE, Document, Statement, TooLong, compile_guardrail, digest, size
 from rolewarden_local.emulated import iam
+from rolewarden_local.emulated.judge import runs_over_a_colon
 
 from tests.guardrails import probes
 from tests.guardrails.probes import ALLOW_EVERYTHING, REQUESTS, Request
@@ -100,6 +101,8 @@ def test_under_an_allow_list_exactly_the_matching_models_get_through(
     data: st.DataObject, listed: tuple[str, ...]
 ) -> None:
     model = data.draw(st.sampled_from(listed).flatmap(matching) | bedrock_ids)
+    # AWS does not say whether a wildcard within a segment of an ARN matches a colon.
+    assume(not any(runs_over_a_colon(f"model/{pattern}", f"model/{model}") for pattern in listed))
     request = data.draw(routes(model))
     expected = any(matches(pattern, model) for pattern in listed)
     assert allowed(documents(Guardrail("it", BedrockRule("allow", listed))), request) == expected

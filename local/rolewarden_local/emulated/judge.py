@@ -278,7 +278,7 @@ def _check(statement: _JudgedStatement, request: Any) -> None:
     parsed = statement.parsed
     where = f"policy {statement.matched.policy}, statement {statement.matched.index + 1}"
     for pattern in (*parsed.resources, *parsed.not_resources):
-        if _runs_over_a_colon(pattern, request.resource_arn):
+        if runs_over_a_colon(pattern, request.resource_arn):
             raise Unsupported(f"{where}: a wildcard of {pattern} would have to match a colon of {request.resource_arn}")
     for operator, block in parsed.conditions.items():
         for key in block:
@@ -294,7 +294,7 @@ def _is_arn(text: str) -> bool:
     return text.startswith("arn:") and text.count(":") >= 5
 
 
-def _runs_over_a_colon(pattern: str, resource: str) -> bool:
+def runs_over_a_colon(pattern: str, resource: str) -> bool:
     """Whether it depends on a wildcard matching a colon that `pattern` matches `resource`.
 
     AWS says that a `*` does where a segment ends in it, and no more:

@@ -1,0 +1,57 @@
+"""Texts of guardrails.yaml with one part of the caller's choice, and how to read one."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from rolewarden.guardrails import (
+    FileReading,
+    read_yaml,
+)
+
+from tests.conftest import ROOT
+
+TODAY = date(2026, 6, 1)
+GUARDRAILS = ROOT / "layers" / "guardrails" / "guardrails.yaml"
+
+GUARDRAIL = "guardrails:\n  a: {bedrock: {deny: all}}\n"
+EVERYONE = "assignments:\n  - guardrails: [a]\n"
+SOUND = GUARDRAIL + EVERYONE
+
+
+def guardrail(body: str) -> str:
+    """A file whose guardrail `a`, in line 2, says `body`."""
+    return f"guardrails:\n  a: {body}\n{EVERYONE}"
+
+
+def bedrock(model: str) -> str:
+    return guardrail(f"{{bedrock: {{deny: [{model}]}}}}")
+
+
+def jumpstart(model: str) -> str:
+    return guardrail(f"{{jumpstart: {{deny: [{model}]}}}}")
+
+
+def assignment(entry: str) -> str:
+    """A file with `entry` as its first assignment, in line 4, and one for everyone below."""
+    return f"{GUARDRAIL}assignments:\n  - {entry}\n  - guardrails: [a]\n"
+
+
+def exemption(entry: str) -> str:
+    """A file with `entry` as its exemption, in line 6."""
+    return f"{SOUND}exemptions:\n  - {entry}\n"
+
+
+def also_govern(body: str) -> str:
+    """A file with `body` as its also_govern, in line 5."""
+    return f"{SOUND}also_govern: {body}\n"
+
+
+def names(*wanted: str) -> str:
+    """A file with guardrails of these names, the first in line 2."""
+    bodies = "".join(f"  {name}: {{bedrock: {{deny: all}}}}\n" for name in wanted)
+    return f"guardrails:\n{bodies}assignments:\n  - guardrails: [{', '.join(wanted)}]\n"
+
+
+def yaml(text: str) -> FileReading:
+    return read_yaml(text, today=TODAY)

@@ -1,0 +1,126 @@
+"""guardrails.yaml becomes the JSON of GuardrailsLayer: the build says what is wrong, and both files say the same."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rolewarden import yamltext
+from rolewarden.guardrails import (
+    Assignment,
+    Mode,
+    load,
+    read_json,
+)
+
+from tests.conftest import ROOT
+from tests.guardrail_files import GUARDRAILS, TODAY, assignment, bedrock, exemption, guardrail, yaml
+
+
+@pytest.fixture
+def build(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """layers/guardrails/build.py, which `sam build` runs."""
+    spec = importlib.util.spec_from_file_location("guardrails_build", ROOT / "layers" / "guardrails" / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def no_network(*_: object, **__: object) -> None:
+        raise AssertionError("PyYAML is there, nothing is to be installed")
+
+    monkeypatch.setattr(module.subprocess, "run", no_network)
+    return module
+
+
+def test_a_sound_file_is_built_into_json_that_reads_the_same(
+    build: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "python" / "rolewarden_rules"
+    source = tmp_path / "guardrails.yaml"
+    source.write_text(GUARDRAILS.read_text().replace("until: 2027-01-31", "until: 2999-01-31"))
+    assert build.main(source, target) == 0
+    assert capsys.readouterr() == ("", "")
+    assert {path.name for path in target.iterdir()} == {"__init__.py", "guardrails.json", "guardrails.yaml"}
+    assert (target / "guardrails.yaml").read_bytes() == source.read_bytes()
+    assert load(target / "guardrails.json", today=TODAY) == load(source, today=TODAY)
+
+
+def test_a_warning_is_printed_and_the_file_is_built(
+    build: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "guardrails.yaml"
+    source.write_text(exemption("{role: X, until: 2020-01-31}"))
+    assert build.main(source, tmp_path / "target") == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: guardrails.yaml:6: exemptions[1]: ended on 2020-01-31: `X` is under guard again, "
+        "take the exemption out"
+    ]
+    assert (tmp_path / "target" / "guardrails.json").exists()
+
+
+TOO_LONG = ", ".join(f"'*.{'x' * 60}{number}'" for number in range(100))
+
+
+@pytest.mark.parametrize(
+    ("text", "starts"),
+    [
+        ("mode: [\n", ["error: guardrails.yaml:1: no valid YAML: "]),
+        (bedrock("claude-v2, nova-*"), ["error: guardrails.yaml:2: guardrails.a.bedrock.deny[1]: ",
+                                        "error: guardrails.yaml:2: guardrails.a.bedrock.deny[2]: "]),
+        (exemption("{role: X, until: 2020-01-31}") + "mode: x\n", ["error: guardrails.yaml:7: mode: ",
+                                                                   "warning: guardrails.yaml:6: exemptions[1]: "]),
+        (guardrail(f"{{bedrock: {{allow: [{TOO_LONG}]}}}}"),
+         ["error: guardrails.yaml:2: guardrails.a.bedrock: what it allows does not fit an IAM policy"]),
+        (None, ["error: guardrails.yaml: cannot be read: "]),
+    ],
+    ids=["no YAML", "two mistakes", "a mistake and a warning", "longer than a policy", "no file"],
+)  # fmt: skip
+def test_a_file_with_an_error_builds_nothing_and_says_why(
+    build: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, starts: list[str]
+) -> None:
+    source = tmp_path / "guardrails.yaml"
+    if text is not None:
+        source.write_text(text)
+    assert build.main(source, tmp_path / "python" / "rolewarden_rules") == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.startswith(start) for line, start in zip(said, starts, strict=True)] == [True] * len(starts)
+    assert not (tmp_path / "python").exists()
+
+
+def test_a_build_under_a_python_without_yaml_fetches_it(build: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(build.subprocess, "run", lambda command, **_: ran.append(command))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    build.need_yaml()
+    assert ran == []
+    monkeypatch.setitem(sys.modules, "yaml", None)  # as if it were not installed
+    build.need_yaml()
+    [command] = ran
+    assert command[-1].startswith("pyyaml==")
+    assert sys.path[0] == command[command.index("--target") + 1]
+
+
+SOUND_NAMES = st.sampled_from(["x", "research", "012345678901", "null", "~", "1.5", "yes", "2027-01-31", "a: b", "* #"])
+
+
+@given(
+    st.lists(SOUND_NAMES, min_size=1, max_size=3),
+    st.dictionaries(SOUND_NAMES, SOUND_NAMES, min_size=1, max_size=2),
+    st.sampled_from(list(Mode)),
+)
+@settings(max_examples=60)
+def test_yaml_and_the_json_made_of_it_give_equal_rules(domains: list[str], tags: dict[str, str], mode: Mode) -> None:
+    conditions = json.dumps({"guardrails": ["a"], "domains": domains, "tags": tags})
+    text = f"mode: {mode}\n" + assignment(conditions)
+    document, _ = yamltext.parse_yaml(text)
+    of_yaml, of_json = yaml(text).rules, read_json(json.dumps(document), today=TODAY).rules
+    assert of_yaml is not None
+    assert of_yaml == of_json
+    assert of_yaml.assignments[0] == Assignment(("a",), domains=tuple(domains), tags=tags)
