@@ -4,6 +4,7 @@
 """
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,22 @@ def test_a_list_that_mkdocs_does_not_render_is_found():
     assert without_blank_line("A paragraph:\n- not a list\n\n- a list\n- goes on\n  here\n- and here\n") == [
         "- not a list"
     ]
+
+
+def columns_without_header(text: str) -> list[str]:
+    """The header rows of tables in which a column has no header."""
+    lines = text.splitlines()
+    headers = [line for line, below in pairwise(lines) if re.fullmatch(r"\|[\s|:-]*-[\s|:-]*\|", below)]
+    return [line for line in headers if not all(cell.strip() for cell in line.strip().strip("|").split("|"))]
+
+
+@pytest.mark.parametrize("page", [*sorted(ROOT.glob("*.md")), *PAGES], ids=lambda page: page.name)
+def test_every_column_of_a_table_has_a_header(page):
+    assert columns_without_header(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_column_without_a_header_is_found():
+    assert columns_without_header("| a | |\n|---|---|\n| 1 | 2 |\n\n| b | c |\n|---|---|\n") == ["| a | |"]
 
 
 def test_every_metric_that_the_code_records_has_a_meaning_and_every_meaning_a_metric():
