@@ -66,7 +66,7 @@ def parameters() -> str:
     for name, parameter in template()["Parameters"].items():
         default = f"`{parameter['Default']}`" if parameter["Default"] != "" else "empty"
         meaning = " ".join(parameter["Description"].split()).replace("|", "\\|")
-        meaning = re.sub(r"docs/([\w/-]+\.md)", lambda found: f"[{found[1]}](../{found[1]})", meaning)
+        meaning = re.sub(r"docs/([\w/-]+\.md)", lambda found: f"[{title(found[1])}](../{found[1]})", meaning)
         rows.append(f"| `{name}` | {default} | {_values(parameter)} | {meaning.removesuffix('.')}. |")
     return "\n".join(rows)
 
@@ -77,6 +77,11 @@ def _values(parameter: Mapping[str, Any]) -> str:
     if "MinValue" in parameter:
         return f"{parameter['MinValue']} to {parameter['MaxValue']}"
     return "a list with commas" if parameter["Type"] == "CommaDelimitedList" else "text"
+
+
+def title(page: str) -> str:
+    """The title of a page below docs/."""
+    return (ROOT / "docs" / page).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
 
 
 def alarms() -> str:
