@@ -13,6 +13,8 @@ from botocore import xform_name
 from rolewarden.alert import compose
 from rolewarden.reach import PROBE_RECOMMENDATIONS
 from rolewarden.verdicts import RECOMMENDATIONS, Reason
+from rolewarden_cli.main import app
+from typer.main import get_group
 
 from tests.conftest import ROOT, sample
 
@@ -136,6 +138,28 @@ def test_every_aws_command_that_is_offered_exists_with_its_options():
 )
 def test_a_wrong_command_would_be_found(command, why):
     assert wrong(command) == why
+
+
+OWN_COMMAND = re.compile(r"[`(](?:\.venv/bin/)?rolewarden ([a-z][^`)]*)[`)]")
+
+
+def wrong_own(command: str) -> str:
+    """What a command of Rolewarden's has that the command line does not know; empty if it knows it all."""
+    name, *rest = command.split()
+    found = get_group(app).commands.get(name)
+    if found is None:
+        return f"no command {name}"
+    known = {option for parameter in found.params for option in parameter.opts} | {"--help"}
+    unknown = {word.partition("=")[0] for word in rest if word.startswith("--")} - known
+    return f"no option {', '.join(sorted(unknown))}" if unknown else ""
+
+
+def test_every_command_of_rolewarden_that_code_offers_exists_with_its_options():
+    commands = {(name, command) for name, text in said() for command in OWN_COMMAND.findall(text)}
+    assert {command.split()[0] for _, command in commands} >= {"sweep", "doctor", "enforce"}
+    assert {found: wrong_own(found[1]) for found in commands if wrong_own(found[1])} == {}
+    assert wrong_own("mend") == "no command mend"
+    assert wrong_own("sweep --gently") == "no option --gently"
 
 
 def test_the_commands_of_an_alert_about_an_edited_policy_show_its_text():
