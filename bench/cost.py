@@ -197,7 +197,7 @@ def _summary(counts: list[dict[str, float]]) -> str:
     small, large, organization = (sum(_dollars(amounts).values()) for amounts in counts)
     return (
         f"About **{small:.0f} dollars a month** for a small team, **{large:.0f}** for an account with 10,000 roles, "
-        f"**{organization:.0f}** for the organization of [scale.md](scale.md), a thousand accounts in three regions: "
+        f"**{organization:.0f}** for [a large organization](scale.md) of a thousand accounts in three regions: "
         f"{100 * organization / CUSTOMERS[-1].accounts:.0f} cents an account. All of it goes to AWS."
     )
 
