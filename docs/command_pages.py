@@ -6,6 +6,7 @@ They come from the command tree that Typer builds, so that they cannot differ fr
 from __future__ import annotations
 
 import inspect
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -98,10 +99,11 @@ def command_sections() -> str:
 
 
 def exit_codes() -> str:
-    """The table of the exit codes that the help of each command states."""
-    rows = ["| command | exit codes |", "|---|---|"]
+    """The table of the exit codes that the help of each command states, for example `0 done; 1 an error.`."""
+    rows = ["| command | 0 | 2 | 1 |", "|---|---|---|---|"]
     for command in commands():
-        stated = [part for part in command.paragraphs() if part.startswith("Exit code")]
-        codes = " ".join(part.partition(":")[2].strip() for part in stated)
-        rows.append(f"| [`{command.name}`](cli.md#{command.name.replace(' ', '-')}) | {_text(codes)} |")
+        [stated] = [part for part in command.paragraphs() if part.startswith("Exit code:")]
+        codes = dict(re.findall(r"(\d) (.+?)(?:; |\.$)", stated))
+        cells = " | ".join(_text(codes.get(code, "never")) for code in ("0", "2", "1"))
+        rows.append(f"| [`{command.name}`](cli.md#{command.name.replace(' ', '-')}) | {cells} |")
     return "\n".join(rows)

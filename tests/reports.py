@@ -13,10 +13,11 @@ from rolewarden.own_events import PolicyRestored, RoleContested, RoleFinding, Ro
 from rolewarden.policies import compile_rules, policy_arn
 from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Remediation, Verdict
 from rolewarden_cli.access import AccessMatrix, Decision, Route, Row, Statement
-from rolewarden_cli.history import ContestedRole, Entry, Status, SweepSeen
+from rolewarden_cli.history import Entry
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model
 from rolewarden_cli.plan import EndingExemption, Plan, PlannedPolicy, PlannedRole, SharedRole
 from rolewarden_cli.report import Provenance, Report
+from rolewarden_cli.status import ContestedRole, Status, SweepSeen
 
 from tests.conftest import ROOT, TODAY
 

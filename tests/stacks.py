@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 import yaml
-from rolewarden.aws import DeployedStack
+from rolewarden_cli.account import DeployedStack
 from rolewarden_local.scenes.template import Template
 
 from tests.conftest import ROOT

@@ -165,10 +165,10 @@ def test_check_says_what_the_file_costs_and_exits_0(file: Path) -> None:
     assert out.endswith(f"{file}: 0 errors, 0 warnings\n")
 
 
-def test_check_prints_a_line_for_each_mistake_and_exits_1(file: Path) -> None:
+def test_check_prints_a_line_for_each_mistake_and_exits_2(file: Path) -> None:
     file.write_text(rules("bedrock: {deny: [claude-v2]}, jumpstart: {deny: []}") + "exemptions: []\nfoo: 1\n")
     code, out, _ = run("check", str(file))
-    assert code == 1
+    assert code == 2
     assert [line.split(": ")[:3] for line in out.splitlines()[:-1]] == [
         ["error", "guardrails.yaml:2", "guardrails.a.bedrock.deny[1]"],
         ["error", "guardrails.yaml:2", "guardrails.a.jumpstart.deny"],
@@ -184,15 +184,17 @@ def test_check_of_a_file_with_warnings_only_exits_0(file: Path) -> None:
 
 
 def test_check_of_no_file_is_one_line_and_exits_1(tmp_path: Path) -> None:
-    code, out, _ = run("check", str(tmp_path / "none.yaml"))
-    assert code == 1
-    assert out.splitlines()[0].startswith("error: none.yaml: cannot be read: No such file or directory")
+    code, out, err = run("check", str(tmp_path / "none.yaml"))
+    assert (code, out) == (1, "")
+    assert (
+        err == f"rolewarden: {tmp_path}/none.yaml: cannot be read: No such file or directory: name a guardrails.yaml\n"
+    )
 
 
 def test_check_as_json_has_errors_warnings_and_costs(file: Path) -> None:
     file.write_text(rules("bedrock: {deny: all}", "a, b"))
     code, out, _ = run("check", "--json", str(file))
-    assert code == 1
+    assert code == 2
     found = json.loads(out)
     assert found["errors"] == [
         {"file": "guardrails.yaml", "line": 4, "where": "assignments[1].guardrails[2]",
@@ -209,7 +211,7 @@ def test_compile_as_json_is_one_object_of_policy_name_and_document() -> None:
     code, out, _ = run("compile", "--json", str(SHIPPED))
     assert code == 0
     expected = {policy.name: policy.document for policy in compile_rules(load(SHIPPED, today=TODAY), "aws")}
-    assert json.loads(out) == expected
+    assert json.loads(out)["policies"] == expected
     assert run("compile", "--json", str(SHIPPED))[1] == out
 
 
@@ -239,10 +241,11 @@ def test_compile_of_a_bad_file_prints_the_mistakes_and_no_document(file: Path) -
     assert not (file.parent / "policies").exists()
 
 
-def test_compile_into_a_file_is_one_line_and_exits_2(file: Path) -> None:
+def test_compile_into_a_file_is_one_line_and_exits_1(file: Path) -> None:
     file.write_text(rules("bedrock: {deny: all}"))
-    result = CliRunner().invoke(app, ["compile", "--out", str(file), str(file)])
-    assert "cannot be made" in str(result.exception)
+    code, out, err = run("compile", "--out", str(file), str(file))
+    assert (code, out) == (1, "")
+    assert err == f"rolewarden: {file}: cannot be written: File exists: give another folder with --out\n"
 
 
 BOUNDED = """fallback: boundary
@@ -278,7 +281,7 @@ def test_boundaries_that_fit_or_that_nobody_asked_for_are_no_warning(file: Path)
 def test_compile_prints_the_boundaries_and_check_tells_how_full_they_are(file: Path) -> None:
     file.write_text(BOUNDED.format("anthropic.claude-*"))
     printed = json.loads(CliRunner().invoke(app, ["compile", str(file), "--json"]).stdout)
-    assert list(printed) == ["long", "short", "boundary.short", "boundary.long+short"]
+    assert list(printed["policies"]) == ["long", "short", "boundary.short", "boundary.long+short"]
     said = CliRunner().invoke(app, ["check", str(file)]).stdout
     assert re.search(r"policy boundary\.long\+short: [\d,]+ of 6,144 characters", said)
 

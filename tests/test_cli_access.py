@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from rolewarden.aws import Aws
 from rolewarden.errors import Refused
 from rolewarden.policies import policy_arn
 from rolewarden.verdicts import Reason
 from rolewarden_cli import access as accesses
 from rolewarden_cli import inventory, options
+from rolewarden_cli.account import OperatorCalls
 from rolewarden_cli.connect import Where, connected
 from rolewarden_cli.models import models
 from rolewarden_local.aws import ACCOUNT_ID
@@ -114,7 +114,7 @@ def test_a_model_is_reached_where_one_bedrock_route_gets_through(world, statemen
 
 def test_an_inference_profile_is_a_route_where_only_the_called_region_is_denied(world, monkeypatch):
     # The global profile of the shipped list leads to the model without a region, too, and takes all of its ARNs.
-    monkeypatch.setattr(Aws, "foundation_models", refuse_to_list)
+    monkeypatch.setattr(OperatorCalls, "foundation_models", refuse_to_list)
     deny(world, "CanvasRosa", {"NotAction": INVOKE, "Resource": "*"}, {
         "Action": INVOKE, "Resource": "arn:aws:bedrock:us-east-1:*:inference-profile/*"})  # fmt: skip
     assert cells("--model", NOVA)["rosa", NOVA]["route"] == "on demand"
@@ -178,8 +178,8 @@ def judged(world, wanted, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://in-process")
     with connected(Where(local=True)) as connection:
         found = inventory.take(connection, world.runtime.rules)
-        columns = models(connection.aws, connection.account, connection.regions, wanted)
-        return accesses.matrix(connection.aws, found, columns)
+        columns = models(connection, wanted)
+        return accesses.matrix(connection.calls, found, columns)
 
 
 def test_models_that_are_asked_for_together_are_judged_as_each_alone(guarded, monkeypatch):
@@ -228,7 +228,7 @@ def test_a_policy_that_asks_who_the_role_is_keeps_it_from_being_judged_with_othe
 
 
 def test_where_bedrock_does_not_tell_its_models_the_shipped_list_stands_in_and_is_named(world, monkeypatch):
-    monkeypatch.setattr(Aws, "foundation_models", refuse_to_list)
+    monkeypatch.setattr(OperatorCalls, "foundation_models", refuse_to_list)
     found = told("access", "--model", "amazon.nova-*")
     assert found["listed"].startswith("the list of 20")
     assert "AccessDeniedException" in found["listed"]
@@ -236,14 +236,14 @@ def test_where_bedrock_does_not_tell_its_models_the_shipped_list_stands_in_and_i
 
 
 def test_a_route_that_the_simulator_does_not_know_is_said_and_the_others_are_judged(guarded, monkeypatch):
-    simulate = Aws.simulate
+    simulate = OperatorCalls.simulate
 
     def refuse(aws, role_arn, actions, *more):
         if "bedrock-mantle:CreateInference" in actions:
             raise Refused(Reason.REFUSED, "SimulatePrincipalPolicy: InvalidInput: Invalid Action")
         return simulate(aws, role_arn, actions, *more)
 
-    monkeypatch.setattr(Aws, "simulate", refuse)
+    monkeypatch.setattr(OperatorCalls, "simulate", refuse)
     found = told("access", "--model", CLAUDE)
     assert found["unread"] == ["Mantle in us-east-1: SimulatePrincipalPolicy: InvalidInput: Invalid Action"]
     verdicts = {row["user_profile"]: found["verdicts"][row["cells"][0]] for row in found["rows"]}

@@ -7,7 +7,8 @@ import pytest
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import read_yaml
 from rolewarden.policies import policy_arn
-from rolewarden_cli import console, options
+from rolewarden_cli import options
+from rolewarden_cli.commands import detach as commands
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.scenes.seed import TRUST, seed
 
@@ -87,7 +88,7 @@ def test_a_role_that_is_needed_by_the_time_it_is_reached_loses_nothing(world_wit
     world = world_with(NONE).guarded()
     arn = world.role("Late", TRUST)
     surplus(world, "Late")
-    shown = console.show_surplus
+    shown = commands.show_surplus
 
     def meanwhile(*arguments):
         shown(*arguments)
@@ -95,7 +96,7 @@ def test_a_role_that_is_needed_by_the_time_it_is_reached_loses_nothing(world_wit
             DomainId="d-research0001", UserProfileName="late", UserSettings={"ExecutionRole": arn}
         )
 
-    monkeypatch.setattr(console, "show_surplus", meanwhile)
+    monkeypatch.setattr(commands, "show_surplus", meanwhile)
     assert rolewarden("detach", "--yes", *rules(world)).exit_code == 0
     assert world.carried("Late") == {"none"}
 
@@ -140,7 +141,7 @@ def test_a_plan_of_surplus_alone_names_detach(world_with):
     assert rolewarden("plan", *rules(world)).stdout.splitlines()[-1] == (
         "`rolewarden detach` takes off what no role needs"
     )
-    assert told("plan", *rules(world))["next"]["command"] == "rolewarden detach"
+    assert told("plan", *rules(world), exit_code=2)["next"]["command"] == "rolewarden detach"
 
 
 def test_where_nothing_is_deployed_the_next_command_is_enforce_but_not_beside_a_stack_elsewhere(aws):

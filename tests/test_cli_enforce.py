@@ -97,7 +97,7 @@ def test_without_yes_and_without_anybody_to_ask_nothing_is_changed(world):
 
 @pytest.mark.parametrize(("answer", "exit_code", "done"), [("n\n", 1, False), ("y\n", 2, True)])
 def test_who_is_asked_decides(world, monkeypatch, answer, exit_code, done):
-    monkeypatch.setattr(options, "_somebody_is_there", lambda: True)
+    monkeypatch.setattr(options, "is_a_terminal", lambda: True)
     result = rolewarden("enforce", answer=answer)
     assert result.exit_code == exit_code
     assert (carried(world) == NEEDS) is done

@@ -1,9 +1,11 @@
 """`rolewarden history` and `status`: what the deployed stack has recorded."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from rolewarden_cli.history import UnreadableTimeError, moment
+from rolewarden_cli.status import ContestedRole, Status, SweepSeen
 
 from tests.commands import rolewarden, told
 
@@ -18,8 +20,12 @@ def lived(world):
     return world
 
 
+def entries(*arguments):
+    return told("history", *arguments)["entries"]
+
+
 def test_the_newest_comes_first_with_what_was_done_and_why(lived):
-    newest, *others = told("history")
+    newest, *others = entries()
     assert (newest["about"], newest["kind"], newest["policies"]) == (
         "CanvasRosa", "Role Remediated", ["approved-models"],
     )  # fmt: skip
@@ -29,13 +35,13 @@ def test_the_newest_comes_first_with_what_was_done_and_why(lived):
 
 
 def test_it_is_narrowed_down_to_a_role_a_time_and_a_caller(lived):
-    assert {entry["about"] for entry in told("history", "--role", "CanvasRosa")} == {"CanvasRosa"}
-    assert len(told("history", "--role", "CanvasRosa")) == 2
-    [told_of] = told("history", "--actor", "ROOT")
+    assert {entry["about"] for entry in entries("--role", "CanvasRosa")} == {"CanvasRosa"}
+    assert len(entries("--role", "CanvasRosa")) == 2
+    [told_of] = entries("--actor", "ROOT")
     assert told_of["event"] == "DetachRolePolicy"
-    assert told("history", "--actor", "mallory") == []
-    assert told("history", "--since", "2999-01-01") == []
-    assert len(told("history", "--since", "1h")) == len(told("history"))
+    assert entries("--actor", "mallory") == []
+    assert entries("--since", "2999-01-01") == []
+    assert len(entries("--since", "1h")) == len(entries())
 
 
 @pytest.mark.parametrize(
@@ -74,7 +80,7 @@ def test_where_nothing_is_deployed_the_way_out_is_named(aws, command):
 
 
 def test_the_status_has_the_last_sweep_coverage_and_what_cannot_be_guarded(lived):
-    found = told("status")
+    found = told("status", exit_code=2)
     assert found["last_sweep"]["completed"]["unprotected"] == 7
     assert (found["governed"], found["exempt"], found["covered"]) == (8, 1, 6)
     [finding] = found["unenforceable"]
@@ -94,14 +100,33 @@ def test_a_finding_that_was_settled_is_no_finding_any_more(lived):
 def test_a_contested_role_is_told_with_who_contests_it(lived):
     for _ in range(2):
         lived.enforce(lived.detach("CanvasRosa", "approved-models"))
-    [contest] = told("status")["contested"]
+    [contest] = told("status", exit_code=2)["contested"]
     assert (contest["role"], contest["times"]) == ("CanvasRosa", 3)
     assert contest["actors"]
 
 
 def test_before_the_first_sweep_nothing_is_claimed(world):
-    assert told("status")["last_sweep"] is None
+    assert told("status", exit_code=2)["last_sweep"] is None
     assert "coverage       not known before a sweep" in rolewarden("status").stdout
+
+
+SWEPT = SweepSeen(NOW - timedelta(hours=30), {"roles": 3}, missed=False)
+WELL = Status("111122223333", "us-east-1", NOW, SWEPT, None, 3, 0, (), (), 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_well"),
+    [
+        ({}, True),
+        ({"last_sweep": None}, False),
+        ({"last_sweep": SweepSeen(NOW - timedelta(hours=49), {"roles": 3}, missed=False)}, False),
+        ({"last_sweep": SweepSeen(NOW, {"roles": 3}, missed=True)}, False),
+        ({"contested": (ContestedRole("CanvasRosa", 3, NOW, ()),)}, False),
+        ({"unenforceable": (object(),)}, False),
+    ],
+)
+def test_the_stack_is_well_if_a_whole_sweep_took_place_in_time_and_nothing_is_left(change, is_well):
+    assert replace(WELL, **change).is_well is is_well
 
 
 @pytest.mark.parametrize("command", ["history", "status"])

@@ -30,7 +30,7 @@ def reported(world, tmp_path):
 def test_the_page_says_what_plan_access_and_history_say(reported):
     plan = json.loads(rolewarden("plan", "--json").stdout)
     access = json.loads(rolewarden("access", "--json", *MODELS).stdout)
-    history = json.loads(rolewarden("history", "--json").stdout)
+    history = json.loads(rolewarden("history", "--json").stdout)["entries"]
     verdicts = [role["verdict"] if role["verdict"] == "unenforceable" else role["before"] for role in plan["roles"]]
     for verdict in ("compliant", "drifted", "exempt", "unenforceable"):
         assert figure(reported, verdict) == str(verdicts.count(verdict)), verdict

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from rolewarden.policies import DESCRIPTION, policy_arn
 from rolewarden.verdicts import Verdict
+from rolewarden_cli.account import OperatorCalls
 from rolewarden_cli.main import app
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
 from rolewarden_local.scenes.account import Account, waited
@@ -183,7 +184,7 @@ def test_who_edits_a_guardrail_is_told_to_people(account, inbox):
 
 
 def test_who_changes_a_role_of_rolewardens_own_is_told_to_people(account, inbox):
-    resources = account.aws.stack("rolewarden").resources
+    resources = OperatorCalls(account.aws).stack("rolewarden").resources
     [role] = [physical for logical, _, physical in resources if logical == "PublishFunctionRole"]
     account.client("iam", "mallory").update_role(RoleName=role, Description="mine now")
     text = inbox("Rolewarden itself: user/mallory called UpdateRole on role")
@@ -191,7 +192,7 @@ def test_who_changes_a_role_of_rolewardens_own_is_told_to_people(account, inbox)
 
 
 def test_who_changes_a_role_of_rolewardens_own_under_another_spelling_is_told_to_people(account, inbox):
-    resources = account.aws.stack("rolewarden").resources
+    resources = OperatorCalls(account.aws).stack("rolewarden").resources
     [role] = [physical for logical, _, physical in resources if logical == "SweepFunctionRole"]
     account.client("iam", "mallory").update_role(RoleName=role.upper(), Description="mine now")
     text = inbox(f"Rolewarden itself: user/mallory called UpdateRole on role {role.upper()[:20]}")
@@ -206,7 +207,7 @@ def test_the_service_control_policy_has_the_names_of_the_deployed_stack(account)
     assert functions.get_function(FunctionName=account.outputs["PublishFunction"])["Configuration"]["Role"] == publisher
     queue = account.outputs["DetachQueue"].rsplit("/", 1)[-1]
     assert f"arn:aws:sqs:us-east-1:{ACCOUNT_ID}:{queue}" in statements["OwnWork"]["Resource"]
-    for logical, kind, physical in account.aws.stack("rolewarden").resources:
+    for logical, kind, physical in OperatorCalls(account.aws).stack("rolewarden").resources:
         if kind in {"AWS::Lambda::Function", "AWS::Events::Rule", "AWS::CloudWatch::Alarm", "AWS::SQS::Queue"}:
             name = physical.rsplit("/", 1)[-1]
             assert name.startswith(f"rolewarden-{logical}"), f"{logical} is {name}: no pattern covers it"
@@ -377,7 +378,7 @@ def command(*arguments):
 def states(account):
     """The default version of each policy under /rolewarden/, the policies of each role, and the restored policies."""
     policies = {name: account.aws.policy(policy_arn(name, "aws", ACCOUNT_ID)) for name in account.aws.own_policies()}
-    roles = {role.name: role.attached for role in account.aws.role_details()}
+    roles = {role.name: role.attached for role in OperatorCalls(account.aws).role_details()}
     return policies, roles, [account.history(f"policy/{name}") for name in policies]
 
 
@@ -403,7 +404,7 @@ def test_a_command_that_writes_refuses_other_rules_than_the_stacks_and_changes_n
 
 
 def test_a_stack_that_does_not_say_its_rules_is_taken_for_one_with_other_rules(account, monkeypatch):
-    monkeypatch.setattr("rolewarden.aws.Aws.run", lambda *_: {"probes": []})
+    monkeypatch.setattr("rolewarden_cli.account.OperatorCalls.run", lambda *_: {"probes": []})
     result = command("enforce", "--yes")
     assert result.exit_code == 1
     assert "its rules are not known" in result.stderr

@@ -283,7 +283,7 @@ def test_doctor_has_a_line_for_each_link_and_the_recommendation_of_what_is_missi
     code, lines = doctor()
     [missing] = [line for line in lines if not line.startswith("ok")]
     assert (code, missing.split(": ")[:2]) == (
-        1,
+        2,
         [f"MISSING  {MEMBER} {THERE}  forwarder", "rule rolewarden-forward-subjects is disabled"],
     )
     events.enable_rule(Name="rolewarden-forward-subjects")

@@ -669,16 +669,18 @@ def test_a_stack_that_is_not_rolewardens_is_one_line(command, world):
 
 
 def test_a_file_that_cannot_be_written_is_one_line(command, monkeypatch, template, tmp_path):
-    monkeypatch.setattr("rolewarden.aws.Aws.stack", lambda _, name: deployed(template, name=name))
+    monkeypatch.setattr("rolewarden_cli.account.OperatorCalls.stack", lambda _, name: deployed(template, name=name))
     result = command("--out", str(tmp_path / "none" / "scp.json"))
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].endswith("cannot be written: No such file or directory")
+    assert result.stderr.splitlines()[-1].endswith(
+        "cannot be written: No such file or directory: give another file with --out"
+    )
 
 
 def test_what_is_printed_is_the_document_and_what_is_said_besides_goes_to_stderr(
     command, monkeypatch, template, tmp_path
 ):
-    monkeypatch.setattr("rolewarden.aws.Aws.stack", lambda _, name: deployed(template, name=name))
+    monkeypatch.setattr("rolewarden_cli.account.OperatorCalls.stack", lambda _, name: deployed(template, name=name))
     printed = command("--deployer", PATTERN)
     assert json.loads(printed.stdout) == Protection(deployed(template), (PATTERN,)).service_control_policy()
     assert printed.stderr == ""

@@ -28,7 +28,7 @@ def replay(aws):
 
 
 def as_json(result):
-    return json.loads(result.stdout)
+    return json.loads(result.stdout)["events"]
 
 
 def test_a_detached_guardrail_is_shown_with_rule_role_verdicts_remediation_and_calls(replay):
@@ -90,13 +90,13 @@ def test_a_finding_is_replayed_under_its_kind_with_who_had_caused_it(replay):
     assert found["alert"] == "Rolewarden: role CanvasFull cannot be protected: quota full"
 
 
-def test_a_role_that_stays_bare_ends_with_1_and_its_name(replay, tmp_path):
+def test_a_role_that_stays_bare_ends_with_2_and_its_name(replay, tmp_path):
     event = sample("tag_role")
     event["detail"]["requestParameters"]["roleName"] = "CanvasFull"
     path = tmp_path / "full.json"
     path.write_text(json.dumps(event))
     result = replay(path)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "left drifted: CanvasFull" in result.stdout
     assert "quota full" in result.stdout
 
@@ -154,12 +154,12 @@ def test_events_in_one_file_follow_one_another(replay, tmp_path):
         (b'"text"', "holds no event: "),
     ],
 )
-def test_input_that_cannot_be_used_ends_with_2_and_one_line(replay, tmp_path, content, why):
+def test_input_that_cannot_be_used_ends_with_1_and_one_line(replay, tmp_path, content, why):
     path = tmp_path / "input.json"
     if content is not None:
         path.write_bytes(content)
     result = replay(EVENTS / "tag_role.json", path)
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     [line] = result.stderr.splitlines()
     assert line.startswith(f"rolewarden: {path}: ")
     assert why in line

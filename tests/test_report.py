@@ -15,12 +15,12 @@ import pytest
 from rolewarden.bindings import DEFAULT_USER, ROLE
 from rolewarden.verdicts import Reason, Verdict
 from rolewarden_cli.access import Decision, Route, Statement
-from rolewarden_cli.history import ContestedRole
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model
 from rolewarden_cli.plan import EndingExemption, OpenSwitch, PlannedPolicy, SharedRole
 from rolewarden_cli.report import FindingKind, Report, render
 from rolewarden_cli.report.access_paths import DOORS, door
 from rolewarden_cli.report.render import MOST_ACTORS, MOST_COLUMNS
+from rolewarden_cli.status import ContestedRole
 
 from tests.guardrails.probes import emitted_sids
 from tests.pages import Page, figure, findings, page, rows

@@ -44,7 +44,8 @@ VERBS = frozenset(
     """
     add announce answer ask attach audit backfill begin bind bring build check claim clear collect compare
     compile complete connect create delete deny deploy describe detach do drop emit end enforce enter expect
-    extend fail fill finish fix follow forget forward give ignore import install invoke keep leave lend let limit list
+    extend fail fill finish fix follow forget format forward give ignore import install invoke keep leave lend let limit
+    list
     log make mark move name need note notify observe open order organize pass play prepare press print publish
     put raise read record refresh refuse register remake remediate remember remove rename replace report require
     reset resolve restart restore retire run say schedule send serve set show sign start stop sum swap sweep
@@ -192,3 +193,23 @@ def test_no_module_imports_itself_through_others(package):
     while free := {name for name, found in left.items() if not found & left.keys()}:
         left = {name: found for name, found in left.items() if name not in free}
     assert left == {}
+
+
+PRODUCTION = ("cli", "functions", "layers")
+
+
+def test_production_code_has_seams_and_needs_no_mock():
+    files = [file for folder in PRODUCTION for file in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 80
+    assert {str(file.relative_to(ROOT)) for file in files if any("mock" in name for name in imported(file))} == set()
+
+
+def test_no_result_of_a_command_turns_itself_into_json_by_hand():
+    files = sorted(PACKAGES["rolewarden_cli"].rglob("*.py"))
+    modules = {file.name: ast.parse(file.read_text(encoding="utf-8")) for file in files}
+    names = {(file, node.name) for file, module in modules.items() for node in ast.walk(module)
+             if isinstance(node, ast.FunctionDef)}  # fmt: skip
+    assert ("answers.py", "as_json") in names
+    assert {file for file, name in names if name in {"as_dict", "to_dict", "as_json", "to_json"}} == {"answers.py"}
+    printed = "print(json.dumps("
+    assert [file.name for file in files if printed in file.read_text(encoding="utf-8")] == ["answers.py"]

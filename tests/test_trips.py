@@ -13,6 +13,8 @@ from pathlib import Path
 
 from rolewarden import sweep
 
+from tests.commands import told
+
 PACKAGES = ("rolewarden.", "rolewarden_cli.")
 
 
@@ -94,3 +96,10 @@ def test_a_sweep_message_passes_through_at_most_ten_modules(world, monkeypatch):
             assert len(found) <= 10, (body["step"], found)
             steps.add(body["step"])
     assert steps == {"describe", "compare", "audit"}
+
+
+def test_plan_passes_through_at_most_eleven_modules(world):
+    told("plan", exit_code=2)  # what an import does is not part of the trip
+    found = entered(lambda: told("plan", exit_code=2))
+    assert "rolewarden_cli.commands.plan" in found
+    assert len(found) <= 11, found

@@ -11,12 +11,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
-from rolewarden.aws import Aws, RoleDetail, Simulated
 from rolewarden.bindings import BEDROCK as BEDROCK_ROLE
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, ROLE, USER_PROFILE, Binding
 from rolewarden.errors import Gone, Refused, RetryLater
@@ -24,6 +24,8 @@ from rolewarden.guardrails import matches
 from rolewarden.policies import CANVAS_CREATE, CANVAS_USE, JUMPSTART_TAGS
 from rolewarden.verdicts import Reason
 
+from rolewarden_cli.account import OperatorCalls, RoleDetail, Simulated
+from rolewarden_cli.answers import HIDDEN, as_json, shown, shown_as, some_of
 from rolewarden_cli.documents import Document, Library, asks_who
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model, Models
@@ -155,9 +157,9 @@ class AccessMatrix:
     regions: tuple[str, ...]
     at: datetime
     listed: str
-    models: tuple[Model, ...]
-    rows: tuple[Row, ...]
-    decisions: Mapping[str, tuple[Decision, ...]]
+    models: tuple[Model, ...] = field(metadata=HIDDEN)
+    rows: tuple[Row, ...] = field(metadata=HIDDEN)
+    decisions: Mapping[str, tuple[Decision, ...]] = field(metadata=HIDDEN)
     simulations: int
     unread: tuple[str, ...] = ()
 
@@ -166,48 +168,45 @@ class AccessMatrix:
         found = [self.decisions[role][number] for role in row.roles(self.models[number])]
         return next((decision for decision in found if decision.allowed), found[0])
 
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`: cells by row are numbers of `verdicts`, as few roles differ and many models do not."""
-        verdicts: dict[tuple[bool, str, tuple[str, ...]], int] = {}
+    @property
+    @shown_as("models")
+    def columns(self) -> list[dict[str, Any]]:
+        """The models, with who makes each."""
+        return [some_of(model, "id", "family", "provider") for model in self.models]
 
-        def number(decision: Decision) -> int:
-            names = tuple(statement.name for statement in decision.statements)
-            return verdicts.setdefault((decision.allowed, decision.route, names), len(verdicts))
+    @property
+    @shown
+    def verdicts(self) -> list[dict[str, Any]]:
+        """The different decisions; a cell is the number of one, because few roles differ and many models do not."""
+        names = ("allowed", "route", "statements")
+        return [dict(zip(names, verdict, strict=True)) for verdict in self._numbers]
 
-        rows = [
-            {
-                "account": row.account,
-                "region": row.region,
-                "domain_id": row.domain_id,
-                "domain_name": row.domain_name,
-                "user_profile": row.user_profile,
-                "kind": row.kind,
-                "role": row.role,
-                "bedrock_role": row.bedrock_role,
-                "inherits": row.inherits,
-                "cells": [number(self.cell(row, column)) for column in range(len(self.models))],
-            }
+    @property
+    @shown_as("rows")
+    def numbered_rows(self) -> list[dict[str, Any]]:
+        """The rows, each with the number of the verdict in each column."""
+        numbers, columns = self._numbers, range(len(self.models))
+        return [
+            {**as_json(row), "cells": [numbers[_verdict(self.cell(row, column))] for column in columns]}
             for row in self.rows
         ]
-        return {
-            "account": self.account,
-            "regions": list(self.regions),
-            "at": self.at.isoformat(timespec="seconds"),
-            "listed": self.listed,
-            "models": [{"id": model.id, "family": model.family, "provider": model.provider} for model in self.models],
-            "verdicts": [
-                {"allowed": allowed, "route": route, "statements": list(names)} for allowed, route, names in verdicts
-            ],
-            "rows": rows,
-            "simulations": self.simulations,
-            "unread": list(self.unread),
-        }
+
+    @cached_property
+    def _numbers(self) -> dict[tuple[bool, str, tuple[str, ...]], int]:
+        cells = (_verdict(self.cell(row, column)) for row in self.rows for column in range(len(self.models)))
+        return {verdict: number for number, verdict in enumerate(dict.fromkeys(cells))}
 
 
-def matrix(aws: Aws, inventory: Inventory, models: Models, progress: Progress = ignore_progress) -> AccessMatrix:
+def _verdict(decision: Decision) -> tuple[bool, str, tuple[str, ...]]:
+    return decision.allowed, decision.route, tuple(statement.name for statement in decision.statements)
+
+
+def matrix(
+    calls: OperatorCalls, inventory: Inventory, models: Models, progress: Progress = ignore_progress
+) -> AccessMatrix:
     """Let IAM judge every role on every model. Raises Refused and RetryLater."""
     rows, unread = _rows(inventory)
-    judge = Judge(aws, inventory, models)
+    judge = Judge(calls, inventory, models)
     names = sorted({role for row in rows for role in (row.role, row.bedrock_role) if role})
     alike: dict[object, tuple[Decision, ...]] = {}
     decisions: dict[str, tuple[Decision, ...]] = {}
@@ -284,11 +283,11 @@ Asked = Mapping[tuple[str, str], Route]
 class Judge:
     """Asks IAM's simulator about roles and models, no more often than it has to."""
 
-    def __init__(self, aws: Aws, inventory: Inventory, models: Models) -> None:
-        self._aws = aws
+    def __init__(self, calls: OperatorCalls, inventory: Inventory, models: Models) -> None:
+        self._calls = calls
         self.inventory = inventory
         self.models = models
-        self._library = Library(aws)
+        self._library = Library(calls)
         self.simulations = 0
         self.unjudged: set[str] = set()
         """What IAM's simulator would not judge, a line each."""
@@ -324,10 +323,10 @@ class Judge:
             self.simulations += 1
         for pause in ACCESS_PAUSES:
             try:
-                return self._aws.simulate(role.arn, actions, resources, context)
+                return self._calls.simulate(role.arn, actions, resources, context)
             except RetryLater:
                 time.sleep(pause)
-        return self._aws.simulate(role.arn, actions, resources, context)
+        return self._calls.simulate(role.arn, actions, resources, context)
 
 
 def _is_equal(pattern: str, value: str) -> bool:

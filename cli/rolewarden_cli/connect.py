@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
+import logging
 import os
 import re
+import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from unittest import mock
+from typing import Annotated, Any, get_type_hints
 
 import boto3
+import typer
+from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 from botocore.exceptions import BotoCoreError, UnknownRegionError
-from rolewarden.aws import Aws, DeployedStack
+from rolewarden.aws import Aws
 from rolewarden.errors import Gone, Refused, RetryLater, RolewardenError
+from rolewarden.record import metrics
+
+from rolewarden_cli.account import DeployedStack, OperatorCalls
 
 LOCAL_ENDPOINT = "http://127.0.0.1:5000"
 """Where `make local` and `make stage` serve the local AWS."""
@@ -30,16 +41,25 @@ class NoConnectionError(RolewardenError):
 
 @dataclass(frozen=True)
 class Where:
-    """Which AWS, as the options of a command say: `regions` are where domains are, the stack is in the first.
+    """Which AWS a command works on; each field is an option.
 
-    Without `regions` it is the region of the credentials. `role` is the ARN of a role to assume first.
+    Without a `region` it is the region of the credentials.
     """
 
-    profile: str = ""
-    regions: tuple[str, ...] = ()
-    role: str = ""
-    stack: str = "rolewarden"
-    local: bool = False
+    profile: Annotated[str, typer.Option(metavar="NAME", help="A profile of your AWS configuration.")] = ""
+    region: Annotated[
+        list[str] | None,
+        typer.Option(metavar="REGION", help="Where domains are, the stack in the first. May be given again."),
+    ] = None
+    assume_role: Annotated[str, typer.Option(metavar="ARN", help="A role to assume first.")] = ""
+    stack: Annotated[str, typer.Option(metavar="NAME", help="The deployed stack.")] = "rolewarden"
+    local: Annotated[bool, typer.Option("--local", help="The local AWS: at AWS_ENDPOINT_URL or where `make local` "
+                                        "serves it, else one for this command.")] = False  # fmt: skip
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions that were given."""
+        return tuple(self.region or ())
 
 
 @dataclass(frozen=True)
@@ -65,6 +85,11 @@ class Connection:
     stack: DeployedStack | None
     tables: Tables | None
     place: str = "AWS"
+
+    @cached_property
+    def calls(self) -> OperatorCalls:
+        """The calls that only operators make."""
+        return OperatorCalls(self.aws)
 
     @property
     def own_roles(self) -> frozenset[str]:
@@ -98,11 +123,58 @@ def connected(where: Where) -> Iterator[Connection]:
         return
     endpoint = os.environ.get("AWS_ENDPOINT_URL") or (LOCAL_ENDPOINT if _answers(LOCAL_ENDPOINT) else "")
     if endpoint:
-        with mock.patch.dict(os.environ, {"AWS_ENDPOINT_URL": endpoint}):
-            yield _connection(_local_session(where), where, place=f"local AWS at {endpoint}")
+        yield _connection(_LocalSession(where, endpoint), where, place=f"local AWS at {endpoint}")
         return
     with _in_process():
-        yield _connection(_local_session(where), where, place="local AWS in this process")
+        yield _connection(_LocalSession(where), where, place="local AWS in this process")
+
+
+def of_an_account(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which account; it gets a `Connection` as its first argument.
+
+    The options are the fields of `Where`.
+    """
+    own = inspect.signature(command, eval_str=True)
+    hints = get_type_hints(Where, include_extras=True)
+    fields = dataclasses.fields(Where)
+
+    @functools.wraps(command)
+    def run(**options: Any) -> None:
+        where = Where(**{field.name: options.pop(field.name) for field in fields})
+        with _quiet(), connected(where) as connection:
+            if where.local:
+                print(f"rolewarden: {connection.place}", file=sys.stderr)
+            command(connection, **options)
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters = [parameter.replace(kind=kind) for parameter in list(own.parameters.values())[1:]]
+    parameters += [
+        inspect.Parameter(field.name, kind, default=field.default, annotation=hints[field.name]) for field in fields
+    ]
+    # What Typer reads.
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+class _NoMetrics(AmazonCloudWatchEMFProvider):
+    """Drops the metrics: Powertools prints what it has gathered at each hundredth metric, disabled or not."""
+
+    def add_metric(self, *_: Any, **__: Any) -> None:
+        """Drop it."""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep log lines and metrics, which are for the functions' logs, off the screen."""
+    disabled, provider = logging.root.manager.disable, metrics.provider
+    logging.disable(logging.CRITICAL)
+    metrics.provider = _NoMetrics()
+    try:
+        yield
+    finally:
+        metrics.provider = provider
+        logging.disable(disabled)
 
 
 def _session(where: Where) -> boto3.Session:
@@ -119,8 +191,17 @@ def _session(where: Where) -> boto3.Session:
     return session
 
 
-def _local_session(where: Where) -> boto3.Session:
-    return boto3.Session("test", "test", region_name=next(iter(where.regions), "us-east-1"))
+class _LocalSession(boto3.Session):
+    """A session with the local AWS: all of its clients call `endpoint`, those of AWS if it is empty."""
+
+    def __init__(self, where: Where, endpoint: str = "") -> None:
+        super().__init__("test", "test", region_name=next(iter(where.regions), "us-east-1"))
+        self._endpoint = endpoint or None
+
+    def client(self, *arguments: Any, **settings: Any) -> Any:
+        """As every session's."""
+        make: Any = super().client
+        return make(*arguments, **{"endpoint_url": self._endpoint, **settings})
 
 
 def _connection(session: boto3.Session, where: Where, *, place: str = "AWS") -> Connection:
@@ -131,19 +212,22 @@ def _connection(session: boto3.Session, where: Where, *, place: str = "AWS") -> 
             raise NoConnectionError(f"`{region}` is no region: write it as in us-east-1") from error
     aws = Aws(session)
     try:
-        if where.role:
-            if not ROLE_ARN.fullmatch(where.role):
-                raise NoConnectionError(f"`{where.role}` is no role's ARN: write arn:aws:iam::ACCOUNT:role/NAME")
-            aws = aws.assumed(where.role, "rolewarden")
-        account, caller = aws.identity()
-        stack = _stack(aws, where.stack)
+        if where.assume_role:
+            if not ROLE_ARN.fullmatch(where.assume_role):
+                raise NoConnectionError(f"`{where.assume_role}` is no role's ARN: write arn:aws:iam::ACCOUNT:role/NAME")
+            aws = aws.assumed(where.assume_role, "rolewarden")
+        calls = OperatorCalls(aws)
+        account, caller = calls.identity()
+        stack = _stack(calls, where.stack)
     except Refused as refused:
-        who = f"role {where.role}" if where.role else "these credentials"
-        raise NoConnectionError(f"{who} cannot be used: {refused}") from refused
+        who = f"role {where.assume_role}" if where.assume_role else "these credentials"
+        raise NoConnectionError(f"{who} cannot be used: {refused}: check --profile and --assume-role") from refused
     except RetryLater as error:
-        raise NoConnectionError(f"AWS cannot be reached: {error}") from error
+        raise NoConnectionError(
+            f"AWS cannot be reached: {error}: check your network and AWS_ENDPOINT_URL, then run it again"
+        ) from error
     physical = {logical: name for logical, _, name in stack.resources} if stack else {}
-    if stack is None and where.local and aws.has_table("BindingsTable"):
+    if stack is None and where.local and calls.has_table("BindingsTable"):
         # What `make stage` makes goes by its logical ids, and no stack owns it.
         physical = {name: name for name in ("BindingsTable", "HistoryTable")}
     names = physical.get("BindingsTable"), physical.get("HistoryTable")
@@ -151,9 +235,9 @@ def _connection(session: boto3.Session, where: Where, *, place: str = "AWS") -> 
     return Connection(aws, account, caller, where.regions or (aws.region,), where.stack, stack, tables, place)
 
 
-def _stack(aws: Aws, name: str) -> DeployedStack | None:
+def _stack(calls: OperatorCalls, name: str) -> DeployedStack | None:
     try:
-        return aws.stack(name)
+        return calls.stack(name)
     except Gone:
         return None
 

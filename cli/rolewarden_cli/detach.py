@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
 
 from rolewarden.clock import Clock
 from rolewarden.detach import Detacher
@@ -16,6 +15,7 @@ from rolewarden.origin import of_operator
 from rolewarden.work import NoRechecks
 
 from rolewarden_cli import inventory, stack
+from rolewarden_cli.answers import HIDDEN
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.enforce import recorder_of
 from rolewarden_cli.inventory import Bound, Inventory, Progress, ignore_progress
@@ -33,36 +33,23 @@ class NothingReadError(RolewardenError):
 class Surplus:
     """The policies and boundaries to detach, by role, and the unused `policies` to delete afterwards, all by name."""
 
-    account: str
+    account: str = field(metadata=HIDDEN)
     roles: Mapping[str, tuple[str, ...]]
     policies: tuple[str, ...]
 
     def __bool__(self) -> bool:
         return bool(self.roles or self.policies)
 
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        return {"roles": {role: list(names) for role, names in self.roles.items()}, "policies": list(self.policies)}
-
 
 @dataclass(frozen=True)
 class Detached:
-    """The policies detached from each role, the policies deleted, and a line with the reason for each one `left`."""
+    """The policies `detached` from each role, those `deleted`, and a line with the reason for each one `left`."""
 
+    account: str
     planned: Surplus
-    roles: Mapping[str, tuple[str, ...]]
-    policies: tuple[str, ...]
+    detached: Mapping[str, tuple[str, ...]]
+    deleted: tuple[str, ...]
     left: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        return {
-            "account": self.planned.account,
-            "planned": self.planned.as_dict(),
-            "detached": {role: list(names) for role, names in self.roles.items()},
-            "deleted": list(self.policies),
-            "left": list(self.left),
-        }
 
 
 def read(
@@ -150,4 +137,4 @@ def detach_surplus(
             deleted.append(policy)
         else:
             left.append(f"policy {policy}: {said.get('waits', 'a guardrail needs it')}")
-    return Detached(planned, done, tuple(deleted), tuple(left))
+    return Detached(planned.account, planned, done, tuple(deleted), tuple(left))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from rolewarden.aws import Aws, MatchedStatement, RoleDetail
+from rolewarden_cli.account import MatchedStatement, OperatorCalls, RoleDetail
 
 INLINE = "inline policy "
 
@@ -67,8 +67,8 @@ class Document:
 class Library:
     """The policies of an account, each read once."""
 
-    def __init__(self, aws: Aws) -> None:
-        self._aws = aws
+    def __init__(self, calls: OperatorCalls) -> None:
+        self._calls = calls
         self._managed: dict[str, Document] = {}
 
     def of_role(self, role: RoleDetail) -> dict[str, Document]:
@@ -85,7 +85,7 @@ class Library:
     def managed(self, arn: str) -> Document:
         """A managed policy. Raises Refused and RetryLater."""
         if arn not in self._managed:
-            self._managed[arn] = Document(arn.rsplit("/", 1)[-1], arn, self._aws.policy_text(arn))
+            self._managed[arn] = Document(arn.rsplit("/", 1)[-1], arn, self._calls.policy_text(arn))
         return self._managed[arn]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -23,6 +23,7 @@ from rolewarden.reported import ReportedFindings
 from rolewarden.verdicts import Outcome, Reason, Verdict
 from rolewarden.work import NoRechecks
 
+from rolewarden_cli.answers import HIDDEN, shown, some_of
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.inventory import Bound, Inventory, Progress, ignore_progress
 from rolewarden_cli.plan import RETIRED, Plan, PlannedRole
@@ -47,11 +48,18 @@ class Enforced:
     """
 
     policies: Mapping[str, str]
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[Outcome, ...] = field(metadata=HIDDEN)
     detached: Mapping[str, tuple[str, ...]]
     postponed: tuple[str, ...]
     left: tuple[str, ...]
     stopped: bool
+
+    @property
+    @shown
+    def roles(self) -> list[dict[str, Any]]:
+        """The outcomes, as far as a reader needs them."""
+        names = ("account", "role", "before", "verdict", "remediation", "attached", "message")
+        return [{**some_of(outcome, *names), "reason": outcome.reason or ""} for outcome in self.outcomes]
 
     @property
     def undone(self) -> tuple[Outcome, ...]:
@@ -62,29 +70,6 @@ class Enforced:
     def is_whole(self) -> bool:
         """Whether all that was planned is done."""
         return not (self.stopped or self.postponed or self.undone)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        return {
-            "policies": dict(self.policies),
-            "roles": [
-                {
-                    "account": outcome.account,
-                    "role": outcome.role,
-                    "before": outcome.before.value,
-                    "verdict": outcome.verdict.value,
-                    "remediation": outcome.remediation.value,
-                    "attached": list(outcome.attached),
-                    "reason": outcome.reason or "",
-                    "message": outcome.message,
-                }
-                for outcome in self.outcomes
-            ],
-            "detached": {role: list(policies) for role, policies in self.detached.items()},
-            "postponed": list(self.postponed),
-            "left": list(self.left),
-            "stopped": self.stopped,
-        }
 
 
 def enforce_rules(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -11,8 +11,10 @@ from rolewarden.bindings import Binding, RoleKey
 from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import Assignment, Rules
 from rolewarden.policies import boundary_name, compile_guardrail, is_boundary, policy_arn
+from rolewarden.verdicts import Verdict
 
 from rolewarden_cli.access import Decision, Judge, Statement
+from rolewarden_cli.answers import HIDDEN, merged, shown, shown_as
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.history import Entry, read_history
 from rolewarden_cli.inventory import Inventory, Progress, by_role, ignore_progress
@@ -33,22 +35,22 @@ class ReasonForAccess:
     tells of its attachment to this role, None where none does.
     """
 
-    statement: Statement
+    statement: Statement = field(metadata=merged("policy", "document"))
     guardrail: str
     assignments: tuple[str, ...]
     attached: Entry | None
 
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        return {
-            "policy": self.statement.policy,
-            "policy_arn": self.statement.arn,
-            "statement": self.statement.label,
-            "document": dict(self.statement.document),
-            "guardrail": self.guardrail,
-            "assignments": list(self.assignments),
-            "attached": self.attached.as_dict() if self.attached else None,
-        }
+    @property
+    @shown
+    def policy_arn(self) -> str:
+        """The ARN of the statement's policy; empty for an inline policy."""
+        return self.statement.arn
+
+    @property
+    @shown_as("statement")
+    def label(self) -> str:
+        """The statement's Sid or its number."""
+        return self.statement.label
 
 
 @dataclass(frozen=True)
@@ -60,35 +62,39 @@ class Explanation:
 
     account: str
     role: str
-    model: Model
-    decision: Decision
+    model: Model = field(metadata=merged("family"))
+    decision: Decision = field(metadata=merged("allowed"))
     subjects: tuple[str, ...]
-    planned: PlannedRole | None
+    planned: PlannedRole | None = field(metadata=HIDDEN)
     reasons: tuple[ReasonForAccess, ...]
     recorded: bool
 
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        return {
-            "account": self.account,
-            "role": self.role,
-            "model": self.model.id,
-            "family": self.model.family,
-            "allowed": self.decision.allowed,
-            "subjects": list(self.subjects),
-            "verdict": self.planned.outcome.before.value if self.planned else "out_of_scope",
-            "missing": list(self.planned.outcome.missing) if self.planned else [],
-            "routes": [
-                {
-                    "route": route.name,
-                    "allowed": route.allowed,
-                    "statements": [statement.name for statement in route.statements],
-                }
-                for route in self.decision.routes
-            ],
-            "reasons": [reason.as_dict() for reason in self.reasons],
-            "recorded": self.recorded,
-        }
+    @property
+    @shown_as("model")
+    def model_id(self) -> str:
+        """The model's id."""
+        return self.model.id
+
+    @property
+    @shown
+    def verdict(self) -> Verdict:
+        """The verdict on the role now."""
+        return self.planned.outcome.before if self.planned else Verdict.OUT_OF_SCOPE
+
+    @property
+    @shown
+    def missing(self) -> tuple[str, ...]:
+        """The guardrails that the role lacks."""
+        return self.planned.outcome.missing if self.planned else ()
+
+    @property
+    @shown
+    def routes(self) -> list[dict[str, Any]]:
+        """Each route, whether it is open, and the names of the statements that decided."""
+        return [
+            {"route": r.name, "allowed": r.allowed, "statements": [statement.name for statement in r.statements]}
+            for r in self.decision.routes
+        ]
 
 
 def explain_role(
@@ -109,7 +115,7 @@ def explain_role(
             "`rolewarden plan` shows the governed ones"
         )
     [model] = models.columns
-    [decision] = Judge(connection.aws, inventory, models).decisions(detail, progress, every=True)
+    [decision] = Judge(connection.calls, inventory, models).decisions(detail, progress, every=True)
     bindings = by_role(inventory.bindings).get(RoleKey(inventory.account, role).path, ())
     plan = make(connection.aws, inventory, rules, today, deployed=connection.tables is not None)
     planned = next((found for found in plan.roles if found.outcome.role == role and found.bindings), None)

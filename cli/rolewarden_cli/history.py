@@ -1,32 +1,21 @@
-"""`rolewarden history` and `rolewarden status`: what the deployed stack has recorded."""
+"""The record of the deployed stack: what it has done and found."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rolewarden.contest import Contest
 from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import matches
 from rolewarden.history import HistoryKey
-from rolewarden.names import about, account_and_name, folded
+from rolewarden.names import about, account_and_name
 from rolewarden.origin import Cause
-from rolewarden.own_events import RoleFinding, RoleRemediated, SubjectFinding
-from rolewarden.progress import Progress
-from rolewarden.reported import KEPT_SECONDS
-from rolewarden.verdicts import Verdict
 
+from rolewarden_cli.answers import HIDDEN
 from rolewarden_cli.connect import Connection
-
-STANDS = timedelta(seconds=KEPT_SECONDS, days=1)
-"""A finding that is older, and was not told again since, no longer holds: every sweep would tell of it again."""
-
-LONG_SINCE = timedelta(hours=3)
-"""The last sweep is told to be old after so long; the stack's own alarm knows the schedule."""
 
 
 class UnreadableTimeError(RolewardenError):
@@ -55,113 +44,14 @@ class Entry:
     event: str
     actor: str
     source_address: str
-    row: Mapping[str, Any]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        return {
-            "at": self.at.isoformat(timespec="milliseconds"),
-            "kind": self.kind,
-            "account": self.account,
-            "about": self.about,
-            "verdict": self.verdict,
-            "remediation": self.remediation,
-            "policies": list(self.policies),
-            "reason": self.reason,
-            "message": self.message,
-            "recommendation": self.recommendation,
-            "event": self.event,
-            "actor": self.actor,
-            "source_address": self.source_address,
-        }
-
-
-@dataclass(frozen=True)
-class SweepSeen:
-    """A sweep that the table remembers; `completed` is empty while it runs, and where it did not come to its end.
-
-    `surplus_roles` are the first roles with policies that they do not need, `unused_policies` the first policies that
-    no guardrail stands for.
-    """
-
-    began: datetime
-    completed: Mapping[str, int]
-    missed: bool
-    surplus_roles: tuple[str, ...] = ()
-    unused_policies: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        return {
-            "began": _text(self.began),
-            "completed": dict(self.completed),
-            "missed": self.missed,
-            "surplus_roles": list(self.surplus_roles),
-            "unused_policies": list(self.unused_policies),
-        }
-
-
-@dataclass(frozen=True)
-class ContestedRole:
-    """A role whose guardrails were taken off `times` times since `since`, by `actors`, who acts most first."""
-
-    role: str
-    times: int
-    since: datetime
-    actors: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Status:
-    """How the deployed stack is doing in one region.
-
-    `last_sweep` is the newest that came to its end, `running` one that began after it. `governed` roles, and those of
-    them that are `exempt`, are the last sweep's; `unenforceable` are the newest findings of roles and subjects that
-    nothing newer has settled.
-    """
-
-    account: str
-    region: str
-    at: datetime
-    last_sweep: SweepSeen | None
-    running: SweepSeen | None
-    governed: int
-    exempt: int
-    contested: tuple[ContestedRole, ...]
-    unenforceable: tuple[Entry, ...]
-    remediated_last_day: int
+    row: Mapping[str, Any] = field(metadata=HIDDEN)
 
     @property
-    def covered(self) -> int:
-        """Roles that carry what they need."""
-        left = {folded(entry.about) for entry in self.unenforceable if entry.kind != SubjectFinding.detail_type}
-        return max(0, self.governed - self.exempt - len(left))
-
-    @property
-    def sweep_age(self) -> timedelta | None:
-        """How long ago the last sweep began; None where there was none in the last week."""
-        return self.at - self.last_sweep.began if self.last_sweep else None
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        age = self.sweep_age
-        return {
-            "account": self.account,
-            "region": self.region,
-            "at": _text(self.at),
-            "last_sweep": self.last_sweep.as_dict() if self.last_sweep else None,
-            "running": self.running.as_dict() if self.running else None,
-            "sweep_age_seconds": round(age.total_seconds()) if age else None,
-            "governed": self.governed,
-            "exempt": self.exempt,
-            "covered": self.covered,
-            "contested": [
-                {"role": role.role, "times": role.times, "since": _text(role.since), "actors": list(role.actors)}
-                for role in self.contested
-            ],
-            "unenforceable": [entry.as_dict() for entry in self.unenforceable],
-            "remediated_last_day": self.remediated_last_day,
-        }
+    def caused_by(self) -> str:
+        """The event that led to it, its caller, and the address of the caller, in words."""
+        by = f" by {self.actor}" if self.actor else ""
+        place = f" from {self.source_address}" if self.source_address else ""
+        return f"{self.event or 'unknown cause'}{by}{place}"
 
 
 def read_history(
@@ -181,31 +71,6 @@ def read_history(
     found = (_entry(row) for row in rows)
     wanted = (e for e in found if (since is None or e.at >= since) and (not actor or _names(actor, e.actor)))
     return tuple(sorted(wanted, key=lambda entry: entry.at, reverse=True))
-
-
-def read_status(connection: Connection, now: datetime) -> Status:
-    """How the deployed stack is doing. Raises NoConnectionError where nothing is deployed, and RetryLater."""
-    region = connection.regions[0]
-    progress = Progress(connection.aws, connection.recorded().bindings)
-    sweeps = [_sweep(row) for row in progress.sweeps(connection.account)]
-    last = next((sweep for sweep in reversed(sweeps) if sweep.completed), None)
-    running = sweeps[-1] if sweeps and not sweeps[-1].completed else None
-    entries = read_history(connection, since=now - STANDS)
-    newest: dict[str, Entry] = {}
-    for entry in entries:
-        newest.setdefault(folded(entry.about), entry)
-    return Status(
-        connection.account,
-        region,
-        now,
-        last,
-        running,
-        last.completed.get("roles", 0) if last else 0,
-        last.completed.get("exempt", 0) if last else 0,
-        tuple(_contested(entries, now)),
-        tuple(entry for entry in newest.values() if _is_wrong(entry)),
-        sum(entry.kind == RoleRemediated.detail_type and entry.at >= now - timedelta(days=1) for entry in entries),
-    )
 
 
 def moment(text: str, now: datetime) -> datetime:
@@ -250,32 +115,3 @@ def _entry(row: Mapping[str, Any]) -> Entry:
 def _names(actor: str, found: str) -> bool:
     pattern = actor if set(actor) & set("*?") else f"*{actor}*"
     return matches(pattern.lower(), found.lower())
-
-
-def _sweep(row: Mapping[str, Any]) -> SweepSeen:
-    counts = {name: int(count) for name, count in (row.get("completed") or {}).items()}
-    began, surplus = datetime.fromtimestamp(float(row["item"]), UTC), row.get("surplus") or {}
-    names = (tuple(surplus.get(what, ())) for what in ("roles", "policies"))
-    return SweepSeen(began, counts, bool(row.get("missed")), *names)
-
-
-def _is_wrong(entry: Entry) -> bool:
-    if entry.kind not in {RoleFinding.detail_type, SubjectFinding.detail_type}:
-        return False
-    return entry.verdict in {Verdict.UNENFORCEABLE, Verdict.DRIFTED}
-
-
-def _contested(entries: Iterable[Entry], now: datetime) -> Iterable[ContestedRole]:
-    rows: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    named: dict[str, str] = {}
-    for entry in entries:
-        rows[folded(entry.about)].append(entry.row)
-        named.setdefault(folded(entry.about), entry.about)
-    for role, told in sorted(rows.items()):
-        if contest := Contest.among(told, now):
-            since = datetime.fromisoformat(contest.since)
-            yield ContestedRole(named[role], contest.remediations, since, tuple(who.actor for who in contest.actors))
-
-
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="seconds")

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from rolewarden.aws import Aws, ListedDomain, RoleDetail
+from rolewarden.aws import Aws, ListedDomain
 from rolewarden.bindings import Binding, BindingsTable, RoleKey, tagged
 from rolewarden.discovery import SubjectReader, SubjectReading
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.guardrails import Rules
 from rolewarden.names import folded
 
+from rolewarden_cli.account import RoleDetail
 from rolewarden_cli.connect import Connection
 
 Progress = Callable[[str, int, int], None]
@@ -59,20 +60,19 @@ def take(
     described. If `known` is given, it takes the place of the table. Raises Refused where IAM's roles cannot be
     read, and RetryLater.
     """
-    aws = connection.aws
-    roles = {role.name: role for role in aws.role_details()}
+    roles = {role.name: role for role in connection.calls.role_details()}
     reader = _InventoryReader(connection, rules, progress, known)
     for region in connection.regions:
         reader.read_region(region)
     also = (reader.reader.also_governed(connection.account, role) for role in roles.values())
     return Inventory(
         connection.account,
-        aws.partition,
+        connection.aws.partition,
         connection.regions,
         datetime.now(UTC),
         tuple(_as_iam_spells(connection.account, roles, [*reader.bindings, *(found for found in also if found)])),
         roles,
-        aws.policies_per_role(),
+        connection.calls.policies_per_role(),
         tuple(reader.unread),
     )
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from rolewarden.aws import Aws, InferenceProfile
 from rolewarden.errors import Refused, RetryLater, RolewardenError
 from rolewarden.guardrails import matches
 
+from rolewarden_cli.account import InferenceProfile
+from rolewarden_cli.connect import Connection
 from rolewarden_cli.rules import known_models
 
 BEDROCK, JUMPSTART = "bedrock", "jumpstart"
@@ -55,18 +56,18 @@ class Models:
                 yield profile
 
 
-def models(aws: Aws, account: str, regions: Sequence[str], wanted: Sequence[str] = ()) -> Models:
+def models(connection: Connection, wanted: Sequence[str] = ()) -> Models:
     """The models that `wanted` names or matches (`*` and `?`), all where it is empty.
 
-    Bedrock models are the ones that Bedrock offers in `regions`. If Bedrock does not answer, they come from the list
-    that is shipped with the command. JumpStart models always come from that list, because JumpStart has no call that
-    lists them. An id that is in no list is taken as given. Raises NoSuchModelError.
+    Bedrock models are the ones that Bedrock offers in the connection's regions. If Bedrock does not answer, they come
+    from the list that is shipped with the command. JumpStart models always come from that list, because JumpStart has
+    no call that lists them. An id that is in no list is taken as given. Raises NoSuchModelError.
     """
-    known = known_models()
+    known, calls, regions = known_models(), connection.calls, connection.regions
     bedrock, profiles = list(known.bedrock), {}
     try:
-        found = [aws.foundation_models(region) for region in regions]
-        profiles = {region: aws.inference_profiles(region) for region in regions}
+        found = [calls.foundation_models(region) for region in regions]
+        profiles = {region: calls.inference_profiles(region) for region in regions}
         bedrock, listed = sorted({model for ids in found for model in ids}), LIVE
     except (Refused, RetryLater) as error:
         listed = f"the list of {known.as_of}, because Bedrock does not answer: {error}"
@@ -74,7 +75,9 @@ def models(aws: Aws, account: str, regions: Sequence[str], wanted: Sequence[str]
     columns = tuple(_chosen(everything, wanted)) if wanted else tuple(everything)
     unlisted = tuple(_unlisted(model, everything) for model in columns if model not in everything) if wanted else ()
     if listed != LIVE:
-        profiles = {region: tuple(_likely(aws.partition, account, region, columns)) for region in regions}
+        profiles = {
+            region: tuple(_likely(connection.aws.partition, connection.account, region, columns)) for region in regions
+        }
     return Models(columns, profiles, listed, unlisted)
 
 

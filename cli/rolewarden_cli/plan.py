@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
-from rolewarden.aws import Aws, PublishedPolicy, RoleDescription, RoleDetail
+from rolewarden.aws import Aws, PublishedPolicy, RoleDescription
 from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, Binding, RoleKey
 from rolewarden.clock import Clock
 from rolewarden.discovery import UNTOUCHABLE_PATHS
@@ -20,8 +20,11 @@ from rolewarden.policies import DESCRIPTION, compile_rules, digest, policy_arn
 from rolewarden.reconcile import Reconciler
 from rolewarden.verdicts import CREATED, RECOMMENDATIONS, REPLACED, UNCHANGED, Outcome, Reason, Verdict
 
-from rolewarden_cli.inventory import Bound, Inventory
-from rolewarden_cli.stack import DEPLOY, StackRules
+from rolewarden_cli.account import RoleDetail
+from rolewarden_cli.answers import HIDDEN, merged, shown, shown_as, some_of
+from rolewarden_cli.connect import Connection
+from rolewarden_cli.inventory import Bound, Inventory, Progress, ignore_progress, take
+from rolewarden_cli.stack import DEPLOY, StackRules, recorded
 
 ENDS_SOON = 30
 """Days before its end from which on an exemption is told of."""
@@ -50,8 +53,13 @@ class PlannedRole:
     off.
     """
 
-    outcome: Outcome
-    bindings: tuple[Binding, ...]
+    outcome: Outcome = field(
+        metadata=merged(
+            "account", "role", "before", "verdict", "remediation", "required", "missing", "attached", "boundary",
+            "boundary_removed", "message",
+        )
+    )  # fmt: skip
+    bindings: tuple[Binding, ...] = field(metadata=HIDDEN)
     attached_policies: int
     quota: int
     detached: tuple[str, ...] = ()
@@ -59,46 +67,29 @@ class PlannedRole:
     detachable: tuple[str, ...] = ()
 
     @property
+    @shown
     def changes(self) -> bool:
         """Whether enforcing would make another role of it."""
         return self.outcome.has_written or bool(self.detached)
 
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        outcome = self.outcome
-        return {
-            "account": outcome.account,
-            "role": outcome.role,
-            "before": outcome.before.value,
-            "verdict": outcome.verdict.value,
-            "remediation": outcome.remediation.value,
-            "required": list(outcome.required),
-            "missing": list(outcome.missing),
-            "attached": list(outcome.attached),
-            "boundary": outcome.boundary,
-            "boundary_removed": outcome.boundary_removed,
-            "reason": outcome.reason or "",
-            "message": outcome.message,
-            "recommendation": RECOMMENDATIONS.get(outcome.reason, "") if outcome.reason else "",
-            "subjects": [
-                {
-                    "account": binding.account,
-                    "region": binding.region,
-                    "domain_id": binding.domain_id,
-                    "domain_name": binding.domain_name,
-                    "user_profile": binding.user_profile,
-                    "kind": binding.kind,
-                    "via": binding.via,
-                }
-                for binding in self.bindings
-            ],
-            "attached_policies": self.attached_policies,
-            "quota": self.quota,
-            "detached": list(self.detached),
-            "surplus": list(self.surplus),
-            "detachable": list(self.detachable),
-            "changes": self.changes,
-        }
+    @property
+    @shown
+    def reason(self) -> str:
+        """Why something cannot be attached; empty if everything can."""
+        return self.outcome.reason or ""
+
+    @property
+    @shown
+    def recommendation(self) -> str:
+        """What to do about the reason."""
+        return RECOMMENDATIONS.get(self.outcome.reason, "") if self.outcome.reason else ""
+
+    @property
+    @shown
+    def subjects(self) -> list[dict[str, Any]]:
+        """What the role works for, as far as a reader needs it."""
+        names = ("account", "region", "domain_id", "domain_name", "user_profile", "kind", "via")
+        return [some_of(binding, *names) for binding in self.bindings]
 
 
 @dataclass(frozen=True)
@@ -155,9 +146,9 @@ class Plan:
     regions: tuple[str, ...]
     at: datetime
     deployed: bool
-    policies: tuple[PlannedPolicy, ...]
+    policies: tuple[PlannedPolicy, ...] = field(metadata=HIDDEN)
     roles: tuple[PlannedRole, ...]
-    shared: tuple[SharedRole, ...]
+    shared: tuple[SharedRole, ...] = field(metadata=HIDDEN)
     exemptions: tuple[EndingExemption, ...]
     switches: tuple[OpenSwitch, ...]
     unread: tuple[str, ...]
@@ -174,9 +165,34 @@ class Plan:
         return tuple(role for role in self.roles if role.changes)
 
     @property
+    @shown_as("policies")
+    def policy_changes(self) -> dict[str, str]:
+        """What becomes of each policy."""
+        return {policy.name: policy.change for policy in self.policies}
+
+    @property
+    @shown_as("shared_roles")
+    def shared_roles(self) -> tuple[SharedRole, ...]:
+        """The user profiles whose rules cannot be kept."""
+        return self.shared
+
+    @property
+    @shown
     def has_changes(self) -> bool:
         """Whether enforcing would write anything."""
         return bool(self.changed_policies or self.changed_roles)
+
+    @property
+    def unprotected(self) -> tuple[str, ...]:
+        """Names of the roles and user profiles that enforcing would leave without a guardrail that they need."""
+        roles = (role.outcome.role for role in self.roles if role.outcome.verdict is Verdict.UNENFORCEABLE)
+        profiles = (f"{shared.domain_name or shared.domain_id}/{shared.user_profile}" for shared in self.shared)
+        return (*roles, *profiles)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is to be done, every role is protected or exempt, and everything could be read."""
+        return not (self.has_changes or self.next[0] or self.unprotected or self.unread)
 
     @property
     def with_surplus(self) -> tuple[PlannedRole, ...]:
@@ -204,27 +220,21 @@ class Plan:
             return "rolewarden sweep", "asks the deployed stack to do it; `rolewarden enforce` does it from here"
         return "rolewarden enforce", "does it"
 
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
+    @property
+    @shown_as("next")
+    def next_command(self) -> dict[str, str] | None:
+        """The same; None if nothing is left to do."""
         command, does = self.next
-        return {
-            "account": self.account,
-            "regions": list(self.regions),
-            "at": self.at.isoformat(timespec="seconds"),
-            "deployed": self.deployed,
-            "stack": self.stack.value,
-            "has_changes": self.has_changes,
-            "next": {"command": command, "does": does} if command else None,
-            "policies": {policy.name: policy.change for policy in self.policies},
-            "roles": [role.as_dict() for role in self.roles],
-            "shared_roles": [{**vars(shared), "guardrails": list(shared.guardrails)} for shared in self.shared],
-            "exemptions": [
-                {**vars(ending), "until": ending.until.isoformat(), "roles": list(ending.roles)}
-                for ending in self.exemptions
-            ],
-            "switches": [dict(vars(switch)) for switch in self.switches],
-            "unread": list(self.unread),
-        }
+        return {"command": command, "does": does} if command else None
+
+
+def read_plan(
+    connection: Connection, rules: Rules, today: date, progress: Progress = ignore_progress
+) -> tuple[Inventory, Plan]:
+    """The inventory of the account, and what enforcing `rules` would change. Raises as `inventory.take` and `make`."""
+    found = take(connection, rules, progress)
+    deployed, state = connection.tables is not None, recorded(connection, rules)
+    return found, make(connection.aws, found, rules, today, deployed=deployed, stack=state)
 
 
 def make(

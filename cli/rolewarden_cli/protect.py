@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rolewarden import POLICY_PATH
-from rolewarden.aws import DeployedStack
 from rolewarden.errors import ProtectionError
 from rolewarden.policies import POLICY_SIZE, Document, Statement, size
 from rolewarden.reach import FORWARD, UNDELIVERED
+
+from rolewarden_cli.account import DeployedStack
 
 SCP_SIZE = 10_240
 """Characters of a service control policy, since May 2026 (5,120 before),

@@ -20,6 +20,8 @@ from rolewarden.errors import RolewardenError
 from rolewarden.events import CLOUDTRAIL, parse_event
 from rolewarden.origin import Cause
 
+from rolewarden_cli.answers import shown
+
 Handler = Callable[[Any, Any], Mapping[str, Any]]
 
 
@@ -50,27 +52,10 @@ class Replayed:
     calls: tuple[str, ...] = ()
 
     @property
+    @shown
     def left_drifted(self) -> tuple[str, ...]:
         """Roles that are left without something they need."""
         return tuple(o["role"] for o in self.outcomes if o["verdict"] in {"drifted", "unenforceable"})
-
-    def as_dict(self) -> dict[str, Any]:
-        """For machines: every field, by name."""
-        return {
-            "file": self.file,
-            "event": self.event,
-            "actor": self.actor,
-            "time": self.time,
-            "rule": self.rule,
-            "function": self.function,
-            "reason": self.reason,
-            "request": dict(self.request),
-            "outcomes": [dict(outcome) for outcome in self.outcomes],
-            "policies": dict(self.policies),
-            "alert": self.alert,
-            "calls": list(self.calls),
-            "left_drifted": list(self.left_drifted),
-        }
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from rolewarden.check import ROLE_POLICIES, Checked, KnownModels, check
 from rolewarden.errors import RolewardenError
 from rolewarden.policies import POLICY_SIZE, Policy, compile_rules, size
+
+from rolewarden_cli.answers import HIDDEN, merged, shown_as
 
 DEFAULT_FILE = Path("layers/guardrails/guardrails.yaml")
 
 
 class UnwritableError(RolewardenError):
     """The documents cannot be written where they were asked for."""
+
+
+class UnreadableError(RolewardenError):
+    """The file cannot be read; the message says why."""
 
 
 @cache
@@ -32,13 +37,30 @@ def known_models() -> KnownModels:
 class CheckedFile:
     """A guardrails.yaml, and what is to be said about it."""
 
-    path: Path
-    checked: Checked
+    path: Path = field(metadata=HIDDEN)
+    checked: Checked = field(metadata=merged("errors", "warnings", "slots"))
 
     @classmethod
     def at(cls, path: Path) -> CheckedFile:
-        """The file at `path`, checked against today (UTC) and the shipped list of models."""
+        """The file at `path`, checked against today (UTC) and the shipped list of models. Raises UnreadableError."""
+        try:
+            path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise UnreadableError(f"{path}: cannot be read: {why}: name a guardrails.yaml") from None
         return cls(path, check(path, today=datetime.now(UTC).date(), known=known_models()))
+
+    @property
+    @shown_as("file")
+    def name(self) -> Path:
+        """The path, as it was given."""
+        return self.path
+
+    @property
+    @shown_as("policies")
+    def sizes(self) -> dict[str, int]:
+        """The characters of each policy's document."""
+        return {policy.name: size(policy.document) for policy in self.policies()}
 
     def policies(self) -> tuple[Policy, ...]:
         """The documents with the ARNs of partition `aws`; empty if the file has errors."""
@@ -49,16 +71,6 @@ class CheckedFile:
         ranked = [("error", problem) for problem in self.checked.errors]
         ranked += [("warning", problem) for problem in self.checked.warnings]
         return [(kind, str(problem)) for kind, problem in sorted(ranked, key=lambda entry: entry[1].line)]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For `--json`."""
-        return {
-            "file": str(self.path),
-            "errors": [problem._asdict() for problem in self.checked.errors],
-            "warnings": [problem._asdict() for problem in self.checked.warnings],
-            "policies": {policy.name: size(policy.document) for policy in self.policies()},
-            "slots": list(self.checked.slots),
-        }
 
     def costs(self) -> list[str]:
         """A line for each policy and each assignment: how full it is, and what it takes of a role's policies."""
@@ -74,16 +86,16 @@ class CheckedFile:
 
 
 def write(policies: tuple[Policy, ...], folder: Path) -> list[Path]:
-    """Write each document to `folder` as `<policy name>.json`; raises UnwritableError before anything is written."""
+    """Write each document to `folder` as `<policy name>.json`; the files. Raises UnwritableError."""
+    written = [folder / f"{policy.name}.json" for policy in policies]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for policy, target in zip(policies, written, strict=True):
+            target.write_text(readable(policy) + "\n", encoding="utf-8")
     except OSError as error:
-        raise UnwritableError(f"{folder}: cannot be made: {error.strerror}") from None
-    written = []
-    for policy in policies:
-        target = folder / f"{policy.name}.json"
-        target.write_text(readable(policy) + "\n", encoding="utf-8")
-        written.append(target)
+        raise UnwritableError(
+            f"{error.filename or folder}: cannot be written: {error.strerror}: give another folder with --out"
+        ) from None
     return written
 
 

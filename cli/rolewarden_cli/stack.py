@@ -62,7 +62,7 @@ def asked(connection: Connection, rules: Rules) -> StackRules:
     if "SweepFunction" not in functions:
         return StackRules.UNKNOWN
     try:
-        said: Any = connection.aws.run(functions["SweepFunction"], {"step": RULES})
+        said: Any = connection.calls.run(functions["SweepFunction"], {"step": RULES})
     except Refused as refused:
         raise OtherRulesError(
             f"the deployed stack does not say which rules it has: {refused}: let your role call lambda:InvokeFunction "

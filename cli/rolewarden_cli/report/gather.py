@@ -14,6 +14,7 @@ from rolewarden_cli import access, history, inventory, models, plan, stack
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.inventory import Progress, ignore_progress
 from rolewarden_cli.report.model import Provenance, Report
+from rolewarden_cli.status import read_status
 
 
 def gather(
@@ -48,8 +49,8 @@ def gather(
             deployed=deployed,
             stack=stack.recorded(connection, rules),
         ),
-        access.matrix(connection.aws, taken, wanted, progress),
+        access.matrix(connection.calls, taken, wanted, progress),
         history.read_history(connection, since=since) if deployed else (),
         compile_rules(rules, connection.aws.partition),
-        history.read_status(connection, now) if deployed else None,
+        read_status(connection, now) if deployed else None,
     )

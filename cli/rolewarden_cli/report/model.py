@@ -15,9 +15,10 @@ from rolewarden.policies import Policy
 from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
 
 from rolewarden_cli.access import AccessMatrix, Row
-from rolewarden_cli.history import Entry, Status
+from rolewarden_cli.history import Entry
 from rolewarden_cli.plan import BEDROCK_ROLE, DIRECT_DEPLOYMENT, RETIRED, Plan
 from rolewarden_cli.stack import DEPLOY
+from rolewarden_cli.status import Status
 
 
 class FindingKind(StrEnum):

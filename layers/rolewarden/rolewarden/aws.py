@@ -12,11 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cache, cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 from urllib.parse import unquote
 
@@ -189,53 +188,6 @@ class RoleDescription:
     boundary: str = ""
 
 
-@dataclass(frozen=True)
-class RoleDetail(RoleDescription):
-    """What GetAccountAuthorizationDetails tells of a role besides.
-
-    `attached` are ARNs of managed policies, `inline` the texts of its own policies by name, as they are stored.
-    """
-
-    arn: str = ""
-    attached: tuple[str, ...] = ()
-    inline: Mapping[str, str] = field(default_factory=dict)
-
-
-class Identity(NamedTuple):
-    """Who calls AWS: the account, and the ARN of the user, role session or root."""
-
-    account: str
-    arn: str
-
-
-class InferenceProfile(NamedTuple):
-    """A way to a model through several regions: `models` are the ARNs that a call through it is authorized on too."""
-
-    id: str
-    arn: str
-    models: tuple[str, ...]
-
-
-class MatchedStatement(NamedTuple):
-    """A statement that decided a simulation: its policy's SourcePolicyId, and where the statement stands in its text.
-
-    `start` and `end` are line and column, counted from 1.
-    """
-
-    policy: str
-    start: tuple[int, int]
-    end: tuple[int, int]
-
-
-class Simulated(NamedTuple):
-    """What IAM's simulator says to one action on one resource: "allowed", "explicitDeny" or "implicitDeny"."""
-
-    action: str
-    resource: str
-    decision: str
-    matched: tuple[MatchedStatement, ...]
-
-
 class ListedDomain(NamedTuple):
     """What ListDomains tells of a domain; `modified` is empty while it is being changed."""
 
@@ -263,14 +215,6 @@ class ListedRule(NamedTuple):
 
     is_enabled: bool
     targets: frozenset[str]
-
-
-class DeployedStack(NamedTuple):
-    """What CloudFormation tells of a stack: `resources` are logical id, type and physical id of each."""
-
-    name: str
-    arn: str
-    resources: tuple[tuple[str, str, str], ...]
 
 
 _T = TypeVar("_T")
@@ -348,10 +292,19 @@ class Aws:
         except Refused as refused:
             raise Refused(Reason.NOT_ENTERED, str(refused)) from refused
 
-    def _client(self, service: str, region: str = "", config: Config = _CONFIG) -> Any:
+    def client(self, service: str, region: str = "", config: Config | None = None) -> Any:
+        """A client of a service; `config` has what differs from the usual. Its errors are those of botocore.
+
+        Wrap each call in `translated`.
+        """
         # Of one session: what it has loaded of a service's model serves the clients of every account.
         make: Callable[..., Any] = self._session.client
-        return make(service, region_name=region or self.region, config=config, **self._keys)
+        return make(
+            service,
+            region_name=region or self.region,
+            config=_CONFIG.merge(config) if config else _CONFIG,
+            **self._keys,
+        )
 
     def prepare(self) -> None:
         """Make the clients that look at a role: at a cold start Lambda lends a function more CPU than it has later."""
@@ -360,62 +313,50 @@ class Aws:
     # Clients are made when first used: a function pays for those that it needs.
     @cached_property
     def _iam(self) -> IAMClient:
-        client = cast("IAMClient", self._client("iam"))
+        client = cast("IAMClient", self.client("iam"))
         client.meta.events.register("before-send.iam", _sign)
         return client
 
     @cached_property
     def _sts(self) -> STSClient:
-        return cast("STSClient", self._client("sts"))
+        return cast("STSClient", self.client("sts"))
 
     @cached_property
     def _dynamodb(self) -> DynamoDBClient:
-        return cast("DynamoDBClient", self._client("dynamodb"))
+        return cast("DynamoDBClient", self.client("dynamodb"))
 
     @cached_property
     def _sqs(self) -> SQSClient:
-        return cast("SQSClient", self._client("sqs"))
+        return cast("SQSClient", self.client("sqs"))
 
     @cached_property
     def _events(self) -> EventBridgeClient:
-        return cast("EventBridgeClient", self._client("events"))
+        return cast("EventBridgeClient", self.client("events"))
 
     @cached_property
     def _cloudformation(self) -> CloudFormationClient:
-        return cast("CloudFormationClient", self._client("cloudformation"))
+        return cast("CloudFormationClient", self.client("cloudformation"))
 
     @cached_property
     def _sns(self) -> SNSClient:
-        return cast("SNSClient", self._client("sns"))
+        return cast("SNSClient", self.client("sns"))
 
     @cached_property
     def _securityhub(self) -> SecurityHubClient:
-        return cast("SecurityHubClient", self._client("securityhub"))
-
-    @cached_property
-    def _iam_as_stored(self) -> IAMClient:
-        """IAM whose policies are texts: the simulator tells of lines and columns."""
-        from botocore.handlers import json_decode_policies  # no function asks for this
-
-        client = cast("IAMClient", self._client("iam"))
-        client.meta.events.unregister("after-call.iam", json_decode_policies)
-        return client
-
-    def _bedrock_in(self, region: str) -> Any:
-        return self._client("bedrock", region)
+        return cast("SecurityHubClient", self.client("securityhub"))
 
     @cached_property
     def _cloudtrail(self) -> CloudTrailClient:
         # LookupEvents answers two calls a second: the client keeps to what it is allowed.
-        config = _CONFIG.merge(Config(retries={"mode": "adaptive", "total_max_attempts": 6}))
-        return cast("CloudTrailClient", self._client("cloudtrail", IAM_HOME_REGIONS.get(self.partition, ""), config))
+        config = Config(retries={"mode": "adaptive", "total_max_attempts": 6})
+        return cast("CloudTrailClient", self.client("cloudtrail", IAM_HOME_REGIONS.get(self.partition, ""), config))
 
     def _tagging_in(self, region: str) -> Any:
-        return self._client("resourcegroupstaggingapi", region)
+        return self.client("resourcegroupstaggingapi", region)
 
     def _sagemaker_in(self, region: str) -> SageMakerClient:
         if region not in self._sagemaker:
-            self._sagemaker[region] = self._client("sagemaker", region)
+            self._sagemaker[region] = self.client("sagemaker", region)
         return self._sagemaker[region]
 
     # IAM roles
@@ -456,13 +397,13 @@ class Aws:
         with translated():
             for page in self._iam.get_paginator("list_roles").paginate(PaginationConfig={"PageSize": 1000}):
                 for role in page["Roles"]:
-                    yield _described(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
+                    yield role_description(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
 
     def role(self, name: str) -> RoleDescription:
         """One role. Raises Refused."""
         with translated():
             role = self._iam.get_role(RoleName=name)["Role"]
-            described = _described(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
+            described = role_description(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
             return replace(described, boundary=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
 
     def set_boundary(self, role: str, policy_arn: str, *, correlation_id: str) -> None:
@@ -484,89 +425,6 @@ class Aws:
         except Gone:
             return False
         return True
-
-    def role_details(self) -> Iterator[RoleDetail]:
-        """All roles of the account with what they carry, up to a thousand in a call. Raises Refused."""
-        with translated():
-            pages = self._iam_as_stored.get_paginator("get_account_authorization_details").paginate(
-                Filter=["Role"], PaginationConfig={"PageSize": 1000}
-            )
-            for page in pages:
-                for role in page["RoleDetailList"]:
-                    described = _described(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
-                    yield RoleDetail(
-                        described.name,
-                        described.path,
-                        described.trusted,
-                        boundary=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
-                        arn=role["Arn"],
-                        attached=tuple(policy["PolicyArn"] for policy in role.get("AttachedManagedPolicies", ())),
-                        inline={
-                            policy["PolicyName"]: unquote(str(policy["PolicyDocument"]))
-                            for policy in role.get("RolePolicyList", ())
-                        },
-                    )
-
-    def policies_per_role(self) -> int:
-        """How many managed policies a role of this account may carry. Raises Refused."""
-        with translated():
-            return self._iam.get_account_summary()["SummaryMap"]["AttachedPoliciesPerRoleQuota"]
-
-    def simulate(
-        self,
-        role_arn: str,
-        actions: Sequence[str],
-        resources: Sequence[str] = ("*",),
-        context: Mapping[str, str | Sequence[str]] = MappingProxyType({}),
-    ) -> list[Simulated]:
-        """What IAM would say to a role that does each of `actions` on each of `resources`, judged by IAM.
-
-        `context` are the condition keys of the request; a sequence is a key of several values. It takes the role's
-        policies and its boundary, and no service control policy (IAM API Reference, SimulatePrincipalPolicy). Raises
-        Refused, RetryLater.
-        """
-        entries = [
-            {
-                "ContextKeyName": key,
-                "ContextKeyType": "string" if isinstance(value, str) else "stringList",
-                "ContextKeyValues": [value] if isinstance(value, str) else list(value),
-            }
-            for key, value in context.items()
-        ]
-        found: list[Simulated] = []
-        with translated():
-            pages = self._iam.get_paginator("simulate_principal_policy").paginate(
-                PolicySourceArn=role_arn,
-                ActionNames=list(actions),
-                ResourceArns=list(resources),
-                ContextEntries=entries,  # type: ignore[arg-type]
-                PaginationConfig={"PageSize": 1000},
-            )
-            for page in pages:
-                for result in page["EvaluationResults"]:
-                    # Of the one resource `*` there is no result of its own.
-                    alone = {
-                        "EvalResourceName": resources[0],
-                        "EvalResourceDecision": result["EvalDecision"],
-                        "MatchedStatements": result.get("MatchedStatements", []),
-                    }
-                    specific: Any = result.get("ResourceSpecificResults") or [alone]
-                    found += [
-                        Simulated(
-                            result["EvalActionName"],
-                            one["EvalResourceName"],
-                            one["EvalResourceDecision"],
-                            tuple(map(_matched, one.get("MatchedStatements", ()))),
-                        )
-                        for one in specific
-                    ]
-        return found
-
-    def identity(self) -> Identity:
-        """Who this is. Raises Refused, RetryLater."""
-        with translated():
-            answer = self._sts.get_caller_identity()
-            return Identity(answer["Account"], answer["Arn"])
 
     def assumed(self, role_arn: str, session_name: str, seconds: int = 3600) -> Aws:
         """AWS as seen by a role, for so many seconds. Raises Refused, RetryLater."""
@@ -619,13 +477,6 @@ class Aws:
             return None
         text = document if isinstance(document, str) else json.dumps(document)
         return PublishedPolicy(version, text)
-
-    def policy_text(self, policy_arn: str) -> str:
-        """What a policy says now, letter by letter as it is stored. Raises Refused."""
-        with translated():
-            version = self._iam.get_policy(PolicyArn=policy_arn)["Policy"]["DefaultVersionId"]
-            found = self._iam_as_stored.get_policy_version(PolicyArn=policy_arn, VersionId=version)["PolicyVersion"]
-            return unquote(str(found["Document"]))
 
     def policy_description(self, policy_arn: str) -> str:
         """The description of a policy; empty where it has none, or where there is no such policy."""
@@ -740,32 +591,6 @@ class Aws:
             )
             return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
-    # Amazon Bedrock
-
-    def foundation_models(self, region: str) -> tuple[str, ...]:
-        """Ids of the models that Bedrock offers in `region`. Raises Refused, RetryLater."""
-        with translated():
-            models = self._bedrock_in(region).list_foundation_models()["modelSummaries"]
-            return tuple(dict.fromkeys(model["modelId"] for model in models))
-
-    def inference_profiles(self, region: str) -> tuple[InferenceProfile, ...]:
-        """The inference profiles that AWS offers in `region`. Raises Refused, RetryLater."""
-        with translated():
-            pages = (
-                self._bedrock_in(region)
-                .get_paginator("list_inference_profiles")
-                .paginate(typeEquals="SYSTEM_DEFINED", PaginationConfig={"PageSize": 1000})
-            )
-            return tuple(
-                InferenceProfile(
-                    found["inferenceProfileId"],
-                    found["inferenceProfileArn"],
-                    tuple(model["modelArn"] for model in found["models"] if "modelArn" in model),
-                )
-                for page in pages
-                for found in page["inferenceProfileSummaries"]
-            )
-
     # CloudTrail
 
     def calls_of(self, event_name: str, since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:
@@ -839,15 +664,6 @@ class Aws:
         with _of_our_own():
             for page in self._dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
                 yield from (self._item(item) for item in page["Items"])
-
-    def has_table(self, table: str) -> bool:
-        """Whether there is a table of this name. Raises RetryLater."""
-        with _of_our_own():
-            try:
-                self._dynamodb.describe_table(TableName=table)
-            except self._dynamodb.exceptions.ResourceNotFoundException:
-                return False
-        return True
 
     def put(self, table: str, item: Mapping[str, Any]) -> None:
         """Write one item."""
@@ -982,7 +798,7 @@ class Aws:
     def is_logged(self, region: str) -> bool:
         """Whether a trail that logs covers `region`, one of the organization's too. Raises Refused, RetryLater."""
         with translated():
-            client = self._client("cloudtrail", region)
+            client = self.client("cloudtrail", region)
             trails = client.describe_trails(includeShadowTrails=True)["trailList"]
             return any(client.get_trail_status(Name=trail["TrailARN"])["IsLogging"] for trail in trails)
 
@@ -990,7 +806,7 @@ class Aws:
         """A rule on the default bus of `region`; None where there is none. Raises Refused, RetryLater."""
         try:
             with translated():
-                client = self._client("events", region)
+                client = self.client("events", region)
                 rule = client.describe_rule(Name=name)
                 targets = client.list_targets_by_rule(Rule=name)["Targets"]
         except Gone:
@@ -1001,22 +817,12 @@ class Aws:
         """About how many messages wait in a queue; None where there is no such queue. Raises Refused, RetryLater."""
         try:
             with translated():
-                client = self._client("sqs", region)
+                client = self.client("sqs", region)
                 url = client.get_queue_url(QueueName=queue)["QueueUrl"]
                 name = "ApproximateNumberOfMessages"
                 return int(client.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
         except Gone:
             return None
-
-    def run(self, function: str, event: Mapping[str, Any]) -> Any:
-        """What a function answers. Raises Refused where it ends with an error, RetryLater."""
-        with translated():
-            client = self._client("lambda", config=_CONFIG.merge(Config(read_timeout=900)))
-            answer = client.invoke(FunctionName=function, Payload=json.dumps(event))
-            said = json.loads(answer["Payload"].read())
-        if answer.get("FunctionError"):
-            raise Refused(Reason.REFUSED, f"{function}: {said.get('errorMessage', said)}")
-        return said
 
     def stack_set_accounts(self, name: str, region: str, call_as: str) -> tuple[str, ...]:
         """The accounts that have a stack of a StackSet in `region`.
@@ -1034,27 +840,6 @@ class Aws:
         with _of_our_own():
             [stack] = self._cloudformation.describe_stacks(StackName=stack_id)["Stacks"]
             return str(stack["StackStatus"])
-
-    def stack(self, name: str) -> DeployedStack:
-        """A stack of this region, deployed or half so. Raises Gone if it does not exist, Refused and RetryLater."""
-        try:
-            with translated():
-                [stack] = self._cloudformation.describe_stacks(StackName=name)["Stacks"]
-                pages = self._cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
-                resources = tuple(
-                    (found["LogicalResourceId"], found["ResourceType"], found["PhysicalResourceId"])
-                    for page in pages
-                    for found in page["StackResourceSummaries"]
-                    if found.get("PhysicalResourceId") and found["ResourceStatus"] != "DELETE_COMPLETE"
-                )
-        except Refused as refused:
-            # CloudFormation has no error code of its own for it.
-            if "does not exist" in str(refused):
-                raise Gone(
-                    f"there is no stack `{name}` in {self.region}: give its name (--stack) and region (--region)"
-                ) from refused
-            raise
-        return DeployedStack(stack["StackName"], stack["StackId"], resources)
 
     def notify(self, topic_arn: str, subject: str, text: str) -> None:
         """Send a message to everybody who is subscribed to a topic. Raises RetryLater."""
@@ -1120,13 +905,7 @@ def modified(subject: Mapping[str, Any]) -> str:
     return f"{subject['LastModifiedTime'].timestamp():.3f}" if settled else ""
 
 
-def _matched(statement: Mapping[str, Any]) -> MatchedStatement:
-    places = (statement.get(f"{end}Position", {}) for end in ("Start", "End"))
-    start, end = ((int(place.get("Line", 1)), int(place.get("Column", 1))) for place in places)
-    return MatchedStatement(statement["SourcePolicyId"], start, end)
-
-
-def _described(name: str, path: str, trust: Any) -> RoleDescription:
+def role_description(name: str, path: str, trust: Any) -> RoleDescription:
     """ListRoles and GetRole give the trust policy percent-encoded; botocore decodes it where it can."""
     if isinstance(trust, str):
         try:

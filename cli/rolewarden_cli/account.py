@@ -1,0 +1,258 @@
+"""The calls to AWS that only operators make; no function of the stack makes them or has permission to.
+
+They go through the clients of an `Aws`, and raise the same errors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from urllib.parse import unquote
+
+from botocore.config import Config
+from botocore.handlers import json_decode_policies
+from rolewarden.aws import Aws, RoleDescription, role_description, translated
+from rolewarden.errors import Gone, Refused
+from rolewarden.verdicts import Reason
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_iam import IAMClient
+
+
+@dataclass(frozen=True)
+class RoleDetail(RoleDescription):
+    """What GetAccountAuthorizationDetails tells of a role besides.
+
+    `attached` are ARNs of managed policies, `inline` the texts of its own policies by name, as they are stored.
+    """
+
+    arn: str = ""
+    attached: tuple[str, ...] = ()
+    inline: Mapping[str, str] = field(default_factory=dict)
+
+
+class Identity(NamedTuple):
+    """Who calls AWS: the account, and the ARN of the user, role session or root."""
+
+    account: str
+    arn: str
+
+
+class InferenceProfile(NamedTuple):
+    """A way to a model through several regions: `models` are the ARNs that a call through it is authorized on too."""
+
+    id: str
+    arn: str
+    models: tuple[str, ...]
+
+
+class MatchedStatement(NamedTuple):
+    """A statement that decided a simulation: its policy's SourcePolicyId, and where the statement stands in its text.
+
+    `start` and `end` are line and column, counted from 1.
+    """
+
+    policy: str
+    start: tuple[int, int]
+    end: tuple[int, int]
+
+
+class Simulated(NamedTuple):
+    """What IAM's simulator says to one action on one resource: "allowed", "explicitDeny" or "implicitDeny"."""
+
+    action: str
+    resource: str
+    decision: str
+    matched: tuple[MatchedStatement, ...]
+
+
+class DeployedStack(NamedTuple):
+    """What CloudFormation tells of a stack: `resources` are logical id, type and physical id of each."""
+
+    name: str
+    arn: str
+    resources: tuple[tuple[str, str, str], ...]
+
+
+class OperatorCalls:
+    """Calls to the account that `aws` works on."""
+
+    def __init__(self, aws: Aws) -> None:
+        self._aws = aws
+
+    @cached_property
+    def _iam(self) -> IAMClient:
+        return cast("IAMClient", self._aws.client("iam"))
+
+    @cached_property
+    def _iam_as_stored(self) -> IAMClient:
+        """IAM whose policies are texts: the simulator tells of lines and columns."""
+        client = cast("IAMClient", self._aws.client("iam"))
+        client.meta.events.unregister("after-call.iam", json_decode_policies)
+        return client
+
+    def role_details(self) -> Iterator[RoleDetail]:
+        """All roles of the account with what they carry, up to a thousand in a call. Raises Refused."""
+        with translated():
+            pages = self._iam_as_stored.get_paginator("get_account_authorization_details").paginate(
+                Filter=["Role"], PaginationConfig={"PageSize": 1000}
+            )
+            for page in pages:
+                for role in page["RoleDetailList"]:
+                    described = role_description(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
+                    yield RoleDetail(
+                        described.name,
+                        described.path,
+                        described.trusted,
+                        boundary=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
+                        arn=role["Arn"],
+                        attached=tuple(policy["PolicyArn"] for policy in role.get("AttachedManagedPolicies", ())),
+                        inline={
+                            policy["PolicyName"]: unquote(str(policy["PolicyDocument"]))
+                            for policy in role.get("RolePolicyList", ())
+                        },
+                    )
+
+    def policies_per_role(self) -> int:
+        """How many managed policies a role of this account may carry. Raises Refused."""
+        with translated():
+            return self._iam.get_account_summary()["SummaryMap"]["AttachedPoliciesPerRoleQuota"]
+
+    def simulate(
+        self,
+        role_arn: str,
+        actions: Sequence[str],
+        resources: Sequence[str] = ("*",),
+        context: Mapping[str, str | Sequence[str]] = MappingProxyType({}),
+    ) -> list[Simulated]:
+        """What IAM would say to a role that does each of `actions` on each of `resources`, judged by IAM.
+
+        `context` are the condition keys of the request; a sequence is a key of several values. It takes the role's
+        policies and its boundary, and no service control policy (IAM API Reference, SimulatePrincipalPolicy). Raises
+        Refused, RetryLater.
+        """
+        entries = [
+            {
+                "ContextKeyName": key,
+                "ContextKeyType": "string" if isinstance(value, str) else "stringList",
+                "ContextKeyValues": [value] if isinstance(value, str) else list(value),
+            }
+            for key, value in context.items()
+        ]
+        found: list[Simulated] = []
+        with translated():
+            pages = self._iam.get_paginator("simulate_principal_policy").paginate(
+                PolicySourceArn=role_arn,
+                ActionNames=list(actions),
+                ResourceArns=list(resources),
+                ContextEntries=entries,  # type: ignore[arg-type]
+                PaginationConfig={"PageSize": 1000},
+            )
+            for page in pages:
+                for result in page["EvaluationResults"]:
+                    # Of the one resource `*` there is no result of its own.
+                    alone = {
+                        "EvalResourceName": resources[0],
+                        "EvalResourceDecision": result["EvalDecision"],
+                        "MatchedStatements": result.get("MatchedStatements", []),
+                    }
+                    specific: Any = result.get("ResourceSpecificResults") or [alone]
+                    found += [
+                        Simulated(
+                            result["EvalActionName"],
+                            one["EvalResourceName"],
+                            one["EvalResourceDecision"],
+                            tuple(map(_matched, one.get("MatchedStatements", ()))),
+                        )
+                        for one in specific
+                    ]
+        return found
+
+    def identity(self) -> Identity:
+        """Who this is. Raises Refused, RetryLater."""
+        with translated():
+            answer = self._aws.client("sts").get_caller_identity()
+            return Identity(answer["Account"], answer["Arn"])
+
+    def policy_text(self, policy_arn: str) -> str:
+        """What a policy says now, letter by letter as it is stored. Raises Refused."""
+        with translated():
+            version = self._iam.get_policy(PolicyArn=policy_arn)["Policy"]["DefaultVersionId"]
+            found = self._iam_as_stored.get_policy_version(PolicyArn=policy_arn, VersionId=version)["PolicyVersion"]
+            return unquote(str(found["Document"]))
+
+    def foundation_models(self, region: str) -> tuple[str, ...]:
+        """Ids of the models that Bedrock offers in `region`. Raises Refused, RetryLater."""
+        with translated():
+            models = self._aws.client("bedrock", region).list_foundation_models()["modelSummaries"]
+            return tuple(dict.fromkeys(model["modelId"] for model in models))
+
+    def inference_profiles(self, region: str) -> tuple[InferenceProfile, ...]:
+        """The inference profiles that AWS offers in `region`. Raises Refused, RetryLater."""
+        with translated():
+            pages = (
+                self._aws.client("bedrock", region)
+                .get_paginator("list_inference_profiles")
+                .paginate(typeEquals="SYSTEM_DEFINED", PaginationConfig={"PageSize": 1000})
+            )
+            return tuple(
+                InferenceProfile(
+                    found["inferenceProfileId"],
+                    found["inferenceProfileArn"],
+                    tuple(model["modelArn"] for model in found["models"] if "modelArn" in model),
+                )
+                for page in pages
+                for found in page["inferenceProfileSummaries"]
+            )
+
+    def has_table(self, table: str) -> bool:
+        """Whether there is a table of this name. Raises Refused and RetryLater."""
+        try:
+            with translated():
+                self._aws.client("dynamodb").describe_table(TableName=table)
+        except Gone:
+            return False
+        return True
+
+    def run(self, function: str, event: Mapping[str, Any]) -> Any:
+        """What a function answers. Raises Refused where it ends with an error, RetryLater."""
+        with translated():
+            client = self._aws.client("lambda", config=Config(read_timeout=900))
+            answer = client.invoke(FunctionName=function, Payload=json.dumps(event))
+            said = json.loads(answer["Payload"].read())
+        if answer.get("FunctionError"):
+            raise Refused(Reason.REFUSED, f"{function}: {said.get('errorMessage', said)}")
+        return said
+
+    def stack(self, name: str) -> DeployedStack:
+        """A stack of this region, deployed or half so. Raises Gone if it does not exist, Refused and RetryLater."""
+        try:
+            with translated():
+                client = cast("CloudFormationClient", self._aws.client("cloudformation"))
+                [stack] = client.describe_stacks(StackName=name)["Stacks"]
+                pages = client.get_paginator("list_stack_resources").paginate(StackName=name)
+                resources = tuple(
+                    (found["LogicalResourceId"], found["ResourceType"], found["PhysicalResourceId"])
+                    for page in pages
+                    for found in page["StackResourceSummaries"]
+                    if found.get("PhysicalResourceId") and found["ResourceStatus"] != "DELETE_COMPLETE"
+                )
+        except Refused as refused:
+            # CloudFormation has no error code of its own for it.
+            if "does not exist" in str(refused):
+                raise Gone(
+                    f"there is no stack `{name}` in {self._aws.region}: give its name (--stack) and region (--region)"
+                ) from refused
+            raise
+        return DeployedStack(stack["StackName"], stack["StackId"], resources)
+
+
+def _matched(statement: Mapping[str, Any]) -> MatchedStatement:
+    places = (statement.get(f"{end}Position", {}) for end in ("Start", "End"))
+    start, end = ((int(place.get("Line", 1)), int(place.get("Column", 1))) for place in places)
+    return MatchedStatement(statement["SourcePolicyId"], start, end)

@@ -1,0 +1,40 @@
+"""`rolewarden compile`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from rolewarden_cli.answers import print_json
+from rolewarden_cli.commands import ExitCode
+from rolewarden_cli.console import show_problems
+from rolewarden_cli.options import AsJson, RulesFile
+from rolewarden_cli.rules import DEFAULT_FILE, CheckedFile, readable, write
+
+
+def run_compile(
+    file: RulesFile = DEFAULT_FILE,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a file for each policy there.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the IAM policies that guardrails.yaml becomes.
+
+    Example: rolewarden compile --out policies
+    """
+    found = CheckedFile.at(file)
+    show_problems(Console(highlight=False, soft_wrap=True, stderr=True), found.problems())
+    if found.checked.errors:
+        raise typer.Exit(ExitCode.ERROR)
+    policies = found.policies()
+    written = write(policies, out) if out else []
+    if as_json:
+        print_json({"policies": {policy.name: policy.document for policy in policies}})
+    elif out:
+        for path in written:
+            print(path)
+    else:
+        for policy in policies:
+            print(f"{policy.name}\n{readable(policy)}")

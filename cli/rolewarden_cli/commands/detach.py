@@ -1,0 +1,80 @@
+"""`rolewarden detach`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from rolewarden_cli import console, options, stack
+from rolewarden_cli.answers import print_json
+from rolewarden_cli.connect import Connection, of_an_account
+from rolewarden_cli.console import counted, indented
+from rolewarden_cli.detach import Detached, Surplus, detach_surplus, read, surplus
+from rolewarden_cli.options import AsJson, Guardrails, Yes
+from rolewarden_cli.plan import make
+from rolewarden_cli.rules import DEFAULT_FILE
+
+
+@of_an_account
+def run_detach(
+    connection: Connection,
+    role: Annotated[list[str] | None, typer.Argument(metavar="ROLE", help="Names of roles; all of them if none "
+                                                     "is named.")] = None,
+    guardrails: Guardrails = DEFAULT_FILE,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Detach Rolewarden's policies and boundaries from roles that do not need them, after showing them and asking.
+
+    Unused policies are deleted afterwards. SageMaker and IAM are read again before each role. It refuses if something
+    could not be read, or if the deployed stack has other rules than the file.
+
+    Example: rolewarden detach --local
+    """
+    rules = options.rules_in(guardrails)
+    with console.progress() as progress:
+        same = stack.asked(connection, rules)
+        stack.need_same(same)
+        found = read(connection, rules, progress)
+        deployed = connection.tables is not None
+        plan = make(connection.aws, found, rules, options.today(), deployed=deployed, stack=same)
+    unneeded = surplus(found, plan, role or ())
+    if not as_json:
+        show_surplus(console.console(), unneeded)
+    if unneeded and not yes:
+        options.ask_agreement(unneeded.account, as_json)
+    with console.progress() as progress:
+        done = detach_surplus(connection, unneeded, found, rules, options.today, progress)
+    if as_json:
+        print_json(done)
+    elif unneeded:
+        show_detached(console.console(), done)
+    options.end(is_settled=not done.left)
+
+
+def show_surplus(out: Console, found: Surplus) -> None:
+    """Print the policies to detach from each role, and the policies to delete afterwards."""
+    out.print(Text(f"account {found.account}", "bold"))
+    for role, policies in found.roles.items():
+        out.print(indented(Text.assemble((role, "bold"), "  ", (f"- {', '.join(policies)}", "yellow")), 2))
+    for policy in found.policies:
+        out.print(indented(Text.assemble(("deletes policy ", "yellow"), policy), 2))
+    if not found:
+        out.print("no role has a policy or boundary of Rolewarden that it does not need")
+
+
+def show_detached(out: Console, done: Detached) -> None:
+    """Print the policies detached and deleted, and the reason for each one that is left."""
+    for role, policies in done.detached.items():
+        if policies:
+            out.print(Text.assemble((role, "bold"), f"  - {', '.join(policies)}"))
+    for policy in done.deleted:
+        out.print(f"deleted policy {policy}")
+    for what in done.left:
+        out.print(Text(f"not done: {what}", "red"))
+    changed = sum(map(bool, done.detached.values()))
+    end = f"{counted(changed, 'role')} changed, {counted(len(done.deleted), 'policy', 'policies')} deleted"
+    out.print(Text(f"\n{end}" + (f", {len(done.left)} not done: run it again" if done.left else ""), "bold"))

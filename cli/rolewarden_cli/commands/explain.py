@@ -1,0 +1,112 @@
+"""`rolewarden explain`."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rolewarden.verdicts import Verdict
+
+from rolewarden_cli import console, inventory, options
+from rolewarden_cli.answers import print_json
+from rolewarden_cli.connect import Connection, of_an_account
+from rolewarden_cli.console import NOTHING, colour, few, heading, indented, time_text
+from rolewarden_cli.explain import Explanation, ReasonForAccess, explain_role
+from rolewarden_cli.history import Entry
+from rolewarden_cli.models import models
+from rolewarden_cli.options import AsJson, Guardrails
+from rolewarden_cli.rules import DEFAULT_FILE
+
+
+@of_an_account
+def run_explain(
+    connection: Connection,
+    role: Annotated[str, typer.Argument(metavar="ROLE", help="A role's name.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's id.")],
+    guardrails: Guardrails = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Tell why a role may or may not use a model: statement, policy, guardrail, assignment, and who caused it when.
+
+    Example: rolewarden explain CanvasRosa amazon.nova-pro-v1:0 --local
+    """
+    rules = options.rules_in(guardrails)
+    chosen = models(connection, [model])
+    console.warn(chosen.unlisted)
+    if len(chosen.columns) > 1:
+        raise options.UsageError(f"{len(chosen.columns)} models match `{model}`: name one, as `{chosen.columns[0].id}`")
+    with console.progress() as progress:
+        taken = inventory.take(connection, rules, progress)
+        found = explain_role(connection, taken, rules, role, chosen, options.today(), progress)
+    if as_json:
+        print_json(found)
+    else:
+        show_explanation(console.console(), found)
+
+
+def show_explanation(out: Console, found: Explanation) -> None:
+    """One decision in words."""
+    allowed = found.decision.allowed
+    may = ("may use" if allowed else "may not use", colour(allowed))
+    out.print(Text.assemble((found.role, "bold"), " ", may, " ", (found.model.id, "bold")))
+    out.print(_standing(found))
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    numbers = {reason.statement.name: str(number) for number, reason in enumerate(found.reasons, start=1)}
+    for route in found.decision.routes:
+        word = Text("yes" if route.allowed else "no", colour(route.allowed))
+        by = ", ".join(numbers[statement.name] for statement in route.statements)
+        grid.add_row("", word, Text(route.name, overflow="fold"), f"by {by}" if by else NOTHING)
+    out.print()
+    out.print(grid)
+    by_policy: dict[str, list[ReasonForAccess]] = defaultdict(list)
+    for reason in found.reasons:
+        by_policy[reason.statement.policy].append(reason)
+    for reasons in by_policy.values():
+        _show_reasons(out, numbers, reasons, recorded=found.recorded)
+
+
+def _standing(found: Explanation) -> str:
+    if not found.subjects or found.planned is None:
+        return "It works for nobody that SageMaker knows of."
+    outcome = found.planned.outcome
+    works = f"It works for {few(found.subjects)}, and is {outcome.before}"
+    if outcome.before is Verdict.EXEMPT:
+        return f"{works} {outcome.message}."
+    lacks = [name for name in found.planned.outcome.missing if outcome.before is not Verdict.COMPLIANT]
+    return f"{works}: it lacks {', '.join(lacks)}." if lacks else f"{works}."
+
+
+def _show_reasons(
+    out: Console, numbers: Mapping[str, str], reasons: Sequence[ReasonForAccess], *, recorded: bool
+) -> None:
+    """What is known of one policy, and those of its statements that decided."""
+    first = reasons[0]
+    out.print(heading(first.statement.policy))
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(width=11, style="bright_black")
+    grid.add_column(overflow="fold")
+    if first.statement.arn:
+        grid.add_row("  policy", first.statement.arn)
+    if first.guardrail:
+        grid.add_row("  guardrail", first.guardrail)
+        grid.add_row("  asked by", "; ".join(first.assignments) or "no assignment: the role has it without need")
+        grid.add_row("  attached", _attached(first.attached, recorded=recorded))
+    out.print(grid)
+    for reason in reasons:
+        statement = reason.statement
+        verb = "denies" if statement.denies else "allows"
+        out.print(indented(Text.assemble((f"{numbers[statement.name]}  {statement.label}", "bold"), f" {verb} it:"), 2))
+        text = json.dumps({key: value for key, value in statement.document.items() if key != "Sid"}, indent=1)
+        out.print(indented(text, 5))
+
+
+def _attached(entry: Entry | None, *, recorded: bool) -> str:
+    if entry is None:
+        return "the history does not say" if recorded else "not known: nothing is deployed that would record it"
+    return f"{time_text(entry.at)}, after {entry.caused_by}"

@@ -1,0 +1,69 @@
+"""`rolewarden history`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+from rolewarden.own_events import RoleContested
+
+from rolewarden_cli import console
+from rolewarden_cli.answers import print_json
+from rolewarden_cli.connect import Connection, of_an_account
+from rolewarden_cli.console import VERDICT_COLOURS, indented, time_text
+from rolewarden_cli.history import Entry, moment, read_history
+from rolewarden_cli.options import AsJson
+
+
+@of_an_account
+def run_history(
+    connection: Connection,
+    role: Annotated[str, typer.Option(metavar="ROLE", help="Only of this role.")] = "",
+    since: Annotated[str, typer.Option(metavar="TIME", help="Only since then: 90m, 2h, 7d, or a day as "
+                                       "2026-11-25.")] = "",
+    actor: Annotated[str, typer.Option(metavar="WHO", help="Only what this caller led to: a part of its ARN.")] = "",
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Show what the deployed stack has done and found, newest first.
+
+    Example: rolewarden history --since 7d --actor mallory --local
+    """
+    start = moment(since, datetime.now(UTC)) if since else None
+    found = read_history(connection, role=role, since=start, actor=actor)
+    if as_json:
+        print_json({"entries": found})
+    else:
+        show_history(console.console(), found)
+
+
+def show_history(out: Console, entries: Sequence[Entry]) -> None:
+    """Two lines an entry, newest first."""
+    if not entries:
+        out.print("nothing of the kind is recorded")
+    for entry in entries:
+        out.print(Text.assemble(time_text(entry.at), "  ", (entry.about, "bold"), "  ", _kind(entry)))
+        for text in (_policies(entry), Text(entry.reason, "red"), Text(entry.caused_by)):
+            if text:
+                out.print(indented(text, 22))
+
+
+def _kind(entry: Entry) -> Text:
+    """The verdicts before and after, or what else it tells of."""
+    before = str(entry.row.get("before", ""))
+    if not before:
+        return Text(f"{entry.kind.lower()} {entry.remediation}".strip(), VERDICT_COLOURS.get(entry.verdict, ""))
+    text = Text(before, VERDICT_COLOURS.get(before, ""))
+    if entry.verdict != before or entry.remediation not in {"", "none"}:
+        text.append(" > ").append(entry.verdict, VERDICT_COLOURS.get(entry.verdict, ""))
+    return text
+
+
+def _policies(entry: Entry) -> Text:
+    if not entry.policies or entry.kind == RoleContested.detail_type:
+        return Text()
+    sign = "+" if entry.row.get("attached") else "-" if entry.row.get("detached") else "lacks"
+    return Text(f"{sign} {', '.join(entry.policies)}")

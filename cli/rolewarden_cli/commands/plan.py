@@ -1,0 +1,232 @@
+"""`rolewarden plan`."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+from rolewarden.bindings import ROLE, USER_PROFILE, Binding
+from rolewarden.verdicts import Verdict
+
+from rolewarden_cli import console, options
+from rolewarden_cli.answers import print_json
+from rolewarden_cli.connect import Connection, of_an_account
+from rolewarden_cli.console import (
+    VERDICT_COLOURS,
+    counted,
+    few,
+    heading,
+    indented,
+    policy_name,
+    show_trouble,
+    show_unread,
+)
+from rolewarden_cli.options import All, AsJson, Guardrails
+from rolewarden_cli.plan import DIRECT_DEPLOYMENT, Plan, PlannedRole, read_plan
+from rolewarden_cli.rules import DEFAULT_FILE
+
+MOST_ROLES = 50
+"""As many roles of a domain are shown of a plan."""
+
+ROLE_NAME = 26
+"""Characters of a role's name that have room before its verdict."""
+
+FEW = 3
+"""As many of the subjects of a role are shown beside it."""
+
+
+@of_an_account
+def run_plan(
+    connection: Connection,
+    guardrails: Guardrails = DEFAULT_FILE,
+    everything: All = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what enforcing guardrails.yaml would change, and what it cannot. Reads only; nothing need be deployed.
+
+    Example: rolewarden plan --local
+
+    The last line names the command to run next, which depends on whether the deployed stack has the same rules.
+    """
+    rules = options.rules_in(guardrails)
+    with console.progress() as progress:
+        found = read_plan(connection, rules, options.today(), progress)[1]
+    if as_json:
+        print_json(found)
+    else:
+        show_plan(console.console(), found, everything=everything)
+    options.end(is_settled=found.is_settled)
+
+
+def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool = True) -> None:
+    """Print the changes by region and domain; roles that stay as they are only with `everything`.
+
+    With `ends` the last line names the command to run next.
+    """
+    out.print(Text(f"account {plan.account}, {', '.join(plan.regions)}", "bold"))
+    if not plan.deployed:
+        out.print("Rolewarden is not deployed here: this is what its first sweep would do.")
+    _show_policies(out, plan)
+    shown: set[str] = set()
+    for place, roles in _by_place(plan.roles):
+        wanted = [(role, bindings) for role, bindings in roles if everything or _is_worth_a_line(role)]
+        if wanted:
+            out.print(heading(place))
+            if not shown:
+                heads = (Text(name, "bright_black") for name in ("role", "verdict", "policies", "works for"))
+                out.print(_role_line(*heads))
+        for role, bindings in wanted if everything else wanted[:MOST_ROLES]:
+            _show_role(out, role, bindings, again=role.outcome.role in shown)
+            shown.add(role.outcome.role)
+        if len(wanted) > MOST_ROLES and not everything:
+            out.print(indented(f"and {counted(len(wanted) - MOST_ROLES, 'more role')}: --all shows them", 2))
+    _show_shared(out, plan)
+    _show_exemptions(out, plan)
+    _show_switches(out, plan)
+    show_unread(out, plan.unread)
+    out.print()
+    out.print(_sum_of(plan))
+    command, does = plan.next
+    if ends and command:
+        out.print(f"`{command}` {does}")
+
+
+def _show_policies(out: Console, plan: Plan) -> None:
+    changed = plan.changed_policies
+    if changed:
+        out.print(heading("policies under /rolewarden/"))
+    for policy in changed:
+        out.print(indented(Text.assemble((f"{policy.change:9}", "red"), " ", policy.name), 2))
+    if plan.stack.may_undo and changed:
+        out.print(indented("The deployed stack reverts a policy that differs from the rules it runs.", 2))
+
+
+def _by_place(roles: Iterable[PlannedRole]) -> list[tuple[str, list[tuple[PlannedRole, list[Binding]]]]]:
+    """Roles by region and domain, each with what it works for there."""
+    places: dict[tuple[str, str, str], list[tuple[PlannedRole, list[Binding]]]] = defaultdict(list)
+    for role in roles:
+        here: dict[tuple[str, str, str], list[Binding]] = defaultdict(list)
+        for binding in role.bindings:
+            here[binding.region, binding.domain_name or binding.domain_id, binding.domain_id].append(binding)
+        for place, bindings in here.items() if here else [(("", "", ""), [])]:
+            places[place].append((role, bindings))
+    return [(_place(*place), found) for place, found in sorted(places.items(), key=lambda entry: entry[0])]
+
+
+def _place(region: str, name: str, domain_id: str) -> str:
+    if not domain_id:
+        return "roles that work for no domain"
+    return f"{region}  domain {name}" + (f" ({domain_id})" if name != domain_id else "")
+
+
+def _is_worth_a_line(role: PlannedRole) -> bool:
+    return role.changes or role.outcome.before is not Verdict.COMPLIANT or bool(role.outcome.reason or role.surplus)
+
+
+def _show_role(out: Console, role: PlannedRole, bindings: Sequence[Binding], *, again: bool) -> None:
+    outcome = role.outcome
+    verdict = outcome.verdict if outcome.verdict is Verdict.UNENFORCEABLE else outcome.before
+    # A role that could not be looked at has a reason, and carries nobody knows what.
+    slots = f"{role.attached_policies}/{role.quota}" if role.attached_policies or not outcome.reason else ""
+    name = Text(outcome.role, "bold")
+    if len(name) > ROLE_NAME:  # the names that AWS gives are; such a one has a line of its own
+        out.print(indented(name, 2))
+        name = Text()
+    out.print(_role_line(name, Text(verdict, VERDICT_COLOURS[verdict]), f"{slots:>8}", _subjects(bindings)))
+    if again:
+        return
+    for text in _done_to(role):
+        out.print(indented(text, 4))
+    show_trouble(out, outcome)
+
+
+def _role_line(*cells: str | Text) -> Padding:
+    """A role's line, or what stands above the first; `policies` are how many it carries, of how many it may."""
+    line = Table.grid(padding=(0, 2, 0, 0))
+    for width in (ROLE_NAME, 13, 8):
+        line.add_column(min_width=width, no_wrap=True)
+    line.add_column(overflow="fold")
+    line.add_row(*cells)
+    return indented(line, 2)
+
+
+def _subjects(bindings: Sequence[Binding]) -> str:
+    names = []
+    for binding in bindings:
+        name = binding.user_profile if binding.kind == USER_PROFILE else binding.kind
+        via = "" if binding.via == "execution" else f" ({binding.via})"
+        names.append("also_govern" if binding.kind == ROLE else f"{name}{via}")
+    return few(names, FEW)
+
+
+def _done_to(role: PlannedRole) -> Iterator[Text]:
+    outcome = role.outcome
+    if outcome.attached:
+        yield Text(f"+ attach {', '.join(outcome.attached)}", "green")
+    if outcome.remediation == "bounded":
+        yield Text(f"+ set the permissions boundary {policy_name(outcome.boundary)}", "green")
+    if outcome.boundary_removed:
+        yield Text(f"- take off the permissions boundary {policy_name(outcome.boundary_removed)}", "yellow")
+    if outcome.remediation == "observed":
+        yield Text(f"lacks {', '.join(outcome.missing)}, which is only observed", "yellow")
+    if role.detached:
+        yield Text(f"- detach {', '.join(role.detached)}, which it does not need", "yellow")
+    if role.surplus:
+        yield Text(
+            f"has {', '.join(role.surplus)} without need: `rolewarden detach` takes it off"
+            if role.detachable
+            else f"has {', '.join(role.surplus)} without need, and keeps it"
+        )
+    if outcome.verdict is Verdict.EXEMPT:
+        yield Text(f"exempt {outcome.message}", "cyan")
+
+
+def _show_shared(out: Console, plan: Plan) -> None:
+    if not plan.shared:
+        return
+    out.print(heading("rules that cannot be kept, as the user profile runs as its domain's role"))
+    for shared in plan.shared:
+        name = f"{shared.domain_name or shared.domain_id}/{shared.user_profile}"
+        line = Text.assemble((name, "bold"), f"  needs {', '.join(shared.guardrails)}, runs as {shared.role}")
+        out.print(indented(line, 2))
+    out.print(indented(plan.shared[0].recommendation, 4))
+
+
+def _show_exemptions(out: Console, plan: Plan) -> None:
+    if plan.exemptions:
+        out.print(heading("exemptions that end soon"))
+    for ending in plan.exemptions:
+        names = few(ending.roles) if ending.roles else f"{ending.pattern} (no role of that name)"
+        when = counted(ending.days_left, "day")
+        out.print(indented(Text.assemble((names, "bold"), f"  {ending.until}, in {when}: {ending.reason}"), 2))
+
+
+def _show_switches(out: Console, plan: Plan) -> None:
+    if plan.switches:
+        out.print(heading("switched on in Canvas"))
+    for switch in plan.switches:
+        name = "/".join(filter(None, (switch.domain_name or switch.domain_id, switch.user_profile)))
+        what = (
+            "direct deployment of JumpStart models"
+            if switch.switch == DIRECT_DEPLOYMENT
+            else f"Amazon Bedrock, as role {switch.role}"
+        )
+        out.print(indented(Text.assemble((name, "bold"), f"  {what}"), 2))
+
+
+def _sum_of(plan: Plan) -> Text:
+    after = Counter(role.outcome.verdict for role in plan.roles)
+    stay = sum(role.outcome.before is Verdict.COMPLIANT and not role.changes for role in plan.roles)
+    parts = [
+        (len(plan.changed_policies), counted(len(plan.changed_policies), "policy", "policies") + " to write"),
+        (len(plan.changed_roles), counted(len(plan.changed_roles), "role") + " to change"),
+        (stay, f"{stay:,} compliant"),
+        (len(plan.with_surplus), f"{counted(len(plan.with_surplus), 'role')} with surplus policies"),
+        (after[Verdict.EXEMPT], f"{after[Verdict.EXEMPT]} exempt"),
+        (after[Verdict.UNENFORCEABLE], f"{after[Verdict.UNENFORCEABLE]} cannot be protected"),
+    ]
+    return Text(", ".join(part for number, part in parts if number) or "no role is governed", "bold")

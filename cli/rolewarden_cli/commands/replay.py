@@ -1,0 +1,102 @@
+"""`rolewarden replay`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rolewarden_cli.answers import print_json
+from rolewarden_cli.console import VERDICT_COLOURS, counted
+from rolewarden_cli.options import AsJson, end
+from rolewarden_cli.replay import Replayed, replay_files
+
+
+def run_replay(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Events as EventBridge delivers them, "
+                                                "CloudTrail records, or a trail's Records file.")],
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Replay events through the template's rules and functions on a seeded local account.
+
+    Nothing leaves this machine and no AWS account is needed. Each file starts from the same freshly seeded account.
+
+    Example: rolewarden replay events/detach_role_policy.json
+    """
+    root = Path(__file__).resolve().parents[3]
+    console = Console(highlight=False, soft_wrap=False)
+    done: list[Replayed] = []
+    for replayed in replay_files(files, root=root):
+        if done and not as_json:
+            console.print()
+        done.append(replayed)
+        if not as_json:
+            show_replayed(console, replayed)
+    if as_json:
+        print_json({"events": done})
+    else:
+        _sum_up(console, done)
+    end(is_settled=not any(replayed.left_drifted for replayed in done))
+
+
+def show_replayed(console: Console, replayed: Replayed) -> None:
+    """Print what one event came to."""
+    console.print(Text.assemble((replayed.file, "bold"), "  ", replayed.event))
+    rows = Table.grid(padding=(0, 2, 0, 0))
+    rows.add_column(width=11, style="bright_black")
+    rows.add_column(overflow="fold")
+    rows.add_row("  actor", replayed.actor)
+    if replayed.rule is None:
+        rows.add_row("  rule", f"none matches: {replayed.reason}")
+    else:
+        rows.add_row("  rule", f"{replayed.rule} > {replayed.function}")
+        named = ", ".join(f"{key} {value}" for key, value in replayed.request.items())
+        if replayed.reason:
+            rows.add_row("  ignored", replayed.reason)
+        elif named:
+            rows.add_row("  evaluates", named)
+    for outcome in replayed.outcomes:
+        rows.add_row("  role", _outcome(outcome))
+    for policy, what in replayed.policies.items():
+        rows.add_row("  policy", f"{policy}  {what}")
+    if replayed.alert:
+        rows.add_row("  alert", Text(replayed.alert, "bold"))
+    if replayed.rule is not None:
+        counted = Counter(replayed.calls)
+        calls = ", ".join(call if n == 1 else f"{n} x {call}" for call, n in counted.items())
+        rows.add_row("  calls", f"{len(replayed.calls)}: {calls}" if calls else "none")
+    console.print(rows)
+
+
+def _outcome(outcome: Mapping[str, Any]) -> Text:
+    before, after = str(outcome["before"]), str(outcome["verdict"])
+    text = Text.assemble((str(outcome["role"]), "bold"), "  ", (before, VERDICT_COLOURS[before]))
+    if after != before or outcome["remediation"] != "none":
+        text.append(" > ").append(after, VERDICT_COLOURS[after])
+    attached = outcome.get("attached")
+    if isinstance(attached, list):
+        text.append(f"  attached {', '.join(attached)}")
+    if outcome["remediation"] not in {"none", "attached"}:
+        text.append(f"  {outcome['remediation']}")
+    for key in ("reason", "message"):
+        if outcome.get(key):
+            text.append(f"  ({outcome[key]})")
+    return text
+
+
+def _sum_up(console: Console, done: list[Replayed]) -> None:
+    matched = sum(replayed.rule is not None for replayed in done)
+    remediated = sum(
+        outcome["remediation"] in {"attached", "bounded"} for replayed in done for outcome in replayed.outcomes
+    )
+    left = [role for replayed in done for role in replayed.left_drifted]
+    console.print(
+        f"\n{counted(len(done), 'event')}, {matched} matched a rule, {counted(remediated, 'role')} remediated, "
+        + (f"left drifted: {', '.join(left)}" if left else "none left drifted")
+    )

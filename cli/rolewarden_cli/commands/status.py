@@ -1,0 +1,100 @@
+"""`rolewarden status`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rolewarden.own_events import SubjectFinding
+
+from rolewarden_cli import console, options
+from rolewarden_cli.answers import print_json
+from rolewarden_cli.connect import Connection, of_an_account
+from rolewarden_cli.console import counted, few, time_text
+from rolewarden_cli.options import AsJson
+from rolewarden_cli.status import LONG_SINCE, Status, read_status
+
+
+@of_an_account
+def run_status(
+    connection: Connection,
+    as_json: AsJson = False,
+) -> None:
+    """Show how the deployed stack is doing: last sweep, coverage, contested and unenforceable roles.
+
+    Example: rolewarden status --local
+    """
+    found = read_status(connection, datetime.now(UTC))
+    if as_json:
+        print_json(found)
+    else:
+        show_status(console.console(), found)
+    options.end(is_settled=found.is_well)
+
+
+def show_status(out: Console, found: Status) -> None:
+    """How the deployed stack is doing."""
+    out.print(Text(f"account {found.account}, {found.region}", "bold"))
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(width=13)
+    grid.add_column(overflow="fold")
+    grid.add_row("last sweep", _last_sweep(found))
+    grid.add_row("coverage", _coverage(found))
+    grid.add_row("remediated", f"{counted(found.remediated_last_day, 'time')} in the last day")
+    grid.add_row("contested", str(len(found.contested)) if found.contested else "none")
+    for role in found.contested:
+        times = f"{role.times} times since {time_text(role.since)} by {', '.join(role.actors)}"
+        grid.add_row("", Text.assemble((role.role, "bold"), f"  {times}"))
+    grid.add_row("unenforceable", str(len(found.unenforceable)) if found.unenforceable else "none")
+    for entry in found.unenforceable:
+        kind = "user profile " if entry.kind == SubjectFinding.detail_type else ""
+        text = Text.assemble((f"{kind}{entry.about}", "bold"), f"  {entry.reason or entry.verdict}")
+        grid.add_row("", text.append(f"\n{entry.recommendation}" if entry.recommendation else ""))
+    grid.add_row("surplus", _surplus(found))
+    out.print(grid)
+
+
+def _surplus(found: Status) -> str:
+    sweep = found.last_sweep
+    if sweep is None:
+        return "not known before a sweep; see `rolewarden plan`"
+    parts = []
+    if roles := sweep.completed.get("surplus", 0):
+        parts.append(
+            f"{counted(roles, 'role')} with policies that no rule asks for: {few(sweep.surplus_roles, of=roles)}"
+        )
+    if unused := sweep.completed.get("unused_policies", 0):
+        names = few(sweep.unused_policies, of=unused)
+        parts.append(f"{counted(unused, 'unused policy', 'unused policies')}: {names}")
+    return "\n".join([*parts, "`rolewarden detach` shows them and takes them off"]) if parts else "none"
+
+
+def _coverage(found: Status) -> str:
+    if found.last_sweep is None:
+        return "not known before a sweep; see `rolewarden plan`"
+    exempt = f", {found.exempt} exempt" if found.exempt else ""
+    return f"{found.covered:,} of {found.governed:,} governed roles have what they need{exempt}"
+
+
+def _last_sweep(found: Status) -> Text:
+    if found.last_sweep is None or found.sweep_age is None:
+        return Text("none in the last week: see SweepFunction's log", "red")
+    counts, age = found.last_sweep.completed, found.sweep_age
+    lacking = f"{counts.get('unprotected', 0)} of {found.governed}"
+    text = Text(f"{_ago(age)} ago", "red" if age > LONG_SINCE else "")
+    text.append(f", took {counts.get('seconds', 0)} s, found {lacking} roles unprotected")
+    if found.last_sweep.missed:
+        text.append("; not everything could be read", "yellow")
+    if found.running:
+        text.append(f"; another one runs since {time_text(found.running.began)}")
+    return text
+
+
+def _ago(age: timedelta) -> str:
+    seconds = max(0, round(age.total_seconds()))
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= 2 * length:
+            return counted(seconds // length, unit)
+    return counted(seconds, "second")

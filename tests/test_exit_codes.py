@@ -1,0 +1,323 @@
+"""The exit codes of every command are those of the one table, and every `--json` answer says its format's version."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rolewarden.policies import policy_arn
+from rolewarden_cli import options
+from rolewarden_cli.account import OperatorCalls
+from rolewarden_cli.answers import FORMAT_VERSION
+from rolewarden_cli.commands import COMMANDS, ExitCode
+from rolewarden_cli.main import app
+from rolewarden_local.aws import ACCOUNT_ID
+from typer.main import get_group
+from typer.testing import CliRunner, Result
+
+from tests.commands import rolewarden
+from tests.conftest import ROOT, TODAY
+from tests.stacks import deployed
+
+NONE = "guardrails: {none: {bedrock: {deny: all}}}\nassignments: [{guardrails: [none]}]\nfallback: boundary\n"
+RULES = ROOT / "layers" / "guardrails" / "guardrails.yaml"
+EVENT = str(ROOT / "events" / "detach_role_policy.json")
+NOVA = "amazon.nova-pro-v1:0"
+ROLEWARDEN = Path(sys.executable).with_name("rolewarden")
+
+NAMES = tuple(get_group(app).commands)
+PARAMETERS = {
+    name: {option for parameter in command.params for option in (*parameter.opts, str(parameter.metavar))}
+    for name, command in get_group(app).commands.items()
+}
+WITH_JSON = [name for name in NAMES if "--json" in PARAMETERS[name]]
+ON_AN_ACCOUNT = [name for name in NAMES if "--local" in PARAMETERS[name]]
+ON_FILES = [name for name in NAMES if name not in ON_AN_ACCOUNT]
+WITH_A_FILE = [name for name in NAMES if "--guardrails" in PARAMETERS[name] or name in ON_FILES]
+NEEDED = {"explain": ["CanvasRosa", NOVA], "report": ["--out", "report.html", "--model", NOVA], "replay": [EVENT]}
+"""Arguments that a command cannot do without."""
+
+
+def run(name: str, *arguments: str) -> Result:
+    if name in ON_AN_ACCOUNT:
+        return rolewarden(name, *arguments)
+    return CliRunner(env={"COLUMNS": "80"}).invoke(app, [name, *arguments])
+
+
+def needed(name: str) -> list[str]:
+    return NEEDED.get(name, [])
+
+
+@dataclass
+class Desk:
+    """What a case works with; what it leaves open is closed with the test."""
+
+    world_with: Callable[..., Any]
+    template: Any
+    monkeypatch: pytest.MonkeyPatch
+    folder: Path
+    open: ExitStack = field(default_factory=ExitStack)
+
+    def rules(self, text: str = NONE, *, guarded: bool = True) -> list[str]:
+        """The options by which a command goes by rules that the account was set up with."""
+        world = self.world_with(text)
+        if guarded:
+            world.guarded()
+        self.world = world
+        return ["--guardrails", world.environment["GUARDRAILS_FILE"]]
+
+    def file(self, text: str) -> list[str]:
+        path = self.folder / "rules.yaml"
+        path.write_text(text)
+        return [str(path)]
+
+    def surplus(self) -> list[str]:
+        rules = self.rules()
+        arn = policy_arn("none", "aws", ACCOUNT_ID)
+        self.world.iam.attach_role_policy(RoleName="BuildServer", PolicyArn=arn)
+        return rules
+
+    def stays(self) -> list[str]:
+        """As `surplus`, but IAM lets no policy go."""
+        rules = self.surplus()
+        self.open.enter_context(self.world.aws.failing("DetachRolePolicy", "AccessDenied", "no"))
+        return [*rules, "--yes"]
+
+    def swept(self) -> list[str]:
+        self.rules()
+        self.world.sweep()
+        self.world.end_sweeps()
+        return []
+
+    def stack(self) -> list[str]:
+        self.rules()
+        self.monkeypatch.setattr(OperatorCalls, "stack", lambda _, name: deployed(self.template, name=name))
+        return []
+
+    def probed(self, **probe: str) -> list[str]:
+        probes = [{"account": ACCOUNT_ID, "region": "us-east-1", "what": "trail", **probe}]
+        self.monkeypatch.setattr(OperatorCalls, "run", lambda *_: {"probes": probes})
+        return self.stack()
+
+    def full(self) -> list[str]:
+        """An event about a role that is at its quota."""
+        event = json.loads((ROOT / "events" / "tag_role.json").read_text())
+        event["detail"]["requestParameters"]["roleName"] = "CanvasFull"
+        path = self.folder / "full.json"
+        path.write_text(json.dumps(event))
+        return [str(path)]
+
+
+CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
+    ("plan", 0): lambda desk: desk.rules(),
+    ("plan", 2): lambda desk: desk.rules(guarded=False),
+    ("enforce", 0): lambda desk: [*desk.rules(guarded=False), "--yes"],
+    ("enforce", 2): lambda desk: [*desk.rules(NONE.replace("fallback: boundary\n", ""), guarded=False), "--yes"],
+    ("detach", 0): lambda desk: [*desk.surplus(), "--yes"],
+    ("detach", 2): Desk.stays,
+    ("access", 0): lambda desk: [*desk.rules(), "--model", NOVA],
+    ("explain", 0): lambda desk: [*desk.rules(), "CanvasRosa", NOVA],
+    ("report", 0): lambda desk: [*desk.rules(), "--out", str(desk.folder / "report.html"), "--model", NOVA],
+    ("history", 0): Desk.swept,
+    ("status", 0): Desk.swept,
+    ("status", 2): lambda desk: desk.rules(guarded=False)[:0],
+    ("sweep", 0): lambda desk: desk.rules()[:0],
+    ("doctor", 0): lambda desk: desk.probed(),
+    ("doctor", 2): lambda desk: desk.probed(message="no trail logs", recommendation="make one"),
+    ("scp", 0): Desk.stack,
+    ("check", 0): lambda desk: desk.file(NONE),
+    ("check", 2): lambda desk: desk.file("guardrails: {}\n"),
+    ("compile", 0): lambda desk: desk.file(NONE),
+    ("replay", 0): lambda _: [EVENT],
+    ("replay", 2): Desk.full,
+}
+"""How each command comes to each exit code that its row of the table has, other than 1."""
+
+
+@pytest.fixture
+def desk(world_with, template, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
+    made = Desk(world_with, template, monkeypatch, tmp_path)
+    with made.open:
+        yield made
+
+
+def test_every_command_has_a_case_for_each_of_its_exit_codes_and_is_the_module_of_its_name():
+    assert {(name, 2) for name, row in COMMANDS.items() if row.open} | {(name, 0) for name in COMMANDS} == set(CASES)
+    modules = {path.stem for path in (ROOT / "cli" / "rolewarden_cli" / "commands").glob("[!_]*.py")}
+    assert modules == set(COMMANDS) == set(NAMES)
+    assert [int(code) for code in ExitCode] == [0, 1, 2]
+
+
+def test_no_code_of_the_command_line_exits_by_a_bare_number():
+    files = sorted((ROOT / "cli").rglob("*.py"))
+    ends = re.compile(r"(?:typer\.Exit|sys\.exit|SystemExit)\((?!ExitCode\.)[^)]")
+    assert {file.name: found for file in files if (found := ends.findall(file.read_text(encoding="utf-8")))} == {}
+
+
+@pytest.mark.parametrize(("name", "code"), CASES)
+def test_a_command_exits_with_what_the_table_says(desk, name, code):
+    result = run(name, *CASES[name, code](desk))
+    assert result.exit_code == code, result.output
+
+
+@pytest.mark.parametrize(("name", "code"), [case for case in CASES if case[0] in WITH_JSON])
+def test_every_answer_in_json_is_one_object_that_says_the_version_of_its_format(desk, name, code):
+    result = run(name, *CASES[name, code](desk), "--json")
+    assert result.exit_code == code, result.output
+    assert json.loads(result.stdout)["format_version"] == FORMAT_VERSION
+
+
+def failed(name: str, result: Result) -> str:
+    """The one line of an error; nothing was written to standard output."""
+    assert (result.exit_code, result.stdout) == (1, ""), (name, result.output)
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("rolewarden: local AWS")]
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("rolewarden: ")
+    return lines[0]
+
+
+def as_json(name: str) -> list[str]:
+    return ["--json"] if name in WITH_JSON else []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_option_is_one_line_with_the_way_out_and_exit_code_1(name):
+    line = failed(name, run(name, *as_json(name), "--nonsense"))
+    assert line.endswith(f": see `rolewarden {name} --help`")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["statsu"], "no such command 'statsu'. Did you mean 'status'?: see `rolewarden --help`"),
+        (["--nonsense"], "no such option: --nonsense: see `rolewarden --help`"),
+        (["explain", "CanvasRosa"], "missing argument 'MODEL': see `rolewarden explain --help`"),
+    ],
+)
+def test_a_mistake_in_the_command_line_is_one_line_and_exit_code_1(arguments, says):
+    result = CliRunner().invoke(app, arguments)
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"rolewarden: {says}\n")
+
+
+def test_without_a_command_the_help_is_shown_on_standard_error_and_the_exit_code_is_1():
+    result = CliRunner().invoke(app, [])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert set(COMMANDS) <= set(result.stderr.split())
+
+
+@pytest.mark.parametrize("file", ["none", "folder", "binary"])
+@pytest.mark.parametrize("name", WITH_A_FILE)
+def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_1(world, tmp_path, name, file):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "binary").write_bytes(b"\x1f\x8b\xff\xfe")
+    path = str(tmp_path / file)
+    arguments = [path] if name in ON_FILES else [*needed(name), "--guardrails", path]
+    assert file in failed(name, run(name, *arguments, *as_json(name)))
+
+
+ON_A_STACK = {"history", "status", "sweep", "doctor", "scp"}
+
+
+@pytest.mark.parametrize("name", sorted(ON_A_STACK))
+def test_without_a_stack_it_is_one_line_and_exit_code_1(aws, name):
+    aws.reset()
+    line = failed(name, run(name, *as_json(name)))
+    assert "there is no stack `rolewarden` in us-east-1: give its name (--stack) and region (--region)" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("explain", ["Nobody", NOVA]),
+        ("detach", ["Nobody", "--yes"]),
+        ("access", ["--model", "nothing-*"]),
+        ("history", ["--since", "yesterday"]),
+        ("report", ["--out", "report.html", "--since", "yesterday"]),
+    ],
+)
+def test_a_name_or_a_time_that_means_nothing_is_one_line_and_exit_code_1(world, monkeypatch, name, arguments):
+    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
+    assert "`" in failed(name, run(name, *arguments, *as_json(name)))
+
+
+@pytest.mark.parametrize("name", ["plan", "access", "history", "status", "doctor", "enforce"])
+def test_what_aws_refuses_is_one_line_and_exit_code_1_with_json_too(world, name):
+    with world.aws.failing("GetCallerIdentity", "AccessDenied", "no"):
+        assert "these credentials cannot be used" in failed(name, run(name, "--json"))
+
+
+@pytest.mark.parametrize("name", ON_FILES)
+def test_ctrl_c_is_one_line_and_exit_code_1(monkeypatch, name):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "read_text", interrupted)
+    arguments = needed(name) or [str(RULES)]
+    assert failed(name, run(name, *arguments, *as_json(name))) == "rolewarden: interrupted: run it again"
+
+
+def started(name: str, endpoint: str, folder: Path) -> subprocess.Popen[str]:
+    """The installed command, on an AWS at this endpoint."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "AWS_ENDPOINT_URL": endpoint}
+    arguments = [str(ROLEWARDEN), name, *needed(name), "--local", *as_json(name)]
+    if "--guardrails" in PARAMETERS[name]:
+        arguments += ["--guardrails", str(RULES)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(arguments, env=environment, stdout=pipe, stderr=pipe, text=True, cwd=folder)
+
+
+def end(process: subprocess.Popen[str]) -> tuple[int, str, list[str]]:
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err.splitlines()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ON_AN_ACCOUNT)
+def test_without_a_server_it_is_one_line_and_exit_code_1(tmp_path, name):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    code, out, lines = end(started(name, f"http://127.0.0.1:{port}", tmp_path))
+    assert (code, out, len(lines)) == (1, "", 1), lines
+    assert lines[0].startswith("rolewarden: AWS cannot be reached: ")
+    assert lines[0].endswith(": check your network and AWS_ENDPOINT_URL, then run it again")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ON_AN_ACCOUNT)
+def test_ctrl_c_during_a_call_is_one_line_and_exit_code_1(tmp_path, name):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        process = started(name, f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path)
+        silent.settimeout(60)
+        connection, _ = silent.accept()
+        with connection:
+            process.send_signal(signal.SIGINT)
+            assert end(process) == (1, "", ["rolewarden: interrupted: run it again"])
+
+
+def test_the_help_of_a_command_ends_with_its_row_of_the_table():
+    for name, command in get_group(app).commands.items():
+        assert str(command.help).endswith(f"\n\n{COMMANDS[name].exit_codes}"), name
+        text = CliRunner(env={"COLUMNS": "80"}).invoke(app, [name, "--help"]).stdout
+        assert max(map(len, text.splitlines())) <= 80, name
+
+
+def test_help_imports_no_command():
+    program = (
+        "import sys\nfrom rolewarden_cli.main import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'boto3', 'botocore', 'jinja2', 'pygal', 'aws_lambda_powertools', 'rolewarden_cli.options'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    said = subprocess.check_output([sys.executable, "-c", program], text=True)
+    assert said.splitlines()[-1] == "[]"
