@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 SAM_VENV := .venv-sam
 C7N_VENV := .venv-c7n
+DOCS_VENV := .venv-docs
 SAM := $(SAM_VENV)/bin/sam
 HOST ?= 127.0.0.1
 PORT ?= 5000
@@ -19,7 +20,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --jobs=3
 endif
 
-.PHONY: install demo wheel test quick check check-templates check-replay soak local stage lint types bench bench-report
+.PHONY: install demo wheel test quick check check-templates check-replay soak local stage lint types docs bench bench-report
 .PHONY: report-picture pages mutants clean
 
 install: $(VENV)/installed $(SAM_VENV)/installed .wheels/downloaded
@@ -53,6 +54,12 @@ $(SAM_VENV)/installed: constraints-sam.txt
 $(C7N_VENV)/installed: constraints-c7n.txt
 	@$(call new_environment,$(C7N_VENV))
 	@$(C7N_VENV)/bin/pip install $(PIP_FLAGS) -c constraints-c7n.txt c7n | $(call progress,$(C7N_VENV))
+	@touch $@
+
+# mkdocs and its theme, which only `make docs` needs.
+$(DOCS_VENV)/installed: constraints-docs.txt
+	@$(call new_environment,$(DOCS_VENV))
+	@$(DOCS_VENV)/bin/pip install $(PIP_FLAGS) -c constraints-docs.txt mkdocs-material | $(call progress,$(DOCS_VENV))
 	@touch $@
 
 # What the layer is built from, so that `sam build` needs no network.
@@ -91,6 +98,7 @@ check: install
 	@echo "== lint and types" && $(MAKE) --no-print-directory lint types
 	@echo "== templates" && $(MAKE) --no-print-directory check-templates
 	@echo "== rolewarden replay" && $(MAKE) --no-print-directory check-replay
+	@echo "== documentation site" && $(MAKE) --no-print-directory docs
 
 # SAM's own checks, cfn-lint on what CloudFormation gets of both templates, and a build.
 check-templates: install
@@ -106,14 +114,14 @@ check-templates: install
 check-replay: install
 	@$(VENV)/bin/rolewarden replay events/*.json > /dev/null
 
-# Bad nights by the thousand and malformed input by the ten thousand, see docs/reliability.md; ends with the figures.
+# Bad nights by the thousand and malformed input by the ten thousand, see docs/explanation/reliability.md; ends with the figures.
 # Before them, the tests that do little in `make test` do much: 10,000 roles, 10,000 events, more examples.
 soak: install
 	@ROLEWARDEN_SOAK=1 $(VENV)/bin/python -m pytest -n 0 -m volume
 	@$(VENV)/bin/python -W ignore -m tests.soak
 
 # Rolewarden beside Cloud Custodian and the floor; takes about half an hour. Prints tables, writes bench/results.json,
-# docs/benchmarks.md and docs/cost.md. PARTS="warm cold" measures only these.
+# docs/explanation/benchmarks.md and docs/explanation/cost.md. PARTS="warm cold" measures only these.
 bench: install $(C7N_VENV)/installed
 	@$(VENV)/bin/python bench/run.py $(PARTS)
 
@@ -121,13 +129,19 @@ bench: install $(C7N_VENV)/installed
 bench-report: install
 	@$(VENV)/bin/python bench/report.py
 
+# The documentation site, in site/. A broken link or anchor, or a file from another host, is an error. With `--quiet`,
+# mkdocs does not count its warnings and never fails.
+docs: $(DOCS_VENV)/installed
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
+	@echo "site/index.html is written: open it in a browser"
+
 # The pages that the code or earlier measurements determine, see CONTRIBUTING.md. A test fails if one is stale.
 pages: install
 	@$(VENV)/bin/python docs/generate.py
 	@$(VENV)/bin/python bench/run.py --pages
 
 report-picture: install
-	@$(VENV)/bin/python bench/report.py docs/report.png
+	@$(VENV)/bin/python bench/report.py docs/images/report.png
 
 # Which changes to the compiler no test would notice; about two hours.
 mutants: install
@@ -143,4 +157,4 @@ types: install
 	@$(VENV)/bin/mypy
 
 clean:
-	rm -rf $(VENV) $(SAM_VENV) $(C7N_VENV) .wheels dist .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SAM_VENV) $(C7N_VENV) $(DOCS_VENV) site dist .wheels .aws-sam .mypy_cache .pytest_cache .ruff_cache .hypothesis

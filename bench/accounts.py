@@ -1,7 +1,7 @@
 """What an account costs, in calls and in bytes of log: a steady sweep with the check of its policies, and an event.
 
 Alone, and in an organization with one region and with three. Nothing here is timed, and nobody stands beside it;
-docs/cost.md and docs/scale.md count with it.
+docs/explanation/cost.md and docs/explanation/scale.md count with it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""docs/cost.md: what three customers pay a month, of the calls that were counted and AWS's prices."""
+"""docs/explanation/cost.md: what three customers pay a month, of the calls that were counted and AWS's prices."""
 
 from __future__ import annotations
 
@@ -155,26 +155,26 @@ def whole(results: Mapping[str, Any]) -> str:
     counts = [_counts(customer, parts) for customer in CUSTOMERS]
     names = [customer.name for customer in CUSTOMERS]
     sections = [
-        "# What it costs",
+        "# Cost",
         _summary(counts),
         table(["US dollars a month", *names], _bill(counts)),
         "*With AWS's free tiers*: if nothing else in the account, or in the whole organization, uses them up. "
-        "`make bench` makes this page (`bench/cost.py`) of the calls that it counts: do not edit it.",
+        "`make bench` makes this page (`bench/cost.py`) from the calls that it counts: do not edit it.",
         _left_out(counts),
-        "## What the sweep interval changes",
+        "## Change the sweep interval",
         table(["US dollars a month, more or less", *names], _intervals(parts)),
-        "## What it is made of, and how to make it smaller",
+        "## Reduce the cost",
         _smaller(parts, counts),
-        "## Not in it: who else listens",
+        "## Charges of other listeners to CloudTrail",
         _watched(counts),
-        "## Counts a month",
+        "## Counts for one month",
         table(["what is counted", *names], _shown_counts(counts)),
         _assumed(parts),
         "## Prices",
-        f"US dollars, us-east-1, compared on {CHECKED}. AWS's price pages fill in their figures only as they are "
-        "shown, so that copies of them seldom have any. Where a page had none, the figure is that of AWS's price list "
-        "(AWS Price List API) as public repositories quote it, with the list's date; where that was not to be had "
-        "either, what others quote. Before you rely on one, look at its page.",
+        f"US dollars, us-east-1, compared on {CHECKED}. The price pages of AWS load their figures when a browser "
+        "shows them, so copies of the pages often lack the figures. If a copy has no figure, this page uses the "
+        "price list of AWS (AWS Price List API) as public repositories quote it, with the date of the list, or "
+        "otherwise a figure that others quote. Before you rely on a price, read its page.",
         table(["service", "US dollars", "for", "found in"], _shown_prices()),
     ]
     return "\n\n".join(sections) + "\n"
@@ -197,7 +197,7 @@ def _summary(counts: list[dict[str, float]]) -> str:
     small, large, organization = (sum(_dollars(amounts).values()) for amounts in counts)
     return (
         f"About **{small:.0f} dollars a month** for a small team, **{large:.0f}** for an account with 10,000 roles, "
-        f"**{organization:.0f}** for the organization of [scale.md](scale.md), a thousand accounts in three regions: "
+        f"**{organization:.0f}** for [a large organization](scale.md) of a thousand accounts in three regions: "
         f"{100 * organization / CUSTOMERS[-1].accounts:.0f} cents an account. All of it goes to AWS."
     )
 
@@ -211,7 +211,7 @@ def _bill(counts: list[dict[str, float]]) -> list[list[str]]:
         ["regions with domains", *(f"{customer.regions}" for customer in CUSTOMERS)],
         ["governed roles", *(f"{customer.accounts * customer.roles:,}" for customer in CUSTOMERS)],
         ["changes of roles and user profiles", *(f"{customer.events:,}" for customer in CUSTOMERS)],
-        ["of them put right", *(f"{customer.remediations:,}" for customer in CUSTOMERS)],
+        ["of these, remediated", *(f"{customer.remediations:,}" for customer in CUSTOMERS)],
         *([service, *(f"{bill[service]:,.2f}" for bill in bills)] for service in bills[0]),
         ["**together**", *(f"**{sum(bill.values()):,.2f}**" for bill in bills)],
         ["with AWS's free tiers", *(f"{dollars:,.2f}" for dollars in beyond)],
@@ -221,26 +221,26 @@ def _bill(counts: list[dict[str, float]]) -> list[list[str]]:
 def _assumed(parts: Mapping[str, Any]) -> str:
     return (
         f"Calls are those of `bench/results.json`: accounts of {parts['accounts']['measured']}, events of "
-        f"{parts['warm']['measured']}, 10,000 roles of {parts['sweep-10000']['measured']}. Assumed, and not measured: "
-        "half of the events are on governed roles; in the organization each of these enters its account anew, as a "
-        f"function keeps a hundred accounts entered and no more; {1000 * CALL_SECONDS:.0f} ms of a {MEGABYTES} MB "
-        f"function for each AWS call, {1000 * SWEEP_CPU_SECONDS:.0f} ms for each role of a sweep; {PLATFORM_LOG} bytes "
-        f"that Lambda logs of an invocation. LookupEvents takes {LOOKUP_SECONDS:g} s, because CloudTrail answers two a "
-        "second. All three requests for a message in a group are counted at the price of fair queues, which is the "
-        "most that they can cost.\n\n"
-        "IAM, STS, SageMaker's lists, StackSets and CloudTrail's event history do not charge for a call. EventBridge "
-        "does not charge for what AWS services send inside an account and region."
+        f"{parts['warm']['measured']}, 10,000 roles of {parts['sweep-10000']['measured']}. Assumed, and not "
+        "measured: half of the events are about governed roles; in the organization, the function enters the "
+        "account again for each of these, because it keeps the sessions of a hundred accounts only; "
+        f"{1000 * CALL_SECONDS:.0f} ms of a {MEGABYTES} MB function for each AWS call, "
+        f"{1000 * SWEEP_CPU_SECONDS:.0f} ms for each role of a sweep; {PLATFORM_LOG} bytes that Lambda logs for an "
+        f"invocation. LookupEvents takes {LOOKUP_SECONDS:g} s, because CloudTrail answers two a second. The page "
+        "counts all three requests for a message in a group at the price of fair queues, which is the highest that "
+        "AWS can charge.\n\nIAM, STS, SageMaker's lists, StackSets and CloudTrail's event history do not charge "
+        "for a call. EventBridge does not charge for what AWS services send inside an account and region."
     )
 
 
 def _left_out(counts: list[dict[str, float]]) -> str:
     small, large, organization = (f"{math.ceil(_remainder(amounts))}" for amounts in counts)
     return (
-        f"The rows are the prices that make up at least {100 * DECISIVE:.0f} % of one of the bills. *Everything else* "
-        "is DynamoDB's reads, writes and storage, the surcharge of fair queues, mails, stored logs, and the way of an "
-        f"event from region to region. The same run counts them: they stay below {small}, {large} and {organization} "
-        "dollars, and the sum includes these amounts. `bench/cost.py` has their prices. Its prices for a GB have not "
-        "been compared with AWS's price list."
+        f"The rows are the prices that make up at least {100 * DECISIVE:.0f} % of one of the bills. *Everything "
+        "else* is DynamoDB's reads, writes and storage, the surcharge of fair queues, mails, stored logs, and the "
+        f"transfer of events between regions. The same run counts them: they stay below {small}, {large} and "
+        f"{organization} dollars, and the sum includes these amounts. `bench/cost.py` has their prices. Its prices "
+        "for a GB have not been compared with AWS's price list."
     )
 
 
@@ -270,8 +270,8 @@ def _smaller(parts: Mapping[str, Any], counts: list[dict[str, float]]) -> str:
     sweeps = _total(organization, parts) - _total(replace(organization, sweeps=0), parts)
     sent = organization.events * PRICES["event"].each
     return (
-        f"In one account nearly all of it is fixed: {fixed:.2f} for metrics, alarms, dashboard and key, and "
-        f"{polls:.2f} for the requests with which Lambda polls four queues. In the organization {sweeps:.2f} is for "
+        f"In one account, nearly the whole bill is fixed: {fixed:.2f} for metrics, alarms, dashboard and key, and "
+        f"{polls:.2f} for the requests with which Lambda polls four queues. In the organization, {sweeps:.2f} is for "
         f"sweeps, and {sent:.2f} for events that accounts send to the central account. Each account pays for its "
         "own events.\n\n"
         "- **Sweep less often** if you trust events: see the table above. A change that produced no event then stays "
@@ -288,11 +288,12 @@ def _watched(counts: list[dict[str, float]]) -> str:
     of_sweeps = counts[-1]["in CloudTrail, of sweeps"]
     second, guard = told * LISTENERS["second trail"].each, told * LISTENERS["watched"].each
     return (
-        f"CloudTrail records what Rolewarden asks: {alone:,.0f} management events a month in the small team's account, "
-        f"{told / MILLION:.0f} million in the organization, {100 * of_sweeps / told:.0f} % of them by sweeps. The "
-        f"first copy is free. **In the organization a second trail would charge {second:,.0f} dollars a month for "
-        f"them, GuardDuty up to {guard:,.0f}.** Nearly all are reads: a second trail that logs only writes does not "
-        f"charge for them, and with sweeps every six hours it is {100 - 100 * of_sweeps / told * 5 / 6:.0f} % of that."
+        f"CloudTrail records the calls of Rolewarden: {alone:,.0f} management events a month in the small team's "
+        f"account, {told / MILLION:.0f} million in the organization, {100 * of_sweeps / told:.0f} % of them by "
+        f"sweeps. The first copy is free. **In the organization a second trail would charge {second:,.0f} dollars a "
+        f"month for them, GuardDuty up to {guard:,.0f}.** Nearly all are reads: a second trail that logs only write "
+        "events does not charge for them. With sweeps every six hours, the number is "
+        f"{100 - 100 * of_sweeps / told * 5 / 6:.0f} % of that."
     )
 
 

@@ -1,4 +1,4 @@
-"""docs/benchmarks.md, made of bench/results.json."""
+"""Make docs/explanation/benchmarks.md from bench/results.json."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ AIMS = (
         "import to ready",
         PRECOMPILED,
         0.35,
-        "its Lambda mode packages no bytecode, so this is faster than what one gets. What is left to Rolewarden is "
-        "what both import: standard library, botocore, urllib3 "
+        "Custodian's Lambda mode packages no bytecode, so this case is faster than its real deployment. The rest of "
+        "Rolewarden's time is for modules that both import: the standard library, botocore and urllib3 "
         "([profile](architecture.md#cold-start-and-bundling)).",
     ),
     Aim("cold: import to ready", "cold", "a new process", "import to ready", FLOOR, 1.15),
@@ -33,9 +33,9 @@ AIMS = (
         "calls",
         FLOOR,
         1.2,
-        "some twenty calls are the same for ten roles and for ten thousand, and the floor has none of them: six ask "
-        "CloudTrail's event history for unrecorded remediations, two whether the trail logs, the others read "
-        "and write bindings, findings, how far the sweep is, and its end.",
+        "a sweep makes about twenty calls whatever the number of roles, and the floor makes none of them. Six search "
+        "CloudTrail's event history for unrecorded remediations, two find out whether the trail logs, and the others "
+        "read and write bindings, findings, and the progress and end of the sweep.",
     ),
     Aim(
         "sweep of 10,000, 1 % drift: wall",
@@ -44,8 +44,9 @@ AIMS = (
         "wall",
         CUSTODIAN,
         0.1,
-        "the floor, which makes the fewest calls, takes {floor} of Custodian's time. Here a call is next to nothing, "
-        "and a page of a thousand roles is much; in AWS each of Custodian's calls takes some fifty milliseconds.",
+        "the floor, which makes the fewest calls, takes {floor} of Custodian's time. On the local AWS, a call takes "
+        "almost no time, and a page of a thousand roles takes long. In AWS, each of Custodian's calls takes about "
+        "fifty milliseconds.",
     ),
     Aim("code layer unzipped, MB", "size", "RolewardenLayer", "unzipped", "", 12),
     Aim("peak memory, enforce", "memory", "enforce", "peak", CUSTODIAN, 0.7),
@@ -55,45 +56,46 @@ AIMS = (
 ABOUT = {
     "warm": (
         "An event, warm",
-        "A process that has handled events before. Time runs from the handler's start to the moment at which the "
-        "local AWS has answered AttachRolePolicy, and to the handler's end; the floor keeps no record.",
+        "A process that has handled events before. The time starts with the handler. It ends when the local AWS has "
+        "answered AttachRolePolicy (*until attached*), or when the handler ends (*until done*). The floor keeps no "
+        "record.",
     ),
     "cold": (
         "A new process",
-        "*Import* is all that happens before the first event, *to ready* goes on till the first question about the "
-        "role is answered: Custodian reads its configuration, asks who it is and loads its resources at the first "
-        "event. *Attached* is when that event's drifted role carries its guardrail again. Rolewarden and the floor are "
-        "precompiled, as its layer is; Custodian is as its Lambda mode packages it, and with bytecode beside. The "
-        "start of the interpreter is not counted in the times, it is in *of a CPU*.",
+        "*Import* is everything before the first event. *To ready* ends with the answer to the first call about the "
+        "role, because Custodian reads its configuration, gets its caller identity and loads its resources with the "
+        "first event. *Attached* ends when the drifted role has its guardrail again. Rolewarden and the floor are "
+        "precompiled, as Rolewarden's layer is. Custodian is measured as its Lambda mode packages it, and also with "
+        "bytecode. Only *of a CPU* includes the start of the interpreter.",
     ),
     "sweep-100": (
-        "Looking at everything",
-        "Half of the roles belong to user profiles, half are governed by name. Rolewarden's wall time is that of its "
-        "sweep and of all the work that it sends, one message after the other in one process; deployed, five copies "
-        "share the work. Custodian's two policies of pull mode share a cache, as `custodian run` "
-        "has it; its start is not counted.",
+        "A sweep of a hundred roles",
+        "User profiles use half of the roles, and `also_govern` names the other half. Rolewarden's wall time includes "
+        "its sweep and all messages that the sweep sends, one after the other in one process. In a deployed stack, "
+        "five copies share the messages. Custodian's two policies in pull mode share a cache, as with `custodian run`, "
+        "and its start is not counted.",
     ),
-    "sweep-1000": ("A thousand roles", ""),
-    "sweep-10000": ("Ten thousand roles", "One round: it is a hundred thousand calls."),
+    "sweep-1000": ("A sweep of a thousand roles", ""),
+    "sweep-10000": ("A sweep of ten thousand roles", "One round, because it makes a hundred thousand calls."),
     "rules": (
-        "guardrails.yaml",
-        "What a large file costs to read and to compile, and what the shipped one costs a cold function to load.",
+        "Reading guardrails.yaml",
+        "The time to read and to compile a large file, and the time of a cold function to load the shipped file.",
     ),
     "container": (
         "In Lambda's container",
-        "What `sam local invoke` reports of a new container's first event, which makes no call, init included: the "
-        "emulator's `Init Duration` is next to nothing. The floor is boto3 of the runtime, a client for IAM and "
-        "Powertools' Logger, precompiled.",
+        "The time that `sam local invoke` reports for the first event of a new container, which makes no call. It "
+        "includes the initialization, because the emulator's `Init Duration` is almost zero. The floor is boto3 of the "
+        "runtime, a client for IAM and the Logger of Powertools, precompiled.",
     ),
     "size": (
-        "What is deployed",
-        "With bytecode, as `sam build` packages it; all functions share the layers. Beside it, "
-        "what Custodian's Lambda mode uploads for each policy.",
+        "Size of the deployment",
+        "With bytecode, as `sam build` packages it. All functions share the layers. Custodian's Lambda mode uploads "
+        "its package for each policy.",
     ),
     "memory": (
         "Memory",
-        "The most that a process has had which has handled one event that gave it something to do; for "
-        "a sweep of thousands of roles see above.",
+        "The peak memory of a process that has handled one event with a remediation. The tables above have the "
+        "memory of a sweep of thousands of roles.",
     ),
 }
 
@@ -102,13 +104,13 @@ def whole(results: Mapping[str, Any]) -> str:
     """The page."""
     parts = [
         "# Benchmarks",
-        "Made by `make bench` (`bench/page.py` of `bench/results.json`): do not edit. Rolewarden beside Cloud "
-        "Custodian, on the same guardrails, and the floor: the fewest calls that could do it, straight boto3. "
-        "All three talk to the same local AWS in turn, each from a process of its own, another first each round. "
-        "Figures are medians with quartiles in brackets (of fewer than four figures, the least and the greatest). "
-        "**Calls are exact; times are those of a local AWS on a small machine: compare them with each other, not with "
-        "AWS.**",
-        f"## What was aimed at\n\n{aims(results)}",
+        "`make bench` writes this page (`bench/page.py`, from `bench/results.json`): do not edit it. It compares "
+        "Rolewarden with Cloud Custodian for the same guardrails, and with the floor: the fewest calls that can do "
+        "the work, made with boto3 alone. The three take turns on the same local AWS, each in a process of its own, "
+        "and the order changes with each round. A figure is a median with the quartiles in brackets; of fewer than "
+        "four figures, the brackets have the smallest and the largest. **The numbers of calls are exact. The times "
+        "are those of a local AWS on a small machine: compare them with each other, not with AWS.**",
+        f"## Goals\n\n{aims(results)}",
     ]
     for name, (title, about) in ABOUT.items():
         if part := results["parts"].get(name):
@@ -132,7 +134,7 @@ def of_part(rows: Iterable[Row]) -> str:
         ]
         for row in rows
     ]
-    return table(["", "", *names, *(f"of {name}" for name in against)], lines)
+    return table(["case", "figure", *names, *(f"of {name}" for name in against)], lines)
 
 
 def aims(results: Mapping[str, Any]) -> str:
@@ -151,7 +153,7 @@ def aims(results: Mapping[str, Any]) -> str:
             if reached > aim.most and aim.why:
                 floor = _ratio(found[0].ratio(FLOOR, CUSTODIAN))
                 missed.append(f"*{aim.what}, {against}*: {aim.why.format(floor=floor)}")
-    return "\n\n".join([table(["", "", "at most", "is", "met"], lines), *missed])
+    return "\n\n".join([table(["figure", "compared with", "at most", "is", "met"], lines), *missed])
 
 
 def _ratio(ratio: float | None) -> str:

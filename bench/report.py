@@ -24,6 +24,9 @@ SCROLL = """async () => {
   for (let y = 0; y < 6000; y += 200) { area.scrollTop = y; await new Promise(requestAnimationFrame); }
 }"""
 
+BORDER = 4
+"""Pixels of borders by which the matrix may exceed its area although the picture shows all of it."""
+
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -31,7 +34,10 @@ def main() -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme="light")
         file = Path(folder) / "report.html"
         if len(sys.argv) > 1:
-            file.write_text(render(generated(60, 40)), encoding="utf-8")
+            file.write_text(render(generated(10, 16)), encoding="utf-8")
+            page = browser.new_page(
+                viewport={"width": 900, "height": 1000}, device_scale_factor=2, color_scheme="light"
+            )
             page.goto(file.as_uri())
             picture(page, Path(sys.argv[1]))
         else:
@@ -43,15 +49,18 @@ def main() -> None:
 
 
 def picture(page: Page, to: Path) -> None:
-    """The access matrix with one decision told."""
-    page.set_viewport_size({"width": 1280, "height": 1000})
-    page.locator("#access").evaluate("(part) => part.scrollIntoView()")
-    page.locator("#matrix tbody").nth(2).evaluate(
-        "(body) => { const area = document.getElementById('matrix-scroll'); area.scrollTop = body.offsetTop - 110 }"
-    )
-    page.locator("#matrix tbody").nth(3).locator("tr:nth-child(3) td.d").first.evaluate("(cell) => cell.click()")
+    """Save the access matrix with one decision explained, whole and legible at the width of a page on GitHub."""
+    page.locator("#matrix tbody").nth(3).locator("tr:nth-child(2) td.d").first.evaluate("(cell) => cell.click()")
+    page.locator("nav").evaluate("(nav) => { nav.style.display = 'none' }")
+    area = page.locator("#matrix-scroll")
+    area.evaluate("(area) => { area.style.maxHeight = 'none' }")
     page.wait_for_timeout(500)
-    page.screenshot(path=str(to))
+    hidden = area.evaluate("(area) => [area.scrollWidth - area.clientWidth, area.scrollHeight - area.clientHeight]")
+    if max(hidden) > BORDER:
+        sys.exit(
+            f"the picture would hide {hidden[0]} x {hidden[1]} pixels of the matrix: take fewer subjects or models"
+        )
+    page.locator("#access").screenshot(path=str(to))
 
 
 def figures(page: Page, file: Path, rendered: float) -> None:

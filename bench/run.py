@@ -1,4 +1,4 @@
-"""`make bench`: all that is measured, as a table, as bench/results.json, docs/benchmarks.md and docs/cost.md.
+"""Measure, print a table, and write bench/results.json with the pages benchmarks.md and cost.md of docs/explanation.
 
 Parts can be measured alone (`python bench/run.py warm cold`); what is not measured this time stays as it was. With
 `--pages` nothing is measured, and the pages are made anew.
@@ -31,8 +31,8 @@ from events import cold, warm
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results.json"
-PAGE = ROOT / "docs" / "benchmarks.md"
-COST = ROOT / "docs" / "cost.md"
+PAGE = ROOT / "docs/explanation/benchmarks.md"
+COST = ROOT / "docs/explanation/cost.md"
 
 PARTS: dict[str, tuple[Callable[..., None], int]] = {
     "warm": (warm, 40),

@@ -1,8 +1,8 @@
-"""Write docs/events.schema.json, and the parts of docs/events.md and docs/runbook.md that repeat what the code says.
+"""Write the parts of docs/ that repeat what the code or the template says.
 
-Run `make pages` after a change to an event in `rolewarden.own_events` or to a reason in `rolewarden.verdicts`. In a
-page, this script replaces the text between the comments `generated: NAME` and `end of generated text`. The rest of the
-page, including the sample events, is written by hand.
+Run `make pages` after a change to an event, a reason, a command, a parameter, an alarm or a metric. In a page, this
+script replaces the text between the comments `generated: NAME` and `end of generated text`. The rest of the page,
+including the sample events, is written by hand.
 """
 
 from __future__ import annotations
@@ -21,15 +21,29 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
+import command_pages
 import local_pages
+import template_pages
 from rolewarden.origin import Cause, Trigger
 from rolewarden.own_events import OWN_EVENTS, OwnEvent
+from rolewarden.reach import PROBE_RECOMMENDATIONS
+from rolewarden.reported import ReportedKind
 from rolewarden.verdicts import RECOMMENDATIONS, Reason, Remediation, Verdict
+from rolewarden_cli.report.model import FindingKind
 
 FOLDER = Path(__file__).parent
 SHARED: dict[type, str] = {Cause: "cause", Verdict: "verdict", Remediation: "remediation", Trigger: "trigger"}
 """The types that several events have, with their names in the schema's `$defs`."""
-PAGES = ("events.md", "local-aws.md", "runbook.md")
+PAGES = (
+    "explanation/local-aws.md",
+    "reference/alarms.md",
+    "reference/cli.md",
+    "reference/events.md",
+    "reference/exit-codes.md",
+    "reference/findings.md",
+    "reference/metrics.md",
+    "reference/parameters.md",
+)
 """The pages with generated blocks."""
 
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[^>]+) -->\n).*?(\n<!-- end of generated text -->)", re.DOTALL)
@@ -48,7 +62,7 @@ def texts(cls: type) -> dict[str, str]:
     """The string under each name that the body of `cls`, or of a class that it inherits from, assigns or annotates."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        if base.__module__.split(".")[0] != "rolewarden":
+        if base.__module__.split(".")[0] not in {"rolewarden", "rolewarden_cli"}:
             continue
         [definition] = ast.parse(textwrap.dedent(inspect.getsource(base))).body
         for statement, following in pairwise(ast.iter_child_nodes(definition)):
@@ -197,11 +211,30 @@ def _event(event: type[OwnEvent]) -> str:
 def _reasons() -> str:
     meanings = texts(Reason)
     rows = ["| reason | meaning | recommended action |", "|---|---|---|"]
-    rows += [
-        f"| {reason} | {meanings[reason.name]} | {RECOMMENDATIONS.get(reason, 'no action is needed')} |"
-        for reason in Reason
-    ]
+    for reason in Reason:
+        advice = RECOMMENDATIONS.get(reason, "no action is needed")
+        rows.append(f"| {reason} | {_linked(meanings[reason.name])} | {_linked(advice)} |")
     return "\n".join(rows)
+
+
+def _kinds(cls: type[Enum], heading: str) -> str:
+    meanings = texts(cls)
+    rows = [f"| {heading} | meaning |", "|---|---|"]
+    return "\n".join(rows + [f"| {kind.value} | {_linked(meanings[kind.name])} |" for kind in cls])
+
+
+def _probes() -> str:
+    rows = ["| `rolewarden doctor` reports | recommended action |", "|---|---|"]
+    return "\n".join(rows + [f"| {probe} | {_linked(advice)} |" for probe, advice in PROBE_RECOMMENDATIONS.items()])
+
+
+def _linked(text: str) -> str:
+    """The text with a link in place of each `docs/PAGE.md, HEADING`, for a page in docs/reference."""
+    return re.sub(
+        r"docs/(?P<page>[\w/-]+\.md), (?P<heading>\w[\w -]*\w)",
+        lambda found: f"[{found['heading']}](../{found['page']}#{found['heading'].lower().replace(' ', '-')})",
+        text,
+    )
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -209,6 +242,15 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "cause": partial(_table, Cause),
     "local AWS": local_pages.table,
     "reasons": _reasons,
+    "reported kinds": partial(_kinds, ReportedKind, "kind"),
+    "report findings": partial(_kinds, FindingKind, "finding"),
+    "probes": _probes,
+    "shared options": command_pages.shared_options,
+    "commands": command_pages.command_sections,
+    "exit codes": command_pages.exit_codes,
+    "parameters": template_pages.parameters,
+    "alarms": template_pages.alarms,
+    "metrics": template_pages.metrics,
 }
 """What each generated block of a page says, by its name."""
 
@@ -221,7 +263,7 @@ def generated() -> dict[Path, str]:
     """What each file should say."""
     pages = {name: (FOLDER / name).read_text(encoding="utf-8") for name in PAGES}
     return {
-        FOLDER / "events.schema.json": json.dumps(schema(), indent=2) + "\n",
+        FOLDER / "reference/events.schema.json": json.dumps(schema(), indent=2) + "\n",
         **{FOLDER / name: _filled(page) for name, page in pages.items()},
     }
 

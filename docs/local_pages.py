@@ -1,4 +1,4 @@
-"""The table of docs/local-aws.md: which module supplies which part of AWS, and why no other project does.
+"""The table of docs/explanation/local-aws.md: which module supplies which part of AWS, and why no other project does.
 
 The docstring of each module in `rolewarden_local.emulated` has both: its first paragraph says what the module supplies,
 and its second one why MiniStack or moto does not.

@@ -68,7 +68,7 @@ def sample(name: str) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def documented(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every event that a test's Rolewarden puts in this process is one that docs/events.schema.json takes."""
+    """Every event that a test's Rolewarden puts in this process is one that docs/reference/events.schema.json takes."""
     from rolewarden.aws import Aws
 
     from tests.schema import wrong

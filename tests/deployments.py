@@ -11,10 +11,10 @@ from rolewarden_local.scenes.deploy import STACK, build
 from tests.conftest import ROOT
 
 
-def recipe(title: str) -> dict[str, str]:
-    """The parameters that a recipe of the README gives to `sam deploy`."""
-    readme = (ROOT / "README.md").read_text()
-    section = re.search(rf"\n### {title}\n(.*?)(?=\n##)", readme, re.DOTALL)
+def recipe(title: str, page: str = "README.md") -> dict[str, str]:
+    """The parameters that a recipe of README.md or of another page gives to `sam deploy`."""
+    text = (ROOT / page).read_text().replace("\\\n", "")
+    section = re.search(rf"\n###? {title}\n(.*?)(?=\n##)", text, re.DOTALL)
     assert section is not None
     [command] = [line.strip() for line in section[1].splitlines() if line.strip().startswith("sam deploy")]
     words = shlex.split(command)

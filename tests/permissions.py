@@ -58,7 +58,7 @@ def unused(rights: Iterable[Rights], judged: Iterable[Judged]) -> set[Right]:
 
 
 Line = tuple[str, str, str, str, str]
-"""Function, effect, action, resource, condition: one right, as docs/permissions.md has it."""
+"""Function, effect, action, resource, condition: one right, as docs/reference/permissions.md has it."""
 
 
 def lines(rights: Iterable[Rights]) -> set[Line]:

@@ -1,4 +1,4 @@
-"""The schema of Rolewarden's events, docs/events.schema.json, as a check."""
+"""The schema of Rolewarden's events, docs/reference/events.schema.json, as a check."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from tests.conftest import ROOT
 
-SCHEMA = json.loads((ROOT / "docs" / "events.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((ROOT / "docs/reference/events.schema.json").read_text(encoding="utf-8"))
 DETAILS: dict[str, Mapping[str, Any]] = {told["title"]: told for told in SCHEMA["$defs"].values() if told.get("title")}
 """What the detail of each detail type has."""
 

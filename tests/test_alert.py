@@ -12,7 +12,7 @@ from rolewarden.verdicts import RECOMMENDATIONS, Reason
 
 from tests.conftest import ROOT, sample
 
-MOVES = "docs/runbook.md, Changes to Rolewarden itself"
+MOVES = "docs/how-to/runbook.md, Changes to Rolewarden itself"
 LINKS = {"Console:", "Versions:", "Look:"}
 """The lines before those that are not folded."""
 
@@ -54,7 +54,7 @@ def test_a_role_that_cannot_be_guarded_is_told_with_the_reason_its_recommendatio
         "To do": RECOMMENDATIONS[Reason.QUOTA],
         "Console": "https://console.aws.amazon.com/iam/home?region=us-east-1#/roles/details/CanvasFull",
         "Look": "aws iam list-attached-role-policies --role-name CanvasFull",
-        "Runbook": "docs/runbook.md, UnenforceableAlarm",
+        "Runbook": "docs/how-to/runbook.md, UnenforceableAlarm",
         "Account": "111122223333, us-east-1",
     }
 
@@ -167,7 +167,7 @@ def test_a_contested_role_is_told_with_everybody_who_fights_it():
         "To do": "",
         "Console": "https://console.aws.amazon.com/iam/home?region=us-east-1#/roles/details/CanvasAnalytics",
         "Look": "aws iam list-attached-role-policies --role-name CanvasAnalytics",
-        "Runbook": "docs/runbook.md, ContestedAlarm",
+        "Runbook": "docs/how-to/runbook.md, ContestedAlarm",
         "Account": "111122223333, us-east-1",
     }
 
@@ -189,8 +189,8 @@ def test_a_move_against_rolewarden_is_told_with_the_call_in_cloudtrails_history(
         "Call": f"DisableRule at {sample('self_disable_rule')['detail']['eventTime']}",
         "From": "198.51.100.66, aws-cli/2.31.0 md/awscrt#0.27.6 ua/2.1 os/linux lang/python#3.13.7",
         "Done": "nothing: Rolewarden cannot repair itself",
-        "To do": "if this change is not intended, restore the stack (docs/runbook.md, Restore the stack), then run "
-        "`rolewarden sweep`",
+        "To do": "if this change is not intended, restore the stack (docs/how-to/runbook.md, Restore the stack), then "
+        "run `rolewarden sweep`",
         "Console": f"https://console.aws.amazon.com/cloudtrailv2/home?region=us-east-1#/events/{event_id}",
         "Look": "aws cloudtrail lookup-events --region us-east-1 --lookup-attributes "
         f"AttributeKey=EventId,AttributeValue={event_id}",
@@ -263,7 +263,7 @@ def test_the_commands_of_rolewardens_own_that_people_are_sent_to_exist():
 
     names = set(get_group(app).commands)
     texts = [compose(sample(path.stem), "aws").body for path in (ROOT / "events").glob("*.json")]
-    texts.append((ROOT / "docs" / "runbook.md").read_text())
+    texts.append((ROOT / "docs/how-to/runbook.md").read_text())
     sent = {name for text in texts for name in re.findall(r"[`(]rolewarden (\w+)", " ".join(text.split()))}
     assert {"sweep", "scp"} <= sent <= names
 
@@ -297,7 +297,7 @@ def test_where_the_console_is_not_known_there_is_a_command_and_no_link():
 def test_an_event_that_cannot_be_read_is_a_message_that_says_so(event):
     alert = compose(event, "aws")
     assert alert.headline == "Rolewarden: an event that cannot be read"
-    assert rows(alert)["Runbook"] == "docs/runbook.md, An event that cannot be read"
+    assert rows(alert)["Runbook"] == "docs/how-to/runbook.md, An event that cannot be read"
 
 
 def test_an_event_that_cannot_be_read_is_named_by_its_id():

@@ -20,7 +20,7 @@ OLD = re.compile(
     )\b""",
     re.VERBOSE | re.IGNORECASE,
 )
-"""Words of the old contract. What replaced each is in docs/architecture.md."""
+"""Words of the old contract. What replaced each is in docs/explanation/architecture.md."""
 
 OF_CENTRAL = re.compile(r"\bhub\b(?![-/])|Hub(Account|Region|Bus)|HUB_")
 """The old word for the central account. AWS's own hubs are not meant: JumpStart's model hubs, and Security Hub."""
@@ -77,7 +77,7 @@ def test_no_name_in_the_template_or_the_forwarder_has_an_old_word():
 
 
 def test_no_event_and_no_field_of_an_event_has_an_old_word():
-    schema = json.loads((ROOT / "docs" / "events.schema.json").read_text())
+    schema = json.loads((ROOT / "docs/reference/events.schema.json").read_text())
     for name, definition in schema["$defs"].items():
         assert old(iter([name, *definition.get("properties", {})])) == []
     samples = sorted((ROOT / "events").glob("finding_*.json"))

@@ -17,7 +17,7 @@ from tests.stacks import deployed
 
 pytestmark = pytest.mark.long
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")], key=lambda page: page.name)
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")], key=lambda page: page.name)
 BLOCK = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$|(?P<indented>(?:^ {4}\S.*\n)+)", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(?:\.venv/bin/)?rolewarden ([a-z][^`]*)`")
 COMMANDS = get_group(app).commands
@@ -75,6 +75,10 @@ def test_commands_on_an_account_print_what_the_page_says(page, desk, world, temp
                     "rolewarden_cli.account.OperatorCalls.stack", lambda _, name: deployed(template, name=name)
                 )
             result = rolewarden(*local, answer="y\n")
+        if arguments[0] == "doctor":
+            # The deployed tests run it on a stack. Here it can only ask for one.
+            assert "there is no stack" in result.output, (arguments, result.output)
+            continue
         # The seed's full role stays as it is, and no sweep takes place.
         codes = {0, 2} if ROWS[arguments[0]].open else {0}
         assert result.exit_code in codes, (arguments, result.output)
@@ -118,7 +122,7 @@ def test_help_lists_every_command_in_full():
 
 
 def test_every_command_is_on_the_page_of_the_command_line():
-    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
     assert {name for name in COMMANDS if f"rolewarden {name}" not in page} == set()
 
 

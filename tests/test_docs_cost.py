@@ -1,4 +1,4 @@
-"""docs/cost.md and docs/benchmarks.md are what the bench makes of its results; docs/scale.md and README agree."""
+"""The pages cost.md and benchmarks.md repeat the results of the bench; scale.md and README agree with them."""
 
 import json
 import re
@@ -27,17 +27,17 @@ AGAIN = "the page is stale: run `make pages`"
 
 def test_what_it_costs_is_told_as_it_was_counted(bench):
     cost, _, results = bench
-    assert told("docs/cost.md") == cost.whole(results), AGAIN
+    assert told("docs/explanation/cost.md") == cost.whole(results), AGAIN
 
 
 def test_the_benchmarks_are_told_as_they_were_measured(bench):
     _, page, results = bench
-    assert told("docs/benchmarks.md") == page.whole(results), AGAIN
+    assert told("docs/explanation/benchmarks.md") == page.whole(results), AGAIN
 
 
 def test_every_price_is_told_with_its_page_and_with_where_it_was_found(bench):
     cost, _, _ = bench
-    page = told("docs/cost.md")
+    page = told("docs/explanation/cost.md")
     for price in (*cost.PRICES.values(), *cost.LISTENERS.values()):
         [row] = [line for line in page.splitlines() if line.endswith(f" {price.unit} | {price.found} |")]
         assert row.startswith(f"| [{price.service}](https://aws.amazon.com/")
@@ -61,7 +61,7 @@ def test_the_alarms_that_are_paid_for_are_those_that_a_stack_makes(bench, templa
 @pytest.mark.parametrize(
     ("line", "case"),
     [
-        ("an event on a role of no concern", "an event in a member: a role of no concern"),
+        ("an event on a role that is out of scope", "an event in a member: a role of no concern"),
         ("an event on a compliant role", "an event in a member: a compliant role"),
         ("an event on a drifted role", "an event in a member: a drifted role"),
         ("a steady sweep of a member, 1 region", "a member, one region"),
@@ -71,7 +71,7 @@ def test_the_alarms_that_are_paid_for_are_those_that_a_stack_makes(bench, templa
 )
 def test_the_calls_of_a_large_organization_are_those_that_the_bench_counted(bench, line, case):
     cost, _, results = bench
-    [calls] = re.findall(rf"^\| {re.escape(line)} \| (\d+)", told("docs/scale.md"), re.MULTILINE)
+    [calls] = re.findall(rf"^\| {re.escape(line)} \| (\d+)", told("docs/explanation/scale.md"), re.MULTILINE)
     assert int(calls) == cost._figure(results["parts"], "accounts", case, "calls")
 
 
@@ -79,7 +79,7 @@ def test_the_dollars_of_other_pages_are_those_of_the_cost_page(bench):
     cost, _, results = bench
     small, _, organization = (f"{cost.total(customer, results):.0f} dollars" for customer in cost.CUSTOMERS)
     assert f"about {small} a month" in told("README.md")
-    assert f"About {organization}" in told("docs/scale.md")
+    assert f"About {organization}" in told("docs/explanation/scale.md")
 
 
 def test_sweeping_less_often_costs_less_and_more_regions_cost_more(bench):

@@ -1,4 +1,4 @@
-"""docs/events.md and docs/events.schema.json say what is really put on the bus; conftest.py checks every event."""
+"""The page and the schema of events describe what Rolewarden puts on the bus; conftest.py checks every event."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from tests.guardrail_texts import SINGLED_OUT
 from tests.publishing import tamper
 from tests.schema import DETAILS, SCHEMA, wrong
 
-PAGE = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/reference/events.md").read_text(encoding="utf-8")
 SAMPLES = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, flags=re.DOTALL)]
 
 

@@ -35,7 +35,7 @@ def test_a_field_without_a_description_is_an_error(generate, monkeypatch):
 
 def test_each_module_of_the_emulated_services_has_a_row_and_each_row_a_module():
     modules = {path.stem for path in (ROOT / "local/rolewarden_local/emulated").glob("*.py")} - {"__init__"}
-    page = (ROOT / "docs/local-aws.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/explanation/local-aws.md").read_text(encoding="utf-8")
     assert len(modules) > 15
     assert sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == sorted(modules)
 

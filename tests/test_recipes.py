@@ -7,25 +7,30 @@ import pytest
 from tests.deployments import recipe
 from tests.stacks import translated
 
-TITLES = ("One account", "Several regions", "An organization")
+TITLES = ("One region", "Several regions", "An organization")
 
 
 def deployed(title, region="eu-west-1"):
     return translated(region, **recipe(title))
 
 
-@pytest.mark.parametrize("title", TITLES[1:])  # "One account" gives no parameters
+@pytest.mark.parametrize("title", TITLES)
 def test_a_recipe_gives_parameters_that_there_are_and_values_that_they_take(title):
     declared = deployed(title).source["Parameters"]
-    assert recipe(title)
+    assert "AlarmEmail" in recipe(title)
     for name, value in recipe(title).items():
         assert re.fullmatch(declared[name].get("AllowedPattern", ".*"), value)
 
 
-def test_one_account_has_no_more_than_iams_events_from_elsewhere():
-    [(name, stack_set)] = deployed("One account").resources("AWS::CloudFormation::StackSet").items()
+@pytest.mark.parametrize("title", TITLES)
+def test_the_page_about_deployment_has_the_recipes_of_the_readme(title):
+    assert recipe(title, "docs/how-to/deploy.md") == recipe(title)
+
+
+def test_one_region_has_no_more_than_iams_events_from_elsewhere():
+    [(name, stack_set)] = deployed("One region").resources("AWS::CloudFormation::StackSet").items()
     assert (name, [g["Regions"] for g in stack_set["StackInstancesGroup"]]) == ("Forwarders", [["us-east-1"]])
-    assert deployed("One account", "us-east-1").resources("AWS::CloudFormation::StackSet") == {}
+    assert deployed("One region", "us-east-1").resources("AWS::CloudFormation::StackSet") == {}
 
 
 def test_several_regions_have_forwarders_in_each():

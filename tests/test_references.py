@@ -71,8 +71,8 @@ def test_every_page_and_section_that_code_cites_exists():
         pages = set(re.findall(r"\bdocs/[\w/-]+\.md", file.read_text(encoding="utf-8")))
         missing |= {(file.name, page) for page in pages - EXAMPLES if not (ROOT / page).is_file()}
     assert missing == set()
-    assert lacking("see docs/runbook.md, Nowhere.") == ["docs/runbook.md, Nowhere."]
-    assert lacking("see docs/runbook.md, rolewarden-undelivered") != []
+    assert lacking("see docs/how-to/runbook.md, Nowhere.") == ["docs/how-to/runbook.md, Nowhere."]
+    assert lacking("see docs/how-to/runbook.md, rolewarden-undelivered") != []
     assert lacking("see docs/nowhere.md") == ["docs/nowhere.md"]
 
 
@@ -213,9 +213,8 @@ def test_every_file_that_a_page_names_exists():
 
 @pytest.mark.parametrize("package", ["layers/rolewarden/rolewarden", "cli/rolewarden_cli"])
 def test_the_page_about_architecture_has_every_module_and_no_other(package):
-    page = (
-        (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## Modules")[2].partition("\n## ")[0]
-    )
+    text = (ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8")
+    page = text.partition("## Modules")[2].partition("\n## ")[0]
     library, _, command_line = page.partition("The command line")
     table = command_line if package.startswith("cli") else library
     cells = re.findall(r"^\| (`.*?`) \|(.*)", table, flags=re.MULTILINE)
@@ -226,7 +225,8 @@ def test_the_page_about_architecture_has_every_module_and_no_other(package):
 
 
 def test_the_runbook_quotes_messages_and_log_lines_that_the_code_has():
-    page = " ".join((ROOT / "docs" / "runbook.md").read_text(encoding="utf-8").split())
+    pages = ("docs/how-to/runbook.md", "docs/how-to/unprotected-role.md")
+    page = " ".join(" ".join((ROOT / page).read_text(encoding="utf-8").split()) for page in pages)
     quoted = set(re.findall(r"(?<!\*)\*([a-z][^*|]+)\*(?!\*)", page)) - {reason.value for reason in Reason}
     quoted |= set(re.findall(r"log(?:s)? (?:for|says) `([^`]+)`", page))
     assert {"it has another boundary", "the history cannot be audited"} <= quoted

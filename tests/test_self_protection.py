@@ -1,7 +1,7 @@
 """Moves against Rolewarden itself: each matches one rule of AlertFunction, what is none of its business matches none.
 
-How CloudTrail names what was called and on what: docs/runbook.md says how sure that is. The events go through the
-patterns of the template with everything that it has, with resources under their logical ids and the stack named
+How CloudTrail names what was called and on what: docs/how-to/runbook.md says how sure that is. The events go through
+the patterns of the template with everything that it has, with resources under their logical ids and the stack named
 `rolewarden`; those of other regions and accounts through the forwarder's and those of the central account's bus.
 """
 

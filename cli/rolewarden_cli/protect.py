@@ -118,7 +118,8 @@ STACK_WRITES = (
     "kms:DisableKeyRotation",
     "kms:PutKeyPolicy",
     "kms:ScheduleKeyDeletion",
-    # Invoking is a write: a caller could send a forged payload. docs/reliability.md says what each function does then.
+    # Invoking is a write: a caller could send a forged payload. docs/explanation/reliability.md says what each function
+    # does then.
     "lambda:Add*",
     "lambda:Create*",
     "lambda:Delete*",

@@ -1,6 +1,7 @@
 """What each statement of a guardrail closes, in words for people who do not read IAM policies.
 
-docs/guardrails.md has the same doors with what each leaves open; a test holds both against what the compiler emits.
+docs/reference/guardrails.md has the same doors with what each leaves open; a test compares both with what the
+compiler emits.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 
 class Door(NamedTuple):
-    """What a statement closes, and how sure it is that it does: high, medium or low, as in docs/guardrails.md."""
+    """What a statement closes, and how sure that is: high, medium or low, as in docs/reference/guardrails.md."""
 
     closes: str
     sure: str

@@ -22,16 +22,31 @@ from rolewarden_cli.status import Status
 
 
 class FindingKind(StrEnum):
-    """What there is to see to: a verdict that is none to rest on, or something beside the verdicts."""
+    """What a person has to decide about: a verdict, or a fact next to the verdicts.
+
+    `docs/generate.py` puts the text under each value into docs/reference/findings.md.
+    """
 
     DRIFTED = Verdict.DRIFTED.value
+    """A required guardrail is not in effect on the role. If the stack is deployed and does not remediate the role
+    within minutes, run `rolewarden sweep`. Without a stack, run `rolewarden enforce`."""
     UNENFORCEABLE = Verdict.UNENFORCEABLE.value
+    """The role or user profile cannot be protected. The reason has its [recommended action](#reasons)."""
     CONTESTED = "contested"
+    """A caller removed the guardrails of the role three times or more within a day. See docs/how-to/runbook.md,
+    ContestedAlarm."""
     TAMPERED = "not as published"
+    """A policy in IAM differs from guardrails.yaml. Deploy the stack again, or run `rolewarden enforce`."""
     SURPLUS = "surplus"
+    """Roles have policies or boundaries of Rolewarden that they do not need. Run `rolewarden detach`."""
     ENDING = "exemption ends"
+    """An exemption in guardrails.yaml ends soon. If the role needs it longer, write a later day into the file."""
     OPEN = "switched on"
+    """A domain or user profile lets Canvas deploy JumpStart models or use Amazon Bedrock. If this is unintended, turn
+    it off in the settings of the domain or user profile."""
     UNREAD = "not read"
+    """AWS did not let the caller read a part of the account. Give the caller permission to read it, and run
+    `rolewarden report` again."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Rolewarden keeps required deny policies on every IAM role that SageMaker Canvas works with.
 
 `reconcile` decides, `aws` talks to AWS, the rest knows neither Lambda nor botocore. The words are those of
-docs/architecture.md.
+docs/explanation/architecture.md.
 """
 
 __version__ = "0.1.0"

@@ -187,7 +187,7 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Told:
         ("Done", done),
         ("Why", _text(detail.get("message"), 400)),
         ("To do", _text(detail.get("recommendation"), 200)),
-        ("Runbook", "docs/runbook.md, Account Finding"),
+        ("Runbook", "docs/how-to/runbook.md, Account Finding"),
     ]
     return f"account {place.account}: {reason}", rows
 
@@ -197,7 +197,7 @@ def _left_to_do(detail: Mapping[str, Any], place: _Console, role: str) -> Iterat
     yield "Why", _text(detail.get("message"), 400)
     yield "To do", _text(detail.get("recommendation"), 200)
     yield from place.links_to_role(role)
-    yield "Runbook", "docs/runbook.md, UnenforceableAlarm"
+    yield "Runbook", "docs/how-to/runbook.md, UnenforceableAlarm"
 
 
 def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Told:
@@ -216,7 +216,7 @@ def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Told:
             "ask the caller why; deny writing policies under /rolewarden/ with the policy that `rolewarden scp` prints",
         ),
         *place.links_to_policy(policy, was_deleted=remediation == CREATED),
-        ("Runbook", "docs/runbook.md, Policy Restored"),
+        ("Runbook", "docs/how-to/runbook.md, Policy Restored"),
     ]
     return f"guardrail {policy} was {was} and is restored", rows
 
@@ -240,7 +240,7 @@ def _role_contested(detail: Mapping[str, Any], place: _Console) -> _Told:
         ("To do", "find what detaches it (an infrastructure tool that owns the role?) and have it leave "
                   "policies under /rolewarden/ alone, or exempt the role in guardrails.yaml"),
         *place.links_to_role(role),
-        ("Runbook", "docs/runbook.md, ContestedAlarm"),
+        ("Runbook", "docs/how-to/runbook.md, ContestedAlarm"),
     ]  # fmt: skip
     return f"role {role} is contested: restored {times}", rows
 
@@ -266,7 +266,7 @@ def _move(detail: Mapping[str, Any], place: _Console) -> _Told:
         ),
         ("To do", "ask the caller why" if refused else f"if this change is not intended, {recommendation}"),
         *place.links_to_event(cause.event_id),
-        ("Runbook", "docs/runbook.md, Changes to Rolewarden itself"),
+        ("Runbook", "docs/how-to/runbook.md, Changes to Rolewarden itself"),
     ]
     did = "tried" if refused else "called"
     return f"{_short(_text(cause.actor, 300)) or 'somebody'} {did} {call} on {touched}", rows
@@ -281,7 +281,7 @@ def _unreadable(envelope: Mapping[str, Any]) -> _Told:
         ("When", _text(envelope.get("time"), 32)),
         ("Done", "nothing"),
         ("To do", "look for the id in the logs of Rolewarden's functions and in CloudTrail"),
-        ("Runbook", "docs/runbook.md, An event that cannot be read"),
+        ("Runbook", "docs/how-to/runbook.md, An event that cannot be read"),
     ]
     return "an event that cannot be read", rows
 
@@ -294,7 +294,7 @@ _TELLERS: dict[str, Callable[[Mapping[str, Any], _Console], _Told]] = {
     RoleContested.detail_type: _role_contested,
 }
 
-_RESTORE = "restore the stack (docs/runbook.md, Restore the stack), then run `rolewarden sweep`"
+_RESTORE = "restore the stack (docs/how-to/runbook.md, Restore the stack), then run `rolewarden sweep`"
 _FORWARD_AGAIN = "run `rolewarden doctor`: it names what is missing here and the recommended action"
 _FORWARDERS = re.compile(rf"{FORWARD}.+|{UNDELIVERED}|StackSet-.+|{'|'.join(sorted(MEMBER_ROLES))}", re.IGNORECASE)
 """The names of what forwarder.yaml makes, and of its stacks."""
@@ -308,7 +308,7 @@ _PARTS = {
             f"list-subscriptions-by-topic --topic-arn TOPIC`; {_RESTORE}"),
     "kms": ("key", "what it encrypts cannot be read without it",
             "run `aws kms cancel-key-deletion --key-id KEY` and `aws kms enable-key --key-id KEY` at once, "
-            f"then {_RESTORE}; a key of your own needs the policy in docs/runbook.md, A key of your own"),
+            f"then {_RESTORE}; a key of your own needs the policy in docs/how-to/kms-key.md"),
     "events": ("rule", "changes to roles may go unseen from now on", _RESTORE),
     "monitoring": ("alarm", "nobody may be notified of the next failure", _RESTORE),
     "cloudtrail": ("trail", "without a trail that logs, only the sweep detects a change to a role",

@@ -1,9 +1,9 @@
 """The events that Rolewarden puts on the default bus, a class for each detail type.
 
-`docs/generate.py` makes docs/events.schema.json and the field tables of docs/events.md from these classes. It reads the
-text under each field from the source: Python drops that text when it compiles the module, so that descriptions add
-nothing to a cold start. For the same reason the classes are no dataclasses, which would compile methods for each class.
-mypy checks them as if they were (PEP 681).
+`docs/generate.py` makes docs/reference/events.schema.json and the field tables of docs/reference/events.md from these
+classes. It reads the text under each field from the source: Python drops that text when it compiles the module, so that
+descriptions add nothing to a cold start. For the same reason the classes are no dataclasses, which would compile
+methods for each class. mypy checks them as if they were (PEP 681).
 """
 
 from __future__ import annotations
@@ -353,4 +353,4 @@ OWN_EVENTS: tuple[type[OwnEvent], ...] = (
     SweepCompleted,
     SweepRequested,
 )
-"""The classes of all detail types, in the order of docs/events.md."""
+"""The classes of all detail types, in the order of docs/reference/events.md."""

@@ -1,8 +1,8 @@
 """From a guardrail to the IAM documents that keep it, and from several to the boundary that stands in for them.
 
-Every door that is known to lead to a model has a statement, named by what it closes; docs/guardrails.md tells what each
-closes and which doors stay open. The same guardrail always compiles to the same bytes. Facts about actions, resources
-and condition keys are those of the Service Authorization Reference
+Every door that is known to lead to a model has a statement, named by what it closes. docs/reference/guardrails.md
+lists what each statement closes and which doors stay open. The same guardrail always compiles to the same bytes. Facts
+about actions, resources and condition keys are those of the Service Authorization Reference
 (https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html, list_bedrock-mantle.html
 and list_amazonsagemaker.html); tests/guardrails/test_vocabulary.py holds every name against its data.
 """

@@ -34,9 +34,9 @@ PROBE_RECOMMENDATIONS = {
     TRAIL: "create a trail that logs management events of all regions, and start it: "
     "`aws cloudtrail start-logging --name TRAIL`",
     FORWARDER: "enable the rule, or delete the stack instance in StackSets and add it again "
-    "(docs/runbook.md, Account Finding)",
-    QUEUE: "find the cause in the attribute ERROR_CODE of the messages (docs/runbook.md, Account Finding), then purge "
-    "the queue and run `rolewarden sweep`",
+    "(docs/how-to/runbook.md, Account Finding)",
+    QUEUE: "find the cause in the attribute ERROR_CODE of the messages (docs/how-to/runbook.md, Account Finding), then "
+    "purge the queue and run `rolewarden sweep`",
 }
 """What a person does about each probe that fails."""
 

@@ -30,21 +30,22 @@ class Remediation(StrEnum):
 class Reason(StrEnum):
     """Why a role is unenforceable, or what else explains a verdict.
 
-    `docs/generate.py` puts the text under each value into docs/runbook.md, next to its recommended action.
+    `docs/generate.py` puts the text under each value into docs/reference/findings.md, next to its recommended action.
     """
 
     QUOTA = "quota full"
-    """An IAM quota is full, usually that for managed policies per role. See the steps below this table."""
+    """An IAM quota is full, usually that for managed policies per role. See docs/how-to/unprotected-role.md, Free a
+    slot."""
     PROTECTED = "protected role"
     """AWS owns the role and rejects changes to it."""
     OTHER_ACCOUNT = "other account"
     """The role and the subject that uses it belong to different accounts."""
     NOT_ENTERED = "account cannot be entered"
-    """Rolewarden cannot assume its role in the account. See [Account Finding](#account-finding)."""
+    """Rolewarden cannot assume its role in the account. See docs/how-to/runbook.md, Account Finding."""
     LEFT = "account no longer covered"
-    """The StackSet has no stack in the account any more. See [Account Finding](#account-finding)."""
+    """The StackSet has no stack in the account any more. See docs/how-to/runbook.md, Account Finding."""
     UNHEARD = "events do not arrive"
-    """A link between the account's events and Rolewarden is broken. See [Account Finding](#account-finding)."""
+    """A link between the account's events and Rolewarden is broken. See docs/how-to/runbook.md, Account Finding."""
     POLICY_MISSING = "policy missing"
     """The guardrail's policy does not exist in IAM, or cannot be attached."""
     ACCESS_DENIED = "access denied"
@@ -75,7 +76,7 @@ RECOMMENDATIONS: dict[str, str] = {
     "roles from the SCP that denies sts:AssumeRole",
     Reason.LEFT: "if the account must stay covered, move it back into one of the stack's organizational units, or add "
     "its stack instance to the StackSet again; until then Rolewarden does not remediate its roles",
-    Reason.UNHEARD: "repair the link that the message names (docs/runbook.md, Account Finding), then run "
+    Reason.UNHEARD: "repair the link that the message names (docs/how-to/runbook.md, Account Finding), then run "
     "`rolewarden doctor`",
     Reason.POLICY_MISSING: "wait for the next scheduled check, which creates the guardrail's policy again, or invoke "
     "PublishFunction now",

@@ -1,0 +1,160 @@
+"""The generated parts of the pages about the template: parameters, alarms and metrics."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYER = ROOT / "layers/rolewarden/rolewarden"
+RUNBOOK = "../how-to/runbook.md"
+
+METRICS = {
+    "Backfilled": "The audit added an entry to the history, because CloudTrail has a call that the history lacks.",
+    "Contested": "Rolewarden remediated a role whose guardrails a caller has removed three times or more within a day.",
+    "Detached": "DetachFunction detached guardrails that a role does not need.",
+    "Heartbeat": "The value is 1 if a sweep of an account completed, and 0 if Rolewarden cannot enter an account or "
+    "its events do not arrive.",
+    "IgnoredEvents": "An event triggered no evaluation.",
+    "PolicyRestored": "PublishFunction restored the policy of a guardrail that a caller had edited or deleted.",
+    "RecordFailed": "The history table or the event bus did not take a record, or the history cannot be audited.",
+    "Remediated": "Rolewarden attached policies to a role, or set or removed its fallback boundary.",
+    "SecondsToRemediate": "The seconds from the call that made a role drift to the remediation.",
+    "Sweep.*": "A count of the sweep that completed: one metric for each numeric field of "
+    "[Sweep Completed](events.md#sweep-completed).",
+    "SweepCompleted": "A sweep of an account completed.",
+    "SweepMissed": "A sweep could not read a part of the account for now.",
+    "Unenforceable": "A role or a subject cannot be protected, or an account is not covered.",
+    "UnreadableEvents": "An event that may hide a change cannot be parsed.",
+    "Verdict.*": "Rolewarden evaluated a role; one metric for each [verdict](../glossary.md).",
+}
+"""The meaning of each metric. A name that ends in `*` stands for a family of metrics."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads an intrinsic function as a list of its tag and its value."""
+
+
+def _tagged(loader: _Loader, suffix: str, node: Any) -> list[Any]:
+    if isinstance(node, yaml.ScalarNode):
+        return [suffix, loader.construct_scalar(node)]
+    if isinstance(node, yaml.SequenceNode):
+        return [suffix, loader.construct_sequence(node, deep=True)]
+    return [suffix, loader.construct_mapping(node, deep=True)]
+
+
+_Loader.add_multi_constructor("!", _tagged)
+
+
+@cache
+def template() -> Mapping[str, Any]:
+    """template.yaml, with each intrinsic function as a list of its tag and its value."""
+    text = (ROOT / "template.yaml").read_text(encoding="utf-8")
+    found: Mapping[str, Any] = yaml.load(text, _Loader)  # noqa: S506 - it makes no more objects than SafeLoader
+    return found
+
+
+def parameters() -> str:
+    """The table of the parameters of template.yaml."""
+    rows = ["| parameter | default | values | meaning |", "|---|---|---|---|"]
+    for name, parameter in template()["Parameters"].items():
+        default = f"`{parameter['Default']}`" if parameter["Default"] != "" else "empty"
+        meaning = " ".join(parameter["Description"].split()).replace("|", "\\|")
+        meaning = re.sub(r"docs/([\w/-]+\.md)", lambda found: f"[{title(found[1])}](../{found[1]})", meaning)
+        rows.append(f"| `{name}` | {default} | {_values(parameter)} | {meaning.removesuffix('.')}. |")
+    return "\n".join(rows)
+
+
+def _values(parameter: Mapping[str, Any]) -> str:
+    if "AllowedValues" in parameter:
+        return ", ".join(f"`{value}`" for value in parameter["AllowedValues"])
+    if "MinValue" in parameter:
+        return f"{parameter['MinValue']} to {parameter['MaxValue']}"
+    return "a list with commas" if parameter["Type"] == "CommaDelimitedList" else "text"
+
+
+def title(page: str) -> str:
+    """The title of a page below docs/."""
+    return (ROOT / "docs" / page).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+
+
+def alarms() -> str:
+    """The table of the alarms of template.yaml."""
+    rows = ["| alarm | means | goes off if |", "|---|---|---|"]
+    for name, properties in _alarms():
+        meaning, _, entry = properties["AlarmDescription"].partition(" See docs/how-to/runbook.md, ")
+        entry = entry.rstrip(".")
+        rows.append(f"| [{name}]({RUNBOOK}#{entry.lower()}) | {meaning} | {_condition(properties)} |")
+    return "\n".join(rows)
+
+
+def _alarms() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, resource in template()["Resources"].items():
+        if resource["Type"] == "AWS::CloudWatch::Alarm":
+            yield name, resource["Properties"]
+
+
+def _condition(alarm: Mapping[str, Any]) -> str:
+    statistic = alarm["Statistic"].lower()
+    relation = {"GreaterThanThreshold": "above", "LessThanThreshold": "below"}[alarm["ComparisonOperator"]]
+    what = f"the {statistic} of `{alarm['MetricName']}` is {relation} {alarm['Threshold']}"
+    if alarm["TreatMissingData"] == "breaching":
+        what += ", or missing,"
+    if not isinstance(alarm["Period"], int):
+        return f"{what} for the whole time that [SweepInterval](parameters.md) determines: {_intervals()}"
+    length = _length(alarm["Period"])
+    periods, bad = alarm["EvaluationPeriods"], alarm.get("DatapointsToAlarm", alarm["EvaluationPeriods"])
+    return f"{what} in {bad} of {periods} periods of {length}" if periods > 1 else f"{what} within {length}"
+
+
+def _intervals() -> str:
+    intervals = template()["Mappings"]["SweepIntervals"]
+    return ", ".join(
+        f"{_length(interval['Seconds'] * interval['Periods'])} for `{name}`" for name, interval in intervals.items()
+    )
+
+
+def _length(seconds: int) -> str:
+    number, unit = (seconds // 3600, "hour") if seconds % 3600 == 0 else (seconds // 60, "minute")
+    return f"{number} {unit}{'s' if number != 1 else ''}"
+
+
+def metrics() -> str:
+    """The table of the metrics of the namespace `Rolewarden`. A metric without a meaning raises KeyError."""
+    rows = ["| metric | unit | meaning | alarm |", "|---|---|---|---|"]
+    for name, unit in sorted(recorded_metrics().items()):
+        alarm = next((alarm for alarm, properties in _alarms() if properties["MetricName"] == name), "")
+        link = f"[{alarm}]({RUNBOOK}#{alarm.lower()})" if alarm else ""
+        rows.append(f"| `{name}` | {unit} | {METRICS[name]} | {link} |")
+    return "\n".join(rows)
+
+
+def recorded_metrics() -> dict[str, str]:
+    """The name and unit of each metric that the code of the layer adds, `*` in place of what a name takes over."""
+    found: dict[str, str] = {}
+    for path in sorted(LAYER.glob("*.py")):
+        module = ast.parse(path.read_text(encoding="utf-8"))
+        constants = {
+            target.id: statement.value.value
+            for statement in module.body
+            if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant)
+            for target in statement.targets
+            if isinstance(target, ast.Name)
+        }
+        for node in ast.walk(module):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_metric":
+                name, unit, _ = node.args
+                found[_name(name, constants)] = ast.unparse(unit).rpartition(".")[2].lower()
+    return found
+
+
+def _name(node: ast.expr, constants: Mapping[str, Any]) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else "*" for part in node.values)  # type: ignore[misc]
+    return str(constants[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node))
