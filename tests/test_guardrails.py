@@ -389,6 +389,11 @@ ALSO_GOVERN = [
 ]  # fmt: skip
 
 
+WAY_OUT = re.compile(
+    r"\b(add|did you mean|end with|give|indent|keep|list|move|must be|name|remove|rename|start with|write)\b"
+)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "where", "words"),
     [*SECTIONS, *NAMES, *BODIES, *LISTS, *MODELS, *OPTIONS, *ASSIGNMENTS, *EXEMPTIONS, *ALSO_GOVERN],
@@ -398,6 +403,7 @@ def test_a_mistake_is_one_line_with_its_place_and_the_way_out(text: str, line: i
     assert reading.file == "guardrails.yaml"
     assert reading.rules is None
     [problem] = reading.errors
+    assert WAY_OUT.search(problem.message), "the message names no correction"
     assert reading.warnings == ()
     said = one_line(problem)
     place = f"guardrails.yaml:{line}: {where}: " if where else f"guardrails.yaml:{line}: "

@@ -1,4 +1,4 @@
-"""EnforceFunction: evaluates the roles that a CloudTrail event about a domain, a user profile or a role names."""
+"""EnforceFunction: evaluates the roles that a CloudTrail event about a domain, a user profile or a role concerns."""
 
 import os
 from typing import Any

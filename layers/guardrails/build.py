@@ -24,7 +24,7 @@ def need_yaml() -> None:
 
 
 def main(source: Path, target: Path) -> int:
-    """Write the file, and return 0. If guardrails.yaml has errors, print them and return 1."""
+    """Write the JSON file, and return 0. If guardrails.yaml has errors, print them and return 1."""
     need_yaml()
     from rolewarden import yamltext
 
