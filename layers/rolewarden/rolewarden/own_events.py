@@ -176,7 +176,7 @@ class SubjectFinding(CausedEvent):
     detail_type = "Subject Finding"
 
     domain: str = ""
-    """The ID of the SageMaker domain."""
+    """The ID of the SageMaker domain, or `*` for all domains of a Region."""
     user_profile: str = ""
     """The name of the user profile."""
     role: str = ""
