@@ -38,7 +38,7 @@ class Cause(NamedTuple):
     time: str = ""
     """The time of the API call, ISO 8601 UTC."""
     actor: str = ""
-    """The ARN of the caller."""
+    """The ARN of the caller, or the name of an AWS service that made the call for itself."""
     source_address: str = ""
     """The address that the API call came from."""
     user_agent: str = ""

@@ -78,18 +78,19 @@ RECOMMENDATIONS: dict[str, str] = {
     "its stack instance to the StackSet again; until then Rolewarden does not remediate its roles",
     Reason.UNHEARD: "repair the link that the message names (docs/how-to/runbook.md, Account Finding), then run "
     "`rolewarden doctor`",
-    Reason.POLICY_MISSING: "wait for the next scheduled check, which creates the guardrail's policy again, or invoke "
-    "PublishFunction now",
+    Reason.POLICY_MISSING: "run `rolewarden sweep`, which also creates the guardrail's policy again, or wait for the "
+    "next scheduled check",
     Reason.ACCESS_DENIED: "an SCP, a boundary or a missing permission stops Rolewarden: allow its role the call that "
     "the message names",
-    Reason.NAME_TAKEN: "rename the guardrail in guardrails.yaml, or delete the policy of that name",
-    Reason.SHARES_ROLE: "give the user profile an execution role of its own, or assign by domain",
+    Reason.NAME_TAKEN: "rename the guardrail in guardrails.yaml and deploy, or delete the other policy of that name",
+    Reason.SHARES_ROLE: "give the user profile an execution role of its own, or assign the guardrail to its whole "
+    "domain in guardrails.yaml",
     Reason.UNREACHABLE: "take the region out of the parameter Regions if SageMaker is not offered there, or repair the "
     "network path to its endpoint",
     Reason.FORGED: "find the caller in CloudTrail's data events of Lambda (Invoke of this function), then leave "
     "lambda:InvokeFunction to deployers and administrators only",
-    Reason.REFUSED: "fix the cause that the message names, with the call and the answer of AWS; the next sweep tries "
-    "again",
+    Reason.REFUSED: "fix the cause in the message, which has the call and the answer of AWS, then run "
+    "`rolewarden sweep`",
 }
 """The recommended action for each reason that needs one."""
 
