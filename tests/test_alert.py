@@ -142,7 +142,7 @@ def test_a_list_of_domains_that_aws_refuses_is_not_named_by_an_asterisk():
     event = sample("finding_subject")
     event["detail"] = {"domain": "*", "reason": "access denied", "message": "ListDomains: AccessDenied"}
     alert = compose(event, "aws")
-    assert alert.headline == "Rolewarden: the domains of a region cannot be evaluated: access denied"
+    assert alert.headline == "Rolewarden: the domains of a Region cannot be evaluated: access denied"
     assert rows(alert)["Why"] == "ListDomains: AccessDenied"
 
 

@@ -48,21 +48,26 @@ def finding(event: Any, partition: str) -> dict[str, Any] | None:
         "UpdatedAt": at,
         "Resources": [_resource(about, partition, owner, region)],
     }
-    name = f"account {owner}" if about.startswith(ACCOUNT_WIDE) else about
+    name = f"account {owner}" if about.startswith(ACCOUNT_WIDE) else _ALL_DOMAINS.get(about, about)
     if kind == FindingResolved.detail_type:
         return found | _resolved(name, detail)
     verdict = _text(detail.get("verdict"), 32)
     return found | _open(name, detail, SEVERITIES[verdict]) if verdict in SEVERITIES else None
 
 
+_ALL_DOMAINS = {"*": "the domains of a Region"}
+"""The domain ID in a finding about a list of domains, or of their tags, that AWS refuses; and its name for people."""
+
+
 def _open(name: str, detail: Mapping[str, Any], severity: str) -> dict[str, Any]:
     listed = detail.get("missing")
     missing = ", ".join(map(str, listed)) if isinstance(listed, list) else ""
     reason = _text(detail.get("reason"), 64) or "reported, not remediated"
-    texts = (f"It lacks {missing}." if missing else "Rolewarden cannot evaluate it.", _text(detail.get("message"), 600))
+    state = "is not protected" if missing else "may be unprotected"
+    texts = (f"It lacks {missing}." if missing else "", _text(detail.get("message"), 600))
     return {
-        "Title": f"{name} is not protected: {reason}"[:TITLE_SIZE],
-        "Description": " ".join(filter(None, texts))[:DESCRIPTION_SIZE],
+        "Title": f"{name} {state}: {reason}"[:TITLE_SIZE],
+        "Description": (" ".join(filter(None, texts)) or f"Rolewarden found: {reason}.")[:DESCRIPTION_SIZE],
         "FindingProviderFields": _provided(severity),
         "Compliance": {"Status": "FAILED"},
         "RecordState": "ACTIVE",
@@ -77,7 +82,7 @@ def _open(name: str, detail: Mapping[str, Any], severity: str) -> dict[str, Any]
 
 def _resolved(name: str, detail: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "Title": f"{name} is protected again"[:TITLE_SIZE],
+        "Title": f"{name}: the finding is resolved"[:TITLE_SIZE],
         "Description": f"It was {_text(detail.get('was'), 900) or 'not protected'}"[:DESCRIPTION_SIZE],
         "FindingProviderFields": _provided("INFORMATIONAL"),
         "Compliance": {"Status": "PASSED"},
@@ -109,7 +114,7 @@ def _resource(about: str, partition: str, account: str, region: str) -> dict[str
     place = {"Partition": partition, "Region": region}
     if about.startswith(ACCOUNT_WIDE):
         return {"Type": "AwsAccount", "Id": f"AWS::::Account:{account}"} | place
-    if "/" not in about and not about.startswith("d-"):
+    if "/" not in about and not about.startswith("d-") and about not in _ALL_DOMAINS:
         return {
             "Type": "AwsIamRole",
             "Id": f"{account}/{about}",
