@@ -1,4 +1,4 @@
-# Everything starts here: `make demo` and `make test` set themselves up on a machine with python3 (3.11+) and make.
+# `make demo` and `make test` install what they need on a machine with python3 (3.11+) and make.
 SHELL := /bin/bash
 .SHELLFLAGS := -eo pipefail -c
 PYTHON ?= python3
@@ -10,12 +10,12 @@ SAM := $(SAM_VENV)/bin/sam
 HOST ?= 127.0.0.1
 PORT ?= 5000
 PIP_FLAGS := --disable-pip-version-check --no-color
-# `make check` lints what CloudFormation gets in a region of each partition, and in one that is not IAM's home.
+# `make check` lints the translated template for one region of each partition, and for one that is not IAM's home region.
 REGIONS := us-east-1 eu-west-1 us-gov-west-1 cn-north-1 eusc-de-east-1
 export SAM_CLI_TELEMETRY := 0
-# Many processes load the same modules: each would compile them anew.
+# Python must write bytecode, because many processes load the same modules and each would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
-# The environments are set up side by side.
+# The environments are installed in parallel.
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --jobs=3
 endif
@@ -25,32 +25,32 @@ endif
 
 install: $(VENV)/installed $(SAM_VENV)/installed .wheels/downloaded
 
-# Makes the virtual environment $(1); a heading for each, because they are set up at the same time.
+# Make the virtual environment $(1). Each has a heading, because they are installed at the same time.
 new_environment = \
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Rolewarden needs Python 3.11 or later, and $(PYTHON) is older: run `make PYTHON=python3.13 ...`")'; \
 	echo "setting up $(1) (only the first time; about a minute, or some minutes on a slow network)"; \
 	$(PYTHON) -m venv $(1)
 
-# Shows what pip does for $(1): one line for every 15 packages instead of several for each.
+# Show the progress of pip for $(1): one line for every 15 packages instead of several for each.
 progress = awk '\
 	/^Collecting / { n += 1; sub(/[^A-Za-z0-9_.-].*/, "", $$2); if (n % 15 == 1) print "  $(1): package " n ", " $$2 } \
 	/^Installing collected packages/ { print "  $(1): unpacking " NF - 3 " packages" } \
 	{ fflush() }'
 
-# The code, the local AWS and the tests.
+# The environment for the code, the local AWS and the tests.
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(call new_environment,$(VENV))
 	@$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt hatchling editables | $(call progress,$(VENV))
 	@$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt --no-build-isolation -e '.[dev]' | $(call progress,$(VENV))
 	@touch $@
 
-# SAM CLI, apart: it needs another botocore than MiniStack does.
+# SAM CLI has its own environment, because it needs another botocore than MiniStack.
 $(SAM_VENV)/installed: constraints-sam.txt
 	@$(call new_environment,$(SAM_VENV))
 	@$(SAM_VENV)/bin/pip install $(PIP_FLAGS) -c constraints-sam.txt aws-sam-cli | $(call progress,$(SAM_VENV))
 	@touch $@
 
-# Cloud Custodian, which `make bench` measures beside Rolewarden.
+# Cloud Custodian, which `make bench` compares with Rolewarden.
 $(C7N_VENV)/installed: constraints-c7n.txt
 	@$(call new_environment,$(C7N_VENV))
 	@$(C7N_VENV)/bin/pip install $(PIP_FLAGS) -c constraints-c7n.txt c7n | $(call progress,$(C7N_VENV))
@@ -62,37 +62,37 @@ $(DOCS_VENV)/installed: constraints-docs.txt
 	@$(DOCS_VENV)/bin/pip install $(PIP_FLAGS) -c constraints-docs.txt mkdocs-material | $(call progress,$(DOCS_VENV))
 	@touch $@
 
-# What the layer is built from, so that `sam build` needs no network.
+# The packages of the layer, so that `sam build` needs no network.
 .wheels/downloaded: layers/rolewarden/requirements.txt
 	@$(PYTHON) -m pip download --quiet $(PIP_FLAGS) --no-deps --only-binary=:all: -d .wheels -r $<
 	@touch $@
 
-# A day in the life of a deployed stack, on the local AWS.
+# Show a day of a deployed stack on the local AWS.
 demo: install
 	@$(VENV)/bin/python -m rolewarden_local demo
 
-# The local AWS on port $(PORT), with the stack deployed and an account to play with; ends with Ctrl-C.
-# HOST=0.0.0.0 lets the containers of `sam local invoke` in, and everybody else on the network.
+# Start the local AWS on port $(PORT), with the stack deployed and a sample account. Ctrl-C ends it.
+# With HOST=0.0.0.0, the containers of `sam local invoke` can connect, and so can everyone else on the network.
 local: install
 	@$(VENV)/bin/python -m rolewarden_local local --host $(HOST) --port $(PORT)
 
-# The same account as it is before anything is deployed: guardrails published, every role bare, nobody who mends it.
+# Start the same account before the stack is deployed. The guardrails are published, but they are attached to no role.
 stage: install
 	@$(VENV)/bin/python -m rolewarden_local serve --stage --host $(HOST) --port $(PORT)
 
-# The wheel, which works outside the checkout: `pip install 'dist/rolewarden-0.1.0-py3-none-any.whl[local]'`.
+# Build the wheel, which works outside the checkout: `pip install 'dist/rolewarden-0.1.0-py3-none-any.whl[local]'`.
 wheel: install
 	@$(VENV)/bin/python -m hatchling build --target wheel --directory dist
 
-# All tests, the deployed stack included.
+# Run all tests, including those of the deployed stack.
 test: install
 	@$(VENV)/bin/python -m pytest
 
-# What a developer runs after each change: lint, types, and the tests that need neither a deployed stack nor much time.
+# Run this after each change: lint, types, and the tests that need neither a deployed stack nor much time.
 quick: lint types
 	@$(VENV)/bin/python -m pytest -m "not deployed and not long"
 
-# Everything that must hold before a change lands, except the functions in a container: `.ci/run` does both.
+# Run all checks that a change must pass, except the functions in a container. `.ci/run` does both.
 check: install
 	@echo "== make test" && $(MAKE) --no-print-directory test
 	@echo "== lint and types" && $(MAKE) --no-print-directory lint types
@@ -100,32 +100,33 @@ check: install
 	@echo "== rolewarden replay" && $(MAKE) --no-print-directory check-replay
 	@echo "== documentation site" && $(MAKE) --no-print-directory docs
 
-# SAM's own checks, cfn-lint on what CloudFormation gets of both templates, and a build.
+# Run SAM's own checks, cfn-lint on both translated templates, and a build.
 check-templates: install
 	@AWS_DEFAULT_REGION=us-east-1 $(SAM) validate --lint
 	@mkdir -p .aws-sam
 	@printf '%s\n' $(REGIONS) | xargs -P 2 -I {} sh -ec '\
 		$(VENV)/bin/python -m rolewarden_local translate --region {} > .aws-sam/translated-{}.json; \
 		$(SAM_VENV)/bin/cfn-lint --regions {} -- .aws-sam/translated-{}.json forwarder.yaml; \
-		echo "cfn-lint has nothing to say about the templates in {}"'
+		echo "cfn-lint found no problem in the templates for {}"'
 	@$(SAM) build
 
-# Every sample event, on a staged account.
+# Replay every sample event on a staged account.
 check-replay: install
 	@$(VENV)/bin/rolewarden replay events/*.json > /dev/null
 
-# Bad nights by the thousand and malformed input by the ten thousand, see docs/explanation/reliability.md; ends with the figures.
-# Before them, the tests that do little in `make test` do much: 10,000 roles, 10,000 events, more examples.
+# Run thousands of random failures and ten thousands of malformed inputs, see docs/explanation/reliability.md, and print
+# the figures. Before that, run the tests with larger volumes than `make test`: 10,000 roles, 10,000 events, more examples.
 soak: install
 	@ROLEWARDEN_SOAK=1 $(VENV)/bin/python -m pytest -n 0 -m volume
 	@$(VENV)/bin/python -W ignore -m tests.soak
 
-# Rolewarden beside Cloud Custodian and the floor; takes about half an hour. Prints tables, writes bench/results.json,
-# docs/explanation/benchmarks.md and docs/explanation/cost.md. PARTS="warm cold" measures only these.
+# Compare Rolewarden with Cloud Custodian and the floor in about half an hour. Print tables, and write
+# bench/results.json, docs/explanation/benchmarks.md and docs/explanation/cost.md. PARTS="warm cold" measures only these.
 bench: install $(C7N_VENV)/installed
 	@$(VENV)/bin/python bench/run.py $(PARTS)
 
-# What the report of 500 profiles and 100 models costs a browser, and the picture in docs/; both need a Chromium.
+# Measure how long a browser needs for a report of 500 profiles and 100 models, and make the picture in docs/. Both need
+# Chromium.
 bench-report: install
 	@$(VENV)/bin/python bench/report.py
 
@@ -135,7 +136,7 @@ docs: $(DOCS_VENV)/installed
 	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
 	@echo "site/index.html is written: open it in a browser"
 
-# The pages that the code or earlier measurements determine, see CONTRIBUTING.md. A test fails if one is stale.
+# Write the pages that are generated from code or earlier measurements, see CONTRIBUTING.md. A test fails if one is stale.
 pages: install
 	@$(VENV)/bin/python docs/generate.py
 	@$(VENV)/bin/python bench/run.py --pages
@@ -143,7 +144,7 @@ pages: install
 report-picture: install
 	@$(VENV)/bin/python bench/report.py docs/images/report.png
 
-# Which changes to the compiler no test would notice; about two hours.
+# Find changes to the compiler that no test detects; about two hours.
 mutants: install
 	@$(VENV)/bin/pip install --quiet $(PIP_FLAGS) -c constraints.txt mutmut
 	@nice $(VENV)/bin/python bench/mutants.py policies

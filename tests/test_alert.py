@@ -44,12 +44,12 @@ def test_a_role_that_cannot_be_guarded_is_told_with_the_reason_its_recommendatio
     alert = told("finding_role")
     assert alert.headline == "Rolewarden: role CanvasFull cannot be protected: quota full"
     assert rows(alert) == {
-        "What": "role CanvasFull lacks approved-models and cannot be given it",
-        "Works for": "research/fatima",
+        "What": "role CanvasFull lacks approved-models, and Rolewarden cannot protect it",
+        "Used by": "research/fatima",
         "Who": "arn:aws:iam::111122223333:user/mallory",
         "Call": "TagRole at 2026-11-23T08:00:12Z",
         "From": "198.51.100.66, aws-cli/2.31.0 md/awscrt#0.27.6 ua/2.1 os/linux lang/python#3.13.7",
-        "Done": "nothing: quota full",
+        "Done": "nothing (quota full)",
         "Why": "AttachRolePolicy: LimitExceeded: Cannot exceed quota for PoliciesPerRole: 10",
         "To do": RECOMMENDATIONS[Reason.QUOTA],
         "Console": "https://console.aws.amazon.com/iam/home?region=us-east-1#/roles/details/CanvasFull",
@@ -61,13 +61,13 @@ def test_a_role_that_cannot_be_guarded_is_told_with_the_reason_its_recommendatio
 
 def test_what_could_be_attached_and_what_is_still_missing_are_told_apart():
     alert = told("finding_role", missing=["a", "b"], attached=["a"])
-    assert rows(alert)["What"] == "role CanvasFull lacks b and cannot be given it"
-    assert rows(alert)["Done"] == "attached a: quota full"
+    assert rows(alert)["What"] == "role CanvasFull lacks b, and Rolewarden cannot protect it"
+    assert rows(alert)["Done"] == "attached a (quota full)"
 
 
 def test_a_role_that_was_bounded_in_place_of_attached_says_so():
     assert rows(told("finding_role_contested", remediation="bounded"))["Done"] == (
-        "set the permissions boundary that has the denies, each time, and goes on doing so"
+        "set the fallback boundary with the same denies each time, and continues to do so"
     )
 
 
@@ -92,13 +92,13 @@ def test_the_alert_of_a_forged_request_says_that_it_was_refused_and_not_that_the
     assert message in body
     assert "lambda:InvokeFunction" in body
     assert "bare" not in body
-    assert "does not let" not in body
+    assert "AWS refused" not in body
 
 
 def test_an_account_that_is_guarded_no_more_is_told_as_that():
     alert = told("finding_account", reason=Reason.LEFT.value)
     assert alert.headline == "Rolewarden: account 222233334444: account no longer covered"
-    assert rows(alert)["What"] == "account 222233334444 is no longer covered: its roles may be unprotected"
+    assert rows(alert)["What"] == "Rolewarden no longer covers account 222233334444: its roles may be unprotected"
 
 
 def test_a_profile_that_cannot_have_what_it_needs_is_told_without_an_actor_where_a_sweep_has_found_it():
@@ -110,7 +110,7 @@ def test_a_profile_that_cannot_have_what_it_needs_is_told_without_an_actor_where
         "user profile d-research0001/rosa needs no-generative-ai, but uses its domain's role, which has only what the "
         "domain needs"
     )
-    assert rows(alert)["Who"] == "not known: a sweep found it: no event reported it"
+    assert rows(alert)["Who"] == "not known: a sweep found it, and not an event"
     assert rows(alert)["Done"] == "nothing: the role keeps the guardrails of its domain (shares its domain's role)"
     assert rows(alert)["To do"] == RECOMMENDATIONS[Reason.SHARES_ROLE]
 
@@ -124,10 +124,26 @@ def test_a_domain_that_may_not_be_read_says_what_stays_in_force():
         "cause": {"event_name": "UpdateDomain", "actor": "arn:aws:iam::1:user/olga"},
     }
     alert = compose(event, "aws")
-    assert alert.headline == "Rolewarden: domain d-1 cannot be protected: access denied"
-    assert rows(alert)["What"] == "AWS does not let Rolewarden evaluate domain d-1"
-    assert rows(alert)["Done"] == "nothing: what was known before stays in force (access denied)"
+    assert alert.headline == "Rolewarden: domain d-1 cannot be evaluated: access denied"
+    assert rows(alert)["What"] == "AWS refused a call that Rolewarden needs to evaluate domain d-1"
+    assert rows(alert)["Done"] == "nothing: Rolewarden continues with its earlier data (access denied)"
     assert "Console" not in rows(alert)
+
+
+def test_a_finding_about_a_policy_names_the_policy():
+    event = sample("finding_subject")
+    event["detail"] = {"policy": "no-bedrock", "reason": "access denied", "message": "GetPolicy: AccessDenied"}
+    alert = compose(event, "aws")
+    assert alert.headline == "Rolewarden: guardrail no-bedrock cannot be evaluated: access denied"
+    assert rows(alert)["What"] == "AWS refused a call that Rolewarden needs to evaluate guardrail no-bedrock"
+
+
+def test_a_list_of_domains_that_aws_refuses_is_not_named_by_an_asterisk():
+    event = sample("finding_subject")
+    event["detail"] = {"domain": "*", "reason": "access denied", "message": "ListDomains: AccessDenied"}
+    alert = compose(event, "aws")
+    assert alert.headline == "Rolewarden: the domains of a Region cannot be evaluated: access denied"
+    assert rows(alert)["Why"] == "ListDomains: AccessDenied"
 
 
 def test_a_guardrail_that_was_edited_is_told_with_who_did_it_and_how_to_see_its_versions():
@@ -146,8 +162,8 @@ def test_a_guardrail_that_was_edited_is_told_with_who_did_it_and_how_to_see_its_
 def test_a_guardrail_that_was_deleted_is_told_to_be_made_again():
     alert = told("finding_policy_restored", remediation="created", cause={"event_name": "ScheduledCheck"})
     assert alert.headline == "Rolewarden: guardrail no-generative-ai was deleted and is restored"
-    assert rows(alert)["Who"] == "not known: a scheduled check found it: no event reported it"
-    assert rows(alert)["Done"] == "created the policy again; a sweep attaches it to every role that needs it"
+    assert rows(alert)["Who"] == "not known: a scheduled check found it, and not an event"
+    assert rows(alert)["Done"] == "created the policy again; the next sweep attaches it to every role that needs it"
     assert rows(alert)["Look"] == (
         "aws iam list-entities-for-policy --policy-arn arn:aws:iam::111122223333:policy/rolewarden/no-generative-ai"
     )
@@ -157,13 +173,13 @@ def test_a_contested_role_is_told_with_everybody_who_fights_it():
     alert = told("finding_role_contested")
     assert alert.headline == "Rolewarden: role CanvasAnalytics is contested: restored 3 times"
     assert rows(alert) | {"To do": ""} == {
-        "What": "somebody takes the guardrails off role CanvasAnalytics; they were restored 3 times since "
+        "What": "a caller removes the guardrails from role CanvasAnalytics; Rolewarden restored them 3 times since "
         "2026-11-23T07:12:40Z",
-        "Works for": "analytics default-user",
+        "Used by": "analytics default-user",
         "Who": "arn:aws:sts::111122223333:assumed-role/Infrastructure/terraform, 3 times",
         "From": "203.0.113.80, APN/1.0 HashiCorp/1.0 Terraform/1.9.5",
         "Last": "DetachRolePolicy at 2026-11-23T08:00:12Z",
-        "Done": "attached no-generative-ai, each time, and goes on doing so",
+        "Done": "attached no-generative-ai each time, and continues to do so",
         "To do": "",
         "Console": "https://console.aws.amazon.com/iam/home?region=us-east-1#/roles/details/CanvasAnalytics",
         "Look": "aws iam list-attached-role-policies --role-name CanvasAnalytics",
@@ -184,7 +200,7 @@ def test_a_move_against_rolewarden_is_told_with_the_call_in_cloudtrails_history(
     rule = "rolewarden-EnforceFunctionRoles-Yt3Jq0vXw1Zk"
     assert alert.headline == f"Rolewarden itself: user/mallory called DisableRule on {rule}"
     assert rows(alert) == {
-        "What": f"DisableRule on {rule}: changes to roles may go unseen from now on",
+        "What": f"DisableRule on {rule}: Rolewarden may miss changes to roles, or fail to remediate them, from now on",
         "Who": "arn:aws:iam::111122223333:user/mallory",
         "Call": f"DisableRule at {sample('self_disable_rule')['detail']['eventTime']}",
         "From": "198.51.100.66, aws-cli/2.31.0 md/awscrt#0.27.6 ua/2.1 os/linux lang/python#3.13.7",
@@ -238,7 +254,7 @@ def test_a_move_in_another_account_says_where_and_how_to_see_what_is_missing_the
     told = rows(compose(sample(name), "aws"))
     assert told["Account"] == f"222233334444, {sample(name)['region']}"
     assert f"--region {sample(name)['region']} " in told["Look"]
-    assert told["What"].endswith(": what happens here may go unseen, or be left as it is, from now on")
+    assert told["What"].endswith(": Rolewarden may miss changes to roles, or fail to remediate them, from now on")
     assert "run `rolewarden doctor`" in told["To do"]
 
 
@@ -310,7 +326,7 @@ def test_line_breaks_and_control_characters_of_an_event_make_no_lines_of_their_o
     alert = told("finding_role", role="Canvas\nFull", cause=cause)
     assert alert.headline == "Rolewarden: role Canvas Full cannot be protected: quota full"
     assert rows(alert)["Who"] == "arn:aws:iam::1:user/a Done all is well [2J gnp"
-    assert rows(alert)["Done"] == "nothing: quota full"
+    assert rows(alert)["Done"] == "nothing (quota full)"
 
 
 def test_a_name_that_no_role_can_have_gets_neither_a_link_nor_a_command_to_paste():
@@ -340,7 +356,7 @@ def test_endless_names_are_cut():
     alert = told("finding_role", role="R" * 9999, subjects=["s" * 999] * 999, message="m" * 10**6)
     assert len(alert.headline) == SUBJECT_SIZE
     assert alert.headline.endswith("...")
-    assert " and 989 more" in rows(alert)["Works for"]
+    assert " and 989 more" in rows(alert)["Used by"]
     assert rows(alert)["Why"].replace(" ", "") == "m" * 397 + "..."
 
 

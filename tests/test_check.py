@@ -44,13 +44,15 @@ def test_pattern_that_matches_no_known_model_is_a_warning_that_names_near_ones(f
     [warning] = warnings(file, rules("bedrock: {deny: [meta.llama3-70b-instruct*, anthropic.claude-2*]}"))
     assert warning == (
         "guardrails.yaml:2: guardrails.a.bedrock.deny[2]: `anthropic.claude-2*` matches no model that was known on "
-        "2026-01-01; near it: `anthropic.claude-v2`, `anthropic.claude-v2:1`"
+        "2026-01-01: write a known model ID, for example `anthropic.claude-v2`, `anthropic.claude-v2:1`"
     )
 
 
 def test_pattern_that_is_near_nothing_is_a_warning_without_a_guess(file: Path) -> None:
     [warning] = warnings(file, rules("jumpstart: {allow: [qqqq-*, huggingface-llm-falcon-*]}"))
-    assert warning.endswith("jumpstart.allow[1]: `qqqq-*` matches no model that was known on 2026-01-01")
+    assert warning.endswith(
+        "jumpstart.allow[1]: `qqqq-*` matches no model that was known on 2026-01-01: write a known model ID"
+    )
 
 
 def test_pattern_of_a_model_newer_than_the_list_is_kept_all_the_same(file: Path) -> None:
@@ -64,8 +66,8 @@ def test_pattern_of_a_model_newer_than_the_list_is_kept_all_the_same(file: Path)
 def test_exact_bedrock_id_under_deny_is_a_warning_as_it_leaves_versions_open(file: Path) -> None:
     [warning] = warnings(file, rules("bedrock: {deny: [anthropic.claude-v2]}"))
     assert warning.endswith(
-        "`anthropic.claude-v2` leaves other versions and variants of the model open "
-        "(as `anthropic.claude-v2:1`): write `anthropic.claude-v2*`"
+        "`anthropic.claude-v2` does not deny other versions and variants of the model, "
+        "for example `anthropic.claude-v2:1`: write `anthropic.claude-v2*`"
     )
 
 
@@ -198,7 +200,7 @@ def test_check_as_json_has_errors_warnings_and_costs(file: Path) -> None:
     found = json.loads(out)
     assert found["errors"] == [
         {"file": "guardrails.yaml", "line": 4, "where": "assignments[1].guardrails[2]",
-         "message": "no guardrail is called `b`: there are: a"}
+         "message": "no guardrail has the name `b`: write one of: a"}
     ]  # fmt: skip
     assert found["slots"] == []
     file.write_text(rules("bedrock: {deny: all}"))

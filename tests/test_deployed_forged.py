@@ -81,7 +81,7 @@ def test_a_forged_deletion_removes_nothing_and_is_reported(account, invoker, mor
 
 def test_a_forged_request_is_not_answered_at_an_address_of_the_callers_choice(account, invoker):
     answer = invoked(invoker, account, "DetachFunction", request(account, "Delete", "https://example.com/"))
-    assert answer["refused"] == "the ResponseURL is no address of CloudFormation"
+    assert answer["refused"] == "the ResponseURL is not an address of CloudFormation"
     assert account.carries("CanvasOmar", ["no-generative-ai"])
 
 
@@ -153,7 +153,7 @@ def test_a_forged_deployment_is_a_check_that_reports_what_it_restores(account, i
     iam, endpoint = account.client("iam"), account.client("lambda").meta.endpoint_url
     before = len(forged_findings(account, "PublishFunction"))
     answer = invoked(invoker, account, "PublishFunction", request(account, "Update", f"{endpoint}/forged"))
-    assert answer["refused"] == "it asks for a deployment, and the stack is in CREATE_COMPLETE"
+    assert answer["refused"] == "the request asks for a deployment, but the status of the stack is CREATE_COMPLETE"
     assert len(forged_findings(account, "PublishFunction")) == before + 1
     assert iam.get_policy(PolicyArn=account.policies["no-generative-ai"].arn("aws", "111122223333"))
 

@@ -70,54 +70,59 @@ SECTIONS = [
     ("---\n...\n", 2, "", "is empty: write `guardrails:`"),
     ("# rules\n- guardrails\n", 2, "", "must be a mapping with `also_govern`, `assignments`, `exemptions`"),
     ("no models\n", 1, "", "must be a mapping with `also_govern`"),
-    (SOUND + "guard: {}\n", 5, "guard", "unknown key: known here: `also_govern`, `assignments`, `exemptions`"),
+    (SOUND + "guard: {}\n", 5, "guard", "unknown key: write one of `also_govern`, `assignments`, `exemptions`"),
     (SOUND + "exemption: []\n", 5, "exemption", "unknown key: did you mean `exemptions`?"),
     ("guardrail:\n  a: {bedrock: {deny: all}}\n" + EVERYONE, 1, "guardrail", "did you mean `guardrails`?"),
     (GUARDRAIL + "asignments:\n  - guardrails: [a]\n", 3, "asignments", "did you mean `assignments`?"),
-    (SOUND + '"": x\n', 5, '""', "unknown key: known here"),
-    (EVERYONE, 1, "guardrails", "is missing: add one guardrail at least, as `no-bedrock: {bedrock: {deny: all}}`"),
-    ("# rules\n\n" + EVERYONE, 3, "guardrails", "is missing: add one guardrail at least"),
-    ("guardrails:\n" + EVERYONE, 1, "guardrails", "is empty: indent below it one guardrail at least"),
+    (SOUND + '"": x\n', 5, '""', "unknown key: write one of"),
+    (
+        EVERYONE,
+        1,
+        "guardrails",
+        "is missing: add at least one guardrail, for example `no-bedrock: {bedrock: {deny: all}}`",
+    ),
+    ("# rules\n\n" + EVERYONE, 3, "guardrails", "is missing: add at least one guardrail"),
+    ("guardrails:\n" + EVERYONE, 1, "guardrails", "is empty: indent below it at least one guardrail"),
     (
         "guardrails:\na:\n  bedrock: {deny: all}\n" + EVERYONE,
         1,
         "guardrails",
         "is empty: indent `a` if it belongs below it",
     ),
-    ("guardrails: {}\n" + EVERYONE, 1, "guardrails", "is empty: indent below it one guardrail at least"),
-    ("guardrails: [a]\n" + EVERYONE, 1, "guardrails", "must be a mapping of a name to what is denied"),
-    ("guardrails: all\n" + EVERYONE, 1, "guardrails", "must be a mapping of a name to what is denied"),
+    ("guardrails: {}\n" + EVERYONE, 1, "guardrails", "is empty: indent below it at least one guardrail"),
+    ("guardrails: [a]\n" + EVERYONE, 1, "guardrails", "must be a mapping of names to denied models"),
+    ("guardrails: all\n" + EVERYONE, 1, "guardrails", "must be a mapping of names to denied models"),
     ("mode: on\n" + SOUND, 1, "mode", "`on` is not understood: write `enforce` or `observe`"),
     ("mode: [enforce]\n" + SOUND, 1, "mode", "is not understood: write `enforce` or `observe`"),
-    (SOUND + "exemptions: {role: X}\n", 5, "exemptions", "must be a list, each entry on a line of its own after `- `"),
-    (SOUND + "exemptions: X\n", 5, "exemptions", "must be a list, each entry on a line of its own after `- `"),
+    (SOUND + "exemptions: {role: X}\n", 5, "exemptions", "must be a list: write each entry on its own line after `- `"),
+    (SOUND + "exemptions: X\n", 5, "exemptions", "must be a list: write each entry on its own line after `- `"),
 ]
 
 NAMES = [
-    (names("1a"), 2, "guardrails.1a", "is no name for a guardrail: start with a letter"),
-    (names("12345"), 2, "guardrails.12345", "is no name for a guardrail: start with a letter"),
-    (names("no models"), 2, "guardrails.no models", "then letters, digits, - and _"),
-    (names("über"), 2, "guardrails.über", "then letters, digits, - and _"),
-    (names('"a\\nb"'), 2, r"guardrails.a\nb", "then letters, digits, - and _"),
-    (names('""').replace('[""]', "[]"), 2, 'guardrails.""', "is no name for a guardrail: start with a letter"),
+    (names("1a"), 2, "guardrails.1a", "is not a valid name for a guardrail: start with a letter"),
+    (names("12345"), 2, "guardrails.12345", "is not a valid name for a guardrail: start with a letter"),
+    (names("no models"), 2, "guardrails.no models", "then use letters, digits, - and _"),
+    (names("über"), 2, "guardrails.über", "then use letters, digits, - and _"),
+    (names('"a\\nb"'), 2, r"guardrails.a\nb", "then use letters, digits, - and _"),
+    (names('""').replace('[""]', "[]"), 2, 'guardrails.""', "is not a valid name for a guardrail: start with a letter"),
     (names("a" * 101), 2, f"guardrails.{'a' * 101}", "100 characters at most (it becomes the name of an IAM policy)"),
     (
         names("no-llm", "No-LLM"),
         3,
         "guardrails.No-LLM",
-        "the same name to IAM as `no-llm`: rename one of them",
+        "the same name as `no-llm` for IAM: rename one of them",
     ),
     (
         names("a", "a-2"),
         3,
         "guardrails.a-2",
-        "`a-<number>` is kept for the further policies of `a`: rename it, as `a-b`",
+        "`a-<number>` is reserved for further policies of `a`: rename it, for example to `a-b`",
     ),
-    (names("a-17", "a"), 2, "guardrails.a-17", "`a-<number>` is kept for the further policies of `a`: rename it"),
-    (names("Strict", "strict-3"), 3, "guardrails.strict-3", "`Strict-<number>` is kept for the further policies"),
+    (names("a-17", "a"), 2, "guardrails.a-17", "`a-<number>` is reserved for further policies of `a`: rename it"),
+    (names("Strict", "strict-3"), 3, "guardrails.strict-3", "`Strict-<number>` is reserved for further policies"),
 ]
 
-EVERY_SHAPE_OF_A_RULE = "says nothing: write `{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
+EVERY_SHAPE_OF_A_RULE = "is empty: write `{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
 BODIES = [
     (guardrail(""), 2, "guardrails.a", "must be a mapping with `bedrock`, `jumpstart`, `mode`"),
     (guardrail("\n  bedrock: {deny: all}"), 2, "guardrails.a", "is empty: indent `bedrock` if it belongs below it"),
@@ -127,7 +132,7 @@ BODIES = [
     (guardrail("{}"), 2, "guardrails.a", "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or"),
     (guardrail("{mode: observe}"), 2, "guardrails.a", "denies nothing: add `bedrock: {deny: all}`"),
     (guardrail("{bedrok: {deny: all}}"), 2, "guardrails.a.bedrok", "unknown key: did you mean `bedrock`?"),
-    (guardrail("{sagemaker: {deny: all}}"), 2, "guardrails.a.sagemaker", "known here: `bedrock`, `jumpstart`, `mode`"),
+    (guardrail("{sagemaker: {deny: all}}"), 2, "guardrails.a.sagemaker", "write one of `bedrock`, `jumpstart`, `mode`"),
     (
         guardrail("{bedrock: {deny: all}, mode: Observe}"),
         2,
@@ -147,15 +152,15 @@ BODIES = [
     ),
 ]
 
-NO_MODEL = "names no model: write `deny: all` to deny every one"
-ALLOWS_ALL = "allows every model and so denies nothing: leave the whole entry out"
+NO_MODEL = "names no model: write `deny: all` to deny every model"
+ALLOWS_ALL = "allows every model and so denies nothing: remove the whole entry"
 LISTS = [
-    (guardrail("{bedrock: {deny: []}}"), 2, "guardrails.a.bedrock.deny", "is empty: give a list of model ids"),
-    (guardrail("{bedrock: {allow: []}}"), 2, "guardrails.a.bedrock.allow", "is empty: give a list of model ids"),
+    (guardrail("{bedrock: {deny: []}}"), 2, "guardrails.a.bedrock.deny", "is empty: write a list of model IDs"),
+    (guardrail("{bedrock: {allow: []}}"), 2, "guardrails.a.bedrock.allow", "is empty: write a list of model IDs"),
     (guardrail("{bedrock: {deny: }}"), 2, "guardrails.a.bedrock.deny",
-     "a list of model ids, as `[model, ...]`, or `all`"),
-    (guardrail("{bedrock: {deny: {all: }}}"), 2, "guardrails.a.bedrock.deny", "must be a list of model ids"),
-    (guardrail("{jumpstart: {allow: x-1}}"), 2, "guardrails.a.jumpstart.allow", "must be a list of model ids"),
+     "a list of model IDs, for example `[model, ...]`, or `all`"),
+    (guardrail("{bedrock: {deny: {all: }}}"), 2, "guardrails.a.bedrock.deny", "must be a list of model IDs"),
+    (guardrail("{jumpstart: {allow: x-1}}"), 2, "guardrails.a.jumpstart.allow", "must be a list of model IDs"),
     (jumpstart("x, ''"), 2, "guardrails.a.jumpstart.deny[2]", "must be one text"),
     (guardrail("{jumpstart: {deny: [[x]]}}"), 2, "guardrails.a.jumpstart.deny[1]", "must be one text"),
     (guardrail("{jumpstart: {deny: [x, ~]}}"), 2, "guardrails.a.jumpstart.deny[2]", "must be one text"),
@@ -193,33 +198,36 @@ MODELS = [
         # A version number's dot makes no provider of what stands before it.
         ("claude-v2.1", "anthropic.claude-v2.1*"),
         ("llama3.1-70b*", "meta.llama3.1-70b*"),
-        ("palmyra-x5", "provider.palmyra-x5*` (as `anthropic.claude-v2*"),
-        ("anthropic", "provider.anthropic*` (as `anthropic.claude-v2*"),
-        ("writer.", "provider.writer.*` (as `anthropic.claude-v2*"),
+        ("palmyra-x5", "provider.palmyra-x5*` (for example `anthropic.claude-v2*"),
+        ("anthropic", "provider.anthropic*` (for example `anthropic.claude-v2*"),
+        ("writer.", "provider.writer.*` (for example `anthropic.claude-v2*"),
     )),
     (bedrock("arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-v2"), 2, "guardrails.a.bedrock.deny[1]",
-     "is an ARN: write the model id alone, as `anthropic.claude-v2*`"),
+     "is an ARN: write only the model ID, for example `anthropic.claude-v2*`"),
     (bedrock("Anthropic.Claude-V2*"), 2, "guardrails.a.bedrock.deny[1]",
-     "`Anthropic.Claude-V2*` matches no model, their ids are lower case: write `anthropic.claude-v2*`"),
-    (bedrock("anthropic.claude v2"), 2, "guardrails.a.bedrock.deny[1]", "`anthropic.claude v2` is no Bedrock model id: "
+     "`Anthropic.Claude-V2*` matches no model, because model IDs are lower case: write `anthropic.claude-v2*`"),
+    (bedrock("anthropic.claude v2"), 2, "guardrails.a.bedrock.deny[1]",
+     "`anthropic.claude v2` is not a Bedrock model ID: "
      "write it as `anthropic.claude-v2*`"),
-    (bedrock("anthropic/claude.v2"), 2, "guardrails.a.bedrock.deny[1]", "is no Bedrock model id"),
-    (bedrock('"“anthropic.claude-v2”"'), 2, "guardrails.a.bedrock.deny[1]", "is no Bedrock model id"),
-    (bedrock(f"anthropic.{'x' * 300}"), 2, "guardrails.a.bedrock.deny[1]", "is no Bedrock model id"),
+    (bedrock("anthropic/claude.v2"), 2, "guardrails.a.bedrock.deny[1]", "is not a Bedrock model ID"),
+    (bedrock('"“anthropic.claude-v2”"'), 2, "guardrails.a.bedrock.deny[1]", "is not a Bedrock model ID"),
+    (bedrock(f"anthropic.{'x' * 300}"), 2, "guardrails.a.bedrock.deny[1]", "is not a Bedrock model ID"),
     *((bedrock(f'"{prefix}.anthropic.claude-*"'), 2, "guardrails.a.bedrock.deny[1]", f"`{prefix}.anthropic.claude-*` "
-       "names an inference profile: write the model, `anthropic.claude-*`, its profiles are covered with it")
+       "names an inference profile: write the model, `anthropic.claude-*`; this also covers its profiles")
       for prefix in ("us", "us-gov", "eu", "apac", "global", "mx", "*")),
     (bedrock("us.writer.palmyra-x5*"), 2, "guardrails.a.bedrock.deny[1]", "write the model, `writer.palmyra-x5*`"),
-    (bedrock("us.*"), 2, "guardrails.a.bedrock.deny[1]", "write the model, as `anthropic.claude-v2*`, its profiles"),
+    (bedrock("us.*"), 2, "guardrails.a.bedrock.deny[1]",
+     "write the model, for example `anthropic.claude-v2*`; this also covers its profiles"),
     (bedrock("mx.meta.llama3.1-70b*"), 2, "guardrails.a.bedrock.deny[1]", "write the model, `meta.llama3.1-70b*`"),
     (jumpstart("anthropic.claude-v2.1"), 2, "guardrails.a.jumpstart.deny[1]", "list it under `bedrock`"),
     (jumpstart("anthropic.claude-v2"), 2, "guardrails.a.jumpstart.deny[1]",
-     "is a Bedrock model id: list it under `bedrock`"),
-    (jumpstart("huggingface llm"), 2, "guardrails.a.jumpstart.deny[1]", "`huggingface llm` is no JumpStart model id: "
+     "is a Bedrock model ID: list it under `bedrock`"),
+    (jumpstart("huggingface llm"), 2, "guardrails.a.jumpstart.deny[1]",
+     "`huggingface llm` is not a JumpStart model ID: "
      "write it as `huggingface-llm-falcon-*`"),
     (jumpstart("arn:aws:sagemaker:us-east-1:aws:hub-content/x"), 2, "guardrails.a.jumpstart.deny[1]",
-     "is no JumpStart model id"),
-    (jumpstart("y" * 257), 2, "guardrails.a.jumpstart.deny[1]", "is no JumpStart model id"),
+     "is not a JumpStart model ID"),
+    (jumpstart("y" * 257), 2, "guardrails.a.jumpstart.deny[1]", "is not a JumpStart model ID"),
     (guardrail("\n    bedrock:\n      deny:\n        - meta.llama3-*\n        - claude-v2"), 6,
      "guardrails.a.bedrock.deny[2]", "`claude-v2` has no provider"),
 ]  # fmt: skip
@@ -246,76 +254,78 @@ OPTIONS = [
     (guardrail("{jumpstart: {deny: all, customisation: deny}}"), 2, "guardrails.a.jumpstart.customisation",
      "unknown key: did you mean `customization`?"),
     (guardrail("{bedrock: {deny: all, customization: allow}}"), 2, "guardrails.a.bedrock.customization",
-     "`customization: allow` beside `deny: all`: nobody can customize what nobody may use"),
+     "`customization: allow` contradicts `deny: all`, which denies every use of a model"),
     (guardrail("{jumpstart: {deny: all, customization: allow}}"), 2, "guardrails.a.jumpstart.customization",
-     "`customization: allow` beside `deny: all`"),
+     "`customization: allow` contradicts `deny: all`"),
     (guardrail("{routes: canvas, bedrock: {deny: all, indirect: deny}}"), 2, "guardrails.a.bedrock.indirect",
-     "`indirect: deny` beside `routes: canvas`, which closes nothing that Canvas does not use"),
+     "`indirect: deny` contradicts `routes: canvas`, which closes only access paths that Canvas uses"),
     (guardrail("{routes: canvas, jumpstart: {deny: all, customization: deny}}"), 2,
-     "guardrails.a.jumpstart.customization", "`customization: deny` beside `routes: canvas`"),
+     "guardrails.a.jumpstart.customization", "`customization: deny` contradicts `routes: canvas`"),
     (guardrail("{jumpstart: {allow: [x], weights: deny}}"), 2, "guardrails.a.jumpstart.weights",
-     "`weights: deny` beside `allow` would keep the allowed models from their own files"),
+     "`weights: deny` with `allow` would also deny the files of the allowed models"),
     (guardrail("{bedrock: {deny: all, allow_arns: []}}"), 2, "guardrails.a.bedrock.allow_arns",
-     "is empty: give a list of ARNs"),
+     "is empty: write a list of ARNs"),
     (guardrail(f"{{bedrock: {{deny: all, allow_arns: {PROVISIONED}}}}}"), 2, "guardrails.a.bedrock.allow_arns",
      "must be a list of ARNs"),
     *((guardrail(f"{{bedrock: {{deny: all, allow_arns: ['{PROVISIONED}', '{arn}']}}}}"), 2,
        "guardrails.a.bedrock.allow_arns[2]", message) for arn, message in (
-        (PROVISIONED.replace("abc", "*"), "has a wildcard: list each ARN"),
-        (PROVISIONED.replace("us-east-1", "?"), "has a wildcard: list each ARN"),
-        ("anthropic.claude-v2", "is no ARN of a model here: write it as `arn:aws:bedrock:us-east-1:"),
-        (PROVISIONED.replace("111122223333", ""), "is no ARN of a model here"),
-        ("arn:aws:sagemaker:us-east-1:111122223333:endpoint/e", "is no ARN of a model here"),
-        (PROVISIONED.replace("provisioned-model", "project"), "is no ARN of a model here"),
+        (PROVISIONED.replace("abc", "*"), "has a wildcard, so the models that it leads to are unknown: list each ARN"),
+        (PROVISIONED.replace("us-east-1", "?"),
+     "has a wildcard, so the models that it leads to are unknown: list each ARN"),
+        ("anthropic.claude-v2", "is not a supported model ARN: write it as `arn:aws:bedrock:us-east-1:"),
+        (PROVISIONED.replace("111122223333", ""), "is not a supported model ARN"),
+        ("arn:aws:sagemaker:us-east-1:111122223333:endpoint/e", "is not a supported model ARN"),
+        (PROVISIONED.replace("provisioned-model", "project"), "is not a supported model ARN"),
         ("arn:aws:bedrock:us-east-1::foundation-model/meta.llama3-70b-instruct-v1:0",
          "names its model: write `meta.llama3-70b-instruct-v1:0` under `allow`"),
         (PROFILE, "names its model: write `meta.llama3-3-70b-instruct-v1:0` under `allow`"),
-        (ROUTER, "would still be denied, its models are asked for too: list them under `allow`"),
+        (ROUTER, "would still be denied, because AWS authorizes the call on its models, too: list the models"),
     )),
 ]  # fmt: skip
 
-CATCH_ALL = "end with one that catches everyone, as `- guardrails: [name]` without conditions"
-TEXT = "must be one text, in quotes where it is a number"
+CATCH_ALL = "end with an assignment that matches every subject, for example `- guardrails: [name]` without conditions"
+TEXT = "must be one text, in quotes if it is a number"
 ASSIGNMENTS = [
     (GUARDRAIL, 1, "assignments", f"is missing: {CATCH_ALL}"),
     (GUARDRAIL + "assignments:\n", 3, "assignments", f"is empty: {CATCH_ALL}"),
     (GUARDRAIL + "assignments: []\n", 3, "assignments", f"is empty: {CATCH_ALL}"),
     (GUARDRAIL + "assignments: {guardrails: [a]}\n", 3, "assignments",
-     "must be a list, each entry on a line of its own"),
-    (GUARDRAIL + "assignments: a\n", 3, "assignments", "must be a list, each entry on a line of its own after `- `"),
+     "must be a list: write each entry on its own line"),
+    (GUARDRAIL + "assignments: a\n", 3, "assignments", "must be a list: write each entry on its own line after `- `"),
     (GUARDRAIL + "assignments:\n  - {guardrails: [a], domains: [x]}\n", 4, "assignments[1]",
-     f"is the last assignment and does not catch everyone: {CATCH_ALL}"),
-    (GUARDRAIL + "assignments:\n  - {guardrails: [a], tags: {a: b}}\n", 4, "assignments[1]", "does not catch everyone"),
+     f"is the last assignment and does not match every subject: {CATCH_ALL}"),
+    (GUARDRAIL + "assignments:\n  - {guardrails: [a], tags: {a: b}}\n", 4, "assignments[1]",
+     "does not match every subject"),
     (GUARDRAIL + "assignments:\n  - guardrails: [a]\n  - guardrails: [a]\n    domains: [x]\n  - guardrails: []\n", 5,
-     "assignments[2]", "is never reached, assignment 1 catches everyone: move that one to the end"),
+     "assignments[2]", "is never used, because assignment 1 matches every subject: move that one to the end"),
     (GUARDRAIL + "assignments:\n  - guardrails: [a]\n  - {guardrails: [a], domains: [x]}\n", 5, "assignments[2]",
-     "is never reached, assignment 1 catches everyone: move that one to the end"),
+     "is never used, because assignment 1 matches every subject: move that one to the end"),
     (assignment("a"), 4, "assignments[1]",
      "must be a mapping with `accounts`, `domains`, `guardrails`, `roles`, `tags`"),
     (assignment(""), 4, "assignments[1]",
      "must be a mapping with `accounts`, `domains`, `guardrails`, `roles`, `tags`"),
     (assignment("{guardrails: [a], domain: [x]}"), 4, "assignments[1].domain", "unknown key: did you mean `domains`?"),
     (GUARDRAIL + "assignments:\n  - {guardrails: [a], why: x}\n", 4, "assignments[1].why",
-     "unknown key: known here: `accounts`"),
+     "unknown key: write one of `accounts`"),
     (assignment("{domains: [x]}"), 4, "assignments[1].guardrails",
-     "is missing: name what these subjects need, as `guardrails: [no-generative-ai]`"),
+     "is missing: name the guardrails of these subjects, for example `guardrails: [no-bedrock]`"),
     (assignment("{domains: [x], guardrail: [a]}"), 4, "assignments[1].guardrail", "did you mean `guardrails`?"),
     (assignment("{domains: [x], guardrails: a}"), 4, "assignments[1].guardrails",
-     "must be a list of guardrails, as `[no-generative-ai]`, or `[]` for none"),
+     "must be a list of guardrails, for example `[no-generative-ai]`, or `[]` if none applies"),
     (assignment("{domains: [x], guardrails: }"), 4, "assignments[1].guardrails", "must be a list of guardrails"),
-    (assignment("{domains: [x], guardrails: [a, [b]]}"), 4, "assignments[1].guardrails[2]", f"{TEXT}: give a list of"),
+    (assignment("{domains: [x], guardrails: [a, [b]]}"), 4, "assignments[1].guardrails[2]", f"{TEXT}: write a list of"),
     (assignment("{domains: [x], guardrails: ['a ']}"), 4, "assignments[1].guardrails[1]", "with a space: write `a`"),
     (names("strict", "lax").replace("lax]", "strikt]"), 5, "assignments[1].guardrails[2]",
-     "no guardrail is called `strikt`: did you mean `strict`?"),
+     "no guardrail has the name `strikt`: did you mean `strict`?"),
     (names("strict", "lax").replace("lax]", "zzz]"), 5, "assignments[1].guardrails[2]",
-     "no guardrail is called `zzz`: there are: strict, lax"),
+     "no guardrail has the name `zzz`: write one of: strict, lax"),
     (names("strict").replace("[strict]", "[Strict]"), 4, "assignments[1].guardrails[1]", "did you mean `strict`?"),
-    *((assignment(f"{{guardrails: [a], {key}: []}}"), 4, f"assignments[1].{key}", f"is empty: give {what}")
+    *((assignment(f"{{guardrails: [a], {key}: []}}"), 4, f"assignments[1].{key}", f"is empty: write {what}")
       for key, what in (
-          ("accounts", 'a list of account ids, as `["012345678901"]`, or leave the key out'),
-          ("domains", "a list of patterns of domain names or ids, as `[research]`, or leave the key out"),
-          ("user_profiles", "a list of patterns of profile names, as `[intern-*]`, or leave the key out"),
-          ("roles", "a list of patterns of role names, as `[CanvasResearch*]`, or leave the key out"),
+          ("accounts", 'a list of account IDs, for example `["012345678901"]`, or remove the key'),
+          ("domains", "a list of patterns of domain names or IDs, for example `[research]`, or remove the key"),
+          ("user_profiles", "a list of patterns of profile names, for example `[intern-*]`, or remove the key"),
+          ("roles", "a list of patterns of role names, for example `[CanvasResearch*]`, or remove the key"),
       )),
     (GUARDRAIL + "assignments:\n  - {guardrails: [a], domains: }\n", 4, "assignments[1].domains",
      "must be a list of patterns"),
@@ -324,37 +334,37 @@ ASSIGNMENTS = [
     (assignment("{guardrails: [a], user_profiles: ['x ']}"), 4, "assignments[1].user_profiles[1]",
      "with a space: write `x`"),
     *((assignment(f"{{guardrails: [a], accounts: ['{given}']}}"), 4, "assignments[1].accounts[1]",
-       f"`{given}` is no account id: write its 12 digits, or a pattern as `1234*`")
+       f"`{given}` is not an account ID: write its 12 digits, or a pattern such as `1234*`")
       for given in ("12345678901", "1234567890123", "1234-5678-9012", "prod", "prod*")),
     (assignment("{guardrails: [a], roles: ['arn:aws:iam::111122223333:role/service-role/Canvas']}"), 4,
-     "assignments[1].roles[1]", "is no role name: write `Canvas`, without its ARN or path"),
-    (assignment("{guardrails: [a], tags: {}}"), 4, "assignments[1].tags", "must be a mapping of tag to value"),
-    (assignment("{guardrails: [a], tags: [team]}"), 4, "assignments[1].tags", "must be a mapping of tag to value"),
-    (assignment("{guardrails: [a], tags: }"), 4, "assignments[1].tags", "must be a mapping of tag to value"),
+     "assignments[1].roles[1]", "is not a role name: write `Canvas`, without its ARN or path"),
+    (assignment("{guardrails: [a], tags: {}}"), 4, "assignments[1].tags", "must be a mapping of tags to values"),
+    (assignment("{guardrails: [a], tags: [team]}"), 4, "assignments[1].tags", "must be a mapping of tags to values"),
+    (assignment("{guardrails: [a], tags: }"), 4, "assignments[1].tags", "must be a mapping of tags to values"),
     (assignment("{guardrails: [a], tags: {team: [x, y]}}"), 4, "assignments[1].tags.team",
-     f'{TEXT}, as `team: data-science` ("*" for any, "" for none)'),
+     f'{TEXT}, for example `team: data-science` ("*" for any value, "" for an empty one)'),
     (assignment("{guardrails: [a], tags: {team: }}"), 4, "assignments[1].tags.team",
-     f"{TEXT}, as `team: data-science`"),
+     f"{TEXT}, for example `team: data-science`"),
 ]  # fmt: skip
 
 EXEMPTIONS = [
     (exemption("CanvasBreakGlass"), 6, "exemptions[1]", "must be a mapping with `reason`, `role`, `until`"),
     (exemption(""), 6, "exemptions[1]", "must be a mapping with `reason`, `role`, `until`"),
-    (exemption("{role: X}"), 6, "exemptions[1].until", "is missing: name the last day of the exemption"),
+    (exemption("{role: X}"), 6, "exemptions[1].until", "is missing: write the last day of the exemption"),
     (exemption("{role: X, untill: 2027-01-31}"), 6, "exemptions[1].untill", "unknown key: did you mean `until`?"),
     (exemption("{until: 2027-01-31}"), 6, "exemptions[1].role", "is missing: name the exempt role"),
     (exemption("{until: 2020-01-31}"), 6, "exemptions[1].role", "is missing: name the exempt role"),
-    (exemption("{role: , until: 2027-01-31}"), 6, "exemptions[1].role", "must be one name of a role"),
-    (exemption("{role: [X, Y], until: 2027-01-31}"), 6, "exemptions[1].role", "must be one name of a role"),
+    (exemption("{role: , until: 2027-01-31}"), 6, "exemptions[1].role", "must be the name of one role"),
+    (exemption("{role: [X, Y], until: 2027-01-31}"), 6, "exemptions[1].role", "must be the name of one role"),
     (exemption("{role: 'arn:aws:iam::111122223333:role/X', until: 2027-01-31}"), 6, "exemptions[1].role",
-     "`arn:aws:iam::111122223333:role/X` is no role name: write `X`, without its ARN or path"),
+     "`arn:aws:iam::111122223333:role/X` is not a role name: write `X`, without its ARN or path"),
     (exemption("{role: service-role/X, until: 2027-01-31}"), 6, "exemptions[1].role", "write `X`, without its ARN"),
     (exemption("{role: 'Canvas Break Glass', until: 2027-01-31}"), 6, "exemptions[1].role",
-     "`Canvas Break Glass` is no role name: write it as `CanvasResearch*`"),
-    (exemption("{role: Rôle, until: 2027-01-31}"), 6, "exemptions[1].role", "`Rôle` is no role name"),
-    (exemption(f"{{role: {'R' * 65}, until: 2027-01-31}}"), 6, "exemptions[1].role", "is no role name"),
+     "`Canvas Break Glass` is not a role name: write it as `CanvasResearch*`"),
+    (exemption("{role: Rôle, until: 2027-01-31}"), 6, "exemptions[1].role", "`Rôle` is not a role name"),
+    (exemption(f"{{role: {'R' * 65}, until: 2027-01-31}}"), 6, "exemptions[1].role", "is not a role name"),
     *((exemption(f"\n    role: X\n    until: {day}"), 8, "exemptions[1].until",
-       "is no day: write the last day of the exemption, as `until: 2027-01-31`")
+       "is not a date: write the last day of the exemption, for example `until: 2027-01-31`")
       for day in ("", "soon", "2027-02-30", "2027-1-31", "31.01.2027", "20270131", "2027-W01-1", "2027-01-31T12:00:00Z",
                   "2027-01-31 12:00", "[2027-01-31]", "\uff12027-01-31")),
     (exemption("{role: X, until: 2027-01-31, reason: [SEC-123]}"), 6, "exemptions[1].reason", TEXT),
@@ -364,18 +374,24 @@ ALSO_GOVERN = [
     (also_govern("[X]"), 5, "also_govern", "must be a mapping with `roles`, `trusting`"),
     (also_govern("X"), 5, "also_govern", "must be a mapping with `roles`, `trusting`"),
     (also_govern("{role: [X]}"), 5, "also_govern.role", "unknown key: did you mean `roles`?"),
-    (also_govern("{roles: []}"), 5, "also_govern.roles", "is empty: give a list of patterns of role names"),
+    (also_govern("{roles: []}"), 5, "also_govern.roles", "is empty: write a list of patterns of role names"),
     (also_govern("{roles: X}"), 5, "also_govern.roles",
-     "must be a list of patterns of role names, as `[CanvasResearch*]`"),
+     "must be a list of patterns of role names, for example `[CanvasResearch*]`"),
     (also_govern("{roles: }"), 5, "also_govern.roles", "must be a list of patterns of role names"),
     (also_govern("{roles: [X, 'arn:aws:iam::111122223333:role/Y']}"), 5, "also_govern.roles[2]",
-     "is no role name: write `Y`, without its ARN or path"),
-    (also_govern("{trusting: []}"), 5, "also_govern.trusting", "is empty: give a list of services"),
+     "is not a role name: write `Y`, without its ARN or path"),
+    (also_govern("{trusting: []}"), 5, "also_govern.trusting", "is empty: write a list of services"),
     (also_govern("{trusting: sagemaker.amazonaws.com}"), 5, "also_govern.trusting", "must be a list of services"),
     (also_govern("\n  trusting:\n    - sagemaker"), 7, "also_govern.trusting[1]",
-     "`sagemaker` is no service: write it as `sagemaker.amazonaws.com`"),
-    (also_govern("{trusting: [\"*.amazonaws.com\"]}"), 5, "also_govern.trusting[1]", "`*.amazonaws.com` is no service"),
+     "`sagemaker` is not a service: write it as `sagemaker.amazonaws.com`"),
+    (also_govern("{trusting: [\"*.amazonaws.com\"]}"), 5, "also_govern.trusting[1]",
+     "`*.amazonaws.com` is not a service"),
 ]  # fmt: skip
+
+
+WAY_OUT = re.compile(
+    r"\b(add|did you mean|end with|give|indent|keep|list|move|must be|name|remove|rename|start with|write)\b"
+)
 
 
 @pytest.mark.parametrize(
@@ -387,6 +403,7 @@ def test_a_mistake_is_one_line_with_its_place_and_the_way_out(text: str, line: i
     assert reading.file == "guardrails.yaml"
     assert reading.rules is None
     [problem] = reading.errors
+    assert WAY_OUT.search(problem.message), "the message names no correction"
     assert reading.warnings == ()
     said = one_line(problem)
     place = f"guardrails.yaml:{line}: {where}: " if where else f"guardrails.yaml:{line}: "
@@ -398,11 +415,11 @@ def test_a_mistake_is_one_line_with_its_place_and_the_way_out(text: str, line: i
     ("text", "line", "where", "words"),
     [
         (exemption("{role: X, until: 2026-05-31}"), 6, "exemptions[1]",
-         "ended on 2026-05-31: `X` is under guard again, take the exemption out"),
+         "ended on 2026-05-31, so `X` needs its guardrails again: remove the exemption"),
         (exemption('{role: "*", until: 2026-06-30}'), 6, "exemptions[1].role",
-         "`*` exempts all roles: nothing is protected until 2026-06-30. To only report drift, write `mode: observe`"),
+         "`*` exempts all roles: no role is protected until 2026-06-30. To only report drift, write `mode: observe`"),
         (names("a", "b").replace(", b]", "]"), 3, "guardrails.b",
-         "is in no assignment: it is published and attached to no role"),
+         "is in no assignment, so it is published but attached to no role: add it to an assignment, or remove it"),
     ],
 )  # fmt: skip
 def test_what_may_be_meant_is_a_warning_and_the_rules_are_read(text: str, line: int, where: str, words: str) -> None:
@@ -415,7 +432,7 @@ def test_what_may_be_meant_is_a_warning_and_the_rules_are_read(text: str, line: 
 
 def test_an_allow_list_is_not_told_to_be_all() -> None:
     [problem] = yaml(guardrail("{bedrock: {allow: anthropic.claude-v2}}")).errors
-    assert problem.message == "must be a list of model ids, as `[model, ...]`"
+    assert problem.message == "must be a list of model IDs, for example `[model, ...]`"
 
 
 def test_several_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
@@ -809,20 +826,20 @@ def test_an_account_id_that_is_a_number_in_json_is_a_problem_and_no_other_accoun
     entry = {"guardrails": ["a"], "accounts": [111122223333]}
     [problem] = read_json(json.dumps({**BARE, "assignments": [entry, {"guardrails": []}]}), today=TODAY).errors
     assert one_line(problem) == (
-        "guardrails.json: assignments[1].accounts[1]: must be one text, in quotes where it is a number: "
-        'give a list of account ids, as `["012345678901"]`'
+        "guardrails.json: assignments[1].accounts[1]: must be one text, in quotes if it is a number: "
+        'write a list of account IDs, for example `["012345678901"]`'
     )
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "guardrails.json:1: no valid JSON (Expecting value): let `sam build` write it from guardrails.yaml"),
-        ('{\n "mode": }', "guardrails.json:2: no valid JSON (Expecting value): let `sam build` write it"),
+        ("", "guardrails.json:1: is not valid JSON (Expecting value): let `sam build` write it from guardrails.yaml"),
+        ('{\n "mode": }', "guardrails.json:2: is not valid JSON (Expecting value): let `sam build` write it"),
         ("null", "guardrails.json: is empty: write `guardrails:` and `assignments:`"),
         (
             '{"mode": "observe", "mode": "enforce"}',
-            "guardrails.json: the key `mode` stands twice in one mapping: keep one",
+            "guardrails.json: the key `mode` is in one mapping twice: keep one",
         ),
         ("[" * 200_000, "guardrails.json: is nested too deep: let `sam build` write it"),
         ("9" * 5000, "guardrails.json: has a number of thousands of digits: let `sam build` write it"),
@@ -842,8 +859,8 @@ def test_a_broken_json_file_is_a_problem_and_no_traceback(tmp_path: Path, text: 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "guardrails.yaml: cannot be read: No such file or directory; give a file that may be read"),
-        ("folder", "guardrails.yaml: cannot be read: Is a directory; give a file that may be read"),
+        (None, "guardrails.yaml: cannot be read: No such file or directory; give a file that you can read"),
+        ("folder", "guardrails.yaml: cannot be read: Is a directory; give a file that you can read"),
         (b"mode: enforce\n# caf\xe9\n", "guardrails.yaml:2: is not UTF-8 text: save the file as UTF-8"),
         ("mode: enforce".encode("utf-16"), "guardrails.yaml:1: is not UTF-8 text: save the file as UTF-8"),
     ],
@@ -865,7 +882,7 @@ def test_a_file_that_may_not_be_read_is_a_problem(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Path, "read_text", refuse)  # whoever runs as root may read everything
     [problem] = read(GUARDRAILS, today=TODAY).errors
-    assert one_line(problem) == "guardrails.yaml: cannot be read: Permission denied; give a file that may be read"
+    assert one_line(problem) == "guardrails.yaml: cannot be read: Permission denied; give a file that you can read"
 
 
 @pytest.mark.parametrize(

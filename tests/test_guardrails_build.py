@@ -59,8 +59,8 @@ def test_a_warning_is_printed_and_the_file_is_built(
     source.write_text(exemption("{role: X, until: 2020-01-31}"))
     assert build.main(source, tmp_path / "target") == 0
     assert capsys.readouterr().err.splitlines() == [
-        "warning: guardrails.yaml:6: exemptions[1]: ended on 2020-01-31: `X` is under guard again, "
-        "take the exemption out"
+        "warning: guardrails.yaml:6: exemptions[1]: ended on 2020-01-31, so `X` needs its guardrails again: "
+        "remove the exemption"
     ]
     assert (tmp_path / "target" / "guardrails.json").exists()
 

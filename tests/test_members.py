@@ -126,7 +126,9 @@ def test_without_an_organization_no_other_account_is_tried(world):
 def test_a_call_to_sagemaker_in_a_region_that_is_not_named_asks_for_nothing(company):
     domain(CENTRAL, "FarAway", "ap-south-1")
     answer = company.enforcer.handle_event(company.event("CreateDomain"))
-    assert answer["request"] == {"ignored": "a call to SageMaker in a region that is not among the stack's Regions"}
+    assert answer["request"] == {
+        "ignored": "a call to SageMaker in a region that is not in the stack's parameter Regions"
+    }
 
 
 # Sweeps

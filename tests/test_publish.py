@@ -234,7 +234,7 @@ def test_cloudformation_is_answered_before_the_functions_time_runs_out(answers):
     )
     assert answer["answered"]
     assert answer["status"] == "FAILED"
-    assert [heard["Reason"] for heard in answers.heard] == ["the function's time ran out"]
+    assert [heard["Reason"] for heard in answers.heard] == ["the function's time ran out: deploy again"]
 
 
 def refusing(monkeypatch, times):

@@ -179,6 +179,26 @@ def test_an_alert_has_the_whole_recommended_action_and_breaks_no_word_of_it(text
     assert text in " ".join(compose(event, "aws").body.split())
 
 
+FINDINGS = sorted(
+    path.stem
+    for path in (ROOT / "events").glob("finding_*.json")
+    if sample(path.stem)["detail"].get("reason") in RECOMMENDATIONS
+)
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_a_sample_finding_has_the_recommended_action_of_its_reason(name):
+    detail = sample(name)["detail"]
+    assert detail["recommendation"] == RECOMMENDATIONS[detail["reason"]]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "events").glob("*.json")))
+def test_every_alert_has_an_action_and_an_entry_of_the_runbook(name):
+    body = compose(sample(name), "aws").body
+    assert re.search(r"^To do {6}\w", body, re.MULTILINE)
+    assert re.search(r"^Runbook {4}docs/how-to/runbook\.md, \w", body, re.MULTILINE)
+
+
 @pytest.mark.parametrize("reason", [Reason.ACCESS_DENIED, Reason.REFUSED])
 def test_a_reason_that_any_service_can_give_names_no_service_in_its_recommended_action(reason):
     assert not re.search(r"\b(IAM|SageMaker|CloudTrail|SQS|StackSets)\b", RECOMMENDATIONS[reason])

@@ -51,6 +51,22 @@ def test_an_unenforceable_role_is_open_and_severe_with_what_to_do():
     assert found["Resources"][0]["Details"] == {"AwsIamRole": {"RoleName": "CanvasFull"}}
 
 
+def test_a_finding_about_a_list_of_domains_is_about_domains_and_not_about_a_role():
+    event = sample("finding_subject")
+    event["detail"] = {
+        "account": "111122223333",
+        "domain": "*",
+        "verdict": "unenforceable",
+        "reason": "access denied",
+        "message": "ListDomains: AccessDenied",
+    }
+    found = imported(event)
+    assert found["Title"] == "the domains of a Region may be unprotected: access denied"
+    assert found["Description"] == "ListDomains: AccessDenied"
+    [resource] = found["Resources"]
+    assert (resource["Type"], resource["Id"].rpartition(":")[2]) == ("Other", "domain/*")
+
+
 def test_a_role_that_is_only_observed_is_open_and_less_severe():
     event = sample("finding_role")
     event["detail"].update(verdict="drifted", reason="", message="", recommendation="")
@@ -79,7 +95,7 @@ def test_what_settles_a_finding_archives_the_same_one_later(name, about):
 
 def test_an_account_that_cannot_be_entered_is_a_finding_about_that_account():
     found = imported(sample("finding_account"))
-    assert found["Title"] == "account 222233334444 is not protected: account cannot be entered"
+    assert found["Title"] == "account 222233334444 may be unprotected: account cannot be entered"
     assert (found["Resources"][0]["Type"], found["Resources"][0]["Id"]) == ("AwsAccount", "AWS::::Account:222233334444")
     assert "rolewarden-sweep" in found["Description"]
 

@@ -1,4 +1,4 @@
-"""AlertFunction: findings of Rolewarden's, and moves against it, to the people who listen to the alarm topic."""
+"""AlertFunction: sends alerts about findings, and about changes to Rolewarden itself, to the alarm topic."""
 
 import os
 from typing import Any

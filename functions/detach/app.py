@@ -1,4 +1,4 @@
-"""DetachFunction: what the sweep says may be taken off a role or deleted; and the stack's deletion."""
+"""DetachFunction: detaches and deletes surplus guardrails that a sweep found, and handles the stack's deletion."""
 
 import os
 from functools import cache
@@ -22,7 +22,7 @@ processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failu
 
 @cache
 def detacher() -> Detacher:
-    # Not at the cold start: CloudFormation can create and delete a stack whose guardrails cannot be used.
+    # This does not run at the cold start, so that CloudFormation can create and delete a stack with invalid guardrails.
     settings = DetachSettings.read(os.environ)
     return Detacher.of(Runtime(settings), settings)
 
@@ -44,7 +44,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     clock.end_with(context.get_remaining_time_in_millis)
     aws, account = Aws(), context.invoked_function_arn.split(":")[4]
     own = cloudformation.OwnStack.read(os.environ)
-    # Without the guardrails: a stack whose rules cannot be used writes its history, too.
+    # The recorder does not read the guardrails, so that a stack with invalid guardrails has a history, too.
     recorder = Recorder(History(aws, history(os.environ)))
 
     def work_off() -> dict[str, Any]:
@@ -57,7 +57,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     try:
         own.verify(event, aws)
     except cloudformation.ForgedRequestError as forged:
-        # It is not answered: the answer would go to an address of the caller's choice.
+        # The request gets no answer, because the caller may have chosen the address of the answer.
         recorder.record_forged_request(account, "DetachFunction", str(forged))
         return {"refused": str(forged)}
     return cloudformation.answer_request(event, work_off, seconds_left=clock.seconds_left(), try_again=True)

@@ -1,4 +1,4 @@
-"""EnforceFunction: a CloudTrail event about a domain, a user profile or a role."""
+"""EnforceFunction: evaluates the roles that a CloudTrail event about a domain, a user profile or a role concerns."""
 
 import os
 from typing import Any

@@ -1,4 +1,7 @@
-"""PublishFunction: a deployment (custom resource), an event about a policy, a message of its queue, or the clock."""
+"""PublishFunction: keeps the guardrail policies in IAM equal to guardrails.yaml.
+
+A deployment (custom resource), an event about a policy, a message of its queue or a schedule invokes it.
+"""
 
 import os
 from functools import cache
@@ -19,7 +22,7 @@ from rolewarden.work import body_of
 
 @cache
 def publications() -> Publications:
-    # Not at the cold start: CloudFormation reports guardrails that cannot be used.
+    # This does not run at the cold start, so that CloudFormation gets the error message about invalid guardrails.
     settings = PublishSettings.read(os.environ)
     return Publications.of(Runtime(settings), settings)
 
@@ -29,7 +32,7 @@ def publications() -> Publications:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     account = context.invoked_function_arn.split(":")[4]
     if cloudformation.is_request(event):
-        # On delete nothing is done: the policies stay where they are attached, see DetachFunction.
+        # A Delete request changes nothing here, because DetachFunction handles the deletion of the stack.
         deletes = event["RequestType"] == "Delete"
         own, aws = cloudformation.OwnStack.read(os.environ), Aws()
         unknown: RetryLater | None = None
@@ -40,7 +43,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         except RetryLater as error:
             unknown = error
         except cloudformation.ForgedRequestError as forged:
-            # A check finds what was tampered with and reports it, which a deployment does not.
+            # A scheduled check reports the edited policies that it restores. A deployment would not.
             publications().publisher.recorder.record_forged_request(account, "PublishFunction", str(forged))
             return {**publications().run(account, SCHEDULED_CHECK), "refused": str(forged)}
 

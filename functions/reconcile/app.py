@@ -1,4 +1,4 @@
-"""ReconcileFunction: messages of the work queue, a role each."""
+"""ReconcileFunction: evaluates the roles in the work queue, one role for each message."""
 
 import os
 from typing import Any
@@ -16,7 +16,7 @@ settings = EnforceSettings.read(os.environ)
 runtime = Runtime(settings)
 runtime.aws.prepare()
 enforcer = Enforcer.of(runtime, settings)
-# A message that failed goes back alone; its batch is done.
+# Only a failed message returns to the queue, and not its batch.
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
 

@@ -1,4 +1,4 @@
-"""SecurityHubFunction: findings of Rolewarden's to AWS Security Hub, opened and closed."""
+"""SecurityHubFunction: imports findings into AWS Security Hub, and archives them when they are resolved."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ aws = Aws()
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     found = finding(event, aws.partition)
     if found is None:
-        logger.warning("not a finding")
+        logger.warning("the event is not a finding")
         return {"imported": None}
     aws.import_finding(found)
     return {"imported": found["Id"]}

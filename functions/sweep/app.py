@@ -1,4 +1,7 @@
-"""SweepFunction: on a schedule, after a publication, by hand, or going on from a message of its queue."""
+"""SweepFunction: evaluates every subject and role.
+
+A schedule, a publication or `rolewarden sweep` starts a sweep. A message of its queue continues one.
+"""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""Check guardrails.yaml and write it as JSON into the layer, where a function finds it as package rolewarden_rules."""
+"""Check guardrails.yaml, and write it as JSON into the layer. A function reads it as the package rolewarden_rules."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from rolewarden.check import check
 
 
 def need_yaml() -> None:
-    """Bring PyYAML where `sam build` runs under a Python that has none; the layer itself carries no YAML parser."""
+    """Install PyYAML for the build if this Python does not have it. The layer itself contains no YAML parser."""
     try:
         import yaml  # noqa: F401
     except ImportError:
@@ -24,7 +24,7 @@ def need_yaml() -> None:
 
 
 def main(source: Path, target: Path) -> int:
-    """0 where the file is written, 1 where it has errors."""
+    """Write the JSON file, and return 0. If guardrails.yaml has errors, print them and return 1."""
     need_yaml()
     from rolewarden import yamltext
 

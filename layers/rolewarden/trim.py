@@ -1,9 +1,9 @@
-"""Cut botocore down to what aws.py asks of AWS: argument is the folder that botocore was installed into.
+"""Reduce botocore to the calls that aws.py makes. The argument is the folder in which botocore is installed.
 
-Of botocore's 29 MB, 27 are the models of services; reading IAM's and SageMaker's, and the list of all endpoints, takes
-a cold function longer than everything else. A service stays where aws.py makes a client for it, an operation where its
-method's name stands in aws.py, a shape where such an operation needs it. What writes the documentation of clients goes,
-and HTTP/2, which botocore has no use for: their imports are a tenth of the rest.
+Of botocore's 29 MB, 27 are the models of services. Reading the models of IAM and SageMaker, and the list of all
+endpoints, takes longer than the rest of a cold start. The script keeps a service if aws.py makes a client for it, an
+operation if aws.py contains the name of its method, and a shape if such an operation needs it. It removes the code that
+writes the documentation of clients, and HTTP/2, which botocore does not use. Their imports take a tenth of the rest.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any
 AWS = Path(__file__).with_name("rolewarden") / "aws.py"
 
 KEPT = {"_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"}
-"""What botocore reads whatever the service."""
+"""Files that botocore reads for every service."""
 
 
 def main(site: Path) -> None:
     """Trim the botocore in `site`, in place."""
-    # What decides on names has to be botocore's own of that version.
+    # The names of methods must come from the same version of botocore.
     sys.path.insert(0, str(site))
     from botocore import xform_name
 
@@ -61,12 +61,12 @@ def main(site: Path) -> None:
     _drop_documentation(site / "botocore" / "docs")
     http2 = site / "urllib3" / "http2"
     (http2 / "connection.py").unlink()
-    # It looks for the version of a package for HTTP/2, when asked to.
+    # The module reads the version of a package for HTTP/2, which is not installed.
     (http2 / "__init__.py").write_text("", encoding="utf-8")
 
 
 def _drop_documentation(docs: Path) -> None:
-    """Leave the texts that a client's methods have before anybody reads them, and what handlers.py takes from here."""
+    """Keep the placeholders for the docstrings of methods, and the functions that handlers.py imports."""
     for entry in docs.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
@@ -78,7 +78,7 @@ def _drop_documentation(docs: Path) -> None:
 
 
 def trimmed(model: Mapping[str, Any], words: set[str], method: Any) -> dict[str, Any]:
-    """A service's model with the operations whose methods are among `words`, what they need, and no documentation."""
+    """The model of a service with the operations whose methods are in `words`, their shapes, and no documentation."""
     operations = {name: of for name, of in model["operations"].items() if method(name) in words}
     shapes: dict[str, Any] = {}
     wanted = [*_shapes_of(operations)]
@@ -111,7 +111,7 @@ def _without_documentation(value: Any) -> Any:
 
 
 def _documents(key: str, value: Any) -> bool:
-    # A member of a shape may have that name too; what it is is no text.
+    # A member of a shape can have this name, too, but its value is not a text.
     return key in {"documentation", "documentationUrl"} and isinstance(value, str)
 
 

@@ -1,7 +1,7 @@
-"""What a person reads at night: a finding, or a move against Rolewarden itself, as a subject and a text.
+"""The alerts that AlertFunction sends: a finding, or a change to Rolewarden itself, as a subject and a text.
 
-Everything in it comes from events, and so from whoever made the call: it is cleaned, cut, and never made into a command
-or a link unless it is a name that AWS would take.
+The details come from events, and a caller can choose some of them. They are cleaned and cut, and become part of a
+command or a link only if AWS would accept them as a name.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from rolewarden.reach import FORWARD, UNDELIVERED
 from rolewarden.verdicts import CREATED, REPLACED, Reason
 
 SUBJECT_SIZE = 99
-"""Characters of a subject: SNS takes ASCII, no line break, and less than 100,
+"""Maximum length of a subject, in characters. SNS accepts fewer than 100 ASCII characters without a line break:
 https://docs.aws.amazon.com/sns/latest/api/API_Publish.html."""
 
 COLUMNS = 78
 """Width of a line of the text, in characters. A link or a command stays on one line, because a reader copies it."""
 
 BODY_SIZE = 8_000
-"""Characters that no text exceeds, as each row is cut and there are few; SNS takes 256 KiB."""
+"""Maximum length of a text, in characters, because each row is cut and the rows are few. SNS accepts 256 KiB."""
 
 CONSOLES = {
     "aws": "console.aws.amazon.com",
@@ -37,13 +37,13 @@ CONSOLES = {
     "aws-cn": "console.amazonaws.cn",
     "aws-eusc": "console.amazonaws-eusc.eu",
 }
-"""The console's host by partition."""
+"""The host of the console by partition."""
 
 _LABEL = 11
 _EVENT_ID = re.compile(r"[0-9a-f-]{36}")
 _COMMAND = re.compile(rf"`[^`]{{1,{COLUMNS - _LABEL - 3}}}`")
 _GLUE = "\N{NO-BREAK SPACE}"
-"""Takes the place of the spaces in a command while the text is folded. `_text` leaves none in what an event says."""
+"""Takes the place of the spaces in a command while the text is folded. `_text` removes it from an event's texts."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Alert:
 
 @dataclass(frozen=True)
 class _Link:
-    """A line that is to be clicked or copied, and is not folded."""
+    """A line for a reader to click or copy, which is not folded."""
 
     text: str
 
@@ -65,22 +65,22 @@ _Row = tuple[str, str | _Link]
 
 
 def compose(event: Any, partition: str) -> Alert:
-    """The alert for `event`, as EventBridge delivers it, in `partition`. Takes anything, raises nothing.
+    """Compose the alert for `event`, as EventBridge delivers it, in `partition`. Accepts any value, and raises nothing.
 
-    Known are the findings of source `rolewarden` and CloudTrail records; of anything else the alert says that it
-    cannot be read.
+    It knows the findings from source `rolewarden`, and CloudTrail records. For any other event the alert says that
+    AlertFunction cannot read it.
     """
     envelope = mapping(event)
     detail = mapping(envelope.get("detail"))
-    # A finding may be about another account than the one that tells of it.
+    # A finding can be about another account than the one that sends the event.
     about_account = envelope.get("source") == "rolewarden" and matched(ACCOUNT, detail.get("account"))
     account = about_account or matched(ACCOUNT, envelope.get("account"))
     place = _Console(partition, account, matched(REGION, envelope.get("region")))
     source, kind = envelope.get("source"), envelope.get("detail-type")
-    about, tell = "Rolewarden", _TELLERS.get(kind) if isinstance(kind, str) and source == "rolewarden" else None
+    about, parts = "Rolewarden", _FINDINGS.get(kind) if isinstance(kind, str) and source == "rolewarden" else None
     if kind == CLOUDTRAIL:
-        about, tell = "Rolewarden itself", _move
-    headline, rows = tell(detail, place) if tell and detail else _unreadable(envelope)
+        about, parts = "Rolewarden itself", _change
+    headline, rows = parts(detail, place) if parts and detail else _unreadable(envelope)
     return _written(f"{about}: {headline}", [*rows, ("Account", place.name)])
 
 
@@ -95,13 +95,13 @@ class _Console:
         return ", ".join(filter(None, (self.account, self.region)))
 
     def console(self, page: str, fragment: str) -> Iterator[_Row]:
-        """A page of the console, where it is known where the console is."""
+        """A page of the console, if the partition's console is known."""
         if self.partition in CONSOLES and self.region:
             host = CONSOLES[self.partition]
             yield "Console", _Link(f"https://{host}/{page}/home?region={self.region}#/{fragment}")
 
     def links_to_role(self, role: str) -> Iterator[_Row]:
-        """The role in the console, and the command that says what it carries."""
+        """The role in the console, and the command that lists its attached policies."""
         if ROLE_NAME.fullmatch(role):
             yield from self.console("iam", f"roles/details/{quote(role, safe='')}")
             yield "Look", _Link(f"aws iam list-attached-role-policies --role-name {role}")
@@ -109,8 +109,8 @@ class _Console:
     def links_to_policy(self, policy: str, *, was_deleted: bool) -> Iterator[_Row]:
         """A guardrail's policy in the console, and the commands that show it.
 
-        A policy that was edited still has the version with the edit, until IAM has five newer ones. One that was
-        deleted has lost its versions: then the command lists the roles that have the new policy attached.
+        An edited policy still has the version with the edit, until IAM has five newer ones. IAM deletes the versions of
+        a deleted policy with it, so the command then lists the roles that have the new policy attached.
         """
         if POLICY_NAME.fullmatch(policy) and self.account:
             arn = policy_arn(policy, self.partition, self.account)
@@ -130,34 +130,39 @@ class _Console:
             yield "Look", _Link(f"aws cloudtrail lookup-events{region} --lookup-attributes {attribute}")
 
 
-_Told = tuple[str, list[_Row]]
-"""The headline, and what there is to say in rows of a label and a text."""
+_Parts = tuple[str, list[_Row]]
+"""The headline of an alert, and its rows of a label and a text."""
 
 
-def _role_finding(detail: Mapping[str, Any], place: _Console) -> _Told:
+def _role_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
     role, reason = _text(detail.get("role"), 64), _text(detail.get("reason"), 64)
     missing = _names(detail.get("missing"), without=detail.get("attached"))
     rows = [
-        ("What", f"role {role} lacks {missing or 'a guardrail'} and cannot be given it"),
-        *_works_for(detail),
+        ("What", f"role {role} lacks {missing or 'a guardrail'}, and Rolewarden cannot protect it"),
+        *_used_by(detail),
         *_caused(detail),
-        ("Done", f"{_done(detail) or 'nothing'}: {reason}"),
+        ("Done", f"{_done(detail) or 'nothing'} ({reason})"),
         *_left_to_do(detail, place, role),
     ]
     return f"role {role} cannot be protected: {reason}", rows
 
 
-def _subject_finding(detail: Mapping[str, Any], place: _Console) -> _Told:
+def _subject_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
     domain, profile = _text(detail.get("domain"), 64), _text(detail.get("user_profile"), 64)
     role, reason = _text(detail.get("role"), 64), _text(detail.get("reason"), 64)
     missing = _names(detail.get("missing"))
     who = f"user profile {domain}/{profile}" if profile else f"domain {domain}" if domain else f"role {role}"
+    if policy := _text(detail.get("policy"), 128):
+        who = f"guardrail {policy}"
+    elif domain == "*":
+        # A sweep writes this if AWS refuses to list the domains of a Region, or their tags.
+        who = "the domains of a Region"
     if missing:
         what = f"{who} needs {missing}, but uses its domain's role, which has only what the domain needs"
         done = "nothing: the role keeps the guardrails of its domain"
     else:
-        what = f"AWS does not let Rolewarden evaluate {who}"
-        done = "nothing: what was known before stays in force"
+        what = f"AWS refused a call that Rolewarden needs to evaluate {who}"
+        done = "nothing: Rolewarden continues with its earlier data"
     rows = [
         ("What", what),
         ("Role", role),
@@ -165,16 +170,16 @@ def _subject_finding(detail: Mapping[str, Any], place: _Console) -> _Told:
         ("Done", f"{done} ({reason})"),
         *_left_to_do(detail, place, role),
     ]
-    return f"{who} cannot be protected: {reason}", rows
+    return f"{who} cannot be {'protected' if missing else 'evaluated'}: {reason}", rows
 
 
-def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Told:
+def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
     reason = _text(detail.get("reason"), 64)
     what = f"AWS refused a call that Rolewarden needs to cover account {place.account}: roles may be unprotected"
-    done = "nothing: Rolewarden continues with what AWS lets it read"
+    done = "nothing: Rolewarden continues with the data that AWS lets it read"
     if reason == Reason.LEFT:
-        what = f"account {place.account} is no longer covered: its roles may be unprotected"
-        done = "nothing: its guardrails stay attached, and Rolewarden does not restore one that somebody removes"
+        what = f"Rolewarden no longer covers account {place.account}: its roles may be unprotected"
+        done = "nothing: its guardrails stay attached, but Rolewarden does not restore one that a caller removes"
     elif reason == Reason.UNHEARD:
         what = f"events of account {place.account} may not arrive: only a sweep detects changes to its roles"
         done = "swept the account as usual; Rolewarden cannot repair the path of the events"
@@ -193,22 +198,22 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Told:
 
 
 def _left_to_do(detail: Mapping[str, Any], place: _Console, role: str) -> Iterator[_Row]:
-    """Why something is unenforceable, and what a person does about it."""
+    """The error message, the recommended action and the links of an unenforceable finding."""
     yield "Why", _text(detail.get("message"), 400)
     yield "To do", _text(detail.get("recommendation"), 200)
     yield from place.links_to_role(role)
     yield "Runbook", "docs/how-to/runbook.md, UnenforceableAlarm"
 
 
-def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Told:
+def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Parts:
     policy, remediation = _text(detail.get("policy"), 128), _text(detail.get("remediation"), 32)
     was = {CREATED: "deleted", REPLACED: "edited"}.get(remediation, "tampered with")
     done = {
-        CREATED: "created the policy again; a sweep attaches it to every role that needs it",
+        CREATED: "created the policy again; the next sweep attaches it to every role that needs it",
         REPLACED: "restored the default version of the policy to what guardrails.yaml says",
     }.get(remediation, remediation)
     rows = [
-        ("What", f"the policy of guardrail {policy} was {was}: every role that needs it went without"),
+        ("What", f"a caller {was} the policy of guardrail {policy}: roles that need it may have been unprotected"),
         *_caused(detail),
         ("Done", done),
         (
@@ -221,41 +226,41 @@ def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Told:
     return f"guardrail {policy} was {was} and is restored", rows
 
 
-def _role_contested(detail: Mapping[str, Any], place: _Console) -> _Told:
+def _role_contested(detail: Mapping[str, Any], place: _Console) -> _Parts:
     role, since = _text(detail.get("role"), 64), _text(detail.get("since"), 32)
     times = _times(detail.get("remediations")) or "again and again"
     rows: list[_Row] = [
-        ("What", f"somebody takes the guardrails off role {role}; they were restored {times} since {since}"),
-        *_works_for(detail),
+        ("What", f"a caller removes the guardrails from role {role}; Rolewarden restored them {times} since {since}"),
+        *_used_by(detail),
     ]
     actors = detail.get("actors")
     for listed in (actors if isinstance(actors, list) else [])[:5]:
-        fighter = Cause.from_dict(listed)
-        who = filter(None, (_text(fighter.actor, 300), _times(mapping(listed).get("times"))))
-        rows += [("Who", ", ".join(who)), ("From", _from(fighter))]
+        caller = Cause.from_dict(listed)
+        who = filter(None, (_text(caller.actor, 300), _times(mapping(listed).get("times"))))
+        rows += [("Who", ", ".join(who)), ("From", _from(caller))]
     last = Cause.from_dict(detail.get("cause"))
     rows += [
         ("Last", " at ".join(filter(None, (_text(last.event_name, 128), _text(last.time, 32))))),
-        ("Done", f"{_done(detail) or 'attached the missing policies'}, each time, and goes on doing so"),
-        ("To do", "find what detaches it (an infrastructure tool that owns the role?) and have it leave "
-                  "policies under /rolewarden/ alone, or exempt the role in guardrails.yaml"),
+        ("Done", f"{_done(detail) or 'attached the missing policies'} each time, and continues to do so"),
+        ("To do", "find the tool or person that removes the guardrails (often an infrastructure tool that manages the "
+                  "role), and make it ignore policies under /rolewarden/, or exempt the role in guardrails.yaml"),
         *place.links_to_role(role),
         ("Runbook", "docs/how-to/runbook.md, ContestedAlarm"),
     ]  # fmt: skip
     return f"role {role} is contested: restored {times}", rows
 
 
-def _move(detail: Mapping[str, Any], place: _Console) -> _Told:
-    """A call on something that Rolewarden is made of, or on the trail that it hears of."""
+def _change(detail: Mapping[str, Any], place: _Console) -> _Parts:
+    """The alert about a call on a part of Rolewarden, or on a trail."""
     cause = cause_of(detail)
-    # Lambda's names carry the date of the API, as DeleteFunction20150331.
+    # CloudTrail adds the date of the API to Lambda's event names, for example DeleteFunction20150331.
     call = re.sub(r"\d{8}(v\d+)?$", "", _text(cause.event_name, 128))
     service = _text(detail.get("eventSource"), 64).partition(".")[0]
-    noun, meaning, recommendation = _PARTS.get(service, ("part", "what Rolewarden is made of changes", _RESTORE))
+    noun, meaning, recommendation = _PARTS.get(service, ("part", "a part of Rolewarden changes", _RESTORE))
     kind, name = _touched(detail)
     touched = f"{kind} {name}".strip() or noun
     if _FORWARDERS.fullmatch(name):
-        meaning, recommendation = "what happens here may go unseen, or be left as it is, from now on", _FORWARD_AGAIN
+        meaning, recommendation = _UNDETECTED, _FORWARD_AGAIN
     refused = _text(detail.get("errorCode"), 64)
     rows = [
         ("What", f"{call} on {touched}: {'a failed attempt' if refused else meaning}"),
@@ -269,24 +274,24 @@ def _move(detail: Mapping[str, Any], place: _Console) -> _Told:
         ("Runbook", "docs/how-to/runbook.md, Changes to Rolewarden itself"),
     ]
     did = "tried" if refused else "called"
-    return f"{_short(_text(cause.actor, 300)) or 'somebody'} {did} {call} on {touched}", rows
+    return f"{_short(_text(cause.actor, 300)) or 'a caller'} {did} {call} on {touched}", rows
 
 
-def _unreadable(envelope: Mapping[str, Any]) -> _Told:
+def _unreadable(envelope: Mapping[str, Any]) -> _Parts:
     rows: list[_Row] = [
-        ("What", "AlertFunction got an event that it cannot read"),
+        ("What", "AlertFunction received an event that it cannot read"),
         ("Source", _text(envelope.get("source"), 64)),
         ("Kind", _text(envelope.get("detail-type"), 128)),
         ("Id", _text(envelope.get("id"), 64)),
         ("When", _text(envelope.get("time"), 32)),
         ("Done", "nothing"),
-        ("To do", "look for the id in the logs of Rolewarden's functions and in CloudTrail"),
+        ("To do", "search the logs of Rolewarden's functions and CloudTrail for the ID"),
         ("Runbook", "docs/how-to/runbook.md, An event that cannot be read"),
     ]
     return "an event that cannot be read", rows
 
 
-_TELLERS: dict[str, Callable[[Mapping[str, Any], _Console], _Told]] = {
+_FINDINGS: dict[str, Callable[[Mapping[str, Any], _Console], _Parts]] = {
     RoleFinding.detail_type: _role_finding,
     SubjectFinding.detail_type: _subject_finding,
     AccountFinding.detail_type: _account_finding,
@@ -295,32 +300,33 @@ _TELLERS: dict[str, Callable[[Mapping[str, Any], _Console], _Told]] = {
 }
 
 _RESTORE = "restore the stack (docs/how-to/runbook.md, Restore the stack), then run `rolewarden sweep`"
-_FORWARD_AGAIN = "run `rolewarden doctor`: it names what is missing here and the recommended action"
+_FORWARD_AGAIN = "run `rolewarden doctor`, which names the missing part and the recommended action"
 _FORWARDERS = re.compile(rf"{FORWARD}.+|{UNDELIVERED}|StackSet-.+|{'|'.join(sorted(MEMBER_ROLES))}", re.IGNORECASE)
-"""The names of what forwarder.yaml makes, and of its stacks."""
+"""Matches the names of the resources that forwarder.yaml creates, and of its stacks."""
+_UNDETECTED = "Rolewarden may miss changes to roles, or fail to remediate them, from now on"
 _PARTS = {
-    "lambda": ("function", "roles may be changed unseen from now on", _RESTORE),
-    "iam": ("role", "a function may do less than it has to, or more than it may", _RESTORE),
+    "lambda": ("function", _UNDETECTED, _RESTORE),
+    "iam": ("role", "a function may lack a permission that it needs, or have one that it must not have", _RESTORE),
     "dynamodb": ("table", "bindings or history may be lost", _RESTORE),
-    "sqs": ("queue", "roles that wait for their evaluation may be lost", _RESTORE),
-    "logs": ("log group", "what the functions log may be lost", _RESTORE),
-    "sns": ("topic", "alarms may reach nobody", "check the subscriptions with `aws sns "
+    "sqs": ("queue", "messages about roles to evaluate may be lost", _RESTORE),
+    "logs": ("log group", "log entries of the functions may be lost", _RESTORE),
+    "sns": ("topic", "alarms and alerts may get lost", "check the subscriptions with `aws sns "
             f"list-subscriptions-by-topic --topic-arn TOPIC`; {_RESTORE}"),
-    "kms": ("key", "what it encrypts cannot be read without it",
+    "kms": ("key", "without the key, Rolewarden cannot read its encrypted data",
             "run `aws kms cancel-key-deletion --key-id KEY` and `aws kms enable-key --key-id KEY` at once, "
             f"then {_RESTORE}; a key of your own needs the policy in docs/how-to/kms-key.md"),
-    "events": ("rule", "changes to roles may go unseen from now on", _RESTORE),
-    "monitoring": ("alarm", "nobody may be notified of the next failure", _RESTORE),
+    "events": ("rule", _UNDETECTED, _RESTORE),
+    "monitoring": ("alarm", "the next failure may trigger no alarm", _RESTORE),
     "cloudtrail": ("trail", "without a trail that logs, only the sweep detects a change to a role",
                    "run `aws cloudtrail start-logging --name TRAIL`, and check what it logs with "
                    "`aws cloudtrail get-event-selectors --trail-name TRAIL`"),
-    "cloudformation": ("stack", "Rolewarden itself is being deployed, changed or taken down", "stop the "
+    "cloudformation": ("stack", "a caller deploys, changes or deletes Rolewarden itself", "stop the "
                        "operation, then deploy the stack as you want it"),
 }  # fmt: skip
-"""By service: what a resource of Rolewarden's is there, what a change to it may mean, and what to do about it."""
+"""For each service: the kind of Rolewarden's resource, the impact of a change to it, and the recommended action."""
 
 _PARAMETERS = {
-    # Before functionName: whose queue it is tells more than who is to receive from it.
+    # This is before functionName, because the queue says more about the change than the function that receives from it.
     "eventSourceArn": "queue",
     "functionName": "function",
     "layerName": "layer",
@@ -340,14 +346,17 @@ _PARAMETERS = {
     "stackSetName": "StackSet",
     "trailName": "trail",
     "name": "",
-    # After rule and name: a rule's bus is beside it.
+    # This is after rule and name, because the record of a call on a rule also has the rule's bus.
     "eventBusName": "event bus",
 }
-"""Under which name CloudTrail has what was touched, and what that is; `name` is a rule's, a bus' or a trail's."""
+"""Request parameters that name the changed resource, each with the kind of resource, in the order of their use.
+
+`name` can belong to a rule, a bus or a trail, so it has no kind.
+"""
 
 
 def _touched(detail: Mapping[str, Any]) -> tuple[str, str]:
-    """What kind of thing a call was made on, and its name or names. Both are empty if the call does not say it."""
+    """The kind and the name or names of the resource that a call changes. Both are empty if the call has no name."""
     parameters = mapping(detail.get("requestParameters"))
     table = mapping(mapping(detail.get("responseElements")).get("tableDescription"))
     for name, kind in _PARAMETERS.items():
@@ -358,21 +367,21 @@ def _touched(detail: Mapping[str, Any]) -> tuple[str, str]:
             found = _text(value, 256).rsplit("/", 1)[-1]
         else:
             found = _short(_text(value, 256))
-            # The resource part of an ARN says what it is, and we do already.
+            # The alert already has the kind, which the resource part of an ARN would repeat.
             found = found.removeprefix(f"{kind}/").removeprefix(f"{kind}:")
         if found:
             return kind, found
     return "", ""
 
 
-def _works_for(detail: Mapping[str, Any]) -> Iterator[_Row]:
+def _used_by(detail: Mapping[str, Any]) -> Iterator[_Row]:
     if subjects := _names(detail.get("subjects"), more=_count(detail.get("more_subjects"))):
-        yield "Works for", subjects
+        yield "Used by", subjects
 
 
 def _done(detail: Mapping[str, Any]) -> str:
     if detail.get("remediation") == "bounded":
-        return "set the permissions boundary that has the denies"
+        return "set the fallback boundary with the same denies"
     attached = _names(detail.get("attached"))
     return f"attached {attached}" if attached else ""
 
@@ -381,7 +390,7 @@ def _caused(detail: Mapping[str, Any]) -> Iterator[_Row]:
     cause = Cause.from_dict(detail.get("cause"))
     found = {SWEEP.cause: "a sweep", SCHEDULED_CHECK.cause: "a scheduled check"}.get(cause)
     if found:
-        yield "Who", f"not known: {found} found it: no event reported it"
+        yield "Who", f"not known: {found} found it, and not an event"
         return
     yield "Who", _text(cause.actor, 300) or "not known"
     yield "Call", " at ".join(filter(None, (_text(cause.event_name, 128), _text(cause.time, 32))))
@@ -393,12 +402,12 @@ def _from(cause: Cause) -> str:
 
 
 def _short(name: str) -> str:
-    """Of an ARN what comes after the account: a subject has little room."""
+    """The part of an ARN after the account, because a subject is short. Other names stay as they are."""
     return name.split(":", 5)[-1] if name.startswith("arn:") else name
 
 
 def _written(headline: str, rows: list[_Row]) -> Alert:
-    # SNS refuses a subject that has any other character.
+    # SNS rejects a subject with a character that is not ASCII.
     subject = headline.encode("ascii", "replace").decode()
     if len(subject) > SUBJECT_SIZE:
         subject = subject[: SUBJECT_SIZE - 3].rstrip() + "..."
@@ -419,17 +428,17 @@ def _folded(text: str, *, first: str = "", indent: str = "") -> list[str]:
 
 
 def _text(value: Any, most: int) -> str:
-    """`value` fit to be printed: one line, no control or direction characters, no link, `most` characters."""
+    """`value` in printable form: one line without control characters and links, `most` characters at most."""
     if not isinstance(value, str):
         return ""
-    # Four times as much is looked at: cleaning makes it shorter, and it may be megabytes.
+    # Cleaning shortens a text, so it starts from four times the length. The rest may be megabytes, and is not needed.
     printable = "".join(char if char.isprintable() else " " for char in value[: 4 * most])
     text = " ".join(printable.split()).replace("://", ": //")
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _names(value: Any, *, without: Any = None, more: int = 0) -> str:
-    """Up to ten names of a list, and how many there are besides."""
+    """Up to ten names of a list, and the number of the others. `more` is added to that number."""
     left = without if isinstance(without, list) else []
     found = [item for item in value if item not in left] if isinstance(value, list) else []
     more += max(0, len(found) - 10)

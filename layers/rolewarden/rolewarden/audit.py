@@ -1,9 +1,9 @@
-"""The audit: what Rolewarden has done to IAM, beside what its history says of that.
+"""The audit, which compares Rolewarden's own calls to IAM with the history.
 
 If a function ends between a remediation and its record, or never receives IAM's answer, the role is changed and the
-history does not say so; the next attempt finds nothing to do. CloudTrail has the call: each call that changes IAM has a
-correlation ID (`Origin.new_correlation_id`), and so has the row that records it. The audit backfills calls that no row
-records.
+history has no row about it. The next attempt then finds nothing to do. CloudTrail still has the call. Each call that
+changes IAM has a correlation ID (`Origin.new_correlation_id`), and so has the row that records it. The audit backfills
+the calls that no row records.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from rolewarden.record import Recorder
 from rolewarden.verdicts import CREATED, REPLACED, Remediation
 
 SETTLED = timedelta(minutes=20)
-"""After so long a call is in CloudTrail's event history, which has it within about five minutes
-(https://docs.aws.amazon.com/awscloudtrail/latest/userguide/view-cloudtrail-events.html), and no function that made it
-is still about to write its row."""
+"""The age from which a call is audited. By then CloudTrail's event history has the call, which takes about five minutes
+(https://docs.aws.amazon.com/awscloudtrail/latest/userguide/view-cloudtrail-events.html), and the function that made it
+has written its row or has ended."""
 
 OVERLAP = timedelta(minutes=40)
-"""So much of what was audited last is audited again: CloudTrail promises no time."""
+"""How much of the previous audit's time each audit covers again, because CloudTrail guarantees no time of delivery."""
 
 FIRST = timedelta(hours=6)
-"""How far an audit goes back where the table does not know of one."""
+"""How far the first audit of an account goes back."""
 
 MOST = timedelta(hours=6)
-"""No more than this is audited at a time: LookupEvents gives fifty calls a page and two pages a second."""
+"""The longest time that one audit covers, because LookupEvents gives fifty calls a page and two pages a second."""
 
 SKEW = timedelta(minutes=5)
-"""A row may be this much older than the call by CloudTrail's clock, and the calls of one remediation this far apart."""
+"""The largest difference between a row and its call by CloudTrail's clock, and between the calls of one remediation."""
 
 ATTACHED, DETACHED, BOUNDED, UNBOUNDED = "attached", "detached", "boundary", "boundary_removed"
 
@@ -55,26 +55,26 @@ CALLS = {
     "CreatePolicy": CREATED,
     "CreatePolicyVersion": REPLACED,
 }
-"""The calls that leave a row in the history, and what they do."""
+"""The calls that must have a row in the history, each with the word for its effect."""
 
 _SIGNED = re.compile(rf"\b{SIGNATURE}([A-Za-z0-9.-]+)")
 
 
 class Deed(NamedTuple):
-    """One thing that was done: one of CALLS' words, and the policy it was done with (by name, empty for UNBOUNDED)."""
+    """The effect of one call: a word from CALLS, and the name of the policy, which is empty for UNBOUNDED."""
 
     what: str
     policy: str
 
     @property
     def key(self) -> tuple[str, str]:
-        """The same for every spelling of the policy's name."""
+        """The value that is equal for all spellings of the policy's name."""
         return self.what, folded(self.policy)
 
 
 @dataclass(frozen=True)
 class RecordedCall:
-    """A call of Rolewarden's own to IAM: `about` is the partition of the history that has to tell of it."""
+    """A call that Rolewarden made to IAM. `about` is the key of the history partition that must record it."""
 
     correlation_id: str
     at: datetime
@@ -85,7 +85,7 @@ class RecordedCall:
 
 @dataclass
 class Auditor:
-    """Audits accounts. `own_roles` are the names of the functions' roles: who else signs as they do is ignored."""
+    """Audits accounts. `own_roles` are the names of the functions' roles; calls of other roles are ignored."""
 
     aws: ReadsCalls
     progress: Progress
@@ -93,10 +93,10 @@ class Auditor:
     own_roles: frozenset[str]
 
     def run(self, account: str, now: float) -> dict[str, Any]:
-        """Audit what has settled since the last time: how many calls there were, and how many rows were written late.
+        """Audit the calls since the previous audit that are old enough, and return the numbers of calls and backfills.
 
-        `now` is in seconds of the epoch; `behind` where there is more than one audit can do. Raises RetryLater. That
-        AWS does not show CloudTrail's event history is recorded, and ends the audit.
+        `now` is in seconds since the epoch. `behind` in the result is true if the rest takes another audit. If AWS
+        refuses access to CloudTrail's event history, record that and return the refusal. Raises RetryLater.
         """
         settled = datetime.fromtimestamp(now, UTC) - SETTLED
         audited = self.progress.audited(account) or settled - FIRST
@@ -108,7 +108,8 @@ class Auditor:
             backfilled = sum(
                 self._record(account, calls)
                 for calls in remediations.values()
-                # The rest of what was just going on is seen the next time.
+                # If the latest call is that recent, other calls of the same remediation may follow: the next audit
+                # covers them together.
                 if max(call.at for call in calls) <= until - SKEW
             )
         except Refused as refused:
@@ -130,7 +131,7 @@ class Auditor:
                     yield _call(account, signed[1], what, record)
 
     def _record(self, account: str, calls: list[RecordedCall]) -> bool:
-        """Record those of `calls`, all of one remediation, that no row records. Gives whether there were any."""
+        """Record the calls that have no row, and return whether that wrote one. All calls belong to one remediation."""
         first = min(calls, key=lambda call: call.at)
         rows = self.recorder.rows(first.about, first.at - SKEW)
         told = {deed.key for row in rows if row.get("correlation_id") == first.correlation_id for deed in _deeds(row)}
@@ -160,7 +161,7 @@ def _call(account: str, correlation_id: str, what: str, record: Mapping[str, Any
 
 
 def _deeds(row: Mapping[str, Any]) -> Iterator[Deed]:
-    """What a row of the history tells of."""
+    """Yield the effects that a row of the history records."""
     yield from (Deed(ATTACHED, policy) for policy in row.get("attached", ()))
     for policy in row.get("detached", ()):
         yield Deed(UNBOUNDED, "") if is_boundary(policy) else Deed(DETACHED, policy)

@@ -1,7 +1,7 @@
-"""Everything there is to say about a guardrails.yaml before it is deployed.
+"""The complete check of a guardrails.yaml before it is deployed.
 
-Besides what is wrong with the file itself: what does not fit an IAM policy, what a role would have to carry, and model
-patterns that look like mistakes.
+In addition to the errors of the file itself, it finds guardrails that do not fit into an IAM policy, assignments that
+use up a role's quota of attached policies, and model patterns that look like mistakes.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from rolewarden.guardrails import BedrockRule, Fallback, FileReading, JumpStartR
 from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail
 
 ROLE_POLICIES = 10
-"""Managed policies that a role may carry where the account has no raised quota (IAM and STS quotas, IAM User Guide)."""
+"""The default quota of managed policies per role (IAM and STS quotas, IAM User Guide)."""
 
 _LONGEST_PARTITION = "aws-us-gov"
-"""What fits under its name fits under any partition's."""
+"""The partition with the longest name. A policy that fits into the size limit there fits in every partition."""
 
 
 @dataclass(frozen=True)
 class KnownModels:
-    """Model ids as of a day. They word warnings and decide nothing: a model that is newer is governed all the same."""
+    """The model IDs known on the day `as_of`. They are for warnings only: guardrails apply to newer models, too."""
 
     as_of: str
     bedrock: tuple[str, ...]
@@ -33,10 +33,12 @@ class KnownModels:
 
 @dataclass(frozen=True)
 class Checked:
-    """What became of a file.
+    """The result of a check.
 
-    `policies` tells how many policies each guardrail takes, by its name; `slots` how many of the policies that a role
-    may carry each assignment costs, in the order of the file. Both are empty where there are errors.
+    - `rules`: None if the file has errors.
+    - `policies`: the number of policies that each guardrail compiles to, by its name. Empty if the file has errors.
+    - `slots`: the number of policies that each assignment attaches to a role, in the order of the file. Empty if the
+      file has errors.
     """
 
     rules: Rules | None
@@ -49,7 +51,7 @@ class Checked:
 def check(path: Path, *, today: date, known: KnownModels | None = None) -> Checked:
     """Read and compile the file at `path`; `today` (UTC) decides which exemptions have ended.
 
-    Never raises for what a file says; a file that cannot be read is one of its errors.
+    It raises nothing for the content of the file, and a file that it cannot read becomes one of the errors.
     """
     reading = read(path, today=today)
     if reading.rules is None:
@@ -120,10 +122,10 @@ def _pattern_warning(
 ) -> str | None:
     if models and not any(matches(pattern, model) for model in models):
         near = get_close_matches(pattern.strip("*?"), models, 3, 0.6)
-        hint = f"; near it: {', '.join(f'`{model}`' for model in near)}" if near else ""
-        return f"`{pattern}` matches no model that was known on {as_of}{hint}"
+        hint = f", for example {', '.join(f'`{model}`' for model in near)}" if near else ""
+        return f"`{pattern}` matches no model that was known on {as_of}: write a known model ID{hint}"
     if family == "bedrock" and rule.kind == "deny" and not pattern.endswith("*"):
         others = [model for model in models if model != pattern and matches(f"{pattern}*", model)]
-        also = f" (as {', '.join(f'`{model}`' for model in others[:3])})" if others else ""
-        return f"`{pattern}` leaves other versions and variants of the model open{also}: write `{pattern}*`"
+        also = f", for example {', '.join(f'`{model}`' for model in others[:3])}" if others else ""
+        return f"`{pattern}` does not deny other versions and variants of the model{also}: write `{pattern}*`"
     return None

@@ -17,16 +17,17 @@ from rolewarden.errors import RetryLater, RolewardenError, SettingsError
 from rolewarden.record import logger
 
 IN_TIME = 5.0
-"""Seconds before a function's end at which CloudFormation is answered, whatever the work has come to."""
+"""Seconds before the function's timeout at which it answers CloudFormation, even if its work has not ended."""
 
 SOON = 2.0
-"""Seconds that one try to answer may take: at the end there is time for two."""
+"""Seconds after which one attempt to answer times out, so that two attempts fit into IN_TIME."""
 
 TRIES = 2
+"""Attempts to send an answer."""
 
 
 DELETING = frozenset({"DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"})
-"""Statuses in which CloudFormation deletes the stack, or takes back its creation."""
+"""Statuses in which CloudFormation deletes the stack, or rolls back its creation."""
 
 _IN_OPERATION = "_IN_PROGRESS"
 """The end of each status that a stack has while CloudFormation works on it."""
@@ -39,9 +40,10 @@ class ForgedRequestError(RolewardenError):
 
 
 class OwnStack(NamedTuple):
-    """The stack that this function belongs to, as the function's environment names it.
+    """The stack that this function belongs to, as the function's environment variables name it.
 
-    `endpoint` is the URL of the local AWS that receives every call, empty on AWS.
+    - `removes`: whether the deletion of the stack removes all guardrails (`OnDelete: remove`).
+    - `endpoint`: the URL of the local AWS, which receives every call. Empty on AWS.
     """
 
     id: str
@@ -52,7 +54,7 @@ class OwnStack(NamedTuple):
     def read(cls, environment: Mapping[str, str]) -> OwnStack:
         """Read the stack from environment variables. Raises SettingsError."""
         if not environment.get("STACK_ID"):
-            raise SettingsError("the environment variable STACK_ID is not set: template.yaml sets it")
+            raise SettingsError("the environment variable STACK_ID is not set: deploy template.yaml, which sets it")
         return cls(
             environment["STACK_ID"], environment.get("ON_DELETE") == "remove", environment.get("AWS_ENDPOINT_URL", "")
         )
@@ -64,19 +66,21 @@ class OwnStack(NamedTuple):
         if not all(isinstance(event.get(key), str) for key in ("RequestType", "RequestId", "LogicalResourceId")):
             raise ForgedRequestError("the request lacks a field that CloudFormation always sends")
         if not self._is_answer_address(event.get("ResponseURL"), aws.region, aws.partition):
-            raise ForgedRequestError("the ResponseURL is no address of CloudFormation")
+            raise ForgedRequestError("the ResponseURL is not an address of CloudFormation")
 
     def need_deployment(self, aws: ReadsStacks) -> None:
         """Check that CloudFormation creates or updates the stack. Raises ForgedRequestError and RetryLater."""
         status = aws.stack_status(self.id)
         if status in DELETING or not status.endswith(_IN_OPERATION):
-            raise ForgedRequestError(f"it asks for a deployment, and the stack is in {status}")
+            raise ForgedRequestError(f"the request asks for a deployment, but the status of the stack is {status}")
 
     def need_deletion(self, aws: ReadsStacks) -> None:
         """Check that CloudFormation deletes the stack. Raises ForgedRequestError and RetryLater."""
         status = aws.stack_status(self.id)
         if status not in DELETING:
-            raise ForgedRequestError(f"it asks to remove all guardrails, and the stack is in {status}")
+            raise ForgedRequestError(
+                f"the request asks to remove all guardrails, but the status of the stack is {status}"
+            )
 
     def _is_answer_address(self, url: object, region: str, partition: str) -> bool:
         try:
@@ -88,7 +92,7 @@ class OwnStack(NamedTuple):
         except ValueError:
             return False
         suffix = _DNS_SUFFIXES.get(partition, "amazonaws.com")
-        # The whole bucket name counts: everyone can create a bucket that only begins like CloudFormation's.
+        # The whole bucket name must match, because anyone can create a bucket whose name begins like CloudFormation's.
         buckets = [f"cloudformation-custom-resource-response-{name}" for name in (region.replace("-", ""), region)]
         places = (f"s3.{suffix}", f"s3.{region}.{suffix}", f"s3-{region}.{suffix}", f"s3.dualstack.{region}.{suffix}")
         hosts = {f"{bucket}.{place}" for bucket in buckets for place in places}
@@ -107,18 +111,18 @@ def answer_request(
     seconds_left: float,
     try_again: bool = False,
 ) -> dict[str, Any]:
-    """Do `work` for a request and tell CloudFormation how it went, also when it raises or takes too long.
+    """Do `work` for a request and send CloudFormation the result, even if `work` raises or takes too long.
 
-    With `try_again` a RetryLater is raised and not answered: Lambda brings the request once more.
+    With `try_again`, a RetryLater is raised and not answered, because Lambda then delivers the request again.
     """
     answer = _Answer(event)
 
     def answer_timeout() -> None:
         try:
-            answer.send("the function's time ran out")
+            answer.send("the function's time ran out: deploy again")
         except OSError:
-            # Should the work end in the seconds that are left, it is answered then.
-            logger.exception("CloudFormation could not be answered")
+            # If the work ends in the remaining seconds, its result is sent then.
+            logger.exception("the answer to CloudFormation could not be sent")
 
     timer = threading.Timer(max(0.0, seconds_left - IN_TIME), answer_timeout)
     timer.daemon = True
@@ -131,8 +135,8 @@ def answer_request(
         if try_again:
             raise
         logger.exception("a deployment's request failed")
-        reason = "AWS could not do it now: deploy again"
-    except Exception as error:  # CloudFormation would wait an hour for an answer that never came
+        reason = "AWS could not do the work now: deploy again"
+    except Exception as error:  # without an answer, CloudFormation waits until ServiceTimeout
         logger.exception("a deployment's request failed")
         reason = f"{type(error).__name__}: {error}"
     finally:
@@ -141,7 +145,7 @@ def answer_request(
 
 
 class _Answer:
-    """One answer to one request: whoever comes first sends it."""
+    """The single answer to a request, sent by the work or by the timer, whichever is first."""
 
     def __init__(self, event: Mapping[str, Any]) -> None:
         self._event = event
@@ -149,7 +153,10 @@ class _Answer:
         self._status = ""
 
     def send(self, reason: str) -> str:
-        """SUCCESS, or FAILED where there is a reason; gives what was sent, now or before."""
+        """Send SUCCESS, or FAILED with `reason` if it is not empty, and return the status that was sent.
+
+        If an answer was sent before, send nothing and return its status.
+        """
         with self._lock:
             if self._status:
                 return self._status
@@ -157,8 +164,8 @@ class _Answer:
             body = {
                 "Status": status,
                 "Reason": reason[:1000],
-                # There is one such resource a stack, and its id never changes: a new id would make CloudFormation
-                # delete the old.
+                # The stack has one resource of this kind. Its ID never changes, because CloudFormation would answer a
+                # new ID with a Delete request for the old one.
                 "PhysicalResourceId": self._event.get("PhysicalResourceId")
                 or f"rolewarden-{self._event['LogicalResourceId'].lower()}",
                 "StackId": self._event["StackId"],
@@ -169,7 +176,7 @@ class _Answer:
                 self._event["ResponseURL"], data=json.dumps(body).encode(), method="PUT", headers={"Content-Type": ""}
             )
             self._put(request)
-            # Only now: an answer that did not get through is left to whoever comes next.
+            # The status is set after the answer was sent, so that a later call tries again if this one failed.
             self._status = status
             return status
 

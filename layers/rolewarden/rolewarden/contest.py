@@ -1,4 +1,4 @@
-"""A contested role: somebody, or some tool, takes off again and again what Rolewarden puts back."""
+"""Contested roles: a person or a tool repeatedly removes the guardrails that Rolewarden attaches."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from rolewarden.origin import Cause
 from rolewarden.own_events import Actor
 
 CONTESTED = 3
-"""So many acts within `WINDOW`, each of which had to be remediated, make a contest of it."""
+"""Remediated removals within `WINDOW` from which a role counts as contested."""
 
 WINDOW = timedelta(days=1)
-"""An act counts for so long, and a contest is over when so long nothing had to be remediated."""
+"""The time for which a removal counts. A contest ends when this time passes without a remediated removal."""
 
 MOST_ROWS = 20
-"""As many of the newest rows of a role's history are looked at: a tool that acts every minute leaves 1,440 a day."""
+"""The number of a role's newest history rows to read, because a tool that acts every minute leaves 1,440 a day."""
 
 UNDOING = frozenset(
     {"CreateRole", "DeleteRole", "DetachRolePolicy", "DeleteRolePermissionsBoundary", "PutRolePermissionsBoundary"}
 )
-"""Names of the calls that take a guardrail off a role. What brings a new role under guard is no contest."""
+"""Names of the calls that can remove a guardrail from a role. A remediation that another call led to is no contest."""
 
 
 class Contest(NamedTuple):
-    """The acts (rows of the history, newest first) that had to be remediated on one role."""
+    """The remediated removals of one role, as rows of its history, newest first."""
 
     acts: tuple[Mapping[str, Any], ...]
 
     @classmethod
     def among(cls, rows: Iterable[Mapping[str, Any]], now: datetime) -> Contest | None:
-        """What the newest rows of a role's history tell of a contest; None where there is none."""
+        """The contest that the newest rows of a role's history show; None if they show no contest."""
         acts: dict[str, Mapping[str, Any]] = {}
         for row in sorted(rows, key=lambda row: HistoryKey.of(row["at"]), reverse=True):
             cause = row.get("cause", {})
             is_recent = HistoryKey.of(row["at"]).time >= now - WINDOW
             if row.get("remediation") and cause.get("event_name") in UNDOING and is_recent:
-                # One act may be remediated twice: its event came twice, or two functions were at it.
+                # One removal may have two rows, because its event arrived twice or two functions remediated it.
                 acts.setdefault(str(cause.get("event_id", row["at"])), row)
         return cls(tuple(acts.values())) if len(acts) >= CONTESTED else None
 
     @property
     def remediations(self) -> int:
-        """The number of acts that had to be remediated."""
+        """The number of removals that Rolewarden remediated."""
         return len(self.acts)
 
     @property
@@ -54,7 +54,7 @@ class Contest(NamedTuple):
 
     @property
     def actors(self) -> tuple[Actor, ...]:
-        """The callers, those with the most acts first."""
+        """The callers, those with the most removals first."""
         actors: dict[tuple[str, str, str], int] = {}
         for act in self.acts:
             cause = Cause.from_dict(act["cause"])

@@ -1,19 +1,19 @@
-"""Everything that Rolewarden raises on purpose.
+"""The exceptions that Rolewarden raises on purpose.
 
 RolewardenError
-├── RulesError              guardrails.yaml says something that cannot be kept: a person corrects the file
+├── RulesError              guardrails.yaml has an error: a person corrects the file
 │   ├── TooLong             a statement does not fit into an IAM policy (in policies.py)
 │   └── BoundaryTooLong     a boundary does not fit into an IAM policy (in policies.py)
 ├── YamlTextError           a text is not YAML that guardrails.yaml can contain (in yamltext.py)
-├── SettingsError           a function is deployed without a setting that it needs: a person corrects the stack
+├── SettingsError           a function was deployed without a setting that it needs: a person corrects the stack
 ├── ForgedRequestError      CloudFormation did not send this custom-resource request (in cloudformation.py)
-├── ProtectionError         this stack does not yield the service control policy that a person asks for
-├── Refused                 AWS refused for a reason that trying again does not change: ends as a verdict
-│   └── Gone                the same, because the thing that a call asks about does not exist
-└── RetryLater              AWS could not do it now: the message or event is tried again
-    └── PartlyDone          the same, after something was done that belongs on the record
+├── ProtectionError         the service control policy that a person asks for cannot be made for this stack
+├── Refused                 AWS refused a call, and a retry would not change that: it ends as a verdict or a finding
+│   └── Gone                the same, because the resource in the call does not exist
+└── RetryLater              AWS could not do something now: Lambda or the queue delivers the message or event again
+    └── PartlyDone          the same, after a change that belongs on the record
 
-The errors of the command line tool and of the local AWS descend from RolewardenError, too.
+The errors of the command-line tool and of the local AWS descend from RolewardenError, too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class RolewardenError(Exception):
 
 
 class RulesError(RolewardenError):
-    """guardrails.yaml cannot be used; one line for each problem says where and what to write instead."""
+    """guardrails.yaml cannot be used. Each line of the message names one problem, its place and the correction."""
 
 
 class SettingsError(RolewardenError):
@@ -34,11 +34,11 @@ class SettingsError(RolewardenError):
 
 
 class ProtectionError(RolewardenError):
-    """A service control policy or boundary cannot be made as asked for; one line says why and what to do."""
+    """A service control policy or boundary cannot be made as requested. The message says why and what to do."""
 
 
 class Refused(RolewardenError):
-    """AWS refused for good; `reason` says why a role is then unenforceable."""
+    """AWS refused a call, and a retry would not change that. `reason` explains the verdict or finding that follows."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -46,9 +46,9 @@ class Refused(RolewardenError):
 
 
 class Gone(Refused):
-    """The thing that a call asks about does not exist.
+    """The resource in a call does not exist.
 
-    Most callers catch this class, because they know what to do then. If no caller does, the record shows REFUSED.
+    Most callers catch this class, because they can continue without the resource. Otherwise the record shows REFUSED.
     """
 
     def __init__(self, message: str) -> None:
@@ -56,11 +56,11 @@ class Gone(Refused):
 
 
 class RetryLater(RolewardenError):
-    """AWS is throttling, failing or contended; nothing is decided, the same work is to be tried again."""
+    """AWS throttles, fails or has a conflict. Nothing is decided, and the same work must be tried again."""
 
 
 class PartlyDone(RetryLater):
-    """A remediation was cut short: `outcome` is what had been done by then, the rest waits for the next try."""
+    """A remediation was interrupted. `outcome` has what was done; the next attempt does the rest."""
 
     def __init__(self, outcome: Outcome, message: str) -> None:
         super().__init__(message)

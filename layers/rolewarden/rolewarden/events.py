@@ -1,4 +1,4 @@
-"""What a CloudTrail event asks Rolewarden to evaluate.
+"""The parser of CloudTrail events, which says what an event asks Rolewarden to evaluate.
 
 An event is a hint: Rolewarden reads from it which role, subject or policy to evaluate and, for the record, the cause.
 The state that it reads from AWS decides. The shapes of the events, as EventBridge delivers them:
@@ -33,7 +33,7 @@ ROLE_EVENTS = frozenset(
     }
 )
 BOUNDARY_EVENTS = frozenset({"PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary"})
-"""Those of ROLE_EVENTS that change a role's permissions boundary."""
+"""The role events that change a role's permissions boundary."""
 POLICY_EVENTS = frozenset({"CreatePolicyVersion", "SetDefaultPolicyVersion", "DeletePolicyVersion", "DeletePolicy"})
 
 SAGEMAKER_EVENTS = DOMAIN_EVENTS | PROFILE_EVENTS | TAG_EVENTS
@@ -41,35 +41,37 @@ IAM_EVENTS = ROLE_EVENTS | POLICY_EVENTS
 
 
 class Ignored(StrEnum):
-    """Why an the event triggers no evaluation."""
+    """Why an event triggers no evaluation."""
 
-    NOT_AN_API_CALL = "no CloudTrail record of an API call"
-    FAILED_CALL = "the call failed, nothing changed"
+    NOT_AN_API_CALL = "not a CloudTrail record of an API call"
+    FAILED_CALL = "the call failed and changed nothing"
     OTHER_SERVICE = "a call to another service"
-    UNKNOWN_EVENT = "an event name that changes nothing here"
-    OTHER_RESOURCE = "tags of something that is no domain or user profile"
+    UNKNOWN_EVENT = "a call that changes no role, subject or policy that Rolewarden covers"
+    OTHER_RESOURCE = "tags of a resource that is not a domain or user profile"
     OTHER_POLICY = "a policy that is not Rolewarden's"
-    OTHER_ACCOUNT = "a call in another account, where names like these mean something else"
-    OTHER_REGION = "a call to SageMaker in a region that is not among the stack's Regions"
-    UNREADABLE = "the parameters do not say what was changed; the sweep finds it"
+    OTHER_ACCOUNT = "a call in another account, where the same names belong to other resources"
+    OTHER_REGION = "a call to SageMaker in a region that is not in the stack's parameter Regions"
+    UNREADABLE = "the parameters do not name the changed resource; the next sweep evaluates it"
 
 
 CLOUDTRAIL = "AWS API Call via CloudTrail"
-"""The detail type of every event that is about an API call."""
+"""The detail type of every event about an API call."""
 
 
 class SubjectKey(NamedTuple):
-    """What to ask SageMaker for: a domain (no `user_profile`) or one user profile, in the event's region."""
+    """The key of a domain or user profile in the event's region. An empty `user_profile` means the domain."""
 
     domain_id: str
     user_profile: str = ""
 
 
 class EvaluationRequest(NamedTuple):
-    """What an event asks to evaluate. At most one of `role`, `subject` and `policy` is set; none if `ignored` is set.
+    """What an event asks Rolewarden to evaluate.
 
-    `detached`: the event says that a policy of Rolewarden was detached from the role, or that the role's permissions
-    boundary changed. IAM may still show the state before that.
+    - `role`, `subject`, `policy`: one of them is set, or none if `ignored` is set.
+    - `ignored`: why the event triggers no evaluation. None if it triggers one.
+    - `detached`: whether the call detached a policy of Rolewarden from the role, or changed the role's permissions
+      boundary. IAM may still show the state before the call.
     """
 
     account: str
@@ -83,11 +85,11 @@ class EvaluationRequest(NamedTuple):
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The event and what it names, for the answer of a function."""
+        """The event's name and the evaluation that it requests, for the result of a function."""
         return {"event": self.origin.cause.event_name, "request": self.as_dict()}
 
     def as_dict(self) -> dict[str, Any]:
-        """For logs and replay: what is evaluated, or why nothing is."""
+        """The evaluation that the event requests, or why it requests none, for logs and `rolewarden replay`."""
         named: dict[str, Any] = {}
         if self.ignored:
             named["ignored"] = self.ignored.value
@@ -110,16 +112,18 @@ DOMAIN_ID = re.compile(r"d-[a-z0-9-]{1,61}")
 PROFILE_NAME = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
 _DOMAIN_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:domain/(?P<domain>[^/]+)")
 _PROFILE_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:user-profile/(?P<domain>[^/]+)/(?P<profile>[^/]+)")
-# The path in any case, too: IAM does not say whether its case counts, and an event is a hint.
+# The path matches in any case, because IAM does not document whether its case counts. An event is only a hint, so a
+# surplus match does no harm.
 _POLICY_ARN = re.compile(
     r"arn:[^:]+:iam::(?P<account>\d{12}):policy/(?i:rolewarden)/(?P<name>[\w+=,.@-]{1,128})", re.ASCII
 )
 
 
 def parse_event(event: Any, own_account: str = "", regions: Collection[str] = ()) -> EvaluationRequest:
-    """What `event`, an EventBridge event with a CloudTrail record, asks to look at. Takes anything, raises nothing.
+    """Parse an EventBridge event with a CloudTrail record. Accepts any value, and raises nothing.
 
-    Where `own_account` is given, events of other accounts ask for nothing; where `regions` are, SageMaker's of others.
+    - `own_account`: events of other accounts are ignored. Empty means all accounts.
+    - `regions`: SageMaker events of other regions are ignored. Empty means all regions.
     """
     envelope = mapping(event)
     detail = mapping(envelope.get("detail"))
@@ -179,7 +183,7 @@ def _subject(name: str, parameters: Mapping[str, Any], response: Mapping[str, An
             return SubjectKey(domain, profile)
         return _subject_of_arn(response.get("userProfileArn"))
     domain = matched(DOMAIN_ID, parameters.get("domainId"))
-    # CreateDomain carries no id in its request: AWS chooses it.
+    # The request of CreateDomain has no ID, because AWS assigns it. The response has the ARN.
     return SubjectKey(domain) if domain else _subject_of_arn(response.get("domainArn"))
 
 
@@ -197,7 +201,7 @@ def _subject_of_arn(arn: Any) -> SubjectKey | None:
 
 
 def cause_of(detail: Mapping[str, Any]) -> Cause:
-    """Who did what, out of a CloudTrail record."""
+    """The cause that a CloudTrail record shows: the call, its caller and its time."""
     return Cause(
         event_id=_text(detail.get("eventID"))[:64],
         event_name=_text(detail.get("eventName"))[:128],
@@ -209,7 +213,7 @@ def cause_of(detail: Mapping[str, Any]) -> Cause:
 
 
 def _actor(identity: Mapping[str, Any]) -> str:
-    """The caller's ARN; a call that an AWS service makes for itself has none, only the service's name."""
+    """The caller's ARN. A call that an AWS service makes for itself has only the name of the service."""
     return (
         _text(identity.get("arn"))
         or _text(identity.get("invokedBy"))
@@ -219,7 +223,7 @@ def _actor(identity: Mapping[str, Any]) -> str:
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """`value` where it is a mapping, else an empty one: what comes from outside may be anything."""
+    """`value` if it is a mapping, otherwise an empty mapping, because data from outside may have any type."""
     return value if isinstance(value, Mapping) else {}
 
 
@@ -228,6 +232,6 @@ def _text(value: Any) -> str:
 
 
 def matched(pattern: re.Pattern[str], value: Any) -> str:
-    """`value` where it is a text that `pattern` matches in full, else an empty one."""
+    """`value` if it is a text that `pattern` matches completely, otherwise an empty text."""
     text = _text(value)
     return text if pattern.fullmatch(text) else ""

@@ -1,4 +1,4 @@
-"""The fingerprint of a set of rules: two copies of Rolewarden with the same fingerprint do the same."""
+"""The fingerprint of a set of rules. Two copies of Rolewarden with the same fingerprint enforce the same rules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rolewarden.policies import compile_rules, digest
 
 
 def fingerprint(rules: Rules, partition: str) -> str:
-    """A SHA-256 digest, in hexadecimal, of all that `rules` say and of the policies that they compile to.
+    """The SHA-256 digest, in hexadecimal, of the content of `rules` and of the policies that they compile to.
 
     The policies are part of it because another version of Rolewarden can compile the same rules to other policies.
     Comments and layout of the file do not count. Raises RulesError if the rules cannot be compiled.

@@ -1,8 +1,8 @@
-"""guardrails.yaml: what it says, and what is wrong with it.
+"""The reader of guardrails.yaml, which returns the rules or the errors of the file.
 
-The file is read into strings, lists and mappings with the line of each, then validated into `Rules`. A deployed
-function reads the same thing as JSON (written by `sam build`, see layers/guardrails/Makefile), which needs no YAML
-parser at run time.
+It reads the file into strings, lists and mappings with the line of each, then validates them into `Rules`. A deployed
+function reads the same document as JSON, which `sam build` writes (see layers/guardrails/Makefile), so that it needs no
+YAML parser at run time.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from rolewarden.names import folded
 
 
 class Mode(StrEnum):
-    """What is done about drift: mend it, or only say so."""
+    """Whether Rolewarden remediates drift or only reports it."""
 
     ENFORCE = "enforce"
     OBSERVE = "observe"
 
 
 class SurplusPolicies(StrEnum):
-    """What becomes of the guardrails on a role that no longer needs them: they stay, or the sweep takes them off."""
+    """What happens to guardrails that a role no longer needs: they stay attached, or a sweep has them detached."""
 
     KEEP = "keep"
     DETACH = "detach"
 
 
 class Fallback(StrEnum):
-    """What stands in for guardrails on a role that may carry no more policies: nothing, or a permissions boundary."""
+    """What takes the place of guardrails on a role with a full quota: nothing, or a permissions boundary."""
 
     NONE = "none"
     BOUNDARY = "boundary"
@@ -47,24 +47,24 @@ RuleKind = Literal["deny-all", "deny", "allow"]
 
 
 class Allowance(StrEnum):
-    """Whether a guardrail denies a way to models that tells nobody which model it leads to."""
+    """Whether a guardrail denies an access path that does not show which model it leads to."""
 
     DENY = "deny"
     ALLOW = "allow"
 
 
 class Routes(StrEnum):
-    """Which routes to a model a guardrail closes: every known one, or those that Canvas itself takes."""
+    """Which access paths to a model a guardrail closes: all known ones, or only those that Canvas itself uses."""
 
     ALL = "all"
     CANVAS = "canvas"
 
 
 class BedrockRule(NamedTuple):
-    """What a guardrail says of the models of Amazon Bedrock.
+    """The rule of a guardrail for the models of Amazon Bedrock.
 
-    `patterns` are model ids with `*` and `?` as wildcards, empty for "deny-all"; `allow_arns` are ARNs that stand for a
-    model without naming it.
+    - `patterns`: model IDs with the wildcards `*` and `?`. Empty for "deny-all".
+    - `allow_arns`: ARNs that lead to a model without naming it, and that stay usable.
     """
 
     kind: RuleKind
@@ -75,7 +75,7 @@ class BedrockRule(NamedTuple):
 
 
 class JumpStartRule(NamedTuple):
-    """What a guardrail says of the models of SageMaker JumpStart; `patterns` as with Bedrock."""
+    """The rule of a guardrail for the models of SageMaker JumpStart. `patterns` are as in BedrockRule."""
 
     kind: RuleKind
     patterns: tuple[str, ...] = ()
@@ -95,10 +95,10 @@ class Guardrail(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """What a role works for, with everything an assignment can ask about it.
+    """A use of a role, with all attributes that an assignment can match.
 
-    `domain_name`, `user_profile` and `tags` are empty where they do not apply: a role that is governed by
-    `also_govern` has no domain, a domain's default user has no profile name.
+    An attribute that does not apply is empty: a role that `also_govern` covers has no domain, and the default user of a
+    domain has no profile name.
     """
 
     account: str
@@ -110,7 +110,10 @@ class Subject(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """Which guardrails the subjects that match it need. Criteria of one kind are alternatives, kinds add up."""
+    """The guardrails that matching subjects need.
+
+    A subject matches if it meets one of the patterns of each kind that is not empty, and all `tags`.
+    """
 
     guardrails: tuple[str, ...]
     accounts: tuple[str, ...] = ()
@@ -121,11 +124,11 @@ class Assignment(NamedTuple):
 
     @property
     def matches_everyone(self) -> bool:
-        """Whether nothing is left for an assignment below it."""
+        """Whether every subject matches, so that no assignment below this one is ever used."""
         return not (self.accounts or self.domains or self.user_profiles or self.roles or self.tags)
 
     def matches(self, subject: Subject) -> bool:
-        """Whether `subject` is one of those this assignment is for."""
+        """Whether this assignment applies to `subject`."""
         return (
             _any(self.accounts, subject.account)
             and _any(self.domains, subject.domain_id, subject.domain_name)
@@ -136,7 +139,7 @@ class Assignment(NamedTuple):
 
 
 class Exemption(NamedTuple):
-    """A role that carries no guardrail up to and including the day `until` (UTC), and why."""
+    """A role that needs no guardrail up to and including the day `until` (UTC), and the reason."""
 
     role: str
     until: date
@@ -144,7 +147,7 @@ class Exemption(NamedTuple):
 
 
 class AlsoGovern(NamedTuple):
-    """Roles that are governed though no domain or user profile names them."""
+    """Roles that need guardrails although no domain or user profile uses them."""
 
     roles: tuple[str, ...] = ()
     trusting: tuple[str, ...] = ()
@@ -171,12 +174,12 @@ class Rules(NamedTuple):
         return ()
 
     def exemption(self, role: str, today: date) -> Exemption | None:
-        """The exemption of `role` that is in force on the day `today` (UTC), if there is one."""
+        """The exemption of `role` that applies on the day `today` (UTC); None if no exemption applies."""
         return next((e for e in self.exemptions if matches_name((e.role,), role) and today <= e.until), None)
 
     @property
     def enforced_together(self) -> tuple[tuple[str, ...], ...]:
-        """The sets of guardrails that assignments have attached together, each once: names, sorted."""
+        """The sets of guardrails that an assignment enforces together, each set once, as sorted names."""
         sets = (
             tuple(sorted(name for name in assignment.guardrails if self.guardrails[name].mode is Mode.ENFORCE))
             for assignment in self.assignments
@@ -185,22 +188,22 @@ class Rules(NamedTuple):
 
     @property
     def observes(self) -> bool:
-        """Whether every guardrail is only observed: then nothing is written to IAM's roles."""
+        """Whether every guardrail is in observe mode, so that Rolewarden changes no role."""
         return all(guardrail.mode is Mode.OBSERVE for guardrail in self.guardrails.values())
 
     @property
     def asks_for_tags(self) -> bool:
-        """Whether any assignment reads tags; where none does, nobody needs to list them."""
+        """Whether an assignment matches tags. Otherwise a sweep does not need to list them."""
         return any(assignment.tags for assignment in self.assignments)
 
 
 def matches(pattern: str, value: str) -> bool:
-    """Whether `value` fits `pattern`, in which `*` stands for any text and `?` for one character, as in IAM."""
+    """Whether `value` matches `pattern`. As in IAM, `*` matches any text and `?` matches one character."""
     return _compiled(pattern).fullmatch(value) is not None
 
 
 def matches_name(patterns: Iterable[str], name: str) -> bool:
-    """Whether the name of a role or user profile fits one of `patterns`; AWS does not distinguish case in it."""
+    """Whether the name of a role or user profile matches one of `patterns`. AWS ignores the case of these names."""
     return name != "" and any(matches(folded(pattern), folded(name)) for pattern in patterns)
 
 
@@ -209,7 +212,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     first, *others = ("".join("." if char == "?" else re.escape(char) for char in part) for part in pattern.split("*"))
     if not others:
         return re.compile(first, re.DOTALL)
-    # The first place where a part fits is as good as any: without going back, no pattern takes long.
+    # The first match of a part is as good as any other, so the atomic groups never go back. No pattern takes long.
     middle = "".join(f"(?>.*?{part})" for part in others[:-1])
     return re.compile(f"{first}{middle}.*{others[-1]}", re.DOTALL)
 
@@ -222,7 +225,7 @@ Path_ = tuple[str | int, ...]
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong, with its place in the file and the way out."""
+    """One problem of a file, with its place and the correction."""
 
     file: str
     line: int
@@ -236,9 +239,10 @@ class Problem(NamedTuple):
 
 
 class FileReading(NamedTuple):
-    """What became of a file: rules where it has no errors, and what there is to say about it.
+    """The result of reading a file.
 
-    `lines` maps the path of a value in the file to its line, as far as they are known.
+    - `rules`: None if the file has errors.
+    - `lines`: the known lines, by the path of the value in the file. Empty for JSON.
     """
 
     file: str
@@ -248,7 +252,7 @@ class FileReading(NamedTuple):
     lines: Mapping[Path_, int] = MappingProxyType({})
 
     def problem(self, path: Path_, message: str) -> Problem:
-        """`message` about the value at `path`, with the line of that value."""
+        """The problem `message` of the value at `path`, with the line of that value."""
         return _problem(self.file, self.lines, path, message)
 
 
@@ -260,7 +264,7 @@ def _problem(file: str, lines: Mapping[Path_, int], path: Path_, message: str) -
 
 
 def load(path: Path, *, today: date) -> Rules:
-    """The rules in `path` (.yaml, or .json as `sam build` writes it).
+    """Load the rules from `path`: a .yaml file, or the .json file that `sam build` writes.
 
     Raises RulesError with a line for each error.
     """
@@ -271,11 +275,11 @@ def load(path: Path, *, today: date) -> Rules:
 
 
 def read(path: Path, *, today: date) -> FileReading:
-    """Everything there is to say about the file at `path`; `today` (UTC) decides which exemptions have ended."""
+    """Read the file at `path` into rules, errors and warnings. `today` (UTC) decides which exemptions have ended."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        return _unread(path.name, 0, f"cannot be read: {error.strerror}; give a file that may be read")
+        return _unread(path.name, 0, f"cannot be read: {error.strerror}; give a file that you can read")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         return _unread(path.name, line, "is not UTF-8 text: save the file as UTF-8")
@@ -285,16 +289,16 @@ def read(path: Path, *, today: date) -> FileReading:
 
 
 def read_json(text: str, *, file: str = "guardrails.json", today: date) -> FileReading:
-    """As `read`, of a JSON text."""
+    """Read a JSON text, in the same way as `read`."""
     try:
         document = json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
-        return _unread(file, error.lineno, f"no valid JSON ({error.msg}): {_BUILD_IT}")
+        return _unread(file, error.lineno, f"is not valid JSON ({error.msg}): {_BUILD_IT}")
     except RulesError as error:
         return _unread(file, 0, str(error))
     except RecursionError:
         return _unread(file, 0, f"is nested too deep: {_BUILD_IT}")
-    except ValueError:  # the only one that is no JSONDecodeError
+    except ValueError:  # json raises no other ValueError that is not a JSONDecodeError
         return _unread(file, 0, f"has a number of thousands of digits: {_BUILD_IT}")
     return read_document(document, {}, file=file, today=today)
 
@@ -306,7 +310,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise RulesError(f"the key `{key}` stands twice in one mapping: keep one")
+            raise RulesError(f"the key `{key}` is in one mapping twice: keep one")
         found[key] = value
     return found
 
@@ -316,8 +320,8 @@ def _unread(file: str, line: int, message: str, where: str = "") -> FileReading:
 
 
 def read_yaml(text: str, *, file: str = "guardrails.yaml", today: date) -> FileReading:
-    """As `read`, of a YAML text."""
-    from rolewarden import yamltext  # only who reads YAML pays for the parser
+    """Read a YAML text, in the same way as `read`."""
+    from rolewarden import yamltext  # a function reads JSON, and does not load the parser
 
     try:
         document, lines = yamltext.parse_yaml(text)
@@ -328,7 +332,7 @@ def read_yaml(text: str, *, file: str = "guardrails.yaml", today: date) -> FileR
 
 _Item = TypeVar("_Item")
 _Choice = TypeVar("_Choice", bound=StrEnum)
-# As texts: a function compiles those that its file meets, and no others.
+# These are texts, so that a function compiles only the patterns that its file needs.
 _NAME = r"[A-Za-z][A-Za-z0-9_-]{0,99}"
 _BEDROCK_PATTERN = r"[a-z0-9*?-]{1,63}\.[a-z0-9.:*?-]{1,256}"
 _JUMPSTART_PATTERN = r"[A-Za-z0-9*?._-]{1,256}"
@@ -339,7 +343,7 @@ _BEDROCK_ARN = (
 )
 _NAMING_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:\d*:(foundation-model/|inference-profile/[a-z-]+\.)(?P<model>.+)"
 _NAMED_BESIDES = ("application-inference-profile", "prompt-router", "default-prompt-router")
-"""A call on one of these is authorized on the models behind it as well."""
+"""Kinds of ARNs for which AWS authorizes a call on the models behind them, too."""
 _PRINCIPAL = r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?"
 _ROLE = r"[A-Za-z0-9_+=,.@*?-]{1,64}"
 _ACCOUNT = r"[0-9]{12}|(?=[0-9]*[*?])[0-9*?]{1,12}"
@@ -359,23 +363,23 @@ _PROVIDERS = {
     "deepseek": "deepseek",
     "stable": "stability",
 }
-"""Who makes a model whose id is given without its provider. A name that is not here is judged by its form alone."""
+"""The provider of a model family, for a model ID without its provider. Other names are checked by their form only."""
 _MAKERS = frozenset(_PROVIDERS.values())
 
-_NAMES = "a list of guardrails, as `[no-generative-ai]`, or `[]` for none"
+_NAMES = "a list of guardrails, for example `[no-generative-ai]`, or `[]` if none applies"
 _PATTERNS = {
-    "accounts": 'a list of account ids, as `["012345678901"]`',
-    "domains": "a list of patterns of domain names or ids, as `[research]`",
-    "user_profiles": "a list of patterns of profile names, as `[intern-*]`",
-    "roles": "a list of patterns of role names, as `[CanvasResearch*]`",
+    "accounts": 'a list of account IDs, for example `["012345678901"]`',
+    "domains": "a list of patterns of domain names or IDs, for example `[research]`",
+    "user_profiles": "a list of patterns of profile names, for example `[intern-*]`",
+    "roles": "a list of patterns of role names, for example `[CanvasResearch*]`",
 }
 _MODELS = "`{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
-_SERVICES = "a list of services, as `[sagemaker.amazonaws.com]`"
-_ONE_TEXT = "must be one text, in quotes where it is a number"
+_SERVICES = "a list of services, for example `[sagemaker.amazonaws.com]`"
+_ONE_TEXT = "must be one text, in quotes if it is a number"
 
 
 def read_document(document: Any, lines: Mapping[Path_, int], *, file: str, today: date) -> FileReading:
-    """As `read`, of parsed YAML or JSON; `lines` maps the path of a value to its line."""
+    """Read parsed YAML or JSON, in the same way as `read`. `lines` maps the path of a value to its line."""
     return _FileReader(lines, file, today).read(document)
 
 
@@ -432,7 +436,7 @@ class _FileReader:
             return {}
         if not isinstance(value, dict):
             self.add_error(
-                path, "must be a mapping of a name to what is denied, as `no-bedrock: {bedrock: {deny: all}}`"
+                path, "must be a mapping of names to denied models, for example `no-bedrock: {bedrock: {deny: all}}`"
             )
             return {}
         lost = next((key for key in ("bedrock", "jumpstart") if key in value), None)
@@ -441,17 +445,18 @@ class _FileReader:
             self.add_error((*path, bare), f"is empty: indent `{lost}` if it belongs below it")
             return {}
         found: dict[str, Guardrail] = {}
-        policies: dict[str, str] = {}  # IAM does not tell names apart by case
+        policies: dict[str, str] = {}  # by the lower-case name, because IAM ignores case
         for name, body in value.items():
             if not re.fullmatch(_NAME, name):
                 self.add_error(
                     (*path, name),
-                    "is no name for a guardrail: start with a letter, then letters, digits, - and _, "
+                    "is not a valid name for a guardrail: start with a letter, then use letters, digits, - and _, "
                     "100 characters at most (it becomes the name of an IAM policy)",
                 )
             elif (other := policies.setdefault(name.lower(), name)) != name:
                 self.add_error(
-                    (*path, name), f"is the same name to IAM as `{other}`: rename one of them, as `{name}-b`"
+                    (*path, name),
+                    f"is the same name as `{other}` for IAM: rename one of them, for example to `{name}-b`",
                 )
             found[name] = self.guardrail(name, body, (*path, name), mode)
         for lowered, name in policies.items():
@@ -459,7 +464,8 @@ class _FileReader:
             if base != name:
                 self.add_error(
                     (*path, name),
-                    f"`{base}-<number>` is kept for the further policies of `{base}`: rename it, as `{base}-b`",
+                    f"`{base}-<number>` is reserved for further policies of `{base}`: rename it, for example to "
+                    f"`{base}-b`",
                 )
         return found
 
@@ -509,14 +515,14 @@ class _FileReader:
         if rule.weights is Allowance.DENY and kind == "allow":
             self.add_error(
                 (*path, "weights"),
-                "`weights: deny` beside `allow` would keep the allowed models from their own files, S3 knows no model: "
-                "take it out, or list models under `deny`",
+                "`weights: deny` with `allow` would also deny the files of the allowed models, because S3 does not "
+                "know models: remove it, or list models under `deny`",
             )
         return rule
 
     def family(self, value: Any, path: Path_, keys: set[str]) -> dict[str, Any]:
         if value is None or value == {}:
-            self.add_error(path, f"says nothing: write {_MODELS}")
+            self.add_error(path, f"is empty: write {_MODELS}")
             return {}
         body = self.mapping(value, path, keys)
         if body and body.keys() == value.keys() and not {"deny", "allow"} & body.keys():
@@ -540,30 +546,29 @@ class _FileReader:
             if not _is_every(model):
                 pattern(model, place)
             elif kind == "deny":
-                self.add_error(place, f"`{model}` names no model: write `deny: all` to deny every one")
+                self.add_error(place, f"`{model}` names no model: write `deny: all` to deny every model")
             else:
-                self.add_error(place, f"`{model}` allows every model and so denies nothing: leave the whole entry out")
+                self.add_error(place, f"`{model}` allows every model and so denies nothing: remove the whole entry")
 
         if isinstance(listed, str) and _is_every(listed):
             check(listed, (*path, kind))
             return "deny-all", ()
-        what = "a list of model ids, as `[model, ...]`" + (", or `all`" if kind == "deny" else "")
+        what = "a list of model IDs, for example `[model, ...]`" + (", or `all`" if kind == "deny" else "")
         return kind, tuple(dict.fromkeys(self.strings(listed, (*path, kind), what, check)))
 
-    def warn_of_customization(self, door: Allowance, body: dict[str, Any], path: Path_) -> None:
-        if door is Allowance.ALLOW and body.get("deny") == "all":
+    def warn_of_customization(self, customization: Allowance, body: dict[str, Any], path: Path_) -> None:
+        if customization is Allowance.ALLOW and body.get("deny") == "all":
             self.add_error(
                 (*path, "customization"),
-                "`customization: allow` beside `deny: all`: nobody can customize what nobody may use, "
-                "take one of them out",
+                "`customization: allow` contradicts `deny: all`, which denies every use of a model: remove one of them",
             )
 
     def warn_of_routes(self, key: str, routes: Routes, body: dict[str, Any], path: Path_) -> None:
         if routes is Routes.CANVAS and body.get(key) == Allowance.DENY:
             self.add_error(
                 (*path, key),
-                f"`{key}: deny` beside `routes: canvas`, which closes nothing that Canvas does not use: "
-                "take one of them out",
+                f"`{key}: deny` contradicts `routes: canvas`, which closes only access paths that Canvas uses: "
+                "remove one of them",
             )
 
     def check_allowed_arn(self, arn: str, kind: RuleKind, path: Path_) -> None:
@@ -572,45 +577,49 @@ class _FileReader:
         if named:
             self.add_error(path, f"`{arn}` names its model: write `{named['model']}` under `allow`, not its ARN")
         elif "*" in arn or "?" in arn:
-            self.add_error(path, f"`{arn}` has a wildcard: list each ARN, nobody knows which models others lead to")
+            self.add_error(path, f"`{arn}` has a wildcard, so the models that it leads to are unknown: list each ARN")
         elif not known:
             self.add_error(
                 path,
-                f"`{arn}` is no ARN of a model here: write it as "
+                f"`{arn}` is not a supported model ARN: write it as "
                 "`arn:aws:bedrock:us-east-1:111122223333:provisioned-model/abc123`",
             )
         elif kind == "deny-all" and known["kind"] in _NAMED_BESIDES:
             self.add_error(
                 path,
-                f"`{arn}` would still be denied, its models are asked for too: list them under `allow` "
-                "in place of `deny: all`",
+                f"`{arn}` would still be denied, because AWS authorizes the call on its models, too: list the models "
+                "under `allow` instead of `deny: all`",
             )
 
     def check_bedrock_pattern(self, model: str, path: Path_) -> None:
         provider, _, name = model.partition(".")
         family = next((family for family in _PROVIDERS if re.match(rf"{family}(?![a-z])", provider.lower())), None)
         if model.startswith("arn:"):
-            self.add_error(path, f"`{model}` is an ARN: write the model id alone, as `anthropic.claude-v2*`")
+            self.add_error(path, f"`{model}` is an ARN: write only the model ID, for example `anthropic.claude-v2*`")
         elif not name or (family and provider not in _MAKERS):
             form = f"{_PROVIDERS[family]}.{model.lower()}" if family else f"provider.{model}"
             form = form if form.endswith("*") else f"{form}*"
             self.add_error(
                 path, f"`{model}` has no provider, so it would match no model: write `{form}`"
-                + ("" if family else " (as `anthropic.claude-v2*`)")
+                + ("" if family else " (for example `anthropic.claude-v2*`)")
             )  # fmt: skip
         elif model != model.lower() and re.fullmatch(_BEDROCK_PATTERN, model.lower()):
-            self.add_error(path, f"`{model}` matches no model, their ids are lower case: write `{model.lower()}`")
+            self.add_error(
+                path, f"`{model}` matches no model, because model IDs are lower case: write `{model.lower()}`"
+            )
         elif not re.fullmatch(_BEDROCK_PATTERN, model):
-            self.add_error(path, f"`{model}` is no Bedrock model id: write it as `anthropic.claude-v2*`")
+            self.add_error(path, f"`{model}` is not a Bedrock model ID: write it as `anthropic.claude-v2*`")
         elif re.match(_INFERENCE_PROFILE, model) or (name.partition(".")[0] in _MAKERS and "." in name):
-            form = f"write the model, `{name}`" if "." in name else "write the model, as `anthropic.claude-v2*`"
-            self.add_error(path, f"`{model}` names an inference profile: {form}, its profiles are covered with it")
+            form = f"`{name}`" if "." in name else "for example `anthropic.claude-v2*`"
+            self.add_error(
+                path, f"`{model}` names an inference profile: write the model, {form}; this also covers its profiles"
+            )
 
     def check_jumpstart_pattern(self, model: str, path: Path_) -> None:
         if model.partition(".")[0] in _MAKERS and "." in model:
-            self.add_error(path, f"`{model}` is a Bedrock model id: list it under `bedrock`")
+            self.add_error(path, f"`{model}` is a Bedrock model ID: list it under `bedrock`")
         elif not re.fullmatch(_JUMPSTART_PATTERN, model):
-            self.add_error(path, f"`{model}` is no JumpStart model id: write it as `huggingface-llm-falcon-*`")
+            self.add_error(path, f"`{model}` is not a JumpStart model ID: write it as `huggingface-llm-falcon-*`")
 
     def assignments(self, value: Any, guardrails: Mapping[str, Guardrail]) -> tuple[Assignment, ...]:
         path: Path_ = ("assignments",)
@@ -619,15 +628,15 @@ class _FileReader:
             return ()
         found = tuple(self.items(value, path, lambda item, place: self.assignment(item, place, guardrails)))
         first = next((number for number, one in enumerate(found[:-1]) if one and one.matches_everyone), None)
-        # Of an assignment with a mistake in its conditions nobody knows whom it is for.
+        # `one` is None if its conditions have an error. Such an assignment may match every subject or not.
         if first is None and found and found[-1] and not found[-1].matches_everyone:
             self.add_error(
-                (*path, len(found) - 1), _CATCH_ALL.format("is the last assignment and does not catch everyone")
+                (*path, len(found) - 1), _CATCH_ALL.format("is the last assignment and does not match every subject")
             )
         if first is not None:
             self.add_error(
                 (*path, first + 1),
-                f"is never reached, assignment {first + 1} catches everyone: move that one to the end",
+                f"is never used, because assignment {first + 1} matches every subject: move that one to the end",
             )
         return tuple(assignment for assignment in found if assignment)
 
@@ -637,7 +646,7 @@ class _FileReader:
             value,
             path,
             {"guardrails", "tags", *_PATTERNS},
-            {"guardrails": "is missing: name what these subjects need, as `guardrails: [no-generative-ai]`"},
+            {"guardrails": "is missing: name the guardrails of these subjects, for example `guardrails: [no-bedrock]`"},
         )
         checks = {"accounts": self.check_account, "roles": self.check_role_name}
         listed = {
@@ -656,29 +665,32 @@ class _FileReader:
         return Assignment(tuple(dict.fromkeys(names)), tags=tags, **listed) if understood else None
 
     def check_known(self, name: str, path: Path_, guardrails: Mapping[str, Guardrail]) -> None:
-        # Without any guardrail that has been complained of already.
+        # If the file has no guardrails, another error says so already.
         if guardrails and name not in guardrails:
             near = get_close_matches(name, guardrails, 1)
-            known = f"did you mean `{near[0]}`?" if near else f"there are: {', '.join(guardrails)}"
-            self.add_error(path, f"no guardrail is called `{name}`: {known}")
+            known = f"did you mean `{near[0]}`?" if near else f"write one of: {', '.join(guardrails)}"
+            self.add_error(path, f"no guardrail has the name `{name}`: {known}")
 
     def check_account(self, account: str, path: Path_) -> None:
         if not re.fullmatch(_ACCOUNT, account):
-            self.add_error(path, f"`{account}` is no account id: write its 12 digits, or a pattern as `1234*`")
+            self.add_error(path, f"`{account}` is not an account ID: write its 12 digits, or a pattern such as `1234*`")
 
     def check_role_name(self, role: str, path: Path_) -> None:
         if not re.fullmatch(_ROLE, role):
             name = role.rpartition("/")[2]
             form = f"`{name}`, without its ARN or path" if re.fullmatch(_ROLE, name) else "it as `CanvasResearch*`"
-            self.add_error(path, f"`{role}` is no role name: write {form}")
+            self.add_error(path, f"`{role}` is not a role name: write {form}")
 
     def tags(self, value: Any, path: Path_) -> dict[str, str]:
         if not isinstance(value, dict) or not value:
-            self.add_error(path, "must be a mapping of tag to value, as `{team: data-science}`")
+            self.add_error(path, "must be a mapping of tags to values, for example `{team: data-science}`")
             return {}
         for key, wanted in value.items():
             if not isinstance(wanted, str):
-                self.add_error((*path, key), f'{_ONE_TEXT}, as `team: data-science` ("*" for any, "" for none)')
+                self.add_error(
+                    (*path, key),
+                    f'{_ONE_TEXT}, for example `team: data-science` ("*" for any value, "" for an empty one)',
+                )
         return {key: wanted for key, wanted in value.items() if isinstance(wanted, str)}
 
     def exemption(self, value: Any, path: Path_) -> Exemption:
@@ -687,31 +699,33 @@ class _FileReader:
             path,
             {"role", "until", "reason"},
             {
-                "role": "is missing: name the exempt role, as `role: CanvasBreakGlass`",
-                "until": "is missing: name the last day of the exemption, as `until: 2027-01-31`",
+                "role": "is missing: name the exempt role, for example `role: CanvasBreakGlass`",
+                "until": "is missing: write the last day of the exemption, for example `until: 2027-01-31`",
             },
         )
         role, until, reason = body.get("role"), _date(body.get("until")), body.get("reason")
         if isinstance(role, str):
             self.check_role_name(role, (*path, "role"))
         elif "role" in body:
-            self.add_error((*path, "role"), "must be one name of a role, as `role: CanvasBreakGlass`")
+            self.add_error((*path, "role"), "must be the name of one role, for example `role: CanvasBreakGlass`")
         if "until" in body and until is None:
-            self.add_error((*path, "until"), "is no day: write the last day of the exemption, as `until: 2027-01-31`")
+            self.add_error(
+                (*path, "until"), "is not a date: write the last day of the exemption, for example `until: 2027-01-31`"
+            )
         elif until and until < self.today and isinstance(role, str):
             self.warnings.append(
-                self.problem(path, f"ended on {until}: `{role}` is under guard again, take the exemption out")
+                self.problem(path, f"ended on {until}, so `{role}` needs its guardrails again: remove the exemption")
             )
         elif until and isinstance(role, str) and set(role) == {"*"}:
             self.warnings.append(
                 self.problem(
                     (*path, "role"),
-                    f"`{role}` exempts all roles: nothing is protected until {until}. To only report drift, write "
+                    f"`{role}` exempts all roles: no role is protected until {until}. To only report drift, write "
                     "`mode: observe`",
                 )
             )
         if not isinstance(reason, str | None):
-            self.add_error((*path, "reason"), f"{_ONE_TEXT}, as `reason: ticket SEC-123`")
+            self.add_error((*path, "reason"), f"{_ONE_TEXT}, for example `reason: ticket SEC-123`")
         return Exemption(str(role), until or date.min, str(reason or ""))
 
     def also_govern(self, value: Any) -> AlsoGovern:
@@ -730,7 +744,7 @@ class _FileReader:
 
     def check_service(self, principal: str, path: Path_) -> None:
         if not re.fullmatch(_PRINCIPAL, principal):
-            self.add_error(path, f"`{principal}` is no service: write it as `sagemaker.amazonaws.com`")
+            self.add_error(path, f"`{principal}` is not a service: write it as `sagemaker.amazonaws.com`")
 
     def choice(self, kinds: type[_Choice], key: str, body: Mapping[str, Any], path: Path_, default: _Choice) -> _Choice:
         value = body.get(key)
@@ -748,7 +762,11 @@ class _FileReader:
         for name in rules.guardrails:
             if name not in used:
                 self.warnings.append(
-                    self.problem(("guardrails", name), "is in no assignment: it is published and attached to no role")
+                    self.problem(
+                        ("guardrails", name),
+                        "is in no assignment, so it is published but attached to no role: add it to an assignment, or "
+                        "remove it",
+                    )
                 )
 
     def mapping(
@@ -758,7 +776,7 @@ class _FileReader:
         keys: set[str],
         required: Mapping[str, str] = {},
     ) -> dict[str, Any]:
-        """`value` without keys that are not known; `required` has what to say where one is missing."""
+        """`value` without unknown keys. `required` has the error message for each key that must be present."""
         if not isinstance(value, dict):
             self.add_error(path, f"must be a mapping with {_listed(sorted(keys))}, each as `key: value`")
             return {}
@@ -767,7 +785,7 @@ class _FileReader:
             if key not in keys:
                 near = get_close_matches(key, keys - value.keys(), 1)
                 meant.update(near)
-                known = f"did you mean `{near[0]}`?" if near else f"known here: {_listed(sorted(keys))}"
+                known = f"did you mean `{near[0]}`?" if near else f"write one of {_listed(sorted(keys))}"
                 self.add_error((*path, key), f"unknown key: {known}")
         for key, message in required.items():
             if key not in value and key not in meant:
@@ -778,7 +796,7 @@ class _FileReader:
         if value is None:
             return
         if not isinstance(value, list):
-            self.add_error(path, "must be a list, each entry on a line of its own after `- `")
+            self.add_error(path, "must be a list: write each entry on its own line after `- `")
             return
         for number, item in enumerate(value):
             yield read(item, (*path, number))
@@ -786,9 +804,9 @@ class _FileReader:
     def strings(
         self, value: Any, path: Path_, what: str, check: Callable[[str, Path_], None] | None = None
     ) -> tuple[str, ...]:
-        """The texts in the list `value`; `check` sees each one that is a text."""
+        """The texts in the list `value`. `check` gets each of them."""
         if value == []:
-            self.add_error(path, f"is empty: give {what}, or leave the key out")
+            self.add_error(path, f"is empty: write {what}, or remove the key")
             return ()
         if not isinstance(value, list):
             self.add_error(path, f"must be {what}")
@@ -796,7 +814,7 @@ class _FileReader:
         for number, item in enumerate(value):
             place = (*path, number)
             if not isinstance(item, str) or not item:
-                self.add_error(place, f"{_ONE_TEXT}: give {what}")
+                self.add_error(place, f"{_ONE_TEXT}: write {what}")
             elif item != item.strip():
                 self.add_error(place, f"`{item}` begins or ends with a space: write `{item.strip()}`")
             elif check:
@@ -805,14 +823,14 @@ class _FileReader:
 
 
 _CATCH_ALL = (
-    "{}: end with one that catches everyone, as `- guardrails: [name]` without conditions "
-    "(`- guardrails: []` if the others need none)"
+    "{}: end with an assignment that matches every subject, for example `- guardrails: [name]` without conditions "
+    "(`- guardrails: []` if the other subjects need no guardrail)"
 )
-_SOME_GUARDRAILS = "one guardrail at least, as `no-bedrock: {bedrock: {deny: all}}`"
+_SOME_GUARDRAILS = "at least one guardrail, for example `no-bedrock: {bedrock: {deny: all}}`"
 
 
 def _is_every(pattern: str) -> bool:
-    """Whether it stands for every model, by a word or by wildcards alone."""
+    """Whether `pattern` means every model, by the word `all` or by wildcards only."""
     return pattern.lower() == "all" or bool(pattern and set(pattern) <= set("*?."))
 
 

@@ -11,7 +11,7 @@ from rolewarden.names import folded
 
 
 class HistoryTable(NamedTuple):
-    """The table that keeps the record; a row expires after `days`."""
+    """The table that keeps the record. A row expires after `days`."""
 
     name: str
     days: int
@@ -20,13 +20,13 @@ class HistoryTable(NamedTuple):
 class HistoryKey(NamedTuple):
     """The sort key of a row, its attribute `at`.
 
-    - `time`: when Rolewarden made the change or met the finding, in UTC.
+    - `time`: when Rolewarden made the change or the finding, in UTC.
     - `origin`: the correlation ID of the change, otherwise the ID of the event that led to the row. Empty if the row
-      has neither, as a finding of a sweep.
-    - `kind`: the detail type of the event that reports the row. One event may lead to rows of two kinds at once.
-    - `digest`: of what the audit has backfilled, empty for every other row.
+      has neither, for example a finding of a sweep.
+    - `kind`: the detail type of the event that reports the row. One event can lead to rows of two kinds at once.
+    - `digest`: a digest of the content of a backfilled row. Empty for every other row.
 
-    Rows of earlier versions have the time only, or the time and the origin.
+    Rows of earlier versions have only the time, or the time and the origin.
     """
 
     time: datetime
@@ -36,13 +36,13 @@ class HistoryKey(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The value in the table; texts sort as the times do."""
+        """The value in the table. These texts sort in the order of their times."""
         parts = (self.time.isoformat(timespec="milliseconds"), self.origin, self.kind, self.digest)
         return "#".join(parts).rstrip("#")
 
     @classmethod
     def of(cls, text: str) -> HistoryKey:
-        """The inverse. Raises ValueError if the text does not begin with a time."""
+        """The inverse of `text`. Raises ValueError if the text does not begin with a time."""
         time, *others = text.split("#", 3)
         return cls(datetime.fromisoformat(time), *others)
 
@@ -63,11 +63,11 @@ class History:
         self.aws.put_all(self._table.name, [self._expiring(row) for row in rows])
 
     def put_once(self, row: Mapping[str, Any]) -> bool:
-        """Write a row unless the table has one with this key. Gives whether it was written."""
+        """Write a row unless the table has one with this key. Return whether it was written."""
         return self.aws.put_unless(self._table.name, self._expiring(row), "attribute_exists(about)")
 
     def newest(self, about: str, most: int) -> list[dict[str, Any]]:
-        """The newest rows about a role or policy, `most` of them, newest first."""
+        """The newest rows about a role or policy, newest first, `most` of them at most."""
         return self.aws.newest(self._table.name, {"about": folded(about)}, most)
 
     def rows(self, about: str, since: datetime) -> list[dict[str, Any]]:
@@ -80,7 +80,7 @@ class History:
 
 
 class NoHistory(History):
-    """The history if no stack is deployed: nothing keeps a row, and nothing receives an event."""
+    """The history if no stack is deployed. It drops rows and events."""
 
     def __init__(self) -> None:
         pass

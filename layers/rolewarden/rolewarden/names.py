@@ -1,9 +1,9 @@
-"""Names that AWS does not distinguish by case, and the one form in which they are compared.
+"""Names whose case AWS ignores, and the single form in which Rolewarden compares them.
 
-IAM says so of roles and policies (CreateRole and CreatePolicy in the IAM API Reference), SageMaker of user profiles
-(CreateUserProfile in the SageMaker API Reference). CloudTrail may record a name as the caller spells it. So a name is
-compared, and kept as a key, by `folded`; the spelling is for people and for calls to AWS. Nothing is said of the names
-of domains and of IAM's paths: these stay exact.
+AWS documents this for roles and policies (CreateRole and CreatePolicy in the IAM API Reference) and for user profiles
+(CreateUserProfile in the SageMaker API Reference). CloudTrail may record a name in the caller's spelling. So
+Rolewarden compares names, and uses them as keys, in their `folded` form. It keeps the spelling for people and for calls
+to AWS. AWS does not document the case of domain names and IAM paths, so these stay exact.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from collections.abc import Iterable
 
 
 def folded(name: str) -> str:
-    """The form of a name, or of names joined by `/`, under which all its spellings are equal."""
+    """The form of a name, or of names joined by `/`, that is the same for all spellings."""
     return name.lower()
 
 
 def folded_arn(arn: str) -> str:
-    """The form of a policy's ARN under which all spellings of its name are equal; account and path stay exact."""
+    """The form of a policy's ARN that is the same for all spellings of its name. Account and path stay exact."""
     path, slash, name = arn.rpartition("/")
     return f"{path}{slash}{folded(name)}"
 
 
 def same(name: str, other: str) -> bool:
-    """Whether two names are spellings of one."""
+    """Whether two names are spellings of the same name."""
     return folded(name) == folded(other)
 
 
@@ -38,6 +38,6 @@ def about(account: str, *names: str) -> str:
 
 
 def account_and_name(text: str) -> tuple[str, str]:
-    """The account and the rest of a text that `about` made, or of its unfolded form."""
+    """The account, and the rest, of a key that `about` made or of its unfolded form."""
     account, _, name = text.partition("/")
     return account, name

@@ -1,6 +1,6 @@
-"""Why something is done: what triggered it, and who caused it.
+"""The origin of an action: its trigger and its cause.
 
-Code branches on the trigger and on the call. The cause is for the record, and nothing else depends on it.
+Code branches on the trigger and on the call. The cause is for the record, and no decision depends on it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Trigger(StrEnum):
 
 
 class Cause(NamedTuple):
-    """The call that led to something: its name, time, caller and address, as the record shows them.
+    """The call that caused an action: its name, time, caller and address, as the record shows them.
 
-    Every field is text as the event has it, or empty; `time` is ISO 8601 UTC.
+    Every field is the text of the event, or empty. `time` is ISO 8601 UTC.
     """
 
     event_id: str = ""
@@ -38,7 +38,7 @@ class Cause(NamedTuple):
     time: str = ""
     """The time of the API call, ISO 8601 UTC."""
     actor: str = ""
-    """The ARN of the caller."""
+    """The ARN of the caller, or the name of an AWS service that made the call for itself."""
     source_address: str = ""
     """The address that the API call came from."""
     user_agent: str = ""
@@ -46,7 +46,7 @@ class Cause(NamedTuple):
 
     @property
     def principal(self) -> str:
-        """The actor without the name of its session, which is another for each run of a tool."""
+        """The actor without the name of its session, which differs in each run of a tool."""
         kind, *names = self.actor.split("/")
         return "/".join([kind, *names[:-1]]) if kind.endswith(":assumed-role") and len(names) > 1 else self.actor
 
@@ -56,21 +56,21 @@ class Cause(NamedTuple):
 
     @classmethod
     def from_dict(cls, value: Any) -> Cause:
-        """The inverse of `as_dict`. Takes anything, and keeps the texts."""
+        """The inverse of `as_dict`. Accepts any value, and keeps the fields that are text."""
         fields = value if isinstance(value, Mapping) else {}
         texts = {key: found if isinstance(found := fields.get(key), str) else "" for key in cls._fields}
         return cls(**{key: text[:1024] for key, text in texts.items()})
 
 
 class Origin(NamedTuple):
-    """The trigger of something, and its cause for the record. `call` is the API call of an event, otherwise empty."""
+    """The trigger of an action, and its cause for the record. `call` is the API call of an event, otherwise empty."""
 
     trigger: Trigger
     cause: Cause = Cause()
     call: str = ""
 
     def new_correlation_id(self) -> str:
-        """A new correlation ID for the calls of one remediation: the event's id, or the trigger, and a random part.
+        """Make a correlation ID for the calls of one remediation from the event's ID or the trigger, and a random part.
 
         CloudTrail keeps it in the record of each call (see `rolewarden.aws.SIGNATURE`).
         """
@@ -79,25 +79,25 @@ class Origin(NamedTuple):
 
 
 SWEEP = Origin(Trigger.SWEEP, Cause(event_name="Sweep"))
-"""The origin of what a sweep finds."""
+"""The origin of findings and remediations of a sweep."""
 
 DEPLOYMENT = Origin(Trigger.DEPLOYMENT, Cause(event_name="Deployment"))
-"""The origin of what a deployment changes."""
+"""The origin of changes by a deployment."""
 
 SCHEDULED_CHECK = Origin(Trigger.SCHEDULE, Cause(event_name="ScheduledCheck"))
-"""The origin of what a scheduled check restores: no event names the caller who changed it."""
+"""The origin of restorations by a scheduled check, which does not know the caller of the change."""
 
 FORGED_REQUEST = Origin(Trigger.EVENT, Cause(event_name="ForgedRequest"))
 """The origin of a finding about a custom-resource request that CloudFormation did not send."""
 
 
 def of_operator(command: str, caller: str) -> Origin:
-    """The origin of what `caller` (an ARN) does with a command of the CLI."""
+    """The origin of changes that `caller` (an ARN) makes with a command of the CLI."""
     return Origin(Trigger.OPERATOR, Cause(event_name=command, actor=caller))
 
 
 def cause_of_correlation_id(correlation_id: str) -> Cause:
-    """The cause as far as a correlation ID tells it: the event's id, or the name of what triggered the calls."""
+    """The cause that a correlation ID contains: the event's ID, or the name of the trigger."""
     name = _name_in(correlation_id)
     if _EVENT_ID.fullmatch(name):
         return Cause(event_id=name)
@@ -111,5 +111,5 @@ def is_of_deployment(correlation_id: str) -> bool:
 
 
 def _name_in(correlation_id: str) -> str:
-    """What `new_correlation_id` has put before the random part."""
+    """The part of a correlation ID before the random part."""
     return correlation_id.rpartition(".")[0]

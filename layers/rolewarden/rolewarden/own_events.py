@@ -1,9 +1,9 @@
 """The events that Rolewarden puts on the default bus, a class for each detail type.
 
 `docs/generate.py` makes docs/reference/events.schema.json and the field tables of docs/reference/events.md from these
-classes. It reads the text under each field from the source: Python drops that text when it compiles the module, so that
-descriptions add nothing to a cold start. For the same reason the classes are no dataclasses, which would compile
-methods for each class. mypy checks them as if they were (PEP 681).
+classes. It reads the text under each field from the source. Python drops these texts when it compiles the module, so
+they add nothing to a cold start. The classes are not dataclasses, which would compile methods for each class at a cold
+start. mypy checks them as if they were (PEP 681).
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class OwnEvent:
 
     @cached_property
     def detail(self) -> dict[str, Any]:
-        """The event's `detail` in plain values, without fields that are None or equal to their default.
+        """The event's `detail` in plain values, without fields that are equal to their default, or None without one.
 
-        It is made once, because the log, the bus and the history each get it.
+        It is made only once, because the log, the bus and the history each need it.
         """
         return {name: _plain(value) for name, value in vars(self).items() if value != getattr(type(self), name, None)}
 
@@ -69,7 +69,8 @@ class CausedEvent(OwnEvent):
     account: Annotated[str, {"pattern": r"^\d{12}$"}]
     """The ID of the AWS account that the event is about."""
     cause: Cause
-    """Who did what, when and from where. Sweeps, checks, deployments and forged requests have only `event_name`."""
+    """The call that led to the event, with its time, caller and address. Sweeps, checks, deployments and forged
+    requests have only `event_name`."""
 
 
 class RoleOutcome(CausedEvent):
@@ -82,7 +83,7 @@ class RoleOutcome(CausedEvent):
     verdict: Verdict | None
     """The verdict on the role after the evaluation."""
     remediation: Remediation
-    """What Rolewarden did: it attached policies, set a fallback boundary, only observed, or did nothing."""
+    """The action of Rolewarden: it attached policies, set a fallback boundary, only observed, or did nothing."""
     required: tuple[str, ...] = ()
     """The names of all guardrail policies that the role needs."""
     missing: tuple[str, ...] = ()
@@ -112,7 +113,10 @@ class RoleOutcome(CausedEvent):
 
     @classmethod
     def of(cls, outcome: Outcome, seconds_since_event: int | None = None) -> Self:
-        """What `outcome` says. `seconds_since_event` is None if Rolewarden did nothing or the event has no time."""
+        """Make the event from `outcome`.
+
+        `seconds_since_event` is None if Rolewarden did nothing or the time of the call is unknown.
+        """
         return cls(
             account=outcome.account,
             role=outcome.role,
@@ -172,7 +176,7 @@ class SubjectFinding(CausedEvent):
     detail_type = "Subject Finding"
 
     domain: str = ""
-    """The ID of the SageMaker domain."""
+    """The ID of the SageMaker domain, or `*` for all domains of a Region."""
     user_profile: str = ""
     """The name of the user profile."""
     role: str = ""
@@ -219,7 +223,7 @@ class FindingResolved(CausedEvent):
     finding: str
     """A role or policy, a domain ID (with a slash and a user profile), or `account/` and the start of the message."""
     was: str
-    """What the finding reported: the verdict or reason, and the policies or the call."""
+    """The content of the resolved finding: the verdict or reason, and the policies or the call."""
 
 
 class Actor(NamedTuple):

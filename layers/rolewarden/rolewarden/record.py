@@ -1,6 +1,6 @@
-"""The record: every remediation and finding as one log line, one event, one row of history and metrics.
+"""The record: every remediation and finding as one log line, one event, one row of the history, and metrics.
 
-The record never stands in the way of a remediation: what cannot be recorded is itself logged and counted.
+A failure to record never blocks a remediation. The recorder logs and counts such a failure instead.
 """
 
 from __future__ import annotations
@@ -41,38 +41,42 @@ from rolewarden.own_events import (
 from rolewarden.reported import KEPT_SECONDS, ReportedFinding, ReportedFindings, ReportedKind, ReportedRow
 from rolewarden.verdicts import RECOMMENDATIONS, SOME_SUBJECTS, Outcome, Reason, Verdict
 
-# An invocation that raised before it decided anything has counted nothing, and its error says so already.
+# An invocation that raises before it decides anything has no metrics. Its error is logged, so the warning about missing
+# metrics is not needed.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
 
 logger = Logger(service="rolewarden")
 metrics = Metrics(namespace="Rolewarden", service="rolewarden")
 
 ACCOUNT_WIDE = "account/"
-"""How begins what a finding about an account as a whole is about. No domain is called so: their ids begin with d-."""
+"""The prefix of the name of a finding about a whole account. No domain ID begins like this: they begin with d-."""
 
 HEARTBEAT = "Heartbeat"
-"""The metric whose least value in an hour is 1 where every account was swept to the end and can be heard."""
+"""The name of a metric. Its minimum in a period is 1 if each sweep completed and found every event path in order."""
 
 EVENT_REPORTED_SECONDS = 3600.0
-"""For so long the same finding, met again by events of the same actor, is not told again."""
+"""Seconds in which the same finding is not reported again for events of the same actor."""
 
 
 class _Record(NamedTuple):
-    """One thing to tell. Once it is on the bus, the table knows that it is `told`, or that findings are `over`."""
+    """One entry of the record.
+
+    After its event is on the bus, the table gets the rows in `marks` and loses the findings in `resolved`.
+    """
 
     event: OwnEvent
     row: dict[str, Any]
-    told: Sequence[ReportedRow] = ()
-    over: Sequence[ReportedFinding] = ()
+    marks: Sequence[ReportedRow] = ()
+    resolved: Sequence[ReportedFinding] = ()
 
 
 @dataclass
 class Recorder:
     """Writes the record of one account.
 
-    `reported` knows which findings were reported lately, so that a finding which every sweep or a flood of events
-    repeats is reported once. Without it, every finding is reported. With NoHistory, the recorder writes log lines and
-    metrics only.
+    - `reported`: the table of recently reported findings. With it, a finding that every sweep or a flood of events
+      repeats is reported once. None means that every finding is reported.
+    - `history`: with NoHistory, the recorder writes log lines and metrics only.
     """
 
     history: History
@@ -82,9 +86,9 @@ class Recorder:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Records made inside are written at its end, many in a call, also where something raises inside.
+        """Gather the records made inside the block, and write them at its end in few calls, even if the block raises.
 
-        Inside another, at the end of that one.
+        In a nested block, the outermost block writes them.
         """
         if self._gathered is not None:
             yield
@@ -97,10 +101,10 @@ class Recorder:
             self._write(gathered)
 
     def record_outcome(self, outcome: Outcome) -> None:
-        """Record what became of a role; nothing but a count where there is no news."""
+        """Record the outcome of an evaluation. If it is no news, only count the verdict."""
         metrics.add_metric(f"Verdict.{outcome.before.value}", MetricUnit.Count, 1)
         if not outcome.is_news:
-            logger.debug("no news of a role", extra={"outcome": RoleOutcome.of(outcome).detail})
+            logger.debug("the evaluation is no news", extra={"outcome": RoleOutcome.of(outcome).detail})
             return
         about = f"{outcome.account}/{outcome.role}"
         if outcome.verdict is Verdict.UNENFORCEABLE:
@@ -108,8 +112,8 @@ class Recorder:
         what = f"{outcome.verdict.value}: {outcome.reason or ''} {' '.join(outcome.missing)}"
         wrong = ReportedKind.BOUNDARY if outcome.verdict is Verdict.COMPLIANT else ReportedKind.ROLE
         finding = ReportedFinding(outcome.account, outcome.role, wrong, what)
-        told = () if outcome.has_written else self._news(finding, outcome.origin)
-        if told is None:
+        marks = () if outcome.has_written else self._news(finding, outcome.origin)
+        if marks is None:
             return
         now = self._now()
         remediated = outcome.has_written
@@ -122,7 +126,7 @@ class Recorder:
         event = (RoleRemediated if remediated and not unfinished else RoleFinding).of(outcome, seconds)
         log = logger.warning if unfinished or outcome.reason else logger.info
         log(event.detail_type, extra={"outcome": event.detail})
-        self._report(event, about, now, told=told)
+        self._report(event, about, now, marks=marks)
         if remediated:
             self._report_contest(outcome, about, now)
 
@@ -145,9 +149,9 @@ class Recorder:
         self._report_finding(event, "/".join(named.values()), request.origin)
 
     def record_account_finding(self, account: str, refused: Refused, origin: Origin) -> str:
-        """Record that an account cannot be entered, or that AWS refuses there what concerns all of it.
+        """Record that Rolewarden cannot enter an account, or that AWS refuses a call that concerns the whole account.
 
-        Gives what the finding is about, as a key.
+        Return the key of the finding.
         """
         event = AccountFinding(
             account=account,
@@ -157,7 +161,7 @@ class Recorder:
             recommendation=RECOMMENDATIONS.get(refused.reason, ""),
             cause=origin.cause,
         )
-        # It stops where nobody is let in, or no event comes.
+        # HeartbeatAlarm must also go off if sweeps complete, but an account cannot be entered or sends no events.
         metrics.add_metric(HEARTBEAT, MetricUnit.Count, 0)
         name = about_account(str(refused))
         self._report_finding(event, name, origin)
@@ -176,7 +180,7 @@ class Recorder:
         self._report_finding(event, about_account(function), FORGED_REQUEST)
 
     def record_unkeepable(self, profile: Binding, domain: Binding, guardrails: Sequence[str], origin: Origin) -> None:
-        """Record that a user profile cannot have the guardrails that it needs, as it runs as its domain's role."""
+        """Record that a user profile lacks guardrails that it needs, because it uses its domain's role."""
         event = SubjectFinding(
             account=profile.account,
             domain=profile.domain_id,
@@ -200,15 +204,15 @@ class Recorder:
         metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         missing = event.missing if isinstance(event, SubjectFinding) else ()
         what = f"{event.reason} {_asked(event.message)} {' '.join(missing)}"
-        told = self._news(ReportedFinding(event.account, name, kind, what), origin)
-        if told is not None:
+        marks = self._news(ReportedFinding(event.account, name, kind, what), origin)
+        if marks is not None:
             logger.warning(event.detail_type, extra={"finding": event.detail})
-            self._report(event, f"{event.account}/{name}", self._now(), told=told)
+            self._report(event, f"{event.account}/{name}", self._now(), marks=marks)
 
     def _news(self, finding: ReportedFinding, origin: Origin) -> Sequence[ReportedRow] | None:
-        """What the table is to know once this is told; None where it was told before.
+        """The rows that the table needs after the report of this finding; None if it was reported recently.
 
-        That is by a sweep in the last days, or in the last hour of what one actor does.
+        Recently means within KEPT_SECONDS for a sweep, and within EVENT_REPORTED_SECONDS for events of one actor.
         """
         if self.reported is None:
             return ()
@@ -217,14 +221,14 @@ class Recorder:
             keeps = EVENT_REPORTED_SECONDS
             finding = finding._replace(what=f"{finding.what} {origin.cause.principal}", by_event=True)
         try:
-            told = self.reported.claim(finding, self.clock.now(), keeps=keeps)
+            mark = self.reported.claim(finding, self.clock.now(), keeps=keeps)
         except RetryLater as error:
-            logger.error("perhaps reported twice", extra={"about": finding.about, "why": str(error)})
+            logger.error("the finding may be reported twice", extra={"about": finding.about, "why": str(error)})
             return ()
-        return None if told is None else (told,)
+        return None if mark is None else (mark,)
 
     def _report_contest(self, outcome: Outcome, about: str, now: datetime) -> None:
-        """Tell, once, of somebody who takes off again and again what was just put back."""
+        """Report a contested role, once per contest."""
         if self.reported is None or outcome.origin.call not in UNDOING:
             return
         try:
@@ -238,12 +242,12 @@ class Recorder:
             finding = ReportedFinding(outcome.account, outcome.role, kind, kind.value)
             if self.reported.extend(finding, now.timestamp(), keeps=quiet):
                 return
-            told = self.reported.claim(finding, now.timestamp(), keeps=quiet)
-            if told is None:
+            mark = self.reported.claim(finding, now.timestamp(), keeps=quiet)
+            if mark is None:
                 return
         except RetryLater as error:
             metrics.add_metric("RecordFailed", MetricUnit.Count, 1)
-            logger.error("whether a role is contested is not known", extra={"about": about, "why": str(error)})
+            logger.error("the history could not be read to find a contest", extra={"about": about, "why": str(error)})
             return
         event = RoleContested(
             account=outcome.account,
@@ -257,19 +261,19 @@ class Recorder:
             cause=outcome.cause,
         )
         logger.warning(event.detail_type, extra={"finding": event.detail})
-        self._report(event, about, now, told=[told])
+        self._report(event, about, now, marks=[mark])
 
     def record_resolved(self, findings: Sequence[ReportedFinding], origin: Origin) -> None:
-        """Record that findings about one thing, which were told, are not the case any more, whoever saw to it."""
+        """Record that reported findings about one role, subject or account are resolved, by Rolewarden or otherwise."""
         finding = findings[0]
         event = FindingResolved(account=finding.account, finding=finding.name, was=finding.what, cause=origin.cause)
         logger.info(event.detail_type, extra={"finding": event.detail})
-        self._report(event, f"{finding.account}/{finding.name}", self._now(), over=findings)
+        self._report(event, f"{finding.account}/{finding.name}", self._now(), resolved=findings)
 
     def record_detachment(
         self, account: str, role: str, policies: Sequence[str], origin: Origin, correlation_id: str
     ) -> None:
-        """Record that guardrails were taken off a role that no longer needs them, by calls with this correlation_id."""
+        """Record that calls with this correlation ID detached guardrails from a role that no longer needs them."""
         event = SurplusDetached(
             account=account, role=role, detached=tuple(policies), cause=origin.cause, correlation_id=correlation_id
         )
@@ -278,7 +282,7 @@ class Recorder:
         self._report(event, f"{account}/{role}", self._now())
 
     def record_restored_policy(self, account: str, policy: str, what: str, origin: Origin, correlation_id: str) -> None:
-        """Record that a guardrail's policy was `what` ("created" or "replaced") because of `origin`."""
+        """Record that Rolewarden restored a guardrail's policy. `what` is "created" or "replaced"."""
         event = PolicyRestored(
             account=account, policy=policy, remediation=what, cause=origin.cause, correlation_id=correlation_id
         )
@@ -291,8 +295,12 @@ class Recorder:
         return self.history.rows(about, since)
 
     def backfill(self, event: OwnEvent, about: str, at: datetime) -> bool:
-        """Record what was done `at` a time, and nobody has recorded; whether that is still so. Raises RetryLater."""
-        # Of what one correlation ID did in one second, CloudTrail may show a part to one audit and the rest to another.
+        """Record an unrecorded change that Rolewarden made at the time `at`. Raises RetryLater.
+
+        Return False if the history has the row by now.
+        """
+        # CloudTrail may show some calls of one correlation ID and second to one audit, and the others to the next. The
+        # digest keeps the rows of both audits apart.
         deeds = json.dumps({name: value for name, value in event.detail.items() if name != "cause"}, sort_keys=True)
         row = _row(event, about, at, digest=hashlib.sha256(deeds.encode()).hexdigest()[:8])
         if not self.history.put_once(row):
@@ -302,7 +310,7 @@ class Recorder:
         return True
 
     def record_failed_audit(self, account: str, refused: Refused) -> None:
-        """Record that what was done cannot be compared with the history."""
+        """Record that AWS does not let the audit compare CloudTrail with the history."""
         metrics.add_metric("RecordFailed", MetricUnit.Count, 1)
         logger.error("the history cannot be audited", extra={"account": account, "why": str(refused)})
 
@@ -317,9 +325,9 @@ class Recorder:
             logger.debug("the event triggers no evaluation", extra=details)
 
     def record_unread(self, what: str, error: RetryLater) -> None:
-        """Count what a sweep could not read for now, and say so."""
+        """Count and log something that a sweep could not read, and that the next sweep reads again."""
         metrics.add_metric("SweepMissed", MetricUnit.Count, 1)
-        logger.warning("a sweep could not read this now", extra={"about": what, "why": str(error)})
+        logger.warning("the sweep could not read this now", extra={"about": what, "why": str(error)})
 
     def record_sweep(self, account: str, regions: Sequence[str], counts: Mapping[str, int]) -> None:
         """Record a completed sweep: `counts` by name, as metrics and as the event. Raises RetryLater."""
@@ -330,9 +338,9 @@ class Recorder:
         self.announce(SweepCompleted(account=account, regions=tuple(regions), **counts))
 
     def announce(self, event: OwnEvent, *, needed: bool = True) -> None:
-        """Log a milestone (`Guardrails Published`, `Sweep Completed`), or what is told late, and put it on the bus.
+        """Log a milestone (`Guardrails Published`, `Sweep Completed`) or a backfilled event, and put it on the bus.
 
-        Raises RetryLater where it is `needed`; else a failure is logged and counted.
+        Raises RetryLater if the event is `needed`. Otherwise a failure is logged and counted.
         """
         logger.info(event.detail_type, extra={"detail": event.detail})
         try:
@@ -341,7 +349,7 @@ class Recorder:
             if needed:
                 raise
             metrics.add_metric("RecordFailed", MetricUnit.Count, 1)
-            logger.error("a milestone could not be announced", extra={"detail": event.detail, "why": str(error)})
+            logger.error("the event could not be put on the bus", extra={"detail": event.detail, "why": str(error)})
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self.clock.now(), UTC)
@@ -352,10 +360,10 @@ class Recorder:
         about: str,
         now: datetime,
         *,
-        told: Sequence[ReportedRow] = (),
-        over: Sequence[ReportedFinding] = (),
+        marks: Sequence[ReportedRow] = (),
+        resolved: Sequence[ReportedFinding] = (),
     ) -> None:
-        record = _Record(event, _row(event, about, now), told, over)
+        record = _Record(event, _row(event, about, now), marks, resolved)
         if self._gathered is None:
             self._write([record])
         else:
@@ -369,7 +377,7 @@ class Recorder:
             lambda: self.history.put([record.row for record in records]),
         )
         for write in writes:
-            # Each on its own: that one fails is no reason to lose the other.
+            # Each write has its own handler, so that a failure of one does not lose the other.
             try:
                 write()
             except (Refused, RetryLater) as error:
@@ -381,16 +389,17 @@ class Recorder:
         self.history.put_events([(record.event.detail_type, record.event.detail) for record in records])
         if self.reported is None:
             return
-        # Not before: what nobody has heard of, and counts as told, is told by nobody.
-        told = [row for record in records for row in record.told]
-        over = [finding for record in records for finding in record.over]
+        # The findings are marked after the events are on the bus. Otherwise a failure could mark a finding that no
+        # event reports, and later findings of the same kind would stay silent, too.
+        marks = [row for record in records for row in record.marks]
+        resolved = [finding for record in records for finding in record.resolved]
         try:
-            if told:
-                self.reported.mark(told)
-            if over:
-                self.reported.forget(over, self.clock.now())
+            if marks:
+                self.reported.mark(marks)
+            if resolved:
+                self.reported.forget(resolved, self.clock.now())
         except RetryLater as error:
-            logger.error("perhaps reported twice", extra={"about": [*told, *over], "why": str(error)})
+            logger.error("the finding may be reported twice", extra={"about": [*marks, *resolved], "why": str(error)})
 
 
 def _row(event: OwnEvent, about: str, at: datetime, digest: str = "") -> dict[str, Any]:
@@ -406,17 +415,17 @@ def _row(event: OwnEvent, about: str, at: datetime, digest: str = "") -> dict[st
 
 
 def about_account(message: str) -> str:
-    """What a finding about an account as a whole is about in it: what was asked of AWS."""
+    """The name of a finding about a whole account, which ends in the call that failed."""
     return f"{ACCOUNT_WIDE}{_asked(message)}"
 
 
 def _asked(message: str) -> str:
-    """What was asked of AWS: the message of a refusal begins with it. Events have no field for it."""
+    """The call that failed. The message of a refusal begins with it, because events have no field for it."""
     return message.partition(":")[0]
 
 
 def _seconds_since(cause: Cause, now: datetime) -> int | None:
-    """Whole seconds from the event to now; CloudTrail tells the time of a call by the second."""
+    """Whole seconds from the call to `now`, because CloudTrail records whole seconds. None if the time is unknown."""
     try:
         return max(0, round((now - datetime.fromisoformat(cause.time)).total_seconds()))
     except (ValueError, TypeError):

@@ -1,7 +1,7 @@
-"""Rolewarden's findings in the format of AWS Security Hub (ASFF), made of its own events.
+"""Rolewarden's findings in the format of AWS Security Hub (ASFF), made from its own events.
 
-A finding opens with `Role Finding`, `Subject Finding` or `Account Finding` and closes with `Finding Resolved`: the same
-Id, archived. Who imports findings may not set their workflow, so it is the record's state that tells:
+`Role Finding`, `Subject Finding` and `Account Finding` open a finding. `Finding Resolved` archives the finding with the
+same ID. An importer cannot set a finding's workflow, so the record state shows whether it is open:
 https://docs.aws.amazon.com/securityhub/latest/userguide/finding-update-batchimportfindings.html.
 """
 
@@ -17,17 +17,18 @@ from rolewarden.record import ACCOUNT_WIDE, about_account
 from rolewarden.verdicts import Verdict
 
 TITLE_SIZE, DESCRIPTION_SIZE, RECOMMENDATION_SIZE = 256, 1024, 512
-"""Characters that Security Hub takes of each text:
+"""Maximum length that Security Hub accepts for each text, in characters:
 https://docs.aws.amazon.com/securityhub/latest/userguide/asff-required-attributes.html."""
 
 SEVERITIES = {Verdict.UNENFORCEABLE.value: "HIGH", Verdict.DRIFTED.value: "MEDIUM"}
-"""Nobody but a person mends the first; the second is a role that mode observe leaves as it is."""
+"""The severity by verdict. An unenforceable role needs an action by a person. A drifted role is in observe mode."""
 
 
 def finding(event: Any, partition: str) -> dict[str, Any] | None:
-    """What Security Hub is to have of `event`, as EventBridge delivers it; None where it is no finding of Rolewarden's.
+    """The finding for Security Hub from `event`, as EventBridge delivers it; None if it is not a finding of Rolewarden.
 
-    Takes anything, raises nothing. The event's time decides which of two findings with an Id is the newer.
+    Accepts any value, and raises nothing. Of two findings with the same ID, Security Hub keeps the one whose event is
+    newer.
     """
     envelope = mapping(event)
     detail, kind = mapping(envelope.get("detail")), _text(envelope.get("detail-type"), 64)
@@ -35,7 +36,7 @@ def finding(event: Any, partition: str) -> dict[str, Any] | None:
     at, about = _text(envelope.get("time"), 64), _about(kind, detail)
     if envelope.get("source") != "rolewarden" or not (account and region and at and about):
         return None
-    # The account that the role is in; the one that imports is that of the event.
+    # The finding is about the role's account. The account of the event imports it.
     owner = matched(ACCOUNT, detail.get("account")) or account
     found: dict[str, Any] = {
         "SchemaVersion": "2018-10-08",
@@ -47,36 +48,41 @@ def finding(event: Any, partition: str) -> dict[str, Any] | None:
         "UpdatedAt": at,
         "Resources": [_resource(about, partition, owner, region)],
     }
-    name = f"account {owner}" if about.startswith(ACCOUNT_WIDE) else about
+    name = f"account {owner}" if about.startswith(ACCOUNT_WIDE) else _ALL_DOMAINS.get(about, about)
     if kind == FindingResolved.detail_type:
-        return found | _settled(name, detail)
+        return found | _resolved(name, detail)
     verdict = _text(detail.get("verdict"), 32)
     return found | _open(name, detail, SEVERITIES[verdict]) if verdict in SEVERITIES else None
+
+
+_ALL_DOMAINS = {"*": "the domains of a Region"}
+"""The domain ID in a finding about a list of domains, or of their tags, that AWS refuses; and its name for people."""
 
 
 def _open(name: str, detail: Mapping[str, Any], severity: str) -> dict[str, Any]:
     listed = detail.get("missing")
     missing = ", ".join(map(str, listed)) if isinstance(listed, list) else ""
     reason = _text(detail.get("reason"), 64) or "reported, not remediated"
-    said = (f"It lacks {missing}." if missing else "Rolewarden cannot evaluate it.", _text(detail.get("message"), 600))
+    state = "is not protected" if missing else "may be unprotected"
+    texts = (f"It lacks {missing}." if missing else "", _text(detail.get("message"), 600))
     return {
-        "Title": f"{name} is not protected: {reason}"[:TITLE_SIZE],
-        "Description": " ".join(filter(None, said))[:DESCRIPTION_SIZE],
+        "Title": f"{name} {state}: {reason}"[:TITLE_SIZE],
+        "Description": (" ".join(filter(None, texts)) or f"Rolewarden found: {reason}.")[:DESCRIPTION_SIZE],
         "FindingProviderFields": _provided(severity),
         "Compliance": {"Status": "FAILED"},
         "RecordState": "ACTIVE",
         "Remediation": {
             "Recommendation": {
                 "Text": _text(detail.get("recommendation"), RECOMMENDATION_SIZE)
-                or "let guardrails.yaml enforce the guardrail"
+                or "set `mode: enforce` in guardrails.yaml, and deploy the stack"
             }
         },
     }
 
 
-def _settled(name: str, detail: Mapping[str, Any]) -> dict[str, Any]:
+def _resolved(name: str, detail: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "Title": f"{name} is protected again"[:TITLE_SIZE],
+        "Title": f"{name}: the finding is resolved"[:TITLE_SIZE],
         "Description": f"It was {_text(detail.get('was'), 900) or 'not protected'}"[:DESCRIPTION_SIZE],
         "FindingProviderFields": _provided("INFORMATIONAL"),
         "Compliance": {"Status": "PASSED"},
@@ -90,7 +96,7 @@ def _provided(severity: str) -> dict[str, Any]:
 
 
 def _about(kind: str, detail: Mapping[str, Any]) -> str:
-    """Whom an event is about, the same for what opens a finding and what closes it."""
+    """The name of the role, subject or account of a finding, the same in the events that open and resolve it."""
     if kind == FindingResolved.detail_type:
         return _text(detail.get("finding"), 200)
     if kind == SubjectFinding.detail_type and detail.get("domain"):
@@ -101,11 +107,14 @@ def _about(kind: str, detail: Mapping[str, Any]) -> str:
 
 
 def _resource(about: str, partition: str, account: str, region: str) -> dict[str, Any]:
-    """A role by its name, as events do not have its path; a domain or user profile by its ARN; an account."""
+    """The resource of a finding: an account, a domain or user profile by its ARN, or a role.
+
+    A role has its name as ID, because events do not have the path that its ARN needs.
+    """
     place = {"Partition": partition, "Region": region}
     if about.startswith(ACCOUNT_WIDE):
         return {"Type": "AwsAccount", "Id": f"AWS::::Account:{account}"} | place
-    if "/" not in about and not about.startswith("d-"):
+    if "/" not in about and not about.startswith("d-") and about not in _ALL_DOMAINS:
         return {
             "Type": "AwsIamRole",
             "Id": f"{account}/{about}",

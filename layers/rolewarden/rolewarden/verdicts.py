@@ -1,4 +1,4 @@
-"""The words of a verdict: what is the case, what was done about it, and why it could not be done."""
+"""Verdicts, remediations and reasons: the state of a role, what Rolewarden did, and why it could not do more."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Reason(StrEnum):
     NOT_ENTERED = "account cannot be entered"
     """Rolewarden cannot assume its role in the account. See docs/how-to/runbook.md, Account Finding."""
     LEFT = "account no longer covered"
-    """The StackSet has no stack in the account any more. See docs/how-to/runbook.md, Account Finding."""
+    """The StackSet no longer has a stack in the account. See docs/how-to/runbook.md, Account Finding."""
     UNHEARD = "events do not arrive"
     """A link between the account's events and Rolewarden is broken. See docs/how-to/runbook.md, Account Finding."""
     POLICY_MISSING = "policy missing"
@@ -66,10 +66,10 @@ class Reason(StrEnum):
 
 
 RECOMMENDATIONS: dict[str, str] = {
-    Reason.QUOTA: "detach a policy the role does not need, raise the quota for managed policies per role, or set "
+    Reason.QUOTA: "detach a policy that the role does not need, raise the quota for managed policies per role, or set "
     "`fallback: boundary` in guardrails.yaml",
-    Reason.PROTECTED: "AWS owns this role, and nobody can attach policies to it: give the domain or "
-    "user profile a role of your own",
+    Reason.PROTECTED: "AWS owns this role and lets no caller attach policies to it: give the domain or user profile a "
+    "role of your own",
     Reason.OTHER_ACCOUNT: "use a role of the same account, or cover the role in its own account: deploy Rolewarden "
     "there with `also_govern`",
     Reason.NOT_ENTERED: "let the StackSet create Rolewarden's stack in the account again, or exempt Rolewarden's "
@@ -78,40 +78,42 @@ RECOMMENDATIONS: dict[str, str] = {
     "its stack instance to the StackSet again; until then Rolewarden does not remediate its roles",
     Reason.UNHEARD: "repair the link that the message names (docs/how-to/runbook.md, Account Finding), then run "
     "`rolewarden doctor`",
-    Reason.POLICY_MISSING: "wait for the next scheduled check, which creates the guardrail's policy again, or invoke "
-    "PublishFunction now",
+    Reason.POLICY_MISSING: "run `rolewarden sweep`, which also creates the guardrail's policy again, or wait for the "
+    "next scheduled check",
     Reason.ACCESS_DENIED: "an SCP, a boundary or a missing permission stops Rolewarden: allow its role the call that "
     "the message names",
-    Reason.NAME_TAKEN: "rename the guardrail in guardrails.yaml, or delete the policy of that name",
-    Reason.SHARES_ROLE: "give the user profile an execution role of its own, or assign by domain",
+    Reason.NAME_TAKEN: "rename the guardrail in guardrails.yaml and deploy, or delete the other policy of that name",
+    Reason.SHARES_ROLE: "give the user profile an execution role of its own, or assign the guardrail to its whole "
+    "domain in guardrails.yaml",
     Reason.UNREACHABLE: "take the region out of the parameter Regions if SageMaker is not offered there, or repair the "
     "network path to its endpoint",
     Reason.FORGED: "find the caller in CloudTrail's data events of Lambda (Invoke of this function), then leave "
     "lambda:InvokeFunction to deployers and administrators only",
-    Reason.REFUSED: "fix the cause that the message names, with the call and the answer of AWS; the next sweep tries "
-    "again",
+    Reason.REFUSED: "fix the cause in the message, which has the call and the answer of AWS, then run "
+    "`rolewarden sweep`",
 }
 """The recommended action for each reason that needs one."""
 
 
 CREATED, REPLACED, UNCHANGED = "created", "replaced", "unchanged"
-"""What became of a guardrail's policy in IAM."""
+"""What a publication did with the policy of a guardrail in IAM."""
 
 
 SOME_SUBJECTS = 50
-"""As many subjects are named on the record; a role may work for thousands, and an event holds 256 KiB."""
+"""The number of subjects that the record names. Thousands may use a role, and an event has at most 256 KiB."""
 
 
 class Outcome(NamedTuple):
-    """What `reconcile` found for a role and what it did.
+    """The state in which `reconcile` found a role, and what it did.
 
-    `before` is the verdict on the role as it was met, `verdict` the one it is left with. `required`, `missing` and
-    `attached` are names of guardrail policies: all that the role needs, those of them that it lacked, and those that
-    were put back. `boundary` is the ARN of the permissions boundary that the role is left with, where it stands in for
-    guardrails or is in the way of one that would; `boundary_removed` of one of Rolewarden's that was taken off as no
-    longer needed. `attached_policies` are the ARNs of all policies of a role that is at its quota
-    and lacks a guardrail.
-    `correlation_id` is what CloudTrail shows beside each call that the remediation took, for the audit.
+    - `before`, `verdict`: the verdicts before and after the remediation.
+    - `required`, `missing`, `attached`: names of guardrail policies. They are the policies that the role needs, those
+      that it lacked, and those that Rolewarden attached.
+    - `boundary`: the ARN of the role's permissions boundary, if it takes the place of guardrails or blocks a fallback
+      boundary. Otherwise empty.
+    - `boundary_removed`: the ARN of the fallback boundary that Rolewarden removed. Empty if it removed none.
+    - `attached_policies`: the ARNs of all policies of a role that is at its quota and lacks a guardrail.
+    - `correlation_id`: the ID that CloudTrail records with each call of the remediation, for the audit.
     """
 
     account: str
@@ -138,13 +140,13 @@ class Outcome(NamedTuple):
 
     @property
     def has_written(self) -> bool:
-        """Whether the role is another than it was met."""
+        """Whether Rolewarden changed the role."""
         return self.remediation in {Remediation.ATTACHED, Remediation.BOUNDED} or bool(self.boundary_removed)
 
     @property
     def is_news(self) -> bool:
-        """Whether this belongs on the record: something was done, or something is wrong."""
+        """Whether this belongs on the record, because Rolewarden did something or something is wrong."""
         wrong = self.verdict in {Verdict.DRIFTED, Verdict.UNENFORCEABLE}
-        # A guarded role whose boundary should go and cannot is compliant, with a reason.
+        # A compliant role has a reason if Rolewarden cannot remove its surplus fallback boundary.
         wrong |= self.verdict is Verdict.COMPLIANT and self.reason is not None
         return wrong or self.has_written or self.remediation is Remediation.OBSERVED
