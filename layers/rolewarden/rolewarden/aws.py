@@ -931,7 +931,7 @@ def modified(subject: Mapping[str, Any]) -> str:
 
 
 def role_description(name: str, path: str, trust: Any) -> RoleDescription:
-    """ListRoles and GetRole give the trust policy percent-encoded; botocore decodes it where it can."""
+    """The description of a role. IAM returns the trust policy percent-encoded, and botocore decodes it if it can."""
     if isinstance(trust, str):
         try:
             trust = json.loads(unquote(trust))
