@@ -30,7 +30,7 @@ def test_a_decimal_is_a_number_and_a_tuple_a_list():
 
 @pytest.mark.parametrize("value", [1.5, set(), {1}, b"bytes", object()])
 def test_what_the_table_cannot_keep_is_an_error_and_not_something_else(value):
-    with pytest.raises(TypeError, match="DynamoDB keeps no"):
+    with pytest.raises(TypeError, match="DynamoDB does not store a"):
         attribute(value)
 
 

@@ -93,22 +93,22 @@ def test_allow_list_that_fits_no_policy_is_an_error_with_its_place(file: Path) -
     checked = check(file, today=TODAY)
     assert checked.rules is None
     [error] = checked.errors
-    assert str(error).startswith("guardrails.yaml:4: guardrails.a.bedrock: what it allows does not fit an IAM policy")
+    assert str(error).startswith("guardrails.yaml:4: guardrails.a.bedrock: the allow list does not fit an IAM policy")
 
 
 def test_jumpstart_list_that_fits_no_policy_is_an_error_with_its_place(file: Path) -> None:
     listed = ", ".join(f"'*{'m' * 60}{number}'" for number in range(99))
     file.write_text(rules(f"bedrock: {{deny: all}}, jumpstart: {{allow: [{listed}]}}"))
     [error] = check(file, today=TODAY).errors
-    assert str(error).startswith("guardrails.yaml:2: guardrails.a.jumpstart: what it allows does not fit")
+    assert str(error).startswith("guardrails.yaml:2: guardrails.a.jumpstart: the allow list does not fit")
 
 
 def test_who_compiles_without_checking_hears_the_place_and_the_way_out_too() -> None:
     patterns = tuple(f"*.{'m' * 60}{number}" for number in range(60))
     with pytest.raises(TooLong) as refused:
         compile_guardrail(Guardrail("a", BedrockRule("allow", patterns)), "aws")
-    assert str(refused.value).startswith("guardrails.a.bedrock: what it allows does not fit an IAM policy")
-    assert str(refused.value).endswith("means: write families, as `anthropic.claude-*`, or fewer models")
+    assert str(refused.value).startswith("guardrails.a.bedrock: the allow list does not fit an IAM policy")
+    assert str(refused.value).endswith("meaning: write families, such as `anthropic.claude-*`, or fewer models")
 
 
 def test_slots_are_counted_for_each_assignment_and_nine_are_a_warning(file: Path) -> None:

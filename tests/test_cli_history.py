@@ -74,7 +74,7 @@ def test_where_nothing_is_deployed_the_way_out_is_named(aws, command):
     result = rolewarden(command)
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == (
-        "rolewarden: there is no stack `rolewarden` in us-east-1: give its name (--stack) and region (--region); "
+        "rolewarden: stack `rolewarden` does not exist in us-east-1: give its name (--stack) and region (--region); "
         "`rolewarden plan` works without one"
     )
 

@@ -25,4 +25,4 @@ def test_nobody_is_asked_where_nothing_is_deployed(aws):
     aws.reset()
     result = rolewarden("sweep")
     assert result.exit_code == 1
-    assert "there is no stack `rolewarden` in us-east-1" in result.stderr
+    assert "stack `rolewarden` does not exist in us-east-1" in result.stderr

@@ -172,7 +172,7 @@ def test_a_removal_that_runs_out_of_time_is_not_answered_and_goes_on_when_lambda
 ):
     world.sweep()
     handler = function_handler(world, monkeypatch, "detach")
-    with pytest.raises(RetryLater, match="there are more"):
+    with pytest.raises(RetryLater, match="others remain"):
         handler(deletion_request(answers, "remove"), lambda_context("DetachFunction", lambda: 15))
     assert answers.heard == []
     handler(deletion_request(answers, "remove"), CONTEXT)

@@ -233,7 +233,7 @@ ON_A_STACK = {"history", "status", "sweep", "doctor", "scp"}
 def test_without_a_stack_it_is_one_line_and_exit_code_1(aws, name):
     aws.reset()
     line = failed(name, run(name, *as_json(name)))
-    assert "there is no stack `rolewarden` in us-east-1: give its name (--stack) and region (--region)" in line
+    assert "stack `rolewarden` does not exist in us-east-1: give its name (--stack) and region (--region)" in line
 
 
 @pytest.mark.parametrize(

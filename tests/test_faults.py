@@ -86,7 +86,9 @@ def test_what_passes_after_the_remediation_neither_undoes_nor_repeats_it_and_is_
     with PASSING[fault](world.aws, call):
         assert enforce(event)["outcomes"][0]["remediation"] == "attached"
     assert world.carried(ROLE) == {GUARDRAIL}
-    assert ("no recheck" if call == "SendMessageBatch" else "the record could not be written") in caplog.messages
+    assert (
+        "recheck not scheduled" if call == "SendMessageBatch" else "the record could not be written"
+    ) in caplog.messages
     assert ('"RecordFailed":[1.0]' in capsys.readouterr().out) == (call != "SendMessageBatch")
     world.audit()
     assert [row["attached"] for row in world.history(ROLE)] == [[GUARDRAIL]]

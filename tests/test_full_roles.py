@@ -305,7 +305,7 @@ def test_a_full_role_with_somebody_elses_boundary_is_unenforceable_and_the_findi
     arn, event = put_theirs(world)
     [outcome] = world.enforce(event)
     assert (outcome["verdict"], outcome["reason"], outcome["boundary"]) == ("unenforceable", "quota full", arn)
-    assert "it has another boundary" in outcome["message"]
+    assert "the role has a permissions boundary that is not Rolewarden's" in outcome["message"]
     assert len(outcome["attached_policies"]) == 10
     assert boundary(world) == arn
 
@@ -410,7 +410,8 @@ def test_a_role_whose_subjects_need_together_what_no_assignment_has_is_unenforce
     outcome = shared(world)
     assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "quota full")
     assert (
-        "there is no boundary for a, b: its subjects need them together, and no assignment does" in outcome["message"]
+        "no boundary exists for a, b: its subjects need these together, but no assignment names them all"
+        in outcome["message"]
     )
     assert boundary(world, "CanvasShared") == "a"  # what tom needs is better than nothing
 
@@ -425,7 +426,7 @@ def test_guardrails_too_long_for_a_boundary_leave_a_full_role_unenforceable_and_
     world = world_with(ON.replace("a: {bedrock: {deny: all}}", f"a: {{bedrock: {{deny: [{models}]}}}}"))
     outcome = world.verdict("CanvasFull")
     assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "quota full")
-    assert "longer than an IAM policy may be, see `rolewarden check`" in outcome["message"]
+    assert "too long for an IAM policy, see `rolewarden check`" in outcome["message"]
     assert boundary(world) is None
 
 
@@ -624,7 +625,7 @@ def test_a_removal_that_runs_out_of_time_before_a_boundary_goes_on_when_lambda_t
     bounded, answers, monkeypatch
 ):
     handler = function_handler(bounded, monkeypatch, "detach")
-    with pytest.raises(RetryLater, match="there are more"):
+    with pytest.raises(RetryLater, match="others remain"):
         handler(deletion_request(answers, "remove"), lambda_context("DetachFunction", lambda: 15))
     assert boundary(bounded) == "a"
     handler(deletion_request(answers, "remove"), CONTEXT)

@@ -82,7 +82,7 @@ def test_reconcile_begins_no_role_that_it_may_not_end_and_what_it_has_done_is_on
 
 
 def test_enforce_without_time_for_a_role_leaves_it_to_the_next_try(world, function):
-    with pytest.raises(RetryLater, match="no time is left for role CanvasOmar"):
+    with pytest.raises(RetryLater, match="too little time is left to evaluate role CanvasOmar"):
         function("enforce")(world.role_event("CanvasOmar"), seconds_left=lambda: 10)
 
 
@@ -115,7 +115,7 @@ def test_publish_on_an_event_restores_the_policy(world, function):
         ("OWN_ROLES", "", "OWN_ROLES is not set"),
         ("RECHECK_SECONDS", "901", "RECHECK_SECONDS is `901`: give a number from 0 to 900"),
         ("HISTORY_DAYS", "soon", "HISTORY_DAYS is `soon`: give a number from 1 to 3653"),
-        ("GUARDRAILS_FILE", "", "there are no guardrails here: the function needs GuardrailsLayer"),
+        ("GUARDRAILS_FILE", "", "no guardrails found: add GuardrailsLayer to the function"),
     ],
 )
 def test_a_function_that_is_deployed_wrongly_says_so_at_its_cold_start(world, variable, value, said):

@@ -71,13 +71,13 @@ TOO_LONG = ", ".join(f"'*.{'x' * 60}{number}'" for number in range(100))
 @pytest.mark.parametrize(
     ("text", "starts"),
     [
-        ("mode: [\n", ["error: guardrails.yaml:1: no valid YAML: "]),
+        ("mode: [\n", ["error: guardrails.yaml:1: not valid YAML: "]),
         (bedrock("claude-v2, nova-*"), ["error: guardrails.yaml:2: guardrails.a.bedrock.deny[1]: ",
                                         "error: guardrails.yaml:2: guardrails.a.bedrock.deny[2]: "]),
         (exemption("{role: X, until: 2020-01-31}") + "mode: x\n", ["error: guardrails.yaml:7: mode: ",
                                                                    "warning: guardrails.yaml:6: exemptions[1]: "]),
         (guardrail(f"{{bedrock: {{allow: [{TOO_LONG}]}}}}"),
-         ["error: guardrails.yaml:2: guardrails.a.bedrock: what it allows does not fit an IAM policy"]),
+         ["error: guardrails.yaml:2: guardrails.a.bedrock: the allow list does not fit an IAM policy"]),
         (None, ["error: guardrails.yaml: cannot be read: "]),
     ],
     ids=["no YAML", "two mistakes", "a mistake and a warning", "longer than a policy", "no file"],

@@ -225,7 +225,7 @@ def test_that_an_account_is_guarded_no_more_is_told_once(company):
     company.organize(MEMBER)
     for _ in range(2):
         company.everything()
-    assert told(LATER) == ["ListStackInstances: rolewarden-members has no stack there any more"]
+    assert told(LATER) == ["ListStackInstances: rolewarden-members no longer has a stack in the account"]
     assert told(MEMBER) == []
 
 

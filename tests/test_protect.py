@@ -658,7 +658,7 @@ def failed(result):
 
 def test_a_stack_that_is_not_there_is_one_line(command, world):
     assert failed(command("--stack", "nope")) == (
-        "rolewarden: there is no stack `nope` in us-east-1: give its name (--stack) and region (--region)\n"
+        "rolewarden: stack `nope` does not exist in us-east-1: give its name (--stack) and region (--region)\n"
     )
 
 

@@ -74,7 +74,7 @@ def test_a_trail_that_does_not_log_stops_the_heart_and_is_a_finding(covered):
     [one, other] = covered.findings_of(CENTRAL)
     assert {one["reason"], other["reason"]} == {"events do not arrive"}
     assert {one["message"], other["message"]} == {
-        f"trail in {region}: no trail logs here: no event comes" for region in (HOME, AWAY)
+        f"trail in {region}: no active trail covers this region, so its events do not arrive" for region in (HOME, AWAY)
     }
 
 
@@ -106,7 +106,7 @@ def turn_away(events):
     ("breaks", "message"),
     [
         (disable, "rule rolewarden-forward-roles is disabled"),
-        (delete, "there is no rule rolewarden-forward-roles"),
+        (delete, "rule rolewarden-forward-roles does not exist"),
         (turn_away, f"rule rolewarden-forward-roles does not send to {BUS}"),
     ],
 )
@@ -127,7 +127,7 @@ def test_that_there_is_nowhere_for_events_that_do_not_arrive_is_told(covered):
     sqs = client("sqs", MEMBER, AWAY)
     sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName="rolewarden-undelivered")["QueueUrl"])
     assert told(covered) == {
-        (MEMBER, AWAY, "undelivered events"): "there is no queue rolewarden-undelivered: "
+        (MEMBER, AWAY, "undelivered events"): "queue rolewarden-undelivered does not exist: "
         "events that do not reach the central event bus are lost"
     }
 

@@ -249,6 +249,6 @@ def test_the_runbook_quotes_messages_and_log_lines_that_the_code_has():
     page = " ".join(" ".join((ROOT / page).read_text(encoding="utf-8").split()) for page in pages)
     quoted = set(re.findall(r"(?<!\*)\*([a-z][^*|]+)\*(?!\*)", page)) - {reason.value for reason in Reason}
     quoted |= set(re.findall(r"log(?:s)? (?:for|says) `([^`]+)`", page))
-    assert {"it has another boundary", "the history cannot be audited"} <= quoted
+    assert {"the role has a permissions boundary that is not Rolewarden's", "the history cannot be audited"} <= quoted
     texts = [text for _, text in said()]
     assert {quote for quote in quoted if not any(quote.rstrip(" …") in text for text in texts)} == set()

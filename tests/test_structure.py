@@ -49,7 +49,7 @@ VERBS = frozenset(
     log make mark move name need note notify observe open order organize pass play prepare press print publish
     put raise read record refresh refuse register remake remediate remember remove rename replace report require
     reset resolve restart restore retire run say schedule send serve set show sign start stop sum swap sweep
-    take translate validate verify wait warn write
+    take translate trigger undo validate verify wait warn write
     """.split()  # noqa: SIM905 - a list with a line for each verb would be a page
 )
 """The verbs by which functions that act are named. Add one if none of these says what a new function does."""

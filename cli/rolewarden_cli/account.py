@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RoleDetail(RoleDescription):
-    """What GetAccountAuthorizationDetails tells of a role besides.
+    """A role as GetAccountAuthorizationDetails describes it.
 
-    `attached` are ARNs of managed policies, `inline` the texts of its own policies by name, as they are stored.
+    - `attached`: the ARNs of the attached managed policies.
+    - `inline`: the texts of the inline policies as IAM stores them, by policy name.
     """
 
     arn: str = ""
@@ -37,14 +38,17 @@ class RoleDetail(RoleDescription):
 
 
 class Identity(NamedTuple):
-    """Who calls AWS: the account, and the ARN of the user, role session or root."""
+    """The caller of AWS: its account, and the ARN of the user, role session or root user."""
 
     account: str
     arn: str
 
 
 class InferenceProfile(NamedTuple):
-    """A way to a model through several regions: `models` are the ARNs that a call through it is authorized on too."""
+    """A Bedrock inference profile, through which a caller reaches a model in several regions.
+
+    `models` are the ARNs of foundation models on which Bedrock also authorizes a call through the profile.
+    """
 
     id: str
     arn: str
@@ -52,7 +56,7 @@ class InferenceProfile(NamedTuple):
 
 
 class MatchedStatement(NamedTuple):
-    """A statement that decided a simulation: its policy's SourcePolicyId, and where the statement stands in its text.
+    """A statement that decided a simulation: the SourcePolicyId of its policy, and its position in the policy's text.
 
     `start` and `end` are line and column, counted from 1.
     """
@@ -63,7 +67,10 @@ class MatchedStatement(NamedTuple):
 
 
 class Simulated(NamedTuple):
-    """What IAM's simulator says to one action on one resource: "allowed", "explicitDeny" or "implicitDeny"."""
+    """The result of IAM's simulator for one action on one resource.
+
+    `decision` is "allowed", "explicitDeny" or "implicitDeny".
+    """
 
     action: str
     resource: str
@@ -72,7 +79,7 @@ class Simulated(NamedTuple):
 
 
 class DeployedStack(NamedTuple):
-    """What CloudFormation tells of a stack: `resources` are logical id, type and physical id of each."""
+    """A stack of CloudFormation. Each entry of `resources` is the logical ID, the type and the physical ID."""
 
     name: str
     arn: str
@@ -91,13 +98,13 @@ class OperatorCalls:
 
     @cached_property
     def _iam_as_stored(self) -> IAMClient:
-        """IAM whose policies are texts: the simulator tells of lines and columns."""
+        """A client that returns policies as texts, because the simulator refers to lines and columns."""
         client = cast("IAMClient", self._aws.client("iam"))
         client.meta.events.unregister("after-call.iam", json_decode_policies)
         return client
 
     def role_details(self) -> Iterator[RoleDetail]:
-        """All roles of the account with what they carry, up to a thousand in a call. Raises Refused."""
+        """All roles of the account with their policies, up to a thousand in a call. Raises Refused."""
         with translated():
             pages = self._iam_as_stored.get_paginator("get_account_authorization_details").paginate(
                 Filter=["Role"], PaginationConfig={"PageSize": 1000}
@@ -119,7 +126,7 @@ class OperatorCalls:
                     )
 
     def policies_per_role(self) -> int:
-        """How many managed policies a role of this account may carry. Raises Refused."""
+        """The quota of managed policies that can be attached to a role of this account. Raises Refused."""
         with translated():
             return self._iam.get_account_summary()["SummaryMap"]["AttachedPoliciesPerRoleQuota"]
 
@@ -130,11 +137,11 @@ class OperatorCalls:
         resources: Sequence[str] = ("*",),
         context: Mapping[str, str | Sequence[str]] = MappingProxyType({}),
     ) -> list[Simulated]:
-        """What IAM would say to a role that does each of `actions` on each of `resources`, judged by IAM.
+        """The decisions of IAM's simulator about a role that requests each of `actions` on each of `resources`.
 
-        `context` are the condition keys of the request; a sequence is a key of several values. It takes the role's
-        policies and its boundary, and no service control policy (IAM API Reference, SimulatePrincipalPolicy). Raises
-        Refused, RetryLater.
+        The simulator evaluates the role's policies and its boundary, but no service control policy (IAM API Reference,
+        SimulatePrincipalPolicy). `context` holds the condition keys of the request; a sequence is a key with several
+        values. Raises Refused and RetryLater.
         """
         entries = [
             {
@@ -155,7 +162,7 @@ class OperatorCalls:
             )
             for page in pages:
                 for result in page["EvaluationResults"]:
-                    # Of the one resource `*` there is no result of its own.
+                    # IAM returns no resource-specific result if the only resource is `*`.
                     alone = {
                         "EvalResourceName": resources[0],
                         "EvalResourceDecision": result["EvalDecision"],
@@ -174,26 +181,26 @@ class OperatorCalls:
         return found
 
     def identity(self) -> Identity:
-        """Who this is. Raises Refused, RetryLater."""
+        """The identity of the caller. Raises Refused and RetryLater."""
         with translated():
             answer = self._aws.client("sts").get_caller_identity()
             return Identity(answer["Account"], answer["Arn"])
 
     def policy_text(self, policy_arn: str) -> str:
-        """What a policy says now, letter by letter as it is stored. Raises Refused."""
+        """The text of a policy's default version, exactly as IAM stores it. Raises Refused."""
         with translated():
             version = self._iam.get_policy(PolicyArn=policy_arn)["Policy"]["DefaultVersionId"]
             found = self._iam_as_stored.get_policy_version(PolicyArn=policy_arn, VersionId=version)["PolicyVersion"]
             return unquote(str(found["Document"]))
 
     def foundation_models(self, region: str) -> tuple[str, ...]:
-        """Ids of the models that Bedrock offers in `region`. Raises Refused, RetryLater."""
+        """The IDs of the models that Bedrock offers in `region`. Raises Refused and RetryLater."""
         with translated():
             models = self._aws.client("bedrock", region).list_foundation_models()["modelSummaries"]
             return tuple(dict.fromkeys(model["modelId"] for model in models))
 
     def inference_profiles(self, region: str) -> tuple[InferenceProfile, ...]:
-        """The inference profiles that AWS offers in `region`. Raises Refused, RetryLater."""
+        """The inference profiles that AWS offers in `region`. Raises Refused and RetryLater."""
         with translated():
             pages = (
                 self._aws.client("bedrock", region)
@@ -211,7 +218,7 @@ class OperatorCalls:
             )
 
     def has_table(self, table: str) -> bool:
-        """Whether there is a table of this name. Raises Refused and RetryLater."""
+        """Whether a table of this name exists. Raises Refused and RetryLater."""
         try:
             with translated():
                 self._aws.client("dynamodb").describe_table(TableName=table)
@@ -220,7 +227,7 @@ class OperatorCalls:
         return True
 
     def run(self, function: str, event: Mapping[str, Any]) -> Any:
-        """What a function answers. Raises Refused where it ends with an error, RetryLater."""
+        """Invoke a function and give its response. Raises Refused if the function fails, and RetryLater."""
         with translated():
             client = self._aws.client("lambda", config=Config(read_timeout=900))
             answer = client.invoke(FunctionName=function, Payload=json.dumps(event))
@@ -230,7 +237,7 @@ class OperatorCalls:
         return said
 
     def stack(self, name: str) -> DeployedStack:
-        """A stack of this region, deployed or half so. Raises Gone if it does not exist, Refused and RetryLater."""
+        """A stack in this region with its resources. Raises Gone if it does not exist, Refused and RetryLater."""
         try:
             with translated():
                 client = cast("CloudFormationClient", self._aws.client("cloudformation"))
@@ -243,10 +250,11 @@ class OperatorCalls:
                     if found.get("PhysicalResourceId") and found["ResourceStatus"] != "DELETE_COMPLETE"
                 )
         except Refused as refused:
-            # CloudFormation has no error code of its own for it.
+            # CloudFormation has no separate error code for a stack that does not exist.
             if "does not exist" in str(refused):
                 raise Gone(
-                    f"there is no stack `{name}` in {self._aws.region}: give its name (--stack) and region (--region)"
+                    f"stack `{name}` does not exist in {self._aws.region}: "
+                    "give its name (--stack) and region (--region)"
                 ) from refused
             raise
         return DeployedStack(stack["StackName"], stack["StackId"], resources)

@@ -113,7 +113,7 @@ class Connection:
     @property
     def _no_stack(self) -> str:
         name, region = self.stack_name, self.aws.region
-        return f"there is no stack `{name}` in {region}: give its name (--stack) and region (--region)"
+        return f"stack `{name}` does not exist in {region}: give its name (--stack) and region (--region)"
 
 
 @contextmanager

@@ -142,7 +142,7 @@ class _Enforcement:
 
     def complete(self) -> None:
         """Take out of the policies the statements that every role has from another policy by now."""
-        if self.publisher.held:
+        if self.publisher.retaining:
             self.publisher.publish(self.account, SCHEDULED_CHECK)
 
     def remediate(self, role: PlannedRole) -> None:

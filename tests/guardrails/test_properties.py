@@ -272,7 +272,7 @@ def test_more_allowed_arns_than_a_policy_holds_are_refused(kind: RuleKind) -> No
     with pytest.raises(TooLong, match=r"^guardrails\.it\.bedrock: ") as raised:
         documents(Guardrail("it", BedrockRule(kind, () if kind == "deny-all" else ("a.b",), allow_arns=arns)))
     assert raised.value.where == ("guardrails", "it", "bedrock")
-    assert raised.value.reason.startswith("what it allows does not fit an IAM policy (6,144 characters)")
+    assert raised.value.reason.startswith("the allow list does not fit an IAM policy (6,144 characters)")
 
 
 def test_more_jumpstart_patterns_than_a_policy_holds_are_told_of_at_jumpstart() -> None:

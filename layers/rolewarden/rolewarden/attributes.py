@@ -1,7 +1,7 @@
-"""DynamoDB's attribute values from plain ones and back.
+"""Conversion of plain values to DynamoDB's attribute values and back.
 
-boto3 has the same (`boto3.dynamodb.types`), but the layer carries botocore alone: boto3 would cost each cold start more
-than all of Rolewarden.
+boto3 contains the same conversion (`boto3.dynamodb.types`), but the layer contains only botocore. boto3 would take more
+time at each cold start than Rolewarden itself.
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValue.html
 """
 
@@ -13,9 +13,10 @@ from typing import Any
 
 
 def attribute(value: Any) -> dict[str, Any]:
-    """The attribute value of a text, number (DynamoDB's are decimal: no float), bool, None, list, mapping, set of text.
+    """The attribute value of a text, int, Decimal, bool, None, list, tuple, mapping, or set of texts.
 
-    Raises TypeError for anything else, an empty set too: DynamoDB has none.
+    Raises TypeError for other types, for example a float, because the numbers of DynamoDB are decimal. It also raises
+    TypeError for an empty set, which DynamoDB does not store.
     """
     match value:
         case None:
@@ -32,11 +33,14 @@ def attribute(value: Any) -> dict[str, Any]:
             return {"L": [attribute(one) for one in value]}
         case Set() if value and all(isinstance(one, str) for one in value):
             return {"SS": sorted(value)}
-    raise TypeError(f"DynamoDB keeps no {type(value).__name__}: {value!r}")
+    raise TypeError(f"DynamoDB does not store a {type(value).__name__} such as {value!r}")
 
 
 def plain(attribute: Mapping[str, Any]) -> Any:
-    """The inverse; a number is a Decimal. Raises TypeError for a kind that `attribute` makes none of."""
+    """The plain value of an attribute value, the inverse of `attribute`. A number becomes a Decimal.
+
+    Raises TypeError for a kind of attribute value that `attribute` does not make.
+    """
     [(kind, value)] = attribute.items()
     match kind:
         case "NULL":
@@ -51,4 +55,4 @@ def plain(attribute: Mapping[str, Any]) -> Any:
             return [plain(one) for one in value]
         case "SS":
             return set(value)
-    raise TypeError(f"an attribute of kind {kind} is none of Rolewarden's")
+    raise TypeError(f"Rolewarden does not write attributes of kind {kind}")

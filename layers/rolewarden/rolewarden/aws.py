@@ -1,7 +1,7 @@
-"""The one place that talks to AWS.
+"""The only module that calls AWS.
 
-Every call goes through `Aws`, which gives plain values and two errors: `Refused`, which no retry changes, and
-`RetryLater`. Which AWS error is which is decided in `translated` and nowhere else.
+Every call goes through `Aws`. Its methods return plain values and raise two errors: `Refused`, if a retry would not
+help, and `RetryLater`. Only `translated` decides which error of AWS becomes which of the two.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sts import STSClient
 
 SIGNATURE = "rolewarden/"
-"""Goes before the correlation ID in the user agent of each call that changes IAM."""
+"""The text before the correlation ID in the user agent of each call that changes IAM."""
 
 IAM_HOME_REGIONS = {
     "aws": "us-east-1",
@@ -54,33 +54,37 @@ IAM_HOME_REGIONS = {
     "aws-us-gov": "us-gov-west-1",
     "aws-eusc": "eusc-de-east-1",
 }
-"""The region of each partition in which CloudTrail delivers IAM's events, and in which what IAM has once is made."""
+"""The region of each partition in which CloudTrail delivers IAM's events, and in which the StackSet creates the
+resources that an account needs only once."""
 
 SESSION_SECONDS = 900
-"""How long a session in another account lasts, the least that STS gives: what is changed about the role there is seen
-soon."""
+"""Seconds that a session in another account lasts. This is the minimum of STS, so that a change to the role in that
+account takes effect soon."""
 
 SESSION_LEFT = 300.0
-"""With fewer seconds left a session is not used for anything new."""
+"""Seconds that a session must have left. `Aws.within` replaces a session that has fewer."""
 
 MOST_SESSIONS = 100
-"""As many accounts are kept entered, the one that was used last longest: each has clients of its own."""
+"""The number of accounts whose sessions are kept, because each account has its own clients. The session that has not
+been used for the longest time is dropped first."""
 
 _correlation_id: ContextVar[str] = ContextVar("correlation_id", default="")
 
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10)
 
 LONGEST_CALL = 45.0
-"""Seconds after which a call is answered or given up: three attempts of 13, and botocore's pauses of up to 1 and 2
-between them. With fewer left nothing is begun, as Lambda would end the function at it, without a word on record."""
+"""Seconds after which a call has succeeded or failed: three attempts of 13 seconds, and botocore's pauses of up to 1
+and 2 seconds between them. A function starts no work with fewer seconds left, because Lambda could end it during the
+call and the record would not show the work."""
 
 _PAGES: PaginatorConfigTypeDef = {"PageSize": 100}
-"""SageMaker's lists give ten a page unless asked for more, and no more than a hundred."""
+"""The page size of SageMaker's lists. The default is 10 and the maximum is 100."""
 
 TRANSACTION_TRIES = 4
+"""The number of attempts at a transaction that conflicts with another writer."""
 
 _MESSAGES_BYTES = 240_000
-"""What SQS and EventBridge take in one call, 256 KiB, less some air."""
+"""Bytes of messages in one call. SQS and EventBridge accept 256 KiB, and the rest is a margin."""
 
 _RETRYABLE = frozenset(
     {
@@ -92,7 +96,7 @@ _RETRYABLE = frozenset(
         "InternalError",
         "InternalFailure",
         "InternalServerError",
-        # What IAM and its kin say of credentials that are too new for them, as a fresh function's are.
+        # IAM and similar services return this code if they do not know new credentials yet, such as a new function's.
         "InvalidClientTokenId",
         "LimitExceededException",
         "ProvisionedThroughputExceededException",
@@ -132,7 +136,7 @@ _GONE = frozenset(
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns what botocore raises inside into Refused, Gone or RetryLater.
+    """Turn the errors of botocore inside the block into Refused, Gone or RetryLater.
 
     Error codes: https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html and those of each API.
     """
@@ -157,7 +161,10 @@ def translated() -> Iterator[None]:
 
 @contextmanager
 def _reachable(region: str) -> Iterator[None]:
-    """That an endpoint has no address may be for good, and is no reason to give up the rest of a sweep."""
+    """Turn a failed connection to an endpoint into Refused.
+
+    The failure may be permanent, for example if the region has no SageMaker, and it must not stop the rest of a sweep.
+    """
     try:
         yield
     except EndpointConnectionError as error:
@@ -166,7 +173,10 @@ def _reachable(region: str) -> Iterator[None]:
 
 @contextmanager
 def _of_our_own() -> Iterator[None]:
-    """As `translated`, for what Rolewarden itself keeps: that it cannot get at its table says nothing about a role."""
+    """Do as `translated`, but raise only RetryLater: for Rolewarden's own tables, queues and so on.
+
+    If Rolewarden cannot read its own table, it cannot conclude anything about a role.
+    """
     try:
         with translated():
             yield
@@ -176,10 +186,11 @@ def _of_our_own() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class RoleDescription:
-    """What ListRoles and GetRole tell of a role; `trusted` are the services that may assume it.
+    """A role as ListRoles and GetRole describe it.
 
-    `boundary` is the ARN of its permissions boundary, empty where it has none; ListRoles tells of none (IAM API
-    Reference).
+    - `trusted`: the services that the trust policy allows to assume the role.
+    - `boundary`: the ARN of the permissions boundary. Empty if the role has none, and always empty for ListRoles,
+      which does not return boundaries (IAM API Reference).
     """
 
     name: str
@@ -189,7 +200,7 @@ class RoleDescription:
 
 
 class ListedDomain(NamedTuple):
-    """What ListDomains tells of a domain; `modified` is empty while it is being changed."""
+    """A domain as ListDomains returns it. `modified` is empty while SageMaker is changing the domain."""
 
     id: str
     name: str = ""
@@ -197,14 +208,14 @@ class ListedDomain(NamedTuple):
 
 
 class ListedProfile(NamedTuple):
-    """What ListUserProfiles tells of a user profile; `modified` is empty while it is being changed."""
+    """A user profile as ListUserProfiles returns it. `modified` is empty while SageMaker is changing the profile."""
 
     name: str
     modified: str = ""
 
 
 class PublishedPolicy(NamedTuple):
-    """The default version of a policy: its id, and its document as IAM returns it (percent-encoded JSON)."""
+    """The default version of a policy: the version ID, and the document as JSON, possibly percent-encoded."""
 
     version: str
     text: str
@@ -221,9 +232,9 @@ _T = TypeVar("_T")
 
 
 class Aws:
-    """AWS as seen from one function: its region, its account, its identity.
+    """AWS with the region, the account and the identity of one function.
 
-    Other accounts are seen by `within`.
+    `within` gives access to other accounts.
     """
 
     def __init__(
@@ -235,10 +246,14 @@ class Aws:
         keys: Mapping[str, str] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """`account` is the function's own, and `member_role` the name of its role in others, empty where it has none.
+        """Keep the identity. The clients are created when they are first used.
 
-        A `session` of boto3's is for whoever has boto3, and another identity or region than the environment's. `keys`
-        are credentials, in botocore's words, other than those of the session.
+        - `session`: a session of boto3, for a caller with another identity or region than the environment's. None means
+          the environment's.
+        - `account`: the function's own account. If it is empty, every account counts as the function's own.
+        - `member_role`: the name of the function's role in other accounts. Empty if the function cannot enter any.
+        - `keys`: credentials to use instead of those of the session, by the names of botocore's parameters.
+        - `clock`: the clock of the function. None means a clock without a deadline.
         """
         self._session = session or _default_session()
         self.account = account
@@ -250,19 +265,19 @@ class Aws:
 
     @cached_property
     def region(self) -> str:
-        """The region this code runs in."""
+        """The region of this function."""
         return self._session.region_name or "us-east-1"
 
     @cached_property
     def partition(self) -> str:
-        """`aws`, `aws-cn`, `aws-us-gov` or another, by the region."""
+        """The partition of the region: `aws`, `aws-cn`, `aws-us-gov` or another."""
         return self._session.get_partition_for_region(self.region)
 
     def within(self, account: str, *, afresh: bool = False) -> Aws:
-        """AWS as seen from `account`: this very one where it is its own, or where none is named.
+        """AWS as seen from `account`: this object itself if `account` is its own or is empty.
 
-        Another is entered by the role there that belongs to this function; what is cached costs no call, and is not
-        taken with `afresh`. Raises Refused where it may not be entered, and RetryLater.
+        For another account, this function assumes its role there. A cached session costs no call; with `afresh` the
+        function assumes the role again. Raises Refused if the function cannot enter the account, and RetryLater.
         """
         if self.is_home(account):
             return self
@@ -276,11 +291,11 @@ class Aws:
         return member
 
     def is_home(self, account: str) -> bool:
-        """Whether `account` is this one, or none is named; without an account of one's own all are."""
+        """Whether `account` is this function's own account, or is empty. Always true if the own account is empty."""
         return account in {self.account, ""} or not self.account
 
     def leave(self, account: str) -> None:
-        """Enter `account` anew the next time: AWS may no longer know the session."""
+        """Drop the session in `account`, because AWS may no longer accept it. The next use starts a new session."""
         self._members.pop(account, None)
 
     def _entered(self, account: str) -> Aws:
@@ -293,11 +308,11 @@ class Aws:
             raise Refused(Reason.NOT_ENTERED, str(refused)) from refused
 
     def client(self, service: str, region: str = "", config: Config | None = None) -> Any:
-        """A client of a service; `config` has what differs from the usual. Its errors are those of botocore.
+        """A client of a service. It raises the errors of botocore, so wrap each call in `translated`.
 
-        Wrap each call in `translated`.
+        `region` is empty for the own region. `config` holds the options that differ from the default; None means none.
         """
-        # Of one session: what it has loaded of a service's model serves the clients of every account.
+        # The clients of all accounts share one session, so that botocore loads the model of each service once.
         make: Callable[..., Any] = self._session.client
         return make(
             service,
@@ -307,10 +322,10 @@ class Aws:
         )
 
     def prepare(self) -> None:
-        """Make the clients that look at a role: at a cold start Lambda lends a function more CPU than it has later."""
+        """Create the clients that an evaluation needs, because Lambda gives a function more CPU during a cold start."""
         _ = self._dynamodb, self._iam
 
-    # Clients are made when first used: a function pays for those that it needs.
+    # Each client is created when it is first used, because creating one takes time at a cold start.
     @cached_property
     def _iam(self) -> IAMClient:
         client = cast("IAMClient", self.client("iam"))
@@ -347,7 +362,7 @@ class Aws:
 
     @cached_property
     def _cloudtrail(self) -> CloudTrailClient:
-        # LookupEvents answers two calls a second: the client keeps to what it is allowed.
+        # AWS allows two calls of LookupEvents a second. In adaptive mode the client slows down to that rate.
         config = Config(retries={"mode": "adaptive", "total_max_attempts": 6})
         return cast("CloudTrailClient", self.client("cloudtrail", IAM_HOME_REGIONS.get(self.partition, ""), config))
 
@@ -362,15 +377,16 @@ class Aws:
     # IAM roles
 
     def attached_policies(self, role: str) -> frozenset[str]:
-        """ARNs of all managed policies attached to `role`. Raises Gone if the role does not exist, and Refused."""
+        """The ARNs of all managed policies attached to `role`. Raises Gone if the role does not exist, and Refused."""
         with translated():
             pages = self._iam.get_paginator("list_attached_role_policies").paginate(RoleName=role)
             return frozenset(policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"])
 
     def attach(self, role: str, policy_arn: str, *, correlation_id: str) -> None:
-        """Attach a policy. Raises Refused: which of the two does not exist is told apart by IAM's message.
+        """Attach a policy. Raises Gone if the role does not exist, and Refused.
 
-        CloudTrail shows the `correlation_id` of this and of every other call that changes IAM, see `calls_of`.
+        If the policy does not exist, the reason is POLICY_MISSING: only IAM's message distinguishes the two cases.
+        CloudTrail records the `correlation_id` with this call, as with other calls that change IAM.
         """
         try:
             with translated(), _correlated(correlation_id):
@@ -381,9 +397,10 @@ class Aws:
             raise
 
     def detach(self, role: str, policy_arn: str, *, correlation_id: str) -> bool:
-        """Detach a policy; whether it was attached. Raises Refused.
+        """Detach a policy. Gives whether it was attached. Raises Refused.
 
-        False also where a first attempt went unanswered and had detached it: CloudTrail alone knows.
+        The result is also False if a first attempt detached the policy but its response was lost, and botocore tried
+        again. Only CloudTrail shows that case.
         """
         try:
             with translated(), _correlated(correlation_id):
@@ -393,32 +410,33 @@ class Aws:
         return True
 
     def roles(self) -> Iterator[RoleDescription]:
-        """All roles of the account."""
+        """All roles of the account. Raises Refused and RetryLater."""
         with translated():
             for page in self._iam.get_paginator("list_roles").paginate(PaginationConfig={"PageSize": 1000}):
                 for role in page["Roles"]:
                     yield role_description(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
 
     def role(self, name: str) -> RoleDescription:
-        """One role. Raises Refused."""
+        """One role. Raises Gone if it does not exist, Refused and RetryLater."""
         with translated():
             role = self._iam.get_role(RoleName=name)["Role"]
             described = role_description(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
             return replace(described, boundary=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
 
     def set_boundary(self, role: str, policy_arn: str, *, correlation_id: str) -> None:
-        """Set the permissions boundary of a role, in the place of the one it has. Raises Refused as `attach` does."""
+        """Set the permissions boundary of a role, and replace the one that it has. Raises as `attach` does."""
         try:
             with translated(), _correlated(correlation_id):
                 self._iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=policy_arn)
         except Gone as gone:
-            # "Scope ARN: ... does not exist or is not attachable.", or "The role with name ... cannot be found."
+            # IAM's message is "Scope ARN: ... does not exist or is not attachable." if the policy is missing, and
+            # "The role with name ... cannot be found." if the role is.
             if "role with name" not in str(gone):
                 raise Refused(Reason.POLICY_MISSING, str(gone)) from gone
             raise
 
     def remove_boundary(self, role: str, *, correlation_id: str) -> bool:
-        """Take the permissions boundary off a role; whether there was one, as of `detach`. Raises Refused."""
+        """Remove the permissions boundary of a role. Gives whether it had one, see `detach`. Raises Refused."""
         try:
             with translated(), _correlated(correlation_id):
                 self._iam.delete_role_permissions_boundary(RoleName=role)
@@ -427,7 +445,7 @@ class Aws:
         return True
 
     def assumed(self, role_arn: str, session_name: str, seconds: int = 3600) -> Aws:
-        """AWS as seen by a role, for so many seconds. Raises Refused, RetryLater."""
+        """AWS with the identity of a role, for a number of `seconds`. Raises Refused and RetryLater."""
         with translated():
             credentials = self._sts.assume_role(
                 RoleArn=role_arn, RoleSessionName=session_name, DurationSeconds=seconds
@@ -444,11 +462,11 @@ class Aws:
     # IAM policies
 
     def roles_with_policy(self, policy_arn: str) -> frozenset[str]:
-        """Names of the roles that a policy is attached to; none where there is no such policy."""
+        """The names of the roles that a policy is attached to; empty if the policy does not exist."""
         return self._roles_using(policy_arn, "PermissionsPolicy")
 
     def roles_with_boundary(self, policy_arn: str) -> frozenset[str]:
-        """Names of the roles that a policy is the permissions boundary of; none where there is no such policy."""
+        """The names of the roles whose permissions boundary a policy is; empty if the policy does not exist."""
         return self._roles_using(policy_arn, "PermissionsBoundary")
 
     def _roles_using(self, policy_arn: str, usage: PolicyUsageTypeType) -> frozenset[str]:
@@ -465,7 +483,7 @@ class Aws:
             return frozenset()
 
     def policy(self, policy_arn: str) -> PublishedPolicy | None:
-        """What a policy says now; None where there is none."""
+        """The default version of a policy; None if the policy does not exist. Raises Refused and RetryLater."""
         try:
             with translated():
                 found = self._iam.get_policy(PolicyArn=policy_arn)["Policy"]
@@ -479,7 +497,7 @@ class Aws:
         return PublishedPolicy(version, text)
 
     def policy_description(self, policy_arn: str) -> str:
-        """The description of a policy; empty where it has none, or where there is no such policy."""
+        """The description of a policy; empty if it has none, or if the policy does not exist."""
         try:
             with translated():
                 return self._iam.get_policy(PolicyArn=policy_arn)["Policy"].get("Description", "")
@@ -487,7 +505,7 @@ class Aws:
             return ""
 
     def own_policies(self) -> tuple[str, ...]:
-        """Names of all policies under `/rolewarden/`."""
+        """The names of all policies under `/rolewarden/`."""
         with translated():
             pages = self._iam.get_paginator("list_policies").paginate(
                 Scope="Local", PathPrefix=POLICY_PATH, PaginationConfig={"PageSize": 1000}
@@ -495,7 +513,7 @@ class Aws:
             return tuple(sorted(policy["PolicyName"] for page in pages for policy in page["Policies"]))
 
     def create_policy(self, name: str, text: str, description: str, *, correlation_id: str) -> None:
-        """Create a policy under `/rolewarden/`. Raises Refused where one of that name is somebody else's."""
+        """Create a policy under `/rolewarden/`. Raises Refused if the account has a policy of that name elsewhere."""
         with translated(), _correlated(correlation_id):
             try:
                 self._iam.create_policy(
@@ -504,14 +522,14 @@ class Aws:
             except self._iam.exceptions.EntityAlreadyExistsException as error:
                 raise Refused(
                     Reason.NAME_TAKEN,
-                    f"the account has a policy `{name}` that is not under {POLICY_PATH}, and IAM keeps a name once: "
-                    "rename the guardrail in guardrails.yaml, or delete that policy",
+                    f"the account has a policy `{name}` that is not under {POLICY_PATH}, and IAM allows each name "
+                    "once: rename the guardrail in guardrails.yaml, or delete that policy",
                 ) from error
 
     def replace_policy(self, policy_arn: str, text: str, *, correlation_id: str) -> str:
-        """Make `text` the default version, in the place of the oldest other one where IAM keeps no more than five.
+        """Make `text` the default version of a policy. Gives the ID of the new version.
 
-        Gives the new version's id.
+        If the policy has five versions, which is IAM's maximum, delete the oldest one that is not the default.
         """
         with translated(), _correlated(correlation_id):
             versions = self._iam.list_policy_versions(PolicyArn=policy_arn)["Versions"]
@@ -523,13 +541,13 @@ class Aws:
             return created["PolicyVersion"]["VersionId"]
 
     def set_default_version(self, policy_arn: str, version: str, *, instead_of: str) -> None:
-        """Make an older version the default again, and delete the one that it stands in for."""
+        """Make an older version the default again, and delete the version `instead_of`."""
         with translated():
             self._iam.set_default_policy_version(PolicyArn=policy_arn, VersionId=version)
             self._iam.delete_policy_version(PolicyArn=policy_arn, VersionId=instead_of)
 
     def delete_policy(self, policy_arn: str) -> None:
-        """Delete a policy with all its versions; one that is gone is deleted. Raises Refused while it is attached."""
+        """Delete a policy with all its versions, if it exists. Raises Refused while it is attached."""
         with suppress(Gone), translated():
             for version in self._iam.list_policy_versions(PolicyArn=policy_arn)["Versions"]:
                 if not version["IsDefaultVersion"]:
@@ -549,7 +567,7 @@ class Aws:
             return self._sagemaker_in(region).describe_user_profile(DomainId=domain_id, UserProfileName=name)
 
     def domains(self, region: str) -> tuple[ListedDomain, ...]:
-        """All domains in `region`. Raises Refused where SageMaker is not in that region, or cannot be reached there."""
+        """All domains in `region`. Raises Refused if SageMaker is not in that region, or cannot be reached."""
         with translated(), _reachable(region):
             pages = self._sagemaker_in(region).get_paginator("list_domains").paginate(PaginationConfig=_PAGES)
             return tuple(
@@ -594,18 +612,18 @@ class Aws:
     # CloudTrail
 
     def calls_of(self, event_name: str, since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:
-        """CloudTrail's records of calls of one name to IAM, oldest page last, from its event history of 90 days.
+        """CloudTrail's records of the calls of one name to IAM, newest first, from its event history of 90 days.
 
-        It holds them whether there is a trail or not, some minutes late:
+        CloudTrail keeps this history even without a trail. A call appears in it after some minutes:
         https://docs.aws.amazon.com/awscloudtrail/latest/userguide/view-cloudtrail-events.html
         """
-        yield from self._looked_up("EventName", event_name, StartTime=since, EndTime=until)
+        yield from self._look_up("EventName", event_name, StartTime=since, EndTime=until)
 
     def recorded_call(self, event_id: str) -> Mapping[str, Any] | None:
-        """CloudTrail's record of one call to IAM; None where its event history does not have it."""
-        return next(self._looked_up("EventId", event_id), None)
+        """CloudTrail's record of one call to IAM; None if its event history does not have the call."""
+        return next(self._look_up("EventId", event_id), None)
 
-    def _looked_up(self, key: Literal["EventName", "EventId"], value: str, **more: Any) -> Iterator[Mapping[str, Any]]:
+    def _look_up(self, key: Literal["EventName", "EventId"], value: str, **more: Any) -> Iterator[Mapping[str, Any]]:
         with translated():
             pages = self._cloudtrail.get_paginator("lookup_events").paginate(
                 LookupAttributes=[{"AttributeKey": key, "AttributeValue": value}], **more
@@ -613,7 +631,7 @@ class Aws:
             for page in pages:
                 yield from (json.loads(event["CloudTrailEvent"]) for event in page["Events"])
 
-    # DynamoDB, SQS, EventBridge: Rolewarden's own, so all of it raises RetryLater and nothing of it Refused
+    # Rolewarden's own tables, queues and event bus. These methods raise RetryLater, and never Refused.
 
     def query(
         self,
@@ -624,9 +642,12 @@ class Aws:
         begins: tuple[str, str] = ("", ""),
         least: tuple[str, str] = ("", ""),
     ) -> list[dict[str, Any]]:
-        """All items whose partition key (one entry in `key`) has that value.
+        """All items of one partition. Raises RetryLater.
 
-        `begins` is the name of the sort key and what it is to begin with, or `least` what it is to be at the least.
+        - `key`: one entry, the name and the value of the partition key.
+        - `index`: the index to query; empty for the table itself.
+        - `begins`: the name of the sort key, and the text that its value begins with. Empty texts mean no condition.
+        - `least`: the name of the sort key, and its least value. Empty texts mean no condition.
         """
         [(name, value)] = key.items()
         where: dict[str, Any] = {
@@ -646,7 +667,7 @@ class Aws:
             return [self._item(item) for page in pages for item in page["Items"]]
 
     def newest(self, table: str, key: Mapping[str, str], most: int) -> list[dict[str, Any]]:
-        """The items of a partition whose sort keys are the greatest, `most` of them, greatest first."""
+        """The `most` items of a partition with the greatest sort keys, greatest first."""
         [(name, value)] = key.items()
         with _of_our_own():
             answer = self._dynamodb.query(
@@ -673,7 +694,7 @@ class Aws:
     def put_unless(
         self, table: str, item: Mapping[str, Any], condition: str, values: Mapping[str, Any] | None = None
     ) -> bool:
-        """Write one item unless `condition` (of DynamoDB) holds of the one that is there; whether it was written."""
+        """Write one item, unless the existing item meets `condition` (of DynamoDB). Gives whether it was written."""
         valued: dict[str, Any] = {"ExpressionAttributeValues": self._attributes(values)} if values else {}
         with _of_our_own():
             try:
@@ -688,7 +709,7 @@ class Aws:
         return True
 
     def update(self, table: str, key: Mapping[str, str], expression: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Change one item by an update expression; what it is then."""
+        """Change one item by an update expression. Gives the item after the change."""
         with _of_our_own():
             answer = self._dynamodb.update_item(
                 TableName=table,
@@ -700,7 +721,7 @@ class Aws:
         return self._item(answer.get("Attributes", {}))
 
     def put_all(self, table: str, items: Sequence[Mapping[str, Any]]) -> None:
-        """Write items, 25 in a call. Raises RetryLater where DynamoDB leaves some undone."""
+        """Write items, 25 in a call. Raises RetryLater if DynamoDB leaves some unprocessed."""
         if len(items) == 1:
             return self.put(table, items[0])
         requests = [{"PutRequest": {"Item": self._attributes(item)}} for item in items]
@@ -718,9 +739,9 @@ class Aws:
     def write_newer(
         self, table: str, puts: Iterable[Mapping[str, Any]], deletes: Iterable[Mapping[str, str]], *, at: float
     ) -> None:
-        """Write and delete items as they were read `at` (seconds of the epoch), a hundred in a call.
+        """Write and delete items whose state was read at the time `at` (seconds of the epoch), a hundred in a call.
 
-        Items that were read later stay. Raises RetryLater.
+        An existing item that was read later stays as it is. Raises RetryLater.
         """
         newer = {
             "TableName": table,
@@ -738,14 +759,17 @@ class Aws:
                 try:
                     left = self._transact(left)
                 except RetryLater:
-                    # Somebody else is writing one of these items just now, and botocore does not try that again.
+                    # Another writer may be changing one of these items now, and botocore does not retry that conflict.
                     tries += 1
                     if tries == TRANSACTION_TRIES:
                         raise
                     time.sleep(random.uniform(0.05, 0.2) * tries)  # noqa: S311
 
     def _transact(self, actions: list[Any]) -> list[Any]:
-        """Do them all or none; what is left to do without those that were overtaken."""
+        """Do all `actions` or none. Gives the actions that are still to do.
+
+        If some items were read later by another function, the result is the other actions. Otherwise it is empty.
+        """
         with _of_our_own():
             try:
                 self._dynamodb.transact_write_items(TransactItems=actions)
@@ -757,11 +781,11 @@ class Aws:
         return []
 
     def send(self, queue_url: str, bodies: Iterable[Mapping[str, Any]], *, delay: int = 0) -> None:
-        """Send messages, up to ten in a call, to be received after `delay` seconds, or the queue's own delay for 0.
+        """Send messages, up to ten in a call. Raises RetryLater if SQS does not accept one of them.
 
-        What is about another account goes in a group of that account: SQS is then fair to them (Developer Guide, Amazon
-        SQS fair queues), and one with many messages, or slow ones, holds up no other. Raises RetryLater where SQS took
-        none.
+        The receiver gets them after `delay` seconds; 0 means the queue's own delay. The messages about another account
+        form a message group. SQS then shares the receivers fairly among the accounts (Developer Guide, Amazon SQS fair
+        queues), so an account with many or slow messages does not block the others.
         """
         later = {"DelaySeconds": delay} if delay else {}
         with _of_our_own():
@@ -783,7 +807,7 @@ class Aws:
     def put_events(self, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Put events (detail type and detail) from source `rolewarden` on the default bus, ten in a call.
 
-        Raises RetryLater where EventBridge refused one.
+        Raises RetryLater if EventBridge refuses one.
         """
         details = [(name, json.dumps(detail)) for name, detail in events]
         with _of_our_own():
@@ -796,14 +820,14 @@ class Aws:
                     raise RetryLater(f"PutEvents: {failed.get('ErrorCode')}: {failed.get('ErrorMessage', '')}")
 
     def is_logged(self, region: str) -> bool:
-        """Whether a trail that logs covers `region`, one of the organization's too. Raises Refused, RetryLater."""
+        """Whether a logging trail, also one of the organization, covers `region`. Raises Refused and RetryLater."""
         with translated():
             client = self.client("cloudtrail", region)
             trails = client.describe_trails(includeShadowTrails=True)["trailList"]
             return any(client.get_trail_status(Name=trail["TrailARN"])["IsLogging"] for trail in trails)
 
     def rule(self, region: str, name: str) -> ListedRule | None:
-        """A rule on the default bus of `region`; None where there is none. Raises Refused, RetryLater."""
+        """A rule on the default bus of `region`; None if it does not exist. Raises Refused and RetryLater."""
         try:
             with translated():
                 client = self.client("events", region)
@@ -814,7 +838,7 @@ class Aws:
         return ListedRule(rule["State"] == "ENABLED", frozenset(target["Arn"] for target in targets))
 
     def messages_in(self, region: str, queue: str) -> int | None:
-        """About how many messages wait in a queue; None where there is no such queue. Raises Refused, RetryLater."""
+        """The approximate number of messages in a queue; None if it does not exist. Raises Refused and RetryLater."""
         try:
             with translated():
                 client = self.client("sqs", region)
@@ -836,18 +860,18 @@ class Aws:
             return tuple(sorted(found["Account"] for page in pages for found in page["Summaries"]))
 
     def stack_status(self, stack_id: str) -> str:
-        """The status of a stack of this region, such as "UPDATE_IN_PROGRESS". Raises RetryLater."""
+        """The status of a stack in this region, such as "UPDATE_IN_PROGRESS". Raises RetryLater."""
         with _of_our_own():
             [stack] = self._cloudformation.describe_stacks(StackName=stack_id)["Stacks"]
             return str(stack["StackStatus"])
 
     def notify(self, topic_arn: str, subject: str, text: str) -> None:
-        """Send a message to everybody who is subscribed to a topic. Raises RetryLater."""
+        """Send a message to the subscribers of a topic. Raises RetryLater."""
         with _of_our_own():
             self._sns.publish(TopicArn=topic_arn, Subject=subject, Message=text)
 
     def import_finding(self, finding: Mapping[str, Any]) -> None:
-        """Give Security Hub one finding in its own format. Raises RetryLater, also where it takes no findings."""
+        """Send one finding to Security Hub, in its format. Raises RetryLater, also if Security Hub refuses it."""
         with _of_our_own():
             answer = self._securityhub.batch_import_findings(Findings=[cast("Any", finding)])
         for failed in answer.get("FailedFindings", ()):
@@ -861,7 +885,7 @@ class Aws:
 
 
 class _Session:
-    """As much of boto3's session as is used here: the layer carries botocore, and boto3 would double its cold start."""
+    """The part of boto3's session that `Aws` uses. The layer has only botocore: boto3 would double the cold start."""
 
     def __init__(self) -> None:
         self._session = Session()
@@ -876,13 +900,13 @@ class _Session:
 
 @cache
 def _default_session() -> _Session:
-    """One a process: it keeps what it has loaded of the services' models."""
+    """The one session of the process, which keeps the service models that it has loaded."""
     return _Session()
 
 
 @contextmanager
 def _correlated(correlation_id: str) -> Iterator[None]:
-    """Inside, each call to IAM carries the correlation_id."""
+    """Send `correlation_id` with each call to IAM inside the block."""
     before = _correlation_id.set(correlation_id)
     try:
         yield
@@ -891,22 +915,23 @@ def _correlated(correlation_id: str) -> Iterator[None]:
 
 
 def _sign(request: AWSPreparedRequest, **_: Any) -> None:
-    """Write the correlation ID where CloudTrail keeps it: the user agent. Tries of botocore's own carry the same.
+    """Add the correlation ID to the user agent, which CloudTrail records. The retries of botocore have the same ID.
 
-    At the last moment, as botocore builds the header anew for each try; it is not part of what is signed.
+    botocore builds the header again for each attempt, so this runs just before the request is sent. The signature does
+    not cover the user agent.
     """
     if correlation_id := _correlation_id.get():
         request.headers["User-Agent"] = f"{request.headers.get('User-Agent', '')} {SIGNATURE}{correlation_id}"
 
 
 def modified(subject: Mapping[str, Any]) -> str:
-    """LastModifiedTime of a listed or described subject, as a text to compare; empty while it is being changed."""
-    settled = subject.get("Status", "InService") == "InService" and "LastModifiedTime" in subject
-    return f"{subject['LastModifiedTime'].timestamp():.3f}" if settled else ""
+    """The LastModifiedTime of a subject, as a text to compare; empty while SageMaker is changing the subject."""
+    is_stable = subject.get("Status", "InService") == "InService" and "LastModifiedTime" in subject
+    return f"{subject['LastModifiedTime'].timestamp():.3f}" if is_stable else ""
 
 
 def role_description(name: str, path: str, trust: Any) -> RoleDescription:
-    """ListRoles and GetRole give the trust policy percent-encoded; botocore decodes it where it can."""
+    """The description of a role. IAM returns the trust policy percent-encoded, and botocore decodes it if it can."""
     if isinstance(trust, str):
         try:
             trust = json.loads(unquote(trust))
@@ -929,7 +954,10 @@ def _chunks(
     most: float = float("inf"),
     weigh: Callable[[_T], int] = len,  # type: ignore[assignment]
 ) -> Iterator[list[_T]]:
-    """`items` in lists of no more than `size`, and of no more than `most` by weight where they can be."""
+    """`items` in lists of at most `size` items, and at most `most` by weight.
+
+    An item that is heavier than `most` is a list of its own.
+    """
     chunk: list[_T] = []
     weight = 0
     for item in items:

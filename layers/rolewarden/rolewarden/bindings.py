@@ -1,4 +1,4 @@
-"""Bindings: which role works for which subject, as a table that can be lost and is found again by a sweep."""
+"""Bindings: the table of the roles that each subject uses. If the table is lost, a sweep writes it again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from rolewarden.guardrails import Subject
 from rolewarden.names import about, account_and_name, folded
 
 BY_ROLE = "by-role"
-"""The index that answers which subjects a role works for. It lags behind the table, hence `fresh` below."""
+"""The index by which the table finds the subjects of a role. It lags behind the table, so callers pass `fresh` bindings
+to `BindingsTable.of_role`."""
 
 DEFAULT_USER = "default-user"
 SHARED_SPACES = "shared-spaces"
@@ -24,13 +25,13 @@ BEDROCK = "bedrock"
 EMR = "emr-serverless"
 FORECAST = "forecast"
 VIAS = (EXECUTION, BEDROCK, EMR, FORECAST)
-"""How a subject's settings name a role: as the execution role, or as the one that Canvas uses for another service."""
+"""The settings of a subject that name a role: the execution role, or a role that Canvas uses for another service."""
 
 
 class RoleKey(NamedTuple):
-    """A role, by the account it lives in and its name, which is unique there in whatever case.
+    """A role, identified by its account and its name, which is unique in the account regardless of case.
 
-    Two keys are equal if they name the same role; `name` keeps the spelling.
+    Two keys are equal if they name the same role. `name` keeps the original spelling.
     """
 
     account: str
@@ -47,22 +48,28 @@ class RoleKey(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Account and name in one text, the same for every spelling, as the table has it."""
+        """The account and the name in one text, which is the same for every spelling of the name."""
         return about(self.account, self.name)
 
     @classmethod
     def of_arn(cls, arn: str) -> RoleKey:
-        """The role with this ARN, whatever its path."""
+        """The role with this ARN. The path of the role does not matter."""
         return cls(arn.split(":")[4], arn.rsplit("/", 1)[-1])
 
 
 class Binding(NamedTuple):
     """One role of one subject.
 
-    `kind` is default-user, shared-spaces or user-profile, or role where `also_govern` names the role itself; `via` is
-    one of VIAS. `role` is None for a user profile that runs as its domain's role. `tags` are the subject's own.
-    `modified` is SageMaker's LastModifiedTime of what was read, empty where it is not known or was still being changed.
-    `deploys` where the subject's own settings let Canvas deploy JumpStart models by itself.
+    - `region`, `domain_id`, `domain_name`: the region and domain of the subject. Empty for a role that `also_govern`
+      covers.
+    - `kind`: default-user, shared-spaces or user-profile, or role for a role that `also_govern` covers.
+    - `via`: the setting that names the role, one of VIAS.
+    - `role`: the role; None for a user profile that runs as its domain's role.
+    - `user_profile`: the name of the user profile. Empty for other kinds.
+    - `tags`: the subject's own tags.
+    - `modified`: the LastModifiedTime of the subject. Empty if it is unknown, or if SageMaker was still changing the
+      subject.
+    - `deploys`: whether the subject's own settings let Canvas deploy JumpStart models by itself.
     """
 
     account: str
@@ -79,13 +86,13 @@ class Binding(NamedTuple):
 
     @property
     def key(self) -> tuple[str, str]:
-        """The table's partition and sort key: whose it is; where it is, and which subject's which role."""
+        """The partition key (the account) and the sort key (region, domain, kind, name and setting) of its row."""
         name = self.role.name if self.kind == ROLE and self.role else self.user_profile
         return binding_key(self.account, self.region, self.domain_id, self.kind, name, self.via)
 
     @property
     def label(self) -> str:
-        """The subject in words, for people: `research/rosa`, `analytics default-user (bedrock)`."""
+        """The subject as people read it, for example `research/rosa` or `analytics default-user (bedrock)`."""
         if self.kind == ROLE:
             return "also_govern"
         name = "/".join(filter(None, (self.domain_name or self.domain_id, self.user_profile)))
@@ -94,7 +101,7 @@ class Binding(NamedTuple):
 
     @property
     def subject(self) -> Subject:
-        """What assignments ask about."""
+        """The subject as assignments match it."""
         return Subject(
             account=self.account,
             role=self.role.name if self.role else "",
@@ -105,7 +112,7 @@ class Binding(NamedTuple):
         )
 
     def as_row(self) -> dict[str, Any]:
-        """Plain values, for the table and for messages."""
+        """The binding as a row of the table. Messages contain bindings in the same form."""
         partition, sort = self.key
         row: dict[str, Any] = {
             "scope": partition,
@@ -120,7 +127,8 @@ class Binding(NamedTuple):
             "tags": dict(self.tags),
             "modified": self.modified,
         }
-        # A row without the attribute is not in the index: a profile that inherits puts nothing on its domain's role.
+        # A row without the attribute is not in the index, so that a profile without its own role adds no guardrails to
+        # its domain's role.
         if self.role:
             row["role"] = self.role.path
             row["role_name"] = self.role.name
@@ -130,11 +138,11 @@ class Binding(NamedTuple):
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Binding:
-        """The inverse. Raises KeyError and TypeError for what is no such row."""
+        """The binding of a row, the inverse of `as_row`. Raises KeyError or TypeError if `row` is not a binding."""
         texts = [row[key] for key in ("account", "region", "domain_id", "kind", "via", "domain_name", "user_profile")]
         texts += [*(row.get(key, "") for key in ("modified", "role", "role_name")), *row["tags"].values()]
         if not all(isinstance(text, str) for text in texts):
-            raise TypeError("a binding's attributes are texts")
+            raise TypeError("an attribute of a binding is not a text")
         account, name = account_and_name(row.get("role", ""))
         spelled = row.get("role_name", "")
         if folded(spelled) == name:
@@ -155,17 +163,20 @@ class Binding(NamedTuple):
 
 
 def sort_key_prefix(region: str = "", domain_id: str = "") -> str:
-    """How the sort keys of everything bound in a domain begin; of roles that `also_govern` covers, with nothing."""
+    """The beginning of the sort keys of all bindings of a domain. Empty for roles that `also_govern` covers."""
     return f"{region}/{domain_id}/" if domain_id else ""
 
 
 def binding_key(account: str, region: str, domain_id: str, kind: str, name: str, via: str) -> tuple[str, str]:
-    """The partition and sort key of a binding; `name` is a user profile's or role's, empty for other kinds."""
+    """The partition and sort key of a binding. `name` is that of a user profile or role, and empty for other kinds."""
     return account, sort_key_prefix(region, domain_id) + "#".join(filter(None, (kind, folded(name), via)))
 
 
 def tagged(domain_id: str, user_profile: str = "") -> str:
-    """The end of a subject's ARN, in lower case: SageMaker writes the names in ARNs so."""
+    """The end of a subject's ARN, in lower case, because SageMaker writes names in ARNs so.
+
+    `user_profile` is empty for a domain.
+    """
     kind = "user-profile" if user_profile else "domain"
     return "/".join(filter(None, (kind, domain_id, user_profile))).lower()
 
@@ -177,7 +188,7 @@ def row_key(key: tuple[str, str]) -> dict[str, str]:
 
 
 class ReadsBindings(Protocol):
-    """Finds the bindings of roles: the bindings table, or an inventory that was just read."""
+    """Finds the bindings of roles, in the bindings table or in an inventory that was just read."""
 
     def of_role(self, role: RoleKey, fresh: Iterable[Binding] = ()) -> tuple[Binding, ...]:
         """As `BindingsTable.of_role`."""
@@ -198,10 +209,10 @@ class BindingsTable:
         self._clock = clock or Clock()
 
     def of_role(self, role: RoleKey, fresh: Iterable[Binding] = ()) -> tuple[Binding, ...]:
-        """What `role` works for.
+        """The bindings of `role`.
 
-        `fresh` is what the caller has just read from SageMaker and written here: the index may not show it yet, and
-        it stands above what the index says.
+        `fresh` are bindings that the caller has just read from SageMaker and written to the table. They take precedence
+        over the index, which may not show them yet.
         """
         found = {
             binding.key: binding
@@ -211,19 +222,19 @@ class BindingsTable:
         return tuple(sorted((b for b in found.values() if b.role == role), key=lambda binding: binding.key))
 
     def of_domain(self, account: str, region: str, domain_id: str) -> tuple[Binding, ...]:
-        """Everything bound in a domain."""
+        """The bindings of a domain and its user profiles."""
         return self._beginning(account, sort_key_prefix(region, domain_id))
 
     def of_region(self, account: str, region: str) -> tuple[Binding, ...]:
-        """Everything bound in a region, domain by domain."""
+        """The bindings of a region, sorted by domain."""
         return self._beginning(account, f"{region}/")
 
     def also_governed(self, account: str) -> tuple[Binding, ...]:
-        """What `also_govern` has bound."""
+        """The bindings of roles that `also_govern` covers."""
         return self._beginning(account, f"{ROLE}#")
 
     def of_account(self, account: str) -> tuple[Binding, ...]:
-        """Everything bound in an account."""
+        """All bindings of an account."""
         return self._beginning(account, "")
 
     def forget_account(self, account: str) -> None:
@@ -231,7 +242,7 @@ class BindingsTable:
         self.write((), [binding.key for binding in self.of_account(account)])
 
     def all(self) -> Iterator[Binding]:
-        """Every binding there is."""
+        """All bindings of all accounts."""
         return (Binding.of_row(row) for row in self.aws.scan(self._table) if "via" in row)
 
     def _beginning(self, account: str, subject: str) -> tuple[Binding, ...]:
@@ -241,10 +252,12 @@ class BindingsTable:
     def write(
         self, bindings: Iterable[Binding], gone: Iterable[tuple[str, str]] = (), *, at: float | None = None
     ) -> None:
-        """Put `bindings`, take out what has one of the keys `gone`.
+        """Write bindings, and delete others.
 
-        `at` (seconds of the epoch) is when they were read, now where it is not given. What was read later and is there
-        already stays: two who read at once leave what is true.
+        - `bindings`: the bindings to write.
+        - `gone`: the keys of the bindings to delete. A key that is also in `bindings` is not deleted.
+        - `at`: the time at which they were read, in seconds of the epoch. None means now. A row that was read later
+          stays, so that of two concurrent readers the later one decides.
         """
         kept = {binding.key: binding for binding in bindings}
         self.aws.write_newer(

@@ -1,8 +1,8 @@
-"""The calls to AWS that a collaborator can be given, as Protocols. `rolewarden.aws.Aws` makes them all.
+"""The calls to AWS as narrow Protocols. `rolewarden.aws.Aws` implements all of them and describes each call.
 
-A collaborator takes the Protocol that has what it needs and nothing else: the recorder cannot attach a policy, the
-sweep cannot write to IAM, and the function that attaches policies cannot edit them. mypy holds this, see
-tests/test_narrow_access.py. `Aws` describes each call.
+A collaborator takes the Protocol with the calls that it needs and no others: the recorder cannot attach a policy, the
+sweep cannot write to IAM, and the function that attaches policies cannot edit them. mypy verifies this, see
+tests/test_narrow_access.py.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class Accounts(Protocol):
-    """AWS as seen from one account, with a way into others."""
+    """Gives access to AWS in other accounts."""
 
     def within(self, account: str, *, afresh: bool = False) -> Self:
         """As `Aws.within`."""
 
 
 class Home(Accounts, Protocol):
-    """The account and region that a function runs in."""
+    """Knows the account and region of the function."""
 
     @property
     def partition(self) -> str:
@@ -79,7 +79,7 @@ class RemovesBoundaries(Accounts, Protocol):
 
 
 class AttachesPolicies(ReadsRoles, ReadsPolicies, RemovesBoundaries, Protocol):
-    """What the Reconciler does to roles: it attaches policies and sets boundaries, and edits no policy."""
+    """Attaches policies to roles and sets boundaries, for the Reconciler. It edits no policy."""
 
     def attach(self, role: str, policy_arn: str, *, correlation_id: str) -> None:
         """As `Aws.attach`."""
@@ -96,7 +96,7 @@ class DeletesPolicies(ListsPolicies, Protocol):
 
 
 class WritesPolicies(DeletesPolicies, Protocol):
-    """What the Publisher does to policies: it writes them, and changes no role."""
+    """Writes policies, for the Publisher. It changes no role."""
 
     def create_policy(self, name: str, text: str, description: str, *, correlation_id: str) -> None:
         """As `Aws.create_policy`."""
@@ -109,14 +109,14 @@ class WritesPolicies(DeletesPolicies, Protocol):
 
 
 class DetachesPolicies(ReadsRoles, RemovesBoundaries, DeletesPolicies, Protocol):
-    """What the Detacher does: it detaches and deletes policies, and attaches none."""
+    """Detaches and deletes policies, for the Detacher. It attaches none."""
 
     def detach(self, role: str, policy_arn: str, *, correlation_id: str) -> bool:
         """As `Aws.detach`."""
 
 
 class ReadsSubjects(Home, ReadsRoles, Protocol):
-    """What Discovery reads: domains, user profiles, their tags, and roles."""
+    """Reads domains, user profiles, their tags, and roles, for Discovery."""
 
     def domain(self, region: str, domain_id: str) -> Mapping[str, Any]:
         """As `Aws.domain`."""
@@ -129,7 +129,7 @@ class ReadsSubjects(Home, ReadsRoles, Protocol):
 
 
 class ReadsPaths(Home, Protocol):
-    """What a probe reads: trails, forwarding rules and dead-letter queues."""
+    """Reads trails, forwarding rules and dead-letter queues, for the probes of the event path."""
 
     def is_logged(self, region: str) -> bool:
         """As `Aws.is_logged`."""
@@ -149,7 +149,7 @@ class SendsMessages(Protocol):
 
 
 class ListsSubjects(ListsPolicies, ReadsPaths, SendsMessages, Protocol):
-    """What the Sweeper reads, and the queues that it asks for the rest."""
+    """Lists subjects, roles and accounts, and sends messages to the queues, for the Sweeper."""
 
     def roles(self) -> Iterator[RoleDescription]:
         """As `Aws.roles`."""
@@ -168,7 +168,7 @@ class ListsSubjects(ListsPolicies, ReadsPaths, SendsMessages, Protocol):
 
 
 class ReadsCalls(Home, Protocol):
-    """What the Auditor reads: the calls that CloudTrail has recorded."""
+    """Reads the calls that CloudTrail has recorded, for the Auditor."""
 
     def calls_of(self, event_name: str, since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:
         """As `Aws.calls_of`."""

@@ -1,4 +1,4 @@
-"""The time, and how much of it is left: what the work depends on without asking AWS."""
+"""The clock of a function: the time, and the seconds until its deadline."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from datetime import UTC, date, datetime
 
 
 def utc_today() -> date:
-    """The current day (UTC), by which exemptions end."""
+    """The current day in UTC. Exemptions end by this day."""
     return datetime.now(UTC).date()
 
 
 def unlimited() -> float:
-    """The seconds left to work that Lambda does not run."""
+    """The seconds left for work outside Lambda, which has no deadline: infinity."""
     return float("inf")
 
 
 @dataclass
 class Clock:
-    """The one place that tells the time and the deadline. Every collaborator of a function has the same clock.
+    """The time and the deadline of a function. All collaborators of a function share one clock.
 
     - `now`: the time in seconds of the epoch.
     - `today`: the day by which exemptions end.
@@ -32,5 +32,5 @@ class Clock:
     seconds_left: Callable[[], float] = unlimited
 
     def end_with(self, milliseconds_left: Callable[[], int]) -> None:
-        """Take the deadline of an invocation: the `get_remaining_time_in_millis` of its Lambda context."""
+        """Set the deadline of an invocation. `milliseconds_left` is `get_remaining_time_in_millis` of its context."""
         self.seconds_left = lambda: milliseconds_left() / 1000

@@ -1,8 +1,9 @@
-"""Guardrails off the roles that no longer need them, and policies away that no role carries.
+"""DetachFunction: it detaches surplus guardrails from roles, and deletes policies that no role has.
 
-The only place that detaches. Nothing reaches it from an event: the sweep asks, for roles that a person has detached
-(`surplus: detach` in guardrails.yaml) and for guardrails that are no longer in the file, and the stack's deletion
-where `OnDelete` is `remove` and CloudFormation says that the stack is being deleted.
+Only this module detaches. An event never triggers a detachment. The sweep does, for surplus guardrails if
+guardrails.yaml has `surplus: detach`, and for guardrails that were removed from guardrails.yaml. So does the deletion
+of the stack, if `OnDelete` is `remove` and CloudFormation confirms that it is deleting the stack. The command line uses
+the same Detacher.
 """
 
 from __future__ import annotations
@@ -30,13 +31,16 @@ from rolewarden.verdicts import Reason
 from rolewarden.work import Rechecks, SchedulesRechecks, Work
 
 PAUSE = 15.0
-"""Seconds after which a removal that AWS could not do is tried again. Lambda brings a request back twice only, and
-CloudFormation waits an hour for who has given up."""
+"""Seconds before the next attempt at a removal that AWS could not do. Lambda retries a request only twice, and
+CloudFormation waits an hour if the function does not respond."""
 
 
 @dataclass
 class Detacher:
-    """Detaches and deletes, because of `origin`. Decides by the same `needs` as the Reconciler."""
+    """Detaches surplus policies and deletes unused ones. It decides by the same `needs` as the Reconciler.
+
+    `origin` is the trigger and the cause of each detachment, for the record.
+    """
 
     aws: DetachesPolicies
     recorder: Recorder
@@ -46,15 +50,15 @@ class Detacher:
 
     @classmethod
     def of(cls, runtime: Runtime, settings: DetachSettings) -> Self:
-        """Put a Detacher together."""
+        """Create a Detacher and its parts."""
         rechecks = Rechecks(runtime.aws, settings.work_queue_url, settings.recheck_seconds)
         return cls(runtime.aws, runtime.recorder, runtime.needs, rechecks)
 
     def handle_message(self, body: Any) -> dict[str, Any]:
-        """Work on one message: a role with the policies that it may lose, or a policy that may go.
+        """Handle one message of DetachQueue: a role with its surplus policies, or an unused policy.
 
-        What has to wait is said and left: the next sweep asks again; what is no such message is named and dropped.
-        Raises Refused and RetryLater.
+        If the detachment has to wait, the result says why, and the next sweep sends the message again. A message of
+        another shape is logged as an error and dropped. Raises Refused and RetryLater.
         """
         fields = mapping(body)
         account, policies = matched(ACCOUNT, fields.get("account")), fields.get("policies")
@@ -63,73 +67,73 @@ class Detacher:
             return self.detach_from(account, role, policies)
         if account and policy:
             return self.retire(account, policy)
-        logger.error("a message of DetachQueue is no work", extra={"body": str(body)[:200]})
+        logger.error("message of DetachQueue dropped: not a detachment", extra={"body": str(body)[:200]})
         return {"ignored": "no detach message"}
 
     def detach_from(self, account: str, role: str, policies: list[str]) -> dict[str, Any]:
-        """Take off those of `policies` that `role` does not need. Nothing, as long as it lacks one that it needs.
+        """Detach those of `policies` that `role` does not need. Detach nothing while the role lacks one that it needs.
 
-        The role is looked at again afterwards: it may have got another subject in between. Raises Refused, RetryLater.
+        A recheck follows, because the role may have got another subject meanwhile. Raises Refused and RetryLater.
         """
         aws = self.aws.within(account)
         required = self.needs.of_role(RoleKey(account, role))
         try:
-            carried = frozenset(map(folded_arn, aws.attached_policies(role)))
+            attached = frozenset(map(folded_arn, aws.attached_policies(role)))
         except Gone:
             return {"role": role, "detached": []}
         observed = self.needs.observed()
         arns = {name: folded_arn(self.needs.arn(name, account)) for name in required}
-        lacking = [name for name, arn in arns.items() if name not in observed and arn not in carried]
+        lacking = [name for name, arn in arns.items() if name not in observed and arn not in attached]
         if lacking:
             return {"role": role, "detached": [], "waits": f"lacks {', '.join(lacking)}"}
         kept = self.needs.kept()
-        losing = [name for name in policies if self.needs.may_lose(name, required, kept)]
-        if losing and not self.needs.are_in_effect(required, account, aws):
+        surplus = [name for name in policies if self.needs.may_lose(name, required, kept)]
+        if surplus and not self.needs.are_in_effect(required, account, aws):
             return {"role": role, "detached": [], "waits": "a rule change has not reached all the policies it needs"}
         correlation_id = self.origin.new_correlation_id()
-        taken_off: dict[str, bool] = {}
+        had_policy: dict[str, bool] = {}
         try:
-            for name in losing:
-                taken_off[name] = _take_off(aws, role, name, self.needs.arn(name, account), carried, correlation_id)
+            for name in surplus:
+                had_policy[name] = _detach(aws, role, name, self.needs.arn(name, account), attached, correlation_id)
         finally:
-            detached = [name for name, was_there in taken_off.items() if was_there]
-            if losing:
-                # Also where nothing was found to take off: an unanswered call may have done it.
+            detached = [name for name, had in had_policy.items() if had]
+            if surplus:
+                # A recheck follows even if nothing was detached, because a call without a response may have done it.
                 self.rechecks.schedule(Work(RoleKey(account, role), account, self.origin))
-            # The next try finds off what this one has taken off, and would say nothing of it.
+            # Record the detachments also after an error, because the next attempt does not find these policies.
             if detached:
                 self.recorder.record_detachment(account, role, detached, self.origin, correlation_id)
         return {"role": role, "detached": detached}
 
     def retire(self, account: str, policy: str) -> dict[str, Any]:
-        """Delete a policy that no guardrail or boundary stands for and no role has. Raises Refused and RetryLater."""
+        """Delete a policy that the rules do not contain and no role has. Raises Refused and RetryLater."""
         aws, arn = self.aws.within(account), self.needs.arn(policy, account)
         if among(policy, self.needs.published()) or aws.policy_description(arn) != DESCRIPTION:
             return {"policy": policy, "retired": False}
-        if carriers := aws.roles_with_policy(arn):
-            return {"policy": policy, "retired": False, "waits": f"still attached to {len(carriers)} roles"}
+        if users := aws.roles_with_policy(arn):
+            return {"policy": policy, "retired": False, "waits": f"still attached to {len(users)} roles"}
         if is_boundary(policy) and (bounded := aws.roles_with_boundary(arn)):
             return {"policy": policy, "retired": False, "waits": f"still the boundary of {len(bounded)} roles"}
         aws.delete_policy(arn)
         return {"policy": policy, "retired": True}
 
 
-def _take_off(
-    aws: DetachesPolicies, role: str, policy: str, arn: str, carried: Collection[str], correlation_id: str
+def _detach(
+    aws: DetachesPolicies, role: str, policy: str, arn: str, attached: Collection[str], correlation_id: str
 ) -> bool:
-    """Take a policy off, or a boundary, whichever it is; whether it was there, which IAM may show longer than it is.
+    """Detach a policy, or remove a boundary if `policy` is one. Gives whether the role had it.
 
-    `attached_policies` are ARNs in the form of `folded_arn`.
+    `attached` holds the role's policies, as ARNs in the form of `folded_arn`. These may be a stale read.
     """
     if is_boundary(policy):
         return folded_arn(aws.role(role).boundary) == folded_arn(arn) and aws.remove_boundary(
             role, correlation_id=correlation_id
         )
-    return folded_arn(arn) in carried and aws.detach(role, arn, correlation_id=correlation_id)
+    return folded_arn(arn) in attached and aws.detach(role, arn, correlation_id=correlation_id)
 
 
 class RemovesStack(DetachesPolicies, ReadsStacks, Protocol):
-    """What the deletion of the stack needs."""
+    """Reads the status of the stack, and removes every policy of Rolewarden."""
 
 
 def stack(
@@ -141,17 +145,21 @@ def stack(
     recorder: Recorder,
     clock: Clock,
 ) -> dict[str, Any]:
-    """What a request of CloudFormation asks for: on Delete, every guardrail is taken off, or said to be left.
+    """Handle a request of CloudFormation: on Delete, remove every guardrail, or list those that stay attached.
 
-    Needs no guardrails.yaml: a stack whose rules cannot be used can be deleted. Raises RetryLater where time runs out
-    before everything is off, and Refused for what AWS does not let go, after all the rest is off. Raises
-    ForgedRequestError if guardrails are to be removed while CloudFormation does not delete the stack.
+    - `account`: the account of the stack.
+    - `request`: the type of the request. Only "Delete" has an effect.
+    - `own`: the function's own stack, and whether it removes guardrails.
+
+    This function does not need guardrails.yaml, so that a stack with unusable rules can be deleted. Raises RetryLater
+    if time runs out before everything is removed. Raises Refused if AWS refuses some removals, after all others. Raises
+    ForgedRequestError if the request asks for a removal although CloudFormation is not deleting the stack.
     """
     if request != "Delete":
         return {}
     while own.removes:
         try:
-            # In each try: a deletion can end, or fail, between two.
+            # Check in each attempt, because the deletion of the stack can end or fail between two attempts.
             own.need_deletion(aws)
             return _remove(aws, account, recorder, clock)
         except RetryLater:
@@ -163,8 +171,8 @@ def stack(
             name: sorted(_users(aws, name, policy_arn(name, aws.partition, account))) for name in aws.own_policies()
         }
     except (Refused, RetryLater) as error:
-        # Only the list is missing: everything stays attached all the same.
-        logger.error("guardrails stay attached, and cannot be listed", extra={"why": str(error)})
+        # Only the list is missing. The guardrails stay attached, as intended.
+        logger.error("guardrails stay attached, but Rolewarden cannot list them", extra={"why": str(error)})
         return {}
     logger.info("guardrails stay attached", extra={"left": left})
     return {"left": {name: len(roles) for name, roles in left.items()}}
@@ -184,7 +192,7 @@ def _remove_all(aws: RemovesStack, account: str, recorder: Recorder, clock: Cloc
             continue
         for role in sorted(aws.roles_with_policy(arn)):
             if clock.seconds_left() < LONGEST_CALL:
-                raise RetryLater(f"{detached} guardrails are taken off, and there are more")
+                raise RetryLater(f"{detached} guardrails are detached so far, and others remain")
             try:
                 if aws.detach(role, arn, correlation_id=correlation_id):
                     detached += 1
@@ -193,7 +201,7 @@ def _remove_all(aws: RemovesStack, account: str, recorder: Recorder, clock: Cloc
                 refused.append(f"{name} stays on {role}: {error}")
         for role in sorted(aws.roles_with_boundary(arn)) if is_boundary(name) else ():
             if clock.seconds_left() < LONGEST_CALL:
-                raise RetryLater(f"{detached} guardrails are taken off, and there are more")
+                raise RetryLater(f"{detached} guardrails are detached so far, and others remain")
             try:
                 if aws.remove_boundary(role, correlation_id=correlation_id):
                     detached += 1
@@ -211,5 +219,5 @@ def _remove_all(aws: RemovesStack, account: str, recorder: Recorder, clock: Cloc
 
 
 def _users(aws: DetachesPolicies, policy: str, arn: str) -> frozenset[str]:
-    """The roles that carry a guardrail, or that have a boundary."""
+    """The names of the roles that have a policy attached, or whose permissions boundary it is."""
     return aws.roles_with_boundary(arn) if is_boundary(policy) else aws.roles_with_policy(arn)

@@ -1,4 +1,4 @@
-"""From SageMaker's domains and user profiles, and IAM's roles, to bindings."""
+"""Discovery: it reads SageMaker's domains and user profiles and IAM's roles, and writes their bindings."""
 
 from __future__ import annotations
 
@@ -31,26 +31,30 @@ from rolewarden.guardrails import Rules, matches_name
 from rolewarden.names import among, same
 
 UNTOUCHABLE_PATHS = ("/aws-service-role/", "/aws-reserved/")
-"""Roles that AWS owns: service-linked ones, and those of IAM Identity Center."""
+"""The paths of roles that AWS owns: service-linked roles, and the roles of IAM Identity Center."""
 
 
 class SubjectReading(NamedTuple):
-    """What could be read of one subject: a domain, a user profile, or (`subject` is None) a role.
+    """The result of reading one subject: a domain, a user profile or a role.
 
-    `gone` where it no longer exists; without that and without `bindings` it is there and names no role. `refused` is
-    what AWS did not let us read: with bindings it is no more than their tags, without them it is the subject itself.
-    `unsettled` where the next look may see something else: SageMaker is still at work on it, or IAM does not show the
-    role that an event has just told of.
+    - `subject`: the domain or user profile; None for a role.
+    - `bindings`: the bindings that were read. Empty if the subject exists and names no role, or if `gone` or `refused`
+      is set.
+    - `gone`: whether the subject no longer exists.
+    - `refused`: the refusal, if AWS did not let the function read the subject. With bindings, AWS refused only the
+      tags. None if AWS refused nothing.
+    - `may_change`: whether the next reading may differ, because SageMaker is still changing the subject, or because IAM
+      does not show a new role yet.
     """
 
     subject: SubjectKey | None
     bindings: tuple[Binding, ...] = ()
     gone: bool = False
     refused: Refused | None = None
-    unsettled: bool = False
+    may_change: bool = False
 
     def with_known(self, known: Iterable[Binding]) -> SubjectReading:
-        """The same, with what could not be read as it was `known` before."""
+        """The same reading, in which the `known` bindings or tags replace those that could not be read."""
         if self.refused is None:
             return self
         if not self.bindings:
@@ -64,15 +68,15 @@ class SubjectReading(NamedTuple):
         return same(binding.user_profile, self.subject.user_profile)
 
 
-UNSETTLED = frozenset({"Pending", "Updating", "Deleting"})
-"""Statuses in which a domain or user profile may still show its settings from before, or show itself at all."""
+CHANGING = frozenset({"Pending", "Updating", "Deleting"})
+"""The statuses in which a domain or user profile may still have its old settings, or may still exist."""
 
 
 @dataclass
 class SubjectReader:
     """Reads the roles of domains, user profiles and `also_govern`, and writes nothing.
 
-    `own_roles` are the names of the functions' roles, which `also_govern` leaves out.
+    `own_roles` are the names of the functions' roles, which `also_govern` does not cover.
     """
 
     aws: ReadsSubjects
@@ -81,7 +85,7 @@ class SubjectReader:
     _domain_names: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def read_domain(self, account: str, region: str, domain_id: str) -> SubjectReading:
-        """The roles of a domain's default user and shared spaces. Raises RetryLater."""
+        """Read the roles of a domain's default user and shared spaces. Raises RetryLater."""
         subject = SubjectKey(domain_id)
         try:
             found = self.aws.within(account).domain(region, domain_id)
@@ -92,7 +96,7 @@ class SubjectReader:
         self._domain_names[(region, domain_id)] = found.get("DomainName", "")
         roles = [(DEFAULT_USER, via, arn) for via, arn in _roles(user)]
         roles.append((SHARED_SPACES, EXECUTION, spaces.get("ExecutionRole")))
-        tags, untagged = self._tags(account, region, found.get("DomainArn", ""))
+        tags, tags_refused = self._tags(account, region, found.get("DomainArn", ""))
         bindings = tuple(
             Binding(
                 account,
@@ -109,17 +113,17 @@ class SubjectReader:
             for kind, via, arn in roles
             if arn
         )
-        unread = untagged if bindings else None
-        unsettled = found.get("Status") in UNSETTLED
-        return SubjectReading(subject, bindings, refused=unread, unsettled=unsettled)
+        refusal = tags_refused if bindings else None
+        return SubjectReading(subject, bindings, refused=refusal, may_change=found.get("Status") in CHANGING)
 
     def profile(
         self, account: str, region: str, domain_id: str, name: str, *, tags: Mapping[str, str] | None = None
     ) -> SubjectReading:
-        """The roles of a user profile; its `tags` are asked for where they are not given. Raises RetryLater.
+        """Read the roles of a user profile. Raises RetryLater.
 
-        A profile without an execution role of its own has a binding without a role. The binding has the name as
-        SageMaker gives it: ARNs, and so the events of tags, have it in lower case.
+        `tags` are the tags of the profile, if the caller has them; None means that they are read. A profile without its
+        own execution role has a binding without a role. The binding has the name as DescribeUserProfile returns it,
+        because ARNs, and therefore events about tags, have it in lower case.
         """
         subject = SubjectKey(domain_id, name)
         try:
@@ -128,9 +132,9 @@ class SubjectReader:
         except Refused as refused:
             return _unread(subject, refused)
         user = found.get("UserSettings") or {}
-        untagged = None
+        tags_refused = None
         if tags is None:
-            tags, untagged = self._tags(account, region, found.get("UserProfileArn", ""))
+            tags, tags_refused = self._tags(account, region, found.get("UserProfileArn", ""))
         roles = [(via, arn) for via, arn in _roles(user) if arn or via == EXECUTION]
         bindings = tuple(
             Binding(
@@ -148,13 +152,14 @@ class SubjectReader:
             )
             for via, arn in roles
         )
-        unread = untagged if bindings else None
-        return SubjectReading(subject, bindings, refused=unread, unsettled=found.get("Status") in UNSETTLED)
+        refusal = tags_refused if bindings else None
+        return SubjectReading(subject, bindings, refused=refusal, may_change=found.get("Status") in CHANGING)
 
     def also_governed(self, account: str, role: RoleDescription) -> Binding | None:
-        """The binding of a role that `also_govern` covers by name or by trust.
+        """The binding of a role that `also_govern` covers by name or by trust policy; None if it does not cover it.
 
-        Rolewarden's own are left out by name, not by path: anybody may make a role under `/rolewarden/`.
+        Rolewarden's own roles are excluded by name and not by path, because any administrator can create a role under
+        `/rolewarden/`.
         """
         rules = self.rules.also_govern
         if not (matches_name(rules.roles, role.name) or role.trusted & set(rules.trusting)):
@@ -165,11 +170,11 @@ class SubjectReader:
         return Binding(account, "", "", ROLE, EXECUTION, RoleKey(account, role.name))
 
     def take_name(self, region: str, domain_id: str, name: str) -> None:
-        """Take a domain's name from who has listed it."""
+        """Remember the name of a domain that the caller has listed, so that it is not read again."""
         self._domain_names[(region, domain_id)] = name
 
     def _domain_name(self, account: str, region: str, domain_id: str) -> str:
-        # A domain cannot be renamed, so its name is asked for once.
+        # A domain cannot be renamed, so one call is enough.
         if (region, domain_id) not in self._domain_names:
             found = self.aws.within(account).domain(region, domain_id)
             self._domain_names[(region, domain_id)] = found.get("DomainName", "")
@@ -181,20 +186,23 @@ class SubjectReader:
         try:
             return self.aws.within(account).sagemaker_tags(region, arn), None
         except Refused as refused:
-            # No reason to leave its roles alone.
+            # Continue without tags: the subject's roles still need the guardrails of the other assignments.
             return {}, refused
 
 
 @dataclass
 class Discovery:
-    """Reads subjects again and updates the bindings table."""
+    """Reads subjects and updates the bindings table."""
 
     reader: SubjectReader
     bindings: BindingsTable
     clock: Clock = field(default_factory=Clock)
 
     def refresh(self, account: str, region: str, key: SubjectKey) -> SubjectReading:
-        """Read a subject and bring the table in step; what cannot be read stays as it is known. Raises RetryLater."""
+        """Read a subject and update the table. Raises RetryLater.
+
+        If AWS refuses the subject or its tags, the known bindings or tags stay.
+        """
         at = self.clock.now()
         reading = (
             self.reader.profile(account, region, key.domain_id, key.user_profile)
@@ -212,7 +220,7 @@ class Discovery:
         else:
             keys = slots(account, region, key.domain_id)
             if reading.gone:
-                # Its profiles went with it.
+                # SageMaker has deleted the user profiles of the domain, too.
                 gone = [binding.key for binding in self.bindings.of_domain(account, region, key.domain_id)]
                 self.bindings.write((), gone, at=at)
                 return reading
@@ -230,7 +238,7 @@ class Discovery:
         try:
             found = self.reader.aws.within(account).role(name)
         except Refused as refused:
-            return _unread(None, refused)._replace(unsettled=isinstance(refused, Gone))
+            return _unread(None, refused)._replace(may_change=isinstance(refused, Gone))
         binding = self.reader.also_governed(account, found)
         bindings = (binding,) if binding else ()
         self.bindings.write(bindings, [binding_key(account, "", "", ROLE, name, EXECUTION)], at=at)
@@ -238,7 +246,10 @@ class Discovery:
 
 
 def slots(account: str, region: str, domain_id: str, user_profile: str = "") -> list[tuple[str, str]]:
-    """The keys of all bindings that a subject can have: what is not written anew under them is gone."""
+    """The keys of all bindings that a subject can have. A key under which nothing is written has no binding any more.
+
+    `user_profile` is empty for a domain.
+    """
     own = (USER_PROFILE, user_profile) if user_profile else (DEFAULT_USER, "")
     kinds = [(*own, via) for via in VIAS]
     if not user_profile:
@@ -251,15 +262,16 @@ def _unread(subject: SubjectKey | None, refused: Refused) -> SubjectReading:
 
 
 def _deploys(settings: Mapping[str, Any]) -> bool:
-    """Whether user settings let Canvas deploy JumpStart models by itself; those of a profile stand above its domain's.
+    """Whether user settings let Canvas deploy JumpStart models by itself.
 
+    The settings of a user profile take precedence over those of its domain.
     https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DirectDeploySettings.html
     """
     return ((settings.get("CanvasAppSettings") or {}).get("DirectDeploySettings") or {}).get("Status") == "ENABLED"
 
 
 def _roles(settings: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    """The roles that user settings name: the execution role, and those by which Canvas works with other services.
+    """The roles that user settings name: the execution role, and the roles that Canvas uses for other services.
 
     https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CanvasAppSettings.html
     """

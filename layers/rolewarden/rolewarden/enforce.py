@@ -26,7 +26,7 @@ from rolewarden.work import RECHECKS, Recheck, Rechecks, SchedulesRechecks, Work
 
 
 class _Evaluation(NamedTuple):
-    """The outcome of evaluating one role. It is `doubtful` if IAM may have answered with old data."""
+    """The outcome of the evaluation of one role. It is `doubtful` if IAM may have returned a stale read."""
 
     work: Work
     outcome: Outcome
@@ -34,15 +34,18 @@ class _Evaluation(NamedTuple):
 
     @classmethod
     def partly(cls, work: Work, error: RetryLater) -> list[_Evaluation]:
-        """What had been done when a look was cut short: the next try finds it done, and would say nothing of it."""
+        """The outcome of an evaluation that was cut short after a write; empty if it wrote nothing.
+
+        The next attempt finds this work done, so the record would not show it otherwise.
+        """
         return [cls(work, error.outcome)] if isinstance(error, PartlyDone) else []
 
     @property
     def again(self) -> Work | None:
-        """The recheck that it asks for; None if it needs none."""
+        """The recheck that follows this evaluation; None if no recheck is due."""
         work, outcome = self.work, self.outcome
         is_sweep = work.origin.trigger is Trigger.SWEEP
-        # A boundary comes off because of a list of policies, which may be old even in a sweep.
+        # The Reconciler removes a boundary because of a list of policies, which may be a stale read even in a sweep.
         is_due = bool(outcome.boundary_removed) if is_sweep else outcome.has_written
         if not (is_due or self.doubtful) or work.rechecks >= RECHECKS:
             return None
@@ -58,9 +61,9 @@ class Sessions(Protocol):
 
 @dataclass
 class Enforcer:
-    """Evaluates roles, records what is news, and schedules rechecks.
+    """Evaluates roles, records their outcomes, and schedules rechecks.
 
-    - `sessions`: what the next try of a role in another account begins anew.
+    - `sessions`: the sessions in other accounts. The Enforcer drops one if an evaluation has to be repeated.
     - `own_account`: the only account whose events count; empty if the stack covers an organization.
     - `regions`: the regions whose domains the stack covers.
     """
@@ -76,7 +79,7 @@ class Enforcer:
 
     @classmethod
     def of(cls, runtime: Runtime, settings: EnforceSettings) -> Self:
-        """Put an Enforcer together."""
+        """Create an Enforcer and its parts."""
         aws, clock = runtime.aws, runtime.clock
         return cls(
             Discovery(SubjectReader(aws, runtime.rules, settings.own_roles), runtime.bindings, clock),
@@ -91,7 +94,7 @@ class Enforcer:
         )
 
     def handle_event(self, event: Any) -> dict[str, Any]:
-        """Evaluate what an event names. Raises RetryLater."""
+        """Evaluate the role, or the roles of the subject, that an event names. Raises RetryLater."""
         request = parse_event(event, self.own_account, self.regions)
         if request.ignored:
             self.recorder.record_ignored_event(request)
@@ -100,9 +103,9 @@ class Enforcer:
 
     def _evaluate(self, request: EvaluationRequest, rechecks: int = 0) -> dict[str, Any]:
         reading = self._refreshed(request)
-        # GetRole may still show whom the role trusted before.
+        # GetRole may still return the old trust policy.
         retrusted = request.origin.call == "UpdateAssumeRolePolicy" and bool(self.discovery.reader.rules.also_govern)
-        if (reading.unsettled and rechecks < RECHECKS) or (retrusted and rechecks == 0):
+        if (reading.may_change and rechecks < RECHECKS) or (retrusted and rechecks == 0):
             self.rechecks.schedule(Recheck(request, rechecks + 1))
         if reading.refused:
             self.recorder.record_refusal(request, reading.refused)
@@ -117,10 +120,10 @@ class Enforcer:
             try:
                 evaluated.append(self._evaluate_role(work, fresh, detached=request.detached))
             except RetryLater as error:
-                # The other roles need not wait for this one; the event comes again.
+                # Continue with the other roles. Lambda retries the event for this one.
                 postponed.append(error)
                 evaluated += _Evaluation.partly(work, error)
-        # Not before: no role waits unprotected for the record of another.
+        # Record after all evaluations, so that no role stays unprotected while the function records another one.
         self._record(*evaluated)
         if postponed:
             raise postponed[0]
@@ -137,10 +140,13 @@ class Enforcer:
         return SubjectReading(None)
 
     def evaluate(self, work: Work, fresh: tuple[Binding, ...] = (), *, detached: bool = False) -> Outcome:
-        """Evaluate one role, record what is news, and schedule a recheck if something was done.
+        """Evaluate one role, record its outcome, and schedule a recheck if the Reconciler wrote to IAM.
 
-        A recheck follows as well if IAM may have answered with old data, for example after a policy was `detached` or
-        a boundary changed. Raises RetryLater, also if too little time is left to be sure of an end.
+        - `fresh`: bindings that were just read from SageMaker.
+        - `detached`: whether the event says that a policy was detached, or that the boundary changed. A recheck can
+          then follow, because IAM may have returned a stale read.
+
+        Raises RetryLater, also if too little time is left for an evaluation.
         """
         try:
             evaluation = self._evaluate_role(work, fresh, detached=detached)
@@ -152,8 +158,8 @@ class Enforcer:
 
     def _evaluate_role(self, work: Work, fresh: tuple[Binding, ...], *, detached: bool) -> _Evaluation:
         if self.clock.seconds_left() < LONGEST_CALL:
-            raise RetryLater(f"no time is left for role {work.role.name}")
-        unsettled = detached and work.origin.call == "PutRolePermissionsBoundary"
+            raise RetryLater(f"too little time is left to evaluate role {work.role.name}")
+        boundary_just_set = detached and work.origin.call == "PutRolePermissionsBoundary"
         try:
             outcome = self.reconciler.reconcile(
                 work.role,
@@ -161,17 +167,17 @@ class Enforcer:
                 account=work.account,
                 fresh=fresh,
                 bindings=work.fresh(self.clock.now()),
-                unsettled=unsettled,
+                boundary_just_set=boundary_just_set,
             )
         except PartlyDone:
             raise
         except RetryLater:
             self.sessions.leave(work.account)
             raise
-        return _Evaluation(work, outcome, _may_be_old(outcome, detached=detached, first=work.rechecks == 0))
+        return _Evaluation(work, outcome, _may_be_stale(outcome, detached=detached, first=work.rechecks == 0))
 
     def _record(self, *evaluated: _Evaluation) -> None:
-        """Schedule rechecks and write the record: for several roles in as few calls as for one."""
+        """Schedule rechecks and write the record. Several roles need as few calls as one."""
         again = [evaluation.again for evaluation in evaluated if evaluation.again]
         if again:
             self.rechecks.schedule(*again)
@@ -180,21 +186,25 @@ class Enforcer:
                 self.recorder.record_outcome(evaluation.outcome)
 
     def handle_message(self, body: Any) -> dict[str, Any]:
-        """Work on one message of the queue; what is none is named and dropped. Raises RetryLater."""
-        second = Recheck.from_dict(body)
-        if second and not second.request.policy:
-            return self._evaluate(second.request, second.rechecks)
+        """Handle one message of the work queue. Raises RetryLater.
+
+        A message of another shape is logged as an error and dropped.
+        """
+        recheck = Recheck.from_dict(body)
+        if recheck and not recheck.request.policy:
+            return self._evaluate(recheck.request, recheck.rechecks)
         work = Work.from_dict(body)
         if work is None:
-            logger.error("a message of the work queue is no work", extra={"body": str(body)[:200]})
+            logger.error("message of the work queue dropped: not a role to evaluate", extra={"body": str(body)[:200]})
             return {"ignored": "no work message"}
         return RoleOutcome.of(self.evaluate(work)).detail
 
 
-def _may_be_old(outcome: Outcome, *, detached: bool, first: bool) -> bool:
-    """Whether IAM, which is eventually consistent, may have shown the state before a change that was just made.
+def _may_be_stale(outcome: Outcome, *, detached: bool, first: bool) -> bool:
+    """Whether IAM, which is eventually consistent, may have returned the state before the change in the event.
 
-    `first`: no evaluation of the same change went before.
+    - `detached`: whether the event says that a policy was detached, or that the boundary changed.
+    - `first`: whether this is the first evaluation because of the event.
     """
     origin = outcome.origin
     if outcome.reason is Reason.ROLE_GONE:
@@ -202,9 +212,10 @@ def _may_be_old(outcome: Outcome, *, detached: bool, first: bool) -> bool:
     if outcome.reason is Reason.POLICY_MISSING:
         return True
     if origin.call in BOUNDARY_EVENTS:
-        # It tells nothing of the policies. Without a boundary that holds the role, or waits to be set, nothing is old.
-        held = outcome.verdict is Verdict.COMPLIANT and outcome.boundary != ""
-        return detached and (held or (outcome.verdict is Verdict.DRIFTED and outcome.remediation is Remediation.NONE))
-    # The list of a role that was just made may be that of its predecessor.
-    made = first and origin.call == "CreateRole" and bool(outcome.required)
-    return (detached or made) and outcome.verdict is Verdict.COMPLIANT
+        # The event changes no policy. A read can only be stale if a boundary protects the role, or still has to be set.
+        is_bounded = outcome.verdict is Verdict.COMPLIANT and outcome.boundary != ""
+        is_waiting = outcome.verdict is Verdict.DRIFTED and outcome.remediation is Remediation.NONE
+        return detached and (is_bounded or is_waiting)
+    # The list of policies of a new role may be that of a deleted role with the same name.
+    is_new = first and origin.call == "CreateRole" and bool(outcome.required)
+    return (detached or is_new) and outcome.verdict is Verdict.COMPLIANT

@@ -1,4 +1,7 @@
-"""What roles need by the rules: the policies that a role must have, can lose and keeps. Writes nothing."""
+"""The needs of roles by the rules: the policies that a role must have, the surplus, and the policies that it keeps.
+
+This module writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from rolewarden.policies import Policy, compile_boundaries, compile_guardrail, i
 
 @dataclass
 class Needs:
-    """The needs of roles by `rules`, in an AWS partition, on the day that `clock` tells."""
+    """The needs of roles by `rules`, in an AWS partition, on the current day of `clock`."""
 
     rules: Rules
     partition: str
@@ -32,81 +35,89 @@ class Needs:
         return fingerprint(self.rules, self.partition)
 
     def of_role(self, role: RoleKey, bindings: Iterable[Binding] | None = None) -> dict[str, Guardrail]:
-        """The policies that `role` has to carry: none where it is exempt. Without `bindings` the table is asked."""
+        """The policies that `role` must have, by name with their guardrail. Empty if the role is exempt.
+
+        `bindings` are all bindings of the role; None means that the table is read.
+        """
         if self.exemption(role):
             return {}
         return self.required(self.bindings.of_role(role) if bindings is None else bindings)
 
     def exemption(self, role: RoleKey) -> Exemption | None:
-        """The exemption of `role` that is in force today."""
+        """The exemption of `role` that applies today; None if the role is not exempt."""
         return self.rules.exemption(role.name, self.clock.today())
 
     def published(self) -> set[str]:
-        """Names of all policies of all guardrails, and of the boundaries that may stand in for them."""
+        """The names of all policies of all guardrails, and of the fallback boundaries."""
         guardrails = {policy.name for name in self.rules.guardrails for policy in self.policies(name)}
         return guardrails | self.boundaries()
 
     def observed(self) -> set[str]:
-        """Names of the policies of guardrails that are only observed."""
+        """The names of the policies of guardrails in observe mode."""
         observed = (name for name, guardrail in self.rules.guardrails.items() if guardrail.mode is Mode.OBSERVE)
         return {policy.name for name in observed for policy in self.policies(name)}
 
     def kept(self) -> set[str]:
-        """Names of the policies that stay on a role which does not need them, attached or as its boundary.
+        """The names of the policies that a role keeps even if it does not need them, attached or as its boundary.
 
-        All of the file's, or with `surplus: detach` those that are only observed.
+        With `surplus: detach`, these are the policies of guardrails in observe mode. Otherwise they are all policies of
+        guardrails.yaml and the fallback boundaries.
         """
         return self.published() if self.rules.surplus is SurplusPolicies.KEEP else self.observed()
 
     def may_lose(self, policy: str, required: Mapping[str, Guardrail], kept: Collection[str]) -> bool:
-        """Whether a role that carries all it needs, `required`, is to lose `policy`; `kept` is what `kept` gives.
+        """Whether `policy` is to be detached from a role that has all the policies that it needs.
 
-        A boundary of a role that needs something is reconcile's to take off, as long as it is reconcile's to set.
+        - `required`: the policies that the role needs.
+        - `kept`: the result of `kept`. Empty to find every surplus policy.
+
+        With `fallback: boundary`, the result is False for the boundary of a role that needs a policy, because then the
+        Reconciler sets and removes boundaries.
         """
         if is_boundary(policy) and required and self.rules.fallback is Fallback.BOUNDARY:
             return False
         return not (among(policy, required) or among(policy, kept))
 
     def out_of_reach(self, profile: Binding, domain: Binding) -> tuple[str, ...]:
-        """Guardrails that a user profile without a role of its own needs and its domain's default user does not.
+        """The guardrails that a user profile without its own role needs, and that its domain's default user does not.
 
-        Nobody can keep them: it runs as its domain's role.
+        Rolewarden cannot attach them for this user profile only, because it runs as its domain's role.
         """
-        asked = profile._replace(role=domain.role).subject
-        kept = {guardrail.name for guardrail in self.rules.required(domain.subject)}
-        return tuple(guardrail.name for guardrail in self.rules.required(asked) if guardrail.name not in kept)
+        subject = profile._replace(role=domain.role).subject
+        attachable = {guardrail.name for guardrail in self.rules.required(domain.subject)}
+        return tuple(guardrail.name for guardrail in self.rules.required(subject) if guardrail.name not in attachable)
 
     def required(self, bindings: Iterable[Binding]) -> dict[str, Guardrail]:
-        """The union of what the subjects of a role need: names of policies, each with the guardrail it belongs to."""
+        """The policies that the subjects of a role need together, by name with their guardrail."""
         guardrails = {
             guardrail.name: guardrail for binding in bindings for guardrail in self.rules.required(binding.subject)
         }
         return {policy.name: g for name, g in sorted(guardrails.items()) for policy in self.policies(name)}
 
     def policies(self, guardrail: str) -> tuple[Policy, ...]:
-        """The compiled policies of a guardrail, compiled once."""
+        """The policies of a guardrail, which are compiled only once."""
         if guardrail not in self._policies:
             self._policies[guardrail] = compile_guardrail(self.rules.guardrails[guardrail], self.partition)
         return self._policies[guardrail]
 
     def are_in_effect(self, required: Mapping[str, Guardrail], account: str, iam: ReadsPolicies) -> bool:
-        """Whether these policies together deny in IAM all that their enforced guardrails deny.
+        """Whether the policies in IAM together contain every statement of the guardrails in enforce mode.
 
-        During a rule change they may not (see `rolewarden.placement`). A role that has them all then keeps its other
-        policies and its boundary. Raises Refused and RetryLater.
+        During a rule change they may lack some (see `rolewarden.placement`). A role then keeps its other policies and
+        its boundary, even if it has all policies that it needs. Raises Refused and RetryLater.
         """
-        said: set[str] = set()
+        existing: set[str] = set()
         wanted: set[str] = set()
         for name, guardrail in required.items():
             if guardrail.mode is Mode.ENFORCE:
                 [policy] = [policy for policy in self.policies(guardrail.name) if policy.name == name]
                 wanted |= identities(statements_of(policy.document))
                 found = iam.policy(policy.arn(self.partition, account))
-                said |= identities(statements_of(found.text)) if found else frozenset()
-        return wanted <= said
+                existing |= identities(statements_of(found.text)) if found else frozenset()
+        return wanted <= existing
 
     def boundaries(self) -> frozenset[str]:
-        """Names of the boundaries there are, compiled once: none without `fallback: boundary`."""
+        """The names of the fallback boundaries, which are compiled only once. Empty without `fallback: boundary`."""
         if self._boundaries is None:
             self._boundaries = frozenset(policy.name for policy in compile_boundaries(self.rules, self.partition))
         return self._boundaries

@@ -1,11 +1,11 @@
 """Placement of statements in policies, so that a rule change never takes a deny away from a role that still needs it.
 
-The compiler spreads the statements of a guardrail over one or more policies, and a rule change can move a statement
-from one policy to another, or from one guardrail to another. A policy changes for all its roles at once, but a role
+The compiler spreads the statements of a guardrail over one or more policies. A rule change can move a statement from
+one policy to another, or from one guardrail to another. A policy changes for all its roles at once, but a role
 gets a policy only when a function attaches it. Between the two, a moved statement would be in effect nowhere. Therefore
-a policy keeps a statement until every role that still needs what the statement denies has it from another policy.
+a policy keeps a statement until every role that still needs it has the same deny from another policy.
 
-Works on documents alone: no call to AWS, no table.
+This module works only on documents. It calls no AWS service and reads no table.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _COUNTED = re.compile(r"(Kept)?\d*$")
 
 
 def statements_of(document: Document | str) -> tuple[Statement, ...]:
-    """The statements of a policy document, also as IAM returns it; none if the document cannot be read."""
+    """The statements of a policy document; empty if the document is not readable. It can be text as IAM returns it."""
     try:
         read = parsed(document) if isinstance(document, str) else document
     except ValueError:
@@ -40,7 +40,7 @@ def statements_of(document: Document | str) -> tuple[Statement, ...]:
 
 
 def identity(statement: Statement) -> str:
-    """A key that two statements share exactly if they say the same, whatever their Sids are."""
+    """A key that two statements share exactly if they have the same meaning. The Sid does not count."""
     return digest({key: value for key, value in statement.items() if key != "Sid"})
 
 
@@ -54,13 +54,16 @@ def rearranged(
     target: Sequence[Statement],
     missing: Mapping[str, Statement],
 ) -> tuple[Statement, ...]:
-    """Compute the statements that a policy must have now if it has `found` and is to have `target` in the end.
+    """The statements that a policy must have now, on its way from its current statements to its target.
 
-    `missing` are the statements, by `identity`, that some role with this policy needs and has from no other policy. A
-    statement of `found` whose Sid the compiler does not give was written by somebody else and is never kept.
+    - `found`: the current statements. The function never keeps a statement whose Sid the compiler does not write,
+      because it is not Rolewarden's.
+    - `target`: the statements that the policy must have at the end.
+    - `missing`: the statements, by `identity`, that some role with this policy needs and has from no other policy.
 
-    The result is `target` if nothing would be lost. Otherwise it has as many statements of `target` as fit beside the
-    statements of `found` that are still needed. Applying the function to its own result changes nothing.
+    The result is `target` if no role would lose a deny. Otherwise it has the statements of `found` that are still
+    needed, and as many statements of `target` as fit next to them. A second call with the result as `found` returns the
+    same statements.
     """
     wanted = {identity(statement): statement for statement in target}
     stale = [one for one in found if is_ours(one) and identity(one) not in wanted]
@@ -73,9 +76,9 @@ def rearranged(
     whole = with_kept(wanted)
     if fits(whole):
         return whole
-    there = identities(found)
+    existing = identities(found)
     always = identity(ALL_THAT_IS_NOT_DENIED)
-    chosen = {key: statement for key, statement in wanted.items() if key in there or key == always}
+    chosen = {key: statement for key, statement in wanted.items() if key in existing or key == always}
     has_grown = True
     while has_grown:
         has_grown = False
@@ -87,12 +90,12 @@ def rearranged(
 
 
 def is_ours(statement: Statement) -> bool:
-    """Whether a statement can come from the compiler: a deny whose Sid begins with one of SID_FAMILIES."""
+    """Whether the compiler can have written a statement: it is a deny whose Sid begins with one of SID_FAMILIES."""
     return statement.get("Effect") == "Deny" and str(statement.get("Sid", "")).startswith(SID_FAMILIES)
 
 
 def added(document: Sequence[Statement], statement: Statement) -> tuple[Statement, ...] | None:
-    """`document` with one more statement; None if it does not fit."""
+    """`document` with one more statement; None if the statement does not fit."""
     more = _unique((*document, statement))
     return more if fits(more) else None
 
@@ -103,7 +106,7 @@ def fits(statements: Sequence[Statement]) -> bool:
 
 
 def may_overlap(one: Statement, other: Statement) -> bool:
-    """Whether one request may match both statements, judged by their actions alone: never wrong if it says no."""
+    """Whether one request may match both statements, by their actions alone. A negative result is certain."""
     return any(_meet(a.lower(), b.lower()) for a in _actions(one) for b in _actions(other))
 
 
@@ -113,7 +116,7 @@ def _actions(statement: Statement) -> list[str]:
 
 
 def _meet(one: str, other: str) -> bool:
-    """Whether one action can match both patterns: `*` stands for any text, and the compiler uses no `?` in actions."""
+    """Whether one action can match both patterns. `*` matches any text, and the compiler uses no `?` in actions."""
     if "*" not in one and "*" not in other:
         return one == other
     head, tail = one.partition("*")[0], other.partition("*")[0]
@@ -126,7 +129,7 @@ def _meet(one: str, other: str) -> bool:
 
 
 def _unique(statements: Iterable[Statement]) -> tuple[Statement, ...]:
-    """The statements with Sids that differ, as IAM demands of one document."""
+    """The statements with distinct Sids, because IAM requires these in one document."""
     taken: set[str] = set()
     unique: list[Statement] = []
     for statement in statements:

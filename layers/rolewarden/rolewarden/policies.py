@@ -1,10 +1,10 @@
-"""From a guardrail to the IAM documents that keep it, and from several to the boundary that stands in for them.
+"""The compiler: it turns a guardrail into IAM policies, and several guardrails into their fallback boundary.
 
-Every door that is known to lead to a model has a statement, named by what it closes. docs/reference/guardrails.md
-lists what each statement closes and which doors stay open. The same guardrail always compiles to the same bytes. Facts
-about actions, resources and condition keys are those of the Service Authorization Reference
+Each known access path to a model has a statement, whose Sid names the path. docs/reference/guardrails.md says what each
+statement denies and which access paths stay open. The same guardrail always compiles to the same bytes. Facts about actions,
+resources and condition keys are those of the Service Authorization Reference
 (https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html, list_bedrock-mantle.html
-and list_amazonsagemaker.html); tests/guardrails/test_vocabulary.py holds every name against its data.
+and list_amazonsagemaker.html); tests/guardrails/test_vocabulary.py compares every name with its data.
 """
 
 from __future__ import annotations
@@ -31,23 +31,24 @@ DESCRIPTION = "A guardrail of Rolewarden: edit guardrails.yaml"
 """The description of every policy that Rolewarden creates. Rolewarden deletes no policy with another description."""
 
 POLICY_SIZE = 6144
-"""Characters of a managed policy, white space not counted (IAM and STS quotas, IAM User Guide)."""
+"""The greatest number of characters of a managed policy without white space (IAM and STS quotas, IAM User Guide)."""
 
 NAME_SIZE = 128
-"""Characters of a managed policy's name (IAM and STS quotas, IAM User Guide)."""
+"""The greatest number of characters of a managed policy's name (IAM and STS quotas, IAM User Guide)."""
 
 BOUNDARY = "boundary."
-"""How the name of a boundary begins. A guardrail's cannot: it has no dot."""
+"""The beginning of a boundary's name. The name of a guardrail cannot begin so, because it contains no dot."""
 
 ALL_THAT_IS_NOT_DENIED = {"Sid": "AllThatIsNotDenied", "Effect": "Allow", "Action": "*", "Resource": "*"}
-"""A boundary that allows everything takes nothing from what a role's policies allow, and grants nothing."""
+"""The statement of a boundary that allows everything. It grants nothing and does not limit the role's policies, so that
+only the boundary's denies have an effect."""
 
 SID_FAMILIES = ("Bedrock", "JumpStart")
 """The Sid of every deny that the compiler writes begins with one of these."""
 
 CANVAS_USE = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
-"""What Canvas itself calls. Converse and StartAsyncInvoke are authorized as InvokeModel, ConverseStream as
-InvokeModelWithResponseStream."""
+"""The calls that Canvas itself makes. Bedrock authorizes Converse and StartAsyncInvoke as InvokeModel, and
+ConverseStream as InvokeModelWithResponseStream."""
 
 USE_MODEL = (
     "bedrock:InvokeModel*",
@@ -56,30 +57,31 @@ USE_MODEL = (
     "bedrock:CreateModelEvaluationJob",
     "bedrock:CreateAdvancedPromptOptimizationJob",
 )
-"""Authorized on the model itself."""
+"""Actions that Bedrock authorizes on the model itself."""
 
 CANVAS_CUSTOMIZE = (
     "bedrock:CreateModelCustomizationJob",
     "bedrock:CreateCustomModelDeployment",
     "bedrock:CreateProvisionedModelThroughput",
 )
-"""Trains a model further, and makes the result answer: what is called fine-tuning in Canvas."""
+"""Actions that train a model further and deploy the result: Canvas calls this fine-tuning."""
 
 CUSTOMIZE_NAMED = (
     "bedrock:CreateModelCustomizationJob",
     "bedrock:CreateProvisionedModelThroughput",
     "bedrock:UpdateProvisionedModelThroughput",
 )
-"""Those that are authorized on the model which is customized."""
+"""The customizing actions that Bedrock authorizes on the model that is customized."""
 
 CUSTOMIZE = (*CANVAS_CUSTOMIZE, "bedrock:UpdateCustomModelDeployment", "bedrock:UpdateProvisionedModelThroughput")
+"""All actions of Bedrock that customize a model or deploy a customized one."""
 
 CUSTOMIZE_ON_MANTLE = (
     "bedrock-mantle:AssociateCustomizedModel",
     "bedrock-mantle:CreateCustomizedModel",
     "bedrock-mantle:CreateFineTuningJob",
 )
-"""Only the last of them names the model that it customizes."""
+"""The customizing actions of the Bedrock mantle endpoint. Only the last one names the model that it customizes."""
 
 RENAME_MODEL = (
     "bedrock:CreateCustomModel",
@@ -91,7 +93,7 @@ RENAME_MODEL = (
     "bedrock:RegisterMarketplaceModelEndpoint",
     "bedrock:UpdateMarketplaceModelEndpoint",
 )
-"""Bring a model in, or make another handle on one, under an ARN that does not tell which model it is."""
+"""Actions that import a model, or that give a model another ARN, which does not show which model it is."""
 
 USE_INDIRECTLY = (
     "bedrock:AgenticRetrieveStream",
@@ -108,7 +110,7 @@ USE_INDIRECTLY = (
     "bedrock:RetrieveAndGenerate",
     "bedrock:StartFlowExecution",
 )
-"""A model answers, called under another identity than the role's, or under an action that names no model."""
+"""Actions that let a model answer under another identity than the role's, or that name no model."""
 
 OTHER_PLATFORMS = (
     "aws-external-anthropic:CallWithBearerToken",
@@ -116,30 +118,33 @@ OTHER_PLATFORMS = (
     "aws-external-anthropic:RunDeployment",
     "bedrock-agentcore:Invoke*",
 )
-"""Models in IAM namespaces of their own, without a condition key for the model."""
+"""Actions on models in other IAM namespaces, which have no condition key for the model."""
 
 CUSTOM_MODELS = ("custom-model", "custom-model-deployment", "provisioned-model")
-"""Bedrock resources that stand for a customized model without naming the one it was made of."""
+"""Bedrock resources that are a customized model and do not name the model from which it was made."""
 
 NO_MODELS = ("async-invoke", "project")
-"""Bedrock resources that an invocation is authorized on besides its model. A project, in the words of the condition
-keys bedrock:ProjectArn and bedrock:ModelArn: of a stateful invocation, which is authorized on its model too."""
+"""Bedrock resources on which Bedrock authorizes an invocation in addition to its model. According to the condition keys
+bedrock:ProjectArn and bedrock:ModelArn, a project belongs to a stateful invocation, which is authorized on its model,
+too."""
 
 BATCHES = ("model-invocation-job",)
-"""The same for a batch job."""
+"""Bedrock resources on which Bedrock authorizes a batch job in addition to its model."""
 
 JUMPSTART_TAGS = (
     "sagemaker-sdk:jumpstart-model-id",
     "sagemaker-studio:jumpstart-model-id",
     "sm-jumpstart-id",
 )
-"""The tags by which Canvas, Studio and the SageMaker Python SDK mark what they make of a JumpStart model."""
+"""The tags with which Canvas, Studio and the SageMaker Python SDK mark resources that they make from a JumpStart model.
+"""
 
 CANVAS_CREATE = ("sagemaker:CreateEndpoint", "sagemaker:CreateEndpointConfig")
-"""How Canvas deploys a JumpStart model."""
+"""The actions with which Canvas deploys a JumpStart model."""
 
 CREATE = ("sagemaker:Create*",)
-"""Take the tags of what they make in the request; where an action takes none, a condition on them is never true."""
+"""Actions whose request holds the tags of the new resource. If an action takes no tags, a condition on them is never
+true."""
 
 USE_TAGGED = (
     "sagemaker:AddTags",
@@ -148,14 +153,14 @@ USE_TAGGED = (
     "sagemaker:InvokeEndpoint*",
     "sagemaker:UpdateEndpoint",
 )
-"""Work with something that carries the tags, or would rewrite them."""
+"""Actions on a resource that has the tags, and actions that rewrite tags."""
 
 USE_HUB = (
     "sagemaker:CreateHubContentPresignedUrls",
     "sagemaker:DeployHubModel",
     "sagemaker:TrainHubModel",
 )
-"""Authorized on the model's entry in a hub."""
+"""Actions that SageMaker authorizes on the model's entry in a hub."""
 
 CUSTOMIZE_SERVERLESS = (
     "sagemaker:CreateJob",
@@ -163,32 +168,33 @@ CUSTOMIZE_SERVERLESS = (
     "sagemaker:ExecuteSamplingOperation",
     "sagemaker:Sample*",
 )
-"""SageMaker's serverless model customization: it trains a hub model and samples answers from it, and its actions carry
-no model. No classic ML runs through it (SageMaker Developer Guide, "Training session APIs")."""
+"""SageMaker's serverless model customization: it trains a hub model and samples answers from it, and its actions name
+no model. Classic ML does not use it (SageMaker Developer Guide, "Training session APIs")."""
 
 THROUGH_BEDROCK = ("bedrock:CreateMarketplaceModelEndpoint", "bedrock:RegisterMarketplaceModelEndpoint")
+"""Actions of Bedrock on an endpoint that serves a JumpStart model."""
 
 WEIGHT_BUCKETS = ("jumpstart-cache-prod-*", "jumpstart-private-cache-prod-*")
-"""Where AWS keeps the public and the gated models of JumpStart, a bucket each a region."""
+"""The buckets in which AWS keeps the public and the gated models of JumpStart: each region has one of each kind."""
 
 
 class TooLong(RulesError):
     """A list of guardrails.yaml does not fit an IAM policy and cannot be divided.
 
-    `where` is the path of what it belongs to in the file.
+    `where` is the path of the rule in the file.
     """
 
     def __init__(self, where: tuple[str, ...]) -> None:
         self.where = where
         self.reason = (
-            f"what it allows does not fit an IAM policy ({POLICY_SIZE:,} characters) and cannot be divided without "
-            "changing what it means: write families, as `anthropic.claude-*`, or fewer models"
+            f"the allow list does not fit an IAM policy ({POLICY_SIZE:,} characters) and cannot be divided without "
+            "changing its meaning: write families, such as `anthropic.claude-*`, or fewer models"
         )
         super().__init__(f"{'.'.join(where)}: {self.reason}")
 
 
 class BoundaryTooLong(RulesError):
-    """The denies of some guardrails do not fit one policy together, and a role has no more than one boundary."""
+    """The denies of some guardrails together do not fit one policy, and a role can have only one boundary."""
 
     def __init__(self, characters: int) -> None:
         self.reason = f"takes {characters:,} of the {POLICY_SIZE:,} characters of an IAM policy, and cannot be divided"
@@ -203,7 +209,7 @@ class Policy(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The document as it is published."""
+        """The document as JSON without white space, as Rolewarden publishes it."""
         return json.dumps(self.document, separators=(",", ":"))
 
     def arn(self, partition: str, account: str) -> str:
@@ -217,30 +223,34 @@ def policy_arn(name: str, partition: str, account: str) -> str:
 
 
 def boundary_name(guardrails: Iterable[str]) -> str:
-    """The name of the boundary that stands in for these guardrails, in whatever order they are given."""
+    """The name of the fallback boundary for these guardrails. It does not depend on their order."""
     joined = "+".join(sorted(guardrails))
     name = f"{BOUNDARY}{joined}"
     return name if len(name) <= NAME_SIZE else f"{BOUNDARY}{hashlib.sha256(joined.encode()).hexdigest()[:32]}"
 
 
 def is_boundary(policy: str) -> bool:
-    """Whether a policy under `/rolewarden/` of this name is a boundary: never to be attached, it allows everything."""
+    """Whether a policy under `/rolewarden/` of this name is a boundary.
+
+    A boundary is never attached as a policy, because it allows everything.
+    """
     return folded(policy).startswith(BOUNDARY)
 
 
 def compile_rules(rules: Rules, partition: str) -> tuple[Policy, ...]:
-    """All policies of all guardrails, in the order of the file, and the boundaries that may stand in for them.
+    """All policies of all guardrails, in the order of the file, and the fallback boundaries.
 
-    Raises TooLong where an allow list is longer than a policy can hold.
+    Raises TooLong if an allow list is longer than a policy can hold.
     """
     guardrails = (compile_guardrail(guardrail, partition) for guardrail in rules.guardrails.values())
     return (*itertools.chain.from_iterable(guardrails), *compile_boundaries(rules, partition))
 
 
 def compile_boundaries(rules: Rules, partition: str) -> tuple[Policy, ...]:
-    """With `fallback: boundary` a boundary for each set of guardrails that an assignment has attached.
+    """The fallback boundaries: one for each set of guardrails that an assignment names together.
 
-    None for a set whose denies do not fit one policy. Raises TooLong as `compile_rules` does.
+    Empty without `fallback: boundary`. A set whose denies do not fit one policy has no boundary. Raises TooLong as
+    `compile_rules` does.
     """
     if rules.fallback is not Fallback.BOUNDARY:
         return ()
@@ -249,7 +259,8 @@ def compile_boundaries(rules: Rules, partition: str) -> tuple[Policy, ...]:
         try:
             found.append(compile_boundary([rules.guardrails[name] for name in names], partition))
         except BoundaryTooLong:
-            continue  # `rolewarden check` warns of it, and a role that would need it is unenforceable
+            # `rolewarden check` warns of this set, and a role that would need its boundary is unenforceable.
+            continue
     return tuple(found)
 
 
@@ -260,7 +271,7 @@ def compile_boundary(guardrails: Iterable[Guardrail], partition: str) -> Policy:
     """
     ordered = sorted(guardrails, key=lambda guardrail: guardrail.name)
     pieces = [piece for guardrail in ordered for piece in _denies(guardrail, partition)]
-    # Guardrails share many statements, and to deny twice is to deny once.
+    # Guardrails share many statements, and a second equal deny has no effect.
     once = {json.dumps(piece): piece for piece in pieces}
     document = document_of([ALL_THAT_IS_NOT_DENIED, *_numbered(list(once.values()))])
     if size(document) > POLICY_SIZE:
@@ -269,11 +280,10 @@ def compile_boundary(guardrails: Iterable[Guardrail], partition: str) -> Policy:
 
 
 def compile_guardrail(guardrail: Guardrail, partition: str) -> tuple[Policy, ...]:
-    """The policies that keep `guardrail`: one, or more where the statements do not fit one.
+    """The policies of `guardrail`: one, or several if the statements do not fit one.
 
-    Each costs a role one of the policies that it may carry.
-
-    Raises TooLong where an allow list is longer than a policy can hold.
+    Each policy counts against the quota of managed policies per role. Raises TooLong if an allow list is longer than a
+    policy can hold.
     """
     return tuple(
         Policy(guardrail.name if number == 1 else f"{guardrail.name}-{number}", document)
@@ -282,14 +292,14 @@ def compile_guardrail(guardrail: Guardrail, partition: str) -> tuple[Policy, ...
 
 
 def _denies(guardrail: Guardrail, partition: str) -> list[Statement]:
-    """Its statements, none too long for a policy; some may share a Sid."""
+    """The statements of a guardrail. Each fits a policy. Several may have the same Sid."""
     canvas = guardrail.routes is Routes.CANVAS
     families: dict[str, Iterator[Statement]] = {}
     if guardrail.bedrock:
         families["bedrock"] = _bedrock(guardrail.bedrock, canvas, partition)
     if guardrail.jumpstart:
-        beside_bedrock = guardrail.bedrock is not None
-        families["jumpstart"] = _jumpstart(guardrail.jumpstart, canvas, partition, beside_bedrock)
+        has_bedrock = guardrail.bedrock is not None
+        families["jumpstart"] = _jumpstart(guardrail.jumpstart, canvas, partition, has_bedrock)
     pieces: list[Statement] = []
     for family, statements in families.items():
         try:
@@ -334,11 +344,12 @@ def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statem
 
 
 class _ModelPatterns:
-    """The ARNs under which Bedrock authorizes calls on models whose ids match some patterns.
+    """The ARNs on which Bedrock authorizes calls of models whose IDs match some patterns.
 
-    On demand a model is `foundation-model/<id>` of the called region; through a global inference profile it is that
-    without a region; and a call through an inference profile is authorized on the profile, too, whose id is the
-    model's behind the name of its geography (Amazon Bedrock User Guide, "Prerequisites for inference profiles").
+    Bedrock authorizes an on-demand call on `foundation-model/<id>` of the called region. For a global inference profile
+    that ARN has no region. Bedrock also authorizes a call through an inference profile on the profile itself. The ID of
+    a profile is the name of a geography followed by the model's ID (Amazon Bedrock User Guide, "Prerequisites for
+    inference profiles").
     """
 
     def __init__(self, partition: str) -> None:
@@ -347,11 +358,11 @@ class _ModelPatterns:
         self.profile = f"arn:{partition}:bedrock:*:*:inference-profile/"
 
     def all(self) -> list[str]:
-        """Of whatever model."""
+        """The ARN patterns of all models."""
         return [f"{self.regional}*", f"{self.no_region}*", f"{self.profile}*"]
 
     def denied(self, patterns: Iterable[str]) -> list[str]:
-        """For a deny: as wide as can be."""
+        """The ARN patterns of models that a statement denies: as wide as possible."""
         return [
             arn
             for pattern in patterns
@@ -359,7 +370,7 @@ class _ModelPatterns:
         ]
 
     def allowed(self, patterns: Iterable[str]) -> list[str]:
-        """For an exception from a deny: as narrow as can be."""
+        """The ARN patterns of models that are an exception from a deny: as narrow as possible."""
         return [
             arn
             for pattern in patterns
@@ -374,7 +385,7 @@ def _mantle(rule: BedrockRule, patterns: Sequence[str]) -> Iterator[Statement]:
     if rule.kind == "deny-all":
         yield _deny("BedrockMantle", ("bedrock-mantle:CallWithBearerToken", *actions))
     elif rule.kind == "deny":
-        # The value is a model id; `*` before it also catches an ARN that ends in one.
+        # The value of the key is a model ID. The `*` before it also matches an ARN that ends with the ID.
         listed = [f"*{pattern}" for pattern in patterns]
         if rule.customization is Allowance.DENY:
             listed.append("*:customized-model/*")
@@ -385,7 +396,8 @@ def _mantle(rule: BedrockRule, patterns: Sequence[str]) -> Iterator[Statement]:
             lambda part: _deny(
                 "BedrockMantleUnlistedModels",
                 actions,
-                # Alone, behind a geography, or as an ARN. True also without the key: then nobody knows the model.
+                # The ID can be alone, follow a geography, or end an ARN. The condition is also true if the request
+                # lacks the key, because the model is then unknown.
                 condition={
                     "StringNotLike": {
                         "bedrock-mantle:Model": [
@@ -397,9 +409,10 @@ def _mantle(rule: BedrockRule, patterns: Sequence[str]) -> Iterator[Statement]:
         )
 
 
-def _jumpstart(rule: JumpStartRule, canvas: bool, partition: str, beside_bedrock: bool) -> Iterator[Statement]:
+def _jumpstart(rule: JumpStartRule, canvas: bool, partition: str, has_bedrock: bool) -> Iterator[Statement]:
     patterns = _fewest(rule.patterns)
-    # Two keys in one condition block are AND-ed and would never fire together: a statement for each tag.
+    # IAM combines the keys of one condition block with AND, and such a statement would apply only to a request with all
+    # of these tags. Therefore each tag has its own statement.
     for tag, name in zip(JUMPSTART_TAGS, ("Sdk", "Studio", "Short"), strict=True):
         yield from _tagged(
             f"JumpStartCreate{name}", CANVAS_CREATE if canvas else CREATE, rule.kind, patterns, f"aws:RequestTag/{tag}"
@@ -407,18 +420,18 @@ def _jumpstart(rule: JumpStartRule, canvas: bool, partition: str, beside_bedrock
         if not canvas:
             yield from _tagged(f"JumpStartUse{name}", USE_TAGGED, rule.kind, patterns, f"aws:ResourceTag/{tag}")
     if not canvas:
-        yield from _jumpstart_beyond_canvas(rule, patterns, partition, beside_bedrock)
+        yield from _jumpstart_beyond_canvas(rule, patterns, partition, has_bedrock)
     if rule.autopilot is Allowance.DENY:
         yield _deny("JumpStartAutopilot", ("sagemaker:CreateAutoMLJobV2",))
     if rule.weights is Allowance.DENY:
-        # The key of an object holds the id of the model it belongs to.
+        # The key of an S3 object contains the ID of its model.
         keys = [f"*{pattern.strip('*')}*" for pattern in patterns] or ["*"]
         objects = [f"arn:{partition}:s3:::{bucket}/{key}" for bucket in WEIGHT_BUCKETS for key in keys]
         yield _deny("JumpStartWeights", ("s3:GetObject", "s3:GetObjectVersion"), resource=objects)
 
 
 def _jumpstart_beyond_canvas(
-    rule: JumpStartRule, patterns: Sequence[str], partition: str, beside_bedrock: bool
+    rule: JumpStartRule, patterns: Sequence[str], partition: str, has_bedrock: bool
 ) -> Iterator[Statement]:
     yield _deny(
         "JumpStartTagRemoval",
@@ -427,7 +440,7 @@ def _jumpstart_beyond_canvas(
     )
     if rule.kind == "deny-all":
         yield _deny("JumpStartHub", USE_HUB)
-        # No tag, so no client can leave it out; it says that a model is gated, not which one it is
+        # A client cannot omit this key, because it is not a tag. It shows that a model is gated, but not which model
         # (SageMaker Developer Guide, "Access control for JumpStart gated models").
         yield _deny(
             "JumpStartGatedModels",
@@ -437,7 +450,7 @@ def _jumpstart_beyond_canvas(
     elif rule.kind == "deny":
         yield _deny("JumpStartHubListedModels", USE_HUB, resource=_contents(patterns, partition))
     else:
-        # The calls are authorized on the hub too, which says nothing about the model.
+        # SageMaker also authorizes these calls on the hub, whose ARN does not name the model.
         hubs = f"arn:{partition}:sagemaker:*:*:hub/*"
         yield from _allowing(
             patterns,
@@ -445,12 +458,12 @@ def _jumpstart_beyond_canvas(
         )
     if rule.customization is Allowance.DENY:
         yield _deny("JumpStartCustomization", CUSTOMIZE_SERVERLESS)
-    if not beside_bedrock:
+    if not has_bedrock:
         yield _deny("JumpStartThroughBedrock", THROUGH_BEDROCK)
 
 
 def _contents(patterns: Iterable[str], partition: str) -> list[str]:
-    """The models' entries in any hub, with and without the version that may follow the name."""
+    """The ARN patterns of the models' entries in any hub, with and without a version after the name."""
     return [
         f"arn:{partition}:sagemaker:*:*:hub-content/*/*/{ending}"
         for pattern in patterns
@@ -465,16 +478,18 @@ def _tagged(sid: str, actions: Sequence[str], kind: RuleKind, patterns: Sequence
     elif kind == "deny":
         yield _deny(sid, actions, condition={"StringLike": {key: list(patterns)}})
     else:
-        # StringNotLike alone is also true where the tag is absent, and would stop every endpoint of classic ML.
+        # Without the Null condition, StringNotLike is also true if the tag is absent, and would deny every endpoint of
+        # classic ML.
         yield from _allowing(
             patterns, lambda part: _deny(sid, actions, condition={**present, "StringNotLike": {key: list(part)}})
         )
 
 
 def _allowing(patterns: Sequence[str], deny: Callable[[Sequence[str]], Statement]) -> list[Statement]:
-    """The statement that `deny` makes of an allow list; of a list too long for it several, that deny the same together.
+    """The statements that `deny` makes from an allow list: one, or several if the list is too long for one.
 
-    Each of them denies a part of the ids, and lets the families pass that the others see to.
+    Several statements together deny the same as one would. Each denies a part of the IDs, and exempts the families that
+    the others cover.
     """
     whole = deny(patterns)
     if _fits(whole):
@@ -483,17 +498,17 @@ def _allowing(patterns: Sequence[str], deny: Callable[[Sequence[str]], Statement
 
 
 def _parted(patterns: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """Two lists, each shorter than `patterns`; what both match is what `patterns` match.
+    """Two lists, each shorter than `patterns`. An ID matches both lists exactly if it matches `patterns`.
 
-    One has the patterns of one family, and for the others families that hold them; the second has it the other way.
-    Raises _IndivisibleError where there is no such family.
+    The first list has the patterns inside one family, and families that contain the other patterns. The second list has
+    the other patterns, and that one family. Raises _IndivisibleError if no family divides the patterns.
     """
     best, least = None, sum(map(len, patterns))
     for family in _families(patterns):
         inside = [pattern for pattern in patterns if pattern.startswith(family)]
         outside = [pattern for pattern in patterns if not pattern.startswith(family)]
         others = dict.fromkeys(_family(pattern, family) for pattern in outside)
-        if None not in others:  # else a pattern reaches into the family from outside
+        if None not in others:  # otherwise a pattern outside the family matches IDs inside it
             parts = (*inside, *filter(None, others)), (*outside, f"{family}*")
             longest = max(sum(map(len, part)) for part in parts)
             if longest < least:
@@ -504,16 +519,16 @@ def _parted(patterns: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def _families(patterns: Sequence[str]) -> list[str]:
-    """Beginnings by which some of the patterns differ from others."""
+    """The beginnings by which some of the patterns differ from others, sorted."""
     pairs = itertools.pairwise(sorted(patterns))
     found = {_beginning(*order) for one, other in pairs for order in ((one, other), (other, one))}
     return sorted(filter(None, found))
 
 
 def _beginning(pattern: str, other: str) -> str | None:
-    """The shortest beginning of `pattern` that `other` has not; None if that has a wildcard.
+    """The shortest beginning of `pattern` that `other` does not have; None if that beginning has a wildcard.
 
-    A Bedrock id's holds the provider, as the name of a geography may stand before it.
+    The beginning of a Bedrock ID contains the provider, because the name of a geography may precede the ID.
     """
     ends = range(pattern.find(".") + 1, len(pattern))
     beginning = next((pattern[:end] for end in ends if not other.startswith(pattern[:end])), pattern)
@@ -521,13 +536,13 @@ def _beginning(pattern: str, other: str) -> str | None:
 
 
 def _family(pattern: str, other: str) -> str | None:
-    """A pattern that matches what `pattern` does and nothing that begins with `other`; None if there is none."""
+    """A pattern that covers `pattern` and matches nothing that begins with `other`; None if none is possible."""
     beginning = _beginning(pattern, other)
     return f"{beginning}*" if beginning and beginning != pattern else beginning
 
 
 class _IndivisibleError(Exception):
-    """A statement is too long for a policy, and no two statements say the same."""
+    """A statement is too long for a policy and cannot be divided into statements with the same meaning."""
 
 
 def _deny(
@@ -553,7 +568,7 @@ def _shortest(values: Sequence[str]) -> str | list[str]:
 
 
 def _fewest(patterns: Sequence[str]) -> tuple[str, ...]:
-    """`patterns` in their order, without those that match nothing but what another one matches."""
+    """`patterns` in their order, without each pattern that another one covers."""
     plain = dict.fromkeys(_WILDCARDS.sub(_in_one_order, pattern) for pattern in patterns)
     return tuple(narrow for narrow in plain if not any(wide != narrow and _covers(wide, narrow) for wide in plain))
 
@@ -562,23 +577,23 @@ _WILDCARDS = re.compile(r"[*?]{2,}")
 
 
 def _in_one_order(run: re.Match[str]) -> str:
-    # `*?`, `?*` and `*?*` are the same.
+    # `*?`, `?*` and `*?*` match the same texts.
     return "?" * run[0].count("?") + "*" * ("*" in run[0])
 
 
 @lru_cache(maxsize=1024)
 def _wide(pattern: str) -> re.Pattern[str]:
-    # Read as a text, a `*` of the narrow pattern is met by nothing but a `*` of the wide one.
+    # The narrow pattern is read as a text: only a `*` of the wide pattern can match its `*`.
     return re.compile("".join({"*": ".*", "?": "[^*]"}.get(char) or re.escape(char) for char in pattern))
 
 
 def _covers(wide: str, narrow: str) -> bool:
-    """Whether `wide` matches whatever `narrow` matches."""
+    """Whether `wide` matches every text that `narrow` matches."""
     return _wide(wide).fullmatch(narrow) is not None
 
 
 def size(document: Document) -> int:
-    """Characters of `document` as IAM counts them: without white space."""
+    """The number of characters of `document` as IAM counts them: without white space."""
     return len("".join(json.dumps(document, separators=(",", ":")).split()))
 
 
@@ -592,14 +607,15 @@ def _fits(statement: Statement) -> bool:
 
 
 def _packed(pieces: Iterable[Statement]) -> list[Document]:
-    """Documents that hold `pieces`, each in the first that has room.
+    """Documents that contain `pieces`, each piece in the first document that has room for it.
 
-    Denies add up, so it means nothing where one of them stands, and a role may carry only so many policies.
+    A deny applies in any attached policy document. The quota of policies per role is small, so the statements are
+    packed into few documents.
     """
     documents: list[list[Statement]] = []
     rooms: list[int] = []
     for piece in pieces:
-        needed = size(piece) + 1  # a comma
+        needed = size(piece) + 1  # with a comma
         place = next((place for place, room in enumerate(rooms) if needed <= room), len(rooms))
         if place == len(rooms):
             documents.append([])
@@ -610,7 +626,7 @@ def _packed(pieces: Iterable[Statement]) -> list[Document]:
 
 
 def _numbered(pieces: Sequence[Statement]) -> Iterator[Statement]:
-    """`pieces`, those that share a Sid with its number behind it."""
+    """`pieces`, with a number after each Sid that several of them have."""
     shared = Counter(piece["Sid"] for piece in pieces)
     numbers: Counter[str] = Counter()
     for piece in pieces:
@@ -620,7 +636,10 @@ def _numbered(pieces: Sequence[Statement]) -> Iterator[Statement]:
 
 
 def _pieces(statement: Statement) -> list[Statement]:
-    """`statement`, or where it is too long for a policy, statements with a part of its list each that mean the same."""
+    """`statement`, or several statements with the same meaning if it is too long for a policy.
+
+    Each of the several statements has a part of the list. Raises _IndivisibleError if the list cannot be divided.
+    """
     if _fits(statement):
         return [statement]
     if isinstance(statement.get("Resource"), list):
@@ -639,10 +658,11 @@ def _halves(values: list[str]) -> tuple[list[str], list[str]]:
 
 
 def digest(document: Document | str) -> str:
-    """A hash that two documents share exactly when they say the same in the same statements.
+    """A hash that two documents share exactly if they have the same meaning in the same statements.
 
-    Takes the document as JSON, also percent-encoded as IAM returns it (GetPolicyVersion). Order of keys and of lists,
-    a string or a list of one, white space: all the same. A text that is no JSON object has the digest of no document.
+    `document` can also be JSON, and percent-encoded as IAM returns it (GetPolicyVersion). The order of keys and lists,
+    white space, and a string instead of a list of one do not change the hash. The result for a text that is not JSON is
+    "unreadable", which differs from the hash of every document.
     """
     if isinstance(document, str):
         try:

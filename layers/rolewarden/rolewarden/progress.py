@@ -1,4 +1,4 @@
-"""Progress: rows of the bindings table that say how far sweeps and audits are, and which member accounts exist."""
+"""Progress: rows of the bindings table that record the progress of sweeps and audits, and the member accounts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rolewarden.calls import WritesItems
 from rolewarden.clock import Clock
 
 SWEEP_KEPT_SECONDS = 7 * 24 * 3600
-"""Seconds for which the table keeps the row of a sweep."""
+"""Seconds after which the row of a sweep expires."""
 
 _MEMBERS = "members"
 """The partition key of the rows about member accounts."""
 
 
 def sweeps_scope(account: str) -> str:
-    """The partition key of the rows that know how far the sweeps of an account are."""
+    """The partition key of the rows that record the progress of an account's sweeps."""
     return f"sweep/{account}"
 
 
@@ -80,7 +80,7 @@ class Progress:
         return self.aws.query(self._table, {"scope": sweeps_scope(account)})
 
     def rules_of_last_sweep(self, account: str) -> str:
-        """The fingerprint of the rules by which the account was swept last; empty if it was never swept."""
+        """The fingerprint of the rules of the account's last sweep; empty if the table has no sweep of the account."""
         rows = self.aws.newest(self._table, {"scope": sweeps_scope(account)}, 1)
         return str(rows[0].get("rules", "")) if rows else ""
 

@@ -1,8 +1,7 @@
-"""IAM's policies under `/rolewarden/`, kept to what the guardrails say.
+"""PublishFunction: it writes IAM's policies under `/rolewarden/`, so that they match the guardrails.
 
-Writes policies and attaches none. What a policy says is compared by digest, so that nothing is written where nothing
-differs. A rule change that moves a statement from one policy to another reaches IAM in two steps: see
-`rolewarden.placement`.
+This module writes policies and attaches none. It compares policies by digest, and writes only those that differ. A rule
+change that moves a statement from one policy to another reaches IAM in two steps: see `rolewarden.placement`.
 """
 
 from __future__ import annotations
@@ -38,24 +37,29 @@ LONGEST_DELAY = 900
 
 @dataclass
 class Publisher:
-    """Brings the policies of accounts to the rules of `needs`.
+    """Writes the policies of accounts according to the rules of `needs`.
 
-    `held` names the policies in which the last publication kept statements: some role needs them and does not have the
-    policy yet to which they move.
+    `retaining` names the policies in which the last publication kept statements. Some role needs these statements, and
+    does not have the policy yet to which they move.
     """
 
     aws: WritesPolicies
     recorder: Recorder
     needs: Needs
-    held: tuple[str, ...] = ()
+    retaining: tuple[str, ...] = ()
 
     def publish(self, account: str, origin: Origin, *, only: str = "", announces: bool = True) -> dict[str, str]:
-        """All policies, or the one named `only`: what was done to each, "created", "replaced" or "unchanged".
+        """Publish the policies. Gives the result by policy name: "created", "replaced" or "unchanged".
 
-        Empty where `only` is no guardrail's policy. A deployment is all or nothing: what it has done is taken back
-        where a later policy cannot be written, and CloudFormation rolls back to guardrails that are in force. A change
-        that no deployment asked for is a finding, and one policy that cannot be restored holds up no other. With
-        `announces` whoever listens hears of a change. Raises Refused, RetryLater and RulesError.
+        - `account`: the account whose policies are written.
+        - `origin`: the reason for the publication. A deployment writes all policies or none: if one cannot be written,
+          the function undoes the earlier changes, so that CloudFormation rolls back to guardrails that are in effect.
+          Any other change is a finding, unless it ends a rule change. A policy that cannot be restored does not block
+          the others.
+        - `only`: the one policy to publish. Empty means all. If no guardrail has this policy, the result is empty.
+        - `announces`: whether to send an event about the change.
+
+        Raises Refused, RetryLater and RulesError.
         """
         deploys = origin.trigger is Trigger.DEPLOYMENT
         state = _AccountPolicies(self.aws.within(account), account, self.needs)
@@ -73,26 +77,26 @@ class Publisher:
         readable = [policy for policy in policies if policy.name not in failed]
         for policy in self._in_order(state, readable):
             try:
-                change = self._bring(policy, state, undo, origin)
+                change = self._publish_policy(policy, state, undo, origin)
             except RolewardenError as error:
                 if deploys:
-                    self._take_back(undo)
+                    self._undo(undo)
                     raise
                 failed[policy.name] = error
                 continue
             failed.pop(policy.name, None)
             if done.get(policy.name, UNCHANGED) == UNCHANGED:
                 done[policy.name] = change
-        self.held = tuple(name for name in done if state.is_held(name))
-        if self.held:
-            # No deny is lost meanwhile: a new one may come late.
-            extra = {"account": account, "policies": list(self.held), "delayed": state.delayed(done)}
+        self.retaining = tuple(name for name in done if state.is_retaining(name))
+        if self.retaining:
+            # Every deny stays in effect meanwhile, but a new deny may take effect late.
+            extra = {"account": account, "policies": list(self.retaining), "delayed": state.delayed(done)}
             logger.warning("policies keep statements until every role has these from another policy", extra=extra)
         changes = {name for name, change in done.items() if change != UNCHANGED} - state.completed
         changed = deploys or (done and origin.call == "DeletePolicy") or changes
         if changed and announces:
-            # The sweep listens: a policy that was deleted is attached to nothing, also where somebody or an earlier try
-            # has made it again. No deployment is rolled back for want of this.
+            # The event triggers a sweep. A deleted policy is attached to no role any more, even if a user or an earlier
+            # attempt has created it again. A deployment does not fail if the event cannot be sent.
             event = GuardrailsPublished(account=account, policies=done, trigger=origin.trigger, cause=origin.cause)
             self.recorder.announce(event, needed=not deploys)
         if failed:
@@ -100,16 +104,22 @@ class Publisher:
         return done
 
     def _in_order(self, state: _AccountPolicies, policies: Sequence[Policy]) -> Iterator[Policy]:
-        """The policies to bring, some of them again: a policy can let go of a statement once another one has it."""
-        there = [policy for policy in policies if state.found(policy.name)]
-        yield from there
-        yield from (policy for policy in policies if policy not in there)
-        writes = -1
-        while writes < state.writes and any(not state.is_settled(policy.name) for policy in policies):
-            writes = state.writes
-            yield from (policy for policy in policies if not state.is_settled(policy.name))
+        """The policies to publish, existing ones first, and some of them again.
 
-    def _bring(self, policy: Policy, state: _AccountPolicies, undo: list[Callable[[], None]], origin: Origin) -> str:
+        A policy can drop a statement only after another policy has it. Therefore a policy that is not complete comes
+        again as long as anything was written.
+        """
+        existing = [policy for policy in policies if state.found(policy.name)]
+        yield from existing
+        yield from (policy for policy in policies if policy not in existing)
+        writes = -1
+        while writes < state.writes and any(not state.is_complete(policy.name) for policy in policies):
+            writes = state.writes
+            yield from (policy for policy in policies if not state.is_complete(policy.name))
+
+    def _publish_policy(
+        self, policy: Policy, state: _AccountPolicies, undo: list[Callable[[], None]], origin: Origin
+    ) -> str:
         aws, arn = state.aws, policy.arn(self.needs.partition, state.account)
         deploys, correlation_id = origin.trigger is Trigger.DEPLOYMENT, origin.new_correlation_id()
         found = state.found(policy.name)
@@ -123,8 +133,8 @@ class Publisher:
         elif digest(found.text) == digest(wanted.document):
             return UNCHANGED
         else:
-            finishes = origin.trigger is Trigger.SCHEDULE and state.is_on_its_way(policy.name)
-            # The end of a deployment's work, and no drift: the history need not know of it.
+            finishes = origin.trigger is Trigger.SCHEDULE and state.is_in_rule_change(policy.name)
+            # This write finishes a deployment and is no drift, so the history does not record it.
             correlation_id = DEPLOYMENT.new_correlation_id() if finishes else correlation_id
             version = aws.replace_policy(arn, wanted.text, correlation_id=correlation_id)
             undo.append(lambda: aws.set_default_version(arn, found.version, instead_of=version))
@@ -136,21 +146,21 @@ class Publisher:
             self.recorder.record_restored_policy(state.account, policy.name, change, origin, correlation_id)
         return change
 
-    def _take_back(self, undo: list[Callable[[], None]]) -> None:
+    def _undo(self, undo: list[Callable[[], None]]) -> None:
         for step in reversed(undo):
             try:
                 step()
             except (Refused, RetryLater) as error:
-                # The rollback of the deployment publishes the old guardrails anyway.
-                logger.error("a policy could not be taken back", extra={"why": str(error)})
+                # Continue: the rollback of the deployment publishes the old guardrails anyway.
+                logger.error("a change to a policy could not be undone", extra={"why": str(error)})
 
 
 @dataclass
 class _AccountPolicies:
-    """The policies of one account as IAM has them, and the roles that depend on them; each read when first needed.
+    """The policies of one account as IAM has them, and the roles that use them. Each is read when it is first needed.
 
-    `writes` counts the policies written so far. `completed` names those that a scheduled check brought to the end of a
-    rule change, which is no drift.
+    - `writes`: the number of policies written so far.
+    - `completed`: the names of the policies for which a scheduled check finished a rule change, which is no drift.
     """
 
     aws: WritesPolicies
@@ -159,69 +169,71 @@ class _AccountPolicies:
     writes: int = 0
     completed: set[str] = field(default_factory=set)
     _found: dict[str, PublishedPolicy | None] = field(default_factory=dict)
-    _said: dict[str, frozenset[str]] = field(default_factory=dict)
+    _identities: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @cached_property
     def policies(self) -> tuple[Policy, ...]:
-        """The policies that the rules ask for, in the order of the file."""
+        """The policies that the rules compile to, in the order of the file."""
         return compile_rules(self.needs.rules, self.needs.partition)
 
     @cached_property
     def targets(self) -> dict[str, tuple[Statement, ...]]:
-        """The statements that each policy is to have in the end, by the policy's name."""
+        """The statements that each policy must have at the end of the rule change, by the policy's name."""
         return {policy.name: statements_of(policy.document) for policy in self.policies}
 
     def found(self, name: str) -> PublishedPolicy | None:
-        """The policy as IAM has it, with later writes; None if it does not exist."""
+        """The policy as IAM has it, including this function's own writes; None if it does not exist."""
         if name not in self._found:
             self._found[name] = self.aws.policy(self.needs.arn(name, self.account))
         return self._found[name]
 
     def remember(self, name: str, policy: PublishedPolicy) -> None:
-        """Remember what a policy says from now on."""
+        """Record the new state of a policy after this function wrote it."""
         self._found[name] = policy
-        self._said.pop(name, None)
+        self._identities.pop(name, None)
         self.writes += 1
 
-    def says(self, name: str) -> tuple[Statement, ...]:
-        """The statements of a policy now; none if it does not exist."""
+    def statements(self, name: str) -> tuple[Statement, ...]:
+        """The statements of a policy now; empty if it does not exist."""
         found = self.found(name)
         return statements_of(found.text) if found else ()
 
-    def said(self, *names: str) -> frozenset[str]:
-        """The statements that these policies have now, by `identity`."""
+    def identities_of(self, *names: str) -> frozenset[str]:
+        """The `identity` of each statement that these policies have now."""
         for name in names:
-            if name not in self._said:
-                self._said[name] = identities(self.says(name))
-        return frozenset[str]().union(*(self._said[name] for name in names))
+            if name not in self._identities:
+                self._identities[name] = identities(self.statements(name))
+        return frozenset[str]().union(*(self._identities[name] for name in names))
 
     @cached_property
-    def _aims(self) -> dict[str, frozenset[str]]:
+    def _target_identities(self) -> dict[str, frozenset[str]]:
         return {name: identities(statements) for name, statements in self.targets.items()}
 
-    def is_settled(self, name: str) -> bool:
-        """Whether a policy says exactly what it is to say in the end."""
-        return self.said(name) == self._aims[name]
+    def is_complete(self, name: str) -> bool:
+        """Whether a policy has exactly its target statements."""
+        return self.identities_of(name) == self._target_identities[name]
 
-    def is_held(self, name: str) -> bool:
-        """Whether a policy says more than it is to say in the end."""
-        return bool(self.said(name) - self._aims[name])
+    def is_retaining(self, name: str) -> bool:
+        """Whether a policy has statements in addition to its target."""
+        return bool(self.identities_of(name) - self._target_identities[name])
 
     @property
     def is_rearranging(self) -> bool:
-        """Whether a policy that was read lacks something that another one of its guardrail may have to say for it."""
+        """Whether a policy that was read lacks a target statement, which another policy may have to contain for it."""
         return any(
-            found is not None and self._aims[name] - self.said(name)
+            found is not None and self._target_identities[name] - self.identities_of(name)
             for name, found in self._found.items()
             if name in self.targets
         )
 
-    def is_on_its_way(self, name: str) -> bool:
-        """Whether a policy can be the work of a rule change: it keeps statements, and the compiler can write each."""
-        return self.is_held(name) and all(is_ours(one) or identity(one) in self._aims[name] for one in self.says(name))
+    def is_in_rule_change(self, name: str) -> bool:
+        """Whether a rule change can explain a policy: it keeps statements, and the compiler can have written each."""
+        return self.is_retaining(name) and all(
+            is_ours(one) or identity(one) in self._target_identities[name] for one in self.statements(name)
+        )
 
     def _siblings(self, name: str) -> tuple[str, ...]:
-        """The policies that a role has to have together with this one, itself among them."""
+        """The policies that a role must have together with this one, including this one."""
         if is_boundary(name):
             return (name,)
         rules = self.needs.rules.guardrails
@@ -232,39 +244,41 @@ class _AccountPolicies:
 
     def wanted(self, policy: Policy) -> tuple[Statement, ...]:
         """The statements that a policy must have now."""
-        target, says = self.targets[policy.name], self.says(policy.name)
-        # Without a statement to keep, the roles that need it need not be read.
-        is_rearranged = any(is_ours(one) and identity(one) not in self._aims[policy.name] for one in says)
-        statements = rearranged(says, target, self._missing(policy.name)) if is_rearranged else target
+        target, current = self.targets[policy.name], self.statements(policy.name)
+        # Read the roles only if the policy has a statement that some role may still need.
+        is_rearranged = any(
+            is_ours(one) and identity(one) not in self._target_identities[policy.name] for one in current
+        )
+        statements = rearranged(current, target, self._missing(policy.name)) if is_rearranged else target
         siblings = [name for name in self._siblings(policy.name) if name != policy.name]
         for sibling in filter(self.found, siblings):
             for statement in self.targets[sibling]:
-                # The sibling has no room for it yet. Until it has, this policy says it.
-                if identity(statement) not in self.said(*siblings) | identities(statements):
+                # This policy contains the statement until the sibling has room for it.
+                if identity(statement) not in self.identities_of(*siblings) | identities(statements):
                     statements = added(statements, statement) or statements
         return statements
 
     def _missing(self, name: str) -> dict[str, Statement]:
         """The statements, by `identity`, that some role with this policy needs and has from no other policy."""
-        carriers = (role for role, carried in self._carried.items() if name in carried)
-        kinds = {(self._needed(role), frozenset(self._carried[role] - {name})) for role in carriers}
+        users = (role for role, policies in self._policies_by_role.items() if name in policies)
+        kinds = {(self._needed(role), frozenset(self._policies_by_role[role] - {name})) for role in users}
         missing: dict[str, Statement] = {}
         for needed, others in kinds:
-            had = self.said(*others)
+            had = self.identities_of(*others)
             for statement in (one for policy in needed for one in self.targets[policy]):
                 if (key := identity(statement)) not in had:
                     missing[key] = statement
         return missing
 
     @cached_property
-    def _carried(self) -> dict[str, set[str]]:
+    def _policies_by_role(self) -> dict[str, set[str]]:
         """The policies that each role has attached or has as its permissions boundary, by the role's name."""
-        carried: dict[str, set[str]] = defaultdict(set)
+        found: dict[str, set[str]] = defaultdict(set)
         for policy in self.policies:
             users = self.aws.roles_with_boundary if is_boundary(policy.name) else self.aws.roles_with_policy
             for role in users(self.needs.arn(policy.name, self.account)):
-                carried[role].add(policy.name)
-        return carried
+                found[role].add(policy.name)
+        return found
 
     @cached_property
     def _bindings(self) -> dict[str, list[Binding]]:
@@ -275,26 +289,29 @@ class _AccountPolicies:
         return bindings
 
     def _needed(self, role: str) -> frozenset[str]:
-        """The policies that a role must have by its bindings. If the account has no bindings yet, those that it has."""
+        """The policies that a role must have because of its bindings.
+
+        If the account has no bindings yet, the result is the role's current policies and their siblings.
+        """
         if not self._bindings:
-            carried = (name for name in self._carried[role] if not is_boundary(name))
-            return frozenset(sibling for name in carried for sibling in self._siblings(name))
+            attached = (name for name in self._policies_by_role[role] if not is_boundary(name))
+            return frozenset(sibling for name in attached for sibling in self._siblings(name))
         needs = self.needs.of_role(RoleKey(self.account, role), self._bindings.get(folded(role), ()))
         return frozenset(name for name, guardrail in needs.items() if guardrail.mode is Mode.ENFORCE)
 
     def delayed(self, names: Iterable[str]) -> list[str]:
-        """The Sids of new statements for which no policy of their guardrail has room yet, each after its policy."""
+        """The new statements for which no policy of their guardrail has room yet, each as `policy: Sid`."""
         return [
             f"{name}: {statement['Sid']}"
             for name in names
             for statement in self.targets[name]
-            if identity(statement) not in self.said(*self._siblings(name))
+            if identity(statement) not in self.identities_of(*self._siblings(name))
         ]
 
 
 @dataclass
 class Publications:
-    """The publications of PublishFunction: for a deployment, an event, a message of its queue, or a scheduled check.
+    """Publishes policies for a deployment, an event, a message of the publish queue, or a scheduled check.
 
     - `account`: the account of the function. `own_account` is the same, or empty if the stack covers an organization.
     - `regions`: the regions whose domains the stack covers.
@@ -312,7 +329,7 @@ class Publications:
 
     @classmethod
     def of(cls, runtime: Runtime, settings: PublishSettings) -> Self:
-        """Put the publications together."""
+        """Create the Publications and their parts."""
         aws = runtime.aws
         return cls(
             Publisher(aws, runtime.recorder, runtime.needs),
@@ -327,17 +344,17 @@ class Publications:
         )
 
     def run(self, account: str, origin: Origin) -> dict[str, Any]:
-        """Bring all of IAM's policies to what the guardrails say. Raises Refused, RetryLater and RulesError."""
+        """Publish all policies of an account. Raises Refused, RetryLater and RulesError."""
         done = self.publisher.publish(account, origin)
-        self._complete_soon(account, origin)
+        self._schedule_completion(account, origin)
         return {"policies": done}
 
-    def _complete_soon(self, account: str, origin: Origin) -> None:
-        """Have a deployment completed once the sweep has attached the policies to which statements have moved.
+    def _schedule_completion(self, account: str, origin: Origin) -> None:
+        """Schedule the second step of a deployment, which follows after the sweep attached the policies.
 
-        Without this message the scheduled check completes it.
+        If the message cannot be sent, the scheduled check does the second step.
         """
-        if origin.trigger is not Trigger.DEPLOYMENT or not self.publisher.held:
+        if origin.trigger is not Trigger.DEPLOYMENT or not self.publisher.retaining:
             return
         message = {"account": account, "step": PUBLISH}
         try:
@@ -347,48 +364,48 @@ class Publications:
             logger.error("the scheduled check completes the deployment", extra={"account": account, "why": str(error)})
 
     def handle_event(self, event: Any) -> dict[str, Any]:
-        """Restore the policy that an event names. Raises Refused and RetryLater."""
+        """Restore the policy that an event names. Raises Refused, RetryLater and RulesError."""
         request = parse_event(event, self.own_account, self.regions)
         if request.ignored or not request.policy:
             self.publisher.recorder.record_ignored_event(request)
             return request.summary
-        done = self._restored(request)
+        done = self._restore(request)
         self.rechecks.schedule(Recheck(request, 1))
         return done
 
     def handle_message(self, body: Any) -> dict[str, Any]:
-        """Work on one message of the publish queue: an account to check, or a policy that IAM may have shown as it was.
+        """Handle one message of the publish queue: an account to check, or a policy after a possibly stale read.
 
-        Raises as `handle_event` does.
+        A message of another shape is logged as an error and dropped. Raises Refused, RetryLater and RulesError.
         """
         fields = mapping(body)
         if fields.get("step") == PUBLISH and (account := matched(ACCOUNT, fields.get("account"))):
             if account == self.account:
                 return self.run(account, SCHEDULED_CHECK)
             return self._publish_before_sweep(account)
-        second = Recheck.from_dict(body)
-        if second is None or not second.request.policy:
-            logger.error("a message of PublishQueue is no recheck", extra={"body": str(body)[:200]})
+        recheck = Recheck.from_dict(body)
+        if recheck is None or not recheck.request.policy:
+            logger.error("message of PublishQueue dropped: not a recheck", extra={"body": str(body)[:200]})
             return {"ignored": "no recheck"}
-        return self._restored(second.request)
+        return self._restore(recheck.request)
 
     def _publish_before_sweep(self, account: str) -> dict[str, Any]:
-        """Bring another account's policies to what they are to say, and have it swept: roles may then carry them.
+        """Publish the policies of a member account, then trigger its sweep, which can attach them to roles.
 
-        The message does not say whether this is a deployment, because a deployment restores policies without an alert.
-        The table does: by a deployment the account's last sweep had other rules, and a new account had no sweep.
+        A deployment restores policies without an alert, so the message must not decide whether this is a deployment.
+        The table decides: after a deployment, the account's last sweep has other rules, or the account had no sweep.
         """
         deploys = self.progress.rules_of_last_sweep(account) != self.publisher.needs.fingerprint
         origin = DEPLOYMENT if deploys else SCHEDULED_CHECK
         done: dict[str, str] = {}
         try:
             done = self.publisher.publish(account, origin, announces=False)
-            self._complete_soon(account, origin)
+            self._schedule_completion(account, origin)
         except Refused as refused:
             self.publisher.recorder.record_account_finding(account, refused, SWEEP)
         self.queues.send(self.sweep_queue_url, [{"account": account, "step": BEGIN}])
         return {"policies": done}
 
-    def _restored(self, request: EvaluationRequest) -> dict[str, Any]:
+    def _restore(self, request: EvaluationRequest) -> dict[str, Any]:
         done = self.publisher.publish(request.account, request.origin, only=request.policy)
         return {**request.summary, "policies": done}

@@ -1,28 +1,29 @@
-"""Whether Rolewarden can work at all in an account: that events come from each region, and that it is let in.
+"""The event path of an account: whether its events arrive, and whether Rolewarden can enter the account.
 
-Asked at the end of every sweep, and by `rolewarden doctor`. Each check is one link of the path from a change to the
-central.
+Each probe tests one link of the path from a change to the central account. Every sweep makes the probes at its end, and
+so does `rolewarden doctor`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rolewarden.calls import ReadsPaths
 from rolewarden.errors import Refused
 
 FORWARD = "rolewarden-forward-"
-"""What the names of rules and roles of forwarder.yaml begin with."""
+"""The beginning of the names of the rules and roles in forwarder.yaml."""
 
 FORWARDING_RULES = {
     about: FORWARD + about.replace(" ", "-") for about in ("subjects", "subject tags", "roles", "policies", "moves")
 }
-"""What each rule of forwarder.yaml is about, and its name."""
+"""The name of each rule in forwarder.yaml, by the events that it forwards."""
 
 UNDELIVERED = "rolewarden-undelivered"
-"""The dead-letter queue of forwarder.yaml."""
+"""The name of the dead-letter queue in forwarder.yaml."""
 
 ENTRANCE = "entrance"
 TRAIL = "trail"
@@ -38,12 +39,16 @@ PROBE_RECOMMENDATIONS = {
     QUEUE: "find the cause in the attribute ERROR_CODE of the messages (docs/how-to/runbook.md, Account Finding), then "
     "purge the queue and run `rolewarden sweep`",
 }
-"""What a person does about each probe that fails."""
+"""The recommended action for each probe that fails."""
 
 
 @dataclass(frozen=True)
 class CentralStack:
-    """Where the central stack is, and the ARN of its event bus. `bus` is empty if no other region sends events."""
+    """The location of the central stack.
+
+    - `home_region`: the region in which CloudTrail delivers IAM's events.
+    - `bus`: the ARN of the central event bus. Empty if no other region or account sends events.
+    """
 
     account: str
     region: str
@@ -53,7 +58,12 @@ class CentralStack:
 
 @dataclass(frozen=True)
 class Probe:
-    """One link: `what` it is (a key of PROBE_RECOMMENDATIONS), and where. An empty `message` means that it works."""
+    """The result of the test of one link.
+
+    - `account`, `region`: the place of the link. `region` is empty for ENTRANCE.
+    - `what`: the link, a key of PROBE_RECOMMENDATIONS.
+    - `message`: the problem. Empty if the link works.
+    """
 
     account: str
     region: str
@@ -61,7 +71,7 @@ class Probe:
     message: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For the command line."""
+        """The fields for the command line, with the message and the recommended action if the link does not work."""
         recommendation = (
             {"message": self.message, "recommendation": PROBE_RECOMMENDATIONS[self.what]} if self.message else {}
         )
@@ -69,7 +79,7 @@ class Probe:
 
 
 def probes(aws: ReadsPaths, account: str, regions: tuple[str, ...], central: CentralStack) -> Iterator[Probe]:
-    """Every link of an account whose domains are in `regions`. Raises RetryLater."""
+    """Test every link of an account. `regions` are the regions that the stack covers. Raises RetryLater."""
     try:
         inside = aws.within(account)
     except Refused as refused:
@@ -78,33 +88,33 @@ def probes(aws: ReadsPaths, account: str, regions: tuple[str, ...], central: Cen
     if account != central.account:
         yield Probe(account, "", ENTRANCE)
     for region in dict.fromkeys([*regions, central.home_region]):
-        yield Probe(account, region, TRAIL, _said(lambda region=region: _trail(inside, region)))  # type: ignore[misc]
+        yield Probe(account, region, TRAIL, _problem(partial(_trail, inside, region)))
         if (account, region) == (central.account, central.region):
-            continue  # the central account's own rules hear it
+            continue  # the rules of the central stack itself match these events
         about = [*(["subjects", "subject tags"] if region in regions else [])]
         about += ["roles", "policies"] if region == central.home_region else []
         about.append("moves")
-        yield Probe(account, region, FORWARDER, _said(lambda r=region, a=about: _forwarder(inside, r, a, central.bus)))  # type: ignore[misc]
-        yield Probe(account, region, QUEUE, _said(lambda region=region: _undelivered(inside, region)))  # type: ignore[misc]
+        yield Probe(account, region, FORWARDER, _problem(partial(_forwarder, inside, region, about, central.bus)))
+        yield Probe(account, region, QUEUE, _problem(partial(_undelivered, inside, region)))
 
 
-def _said(check: Callable[[], str]) -> str:
-    """What a check finds wrong; that it may not be made is wrong as well."""
+def _problem(probe: Callable[[], str]) -> str:
+    """The problem that a probe finds, or the refusal if AWS does not allow the probe; empty if the link works."""
     try:
-        return check()
+        return probe()
     except Refused as refused:
         return str(refused)
 
 
 def _trail(aws: ReadsPaths, region: str) -> str:
-    return "" if aws.is_logged(region) else "no trail logs here: no event comes"
+    return "" if aws.is_logged(region) else "no active trail covers this region, so its events do not arrive"
 
 
 def _forwarder(aws: ReadsPaths, region: str, about: list[str], bus: str) -> str:
     for subject in about:
         rule = aws.rule(region, FORWARDING_RULES[subject])
         if rule is None:
-            return f"there is no rule {FORWARDING_RULES[subject]}"
+            return f"rule {FORWARDING_RULES[subject]} does not exist"
         if not rule.is_enabled:
             return f"rule {FORWARDING_RULES[subject]} is disabled"
         if bus not in rule.targets:
@@ -115,5 +125,5 @@ def _forwarder(aws: ReadsPaths, region: str, about: list[str], bus: str) -> str:
 def _undelivered(aws: ReadsPaths, region: str) -> str:
     waiting = aws.messages_in(region, UNDELIVERED)
     if waiting is None:
-        return f"there is no queue {UNDELIVERED}: events that do not reach the central event bus are lost"
+        return f"queue {UNDELIVERED} does not exist: events that do not reach the central event bus are lost"
     return f"{waiting} events did not reach the central event bus" if waiting else ""

@@ -1,7 +1,7 @@
-"""reconcile(role): the only place that decides whether a role has drifted and what is done about it.
+"""The Reconciler: the only code that decides whether a role has drifted, and that remediates the role.
 
-Events, the sweep, rechecks and the command line all come here with no more than a role. What is the case is read from
-the bindings and from IAM each time; without a difference nothing is written.
+Events, the sweep, rechecks and the command line pass only a role. Each call reads the current state from the bindings
+table and from IAM, and writes to IAM only if that state differs from what the role needs.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from rolewarden.verdicts import Outcome, Reason, Remediation, Verdict
 
 @dataclass
 class Reconciler:
-    """Compares what a role needs with what it carries, and attaches what is missing.
+    """Compares the policies that a role needs with its attached policies, and attaches those that are missing.
 
-    With `observe`, every guardrail is in observe mode, whatever its own mode is: a role that lacks a policy is drifted
-    and is reported, and nothing is written to IAM.
+    With `observe`, the Reconciler writes nothing to IAM, whatever the mode of a guardrail is. A role that lacks
+    policies is drifted and reported, even if its quota of policies is full, unless its fallback boundary takes their
+    place.
     """
 
     aws: AttachesPolicies
@@ -40,17 +41,23 @@ class Reconciler:
         account: str,
         fresh: Iterable[Binding] = (),
         bindings: tuple[Binding, ...] = (),
-        unsettled: bool = False,
+        boundary_just_set: bool = False,
     ) -> Outcome:
-        """Bring `role` to what its subjects need; `account` is the one worked in.
+        """Evaluate `role`, and attach the missing policies that its subjects need.
 
-        `fresh` are bindings that were read a moment ago (see `BindingsTable.of_role`), `bindings` all that there are,
-        where the caller has just read them. With `unsettled` somebody has just set the role's permissions boundary, and
-        IAM may not show it yet. Raises RetryLater, as PartlyDone where something was attached before; what AWS refuses
-        for good is an `unenforceable` outcome.
+        - `origin`: the trigger and the cause, for the outcome.
+        - `account`: the account of the event or sweep. The verdict on a role of another account is `unenforceable`.
+        - `fresh`: bindings that the caller has just read, which the index may not show yet (see
+          `BindingsTable.of_role`).
+        - `bindings`: all bindings of the role, if the caller has just read them. Empty means that the table is read.
+        - `boundary_just_set`: whether a caller of IAM has just set the role's permissions boundary, which IAM may not
+          show yet.
+
+        Raises RetryLater, or PartlyDone if the Reconciler attached something before. If AWS refuses for good, the
+        verdict is `unenforceable`.
         """
         bindings = bindings or self.needs.bindings.of_role(role, fresh)
-        # The name in the request can be in the caller's spelling; the binding has the spelling of the settings.
+        # An event has the role's name as its caller spelled it. The binding has the spelling of the subject's settings.
         role = next((binding.role for binding in bindings if binding.role), role)
         required = self.needs.required(bindings)
         outcome = Outcome(
@@ -71,21 +78,21 @@ class Reconciler:
             return outcome
         if role.account != account:
             return _verdict(outcome, Verdict.UNENFORCEABLE, Reason.OTHER_ACCOUNT)
-        return self._remediate(role, required, outcome, unsettled=unsettled)
+        return self._remediate(role, required, outcome, boundary_just_set=boundary_just_set)
 
     def _remediate(
-        self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome, *, unsettled: bool
+        self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome, *, boundary_just_set: bool
     ) -> Outcome:
         try:
-            carried = self.aws.within(role.account).attached_policies(role.name)
+            attached = self.aws.within(role.account).attached_policies(role.name)
         except Gone:
-            # It is still named by SageMaker: when somebody makes it again, CreateRole brings it back here.
+            # SageMaker still names the role. If a user creates it again, the CreateRole event triggers an evaluation.
             return _verdict(outcome, Verdict.OUT_OF_SCOPE, Reason.ROLE_GONE)
         except Refused as refused:
             return _verdict(outcome, Verdict.UNENFORCEABLE, refused.reason, str(refused))
-        # By ARN: anybody may own a policy of the same name under another path.
-        there = frozenset(map(folded_arn, carried))
-        missing = tuple(policy for policy in required if folded_arn(self.needs.arn(policy, role.account)) not in there)
+        # Compare ARNs, because a policy under another path can have the same name.
+        arns = frozenset(map(folded_arn, attached))
+        missing = tuple(policy for policy in required if folded_arn(self.needs.arn(policy, role.account)) not in arns)
         enforced = tuple(policy for policy in missing if required[policy].mode is Mode.ENFORCE)
         if missing:
             outcome = outcome._replace(before=Verdict.DRIFTED, verdict=Verdict.DRIFTED, missing=missing)
@@ -96,20 +103,19 @@ class Reconciler:
             return self._observed(role, required, outcome)
         outcome, refusals = self._attach(role, enforced, outcome)
         if not refusals:
-            # What is only observed stays as it is, and the role with it.
+            # Policies in observe mode stay missing, and the role then stays drifted.
             verdict = Verdict.COMPLIANT if outcome.attached == missing else Verdict.DRIFTED
             return self._remove_boundary(role, required, outcome._replace(verdict=verdict))
         if isinstance(refusals[-1], Gone):
             return outcome._replace(verdict=Verdict.OUT_OF_SCOPE, reason=Reason.ROLE_GONE)
         if full := next((refused for refused in refusals if refused.reason is Reason.QUOTA), None):
-            now = carried.union(self.needs.arn(policy, role.account) for policy in outcome.attached)
-            return self._set_fallback(
-                role, required, outcome._replace(attached_policies=tuple(sorted(now))), full, unsettled=unsettled
-            )
+            now = attached.union(self.needs.arn(policy, role.account) for policy in outcome.attached)
+            outcome = outcome._replace(attached_policies=tuple(sorted(now)))
+            return self._set_fallback(role, required, outcome, full, boundary_just_set=boundary_just_set)
         return _unenforceable(outcome, refusals[0])
 
     def _attach(self, role: RoleKey, policies: Iterable[str], outcome: Outcome) -> tuple[Outcome, list[Refused]]:
-        """Attach `policies`, as many as IAM takes; `outcome` with those, and why not the others."""
+        """Attach as many of `policies` as IAM accepts. Gives `outcome` with these, and the refusals of the others."""
         attached: list[str] = []
         refusals: list[Refused] = []
         for policy in policies:
@@ -118,7 +124,7 @@ class Reconciler:
                     role.name, self.needs.arn(policy, role.account), correlation_id=outcome.correlation_id
                 )
             except Refused as refused:
-                # What stands in the way of one policy seldom stands in the way of the next.
+                # Continue: the cause is usually specific to this policy. A deleted role or a full quota is not.
                 refusals.append(refused)
                 if isinstance(refused, Gone) or refused.reason is Reason.QUOTA:
                     break
@@ -130,9 +136,9 @@ class Reconciler:
         return outcome._replace(attached=tuple(attached), remediation=remediation), refusals
 
     def _set_fallback(
-        self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome, full: Refused, *, unsettled: bool
+        self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome, full: Refused, *, boundary_just_set: bool
     ) -> Outcome:
-        """A role that may carry no more policies: a boundary denies what they would, where there is room for it."""
+        """Set the fallback boundary of a role whose quota of policies is `full`, if the rules and the role allow it."""
         if self.needs.rules.fallback is not Fallback.BOUNDARY:
             return _unenforceable(outcome, full)
         name = boundary_name(_enforced(required))
@@ -142,11 +148,12 @@ class Reconciler:
         try:
             current = self.aws.within(role.account).role(role.name).boundary
             if folded_arn(current) == folded_arn(wanted):
-                return _held(outcome, required, wanted)
+                return _bounded(outcome, required, wanted)
             if current and not self._is_ours(current, role.account):
-                return _unenforceable(outcome, full, f"{full}; it has another boundary")._replace(boundary=current)
-            if unsettled:
-                # Over a boundary that IAM does not show yet none is set: it may be somebody else's.
+                message = f"{full}; the role has a permissions boundary that is not Rolewarden's"
+                return _unenforceable(outcome, full, message)._replace(boundary=current)
+            if boundary_just_set:
+                # This may be a stale read. Setting a boundary now could replace one that is not Rolewarden's.
                 message = f"{full}; its boundary has just changed, so Rolewarden checks it again before it sets one"
                 return outcome._replace(message=message, attached_policies=())
             self.aws.within(role.account).set_boundary(role.name, wanted, correlation_id=outcome.correlation_id)
@@ -156,30 +163,33 @@ class Reconciler:
             return _unenforceable(outcome, refused)
         except RetryLater as error:
             raise _partly(outcome, error) from error
-        return _held(outcome, required, wanted)._replace(
+        return _bounded(outcome, required, wanted)._replace(
             before=outcome.before, missing=outcome.missing, remediation=Remediation.BOUNDED
         )
 
     def _why_no_boundary(self, name: str, required: Mapping[str, Guardrail]) -> str:
         if name in map(boundary_name, self.needs.rules.enforced_together):
-            return "the boundary for its guardrails is longer than an IAM policy may be, see `rolewarden check`"
+            return "the boundary for its guardrails is too long for an IAM policy, see `rolewarden check`"
         together = ", ".join(_enforced(required))
-        return f"there is no boundary for {together}: its subjects need them together, and no assignment does"
+        return f"no boundary exists for {together}: its subjects need these together, but no assignment names them all"
 
     def _observed(self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome) -> Outcome:
-        """Without writing, a role that lacks policies, which a boundary may stand in for."""
+        """The outcome of a role that lacks policies, without a write. A boundary may take the place of the policies."""
         observed = outcome._replace(remediation=Remediation.OBSERVED)
         if self.needs.rules.fallback is not Fallback.BOUNDARY:
             return observed
         wanted = self.needs.arn(boundary_name(_enforced(required)), role.account)
         try:
-            holds = folded_arn(self.aws.within(role.account).role(role.name).boundary) == folded_arn(wanted)
+            is_bounded = folded_arn(self.aws.within(role.account).role(role.name).boundary) == folded_arn(wanted)
         except Refused as refused:
             return observed._replace(message=str(refused))
-        return _held(outcome, required, wanted) if holds else observed
+        return _bounded(outcome, required, wanted) if is_bounded else observed
 
     def _remove_boundary(self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome) -> Outcome:
-        """Take our boundary off a role that carries all it needs: before it had none, else ours had not been set."""
+        """Remove Rolewarden's boundary from a role that has all the policies that it needs.
+
+        The role had no boundary before it, because Rolewarden never replaces a boundary that is not its own.
+        """
         if self.observe or self.needs.rules.fallback is not Fallback.BOUNDARY or not _enforced(required):
             return outcome
         try:
@@ -201,12 +211,12 @@ class Reconciler:
 
 
 def _enforced(required: Mapping[str, Guardrail]) -> list[str]:
-    """Names of the guardrails that have to be attached, sorted."""
+    """The names of the guardrails in enforce mode, sorted."""
     return sorted({guardrail.name for guardrail in required.values() if guardrail.mode is Mode.ENFORCE})
 
 
-def _held(outcome: Outcome, required: Mapping[str, Guardrail], boundary: str) -> Outcome:
-    """`outcome` of a role that this boundary holds: it lacks no more than what is only observed."""
+def _bounded(outcome: Outcome, required: Mapping[str, Guardrail], boundary: str) -> Outcome:
+    """The outcome of a role with this fallback boundary: the role lacks only policies in observe mode."""
     left = tuple(policy for policy in outcome.missing if required[policy].mode is Mode.OBSERVE)
     verdict = Verdict.DRIFTED if left else Verdict.COMPLIANT
     remediation = Remediation.OBSERVED if left and not outcome.attached else outcome.remediation
@@ -223,13 +233,13 @@ def _held(outcome: Outcome, required: Mapping[str, Guardrail], boundary: str) ->
 
 def _unenforceable(outcome: Outcome, refused: Refused, message: str = "") -> Outcome:
     reason = refused.reason
-    carried = outcome.attached_policies if reason is Reason.QUOTA else ()
+    attached = outcome.attached_policies if reason is Reason.QUOTA else ()
     message = message or str(refused)
-    return outcome._replace(verdict=Verdict.UNENFORCEABLE, reason=reason, message=message, attached_policies=carried)
+    return outcome._replace(verdict=Verdict.UNENFORCEABLE, reason=reason, message=message, attached_policies=attached)
 
 
 def _partly(outcome: Outcome, error: RetryLater) -> RetryLater:
-    """`error`, with what had been done by then where that belongs on the record."""
+    """`error`, or a PartlyDone with the outcome so far if the Reconciler attached something."""
     if not outcome.attached:
         return error
     return PartlyDone(

@@ -1,4 +1,4 @@
-"""Findings that were reported: rows of the bindings table that keep a finding from being reported twice."""
+"""Reported findings: rows of the bindings table because of which Rolewarden does not report a finding twice."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ KEPT_SECONDS = 7 * 24 * 3600
 """Seconds for which a finding of a sweep counts as reported."""
 
 REPORTING_SECONDS = 50
-"""Seconds for which a claim to report a finding lasts. If the function ends meanwhile, Lambda retries after a minute
-at the earliest (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html), and the retry
-reports the finding."""
+"""Seconds for which a function's claim to report a finding lasts. If that function ends before the report, Lambda
+retries after a minute at the earliest
+(https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html), and the retry reports the finding.
+"""
 
 ReportedRow = dict[str, Any]
 """A row of the table about a finding that was reported."""
 
 
 class ReportedKind(StrEnum):
-    """What a reported finding is about; it decides which sweep can report the finding as resolved."""
+    """The kind of a reported finding, which decides which sweep can report the finding as resolved."""
 
     ROLE = "role"
     """A role lacks guardrails. Each sweep evaluates every role."""
@@ -35,18 +36,18 @@ class ReportedKind(StrEnum):
     """Rolewarden cannot remove the fallback boundary of a protected role. No sweep looks for it."""
 
     UNREAD = "unread"
-    """AWS refuses what Rolewarden needs to evaluate a subject or an account. Only a sweep that could read everything
-    shows that this is over."""
+    """AWS refuses a call that Rolewarden needs for the evaluation of a subject or an account. Only a sweep that could
+    read everything shows that the finding is resolved."""
 
     CONTESTED = "contested"
-    """A caller removes again and again what Rolewarden attaches. It ends by itself."""
+    """A caller repeatedly removes the policies that Rolewarden attaches. The finding ends by itself."""
 
 
 class ReportedFinding(NamedTuple):
-    """A finding that was reported, or that somebody is about to report.
+    """A finding that was reported, or that a function is about to report.
 
-    - `account`, `name`: the role, the domain and user profile, or the part of the account that it is about.
-    - `kind`: what it is about in general.
+    - `account`, `name`: the role, the domain and user profile, or the part of the account that it concerns.
+    - `kind`: the kind of the finding.
     - `what`: the finding in words. Another text about the same thing is another finding.
     - `by_event`: whether an event led to it. A sweep reports the same finding again.
     """
@@ -59,7 +60,7 @@ class ReportedFinding(NamedTuple):
 
     @property
     def about(self) -> str:
-        """The key of the thing that it is about."""
+        """The key of the thing that it concerns."""
         return about(self.account, self.name)
 
     @property
@@ -82,7 +83,7 @@ class ReportedFinding(NamedTuple):
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> ReportedFinding | None:
-        """The inverse; None if the row's kind is not one of this version."""
+        """The finding of a row, the inverse of `as_row`; None if this version does not know the row's kind."""
         if row.get("kind") not in list(ReportedKind):
             return None
         return cls(row["account"], row["name"], ReportedKind(row["kind"]), row["what"], row["by_event"])
@@ -96,20 +97,20 @@ class ReportedFindings:
         self._table = table
 
     def of_account(self, account: str) -> list[ReportedFinding]:
-        """The findings about an account, its roles and its subjects that count as reported."""
+        """The reported findings about an account, its roles and its subjects, except those of the kind CONTESTED."""
         found = map(ReportedFinding.of_row, self.aws.query(self._table, {"scope": _reported_scope(account)}))
         return [finding for finding in found if finding and finding.kind is not ReportedKind.CONTESTED]
 
     def forget(self, findings: Iterable[ReportedFinding], now: float) -> None:
-        """Delete the rows of findings that are resolved. A row that is written after `now` stays."""
+        """Delete the rows of findings that are resolved. A row that was written after `now` stays."""
         keys = dict.fromkeys(finding.key for finding in findings)
         self.aws.write_newer(self._table, (), map(row_key, keys), at=now)
 
     def claim(self, finding: ReportedFinding, now: float, *, keeps: float) -> ReportedRow | None:
-        """Claim the report of `finding`. Gives the row for `mark`, or None if it is reported or claimed.
+        """Claim the report of `finding`. Gives the row for `mark`, or None if it is already reported or claimed.
 
-        The claim ends after `REPORTING_SECONDS`. Once the row is written, the finding counts as reported for `keeps`
-        seconds.
+        The claim ends after `REPORTING_SECONDS`. After `mark` writes the row, the finding counts as reported for
+        `keeps` seconds from `now`.
         """
         begun = self.aws.put_unless(
             self._table,
@@ -124,7 +125,10 @@ class ReportedFindings:
         self.aws.put_all(self._table, rows)
 
     def extend(self, finding: ReportedFinding, now: float, *, keeps: float) -> bool:
-        """Whether `finding` counts as reported; it then does for `keeps` seconds (more than a minute) from now."""
+        """Extend the report of `finding` to `keeps` seconds (more than a minute) from `now`.
+
+        Gives whether the finding counts as reported. If it does not, nothing is written.
+        """
         return self.aws.put_unless(
             self._table,
             finding.as_row(now + keeps),

@@ -1,4 +1,4 @@
-"""What every function that works on roles has: settings, a clock, AWS, the rules, the tables and the recorder."""
+"""The parts that every function for roles and policies needs: a clock, AWS, the rules, the tables and the recorder."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ from rolewarden.settings import Settings
 
 
 class Runtime:
-    """The parts that the collaborators of one function share. Only the composition of a function sees all of them."""
+    """The parts that the collaborators of one function share.
+
+    Only the `of` method of each collaborator gets all of them. It passes on the parts that the collaborator needs.
+    """
 
     def __init__(self, settings: Settings, aws: Aws | None = None, clock: Clock | None = None) -> None:
-        """Make the parts. Raises RulesError if the guardrails that were deployed cannot be used."""
+        """Create the parts. Raises RulesError if the deployed guardrails cannot be used.
+
+        Tests and the local AWS pass `aws` and `clock`. None means those of the function.
+        """
         self.clock = clock or Clock()
         self.aws = aws or Aws(account=settings.account, member_role=settings.member_role, clock=self.clock)
         self.rules = load(settings.guardrails_file, today=self.clock.today())

@@ -1,4 +1,4 @@
-"""The settings that the template gives to a function, read once and checked at its cold start."""
+"""The settings that the template passes to a function. The function reads and checks them at its cold start."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from rolewarden.history import HistoryTable
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings of every function that works on roles. Each such function adds those that it needs itself.
+    """The settings that all functions for roles and policies have. A subclass adds those of one function.
 
-    - `account`: the account that the function is deployed in. It works in others only if the stack covers an
+    - `account`: the account of the function. The function works in other accounts only if the stack covers an
       organization.
-    - `member_role`: the name of the role by which the function enters a member account, empty without an organization.
-    - `bindings_table`, `history`: the tables.
+    - `member_role`: the name of the role that the function assumes in a member account. Empty without an organization.
+    - `bindings_table`: the name of the bindings table.
+    - `history`: the history table.
     - `guardrails_file`: the path of the compiled rules.
     """
 
@@ -39,8 +40,8 @@ class Settings:
 class EnforceSettings(Settings):
     """The settings of EnforceFunction and ReconcileFunction.
 
-    - `recheck_seconds`: the delay of a recheck, 0 to 900 seconds, which is what SQS allows.
-    - `own_roles`: the names of the functions' roles, which `also_govern` leaves out.
+    - `recheck_seconds`: the delay of a recheck, 0 to 900 seconds: the range that SQS allows.
+    - `own_roles`: the names of the functions' roles, which `also_govern` does not cover.
     - `regions`: the regions whose domains the stack covers.
     """
 
@@ -94,7 +95,7 @@ def history(environment: Mapping[str, str]) -> HistoryTable:
 
 
 def alarm_topic(environment: Mapping[str, str]) -> str:
-    """The ARN of the alarm topic: all that AlertFunction needs. Raises SettingsError."""
+    """The ARN of the alarm topic, the only setting of AlertFunction. Raises SettingsError."""
     return _text(environment, "ALARM_TOPIC_ARN")
 
 
@@ -117,7 +118,7 @@ def _guardrails_file(environment: Mapping[str, str]) -> Path:
         return Path(environment["GUARDRAILS_FILE"])
     spec = importlib.util.find_spec("rolewarden_rules")
     if spec is None or spec.origin is None:
-        raise SettingsError("there are no guardrails here: the function needs GuardrailsLayer, or GUARDRAILS_FILE")
+        raise SettingsError("no guardrails found: add GuardrailsLayer to the function, or set GUARDRAILS_FILE")
     return Path(spec.origin).with_name("guardrails.json")
 
 
@@ -138,4 +139,4 @@ _READERS: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "call_as": lambda found: found.get("CALL_AS", ""),
     "central_bus": lambda found: found.get("CENTRAL_BUS", ""),
 }
-"""How each setting is read, by the name of its field."""
+"""The function that reads each setting, by the name of the field."""

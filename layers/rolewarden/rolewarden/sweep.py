@@ -1,19 +1,20 @@
-"""The sweep: what no event told is found here.
+"""The sweep: the full scheduled evaluation of an account, which detects changes that produced no event.
 
-It compares sets and walks over nothing that has not changed. Each account is swept by itself. The steps are messages of
-a queue of their own, so that one which runs out of time goes on from a message and never from the start:
+The sweep compares sets, and describes only the subjects that have changed. Each account has its own sweep. The steps
+are messages of the sweep queue, so that a step that runs out of time continues from a message and never from the start:
 
-begin     of an account; another account is entered first, and PublishFunction has seen to its policies before
-list      of a region, what SageMaker lists beside what the table has: by LastModifiedTime only what changed is
-          described, at once where that is little, else in chunks that several functions work on; the roles of
-          `also_govern`; the tags
-describe  one chunk of user profiles
-compare   when the last chunk is done: which role carries what, by ListEntitiesForPolicy; what lacks a guardrail goes to
-          the work queue, what carries too much to DetachQueue
-audit     what was done since the last sweep, beside what the history says of that
+- begin: start the sweep of an account. In a member account, PublishFunction publishes the policies before it sends this
+  message, and SweepFunction then assumes its role in the account.
+- list: compare the subjects that SageMaker lists in a region with the table, and read the tags and the roles of
+  `also_govern`. Only a subject whose LastModifiedTime has changed is described: at once if these are few, otherwise in
+  chunks on which several functions work.
+- describe: read one chunk of user profiles.
+- compare: after the last chunk, find the roles that have each policy (ListEntitiesForPolicy). Send the roles that lack
+  a guardrail to the work queue, and surplus guardrails to DetachQueue.
+- audit: compare the calls that CloudTrail has recorded since the last audit with the history.
 
-A row of the table knows which chunks of a sweep are still out. Two sweeps at once have a row each; a binding is only
-ever written over by one that was read later.
+A row of the table records the outstanding chunks of a sweep. Two sweeps at the same time have a row each. A binding
+replaces only a binding that was read earlier.
 """
 
 from __future__ import annotations
@@ -55,24 +56,24 @@ from rolewarden.verdicts import Reason
 from rolewarden.work import BEGIN, DOCTOR, PUBLISH, RULES, Work
 
 LIST, DESCRIBE, COMPARE, AUDIT = "list", "describe", "compare", "audit"
-"""The steps behind BEGIN."""
+"""The steps after BEGIN."""
 
 CHUNK = 100
-"""User profiles that one message asks to describe, and as many as the listing step describes itself."""
+"""The greatest number of user profiles in one message, and the number that the list step can describe itself."""
 
 MOST_TAGS = 100_000
-"""Bytes of tags that a message may carry: SQS takes 256 KiB."""
+"""The greatest number of bytes of tags in a message. SQS accepts 256 KiB."""
 
 ENOUGH = 2 * LONGEST_CALL
-"""Seconds that a step leaves unused: for the call that it is at, and to hand the rest over to a message."""
+"""Seconds that a step leaves unused: for the current call, and for the message that hands over the rest."""
 
 
 SOME_SURPLUS = 3
-"""Names of roles and of policies that a finished sweep keeps for `rolewarden status`."""
+"""The number of names of roles, and of policies, that a finished sweep keeps for `rolewarden status`."""
 
 
 Tags = Mapping[str, Mapping[str, str]]
-"""Tags of subjects, by what `tagged` gives."""
+"""The tags of subjects, by the key that `tagged` gives."""
 
 
 _BEGAN = re.compile(r"\d{1,12}\.\d{3}", re.ASCII)
@@ -80,23 +81,23 @@ _BEGAN = re.compile(r"\d{1,12}\.\d{3}", re.ASCII)
 
 @dataclass(frozen=True)
 class Sweep:
-    """One sweep of an account; `began` is its identity, in seconds of the epoch."""
+    """One sweep of an account. `began`, in seconds of the epoch, identifies it."""
 
     account: str
     began: float
 
     @property
     def row(self) -> tuple[str, str]:
-        """Where the table keeps its progress."""
+        """The partition and sort key of the row that records its progress."""
         return sweeps_scope(self.account), f"{self.began:.3f}"
 
     def message(self, step: str, **more: Any) -> dict[str, Any]:
-        """A message that goes on with it."""
+        """A message that continues this sweep with `step`; `more` are further fields."""
         return {"account": self.account, "began": f"{self.began:.3f}", "step": step, **more}
 
     @classmethod
     def of(cls, body: Any) -> Sweep | None:
-        """The sweep that a message goes on with; None for anything that is no such message."""
+        """The sweep that a message continues; None if `body` is not such a message."""
         fields = mapping(body)
         account, began = matched(ACCOUNT, fields.get("account")), matched(_BEGAN, fields.get("began"))
         return cls(account, float(began)) if account and began else None
@@ -104,9 +105,12 @@ class Sweep:
 
 @dataclass
 class Queues:
-    """Where the sweep sends what.
+    """The URLs of the queues that the sweep sends messages to.
 
-    The rest of itself, roles that lack something, roles and policies to detach, accounts whose policies are looked at.
+    - `sweep`: the further steps of the sweep.
+    - `work`: roles that lack a guardrail.
+    - `detach`: roles with surplus guardrails, and unused policies.
+    - `publish`: member accounts, whose policies PublishFunction checks before they are swept.
     """
 
     sweep: str
@@ -117,10 +121,13 @@ class Queues:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What there is to sweep: `regions` of the stack's own `account` and of each that the StackSet `stack_set` is in.
+    """The accounts and regions that the stack covers.
 
-    `call_as` is how StackSets are asked; `stack_set` is empty where there is no other account. `central_bus` is the ARN
-    of the bus that takes the events of elsewhere.
+    - `account`: the stack's own account.
+    - `regions`: the regions that are covered in each account.
+    - `stack_set`: the StackSet that covers the member accounts. Empty without an organization.
+    - `call_as`: the `CallAs` parameter of calls to StackSets.
+    - `central_bus`: the ARN of the event bus for events of other regions and accounts. Empty if no other sends events.
     """
 
     account: str
@@ -148,7 +155,7 @@ class Sweeper:
 
     @classmethod
     def of(cls, runtime: Runtime, settings: SweepSettings) -> Self:
-        """Put a Sweeper together."""
+        """Create a Sweeper and its parts."""
         aws, clock = runtime.aws, runtime.clock
         progress = Progress(aws, settings.bindings_table, clock)
         return cls(
@@ -173,10 +180,11 @@ class Sweeper:
         )
 
     def handle_event(self, event: Any) -> dict[str, Any]:
-        """Begin what an event of the bus, or of the schedule, asks for. Raises Refused and RetryLater.
+        """Begin the sweeps that an event of the bus or of the schedule triggers. Raises Refused and RetryLater.
 
-        A policy that was put right is asked about in its account; everything else sweeps them all. `rolewarden doctor`
-        asks for no sweep, but whether one can work; RULES asks which rules the function runs.
+        An event about a restored policy triggers the sweep of its account. Every other event triggers the sweep of all
+        accounts. Two events trigger no sweep: DOCTOR returns the probes of all accounts, and RULES the fingerprint of
+        the rules that the function runs.
         """
         if mapping(event).get("step") == RULES:
             return {"rules": self.needs.fingerprint}
@@ -184,44 +192,44 @@ class Sweeper:
             return {"probes": [probe.as_dict() for probe in self.probes()]}
         detail = mapping(mapping(event).get("detail"))
         account = matched(ACCOUNT, detail.get("account"))
-        # What the event says of a deployment only adds accounts: it is a hint like the rest of the event.
+        # The field only widens the sweep to all accounts, so a forged value does no harm.
         deployed = detail.get("trigger") == Trigger.DEPLOYMENT.value
         if account and not deployed and account in {self.coverage.account, *self.progress.member_accounts()}:
             return self.begin(account)
         return self.start()
 
     def start(self) -> dict[str, Any]:
-        """Have every account swept. Raises as `begin` does."""
+        """Trigger the sweep of every member account, and begin that of the stack's own. Raises as `begin` does."""
         if self.coverage.stack_set:
-            self._ask_for_members()
+            self._trigger_members()
         return self.begin(self.coverage.account)
 
-    def _ask_for_members(self) -> None:
-        """Send for each other account a message; what is kept of those that are no more goes."""
+    def _trigger_members(self) -> None:
+        """Send a message for each member account, and delete the rows of accounts that are no longer members."""
         try:
-            there = self._member_accounts()
+            current = self._member_accounts()
         except Refused as refused:
-            # Which accounts there are is not known for now: those that are known stay, and this one is swept.
+            # The list of accounts is unknown for now. The known accounts stay, and the stack's own is swept.
             self.recorder.record_account_finding(self.coverage.account, refused, SWEEP)
             return
         known = self.progress.member_accounts()
-        for gone in sorted(known.keys() - there):
-            # StackSets does not say whether the account has left or somebody has taken its stack away.
-            left = Refused(Reason.LEFT, f"ListStackInstances: {self.coverage.stack_set} has no stack there any more")
-            self.recorder.record_account_finding(gone, left, SWEEP)
-            self.bindings.forget_account(gone)
-            self.progress.forget_member(gone)
-        for new in sorted(there - known.keys()):
+        for former in sorted(known.keys() - current):
+            # StackSets does not say whether the account left the organization or an administrator deleted the stack.
+            message = f"ListStackInstances: {self.coverage.stack_set} no longer has a stack in the account"
+            self.recorder.record_account_finding(former, Refused(Reason.LEFT, message), SWEEP)
+            self.bindings.forget_account(former)
+            self.progress.forget_member(former)
+        for new in sorted(current - known.keys()):
             self.progress.set_member_swept(new, 0)
-        self.aws.send(self.queues.publish, [{"account": account, "step": PUBLISH} for account in sorted(there)])
+        self.aws.send(self.queues.publish, [{"account": account, "step": PUBLISH} for account in sorted(current)])
 
     def _member_accounts(self) -> set[str]:
-        """The other accounts that there are now. Raises Refused, RetryLater."""
+        """The member accounts now; empty without an organization. Raises Refused and RetryLater."""
         if not self.coverage.stack_set:
             return set()
         home = self._central.home_region
-        there = self.aws.stack_set_accounts(self.coverage.stack_set, home, self.coverage.call_as)
-        return set(there) - {self.coverage.account}
+        accounts = self.aws.stack_set_accounts(self.coverage.stack_set, home, self.coverage.call_as)
+        return set(accounts) - {self.coverage.account}
 
     @property
     def _central(self) -> reach.CentralStack:
@@ -229,29 +237,29 @@ class Sweeper:
         return reach.CentralStack(self.coverage.account, self.aws.region, home, self.coverage.central_bus)
 
     def probes(self, account: str = "") -> Iterator[reach.Probe]:
-        """Whether events come from each region of an account, or of all, and it lets us in.
+        """The probes of one account, or of all accounts if `account` is empty.
 
-        Raises Refused where the accounts cannot be listed, and RetryLater.
+        Raises Refused if the member accounts cannot be listed, and RetryLater.
         """
         for each in [account] if account else [self.coverage.account, *sorted(self._member_accounts())]:
             yield from reach.probes(self.aws, each, self.coverage.regions, self._central)
 
-    def _probe_paths(self, account: str, told: Iterable[ReportedFinding]) -> set[str]:
-        """Report each missing link of the path to the central account. Gives the keys of the findings."""
-        standing: set[str] = set()
+    def _probe_paths(self, account: str, reported: Iterable[ReportedFinding]) -> set[str]:
+        """Report each broken link of the path to the central account. Gives the keys of unresolved findings."""
+        unresolved: set[str] = set()
         try:
             for probe in self.probes(account):
                 if probe.message:
                     refused = Refused(Reason.UNHEARD, f"{probe.what} in {probe.region}: {probe.message}")
-                    standing.add(self.recorder.record_account_finding(account, refused, SWEEP))
+                    unresolved.add(self.recorder.record_account_finding(account, refused, SWEEP))
         except RetryLater as error:
-            # The next sweep asks again; what was the case may still be.
+            # The next sweep probes again. Until then, the findings that were reported may still be true.
             self.recorder.record_unread(f"paths of {account}", error)
-            standing.update(finding.about for finding in told)
-        return standing
+            unresolved.update(finding.about for finding in reported)
+        return unresolved
 
     def begin(self, account: str) -> dict[str, Any]:
-        """Begin the sweep of an account and go as far as time allows. Raises Refused and RetryLater."""
+        """Begin the sweep of an account, and continue as far as time allows. Raises Refused and RetryLater."""
         try:
             self.aws.within(account, afresh=True)
         except Refused as refused:
@@ -261,7 +269,7 @@ class Sweeper:
         self.progress.begin(sweep.row, sweep.began, self.needs.fingerprint)
         if len(self.coverage.regions) == 1:
             return self.list_subjects(sweep, self.coverage.regions[0])
-        # Each region is a chunk like those of user profiles: the last of all that is done compares.
+        # Each region is a chunk, like a chunk of user profiles. The function that ends the last chunk compares.
         self.progress.add_chunks(sweep.row, set(self.coverage.regions))
         self.progress.end_listing(sweep.row)
         messages = [sweep.message(LIST, region=region) for region in self.coverage.regions]
@@ -269,9 +277,9 @@ class Sweeper:
         return {"account": account, "regions": list(self.coverage.regions)}
 
     def handle_message(self, body: Any) -> dict[str, Any]:
-        """Go on with a sweep from one of its messages; what is none is named and dropped.
+        """Continue a sweep from one of its messages. Raises Refused and RetryLater.
 
-        Raises Refused and RetryLater.
+        A message of another shape is logged as an error and dropped.
         """
         sweep, fields = Sweep.of(body), mapping(body)
         step, after = fields.get("step"), str(fields.get("after", ""))
@@ -286,11 +294,14 @@ class Sweeper:
             return self.compare(sweep, after)
         if sweep and step == LIST and region:
             return self.list_subjects(sweep, region, after)
-        logger.error("a message of the sweep queue is no step of a sweep", extra={"body": str(body)[:200]})
+        logger.error("message of the sweep queue dropped: not a step of a sweep", extra={"body": str(body)[:200]})
         return {"ignored": "no sweep message"}
 
     def list_subjects(self, sweep: Sweep, region: str, after: str = "") -> dict[str, Any]:
-        """Bind, and compare where no chunk is out; `after` is the domain that was bound last before time ran out."""
+        """Bind the subjects of a region, and compare if no chunk is outstanding.
+
+        `after` is the ID of the last domain that was bound before time ran out; empty at the start.
+        """
         reached = self.bind(sweep, region, after)
         if reached is not None:
             self.aws.send(self.queues.sweep, [sweep.message(LIST, region=region, after=reached)])
@@ -300,10 +311,13 @@ class Sweeper:
         return self.compare(sweep) if is_last else {"listed": "everything"}
 
     def bind(self, sweep: Sweep, region: str, after: str = "") -> str | None:
-        """Bring the table in step with what is listed, domain by domain; the last one where time runs out."""
+        """Update the table from SageMaker's lists, domain by domain.
+
+        Gives None at the end, or the ID of the last domain that was bound if time runs out.
+        """
         at = self.clock.now()
         tags = self._tags(sweep, region)
-        # At once: a query for each domain would be more calls than the pages of the table.
+        # One query reads the whole region: a query for each domain would need more calls.
         known: dict[str, list[Binding]] = defaultdict(list)
         for binding in self.bindings.of_region(sweep.account, region):
             known[binding.domain_id].append(binding)
@@ -350,7 +364,7 @@ class Sweeper:
             self.bindings.write((), [*keys, *of_profiles], at=self.clock.now())
             return
         except Refused as refused:
-            # What is known of its profiles stays, and the other domains are swept all the same.
+            # The known bindings of its profiles stay, and the sweep continues with the other domains.
             self._report_reading(sweep, region, SubjectReading(SubjectKey(domain.id), refused=refused))
             return
         gone = [binding.key for name in known.keys() - listed.keys() for binding in known[name]]
@@ -359,8 +373,8 @@ class Sweeper:
         ]
         same = [binding for name in listed.keys() - set(changed) for binding in known[name]]
         self.bindings.write(_retagged([*own, *same], tags), gone, at=at)
-        asked = [listed[name].name for name in changed]
-        chunks = [asked[start : start + CHUNK] for start in range(0, len(asked), CHUNK)]
+        names = [listed[name].name for name in changed]
+        chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
         messages = [
             sweep.message(
                 DESCRIBE,
@@ -373,19 +387,20 @@ class Sweeper:
         if len(chunks) == 1 and self.clock.seconds_left() > ENOUGH + CHUNK:
             self._describe(sweep, region, domain, messages[0]["profiles"])
         elif chunks:
-            self._ask_for(sweep, domain, messages)
+            self._send_chunks(sweep, domain, messages)
 
-    def _ask_for(self, sweep: Sweep, domain: ListedDomain, messages: list[dict[str, Any]]) -> None:
-        """Send chunks on their way; the comparison waits for them."""
+    def _send_chunks(self, sweep: Sweep, domain: ListedDomain, messages: list[dict[str, Any]]) -> None:
+        """Record chunks as outstanding, so that the comparison waits for them, and send their messages."""
         self.progress.add_chunks(sweep.row, {_chunk_id(domain, message["profiles"]) for message in messages})
         self.aws.send(self.queues.sweep, messages)
 
     def describe(
         self, sweep: Sweep, region: str, domain: ListedDomain, profiles: Mapping[str, Mapping[str, str] | None]
     ) -> dict[str, Any]:
-        """Read one chunk of user profiles, names and tags; after the last that was out, ask for the comparison.
+        """Read one chunk of user profiles, and trigger the comparison after the last outstanding chunk.
 
-        What there is no time for is a chunk of its own.
+        `profiles` has the tags by the name of the user profile; None means that the tags have to be read. The profiles
+        for which time does not suffice become another chunk.
         """
         self.discovery.reader.take_name(region, domain.id, domain.name)
         self._describe(sweep, region, domain, profiles)
@@ -403,9 +418,9 @@ class Sweeper:
         left = dict(profiles)
         for name, tags in profiles.items():
             if self.clock.seconds_left() < ENOUGH and len(left) < len(profiles):
-                # Not before one is done, so that there is an end.
+                # Each message describes at least one profile, so that the chunks come to an end.
                 rest = sweep.message(DESCRIBE, region=region, domain=[domain.id, domain.name], profiles=left)
-                self._ask_for(sweep, domain, [rest])
+                self._send_chunks(sweep, domain, [rest])
                 break
             del left[name]
             try:
@@ -423,14 +438,14 @@ class Sweeper:
         self.bindings.write(found, gone, at=at)
 
     def _record_unread(self, sweep: Sweep, what: str, error: RetryLater) -> None:
-        """One subject that AWS cannot tell of now holds up no other; it stays as it is known till the next sweep."""
+        """Record that AWS could not answer for one subject now. Its known bindings stay until the next sweep."""
         self.progress.mark_unread(sweep.row)
         self.recorder.record_unread(what, error)
 
     def _tags(self, sweep: Sweep, region: str) -> Tags | None:
-        """All subjects' tags, a call for each hundred: they change without a trace in LastModifiedTime.
+        """The tags of all subjects, a hundred in a call. A change of tags does not change LastModifiedTime.
 
-        None where no rule asks for them, or AWS refuses them: then they are taken as they were.
+        None if no rule refers to tags, or if AWS refuses the call. The known tags then stay as they are.
         """
         if not self.needs.rules.asks_for_tags:
             return None
@@ -448,7 +463,7 @@ class Sweeper:
             )
 
     def _domains(self, sweep: Sweep, region: str) -> list[ListedDomain] | None:
-        """All domains in the order of their ids; None where AWS does not list them: then they are as they were."""
+        """All domains in the order of their IDs. None if AWS refuses to list them; their known bindings then stay."""
         try:
             return sorted(self.aws.within(sweep.account).domains(region), key=lambda domain: domain.id)
         except Refused as refused:
@@ -467,20 +482,21 @@ class Sweeper:
         self.bindings.write(new, known.keys() - found.keys(), at=at)
 
     def compare(self, sweep: Sweep, after: str = "") -> dict[str, Any]:
-        """Send what lacks a guardrail to the work queue, and what carries too much to DetachQueue.
+        """Send roles that lack a guardrail to the work queue, and surplus guardrails to DetachQueue.
 
-        `after` names the last role that was dealt with before time ran out.
+        `after` is the path of the last role that was sent before time ran out; empty at the start.
         """
         read_at = self.clock.now()
-        bindings, told = self._bind_role(sweep), self.reported.of_account(sweep.account)
+        bindings, reported = self._drop_unlisted_bindings(sweep), self.reported.of_account(sweep.account)
         roles: dict[RoleKey, list[Binding]] = defaultdict(list)
         for binding in bindings:
             if binding.role:
                 roles[binding.role].append(binding)
-        carriers = self._carriers(sweep)
+        users = self._users(sweep)
         required = {role: self.needs.of_role(role, bound) for role, bound in roles.items()}
-        # The boundary of a role that carries all again is reconcile's to take off.
-        bounded = self._bounded(carriers)
+        # A role with a fallback boundary may have all its policies again. Only the Reconciler removes the boundary
+        # then, so every such role goes to the work queue.
+        bounded = self._bounded(users)
         lacking = [
             role
             for role in sorted(roles, key=lambda role: role.path)
@@ -488,7 +504,7 @@ class Sweeper:
             and (
                 role.account != sweep.account
                 or role in bounded
-                or any(role not in carriers.get(name, ()) for name in required[role])
+                or any(role not in users.get(name, ()) for name in required[role])
             )
         ]
         works = [Work.of_sweep(role, sweep.account, roles[role], read_at) for role in lacking if role.path > after]
@@ -499,9 +515,10 @@ class Sweeper:
             some = works[start : start + 10]
             self.aws.send(self.queues.work, [work.as_dict() for work in some])
             after = some[-1].role.path
-        surplus = self._detach(sweep, required, carriers)
-        standing = {role.path for role in lacking} | self._unkeepable(bindings) | self._probe_paths(sweep.account, told)
-        self._resolve_findings(sweep, told, standing)
+        surplus = self._send_detachments(sweep, required, users)
+        unresolved = {role.path for role in lacking} | self._report_unkeepable(bindings)
+        unresolved |= self._probe_paths(sweep.account, reported)
+        self._resolve_findings(sweep, reported, unresolved)
         counts = {
             "subjects": len({binding.label for binding in bindings}),
             "roles": len(roles),
@@ -511,26 +528,27 @@ class Sweeper:
             "seconds": round(self.clock.now() - sweep.began),
         }
         self.recorder.record_sweep(sweep.account, self.coverage.regions, counts)
-        unused = sorted(carriers.keys() - self.needs.published())
+        unused = sorted(users.keys() - self.needs.published())
         names = {"roles": surplus[:SOME_SURPLUS], "policies": unused[:SOME_SURPLUS]}
         self.progress.finish(sweep.row, {**counts, "unused_policies": len(unused)}, names)
         if sweep.account != self.coverage.account:
             self.progress.set_member_swept(sweep.account, sweep.began)
-        # A step of its own: what stands in the way of it is no reason to call the sweep incomplete.
+        # The audit is a separate step, because a failed audit does not make the sweep incomplete.
         self.aws.send(self.queues.sweep, [sweep.message(AUDIT)])
         return counts
 
     def audit(self, sweep: Sweep) -> dict[str, Any]:
-        """Compare what Rolewarden has done with its history. Raises RetryLater."""
+        """Compare the recorded calls of Rolewarden with its history. Raises RetryLater."""
         done = self.auditor.run(sweep.account, self.clock.now())
         if done.get("behind"):
             self.aws.send(self.queues.sweep, [sweep.message(AUDIT)])
         return done
 
-    def _carriers(self, sweep: Sweep) -> dict[str, frozenset[RoleKey]]:
-        """Which roles carry which of Rolewarden's policies, those of guardrails that are out of the file too.
+    def _users(self, sweep: Sweep) -> dict[str, frozenset[RoleKey]]:
+        """The roles that use each of Rolewarden's policies, by the policy's name.
 
-        A boundary is carried by the roles whose permissions boundary it is.
+        A role uses the policies that are attached to it, and its permissions boundary. The result includes the policies
+        of guardrails that were removed from guardrails.yaml.
         """
         aws, published, found = self.aws.within(sweep.account), self.needs.published(), {}
         spelled = {folded(name): name for name in published}
@@ -538,26 +556,29 @@ class Sweeper:
             name = spelled.get(folded(listed), listed)
             arn = self.needs.arn(name, sweep.account)
             if name in published or aws.policy_description(arn) == DESCRIPTION:
-                carriers = aws.roles_with_boundary if is_boundary(name) else aws.roles_with_policy
-                found[name] = frozenset(RoleKey(sweep.account, role) for role in carriers(arn))
+                users = aws.roles_with_boundary if is_boundary(name) else aws.roles_with_policy
+                found[name] = frozenset(RoleKey(sweep.account, role) for role in users(arn))
         return found
 
-    def _bounded(self, carriers: Mapping[str, Iterable[RoleKey]]) -> set[RoleKey]:
-        """The roles that a boundary of Rolewarden's stands in for, as long as there is to be such a thing."""
+    def _bounded(self, users: Mapping[str, Iterable[RoleKey]]) -> set[RoleKey]:
+        """The roles that have a fallback boundary of Rolewarden's; empty without `fallback: boundary`."""
         if self.needs.rules.fallback is not Fallback.BOUNDARY:
             return set()
-        return {role for name, roles in carriers.items() if is_boundary(name) for role in roles}
+        return {role for name, roles in users.items() if is_boundary(name) for role in roles}
 
-    def _bind_role(self, sweep: Sweep) -> list[Binding]:
-        """Every binding of the account; those of domains that are gone, or in no region of ours, are taken out."""
+    def _drop_unlisted_bindings(self, sweep: Sweep) -> list[Binding]:
+        """Delete the bindings of domains that no longer exist, or whose region the stack does not cover.
+
+        Gives the other bindings of the account.
+        """
         at = self.clock.now()
-        there: dict[str, set[str] | None] = {}
+        existing: dict[str, set[str] | None] = {}
         for region in self.coverage.regions:
             domains = self._domains(sweep, region)
-            there[region] = None if domains is None else {domain.id for domain in domains}
+            existing[region] = None if domains is None else {domain.id for domain in domains}
         bound, gone = [], []
         for binding in self.bindings.of_account(sweep.account):
-            listed = there.get(binding.region, set())
+            listed = existing.get(binding.region, set())
             if binding.domain_id and listed is not None and binding.domain_id not in listed:
                 gone.append(binding.key)
             else:
@@ -565,33 +586,38 @@ class Sweeper:
         self.bindings.write((), gone, at=at)
         return bound
 
-    def _detach(
+    def _send_detachments(
         self,
         sweep: Sweep,
         required: Mapping[RoleKey, Mapping[str, Guardrail]],
-        carriers: Mapping[str, Iterable[RoleKey]],
+        users: Mapping[str, Iterable[RoleKey]],
     ) -> list[str]:
-        """Ask for what roles carry and do not need to be taken off; names of the roles that carry too much."""
+        """Send the surplus guardrails and unused policies to DetachQueue. Gives the names of roles with a surplus."""
         published = self.needs.published()
         kept = self.needs.kept()
         surplus: dict[RoleKey, list[str]] = defaultdict(list)
-        for name, roles in sorted(carriers.items()):
+        for name, roles in sorted(users.items()):
             for role in roles:
                 if self.needs.may_lose(name, required.get(role, {}), ()):
                     surplus[role].append(name)
-        asked = [
+        detachments = [
             {"account": sweep.account, "role": role.name, "policies": names}
-            for role, carried in sorted(surplus.items(), key=lambda found: found[0].path)
-            if (names := [name for name in carried if name not in kept])
+            for role, unneeded in sorted(surplus.items(), key=lambda found: found[0].path)
+            if (names := [name for name in unneeded if name not in kept])
         ]
-        retired = [{"account": sweep.account, "policy": name} for name in sorted(carriers.keys() - published)]
-        # Who could not be read may need what seems too much; and who only observes takes nothing off.
-        if (asked or retired) and not self.needs.rules.observes and self.progress.has_read_everything(sweep.row):
-            self.aws.send(self.queues.detach, [*asked, *retired])
+        unused = [{"account": sweep.account, "policy": name} for name in sorted(users.keys() - published)]
+        # Send no detachments if the sweep could not read everything, because an unread subject may still need the
+        # policy, or if every guardrail is in observe mode.
+        can_detach = not self.needs.rules.observes
+        if (detachments or unused) and can_detach and self.progress.has_read_everything(sweep.row):
+            self.aws.send(self.queues.detach, [*detachments, *unused])
         return sorted(role.name for role in surplus)
 
-    def _unkeepable(self, bindings: Iterable[Binding]) -> set[str]:
-        """Tell of user profiles whose assignment cannot be kept, as they run as their domain's role; who they are."""
+    def _report_unkeepable(self, bindings: Iterable[Binding]) -> set[str]:
+        """Report the user profiles whose assignment cannot be kept because they run as their domain's role.
+
+        Gives the keys of the findings.
+        """
         bindings = list(bindings)
         default = {b.domain_id: b for b in bindings if b.kind == DEFAULT_USER and b.via == EXECUTION}
         found = set()
@@ -603,28 +629,29 @@ class Sweeper:
                     found.add(about(binding.account, binding.domain_id, binding.user_profile))
         return found
 
-    def _resolve_findings(self, sweep: Sweep, told: Iterable[ReportedFinding], standing: set[str]) -> None:
-        """Tell of findings that are not the case any more, also where no event told who has seen to them.
+    def _resolve_findings(self, sweep: Sweep, reported: Iterable[ReportedFinding], unresolved: set[str]) -> None:
+        """Report the findings that are no longer true as resolved, even if no event has shown the change.
 
-        `standing` is what findings of this sweep are about, and what is still being seen to. What a sweep could not
-        read may hide that something is still wrong. Only a boundary that cannot be taken off, which is no lack, is
-        never settled so: it is forgotten after a week.
+        `unresolved` holds the keys of this sweep's findings, and of the roles that are sent to the work queue. Each
+        sweep resolves findings of the kinds ROLE and SHARED_ROLE. Only a sweep that could read everything resolves the
+        other kinds, because something unread may still be wrong. No sweep resolves a finding of the kind BOUNDARY. It
+        expires after a week.
         """
-        over = [f for f in told if f.about not in standing and f.kind is not ReportedKind.BOUNDARY]
+        over = [f for f in reported if f.about not in unresolved and f.kind is not ReportedKind.BOUNDARY]
         sure = [f for f in over if f.kind in {ReportedKind.ROLE, ReportedKind.SHARED_ROLE}]
         if len(sure) < len(over) and self.progress.has_read_everything(sweep.row):
             sure = over
-        settled: dict[str, list[ReportedFinding]] = defaultdict(list)
+        resolved: dict[str, list[ReportedFinding]] = defaultdict(list)
         for finding in sure:
-            settled[finding.about].append(finding)
-        for findings in settled.values():
+            resolved[finding.about].append(finding)
+        for findings in resolved.values():
             self.recorder.record_resolved(findings, SWEEP)
 
 
 def _changed(known: Iterable[Binding], modified: str, *, name: str = "") -> bool:
-    """Whether a subject has to be described, as it is not known or not known as it is listed.
+    """Whether a subject has to be described: it has no known binding, or one that differs from the list.
 
-    Nor is a user profile with another spelling of its `name`, which an event's caller has chosen.
+    A binding also differs if it spells the user profile's `name` in another way, which an event's caller can cause.
     """
     known = list(known)
     return not known or any(
@@ -633,7 +660,7 @@ def _changed(known: Iterable[Binding], modified: str, *, name: str = "") -> bool
 
 
 def _retagged(bindings: Iterable[Binding], tags: Tags | None) -> list[Binding]:
-    """Those of `bindings` whose tags have changed, with their tags."""
+    """The bindings whose tags have changed, with the new tags; empty if `tags` is None."""
     if tags is None:
         return []
     now = ((binding, tags.get(tagged(binding.domain_id, binding.user_profile), {})) for binding in bindings)
@@ -641,7 +668,7 @@ def _retagged(bindings: Iterable[Binding], tags: Tags | None) -> list[Binding]:
 
 
 def _tagged(domain: ListedDomain, profiles: Iterable[str], tags: Tags | None) -> Mapping[str, Mapping[str, str] | None]:
-    """User profiles with their tags; None where they are not known from the list, or too many for a message."""
+    """The tags of user profiles by name. None for each if the tags are unknown, or too long for a message."""
     names = list(profiles)
     found = {name: (tags or {}).get(tagged(domain.id, name), {}) for name in names}
     if tags is None or len(json.dumps(found)) > MOST_TAGS:
@@ -650,7 +677,7 @@ def _tagged(domain: ListedDomain, profiles: Iterable[str], tags: Tags | None) ->
 
 
 def _chunk_of(body: Mapping[str, Any]) -> tuple[ListedDomain, dict[str, Mapping[str, str] | None]] | None:
-    """The domain and the user profiles, with tags, that a message asks to describe; None where it does not say."""
+    """The domain and the user profiles with tags that a message names; None if the message is not valid."""
     domain, profiles = body.get("domain"), body.get("profiles")
     if not isinstance(domain, list) or not 1 <= len(domain) <= 2 or not isinstance(profiles, Mapping) or not profiles:
         return None

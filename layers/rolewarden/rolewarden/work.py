@@ -28,32 +28,36 @@ from rolewarden.origin import SCHEDULED_CHECK, SWEEP, Cause, Origin, Trigger
 from rolewarden.record import logger
 
 BEGIN, PUBLISH = "begin", "publish"
-"""The first step of an account's sweep, and what is asked of PublishFunction before another account's begins."""
+"""The first step of an account's sweep, and the step of PublishFunction before the sweep of a member account."""
 
 RULES = "rules"
 """The step that returns the fingerprint of the rules that SweepFunction runs."""
 
 DOCTOR = "doctor"
-"""The step that `rolewarden doctor` asks SweepFunction for."""
+"""The step that returns the probes of all accounts, for `rolewarden doctor`."""
 
 RECHECKS = 3
 """The greatest number of rechecks after one evaluation."""
 
 FEW_BINDINGS = 20
-"""As many bindings of a role travel with its message; a role of more subjects is asked for in the table."""
+"""The greatest number of bindings in a message. The receiver reads the table for a role with more."""
 
 SMALL = 20_000
-"""Bytes of a message that carries bindings: their tags may be long, and SQS takes 256 KiB at a time."""
+"""The greatest number of bytes of a message with bindings. Tags may be long, and SQS accepts 256 KiB in a call."""
 
 FRESH_SECONDS = 300.0
-"""For so long the bindings of a message are taken as read a moment ago."""
+"""Seconds for which the bindings of a message count as current."""
 
 
 class Work(NamedTuple):
-    """A role to look at, why, and how many rechecks went before it.
+    """A role to evaluate: a message of the work queue.
 
-    `bindings` are all that the role has, as the sweep read them at `read_at` (seconds of the epoch): the table's index
-    may not show them yet. Empty where nobody has just read them.
+    - `account`: the account of the event or sweep.
+    - `origin`: the trigger and the cause of the evaluation.
+    - `rechecks`: the number of rechecks so far.
+    - `bindings`: all bindings of the role as a sweep has read them, because the table's index may not show them yet.
+      Empty if no sweep has just read them, or if they are too long for a message.
+    - `read_at`: the time at which they were read, in seconds of the epoch.
     """
 
     role: RoleKey
@@ -65,13 +69,13 @@ class Work(NamedTuple):
 
     @classmethod
     def of_sweep(cls, role: RoleKey, account: str, bindings: Sequence[Binding], read_at: float) -> Work:
-        """What a sweep asks for, with the role's bindings where they are few."""
+        """The work that a sweep sends, with the role's bindings if these are few."""
         work = cls(role, account, SWEEP, bindings=tuple(bindings), read_at=read_at)
         small = len(bindings) <= FEW_BINDINGS and len(json.dumps(work.as_dict())) <= SMALL
         return work if small else cls(role, account, SWEEP)
 
     def fresh(self, now: float) -> tuple[Binding, ...]:
-        """The bindings, as long as they may be taken for what is the case."""
+        """The bindings while they count as current, otherwise none. `now` is in seconds of the epoch."""
         return self.bindings if abs(now - self.read_at) < FRESH_SECONDS else ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -89,7 +93,7 @@ class Work(NamedTuple):
 
     @classmethod
     def from_dict(cls, body: Any) -> Work | None:
-        """The inverse; None for anything that is no such message."""
+        """The work of a message, the inverse of `as_dict`; None if `body` is not such a message."""
         fields = mapping(body)
         role = RoleKey(matched(ACCOUNT, fields.get("role_account")), matched(ROLE_NAME, fields.get("role")))
         account, rechecks = matched(ACCOUNT, fields.get("account")), fields.get("rechecks", 0)
@@ -100,14 +104,17 @@ class Work(NamedTuple):
             bindings = tuple(Binding.of_row(row) for row in fields.get("bindings", ()))
         except (KeyError, TypeError, AttributeError):
             return None
-        # What another role needs is nothing to give this one.
+        # Reject bindings of another role, because this role must not get the policies that the other one needs.
         if not isinstance(read_at, int | float) or any(binding.role != role for binding in bindings):
             return None
         return cls(role, account, origin_in(fields), rechecks, bindings, read_at)
 
 
 class Recheck(NamedTuple):
-    """A message of the work or publish queue: Rolewarden may have read too early what an event asks it to evaluate."""
+    """A message of the work or publish queue: evaluate the request again, because the first read may have been stale.
+
+    `rechecks` is the number of this recheck, counted from 1.
+    """
 
     request: EvaluationRequest
     rechecks: int
@@ -125,7 +132,7 @@ class Recheck(NamedTuple):
 
     @classmethod
     def from_dict(cls, body: Any) -> Recheck | None:
-        """The inverse; None for anything that is no such message."""
+        """The recheck of a message, the inverse of `as_dict`; None if `body` is not such a message."""
         fields = mapping(body)
         named, rechecks = mapping(fields.get("request")), fields.get("rechecks")
         account, region = matched(ACCOUNT, fields.get("account")), matched(REGION, fields.get("region"))
@@ -159,17 +166,17 @@ class Rechecks:
     delay: int
 
     def schedule(self, *works: Work | Recheck) -> None:
-        """Send a message for each recheck. If SQS does not take them, log an error."""
+        """Send a message for each recheck. If SQS does not accept the messages, log an error."""
         bodies = [work.as_dict() for work in works]
         try:
             self.aws.send(self.queue_url, bodies, delay=self.delay)
         except (Refused, RetryLater) as error:
-            # The remediation is done, and the sweep evaluates the role again: its record matters more than a recheck.
-            logger.error("no recheck", extra={"work": bodies, "why": str(error)})
+            # Continue: the remediation must still be recorded, and the next sweep evaluates the role again anyway.
+            logger.error("recheck not scheduled", extra={"work": bodies, "why": str(error)})
 
 
 class NoRechecks:
-    """No rechecks, for a command: a deployed stack receives the events of what the command does."""
+    """Schedules no rechecks: for commands, because the deployed stack receives the events of their calls."""
 
     def schedule(self, *works: Work | Recheck) -> None:
         """Do nothing."""
@@ -183,9 +190,9 @@ def origin_fields(origin: Origin) -> dict[str, Any]:
 def origin_in(fields: Mapping[str, Any]) -> Origin:
     """The origin that a message gives.
 
-    A message is a hint. It can say that a sweep or an event asks for an evaluation, but never that a deployment or an
-    operator does: what those do is neither reported as tampering nor audited. A message that is sent by hand need not
-    give a cause.
+    A message is a hint. It can name a sweep or an event as the trigger, but never a deployment or an operator.
+    Otherwise a caller could hide a change, because Rolewarden neither reports nor audits the writes of a deployment. A
+    message without a cause, for example one that was sent by hand, has the cause of a scheduled check.
     """
     trigger = Trigger.SWEEP if fields.get("trigger") == Trigger.SWEEP.value else Trigger.EVENT
     call = fields.get("call")
@@ -195,7 +202,7 @@ def origin_in(fields: Mapping[str, Any]) -> Origin:
 
 
 def body_of(text: str) -> Any:
-    """A message's JSON; None for a text that is none, or that is nested deeper than any message is."""
+    """The JSON value of a message's text; None if the text is not JSON, or is nested too deeply to read."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
