@@ -1,8 +1,8 @@
 """The compiler: it turns a guardrail into IAM policies, and several guardrails into their fallback boundary.
 
-Each known access path to a model has a statement, whose Sid names the path. docs/reference/guardrails.md says what each
-statement denies and which access paths stay open. The same guardrail always compiles to the same bytes. Facts about actions,
-resources and condition keys are those of the Service Authorization Reference
+Each known access path to a model has a statement, whose Sid names the path. docs/reference/guardrails.md says what
+each statement denies and which access paths stay open. The same guardrail always compiles to the same bytes. Facts
+about actions, resources and condition keys are those of the Service Authorization Reference
 (https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html, list_bedrock-mantle.html
 and list_amazonsagemaker.html); tests/guardrails/test_vocabulary.py compares every name with its data.
 """
