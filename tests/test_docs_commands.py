@@ -77,7 +77,7 @@ def test_commands_on_an_account_print_what_the_page_says(page, desk, world, temp
             result = rolewarden(*local, answer="y\n")
         if arguments[0] == "doctor":
             # The deployed tests run it on a stack. Here it can only ask for one.
-            assert "there is no stack" in result.output, (arguments, result.output)
+            assert "stack `rolewarden` does not exist" in result.output, (arguments, result.output)
             continue
         # The seed's full role stays as it is, and no sweep takes place.
         codes = {0, 2} if ROWS[arguments[0]].open else {0}
