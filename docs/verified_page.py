@@ -22,8 +22,8 @@ NOT_VERIFIED = "not verified"
 
 EVIDENCE = {
     "documentation": "A page of AWS says so.",
-    "service model": "The model of the API in botocore, or the service authorization data of AWS, says so. A test reads "
-    "each of these sources: it fails if the quoted words, the action or the condition key are not there.",
+    "service model": "The model of the API in botocore, or the service authorization data of AWS, says so. A test "
+    "reads each of these sources: it fails if the quoted words, the action or the condition key are not there.",
     "evaluator": "MiniStack's IAM evaluator, which this project did not write, decides so. It is not AWS.",
     "public report": "A captured record, an issue thread or the source of a public project shows it. AWS does not "
     "promise it.",
@@ -35,6 +35,7 @@ GUIDES = {
     "AWSCloudFormation/latest/TemplateReference": "CloudFormation Template Reference",
     "AWSCloudFormation/latest/UserGuide": "CloudFormation User Guide",
     "AWSSimpleQueueService/latest/SQSDeveloperGuide": "SQS Developer Guide",
+    "AmazonCloudWatch/latest/logs": "CloudWatch Logs User Guide",
     "AmazonCloudWatch/latest/monitoring": "CloudWatch User Guide",
     "IAM/latest/APIReference": "IAM API Reference",
     "IAM/latest/UserGuide": "IAM User Guide",
@@ -69,6 +70,7 @@ class Source(NamedTuple):
       of its documentation.
     - `action`: an action in the service authorization data, for example `iam:AttachRolePolicy`; `key` is a condition
       key that it supports.
+    - `file`: a file of this project, for example a record of CloudTrail that was captured.
     """
 
     url: str = ""
@@ -76,6 +78,7 @@ class Source(NamedTuple):
     says: str = ""
     action: str = ""
     key: str = ""
+    file: str = ""
 
 
 class Claim(NamedTuple):
@@ -114,19 +117,16 @@ def kinds() -> str:
     found = Counter(claim.evidence for claim in claims())
     rows = ["| evidence | meaning | claims |", "|---|---|---|"]
     rows += [f"| {kind} | {meaning} | {found[kind]} |" for kind, meaning in EVIDENCE.items()]
-    untested = sum(not claim.tests for claim in claims())
-    return "\n".join(rows) + (
-        f"\n\nThe list has {len(claims())} claims. {len(claims()) - untested} of them have tests, and {untested} do not."
-    )
+    tested = sum(bool(claim.tests) for claim in claims())
+    total = len(claims())
+    return "\n".join([*rows, "", f"The list has {total} claims. {tested} of them have tests, {total - tested} do not."])
 
 
 def unsettled() -> str:
     """The table of the claims that nothing shows, with the step that settles each in an account."""
     rows = ["| claim | how to check it in an account |", "|---|---|"]
-    for claim in claims():
-        if claim.evidence == NOT_VERIFIED:
-            rows.append(f"| {claim.claim} | {claim.live} |")
-    return "\n".join(rows)
+    doubtful = [claim for claim in claims() if claim.evidence == NOT_VERIFIED]
+    return "\n".join([*rows, *(f"| {claim.claim} | {claim.live} |" for claim in doubtful)])
 
 
 def all_claims() -> str:
@@ -152,6 +152,8 @@ def _source(source: Source) -> str:
         return f"[{label(source.url)}]({source.url})"
     if source.model:
         return f"botocore, `{source.model}`: “{source.says}”"
+    if source.file:
+        return f"`{source.file}`"
     key = f" with the key `{source.key}`" if source.key else ""
     return f"service authorization data, `{source.action}`{key}"
 
