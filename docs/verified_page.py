@@ -27,7 +27,7 @@ EVIDENCE = {
     "evaluator": "MiniStack's IAM evaluator, which this project did not write, decides so. It is not AWS.",
     "public report": "A captured record, an issue thread or the source of a public project shows it. AWS does not "
     "promise it.",
-    NOT_VERIFIED: "Nothing shows it, or sources differ. Rolewarden assumes it.",
+    NOT_VERIFIED: "The project has no source for it, or sources differ. Rolewarden assumes it.",
 }
 """What can show that AWS behaves as a claim says, the strongest first."""
 
@@ -123,7 +123,7 @@ def kinds() -> str:
 
 
 def unsettled() -> str:
-    """The table of the claims that nothing shows, with the step that settles each in an account."""
+    """The table of the claims without evidence, with the step that settles each in an account."""
     rows = ["| claim | how to check it in an account |", "|---|---|"]
     doubtful = [claim for claim in claims() if claim.evidence == NOT_VERIFIED]
     return "\n".join([*rows, *(f"| {claim.claim} | {claim.live} |" for claim in doubtful)])
