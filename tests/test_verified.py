@@ -182,12 +182,11 @@ def test_the_authorization_data_has_the_actions_and_condition_keys_that_the_clai
 
 
 def cited() -> Iterator[tuple[str, str]]:
-    """The pages of AWS that code and templates name, each with its file."""
-    files = [ROOT / "template.yaml", ROOT / "forwarder.yaml"]
-    for folder in ("layers", "cli", "local", "functions"):
-        files += [file for pattern in ("*.py", "*.json") for file in sorted((ROOT / folder).rglob(pattern))]
+    """The pages of AWS that code, templates and pages name, each with its file."""
+    files = [ROOT / "template.yaml", ROOT / "forwarder.yaml", ROOT / "README.md"]
+    for folder in ("layers", "cli", "local", "functions", "bench", "docs"):
+        files += [file for pattern in ("*.py", "*.json", "*.md") for file in sorted((ROOT / folder).rglob(pattern))]
     for file in files:
-        # A long address is divided at the end of a line in no file, but a sentence can end behind it.
         for url in CITED.findall(file.read_text(encoding="utf-8")):
             if not url.startswith(INSTALLATION):
                 yield url, str(file.relative_to(ROOT))
