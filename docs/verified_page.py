@@ -107,7 +107,7 @@ def _claims(subjects: Any) -> Iterator[Claim]:
                 Source(url=source) if isinstance(source, str) else Source(**source) for source in raw.pop("sources", ())
             )
             # The words "not verified" in place of the tests are no tests.
-            tests = raw.pop("tests")
+            tests = raw.pop("tests", ())
             found = () if tests == NOT_VERIFIED else tuple(tests)
             yield Claim(**{"subject": subject["subject"], "live": "", **raw, "sources": sources, "tests": found})
 
