@@ -140,11 +140,14 @@ def all_claims() -> str:
 
 
 def _row(claim: Claim) -> str:
-    evidence = "; ".join(filter(None, [f"**{claim.evidence}**", *map(_source, claim.sources)]))
+    sources = "; ".join(map(_source, claim.sources))
+    # A source of a claim without evidence is about the same subject, and does not show the claim.
+    related = "related: " if claim.evidence == NOT_VERIFIED else ""
+    evidence = f"**{claim.evidence}**" + (f"; {related}{sources}" if sources else "")
     if claim.live:
-        evidence += f". Check: {claim.live}"
+        evidence += f"<br>Check: {claim.live}"
     tests = "<br>".join(map(_test, claim.tests)) or f"**{NOT_VERIFIED}**"
-    return f"| **{claim.claim}** If this is wrong: {claim.matters} | {evidence} | {tests} |"
+    return f"| **{claim.claim}**<br>If this is wrong: {claim.matters} | {evidence} | {tests} |"
 
 
 def _source(source: Source) -> str:
