@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 import command_pages
 import local_pages
 import template_pages
+import verified_page
 from rolewarden.origin import Cause, Trigger
 from rolewarden.own_events import OWN_EVENTS, OwnEvent
 from rolewarden.reach import PROBE_RECOMMENDATIONS
@@ -43,6 +44,7 @@ PAGES = (
     "reference/findings.md",
     "reference/metrics.md",
     "reference/parameters.md",
+    "reference/verified.md",
 )
 """The pages with generated blocks."""
 
@@ -251,6 +253,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "parameters": template_pages.parameters,
     "alarms": template_pages.alarms,
     "metrics": template_pages.metrics,
+    "verified kinds": verified_page.kinds,
+    "verified unsettled": verified_page.unsettled,
+    "verified claims": verified_page.all_claims,
 }
 """What each generated block of a page says, by its name."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 from rolewarden.guardrails import read_yaml
-from rolewarden.policies import Document, compile_rules
+from rolewarden.policies import Document, Statement, compile_rules
 from rolewarden_local.emulated.judge import judge
 
 PAGE = yaml.safe_load((Path(__file__).parent / "probes.yaml").read_text(encoding="utf-8"))
@@ -98,3 +98,12 @@ def denying(guardrail: str, request: Request) -> list[str]:
         if not judgement.allowed:
             found += [matched.sid for matched in judgement.matched] or ["nothing allows it"]
     return found
+
+
+def statements() -> Iterator[Statement]:
+    """All statements of all guardrails of the page."""
+    text = yaml.safe_dump({"guardrails": PAGE["guardrails"], "assignments": [{"guardrails": list(PAGE["guardrails"])}]})
+    rules = read_yaml(text, today=date(2026, 1, 1)).rules
+    assert rules is not None
+    for policy in compile_rules(rules, "aws"):
+        yield from policy.document["Statement"]

