@@ -239,7 +239,7 @@ class Sweeper:
     def probes(self, account: str = "") -> Iterator[reach.Probe]:
         """The probes of one account, or of all accounts if `account` is empty.
 
-        Those of the central account begin with the probe whether StackSets lists the member accounts. Raises RetryLater.
+        The probes of the central account begin with the list of the member accounts. Raises RetryLater.
         """
         members: set[str] = set()
         if self.coverage.stack_set and account in {"", self.coverage.account}:
@@ -257,7 +257,7 @@ class Sweeper:
         try:
             for probe in self.probes(account):
                 if probe.message:
-                    # The sweep has reported at its start, in the same words, that it cannot list the member accounts.
+                    # At its start, the sweep reported in the same words that it cannot list the member accounts.
                     where = "" if probe.what == reach.MEMBERS else f"{probe.what} in {probe.region}: "
                     refused = Refused(probe.reason, f"{where}{probe.message}")
                     unresolved.add(self.recorder.record_account_finding(account, refused, SWEEP))

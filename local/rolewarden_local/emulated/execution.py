@@ -1,6 +1,7 @@
 """The execution role of self-managed StackSets, as which StackSets makes, changes and deletes each resource.
 
-StackSets assumes the administration role, which assumes the execution role in the account of the stack:
+MiniStack makes every resource with all rights. AWS assumes the administration role, as that role the execution role in
+the account of the stack, and needs the rights of this one:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stacksets-prereqs-self-managed.html
 """
 
@@ -11,6 +12,8 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+
+from rolewarden.errors import RolewardenError
 
 from rolewarden_local.emulated import access
 from rolewarden_local.emulated._ministack import cfn_stacks, responses
@@ -138,7 +141,7 @@ https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html
 """
 
 
-class NotAllowedError(ValueError):
+class NotAllowedError(RolewardenError):
     """A role may not do what StackSets does in its name; MiniStack makes it the reason of a failed resource."""
 
 

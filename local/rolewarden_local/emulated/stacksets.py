@@ -75,7 +75,7 @@ class StackSet:
         return places
 
     async def bring(self) -> None:
-        """Make, change and delete stacks until they are what is wanted. Raises ValueError where one fails."""
+        """Make, change and delete stacks until they are what is wanted. Raises ValueError and NotAllowedError."""
         wanted = self.wanted()
         for place in sorted(self.made.keys() - wanted.keys()):
             await self._operate(place, "DELETE", {})
@@ -90,7 +90,7 @@ class StackSet:
                 raise ValueError(f"{self.name} in {place}: {stack['StackStatus']}: {_reason(place, stack)}")
 
     async def end(self) -> None:
-        """Delete every stack. Raises ValueError where one cannot be deleted."""
+        """Delete every stack. Raises ValueError or NotAllowedError where one cannot be deleted."""
         for place in sorted(self.made):
             stack = await self._operate(place, "DELETE", {})
             if stack.get("StackStatus") == "DELETE_FAILED":
