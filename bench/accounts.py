@@ -18,7 +18,7 @@ from figures import Gathered
 from rolewarden.aws import Aws
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID, REGION
-from rolewarden_local.scenes.seed import TRUST, log
+from rolewarden_local.scenes.seed import TRUST, log, make_stack_set_roles
 from rolewarden_local.scenes.stage import stage
 from rolewarden_local.scenes.template import Template
 from stand import OF_NO_CONCERN, OURS, ROOT, Contestant, Run, Stand, event_of
@@ -157,8 +157,22 @@ def _fill(stand: Stand, regions: Sequence[str], members: Iterable[str]) -> None:
         log(_client("cloudtrail", account))
         _people(account, regions)
     if members:
-        stand.aws.organize("o-exampleorg1", **{UNIT.replace("-", "_"): set(members)})
+        stand.aws.organize("o-exampleorg1", {UNIT: set(members)}, administrator=ACCOUNT_ID)
+        _make_roles(template)
         _stack_sets(stand.environment["CENTRAL_BUS"], regions)
+
+
+def _make_roles(template: Template) -> None:
+    """The roles of the StackSets, and the one as which the rules in other regions of the central account send."""
+    iam = _client("iam", ACCOUNT_ID)
+    make_stack_set_roles(iam)
+    for name, role in template.resources("AWS::IAM::Role").items():
+        if name == "ForwardRole":
+            trust = json.dumps(role["AssumeRolePolicyDocument"])
+            iam.create_role(RoleName=name, Path=role["Path"], AssumeRolePolicyDocument=trust)
+            [policy] = role["Policies"]
+            document = json.dumps(policy["PolicyDocument"])
+            iam.put_role_policy(RoleName=name, PolicyName=policy["PolicyName"], PolicyDocument=document)
 
 
 def _people(account: str, regions: Sequence[str]) -> None:
@@ -192,6 +206,7 @@ def _stack_sets(central_bus: str, regions: Sequence[str]) -> None:
         "CentralAccount": ACCOUNT_ID,
         "CentralRegion": REGION,
         "CentralBus": central_bus,
+        "CentralForwardRole": f"arn:aws:iam::{ACCOUNT_ID}:role/rolewarden/ForwardRole",
         "Regions": ",".join(regions),
     }
     central |= {f"{name}Role": f"arn:aws:iam::{ACCOUNT_ID}:root" for name in _ENTERING}
@@ -206,6 +221,7 @@ def _stack_sets(central_bus: str, regions: Sequence[str]) -> None:
                 "StackSetName": f"{STACK}-{name}",
                 "TemplateURL": "https://s3.us-east-1.amazonaws.com/templates/forwarder.yaml",
                 "PermissionModel": model,
+                **({"CallAs": "DELEGATED_ADMIN"} if model == "SERVICE_MANAGED" else {}),
                 "Capabilities": ["CAPABILITY_NAMED_IAM"],
                 "Parameters": [
                     {"ParameterKey": key, "ParameterValue": value}

@@ -39,7 +39,7 @@ class Company(World):
 
     def organize(self, *accounts: str) -> None:
         """Let these and no other accounts be in UNIT."""
-        self.aws.organize("o-exampleorg1", **{UNIT.replace("-", "_"): set(accounts)})
+        self.aws.organize("o-exampleorg1", {UNIT: set(accounts)}, administrator=ACCOUNT_ID)
 
     def cover(self, regions: str = "us-east-1") -> Company:
         """Cover the members, too, and domains in `regions`, which a comma separates."""
@@ -101,6 +101,7 @@ def _make_stack_set() -> None:
         "StackSetName": "rolewarden-members",
         "TemplateURL": "https://s3.us-east-1.amazonaws.com/templates/member.json",
         "PermissionModel": "SERVICE_MANAGED",
+        "CallAs": "DELEGATED_ADMIN",
         "AutoDeployment": {"Enabled": True, "RetainStacksOnAccountRemoval": False},
         "Capabilities": ["CAPABILITY_NAMED_IAM"],
         "StackInstancesGroup": [

@@ -3,7 +3,9 @@
 import fcntl
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rolewarden_local.scenes.account import Account, waited
 from rolewarden_local.scenes.deploy import STACK, build
@@ -11,16 +13,34 @@ from rolewarden_local.scenes.deploy import STACK, build
 from tests.conftest import ROOT
 
 
+def section(title: str, page: str = "README.md") -> list[str]:
+    """The lines of a section of a page; a line that a backslash continues is one with the next."""
+    text = (ROOT / page).read_text().replace("\\\n", "")
+    found = re.search(rf"\n###? {title}\n(.*?)(?=\n##)", text, re.DOTALL)
+    assert found is not None
+    return [line.strip() for line in found[1].splitlines()]
+
+
 def recipe(title: str, page: str = "README.md") -> dict[str, str]:
     """The parameters that a recipe of README.md or of another page gives to `sam deploy`."""
-    text = (ROOT / page).read_text().replace("\\\n", "")
-    section = re.search(rf"\n###? {title}\n(.*?)(?=\n##)", text, re.DOTALL)
-    assert section is not None
-    [command] = [line.strip() for line in section[1].splitlines() if line.strip().startswith("sam deploy")]
+    [command] = [line for line in section(title, page) if line.startswith("sam deploy")]
     words = shlex.split(command)
     given = words[words.index("--parameter-overrides") + 1 :] if "--parameter-overrides" in words else []
     parameters = (word.partition("=") for word in given)
     return {name: value for name, _, value in parameters}
+
+
+def commands(title: str, page: str = "README.md") -> list[list[str]]:
+    """The words of each `aws` command in a section of README.md or of another page."""
+    return [shlex.split(line) for line in section(title, page) if line.startswith("aws ")]
+
+
+def run(command: list[str], client: Callable[[str], Any]) -> Any:
+    """Do what an `aws` command of the CLI does, by boto3's `client` for a service; its options all have a value."""
+    _, service, operation, *options = command
+    given = zip(options[::2], options[1::2], strict=True)
+    parameters = {"".join(map(str.capitalize, name.strip("-").split("-"))): value for name, value in given}
+    return getattr(client(service), operation.replace("-", "_"))(**parameters)
 
 
 def built(folder: Path) -> Path:

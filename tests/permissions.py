@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -127,6 +128,24 @@ def of_template(template: Any) -> list[Rights]:
         policies = [*roles[name].get("Policies", ()), *(policy for policy in apart if name in policy["Roles"])]
         documents = {policy["PolicyName"]: policy["PolicyDocument"] for policy in policies}
         rights.append(Rights(function, properties["Role"], documents, tuple(roles[name].get("ManagedPolicyArns", ()))))
+    return rights
+
+
+STACK_SET_ROLES = ("ForwardersAdministrationRole", "ForwardersExecutionRole", "ForwardRole")
+"""The roles that are no function's."""
+
+
+def of_stack_sets(template: Any) -> list[Rights]:
+    """The rights of the roles as which StackSets and its rules work in this account, each by the role's name."""
+    roles = template.resources("AWS::IAM::Role")
+    apart = template.resources("AWS::IAM::Policy").values()
+    rights = []
+    for name in STACK_SET_ROLES:
+        policies = [*roles[name].get("Policies", ()), *(policy for policy in apart if name in policy["Roles"])]
+        # The execution role is the one role without a path.
+        text = json.dumps({policy["PolicyName"]: policy["PolicyDocument"] for policy in policies})
+        documents = json.loads(text.replace("role/rolewarden/ForwardersExecutionRole", "role/ForwardersExecutionRole"))
+        rights.append(Rights(name, name, documents, tuple(roles[name].get("ManagedPolicyArns", ()))))
     return rights
 
 

@@ -95,6 +95,26 @@ def test_the_alert_of_a_forged_request_says_that_it_was_refused_and_not_that_the
     assert "AWS refused" not in body
 
 
+def test_that_stacksets_names_no_members_is_about_these_and_has_the_command_that_tells_why():
+    alert = told(
+        "finding_account",
+        account="111122223333",
+        reason=Reason.NOT_DELEGATED.value,
+        recommendation=RECOMMENDATIONS[Reason.NOT_DELEGATED],
+    )
+    assert alert.headline == "Rolewarden: account 111122223333: not a delegated administrator"
+    assert "which member accounts exist" in rows(alert)["What"]
+    assert rows(alert)["Done"] == "swept the central account only"
+    assert "`aws organizations list-delegated-administrators`" in alert.body
+
+
+@pytest.mark.parametrize("reason", RECOMMENDATIONS)
+@pytest.mark.parametrize("finding", ["finding_account", "finding_role", "finding_subject"])
+def test_no_recommended_action_is_cut(finding, reason):
+    alert = told(finding, reason=str(reason), recommendation=RECOMMENDATIONS[reason])
+    assert rows(alert)["To do"] == RECOMMENDATIONS[reason]
+
+
 def test_an_account_that_is_guarded_no_more_is_told_as_that():
     alert = told("finding_account", reason=Reason.LEFT.value)
     assert alert.headline == "Rolewarden: account 222233334444: account no longer covered"

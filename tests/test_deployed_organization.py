@@ -15,19 +15,21 @@ from rolewarden.progress import Progress
 from rolewarden_cli.main import app
 from rolewarden_local.aws import LocalAws
 from rolewarden_local.emulated._ministack import eventbridge, responses
+from rolewarden_local.emulated.organization import MANAGEMENT
 from rolewarden_local.scenes.account import waited
 from rolewarden_local.scenes.deploy import deploy
 from rolewarden_local.scenes.seed import TRUST, log, seed
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT, sample
-from tests.deployments import recipe
+from tests.deployments import commands, recipe, run
 from tests.inbox import subscribed
 
 pytestmark = pytest.mark.deployed
 
 CENTRAL, MEMBER, LATER = "111122223333", "222233334444", "333344445555"
 HERE, THERE, HOME = "eu-west-1", "ap-south-1", "us-east-1"
+UNITS = {"ou-root-security0": {CENTRAL}, "ou-root-canvas000": {MEMBER}}
 PARAMETERS = {**recipe("An organization"), "RecheckSeconds": "0"}
 
 
@@ -97,9 +99,11 @@ class Company:
 def company(build):
     aws = LocalAws.start()
     aws.reset()
-    with aws.serving() as url:
+    with aws.serving() as url, aws.authorizing():
         seed(aws, HERE)
-        aws.organize("o-exampleorg1", ou_root_canvas000={MEMBER})
+        aws.organize("o-exampleorg1", UNITS)
+        for command in commands("An organization"):
+            run(command, partial(client, account=MANAGEMENT))
         domain(MEMBER, THERE, "MemberCanvas")
         log(client("cloudtrail", MEMBER))
         outputs = deploy(ROOT, url, region=HERE, built=build, parameters=PARAMETERS, say=lambda _: None)
@@ -169,11 +173,11 @@ def test_an_edited_guardrail_of_the_member_account_is_restored(company):
 def test_an_account_that_joins_is_swept_and_one_that_leaves_is_forgotten(company):
     before = company.sweeps_completed(CENTRAL)
     domain(LATER, HERE, "LaterCanvas")
-    company.aws.organize("o-exampleorg1", ou_root_canvas000={MEMBER, LATER})
+    company.aws.organize("o-exampleorg1", {**UNITS, "ou-root-canvas000": {MEMBER, LATER}})
     company.ask()
     waited(lambda: carries(LATER, "LaterCanvas"), "the role of the new account")
     assert company.history(LATER, "policy/no-generative-ai") == []
-    company.aws.organize("o-exampleorg1", ou_root_canvas000={MEMBER})
+    company.aws.organize("o-exampleorg1", UNITS)
     company.ask()
     waited(lambda: LATER not in company.progress.member_accounts(), "the account is dropped")
     assert company.bindings.of_account(LATER) == ()

@@ -247,6 +247,22 @@ def test_what_a_forwarder_cannot_deliver_lands_in_the_queue_that_sweeps_look_int
     assert [queue["QueueName"] for queue in made.resources("AWS::SQS::Queue").values()] == [reach.UNDELIVERED]
 
 
+def test_rules_of_the_central_account_send_as_the_role_that_its_stack_has_made_and_others_as_their_own():
+    template = organization(Regions="us-east-1,eu-west-1")
+    here = forwarder(template, "Forwarders", CENTRAL, "eu-west-1")
+    there = forwarder(template, "Members", MEMBER, "eu-west-1")
+    for made, role in (
+        (here, f"arn:aws:iam::{CENTRAL}:role/rolewarden/ForwardRole"),
+        (there, f"arn:aws:iam::{MEMBER}:role/rolewarden/ForwardRole"),
+    ):
+        targets = [target for rule in made.resources("AWS::Events::Rule").values() for target in rule["Targets"]]
+        assert {target["RoleArn"] for target in targets} == {role}
+    ours = template.resources("AWS::IAM::Role")["ForwardRole"]
+    [theirs] = there.resources("AWS::IAM::Role").values()
+    assert ours["Policies"] == theirs["Policies"]
+    assert in_account(ours["AssumeRolePolicyDocument"], MEMBER) == theirs["AssumeRolePolicyDocument"]
+
+
 def test_the_rules_are_those_that_a_sweep_looks_for():
     made = forwarder(organization(), "Members", MEMBER, "us-east-1").resources("AWS::Events::Rule").values()
     assert {rule["Name"] for rule in made} == set(reach.FORWARDING_RULES.values())
@@ -290,5 +306,3 @@ def test_every_role_has_the_boundary_that_is_demanded_and_in_a_member_its_own_of
     there = forwarder(template, "Members", MEMBER, "us-east-1").resources("AWS::IAM::Role")
     assert len(there) == 1 + len(MEMBER_ROLES)
     assert {role.get("PermissionsBoundary") for role in there.values()} == {of_member}
-    elsewhere = forwarder(template, "Forwarders", CENTRAL, "eu-west-1").resources("AWS::IAM::Role")
-    assert {role.get("PermissionsBoundary", "") for role in elsewhere.values()} == {given}

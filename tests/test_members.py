@@ -1,13 +1,16 @@
 """Other accounts of the organization, and other regions: entered by a role of theirs, swept one by one."""
 
+import json
 import time
 
+import boto3
 import pytest
 from rolewarden.aws import SESSION_LEFT, SESSION_SECONDS, Aws
 from rolewarden.bindings import RoleKey
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.origin import DEPLOYMENT
 from rolewarden.policies import policy_arn
+from rolewarden.verdicts import Reason
 from rolewarden_local.aws import ACCOUNT_ID as CENTRAL
 from rolewarden_local.scenes.seed import TRUST
 
@@ -201,6 +204,42 @@ def test_where_the_accounts_cannot_be_listed_those_that_are_known_stay_and_the_h
     assert MEMBER in company.progress.member_accounts()
     assert [row["kind"] for row in company.findings_of(CENTRAL)] == ["Account Finding"]
     assert len(company.progress.sweeps(CENTRAL)) == 2
+
+
+NOT_DELEGATED = ("ListStackInstances", "ValidationError", "Account used is not a delegated administrator")
+
+
+def test_that_the_account_is_no_delegated_administrator_is_told_once_by_its_own_reason_until_it_is_one(company):
+    company.everything()
+    with company.aws.failing(*NOT_DELEGATED):
+        company.everything()
+        company.everything()
+    [finding] = company.findings_of(CENTRAL)
+    assert finding["reason"] == "not a delegated administrator"
+    assert "aws organizations list-delegated-administrators" in finding["recommendation"]
+    assert "organizations:ListDelegatedAdministrators" in finding["recommendation"]
+    about = "account/ListStackInstances"
+    assert [row["kind"] for row in company.history_of(CENTRAL, about)] == ["Account Finding"]
+    company.everything()
+    assert [row["kind"] for row in company.history_of(CENTRAL, about)] == ["Account Finding", "Finding Resolved"]
+
+
+def test_a_sweep_without_the_right_to_list_delegated_administrators_is_told_so(company):
+    """The judge refuses SweepFunction's role the right that StackSets asks for."""
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": "*", "Resource": "*"},
+            {"Effect": "Deny", "Action": "organizations:ListDelegatedAdministrators", "Resource": "*"},
+        ],
+    }
+    company.role("Sweep", TRUST)
+    company.iam.put_role_policy(RoleName="Sweep", PolicyName="may", PolicyDocument=json.dumps(document))
+    company.aws.lend("ASIASWEEP", "Sweep")
+    own = Aws(boto3.Session("ASIASWEEP", "x", region_name="us-east-1"))
+    with company.aws.authorizing(), pytest.raises(Refused) as refused:
+        own.stack_set_accounts("rolewarden-members", "us-east-1", "DELEGATED_ADMIN")
+    assert refused.value.reason is Reason.NOT_DELEGATED
 
 
 def test_a_new_account_is_swept_and_one_that_has_left_is_forgotten(company):

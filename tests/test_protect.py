@@ -109,9 +109,8 @@ MOVES = {
     "GuardrailBoundaries": on("iam:DeleteRolePermissionsBoundary", CANVAS, **{"iam:PermissionsBoundary": BOUNDARY}),
     "OwnRoles": on(
         ROLE_WRITES,
-        *map(role, (*ROLES, "SecurityHubFunctionRole", "ForwardersAdministrationRole")),
+        *map(role, (*ROLES, "SecurityHubFunctionRole", "ForwardersAdministrationRole", "ForwardRole")),
         f"{IAM}:role/{own('ForwardersExecutionRole')}",
-        f"{IAM}:role/rolewarden/rolewarden-forward-eu-west-1",
         **{"iam:PolicyARN": "arn:aws:iam::aws:policy/AdministratorAccess"},
     ),
     "OwnWork": [

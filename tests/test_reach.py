@@ -68,6 +68,21 @@ def test_every_account_and_region_is_looked_at(covered):
     assert forwarders == trails - {(CENTRAL, HOME)}
 
 
+def test_that_stacksets_does_not_name_the_members_is_told_with_its_own_recommendation(covered):
+    message = "Account used is not a delegated administrator"
+    with covered.aws.failing("ListStackInstances", "ValidationError", message):
+        assert told(covered) == {(CENTRAL, "", "member accounts"): f"ListStackInstances: ValidationError: {message}"}
+        checks = covered.sweeper.handle_event({"step": DOCTOR})["probes"]
+        assert heartbeat(covered) == 0
+    [advised] = [check["recommendation"] for check in checks if "message" in check]
+    assert "aws organizations list-delegated-administrators" in advised
+    # Of another reason, the StackSet itself may be gone.
+    with covered.aws.failing("ListStackInstances", "StackSetNotFoundException"):
+        checks = covered.sweeper.handle_event({"step": DOCTOR})["probes"]
+    [advised] = [check["recommendation"] for check in checks if "message" in check]
+    assert "deploy Rolewarden's stack again" in advised
+
+
 def test_a_trail_that_does_not_log_stops_the_heart_and_is_a_finding(covered):
     client("cloudtrail", CENTRAL).stop_logging(Name="management-events")
     assert heartbeat(covered) == 0

@@ -317,8 +317,6 @@ class Protection:
         if accounts == "*":
             yield self._iam(f"role{POLICY_PATH}rolewarden-*", accounts)
             yield self._iam(STACKSETS, accounts)
-        elif self._has(FORWARDERS):
-            yield self._iam(f"role{POLICY_PATH}{FORWARD}*")
 
     def _work(self) -> Iterator[str]:
         """Tables, and the queues that are worked off; who reads a dead letter is welcome to it."""

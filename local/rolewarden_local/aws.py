@@ -27,6 +27,7 @@ from rolewarden_local.emulated import (
     buses,
     cloudformation,
     cloudtrail,
+    execution,
     faults,
     functions,
     iam,
@@ -156,13 +157,33 @@ class LocalAws:
     def answers_as_asked(self, as_asked: bool) -> None:
         sagemaker.ANSWERS.as_asked = as_asked
 
-    def organize(self, organization_id: str, **units: set[str]) -> None:
-        """Make `units` (ids of organizational units, `_` for `-`, with their accounts) the organization.
+    def organize(
+        self,
+        organization_id: str,
+        units: Mapping[str, set[str]],
+        *,
+        management: str = organization.MANAGEMENT,
+        administrator: str = "",
+    ) -> None:
+        """Make an organization, or change the one there is.
 
-        Service-managed StackSets with automatic deployment follow before this returns.
+        Service-managed StackSets with automatic deployment follow before this returns. StackSets are not activated in
+        a new organization and have no delegated administrator, unless `administrator` is given.
+
+        Args:
+            organization_id: as "o-exampleorg1".
+            units: the accounts of each organizational unit, by the unit's id.
+            management: the management account.
+            administrator: an account that is made a delegated administrator of StackSets, which are activated.
         """
-        organization.ORGANIZATION.id = organization_id
-        organization.ORGANIZATION.units = {name.replace("_", "-"): set(accounts) for name, accounts in units.items()}
+        if organization.ORGANIZATION.id != organization_id:
+            organization.reset_organization()
+        made = organization.ORGANIZATION
+        made.id, made.management = organization_id, management
+        made.units = {name: set(accounts) for name, accounts in units.items()}
+        if administrator:
+            made.set_stack_sets_active()
+            made.administrators[organization.STACK_SETS].add(administrator)
         stacksets.follow_organization()
 
     def lend(self, access_key: str, role: str) -> None:
@@ -389,17 +410,15 @@ class LocalAws:
             if access.is_void(access_key):
                 message = "The security token included in the request is invalid"
                 return faults.refusal(service, "InvalidClientTokenId", message, 403)
-            if self._authorization and (
-                refusal := self._authorization.refusal(
-                    authorization.Request(
-                        service, operation, method, path, headers, body, params, access_key, account, region, request_id
-                    )
-                )
-            ):
+            request = authorization.Request(
+                service, operation, method, path, headers, body, params, access_key, account, region, request_id
+            )
+            if self._authorization and (refusal := self._authorization.refusal(request)):
                 return refusal
             if service == "sagemaker":
                 return _sagemaker(method, path, headers, body, account)
-            return await original(method, path, headers, body, query, request_id)
+            with authorization.made_by(self._authorization, request):
+                return await original(method, path, headers, body, query, request_id)
 
         outcome = await self._faults.call(operation, service, body, do)
         if outcome.seen is None:
@@ -465,6 +484,8 @@ def _install(aws: LocalAws) -> None:
     stale.install_stale()
     tagging.install_tagging()
     cloudformation.install_cloudformation()
+    execution.install_execution()
+    organization.install_organization()
     stacksets.install_stacksets(aws._loop)
     buses.install_buses()
     trail.install_trail(aws.events)

@@ -7,6 +7,10 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from rolewarden_local.emulated.organization import MANAGEMENT, STACK_SETS
+from rolewarden_local.scenes.seed import ADMINISTRATION, EXECUTION, AccessKey, make_stack_set_roles
+
+from tests.local.conftest import refusal
 
 CENTRAL, MEMBER, LATER = "111122223333", "222233334444", "333344445555"
 ORGANIZATION = "o-exampleorg1"
@@ -49,30 +53,49 @@ def managed(*units):
 
 AUTOMATIC = {
     "PermissionModel": "SERVICE_MANAGED",
+    "CallAs": "DELEGATED_ADMIN",
     "AutoDeployment": {"Enabled": True, "RetainStacksOnAccountRemoval": False},
 }
 
 
-def deployed(operation, **request):
-    cloudformation = client("cloudformation")
+def settled(cloudformation, operation, **request):
+    """The stack's status after an operation."""
     getattr(cloudformation, operation)(**request)
     while (status := cloudformation.describe_stacks(StackName="parent")["Stacks"][0]["StackStatus"]).endswith(
         "IN_PROGRESS"
     ):
         time.sleep(0.01)
-    assert status in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+    return status
+
+
+def deployed(operation, account=CENTRAL, **request):
+    assert settled(client("cloudformation", account), operation, **request) in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+
+
+def refused(cloudformation, **request):
+    """Why the StackSet of a new stack cannot be made."""
+    assert settled(cloudformation, "create_stack", **request) == "ROLLBACK_COMPLETE"
+    events = cloudformation.describe_stack_events(StackName="parent")["StackEvents"]
+    [reason] = [
+        event["ResourceStatusReason"]
+        for event in events
+        if (event["LogicalResourceId"], event["ResourceStatus"]) == ("Children", "CREATE_FAILED")
+    ]
+    return reason
 
 
 def has_queue(account, region):
     return bool(client("sqs", account, region).list_queues(QueueNamePrefix="of-").get("QueueUrls"))
 
 
-def instances():
-    listed = client("cloudformation").list_stack_instances(StackSetName="children")["Summaries"]
+def instances(call_as="SELF", account=CENTRAL):
+    asking = client("cloudformation", account)
+    listed = asking.list_stack_instances(StackSetName="children", CallAs=call_as)["Summaries"]
     return {(found["Account"], found["Region"]): found["Status"] for found in listed}
 
 
 def test_a_self_managed_one_goes_with_its_regions(local):
+    make_stack_set_roles(client("iam"))
     deployed("create_stack", **stack(["eu-west-1", "ap-south-1"], {"Accounts": [CENTRAL]}))
     assert has_queue(CENTRAL, "eu-west-1")
     assert has_queue(CENTRAL, "ap-south-1")
@@ -83,28 +106,34 @@ def test_a_self_managed_one_goes_with_its_regions(local):
 
 
 def test_a_service_managed_one_follows_the_accounts_of_its_units(local):
-    local.organize(ORGANIZATION, ou_root_canvas={MEMBER}, ou_root_other={LATER})
+    local.organize(ORGANIZATION, {"ou-root-canvas": {MEMBER}, "ou-root-other": {LATER}}, administrator=CENTRAL)
     deployed("create_stack", **stack(["eu-west-1"], managed("ou-root-canvas"), **AUTOMATIC))
-    assert instances() == {(MEMBER, "eu-west-1"): "CURRENT"}
-    local.organize(ORGANIZATION, ou_root_canvas={MEMBER, LATER})
+    assert instances("DELEGATED_ADMIN") == {(MEMBER, "eu-west-1"): "CURRENT"}
+    local.organize(ORGANIZATION, {"ou-root-canvas": {MEMBER, LATER}})
     assert has_queue(LATER, "eu-west-1")
-    local.organize(ORGANIZATION, ou_root_canvas={LATER})
-    assert instances() == {(LATER, "eu-west-1"): "CURRENT"}
+    local.organize(ORGANIZATION, {"ou-root-canvas": {LATER}})
+    assert instances("DELEGATED_ADMIN") == {(LATER, "eu-west-1"): "CURRENT"}
     assert not has_queue(MEMBER, "eu-west-1")
 
 
 def test_instances_are_listed_by_region_in_pages(local):
-    local.organize(ORGANIZATION, ou_root_canvas={MEMBER, LATER})
+    local.organize(ORGANIZATION, {"ou-root-canvas": {MEMBER, LATER}}, administrator=CENTRAL)
     deployed("create_stack", **stack(["eu-west-1", "us-east-1"], managed("ou-root-canvas"), **AUTOMATIC))
     pages = (
         client("cloudformation")
         .get_paginator("list_stack_instances")
-        .paginate(StackSetName="children", StackInstanceRegion="eu-west-1", PaginationConfig={"PageSize": 1})
+        .paginate(
+            StackSetName="children",
+            StackInstanceRegion="eu-west-1",
+            CallAs="DELEGATED_ADMIN",
+            PaginationConfig={"PageSize": 1},
+        )
     )
     assert [len(page["Summaries"]) for page in pages] == [1, 1]
 
 
 def test_a_deleted_stack_takes_its_stacks_along(local):
+    make_stack_set_roles(client("iam"))
     deployed("create_stack", **stack(["eu-west-1"], {"Accounts": [CENTRAL]}))
     cloudformation = client("cloudformation")
     cloudformation.delete_stack(StackName="parent")
@@ -114,6 +143,235 @@ def test_a_deleted_stack_takes_its_stacks_along(local):
     assert not has_queue(CENTRAL, "eu-west-1")
     with pytest.raises(ClientError, match="StackSetNotFoundException"):
         instances()
+
+
+# Who may operate service-managed ones
+
+UNITS = {"ou-root-security": {CENTRAL}, "ou-root-canvas": {MEMBER, MANAGEMENT}}
+SERVICE_MANAGED = stack(["eu-west-1"], managed("ou-root-canvas"), **AUTOMATIC)
+BY_THE_MANAGEMENT = stack(["eu-west-1"], managed("ou-root-canvas"), **{**AUTOMATIC, "CallAs": "SELF"})
+
+
+def register(account=MANAGEMENT, administrator=CENTRAL):
+    client("organizations", account).register_delegated_administrator(
+        AccountId=administrator, ServicePrincipal=STACK_SETS
+    )
+
+
+def test_a_service_managed_one_is_refused_until_stacksets_are_activated(local):
+    local.organize(ORGANIZATION, UNITS)
+    client("s3").delete_object(Bucket="templates", Key="child.json")
+    client("s3").delete_bucket(Bucket="templates")
+    client("s3", MANAGEMENT).create_bucket(Bucket="templates")
+    client("s3", MANAGEMENT).put_object(Bucket="templates", Key="child.json", Body=json.dumps(CHILD))
+    management = client("cloudformation", MANAGEMENT)
+    # Trusted access alone does not activate them.
+    client("organizations", MANAGEMENT).enable_aws_service_access(ServicePrincipal=STACK_SETS)
+    assert management.describe_organizations_access()["Status"] == "DISABLED"
+    reason = refused(management, **BY_THE_MANAGEMENT)
+    assert '"You must enable organizations access to operate a service managed stack set (Service: Cloud' in reason
+    management.activate_organizations_access()
+    assert management.describe_organizations_access()["Status"] == "ENABLED"
+    management.delete_stack(StackName="parent")
+    deployed("create_stack", account=MANAGEMENT, **BY_THE_MANAGEMENT)
+    # StackSets puts no stack into the management account, whatever unit it is in.
+    assert instances(account=MANAGEMENT) == {(MEMBER, "eu-west-1"): "CURRENT"}
+
+
+def test_a_delegated_administrator_is_refused_until_it_is_registered(local):
+    local.organize(ORGANIZATION, UNITS)
+    cloudformation = client("cloudformation")
+    client("cloudformation", MANAGEMENT).activate_organizations_access()
+    assert '"Account used is not a delegated administrator' in refused(cloudformation, **SERVICE_MANAGED)
+    with pytest.raises(ClientError, match=r"ValidationError.*Account used is not a delegated administrator"):
+        instances("DELEGATED_ADMIN")
+    register()
+    cloudformation.delete_stack(StackName="parent")
+    deployed("create_stack", **SERVICE_MANAGED)
+    assert instances("DELEGATED_ADMIN") == instances(account=MANAGEMENT) == {(MEMBER, "eu-west-1"): "CURRENT"}
+    with pytest.raises(ClientError, match="StackSetNotFoundException"):
+        instances()
+
+
+@pytest.mark.parametrize("account", [CENTRAL, MEMBER, "999988887777"])
+def test_an_account_that_does_not_call_as_a_delegated_administrator_has_to_be_the_management_account(local, account):
+    local.organize(ORGANIZATION, UNITS, administrator=CENTRAL)
+    assert "You must be the management account or delegated admin account" in refused(
+        client("cloudformation", account), **BY_THE_MANAGEMENT
+    )
+
+
+def test_the_management_account_activates_registers_and_nobody_else_does(local):
+    assert refusal(register)[0] == "AWSOrganizationsNotInUseException"
+    assert refusal(client("cloudformation").activate_organizations_access)[0] == "InvalidOperationException"
+    local.organize(ORGANIZATION, UNITS)
+    assert refusal(register)[0] == "ConstraintViolationException"  # not trusted yet
+    client("cloudformation", MANAGEMENT).activate_organizations_access()
+    assert refusal(register, account=CENTRAL)[0] == "AccessDeniedException"
+    assert refusal(register, administrator="999988887777")[0] == "AccountNotFoundException"
+    organizations = client("organizations")
+    assert refusal(organizations.list_delegated_administrators)[0] == "AccessDeniedException"
+    register()
+    assert refusal(register)[0] == "AccountAlreadyRegisteredException"
+    listed = organizations.list_delegated_administrators(ServicePrincipal=STACK_SETS)["DelegatedAdministrators"]
+    assert [found["Id"] for found in listed] == [CENTRAL]
+
+
+def carrying(*actions):
+    """A user of the central account with these rights on everything; gives a client of CloudFormation."""
+    iam = client("iam")
+    iam.create_user(UserName="deployer")
+    statement = {"Effect": "Allow", "Action": [*actions], "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName="deployer", PolicyName="may", PolicyDocument=document)
+    key = iam.create_access_key(UserName="deployer")["AccessKey"]
+    return AccessKey(key["AccessKeyId"], key["SecretAccessKey"]).session().client("cloudformation", "us-east-1")
+
+
+@pytest.mark.parametrize("may_list", [False, True])
+def test_who_may_not_list_delegated_administrators_is_told_that_the_account_is_none(local, may_list):
+    local.organize(ORGANIZATION, UNITS, administrator=CENTRAL)
+    more = ["organizations:ListDelegatedAdministrators"] if may_list else []
+    with local.authorizing():
+        theirs = carrying("cloudformation:*", *more)
+        if may_list:
+            assert settled(theirs, "create_stack", **SERVICE_MANAGED) == "CREATE_COMPLETE"
+        else:
+            assert '"Account used is not a delegated administrator' in refused(theirs, **SERVICE_MANAGED)
+            client("cloudformation").delete_stack(StackName="parent")
+            deployed("create_stack", **SERVICE_MANAGED)
+        asks = {"StackSetName": "children", "CallAs": "DELEGATED_ADMIN"}
+        if may_list:
+            assert theirs.list_stack_instances(**asks)["Summaries"]
+        else:
+            code, message, status = refusal(theirs.list_stack_instances, **asks)
+            assert (code, message, status) == ("ValidationError", "Account used is not a delegated administrator", 400)
+
+
+# As whom self-managed ones work
+
+
+def rights(role, *statements):
+    client("iam").put_role_policy(
+        RoleName=role,
+        PolicyName="Administrator",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [*statements]}),
+    )
+
+
+ALL_BUT_TAGS = [
+    {"Effect": "Allow", "Action": "cloudformation:*", "Resource": "*"},
+    {"Effect": "Allow", "Action": "sqs:*", "Resource": "arn:aws:sqs:*:*:of-*"},
+    {"Effect": "Deny", "Action": "sqs:TagQueue", "Resource": "*"},
+]
+SELF_MANAGED = stack(["eu-west-1"], {"Accounts": [CENTRAL]})
+
+
+def test_a_resource_that_the_execution_role_may_not_make_fails_the_stack(local):
+    make_stack_set_roles(client("iam"))
+    rights(EXECUTION, *ALL_BUT_TAGS)
+    tagged = {**SELF_MANAGED, "Tags": [{"Key": "team", "Value": "platform"}]}
+    reason = refused(client("cloudformation"), **tagged)
+    assert f":assumed-role/{EXECUTION}/" in reason
+    assert "is not authorized to perform: sqs:TagQueue" in reason
+    # Without tags, the right is not asked for.
+    client("cloudformation").delete_stack(StackName="parent")
+    deployed("create_stack", **SELF_MANAGED)
+
+
+def test_the_tags_of_a_stack_are_those_of_the_resources_of_its_stackset(local):
+    make_stack_set_roles(client("iam"))
+    deployed("create_stack", **SELF_MANAGED, Tags=[{"Key": "team", "Value": "platform"}])
+    sqs = client("sqs", CENTRAL, "eu-west-1")
+    tags = sqs.list_queue_tags(QueueUrl=sqs.get_queue_url(QueueName=f"of-{CENTRAL}")["QueueUrl"])["Tags"]
+    assert tags["team"] == "platform"
+
+
+def test_the_execution_role_needs_all_of_cloudformation_on_everything(local):
+    make_stack_set_roles(client("iam"))
+    own = "arn:aws:cloudformation:*:*:stack/StackSet-children-*"
+    rights(EXECUTION, {**ALL_BUT_TAGS[0], "Resource": own}, ALL_BUT_TAGS[1])
+    assert "is not authorized to perform: cloudformation:CreateStack on resource: *" in refused(
+        client("cloudformation"), **SELF_MANAGED
+    )
+
+
+@pytest.mark.parametrize("lacking", ["administration", "right", "trust", "execution"])
+def test_the_execution_role_is_assumed_as_the_administration_role(local, lacking):
+    iam = client("iam")
+    if lacking != "administration":
+        make_stack_set_roles(iam)
+    if lacking == "right":
+        rights(ADMINISTRATION, ALL_BUT_TAGS[0])
+    if lacking == "trust":
+        iam.update_assume_role_policy(RoleName=EXECUTION, PolicyDocument=trusting(f"arn:aws:iam::{CENTRAL}:role/Other"))
+    if lacking == "execution":
+        iam.delete_role_policy(RoleName=EXECUTION, PolicyName="Administrator")
+        iam.delete_role(RoleName=EXECUTION)
+    assert refused(client("cloudformation"), **SELF_MANAGED) == (
+        f"Account {CENTRAL} should have '{EXECUTION}' role with trust relationship to Role '{ADMINISTRATION}'."
+    )
+
+
+def test_the_boundary_of_the_execution_role_limits_it_and_a_stack_gives_a_role_its_boundary(local):
+    iam = client("iam")
+    make_stack_set_roles(iam)
+    document = json.dumps({"Version": "2012-10-17", "Statement": ALL_BUT_TAGS[:1]})
+    limit = iam.create_policy(PolicyName="limit", PolicyDocument=document)["Policy"]["Arn"]
+    role = {"AssumeRolePolicyDocument": json.loads(trusting(f"arn:aws:iam::{CENTRAL}:root")), "RoleName": "Made"}
+
+    def made(boundary):
+        resource = {"Type": "AWS::IAM::Role", "Properties": {**role, "PermissionsBoundary": boundary}}
+        body = json.dumps({"Resources": {"Made": resource}})
+        return {"StackName": "parent", "TemplateBody": body, "Capabilities": ["CAPABILITY_NAMED_IAM"]}
+
+    assert settled(client("cloudformation"), "create_stack", **made(f"{limit}s")) == "ROLLBACK_COMPLETE"
+    client("cloudformation").delete_stack(StackName="parent")
+    deployed("create_stack", **made(limit))
+    assert iam.get_role(RoleName="Made")["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == limit
+    client("cloudformation").delete_stack(StackName="parent")
+    iam.put_role_permissions_boundary(RoleName=EXECUTION, PermissionsBoundary=limit)
+    assert "is not authorized to perform: sqs:CreateQueue" in refused(client("cloudformation"), **SELF_MANAGED)
+
+
+@pytest.mark.parametrize("key", ["aws:SourceAccount", "aws:SourceArn"])
+def test_the_administration_role_may_ask_for_whom_it_is_assumed(local, key):
+    make_stack_set_roles(client("iam"))
+    right = {
+        "aws:SourceAccount": ("StringEquals", CENTRAL),
+        "aws:SourceArn": ("ArnLike", f"arn:aws:cloudformation:us-east-1:{CENTRAL}:stackset/children:*"),
+    }[key]
+
+    def only(value):
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "cloudformation.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {right[0]: {key: value}},
+        }
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        client("iam").update_assume_role_policy(RoleName=ADMINISTRATION, PolicyDocument=document)
+
+    only(right[1].replace(CENTRAL, MEMBER))
+    assert "should have" in refused(client("cloudformation"), **SELF_MANAGED)
+    only(right[1])
+    client("cloudformation").delete_stack(StackName="parent")
+    deployed("create_stack", **SELF_MANAGED)
+
+
+@pytest.mark.parametrize("region", ["ap-east-1", "me-central-1", "mx-central-1"])
+def test_for_a_region_that_is_disabled_by_default_its_own_principal_has_to_be_trusted(local, region):
+    make_stack_set_roles(client("iam"))
+    there = stack([region], {"Accounts": [CENTRAL]})
+    assert "should have" in refused(client("cloudformation"), **there)
+    client("cloudformation").delete_stack(StackName="parent")
+    services = ["cloudformation.amazonaws.com", f"cloudformation.{region}.amazonaws.com"]
+    statement = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
+    client("iam").update_assume_role_policy(
+        RoleName=ADMINISTRATION, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    )
+    deployed("create_stack", **there)
+    assert has_queue(CENTRAL, region)
 
 
 # Roles
@@ -145,7 +403,7 @@ def assumed(session, arn):
     ],
 )
 def test_a_role_of_another_account_is_assumed_where_both_sides_allow_it(local, trusted, organization, enters):
-    local.organize(organization, ou_root_canvas={MEMBER})
+    local.organize(organization, {"ou-root-canvas": {MEMBER}})
     theirs = client("iam", MEMBER).create_role(RoleName="Theirs", AssumeRolePolicyDocument=trusting(trusted))["Role"]
     iam = client("iam")
     ours = iam.create_role(RoleName="Function", AssumeRolePolicyDocument=trusting(f"arn:aws:iam::{CENTRAL}:root"))[

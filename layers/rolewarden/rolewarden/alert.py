@@ -31,6 +31,9 @@ COLUMNS = 78
 BODY_SIZE = 8_000
 """Maximum length of a text, in characters, because each row is cut and the rows are few. SNS accepts 256 KiB."""
 
+TO_DO_SIZE = 300
+"""Characters of a recommended action that an alert shows; no recommended action of Rolewarden's own is longer."""
+
 CONSOLES = {
     "aws": "console.aws.amazon.com",
     "aws-us-gov": "console.amazonaws-us-gov.com",
@@ -183,6 +186,9 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
     elif reason == Reason.UNHEARD:
         what = f"events of account {place.account} may not arrive: only a sweep detects changes to its roles"
         done = "swept the account as usual; Rolewarden cannot repair the path of the events"
+    elif reason == Reason.NOT_DELEGATED:
+        what = "StackSets does not tell Rolewarden which member accounts exist: their roles may be unprotected"
+        done = "swept the central account only"
     elif reason == Reason.FORGED:
         what = "a caller invoked a function of Rolewarden with a request that CloudFormation did not send"
         done = "refused the request; it removed no guardrail"
@@ -191,7 +197,7 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
         *_caused(detail),
         ("Done", done),
         ("Why", _text(detail.get("message"), 400)),
-        ("To do", _text(detail.get("recommendation"), 200)),
+        ("To do", _text(detail.get("recommendation"), TO_DO_SIZE)),
         ("Runbook", "docs/how-to/runbook.md, Account Finding"),
     ]
     return f"account {place.account}: {reason}", rows
@@ -200,7 +206,7 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
 def _left_to_do(detail: Mapping[str, Any], place: _Console, role: str) -> Iterator[_Row]:
     """The error message, the recommended action and the links of an unenforceable finding."""
     yield "Why", _text(detail.get("message"), 400)
-    yield "To do", _text(detail.get("recommendation"), 200)
+    yield "To do", _text(detail.get("recommendation"), TO_DO_SIZE)
     yield from place.links_to_role(role)
     yield "Runbook", "docs/how-to/runbook.md, UnenforceableAlarm"
 

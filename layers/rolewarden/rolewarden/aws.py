@@ -851,13 +851,21 @@ class Aws:
     def stack_set_accounts(self, name: str, region: str, call_as: str) -> tuple[str, ...]:
         """The accounts that have a stack of a StackSet in `region`.
 
-        `call_as` is "SELF" or "DELEGATED_ADMIN" (CloudFormation API Reference, ListStackInstances). Raises Refused.
+        `call_as` is "SELF" or "DELEGATED_ADMIN" (CloudFormation API Reference, ListStackInstances). Raises Refused. Its
+        reason is NOT_DELEGATED if StackSets says so. StackSets says the same to a caller without the permission
+        organizations:ListDelegatedAdministrators: https://github.com/hashicorp/terraform-provider-aws/pull/37069
         """
-        with translated():
-            pages = self._cloudformation.get_paginator("list_stack_instances").paginate(
-                StackSetName=name, StackInstanceRegion=region, CallAs=cast("Any", call_as)
-            )
-            return tuple(sorted(found["Account"] for page in pages for found in page["Summaries"]))
+        try:
+            with translated():
+                pages = self._cloudformation.get_paginator("list_stack_instances").paginate(
+                    StackSetName=name, StackInstanceRegion=region, CallAs=cast("Any", call_as)
+                )
+                return tuple(sorted(found["Account"] for page in pages for found in page["Summaries"]))
+        except Refused as refused:
+            # CloudFormation has no error code of its own for it.
+            if "delegated admin" in str(refused):
+                raise Refused(Reason.NOT_DELEGATED, str(refused)) from refused
+            raise
 
     def stack_status(self, stack_id: str) -> str:
         """The status of a stack in this region, such as "UPDATE_IN_PROGRESS". Raises RetryLater."""

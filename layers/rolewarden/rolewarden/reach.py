@@ -13,6 +13,7 @@ from typing import Any
 
 from rolewarden.calls import ReadsPaths
 from rolewarden.errors import Refused
+from rolewarden.verdicts import RECOMMENDATIONS, Reason
 
 FORWARD = "rolewarden-forward-"
 """The beginning of the names of the rules and roles in forwarder.yaml."""
@@ -25,12 +26,14 @@ FORWARDING_RULES = {
 UNDELIVERED = "rolewarden-undelivered"
 """The name of the dead-letter queue in forwarder.yaml."""
 
+MEMBERS = "member accounts"
 ENTRANCE = "entrance"
 TRAIL = "trail"
 FORWARDER = "forwarder"
 QUEUE = "undelivered events"
 
 PROBE_RECOMMENDATIONS = {
+    MEMBERS: "look in StackSets for the StackSet of the member accounts, and deploy Rolewarden's stack again",
     ENTRANCE: "let the StackSet create Rolewarden's stack in the account again",
     TRAIL: "create a trail that logs management events of all regions, and start it: "
     "`aws cloudtrail start-logging --name TRAIL`",
@@ -60,22 +63,25 @@ class CentralStack:
 class Probe:
     """The result of the test of one link.
 
-    - `account`, `region`: the place of the link. `region` is empty for ENTRANCE.
+    - `account`, `region`: the place of the link. `region` is empty for ENTRANCE and MEMBERS.
     - `what`: the link, a key of PROBE_RECOMMENDATIONS.
     - `message`: the problem. Empty if the link works.
+    - `reason`: the reason of the finding if the link does not work.
     """
 
     account: str
     region: str
     what: str
     message: str = ""
+    reason: Reason = Reason.UNHEARD
 
     def as_dict(self) -> dict[str, Any]:
         """The fields for the command line, with the message and the recommended action if the link does not work."""
-        recommendation = (
-            {"message": self.message, "recommendation": PROBE_RECOMMENDATIONS[self.what]} if self.message else {}
-        )
-        return {"account": self.account, "region": self.region, "what": self.what, **recommendation}
+        probe = {"account": self.account, "region": self.region, "what": self.what}
+        if not self.message:
+            return probe
+        of_reason = RECOMMENDATIONS[self.reason] if self.reason is Reason.NOT_DELEGATED else ""
+        return {**probe, "message": self.message, "recommendation": of_reason or PROBE_RECOMMENDATIONS[self.what]}
 
 
 def probes(aws: ReadsPaths, account: str, regions: tuple[str, ...], central: CentralStack) -> Iterator[Probe]:

@@ -239,9 +239,16 @@ class Sweeper:
     def probes(self, account: str = "") -> Iterator[reach.Probe]:
         """The probes of one account, or of all accounts if `account` is empty.
 
-        Raises Refused if the member accounts cannot be listed, and RetryLater.
+        The probes of the central account begin with the list of the member accounts. Raises RetryLater.
         """
-        for each in [account] if account else [self.coverage.account, *sorted(self._member_accounts())]:
+        members: set[str] = set()
+        if self.coverage.stack_set and account in {"", self.coverage.account}:
+            try:
+                members = self._member_accounts()
+                yield reach.Probe(self.coverage.account, "", reach.MEMBERS)
+            except Refused as refused:
+                yield reach.Probe(self.coverage.account, "", reach.MEMBERS, str(refused), refused.reason)
+        for each in [account] if account else [self.coverage.account, *sorted(members)]:
             yield from reach.probes(self.aws, each, self.coverage.regions, self._central)
 
     def _probe_paths(self, account: str, reported: Iterable[ReportedFinding]) -> set[str]:
@@ -250,7 +257,9 @@ class Sweeper:
         try:
             for probe in self.probes(account):
                 if probe.message:
-                    refused = Refused(Reason.UNHEARD, f"{probe.what} in {probe.region}: {probe.message}")
+                    # At its start, the sweep reported in the same words that it cannot list the member accounts.
+                    where = "" if probe.what == reach.MEMBERS else f"{probe.what} in {probe.region}: "
+                    refused = Refused(probe.reason, f"{where}{probe.message}")
                     unresolved.add(self.recorder.record_account_finding(account, refused, SWEEP))
         except RetryLater as error:
             # The next sweep probes again. Until then, the findings that were reported may still be true.

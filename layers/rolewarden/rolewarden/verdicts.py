@@ -44,6 +44,8 @@ class Reason(StrEnum):
     """Rolewarden cannot assume its role in the account. See docs/how-to/runbook.md, Account Finding."""
     LEFT = "account no longer covered"
     """The StackSet no longer has a stack in the account. See docs/how-to/runbook.md, Account Finding."""
+    NOT_DELEGATED = "not a delegated administrator"
+    """StackSets does not tell Rolewarden which member accounts exist. See docs/how-to/runbook.md, Account Finding."""
     UNHEARD = "events do not arrive"
     """A link between the account's events and Rolewarden is broken. See docs/how-to/runbook.md, Account Finding."""
     POLICY_MISSING = "policy missing"
@@ -76,6 +78,9 @@ RECOMMENDATIONS: dict[str, str] = {
     "roles from the SCP that denies sts:AssumeRole",
     Reason.LEFT: "if the account must stay covered, move it back into one of the stack's organizational units, or add "
     "its stack instance to the StackSet again; until then Rolewarden does not remediate its roles",
+    Reason.NOT_DELEGATED: "run `aws organizations list-delegated-administrators` in the management account; if the "
+    "central account is missing, register it with the commands of README.md, An organization; if not, allow "
+    "SweepFunction's role organizations:ListDelegatedAdministrators",
     Reason.UNHEARD: "repair the link that the message names (docs/how-to/runbook.md, Account Finding), then run "
     "`rolewarden doctor`",
     Reason.POLICY_MISSING: "run `rolewarden sweep`, which also creates the guardrail's policy again, or wait for the "

@@ -43,13 +43,31 @@ def may_assume(caller: str, arn: str) -> bool:
 
 
 def role_may(role: Mapping[str, Any], action: str, resource: str, context: Mapping[str, str]) -> bool:
-    """Whether what a role carries allows a request; an empty key is absent."""
+    """Whether a role's policies and its permissions boundary allow a request; an empty key is absent."""
     documents = {name: _document(text) for name, text in role["InlinePolicies"].items()}
-    for arn in role["AttachedPolicies"]:
-        policy = iam._policies.get_scoped(role["Arn"].split(":")[4], None, arn)
-        if policy:
-            documents[arn] = _document(policy["Versions"][policy["DefaultVersionId"]]["Document"])
-    return judge(documents, action, resource, {key: value for key, value in context.items() if value}).allowed
+    documents |= {arn: document for arn in role["AttachedPolicies"] if (document := _managed(role, arn))}
+    keys = {key: value for key, value in context.items() if value}
+    # A boundary that is not known here allows nothing.
+    carried = role.get("PermissionsBoundary")
+    boundary = _managed(role, carried) or {"Version": "2012-10-17", "Statement": []} if carried else None
+    return judge(documents, action, resource, keys, boundary=boundary).allowed
+
+
+def _managed(role: Mapping[str, Any], arn: str) -> Any:
+    policy = iam._policies.get_scoped(role["Arn"].split(":")[4], None, arn) or iam._aws_managed_policies.get(arn)
+    return _document(policy["Versions"][policy["DefaultVersionId"]]["Document"]) if policy else None
+
+
+def service_may_assume(service: str, arn: str, context: Mapping[str, str]) -> bool:
+    """Whether the trust policy of a role lets an AWS service assume it; `context` has the keys of the request."""
+    found = role(arn)
+    statements = [
+        {**{key: value for key, value in statement.items() if key != "Principal"}, "Resource": arn}
+        for statement in (_document(found["AssumeRolePolicyDocument"])["Statement"] if found else ())
+        if service in _listed(statement.get("Principal", {}).get("Service", []))
+    ]
+    document = {"Version": "2012-10-17", "Statement": statements}
+    return judge({"trust": document}, "sts:AssumeRole", arn, context).allowed
 
 
 def resource_allows(

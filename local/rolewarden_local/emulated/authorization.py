@@ -12,20 +12,22 @@ polls queues, sends failed events to a queue and writes logs.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
 from rolewarden.policies import Document
 
-from rolewarden_local.emulated import names
+from rolewarden_local.emulated import faults, names
 from rolewarden_local.emulated._ministack import cloudformation, iam, iam_actions, sts
 from rolewarden_local.emulated.faults import Answer
 from rolewarden_local.emulated.judge import BOUNDARY, Judgement, Unsupported, Values, judge
-from rolewarden_local.emulated.organization import ORGANIZATION
+from rolewarden_local.emulated.organization import NOT_DELEGATED, ORGANIZATION
 
 _OPEN: Final = frozenset({"sts:GetCallerIdentity"})
 """No policy is asked: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html"""
@@ -89,6 +91,8 @@ class _Ask:
     action: str
     resource: str = "*"
     keys: Mapping[str, Values] = field(default_factory=lambda: MappingProxyType({}))
+    refusal: tuple[str, str] | None = None
+    """Code and message of the answer if it is refused, where AWS answers in other words than "is not authorized"."""
 
 
 class Authorization:
@@ -107,9 +111,10 @@ class Authorization:
                 return self._unknown(request)
             for ask in _asked(request) if caller.arn else ():
                 keys = {**caller.keys, **_keys(request, ask), **ask.keys}
-                judgement = judge(caller.policies, ask.action, ask.resource, keys, boundary=caller.boundary)
-                sids = frozenset(matched.sid for matched in judgement.matched)
-                self.judged.add(Judged(caller.identity, ask.action, ask.resource, judgement.allowed, sids))
+                judgement = self._judge(caller, ask, keys)
+                if not judgement.allowed and ask.refusal:
+                    code, message = ask.refusal
+                    return faults.refusal(request.service, code, message, 400)
                 if not judgement.allowed:
                     return _denied(request, _message(caller, ask, keys, judgement))
         except Unsupported as unsupported:
@@ -117,12 +122,45 @@ class Authorization:
             return 500, headers, body
         return None
 
+    def allows(self, request: Request, action: str) -> bool:
+        """Whether who made a call may also do `action`, whose resource is `*`, which AWS asks for in their name."""
+        caller = _caller(request) if request.access_key else _ROOT
+        if caller is None or not caller.arn:
+            return caller is not None
+        ask = _Ask(action)
+        return self._judge(caller, ask, {**caller.keys, **_keys(request, ask)}).allowed
+
+    def _judge(self, caller: _Principal, ask: _Ask, keys: Mapping[str, Values]) -> Judgement:
+        judgement = judge(caller.policies, ask.action, ask.resource, keys, boundary=caller.boundary)
+        sids = frozenset(matched.sid for matched in judgement.matched)
+        self.judged.add(Judged(caller.identity, ask.action, ask.resource, judgement.allowed, sids))
+        return judgement
+
     @staticmethod
     def _unknown(request: Request) -> Answer:
         return _denied(request, "The security token included in the request is invalid.", "InvalidClientTokenId")
 
 
 _ROOT: Final = _Principal("", "", {}, None, {})
+
+_CALL: Final = contextvars.ContextVar[tuple[Authorization, Request] | None]("call", default=None)
+"""The call that CloudFormation works on, as long as calls are judged. The tasks and threads that it starts keep it."""
+
+
+@contextlib.contextmanager
+def made_by(authorization: Authorization | None, request: Request) -> Iterator[None]:
+    """For the block, what CloudFormation does it does in the name of who made this call."""
+    token = _CALL.set((authorization, request) if authorization else None)
+    try:
+        yield
+    finally:
+        _CALL.reset(token)
+
+
+def deployer_may(action: str) -> bool:
+    """Whether who called CloudFormation may do `action`, whose resource is `*`."""
+    call = _CALL.get()
+    return call is None or call[0].allows(call[1], action)
 
 
 def _caller(request: Request) -> _Principal | None:
@@ -220,7 +258,7 @@ def _asked(request: Request) -> Iterable[_Ask]:
     if request.service == "dynamodb":
         return _of_dynamodb(request, action)
     if request.service == "cloudformation" and (name := request.parameter("StackSetName")):
-        return [_Ask(action, request.arn("cloudformation", f"stackset/{name}:{uuid.UUID(int=0)}"))]
+        return _of_stack_set(request, action, name)
     if action == "cloudformation:DescribeStacks" and (name := request.parameter("StackName")):
         return [_Ask(action, _stack_arn(request, name))]
     named = {
@@ -230,6 +268,23 @@ def _asked(request: Request) -> Iterable[_Ask]:
         "sqs": _of_sqs,
     }.get(request.service)
     return named(request, action, json.loads(request.body or b"{}")) if named else [_Ask(action)]
+
+
+def _of_stack_set(request: Request, action: str, name: str) -> list[_Ask]:
+    """A delegated administrator's StackSets are the management account's.
+
+    Each of its calls, reads too, looks at who is a delegated administrator, and gives the wrong reason if it may not:
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stacksets-orgs-delegated-admin.html
+    https://github.com/hashicorp/terraform-provider-aws/pull/37069
+    """
+    name = name.partition(":")[0]
+    delegated = request.parameter("CallAs") == "DELEGATED_ADMIN"
+    owner = ORGANIZATION.management if delegated else request.account
+    arn = f"arn:aws:cloudformation:{request.region}:{owner}:stackset/{name}:{uuid.UUID(int=0)}"
+    asks = [_Ask(action, arn)]
+    if delegated:
+        asks.append(_Ask("organizations:ListDelegatedAdministrators", refusal=("ValidationError", NOT_DELEGATED)))
+    return asks
 
 
 def _stack_arn(request: Request, name: str) -> str:

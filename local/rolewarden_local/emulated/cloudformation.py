@@ -6,10 +6,10 @@ text of a parameter to Lambda, which refuses a text for MaximumConcurrency; Clou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from rolewarden_local.emulated._ministack import cfn_changesets, cfn_engine, cfn_handlers, cfn_stacks, provisioners
+from rolewarden_local.emulated._ministack import cfn_changesets, cfn_engine, cfn_handlers, cfn_stacks, iam, provisioners
 from rolewarden_local.emulated.intrinsics import Conditions
 from rolewarden_local.emulated.patches import Patch
 
@@ -28,6 +28,23 @@ def install_cloudformation() -> None:
     create, update = mapping["create"], mapping["update"]
     mapping["create"] = lambda logical, props, stack: create(logical, _numbered(props), stack)
     mapping["update"] = lambda physical, old, new, stack: update(physical, _numbered(old), _numbered(new), stack)
+    role = provisioners._RESOURCE_HANDLERS["AWS::IAM::Role"]
+    role["create"] = _bounding(role["create"], properties=1)
+    role["update"] = _bounding(role["update"], properties=2)
+
+
+def _bounding(handler: Callable[..., Any], *, properties: int) -> Callable[..., Any]:
+    """Give a role its permissions boundary, which MiniStack leaves out. `properties` is the argument that names it."""
+
+    def bound(*arguments: Any) -> Any:
+        boundary = arguments[properties].get("PermissionsBoundary", "")
+        if boundary and not iam._policy_exists(boundary):
+            raise ValueError(f"Scope ARN: {boundary} does not exist or is not attachable.")
+        made = handler(*arguments)
+        iam._roles[made[0]]["PermissionsBoundary"] = boundary
+        return made
+
+    return bound
 
 
 def _numbered(props: Mapping[str, Any]) -> dict[str, Any]:

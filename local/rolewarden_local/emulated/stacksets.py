@@ -3,16 +3,18 @@
 MiniStack refuses AWS::CloudFormation::StackSet as an unknown type and has none of the calls. moto has them, but its
 CloudFormation makes none of the types that it does not know and still reports success.
 
-Self-managed StackSets put stacks into the accounts that they list. Service-managed ones put stacks into the accounts of
-organizational units, and, with automatic deployment, into accounts that join later. An account that leaves loses its
-stacks. https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/what-is-cfnstacksets.html
+Self-managed StackSets put stacks into the accounts that they list, as their execution role (`execution`).
+Service-managed ones put stacks into the accounts of organizational units, except into the management account, and, with
+automatic deployment, into accounts that join later. An account that leaves loses its stacks. Service-managed StackSets
+belong to the management account, also if a delegated administrator makes them:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stacksets-orgs-delegated-admin.html
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from xml.sax.saxutils import escape
@@ -25,12 +27,22 @@ from rolewarden_local.emulated._ministack import (
     provisioners,
     responses,
 )
-from rolewarden_local.emulated.organization import ORGANIZATION
+from rolewarden_local.emulated.authorization import deployer_may
+from rolewarden_local.emulated.execution import Execution, executed, reset_execution
+from rolewarden_local.emulated.organization import NOT_DELEGATED, ORGANIZATION, STACK_SETS
 from rolewarden_local.emulated.patches import Patch
 
 KIND = "AWS::CloudFormation::StackSet"
 Place = tuple[str, str]
 """Account and region."""
+
+NOT_ACTIVATED = "You must enable organizations access to operate a service managed stack set"
+"""As in https://github.com/pepperize/cdk-organizations/issues/1718."""
+NOT_IN_CHARGE = (
+    "You must be the management account or delegated admin account of an organization before operating a "
+    "SERVICE_MANAGED stack set"
+)
+"""As in https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/799."""
 
 
 @dataclass
@@ -56,31 +68,49 @@ class StackSet:
             targets = group["DeploymentTargets"]
             if self.is_managed_by_the_service:
                 accounts = ORGANIZATION.accounts(targets["OrganizationalUnitIds"])
+                accounts.pop(ORGANIZATION.management, None)
             else:
                 accounts = dict.fromkeys(targets["Accounts"], "")
             places |= {(account, region): unit for account, unit in accounts.items() for region in group["Regions"]}
         return places
 
     async def bring(self) -> None:
-        """Make, change and delete stacks until they are what is wanted. Raises ValueError where one fails."""
+        """Make, change and delete stacks until they are what is wanted. Raises ValueError and NotAllowedError."""
         wanted = self.wanted()
         for place in sorted(self.made.keys() - wanted.keys()):
-            await _settled(place, self._stack, "DELETE", {})
+            await self._operate(place, "DELETE", {})
             del self.made[place]
         for place in sorted(wanted):
             before = self.made.get(place)
-            stack = await _settled(place, self._stack, "UPDATE" if before else "CREATE", self._request())
+            stack = await self._operate(place, "UPDATE" if before else "CREATE", self._request())
             whole = stack["StackStatus"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
             status = "CURRENT" if whole else "OUTDATED"
             self.made[place] = {"StackId": stack["StackId"], "Status": status, "OrganizationalUnitId": wanted[place]}
             if not whole:
-                raise ValueError(f"{self.name} in {place}: {stack['StackStatus']}: {stack['StackStatusReason']}")
+                raise ValueError(f"{self.name} in {place}: {stack['StackStatus']}: {_reason(place, stack)}")
 
     async def end(self) -> None:
-        """Delete every stack."""
+        """Delete every stack. Raises ValueError or NotAllowedError where one cannot be deleted."""
         for place in sorted(self.made):
-            await _settled(place, self._stack, "DELETE", {})
+            stack = await self._operate(place, "DELETE", {})
+            if stack.get("StackStatus") == "DELETE_FAILED":
+                raise ValueError(f"{self.name} in {place}: {stack['StackStatus']}: {_reason(place, stack)}")
         self.made.clear()
+
+    async def _operate(self, place: Place, operation: str, request: dict[str, list[str]]) -> Mapping[str, Any]:
+        execution = None
+        if not self.is_managed_by_the_service:
+            account, region = self.owner
+            execution = Execution.begin(
+                place,
+                self.properties.get("AdministrationRoleARN")
+                or f"arn:aws:iam::{account}:role/AWSCloudFormationStackSetAdministrationRole",
+                self.properties.get("ExecutionRoleName") or "AWSCloudFormationStackSetExecutionRole",
+                f"arn:aws:cloudformation:{region}:{account}:stackset/{self.name}:{self.id}",
+            )
+            execution.require_stack_rights(f"{operation.capitalize()}Stack")
+        with executed(self._stack, execution):
+            return await _settled(place, self._stack, operation, request)
 
     @property
     def _stack(self) -> str:
@@ -93,6 +123,8 @@ class StackSet:
                 request[f"Parameters.member.{number}.{key}"] = [str(parameter[key])]
         for number, capability in enumerate(self.properties.get("Capabilities", ()), 1):
             request[f"Capabilities.member.{number}"] = [capability]
+        for number, tag in enumerate(self.properties.get("Tags", ()), 1):
+            request |= {f"Tags.member.{number}.{key}": [tag[key]] for key in ("Key", "Value")}
         return request
 
 
@@ -104,7 +136,13 @@ def install_stacksets(loop: asyncio.AbstractEventLoop) -> None:
     """Let stacks own StackSets, and answer who lists their stacks. Call once a process; `loop` runs all requests."""
     _LOOP.append(loop)
     provisioners._RESOURCE_HANDLERS[KIND] = {"create": _create, "update": _update, "delete": _delete}
-    cfn_handlers._ACTION_HANDLERS["ListStackInstances"] = _list_instances
+    # The tags of the stack that owns it are those of its stacks, too.
+    provisioners._STACK_TAG_PROPERTY[KIND] = ("Tags", "list")
+    cfn_handlers._ACTION_HANDLERS |= {
+        "ActivateOrganizationsAccess": _activate,
+        "DescribeOrganizationsAccess": _describe_access,
+        "ListStackInstances": _list_instances,
+    }
     on_worker_thread = cfn_stacks._runs_on_worker_thread
     Patch(
         cfn_stacks,
@@ -117,6 +155,7 @@ def install_stacksets(loop: asyncio.AbstractEventLoop) -> None:
 def reset_stacksets() -> None:
     """Forget every StackSet."""
     _SETS.clear()
+    reset_execution()
 
 
 def follow_organization() -> None:
@@ -128,37 +167,91 @@ def follow_organization() -> None:
 
 
 def _create(_logical_id: str, props: Mapping[str, Any], _stack: str) -> tuple[str, dict[str, str]]:
-    owner = (responses.get_account_id(), responses.get_region())
-    key = (*owner, props["StackSetName"])
+    if refused := _refused(props.get("PermissionModel", ""), props.get("CallAs", ""), deployer_may):
+        # As a resource's status reason has it.
+        raise ValueError(
+            f'Resource handler returned message: "{refused} (Service: CloudFormation, Status Code: 400)" '
+            "(HandlerErrorCode: InvalidRequest)"
+        )
+    key = _key(props["StackSetName"], props.get("CallAs", ""))
     if key in _SETS:
         raise ValueError(f"StackSet {props['StackSetName']} already exists")
-    made = StackSet(props["StackSetName"], owner)
+    made = StackSet(props["StackSetName"], key[:2])
     _bring_up(made, props)
     _SETS[key] = made
     return f"{made.name}:{made.id}", {"StackSetId": f"{made.name}:{made.id}"}
 
 
-def _update(physical_id: str, _old: Any, new: Mapping[str, Any], _stack: str) -> tuple[str, dict[str, str]]:
-    _bring_up(_found(physical_id.partition(":")[0]), new)
+def _update(
+    physical_id: str, old: Mapping[str, Any], new: Mapping[str, Any], _stack: str
+) -> tuple[str, dict[str, str]]:
+    _bring_up(_SETS[_key(physical_id, old.get("CallAs", ""))], new)
     return physical_id, {"StackSetId": physical_id}
 
 
-def _delete(physical_id: str, _props: Mapping[str, Any]) -> None:
-    found = _SETS.pop((responses.get_account_id(), responses.get_region(), physical_id.partition(":")[0]), None)
-    if found:
-        _wait(found.end())
+def _delete(physical_id: str, props: Mapping[str, Any]) -> None:
+    key = _key(physical_id, props.get("CallAs", ""))
+    if key in _SETS:
+        _wait(_SETS[key].end())
+        del _SETS[key]
 
 
 def _bring_up(found: StackSet, props: Mapping[str, Any]) -> None:
     body, refused = cfn_helpers._resolve_template({"TemplateURL": [props["TemplateURL"]]})
     if refused or not body:
         raise ValueError(f"{found.name}: no template at {props['TemplateURL']}")
-    found.properties, found.body = props, body
+    tags = [tag for tag in props.get("Tags", ()) if not tag["Key"].startswith("aws:")]
+    found.properties, found.body = {**props, "Tags": tags}, body
     _wait(found.bring())
 
 
-def _found(name: str) -> StackSet:
-    return _SETS[(responses.get_account_id(), responses.get_region(), name)]
+def _key(name: str, call_as: str) -> tuple[str, str, str]:
+    """Where a StackSet is kept: a delegated administrator's with the management account."""
+    account = ORGANIZATION.management if call_as == "DELEGATED_ADMIN" else responses.get_account_id()
+    return account, responses.get_region(), name.partition(":")[0]
+
+
+def _refused(model: str, call_as: str, may: Callable[[str], bool] = lambda _: True) -> str:
+    """Why StackSets refuses a call with a permission model; empty if it does not. `may`: what the caller may do."""
+    account = responses.get_account_id()
+    if call_as == "DELEGATED_ADMIN":
+        if account not in ORGANIZATION.administrators[STACK_SETS]:
+            return NOT_DELEGATED
+        if not may("organizations:ListDelegatedAdministrators"):
+            return NOT_DELEGATED
+    elif model == "SERVICE_MANAGED" and (account != ORGANIZATION.management or not ORGANIZATION.id):
+        return NOT_IN_CHARGE
+    return NOT_ACTIVATED if model == "SERVICE_MANAGED" and not ORGANIZATION.operates_stack_sets else ""
+
+
+def _activate(_params: Mapping[str, Any]) -> Any:
+    """ActivateOrganizationsAccess, which gives StackSets trusted access too."""
+    if not ORGANIZATION.id or responses.get_account_id() != ORGANIZATION.management:
+        message = "You must be the management account of an organization to activate organizations access"
+        return cfn_helpers._error("InvalidOperationException", message, 400)
+    ORGANIZATION.set_stack_sets_active()
+    return cfn_helpers._xml(
+        200,
+        "ActivateOrganizationsAccessResponse",
+        "<ActivateOrganizationsAccessResult></ActivateOrganizationsAccessResult>",
+    )
+
+
+def _describe_access(_params: Mapping[str, Any]) -> Any:
+    status = "ENABLED" if ORGANIZATION.operates_stack_sets else "DISABLED"
+    return cfn_helpers._xml(
+        200,
+        "DescribeOrganizationsAccessResponse",
+        f"<DescribeOrganizationsAccessResult><Status>{status}</Status></DescribeOrganizationsAccessResult>",
+    )
+
+
+def _reason(place: Place, stack: Mapping[str, Any]) -> str:
+    """Why a stack failed: what its first resource that failed says."""
+    with responses.request_scope(*place):
+        events = cloudformation._stack_events.get(stack["StackId"]) or ()
+    reasons = (event["ResourceStatusReason"] for event in events if event["ResourceStatus"].endswith("_FAILED"))
+    return str(next(reasons, stack["StackStatusReason"]))
 
 
 def _wait(coroutine: Any) -> None:
@@ -179,10 +272,12 @@ async def _settled(place: Place, name: str, operation: str, request: dict[str, l
 
 
 def _list_instances(params: Mapping[str, Any]) -> Any:
-    name = cfn_helpers._p(params, "StackSetName").split(":")[0]
-    key = (responses.get_account_id(), responses.get_region(), name)
+    call_as = cfn_helpers._p(params, "CallAs")
+    if refused := _refused("", call_as):
+        return cfn_helpers._error("ValidationError", refused, 400)
+    key = _key(cfn_helpers._p(params, "StackSetName"), call_as)
     if key not in _SETS:
-        return cfn_helpers._error("StackSetNotFoundException", f"StackSet {name} not found", 404)
+        return cfn_helpers._error("StackSetNotFoundException", f"StackSet {key[2]} not found", 404)
     account, region = (cfn_helpers._p(params, f"StackInstance{part}") for part in ("Account", "Region"))
     made = _SETS[key].made.items()
     found = [place for place in made if account in ("", place[0][0]) and region in ("", place[0][1])]

@@ -46,10 +46,12 @@ def deploy(
     built: Path,
     say: Callable[[str], None] = lambda _: None,
     parameters: Mapping[str, str] = MappingProxyType({}),
+    tags: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Deploy what `build` has made of the project at `root` in the folder `built`, and give the stack's outputs.
 
-    If the folder holds no build yet, it is made first. `say` is told of each step before it starts. Raises DeployError.
+    If the folder holds no build yet, it is made first. `say` is told of each step before it starts. `tags` are those of
+    the stack, which CloudFormation gives to its resources. Raises DeployError.
     """
     variables = environment(endpoint, region)
     if not (built / "template.yaml").exists():
@@ -65,6 +67,7 @@ def deploy(
         "--config-file",
         str(root / "samconfig.toml"),
         *(["--parameter-overrides", *(f"{k}={v}" for k, v in parameters.items())] if parameters else []),
+        *(["--tags", *(f"{k}={v}" for k, v in tags.items())] if tags else []),
     )
     client = boto3.client(
         "cloudformation",

@@ -155,6 +155,24 @@ _ADMINISTRATOR: Final = json.dumps(
 )
 
 
+ADMINISTRATION: Final = "AWSCloudFormationStackSetAdministrationRole"
+EXECUTION: Final = "AWSCloudFormationStackSetExecutionRole"
+"""The roles of self-managed StackSets that name no others."""
+
+
+def make_stack_set_roles(iam: Any, *, services: Iterable[str] = ("cloudformation.amazonaws.com",)) -> None:
+    """Make, in one account, the roles of self-managed StackSets, with every right.
+
+    `services` are the service principals that the administration role trusts.
+    """
+    made = iam.create_role(RoleName=ADMINISTRATION, AssumeRolePolicyDocument=trusting(list(services)))["Role"]
+    statement = {"Effect": "Allow", "Principal": {"AWS": made["Arn"]}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.create_role(RoleName=EXECUTION, AssumeRolePolicyDocument=trust)
+    for name in (ADMINISTRATION, EXECUTION):
+        iam.put_role_policy(RoleName=name, PolicyName="Administrator", PolicyDocument=_ADMINISTRATOR)
+
+
 def _make_user(iam: Any, name: str) -> AccessKey:
     iam.create_user(UserName=name)
     iam.put_user_policy(UserName=name, PolicyName="Administrator", PolicyDocument=_ADMINISTRATOR)

@@ -1,0 +1,334 @@
+"""The execution role of self-managed StackSets, as which StackSets makes, changes and deletes each resource.
+
+MiniStack makes every resource with all rights. AWS assumes the administration role, as that role the execution role in
+the account of the stack, and needs the rights of this one:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stacksets-prereqs-self-managed.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rolewarden.errors import RolewardenError
+
+from rolewarden_local.emulated import access
+from rolewarden_local.emulated._ministack import cfn_stacks, responses
+from rolewarden_local.emulated.patches import Patch
+
+HANDLERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "AWS::CloudFormation::WaitConditionHandle": {},
+    "AWS::Events::Rule": {
+        "create": (
+            "iam:PassRole",
+            "events:DescribeRule",
+            "events:PutRule",
+            "events:PutTargets",
+            "events:TagResource",
+        ),
+        "read": ("iam:PassRole", "events:DescribeRule", "events:ListTargetsByRule", "events:ListTagsForResource"),
+        "update": (
+            "iam:PassRole",
+            "events:DescribeRule",
+            "events:PutRule",
+            "events:RemoveTargets",
+            "events:PutTargets",
+            "events:UntagResource",
+            "events:TagResource",
+        ),
+        "delete": (
+            "iam:PassRole",
+            "events:DescribeRule",
+            "events:DeleteRule",
+            "events:RemoveTargets",
+            "events:ListTargetsByRule",
+        ),
+    },
+    "AWS::IAM::Role": {
+        "create": (
+            "iam:CreateRole",
+            "iam:PutRolePolicy",
+            "iam:AttachRolePolicy",
+            "iam:GetRolePolicy",
+            "iam:TagRole",
+            "iam:UntagRole",
+            "iam:GetRole",
+        ),
+        "read": ("iam:GetRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies", "iam:GetRolePolicy"),
+        "update": (
+            "iam:UpdateRole",
+            "iam:UpdateRoleDescription",
+            "iam:UpdateAssumeRolePolicy",
+            "iam:DetachRolePolicy",
+            "iam:AttachRolePolicy",
+            "iam:DeleteRolePermissionsBoundary",
+            "iam:PutRolePermissionsBoundary",
+            "iam:DeleteRolePolicy",
+            "iam:PutRolePolicy",
+            "iam:TagRole",
+            "iam:UntagRole",
+        ),
+        "delete": (
+            "iam:DeleteRole",
+            "iam:DetachRolePolicy",
+            "iam:DeleteRolePolicy",
+            "iam:GetRole",
+            "iam:ListAttachedRolePolicies",
+            "iam:ListRolePolicies",
+            "iam:TagRole",
+            "iam:UntagRole",
+        ),
+    },
+    "AWS::SQS::Queue": {
+        "create": (
+            "sqs:CreateQueue",
+            "sqs:GetQueueUrl",
+            "sqs:GetQueueAttributes",
+            "sqs:ListQueueTags",
+            "sqs:TagQueue",
+        ),
+        "read": ("sqs:GetQueueAttributes", "sqs:ListQueueTags"),
+        "update": (
+            "sqs:SetQueueAttributes",
+            "sqs:GetQueueAttributes",
+            "sqs:ListQueueTags",
+            "sqs:TagQueue",
+            "sqs:UntagQueue",
+        ),
+        "delete": ("sqs:DeleteQueue", "sqs:GetQueueAttributes"),
+    },
+    "AWS::SQS::QueuePolicy": {
+        "create": ("sqs:SetQueueAttributes",),
+        "update": ("sqs:SetQueueAttributes",),
+        "delete": ("sqs:SetQueueAttributes",),
+    },
+}
+"""The rights that the handlers of resource types use, from the schemas of the types (`handlers.*.permissions`).
+
+cfn-lint ships these schemas; `tests/local/test_execution.py` compares both.
+"""
+
+TAGGED_BY_AWS: Final = frozenset({"AWS::Events::Rule"})
+"""Types whose handlers get the tags `aws:cloudformation:*` too (`tagging.cloudFormationSystemTags` of the schema)."""
+
+ENABLED_BY_DEFAULT: Final = frozenset(
+    {
+        "ap-northeast-1",
+        "ap-northeast-2",
+        "ap-northeast-3",
+        "ap-south-1",
+        "ap-southeast-1",
+        "ap-southeast-2",
+        "ca-central-1",
+        "eu-central-1",
+        "eu-north-1",
+        "eu-west-1",
+        "eu-west-2",
+        "eu-west-3",
+        "sa-east-1",
+        "us-east-1",
+        "us-east-2",
+        "us-west-1",
+        "us-west-2",
+    }
+)
+"""The Regions that an account can use at once. The list is final: an account has to enable every newer Region.
+
+https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html
+"""
+
+
+class NotAllowedError(RolewardenError):
+    """A role may not do what StackSets does in its name; MiniStack makes it the reason of a failed resource."""
+
+
+def principal(region: str) -> str:
+    """The service principal as which StackSets assumes an administration role for a stack in `region`.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stacksets-opt-in-regions.html
+    """
+    of_region = "" if region in ENABLED_BY_DEFAULT else f"{region}."
+    return f"cloudformation.{of_region}amazonaws.com"
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A stack in a Region of an account, and the role as which it is made."""
+
+    account: str
+    region: str
+    role: Mapping[str, Any]
+
+    @classmethod
+    def begin(cls, place: tuple[str, str], administration: str, name: str, stack_set: str) -> Execution:
+        """Assume the execution role `name` for a stack in a place (account and Region).
+
+        Args:
+            place: where the stack is.
+            administration: ARN of the administration role.
+            name: the name of the execution role.
+            stack_set: ARN of the StackSet.
+
+        Raises:
+            NotAllowedError: one of the roles is missing, does not trust its caller, or has no right to go on.
+        """
+        account, region = place
+        owner = administration.split(":")[4]
+        arn = f"arn:aws:iam::{account}:role/{name}"
+        session = f"arn:aws:sts::{owner}:assumed-role/{administration.rsplit('/', 1)[-1]}/{uuid.UUID(int=0)}"
+        context = {"aws:SourceAccount": owner, "aws:SourceArn": stack_set}
+        role = access.role(arn)
+        administrator = access.role(administration)
+        if (
+            role is None
+            or administrator is None
+            or not access.service_may_assume(principal(region), administration, context)
+            or not access.role_may(administrator, "sts:AssumeRole", arn, {})
+            or not access.may_assume(session, arn)
+        ):
+            # As https://repost.aws/knowledge-center/cfn-iam-best-practices-stackset-resources quotes it.
+            raise NotAllowedError(
+                f"Account {account} should have '{name}' role with trust relationship to Role "
+                f"'{administration.rsplit('/', 1)[-1]}'."
+            )
+        return cls(account, region, role)
+
+    def require(self, action: str, resource: str = "*", context: Mapping[str, str] | None = None) -> None:
+        """Raise NotAllowedError unless the role has the right."""
+        keys = {"aws:RequestedRegion": self.region, "aws:ResourceAccount": self.account, **(context or {})}
+        if not access.role_may(self.role, action, resource, keys):
+            session = f"arn:aws:sts::{self.account}:assumed-role/{self.role['RoleName']}/{uuid.UUID(int=0)}"
+            raise NotAllowedError(
+                f"User: {session} is not authorized to perform: "
+                f"{action} on resource: {resource} because no identity-based policy allows the {action} action"
+            )
+
+    def require_stack_rights(self, operation: str) -> None:
+        """Raise NotAllowedError unless the role may work on stacks; it needs at least `cloudformation:*` on `*`."""
+        for action in (operation, "DescribeStacks", "DescribeStackEvents", "GetTemplateSummary"):
+            self.require(f"cloudformation:{action}")
+
+    def require_handler_rights(
+        self, kind: str, operation: str, old: Mapping[str, Any], new: Mapping[str, Any], physical_id: str = ""
+    ) -> None:
+        """Raise NotAllowedError unless the role has every right that the handler of a type uses for an operation.
+
+        Args:
+            kind: the type, as "AWS::SQS::Queue".
+            operation: "create", "update" or "delete". The first two read what they have done.
+            old: the resource's properties so far, empty on creation.
+            new: those that it gets, empty on deletion.
+            physical_id: what CloudFormation calls it, empty on creation.
+        """
+        if kind not in HANDLERS:
+            raise NotAllowedError(f"{kind}: the local AWS does not know the rights of its handler")
+        handlers = HANDLERS[kind]
+        actions = [*handlers.get(operation, ()), *(handlers.get("read", ()) if operation != "delete" else ())]
+        for action in dict.fromkeys(actions):
+            if not _is_needed(kind, action, old, new):
+                continue
+            for resource, context in self._resources(kind, action, old, new, physical_id):
+                self.require(action, resource, context)
+
+    def _resources(
+        self, kind: str, action: str, old: Mapping[str, Any], new: Mapping[str, Any], physical_id: str
+    ) -> Iterator[tuple[str, dict[str, str]]]:
+        """The ARNs that an action of a handler is about, each with the condition keys of the action's own."""
+        of_either = new or old
+        if action == "iam:PassRole":
+            for arn in _passed(of_either):
+                yield arn, {"iam:PassedToService": "events.amazonaws.com"}
+        elif kind == "AWS::IAM::Role":
+            name = of_either.get("RoleName") or physical_id
+            asks = action in {"iam:CreateRole", "iam:PutRolePermissionsBoundary"}
+            boundary = str((new if asks else old or new).get("PermissionsBoundary", ""))
+            yield (
+                f"arn:aws:iam::{self.account}:role{of_either.get('Path', '/')}{name}",
+                {"iam:PermissionsBoundary": boundary},
+            )
+        elif kind == "AWS::Events::Rule":
+            yield self._arn("events", f"rule/{of_either.get('Name') or physical_id}"), {}
+        elif kind == "AWS::SQS::QueuePolicy":
+            for queue in of_either["Queues"]:
+                yield self._arn("sqs", queue.rsplit("/", 1)[-1]), {}
+        else:
+            yield self._arn("sqs", of_either.get("QueueName") or physical_id.rsplit("/", 1)[-1]), {}
+
+    def _arn(self, service: str, resource: str) -> str:
+        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
+
+def _passed(properties: Mapping[str, Any]) -> list[str]:
+    return sorted({target["RoleArn"] for target in properties.get("Targets", ()) if target.get("RoleArn")})
+
+
+def _is_needed(kind: str, action: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a handler uses a right for these properties; what is not named here it always uses."""
+    name = action.partition(":")[2]
+    if name in {"AttachRolePolicy", "DetachRolePolicy"}:
+        return bool(old.get("ManagedPolicyArns") or new.get("ManagedPolicyArns"))
+    if name == "PutRolePermissionsBoundary":
+        return bool(new.get("PermissionsBoundary")) and new.get("PermissionsBoundary") != old.get("PermissionsBoundary")
+    if name == "DeleteRolePermissionsBoundary":
+        return bool(old.get("PermissionsBoundary")) and not new.get("PermissionsBoundary")
+    if name.startswith(("Tag", "Untag")):
+        tags = [*old.get("Tags", ()), *new.get("Tags", ())]
+        return kind in TAGGED_BY_AWS or any(not tag["Key"].startswith("aws:") for tag in tags)
+    return True
+
+
+_RUNNING: Final[dict[tuple[str, str, str], Execution]] = {}
+"""By account, Region and name of the stack."""
+
+
+def install_execution() -> None:
+    """Make the resources of stacks in `executed` as the role that is given there. Call once a process."""
+    provision, update, delete = cfn_stacks._provision_resource, cfn_stacks._update_resource, cfn_stacks._delete_resource
+
+    def provisioned(kind: str, logical: str, props: Mapping[str, Any], stack: str, *more: Any) -> Any:
+        _require_handler_rights(stack, kind, "create", {}, props)
+        return provision(kind, logical, props, stack, *more)
+
+    def updated(
+        kind: str, physical: str, old: Mapping[str, Any], new: Mapping[str, Any], stack: str, *more: Any
+    ) -> Any:
+        if old != new:
+            _require_handler_rights(stack, kind, "update", old, new, physical)
+        return update(kind, physical, old, new, stack, *more)
+
+    def deleted(kind: str, physical: str, props: Mapping[str, Any], stack: str = "", *more: Any) -> Any:
+        _require_handler_rights(stack, kind, "delete", props, {}, physical)
+        return delete(kind, physical, props, stack, *more)
+
+    why = "MiniStack makes every resource with all rights; AWS makes those of a self-managed StackSet as a role."
+    Patch(cfn_stacks, "_provision_resource", provisioned, why).install()
+    Patch(cfn_stacks, "_update_resource", updated, why).install()
+    Patch(cfn_stacks, "_delete_resource", deleted, why).install()
+
+
+def _require_handler_rights(stack: str, *arguments: Any) -> None:
+    execution = _RUNNING.get((responses.get_account_id(), responses.get_region(), stack))
+    if execution:
+        execution.require_handler_rights(*arguments)
+
+
+@contextlib.contextmanager
+def executed(stack: str, execution: Execution | None) -> Iterator[None]:
+    """For the block, work on a stack as a role; None is StackSets itself, which may do everything."""
+    if execution is None:
+        yield
+        return
+    key = (execution.account, execution.region, stack)
+    _RUNNING[key] = execution
+    try:
+        yield
+    finally:
+        _RUNNING.pop(key, None)
+
+
+def reset_execution() -> None:
+    """Forget every stack."""
+    _RUNNING.clear()
