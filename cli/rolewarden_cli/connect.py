@@ -21,6 +21,7 @@ import typer
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 from botocore.exceptions import BotoCoreError, UnknownRegionError
 from rolewarden.aws import Aws
+from rolewarden.calls import ReadsAccount
 from rolewarden.errors import Gone, Refused, RetryLater, RolewardenError
 from rolewarden.record import metrics
 
@@ -73,10 +74,12 @@ class Tables:
 class Connection:
     """AWS as a command works on it, in `account` as `caller` (an ARN).
 
-    `stack` is the deployed one, None where it is not; `place` says in words which AWS it is.
+    - `writer`: all calls, for the commands that write.
+    - `stack`: the deployed stack, None without one.
+    - `place`: which AWS it is, in words.
     """
 
-    aws: Aws
+    writer: Aws
     account: str
     caller: str
     regions: tuple[str, ...]
@@ -87,10 +90,15 @@ class Connection:
     is_staged: bool = False
     """Whether this process made the account, with the rules that ship with Rolewarden."""
 
+    @property
+    def aws(self) -> ReadsAccount:
+        """The calls that read the account and the tables. mypy rejects a call that writes."""
+        return self.writer
+
     @cached_property
     def calls(self) -> OperatorCalls:
         """The calls that only operators make."""
-        return OperatorCalls(self.aws)
+        return OperatorCalls(self.writer)
 
     @property
     def own_roles(self) -> frozenset[str]:

@@ -98,7 +98,7 @@ def detach_surplus(
     SageMaker, IAM and the stack's rules are read again before each role. A role keeps what it needs by then, and
     everything if it lacks a policy that it needs.
     """
-    aws, recorder = connection.aws, recorder_of(connection)
+    aws, recorder = connection.writer, recorder_of(connection)
     # `surplus: keep` keeps the stack from detaching by itself. Here the operator asks for it.
     detaching = rules._replace(surplus=SurplusPolicies.DETACH)
     origin = of_operator(DETACH_COMMAND, connection.caller)

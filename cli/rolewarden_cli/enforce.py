@@ -111,7 +111,7 @@ def enforce_rules(
 
 def recorder_of(connection: Connection) -> Recorder:
     """The recorder of a command that writes: to the stack's history if a stack is deployed."""
-    tables, aws = connection.tables, connection.aws
+    tables, aws = connection.tables, connection.writer
     if tables is None:
         return Recorder(NoHistory())
     return Recorder(History(aws, HistoryTable(tables.history, HISTORY_DAYS)), ReportedFindings(aws, tables.bindings))
@@ -121,7 +121,7 @@ class _Enforcement:
     """What has been done so far."""
 
     def __init__(self, connection: Connection, inventory: Inventory, plan: Plan, rules: Rules, today: date) -> None:
-        aws, recorder = connection.aws, recorder_of(connection)
+        aws, recorder = connection.writer, recorder_of(connection)
         self.account = connection.account
         self.origin = of_operator(ENFORCE_COMMAND, connection.caller)
         self.plan = plan

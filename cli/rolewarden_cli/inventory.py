@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from rolewarden.aws import Aws, ListedDomain
-from rolewarden.bindings import Binding, BindingsTable, RoleKey, tagged
+from rolewarden.aws import ListedDomain
+from rolewarden.bindings import Binding, RoleKey, StoredBindings, tagged
+from rolewarden.calls import ReadsAccount
 from rolewarden.discovery import SubjectReader, SubjectReading
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.guardrails import Rules
@@ -107,13 +108,13 @@ class _InventoryReader:
         tables = self.connection.tables
         self.reader = SubjectReader(self.aws, self.rules, self.connection.own_roles)
         self.known: dict[tuple[str, str, str], list[Binding]] = defaultdict(list)
-        from_table = BindingsTable(self.aws, tables.bindings).all() if tables else ()
+        from_table = StoredBindings(self.aws, tables.bindings).all() if tables else ()
         for binding in from_table if self.given is None else self.given:
             if binding.account == self.connection.account:
                 self.known[binding.region, binding.domain_id, folded(binding.user_profile)].append(binding)
 
     @property
-    def aws(self) -> Aws:
+    def aws(self) -> ReadsAccount:
         return self.connection.aws
 
     def read_region(self, region: str) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
-from rolewarden.aws import Aws, PublishedPolicy, RoleDescription
+from rolewarden.aws import PublishedPolicy, RoleDescription
 from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, Binding, RoleKey
+from rolewarden.calls import ListsPolicies
 from rolewarden.clock import Clock
 from rolewarden.discovery import UNTOUCHABLE_PATHS
 from rolewarden.errors import Gone, Refused
@@ -238,7 +239,7 @@ def read_plan(
 
 
 def make(
-    aws: Aws,
+    aws: ListsPolicies,
     inventory: Inventory,
     rules: Rules,
     today: date,
@@ -361,7 +362,7 @@ def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: 
     )
 
 
-def _policies(aws: Aws, inventory: Inventory, needs: Needs) -> Iterator[PlannedPolicy]:
+def _policies(aws: ListsPolicies, inventory: Inventory, needs: Needs) -> Iterator[PlannedPolicy]:
     for policy in compile_rules(needs.rules, inventory.partition):
         found = aws.policy(policy.arn(inventory.partition, inventory.account))
         same = found and digest(found.text) == digest(policy.document)

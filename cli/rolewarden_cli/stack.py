@@ -9,7 +9,7 @@ from rolewarden import POLICY_PATH
 from rolewarden.errors import Refused, RolewardenError
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import Rules
-from rolewarden.progress import Progress
+from rolewarden.progress import RecordedProgress
 from rolewarden.work import RULES
 
 from rolewarden_cli.connect import Connection
@@ -46,7 +46,7 @@ def recorded(connection: Connection, rules: Rules) -> StackRules:
         return _without_stack(connection)
     if connection.tables is None:
         return StackRules.UNKNOWN
-    sweeps = Progress(connection.aws, connection.tables.bindings).sweeps(connection.account)
+    sweeps = RecordedProgress(connection.aws, connection.tables.bindings).sweeps(connection.account)
     return _compared(connection, rules, sweeps[-1].get("rules") if sweeps else None)
 
 

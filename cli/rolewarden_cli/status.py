@@ -11,7 +11,7 @@ from typing import Any
 from rolewarden.contest import Contest
 from rolewarden.names import folded
 from rolewarden.own_events import RoleFinding, RoleRemediated, SubjectFinding
-from rolewarden.progress import Progress
+from rolewarden.progress import RecordedProgress
 from rolewarden.reported import KEPT_SECONDS
 from rolewarden.verdicts import Verdict
 
@@ -103,7 +103,7 @@ class Status:
 def read_status(connection: Connection, now: datetime) -> Status:
     """How the deployed stack is doing. Raises NoConnectionError where nothing is deployed, and RetryLater."""
     region = connection.regions[0]
-    progress = Progress(connection.aws, connection.recorded().bindings)
+    progress = RecordedProgress(connection.aws, connection.recorded().bindings)
     sweeps = [_sweep(row) for row in progress.sweeps(connection.account)]
     last = next((sweep for sweep in reversed(sweeps) if sweep.completed), None)
     running = sweeps[-1] if sweeps and not sweeps[-1].completed else None

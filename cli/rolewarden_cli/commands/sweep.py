@@ -17,6 +17,6 @@ def run_sweep(connection: Connection) -> None:
     """
     connection.recorded()
     event = SweepRequested(by="rolewarden sweep")
-    connection.aws.put_events([(event.detail_type, event.detail)])
+    connection.writer.put_events([(event.detail_type, event.detail)])
     region = connection.aws.region
     print(f"asked for a sweep in {region}: `rolewarden status` shows when it has ended")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from rolewarden.calls import WritesItems
+from rolewarden.calls import ReadsItems, WritesItems
 from rolewarden.clock import Clock
 from rolewarden.guardrails import Subject
 from rolewarden.names import about, account_and_name, folded
@@ -197,16 +197,15 @@ class ReadsBindings(Protocol):
         """As `BindingsTable.of_account`."""
 
 
-class BindingsTable:
-    """The bindings in the table, by role and by domain. Methods raise RetryLater.
+class StoredBindings:
+    """The bindings in the table, by role and by domain, to read only. Methods raise RetryLater.
 
     The table has rows of other kinds, too: see `rolewarden.progress` and `rolewarden.reported`.
     """
 
-    def __init__(self, aws: WritesItems, table: str, clock: Clock | None = None) -> None:
+    def __init__(self, aws: ReadsItems, table: str) -> None:
         self.aws = aws
         self._table = table
-        self._clock = clock or Clock()
 
     def of_role(self, role: RoleKey, fresh: Iterable[Binding] = ()) -> tuple[Binding, ...]:
         """The bindings of `role`.
@@ -237,10 +236,6 @@ class BindingsTable:
         """All bindings of an account."""
         return self._beginning(account, "")
 
-    def forget_account(self, account: str) -> None:
-        """Delete the bindings of an account that is no longer swept."""
-        self.write((), [binding.key for binding in self.of_account(account)])
-
     def all(self) -> Iterator[Binding]:
         """All bindings of all accounts."""
         return (Binding.of_row(row) for row in self.aws.scan(self._table) if "via" in row)
@@ -248,6 +243,20 @@ class BindingsTable:
     def _beginning(self, account: str, subject: str) -> tuple[Binding, ...]:
         rows = self.aws.query(self._table, {"scope": account}, begins=("item", subject))
         return tuple(map(Binding.of_row, rows))
+
+
+class BindingsTable(StoredBindings):
+    """The bindings in the table, to read and to write. Methods raise RetryLater."""
+
+    aws: WritesItems
+
+    def __init__(self, aws: WritesItems, table: str, clock: Clock | None = None) -> None:
+        super().__init__(aws, table)
+        self._clock = clock or Clock()
+
+    def forget_account(self, account: str) -> None:
+        """Delete the bindings of an account that is no longer swept."""
+        self.write((), [binding.key for binding in self.of_account(account)])
 
     def write(
         self, bindings: Iterable[Binding], gone: Iterable[tuple[str, str]] = (), *, at: float | None = None

@@ -148,8 +148,8 @@ class SendsMessages(Protocol):
         """As `Aws.send`."""
 
 
-class ListsSubjects(ListsPolicies, ReadsPaths, SendsMessages, Protocol):
-    """Lists subjects, roles and accounts, and sends messages to the queues, for the Sweeper."""
+class ListsSubjects(ListsPolicies, Home, Protocol):
+    """Lists roles, domains, user profiles and their tags."""
 
     def roles(self) -> Iterator[RoleDescription]:
         """As `Aws.roles`."""
@@ -162,6 +162,10 @@ class ListsSubjects(ListsPolicies, ReadsPaths, SendsMessages, Protocol):
 
     def subject_tags(self, region: str) -> dict[str, dict[str, str]]:
         """As `Aws.subject_tags`."""
+
+
+class SweepsAccounts(ListsSubjects, ReadsPaths, SendsMessages, Protocol):
+    """Lists subjects and accounts, reads event paths, and sends messages to the queues, for the Sweeper."""
 
     def stack_set_accounts(self, name: str, region: str, call_as: str) -> tuple[str, ...]:
         """As `Aws.stack_set_accounts`."""
@@ -241,3 +245,7 @@ class ReadsStacks(Protocol):
 
     def stack_status(self, stack_id: str) -> str:
         """As `Aws.stack_status`."""
+
+
+class ReadsAccount(ListsSubjects, ReadsSubjects, ReadsItems, Protocol):
+    """Reads an account and Rolewarden's tables, for the commands of operators that write nothing."""

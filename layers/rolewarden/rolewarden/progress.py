@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from rolewarden.bindings import row_key
-from rolewarden.calls import WritesItems
+from rolewarden.calls import ReadsItems, WritesItems
 from rolewarden.clock import Clock
 
 SWEEP_KEPT_SECONDS = 7 * 24 * 3600
@@ -22,8 +22,8 @@ def sweeps_scope(account: str) -> str:
     return f"sweep/{account}"
 
 
-class Progress:
-    """The progress of the sweeps and audits of a deployed stack. Methods raise RetryLater.
+class RecordedProgress:
+    """The progress of the sweeps and audits of a deployed stack, to read only. Methods raise RetryLater.
 
     The row of a sweep has these attributes:
 
@@ -34,9 +34,42 @@ class Progress:
     - `completed`, `surplus`: the result, as soon as the sweep has ended.
     """
 
-    def __init__(self, aws: WritesItems, table: str, clock: Clock | None = None) -> None:
+    def __init__(self, aws: ReadsItems, table: str) -> None:
         self.aws = aws
         self._table = table
+
+    def has_read_everything(self, row: tuple[str, str]) -> bool:
+        """Whether the sweep could read everything so far."""
+        rows = self.aws.query(self._table, {"scope": row[0]})
+        return any(found["item"] == row[1] and not found.get("missed") for found in rows)
+
+    def sweeps(self, account: str) -> list[dict[str, Any]]:
+        """The rows of the sweeps of the last days, oldest first: `item` is the time at which a sweep began."""
+        return self.aws.query(self._table, {"scope": sweeps_scope(account)})
+
+    def rules_of_last_sweep(self, account: str) -> str:
+        """The fingerprint of the rules of the account's last sweep; empty if the table has no sweep of the account."""
+        rows = self.aws.newest(self._table, {"scope": sweeps_scope(account)}, 1)
+        return str(rows[0].get("rules", "")) if rows else ""
+
+    def member_accounts(self) -> dict[str, float]:
+        """The member accounts, each with the start of its last completed sweep (seconds of the epoch, 0 for none)."""
+        rows = self.aws.query(self._table, {"scope": _MEMBERS})
+        return {row["item"]: float(row["swept"]) for row in rows}
+
+    def audited(self, account: str) -> datetime | None:
+        """The time until which the calls of an account are audited; None if no audit has ended yet."""
+        rows = self.aws.query(self._table, {"scope": _audit(account)["scope"]})
+        return datetime.fromisoformat(rows[0]["until"]) if rows else None
+
+
+class Progress(RecordedProgress):
+    """The progress of the sweeps and audits of a deployed stack, to read and to write. Methods raise RetryLater."""
+
+    aws: WritesItems
+
+    def __init__(self, aws: WritesItems, table: str, clock: Clock | None = None) -> None:
+        super().__init__(aws, table)
         self._clock = clock or Clock()
 
     def begin(self, row: tuple[str, str], now: float, rules: str) -> None:
@@ -61,11 +94,6 @@ class Progress:
         """Record that the sweep could not read something."""
         self.aws.update(self._table, row_key(row), "SET missed = :yes", {":yes": True})
 
-    def has_read_everything(self, row: tuple[str, str]) -> bool:
-        """Whether the sweep could read everything so far."""
-        rows = self.aws.query(self._table, {"scope": row[0]})
-        return any(found["item"] == row[1] and not found.get("missed") for found in rows)
-
     def finish(self, row: tuple[str, str], counts: Mapping[str, int], surplus: Mapping[str, Sequence[str]]) -> None:
         """Record the result of a sweep.
 
@@ -75,20 +103,6 @@ class Progress:
         values = {":counts": dict(counts), ":surplus": {what: list(names) for what, names in surplus.items()}}
         self.aws.update(self._table, row_key(row), "SET completed = :counts, surplus = :surplus", values)
 
-    def sweeps(self, account: str) -> list[dict[str, Any]]:
-        """The rows of the sweeps of the last days, oldest first: `item` is the time at which a sweep began."""
-        return self.aws.query(self._table, {"scope": sweeps_scope(account)})
-
-    def rules_of_last_sweep(self, account: str) -> str:
-        """The fingerprint of the rules of the account's last sweep; empty if the table has no sweep of the account."""
-        rows = self.aws.newest(self._table, {"scope": sweeps_scope(account)}, 1)
-        return str(rows[0].get("rules", "")) if rows else ""
-
-    def member_accounts(self) -> dict[str, float]:
-        """The member accounts, each with the start of its last completed sweep (seconds of the epoch, 0 for none)."""
-        rows = self.aws.query(self._table, {"scope": _MEMBERS})
-        return {row["item"]: float(row["swept"]) for row in rows}
-
     def set_member_swept(self, account: str, at: float) -> None:
         """Record the start of the last completed sweep of a member account, 0 for a new account."""
         self.aws.put(self._table, {"scope": _MEMBERS, "item": account, "swept": int(at)})
@@ -96,11 +110,6 @@ class Progress:
     def forget_member(self, account: str) -> None:
         """Delete the row of a member account that is no longer swept."""
         self.aws.write_newer(self._table, (), [{"scope": _MEMBERS, "item": account}], at=self._clock.now())
-
-    def audited(self, account: str) -> datetime | None:
-        """The time until which the calls of an account are audited; None if no audit has ended yet."""
-        rows = self.aws.query(self._table, {"scope": _audit(account)["scope"]})
-        return datetime.fromisoformat(rows[0]["until"]) if rows else None
 
     def set_audited(self, account: str, until: datetime) -> None:
         """Record that the calls of an account before `until` are audited."""

@@ -37,7 +37,7 @@ from rolewarden.bindings import (
     RoleKey,
     tagged,
 )
-from rolewarden.calls import ListsSubjects
+from rolewarden.calls import SweepsAccounts
 from rolewarden.clock import Clock
 from rolewarden.discovery import Discovery, SubjectReader, SubjectReading, slots
 from rolewarden.errors import Gone, Refused, RetryLater
@@ -141,7 +141,7 @@ class Coverage:
 class Sweeper:
     """Sweeps accounts."""
 
-    aws: ListsSubjects
+    aws: SweepsAccounts
     bindings: BindingsTable
     progress: Progress
     reported: ReportedFindings
