@@ -1,0 +1,185 @@
+"""A first deployment finds everything that it needs, in whatever order CloudFormation creates the resources."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from rolewarden.aws import Aws
+from rolewarden.progress import Progress
+from rolewarden_local.aws import LocalAws
+from rolewarden_local.emulated._ministack import lambda_svc
+from rolewarden_local.scenes.deploy import STACK, environment
+from rolewarden_local.scenes.seed import TRUST, log
+from samtranslator.yaml_helper import yaml_parse
+
+from tests.conftest import ROOT
+from tests.deployments import recipe
+from tests.volume import volume
+
+pytestmark = [pytest.mark.deployed, pytest.mark.volume]
+
+CENTRAL, MEMBER = "111122223333", "222233334444"
+SAM = ROOT / ".venv-sam" / "bin" / "sam"
+Template = dict[str, Any]
+
+
+def client(service: str, region: str, account: str = CENTRAL) -> Any:
+    return boto3.client(service, aws_access_key_id=account, aws_secret_access_key="x", region_name=region)
+
+
+@dataclass(frozen=True)
+class Topology:
+    """What a stack covers: the Region that it is deployed in, its parameters, and every Region and account."""
+
+    region: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    regions: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = (CENTRAL,)
+
+
+THREE = ("eu-west-1", "ap-south-1", "us-east-1")
+TOPOLOGIES = {
+    "one account and Region": Topology("us-east-1", {}, ("us-east-1",)),
+    "three Regions": Topology("eu-west-1", {"Regions": ",".join(THREE)}, THREE),
+    "an organization": Topology("eu-west-1", recipe("An organization"), THREE, (CENTRAL, MEMBER)),
+}
+
+
+class Deployed:
+    """A stack that CloudFormation has created from `template`, and what happened meanwhile."""
+
+    def __init__(self, aws: LocalAws, topology: Topology, template: Template) -> None:
+        self.topology = topology
+        for account in topology.accounts:
+            role = client("iam", "us-east-1", account).create_role(RoleName="Canvas", AssumeRolePolicyDocument=TRUST)
+            client("sagemaker", topology.region, account).create_domain(
+                DomainName="canvas", AuthMode="IAM", DefaultUserSettings={"ExecutionRole": role["Role"]["Arn"]}
+            )
+            log(client("cloudtrail", topology.region, account))
+        if len(topology.accounts) > 1:
+            aws.organize("o-exampleorg1", ou_root_canvas000={MEMBER})
+        self._listen()
+        stacks = client("cloudformation", topology.region)
+        bucket = client("s3", topology.region)
+        bucket.put_object(Bucket="templates", Key="template.json", Body=json.dumps(template).encode())
+        stacks.create_stack(
+            StackName=STACK,
+            TemplateURL=f"{bucket.meta.endpoint_url}/templates/template.json",
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value}
+                for key, value in {**topology.parameters, "RecheckSeconds": "0"}.items()
+            ],
+        )
+        while (status := self.status()).endswith("_IN_PROGRESS"):
+            time.sleep(0.05)
+        self._wait_for_functions(aws)
+        assert status
+
+    def status(self) -> str:
+        [stack] = client("cloudformation", self.topology.region).describe_stacks(StackName=STACK)["Stacks"]
+        return str(stack["StackStatus"])
+
+    def _listen(self) -> None:
+        """Keep every event that the stack's functions put."""
+        sqs, events = client("sqs", self.topology.region), client("events", self.topology.region)
+        self._queue = sqs.create_queue(QueueName="listener")["QueueUrl"]
+        [arn] = sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"].values()
+        events.put_rule(Name="listen", EventPattern=json.dumps({"source": ["rolewarden"]}))
+        events.put_targets(Rule="listen", Targets=[{"Id": "1", "Arn": arn}])
+
+    @staticmethod
+    def _wait_for_functions(aws: LocalAws, quiet: float = 1.0) -> None:
+        """Wait until no function has made a call for some time."""
+        since, quiet_since = aws.mark(), time.monotonic()
+        while time.monotonic() < quiet_since + quiet:
+            if lambda_svc.executions_in_flight()[0] or any("/rolewarden-" in call.caller for call in aws.calls(since)):
+                since, quiet_since = aws.mark(), time.monotonic()
+            time.sleep(0.05)
+
+    def problems(self) -> list[str]:
+        """Everything that a first deployment must not do, or has not done."""
+        events = client("cloudformation", self.topology.region).describe_stack_events(StackName=STACK)["StackEvents"]
+        found = [
+            f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason')}"
+            for event in events
+            if event["ResourceStatus"] == "CREATE_FAILED"
+        ]
+        found += [f"put {event}" for event in self._events() if event not in EXPECTED]
+        for account in self.topology.accounts:
+            attached = client("iam", "us-east-1", account).list_attached_role_policies(RoleName="Canvas")
+            if not attached["AttachedPolicies"]:
+                found.append(f"the role of {account} is unprotected")
+        for region in self.topology.regions:
+            sqs = client("sqs", region)
+            for url in sqs.list_queues().get("QueueUrls", []):
+                attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+                if int(attributes["ApproximateNumberOfMessages"]) and url != self._queue:
+                    found.append(f"messages are left in {url.rsplit('/', 1)[-1]} in {region}")
+        return [*found, *self._alarms()]
+
+    def _alarms(self) -> Iterator[str]:
+        alarms = client("cloudwatch", self.topology.region).describe_alarms()["MetricAlarms"]
+        yield from (f"{alarm['AlarmName']}: {alarm['StateReason']}" for alarm in alarms if alarm["StateValue"] == "ALARM")
+
+    def _events(self) -> Iterator[str]:
+        sqs = client("sqs", self.topology.region)
+        while messages := sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+                event = json.loads(message["Body"])
+                yield event["detail-type"] + (f" {event['detail']}" if event["detail-type"] not in EXPECTED else "")
+
+
+EXPECTED = {"Guardrails Published", "Role Remediated", "Sweep Completed"}
+
+
+@pytest.fixture(scope="module")
+def prepare(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], tuple[LocalAws, Template]]]:
+    """Gives the local AWS with what `sam package` uploads to a Region, and the template that it makes."""
+    aws = LocalAws.start()
+    aws.reset()
+    with aws.serving() as url:
+
+        def packaged(region: str) -> tuple[LocalAws, Template]:
+            aws.reset()
+            made = tmp_path_factory.mktemp("packaged") / "template.yaml"
+            where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+            client("s3", region).create_bucket(Bucket="templates", **where)
+            command = [SAM, "package", "--template-file", build / "template.yaml", "--output-template-file", made]
+            ran = subprocess.run(
+                [*command, "--s3-bucket", "templates", "--region", region], cwd=ROOT,
+                env=environment(url, region), capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+            return aws, yaml_parse(made.read_text(encoding="utf-8"))
+
+        yield packaged
+        aws.reset()
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+@pytest.mark.parametrize("seed", range(volume(1, 8)))
+def test_a_first_deployment_raises_no_finding_and_no_alarm(prepare, name, seed):
+    topology = TOPOLOGIES[name]
+    aws, template = prepare(topology.region)
+    aws.creation_seed = seed
+    assert Deployed(aws, topology, template).problems() == []
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES)
+@pytest.mark.parametrize("seed", range(volume(1, 8)))
+def test_a_first_deployment_without_the_dependencies_of_guardrails_fails(prepare, name, seed):
+    topology = TOPOLOGIES[name]
+    aws, template = prepare(topology.region)
+    aws.creation_seed = seed
+    del template["Resources"]["Guardrails"]["DependsOn"]
+    assert Deployed(aws, topology, template).problems()
