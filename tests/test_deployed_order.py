@@ -79,10 +79,10 @@ class Deployed:
                 for key, value in {**topology.parameters, "RecheckSeconds": "0"}.items()
             ],
         )
-        while (status := self.status()).endswith("_IN_PROGRESS"):
+        while self.status().endswith("_IN_PROGRESS"):
             time.sleep(0.05)
         self._wait_for_functions(aws)
-        assert status
+        self.events = list(self._put_events())
 
     def status(self) -> str:
         [stack] = client("cloudformation", self.topology.region).describe_stacks(StackName=STACK)["Stacks"]
@@ -113,7 +113,7 @@ class Deployed:
             for event in events
             if event["ResourceStatus"] == "CREATE_FAILED"
         ]
-        found += [f"put {event}" for event in self._events() if event not in EXPECTED]
+        found += [f"put {event}" for event in self.events if event not in EXPECTED]
         for account in self.topology.accounts:
             attached = client("iam", "us-east-1", account).list_attached_role_policies(RoleName="Canvas")
             if not attached["AttachedPolicies"]:
@@ -130,7 +130,7 @@ class Deployed:
         alarms = client("cloudwatch", self.topology.region).describe_alarms()["MetricAlarms"]
         yield from (f"{alarm['AlarmName']}: {alarm['StateReason']}" for alarm in alarms if alarm["StateValue"] == "ALARM")
 
-    def _events(self) -> Iterator[str]:
+    def _put_events(self) -> Iterator[str]:
         sqs = client("sqs", self.topology.region)
         while messages := sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
@@ -183,3 +183,32 @@ def test_a_first_deployment_without_the_dependencies_of_guardrails_fails(prepare
     aws.creation_seed = seed
     del template["Resources"]["Guardrails"]["DependsOn"]
     assert Deployed(aws, topology, template).problems()
+
+
+def left_behind(region: str) -> dict[str, list[str]]:
+    """What is left of the stack in its account and Region, by kind."""
+    iam, logs = client("iam", region), client("logs", region)
+    policies = iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"]
+    return {
+        "attached policies": [
+            policy["PolicyName"] for policy in iam.list_attached_role_policies(RoleName="Canvas")["AttachedPolicies"]
+        ],
+        "policies": [policy["PolicyName"] for policy in policies],
+        "roles": [role["RoleName"] for role in iam.list_roles(PathPrefix="/rolewarden/")["Roles"]],
+        "tables": client("dynamodb", region).list_tables()["TableNames"],
+        "log groups": [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]],
+        "queues": [url for url in client("sqs", region).list_queues()["QueueUrls"] if not url.endswith("/listener")],
+    }
+
+
+def test_a_first_deployment_that_fails_at_its_last_resource_leaves_nothing_behind(prepare):
+    region = "us-east-1"
+    aws, template = prepare(region)
+    nowhere = f"arn:aws:lambda:{region}:{CENTRAL}:function:nowhere"
+    template["Resources"]["Last"] = {
+        "Type": "Custom::Last", "DependsOn": ["Guardrails"], "Properties": {"ServiceToken": nowhere},
+    }  # fmt: skip
+    deployed = Deployed(aws, TOPOLOGIES["one account and Region"], template)
+    assert "Role Remediated" in deployed.events
+    assert deployed.status() == "ROLLBACK_COMPLETE"
+    assert {kind: names for kind, names in left_behind(region).items() if names} == {}

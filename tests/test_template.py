@@ -234,8 +234,6 @@ def keyed():
 
 
 def test_without_a_key_of_the_customers_everything_is_encrypted_with_those_that_aws_keeps(template):
-    for table in template.resources("AWS::DynamoDB::Table").values():
-        assert table["SSESpecification"] == {"SSEEnabled": True}
     for queue in template.resources("AWS::SQS::Queue").values():
         assert (queue["SqsManagedSseEnabled"], queue.get("KmsMasterKeyId")) == (True, None)
     for kind in ("AWS::Lambda::Function", "AWS::Logs::LogGroup"):
