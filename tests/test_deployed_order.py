@@ -12,8 +12,6 @@ from typing import Any
 
 import boto3
 import pytest
-from rolewarden.aws import Aws
-from rolewarden.progress import Progress
 from rolewarden_local.aws import LocalAws
 from rolewarden_local.emulated._ministack import lambda_svc
 from rolewarden_local.scenes.deploy import STACK, environment
@@ -128,7 +126,9 @@ class Deployed:
 
     def _alarms(self) -> Iterator[str]:
         alarms = client("cloudwatch", self.topology.region).describe_alarms()["MetricAlarms"]
-        yield from (f"{alarm['AlarmName']}: {alarm['StateReason']}" for alarm in alarms if alarm["StateValue"] == "ALARM")
+        yield from (
+            f"{alarm['AlarmName']}: {alarm['StateReason']}" for alarm in alarms if alarm["StateValue"] == "ALARM"
+        )
 
     def _put_events(self) -> Iterator[str]:
         sqs = client("sqs", self.topology.region)
@@ -143,7 +143,9 @@ EXPECTED = {"Guardrails Published", "Role Remediated", "Sweep Completed"}
 
 
 @pytest.fixture(scope="module")
-def prepare(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], tuple[LocalAws, Template]]]:
+def prepare(
+    build: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], tuple[LocalAws, Template]]]:
     """Gives the local AWS with what `sam package` uploads to a Region, and the template that it makes."""
     aws = LocalAws.start()
     aws.reset()

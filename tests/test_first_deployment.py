@@ -44,11 +44,7 @@ def all_dependencies(template, name):
 
 def scheduled(template):
     """The rules that invoke a function by the clock, and the permissions that they need."""
-    rules = {
-        name
-        for name, rule in template.resources("AWS::Events::Rule").items()
-        if "ScheduleExpression" in rule
-    }
+    rules = {name for name, rule in template.resources("AWS::Events::Rule").items() if "ScheduleExpression" in rule}
     permissions = {
         name
         for name, needs in dependencies(template).items()

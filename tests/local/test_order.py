@@ -17,9 +17,7 @@ SEEDS = range(20)
 
 
 def order(seed, **depends_on):
-    resources = {
-        name: {**resource, "DependsOn": depends_on.get(name, [])} for name, resource in TEMPLATE.items()
-    }
+    resources = {name: {**resource, "DependsOn": depends_on.get(name, [])} for name, resource in TEMPLATE.items()}
     return creation_order(resources, {"Never": False}, seed)
 
 

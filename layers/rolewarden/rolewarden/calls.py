@@ -111,6 +111,9 @@ class WritesPolicies(DeletesPolicies, Protocol):
 class DetachesPolicies(ReadsRoles, RemovesBoundaries, DeletesPolicies, Protocol):
     """Detaches and deletes policies, for the Detacher. It attaches none."""
 
+    def policy_created(self, policy_arn: str) -> float:
+        """As `Aws.policy_created`."""
+
     def detach(self, role: str, policy_arn: str, *, correlation_id: str) -> bool:
         """As `Aws.detach`."""
 
@@ -241,3 +244,6 @@ class ReadsStacks(Protocol):
 
     def stack_status(self, stack_id: str) -> str:
         """As `Aws.stack_status`."""
+
+    def stack_created(self, stack_id: str) -> float:
+        """As `Aws.stack_created`."""

@@ -64,7 +64,7 @@ def creation_order(resources: Mapping[str, Any], conditions: Mapping[str, bool],
     needs = {name: cfn_engine._extract_deps(resources[name], set(made)) - {name} for name in made}
     eager = {name for name in made if _is_custom(resources[name])}
     needed = _with_dependencies(eager, needs)
-    chance = random.Random(seed)  # noqa: S311 - an order and no secret
+    chance = random.Random(seed)
     luck = {name: chance.random() for name in sorted(made)}
 
     def rank(name: str) -> tuple[int, float]:
