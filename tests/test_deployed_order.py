@@ -30,7 +30,8 @@ Template = dict[str, Any]
 
 
 def client(service: str, region: str, account: str = CENTRAL) -> Any:
-    return boto3.client(service, aws_access_key_id=account, aws_secret_access_key="x", region_name=region)
+    session = boto3.Session(account, "x", region_name=region)
+    return session.client(service)  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,14 @@ def prepare(
             made = tmp_path_factory.mktemp("packaged") / "template.yaml"
             where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
             client("s3", region).create_bucket(Bucket="templates", **where)
-            command = [SAM, "package", "--template-file", build / "template.yaml", "--output-template-file", made]
+            command: list[str | Path] = [
+                SAM,
+                "package",
+                "--template-file",
+                build / "template.yaml",
+                "--output-template-file",
+                made,
+            ]
             ran = subprocess.run(
                 [*command, "--s3-bucket", "templates", "--region", region], cwd=ROOT,
                 env=environment(url, region), capture_output=True, text=True, check=False,

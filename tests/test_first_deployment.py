@@ -34,7 +34,8 @@ def dependencies(template):
 
 def all_dependencies(template, name):
     """Everything that a resource depends on, however far."""
-    direct, found, left = dependencies(template), set(), [name]
+    direct, left = dependencies(template), [name]
+    found: set[str] = set()
     while left:
         new = direct[left.pop()] - found
         found |= new
@@ -99,7 +100,8 @@ def test_a_chain_of_messages_that_comes_back_to_its_function_is_meant_and_no_oth
     follows = sends_to(template)
 
     def reached(function):
-        found, left = set(), [function]
+        found: set[str] = set()
+        left = [function]
         while left:
             new = follows[left.pop()] - found
             found |= new

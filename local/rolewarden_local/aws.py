@@ -23,6 +23,7 @@ from hypercorn.config import Config
 from rolewarden_local.emulated import (
     _ministack,
     access,
+    alarms,
     authorization,
     buses,
     cloudformation,
@@ -506,6 +507,7 @@ def _install(aws: LocalAws) -> None:
     execution.install_execution()
     organization.install_organization()
     order.install_order()
+    alarms.install_alarms()
     stacksets.install_stacksets(aws._loop)
     buses.install_buses()
     trail.install_trail(aws.events)

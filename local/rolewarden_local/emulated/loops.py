@@ -71,8 +71,12 @@ def receive_trace(headers: Mapping[str, str]) -> None:
     _sent_with.set(headers.get("x-amzn-trace-id", ""))
 
 
-def trace(chain: Mapping[str, int]) -> str:
-    """The header that carries a chain."""
+def trace(function_arn: str, invocations: int) -> str:
+    """The header of a chain that has invoked one function so often."""
+    return _header({_key(function_arn): invocations})
+
+
+def _header(chain: Mapping[str, int]) -> str:
     return f"{_ROOT};Lineage={'|'.join(f'{key}:{count}' for key, count in sorted(chain.items()))}"
 
 
@@ -99,7 +103,7 @@ def _configured(props: Mapping[str, Any], made: tuple[str, Any]) -> tuple[str, A
 def _trace_of(config: Mapping[str, Any], inbound: str | None = None) -> str:
     """The trace header that an invocation hands to its function."""
     chain = _chain.get()
-    return inbound or trace({_key(config["FunctionArn"]): 1} if chain is None else chain)
+    return inbound or _header({_key(config["FunctionArn"]): 1} if chain is None else chain)
 
 
 def _with_trace(build: Callable[[float, dict[str, Any]], dict[str, Any]]) -> Callable[..., dict[str, Any]]:

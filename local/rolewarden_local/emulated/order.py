@@ -1,4 +1,4 @@
-"""The order in which CloudFormation creates resources: any order that the dependencies allow, and the least helpful one.
+"""The order in which CloudFormation creates resources: of all that the dependencies allow, the least helpful one.
 
 CloudFormation creates resources at the same time if neither depends on the other, and a StackSet takes minutes. Only
 DependsOn and references decide what exists when a resource is created:
@@ -18,11 +18,13 @@ from typing import Any, Final
 from rolewarden_local.emulated._ministack import cfn_engine, cfn_stacks, lambda_svc
 from rolewarden_local.emulated.patches import Patch
 
+STACK_SET: Final = "AWS::CloudFormation::StackSet"
+
 QUIET: Final = 0.5
 """Seconds without a running function, after which what a custom resource has set off is taken for finished."""
 
 LONGEST: Final = 20.0
-"""Seconds after which a custom resource is waited for no longer."""
+"""Seconds after which CloudFormation goes on although functions are running."""
 
 
 @dataclass
@@ -68,7 +70,7 @@ def creation_order(resources: Mapping[str, Any], conditions: Mapping[str, bool],
     luck = {name: chance.random() for name in sorted(made)}
 
     def rank(name: str) -> tuple[int, float]:
-        if resources[name]["Type"] == "AWS::CloudFormation::StackSet":
+        if resources[name]["Type"] == STACK_SET:
             return 3, luck[name]
         return (0 if name in eager else 1 if name in needed else 2), luck[name]
 
@@ -82,7 +84,8 @@ def creation_order(resources: Mapping[str, Any], conditions: Mapping[str, bool],
 
 
 def _is_custom(resource: Mapping[str, Any]) -> bool:
-    return resource["Type"].startswith("Custom::") or resource["Type"] == "AWS::CloudFormation::CustomResource"
+    kind = str(resource["Type"])
+    return kind.startswith("Custom::") or kind == "AWS::CloudFormation::CustomResource"
 
 
 def _with_dependencies(names: set[str], needs: Mapping[str, set[str]]) -> set[str]:
@@ -98,6 +101,8 @@ def _with_dependencies(names: set[str], needs: Mapping[str, set[str]]) -> set[st
 
 def _with_time_to_act(provision: Callable[..., Any]) -> Callable[..., Any]:
     def provision_and_wait(kind: str, *rest: Any) -> Any:
+        if kind == STACK_SET:
+            _wait_for_functions()
         made = provision(kind, *rest)
         if _is_custom({"Type": kind}):
             _wait_for_functions()
