@@ -73,6 +73,28 @@ def test_the_alarm_that_takes_missing_data_for_a_breach_comes_after_the_publicat
         assert "Guardrails" in all_dependencies(template, name), name
 
 
+def test_stacksets_begin_after_the_functions_so_that_iam_has_time_to_show_the_roles_to_them():
+    template = whole()
+    needed = all_dependencies(template, "Forwarders")
+    assert template.resources("AWS::Lambda::EventSourceMapping").keys() <= needed
+
+
+def test_the_stack_names_no_role_so_that_nobody_has_to_allow_named_resources_of_iam():
+    template = whole()
+    named = {"AWS::IAM::Role": "RoleName", "AWS::IAM::ManagedPolicy": "ManagedPolicyName"}
+    for kind, name in named.items():
+        assert not [logical for logical, properties in template.resources(kind).items() if name in properties]
+
+
+def test_the_functions_and_their_layers_can_run_on_both_processors():
+    for processor in ("x86_64", "arm64"):
+        template = translated(Architecture=processor)
+        for name, function in template.resources("AWS::Lambda::Function").items():
+            assert function["Architectures"] == [processor], name
+        for name, layer in template.resources("AWS::Lambda::LayerVersion").items():
+            assert processor in layer["CompatibleArchitectures"], name
+
+
 def test_what_a_deleted_stack_leaves_behind_is_deleted_if_the_stack_cannot_be_created():
     policies = {
         name: resource["DeletionPolicy"]

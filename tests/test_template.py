@@ -422,7 +422,7 @@ def test_every_alarm_goes_to_the_topic_and_has_its_entry_in_the_runbook(template
         entry = alarm["AlarmDescription"].rpartition("docs/how-to/runbook.md, ")[2].rstrip(".")
         assert name.endswith(entry)
         told.add(entry)
-    assert told | {"Alerts", "Restore the stack"} == entries
+    assert told | {"Alerts", "Restore the stack", "A first deployment that fails"} == entries
 
 
 def test_every_reason_has_a_recommendation_but_that_a_role_does_not_exist():
