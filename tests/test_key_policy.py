@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 from tests.conftest import ROOT
 
@@ -11,7 +12,7 @@ def statements():
     page = (ROOT / "docs" / "how-to" / "kms-key.md").read_text(encoding="utf-8")
     block = re.search(r"```json\n(.*?)```", page, re.DOTALL)
     assert block is not None
-    found = {}
+    found: dict[str, Any] = {}
     for statement in json.loads(block[1]):
         named = statement["Principal"]["Service"]
         found |= dict.fromkeys([named] if isinstance(named, str) else named, statement)
