@@ -21,7 +21,7 @@ from rolewarden_local.scenes.template import Template
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
-from tests.deployments import left_by_deletion
+from tests.deployments import account_findings, alarms, left_by_deletion
 from tests.inbox import subscribed
 from tests.permissions import lines, of_stack, of_template, who_may
 from tests.publishing import GUARDRAIL_ARN
@@ -87,6 +87,11 @@ def test_the_first_sweep_has_guarded_what_was_there(account):
     for role in ("CanvasResearch", "CanvasRosa"):
         waited(partial(account.carries, role, ["approved-models"]), role)
     assert not account.carries("BuildServer", ["no-generative-ai"])
+
+
+def test_a_first_deployment_raises_no_alarm_and_no_finding_about_the_account(account):
+    assert alarms(account.client("cloudwatch")) <= {"UnenforceableAlarm"}  # the account has a full role
+    assert account_findings(account.aws, account.outputs, ACCOUNT_ID) == []
 
 
 def test_a_new_profile_with_a_fresh_role_is_guarded(account):
