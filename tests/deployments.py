@@ -72,9 +72,9 @@ def left_by_deletion(account: Account) -> tuple[set[str], set[str]]:
 
 
 def alarms(cloudwatch: Any) -> set[str]:
-    """The alarms of the stack that are in the state ALARM, by their logical IDs."""
-    found = cloudwatch.describe_alarms(StateValue="ALARM")["MetricAlarms"]
-    return {alarm["AlarmName"].split("-")[1] for alarm in found}
+    """The alarms of the stack that have gone off at any time, by their logical IDs."""
+    changes = cloudwatch.describe_alarm_history(HistoryItemType="StateUpdate")["AlarmHistoryItems"]
+    return {change["AlarmName"].split("-")[1] for change in changes if "to ALARM" in change["HistorySummary"]}
 
 
 def account_findings(aws: Aws, outputs: Mapping[str, str], account: str) -> list[str]:

@@ -11,6 +11,7 @@ TEMPLATE = {
     "Queue": {"Type": "AWS::SQS::Queue", "Properties": {}},
     "Allowed": {"Type": "AWS::SQS::QueuePolicy", "Properties": {"Queues": [{"Ref": "Queue"}]}},
     "Elsewhere": {"Type": "AWS::CloudFormation::StackSet", "Properties": {"Bus": {"Fn::Sub": "${Bus.Arn}"}}},
+    "Watching": {"Type": "AWS::CloudWatch::Alarm", "DependsOn": [], "Properties": {}},
     "Left": {"Type": "AWS::SQS::Queue", "Condition": "Never", "Properties": {}},
 }
 SEEDS = range(20)
@@ -31,13 +32,19 @@ def test_a_resource_comes_after_what_it_refers_to_and_what_it_depends_on(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_custom_resource_comes_before_everything_that_it_does_not_depend_on(seed):
-    assert order(seed)[:3] == ["Role", "Function", "Begin"]
+    assert order(seed)[:4] == ["Watching", "Role", "Function", "Begin"]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_stackset_comes_last_unless_something_depends_on_it(seed):
     assert order(seed)[-1] == "Elsewhere"
     assert order(seed, Begin="Elsewhere")[-2:] == ["Elsewhere", "Begin"]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_alarm_comes_before_everything_that_it_does_not_depend_on(seed):
+    found = order(seed, Watching=["Queue"])
+    assert found[0] == "Queue" or found.index("Watching") == found.index("Queue") + 1
 
 
 def test_seeds_shuffle_what_is_equally_unhelpful():

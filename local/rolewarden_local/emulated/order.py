@@ -59,8 +59,9 @@ def creation_order(resources: Mapping[str, Any], conditions: Mapping[str, bool],
     """The names of the resources that are made, each after its dependencies.
 
     A custom resource comes as early as it can, with nothing but what it depends on before it: its function finds
-    everything else missing. A StackSet comes when nothing else is left to create. `seed` shuffles the rest. Raises
-    ValueError if the dependencies are circular.
+    everything else missing. An alarm comes as early as it can, so that it sees everything that happens later. A
+    StackSet comes when nothing else is left to create. `seed` shuffles the rest. Raises ValueError if the dependencies
+    are circular.
     """
     made = cfn_engine._topological_sort(resources, conditions)
     needs = {name: cfn_engine._extract_deps(resources[name], set(made)) - {name} for name in made}
@@ -72,6 +73,8 @@ def creation_order(resources: Mapping[str, Any], conditions: Mapping[str, bool],
     def rank(name: str) -> tuple[int, float]:
         if resources[name]["Type"] == STACK_SET:
             return 3, luck[name]
+        if resources[name]["Type"] == "AWS::CloudWatch::Alarm":
+            return -1, luck[name]
         return (0 if name in eager else 1 if name in needed else 2), luck[name]
 
     order: list[str] = []
