@@ -424,7 +424,7 @@ class LocalAws:
         if access_key.startswith("AKIA"):  # an IAM user's key: MiniStack looks up its account only when AUTH is on
             responses.set_request_account_id(app._request_account_scope(access_key))
         account, region = responses.get_account_id(), responses.get_region()
-        loops.receive_trace(headers)
+        loops.take_trace(headers)
 
         async def do(body: bytes) -> Answer:
             if access.is_void(access_key):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 from rolewarden_local.emulated._ministack import cloudwatch
-from rolewarden_local.emulated.alarms import evaluate, metrics_in
+from rolewarden_local.emulated.alarms import metrics_in, set_state
 
 LOGGED = (
     """START RequestId: 1
@@ -34,7 +34,7 @@ def alarm(**more):
 
 def state(**more):
     made = alarm(**more)
-    evaluate(made)
+    set_state(made)
     return made["StateValue"]
 
 

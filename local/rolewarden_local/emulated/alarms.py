@@ -31,7 +31,7 @@ def install_alarms() -> None:
     Patch(
         cloudwatch,
         "_evaluate_alarm",
-        evaluate,
+        set_state,
         "MiniStack evaluates an alarm over all dimensions at once, and never without data.",
     ).install()
     alarm = provisioners._RESOURCE_HANDLERS["AWS::CloudWatch::Alarm"]
@@ -58,7 +58,7 @@ def metrics_in(log: str) -> Iterator[tuple[str, str, float, dict[str, str]]]:
                     yield group["Namespace"], metric["Name"], value, {name: logged[name] for name in names}
 
 
-def evaluate(alarm: dict[str, Any]) -> None:
+def set_state(alarm: dict[str, Any]) -> None:
     """Set the state of an alarm by its last periods, and notify its actions of a change."""
     before, now = alarm["StateValue"], time.time()
     period, periods = int(alarm["Period"]), int(alarm["EvaluationPeriods"])

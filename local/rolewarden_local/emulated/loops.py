@@ -66,7 +66,7 @@ def install_loops() -> None:
     functions["update"] = lambda name, old, new, stack: _configured(new, update(name, old, new, stack))
 
 
-def receive_trace(headers: Mapping[str, str]) -> None:
+def take_trace(headers: Mapping[str, str]) -> None:
     """Take the trace header of a request that is about to be answered, for the messages that it sends."""
     _sent_with.set(headers.get("x-amzn-trace-id", ""))
 
