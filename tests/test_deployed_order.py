@@ -64,7 +64,7 @@ class Deployed:
             )
             log(client("cloudtrail", topology.region, account))
         if len(topology.accounts) > 1:
-            aws.organize("o-exampleorg1", ou_root_canvas000={MEMBER})
+            aws.organize("o-exampleorg1", {"ou-root-canvas000": {MEMBER}}, administrator=CENTRAL)
         self._listen()
         stacks = client("cloudformation", topology.region)
         bucket = client("s3", topology.region)
