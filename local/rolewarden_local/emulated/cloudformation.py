@@ -42,6 +42,9 @@ def install_cloudformation() -> None:
     role = provisioners._RESOURCE_HANDLERS["AWS::IAM::Role"]
     role["create"] = _bounding(role["create"], properties=1)
     role["update"] = _bounding(role["update"], properties=2)
+    table = provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::Table"]
+    create_table = table["create"]
+    table["create"] = lambda logical, props, stack: _encrypted(props, create_table(logical, props, stack))
 
 
 def _bounding(handler: Callable[..., Any], *, properties: int) -> Callable[..., Any]:
@@ -56,9 +59,6 @@ def _bounding(handler: Callable[..., Any], *, properties: int) -> Callable[..., 
         return made
 
     return bound
-    table = provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::Table"]
-    create_table = table["create"]
-    table["create"] = lambda logical, props, stack: _encrypted(props, create_table(logical, props, stack))
 
 
 def _numbered(props: Mapping[str, Any]) -> dict[str, Any]:
