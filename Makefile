@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 SAM_VENV := .venv-sam
 C7N_VENV := .venv-c7n
+DOWNLOADED := .wheels/downloaded
 DOCS_VENV := .venv-docs
 SAM := $(SAM_VENV)/bin/sam
 HOST ?= 127.0.0.1
@@ -20,14 +21,18 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --jobs=3
 endif
 
-.PHONY: install demo wheel test quick check check-templates check-replay soak local stage lint types docs bench bench-report
+.PHONY: install new-python demo wheel test quick check check-templates check-replay soak local stage lint types
+.PHONY: docs bench bench-report
 .PHONY: report-picture pages mutants clean
 
-install: $(VENV)/installed $(SAM_VENV)/installed .wheels/downloaded
+install: $(VENV)/installed $(SAM_VENV)/installed $(DOWNLOADED)
+
+# Each environment waits for it, so that the line is printed once.
+new-python:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Rolewarden needs Python 3.11 or later, and $(PYTHON) is older: run `make PYTHON=python3.13 $(or $(MAKECMDGOALS),install)`")'
 
 # Make the virtual environment $(1). Each has a heading, because they are installed at the same time.
 new_environment = \
-	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Rolewarden needs Python 3.11 or later, and $(PYTHON) is older: run `make PYTHON=python3.13 ...`")'; \
 	echo "setting up $(1) (only the first time; about a minute, or some minutes on a slow network)"; \
 	$(PYTHON) -m venv $(1)
 
@@ -38,33 +43,33 @@ progress = awk '\
 	{ fflush() }'
 
 # The environment for the code, the local AWS and the tests.
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml constraints.txt | new-python
 	@$(call new_environment,$(VENV))
 	@$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt hatchling editables | $(call progress,$(VENV))
 	@$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt --no-build-isolation -e '.[dev]' | $(call progress,$(VENV))
 	@touch $@
 
 # SAM CLI has its own environment, because it needs another botocore than MiniStack.
-$(SAM_VENV)/installed: constraints-sam.txt
+$(SAM_VENV)/installed: constraints-sam.txt | new-python
 	@$(call new_environment,$(SAM_VENV))
 	@$(SAM_VENV)/bin/pip install $(PIP_FLAGS) -c constraints-sam.txt aws-sam-cli | $(call progress,$(SAM_VENV))
 	@touch $@
 
 # Cloud Custodian, which `make bench` compares with Rolewarden.
-$(C7N_VENV)/installed: constraints-c7n.txt
+$(C7N_VENV)/installed: constraints-c7n.txt | new-python
 	@$(call new_environment,$(C7N_VENV))
 	@$(C7N_VENV)/bin/pip install $(PIP_FLAGS) -c constraints-c7n.txt c7n | $(call progress,$(C7N_VENV))
 	@touch $@
 
 # mkdocs and its theme, which only `make docs` needs.
-$(DOCS_VENV)/installed: constraints-docs.txt
+$(DOCS_VENV)/installed: constraints-docs.txt | new-python
 	@$(call new_environment,$(DOCS_VENV))
 	@$(DOCS_VENV)/bin/pip install $(PIP_FLAGS) -c constraints-docs.txt mkdocs-material | $(call progress,$(DOCS_VENV))
 	@touch $@
 
 # The packages of the layer, so that `sam build` needs no network.
-.wheels/downloaded: layers/rolewarden/requirements.txt
-	@$(PYTHON) -m pip download --quiet $(PIP_FLAGS) --no-deps --only-binary=:all: -d .wheels -r $<
+$(DOWNLOADED): layers/rolewarden/requirements.txt | new-python
+	@$(PYTHON) -m pip download --quiet $(PIP_FLAGS) --no-deps --only-binary=:all: -d $(@D) -r $<
 	@touch $@
 
 # Show a day of a deployed stack on the local AWS.

@@ -277,7 +277,7 @@ def _smaller(parts: Mapping[str, Any], counts: list[dict[str, float]]) -> str:
         "- **Sweep less often** if you trust events: see the table above. A change that produced no event then stays "
         "undetected for up to one interval.\n"
         "- **Use fewer regions**: each region adds two lists, a forwarder and a queue to every sweep.\n"
-        "- **Use `Architectures: [arm64]`** in template.yaml, because Lambda charges less for it. The layer contains "
+        "- **Deploy with `Architecture=arm64`**, because Lambda charges less for it. The layer contains "
         "no code that is compiled for a processor, but it is only tested on x86_64.\n"
         "- **Remove the dashboard** from template.yaml if the account has more than three: it costs three dollars."
     )

@@ -3,10 +3,13 @@
 import fcntl
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rolewarden.aws import Aws
+from rolewarden.record import ACCOUNT_WIDE
+from rolewarden.reported import ReportedFindings
 from rolewarden_local.scenes.account import Account, waited
 from rolewarden_local.scenes.deploy import STACK, build
 
@@ -66,3 +69,15 @@ def left_by_deletion(account: Account) -> tuple[set[str], set[str]]:
     policies = iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"]
     left = {policy["Arn"]: policy["PolicyName"] for policy in policies}
     return {left[arn] for arn in account.aws.attached_policies("CanvasOmar") if arn in left}, set(left.values())
+
+
+def alarms(cloudwatch: Any) -> set[str]:
+    """The alarms of the stack that have gone off at any time, by their logical IDs."""
+    changes = cloudwatch.describe_alarm_history(HistoryItemType="StateUpdate")["AlarmHistoryItems"]
+    return {change["AlarmName"].split("-")[1] for change in changes if "to ALARM" in change["HistorySummary"]}
+
+
+def account_findings(aws: Aws, outputs: Mapping[str, str], account: str) -> list[str]:
+    """What was reported of an account as a whole."""
+    reported = ReportedFindings(aws, outputs["BindingsTable"]).of_account(account)
+    return [finding.about for finding in reported if ACCOUNT_WIDE in finding.about]

@@ -4,11 +4,9 @@ import json
 from collections import Counter
 
 import pytest
-from rolewarden import __version__
 from rolewarden.record import metrics
 from rolewarden.verdicts import Verdict
 
-from tests.conftest import ROOT
 from tests.guardrail_texts import SINGLED_OUT
 from tests.publishing import tamper
 from tests.stacks import FUNCTIONS, RECEIVERS, translated
@@ -92,12 +90,3 @@ def test_widgets_are_of_the_stacks_region_and_do_not_lie_on_each_other():
     )
     assert set(fields.values()) == {1}
     assert max(x for x, _ in fields) < 24
-
-
-def test_the_serverless_application_repository_gets_this_version_and_files_that_are_there():
-    text = (ROOT / "template.yaml").read_text(encoding="utf-8")
-    application = text.partition("AWS::ServerlessRepo::Application:")[2].partition("\nParameters:")[0]
-    told = dict(line.strip().split(": ", 1) for line in application.splitlines() if ": " in line)
-    assert told["SemanticVersion"] == __version__
-    assert (ROOT / told["LicenseUrl"]).is_file()
-    assert (ROOT / told["ReadmeUrl"]).is_file()

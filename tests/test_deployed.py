@@ -13,6 +13,7 @@ from rolewarden.verdicts import Verdict
 from rolewarden_cli.account import OperatorCalls
 from rolewarden_cli.main import app
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
+from rolewarden_local.emulated.loops import trace
 from rolewarden_local.scenes.account import Account, waited
 from rolewarden_local.scenes.deploy import STACK
 from rolewarden_local.scenes.seed import TRUST
@@ -20,11 +21,11 @@ from rolewarden_local.scenes.template import Template
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
-from tests.deployments import left_by_deletion
+from tests.deployments import account_findings, alarms, left_by_deletion
 from tests.inbox import subscribed
 from tests.permissions import lines, of_stack, of_template, who_may
 from tests.publishing import GUARDRAIL_ARN
-from tests.stacks import aliases
+from tests.stacks import RECEIVERS, aliases
 
 pytestmark = pytest.mark.deployed
 
@@ -86,6 +87,11 @@ def test_the_first_sweep_has_guarded_what_was_there(account):
     for role in ("CanvasResearch", "CanvasRosa"):
         waited(partial(account.carries, role, ["approved-models"]), role)
     assert not account.carries("BuildServer", ["no-generative-ai"])
+
+
+def test_a_first_deployment_raises_no_alarm_and_no_finding_about_the_account(account):
+    assert alarms(account.client("cloudwatch")) <= {"UnenforceableAlarm"}  # the account has a full role
+    assert account_findings(account.aws, account.outputs, ACCOUNT_ID) == []
 
 
 def test_a_new_profile_with_a_fresh_role_is_guarded(account):
@@ -277,6 +283,30 @@ def test_a_guardrail_that_is_out_of_the_file_is_detached_and_its_policy_deleted(
     waited(lambda: account.history("BuildServer"), "the record of it")
     ask(policy="old")
     waited(lambda: account.aws.policy(old) is None, "the old policy deleted")
+
+
+@pytest.mark.parametrize("queue", ["SweepQueue", "WorkQueue", "PublishQueue"])
+def test_a_function_goes_on_with_a_chain_of_messages_that_has_invoked_it_often(account, local, queue):
+    """As a sweep of many steps does: Lambda would stop another function after 16 invocations."""
+    aws, _ = local
+    body = {
+        "SweepQueue": {"account": ACCOUNT_ID, "step": "begin"},
+        "WorkQueue": {"role": "CanvasOmar", "role_account": ACCOUNT_ID, "account": ACCOUNT_ID},
+        "PublishQueue": {"account": ACCOUNT_ID, "step": "publish"},
+    }[queue]
+    function = account.outputs[RECEIVERS[queue]]
+    arn = account.client("lambda").get_function(FunctionName=function)["Configuration"]["FunctionArn"]
+    header = {"AWSTraceHeader": {"DataType": "String", "StringValue": trace(arn, 40)}}
+    account.sqs.send_message(
+        QueueUrl=account.outputs[queue], MessageBody=json.dumps(body), MessageSystemAttributes=header
+    )
+    waited(lambda: aws.longest_chains.get(function, 0) > 40, f"{function} works on the message")
+
+
+def test_the_tables_are_encrypted_with_the_key_that_aws_owns(account):
+    for table in ("BindingsTable", "HistoryTable"):
+        described = account.client("dynamodb").describe_table(TableName=account.outputs[table])["Table"]
+        assert "SSEDescription" not in described
 
 
 def test_a_deleted_domain_binds_nothing_any_more(account):

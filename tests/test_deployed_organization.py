@@ -22,7 +22,7 @@ from rolewarden_local.scenes.seed import TRUST, log, seed
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT, sample
-from tests.deployments import commands, recipe, run
+from tests.deployments import account_findings, alarms, commands, recipe, run
 from tests.inbox import subscribed
 
 pytestmark = pytest.mark.deployed
@@ -118,6 +118,12 @@ def company(build):
 def test_the_first_sweep_guards_what_is_in_each_account_and_region(company):
     waited(lambda: carries(CENTRAL, "CanvasAnalytics"), "the central account's own role")
     waited(lambda: carries(MEMBER, "MemberCanvas"), "a role of the member, by a domain of another region")
+
+
+def test_a_first_deployment_raises_no_alarm_and_no_finding_about_an_account(company):
+    assert alarms(client("cloudwatch")) <= {"UnenforceableAlarm"}  # the central account has a full role
+    for account in (CENTRAL, MEMBER):
+        assert account_findings(company.own, company.outputs, account) == []
 
 
 def test_iam_events_of_the_hubs_own_account_come_from_the_home_region(company):

@@ -180,6 +180,36 @@ def test_a_removal_that_runs_out_of_time_is_not_answered_and_goes_on_when_lambda
     assert world.carried("CanvasAnalytics") == set()
 
 
+@pytest.mark.parametrize("created", ["before the policies", "after the policies"])
+def test_a_creation_that_is_taken_back_takes_off_its_own_guardrails_and_keeps_those_of_an_earlier_stack(
+    world, answers, monkeypatch, created
+):
+    world.sweep()
+    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+    now = world.runtime.aws.policy_created(policy_arn("no-generative-ai", "aws", ACCOUNT_ID))
+    began = now - 60 if created == "before the policies" else now + 60
+    monkeypatch.setattr("rolewarden.aws.Aws.stack_created", lambda *_: began)
+    handler = function_handler(world, monkeypatch, "detach", status="ROLLBACK_IN_PROGRESS")
+    handler(deletion_request(answers, "keep"), CONTEXT)
+    assert [answer["Status"] for answer in answers.heard] == ["SUCCESS"]
+    kept = {"no-generative-ai"} if created == "after the policies" else set()
+    assert world.carried("CanvasAnalytics") == kept
+
+
+def test_a_stack_that_keeps_its_guardrails_is_deleted_though_cloudformation_does_not_answer(
+    world, answers, monkeypatch
+):
+    def unanswered(*_):
+        raise RetryLater("no answer")
+
+    world.sweep()
+    handler = function_handler(world, monkeypatch, "detach")
+    monkeypatch.setattr("rolewarden.aws.Aws.stack_status", unanswered)
+    handler(deletion_request(answers, "keep"), CONTEXT)
+    assert [answer["Status"] for answer in answers.heard] == ["SUCCESS"]
+    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+
+
 def test_a_removal_that_aws_could_not_do_is_tried_again_as_long_as_there_is_time(world, answers, monkeypatch):
     waited: list[float] = []
     monkeypatch.setattr("rolewarden.detach.time.sleep", waited.append)

@@ -38,6 +38,10 @@ def test_it_is_small(layer):
     assert sum(file.stat().st_size for file in layer.rglob("*") if file.is_file()) <= 12_000_000
 
 
+def test_it_has_no_code_that_is_compiled_for_a_processor(layer):
+    assert {file.suffix for file in layer.rglob("*")} & {".so", ".pyd", ".dylib", ".a"} == set()
+
+
 def test_every_module_has_bytecode_that_holds_whatever_the_zip_makes_of_its_time(layer):
     sources = list(layer.rglob("*.py"))
     assert len(sources) > 200

@@ -50,7 +50,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         def work() -> dict[str, Any]:
             if unknown:
                 raise unknown
-            return {} if deletes else publications().run(account, DEPLOYMENT)
+            if deletes:
+                return {}
+            done = publications().run(account, DEPLOYMENT)
+            if event["RequestType"] == "Create":
+                publications().publisher.recorder.record_first_publication()
+            return done
 
         return cloudformation.answer_request(
             event,

@@ -23,6 +23,7 @@ from hypercorn.config import Config
 from rolewarden_local.emulated import (
     _ministack,
     access,
+    alarms,
     authorization,
     buses,
     cloudformation,
@@ -31,6 +32,8 @@ from rolewarden_local.emulated import (
     faults,
     functions,
     iam,
+    loops,
+    order,
     organization,
     patches,
     sagemaker,
@@ -127,6 +130,8 @@ class LocalAws:
     def _restart(self, begin: Callable[[], None]) -> None:
         self._on_the_loop(begin)
         iam.QUOTAS.policies_per_role = iam.Quotas.policies_per_role
+        order.ORDER.seed = order.Order.seed
+        loops.CHAINS.forget()
         organization.reset_organization()
         stacksets.reset_stacksets()
         self._faults.clear()
@@ -156,6 +161,20 @@ class LocalAws:
     @answers_as_asked.setter
     def answers_as_asked(self, as_asked: bool) -> None:
         sagemaker.ANSWERS.as_asked = as_asked
+
+    @property
+    def creation_seed(self) -> int:
+        """The seed of the order in which CloudFormation creates resources; `reset` makes it 0 again."""
+        return order.ORDER.seed
+
+    @creation_seed.setter
+    def creation_seed(self, seed: int) -> None:
+        order.ORDER.seed = seed
+
+    @property
+    def longest_chains(self) -> dict[str, int]:
+        """How often the longest chain of requests through queues has invoked each function, by the function's name."""
+        return dict(loops.CHAINS.longest)
 
     def organize(
         self,
@@ -405,6 +424,7 @@ class LocalAws:
         if access_key.startswith("AKIA"):  # an IAM user's key: MiniStack looks up its account only when AUTH is on
             responses.set_request_account_id(app._request_account_scope(access_key))
         account, region = responses.get_account_id(), responses.get_region()
+        loops.take_trace(headers)
 
         async def do(body: bytes) -> Answer:
             if access.is_void(access_key):
@@ -486,6 +506,8 @@ def _install(aws: LocalAws) -> None:
     cloudformation.install_cloudformation()
     execution.install_execution()
     organization.install_organization()
+    order.install_order()
+    alarms.install_alarms()
     stacksets.install_stacksets(aws._loop)
     buses.install_buses()
     trail.install_trail(aws.events)
@@ -500,6 +522,7 @@ def _install(aws: LocalAws) -> None:
         app, "_dispatch_service_request", dispatch, "Calls are routed, recorded and made to fail on demand there."
     ).install()
     functions.install_functions()
+    loops.install_loops()
 
 
 def _sagemaker(method: str, path: str, headers: Mapping[str, str], body: bytes, account: str) -> Answer:

@@ -107,3 +107,30 @@ def test_an_event_that_the_function_cannot_handle_ends_in_its_failure_queue(depl
     failed = json.loads(message["Body"])
     assert failed["requestPayload"] == local.events[-1]
     assert failed["responsePayload"]["errorMessage"] == "poisoned"
+
+
+@pytest.mark.parametrize(("loop", "runs"), [("Terminate", 16), ("Allow", 20)])
+def test_a_function_that_sends_to_its_own_queue_is_stopped_after_16_invocations_unless_it_may_loop(
+    deployed, loop, runs
+):
+    local, _, outputs = deployed
+    sqs, functions = boto3.client("sqs", "us-east-1"), boto3.client("lambda", "us-east-1")
+    counts = ["", "NotVisible", "Delayed"]
+    waiting = {
+        "QueueUrl": outputs["Work"],
+        "AttributeNames": [f"ApproximateNumberOfMessages{count}" for count in counts],
+    }
+    functions.put_function_recursion_config(FunctionName=outputs["Guard"], RecursiveLoop=loop)
+    sqs.purge_queue(QueueUrl=outputs["Failed"])
+    # A message of an earlier test, in the same batch, would be a part of the chain.
+    eventually(lambda: not any(map(int, sqs.get_queue_attributes(**waiting)["Attributes"].values())))
+    table = boto3.resource("dynamodb", "us-east-1").Table(outputs["Table"])
+    for row in notes(outputs, "hops"):
+        table.delete_item(Key={"id": row["id"]})
+    sqs.send_message(QueueUrl=outputs["Work"], MessageBody=json.dumps({"hops": 19}), DelaySeconds=0)
+    if loop == "Terminate":
+        [message] = eventually(lambda: sqs.receive_message(QueueUrl=outputs["Failed"]).get("Messages"))
+        assert json.loads(message["Body"]) == {"hops": 3}
+    eventually(lambda: len(notes(outputs, "hops")) >= runs)
+    assert len(notes(outputs, "hops")) == runs
+    assert local.longest_chains[outputs["Guard"]] == runs

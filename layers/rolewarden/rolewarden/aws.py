@@ -504,6 +504,14 @@ class Aws:
         except Gone:
             return ""
 
+    def policy_created(self, policy_arn: str) -> float:
+        """When a policy was created, in seconds of the epoch; 0 if the policy does not exist."""
+        try:
+            with translated():
+                return self._iam.get_policy(PolicyArn=policy_arn)["Policy"]["CreateDate"].timestamp()
+        except Gone:
+            return 0.0
+
     def own_policies(self) -> tuple[str, ...]:
         """The names of all policies under `/rolewarden/`."""
         with translated():
@@ -872,6 +880,12 @@ class Aws:
         with _of_our_own():
             [stack] = self._cloudformation.describe_stacks(StackName=stack_id)["Stacks"]
             return str(stack["StackStatus"])
+
+    def stack_created(self, stack_id: str) -> float:
+        """When the creation of a stack of this region began, in seconds of the epoch. Raises RetryLater."""
+        with _of_our_own():
+            [stack] = self._cloudformation.describe_stacks(StackName=stack_id)["Stacks"]
+            return stack["CreationTime"].timestamp()
 
     def notify(self, topic_arn: str, subject: str, text: str) -> None:
         """Send a message to the subscribers of a topic. Raises RetryLater."""

@@ -111,6 +111,9 @@ class WritesPolicies(DeletesPolicies, Protocol):
 class DetachesPolicies(ReadsRoles, RemovesBoundaries, DeletesPolicies, Protocol):
     """Detaches and deletes policies, for the Detacher. It attaches none."""
 
+    def policy_created(self, policy_arn: str) -> float:
+        """As `Aws.policy_created`."""
+
     def detach(self, role: str, policy_arn: str, *, correlation_id: str) -> bool:
         """As `Aws.detach`."""
 
@@ -249,3 +252,6 @@ class ReadsStacks(Protocol):
 
 class ReadsAccount(ListsSubjects, ReadsSubjects, ReadsItems, Protocol):
     """Reads an account and Rolewarden's tables, for the commands of operators that write nothing."""
+
+    def stack_created(self, stack_id: str) -> float:
+        """As `Aws.stack_created`."""

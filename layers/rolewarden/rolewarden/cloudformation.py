@@ -26,7 +26,10 @@ TRIES = 2
 """Attempts to send an answer."""
 
 
-DELETING = frozenset({"DELETE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"})
+ROLLS_BACK_CREATION = "ROLLBACK_IN_PROGRESS"
+"""The status of a stack whose creation has failed, while CloudFormation deletes what it has created."""
+
+DELETING = frozenset({"DELETE_IN_PROGRESS", ROLLS_BACK_CREATION})
 """Statuses in which CloudFormation deletes the stack, or rolls back its creation."""
 
 _IN_OPERATION = "_IN_PROGRESS"
@@ -81,6 +84,10 @@ class OwnStack(NamedTuple):
             raise ForgedRequestError(
                 f"the request asks to remove all guardrails, but the status of the stack is {status}"
             )
+
+    def failed_creation(self, aws: ReadsStacks) -> float:
+        """When the creation of the stack began, if CloudFormation rolls it back; otherwise 0. Raises RetryLater."""
+        return aws.stack_created(self.id) if aws.stack_status(self.id) == ROLLS_BACK_CREATION else 0.0
 
     def _is_answer_address(self, url: object, region: str, partition: str) -> bool:
         try:

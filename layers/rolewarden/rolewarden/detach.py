@@ -151,17 +151,21 @@ def stack(
     - `request`: the type of the request. Only "Delete" has an effect.
     - `own`: the function's own stack, and whether it removes guardrails.
 
+    If CloudFormation rolls back the creation of the stack, this function removes the guardrails of that creation even
+    if `OnDelete` is `keep`, because no stack would keep them up to date. The guardrails of an earlier stack stay.
+
     This function does not need guardrails.yaml, so that a stack with unusable rules can be deleted. Raises RetryLater
     if time runs out before everything is removed. Raises Refused if AWS refuses some removals, after all others. Raises
     ForgedRequestError if the request asks for a removal although CloudFormation is not deleting the stack.
     """
     if request != "Delete":
         return {}
-    while own.removes:
+    since = 0.0 if own.removes else _failed_creation(own, aws)
+    while own.removes or since:
         try:
             # Check in each attempt, because the deletion of the stack can end or fail between two attempts.
             own.need_deletion(aws)
-            return _remove(aws, account, recorder, clock)
+            return _remove(aws, account, recorder, clock, since)
         except RetryLater:
             if clock.seconds_left() < LONGEST_CALL + PAUSE:
                 raise
@@ -178,17 +182,28 @@ def stack(
     return {"left": {name: len(roles) for name, roles in left.items()}}
 
 
-def _remove(aws: RemovesStack, account: str, recorder: Recorder, clock: Clock) -> dict[str, Any]:
+def _failed_creation(own: OwnStack, aws: ReadsStacks) -> float:
+    """As `OwnStack.failed_creation`; 0 if CloudFormation does not answer: a stack that keeps its guardrails can go."""
+    try:
+        return own.failed_creation(aws)
+    except RetryLater as error:
+        logger.error("guardrails stay attached, as CloudFormation does not answer", extra={"why": str(error)})
+        return 0.0
+
+
+def _remove(aws: RemovesStack, account: str, recorder: Recorder, clock: Clock, since: float) -> dict[str, Any]:
     with recorder.together():
-        return _remove_all(aws, account, recorder, clock)
+        return _remove_all(aws, account, recorder, clock, since)
 
 
-def _remove_all(aws: RemovesStack, account: str, recorder: Recorder, clock: Clock) -> dict[str, Any]:
+def _remove_all(aws: RemovesStack, account: str, recorder: Recorder, clock: Clock, since: float) -> dict[str, Any]:
+    """Take off and delete every guardrail that was created at `since` or later, in seconds of the epoch."""
     detached, deleted, refused = 0, 0, []
     correlation_id = DEPLOYMENT.new_correlation_id()
     for name in aws.own_policies():
         arn = policy_arn(name, aws.partition, account)
-        if aws.policy_description(arn) != DESCRIPTION:
+        # IAM gives whole seconds.
+        if aws.policy_description(arn) != DESCRIPTION or aws.policy_created(arn) < int(since):
             continue
         for role in sorted(aws.roles_with_policy(arn)):
             if clock.seconds_left() < LONGEST_CALL:

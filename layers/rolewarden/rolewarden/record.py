@@ -337,6 +337,10 @@ class Recorder:
             metrics.add_metric(f"Sweep.{name}", MetricUnit.Count, count)
         self.announce(SweepCompleted(account=account, regions=tuple(regions), **counts))
 
+    def record_first_publication(self) -> None:
+        """Count a heartbeat. Without one, HeartbeatAlarm goes off before the first sweep of a new stack can end."""
+        metrics.add_metric(HEARTBEAT, MetricUnit.Count, 1)
+
     def announce(self, event: OwnEvent, *, needed: bool = True) -> None:
         """Log a milestone (`Guardrails Published`, `Sweep Completed`) or a backfilled event, and put it on the bus.
 

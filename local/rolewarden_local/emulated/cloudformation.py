@@ -1,7 +1,10 @@
-"""Conditions of stacks that see pseudo parameters and functions on texts, and numbers that a parameter gives as a text.
+"""Conditions of stacks that see pseudo parameters, numbers that a parameter gives as a text, and encrypted tables.
 
 MiniStack evaluates conditions without pseudo parameters and without most functions, see `intrinsics`. It passes the
-text of a parameter to Lambda, which refuses a text for MaximumConcurrency; CloudFormation converts it.
+text of a parameter to Lambda, which refuses a text for MaximumConcurrency; CloudFormation converts it. It drops the
+encryption of a table. In AWS, SSEEnabled without a type means a KMS key that AWS manages and charges for; a table
+without SSESpecification has a key that AWS owns and does not charge for:
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.howitworks.html
 """
 
 from __future__ import annotations
@@ -9,7 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rolewarden_local.emulated._ministack import cfn_changesets, cfn_engine, cfn_handlers, cfn_stacks, iam, provisioners
+from rolewarden_local.emulated._ministack import (
+    cfn_changesets,
+    cfn_engine,
+    cfn_handlers,
+    cfn_stacks,
+    dynamodb,
+    iam,
+    provisioners,
+)
 from rolewarden_local.emulated.intrinsics import Conditions
 from rolewarden_local.emulated.patches import Patch
 
@@ -31,6 +42,9 @@ def install_cloudformation() -> None:
     role = provisioners._RESOURCE_HANDLERS["AWS::IAM::Role"]
     role["create"] = _bounding(role["create"], properties=1)
     role["update"] = _bounding(role["update"], properties=2)
+    table = provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::Table"]
+    create_table = table["create"]
+    table["create"] = lambda logical, props, stack: _encrypted(props, create_table(logical, props, stack))
 
 
 def _bounding(handler: Callable[..., Any], *, properties: int) -> Callable[..., Any]:
@@ -51,3 +65,11 @@ def _numbered(props: Mapping[str, Any]) -> dict[str, Any]:
     """The properties of an event source mapping with the number that a parameter gave as a text."""
     scaling = props.get("ScalingConfig")
     return {**props, **({"ScalingConfig": {name: int(n) for name, n in scaling.items()}} if scaling else {})}
+
+
+def _encrypted(props: Mapping[str, Any], made: tuple[str, Any]) -> tuple[str, Any]:
+    """A table that was made, with the encryption that its properties ask for."""
+    asked = dict(props.get("SSESpecification") or {})
+    spec = {"Enabled": str(asked.pop("SSEEnabled", False)).lower() == "true", **asked} if asked else None
+    dynamodb._tables[made[0]]["SSEDescription"] = dynamodb._sse_description_from_spec(spec)
+    return made

@@ -15,7 +15,11 @@ def handler(event, context):
         return None
     if "Records" in event:
         for record in event["Records"]:
-            note(json.loads(record["body"]))
+            work = json.loads(record["body"])
+            if "hops" in work:
+                hop(work["hops"])
+            else:
+                note(work)
         return {"batchItemFailures": []}
     restore(event["detail"])
     return None
@@ -36,6 +40,14 @@ def restore(detail):
     if detail["eventName"] == "DetachRolePolicy":
         boto3.client("iam").attach_role_policy(**{key[0].upper() + key[1:]: value for key, value in asked.items()})
     boto3.client("sqs").send_message(QueueUrl=os.environ["WORK"], MessageBody=json.dumps(detail))
+
+
+def hop(left):
+    """Write down how many hops are left, and send a message for the next one to the queue that this one came from."""
+    boto3.resource("dynamodb").Table(os.environ["TABLE"]).put_item(Item={"id": f"hop-{left}", "role": "hops"})
+    if left:
+        body = json.dumps({"hops": left - 1})
+        boto3.client("sqs").send_message(QueueUrl=os.environ["WORK"], MessageBody=body, DelaySeconds=0)
 
 
 def note(detail):

@@ -1,0 +1,145 @@
+"""template.yaml at its first deployment: what comes before what, what a failure leaves behind, and what it costs."""
+
+from collections import defaultdict
+from itertools import product
+
+import pytest
+from rolewarden_local.emulated._ministack import cfn_engine
+
+from tests.permissions import actions, of_template
+from tests.stacks import EVERYTHING, FUNCTIONS, RECEIVERS, translated, whole
+
+KEY = {"KmsKeyArn": "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"}
+TOPOLOGIES = list(
+    product(
+        ("us-east-1", "eu-west-1"),
+        ({}, KEY, {"Regions": "us-east-1,eu-west-1"}, EVERYTHING, {**EVERYTHING, **KEY}),
+    )
+)
+
+
+@pytest.fixture(params=TOPOLOGIES, ids=lambda given: " ".join((given[0], *given[1])))
+def template(request):
+    """The template in a Region, with few and with many parameters."""
+    region, parameters = request.param
+    return translated(region, **parameters)
+
+
+def dependencies(template):
+    """What each resource that is made depends on, by DependsOn or by a reference."""
+    made = template.made()
+    resources = template.body["Resources"]
+    return {name: cfn_engine._extract_deps(resources[name], made) - {name} for name in made}
+
+
+def all_dependencies(template, name):
+    """Everything that a resource depends on, however far."""
+    direct, left = dependencies(template), [name]
+    found: set[str] = set()
+    while left:
+        new = direct[left.pop()] - found
+        found |= new
+        left += new
+    return found
+
+
+def scheduled(template):
+    """The rules that invoke a function by the clock, and the permissions that they need."""
+    rules = {name for name, rule in template.resources("AWS::Events::Rule").items() if "ScheduleExpression" in rule}
+    permissions = {
+        name
+        for name, needs in dependencies(template).items()
+        if needs & rules and template.body["Resources"][name]["Type"] == "AWS::Lambda::Permission"
+    }
+    assert (len(rules), len(permissions)) == (2, 2)
+    return rules | permissions
+
+
+def test_guardrails_are_published_after_everything_that_the_first_sweep_can_need_and_everything_that_can_fail(template):
+    following = {"Guardrails", "HeartbeatAlarm"} | scheduled(template)
+    assert template.made() - following == all_dependencies(template, "Guardrails")
+
+
+def test_the_clock_invokes_no_function_before_the_guardrails_are_published(template):
+    for name in scheduled(template):
+        assert "Guardrails" in all_dependencies(template, name), name
+
+
+def test_the_alarm_that_takes_missing_data_for_a_breach_comes_after_the_publication(template):
+    alarms = template.resources("AWS::CloudWatch::Alarm")
+    breaching = {name for name, alarm in alarms.items() if alarm["TreatMissingData"] == "breaching"}
+    assert breaching
+    for name in breaching:
+        assert "Guardrails" in all_dependencies(template, name), name
+
+
+def test_stacksets_begin_after_the_functions_so_that_iam_has_time_to_show_the_roles_to_them():
+    template = whole()
+    needed = all_dependencies(template, "Forwarders")
+    assert template.resources("AWS::Lambda::EventSourceMapping").keys() <= needed
+
+
+def test_the_stack_names_no_role_so_that_nobody_has_to_allow_named_resources_of_iam():
+    template = whole()
+    named = {"AWS::IAM::Role": "RoleName", "AWS::IAM::ManagedPolicy": "ManagedPolicyName"}
+    for kind, name in named.items():
+        assert not [logical for logical, properties in template.resources(kind).items() if name in properties]
+
+
+def test_the_functions_and_their_layers_can_run_on_both_processors():
+    for processor in ("x86_64", "arm64"):
+        template = translated(Architecture=processor)
+        for name, function in template.resources("AWS::Lambda::Function").items():
+            assert function["Architectures"] == [processor], name
+        for name, layer in template.resources("AWS::Lambda::LayerVersion").items():
+            assert processor in layer["CompatibleArchitectures"], name
+
+
+def test_what_a_deleted_stack_leaves_behind_is_deleted_if_the_stack_cannot_be_created():
+    policies = {
+        name: resource["DeletionPolicy"]
+        for name, resource in whole().body["Resources"].items()
+        if resource.get("DeletionPolicy", "Delete") != "Delete"
+    }
+    assert policies == dict.fromkeys(("DetachLogs", "HistoryTable"), "RetainExceptOnCreate")
+
+
+def sends_to(template):
+    """The functions whose queues each function may send messages to."""
+    found = defaultdict(set)
+    for rights in of_template(template):
+        for statement in rights.statements():
+            if statement["Effect"] == "Allow" and "sqs:SendMessage" in actions(statement):
+                named = statement["Resource"]
+                for arn in [named] if isinstance(named, str) else named:
+                    if receiver := RECEIVERS.get(arn.rsplit(":", 1)[-1]):
+                        found[rights.function].add(receiver)
+    return found
+
+
+def test_a_chain_of_messages_that_comes_back_to_its_function_is_meant_and_no_other_is():
+    template = whole()
+    follows = sends_to(template)
+
+    def reached(function):
+        found: set[str] = set()
+        left = [function]
+        while left:
+            new = follows[left.pop()] - found
+            found |= new
+            left += new
+        return found
+
+    functions = template.resources("AWS::Lambda::Function")
+    for name in FUNCTIONS:
+        meant = "Allow" if name in reached(name) else None
+        assert functions[name].get("RecursiveLoop") == meant, name
+
+
+def test_a_table_costs_no_key_unless_the_stack_is_given_one():
+    for template in (translated(), whole()):
+        for name, table in template.resources("AWS::DynamoDB::Table").items():
+            assert not table.get("SSESpecification"), name
+    for name, table in translated(**KEY).resources("AWS::DynamoDB::Table").items():
+        expected = {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY["KmsKeyArn"]}
+        assert table["SSESpecification"] == expected, name
