@@ -249,9 +249,9 @@ class ReadsStacks(Protocol):
     def stack_status(self, stack_id: str) -> str:
         """As `Aws.stack_status`."""
 
+    def stack_created(self, stack_id: str) -> float:
+        """As `Aws.stack_created`."""
+
 
 class ReadsAccount(ListsSubjects, ReadsSubjects, ReadsItems, Protocol):
     """Reads an account and Rolewarden's tables, for the commands of operators that write nothing."""
-
-    def stack_created(self, stack_id: str) -> float:
-        """As `Aws.stack_created`."""
