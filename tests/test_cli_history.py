@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from rolewarden_cli.history import UnreadableTimeError, moment
+from rolewarden_cli.history import UnreadableTimeError, parsed_time
 from rolewarden_cli.status import ContestedRole, Status, SweepSeen
 
 from tests.commands import rolewarden, told
@@ -55,13 +55,13 @@ def test_it_is_narrowed_down_to_a_role_a_time_and_a_caller(lived):
     ],
 )
 def test_a_point_in_time_is_so_long_ago_or_a_day(text, meant):
-    assert moment(text, NOW) == meant
+    assert parsed_time(text, NOW) == meant
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "999999d", "", "7 d"])
 def test_what_is_no_point_in_time_is_an_error_that_says_what_to_write(text):
     with pytest.raises(UnreadableTimeError, match="write 90m, 2h or 7d"):
-        moment(text, NOW)
+        parsed_time(text, NOW)
 
 
 def test_an_empty_record_is_said_in_words(world):

@@ -18,7 +18,7 @@ from rolewarden_cli.access import Decision, Route, Statement
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model
 from rolewarden_cli.plan import EndingExemption, OpenSwitch, PlannedPolicy, SharedRole
 from rolewarden_cli.report import FindingKind, Report, render
-from rolewarden_cli.report.access_paths import DOORS, door
+from rolewarden_cli.report.access_paths import ACCESS_PATHS, access_path
 from rolewarden_cli.report.render import MOST_ACTORS, MOST_COLUMNS
 from rolewarden_cli.status import ContestedRole
 
@@ -473,7 +473,7 @@ def test_a_policy_is_in_force_on_the_roles_that_need_it_and_do_not_lack_it(large
 
 
 def test_every_statement_that_the_compiler_emits_has_its_door_explained_and_no_other():
-    assert set(DOORS) - {"AllThatIsNotDenied"} == emitted_sids()
+    assert set(ACCESS_PATHS) - {"AllThatIsNotDenied"} == emitted_sids()
 
 
 def test_a_door_is_as_sure_as_the_guide_says():
@@ -483,9 +483,9 @@ def test_a_door_is_as_sure_as_the_guide_says():
         for sids, sure in re.findall(r"^\| (`[^|]*`) \|[^|]*\| (high|medium|low)", guide, flags=re.MULTILINE)
         for sid in re.findall(r"`(\w+)`", sids)
     }
-    assert {sid: door(sid).sure for sid in emitted_sids()} == told
+    assert {sid: access_path(sid).confidence for sid in emitted_sids()} == told
 
 
 def test_a_statement_that_was_divided_has_the_door_of_its_first_part():
-    assert door("BedrockListedModels2") == door("BedrockListedModels")
-    assert "does not know" in door("Theirs").closes
+    assert access_path("BedrockListedModels2") == access_path("BedrockListedModels")
+    assert "does not know" in access_path("Theirs").closes

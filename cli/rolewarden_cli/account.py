@@ -231,10 +231,10 @@ class OperatorCalls:
         with translated():
             client = self._aws.client("lambda", config=Config(read_timeout=900))
             answer = client.invoke(FunctionName=function, Payload=json.dumps(event))
-            said = json.loads(answer["Payload"].read())
+            response = json.loads(answer["Payload"].read())
         if answer.get("FunctionError"):
-            raise Refused(Reason.REFUSED, f"{function}: {said.get('errorMessage', said)}")
-        return said
+            raise Refused(Reason.REFUSED, f"{function}: {response.get('errorMessage', response)}")
+        return response
 
     def stack(self, name: str) -> DeployedStack:
         """A stack in this region with its resources. Raises Gone if it does not exist, Refused and RetryLater."""

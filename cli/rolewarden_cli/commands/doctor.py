@@ -20,10 +20,11 @@ def run_doctor(
     connection: Connection,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether the deployed stack can work in every region and account that it covers.
+    """Probe whether the deployed stack can work in every region and account that it covers.
 
-    One line a check: does a trail log, does the forwarder send, is the account entered. SweepFunction makes the checks
-    with its own rights, as in every sweep. Needs AWS credentials that may describe the stack and invoke that function.
+    Prints one line for each probe, for example of the trail, of the forwarder and of the entrance to an account.
+    SweepFunction runs the probes with its own permissions, as it does in every sweep. The command needs AWS credentials
+    with permission to describe the stack and to invoke that function.
 
     Example: rolewarden doctor --region us-east-1
     """
@@ -33,11 +34,11 @@ def run_doctor(
         print_json({"probes": probes})
     else:
         show_probes(Console(highlight=False, soft_wrap=True), probes)
-    options.end(is_settled=not any("message" in probe for probe in probes))
+    options.end(is_done=not any("message" in probe for probe in probes))
 
 
 def show_probes(out: Console, probes: Iterable[Mapping[str, Any]]) -> None:
-    """Print a line for each probe, with the recommendation if something is missing."""
+    """Print a line for each probe, with the recommended action if the probe failed."""
     for probe in probes:
         where = " ".join(filter(None, (probe["account"], probe["region"])))
         line = f"{where}  {probe['what']}"
