@@ -83,9 +83,9 @@ def test_local_is_the_one_that_is_served(nobody, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--region", "xx"], "`xx` is no region: write it as in us-east-1"),
-        (["--region", "us-east-1", "--region", "frankfurt"], "`frankfurt` is no region: write it as in us-east-1"),
-        (["--assume-role", "Auditor"], "`Auditor` is no role's ARN: write arn:aws:iam::ACCOUNT:role/NAME"),
+        (["--region", "xx"], "`xx` is not a region: give one such as us-east-1"),
+        (["--region", "us-east-1", "--region", "frankfurt"], "`frankfurt` is not a region: give one such as us-east-1"),
+        (["--assume-role", "Auditor"], "`Auditor` is not the ARN of a role: write arn:aws:iam::ACCOUNT:role/NAME"),
     ],
 )
 def test_a_region_or_role_that_cannot_be_is_one_line(world, arguments, says):
@@ -97,4 +97,4 @@ def test_without_a_file_of_rules_the_option_that_names_it_is_told(world, tmp_pat
     monkeypatch.chdir(tmp_path)
     result = rolewarden("plan")
     assert result.exit_code == 1
-    assert result.stderr.endswith("guardrails.yaml here: name your guardrails.yaml with --guardrails\n")
+    assert result.stderr.endswith("guardrails.yaml does not exist: name your guardrails.yaml with --guardrails\n")

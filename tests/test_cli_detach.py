@@ -139,7 +139,7 @@ def test_a_plan_of_surplus_alone_names_detach(world_with):
     world = world_with(NONE + "fallback: boundary\n").guarded()
     surplus(world)
     assert rolewarden("plan", *rules(world)).stdout.splitlines()[-1] == (
-        "`rolewarden detach` takes off what no role needs"
+        "`rolewarden detach` removes the policies that no role needs"
     )
     assert told("plan", *rules(world), exit_code=2)["next"]["command"] == "rolewarden detach"
 

@@ -65,7 +65,7 @@ def test_what_is_no_point_in_time_is_an_error_that_says_what_to_write(text):
 
 
 def test_an_empty_record_is_said_in_words(world):
-    assert rolewarden("history").stdout == "nothing of the kind is recorded\n"
+    assert rolewarden("history").stdout == "the history has no such entry\n"
 
 
 @pytest.mark.parametrize("command", ["history", "status"])

@@ -185,9 +185,9 @@ def test_domains_in_several_regions_are_planned_together(world):
 @pytest.mark.parametrize(
     ("operation", "code", "says"),
     [
-        ("GetAccountAuthorizationDetails", "AccessDenied", "let your role do that"),
-        ("GetAccountSummary", "ServiceFailure", "run it again"),
-        ("GetCallerIdentity", "AccessDenied", "these credentials cannot be used"),
+        ("GetAccountAuthorizationDetails", "AccessDenied", "give your role this permission"),
+        ("GetAccountSummary", "ServiceFailure", "run the command again"),
+        ("GetCallerIdentity", "AccessDenied", "cannot use your credentials"),
     ],
 )
 def test_what_aws_refuses_is_one_line_with_a_way_out_and_exit_code_1(world, operation, code, says):
@@ -224,7 +224,7 @@ def test_a_role_can_be_assumed_first(world):
 def test_a_role_that_cannot_be_assumed_is_one_line(world):
     result = rolewarden("plan", "--assume-role", f"arn:aws:iam::{ACCOUNT_ID}:role/nobody")
     assert result.exit_code == 1
-    assert f"role arn:aws:iam::{ACCOUNT_ID}:role/nobody cannot be used: AssumeRole: AccessDenied" in result.stderr
+    assert f"cannot use role arn:aws:iam::{ACCOUNT_ID}:role/nobody: AssumeRole: AccessDenied" in result.stderr
 
 
 def test_the_page_fits_eighty_columns_and_has_no_colours_off_a_terminal(world):

@@ -10,7 +10,7 @@ def test_a_sweep_is_asked_for_on_the_bus_that_both_functions_listen_to(world, te
     heard = world.listening(next(p for p in patterns if p.get("detail-type") == ["Sweep Requested"]))
     result = rolewarden("sweep")
     assert (result.exit_code, len(result.stdout.splitlines())) == (0, 1)
-    assert result.stdout.startswith("asked for a sweep in us-east-1")
+    assert result.stdout.startswith("requested a sweep in us-east-1")
     assert [event["detail-type"] for event in heard()] == ["Sweep Requested"]
 
 

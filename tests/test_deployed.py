@@ -461,7 +461,7 @@ def test_surplus_policies_are_shown_and_detached_without_an_alert(account, liste
     assert "`rolewarden detach`" in command("status").stdout
     plan = command("plan")
     assert plan.stdout.count("`rolewarden detach` takes it off") == len(surplus) + 1
-    assert plan.stdout.splitlines()[-1] == "`rolewarden detach` takes off what no role needs"
+    assert plan.stdout.splitlines()[-1] == "`rolewarden detach` removes the policies that no role needs"
     report = tmp_path / "report.html"
     assert command("report", "-o", str(report), "--model", "amazon.nova-pro-v1:0").exit_code == 0
     assert "3 roles have policies or boundaries of Rolewarden that they do not need" in report.read_text()

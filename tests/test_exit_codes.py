@@ -254,7 +254,7 @@ def test_a_name_or_a_time_that_means_nothing_is_one_line_and_exit_code_1(world, 
 @pytest.mark.parametrize("name", ["plan", "access", "history", "status", "doctor", "enforce"])
 def test_what_aws_refuses_is_one_line_and_exit_code_1_with_json_too(world, name):
     with world.aws.failing("GetCallerIdentity", "AccessDenied", "no"):
-        assert "these credentials cannot be used" in failed(name, run(name, "--json"))
+        assert "cannot use your credentials" in failed(name, run(name, "--json"))
 
 
 @pytest.mark.parametrize("name", ON_FILES)
@@ -264,7 +264,7 @@ def test_ctrl_c_is_one_line_and_exit_code_1(monkeypatch, name):
 
     monkeypatch.setattr(Path, "read_text", interrupted)
     arguments = needed(name) or [str(RULES)]
-    assert failed(name, run(name, *arguments, *as_json(name))) == "rolewarden: interrupted: run it again"
+    assert failed(name, run(name, *arguments, *as_json(name))) == "rolewarden: interrupted: run the command again"
 
 
 def started(name: str, endpoint: str, folder: Path) -> subprocess.Popen[str]:
@@ -290,7 +290,7 @@ def test_without_a_server_it_is_one_line_and_exit_code_1(tmp_path, name):
     code, out, lines = end(started(name, f"http://127.0.0.1:{port}", tmp_path))
     assert (code, out, len(lines)) == (1, "", 1), lines
     assert lines[0].startswith("rolewarden: AWS cannot be reached: ")
-    assert lines[0].endswith(": check your network and AWS_ENDPOINT_URL, then run it again")
+    assert lines[0].endswith(": check your network and AWS_ENDPOINT_URL, then run the command again")
 
 
 @pytest.mark.long
@@ -302,7 +302,7 @@ def test_ctrl_c_during_a_call_is_one_line_and_exit_code_1(tmp_path, name):
         connection, _ = silent.accept()
         with connection:
             process.send_signal(signal.SIGINT)
-            assert end(process) == (1, "", ["rolewarden: interrupted: run it again"])
+            assert end(process) == (1, "", ["rolewarden: interrupted: run the command again"])
 
 
 def test_the_help_of_a_command_ends_with_its_row_of_the_table():

@@ -688,8 +688,8 @@ def test_what_is_printed_is_the_document_and_what_is_said_besides_goes_to_stderr
     assert json.loads(target.read_text()) == Protection(deployed(template)).boundary()
     assert written.stdout == f"{target}\n"
     assert written.stderr.splitlines() == [
-        "rolewarden: no --deployer: nobody under this can update or delete the stack",
-        f"rolewarden: create it as {BOUNDARY_NAME}: it protects itself by that name",
+        "rolewarden: without --deployer, no administrator under this policy can update or delete the stack",
+        f"rolewarden: create the policy with the name {BOUNDARY_NAME}: the document protects the policy of that name",
     ]
 
 

@@ -146,12 +146,12 @@ def test_events_in_one_file_follow_one_another(replay, tmp_path):
     ("content", "why"),
     [
         (None, "cannot be read: No such file or directory"),
-        (b"\x1f\x8b\x08\x00\xff\xfe", "is no text (unpack a trail's file first: gunzip input.json)"),
-        (b"{", "no valid JSON: "),
-        (b'{"hello": 1}', "holds no event: "),
-        (b"[]", "holds no event: "),
-        (b'{"Records": [7]}', "holds no event: "),
-        (b'"text"', "holds no event: "),
+        (b"\x1f\x8b\x08\x00\xff\xfe", "is not text: unpack the file of a trail with `gunzip input.json`"),
+        (b"{", "is not valid JSON: "),
+        (b'{"hello": 1}', "has no event: "),
+        (b"[]", "has no event: "),
+        (b'{"Records": [7]}', "has no event: "),
+        (b'"text"', "has no event: "),
     ],
 )
 def test_input_that_cannot_be_used_ends_with_1_and_one_line(replay, tmp_path, content, why):

@@ -420,7 +420,7 @@ def test_what_a_bar_is_filled_with_can_be_told_without_colour(large):
     assert swatches <= fills.keys()
 
 
-# What there is to see to.
+# Findings.
 
 
 def test_each_finding_has_its_recommendation_and_the_worst_comes_first(large):
@@ -466,10 +466,10 @@ def test_a_policy_is_in_force_on_the_roles_that_need_it_and_do_not_lack_it(large
     report, _, root = large
     [told] = [p.children[1].text for p in root.all("article") if p.children[0].text == "approved-models"]
     compliant = sum(verdict is Verdict.COMPLIANT for verdict in report.verdicts.values())
-    assert told == f"as published, in force on {compliant} roles"
+    assert told == f"as published, in effect on {compliant} roles"
 
 
-# The doors.
+# Access paths.
 
 
 def test_every_statement_that_the_compiler_emits_has_its_door_explained_and_no_other():

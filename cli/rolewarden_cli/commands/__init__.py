@@ -41,7 +41,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "plan": Command(
-        "Show the changes that enforcing guardrails.yaml would make; read only.",
+        "Show the changes that enforcing guardrails.yaml would make.",
         "nothing is left to do",
         "changes are pending, a role cannot be protected, or something could not be read",
     ),

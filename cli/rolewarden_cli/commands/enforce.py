@@ -36,8 +36,9 @@ def run_enforce(
 ) -> None:  # fmt: skip
     """Show the plan, ask, and make its changes. Ctrl-C stops the command after the current role.
 
-    You can run it again at any time, because it makes no change twice. Without a deployed stack, later drift stays. If
-    the deployed stack has other rules than the file, or unknown ones, the command refuses: deploy the file instead.
+    You can run it again at any time, because it makes no change twice. Without a deployed stack, Rolewarden does not
+    remediate later drift. If the deployed stack has other rules than the file, or unknown ones, the command refuses:
+    deploy the file instead.
 
     Example: rolewarden enforce --local --yes
     """
