@@ -189,7 +189,8 @@ def test_check_of_no_file_is_one_line_and_exits_1(tmp_path: Path) -> None:
     code, out, err = run("check", str(tmp_path / "none.yaml"))
     assert (code, out) == (1, "")
     assert (
-        err == f"rolewarden: {tmp_path}/none.yaml: cannot be read: No such file or directory: name a guardrails.yaml\n"
+        err == f"rolewarden: {tmp_path}/none.yaml: cannot be read: No such file or directory: "
+        "name a readable guardrails.yaml\n"
     )
 
 

@@ -171,7 +171,7 @@ def test_a_boundary_that_denies_is_named_too(world_with):
     assert not verdict["allowed"]
     assert "boundary.none:BedrockModels" in verdict["statements"]
     [reason, *_] = told("explain", "CanvasRosa", NOVA, "--guardrails", world.environment["GUARDRAILS_FILE"])["reasons"]
-    assert reason["assignments"] == ["assignment 1 (everybody else) for research/rosa"]
+    assert reason["assignments"] == ["assignment 1 (every other subject) for research/rosa"]
 
 
 def judged(world, wanted, monkeypatch):
@@ -260,22 +260,22 @@ def test_that_no_list_has_a_model_is_said(world):
     result = rolewarden("access", "--model", "huggingface-text2text-flan-t5-xll", "--model", NOVA)
     assert result.exit_code == 0
     assert [line for line in result.stderr.splitlines() if "no list" in line] == [
-        "rolewarden: no list has `huggingface-text2text-flan-t5-xll`: it is judged as a JumpStart model of this id; "
-        "is `huggingface-text2text-flan-t5-xl` meant?"
+        "rolewarden: no list has `huggingface-text2text-flan-t5-xll`: evaluating a JumpStart model with this "
+        "ID; the most similar ID is `huggingface-text2text-flan-t5-xl`"
     ]
 
 
 def test_explain_takes_one_model(world):
     result = rolewarden("explain", "CanvasRosa", "amazon.nova-*")
     assert result.exit_code == 1
-    assert "models match `amazon.nova-*`: name one, as `amazon.nova-" in result.stderr
+    assert "models match `amazon.nova-*`: name one, such as `amazon.nova-" in result.stderr
 
 
 @pytest.mark.parametrize(
     ("wanted", "says"),
     [
         ("claude", "or `*claude*`"),
-        ("nova-pro", "no model is called `nova-pro`: write `amazon.nova-pro-v1:0`"),
+        ("nova-pro", "no model has the ID `nova-pro`: write `amazon.nova-pro-v1:0`"),
         ("nothing-*", "no model matches `nothing-*`"),
     ],
 )

@@ -39,8 +39,8 @@ def run(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "there are no AWS credentials: give --profile, or --local"),
-        (["--profile", "nobody"], "(nobody) could not be found: see `aws configure list-profiles`"),
+        ([], "AWS credentials are missing: give --profile, or --local"),
+        (["--profile", "nobody"], "(nobody) could not be found: list your profiles with `aws configure list-profiles`"),
     ],
 )
 def test_without_credentials_the_way_out_is_named(nobody, arguments, says):
@@ -55,8 +55,14 @@ def test_without_a_region_the_way_out_is_named(nobody, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     result = run("status")
     assert (result.exit_code, result.stderr) == (
-        1, "rolewarden: no region is known: give --region, or set AWS_DEFAULT_REGION\n"
+        1, "rolewarden: the region is missing: give --region, or set AWS_DEFAULT_REGION\n"
     )  # fmt: skip
+
+
+def test_an_error_is_one_line_without_the_notes_about_the_local_account_and_its_rules(nobody, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("explain", "Nobody", "amazon.nova-pro-v1:0", "--local")
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1), result.output
 
 
 def test_local_is_an_account_of_its_own_where_none_is_served(nobody):

@@ -593,7 +593,7 @@ def test_both_fit_with_room_for_deployers(parameters):
 @pytest.mark.parametrize("form", ["service_control_policy", "boundary"])
 def test_what_does_not_fit_is_an_error_that_says_what_to_do(template, form):
     protection = Protection(deployed(template), tuple(f"{IAM}:role/deploy-{number}" for number in range(60)))
-    with pytest.raises(ProtectionError, match=r"has room for [\d,]+ characters, and this one has .*: give fewer"):
+    with pytest.raises(ProtectionError, match=r"can have [\d,]+ characters, and this one has .*: give fewer"):
         getattr(protection, form)()
 
 
@@ -641,7 +641,7 @@ def test_every_arn_is_of_the_partition_of_the_stack(region, partition):
 
 @pytest.mark.parametrize("pattern", ["deploy", "*", "arn:aws:s3:::bucket", f"{IAM}:role/a b", "arn:aws:iam::1:role/x"])
 def test_a_deployer_that_is_no_principals_arn_is_an_error(template, pattern):
-    with pytest.raises(ProtectionError, match=r"--deployer .*: give the ARN of a role or user"):
+    with pytest.raises(ProtectionError, match=r"--deployer .*: not the ARN of a role or user: give one"):
         Protection(deployed(template), (pattern,))
 
 
@@ -664,15 +664,17 @@ def test_a_stack_that_is_not_there_is_one_line(command, world):
 def test_a_stack_that_is_not_rolewardens_is_one_line(command, world):
     body = {"Resources": {"Orders": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "orders"}}}}
     boto3.client("cloudformation").create_stack(StackName="orders", TemplateBody=json.dumps(body))
-    assert "stack `orders` has no AlertFunctionRole: it is not Rolewarden's" in failed(command("--stack", "orders"))
+    line = failed(command("--stack", "orders"))
+    assert "stack `orders` has no AlertFunctionRole: it is not a stack of Rolewarden" in line
 
 
 def test_a_file_that_cannot_be_written_is_one_line(command, monkeypatch, template, tmp_path):
     monkeypatch.setattr("rolewarden_cli.account.OperatorCalls.stack", lambda _, name: deployed(template, name=name))
-    result = command("--out", str(tmp_path / "none" / "scp.json"))
+    target = tmp_path / "none" / "scp.json"
+    result = command("--out", str(target))
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].endswith(
-        "cannot be written: No such file or directory: give another file with --out"
+    assert result.stderr == (
+        f"rolewarden: {target}: cannot be written: No such file or directory: give another file with --out\n"
     )
 
 
@@ -700,4 +702,4 @@ def test_a_mistake_is_one_line_of_the_installed_command(tmp_path):
         [binary, "scp", "--region", "us-east-1"], capture_output=True, text=True, check=False, env=alone
     )
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr == ("rolewarden: there are no AWS credentials: give --profile, or --local for the local AWS\n")
+    assert ran.stderr == ("rolewarden: AWS credentials are missing: give --profile, or --local for the local AWS\n")

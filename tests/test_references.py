@@ -244,6 +244,15 @@ def test_the_page_about_architecture_has_every_module_and_no_other(package):
     assert modules - {name for cell in cells for text in cell for name in re.findall(r"`(\w+)`", text)} == set()
 
 
+def test_no_message_recommends_a_second_deployment_of_the_same_template():
+    """CloudFormation compares a template with the previous one, so such a deployment restores nothing."""
+    again = re.compile(r"redeploy|deploy (the|your) (same )?(stack|template) again|sam deploy`? again", re.IGNORECASE)
+    roots = ("cli/rolewarden_cli", "layers/rolewarden/rolewarden", "functions")
+    files = [ROOT / "template.yaml", *(file for root in roots for file in (ROOT / root).rglob("*.py"))]
+    texts = {file: re.sub(r'"\s*f?"', "", file.read_text(encoding="utf-8")) for file in files}
+    assert {str(file): found[0] for file, text in texts.items() if (found := again.search(text))} == {}
+
+
 def test_the_runbook_quotes_messages_and_log_lines_that_the_code_has():
     pages = ("docs/how-to/runbook.md", "docs/how-to/unprotected-role.md")
     page = " ".join(" ".join((ROOT / page).read_text(encoding="utf-8").split()) for page in pages)

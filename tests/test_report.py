@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 from rolewarden.bindings import DEFAULT_USER, ROLE
-from rolewarden.verdicts import Reason, Verdict
+from rolewarden.verdicts import Reason, Remediation, Verdict
 from rolewarden_cli.access import Decision, Route, Statement
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model
 from rolewarden_cli.plan import EndingExemption, OpenSwitch, PlannedPolicy, SharedRole
 from rolewarden_cli.report import FindingKind, Report, render
 from rolewarden_cli.report.access_paths import ACCESS_PATHS, access_path
 from rolewarden_cli.report.render import MOST_ACTORS, MOST_COLUMNS
+from rolewarden_cli.stack import StackRules
 from rolewarden_cli.status import ContestedRole
 
 from tests.guardrails.probes import emitted_sids
@@ -220,7 +221,7 @@ def test_an_empty_account_has_a_page_too():
     root = page(empty)
     assert figure(root, "coverage") == "none"
     assert figure(root, "findings") == "0"
-    assert "Nothing is deployed" in root.ids["drift"].text
+    assert "Rolewarden is not deployed here" in root.ids["drift"].text
     assert "matrix" not in root.ids
 
 
@@ -449,6 +450,32 @@ def test_a_drifted_role_is_mended_by_the_stack_or_where_there_is_none_by_the_com
         found[0].startswith("role Bare") and recommendation in found[3]
         for found in findings(page(replace(report, plan=plan)))
     )
+
+
+def test_a_drifted_role_in_observe_mode_has_no_recommended_command_that_would_not_attach_the_policy():
+    report = generated(0, 1)
+    role = planned("Seen", Verdict.DRIFTED)
+    role = replace(role, outcome=role.outcome._replace(remediation=Remediation.OBSERVED))
+    [found] = [f for f in findings(page(replace(report, plan=replace(report.plan, roles=(role,))))) if "Seen" in f[0]]
+    assert "mode: observe" in found[3]
+    assert "rolewarden" not in found[3]
+
+
+@pytest.mark.parametrize("state", StackRules)
+@pytest.mark.parametrize("change", ["created", "replaced", "retired"])
+def test_a_changed_policy_has_a_recommended_action_that_changes_it(state, change):
+    report = generated(0, 1)
+    plan = replace(report.plan, policies=(PlannedPolicy("approved-models", change),), stack=state)
+    [found] = [found for found in findings(page(replace(report, plan=plan))) if found[1] == FindingKind.TAMPERED]
+    command = {
+        StackRules.OTHER: "sam build && sam deploy",
+        StackRules.UNKNOWN: "sam build && sam deploy",
+        StackRules.SAME: "rolewarden sweep",
+        StackRules.NONE: "rolewarden enforce",
+    }[state]
+    if change == "retired" and not state.may_undo:
+        command = "rolewarden detach"
+    assert found[3].startswith(f"run {command}")
 
 
 def test_a_policy_that_says_something_else_is_a_finding_and_does_not_count_as_published():

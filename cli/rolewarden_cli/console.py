@@ -22,7 +22,7 @@ VERDICT_COLORS = {
     "unenforceable": "bold red",
 }
 
-NOT_ALLOWED = "not allowed by any statement"
+IMPLICIT_DENY = "not allowed by any statement"
 
 FEW_NAMES = 6
 """Number of names that the output shows of a long list."""

@@ -97,8 +97,8 @@ def detach_surplus(
 ) -> Detached:
     """Detach the policies of `planned`, role by role, and delete the policies that are then unused.
 
-    SageMaker, IAM and the stack's rules are read again before each role. A role keeps what it needs by then, and
-    everything if it lacks a policy that it needs.
+    SageMaker, IAM and the stack's rules are read again before each role. A role keeps each policy that it
+    needs by then, and keeps all of its policies if it lacks one.
     """
     aws, recorder = connection.writer, recorder_of(connection)
     # Under `surplus: keep`, the stack does not detach by itself. Here the operator requests it.

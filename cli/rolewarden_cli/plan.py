@@ -209,7 +209,7 @@ class Plan:
 
     @property
     def next(self) -> tuple[str, str]:
-        """The command to run next, and what it does; both are empty if nothing is left to do."""
+        """The command to run next, and its effect; both are empty if nothing is left to do."""
         if self.stack is StackRules.OTHER:
             return DEPLOY, "deploys the rules of this file: the deployed stack has other rules"
         if self.stack is StackRules.UNKNOWN:

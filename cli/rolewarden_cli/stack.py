@@ -17,7 +17,7 @@ from rolewarden_cli.connect import Connection
 DEPLOY = "sam build && sam deploy"
 """The command that gives the deployed stack the rules of the local file."""
 
-RESTORE = 'restore the stack (docs/how-to/runbook.md, "Restore the stack")'
+RESTORE = "restore the stack: see docs/how-to/runbook.md, Restore the stack"
 """The action for a deleted resource: a second `sam deploy` of the same template changes nothing."""
 
 

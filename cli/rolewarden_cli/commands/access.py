@@ -13,7 +13,7 @@ from rolewarden_cli import console, inventory, options
 from rolewarden_cli.access import AccessMatrix, Decision, Row, matrix
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.console import FEW_NAMES, NOT_ALLOWED, color, counted, few, heading, indented, show_unread
+from rolewarden_cli.console import FEW_NAMES, IMPLICIT_DENY, color, counted, few, heading, indented, show_unread
 from rolewarden_cli.models import LIVE, Model, models
 from rolewarden_cli.notes import note
 from rolewarden_cli.options import All, AsJson, Guardrails, ModelPatterns
@@ -107,7 +107,7 @@ def _why(decision: Decision) -> str:
     names = "; ".join(f"{policy}: {', '.join(labels)}" for policy, labels in by_policy.items())
     if decision.allowed:
         return f"{decision.route}, allowed by {names}"
-    return f"denied by {names}" if names else NOT_ALLOWED
+    return f"denied by {names}" if names else IMPLICIT_DENY
 
 
 def _show_groups(out: Console, found: AccessMatrix, *, most: int) -> None:

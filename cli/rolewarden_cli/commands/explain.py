@@ -16,7 +16,7 @@ from rolewarden.verdicts import Verdict
 from rolewarden_cli import console, inventory, options
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.console import NOT_ALLOWED, color, few, heading, indented, time_text
+from rolewarden_cli.console import IMPLICIT_DENY, color, few, heading, indented, time_text
 from rolewarden_cli.explain import Explanation, ReasonForAccess, explain_role
 from rolewarden_cli.history import Entry
 from rolewarden_cli.models import models
@@ -67,7 +67,7 @@ def show_explanation(out: Console, found: Explanation) -> None:
     for route in found.decision.routes:
         word = Text("yes" if route.allowed else "no", color(route.allowed))
         by = ", ".join(numbers[statement.name] for statement in route.statements)
-        grid.add_row("", word, Text(route.name, overflow="fold"), f"by {by}" if by else NOT_ALLOWED)
+        grid.add_row("", word, Text(route.name, overflow="fold"), f"by {by}" if by else IMPLICIT_DENY)
     out.print()
     out.print(grid)
     by_policy: dict[str, list[ReasonForAccess]] = defaultdict(list)
