@@ -103,7 +103,7 @@ def test_the_charts_tables_add_up_to_the_history(large):
         kinds = Counter(entry.kind for entry in report.history if str(entry.at.date()) == day)
         assert {kind: n for kind, n in told.items() if n} == dict(kinds)
     assert sum(sum(told.values()) for told in over_time.values()) == len(report.history)
-    by_actor = numbers(root, "Drift by actor")
+    by_actor = numbers(root, "Drift by caller")
     actors = Counter(entry.actor.rsplit("/", 1)[-1] for entry in report.history)
     assert {actor: sum(told.values()) for actor, told in by_actor.items()} == dict(actors)
     assert list(by_actor) == [actor for actor, _ in actors.most_common()]
@@ -116,8 +116,8 @@ def bars(root, title):
 
 def test_a_chart_draws_a_bar_for_each_number_above_zero_and_as_long(small):
     _, root = small
-    told = [n for row in numbers(root, "Drift by actor").values() for n in row.values() if n]
-    lengths = [float(rect.attributes["width"]) for rect in bars(root, "Drift by actor")]
+    told = [n for row in numbers(root, "Drift by caller").values() for n in row.values() if n]
+    lengths = [float(rect.attributes["width"]) for rect in bars(root, "Drift by caller")]
     assert sorted(lengths) == pytest.approx(sorted(n * sum(lengths) / sum(told) for n in told))
 
 
@@ -132,7 +132,7 @@ def test_a_long_history_is_drawn_by_week():
 
 def test_many_actors_share_a_bar():
     history = tuple(entry(NOW, actor=f"arn:aws:iam::{ACCOUNT}:user/u{n:02}") for n in range(MOST_ACTORS + 5))
-    told = numbers(page(replace(generated(5, 5), history=history)), "Drift by actor")
+    told = numbers(page(replace(generated(5, 5), history=history)), "Drift by caller")
     assert len(told) == MOST_ACTORS + 1
     assert sum(told["5 others"].values()) == 5
 
@@ -494,6 +494,15 @@ def test_a_policy_is_in_force_on_the_roles_that_need_it_and_do_not_lack_it(large
     [told] = [p.children[1].text for p in root.all("article") if p.children[0].text == "approved-models"]
     compliant = sum(verdict is Verdict.COMPLIANT for verdict in report.verdicts.values())
     assert told == f"as published, in effect on {compliant} roles"
+
+
+@pytest.mark.parametrize("verdict", [Verdict.EXEMPT, Verdict.UNENFORCEABLE])
+def test_a_policy_is_not_in_effect_on_a_role_whose_policies_were_not_compared(verdict):
+    report = generated(0, 1)
+    role = planned("Other", verdict, required=("approved-models",), missing=())
+    root = page(replace(report, plan=replace(report.plan, roles=(role,))))
+    [text] = [p.children[1].text for p in root.all("article") if p.children[0].text == "approved-models"]
+    assert text == "as published, in effect on 0 roles"
 
 
 # Access paths.

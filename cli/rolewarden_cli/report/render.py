@@ -257,7 +257,7 @@ class _Page:
         if others:
             labels = [*labels, f"{len(others)} others"]
         series = self._by_kind([place[actor] for actor in actors], len(labels))
-        return Chart("Drift by actor", _all_shown(labels), series, horizontal=True)
+        return Chart("Drift by caller", _all_shown(labels), series, horizontal=True)
 
     def _by_kind(self, places: Sequence[int], width: int) -> dict[str, list[int]]:
         series = {kind: [0] * width for kind in KINDS}
@@ -280,7 +280,9 @@ class _Page:
         """Each policy, whether IAM has it unchanged, its number of roles, and the access path of each statement."""
         changes = {policy.name: policy.change for policy in self.report.plan.policies}
         outcomes = [planned.outcome for planned in self.report.plan.roles]
-        on = Counter(name for outcome in outcomes for name in {*outcome.required} - {*outcome.missing})
+        # An exempt role, and a role that IAM did not return, have no missing policies, because these were not compared.
+        compared = [outcome for outcome in outcomes if outcome.before is Verdict.COMPLIANT or outcome.missing]
+        on = Counter(name for outcome in compared for name in {*outcome.required} - {*outcome.missing})
         for policy in self.report.policies:
             statements = [
                 (statement, access_path(str(statement.get("Sid", "")))) for statement in policy.document["Statement"]
