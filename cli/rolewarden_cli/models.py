@@ -88,7 +88,7 @@ def _chosen(everything: Sequence[Model], wanted: Iterable[str]) -> Iterator[Mode
         if not found and set(pattern) & set("*?"):
             raise NoSuchModelError(f"no model matches `{pattern}`: list the IDs with `rolewarden access --json`")
         if not found:
-            # A new ID can extend a known one, but it is hardly ever a part from the middle of one.
+            # A new ID can extend a known ID, but a text from the middle of a known ID is a mistake.
             parts = [model.id for model in everything if pattern in model.id]
             if any(not part.startswith(pattern) for part in parts) or (parts and not set(pattern) & set(".-")):
                 meant = next((part for part in parts if not part.startswith(pattern)), parts[0])

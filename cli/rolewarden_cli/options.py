@@ -62,9 +62,7 @@ def rules_in(path: Path) -> Rules:
 def ask_agreement(account: str, as_json: bool) -> None:
     """Ask the user to confirm the changes. Raises NotAgreedError if the answer is no, or if the command cannot ask."""
     if as_json or not is_a_terminal():
-        raise NotAgreedError(
-            "--json and a missing terminal leave no way to ask: read `rolewarden plan`, then give --yes"
-        )
+        raise NotAgreedError("cannot ask with --json or without a terminal: read `rolewarden plan`, then give --yes")
     try:
         if typer.confirm(f"Make these changes in account {account}?"):
             return

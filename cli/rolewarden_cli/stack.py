@@ -75,7 +75,7 @@ def asked(connection: Connection, rules: Rules) -> StackRules:
 
 
 def need_same(state: StackRules) -> None:
-    """Raise OtherRulesError unless the deployed stack, if there is one, has the local file's rules."""
+    """Raise OtherRulesError if a deployed stack has other rules than the local file, or unknown ones."""
     if state is StackRules.OTHER:
         raise OtherRulesError(
             "the deployed stack has other rules than the local file and would undo this: deploy the file with "

@@ -23,8 +23,8 @@ def run_doctor(
     """Probe whether the deployed stack can work in every region and account that it covers.
 
     Prints one line for each probe, for example of the trail, of the forwarder and of the entrance to an account.
-    SweepFunction runs the probes with its own permissions, as it does in every sweep. The command needs AWS credentials
-    with permission to describe the stack and to invoke that function.
+    SweepFunction runs the probes with its own permissions, and every sweep runs them too. The command needs AWS
+    credentials with permission to describe the stack and to invoke that function.
 
     Example: rolewarden doctor --region us-east-1
     """

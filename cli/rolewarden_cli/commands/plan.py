@@ -135,7 +135,7 @@ def _show_role(out: Console, role: PlannedRole, bindings: Sequence[Binding], *, 
     # If IAM did not return the role, its attached policies are not known, and the outcome has a reason.
     slots = f"{role.attached_policies}/{role.quota}" if role.attached_policies or not outcome.reason else ""
     name = Text(outcome.role, "bold")
-    if len(name) > ROLE_NAME:  # Names that AWS generates are longer, so that they need a line of their own.
+    if len(name) > ROLE_NAME:  # A generated name can be longer, and then needs its own line.
         out.print(indented(name, 2))
         name = Text()
     out.print(_role_line(name, Text(verdict, VERDICT_COLORS[verdict]), f"{slots:>8}", _subjects(bindings)))
