@@ -460,7 +460,7 @@ def test_surplus_policies_are_shown_and_detached_without_an_alert(account, liste
     waited(status, "a sweep has found the surplus")
     assert "`rolewarden detach`" in command("status").stdout
     plan = command("plan")
-    assert plan.stdout.count("`rolewarden detach` takes it off") == len(surplus) + 1
+    assert plan.stdout.count("`rolewarden detach` detaches it") == len(surplus) + 1
     assert plan.stdout.splitlines()[-1] == "`rolewarden detach` removes the policies that no role needs"
     report = tmp_path / "report.html"
     assert command("report", "-o", str(report), "--model", "amazon.nova-pro-v1:0").exit_code == 0
