@@ -6,6 +6,7 @@ import boto3
 import pytest
 from rolewarden_cli import access as accesses
 from rolewarden_cli import inventory, options
+from rolewarden_cli.account import InferenceProfile, OperatorCalls
 from rolewarden_cli.connect import Where, connected
 from rolewarden_cli.models import models
 from rolewarden_local.aws import ACCOUNT_ID
@@ -129,18 +130,29 @@ def test_models_that_a_policy_tells_apart_are_judged_apart(company):
     assert (found["rosa", MISTRAL]["allowed"], found["rosa", MISTRAL]["service_control_policy"]) == (False, True)
 
 
-def test_each_region_is_judged_as_a_call_to_it_and_a_profile_takes_all_that_it_leads_to(company):
+def test_each_region_is_judged_as_a_call_to_it_and_a_profile_takes_all_that_it_leads_to(company, monkeypatch):
+    def profiles(_calls, region):
+        arn = f"arn:aws:bedrock:{region}:{ACCOUNT_ID}:inference-profile/"
+        leads_to = {"home": ["us-east-1"], "us": ["us-east-1", "us-west-2"], "global": ["us-east-1", ""]}
+        return tuple(
+            InferenceProfile(
+                f"{name}.{NOVA}",
+                f"{arn}{name}",
+                tuple(f"arn:aws:bedrock:{to}::foundation-model/{NOVA}" for to in regions),
+            )
+            for name, regions in leads_to.items()
+        )
+
+    monkeypatch.setattr(OperatorCalls, "inference_profiles", profiles)
     deny({**EVERYTHING, "Condition": {"StringNotEquals": {"aws:RequestedRegion": ["us-east-1"]}}})
     explained = told("explain", "CanvasRosa", NOVA, "--region", "us-east-1", "--region", "eu-west-1")
     routes = {route["route"]: route for route in explained["routes"]}
-    assert routes["on demand in us-east-1"]["allowed"]
-    assert not routes["on demand in eu-west-1"]["allowed"]
-    assert routes["on demand in eu-west-1"]["service_control_policy"]
-    profiles = {name: route["allowed"] for name, route in routes.items() if name.endswith(f"{NOVA} in us-east-1")}
-    assert profiles == {
-        f"inference profile us.{NOVA} in us-east-1": True,
-        f"inference profile global.{NOVA} in us-east-1": False,
-    }
+    allowed = {name for name, route in routes.items() if route["allowed"]}
+    by_profile = f"inference profile {{}}.{NOVA} in us-east-1"
+    assert {"on demand in us-east-1", by_profile.format("home"), "Mantle in us-east-1"} <= allowed
+    assert not any(name.endswith("in eu-west-1") for name in allowed)
+    for closed in (by_profile.format("us"), by_profile.format("global"), "on demand in eu-west-1"):
+        assert (routes[closed]["allowed"], routes[closed]["service_control_policy"]) == (False, True)
 
 
 def test_the_tags_of_a_role_are_known(company):
