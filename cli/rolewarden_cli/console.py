@@ -111,8 +111,8 @@ def colour(allowed: bool) -> str:
 
 
 def undecided_text(keys: Sequence[str]) -> str:
-    """What to print about a decision that hangs on condition keys of a live call; empty if it hangs on none."""
-    return f"; a live call's {', '.join(keys)} could change it" if keys else ""
+    """What to print about a decision that depends on condition keys of a live call; empty if it depends on none."""
+    return f"a live call's {', '.join(keys)} could change it" if keys else ""
 
 
 def time_text(at: datetime) -> str:

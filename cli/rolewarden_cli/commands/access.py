@@ -114,11 +114,11 @@ def _why(decision: Decision) -> str:
     for statement in decision.statements:
         by_policy[statement.policy].append(statement.label)
     names = "; ".join(f"{policy}: {', '.join(labels)}" for policy, labels in by_policy.items())
-    undecided = undecided_text(decision.undecided)
     if decision.allowed:
-        return f"{decision.route}, allowed by {names}{undecided}"
-    denied = [BY_SCP] * decision.denied_by_scp + [f"denied by {names}"] * bool(names)
-    return ("; ".join(denied) or NOTHING) + undecided
+        why = [f"{decision.route}, allowed by {names}"]
+    else:
+        why = [BY_SCP] * decision.denied_by_scp + [f"denied by {names}"] * bool(names) or [NOTHING]
+    return "; ".join(filter(None, (*why, undecided_text(decision.undecided))))
 
 
 def _show_groups(out: Console, found: AccessMatrix, *, most: int) -> None:

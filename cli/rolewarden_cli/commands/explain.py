@@ -85,8 +85,8 @@ def show_explanation(out: Console, found: Explanation) -> None:
 def _why(route: Route, numbers: Mapping[str, str]) -> str:
     by = ", ".join(numbers[statement.name] for statement in route.statements)
     scps = f": {' or '.join(route.scps)}" if route.scps else ""
-    why = [f"{BY_SCP}{scps}"] * route.denied_by_scp + [f"by {by}"] * bool(by)
-    return ("; ".join(why) or NOTHING) + undecided_text(route.undecided)
+    why = [f"{BY_SCP}{scps}"] * route.denied_by_scp + [f"by {by}"] * bool(by) or [NOTHING]
+    return "; ".join(filter(None, (*why, undecided_text(route.undecided))))
 
 
 def _standing(found: Explanation) -> str:
