@@ -103,6 +103,16 @@ def test_what_no_policy_of_the_role_allows_is_not_laid_at_the_door_of_the_organi
     assert (found["rosa", TITAN]["allowed"], found["rosa", TITAN]["service_control_policy"]) == (False, False)
 
 
+def test_what_a_boundary_does_not_allow_is_not_laid_at_the_door_of_the_organization(company):
+    deny({"Action": "*", "Resource": f"arn:aws:bedrock:*::foundation-model/{NOVA}"})
+    nothing = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    arn = company.iam.create_policy(PolicyName="limit", PolicyDocument=json.dumps(nothing))["Policy"]["Arn"]
+    company.iam.put_role_permissions_boundary(RoleName="CanvasRosa", PermissionsBoundary=arn)
+    found = cells("--model", NOVA, "--model", TITAN)
+    assert (found["rosa", NOVA]["allowed"], found["rosa", NOVA]["service_control_policy"]) == (False, True)
+    assert (found["rosa", TITAN]["allowed"], found["rosa", TITAN]["service_control_policy"]) == (False, False)
+
+
 def test_a_policy_that_allows_too_little_denies_as_well(company):
     organizations = boto3.client("organizations", aws_access_key_id=MANAGEMENT, aws_secret_access_key="-")
     deny({"Action": ["sagemaker:*", "iam:*", "organizations:*"], "Resource": "*"}, effect="Allow")
@@ -153,6 +163,21 @@ def test_each_region_is_judged_as_a_call_to_it_and_a_profile_takes_all_that_it_l
     assert not any(name.endswith("in eu-west-1") for name in allowed)
     for closed in (by_profile.format("us"), by_profile.format("global"), "on demand in eu-west-1"):
         assert (routes[closed]["allowed"], routes[closed]["service_control_policy"]) == (False, True)
+
+
+def test_a_condition_on_the_inference_profile_is_judged_by_each_profile(company):
+    models_of = {
+        "Action": ["bedrock:InvokeModel*", "bedrock:CreateModelInvocationJob"],
+        "Resource": "arn:aws:bedrock:*::foundation-model/*",
+    }
+    deny({**models_of, "Condition": {"Null": {"bedrock:InferenceProfileArn": "true"}}})
+    put(company, "CanvasRosa", {**models_of, "Effect": "Deny", "Condition": {
+        "ArnLike": {"bedrock:InferenceProfileArn": "arn:aws:bedrock:*:*:inference-profile/us.*"}}})  # fmt: skip
+    routes = {route["route"]: route for route in told("explain", "CanvasRosa", NOVA)["routes"]}
+    assert routes["on demand"]["service_control_policy"]
+    assert routes["on demand"]["undecided"] == []
+    assert routes[f"inference profile us.{NOVA}"]["statements"] == ["inline policy own:statement 1"]
+    assert routes[f"inference profile eu.{NOVA}"]["allowed"]
 
 
 def test_the_tags_of_a_role_are_known(company):

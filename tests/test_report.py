@@ -458,7 +458,7 @@ def test_a_role_that_enforcing_would_not_mend_counts_as_unenforceable_and_one_th
 def test_a_decision_that_hangs_on_a_key_of_a_live_call_says_so(small):
     _, root = small
     [reasons] = [element for element in root.all("ol") if element.attributes.get("id") == "reasons"]
-    assert "a live call's aws:SourceVpce could change it" in {item.text for item in reasons.all("li")}
+    assert "(a live call's aws:SourceVpce could change it)" in {item.text for item in reasons.all("li")}
 
 
 @pytest.mark.parametrize(("deployed", "recommendation"), [(True, "rolewarden sweep"), (False, "rolewarden enforce")])

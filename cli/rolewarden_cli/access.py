@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from threading import Lock
+from types import MappingProxyType
 from typing import Any
 
 from rolewarden.bindings import BEDROCK as BEDROCK_ROLE
@@ -24,7 +25,7 @@ from rolewarden.guardrails import matches
 from rolewarden.policies import CANVAS_CREATE, CANVAS_USE, JUMPSTART_TAGS
 from rolewarden.verdicts import Reason
 
-from rolewarden_cli.account import Context, OperatorCalls, RoleDetail, Simulated
+from rolewarden_cli.account import Context, InferenceProfile, OperatorCalls, RoleDetail, Simulated
 from rolewarden_cli.answers import HIDDEN, as_json, shown, shown_as, some_of
 from rolewarden_cli.documents import Document, Library, asks_who, condition_keys
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
@@ -45,6 +46,8 @@ ACCESS_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 BATCH = "bedrock:CreateModelInvocationJob"
 MANTLE, MANTLE_MODEL = "bedrock-mantle:CreateInference", "bedrock-mantle:Model"
+PROFILE_KEY = "bedrock:InferenceProfileArn"
+NO_CONTEXT: Context = MappingProxyType({})
 DEPLOY_ACTIONS = ("sagemaker:CreateModel", *CANVAS_CREATE)
 """How a JumpStart model gets to an endpoint."""
 DEPLOY_FROM_HUB = "sagemaker:DeployHubModel"
@@ -408,6 +411,7 @@ _ABSENT = (
     "aws:tagkeys",
     "aws:username",
     "bedrock-mantle:model",
+    "bedrock:inferenceprofilearn",
 )
 """Beginnings of the keys that a request of Canvas does not have beyond those that are given, in lower case: it comes
 from the session of a role that a service assumed, for a new resource with one tag."""
@@ -453,12 +457,23 @@ class _Asking:
             arn, jobs = self._model_arn(region, model), self._arn(region, "model-invocation-job/*")
             yield _either(f"on demand{self._in(region)}", [said[action, arn] for action in CANVAS_USE])
             for profile in self.judge.models.behind(region, model):
+                of_it = {**said, **self._by_profile(profile)}
                 ways = [
-                    _both("", [said[action, resource] for resource in (profile.arn, *profile.models)])
+                    _both("", [of_it[action, resource] for resource in (profile.arn, *profile.models)])
                     for action in CANVAS_USE
                 ]
                 yield _either(f"inference profile {profile.id}{self._in(region)}", ways)
             yield _both(f"batch job{self._in(region)}", [said[BATCH, arn], said[BATCH, jobs]])
+
+    def _by_profile(self, profile: InferenceProfile) -> Asked:
+        """The decisions on the models behind a profile, if they may be others than on a call without it.
+
+        https://docs.aws.amazon.com/bedrock/latest/userguide/geographic-cross-region-inference.html
+        """
+        documents = (*self.documents.values(), *self.judge.scps.known)
+        if not any(document.mentions(PROFILE_KEY) for document in documents):
+            return {}
+        return self._asked(CANVAS_USE, profile.models, {PROFILE_KEY: profile.arn})
 
     def jumpstart(self, columns: Sequence[Model]) -> dict[Model, Decision]:
         """To an endpoint, tagged by one of the tags that tell of JumpStart; then from a hub."""
@@ -529,14 +544,14 @@ class _Asking:
                 found += [compare(pattern, value) for pattern in patterns]
         return tuple(found)
 
-    def _asked(self, actions: Sequence[str], resources: Sequence[str]) -> Asked:
+    def _asked(self, actions: Sequence[str], resources: Sequence[str], context: Context = NO_CONTEXT) -> Asked:
         by_place: dict[tuple[str, str], list[str]] = defaultdict(list)
         for resource in resources:
             by_place[_place(resource)].append(resource)
         chunks = [here[start : start + AT_ONCE] for here in by_place.values() for start in range(0, len(here), AT_ONCE)]
         found: dict[tuple[str, str], Route] = {}
         with ThreadPoolExecutor(WORKERS) as pool:
-            for routes in pool.map(lambda chunk: self._routes(actions, chunk, {}), chunks):
+            for routes in pool.map(lambda chunk: self._routes(actions, chunk, context), chunks):
                 found |= routes
         return found
 

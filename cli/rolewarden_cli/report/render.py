@@ -302,8 +302,9 @@ def _reason(decision: Decision) -> str:
     """The open route and what opens it, or what closes them all; and what could change that. Empty if nothing does."""
     by = ", ".join(statement.name for statement in decision.statements)
     also = "and by" if decision.denied_by_scp else "by"
-    deciding = (decision.route, f"{also} {by}" if by else "")
-    return "; ".join(filter(None, (", ".join(filter(None, deciding)), undecided_text(decision.undecided))))
+    undecided = undecided_text(decision.undecided)
+    deciding = ", ".join(filter(None, (decision.route, f"{also} {by}" if by else "")))
+    return " ".join(filter(None, (deciding, f"({undecided})" if undecided else "")))
 
 
 _CLASSES = {ALLOWED: "a", DENIED: "d", BY_SCP: "s", NOT_ALLOWED: "n"}

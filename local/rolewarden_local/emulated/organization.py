@@ -202,7 +202,7 @@ def install_organization() -> None:
     }
 
 
-Handler = Callable[[Mapping[str, Any]], Any]
+_Handler = Callable[[Mapping[str, Any]], Any]
 Refusal = tuple[int, dict[str, str], bytes]
 
 
@@ -211,7 +211,7 @@ def _refused(code: str, message: str, **more: str) -> Refusal:
     return 400, headers, json.dumps({"__type": code, "Message": message, **more}).encode()
 
 
-def _of_members(handler: Handler, is_allowed: Callable[[str], bool] = lambda _account: True) -> Handler:
+def _of_members(handler: _Handler, is_allowed: Callable[[str], bool] = lambda _account: True) -> _Handler:
     """Let the accounts of the organization that are allowed make a call, which MiniStack answers in its records."""
 
     def handle(payload: Mapping[str, Any]) -> Any:
@@ -226,15 +226,15 @@ def _of_members(handler: Handler, is_allowed: Callable[[str], bool] = lambda _ac
     return handle
 
 
-def _of_readers(handler: Handler) -> Handler:
+def _of_readers(handler: _Handler) -> _Handler:
     return _of_members(handler, ORGANIZATION.is_reader)
 
 
-def _of_management(handler: Handler) -> Handler:
+def _of_management(handler: _Handler) -> _Handler:
     return _of_members(handler, lambda account: account == ORGANIZATION.management)
 
 
-def _keeps_one_scp(handler: Handler) -> Handler:
+def _keeps_one_scp(handler: _Handler) -> _Handler:
     """Refuse to detach the last service control policy of a root, a unit or an account.
 
     https://docs.aws.amazon.com/organizations/latest/APIReference/API_DetachPolicy.html
