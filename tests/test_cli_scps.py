@@ -239,8 +239,22 @@ def test_where_no_policy_can_be_read_it_is_said_once(company, reads):
     assert [line for line in unread if "service control policies" in line] == unread[: 0 if reads else 1]
 
 
+def test_rolewardens_own_guardrails_leave_no_decision_open(world_with):
+    everything = "{bedrock: {deny: all}, jumpstart: {deny: all}}"
+    listed = "{bedrock: {allow: ['amazon.nova-*']}, jumpstart: {allow: ['huggingface-*']}}"
+    world = world_with(
+        f"guardrails: {{all: {everything}, some: {listed}}}\n"
+        "assignments: [{domains: [research], guardrails: [some]}, {guardrails: [all]}]\n"
+    )
+    world.guarded()
+    found = cells("--model", NOVA, "--model", TITAN, "--model", FLAN)
+    assert {tuple(verdict["undecided"]) for verdict in found.values()} == {()}
+    assert {verdict["allowed"] for verdict in found.values()} == {True, False}
+
+
 def test_no_organization_costs_no_more_and_says_nothing(world, monkeypatch):
     outside = judged(world, (NOVA, FLAN), monkeypatch)
+    assert outside.simulations < 4 * len(outside.decisions)
     assert outside.unread == ()
     world.aws.organize("o-exampleorg1", {UNIT: {ACCOUNT_ID}}, administrator=ACCOUNT_ID)
     assert judged(world, (NOVA, FLAN), monkeypatch).simulations == outside.simulations

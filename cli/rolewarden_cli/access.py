@@ -27,7 +27,7 @@ from rolewarden.verdicts import Reason
 
 from rolewarden_cli.account import Context, InferenceProfile, OperatorCalls, RoleDetail, Simulated
 from rolewarden_cli.answers import HIDDEN, as_json, shown, shown_as, some_of
-from rolewarden_cli.documents import Document, Library, asks_who, condition_keys
+from rolewarden_cli.documents import Document, Library, asks_where, asks_who, condition_keys
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model, Models
 from rolewarden_cli.scps import read_control_policies
@@ -510,8 +510,8 @@ class _Asking:
         asked for by one of them.
         """
         alike: dict[object, list[Model]] = defaultdict(list)
-        # Nobody knows whether a service control policy that cannot be read tells models apart. To ask for each of a few
-        # is no trouble.
+        # A service control policy that the caller cannot read may tell models apart. With a few models, asking for each
+        # of them costs little.
         each = self.judge.scps.documents is None and len(columns) <= MANY
         for model in columns:
             alike[model.id if each else self._signature(key, model.id)].append(model)
@@ -545,9 +545,9 @@ class _Asking:
         return tuple(found)
 
     def _asked(self, actions: Sequence[str], resources: Sequence[str], context: Context = NO_CONTEXT) -> Asked:
-        by_place: dict[tuple[str, str], list[str]] = defaultdict(list)
+        by_place: dict[object, list[str]] = defaultdict(list)
         for resource in resources:
-            by_place[_place(resource)].append(resource)
+            by_place[_place(resource) if self._asks_where else None].append(resource)
         chunks = [here[start : start + AT_ONCE] for here in by_place.values() for start in range(0, len(here), AT_ONCE)]
         found: dict[tuple[str, str], Route] = {}
         with ThreadPoolExecutor(WORKERS) as pool:
@@ -557,7 +557,8 @@ class _Asking:
 
     def _routes(self, actions: Sequence[str], resources: Sequence[str], context: Context) -> Asked:
         """What IAM says to `actions` on `resources`, which are in one region and account."""
-        context = {**self._context(*_place(resources[0])), **context}
+        place = self._of_place(*_place(resources[0])) if self._asks_where else {}
+        context = {**self._context, **place, **context}
         given = {key.lower() for key in context}
         return {
             (one.action, one.resource): Route(
@@ -571,17 +572,16 @@ class _Asking:
             for one in self.judge.ask(self.role, actions, resources, context)
         }
 
-    def _context(self, region: str, account: str) -> dict[str, str | bool | Sequence[str]]:
-        """The condition keys of each request to a resource in this region and account, as far as they are known.
+    @cached_property
+    def _asks_where(self) -> bool:
+        """Whether a policy may depend on where a resource is. If none does, one simulation serves several regions."""
+        documents = (*self.documents.values(), *self.judge.scps.known)
+        return self.judge.scps.documents is None or any(asks_where(document) for document in documents)
 
-        A region that a policy asks for is that of the resource: Bedrock authorizes a call through an inference profile
-        in each region that the profile leads to, and a global one in the region `unspecified`.
-        https://docs.aws.amazon.com/bedrock/latest/userguide/geographic-cross-region-inference.html
-        https://docs.aws.amazon.com/bedrock/latest/userguide/global-cross-region-inference.html
-        """
-        where = self.judge.scps.context
-        context: dict[str, str | bool | Sequence[str]] = {
-            "aws:RequestedRegion": region or "unspecified",
+    @cached_property
+    def _context(self) -> Context:
+        """The condition keys of each request of the role, as far as they are known."""
+        return {
             "aws:PrincipalArn": self.role.arn,
             "aws:PrincipalAccount": self._account,
             "aws:PrincipalType": "AssumedRole",
@@ -589,13 +589,22 @@ class _Asking:
             "aws:ViaAWSService": False,
             "aws:SecureTransport": True,
             **{f"aws:PrincipalTag/{key}": value for key, value in self.role.tags.items() if value},
-            **where,
+            **self.judge.scps.context,
         }
+
+    def _of_place(self, region: str, account: str) -> Context:
+        """The condition keys that tell where a resource is.
+
+        The region is that of the resource: Bedrock authorizes a call through an inference profile in each region that
+        the profile leads to, and a global one in the region `unspecified`.
+        https://docs.aws.amazon.com/bedrock/latest/userguide/geographic-cross-region-inference.html
+        https://docs.aws.amazon.com/bedrock/latest/userguide/global-cross-region-inference.html
+        """
+        organization = self.judge.scps.context.get("aws:PrincipalOrgID", "")
+        keys = {"aws:RequestedRegion": region or "unspecified"}
         if account == self._account:
-            context["aws:ResourceAccount"] = account
-            if organization := where.get("aws:PrincipalOrgID"):
-                context["aws:ResourceOrgID"] = organization
-        return context
+            keys |= {"aws:ResourceAccount": account, "aws:ResourceOrgID": organization}
+        return {key: value for key, value in keys.items() if value}
 
     def _undecided(self, one: Simulated, given: Collection[str]) -> Iterator[str]:
         """The keys that `one` lacked, that a live request may have, and that could change the decision.

@@ -105,6 +105,14 @@ def asks_who(document: Document) -> bool:
     return _WHO.search(document.text) is not None
 
 
+_WHERE = re.compile(r"aws:(requestedregion|resource(account|org))", re.IGNORECASE)
+
+
+def asks_where(document: Document) -> bool:
+    """Whether a policy may differ by the region or the account of a resource."""
+    return _WHERE.search(document.text) is not None
+
+
 def condition_keys(statement: Mapping[str, Any]) -> Iterator[str]:
     """The condition keys that a statement asks for."""
     for block in statement.get("Condition", {}).values():
