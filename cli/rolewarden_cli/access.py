@@ -214,15 +214,16 @@ class AccessMatrix:
         ]
 
     @cached_property
-    def _numbers(self) -> dict[Verdict, int]:
+    def _numbers(self) -> dict[_Cell, int]:
         cells = (_verdict(self.cell(row, column)) for row in self.rows for column in range(len(self.models)))
         return {verdict: number for number, verdict in enumerate(dict.fromkeys(cells))}
 
 
-Verdict = tuple[bool, str, tuple[str, ...], bool, tuple[str, ...]]
+_Cell = tuple[bool, str, tuple[str, ...], bool, tuple[str, ...]]
+"""The values of a decision that `--json` shows."""
 
 
-def _verdict(decision: Decision) -> Verdict:
+def _verdict(decision: Decision) -> _Cell:
     statements = tuple(statement.name for statement in decision.statements)
     return decision.allowed, decision.route, statements, decision.denied_by_scp, decision.undecided
 

@@ -1,8 +1,10 @@
 """The service control policies (SCPs) that apply to an account, as far as the caller can read them.
 
 IAM's simulator evaluates them and names neither their statements nor their condition keys (IAM API Reference,
-EvaluationResult), so `access` has to know what they ask for. Only the management account and delegated administrators
-can read them: https://docs.aws.amazon.com/organizations/latest/APIReference/API_ListPoliciesForTarget.html
+EvaluationResult), so `access` has to know what they ask for. Only the management account, delegated administrators and
+accounts that the organization's delegation policy names can read them:
+https://docs.aws.amazon.com/organizations/latest/APIReference/API_ListPoliciesForTarget.html
+https://docs.aws.amazon.com/organizations/latest/userguide/orgs_delegate_policies.html
 """
 
 from __future__ import annotations
@@ -70,6 +72,8 @@ def _org_path(organization: str, path: Sequence[str]) -> list[str]:
 
 def _unread(error: Exception) -> str:
     return (
-        f"service control policies: {error}. IAM evaluates them all the same, but does not say on which keys they "
-        "depend. Run this as the management account or a delegated administrator to have them taken into account"
+        f"service control policies: {str(error).rstrip('.')}. IAM evaluates them, but does not name the condition keys "
+        "that they depend on. To read them, the account has to be a delegated administrator or named in the "
+        "organization's delegation policy, and the caller needs organizations:DescribeOrganization, ListParents, "
+        "ListPoliciesForTarget and DescribePolicy"
     )
