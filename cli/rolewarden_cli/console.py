@@ -23,6 +23,7 @@ VERDICT_COLOURS = {
 }
 
 NOTHING = "allowed by nothing"
+BY_SCP = "denied by a service control policy"
 
 FEW_NAMES = 6
 """As many names of a long list are shown."""
@@ -107,6 +108,11 @@ def show_unread(out: Console, unread: Sequence[str]) -> None:
 def colour(allowed: bool) -> str:
     """The colour of a model that is open or closed to a role."""
     return "yellow" if allowed else "green"
+
+
+def undecided_text(keys: Sequence[str]) -> str:
+    """What to print about a decision that depends on condition keys of a live call; empty if it depends on none."""
+    return f"a live call's {', '.join(keys)} could change it" if keys else ""
 
 
 def time_text(at: datetime) -> str:

@@ -13,7 +13,18 @@ from rolewarden_cli import console, inventory, options
 from rolewarden_cli.access import AccessMatrix, Decision, Row, matrix
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.console import FEW_NAMES, NOTHING, colour, counted, few, heading, indented, show_unread
+from rolewarden_cli.console import (
+    BY_SCP,
+    FEW_NAMES,
+    NOTHING,
+    colour,
+    counted,
+    few,
+    heading,
+    indented,
+    show_unread,
+    undecided_text,
+)
 from rolewarden_cli.models import LIVE, Model, models
 from rolewarden_cli.options import All, AsJson, Guardrails, ModelPatterns
 from rolewarden_cli.rules import DEFAULT_FILE
@@ -33,7 +44,8 @@ def run_access(
     """Show who can reach which model, and by which policy statement, as IAM's own simulator judges it.
 
     A model is reached where one route gets through: Bedrock on demand, by an inference profile, in a batch job or on
-    Mantle; JumpStart to an endpoint under any of its tags, or from a hub. Service control policies are not looked at.
+    Mantle; JumpStart to an endpoint under any of its tags, or from a hub. The simulator evaluates service control
+    policies, too, with the condition keys that `access` passes.
 
     Example: rolewarden access --local --model 'anthropic.*sonnet*' --model huggingface-text2text-flan-t5-xl
     """
@@ -103,8 +115,10 @@ def _why(decision: Decision) -> str:
         by_policy[statement.policy].append(statement.label)
     names = "; ".join(f"{policy}: {', '.join(labels)}" for policy, labels in by_policy.items())
     if decision.allowed:
-        return f"{decision.route}, allowed by {names}"
-    return f"denied by {names}" if names else NOTHING
+        why = [f"{decision.route}, allowed by {names}"]
+    else:
+        why = [BY_SCP] * decision.denied_by_scp + [f"denied by {names}"] * bool(names) or [NOTHING]
+    return "; ".join(filter(None, (*why, undecided_text(decision.undecided))))
 
 
 def _show_groups(out: Console, found: AccessMatrix, *, most: int) -> None:

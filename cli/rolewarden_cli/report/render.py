@@ -31,6 +31,7 @@ from rolewarden.policies import Policy
 from rolewarden.verdicts import UNCHANGED, Verdict
 
 from rolewarden_cli.access import Decision, Row
+from rolewarden_cli.console import BY_SCP, undecided_text
 from rolewarden_cli.history import Entry
 from rolewarden_cli.models import Model
 from rolewarden_cli.report.access_paths import Door, door
@@ -64,7 +65,8 @@ KINDS = (
 """In the order in which a page shows them, which is that of their colours in report.css."""
 
 ALLOWED, DENIED, NOT_ALLOWED = "allowed", "denied", "not allowed"
-"""What a cell says: a route is open, a statement closes them all, or nothing opens one."""
+"""What a cell says: a route is open, a statement closes them all, or nothing opens one. The fourth is `BY_SCP`: no
+route is open, and a service control policy closes one."""
 
 
 def render(report: Report) -> str:
@@ -179,7 +181,7 @@ class _Page:
         counted: Counter[str] = Counter()
         for row in self.report.access.rows:
             counted.update(of_roles[row.role, row.bedrock_role])
-        return {said: counted[said] for said in (ALLOWED, DENIED, NOT_ALLOWED)}
+        return {said: counted[said] for said in (ALLOWED, DENIED, BY_SCP, NOT_ALLOWED)}
 
     @cached_property
     def reasons(self) -> tuple[str, ...]:
@@ -291,18 +293,21 @@ class _Page:
 def _said(decision: Decision) -> str:
     if decision.allowed:
         return ALLOWED
+    if decision.denied_by_scp:
+        return BY_SCP
     return DENIED if decision.statements else NOT_ALLOWED
 
 
 def _reason(decision: Decision) -> str:
-    """The open route and what opens it, or what closes them all; empty where nothing opens one."""
+    """The open route and what opens it, or what closes them all; and what could change that. Empty if nothing does."""
     by = ", ".join(statement.name for statement in decision.statements)
-    if decision.allowed:
-        return f"{decision.route}, by {by}" if by else decision.route
-    return by and f"by {by}"
+    also = "and by" if decision.denied_by_scp else "by"
+    undecided = undecided_text(decision.undecided)
+    deciding = ", ".join(filter(None, (decision.route, f"{also} {by}" if by else "")))
+    return " ".join(filter(None, (deciding, f"({undecided})" if undecided else "")))
 
 
-_CLASSES = {ALLOWED: "a", DENIED: "d", NOT_ALLOWED: "n"}
+_CLASSES = {ALLOWED: "a", DENIED: "d", BY_SCP: "s", NOT_ALLOWED: "n"}
 
 
 def _cells(decided: Iterable[Decision], places: Mapping[str, int]) -> Markup:
