@@ -48,6 +48,8 @@ PROVENANCE = Provenance(
 FREE = Decision((Route("on demand", True, (Statement("AmazonBedrockFullAccess", "", "statement 1", {}),)),))
 CLOSED = Decision((Route("hub", False, ()),))
 """Nothing allows it."""
+BY_SCP = Decision((Route("on demand", False, (), denied_by_scp=True, undecided=("aws:SourceVpce",)),))
+"""A service control policy denies it, at least from where no VPC endpoint is."""
 
 
 def denied(policy: str, sid: str) -> Decision:
@@ -72,7 +74,7 @@ def decision(domain: str, verdict: Verdict, model: Model) -> Decision:
         return CLOSED if domain == "finance" else FREE
     if domain in {"research", "marketing"}:
         return FREE if model.id.startswith(("amazon", "anthropic")) else UNLISTED
-    return NONE_AT_ALL
+    return BY_SCP if domain == "supply-chain" else NONE_AT_ALL
 
 
 def row(domain: str, profile: str, role: str) -> Row:

@@ -9,6 +9,7 @@ from functools import partial
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from rolewarden.aws import Aws
 from rolewarden.bindings import BindingsTable
 from rolewarden.progress import Progress
@@ -227,6 +228,41 @@ def test_a_forged_event_of_the_members_account_achieves_no_more_than_a_check(com
     done = [c for c in company.aws.calls(mark) if c.service == "iam" and c.operation.startswith(changing)]
     assert done == []
     assert not carries(MEMBER, "Innocent")
+
+
+@pytest.fixture
+def protected(company):
+    """The service control policy that `rolewarden scp` prints is attached to both units."""
+    company.worked_off()
+    printed = CliRunner().invoke(app, ["scp", "--region", HERE])
+    assert printed.exit_code == 0, printed.output
+    organizations = client("organizations", MANAGEMENT)
+    policy = organizations.create_policy(
+        Name="rolewarden", Description="", Type="SERVICE_CONTROL_POLICY", Content=printed.stdout
+    )["Policy"]["PolicySummary"]["Id"]
+    for unit in UNITS:
+        organizations.attach_policy(PolicyId=policy, TargetId=unit)
+    yield
+    for unit in UNITS:
+        organizations.detach_policy(PolicyId=policy, TargetId=unit)
+
+
+@pytest.mark.usefixtures("protected")
+def test_under_its_service_control_policy_the_stack_works_and_no_administrator_undoes_it(company):
+    for account, role in ((CENTRAL, "CanvasAnalytics"), (MEMBER, "MemberCanvas")):
+        policy = f"arn:aws:iam::{account}:policy/rolewarden/no-generative-ai"
+        with pytest.raises(ClientError, match="with an explicit deny in a service control policy"):
+            client("iam", account).detach_role_policy(RoleName=role, PolicyArn=policy)
+    before = {account: company.sweeps_completed(account) for account in (CENTRAL, MEMBER)}
+    domain(MEMBER, THERE, "MemberUnderPolicy")
+    domain(CENTRAL, HERE, "CanvasUnderPolicy")
+    waited(lambda: carries(MEMBER, "MemberUnderPolicy"), "a role of the member")
+    waited(lambda: carries(CENTRAL, "CanvasUnderPolicy"), "a role of the central account")
+    company.ask()
+    for account, times in before.items():
+        company.swept(account, times + 1)
+        assert account_findings(company.own, company.outputs, account) == []
+    assert doctor()[0] == 0
 
 
 @pytest.fixture(scope="module")

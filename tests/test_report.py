@@ -43,6 +43,15 @@ def small():
     return report, page(report)
 
 
+WORDS = {
+    (True, False, True): "allowed",
+    (False, False, True): "denied",
+    (False, True, False): "denied by a service control policy",
+    (False, False, False): "not allowed",
+}
+"""What a cell says, by whether a route is open, an SCP closes one, and a statement decides."""
+
+
 def test_a_page_of_500_profiles_and_100_models_has_a_row_for_each_profile_and_the_decision_on_each_model(large):
     report, _, root = large
     found = rows(root)
@@ -56,11 +65,15 @@ def test_a_page_of_500_profiles_and_100_models_has_a_row_for_each_profile_and_th
         assert len(cells) == 100
         for place, cell in enumerate(cells):
             decision = report.access.cell(row, place)
-            said = "allowed" if decision.allowed else "denied" if decision.statements else "not allowed"
+            said = WORDS[decision.allowed, decision.denied_by_scp, bool(decision.statements)]
             by = reasons[int(cell.attributes["data-by"]) - 1] if "data-by" in cell.attributes else ""
             assert cell.text == said
             assert all(statement.name in by for statement in decision.statements)
-            assert (decision.route in by) if decision.allowed else (bool(by) == bool(decision.statements))
+            assert (
+                (decision.route in by)
+                if decision.allowed
+                else (bool(by) == bool(decision.statements or decision.undecided))
+            )
 
 
 def test_a_page_of_500_profiles_and_100_models_fits_into_two_and_a_half_megabytes(large):
@@ -81,6 +94,7 @@ def test_the_figures_on_the_page_are_those_of_the_report(large):
     assert figure(root, "allowed") == str(cells["allowed"])
     assert figure(root, "denied") == str(cells["denied"])
     assert figure(root, "not-allowed") == str(cells["not allowed"])
+    assert figure(root, "scp") == str(cells["denied by a service control policy"]) != "0"
     assert figure(root, "history") == str(len(report.history)) == "240"
     findings = list(report.findings())
     assert figure(root, "findings") == str(len(findings)) == str(len(list(root.ids["findings"].all("tr"))) - 1)
@@ -150,7 +164,7 @@ def test_of_very_many_models_those_of_a_provider_that_all_reach_alike_share_a_co
         for ids, cell in zip(heads, cells, strict=True):
             for model in ids.split(", "):
                 assert (cell.text == "allowed") == report.access.cell(row, places[model]).allowed
-    decided = sum(int(figure(root, name)) for name in ("allowed", "denied", "not-allowed"))
+    decided = sum(int(figure(root, name)) for name in ("allowed", "denied", "scp", "not-allowed"))
     assert decided == len(report.access.rows) * len(report.access.models)
 
 
@@ -401,9 +415,9 @@ def test_every_part_of_the_page_has_a_name(large):
 def test_a_decision_and_a_verdict_can_be_told_without_colour(small):
     _, root = small
     css = root.one("style").text
-    signs = dict(re.findall(r"\.([adn])::before \{ content: \"(.)\"", css))
-    assert len(set(signs.values())) == 3
-    assert {cell.text for _, _, cells in rows(root).values() for cell in cells} == {"allowed", "denied", "not allowed"}
+    signs = dict(re.findall(r"\.([adns])::before \{ content: \"(.)\"", css))
+    assert len(set(signs.values())) == len(WORDS)
+    assert {cell.text for _, _, cells in rows(root).values() for cell in cells} == set(WORDS.values())
     assert {v.value for v in Verdict} <= {element.text for element in root.all("span")}
 
 
@@ -440,6 +454,12 @@ def test_a_role_that_enforcing_would_not_mend_counts_as_unenforceable_and_one_th
     bare = planned("Bare", Verdict.DRIFTED)
     root = page(replace(report, plan=replace(report.plan, roles=(full, bare))))
     assert (figure(root, "unenforceable"), figure(root, "drifted")) == ("1", "1")
+
+
+def test_a_decision_that_hangs_on_a_key_of_a_live_call_says_so(small):
+    _, root = small
+    [reasons] = [element for element in root.all("ol") if element.attributes.get("id") == "reasons"]
+    assert "(a live call's aws:SourceVpce could change it)" in {item.text for item in reasons.all("li")}
 
 
 @pytest.mark.parametrize(("deployed", "recommendation"), [(True, "rolewarden sweep"), (False, "rolewarden enforce")])

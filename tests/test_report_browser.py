@@ -208,7 +208,7 @@ def test_a_screen_reader_gets_rows_and_cells_with_their_decision(browser, tmp_pa
     nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
     roles = [(node.get("role", {}).get("value"), node.get("name", {}).get("value", "")) for node in nodes]
     cells = [name for role, name in roles if role in {"cell", "gridcell"}]
-    assert sum(name in {"allowed", "denied", "not allowed"} for name in cells) == 36
+    assert sum(name.startswith(("allowed", "denied", "not allowed")) for name in cells) == 36
     assert ("rowheader", "user-000") in roles
     assert ("columnheader", "amazon.nova-1-v1:0") in roles
     page.close()

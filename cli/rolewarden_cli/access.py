@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from threading import Lock
+from types import MappingProxyType
 from typing import Any
 
 from rolewarden.bindings import BEDROCK as BEDROCK_ROLE
@@ -24,11 +25,12 @@ from rolewarden.guardrails import matches
 from rolewarden.policies import CANVAS_CREATE, CANVAS_USE, JUMPSTART_TAGS
 from rolewarden.verdicts import Reason
 
-from rolewarden_cli.account import OperatorCalls, RoleDetail, Simulated
+from rolewarden_cli.account import Context, InferenceProfile, OperatorCalls, RoleDetail, Simulated
 from rolewarden_cli.answers import HIDDEN, as_json, shown, shown_as, some_of
-from rolewarden_cli.documents import Document, Library, depends_on_caller
+from rolewarden_cli.documents import Document, Library, asks_where, condition_keys, depends_on_caller
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model, Models
+from rolewarden_cli.scps import read_control_policies
 
 AT_ONCE = 100
 """Number of resources in one simulation."""
@@ -44,6 +46,8 @@ ACCESS_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 BATCH = "bedrock:CreateModelInvocationJob"
 MANTLE, MANTLE_MODEL = "bedrock-mantle:CreateInference", "bedrock-mantle:Model"
+PROFILE_KEY = "bedrock:InferenceProfileArn"
+NO_CONTEXT: Context = MappingProxyType({})
 DEPLOY_ACTIONS = ("sagemaker:CreateModel", *CANVAS_CREATE)
 """The calls that deploy a JumpStart model to an endpoint."""
 DEPLOY_FROM_HUB = "sagemaker:DeployHubModel"
@@ -78,12 +82,19 @@ class Statement:
 class Route:
     """A way to a model, for example `on demand`: whether it is open, and the statements that decide.
 
-    If a closed route has no statements, no statement allows it.
+    - `denied_by_scp`: whether a service control policy closes the route. IAM then names no statement of another policy.
+    - `scps`: the names of the readable service control policies that may close it.
+    - `undecided`: condition keys that only a live call has and that could change the decision.
+
+    If a closed route has no statements and no service control policy closes it, no statement allows it.
     """
 
     name: str
     allowed: bool
     statements: tuple[Statement, ...]
+    denied_by_scp: bool = False
+    scps: tuple[str, ...] = ()
+    undecided: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +123,17 @@ class Decision:
             return next(route.statements for route in self.routes if route.allowed)
         found = {s.name: s for route in self.routes for s in route.statements if s.denies}
         return tuple(found.values())
+
+    @property
+    def denied_by_scp(self) -> bool:
+        """Whether no route is open and a service control policy closes one of them."""
+        return not self.allowed and any(route.denied_by_scp for route in self.routes)
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """The condition keys that only a live call has and that could change the decision."""
+        counting = [route for route in self.routes if route.allowed] or self.routes
+        return _all_if_each([route.undecided for route in counting]) if self.allowed else _keys(counting)
 
 
 @dataclass(frozen=True)
@@ -183,7 +205,7 @@ class AccessMatrix:
     @shown
     def verdicts(self) -> list[dict[str, Any]]:
         """The distinct decisions. A cell has the number of one of them, because most cells have the same decision."""
-        names = ("allowed", "route", "statements")
+        names = ("allowed", "route", "statements", "service_control_policy", "undecided")
         return [dict(zip(names, verdict, strict=True)) for verdict in self._numbers]
 
     @property
@@ -197,13 +219,18 @@ class AccessMatrix:
         ]
 
     @cached_property
-    def _numbers(self) -> dict[tuple[bool, str, tuple[str, ...]], int]:
+    def _numbers(self) -> dict[_Cell, int]:
         cells = (_verdict(self.cell(row, column)) for row in self.rows for column in range(len(self.models)))
         return {verdict: number for number, verdict in enumerate(dict.fromkeys(cells))}
 
 
-def _verdict(decision: Decision) -> tuple[bool, str, tuple[str, ...]]:
-    return decision.allowed, decision.route, tuple(statement.name for statement in decision.statements)
+_Cell = tuple[bool, str, tuple[str, ...], bool, tuple[str, ...]]
+"""The values of a decision that `--json` shows."""
+
+
+def _verdict(decision: Decision) -> _Cell:
+    statements = tuple(statement.name for statement in decision.statements)
+    return decision.allowed, decision.route, statements, decision.denied_by_scp, decision.undecided
 
 
 def matrix(
@@ -231,7 +258,7 @@ def matrix(
         tuple(rows),
         decisions,
         judge.simulations,
-        (*inventory.unread, *unread, *sorted(judge.unjudged)),
+        tuple(filter(None, (*inventory.unread, *unread, *sorted(judge.unjudged), judge.scps.unread))),
     )
 
 
@@ -292,6 +319,7 @@ class Judge:
         self._calls = calls
         self.inventory = inventory
         self.models = models
+        self.scps = read_control_policies(calls, inventory.account)
         self._library = Library(calls)
         self.simulations = 0
         self.unjudged: set[str] = set()
@@ -299,9 +327,13 @@ class Judge:
         self._counting = Lock()
 
     def fingerprint(self, role: RoleDetail) -> object:
-        """A value that is equal for two roles if their policies have the same effect on both."""
-        documents = self._library.of_role(role)
-        if any(depends_on_caller(document) for document in documents.values()):
+        """A value that is equal for two roles if their policies have the same effect on both.
+
+        A policy with a condition key of the caller can have another effect on each role, and many service control
+        policies have one. If these cannot be read, each role is evaluated by itself.
+        """
+        documents = (*self._library.of_role(role).values(), *self.scps.known)
+        if self.scps.documents is None or any(depends_on_caller(document) for document in documents):
             return role.arn
         return frozenset(role.attached), tuple(sorted(role.inline.items())), role.boundary
 
@@ -317,21 +349,42 @@ class Judge:
         return tuple(found[model] for model in self.models.columns)
 
     def ask(
+        self, role: RoleDetail, actions: Sequence[str], resources: Sequence[str], context: Context
+    ) -> list[Simulated]:
+        """The decisions on `actions` on `resources`, which are in one region and account. Raises Refused, RetryLater.
+
+        A second simulation tells what a service control policy denies, if the first one leaves that open.
+        """
+        found = self._simulate(role, actions, resources, context)
+        if all(one.denied_by_scp is not None for one in found):
+            return found
+        closed = {
+            (one.action, one.resource)
+            for one in self._simulate(role, actions, resources, context, as_administrator=True)
+            if one.decision != "allowed" and not one.matched
+        }
+        return [
+            one._replace(denied_by_scp=(one.action, one.resource) in closed) if one.denied_by_scp is None else one
+            for one in found
+        ]
+
+    def _simulate(
         self,
         role: RoleDetail,
         actions: Sequence[str],
         resources: Sequence[str],
-        context: Mapping[str, str | Sequence[str]],
+        context: Context,
+        **options: bool,
     ) -> list[Simulated]:
         """Simulate, and try again if IAM throttles the call. Raises Refused and RetryLater."""
         with self._counting:
             self.simulations += 1
         for pause in ACCESS_PAUSES:
             try:
-                return self._calls.simulate(role.arn, actions, resources, context)
+                return self._calls.simulate(role.arn, actions, resources, context, **options)
             except RetryLater:
                 time.sleep(pause)
-        return self._calls.simulate(role.arn, actions, resources, context)
+        return self._calls.simulate(role.arn, actions, resources, context, **options)
 
 
 def _is_equal(pattern: str, value: str) -> bool:
@@ -351,6 +404,23 @@ _COMPARES: Mapping[str, Callable[[str, str], bool]] = {
     "StringNotLike": matches,
 }
 """For each operator of a condition, the comparison of a value with a pattern on which its result depends."""
+
+
+_ABSENT = (
+    "aws:calledvia",
+    "aws:federatedprovider",
+    "aws:multifactorauth",
+    "aws:principalservicename",
+    "aws:principaltag/",
+    "aws:requesttag/",
+    "aws:resourcetag/",
+    "aws:tagkeys",
+    "aws:username",
+    "bedrock-mantle:model",
+    "bedrock:inferenceprofilearn",
+)
+"""Beginnings of the keys that a request of Canvas does not have beyond those that are given, in lower case: it comes
+from the session of a role that a service assumed, for a new resource with one tag."""
 
 
 @dataclass
@@ -393,12 +463,23 @@ class _Asking:
             arn, jobs = self._model_arn(region, model), self._arn(region, "model-invocation-job/*")
             yield _either(f"on demand{self._in(region)}", [answers[action, arn] for action in CANVAS_USE])
             for profile in self.judge.models.behind(region, model):
+                of_profile = {**answers, **self._by_profile(profile)}
                 ways = [
-                    _both("", [answers[action, resource] for resource in (profile.arn, *profile.models)])
+                    _both("", [of_profile[action, resource] for resource in (profile.arn, *profile.models)])
                     for action in CANVAS_USE
                 ]
                 yield _either(f"inference profile {profile.id}{self._in(region)}", ways)
             yield _both(f"batch job{self._in(region)}", [answers[BATCH, arn], answers[BATCH, jobs]])
+
+    def _by_profile(self, profile: InferenceProfile) -> Asked:
+        """The decisions on the models behind a profile, if they may be others than on a call without it.
+
+        https://docs.aws.amazon.com/bedrock/latest/userguide/geographic-cross-region-inference.html
+        """
+        documents = (*self.documents.values(), *self.judge.scps.known)
+        if not any(document.mentions(PROFILE_KEY) for document in documents):
+            return {}
+        return self._asked(CANVAS_USE, profile.models, {PROFILE_KEY: profile.arn})
 
     def jumpstart(self, columns: Sequence[Model]) -> dict[Model, Decision]:
         """Decide on JumpStart models: an endpoint with each of the tags of JumpStart, then a hub."""
@@ -435,15 +516,18 @@ class _Asking:
         some models, one of them is simulated for all.
         """
         alike: dict[object, list[Model]] = defaultdict(list)
+        # A service control policy that the caller cannot read may tell models apart. With a few models, asking for each
+        # of them costs little.
+        each = self.judge.scps.documents is None and len(columns) <= MANY
         for model in columns:
-            alike[self._signature(key, model.id)].append(model)
+            alike[model.id if each else self._signature(key, model.id)].append(model)
         groups = list(alike.values())
 
         def ask(group: Sequence[Model]) -> Route:
             context: dict[str, str | Sequence[str]] = {key: group[0].id}
             if key.startswith("aws:RequestTag/"):
                 context["aws:TagKeys"] = [key.removeprefix("aws:RequestTag/")]
-            found = self._routes(self.judge.ask(self.role, actions, resources, context))
+            found = self._routes(actions, resources, context)
             return _both(name, [found[pair] for pair in zip(actions, resources, strict=True)])
 
         with ThreadPoolExecutor(WORKERS) as pool:
@@ -453,11 +537,12 @@ class _Asking:
                 yield from ((model, route) for model in group)
 
     def _signature(self, key: str, value: str) -> object:
-        """A value that is equal for two values of `key` if every condition of the role's policies treats them alike."""
-        if any(document.mentions(f"${{{key}") for document in self.documents.values()):
+        """A value that is equal for two values of `key` if every condition of every policy treats them alike."""
+        documents = (*self.documents.values(), *self.judge.scps.known)
+        if any(document.mentions(f"${{{key}") for document in documents):
             return value
         found = []
-        for document in self.documents.values():
+        for document in documents:
             for operator, patterns in document.conditions(key):
                 compare = _COMPARES.get(operator)
                 if compare is None or any("${" in pattern for pattern in patterns):
@@ -465,19 +550,97 @@ class _Asking:
                 found += [compare(pattern, value) for pattern in patterns]
         return tuple(found)
 
-    def _asked(self, actions: Sequence[str], resources: Sequence[str]) -> Asked:
+    def _asked(self, actions: Sequence[str], resources: Sequence[str], context: Context = NO_CONTEXT) -> Asked:
+        by_place: dict[object, list[str]] = defaultdict(list)
+        for resource in resources:
+            by_place[_place(resource) if self._asks_where else None].append(resource)
+        chunks = [here[start : start + AT_ONCE] for here in by_place.values() for start in range(0, len(here), AT_ONCE)]
         found: dict[tuple[str, str], Route] = {}
-        chunks = [resources[start : start + AT_ONCE] for start in range(0, len(resources), AT_ONCE)]
         with ThreadPoolExecutor(WORKERS) as pool:
-            for simulated in pool.map(lambda chunk: self.judge.ask(self.role, actions, chunk, {}), chunks):
-                found |= self._routes(simulated)
+            for routes in pool.map(lambda chunk: self._routes(actions, chunk, context), chunks):
+                found |= routes
         return found
 
-    def _routes(self, simulated: Iterable[Simulated]) -> dict[tuple[str, str], Route]:
+    def _routes(self, actions: Sequence[str], resources: Sequence[str], context: Context) -> Asked:
+        """What IAM says to `actions` on `resources`, which are in one region and account."""
+        place = self._of_place(*_place(resources[0])) if self._asks_where else {}
+        context = {**self._context, **place, **context}
+        given = {key.lower() for key in context}
         return {
-            (one.action, one.resource): Route("", one.decision == "allowed", tuple(self._statements(one)))
-            for one in simulated
+            (one.action, one.resource): Route(
+                "",
+                one.decision == "allowed",
+                tuple(self._statements(one)),
+                denied_by_scp=bool(one.denied_by_scp),
+                scps=self.judge.scps.that_deny(one.action, one.resource) if one.denied_by_scp else (),
+                undecided=tuple(self._undecided(one, given)),
+            )
+            for one in self.judge.ask(self.role, actions, resources, context)
         }
+
+    @cached_property
+    def _asks_where(self) -> bool:
+        """Whether a policy may depend on where a resource is. If none does, one simulation serves several regions."""
+        documents = (*self.documents.values(), *self.judge.scps.known)
+        return self.judge.scps.documents is None or any(asks_where(document) for document in documents)
+
+    @cached_property
+    def _context(self) -> Context:
+        """The condition keys of each request of the role, as far as they are known."""
+        return {
+            "aws:PrincipalArn": self.role.arn,
+            "aws:PrincipalAccount": self._account,
+            "aws:PrincipalType": "AssumedRole",
+            "aws:PrincipalIsAWSService": False,
+            "aws:ViaAWSService": False,
+            "aws:SecureTransport": True,
+            **{f"aws:PrincipalTag/{key}": value for key, value in self.role.tags.items() if value},
+            **self.judge.scps.context,
+        }
+
+    def _of_place(self, region: str, account: str) -> Context:
+        """The condition keys that tell where a resource is.
+
+        The region is that of the resource: Bedrock authorizes a call through an inference profile in each region that
+        the profile leads to, and a global one in the region `unspecified`.
+        https://docs.aws.amazon.com/bedrock/latest/userguide/geographic-cross-region-inference.html
+        https://docs.aws.amazon.com/bedrock/latest/userguide/global-cross-region-inference.html
+        """
+        organization = self.judge.scps.context.get("aws:PrincipalOrgID", "")
+        keys = {"aws:RequestedRegion": region or "unspecified"}
+        if account == self._account:
+            keys |= {"aws:ResourceAccount": account, "aws:ResourceOrgID": organization}
+        return {key: value for key, value in keys.items() if value}
+
+    def _undecided(self, one: Simulated, given: Collection[str]) -> Iterator[str]:
+        """The keys that `one` lacked, that a live request may have, and that could change the decision.
+
+        IAM names the keys of all statements (https://github.com/boto/boto3/issues/3111) and none of a service control
+        policy, so the statements that are about this request decide which keys matter. A key that no known policy
+        names is one of a policy that the role got in between.
+        """
+        own, scps = tuple(self.documents.values()), self.judge.scps.known
+        if one.denied_by_scp:
+            statements = [*_covering(scps, "Deny", one), *_covering(scps, "Allow", one)]
+        elif one.decision == "allowed":
+            statements = _covering((*own, *scps), "Deny", one)
+        elif one.decision == "implicitDeny":
+            statements = _covering(own, "Allow", one)
+        else:
+            statements = [statement.document for statement in self._statements(one)]
+
+        def lacks(statement: Mapping[str, Any]) -> list[str]:
+            return [key for key in condition_keys(statement) if key.lower() not in given and not _is_absent(key)]
+
+        lacking = [lacks(statement) for statement in statements]
+        certain = [s for s, keys in zip(statements, lacking, strict=True) if s.get("Effect") == "Deny" and not keys]
+        if one.decision == "explicitDeny" and certain:
+            return
+        if one.denied_by_scp and any(not statement.get("Condition") for statement in certain):
+            return
+        named = {key.lower() for document in (*own, *scps) for s in document.statements for key in condition_keys(s)}
+        unknown = [key for key in one.missing if key.lower() not in named | set(given) and not _is_absent(key)]
+        yield from sorted({*unknown, *(key for keys in lacking for key in keys)})
 
     def _statements(self, simulated: Simulated) -> Iterator[Statement]:
         for matched in simulated.matched:
@@ -521,13 +684,51 @@ class _Asking:
 def _both(name: str, parts: Sequence[Route]) -> Route:
     """A route that is open if all of `parts` are open."""
     closed = [part for part in parts if not part.allowed]
-    return Route(name, not closed, _once(closed or parts))
+    undecided = _all_if_each([part.undecided for part in closed]) if closed else _keys(parts)
+    return _route(name, closed or parts, undecided, allowed=not closed)
 
 
 def _either(name: str, parts: Sequence[Route]) -> Route:
     """A route that is open if any of `parts` is open."""
     opened = [part for part in parts if part.allowed]
-    return Route(name, bool(opened), _once(opened or parts))
+    undecided = _all_if_each([part.undecided for part in opened]) if opened else _keys(parts)
+    return _route(name, opened or parts, undecided, allowed=bool(opened))
+
+
+def _route(name: str, deciding: Sequence[Route], undecided: tuple[str, ...], *, allowed: bool) -> Route:
+    return Route(
+        name,
+        allowed,
+        _once(deciding),
+        denied_by_scp=not allowed and any(part.denied_by_scp for part in deciding),
+        scps=tuple(dict.fromkeys(scp for part in deciding for scp in part.scps)),
+        undecided=undecided,
+    )
+
+
+def _keys(parts: Iterable[Route]) -> tuple[str, ...]:
+    """The undecided keys of any of `parts`."""
+    return tuple(sorted({key for part in parts for key in part.undecided}))
+
+
+def _all_if_each(undecided: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """The keys of all, but none if one of them is decided: it decides alone."""
+    return tuple(sorted({key for keys in undecided for key in keys})) if all(undecided) else ()
+
+
+def _place(resource: str) -> tuple[str, str]:
+    """The region and the account of an ARN."""
+    _, _, _, region, account, _ = resource.split(":", 5)
+    return region, account
+
+
+def _covering(documents: Iterable[Document], effect: str, one: Simulated) -> list[Mapping[str, Any]]:
+    return [found for document in documents for found in document.covering(effect, one.action, one.resource)]
+
+
+def _is_absent(key: str) -> bool:
+    """Whether the requests that are asked about do not have a condition key."""
+    return key.lower().startswith(_ABSENT)
 
 
 def _once(parts: Iterable[Route]) -> tuple[Statement, ...]:

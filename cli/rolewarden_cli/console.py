@@ -23,6 +23,7 @@ VERDICT_COLORS = {
 }
 
 IMPLICIT_DENY = "not allowed by any statement"
+BY_SCP = "denied by a service control policy"
 
 FEW_NAMES = 6
 """Number of names that the output shows of a long list."""
@@ -101,6 +102,11 @@ def show_unread(out: Console, unread: Sequence[str]) -> None:
 def color(allowed: bool) -> str:
     """The color for a model that a role can or cannot reach."""
     return "yellow" if allowed else "green"
+
+
+def undecided_text(keys: Sequence[str]) -> str:
+    """What to print about a decision that depends on condition keys of a live call; empty if it depends on none."""
+    return f"a live call's {', '.join(keys)} could change it" if keys else ""
 
 
 def time_text(at: datetime) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from rolewarden.guardrails import matches
+
 from rolewarden_cli.account import MatchedStatement, OperatorCalls, RoleDetail
 
 INLINE = "inline policy "
@@ -60,6 +62,12 @@ class Document:
                     if name.lower() == key.lower() and plain != "Null":
                         yield plain, [str(value) for value in (values if isinstance(values, list) else [values])]
 
+    def covering(self, effect: str, action: str, resource: str) -> Iterator[Mapping[str, Any]]:
+        """The statements with this effect that are about `action` on `resource`, whatever their conditions say."""
+        for statement in self.statements:
+            if statement.get("Effect") == effect and _is_about(statement, action, resource):
+                yield statement
+
     def mentions(self, text: str) -> bool:
         """Whether the policy contains a text, in upper or lower case."""
         return text.lower() in self.text.lower()
@@ -96,6 +104,30 @@ _CALLER_KEYS = re.compile(r"aws:(principal(?!account|org)|user)", re.IGNORECASE)
 def depends_on_caller(document: Document) -> bool:
     """Whether a policy can affect each role differently, because it uses a condition key of the caller."""
     return _CALLER_KEYS.search(document.text) is not None
+
+
+_WHERE = re.compile(r"aws:(requestedregion|resource(account|org))", re.IGNORECASE)
+
+
+def asks_where(document: Document) -> bool:
+    """Whether a policy may differ by the region or the account of a resource."""
+    return _WHERE.search(document.text) is not None
+
+
+def condition_keys(statement: Mapping[str, Any]) -> Iterator[str]:
+    """The condition keys that a statement asks for."""
+    for block in statement.get("Condition", {}).values():
+        yield from block
+
+
+def _is_about(statement: Mapping[str, Any], action: str, resource: str) -> bool:
+    def covers(element: str, asked: str) -> bool:
+        listed = statement.get(element, statement.get(f"Not{element}", ()))
+        patterns = [listed] if isinstance(listed, str) else listed
+        found = any(matches(pattern.lower(), asked.lower()) for pattern in patterns)
+        return found if element in statement else not found
+
+    return covers("Action", action) and covers("Resource", resource)
 
 
 def _spans(text: str) -> Iterator[tuple[int, int, Mapping[str, Any]]]:

@@ -59,6 +59,7 @@ class Explanation:
 
     - `planned`: the plan for the role, None if no subject uses it.
     - `recorded`: whether a stack is deployed, which records a history.
+    - `unread`: a line for each part of the account that could not be read.
     """
 
     account: str
@@ -69,6 +70,7 @@ class Explanation:
     planned: PlannedRole | None = field(metadata=HIDDEN)
     reasons: tuple[ReasonForAccess, ...]
     recorded: bool
+    unread: tuple[str, ...] = ()
 
     @property
     @shown_as("model")
@@ -91,11 +93,34 @@ class Explanation:
     @property
     @shown
     def routes(self) -> list[dict[str, Any]]:
-        """Each route, whether it is open, and the names of the statements that decided."""
+        """Each route, whether it is open, and the names of the statements that decided.
+
+        `service_control_policy` tells whether a service control policy closes it, and `service_control_policies` has
+        the names of the readable ones that may be the one.
+        """
         return [
-            {"route": r.name, "allowed": r.allowed, "statements": [statement.name for statement in r.statements]}
+            {
+                "route": r.name,
+                "allowed": r.allowed,
+                "statements": [statement.name for statement in r.statements],
+                "service_control_policy": r.denied_by_scp,
+                "service_control_policies": r.scps,
+                "undecided": r.undecided,
+            }
             for r in self.decision.routes
         ]
+
+    @property
+    @shown
+    def service_control_policy(self) -> bool:
+        """Whether no route is open and a service control policy closes one of them."""
+        return self.decision.denied_by_scp
+
+    @property
+    @shown
+    def undecided(self) -> tuple[str, ...]:
+        """The condition keys that only a live call has and that could change the decision."""
+        return self.decision.undecided
 
 
 def explain_role(
@@ -116,7 +141,8 @@ def explain_role(
             "roles with `rolewarden plan --all`"
         )
     [model] = models.columns
-    [decision] = Judge(connection.calls, inventory, models).decisions(detail, progress, every=True)
+    judge = Judge(connection.calls, inventory, models)
+    [decision] = judge.decisions(detail, progress, every=True)
     bindings = by_role(inventory.bindings).get(RoleKey(inventory.account, role).path, ())
     plan = make(connection.aws, inventory, rules, today, deployed=connection.tables is not None)
     planned = next((found for found in plan.roles if found.outcome.role == role and found.bindings), None)
@@ -131,6 +157,7 @@ def explain_role(
         planned,
         tuple(_reason(statement, inventory, rules, bindings, entries) for statement in deciding.values()),
         connection.tables is not None,
+        tuple(filter(None, (*sorted(judge.unjudged), judge.scps.unread))),
     )
 
 

@@ -65,13 +65,13 @@ def asked(connection: Connection, rules: Rules) -> StackRules:
     if "SweepFunction" not in functions:
         return StackRules.UNKNOWN
     try:
-        said: Any = connection.calls.run(functions["SweepFunction"], {"step": RULES})
+        answer: Any = connection.calls.run(functions["SweepFunction"], {"step": RULES})
     except Refused as refused:
         raise OtherRulesError(
             f"SweepFunction did not return the rules of the deployed stack: {refused}: give your role permission for "
             f"lambda:InvokeFunction on SweepFunction, or, if the function does not exist, {RESTORE}"
         ) from refused
-    return _compared(connection, rules, said.get("rules") if isinstance(said, dict) else None)
+    return _compared(connection, rules, answer.get("rules") if isinstance(answer, dict) else None)
 
 
 def need_same(state: StackRules) -> None:

@@ -203,6 +203,7 @@ class LocalAws:
         if administrator:
             made.set_stack_sets_active()
             made.administrators[organization.STACK_SETS].add(administrator)
+        organization.record_tree()
         stacksets.follow_organization()
 
     def lend(self, access_key: str, role: str) -> None:

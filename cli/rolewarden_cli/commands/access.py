@@ -13,7 +13,18 @@ from rolewarden_cli import console, inventory, options
 from rolewarden_cli.access import AccessMatrix, Decision, Row, matrix
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.console import FEW_NAMES, IMPLICIT_DENY, color, counted, few, heading, indented, show_unread
+from rolewarden_cli.console import (
+    BY_SCP,
+    FEW_NAMES,
+    IMPLICIT_DENY,
+    color,
+    counted,
+    few,
+    heading,
+    indented,
+    show_unread,
+    undecided_text,
+)
 from rolewarden_cli.models import LIVE, Model, models
 from rolewarden_cli.notes import note
 from rolewarden_cli.options import All, AsJson, Guardrails, ModelPatterns
@@ -35,7 +46,8 @@ def run_access(
 
     The decisions come from IAM's policy simulator. A subject can reach a model if one route is open. The routes to a
     Bedrock model are on demand, an inference profile, a batch job and Mantle. The routes to a JumpStart model are an
-    endpoint with any of its tags, and a hub. The command does not evaluate service control policies.
+    endpoint with any of its tags, and a hub. The simulator also evaluates service control policies, with the condition
+    keys that `access` passes.
 
     Example: rolewarden access --local --model 'anthropic.*sonnet*' --model huggingface-text2text-flan-t5-xl
     """
@@ -106,8 +118,10 @@ def _why(decision: Decision) -> str:
         by_policy[statement.policy].append(statement.label)
     names = "; ".join(f"{policy}: {', '.join(labels)}" for policy, labels in by_policy.items())
     if decision.allowed:
-        return f"{decision.route}, allowed by {names}"
-    return f"denied by {names}" if names else IMPLICIT_DENY
+        why = [f"{decision.route}, allowed by {names}"]
+    else:
+        why = [BY_SCP] * decision.denied_by_scp + [f"denied by {names}"] * bool(names) or [IMPLICIT_DENY]
+    return "; ".join(filter(None, (*why, undecided_text(decision.undecided))))
 
 
 def _show_groups(out: Console, found: AccessMatrix, *, most: int) -> None:

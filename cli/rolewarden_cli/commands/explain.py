@@ -14,9 +14,20 @@ from rich.text import Text
 from rolewarden.verdicts import Verdict
 
 from rolewarden_cli import console, inventory, options
+from rolewarden_cli.access import Route
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.console import IMPLICIT_DENY, color, few, heading, indented, time_text
+from rolewarden_cli.console import (
+    BY_SCP,
+    IMPLICIT_DENY,
+    color,
+    few,
+    heading,
+    indented,
+    show_unread,
+    time_text,
+    undecided_text,
+)
 from rolewarden_cli.explain import Explanation, ReasonForAccess, explain_role
 from rolewarden_cli.history import Entry
 from rolewarden_cli.models import models
@@ -66,8 +77,7 @@ def show_explanation(out: Console, found: Explanation) -> None:
     numbers = {reason.statement.name: str(number) for number, reason in enumerate(found.reasons, start=1)}
     for route in found.decision.routes:
         word = Text("yes" if route.allowed else "no", color(route.allowed))
-        by = ", ".join(numbers[statement.name] for statement in route.statements)
-        grid.add_row("", word, Text(route.name, overflow="fold"), f"by {by}" if by else IMPLICIT_DENY)
+        grid.add_row("", word, Text(route.name, overflow="fold"), _why(route, numbers))
     out.print()
     out.print(grid)
     by_policy: dict[str, list[ReasonForAccess]] = defaultdict(list)
@@ -75,6 +85,14 @@ def show_explanation(out: Console, found: Explanation) -> None:
         by_policy[reason.statement.policy].append(reason)
     for reasons in by_policy.values():
         _show_reasons(out, numbers, reasons, recorded=found.recorded)
+    show_unread(out, found.unread)
+
+
+def _why(route: Route, numbers: Mapping[str, str]) -> str:
+    by = ", ".join(numbers[statement.name] for statement in route.statements)
+    scps = f": {' or '.join(route.scps)}" if route.scps else ""
+    why = [f"{BY_SCP}{scps}"] * route.denied_by_scp + [f"by {by}"] * bool(by) or [IMPLICIT_DENY]
+    return "; ".join(filter(None, (*why, undecided_text(route.undecided))))
 
 
 def _use_and_verdict(found: Explanation) -> str:

@@ -31,6 +31,7 @@ from rolewarden.policies import Policy
 from rolewarden.verdicts import UNCHANGED, Verdict
 
 from rolewarden_cli.access import Decision, Row
+from rolewarden_cli.console import BY_SCP, undecided_text
 from rolewarden_cli.history import Entry
 from rolewarden_cli.models import Model
 from rolewarden_cli.report.access_paths import AccessPath, access_path
@@ -64,7 +65,8 @@ KINDS = (
 """The kinds of history entries, in the order of their colors in report.css."""
 
 ALLOWED, DENIED, NOT_ALLOWED = "allowed", "denied", "not allowed"
-"""The texts of a cell: a route is open, statements deny every route, or no statement allows one."""
+"""The texts of a cell: a route is open, statements deny every route, or no statement allows one. The fourth text is
+`BY_SCP`: every route is closed, and a service control policy closes one."""
 
 
 def render(report: Report) -> str:
@@ -179,7 +181,7 @@ class _Page:
         counted: Counter[str] = Counter()
         for row in self.report.access.rows:
             counted.update(of_roles[row.role, row.bedrock_role])
-        return {text: counted[text] for text in (ALLOWED, DENIED, NOT_ALLOWED)}
+        return {text: counted[text] for text in (ALLOWED, DENIED, BY_SCP, NOT_ALLOWED)}
 
     @cached_property
     def reasons(self) -> tuple[str, ...]:
@@ -293,18 +295,21 @@ class _Page:
 def _text(decision: Decision) -> str:
     if decision.allowed:
         return ALLOWED
+    if decision.denied_by_scp:
+        return BY_SCP
     return DENIED if decision.statements else NOT_ALLOWED
 
 
 def _reason(decision: Decision) -> str:
-    """The open route and its statements, else the denies of all routes; empty if no statement allows a route."""
+    """The open route with its statements, else the denies of all routes, with undecided keys; empty without any."""
     by = ", ".join(statement.name for statement in decision.statements)
-    if decision.allowed:
-        return f"{decision.route}, by {by}" if by else decision.route
-    return by and f"by {by}"
+    also = "and by" if decision.denied_by_scp else "by"
+    undecided = undecided_text(decision.undecided)
+    deciding = ", ".join(filter(None, (decision.route, f"{also} {by}" if by else "")))
+    return " ".join(filter(None, (deciding, f"({undecided})" if undecided else "")))
 
 
-_CLASSES = {ALLOWED: "a", DENIED: "d", NOT_ALLOWED: "n"}
+_CLASSES = {ALLOWED: "a", DENIED: "d", BY_SCP: "s", NOT_ALLOWED: "n"}
 
 
 def _cells(decided: Iterable[Decision], places: Mapping[str, int]) -> Markup:

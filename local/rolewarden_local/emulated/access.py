@@ -16,6 +16,7 @@ from rolewarden_local.emulated import names
 from rolewarden_local.emulated._ministack import evaluator, iam, sts
 from rolewarden_local.emulated.judge import Values, judge
 from rolewarden_local.emulated.organization import ORGANIZATION
+from rolewarden_local.emulated.scps import organizations_decision
 
 
 def role(arn: str) -> Mapping[str, Any] | None:
@@ -43,10 +44,17 @@ def may_assume(caller: str, arn: str) -> bool:
 
 
 def role_may(role: Mapping[str, Any], action: str, resource: str, context: Mapping[str, str]) -> bool:
-    """Whether a role's policies and its permissions boundary allow a request; an empty key is absent."""
+    """Whether the policies of a role, its permissions boundary and service control policies allow a request.
+
+    An empty key is absent.
+    """
     documents = {name: _document(text) for name, text in role["InlinePolicies"].items()}
     documents |= {arn: document for arn in role["AttachedPolicies"] if (document := _managed(role, arn))}
     keys = {key: value for key, value in context.items() if value}
+    account = role["Arn"].split(":")[4]
+    keys = {"aws:PrincipalArn": role["Arn"], "aws:PrincipalAccount": account, **keys}
+    if organizations_decision(role["Arn"], action, resource, keys) != "allowed":
+        return False
     # A boundary that is not known here allows nothing.
     carried = role.get("PermissionsBoundary")
     boundary = _managed(role, carried) or {"Version": "2012-10-17", "Statement": []} if carried else None

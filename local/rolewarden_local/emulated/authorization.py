@@ -1,13 +1,13 @@
-"""Authorization: every call judged by its caller's policies and permissions boundary, as IAM does within an account.
+"""Authorization: every call judged by the policies and the boundary of its caller, and by service control policies.
 
 MiniStack has such a check (AUTH), but one setting holds for the whole process, and the check does not see moto's
 SageMaker and does not know iam:PolicyARN and events:source. It also answers for operators that no test holds against
 AWS.
 
 `judge` refuses what is outside its tables: such a call fails with InternalFailure and says why. This module judges the
-action, the resource and the condition keys of what a principal asks for. It does not judge the root user, a request
-without a signature (a presigned one), and what AWS does in the name of a role without a call of the function: Lambda
-polls queues, sends failed events to a queue and writes logs.
+action, the resource and the condition keys of what a principal asks for. Only service control policies restrict the
+root user. This module does not judge a request without a signature (a presigned one), and what AWS does in the name of
+a role without a call of the function: Lambda polls queues, sends failed events to a queue and writes logs.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from rolewarden_local.emulated._ministack import cloudformation, iam, iam_action
 from rolewarden_local.emulated.faults import Answer
 from rolewarden_local.emulated.judge import BOUNDARY, Judgement, Unsupported, Values, judge
 from rolewarden_local.emulated.organization import NOT_DELEGATED, ORGANIZATION
+from rolewarden_local.emulated.scps import organizations_decision
 
 _OPEN: Final = frozenset({"sts:GetCallerIdentity"})
 """No policy is asked: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html"""
@@ -83,6 +84,16 @@ class _Principal:
     boundary: Document | None
     keys: Mapping[str, str]
 
+    @property
+    def is_root(self) -> bool:
+        """Whether it is the root user, whom only service control policies restrict."""
+        return self.identity.endswith(":root")
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a policy could deny it something."""
+        return not self.is_root or ORGANIZATION.is_restricted(self.identity.split(":")[4])
+
 
 @dataclass(frozen=True)
 class _Ask:
@@ -109,7 +120,7 @@ class Authorization:
             caller = _caller(request)
             if caller is None:
                 return self._unknown(request)
-            for ask in _asked(request) if caller.arn else ():
+            for ask in _asked(request) if caller.is_judged else ():
                 keys = {**caller.keys, **_keys(request, ask), **ask.keys}
                 judgement = self._judge(caller, ask, keys)
                 if not judgement.allowed and ask.refusal:
@@ -124,14 +135,18 @@ class Authorization:
 
     def allows(self, request: Request, action: str) -> bool:
         """Whether who made a call may also do `action`, whose resource is `*`, which AWS asks for in their name."""
-        caller = _caller(request) if request.access_key else _ROOT
-        if caller is None or not caller.arn:
-            return caller is not None
+        caller = _caller(request) if request.access_key else None
+        if caller is None or not caller.is_judged:
+            return not request.access_key or caller is not None
         ask = _Ask(action)
         return self._judge(caller, ask, {**caller.keys, **_keys(request, ask)}).allowed
 
     def _judge(self, caller: _Principal, ask: _Ask, keys: Mapping[str, Values]) -> Judgement:
-        judgement = judge(caller.policies, ask.action, ask.resource, keys, boundary=caller.boundary)
+        by_scps = organizations_decision(caller.identity, ask.action, ask.resource, keys)
+        if by_scps != "allowed" or caller.is_root:
+            judgement = Judgement(by_scps)
+        else:
+            judgement = judge(caller.policies, ask.action, ask.resource, keys, boundary=caller.boundary)
         sids = frozenset(matched.sid for matched in judgement.matched)
         self.judged.add(Judged(caller.identity, ask.action, ask.resource, judgement.allowed, sids))
         return judgement
@@ -141,7 +156,11 @@ class Authorization:
         return _denied(request, "The security token included in the request is invalid.", "InvalidClientTokenId")
 
 
-_ROOT: Final = _Principal("", "", {}, None, {})
+def _root(account: str) -> _Principal:
+    arn = f"arn:aws:iam::{account}:root"
+    keys = {"aws:PrincipalArn": arn, "aws:PrincipalAccount": account, "aws:PrincipalType": "Account"}
+    return _Principal(arn, arn, {}, None, keys)
+
 
 _CALL: Final = contextvars.ContextVar[tuple[Authorization, Request] | None]("call", default=None)
 """The call that CloudFormation works on, as long as calls are judged. The tasks and threads that it starts keep it."""
@@ -164,7 +183,7 @@ def deployer_may(action: str) -> bool:
 
 
 def _caller(request: Request) -> _Principal | None:
-    """Who calls: `_ROOT`, or a role or user with its policies; None where the access key is nobody's."""
+    """The caller: the root user, or a role or user with its policies. None if the access key is not valid."""
     if session := sts._sessions.get(request.access_key):
         if session.get("SessionPolicies") or session["PrincipalType"] not in {"AssumedRole", "User"}:
             raise Unsupported(f"session {session['Arn']}: neither a role's nor a user's without policies of its own")
@@ -175,7 +194,7 @@ def _caller(request: Request) -> _Principal | None:
         arn = user_id = ""
     else:
         # An account's id and "test" are its root; what looks like an issued key and is not known was revoked.
-        return None if request.access_key.startswith(("AKIA", "ASIA")) else _ROOT
+        return None if request.access_key.startswith(("AKIA", "ASIA")) else _root(request.account)
     store = iam._users if kind == "User" else iam._roles
     entity = names.entity(store, request.account, name)
     if entity is None:
@@ -230,11 +249,14 @@ def _keys(request: Request, ask: _Ask) -> dict[str, str]:
     """The condition keys of every request, as far as a local call has them."""
     owner = ask.resource.split(":")[4] if ask.resource != "*" else ""
     account = owner if owner.isdigit() else request.account
-    organization = ORGANIZATION.of(account)
+    organizations = {
+        "aws:ResourceOrgID": ORGANIZATION.of(account),
+        "aws:PrincipalOrgID": ORGANIZATION.of(request.account),
+    }
     return {
         "aws:RequestedRegion": request.region,
         "aws:ResourceAccount": account,
-        **({"aws:ResourceOrgID": organization} if organization else {}),
+        **{key: organization for key, organization in organizations.items() if organization},
     }
 
 
@@ -374,8 +396,13 @@ def _of_sqs(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask
 
 def _message(caller: _Principal, ask: _Ask, keys: Mapping[str, Values], judgement: Judgement) -> str:
     """As https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html words it."""
+    by_scps = organizations_decision(caller.identity, ask.action, ask.resource, keys)
     of_boundary = judgement.matched and all(matched.policy == BOUNDARY for matched in judgement.matched)
-    if judgement.decision == "explicitDeny":
+    if by_scps == "explicitDeny":
+        why = "with an explicit deny in a service control policy"
+    elif by_scps == "implicitDeny":
+        why = f"because no service control policy allows the {ask.action} action"
+    elif judgement.decision == "explicitDeny":
         why = f"with an explicit deny in {'a permissions boundary' if of_boundary else 'an identity-based policy'}"
     elif caller.boundary is not None and not judge({"": caller.boundary}, ask.action, ask.resource, keys).allowed:
         why = f"because no permissions boundary allows the {ask.action} action"

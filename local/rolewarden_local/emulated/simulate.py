@@ -11,12 +11,18 @@ and of botocore's model. What both leave open follows public answers of AWS (the
 - A position is the place behind a token of the policy's text, lines and columns counted from 1: a statement starts
   behind the `[` or the `}` before it (behind its own `{` where it stands in no list) and ends behind its `}`.
 - MissingContextValues names the keys of all statements, also of those on other actions (boto/boto3 issue 3111).
+- Service control policies are evaluated with their conditions and named in no result: neither their statements nor
+  their keys (botocore's model). Of a request that one of them denies, AWS tells an implicit deny without statements
+  and AllowedByOrganizations false, which this field alone sets apart: https://github.com/aws/aws-sdk/issues/102 and
+  https://docs.localstack.cloud/aws/developer-tools/security-testing/iam-policy-simulator/
 - A role's session is no PolicySourceArn, and a resource is `*` or a whole ARN; both are InvalidInput.
 
 Not seen in an answer of AWS, but taken over from another emulator that was checked against it, so rely on none:
 
 - Over several resources the result itself has the most restrictive decision. Its name is then a template of an ARN in
   AWS, here `*`. Ask the ResourceSpecificResults.
+- OrganizationsDecisionDetail stands in the result of the action alone, as botocore's model has it, and says false if
+  one of the resources is denied. The management account has it, too, and it says true there.
 - MissingContextValues comes with an implicit deny alone: an allow says nothing about a deny that waits for a key.
 - A boundary's deny is a matched statement of the type "Permissions Boundary Policy"; its allow is none.
 - The caller's ARN, account and user name are known without a ContextEntry, and no other key is.
@@ -35,6 +41,8 @@ from rolewarden_local.emulated import iam as api
 from rolewarden_local.emulated._ministack import evaluator, iam, responses
 from rolewarden_local.emulated.iam import Handler, Params, Response
 from rolewarden_local.emulated.judge import BOUNDARY, Decision, Judgement, Matched, Unsupported, Values, judge
+from rolewarden_local.emulated.organization import ORGANIZATION
+from rolewarden_local.emulated.scps import organizations_decision
 
 KEY_TYPES: Final = tuple(
     kind + many for kind in ("string", "numeric", "boolean", "ip", "binary", "date") for many in ("", "List")
@@ -98,6 +106,8 @@ class _Simulation:
     context: Mapping[str, Values]
     given: frozenset[str]
     """The keys that the request gave, in lower case."""
+    entity: str = ""
+    """The ARN whose service control policies count; empty for a simulation of documents alone."""
 
     def result(self, action: str, resources: Sequence[str]) -> str:
         """A member of EvaluationResults."""
@@ -117,10 +127,23 @@ class _Simulation:
             f"<EvalActionName>{action}</EvalActionName>"
             f"<EvalResourceName>{escape(resources[0]) if len(resources) == 1 else '*'}</EvalResourceName>"
             f"<EvalDecision>{decision}</EvalDecision>{self._reasons(decision, matched, all(within))}"
+            + self._organizations(action, resources)
             + (f"<ResourceSpecificResults>{specific}</ResourceSpecificResults>" if list(resources) != ["*"] else "")
         )
 
+    def _organizations(self, action: str, resources: Sequence[str]) -> str:
+        if not self.entity or not ORGANIZATION.of(self.entity.split(":")[4]):
+            return ""
+        allowed = all(self._is_allowed_by_organizations(action, resource) for resource in resources)
+        detail = f"<AllowedByOrganizations>{json.dumps(allowed)}</AllowedByOrganizations>"
+        return f"<OrganizationsDecisionDetail>{detail}</OrganizationsDecisionDetail>"
+
+    def _is_allowed_by_organizations(self, action: str, resource: str) -> bool:
+        return not self.entity or organizations_decision(self.entity, action, resource, self.context) == "allowed"
+
     def _judge(self, action: str, resource: str) -> Judgement:
+        if not self._is_allowed_by_organizations(action, resource):
+            return Judgement("implicitDeny")
         documents = {key: source.document for key, source in self.policies.items()}
         boundary = self.boundary.document if self.boundary else None
         return judge(documents, action, resource, self.context, boundary=boundary)
@@ -181,14 +204,16 @@ def _of_principal(params: Params) -> _Simulation:
         raise _BadInput("NoSuchEntity", f"The {kind} with name {name} cannot be found.", 404)
     carried = list(_carried(kind, name, entity))
     boundary = _managed(entity["PermissionsBoundary"]) if entity.get("PermissionsBoundary") else None
-    return _simulation(params, carried, boundary, api._param(params, "CallerArn") or arn)
+    return _simulation(params, carried, boundary, api._param(params, "CallerArn") or arn, entity=arn)
 
 
 def _of_documents(params: Params) -> _Simulation:
     return _simulation(params, [], None, api._param(params, "CallerArn"))
 
 
-def _simulation(params: Params, carried: list[_Source], boundary: _Source | None, caller: str) -> _Simulation:
+def _simulation(
+    params: Params, carried: list[_Source], boundary: _Source | None, caller: str, *, entity: str = ""
+) -> _Simulation:
     limits = _sent(params, "PermissionsBoundaryPolicyInputList")
     if len(limits) > 1:
         raise _BadInput("InvalidInput", "The list of Permissions Boundary policies cannot exceed 1 items.")
@@ -197,7 +222,8 @@ def _simulation(params: Params, carried: list[_Source], boundary: _Source | None
         # A policy of the account and one of AWS may share a name.
         policies[source.name if source.name not in policies else f"{source.name} ({len(policies)})"] = source
     given = _context_entries(params)
-    return _Simulation(policies, limits[0] if limits else boundary, {**_of_caller(caller), **given}, frozenset(given))
+    context = {**_of_caller(caller), **given}
+    return _Simulation(policies, limits[0] if limits else boundary, context, frozenset(given), entity)
 
 
 def _actions(params: Params) -> list[str]:
