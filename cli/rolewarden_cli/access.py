@@ -353,7 +353,7 @@ class Judge:
     ) -> list[Simulated]:
         """The decisions on `actions` on `resources`, which are in one region and account. Raises Refused, RetryLater.
 
-        A second simulation tells what a service control policy denies, if the first one leaves that open.
+        A second simulation shows the denies of service control policies, if the first one does not decide this.
         """
         found = self._simulate(role, actions, resources, context)
         if all(one.denied_by_scp is not None for one in found):
@@ -562,7 +562,7 @@ class _Asking:
         return found
 
     def _routes(self, actions: Sequence[str], resources: Sequence[str], context: Context) -> Asked:
-        """What IAM says to `actions` on `resources`, which are in one region and account."""
+        """Decide on `actions` and `resources`, which are in one region and account."""
         place = self._of_place(*_place(resources[0])) if self._asks_where else {}
         context = {**self._context, **place, **context}
         given = {key.lower() for key in context}
@@ -580,7 +580,7 @@ class _Asking:
 
     @cached_property
     def _asks_where(self) -> bool:
-        """Whether a policy may depend on where a resource is. If none does, one simulation serves several regions."""
+        """Whether a policy can depend on the location of a resource. If not, one simulation serves several regions."""
         documents = (*self.documents.values(), *self.judge.scps.known)
         return self.judge.scps.documents is None or any(asks_where(document) for document in documents)
 
@@ -599,7 +599,7 @@ class _Asking:
         }
 
     def _of_place(self, region: str, account: str) -> Context:
-        """The condition keys that tell where a resource is.
+        """The condition keys with the location of a resource.
 
         The region is that of the resource: Bedrock authorizes a call through an inference profile in each region that
         the profile leads to, and a global one in the region `unspecified`.

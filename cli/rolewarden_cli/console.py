@@ -105,7 +105,7 @@ def color(allowed: bool) -> str:
 
 
 def undecided_text(keys: Sequence[str]) -> str:
-    """What to print about a decision that depends on condition keys of a live call; empty if it depends on none."""
+    """A text about a decision that depends on condition keys of a live call; empty if it depends on none."""
     return f"a live call's {', '.join(keys)} could change it" if keys else ""
 
 

@@ -110,7 +110,7 @@ _WHERE = re.compile(r"aws:(requestedregion|resource(account|org))", re.IGNORECAS
 
 
 def asks_where(document: Document) -> bool:
-    """Whether a policy may differ by the region or the account of a resource."""
+    """Whether a policy can have another effect in another region or account of a resource."""
     return _WHERE.search(document.text) is not None
 
 

@@ -1,7 +1,7 @@
 """The service control policies (SCPs) that apply to an account, as far as the caller can read them.
 
 IAM's simulator evaluates them and names neither their statements nor their condition keys (IAM API Reference,
-EvaluationResult), so `access` has to know what they ask for. Only the management account, delegated administrators and
+EvaluationResult), so `access` has to know their condition keys. Only the management account, delegated administrators and
 accounts that the organization's delegation policy names can read them:
 https://docs.aws.amazon.com/organizations/latest/APIReference/API_ListPoliciesForTarget.html
 https://docs.aws.amazon.com/organizations/latest/userguide/orgs_delegate_policies.html
@@ -27,7 +27,7 @@ class ControlPolicies:
     """The SCPs that apply to an account.
 
     - `documents`: None if SCPs may apply and the caller cannot read them.
-    - `context`: the condition keys that tell where in the organization a principal of the account is.
+    - `context`: the condition keys with the position of the account's principals in the organization.
     - `unread`: why the caller cannot read them, with the fix. Empty if the caller can.
     """
 
@@ -37,7 +37,7 @@ class ControlPolicies:
 
     @property
     def known(self) -> tuple[Document, ...]:
-        """Those that could be read."""
+        """The SCPs that the caller can read."""
         return self.documents or ()
 
     def that_deny(self, action: str, resource: str) -> tuple[str, ...]:
