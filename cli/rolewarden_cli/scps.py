@@ -1,8 +1,8 @@
 """The service control policies (SCPs) that apply to an account, as far as the caller can read them.
 
 IAM's simulator evaluates them and names neither their statements nor their condition keys (IAM API Reference,
-EvaluationResult), so `access` has to know their condition keys. Only the management account, delegated administrators and
-accounts that the organization's delegation policy names can read them:
+EvaluationResult), so `access` has to know their condition keys. Only the management account, delegated administrators
+and accounts that the organization's delegation policy names can read them:
 https://docs.aws.amazon.com/organizations/latest/APIReference/API_ListPoliciesForTarget.html
 https://docs.aws.amazon.com/organizations/latest/userguide/orgs_delegate_policies.html
 """
