@@ -1,4 +1,4 @@
-"""`rolewarden access` and `explain` in an account of an organization: what service control policies decide."""
+"""`rolewarden access` and `explain` in an account of an organization: decisions of service control policies."""
 
 import json
 
@@ -12,7 +12,7 @@ from rolewarden_cli.models import models
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.emulated.organization import MANAGEMENT
 
-from tests.commands import rolewarden, told
+from tests.commands import json_answer, rolewarden
 from tests.conftest import TODAY
 
 pytestmark = pytest.mark.long
@@ -37,7 +37,7 @@ def reads(request):
 
 @pytest.fixture
 def company(world, reads):
-    """The account as a member of an organization."""
+    """Make the account a member of an organization."""
     world.aws.organize("o-exampleorg1", {UNIT: {ACCOUNT_ID}}, administrator=ACCOUNT_ID if reads else "222222222222")
     return world
 
@@ -58,8 +58,8 @@ def put(world, role, *statements, name="own"):
 
 
 def cells(*arguments):
-    """Row and model to the verdict that `access` tells."""
-    found = told("access", *arguments)
+    """The decision of `access` by row and model."""
+    found = json_answer("access", *arguments)
     return {
         (row["user_profile"] or row["kind"], model["id"]): found["verdicts"][cell]
         for row in found["rows"]
@@ -91,7 +91,7 @@ def test_a_model_that_a_policy_denies_is_denied_by_it_and_another_is_allowed(com
     assert (found["rosa", TITAN]["allowed"], found["rosa", TITAN]["service_control_policy"]) == (True, False)
 
 
-def test_what_no_policy_of_the_role_allows_is_not_laid_at_the_door_of_the_organization(company):
+def test_a_denial_by_missing_permissions_is_not_attributed_to_the_organization(company):
     deny({"Action": "*", "Resource": f"arn:aws:bedrock:*::foundation-model/{NOVA}"})
     company.iam.detach_role_policy(
         RoleName="CanvasRosa", PolicyArn="arn:aws:iam::aws:policy/AmazonSageMakerCanvasFullAccess"
@@ -103,7 +103,7 @@ def test_what_no_policy_of_the_role_allows_is_not_laid_at_the_door_of_the_organi
     assert (found["rosa", TITAN]["allowed"], found["rosa", TITAN]["service_control_policy"]) == (False, False)
 
 
-def test_what_a_boundary_does_not_allow_is_not_laid_at_the_door_of_the_organization(company):
+def test_a_denial_by_a_boundary_is_not_attributed_to_the_organization(company):
     deny({"Action": "*", "Resource": f"arn:aws:bedrock:*::foundation-model/{NOVA}"})
     nothing = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
     arn = company.iam.create_policy(PolicyName="limit", PolicyDocument=json.dumps(nothing))["Policy"]["Arn"]
@@ -122,14 +122,14 @@ def test_a_policy_that_allows_too_little_denies_as_well(company):
     assert found["rosa", FLAN]["allowed"]
 
 
-def test_roles_that_a_policy_tells_apart_are_judged_apart(company):
+def test_roles_that_a_policy_distinguishes_are_evaluated_separately(company):
     by_who = {"ArnNotLike": {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT_ID}:role/*CanvasRosa"}}
     deny({**EVERYTHING, "Condition": by_who})
     found = cells("--model", NOVA)
     assert (found["rosa", NOVA]["allowed"], found["omar", NOVA]["allowed"]) == (True, False)
 
 
-def test_models_that_a_policy_tells_apart_are_judged_apart(company):
+def test_models_that_a_policy_distinguishes_are_evaluated_separately(company):
     deny(
         *({"Action": "sagemaker:Create*", "Resource": "*", "Condition": {"StringLike": {
             f"aws:RequestTag/{tag}": "huggingface-llm-mistral-*"}}} for tag in TAGS),
@@ -140,7 +140,7 @@ def test_models_that_a_policy_tells_apart_are_judged_apart(company):
     assert (found["rosa", MISTRAL]["allowed"], found["rosa", MISTRAL]["service_control_policy"]) == (False, True)
 
 
-def test_each_region_is_judged_as_a_call_to_it_and_a_profile_takes_all_that_it_leads_to(company, monkeypatch):
+def test_each_region_is_evaluated_like_a_call_to_it_and_a_profile_needs_all_its_regions(company, monkeypatch):
     def profiles(_calls, region):
         arn = f"arn:aws:bedrock:{region}:{ACCOUNT_ID}:inference-profile/"
         leads_to = {"home": ["us-east-1"], "us": ["us-east-1", "us-west-2"], "global": ["us-east-1", ""]}
@@ -155,7 +155,7 @@ def test_each_region_is_judged_as_a_call_to_it_and_a_profile_takes_all_that_it_l
 
     monkeypatch.setattr(OperatorCalls, "inference_profiles", profiles)
     deny({**EVERYTHING, "Condition": {"StringNotEquals": {"aws:RequestedRegion": ["us-east-1"]}}})
-    explained = told("explain", "CanvasRosa", NOVA, "--region", "us-east-1", "--region", "eu-west-1")
+    explained = json_answer("explain", "CanvasRosa", NOVA, "--region", "us-east-1", "--region", "eu-west-1")
     routes = {route["route"]: route for route in explained["routes"]}
     allowed = {name for name, route in routes.items() if route["allowed"]}
     by_profile = f"inference profile {{}}.{NOVA} in us-east-1"
@@ -173,7 +173,7 @@ def test_a_condition_on_the_inference_profile_is_judged_by_each_profile(company)
     deny({**models_of, "Condition": {"Null": {"bedrock:InferenceProfileArn": "true"}}})
     put(company, "CanvasRosa", {**models_of, "Effect": "Deny", "Condition": {
         "ArnLike": {"bedrock:InferenceProfileArn": "arn:aws:bedrock:*:*:inference-profile/us.*"}}})  # fmt: skip
-    routes = {route["route"]: route for route in told("explain", "CanvasRosa", NOVA)["routes"]}
+    routes = {route["route"]: route for route in json_answer("explain", "CanvasRosa", NOVA)["routes"]}
     assert routes["on demand"]["service_control_policy"]
     assert routes["on demand"]["undecided"] == []
     assert routes[f"inference profile us.{NOVA}"]["statements"] == ["inline policy own:statement 1"]
@@ -189,7 +189,7 @@ def test_the_tags_of_a_role_are_known(company):
     assert (found["rosa", NOVA]["allowed"], found["omar", NOVA]["allowed"]) == (True, False)
 
 
-def test_a_decision_that_hangs_on_a_key_that_only_a_live_call_has_says_so(company):
+def test_a_decision_that_depends_on_a_key_of_only_a_live_call_says_so(company):
     only_here = {"StringNotEquals": {"aws:SourceVpce": "vpce-1"}}
     put(company, "CanvasRosa", {"Sid": "OnlyHere", "Effect": "Deny", **EVERYTHING, "Condition": only_here})
     verdict = cells("--model", NOVA)["rosa", NOVA]
@@ -208,7 +208,7 @@ def test_an_allow_that_waits_for_a_key_and_a_deny_that_waits_for_one_are_undecid
     company_policy = "arn:aws:iam::aws:policy/AmazonSageMakerCanvasFullAccess"
     world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=company_policy)
     put(world, "CanvasOmar", {"Effect": "Allow", **EVERYTHING, "Condition": here})
-    explained = told("explain", "CanvasOmar", NOVA)
+    explained = json_answer("explain", "CanvasOmar", NOVA)
     assert (explained["allowed"], explained["undecided"]) == (False, ["aws:SourceVpce"])
 
 
@@ -233,9 +233,9 @@ def test_the_pages_of_access_and_explain_name_the_policy_as_a_decision_of_its_ow
     assert "denied by a service control policy" in groups
 
 
-def test_where_no_policy_can_be_read_it_is_said_once(company, reads):
+def test_unreadable_policies_are_reported_once(company, reads):
     deny({**EVERYTHING, "Condition": {"StringNotEquals": {"aws:RequestedRegion": ["us-east-1"]}}})
-    unread = told("access", "--model", NOVA)["unread"]
+    unread = json_answer("access", "--model", NOVA)["unread"]
     assert [line for line in unread if "service control policies" in line] == unread[: 0 if reads else 1]
 
 
@@ -246,13 +246,13 @@ def test_rolewardens_own_guardrails_leave_no_decision_open(world_with):
         f"guardrails: {{all: {everything}, some: {listed}}}\n"
         "assignments: [{domains: [research], guardrails: [some]}, {guardrails: [all]}]\n"
     )
-    world.guarded()
+    world.protected()
     found = cells("--model", NOVA, "--model", TITAN, "--model", FLAN)
     assert {tuple(verdict["undecided"]) for verdict in found.values()} == {()}
     assert {verdict["allowed"] for verdict in found.values()} == {True, False}
 
 
-def test_no_organization_costs_no_more_and_says_nothing(world, monkeypatch):
+def test_without_an_organization_the_command_makes_no_additional_calls_and_prints_nothing_about_it(world, monkeypatch):
     outside = judged(world, (NOVA, FLAN), monkeypatch)
     assert outside.simulations < 4 * len(outside.decisions)
     assert outside.unread == ()

@@ -1,4 +1,4 @@
-"""The texts that people read are in plain technical English: few phrases of the old style remain in them.
+"""The texts for users are in plain technical English: they have few phrases of the old style.
 
 The phrases are those that a review of the documentation counted, about 90 in 10,000 words. A few hits are false, such
 as "what" in a question, so the limit is not zero.

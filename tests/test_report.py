@@ -1,4 +1,4 @@
-"""The report's page, without a browser: its figures are the report's, it loads nothing, it escapes what AWS says."""
+"""The report's page without a browser: it has the report's figures, loads nothing, and escapes texts from AWS."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_many_actors_share_a_bar():
     assert sum(told["5 others"].values()) == 5
 
 
-def test_of_very_many_models_those_of_a_provider_that_all_reach_alike_share_a_column():
+def test_many_models_of_a_provider_with_the_same_access_share_a_column():
     report = generated(10, MOST_COLUMNS + 40)
     root = page(report)
     heads = [head.attributes["title"] for head in root.ids["matrix"].all("th", class_="model")]
@@ -168,7 +168,7 @@ def test_of_very_many_models_those_of_a_provider_that_all_reach_alike_share_a_co
     assert decided == len(report.access.rows) * len(report.access.models)
 
 
-def test_a_model_that_the_bedrock_role_alone_reaches_is_allowed_and_the_row_has_both_roles():
+def test_a_model_that_only_the_bedrock_role_reaches_is_allowed_and_the_row_has_both_roles():
     report = generated(1, 1)
     [row] = report.access.rows
     access = replace(
@@ -194,7 +194,7 @@ def test_a_model_that_the_bedrock_role_alone_reaches_is_allowed_and_the_row_has_
         (Verdict.COMPLIANT, Verdict.COMPLIANT, Verdict.COMPLIANT),
     ],
 )
-def test_a_subject_is_compliant_where_each_of_its_roles_is(one, other, shown):
+def test_a_subject_is_compliant_if_each_of_its_roles_is(one, other, shown):
     report = generated(1, 1)
     [row] = report.access.rows
     row = replace(row, bedrock_role="CanvasBedrock")
@@ -202,14 +202,14 @@ def test_a_subject_is_compliant_where_each_of_its_roles_is(one, other, shown):
     assert replace(report, plan=replace(report.plan, roles=roles)).verdict(row) is shown
 
 
-def test_each_sheet_of_paper_says_of_which_account_and_when_it_is():
+def test_each_printed_page_has_the_account_and_the_date():
     report = generated(1, 1)
     access = replace(report.access, account='1111"}</style>')
     css = page(replace(report, access=access)).one("style").text
     assert '@bottom-left { content: "Rolewarden, account 1111, 2026-11-25 09:00 UTC" }' in css
 
 
-def test_roles_that_no_domain_uses_stand_under_what_governs_them():
+def test_roles_without_a_domain_are_listed_under_the_rule_that_governs_them():
     report = generated(1, 4)
     [row] = report.access.rows
     also = replace(row, kind=ROLE, user_profile="", domain_id="", domain_name="")
@@ -254,7 +254,7 @@ def test_nothing_on_the_page_comes_from_elsewhere(large):
         assert not re.search(r"url\(|@import|https?:|//[a-z]|fetch\(|XMLHttpRequest|import\(|localStorage", text)
 
 
-def test_the_browser_is_told_to_load_nothing_and_to_run_this_very_script_alone(large):
+def test_the_security_policy_of_the_page_allows_only_its_own_script(large):
     _, html, root = large
     [policy] = [m.attributes["content"] for m in root.all("meta", http_equiv="Content-Security-Policy")]
     allowed = dict(part.split(" ", 1) for part in policy.split("; "))
@@ -266,13 +266,13 @@ def test_the_browser_is_told_to_load_nothing_and_to_run_this_very_script_alone(l
     assert html.index("Content-Security-Policy") < html.index("<style>") < html.index("<script>")
 
 
-# What AWS says is text.
+# Texts from AWS stay text.
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)></td></style>{{7*7}}&amp;`x`"
 
 
 def hostile():
-    """A report in which every text that comes from AWS, or from a person, is an attack."""
+    """A report in which every text from AWS or a user is an attack."""
     base = generated(1, 2)
     [row] = base.access.rows
     statement = Statement(f"p{HOSTILE}", "", f"s{HOSTILE}", {"Effect": "Deny"})
@@ -352,20 +352,20 @@ def test_no_text_from_aws_becomes_an_element_or_an_attribute(attacked):
      "s", "f"],
 )  # fmt: skip
 def test_a_text_from_aws_is_shown_as_it_is(attacked, word):
-    """As JSON has it within a policy's document, and without the backticks that make code of a recommendation."""
+    """The text as JSON has it in a policy document, without the backticks that mark code in a recommended action."""
     shown = " ".join(attacked.text.split())
     wanted = f"{word}{HOSTILE}"
     assert wanted in shown or wanted.replace('"', '\\"') in shown
 
 
-def test_the_drawn_labels_are_text_too(attacked):
+def test_the_labels_of_charts_are_text(attacked):
     drawn = " ".join(text.text for found in attacked.all("svg") for text in found.all("text"))
     assert "domain<script>" in drawn
     assert "actor<script>" in drawn
 
 
 @pytest.mark.parametrize("sign", ["\u202e", "\x00", "\x1b", "\u200b", "\ud800"])
-def test_a_character_that_hides_or_turns_round_what_stands_beside_it_is_shown_as_its_code(sign):
+def test_a_character_that_hides_or_reverses_text_is_shown_as_its_code(sign):
     report = generated(1, 2)
     [row] = report.access.rows
     access = replace(report.access, rows=(replace(row, domain_name=f"a{sign}b", user_profile=f"c{sign}d"),))
@@ -376,11 +376,11 @@ def test_a_character_that_hides_or_turns_round_what_stands_beside_it_is_shown_as
     html.encode()
 
 
-# Who does not see, or has no mouse.
+# Users with a screen reader or without a mouse.
 
 
 def is_hidden(element):
-    """Whether a screen reader passes it over."""
+    """Whether a screen reader ignores the element."""
     while element:
         if element.attributes.get("aria-hidden") == "true":
             return True
@@ -412,7 +412,7 @@ def test_every_part_of_the_page_has_a_name(large):
         assert cell.attributes["scope"] in {"col", "row", "rowgroup"}
 
 
-def test_a_decision_and_a_verdict_can_be_told_without_colour(small):
+def test_a_decision_and_a_verdict_are_recognizable_without_colour(small):
     _, root = small
     css = root.one("style").text
     signs = dict(re.findall(r"\.([adns])::before \{ content: \"(.)\"", css))
@@ -421,7 +421,7 @@ def test_a_decision_and_a_verdict_can_be_told_without_colour(small):
     assert {v.value for v in Verdict} <= {element.text for element in root.all("span")}
 
 
-def test_what_a_bar_is_filled_with_can_be_told_without_colour(large):
+def test_the_parts_of_a_bar_are_recognizable_without_colour(large):
     _, _, root = large
     css = root.one("style").text
     fills = dict(re.findall(r"\.(serie-\d) \{[^}]*--fill: url\(#(fill-\d)\)", css))
@@ -438,7 +438,7 @@ def test_what_a_bar_is_filled_with_can_be_told_without_colour(large):
 # Findings.
 
 
-def test_each_finding_has_its_recommendation_and_the_worst_comes_first(large):
+def test_each_finding_has_its_recommended_action_and_the_worst_comes_first(large):
     _, _, root = large
     listed = findings(root)
     assert all(recommendation for *_, recommendation in listed)
@@ -448,7 +448,7 @@ def test_each_finding_has_its_recommendation_and_the_worst_comes_first(large):
     assert any("fallback: boundary" in recommendation for *_, recommendation in listed)
 
 
-def test_a_role_that_enforcing_would_not_mend_counts_as_unenforceable_and_one_that_it_would_as_drifted():
+def test_a_role_counts_as_drifted_if_enforcement_can_remediate_it_and_else_as_unenforceable():
     report = generated(0, 1)
     full = planned("Full", Verdict.UNENFORCEABLE, before=Verdict.DRIFTED)
     bare = planned("Bare", Verdict.DRIFTED)
@@ -456,14 +456,14 @@ def test_a_role_that_enforcing_would_not_mend_counts_as_unenforceable_and_one_th
     assert (figure(root, "unenforceable"), figure(root, "drifted")) == ("1", "1")
 
 
-def test_a_decision_that_hangs_on_a_key_of_a_live_call_says_so(small):
+def test_a_decision_that_depends_on_a_key_of_a_live_call_says_so(small):
     _, root = small
     [reasons] = [element for element in root.all("ol") if element.attributes.get("id") == "reasons"]
     assert "(a live call's aws:SourceVpce could change it)" in {item.text for item in reasons.all("li")}
 
 
 @pytest.mark.parametrize(("deployed", "recommendation"), [(True, "rolewarden sweep"), (False, "rolewarden enforce")])
-def test_a_drifted_role_is_mended_by_the_stack_or_where_there_is_none_by_the_command(deployed, recommendation):
+def test_the_recommended_action_for_a_drifted_role_is_the_stack_or_the_command(deployed, recommendation):
     report = generated(0, 1)
     plan = replace(report.plan, roles=(planned("Bare", Verdict.DRIFTED),), deployed=deployed)
     assert any(
@@ -498,7 +498,7 @@ def test_a_changed_policy_has_a_recommended_action_that_changes_it(state, change
     assert found[3].startswith(f"run {command}")
 
 
-def test_a_policy_that_says_something_else_is_a_finding_and_does_not_count_as_published():
+def test_a_policy_with_other_text_is_a_finding_and_not_published():
     report = generated(0, 1)
     first, *others = report.plan.policies
     plan = replace(report.plan, policies=(replace(first, change="replaced"), *others))
@@ -509,7 +509,7 @@ def test_a_policy_that_says_something_else_is_a_finding_and_does_not_count_as_pu
     assert {states[policy.name] for policy in others} == {"as published"}
 
 
-def test_a_policy_is_in_force_on_the_roles_that_need_it_and_do_not_lack_it(large):
+def test_a_policy_is_in_force_on_the_roles_that_need_it_and_have_it(large):
     report, _, root = large
     [told] = [p.children[1].text for p in root.all("article") if p.children[0].text == "approved-models"]
     compliant = sum(verdict is Verdict.COMPLIANT for verdict in report.verdicts.values())
@@ -528,11 +528,11 @@ def test_a_policy_is_not_in_effect_on_a_role_whose_policies_were_not_compared(ve
 # Access paths.
 
 
-def test_every_statement_that_the_compiler_emits_has_its_door_explained_and_no_other():
+def test_every_statement_of_the_compiler_has_an_explained_access_path():
     assert set(ACCESS_PATHS) - {"AllThatIsNotDenied"} == emitted_sids()
 
 
-def test_a_door_is_as_sure_as_the_guide_says():
+def test_the_certainty_of_an_access_path_is_that_of_the_guide():
     guide = (Path(__file__).parents[1] / "docs/reference/guardrails.md").read_text(encoding="utf-8")
     told = {
         sid: sure
@@ -542,6 +542,6 @@ def test_a_door_is_as_sure_as_the_guide_says():
     assert {sid: access_path(sid).confidence for sid in emitted_sids()} == told
 
 
-def test_a_statement_that_was_divided_has_the_door_of_its_first_part():
+def test_a_divided_statement_has_the_access_path_of_its_first_part():
     assert access_path("BedrockListedModels2") == access_path("BedrockListedModels")
     assert "does not know" in access_path("Theirs").closes

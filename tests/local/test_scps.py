@@ -1,4 +1,4 @@
-"""Service control policies: who keeps them, whom they restrict, and what callers and simulations hear of them."""
+"""Service control policies: their administration, their effect on calls, and their part in simulations."""
 
 import contextlib
 import json
@@ -35,7 +35,7 @@ def company(aws):
 
 @pytest.fixture
 def attach(company):
-    """Attach a new policy of these statements to a root, a unit or an account, and give its id."""
+    """Attach a new policy with these statements to a root, a unit or an account, and return its ID."""
     organizations = client("organizations")
 
     def attached(target, *statements):
@@ -50,7 +50,7 @@ def attach(company):
 
 
 def admin(account, name="admin", path="/"):
-    """A session of a role that an administrator's policy allows everything."""
+    """A session of a role with an administrator's policy."""
     iam, trust = client("iam", account), json.loads(TRUST)
     trust["Statement"].append({**trust["Statement"][0], "Principal": {"AWS": f"arn:aws:iam::{account}:root"}})
     role = iam.create_role(RoleName=name, Path=path, AssumeRolePolicyDocument=json.dumps(trust))["Role"]
@@ -151,7 +151,7 @@ def test_a_role_that_is_assumed_in_a_member_account_is_restricted_there_and_so_i
     assert refusal(ours.client("sts").assume_role, RoleArn=theirs, RoleSessionName="visit")[0] == "AccessDenied"
 
 
-def test_what_one_organization_had_the_next_does_not_have(company, attach):
+def test_a_new_organization_has_nothing_of_the_previous_one(company, attach):
     attach(ROOT, NO_IAM)
     company.organize("o-another0001", {UNIT: {MEMBER}})
     with company.authorizing():

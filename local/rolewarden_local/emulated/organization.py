@@ -1,7 +1,7 @@
-"""The organization of conditions, StackSets and service control policies: accounts, units, delegated administrators.
+"""The organization for conditions, StackSets and service control policies: accounts, units, delegated administrators.
 
-MiniStack does not model member accounts: each account that calls its Organizations is the management account of an
-organization of its own, with a random ID. It has no delegated administrators:
+MiniStack does not model member accounts: each account that calls Organizations is the management account of its own
+organization with a random ID. MiniStack lacks delegated administrators:
 https://docs.aws.amazon.com/organizations/latest/APIReference/API_RegisterDelegatedAdministrator.html
 
 This module writes the one organization into the management account's records of MiniStack, which then answers about
@@ -21,27 +21,27 @@ from typing import Any, Final
 from rolewarden_local.emulated._ministack import organizations, responses
 
 MANAGEMENT: Final = "777788889999"
-"""The account that manages the organization, unless `organize` is given another one."""
+"""The management account of the organization, unless `organize` gets another one."""
 
 ROOT: Final = "r-root"
-"""The id of the organization's root."""
+"""The ID of the organization's root."""
 
 SCP: Final = "SERVICE_CONTROL_POLICY"
 FULL_ACCESS: Final = organizations.FULL_ACCESS_POLICY_ID
-"""The id of FullAWSAccess, the service control policy that allows everything."""
+"""The ID of FullAWSAccess, the service control policy that allows everything."""
 
 STACK_SETS: Final = "member.org.stacksets.cloudformation.amazonaws.com"
 """The service principal of StackSets with service-managed permissions."""
 
 NOT_DELEGATED: Final = "Account used is not a delegated administrator"
-"""What StackSets answers to CallAs=DELEGATED_ADMIN if the account is none, and if the caller may not list them."""
+"""StackSets's error for CallAs=DELEGATED_ADMIN if the account is none, or if the caller cannot list them."""
 
 
 @dataclass
 class Organization:
     """The one organization of the local AWS.
 
-    - `units`: the accounts of each organizational unit, by the unit's id.
+    - `units`: the accounts of each organizational unit, by the unit's ID.
     - `management`: the management account; StackSets never puts a stack into it.
     - `trusted`: the service principals that have trusted access.
     - `administrators`: the accounts that are delegated administrators, by service principal.
@@ -57,7 +57,7 @@ class Organization:
     operates_stack_sets: bool = False
 
     def of(self, account: str) -> str:
-        """The id of the organization that an account is in; empty for none."""
+        """The ID of an account's organization, or "" if it is in none."""
         return self.id if self.id and account in self.members() else ""
 
     def members(self) -> set[str]:
@@ -80,23 +80,23 @@ class Organization:
         return account == self.management or any(account in found for found in self.administrators.values())
 
     def set_stack_sets_active(self) -> None:
-        """Do what ActivateOrganizationsAccess does."""
+        """Activate StackSets and their trusted access, as ActivateOrganizationsAccess does."""
         self.operates_stack_sets = True
         self.trusted.add(STACK_SETS)
 
 
 ORGANIZATION = Organization()
-"""One a process, as MiniStack's state is."""
+"""The organization of this process. MiniStack also has one state for each process."""
 
 
 def reset_organization() -> None:
-    """No organization."""
+    """Delete the organization."""
     ORGANIZATION.__init__()  # type: ignore[misc]
     organizations.reset()
 
 
 def record_tree() -> None:
-    """Write root, units and accounts into MiniStack's records; what is there keeps its policies."""
+    """Write the root, units and accounts into MiniStack's records. Existing ones keep their policies."""
     made = ORGANIZATION
     with _scope_of(made.management):
         organizations._ensure_org()
@@ -137,7 +137,7 @@ def _record(store: Any, record: Mapping[str, Any]) -> None:
 
 
 def scp_levels(account: str) -> list[dict[str, str]]:
-    """The texts of the service control policies from the root down to an account, by policy id; a dict for each level.
+    """The texts of the service control policies from the root down to an account: for each level, a dict by policy ID.
 
     Empty if none applies to the account.
     """
@@ -157,7 +157,7 @@ def scp_levels(account: str) -> list[dict[str, str]]:
 
 @contextlib.contextmanager
 def _scope_of(account: str) -> Iterator[None]:
-    """For the block, MiniStack works in this account."""
+    """Let MiniStack work in this account while the block runs."""
     token = responses._request_account_id.set(account)
     try:
         yield
@@ -212,7 +212,7 @@ def _refused(code: str, message: str, **more: str) -> Refusal:
 
 
 def _of_members(handler: _Handler, is_allowed: Callable[[str], bool] = lambda _account: True) -> _Handler:
-    """Let the accounts of the organization that are allowed make a call, which MiniStack answers in its records."""
+    """Answer a call of an allowed account of the organization from MiniStack's records."""
 
     def handle(payload: Mapping[str, Any]) -> Any:
         asking = responses.get_account_id()
@@ -235,7 +235,7 @@ def _of_management(handler: _Handler) -> _Handler:
 
 
 def _keeps_one_scp(handler: _Handler) -> _Handler:
-    """Refuse to detach the last service control policy of a root, a unit or an account.
+    """Reject the detachment of the last service control policy of a root, a unit or an account.
 
     https://docs.aws.amazon.com/organizations/latest/APIReference/API_DetachPolicy.html
     """

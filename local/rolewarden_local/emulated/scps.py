@@ -1,4 +1,4 @@
-"""The verdict of an organization's service control policies on a request, in calls and in simulations.
+"""The decision of an organization's service control policies on a request, in calls and in simulations.
 
 MiniStack keeps service control policies and never evaluates them.
 
@@ -18,11 +18,11 @@ from rolewarden_local.emulated.judge import Decision, Values, judge
 from rolewarden_local.emulated.organization import FULL_ACCESS, ORGANIZATION, scp_levels
 
 SERVICE_LINKED = ":role/aws-service-role/"
-"""Part of the ARN of each service-linked role."""
+"""A part of the ARN of each service-linked role."""
 
 
 def organizations_decision(principal: str, action: str, resource: str, keys: Mapping[str, Values]) -> Decision:
-    """Judge a request of a principal (the ARN of a role, a user or the root user) by service control policies alone."""
+    """Decide a request of a principal (the ARN of a role, a user or the root user) by service control policies alone."""
     account = principal.split(":")[4]
     if SERVICE_LINKED in principal or not ORGANIZATION.is_restricted(account):
         return "allowed"
