@@ -22,7 +22,7 @@ SERVICE_LINKED = ":role/aws-service-role/"
 
 
 def organizations_decision(principal: str, action: str, resource: str, keys: Mapping[str, Values]) -> Decision:
-    """Decide a request of a principal (the ARN of a role, a user or the root user) by service control policies alone."""
+    """Decide a request of a principal (ARN of a role, user or root user) by service control policies alone."""
     account = principal.split(":")[4]
     if SERVICE_LINKED in principal or not ORGANIZATION.is_restricted(account):
         return "allowed"
