@@ -64,6 +64,30 @@ def test_an_update_replaces_the_settings_it_names_and_no_others(studio, domain):
     assert told["LastModifiedTime"] > before
 
 
+def test_the_domain_shows_an_updated_role_of_rstudio_where_it_shows_the_created_one(studio):
+    created = {"RStudioServerProDomainSettings": {"DomainExecutionRoleArn": ROLE}}
+    domain = studio.create_domain(
+        DomainName="rstudio", AuthMode="IAM", DefaultUserSettings={}, DomainSettings=created
+    )["DomainId"]
+    assert studio.describe_domain(DomainId=domain)["DomainSettings"] == created
+    updated = {"RStudioServerProDomainSettingsForUpdate": {"DomainExecutionRoleArn": OTHER}}
+    studio.update_domain(DomainId=domain, DomainSettingsForUpdate=updated)
+    assert studio.describe_domain(DomainId=domain)["DomainSettings"] == {
+        "RStudioServerProDomainSettings": {"DomainExecutionRoleArn": OTHER}
+    }
+
+
+@pytest.mark.parametrize("names", ["AssumableRoleArns", "ExecutionRoleArns"])
+def test_a_profile_keeps_five_roles_for_emr_and_no_more(studio, domain, names):
+    settings = {"JupyterLabAppSettings": {"EmrSettings": {names: [ROLE] * 5}}}
+    studio.create_user_profile(DomainId=domain, UserProfileName="ana", UserSettings=settings)
+    found = studio.describe_user_profile(DomainId=domain, UserProfileName="ana")["UserSettings"]
+    assert found == settings
+    settings = {"JupyterLabAppSettings": {"EmrSettings": {names: [ROLE] * 6}}}
+    update = {"DomainId": domain, "UserProfileName": "ana", "UserSettings": settings}
+    assert code(studio.update_user_profile, **update) == "ValidationException"
+
+
 def test_the_description_of_a_profile_has_only_its_own_settings(studio, domain):
     studio.create_user_profile(DomainId=domain, UserProfileName="ana")
     studio.create_user_profile(DomainId=domain, UserProfileName="omar", UserSettings={"ExecutionRole": OTHER})

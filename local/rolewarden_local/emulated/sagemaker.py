@@ -174,6 +174,11 @@ def _validate(shape: Any, value: Any, path: str = "") -> None:
         for name, member in value.items():
             _validate(shape.members[name], member, f"{path}.{name[0].lower()}{name[1:]}".lstrip("."))
     elif shape.type_name == "list":
+        if "max" in shape.metadata and len(value) > shape.metadata["max"]:
+            raise AWSValidationException(
+                f"1 validation error detected: Value '{value}' at '{path}' failed to satisfy constraint: "
+                f"Member must have length less than or equal to {shape.metadata['max']}"
+            )
         for index, member in enumerate(value, start=1):
             _validate(shape.member, member, f"{path}.{index}.member")
     elif complaint := _complaint(shape, value):
@@ -293,7 +298,9 @@ def _update_domain(response: Any) -> Reply:
         ("DomainSettingsForUpdate", "domain_settings"),
     ):
         if parameter in params:
-            setattr(domain, attribute, {**(getattr(domain, attribute) or {}), **params[parameter]})
+            # DomainSettingsForUpdate has blocks with names of their own: RStudioServerProDomainSettingsForUpdate.
+            blocks = {name.removesuffix("ForUpdate"): block for name, block in params[parameter].items()}
+            setattr(domain, attribute, {**(getattr(domain, attribute) or {}), **blocks})
     for parameter, attribute in (
         ("AppSecurityGroupManagement", "app_security_group_management"),
         ("AppNetworkAccessType", "app_network_access_type"),
