@@ -178,8 +178,8 @@ def test_a_role_with_free_slots_gets_no_boundary(world):
 
 
 def test_without_remediation_a_bounded_role_is_compliant_and_an_unprotected_one_drifted(world):
-    reads = Reconciler(world.runtime.aws, world.runtime.needs, observe=True)
-    look = lambda: reads.reconcile(RoleKey(ACCOUNT_ID, "CanvasFull"), SWEEP, account=ACCOUNT_ID)  # noqa: E731
+    reads = Reconciler(world.runtime.aws, world.runtime.needs, lambda _: True, observe=True)
+    look = lambda: reads.reconcile(RoleKey(ACCOUNT_ID, "CanvasFull"), SWEEP)  # noqa: E731
     assert (look().verdict, boundary(world)) == ("drifted", None)
     world.verdict("CanvasFull")
     assert look().verdict == "compliant"

@@ -25,7 +25,7 @@ from rolewarden.work import NoRechecks
 
 from rolewarden_cli.answers import HIDDEN, shown, some_of
 from rolewarden_cli.connect import Connection
-from rolewarden_cli.inventory import Bound, Inventory, Progress, ignore_progress
+from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.plan import RETIRED, Plan, PlannedRole
 
 ENFORCE_COMMAND = "rolewarden enforce"
@@ -128,8 +128,8 @@ class _Enforcement:
         self.origin = of_operator(ENFORCE_COMMAND, connection.caller)
         self.plan = plan
         self.recorder = recorder
-        needs = Needs(rules, aws.partition, Bound(inventory.bindings), Clock(today=lambda: today))
-        self.reconciler = Reconciler(aws, needs)
+        needs = Needs(rules, aws.partition, inventory.bound, Clock(today=lambda: today))
+        self.reconciler = Reconciler(aws, needs, inventory.covers)
         self.publisher = Publisher(aws, recorder, needs)
         # No recheck is needed: the next plan and the next sweep of a deployed stack evaluate the roles again.
         self.detacher = Detacher(aws, recorder, needs, NoRechecks(), self.origin)
@@ -164,11 +164,11 @@ class _Enforcement:
     def _reconcile(self, role: RoleKey) -> Outcome:
         """Reconcile a role, and try again if IAM does not find a new policy yet."""
         for pause in ENFORCE_PAUSES:
-            outcome = self.reconciler.reconcile(role, self.origin, account=self.account)
+            outcome = self.reconciler.reconcile(role, self.origin)
             if outcome.reason is not Reason.POLICY_MISSING:
                 return outcome
             time.sleep(pause)
-        return self.reconciler.reconcile(role, self.origin, account=self.account)
+        return self.reconciler.reconcile(role, self.origin)
 
     def _report(self, outcome: Outcome) -> None:
         self.recorder.record_outcome(outcome)

@@ -17,7 +17,7 @@ from rolewarden_cli.access import Decision, Judge, Statement
 from rolewarden_cli.answers import HIDDEN, merged, shown, shown_as
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.history import Entry, read_history
-from rolewarden_cli.inventory import Inventory, Progress, by_role, ignore_progress
+from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.models import Model, Models
 from rolewarden_cli.plan import PlannedRole, make
 
@@ -143,7 +143,7 @@ def explain_role(
     [model] = models.columns
     judge = Judge(connection.calls, inventory, models)
     [decision] = judge.decisions(detail, progress, every=True)
-    bindings = by_role(inventory.bindings).get(RoleKey(inventory.account, role).path, ())
+    bindings = inventory.bound.of_role(RoleKey(inventory.account, role))
     plan = make(connection.aws, inventory, rules, today, deployed=connection.tables is not None)
     planned = next((found for found in plan.roles if found.outcome.role == role and found.bindings), None)
     entries = read_history(connection, role=role) if connection.tables else ()

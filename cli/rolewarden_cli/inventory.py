@@ -14,6 +14,7 @@ from rolewarden.discovery import SubjectReader, SubjectReading
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.guardrails import Rules
 from rolewarden.names import folded
+from rolewarden.progress import RecordedProgress
 
 from rolewarden_cli.account import RoleDetail
 from rolewarden_cli.connect import Connection
@@ -30,9 +31,13 @@ def ignore_progress(_step: str, _done: int, _total: int) -> None:
 class Inventory:
     """The state of an account that `plan` and `access` evaluate, read at `at` (UTC).
 
+    - `bindings`: the bindings of the account's subjects.
     - `roles`: all roles of the account by name.
     - `policies_per_role`: the quota of managed policies that can be attached to a role.
     - `unread`: a line for each part of the account that AWS did not let the caller read.
+    - `foreign`: the bindings of the account's roles to subjects of other accounts, from the table of the stack. Without
+      a stack they are unknown.
+    - `covered`: the other accounts that the stack covers. Empty if no subject uses a role of another account.
     """
 
     account: str
@@ -43,6 +48,17 @@ class Inventory:
     roles: Mapping[str, RoleDetail]
     policies_per_role: int
     unread: tuple[str, ...] = ()
+    foreign: tuple[Binding, ...] = ()
+    covered: frozenset[str] = frozenset()
+
+    @property
+    def bound(self) -> Bound:
+        """All bindings of the account's roles, and of its subjects to roles of other accounts."""
+        return Bound((*self.bindings, *self.foreign))
+
+    def covers(self, account: str) -> bool:
+        """Whether a command can evaluate the roles of `account`: it works in the account of its caller only."""
+        return account == self.account
 
     def spelled(self, role: str) -> str:
         """The name of a role as IAM spells it, or `role` itself if the account has no such role."""
@@ -76,6 +92,8 @@ def take(
         roles,
         connection.calls.policies_per_role(),
         tuple(reader.unread),
+        tuple(_as_iam_spells(connection.account, roles, reader.foreign)),
+        reader.covered(),
     )
 
 
@@ -104,6 +122,7 @@ class _InventoryReader:
     given: Iterable[Binding] | None = None
     bindings: list[Binding] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    foreign: tuple[Binding, ...] = ()
 
     def __post_init__(self) -> None:
         tables = self.connection.tables
@@ -113,10 +132,20 @@ class _InventoryReader:
         for binding in from_table if self.given is None else self.given:
             if binding.account == self.connection.account:
                 self.known[binding.region, binding.domain_id, folded(binding.user_profile)].append(binding)
+        if tables:
+            # A forged row can only add a need, and so make a command detach less.
+            self.foreign = StoredBindings(self.aws, tables.bindings).of_foreign_subjects(self.connection.account)
 
     @property
     def aws(self) -> ReadsAccount:
         return self.connection.aws
+
+    def covered(self) -> frozenset[str]:
+        """The member accounts of the stack. Empty if no subject uses a role of another account."""
+        tables = self.connection.tables
+        if tables is None or not any(binding.is_foreign for binding in self.bindings):
+            return frozenset()
+        return frozenset(RecordedProgress(self.aws, tables.bindings).member_accounts())
 
     def read_region(self, region: str) -> None:
         try:
@@ -173,6 +202,12 @@ class Bound:
     def of_account(self, account: str) -> tuple[Binding, ...]:
         """The bindings of all roles of an account."""
         return tuple(b for bound in self.by_role.values() for b in bound if b.account == account)
+
+    def of_foreign_subjects(self, account: str) -> tuple[Binding, ...]:
+        """The bindings of an account's roles to subjects of other accounts."""
+        return tuple(
+            b for bound in self.by_role.values() for b in bound if b.is_foreign and b.role and b.role.account == account
+        )
 
 
 def by_role(bindings: Iterable[Binding]) -> dict[str, tuple[Binding, ...]]:

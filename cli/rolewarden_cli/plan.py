@@ -24,7 +24,7 @@ from rolewarden.verdicts import CREATED, RECOMMENDATIONS, REPLACED, UNCHANGED, O
 from rolewarden_cli.account import RoleDetail
 from rolewarden_cli.answers import HIDDEN, merged, shown, shown_as, some_of
 from rolewarden_cli.connect import Connection
-from rolewarden_cli.inventory import Bound, Inventory, Progress, ignore_progress, take
+from rolewarden_cli.inventory import Inventory, Progress, ignore_progress, take
 from rolewarden_cli.stack import DEPLOY, StackRules, recorded
 
 ENDS_SOON = 30
@@ -254,10 +254,10 @@ def make(
     The verdicts come from `reconcile`, which here changes a copy of the inventory. Raises Refused, RetryLater and
     RulesError.
     """
-    table = Bound(inventory.bindings)
+    table = inventory.bound
     bound = table.by_role
     needs = Needs(rules, inventory.partition, table, Clock(today=lambda: today))
-    reconciler = Reconciler(Rehearsal(inventory, rules), needs)
+    reconciler = Reconciler(Rehearsal(inventory, rules), needs, inventory.covers)
     roles = tuple(_role(reconciler, inventory, role, bound.get(role.path, ())) for role in _roles(inventory, bound))
     return Plan(
         inventory.account,
@@ -333,6 +333,8 @@ class Rehearsal:
 def _roles(inventory: Inventory, bound: Mapping[str, Sequence[Binding]]) -> list[RoleKey]:
     """The roles to evaluate: those with a binding, and those with a policy or boundary of Rolewarden."""
     bound_roles = {binding.role for bindings in bound.values() for binding in bindings if binding.role}
+    # The stack evaluates these, and the command cannot read them.
+    bound_roles -= {role for role in bound_roles if role.account in inventory.covered - {inventory.account}}
     with_ours = {RoleKey(inventory.account, role.name) for role in inventory.roles.values() if ours(inventory, role)}
     return sorted(bound_roles | with_ours, key=lambda role: role.path)
 
@@ -345,7 +347,7 @@ def ours(inventory: Inventory, role: RoleDetail) -> list[str]:
 
 def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: tuple[Binding, ...]) -> PlannedRole:
     detail = inventory.roles.get(key.name) if key.account == inventory.account else None
-    outcome = reconciler.reconcile(key, Origin(Trigger.OPERATOR), account=inventory.account)
+    outcome = reconciler.reconcile(key, Origin(Trigger.OPERATOR))
     needs = reconciler.needs
     required, kept = needs.of_role(key, bindings), needs.kept()
     surplus = [policy for policy in (ours(inventory, detail) if detail else ()) if needs.may_lose(policy, required, ())]

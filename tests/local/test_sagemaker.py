@@ -66,9 +66,9 @@ def test_an_update_replaces_the_settings_it_names_and_no_others(studio, domain):
 
 def test_the_domain_shows_an_updated_role_of_rstudio_where_it_shows_the_created_one(studio):
     created = {"RStudioServerProDomainSettings": {"DomainExecutionRoleArn": ROLE}}
-    domain = studio.create_domain(
-        DomainName="rstudio", AuthMode="IAM", DefaultUserSettings={}, DomainSettings=created
-    )["DomainId"]
+    domain = studio.create_domain(DomainName="rstudio", AuthMode="IAM", DefaultUserSettings={}, DomainSettings=created)[
+        "DomainId"
+    ]
     assert studio.describe_domain(DomainId=domain)["DomainSettings"] == created
     updated = {"RStudioServerProDomainSettingsForUpdate": {"DomainExecutionRoleArn": OTHER}}
     studio.update_domain(DomainId=domain, DomainSettingsForUpdate=updated)

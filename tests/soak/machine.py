@@ -521,9 +521,7 @@ class Night(RuleBasedStateMachine):
                 continue
             foreign = role.startswith("arn:")
             account, name = (role.split(":")[4], role.rsplit("/", 1)[-1]) if foreign else (ACCOUNT_ID, role)
-            outcome = self.functions.process.enforcer.reconciler.reconcile(
-                RoleKey(account, name), SWEEP, account=ACCOUNT_ID
-            )
+            outcome = self.functions.process.enforcer.reconciler.reconcile(RoleKey(account, name), SWEEP)
             assert (outcome.verdict, outcome.reason) == (Verdict.UNENFORCEABLE, why), (role, outcome)
 
     def why_not(self, role: str, missing: set[str], found: dict[str, Any] | None) -> Reason | str | None:

@@ -15,6 +15,10 @@ BY_ROLE = "by-role"
 """The index by which the table finds the subjects of a role. It lags behind the table, so callers pass `fresh` bindings
 to `BindingsTable.of_role`."""
 
+BY_ROLE_ACCOUNT = "by-role-account"
+"""The index by which the table finds the bindings of an account's roles to subjects of other accounts. It has only
+these bindings, and lags behind the table as the other index does."""
+
 DEFAULT_USER = "default-user"
 SHARED_SPACES = "shared-spaces"
 USER_PROFILE = "user-profile"
@@ -100,6 +104,11 @@ class Binding(NamedTuple):
         return f"{name}{kind}{'' if self.via == EXECUTION else f' ({self.via})'}"
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether the role belongs to another account than the subject."""
+        return self.role is not None and self.role.account != self.account
+
+    @property
     def subject(self) -> Subject:
         """The subject as assignments match it."""
         return Subject(
@@ -132,6 +141,9 @@ class Binding(NamedTuple):
         if self.role:
             row["role"] = self.role.path
             row["role_name"] = self.role.name
+            if self.is_foreign:
+                # Only a row with the attribute is in the index.
+                row["role_account"] = self.role.account
         if self.deploys:
             row["deploys"] = True
         return row
@@ -196,6 +208,9 @@ class ReadsBindings(Protocol):
     def of_account(self, account: str) -> tuple[Binding, ...]:
         """As `BindingsTable.of_account`."""
 
+    def of_foreign_subjects(self, account: str) -> tuple[Binding, ...]:
+        """As `BindingsTable.of_foreign_subjects`."""
+
 
 class StoredBindings:
     """The bindings in the table, by role and by domain, to read only. Methods raise RetryLater.
@@ -233,8 +248,13 @@ class StoredBindings:
         return self._beginning(account, f"{ROLE}#")
 
     def of_account(self, account: str) -> tuple[Binding, ...]:
-        """All bindings of an account."""
+        """All bindings of an account's subjects."""
         return self._beginning(account, "")
+
+    def of_foreign_subjects(self, account: str) -> tuple[Binding, ...]:
+        """The bindings of an account's roles to subjects of other accounts."""
+        rows = self.aws.query(self._table, {"role_account": account}, index=BY_ROLE_ACCOUNT)
+        return tuple(sorted(map(Binding.of_row, rows), key=lambda binding: binding.key))
 
     def all(self) -> Iterator[Binding]:
         """All bindings of all accounts."""

@@ -17,6 +17,7 @@ from rolewarden.errors import PartlyDone, RetryLater
 from rolewarden.events import BOUNDARY_EVENTS, EvaluationRequest, parse_event
 from rolewarden.origin import Trigger
 from rolewarden.own_events import RoleOutcome
+from rolewarden.progress import RecordedProgress
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
 from rolewarden.runtime import Runtime
@@ -81,9 +82,14 @@ class Enforcer:
     def of(cls, runtime: Runtime, settings: EnforceSettings) -> Self:
         """Create an Enforcer and its parts."""
         aws, clock = runtime.aws, runtime.clock
+        members = RecordedProgress(aws, settings.bindings_table)
+
+        def covers(account: str) -> bool:
+            return account == settings.account or members.is_member(account)
+
         return cls(
             Discovery(SubjectReader(aws, runtime.rules, settings.own_roles), runtime.bindings, clock),
-            Reconciler(aws, runtime.needs),
+            Reconciler(aws, runtime.needs, covers),
             runtime.recorder,
             Rechecks(aws, settings.work_queue_url, settings.recheck_seconds),
             aws,
@@ -164,7 +170,6 @@ class Enforcer:
             outcome = self.reconciler.reconcile(
                 work.role,
                 work.origin,
-                account=work.account,
                 fresh=fresh,
                 bindings=work.fresh(self.clock.now()),
                 boundary_just_set=boundary_just_set,
@@ -172,7 +177,8 @@ class Enforcer:
         except PartlyDone:
             raise
         except RetryLater:
-            self.sessions.leave(work.account)
+            for account in {work.account, work.role.account}:
+                self.sessions.leave(account)
             raise
         return _Evaluation(work, outcome, _may_be_stale(outcome, detached=detached, first=work.rechecks == 0))
 

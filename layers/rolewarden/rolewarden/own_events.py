@@ -321,7 +321,8 @@ class SweepCompleted(OwnEvent):
     subjects: int
     """The number of subjects."""
     roles: int
-    """The number of roles that the subjects use or `also_govern` covers, with exempt roles."""
+    """The number of roles of the account that subjects of any account use, or that `also_govern` covers. Exempt roles
+    count, too."""
     unprotected: int
     """The number of roles that the sweep sent to ReconcileFunction because they may lack a guardrail."""
     exempt: int

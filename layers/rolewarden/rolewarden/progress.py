@@ -57,6 +57,11 @@ class RecordedProgress:
         rows = self.aws.query(self._table, {"scope": _MEMBERS})
         return {row["item"]: float(row["swept"]) for row in rows}
 
+    def is_member(self, account: str) -> bool:
+        """Whether the stack covers `account` as a member account, by the last list of StackSets."""
+        rows = self.aws.query(self._table, {"scope": _MEMBERS}, begins=("item", account))
+        return any(row["item"] == account for row in rows)
+
     def audited(self, account: str) -> datetime | None:
         """The time until which the calls of an account are audited; None if no audit has ended yet."""
         rows = self.aws.query(self._table, {"scope": _audit(account)["scope"]})

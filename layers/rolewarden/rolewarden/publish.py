@@ -283,7 +283,8 @@ class _AccountPolicies:
     @cached_property
     def _bindings(self) -> dict[str, list[Binding]]:
         bindings: dict[str, list[Binding]] = defaultdict(list)
-        for binding in self.needs.bindings.of_account(self.account):
+        table = self.needs.bindings
+        for binding in (*table.of_account(self.account), *table.of_foreign_subjects(self.account)):
             if binding.role and binding.role.account == self.account:
                 bindings[folded(binding.role.name)].append(binding)
         return bindings

@@ -6,7 +6,7 @@ table and from IAM, and writes to IAM only if that state differs from what the r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from rolewarden.bindings import Binding, RoleKey
@@ -24,6 +24,9 @@ from rolewarden.verdicts import Outcome, Reason, Remediation, Verdict
 class Reconciler:
     """Compares the policies that a role needs with its attached policies, and attaches those that are missing.
 
+    `covers` says whether the stack covers an account. The Reconciler makes no call in an account that is not covered
+    only because a subject of another account names a role of it. The verdict on such a role is `unenforceable`.
+
     With `observe`, the Reconciler writes nothing to IAM, whatever the mode of a guardrail is. A role that lacks
     policies is drifted and reported, even if its quota of policies is full, unless its fallback boundary takes their
     place.
@@ -31,6 +34,7 @@ class Reconciler:
 
     aws: AttachesPolicies
     needs: Needs
+    covers: Callable[[str], bool]
     observe: bool = False
 
     def reconcile(
@@ -38,7 +42,6 @@ class Reconciler:
         role: RoleKey,
         origin: Origin,
         *,
-        account: str,
         fresh: Iterable[Binding] = (),
         bindings: tuple[Binding, ...] = (),
         boundary_just_set: bool = False,
@@ -46,7 +49,6 @@ class Reconciler:
         """Evaluate `role`, and attach the missing policies that its subjects need.
 
         - `origin`: the trigger and the cause, for the outcome.
-        - `account`: the account of the event or sweep. The verdict on a role of another account is `unenforceable`.
         - `fresh`: bindings that the caller has just read, which the index may not show yet (see
           `BindingsTable.of_role`).
         - `bindings`: all bindings of the role, if the caller has just read them. Empty means that the table is read.
@@ -76,8 +78,10 @@ class Reconciler:
             return _verdict(outcome, Verdict.EXEMPT, message=f"until {exemption.until}: {exemption.reason}")
         if not required:
             return outcome
-        if role.account != account:
-            return _verdict(outcome, Verdict.UNENFORCEABLE, Reason.OTHER_ACCOUNT)
+        # A binding of the role's own account is there only because Rolewarden has read a domain in that account.
+        if all(binding.is_foreign for binding in bindings) and not self.covers(role.account):
+            message = f"the role belongs to account {role.account}, which the stack does not cover"
+            return _verdict(outcome, Verdict.UNENFORCEABLE, Reason.OTHER_ACCOUNT, message)
         return self._remediate(role, required, outcome, boundary_just_set=boundary_just_set)
 
     def _remediate(

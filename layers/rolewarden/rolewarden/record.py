@@ -111,6 +111,8 @@ class Recorder:
             metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         what = f"{outcome.verdict.value}: {outcome.reason or ''} {' '.join(outcome.missing)}"
         wrong = ReportedKind.BOUNDARY if outcome.verdict is Verdict.COMPLIANT else ReportedKind.ROLE
+        if outcome.reason is Reason.OTHER_ACCOUNT:
+            wrong = ReportedKind.OTHER_ACCOUNT
         finding = ReportedFinding(outcome.account, outcome.role, wrong, what)
         marks = () if outcome.has_written else self._news(finding, outcome.origin)
         if marks is None:

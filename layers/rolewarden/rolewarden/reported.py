@@ -29,6 +29,10 @@ class ReportedKind(StrEnum):
     ROLE = "role"
     """A role lacks guardrails. Each sweep evaluates every role."""
 
+    OTHER_ACCOUNT = "other account"
+    """A role belongs to an account that the stack does not cover. Each sweep of the central account reads whether a
+    subject still needs guardrails on the role, and whether the stack covers the account by now."""
+
     SHARED_ROLE = "shared role"
     """A user profile runs as its domain's role, so it cannot have its own guardrails. Each sweep finds it again."""
 
@@ -67,7 +71,9 @@ class ReportedFinding(NamedTuple):
     def key(self) -> tuple[str, str]:
         """The partition and sort key of its row. Findings about one thing have several rows."""
         ending = f"#{self.kind.value}" if self.kind is ReportedKind.CONTESTED else "#event" if self.by_event else ""
-        return _reported_scope(self.account), f"{self.about}{ending}"
+        # No sweep reads the findings of an account that is not covered.
+        scope = _UNCOVERED if self.kind is ReportedKind.OTHER_ACCOUNT else self.account
+        return _reported_scope(scope), f"{self.about}{ending}"
 
     def as_row(self, until: float) -> ReportedRow:
         """The row by which it counts as reported until a time in seconds of the epoch."""
@@ -100,6 +106,10 @@ class ReportedFindings:
         """The reported findings about an account, its roles and its subjects, except those of the kind CONTESTED."""
         found = map(ReportedFinding.of_row, self.aws.query(self._table, {"scope": _reported_scope(account)}))
         return [finding for finding in found if finding and finding.kind is not ReportedKind.CONTESTED]
+
+    def of_uncovered_accounts(self) -> list[ReportedFinding]:
+        """The reported findings of the kind OTHER_ACCOUNT, about the roles of all accounts."""
+        return self.of_account(_UNCOVERED)
 
     def forget(self, findings: Iterable[ReportedFinding], now: float) -> None:
         """Delete the rows of findings that are resolved. A row that was written after `now` stays."""
@@ -135,6 +145,9 @@ class ReportedFindings:
             "attribute_not_exists(what) OR what <> :what OR expires <= :soon",
             {":what": finding.what, ":soon": int(now + REPORTING_SECONDS)},
         )
+
+
+_UNCOVERED = "other accounts"
 
 
 def _reported_scope(account: str) -> str:

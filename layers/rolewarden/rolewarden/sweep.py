@@ -498,9 +498,10 @@ class Sweeper:
         read_at = self.clock.now()
         bindings, reported = self._drop_unlisted_bindings(sweep), self.reported.of_account(sweep.account)
         roles: dict[RoleKey, list[Binding]] = defaultdict(list)
-        for binding in bindings:
+        lent: dict[RoleKey, list[Binding]] = defaultdict(list)
+        for binding in (*bindings, *self.bindings.of_foreign_subjects(sweep.account)):
             if binding.role:
-                roles[binding.role].append(binding)
+                (roles if binding.role.account == sweep.account else lent)[binding.role].append(binding)
         users = self._users(sweep)
         required = {role: self.needs.of_role(role, bound) for role, bound in roles.items()}
         # A role with a fallback boundary may have all its policies again. Only the Reconciler removes the boundary
@@ -509,14 +510,13 @@ class Sweeper:
         lacking = [
             role
             for role in sorted(roles, key=lambda role: role.path)
-            if required[role]
-            and (
-                role.account != sweep.account
-                or role in bounded
-                or any(role not in users.get(name, ()) for name in required[role])
-            )
+            if required[role] and (role in bounded or any(role not in users.get(name, ()) for name in required[role]))
         ]
-        works = [Work.of_sweep(role, sweep.account, roles[role], read_at) for role in lacking if role.path > after]
+        works = [Work.of_sweep(role, sweep.account, roles[role], read_at) for role in lacking]
+        # The comparison has only the policies of this account, so it sends every role of another account. Subjects of
+        # several accounts can use such a role, so the receiver reads its bindings from the table.
+        works += [Work(role, sweep.account, SWEEP) for role, bound in lent.items() if self.needs.of_role(role, bound)]
+        works = sorted((work for work in works if work.role.path > after), key=lambda work: work.role.path)
         for start in range(0, len(works), 10):
             if self.clock.seconds_left() < ENOUGH:
                 self.aws.send(self.queues.sweep, [sweep.message(COMPARE, after=after)])
@@ -528,6 +528,8 @@ class Sweeper:
         unresolved = {role.path for role in lacking} | self._report_unkeepable(bindings)
         unresolved |= self._probe_paths(sweep.account, reported)
         self._resolve_findings(sweep, reported, unresolved)
+        if sweep.account == self.coverage.account:
+            self._resolve_uncovered()
         counts = {
             "subjects": len({binding.label for binding in bindings}),
             "roles": len(roles),
@@ -655,6 +657,19 @@ class Sweeper:
             resolved[finding.about].append(finding)
         for findings in resolved.values():
             self.recorder.record_resolved(findings, SWEEP)
+
+    def _resolve_uncovered(self) -> None:
+        """Report the findings about roles of uncovered accounts that are no longer true as resolved.
+
+        Subjects of several accounts can name the same role, so the sweep of one account alone does not resolve them.
+        """
+        found: dict[RoleKey, list[ReportedFinding]] = defaultdict(list)
+        for finding in self.reported.of_uncovered_accounts():
+            found[RoleKey(finding.account, finding.name)].append(finding)
+        for role, findings in found.items():
+            bindings = [b for b in self.bindings.of_foreign_subjects(role.account) if b.role == role]
+            if self.progress.is_member(role.account) or not self.needs.of_role(role, bindings):
+                self.recorder.record_resolved(findings, SWEEP)
 
 
 def _changed(known: Iterable[Binding], modified: str, *, name: str = "") -> bool:

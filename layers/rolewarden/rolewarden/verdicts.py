@@ -39,7 +39,7 @@ class Reason(StrEnum):
     PROTECTED = "protected role"
     """AWS owns the role and rejects changes to it."""
     OTHER_ACCOUNT = "other account"
-    """The role and the subject that uses it belong to different accounts."""
+    """A domain or user profile uses a role of an account that the stack does not cover."""
     NOT_ENTERED = "account cannot be entered"
     """Rolewarden cannot assume its role in the account. See docs/how-to/runbook.md, Account Finding."""
     LEFT = "account no longer covered"
@@ -72,8 +72,9 @@ RECOMMENDATIONS: dict[str, str] = {
     "`fallback: boundary` in guardrails.yaml",
     Reason.PROTECTED: "AWS owns this role and lets no caller attach policies to it: give the domain or user profile a "
     "role of your own",
-    Reason.OTHER_ACCOUNT: "use a role of the same account, or cover the role in its own account: deploy Rolewarden "
-    "there with `also_govern`",
+    Reason.OTHER_ACCOUNT: "give the domain or user profile a role of its own account, or move the role's account into "
+    "an organizational unit that the stack covers; if another stack of Rolewarden protects the role, exempt it in "
+    "guardrails.yaml",
     Reason.NOT_ENTERED: "let the StackSet create Rolewarden's stack in the account again, or exempt Rolewarden's "
     "roles from the SCP that denies sts:AssumeRole",
     Reason.LEFT: "if the account must stay covered, move it back into one of the stack's organizational units, or add "

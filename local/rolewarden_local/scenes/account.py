@@ -65,7 +65,7 @@ class Account:
         self.progress = Progress(self.aws, table)
         self.bindings = BindingsTable(self.aws, table)
         needs = Needs(rules, self.aws.partition, self.bindings)
-        self.reconciler = Reconciler(self.aws, needs, observe=True)
+        self.reconciler = Reconciler(self.aws, needs, ACCOUNT.__eq__, observe=True)
 
     def client(self, service: str, person: str = "") -> Any:
         """A client of a service, as one of the seed's people or as root."""
@@ -74,7 +74,7 @@ class Account:
 
     def verdict(self, role: str) -> Outcome:
         """Evaluate a role with the product's own code, without writing."""
-        return self.reconciler.reconcile(RoleKey(ACCOUNT, role), Origin(Trigger.OPERATOR), account=ACCOUNT)
+        return self.reconciler.reconcile(RoleKey(ACCOUNT, role), Origin(Trigger.OPERATOR))
 
     def has_attached(self, role: str, policies: Sequence[str]) -> bool:
         """Whether IAM shows these guardrail policies on a role."""

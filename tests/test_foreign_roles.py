@@ -1,0 +1,324 @@
+"""Roles that belong to another account than the domain or user profile that names them."""
+
+from __future__ import annotations
+
+import pytest
+from rolewarden.origin import DEPLOYMENT
+from rolewarden.policies import policy_arn
+from rolewarden_cli import options
+from rolewarden_local.aws import ACCOUNT_ID as CENTRAL
+from rolewarden_local.scenes.seed import TRUST
+
+from tests.commands import told
+from tests.company import client
+from tests.conftest import TODAY
+from tests.stacks import MEMBER
+
+pytestmark = pytest.mark.long
+
+LATER, STRANGER = "333344445555", "999988887777"
+
+
+def role_in(account, name):
+    """A role that SageMaker can assume; gives its ARN."""
+    return client("iam", account).create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+
+
+def domain_in(account, arn, name="borrower"):
+    """A domain whose default user has this role; gives its ID."""
+    return client("sagemaker", account).create_domain(
+        DomainName=name, AuthMode="IAM", DefaultUserSettings={"ExecutionRole": arn}
+    )["DomainId"]
+
+
+def use(account, domain, arn):
+    client("sagemaker", account).update_domain(DomainId=domain, DefaultUserSettings={"ExecutionRole": arn})
+
+
+def carried(account, role):
+    attached = client("iam", account).list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+    return {policy["PolicyName"] for policy in attached if policy["PolicyArn"].split(":")[4] == account}
+
+
+def findings(company, account, role):
+    """The kinds of the history about a role, oldest first, without those of remediations."""
+    kinds = [row["kind"] for row in company.history_of(account, role)]
+    return [kind for kind in kinds if kind in {"Role Finding", "Finding Resolved"}]
+
+
+def counts(company, account):
+    """The result of the newest sweep of an account."""
+    return company.progress.sweeps(account)[-1]["completed"]
+
+
+RULES = """
+guardrails:
+  strict: {bedrock: {deny: all}}
+  mild: {bedrock: {deny: [anthropic.claude-v2*]}}
+assignments:
+  - {guardrails: [mild], accounts: ["2222*"]}
+  - guardrails: [strict]
+surplus: detach
+"""
+
+
+def under(company, tmp_path, text=RULES):
+    """Deploy other rules."""
+    rules = tmp_path / "guardrails.yaml"
+    rules.write_text(text)
+    company.environment = {**company.environment, "GUARDRAILS_FILE": str(rules)}
+    company.cover().publications.run(CENTRAL, DEPLOYMENT)
+    return company
+
+
+# Accounts that the stack covers
+
+
+def test_the_event_of_a_domain_protects_its_role_in_a_member_account(company):
+    company.everything()
+    domain_in(CENTRAL, role_in(MEMBER, "Lent"))
+    [outcome] = company.enforce(company.event("CreateDomain"))
+    assert (outcome["account"], outcome["before"], outcome["verdict"]) == (MEMBER, "drifted", "compliant")
+    assert carried(MEMBER, "Lent") == {"no-generative-ai"}
+
+
+def test_the_event_of_a_member_accounts_domain_protects_its_role_in_the_central_account(company):
+    company.everything()
+    domain_in(MEMBER, role_in(CENTRAL, "Lent"))
+    [outcome] = company.enforce(company.event("CreateDomain"))
+    assert (outcome["account"], outcome["verdict"]) == (CENTRAL, "compliant")
+    assert carried(CENTRAL, "Lent") == {"no-generative-ai"}
+
+
+def test_a_sweep_protects_a_role_in_a_member_account(company):
+    domain_in(CENTRAL, role_in(MEMBER, "Lent"))
+    company.everything()
+    company.everything()
+    assert carried(MEMBER, "Lent") == {"no-generative-ai"}
+    assert findings(company, MEMBER, "Lent") == []
+
+
+def test_the_sweep_of_the_roles_own_account_protects_it_without_an_event(company):
+    domain_in(CENTRAL, role_in(MEMBER, "Lent"))
+    company.everything()
+    company.everything()
+    client("iam", MEMBER).detach_role_policy(RoleName="Lent", PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
+    company.sweeper.begin(MEMBER)
+    company.all_queues()
+    assert carried(MEMBER, "Lent") == {"no-generative-ai"}
+
+
+def test_a_role_keeps_what_the_subjects_of_two_accounts_need_together(company, tmp_path):
+    under(company, tmp_path)
+    lent = role_in(MEMBER, "Lent")
+    domain_in(MEMBER, lent, "owner")
+    domain_in(CENTRAL, lent)
+    for _ in range(3):
+        company.everything()
+        company.detach_surplus()
+    assert carried(MEMBER, "Lent") == {"mild", "strict"}
+
+
+def test_neither_account_counts_such_a_role_as_unprotected_or_as_having_a_surplus(company, tmp_path):
+    under(company, tmp_path)
+    for _ in range(2):
+        company.everything()
+    before = {account: counts(company, account) for account in (CENTRAL, MEMBER)}
+    lent, other = role_in(MEMBER, "Lent"), role_in(MEMBER, "OnlyLent")
+    domain_in(MEMBER, lent, "owner")
+    domain_in(CENTRAL, lent)
+    domain_in(CENTRAL, other, "second")
+    for _ in range(3):
+        company.everything()
+    for account, then in before.items():
+        now = counts(company, account)
+        assert (now["unprotected"], now["surplus"]) == (then["unprotected"], then["surplus"]), account
+    assert counts(company, MEMBER)["roles"] == before[MEMBER]["roles"] + 2
+    assert counts(company, CENTRAL)["roles"] == before[CENTRAL]["roles"]
+
+
+def test_a_role_loses_what_only_the_other_account_needed_after_the_setting_changes(company, tmp_path):
+    under(company, tmp_path)
+    lent = role_in(MEMBER, "Lent")
+    domain_in(MEMBER, lent, "owner")
+    domain = domain_in(CENTRAL, lent)
+    company.everything()
+    company.everything()
+    assert carried(MEMBER, "Lent") == {"mild", "strict"}
+    use(CENTRAL, domain, role_in(CENTRAL, "Own"))
+    for _ in range(2):
+        company.everything()
+        company.detach_surplus()
+    assert carried(MEMBER, "Lent") == {"mild"}
+
+
+def test_a_rule_change_keeps_in_the_policies_what_the_subject_of_another_account_needs(company, tmp_path):
+    under(company, tmp_path)
+    domain_in(MEMBER, role_in(MEMBER, "Own"), "owner")
+    domain_in(CENTRAL, role_in(MEMBER, "Lent"))
+    company.everything()
+    company.everything()
+    moved = RULES.replace(
+        "strict: {bedrock: {deny: all}}", "strict: {jumpstart: {deny: all}}\n  broad: {bedrock: {deny: all}}"
+    )
+    under(company, tmp_path, moved.replace("  - guardrails: [strict]", "  - guardrails: [strict, broad]"))
+    company.publications.handle_message({"account": MEMBER, "step": "publish"})
+    found = company.runtime.aws.within(MEMBER).policy(policy_arn("strict", "aws", MEMBER))
+    assert "bedrock:InvokeModel*" in found.text, "the role has no other policy with these statements yet"
+
+
+def test_a_finding_about_such_a_role_stays_one_and_is_resolved_once(company):
+    lent = role_in(MEMBER, "Lent")
+    domain_in(CENTRAL, lent)
+    company.everything()
+    company.everything()
+    iam = client("iam", MEMBER)
+    iam.detach_role_policy(RoleName="Lent", PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
+    for number in range(10):
+        arn = iam.create_policy(PolicyName=f"full-{number}", PolicyDocument=DOCUMENT)["Policy"]["Arn"]
+        iam.attach_role_policy(RoleName="Lent", PolicyArn=arn)
+    for _ in range(3):
+        company.everything()
+    assert findings(company, MEMBER, "Lent") == ["Role Finding"]
+    iam.detach_role_policy(RoleName="Lent", PolicyArn=arn)
+    for _ in range(3):
+        company.everything()
+    assert findings(company, MEMBER, "Lent") == ["Role Finding", "Finding Resolved"]
+    assert carried(MEMBER, "Lent") >= {"no-generative-ai"}
+
+
+DOCUMENT = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}'
+
+
+# Accounts that the stack does not cover
+
+
+@pytest.mark.parametrize("by_event", [True, False])
+def test_a_role_of_an_account_that_is_not_covered_is_one_finding_until_the_setting_changes(company, by_event):
+    company.everything()
+    domain = domain_in(CENTRAL, f"arn:aws:iam::{STRANGER}:role/Strange")
+    if by_event:
+        company.enforce(company.event("CreateDomain"))
+    for _ in range(3):
+        company.everything()
+    assert set(findings(company, STRANGER, "Strange")) == {"Role Finding"}
+    assert len(findings(company, STRANGER, "Strange")) == 1 + by_event
+    finding = company.history_of(STRANGER, "Strange")[-1]
+    assert finding["reason"] == "other account"
+    assert STRANGER in finding["message"]
+    use(CENTRAL, domain, role_in(CENTRAL, "Own"))
+    for _ in range(3):
+        company.everything()
+    assert findings(company, STRANGER, "Strange")[-1] == "Finding Resolved"
+    assert findings(company, STRANGER, "Strange").count("Finding Resolved") == 1
+
+
+def test_the_finding_lasts_while_a_subject_of_any_account_names_the_role(company):
+    company.everything()
+    strange = f"arn:aws:iam::{STRANGER}:role/Strange"
+    first, second = domain_in(CENTRAL, strange), domain_in(MEMBER, strange)
+    for _ in range(2):
+        company.everything()
+    use(CENTRAL, first, role_in(CENTRAL, "Own"))
+    for _ in range(2):
+        company.everything()
+    assert findings(company, STRANGER, "Strange") == ["Role Finding"]
+    use(MEMBER, second, role_in(MEMBER, "Own"))
+    for _ in range(2):
+        company.everything()
+    assert findings(company, STRANGER, "Strange") == ["Role Finding", "Finding Resolved"]
+
+
+def test_the_finding_is_resolved_and_the_role_protected_after_its_account_is_covered(company):
+    company.everything()
+    domain_in(CENTRAL, role_in(LATER, "Lent"))
+    company.everything()
+    assert findings(company, LATER, "Lent") == ["Role Finding"]
+    company.organize(MEMBER, LATER)
+    for _ in range(3):
+        company.everything()
+    assert carried(LATER, "Lent") == {"no-generative-ai"}
+    assert findings(company, LATER, "Lent") == ["Role Finding", "Finding Resolved"]
+
+
+def test_the_finding_is_resolved_by_an_exemption(company, tmp_path):
+    company.everything()
+    domain_in(CENTRAL, f"arn:aws:iam::{STRANGER}:role/Strange")
+    company.everything()
+    exempt = 'exemptions: [{role: Strange, until: 2030-01-31, reason: "another stack protects it"}]'
+    text = "guardrails: {strict: {bedrock: {deny: all}}}\nassignments: [{guardrails: [strict]}]\n"
+    under(company, tmp_path, text + exempt)
+    company.everything()
+    assert findings(company, STRANGER, "Strange") == ["Role Finding", "Finding Resolved"]
+
+
+def test_no_call_enters_an_account_that_is_not_covered(company):
+    """The role that a function would assume exists there: an administrator of that account can create it."""
+    company.everything()
+    trust = TRUST.replace('"Service": "sagemaker.amazonaws.com"', f'"AWS": "arn:aws:iam::{CENTRAL}:root"')
+    client("iam", STRANGER).create_role(
+        RoleName="rolewarden-enforce", Path="/rolewarden/", AssumeRolePolicyDocument=trust
+    )
+    domain_in(CENTRAL, role_in(STRANGER, "Strange"))
+    mark = company.aws.mark()
+    [outcome] = company.enforce(company.event("CreateDomain"))
+    company.everything()
+    assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "other account")
+    assert STRANGER not in {call.account for call in company.aws.calls(mark)}
+
+
+def test_without_an_organization_the_role_of_another_account_is_one_finding(world):
+    domain = domain_in(CENTRAL, f"arn:aws:iam::{STRANGER}:role/CanvasAnalytics")
+    for _ in range(3):
+        world.sweep()
+    rows = world.runtime.aws.query(world.environment["HISTORY_TABLE"], {"about": f"{STRANGER}/canvasanalytics"})
+    assert [row["kind"] for row in rows] == ["Role Finding"]
+    world.sagemaker.delete_domain(DomainId=domain)
+    for _ in range(2):
+        world.sweep()
+    rows = world.runtime.aws.query(world.environment["HISTORY_TABLE"], {"about": f"{STRANGER}/canvasanalytics"})
+    assert [row["kind"] for row in rows] == ["Role Finding", "Finding Resolved"]
+
+
+# Commands
+
+
+@pytest.fixture
+def today(monkeypatch):
+    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
+
+
+def planned(company, exit_code=2):
+    rules = company.environment["GUARDRAILS_FILE"]
+    return {role["role"]: role for role in told("plan", "--guardrails", rules, exit_code=exit_code)["roles"]}
+
+
+@pytest.mark.usefixtures("today")
+def test_a_plan_leaves_the_role_of_a_covered_account_to_the_stack(company):
+    domain_in(CENTRAL, role_in(MEMBER, "Lent"))
+    company.everything()
+    company.everything()
+    assert "Lent" not in planned(company)
+
+
+@pytest.mark.usefixtures("today")
+def test_a_plan_names_the_role_of_an_account_that_is_not_covered(company):
+    domain_in(CENTRAL, f"arn:aws:iam::{STRANGER}:role/Strange")
+    company.everything()
+    strange = planned(company)["Strange"]
+    assert (strange["verdict"], strange["reason"]) == ("unenforceable", "other account")
+    assert f"account {STRANGER}" in strange["message"]
+
+
+@pytest.mark.usefixtures("today")
+def test_a_plan_and_a_detachment_know_what_the_subject_of_a_member_account_needs(company):
+    domain_in(MEMBER, role_in(CENTRAL, "Lent"))
+    company.everything()
+    company.everything()
+    assert carried(CENTRAL, "Lent") == {"no-generative-ai"}
+    lent = planned(company)["Lent"]
+    assert (lent["before"], lent["required"], lent["detachable"]) == ("compliant", ["no-generative-ai"], [])
+    assert [subject["account"] for subject in lent["subjects"]] == [MEMBER]
+    surplus = told("detach", "--yes", "--guardrails", company.environment["GUARDRAILS_FILE"])
+    assert surplus["planned"]["roles"] == {}
+    assert carried(CENTRAL, "Lent") == {"no-generative-ai"}
