@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rolewarden.bindings import BEDROCK as BEDROCK_ROLE
-from rolewarden.bindings import DEFAULT_USER, EXECUTION, ROLE, USER_PROFILE, Binding
+from rolewarden.bindings import DEFAULT_USER, EXECUTION, OTHER_VIAS, ROLE, SHARED_SPACES, USER_PROFILE, Binding, RoleKey
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.guardrails import matches
 from rolewarden.policies import CANVAS_CREATE, CANVAS_USE, JUMPSTART_TAGS
@@ -141,7 +141,8 @@ class Row:
     """A user profile and the roles that it uses.
 
     A domain's default user and shared spaces, and roles that `also_govern` selects, are rows as well. They have an
-    empty `user_profile`, and `kind` distinguishes them.
+    empty `user_profile`, and `kind` distinguishes them. A role of `OTHER_VIAS` is a row of its domain, and `kind` is
+    the setting that names the role.
 
     - `role`: the execution role.
     - `bedrock_role`: the role that Canvas uses for Bedrock; empty without one.
@@ -165,6 +166,11 @@ class Row:
             return self.role
         name = "/".join(filter(None, (self.domain_name or self.domain_id, self.user_profile)))
         return name if self.kind == USER_PROFILE else f"{name} {self.kind}"
+
+    @property
+    def is_subject(self) -> bool:
+        """Whether the row is a subject, and not a role of `OTHER_VIAS`."""
+        return self.kind not in OTHER_VIAS
 
     def roles(self, model: Model) -> tuple[str, ...]:
         """The names of the roles that it can use to reach a model of this family."""
@@ -276,7 +282,8 @@ def _rows(inventory: Inventory) -> tuple[list[Row], list[str]]:
         default = defaults.get(key[:3], {})
         own, shared = found.get(EXECUTION), default.get(EXECUTION)
         execution = own if own and own.role else shared
-        if execution is None or execution.role is None:
+        # Shared spaces without a role of their own have a binding only if their settings name other roles.
+        if execution is None or execution.role is None or (key[3] == SHARED_SPACES and execution is not own):
             continue
         bedrock = found.get(BEDROCK_ROLE) or (default.get(BEDROCK_ROLE) if key[3] == USER_PROFILE else None)
         first = next(iter(found.values()))
@@ -292,15 +299,40 @@ def _rows(inventory: Inventory) -> tuple[list[Row], list[str]]:
             inherits=execution is not own,
         )
         absent = [
-            binding.role.name
+            binding.role
             for binding in (execution, bedrock)
             if binding and binding.role and not _is_here(inventory, binding)
         ]
         if absent:
-            unread.append(f"{row.label}: role {absent[0]} is not in account {inventory.account}")
+            unread.append(f"{row.label}: {_where(inventory, absent[0])}")
         else:
             rows.append(row)
-    return rows, unread
+    return [*rows, *_other_rows(inventory)], unread
+
+
+def _where(inventory: Inventory, role: RoleKey) -> str:
+    if role.account == inventory.account:
+        return f"role {role.name} is not in account {inventory.account}"
+    return f"role {role.name} belongs to account {role.account}, and the command reads account {inventory.account} only"
+
+
+def _other_rows(inventory: Inventory) -> list[Row]:
+    """A row for each role of this account that the settings of a domain name, or those of its user profiles."""
+    rows = {
+        Row(
+            binding.account,
+            binding.region,
+            binding.domain_id,
+            binding.domain_name,
+            "",
+            other.via,
+            inventory.spelled(other.role.name),
+        )
+        for binding in inventory.bindings
+        for other in binding.other_roles
+        if other.role.account == inventory.account and inventory.spelled(other.role.name) in inventory.roles
+    }
+    return sorted(rows, key=lambda row: (row.region, row.domain_name, row.domain_id, row.kind, row.role))
 
 
 def _is_here(inventory: Inventory, binding: Binding) -> bool:

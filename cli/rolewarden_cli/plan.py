@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any
 
 from rolewarden.aws import PublishedPolicy, RoleDescription
-from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, Binding, RoleKey
+from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, USER_PROFILE, VIAS, Binding, RoleKey
 from rolewarden.calls import ListsPolicies
 from rolewarden.clock import Clock
 from rolewarden.discovery import UNTOUCHABLE_PATHS
@@ -138,6 +138,27 @@ class OpenSwitch:
 
 
 @dataclass(frozen=True)
+class NamedRole:
+    """A role that the settings of a domain or of its user profiles name, and that this plan does not evaluate.
+
+    - `via`: the setting: one of `OTHER_VIAS`, or one of `VIAS` for a role of another account that the stack covers.
+    - `role_account`, `role`: the account and the name of the role.
+    - `subjects`: the domain and the user profiles whose settings name the role.
+    - `governed`: whether the role gets guardrails for another reason, for example by `also_govern`. None if the role
+      belongs to another account and the plan does not show that.
+    """
+
+    region: str
+    domain_id: str
+    domain_name: str
+    via: str
+    role_account: str
+    role: str
+    subjects: tuple[str, ...]
+    governed: bool | None
+
+
+@dataclass(frozen=True)
 class Plan:
     """The changes that enforcing would make in one account, and the findings that it cannot resolve.
 
@@ -156,6 +177,13 @@ class Plan:
     switches: tuple[OpenSwitch, ...]
     unread: tuple[str, ...]
     stack: StackRules = StackRules.NONE
+    named: tuple[NamedRole, ...] = field(default=(), metadata=HIDDEN)
+
+    @property
+    @shown_as("other_roles")
+    def other_roles(self) -> tuple[NamedRole, ...]:
+        """The roles that settings name and that the plan does not evaluate."""
+        return self.named
 
     @property
     def changed_policies(self) -> tuple[PlannedPolicy, ...]:
@@ -271,6 +299,7 @@ def make(
         tuple(_switches(inventory)),
         inventory.unread,
         stack,
+        tuple(_named(inventory, bound)),
     )
 
 
@@ -390,7 +419,7 @@ def _shared(needs: Needs, bindings: Iterable[Binding]) -> Iterator[SharedRole]:
     }
     for profile in bindings:
         domain = default.get((profile.region, profile.domain_id))
-        if profile.role or domain is None or domain.role is None:
+        if profile.kind != USER_PROFILE or profile.role or domain is None or domain.role is None:
             continue
         if missing := needs.out_of_reach(profile, domain):
             yield SharedRole(
@@ -421,3 +450,26 @@ def _switches(inventory: Inventory) -> Iterator[OpenSwitch]:
             yield OpenSwitch(*whose, DIRECT_DEPLOYMENT)
         if binding.via == BEDROCK and binding.role:
             yield OpenSwitch(*whose, BEDROCK_ROLE, binding.role.name)
+
+
+def _named(inventory: Inventory, bound: Mapping[str, Sequence[Binding]]) -> Iterator[NamedRole]:
+    found: dict[tuple[str, str, str, str], dict[RoleKey, list[Binding]]] = {}
+    for binding in inventory.bindings:
+        of_the_stack = binding.role and binding.role.account in inventory.covered - {inventory.account}
+        roles = [(binding.via, binding.role)] if binding.role and of_the_stack else []
+        for via, role in (*roles, *binding.other_roles):
+            place = (binding.region, binding.domain_name, binding.domain_id, via)
+            found.setdefault(place, {}).setdefault(role, []).append(binding)
+    for (region, domain_name, domain_id, via), roles_found in sorted(found.items()):
+        for role, bindings in sorted(roles_found.items(), key=lambda entry: entry[0].path):
+            here = role.account == inventory.account
+            yield NamedRole(
+                region,
+                domain_id,
+                domain_name,
+                via,
+                role.account,
+                inventory.spelled(role.name) if here else role.name,
+                tuple(binding.label for binding in bindings),
+                role.path in bound if here or via in VIAS else None,
+            )

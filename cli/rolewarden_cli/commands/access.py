@@ -68,7 +68,7 @@ def show_access(out: Console, found: AccessMatrix, *, everything: bool = False) 
     """Print a column for each model if they fit the width, and otherwise the models that each group of rows reaches."""
     source = "ListFoundationModels" if found.listed == LIVE else found.listed
     out.print(Text(f"account {found.account}, {', '.join(found.regions)}", "bold"))
-    counts = f"{counted(len(found.rows), 'subject')}, {counted(len(found.models), 'model')}"
+    counts = f"{counted(sum(row.is_subject for row in found.rows), 'subject')}, {counted(len(found.models), 'model')}"
     out.print(f"{counts}, those of Bedrock from {source}")
     if ROW + COLUMN * len(found.models) <= out.width:
         _show_columns(out, found)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
-from rolewarden.bindings import ROLE, USER_PROFILE, Binding
+from rolewarden.bindings import EMR_ACCESS, EMR_RUNTIME, MODEL_REGISTER, ROLE, RSTUDIO, USER_PROFILE, Binding
 from rolewarden.verdicts import Verdict
 
 from rolewarden_cli import console, options
@@ -89,6 +89,7 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool 
     _show_shared(out, plan)
     _show_exemptions(out, plan)
     _show_switches(out, plan)
+    _show_named(out, plan)
     show_unread(out, plan.unread)
     out.print()
     out.print(_sum_of(plan))
@@ -218,6 +219,27 @@ def _show_switches(out: Console, plan: Plan) -> None:
             else f"Amazon Bedrock, as role {switch.role}"
         )
         out.print(indented(Text.assemble((name, "bold"), f"  {what}"), 2))
+
+
+_USES = {
+    MODEL_REGISTER: "registers models of Canvas in another account",
+    EMR_ACCESS: "lets JupyterLab work with EMR",
+    EMR_RUNTIME: "runs jobs of EMR",
+    RSTUDIO: "runs RStudio",
+}
+"""The use of a role, by the setting that names it."""
+
+
+def _show_named(out: Console, plan: Plan) -> None:
+    if plan.named:
+        out.print(heading("other roles that settings name"))
+    for named in plan.named:
+        whose = f" of account {named.role_account}" if named.role_account != plan.account else ""
+        use = _USES.get(named.via, "is evaluated by the stack in its own account")
+        line = Text.assemble((f"{named.role}{whose}", "bold"), f"  {use}, for {few(named.subjects, FEW)}")
+        out.print(indented(line, 2))
+        if named.governed is False:
+            out.print(indented("it gets no guardrail, unless `also_govern` covers it", 4))
 
 
 def _sum_of(plan: Plan) -> Text:

@@ -47,6 +47,10 @@ class FindingKind(StrEnum):
     OPEN = "switched on"
     """A domain or user profile lets Canvas deploy JumpStart models or use Amazon Bedrock. If this is unintended, turn
     it off in the settings of the domain or user profile."""
+    OTHER_ROLE = "other role"
+    """The settings of a domain or user profile name a role for EMR, RStudio or another account's models. The role can
+    reach a model, and no guardrail applies to it. Cover the role with `also_govern` in guardrails.yaml, or remove it
+    from the settings."""
     UNREAD = "not read"
     """The command could not read or evaluate a part of the account. If a permission is missing, give it to the caller.
     Then run `rolewarden report` again."""
@@ -143,8 +147,26 @@ class Report:
             aside = f"as role {switch.role}" if switch.role else ""
             kind = "user profile" if switch.user_profile else "domain"
             yield Finding(f"{kind} {about}", FindingKind.OPEN, _SWITCHES[switch.switch], _TURN_OFF.format(kind), aside)
+        yield from self._other_roles()
         for line in dict.fromkeys((*self.plan.unread, *self.access.unread)):
             yield Finding(f"account {self.plan.account}", FindingKind.UNREAD, line, _READ_AGAIN)
+
+    def _other_roles(self) -> Iterator[Finding]:
+        """The roles that no guardrail covers although a setting names them and they can reach a model."""
+        columns = range(len(self.access.models))
+        rows: dict[str, list[Row]] = {}
+        for row in self.access.rows:
+            if not row.is_subject and self.verdict(row) is Verdict.OUT_OF_SCOPE:
+                rows.setdefault(row.role, []).append(row)
+        for role, named in rows.items():
+            if reached := sum(self.access.cell(named[0], number).allowed for number in columns):
+                why = f"it can reach {reached:,} of {len(columns):,} models, and no guardrail applies to it"
+                recommendation = (
+                    f"cover it with `also_govern: {{roles: [{role}]}}` in guardrails.yaml and assign a guardrail "
+                    "to it, or remove it from the settings"
+                )
+                aside = f"named by {', '.join(row.label for row in named)}"
+                yield Finding(f"role {role}", FindingKind.OTHER_ROLE, why, recommendation, aside)
 
     def _recommendation_of(self, change: str) -> str:
         if self.plan.stack is StackRules.OTHER:

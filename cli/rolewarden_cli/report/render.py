@@ -229,7 +229,7 @@ class _Page:
     def by_domain(self) -> Chart:
         """Rows of the matrix by domain and verdict."""
         counted: dict[str, Counter[Verdict]] = {}
-        for row in self.report.access.rows:
+        for row in (row for row in self.report.access.rows if row.is_subject):
             counted.setdefault(self.domain(row), Counter())[self.report.verdict(row)] += 1
         domains = sorted(counted, key=lambda domain: (-counted[domain].total(), domain))
         series = {verdict.value: [counted[domain][verdict] for domain in domains] for verdict in VERDICTS}

@@ -31,6 +31,18 @@ FORECAST = "forecast"
 VIAS = (EXECUTION, BEDROCK, EMR, FORECAST)
 """The settings of a subject that name a role: the execution role, or a role that Canvas uses for another service."""
 
+MODEL_REGISTER = "model-register"
+EMR_ACCESS = "emr-assumable"
+EMR_RUNTIME = "emr-runtime"
+RSTUDIO = "rstudio"
+OTHER_VIAS = (MODEL_REGISTER, EMR_ACCESS, EMR_RUNTIME, RSTUDIO)
+"""The settings that name a role to which Rolewarden attaches nothing because of the setting.
+
+In this order: the role by which Canvas registers models in another account, the roles that JupyterLab assumes to work
+with EMR, the roles of jobs of EMR, and the role of RStudio's app. Canvas calls no model by these roles, so only
+`also_govern` covers them.
+"""
+
 
 class RoleKey(NamedTuple):
     """A role, identified by its account and its name, which is unique in the account regardless of case.
@@ -61,6 +73,13 @@ class RoleKey(NamedTuple):
         return cls(arn.split(":")[4], arn.rsplit("/", 1)[-1])
 
 
+class OtherRole(NamedTuple):
+    """A role that a subject names, and that gets no guardrails because of it. `via` is one of OTHER_VIAS."""
+
+    via: str
+    role: RoleKey
+
+
 class Binding(NamedTuple):
     """One role of one subject.
 
@@ -68,12 +87,14 @@ class Binding(NamedTuple):
       covers.
     - `kind`: default-user, shared-spaces or user-profile, or role for a role that `also_govern` covers.
     - `via`: the setting that names the role, one of VIAS.
-    - `role`: the role; None for a user profile that runs as its domain's role.
+    - `role`: the role; None for a subject without an execution role of its own. A user profile then runs as its
+      domain's role.
     - `user_profile`: the name of the user profile. Empty for other kinds.
     - `tags`: the subject's own tags.
     - `modified`: the LastModifiedTime of the subject. Empty if it is unknown, or if SageMaker was still changing the
       subject.
     - `deploys`: whether the subject's own settings let Canvas deploy JumpStart models by itself.
+    - `other_roles`: the roles of OTHER_VIAS that the subject's own settings name. Empty if `via` is not `execution`.
     """
 
     account: str
@@ -87,6 +108,7 @@ class Binding(NamedTuple):
     tags: Mapping[str, str] = MappingProxyType({})
     modified: str = ""
     deploys: bool = False
+    other_roles: tuple[OtherRole, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -146,6 +168,8 @@ class Binding(NamedTuple):
                 row["role_account"] = self.role.account
         if self.deploys:
             row["deploys"] = True
+        if self.other_roles:
+            row["other_roles"] = [[via, f"{role.account}/{role.name}"] for via, role in self.other_roles]
         return row
 
     @classmethod
@@ -153,6 +177,10 @@ class Binding(NamedTuple):
         """The binding of a row, the inverse of `as_row`. Raises KeyError or TypeError if `row` is not a binding."""
         texts = [row[key] for key in ("account", "region", "domain_id", "kind", "via", "domain_name", "user_profile")]
         texts += [*(row.get(key, "") for key in ("modified", "role", "role_name")), *row["tags"].values()]
+        others = row.get("other_roles", [])
+        if not isinstance(others, list) or any(not isinstance(other, list) or len(other) != 2 for other in others):
+            raise TypeError("the other roles of a binding are not pairs")
+        texts += [text for other in others for text in other]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("an attribute of a binding is not a text")
         account, name = account_and_name(row.get("role", ""))
@@ -171,6 +199,7 @@ class Binding(NamedTuple):
             tags=row["tags"],
             modified=row.get("modified", ""),
             deploys=row.get("deploys") is True,
+            other_roles=tuple(OtherRole(via, RoleKey(*account_and_name(role))) for via, role in others),
         )
 
 

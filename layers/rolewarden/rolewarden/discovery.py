@@ -12,14 +12,19 @@ from rolewarden.bindings import (
     BEDROCK,
     DEFAULT_USER,
     EMR,
+    EMR_ACCESS,
+    EMR_RUNTIME,
     EXECUTION,
     FORECAST,
+    MODEL_REGISTER,
     ROLE,
+    RSTUDIO,
     SHARED_SPACES,
     USER_PROFILE,
     VIAS,
     Binding,
     BindingsTable,
+    OtherRole,
     RoleKey,
     binding_key,
 )
@@ -94,6 +99,10 @@ class SubjectReader:
         user = found.get("DefaultUserSettings") or {}
         spaces = found.get("DefaultSpaceSettings") or {}
         self._domain_names[(region, domain_id)] = found.get("DomainName", "")
+        others = {
+            DEFAULT_USER: (*_other_roles(user), *_rstudio_role(found.get("DomainSettings") or {})),
+            SHARED_SPACES: _other_roles(spaces),
+        }
         roles = [(DEFAULT_USER, via, arn) for via, arn in _roles(user)]
         roles.append((SHARED_SPACES, EXECUTION, spaces.get("ExecutionRole")))
         tags, tags_refused = self._tags(account, region, found.get("DomainArn", ""))
@@ -104,14 +113,15 @@ class SubjectReader:
                 domain_id,
                 kind,
                 via,
-                RoleKey.of_arn(arn),
+                RoleKey.of_arn(arn) if arn else None,
                 domain_name=found.get("DomainName", ""),
                 tags=tags,
                 modified=modified(found),
                 deploys=(kind, via) == (DEFAULT_USER, EXECUTION) and _deploys(user),
+                other_roles=others[kind] if via == EXECUTION else (),
             )
             for kind, via, arn in roles
-            if arn
+            if arn or (via == EXECUTION and others[kind])
         )
         refusal = tags_refused if bindings else None
         return SubjectReading(subject, bindings, refused=refusal, may_change=found.get("Status") in CHANGING)
@@ -149,6 +159,7 @@ class SubjectReader:
                 tags=tags,
                 modified=modified(found),
                 deploys=via == EXECUTION and _deploys(user),
+                other_roles=_other_roles(user) if via == EXECUTION else (),
             )
             for via, arn in roles
         )
@@ -282,3 +293,29 @@ def _roles(settings: Mapping[str, Any]) -> list[tuple[str, str | None]]:
         (EMR, (canvas.get("EmrServerlessSettings") or {}).get("ExecutionRoleArn")),
         (FORECAST, (canvas.get("TimeSeriesForecastingSettings") or {}).get("AmazonForecastRoleArn")),
     ]
+
+
+def _other_roles(settings: Mapping[str, Any]) -> tuple[OtherRole, ...]:
+    """The roles of OTHER_VIAS that the settings of a user or of shared spaces name.
+
+    Only JupyterLab has settings for EMR.
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ModelRegisterSettings.html
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_EmrSettings.html
+    """
+    register = (settings.get("CanvasAppSettings") or {}).get("ModelRegisterSettings") or {}
+    emr = (settings.get("JupyterLabAppSettings") or {}).get("EmrSettings") or {}
+    named = [
+        (MODEL_REGISTER, register.get("CrossAccountModelRegisterRoleArn")),
+        *((EMR_ACCESS, arn) for arn in emr.get("AssumableRoleArns") or ()),
+        *((EMR_RUNTIME, arn) for arn in emr.get("ExecutionRoleArns") or ()),
+    ]
+    return tuple(OtherRole(via, RoleKey.of_arn(arn)) for via, arn in named if arn)
+
+
+def _rstudio_role(settings: Mapping[str, Any]) -> tuple[OtherRole, ...]:
+    """The role of RStudio's app, which only the settings of a domain name.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_RStudioServerProDomainSettings.html
+    """
+    arn = (settings.get("RStudioServerProDomainSettings") or {}).get("DomainExecutionRoleArn")
+    return (OtherRole(RSTUDIO, RoleKey.of_arn(arn)),) if arn else ()

@@ -32,6 +32,7 @@ from rolewarden.aws import IAM_HOME_REGIONS, LONGEST_CALL, ListedDomain
 from rolewarden.bindings import (
     DEFAULT_USER,
     EXECUTION,
+    USER_PROFILE,
     Binding,
     BindingsTable,
     RoleKey,
@@ -630,10 +631,10 @@ class Sweeper:
         Gives the keys of the findings.
         """
         bindings = list(bindings)
-        default = {b.domain_id: b for b in bindings if b.kind == DEFAULT_USER and b.via == EXECUTION}
+        default = {b.domain_id: b for b in bindings if b.kind == DEFAULT_USER and b.via == EXECUTION and b.role}
         found = set()
         for binding in bindings:
-            if binding.role is None and (shared := default.get(binding.domain_id)):
+            if binding.kind == USER_PROFILE and binding.role is None and (shared := default.get(binding.domain_id)):
                 missing = self.needs.out_of_reach(binding, shared)
                 if missing:
                     self.recorder.record_unkeepable(binding, shared, missing, SWEEP)
