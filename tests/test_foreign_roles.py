@@ -82,6 +82,55 @@ def test_the_event_of_a_domain_protects_its_role_in_a_member_account(company):
     assert carried(MEMBER, "Lent") == {"no-generative-ai"}
 
 
+CANVAS = {
+    "AmazonBedrockRoleArn": "GenerativeAiSettings",
+    "AmazonForecastRoleArn": "TimeSeriesForecastingSettings",
+    "ExecutionRoleArn": "EmrServerlessSettings",
+}
+
+
+@pytest.mark.parametrize("field", [*CANVAS, "ExecutionRole"])
+def test_every_setting_of_a_user_profile_can_name_a_role_of_a_member_account(company, field):
+    company.everything()
+    lent = role_in(MEMBER, "Lent")
+    settings = {"CanvasAppSettings": {CANVAS[field]: {field: lent}}} if field in CANVAS else {field: lent}
+    [research] = [d for d in company.sagemaker.list_domains()["Domains"] if d["DomainName"] == "research"]
+    company.sagemaker.create_user_profile(DomainId=research["DomainId"], UserProfileName="nina", UserSettings=settings)
+    company.enforce(company.event("CreateUserProfile"))
+    assert carried(MEMBER, "Lent") == {"approved-models"}
+    company.sagemaker.delete_user_profile(DomainId=research["DomainId"], UserProfileName="nina")
+    for _ in range(2):
+        company.everything()
+    assert findings(company, MEMBER, "Lent") == []
+
+
+def test_the_shared_spaces_of_a_domain_can_use_a_role_of_a_member_account(company):
+    domain = domain_in(CENTRAL, role_in(CENTRAL, "Own"))
+    lent = role_in(MEMBER, "Lent")
+    company.sagemaker.update_domain(DomainId=domain, DefaultSpaceSettings={"ExecutionRole": lent})
+    company.everything()
+    company.everything()
+    assert carried(MEMBER, "Lent") == {"no-generative-ai"}
+
+
+def test_the_role_of_the_same_name_in_the_subjects_account_stays_as_it_is(company):
+    company.everything()
+    role_in(CENTRAL, "Lent")
+    domain_in(CENTRAL, role_in(MEMBER, "Lent"))
+    company.enforce(company.event("CreateDomain"))
+    company.everything()
+    assert carried(CENTRAL, "Lent") == set()
+
+
+def test_the_event_of_the_role_protects_it_again_for_the_subject_of_another_account(company):
+    domain_in(CENTRAL, role_in(MEMBER, "Lent"))
+    company.everything()
+    company.everything()
+    client("iam", MEMBER).detach_role_policy(RoleName="Lent", PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
+    [outcome] = company.enforce(company.event("DetachRolePolicy"))
+    assert (outcome["account"], outcome["before"], outcome["verdict"]) == (MEMBER, "drifted", "compliant")
+
+
 def test_the_event_of_a_member_accounts_domain_protects_its_role_in_the_central_account(company):
     company.everything()
     domain_in(MEMBER, role_in(CENTRAL, "Lent"))
@@ -264,6 +313,20 @@ def test_no_call_enters_an_account_that_is_not_covered(company):
     [outcome] = company.enforce(company.event("CreateDomain"))
     company.everything()
     assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "other account")
+    assert STRANGER not in {call.account for call in company.aws.calls(mark)}
+
+
+@pytest.mark.parametrize("claimed", [CENTRAL, MEMBER, STRANGER])
+def test_no_work_message_lets_a_function_enter_it_either(company, claimed):
+    company.everything()
+    trust = TRUST.replace('"Service": "sagemaker.amazonaws.com"', f'"AWS": "arn:aws:iam::{CENTRAL}:root"')
+    iam = client("iam", STRANGER)
+    iam.create_role(RoleName="rolewarden-enforce", Path="/rolewarden/", AssumeRolePolicyDocument=trust)
+    domain_in(CENTRAL, role_in(STRANGER, "Strange"))
+    company.everything()
+    mark = company.aws.mark()
+    outcome = company.enforcer.handle_message({"role": "Strange", "role_account": STRANGER, "account": claimed})
+    assert outcome["reason"] == "other account"
     assert STRANGER not in {call.account for call in company.aws.calls(mark)}
 
 
