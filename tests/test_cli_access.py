@@ -293,7 +293,8 @@ def test_a_role_of_another_account_is_reported_and_not_evaluated(world):
         UserSettings={"ExecutionRole": "arn:aws:iam::444455556666:role/Theirs"},
     )  # fmt: skip
     found = json_answer("access", "--model", NOVA)
-    assert found["unread"] == ["research/rosa: role Theirs is not in account 111122223333"]
+    why = "role Theirs belongs to account 444455556666, and the command reads account 111122223333 only"
+    assert found["unread"] == [f"research/rosa: {why}"]
     assert "rosa" not in {row["user_profile"] for row in found["rows"]}
 
 

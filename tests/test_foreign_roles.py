@@ -9,7 +9,7 @@ from rolewarden_cli import options
 from rolewarden_local.aws import ACCOUNT_ID as CENTRAL
 from rolewarden_local.scenes.seed import TRUST
 
-from tests.commands import told
+from tests.commands import json_answer
 from tests.company import client
 from tests.conftest import TODAY
 from tests.stacks import MEMBER
@@ -353,7 +353,7 @@ def today(monkeypatch):
 
 def planned(company, exit_code=2):
     rules = company.environment["GUARDRAILS_FILE"]
-    return {role["role"]: role for role in told("plan", "--guardrails", rules, exit_code=exit_code)["roles"]}
+    return {role["role"]: role for role in json_answer("plan", "--guardrails", rules, exit_code=exit_code)["roles"]}
 
 
 @pytest.mark.usefixtures("today")
@@ -382,6 +382,6 @@ def test_a_plan_and_a_detachment_know_what_the_subject_of_a_member_account_needs
     lent = planned(company)["Lent"]
     assert (lent["before"], lent["required"], lent["detachable"]) == ("compliant", ["no-generative-ai"], [])
     assert [subject["account"] for subject in lent["subjects"]] == [MEMBER]
-    surplus = told("detach", "--yes", "--guardrails", company.environment["GUARDRAILS_FILE"])
+    surplus = json_answer("detach", "--yes", "--guardrails", company.environment["GUARDRAILS_FILE"])
     assert surplus["planned"]["roles"] == {}
     assert carried(CENTRAL, "Lent") == {"no-generative-ai"}

@@ -14,7 +14,7 @@ from rolewarden.discovery import SubjectReader
 from rolewarden_cli import options
 from rolewarden_local.aws import ACCOUNT_ID
 
-from tests.commands import rolewarden, told
+from tests.commands import json_answer, rolewarden
 from tests.conftest import TODAY
 
 ARN = f"arn:aws:iam::{ACCOUNT_ID}:role/%s"
@@ -151,7 +151,7 @@ ALLOW = {
 
 
 def planned():
-    plan = told("plan", exit_code=2)
+    plan = json_answer("plan", exit_code=2)
     return {role["via"]: role for role in plan["other_roles"]}, {role["role"] for role in plan["roles"]}
 
 
@@ -190,7 +190,7 @@ def test_the_stack_attaches_nothing_to_them_and_reports_nothing(naming):
 @pytest.mark.long
 def test_access_has_a_row_for_each_of_them(naming):
     model = "anthropic.claude-v2"
-    found = told("access", "--model", model)
+    found = json_answer("access", "--model", model)
     rows = {row["kind"]: row for row in found["rows"] if row["kind"] in OTHER_VIAS}
     assert {via: row["role"] for via, row in rows.items()} == EMR_AND_RSTUDIO
     [[number]] = {tuple(row["cells"]) for row in rows.values()}
@@ -223,7 +223,7 @@ def test_also_govern_covers_them_and_ends_the_findings(naming, tmp_path):
     covered = naming.under(rules)
     covered.sweep()
     assert covered.carried("EmrJobs") == {"none"}
-    others = {role["via"]: role for role in told("plan", "--guardrails", str(rules), exit_code=2)["other_roles"]}
+    others = {role["via"]: role for role in json_answer("plan", "--guardrails", str(rules), exit_code=2)["other_roles"]}
     assert {role["governed"] for role in others.values()} == {True}
     page = tmp_path / "report.html"
     rolewarden("report", "--guardrails", str(rules), "--out", str(page))
