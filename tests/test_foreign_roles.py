@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from rolewarden.bindings import RoleKey
 from rolewarden.origin import DEPLOYMENT
 from rolewarden.policies import policy_arn
 from rolewarden_cli import options
@@ -35,9 +36,10 @@ def use(account, domain, arn):
     client("sagemaker", account).update_domain(DomainId=domain, DefaultUserSettings={"ExecutionRole": arn})
 
 
-def carried(account, role):
-    attached = client("iam", account).list_attached_role_policies(RoleName=role)["AttachedPolicies"]
-    return {policy["PolicyName"] for policy in attached if policy["PolicyArn"].split(":")[4] == account}
+def attached(account, role):
+    """The names of the role's policies that belong to its account."""
+    policies = client("iam", account).list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+    return {policy["PolicyName"] for policy in policies if policy["PolicyArn"].split(":")[4] == account}
 
 
 def findings(company, account, role):
@@ -79,7 +81,7 @@ def test_the_event_of_a_domain_protects_its_role_in_a_member_account(company):
     domain_in(CENTRAL, role_in(MEMBER, "Lent"))
     [outcome] = company.enforce(company.event("CreateDomain"))
     assert (outcome["account"], outcome["before"], outcome["verdict"]) == (MEMBER, "drifted", "compliant")
-    assert carried(MEMBER, "Lent") == {"no-generative-ai"}
+    assert attached(MEMBER, "Lent") == {"no-generative-ai"}
 
 
 CANVAS = {
@@ -97,7 +99,7 @@ def test_every_setting_of_a_user_profile_can_name_a_role_of_a_member_account(com
     [research] = [d for d in company.sagemaker.list_domains()["Domains"] if d["DomainName"] == "research"]
     company.sagemaker.create_user_profile(DomainId=research["DomainId"], UserProfileName="nina", UserSettings=settings)
     company.enforce(company.event("CreateUserProfile"))
-    assert carried(MEMBER, "Lent") == {"approved-models"}
+    assert attached(MEMBER, "Lent") == {"approved-models"}
     company.sagemaker.delete_user_profile(DomainId=research["DomainId"], UserProfileName="nina")
     for _ in range(2):
         company.everything()
@@ -110,7 +112,7 @@ def test_the_shared_spaces_of_a_domain_can_use_a_role_of_a_member_account(compan
     company.sagemaker.update_domain(DomainId=domain, DefaultSpaceSettings={"ExecutionRole": lent})
     company.everything()
     company.everything()
-    assert carried(MEMBER, "Lent") == {"no-generative-ai"}
+    assert attached(MEMBER, "Lent") == {"no-generative-ai"}
 
 
 def test_the_role_of_the_same_name_in_the_subjects_account_stays_as_it_is(company):
@@ -119,7 +121,7 @@ def test_the_role_of_the_same_name_in_the_subjects_account_stays_as_it_is(compan
     domain_in(CENTRAL, role_in(MEMBER, "Lent"))
     company.enforce(company.event("CreateDomain"))
     company.everything()
-    assert carried(CENTRAL, "Lent") == set()
+    assert attached(CENTRAL, "Lent") == set()
 
 
 def test_the_event_of_the_role_protects_it_again_for_the_subject_of_another_account(company):
@@ -136,14 +138,14 @@ def test_the_event_of_a_member_accounts_domain_protects_its_role_in_the_central_
     domain_in(MEMBER, role_in(CENTRAL, "Lent"))
     [outcome] = company.enforce(company.event("CreateDomain"))
     assert (outcome["account"], outcome["verdict"]) == (CENTRAL, "compliant")
-    assert carried(CENTRAL, "Lent") == {"no-generative-ai"}
+    assert attached(CENTRAL, "Lent") == {"no-generative-ai"}
 
 
 def test_a_sweep_protects_a_role_in_a_member_account(company):
     domain_in(CENTRAL, role_in(MEMBER, "Lent"))
     company.everything()
     company.everything()
-    assert carried(MEMBER, "Lent") == {"no-generative-ai"}
+    assert attached(MEMBER, "Lent") == {"no-generative-ai"}
     assert findings(company, MEMBER, "Lent") == []
 
 
@@ -154,7 +156,7 @@ def test_the_sweep_of_the_roles_own_account_protects_it_without_an_event(company
     client("iam", MEMBER).detach_role_policy(RoleName="Lent", PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
     company.sweeper.begin(MEMBER)
     company.all_queues()
-    assert carried(MEMBER, "Lent") == {"no-generative-ai"}
+    assert attached(MEMBER, "Lent") == {"no-generative-ai"}
 
 
 def test_a_role_keeps_what_the_subjects_of_two_accounts_need_together(company, tmp_path):
@@ -165,7 +167,7 @@ def test_a_role_keeps_what_the_subjects_of_two_accounts_need_together(company, t
     for _ in range(3):
         company.everything()
         company.detach_surplus()
-    assert carried(MEMBER, "Lent") == {"mild", "strict"}
+    assert attached(MEMBER, "Lent") == {"mild", "strict"}
 
 
 def test_neither_account_counts_such_a_role_as_unprotected_or_as_having_a_surplus(company, tmp_path):
@@ -193,12 +195,12 @@ def test_a_role_loses_what_only_the_other_account_needed_after_the_setting_chang
     domain = domain_in(CENTRAL, lent)
     company.everything()
     company.everything()
-    assert carried(MEMBER, "Lent") == {"mild", "strict"}
+    assert attached(MEMBER, "Lent") == {"mild", "strict"}
     use(CENTRAL, domain, role_in(CENTRAL, "Own"))
     for _ in range(2):
         company.everything()
         company.detach_surplus()
-    assert carried(MEMBER, "Lent") == {"mild"}
+    assert attached(MEMBER, "Lent") == {"mild"}
 
 
 def test_a_rule_change_keeps_in_the_policies_what_the_subject_of_another_account_needs(company, tmp_path):
@@ -233,10 +235,23 @@ def test_a_finding_about_such_a_role_stays_one_and_is_resolved_once(company):
     for _ in range(3):
         company.everything()
     assert findings(company, MEMBER, "Lent") == ["Role Finding", "Finding Resolved"]
-    assert carried(MEMBER, "Lent") >= {"no-generative-ai"}
+    assert attached(MEMBER, "Lent") >= {"no-generative-ai"}
 
 
 DOCUMENT = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}'
+
+
+def test_the_index_has_only_the_subjects_of_other_accounts(company):
+    domain = domain_in(CENTRAL, role_in(MEMBER, "Lent"))
+    domain_in(MEMBER, role_in(MEMBER, "Own"))
+    company.everything()
+    company.everything()
+    assert company.bindings.of_foreign_subjects(CENTRAL) == ()
+    [binding] = company.bindings.of_foreign_subjects(MEMBER)
+    assert (binding.account, binding.role) == (CENTRAL, RoleKey(MEMBER, "Lent"))
+    use(CENTRAL, domain, role_in(CENTRAL, "Own"))
+    company.everything()
+    assert company.bindings.of_foreign_subjects(MEMBER) == ()
 
 
 # Accounts that the stack does not cover
@@ -286,7 +301,7 @@ def test_the_finding_is_resolved_and_the_role_protected_after_its_account_is_cov
     company.organize(MEMBER, LATER)
     for _ in range(3):
         company.everything()
-    assert carried(LATER, "Lent") == {"no-generative-ai"}
+    assert attached(LATER, "Lent") == {"no-generative-ai"}
     assert findings(company, LATER, "Lent") == ["Role Finding", "Finding Resolved"]
 
 
@@ -378,10 +393,10 @@ def test_a_plan_and_a_detachment_know_what_the_subject_of_a_member_account_needs
     domain_in(MEMBER, role_in(CENTRAL, "Lent"))
     company.everything()
     company.everything()
-    assert carried(CENTRAL, "Lent") == {"no-generative-ai"}
+    assert attached(CENTRAL, "Lent") == {"no-generative-ai"}
     lent = planned(company)["Lent"]
     assert (lent["before"], lent["required"], lent["detachable"]) == ("compliant", ["no-generative-ai"], [])
     assert [subject["account"] for subject in lent["subjects"]] == [MEMBER]
     surplus = json_answer("detach", "--yes", "--guardrails", company.environment["GUARDRAILS_FILE"])
     assert surplus["planned"]["roles"] == {}
-    assert carried(CENTRAL, "Lent") == {"no-generative-ai"}
+    assert attached(CENTRAL, "Lent") == {"no-generative-ai"}

@@ -182,7 +182,7 @@ def test_a_plan_says_in_words_what_each_role_is_for(naming):
 def test_the_stack_attaches_nothing_to_them_and_reports_nothing(naming):
     for _ in range(2):
         naming.sweep()
-    assert {name for role in EMR_AND_RSTUDIO.values() for name in naming.carried(role)} == set()
+    assert {name for role in EMR_AND_RSTUDIO.values() for name in naming.attached(role)} == set()
     assert [naming.history(role) for role in EMR_AND_RSTUDIO.values()] == [[], [], [], []]
     assert naming.bindings.of_role(RoleKey(ACCOUNT_ID, "EmrJobs")) == ()
 
@@ -222,7 +222,7 @@ def test_also_govern_covers_them_and_ends_the_findings(naming, tmp_path):
     rules.write_text(RULES)
     covered = naming.under(rules)
     covered.sweep()
-    assert covered.carried("EmrJobs") == {"none"}
+    assert covered.attached("EmrJobs") == {"none"}
     others = {role["via"]: role for role in json_answer("plan", "--guardrails", str(rules), exit_code=2)["other_roles"]}
     assert {role["governed"] for role in others.values()} == {True}
     page = tmp_path / "report.html"
