@@ -233,6 +233,10 @@ def full_role(staff):
 def sweeps(staff):
     """A sweep in haste, one that may not read the tags, and several roles, then one, that are bare; and an audit."""
     world = staff.world
+    # The sweep reads the selectors of a trail only if they are not the default.
+    boto3.client("cloudtrail").put_event_selectors(
+        TrailName="management-events", EventSelectors=[{"ReadWriteType": "WriteOnly"}]
+    )
     for role in ("CanvasAnalytics", "CanvasOmar", "CanvasRosa"):
         for policy in world.carried(role):
             world.detach(role, policy)

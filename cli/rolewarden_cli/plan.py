@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
-from rolewarden.aws import PublishedPolicy, RoleDescription
 from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, Binding, RoleKey
 from rolewarden.calls import ListsPolicies
 from rolewarden.clock import Clock
 from rolewarden.discovery import UNTOUCHABLE_PATHS
 from rolewarden.errors import Gone, Refused
 from rolewarden.guardrails import Rules
+from rolewarden.listed import PublishedPolicy, RoleDescription
 from rolewarden.names import among
 from rolewarden.needs import Needs
 from rolewarden.origin import Origin, Trigger

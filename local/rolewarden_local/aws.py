@@ -473,6 +473,8 @@ class LocalAws:
     def _emit(self, call: cloudtrail.ApiCall) -> None:
         event = cloudtrail.event(call)
         self.events.append(event)
+        if not trail.is_delivered(event):
+            return
         entry = {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(event["detail"])}
         with responses.request_scope(event["account"], event["region"]):
             _, _, answer = eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)

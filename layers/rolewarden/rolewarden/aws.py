@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from urllib.parse import unquote
 
 from botocore.config import Config
@@ -27,6 +27,7 @@ from rolewarden import POLICY_PATH
 from rolewarden.attributes import attribute, plain
 from rolewarden.clock import Clock
 from rolewarden.errors import Gone, Refused, RetryLater
+from rolewarden.listed import ListedDomain, ListedProfile, ListedRule, ListedTrail, PublishedPolicy, RoleDescription
 from rolewarden.verdicts import Reason
 
 if TYPE_CHECKING:
@@ -182,50 +183,6 @@ def _of_our_own() -> Iterator[None]:
             yield
     except Refused as refused:
         raise RetryLater(str(refused)) from refused
-
-
-@dataclass(frozen=True)
-class RoleDescription:
-    """A role as ListRoles and GetRole describe it.
-
-    - `trusted`: the services that the trust policy allows to assume the role.
-    - `boundary`: the ARN of the permissions boundary. Empty if the role has none, and always empty for ListRoles,
-      which does not return boundaries (IAM API Reference).
-    """
-
-    name: str
-    path: str
-    trusted: frozenset[str]
-    boundary: str = ""
-
-
-class ListedDomain(NamedTuple):
-    """A domain as ListDomains returns it. `modified` is empty while SageMaker is changing the domain."""
-
-    id: str
-    name: str = ""
-    modified: str = ""
-
-
-class ListedProfile(NamedTuple):
-    """A user profile as ListUserProfiles returns it. `modified` is empty while SageMaker is changing the profile."""
-
-    name: str
-    modified: str = ""
-
-
-class PublishedPolicy(NamedTuple):
-    """The default version of a policy: the version ID, and the document as JSON, possibly percent-encoded."""
-
-    version: str
-    text: str
-
-
-class ListedRule(NamedTuple):
-    """A rule on the default bus, and the ARNs of its targets."""
-
-    is_enabled: bool
-    targets: frozenset[str]
 
 
 _T = TypeVar("_T")
@@ -827,12 +784,41 @@ class Aws:
                     failed = next(entry for entry in answer["Entries"] if "ErrorCode" in entry)
                     raise RetryLater(f"PutEvents: {failed.get('ErrorCode')}: {failed.get('ErrorMessage', '')}")
 
-    def is_logged(self, region: str) -> bool:
-        """Whether a logging trail, also one of the organization, covers `region`. Raises Refused and RetryLater."""
+    def trails(self, region: str) -> tuple[ListedTrail, ...]:
+        """The trails that cover `region`, also those of the organization. Raises Refused and RetryLater."""
         with translated():
-            client = self.client("cloudtrail", region)
-            trails = client.describe_trails(includeShadowTrails=True)["trailList"]
-            return any(client.get_trail_status(Name=trail["TrailARN"])["IsLogging"] for trail in trails)
+            found = self.client("cloudtrail", region).describe_trails(includeShadowTrails=True)["trailList"]
+        return tuple(
+            ListedTrail(
+                trail["TrailARN"],
+                trail.get("HomeRegion", region),
+                is_of_all_regions=trail.get("IsMultiRegionTrail", False),
+                has_global_events=trail.get("IncludeGlobalServiceEvents", False),
+                # A trail without own selectors logs all management events (CloudTrail API Reference,
+                # PutEventSelectors). The answer may lack the field; then its selectors are read.
+                has_own_selectors=trail.get("HasCustomEventSelectors", True),
+            )
+            for trail in found
+        )
+
+    def is_logging(self, region: str, trail_arn: str) -> bool:
+        """Whether a trail logs. Raises Refused and RetryLater.
+
+        CloudTrail may refuse the question about a trail of another account, as the organization's is:
+        https://github.com/turbot/steampipe-plugin-aws/issues/577
+        """
+        with translated():
+            return bool(self.client("cloudtrail", region).get_trail_status(Name=trail_arn)["IsLogging"])
+
+    def selectors(self, region: str, trail_arn: str) -> tuple[Mapping[str, Any], ...]:
+        """The classic or advanced event selectors of a trail, as CloudTrail returns them. Raises Refused as above.
+
+        A trail has one of both kinds, and the answer then lacks the other:
+        https://github.com/nccgroup/ScoutSuite/issues/1424
+        """
+        with translated():
+            answer = self.client("cloudtrail", region).get_event_selectors(TrailName=trail_arn)
+        return (*answer.get("EventSelectors", ()), *answer.get("AdvancedEventSelectors", ()))
 
     def rule(self, region: str, name: str) -> ListedRule | None:
         """A rule on the default bus of `region`; None if it does not exist. Raises Refused and RetryLater."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from rolewarden.aws import ListedDomain, ListedProfile, ListedRule, PublishedPolicy, RoleDescription
+    from rolewarden.listed import ListedDomain, ListedProfile, ListedRule, ListedTrail, PublishedPolicy, RoleDescription
 
 
 class Accounts(Protocol):
@@ -134,8 +134,14 @@ class ReadsSubjects(Home, ReadsRoles, Protocol):
 class ReadsPaths(Home, Protocol):
     """Reads trails, forwarding rules and dead-letter queues, for the probes of the event path."""
 
-    def is_logged(self, region: str) -> bool:
-        """As `Aws.is_logged`."""
+    def trails(self, region: str) -> tuple[ListedTrail, ...]:
+        """As `Aws.trails`."""
+
+    def is_logging(self, region: str, trail_arn: str) -> bool:
+        """As `Aws.is_logging`."""
+
+    def selectors(self, region: str, trail_arn: str) -> tuple[Mapping[str, Any], ...]:
+        """As `Aws.selectors`."""
 
     def rule(self, region: str, name: str) -> ListedRule | None:
         """As `Aws.rule`."""
@@ -249,9 +255,9 @@ class ReadsStacks(Protocol):
     def stack_status(self, stack_id: str) -> str:
         """As `Aws.stack_status`."""
 
+    def stack_created(self, stack_id: str) -> float:
+        """As `Aws.stack_created`."""
+
 
 class ReadsAccount(ListsSubjects, ReadsSubjects, ReadsItems, Protocol):
     """Reads an account and Rolewarden's tables, for the commands of operators that write nothing."""
-
-    def stack_created(self, stack_id: str) -> float:
-        """As `Aws.stack_created`."""

@@ -28,7 +28,7 @@ from typing import Any, Self
 
 from rolewarden import reach
 from rolewarden.audit import Auditor
-from rolewarden.aws import IAM_HOME_REGIONS, LONGEST_CALL, ListedDomain
+from rolewarden.aws import IAM_HOME_REGIONS, LONGEST_CALL
 from rolewarden.bindings import (
     DEFAULT_USER,
     EXECUTION,
@@ -43,6 +43,7 @@ from rolewarden.discovery import Discovery, SubjectReader, SubjectReading, slots
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.events import ACCOUNT, DOMAIN_ID, PROFILE_NAME, REGION, EvaluationRequest, SubjectKey, mapping, matched
 from rolewarden.guardrails import Fallback, Guardrail
+from rolewarden.listed import ListedDomain
 from rolewarden.names import about, folded
 from rolewarden.needs import Needs
 from rolewarden.origin import SWEEP, Trigger
