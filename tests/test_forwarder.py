@@ -187,7 +187,7 @@ def test_a_member_role_may_what_its_function_may_in_the_hub_and_under_the_same_c
         s["Sid"]: in_account(s, MEMBER)
         for s in statements(template, function)
         if all(
-            action.split(":")[0] in {"iam", "sagemaker", "tag", "cloudtrail"}
+            action.split(":")[0] in {"iam", "sagemaker", "tag", "cloudtrail", "ec2"}
             for action in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])
         )
     }

@@ -292,6 +292,9 @@ def test_that_aws_cannot_tell_now_is_no_finding(covered):
     assert covered.findings_of(CENTRAL) == []
 
 
-def test_one_account_and_region_asks_for_its_trail_alone(world):
+def test_one_account_and_region_asks_for_its_trail_and_the_other_regions(world):
     checks = world.sweeper.handle_event({"step": DOCTOR})["probes"]
-    assert checks == [{"account": CENTRAL, "region": HOME, "what": "trail"}]
+    assert checks == [
+        {"account": CENTRAL, "region": HOME, "what": "trail"},
+        {"account": CENTRAL, "region": "", "what": "other regions"},
+    ]

@@ -15,9 +15,9 @@ from urllib.parse import unquote
 
 from botocore.config import Config
 from botocore.handlers import json_decode_policies
-from rolewarden.aws import Aws, role_description, translated
+from rolewarden.aws import Aws, translated
 from rolewarden.errors import Gone, Refused
-from rolewarden.listed import RoleDescription
+from rolewarden.listed import RoleDescription, role_description
 from rolewarden.verdicts import Reason
 
 if TYPE_CHECKING:

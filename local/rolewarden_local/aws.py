@@ -36,6 +36,7 @@ from rolewarden_local.emulated import (
     order,
     organization,
     patches,
+    regions,
     sagemaker,
     saved,
     simulate,
@@ -134,6 +135,7 @@ class LocalAws:
         loops.CHAINS.forget()
         organization.reset_organization()
         stacksets.reset_stacksets()
+        regions.ENABLED.clear()
         self._faults.clear()
         self.events.clear()
         self._calls.clear()
@@ -175,6 +177,10 @@ class LocalAws:
     def longest_chains(self) -> dict[str, int]:
         """How often the longest chain of requests through queues has invoked each function, by the function's name."""
         return dict(loops.CHAINS.longest)
+
+    def enable_region(self, account: str, region: str) -> None:
+        """Enable a region that AWS does not enable by itself; `reset` disables it again."""
+        regions.ENABLED.add((account, region))
 
     def organize(
         self,
@@ -513,6 +519,7 @@ def _install(aws: LocalAws) -> None:
     stacksets.install_stacksets(aws._loop)
     buses.install_buses()
     trail.install_trail(aws.events)
+    regions.install_regions()
 
     original = app._dispatch_service_request
 

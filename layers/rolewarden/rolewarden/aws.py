@@ -17,7 +17,6 @@ from datetime import datetime
 from decimal import Decimal
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
-from urllib.parse import unquote
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ParamValidationError
@@ -27,7 +26,16 @@ from rolewarden import POLICY_PATH
 from rolewarden.attributes import attribute, plain
 from rolewarden.clock import Clock
 from rolewarden.errors import Gone, Refused, RetryLater
-from rolewarden.listed import ListedDomain, ListedProfile, ListedRule, ListedTrail, PublishedPolicy, RoleDescription
+from rolewarden.listed import (
+    ListedDomain,
+    ListedProfile,
+    ListedRule,
+    ListedTrail,
+    PublishedPolicy,
+    RoleDescription,
+    modified,
+    role_description,
+)
 from rolewarden.verdicts import Reason
 
 if TYPE_CHECKING:
@@ -541,6 +549,25 @@ class Aws:
                 for domain in page["Domains"]
             )
 
+    def enabled_regions(self) -> tuple[str, ...]:
+        """The regions that are enabled in the account, in the order of their names. Raises Refused and RetryLater.
+
+        EC2 has the call in every partition (https://github.com/gruntwork-io/cloud-nuke/issues/132), and leaves out the
+        regions that are not enabled (https://github.com/cloud-custodian/cloud-custodian/pull/4006). ListRegions of
+        Account Management has no endpoint in the partition aws-us-gov (botocore, endpoints.json).
+        """
+        with translated():
+            return tuple(sorted(found["RegionName"] for found in self.client("ec2").describe_regions()["Regions"]))
+
+    def domain_names(self, region: str) -> tuple[str, ...]:
+        """The names of the domains in a region that the stack does not cover. Raises Refused and RetryLater.
+
+        Unlike `domains`, it keeps no client: there may be thirty such regions in each of a hundred accounts.
+        """
+        with translated(), _reachable(region):
+            pages = self.client("sagemaker", region).get_paginator("list_domains").paginate(PaginationConfig=_PAGES)
+            return tuple(domain.get("DomainName", domain["DomainId"]) for page in pages for domain in page["Domains"])
+
     def user_profiles(self, region: str, domain_id: str) -> tuple[ListedProfile, ...]:
         """All user profiles of a domain."""
         with translated():
@@ -930,29 +957,6 @@ def _sign(request: AWSPreparedRequest, **_: Any) -> None:
     """
     if correlation_id := _correlation_id.get():
         request.headers["User-Agent"] = f"{request.headers.get('User-Agent', '')} {SIGNATURE}{correlation_id}"
-
-
-def modified(subject: Mapping[str, Any]) -> str:
-    """The LastModifiedTime of a subject, as a text to compare; empty while SageMaker is changing the subject."""
-    is_stable = subject.get("Status", "InService") == "InService" and "LastModifiedTime" in subject
-    return f"{subject['LastModifiedTime'].timestamp():.3f}" if is_stable else ""
-
-
-def role_description(name: str, path: str, trust: Any) -> RoleDescription:
-    """The description of a role. IAM returns the trust policy percent-encoded, and botocore decodes it if it can."""
-    if isinstance(trust, str):
-        try:
-            trust = json.loads(unquote(trust))
-        except ValueError:
-            trust = {}
-    statements = (trust or {}).get("Statement", [])
-    services: set[str] = set()
-    for statement in statements if isinstance(statements, list) else [statements]:
-        principal = statement.get("Principal", {})
-        named = principal.get("Service", []) if isinstance(principal, dict) else []
-        if statement.get("Effect") == "Allow":
-            services.update([named] if isinstance(named, str) else named)
-    return RoleDescription(name, path, frozenset(services))
 
 
 def _chunks(

@@ -132,7 +132,13 @@ class ReadsSubjects(Home, ReadsRoles, Protocol):
 
 
 class ReadsPaths(Home, Protocol):
-    """Reads trails, forwarding rules and dead-letter queues, for the probes of the event path."""
+    """Reads trails, forwarding rules, dead-letter queues and all regions, for the probes of an account."""
+
+    def enabled_regions(self) -> tuple[str, ...]:
+        """As `Aws.enabled_regions`."""
+
+    def domain_names(self, region: str) -> tuple[str, ...]:
+        """As `Aws.domain_names`."""
 
     def trails(self, region: str) -> tuple[ListedTrail, ...]:
         """As `Aws.trails`."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rolewarden import MEMBER_ROLES
-from rolewarden.aws import modified
 from rolewarden.bindings import (
     BEDROCK,
     DEFAULT_USER,
@@ -28,7 +27,7 @@ from rolewarden.clock import Clock
 from rolewarden.errors import Gone, Refused
 from rolewarden.events import SubjectKey
 from rolewarden.guardrails import Rules, matches_name
-from rolewarden.listed import RoleDescription
+from rolewarden.listed import RoleDescription, modified
 from rolewarden.names import among, same
 
 UNTOUCHABLE_PATHS = ("/aws-service-role/", "/aws-reserved/")

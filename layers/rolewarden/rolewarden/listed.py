@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 
 @dataclass(frozen=True)
@@ -63,3 +66,26 @@ class ListedRule(NamedTuple):
 
     is_enabled: bool
     targets: frozenset[str]
+
+
+def modified(subject: Mapping[str, Any]) -> str:
+    """The LastModifiedTime of a subject, as a text to compare; empty while SageMaker is changing the subject."""
+    is_stable = subject.get("Status", "InService") == "InService" and "LastModifiedTime" in subject
+    return f"{subject['LastModifiedTime'].timestamp():.3f}" if is_stable else ""
+
+
+def role_description(name: str, path: str, trust: Any) -> RoleDescription:
+    """The description of a role. IAM returns the trust policy percent-encoded, and botocore decodes it if it can."""
+    if isinstance(trust, str):
+        try:
+            trust = json.loads(unquote(trust))
+        except ValueError:
+            trust = {}
+    statements = (trust or {}).get("Statement", [])
+    services: set[str] = set()
+    for statement in statements if isinstance(statements, list) else [statements]:
+        principal = statement.get("Principal", {})
+        named = principal.get("Service", []) if isinstance(principal, dict) else []
+        if statement.get("Effect") == "Allow":
+            services.update([named] if isinstance(named, str) else named)
+    return RoleDescription(name, path, frozenset(services))

@@ -27,11 +27,15 @@ FORWARDING_RULES = {
 UNDELIVERED = "rolewarden-undelivered"
 """The name of the dead-letter queue in forwarder.yaml."""
 
+SOME_DOMAINS = 3
+"""The number of domains that a probe of a region names."""
+
 MEMBERS = "member accounts"
 ENTRANCE = "entrance"
 TRAIL = "trail"
 FORWARDER = "forwarder"
 QUEUE = "undelivered events"
+OUTSIDE = "other regions"
 
 PROBE_RECOMMENDATIONS = {
     MEMBERS: "look in StackSets for the StackSet of the member accounts, and deploy Rolewarden's stack again",
@@ -42,6 +46,8 @@ PROBE_RECOMMENDATIONS = {
     "(docs/how-to/runbook.md, Account Finding)",
     QUEUE: "find the cause in the attribute ERROR_CODE of the messages (docs/how-to/runbook.md, Account Finding), then "
     "purge the queue and run `rolewarden sweep`",
+    OUTSIDE: "allow the role of SweepFunction in the account ec2:DescribeRegions and sagemaker:ListDomains; if "
+    "an SCP closes the region to every caller, no action is needed",
 }
 """The recommended action for each probe that fails."""
 
@@ -64,10 +70,11 @@ class CentralStack:
 class Probe:
     """The result of the test of one link.
 
-    - `account`, `region`: the place of the link. `region` is empty for ENTRANCE and MEMBERS.
+    - `account`, `region`: the place of the link. `region` is empty for ENTRANCE and MEMBERS, and for all other regions.
     - `what`: the link, a key of PROBE_RECOMMENDATIONS.
     - `message`: the problem. Empty if the link works.
     - `reason`: the reason of the finding if the link does not work.
+    - `is_warning`: whether the problem may be intended, so that it is no finding.
     """
 
     account: str
@@ -75,14 +82,17 @@ class Probe:
     what: str
     message: str = ""
     reason: Reason = Reason.UNHEARD
+    is_warning: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The fields for the command line, with the message and the recommended action if the link does not work."""
         probe = {"account": self.account, "region": self.region, "what": self.what}
         if not self.message:
             return probe
-        of_reason = RECOMMENDATIONS[self.reason] if self.reason is Reason.NOT_DELEGATED else ""
-        return {**probe, "message": self.message, "recommendation": of_reason or PROBE_RECOMMENDATIONS[self.what]}
+        of_reason = self.reason in {Reason.NOT_DELEGATED, Reason.OUTSIDE}
+        recommendation = RECOMMENDATIONS[self.reason] if of_reason else PROBE_RECOMMENDATIONS[self.what]
+        warning = {"warning": True} if self.is_warning else {}
+        return {**probe, **warning, "message": self.message, "recommendation": recommendation}
 
 
 def probes(aws: ReadsPaths, account: str, regions: tuple[str, ...], central: CentralStack) -> Iterator[Probe]:
@@ -104,6 +114,38 @@ def probes(aws: ReadsPaths, account: str, regions: tuple[str, ...], central: Cen
         about.append("moves")
         yield Probe(account, region, FORWARDER, _problem(partial(_forwarder, inside, region, about, central.bus)))
         yield Probe(account, region, QUEUE, _problem(partial(_undelivered, inside, region)))
+
+
+def other_regions(aws: ReadsPaths, account: str, covered: tuple[str, ...]) -> Iterator[Probe]:
+    """Look for domains in the regions that the stack does not cover. Raises RetryLater.
+
+    Gives a probe for each region that has domains or cannot be read, or one for all regions if none has. A region
+    without an endpoint of SageMaker has no domains.
+    """
+    probes = list(_other_regions(aws, account, covered))
+    yield from probes or [Probe(account, "", OUTSIDE)]
+
+
+def _other_regions(aws: ReadsPaths, account: str, covered: tuple[str, ...]) -> Iterator[Probe]:
+    try:
+        inside = aws.within(account)
+        regions = inside.enabled_regions()
+    except Refused as refused:
+        yield Probe(account, "", OUTSIDE, str(refused), refused.reason)
+        return
+    for region in regions:
+        if region in covered:
+            continue
+        try:
+            names = inside.domain_names(region)
+        except Refused as refused:
+            if refused.reason is not Reason.UNREACHABLE:
+                yield Probe(account, region, OUTSIDE, f"the region could not be read: {refused}", is_warning=True)
+            continue
+        if names:
+            more = f" and {len(names) - SOME_DOMAINS} more" if len(names) > SOME_DOMAINS else ""
+            found = f"{', '.join(names[:SOME_DOMAINS])}{more}"
+            yield Probe(account, region, OUTSIDE, f"domains in {region}: {found}", Reason.OUTSIDE)
 
 
 def _problem(probe: Callable[[], str]) -> str:
