@@ -42,6 +42,7 @@ from rolewarden_local.emulated import (
     simulate,
     stacksets,
     stale,
+    subscriptions,
     tagging,
     trail,
     transport,
@@ -177,6 +178,10 @@ class LocalAws:
     def longest_chains(self) -> dict[str, int]:
         """How often the longest chain of requests through queues has invoked each function, by the function's name."""
         return dict(loops.CHAINS.longest)
+
+    def confirm_subscriptions(self) -> None:
+        """Confirm every subscription to a topic, as its recipient does."""
+        subscriptions.confirm_subscriptions()
 
     def enable_region(self, account: str, region: str) -> None:
         """Enable a region that AWS does not enable by itself; `reset` disables it again."""
@@ -520,6 +525,7 @@ def _install(aws: LocalAws) -> None:
     buses.install_buses()
     trail.install_trail(aws.events)
     regions.install_regions()
+    subscriptions.install_subscriptions()
 
     original = app._dispatch_service_request
 

@@ -265,5 +265,5 @@ class ReadsStacks(Protocol):
         """As `Aws.stack_created`."""
 
 
-class ReadsAccount(ListsSubjects, ReadsSubjects, ReadsItems, Protocol):
+class ReadsAccount(ListsSubjects, ReadsSubjects, ReadsPaths, ReadsItems, Protocol):
     """Reads an account and Rolewarden's tables, for the commands of operators that write nothing."""
