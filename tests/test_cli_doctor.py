@@ -2,11 +2,15 @@
 
 import boto3
 import pytest
+from rolewarden.aws import Aws
+from rolewarden.errors import Refused
+from rolewarden.verdicts import Reason
+from rolewarden_cli.account import OperatorCalls
 from rolewarden_cli.doctor import BESIDE_WORKERS
+from rolewarden_local.emulated import stacksets
 
 from tests.clinic import ALARMS, BUS, Clinic
 from tests.commands import rolewarden, told
-from tests.company import client
 from tests.stacks import MEMBER
 
 
@@ -156,22 +160,33 @@ def test_too_few_executions_are_a_warning(clinic):
 
 
 REFUSED = {
-    "ListSubscriptionsByTopic": "subscriptions",
-    "DescribeAlarms": "alarms",
-    "GetQueueUrl": "dead-letter queues",
-    "DescribeRule": "schedules and rules",
-    "GetEventSourceMapping": "schedules and rules",
-    "GetFunctionConcurrency": "functions",
-    "GetAccountSettings": "functions",
+    (OperatorCalls, "subscriptions"): "subscriptions",
+    (OperatorCalls, "alarms"): "alarms",
+    (Aws, "messages_in"): "dead-letter queues",
+    (OperatorCalls, "is_rule_enabled"): "schedules and rules",
+    (OperatorCalls, "is_mapping_enabled"): "schedules and rules",
+    (OperatorCalls, "reserved_concurrency"): "functions",
+    (OperatorCalls, "unreserved_concurrency"): "functions",
+    (OperatorCalls, "stack_instances"): "StackSets",
 }
 
 
-@pytest.mark.parametrize(("operation", "what"), REFUSED.items())
-def test_a_check_that_aws_refuses_has_failed_and_the_others_are_made(clinic, operation, what):
-    with clinic.aws.failing(operation, "AccessDeniedException"):
-        [(level, found, message)] = problems(clinic)
-    assert (level, found) == ("fail", what)
-    assert message.startswith("could not be checked: ")
+@pytest.mark.parametrize(("call", "what"), REFUSED.items(), ids=str)
+def test_a_check_that_aws_refuses_has_failed_and_the_others_are_made(clinic, monkeypatch, call, what):
+    def refuse(*_):
+        raise Refused(Reason.ACCESS_DENIED, "no")
+
+    clinic.stack_sets = {"Forwarders": "rolewarden-forwarders"} if call[1] == "stack_instances" else {}
+    monkeypatch.setattr(*call, refuse)
+    assert problems(clinic) == {("fail", what, "could not be checked: no")}
+
+
+def test_a_function_that_cannot_be_invoked_fails_the_rules_and_the_event_path(clinic, monkeypatch):
+    def refuse(*_):
+        raise Refused(Reason.ACCESS_DENIED, "no")
+
+    monkeypatch.setattr(OperatorCalls, "run", refuse)
+    assert {(level, what) for level, what, _ in problems(clinic)} == {("fail", "rules"), ("fail", "event path")}
 
 
 def test_each_line_fits_80_columns_and_begins_with_the_level(clinic):
@@ -195,11 +210,9 @@ def test_a_stack_of_a_member_account_whose_operation_failed_is_named(company, mo
     assert [(c["level"], c["message"]) for c in checks if c["what"] == "StackSets"] == [
         ("ok", "the last operation succeeded in 1 places")
     ]
-    client("iam", "444455556666").create_role(
-        RoleName="rolewarden-enforce", Path="/rolewarden/", AssumeRolePolicyDocument="{}"
-    )
-    company.organize(MEMBER, "444455556666")
+    [stack_set] = stacksets._SETS.values()
+    stack_set.made[MEMBER, "us-east-1"] = {"Status": "OUTDATED", "StatusReason": "rolewarden-sweep already exists"}
     checks = told("doctor", *clinic.options, exit_code=2)["checks"]
     [failed] = [check for check in checks if check["what"] == "StackSets"]
-    assert (failed["level"], failed["account"], failed["region"]) == ("fail", "444455556666", "us-east-1")
-    assert "FAILED" in failed["message"]
+    assert (failed["level"], failed["account"], failed["region"]) == ("fail", MEMBER, "us-east-1")
+    assert failed["message"] == ("rolewarden-members: the last operation is FAILED (rolewarden-sweep already exists)")

@@ -252,7 +252,15 @@ class Protection:
             self._deny("OwnWork", WORK, list(self._work()), workers),
             self._deny("OwnStack", STACK_WRITES, [*self._parts(), *self._parts_elsewhere(accounts)], stack_sets),
             self._deny("Trail", TRAIL_WRITES, "*"),
+            # SageMaker's calls are regional: CreateDomain in a region that the stack does not cover makes an unprotected
+            # domain.
+            self._deny("OtherRegions", ["sagemaker:CreateDomain"], "*", elsewhere=self._regions()),
         ]
+
+    def _regions(self) -> list[str]:
+        """The regions that the stack covers: those of its parameter Regions, or its own."""
+        given = self.stack.parameters.get("Regions", "").split(",")
+        return [region.strip() for region in given if region.strip()] or [self.region]
 
     def _deny(
         self,
@@ -262,11 +270,13 @@ class Protection:
         roles: Sequence[str] = (),
         *,
         where: dict[str, str] | None = None,
+        elsewhere: Sequence[str] = (),
     ) -> Statement:
-        """A deny to all but `roles` and the deployers."""
+        """A deny to all but `roles` and the deployers. With `elsewhere`, it holds in all regions but these."""
         exempt = [*roles, *self.deployers]
         condition = {
             **({"ArnLike": where} if where else {}),
+            **({"StringNotEquals": {"aws:RequestedRegion": list(elsewhere)}} if elsewhere else {}),
             **({"ArnNotLike": {"aws:PrincipalArn": exempt}} if exempt else {}),
         }
         return {

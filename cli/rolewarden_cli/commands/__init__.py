@@ -67,9 +67,9 @@ COMMANDS = {
     ),
     "sweep": Command("Start a sweep: the deployed stack evaluates every role.", "the stack is asked"),
     "doctor": Command(
-        "Say what keeps the stack from working, and the recommendation.",
-        "everything is there",
-        "something is missing",
+        "Check on the deployed stack what can only be seen there.",
+        "everything is in order, or only warnings",
+        "a check failed, or could not be made",
     ),
     "scp": Command("The policy that keeps people from undoing the stack.", "the policy is printed or written"),
     "check": Command(

@@ -39,8 +39,9 @@ def run_doctor(
 
     Your role needs permission to describe the stack and its resources, and to invoke SweepFunction.
     """
+    rules = _local_rules(guardrails)
     connection.deployed()
-    found = list(checks(connection, _local_rules(guardrails)))
+    found = list(checks(connection, rules))
     if as_json:
         print_json({"checks": found})
     else:
