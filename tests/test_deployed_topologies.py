@@ -5,6 +5,7 @@ organization from a delegated administrator, so `make test` has only the third s
 has them all.
 """
 
+import json
 from functools import partial
 from itertools import product
 

@@ -195,7 +195,9 @@ class Protection:
 
     def service_control_policy(self) -> Document:
         """For an organization, attached to the accounts or above them. Raises ProtectionError where it is too long."""
-        return _fitting(self._denies(scp=True), SCP_SIZE, "a service control policy")
+        # A domain in a region that the stack does not cover is unprotected. The boundary has no room for this statement.
+        elsewhere = self._deny("OtherRegions", ["sagemaker:CreateDomain"], "*", elsewhere=self._regions())
+        return _fitting([*self._denies(scp=True), elsewhere], SCP_SIZE, "a service control policy")
 
     def boundary(self) -> Document:
         """For the administrators of an account without Organizations. Raises ProtectionError where it is too long.
@@ -252,9 +254,6 @@ class Protection:
             self._deny("OwnWork", WORK, list(self._work()), workers),
             self._deny("OwnStack", STACK_WRITES, [*self._parts(), *self._parts_elsewhere(accounts)], stack_sets),
             self._deny("Trail", TRAIL_WRITES, "*"),
-            # SageMaker's calls are regional: CreateDomain in a region that the stack does not cover makes an unprotected
-            # domain.
-            self._deny("OtherRegions", ["sagemaker:CreateDomain"], "*", elsewhere=self._regions()),
         ]
 
     def _regions(self) -> list[str]:
