@@ -91,6 +91,12 @@ class DeployedStack(NamedTuple):
     resources: tuple[tuple[str, str, str], ...]
     parameters: Mapping[str, str] = MappingProxyType({})
 
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions that the stack covers: those of its parameter Regions, or its own."""
+        given = (region.strip() for region in self.parameters.get("Regions", "").split(","))
+        return tuple(filter(None, given)) or (self.arn.split(":")[3],)
+
 
 class AlarmState(NamedTuple):
     """An alarm of CloudWatch: its state, and the ARNs that it notifies. Empty if its actions are disabled."""

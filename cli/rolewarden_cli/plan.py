@@ -10,7 +10,7 @@ from typing import Any
 from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, Binding, RoleKey
 from rolewarden.calls import ListsPolicies
 from rolewarden.clock import Clock
-from rolewarden.discovery import UNTOUCHABLE_PATHS
+from rolewarden.discovery import UNTOUCHABLE_PATHS, other_regions
 from rolewarden.errors import Gone, Refused
 from rolewarden.guardrails import Rules
 from rolewarden.listed import PublishedPolicy, RoleDescription
@@ -140,7 +140,7 @@ class Plan:
     """What would change in one account, and what cannot.
 
     `deployed` where a stack is there that keeps the guardrails by itself; `stack` says whether its rules are the
-    file's.
+    file's. `outside` names the domains in regions that neither the plan nor the stack covers.
     """
 
     account: str
@@ -154,6 +154,7 @@ class Plan:
     switches: tuple[OpenSwitch, ...]
     unread: tuple[str, ...]
     stack: StackRules = StackRules.NONE
+    outside: tuple[str, ...] = ()
 
     @property
     def changed_policies(self) -> tuple[PlannedPolicy, ...]:
@@ -193,7 +194,7 @@ class Plan:
     @property
     def is_settled(self) -> bool:
         """Whether nothing is to be done, every role is protected or exempt, and everything could be read."""
-        return not (self.has_changes or self.next[0] or self.unprotected or self.unread)
+        return not (self.has_changes or self.next[0] or self.unprotected or self.unread or self.outside)
 
     @property
     def with_surplus(self) -> tuple[PlannedRole, ...]:
@@ -235,7 +236,23 @@ def read_plan(
     """The inventory of the account, and what enforcing `rules` would change. Raises as `inventory.take` and `make`."""
     found = take(connection, rules, progress)
     deployed, state = connection.tables is not None, recorded(connection, rules)
-    return found, make(connection.aws, found, rules, today, deployed=deployed, stack=state)
+    plan = make(connection.aws, found, rules, today, deployed=deployed, stack=state)
+    return found, _with_other_regions(connection, plan)
+
+
+def _with_other_regions(connection: Connection, plan: Plan) -> Plan:
+    """The plan with the domains in regions that neither it nor the deployed stack covers. Raises RetryLater."""
+    covered = {*connection.regions, *(connection.stack.regions if connection.stack else ())}
+    outside, unread = [], list(plan.unread)
+    try:
+        for found in other_regions(connection.aws, covered):
+            if found.refused:
+                unread.append(f"{found.region}: {found.message}")
+            else:
+                outside.append(found.message)
+    except Refused as refused:
+        unread.append(f"regions: {refused}")
+    return replace(plan, outside=tuple(outside), unread=tuple(unread))
 
 
 def make(

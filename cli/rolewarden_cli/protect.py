@@ -195,8 +195,8 @@ class Protection:
 
     def service_control_policy(self) -> Document:
         """For an organization, attached to the accounts or above them. Raises ProtectionError where it is too long."""
-        # A domain in a region that the stack does not cover is unprotected. The boundary has no room for this statement.
-        elsewhere = self._deny("OtherRegions", ["sagemaker:CreateDomain"], "*", elsewhere=self._regions())
+        # A domain in a region that the stack does not cover is unprotected. The boundary has no room for the statement.
+        elsewhere = self._deny("OtherRegions", ["sagemaker:CreateDomain"], "*", elsewhere=self.stack.regions)
         return _fitting([*self._denies(scp=True), elsewhere], SCP_SIZE, "a service control policy")
 
     def boundary(self) -> Document:
@@ -255,11 +255,6 @@ class Protection:
             self._deny("OwnStack", STACK_WRITES, [*self._parts(), *self._parts_elsewhere(accounts)], stack_sets),
             self._deny("Trail", TRAIL_WRITES, "*"),
         ]
-
-    def _regions(self) -> list[str]:
-        """The regions that the stack covers: those of its parameter Regions, or its own."""
-        given = self.stack.parameters.get("Regions", "").split(",")
-        return [region.strip() for region in given if region.strip()] or [self.region]
 
     def _deny(
         self,

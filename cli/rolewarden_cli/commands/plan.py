@@ -87,6 +87,7 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool 
     _show_shared(out, plan)
     _show_exemptions(out, plan)
     _show_switches(out, plan)
+    _show_outside(out, plan)
     show_unread(out, plan.unread)
     out.print()
     out.print(_sum_of(plan))
@@ -216,6 +217,15 @@ def _show_switches(out: Console, plan: Plan) -> None:
             else f"Amazon Bedrock, as role {switch.role}"
         )
         out.print(indented(Text.assemble((name, "bold"), f"  {what}"), 2))
+
+
+def _show_outside(out: Console, plan: Plan) -> None:
+    if plan.outside:
+        out.print(heading("domains in regions that are not covered"))
+        for found in plan.outside:
+            out.print(indented(Text(found.removeprefix("domains in ")), 2))
+        fix = "Add the region to --region and to the stack's parameter Regions, or delete the domains."
+        out.print(indented(fix, 2))
 
 
 def _sum_of(plan: Plan) -> Text:

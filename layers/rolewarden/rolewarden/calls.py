@@ -131,14 +131,18 @@ class ReadsSubjects(Home, ReadsRoles, Protocol):
         """As `Aws.sagemaker_tags`."""
 
 
-class ReadsPaths(Home, Protocol):
-    """Reads trails, forwarding rules, dead-letter queues and all regions, for the probes of an account."""
+class ListsRegions(Protocol):
+    """Lists the regions of an account, and the domains in those that the stack does not cover."""
 
     def enabled_regions(self) -> tuple[str, ...]:
         """As `Aws.enabled_regions`."""
 
     def domain_names(self, region: str) -> tuple[str, ...]:
         """As `Aws.domain_names`."""
+
+
+class ReadsPaths(Home, ListsRegions, Protocol):
+    """Reads trails, forwarding rules, dead-letter queues and all regions, for the probes of an account."""
 
     def trails(self, region: str) -> tuple[ListedTrail, ...]:
         """As `Aws.trails`."""

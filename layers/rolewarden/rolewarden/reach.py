@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from rolewarden.calls import ReadsPaths
+from rolewarden.discovery import other_regions
 from rolewarden.errors import Refused
 from rolewarden.listed import ListedTrail
 from rolewarden.verdicts import RECOMMENDATIONS, Reason
@@ -26,9 +27,6 @@ FORWARDING_RULES = {
 
 UNDELIVERED = "rolewarden-undelivered"
 """The name of the dead-letter queue in forwarder.yaml."""
-
-SOME_DOMAINS = 3
-"""The number of domains that a probe of a region names."""
 
 MEMBERS = "member accounts"
 ENTRANCE = "entrance"
@@ -116,11 +114,10 @@ def probes(aws: ReadsPaths, account: str, regions: tuple[str, ...], central: Cen
         yield Probe(account, region, QUEUE, _problem(partial(_undelivered, inside, region)))
 
 
-def other_regions(aws: ReadsPaths, account: str, covered: tuple[str, ...]) -> Iterator[Probe]:
+def regional_probes(aws: ReadsPaths, account: str, covered: tuple[str, ...]) -> Iterator[Probe]:
     """Look for domains in the regions that the stack does not cover. Raises RetryLater.
 
-    Gives a probe for each region that has domains or cannot be read, or one for all regions if none has. A region
-    without an endpoint of SageMaker has no domains.
+    Gives a probe for each region that has domains or cannot be read, or one for all regions if none has.
     """
     probes = list(_other_regions(aws, account, covered))
     yield from probes or [Probe(account, "", OUTSIDE)]
@@ -128,24 +125,13 @@ def other_regions(aws: ReadsPaths, account: str, covered: tuple[str, ...]) -> It
 
 def _other_regions(aws: ReadsPaths, account: str, covered: tuple[str, ...]) -> Iterator[Probe]:
     try:
-        inside = aws.within(account)
-        regions = inside.enabled_regions()
+        for found in other_regions(aws.within(account), covered):
+            if found.refused:
+                yield Probe(account, found.region, OUTSIDE, found.message, is_warning=True)
+            else:
+                yield Probe(account, found.region, OUTSIDE, found.message, Reason.OUTSIDE)
     except Refused as refused:
         yield Probe(account, "", OUTSIDE, str(refused), refused.reason)
-        return
-    for region in regions:
-        if region in covered:
-            continue
-        try:
-            names = inside.domain_names(region)
-        except Refused as refused:
-            if refused.reason is not Reason.UNREACHABLE:
-                yield Probe(account, region, OUTSIDE, f"the region could not be read: {refused}", is_warning=True)
-            continue
-        if names:
-            more = f" and {len(names) - SOME_DOMAINS} more" if len(names) > SOME_DOMAINS else ""
-            found = f"{', '.join(names[:SOME_DOMAINS])}{more}"
-            yield Probe(account, region, OUTSIDE, f"domains in {region}: {found}", Reason.OUTSIDE)
 
 
 def _problem(probe: Callable[[], str]) -> str:

@@ -267,7 +267,7 @@ class Sweeper:
                 message = "time does not suffice to read the regions of all accounts now; a sweep reads them once a day"
                 yield reach.Probe(account, "", reach.OUTSIDE, message, is_warning=True)
                 return
-            yield from reach.other_regions(self.aws, account, self.coverage.regions)
+            yield from reach.regional_probes(self.aws, account, self.coverage.regions)
 
     def _probe_paths(self, account: str, reported: Iterable[ReportedFinding]) -> set[str]:
         """Report each broken link of the path to the central account. Gives the keys of unresolved findings."""
@@ -573,7 +573,7 @@ class Sweeper:
         account, now = sweep.account, self.clock.now()
         unresolved: set[str] = set()
         try:
-            probes = list(reach.other_regions(self.aws, account, self.coverage.regions))
+            probes = list(reach.regional_probes(self.aws, account, self.coverage.regions))
         except RetryLater as error:
             self.recorder.record_unread(f"regions of {account}", error)
             return {"unread": str(error)}
