@@ -34,6 +34,7 @@ EVIDENCE = {
 GUIDES = {
     "AWSCloudFormation/latest/TemplateReference": "CloudFormation Template Reference",
     "AWSCloudFormation/latest/UserGuide": "CloudFormation User Guide",
+    "AWSEC2/latest/APIReference": "EC2 API Reference",
     "AWSSimpleQueueService/latest/SQSDeveloperGuide": "SQS Developer Guide",
     "AmazonCloudWatch/latest/logs": "CloudWatch Logs User Guide",
     "AmazonCloudWatch/latest/monitoring": "CloudWatch User Guide",
@@ -57,6 +58,7 @@ GUIDES = {
     "sagemaker/latest/APIReference": "SageMaker API Reference",
     "sagemaker/latest/dg": "SageMaker Developer Guide",
     "securityhub/latest/userguide": "Security Hub User Guide",
+    "sns/latest/dg": "SNS Developer Guide",
     "service-authorization/latest/reference": "Service Authorization Reference",
     "sns/latest/api": "SNS API Reference",
     "sns/latest/dg": "SNS Developer Guide",
