@@ -58,7 +58,6 @@ GUIDES = {
     "sagemaker/latest/APIReference": "SageMaker API Reference",
     "sagemaker/latest/dg": "SageMaker Developer Guide",
     "securityhub/latest/userguide": "Security Hub User Guide",
-    "sns/latest/dg": "SNS Developer Guide",
     "service-authorization/latest/reference": "Service Authorization Reference",
     "sns/latest/api": "SNS API Reference",
     "sns/latest/dg": "SNS Developer Guide",
