@@ -1,7 +1,7 @@
-"""What an account costs, in calls and in bytes of log: a steady sweep with the check of its policies, and an event.
+"""The calls and bytes of log that one account needs for a steady sweep with its policy check, and for an event.
 
-Alone, and in an organization with one region and with three. Nothing here is timed, and nobody stands beside it;
-docs/explanation/cost.md and docs/explanation/scale.md count with it.
+The account is alone, or in an organization with one region or with three. This part measures no times and runs only
+Rolewarden. docs/explanation/cost.md and docs/explanation/scale.md use its numbers.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from rolewarden_local.aws import ACCOUNT_ID, REGION
 from rolewarden_local.scenes.seed import TRUST, log, make_stack_set_roles
 from rolewarden_local.scenes.stage import stage
 from rolewarden_local.scenes.template import Template
-from stand import OF_NO_CONCERN, OURS, ROOT, Contestant, Run, Stand, event_of
+from stand import OURS, OUT_OF_SCOPE, ROOT, Contestant, Run, Stand, event_of
 
 REGIONS = ("us-east-1", "eu-west-1", "ap-south-1")
 MEMBERS = ("222233334444", "333344445555")
 ROLES = 100
-"""Governed, in each account."""
+"""The number of governed roles in each account."""
 
 UNIT = "ou-root-canvas000"
 STACK = "rolewarden"
@@ -39,17 +39,17 @@ QUEUES = {"publish": "PUBLISH_QUEUE_URL", "sweep": "SWEEP_QUEUE_URL", "reconcile
 BATCH = {"publish": 1, "sweep": 1, "reconcile": 10}
 
 READS = frozenset({"Query", "Scan", "GetItem", "BatchGetItem"})
-"""Of DynamoDB; what else is called there writes."""
+"""DynamoDB's operations that read. Every other call to DynamoDB writes."""
 
 DATA = frozenset({"SendMessageBatch", "PutEvents"})
-"""What CloudTrail, like all of DynamoDB's items, takes for data and not for management events."""
+"""Operations that CloudTrail logs as data events and not as management events, like all of DynamoDB's item calls."""
 
 Invocation = tuple[str, Run, int]
-"""What it came by (clock, message, event), how it went, and the bytes that it logged."""
+"""The trigger of an invocation (clock, message, event), its result, and the bytes that it logged."""
 
 
 def accounts(stand: Stand, gathered: Gathered, _save: Callable[[], None], _rounds: int) -> None:
-    """Sweeps by functions that have just started, so that every account is entered anew, as it is by the hour."""
+    """Measure sweeps by new processes. They enter every account again, as hourly sweeps do."""
     for regions, members in ((REGIONS[:1], ()), (REGIONS[:1], MEMBERS), (REGIONS, MEMBERS)):
         _fill(stand, regions, members)
         with _functions(stand) as functions:
@@ -65,10 +65,10 @@ def accounts(stand: Stand, gathered: Gathered, _save: Callable[[], None], _round
 
 
 def _add_events(stand: Stand, gathered: Gathered, enforce: Contestant) -> None:
-    """The first event on a member's role enters the account; the next ones for ten minutes do not."""
+    """Measure events on a member's role. The first one enters the account, and those of the next ten minutes do not."""
     account, (first, second, *_) = MEMBERS[0], _names(MEMBERS[0])
     for case, event, role in (
-        ("a role of no concern", "TagRole", OF_NO_CONCERN),
+        ("a role out of scope", "TagRole", OUT_OF_SCOPE),
         ("a compliant role, entering the account", "TagRole", first),
         ("a compliant role", "TagRole", first),
         ("a drifted role", "DetachRolePolicy", second),
@@ -113,7 +113,7 @@ def _invoked(stand: Stand, function: Contestant, event: Mapping[str, Any], by: s
 
 
 def _sweep(stand: Stand, functions: Mapping[str, Contestant]) -> dict[str, list[Invocation]]:
-    """A sweep of everything as the clock begins it, worked off message by message; the invocations of each account."""
+    """Run a scheduled sweep of all accounts with all its messages, and return the invocations of each account."""
     clock = {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}}
     invocations: dict[str, list[Invocation]] = {account: [] for account in (ACCOUNT_ID, *MEMBERS)}
     invocations[ACCOUNT_ID] += [_invoked(stand, functions[name], clock, "clock") for name in ("publish", "sweep")]
@@ -134,7 +134,7 @@ def _sweep(stand: Stand, functions: Mapping[str, Contestant]) -> dict[str, list[
 
 @contextmanager
 def _functions(stand: Stand) -> Iterator[dict[str, Contestant]]:
-    """Each in a process of its own, which enters accounts by a role of its own."""
+    """Start each function in its own process, which enters accounts with its own role."""
     with ExitStack() as stack:
         started = {}
         for name in FUNCTIONS:
@@ -146,7 +146,7 @@ def _functions(stand: Stand) -> Iterator[dict[str, Contestant]]:
 
 
 def _fill(stand: Stand, regions: Sequence[str], members: Iterable[str]) -> None:
-    """Begin anew: the stack, its StackSets, and in each account and region a domain with its share of the roles."""
+    """Reset, and make the stack, its StackSets, and in each account and region a domain with its share of the roles."""
     stand.aws.reset()
     parameters = {"Regions": ",".join(regions), "RecheckSeconds": "0"}
     if members:
@@ -163,7 +163,7 @@ def _fill(stand: Stand, regions: Sequence[str], members: Iterable[str]) -> None:
 
 
 def _make_roles(template: Template) -> None:
-    """The roles of the StackSets, and the one as which the rules in other regions of the central account send."""
+    """Make the roles of the StackSets, and the role with which rules in the central account's other regions send."""
     iam = _client("iam", ACCOUNT_ID)
     make_stack_set_roles(iam)
     for name, role in template.resources("AWS::IAM::Role").items():
@@ -177,7 +177,7 @@ def _make_roles(template: Template) -> None:
 
 def _people(account: str, regions: Sequence[str]) -> None:
     iam = _client("iam", account)
-    for name in (OF_NO_CONCERN, *_names(account)):
+    for name in (OUT_OF_SCOPE, *_names(account)):
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
     for number, region in enumerate(regions):
         sagemaker = _client("sagemaker", account, region)
@@ -198,7 +198,7 @@ def _names(account: str) -> list[str]:
 
 
 def _stack_sets(central_bus: str, regions: Sequence[str]) -> None:
-    """The template's StackSets: forwarders in the other regions, and forwarders and roles in the member accounts."""
+    """Make the template's StackSets: forwarders in the other regions, and forwarders and roles in member accounts."""
     s3 = boto3.client("s3", region_name=REGION)
     s3.create_bucket(Bucket="templates")
     s3.put_object(Bucket="templates", Key="forwarder.yaml", Body=(ROOT / "forwarder.yaml").read_bytes())
@@ -241,7 +241,7 @@ def _stack_sets(central_bus: str, regions: Sequence[str]) -> None:
 
 
 _ENTERING = ("Enforce", "Reconcile", "Sweep", "Publish", "Detach")
-"""The functions that forwarder.yaml lets into an account. Here every caller of the central account can enter as any."""
+"""The functions that can enter an account with forwarder.yaml. Here every caller of the central account can."""
 
 
 def _client(service: str, account: str, region: str = REGION) -> Any:

@@ -1,7 +1,7 @@
 """The cold start in Lambda's own container, as `sam local invoke` reports it.
 
-Lambda's emulator begins the runtime within the first invocation: of that line's two figures, Init Duration is next to
-nothing and Duration has both, the init and an event that is of no concern and makes no call.
+Lambda's emulator starts the runtime within the first invocation. Therefore the reported Init Duration is almost zero,
+and Duration includes both the initialization and the event. The event is out of scope and makes no call.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from figures import Gathered
 from stand import FLOOR, OURS, ROOT, Stand
 
 IMAGE = ROOT.parent / "shared" / "lambda-image"
-"""engine.sh starts a Docker engine, image.sh makes the runtime's image; without them there is nothing to measure in."""
+"""Scripts that this part requires: engine.sh starts a Docker engine, and image.sh makes the runtime's image."""
 
 BARE = '''"""The floor: boto3 of the runtime, a client for IAM, Powertools' Logger."""
 
@@ -55,9 +55,9 @@ _REPORT = re.compile(r"Init Duration: ([\d.]+) ms\s+Duration: ([\d.]+) ms")
 
 
 def container(stand: Stand, gathered: Gathered, _save: Callable[[], None], rounds: int) -> None:
-    """In turn, a container each time; skipped, and said so, where there is no image to run in."""
+    """Measure the contestants in turn, each in a new container. Without an image, print a line and skip this part."""
     if not (IMAGE / "engine.sh").exists():
-        print(f"SKIPPED: {IMAGE} is not here, and without it there is no image to run the functions in")
+        print(f"SKIPPED: {IMAGE} does not exist, and without it the functions have no image to run in")
         return
     bare = stand.folder / "bare"
     (bare / "code").mkdir(parents=True, exist_ok=True)

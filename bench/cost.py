@@ -1,4 +1,4 @@
-"""docs/explanation/cost.md: what three customers pay a month, of the calls that were counted and AWS's prices."""
+"""docs/explanation/cost.md: the monthly bills of three customers, from counted calls and AWS's prices."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ TEMPLATE = ROOT / "template.yaml"
 EVENTS = ROOT / "events"
 
 HOURS = 730
-"""Of a month."""
+"""Hours of a month."""
 
 MEGABYTES = 256
 CALL_SECONDS = 0.05
-"""What an AWS call takes a function, its own work in between included: assumed, as a local AWS says nothing of it."""
+"""Seconds for an AWS call and the function's own work for it. This is assumed: a local AWS cannot measure it."""
 
 LOOKUP_SECONDS = 0.5
 """CloudTrail answers two LookupEvents a second:
 https://docs.aws.amazon.com/awscloudtrail/latest/userguide/WhatIsCloudTrail-Limits.html"""
 
 SWEEP_CPU_SECONDS = 0.006
-"""What a sweep takes for each role beside its calls, with the part of a CPU that the function has: assumed."""
+"""Seconds of a sweep for each role, in addition to its calls, with the function's share of a CPU. This is assumed."""
 
 POLLS = 5 * 180 * HOURS
-"""Lambda listens to a queue with five pollers, a request of twenty seconds each, whether anything comes or not; with
-two only where a queue has no maximum concurrency:
+"""Requests of a month for one queue. Lambda polls a queue with five pollers, and each request lasts twenty seconds,
+with or without messages. It uses only two pollers if the queue has no maximum concurrency:
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html"""
 
 PLATFORM_LOG = 300
-"""Bytes that Lambda itself logs of an invocation, START, END and REPORT: assumed."""
+"""Bytes that Lambda itself logs for an invocation (START, END and REPORT). This is assumed."""
 
 ROW_BYTES, READ_BYTES = 320, 4096
 SWEEP_METRICS, OTHER_METRICS = 8, 7
-"""Metrics that each sweep puts out, and those of events, which are counted as if there were events every hour."""
+"""Metrics of each sweep, and metrics of events. The bill assumes that events happen every hour."""
 
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars for `per` of something of a service, and where that was found."""
+    """A price of a service: US dollars for `per` units, and its source."""
 
     service: str
     dollars: float
@@ -61,13 +61,13 @@ class Price:
 
     @property
     def page(self) -> str:
-        """Where AWS tells it."""
+        """The page of AWS with the price."""
         name = self.service.lower().replace(" ", "-")
         return f"https://aws.amazon.com/{name}/pricing/{'on-demand/' if name == 'dynamodb' else ''}"
 
 
 CHECKED = "2026-11-25"
-"""When the prices were last compared with what AWS says."""
+"""The date of the last comparison of the prices with AWS's pages."""
 
 MILLION = 1_000_000
 _PAGE = "its page, an archived copy"
@@ -116,14 +116,14 @@ FREE = {
     "request": 1_000_000, "GB-second": 400_000, "queue request": 1_000_000, "metric": 10, "alarm": 10, "dashboard": 3,
     "log": 5,
 }  # fmt: skip
-"""What each account has free every month, of the pages named above, and of SQS's."""
+"""The free amounts of each account every month, from the pages above and SQS's page."""
 
 
 @dataclass(frozen=True)
 class Customer:
-    """Who pays: accounts with so many governed roles each, and a month's events, with the remediations among them.
+    """A customer: a number of accounts, the governed roles of each, and a month's events and remediations.
 
-    `sweep` is the part of the bench that has swept as many roles; what follows are parameters of the template.
+    `sweep` is the part of the bench that sweeps as many roles. The fields after it are parameters of the template.
     """
 
     name: str
@@ -148,7 +148,7 @@ CUSTOMERS = (
 
 
 def whole(results: Mapping[str, Any]) -> str:
-    """The page; empty until what it counts with has been measured."""
+    """The page. It is empty if the bench has not measured the parts that the page needs."""
     parts = results["parts"]
     if not {"warm", "accounts", *(customer.sweep for customer in CUSTOMERS)} <= parts.keys():
         return ""
@@ -181,12 +181,12 @@ def whole(results: Mapping[str, Any]) -> str:
 
 
 def total(customer: Customer, results: Mapping[str, Any]) -> float:
-    """US dollars a month, without free tiers."""
+    """US dollars a month, without AWS's free tiers."""
     return _total(customer, results["parts"])
 
 
 def shares(customer: Customer, results: Mapping[str, Any]) -> dict[str, float]:
-    """The share of each price in the bill of a customer, by the names of PRICES and AT_MOST."""
+    """The share of each price in a customer's bill, by the names in PRICES and AT_MOST."""
     counts = _counts(customer, results["parts"])
     each = {name: price.each for name, price in PRICES.items()} | AT_MOST
     whole = sum(_dollars(counts).values())
@@ -203,7 +203,7 @@ def _summary(counts: list[dict[str, float]]) -> str:
 
 
 def _bill(counts: list[dict[str, float]]) -> list[list[str]]:
-    """Who pays, and for what."""
+    """The table of the bills."""
     bills = [_dollars(amounts) for amounts in counts]
     beyond = [sum(_dollars(_beyond_free(amounts)).values()) for amounts in counts]
     return [
@@ -329,13 +329,13 @@ def _shown_prices() -> list[list[str]]:
 
 
 def _counts(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
-    """The monthly use of a customer, by the names of PRICES and AT_MOST, and figures that cost nothing."""
+    """The monthly use of a customer, by the names in PRICES and AT_MOST, and figures without a price."""
     events, sweeps = _events(customer, parts), _sweeps(customer, parts)
     invocations = customer.events + customer.remediations + sweeps["invocations"]
     seconds = (events["calls"] + sweeps["calls"] - sweeps["of them LookupEvents"]) * CALL_SECONDS
     seconds += sweeps["of them LookupEvents"] * LOOKUP_SECONDS
     seconds += customer.sweeps * customer.accounts * customer.roles * SWEEP_CPU_SECONDS
-    # A sweep reads the table twice, consistently; an event by the index.
+    # A sweep reads the whole table twice with consistent reads. An event reads only the index.
     rows = customer.sweeps * customer.accounts * 2 * customer.roles * ROW_BYTES / READ_BYTES
     queues = len(_sources("SQS"))
     grouped = 3 * sweeps["of them by messages"] if customer.is_organization else 0
@@ -345,7 +345,7 @@ def _counts(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
     return {
         "calls of events": events["calls"],
         "calls of sweeps": sweeps["calls"],
-        # Of an event's calls, all but DynamoDB's, and but the record's of a remediation.
+        # CloudTrail has all calls of an event except DynamoDB's and those that record a remediation.
         "in CloudTrail, of sweeps": sweeps["of them in CloudTrail"],
         "in CloudTrail": sweeps["of them in CloudTrail"]
         + events["calls"]
@@ -374,19 +374,19 @@ def _counts(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _rows(customer: Customer) -> float:
-    """GB in the two tables once the history is as long as it gets. A history row is counted as 1 KB."""
+    """GB in the two tables once the history has reached its maximum length. A history row counts as 1 KB."""
     bindings = customer.accounts * customer.roles * ROW_BYTES
     history = 2 * customer.remediations * 1024 * _default("HistoryDays") * 24 / HOURS
     return (bindings + history) / 1e9
 
 
 def _remainder(counts: Mapping[str, float]) -> float:
-    """US dollars for all that AT_MOST names."""
+    """US dollars for everything in AT_MOST."""
     return sum(counts[name] * dollars for name, dollars in AT_MOST.items())
 
 
 def _dollars(counts: Mapping[str, float]) -> dict[str, float]:
-    """By service."""
+    """US dollars by service."""
     names = {
         "CloudWatch metrics, alarms, dashboard": ("metric", "alarm", "dashboard"),
         "KMS key": ("key",),
@@ -404,7 +404,7 @@ def _beyond_free(counts: Mapping[str, float]) -> dict[str, float]:
 
 
 def _events(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
-    """The calls of a month's events, and what they log."""
+    """The calls of a month's events, and the bytes that they log."""
 
     def of(case: str, figure: str = "calls") -> float:
         return _figure(parts, "accounts", f"{EVENT}: {case}", figure)
@@ -414,23 +414,23 @@ def _events(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
     compliant, entering = of("a compliant role"), of("a compliant role, entering the account")
     entered = entering if customer.is_organization else compliant
     return {
-        "calls": governed * of("a role of no concern")
+        "calls": governed * of("a role out of scope")
         + alike * entered
-        # And a second look at each remediation.
+        # Each remediation also has a recheck.
         + customer.remediations * (of("a drifted role") + entered - compliant + entered),
-        "logged": governed * of("a role of no concern", "logged")
+        "logged": governed * of("a role out of scope", "logged")
         + alike * of("a compliant role", "logged")
         + customer.remediations * (of("a drifted role", "logged") + of("a compliant role", "logged")),
     }
 
 
 def _sweeps(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
-    """What a month's sweeps of all accounts come to, by the figures of the bench."""
+    """The totals of a month's sweeps of all accounts, from the figures of the bench."""
     where = "one region" if customer.regions == 1 else "three regions"
     first = f"{CENTRAL if customer.is_organization or customer.regions > 1 else ALONE}, {where}"
     figures = {row["figure"] for row in parts["accounts"]["rows"] if row["case"] == first}
     swept = {figure: _figure(parts, "accounts", first, figure) for figure in figures}
-    # More pages, where there are more roles than the bench gives an account there.
+    # If an account has more roles than in that part of the bench, its lists have more pages.
     size = int(customer.sweep.removeprefix("sweep-"))
     pages = _figure(parts, customer.sweep, f"{size:,} roles, steady", "calls")
     more = pages - _figure(parts, "sweep-100", "100 roles, steady", "calls")
@@ -440,7 +440,7 @@ def _sweeps(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
         others = customer.accounts - 1
         for figure in figures:
             swept[figure] += others * _figure(parts, "accounts", f"{MEMBER}, {where}", figure)
-        # The central account lists a hundred members a call, and asks for ten a message batch.
+        # The central account lists a hundred members with each call, and a batch of messages requests ten sweeps.
         swept["calls"] += others / 100 + others / 10
         swept["of them in CloudTrail"] += others / 100
         swept["of them SQS"] += others / 10
@@ -453,13 +453,13 @@ def _figure(parts: Mapping[str, Any], part: str, case: str, figure: str) -> floa
 
 
 def _alarms() -> int:
-    """Those of a stack that does not import findings into Security Hub."""
+    """The number of alarms of a stack that does not import findings into Security Hub."""
     alarms = [resource for resource in _resources() if resource["Type"] == "AWS::CloudWatch::Alarm"]
     return sum(resource.get("Condition") != "HasSecurityHub" for resource in alarms)
 
 
 def _sources(kind: str) -> list[Any]:
-    """What functions are invoked by, of one kind."""
+    """The functions' event sources of one kind."""
     events = (resource["Properties"].get("Events", {}) for resource in _resources() if "Properties" in resource)
     return [source for of in events for source in of.values() if source["Type"] == kind]
 
@@ -481,4 +481,4 @@ def _template() -> Any:
         pass
 
     Loader.add_multi_constructor("!", lambda *_: None)
-    return yaml.load(TEMPLATE.read_text(encoding="utf-8"), Loader)  # noqa: S506 - it makes no more objects than SafeLoader
+    return yaml.load(TEMPLATE.read_text(encoding="utf-8"), Loader)  # noqa: S506 - it is a SafeLoader

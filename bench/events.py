@@ -1,4 +1,4 @@
-"""From an event to the remediation: warm, and in a process that has just begun."""
+"""From an event to the remediation, in a warm process and in a new process."""
 
 from __future__ import annotations
 
@@ -7,46 +7,46 @@ from contextlib import ExitStack
 
 from figures import Gathered
 from rolewarden_local.scenes.crowd import detach_all
-from stand import ALL, CUSTODIAN, FLOOR, OF_NO_CONCERN, OURS, PRECOMPILED, Contestant, Run, Stand, event_of
+from stand import ALL, CUSTODIAN, FLOOR, OURS, OUT_OF_SCOPE, PRECOMPILED, Contestant, Run, Stand, event_of
 
 ARGUMENTS = {OURS: ("enforce",), CUSTODIAN: ("lambda",), PRECOMPILED: ("lambda",), FLOOR: ()}
 
 
 def turns(rounds: int, names: Sequence[str] = ALL) -> Iterator[tuple[int, list[str]]]:
-    """The number of each round and the contestants, another first each time."""
+    """The number of each round and its contestants. Each round starts with another contestant."""
     for number in range(rounds):
         first = number % len(names)
         yield number, [*names[first:], *names[:first]]
 
 
 def warm(stand: Stand, gathered: Gathered, _save: Callable[[], None], rounds: int) -> None:
-    """Each contestant in a process that has handled events before, on the same role in the same round."""
+    """Measure each contestant in a process that has handled events before. In a round, all have the same role."""
     people = stand.fill(4 * rounds)
     bind(stand)
     stand.guard(people)
     with ExitStack() as stack:
         contestants = {name: stack.enter_context(stand.contestant(name, *ARGUMENTS[name])) for name in ALL}
         for name in ALL:
-            mended(contestants[name], people.roles[0])
+            remediated(contestants[name], people.roles[0])
         for number, names in turns(rounds):
-            # A role of its own for each round: one that is bared again and again is a contested one.
+            # Each round has its own role, because a role that becomes unprotected several times is contested.
             role = people.roles[number + 1]
             for name in names:
                 does = contestants[name].does
-                _add(gathered, "a role of no concern", name, does(event=event_of("TagRole", OF_NO_CONCERN)))
+                _add(gathered, "a role out of scope", name, does(event=event_of("TagRole", OUT_OF_SCOPE)))
                 _add(gathered, "a compliant role", name, does(event=event_of("TagRole", role)))
-                _add(gathered, "a drifted role", name, mended(contestants[name], role))
+                _add(gathered, "a drifted role", name, remediated(contestants[name], role))
 
 
 def cold(stand: Stand, gathered: Gathered, _save: Callable[[], None], rounds: int) -> None:
-    """Each contestant in a process of its own each time, all of it compiled; the first event finds a drifted role."""
+    """Measure each contestant in a new process each time. Its first event is about a drifted role."""
     people = stand.fill(4 * rounds)
     bind(stand)
     stand.guard(people)
     for number, names in turns(rounds, (OURS, CUSTODIAN, PRECOMPILED, FLOOR)):
         for name in names:
             with stand.contestant(name, *ARGUMENTS[name]) as contestant:
-                run = mended(contestant, people.roles[number])
+                run = remediated(contestant, people.roles[number])
                 assert run.until_attached is not None
                 assert run.until_asked is not None
                 figures = {
@@ -61,13 +61,13 @@ def cold(stand: Stand, gathered: Gathered, _save: Callable[[], None], rounds: in
 
 
 def bind(stand: Stand) -> None:
-    """Let a sweep of ours fill the table, which the floor knows its roles by too."""
+    """Fill the bindings table with a sweep by Rolewarden. The floor finds its roles in it, too."""
     with stand.contestant(OURS, "sweep", "reconcile") as ours:
         ours.sweeps()
 
 
-def mended(contestant: Contestant, role: str) -> Run:
-    """Bare a role and let the contestant hear of it."""
+def remediated(contestant: Contestant, role: str) -> Run:
+    """Detach a role's policies and send the contestant the event."""
     detach_all([role])
     return contestant.does(event=event_of("DetachRolePolicy", role))
 

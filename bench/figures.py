@@ -1,4 +1,4 @@
-"""Figures, their summary, and what was aimed at."""
+"""Figures, their summaries, and aims."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Summary:
-    """The median of `n` figures and their quartiles; of fewer than four, the least and the greatest."""
+    """The median of `n` figures and their quartiles. If `n` is less than four: the smallest and the largest figure."""
 
     median: float
     low: float
@@ -27,7 +27,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of one case, of each contestant that has it."""
+    """One figure of one case, for each contestant that has it."""
 
     case: str
     figure: str
@@ -43,14 +43,14 @@ class Row:
         return cls(row["case"], row["figure"], row["unit"], of)
 
     def ratio(self, one: str, other: str) -> float | None:
-        """The median of one as a part of the other's; None where there is none."""
+        """The median of one contestant divided by the other's. None if a figure is missing or the divisor is 0."""
         if one not in self.of or other not in self.of or not self.of[other].median:
             return None
         return self.of[one].median / self.of[other].median
 
 
 class Gathered:
-    """Figures as they come in, by case, figure and contestant."""
+    """A collection of figures, by case, figure and contestant."""
 
     def __init__(self) -> None:
         self._figures: dict[tuple[str, str, str], dict[str, list[float]]] = {}
@@ -67,9 +67,10 @@ class Gathered:
 
 @dataclass(frozen=True)
 class Aim:
-    """What a figure of ours may be of another contestant's, at most; without one, at most in its own unit.
+    """A maximum for a figure of Rolewarden, as a part of another contestant's, or in its unit if `against` is empty.
 
-    `why` says where it is more; `{floor}` in it stands for what the floor is of Custodian.
+    `why` explains a figure above the maximum. `{floor}` in it is replaced by the floor's figure as a part of
+    Custodian's.
     """
 
     what: str
@@ -82,7 +83,7 @@ class Aim:
 
 
 def shown(summary: Summary, unit: str) -> str:
-    """A figure as a table has it: calls as numbers, times and sizes with their quartiles where there are some."""
+    """A figure for a table: the median, and the two other values in brackets if they differ."""
     digits = 0 if unit == "calls" or summary.median >= 100 else 1
     if summary.low == summary.high:
         return f"{summary.median:,.{digits}f}"
@@ -90,7 +91,7 @@ def shown(summary: Summary, unit: str) -> str:
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table of Markdown."""
+    """A table in Markdown."""
     lines = [list(heads), *map(list, rows)]
     lines.insert(1, ["---"] * len(lines[0]))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""What is deployed, and what it takes of memory."""
+"""The size of the deployment, and its memory."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from figures import Gathered
 from rolewarden_local.scenes.crowd import detach_all
 from stand import ALL, CUSTODIAN, OURS, PEOPLE_POLICY, ROOT, Run, Stand, event_of
 
-from events import ARGUMENTS, bind, mended
+from events import ARGUMENTS, bind, remediated
 
 MEGABYTE = 1_000_000
 
 
 def size(stand: Stand, gathered: Gathered, _save: Callable[[], None], _rounds: int) -> None:
-    """What CloudFormation gets: our layers and functions, and beside them the package of Custodian's Lambda mode."""
+    """Measure the layers and functions that CloudFormation receives, and the package of Custodian's Lambda mode."""
     guardrails = stand.folder / "guardrails-layer"
     build: list[str | Path] = ["make", "--silent", "-C", ROOT / "layers" / "guardrails", "build-GuardrailsLayer"]
     subprocess.run([*build, f"ARTIFACTS_DIR={guardrails}"], check=True)
     _add_size(gathered, "RolewardenLayer", OURS, stand.layer)
     _add_size(gathered, "RolewardenLayer", CUSTODIAN, stand.custodian_package)
-    _add_size(gathered, "of it botocore and what it needs", OURS, stand.layer, _OF_BOTOCORE)
+    _add_size(gathered, "of it botocore and its dependencies", OURS, stand.layer, _OF_BOTOCORE)
     _add_size(gathered, "of it Powertools", OURS, stand.layer, {"aws_lambda_powertools"})
     _add_size(gathered, "of it Rolewarden", OURS, stand.layer, {"rolewarden"})
     _add_size(gathered, "GuardrailsLayer", OURS, guardrails)
@@ -51,20 +51,20 @@ def _add_size(gathered: Gathered, case: str, name: str, folder: Path, parts: set
 
 
 def memory(stand: Stand, gathered: Gathered, _save: Callable[[], None], rounds: int) -> None:
-    """The most memory of a process with one function in it that has done its work; Linux only."""
+    """Measure the peak memory of a process with one function that has done its work. This works only on Linux."""
     for _ in range(rounds):
         people = stand.fill(20)
         bind(stand)
         stand.guard(people)
         for name in ALL:
             with stand.contestant(name, *ARGUMENTS[name]) as contestant:
-                gathered.add("enforce", "peak", "MB", name, mended(contestant, people.roles[0]).peak)
+                gathered.add("enforce", "peak", "MB", name, remediated(contestant, people.roles[0]).peak)
         for function, run in _others(stand).items():
             gathered.add(function, "peak", "MB", OURS, run.peak)
 
 
 def _others(stand: Stand) -> dict[str, Run]:
-    """What the other functions do, each with something to do."""
+    """Run each of the other functions with some work to do."""
     detach_all(["person-1"])
     work = {"role": "person-1", "role_account": "111122223333", "account": "111122223333", "cause": {}, "rechecks": 0}
     detach = {"account": "111122223333", "role": "build-server", "policies": ["approved"]}

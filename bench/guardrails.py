@@ -1,4 +1,4 @@
-"""What guardrails.yaml costs: to compile a large one, and to load the shipped one in a cold function."""
+"""The time to compile a large guardrails.yaml, and the time of a cold function to load the shipped one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GUARDRAILS, ASSIGNMENTS, MODELS = 50, 200, 6
 
 
 def large() -> str:
-    """A guardrails.yaml of 50 guardrails and 200 assignments."""
+    """A guardrails.yaml with 50 guardrails and 200 assignments."""
     shapes = ("bedrock: {deny: all}, jumpstart: {deny: all}", "bedrock: {allow: [%s]}", "bedrock: {deny: [%s]}")
     models = ", ".join(f"maker{number}.model-{number}-*" for number in range(MODELS))
     lines = ["guardrails:"]
@@ -40,7 +40,7 @@ def large() -> str:
 
 
 def rules(_stand: Stand, gathered: Gathered, _save: Callable[[], None], rounds: int) -> None:
-    """Times of one process, and of fresh ones for what a cold function does."""
+    """Measure reading and compiling in this process, and the load of a cold function in new processes."""
     text = large()
     found = read_yaml(text, today=date.today()).rules
     assert found is not None
@@ -52,14 +52,14 @@ def rules(_stand: Stand, gathered: Gathered, _save: Callable[[], None], rounds: 
 
 
 def milliseconds(run: Callable[[], object]) -> float:
-    """How long `run` took."""
+    """Run a function, and return the milliseconds that it took."""
     start = time.perf_counter()
     run()
     return (time.perf_counter() - start) * 1000
 
 
 def cold_load() -> float:
-    """Milliseconds that a fresh interpreter takes to import what reads the shipped file, and to read it."""
+    """Measure the milliseconds in a new interpreter to import the reader and to read the shipped file."""
     with tempfile.TemporaryDirectory() as folder:
         built = Path(folder) / "guardrails.json"
         built.write_text(json.dumps(yamltext.parse_yaml(SHIPPED.read_text(encoding="utf-8"))[0]), encoding="utf-8")

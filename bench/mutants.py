@@ -1,11 +1,11 @@
-"""Which changes to the compiler no test would notice: each mutant that mutmut makes of a module against the tests.
+"""Find changes to the compiler that no test would detect: run the tests against each mutant of mutmut.
 
     make mutants                                                   # of policies.py and guardrails.py, all
     .venv/bin/python bench/mutants.py policies '_parted|_pieces'   # of some functions only
 
-Tests are collected once, and for each mutant a process is forked that runs those which call the changed function: the
-latest to have noticed one first, then the quickest. What a test module reads while it is collected is of the original:
-parameters of tests, no more.
+This script collects the tests once. For each mutant it forks a process, which runs the tests that call the changed
+function. The test that detected a mutant last runs first, then the fastest. A test module that reads the code during
+collection reads the original. Only parameters of tests do so.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SECONDS = 300
 
 
 class Mutants:
-    """A pytest plugin that runs the collected tests once for each of some mutants, in a process of its own."""
+    """A pytest plugin that runs the collected tests once for each mutant, in a separate process."""
 
     def __init__(self, module: str, mutated: MutatedFile, chosen: str, place: str) -> None:
         self.module = module
@@ -45,7 +45,7 @@ class Mutants:
         self.calls: dict[str, tuple[float, list[str]]] | None = None
 
     def pytest_sessionstart(self) -> None:
-        from hypothesis import HealthCheck, Phase, settings  # not before pytest, which rewrites its asserts
+        from hypothesis import HealthCheck, Phase, settings  # pytest must be loaded first, because it rewrites asserts.
 
         settings.register_profile(
             "mutants",
@@ -62,7 +62,7 @@ class Mutants:
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         if not self.forked("stats"):
             self.calls = {}
-            return None  # pytest's own loop is run
+            return None  # Pytest's own loop runs the tests.
         measured = json.loads(self.measured.read_text(encoding="utf-8"))
         lived = 0
         noticing: dict[str, list[str]] = {}
@@ -83,7 +83,7 @@ class Mutants:
         return True
 
     def forked(self, mutant: str) -> bool:
-        """Whether this is the parent, to which `passed` tells how the child has fared."""
+        """Fork a process for a mutant, and return whether this is the parent, with the child's result in `passed`."""
         child = os.fork()
         if not child:
             os.environ["MUTANT_UNDER_TEST"] = mutant
@@ -110,7 +110,8 @@ class Mutants:
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Iterator[None]:
         try:
             return (yield)
-        except BaseException:  # whatever it is, it is noticed; to tell of it takes longer than to find it
+        except BaseException:
+            # Any error means that the test detected the mutant. A report of it would take longer than the test.
             if self.calls is not None:
                 raise
             self.noticed.write_text(pyfuncitem.nodeid, encoding="utf-8")
@@ -121,7 +122,7 @@ class Mutants:
             self.measured.write_text(json.dumps(self.calls), encoding="utf-8")
 
     def change(self, name: str) -> str:
-        """What the mutant does to its function."""
+        """The difference between the mutant and its function."""
         original = self.body(re.sub(r"\d+$", "orig", name))
         lines = difflib.unified_diff(original, self.body(name), name, name, n=0, lineterm="")
         return "\n".join(line for line in lines if not line.startswith(("---", "@@")))
@@ -133,7 +134,7 @@ class Mutants:
 
 
 def run(module: str, chosen: str = "") -> None:
-    """Prints the mutants of `module` that live, of those whose name has a match of the pattern `chosen`."""
+    """Print the mutants of `module` that no test detects, among those whose names match the pattern `chosen`."""
     with tempfile.TemporaryDirectory() as place:
         shutil.copytree(PACKAGE, Path(place, "rolewarden"))
         source = Path(place, "rolewarden", f"{module}.py")

@@ -101,7 +101,7 @@ ABOUT = {
 
 
 def whole(results: Mapping[str, Any]) -> str:
-    """The page."""
+    """The whole page."""
     parts = [
         "# Benchmarks",
         "`make bench` writes this page (`bench/page.py`, from `bench/results.json`): do not edit it. It compares "
@@ -120,7 +120,7 @@ def whole(results: Mapping[str, Any]) -> str:
 
 
 def of_part(rows: Iterable[Row]) -> str:
-    """The table of one part: a line a figure, a column a contestant, and what ours is of the others'."""
+    """The table of one part: a row for each figure, a column for each contestant, and the ratios of Rolewarden's."""
     rows = list(rows)
     names = [name for name in (OURS, CUSTODIAN, FLOOR) if any(name in row.of for row in rows)]
     names += sorted({name for row in rows for name in row.of} - set(names))
@@ -138,7 +138,7 @@ def of_part(rows: Iterable[Row]) -> str:
 
 
 def aims(results: Mapping[str, Any]) -> str:
-    """Each aim, what it came to, and whether that is enough."""
+    """The table of the aims, their figures, and whether each is reached."""
     lines, missed = [], []
     for aim in AIMS:
         part = results["parts"].get(aim.part, {"rows": []})

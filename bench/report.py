@@ -1,7 +1,7 @@
-"""What the report of 500 profiles and 100 models costs, and its picture for the README: `make report-picture`.
+"""The size and times of the report of 500 profiles and 100 models, and its picture: `make report-picture`.
 
-With a file named, the picture of the generated account's report goes there; else a line of figures is printed. CPU
-seconds are those of the browser's main thread, so that other work on the machine does not count.
+If the command names a file, this script saves the picture of the generated account's report there. Otherwise it prints
+a line of figures. CPU seconds are those of the browser's main thread, so that other work on the machine does not count.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def picture(page: Page, to: Path) -> None:
-    """Save the access matrix with one decision explained, whole and legible at the width of a page on GitHub."""
+    """Save a picture of the access matrix with one decision explained, complete and legible at GitHub's width."""
     page.locator("#matrix tbody").nth(3).locator("tr:nth-child(2) td.d").first.evaluate("(cell) => cell.click()")
     page.locator("nav").evaluate("(nav) => { nav.style.display = 'none' }")
     area = page.locator("#matrix-scroll")
@@ -64,7 +64,7 @@ def picture(page: Page, to: Path) -> None:
 
 
 def figures(page: Page, file: Path, rendered: float) -> None:
-    """Size, and CPU seconds to render, to load until it can be used, and of thirty steps of scrolling."""
+    """Measure the size, and the CPU seconds to render the report, to load it, and for thirty steps of scrolling."""
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
 

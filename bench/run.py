@@ -1,7 +1,7 @@
 """Measure, print a table, and write bench/results.json with the pages benchmarks.md and cost.md of docs/explanation.
 
-Parts can be measured alone (`python bench/run.py warm cold`); what is not measured this time stays as it was. With
-`--pages` nothing is measured, and the pages are made anew.
+To measure only some parts, name them (`python bench/run.py warm cold`). The results of other parts stay as they are.
+With `--pages`, the script measures nothing and only writes the pages.
 """
 
 from __future__ import annotations
@@ -46,27 +46,29 @@ PARTS: dict[str, tuple[Callable[..., None], int]] = {
     "size": (size, 1),
     "memory": (memory, 3),
 }
-"""What can be measured, and in how many rounds."""
+"""The parts of the bench, each with its function and its number of rounds."""
 
 ALONE = frozenset({"accounts"})
-"""The parts in which there is nobody beside Rolewarden."""
+"""The parts that run only Rolewarden."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure the parts that are named, or all of them."""
-    parser = argparse.ArgumentParser(description="Rolewarden beside Cloud Custodian and the floor.")
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)}; all where none is named")
-    parser.add_argument("--rounds", type=int, help="no more rounds than that")
-    parser.add_argument("--pages", action="store_true", help="measure nothing: make the pages of what is known")
+    """Measure the named parts, or all parts."""
+    parser = argparse.ArgumentParser(description="Compare Rolewarden with Cloud Custodian and the floor.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--rounds", type=int, help="maximum number of rounds")
+    parser.add_argument(
+        "--pages", action="store_true", help="measure nothing, and write the pages from the stored results"
+    )
     options = parser.parse_args(arguments)
     if options.pages:
         _write_pages(_results())
         return 0
     if unknown := set(options.parts) - PARTS.keys():
-        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+        parser.error(f"unknown part: {', '.join(sorted(unknown))}; the parts are {', '.join(PARTS)}")
     if not CUSTODIAN_PYTHON.exists() and not ALONE.issuperset(options.parts or PARTS):
-        parser.error("Cloud Custodian is not here: `make bench` sets it up")
-    # What is measured is not what the functions log.
+        parser.error("Cloud Custodian is not installed: run `make bench`, which installs it")
+    # Log output would add to the measured times.
     os.environ["POWERTOOLS_LOG_LEVEL"] = "CRITICAL"
     with standing() as stand:
         for name in options.parts or PARTS:
@@ -87,7 +89,7 @@ def _results() -> dict[str, Any]:
 
 
 def _save(name: str, gathered: Gathered) -> None:
-    """Write down what is known of a part by now, and the page."""
+    """Save the results of a part so far, and write the pages."""
     results = _results()
     results["parts"][name] = {
         "measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

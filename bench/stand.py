@@ -1,4 +1,4 @@
-"""Where the contestants meet: one local AWS over HTTP, the same company in it, each contestant a process of its own."""
+"""The test stand: one local AWS over HTTP with the same company for all contestants, each in its own process."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ CUSTODIAN_PYTHON = ROOT / ".venv-c7n" / "bin" / "python"
 
 OURS, CUSTODIAN, PRECOMPILED, FLOOR = "rolewarden", "custodian", "custodian, precompiled", "floor"
 ALL = (OURS, CUSTODIAN, FLOOR)
-"""Custodian's Lambda package has no bytecode; where that tells, it is measured with bytecode too."""
+"""Custodian with bytecode. Its Lambda package has none, so cases in which this matters measure both."""
 
 PEOPLE_POLICY = policy_arn("approved", "aws", ACCOUNT_ID)
 OTHERS_POLICY = policy_arn("strict", "aws", ACCOUNT_ID)
 
-DOMAIN_ROLE, OF_NO_CONCERN = "domain", "build-server"
-"""The role that the crowd's domains share, and one that nobody in SageMaker works with."""
+DOMAIN_ROLE, OUT_OF_SCOPE = "domain", "build-server"
+"""The role that the crowd's domains share, and a role that SageMaker does not use."""
 
 _POLLS = frozenset({"ReceiveMessage", "DeleteMessage", "DeleteMessageBatch"})
-"""What Lambda itself asks of a queue: nobody's code calls it, and it is counted for nobody."""
+"""Lambda's own calls to a queue. No contestant's code makes them, so no contestant's count has them."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """How one order went.
+    """The result of one order.
 
-    These are milliseconds until the end, until the first call about a role was answered, and until the last attachment
-    (None without one), the calls until then and in all, by operation, and the most memory that the contestant has had
-    so far, in MB.
+    It has the milliseconds until the end, until the answer to the first call about a role, and until the last
+    attachment (None without one). It has the number of calls until that attachment, all calls by operation, and the
+    contestant's peak memory so far in MB.
     """
 
     milliseconds: float
@@ -68,7 +68,7 @@ class Run:
 
 
 class Contestant:
-    """A process that is ready to take orders; `ready` is how many milliseconds that took, `cpu` how many of a CPU."""
+    """A process that takes orders. `ready` has the milliseconds of its start, and `cpu` the CPU milliseconds."""
 
     def __init__(self, stand: Stand, command: Sequence[str | Path], environment: Mapping[str, str]) -> None:
         self._aws = stand.aws
@@ -89,7 +89,7 @@ class Contestant:
         return told
 
     def does(self, **order: Any) -> Run:
-        """Let it handle `event`, or sweep where none is given."""
+        """Send an order: handle `event`, or sweep if the order has no event."""
         assert self._process.stdin is not None
         mark = self._aws.mark()
         self._process.stdin.write(json.dumps(order) + "\n")
@@ -98,7 +98,7 @@ class Contestant:
         calls = [call for call in self._aws.calls(mark) if call.operation not in _POLLS]
         attached = [call.operation == "AttachRolePolicy" and call.status == 200 for call in calls]
         last = len(attached) - attached[::-1].index(True) if any(attached) else None
-        # Who the caller is, Custodian asks before it is ready for anything.
+        # Custodian gets its caller identity before it is ready, so this call does not count as one about a role.
         asked = next((call.at for call in calls if call.service != "sts"), None)
         return Run(
             1000 * (told["ended"] - told["began"]),
@@ -110,7 +110,7 @@ class Contestant:
         )
 
     def sweeps(self) -> Run:
-        """Let it look at everything."""
+        """Order a sweep of every role."""
         return self.does()
 
     def __enter__(self) -> Self:
@@ -126,7 +126,7 @@ class Contestant:
 
 
 class Ours(Contestant):
-    """Rolewarden; its functions' messages are handed over as Lambda's pollers do, one batch after the other."""
+    """Rolewarden. It delivers its functions' messages as Lambda's pollers do, one batch after the other."""
 
     def __init__(self, stand: Stand, command: Sequence[str | Path], environment: Mapping[str, str]) -> None:
         super().__init__(stand, command, environment)
@@ -137,7 +137,7 @@ class Ours(Contestant):
         ]
 
     def sweeps(self) -> Run:
-        """One sweep and all the work that it asks for; what the pollers take is nobody's time."""
+        """Run one sweep with all its messages. The time of the pollers does not count."""
         runs = [self.does(function="sweep", event={"detail-type": "Scheduled Event"})]
         for queue, function, batch in self._queues:
             while messages := self._sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=batch).get("Messages"):
@@ -150,7 +150,7 @@ class Ours(Contestant):
 
 
 class Stand:
-    """The local AWS with a company in it and Rolewarden's tables and policies, its roles bare and nobody bound."""
+    """The local AWS with a company, unprotected roles, the stack's resources, and an empty bindings table."""
 
     def __init__(self, aws: LocalAws, url: str, folder: Path, layer: Path) -> None:
         self.aws = aws
@@ -162,7 +162,7 @@ class Stand:
 
     @cached_property
     def custodian_package(self) -> Path:
-        """What Custodian's Lambda mode uploads, unpacked; all else it takes from the runtime."""
+        """The unpacked package that Custodian's Lambda mode uploads. The runtime has everything else that it needs."""
         package = self.folder / "custodian"
         program = "import sys, c7n.mu as mu; sys.stdout.buffer.write(mu.custodian_archive().close().get_bytes())"
         archive = subprocess.run([CUSTODIAN_PYTHON, "-c", program], check=True, capture_output=True).stdout
@@ -170,15 +170,15 @@ class Stand:
         return package
 
     def fill(self, roles: int) -> Crowd:
-        """Begin anew: half of the roles by user profiles of some domains, half by `also_govern`, and some of nobody."""
+        """Reset, and make a crowd: user profiles use half of the roles, and `also_govern` names the others."""
         self.aws.reset()
         template = Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)
         self.environment = stage(template, Aws(), account=ACCOUNT_ID, guardrails=self.rules)
-        boto3.client("iam").create_role(RoleName=OF_NO_CONCERN, AssumeRolePolicyDocument=TRUST)
+        boto3.client("iam").create_role(RoleName=OUT_OF_SCOPE, AssumeRolePolicyDocument=TRUST)
         return crowd(domains=max(1, roles // 500), profiles=roles // 2, also=roles - roles // 2)
 
     def bind(self, people: Crowd) -> None:
-        """Fill the bindings table as a first sweep would, but for the domains' own roles."""
+        """Fill the bindings table as a first sweep does, except for the domains' own roles."""
         aws = Aws()
         table = BindingsTable(aws, self.environment["BINDINGS_TABLE"])
         names = {domain.id: domain.name for domain in aws.domains(REGION)}
@@ -194,13 +194,13 @@ class Stand:
         table.write([Binding(ACCOUNT_ID, "", "", ROLE, EXECUTION, RoleKey(ACCOUNT_ID, name)) for name in people.also])
 
     def guard(self, people: Crowd) -> None:
-        """Every governed role carries what it needs."""
+        """Attach to every governed role the policy that it needs."""
         detach_all([DOMAIN_ROLE, *people.roles, *people.also])
         attach_all([DOMAIN_ROLE, *people.roles], PEOPLE_POLICY)
         attach_all(people.also, OTHERS_POLICY)
 
     def contestant(self, name: str, *arguments: str) -> Contestant:
-        """Start one: the functions to load of ours, `lambda` or `pull` of Custodian."""
+        """Start a contestant. The arguments name Rolewarden's functions, or Custodian's `lambda` or `pull`."""
         path = f"{self.layer}" if name == OURS else f"{self.custodian_package}" if name == CUSTODIAN else ""
         environment = {
             **{key: value for key, value in os.environ.items() if key.startswith("AWS_") or key in {"PATH", "HOME"}},
@@ -223,7 +223,7 @@ class Stand:
 
 
 def custodian_policies(mode: str) -> list[dict[str, Any]]:
-    """The guardrails of the crowd in Custodian's words."""
+    """The guardrails of the crowd as Custodian's policies."""
     of = {"approved": "^(person-|domain$)", "strict": "^also-"}
     arns = {"approved": PEOPLE_POLICY, "strict": OTHERS_POLICY}
     watched = ("AttachRolePolicy", "CreateRole", "DetachRolePolicy", "PutRolePolicy", "TagRole")
@@ -240,7 +240,7 @@ def custodian_policies(mode: str) -> list[dict[str, Any]]:
             ],
             "actions": [{"type": "set-policy", "state": "attached", "arn": arns[name]}],
         }
-        # A function of Custodian's holds one policy; of an event on a person's role it is this one.
+        # A function of Custodian has one policy. An event on a user profile's role needs this one.
         for name, names in (list(of.items())[:1] if mode == "lambda" else of.items())
     ]
 
@@ -260,7 +260,7 @@ def event_of(name: str, role: str) -> dict[str, Any]:
 
 @contextmanager
 def standing() -> Iterator[Stand]:
-    """The stand, served while the block runs, with the layer as `sam build` makes it."""
+    """Serve the stand while the block runs, with the layer as `sam build` makes it."""
     with tempfile.TemporaryDirectory() as folder:
         layer = build_layer(Path(folder))
         aws = LocalAws.start()
@@ -269,7 +269,7 @@ def standing() -> Iterator[Stand]:
 
 
 def build_layer(folder: Path) -> Path:
-    """RolewardenLayer, precompiled for the Python that runs this; the folder that Lambda has as /opt/python."""
+    """Build RolewardenLayer with bytecode for this Python, and return the folder that Lambda has as /opt/python."""
     target = folder / "layer"
     shutil.rmtree(target, ignore_errors=True)
     subprocess.run(

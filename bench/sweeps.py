@@ -1,4 +1,4 @@
-"""Looking at every role: nothing to do, one in a hundred drifted, all of them bare."""
+"""Sweeps of every role, when no role, one in a hundred, or every role is unprotected."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from stand import ALL, CUSTODIAN, FLOOR, OURS, Run, Stand
 from events import turns
 
 FIRST_SWEEP_OF = 1_000
-"""Up to so many roles the table is filled by a first sweep of ours, which is measured, else directly."""
+"""The maximum number of roles for which Rolewarden's first sweep fills the table and is measured. Above it, the bench
+fills the table directly."""
 
 ARGUMENTS = {OURS: ("sweep", "reconcile"), CUSTODIAN: ("pull",), FLOOR: ()}
 
 
 def sweep(stand: Stand, gathered: Gathered, save: Callable[[], None], rounds: int, size: int) -> None:
-    """Each contestant in a process that has been there before, on the same roles in the same round."""
+    """Measure each contestant in a process that has already swept. In a round, all have the same roles."""
     people = stand.fill(size)
     everybody = [*people.roles, *people.also]
     cases = {
@@ -28,13 +29,13 @@ def sweep(stand: Stand, gathered: Gathered, save: Callable[[], None], rounds: in
     }
     with ExitStack() as stack:
         contestants = {name: stack.enter_context(stand.contestant(name, *ARGUMENTS[name])) for name in ALL}
-        # The floor knows its roles by the table that ours has filled.
+        # The floor finds its roles in the table that Rolewarden fills.
         if size <= FIRST_SWEEP_OF:
             _add(gathered, f"{size:,} roles, first sweep", OURS, contestants[OURS].sweeps())
         else:
             stand.bind(people)
             stand.guard(people)
-            contestants[OURS].sweeps()  # the few domains
+            contestants[OURS].sweeps()  # This sweep binds the domains.
         for _, names in turns(rounds):
             for case, bared in cases.items():
                 for name in names:

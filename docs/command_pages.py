@@ -1,6 +1,6 @@
 """The generated parts of the pages about the command line: commands, options and exit codes.
 
-They come from the command tree that Typer builds, so that they cannot differ from `--help`.
+This module reads the command tree that Typer builds, so that the pages cannot differ from `--help`.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class Field(NamedTuple):
 
 
 def texts(cls: type) -> dict[str, str]:
-    """The string under each name that the body of `cls`, or of a class that it inherits from, assigns or annotates."""
+    """The docstring of each attribute that the body of `cls` or of one of its base classes assigns or annotates."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         if base.__module__.split(".")[0] not in {"rolewarden", "rolewarden_cli"}:
@@ -257,7 +257,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "verified unsettled": verified_page.unsettled,
     "verified claims": verified_page.all_claims,
 }
-"""What each generated block of a page says, by its name."""
+"""The text of each generated block of a page, by its name."""
 
 
 def _filled(page: str) -> str:
@@ -265,7 +265,7 @@ def _filled(page: str) -> str:
 
 
 def generated() -> dict[Path, str]:
-    """What each file should say."""
+    """The expected text of each file."""
     pages = {name: (FOLDER / name).read_text(encoding="utf-8") for name in PAGES}
     return {
         FOLDER / "reference/events.schema.json": json.dumps(schema(), indent=2) + "\n",
@@ -278,7 +278,7 @@ def main() -> None:
     for path, text in generated().items():
         if path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
-            sys.stdout.write(f"{path.relative_to(FOLDER.parent)} is written anew\n")
+            sys.stdout.write(f"{path.relative_to(FOLDER.parent)} is rewritten\n")
 
 
 if __name__ == "__main__":

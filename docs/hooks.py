@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: warn about everything that the site would load from another host."""
+"""Hooks of mkdocs that warn about everything that the site would load from another host."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOADED = {
     "track": ("src",),
     "video": ("src", "poster"),
 }
-"""The attributes by which a browser loads something, by element."""
+"""The attributes with URLs that a browser loads, by element."""
 
 FOREIGN = re.compile(r"^\s*(?:https?:)?//", re.IGNORECASE)
 IN_STYLE = re.compile(r"(?:url\(|@import)\s*[\"']?\s*((?:https?:)?//[^\"')\s;]+)", re.IGNORECASE)
@@ -47,7 +47,7 @@ class _Page(HTMLParser):
 
 
 def loaded_by_page(html: str) -> list[str]:
-    """The addresses on other hosts that a browser loads when it shows the page. A link to follow is not one."""
+    """The URLs on other hosts that a browser loads to show the page. Links do not count."""
     page = _Page()
     page.feed(html)
     return page.foreign + [found for style in re.findall(r"<style[^>]*>(.*?)</style>", html, re.DOTALL) for found in
@@ -55,7 +55,7 @@ def loaded_by_page(html: str) -> list[str]:
 
 
 def loaded_by_style(css: str) -> list[str]:
-    """The addresses on other hosts that a style sheet loads."""
+    """The URLs on other hosts that a style sheet loads."""
     return IN_STYLE.findall(css)
 
 
@@ -71,6 +71,6 @@ def _loaded(site: Path) -> Iterator[tuple[Path, str]]:
 
 
 def on_post_build(*, config: Mapping[str, Any]) -> None:
-    """Warn about each address on another host that a file of the built site loads."""
+    """Warn about each URL on another host that a file of the built site loads."""
     for path, address in _loaded(Path(config["site_dir"])):
         LOG.warning("%s loads %s from another host", path.name, address)

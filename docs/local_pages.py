@@ -1,7 +1,7 @@
-"""The table of docs/explanation/local-aws.md: which module supplies which part of AWS, and why no other project does.
+"""The table of docs/explanation/local-aws.md: the modules, the parts of AWS that they supply, and the reasons.
 
-The docstring of each module in `rolewarden_local.emulated` has both: its first paragraph says what the module supplies,
-and its second one why MiniStack or moto does not.
+The docstring of each module in `rolewarden_local.emulated` has the texts. Its first paragraph describes the part, and
+its second one the reason why MiniStack and moto do not supply it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 
 class NoReasonError(ValueError):
-    """The second paragraph of a module's docstring does not say what MiniStack, moto or botocore lacks."""
+    """The second paragraph of a module's docstring does not name MiniStack, moto or botocore."""
 
 
 def rows(package: Path = PACKAGE) -> Iterator[Row]:

@@ -56,7 +56,7 @@ _Loader.add_multi_constructor("!", _tagged)
 def template() -> Mapping[str, Any]:
     """template.yaml, with each intrinsic function as a list of its tag and its value."""
     text = (ROOT / "template.yaml").read_text(encoding="utf-8")
-    found: Mapping[str, Any] = yaml.load(text, _Loader)  # noqa: S506 - it makes no more objects than SafeLoader
+    found: Mapping[str, Any] = yaml.load(text, _Loader)  # noqa: S506 - it is a SafeLoader
     return found
 
 
@@ -136,7 +136,7 @@ def metrics() -> str:
 
 
 def recorded_metrics() -> dict[str, str]:
-    """The name and unit of each metric that the code of the layer adds, `*` in place of what a name takes over."""
+    """The name and unit of each metric that the code of the layer adds. `*` replaces a variable part of a name."""
     found: dict[str, str] = {}
     for path in sorted(LAYER.glob("*.py")):
         module = ast.parse(path.read_text(encoding="utf-8"))

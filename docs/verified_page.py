@@ -1,7 +1,7 @@
 """The generated parts of docs/reference/verified.md, from docs/verified.yaml.
 
-The file has a list of subjects, each with its claims. A claim is a fact about AWS that Rolewarden rests on. `evidence`
-says what shows that AWS behaves so, and `tests` what shows that Rolewarden works if AWS does. Both can be the words
+The file has a list of subjects, each with its claims. A claim is a fact about AWS that Rolewarden rests on.
+`evidence` names the evidence for AWS's behavior. `tests` names tests of Rolewarden's behavior. Both can be the words
 "not verified". tests/test_verified.py checks the file.
 """
 
@@ -29,7 +29,7 @@ EVIDENCE = {
     "promise it.",
     NOT_VERIFIED: "The project has no source for it, or sources differ. Rolewarden assumes it.",
 }
-"""What can show that AWS behaves as a claim says, the strongest first."""
+"""The kinds of evidence for AWS's behavior, the strongest first."""
 
 GUIDES = {
     "AWSCloudFormation/latest/TemplateReference": "CloudFormation Template Reference",
@@ -62,18 +62,18 @@ GUIDES = {
     "sns/latest/api": "SNS API Reference",
     "sns/latest/dg": "SNS Developer Guide",
 }
-"""The names of AWS's guides, by the path of their addresses."""
+"""The names of AWS's guides, by the paths of their URLs."""
 
 
 class Source(NamedTuple):
-    """Where a claim can be read. Each kind of source has its own fields; the others are empty.
+    """The source of a claim. Each kind of source has its own fields, and the others are empty.
 
     - `url`: the address of a page.
     - `model`: a service and one of its operations or shapes in botocore, for example `iam CreateRole`; `says` are words
       of its documentation.
     - `action`: an action in the service authorization data, for example `iam:AttachRolePolicy`; `key` is a condition
       key that it supports.
-    - `file`: a file of this project, for example a record of CloudTrail that was captured.
+    - `file`: a file of this project, for example a captured CloudTrail record.
     """
 
     url: str = ""
@@ -85,7 +85,7 @@ class Source(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A fact about AWS. `matters` says what happens if it is wrong, and `live` how an account can settle it."""
+    """A fact about AWS. `matters` describes the effect if it is wrong, and `live` a way to check it in an account."""
 
     subject: str
     id: str
@@ -109,7 +109,7 @@ def _claims(subjects: Any) -> Iterator[Claim]:
             sources = tuple(
                 Source(url=source) if isinstance(source, str) else Source(**source) for source in raw.pop("sources", ())
             )
-            # The words "not verified" in place of the tests are no tests.
+            # The words "not verified" instead of tests do not count as tests.
             tests = raw.pop("tests", ())
             found = () if tests == NOT_VERIFIED else tuple(tests)
             yield Claim(**{"subject": subject["subject"], "live": "", **raw, "sources": sources, "tests": found})
@@ -126,7 +126,7 @@ def kinds() -> str:
 
 
 def unsettled() -> str:
-    """The table of the claims without evidence, with the step that settles each in an account."""
+    """The table of the claims without evidence, with a way to check each in an account."""
     rows = ["| claim | how to check it in an account |", "|---|---|"]
     doubtful = [claim for claim in claims() if claim.evidence == NOT_VERIFIED]
     return "\n".join([*rows, *(f"| {claim.claim} | {claim.live} |" for claim in doubtful)])
@@ -144,7 +144,7 @@ def all_claims() -> str:
 
 def _row(claim: Claim) -> str:
     sources = "; ".join(map(_source, claim.sources))
-    # A source of a claim without evidence is about the same subject, and does not show the claim.
+    # The source of a claim without evidence is about the same subject, but does not show the claim.
     related = "related: " if claim.evidence == NOT_VERIFIED else ""
     evidence = f"**{claim.evidence}**" + (f"; {related}{sources}" if sources else "")
     if claim.live:
@@ -165,7 +165,7 @@ def _source(source: Source) -> str:
 
 
 def label(url: str) -> str:
-    """The name of the guide that a page belongs to, with the page; the host of another page."""
+    """The name of a page's guide with the page, or the host of a page without a guide."""
     match = re.fullmatch(r"https://docs\.aws\.amazon\.com/(?P<guide>.+)/(?P<page>[^/]*)", url)
     if match:
         page = re.sub(r"\.html.*", "", match["page"])

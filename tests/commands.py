@@ -1,4 +1,4 @@
-"""`rolewarden` on the account that a test has in this process."""
+"""The command `rolewarden` on the account of a test in this process."""
 
 import json
 import os
@@ -10,14 +10,14 @@ from typer.testing import CliRunner, Result
 
 
 def rolewarden(*arguments: str, answer: str | None = None) -> Result:
-    """What the command prints and exits with; `answer` is what somebody types."""
-    # Where an endpoint is named `--local` makes no account of its own, and no call leaves this process.
+    """Run a command, and return its output and exit code. `answer` is the user's input."""
+    # With an endpoint in the environment, `--local` uses the account of this process, and no call leaves it.
     with mock.patch.dict(os.environ, {"AWS_ENDPOINT_URL": "http://in-process", "COLUMNS": "80"}):
         return CliRunner().invoke(app, [*arguments, "--local"], input=answer)
 
 
-def told(*arguments: str, exit_code: int = 0) -> Any:
-    """What the command says as JSON."""
+def json_answer(*arguments: str, exit_code: int = 0) -> Any:
+    """Run a command with `--json`, and return its answer."""
     result = rolewarden(*arguments, "--json")
     assert result.exit_code == exit_code, result.output
     return json.loads(result.stdout)

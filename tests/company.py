@@ -22,12 +22,12 @@ ROLE = "rolewarden-enforce"
 
 
 def client(service: str, account: str, region: str = "us-east-1") -> Any:
-    """A client that acts in another account."""
+    """Make a client for another account."""
     return boto3.client(service, aws_access_key_id=account, aws_secret_access_key="x", region_name=region)  # type: ignore[call-overload]
 
 
 def organized(aws: LocalAws, template: Template) -> Company:
-    """The seeded account as the central account of an organization, with MEMBER in UNIT, and covered."""
+    """Make the seeded account the central account of an organization, with MEMBER in UNIT, and cover the member."""
     company = Company(aws, template)
     company.organize(MEMBER)
     _make_stack_set()
@@ -38,11 +38,11 @@ class Company(World):
     """The seeded account as the central account of an organization."""
 
     def organize(self, *accounts: str) -> None:
-        """Let these and no other accounts be in UNIT."""
+        """Put only these accounts into UNIT."""
         self.aws.organize("o-exampleorg1", {UNIT: set(accounts)}, administrator=ACCOUNT_ID)
 
     def cover(self, regions: str = "us-east-1") -> Company:
-        """Cover the members, too, and domains in `regions`, which a comma separates."""
+        """Cover the members, too, and the domains in `regions`, a list with commas."""
         more = {
             "MEMBER_ROLE": ROLE,
             "MEMBER_STACK_SET": "rolewarden-members",
@@ -56,12 +56,12 @@ class Company(World):
         return self
 
     def everything(self, event: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Sweep all accounts, and work off what the sweep found; gives the outcomes."""
+        """Sweep all accounts, process all messages of the sweep, and return the outcomes."""
         self.sweeper.handle_event(event or {})
         return self.all_queues()
 
     def all_queues(self) -> list[dict[str, Any]]:
-        """Work off the queues until they are empty; gives the outcomes."""
+        """Process the queues until they are empty, and return the outcomes."""
         outcomes = []
         while True:
             published = self.queued("PUBLISH_QUEUE_URL")

@@ -1,4 +1,4 @@
-"""What every test shares: the project's root, the sample events and the fixtures."""
+"""The fixtures of the tests, the project's root and the sample events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from botocore.loaders import JSONFileLoader
 from hypothesis import HealthCheck, settings
 
-# The modules of the project are imported by the fixtures that need them: a test of one module needs few of them.
+# The fixtures import the project's modules, because a test of one module needs few of them.
 if TYPE_CHECKING:
     from rolewarden.aws import Aws
     from rolewarden_local.aws import LocalAws
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 
 TODAY = date(2027, 1, 15)
-"""The tests' day: the exemption in guardrails.yaml is in force, whatever the calendar says."""
+"""The date in the tests. On this day the exemption in guardrails.yaml is in force."""
 
 
-# What is slow on a machine with other work is not wrong.
+# A test that is slow on a busy machine is not wrong.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
 
-# A session of boto3 reads the description of each service from a file of up to a megabyte. A command makes a session of
-# its own, so tests of commands would spend half of their time with reading the same files.
+# A session of boto3 reads the model of each service from a file of up to a megabyte. Each command makes its own
+# session, so tests of commands would spend half of their time reading the same files.
 _read = functools.cache(JSONFileLoader().load_file)
 JSONFileLoader.load_file = lambda _self, file_path: _read(file_path)  # type: ignore[assignment, method-assign]
 
@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    # A million objects that live as long as the process are otherwise looked through in every test.
+    # Without this call, the garbage collector checks a million permanent objects in every test.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -68,7 +68,7 @@ def sample(name: str) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def documented(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every event that a test's Rolewarden puts in this process is one that docs/reference/events.schema.json takes."""
+    """Validate every event that Rolewarden puts in this process against docs/reference/events.schema.json."""
     from rolewarden.aws import Aws
 
     from tests.schema import wrong
@@ -99,7 +99,7 @@ def aws() -> Iterator[LocalAws]:
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `sam build` makes of this project, made once for all processes of this run."""
+    """The folder with the output of `sam build` for this project, made once for all processes of this run."""
     from tests.deployments import built
 
     own = tmp_path_factory.getbasetemp()
@@ -115,7 +115,7 @@ def template() -> Template:
 
 @pytest.fixture
 def world(aws: LocalAws, template: Template) -> World:
-    """A seeded account, bound and published, its roles bare."""
+    """A seeded account with bindings and published guardrails, and with unprotected roles."""
     from tests.world import World
 
     return World(aws, template)
@@ -123,7 +123,7 @@ def world(aws: LocalAws, template: Template) -> World:
 
 @pytest.fixture
 def world_with(aws: LocalAws, template: Template, tmp_path: Path) -> Callable[..., World]:
-    """As `world`, with another guardrails.yaml; with `keep` that is deployed to the world made last, or about to be."""
+    """A function that makes a `world` with another guardrails.yaml, or with `keep` deploys the file to the last one."""
     from tests.world import World
 
     made: list[World] = []
@@ -147,7 +147,7 @@ def company(aws: LocalAws, template: Template) -> Company:
 
 @pytest.fixture
 def function(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Callable[..., Any]]:
-    """Gives the handler of a function, as at a cold start."""
+    """A function that loads the handler of a function, as at a cold start."""
     from rolewarden.clock import Clock
 
     from tests.handlers import lambda_context, load_function
@@ -165,7 +165,7 @@ def function(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], C
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """CloudFormation's side: what was put to the ResponseURL, which is on the endpoint of the local AWS."""
+    """CloudFormation's side of a custom resource: a ResponseURL, and the answers that were sent to it."""
     heard = []
     came = threading.Event()
 
@@ -192,7 +192,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
 
 @pytest.fixture
 def counted() -> Iterator[Callable[[str], float]]:
-    """What Rolewarden has counted in this test, by the metric's name."""
+    """The metrics that Rolewarden has recorded in this test, by their names."""
     from rolewarden.record import metrics
 
     metrics.clear_metrics()

@@ -1,4 +1,4 @@
-"""What `sam deploy` is given, the one build that all its stacks in the local AWS share, and their deletion."""
+"""The parameters of `sam deploy`, the build that all stacks in the local AWS share, and the deletion of a stack."""
 
 import fcntl
 import re
@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 
 
 def section(title: str, page: str = "README.md") -> list[str]:
-    """The lines of a section of a page; a line that a backslash continues is one with the next."""
+    """The lines of a section of a page. A line that ends in a backslash is joined with the next one."""
     text = (ROOT / page).read_text().replace("\\\n", "")
     found = re.search(rf"\n###? {title}\n(.*?)(?=\n##)", text, re.DOTALL)
     assert found is not None
@@ -39,7 +39,7 @@ def commands(title: str, page: str = "README.md") -> list[list[str]]:
 
 
 def run(command: list[str], client: Callable[[str], Any]) -> Any:
-    """Do what an `aws` command of the CLI does, by boto3's `client` for a service; its options all have a value."""
+    """Run an `aws` command of the CLI with boto3's `client` for its service. Every option must have a value."""
     _, service, operation, *options = command
     given = zip(options[::2], options[1::2], strict=True)
     parameters = {"".join(map(str.capitalize, name.strip("-").split("-"))): value for name, value in given}
@@ -47,7 +47,7 @@ def run(command: list[str], client: Callable[[str], Any]) -> Any:
 
 
 def built(folder: Path) -> Path:
-    """What `sam build` makes of this project. Every process that names the same folder waits for the same build."""
+    """Run `sam build` once for all processes that name the same folder, and return the folder."""
     made = folder / "build"
     with (folder / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -57,7 +57,7 @@ def built(folder: Path) -> Path:
 
 
 def left_by_deletion(account: Account) -> tuple[set[str], set[str]]:
-    """Delete the stack; gives the guardrail policies that CanvasOmar then carries, and those that IAM still has."""
+    """Delete the stack, and return the remaining guardrail policies on CanvasOmar and in IAM."""
     stacks, iam = account.client("cloudformation"), account.client("iam")
     stacks.delete_stack(StackName=STACK)
 
@@ -78,6 +78,6 @@ def alarms(cloudwatch: Any) -> set[str]:
 
 
 def account_findings(aws: Aws, outputs: Mapping[str, str], account: str) -> list[str]:
-    """What was reported of an account as a whole."""
+    """The reported findings about an account as a whole."""
     reported = ReportedFindings(aws, outputs["BindingsTable"]).of_account(account)
     return [finding.about for finding in reported if ACCOUNT_WIDE in finding.about]

@@ -1,4 +1,4 @@
-"""Texts of guardrails.yaml with one part of the caller's choice, and how to read one."""
+"""Texts of guardrails.yaml with one part that the caller provides, and functions that read them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOUND = GUARDRAIL + EVERYONE
 
 
 def guardrail(body: str) -> str:
-    """A file whose guardrail `a`, in line 2, says `body`."""
+    """A file with `body` as its guardrail `a`, in line 2."""
     return f"guardrails:\n  a: {body}\n{EVERYONE}"
 
 
@@ -33,7 +33,7 @@ def jumpstart(model: str) -> str:
 
 
 def assignment(entry: str) -> str:
-    """A file with `entry` as its first assignment, in line 4, and one for everyone below."""
+    """A file with `entry` as its first assignment, in line 4, followed by one for every subject."""
     return f"{GUARDRAIL}assignments:\n  - {entry}\n  - guardrails: [a]\n"
 
 

@@ -1,4 +1,4 @@
-"""Texts of guardrails.yaml that several test modules put in place of the project's own."""
+"""Texts of guardrails.yaml that several test modules use instead of the project's own."""
 
 TAGGED = """
 guardrails:
@@ -7,7 +7,7 @@ assignments:
   - {guardrails: [no-generative-ai], tags: {team: data-*}}
   - guardrails: []
 """
-"""The guardrail is assigned by a tag."""
+"""A tag assigns the guardrail."""
 
 TRUSTING = """
 guardrails:
@@ -18,7 +18,7 @@ also_govern:
   trusting: [sagemaker.amazonaws.com]
   roles: [Notebook*]
 """
-"""Roles are covered by their trust policy and by their name, too."""
+"""`also_govern` covers roles by their trust policy and by their name."""
 
 SINGLED_OUT = """
 guardrails:
@@ -29,7 +29,7 @@ assignments:
     user_profiles: [ravi]
   - guardrails: []
 """
-"""One user profile needs a guardrail, but it has no role of its own."""
+"""One user profile needs a guardrail, but does not have its own role."""
 
 TWO_GUARDRAILS = """
 guardrails:
@@ -48,4 +48,4 @@ assignments:
   - {guardrails: [approved-models], domains: [research]}
   - guardrails: [no-generative-ai]
 """
-"""Domain research has some models, everybody else none."""
+"""Domain research can use some models, and all other subjects none."""

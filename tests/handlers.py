@@ -1,4 +1,4 @@
-"""The functions' handlers, and what Lambda, SQS and CloudFormation give to them."""
+"""The functions' handlers, and their inputs from Lambda, SQS and CloudFormation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STACK = "arn:aws:cloudformation:us-east-1:111122223333:stack/rolewarden/1f357b5b
 
 
 def load_function(name: str) -> ModuleType:
-    """The module functions/NAME/app.py, loaded anew as at a cold start."""
+    """Load the module functions/NAME/app.py again, as at a cold start."""
     path = ROOT / "functions" / name / "app.py"
     spec = importlib.util.spec_from_file_location(f"function_{name}", path)
     assert spec is not None
@@ -31,9 +31,9 @@ def load_function(name: str) -> ModuleType:
 def function_handler(
     world: World, monkeypatch: pytest.MonkeyPatch, function: str, *, status: str = ""
 ) -> Callable[[dict[str, Any], Any], Any]:
-    """The handler of a function at a cold start, while CloudFormation has the stack in `status`.
+    """Load the handler of a function as at a cold start, while CloudFormation has the stack in `status`.
 
-    Without a status the stack is being updated or, for DetachFunction, deleted.
+    Without a status, the stack is in an update or, for DetachFunction, in a deletion.
     """
     status = status or {"detach": "DELETE_IN_PROGRESS"}.get(function, "UPDATE_IN_PROGRESS")
     monkeypatch.setattr("rolewarden.aws.Aws.stack_status", lambda _, stack: {STACK: status}[stack])
@@ -44,7 +44,7 @@ def function_handler(
 
 
 def lambda_context(function: str, seconds_left: Callable[[], float] = lambda: 900) -> SimpleNamespace:
-    """The context that Lambda gives to a function of this name; `seconds_left` is asked each time."""
+    """The context that Lambda passes to a function of this name. It calls `seconds_left` each time."""
     return SimpleNamespace(
         function_name=function,
         memory_limit_in_mb=256,
@@ -55,7 +55,7 @@ def lambda_context(function: str, seconds_left: Callable[[], float] = lambda: 90
 
 
 def sqs_event(*bodies: object) -> dict[str, Any]:
-    """The messages of a queue as Lambda gives them to a function; a body that is no text becomes JSON."""
+    """The event with which Lambda passes messages to a function. A body that is not a string becomes JSON."""
     return {
         "Records": [
             {
@@ -74,12 +74,12 @@ def sqs_event(*bodies: object) -> dict[str, Any]:
 
 
 def work_message(role: str) -> dict[str, str]:
-    """The message that asks ReconcileFunction to evaluate a role."""
+    """A message that requests an evaluation of a role from ReconcileFunction."""
     return {"role": role, "role_account": ACCOUNT_ID, "account": ACCOUNT_ID}
 
 
 def deployment_request(answers: SimpleNamespace, kind: str = "Create", **more: object) -> dict[str, object]:
-    """CloudFormation's request to a custom resource; `answers` is the fixture that hears the answer."""
+    """CloudFormation's request to a custom resource. `answers` is the fixture that receives the answer."""
     return {
         "RequestType": kind,
         "ResponseURL": answers.url,
@@ -92,6 +92,6 @@ def deployment_request(answers: SimpleNamespace, kind: str = "Create", **more: o
 
 
 def deletion_request(answers: SimpleNamespace, on_delete: str) -> dict[str, object]:
-    """CloudFormation's request when a stack whose parameter OnDelete is `on_delete` is deleted."""
+    """CloudFormation's request during the deletion of a stack with the parameter OnDelete `on_delete`."""
     answers.setenv("ON_DELETE", on_delete)
     return deployment_request(answers, "Delete", PhysicalResourceId="kept")

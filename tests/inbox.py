@@ -1,4 +1,4 @@
-"""The stack's topic, as who is subscribed to it gets its messages."""
+"""The messages that a subscriber of the stack's topic receives."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from rolewarden_local.scenes.account import waited
 
 
 def subscribed(client: Callable[[str], Any], topic: str) -> Callable[[str], str]:
-    """Subscribe; gives what waits for the message with this in its subject, and gives its text.
+    """Subscribe, and return a function that waits for a message by a part of its subject and returns its text.
 
     `client` makes clients by the name of their service.
     """

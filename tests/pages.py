@@ -1,4 +1,4 @@
-"""The report's page, parsed, and the parts of it that several test modules read."""
+"""A parser for the report's page, and the parts of the page that several test modules read."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from html.parser import HTMLParser
 from rolewarden_cli.report import Report, render
 
 VOID = {"wbr", "meta", "input", "br", "col"}
-"""Elements that have no end tag."""
+"""Elements without an end tag."""
 
 
 class Element:
-    """An element of a page: what it has, and the text in it."""
+    """An element of a page, with its attributes, children and text."""
 
     def __init__(self, tag: str, attributes: list[tuple[str, str | None]], parent: Element | None) -> None:
         self.tag, self.parent = tag, parent
@@ -26,7 +26,7 @@ class Element:
         return {element.attributes["id"]: element for element in self.all() if "id" in element.attributes}
 
     def all(self, tag: str | None = None, **attributes: str) -> Iterator[Element]:
-        """The elements in it with this tag and these attributes; `class_` means `class`, `data_by` means `data-by`."""
+        """The elements in it with this tag and these attributes. `class_` means `class`, `data_by` means `data-by`."""
         wanted = {name.rstrip("_").replace("_", "-"): value for name, value in attributes.items()}
         for child in self.children:
             if tag in {None, child.tag} and all(child.attributes.get(n) == v for n, v in wanted.items()):
@@ -43,7 +43,7 @@ class Element:
 
 
 class Page(HTMLParser):
-    """A page, parsed strictly: an element that is not closed, or an attribute that is given twice, is an error."""
+    """A strict parser for a page: an element without an end tag or a repeated attribute is an error."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -75,7 +75,7 @@ class Page(HTMLParser):
 
 
 def page(report: Report) -> Element:
-    """The page of a report."""
+    """The parsed page of a report."""
     return Page(render(report)).root
 
 
@@ -97,6 +97,6 @@ def rows(root: Element) -> dict[tuple[str, str], tuple[str, str, list[Element]]]
 
 
 def findings(root: Element) -> list[list[str]]:
-    """The lines of the list of findings, a text for each cell."""
+    """The rows of the list of findings, with the text of each cell."""
     _, *lines = root.ids["findings"].all("tr")
     return [[cell.text.strip() for cell in line.children] for line in lines]

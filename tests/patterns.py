@@ -1,4 +1,4 @@
-"""EventBridge's own answer to the question whether an event matches a pattern."""
+"""Pattern matching with EventBridge's own TestEventPattern."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _events() -> Any:
 
 
 def matching(patterns: Mapping[str, Mapping[str, Any]], event: Mapping[str, Any]) -> list[str]:
-    """Names of the patterns that the event matches. The local AWS, the fixture `aws`, has to run."""
+    """Names of the patterns that the event matches. The local AWS, the fixture `aws`, must run."""
     text = json.dumps(event)
     return [
         name

@@ -1,4 +1,4 @@
-"""The rights of the functions' roles, of the template or of a deployed stack, and what IAM makes of them."""
+"""The permissions of the functions' roles, in the template or in a deployed stack, and IAM's decisions on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rolewarden_local.emulated.judge import judge
 
 @dataclass(frozen=True)
 class Rights:
-    """The policies of one function's role: those in the template, by name, and the managed ones, by ARN."""
+    """The policies of one function's role: inline policies by name, and managed policies by ARN."""
 
     function: str
     role: str
@@ -33,7 +33,7 @@ class Rights:
 
 
 def who_may(rights: Iterable[Rights], action: str, resource: str, context: Mapping[str, str]) -> set[str]:
-    """The functions that may do it."""
+    """The functions with permission for an action on a resource."""
     return {of_one.function for of_one in rights if of_one.may(action, resource, context)}
 
 
@@ -42,7 +42,7 @@ Right = tuple[str, str, str]
 
 
 def unused(rights: Iterable[Rights], judged: Iterable[Judged]) -> set[Right]:
-    """The rights that no call needed."""
+    """The permissions that no call needed."""
     calls = [call for call in judged if call.allowed]
     return {
         (of_one.function, action, short(pattern))
@@ -59,11 +59,11 @@ def unused(rights: Iterable[Rights], judged: Iterable[Judged]) -> set[Right]:
 
 
 Line = tuple[str, str, str, str, str]
-"""Function, effect, action, resource, condition: one right, as docs/reference/permissions.md has it."""
+"""One permission as in docs/reference/permissions.md: function, effect, action, resource, condition."""
 
 
 def lines(rights: Iterable[Rights]) -> set[Line]:
-    """All rights, each for itself."""
+    """All permissions, one by one."""
     rights = list(rights)
     own = {short(of_one.role) for of_one in rights}
     found: set[Line] = set()
@@ -92,7 +92,7 @@ def _condition(statement: Mapping[str, Any]) -> str:
 
 
 def short(resource: str) -> str:
-    """What an ARN says beyond partition, service, region and account; of a deployed resource, its logical id."""
+    """The resource part of an ARN. For a deployed resource, its logical ID."""
     for form, name in _PHYSICAL:
         resource = re.sub(form, name, resource)
     return resource.split(":", 5)[-1]
@@ -100,7 +100,7 @@ def short(resource: str) -> str:
 
 _PHYSICAL = (
     (r"\brolewarden-(\w+)-[0-9A-F]{13}\b", r"\1"),
-    (r"/aws/cloudformation/rolewarden/(\w+)", r"\1"),  # so MiniStack names a log group
+    (r"/aws/cloudformation/rolewarden/(\w+)", r"\1"),  # MiniStack names log groups in this way.
     (r":stack/rolewarden/[0-9a-f-]+$", ":stack/rolewarden"),
     (r":key/[0-9a-f-]{36}$", ":key/AlarmKey"),
 )
@@ -119,7 +119,7 @@ def _list(value: str | list[str]) -> list[str]:
 
 
 def of_template(template: Any) -> list[Rights]:
-    """As SAM's translator and CloudFormation make them."""
+    """The permissions of the functions as SAM's translator and CloudFormation make them."""
     roles = template.resources("AWS::IAM::Role")
     apart = template.resources("AWS::IAM::Policy").values()
     rights = []
@@ -132,11 +132,11 @@ def of_template(template: Any) -> list[Rights]:
 
 
 STACK_SET_ROLES = ("ForwardersAdministrationRole", "ForwardersExecutionRole", "ForwardRole")
-"""The roles that are no function's."""
+"""The roles that do not belong to a function."""
 
 
 def of_stack_sets(template: Any) -> list[Rights]:
-    """The rights of the roles as which StackSets and its rules work in this account, each by the role's name."""
+    """The permissions of the roles that StackSets and its rules use in this account, by the name of the role."""
     roles = template.resources("AWS::IAM::Role")
     apart = template.resources("AWS::IAM::Policy").values()
     rights = []
@@ -150,8 +150,8 @@ def of_stack_sets(template: Any) -> list[Rights]:
 
 
 def of_stack(stack: str) -> list[Rights]:
-    """As IAM has them of a deployed stack."""
-    # The types of boto3 call a policy document a text or a mapping; what a client returns is always a mapping.
+    """The permissions of the functions of a deployed stack, read from IAM."""
+    # In boto3's types a policy document is a string or a mapping, but a client always returns a mapping.
     iam: Any = boto3.client("iam")
     functions = boto3.client("lambda")
     resources = boto3.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]

@@ -11,17 +11,17 @@ from rolewarden_local.aws import ACCOUNT_ID
 from tests.world import World
 
 PUBLISHED = {"no-generative-ai", "approved-models"}
-"""Names of the policies that guardrails.yaml compiles to."""
+"""Names of the policies that the compiler makes of guardrails.yaml."""
 
 GUARDRAIL_ARN = policy_arn("no-generative-ai", "aws", ACCOUNT_ID)
 """The policy that `tamper` changes."""
 
 UNRELATED = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]})
-"""A policy document that denies nothing that a guardrail denies."""
+"""A policy document without any deny of a guardrail."""
 
 
 def tamper(world: World, kind: str) -> dict[str, Any]:
-    """Edit or delete the policy at GUARDRAIL_ARN; gives the event.
+    """Edit or delete the policy at GUARDRAIL_ARN, and return the event.
 
     `kind` is "edited", "another version made default" or "deleted".
     """

@@ -1,4 +1,4 @@
-"""Reports to look at: a generated account of any size, the same each time."""
+"""Generated reports: an account of any size, with the same content each time."""
 
 from __future__ import annotations
 
@@ -48,6 +48,8 @@ PROVENANCE = Provenance(
 FREE = Decision((Route("on demand", True, (Statement("AmazonBedrockFullAccess", "", "statement 1", {}),)),))
 CLOSED = Decision((Route("hub", False, ()),))
 """Nothing allows it."""
+BY_SCP = Decision((Route("on demand", False, (), denied_by_scp=True, undecided=("aws:SourceVpce",)),))
+"""A service control policy denies it, at least from where no VPC endpoint is."""
 
 
 def denied(policy: str, sid: str) -> Decision:
@@ -72,7 +74,7 @@ def decision(domain: str, verdict: Verdict, model: Model) -> Decision:
         return CLOSED if domain == "finance" else FREE
     if domain in {"research", "marketing"}:
         return FREE if model.id.startswith(("amazon", "anthropic")) else UNLISTED
-    return NONE_AT_ALL
+    return BY_SCP if domain == "supply-chain" else NONE_AT_ALL
 
 
 def row(domain: str, profile: str, role: str) -> Row:
@@ -80,7 +82,7 @@ def row(domain: str, profile: str, role: str) -> Row:
 
 
 def planned(role: str, verdict: Verdict, **told: Any) -> PlannedRole:
-    """A role that plan has looked at; one that lacks something lacks approved-models."""
+    """A role in a plan. If it is not compliant, it lacks approved-models."""
     lacks = verdict in {Verdict.DRIFTED, Verdict.UNENFORCEABLE}
     values: dict[str, Any] = {
         "required": ("approved-models",) if verdict is not Verdict.EXEMPT else (),
@@ -111,7 +113,7 @@ def entry(at: datetime, kind: str = RoleRemediated.detail_type, about: str = "Ca
 
 
 def generated(profiles: int = 500, width: int = 100) -> Report:
-    """An account with so many user profiles and models, of which a few are in trouble."""
+    """A report of an account with so many user profiles and models. A few profiles have problems."""
     chance = random.Random(7)
     columns = models(width)
     verdicts: dict[str, Verdict] = {}

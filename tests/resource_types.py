@@ -11,7 +11,7 @@ REGION = "us-east-1"
 
 @cache
 def schema(kind: str) -> dict[str, Any]:
-    """The schema of a resource type, as "AWS::SQS::Queue"."""
+    """The schema of a resource type, such as "AWS::SQS::Queue"."""
     [folder] = ROOT.glob(".venv-sam/lib/python*/site-packages/cfnlint/data/schemas")
     names = json.loads((folder / "providers" / f"{REGION}.json").read_text(encoding="utf-8"))
     found: dict[str, Any] = json.loads((folder / "resources" / f"{names[kind]}.json").read_text(encoding="utf-8"))
@@ -19,5 +19,5 @@ def schema(kind: str) -> dict[str, Any]:
 
 
 def handlers(kind: str) -> dict[str, set[str]]:
-    """The rights that the handler of a type uses, by operation (create, read, update, delete, list)."""
+    """The permissions that the handler of a type uses, by operation (create, read, update, delete, list)."""
     return {name: set(handler["permissions"]) for name, handler in schema(kind).get("handlers", {}).items()}

@@ -1,4 +1,4 @@
-"""The schema of Rolewarden's events, docs/reference/events.schema.json, as a check."""
+"""A validator for the schema of Rolewarden's events, docs/reference/events.schema.json."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 SCHEMA = json.loads((ROOT / "docs/reference/events.schema.json").read_text(encoding="utf-8"))
 DETAILS: dict[str, Mapping[str, Any]] = {told["title"]: told for told in SCHEMA["$defs"].values() if told.get("title")}
-"""What the detail of each detail type has."""
+"""The schema of the detail of each detail type."""
 
 _VALIDATORS = {
     name: Draft202012Validator({"$ref": f"#/$defs/{name.replace(' ', '')}", "$defs": SCHEMA["$defs"]})
@@ -21,8 +21,8 @@ _VALIDATORS = {
 
 
 def wrong(detail_type: str, detail: Any) -> list[str]:
-    """What is wrong with an event, a line each."""
+    """The errors of an event, one line each."""
     if detail_type not in _VALIDATORS:
-        return [f"no detail type `{detail_type}` is documented"]
+        return [f"unknown detail type `{detail_type}` is documented"]
     found = _VALIDATORS[detail_type].iter_errors(detail)
     return [f"{detail_type}: {'/'.join(map(str, error.path))}: {error.message}" for error in found]

@@ -1,4 +1,4 @@
-"""Modules of folders that are no packages: scripts in bench/ and docs/, which import each other by their bare names."""
+"""Modules of bench/ and docs/. These folders are no packages: their scripts import each other without a prefix."""
 
 import importlib
 import sys
@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 
 
 def scripts(folder: str, *names: str) -> list[ModuleType]:
-    """The modules with these names in a folder of the project."""
+    """Import the modules with these names from a folder of the project."""
     path = str(ROOT / folder)
     sys.path.insert(0, path)
     try:

@@ -1,4 +1,4 @@
-"""The stack as CloudFormation would tell of it, with the names that it gives; and how each part would be taken away."""
+"""The stack with the names that CloudFormation gives its resources, and the call that deletes each of them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -36,18 +36,18 @@ EVERYTHING = {
     "Regions": "us-east-1,eu-west-1",
     "SecurityHub": "on",
 }
-"""Parameters by which everything is made that the template has, but what KmsKeyArn changes."""
+"""Parameters with which a stack has every resource of the template, except those that KmsKeyArn changes."""
 
 
 def aliases(text: str) -> list[str]:
-    """The YAML anchors and aliases of a template's text, which CloudFormation rejects."""
+    """The YAML anchors and aliases in a template's text. CloudFormation rejects them."""
     tokens = yaml.scan(text, yaml.SafeLoader)
     return [token.value for token in tokens if isinstance(token, yaml.AnchorToken | yaml.AliasToken)]
 
 
 @cache
 def translated(region: str = "us-east-1", **parameters: str) -> Template:
-    """template.yaml for ACCOUNT. The tests share it: nobody may change it."""
+    """template.yaml for ACCOUNT. The tests share this object and must not change it."""
     return Template(ROOT / "template.yaml", region=region, account=ACCOUNT, parameters=parameters)
 
 
@@ -57,7 +57,7 @@ def whole() -> Template:
 
 
 def instances(template: Template, name: str) -> dict[str, bool] | None:
-    """Regions of a StackSet's stacks, each with whether it has domains."""
+    """Whether each Region of a StackSet's stacks has domains."""
     found = template.resources("AWS::CloudFormation::StackSet").get(name)
     if found is None:
         return None
@@ -69,7 +69,7 @@ def instances(template: Template, name: str) -> dict[str, bool] | None:
 
 
 def forwarder(template: Template, name: str, account: str, region: str) -> Template:
-    """forwarder.yaml as a StackSet of `template` puts it into an account and region."""
+    """forwarder.yaml as a StackSet of `template` deploys it to an account and region."""
     stack_set = template.resources("AWS::CloudFormation::StackSet")[name]
     given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack_set["Parameters"]}
     if not (instances(template, name) or {}).get(region, True):
@@ -83,17 +83,17 @@ def _forwarder(region: str, account: str, stack: str, given: tuple[tuple[str, st
 
 
 def forwarder_of_whole(account: str, region: str) -> Template:
-    """What the StackSets of `whole` put into another account, or another region of the central account's."""
+    """The template that the StackSets of `whole` deploy to another account or region."""
     return forwarder(whole(), "Forwarders" if account == ACCOUNT else "Members", account, region)
 
 
 def instance(stack_set: str) -> str:
-    """What StackSets calls the stack that it makes."""
+    """The name that StackSets gives a stack."""
     return f"StackSet-rolewarden-{stack_set}-{ID}"
 
 
 def made(template: Template) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Logical id, type and properties of every resource that the template makes."""
+    """The logical ID, type and properties of every resource of the template."""
     for kind in sorted({resource["Type"] for resource in template.body["Resources"].values()}):
         for logical, properties in template.resources(kind).items():
             yield logical, kind, properties
@@ -107,7 +107,7 @@ def deployed(
     partition: str = "aws",
     physical: Callable[[str], str] | None = None,
 ) -> DeployedStack:
-    """Every resource that the template makes with the physical id that it would have; `physical` gives other names."""
+    """Every resource of the template with the physical ID of a deployment. `physical` has other names."""
 
     def arn(service: str, resource: str) -> str:
         return f"arn:{partition}:{service}:{region}:{ACCOUNT}:{resource}"
@@ -120,7 +120,9 @@ def deployed(
             "AWS::Events::Rule": f"{name}-central|{own}" if "EventBusName" in properties else own,
             "AWS::KMS::Key": ID,
             "AWS::Lambda::EventSourceMapping": ID,
-            "AWS::Lambda::LayerVersion": arn("lambda", f"layer:{logical[:-10]}:3"),  # SAM adds ten characters of a hash
+            "AWS::Lambda::LayerVersion": arn(
+                "lambda", f"layer:{logical[:-10]}:3"
+            ),  # SAM adds ten characters of a hash.
             "AWS::SNS::Topic": arn("sns", own),
             "AWS::SQS::Queue": f"https://sqs.{region}.amazonaws.com/{ACCOUNT}/{own}",
         }.get(kind, own)
@@ -132,18 +134,18 @@ def deployed(
 
 
 NOT_APART = {
-    "AWS::CloudFormation::WaitConditionHandle": "nothing, in a stack that has nothing else",
-    "AWS::CloudWatch::Dashboard": "shows what is known elsewhere, and guards nothing",
+    "AWS::CloudFormation::WaitConditionHandle": "makes nothing; it is for a stack without other resources",
+    "AWS::CloudWatch::Dashboard": "shows data that other resources have, and protects nothing",
     "AWS::Events::EventBusPolicy": "goes with RemovePermission on the bus",
     "AWS::IAM::Policy": "is inside the roles that it names",
     "AWS::Lambda::EventInvokeConfig": "is a function's, as are its writes",
     "AWS::Lambda::Permission": "is a function's, as are its writes",
     "AWS::SNS::Subscription": "goes with Unsubscribe on the topic; its ARN is known to SNS alone",
     "AWS::SQS::QueuePolicy": "goes with SetQueueAttributes on the queue",
-    "Custom::RolewardenGuardrails": "is no thing, but a call in a deployment",
-    "Custom::RolewardenDetach": "is no thing, but a call in a deployment",
+    "Custom::RolewardenGuardrails": "is no resource but a call in a deployment",
+    "Custom::RolewardenDetach": "is no resource but a call in a deployment",
 }
-"""Types of resources that nobody takes away by a call of their own, and why that is so."""
+"""Types of resources that no call of their own deletes, with the reason."""
 
 DELETIONS = {
     "AWS::CloudFormation::StackSet": ("cloudformation:DeleteStackSet", "stackSetName", "stackset/{}"),
@@ -160,4 +162,4 @@ DELETIONS = {
     "AWS::SNS::Topic": ("sns:DeleteTopic", "topicArn", "{}"),
     "AWS::SQS::Queue": ("sqs:DeleteQueue", "queueUrl", "{}"),
 }
-"""By type: the action that takes it away, where the record has its name, and the resource of its ARN."""
+"""For each type: the action that deletes it, the parameter with its name, and the resource part of its ARN."""

@@ -1,4 +1,4 @@
-"""The message a person reads: what each kind says, and that nothing an event holds can break it."""
+"""The text of alerts: the message of each kind, for every content of an event."""
 
 import json
 import re
@@ -14,17 +14,17 @@ from tests.conftest import ROOT, sample
 
 MOVES = "docs/how-to/runbook.md, Changes to Rolewarden itself"
 LINKS = {"Console:", "Versions:", "Look:"}
-"""The lines before those that are not folded."""
+"""The lines before the first ones that are not folded."""
 
 
-def told(name, partition="aws", **changes):
+def alert_of(name, partition="aws", **changes):
     event = sample(name)
     event["detail"].update(changes)
     return compose(event, partition)
 
 
 def rows(alert):
-    """The text below the headline by label, folded lines put together again."""
+    """The text below the headline by label, with folded lines joined."""
     _, _, text = alert.body.partition("\n\n")
     found: dict[str, str] = {}
     label = ""
@@ -40,8 +40,8 @@ def rows(alert):
     return found
 
 
-def test_a_role_that_cannot_be_guarded_is_told_with_the_reason_its_recommendation_and_where_to_look():
-    alert = told("finding_role")
+def test_the_alert_of_an_unenforceable_role_has_the_reason_the_recommended_action_and_a_link():
+    alert = alert_of("finding_role")
     assert alert.headline == "Rolewarden: role CanvasFull cannot be protected: quota full"
     assert rows(alert) == {
         "What": "role CanvasFull lacks approved-models, and Rolewarden cannot protect it",
@@ -59,30 +59,30 @@ def test_a_role_that_cannot_be_guarded_is_told_with_the_reason_its_recommendatio
     }
 
 
-def test_what_could_be_attached_and_what_is_still_missing_are_told_apart():
-    alert = told("finding_role", missing=["a", "b"], attached=["a"])
+def test_an_alert_separates_attached_policies_from_missing_ones():
+    alert = alert_of("finding_role", missing=["a", "b"], attached=["a"])
     assert rows(alert)["What"] == "role CanvasFull lacks b, and Rolewarden cannot protect it"
     assert rows(alert)["Done"] == "attached a (quota full)"
 
 
-def test_a_role_that_was_bounded_in_place_of_attached_says_so():
-    assert rows(told("finding_role_contested", remediation="bounded"))["Done"] == (
+def test_the_alert_of_a_role_with_a_fallback_boundary_says_so():
+    assert rows(alert_of("finding_role_contested", remediation="bounded"))["Done"] == (
         "set the fallback boundary with the same denies each time, and continues to do so"
     )
 
 
-def test_a_finding_of_another_account_is_about_that_account_wherever_it_is_told():
-    alert = told("finding_account")
+def test_a_finding_of_another_account_names_that_account_in_every_alert():
+    alert = alert_of("finding_account")
     assert alert.headline == "Rolewarden: account 222233334444: account cannot be entered"
     assert rows(alert)["Account"] == "222233334444, us-east-1"
     assert "not authorized to perform: sts:AssumeRole" in rows(alert)["Why"]
-    role = told("finding_role", account="222233334444")
+    role = alert_of("finding_role", account="222233334444")
     assert rows(role)["Account"] == "222233334444, us-east-1"
 
 
 def test_the_alert_of_a_forged_request_says_that_it_was_refused_and_not_that_the_account_is_unprotected():
     message = "DetachFunction: a custom-resource request was refused: the request names another stack"
-    alert = told(
+    alert = alert_of(
         "finding_account", reason=Reason.FORGED.value, message=message, recommendation=RECOMMENDATIONS[Reason.FORGED]
     )
     assert "forged request" in alert.headline
@@ -95,8 +95,8 @@ def test_the_alert_of_a_forged_request_says_that_it_was_refused_and_not_that_the
     assert "AWS refused" not in body
 
 
-def test_that_stacksets_names_no_members_is_about_these_and_has_the_command_that_tells_why():
-    alert = told(
+def test_the_alert_about_missing_members_has_the_command_that_shows_the_reason():
+    alert = alert_of(
         "finding_account",
         account="111122223333",
         reason=Reason.NOT_DELEGATED.value,
@@ -111,18 +111,18 @@ def test_that_stacksets_names_no_members_is_about_these_and_has_the_command_that
 @pytest.mark.parametrize("reason", RECOMMENDATIONS)
 @pytest.mark.parametrize("finding", ["finding_account", "finding_role", "finding_subject"])
 def test_no_recommended_action_is_cut(finding, reason):
-    alert = told(finding, reason=str(reason), recommendation=RECOMMENDATIONS[reason])
+    alert = alert_of(finding, reason=str(reason), recommendation=RECOMMENDATIONS[reason])
     assert rows(alert)["To do"] == RECOMMENDATIONS[reason]
 
 
-def test_an_account_that_is_guarded_no_more_is_told_as_that():
-    alert = told("finding_account", reason=Reason.LEFT.value)
+def test_the_alert_of_an_account_that_left_says_that_rolewarden_no_longer_covers_it():
+    alert = alert_of("finding_account", reason=Reason.LEFT.value)
     assert alert.headline == "Rolewarden: account 222233334444: account no longer covered"
     assert rows(alert)["What"] == "Rolewarden no longer covers account 222233334444: its roles may be unprotected"
 
 
-def test_a_profile_that_cannot_have_what_it_needs_is_told_without_an_actor_where_a_sweep_has_found_it():
-    alert = told("finding_subject")
+def test_the_alert_of_a_profile_that_a_sweep_found_names_no_actor():
+    alert = alert_of("finding_subject")
     assert alert.headline == (
         "Rolewarden: user profile d-research0001/rosa cannot be protected: shares its domain's role"
     )
@@ -135,7 +135,7 @@ def test_a_profile_that_cannot_have_what_it_needs_is_told_without_an_actor_where
     assert rows(alert)["To do"] == RECOMMENDATIONS[Reason.SHARES_ROLE]
 
 
-def test_a_domain_that_may_not_be_read_says_what_stays_in_force():
+def test_the_alert_of_an_unreadable_domain_says_that_rolewarden_uses_earlier_data():
     event = sample("finding_subject")
     event["detail"] = {
         "domain": "d-1",
@@ -158,7 +158,7 @@ def test_a_finding_about_a_policy_names_the_policy():
     assert rows(alert)["What"] == "AWS refused a call that Rolewarden needs to evaluate guardrail no-bedrock"
 
 
-def test_a_list_of_domains_that_aws_refuses_is_not_named_by_an_asterisk():
+def test_the_alert_of_an_unreadable_list_of_domains_has_no_asterisk():
     event = sample("finding_subject")
     event["detail"] = {"domain": "*", "reason": "access denied", "message": "ListDomains: AccessDenied"}
     alert = compose(event, "aws")
@@ -166,8 +166,8 @@ def test_a_list_of_domains_that_aws_refuses_is_not_named_by_an_asterisk():
     assert rows(alert)["Why"] == "ListDomains: AccessDenied"
 
 
-def test_a_guardrail_that_was_edited_is_told_with_who_did_it_and_how_to_see_its_versions():
-    alert = told("finding_policy_restored")
+def test_the_alert_of_an_edited_guardrail_has_the_caller_and_a_command_that_shows_its_versions():
+    alert = alert_of("finding_policy_restored")
     assert alert.headline == "Rolewarden: guardrail no-generative-ai was edited and is restored"
     assert rows(alert)["Who"] == "arn:aws:iam::111122223333:user/mallory"
     assert rows(alert)["Done"] == "restored the default version of the policy to what guardrails.yaml says"
@@ -179,8 +179,8 @@ def test_a_guardrail_that_was_edited_is_told_with_who_did_it_and_how_to_see_its_
     )
 
 
-def test_a_guardrail_that_was_deleted_is_told_to_be_made_again():
-    alert = told("finding_policy_restored", remediation="created", cause={"event_name": "ScheduledCheck"})
+def test_the_alert_of_a_deleted_guardrail_says_that_it_was_created_again():
+    alert = alert_of("finding_policy_restored", remediation="created", cause={"event_name": "ScheduledCheck"})
     assert alert.headline == "Rolewarden: guardrail no-generative-ai was deleted and is restored"
     assert rows(alert)["Who"] == "not known: a scheduled check found it, and not an event"
     assert rows(alert)["Done"] == "created the policy again; the next sweep attaches it to every role that needs it"
@@ -189,8 +189,8 @@ def test_a_guardrail_that_was_deleted_is_told_to_be_made_again():
     )
 
 
-def test_a_contested_role_is_told_with_everybody_who_fights_it():
-    alert = told("finding_role_contested")
+def test_the_alert_of_a_contested_role_names_every_actor():
+    alert = alert_of("finding_role_contested")
     assert alert.headline == "Rolewarden: role CanvasAnalytics is contested: restored 3 times"
     assert rows(alert) | {"To do": ""} == {
         "What": "a caller removes the guardrails from role CanvasAnalytics; Rolewarden restored them 3 times since "
@@ -208,14 +208,14 @@ def test_a_contested_role_is_told_with_everybody_who_fights_it():
     }
 
 
-def test_no_more_than_five_who_fight_a_role_are_named():
+def test_the_alert_of_a_contested_role_names_at_most_five_actors():
     actors = [{"actor": f"arn:aws:iam::111122223333:user/u{number}", "times": 1} for number in range(9)]
-    body = told("finding_role_contested", actors=actors).body
+    body = alert_of("finding_role_contested", actors=actors).body
     assert [f"user/u{number}, once" in body for number in range(9)] == [True] * 5 + [False] * 4
 
 
-def test_a_move_against_rolewarden_is_told_with_the_call_in_cloudtrails_history():
-    alert = told("self_disable_rule")
+def test_the_alert_of_tampering_has_the_call_in_the_event_history():
+    alert = alert_of("self_disable_rule")
     event_id = sample("self_disable_rule")["detail"]["eventID"]
     rule = "rolewarden-EnforceFunctionRoles-Yt3Jq0vXw1Zk"
     assert alert.headline == f"Rolewarden itself: user/mallory called DisableRule on {rule}"
@@ -235,8 +235,8 @@ def test_a_move_against_rolewarden_is_told_with_the_call_in_cloudtrails_history(
     }
 
 
-def test_an_attempt_that_aws_refused_is_told_as_one():
-    alert = told("self_delete_role")
+def test_the_alert_of_a_denied_call_says_that_it_was_an_attempt():
+    alert = alert_of("self_delete_role")
     assert alert.headline == "Rolewarden itself: user/mallory tried DeleteRole on role DetachFunctionRole"
     assert rows(alert)["What"] == "DeleteRole on role DetachFunctionRole: a failed attempt"
     assert rows(alert)["Done"] == "nothing: AWS refused the call (DeleteConflictException)"
@@ -265,20 +265,20 @@ def test_an_attempt_that_aws_refused_is_told_as_one():
         ("member_delete_stack", "called DeleteStack on stack StackSet-rolewarden-members-1f357b5b"),
     ],
 )
-def test_a_move_says_in_its_subject_who_did_what_to_what(name, said):
-    assert said in told(name).headline
+def test_the_subject_of_a_tampering_alert_has_the_caller_the_call_and_the_resource(name, said):
+    assert said in alert_of(name).headline
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "events").glob("member_*.json")))
-def test_a_move_in_another_account_says_where_and_how_to_see_what_is_missing_there(name):
-    told = rows(compose(sample(name), "aws"))
-    assert told["Account"] == f"222233334444, {sample(name)['region']}"
-    assert f"--region {sample(name)['region']} " in told["Look"]
-    assert told["What"].endswith(": Rolewarden may miss changes to roles, or fail to remediate them, from now on")
-    assert "run `rolewarden doctor`" in told["To do"]
+def test_an_alert_of_tampering_in_another_account_names_it_and_the_command_that_shows_missing_parts(name):
+    alert_of = rows(compose(sample(name), "aws"))
+    assert alert_of["Account"] == f"222233334444, {sample(name)['region']}"
+    assert f"--region {sample(name)['region']} " in alert_of["Look"]
+    assert alert_of["What"].endswith(": Rolewarden may miss changes to roles, or fail to remediate them, from now on")
+    assert "run `rolewarden doctor`" in alert_of["To do"]
 
 
-def test_a_rule_of_the_hubs_bus_is_told_by_its_own_name():
+def test_the_alert_of_a_rule_of_the_central_bus_has_the_name_of_the_rule():
     event = sample("self_disable_rule")
     event["detail"]["requestParameters"] = {
         "name": "rolewarden-ForwardedToEnforce-1A2B",
@@ -287,13 +287,13 @@ def test_a_rule_of_the_hubs_bus_is_told_by_its_own_name():
     assert "DisableRule on rolewarden-ForwardedToEnforce-1A2B" in compose(event, "aws").headline
 
 
-def test_a_call_that_no_caller_is_recorded_of_is_told_as_far_as_it_is_known():
-    alert = told("finding_role", cause={"event_name": "CreateRole", "time": "2026-11-23T08:00:12Z"})
+def test_the_alert_of_a_call_without_a_recorded_caller_has_the_known_facts():
+    alert = alert_of("finding_role", cause={"event_name": "CreateRole", "time": "2026-11-23T08:00:12Z"})
     assert rows(alert)["Who"] == "not known"
     assert rows(alert)["Call"] == "CreateRole at 2026-11-23T08:00:12Z"
 
 
-def test_the_commands_of_rolewardens_own_that_people_are_sent_to_exist():
+def test_every_command_of_rolewarden_in_an_alert_exists():
     from rolewarden_cli.main import app
     from typer.main import get_group
 
@@ -318,8 +318,8 @@ def test_links_lead_to_the_console_of_the_partition(partition, region, host):
     assert rows(alert)["Console"] == f"https://{host}/iam/home?region={region}#/roles/details/CanvasFull"
 
 
-def test_where_the_console_is_not_known_there_is_a_command_and_no_link():
-    alert = told("finding_role", partition="aws-iso")
+def test_an_alert_of_a_partition_without_a_known_console_has_a_command_and_no_link():
+    alert = alert_of("finding_role", partition="aws-iso")
     assert "https" not in alert.body
     assert "Look" in rows(alert)
 
@@ -341,9 +341,9 @@ def test_an_event_that_cannot_be_read_is_named_by_its_id():
     assert (rows(alert)["Id"], rows(alert)["Source"], rows(alert)["Kind"]) == ("34c29e17", "x", "y")
 
 
-def test_line_breaks_and_control_characters_of_an_event_make_no_lines_of_their_own():
+def test_line_breaks_and_control_characters_in_an_event_do_not_add_lines():
     cause = {"actor": "arn:aws:iam::1:user/a\r\nDone      all is well\x1b[2J\u202egnp", "event_name": "TagRole"}
-    alert = told("finding_role", role="Canvas\nFull", cause=cause)
+    alert = alert_of("finding_role", role="Canvas\nFull", cause=cause)
     assert alert.headline == "Rolewarden: role Canvas Full cannot be protected: quota full"
     assert rows(alert)["Who"] == "arn:aws:iam::1:user/a Done all is well [2J gnp"
     assert rows(alert)["Done"] == "nothing (quota full)"
@@ -355,32 +355,32 @@ def test_a_name_that_no_role_can_have_gets_neither_a_link_nor_a_command_to_paste
         "self_disable_rule": {"eventID": "$(reboot)"},
         "finding_policy_restored": {"policy": "`id`"},
     }.items():
-        assert {"Console", "Look"} <= rows(told(event)).keys()
-        assert not {"Console", "Look"} & rows(told(event, **harmful)).keys()
+        assert {"Console", "Look"} <= rows(alert_of(event)).keys()
+        assert not {"Console", "Look"} & rows(alert_of(event, **harmful)).keys()
 
 
 def test_a_link_in_an_event_is_none_in_the_mail():
     cause = {"actor": "arn:aws:iam::1:user/a", "user_agent": "see https://evil.example/fix"}
-    body = told("finding_role", cause=cause).body
+    body = alert_of("finding_role", cause=cause).body
     assert "evil.example" in body
     assert "https://evil" not in body
 
 
 def test_other_scripts_are_kept_in_the_text_and_marked_in_the_subject():
-    alert = told("finding_subject", user_profile="müller")
+    alert = alert_of("finding_subject", user_profile="müller")
     assert "d-research0001/m?ller" in alert.headline
     assert "d-research0001/müller" in alert.body
 
 
 def test_endless_names_are_cut():
-    alert = told("finding_role", role="R" * 9999, subjects=["s" * 999] * 999, message="m" * 10**6)
+    alert = alert_of("finding_role", role="R" * 9999, subjects=["s" * 999] * 999, message="m" * 10**6)
     assert len(alert.headline) == SUBJECT_SIZE
     assert alert.headline.endswith("...")
     assert " and 989 more" in rows(alert)["Used by"]
     assert rows(alert)["Why"].replace(" ", "") == "m" * 397 + "..."
 
 
-def test_the_longest_text_that_there_can_be_is_still_short():
+def test_the_longest_possible_alert_is_short():
     long = "x" * 5000
     cause = dict.fromkeys(("event_id", "event_name", "time", "actor", "source_address", "user_agent"), long)
     names = ("role", "since", "domain", "user_profile", "reason", "message", "recommendation", "policy")
@@ -393,14 +393,14 @@ def test_the_longest_text_that_there_can_be_is_still_short():
 
 
 @pytest.mark.parametrize("number", [True, -1, 0, 10**6, pytest.param(10**5000, id="huge"), 1.5, "9", None])
-def test_a_number_of_times_that_is_none_is_told_as_again_and_again(number):
-    alert = told("finding_role_contested", remediations=number)
+def test_the_alert_says_again_and_again_if_the_number_of_remediations_is_invalid(number):
+    alert = alert_of("finding_role_contested", remediations=number)
     assert alert.headline == "Rolewarden: role CanvasAnalytics is contested: restored again and again"
 
 
-def test_actors_that_are_no_list_are_left_out():
-    assert "Who" in rows(told("finding_role_contested"))
-    alert = told("finding_role_contested", actors=7)
+def test_an_alert_omits_actors_that_are_not_a_list():
+    assert "Who" in rows(alert_of("finding_role_contested"))
+    alert = alert_of("finding_role_contested", actors=7)
     assert "Who" not in rows(alert)
 
 
@@ -424,7 +424,7 @@ EVENTS = JSON | st.fixed_dictionaries(
 
 
 @given(EVENTS, st.sampled_from(["aws", "aws-cn", "nowhere", ""]))
-def test_whatever_comes_is_a_subject_that_sns_takes_and_a_text_of_bounded_size(event, partition):
+def test_every_event_gives_a_subject_that_sns_accepts_and_a_text_of_limited_size(event, partition):
     alert = compose(event, partition)
     assert 0 < len(alert.headline) <= SUBJECT_SIZE
     assert alert.headline.isascii()

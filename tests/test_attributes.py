@@ -1,4 +1,4 @@
-"""DynamoDB's attribute values, as boto3 has them."""
+"""DynamoDB's attribute values in boto3's format."""
 
 from decimal import Decimal
 
@@ -16,7 +16,7 @@ values = st.recursive(
 
 
 @given(values)
-def test_what_is_written_is_what_boto3_would_write_and_reads_back_the_same(value):
+def test_an_item_is_written_as_boto3_writes_it_and_reads_back_unchanged(value):
     written = attribute(value)
     expected = TypeSerializer().serialize(value)
     assert _ordered(written) == _ordered(expected)
@@ -29,12 +29,12 @@ def test_a_decimal_is_a_number_and_a_tuple_a_list():
 
 
 @pytest.mark.parametrize("value", [1.5, set(), {1}, b"bytes", object()])
-def test_what_the_table_cannot_keep_is_an_error_and_not_something_else(value):
+def test_a_value_that_the_table_cannot_store_is_an_error(value):
     with pytest.raises(TypeError, match="DynamoDB does not store a"):
         attribute(value)
 
 
-def test_a_kind_that_is_never_written_is_not_guessed_at():
+def test_a_type_that_is_never_written_is_an_error():
     with pytest.raises(TypeError, match="kind NS"):
         plain({"NS": ["1"]})
 

@@ -1,4 +1,4 @@
-"""What Rolewarden did to IAM and could not record is found in CloudTrail and recorded late, once and with its cause."""
+"""The audit finds unrecorded changes by Rolewarden in CloudTrail, and records them once and with their cause."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ HARMLESS = '{"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": 
 
 
 def killed(world, event, operation="AttachRolePolicy"):
-    """Let the function that gets `event` be ended right after a call took effect."""
+    """Pass `event` to a function that ends right after a call took effect."""
     with contextlib.suppress(Killed), world.aws.dying(operation):
         world.enforce(event)
 
 
 def attached(world, role="CanvasOmar"):
-    """What the history says was attached to a role, row by row."""
+    """The attached policies in each row of a role's history."""
     return [sorted(row["attached"]) for row in world.history(role) if row.get("attached")]
 
 
-def test_a_remediation_whose_function_was_ended_before_the_record_is_recorded_late(world):
-    world.guarded()
+def test_the_audit_records_a_remediation_whose_function_ended_before_the_record(world):
+    world.protected()
     before = attached(world)
     event = world.detach("CanvasOmar", "no-generative-ai")
     killed(world, event)
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
     world.enforce(event)
     assert attached(world) == before
     assert world.audit()["backfilled"] == 1
@@ -50,8 +50,8 @@ def test_a_remediation_whose_function_was_ended_before_the_record_is_recorded_la
     assert row["cause"]["actor"] == f"arn:aws:iam::{ACCOUNT_ID}:root"
 
 
-def test_a_late_row_stands_at_the_time_of_the_call(world):
-    world.guarded()
+def test_a_backfilled_entry_has_the_time_of_the_call(world):
+    world.protected()
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     world.audit(later=timedelta(hours=3))
     [row] = [row for row in world.history("CanvasOmar") if row.get("backfilled")]
@@ -59,8 +59,8 @@ def test_a_late_row_stands_at_the_time_of_the_call(world):
     assert HistoryKey.of(row["at"]).time == datetime.fromisoformat(call["detail"]["eventTime"])
 
 
-def test_what_is_recorded_is_not_recorded_again(world):
-    world.guarded()
+def test_the_audit_does_not_record_an_entry_twice(world):
+    world.protected()
     world.enforce(world.detach("CanvasOmar", "no-generative-ai"))
     rows = world.history("CanvasOmar")
     done = world.audit()
@@ -69,21 +69,21 @@ def test_what_is_recorded_is_not_recorded_again(world):
     assert world.history("CanvasOmar") == rows
 
 
-def test_audits_over_the_same_time_record_once(world):
-    world.guarded()
+def test_audits_over_the_same_time_record_an_entry_once(world):
+    world.protected()
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     assert [world.audit()["backfilled"], world.audit()["backfilled"]] == [1, 0]
     assert sum("backfilled" in row for row in world.history("CanvasOmar")) == 1
 
 
 def test_two_audits_at_once_record_once(world, monkeypatch):
-    world.guarded()
+    world.protected()
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     recorder = world.runtime.recorder
     really = recorder.rows
     read = really(f"{ACCOUNT_ID}/CanvasOmar", datetime(2026, 1, 1, tzinfo=UTC))
     world.audit()
-    # Read before the other had written.
+    # This audit reads before the other one writes.
     monkeypatch.setattr(recorder, "rows", lambda about, since: read if "Omar" in about else really(about, since))
     assert world.audit(again=True)["backfilled"] == 0
     assert sum("backfilled" in row for row in world.history("CanvasOmar")) == 1
@@ -91,7 +91,7 @@ def test_two_audits_at_once_record_once(world, monkeypatch):
 
 @pytest.mark.parametrize("loss", [Loss.RESET, Loss.TIMEOUT])
 def test_an_attachment_whose_answers_were_all_lost_is_recorded(world, loss):
-    world.guarded()
+    world.protected()
     before = attached(world)
     event = world.detach("CanvasOmar", "no-generative-ai")
     with world.aws.losing("AttachRolePolicy", loss, takes_effect=True), pytest.raises(RetryLater):
@@ -101,7 +101,7 @@ def test_an_attachment_whose_answers_were_all_lost_is_recorded(world, loss):
     assert attached(world) == [*before, ["no-generative-ai"]]
 
 
-def test_what_one_try_did_and_only_half_recorded_is_completed(world_with):
+def test_the_audit_completes_a_remediation_that_was_recorded_in_part(world_with):
     world = world_with(TWO_GUARDRAILS)
     event = world.role_event("CanvasOmar")
     with world.aws.losing("AttachRolePolicy", Loss.RESET, takes_effect=True, after=1), pytest.raises(PartlyDone):
@@ -112,7 +112,7 @@ def test_what_one_try_did_and_only_half_recorded_is_completed(world_with):
     assert sorted(attached(world)) == [["first"], ["second"]]
 
 
-def test_a_remediation_of_two_attachments_gives_one_late_row(world_with):
+def test_a_remediation_with_two_attachments_gives_one_backfilled_entry(world_with):
     world = world_with(TWO_GUARDRAILS)
     with contextlib.suppress(Killed), world.aws.dying("AttachRolePolicy", after=1):
         world.enforce(world.role_event("CanvasOmar"))
@@ -120,7 +120,7 @@ def test_a_remediation_of_two_attachments_gives_one_late_row(world_with):
     assert attached(world) == [["first", "second"]]
 
 
-def test_what_cloudtrail_shows_of_one_remediation_in_two_parts_is_recorded_in_two(world_with):
+def test_a_remediation_that_cloudtrail_delivers_in_two_parts_gives_two_entries(world_with):
     world = world_with(TWO_GUARDRAILS)
     with contextlib.suppress(Killed), world.aws.dying("AttachRolePolicy", after=1):
         world.enforce(world.role_event("CanvasOmar"))
@@ -142,7 +142,7 @@ assignments:
 """
 
 
-def test_a_boundary_that_was_set_or_taken_off_unrecorded_is_recorded(world_with):
+def test_the_audit_records_an_unrecorded_change_of_a_boundary(world_with):
     world = world_with(BOUNDED)
     killed(world, world.role_event("CanvasFull"), "PutRolePermissionsBoundary")
     world.audit()
@@ -157,8 +157,8 @@ def test_a_boundary_that_was_set_or_taken_off_unrecorded_is_recorded(world_with)
     assert unbound["attached"] == ["first"]
 
 
-def test_what_was_taken_off_unrecorded_is_recorded(world_with):
-    world_with(TWO_GUARDRAILS).guarded()
+def test_the_audit_records_an_unrecorded_detachment(world_with):
+    world_with(TWO_GUARDRAILS).protected()
     world = world_with("surplus: detach\n" + TWO_GUARDRAILS.replace("[first, second]", "[first]"), keep=True)
     world.sweep()
     [body] = [body for body in world.queued("DETACH_QUEUE_URL") if body.get("role") == "CanvasOmar"]
@@ -175,7 +175,7 @@ def test_what_was_taken_off_unrecorded_is_recorded(world_with):
     ("tamper", "operation", "remediation"),
     [("edit", "CreatePolicyVersion", "replaced"), ("delete", "CreatePolicy", "created")],
 )
-def test_a_policy_that_was_restored_unrecorded_is_recorded(world, tamper, operation, remediation):
+def test_the_audit_records_an_unrecorded_restoration_of_a_policy(world, tamper, operation, remediation):
     if tamper == "edit":
         world.iam.create_policy_version(PolicyArn=GUARDRAIL_ARN, PolicyDocument=HARMLESS, SetAsDefault=True)
         event = world.event("CreatePolicyVersion")
@@ -192,11 +192,11 @@ def test_a_policy_that_was_restored_unrecorded_is_recorded(world, tamper, operat
     assert row["cause"]["event_id"] == event["detail"]["eventID"]
 
 
-def test_what_a_deployment_writes_is_its_own_affair(world):
+def test_the_audit_ignores_the_calls_of_a_deployment(world):
     assert world.audit() == {"calls": 0, "backfilled": 0, "behind": False}
 
 
-def test_who_signs_like_rolewarden_and_is_not_is_ignored(world):
+def test_the_audit_ignores_other_callers_with_the_user_agent_of_rolewarden(world):
     role = world.runtime.aws
     stranger = Aws()
     stranger.attach("CanvasOmar", GUARDRAIL_ARN, correlation_id=SWEEP.new_correlation_id())
@@ -206,24 +206,24 @@ def test_who_signs_like_rolewarden_and_is_not_is_ignored(world):
     assert world.audit(again=True)["backfilled"] == 1
 
 
-def test_a_call_that_failed_is_no_deed(world):
+def test_the_audit_ignores_failed_calls(world):
     with world.aws.failing("AttachRolePolicy", "AccessDenied", status=403):
         world.enforce(world.role_event("CanvasOmar"))
     assert world.audit()["backfilled"] == 0
     assert not attached(world)
 
 
-def test_what_is_too_young_waits_for_the_next_audit(world):
-    world.guarded()
+def test_calls_that_are_too_recent_wait_for_the_next_audit(world):
+    world.protected()
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     auditor = world.sweeper.auditor
     assert auditor.run(ACCOUNT_ID, time.time())["backfilled"] == 0
-    assert auditor.run(ACCOUNT_ID, time.time() + 22 * 60)["backfilled"] == 0  # its remediation may still be going on
+    assert auditor.run(ACCOUNT_ID, time.time() + 22 * 60)["backfilled"] == 0  # Its remediation may still be running.
     assert auditor.run(ACCOUNT_ID, time.time() + 30 * 60)["backfilled"] == 1
 
 
-def test_a_call_that_cloudtrail_shows_late_is_found_all_the_same(world):
-    world.guarded()
+def test_the_audit_finds_a_call_that_cloudtrail_delivers_late(world):
+    world.protected()
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     shown = world.aws.events.pop()
     world.audit(later=timedelta(minutes=50))
@@ -232,7 +232,7 @@ def test_a_call_that_cloudtrail_shows_late_is_found_all_the_same(world):
 
 
 def test_after_a_long_silence_audits_go_on_until_they_have_caught_up(world):
-    world.guarded()
+    world.protected()
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     auditor = world.sweeper.auditor
     world.progress.set_audited(ACCOUNT_ID, datetime.now(UTC) - timedelta(days=2))
@@ -247,14 +247,14 @@ def test_after_a_long_silence_audits_go_on_until_they_have_caught_up(world):
 
 
 def test_every_sweep_ends_with_an_audit(world):
-    world.guarded()
+    world.protected()
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     world.runtime.clock.now = lambda: time.time() + 3600
     world.sweep()
     assert sum("backfilled" in row for row in world.history("CanvasOmar")) == 1
 
 
-def test_a_sweep_is_complete_where_the_event_history_cannot_be_read_and_that_is_counted(world, counted):
+def test_a_sweep_completes_and_counts_an_error_if_the_event_history_cannot_be_read(world, counted):
     with world.aws.failing("LookupEvents", "AccessDeniedException", status=403):
         world.sweep()
     [sweep] = world.progress.sweeps(ACCOUNT_ID)
@@ -262,14 +262,14 @@ def test_a_sweep_is_complete_where_the_event_history_cannot_be_read_and_that_is_
     assert counted("RecordFailed") == 1
 
 
-def test_an_audit_that_is_throttled_comes_again(world):
+def test_a_throttled_audit_is_retried(world):
     with world.aws.failing("LookupEvents", "ThrottlingException"), pytest.raises(RetryLater):
         world.audit()
     assert world.progress.audited(ACCOUNT_ID) is None
 
 
-def test_a_late_row_is_told_on_the_bus_and_counted(world, counted):
-    world.guarded()
+def test_a_backfilled_entry_is_put_on_the_bus_and_counted(world, counted):
+    world.protected()
     told = world.listening({"source": ["rolewarden"]})
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     world.audit()
@@ -277,8 +277,8 @@ def test_a_late_row_is_told_on_the_bus_and_counted(world, counted):
     assert counted("Backfilled") == 1
 
 
-def test_the_cause_of_another_regions_event_is_told_by_its_id_alone(world):
-    world.guarded()
+def test_the_cause_of_an_event_from_another_region_is_its_id(world):
+    world.protected()
     event = world.detach("CanvasOmar", "no-generative-ai")
     killed(world, event)
     world.aws.events.remove(event)
@@ -287,7 +287,7 @@ def test_the_cause_of_another_regions_event_is_told_by_its_id_alone(world):
     assert row["cause"] == {"event_id": event["detail"]["eventID"]}
 
 
-def test_a_correlation_id_holds_nothing_that_an_event_may_have_smuggled_in():
+def test_a_correlation_id_has_no_text_from_an_event():
     origin = Origin(Trigger.EVENT, Cause(event_id="x\r\nHost: evil", event_name="Tag Role\n"))
     assert origin.new_correlation_id().partition(".")[0] == "event"
     assert cause_of_correlation_id(SWEEP.new_correlation_id()) == SWEEP.cause
@@ -295,12 +295,12 @@ def test_a_correlation_id_holds_nothing_that_an_event_may_have_smuggled_in():
 
 @pytest.mark.parametrize("claim", [{"trigger": "deployment"}, {"cause": {"event_name": "Deployment"}}])
 def test_a_message_that_claims_a_deployment_does_not_keep_its_remediation_from_the_audit(world, claim):
-    world.guarded()
+    world.protected()
     world.detach("CanvasOmar", "no-generative-ai")
     forged = {"role": "CanvasOmar", "role_account": ACCOUNT_ID, "account": ACCOUNT_ID, **claim}
     with contextlib.suppress(Killed), world.aws.dying("AttachRolePolicy"):
         world.enforcer.handle_message(forged)
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
     assert world.audit()["backfilled"] == 1
 
 

@@ -1,4 +1,4 @@
-"""`rolewarden check` and `rolewarden compile`, and the library behind them."""
+"""`rolewarden check`, `rolewarden compile` and their library."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def warnings(file: Path, text: str) -> list[str]:
     return [str(problem) for problem in checked.warnings]
 
 
-def test_pattern_that_matches_no_known_model_is_a_warning_that_names_near_ones(file: Path) -> None:
+def test_a_pattern_that_matches_no_known_model_is_a_warning_with_similar_models(file: Path) -> None:
     [warning] = warnings(file, rules("bedrock: {deny: [meta.llama3-70b-instruct*, anthropic.claude-2*]}"))
     assert warning == (
         "guardrails.yaml:2: guardrails.a.bedrock.deny[2]: `anthropic.claude-2*` matches no model that was known on "
@@ -48,14 +48,14 @@ def test_pattern_that_matches_no_known_model_is_a_warning_that_names_near_ones(f
     )
 
 
-def test_pattern_that_is_near_nothing_is_a_warning_without_a_guess(file: Path) -> None:
+def test_a_pattern_without_similar_models_is_a_warning_without_suggestions(file: Path) -> None:
     [warning] = warnings(file, rules("jumpstart: {allow: [qqqq-*, huggingface-llm-falcon-*]}"))
     assert warning.endswith(
         "jumpstart.allow[1]: `qqqq-*` matches no model that was known on 2026-01-01: write a known model ID"
     )
 
 
-def test_pattern_of_a_model_newer_than_the_list_is_kept_all_the_same(file: Path) -> None:
+def test_a_pattern_for_a_model_newer_than_the_list_is_kept(file: Path) -> None:
     file.write_text(rules("bedrock: {deny: [anthropic.claude-99*]}"))
     checked = check(file, today=TODAY, known=KNOWN)
     assert checked.rules is not None
@@ -63,7 +63,7 @@ def test_pattern_of_a_model_newer_than_the_list_is_kept_all_the_same(file: Path)
     assert checked.rules.guardrails["a"].bedrock.patterns == ("anthropic.claude-99*",)
 
 
-def test_exact_bedrock_id_under_deny_is_a_warning_as_it_leaves_versions_open(file: Path) -> None:
+def test_an_exact_bedrock_id_under_deny_is_a_warning_because_it_leaves_other_versions_allowed(file: Path) -> None:
     [warning] = warnings(file, rules("bedrock: {deny: [anthropic.claude-v2]}"))
     assert warning.endswith(
         "`anthropic.claude-v2` does not deny other versions and variants of the model, "
@@ -71,12 +71,12 @@ def test_exact_bedrock_id_under_deny_is_a_warning_as_it_leaves_versions_open(fil
     )
 
 
-def test_exact_ids_are_right_under_allow_and_for_jumpstart(file: Path) -> None:
+def test_exact_ids_are_accepted_under_allow_and_for_jumpstart(file: Path) -> None:
     assert warnings(file, rules("bedrock: {allow: [anthropic.claude-v2]}")) == []
     assert warnings(file, rules("jumpstart: {deny: [huggingface-llm-falcon-7b-bf16]}")) == []
 
 
-def test_without_a_list_of_models_no_pattern_is_called_unknown(file: Path) -> None:
+def test_without_a_list_of_models_every_pattern_is_accepted(file: Path) -> None:
     file.write_text(rules("bedrock: {allow: [qqqq.x]}"))
     assert check(file, today=TODAY).warnings == ()
 
@@ -85,7 +85,7 @@ def many(count: int) -> str:
     return ", ".join(f"'*.{'m' * 60}{number}'" for number in range(count))
 
 
-def test_allow_list_that_fits_no_policy_is_an_error_with_its_place(file: Path) -> None:
+def test_an_allow_list_that_exceeds_a_policy_is_an_error_with_its_line(file: Path) -> None:
     file.write_text(
         f"guardrails:\n  b: {{bedrock: {{deny: all}}}}\n  a:\n    bedrock: {{allow: [{many(60)}]}}\n"
         "assignments:\n  - guardrails: [a]\n"
@@ -96,14 +96,14 @@ def test_allow_list_that_fits_no_policy_is_an_error_with_its_place(file: Path) -
     assert str(error).startswith("guardrails.yaml:4: guardrails.a.bedrock: the allow list does not fit an IAM policy")
 
 
-def test_jumpstart_list_that_fits_no_policy_is_an_error_with_its_place(file: Path) -> None:
+def test_a_jumpstart_list_that_exceeds_a_policy_is_an_error_with_its_line(file: Path) -> None:
     listed = ", ".join(f"'*{'m' * 60}{number}'" for number in range(99))
     file.write_text(rules(f"bedrock: {{deny: all}}, jumpstart: {{allow: [{listed}]}}"))
     [error] = check(file, today=TODAY).errors
     assert str(error).startswith("guardrails.yaml:2: guardrails.a.jumpstart: the allow list does not fit")
 
 
-def test_who_compiles_without_checking_hears_the_place_and_the_way_out_too() -> None:
+def test_compiling_without_a_check_gives_the_same_error_with_its_line() -> None:
     patterns = tuple(f"*.{'m' * 60}{number}" for number in range(60))
     with pytest.raises(TooLong) as refused:
         compile_guardrail(Guardrail("a", BedrockRule("allow", patterns)), "aws")
@@ -136,7 +136,7 @@ def test_guardrail_of_several_policies_costs_as_many_slots(file: Path) -> None:
     assert len(policies) > 1
 
 
-def test_the_shipped_file_has_nothing_to_be_said_about(tmp_path: Path) -> None:
+def test_the_shipped_file_has_no_errors_or_warnings(tmp_path: Path) -> None:
     checked = check(SHIPPED, today=TODAY, known=known_models())
     assert (checked.errors, checked.warnings) == ((), ())
     assert checked.slots == (1, 1)
@@ -158,7 +158,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_check_says_what_the_file_costs_and_exits_0(file: Path) -> None:
+def test_check_prints_the_cost_of_the_file_and_exits_0(file: Path) -> None:
     file.write_text(rules("bedrock: {deny: all}"))
     code, out, _ = run("check", str(file))
     assert code == 0
@@ -185,11 +185,12 @@ def test_check_of_a_file_with_warnings_only_exits_0(file: Path) -> None:
     assert out.startswith("warning: guardrails.yaml:6: exemptions[1]: ended on 2020-01-31")
 
 
-def test_check_of_no_file_is_one_line_and_exits_1(tmp_path: Path) -> None:
+def test_check_of_a_missing_file_is_one_line_and_exits_1(tmp_path: Path) -> None:
     code, out, err = run("check", str(tmp_path / "none.yaml"))
     assert (code, out) == (1, "")
     assert (
-        err == f"rolewarden: {tmp_path}/none.yaml: cannot be read: No such file or directory: name a guardrails.yaml\n"
+        err == f"rolewarden: {tmp_path}/none.yaml: cannot be read: No such file or directory: "
+        "name a readable guardrails.yaml\n"
     )
 
 
@@ -217,7 +218,7 @@ def test_compile_as_json_is_one_object_of_policy_name_and_document() -> None:
     assert run("compile", "--json", str(SHIPPED))[1] == out
 
 
-def test_compile_writes_a_file_for_each_policy_and_says_which(tmp_path: Path) -> None:
+def test_compile_writes_a_file_for_each_policy_and_prints_its_name(tmp_path: Path) -> None:
     code, out, _ = run("compile", "--out", str(tmp_path / "deep" / "policies"), str(SHIPPED))
     assert code == 0
     for policy in compile_rules(load(SHIPPED, today=TODAY), "aws"):
@@ -226,7 +227,7 @@ def test_compile_writes_a_file_for_each_policy_and_says_which(tmp_path: Path) ->
         assert str(written) in out.splitlines()
 
 
-def test_compile_prints_documents_that_a_person_can_read(file: Path) -> None:
+def test_compile_prints_indented_documents(file: Path) -> None:
     file.write_text(rules("jumpstart: {deny: all}"))
     code, out, _ = run("compile", str(file))
     name, _, document = out.partition("\n")
@@ -243,7 +244,7 @@ def test_compile_of_a_bad_file_prints_the_mistakes_and_no_document(file: Path) -
     assert not (file.parent / "policies").exists()
 
 
-def test_compile_into_a_file_is_one_line_and_exits_1(file: Path) -> None:
+def test_compile_into_an_existing_file_is_one_line_and_exits_1(file: Path) -> None:
     file.write_text(rules("bedrock: {deny: all}"))
     code, out, err = run("compile", "--out", str(file), str(file))
     assert (code, out) == (1, "")
@@ -261,7 +262,7 @@ assignments:
 LONG = ", ".join(f"maker{number}.model-with-a-long-name-{number}*" for number in range(40))
 
 
-def test_a_boundary_that_does_not_fit_a_policy_is_a_warning_at_the_assignment_with_the_way_out(file: Path) -> None:
+def test_a_boundary_that_exceeds_a_policy_is_a_warning_at_the_assignment_with_a_solution(file: Path) -> None:
     file.write_text(BOUNDED.format(LONG))
     [warning] = [str(problem) for problem in check(file, today=TODAY).warnings]
     place, _, message = warning.partition(": the boundary")
@@ -273,14 +274,14 @@ def test_a_boundary_that_does_not_fit_a_policy_is_a_warning_at_the_assignment_wi
     )
 
 
-def test_boundaries_that_fit_or_that_nobody_asked_for_are_no_warning(file: Path) -> None:
+def test_boundaries_that_fit_or_are_not_requested_are_no_warning(file: Path) -> None:
     file.write_text(BOUNDED.format("anthropic.claude-*"))
     assert check(file, today=TODAY).warnings == ()
     file.write_text(BOUNDED.format(LONG).replace("fallback: boundary\n", ""))
     assert check(file, today=TODAY).warnings == ()
 
 
-def test_compile_prints_the_boundaries_and_check_tells_how_full_they_are(file: Path) -> None:
+def test_compile_prints_the_boundaries_and_check_prints_their_size(file: Path) -> None:
     file.write_text(BOUNDED.format("anthropic.claude-*"))
     printed = json.loads(CliRunner().invoke(app, ["compile", str(file), "--json"]).stdout)
     assert list(printed["policies"]) == ["long", "short", "boundary.short", "boundary.long+short"]
@@ -288,7 +289,7 @@ def test_compile_prints_the_boundaries_and_check_tells_how_full_they_are(file: P
     assert re.search(r"policy boundary\.long\+short: [\d,]+ of 6,144 characters", said)
 
 
-def test_a_fallback_that_is_not_understood_is_an_error_with_the_words_to_write(file: Path) -> None:
+def test_an_unknown_fallback_is_an_error_with_the_allowed_values(file: Path) -> None:
     file.write_text(BOUNDED.format("anthropic.claude-*").replace("boundary\n", "bound\n", 1))
     [error] = check(file, today=TODAY).errors
     assert str(error) == "guardrails.yaml:1: fallback: `bound` is not understood: write `none` or `boundary`"

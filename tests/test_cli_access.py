@@ -1,4 +1,4 @@
-"""`rolewarden access` and `explain`: what IAM says, of every route, with the statement that says so."""
+"""`rolewarden access` and `explain`: IAM's decision for every route, with the statement that decides."""
 
 import json
 
@@ -14,7 +14,7 @@ from rolewarden_cli.models import models
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.scenes.seed import TRUST
 
-from tests.commands import rolewarden, told
+from tests.commands import json_answer, rolewarden
 from tests.conftest import TODAY
 
 pytestmark = pytest.mark.long
@@ -33,16 +33,16 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def guarded(world):
-    """Two roles that carry what they need; the others are bare."""
+def protected(world):
+    """Two roles with the policies that they need. The other roles are unprotected."""
     world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=f"{OURS}no-generative-ai")
     world.iam.attach_role_policy(RoleName="CanvasRosa", PolicyArn=f"{OURS}approved-models")
     return world
 
 
 def cells(*arguments):
-    """Row and model to the verdict that `access` tells."""
-    found = told("access", *arguments)
+    """The decision of `access` by row and model."""
+    found = json_answer("access", *arguments)
     return {
         (row["user_profile"] or row["kind"], model["id"]): found["verdicts"][cell]
         for row in found["rows"]
@@ -51,12 +51,12 @@ def cells(*arguments):
 
 
 def deny(world, role, *statements):
-    """Give a role an inline policy of denies, on several lines as a person writes it."""
+    """Add an inline policy of denies to a role, with several lines as a user writes it."""
     document = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", **each} for each in statements]}
     world.iam.put_role_policy(RoleName=role, PolicyName="own", PolicyDocument=json.dumps(document, indent=2))
 
 
-def test_guarded_profiles_reach_what_their_guardrail_lets_them_and_bare_ones_everything(guarded):
+def test_protected_profiles_reach_only_allowed_models_and_unprotected_ones_reach_every_model(protected):
     found = cells(*FOUR)
     assert {model: found["rosa", model]["allowed"] for model in (NOVA, CLAUDE, FLAN, MISTRAL)} == {
         NOVA: True, CLAUDE: False, FLAN: False, MISTRAL: True,
@@ -76,14 +76,14 @@ def test_guarded_profiles_reach_what_their_guardrail_lets_them_and_bare_ones_eve
     assert found["rosa", NOVA]["route"] == "on demand"
 
 
-def test_a_profile_reaches_what_the_bedrock_role_of_its_domain_reaches(guarded):
+def test_a_profile_reaches_the_models_of_its_domains_bedrock_role(protected):
     assert cells(*FOUR)["omar", NOVA]["allowed"]
-    guarded.iam.attach_role_policy(RoleName="CanvasBedrockAnalytics", PolicyArn=f"{OURS}no-generative-ai")
+    protected.iam.attach_role_policy(RoleName="CanvasBedrockAnalytics", PolicyArn=f"{OURS}no-generative-ai")
     assert not cells(*FOUR)["omar", NOVA]["allowed"]
 
 
-def test_a_profile_without_a_role_of_its_own_is_judged_as_its_domains_role(guarded):
-    rows = {row["user_profile"]: row for row in told("access", "--model", NOVA)["rows"]}
+def test_a_profile_without_its_own_role_has_the_access_of_its_domains_role(protected):
+    rows = {row["user_profile"]: row for row in json_answer("access", "--model", NOVA)["rows"]}
     assert (rows["ravi"]["role"], rows["ravi"]["inherits"]) == ("CanvasResearch", True)
     assert (rows["rosa"]["role"], rows["rosa"]["inherits"]) == ("CanvasRosa", False)
 
@@ -106,14 +106,14 @@ ON_DEMAND = f"arn:aws:bedrock:us-east-1::foundation-model/{NOVA}"
     ],
     ids=["profiles are denied", "answers as a stream are not", "batch jobs are not", "Mantle is not"],
 )
-def test_a_model_is_reached_where_one_bedrock_route_gets_through(world, statements, route):
+def test_a_model_is_reached_if_one_bedrock_route_is_allowed(world, statements, route):
     deny(world, "CanvasRosa", *statements)
     verdict = cells("--model", NOVA)["rosa", NOVA]
     assert (verdict["allowed"], verdict["route"]) == (True, route)
 
 
-def test_an_inference_profile_is_a_route_where_only_the_called_region_is_denied(world, monkeypatch):
-    # The global profile of the shipped list leads to the model without a region, too, and takes all of its ARNs.
+def test_an_inference_profile_is_a_route_if_only_the_called_region_is_denied(world, monkeypatch):
+    # The global profile of the shipped list also needs the ARN of the model without a region.
     monkeypatch.setattr(OperatorCalls, "foundation_models", refuse_to_list)
     deny(world, "CanvasRosa", {"NotAction": INVOKE, "Resource": "*"}, {
         "Action": INVOKE, "Resource": "arn:aws:bedrock:us-east-1:*:inference-profile/*"})  # fmt: skip
@@ -123,7 +123,7 @@ def test_an_inference_profile_is_a_route_where_only_the_called_region_is_denied(
 
 
 @pytest.mark.parametrize("left", TAGS)
-def test_a_jumpstart_model_is_reached_where_one_tag_is_forgotten(world, left):
+def test_a_jumpstart_model_is_reached_if_one_tag_is_missing_from_the_deny(world, left):
     denied = [tag for tag in TAGS if tag != left]
     deny(
         world,
@@ -136,7 +136,7 @@ def test_a_jumpstart_model_is_reached_where_one_tag_is_forgotten(world, left):
     assert cells("--model", FLAN)["rosa", FLAN]["route"] == f"endpoint tagged {left}"
 
 
-def test_a_jumpstart_model_is_reached_from_a_hub_where_only_tags_are_denied(world):
+def test_a_jumpstart_model_is_reached_from_a_hub_if_only_tags_are_denied(world):
     tags = [{"Action": "sagemaker:CreateEndpoint", "Resource": "*", "Condition": {"Null": {f"aws:RequestTag/{tag}":
              "false"}}} for tag in TAGS]  # fmt: skip
     deny(world, "CanvasRosa", *tags)
@@ -150,7 +150,7 @@ def test_a_jumpstart_model_is_reached_from_a_hub_where_only_tags_are_denied(worl
     assert not cells("--model", FLAN)["rosa", FLAN]["allowed"]
 
 
-def test_the_statement_is_named_by_its_sid_or_its_number_however_the_policy_is_laid_out(world):
+def test_the_statement_is_named_by_its_sid_or_number_in_any_layout_of_the_policy(world):
     deny(
         world,
         "CanvasRosa",
@@ -170,8 +170,10 @@ def test_a_boundary_that_denies_is_named_too(world_with):
     verdict = cells("--model", NOVA)["rosa", NOVA]
     assert not verdict["allowed"]
     assert "boundary.none:BedrockModels" in verdict["statements"]
-    [reason, *_] = told("explain", "CanvasRosa", NOVA, "--guardrails", world.environment["GUARDRAILS_FILE"])["reasons"]
-    assert reason["assignments"] == ["assignment 1 (everybody else) for research/rosa"]
+    [reason, *_] = json_answer("explain", "CanvasRosa", NOVA, "--guardrails", world.environment["GUARDRAILS_FILE"])[
+        "reasons"
+    ]
+    assert reason["assignments"] == ["assignment 1 (every other subject) for research/rosa"]
 
 
 def judged(world, wanted, monkeypatch):
@@ -182,24 +184,24 @@ def judged(world, wanted, monkeypatch):
         return accesses.matrix(connection.calls, found, columns)
 
 
-def test_models_that_are_asked_for_together_are_judged_as_each_alone(guarded, monkeypatch):
+def test_models_in_one_simulation_get_the_same_decision_as_alone(protected, monkeypatch):
     conditions = (
         {"StringLike": {f"aws:RequestTag/{TAGS[0]}": ["*llama*", "huggingface-llm-falcon-7b-bf16"]}},
         {"StringEqualsIfExists": {f"AWS:requesttag/{TAGS[1]}": "xgboost-classification-model"}},
         {"StringNotLike": {f"aws:RequestTag/{TAGS[2]}": "*-7b-*"}},
     )
     create = {"Action": "sagemaker:Create*", "Resource": "*"}
-    deny(guarded, "CanvasResearch", *({**create, "Condition": condition} for condition in conditions))
+    deny(protected, "CanvasResearch", *({**create, "Condition": condition} for condition in conditions))
     wanted = ("amazon.*", "*llama-2-7b*", "*falcon-7b*", "xgboost*", "*flan-t5-*", "huggingface-llm-mistral-7b*")
-    together = judged(guarded, wanted, monkeypatch)
+    together = judged(protected, wanted, monkeypatch)
     monkeypatch.setattr(accesses._Asking, "_signature", lambda _self, _key, value: value)
-    alone = judged(guarded, wanted, monkeypatch)
+    alone = judged(protected, wanted, monkeypatch)
     assert together.decisions == alone.decisions
     assert together.simulations < alone.simulations / 4
     assert {decision.allowed for role in together.decisions.values() for decision in role} == {True, False}
 
 
-def test_roles_that_carry_the_same_are_judged_once_whatever_works_for_whom(world, monkeypatch):
+def test_roles_with_the_same_policies_are_simulated_once(world, monkeypatch):
     before = judged(world, (NOVA, FLAN), monkeypatch).simulations
     for number in range(8):
         role = world.role(f"more-{number}", TRUST)
@@ -218,7 +220,7 @@ def test_roles_that_carry_the_same_are_judged_once_whatever_works_for_whom(world
     assert apart.simulations == once.simulations + per_kind
 
 
-def test_a_policy_that_asks_who_the_role_is_keeps_it_from_being_judged_with_others(world, monkeypatch):
+def test_a_role_with_a_policy_about_its_own_arn_is_simulated_alone(world, monkeypatch):
     for role in ("CanvasRosa", "CanvasOmar"):
         condition = {"StringLike": {"aws:PrincipalArn": "*/CanvasRosa"}}
         deny(world, role, {"Action": ["bedrock:*", "bedrock-mantle:*"], "Resource": "*", "Condition": condition})
@@ -227,15 +229,15 @@ def test_a_policy_that_asks_who_the_role_is_keeps_it_from_being_judged_with_othe
     assert found.decisions["CanvasOmar"][0].allowed
 
 
-def test_where_bedrock_does_not_tell_its_models_the_shipped_list_stands_in_and_is_named(world, monkeypatch):
+def test_if_bedrock_does_not_list_its_models_the_shipped_list_is_used_and_named(world, monkeypatch):
     monkeypatch.setattr(OperatorCalls, "foundation_models", refuse_to_list)
-    found = told("access", "--model", "amazon.nova-*")
+    found = json_answer("access", "--model", "amazon.nova-*")
     assert found["listed"].startswith("the list of 20")
     assert "AccessDeniedException" in found["listed"]
     assert NOVA in {model["id"] for model in found["models"]}
 
 
-def test_a_route_that_the_simulator_does_not_know_is_said_and_the_others_are_judged(guarded, monkeypatch):
+def test_a_route_that_the_simulator_does_not_know_is_reported_and_the_others_are_evaluated(protected, monkeypatch):
     simulate = OperatorCalls.simulate
 
     def refuse(aws, role_arn, actions, *more):
@@ -244,73 +246,73 @@ def test_a_route_that_the_simulator_does_not_know_is_said_and_the_others_are_jud
         return simulate(aws, role_arn, actions, *more)
 
     monkeypatch.setattr(OperatorCalls, "simulate", refuse)
-    found = told("access", "--model", CLAUDE)
+    found = json_answer("access", "--model", CLAUDE)
     assert found["unread"] == ["Mantle in us-east-1: SimulatePrincipalPolicy: InvalidInput: Invalid Action"]
     verdicts = {row["user_profile"]: found["verdicts"][row["cells"][0]] for row in found["rows"]}
     assert (verdicts["rosa"]["allowed"], verdicts["ravi"]["allowed"]) == (False, True)
 
 
-def test_a_model_that_no_list_has_is_judged_as_it_is_given(guarded):
+def test_a_model_that_is_in_no_list_is_evaluated_as_given(protected):
     found = cells("--model", "anthropic.claude-sonnet-4-next", "--model", "my-own-jumpstart-model")
     assert found["rosa", "anthropic.claude-sonnet-4-next"]["allowed"]
     assert not found["omar", "my-own-jumpstart-model"]["allowed"]
 
 
-def test_that_no_list_has_a_model_is_said(world):
+def test_the_output_says_that_a_model_is_in_no_list(world):
     result = rolewarden("access", "--model", "huggingface-text2text-flan-t5-xll", "--model", NOVA)
     assert result.exit_code == 0
     assert [line for line in result.stderr.splitlines() if "no list" in line] == [
-        "rolewarden: no list has `huggingface-text2text-flan-t5-xll`: it is judged as a JumpStart model of this id; "
-        "is `huggingface-text2text-flan-t5-xl` meant?"
+        "rolewarden: no list has `huggingface-text2text-flan-t5-xll`: evaluating a JumpStart model with this "
+        "ID; the most similar ID is `huggingface-text2text-flan-t5-xl`"
     ]
 
 
-def test_explain_takes_one_model(world):
+def test_explain_accepts_only_one_model(world):
     result = rolewarden("explain", "CanvasRosa", "amazon.nova-*")
     assert result.exit_code == 1
-    assert "models match `amazon.nova-*`: name one, as `amazon.nova-" in result.stderr
+    assert "models match `amazon.nova-*`: name one, such as `amazon.nova-" in result.stderr
 
 
 @pytest.mark.parametrize(
     ("wanted", "says"),
     [
         ("claude", "or `*claude*`"),
-        ("nova-pro", "no model is called `nova-pro`: write `amazon.nova-pro-v1:0`"),
+        ("nova-pro", "no model has the ID `nova-pro`: write `amazon.nova-pro-v1:0`"),
         ("nothing-*", "no model matches `nothing-*`"),
     ],
 )
-def test_a_model_that_cannot_be_meant_is_one_line(world, wanted, says):
+def test_an_impossible_model_is_an_error_of_one_line(world, wanted, says):
     result = rolewarden("access", "--model", wanted)
     assert result.exit_code == 1
     assert says in result.stderr
 
 
-def test_a_role_of_another_account_is_said_and_not_judged(world):
+def test_a_role_of_another_account_is_reported_and_not_evaluated(world):
     world.sagemaker.update_user_profile(
         DomainId="d-research0001", UserProfileName="rosa",
         UserSettings={"ExecutionRole": "arn:aws:iam::444455556666:role/Theirs"},
     )  # fmt: skip
-    found = told("access", "--model", NOVA)
+    found = json_answer("access", "--model", NOVA)
     assert found["unread"] == ["research/rosa: role Theirs is not in account 111122223333"]
     assert "rosa" not in {row["user_profile"] for row in found["rows"]}
 
 
-def test_a_simulation_that_iam_throttles_is_tried_again(world):
-    with world.aws.failing("SimulatePrincipalPolicy", "Throttling", times=3):  # what botocore tries by itself
+def test_a_throttled_simulation_is_retried(world):
+    with world.aws.failing("SimulatePrincipalPolicy", "Throttling", times=3):  # botocore retries these calls itself.
         assert cells("--model", NOVA)["rosa", NOVA]["allowed"]
 
 
 @pytest.mark.parametrize("arguments", [FOUR, ["--model", "*"]], ids=["a column each", "groups"])
-def test_the_page_of_access_fits_eighty_columns(guarded, arguments):
+def test_the_output_of_access_fits_eighty_columns(protected, arguments):
     lines = rolewarden("access", *arguments).stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert any("denied by approved-models: " in line for line in lines)
 
 
-def test_an_explanation_tells_statement_policy_guardrail_assignment_and_who_caused_it(world):
-    world.guarded()
+def test_an_explanation_has_statement_policy_guardrail_assignment_and_caller(world):
+    world.protected()
     world.enforce(world.detach("CanvasRosa", "approved-models"))
-    found = told("explain", "CanvasRosa", CLAUDE)
+    found = json_answer("explain", "CanvasRosa", CLAUDE)
     assert (found["allowed"], found["verdict"], found["subjects"]) == (False, "compliant", ["research/rosa"])
     assert {route["route"] for route in found["routes"]} >= {"on demand", "batch job", "Mantle"}
     first = found["reasons"][0]
@@ -322,19 +324,19 @@ def test_an_explanation_tells_statement_policy_guardrail_assignment_and_who_caus
     assert first["attached"]["actor"]
 
 
-def test_an_explanation_of_what_is_open_tells_what_the_role_lacks(world):
-    found = told("explain", "CanvasRosa", CLAUDE)
+def test_an_explanation_of_an_allowed_model_names_the_missing_guardrails(world):
+    found = json_answer("explain", "CanvasRosa", CLAUDE)
     assert (found["allowed"], found["verdict"], found["missing"]) == (True, "drifted", ["approved-models"])
     assert [reason["policy"] for reason in found["reasons"]] == ["AmazonSageMakerCanvasFullAccess"]
     assert found["reasons"][0]["attached"] is None
 
 
-def test_an_exempt_role_and_one_that_works_for_nobody_are_told_so(world):
+def test_an_explanation_says_that_a_role_is_exempt_or_unused(world):
     assert "is exempt until 2027-01-31" in rolewarden("explain", "CanvasBreakGlass", NOVA).stdout
-    assert "It works for nobody" in rolewarden("explain", "BuildServer", NOVA).stdout
+    assert "no subject in SageMaker uses it" in rolewarden("explain", "BuildServer", NOVA).stdout
 
 
-def test_a_role_that_is_not_there_is_one_line(world):
+def test_a_missing_role_is_an_error_of_one_line(world):
     result = rolewarden("explain", "Nobody", NOVA)
     assert result.exit_code == 1
     assert "account 111122223333 has no role `Nobody`" in result.stderr

@@ -1,4 +1,4 @@
-"""Which account a command works on: credentials, regions, and the local AWS that is served or made for it."""
+"""The account of a command: credentials, regions, and a served or new local AWS."""
 
 import os
 
@@ -23,7 +23,7 @@ NAMES = (
 
 @pytest.fixture
 def nobody(monkeypatch, tmp_path):
-    """A machine on which nothing is configured, and which is no instance of EC2."""
+    """A machine without configuration that is not an EC2 instance."""
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
@@ -39,34 +39,40 @@ def run(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "there are no AWS credentials: give --profile, or --local"),
-        (["--profile", "nobody"], "(nobody) could not be found: see `aws configure list-profiles`"),
+        ([], "AWS credentials are missing: give --profile, or --local"),
+        (["--profile", "nobody"], "(nobody) could not be found: list your profiles with `aws configure list-profiles`"),
     ],
 )
-def test_without_credentials_the_way_out_is_named(nobody, arguments, says):
+def test_without_credentials_the_error_names_a_solution(nobody, arguments, says):
     result = run("status", "--region", "us-east-1", *arguments)
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1
     assert says in result.stderr
 
 
-def test_without_a_region_the_way_out_is_named(nobody, monkeypatch):
+def test_without_a_region_the_error_names_a_solution(nobody, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     result = run("status")
     assert (result.exit_code, result.stderr) == (
-        1, "rolewarden: no region is known: give --region, or set AWS_DEFAULT_REGION\n"
+        1, "rolewarden: the region is missing: give --region, or set AWS_DEFAULT_REGION\n"
     )  # fmt: skip
 
 
-def test_local_is_an_account_of_its_own_where_none_is_served(nobody):
+def test_an_error_is_one_line_without_the_notes_about_the_local_account_and_its_rules(nobody, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("explain", "Nobody", "amazon.nova-pro-v1:0", "--local")
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1), result.output
+
+
+def test_local_is_an_account_of_its_own_if_none_is_served(nobody):
     result = run("plan", "--local")
     assert result.exit_code == 2
     assert result.stderr == "rolewarden: local AWS in this process\n"
     assert "CanvasRosa" in result.stdout
 
 
-def test_local_is_the_one_that_is_served(nobody, monkeypatch):
+def test_local_is_the_served_account_if_one_is_served(nobody, monkeypatch):
     aws = LocalAws.start()
     aws.reset()
     seed(aws)
@@ -76,25 +82,25 @@ def test_local_is_the_one_that_is_served(nobody, monkeypatch):
         result = run("plan", "--local", "--json")
     assert result.exit_code == 2
     assert result.stderr == f"rolewarden: local AWS at {url}\n"
-    assert '"no-generative-ai": "created"' in result.stdout  # nothing is staged there
+    assert '"no-generative-ai": "created"' in result.stdout  # This account has no stage.
     assert "AWS_ENDPOINT_URL" not in os.environ
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--region", "xx"], "`xx` is no region: write it as in us-east-1"),
-        (["--region", "us-east-1", "--region", "frankfurt"], "`frankfurt` is no region: write it as in us-east-1"),
-        (["--assume-role", "Auditor"], "`Auditor` is no role's ARN: write arn:aws:iam::ACCOUNT:role/NAME"),
+        (["--region", "xx"], "`xx` is not a region: give one such as us-east-1"),
+        (["--region", "us-east-1", "--region", "frankfurt"], "`frankfurt` is not a region: give one such as us-east-1"),
+        (["--assume-role", "Auditor"], "`Auditor` is not the ARN of a role: write arn:aws:iam::ACCOUNT:role/NAME"),
     ],
 )
-def test_a_region_or_role_that_cannot_be_is_one_line(world, arguments, says):
+def test_an_invalid_region_or_role_is_an_error_of_one_line(world, arguments, says):
     result = rolewarden("plan", *arguments)
     assert (result.exit_code, result.stderr) == (1, f"rolewarden: {says}\n")
 
 
-def test_without_a_file_of_rules_the_option_that_names_it_is_told(world, tmp_path, monkeypatch):
+def test_without_guardrails_yaml_the_error_names_the_option(world, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = rolewarden("plan")
     assert result.exit_code == 1
-    assert result.stderr.endswith("guardrails.yaml here: name your guardrails.yaml with --guardrails\n")
+    assert result.stderr.endswith("guardrails.yaml does not exist: name your guardrails.yaml with --guardrails\n")

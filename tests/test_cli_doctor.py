@@ -10,7 +10,7 @@ from rolewarden_cli.doctor import BESIDE_WORKERS
 from rolewarden_local.emulated import stacksets
 
 from tests.clinic import ALARMS, BUS, Clinic
-from tests.commands import rolewarden, told
+from tests.commands import json_answer, rolewarden
 from tests.stacks import MEMBER
 
 
@@ -21,7 +21,7 @@ def clinic(world, monkeypatch):
 
 def problems(clinic, *, exit_code=2):
     """The checks that are not ok: what was checked, and the message, by level."""
-    checks = told("doctor", *clinic.options, exit_code=exit_code)["checks"]
+    checks = json_answer("doctor", *clinic.options, exit_code=exit_code)["checks"]
     assert all(bool(check["recommendation"]) is (check["level"] != "ok") for check in checks)
     return {(c["level"], c["what"], c["message"]) for c in checks if c["level"] != "ok"}
 
@@ -31,7 +31,7 @@ def messages(clinic, *, exit_code=2):
 
 
 def test_a_stack_in_good_order_has_a_line_for_each_check_and_exit_code_0(clinic):
-    checks = told("doctor", *clinic.options)["checks"]
+    checks = json_answer("doctor", *clinic.options)["checks"]
     assert {check["level"] for check in checks} == {"ok"}
     assert [check["what"] for check in checks] == [
         "rules",
@@ -136,7 +136,7 @@ def test_a_fault_is_one_line_that_fails(clinic, fault):
 def test_rules_that_differ_from_the_file_fail(clinic, tmp_path):
     other = tmp_path / "guardrails.yaml"
     other.write_text("guardrails:\n  other:\n    bedrock: {deny: all}\nassignments:\n  - guardrails: [other]\n")
-    checks = told("doctor", "--guardrails", str(other), exit_code=2)["checks"]
+    checks = json_answer("doctor", "--guardrails", str(other), exit_code=2)["checks"]
     assert [(c["level"], c["message"]) for c in checks if c["what"] == "rules"] == [
         ("fail", "the deployed rules differ from the local file")
     ]
@@ -144,7 +144,7 @@ def test_rules_that_differ_from_the_file_fail(clinic, tmp_path):
 
 def test_without_a_local_file_the_rules_are_a_warning(clinic, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    checks = told("doctor")["checks"]
+    checks = json_answer("doctor")["checks"]
     assert [check["what"] for check in checks if check["level"] == "warn"] == ["rules"]
 
 
@@ -206,13 +206,13 @@ def test_each_line_fits_80_columns_and_begins_with_the_level(clinic):
 def test_a_stack_of_a_member_account_whose_operation_failed_is_named(company, monkeypatch):
     clinic = Clinic(company, monkeypatch)
     clinic.stack_sets = {"Members": "rolewarden-members"}
-    checks = told("doctor", *clinic.options, exit_code=2)["checks"]
+    checks = json_answer("doctor", *clinic.options, exit_code=2)["checks"]
     assert [(c["level"], c["message"]) for c in checks if c["what"] == "StackSets"] == [
         ("ok", "the last operation succeeded in 1 places")
     ]
     [stack_set] = stacksets._SETS.values()
     stack_set.made[MEMBER, "us-east-1"] = {"Status": "OUTDATED", "StatusReason": "rolewarden-sweep already exists"}
-    checks = told("doctor", *clinic.options, exit_code=2)["checks"]
+    checks = json_answer("doctor", *clinic.options, exit_code=2)["checks"]
     [failed] = [check for check in checks if check["what"] == "StackSets"]
     assert (failed["level"], failed["account"], failed["region"]) == ("fail", MEMBER, "us-east-1")
     assert failed["message"] == ("rolewarden-members: the last operation is FAILED (rolewarden-sweep already exists)")

@@ -1,4 +1,4 @@
-"""`rolewarden enforce`: the plan, done; by hand, in pieces, and again."""
+"""`rolewarden enforce` carries out the plan: completely, in part, and repeatedly."""
 
 import boto3
 import pytest
@@ -10,7 +10,7 @@ from rolewarden_cli.connect import Where, connected
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.scenes.seed import seed
 
-from tests.commands import rolewarden, told
+from tests.commands import json_answer, rolewarden
 from tests.conftest import TODAY
 
 pytestmark = pytest.mark.long
@@ -35,7 +35,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def library(world, monkeypatch):
-    """What the command works with, on the account of `world`: connection, inventory, plan and rules."""
+    """The connection, inventory, plan and rules of the command, for the account of `world`."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://in-process")
     with connected(Where(local=True)) as connection:
         rules = world.runtime.rules
@@ -44,11 +44,11 @@ def library(world, monkeypatch):
 
 
 def carried(world):
-    return {role: world.carried(role) for role in NEEDS}
+    return {role: world.attached(role) for role in NEEDS}
 
 
-def test_the_roles_carry_what_the_plan_says_and_the_history_tells_who_did_it(world):
-    done = told("enforce", "--yes", exit_code=2)  # one role is full
+def test_the_roles_have_the_planned_policies_and_the_history_names_the_caller(world):
+    done = json_answer("enforce", "--yes", exit_code=2)  # One role is full.
     assert carried(world) == NEEDS
     assert {role["role"]: role["verdict"] for role in done["roles"]} == dict.fromkeys(NEEDS, "compliant")
     [row] = world.history("CanvasRosa")
@@ -56,18 +56,18 @@ def test_the_roles_carry_what_the_plan_says_and_the_history_tells_who_did_it(wor
     assert row["attached"] == ["approved-models"]
 
 
-def test_again_it_does_nothing_and_writes_nothing(world):
-    told("enforce", "--yes", exit_code=2)
+def test_a_second_run_changes_and_writes_nothing(world):
+    json_answer("enforce", "--yes", exit_code=2)
     mark = world.aws.mark()
-    assert told("enforce", "--yes", exit_code=2)["roles"] == []
+    assert json_answer("enforce", "--yes", exit_code=2)["roles"] == []
     made = {call.operation for call in world.aws.calls(mark)}
     assert {name for name in made if not name.startswith(("Get", "List", "Describe", "Scan"))} == set()
 
 
-def test_all_done_is_exit_code_0(world_with):
+def test_the_exit_code_is_0_if_everything_is_done(world_with):
     world = world_with("guardrails: {none: {bedrock: {deny: all}}}\nassignments: [{guardrails: [none]}]\n"
                        "fallback: boundary\n")  # fmt: skip
-    done = told("enforce", "--yes", "--guardrails", world.environment["GUARDRAILS_FILE"])
+    done = json_answer("enforce", "--yes", "--guardrails", world.environment["GUARDRAILS_FILE"])
     remediations = {role["role"]: role["remediation"] for role in done["roles"]}
     assert remediations["CanvasFull"] == "bounded"
     assert world.iam.get_role(RoleName="CanvasFull")["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == (
@@ -76,18 +76,18 @@ def test_all_done_is_exit_code_0(world_with):
     assert set(remediations.values()) == {"attached", "bounded"}
 
 
-def test_where_nothing_is_deployed_it_publishes_first_and_records_nothing(aws):
+def test_without_a_stack_enforce_publishes_first_and_records_nothing(aws):
     aws.reset()
     seed(aws)
     mark = aws.mark()
-    done = told("enforce", "--yes", exit_code=2)
+    done = json_answer("enforce", "--yes", exit_code=2)
     assert done["policies"] == {"no-generative-ai": "created", "approved-models": "created"}
     attached = boto3.client("iam").list_attached_role_policies(RoleName="CanvasRosa")["AttachedPolicies"]
     assert f"{OURS}approved-models" in {policy["PolicyArn"] for policy in attached}
     assert {call.operation for call in aws.calls(mark)} & {"PutItem", "PutEvents", "BatchWriteItem"} == set()
 
 
-def test_without_yes_and_without_anybody_to_ask_nothing_is_changed(world):
+def test_without_yes_and_without_a_terminal_nothing_is_changed(world):
     result = rolewarden("enforce")
     assert result.exit_code == 1
     assert "CanvasRosa" in result.stdout
@@ -96,7 +96,7 @@ def test_without_yes_and_without_anybody_to_ask_nothing_is_changed(world):
 
 
 @pytest.mark.parametrize(("answer", "exit_code", "done"), [("n\n", 1, False), ("y\n", 2, True)])
-def test_who_is_asked_decides(world, monkeypatch, answer, exit_code, done):
+def test_the_answer_to_the_question_decides(world, monkeypatch, answer, exit_code, done):
     monkeypatch.setattr(options, "is_a_terminal", lambda: True)
     result = rolewarden("enforce", answer=answer)
     assert result.exit_code == exit_code
@@ -104,7 +104,7 @@ def test_who_is_asked_decides(world, monkeypatch, answer, exit_code, done):
     assert (carried(world) == BARE) is not done
 
 
-def test_stopped_it_ends_between_two_roles_and_goes_on_where_it_was(world, library):
+def test_an_interrupted_run_ends_between_two_roles_and_the_next_run_continues(world, library):
     looks = iter([False, False, True, True])
     connection, found, plan, rules = library
     done = enforcing.enforce_rules(connection, found, plan, rules, TODAY, stop=lambda: next(looks))
@@ -112,22 +112,22 @@ def test_stopped_it_ends_between_two_roles_and_goes_on_where_it_was(world, libra
     assert {role: bool(policies) for role, policies in carried(world).items()} == {
         role: role not in done.left for role in NEEDS
     }
-    again = told("enforce", "--yes", exit_code=2)
+    again = json_answer("enforce", "--yes", exit_code=2)
     assert {role["role"] for role in again["roles"]} == set(done.left)
     assert carried(world) == NEEDS
 
 
-def test_a_role_that_aws_cannot_do_now_holds_up_no_other(world):
+def test_a_role_with_a_temporary_error_does_not_block_others(world):
     with world.aws.failing("AttachRolePolicy", "ServiceFailure", times=1):
-        done = told("enforce", "--yes", exit_code=2)
+        done = json_answer("enforce", "--yes", exit_code=2)
     assert [line.partition(":")[0] for line in done["postponed"]] == ["CanvasAnalytics"]
     assert carried(world) == {**NEEDS, "CanvasAnalytics": set()}
 
 
-def test_a_policy_that_iam_does_not_know_yet_is_attached_when_it_does(world):
+def test_a_policy_that_iam_does_not_show_yet_is_attached_as_soon_as_it_does(world):
     text = f"Policy {OURS}no-generative-ai does not exist or is not attachable."
     with world.aws.failing("AttachRolePolicy", "NoSuchEntity", text, times=1):
-        told("enforce", "--yes", exit_code=2)
+        json_answer("enforce", "--yes", exit_code=2)
     assert carried(world) == NEEDS
 
 
@@ -141,21 +141,21 @@ def test_a_policy_that_cannot_be_written_ends_it_before_any_role_is_touched(worl
     assert carried(world) == BARE
 
 
-def test_what_is_not_needed_any_more_is_taken_off_and_what_is_out_of_the_file_deleted(world_with):
+def test_surplus_policies_are_detached_and_those_of_removed_guardrails_deleted(world_with):
     world = world_with("guardrails: {none: {bedrock: {deny: all}}, old: {bedrock: {deny: all}}}\n"
                        "assignments: [{guardrails: [none, old]}]\n")  # fmt: skip
-    told("enforce", "--yes", "--guardrails", world.environment["GUARDRAILS_FILE"], exit_code=2)
+    json_answer("enforce", "--yes", "--guardrails", world.environment["GUARDRAILS_FILE"], exit_code=2)
     world.iam.attach_role_policy(RoleName="BuildServer", PolicyArn=f"{OURS}none")
     fewer = world_with("guardrails: {none: {bedrock: {deny: all}}}\nassignments: [{guardrails: [none]}]\n"
                        "surplus: detach\n", keep="unpublished")  # fmt: skip
-    done = told("enforce", "--yes", "--guardrails", fewer.environment["GUARDRAILS_FILE"], exit_code=2)
-    assert world.carried("CanvasRosa") == {"none"}
-    assert world.carried("BuildServer") == set()
+    done = json_answer("enforce", "--yes", "--guardrails", fewer.environment["GUARDRAILS_FILE"], exit_code=2)
+    assert world.attached("CanvasRosa") == {"none"}
+    assert world.attached("BuildServer") == set()
     assert done["policies"]["old"] == "retired"
     assert world.runtime.aws.own_policies() == ("none",)
 
 
-def test_the_page_tells_what_became_of_each_role_in_eighty_columns(world):
+def test_the_output_has_the_result_for_each_role_in_eighty_columns(world):
     result = rolewarden("enforce", "--yes")
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert "CanvasRosa  drifted > compliant  + approved-models" in result.stdout

@@ -1,30 +1,30 @@
-"""`rolewarden history` and `status`: what the deployed stack has recorded."""
+"""`rolewarden history` and `status` show the records of the deployed stack."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from rolewarden_cli.history import UnreadableTimeError, moment
+from rolewarden_cli.history import UnreadableTimeError, parsed_time
 from rolewarden_cli.status import ContestedRole, Status, SweepSeen
 
-from tests.commands import rolewarden, told
+from tests.commands import json_answer, rolewarden
 
 NOW = datetime(2027, 1, 15, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture
 def lived(world):
-    """An account that was swept, and in which a guardrail was taken off since."""
+    """An account after a sweep and the later detachment of a guardrail."""
     world.sweep()
     world.enforce(world.detach("CanvasRosa", "approved-models"))
     return world
 
 
 def entries(*arguments):
-    return told("history", *arguments)["entries"]
+    return json_answer("history", *arguments)["entries"]
 
 
-def test_the_newest_comes_first_with_what_was_done_and_why(lived):
+def test_the_newest_entry_comes_first_with_its_remediation_and_cause(lived):
     newest, *others = entries()
     assert (newest["about"], newest["kind"], newest["policies"]) == (
         "CanvasRosa", "Role Remediated", ["approved-models"],
@@ -34,7 +34,7 @@ def test_the_newest_comes_first_with_what_was_done_and_why(lived):
     assert others == sorted(others, key=lambda entry: entry["at"], reverse=True)
 
 
-def test_it_is_narrowed_down_to_a_role_a_time_and_a_caller(lived):
+def test_the_history_can_be_filtered_by_role_time_and_caller(lived):
     assert {entry["about"] for entry in entries("--role", "CanvasRosa")} == {"CanvasRosa"}
     assert len(entries("--role", "CanvasRosa")) == 2
     [told_of] = entries("--actor", "ROOT")
@@ -54,22 +54,22 @@ def test_it_is_narrowed_down_to_a_role_a_time_and_a_caller(lived):
         ("2026-11-25T10:00:00+02:00", datetime(2026, 11, 25, 8, tzinfo=UTC)),
     ],
 )
-def test_a_point_in_time_is_so_long_ago_or_a_day(text, meant):
-    assert moment(text, NOW) == meant
+def test_a_point_in_time_is_a_duration_or_a_day(text, meant):
+    assert parsed_time(text, NOW) == meant
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "999999d", "", "7 d"])
-def test_what_is_no_point_in_time_is_an_error_that_says_what_to_write(text):
+def test_an_invalid_point_in_time_is_an_error_with_the_valid_forms(text):
     with pytest.raises(UnreadableTimeError, match="write 90m, 2h or 7d"):
-        moment(text, NOW)
+        parsed_time(text, NOW)
 
 
-def test_an_empty_record_is_said_in_words(world):
-    assert rolewarden("history").stdout == "nothing of the kind is recorded\n"
+def test_an_empty_history_is_described_in_words(world):
+    assert rolewarden("history").stdout == "the history has no such entry\n"
 
 
 @pytest.mark.parametrize("command", ["history", "status"])
-def test_where_nothing_is_deployed_the_way_out_is_named(aws, command):
+def test_without_a_stack_the_error_names_a_solution(aws, command):
     aws.reset()
     result = rolewarden(command)
     assert result.exit_code == 1
@@ -79,8 +79,8 @@ def test_where_nothing_is_deployed_the_way_out_is_named(aws, command):
     )
 
 
-def test_the_status_has_the_last_sweep_coverage_and_what_cannot_be_guarded(lived):
-    found = told("status", exit_code=2)
+def test_the_status_has_the_last_sweep_the_coverage_and_unenforceable_roles(lived):
+    found = json_answer("status", exit_code=2)
     assert found["last_sweep"]["completed"]["unprotected"] == 7
     assert (found["governed"], found["exempt"], found["covered"]) == (8, 1, 6)
     [finding] = found["unenforceable"]
@@ -89,24 +89,24 @@ def test_the_status_has_the_last_sweep_coverage_and_what_cannot_be_guarded(lived
     assert found["contested"] == []
 
 
-def test_a_finding_that_was_settled_is_no_finding_any_more(lived):
+def test_a_resolved_finding_is_not_in_the_status(lived):
     lived.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn="arn:aws:iam::111122223333:policy/team-policy-01")
     lived.sweep()
-    found = told("status")
+    found = json_answer("status")
     assert found["unenforceable"] == []
     assert found["covered"] == 7
 
 
-def test_a_contested_role_is_told_with_who_contests_it(lived):
+def test_the_status_names_the_actors_of_a_contested_role(lived):
     for _ in range(2):
         lived.enforce(lived.detach("CanvasRosa", "approved-models"))
-    [contest] = told("status", exit_code=2)["contested"]
+    [contest] = json_answer("status", exit_code=2)["contested"]
     assert (contest["role"], contest["times"]) == ("CanvasRosa", 3)
     assert contest["actors"]
 
 
-def test_before_the_first_sweep_nothing_is_claimed(world):
-    assert told("status", exit_code=2)["last_sweep"] is None
+def test_before_the_first_sweep_the_status_claims_nothing(world):
+    assert json_answer("status", exit_code=2)["last_sweep"] is None
     assert "coverage       not known before a sweep" in rolewarden("status").stdout
 
 
@@ -125,10 +125,10 @@ WELL = Status("111122223333", "us-east-1", NOW, SWEPT, None, 3, 0, (), (), 0)
         ({"unenforceable": (object(),)}, False),
     ],
 )
-def test_the_stack_is_well_if_a_whole_sweep_took_place_in_time_and_nothing_is_left(change, is_well):
+def test_the_status_is_good_after_a_recent_complete_sweep_without_findings(change, is_well):
     assert replace(WELL, **change).is_well is is_well
 
 
 @pytest.mark.parametrize("command", ["history", "status"])
-def test_the_pages_fit_eighty_columns(lived, command):
+def test_the_output_fits_eighty_columns(lived, command):
     assert max(map(len, rolewarden(command).stdout.splitlines())) <= 80

@@ -1,4 +1,4 @@
-"""`rolewarden plan`: what would change and what cannot, before anything is deployed and after."""
+"""`rolewarden plan` shows possible and impossible changes, before and after a deployment."""
 
 import pytest
 from rolewarden.policies import policy_arn
@@ -6,7 +6,7 @@ from rolewarden_cli import options
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.scenes.seed import seed
 
-from tests.commands import rolewarden, told
+from tests.commands import json_answer, rolewarden
 from tests.conftest import TODAY
 
 pytestmark = pytest.mark.long
@@ -21,14 +21,14 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def undeployed(aws):
-    """The seeded account as it is before anybody has heard of Rolewarden."""
+    """The seeded account without Rolewarden."""
     aws.reset()
     seed(aws)
     return aws
 
 
 def planned(*arguments, exit_code=2):
-    plan = told("plan", *arguments, exit_code=exit_code)
+    plan = json_answer("plan", *arguments, exit_code=exit_code)
     return plan, {role["role"]: role for role in plan["roles"]}
 
 
@@ -36,7 +36,7 @@ def rules(world):
     return "--guardrails", world.environment["GUARDRAILS_FILE"]
 
 
-def test_before_anything_is_deployed_it_says_what_a_first_sweep_would_do_and_only_reads(undeployed):
+def test_before_a_deployment_plan_shows_the_first_sweep_and_only_reads(undeployed):
     mark = undeployed.mark()
     plan, roles = planned()
     assert not plan["deployed"]
@@ -53,7 +53,7 @@ def test_before_anything_is_deployed_it_says_what_a_first_sweep_would_do_and_onl
     assert {name for name in made if not name.startswith(("Get", "List", "Describe"))} == set()
 
 
-def test_each_role_has_its_verdict_its_slots_and_what_it_works_for_where(world):
+def test_each_role_has_its_verdict_its_slots_and_its_users(world):
     _, roles = planned()
     rosa, full, exempt = roles["CanvasRosa"], roles["CanvasFull"], roles["CanvasBreakGlass"]
     assert (rosa["before"], rosa["verdict"], rosa["missing"]) == ("drifted", "compliant", ["approved-models"])
@@ -81,7 +81,7 @@ assignments:
     ["", "fallback: boundary", "mode: observe", "also_govern: {trusting: [glue.amazonaws.com], roles: [Build*]}"],
     ids=["as it is", "fallback", "observe", "also_govern"],
 )
-def test_what_is_planned_for_each_role_is_what_a_sweep_then_does(world_with, more):
+def test_a_sweep_does_for_each_role_what_the_plan_says(world_with, more):
     world = world_with(f"{REST}\n{more}\n")
     plan, _ = planned(*rules(world), exit_code=0 if more == "mode: observe" else 2)
     done = {outcome["role"]: outcome for outcome in world.sweep()}
@@ -95,25 +95,25 @@ def test_what_is_planned_for_each_role_is_what_a_sweep_then_does(world_with, mor
         else:
             assert role["verdict"] in {"compliant", "exempt"}, role
     assert done.keys() <= {role["role"] for role in plan["roles"]}
-    left = 0 if more in {"fallback: boundary", "mode: observe"} else 2  # the role that is full cannot be protected
+    left = 0 if more in {"fallback: boundary", "mode: observe"} else 2  # The full role cannot be protected.
     assert planned(*rules(world), exit_code=left)[0]["next"] is None
 
 
-def test_a_role_that_carries_all_it_needs_is_nothing_to_do(world_with):
+def test_a_role_with_all_its_policies_needs_no_change(world_with):
     world = world_with(f"{REST}\nfallback: boundary\n")
-    world.guarded()
+    world.protected()
     plan, roles = planned(*rules(world), exit_code=0)
     assert not plan["has_changes"]
     assert roles["CanvasRosa"]["before"] == "compliant"
 
 
-def test_a_policy_that_says_something_else_is_to_be_replaced(world):
+def test_a_policy_with_other_text_is_planned_for_restoration(world):
     open_door = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"s3:GetObject","Resource":"*"}]}'
     world.iam.create_policy_version(PolicyArn=f"{OURS}no-generative-ai", PolicyDocument=open_door, SetAsDefault=True)
     assert planned()[0]["policies"] == {"no-generative-ai": "replaced", "approved-models": "unchanged"}
 
 
-def test_a_guardrail_that_a_role_does_not_need_stays_or_goes_as_the_file_says(world_with):
+def test_the_file_decides_whether_a_surplus_guardrail_stays(world_with):
     kept = world_with(REST)
     kept.iam.attach_role_policy(RoleName="BuildServer", PolicyArn=f"{OURS}none")
     role = planned(*rules(kept))[1]["BuildServer"]
@@ -123,7 +123,7 @@ def test_a_guardrail_that_a_role_does_not_need_stays_or_goes_as_the_file_says(wo
     assert (role["surplus"], role["detached"], role["changes"]) == ([], ["none"], True)
 
 
-def test_a_guardrail_that_is_out_of_the_file_is_to_be_retired(world_with):
+def test_a_guardrail_that_was_removed_from_the_file_is_planned_for_removal(world_with):
     world_with(REST)
     fewer = world_with(
         "guardrails: {none: {bedrock: {deny: all}}}\nassignments: [{guardrails: [none]}]\n", keep="unpublished"
@@ -143,13 +143,13 @@ def test_a_rule_for_a_profile_that_runs_as_its_domains_role_cannot_be_kept(world
 
 
 @pytest.mark.parametrize(("until", "told_of"), [("2027-02-14", True), ("2027-02-15", False), ("2027-01-15", True)])
-def test_an_exemption_is_told_of_when_it_ends_within_thirty_days(world_with, until, told_of):
+def test_an_exemption_that_ends_within_thirty_days_is_reported(world_with, until, told_of):
     world = world_with(f'{REST}\nexemptions: [{{role: "Canvas*Rosa", until: {until}, reason: trial}}]\n')
     endings = planned(*rules(world))[0]["exemptions"]
     assert [ending["roles"] for ending in endings] == ([["CanvasRosa"]] if told_of else [])
 
 
-def test_what_is_switched_on_in_canvas_is_told_with_its_domain(world):
+def test_the_enabled_features_of_canvas_are_reported_with_their_domain(world):
     switches = planned()[0]["switches"]
     assert [(found["domain_name"], found["switch"], found["role"]) for found in switches] == [
         ("analytics", "direct deployment", ""),
@@ -157,17 +157,17 @@ def test_what_is_switched_on_in_canvas_is_told_with_its_domain(world):
     ]
 
 
-def test_a_user_profile_that_may_deploy_by_itself_is_told_of_though_its_domain_may_not_and_nobody_describes_it(world):
+def test_a_user_profile_with_direct_deployment_is_reported_without_describing_it(world):
     canvas = {"CanvasAppSettings": {"DirectDeploySettings": {"Status": "ENABLED"}}}
     world.sagemaker.update_user_profile(DomainId="d-research0001", UserProfileName="rosa", UserSettings=canvas)
-    world.sweep()  # now the table tells of her
+    world.sweep()  # The table now has this profile.
     calls = world.aws.mark()
     switched = {(found["domain_name"], found["user_profile"]) for found in planned()[0]["switches"]}
     assert switched == {("analytics", ""), ("research", "rosa")}
     assert "DescribeUserProfile" not in {call.operation for call in world.aws.calls(calls)}
 
 
-def test_what_cannot_be_read_is_said_and_nothing_is_taken_off_meanwhile(world_with):
+def test_unreadable_subjects_are_reported_and_nothing_is_detached(world_with):
     world = world_with(f"{REST}\nsurplus: detach\n")
     world.iam.attach_role_policy(RoleName="BuildServer", PolicyArn=f"{OURS}none")
     with world.aws.failing("ListUserProfiles", "AccessDeniedException", "no"):
@@ -185,12 +185,12 @@ def test_domains_in_several_regions_are_planned_together(world):
 @pytest.mark.parametrize(
     ("operation", "code", "says"),
     [
-        ("GetAccountAuthorizationDetails", "AccessDenied", "let your role do that"),
-        ("GetAccountSummary", "ServiceFailure", "run it again"),
-        ("GetCallerIdentity", "AccessDenied", "these credentials cannot be used"),
+        ("GetAccountAuthorizationDetails", "AccessDenied", "give your role this permission"),
+        ("GetAccountSummary", "ServiceFailure", "run the command again"),
+        ("GetCallerIdentity", "AccessDenied", "cannot use your credentials"),
     ],
 )
-def test_what_aws_refuses_is_one_line_with_a_way_out_and_exit_code_1(world, operation, code, says):
+def test_an_error_of_aws_is_one_line_with_a_solution_and_exit_code_1(world, operation, code, says):
     with world.aws.failing(operation, code, "no"):
         result = rolewarden("plan")
     assert result.exit_code == 1
@@ -201,7 +201,7 @@ def test_what_aws_refuses_is_one_line_with_a_way_out_and_exit_code_1(world, oper
     assert result.stdout == ""
 
 
-def test_a_mistake_in_its_options_exits_1_as_2_means_changes(world):
+def test_a_mistake_in_the_options_exits_1_because_2_means_changes(world):
     assert rolewarden("plan", "--nonsense").exit_code == 1
     assert rolewarden("plan", "--help").exit_code == 0
 
@@ -221,13 +221,13 @@ def test_a_role_can_be_assumed_first(world):
     assert "auditor" in callers["GetAccountAuthorizationDetails"]
 
 
-def test_a_role_that_cannot_be_assumed_is_one_line(world):
+def test_a_role_that_cannot_be_assumed_is_an_error_of_one_line(world):
     result = rolewarden("plan", "--assume-role", f"arn:aws:iam::{ACCOUNT_ID}:role/nobody")
     assert result.exit_code == 1
-    assert f"role arn:aws:iam::{ACCOUNT_ID}:role/nobody cannot be used: AssumeRole: AccessDenied" in result.stderr
+    assert f"cannot use role arn:aws:iam::{ACCOUNT_ID}:role/nobody: AssumeRole: AccessDenied" in result.stderr
 
 
-def test_the_page_fits_eighty_columns_and_has_no_colours_off_a_terminal(world):
+def test_the_output_fits_eighty_columns_and_has_no_colours_without_a_terminal(world):
     result = rolewarden("plan", "--all")
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert "\x1b" not in result.stdout

@@ -1,4 +1,4 @@
-"""`rolewarden report`: the page of an account says what the other commands say of it."""
+"""`rolewarden report`: the page has the same content as the other commands."""
 
 import hashlib
 import json
@@ -16,8 +16,8 @@ MODELS = ("--model", "amazon.nova-pro-v1:0", "--model", "huggingface-text2text-f
 
 @pytest.fixture
 def reported(world, tmp_path):
-    """The account's page, after the guardrails were put on and one was taken off again."""
-    world.guarded()
+    """The account's page, after the guardrails were attached and one was detached again."""
+    world.protected()
     world.enforce(world.detach("CanvasAnalytics", "no-generative-ai"))
     world.detach("CanvasRosa", "approved-models")
     file = tmp_path / "report.html"
@@ -27,7 +27,7 @@ def reported(world, tmp_path):
     return Page(file.read_text(encoding="utf-8")).root
 
 
-def test_the_page_says_what_plan_access_and_history_say(reported):
+def test_the_report_has_the_same_content_as_plan_access_and_history(reported):
     plan = json.loads(rolewarden("plan", "--json").stdout)
     access = json.loads(rolewarden("access", "--json", *MODELS).stdout)
     history = json.loads(rolewarden("history", "--json").stdout)["entries"]
@@ -42,14 +42,14 @@ def test_the_page_says_what_plan_access_and_history_say(reported):
     assert any(about.startswith("role CanvasRosa") for about, *_ in findings(reported))
 
 
-def test_the_page_says_by_which_rules_and_who_has_asked(reported):
+def test_the_report_names_its_rules_and_its_caller(reported):
     told = " ".join(reported.ids["provenance"].text.split())
     assert hashlib.sha256((ROOT / "layers/guardrails/guardrails.yaml").read_bytes()).hexdigest() in told
     assert "111122223333" in told
     assert "arn:aws:" in told
 
 
-def test_a_file_that_cannot_be_written_is_one_line(world, tmp_path):
+def test_an_unwritable_file_is_an_error_of_one_line(world, tmp_path):
     result = rolewarden("report", "-o", str(tmp_path / "none" / "report.html"), *MODELS)
     assert result.exit_code == 1
     assert "report.html: cannot be written: No such file or directory" in result.stderr

@@ -1,27 +1,27 @@
-"""`rolewarden sweep` asks the deployed stack, and says so in one line."""
+"""`rolewarden sweep` requests a sweep from the deployed stack, and prints one line."""
 
 from tests.commands import rolewarden
 
 
-def test_a_sweep_is_asked_for_on_the_bus_that_both_functions_listen_to(world, template):
+def test_a_sweep_is_requested_on_the_bus_of_both_functions(world, template):
     listening = [rule.function for rule in template.rules() if "Sweep Requested" in rule.pattern.get("detail-type", ())]
     assert sorted(listening) == ["PublishFunction", "SweepFunction"]
     patterns = [rule.pattern for rule in template.rules()]
     heard = world.listening(next(p for p in patterns if p.get("detail-type") == ["Sweep Requested"]))
     result = rolewarden("sweep")
     assert (result.exit_code, len(result.stdout.splitlines())) == (0, 1)
-    assert result.stdout.startswith("asked for a sweep in us-east-1")
+    assert result.stdout.startswith("requested a sweep in us-east-1")
     assert [event["detail-type"] for event in heard()] == ["Sweep Requested"]
 
 
-def test_a_request_that_aws_does_not_take_is_an_error_with_its_reason(world):
+def test_a_request_that_aws_rejects_is_an_error_with_its_reason(world):
     with world.aws.failing("PutEvents", "AccessDeniedException", "not allowed to PutEvents"):
         result = rolewarden("sweep")
     assert result.exit_code == 1
     assert "not allowed to PutEvents" in result.stderr
 
 
-def test_nobody_is_asked_where_nothing_is_deployed(aws):
+def test_sweep_without_a_stack_is_an_error(aws):
     aws.reset()
     result = rolewarden("sweep")
     assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""The words that users see and match on: one word has one meaning, and the words that it replaced do not come back."""
+"""Words in the interface for users: each word has one meaning, and replaced words do not return."""
 
 import ast
 import json
@@ -20,10 +20,10 @@ OLD = re.compile(
     )\b""",
     re.VERBOSE | re.IGNORECASE,
 )
-"""Words of the old contract. What replaced each is in docs/explanation/architecture.md."""
+"""Words of the old contract. docs/explanation/architecture.md has their replacements."""
 
 OF_CENTRAL = re.compile(r"\bhub\b(?![-/])|Hub(Account|Region|Bus)|HUB_")
-"""The old word for the central account. AWS's own hubs are not meant: JumpStart's model hubs, and Security Hub."""
+"""The old word for the central account. AWS's own hubs do not count: JumpStart's model hubs and Security Hub."""
 
 PRODUCT = ("layers/rolewarden/rolewarden", "cli/rolewarden_cli", "functions", "local/rolewarden_local")
 
@@ -41,7 +41,7 @@ def strings(value: Any) -> Iterator[str]:
 
 
 def texts(file: Path) -> Iterator[str]:
-    """Every string of a Python file that is no docstring: keys, values and messages."""
+    """Every string of a Python file except docstrings: keys, values and messages."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
@@ -50,7 +50,7 @@ def texts(file: Path) -> Iterator[str]:
 
 
 def words(text: str) -> str:
-    """The text with names in it taken apart: `ReleaseQueue` and `release_queue` are both "release queue"."""
+    """The text with its names split into words: `ReleaseQueue` and `release_queue` are both "release queue"."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", text)
 
 
@@ -90,5 +90,5 @@ def test_the_central_account_has_one_name():
     for folder in PRODUCT:
         for file in (ROOT / folder).rglob("*.py"):
             found = [text for text in texts(file) if OF_CENTRAL.search(text)]
-            # The rest is about JumpStart's hubs.
+            # The other matches are about JumpStart's hubs.
             assert [text for text in found if text != "hub" and "model" not in text and "listed" not in text] == []

@@ -1,4 +1,4 @@
-"""The dashboard in the template: what it draws is what Rolewarden, its queues and its functions really count."""
+"""The dashboard in the template draws metrics that Rolewarden, its queues and its functions really have."""
 
 import json
 from collections import Counter
@@ -19,19 +19,19 @@ def widgets():
 
 
 def drawn(widgets, namespace):
-    """Metric names with what they are of."""
+    """Metric names with their dimensions."""
     lines = [line for widget in widgets for line in widget["metrics"] if line[0] == namespace]
     return Counter((name, dimension, value) for _, name, dimension, value, *_ in lines)
 
 
 @pytest.fixture
 def counted(world, tmp_path, monkeypatch):
-    """Names and units of the metrics that a life with every verdict and every kind of record leaves."""
+    """Names and units of the metrics after a scenario with every verdict and every kind of record."""
     found = set()
     monkeypatch.setattr(
         type(metrics), "add_metric", lambda _self, name, unit, _value, **_more: found.add((name, unit.name))
     )
-    world.guarded()
+    world.protected()
     for _ in range(3):
         world.enforce(world.detach("CanvasAnalytics", "no-generative-ai"))
     for role in ("CanvasFull", "CanvasRosa", "CanvasBreakGlass", "BuildServer"):
@@ -62,7 +62,7 @@ def test_every_alarm_on_a_metric_of_rolewardens_watches_one_that_it_counts(count
     assert watched - {name for name, _ in counted} == set()
 
 
-def test_the_time_from_the_call_to_the_remediation_is_drawn_as_median_and_as_the_slowest_twentieth(widgets, counted):
+def test_the_time_from_call_to_remediation_is_drawn_as_median_and_95th_percentile(widgets, counted):
     assert ("SecondsToRemediate", "Seconds") in counted
     stats = [line[-1]["stat"] for widget in widgets for line in widget["metrics"] if "SecondsToRemediate" in line]
     assert stats == ["p50", "p95"]

@@ -1,4 +1,4 @@
-"""What the wheel asks pip for is what the code imports, and the local AWS is imported only on demand."""
+"""The wheel requires the packages that the code imports, and the code imports the local AWS only on demand."""
 
 import ast
 import re
@@ -16,17 +16,17 @@ LOCAL = PROJECT["optional-dependencies"]["local"]
 OWN = ("rolewarden", "rolewarden_cli", "rolewarden_local")
 PACKAGES = {"layers/rolewarden/rolewarden": ALWAYS, "functions": ALWAYS, "cli/rolewarden_cli": ALWAYS,
             "local/rolewarden_local": ALWAYS + LOCAL}  # fmt: skip
-"""Each folder with code, and the requirements that hold when it is imported."""
+"""Each folder with code, and the requirements that its import needs."""
 
 
 def only_for_types(tree):
-    """Everything in the blocks that only a type checker reads."""
+    """All nodes in blocks that only a type checker reads."""
     blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
     return {id(inner) for block in blocks for inner in ast.walk(block)}
 
 
 def imports(text, *, nested=True):
-    """The modules that code imports; without `nested`, only those that importing the code itself imports."""
+    """The modules that code imports. Without `nested`, only those that an import of the code imports."""
     tree = ast.parse(text)
     types = only_for_types(tree)
     lazy = set()
@@ -72,7 +72,7 @@ def test_everything_that_is_declared_is_imported():
         for folder in PACKAGES
         for path in (ROOT / folder).rglob("*.py")
         for module in imports(path.read_text())
-    } | {distribution("ministack")}  # imported by names that are put together
+    } | {distribution("ministack")}  # Code imports these under computed names.
     assert {name(requirement) for requirement in ALWAYS + LOCAL} <= imported
 
 

@@ -1,4 +1,4 @@
-"""The stack that customers deploy, deployed by `sam deploy` into the local AWS: an API call in, a mended role out."""
+"""The customers' stack, deployed by `sam deploy` into the local AWS: an API call leads to a remediated role."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ def local():
     aws.reset()
     with aws.serving() as url, aws.authorizing():
         yield aws, url
-        aws.reset()  # while it is served: a recheck that is still under way must find no queue to come from
+        aws.reset()  # This runs while the account is served, because a running recheck must not find a queue.
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def account(local, build):
 
 @pytest.fixture(scope="module")
 def listener(account):
-    """Bodies of the events from source `rolewarden`, as a customer's own rule gets them."""
+    """Bodies of the events with the source `rolewarden`, as a customer's own rule receives them."""
     sqs, events = account.client("sqs"), account.client("events")
     queue = sqs.create_queue(QueueName="listener")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -67,26 +67,26 @@ def listener(account):
     return listen
 
 
-def mended(account, role, policies, *causes):
-    """Wait until the role carries the policies and the history tells of it with one of these causes.
+def remediated(account, role, policies, *causes):
+    """Wait until the role has the policies and its history has one of these causes.
 
-    Events come unordered and are worked on side by side: of two calls, either's may be the one that finds it bare.
+    Events arrive unordered and in parallel. The event of either of two calls may find the unprotected role first.
     """
-    waited(lambda: account.carries(role, policies), f"{role} carries {policies}")
+    waited(lambda: account.has_attached(role, policies), f"{role} carries {policies}")
     waited(
         lambda: any(
             row["cause"]["event_name"] in causes and row["verdict"] == "compliant" for row in account.history(role)
         ),
-        f"the history tells of {role}",
+        f"the history has {role}",
     )
 
 
-def test_the_first_sweep_has_guarded_what_was_there(account):
+def test_the_first_sweep_protects_existing_roles(account):
     for role in ("CanvasAnalytics", "CanvasAnalyticsSpaces", "CanvasBedrockAnalytics", "CanvasOmar"):
-        waited(partial(account.carries, role, ["no-generative-ai"]), role)
+        waited(partial(account.has_attached, role, ["no-generative-ai"]), role)
     for role in ("CanvasResearch", "CanvasRosa"):
-        waited(partial(account.carries, role, ["approved-models"]), role)
-    assert not account.carries("BuildServer", ["no-generative-ai"])
+        waited(partial(account.has_attached, role, ["approved-models"]), role)
+    assert not account.has_attached("BuildServer", ["no-generative-ai"])
 
 
 def test_a_first_deployment_raises_no_alarm_and_no_finding_about_the_account(account):
@@ -94,38 +94,38 @@ def test_a_first_deployment_raises_no_alarm_and_no_finding_about_the_account(acc
     assert account_findings(account.aws, account.outputs, ACCOUNT_ID) == []
 
 
-def test_a_new_profile_with_a_fresh_role_is_guarded(account):
+def test_a_new_profile_with_a_new_role_is_protected(account):
     role = account.iam.create_role(RoleName="CanvasNadia", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
     account.sagemaker.create_user_profile(
         DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"ExecutionRole": role}
     )
-    mended(account, "CanvasNadia", ["no-generative-ai"], "CreateUserProfile", "CreateRole")
+    remediated(account, "CanvasNadia", ["no-generative-ai"], "CreateUserProfile", "CreateRole")
 
 
-def test_a_domains_new_role_is_guarded(account):
+def test_the_new_role_of_a_domain_is_protected(account):
     role = account.iam.create_role(RoleName="CanvasResearch2", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
     account.sagemaker.update_domain(DomainId="d-research0001", DefaultUserSettings={"ExecutionRole": role})
-    mended(account, "CanvasResearch2", ["approved-models"], "UpdateDomain", "CreateRole")
+    remediated(account, "CanvasResearch2", ["approved-models"], "UpdateDomain", "CreateRole")
 
 
-def test_a_detached_guardrail_is_put_back_and_told_with_the_actor(account, listener):
+def test_a_detached_guardrail_is_attached_and_reported_with_the_actor(account, listener):
     account.client("iam", "mallory").detach_role_policy(RoleName="CanvasAnalytics", PolicyArn=GUARDRAIL_ARN)
-    mended(account, "CanvasAnalytics", ["no-generative-ai"], "DetachRolePolicy")
+    remediated(account, "CanvasAnalytics", ["no-generative-ai"], "DetachRolePolicy")
     [row] = [row for row in account.history("CanvasAnalytics") if row["cause"]["event_name"] == "DetachRolePolicy"]
     assert row["cause"]["actor"] == f"arn:aws:iam::{ACCOUNT_ID}:user/mallory"
     told = [e for e in listener() if e["detail"]["cause"].get("event_id") == row["cause"]["event_id"]]
     assert [event["detail-type"] for event in told] == ["Role Remediated"]
 
 
-def test_a_detached_guardrail_is_put_back_by_the_event_that_spells_the_role_in_small_letters(account):
+def test_a_detached_guardrail_is_attached_if_the_event_has_the_role_in_lower_case(account):
     account.client("iam", "mallory").detach_role_policy(RoleName="canvasomar", PolicyArn=GUARDRAIL_ARN)
-    mended(account, "CanvasOmar", ["no-generative-ai"], "DetachRolePolicy")
+    remediated(account, "CanvasOmar", ["no-generative-ai"], "DetachRolePolicy")
     [row] = [row for row in account.history("CanvasOmar") if row["cause"]["event_name"] == "DetachRolePolicy"]
     assert (row["role"], row["remediation"]) == ("CanvasOmar", "attached")
 
 
-def test_an_inline_policy_on_a_bare_role_brings_its_guardrail_back(account):
-    # The detaching itself goes unseen, as when an event is lost.
+def test_an_inline_policy_on_an_unprotected_role_triggers_its_remediation(account):
+    # Rolewarden does not get the event of the detachment, as when an event is lost.
     from ministack.services import iam as ministack_iam
 
     ministack_iam._roles.get_scoped(ACCOUNT_ID, None, "CanvasRosa")["AttachedPolicies"].clear()
@@ -133,10 +133,10 @@ def test_an_inline_policy_on_a_bare_role_brings_its_guardrail_back(account):
     account.client("iam", "mallory").put_role_policy(
         RoleName="CanvasRosa", PolicyName="let-me", PolicyDocument=json.dumps(inline)
     )
-    mended(account, "CanvasRosa", ["approved-models"], "PutRolePolicy")
+    remediated(account, "CanvasRosa", ["approved-models"], "PutRolePolicy")
 
 
-def test_a_role_made_again_is_guarded_again(account):
+def test_a_recreated_role_is_protected_again(account):
     iam = account.iam
     for _ in range(50):
         for policy in iam.list_attached_role_policies(RoleName="CanvasOmar")["AttachedPolicies"]:
@@ -147,20 +147,20 @@ def test_a_role_made_again_is_guarded_again(account):
         except iam.exceptions.DeleteConflictException:
             continue
     iam.create_role(RoleName="CanvasOmar", AssumeRolePolicyDocument=TRUST)
-    # Events come unordered: that of an earlier call may be the one that finds the new role bare.
-    waited(lambda: account.carries("CanvasOmar", ["no-generative-ai"]), "CanvasOmar carries its guardrail")
+    # Events arrive unordered. The event of an earlier call may find the new unprotected role first.
+    waited(lambda: account.has_attached("CanvasOmar", ["no-generative-ai"]), "CanvasOmar has its guardrail")
 
 
 def test_an_edited_guardrail_policy_is_restored(account):
-    hollow = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:DeleteBucket", "Resource": "*"}]}
+    edited = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:DeleteBucket", "Resource": "*"}]}
     account.client("iam", "mallory").create_policy_version(
-        PolicyArn=GUARDRAIL_ARN, PolicyDocument=json.dumps(hollow), SetAsDefault=True
+        PolicyArn=GUARDRAIL_ARN, PolicyDocument=json.dumps(edited), SetAsDefault=True
     )
     waited(lambda: account.in_force("no-generative-ai"), "the edited policy")
     waited(lambda: account.history("policy/no-generative-ai"), "the record of it")
 
 
-def test_a_deleted_guardrail_policy_comes_back_and_so_do_its_attachments(account):
+def test_a_deleted_guardrail_policy_and_its_attachments_are_restored(account):
     policy = policy_arn("approved-models", "aws", ACCOUNT_ID)
     for _ in range(50):
         entities = account.iam.list_entities_for_policy(PolicyArn=policy)["PolicyRoles"]
@@ -172,7 +172,7 @@ def test_a_deleted_guardrail_policy_comes_back_and_so_do_its_attachments(account
         except account.iam.exceptions.DeleteConflictException:
             continue
     waited(lambda: account.in_force("approved-models"), "the deleted policy")
-    waited(lambda: account.carries("CanvasRosa", ["approved-models"]), "CanvasRosa carries it again")
+    waited(lambda: account.has_attached("CanvasRosa", ["approved-models"]), "CanvasRosa has it again")
 
 
 @pytest.fixture(scope="module")
@@ -180,16 +180,16 @@ def inbox(account):
     return subscribed(account.client, account.outputs["AlarmTopic"])
 
 
-def test_who_edits_a_guardrail_is_told_to_people(account, inbox):
-    hollow = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:DeleteBucket", "Resource": "*"}]}
+def test_an_edit_of_a_guardrail_sends_an_alert(account, inbox):
+    edited = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:DeleteBucket", "Resource": "*"}]}
     account.client("iam", "mallory").create_policy_version(
-        PolicyArn=GUARDRAIL_ARN, PolicyDocument=json.dumps(hollow), SetAsDefault=True
+        PolicyArn=GUARDRAIL_ARN, PolicyDocument=json.dumps(edited), SetAsDefault=True
     )
     text = inbox("guardrail no-generative-ai was edited and is restored")
     assert f"Who        arn:aws:iam::{ACCOUNT_ID}:user/mallory" in text
 
 
-def test_who_changes_a_role_of_rolewardens_own_is_told_to_people(account, inbox):
+def test_a_change_of_rolewardens_own_role_sends_an_alert(account, inbox):
     resources = OperatorCalls(account.aws).stack("rolewarden").resources
     [role] = [physical for logical, _, physical in resources if logical == "PublishFunctionRole"]
     account.client("iam", "mallory").update_role(RoleName=role, Description="mine now")
@@ -197,7 +197,7 @@ def test_who_changes_a_role_of_rolewardens_own_is_told_to_people(account, inbox)
     assert "Done       nothing: Rolewarden cannot repair itself" in text
 
 
-def test_who_changes_a_role_of_rolewardens_own_under_another_spelling_is_told_to_people(account, inbox):
+def test_a_change_of_rolewardens_own_role_in_another_case_sends_an_alert(account, inbox):
     resources = OperatorCalls(account.aws).stack("rolewarden").resources
     [role] = [physical for logical, _, physical in resources if logical == "SweepFunctionRole"]
     account.client("iam", "mallory").update_role(RoleName=role.upper(), Description="mine now")
@@ -219,18 +219,18 @@ def test_the_service_control_policy_has_the_names_of_the_deployed_stack(account)
             assert name.startswith(f"rolewarden-{logical}"), f"{logical} is {name}: no pattern covers it"
 
 
-def test_the_exempt_and_the_full_role_are_what_the_rules_and_iam_make_of_them(account):
+def test_the_exempt_role_is_exempt_and_the_full_role_is_unenforceable(account):
     assert account.verdict("CanvasFull").verdict is Verdict.DRIFTED
     assert {row["reason"] for row in account.history("CanvasFull")} == {"quota full"}
     [exemption] = yaml.safe_load((ROOT / "layers" / "guardrails" / "guardrails.yaml").read_text())["exemptions"]
     in_force = datetime.now(UTC).date() <= exemption["until"]
     assert exemption["role"] == "CanvasBreakGlass"
     assert account.verdict("CanvasBreakGlass").verdict is (Verdict.EXEMPT if in_force else Verdict.COMPLIANT)
-    assert account.carries("CanvasBreakGlass", ["no-generative-ai"]) is not in_force
+    assert account.has_attached("CanvasBreakGlass", ["no-generative-ai"]) is not in_force
 
 
-def test_the_functions_do_nothing_that_their_own_rules_would_answer(account, local):
-    """No loop: every remediation is one AttachRolePolicy of a function, and no function is called by it."""
+def test_the_calls_of_the_functions_do_not_match_their_own_rules(account, local):
+    """Every remediation is one AttachRolePolicy by a function, and this call invokes no function."""
     aws, _ = local
     own = [
         event["detail"]["eventName"]
@@ -244,7 +244,7 @@ def test_the_functions_do_nothing_that_their_own_rules_would_answer(account, loc
     assert not [row for row in rows if "/rolewarden-" in row["cause"].get("actor", "")]
 
 
-def test_a_right_too_few_stops_a_function_and_is_told(account, local):
+def test_a_missing_permission_stops_a_function_and_is_reported(account, local):
     aws, _ = local
     policies = []
     for rights in of_stack(STACK):
@@ -256,17 +256,17 @@ def test_a_right_too_few_stops_a_function_and_is_told(account, local):
                 account.iam.put_role_policy(**policy, PolicyDocument=json.dumps({**document, "Statement": kept}))
     account.client("iam", "mallory").detach_role_policy(RoleName="CanvasAnalytics", PolicyArn=GUARDRAIL_ARN)
     waited(lambda: "access denied" in {row.get("reason") for row in account.history("CanvasAnalytics")}, "it is told")
-    assert not account.carries("CanvasAnalytics", ["no-generative-ai"])
+    assert not account.has_attached("CanvasAnalytics", ["no-generative-ai"])
     refused = [e["detail"] for e in aws.events if e["detail"].get("errorCode") == "AccessDenied"]
     assert {(e["eventName"], e["requestParameters"]) for e in refused} == {("AttachRolePolicy", None)}
 
     for policy in policies:
         account.iam.put_role_policy(**policy)
     account.iam.tag_role(RoleName="CanvasAnalytics", Tags=[{"Key": "again", "Value": "please"}])
-    mended(account, "CanvasAnalytics", ["no-generative-ai"], "TagRole")
+    remediated(account, "CanvasAnalytics", ["no-generative-ai"], "TagRole")
 
 
-def test_a_guardrail_that_is_out_of_the_file_is_detached_and_its_policy_deleted(account):
+def test_a_removed_guardrail_is_detached_and_its_policy_deleted(account):
     harmless = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "s3:*", "Resource": "*"}})
     old = account.iam.create_policy(
         PolicyName="old", Path="/rolewarden/", PolicyDocument=harmless, Description=DESCRIPTION
@@ -286,7 +286,7 @@ def test_a_guardrail_that_is_out_of_the_file_is_detached_and_its_policy_deleted(
 
 
 @pytest.mark.parametrize("queue", ["SweepQueue", "WorkQueue", "PublishQueue"])
-def test_a_function_goes_on_with_a_chain_of_messages_that_has_invoked_it_often(account, local, queue):
+def test_a_function_continues_a_chain_of_messages_with_many_invocations(account, local, queue):
     """As a sweep of many steps does: Lambda would stop another function after 16 invocations."""
     aws, _ = local
     body = {
@@ -309,7 +309,7 @@ def test_the_tables_are_encrypted_with_the_key_that_aws_owns(account):
         assert "SSEDescription" not in described
 
 
-def test_a_deleted_domain_binds_nothing_any_more(account):
+def test_a_deleted_domain_has_no_bindings(account):
     role = account.iam.create_role(RoleName="CanvasPilot", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
     domain = account.sagemaker.create_domain(
         DomainName="pilot", AuthMode="IAM", DefaultUserSettings={"ExecutionRole": role}
@@ -319,7 +319,7 @@ def test_a_deleted_domain_binds_nothing_any_more(account):
     waited(lambda: not account.bindings.of_domain(ACCOUNT_ID, REGION, domain), "CanvasPilot no longer bound")
 
 
-def test_the_stack_says_that_iam_events_reach_it_here(account):
+def test_an_output_of_the_stack_shows_that_iam_events_reach_it(account):
     assert account.outputs["IamEvents"].startswith("yes")
 
 
@@ -354,17 +354,17 @@ def test_the_templates_that_sam_uploads_have_no_aliases_because_cloudformation_r
 
 @pytest.fixture(scope="module")
 def rights(account):
-    """What the functions' roles carry, read back from IAM."""
+    """The policies of the functions' roles, read from IAM."""
     return of_stack(STACK)
 
 
-def test_the_deployed_roles_have_the_rights_that_the_template_gives_them(rights):
+def test_the_deployed_roles_have_the_permissions_of_the_template(rights):
     assert not any(of_one.managed for of_one in rights)
     assert lines(rights) == lines(of_template(Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)))
 
 
-def test_the_deployed_roles_may_attach_or_write_or_detach_guardrails_and_nothing_else(rights):
-    """Some of what tests/test_permissions.py asks of the template."""
+def test_the_deployed_roles_can_only_attach_write_or_detach_guardrails(rights):
+    """A part of the checks that tests/test_permissions.py makes of the template."""
     attach, bound = "iam:AttachRolePolicy", "iam:PutRolePermissionsBoundary"
     boundary = policy_arn("boundary.no-generative-ai", "aws", ACCOUNT_ID)
     linked = f"{ROLE}/aws-service-role/sagemaker.amazonaws.com/AWSServiceRoleForAmazonSageMakerNotebooks"
@@ -397,9 +397,9 @@ def other_rules(tmp_path):
 
 
 def command(*arguments):
-    """What `rolewarden` prints on the deployed account, 80 columns wide."""
+    """Run `rolewarden` on the deployed account with 80 columns, and return its output."""
     result = CliRunner().invoke(app, [*arguments, "--region", REGION], env={"COLUMNS": "80"})
-    # `report` prints the path that it was given.
+    # `report` prints the path from its option.
     wide = {"--json", "report"} & set(arguments)
     assert wide or all(len(line) <= 80 for line in result.stdout.splitlines())
     return result
@@ -433,21 +433,21 @@ def test_a_command_that_writes_refuses_other_rules_than_the_stacks_and_changes_n
     assert states(account) == before
 
 
-def test_a_stack_that_does_not_say_its_rules_is_taken_for_one_with_other_rules(account, monkeypatch):
+def test_a_stack_without_a_fingerprint_of_its_rules_counts_as_one_with_other_rules(account, monkeypatch):
     monkeypatch.setattr("rolewarden_cli.account.OperatorCalls.run", lambda *_: {"probes": []})
     result = command("enforce", "--yes")
     assert result.exit_code == 1
     assert "its rules are not known" in result.stderr
 
 
-def test_a_stack_that_the_options_do_not_find_is_not_taken_for_no_stack(account):
+def test_a_stack_that_the_options_do_not_find_does_not_count_as_missing(account):
     result = command("enforce", "--yes", "--stack", "another")
     assert result.exit_code == 1
     assert "--stack and --region" in result.stderr
 
 
 def test_surplus_policies_are_shown_and_detached_without_an_alert(account, listener, tmp_path):
-    surplus = {"BuildServer", "CanvasResearch2"}  # beside CanvasPilot, whose domain was deleted
+    surplus = {"BuildServer", "CanvasResearch2"}  # CanvasPilot also loses its policy, because its domain was deleted.
     for role in surplus:
         account.iam.attach_role_policy(RoleName=role, PolicyArn=GUARDRAIL_ARN)
     waited(account.is_swept, "the last sweep")
@@ -460,12 +460,12 @@ def test_surplus_policies_are_shown_and_detached_without_an_alert(account, liste
     waited(status, "a sweep has found the surplus")
     assert "`rolewarden detach`" in command("status").stdout
     plan = command("plan")
-    assert plan.stdout.count("`rolewarden detach` takes it off") == len(surplus) + 1
-    assert plan.stdout.splitlines()[-1] == "`rolewarden detach` takes off what no role needs"
+    assert plan.stdout.count("`rolewarden detach` detaches it") == len(surplus) + 1
+    assert plan.stdout.splitlines()[-1] == "`rolewarden detach` removes the policies that no role needs"
     report = tmp_path / "report.html"
     assert command("report", "-o", str(report), "--model", "amazon.nova-pro-v1:0").exit_code == 0
     assert "3 roles have policies or boundaries of Rolewarden that they do not need" in report.read_text()
-    assert command("detach").exit_code == 1  # it asks, and no terminal answers
+    assert command("detach").exit_code == 1  # The command asks a question, and the test has no terminal.
     listener().clear()
 
     done = json.loads(command("detach", *surplus, "--yes", "--json").stdout)
@@ -474,10 +474,10 @@ def test_surplus_policies_are_shown_and_detached_without_an_alert(account, liste
         assert GUARDRAIL_ARN not in account.aws.attached_policies(role)
         [row] = [row for row in account.history(role) if row["cause"]["event_name"] == "rolewarden detach"]
         assert row["cause"]["actor"] == f"arn:aws:iam::{ACCOUNT_ID}:root"
-    assert account.carries("CanvasResearch2", ["approved-models"])
-    # The stack has worked on both events once it has looked at a later one.
+    assert account.has_attached("CanvasResearch2", ["approved-models"])
+    # The stack has processed both events once it has processed a later one.
     account.client("iam", "mallory").detach_role_policy(RoleName="CanvasAnalytics", PolicyArn=GUARDRAIL_ARN)
-    waited(lambda: account.carries("CanvasAnalytics", ["no-generative-ai"]), "CanvasAnalytics carries its guardrail")
+    waited(lambda: account.has_attached("CanvasAnalytics", ["no-generative-ai"]), "CanvasAnalytics has its guardrail")
     waited(account.is_swept, "the work queue is empty")
     told = {event["detail-type"] for event in listener() if event["detail"].get("role") in surplus}
     assert told == {"Surplus Detached"}
@@ -487,7 +487,7 @@ def test_surplus_policies_are_shown_and_detached_without_an_alert(account, liste
 
 
 def test_the_stack_leaves_its_policies_on_the_roles_when_it_is_deleted(account):
-    # This is the last test of the module: afterwards there is no stack.
+    # This is the last test of the module, because it deletes the stack.
     carried, published = left_by_deletion(account)
     assert carried == {"no-generative-ai"}
     assert published == set(account.policies)

@@ -21,14 +21,14 @@ def account(build):
     aws.reset()
     with aws.serving() as url, aws.authorizing():
         made = Account.made(aws, url, ROOT, build, lambda _: None, parameters={"OnDelete": "remove"})
-        waited(lambda: made.carries("CanvasOmar", ["no-generative-ai"]), "CanvasOmar protected")
+        waited(lambda: made.has_attached("CanvasOmar", ["no-generative-ai"]), "CanvasOmar protected")
         yield made
         aws.reset()
 
 
 @pytest.fixture(scope="module")
 def invoker(account):
-    """A client of Lambda as a user who has lambda:InvokeFunction and nothing else."""
+    """A client of Lambda for a user with only lambda:InvokeFunction."""
     iam = account.client("iam")
     iam.create_user(UserName="invoker")
     allowed = {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "*"}
@@ -75,14 +75,14 @@ def test_a_forged_deletion_removes_nothing_and_is_reported(account, invoker, mor
     endpoint = account.client("lambda").meta.endpoint_url
     assert urlsplit(endpoint).hostname
     invoked(invoker, account, "DetachFunction", request(account, "Delete", f"{endpoint}/forged", **more))
-    assert account.carries("CanvasOmar", ["no-generative-ai"])
+    assert account.has_attached("CanvasOmar", ["no-generative-ai"])
     assert len(forged_findings(account, "DetachFunction")) == before + 1
 
 
 def test_a_forged_request_is_not_answered_at_an_address_of_the_callers_choice(account, invoker):
     answer = invoked(invoker, account, "DetachFunction", request(account, "Delete", "https://example.com/"))
     assert answer["refused"] == "the ResponseURL is not an address of CloudFormation"
-    assert account.carries("CanvasOmar", ["no-generative-ai"])
+    assert account.has_attached("CanvasOmar", ["no-generative-ai"])
 
 
 def event(name, parameters):
@@ -98,7 +98,7 @@ def event(name, parameters):
 
 
 def messages(*bodies):
-    """What Lambda would hand over from a queue."""
+    """An event with which Lambda passes messages of a queue to a function."""
     return {
         "Records": [
             {"messageId": str(number), "body": json.dumps(body), "eventSource": "aws:sqs"}
@@ -136,11 +136,11 @@ FORGED = {
 
 
 @pytest.mark.parametrize("function", FORGED)
-def test_no_forged_payload_takes_a_guardrail_off_or_changes_one(account, invoker, function):
+def test_no_forged_payload_detaches_or_changes_a_guardrail(account, invoker, function):
     for payload in FORGED[function]:
         invoked(invoker, account, function, payload)
         waited(account.is_swept, "what the payload has set off is worked off")
-        assert account.carries("CanvasOmar", ["no-generative-ai"])
+        assert account.has_attached("CanvasOmar", ["no-generative-ai"])
         assert account.aws.policy(ARN) is not None
 
 
@@ -158,6 +158,6 @@ def test_a_forged_deployment_is_a_check_that_reports_what_it_restores(account, i
     assert iam.get_policy(PolicyArn=account.policies["no-generative-ai"].arn("aws", "111122223333"))
 
 
-def test_a_true_deletion_takes_every_policy_off_and_away(account):
-    # This is the last test of the module: afterwards there is no stack.
+def test_a_real_deletion_detaches_and_deletes_every_policy(account):
+    # This is the last test of the module, because it deletes the stack.
     assert left_by_deletion(account) == (set(), set())

@@ -1,4 +1,4 @@
-"""A first deployment finds everything that it needs, in whatever order CloudFormation creates the resources."""
+"""A first deployment finds everything that it needs for every order in which CloudFormation creates resources."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def client(service: str, region: str, account: str = CENTRAL) -> Any:
 
 @dataclass(frozen=True)
 class Topology:
-    """What a stack covers: the Region that it is deployed in, its parameters, and every Region and account."""
+    """The scope of a stack: its Region, its parameters, and every Region and account that it covers."""
 
     region: str
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -53,7 +53,7 @@ TOPOLOGIES = {
 
 
 class Deployed:
-    """A stack that CloudFormation has created from `template`, and what happened meanwhile."""
+    """A stack that CloudFormation has created from `template`, with the events of that time."""
 
     def __init__(self, aws: LocalAws, topology: Topology, template: Template) -> None:
         self.topology = topology
@@ -88,7 +88,7 @@ class Deployed:
         return str(stack["StackStatus"])
 
     def _listen(self) -> None:
-        """Keep every event that the stack's functions put."""
+        """Record every event that the stack's functions put."""
         sqs, events = client("sqs", self.topology.region), client("events", self.topology.region)
         self._queue = sqs.create_queue(QueueName="listener")["QueueUrl"]
         [arn] = sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"].values()
@@ -105,7 +105,7 @@ class Deployed:
             time.sleep(0.05)
 
     def problems(self) -> list[str]:
-        """Everything that a first deployment must not do, or has not done."""
+        """The errors of a first deployment: forbidden and missing results."""
         events = client("cloudformation", self.topology.region).describe_stack_events(StackName=STACK)["StackEvents"]
         found = [
             f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason')}"
@@ -141,7 +141,7 @@ EXPECTED = {"Guardrails Published", "Role Remediated", "Sweep Completed"}
 def prepare(
     build: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., tuple[LocalAws, Template]]]:
-    """Gives an empty local AWS with what `sam package` uploads to a Region, and the template that it makes."""
+    """A function that makes an empty local AWS with the uploads of `sam package`, and returns the template."""
     aws = LocalAws.start()
     made: dict[str, tuple[Callable[[], None], str]] = {}
     with aws.serving() as url, aws.authorizing():
@@ -200,7 +200,7 @@ def test_a_heartbeat_alarm_that_does_not_wait_for_the_publication_goes_off(prepa
 
 
 def left_behind(region: str) -> dict[str, list[str]]:
-    """What is left of the stack in its account and Region, by kind."""
+    """The remaining resources of the stack in its account and Region, by kind."""
     iam, logs = client("iam", region), client("logs", region)
     policies = iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"]
     return {

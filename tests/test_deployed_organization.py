@@ -1,6 +1,6 @@
-"""Two accounts and three regions, by one `sam deploy`: what happens anywhere is mended from the central account.
+"""Two accounts and three regions with one `sam deploy`: the central account remediates roles in all of them.
 
-The central stack is in eu-west-1, where IAM has no events: they come from us-east-1. Domains are in eu-west-1 and
+The central stack is in eu-west-1. IAM has its events only in us-east-1. Domains are in eu-west-1 and
 ap-south-1.
 """
 
@@ -9,6 +9,7 @@ from functools import partial
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from rolewarden.aws import Aws
 from rolewarden.bindings import BindingsTable
 from rolewarden.progress import Progress
@@ -37,13 +38,13 @@ def client(service, account=CENTRAL, region=HERE):
     return boto3.client(service, aws_access_key_id=account, aws_secret_access_key="x", region_name=region)
 
 
-def carries(account, role, guardrail="no-generative-ai"):
+def has_attached(account, role, guardrail="no-generative-ai"):
     listed = client("iam", account).list_attached_role_policies(RoleName=role)["AttachedPolicies"]
     return f"arn:aws:iam::{account}:policy/rolewarden/{guardrail}" in {policy["PolicyArn"] for policy in listed}
 
 
 def domain(account, region, role):
-    """A domain with a role of its own; gives its id."""
+    """Make a domain with its own role, and return the domain's ID."""
     arn = client("iam", account).create_role(RoleName=role, AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
     made = client("sagemaker", account, region).create_domain(
         DomainName=role.lower(), AuthMode="IAM", DefaultUserSettings={"ExecutionRole": arn}
@@ -74,7 +75,7 @@ class Company:
         waited(lambda: self.sweeps_completed(account) >= times, f"{times} sweeps of {account}")
 
     def worked_off(self):
-        """Wait until each sweep that has begun is at its end, and so is what it has asked for."""
+        """Wait until each started sweep and its work have completed."""
         for account in (CENTRAL, MEMBER):
             waited(partial(self.all_swept, account), f"the sweeps of {account}")
         url = self.outputs["WorkQueue"]
@@ -86,7 +87,7 @@ class Company:
         waited(lambda: left() == 0, "the work of the sweeps")
 
     def ask(self):
-        """Ask for a sweep of everything."""
+        """Request a sweep of everything."""
         self.own.put_events([("Sweep Requested", {"by": "a test"})])
 
     def calls_of(self, function, since):
@@ -115,9 +116,9 @@ def company(build):
         aws.reset()
 
 
-def test_the_first_sweep_guards_what_is_in_each_account_and_region(company):
-    waited(lambda: carries(CENTRAL, "CanvasAnalytics"), "the central account's own role")
-    waited(lambda: carries(MEMBER, "MemberCanvas"), "a role of the member, by a domain of another region")
+def test_the_first_sweep_protects_the_roles_of_each_account_and_region(company):
+    waited(lambda: has_attached(CENTRAL, "CanvasAnalytics"), "the central account's own role")
+    waited(lambda: has_attached(MEMBER, "MemberCanvas"), "a role of the member, by a domain of another region")
 
 
 def test_a_first_deployment_raises_no_alarm_and_no_finding_about_an_account(company):
@@ -126,31 +127,31 @@ def test_a_first_deployment_raises_no_alarm_and_no_finding_about_an_account(comp
         assert account_findings(company.own, company.outputs, account) == []
 
 
-def test_iam_events_of_the_hubs_own_account_come_from_the_home_region(company):
-    waited(lambda: carries(CENTRAL, "CanvasOmar"), "the first sweep")
+def test_iam_events_of_the_central_account_come_from_the_home_region(company):
+    waited(lambda: has_attached(CENTRAL, "CanvasOmar"), "the first sweep")
     policy = f"arn:aws:iam::{CENTRAL}:policy/rolewarden/no-generative-ai"
     client("iam").detach_role_policy(RoleName="CanvasOmar", PolicyArn=policy)
-    waited(lambda: carries(CENTRAL, "CanvasOmar"), "CanvasOmar carries it again")
+    waited(lambda: has_attached(CENTRAL, "CanvasOmar"), "CanvasOmar has it again")
     waited(
         lambda: any(row["cause"]["event_name"] == "DetachRolePolicy" for row in company.history(CENTRAL, "CanvasOmar")),
         "by the event",
     )
 
 
-def test_a_new_domain_in_another_region_is_guarded_by_its_event(company):
+def test_the_event_of_a_new_domain_in_another_region_protects_its_role(company):
     domain(CENTRAL, THERE, "CanvasFarAway")
-    waited(lambda: carries(CENTRAL, "CanvasFarAway"), "CanvasFarAway")
+    waited(lambda: has_attached(CENTRAL, "CanvasFarAway"), "CanvasFarAway")
     waited(
         lambda: any(row["cause"]["event_name"] == "CreateDomain" for row in company.history(CENTRAL, "CanvasFarAway")),
         "by the event",
     )
 
 
-def test_a_role_in_the_member_account_is_repaired_through_the_member_role(company):
-    waited(lambda: carries(MEMBER, "MemberCanvas"), "the first sweep")
+def test_a_role_in_the_member_account_is_remediated_through_the_member_role(company):
+    waited(lambda: has_attached(MEMBER, "MemberCanvas"), "the first sweep")
     policy = f"arn:aws:iam::{MEMBER}:policy/rolewarden/no-generative-ai"
     client("iam", MEMBER).detach_role_policy(RoleName="MemberCanvas", PolicyArn=policy)
-    waited(lambda: carries(MEMBER, "MemberCanvas"), "MemberCanvas carries it again")
+    waited(lambda: has_attached(MEMBER, "MemberCanvas"), "MemberCanvas has it again")
     attached = [
         e for e in company.aws.events if e["account"] == MEMBER and e["detail"]["eventName"] == "AttachRolePolicy"
     ]
@@ -165,9 +166,9 @@ def test_a_role_in_the_member_account_is_repaired_through_the_member_role(compan
 
 def test_an_edited_guardrail_of_the_member_account_is_restored(company):
     policy = f"arn:aws:iam::{MEMBER}:policy/rolewarden/no-generative-ai"
-    hollow = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:DeleteBucket", "Resource": "*"}]}
+    edited = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:DeleteBucket", "Resource": "*"}]}
     iam = client("iam", MEMBER)
-    made = iam.create_policy_version(PolicyArn=policy, PolicyDocument=json.dumps(hollow), SetAsDefault=True)
+    made = iam.create_policy_version(PolicyArn=policy, PolicyDocument=json.dumps(edited), SetAsDefault=True)
     hollow_version = made["PolicyVersion"]["VersionId"]
     waited(
         lambda: iam.get_policy(PolicyArn=policy)["Policy"]["DefaultVersionId"] != hollow_version,
@@ -176,12 +177,12 @@ def test_an_edited_guardrail_of_the_member_account_is_restored(company):
     waited(lambda: bool(company.history(MEMBER, "policy/no-generative-ai")), "the record of it")
 
 
-def test_an_account_that_joins_is_swept_and_one_that_leaves_is_forgotten(company):
+def test_an_account_that_joins_is_swept_and_one_that_leaves_is_unbound(company):
     before = company.sweeps_completed(CENTRAL)
     domain(LATER, HERE, "LaterCanvas")
     company.aws.organize("o-exampleorg1", {**UNITS, "ou-root-canvas000": {MEMBER, LATER}})
     company.ask()
-    waited(lambda: carries(LATER, "LaterCanvas"), "the role of the new account")
+    waited(lambda: has_attached(LATER, "LaterCanvas"), "the role of the new account")
     assert company.history(LATER, "policy/no-generative-ai") == []
     company.aws.organize("o-exampleorg1", UNITS)
     company.ask()
@@ -191,7 +192,7 @@ def test_an_account_that_joins_is_swept_and_one_that_leaves_is_forgotten(company
 
 
 def forge(company, account, role):
-    """An event on the central account's bus that says what it likes."""
+    """Put a forged event on the central event bus."""
     detail = {
         "eventSource": "iam.amazonaws.com",
         "eventName": "DetachRolePolicy",
@@ -211,7 +212,7 @@ def forge(company, account, role):
         eventbridge._dispatch_event(event)
 
 
-def test_a_forged_event_of_the_members_account_achieves_no_more_than_a_check(company):
+def test_a_forged_event_of_the_member_account_only_triggers_an_evaluation(company):
     company.worked_off()
     client("iam", MEMBER).create_role(RoleName="Innocent", AssumeRolePolicyDocument=TRUST)
     mark = company.aws.mark()
@@ -226,7 +227,42 @@ def test_a_forged_event_of_the_members_account_achieves_no_more_than_a_check(com
     changing = ("Attach", "Detach", "Put", "Create", "Delete")
     done = [c for c in company.aws.calls(mark) if c.service == "iam" and c.operation.startswith(changing)]
     assert done == []
-    assert not carries(MEMBER, "Innocent")
+    assert not has_attached(MEMBER, "Innocent")
+
+
+@pytest.fixture
+def protected(company):
+    """The service control policy that `rolewarden scp` prints is attached to both units."""
+    company.worked_off()
+    printed = CliRunner().invoke(app, ["scp", "--region", HERE])
+    assert printed.exit_code == 0, printed.output
+    organizations = client("organizations", MANAGEMENT)
+    policy = organizations.create_policy(
+        Name="rolewarden", Description="", Type="SERVICE_CONTROL_POLICY", Content=printed.stdout
+    )["Policy"]["PolicySummary"]["Id"]
+    for unit in UNITS:
+        organizations.attach_policy(PolicyId=policy, TargetId=unit)
+    yield
+    for unit in UNITS:
+        organizations.detach_policy(PolicyId=policy, TargetId=unit)
+
+
+@pytest.mark.usefixtures("protected")
+def test_under_its_service_control_policy_the_stack_works_and_no_administrator_undoes_it(company):
+    for account, role in ((CENTRAL, "CanvasAnalytics"), (MEMBER, "MemberCanvas")):
+        policy = f"arn:aws:iam::{account}:policy/rolewarden/no-generative-ai"
+        with pytest.raises(ClientError, match="with an explicit deny in a service control policy"):
+            client("iam", account).detach_role_policy(RoleName=role, PolicyArn=policy)
+    before = {account: company.sweeps_completed(account) for account in (CENTRAL, MEMBER)}
+    domain(MEMBER, THERE, "MemberUnderPolicy")
+    domain(CENTRAL, HERE, "CanvasUnderPolicy")
+    waited(lambda: has_attached(MEMBER, "MemberUnderPolicy"), "a role of the member")
+    waited(lambda: has_attached(CENTRAL, "CanvasUnderPolicy"), "a role of the central account")
+    company.ask()
+    for account, times in before.items():
+        company.swept(account, times + 1)
+        assert account_findings(company.own, company.outputs, account) == []
+    assert doctor()[0] == 0
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +270,7 @@ def inbox(company):
     return subscribed(client, company.outputs["AlarmTopic"])
 
 
-def test_who_changes_a_member_role_is_told_to_people_of_the_hub(company, inbox):
+def test_a_change_of_a_member_role_sends_an_alert_in_the_central_account(company, inbox):
     client("iam", MEMBER).put_role_policy(
         RoleName="rolewarden-detach",
         PolicyName="More",
@@ -248,14 +284,14 @@ def test_who_changes_a_member_role_is_told_to_people_of_the_hub(company, inbox):
 
 
 def happens(account, region, event):
-    """CloudTrail tells of it there; the local AWS makes events of IAM and SageMaker alone."""
+    """Deliver CloudTrail's event in that account. The local AWS itself makes only events of IAM and SageMaker."""
     entry = {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(event["detail"])}
     with responses.request_scope(account, region):
         record = {**entry, "EventId": event["id"], "EventBusName": "default", "Time": 1, "Resources": []}
         eventbridge._dispatch_event({**record, "Account": account, "Region": region})
 
 
-def test_who_disables_a_rule_of_a_forwarder_is_told_to_people_of_the_hub(company, inbox):
+def test_disabling_a_rule_of_a_forwarder_sends_an_alert_in_the_central_account(company, inbox):
     for account, region in ((MEMBER, THERE), (CENTRAL, THERE)):
         event = sample("member_disable_rule")
         event["detail"]["requestParameters"]["name"] = f"rolewarden-forward-{account}"
@@ -263,7 +299,7 @@ def test_who_disables_a_rule_of_a_forwarder_is_told_to_people_of_the_hub(company
         assert f"Account    {account}, {region}" in inbox(f"called DisableRule on rolewarden-forward-{account}")
 
 
-def test_nobody_outside_the_organization_gets_an_event_onto_the_bus(company):
+def test_accounts_outside_of_the_organization_cannot_put_events_on_the_bus(company):
     refused = client("events", "999988887777").put_events(
         Entries=[
             {
@@ -297,7 +333,7 @@ def test_doctor_has_a_line_for_each_link_and_the_recommendation_of_what_is_missi
     events.enable_rule(Name="rolewarden-forward-subjects")
 
 
-def test_an_account_that_cannot_be_entered_is_a_finding_and_no_stop_for_the_others(company):
+def test_an_account_that_cannot_be_entered_is_a_finding_and_the_others_are_swept(company):
     iam = client("iam", MEMBER)
     iam.delete_role_policy(RoleName="rolewarden-sweep", PolicyName="Sweep")
     iam.delete_role(RoleName="rolewarden-sweep")

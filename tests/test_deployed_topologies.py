@@ -1,4 +1,4 @@
-"""Every shape of deployment: the stack comes up with all its StackSets, by `sam deploy --tags`, and finds every path.
+"""Every shape of deployment: `sam deploy --tags` creates the stack with its StackSets, and it finds every path.
 
 `tests/test_deployed.py` deploys into one account in us-east-1, and `tests/test_deployed_organization.py` into an
 organization from a delegated administrator, so `make test` has only the third shape here: several Regions. `make soak`
@@ -36,7 +36,7 @@ TOPOLOGIES = volume(
     [("eu-west-1", f"{SEVERAL},ap-east-1", ALONE)],
     list(product(("us-east-1", "eu-west-1", "ap-east-1"), ("", SEVERAL, OPTIONAL), (ALONE, DELEGATED, MANAGING))),
 )
-"""The Region of the stack, `Regions`, and what the central account is in an organization."""
+"""The Region of the stack, `Regions`, and the central account's part in an organization."""
 
 
 def client(service, account=CENTRAL, region="us-east-1"):
@@ -53,7 +53,7 @@ def local():
 
 
 def organized(aws, place):
-    """Make the organization, and do in its management account what the README says; gives the parameters for it."""
+    """Make the organization, follow the README in its management account, and return the parameters for it."""
     if place == ALONE:
         return {}
     management = CENTRAL if place == MANAGING else MANAGEMENT
@@ -116,7 +116,7 @@ def tags_of_queues(places):
 
 
 @pytest.mark.parametrize(("region", "regions", "place"), TOPOLOGIES)
-def test_a_stack_comes_up_with_its_stacksets_and_finds_every_path(local, build, region, regions, place):
+def test_a_new_stack_has_its_stacksets_and_finds_every_event_path(local, build, region, regions, place):
     aws, url = local
     seed(aws, region)
     parameters = {**({"Regions": regions} if regions else {}), **organized(aws, place)}

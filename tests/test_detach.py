@@ -1,4 +1,4 @@
-"""Guardrails come off roles that no longer need them where a person asked for it, and only there."""
+"""Rolewarden detaches surplus guardrails only if guardrails.yaml requests it."""
 
 import pytest
 from rolewarden.errors import RetryLater
@@ -18,24 +18,24 @@ DETACH = "surplus: detach\n" + KEEP
 
 
 def moved(world):
-    """Rosa gets another role: the one she had works for nobody now."""
+    """Give Rosa another role, so that no subject uses her earlier one."""
     world.sagemaker.update_user_profile(
         DomainId="d-research0001", UserProfileName="rosa", UserSettings={"ExecutionRole": world.role("CanvasRosaNew")}
     )
 
 
 @pytest.mark.parametrize(("text", "left"), [(KEEP, {"approved-models"}), (DETACH, set())], ids=["keep", "detach"])
-def test_a_role_that_works_for_nobody_any_more_keeps_its_guardrails_unless_they_are_detached(world_with, text, left):
+def test_an_unused_role_keeps_its_guardrails_unless_surplus_is_detached(world_with, text, left):
     world = world_with(text)
     world.sweep()
     moved(world)
     world.sweep()
     world.detach_surplus()
-    assert world.carried("CanvasRosa") == left
-    assert world.carried("CanvasRosaNew") == {"approved-models"}
+    assert world.attached("CanvasRosa") == left
+    assert world.attached("CanvasRosaNew") == {"approved-models"}
 
 
-def test_what_is_detached_is_on_the_record(world_with):
+def test_detachments_are_recorded(world_with):
     world = world_with(DETACH)
     world.sweep()
     moved(world)
@@ -54,32 +54,32 @@ def test_the_roles_of_a_deleted_domain_are_detached(world_with):
     world.sagemaker.delete_domain(DomainId="d-research0001")
     world.sweep()
     world.detach_surplus()
-    assert world.carried("CanvasRosa") == set()
+    assert world.attached("CanvasRosa") == set()
 
 
-def test_a_newly_exempt_role_is_detached_and_comes_back_under_guard_when_the_exemption_ends(world_with):
+def test_a_newly_exempt_role_loses_its_guardrails_until_the_exemption_ends(world_with):
     world = world_with(DETACH)
     world.sweep()
     exempt = world_with(DETACH + "exemptions:\n  - {role: CanvasOmar, until: 2027-01-31, reason: x}\n", keep=True)
     exempt.sweep()
     exempt.detach_surplus()
-    assert exempt.carried("CanvasOmar") == set()
+    assert exempt.attached("CanvasOmar") == set()
     ended = world_with(DETACH + "exemptions:\n  - {role: CanvasOmar, until: 2026-12-31, reason: x}\n", keep=True)
     ended.sweep()
-    assert ended.carried("CanvasOmar") == {"no-generative-ai"}
+    assert ended.attached("CanvasOmar") == {"no-generative-ai"}
 
 
-def test_a_role_that_needs_other_guardrails_now_loses_the_old_ones_only_after_it_has_the_new(world_with):
+def test_a_role_loses_old_guardrails_only_after_it_has_the_new_ones(world_with):
     world = world_with(DETACH)
     world.sweep()
     changed = world_with(DETACH.replace("domains: [research]", "domains: [analytics]"), keep=True)
     changed.sweeper.start()
     body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
     assert changed.detacher.handle_message(body)["waits"] == "lacks no-generative-ai"
-    assert changed.carried("CanvasRosa") == {"approved-models"}
+    assert changed.attached("CanvasRosa") == {"approved-models"}
     changed.work()
     changed.detach_surplus()
-    assert changed.carried("CanvasRosa") == {"no-generative-ai"}
+    assert changed.attached("CanvasRosa") == {"no-generative-ai"}
 
 
 def test_a_surplus_guardrail_stays_until_the_policies_that_the_role_needs_are_in_effect(world_with):
@@ -92,21 +92,21 @@ def test_a_surplus_guardrail_stays_until_the_policies_that_the_role_needs_are_in
     world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
     body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["no-generative-ai"]}
     assert world.detacher.handle_message(body)["waits"].startswith("a rule change has not reached")
-    assert world.carried("CanvasRosa") == {"no-generative-ai", "approved-models"}
+    assert world.attached("CanvasRosa") == {"no-generative-ai", "approved-models"}
     world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
     assert world.detacher.handle_message(body)["detached"] == ["no-generative-ai"]
 
 
-def test_what_a_role_needs_again_by_then_is_not_detached(world_with):
+def test_a_policy_that_a_role_needs_again_is_not_detached(world_with):
     world = world_with(DETACH)
     world.sweep()
     body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
     assert world.detacher.handle_message(body) == {"role": "CanvasRosa", "detached": []}
-    assert world.carried("CanvasRosa") == {"approved-models"}
+    assert world.attached("CanvasRosa") == {"approved-models"}
 
 
 @pytest.mark.parametrize("text", [KEEP, DETACH], ids=["keep", "detach"])
-def test_a_guardrail_that_is_out_of_the_file_is_taken_off_every_role_and_deleted(world_with, text):
+def test_a_removed_guardrail_is_detached_from_every_role_and_deleted(world_with, text):
     world = world_with(text)
     world.sweep()
     without = text.replace("[approved-models]", "[no-generative-ai]").replace(
@@ -114,26 +114,26 @@ def test_a_guardrail_that_is_out_of_the_file_is_taken_off_every_role_and_deleted
     )
     world = world_with(without, keep=True)
     world.sweep()
-    assert world.carried("CanvasRosa") == {"approved-models", "no-generative-ai"}
+    assert world.attached("CanvasRosa") == {"approved-models", "no-generative-ai"}
     world.detach_surplus()
     world.sweep()
     world.detach_surplus()
-    assert world.carried("CanvasRosa") == {"no-generative-ai"}
+    assert world.attached("CanvasRosa") == {"no-generative-ai"}
     listed = world.iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"]
     assert [policy["PolicyName"] for policy in listed] == ["no-generative-ai"]
 
 
-def test_a_policy_under_rolewardens_path_that_somebody_else_made_is_neither_detached_nor_deleted(world_with):
+def test_another_callers_policy_under_rolewardens_path_is_neither_detached_nor_deleted(world_with):
     world = world_with(DETACH)
     arn = world.iam.create_policy(PolicyName="stray", Path="/rolewarden/", PolicyDocument=UNRELATED)["Policy"]["Arn"]
     world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=arn)
     world.sweep()
     world.detach_surplus()
     world.detach_surplus()
-    assert "stray" in world.carried("CanvasOmar")
+    assert "stray" in world.attached("CanvasOmar")
 
 
-def test_a_policy_that_is_still_attached_waits(world_with):
+def test_an_attached_policy_is_not_deleted_yet(world_with):
     world = world_with(KEEP)
     world.sweep()
     retired = world_with(KEEP.replace("approved-models", "other-models"), keep=True)
@@ -141,35 +141,33 @@ def test_a_policy_that_is_still_attached_waits(world_with):
     assert (said["retired"], said["waits"]) == (False, "still attached to 2 roles")
 
 
-def test_a_role_that_is_gone_has_nothing_to_lose(world_with):
+def test_a_deleted_role_has_nothing_to_detach(world_with):
     world = world_with(DETACH)
     body = {"account": ACCOUNT_ID, "role": "Nobody", "policies": ["approved-models"]}
     assert world.detacher.handle_message(body) == {"role": "Nobody", "detached": []}
 
 
-def test_a_message_that_is_no_detach_is_named_and_dropped(world):
+def test_a_message_that_is_no_detachment_is_logged_and_dropped(world):
     assert world.detacher.handle_message({"account": ACCOUNT_ID}) == {"ignored": "no detach message"}
 
 
-def test_a_deleted_stack_leaves_every_guardrail_where_it_is(world, answers, monkeypatch):
+def test_a_deleted_stack_leaves_every_guardrail_attached(world, answers, monkeypatch):
     world.sweep()
     said = function_handler(world, monkeypatch, "detach")(deletion_request(answers, "keep"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
-    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+    assert world.attached("CanvasAnalytics") == {"no-generative-ai"}
     assert said["left"] == {"approved-models": 2, "no-generative-ai": 4}
 
 
-def test_a_stack_that_is_deleted_with_remove_takes_everything_off_and_away(world, answers, monkeypatch):
+def test_a_stack_that_is_deleted_with_remove_detaches_and_deletes_everything(world, answers, monkeypatch):
     world.sweep()
     function_handler(world, monkeypatch, "detach")(deletion_request(answers, "remove"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
-    assert world.carried("CanvasAnalytics") == world.carried("CanvasRosa") == set()
+    assert world.attached("CanvasAnalytics") == world.attached("CanvasRosa") == set()
     assert world.iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"] == []
 
 
-def test_a_removal_that_runs_out_of_time_is_not_answered_and_goes_on_when_lambda_tries_again(
-    world, answers, monkeypatch
-):
+def test_a_removal_that_runs_out_of_time_is_not_answered_and_continues_with_lambdas_retry(world, answers, monkeypatch):
     world.sweep()
     handler = function_handler(world, monkeypatch, "detach")
     with pytest.raises(RetryLater, match="others remain"):
@@ -177,15 +175,15 @@ def test_a_removal_that_runs_out_of_time_is_not_answered_and_goes_on_when_lambda
     assert answers.heard == []
     handler(deletion_request(answers, "remove"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
-    assert world.carried("CanvasAnalytics") == set()
+    assert world.attached("CanvasAnalytics") == set()
 
 
 @pytest.mark.parametrize("created", ["before the policies", "after the policies"])
-def test_a_creation_that_is_taken_back_takes_off_its_own_guardrails_and_keeps_those_of_an_earlier_stack(
+def test_a_rolled_back_creation_detaches_its_own_guardrails_and_keeps_those_of_an_earlier_stack(
     world, answers, monkeypatch, created
 ):
     world.sweep()
-    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+    assert world.attached("CanvasAnalytics") == {"no-generative-ai"}
     now = world.runtime.aws.policy_created(policy_arn("no-generative-ai", "aws", ACCOUNT_ID))
     began = now - 60 if created == "before the policies" else now + 60
     monkeypatch.setattr("rolewarden.aws.Aws.stack_created", lambda *_: began)
@@ -193,10 +191,10 @@ def test_a_creation_that_is_taken_back_takes_off_its_own_guardrails_and_keeps_th
     handler(deletion_request(answers, "keep"), CONTEXT)
     assert [answer["Status"] for answer in answers.heard] == ["SUCCESS"]
     kept = {"no-generative-ai"} if created == "after the policies" else set()
-    assert world.carried("CanvasAnalytics") == kept
+    assert world.attached("CanvasAnalytics") == kept
 
 
-def test_a_stack_that_keeps_its_guardrails_is_deleted_though_cloudformation_does_not_answer(
+def test_a_stack_that_keeps_its_guardrails_is_deleted_although_cloudformation_does_not_answer(
     world, answers, monkeypatch
 ):
     def unanswered(*_):
@@ -207,30 +205,30 @@ def test_a_stack_that_keeps_its_guardrails_is_deleted_though_cloudformation_does
     monkeypatch.setattr("rolewarden.aws.Aws.stack_status", unanswered)
     handler(deletion_request(answers, "keep"), CONTEXT)
     assert [answer["Status"] for answer in answers.heard] == ["SUCCESS"]
-    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+    assert world.attached("CanvasAnalytics") == {"no-generative-ai"}
 
 
-def test_a_removal_that_aws_could_not_do_is_tried_again_as_long_as_there_is_time(world, answers, monkeypatch):
+def test_a_failed_removal_is_retried_while_time_is_left(world, answers, monkeypatch):
     waited: list[float] = []
     monkeypatch.setattr("rolewarden.detach.time.sleep", waited.append)
     world.sweep()
     with world.aws.failing("ListEntitiesForPolicy", "ServiceFailure", status=500, times=12):
         function_handler(world, monkeypatch, "detach")(deletion_request(answers, "remove"), CONTEXT)
     assert [answer["Status"] for answer in answers.heard] == ["SUCCESS"]
-    assert world.carried("CanvasAnalytics") == set()
+    assert world.attached("CanvasAnalytics") == set()
     assert waited
 
 
-def test_nothing_happens_when_the_stack_is_made_or_changed(world, answers, monkeypatch):
+def test_creating_or_updating_the_stack_detaches_nothing(world, answers, monkeypatch):
     world.sweep()
     handler = function_handler(world, monkeypatch, "detach")
     for kind in ("Create", "Update"):
         handler(deployment_request(answers, kind, ResourceProperties={"OnDelete": "remove"}), CONTEXT)
     assert [answer["Status"] for answer in answers.heard] == ["SUCCESS", "SUCCESS"]
-    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+    assert world.attached("CanvasAnalytics") == {"no-generative-ai"}
 
 
-def test_the_function_works_off_its_queue_and_gives_back_what_has_to_wait(world_with, monkeypatch):
+def test_the_function_processes_its_queue_and_returns_messages_that_must_wait(world_with, monkeypatch):
     world = world_with(DETACH)
     world.sweep()
     bodies = [
@@ -243,15 +241,15 @@ def test_the_function_works_off_its_queue_and_gives_back_what_has_to_wait(world_
     assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}
 
 
-def test_detaching_what_is_not_attached_is_no_error(world):
+def test_detaching_a_policy_that_is_not_attached_is_no_error(world):
     arn = policy_arn("approved-models", "aws", ACCOUNT_ID)
     assert not world.runtime.aws.detach("CanvasOmar", arn, correlation_id="")
     assert not world.runtime.aws.remove_boundary("CanvasOmar", correlation_id="")
-    assert world.carried("CanvasOmar") == set()
+    assert world.attached("CanvasOmar") == set()
 
 
-def test_what_iam_still_shows_though_it_is_off_is_told_as_detached_once(world_with):
-    """As the soak found: the second message of a role came while IAM answered from before the first."""
+def test_a_detachment_that_iam_does_not_show_yet_is_reported_once(world_with):
+    """A case that the soak found: IAM returned a stale read for the second message of a role."""
     world = world_with(DETACH)
     world.sweep()
     moved(world)
@@ -268,14 +266,14 @@ def test_what_iam_still_shows_though_it_is_off_is_told_as_detached_once(world_wi
 def test_a_sweep_that_could_not_read_everything_detaches_nothing(world_with):
     world = world_with(DETACH)
     world.sweep()
-    world.bindings.write((), [binding.key for binding in world.bindings.all()])  # it is lost
+    world.bindings.write((), [binding.key for binding in world.bindings.all()])  # This event is lost.
     with world.aws.failing("DescribeUserProfile", "AccessDeniedException"):
         world.sweep()
     assert world.queued("DETACH_QUEUE_URL") == []
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
 
 
-def test_who_only_observes_takes_nothing_off(world_with):
+def test_observe_mode_detaches_nothing(world_with):
     world = world_with(DETACH)
     world.sweep()
     moved(world)
@@ -284,19 +282,19 @@ def test_who_only_observes_takes_nothing_off(world_with):
     assert watching.queued("DETACH_QUEUE_URL") == []
 
 
-def test_a_guardrail_that_is_only_observed_neither_comes_off_nor_holds_up_the_others(world_with):
+def test_a_guardrail_in_observe_mode_is_not_detached_and_does_not_block_others(world_with):
     text = DETACH.replace("no-generative-ai: {", "no-generative-ai: {mode: observe, ")
     world = world_with(DETACH)
     world.sweep()
     watching = world_with(text.replace("domains: [research]", "domains: [analytics]"), keep=True)
     watching.sweep()
     watching.detach_surplus()
-    assert watching.carried("CanvasRosa") == set()  # needs the observed one and does not have it
-    assert watching.carried("CanvasOmar") == {"approved-models", "no-generative-ai"}
+    assert watching.attached("CanvasRosa") == set()  # This role lacks the guardrail that is in observe mode.
+    assert watching.attached("CanvasOmar") == {"approved-models", "no-generative-ai"}
 
 
-def test_a_role_that_is_needed_again_while_it_is_detached_is_looked_at_once_more(world_with, monkeypatch):
-    world = world_with(DETACH).hurried()
+def test_a_role_that_needs_its_policy_again_during_a_detachment_is_rechecked(world_with, monkeypatch):
+    world = world_with(DETACH).with_immediate_rechecks()
     world.sweep()
     moved(world)
     world.sweep()
@@ -308,17 +306,17 @@ def test_a_role_that_is_needed_again_while_it_is_detached_is_looked_at_once_more
             UserProfileName="rosa",
             UserSettings={"ExecutionRole": f"arn:aws:iam::{ACCOUNT_ID}:role/CanvasRosa"},
         )
-        world.enforce(world.event("UpdateUserProfile"))  # finds it compliant
+        world.enforce(world.event("UpdateUserProfile"))  # This evaluation finds the role compliant.
         detached(role, arn, correlation_id=correlation_id)
 
     monkeypatch.setattr(world.runtime.aws, "detach", meanwhile)
     world.detach_surplus()
-    assert world.carried("CanvasRosa") == set()
+    assert world.attached("CanvasRosa") == set()
     world.work()
-    assert world.carried("CanvasRosa") == {"approved-models"}
+    assert world.attached("CanvasRosa") == {"approved-models"}
 
 
-def test_what_cannot_be_taken_off_is_named_after_all_the_rest_is_off(world, answers, monkeypatch):
+def test_policies_that_cannot_be_detached_are_named_after_the_others_are_detached(world, answers, monkeypatch):
     world.sweep()
     handler = function_handler(world, monkeypatch, "detach")
     with world.aws.failing("DetachRolePolicy", "UnmodifiableEntity", times=1):
@@ -326,7 +324,7 @@ def test_what_cannot_be_taken_off_is_named_after_all_the_rest_is_off(world, answ
     [answer] = answers.heard
     assert answer["Status"] == "FAILED"
     assert "approved-models stays on Canvas" in answer["Reason"]
-    assert world.carried("CanvasAnalytics") == world.carried("CanvasOmar") == set()
+    assert world.attached("CanvasAnalytics") == world.attached("CanvasOmar") == set()
 
 
 @pytest.mark.parametrize("on_delete", ["keep", "remove"])
@@ -340,14 +338,14 @@ def test_a_stack_whose_rules_cannot_be_used_can_be_made_and_deleted(world, answe
     assert [answer["Status"] for answer in answers.heard] == ["SUCCESS", "SUCCESS"]
 
 
-def test_a_kept_stack_is_deleted_even_where_nobody_may_list_what_is_left(world, answers, monkeypatch):
+def test_a_kept_stack_can_be_deleted_without_the_permission_to_list_its_policies(world, answers, monkeypatch):
     with world.aws.failing("ListPolicies", "AccessDenied"):
         function_handler(world, monkeypatch, "detach")(deletion_request(answers, "keep"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
 
 
-def test_what_was_taken_off_before_a_call_was_throttled_is_on_the_record_before_the_next_try(world_with):
-    world = world_with(TWO_GUARDRAILS).guarded()
+def test_detachments_before_a_throttled_call_are_recorded_before_the_next_try(world_with):
+    world = world_with(TWO_GUARDRAILS).protected()
     world = world_with(NONE_OF_TWO, keep=True)
     world.sweep()
     [body] = [body for body in world.queued("DETACH_QUEUE_URL") if body.get("role") == "CanvasOmar"]
@@ -356,7 +354,7 @@ def test_what_was_taken_off_before_a_call_was_throttled_is_on_the_record_before_
     assert [row["detached"] for row in world.history("CanvasOmar") if "detached" in row] == [["first"]]
     world.detacher.handle_message(body)
     assert [row["detached"] for row in world.history("CanvasOmar") if "detached" in row] == [["first"], ["second"]]
-    assert world.carried("CanvasOmar") == set()
+    assert world.attached("CanvasOmar") == set()
 
 
 NONE_OF_TWO = "surplus: detach\n" + TWO_GUARDRAILS.replace(

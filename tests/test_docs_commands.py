@@ -1,4 +1,4 @@
-"""Every command that README.md and docs/ show is run, in the order of the page, and prints what the page says."""
+"""Every command in README.md and docs/ runs in the order of the page and prints the output of the page."""
 
 import re
 import shlex
@@ -22,11 +22,11 @@ BLOCK = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$|(?P<indented>(?:^ {4}
 INLINE = re.compile(r"`(?:\.venv/bin/)?rolewarden ([a-z][^`]*)`")
 COMMANDS = get_group(app).commands
 OFFLINE = {"replay", "check", "compile"}
-"""Commands that ask no account."""
+"""Commands that do not need an account."""
 
 
 def lines(page: Path) -> list[tuple[list[str], list[str]]]:
-    """Each `rolewarden ...` line of the page's code blocks: arguments, and the output that a console block shows."""
+    """Each `rolewarden ...` line of the page's code blocks: its arguments, and the output in a console block."""
     found: list[tuple[list[str], list[str]]] = []
     for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
         text = block["text"] if block["indented"] is None else block["indented"]
@@ -46,14 +46,14 @@ def with_lines(*, offline: bool) -> list[Path]:
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
-    """A folder to work in, with the project's files where the pages name them."""
+    """A working folder with the project's files under the paths of the pages."""
     for name in ("events", "layers", "template.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("page", with_lines(offline=True), ids=lambda page: page.name)
-def test_commands_that_ask_no_account_do_what_the_page_is_for(page, desk, aws):
+def test_commands_without_an_account_do_what_the_page_says(page, desk, aws):
     for arguments, _ in lines(page):
         if arguments[0] in OFFLINE:
             result = CliRunner().invoke(app, arguments)
@@ -70,21 +70,21 @@ def test_commands_on_an_account_print_what_the_page_says(page, desk, world, temp
         local = [argument for argument in arguments if argument != "--local"]
         with monkeypatch.context() as patched:
             if arguments[0] == "scp":
-                # It works on the deployed stack's names, and nothing is deployed here.
+                # This command needs a deployed stack, and this account has none.
                 patched.setattr(
                     "rolewarden_cli.account.OperatorCalls.stack", lambda _, name: deployed(template, name=name)
                 )
             result = rolewarden(*local, answer="y\n")
         if arguments[0] == "doctor":
-            # The deployed tests run it on a stack. Here it can only ask for one.
+            # The deployed tests run it on a stack. Without a stack it only prints an error.
             assert "stack `rolewarden` does not exist" in result.output, (arguments, result.output)
             continue
-        # The seed's full role stays as it is, and no sweep takes place.
+        # The seed's full role stays unchanged, and no sweep runs.
         codes = {0, 2} if ROWS[arguments[0]].open else {0}
         assert result.exit_code in codes, (arguments, result.output)
         if shown:
             printed = untimed(result.stdout.splitlines())
-            # A line of `...` stands for lines that the page leaves out.
+            # A line of `...` means that the page omits lines.
             parts = [untimed(part.splitlines()) for part in re.split(r"^\.\.\.$", "\n".join(shown), flags=re.MULTILINE)]
             assert printed[: len(parts[0])] == parts[0], arguments
             assert printed[len(printed) - len(parts[-1]) :] == parts[-1], arguments
@@ -92,13 +92,13 @@ def test_commands_on_an_account_print_what_the_page_says(page, desk, world, temp
 
 
 def untimed(lines: list[str]) -> list[str]:
-    """What the lines say, without the times of this very run."""
+    """The lines without the times of this run."""
     told = [re.sub(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d", "TIME", line.rstrip()) for line in lines]
     return [line for line in told if line]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_that_are_named_in_a_sentence_exist_with_these_options(page):
+def test_every_command_in_a_sentence_exists_with_its_options(page):
     for named in INLINE.findall(page.read_text(encoding="utf-8")):
         name, *rest = named.split()
         assert name in COMMANDS, named
@@ -106,7 +106,7 @@ def test_commands_that_are_named_in_a_sentence_exist_with_these_options(page):
         assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= options | {"--help"}, named
 
 
-def test_every_command_has_an_example_that_is_one_of_its_own():
+def test_every_command_has_an_example():
     for name, command in COMMANDS.items():
         help_text = " ".join((command.help or "").split())
         assert f"Example: rolewarden {name}" in help_text, name

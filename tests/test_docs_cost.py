@@ -12,7 +12,7 @@ from tests.scripts import scripts
 
 @pytest.fixture(scope="module")
 def bench():
-    """The bench's modules, which import each other by their bare names, and its results."""
+    """The bench's modules, which import each other without a prefix, and its results."""
     cost, page = scripts("bench", "cost", "page")
     results = json.loads((ROOT / "bench" / "results.json").read_text())
     return cost, page, results
@@ -25,17 +25,17 @@ def told(name):
 AGAIN = "the page is stale: run `make pages`"
 
 
-def test_what_it_costs_is_told_as_it_was_counted(bench):
+def test_the_cost_page_has_the_counted_figures(bench):
     cost, _, results = bench
     assert told("docs/explanation/cost.md") == cost.whole(results), AGAIN
 
 
-def test_the_benchmarks_are_told_as_they_were_measured(bench):
+def test_the_benchmark_page_has_the_measured_figures(bench):
     _, page, results = bench
     assert told("docs/explanation/benchmarks.md") == page.whole(results), AGAIN
 
 
-def test_every_price_is_told_with_its_page_and_with_where_it_was_found(bench):
+def test_every_price_has_its_page_and_its_source(bench):
     cost, _, _ = bench
     page = told("docs/explanation/cost.md")
     for price in (*cost.PRICES.values(), *cost.LISTENERS.values()):
@@ -53,7 +53,7 @@ def test_the_bill_shows_the_prices_that_decide_it_and_sums_up_the_others(bench):
         assert sum(share.values()) == pytest.approx(1)
 
 
-def test_the_alarms_that_are_paid_for_are_those_that_a_stack_makes(bench, template):
+def test_the_bill_counts_the_alarms_of_a_stack(bench, template):
     cost, _, _ = bench
     assert cost._alarms() == len(template.resources("AWS::CloudWatch::Alarm"))
 
@@ -61,7 +61,7 @@ def test_the_alarms_that_are_paid_for_are_those_that_a_stack_makes(bench, templa
 @pytest.mark.parametrize(
     ("line", "case"),
     [
-        ("an event on a role that is out of scope", "an event in a member: a role of no concern"),
+        ("an event on a role that is out of scope", "an event in a member: a role out of scope"),
         ("an event on a compliant role", "an event in a member: a compliant role"),
         ("an event on a drifted role", "an event in a member: a drifted role"),
         ("a steady sweep of a member, 1 region", "a member, one region"),

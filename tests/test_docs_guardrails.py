@@ -1,4 +1,4 @@
-"""The pages about guardrails.yaml say what the compiler does."""
+"""The pages about guardrails.yaml match the compiler."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def emitted(text: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize(("text", "shown"), RECIPES)
-def test_recipe_compiles_to_the_statements_shown_beside_it(text: str, shown: str) -> None:
+def test_a_recipe_compiles_to_the_statements_on_the_page(text: str, shown: str) -> None:
     statements = emitted(text)
     for statement in json.loads(f"[{shown}]"):
         assert statement in statements
 
 
-def test_recipes_are_found() -> None:
+def test_the_page_has_recipes() -> None:
     assert len(RECIPES) == 6
     assert sum(bool(shown) for _, shown in RECIPES) == 5
 
 
-def test_table_of_doors_has_each_statement_and_no_other() -> None:
+def test_the_table_of_access_paths_has_each_statement_and_no_other() -> None:
     table = PAGE_TEXT.partition("## Access paths")[2]
     told = set(
         re.findall(r"`((?:Bedrock|JumpStart)\w+)`", "\n".join(re.findall(r"^\| (.*?) \|", table, flags=re.MULTILINE)))
@@ -50,7 +50,7 @@ def test_table_of_doors_has_each_statement_and_no_other() -> None:
     assert told == emitted_sids()
 
 
-def test_number_of_probes_is_the_one_that_runs() -> None:
+def test_the_page_has_the_number_of_probes_that_run() -> None:
     assert f"{len(REQUESTS) * len(PAGE['guardrails']):,} probes" in PAGE_TEXT
 
 
@@ -65,10 +65,10 @@ def test_the_reference_has_every_key_of_the_file_and_no_other() -> None:
     cells = re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)
     named = {re.split(r"[.\]>]", key)[-1] for cell in cells for key in re.findall(r"`([^`]+)`", cell)}
     below = {*Guardrail._fields, *Assignment._fields, *AlsoGovern._fields} - {"name"}
-    assert named == {"mode", *Rules._fields, *below} - {"also_govern"}  # it has keys of its own there
+    assert named == {"mode", *Rules._fields, *below} - {"also_govern"}  # It has its own keys there.
 
 
-def test_companion_policy_is_what_the_command_prints() -> None:
+def test_the_companion_policy_of_the_page_is_the_one_that_the_command_prints() -> None:
     section = (DOCS / "how-to/scp.md").read_text(encoding="utf-8")
     [deployer] = re.findall(r"rolewarden scp --deployer (\S+)", section)
     [printed] = re.findall(r"```json\n(.*?)\n```", section, flags=re.DOTALL)

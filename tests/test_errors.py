@@ -1,4 +1,4 @@
-"""The errors of all packages are one tree, so that a caller can catch whatever Rolewarden raises on purpose."""
+"""The errors of all packages are one tree, so that a caller can catch every intended error of Rolewarden."""
 
 import ast
 import builtins
@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 PACKAGES = ("layers/rolewarden/rolewarden", "cli/rolewarden_cli", "local/rolewarden_local")
 
 OUTSIDE = {"Killed"}
-"""Classes outside of the tree. Killed stands for the end of a process, which handlers of errors must not catch."""
+"""Classes outside of the tree. Killed represents the end of a process, and error handlers must not catch it."""
 
 
 class ErrorClass(NamedTuple):

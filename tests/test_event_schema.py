@@ -1,4 +1,4 @@
-"""The page and the schema of events describe what Rolewarden puts on the bus; conftest.py checks every event."""
+"""The page and the schema describe the events of Rolewarden. conftest.py validates every event."""
 
 import json
 import re
@@ -19,7 +19,7 @@ PAGE = (ROOT / "docs/reference/events.md").read_text(encoding="utf-8")
 SAMPLES = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, flags=re.DOTALL)]
 
 
-def test_the_schema_is_one():
+def test_the_schema_is_valid():
     Draft202012Validator.check_schema(SCHEMA)
 
 
@@ -68,7 +68,7 @@ def test_a_field_that_is_not_documented_is_found():
 
 @pytest.fixture
 def put(monkeypatch):
-    """Detail type and detail of what was put since."""
+    """Detail type and detail of the new events."""
     found = []
     publish = Aws.put_events
 
@@ -81,7 +81,7 @@ def put(monkeypatch):
     return found
 
 
-def test_a_life_with_everything_in_it_puts_every_detail_type_as_the_schema_has_it(world_with, put):
+def test_a_scenario_with_every_event_matches_the_schema(world_with, put):
     world = world_with("surplus: detach\n" + (ROOT / "layers/guardrails/guardrails.yaml").read_text(encoding="utf-8"))
     world.sweep()
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Events nominate keys, and nothing that arrives makes the parser stumble."""
+"""Events trigger evaluations by their keys, and the parser handles every input."""
 
 import json
 from copy import deepcopy
@@ -27,7 +27,7 @@ def snake(event_name: str) -> str:
 
 
 @pytest.mark.parametrize("name", sorted(ROLE_EVENTS))
-def test_a_role_event_nominates_the_role_it_names_and_nothing_else(name):
+def test_a_role_event_triggers_an_evaluation_of_only_its_role(name):
     event = sample(snake(name))
     request = parse_event(event)
     assert request.role == event["detail"]["requestParameters"]["roleName"]
@@ -35,26 +35,26 @@ def test_a_role_event_nominates_the_role_it_names_and_nothing_else(name):
 
 
 @pytest.mark.parametrize("name", sorted(POLICY_EVENTS))
-def test_a_policy_event_nominates_the_policy_by_its_name(name):
+def test_a_policy_event_triggers_a_check_of_the_policy_by_its_name(name):
     assert parse_event(sample(snake(name))).as_dict() == {"policy": "no-generative-ai"}
 
 
 @pytest.mark.parametrize("name", sorted(PROFILE_EVENTS))
-def test_a_profile_event_nominates_the_profile(name):
+def test_a_profile_event_triggers_an_evaluation_of_the_profile(name):
     parameters = sample(snake(name))["detail"]["requestParameters"]
     assert parse_event(sample(snake(name))).subject == SubjectKey(parameters["domainId"], parameters["userProfileName"])
 
 
 @pytest.mark.parametrize("name", sorted(DOMAIN_EVENTS - {"CreateDomain"}))
-def test_a_domain_event_nominates_the_domain(name):
+def test_a_domain_event_triggers_an_evaluation_of_the_domain(name):
     assert parse_event(sample(snake(name))).subject == SubjectKey("d-research0001")
 
 
-def test_a_created_domain_is_known_by_the_answer_since_the_request_has_no_id():
+def test_the_id_of_a_created_domain_is_read_from_the_response():
     assert parse_event(sample("create_domain")).subject == SubjectKey("d-analytics0001")
 
 
-def test_tags_of_a_domain_and_of_a_profile_nominate_them():
+def test_tag_events_trigger_an_evaluation_of_a_domain_or_profile():
     assert parse_event(sample("add_tags")).subject == SubjectKey("d-analytics0001")
     assert parse_event(sample("delete_tags")).subject == SubjectKey("d-research0001", "rosa")
 
@@ -64,7 +64,7 @@ def test_an_event_of_any_partitions_region_is_read(region):
     assert parse_event({**sample("detach_role_policy"), "region": region}).role == "CanvasAnalytics"
 
 
-def test_tags_of_anything_else_nominate_nothing():
+def test_tag_events_of_other_resources_trigger_nothing():
     event = sample("add_tags")
     event["detail"]["requestParameters"]["resourceArn"] = "arn:aws:sagemaker:us-east-1:111122223333:endpoint/churn"
     assert parse_event(event).ignored is Ignored.OTHER_RESOURCE
@@ -74,7 +74,7 @@ def test_every_event_of_the_rules_has_a_sample():
     assert {snake(name) for name in SAGEMAKER_EVENTS | IAM_EVENTS} <= {p.stem for p in (ROOT / "events").glob("*.json")}
 
 
-def test_the_cause_tells_who_did_what_when_and_from_where():
+def test_the_cause_has_the_caller_the_call_the_time_and_the_address():
     assert parse_event(sample("detach_role_policy")).origin.cause == Cause(
         event_id=sample("detach_role_policy")["detail"]["eventID"],
         event_name="DetachRolePolicy",
@@ -99,32 +99,32 @@ def test_an_awkward_event_has_a_named_outcome(name, reason):
 
 @pytest.mark.parametrize("name", ["DetachRolePolicy", "UpdateDomain", "CreateUserProfile", "DeletePolicy", "AddTags"])
 @pytest.mark.parametrize("parameters", [None, [], "text", 7, {}, {"omitted": True}])
-def test_parameters_that_are_missing_cut_or_of_the_wrong_type_are_unreadable(name, parameters):
+def test_missing_truncated_or_wrong_parameters_are_unreadable(name, parameters):
     event = sample(snake(name))
     event["detail"] |= {"requestParameters": parameters, "responseElements": None}
     assert parse_event(event).ignored is Ignored.UNREADABLE
 
 
 @pytest.mark.parametrize("value", [None, 7, ["CanvasOmar"], {"name": "x"}, "", "a/b", "x" * 65, "Canvas\n"])
-def test_a_role_name_that_is_none_is_unreadable(value):
+def test_an_invalid_role_name_is_unreadable(value):
     event = sample("put_role_policy")
     event["detail"]["requestParameters"]["roleName"] = value
     assert parse_event(event).ignored is Ignored.UNREADABLE
 
 
-def test_an_event_name_that_nobody_asked_for_is_named_as_such():
+def test_an_unknown_event_name_is_reported_as_unknown():
     event = sample("put_role_policy")
     event["detail"]["eventName"] = "CreateUser"
     assert parse_event(event).ignored is Ignored.UNKNOWN_EVENT
 
 
-def test_a_record_whose_source_and_event_source_disagree_is_not_believed():
+def test_a_record_with_different_source_and_event_source_is_rejected():
     event = sample("awkward_other_service")
     event["source"] = "aws.sagemaker"
     assert parse_event(event).ignored is Ignored.OTHER_SERVICE
 
 
-def test_a_policy_of_another_path_nominates_nothing():
+def test_a_policy_of_another_path_triggers_nothing():
     event = sample("delete_policy")
     event["detail"]["requestParameters"]["policyArn"] = "arn:aws:iam::111122223333:policy/other/no-generative-ai"
     assert parse_event(event).ignored is Ignored.OTHER_POLICY
@@ -142,7 +142,7 @@ CAPTURES = ROOT / "tests" / "captures"
         ("create_policy_version", {"ignored": Ignored.OTHER_POLICY.value}),
     ],
 )
-def test_a_real_capture_is_read_as_what_it_is(name, nominated):
+def test_a_captured_event_is_parsed(name, nominated):
     request = parse_event(json.loads((CAPTURES / f"{name}.json").read_text()))
     assert request.as_dict() == nominated
     assert (request.account, request.region) == ("111122223333", "us-east-1")
@@ -166,7 +166,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_anything_at_all_gets_an_answer(value):
+def test_every_input_gets_a_result(value):
     assert parse_event(value).ignored is Ignored.NOT_AN_API_CALL
 
 
@@ -175,7 +175,7 @@ def test_anything_at_all_gets_an_answer(value):
     path=st.lists(st.sampled_from(["detail", "requestParameters", "responseElements", "userIdentity", "roleName"])),
     value=JSON,
 )
-def test_an_event_with_any_part_replaced_gets_an_answer(name, path, value):
+def test_an_event_with_any_part_replaced_gets_a_result(name, path, value):
     event = deepcopy(sample(snake(name)))
     at = event
     for key in path:

@@ -1,4 +1,4 @@
-"""The roles of the StackSet of forwarders: what CloudFormation's handlers need, and nothing more."""
+"""The roles of the StackSet of forwarders have only the permissions that CloudFormation's handlers need."""
 
 import pytest
 from botocore.loaders import Loader
@@ -16,13 +16,13 @@ NOT_NEEDED = {
     "events:ListRules": "only the resource scan of the IaC generator lists",
     "sqs:ListQueues": "only the resource scan of the IaC generator lists",
 }
-"""Rights that a handler's schema names and that the role does not have, and why."""
+"""Permissions in a handler's schema that the role lacks, with the reason."""
 
 NOT_OF_HANDLERS = {
     "cloudformation:*": "StackSets needs all of it: stacksets-prereqs-self-managed.html",
     "s3:GetObject": "CloudFormation reads the template as this role",
 }
-"""Rights that the role has and that no handler's schema names, and why."""
+"""Permissions of the role that no handler's schema has, with the reason."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def granted(template):
 
 
 def types(template):
-    """The types of all resources that a forwarder in another region of the central account makes."""
+    """The types of all resources of a forwarder in another region of the central account."""
     made = forwarder(template, "Forwarders", ACCOUNT, "eu-west-1")
     kinds = {resource["Type"] for resource in made.body["Resources"].values()}
     return {kind for kind in kinds if made.resources(kind)}
@@ -60,9 +60,9 @@ def test_a_forwarder_of_the_central_account_makes_these_types_and_no_role(templa
     }
 
 
-def test_the_execution_role_has_what_the_handlers_of_its_resources_use_and_no_other_right(template):
+def test_the_execution_role_has_only_the_permissions_that_its_handlers_use(template):
     used = {action for kind in types(template) for actions in handlers(kind).values() for action in actions}
-    # The rights on tags are named apart, too.
+    # The schema lists permissions on tags separately, too.
     used |= {action for kind in types(template) for action in schema(kind).get("tagging", {}).get("permissions", ())}
     assert used - NOT_NEEDED.keys() == granted(template) - NOT_OF_HANDLERS.keys()
     assert used >= NOT_NEEDED.keys()
@@ -99,7 +99,7 @@ def services(region="us-east-1", **parameters):
     return statement["Principal"]["Service"]
 
 
-def test_the_administration_role_trusts_cloudformation_of_the_regions_that_an_account_has_to_enable():
+def test_the_administration_role_trusts_cloudformation_in_opt_in_regions():
     aws = Loader().load_data("endpoints")["partitions"][0]
     assert aws["partition"] == "aws"
     optional = sorted(aws["regions"].keys() - ENABLED_BY_DEFAULT)
@@ -116,7 +116,7 @@ def test_the_administration_role_trusts_cloudformation_of_the_regions_that_an_ac
 
 
 def test_the_administration_role_trusts_no_regional_principal_for_other_regions():
-    # IAM rejects principals of a service that do not exist.
+    # IAM rejects service principals that do not exist.
     assert services(Regions=",".join(sorted(ENABLED_BY_DEFAULT))) == ["cloudformation.amazonaws.com"]
     assert services("us-gov-east-1") == services("cn-northwest-1") == ["cloudformation.amazonaws.com"]
 

@@ -1,4 +1,4 @@
-"""The exit codes of every command are those of the one table, and every `--json` answer says its format's version."""
+"""Every command has the exit codes of the table, and every `--json` answer has the version of its format."""
 
 import json
 import os
@@ -46,7 +46,7 @@ ON_AN_ACCOUNT = [name for name in NAMES if "--local" in PARAMETERS[name]]
 ON_FILES = [name for name in NAMES if name not in ON_AN_ACCOUNT]
 WITH_A_FILE = [name for name in NAMES if "--guardrails" in PARAMETERS[name] or name in ON_FILES]
 NEEDED = {"explain": ["CanvasRosa", NOVA], "report": ["--out", "report.html", "--model", NOVA], "replay": [EVENT]}
-"""Arguments that a command cannot do without."""
+"""Required arguments of a command."""
 
 
 def run(name: str, *arguments: str) -> Result:
@@ -61,7 +61,7 @@ def needed(name: str) -> list[str]:
 
 @dataclass
 class Desk:
-    """What a case works with; what it leaves open is closed with the test."""
+    """The objects of a case. The test closes those that a case leaves open."""
 
     world_with: Callable[..., Any]
     template: Any
@@ -69,11 +69,11 @@ class Desk:
     folder: Path
     open: ExitStack = field(default_factory=ExitStack)
 
-    def rules(self, text: str = NONE, *, guarded: bool = True) -> list[str]:
-        """The options by which a command goes by rules that the account was set up with."""
+    def rules(self, text: str = NONE, *, protected: bool = True) -> list[str]:
+        """The options with which a command uses the rules of the account."""
         world = self.world_with(text)
-        if guarded:
-            world.guarded()
+        if protected:
+            world.protected()
         self.world = world
         return ["--guardrails", world.environment["GUARDRAILS_FILE"]]
 
@@ -89,7 +89,7 @@ class Desk:
         return rules
 
     def stays(self) -> list[str]:
-        """As `surplus`, but IAM lets no policy go."""
+        """Like `surplus`, but IAM denies every detachment."""
         rules = self.surplus()
         self.open.enter_context(self.world.aws.failing("DetachRolePolicy", "AccessDenied", "no"))
         return [*rules, "--yes"]
@@ -124,9 +124,9 @@ class Desk:
 
 CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
     ("plan", 0): lambda desk: desk.rules(),
-    ("plan", 2): lambda desk: desk.rules(guarded=False),
-    ("enforce", 0): lambda desk: [*desk.rules(guarded=False), "--yes"],
-    ("enforce", 2): lambda desk: [*desk.rules(NONE.replace("fallback: boundary\n", ""), guarded=False), "--yes"],
+    ("plan", 2): lambda desk: desk.rules(protected=False),
+    ("enforce", 0): lambda desk: [*desk.rules(protected=False), "--yes"],
+    ("enforce", 2): lambda desk: [*desk.rules(NONE.replace("fallback: boundary\n", ""), protected=False), "--yes"],
     ("detach", 0): lambda desk: [*desk.surplus(), "--yes"],
     ("detach", 2): Desk.stays,
     ("access", 0): lambda desk: [*desk.rules(), "--model", NOVA],
@@ -134,7 +134,7 @@ CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
     ("report", 0): lambda desk: [*desk.rules(), "--out", str(desk.folder / "report.html"), "--model", NOVA],
     ("history", 0): Desk.swept,
     ("status", 0): Desk.swept,
-    ("status", 2): lambda desk: desk.rules(guarded=False)[:0],
+    ("status", 2): lambda desk: desk.rules(protected=False)[:0],
     ("sweep", 0): lambda desk: desk.rules()[:0],
     ("doctor", 0): Desk.seen,
     ("doctor", 2): lambda desk: desk.seen(is_subscribed=False),
@@ -145,7 +145,7 @@ CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
     ("replay", 0): lambda _: [EVENT],
     ("replay", 2): Desk.full,
 }
-"""How each command comes to each exit code that its row of the table has, other than 1."""
+"""A case for each exit code of each command in the table, except 1."""
 
 
 @pytest.fixture
@@ -164,14 +164,14 @@ def test_every_command_has_a_case_for_each_of_its_exit_codes_and_is_the_module_o
     assert [int(code) for code in ExitCode] == [0, 1, 2]
 
 
-def test_no_code_of_the_command_line_exits_by_a_bare_number():
+def test_the_command_line_has_no_exit_code_without_a_name():
     files = sorted((ROOT / "cli").rglob("*.py"))
     ends = re.compile(r"(?:typer\.Exit|sys\.exit|SystemExit)\((?!ExitCode\.)[^)]")
     assert {file.name: found for file in files if (found := ends.findall(file.read_text(encoding="utf-8")))} == {}
 
 
 @pytest.mark.parametrize(("name", "code"), CASES)
-def test_a_command_exits_with_what_the_table_says(desk, name, code):
+def test_a_command_exits_with_the_code_of_the_table(desk, name, code):
     result = run(name, *CASES[name, code](desk))
     assert result.exit_code == code, result.output
 
@@ -184,9 +184,9 @@ def test_every_answer_in_json_is_one_object_that_says_the_version_of_its_format(
 
 
 def failed(name: str, result: Result) -> str:
-    """The one line of an error; nothing was written to standard output."""
+    """The line of an error. Asserts that standard output is empty."""
     assert (result.exit_code, result.stdout) == (1, ""), (name, result.output)
-    lines = [line for line in result.stderr.splitlines() if not line.startswith("rolewarden: local AWS")]
+    lines = result.stderr.splitlines()
     assert len(lines) == 1, lines
     assert lines[0].startswith("rolewarden: ")
     return lines[0]
@@ -197,7 +197,7 @@ def as_json(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_unknown_option_is_one_line_with_the_way_out_and_exit_code_1(name):
+def test_an_unknown_option_is_one_line_with_a_solution_and_exit_code_1(name):
     line = failed(name, run(name, *as_json(name), "--nonsense"))
     assert line.endswith(f": see `rolewarden {name} --help`")
 
@@ -251,15 +251,15 @@ def test_without_a_stack_it_is_one_line_and_exit_code_1(aws, name):
         ("report", ["--out", "report.html", "--since", "yesterday"]),
     ],
 )
-def test_a_name_or_a_time_that_means_nothing_is_one_line_and_exit_code_1(world, monkeypatch, name, arguments):
+def test_an_invalid_name_or_time_is_one_line_and_exit_code_1(world, monkeypatch, name, arguments):
     monkeypatch.setattr(options, "utc_today", lambda: TODAY)
     assert "`" in failed(name, run(name, *arguments, *as_json(name)))
 
 
 @pytest.mark.parametrize("name", ["plan", "access", "history", "status", "doctor", "enforce"])
-def test_what_aws_refuses_is_one_line_and_exit_code_1_with_json_too(world, name):
+def test_an_error_of_aws_is_one_line_and_exit_code_1_with_json_too(world, name):
     with world.aws.failing("GetCallerIdentity", "AccessDenied", "no"):
-        assert "these credentials cannot be used" in failed(name, run(name, "--json"))
+        assert "cannot use your credentials" in failed(name, run(name, "--json"))
 
 
 @pytest.mark.parametrize("name", ON_FILES)
@@ -269,11 +269,11 @@ def test_ctrl_c_is_one_line_and_exit_code_1(monkeypatch, name):
 
     monkeypatch.setattr(Path, "read_text", interrupted)
     arguments = needed(name) or [str(RULES)]
-    assert failed(name, run(name, *arguments, *as_json(name))) == "rolewarden: interrupted: run it again"
+    assert failed(name, run(name, *arguments, *as_json(name))) == "rolewarden: interrupted: run the command again"
 
 
 def started(name: str, endpoint: str, folder: Path) -> subprocess.Popen[str]:
-    """The installed command, on an AWS at this endpoint."""
+    """Run the installed command with the AWS at this endpoint."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "AWS_ENDPOINT_URL": endpoint}
     arguments = [str(ROLEWARDEN), name, *needed(name), "--local", *as_json(name)]
     if "--guardrails" in PARAMETERS[name]:
@@ -294,8 +294,8 @@ def test_without_a_server_it_is_one_line_and_exit_code_1(tmp_path, name):
         port = free.getsockname()[1]
     code, out, lines = end(started(name, f"http://127.0.0.1:{port}", tmp_path))
     assert (code, out, len(lines)) == (1, "", 1), lines
-    assert lines[0].startswith("rolewarden: AWS cannot be reached: ")
-    assert lines[0].endswith(": check your network and AWS_ENDPOINT_URL, then run it again")
+    assert lines[0].startswith("rolewarden: cannot reach AWS: ")
+    assert lines[0].endswith(": check your network and AWS_ENDPOINT_URL, then run the command again")
 
 
 @pytest.mark.long
@@ -307,7 +307,7 @@ def test_ctrl_c_during_a_call_is_one_line_and_exit_code_1(tmp_path, name):
         connection, _ = silent.accept()
         with connection:
             process.send_signal(signal.SIGINT)
-            assert end(process) == (1, "", ["rolewarden: interrupted: run it again"])
+            assert end(process) == (1, "", ["rolewarden: interrupted: run the command again"])
 
 
 def test_the_help_of_a_command_ends_with_its_row_of_the_table():

@@ -1,4 +1,4 @@
-"""Whatever befalls a call: the role carries its guardrail in the end, and a person hears of what cannot be mended."""
+"""After every failure of a call, the role is protected in the end, or an alert reports that it cannot be."""
 
 import contextlib
 from typing import Any
@@ -30,18 +30,18 @@ PASSING = {
     "no answer in time": lambda aws, call: aws.losing(call, Loss.TIMEOUT, takes_effect=False),
     "no answer in time, and it took effect": lambda aws, call: aws.losing(call, Loss.TIMEOUT, takes_effect=True),
 }
-"""What passes: it befalls a call as often as the call is tried."""
+"""Temporary errors, which affect every try of a call."""
 
 DECIDING = ["Query", "ListAttachedRolePolicies", "AttachRolePolicy"]
-"""The calls without which nothing can be decided or done."""
+"""The calls that a decision or a remediation needs."""
 
 TELLING = ["SendMessageBatch", "PutEvents", "PutItem"]
-"""The calls that come after the remediation."""
+"""The calls after the remediation."""
 
 
 @pytest.fixture(scope="module")
 def kept(aws, template):
-    """A world, and what brings it back: there are many faults."""
+    """A world and the function that restores it for each of the many faults."""
     return World(aws, template), aws.saved()
 
 
@@ -55,7 +55,7 @@ def world(kept):
 
 @pytest.fixture(autouse=True)
 def as_itself(monkeypatch):
-    """The functions act by their own role: whose calls are not Rolewarden's, no audit records."""
+    """The functions use their own role, because the audit records only calls of Rolewarden."""
     monkeypatch.setattr("rolewarden.runtime.Aws", lambda **_: _aws())
 
 
@@ -66,26 +66,26 @@ def enforce(function):
 
 @pytest.mark.parametrize("fault", PASSING)
 @pytest.mark.parametrize("call", DECIDING)
-def test_what_passes_ends_the_invocation_with_retry_later_and_the_next_try_mends_the_role(world, enforce, call, fault):
+def test_a_temporary_error_ends_the_invocation_and_the_next_try_remediates_the_role(world, enforce, call, fault):
     event = world.role_event(ROLE)
     with PASSING[fault](world.aws, call), pytest.raises(RetryLater):
         enforce(event)
     assert world.history(ROLE) == []
     enforce(event)
-    assert world.carried(ROLE) == {GUARDRAIL}
+    assert world.attached(ROLE) == {GUARDRAIL}
     world.audit()
     assert [row["attached"] for row in world.history(ROLE) if row.get("attached")] == [[GUARDRAIL]]
 
 
 @pytest.mark.parametrize("fault", PASSING)
 @pytest.mark.parametrize("call", TELLING)
-def test_what_passes_after_the_remediation_neither_undoes_nor_repeats_it_and_is_itself_reported(
+def test_a_temporary_error_after_the_remediation_does_not_undo_or_repeat_it_and_is_reported(
     world, enforce, call, fault, capsys, caplog
 ):
     event = world.role_event(ROLE)
     with PASSING[fault](world.aws, call):
         assert enforce(event)["outcomes"][0]["remediation"] == "attached"
-    assert world.carried(ROLE) == {GUARDRAIL}
+    assert world.attached(ROLE) == {GUARDRAIL}
     assert (
         "recheck not scheduled" if call == "SendMessageBatch" else "the record could not be written"
     ) in caplog.messages
@@ -96,26 +96,26 @@ def test_what_passes_after_the_remediation_neither_undoes_nor_repeats_it_and_is_
 
 @pytest.mark.parametrize("fault", ["throttled", "an error of the service", "reset", "no answer in time"])
 @pytest.mark.parametrize("call", [*DECIDING, *TELLING])
-def test_what_befalls_a_call_once_is_tried_again_at_once(world, enforce, call, fault, capsys):
+def test_a_call_that_fails_once_is_retried_immediately(world, enforce, call, fault, capsys):
     event = world.role_event(ROLE)
     with PASSING[fault](world.aws, call):
         world.aws._faults._in_force[-1].left = 1
         assert enforce(event)["outcomes"][0]["remediation"] == "attached"
-    assert world.carried(ROLE) == {GUARDRAIL}
+    assert world.attached(ROLE) == {GUARDRAIL}
     assert "RecordFailed" not in capsys.readouterr().out
     assert [row["attached"] for row in world.history(ROLE)] == [[GUARDRAIL]]
 
 
 @pytest.mark.parametrize("takes_effect", [True, False])
 @pytest.mark.parametrize("call", [*DECIDING, *TELLING])
-def test_a_function_that_is_ended_half_way_leaves_nothing_that_the_next_try_and_the_audit_do_not_put_right(
+def test_the_next_try_and_the_audit_complete_the_work_of_an_ended_function(
     world, function, call, takes_effect
 ):  # fmt: skip
     event = world.role_event(ROLE)
     with contextlib.suppress(Killed), world.aws.dying(call, takes_effect=takes_effect):
         function("enforce")(event)
     function("enforce")(event)
-    assert world.carried(ROLE) == {GUARDRAIL}
+    assert world.attached(ROLE) == {GUARDRAIL}
     world.audit()
     assert [row["attached"] for row in world.history(ROLE) if row.get("attached")] == [[GUARDRAIL]]
 
@@ -130,7 +130,7 @@ def test_a_function_that_is_ended_half_way_leaves_nothing_that_the_next_try_and_
         ("InvalidInput", 400, "refused"),
     ],
 )
-def test_what_stays_refused_is_no_failure_but_a_finding_with_a_recommendation(world, enforce, code, status, reason):
+def test_a_permanent_error_is_a_finding_with_a_recommended_action_and_no_failure(world, enforce, code, status, reason):
     event = world.role_event(ROLE)
     with world.aws.failing("AttachRolePolicy", code, status=status):
         [outcome] = enforce(event)["outcomes"]
@@ -139,12 +139,12 @@ def test_what_stays_refused_is_no_failure_but_a_finding_with_a_recommendation(wo
     assert [row["reason"] for row in world.history(ROLE)] == [reason]
 
 
-def test_what_no_api_would_take_is_refused_for_good():
+def test_an_invalid_request_is_a_permanent_error():
     with pytest.raises(Refused, match="Parameter validation failed"):
         _aws().attached_policies(7)  # type: ignore[arg-type]
 
 
-def test_an_error_of_botocores_own_is_tried_again():
+def test_an_error_of_botocore_is_retried():
     from botocore.exceptions import EndpointConnectionError
 
     with pytest.raises(RetryLater), translated():
@@ -152,7 +152,7 @@ def test_an_error_of_botocores_own_is_tried_again():
 
 
 @pytest.mark.parametrize("operation", ["PutEvents", "SendMessageBatch"])
-def test_a_batch_that_is_done_in_part_is_as_good_as_refused(world, operation):
+def test_a_batch_that_succeeds_in_part_is_a_failure(world, operation):
     send = {
         "PutEvents": lambda: world.runtime.aws.put_events(
             [(SweepRequested.detail_type, {"by": "a"}), (SweepRequested.detail_type, {"by": "b"})]
@@ -167,37 +167,37 @@ def test_a_batch_that_is_done_in_part_is_as_good_as_refused(world, operation):
     send()
 
 
-def test_rows_that_dynamodb_leaves_undone_are_written_by_the_next_call(world):
+def test_unprocessed_rows_are_written_by_the_next_call(world):
     table, rows = world.environment["HISTORY_TABLE"], [{"about": "a", "at": str(number)} for number in range(30)]
     with world.aws.partly_failing("BatchWriteItem", entries=3, times=2):
         world.runtime.aws.put_all(table, rows)
     assert len(world.runtime.aws.query(table, {"about": "a"})) == 30
 
 
-def test_rows_that_dynamodb_leaves_undone_each_time_are_a_failure_and_not_lost_in_silence(world):
+def test_rows_that_stay_unprocessed_are_a_failure(world):
     rows = [{"about": "a", "at": str(number)} for number in range(3)]
     with world.aws.partly_failing("BatchWriteItem"), pytest.raises(RetryLater, match="unprocessed"):
         world.runtime.aws.put_all(world.environment["HISTORY_TABLE"], rows)
 
 
-def test_a_batch_of_records_that_is_throttled_is_counted_and_written_by_the_audit(world, function, capsys):
+def test_a_throttled_batch_of_records_is_counted_and_written_by_the_audit(world, function, capsys):
     handler = function("reconcile")
     with world.aws.failing("BatchWriteItem", "ProvisionedThroughputExceededException"):
         handler(sqs_event(work_message(ROLE), work_message("CanvasAnalytics")))
     assert '"RecordFailed":[2.0]' in capsys.readouterr().out
-    assert world.carried(ROLE) == world.carried("CanvasAnalytics") == {GUARDRAIL}
+    assert world.attached(ROLE) == world.attached("CanvasAnalytics") == {GUARDRAIL}
     world.audit()
     assert [row["attached"] for row in world.history(ROLE)] == [[GUARDRAIL]]
 
 
-def test_a_message_that_comes_again_is_done_once(world, function):
+def test_a_message_that_arrives_twice_is_processed_once(world, function):
     handler = function("reconcile")
     for _ in range(3):
         assert handler(sqs_event(work_message(ROLE), work_message(ROLE))) == {"batchItemFailures": []}
     assert [row["attached"] for row in world.history(ROLE)] == [[GUARDRAIL]]
 
 
-def test_a_function_that_is_ended_in_a_batch_has_recorded_nothing_and_the_batch_that_comes_again_and_the_audit_do(
+def test_the_repeated_batch_and_the_audit_record_the_work_of_a_function_that_ended_in_a_batch(
     world, function
 ):  # fmt: skip
     batch = sqs_event(work_message(ROLE), work_message("CanvasAnalytics"))
@@ -207,12 +207,12 @@ def test_a_function_that_is_ended_in_a_batch_has_recorded_nothing_and_the_batch_
     function("reconcile")(batch)
     world.audit()
     for role in (ROLE, "CanvasAnalytics"):
-        assert world.carried(role) == {GUARDRAIL}
+        assert world.attached(role) == {GUARDRAIL}
         assert [row["attached"] for row in world.history(role)] == [[GUARDRAIL]]
 
 
 @pytest.mark.parametrize("operation", ["PutItem", "Query"])
-def test_that_nothing_can_be_remembered_of_what_was_told_tells_it_twice_rather_than_never(world, operation):
+def test_a_finding_is_reported_twice_if_its_report_cannot_be_remembered(world, operation):
     event = world.role_event("CanvasFull")
     with world.aws.failing(operation, "ProvisionedThroughputExceededException", times=3, after=operation == "Query"):
         world.enforce(event)
@@ -221,20 +221,20 @@ def test_that_nothing_can_be_remembered_of_what_was_told_tells_it_twice_rather_t
     metrics.clear_metrics()
 
 
-# How long a call may take, and what has to wait for it
+# The maximum time of a call, and the timeouts that depend on it
 
 
 def longest_call() -> float:
-    """Seconds by botocore's own arithmetic: each attempt connects and reads, and before each but the first is a pause.
+    """Seconds as botocore counts them: each attempt connects and reads, and each retry waits first.
 
-    Standard mode pauses for up to 1, 2, 4, … and never more than 20 seconds,
+    Standard mode waits for up to 1, 2, 4, … and at most 20 seconds,
     https://boto3.amazonaws.com/v1/documentation/api/latest/guide/retries.html.
     """
     attempts = CONFIG.retries["total_max_attempts"]
     return attempts * (CONFIG.connect_timeout + CONFIG.read_timeout) + sum(min(2**n, 20) for n in range(attempts - 1))
 
 
-def test_botocore_tries_again_in_the_mode_and_for_the_time_that_was_chosen():
+def test_botocore_retries_with_the_configured_mode_and_times():
     assert CONFIG.retries == {"mode": "standard", "total_max_attempts": 3}
     assert longest_call() == 42
     assert longest_call() <= LONGEST_CALL
@@ -244,7 +244,7 @@ def test_botocore_tries_again_in_the_mode_and_for_the_time_that_was_chosen():
     ("EnforceFunction", ""), ("ReconcileFunction", "WorkQueue"), ("PublishFunction", "PublishQueue"),
     ("SweepFunction", "SweepQueue"), ("DetachFunction", "DetachQueue"),
 ])  # fmt: skip
-def test_a_call_without_an_answer_ends_before_its_function_and_the_function_before_the_queue_gives_the_message_again(
+def test_an_unanswered_call_ends_before_its_function_and_the_function_before_the_visibility_timeout(
     template, function_name, queue
 ):
     timeout = template.resources("AWS::Lambda::Function")[function_name]["Timeout"]
@@ -256,7 +256,7 @@ def test_a_call_without_an_answer_ends_before_its_function_and_the_function_befo
         assert kept > found["RedrivePolicy"]["maxReceiveCount"] * found["VisibilityTimeout"]
 
 
-def test_a_sweep_hands_over_while_there_is_time_for_a_call_and_for_the_message(template):
+def test_a_sweep_hands_over_while_time_is_left_for_a_call_and_the_message(template):
     assert template.resources("AWS::Lambda::Function")["SweepFunction"]["Timeout"] > 2 * ENOUGH
     assert 2 * longest_call() <= ENOUGH
 

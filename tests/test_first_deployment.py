@@ -1,4 +1,4 @@
-"""template.yaml at its first deployment: what comes before what, what a failure leaves behind, and what it costs."""
+"""template.yaml at its first deployment: the order of resources, the remains of a failure, and the costs."""
 
 from collections import defaultdict
 from itertools import product
@@ -26,14 +26,14 @@ def template(request):
 
 
 def dependencies(template):
-    """What each resource that is made depends on, by DependsOn or by a reference."""
+    """The dependencies of each resource, by DependsOn or by a reference."""
     made = template.made()
     resources = template.body["Resources"]
     return {name: cfn_engine._extract_deps(resources[name], made) - {name} for name in made}
 
 
 def all_dependencies(template, name):
-    """Everything that a resource depends on, however far."""
+    """All direct and indirect dependencies of a resource."""
     direct, left = dependencies(template), [name]
     found: set[str] = set()
     while left:
@@ -44,7 +44,7 @@ def all_dependencies(template, name):
 
 
 def scheduled(template):
-    """The rules that invoke a function by the clock, and the permissions that they need."""
+    """The rules that invoke a function on a schedule, and the permissions that they need."""
     rules = {name for name, rule in template.resources("AWS::Events::Rule").items() if "ScheduleExpression" in rule}
     permissions = {
         name
@@ -55,17 +55,17 @@ def scheduled(template):
     return rules | permissions
 
 
-def test_guardrails_are_published_after_everything_that_the_first_sweep_can_need_and_everything_that_can_fail(template):
+def test_guardrails_are_published_after_resources_that_the_first_sweep_needs_or_that_can_fail(template):
     following = {"Guardrails", "HeartbeatAlarm"} | scheduled(template)
     assert template.made() - following == all_dependencies(template, "Guardrails")
 
 
-def test_the_clock_invokes_no_function_before_the_guardrails_are_published(template):
+def test_the_schedule_invokes_no_function_before_the_guardrails_are_published(template):
     for name in scheduled(template):
         assert "Guardrails" in all_dependencies(template, name), name
 
 
-def test_the_alarm_that_takes_missing_data_for_a_breach_comes_after_the_publication(template):
+def test_the_alarm_that_treats_missing_data_as_breaching_is_created_after_the_publication(template):
     alarms = template.resources("AWS::CloudWatch::Alarm")
     breaching = {name for name, alarm in alarms.items() if alarm["TreatMissingData"] == "breaching"}
     assert breaching
@@ -73,13 +73,13 @@ def test_the_alarm_that_takes_missing_data_for_a_breach_comes_after_the_publicat
         assert "Guardrails" in all_dependencies(template, name), name
 
 
-def test_stacksets_begin_after_the_functions_so_that_iam_has_time_to_show_the_roles_to_them():
+def test_stacksets_are_created_after_the_functions_so_that_iam_shows_them_the_roles():
     template = whole()
     needed = all_dependencies(template, "Forwarders")
     assert template.resources("AWS::Lambda::EventSourceMapping").keys() <= needed
 
 
-def test_the_stack_names_no_role_so_that_nobody_has_to_allow_named_resources_of_iam():
+def test_the_stack_names_no_role_so_that_capability_iam_is_enough():
     template = whole()
     named = {"AWS::IAM::Role": "RoleName", "AWS::IAM::ManagedPolicy": "ManagedPolicyName"}
     for kind, name in named.items():
@@ -95,7 +95,7 @@ def test_the_functions_and_their_layers_can_run_on_both_processors():
             assert processor in layer["CompatibleArchitectures"], name
 
 
-def test_what_a_deleted_stack_leaves_behind_is_deleted_if_the_stack_cannot_be_created():
+def test_retained_resources_are_deleted_if_the_stack_cannot_be_created():
     policies = {
         name: resource["DeletionPolicy"]
         for name, resource in whole().body["Resources"].items()
@@ -105,7 +105,7 @@ def test_what_a_deleted_stack_leaves_behind_is_deleted_if_the_stack_cannot_be_cr
 
 
 def sends_to(template):
-    """The functions whose queues each function may send messages to."""
+    """The functions to whose queues each function can send messages."""
     found = defaultdict(set)
     for rights in of_template(template):
         for statement in rights.statements():
@@ -117,7 +117,7 @@ def sends_to(template):
     return found
 
 
-def test_a_chain_of_messages_that_comes_back_to_its_function_is_meant_and_no_other_is():
+def test_only_intended_chains_of_messages_return_to_their_function():
     template = whole()
     follows = sends_to(template)
 
@@ -136,7 +136,7 @@ def test_a_chain_of_messages_that_comes_back_to_its_function_is_meant_and_no_oth
         assert functions[name].get("RecursiveLoop") == meant, name
 
 
-def test_a_table_costs_no_key_unless_the_stack_is_given_one():
+def test_a_table_has_no_kms_key_unless_the_stack_gets_one():
     for template in (translated(), whole()):
         for name, table in template.resources("AWS::DynamoDB::Table").items():
             assert not table.get("SSESpecification"), name

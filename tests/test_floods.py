@@ -1,4 +1,4 @@
-"""Many events at once, in any order and often: few calls each, one alert, no loop, and no more memory."""
+"""Many repeated events in any order: each needs few calls, and they make one alert, no loop and no memory leak."""
 
 import gc
 import json
@@ -21,10 +21,10 @@ pytestmark = [pytest.mark.long, pytest.mark.volume]
 
 @pytest.fixture(autouse=True)
 def quiet():
-    """Thousands of log lines and metrics tell nothing here."""
+    """Suppress thousands of log lines and metrics."""
     level, threshold = logger.log_level, gc.get_threshold()
     logger.setLevel("CRITICAL")
-    gc.set_threshold(700, 10, 10)  # as in Lambda: how much memory is taken depends on it
+    gc.set_threshold(700, 10, 10)  # This is as in Lambda, because the used memory depends on it.
     yield
     gc.set_threshold(*threshold)
     logger.setLevel(level)
@@ -32,8 +32,8 @@ def quiet():
 
 
 @pytest.fixture
-def guarded(world):
-    world.guarded().hurried().queued()
+def protected(world):
+    world.protected().with_immediate_rechecks().queued()
     return world
 
 
@@ -43,42 +43,42 @@ def handled(world, events):
         metrics.clear_metrics()
 
 
-def test_a_thousand_events_on_one_role_are_one_remediation_and_two_calls_each_for_the_rest(guarded, capsys):
-    event = guarded.detach("CanvasOmar", GUARDRAIL)
-    rows, mark = len(guarded.history("CanvasOmar")), guarded.aws.mark()
-    handled(guarded, [event] * 1000)
-    calls = Counter(call.operation for call in guarded.aws.calls(mark))
-    assert guarded.carried("CanvasOmar") == {GUARDRAIL}
+def test_a_thousand_events_on_one_role_make_one_remediation_and_two_calls_for_each_other_event(protected, capsys):
+    event = protected.detach("CanvasOmar", GUARDRAIL)
+    rows, mark = len(protected.history("CanvasOmar")), protected.aws.mark()
+    handled(protected, [event] * 1000)
+    calls = Counter(call.operation for call in protected.aws.calls(mark))
+    assert protected.attached("CanvasOmar") == {GUARDRAIL}
     assert calls["AttachRolePolicy"] == 1
     assert calls["ListAttachedRolePolicies"] == 1000
-    assert len(guarded.history("CanvasOmar")) == rows + 1
+    assert len(protected.history("CanvasOmar")) == rows + 1
     with capsys.disabled():
         print(f"\n1,000 events on one role: {sum(calls.values()):,} calls, 1 remediation")  # noqa: T201
 
 
-def test_events_of_no_concern_cost_a_call_each_at_most_and_no_memory(guarded, capsys):
+def test_out_of_scope_events_need_one_call_each_and_no_memory(protected, capsys):
     ignored = [sample(name) for name in ("awkward_denied_call", "awkward_other_service", "awkward_cut_parameters")]
-    concern = guarded.role_event("BuildServer")
+    concern = protected.role_event("BuildServer")
     events = [concern, *ignored] * 250
-    handled(guarded, events)  # warm
-    mark = guarded.aws.mark()
+    handled(protected, events)  # warm
+    mark = protected.aws.mark()
     peaks, left = [], []
     between = volume(1, 8)
     for traced in (True, *[False] * between, True):
         if traced:
             gc.collect()
             tracemalloc.start()
-        handled(guarded, events)
+        handled(protected, events)
         if traced:
             gc.collect()
             current, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
             peaks.append(peak)
             left.append(current)
-    calls = guarded.aws.calls(mark)
+    calls = protected.aws.calls(mark)
     assert {call.operation for call in calls} == {"Query"}
     assert len(calls) == 250 * (between + 2)
-    # What stays is the local AWS's own log of calls: some hundred bytes each.
+    # Only the local AWS's own log of calls stays, with some hundred bytes for each call.
     assert max(left) < 500_000
     assert peaks[1] - peaks[0] < 500_000
     with capsys.disabled():
@@ -89,44 +89,46 @@ def test_events_of_no_concern_cost_a_call_each_at_most_and_no_memory(guarded, ca
         )
 
 
-def test_a_tool_that_takes_the_guardrail_off_every_minute_is_repaired_each_time_and_told_of_once(guarded):
-    heard = guarded.listening({"source": ["rolewarden"], "detail-type": ["Role Contested"]})
+def test_a_tool_that_detaches_the_guardrail_every_minute_is_remediated_each_time_and_reported_once(protected):
+    heard = protected.listening({"source": ["rolewarden"], "detail-type": ["Role Contested"]})
     for _ in range(100):
-        guarded.enforce(guarded.detach("CanvasOmar", GUARDRAIL))
-        assert guarded.carried("CanvasOmar") == {GUARDRAIL}
+        protected.enforce(protected.detach("CanvasOmar", GUARDRAIL))
+        assert protected.attached("CanvasOmar") == {GUARDRAIL}
         metrics.clear_metrics()
     [told] = [event["detail"] for event in heard()]
     assert told["actors"][0]["actor"] == f"arn:aws:iam::{ACCOUNT_ID}:root"
 
 
-def test_the_rechecks_of_a_contested_role_come_to_an_end(guarded):
+def test_the_rechecks_of_a_contested_role_come_to_an_end(protected):
     for _ in range(5):
-        guarded.enforce(guarded.detach("CanvasOmar", GUARDRAIL))
+        protected.enforce(protected.detach("CanvasOmar", GUARDRAIL))
     looks = 0
-    while done := guarded.work():
+    while done := protected.work():
         looks += len(done)
         if looks < 40:
-            guarded.detach("CanvasOmar", GUARDRAIL)  # unheard of: each look has something to mend
+            protected.detach(
+                "CanvasOmar", GUARDRAIL
+            )  # Without an event for Rolewarden, so that each evaluation has work.
     assert 0 < looks <= 5 * RECHECKS
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_events_that_are_lost_doubled_shuffled_and_hours_late_leave_every_role_guarded(guarded, seed):
+def test_every_role_is_protected_after_lost_doubled_shuffled_and_late_events(protected, seed):
     chance = random.Random(seed)
     roles = ("CanvasOmar", "CanvasAnalytics", "CanvasAnalyticsSpaces")
     events = []
     for _ in range(4):
         for role in roles:
-            if GUARDRAIL in guarded.carried(role):
-                events.append(guarded.detach(role, GUARDRAIL))
-            events.append(guarded.role_event(role))
+            if GUARDRAIL in protected.attached(role):
+                events.append(protected.detach(role, GUARDRAIL))
+            events.append(protected.role_event(role))
     late = json.loads(json.dumps(events).replace("2026-", "2025-"))
     mail = [event for event in (events + late) * 2 if chance.random() > 0.3]
-    # Of each role one event gets through.
-    mail += [guarded.role_event(role) for role in roles]
+    # One event of each role is delivered.
+    mail += [protected.role_event(role) for role in roles]
     chance.shuffle(mail)
-    handled(guarded, mail)
+    handled(protected, mail)
     for role in roles:
-        assert guarded.carried(role) == {GUARDRAIL}
-        attached = [row for row in guarded.history(role) if row.get("attached")]
+        assert protected.attached(role) == {GUARDRAIL}
+        attached = [row for row in protected.history(role) if row.get("attached")]
         assert len({row["correlation_id"] for row in attached}) == len(attached)

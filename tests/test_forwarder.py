@@ -1,4 +1,4 @@
-"""forwarder.yaml beside template.yaml: the same events, the same rights, and nothing where nothing is needed."""
+"""forwarder.yaml has the same events and permissions as template.yaml, and only the resources that it needs."""
 
 import json
 
@@ -28,13 +28,13 @@ def test_forwarder_yaml_has_no_aliases_because_sam_uploads_it_as_it_is():
 
 
 def statements(template, function):
-    """What a function's role may, and may not."""
+    """The permissions of a function's role."""
     [rights] = [rights for rights in of_template(template) if rights.function == function]
     return list(rights.statements())
 
 
 def patterns(template):
-    """The patterns of the rules that hear of IAM and SageMaker, each by the first event that it asks for."""
+    """The patterns of the rules for IAM and SageMaker, by the first event in each."""
     found = [
         rule["EventPattern"]
         for rule in template.resources("AWS::Events::Rule").values()
@@ -45,7 +45,7 @@ def patterns(template):
 
 
 def elsewhere(pattern, account):
-    """A pattern of the central stack as it has to be in another account: there the functions are the member roles."""
+    """The expected pattern in another account for one of the central stack, with member roles as the functions."""
     text = json.dumps(pattern).replace(CENTRAL, account)
     for function in WORKERS:
         name = function.removesuffix("Function").lower()
@@ -53,7 +53,7 @@ def elsewhere(pattern, account):
     return json.loads(text)
 
 
-def test_forwarders_send_in_their_region_what_the_hub_would_hear_there():
+def test_forwarders_send_the_events_that_the_central_account_would_match_in_their_region():
     away = translated("eu-west-1", Regions="eu-west-1,us-east-1,ap-south-1")
     for region in ("us-east-1", "ap-south-1"):
         sent = patterns(forwarder(away, "Forwarders", CENTRAL, region))
@@ -63,14 +63,14 @@ def test_forwarders_send_in_their_region_what_the_hub_would_hear_there():
         )
 
 
-def test_forwarders_of_another_account_send_what_the_hub_hears_and_leave_out_the_roles_that_work_there():
+def test_forwarders_of_another_account_send_the_events_of_the_central_rules_without_those_of_member_roles():
     sent = patterns(forwarder(organization(), "Members", MEMBER, "us-east-1"))
     assert sent == {name: elsewhere(pattern, MEMBER) for name, pattern in patterns(translated()).items()}
     assert len(sent) == 4
 
 
 @pytest.mark.parametrize("region", IAM_HOME_REGIONS.values())
-def test_iam_is_heard_of_where_the_partition_has_its_events(region):
+def test_iam_events_are_forwarded_from_the_region_in_which_the_partition_has_them(region):
     here = translated(region)
     assert here.outputs()["IamEvents"].startswith("yes: CloudTrail")
     assert instances(here, "Forwarders") is None
@@ -102,12 +102,12 @@ def test_iam_is_heard_of_where_the_partition_has_its_events(region):
         ("cn-northwest-1", "", {"cn-north-1": False}, {"cn-northwest-1": True, "cn-north-1": False}),
     ],
 )  # fmt: skip
-def test_stacks_go_where_domains_are_and_once_where_iam_has_its_events(region, regions, forwarders, members):
+def test_stacks_are_in_regions_with_domains_and_in_the_region_of_iam_events(region, regions, forwarders, members):
     assert instances(translated(region, Regions=regions), "Forwarders") == forwarders
     assert instances(organization(region, Regions=regions), "Members") == members
 
 
-def test_where_the_hubs_own_rules_hear_everything_there_is_no_forwarder():
+def test_a_region_in_which_the_central_rules_match_everything_has_no_forwarder():
     everywhere = translated(Regions="us-east-1,eu-west-1")
     made = forwarder(everywhere, "Forwarders", CENTRAL, "us-east-1")
     assert [
@@ -115,12 +115,12 @@ def test_where_the_hubs_own_rules_hear_everything_there_is_no_forwarder():
         for kind in ("AWS::Events::Rule", "AWS::IAM::Role", "AWS::SQS::Queue")
         for resource in made.resources(kind)
     ] == []
-    # An organizational unit may hold the central account.
+    # An organizational unit can have the central account.
     made = forwarder(organization(), "Members", CENTRAL, "us-east-1")
     assert made.resources("AWS::Events::Rule") == made.resources("AWS::IAM::Role") == {}
 
 
-def test_one_account_and_region_has_neither_bus_nor_stackset_nor_a_way_into_others():
+def test_one_account_and_region_has_no_bus_no_stackset_and_no_access_to_other_accounts():
     alone = translated()
     for kind in ("AWS::Events::EventBus", "AWS::CloudFormation::StackSet"):
         assert alone.resources(kind) == {}
@@ -130,7 +130,7 @@ def test_one_account_and_region_has_neither_bus_nor_stackset_nor_a_way_into_othe
     assert alone.environment("SweepFunction")["REGIONS"] == "us-east-1"
 
 
-def test_a_region_without_domains_has_rules_for_iam_alone():
+def test_a_region_without_domains_has_rules_only_for_iam():
     made = forwarder(organization(Regions="eu-west-1"), "Members", MEMBER, "us-east-1")
     assert {pattern["source"][0] for pattern in patterns(made).values()} == {"aws.iam"}
 
@@ -148,7 +148,7 @@ def member_roles(template):
 
 
 @pytest.mark.parametrize("function", WORKERS)
-def test_a_member_role_is_the_one_functions_and_that_function_enters_by_no_other(function):
+def test_a_member_role_belongs_to_one_function_that_assumes_no_other(function):
     template = organization()
     name = f"rolewarden-{function.removesuffix('Function').lower()}"
     [trust] = member_roles(template)[name]["AssumeRolePolicyDocument"]["Statement"]
@@ -173,12 +173,12 @@ def test_a_member_role_is_the_one_functions_and_that_function_enters_by_no_other
 
 
 def in_account(statement, account):
-    """A statement of the central account's as it has to be of a member role."""
+    """The expected statement of a member role for one of the central account."""
     return json.loads(json.dumps(statement).replace(CENTRAL, account))
 
 
 @pytest.mark.parametrize("function", WORKERS)
-def test_a_member_role_may_what_its_function_may_in_the_hub_and_under_the_same_conditions(function):
+def test_a_member_role_has_the_permissions_and_conditions_of_its_function_in_the_central_account(function):
     template = organization(Regions="us-east-1,eu-west-1")
     name = f"rolewarden-{function.removesuffix('Function').lower()}"
     [policy] = member_roles(template)[name]["Policies"]
@@ -222,7 +222,7 @@ def bus_policy():
         ({"aws:PrincipalArn": f"arn:aws:iam::{MEMBER}:role/Admin"}, False),
     ],
 )  # fmt: skip
-def test_the_hubs_bus_takes_events_of_six_sources_from_forwarders_of_the_organization_and_no_others(context, let_in):
+def test_the_central_event_bus_accepts_only_six_sources_from_forwarders_of_the_organization(context, let_in):
     usual = {
         "events:source": "aws.iam",
         "aws:PrincipalOrgID": ORGANIZATION,
@@ -236,7 +236,7 @@ def test_the_hubs_bus_takes_events_of_six_sources_from_forwarders_of_the_organiz
     assert not judge(bus_policy(), "events:PutRule", arn.replace("rolewarden-central", "CentralBus"), keys).allowed
 
 
-def test_what_a_forwarder_cannot_deliver_lands_in_the_queue_that_sweeps_look_into():
+def test_events_that_a_forwarder_cannot_deliver_are_in_the_queue_that_sweeps_check():
     made = forwarder(organization(), "Members", MEMBER, "us-east-1")
     [policy] = made.resources("AWS::SQS::QueuePolicy").values()
     [statement] = policy["PolicyDocument"]["Statement"]
@@ -247,7 +247,7 @@ def test_what_a_forwarder_cannot_deliver_lands_in_the_queue_that_sweeps_look_int
     assert [queue["QueueName"] for queue in made.resources("AWS::SQS::Queue").values()] == [reach.UNDELIVERED]
 
 
-def test_rules_of_the_central_account_send_as_the_role_that_its_stack_has_made_and_others_as_their_own():
+def test_forwarding_rules_of_the_central_account_use_the_role_of_its_stack_and_others_their_own():
     template = organization(Regions="us-east-1,eu-west-1")
     here = forwarder(template, "Forwarders", CENTRAL, "eu-west-1")
     there = forwarder(template, "Members", MEMBER, "eu-west-1")
@@ -263,12 +263,12 @@ def test_rules_of_the_central_account_send_as_the_role_that_its_stack_has_made_a
     assert in_account(ours["AssumeRolePolicyDocument"], MEMBER) == theirs["AssumeRolePolicyDocument"]
 
 
-def test_the_rules_are_those_that_a_sweep_looks_for():
+def test_a_sweep_checks_the_rules_of_the_forwarder():
     made = forwarder(organization(), "Members", MEMBER, "us-east-1").resources("AWS::Events::Rule").values()
     assert {rule["Name"] for rule in made} == set(reach.FORWARDING_RULES.values())
 
 
-def test_a_forwarders_pattern_fits_what_eventbridge_takes():
+def test_a_forwarders_pattern_is_within_the_limits_of_eventbridge():
     role = f"arn:aws-us-gov:iam::{CENTRAL}:role/rolewarden/{'x' * 64}"
     given = {f"{f.removesuffix('Function')}Role": role for f in WORKERS}
     others = {
@@ -285,7 +285,7 @@ def test_a_forwarders_pattern_fits_what_eventbridge_takes():
     assert len(rules) == 5
 
 
-def test_functions_look_at_the_regions_that_are_named():
+def test_functions_read_the_named_regions():
     assert translated(Regions="us-east-1,eu-west-1").environment("EnforceFunction")["REGIONS"] == "us-east-1,eu-west-1"
     named = statements(translated(Regions="us-east-1,eu-west-1"), "EnforceFunction")
     [reads] = [statement for statement in named if statement.get("Sid") == "ReadDomains"]
@@ -300,7 +300,7 @@ def test_functions_look_at_the_regions_that_are_named():
         ("", None),
     ],
 )
-def test_every_role_has_the_boundary_that_is_demanded_and_in_a_member_its_own_of_that_name(given, of_member):
+def test_every_role_has_the_required_boundary_and_a_member_role_the_one_of_its_account(given, of_member):
     template = organization(RolePermissionsBoundary=given, Regions="us-east-1,eu-west-1")
     assert {role.get("PermissionsBoundary", "") for role in template.resources("AWS::IAM::Role").values()} == {given}
     there = forwarder(template, "Members", MEMBER, "us-east-1").resources("AWS::IAM::Role")

@@ -1,4 +1,4 @@
-"""A role that may carry no more policies: a boundary stands in where the file allows it, else a person is told."""
+"""A role at its quota: a fallback boundary protects the role if guardrails.yaml allows it. Else it is reported."""
 
 import json
 
@@ -33,37 +33,37 @@ OURS = policy_arn("boundary.", "aws", ACCOUNT_ID)
 
 
 def boundary(world, role="CanvasFull"):
-    """The permissions boundary of a role: the guardrails of ours, the ARN of another, None where it has none."""
+    """The permissions boundary of a role: the guardrails of a fallback boundary, the ARN of another one, or None."""
     found = world.iam.get_role(RoleName=role)["Role"].get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
     return found.removeprefix(OURS) if found else None
 
 
 def theirs(world):
-    """A boundary of somebody else's, by its ARN."""
+    """The ARN of another owner's boundary."""
     return world.iam.create_policy(PolicyName="theirs", PolicyDocument=UNRELATED)["Policy"]["Arn"]
 
 
 def put_theirs(world, role="CanvasFull"):
-    """Somebody sets another boundary; gives its ARN and the event."""
+    """Set another owner's boundary, and return its ARN and the event."""
     arn = theirs(world)
     world.iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=arn)
     return arn, world.event("PutRolePermissionsBoundary")
 
 
 def taken_off(world, role="CanvasFull"):
-    """Somebody takes the boundary off; gives the event."""
+    """Remove the boundary, and return the event."""
     world.iam.delete_role_permissions_boundary(RoleName=role)
     return world.event("DeleteRolePermissionsBoundary")
 
 
 def freed(world, role="CanvasFull"):
-    """Somebody detaches a policy that a full role carries; gives the event."""
+    """Detach a policy from a full role, and return the event."""
     world.iam.detach_role_policy(RoleName=role, PolicyArn=TEAM)
     return world.event("DetachRolePolicy")
 
 
 def without_domain(world):
-    """The full role works for nobody any more."""
+    """Remove the full role from SageMaker's settings, so that no subject uses it."""
     world.sagemaker.delete_user_profile(DomainId="d-research0001", UserProfileName="fatima")
     world.enforce(world.event("DeleteUserProfile"))
 
@@ -77,11 +77,11 @@ def world(world_with):
 def bounded(world):
     """A world where the full role has its boundary."""
     assert world.verdict("CanvasFull")["remediation"] == "bounded"
-    world.hurried().queued()
+    world.with_immediate_rechecks().queued()
     return world
 
 
-def test_without_a_fallback_a_full_role_is_unenforceable_and_the_finding_has_what_it_carries(world_with):
+def test_without_a_fallback_a_full_role_is_unenforceable_and_the_finding_lists_its_policies(world_with):
     world = world_with(OFF)
     outcome = world.verdict("CanvasFull")
     assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "quota full")
@@ -92,7 +92,7 @@ def test_without_a_fallback_a_full_role_is_unenforceable_and_the_finding_has_wha
     assert boundary(world) is None
 
 
-def test_what_was_attached_before_the_quota_is_in_the_list_too_and_a_role_that_is_mended_has_no_list(world_with):
+def test_the_list_has_policies_attached_before_the_quota_and_a_remediated_role_has_no_list(world_with):
     world = world_with(TWO.removeprefix("fallback: boundary\n"))
     world.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=TEAM)
     outcome = world.verdict("CanvasFull")
@@ -102,34 +102,34 @@ def test_what_was_attached_before_the_quota_is_in_the_list_too_and_a_role_that_i
     assert "attached_policies" not in world.verdict("CanvasRosa")
 
 
-def test_without_a_fallback_nothing_more_is_called_than_to_find_the_role_full_and_to_say_so(world_with):
+def test_without_a_fallback_a_full_role_needs_only_the_calls_to_find_and_report_it(world_with):
     world = world_with(OFF)
     assert world.calls(world.role_event("CanvasFull")) == [
         "dynamodb:Query",
         "iam:ListAttachedRolePolicies",
         "iam:AttachRolePolicy",
-        "dynamodb:PutItem",  # that it is about to be told
+        "dynamodb:PutItem",  # This call records that the finding will be reported.
         "events:PutEvents",
-        "dynamodb:PutItem",  # that it was told
+        "dynamodb:PutItem",  # This call records that the finding was reported.
         "dynamodb:PutItem",
     ]
 
 
-def test_without_a_fallback_the_event_of_a_boundary_costs_what_any_costs(world_with):
-    world = world_with(OFF).guarded()
+def test_without_a_fallback_an_event_about_a_boundary_needs_no_more_calls_than_others(world_with):
+    world = world_with(OFF).protected()
     _, put = put_theirs(world, "CanvasOmar")
     assert world.calls(put) == world.calls(taken_off(world, "CanvasOmar"))
     assert world.calls(put) == ["dynamodb:Query", "iam:ListAttachedRolePolicies"]
 
 
-def test_a_full_role_gets_the_boundary_of_its_guardrails_and_is_compliant(world):
+def test_a_full_role_gets_the_fallback_boundary_and_is_compliant(world):
     outcome = world.verdict("CanvasFull")
     assert (outcome["before"], outcome["verdict"], outcome["remediation"]) == ("drifted", "compliant", "bounded")
     assert boundary(world) == "a"
-    assert world.carried("CanvasFull") == set()
+    assert world.attached("CanvasFull") == set()
 
 
-def test_that_it_was_set_is_on_the_record_with_its_cause(world):
+def test_setting_the_boundary_is_recorded_with_its_cause(world):
     event = world.role_event("CanvasFull")
     world.enforce(event)
     [row] = world.history("CanvasFull")
@@ -138,22 +138,22 @@ def test_that_it_was_set_is_on_the_record_with_its_cause(world):
     assert "attached_policies" not in row
 
 
-def test_a_role_with_room_for_some_of_its_guardrails_carries_those_and_the_boundary_of_all(world_with):
+def test_a_role_with_slots_for_some_guardrails_has_these_and_the_boundary_of_all(world_with):
     world = world_with(TWO)
     world.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=TEAM)
     outcome = world.verdict("CanvasFull")
     assert (outcome["verdict"], outcome["remediation"], outcome["attached"]) == ("compliant", "bounded", ["a"])
-    assert (world.carried("CanvasFull"), boundary(world)) == ({"a"}, "a+b")
+    assert (world.attached("CanvasFull"), boundary(world)) == ({"a"}, "a+b")
 
 
-def test_a_policy_that_is_missing_besides_is_no_reason_to_leave_a_full_role_bare(world_with):
+def test_a_full_role_gets_its_boundary_although_a_policy_is_missing_in_iam(world_with):
     world = world_with(TWO)
     world.iam.delete_policy(PolicyArn=policy_arn("a", "aws", ACCOUNT_ID))
     assert world.verdict("CanvasFull")["verdict"] == "compliant"
     assert boundary(world) == "a+b"
 
 
-def test_a_role_that_has_its_boundary_is_compliant_and_nothing_is_written_or_told(bounded):
+def test_a_role_with_its_boundary_is_compliant_and_nothing_is_written_or_reported(bounded):
     before = len(bounded.history("CanvasFull"))
     assert bounded.calls(bounded.role_event("CanvasFull")) == [
         "dynamodb:Query",
@@ -166,18 +166,18 @@ def test_a_role_that_has_its_boundary_is_compliant_and_nothing_is_written_or_tol
     assert (len(bounded.history("CanvasFull")), boundary(bounded)) == (before, "a")
 
 
-def test_a_compliant_role_costs_one_call_more_with_the_fallback(world):
-    world.guarded()
+def test_a_compliant_role_needs_one_more_call_with_the_fallback(world):
+    world.protected()
     event = world.role_event("CanvasOmar")
     assert world.calls(event) == ["dynamodb:Query", "iam:ListAttachedRolePolicies", "iam:GetRole"]
 
 
-def test_a_role_with_room_gets_no_boundary(world):
-    world.guarded()
-    assert (world.carried("CanvasOmar"), boundary(world, "CanvasOmar")) == ({"b"}, None)
+def test_a_role_with_free_slots_gets_no_boundary(world):
+    world.protected()
+    assert (world.attached("CanvasOmar"), boundary(world, "CanvasOmar")) == ({"b"}, None)
 
 
-def test_who_only_looks_sees_a_bounded_role_as_compliant_and_a_bare_one_as_drifted(world):
+def test_without_remediation_a_bounded_role_is_compliant_and_an_unprotected_one_drifted(world):
     reads = Reconciler(world.runtime.aws, world.runtime.needs, observe=True)
     look = lambda: reads.reconcile(RoleKey(ACCOUNT_ID, "CanvasFull"), SWEEP, account=ACCOUNT_ID)  # noqa: E731
     assert (look().verdict, boundary(world)) == ("drifted", None)
@@ -187,7 +187,7 @@ def test_who_only_looks_sees_a_bounded_role_as_compliant_and_a_bare_one_as_drift
         assert look().verdict == "drifted"
 
 
-def test_what_is_only_observed_is_neither_in_the_boundary_nor_mended_by_it(world_with):
+def test_a_guardrail_in_observe_mode_is_not_in_the_boundary(world_with):
     world = world_with(TWO.replace("b: {jump", "b: {mode: observe, jump"))
     outcome = world.verdict("CanvasFull")
     assert (outcome["verdict"], outcome["remediation"], boundary(world)) == ("drifted", "bounded", "a")
@@ -195,7 +195,7 @@ def test_what_is_only_observed_is_neither_in_the_boundary_nor_mended_by_it(world
     assert (again["verdict"], again["remediation"], again["missing"]) == ("drifted", "observed", ["b"])
 
 
-def test_mode_observe_sets_no_boundary_and_takes_none_off(world_with):
+def test_mode_observe_neither_sets_nor_removes_a_boundary(world_with):
     world = world_with("mode: observe\n" + ON)
     assert world.verdict("CanvasFull")["remediation"] == "observed"
     assert boundary(world) is None
@@ -214,20 +214,20 @@ def test_an_exempt_role_gets_no_boundary(world_with):
     assert boundary(world) is None
 
 
-def test_when_a_slot_frees_up_the_attachment_comes_and_the_role_has_no_boundary_as_before(bounded):
+def test_a_role_with_a_free_slot_gets_the_attachment_and_loses_the_boundary(bounded):
     [outcome] = bounded.enforce(freed(bounded))
     assert (outcome["remediation"], outcome["attached"], outcome["boundary_removed"]) == ("attached", ["a"], f"{OURS}a")
-    assert (bounded.carried("CanvasFull"), boundary(bounded)) == ({"a"}, None)
+    assert (bounded.attached("CanvasFull"), boundary(bounded)) == ({"a"}, None)
     assert bounded.history("CanvasFull")[-1]["boundary_removed"] == f"{OURS}a"
 
 
-def test_a_slot_that_freed_up_unseen_is_found_by_the_sweep(bounded):
+def test_the_sweep_finds_a_free_slot_that_events_missed(bounded):
     freed(bounded)
     bounded.sweep()
-    assert (bounded.carried("CanvasFull"), boundary(bounded)) == ({"a"}, None)
+    assert (bounded.attached("CanvasFull"), boundary(bounded)) == ({"a"}, None)
 
 
-def test_a_boundary_that_was_taken_off_as_an_old_list_showed_the_guardrail_is_set_again(bounded, monkeypatch):
+def test_a_boundary_that_was_removed_after_a_stale_read_is_set_again(bounded, monkeypatch):
     bounded.aws.policies_per_role = 11
     bounded.sweep()
     before = bounded.runtime.aws.attached_policies("CanvasFull")
@@ -243,52 +243,52 @@ def test_a_boundary_that_was_taken_off_as_an_old_list_showed_the_guardrail_is_se
     assert boundary(bounded) == "a"
 
 
-def test_a_raised_quota_is_found_by_the_sweep(bounded):
+def test_the_sweep_finds_a_raised_quota(bounded):
     bounded.aws.policies_per_role = 20
     bounded.sweep()
-    assert (bounded.carried("CanvasFull"), boundary(bounded)) == ({"a"}, None)
+    assert (bounded.attached("CanvasFull"), boundary(bounded)) == ({"a"}, None)
 
 
-def test_a_boundary_stays_until_there_is_room_for_every_guardrail(world_with):
+def test_a_boundary_stays_until_every_guardrail_has_a_slot(world_with):
     world = world_with(TWO)
     world.verdict("CanvasFull")
     [outcome] = world.enforce(freed(world))
     assert (outcome["verdict"], outcome["attached"]) == ("compliant", ["a"])
-    assert (world.carried("CanvasFull"), boundary(world)) == ({"a"}, "a+b")
+    assert (world.attached("CanvasFull"), boundary(world)) == ({"a"}, "a+b")
     world.aws.policies_per_role = 20
     world.sweep()
-    assert (world.carried("CanvasFull"), boundary(world)) == ({"a", "b"}, None)
+    assert (world.attached("CanvasFull"), boundary(world)) == ({"a", "b"}, None)
 
 
-def test_somebody_elses_boundary_stays_when_the_attachment_comes(bounded):
+def test_another_owners_boundary_stays_when_the_guardrail_is_attached(bounded):
     arn, _ = put_theirs(bounded)
     bounded.enforce(freed(bounded))
-    assert (bounded.carried("CanvasFull"), boundary(bounded)) == ({"a"}, arn)
+    assert (bounded.attached("CanvasFull"), boundary(bounded)) == ({"a"}, arn)
 
 
 @pytest.mark.parametrize("operation", ["GetRole", "DeleteRolePermissionsBoundary"])
-def test_a_retry_between_attaching_and_taking_the_boundary_off_ends_whole(bounded, operation):
+def test_a_retry_between_attaching_and_removing_the_boundary_completes_both(bounded, operation):
     event = freed(bounded)
     with bounded.aws.failing(operation, "Throttling"), pytest.raises(RetryLater):
         bounded.enforce(event)
-    assert (bounded.carried("CanvasFull"), boundary(bounded)) == ({"a"}, "a")
+    assert (bounded.attached("CanvasFull"), boundary(bounded)) == ({"a"}, "a")
     assert bounded.history("CanvasFull")[-1]["attached"] == ["a"]
     bounded.enforce(event)
-    assert (bounded.carried("CanvasFull"), boundary(bounded)) == ({"a"}, None)
+    assert (bounded.attached("CanvasFull"), boundary(bounded)) == ({"a"}, None)
     first, second = bounded.history("CanvasFull")[-2:]
     assert (first["attached"], "boundary_removed" in first) == (["a"], False)
     assert ("attached" in second, second["boundary_removed"]) == (False, f"{OURS}a")
 
 
-def test_a_boundary_that_nobody_took_off_in_time_is_taken_off_by_the_next_sweep(bounded):
+def test_the_next_sweep_removes_a_boundary_that_is_no_longer_needed(bounded):
     event = freed(bounded)
     with bounded.aws.failing("DeleteRolePermissionsBoundary", "Throttling"), pytest.raises(RetryLater):
         bounded.enforce(event)
     bounded.sweep()
-    assert (bounded.carried("CanvasFull"), boundary(bounded)) == ({"a"}, None)
+    assert (bounded.attached("CanvasFull"), boundary(bounded)) == ({"a"}, None)
 
 
-def test_a_boundary_that_may_not_be_taken_off_stays_and_a_person_is_told_once_a_week(bounded):
+def test_a_boundary_that_cannot_be_removed_is_reported_once_a_week(bounded):
     freed(bounded)
     with bounded.aws.failing("DeleteRolePermissionsBoundary", "AccessDenied", status=403):
         [outcome] = [found for found in bounded.sweep() if found["role"] == "CanvasFull"]
@@ -301,7 +301,7 @@ def test_a_boundary_that_may_not_be_taken_off_stays_and_a_person_is_told_once_a_
     assert boundary(bounded) == "a"
 
 
-def test_a_full_role_with_somebody_elses_boundary_is_unenforceable_and_the_finding_names_it(world):
+def test_a_full_role_with_another_owners_boundary_is_unenforceable_and_the_finding_names_it(world):
     arn, event = put_theirs(world)
     [outcome] = world.enforce(event)
     assert (outcome["verdict"], outcome["reason"], outcome["boundary"]) == ("unenforceable", "quota full", arn)
@@ -310,34 +310,34 @@ def test_a_full_role_with_somebody_elses_boundary_is_unenforceable_and_the_findi
     assert boundary(world) == arn
 
 
-def test_when_the_other_boundary_goes_ours_comes(world):
+def test_a_full_role_gets_the_fallback_boundary_after_the_other_one_is_removed(world):
     put_theirs(world)
     world.sweep()
     world.enforce(taken_off(world))
     assert boundary(world) == "a"
 
 
-def test_a_boundary_under_rolewardens_path_that_is_none_of_ours_is_somebody_elses(world):
+def test_an_unknown_boundary_under_rolewardens_path_belongs_to_another_owner(world):
     arn = policy_arn("b", "aws", ACCOUNT_ID)
     world.iam.put_role_permissions_boundary(RoleName="CanvasFull", PermissionsBoundary=arn)
     assert world.verdict("CanvasFull")["verdict"] == "unenforceable"
     assert boundary(world) == arn
 
 
-def test_a_boundary_that_somebody_took_off_is_set_again_and_the_record_names_the_actor(bounded):
+def test_a_removed_boundary_is_set_again_and_the_record_names_the_actor(bounded):
     event = taken_off(bounded)
     [outcome] = bounded.enforce(event)
     assert (outcome["remediation"], boundary(bounded)) == ("bounded", "a")
     assert bounded.history("CanvasFull")[-1]["cause"]["actor"] == event["detail"]["userIdentity"]["arn"]
 
 
-def test_a_boundary_that_somebody_took_off_unseen_is_set_again_by_the_sweep(bounded):
+def test_the_sweep_sets_a_removed_boundary_again_that_events_missed(bounded):
     taken_off(bounded)
     bounded.sweep()
     assert boundary(bounded) == "a"
 
 
-def test_a_boundary_that_somebody_replaced_is_told_of_and_left(bounded):
+def test_a_replaced_boundary_is_reported_and_left(bounded):
     arn, event = put_theirs(bounded)
     [outcome] = bounded.enforce(event)
     assert (outcome["verdict"], outcome["boundary"]) == ("unenforceable", arn)
@@ -345,13 +345,13 @@ def test_a_boundary_that_somebody_replaced_is_told_of_and_left(bounded):
     assert boundary(bounded) == arn
 
 
-def test_another_boundary_of_ours_is_put_right(bounded):
+def test_a_wrong_fallback_boundary_is_replaced(bounded):
     bounded.iam.put_role_permissions_boundary(RoleName="CanvasFull", PermissionsBoundary=f"{OURS}b")
     assert bounded.verdict("CanvasFull")["remediation"] == "bounded"
     assert boundary(bounded) == "a"
 
 
-def test_another_assignment_brings_another_boundary(world_with):
+def test_another_assignment_needs_another_boundary(world_with):
     world = world_with(ON)
     world.verdict("CanvasFull")
     changed = world_with(TWO, keep=True)
@@ -359,7 +359,7 @@ def test_another_assignment_brings_another_boundary(world_with):
     assert boundary(changed) == "a+b"
 
 
-def test_a_role_that_still_shows_the_boundary_that_was_taken_off_is_looked_at_again(bounded, monkeypatch):
+def test_a_role_that_still_shows_a_removed_boundary_is_rechecked(bounded, monkeypatch):
     before = bounded.runtime.aws.role("CanvasFull")
     event = taken_off(bounded)
     with monkeypatch.context() as old:
@@ -370,8 +370,8 @@ def test_a_role_that_still_shows_the_boundary_that_was_taken_off_is_looked_at_ag
     assert boundary(bounded) == "a"
 
 
-def test_over_a_boundary_that_a_role_does_not_show_yet_none_is_set(world, monkeypatch):
-    world.hurried()
+def test_a_boundary_that_iam_may_not_show_yet_is_not_replaced(world, monkeypatch):
+    world.with_immediate_rechecks()
     before = world.runtime.aws.role("CanvasFull")
     arn, event = put_theirs(world)
     with monkeypatch.context() as old:
@@ -383,8 +383,8 @@ def test_over_a_boundary_that_a_role_does_not_show_yet_none_is_set(world, monkey
     assert (outcome["verdict"], outcome["boundary"], boundary(world)) == ("unenforceable", arn, arn)
 
 
-def test_a_boundary_that_was_set_and_taken_off_again_leaves_the_role_bare_no_longer_than_to_the_second_look(world):
-    world.hurried()
+def test_the_recheck_sets_a_boundary_that_was_set_and_removed_again(world):
+    world.with_immediate_rechecks()
     _, event = put_theirs(world)
     taken_off(world)
     world.enforce(event)
@@ -394,7 +394,7 @@ def test_a_boundary_that_was_set_and_taken_off_again_leaves_the_role_bare_no_lon
 
 
 def shared(world):
-    """A full role that works for a profile of each domain."""
+    """A full role that a profile of each domain uses."""
     role = world.role("CanvasShared")
     for number in range(1, 11):
         world.iam.attach_role_policy(RoleName="CanvasShared", PolicyArn=TEAM.replace("01", f"{number:02}"))
@@ -406,22 +406,22 @@ def shared(world):
     return outcome
 
 
-def test_a_role_whose_subjects_need_together_what_no_assignment_has_is_unenforceable_and_told_why(world):
+def test_a_role_whose_subjects_need_a_set_of_no_assignment_is_unenforceable_with_a_reason(world):
     outcome = shared(world)
     assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "quota full")
     assert (
         "no boundary exists for a, b: its subjects need these together, but no assignment names them all"
         in outcome["message"]
     )
-    assert boundary(world, "CanvasShared") == "a"  # what tom needs is better than nothing
+    assert boundary(world, "CanvasShared") == "a"  # The policies that tom needs are better than no policy.
 
 
-def test_a_role_whose_subjects_need_together_what_an_assignment_has_gets_its_boundary(world_with):
+def test_a_role_whose_subjects_need_the_set_of_an_assignment_gets_its_boundary(world_with):
     world = world_with(ON.replace("assignments:\n", "assignments:\n  - {guardrails: [b, a], domains: [other]}\n"))
     assert (shared(world)["verdict"], boundary(world, "CanvasShared")) == ("compliant", "a+b")
 
 
-def test_guardrails_too_long_for_a_boundary_leave_a_full_role_unenforceable_and_it_is_told_why(world_with):
+def test_a_full_role_with_guardrails_too_long_for_a_boundary_is_unenforceable_with_a_reason(world_with):
     models = ", ".join(f"maker{number}.model-with-a-long-name-{number}*" for number in range(40))
     world = world_with(ON.replace("a: {bedrock: {deny: all}}", f"a: {{bedrock: {{deny: [{models}]}}}}"))
     outcome = world.verdict("CanvasFull")
@@ -431,7 +431,7 @@ def test_guardrails_too_long_for_a_boundary_leave_a_full_role_unenforceable_and_
 
 
 def in_force(world):
-    """Names of the boundaries whose default version says what the file says."""
+    """Names of the boundaries whose default version matches the file."""
     return world.in_force(compile_boundaries(world.runtime.rules, "aws"))
 
 
@@ -440,7 +440,7 @@ def listed(world):
     return {policy["PolicyName"] for policy in policies}
 
 
-def test_a_deployment_publishes_the_boundaries_beside_the_guardrails(world_with):
+def test_a_deployment_publishes_the_boundaries_with_the_guardrails(world_with):
     assert in_force(world_with(ON)) == {"boundary.a", "boundary.b"}
     assert listed(world_with(OFF)) == {"a", "b"}
 
@@ -449,7 +449,7 @@ OPEN = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "A
 
 
 @pytest.mark.parametrize("seen", [True, False], ids=["by its event", "by the clock"])
-def test_a_boundary_that_somebody_edited_is_restored(bounded, seen):
+def test_an_edited_boundary_is_restored(bounded, seen):
     bounded.iam.create_policy_version(PolicyArn=f"{OURS}a", PolicyDocument=OPEN, SetAsDefault=True)
     assert in_force(bounded) == {"boundary.b"}
     if seen:
@@ -459,14 +459,14 @@ def test_a_boundary_that_somebody_edited_is_restored(bounded, seen):
     assert in_force(bounded) == {"boundary.a", "boundary.b"}
 
 
-def test_a_boundary_that_somebody_deleted_is_made_again(world):
+def test_a_deleted_boundary_is_created_again(world):
     world.iam.delete_policy(PolicyArn=f"{OURS}a")
     world.publications.handle_event(world.event("DeletePolicy"))
     assert in_force(world) == {"boundary.a", "boundary.b"}
 
 
-def test_a_boundary_that_iam_does_not_show_yet_is_set_when_it_does(world):
-    world.hurried()
+def test_a_boundary_that_iam_does_not_show_yet_is_set_as_soon_as_it_does(world):
+    world.with_immediate_rechecks()
     event = world.role_event("CanvasFull")
     missing = f"Scope ARN: {OURS}a does not exist or is not attachable."
     with world.aws.failing("PutRolePermissionsBoundary", "NoSuchEntity", missing, status=404, times=1):
@@ -477,7 +477,7 @@ def test_a_boundary_that_iam_does_not_show_yet_is_set_when_it_does(world):
 
 
 @pytest.mark.parametrize("operation", ["GetRole", "PutRolePermissionsBoundary"])
-def test_a_boundary_that_may_not_be_set_makes_a_full_role_unenforceable_for_that_reason(world, operation):
+def test_a_full_role_is_unenforceable_if_setting_its_boundary_is_denied(world, operation):
     with world.aws.failing(operation, "AccessDenied", status=403):
         outcome = world.verdict("CanvasFull")
     assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "access denied")
@@ -486,9 +486,7 @@ def test_a_boundary_that_may_not_be_set_makes_a_full_role_unenforceable_for_that
 
 
 @pytest.mark.parametrize("operation", ["GetRole", "PutRolePermissionsBoundary"])
-def test_a_boundary_that_cannot_be_set_now_is_set_by_the_next_try_and_what_was_attached_is_on_the_record(
-    world_with, operation
-):
+def test_the_next_try_sets_a_boundary_after_a_temporary_error_and_attachments_are_recorded(world_with, operation):
     world = world_with(TWO)
     event = freed(world)
     with world.aws.failing(operation, "Throttling"), pytest.raises(RetryLater):
@@ -496,7 +494,7 @@ def test_a_boundary_that_cannot_be_set_now_is_set_by_the_next_try_and_what_was_a
     [row] = world.history("CanvasFull")
     assert (row["verdict"], row["attached"]) == ("drifted", ["a"])
     world.enforce(event)
-    assert (world.carried("CanvasFull"), boundary(world)) == ({"a"}, "a+b")
+    assert (world.attached("CanvasFull"), boundary(world)) == ({"a"}, "a+b")
     assert [row["remediation"] for row in world.history("CanvasFull")] == ["attached", "bounded"]
 
 
@@ -506,11 +504,11 @@ def test_a_boundary_that_cannot_be_set_now_is_set_by_the_next_try_and_what_was_a
         (taken_off, "GetRole", "out_of_scope"),
         (taken_off, "PutRolePermissionsBoundary", "out_of_scope"),
         (freed, "GetRole", "out_of_scope"),
-        # It says the same of a role that has none: the boundary is off.
+        # IAM gives the same answer for a role without a boundary, so the boundary is removed.
         (freed, "DeleteRolePermissionsBoundary", "compliant"),
     ],
 )
-def test_a_role_that_goes_meanwhile_is_no_failure(bounded, happened, operation, verdict):
+def test_a_role_that_is_deleted_meanwhile_is_no_failure(bounded, happened, operation, verdict):
     event = happened(bounded)
     gone = "The role with name CanvasFull cannot be found."
     with bounded.aws.failing(operation, "NoSuchEntity", gone, status=404):
@@ -518,7 +516,7 @@ def test_a_role_that_goes_meanwhile_is_no_failure(bounded, happened, operation, 
 
 
 @pytest.mark.parametrize(("surplus", "left"), [("keep", "a"), ("detach", None)])
-def test_a_role_that_works_for_nobody_any_more_keeps_its_boundary_unless_it_is_detached(world_with, surplus, left):
+def test_an_unused_role_keeps_its_boundary_unless_surplus_is_detached(world_with, surplus, left):
     world = world_with(f"surplus: {surplus}\n{ON}")
     world.verdict("CanvasFull")
     without_domain(world)
@@ -529,7 +527,7 @@ def test_a_role_that_works_for_nobody_any_more_keeps_its_boundary_unless_it_is_d
     assert detached == ([] if left else [["boundary.a"]])
 
 
-def test_detach_takes_off_no_boundary_that_has_come_since_and_none_that_a_role_needs(world_with):
+def test_detach_removes_neither_a_newer_boundary_nor_one_that_a_role_needs(world_with):
     world = world_with("surplus: detach\n" + ON)
     world.verdict("CanvasFull")
     body = {"account": ACCOUNT_ID, "role": "CanvasFull", "policies": ["boundary.a"]}
@@ -541,14 +539,14 @@ def test_detach_takes_off_no_boundary_that_has_come_since_and_none_that_a_role_n
     assert boundary(world) == arn
 
 
-def test_a_sweep_detaches_no_boundary_of_a_role_that_needs_something(world_with):
+def test_a_sweep_does_not_remove_the_boundary_of_a_role_that_needs_guardrails(world_with):
     world = world_with("surplus: detach\n" + ON)
     world.verdict("CanvasFull")
     world.sweep()
     assert world.queued("DETACH_QUEUE_URL") == []
 
 
-def test_a_newly_exempt_role_loses_its_boundary_where_it_is_detached(world_with):
+def test_a_newly_exempt_role_loses_its_boundary_if_surplus_is_detached(world_with):
     world = world_with("surplus: detach\n" + ON)
     world.verdict("CanvasFull")
     exempt = world_with(
@@ -559,7 +557,7 @@ def test_a_newly_exempt_role_loses_its_boundary_where_it_is_detached(world_with)
     assert boundary(exempt) is None
 
 
-def test_a_fallback_that_is_switched_off_bares_no_full_role_and_goes_when_there_is_room(world_with):
+def test_a_disabled_fallback_stays_on_full_roles_until_they_have_free_slots(world_with):
     world = world_with(ON)
     world.verdict("CanvasFull")
     off = world_with(OFF, keep=True)
@@ -570,13 +568,13 @@ def test_a_fallback_that_is_switched_off_bares_no_full_role_and_goes_when_there_
     off.sweep()
     off.sweep()
     off.detach_surplus()
-    assert (off.carried("CanvasFull"), boundary(off)) == ({"a"}, None)
+    assert (off.attached("CanvasFull"), boundary(off)) == ({"a"}, None)
     off.sweep()
     off.detach_surplus()
     assert listed(off) == {"a", "b"}
 
 
-def test_a_boundary_that_no_assignment_needs_any_more_is_deleted_when_no_role_has_it(world_with):
+def test_a_boundary_without_an_assignment_is_deleted_if_no_role_has_it(world_with):
     world = world_with(ON)
     world.verdict("CanvasFull")
     changed = world_with(TWO, keep=True)
@@ -588,7 +586,7 @@ def test_a_boundary_that_no_assignment_needs_any_more_is_deleted_when_no_role_ha
     assert listed(changed) == {"a", "b", "boundary.a+b", "boundary.b"}
 
 
-def test_a_boundary_that_somebody_attached_as_a_policy_is_not_deleted_under_it(world_with):
+def test_a_boundary_that_is_attached_as_a_policy_is_not_deleted(world_with):
     world = world_with(ON)
     world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=f"{OURS}a")
     off = world_with(OFF, keep=True)
@@ -596,7 +594,7 @@ def test_a_boundary_that_somebody_attached_as_a_policy_is_not_deleted_under_it(w
     assert (said["retired"], said["waits"]) == (False, "still attached to 1 roles")
 
 
-def test_a_stack_that_is_deleted_with_remove_takes_every_boundary_off_and_away(bounded, answers, monkeypatch):
+def test_a_stack_that_is_deleted_with_remove_removes_and_deletes_every_boundary(bounded, answers, monkeypatch):
     arn = theirs(bounded)
     bounded.iam.put_role_permissions_boundary(RoleName="CanvasRosa", PermissionsBoundary=arn)
     function_handler(bounded, monkeypatch, "detach")(deletion_request(answers, "remove"), CONTEXT)
@@ -604,13 +602,13 @@ def test_a_stack_that_is_deleted_with_remove_takes_every_boundary_off_and_away(b
     assert (boundary(bounded), boundary(bounded, "CanvasRosa"), listed(bounded)) == (None, arn, set())
 
 
-def test_a_stack_that_is_deleted_and_kept_tells_which_roles_have_a_boundary(bounded, answers, monkeypatch):
+def test_a_stack_that_is_deleted_with_keep_counts_the_roles_with_a_boundary(bounded, answers, monkeypatch):
     said = function_handler(bounded, monkeypatch, "detach")(deletion_request(answers, "keep"), CONTEXT)
     assert said["left"]["boundary.a"] == 1
     assert boundary(bounded) == "a"
 
 
-def test_a_boundary_that_may_not_be_taken_off_is_named_after_all_the_rest_is_off(bounded, answers, monkeypatch):
+def test_a_boundary_that_cannot_be_removed_is_named_after_the_others_are_removed(bounded, answers, monkeypatch):
     bounded.sweep()
     handler = function_handler(bounded, monkeypatch, "detach")
     with bounded.aws.failing("DeleteRolePermissionsBoundary", "AccessDenied", status=403):
@@ -618,12 +616,10 @@ def test_a_boundary_that_may_not_be_taken_off_is_named_after_all_the_rest_is_off
     [answer] = answers.heard
     assert answer["Status"] == "FAILED"
     assert "boundary.a stays the boundary of CanvasFull" in answer["Reason"]
-    assert bounded.carried("CanvasOmar") == set()
+    assert bounded.attached("CanvasOmar") == set()
 
 
-def test_a_removal_that_runs_out_of_time_before_a_boundary_goes_on_when_lambda_tries_again(
-    bounded, answers, monkeypatch
-):
+def test_a_removal_that_runs_out_of_time_before_a_boundary_continues_with_lambdas_retry(bounded, answers, monkeypatch):
     handler = function_handler(bounded, monkeypatch, "detach")
     with pytest.raises(RetryLater, match="others remain"):
         handler(deletion_request(answers, "remove"), lambda_context("DetachFunction", lambda: 15))
@@ -632,7 +628,7 @@ def test_a_removal_that_runs_out_of_time_before_a_boundary_goes_on_when_lambda_t
     assert boundary(bounded) is None
 
 
-def test_what_a_bounded_role_costs_each_sweep(bounded):
+def test_a_bounded_role_needs_the_expected_calls_in_each_sweep(bounded):
     bounded.sweep()
     bounded.detach_surplus()
     calls = bounded.calls_of_a_sweep()

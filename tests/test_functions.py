@@ -1,4 +1,4 @@
-"""The handlers: wiring, and what Lambda and SQS get to hear."""
+"""The handlers: their wiring, and their answers to Lambda and SQS."""
 
 import json
 
@@ -15,7 +15,7 @@ from tests.handlers import sqs_event, work_message
 from tests.publishing import PUBLISHED, tamper
 
 
-def second_look(event):
+def recheck(event):
     return Recheck(parse_event(event), 1).as_dict()
 
 
@@ -30,75 +30,75 @@ def test_alert_sends_the_message_to_the_topic(world, function):
     assert "To do      detach a policy that the role does not need" in sent["Message"]
 
 
-def test_a_message_that_cannot_be_sent_is_tried_again(world, function):
+def test_a_message_that_cannot_be_sent_is_retried(world, function):
     boto3.client("sns").delete_topic(TopicArn=world.environment["ALARM_TOPIC_ARN"])
     with pytest.raises(RetryLater, match="Publish: NotFound"):
         function("alert")(sample("finding_role"))
 
 
-def test_alert_without_its_topic_says_what_is_missing(world, function):
+def test_alert_without_its_topic_names_the_missing_setting(world, function):
     world.environment = {**world.environment, "ALARM_TOPIC_ARN": ""}
     with pytest.raises(SettingsError, match="ALARM_TOPIC_ARN is not set"):
         function("alert")
 
 
-def test_enforce_mends_the_role_and_says_what_it_did(world, function):
+def test_enforce_remediates_the_role_and_returns_the_outcome(world, function):
     answer = function("enforce")(world.role_event("CanvasOmar"))
     assert answer["request"] == {"role": "CanvasOmar"}
     assert [outcome["remediation"] for outcome in answer["outcomes"]] == ["attached"]
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
 
 
-def test_enforce_fails_where_aws_cannot_answer_so_that_lambda_tries_again(world, function):
+def test_enforce_fails_after_a_temporary_error_so_that_lambda_retries(world, function):
     event = world.role_event("CanvasOmar")
     with world.aws.failing("ListAttachedRolePolicies", "Throttling"), pytest.raises(RetryLater):
         function("enforce")(event)
 
 
-def test_reconcile_gives_back_only_the_message_that_has_to_be_tried_again(world, function):
+def test_reconcile_returns_only_the_message_that_needs_a_retry(world, function):
     handler = function("reconcile")
     with world.aws.failing("ListAttachedRolePolicies", "ServiceFailure", status=500, times=3):
         answer = handler(sqs_event(work_message("CanvasOmar"), work_message("CanvasAnalytics"), "no json", {"role": 7}))
     assert answer == {"batchItemFailures": [{"itemIdentifier": "0"}]}
-    assert (world.carried("CanvasOmar"), world.carried("CanvasAnalytics")) == (set(), {"no-generative-ai"})
+    assert (world.attached("CanvasOmar"), world.attached("CanvasAnalytics")) == (set(), {"no-generative-ai"})
 
 
-def test_reconcile_gives_all_messages_back_where_all_have_to_be_tried_again(world, function):
+def test_reconcile_returns_all_messages_if_all_need_a_retry(world, function):
     handler = function("reconcile")
     with world.aws.failing("ListAttachedRolePolicies", "Throttling"):
         answer = handler(sqs_event(work_message("CanvasOmar"), work_message("CanvasAnalytics")))
     assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == ["0", "1"]
 
 
-def test_reconcile_begins_no_role_that_it_may_not_end_and_what_it_has_done_is_on_the_record(world, function):
+def test_reconcile_starts_no_role_without_enough_time_and_records_its_work(world, function):
     clock = iter([60, 60, 44, 44])
     answer = function("reconcile")(
         sqs_event(work_message("CanvasOmar"), work_message("CanvasAnalytics"), work_message("CanvasRosa")),
         seconds_left=lambda: next(clock, 44),
     )
     assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == ["2"]
-    assert world.carried("CanvasRosa") == set()
+    assert world.attached("CanvasRosa") == set()
     assert [len(world.history(role)) for role in ("CanvasOmar", "CanvasAnalytics", "CanvasRosa")] == [1, 1, 0]
 
 
-def test_enforce_without_time_for_a_role_leaves_it_to_the_next_try(world, function):
+def test_enforce_without_enough_time_leaves_a_role_to_the_next_try(world, function):
     with pytest.raises(RetryLater, match="too little time is left to evaluate role CanvasOmar"):
         function("enforce")(world.role_event("CanvasOmar"), seconds_left=lambda: 10)
 
 
-def test_publish_takes_a_second_look_from_its_queue(world, function):
+def test_publish_rechecks_a_policy_from_its_queue(world, function):
     event = tamper(world, "edited")
-    world.runtime.aws.send(world.environment["PUBLISH_QUEUE_URL"], [second_look(event)])
+    world.runtime.aws.send(world.environment["PUBLISH_QUEUE_URL"], [recheck(event)])
     [body] = world.queued("PUBLISH_QUEUE_URL")
     assert function("publish")(sqs_event(body))["policies"] == {"no-generative-ai": "replaced"}
     assert world.in_force() == PUBLISHED
 
 
-def test_sweep_sends_what_lacks_something_to_reconcile(world, function):
+def test_sweep_sends_drifted_roles_to_reconcile(world, function):
     counts = function("sweep")({"source": "aws.events"})
     assert counts["unprotected"] == 7
     function("reconcile")(sqs_event(*world.queued()))
-    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+    assert world.attached("CanvasAnalytics") == {"no-generative-ai"}
 
 
 def test_publish_on_an_event_restores_the_policy(world, function):
@@ -118,7 +118,7 @@ def test_publish_on_an_event_restores_the_policy(world, function):
         ("GUARDRAILS_FILE", "", "no guardrails found: add GuardrailsLayer to the function"),
     ],
 )
-def test_a_function_that_is_deployed_wrongly_says_so_at_its_cold_start(world, variable, value, said):
+def test_a_function_with_wrong_settings_fails_at_its_cold_start(world, variable, value, said):
     with pytest.raises(SettingsError, match=said):
         EnforceSettings.read({**world.environment, variable: value})
 
@@ -135,7 +135,7 @@ NEEDED = {
 
 
 @pytest.mark.parametrize("settings", NEEDED, ids=lambda found: found.__name__)
-def test_a_function_asks_only_for_the_settings_that_it_uses(world, settings):
+def test_a_function_requires_only_the_settings_that_it_uses(world, settings):
     missed = set()
     for variable in world.environment:
         try:

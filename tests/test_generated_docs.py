@@ -1,4 +1,4 @@
-"""The parts of docs/ that docs/generate.py writes are up to date, and every description is there to be written."""
+"""The parts of docs/ that docs/generate.py writes are up to date, and every description exists."""
 
 import re
 
@@ -33,7 +33,7 @@ def test_a_field_without_a_description_is_an_error(generate, monkeypatch):
         list(generate.fields(SweepRequested))
 
 
-def test_each_module_of_the_emulated_services_has_a_row_and_each_row_a_module():
+def test_each_emulated_module_has_a_row_and_each_row_has_a_module():
     modules = {path.stem for path in (ROOT / "local/rolewarden_local/emulated").glob("*.py")} - {"__init__"}
     page = (ROOT / "docs/explanation/local-aws.md").read_text(encoding="utf-8")
     assert len(modules) > 15

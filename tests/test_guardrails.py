@@ -1,4 +1,4 @@
-"""guardrails.yaml: one line for one mistake, with its place and the way out, and rules only where there is none."""
+"""guardrails.yaml: each mistake is one line with its place and a solution, and only a file without errors has rules."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ from tests.guardrail_files import (
 
 
 def one_line(problem: Problem) -> str:
-    """The problem as it is shown; a line that a person can read, whatever the file holds."""
+    """The printed problem. Asserts that it is a readable line for every content of the file."""
     line = str(problem)
     assert line.isprintable(), line
     assert not re.search(r"\['|\{'|\b(None|True|False)\b|Traceback|Error\b|object at 0x", line), line
@@ -195,7 +195,7 @@ MODELS = [
         ("deepseek-r1", "deepseek.deepseek-r1*"),
         ("stable-image-core", "stability.stable-image-core*"),
         ("titan", "amazon.titan*"),
-        # A version number's dot makes no provider of what stands before it.
+        # The dot of a version number does not make the text before it a provider.
         ("claude-v2.1", "anthropic.claude-v2.1*"),
         ("llama3.1-70b*", "meta.llama3.1-70b*"),
         ("palmyra-x5", "provider.palmyra-x5*` (for example `anthropic.claude-v2*"),
@@ -398,7 +398,7 @@ WAY_OUT = re.compile(
     ("text", "line", "where", "words"),
     [*SECTIONS, *NAMES, *BODIES, *LISTS, *MODELS, *OPTIONS, *ASSIGNMENTS, *EXEMPTIONS, *ALSO_GOVERN],
 )
-def test_a_mistake_is_one_line_with_its_place_and_the_way_out(text: str, line: int, where: str, words: str) -> None:
+def test_a_mistake_is_one_line_with_its_place_and_a_solution(text: str, line: int, where: str, words: str) -> None:
     reading = yaml(text)
     assert reading.file == "guardrails.yaml"
     assert reading.rules is None
@@ -422,7 +422,9 @@ def test_a_mistake_is_one_line_with_its_place_and_the_way_out(text: str, line: i
          "is in no assignment, so it is published but attached to no role: add it to an assignment, or remove it"),
     ],
 )  # fmt: skip
-def test_what_may_be_meant_is_a_warning_and_the_rules_are_read(text: str, line: int, where: str, words: str) -> None:
+def test_a_possibly_intended_value_is_a_warning_and_the_rules_are_read(
+    text: str, line: int, where: str, words: str
+) -> None:
     reading = yaml(text)
     assert reading.rules is not None
     assert reading.errors == ()
@@ -430,12 +432,12 @@ def test_what_may_be_meant_is_a_warning_and_the_rules_are_read(text: str, line: 
     assert one_line(problem) == f"guardrails.yaml:{line}: {where}: {words}"
 
 
-def test_an_allow_list_is_not_told_to_be_all() -> None:
+def test_the_message_for_an_allow_list_does_not_mention_all() -> None:
     [problem] = yaml(guardrail("{bedrock: {allow: anthropic.claude-v2}}")).errors
     assert problem.message == "must be a list of model IDs, for example `[model, ...]`"
 
 
-def test_several_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
+def test_several_mistakes_are_reported_together_in_the_order_of_the_file() -> None:
     reading = yaml(
         "mode: maybe\n"
         "guardrails:\n"
@@ -457,7 +459,7 @@ def test_several_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
     ]
 
 
-def test_mistakes_in_one_line_are_told_in_their_order() -> None:
+def test_mistakes_in_one_line_are_reported_in_their_order() -> None:
     reading = yaml(bedrock(", ".join(f"claude-v{number}" for number in range(12))))
     assert [problem.where for problem in reading.errors] == [f"guardrails.a.bedrock.deny[{n}]" for n in range(1, 13)]
 
@@ -465,18 +467,18 @@ def test_mistakes_in_one_line_are_told_in_their_order() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        # One mistake above, and what stands below is sound: it is not doubted for the mistake's sake.
+        # One mistake does not cause errors in the valid lines below it.
         "guardrails: [a]\nassignments:\n  - {guardrails: [a], domains: [x]}\n  - guardrails: [b]\n",
         GUARDRAIL + "assignments:\n  - {guardrails: [a], domain: [x]}\n  - guardrails: [a]\n",
         GUARDRAIL + "assignments:\n  - {guardrails: [a], tags: {x: []}}\n",
         names("1a", "1a-2").replace("1a-2", "b"),
     ],
 )
-def test_a_mistake_casts_no_doubt_on_what_stands_below_it(text: str) -> None:
+def test_a_mistake_does_not_affect_the_lines_below_it(text: str) -> None:
     assert len(yaml(text).errors) == 1
 
 
-def test_the_shipped_file_has_no_errors_and_reads_as_it_is_meant() -> None:
+def test_the_shipped_file_has_no_errors_and_the_intended_rules() -> None:
     reading = read(GUARDRAILS, today=TODAY)
     assert (reading.errors, reading.warnings) == ((), ())
     assert reading.rules == Rules(
@@ -519,22 +521,22 @@ def rules(text: str) -> Rules:
         ("X*", "jumpstart"),
     ],
 )
-def test_model_ids_and_patterns_are_taken_as_they_stand(model: str, family: str) -> None:
+def test_model_ids_and_patterns_are_read_unchanged(model: str, family: str) -> None:
     [found] = rules(guardrail(f"{{{family}: {{deny: [{model}]}}}}")).guardrails.values()
     assert getattr(found, family).patterns == (model.strip('"'),)
 
 
-def test_a_model_named_twice_is_kept_once_in_the_order_of_the_file() -> None:
+def test_a_model_that_occurs_twice_is_kept_once_in_the_order_of_the_file() -> None:
     [found] = rules(jumpstart("b, a, b")).guardrails.values()
     assert found.jumpstart == JumpStartRule("deny", ("b", "a"))
 
 
-def test_names_that_only_look_alike_are_names_of_their_own() -> None:
+def test_similar_names_are_different_names() -> None:
     wanted = ("a", "a-b", "a_2", "a-2b", "b-2", "c-2-3", "d", "d2", "x" * 100)
     assert tuple(rules(names(*wanted)).guardrails) == wanted
 
 
-def test_a_guardrails_own_mode_goes_before_the_files() -> None:
+def test_the_mode_of_a_guardrail_overrides_that_of_the_file() -> None:
     text = "mode: observe\nguardrails:\n  a: {bedrock: {deny: all}}\n  b: {mode: enforce, bedrock: {deny: all}}\n"
     found = rules(text + "assignments: [{guardrails: [a, b]}]\n").guardrails
     assert (found["a"].mode, found["b"].mode) == (Mode.OBSERVE, Mode.ENFORCE)
@@ -563,27 +565,27 @@ def test_every_option_of_a_family_is_read_and_has_its_default() -> None:
     assert bare.jumpstart == JumpStartRule("deny", ("c",), Allowance.DENY, Allowance.ALLOW, Allowance.ALLOW)
 
 
-def test_what_becomes_of_a_role_in_doubt_is_read_and_left_as_it_is_without() -> None:
+def test_the_options_surplus_and_fallback_are_read_and_have_defaults() -> None:
     found = rules(SOUND + "surplus: detach\nfallback: boundary\n")
     assert (found.surplus, found.fallback) == (SurplusPolicies.DETACH, Fallback.BOUNDARY)
     assert (rules(SOUND).surplus, rules(SOUND).fallback) == (SurplusPolicies.KEEP, Fallback.NONE)
 
 
-def test_every_role_may_be_governed() -> None:
+def test_also_govern_can_cover_every_role() -> None:
     assert rules(also_govern('{roles: ["*"]}')).also_govern == AlsoGovern(roles=("*",))
 
 
 @pytest.mark.parametrize("body", ["{roles: [X]}", "{trusting: [sagemaker.amazonaws.com]}"])
-def test_roles_or_services_alone_are_something_that_is_governed_too(body: str) -> None:
+def test_also_govern_can_have_only_roles_or_only_services(body: str) -> None:
     assert rules(also_govern(body)).also_govern
 
 
-def test_a_service_of_china_may_be_trusted() -> None:
+def test_also_govern_can_name_a_service_of_china() -> None:
     found = rules(also_govern("{trusting: [sagemaker.amazonaws.com, ec2.amazonaws.com.cn]}")).also_govern
     assert found == AlsoGovern(trusting=("sagemaker.amazonaws.com", "ec2.amazonaws.com.cn"))
 
 
-def test_the_last_assignment_may_leave_everyone_else_bare() -> None:
+def test_the_last_assignment_can_have_no_guardrails() -> None:
     found = rules(GUARDRAIL + "assignments:\n  - {guardrails: [a], domains: [x]}\n  - guardrails: []\n")
     assert found.required(SUBJECT) == ()
 
@@ -622,17 +624,17 @@ SUBJECT = Subject("012345678901", "CanvasNadia", "d-abc", "analytics", "nadia", 
         ({"domains": ("analytics",), "roles": ("Other",)}, False),
     ],
 )
-def test_criteria_of_one_kind_are_alternatives_and_kinds_add_up(criteria: dict[str, Any], is_one: bool) -> None:
+def test_one_criterion_of_each_kind_must_match(criteria: dict[str, Any], is_one: bool) -> None:
     assert Assignment(("a",), **criteria).matches(SUBJECT) is is_one
     assert Assignment(("a",), **criteria).matches_everyone is (criteria == {})
 
 
 @pytest.mark.parametrize("criteria", [{"domains": ("*",)}, {"user_profiles": ("*",)}, {"tags": {"team": "*"}}])
-def test_even_a_pattern_for_any_text_does_not_match_what_a_subject_does_not_have(criteria: dict[str, Any]) -> None:
+def test_a_pattern_for_any_text_does_not_match_a_missing_value(criteria: dict[str, Any]) -> None:
     assert not Assignment(("a",), **criteria).matches(Subject("012345678901", "BuildServer"))
 
 
-def test_only_assignments_that_read_tags_ask_for_them() -> None:
+def test_tags_are_needed_only_by_assignments_that_use_them() -> None:
     assert not rules(assignment("{guardrails: [], domains: [x]}")).asks_for_tags
     assert rules(assignment('{guardrails: [], tags: {team: ""}}')).asks_for_tags
 
@@ -650,7 +652,7 @@ def test_an_exemption_needs_no_reason() -> None:
     assert rules(exemption("{role: X, until: 2026-06-30}")).exemptions == (Exemption("X", date(2026, 6, 30), ""),)
 
 
-def test_of_two_exemptions_of_a_role_the_one_that_has_not_ended_counts() -> None:
+def test_the_exemption_of_a_role_that_has_not_ended_counts() -> None:
     found = rules(SOUND + "exemptions:\n  - {role: X, until: 2026-06-02}\n  - {role: X, until: 2026-06-04}\n")
     assert [found.exemption("X", date(2026, 6, day)) for day in (2, 3, 5)] == [
         found.exemptions[0],
@@ -663,7 +665,7 @@ def test_an_exemption_that_ends_today_is_no_reason_to_warn() -> None:
     assert yaml(exemption(f"{{role: X, until: {TODAY}}}")).warnings == ()
 
 
-# Texts of few letters, so that patterns match often; `[`, `.` and `\n` must not mean anything.
+# Texts have few different letters, so that patterns match often. `[`, `.` and `\n` must have no special meaning.
 LETTERS = "ab.[]\\\n"
 
 
@@ -675,12 +677,12 @@ def test_patterns_match_as_shell_patterns_without_brackets_do(pattern: str, valu
 
 @given(st.lists(st.sampled_from(["*", "?", "a", "b"])), st.text("ab"))
 @settings(max_examples=100)
-def test_a_text_with_parts_replaced_by_stars_still_matches(pieces: list[str], value: str) -> None:
+def test_a_text_matches_the_pattern_with_some_parts_replaced_by_stars(pieces: list[str], value: str) -> None:
     filled = "".join(value if piece == "*" else "a" if piece == "?" else piece for piece in pieces)
     assert matches("".join(pieces), filled)
 
 
-def test_no_pattern_takes_long() -> None:
+def test_every_pattern_is_matched_fast() -> None:
     began = time.perf_counter()
     assert not matches("*a" * 30 + "*b", "a" * 64)
     assert not matches("*" * 60 + "b", "a" * 64)
@@ -716,7 +718,7 @@ def test_the_first_assignment_that_matches_decides(assigned: list[Assignment], s
 
 
 def is_whole(reading: FileReading) -> None:
-    """Rules or errors, and every line fit to be shown."""
+    """Assert that a reading has either rules or errors, and that every line can be printed."""
     assert (reading.rules is None) is bool(reading.errors)
     for problem in (*reading.errors, *reading.warnings):
         assert str(problem).isprintable()
@@ -724,14 +726,14 @@ def is_whole(reading: FileReading) -> None:
 
 @given(st.text() | st.text("a:-[]{}*&!|>'\"#%@ \n\t?,~\\<U0", max_size=40))
 @settings(max_examples=200)
-def test_any_text_gives_rules_or_errors(text: str) -> None:
+def test_every_text_gives_rules_or_errors(text: str) -> None:
     is_whole(yaml(text))
     is_whole(read_json(text, today=TODAY))
 
 
 @given(st.data())
 @settings(max_examples=80)
-def test_a_slip_of_the_hand_in_a_sound_file_gives_rules_or_errors_with_a_line(data: st.DataObject) -> None:
+def test_a_typing_error_in_a_valid_file_gives_rules_or_errors_with_a_line(data: st.DataObject) -> None:
     text = GUARDRAILS.read_text(encoding="utf-8")
     start = data.draw(st.integers(0, len(text)))
     gone = data.draw(st.integers(0, 12))
@@ -755,7 +757,7 @@ ANYTHING = st.recursive(
 
 
 def shaped(**parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Mappings with some of these keys and now and then something else, or something else altogether."""
+    """Mappings with some of these keys and sometimes other ones, or values that are not mappings."""
     wanted = st.fixed_dictionaries({}, optional={**parts, "else": ANYTHING})
     return st.one_of(wanted, wanted, wanted, ANYTHING)
 
@@ -777,7 +779,7 @@ DOCUMENTS = shaped(
 
 @given(DOCUMENTS | ANYTHING)
 @settings(max_examples=120)
-def test_any_document_gives_rules_or_errors(document: Any) -> None:
+def test_every_document_gives_rules_or_errors(document: Any) -> None:
     is_whole(read_document(document, {}, file="guardrails.json", today=TODAY))
 
 
@@ -802,9 +804,7 @@ BARE: dict[str, Any] = {"guardrails": {"a": {"bedrock": {"deny": "all"}}}, "assi
         (("also_govern",), "also_govern"),
     ],
 )
-def test_json_that_a_person_wrote_with_another_type_is_one_problem(
-    value: object, place: tuple[str | int, ...], where: str
-) -> None:
+def test_json_with_a_wrong_type_is_one_problem(value: object, place: tuple[str | int, ...], where: str) -> None:
     document: Any = json.loads(json.dumps(BARE))
     if place:
         *above, last = place
@@ -876,11 +876,11 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path, content: str | 
     assert [one_line(problem) for problem in reading.errors] == [said]
 
 
-def test_a_file_that_may_not_be_read_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_read_permission_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_text", refuse)  # whoever runs as root may read everything
+    monkeypatch.setattr(Path, "read_text", refuse)  # The root user can read every file.
     [problem] = read(GUARDRAILS, today=TODAY).errors
     assert one_line(problem) == "guardrails.yaml: cannot be read: Permission denied; give a file that you can read"
 
@@ -888,7 +888,7 @@ def test_a_file_that_may_not_be_read_is_a_problem(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     "disguise", [lambda raw: b"\xef\xbb\xbf" + raw, lambda raw: raw.replace(b"\n", b"\r\n")], ids=["BOM", "CRLF"]
 )
-def test_what_an_editor_on_windows_adds_changes_nothing(tmp_path: Path, disguise: Any) -> None:
+def test_characters_that_windows_editors_add_change_nothing(tmp_path: Path, disguise: Any) -> None:
     path = tmp_path / "guardrails.yaml"
     path.write_bytes(disguise(GUARDRAILS.read_bytes()))
     assert load(path, today=TODAY) == load(GUARDRAILS, today=TODAY)

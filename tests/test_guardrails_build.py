@@ -1,4 +1,4 @@
-"""guardrails.yaml becomes the JSON of GuardrailsLayer: the build says what is wrong, and both files say the same."""
+"""The build makes GuardrailsLayer's JSON of guardrails.yaml: it prints errors, and both files have the same rules."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.guardrail_files import GUARDRAILS, TODAY, assignment, bedrock, exempt
 
 @pytest.fixture
 def build(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """layers/guardrails/build.py, which `sam build` runs."""
+    """The module layers/guardrails/build.py, which `sam build` runs."""
     spec = importlib.util.spec_from_file_location("guardrails_build", ROOT / "layers" / "guardrails" / "build.py")
     assert spec is not None
     assert spec.loader is not None
@@ -39,7 +39,7 @@ def build(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def test_a_sound_file_is_built_into_json_that_reads_the_same(
+def test_a_valid_file_is_built_into_json_with_the_same_rules(
     build: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "python" / "rolewarden_rules"
@@ -82,7 +82,7 @@ TOO_LONG = ", ".join(f"'*.{'x' * 60}{number}'" for number in range(100))
     ],
     ids=["no YAML", "two mistakes", "a mistake and a warning", "longer than a policy", "no file"],
 )  # fmt: skip
-def test_a_file_with_an_error_builds_nothing_and_says_why(
+def test_a_file_with_an_error_builds_nothing_and_the_error_is_printed(
     build: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, starts: list[str]
 ) -> None:
     source = tmp_path / "guardrails.yaml"
@@ -100,7 +100,7 @@ def test_a_build_under_a_python_without_yaml_fetches_it(build: ModuleType, monke
     monkeypatch.setattr(sys, "path", [*sys.path])
     build.need_yaml()
     assert ran == []
-    monkeypatch.setitem(sys.modules, "yaml", None)  # as if it were not installed
+    monkeypatch.setitem(sys.modules, "yaml", None)  # The import then fails, as if PyYAML were not installed.
     build.need_yaml()
     [command] = ran
     assert command[-1].startswith("pyyaml==")

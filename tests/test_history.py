@@ -1,4 +1,4 @@
-"""The history's sort key, and the history of a command that finds no deployed stack."""
+"""The history's sort key, and the history of a command without a deployed stack."""
 
 import string
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ keys = st.builds(HistoryKey, times, words, words, words)
 
 
 @given(keys)
-def test_a_key_is_read_as_it_was_written(key):
+def test_a_key_is_read_unchanged(key):
     assert HistoryKey.of(key.text) == key
     assert HistoryKey.of(key.text).text == key.text
 
@@ -28,12 +28,12 @@ def test_keys_of_different_times_sort_in_the_table_as_their_times_do(one, other)
     assert one.time == other.time or (one.text < other.text) == (one.time < other.time)
 
 
-def test_a_row_of_a_remediation_has_the_time_the_correlation_id_and_the_kind():
+def test_the_key_of_a_remediation_has_the_time_the_correlation_id_and_the_kind():
     key = HistoryKey(AT, "DetachRolePolicy.1a2b3c4d", "Role Remediated")
     assert key.text == "2027-01-15T03:00:00.250+00:00#DetachRolePolicy.1a2b3c4d#Role Remediated"
 
 
-def test_a_row_without_a_correlation_id_keeps_the_place_of_it_empty():
+def test_the_key_of_a_row_without_a_correlation_id_has_an_empty_part():
     key = HistoryKey(AT, kind="Role Finding")
     assert key.text == "2027-01-15T03:00:00.250+00:00##Role Finding"
     assert HistoryKey.of(key.text) == key
@@ -57,7 +57,7 @@ def test_a_time_alone_is_less_than_every_key_of_that_time():
     assert HistoryKey(AT).text > HistoryKey(AT - timedelta(milliseconds=1), "z", "z", "z").text
 
 
-def test_without_a_stack_nothing_is_kept():
+def test_without_a_stack_no_history_is_kept():
     history = NoHistory()
     history.put([{"about": "a", "at": HistoryKey(AT).text}])
     history.put_events([("Role Finding", {})])

@@ -1,4 +1,4 @@
-"""The key policy that docs/how-to/kms-key.md gives lets the services use the key in the way that they call it."""
+"""The key policy in docs/how-to/kms-key.md allows the services to use the key with their own calls."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""RolewardenLayer as `sam build` makes it: small, precompiled, and with all of botocore that the functions need."""
+"""RolewardenLayer as `sam build` makes it: small, precompiled, and with the parts of botocore that functions need."""
 
 import importlib.util
 import json
@@ -27,22 +27,22 @@ def layer(tmp_path_factory):
 
 
 def told(program, *, path="", **environment):
-    """What a program prints, as JSON, with `path` before all else that Python finds."""
+    """Run a program with `path` first in Python's search path, and return its output as JSON."""
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     env = {**inherited, **keys, "PYTHONPATH": str(path), **environment}
     return json.loads(subprocess.check_output([sys.executable, "-c", program], env=env, text=True))
 
 
-def test_it_is_small(layer):
+def test_the_layer_is_small(layer):
     assert sum(file.stat().st_size for file in layer.rglob("*") if file.is_file()) <= 12_000_000
 
 
-def test_it_has_no_code_that_is_compiled_for_a_processor(layer):
+def test_the_layer_has_no_code_that_is_compiled_for_a_processor(layer):
     assert {file.suffix for file in layer.rglob("*")} & {".so", ".pyd", ".dylib", ".a"} == set()
 
 
-def test_every_module_has_bytecode_that_holds_whatever_the_zip_makes_of_its_time(layer):
+def test_every_module_has_bytecode_that_does_not_depend_on_file_times(layer):
     sources = list(layer.rglob("*.py"))
     assert len(sources) > 200
     for source in sources:
@@ -51,7 +51,7 @@ def test_every_module_has_bytecode_that_holds_whatever_the_zip_makes_of_its_time
         assert flags == 0b01, f"{compiled}: by hash, unchecked (PEP 552)"
 
 
-def test_the_trimmed_botocore_has_every_operation_that_is_called_and_the_same_endpoints(layer):
+def test_the_trimmed_botocore_has_every_called_operation_and_the_same_endpoints(layer):
     source = (ROOT / "layers/rolewarden/rolewarden/aws.py").read_text()
     services = re.findall(r'\.client\("([a-z]+)"', source)
     assert {"iam", "sagemaker", "cloudtrail"} <= set(services)
@@ -74,7 +74,7 @@ print(json.dumps({{
     assert all(trimmed["methods"])
 
 
-def test_a_cold_enforce_loads_what_an_event_needs_and_has_its_clients_before_the_first_one(layer, root):
+def test_a_cold_enforce_loads_only_needed_modules_and_makes_its_clients_before_the_first_event(layer, root):
     rules = (
         "import json, yaml; print(json.dumps(yaml.safe_load(open('layers/guardrails/guardrails.yaml')), default=str))"
     )

@@ -1,4 +1,4 @@
-"""Other accounts of the organization, and other regions: entered by a role of theirs, swept one by one."""
+"""Other accounts and regions of the organization: Rolewarden enters each account by a member role and sweeps it."""
 
 import json
 import time
@@ -23,7 +23,7 @@ LATER, STRANGER = "333344445555", "999988887777"
 
 
 def domain(account, role, region="us-east-1"):
-    """A domain that works with a role of this name; gives the role's ARN."""
+    """Make a domain with a role of this name, and return the role's ARN."""
     arn = client("iam", account).create_role(RoleName=role, AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
     client("sagemaker", account, region).create_domain(
         DomainName=role.lower(), AuthMode="IAM", DefaultUserSettings={"ExecutionRole": arn}
@@ -31,7 +31,7 @@ def domain(account, role, region="us-east-1"):
     return arn
 
 
-def carries(account, role, guardrail="no-generative-ai"):
+def has_attached(account, role, guardrail="no-generative-ai"):
     attached = client("iam", account).list_attached_role_policies(RoleName=role)["AttachedPolicies"]
     return policy_arn(guardrail, "aws", account) in {policy["PolicyArn"] for policy in attached}
 
@@ -44,24 +44,24 @@ def touched(company, account, role):
 # Events
 
 
-def test_a_role_of_another_account_is_mended_by_its_event_and_recorded_as_that_accounts(company):
+def test_an_event_of_another_account_remediates_the_role_there_and_is_recorded_for_that_account(company):
     domain(MEMBER, "Theirs")
     company.everything()
     client("iam", MEMBER).detach_role_policy(RoleName="Theirs", PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
     [outcome] = company.enforce(company.event("DetachRolePolicy"))
     assert (outcome["account"], outcome["before"], outcome["verdict"]) == (MEMBER, "drifted", "compliant")
-    assert carries(MEMBER, "Theirs")
+    assert has_attached(MEMBER, "Theirs")
     assert company.history_of(MEMBER, "Theirs")
 
 
-def test_a_namesake_in_the_hubs_account_is_left_alone(company):
+def test_a_role_of_the_same_name_in_the_central_account_is_left_alone(company):
     domain(MEMBER, "BuildServer")
     company.everything()
-    assert carries(MEMBER, "BuildServer")
-    assert not carries(CENTRAL, "BuildServer")
+    assert has_attached(MEMBER, "BuildServer")
+    assert not has_attached(CENTRAL, "BuildServer")
 
 
-def test_an_account_is_entered_once_for_many_events_and_not_at_all_for_a_role_of_no_concern(company):
+def test_an_account_is_entered_once_for_many_events_and_never_for_an_out_of_scope_role(company):
     domain(MEMBER, "Theirs")
     company.everything()
     client("iam", MEMBER).create_role(RoleName="NobodysBusiness", AssumeRolePolicyDocument=TRUST)
@@ -80,7 +80,7 @@ def test_an_event_of_an_account_that_cannot_be_entered_is_a_finding(company):
     assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "account cannot be entered")
 
 
-def test_a_session_that_aws_no_longer_knows_is_not_used_again(company):
+def test_an_invalid_session_is_not_used_again(company):
     domain(MEMBER, "Theirs")
     company.everything()
     event = touched(company, MEMBER, "Theirs")
@@ -90,7 +90,7 @@ def test_a_session_that_aws_no_longer_knows_is_not_used_again(company):
         assert "sts:AssumeRole" in company.calls(event)
 
 
-def test_a_session_is_made_anew_before_it_ends(company, monkeypatch):
+def test_a_session_is_renewed_before_it_ends(company, monkeypatch):
     domain(MEMBER, "Theirs")
     company.everything()
     event = touched(company, MEMBER, "Theirs")
@@ -101,7 +101,7 @@ def test_a_session_is_made_anew_before_it_ends(company, monkeypatch):
     assert "sts:AssumeRole" not in company.calls(event)
 
 
-def test_of_many_accounts_the_ones_used_last_stay_entered(company, monkeypatch):
+def test_sessions_of_the_most_recently_used_accounts_are_kept(company, monkeypatch):
     monkeypatch.setattr("rolewarden.aws.MOST_SESSIONS", 1)
     company.organize(MEMBER, LATER)
     own = company.runtime.aws
@@ -111,7 +111,7 @@ def test_of_many_accounts_the_ones_used_last_stay_entered(company, monkeypatch):
     assert own.within(MEMBER) is not first
 
 
-def test_an_event_that_names_a_strangers_account_touches_nothing(company):
+def test_an_event_of_an_unknown_account_changes_nothing(company):
     domain(STRANGER, "Theirs")
     event = company.event("CreateDomain")
     mark = company.aws.mark()
@@ -119,14 +119,14 @@ def test_an_event_that_names_a_strangers_account_touches_nothing(company):
     assert {call.account for call in company.aws.calls(mark)} == {CENTRAL}
 
 
-def test_without_an_organization_no_other_account_is_tried(world):
+def test_without_an_organization_no_other_account_is_entered(world):
     world.runtime.aws = Aws(account=CENTRAL)
     with pytest.raises(Refused, match="the stack does not cover account 222233334444"):
         world.runtime.aws.within(MEMBER)
     assert world.runtime.aws.within(CENTRAL) is world.runtime.aws
 
 
-def test_a_call_to_sagemaker_in_a_region_that_is_not_named_asks_for_nothing(company):
+def test_a_sagemaker_event_of_an_unnamed_region_triggers_nothing(company):
     domain(CENTRAL, "FarAway", "ap-south-1")
     answer = company.enforcer.handle_event(company.event("CreateDomain"))
     assert answer["request"] == {
@@ -137,15 +137,15 @@ def test_a_call_to_sagemaker_in_a_region_that_is_not_named_asks_for_nothing(comp
 # Sweeps
 
 
-def test_a_sweep_publishes_in_each_account_before_it_looks_for_roles_there(company):
+def test_a_sweep_publishes_in_each_account_before_it_reads_the_roles(company):
     domain(MEMBER, "Theirs")
     outcomes = company.everything()
-    assert carries(MEMBER, "Theirs")
-    assert carries(CENTRAL, "CanvasAnalytics")
+    assert has_attached(MEMBER, "Theirs")
+    assert has_attached(CENTRAL, "CanvasAnalytics")
     assert not [outcome for outcome in outcomes if outcome.get("reason") == "policy missing"]
 
 
-def test_what_a_new_account_lacks_is_no_tampering_and_what_an_old_one_lacks_is(company):
+def test_missing_policies_are_tampering_in_a_known_account_and_not_in_a_new_one(company):
     company.everything()
     assert company.history_of(MEMBER, "policy/no-generative-ai") == []
     client("iam", MEMBER).delete_policy(PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
@@ -154,7 +154,7 @@ def test_what_a_new_account_lacks_is_no_tampering_and_what_an_old_one_lacks_is(c
 
 
 @pytest.mark.parametrize("claim", [{"trigger": "deployment"}, {"cause": {"event_name": "Deployment"}}])
-def test_a_message_that_claims_a_deployment_does_not_hide_what_is_restored_in_an_account(company, claim):
+def test_a_message_that_claims_a_deployment_does_not_hide_a_restoration(company, claim):
     company.everything()
     client("iam", MEMBER).delete_policy(PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
     company.publications.handle_message({"account": MEMBER, "step": "publish", **claim})
@@ -173,7 +173,7 @@ def test_a_message_that_claims_a_deployment_does_not_hide_what_is_restored_in_an
         ("nonsense", {CENTRAL, MEMBER}),
     ],
 )
-def test_a_deployment_and_the_clock_ask_for_every_account_and_a_restored_policy_for_its_own(company, event, swept):
+def test_a_deployment_and_the_schedule_check_every_account_and_a_restored_policy_only_its_own(company, event, swept):
     company.everything()
     before = {account: len(company.progress.sweeps(account)) for account in (CENTRAL, MEMBER)}
     company.sweeper.handle_event(event)
@@ -184,7 +184,7 @@ def test_a_deployment_and_the_clock_ask_for_every_account_and_a_restored_policy_
     assert {account for account in now if now[account] > before[account]} == swept
 
 
-def test_an_account_that_cannot_be_entered_is_told_once_and_the_others_are_swept(company):
+def test_an_account_that_cannot_be_entered_is_reported_once_and_the_others_are_swept(company):
     company.organize(MEMBER, LATER)
     domain(LATER, "LaterRole")
     client("iam", MEMBER).delete_role(RoleName=ROLE)
@@ -192,11 +192,11 @@ def test_an_account_that_cannot_be_entered_is_told_once_and_the_others_are_swept
     company.everything()
     [finding] = company.findings_of(MEMBER)
     assert (finding["kind"], finding["reason"]) == ("Account Finding", "account cannot be entered")
-    assert carries(LATER, "LaterRole")
-    assert carries(CENTRAL, "CanvasAnalytics")
+    assert has_attached(LATER, "LaterRole")
+    assert has_attached(CENTRAL, "CanvasAnalytics")
 
 
-def test_where_the_accounts_cannot_be_listed_those_that_are_known_stay_and_the_hub_is_swept(company):
+def test_if_accounts_cannot_be_listed_known_ones_stay_and_the_central_account_is_swept(company):
     domain(MEMBER, "Theirs")
     company.everything()
     with company.aws.failing("ListStackInstances", "AccessDenied", status=403):
@@ -209,7 +209,7 @@ def test_where_the_accounts_cannot_be_listed_those_that_are_known_stay_and_the_h
 NOT_DELEGATED = ("ListStackInstances", "ValidationError", "Account used is not a delegated administrator")
 
 
-def test_that_the_account_is_no_delegated_administrator_is_told_once_by_its_own_reason_until_it_is_one(company):
+def test_a_missing_delegated_administrator_is_reported_once_with_its_own_reason(company):
     company.everything()
     with company.aws.failing(*NOT_DELEGATED):
         company.everything()
@@ -224,8 +224,8 @@ def test_that_the_account_is_no_delegated_administrator_is_told_once_by_its_own_
     assert [row["kind"] for row in company.history_of(CENTRAL, about)] == ["Account Finding", "Finding Resolved"]
 
 
-def test_a_sweep_without_the_right_to_list_delegated_administrators_is_told_so(company):
-    """The judge refuses SweepFunction's role the right that StackSets asks for."""
+def test_a_sweep_without_the_permission_to_list_delegated_administrators_is_reported(company):
+    """Deny SweepFunction's role the permission that StackSets needs."""
     document = {
         "Version": "2012-10-17",
         "Statement": [
@@ -242,19 +242,19 @@ def test_a_sweep_without_the_right_to_list_delegated_administrators_is_told_so(c
     assert refused.value.reason is Reason.NOT_DELEGATED
 
 
-def test_a_new_account_is_swept_and_one_that_has_left_is_forgotten(company):
+def test_a_new_account_is_swept_and_one_that_has_left_is_unbound(company):
     company.everything()
     domain(LATER, "LaterRole")
     company.organize(MEMBER, LATER)
     company.everything()
-    assert carries(LATER, "LaterRole")
+    assert has_attached(LATER, "LaterRole")
     company.organize(MEMBER)
     company.everything()
     assert company.bindings.of_account(LATER) == ()
     assert company.progress.member_accounts().keys() == {MEMBER}
 
 
-def test_that_an_account_is_guarded_no_more_is_told_once(company):
+def test_an_account_that_left_is_reported_once(company):
     def told(account):
         return [row["message"] for row in company.findings_of(account) if row["reason"] == "account no longer covered"]
 
@@ -268,13 +268,13 @@ def test_that_an_account_is_guarded_no_more_is_told_once(company):
     assert told(MEMBER) == []
 
 
-def test_the_hubs_own_account_is_no_member_of_itself(company):
+def test_the_central_account_is_not_its_own_member(company):
     company.organize(CENTRAL, MEMBER)
     company.everything()
     assert company.progress.member_accounts().keys() == {MEMBER}
 
 
-def test_messages_about_other_accounts_are_in_a_group_of_their_own_for_sqs_to_be_fair(company):
+def test_messages_about_other_accounts_have_a_group_of_their_own_for_fair_queues(company):
     sent = []
     sqs = company.runtime.aws._sqs
     with pytest.MonkeyPatch.context() as patch:
@@ -283,7 +283,7 @@ def test_messages_about_other_accounts_are_in_a_group_of_their_own_for_sqs_to_be
     assert [entry.get("MessageGroupId") for entry in sent] == [None, MEMBER]
 
 
-def test_rules_may_name_accounts(company, tmp_path):
+def test_rules_can_name_accounts(company, tmp_path):
     rules = tmp_path / "guardrails.yaml"
     rules.write_text(
         """
@@ -299,12 +299,12 @@ assignments:
     company.cover().publications.run(CENTRAL, DEPLOYMENT)
     domain(MEMBER, "Theirs")
     company.everything()
-    assert carries(MEMBER, "Theirs", "mild")
-    assert not carries(MEMBER, "Theirs", "strict")
-    assert carries(CENTRAL, "CanvasAnalytics", "strict")
+    assert has_attached(MEMBER, "Theirs", "mild")
+    assert not has_attached(MEMBER, "Theirs", "strict")
+    assert has_attached(CENTRAL, "CanvasAnalytics", "strict")
 
 
-def test_the_roles_by_which_functions_enter_are_theirs_and_govern_nothing(company, tmp_path):
+def test_member_roles_of_the_functions_are_not_governed(company, tmp_path):
     rules = tmp_path / "guardrails.yaml"
     rules.write_text(
         """
@@ -315,11 +315,11 @@ also_govern: {roles: ["rolewarden-*"]}
     )
     company.environment = {**company.environment, "GUARDRAILS_FILE": str(rules)}
     company.cover().publications.run(CENTRAL, DEPLOYMENT)
-    # In the central account the name means nothing: anybody may make such a role, and it is guarded.
+    # In the central account the name has no meaning: every user can make such a role, and it is protected.
     company.role(ROLE)
     company.everything()
-    assert not carries(MEMBER, ROLE, "strict")
-    assert carries(CENTRAL, ROLE, "strict")
+    assert not has_attached(MEMBER, ROLE, "strict")
+    assert has_attached(CENTRAL, ROLE, "strict")
 
 
 # Regions
@@ -329,13 +329,13 @@ def test_domains_of_every_region_are_swept_and_compared_together(company):
     company.cover("us-east-1,eu-west-1")
     domain(CENTRAL, "FarAway", "eu-west-1")
     company.everything()
-    assert carries(CENTRAL, "FarAway")
-    assert carries(CENTRAL, "CanvasAnalytics")
+    assert has_attached(CENTRAL, "FarAway")
+    assert has_attached(CENTRAL, "CanvasAnalytics")
     [sweep] = company.progress.sweeps(CENTRAL)
     assert (sweep["completed"]["roles"], sweep["completed"]["surplus"]) == (9, 0)
 
 
-def test_a_sweep_of_two_regions_compares_once_whichever_is_done_last(company):
+def test_a_sweep_of_two_regions_compares_once_regardless_of_their_order(company):
     company.cover("us-east-1,eu-west-1")
     domain(CENTRAL, "FarAway", "eu-west-1")
     company.sweeper.handle_event({})
@@ -346,7 +346,7 @@ def test_a_sweep_of_two_regions_compares_once_whichever_is_done_last(company):
     assert company.sweeper.handle_message(first)["unprotected"] > 0
 
 
-def test_a_region_that_is_no_longer_named_governs_nothing(company):
+def test_subjects_of_a_region_that_is_no_longer_named_are_unbound(company):
     company.cover("us-east-1,eu-west-1")
     domain(CENTRAL, "FarAway", "eu-west-1")
     company.everything()

@@ -1,4 +1,4 @@
-"""Whatever happened while no event came: one check of the policies and one sweep put it right."""
+"""One check of the policies and one sweep remediate every change that produced no event."""
 
 import random
 from collections import defaultdict
@@ -16,7 +16,7 @@ DOMAINS = {"d-analytics0001": "no-generative-ai", "d-research0001": "approved-mo
 
 
 class Mischief:
-    """Changes of every kind, chosen by chance."""
+    """Random changes of every kind."""
 
     def __init__(self, world, seed):
         self.world, self.random, self.made = world, random.Random(seed), 0
@@ -58,13 +58,13 @@ class Mischief:
             DefaultUserSettings={"ExecutionRole": self.world.role(self.name())},
         )
 
-    def bare(self):
+    def detached(self):
         for role, needed in needs(self.world).items():
-            for policy in needed & self.world.carried(role):
+            for policy in needed & self.world.attached(role):
                 if self.random.random() < 0.3:
                     self.world.detach(role, policy)
 
-    def hollow(self):
+    def edited(self):
         arn = policy_arn(self.random.choice(sorted(PUBLISHED)), "aws", ACCOUNT_ID)
         versions = self.world.iam.list_policy_versions(PolicyArn=arn)["Versions"]
         if len(versions) < 5:
@@ -79,11 +79,11 @@ class Mischief:
             if not version["IsDefaultVersion"]:
                 self.world.iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
         self.world.iam.delete_policy(PolicyArn=arn)
-        self.world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)  # the next mischief needs it
+        self.world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)  # The next change needs this policy.
 
     def happens(self, times):
         kinds = [getattr(self, kind) for kind in (
-            "a_profile", "another_role", "a_shared_role", "no_profile", "another_domain_role", "bare", "hollow",
+            "a_profile", "another_role", "a_shared_role", "no_profile", "another_domain_role", "detached", "edited",
             "no_policy",
         )]  # fmt: skip
         for _ in range(times):
@@ -91,7 +91,7 @@ class Mischief:
 
 
 def needs(world):
-    """What each role must carry, asked of SageMaker and the file's two assignments alone."""
+    """The policies that each role must have, from SageMaker and the file's two assignments alone."""
     found = defaultdict(set)
     for domain, guardrail in DOMAINS.items():
         described = world.sagemaker.describe_domain(DomainId=domain)
@@ -111,11 +111,11 @@ def needs(world):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_one_sweep_repairs_whatever_was_missed(world, seed):
+def test_one_sweep_remediates_everything_that_events_missed(world, seed):
     world.sweep()
     Mischief(world, seed).happens(12)
     world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
     world.sweep()
     assert world.in_force() == PUBLISHED
     for role, needed in needs(world).items():
-        assert world.carried(role) >= needed, role
+        assert world.attached(role) >= needed, role

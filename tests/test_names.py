@@ -1,4 +1,4 @@
-"""AWS does not distinguish names by case, and callers choose how to spell them: no spelling changes what happens."""
+"""AWS does not distinguish names by case, so the spelling of a caller does not change the result."""
 
 import random
 from datetime import date
@@ -42,12 +42,12 @@ STEPS = st.one_of(
 
 
 def recased(name, chance):
-    """`name` in another case, letter by letter as `chance` has it."""
+    """`name` with a random case for each letter."""
     return "".join(letter.swapcase() if chance.random() < 0.5 else letter for letter in name)
 
 
 class Caller:
-    """Somebody who spells each name as `spell` says, and Rolewarden, which gets the event of each call."""
+    """A caller that spells each name with `spell`, and Rolewarden, which receives the event of each call."""
 
     def __init__(self, world, rules, spell):
         self.world, self.rules, self.spell = world, rules, spell
@@ -113,17 +113,17 @@ class Caller:
             self.call(iam.create_policy_version, what, PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
 
     def act(self, what, *names):
-        """Take a step; a contest is the same step three times."""
+        """Take a step. To make a role contested, take the same step three times."""
         for _ in range(3 if what == "contest" else 1):
             self.step("detach" if what == "contest" else what, *names)
 
     def end(self):
-        """What there is at the end: what roles carry, who is bound to what, what is on the record and told."""
+        """The final state: attached policies, bindings, history and reported findings."""
         listed = self.world.iam.get_paginator("list_roles").paginate()
         roles = [role["RoleName"] for page in listed for role in page["Roles"]]
         bound = list(self.world.bindings.all())
         return {
-            "attached_policies": {role: self.world.carried(role) for role in roles},
+            "attached_policies": {role: self.world.attached(role) for role in roles},
             "bound": sorted((b.key, b.role.path if b.role else "") for b in bound),
             "record": {
                 role: sorted((row["kind"], row.get("verdict", ""), row.get("remediations", 0)) for row in rows)
@@ -144,9 +144,9 @@ def rules(aws, template):
 @pytest.mark.volume
 @settings(max_examples=volume(8, 100), suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(STEPS, min_size=1, max_size=5), seed=st.integers(0, 2**16), as_asked=st.booleans())
-def test_the_case_of_a_name_changes_nothing_that_happens(aws, template, rules, steps, seed, as_asked):
+def test_the_case_of_a_name_does_not_change_the_result(aws, template, rules, steps, seed, as_asked):
     def played(spell):
-        world = World(aws, template).guarded()
+        world = World(aws, template).protected()
         aws.answers_as_asked = as_asked
         caller = Caller(world, rules, spell)
         for step in steps:
@@ -160,35 +160,35 @@ def test_the_case_of_a_name_changes_nothing_that_happens(aws, template, rules, s
 
 
 @pytest.fixture
-def guarded(world):
-    return world.guarded()
+def protected(world):
+    return world.protected()
 
 
-def test_a_call_that_names_a_role_in_small_letters_has_the_role_guarded_again(guarded):
-    guarded.detach("CanvasAnalytics", "no-generative-ai")
-    [outcome] = guarded.enforce(sample("awkward_other_case"))
+def test_a_call_with_the_role_in_lower_case_gets_the_role_protected_again(protected):
+    protected.detach("CanvasAnalytics", "no-generative-ai")
+    [outcome] = protected.enforce(sample("awkward_other_case"))
     assert (outcome["role"], outcome["before"], outcome["verdict"]) == ("CanvasAnalytics", "drifted", "compliant")
-    assert guarded.carried("CanvasAnalytics") == {"no-generative-ai"}
-    newest = guarded.history("CanvasAnalytics")[-1]
+    assert protected.attached("CanvasAnalytics") == {"no-generative-ai"}
+    newest = protected.history("CanvasAnalytics")[-1]
     assert (newest["role"], newest["named"]) == ("CanvasAnalytics", f"{ACCOUNT_ID}/CanvasAnalytics")
 
 
-def test_a_contest_is_told_though_each_call_spells_the_role_in_another_way(guarded):
-    heard = guarded.listening({"source": ["rolewarden"], "detail-type": ["Role Contested"]})
+def test_a_contested_role_is_reported_although_each_call_spells_it_differently(protected):
+    heard = protected.listening({"source": ["rolewarden"], "detail-type": ["Role Contested"]})
     for spelling in ("canvasomar", "CANVASOMAR", "cAnVaSoMaR"):
-        guarded.enforce(guarded.detach(spelling, "no-generative-ai"))
+        protected.enforce(protected.detach(spelling, "no-generative-ai"))
     [told] = heard()
     assert told["detail"]["role"] == "CanvasOmar"
 
 
-def test_a_call_in_another_case_costs_no_more_calls(guarded):
-    guarded.iam.tag_role(RoleName="CANVASOMAR", Tags=[{"Key": "k", "Value": "v"}])
-    assert guarded.calls(guarded.event("TagRole")) == ["dynamodb:Query", "iam:ListAttachedRolePolicies"]
-    guarded.iam.tag_role(RoleName="BUILDSERVER", Tags=[{"Key": "k", "Value": "v"}])
-    assert guarded.calls(guarded.event("TagRole")) == ["dynamodb:Query"]
+def test_an_event_in_another_case_needs_no_more_calls(protected):
+    protected.iam.tag_role(RoleName="CANVASOMAR", Tags=[{"Key": "k", "Value": "v"}])
+    assert protected.calls(protected.event("TagRole")) == ["dynamodb:Query", "iam:ListAttachedRolePolicies"]
+    protected.iam.tag_role(RoleName="BUILDSERVER", Tags=[{"Key": "k", "Value": "v"}])
+    assert protected.calls(protected.event("TagRole")) == ["dynamodb:Query"]
 
 
-def test_a_profile_that_an_event_spells_in_another_way_is_one_subject_and_a_sweep_learns_its_name(world):
+def test_a_profile_in_another_case_is_the_same_subject_and_a_sweep_stores_its_name(world):
     world.aws.answers_as_asked = True
     world.sagemaker.update_user_profile(
         DomainId=ANALYTICS, UserProfileName="OMAR", UserSettings={"ExecutionRole": world.role("CanvasNew")}
@@ -201,42 +201,42 @@ def test_a_profile_that_an_event_spells_in_another_way_is_one_subject_and_a_swee
     assert not [b for b in world.bindings.all() if b.role == RoleKey(ACCOUNT_ID, "CanvasOmar")]
 
 
-def test_a_steady_sweep_of_a_role_that_settings_spell_in_another_way_asks_for_no_work(world):
+def test_a_steady_sweep_sends_no_work_for_a_role_in_another_case(world):
     world.sagemaker.update_user_profile(
         DomainId=ANALYTICS,
         UserProfileName="omar",
         UserSettings={"ExecutionRole": f"arn:aws:iam::{ACCOUNT_ID}:role/canvasOMAR"},
     )
     world.sweep()
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
     assert [outcome for outcome in world.sweep() if outcome["role"].lower() == "canvasomar"] == []
 
 
-def test_a_guardrails_policy_that_somebody_made_again_in_another_case_is_the_guardrail(guarded):
+def test_a_policy_that_was_created_again_in_another_case_is_the_guardrail(protected):
     for role in CANVAS_ROLES:
-        if "no-generative-ai" in guarded.carried(role):
-            guarded.iam.detach_role_policy(RoleName=role, PolicyArn=GUARDRAIL_ARN)
-    guarded.iam.delete_policy(PolicyArn=GUARDRAIL_ARN)
-    guarded.iam.create_policy(PolicyName="No-Generative-AI", Path="/rolewarden/", PolicyDocument=UNRELATED)
-    guarded.publications.handle_event({**sample("delete_policy"), "account": ACCOUNT_ID})
-    assert guarded.verdict("CanvasOmar")["verdict"] == "compliant"
-    assert guarded.carried("CanvasOmar") == {"No-Generative-AI"}
-    assert guarded.verdict("CanvasOmar")["before"] == "compliant"
+        if "no-generative-ai" in protected.attached(role):
+            protected.iam.detach_role_policy(RoleName=role, PolicyArn=GUARDRAIL_ARN)
+    protected.iam.delete_policy(PolicyArn=GUARDRAIL_ARN)
+    protected.iam.create_policy(PolicyName="No-Generative-AI", Path="/rolewarden/", PolicyDocument=UNRELATED)
+    protected.publications.handle_event({**sample("delete_policy"), "account": ACCOUNT_ID})
+    assert protected.verdict("CanvasOmar")["verdict"] == "compliant"
+    assert protected.attached("CanvasOmar") == {"No-Generative-AI"}
+    assert protected.verdict("CanvasOmar")["before"] == "compliant"
 
 
-def test_a_detach_message_that_spells_a_needed_guardrail_in_another_way_takes_nothing_off(world_with):
+def test_a_detachment_message_with_a_needed_guardrail_in_another_case_detaches_nothing(world_with):
     world = world_with(
         "surplus: detach\nguardrails:\n  no-generative-ai: {bedrock: {deny: all}}\n"
         "assignments:\n  - guardrails: [no-generative-ai]\n"
-    ).guarded()
+    ).protected()
     done = world.detacher.handle_message(
         {"account": ACCOUNT_ID, "role": "canvasomar", "policies": ["NO-GENERATIVE-AI"]}
     )
     assert done["detached"] == []
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
 
 
-def test_a_policy_event_in_another_case_and_path_nominates_the_guardrail():
+def test_a_policy_event_in_another_case_and_path_triggers_a_check_of_the_guardrail():
     event = sample("delete_policy")
     arn = event["detail"]["requestParameters"]["policyArn"]
     event["detail"]["requestParameters"]["policyArn"] = arn.replace("/rolewarden/", "/ROLEwarden/")
@@ -283,7 +283,7 @@ def test_names_of_domains_and_tags_stay_exact():
     assert (asked(tags={"team": "Data"}), asked(tags={"team": "data"})) == (["a", "b"], [])
 
 
-def test_also_govern_covers_a_role_in_whatever_case_its_pattern_is(world_with):
+def test_also_govern_covers_a_role_regardless_of_the_case_of_its_pattern(world_with):
     world = world_with(PATTERNS.replace("  - guardrails: []", "  - guardrails: [a]"))
     world.role("BedRock-Reports")
     [outcome] = world.enforce(world.event("CreateRole"))

@@ -1,4 +1,4 @@
-"""Each collaborator can make the calls it needs and no others. mypy holds this, and these tests hold mypy to it."""
+"""Each collaborator can make only the calls that it needs. mypy enforces this, and these tests check mypy."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ALLOWED = {
     "rolewarden.audit.Auditor.aws": set(),
     "rolewarden.enforce.Enforcer.sessions": set(),
 }
-"""The collaborators, each with the attribute by which it reaches AWS, and what it can change there."""
+"""The collaborators, each with the attribute with which it calls AWS, and the changes that it can make."""
 
 SETTINGS = """
 [mypy]
@@ -58,7 +58,7 @@ strict = True
 follow_imports = skip
 ignore_missing_imports = True
 """
-"""The layer's own types are all that counts here; the service models would take mypy half a minute to read."""
+"""Only the layer's own types count here, because mypy would read the service models for half a minute."""
 
 
 def errors(folder, *snippets):
@@ -90,7 +90,7 @@ def snippet(collaborator, call):
     )
 
 
-def test_a_collaborator_that_makes_a_call_beyond_its_duty_is_one_error_of_mypy_and_its_own_calls_are_none(tmp_path):
+def test_mypy_reports_a_call_beyond_the_duty_of_a_collaborator(tmp_path):
     cases = [(collaborator, call) for collaborator in ALLOWED for call in CALLS]
     found = errors(tmp_path, *(snippet(*case) for case in cases))
     for (collaborator, call), lines in zip(cases, found, strict=True):
@@ -99,7 +99,7 @@ def test_a_collaborator_that_makes_a_call_beyond_its_duty_is_one_error_of_mypy_a
         assert all("has no attribute" in line for line in lines)
 
 
-def test_every_call_that_changes_iam_is_among_those_that_are_tried():
+def test_every_call_that_changes_iam_is_tried():
     reads = re.compile(r"(get|list|simulate)_")
     changing = set()
     [aws] = [
@@ -119,7 +119,7 @@ def test_every_call_that_changes_iam_is_among_those_that_are_tried():
     assert changing - {"_roles_using"} <= CALLS.keys()
 
 
-def test_every_attribute_that_reaches_aws_is_among_those_that_are_tried():
+def test_every_attribute_that_reaches_aws_is_tried():
     from rolewarden import calls
 
     protocols = {name for name, value in vars(calls).items() if getattr(value, "_is_protocol", False)}

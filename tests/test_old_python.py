@@ -1,4 +1,4 @@
-"""A Python that is too old, or that lacks pip, gets one line that says what to do."""
+"""With a Python that is too old or lacks pip, a build prints one line with the solution."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ BUILDS = {
 
 @pytest.fixture
 def python(tmp_path):
-    """Gives a Python in which `patch` ran before everything else."""
+    """A function that makes a Python in which `patch` runs before everything else."""
 
     def make(patch):
         (tmp_path / "sitecustomize.py").write_text(patch)
@@ -30,7 +30,7 @@ def python(tmp_path):
 
 
 def told(tmp_path, python, arguments):
-    """What a build by this Python prints, without make's own last line; and whether it has made anything."""
+    """Run a build with this Python, and return its output without make's last line, and whether it made a file."""
     made = tmp_path / "made"
     folders = [f"ARTIFACTS_DIR={made}/layer", f"VENV={made}/venv", f"SAM_VENV={made}/sam", f"DOWNLOADED={made}/wheels"]
     inherited = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL"}}
@@ -44,14 +44,14 @@ def told(tmp_path, python, arguments):
 
 
 @pytest.mark.parametrize("build", BUILDS)
-def test_a_python_that_is_too_old_gets_one_line_that_says_which_one_to_use(tmp_path, python, build):
+def test_a_python_that_is_too_old_gets_one_line_with_the_version_to_use(tmp_path, python, build):
     [line] = told(tmp_path, python("import sys; sys.version_info = (3, 9, 6, 'final', 0)"), BUILDS[build])
     assert line.startswith("Rolewarden needs Python 3.11 or later")
     command = "make PYTHON=python3.13 install" if build == "make install" else "PYTHON=python3.13 sam build"
     assert line.endswith(f"run `{command}`")
 
 
-def test_a_python_without_pip_gets_one_line_that_says_how_to_install_it(tmp_path, python):
+def test_a_python_without_pip_gets_one_line_with_the_command_to_install_it(tmp_path, python):
     [line] = told(tmp_path, python("import sys; sys.modules['pip'] = None"), BUILDS["sam build of the code"])
     assert line.startswith("Rolewarden needs pip")
     assert line.endswith("`python3 -m ensurepip`, or install your system's python3-pip")

@@ -6,7 +6,7 @@ from rolewarden.sweep import REGIONS_SECONDS
 from rolewarden.work import DOCTOR
 from rolewarden_local.aws import ACCOUNT_ID
 
-from tests.commands import rolewarden, told
+from tests.commands import json_answer, rolewarden
 from tests.company import client
 from tests.stacks import MEMBER
 
@@ -155,15 +155,15 @@ def test_the_regions_of_a_member_account_are_read_in_that_account(company):
 def test_plan_names_domains_in_other_regions_and_the_fix(world):
     create_domain(PARIS, "forgotten")
     rules = ["--guardrails", world.environment["GUARDRAILS_FILE"]]
-    assert told("plan", *rules, exit_code=2)["outside"] == [f"domains in {PARIS}: forgotten"]
+    assert json_answer("plan", *rules, exit_code=2)["outside"] == [f"domains in {PARIS}: forgotten"]
     text = rolewarden("plan", *rules).stdout
     assert f"{PARIS}: forgotten" in text
     assert "Add the region to --region and to the stack's parameter Regions" in text
-    assert told("plan", *rules, "--region", "us-east-1", "--region", PARIS, exit_code=2)["outside"] == []
+    assert json_answer("plan", *rules, "--region", "us-east-1", "--region", PARIS, exit_code=2)["outside"] == []
 
 
 def test_plan_says_that_it_could_not_read_the_regions(world):
     rules = ["--guardrails", world.environment["GUARDRAILS_FILE"]]
     with world.aws.failing("DescribeRegions", "UnauthorizedOperation", "no"):
-        unread = told("plan", *rules, exit_code=2)["unread"]
+        unread = json_answer("plan", *rules, exit_code=2)["unread"]
     assert unread == ["regions: DescribeRegions: UnauthorizedOperation: no"]

@@ -1,4 +1,4 @@
-"""What each function's role may do, put to the judge; and docs/reference/permissions.md, which says why."""
+"""The permissions of each function's role, decided by the evaluator, and docs/reference/permissions.md."""
 
 import re
 
@@ -24,7 +24,7 @@ ELSES = {
 ORDINARY = {
     "a role": f"arn:aws:iam::{ACCOUNT}:role/CanvasOmar",
     "a console's role": f"arn:aws:iam::{ACCOUNT}:role/service-role/CanvasOmar",
-    # Anybody may make one there: left out by its path, it would escape.
+    # Every user can make a role under this path. If the path excluded it, Rolewarden would not protect it.
     "a role under the functions' path": f"arn:aws:iam::{ACCOUNT}:role/rolewarden/Escape",
 }
 SERVICE_LINKED = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/sagemaker.amazonaws.com/AWSServiceRoleForX"
@@ -37,13 +37,13 @@ def rights():
 
 
 def writes(service):
-    """The actions of a service that change something."""
+    """The writing actions of a service."""
     details = [ACTIONS.get_action_details(service, name) for name in ACTIONS.get_actions_for_service(service)]
     return [f"{service}:{action['name']}" for action in details if action["accessLevel"] not in {"List", "Read"}]
 
 
 def changes(rights, resource, **context):
-    """What the functions may change by IAM on a resource: action and function."""
+    """The changes that functions can make to a resource in IAM: action and function."""
     return {(action, function) for action in writes("iam") for function in who_may(rights, action, resource, context)}
 
 
@@ -52,7 +52,7 @@ def attaching(policy):
 
 
 def bounding(policy):
-    """As IAM asks it: of the boundary that is to be set, or of the one that the role has."""
+    """The context key for the boundary that a call sets, or for the one that the role has."""
     return {"iam:PermissionsBoundary": policy}
 
 
@@ -66,7 +66,7 @@ def test_a_guardrail_is_attached_by_two_functions_and_detached_by_another(rights
 
 
 @pytest.mark.parametrize("role", ORDINARY.values(), ids=ORDINARY)
-def test_a_boundary_of_rolewardens_is_set_by_two_functions_and_taken_off_by_three(rights, role):
+def test_a_fallback_boundary_is_set_by_two_functions_and_removed_by_three(rights, role):
     assert changes(rights, role, **bounding(BOUNDARY)) == {
         ("iam:PutRolePermissionsBoundary", "EnforceFunction"),
         ("iam:PutRolePermissionsBoundary", "ReconcileFunction"),
@@ -77,24 +77,24 @@ def test_a_boundary_of_rolewardens_is_set_by_two_functions_and_taken_off_by_thre
 
 
 @pytest.mark.parametrize("role", ORDINARY.values(), ids=ORDINARY)
-def test_a_boundary_which_allows_everything_is_attached_by_nobody_and_a_guardrail_is_nobodys_boundary(rights, role):
+def test_no_function_attaches_a_boundary_or_sets_a_guardrail_as_a_boundary(rights, role):
     assert changes(rights, role, **attaching(BOUNDARY)) == {("iam:DetachRolePolicy", "DetachFunction")}
     assert changes(rights, role, **bounding(OURS)) == set()
 
 
 @pytest.mark.parametrize("policy", ELSES.values(), ids=ELSES)
 @pytest.mark.parametrize("role", ORDINARY.values(), ids=ORDINARY)
-def test_nothing_is_done_to_a_role_with_a_policy_that_is_not_rolewardens(rights, role, policy):
+def test_no_function_attaches_or_detaches_another_owners_policy(rights, role, policy):
     assert changes(rights, role, **attaching(policy)) == set()
     assert changes(rights, role, **bounding(policy)) == set()
 
 
 @pytest.mark.parametrize("role", ORDINARY.values(), ids=ORDINARY)
-def test_nothing_is_done_to_a_role_without_naming_a_policy(rights, role):
+def test_no_function_changes_a_role_without_a_policy_in_the_request(rights, role):
     assert changes(rights, role) == set()
 
 
-def test_nobody_attaches_to_the_role_of_a_function_or_to_a_service_linked_one(rights):
+def test_no_function_attaches_to_the_role_of_a_function_or_a_service_linked_role(rights):
     for role in (*(own.role for own in rights), SERVICE_LINKED):
         assert changes(rights, role, **attaching(OURS)) == {("iam:DetachRolePolicy", "DetachFunction")}
         assert changes(rights, role, **bounding(BOUNDARY)) == {
@@ -104,7 +104,7 @@ def test_nobody_attaches_to_the_role_of_a_function_or_to_a_service_linked_one(ri
 
 
 @pytest.mark.parametrize("policy", [OURS, BOUNDARY], ids=["a guardrail", "a boundary"])
-def test_policies_are_written_by_publish_and_deleted_by_detach_too(rights, policy):
+def test_only_publish_writes_policies_and_detach_can_delete_them_too(rights, policy):
     assert changes(rights, policy) == {
         ("iam:CreatePolicy", "PublishFunction"),
         ("iam:CreatePolicyVersion", "PublishFunction"),
@@ -119,21 +119,21 @@ def test_policies_are_written_by_publish_and_deleted_by_detach_too(rights, polic
 @pytest.mark.parametrize(
     "kind", ["policy/theirs", "user/eve", "group/admins", "instance-profile/ec2", "oidc-provider/x"]
 )
-def test_nothing_else_in_iam_is_changed_by_anybody(rights, kind):
+def test_no_function_changes_anything_else_in_iam(rights, kind):
     nothing: dict[str, str] = {}
     for context in (nothing, attaching(OURS), bounding(BOUNDARY)):
         assert changes(rights, f"arn:aws:iam::{ACCOUNT}:{kind}", **context) == set()
     assert changes(rights, "*") == set()
 
 
-def test_no_function_may_pass_or_assume_a_role_or_any_other_identity(rights):
+def test_no_function_can_pass_or_assume_a_role_or_another_identity(rights):
     for role in (*ORDINARY.values(), *(own.role for own in rights), "*"):
         assert who_may(rights, "iam:PassRole", role, {"iam:PassedToService": "lambda.amazonaws.com"}) == set()
         for action in writes("sts"):
             assert who_may(rights, action, role, {}) == set()
 
 
-def test_who_attaches_writes_no_policy_who_writes_attaches_none_and_who_detaches_does_neither(rights):
+def test_no_function_has_two_of_the_permissions_to_attach_write_and_detach(rights):
     def may(action):
         subject = f"arn:aws:iam::{ACCOUNT}:role/CanvasOmar" if action.endswith("RolePolicy") else OURS
         return who_may(rights, f"iam:{action}", subject, {"iam:PolicyARN": OURS})
@@ -164,7 +164,7 @@ def test_only_a_function_that_calls_stacksets_as_a_delegated_administrator_lists
     assert who_may(rights, "organizations:ListDelegatedAdministrators", "*", {}) == functions
 
 
-def test_what_changes_something_names_its_resource_and_no_action_has_a_wildcard(rights):
+def test_permissions_to_write_name_their_resource_and_no_action_has_a_wildcard(rights):
     for of_one in rights:
         for statement in of_one.statements():
             for action in actions(statement):
@@ -173,7 +173,7 @@ def test_what_changes_something_names_its_resource_and_no_action_has_a_wildcard(
                 assert "*" not in resources(statement) or level in {"List", "Read"}, f"{of_one.function}: {action}"
 
 
-def test_events_are_put_under_rolewardens_own_name_only(rights):
+def test_functions_put_only_events_with_the_source_rolewarden(rights):
     bus = f"arn:aws:events:us-east-1:{ACCOUNT}:event-bus/default"
     assert who_may(rights, "events:PutEvents", bus, {"events:source": "rolewarden"}) >= ATTACHES
     for source in ("aws.iam", "theirs"):
@@ -195,7 +195,7 @@ def test_every_function_writes_to_its_own_log_group_and_makes_none(rights):
 
 
 def described():
-    """The rows of the page: (function, action, resource, condition) each, and why by them."""
+    """The reason for each row of the page: (function, action, resource, condition)."""
     rows = {}
     for line in PAGE.splitlines():
         cells = [cell.strip() for cell in line.split("|")[1:-1]]
@@ -212,7 +212,7 @@ def described():
 
 
 def granted():
-    """The same of the template, with every parameter that is empty by default left so and set; Security Hub on, too."""
+    """The permissions in the template, with default and with set parameters, and with Security Hub."""
     optional = {
         name: f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{name}"
         for name, parameter in translated().body["Parameters"].items()
@@ -223,19 +223,19 @@ def granted():
     return of_functions | lines(of_stack_sets(translated(Regions="us-east-1,eu-west-1")))
 
 
-def test_every_right_has_its_row_in_the_docs():
+def test_every_permission_has_its_row_in_the_docs():
     missing = sorted(granted() - described().keys())
     assert not missing, "docs/reference/permissions.md lacks these rows:\n" + "\n".join(map(row, missing))
 
 
-def test_every_row_of_the_docs_is_a_right():
+def test_every_row_of_the_docs_is_a_permission():
     surplus = sorted(described().keys() - granted())
-    assert not surplus, "docs/reference/permissions.md says what template.yaml does not grant:\n" + "\n".join(
+    assert not surplus, "docs/reference/permissions.md has rows that template.yaml does not grant:\n" + "\n".join(
         map(row, surplus)
     )
 
 
-def test_every_row_says_why():
+def test_every_row_has_a_reason():
     assert described()
     assert all(len(why.split()) > 2 for why in described().values())
 

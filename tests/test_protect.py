@@ -1,4 +1,4 @@
-"""The service control policy and the boundary, put to the evaluator: what they stop, and what they leave alone."""
+"""The service control policy and the boundary: the calls that they deny and allow, decided by the evaluator."""
 
 import json
 import os
@@ -77,7 +77,7 @@ ROLE_WRITES = (
 
 
 def of_a_forwarder(account, region, stack_set):
-    """Moves against what a StackSet has put into a region of an account, but for its roles."""
+    """Tampering with the resources of a StackSet in a region of an account, except its roles."""
 
     def there(service, resource):
         return f"arn:aws:{service}:{region}:{account}:{resource}"
@@ -189,7 +189,7 @@ MOVES = {
         arn("cloudtrail", "trail/management"),
     ),
 }
-"""How an administrator would undo the guardrails, by the statement that stops it: action, resource, context."""
+"""Calls that undo guardrails, by the statement that denies them: action, resource, context."""
 
 OF_THE_SCP = {
     "OtherRegions": on(
@@ -223,7 +223,7 @@ IN_A_MEMBER = {
         ROLE_WRITES,
         *[f"{THERE}:role/rolewarden/{name}" for name in sorted(MEMBER_ROLES)],
         f"{THERE}:role/rolewarden/rolewarden-forward-eu-west-1",
-        # Whoever made it himself, or let himself assume it, would be taken for StackSets.
+        # An administrator who made this role or could assume it would have the exemption of StackSets.
         STACKSETS,
         **{"iam:PolicyARN": "arn:aws:iam::aws:policy/AdministratorAccess"},
         **BY_A_MEMBERS_ADMIN,
@@ -241,7 +241,7 @@ IN_A_MEMBER = {
         **BY_A_MEMBERS_ADMIN,
     ),
 }
-"""The same in another account of the organization, by an administrator of that account."""
+"""The same calls in another account of the organization, by an administrator of that account."""
 
 OF_THE_BOUNDARY = {
     "ThisBoundary": on(
@@ -298,7 +298,7 @@ ORDINARY = [
     *on("cloudformation:DescribeStacks", arn("cloudformation", f"stack/rolewarden/{ID}")),
     *on("bedrock:InvokeModel", "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0"),
 ]  # fmt: skip
-"""What administrators do all day."""
+"""Everyday calls of administrators."""
 
 ORDINARY_IN_A_MEMBER = [
     (action, resource, {**context, **BY_A_MEMBERS_ADMIN})
@@ -332,7 +332,7 @@ def boundary(protection):
 
 
 def decided(document, move, principal=ADMIN, carries=ALLOW_ALL):
-    """What AWS says to a principal that carries `carries`, under an SCP (beside FullAWSAccess) or a boundary."""
+    """The decision for a principal with the statement `carries`, under an SCP (next to FullAWSAccess) or a boundary."""
     action, resource, context = move
     above = {"Version": "2012-10-17", "Statement": [ALLOW_ALL, *document["Statement"]]}
     carried = {"attached_policies": {"Version": "2012-10-17", "Statement": [carries]}}
@@ -358,7 +358,7 @@ def test_an_administrator_of_another_account_under_the_scp_cannot_undo_them_eith
     assert [move for move in moves if decided(without(scp, sid), move) != "allowed"] == []
 
 
-def test_who_deploys_can_do_it_in_another_account_too_if_he_is_named_there(scp):
+def test_a_named_deployer_of_another_account_can_do_everything_there(scp):
     named = Protection(deployed(whole()), ("arn:aws:iam::*:role/deploy-*",)).service_control_policy()
     deployer = {"aws:PrincipalArn": f"{THERE}:role/deploy-rolewarden"}
     for action, resource, context in (move for moves in IN_A_MEMBER.values() for move in moves):
@@ -397,7 +397,7 @@ def test_the_deployer_can_do_everything(scp, boundary, sid):
         assert [move for move in MOVES[sid] if decided(document, move, DEPLOYER) != "allowed"] == []
 
 
-def test_without_a_deployer_nobody_else_can_do_any_of_it():
+def test_without_a_deployer_no_administrator_can_do_it():
     document = Protection(deployed(whole())).service_control_policy()
     for move in (move for moves in MOVES.values() for move in moves):
         assert decided(document, move, DEPLOYER) == "explicitDeny"
@@ -405,7 +405,7 @@ def test_without_a_deployer_nobody_else_can_do_any_of_it():
     assert "ArnNotLike" not in json.dumps(trail)
 
 
-def test_what_administrators_do_all_day_is_left_alone(scp, boundary):
+def test_the_daily_work_of_administrators_is_allowed(scp, boundary):
     for document in (scp, boundary):
         assert [move for move in ORDINARY if decided(document, move) != "allowed"] == []
     assert [move for move in ORDINARY_IN_A_MEMBER if decided(scp, move) != "allowed"] == []
@@ -421,7 +421,7 @@ def test_domains_are_denied_in_every_region_but_those_that_the_stack_covers(regi
         assert decided(document, move) == ("allowed" if region in covered else "explicitDeny")
 
 
-def test_a_role_beside_the_functions_own_is_no_exemption(scp):
+def test_a_role_next_to_those_of_the_functions_is_not_exempt(scp):
     for principal in (
         f"{IAM}:role/rolewarden/Escape",
         f"{role('DetachFunctionRole')}2",
@@ -430,7 +430,7 @@ def test_a_role_beside_the_functions_own_is_no_exemption(scp):
         assert decided(scp, MOVES["GuardrailsAttached"][0], principal) == "explicitDeny"
 
 
-def test_each_function_may_do_what_its_work_is_and_no_other_function_may(scp):
+def test_each_function_can_do_its_own_work_and_no_other_function_can(scp):
     for sid, allowed in {
         "GuardrailPolicies": {"PublishFunctionRole", "DetachFunctionRole"},
         "GuardrailsAttached": {"DetachFunctionRole"},
@@ -446,7 +446,7 @@ def test_each_function_may_do_what_its_work_is_and_no_other_function_may(scp):
 
 
 def grants(template, function):
-    """What a template lets a role do: statement, action, and a resource and context that it is for."""
+    """The permissions of a role in a template: statement, action, and a resource and context for it."""
     found = template.resources("AWS::IAM::Role")[function]
     apart = [p for p in template.resources("AWS::IAM::Policy").values() if function in p["Roles"]]
     for policy in [*found.get("Policies", ()), *apart]:
@@ -456,7 +456,7 @@ def grants(template, function):
             context = {
                 key: (value if isinstance(value, str) else value[0]).replace("*", "anything")
                 for operator, block in statement.get("Condition", {}).items()
-                if "Not" not in operator  # which says what the grant is not for
+                if "Not" not in operator  # This element names the resources that the grant does not cover.
                 for key, value in block.items()
             }
             actions, resources = statement["Action"], statement["Resource"]
@@ -471,13 +471,11 @@ ENCRYPTED = {"KmsKeyArn": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/{ID}"}
 
 @pytest.mark.parametrize("function", [*ROLES, "SecurityHubFunctionRole", "ForwardersAdministrationRole"])
 @pytest.mark.parametrize("parameters", [EVERYTHING, {**EVERYTHING, **ENCRYPTED}], ids=["", "encrypted"])
-def test_the_products_own_roles_can_do_under_the_scp_all_that_the_template_grants_them(
-    monkeypatch, function, parameters
-):
-    # Names that do not begin with the stack's are listed one by one, and it is not about how long that is.
+def test_the_scp_allows_the_products_own_roles_everything_that_the_template_grants(monkeypatch, function, parameters):
+    # Names without the stack's prefix are listed individually. The length of this list does not matter here.
     monkeypatch.setattr("rolewarden_cli.protect.SCP_SIZE", 20_000)
     template = translated(**parameters)
-    # The template's statements name resources by logical ids, so the stack does here, too.
+    # The template's statements name resources by logical IDs, so the stack in this test does, too.
     stack = deployed(template, physical=lambda logical: logical)
     document = Protection(stack, (PATTERN,)).service_control_policy()
     granted = list(grants(template, function))
@@ -487,7 +485,7 @@ def test_the_products_own_roles_can_do_under_the_scp_all_that_the_template_grant
 
 
 @pytest.mark.parametrize("role", ["Enforce", "Reconcile", "Sweep", "Publish", "Detach", "ForwardRole"])
-def test_the_roles_in_another_account_can_do_under_the_scp_all_that_the_forwarder_grants_them(scp, role):
+def test_the_scp_allows_member_roles_everything_that_the_forwarder_grants(scp, role):
     template = forwarder_of_whole(MEMBER, "us-east-1")
     principal = f"{THERE}:role/rolewarden/{template.resources('AWS::IAM::Role')[role]['RoleName']}"
     granted = list(grants(template, role))
@@ -495,7 +493,7 @@ def test_the_roles_in_another_account_can_do_under_the_scp_all_that_the_forwarde
     assert [move for grant, move in granted if decided(scp, move, principal, grant) != "allowed"] == []
 
 
-def test_the_member_role_of_one_function_is_not_exempt_from_what_is_anothers_work(scp):
+def test_the_member_role_of_one_function_cannot_do_the_work_of_another(scp):
     for sid, allowed in {
         "GuardrailPolicies": {"rolewarden-publish", "rolewarden-detach"},
         "GuardrailsAttached": {"rolewarden-detach"},
@@ -515,17 +513,17 @@ def test_the_member_role_of_one_function_is_not_exempt_from_what_is_anothers_wor
         assert able == allowed, sid
 
 
-def test_stacksets_can_put_everything_into_a_new_account_and_take_it_away_again(scp):
+def test_stacksets_can_create_everything_in_a_new_account_and_delete_it(scp):
     for sid in ("OwnRoles", "OwnStack"):
         for action, resource, context in IN_A_MEMBER[sid]:
             assert decided(scp, (action, resource, {**context, "aws:PrincipalArn": STACKSETS})) == "allowed"
-    # Neither the guardrails nor a trail are its business.
+    # This role manages neither guardrails nor trails.
     for sid in ("GuardrailPolicies", "GuardrailsAttached", "GuardrailBoundaries", "Trail", "OtherRegions"):
         action, resource, context = IN_A_MEMBER[sid][0]
         assert decided(scp, (action, resource, {**context, "aws:PrincipalArn": STACKSETS})) == "explicitDeny"
 
 
-def test_the_role_that_keeps_the_forwarders_of_the_hubs_account_can_do_so(scp):
+def test_the_execution_role_can_manage_the_forwarders_of_the_central_account(scp):
     granted = [
         (grant, (action, move[1], move[2]))
         for grant, move in grants(whole(), "ForwardersExecutionRole")
@@ -540,7 +538,7 @@ def test_the_role_that_keeps_the_forwarders_of_the_hubs_account_can_do_so(scp):
     assert [move for grant, move in granted if decided(scp, move, principal, grant) != "allowed"] == []
 
 
-def test_a_stack_without_an_organization_holds_its_own_account_alone():
+def test_a_stack_without_an_organization_covers_only_its_own_account():
     for parameters in ({}, {"Regions": EVERYTHING["Regions"]}):
         template = translated(**parameters)
         document = Protection(deployed(template), (PATTERN,)).service_control_policy()
@@ -553,7 +551,7 @@ def test_a_stack_without_an_organization_holds_its_own_account_alone():
 
 
 def parts():
-    """How everything would be deleted that the template and its forwarders make: logical id, action, resource."""
+    """The deletion of every resource of the template and its forwarders: logical ID, action, resource."""
     for logical, kind, physical in deployed(whole()).resources:
         if kind in NOT_APART:
             continue
@@ -576,7 +574,7 @@ def parts():
             yield f"{logical} in {account} {region}", action, f"arn:aws:{service}:{place}{account}:{form.format(name)}"
 
 
-def test_nobody_deletes_a_part_of_the_template_or_of_the_forwarder(scp, boundary):
+def test_administrators_cannot_delete_a_part_of_the_template_or_the_forwarder(scp, boundary):
     found = list(parts())
     assert len(found) > 100
     for logical, action, resource in found:
@@ -586,11 +584,11 @@ def test_nobody_deletes_a_part_of_the_template_or_of_the_forwarder(scp, boundary
             assert decided(boundary, (action, resource, {})) == "explicitDeny", logical
 
 
-def test_both_are_accepted_by_iam_and_use_only_what_the_evaluator_was_shown_to_judge_right(world, scp, boundary):
+def test_iam_accepts_both_policies_and_the_evaluator_supports_them(world, scp, boundary):
     require_proven_documents([scp, boundary])
     made = world.iam.create_policy(PolicyName=BOUNDARY_NAME, PolicyDocument=text(boundary))["Policy"]["Arn"]
     world.iam.create_role(RoleName="Admin", AssumeRolePolicyDocument=TRUST, PermissionsBoundary=made)
-    for statement in scp["Statement"]:  # IAM has less room for a policy than Organizations
+    for statement in scp["Statement"]:  # A policy in IAM can have fewer characters than one in Organizations.
         document = text({"Version": scp["Version"], "Statement": [statement]})
         world.iam.create_policy(PolicyName=f"as-a-policy-{statement['Sid']}", PolicyDocument=document)
 
@@ -611,7 +609,7 @@ def test_every_action_exists(scp, boundary):
 
 
 @pytest.mark.parametrize("parameters", [{}, {"Regions": EVERYTHING["Regions"]}, EVERYTHING])
-def test_both_fit_with_room_for_deployers(parameters):
+def test_both_policies_have_room_for_deployers(parameters):
     stack = deployed(translated(**parameters))
     deployers = tuple(
         f"{IAM}:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Deploy{number}_*" for number in range(3)
@@ -621,9 +619,9 @@ def test_both_fit_with_room_for_deployers(parameters):
 
 
 @pytest.mark.parametrize("form", ["service_control_policy", "boundary"])
-def test_what_does_not_fit_is_an_error_that_says_what_to_do(template, form):
+def test_a_policy_that_is_too_long_is_an_error_with_a_solution(template, form):
     protection = Protection(deployed(template), tuple(f"{IAM}:role/deploy-{number}" for number in range(60)))
-    with pytest.raises(ProtectionError, match=r"has room for [\d,]+ characters, and this one has .*: give fewer"):
+    with pytest.raises(ProtectionError, match=r"can have [\d,]+ characters, and this one has .*: give fewer"):
         getattr(protection, form)()
 
 
@@ -637,12 +635,12 @@ def test_a_log_group_keeps_the_slashes_of_its_name(template):
 
 
 def cut(logical):
-    """What CloudFormation makes of a long stack's names where a service takes no more than 64 characters."""
+    """The name that CloudFormation gives a resource of a stack with a long name, in a service with a limit of 64."""
     long = logical.endswith(("Role", "Function")) or logical.startswith(("AlertFunction", "EnforceFunction"))
     return f"{'canvas-of-our-co' if long else 'canvas-of-our-company'}-{logical}-{SUFFIX}"
 
 
-def test_names_that_do_not_begin_with_the_stacks_are_listed_one_by_one():
+def test_names_without_the_prefix_of_the_stack_are_listed_individually():
     stack = deployed(whole(), name="canvas-of-our-company", physical=cut)
     document = Protection(stack).service_control_policy()
     [own] = [s for s in document["Statement"] if s["Sid"] == "OwnStack"]
@@ -652,7 +650,7 @@ def test_names_that_do_not_begin_with_the_stacks_are_listed_one_by_one():
     ):
         assert listed in own["Resource"]
     assert arn("cloudwatch", "alarm:canvas-of-our-company-*") in own["Resource"]
-    # Those of a rule, a role and a queue elsewhere are in forwarder.yaml, whatever the stack's name.
+    # forwarder.yaml has the names of rules, roles and queues elsewhere, and they do not depend on the stack's name.
     assert decided(document, IN_A_MEMBER["OwnStack"][0]) == "explicitDeny"
     assert [move for move in IN_A_MEMBER["OwnRoles"] if decided(document, move) != "explicitDeny"] == []
 
@@ -670,8 +668,8 @@ def test_every_arn_is_of_the_partition_of_the_stack(region, partition):
 
 
 @pytest.mark.parametrize("pattern", ["deploy", "*", "arn:aws:s3:::bucket", f"{IAM}:role/a b", "arn:aws:iam::1:role/x"])
-def test_a_deployer_that_is_no_principals_arn_is_an_error(template, pattern):
-    with pytest.raises(ProtectionError, match=r"--deployer .*: give the ARN of a role or user"):
+def test_a_deployer_without_a_principal_arn_is_an_error(template, pattern):
+    with pytest.raises(ProtectionError, match=r"--deployer .*: not the ARN of a role or user: give one"):
         Protection(deployed(template), (pattern,))
 
 
@@ -685,30 +683,30 @@ def failed(result):
     return result.stderr
 
 
-def test_a_stack_that_is_not_there_is_one_line(command, world):
+def test_a_missing_stack_is_an_error_of_one_line(command, world):
     assert failed(command("--stack", "nope")) == (
         "rolewarden: stack `nope` does not exist in us-east-1: give its name (--stack) and region (--region)\n"
     )
 
 
-def test_a_stack_that_is_not_rolewardens_is_one_line(command, world):
+def test_another_stack_is_an_error_of_one_line(command, world):
     body = {"Resources": {"Orders": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "orders"}}}}
     boto3.client("cloudformation").create_stack(StackName="orders", TemplateBody=json.dumps(body))
-    assert "stack `orders` has no AlertFunctionRole: it is not Rolewarden's" in failed(command("--stack", "orders"))
+    line = failed(command("--stack", "orders"))
+    assert "stack `orders` has no AlertFunctionRole: it is not a stack of Rolewarden" in line
 
 
-def test_a_file_that_cannot_be_written_is_one_line(command, monkeypatch, template, tmp_path):
+def test_an_unwritable_file_is_an_error_of_one_line(command, monkeypatch, template, tmp_path):
     monkeypatch.setattr("rolewarden_cli.account.OperatorCalls.stack", lambda _, name: deployed(template, name=name))
-    result = command("--out", str(tmp_path / "none" / "scp.json"))
+    target = tmp_path / "none" / "scp.json"
+    result = command("--out", str(target))
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].endswith(
-        "cannot be written: No such file or directory: give another file with --out"
+    assert result.stderr == (
+        f"rolewarden: {target}: cannot be written: No such file or directory: give another file with --out\n"
     )
 
 
-def test_what_is_printed_is_the_document_and_what_is_said_besides_goes_to_stderr(
-    command, monkeypatch, template, tmp_path
-):
+def test_the_document_goes_to_stdout_and_messages_go_to_stderr(command, monkeypatch, template, tmp_path):
     monkeypatch.setattr("rolewarden_cli.account.OperatorCalls.stack", lambda _, name: deployed(template, name=name))
     printed = command("--deployer", PATTERN)
     assert json.loads(printed.stdout) == Protection(deployed(template), (PATTERN,)).service_control_policy()
@@ -718,8 +716,8 @@ def test_what_is_printed_is_the_document_and_what_is_said_besides_goes_to_stderr
     assert json.loads(target.read_text()) == Protection(deployed(template)).boundary()
     assert written.stdout == f"{target}\n"
     assert written.stderr.splitlines() == [
-        "rolewarden: no --deployer: nobody under this can update or delete the stack",
-        f"rolewarden: create it as {BOUNDARY_NAME}: it protects itself by that name",
+        "rolewarden: without --deployer, no administrator under this policy can update or delete the stack",
+        f"rolewarden: create the policy with the name {BOUNDARY_NAME}: the document protects the policy of that name",
     ]
 
 
@@ -730,4 +728,4 @@ def test_a_mistake_is_one_line_of_the_installed_command(tmp_path):
         [binary, "scp", "--region", "us-east-1"], capture_output=True, text=True, check=False, env=alone
     )
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr == ("rolewarden: there are no AWS credentials: give --profile, or --local for the local AWS\n")
+    assert ran.stderr == ("rolewarden: AWS credentials are missing: give --profile, or --local for the local AWS\n")

@@ -1,4 +1,4 @@
-"""PublishFunction's work: IAM's policies are what guardrails.yaml says, and CloudFormation always hears of it."""
+"""PublishFunction makes IAM's policies match guardrails.yaml, and always answers CloudFormation."""
 
 import threading
 import urllib.request
@@ -25,7 +25,7 @@ def test_a_deployment_publishes_every_guardrail_under_rolewardens_path(world):
     assert world.in_force() == PUBLISHED
 
 
-def test_what_is_published_already_is_left_as_it_is(world):
+def test_a_published_policy_is_left_unchanged(world):
     before = len(world.aws.events)
     done = world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
     assert set(done["policies"].values()) == {"unchanged"}
@@ -44,12 +44,12 @@ def test_a_tampered_policy_is_restored_and_the_record_names_the_actor(world, kin
 
 @pytest.fixture
 def announced(world):
-    """The policies of each Guardrails Published, for which the sweep listens."""
+    """The policies in each event Guardrails Published, which triggers the sweep."""
     heard = world.listening({"detail-type": ["Guardrails Published"]})
     return lambda: [event["detail"]["policies"] for event in heard()]
 
 
-def test_a_policy_that_was_deleted_is_announced_by_the_next_try_where_the_first_could_not(world, announced):
+def test_the_next_try_announces_a_restored_policy_if_the_first_could_not(world, announced):
     event = tamper(world, "deleted")
     with world.aws.failing("PutEvents", "InternalFailure", status=500), pytest.raises(RetryLater):
         world.publications.handle_event(event)
@@ -59,7 +59,7 @@ def test_a_policy_that_was_deleted_is_announced_by_the_next_try_where_the_first_
     assert announced() == [{"no-generative-ai": "unchanged"}]
 
 
-def test_a_policy_that_somebody_else_has_made_again_is_announced_for_it_is_attached_to_nothing(world, announced):
+def test_a_policy_that_another_caller_created_again_is_announced_because_it_is_not_attached(world, announced):
     event = tamper(world, "deleted")
     document = next(p for p in compile_rules(world.runtime.rules, "aws") if p.name == "no-generative-ai").text
     world.iam.create_policy(PolicyName="no-generative-ai", Path="/rolewarden/", PolicyDocument=document)
@@ -67,7 +67,7 @@ def test_a_policy_that_somebody_else_has_made_again_is_announced_for_it_is_attac
     assert announced() == [{"no-generative-ai": "unchanged"}]
 
 
-def test_restoring_goes_on_when_all_five_versions_are_taken(world):
+def test_a_policy_with_five_versions_can_be_restored(world):
     for _ in range(7):
         versions = world.iam.list_policy_versions(PolicyArn=GUARDRAIL_ARN)["Versions"]
         if len(versions) == 5:
@@ -91,7 +91,7 @@ def test_a_policy_event_that_changed_nothing_writes_nothing(world):
     assert world.history("policy/no-generative-ai") == []
 
 
-def test_a_policy_whose_name_somebody_has_taken_holds_up_no_other(world):
+def test_a_policy_with_a_taken_name_does_not_block_others(world):
     world.iam.delete_policy(PolicyArn=GUARDRAIL_ARN)
     world.iam.create_policy(PolicyName="no-generative-ai", Path="/theirs/", PolicyDocument=UNRELATED)
     approved = policy_arn("approved-models", "aws", ACCOUNT_ID)
@@ -121,7 +121,7 @@ def publish_handler(world, monkeypatch, guardrails=None):
     return function_handler(world, monkeypatch, "publish")
 
 
-def test_a_deployment_publishes_and_cloudformation_hears_success(world, answers, monkeypatch):
+def test_a_deployment_publishes_and_cloudformation_gets_success(world, answers, monkeypatch):
     world.iam.delete_policy(PolicyArn=GUARDRAIL_ARN)
     publish_handler(world, monkeypatch)(deployment_request(answers), CONTEXT)
     assert world.in_force() == PUBLISHED
@@ -137,7 +137,7 @@ def test_only_the_first_publication_counts_as_a_heartbeat(world, answers, monkey
         assert names.count("Heartbeat") == heartbeats
 
 
-def test_a_deployment_whose_stack_cannot_be_asked_about_fails_and_cloudformation_hears_it(world, answers, monkeypatch):
+def test_a_deployment_with_an_unreadable_stack_fails_and_cloudformation_gets_failure(world, answers, monkeypatch):
     handler = publish_handler(world, monkeypatch)
 
     def throttled(_, stack):
@@ -149,9 +149,7 @@ def test_a_deployment_whose_stack_cannot_be_asked_about_fails_and_cloudformation
     assert answer["Status"] == "FAILED"
 
 
-def test_guardrails_that_cannot_be_used_fail_the_deployment_with_the_line_that_says_why(
-    world, answers, monkeypatch, tmp_path
-):
+def test_invalid_guardrails_fail_the_deployment_with_the_line_of_the_error(world, answers, monkeypatch, tmp_path):
     broken = tmp_path / "guardrails.yaml"
     broken.write_text("guardrails: {a: {bedrock: {deny: [claude-v2]}}}\nassignments: [{guardrails: [a]}]\n")
     publish_handler(world, monkeypatch, broken)(deployment_request(answers), CONTEXT)
@@ -169,7 +167,7 @@ def test_a_call_that_fails_fails_the_deployment_and_leaves_the_policies_in_force
     assert world.in_force() == PUBLISHED
 
 
-def test_a_scheduled_check_that_cannot_read_one_policy_restores_the_others_and_then_fails(world):
+def test_a_scheduled_check_restores_the_other_policies_and_fails_if_one_is_unreadable(world):
     for policy in PUBLISHED:
         arn = policy_arn(policy, "aws", ACCOUNT_ID)
         world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
@@ -188,15 +186,15 @@ def test_a_deployment_that_cannot_be_announced_is_no_failure_but_is_counted(worl
     assert '"RecordFailed":[1.0]' in capsys.readouterr().out
 
 
-def test_a_deleted_stack_bares_no_role(world, answers, monkeypatch):
-    world.guarded()
+def test_a_deleted_stack_leaves_every_role_protected(world, answers, monkeypatch):
+    world.protected()
     publish_handler(world, monkeypatch)(deployment_request(answers, "Delete", PhysicalResourceId="kept"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
     assert world.in_force() == PUBLISHED
-    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+    assert world.attached("CanvasAnalytics") == {"no-generative-ai"}
 
 
-def test_a_deployment_that_cannot_write_a_policy_takes_back_what_it_has_written(world_with, answers, monkeypatch):
+def test_a_deployment_that_cannot_write_a_policy_reverts_its_changes(world_with, answers, monkeypatch):
     world = world_with(TWO)
     before = {name: world.runtime.aws.policy(policy_arn(name, "aws", ACCOUNT_ID)).version for name in ("a", "b")}
     changed = world_with(TWO.replace("claude", "nova"), keep="unpublished")
@@ -227,7 +225,7 @@ def test_a_first_deployment_that_fails_leaves_no_policy_behind(world_with, answe
     assert {policy["PolicyName"] for policy in listed} == {"a", "b"}
 
 
-def test_a_name_that_somebody_else_has_taken_fails_the_deployment_with_the_way_out(world, answers, monkeypatch):
+def test_a_taken_name_fails_the_deployment_with_a_solution(world, answers, monkeypatch):
     world.iam.delete_policy(PolicyArn=GUARDRAIL_ARN)
     world.iam.create_policy(PolicyName="no-generative-ai", Path="/theirs/", PolicyDocument=UNRELATED)
     publish_handler(world, monkeypatch)(deployment_request(answers), CONTEXT)
@@ -247,7 +245,7 @@ def test_cloudformation_is_answered_before_the_functions_time_runs_out(answers):
 
 
 def refusing(monkeypatch, times):
-    """Answers do not get through so many times; gives what is set with the last of them."""
+    """Make this number of answers fail, and return an event that is set with the last of them."""
     left = list(range(times))
     send = urllib.request.urlopen
     refused = threading.Event()
@@ -263,27 +261,27 @@ def refusing(monkeypatch, times):
     return refused
 
 
-def test_an_answer_that_does_not_get_through_is_sent_again(answers, monkeypatch):
+def test_an_answer_that_is_not_delivered_is_sent_again(answers, monkeypatch):
     refusing(monkeypatch, times=1)
     assert cloudformation.answer_request(deployment_request(answers), dict, seconds_left=60)["status"] == "SUCCESS"
     assert [heard["Status"] for heard in answers.heard] == ["SUCCESS"]
 
 
-def test_an_answer_that_never_gets_through_fails_the_invocation_so_that_lambda_tries_again(answers, monkeypatch):
+def test_an_undeliverable_answer_fails_the_invocation_so_that_lambda_retries(answers, monkeypatch):
     refusing(monkeypatch, times=cloudformation.TRIES)
     with pytest.raises(URLError):
         cloudformation.answer_request(deployment_request(answers), dict, seconds_left=60)
     assert answers.heard == []
 
 
-def test_an_answer_that_did_not_get_through_when_time_ran_out_is_given_when_the_work_is_done(answers, monkeypatch):
+def test_an_answer_that_was_not_delivered_in_time_is_sent_after_the_work(answers, monkeypatch):
     refused = refusing(monkeypatch, times=cloudformation.TRIES)
     cloudformation.answer_request(deployment_request(answers), lambda: {"waited": refused.wait(30)}, seconds_left=5.1)
     assert [heard["Status"] for heard in answers.heard] == ["SUCCESS"]
 
 
 @pytest.mark.parametrize("kind", ["edited", "another version made default", "deleted"])
-def test_tampering_that_no_event_told_of_is_put_right_by_the_clock_and_the_sweep_that_follows(world, announced, kind):
+def test_the_scheduled_check_and_the_next_sweep_restore_tampering_that_events_missed(world, announced, kind):
     world.sweep()
     if kind == "deleted":
         for role in ("CanvasOmar", "CanvasAnalytics", "CanvasAnalyticsSpaces", "CanvasBedrockAnalytics"):
@@ -293,7 +291,7 @@ def test_tampering_that_no_event_told_of_is_put_right_by_the_clock_and_the_sweep
     assert world.in_force() == PUBLISHED
     assert len(announced()) == 1
     world.sweep()
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
 
 
 def test_a_check_that_finds_nothing_writes_and_announces_nothing(world, announced):
@@ -303,7 +301,7 @@ def test_a_check_that_finds_nothing_writes_and_announces_nothing(world, announce
     assert announced() == []
 
 
-def test_the_clock_and_a_request_by_hand_make_the_function_check_every_policy(world, monkeypatch):
+def test_the_schedule_and_a_manual_request_make_the_function_check_every_policy(world, monkeypatch):
     handler = publish_handler(world, monkeypatch)
     for event in ({"detail-type": "Scheduled Event"}, {"detail-type": "Sweep Requested"}):
         tamper(world, "edited")

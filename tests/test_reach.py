@@ -1,4 +1,4 @@
-"""Whether Rolewarden can work at all somewhere: said at the end of every sweep, and by `rolewarden doctor`."""
+"""Whether events of every account and region reach Rolewarden. Every sweep and `rolewarden doctor` report it."""
 
 import json
 
@@ -20,7 +20,7 @@ HOME, AWAY = "us-east-1", "eu-west-1"
 
 @pytest.fixture
 def covered(company):
-    """Everything is there: two regions, a member that is entered, trails, forwarders."""
+    """A complete organization: two regions, a member with its role, trails, forwarders."""
     company.environment = {**company.environment, "CENTRAL_BUS": BUS}
     company.cover(f"{HOME},{AWAY}")
     log(client("cloudtrail", MEMBER))
@@ -40,14 +40,14 @@ def forward(account, region, *about):
         events.put_targets(Rule=name, Targets=[{"Id": "Hub", "Arn": BUS, "RoleArn": role}])
 
 
-def told(company):
-    """What is wrong, by account and region, asked as `rolewarden doctor` asks."""
+def reported(company):
+    """The problems by account and region, as `rolewarden doctor` finds them."""
     checks = company.sweeper.handle_event({"step": DOCTOR})["probes"]
     return {(c["account"], c["region"], c["what"]): c["message"] for c in checks if "message" in c}
 
 
 def heartbeat(company):
-    """The least of the heartbeat in a sweep of everything."""
+    """The smallest value of the heartbeat in a sweep of everything."""
     metrics.clear_metrics()
     company.everything()
     values = metrics.metric_set["Heartbeat"]["Value"]
@@ -55,13 +55,13 @@ def heartbeat(company):
     return min(values)
 
 
-def test_where_everything_is_there_nothing_is_told_and_the_heart_beats(covered):
-    assert told(covered) == {}
+def test_a_complete_event_path_has_no_finding_and_a_heartbeat(covered):
+    assert reported(covered) == {}
     assert heartbeat(covered) == 1
     assert covered.findings_of(CENTRAL) == covered.findings_of(MEMBER) == []
 
 
-def test_every_account_and_region_is_looked_at(covered):
+def test_every_account_and_region_is_probed(covered):
     checks = covered.sweeper.handle_event({"step": DOCTOR})["probes"]
     trails = {(check["account"], check["region"]) for check in checks if check["what"] == "trail"}
     forwarders = {(check["account"], check["region"]) for check in checks if check["what"] == "forwarder"}
@@ -69,22 +69,24 @@ def test_every_account_and_region_is_looked_at(covered):
     assert forwarders == trails - {(CENTRAL, HOME)}
 
 
-def test_that_stacksets_does_not_name_the_members_is_told_with_its_own_recommendation(covered):
+def test_a_stackset_without_readable_members_is_reported_with_its_own_recommended_action(covered):
     message = "Account used is not a delegated administrator"
     with covered.aws.failing("ListStackInstances", "ValidationError", message):
-        assert told(covered) == {(CENTRAL, "", "member accounts"): f"ListStackInstances: ValidationError: {message}"}
+        assert reported(covered) == {
+            (CENTRAL, "", "member accounts"): f"ListStackInstances: ValidationError: {message}"
+        }
         checks = covered.sweeper.handle_event({"step": DOCTOR})["probes"]
         assert heartbeat(covered) == 0
     [advised] = [check["recommendation"] for check in checks if "message" in check]
     assert "aws organizations list-delegated-administrators" in advised
-    # Of another reason, the StackSet itself may be gone.
+    # With another error, the StackSet itself may be missing.
     with covered.aws.failing("ListStackInstances", "StackSetNotFoundException"):
         checks = covered.sweeper.handle_event({"step": DOCTOR})["probes"]
     [advised] = [check["recommendation"] for check in checks if "message" in check]
     assert "deploy Rolewarden's stack again" in advised
 
 
-def test_a_trail_that_does_not_log_stops_the_heart_and_is_a_finding(covered):
+def test_a_trail_that_does_not_log_stops_the_heartbeat_and_is_a_finding(covered):
     client("cloudtrail", CENTRAL).stop_logging(Name="management-events")
     assert heartbeat(covered) == 0
     [one, other] = covered.findings_of(CENTRAL)
@@ -134,9 +136,9 @@ def select(selectors):
 
 
 @pytest.mark.parametrize("selectors", USELESS.values(), ids=USELESS)
-def test_a_trail_that_logs_nothing_useful_stops_the_heart(covered, selectors):
+def test_a_trail_that_logs_nothing_useful_stops_the_heartbeat(covered, selectors):
     select(selectors)
-    messages = told(covered)
+    messages = reported(covered)
     assert messages.keys() == {(MEMBER, HOME, "trail"), (MEMBER, AWAY, "trail")}
     assert messages[MEMBER, AWAY, "trail"].endswith("trail/management-events selects no write management events")
     assert heartbeat(covered) == 0
@@ -145,18 +147,18 @@ def test_a_trail_that_logs_nothing_useful_stops_the_heart(covered, selectors):
 @pytest.mark.parametrize("selectors", USEFUL.values(), ids=USEFUL)
 def test_a_trail_that_logs_writes_suffices(covered, selectors):
     select(selectors)
-    assert told(covered) == {}
+    assert reported(covered) == {}
 
 
 def test_two_trails_may_log_what_neither_logs_alone(covered):
     select({"AdvancedEventSelectors": [MANAGEMENT, {"Field": "eventSource", "StartsWith": ["iam."]}]})
-    assert unlogged("sagemaker.amazonaws.com") in told(covered)[MEMBER, HOME, "trail"]
+    assert unlogged("sagemaker.amazonaws.com") in reported(covered)[MEMBER, HOME, "trail"]
     trails = client("cloudtrail", MEMBER)
     trails.create_trail(Name="other", S3BucketName="b", IsMultiRegionTrail=True)
     trails.start_logging(Name="other")
     selectors = [{"FieldSelectors": [MANAGEMENT, {"Field": "eventSource", "StartsWith": ["sagemaker."]}]}]
     trails.put_event_selectors(TrailName="other", AdvancedEventSelectors=selectors)
-    assert told(covered) == {}
+    assert reported(covered) == {}
 
 
 def test_a_trail_without_global_service_events_has_no_events_of_iam(covered):
@@ -165,7 +167,7 @@ def test_a_trail_without_global_service_events_has_no_events_of_iam(covered):
         trails.create_trail(Name=f"in-{region}", S3BucketName="b", IncludeGlobalServiceEvents=region == AWAY)
         trails.start_logging(Name=f"in-{region}")
     client("cloudtrail", MEMBER).delete_trail(Name="management-events")
-    [(key, message)] = told(covered).items()
+    [(key, message)] = reported(covered).items()
     assert key == (MEMBER, HOME, "trail")
     assert message.startswith(unlogged("iam.amazonaws.com"))
     assert message.endswith("trail/in-us-east-1 logs no global service events")
@@ -184,14 +186,14 @@ def log_organization(**settings):
 def test_a_trail_that_cannot_be_asked_about_does_not_end_the_search(covered):
     log_organization()
     mark = covered.aws.mark()
-    assert told(covered) == {}
+    assert reported(covered) == {}
     assert 400 in {call.status for call in covered.aws.calls(mark) if call.operation == "GetTrailStatus"}
 
 
 def test_where_no_trail_is_known_to_log_the_trail_that_could_not_be_read_is_named(covered):
     arn = log_organization()
     client("cloudtrail", MEMBER).delete_trail(Name="management-events")
-    messages = told(covered)
+    messages = reported(covered)
     assert messages.keys() == {(MEMBER, HOME, "trail"), (MEMBER, AWAY, "trail")}
     assert messages[MEMBER, AWAY, "trail"] == (
         f"{unlogged('sagemaker.amazonaws.com')}: {arn} could not be read (GetTrailStatus: TrailNotFoundException: "
@@ -201,21 +203,21 @@ def test_where_no_trail_is_known_to_log_the_trail_that_could_not_be_read_is_name
 
 def test_without_any_trail_the_message_says_so(covered):
     client("cloudtrail", MEMBER).delete_trail(Name="management-events")
-    assert told(covered)[MEMBER, AWAY, "trail"].endswith(": no trail covers this region")
+    assert reported(covered)[MEMBER, AWAY, "trail"].endswith(": no trail covers this region")
 
 
 def test_a_trail_with_the_default_selectors_costs_no_call_for_them(covered):
     mark = covered.aws.mark()
-    assert told(covered) == {}
+    assert reported(covered) == {}
     assert not [call for call in covered.aws.calls(mark) if call.operation == "GetEventSelectors"]
 
 
-def test_a_trail_of_one_region_is_none_of_the_other(covered):
+def test_a_trail_of_one_region_does_not_count_in_another(covered):
     trails = client("cloudtrail", MEMBER)
     trails.delete_trail(Name="management-events")
     trails.create_trail(Name="here", S3BucketName="b")
     trails.start_logging(Name="here")
-    assert set(told(covered)) == {(MEMBER, AWAY, "trail")}
+    assert set(reported(covered)) == {(MEMBER, AWAY, "trail")}
 
 
 def disable(events):
@@ -242,51 +244,51 @@ def turn_away(events):
         (turn_away, f"rule rolewarden-forward-roles does not send to {BUS}"),
     ],
 )
-def test_a_forwarder_that_sends_nothing_stops_the_heart(covered, breaks, message):
+def test_a_forwarder_that_sends_nothing_stops_the_heartbeat(covered, breaks, message):
     breaks(client("events", MEMBER, HOME))
-    assert told(covered) == {(MEMBER, HOME, "forwarder"): message}
+    assert reported(covered) == {(MEMBER, HOME, "forwarder"): message}
     assert heartbeat(covered) == 0
     assert [row["message"] for row in covered.findings_of(MEMBER)] == [f"forwarder in {HOME}: {message}"]
 
 
-def test_events_that_did_not_arrive_are_told(covered):
+def test_undelivered_events_are_reported(covered):
     sqs = client("sqs", MEMBER, AWAY)
     sqs.send_message(QueueUrl=sqs.get_queue_url(QueueName="rolewarden-undelivered")["QueueUrl"], MessageBody="{}")
-    assert told(covered) == {(MEMBER, AWAY, "undelivered events"): "1 events did not reach the central event bus"}
+    assert reported(covered) == {(MEMBER, AWAY, "undelivered events"): "1 events did not reach the central event bus"}
 
 
-def test_that_there_is_nowhere_for_events_that_do_not_arrive_is_told(covered):
+def test_a_missing_queue_for_undelivered_events_is_reported(covered):
     sqs = client("sqs", MEMBER, AWAY)
     sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName="rolewarden-undelivered")["QueueUrl"])
-    assert told(covered) == {
+    assert reported(covered) == {
         (MEMBER, AWAY, "undelivered events"): "queue rolewarden-undelivered does not exist: "
         "events that do not reach the central event bus are lost"
     }
 
 
-def test_who_disables_the_rule_that_tells_of_moves_is_told_by_the_sweep(covered):
+def test_the_sweep_reports_a_disabled_rule_for_tampering(covered):
     client("events", MEMBER, AWAY).disable_rule(Name="rolewarden-forward-moves")
-    assert told(covered) == {(MEMBER, AWAY, "forwarder"): "rule rolewarden-forward-moves is disabled"}
+    assert reported(covered) == {(MEMBER, AWAY, "forwarder"): "rule rolewarden-forward-moves is disabled"}
     assert heartbeat(covered) == 0
 
 
-def test_an_account_that_is_not_entered_is_one_line_and_stops_the_heart(covered):
+def test_an_account_that_cannot_be_entered_is_one_finding_and_stops_the_heartbeat(covered):
     client("iam", MEMBER).delete_role(RoleName="rolewarden-enforce")
     covered.runtime.aws.leave(MEMBER)
-    [(key, message)] = told(covered).items()
+    [(key, message)] = reported(covered).items()
     assert key == (MEMBER, "", "entrance")
     assert message.startswith("AssumeRole: AccessDenied")
     assert heartbeat(covered) == 0
 
 
-def test_that_aws_does_not_let_us_look_is_told_and_ends_no_sweep(covered):
+def test_a_denied_probe_is_reported_and_does_not_end_the_sweep(covered):
     with covered.aws.failing("DescribeTrails", "AccessDeniedException"):
         assert heartbeat(covered) == 0
     assert len(covered.progress.sweeps(CENTRAL)) == 1
     assert {row["reason"] for row in covered.findings_of(CENTRAL)} == {"events do not arrive"}
 
 
-def test_that_aws_cannot_tell_now_is_no_finding(covered):
+def test_a_temporary_error_of_a_probe_is_no_finding(covered):
     with covered.aws.failing("DescribeTrails", "ThrottlingException"):
         covered.everything()
     assert covered.findings_of(CENTRAL) == []

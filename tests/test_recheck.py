@@ -1,4 +1,4 @@
-"""What was read too early is read again, and not for ever."""
+"""Rolewarden rechecks state that it may have read too early, a limited number of times."""
 
 import pytest
 from rolewarden.work import RECHECKS
@@ -11,27 +11,27 @@ from tests.world import EC2_TRUST
 
 
 def looks(world):
-    """How many more looks the queue leads to."""
+    """Process the queue, and return the number of rechecks."""
     count = 0
     while done := world.work():
         count += len(done)
     return count
 
 
-def test_a_role_that_iam_does_not_show_yet_is_guarded_when_it_does(world):
-    world.hurried()
+def test_a_role_that_iam_does_not_show_yet_is_protected_as_soon_as_it_does(world):
+    world.with_immediate_rechecks()
     world.sagemaker.create_user_profile(
         DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia")}
     )
     with world.aws.failing("ListAttachedRolePolicies", "NoSuchEntity", status=404, times=1):
         [outcome] = world.enforce(world.event("CreateUserProfile"))
-    assert (outcome["reason"], world.carried("CanvasNadia")) == ("role does not exist", set())
+    assert (outcome["reason"], world.attached("CanvasNadia")) == ("role does not exist", set())
     world.work()
-    assert world.carried("CanvasNadia") == {"no-generative-ai"}
+    assert world.attached("CanvasNadia") == {"no-generative-ai"}
 
 
-def test_a_role_that_stays_away_is_looked_for_as_often_as_any_and_no_more(world):
-    world.hurried()
+def test_a_role_that_never_appears_has_the_usual_number_of_rechecks(world):
+    world.with_immediate_rechecks()
     event = world.role_event("CanvasOmar")
     with world.aws.failing("ListAttachedRolePolicies", "NoSuchEntity", status=404):
         world.enforce(event)
@@ -39,38 +39,38 @@ def test_a_role_that_stays_away_is_looked_for_as_often_as_any_and_no_more(world)
 
 
 @pytest.mark.parametrize("known", [{"call": "DeleteRole"}, {"trigger": "sweep"}])
-def test_a_role_that_is_known_to_be_deleted_is_not_looked_for_again(world, known):
+def test_a_role_that_is_known_to_be_deleted_is_not_rechecked(world, known):
     work = {"role": "CanvasOmar", "role_account": ACCOUNT_ID, "account": ACCOUNT_ID, **known}
     with world.aws.failing("ListAttachedRolePolicies", "NoSuchEntity", status=404):
-        world.hurried().enforcer.handle_message(work)
+        world.with_immediate_rechecks().enforcer.handle_message(work)
     assert looks(world) == 0
 
 
 def test_a_policy_that_iam_does_not_show_yet_is_attached_when_it_does(world):
-    world.hurried()
+    world.with_immediate_rechecks()
     event = world.role_event("CanvasOmar")
     missing = "Policy arn:aws:iam::111122223333:policy/rolewarden/no-generative-ai does not exist"
     with world.aws.failing("AttachRolePolicy", "NoSuchEntity", missing, status=404, times=1):
         [outcome] = world.enforce(event)
     assert outcome["reason"] == "policy missing"
     world.work()
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
 
 
-def test_a_list_that_still_shows_what_was_detached_is_asked_for_again(world, monkeypatch):
-    world.guarded().hurried()
+def test_a_list_that_still_shows_a_detached_policy_is_rechecked(world, monkeypatch):
+    world.protected().with_immediate_rechecks()
     before = world.runtime.aws.attached_policies("CanvasOmar")
     event = world.detach("CanvasOmar", "no-generative-ai")
     with monkeypatch.context() as old:
         old.setattr(world.runtime.aws, "attached_policies", lambda _: before)
         assert world.enforce(event)[0]["verdict"] == "compliant"
-    assert world.carried("CanvasOmar") == set()
+    assert world.attached("CanvasOmar") == set()
     world.work()
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
 
 
-def test_another_policy_that_was_detached_asks_for_no_second_look(world):
-    world.guarded().hurried()
+def test_the_detachment_of_another_policy_needs_no_recheck(world):
+    world.protected().with_immediate_rechecks()
     world.queued()
     canvas = "arn:aws:iam::aws:policy/AmazonSageMakerCanvasFullAccess"
     world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=canvas)
@@ -79,8 +79,8 @@ def test_another_policy_that_was_detached_asks_for_no_second_look(world):
 
 
 @pytest.mark.parametrize("status", ["Pending", "Updating"])
-def test_a_domain_that_is_still_being_updated_is_read_again_and_its_new_role_guarded(world, monkeypatch, status):
-    world.guarded().hurried()
+def test_a_domain_in_an_update_is_rechecked_and_its_new_role_protected(world, monkeypatch, status):
+    world.protected().with_immediate_rechecks()
     old = world.runtime.aws.domain("us-east-1", "d-research0001")
     world.sagemaker.update_domain(
         DomainId="d-research0001", DefaultUserSettings={"ExecutionRole": world.role("CanvasResearch2")}
@@ -88,13 +88,13 @@ def test_a_domain_that_is_still_being_updated_is_read_again_and_its_new_role_gua
     with monkeypatch.context() as early:
         early.setattr(world.runtime.aws, "domain", lambda *_: {**old, "Status": status})
         world.enforce(world.event("UpdateDomain"))
-    assert world.carried("CanvasResearch2") == set()
+    assert world.attached("CanvasResearch2") == set()
     world.work()
-    assert world.carried("CanvasResearch2") == {"approved-models"}
+    assert world.attached("CanvasResearch2") == {"approved-models"}
 
 
-def test_a_profile_that_is_still_being_made_is_read_again_as_often_as_any_and_no_more(world, monkeypatch):
-    world.guarded().hurried()
+def test_a_profile_in_creation_has_the_usual_number_of_rechecks(world, monkeypatch):
+    world.protected().with_immediate_rechecks()
     profile = world.runtime.aws.user_profile
     monkeypatch.setattr(world.runtime.aws, "user_profile", lambda *key: {**profile(*key), "Status": "Pending"})
     world.sagemaker.update_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
@@ -102,8 +102,8 @@ def test_a_profile_that_is_still_being_made_is_read_again_as_often_as_any_and_no
     assert looks(world) == RECHECKS
 
 
-def test_a_profile_that_is_still_being_deleted_is_let_go_by_the_second_look(world, monkeypatch):
-    world.guarded().hurried()
+def test_the_recheck_unbinds_a_profile_that_was_being_deleted(world, monkeypatch):
+    world.protected().with_immediate_rechecks()
     omar = world.runtime.aws.user_profile("us-east-1", "d-analytics0001", "omar")
     world.sagemaker.delete_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
     with monkeypatch.context() as early:
@@ -114,18 +114,18 @@ def test_a_profile_that_is_still_being_deleted_is_let_go_by_the_second_look(worl
     assert "CanvasOmar" not in world.bound().values()
 
 
-def test_a_new_role_that_iam_does_not_show_yet_is_governed_by_trust_when_it_does(world_with):
-    world = world_with(TRUSTING).hurried()
+def test_a_new_role_is_governed_by_trust_as_soon_as_iam_shows_it(world_with):
+    world = world_with(TRUSTING).with_immediate_rechecks()
     world.role("AnyName")
     with world.aws.failing("GetRole", "NoSuchEntity", status=404, times=1):
         world.enforce(world.event("CreateRole"))
-    assert world.carried("AnyName") == set()
+    assert world.attached("AnyName") == set()
     world.work()
-    assert world.carried("AnyName") == {"no-generative-ai"}
+    assert world.attached("AnyName") == {"no-generative-ai"}
 
 
-def test_a_new_role_whose_list_is_still_that_of_its_predecessor_is_guarded_by_the_second_look(world, monkeypatch):
-    world.guarded().hurried()
+def test_the_recheck_protects_a_recreated_role_after_a_stale_read(world, monkeypatch):
+    world.protected().with_immediate_rechecks()
     world.queued()
     before = world.runtime.aws.attached_policies("CanvasOmar")
     for arn in before:
@@ -135,13 +135,13 @@ def test_a_new_role_whose_list_is_still_that_of_its_predecessor_is_guarded_by_th
     with monkeypatch.context() as old:
         old.setattr(world.runtime.aws, "attached_policies", lambda _: before)
         assert world.enforce(world.event("CreateRole"))[0]["verdict"] == "compliant"
-    assert world.carried("CanvasOmar") == set()
+    assert world.attached("CanvasOmar") == set()
     world.work()
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
 
 
-def test_a_new_role_that_somebody_has_guarded_is_looked_at_once_more_and_no_oftener(world):
-    world.guarded().hurried()
+def test_a_new_role_with_its_guardrail_is_rechecked_once(world):
+    world.protected().with_immediate_rechecks()
     world.queued()
     event = {**world.role_event("CanvasOmar")}
     event["detail"]["eventName"] = "CreateRole"
@@ -149,21 +149,21 @@ def test_a_new_role_that_somebody_has_guarded_is_looked_at_once_more_and_no_ofte
     assert looks(world) == 1
 
 
-def test_a_role_that_seems_to_trust_whom_it_trusted_before_is_looked_at_again(world_with, monkeypatch):
-    world = world_with(TRUSTING).hurried()
+def test_a_role_that_still_shows_its_earlier_trust_policy_is_rechecked(world_with, monkeypatch):
+    world = world_with(TRUSTING).with_immediate_rechecks()
     world.role("Builder", EC2_TRUST)
     before = world.runtime.aws.role("Builder")
     world.iam.update_assume_role_policy(RoleName="Builder", PolicyDocument=TRUST)
     with monkeypatch.context() as old:
         old.setattr(world.runtime.aws, "role", lambda _: before)
         world.enforce(world.event("UpdateAssumeRolePolicy"))
-    assert world.carried("Builder") == set()
+    assert world.attached("Builder") == set()
     world.work()
-    assert world.carried("Builder") == {"no-generative-ai"}
+    assert world.attached("Builder") == {"no-generative-ai"}
 
 
-def test_a_policy_that_still_seems_whole_after_it_was_edited_is_restored_by_the_second_look(world, monkeypatch):
-    world.hurried()
+def test_the_recheck_restores_an_edited_policy_after_a_stale_read(world, monkeypatch):
+    world.with_immediate_rechecks()
     before = world.runtime.aws.policy(GUARDRAIL_ARN)
     event = tamper(world, "edited")
     with monkeypatch.context() as old:
@@ -178,7 +178,7 @@ def test_a_policy_that_still_seems_whole_after_it_was_edited_is_restored_by_the_
 
 
 @pytest.mark.parametrize("body", [None, {}, {"request": {"role": "r"}, "account": "1", "region": "r", "rechecks": 1}])
-def test_a_message_of_the_publish_queue_that_names_no_policy_is_named_and_dropped(world, body):
+def test_a_publish_message_without_a_policy_is_logged_and_dropped(world, body):
     assert world.publications.handle_message(body) == {"ignored": "no recheck"}
 
 
@@ -192,12 +192,12 @@ def test_a_message_of_the_publish_queue_that_names_no_policy_is_named_and_droppe
         {"request": "omar", "account": "1", "region": "r", "rechecks": 1},
     ],
 )
-def test_a_message_that_asks_for_a_second_look_at_nothing_is_named_and_dropped(world, body):
+def test_a_recheck_message_without_a_subject_is_logged_and_dropped(world, body):
     assert world.enforcer.handle_message(body) == {"ignored": "no work message"}
 
 
 @pytest.mark.parametrize("cause", [None, "x", {"who": "mallory"}, {"event_name": 7}])
-def test_a_message_that_does_not_say_who_has_led_to_it_is_recorded_as_a_check(world, cause):
+def test_a_message_without_a_cause_is_recorded_as_a_check(world, cause):
     role = {"account": ACCOUNT_ID, "cause": cause, "rechecks": 1}
     by_hand = {**role, "role_account": ACCOUNT_ID, "role": "CanvasFull"}
     for body in (by_hand, {**role, "region": "us-east-1", "request": {"role": "CanvasOmar"}}):

@@ -1,4 +1,4 @@
-"""README's three recipes: what each command deploys."""
+"""README's three recipes, and the resources that each command deploys."""
 
 import re
 
@@ -15,7 +15,7 @@ def deployed(title, region="eu-west-1"):
 
 
 @pytest.mark.parametrize("title", TITLES)
-def test_a_recipe_gives_parameters_that_there_are_and_values_that_they_take(title):
+def test_a_recipe_has_existing_parameters_with_valid_values(title):
     declared = deployed(title).source["Parameters"]
     assert "AlarmEmail" in recipe(title)
     for name, value in recipe(title).items():
@@ -27,7 +27,7 @@ def test_the_page_about_deployment_has_the_recipes_of_the_readme(title):
     assert recipe(title, "docs/how-to/deploy.md") == recipe(title)
 
 
-def test_one_region_has_no_more_than_iams_events_from_elsewhere():
+def test_one_region_has_only_forwarders_for_iam_events():
     [(name, stack_set)] = deployed("One region").resources("AWS::CloudFormation::StackSet").items()
     assert (name, [g["Regions"] for g in stack_set["StackInstancesGroup"]]) == ("Forwarders", [["us-east-1"]])
     assert deployed("One region", "us-east-1").resources("AWS::CloudFormation::StackSet") == {}
@@ -39,7 +39,7 @@ def test_several_regions_have_forwarders_in_each():
     assert (name, regions) == ("Forwarders", {"eu-west-1", "ap-south-1", "us-east-1"})
 
 
-def test_an_organization_has_its_members_too():
+def test_an_organization_has_member_stacks():
     template = deployed("An organization")
     assert set(template.resources("AWS::CloudFormation::StackSet")) == {"Forwarders", "Members"}
     assert template.environment("EnforceFunction")["MEMBER_ROLE"] == "rolewarden-enforce"

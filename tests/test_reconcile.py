@@ -1,4 +1,4 @@
-"""reconcile(role): what a role carries in the end, and what is said of it."""
+"""reconcile(role): the attached policies at the end, and the outcome."""
 
 import json
 
@@ -16,27 +16,27 @@ assignments:
 """
 
 
-def test_a_guardrail_that_was_detached_is_put_back(world):
-    world.guarded()
+def test_a_detached_guardrail_is_attached_again(world):
+    world.protected()
     [outcome] = world.enforce(world.detach("CanvasAnalytics", "no-generative-ai"))
     assert (outcome["before"], outcome["verdict"], outcome["remediation"]) == ("drifted", "compliant", "attached")
-    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+    assert world.attached("CanvasAnalytics") == {"no-generative-ai"}
 
 
-def test_a_role_that_carries_what_it_needs_is_compliant_and_stays_as_it_is(world):
-    world.guarded()
+def test_a_role_with_its_policies_is_compliant_and_stays_unchanged(world):
+    world.protected()
     before = len(world.aws.events)
     outcome = world.verdict("CanvasAnalytics")
     assert (outcome["verdict"], outcome["remediation"]) == ("compliant", "none")
-    assert len(world.aws.events) == before + 1  # the tag that nominated the role; nothing of Rolewarden's
+    assert len(world.aws.events) == before + 1  # The test itself sets this tag to trigger the evaluation.
 
 
-def test_a_role_that_works_for_nobody_is_left_alone(world):
+def test_an_unused_role_is_left_alone(world):
     assert world.verdict("BuildServer")["verdict"] == "out_of_scope"
-    assert world.carried("BuildServer") == set()
+    assert world.attached("BuildServer") == set()
 
 
-def test_a_role_shared_by_several_subjects_carries_what_each_of_them_needs(world_with):
+def test_a_shared_role_has_the_policies_that_each_subject_needs(world_with):
     world = world_with(
         ONE_FOR_ALL + "  - {guardrails: [no-claude], domains: [research]}\n  - guardrails: [no-generative-ai]\n"
     )
@@ -46,56 +46,56 @@ def test_a_role_shared_by_several_subjects_carries_what_each_of_them_needs(world
             DomainId=domain, UserProfileName=name, UserSettings={"ExecutionRole": shared}
         )  # fmt: skip
         world.enforce(world.event("CreateUserProfile"))
-    assert world.carried("CanvasShared") == {"no-claude", "no-generative-ai"}
+    assert world.attached("CanvasShared") == {"no-claude", "no-generative-ai"}
 
 
 def test_the_first_assignment_that_matches_decides(world):
-    world.guarded()
-    assert world.carried("CanvasResearch") == {"approved-models"}
-    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+    world.protected()
+    assert world.attached("CanvasResearch") == {"approved-models"}
+    assert world.attached("CanvasAnalytics") == {"no-generative-ai"}
 
 
-def test_an_exempt_role_is_left_alone_and_says_until_when(world_with):
+def test_an_exempt_role_is_left_alone_and_its_outcome_has_the_end_date(world_with):
     world = world_with(
         ONE_FOR_ALL + "  - guardrails: [no-generative-ai]\n"
         "exemptions:\n  - {role: CanvasBreakGlass, until: 2999-01-31, reason: ticket 7}\n"
     )
     outcome = world.verdict("CanvasBreakGlass")
     assert (outcome["verdict"], outcome["message"]) == ("exempt", "until 2999-01-31: ticket 7")
-    assert world.carried("CanvasBreakGlass") == set()
+    assert world.attached("CanvasBreakGlass") == set()
 
 
-def test_an_exemption_that_has_ended_guards_again(world_with):
+def test_an_ended_exemption_protects_the_role_again(world_with):
     world = world_with(
         ONE_FOR_ALL
         + "  - guardrails: [no-generative-ai]\nexemptions:\n  - {role: CanvasBreakGlass, until: 2020-01-31}\n"
     )
     world.verdict("CanvasBreakGlass")
-    assert world.carried("CanvasBreakGlass") == {"no-generative-ai"}
+    assert world.attached("CanvasBreakGlass") == {"no-generative-ai"}
 
 
-def test_mode_observe_says_the_same_and_writes_nothing_to_iam(world_with):
+def test_mode_observe_has_the_same_verdict_and_writes_nothing_to_iam(world_with):
     world = world_with("mode: observe\n" + ONE_FOR_ALL + "  - guardrails: [no-generative-ai]\n")
     outcome = world.verdict("CanvasOmar")
     assert (outcome["before"], outcome["verdict"], outcome["remediation"]) == ("drifted", "drifted", "observed")
     assert outcome["missing"] == ["no-generative-ai"]
-    assert world.carried("CanvasOmar") == set()
+    assert world.attached("CanvasOmar") == set()
 
 
-def test_a_guardrail_that_is_only_observed_does_not_stop_another_from_being_enforced(world_with):
+def test_a_guardrail_in_observe_mode_does_not_prevent_enforcement_of_another(world_with):
     world = world_with(
         "guardrails:\n  a: {bedrock: {deny: all}}\n  b: {mode: observe, jumpstart: {deny: all}}\n"
         "assignments:\n  - guardrails: [a, b]\n"
     )
     outcome = world.verdict("CanvasOmar")
     assert (outcome["verdict"], outcome["attached"], outcome["missing"]) == ("drifted", ["a"], ["a", "b"])
-    assert world.carried("CanvasOmar") == {"a"}
+    assert world.attached("CanvasOmar") == {"a"}
 
 
-def test_a_subject_that_needs_nothing_is_compliant_with_nothing(world_with):
+def test_a_subject_that_needs_no_guardrail_is_compliant(world_with):
     world = world_with(ONE_FOR_ALL + "  - guardrails: []\n")
     assert world.verdict("CanvasOmar")["verdict"] == "compliant"
-    assert world.carried("CanvasOmar") == set()
+    assert world.attached("CanvasOmar") == set()
 
 
 def test_a_policy_of_the_same_name_under_another_path_is_no_guardrail(world):
@@ -108,7 +108,7 @@ def test_a_policy_of_the_same_name_under_another_path_is_no_guardrail(world):
     assert world.verdict("CanvasOmar")["verdict"] == "unenforceable"
 
 
-def test_a_guardrail_on_the_last_page_of_attached_policies_is_seen(world):
+def test_a_guardrail_on_the_last_page_of_attached_policies_is_found(world):
     world.aws.policies_per_role = 150
     document = json.dumps(
         {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
@@ -170,16 +170,16 @@ def test_a_role_of_another_account_makes_its_subject_unenforceable_for_that_reas
     assert (outcome["account"], outcome["verdict"], outcome["reason"]) == (
         "444455556666", "unenforceable", "other account",
     )  # fmt: skip
-    assert world.carried("CanvasOmar") == set()
+    assert world.attached("CanvasOmar") == set()
 
 
-def test_an_event_of_another_account_is_not_taken_for_one_about_our_role_of_that_name(world):
+def test_an_event_of_another_account_is_not_about_our_role_of_the_same_name(world):
     event = world.role_event("CanvasOmar")
     assert world.enforce({**event, "account": "444455556666"}) == []
-    assert world.carried("CanvasOmar") == set()
+    assert world.attached("CanvasOmar") == set()
 
 
-def test_a_role_of_ours_is_not_touched_for_a_namesake_in_another_account(world):
+def test_a_role_is_not_changed_for_a_role_of_the_same_name_in_another_account(world):
     world.sagemaker.create_user_profile(
         DomainId="d-analytics0001",
         UserProfileName="guest",
@@ -191,13 +191,13 @@ def test_a_role_of_ours_is_not_touched_for_a_namesake_in_another_account(world):
 
 
 @pytest.mark.parametrize("operation", ["ListAttachedRolePolicies", "AttachRolePolicy"])
-def test_a_throttled_call_decides_nothing_and_the_next_try_mends_the_role(world, operation):
+def test_a_throttled_call_decides_nothing_and_the_next_try_remediates_the_role(world, operation):
     event = world.role_event("CanvasOmar")
     with world.aws.failing(operation, "Throttling"), pytest.raises(RetryLater):
         world.enforce(event)
-    assert world.carried("CanvasOmar") == set()
+    assert world.attached("CanvasOmar") == set()
     world.enforce(event)
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
 
 
 @pytest.mark.parametrize(
@@ -214,13 +214,13 @@ def test_a_throttled_call_decides_nothing_and_the_next_try_mends_the_role(world,
         ("UnrecognizedClientException", 400),
     ],
 )
-def test_an_error_that_passes_is_tried_again_and_is_no_finding(world, code, status):
+def test_a_temporary_error_is_retried_and_is_no_finding(world, code, status):
     event = world.role_event("CanvasOmar")
     with world.aws.failing("AttachRolePolicy", code, status=status), pytest.raises(RetryLater):
         world.enforce(event)
     assert world.history("CanvasOmar") == []
     world.enforce(event)
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
 
 
 TWO = """
@@ -232,22 +232,22 @@ assignments:
 """
 
 
-def test_a_policy_that_cannot_be_attached_does_not_hold_up_the_others(world_with):
+def test_a_policy_that_cannot_be_attached_does_not_block_the_others(world_with):
     world = world_with(TWO)
     world.iam.delete_policy(PolicyArn=f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/a")
     outcome = world.verdict("CanvasOmar")
     assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "policy missing")
     assert (outcome["remediation"], outcome["attached"], outcome["missing"]) == ("attached", ["b"], ["a", "b"])
-    assert world.carried("CanvasOmar") == {"b"}
+    assert world.attached("CanvasOmar") == {"b"}
 
 
-def test_a_role_at_its_quota_is_asked_to_take_one_policy_and_no_more(world_with):
+def test_a_role_at_its_quota_gets_one_attempt_to_attach(world_with):
     world = world_with(TWO)
     event = world.role_event("CanvasFull")
     assert world.calls(event).count("iam:AttachRolePolicy") == 1
 
 
-def test_what_was_attached_before_a_call_was_throttled_is_on_the_record_before_the_next_try(world_with, monkeypatch):
+def test_attachments_before_a_throttled_call_are_recorded_before_the_next_try(world_with, monkeypatch):
     world = world_with(TWO)
     event = world.role_event("CanvasOmar")
     attach = world.runtime.aws.attach
@@ -266,18 +266,18 @@ def test_what_was_attached_before_a_call_was_throttled_is_on_the_record_before_t
     assert "Throttling" in row["message"]
     world.enforce(event)
     assert [row["attached"] for row in world.history("CanvasOmar")] == [["a"], ["b"]]
-    assert world.carried("CanvasOmar") == {"a", "b"}
+    assert world.attached("CanvasOmar") == {"a", "b"}
 
 
-def test_one_role_that_has_to_wait_does_not_hold_up_the_others_of_its_domain(world):
+def test_one_role_with_a_temporary_error_does_not_block_the_others_of_its_domain(world):
     world.sagemaker.update_domain(DomainId="d-analytics0001")
     with world.aws.failing("AttachRolePolicy", "Throttling", times=3), pytest.raises(RetryLater):
         world.enforce(world.event("UpdateDomain"))
-    assert world.carried("CanvasAnalytics") == set()
-    assert world.carried("CanvasAnalyticsSpaces") == world.carried("CanvasBedrockAnalytics") == {"no-generative-ai"}
+    assert world.attached("CanvasAnalytics") == set()
+    assert world.attached("CanvasAnalyticsSpaces") == world.attached("CanvasBedrockAnalytics") == {"no-generative-ai"}
 
 
-def test_a_role_that_is_gone_is_no_failure(world):
+def test_a_deleted_role_is_no_failure(world):
     event = world.role_event("CanvasOmar")
     for policy in world.iam.list_attached_role_policies(RoleName="CanvasOmar")["AttachedPolicies"]:
         world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=policy["PolicyArn"])
@@ -286,25 +286,25 @@ def test_a_role_that_is_gone_is_no_failure(world):
     assert (outcome["verdict"], outcome["reason"]) == ("out_of_scope", "role does not exist")
 
 
-def test_a_role_made_again_is_guarded_again(world):
-    world.guarded()
+def test_a_recreated_role_is_protected_again(world):
+    world.protected()
     for policy in world.iam.list_attached_role_policies(RoleName="CanvasOmar")["AttachedPolicies"]:
         world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=policy["PolicyArn"])
     world.iam.delete_role(RoleName="CanvasOmar")
     world.role("CanvasOmar")
     world.enforce(world.event("CreateRole"))
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
 
 
-def test_an_event_is_not_believed_but_looked_up(world):
-    world.guarded()
+def test_the_current_state_is_read_and_not_taken_from_an_event(world):
+    world.protected()
     lie = sample("detach_role_policy")
     lie["detail"]["requestParameters"] |= {"policyArn": f"arn:aws:iam::{ACCOUNT_ID}:policy/AdministratorAccess"}
     assert world.enforce(lie)[0]["verdict"] == "compliant"
-    assert world.carried("CanvasAnalytics") == {"no-generative-ai"}
+    assert world.attached("CanvasAnalytics") == {"no-generative-ai"}
 
 
-def test_what_an_event_costs_a_warm_function_in_aws_calls(world):
+def test_an_event_needs_the_expected_aws_calls_of_a_warm_function(world):
     world.enforce(world.role_event("CanvasAnalytics"))
     concern, drifted, compliant = map(world.role_event, ("BuildServer", "CanvasOmar", "CanvasAnalytics"))
     assert world.calls(concern) == ["dynamodb:Query"]
@@ -319,7 +319,7 @@ def test_what_an_event_costs_a_warm_function_in_aws_calls(world):
     ]
 
 
-def test_a_new_profile_with_a_role_of_its_own_costs_two_calls_more(world):
+def test_a_new_profile_with_its_own_role_needs_two_more_calls(world):
     world.enforcer.discovery.refresh(ACCOUNT_ID, "us-east-1", _omar())
     world.sagemaker.create_user_profile(
         DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia")}
@@ -336,8 +336,8 @@ def test_a_new_profile_with_a_role_of_its_own_costs_two_calls_more(world):
     ]
 
 
-def test_no_role_waits_for_the_record_of_another_and_several_are_recorded_in_as_many_calls_as_one(world):
-    world.guarded()
+def test_several_roles_are_remediated_before_they_are_recorded_in_one_batch(world):
+    world.protected()
     roles = ("CanvasAnalytics", "CanvasAnalyticsSpaces", "CanvasBedrockAnalytics")
     for role in roles:
         world.detach(role, "no-generative-ai")
@@ -347,7 +347,7 @@ def test_no_role_waits_for_the_record_of_another_and_several_are_recorded_in_as_
     record = ["sqs:SendMessageBatch", "events:PutEvents", "dynamodb:BatchWriteItem"]
     assert calls == ["sagemaker:DescribeDomain", "dynamodb:TransactWriteItems", *reads * len(roles), *record]
     for role in roles:
-        assert world.carried(role) == {"no-generative-ai"}
+        assert world.attached(role) == {"no-generative-ai"}
         assert [row["role"] for row in world.history(role) if row["cause"]["event_name"] == "UpdateDomain"] == [role]
 
 

@@ -1,4 +1,4 @@
-"""The record: what a person and an auditor find afterwards."""
+"""The record that users and auditors read: events, log lines, history and metrics."""
 
 import logging
 
@@ -16,13 +16,13 @@ FULL = RoleKey(ACCOUNT_ID, "CanvasFull")
 
 @pytest.fixture
 def bus(world):
-    """Events of source `rolewarden` that the default bus has passed on."""
+    """Events with the source `rolewarden` that the default bus has delivered."""
     return world.listening({"source": ["rolewarden"]})
 
 
 @pytest.fixture
 def lines(monkeypatch):
-    """What the functions would log."""
+    """The log lines of the functions."""
     found = []
 
     class Keep(logging.Handler):
@@ -36,7 +36,7 @@ def lines(monkeypatch):
 
 
 def test_a_remediation_leaves_one_log_line_one_event_one_row_and_its_metrics(world, bus, lines, counted):
-    world.guarded()
+    world.protected()
     bus(), world.queued()
     lines.clear()
     metrics.clear_metrics()
@@ -57,7 +57,7 @@ def test_a_remediation_leaves_one_log_line_one_event_one_row_and_its_metrics(wor
     assert counted("SecondsToRemediate") >= 0
 
 
-def test_a_finding_says_why_and_what_to_do(world, bus, counted):
+def test_a_finding_has_a_reason_and_a_recommended_action(world, bus, counted):
     world.verdict("CanvasFull")
     [told] = bus()
     assert told["detail-type"] == "Role Finding"
@@ -66,7 +66,7 @@ def test_a_finding_says_why_and_what_to_do(world, bus, counted):
     assert counted("Unenforceable") == 1
 
 
-def test_a_finding_that_nobody_could_be_told_of_is_told_by_the_next_sweep(world, bus):
+def test_the_next_sweep_reports_a_finding_that_could_not_be_reported(world, bus):
     with world.aws.failing("PutEvents", "ThrottlingException"):
         world.enforcer.evaluate(Work(FULL, ACCOUNT_ID, SWEEP))
     assert bus() == []
@@ -76,7 +76,7 @@ def test_a_finding_that_nobody_could_be_told_of_is_told_by_the_next_sweep(world,
     assert [told["detail"]["reason"] for told in bus()] == ["quota full"]
 
 
-def test_a_finding_of_a_function_that_was_ended_before_it_told_it_is_told_when_the_event_comes_again(world, bus):
+def test_the_repeated_event_reports_the_finding_of_a_function_that_ended_too_early(world, bus):
     event = world.role_event(FULL.name)
     with pytest.raises(Killed), world.aws.dying("PutEvents", takes_effect=False):
         world.enforce(event)
@@ -85,15 +85,15 @@ def test_a_finding_of_a_function_that_was_ended_before_it_told_it_is_told_when_t
     assert [told["detail"]["reason"] for told in bus()] == ["quota full"]
 
 
-def test_a_finding_that_two_functions_meet_at_once_is_told_by_one(world, bus):
+def test_a_finding_of_two_functions_at_once_is_reported_by_one(world, bus):
     with world.aws.failing("PutEvents", "ThrottlingException"):
-        world.verdict(FULL.name)  # it is about to tell
+        world.verdict(FULL.name)  # This call records that the finding will be reported.
     world.verdict(FULL.name)
     assert bus() == []
 
 
-def test_nothing_is_recorded_where_nothing_is_news(world, bus, lines):
-    world.guarded()
+def test_nothing_is_recorded_without_news(world, bus, lines):
+    world.protected()
     bus(), lines.clear()
     rows = len(world.history("CanvasAnalytics"))
     world.verdict("CanvasAnalytics")
@@ -119,12 +119,12 @@ def test_a_record_that_cannot_be_written_stops_no_remediation_and_is_itself_repo
     with world.aws.failing(operation, code, status=500 if code == "InternalFailure" else 400):
         [outcome] = world.enforce(event)
     assert outcome["remediation"] == "attached"
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
     assert counted("RecordFailed") == 1
     assert [line.getMessage() for line in lines if line.levelno >= logging.ERROR] == ["the record could not be written"]
 
 
-def test_neither_the_event_nor_credentials_are_logged(world, lines):
+def test_events_and_credentials_are_not_logged(world, lines):
     event = world.role_event("CanvasOmar")
     event["detail"]["userIdentity"]["accessKeyId"] = "AKIASECRETSECRETSECR"
     world.enforce(event)
@@ -134,7 +134,7 @@ def test_neither_the_event_nor_credentials_are_logged(world, lines):
     assert "sessionContext" not in text
 
 
-def test_a_mended_role_is_looked_at_again_later_and_not_for_ever(world):
+def test_a_remediated_role_is_rechecked_a_limited_number_of_times(world):
     world.enforce(world.role_event("CanvasOmar"))
     url = world.environment["WORK_QUEUE_URL"]
     counts = world.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
@@ -147,15 +147,15 @@ def test_a_mended_role_is_looked_at_again_later_and_not_for_ever(world):
     assert counts["ApproximateNumberOfMessagesDelayed"] == "1"
 
 
-def test_a_recheck_that_finds_the_role_bare_mends_it(world):
-    world.guarded()
+def test_a_recheck_remediates_an_unprotected_role(world):
+    world.protected()
     world.detach("CanvasOmar", "no-generative-ai")
     work = {"role": "CanvasOmar", "role_account": "111122223333", "account": "111122223333", "rechecks": 1}
     world.enforcer.handle_message(work)
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
 
 
-def test_a_recheck_that_cannot_be_asked_for_does_not_lose_the_record(world):
+def test_a_recheck_that_cannot_be_requested_does_not_lose_the_record(world):
     event = world.role_event("CanvasOmar")
     with world.aws.failing("SendMessageBatch", "AccessDenied", status=403):
         assert world.enforce(event)[0]["remediation"] == "attached"
@@ -163,11 +163,11 @@ def test_a_recheck_that_cannot_be_asked_for_does_not_lose_the_record(world):
 
 
 @pytest.mark.parametrize("body", [None, [], {}, "text", {"role": 7}, {"role": "x", "account": "y"}, {"rechecks": "z"}])
-def test_a_message_that_is_no_work_is_named_and_dropped(world, body):
+def test_a_message_that_is_no_work_is_logged_and_dropped(world, body):
     assert world.enforcer.handle_message(body) == {"ignored": "no work message"}
 
 
-def test_an_event_that_may_hide_a_change_is_counted_apart(world, counted):
+def test_an_event_that_may_hide_a_change_is_counted_separately(world, counted):
     from tests.conftest import sample
 
     world.enforcer.handle_event(sample("awkward_cut_parameters"))
@@ -175,7 +175,7 @@ def test_an_event_that_may_hide_a_change_is_counted_apart(world, counted):
     assert (counted("IgnoredEvents"), counted("UnreadableEvents")) == (2, 1)
 
 
-def test_a_subject_that_aws_does_not_let_us_look_at_is_a_finding_and_not_tried_again(world, bus):
+def test_a_subject_that_cannot_be_read_is_a_finding_and_not_retried(world, bus):
     world.sagemaker.update_user_profile(DomainId="d-analytics0001", UserProfileName="omar")
     with world.aws.failing("DescribeUserProfile", "AccessDeniedException", status=400):
         answer = world.enforcer.handle_event(world.event("UpdateUserProfile"))
@@ -185,4 +185,4 @@ def test_a_subject_that_aws_does_not_let_us_look_at_is_a_finding_and_not_tried_a
     assert told["detail"]["recommendation"]
     [row] = world.history("d-analytics0001/omar")
     assert row["verdict"] == "unenforceable"
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}  # the role it is known to have
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}  # This is the role in the bindings table.

@@ -1,4 +1,4 @@
-"""References that people follow: pages and sections that texts cite, and the AWS CLI commands that texts offer."""
+"""References in texts: the pages and sections that they cite, and the AWS CLI commands that they recommend."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.conftest import ROOT, sample
 CODE = ("layers", "cli", "functions", "local")
 CITED = re.compile(r"docs/([\w/-]+\.md)(?:, (?P<section>.*))?")
 COMMAND = re.compile(r"\baws [a-z0-9-]+ [a-z0-9-]+(?: (?:--)?[\w-][^\s`]*)*")
-"""A command of the AWS CLI up to the end of its line, or to the backtick behind it."""
+"""A command of the AWS CLI up to the end of its line, or to the backtick after it."""
 
 
 def strings(text: str) -> Iterator[str]:
-    """The strings of a Python file, docstrings excluded. Of an f-string each part."""
+    """The strings of a Python file except docstrings. Each part of an f-string is one."""
     tree = ast.parse(text)
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
@@ -34,12 +34,12 @@ def strings(text: str) -> Iterator[str]:
 
 
 EXAMPLES = {"docs/nowhere.md", "docs/x.md"}
-"""Pages that do not exist and that this module names to be sure of itself."""
+"""Missing pages that this module cites to test itself."""
 
 
 @cache
 def said() -> tuple[tuple[str, str], ...]:
-    """Each text that a person can read outside of the docs, with the name of its file."""
+    """Each text for users outside of the docs, with the name of its file."""
     found = [(name, (ROOT / name).read_text(encoding="utf-8")) for name in ("template.yaml", "forwarder.yaml")]
     for folder in CODE:
         for file in sorted((ROOT / folder).rglob("*.py")):
@@ -67,7 +67,7 @@ def lacking(text: str) -> list[str]:
 def test_every_page_and_section_that_code_cites_exists():
     missing = {(name, cited) for name, text in said() for line in text.splitlines() for cited in lacking(line)}
     for file in [path for folder in (*CODE, "tests", "bench") for path in sorted((ROOT / folder).rglob("*.py"))]:
-        # Comments and docstrings name a page, and go on in prose.
+        # Comments and docstrings cite a page within a sentence.
         pages = set(re.findall(r"\bdocs/[\w/-]+\.md", file.read_text(encoding="utf-8")))
         missing |= {(file.name, page) for page in pages - EXAMPLES if not (ROOT / page).is_file()}
     assert missing == set()
@@ -82,7 +82,7 @@ def services() -> frozenset[str]:
 
 
 def offered() -> Iterator[tuple[str, str]]:
-    """Each AWS CLI command that a text, a page or an alert offers."""
+    """Each AWS CLI command that a text, a page or an alert recommends."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     texts = [*said(), *((page.name, page.read_text(encoding="utf-8")) for page in pages)]
     events = [sample(path.stem) for path in sorted((ROOT / "events").glob("*.json"))]
@@ -92,13 +92,13 @@ def offered() -> Iterator[tuple[str, str]]:
     for name, text in texts:
         for found in COMMAND.findall(re.sub(r"\\\n\s*", "", text)):
             _, service, operation, *_ = found.split()
-            # The AWS CLI itself has `aws configure`; a word without a hyphen behind another word is prose.
+            # `aws configure` belongs to the AWS CLI itself. A word without a hyphen after another word is prose.
             if service != "configure" and (service in services() or "-" in operation):
                 yield name, found
 
 
 def wrong(command: str) -> str:
-    """What a command has that the service does not know, or lacks. A command without options can be a mere name."""
+    """The unknown or missing parts of a command. A command without options can be only a name."""
     _, service, operation, *rest = command.rstrip(".,;:)").split()
     session = botocore.session.get_session()
     if service not in services():
@@ -115,12 +115,12 @@ def wrong(command: str) -> str:
         return f"no option {', '.join(sorted(unknown))}"
     required = {xform_name(name, "-") for name in shape.required_members} if shape else set()
     absent = required - options
-    # A name alone, or a part of an f-string, is not the whole command: the alerts and pages have it.
+    # A name or a part of an f-string is not the whole command. The alerts and pages have the whole one.
     is_whole = rest and not rest[-1].startswith("--")
     return f"needs {', '.join(sorted(absent))}" if absent and is_whole else ""
 
 
-def test_every_aws_command_that_is_offered_exists_with_its_options():
+def test_every_recommended_aws_command_exists_with_its_options():
     commands = dict.fromkeys(offered())
     assert {command.split()[1] for _, command in commands} >= {"iam", "cloudtrail", "kms", "cloudformation"}
     found = {(name, command): wrong(command) for name, command in commands}
@@ -144,7 +144,7 @@ OWN_COMMAND = re.compile(r"[`(](?:\.venv/bin/)?rolewarden ([a-z][^`)]*)[`)]")
 
 
 def wrong_own(command: str) -> str:
-    """What a command of Rolewarden's has that the command line does not know; empty if it knows it all."""
+    """The parts of a command of Rolewarden that the command line does not know. Empty if it knows all of them."""
     name, *rest = command.split()
     found = get_group(app).commands.get(name)
     if found is None:
@@ -154,7 +154,7 @@ def wrong_own(command: str) -> str:
     return f"no option {', '.join(sorted(unknown))}" if unknown else ""
 
 
-def test_every_command_of_rolewarden_that_code_offers_exists_with_its_options():
+def test_every_recommended_command_of_rolewarden_exists_with_its_options():
     commands = {(name, command) for name, text in said() for command in OWN_COMMAND.findall(text)}
     assert {command.split()[0] for _, command in commands} >= {"sweep", "doctor", "enforce"}
     assert {found: wrong_own(found[1]) for found in commands if wrong_own(found[1])} == {}
@@ -200,7 +200,7 @@ def test_every_alert_has_an_action_and_an_entry_of_the_runbook(name):
 
 
 @pytest.mark.parametrize("reason", [Reason.ACCESS_DENIED, Reason.REFUSED])
-def test_a_reason_that_any_service_can_give_names_no_service_in_its_recommended_action(reason):
+def test_a_reason_of_any_service_names_no_service_in_its_recommended_action(reason):
     assert not re.search(r"\b(IAM|SageMaker|CloudTrail|SQS|StackSets)\b", RECOMMENDATIONS[reason])
 
 
@@ -216,7 +216,7 @@ PATHS = re.compile(rf"`(\.?(?:{FOLDERS}|ci)/[\w./*-]*|test_\w+\.py)`")
 
 
 def nowhere(page: str) -> set[str]:
-    """The paths that a page names and that no file has."""
+    """The paths on a page without a file."""
     named = {path if "/" in path else f"tests/{path}" for path in PATHS.findall(page)}
     return {path for path in named if not any(ROOT.glob(path.rstrip("/")))}
 
@@ -242,6 +242,15 @@ def test_the_page_about_architecture_has_every_module_and_no_other(package):
     modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"}
     assert listed <= modules
     assert modules - {name for cell in cells for text in cell for name in re.findall(r"`(\w+)`", text)} == set()
+
+
+def test_no_message_recommends_a_second_deployment_of_the_same_template():
+    """CloudFormation compares a template with the previous one, so such a deployment restores nothing."""
+    again = re.compile(r"redeploy|deploy (the|your) (same )?(stack|template) again|sam deploy`? again", re.IGNORECASE)
+    roots = ("cli/rolewarden_cli", "layers/rolewarden/rolewarden", "functions")
+    files = [ROOT / "template.yaml", *(file for root in roots for file in (ROOT / root).rglob("*.py"))]
+    texts = {file: re.sub(r'"\s*f?"', "", file.read_text(encoding="utf-8")) for file in files}
+    assert {str(file): found[0] for file, text in texts.items() if (found := again.search(text))} == {}
 
 
 def test_the_runbook_quotes_messages_and_log_lines_that_the_code_has():

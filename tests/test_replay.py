@@ -1,4 +1,4 @@
-"""`rolewarden replay`: what it prints, what it says to machines, and how it ends."""
+"""`rolewarden replay`: its output, its JSON and its exit codes."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ EVENTS = ROOT / "events"
 
 @pytest.fixture
 def replay(aws):
-    metrics.clear_metrics()  # what earlier tests left unflushed would be printed at the hundredth value
+    metrics.clear_metrics()  # Metrics that earlier tests did not flush would be printed at the hundredth value.
 
     def run(*arguments):
         return CliRunner(env={"COLUMNS": "80"}).invoke(app, ["replay", *map(str, arguments)])
@@ -47,14 +47,14 @@ def test_a_detached_guardrail_is_shown_with_rule_role_verdicts_remediation_and_c
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
 
 
-def test_every_sample_replays_and_leaves_nothing_drifted(replay):
+def test_every_sample_can_be_replayed_and_leaves_no_role_drifted(replay):
     result = replay("--json", *sorted(EVENTS.glob("*.json")))
     assert result.exit_code == 0
     everything = as_json(result)
-    # A call on a role of the product's own matches two rules: of no concern to the one, an alert by the other.
+    # A call on the product's own role matches two rules. It is out of scope for one, and an alert for the other.
     replayed = {Path(r["file"]).stem: r for r in everything if not (r["file"].startswith("self") and not r["alert"])}
     assert replayed.keys() == {path.stem for path in EVENTS.glob("*.json")}
-    # Moves in another account are told of over the central account's bus, which a stack of one account has not.
+    # Tampering in another account is reported over the central event bus, and a stack of one account has none.
     elsewhere = {name: replayed.pop(name) for name in list(replayed) if name.startswith("member")}
     assert not any(r["outcomes"] and r["outcomes"][0]["remediation"] != "none" for r in elsewhere.values())
     unmatched = {name for name, r in replayed.items() if r["rule"] is None}
@@ -76,21 +76,21 @@ def test_every_sample_replays_and_leaves_nothing_drifted(replay):
             assert r["alert"].startswith("Rolewarden"), name
 
 
-def test_a_move_against_rolewarden_itself_is_shown_as_the_alert_that_people_get(replay):
+def test_tampering_is_shown_as_its_alert(replay):
     result = replay(EVENTS / "self_stop_logging.json")
     assert result.exit_code == 0
     assert "AlertFunctionSelfTrailAndStack > AlertFunction" in result.stdout
     assert "alert      Rolewarden itself: user/mallory called StopLogging on" in result.stdout
 
 
-def test_a_finding_is_replayed_under_its_kind_with_who_had_caused_it(replay):
+def test_a_finding_is_replayed_with_its_kind_and_its_cause(replay):
     [found] = as_json(replay("--json", EVENTS / "finding_role.json"))
     assert found["event"] == "Role Finding"
     assert found["actor"] == "arn:aws:iam::111122223333:user/mallory"
     assert found["alert"] == "Rolewarden: role CanvasFull cannot be protected: quota full"
 
 
-def test_a_role_that_stays_bare_ends_with_2_and_its_name(replay, tmp_path):
+def test_a_role_that_stays_unprotected_gives_exit_code_2_and_is_named(replay, tmp_path):
     event = sample("tag_role")
     event["detail"]["requestParameters"]["roleName"] = "CanvasFull"
     path = tmp_path / "full.json"
@@ -101,7 +101,7 @@ def test_a_role_that_stays_bare_ends_with_2_and_its_name(replay, tmp_path):
     assert "quota full" in result.stdout
 
 
-def test_a_cloudtrail_record_and_a_trails_file_are_understood(replay, tmp_path):
+def test_a_cloudtrail_record_and_a_log_file_are_accepted(replay, tmp_path):
     record, trail = tmp_path / "record.json", tmp_path / "trail.json"
     record.write_text(json.dumps(sample("detach_role_policy")["detail"]))
     trail.write_text(json.dumps({"Records": [sample("put_role_policy")["detail"], sample("tag_role")["detail"]]}))
@@ -114,7 +114,7 @@ def test_a_cloudtrail_record_and_a_trails_file_are_understood(replay, tmp_path):
     assert result.exit_code == 0
 
 
-def test_an_event_of_another_account_and_region_is_replayed_as_if_it_had_happened_here(replay, tmp_path):
+def test_an_event_of_another_account_and_region_is_replayed_in_the_local_one(replay, tmp_path):
     paths = []
     for name in ("update_domain", "add_tags", "delete_policy"):
         text = json.dumps(sample(name)).replace("111122223333", "444455556666").replace("us-east-1", "eu-west-1")
@@ -124,7 +124,7 @@ def test_an_event_of_another_account_and_region_is_replayed_as_if_it_had_happene
     theirs = as_json(replay("--json", *paths))
     for replayed in (*ours, *theirs):
         for outcome in replayed["outcomes"]:
-            outcome.pop("correlation_id", None)  # another each time
+            outcome.pop("correlation_id", None)  # The value differs each time.
     assert [(r["rule"], r["outcomes"], r["policies"]) for r in theirs] == [
         (r["rule"], r["outcomes"], r["policies"]) for r in ours
     ]
@@ -146,15 +146,15 @@ def test_events_in_one_file_follow_one_another(replay, tmp_path):
     ("content", "why"),
     [
         (None, "cannot be read: No such file or directory"),
-        (b"\x1f\x8b\x08\x00\xff\xfe", "is no text (unpack a trail's file first: gunzip input.json)"),
-        (b"{", "no valid JSON: "),
-        (b'{"hello": 1}', "holds no event: "),
-        (b"[]", "holds no event: "),
-        (b'{"Records": [7]}', "holds no event: "),
-        (b'"text"', "holds no event: "),
+        (b"\x1f\x8b\x08\x00\xff\xfe", "is not text: unpack the file of a trail with `gunzip input.json`"),
+        (b"{", "is not valid JSON: "),
+        (b'{"hello": 1}', "has no event: "),
+        (b"[]", "has no event: "),
+        (b'{"Records": [7]}', "has no event: "),
+        (b'"text"', "has no event: "),
     ],
 )
-def test_input_that_cannot_be_used_ends_with_1_and_one_line(replay, tmp_path, content, why):
+def test_invalid_input_gives_exit_code_1_and_one_line(replay, tmp_path, content, why):
     path = tmp_path / "input.json"
     if content is not None:
         path.write_bytes(content)

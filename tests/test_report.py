@@ -1,4 +1,4 @@
-"""The report's page, without a browser: its figures are the report's, it loads nothing, it escapes what AWS says."""
+"""The report's page without a browser: it has the report's figures, loads nothing, and escapes texts from AWS."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 from rolewarden.bindings import DEFAULT_USER, ROLE
-from rolewarden.verdicts import Reason, Verdict
+from rolewarden.verdicts import Reason, Remediation, Verdict
 from rolewarden_cli.access import Decision, Route, Statement
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model
 from rolewarden_cli.plan import EndingExemption, OpenSwitch, PlannedPolicy, SharedRole
 from rolewarden_cli.report import FindingKind, Report, render
-from rolewarden_cli.report.access_paths import DOORS, door
+from rolewarden_cli.report.access_paths import ACCESS_PATHS, access_path
 from rolewarden_cli.report.render import MOST_ACTORS, MOST_COLUMNS
+from rolewarden_cli.stack import StackRules
 from rolewarden_cli.status import ContestedRole
 
 from tests.guardrails.probes import emitted_sids
@@ -42,6 +43,15 @@ def small():
     return report, page(report)
 
 
+WORDS = {
+    (True, False, True): "allowed",
+    (False, False, True): "denied",
+    (False, True, False): "denied by a service control policy",
+    (False, False, False): "not allowed",
+}
+"""What a cell says, by whether a route is open, an SCP closes one, and a statement decides."""
+
+
 def test_a_page_of_500_profiles_and_100_models_has_a_row_for_each_profile_and_the_decision_on_each_model(large):
     report, _, root = large
     found = rows(root)
@@ -55,11 +65,15 @@ def test_a_page_of_500_profiles_and_100_models_has_a_row_for_each_profile_and_th
         assert len(cells) == 100
         for place, cell in enumerate(cells):
             decision = report.access.cell(row, place)
-            said = "allowed" if decision.allowed else "denied" if decision.statements else "not allowed"
+            said = WORDS[decision.allowed, decision.denied_by_scp, bool(decision.statements)]
             by = reasons[int(cell.attributes["data-by"]) - 1] if "data-by" in cell.attributes else ""
             assert cell.text == said
             assert all(statement.name in by for statement in decision.statements)
-            assert (decision.route in by) if decision.allowed else (bool(by) == bool(decision.statements))
+            assert (
+                (decision.route in by)
+                if decision.allowed
+                else (bool(by) == bool(decision.statements or decision.undecided))
+            )
 
 
 def test_a_page_of_500_profiles_and_100_models_fits_into_two_and_a_half_megabytes(large):
@@ -80,6 +94,7 @@ def test_the_figures_on_the_page_are_those_of_the_report(large):
     assert figure(root, "allowed") == str(cells["allowed"])
     assert figure(root, "denied") == str(cells["denied"])
     assert figure(root, "not-allowed") == str(cells["not allowed"])
+    assert figure(root, "scp") == str(cells["denied by a service control policy"]) != "0"
     assert figure(root, "history") == str(len(report.history)) == "240"
     findings = list(report.findings())
     assert figure(root, "findings") == str(len(findings)) == str(len(list(root.ids["findings"].all("tr"))) - 1)
@@ -102,7 +117,7 @@ def test_the_charts_tables_add_up_to_the_history(large):
         kinds = Counter(entry.kind for entry in report.history if str(entry.at.date()) == day)
         assert {kind: n for kind, n in told.items() if n} == dict(kinds)
     assert sum(sum(told.values()) for told in over_time.values()) == len(report.history)
-    by_actor = numbers(root, "Drift by actor")
+    by_actor = numbers(root, "Drift by caller")
     actors = Counter(entry.actor.rsplit("/", 1)[-1] for entry in report.history)
     assert {actor: sum(told.values()) for actor, told in by_actor.items()} == dict(actors)
     assert list(by_actor) == [actor for actor, _ in actors.most_common()]
@@ -115,8 +130,8 @@ def bars(root, title):
 
 def test_a_chart_draws_a_bar_for_each_number_above_zero_and_as_long(small):
     _, root = small
-    told = [n for row in numbers(root, "Drift by actor").values() for n in row.values() if n]
-    lengths = [float(rect.attributes["width"]) for rect in bars(root, "Drift by actor")]
+    told = [n for row in numbers(root, "Drift by caller").values() for n in row.values() if n]
+    lengths = [float(rect.attributes["width"]) for rect in bars(root, "Drift by caller")]
     assert sorted(lengths) == pytest.approx(sorted(n * sum(lengths) / sum(told) for n in told))
 
 
@@ -131,12 +146,12 @@ def test_a_long_history_is_drawn_by_week():
 
 def test_many_actors_share_a_bar():
     history = tuple(entry(NOW, actor=f"arn:aws:iam::{ACCOUNT}:user/u{n:02}") for n in range(MOST_ACTORS + 5))
-    told = numbers(page(replace(generated(5, 5), history=history)), "Drift by actor")
+    told = numbers(page(replace(generated(5, 5), history=history)), "Drift by caller")
     assert len(told) == MOST_ACTORS + 1
     assert sum(told["5 others"].values()) == 5
 
 
-def test_of_very_many_models_those_of_a_provider_that_all_reach_alike_share_a_column():
+def test_many_models_of_a_provider_with_the_same_access_share_a_column():
     report = generated(10, MOST_COLUMNS + 40)
     root = page(report)
     heads = [head.attributes["title"] for head in root.ids["matrix"].all("th", class_="model")]
@@ -149,11 +164,11 @@ def test_of_very_many_models_those_of_a_provider_that_all_reach_alike_share_a_co
         for ids, cell in zip(heads, cells, strict=True):
             for model in ids.split(", "):
                 assert (cell.text == "allowed") == report.access.cell(row, places[model]).allowed
-    decided = sum(int(figure(root, name)) for name in ("allowed", "denied", "not-allowed"))
+    decided = sum(int(figure(root, name)) for name in ("allowed", "denied", "scp", "not-allowed"))
     assert decided == len(report.access.rows) * len(report.access.models)
 
 
-def test_a_model_that_the_bedrock_role_alone_reaches_is_allowed_and_the_row_has_both_roles():
+def test_a_model_that_only_the_bedrock_role_reaches_is_allowed_and_the_row_has_both_roles():
     report = generated(1, 1)
     [row] = report.access.rows
     access = replace(
@@ -179,7 +194,7 @@ def test_a_model_that_the_bedrock_role_alone_reaches_is_allowed_and_the_row_has_
         (Verdict.COMPLIANT, Verdict.COMPLIANT, Verdict.COMPLIANT),
     ],
 )
-def test_a_subject_is_compliant_where_each_of_its_roles_is(one, other, shown):
+def test_a_subject_is_compliant_if_each_of_its_roles_is(one, other, shown):
     report = generated(1, 1)
     [row] = report.access.rows
     row = replace(row, bedrock_role="CanvasBedrock")
@@ -187,14 +202,14 @@ def test_a_subject_is_compliant_where_each_of_its_roles_is(one, other, shown):
     assert replace(report, plan=replace(report.plan, roles=roles)).verdict(row) is shown
 
 
-def test_each_sheet_of_paper_says_of_which_account_and_when_it_is():
+def test_each_printed_page_has_the_account_and_the_date():
     report = generated(1, 1)
     access = replace(report.access, account='1111"}</style>')
     css = page(replace(report, access=access)).one("style").text
     assert '@bottom-left { content: "Rolewarden, account 1111, 2026-11-25 09:00 UTC" }' in css
 
 
-def test_roles_that_no_domain_uses_stand_under_what_governs_them():
+def test_roles_without_a_domain_are_listed_under_the_rule_that_governs_them():
     report = generated(1, 4)
     [row] = report.access.rows
     also = replace(row, kind=ROLE, user_profile="", domain_id="", domain_name="")
@@ -220,7 +235,7 @@ def test_an_empty_account_has_a_page_too():
     root = page(empty)
     assert figure(root, "coverage") == "none"
     assert figure(root, "findings") == "0"
-    assert "Nothing is deployed" in root.ids["drift"].text
+    assert "Rolewarden is not deployed here" in root.ids["drift"].text
     assert "matrix" not in root.ids
 
 
@@ -239,7 +254,7 @@ def test_nothing_on_the_page_comes_from_elsewhere(large):
         assert not re.search(r"url\(|@import|https?:|//[a-z]|fetch\(|XMLHttpRequest|import\(|localStorage", text)
 
 
-def test_the_browser_is_told_to_load_nothing_and_to_run_this_very_script_alone(large):
+def test_the_security_policy_of_the_page_allows_only_its_own_script(large):
     _, html, root = large
     [policy] = [m.attributes["content"] for m in root.all("meta", http_equiv="Content-Security-Policy")]
     allowed = dict(part.split(" ", 1) for part in policy.split("; "))
@@ -251,13 +266,13 @@ def test_the_browser_is_told_to_load_nothing_and_to_run_this_very_script_alone(l
     assert html.index("Content-Security-Policy") < html.index("<style>") < html.index("<script>")
 
 
-# What AWS says is text.
+# Texts from AWS stay text.
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)></td></style>{{7*7}}&amp;`x`"
 
 
 def hostile():
-    """A report in which every text that comes from AWS, or from a person, is an attack."""
+    """A report in which every text from AWS or a user is an attack."""
     base = generated(1, 2)
     [row] = base.access.rows
     statement = Statement(f"p{HOSTILE}", "", f"s{HOSTILE}", {"Effect": "Deny"})
@@ -337,20 +352,20 @@ def test_no_text_from_aws_becomes_an_element_or_an_attribute(attacked):
      "s", "f"],
 )  # fmt: skip
 def test_a_text_from_aws_is_shown_as_it_is(attacked, word):
-    """As JSON has it within a policy's document, and without the backticks that make code of a recommendation."""
+    """The text as JSON has it in a policy document, without the backticks that mark code in a recommended action."""
     shown = " ".join(attacked.text.split())
     wanted = f"{word}{HOSTILE}"
     assert wanted in shown or wanted.replace('"', '\\"') in shown
 
 
-def test_the_drawn_labels_are_text_too(attacked):
+def test_the_labels_of_charts_are_text(attacked):
     drawn = " ".join(text.text for found in attacked.all("svg") for text in found.all("text"))
     assert "domain<script>" in drawn
     assert "actor<script>" in drawn
 
 
 @pytest.mark.parametrize("sign", ["\u202e", "\x00", "\x1b", "\u200b", "\ud800"])
-def test_a_character_that_hides_or_turns_round_what_stands_beside_it_is_shown_as_its_code(sign):
+def test_a_character_that_hides_or_reverses_text_is_shown_as_its_code(sign):
     report = generated(1, 2)
     [row] = report.access.rows
     access = replace(report.access, rows=(replace(row, domain_name=f"a{sign}b", user_profile=f"c{sign}d"),))
@@ -361,11 +376,11 @@ def test_a_character_that_hides_or_turns_round_what_stands_beside_it_is_shown_as
     html.encode()
 
 
-# Who does not see, or has no mouse.
+# Users with a screen reader or without a mouse.
 
 
 def is_hidden(element):
-    """Whether a screen reader passes it over."""
+    """Whether a screen reader ignores the element."""
     while element:
         if element.attributes.get("aria-hidden") == "true":
             return True
@@ -397,16 +412,16 @@ def test_every_part_of_the_page_has_a_name(large):
         assert cell.attributes["scope"] in {"col", "row", "rowgroup"}
 
 
-def test_a_decision_and_a_verdict_can_be_told_without_colour(small):
+def test_a_decision_and_a_verdict_are_recognizable_without_colour(small):
     _, root = small
     css = root.one("style").text
-    signs = dict(re.findall(r"\.([adn])::before \{ content: \"(.)\"", css))
-    assert len(set(signs.values())) == 3
-    assert {cell.text for _, _, cells in rows(root).values() for cell in cells} == {"allowed", "denied", "not allowed"}
+    signs = dict(re.findall(r"\.([adns])::before \{ content: \"(.)\"", css))
+    assert len(set(signs.values())) == len(WORDS)
+    assert {cell.text for _, _, cells in rows(root).values() for cell in cells} == set(WORDS.values())
     assert {v.value for v in Verdict} <= {element.text for element in root.all("span")}
 
 
-def test_what_a_bar_is_filled_with_can_be_told_without_colour(large):
+def test_the_parts_of_a_bar_are_recognizable_without_colour(large):
     _, _, root = large
     css = root.one("style").text
     fills = dict(re.findall(r"\.(serie-\d) \{[^}]*--fill: url\(#(fill-\d)\)", css))
@@ -420,10 +435,10 @@ def test_what_a_bar_is_filled_with_can_be_told_without_colour(large):
     assert swatches <= fills.keys()
 
 
-# What there is to see to.
+# Findings.
 
 
-def test_each_finding_has_its_recommendation_and_the_worst_comes_first(large):
+def test_each_finding_has_its_recommended_action_and_the_worst_comes_first(large):
     _, _, root = large
     listed = findings(root)
     assert all(recommendation for *_, recommendation in listed)
@@ -433,7 +448,7 @@ def test_each_finding_has_its_recommendation_and_the_worst_comes_first(large):
     assert any("fallback: boundary" in recommendation for *_, recommendation in listed)
 
 
-def test_a_role_that_enforcing_would_not_mend_counts_as_unenforceable_and_one_that_it_would_as_drifted():
+def test_a_role_counts_as_drifted_if_enforcement_can_remediate_it_and_else_as_unenforceable():
     report = generated(0, 1)
     full = planned("Full", Verdict.UNENFORCEABLE, before=Verdict.DRIFTED)
     bare = planned("Bare", Verdict.DRIFTED)
@@ -441,8 +456,14 @@ def test_a_role_that_enforcing_would_not_mend_counts_as_unenforceable_and_one_th
     assert (figure(root, "unenforceable"), figure(root, "drifted")) == ("1", "1")
 
 
+def test_a_decision_that_depends_on_a_key_of_a_live_call_says_so(small):
+    _, root = small
+    [reasons] = [element for element in root.all("ol") if element.attributes.get("id") == "reasons"]
+    assert "(a live call's aws:SourceVpce could change it)" in {item.text for item in reasons.all("li")}
+
+
 @pytest.mark.parametrize(("deployed", "recommendation"), [(True, "rolewarden sweep"), (False, "rolewarden enforce")])
-def test_a_drifted_role_is_mended_by_the_stack_or_where_there_is_none_by_the_command(deployed, recommendation):
+def test_the_recommended_action_for_a_drifted_role_is_the_stack_or_the_command(deployed, recommendation):
     report = generated(0, 1)
     plan = replace(report.plan, roles=(planned("Bare", Verdict.DRIFTED),), deployed=deployed)
     assert any(
@@ -451,7 +472,33 @@ def test_a_drifted_role_is_mended_by_the_stack_or_where_there_is_none_by_the_com
     )
 
 
-def test_a_policy_that_says_something_else_is_a_finding_and_does_not_count_as_published():
+def test_a_drifted_role_in_observe_mode_has_no_recommended_command_that_would_not_attach_the_policy():
+    report = generated(0, 1)
+    role = planned("Seen", Verdict.DRIFTED)
+    role = replace(role, outcome=role.outcome._replace(remediation=Remediation.OBSERVED))
+    [found] = [f for f in findings(page(replace(report, plan=replace(report.plan, roles=(role,))))) if "Seen" in f[0]]
+    assert "mode: observe" in found[3]
+    assert "rolewarden" not in found[3]
+
+
+@pytest.mark.parametrize("state", StackRules)
+@pytest.mark.parametrize("change", ["created", "replaced", "retired"])
+def test_a_changed_policy_has_a_recommended_action_that_changes_it(state, change):
+    report = generated(0, 1)
+    plan = replace(report.plan, policies=(PlannedPolicy("approved-models", change),), stack=state)
+    [found] = [found for found in findings(page(replace(report, plan=plan))) if found[1] == FindingKind.TAMPERED]
+    command = {
+        StackRules.OTHER: "sam build && sam deploy",
+        StackRules.UNKNOWN: "sam build && sam deploy",
+        StackRules.SAME: "rolewarden sweep",
+        StackRules.NONE: "rolewarden enforce",
+    }[state]
+    if change == "retired" and not state.may_undo:
+        command = "rolewarden detach"
+    assert found[3].startswith(f"run {command}")
+
+
+def test_a_policy_with_other_text_is_a_finding_and_not_published():
     report = generated(0, 1)
     first, *others = report.plan.policies
     plan = replace(report.plan, policies=(replace(first, change="replaced"), *others))
@@ -462,30 +509,39 @@ def test_a_policy_that_says_something_else_is_a_finding_and_does_not_count_as_pu
     assert {states[policy.name] for policy in others} == {"as published"}
 
 
-def test_a_policy_is_in_force_on_the_roles_that_need_it_and_do_not_lack_it(large):
+def test_a_policy_is_in_force_on_the_roles_that_need_it_and_have_it(large):
     report, _, root = large
     [told] = [p.children[1].text for p in root.all("article") if p.children[0].text == "approved-models"]
     compliant = sum(verdict is Verdict.COMPLIANT for verdict in report.verdicts.values())
-    assert told == f"as published, in force on {compliant} roles"
+    assert told == f"as published, in effect on {compliant} roles"
 
 
-# The doors.
+@pytest.mark.parametrize("verdict", [Verdict.EXEMPT, Verdict.UNENFORCEABLE])
+def test_a_policy_is_not_in_effect_on_a_role_whose_policies_were_not_compared(verdict):
+    report = generated(0, 1)
+    role = planned("Other", verdict, required=("approved-models",), missing=())
+    root = page(replace(report, plan=replace(report.plan, roles=(role,))))
+    [text] = [p.children[1].text for p in root.all("article") if p.children[0].text == "approved-models"]
+    assert text == "as published, in effect on 0 roles"
 
 
-def test_every_statement_that_the_compiler_emits_has_its_door_explained_and_no_other():
-    assert set(DOORS) - {"AllThatIsNotDenied"} == emitted_sids()
+# Access paths.
 
 
-def test_a_door_is_as_sure_as_the_guide_says():
+def test_every_statement_of_the_compiler_has_an_explained_access_path():
+    assert set(ACCESS_PATHS) - {"AllThatIsNotDenied"} == emitted_sids()
+
+
+def test_the_certainty_of_an_access_path_is_that_of_the_guide():
     guide = (Path(__file__).parents[1] / "docs/reference/guardrails.md").read_text(encoding="utf-8")
     told = {
         sid: sure
         for sids, sure in re.findall(r"^\| (`[^|]*`) \|[^|]*\| (high|medium|low)", guide, flags=re.MULTILINE)
         for sid in re.findall(r"`(\w+)`", sids)
     }
-    assert {sid: door(sid).sure for sid in emitted_sids()} == told
+    assert {sid: access_path(sid).confidence for sid in emitted_sids()} == told
 
 
-def test_a_statement_that_was_divided_has_the_door_of_its_first_part():
-    assert door("BedrockListedModels2") == door("BedrockListedModels")
-    assert "does not know" in door("Theirs").closes
+def test_a_divided_statement_has_the_access_path_of_its_first_part():
+    assert access_path("BedrockListedModels2") == access_path("BedrockListedModels")
+    assert "does not know" in access_path("Theirs").closes

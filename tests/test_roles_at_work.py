@@ -1,7 +1,8 @@
-"""The functions at work as their own roles, every call judged: none is refused, and no right is there for nothing.
+"""The functions with their own roles: no call is denied, and every permission is needed.
 
-Here everything in guardrails.yaml is switched on, and AWS fails where a right is for that; `tests/test_deployed.py` has
-the deployed stack do the same on an ordinary day. A right that is new in template.yaml needs a step here that uses it.
+This scenario uses every option of guardrails.yaml, and AWS fails if a permission is for failures.
+`tests/test_deployed.py` does the same with the deployed stack on an ordinary day. A new permission in template.yaml
+needs a step here that uses it.
 """
 
 import json
@@ -51,7 +52,7 @@ TEAM = f"arn:aws:iam::{ACCOUNT_ID}:policy/team-policy-01"
 
 
 class Staff:
-    """A world, and in it the functions, each with the role that the template gives it."""
+    """A world with the functions, each with its role of the template."""
 
     def __init__(self, world, template, folder):
         world.environment = {**world.environment, "RECHECK_SECONDS": "0"}
@@ -68,37 +69,37 @@ class Staff:
             self._aws[rights.function] = Aws(boto3.Session(*keys, region_name=REGION))
 
     def aws(self, function):
-        """AWS as the function reaches it."""
+        """A connection to AWS with the role of a function."""
         return self._aws[f"{function}Function"]
 
     def deploy(self, text):
-        """Another guardrails.yaml, published by PublishFunction."""
+        """Publish another guardrails.yaml with PublishFunction."""
         path = self._folder / "guardrails.yaml"
         path.write_text(text)
         self.world = self.world.under(path, publish=False)
         self.function("Publish").publications.run(ACCOUNT_ID, DEPLOYMENT)
 
     def function(self, function):
-        """The function with the guardrails that are deployed now."""
+        """The function with the currently deployed guardrails."""
         as_function = copy(self.world)
         as_function.assemble(self.aws(function))
         return as_function
 
     def enforce(self, event):
-        """Let EnforceFunction look at the newest event of this name, or at this one."""
+        """Pass the newest event of this name, or this event, to EnforceFunction."""
         self.function("Enforce").enforcer.handle_event(self.world.event(event) if isinstance(event, str) else event)
 
     def work(self):
-        """Let ReconcileFunction work off its queue."""
+        """Process the queue of ReconcileFunction."""
         self.function("Reconcile").work()
 
-    def look_again(self, **nominated):
-        """Let ReconcileFunction look once more at what an event has nominated."""
+    def recheck(self, **nominated):
+        """Run ReconcileFunction's recheck of a role or subject."""
         request = EvaluationRequest(ACCOUNT_ID, REGION, Origin(Trigger.EVENT), **nominated)
         self.function("Reconcile").enforcer.handle_message(Recheck(request, 1).as_dict())
 
     def sweep(self, seconds_left=900.0):
-        """Let SweepFunction sweep to the end; at first it has so much time."""
+        """Run a whole sweep with SweepFunction. Its first invocation has this time."""
         sweeper = self.function("Sweep").sweeper
         sweeper.clock.seconds_left = lambda: seconds_left
         sweeper.start()
@@ -108,11 +109,11 @@ class Staff:
                 sweeper.handle_message(body)
 
     def audit(self):
-        """Let SweepFunction audit, an hour later, what all functions have done."""
+        """Run SweepFunction's audit of all functions, an hour later."""
         return self.function("Sweep").sweeper.auditor.run(ACCOUNT_ID, time.time() + 3600)
 
     def detach_surplus(self):
-        """Let DetachFunction work off its queue."""
+        """Process the queue of DetachFunction."""
         function = self.function("Detach")
         with function.runtime.recorder.together():
             for body in self.world.queued("DETACH_QUEUE_URL"):
@@ -124,12 +125,12 @@ class Staff:
         return found.get("PermissionsBoundaryArn", "").rsplit("/", 1)[-1]
 
     def fill(self):
-        """The full role gets the policy back that it was full with."""
+        """Attach the detached policy to the full role again."""
         self.world.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=policy_arn("a", "aws", ACCOUNT_ID))
         self.world.iam.attach_role_policy(RoleName="CanvasFull", PolicyArn=TEAM)
 
     def stack_is(self, status):
-        """CloudFormation has the stack in this status; nothing else of the stack is asked for."""
+        """Set the status of the stack in CloudFormation. The functions read nothing else of the stack."""
         names = {"StackName": "rolewarden", "StackId": STACK, "Tags": []}
         kept = {
             **names,
@@ -139,12 +140,12 @@ class Staff:
         cloudformation._stacks.set_scoped(ACCOUNT_ID, REGION, "rolewarden", kept)
 
     def free(self):
-        """The full role has room for one policy more."""
+        """Free one slot of the full role."""
         self.world.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=TEAM)
 
 
 def publications(staff):
-    """A deployment, one that fails half way, and an edited policy until its versions are used up."""
+    """A deployment, a deployment that fails halfway, and edits of a policy until all its versions are used."""
     staff.stack_is("UPDATE_IN_PROGRESS")
     assert staff.aws("Publish").stack_status(STACK) == "UPDATE_IN_PROGRESS"
     staff.deploy(RULES)
@@ -168,7 +169,7 @@ def publications(staff):
 
 
 def events(staff):
-    """Domains, profiles and roles come, change and go; somebody takes a guardrail off again and again."""
+    """Domains, profiles and roles are made, changed and deleted, and a guardrail is detached again and again."""
     world, sagemaker = staff.world, staff.world.sagemaker
     sagemaker.update_domain(DomainId=ANALYTICS)
     staff.enforce("UpdateDomain")
@@ -179,46 +180,46 @@ def events(staff):
     staff.enforce("CreateUserProfile")
     world.role("Glue", trusting("glue.amazonaws.com"))
     staff.enforce("CreateRole")
-    assert [world.carried(role) for role in ("CanvasAnalytics", "CanvasNadia", "Glue")] == [{"a"}, {"b"}, {"a"}]
+    assert [world.attached(role) for role in ("CanvasAnalytics", "CanvasNadia", "Glue")] == [{"a"}, {"b"}, {"a"}]
 
     pilot = sagemaker.create_domain(
         DomainName="pilot", AuthMode="IAM", DefaultUserSettings={"ExecutionRole": world.role("CanvasPilot")}
     )["DomainId"]
     staff.enforce("CreateDomain")
-    assert world.carried("CanvasPilot") == {"a"}
+    assert world.attached("CanvasPilot") == {"a"}
     sagemaker.delete_domain(DomainId=pilot)
     staff.enforce("DeleteDomain")
 
     for _ in range(3):
         staff.enforce(world.detach("CanvasAnalytics", "a"))
     assert "Role Contested" in {row["kind"] for row in world.history("CanvasAnalytics")}
-    world.detach("CanvasAnalytics", "a")  # unseen, and the second look finds it
+    world.detach("CanvasAnalytics", "a")  # Rolewarden does not get this event, and the recheck finds the change.
     staff.work()
-    assert world.carried("CanvasAnalytics") == {"a"}
+    assert world.attached("CanvasAnalytics") == {"a"}
 
 
-def second_looks(staff):
-    """What was changing when its event came: a domain, a profile, a role, and a domain that is gone by then."""
+def rechecks(staff):
+    """Rechecks of a domain, a profile and a role that were changing, and of a domain that no longer exists."""
     world = staff.world
     world.sagemaker.update_user_profile(
         DomainId=RESEARCH, UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia2")}
     )
     world.role("Glue2", trusting("glue.amazonaws.com"))
-    staff.look_again(subject=SubjectKey(RESEARCH))
-    staff.look_again(subject=SubjectKey(RESEARCH, "nadia"))
-    staff.look_again(subject=SubjectKey("d-gone00000001"))
+    staff.recheck(subject=SubjectKey(RESEARCH))
+    staff.recheck(subject=SubjectKey(RESEARCH, "nadia"))
+    staff.recheck(subject=SubjectKey("d-gone00000001"))
     request = EvaluationRequest(ACCOUNT_ID, REGION, Origin(Trigger.EVENT, call="CreateRole"), role="Glue2")
     staff.function("Reconcile").enforcer.handle_message(Recheck(request, 1).as_dict())
-    assert [world.carried(role) for role in ("CanvasResearch", "CanvasNadia2", "Glue2")] == [{"a"}, {"b"}, {"a"}]
+    assert [world.attached(role) for role in ("CanvasResearch", "CanvasNadia2", "Glue2")] == [{"a"}, {"b"}, {"a"}]
 
 
 def full_role(staff):
-    """A full role is bounded, and unbounded when it has room, once by an event and once by a sweep."""
+    """A full role gets a boundary and loses it after a slot is free, once by an event and once by a sweep."""
     staff.enforce(staff.world.role_event("CanvasFull"))
     assert staff.boundary() == "boundary.a"
     staff.free()
     staff.enforce("DetachRolePolicy")
-    assert (staff.boundary(), staff.world.carried("CanvasFull")) == ("", {"a"})
+    assert (staff.boundary(), staff.world.attached("CanvasFull")) == ("", {"a"})
 
     staff.fill()
     staff.sweep()
@@ -227,22 +228,22 @@ def full_role(staff):
     staff.free()
     staff.sweep()
     staff.work()
-    assert (staff.boundary(), staff.world.carried("CanvasFull")) == ("", {"a"})
+    assert (staff.boundary(), staff.world.attached("CanvasFull")) == ("", {"a"})
 
 
 def sweeps(staff):
-    """A sweep in haste, one that may not read the tags, and several roles, then one, that are bare; and an audit."""
+    """A sweep with little time, one without permission to read tags, sweeps with unprotected roles, and an audit."""
     world = staff.world
     # The sweep reads the selectors of a trail only if they are not the default.
     boto3.client("cloudtrail").put_event_selectors(
         TrailName="management-events", EventSelectors=[{"ReadWriteType": "WriteOnly"}]
     )
     for role in ("CanvasAnalytics", "CanvasOmar", "CanvasRosa"):
-        for policy in world.carried(role):
+        for policy in world.attached(role):
             world.detach(role, policy)
     staff.sweep(seconds_left=0)
     staff.work()
-    assert [world.carried(role) for role in ("CanvasAnalytics", "CanvasOmar", "CanvasRosa")] == [{"a"}, {"a"}, {"b"}]
+    assert [world.attached(role) for role in ("CanvasAnalytics", "CanvasOmar", "CanvasRosa")] == [{"a"}, {"a"}, {"b"}]
 
     world.sagemaker.update_domain(DomainId=ANALYTICS)
     world.sagemaker.update_user_profile(
@@ -251,23 +252,23 @@ def sweeps(staff):
     with world.aws.failing("GetResources", "AccessDeniedException"):
         staff.sweep()
     staff.work()
-    assert world.carried("CanvasNadia3") == {"b"}
+    assert world.attached("CanvasNadia3") == {"b"}
     assert staff.audit()["backfilled"] == 0
 
 
 def detaches(staff):
-    """What a moved, a deleted and a bounded profile leave behind, and the policies of another guardrails.yaml."""
+    """The surplus policies of a moved, a deleted and a bounded profile, and those of another guardrails.yaml."""
     world = staff.world
     old = policy_arn("approved-models", "aws", ACCOUNT_ID)
     world.iam.create_policy_version(PolicyArn=old, PolicyDocument=UNRELATED)
-    staff.detach_surplus()  # what the sweeps have found so far
-    assert world.carried("CanvasNadia") == set()
+    staff.detach_surplus()  # This removes the messages of earlier sweeps.
+    assert world.attached("CanvasNadia") == set()
     assert Aws().policy(old) is None
 
     world.sagemaker.delete_user_profile(DomainId=ANALYTICS, UserProfileName="omar")
     staff.sweep()
     staff.detach_surplus()
-    assert world.carried("CanvasOmar") == set()
+    assert world.attached("CanvasOmar") == set()
 
     staff.fill()
     staff.sweep()
@@ -279,19 +280,19 @@ def detaches(staff):
 
 
 def moved_statements(staff):
-    """A deployment moves a guardrail's statements to another one; roles get that, then lose what they do not need."""
+    """A deployment moves statements to another guardrail. Roles get this guardrail, then lose surplus policies."""
     staff.deploy(RULES.replace("a: {bedrock: {deny: all}}", "a: {jumpstart: {deny: all}}\n  c: {bedrock: {deny: all}}")
                  .replace("guardrails: [a]", "guardrails: [a, c]"))  # fmt: skip
     staff.sweep()
     staff.work()
     staff.function("Publish").publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
     assert staff.world.in_force() >= {"a", "b", "c"}
-    assert staff.world.carried("CanvasAnalytics") == {"a", "c"}
+    assert staff.world.attached("CanvasAnalytics") == {"a", "c"}
 
     staff.deploy(RULES)
     staff.sweep()
     staff.detach_surplus()
-    assert staff.world.carried("CanvasAnalytics") == {"a"}
+    assert staff.world.attached("CanvasAnalytics") == {"a"}
 
 
 def deletion(staff):
@@ -307,7 +308,7 @@ def deletion(staff):
 
 
 def alert(staff):
-    """Something is told to people."""
+    """AlertFunction sends an alert."""
     staff.aws("Alert").notify(alarm_topic(staff.world.environment), "Rolewarden", "A message.")
     assert staff.world.aws.calls()[-1].operation == "Publish"
 
@@ -319,12 +320,12 @@ def staff(aws, template, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def judged(aws, staff):
-    """The judgements on everything that the functions have to do."""
+    """The decisions on all calls of the functions' work."""
     with aws.authorizing() as authorization:
         for stretch in (
             publications,
             events,
-            second_looks,
+            rechecks,
             full_role,
             sweeps,
             detaches,
@@ -338,33 +339,33 @@ def judged(aws, staff):
 
 QUEUES = {"Publish": "PublishQueue", "Reconcile": "WorkQueue", "Detach": "DetachQueue", "Sweep": "SweepQueue"}
 USED_BY_AWS = {
-    # Lambda polls a queue as the role of the function that it calls.
+    # Lambda polls a queue with the role of its function.
     *(
         (f"{function}Function", f"sqs:{action}", queue)
         for function, queue in QUEUES.items()
         for action in ("DeleteMessage", "GetQueueAttributes", "ReceiveMessage")
     ),
-    # Lambda keeps an event that failed three times.
+    # Lambda sends an event that failed three times to the dead-letter queue.
     *(
         (f"{function}Function", "sqs:SendMessage", "InvocationsDeadLetterQueue")
         for function in ("Alert", "Enforce", "Publish", "Detach", "Sweep")
     ),
-    # Lambda writes down what a function says.
+    # Lambda writes the logs of a function.
     *(
         (f"{function}Function", f"logs:{action}", f"log-group:{function}Logs:*")
         for function in ("Alert", "Enforce", "Publish", "Reconcile", "Detach", "Sweep")
         for action in ("CreateLogStream", "PutLogEvents")
     ),
-    # SNS encrypts as who publishes.
+    # SNS encrypts with the permissions of the publisher.
     ("AlertFunction", "kms:Decrypt", "key/AlarmKey"),
     ("AlertFunction", "kms:GenerateDataKey", "key/AlarmKey"),
 }
-"""What AWS itself does in the name of a function's role, without a call of the function."""
+"""Calls that AWS itself makes with a function's role, without a call of the function."""
 
 
-def test_no_call_of_a_function_is_refused(judged):
+def test_no_call_of_a_function_is_denied(judged):
     assert not [call for call in judged if not call.allowed]
 
 
-def test_every_right_is_needed_by_a_call_or_used_by_aws_in_the_functions_name(judged, template):
+def test_every_permission_is_needed_by_a_call_or_used_by_aws_for_the_function(judged, template):
     assert unused(of_template(template), judged) == USED_BY_AWS

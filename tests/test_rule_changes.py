@@ -1,4 +1,4 @@
-"""A rule change never takes a deny away from a role that had it and still needs it, not even between two calls."""
+"""A rule change never removes a deny from a role that has it and still needs it, not even between two calls."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ REQUESTS = list(requests())
 
 
 def denied(documents: Mapping[str, Document], boundary: Document | None = None) -> set[int]:
-    """The requests, by their number, that an administrator with these policies and this boundary cannot make."""
+    """The numbers of the requests that these policies and this boundary deny to an administrator."""
     held = {"everything": EVERYTHING, **documents}
     return {
         number
@@ -87,7 +87,7 @@ def denied(documents: Mapping[str, Document], boundary: Document | None = None) 
 
 
 class Watch:
-    """What each role is denied at every moment, read from IAM."""
+    """The denied requests of each role at every moment, read from IAM."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -104,7 +104,7 @@ class Watch:
         return sorted({binding.role.name for binding in bound if binding.role and binding.role.account == ACCOUNT_ID})
 
     def denied(self) -> dict[str, set[int]]:
-        """What each role is denied now."""
+        """The requests that each role is currently denied."""
         found = {}
         for role in self.roles():
             attached = self.iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
@@ -121,7 +121,7 @@ class Watch:
         return found
 
     def required(self) -> dict[str, set[int]]:
-        """What the rules in force want each role to be denied."""
+        """The requests that the current rules deny to each role."""
         needs, found = self.world.runtime.needs, {}
         texts = {policy.name: policy.document for policy in compile_rules(needs.rules, "aws")}
         for role in self.roles():
@@ -135,7 +135,7 @@ class Watch:
 
     @contextmanager
     def keeping(self, stays: Mapping[str, set[int]]) -> Iterator[None]:
-        """No call that is made to IAM within takes one of these denies away."""
+        """Assert after each call to IAM in the block that none of these denies is removed."""
         lost: list[str] = []
 
         def after_a_call(model: Any, **_: Any) -> None:
@@ -158,7 +158,7 @@ class Watch:
 
 
 def carried_out(world: World) -> None:
-    """Let everything happen that follows a deployment: sweep, queues, detach, the scheduled check."""
+    """Run all steps after a deployment: sweep, queues, detachment, scheduled check."""
     for _ in range(3):
         world.sweep()
         world.work()
@@ -174,7 +174,7 @@ def lists(kind: str, models: list[str]) -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def files(draw: st.DrawFn) -> dict[str, Any]:
-    """A guardrails.yaml of one or two guardrails, short or so long that they take several policies."""
+    """A guardrails.yaml of one or two guardrails, each short or with several policies."""
     named = draw(st.lists(st.sampled_from("abc"), min_size=1, max_size=2, unique=True))
     defined = {}
     for name in named:
@@ -208,7 +208,7 @@ def changed(world: World, folder: str, number: int, file: Mapping[str, Any]) -> 
 
 
 def settle(world: World) -> World:
-    """Bring a new world to what its rules ask for."""
+    """Sweep and process all queues of a new world, so that its roles match its rules."""
     world.publications.run(ACCOUNT_ID, DEPLOYMENT)
     carried_out(world)
     return world
@@ -226,13 +226,13 @@ def grown(world_with: Any, tmp_path: Path) -> tuple[World, World]:
     return before, changed(before, str(tmp_path), 0, of(FOURTEEN))
 
 
-def test_a_guardrail_that_grows_into_a_second_policy_leaves_no_window(world_with: Any, tmp_path: Path) -> None:
+def test_a_guardrail_that_needs_a_second_policy_stays_in_effect(world_with: Any, tmp_path: Path) -> None:
     before, after = grown(world_with, tmp_path)
     assert {policy.name for policy in compile_rules(before.runtime.rules, "aws")} == {"g"}
     assert {policy.name for policy in compile_rules(after.runtime.rules, "aws")} == {"g", "g-2"}
 
 
-def test_after_the_change_every_policy_says_just_what_the_rules_say(world_with: Any, tmp_path: Path) -> None:
+def test_after_the_change_every_policy_matches_the_rules(world_with: Any, tmp_path: Path) -> None:
     _, after = grown(world_with, tmp_path)
     assert after.in_force() == {"g", "g-2"}
     watch = Watch(after)
@@ -249,20 +249,20 @@ def test_the_end_of_a_change_is_no_finding(world_with: Any, tmp_path: Path) -> N
 
 def test_a_check_that_restores_one_policy_of_a_guardrail_leaves_the_other_alone(world_with: Any) -> None:
     world = settle(world_with(yaml.safe_dump(of(FOURTEEN))))
-    hollow = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]})
+    edited = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]})
     for tampered, other in (("g-2", "g"), ("g", "g-2")):
         arn = policy_arn(tampered, "aws", ACCOUNT_ID)
-        world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=hollow, SetAsDefault=True)
+        world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=edited, SetAsDefault=True)
         done = world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)["policies"]
         assert done == {tampered: "replaced", other: "unchanged"}
         assert world.in_force() == {"g", "g-2"}
 
 
 def test_a_deployment_that_keeps_statements_asks_for_its_completion(world_with: Any, tmp_path: Path) -> None:
-    before = settle(world_with(yaml.safe_dump(of(FOUR)))).hurried()
+    before = settle(world_with(yaml.safe_dump(of(FOUR)))).with_immediate_rechecks()
     path = tmp_path / "longer.yaml"
     path.write_text(yaml.safe_dump(of(FOURTEEN)))
-    after = before.under(path).hurried()
+    after = before.under(path).with_immediate_rechecks()
     after.publications.run(ACCOUNT_ID, DEPLOYMENT)
     after.sweep()
     for body in after.queued("PUBLISH_QUEUE_URL"):
@@ -273,7 +273,9 @@ def test_a_deployment_that_keeps_statements_asks_for_its_completion(world_with: 
 @settings(max_examples=volume(3, 60), suppress_health_check=list(HealthCheck))
 @given(st.lists(files(), min_size=2, max_size=4))
 @pytest.mark.volume
-def test_no_sequence_of_rule_changes_takes_a_deny_away(aws: Any, template: Any, steps: list[dict[str, Any]]) -> None:
+def test_no_sequence_of_rule_changes_removes_a_required_deny(
+    aws: Any, template: Any, steps: list[dict[str, Any]]
+) -> None:
     with TemporaryDirectory() as folder:
         first = Path(folder) / "first.yaml"
         first.write_text(yaml.safe_dump(steps[0]))
@@ -283,12 +285,12 @@ def test_no_sequence_of_rule_changes_takes_a_deny_away(aws: Any, template: Any, 
 
 
 @given(guardrails())
-def test_every_deny_has_a_sid_by_which_it_is_known_as_ours(guardrail: Any) -> None:
+def test_every_deny_has_a_sid_of_rolewarden(guardrail: Any) -> None:
     for policy in compile_guardrail(guardrail, "aws"):
         assert all(statement["Sid"].startswith(SID_FAMILIES) for statement in policy.document["Statement"])
 
 
-def test_a_statement_of_somebody_elses_is_never_kept() -> None:
+def test_a_statement_of_another_caller_is_never_kept() -> None:
     foreign = {"Sid": "Mine", "Effect": "Deny", "Action": "bedrock:*", "Resource": "*"}
     needed = {"Sid": "BedrockModels", "Effect": "Deny", "Action": "bedrock:InvokeModel*", "Resource": "*"}
     assert rearranged([foreign], [], {"key": needed}) == ()
@@ -306,5 +308,5 @@ def test_a_statement_of_somebody_elses_is_never_kept() -> None:
         ("bedrock:Rerank", "bedrock:InvokeAgent", False),
     ],
 )
-def test_statements_may_overlap_where_one_action_meets_both(one: str, other: str, meet: bool) -> None:
+def test_statements_can_overlap_if_one_action_matches_both(one: str, other: str, meet: bool) -> None:
     assert may_overlap({"Action": one}, {"Action": [other]}) is meet

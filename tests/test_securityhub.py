@@ -1,4 +1,4 @@
-"""Findings in AWS Security Hub: they open, they close by themselves, and only what they need is allowed."""
+"""Findings in AWS Security Hub: events open and close them, and the function has only the permissions it needs."""
 
 import json
 from types import SimpleNamespace
@@ -26,7 +26,7 @@ SHAPE = botocore.session.get_session().get_service_model("securityhub").shape_fo
 ENVELOPE = {"source": "rolewarden", "account": ACCOUNT, "region": "us-east-1", "time": "2026-11-23T09:00:00Z"}
 
 
-def settled(about, was="unenforceable: quota full approved-models", account=ACCOUNT):
+def resolved(about, was="unenforceable: quota full approved-models", account=ACCOUNT):
     return {
         **ENVELOPE,
         "detail-type": FindingResolved.detail_type,
@@ -35,13 +35,13 @@ def settled(about, was="unenforceable: quota full approved-models", account=ACCO
 
 
 def imported(event):
-    """The finding that Security Hub is given for an event."""
+    """The finding for Security Hub that an event gives."""
     found = finding(event, "aws")
     assert found is not None
     return found
 
 
-def test_an_unenforceable_role_is_open_and_severe_with_what_to_do():
+def test_the_finding_of_an_unenforceable_role_is_open_and_severe_with_a_recommended_action():
     found = imported(sample("finding_role"))
     assert found["Title"] == "CanvasFull is not protected: quota full"
     assert found["Description"].startswith("It lacks approved-models. AttachRolePolicy: LimitExceeded")
@@ -67,7 +67,7 @@ def test_a_finding_about_a_list_of_domains_is_about_domains_and_not_about_a_role
     assert (resource["Type"], resource["Id"].rpartition(":")[2]) == ("Other", "domain/*")
 
 
-def test_a_role_that_is_only_observed_is_open_and_less_severe():
+def test_the_finding_of_a_role_in_observe_mode_is_open_and_less_severe():
     event = sample("finding_role")
     event["detail"].update(verdict="drifted", reason="", message="", recommendation="")
     found = imported(event)
@@ -84,9 +84,9 @@ def test_a_role_that_is_only_observed_is_open_and_less_severe():
         ("finding_account", "account/AssumeRole"),
     ],
 )
-def test_what_settles_a_finding_archives_the_same_one_later(name, about):
+def test_a_resolution_archives_the_same_finding(name, about):
     event = sample(name)
-    opened, closed = imported(event), imported(settled(about, account=event["detail"]["account"]))
+    opened, closed = imported(event), imported(resolved(about, account=event["detail"]["account"]))
     assert opened["Id"] == closed["Id"]
     assert opened["Resources"] == closed["Resources"]
     assert opened["UpdatedAt"] < closed["UpdatedAt"]
@@ -111,14 +111,14 @@ def test_roles_of_one_name_in_two_accounts_are_two_findings_of_the_account_that_
 
 
 @pytest.mark.parametrize("change", [{"verdict": "compliant"}, {"verdict": "exempt"}, {"role": ""}, {"verdict": None}])
-def test_what_is_no_finding_of_a_role_opens_none(change):
+def test_an_event_that_is_no_finding_opens_none(change):
     event = sample("finding_role")
     event["detail"].update(change)
     assert finding(event, "aws") is None
 
 
 @pytest.mark.parametrize("change", [{"source": "aws.iam"}, {"account": "x"}, {"time": ""}, {"region": None}])
-def test_what_comes_from_somebody_else_or_nowhere_opens_none(change):
+def test_an_event_of_another_source_opens_no_finding(change):
     assert finding(sample("finding_role") | change, "aws") is None
 
 
@@ -136,7 +136,7 @@ ANYTHING = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(s
                     "recommendation", "missing")
     }),
 }))  # fmt: skip
-def test_whatever_an_event_holds_gives_a_finding_that_security_hub_takes_or_none(event):
+def test_every_event_gives_a_finding_that_security_hub_accepts_or_none(event):
     found = finding(event, "aws")
     if found is not None:
         validate_parameters(found, SHAPE)
@@ -148,7 +148,7 @@ def test_whatever_an_event_holds_gives_a_finding_that_security_hub_takes_or_none
 
 @pytest.fixture
 def hub(monkeypatch):
-    """The function's handler, and Security Hub as moto has it."""
+    """The function's handler, and moto's Security Hub."""
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -163,18 +163,18 @@ def test_a_finding_opens_and_closes_in_security_hub(hub):
     hub.hears(sample("finding_role"))
     [opened] = hub.client.get_findings()["Findings"]
     assert (opened["RecordState"], opened["ProductArn"]) == ("ACTIVE", PRODUCT)
-    answer = hub.hears(settled("CanvasFull"))
+    answer = hub.hears(resolved("CanvasFull"))
     assert answer == {"imported": opened["Id"]}
     states = {found["Id"]: found["RecordState"] for found in hub.client.get_findings()["Findings"]}
     assert states == {opened["Id"]: "ARCHIVED"}
 
 
-def test_an_event_that_is_no_finding_is_let_go(hub):
+def test_an_event_that_is_no_finding_is_ignored(hub):
     assert hub.hears({"source": "rolewarden"}) == {"imported": None}
     assert hub.client.get_findings()["Findings"] == []
 
 
-def test_a_finding_that_security_hub_does_not_take_is_tried_again():
+def test_a_finding_that_security_hub_rejects_is_retried():
     aws = Aws(boto3.Session("test", "test", region_name="us-east-1"))
     failed = [{"Id": "1", "ErrorCode": "InvalidInput", "ErrorMessage": "no"}]
     aws.__dict__["_securityhub"] = SimpleNamespace(batch_import_findings=lambda **_: {"FailedFindings": failed})
@@ -185,14 +185,14 @@ def test_a_finding_that_security_hub_does_not_take_is_tried_again():
 # The template.
 
 
-def test_by_default_there_is_nothing_of_it():
+def test_the_stack_has_no_security_hub_resources_by_default():
     template = translated()
     assert not [name for name in template.made() if name.startswith("SecurityHub")]
     environment = template.resources("AWS::Lambda::Function")["SweepFunction"]["Environment"]["Variables"]
     assert "SecurityHub" not in json.dumps(environment)
 
 
-def test_switched_on_it_may_import_findings_of_this_account_and_nothing_else():
+def test_securityhub_can_only_import_findings_of_this_account():
     template = translated(SecurityHub="on")
     role = template.resources("AWS::IAM::Role")["SecurityHubFunctionRole"]
     policies = {policy["PolicyName"]: policy["PolicyDocument"] for policy in role["Policies"]}
@@ -207,7 +207,7 @@ def test_switched_on_it_may_import_findings_of_this_account_and_nothing_else():
     assert "securityhub" not in json.dumps(others)
 
 
-def test_its_role_is_one_of_rolewardens_own():
+def test_the_role_of_securityhub_is_one_of_rolewarden():
     variables = translated(SecurityHub="on").resources("AWS::Lambda::Function")["SweepFunction"]["Environment"][
         "Variables"
     ]
@@ -219,13 +219,13 @@ def test_its_role_is_one_of_rolewardens_own():
     [
         (sample("finding_role"), True),
         (sample("finding_subject"), True),
-        (settled("CanvasFull"), True),
+        (resolved("CanvasFull"), True),
         (sample("finding_role_contested"), False),
         (sample("detach_role_policy"), False),
     ],
     ids=lambda value: value.get("detail-type", "") if isinstance(value, dict) else str(value),
 )
-def test_it_hears_what_opens_and_what_closes_a_finding(aws, event, hears):
+def test_securityhub_receives_events_that_open_or_close_a_finding(aws, event, hears):
     [rule] = [rule for rule in translated(SecurityHub="on").rules() if rule.function == "SecurityHubFunction"]
     full = {"version": "0", "id": "1", "resources": [], **event}
     assert bool(matching({rule.name: rule.pattern}, full)) is hears

@@ -1,8 +1,8 @@
-"""Moves against Rolewarden itself: each matches one rule of AlertFunction, what is none of its business matches none.
+"""Tampering with Rolewarden itself matches one rule of AlertFunction, and other calls match none.
 
-How CloudTrail names what was called and on what: docs/how-to/runbook.md says how sure that is. The events go through
-the patterns of the template with everything that it has, with resources under their logical ids and the stack named
-`rolewarden`; those of other regions and accounts through the forwarder's and those of the central account's bus.
+docs/how-to/runbook.md says how certain CloudTrail's names of calls and resources are. The events are matched with
+the patterns of the template with all its resources, with their logical IDs as names and the stack name
+`rolewarden`. Events of other regions and accounts are matched with the forwarder's and the central bus's patterns.
 """
 
 import json
@@ -132,7 +132,7 @@ MOVES = {
         *on("cloudformation", "DeleteStack", {"stackName": STACK}),
     ],
 }  # fmt: skip
-"""Every kind of move, by the rule that is to match it: service, event, and what the record says."""
+"""Every kind of tampering, by the rule that must match it: service, event, and fields of the record."""
 
 OF_NO_CONCERN = [
     *on("lambda", "DeleteFunction20150331 UpdateFunctionCode20150331v2", {"functionName": "nightly-report"}),
@@ -182,7 +182,7 @@ FORWARDED = [
       on("iam", "AttachRolePolicy DetachRolePolicy PutRolePolicy DeleteRolePolicy UpdateAssumeRolePolicy DeleteRole "
          "PutRolePermissionsBoundary DeleteRolePermissionsBoundary", {"roleName": name})],
 ]  # fmt: skip
-"""Moves in another account, against what StackSets has put there."""
+"""Tampering with resources of StackSets in another account."""
 
 NOT_FORWARDED = [
     *on("events", "DeleteRule", {"name": "nightly"}),
@@ -210,7 +210,7 @@ def record(service, call, changes):
 
 @cache
 def rules(template, bus="default"):
-    """The patterns of a bus' rules that tell AlertFunction or, in a forwarder, the central account."""
+    """The patterns of a bus's rules that send to AlertFunction or, in a forwarder, to the central account."""
     return {
         name.removeprefix("AlertFunction"): rule["EventPattern"]
         for name, rule in template.resources("AWS::Events::Rule").items()
@@ -227,8 +227,8 @@ def matched(aws):
 
 
 @pytest.fixture(scope="module")
-def told(aws):
-    """How often AlertFunction hears of an event of another account or region, over the forwarder that is there."""
+def alerts(aws):
+    """The number of alerts for an event of another account or region, delivered by its forwarder."""
     own = rules(whole(), "CentralBus")
 
     def count(event):
@@ -240,19 +240,19 @@ def told(aws):
 
 
 def elsewhere(move, account=MEMBER, region="us-east-1"):
-    """A move as CloudTrail has it in another place."""
+    """The record of tampering in another account or region."""
     event = record(*move)
     return {**event, "account": account, "region": region}
 
 
-def test_the_moves_are_on_every_function_role_queue_and_event_source_mapping_of_the_template():
+def test_the_tampering_cases_cover_every_function_role_queue_and_event_source_mapping():
     assert set(QUEUES) == set(whole().resources("AWS::SQS::Queue"))
     assert set(MAPPINGS) == set(whole().resources("AWS::Lambda::EventSourceMapping"))
     assert set(OWN) == set(whole().resources("AWS::Lambda::Function"))
 
 
 def deletion(logical, kind, properties, place):
-    """The record of its being deleted, as who does it would name it."""
+    """The record of a resource's deletion, with the name that a caller would use."""
     action, parameter, form = DELETIONS[kind]
     service, call = action.replace("cloudwatch", "monitoring").split(":")
     named = [properties[key] for key in ("Name", "StackSetName", "RoleName", "QueueName") if key in properties]
@@ -269,27 +269,27 @@ def deletion(logical, kind, properties, place):
     return service, call, {"requestParameters": parameters, **(of_key if service == "kms" else {})}
 
 
-def test_whatever_the_template_makes_its_deletion_is_told_once(matched):
+def test_the_deletion_of_every_resource_of_the_template_is_reported_once(matched):
     found = [resource for resource in made(whole()) if resource[1] not in NOT_APART]
     wrong = [r[0] for r in found if len(matched(record(*deletion(*r, (ACCOUNT, "us-east-1"))))) != 1]
     assert wrong == []
 
 
 @pytest.mark.parametrize("place", [(ACCOUNT, "eu-west-1"), (MEMBER, "us-east-1"), (MEMBER, "eu-west-1")])
-def test_whatever_a_forwarder_makes_its_deletion_is_told_once(matched, told, place):
+def test_the_deletion_of_every_resource_of_a_forwarder_is_reported_once(matched, alerts, place):
     account, region = place
     kept = [resource for resource in made(forwarder_of_whole(*place)) if resource[1] not in NOT_APART]
     of_account = set() if account == ACCOUNT else {"AWS::IAM::Role"}
     assert {kind for _, kind, _ in kept} == {"AWS::Events::Rule", "AWS::SQS::Queue"} | of_account
     for resource in kept:
         move = deletion(*resource, place)
-        # IAM has all events in its home region, of the central account on the central account's own bus.
+        # IAM has all events in its home region. Those of the central account are on its own bus.
         event = elsewhere(move, account, "us-east-1" if move[0] == "iam" else region)
-        heard = len(matched(event)) if (event["account"], event["region"]) == (ACCOUNT, "us-east-1") else told(event)
+        heard = len(matched(event)) if (event["account"], event["region"]) == (ACCOUNT, "us-east-1") else alerts(event)
         assert heard == 1, resource[0]
 
 
-def test_every_type_of_resource_is_told_of_or_has_a_reason_not_to_be():
+def test_every_type_of_resource_is_monitored_or_has_a_reason_against_it():
     kinds = {kind for _, kind, _ in made(whole())} | {
         resource["Type"] for resource in forwarder_of_whole(MEMBER, "us-east-1").body["Resources"].values()
     }
@@ -297,29 +297,29 @@ def test_every_type_of_resource_is_told_of_or_has_a_reason_not_to_be():
     assert not DELETIONS.keys() & NOT_APART.keys()
 
 
-def test_moves_in_another_account_are_told_once(told):
-    wrong = [move for move in FORWARDED if told(elsewhere(move)) != 1]
+def test_tampering_in_another_account_is_reported_once(alerts):
+    wrong = [move for move in FORWARDED if alerts(elsewhere(move)) != 1]
     assert wrong == []
 
 
-def test_in_a_region_that_has_no_iam_events_all_others_are_told(told):
+def test_tampering_without_iam_is_reported_in_a_region_without_iam_events(alerts):
     for service, call, changes in FORWARDED:
         event = json.loads(json.dumps(elsewhere((service, call, changes), region="eu-west-1")).replace(
             "cloudformation:us-east-1", "cloudformation:eu-west-1"))  # fmt: skip
-        assert told(event) == (0 if service == "iam" else 1), call
+        assert alerts(event) == (0 if service == "iam" else 1), call
 
 
-def test_moves_in_another_region_of_the_hubs_account_are_told_once(told):
+def test_tampering_in_another_region_of_the_central_account_is_reported_once(alerts):
     wrong = [
         move
         for move in FORWARDED
         if move[0] not in {"iam", "cloudformation"}
-        if told(elsewhere(move, ACCOUNT, "eu-west-1")) != 1
+        if alerts(elsewhere(move, ACCOUNT, "eu-west-1")) != 1
     ]
     assert wrong == []
 
 
-def test_the_functions_own_roles_are_told_of_over_the_bus_where_the_hub_has_no_iam_events():
+def test_changes_of_the_functions_roles_are_reported_over_the_bus_without_local_iam_events():
     patterns = rules(whole(), "CentralBus")
     [there] = [branch["detail"] for branch in patterns["ForwardedToAlert"]["$or"] if branch["source"] == ["aws.iam"]]
     own = patterns["ForwardedOwnRolesToAlert"]["detail"]
@@ -330,71 +330,71 @@ def test_the_functions_own_roles_are_told_of_over_the_bus_where_the_hub_has_no_i
     assert {member["equals-ignore-case"] for member in members} == MEMBER_ROLES
 
 
-def test_what_people_do_to_what_is_theirs_in_another_account_is_not_told(told):
-    assert [move for move in NOT_FORWARDED if told(elsewhere(move))] == []
+def test_changes_of_other_resources_in_another_account_are_not_reported(alerts):
+    assert [move for move in NOT_FORWARDED if alerts(elsewhere(move))] == []
 
 
-def test_what_stacksets_calls_in_another_account_is_not_told_but_a_stopped_trail_is(told):
-    heard = [move[1] for move in FORWARDED if told(elsewhere((move[0], move[1], {**move[2], **BY_CLOUDFORMATION})))]
+def test_calls_of_stacksets_in_another_account_are_not_reported_except_for_a_stopped_trail(alerts):
+    heard = [move[1] for move in FORWARDED if alerts(elsewhere((move[0], move[1], {**move[2], **BY_CLOUDFORMATION})))]
     assert set(heard) == {"DeleteTrail", "StopLogging", "UpdateTrail", "PutEventSelectors"}
 
 
-def test_what_the_member_roles_do_in_their_work_is_not_told(told):
+def test_the_work_of_member_roles_is_not_reported(alerts):
     identity = sample("awkward_own_call")["detail"]["userIdentity"]
     identity["sessionContext"]["sessionIssuer"]["arn"] = f"{THERE}enforce"
     for role in ("CanvasAnalytics", "rolewarden-sweep"):
         move = ("iam", "AttachRolePolicy", {"requestParameters": {"roleName": role}, "userIdentity": identity})
-        assert told(elsewhere(move)) == 0
+        assert alerts(elsewhere(move)) == 0
 
 
-def test_the_bus_takes_every_source_that_a_forwarder_sends_and_no_other():
+def test_the_bus_accepts_every_source_that_a_forwarder_sends_and_no_other():
     [policy] = whole().resources("AWS::Events::EventBusPolicy").values()
     taken = set(policy["Statement"]["Condition"]["StringEquals"]["events:source"])
     [moves] = [p for name, p in rules(forwarder_of_whole(MEMBER, "us-east-1")).items() if name == "Moves"]
     sources = {branch["eventSource"][0] for branch in moves["detail"]["$or"]}
     sent = {f"aws.{source.removesuffix('.amazonaws.com')}" for source in sources}
     assert taken == sent | {"aws.iam", "aws.sagemaker"}
-    told = rules(whole(), "CentralBus")["ForwardedToAlert"]
-    assert set(told["$or"][0]["source"]) == sent
+    alerts = rules(whole(), "CentralBus")["ForwardedToAlert"]
+    assert set(alerts["$or"][0]["source"]) == sent
 
 
 @pytest.mark.parametrize("rule", MOVES)
-def test_every_kind_of_move_matches_its_rule_and_no_other(matched, rule):
+def test_every_kind_of_tampering_matches_its_rule_and_no_other(matched, rule):
     wrong = [(service, call, changes) for service, call, changes in MOVES[rule]
              if matched(record(service, call, changes)) != [rule]]  # fmt: skip
     assert wrong == []
 
 
 def recased(move):
-    """The move, as a caller makes it who spells the role in another case."""
+    """The record of tampering by a caller that spells the role in another case."""
     service, call, changes = move
     parameters = changes["requestParameters"]
     return service, call, {**changes, "requestParameters": {"roleName": parameters["roleName"].swapcase()}}
 
 
-def test_a_move_against_a_role_matches_its_rule_in_whatever_case_the_caller_spells_the_role(matched):
+def test_tampering_with_a_role_matches_its_rule_in_every_case_of_the_name(matched):
     assert [move for move in MOVES[ROLES] if matched(record(*recased(move))) != [ROLES]] == []
 
 
-def test_a_move_against_a_member_role_is_told_once_in_whatever_case_the_caller_spells_it(told):
+def test_tampering_with_a_member_role_is_reported_once_in_every_case_of_the_name(alerts):
     moves = [recased(move) for move in FORWARDED if move[0] == "iam"]
-    assert [move for move in moves if told(elsewhere(move)) != 1] == []
+    assert [move for move in moves if alerts(elsewhere(move)) != 1] == []
 
 
-def test_a_move_against_the_functions_roles_that_is_forwarded_is_told_once_in_whatever_case(aws):
+def test_forwarded_tampering_with_the_functions_roles_is_reported_once_in_every_case_of_the_name(aws):
     over_the_bus = rules(whole(), "CentralBus")
     wrong = [move for move in MOVES[ROLES] for asks in (move, recased(move))
              if len(matching(over_the_bus, record(*asks))) != 1]  # fmt: skip
     assert wrong == []
 
 
-def test_what_people_do_to_what_is_theirs_matches_nothing(matched):
+def test_changes_of_other_resources_match_no_rule(matched):
     wrong = [move for move in OF_NO_CONCERN if matched(record(*move))]
     assert wrong == []
 
 
 @pytest.mark.parametrize("rule", [FUNCTIONS, SOURCES, ROLES, QUEUED, TABLES, TOLD, LOGS, WATCH, CENTRAL])
-def test_what_cloudformation_calls_in_a_deployment_is_told_by_the_operation_on_the_stack_alone(matched, rule):
+def test_a_deployment_is_reported_only_by_the_operation_on_the_stack(matched, rule):
     wrong = [
         (service, call)
         for service, call, changes in MOVES[rule]
@@ -403,25 +403,25 @@ def test_what_cloudformation_calls_in_a_deployment_is_told_by_the_operation_on_t
     assert wrong == []
 
 
-def test_a_trail_that_a_stack_changes_is_told_all_the_same(matched):
+def test_a_trail_that_a_stack_changes_is_reported(matched):
     [move, *_] = MOVES[GROUND]
     assert matched(record(move[0], move[1], {**move[2], **BY_CLOUDFORMATION})) == [GROUND]
 
 
 @pytest.mark.parametrize("rule", MOVES)
-def test_an_attempt_that_failed_is_told_too_where_the_record_says_on_what(matched, rule):
+def test_a_failed_attempt_is_reported_if_the_record_has_its_resource(matched, rule):
     service, call, changes = MOVES[rule][0]
     failed = {"errorCode": "InvalidRequestException", "responseElements": None}
     assert matched(record(service, call, {**changes, **failed})) == [rule]
 
 
-def test_a_denied_call_whose_parameters_are_not_recorded_stays_in_the_trail(matched):
+def test_a_denied_call_without_recorded_parameters_is_not_reported(matched):
     denied = {"errorCode": "AccessDenied", "requestParameters": None}
     assert matched(record("iam", "DeleteRole", denied)) == []
 
 
 @pytest.mark.parametrize("rule", MOVES)
-def test_what_happens_in_another_account_is_of_no_concern(matched, rule):
+def test_calls_in_another_account_match_no_rule(matched, rule):
     event = record(*MOVES[rule][0])
     assert matched({**event, "account": "444455556666"}) == []
 
@@ -434,12 +434,12 @@ def test_what_happens_in_another_account_is_of_no_concern(matched, rule):
         ("lambda", "PutSomething", {"functionName": "EnforceFunction"}),
     ],
 )
-def test_data_events_which_a_trail_may_log_by_the_thousand_are_left_out(matched, service, call, parameters):
+def test_data_events_match_no_rule(matched, service, call, parameters):
     data = {"requestParameters": parameters, "managementEvent": False}
     assert matched(record(service, call, data)) == []
 
 
-def test_what_the_functions_do_in_their_work_raises_no_alert(matched):
+def test_the_work_of_the_functions_sends_no_alert(matched):
     own = sample("awkward_own_call")["detail"]["userIdentity"]
     for call, parameters in [
         ("AttachRolePolicy", {"roleName": "CanvasAnalytics", "policyArn": "arn:aws:iam::aws:policy/x"}),
@@ -459,22 +459,22 @@ def test_what_the_functions_do_in_their_work_raises_no_alert(matched):
         ("finding_role_contested", True),
     ],
 )
-def test_findings_of_rolewardens_are_told(matched, name, seen):
+def test_findings_of_rolewarden_send_an_alert(matched, name, seen):
     assert (matched(sample(name)) == ["Findings"]) is seen
 
 
 @pytest.mark.parametrize("kind", ["Role Remediated", "Surplus Detached", "Sweep Completed", "Guardrails Published"])
-def test_what_went_well_is_not_told(matched, kind):
+def test_remediations_send_no_alert(matched, kind):
     assert matched({**sample("finding_role"), "detail-type": kind}) == []
 
 
-def test_a_role_that_is_only_observed_to_be_bare_is_not_told(matched):
+def test_an_unprotected_role_in_observe_mode_sends_no_alert(matched):
     event = deepcopy(sample("finding_role"))
     event["detail"]["verdict"] = "drifted"
     assert matched(event) == []
 
 
-def test_every_rule_on_moves_has_a_sample_and_every_sample_is_a_move(matched):
+def test_every_rule_on_tampering_has_a_sample_and_every_sample_is_tampering(matched):
     names = [path.stem for path in (ROOT / "events").glob("self_*.json")]
     assert {rule for name in names for rule in matched(sample(name))} == MOVES.keys()
     samples = {
@@ -483,8 +483,8 @@ def test_every_rule_on_moves_has_a_sample_and_every_sample_is_a_move(matched):
     }
     services = {f"{service}.amazonaws.com" for moves in MOVES.values() for service, _, _ in moves}
     assert {source for source, _ in samples} == services
-    told = {(f"{s}.amazonaws.com", re_undated(call)) for moves in MOVES.values() for s, call, _ in moves}
-    assert samples <= told
+    alerts = {(f"{s}.amazonaws.com", re_undated(call)) for moves in MOVES.values() for s, call, _ in moves}
+    assert samples <= alerts
 
 
 def re_undated(name):
@@ -492,10 +492,10 @@ def re_undated(name):
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "events").glob("self_*.json")))
-def test_every_sample_of_a_move_matches_one_rule(matched, name):
+def test_every_sample_of_tampering_matches_one_rule(matched, name):
     assert len(matched(sample(name))) == 1
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "events").glob("member_*.json")))
-def test_every_sample_of_a_move_in_another_account_is_told_once(told, name):
-    assert told(sample(name)) == 1
+def test_every_sample_of_tampering_in_another_account_is_reported_once(alerts, name):
+    assert alerts(sample(name)) == 1

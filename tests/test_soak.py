@@ -1,4 +1,4 @@
-"""A bad night and malformed input in small: what `make soak` runs by the thousand."""
+"""A few bad nights and malformed inputs of those that `make soak` runs by the thousand."""
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -10,7 +10,7 @@ from tests.soak.machine import DONE, Night
 pytestmark = pytest.mark.long
 
 
-def test_after_a_bad_night_every_role_is_guarded_nobody_else_was_touched_and_all_is_told_once(capsys):
+def test_after_many_faults_every_role_is_protected_no_other_is_changed_and_everything_is_reported_once(capsys):
     run_state_machine_as_test(
         Night,
         settings=settings(
@@ -27,5 +27,5 @@ def test_after_a_bad_night_every_role_is_guarded_nobody_else_was_touched_and_all
         print(f"\n{DONE}")  # noqa: T201
 
 
-def test_malformed_events_and_messages_crash_nothing_are_not_asked_for_again_and_write_nothing():
+def test_malformed_events_and_messages_are_dropped_and_write_nothing():
     assert fuzz(seed=1, times=300).total() == 300

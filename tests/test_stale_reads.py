@@ -1,4 +1,4 @@
-"""IAM answers from before: in whatever order the events of a story come, no role stays bare for an old read."""
+"""IAM's reads can be stale: no role stays unprotected after a stale read, for every order of events."""
 
 import itertools
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.long
 
 
 class Clock:
-    """Virtual seconds."""
+    """The virtual time in seconds."""
 
     def __init__(self):
         self.now = 1000.0
@@ -72,18 +72,18 @@ STORIES = {
     a_guardrail_taken_off_and_edited: "CanvasOmar",
     a_role_made_again: "CanvasOmar",
 }
-"""What happens, and to which role."""
+"""A change and its role."""
 
 
 @pytest.fixture(scope="module")
 def kept(aws, template):
-    """A guarded world, and what brings it back: there are many orders."""
-    world = World(aws, template).guarded().hurried()
+    """A protected world, and the function that restores it for each of the many orders."""
+    world = World(aws, template).protected().with_immediate_rechecks()
     world.queued()
     return world, aws.saved()
 
 
-def looked_at(world, event):
+def evaluated(world, event):
     done = (
         world.publications.handle_event
         if event["detail"]["eventName"] in POLICY_EVENTS
@@ -94,7 +94,7 @@ def looked_at(world, event):
 
 
 def worked_off(world, clock):
-    """Let the delayed messages come, a minute after they were sent each."""
+    """Deliver the delayed messages, each a minute after it was sent."""
     for _ in range(RECHECKS + 1):
         clock.now += RECHECK_SECONDS
         for body in world.queued("PUBLISH_QUEUE_URL"):
@@ -107,7 +107,7 @@ def worked_off(world, clock):
 
 @pytest.mark.parametrize("age", [3, 50])
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
-def test_in_whatever_order_the_events_come_the_role_is_guarded_in_the_end(kept, story, age):
+def test_the_role_is_protected_at_the_end_of_every_order_of_events(kept, story, age):
     world, restore = kept
     for order in itertools.permutations(range(4)):
         restore()
@@ -119,9 +119,9 @@ def test_in_whatever_order_the_events_come_the_role_is_guarded_in_the_end(kept, 
                 events.append(world.event(name))
                 clock.now += 1
             for place in order:
-                looked_at(world, events[place])
+                evaluated(world, events[place])
                 clock.now += 1
             worked_off(world, clock)
         said = [events[place]["detail"]["eventName"] for place in order]
-        assert world.carried(STORIES[story]) == {GUARDRAIL}, said
+        assert world.attached(STORIES[story]) == {GUARDRAIL}, said
         assert world.in_force() == PUBLISHED, said

@@ -1,4 +1,4 @@
-"""Rules for the structure of the code: one name for one thing, verbs for what acts, and what may depend on what."""
+"""Rules for the structure of the code: unique names, verbs for functions that act, and allowed dependencies."""
 
 import ast
 from collections import defaultdict
@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 
 
 def imported(file: Path) -> set[str]:
-    """The modules from which a file imports, and the full names of what it takes from them."""
+    """The modules from which a file imports, and the full names of the imported objects."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -53,7 +53,7 @@ VERBS = frozenset(
     take translate trigger undo validate verify wait warn write
     """.split()  # noqa: SIM905 - a list with a line for each verb would be a page
 )
-"""The verbs by which functions that act are named. Add one if none of these says what a new function does."""
+"""The verbs in names of functions that act. Add a verb if none of these describes a new function."""
 
 RECORD = frozenset(["alert", "audit", "contest", "events", "history", "origin", "record", "verdicts", "work"])
 """Modules that write, read, send or show the cause of something for the record."""
@@ -97,11 +97,11 @@ def test_no_class_name_has_two_meanings_in_the_packages():
 
 
 NAMED_BY_OTHERS = (".setter", ".command", ".callback")
-"""Decorators of functions whose names are not free: users type the name of a command."""
+"""Decorators of functions with a fixed name: users type the name of a command."""
 
 
 def procedures(module: ast.Module) -> Iterator[str]:
-    """The names of the functions that give nothing, so that they are called for what they do."""
+    """The names of the functions that return nothing, so that callers use only their effect."""
     for node in ast.walk(module):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name.startswith("__"):
             continue
@@ -112,7 +112,7 @@ def procedures(module: ast.Module) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_function_that_gives_nothing_is_named_by_a_verb(package):
+def test_a_function_that_returns_nothing_is_named_by_a_verb(package):
     found = set()
     for file in sorted(PACKAGES[package].rglob("*.py")):
         for name in procedures(ast.parse(file.read_text(encoding="utf-8"))):
@@ -131,7 +131,7 @@ WRITES = frozenset(
 
 
 def writers(module: ast.Module) -> Iterator[str]:
-    """The names of the functions that write, whatever they give."""
+    """The names of the functions that write, regardless of their results."""
     for node in ast.walk(module):
         if not isinstance(node, ast.FunctionDef) or node.name.startswith("__"):
             continue
@@ -148,7 +148,7 @@ def test_a_function_that_writes_is_named_by_a_verb():
 
 
 def decisions(module: ast.Module) -> Iterator[ast.expr]:
-    """Every expression by which a module chooses what to do."""
+    """Every expression of a condition in a module."""
     for node in ast.walk(module):
         if isinstance(node, ast.If | ast.IfExp | ast.While):
             yield node.test
@@ -184,13 +184,13 @@ def test_no_module_is_longer_than_a_thousand_lines():
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_module_imports_itself_through_others(package):
-    """Imports inside of functions and for type checking alone count, too: they only hide a cycle."""
+    """Imports in functions and for type checking count, too, because they only hide a cycle."""
     folder = PACKAGES[package]
     modules = {".".join(file.relative_to(folder.parent).with_suffix("").parts): file for file in folder.rglob("*.py")}
     modules = {name.removesuffix(".__init__"): file for name, file in modules.items()}
     needs = {name: imported(file) & modules.keys() - {name} for name, file in modules.items()}
     left = dict(needs)
-    # The package itself holds constants only, which every module may take from it.
+    # The package itself has only constants, and every module can import them.
     while free := {name for name, found in left.items() if not found & left.keys()}:
         left = {name: found for name, found in left.items() if name not in free}
     assert left == {}
@@ -205,7 +205,7 @@ def test_production_code_has_seams_and_needs_no_mock():
     assert {str(file.relative_to(ROOT)) for file in files if any("mock" in name for name in imported(file))} == set()
 
 
-def test_no_result_of_a_command_turns_itself_into_json_by_hand():
+def test_results_of_commands_use_the_common_json_writer():
     files = sorted(PACKAGES["rolewarden_cli"].rglob("*.py"))
     modules = {file.name: ast.parse(file.read_text(encoding="utf-8")) for file in files}
     names = {(file, node.name) for file, module in modules.items() for node in ast.walk(module)

@@ -1,4 +1,4 @@
-"""A sweep that runs out of time, that meets another one, and what it tells."""
+"""A sweep that runs out of time or runs next to another one, and its reports."""
 
 import itertools
 from typing import Any
@@ -34,21 +34,21 @@ def forget(world):
     world.bindings.write((), [binding.key for binding in world.bindings.all()])
 
 
-def test_a_sweep_that_runs_out_of_time_goes_on_from_a_message_and_reads_nothing_twice(world, monkeypatch):
+def test_a_sweep_that_runs_out_of_time_continues_with_a_message_and_reads_nothing_twice(world, monkeypatch):
     forget(world)
     monkeypatch.setattr(module, "CHUNK", 2)
-    clock = itertools.cycle([1000.0, 0.0])  # every other look at the clock finds no time left
+    clock = itertools.cycle([1000.0, 0.0])  # Every second call finds no time left.
     world.sweeper.clock = Clock(seconds_left=lambda: next(clock))
     mark = world.aws.mark()
     world.sweep()
     described = [call for call in world.aws.calls(mark) if call.operation == "DescribeUserProfile"]
     assert len(described) == 6
     assert len(world.bound()) == 10
-    assert world.carried("CanvasRosa") == {"approved-models"}
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasRosa") == {"approved-models"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
 
 
-def test_the_comparison_waits_for_the_last_chunk_whatever_their_order(world, monkeypatch):
+def test_the_comparison_waits_for_the_last_chunk_in_any_order(world, monkeypatch):
     forget(world)
     monkeypatch.setattr(module, "CHUNK", 1)
     sweeper = world.sweeper
@@ -62,7 +62,7 @@ def test_the_comparison_waits_for_the_last_chunk_whatever_their_order(world, mon
     assert sweeper.handle_message(compare)["unprotected"] == 7
 
 
-def test_a_chunk_that_comes_twice_does_no_harm(world, monkeypatch):
+def test_a_chunk_that_arrives_twice_changes_nothing(world, monkeypatch):
     forget(world)
     monkeypatch.setattr(module, "CHUNK", 1)
     sweeper = world.sweeper
@@ -72,10 +72,10 @@ def test_a_chunk_that_comes_twice_does_no_harm(world, monkeypatch):
         sweeper.handle_message(body)
     world.sweep()
     assert len(world.bound()) == 10
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
 
 
-def test_two_sweeps_at_once_end_as_one_would(world, monkeypatch):
+def test_two_sweeps_at_once_have_the_same_result_as_one(world, monkeypatch):
     forget(world)
     monkeypatch.setattr(module, "CHUNK", 1)
     sweeper = world.sweeper
@@ -83,14 +83,14 @@ def test_two_sweeps_at_once_end_as_one_would(world, monkeypatch):
     sweeper.start()
     world.end_sweeps()
     assert len(world.bound()) == 10
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
 
 
-def test_what_an_event_has_bound_meanwhile_is_neither_undone_nor_forgotten(world):
+def test_a_binding_of_a_concurrent_event_is_kept(world):
     world.sweep()
     sweeper = world.sweeper
     old_time = sweeper.clock.now() - 60
-    sweeper.clock = Clock(now=lambda: old_time)  # the sweep has read before
+    sweeper.clock = Clock(now=lambda: old_time)  # The sweep has read the role earlier.
     world.sagemaker.create_user_profile(
         DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia")}
     )
@@ -100,7 +100,7 @@ def test_what_an_event_has_bound_meanwhile_is_neither_undone_nor_forgotten(world
     assert "CanvasNadia" in world.bound().values()
 
 
-def test_the_older_of_two_readings_does_not_overwrite_the_newer(world):
+def test_an_older_reading_does_not_overwrite_a_newer_one(world):
     table = world.bindings
     omar = next(binding for binding in table.all() if binding.user_profile == "omar")
     older, newer = (replaced(omar, name) for name in ("Older", "Newer"))
@@ -113,7 +113,7 @@ def replaced(binding, role):
     return binding._replace(role=RoleKey(ACCOUNT_ID, role))
 
 
-def test_a_profile_that_cannot_have_what_it_needs_is_told_once_with_the_recommendation(world_with):
+def test_a_profile_without_the_role_it_needs_is_reported_once_with_a_recommended_action(world_with):
     world = world_with(INHERITS)
     world.sweep()
     world.sweep()
@@ -127,7 +127,7 @@ def test_a_profile_whose_domain_needs_the_same_is_no_finding(world):
     assert world.history("d-research0001/ravi") == []
 
 
-def test_a_role_that_no_sweep_can_mend_is_told_once_by_the_sweep_and_again_by_an_event(world):
+def test_a_role_that_no_sweep_can_remediate_is_reported_once_by_sweeps_and_again_by_an_event(world):
     for _ in range(3):
         world.sweep()
     assert [row["reason"] for row in world.history("CanvasFull")] == ["quota full"]
@@ -135,7 +135,7 @@ def test_a_role_that_no_sweep_can_mend_is_told_once_by_the_sweep_and_again_by_an
     assert len(world.history("CanvasFull")) == 2
 
 
-def test_a_completed_sweep_tells_what_it_has_seen(world):
+def test_a_completed_sweep_reports_its_counts(world):
     world.sweep()
     counts = world.sweeper.start()
     assert (counts["roles"], counts["unprotected"], counts["surplus"]) == (8, 1, 0)
@@ -152,7 +152,7 @@ def test_an_account_without_domains_is_swept(world):
 
 
 @pytest.mark.parametrize("why", ["unreachable", "denied"])
-def test_where_domains_cannot_be_listed_what_is_known_stays_guarded_and_it_is_told_once(world, monkeypatch, why):
+def test_if_domains_cannot_be_listed_known_roles_stay_protected_and_it_is_reported_once(world, monkeypatch, why):
     def unreachable(*_, **__):
         raise EndpointConnectionError(endpoint_url="https://api.sagemaker.mars-north-1.amazonaws.com/")
 
@@ -165,12 +165,12 @@ def test_where_domains_cannot_be_listed_what_is_known_stays_guarded_and_it_is_to
         world.sweep()
         world.sweep()
     assert world.bound() == before
-    assert world.carried("CanvasOmar") == {"no-generative-ai"}
+    assert world.attached("CanvasOmar") == {"no-generative-ai"}
     [row] = world.history("*")
     assert row["reason"] == {"unreachable": "SageMaker cannot be reached", "denied": "access denied"}[why]
 
 
-def test_a_role_that_is_gone_before_the_work_comes_to_it_is_no_error(world):
+def test_a_role_that_is_deleted_before_its_work_is_no_error(world):
     world.sweeper.start()
     work = next(body for body in world.queued() if body["role"] == "CanvasOmar")
     for policy in world.iam.list_attached_role_policies(RoleName="CanvasOmar")["AttachedPolicies"]:
@@ -180,7 +180,7 @@ def test_a_role_that_is_gone_before_the_work_comes_to_it_is_no_error(world):
 
 
 @pytest.mark.parametrize("count", [20, 21])
-def test_few_bindings_travel_with_the_work_and_many_are_asked_for(world, count):
+def test_few_bindings_are_in_the_message_and_many_are_read_from_the_table(world, count):
     omar = next(binding for binding in world.bindings.all() if binding.user_profile == "omar")
     work = Work.of_sweep(omar.role, ACCOUNT_ID, [omar] * count, 1000.0)
     again = Work.from_dict(work.as_dict())
@@ -190,7 +190,7 @@ def test_few_bindings_travel_with_the_work_and_many_are_asked_for(world, count):
     assert work.origin == SWEEP
 
 
-def test_bindings_with_long_tags_do_not_travel_and_messages_stay_within_what_sqs_takes(world):
+def test_bindings_with_long_tags_are_not_in_the_message_and_messages_fit_sqs(world):
     omar = next(binding for binding in world.bindings.all() if binding.user_profile == "omar")
     long = omar._replace(tags={f"key-{number}": "x" * 250 for number in range(50)})
     assert Work.of_sweep(long.role, ACCOUNT_ID, [long], 1000.0).bindings == (long,)
@@ -209,7 +209,7 @@ def test_bindings_with_long_tags_do_not_travel_and_messages_stay_within_what_sqs
     assert (len(sizes), max(sizes) < 256_000) == (3, True)
 
 
-def test_what_is_detached_waits_as_long_as_its_queue_says(world, template):
+def test_a_detachment_waits_for_the_delay_of_its_queue(world, template):
     assert template.resources("AWS::SQS::Queue")["DetachQueue"]["DelaySeconds"] == 120
     requests = []
     sqs = world.runtime.aws._sqs
@@ -220,7 +220,7 @@ def test_what_is_detached_waits_as_long_as_its_queue_says(world, template):
     assert [entry.get("DelaySeconds") for request in requests for entry in request["Entries"]] == [None, 60]
 
 
-def test_a_role_of_thousands_of_subjects_has_a_record_that_an_event_can_hold(world):
+def test_the_record_of_a_role_with_thousands_of_subjects_fits_an_event(world):
     for _ in range(60):
         world.sagemaker.create_user_profile(
             DomainId="d-analytics0001", UserProfileName=f"p-{len(world.bound())}",
@@ -231,7 +231,7 @@ def test_a_role_of_thousands_of_subjects_has_a_record_that_an_event_can_hold(wor
     assert (len(outcome["subjects"]), outcome["more_subjects"]) == (50, 11)
 
 
-def test_a_completed_sweep_is_the_heartbeat_that_the_alarm_listens_for(world, template):
+def test_a_completed_sweep_is_the_heartbeat_of_the_alarm(world, template):
     alarm = template.resources("AWS::CloudWatch::Alarm")["HeartbeatAlarm"]
     metrics.clear_metrics()
     world.sweeper.start()
@@ -244,7 +244,7 @@ def test_a_completed_sweep_is_the_heartbeat_that_the_alarm_listens_for(world, te
     }
 
 
-def test_a_sweep_without_time_leaves_all_of_it_to_a_message(world):
+def test_a_sweep_without_time_leaves_everything_to_a_message(world):
     sweeper = world.sweeper
     sweeper.clock = Clock(seconds_left=lambda: 1.0)
     assert sweeper.start() == {"listed": ""}
@@ -254,7 +254,7 @@ def test_a_sweep_without_time_leaves_all_of_it_to_a_message(world):
     assert sweeper.handle_message(rest)["unprotected"] == 7
 
 
-def test_a_chunk_that_aws_is_slow_to_tell_of_is_ended_by_another_function_and_nothing_of_it_is_lost(world):
+def test_another_invocation_completes_a_slow_chunk_without_loss(world):
     forget(world)
     sweeper = world.sweeper
     sweep = module.Sweep(ACCOUNT_ID, sweeper.clock.now())
@@ -273,7 +273,7 @@ def test_a_chunk_that_aws_is_slow_to_tell_of_is_ended_by_another_function_and_no
     assert [body["step"] for body in world.queued("SWEEP_QUEUE_URL")] == ["compare"]
 
 
-def test_a_comparison_that_runs_out_of_time_sends_no_work_twice_and_none_too_few(world, monkeypatch):
+def test_a_comparison_that_runs_out_of_time_sends_all_work_once(world, monkeypatch):
     sweeper = world.sweeper
     sweeper.start()
     whole = {body["role"] for body in world.queued()}
@@ -290,17 +290,19 @@ def test_a_comparison_that_runs_out_of_time_sends_no_work_twice_and_none_too_few
     assert {body["role"] for url, bodies in sent for body in bodies if url == sweeper.queues.work} == whole
 
 
-def test_one_profile_that_aws_cannot_tell_of_now_holds_up_no_other(world):
+def test_one_profile_with_a_temporary_error_does_not_block_others(world):
     forget(world)
-    with world.aws.failing("DescribeUserProfile", "InternalFailure", status=500, times=3):  # botocore tries thrice
+    with world.aws.failing(
+        "DescribeUserProfile", "InternalFailure", status=500, times=3
+    ):  # botocore makes three tries.
         world.sweep()
     assert len(world.bound()) == 9
-    assert world.carried("CanvasRosa") == {"approved-models"}
+    assert world.attached("CanvasRosa") == {"approved-models"}
     world.sweep()
     assert len(world.bound()) == 10
 
 
-def test_a_row_that_somebody_else_writes_just_now_is_written_a_moment_later(world):
+def test_a_row_with_a_concurrent_write_is_written_afterwards(world):
     world.bindings.write((), [binding.key for binding in world.bindings.all()])
     table, conflicts = world.bindings, [0]
     transact = world.runtime.aws._transact
@@ -319,7 +321,7 @@ def test_a_row_that_somebody_else_writes_just_now_is_written_a_moment_later(worl
     assert len(list(table.all())) == 10
 
 
-def test_a_refused_list_of_domains_is_told_though_one_of_tags_was_told_before(world_with):
+def test_a_denied_list_of_domains_is_reported_after_one_of_tags_was_reported(world_with):
     world = world_with(TAGGED)
     with world.aws.failing("GetResources", "AccessDeniedException"):
         world.sweep()
@@ -328,7 +330,7 @@ def test_a_refused_list_of_domains_is_told_though_one_of_tags_was_told_before(wo
     assert [row["message"].split(":")[0] for row in world.history("*")] == ["GetResources", "ListDomains"]
 
 
-def test_tags_that_cannot_be_read_with_a_changed_profile_are_taken_as_they_were(world_with):
+def test_unreadable_tags_of_a_changed_profile_keep_their_last_known_values(world_with):
     world = world_with(TAGGED)
     world.sweep()
     world.sagemaker.update_user_profile(

@@ -1,4 +1,4 @@
-"""What a sweep costs in AWS calls: pages where nothing has changed, and what changed where something has."""
+"""The AWS calls of a sweep: the pages of lists, and additional calls only for changes."""
 
 from collections import Counter
 
@@ -8,7 +8,7 @@ from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.scenes.crowd import GUARDRAILS, attach_all, crowd, detach_all
 
-from tests.commands import told
+from tests.commands import json_answer
 from tests.volume import volume
 
 REGION = "us-east-1"
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.long, pytest.mark.volume]
 
 @pytest.fixture
 def company(world_with, request):
-    """An account where everybody is bound and every role carries what it needs."""
+    """An account in which every subject is bound and every role has the policies that it needs."""
     domains, profiles, also = request.param
     world = world_with(GUARDRAILS)
     people = crowd(domains=domains, profiles=profiles, also=also)
@@ -42,15 +42,15 @@ def company(world_with, request):
     )
     attach_all(people.roles, policy_arn("approved", "aws", ACCOUNT_ID))
     attach_all(people.also, policy_arn("strict", "aws", ACCOUNT_ID))
-    world.sweep()  # the few of the seed, and the domains
+    world.sweep()  # The seed's few roles and the domains are protected here.
     world.people, world.size = people, request.param
     return world
 
 
 def calls_of_a_plan(company, *, changed):
-    """The calls of `rolewarden plan`, which says of so many roles that they would change, by operation."""
+    """Count the calls of `rolewarden plan` by operation, and assert that this number of roles would change."""
     mark = company.aws.mark()
-    plan = told("plan", "--guardrails", company.environment["GUARDRAILS_FILE"], exit_code=2)
+    plan = json_answer("plan", "--guardrails", company.environment["GUARDRAILS_FILE"], exit_code=2)
     assert sum(role["changes"] for role in plan["roles"]) == changed
     return Counter(call.operation for call in company.aws.calls(mark))
 
@@ -60,17 +60,17 @@ SIZES = volume([(4, 500, 500), (20, 1_000, 1_000)], [(20, 5_000, 5_000)])
 
 
 def pages(domains, profiles, also):
-    """The pages in which AWS lists so many: 100 profiles, 1,000 roles, or 1,000 roles that carry a policy."""
+    """The number of pages of AWS's lists: 100 profiles, 1,000 roles, or 1,000 roles with a policy."""
     return domains + profiles / 100 + 2 * (profiles + also) / 1_000
 
 
 @pytest.mark.parametrize("company", SIZES, indirect=True)
-def test_a_steady_sweep_costs_pages_as_a_plan_does_and_drift_costs_what_drifted(company):
+def test_a_steady_sweep_needs_as_many_pages_as_a_plan_and_drift_adds_only_its_own_calls(company):
     steady = company.calls_of_a_sweep()
     most = 40 + pages(*company.size)
     assert steady.total() <= most, steady
     assert steady["DescribeUserProfile"] == 0
-    assert steady["ListAttachedRolePolicies"] == 1  # the seed's role that is full, which no sweep can mend
+    assert steady["ListAttachedRolePolicies"] == 1  # This is the seed's full role, which no sweep can remediate.
     drifted = company.people.roles[:50] + company.people.also[:50]
     detach_all(drifted)
     asked = calls_of_a_plan(company, changed=len(drifted))
@@ -78,11 +78,11 @@ def test_a_steady_sweep_costs_pages_as_a_plan_does_and_drift_costs_what_drifted(
     calls = company.calls_of_a_sweep()
     assert calls.total() <= most + 4 * len(drifted), calls
     assert calls["AttachRolePolicy"] == calls["ListAttachedRolePolicies"] == len(drifted) + 1
-    assert all(company.carried(role) for role in drifted)
+    assert all(company.attached(role) for role in drifted)
 
 
 @pytest.mark.parametrize("company", volume([(4, 300, 200)], [(4, 600, 400)]), indirect=True)
-def test_a_first_sweep_reads_each_profile_once_and_touches_each_role_once(company):
+def test_a_first_sweep_reads_each_profile_once_and_changes_each_role_once(company):
     people = company.people
     roles = [*people.roles, *people.also]
     detach_all(roles)
@@ -91,4 +91,4 @@ def test_a_first_sweep_reads_each_profile_once_and_touches_each_role_once(compan
     assert calls.total() <= 80 + 1.1 * len(people.roles) + 3 * len(roles), calls
     assert calls["DescribeUserProfile"] <= len(people.roles) + 6  # the seed's
     assert calls["ListAttachedRolePolicies"] <= len(roles) + 12
-    assert all(company.carried(role) for role in roles)
+    assert all(company.attached(role) for role in roles)

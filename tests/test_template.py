@@ -1,4 +1,4 @@
-"""template.yaml, translated as CloudFormation would get it: what must hold of rules, queues and alarms."""
+"""template.yaml, translated as for CloudFormation: requirements for rules, queues and alarms."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def template():
 
 
 def rules(template):
-    """The rules that bring work; tests/test_self_protection.py has those of AlertFunction."""
+    """The rules that trigger work. tests/test_self_protection.py has the rules of AlertFunction."""
     return {rule.name: rule for rule in template.rules() if rule.function != "AlertFunction"}
 
 
@@ -74,9 +74,7 @@ def test_every_rule_on_cloudtrail_leaves_out_failed_calls_and_keeps_calls_withou
         ("EnforceFunctionRole2", True),
     ],
 )
-def test_only_what_the_functions_themselves_do_goes_unseen_not_what_another_role_of_their_path_does(
-    aws, template, issuer, seen
-):
+def test_rules_ignore_calls_of_the_functions_and_not_of_other_roles_under_their_path(aws, template, issuer, seen):
     event = sample("awkward_own_call")
     event["detail"]["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] = f"{ROLES}/{issuer}"
     [rule] = [
@@ -100,11 +98,11 @@ LONGEST = {
     "AlarmTopic": 128 + 30,
     "rolewarden": 128,
 }
-"""Characters of the names that CloudFormation gives: as many as the service takes, or as the longest stack's name and
-what follows it."""
+"""Characters in names that CloudFormation generates: the limit of the service, or the longest stack name with its
+suffix."""
 
 
-def test_a_pattern_fits_what_eventbridge_takes():
+def test_a_pattern_is_within_the_limits_of_eventbridge():
     for rule in whole().rules():
         text = json.dumps(rule.pattern, separators=(",", ":"))
         names = "|".join(sorted(LONGEST, key=len, reverse=True))
@@ -113,13 +111,13 @@ def test_a_pattern_fits_what_eventbridge_takes():
         assert len(text) <= 2048, rule.name
 
 
-def test_tag_events_are_asked_for_on_domains_and_profiles_only(template):
+def test_rules_match_tag_events_only_of_domains_and_profiles(template):
     [rule] = [r for r in rules(template).values() if set(r.pattern.get("detail", {}).get("eventName", ())) & TAG_EVENTS]
     assert set(rule.pattern["detail"]["eventName"]) == TAG_EVENTS
     assert "resourceArn" in rule.pattern["detail"]["requestParameters"]
 
 
-def test_tagged_resources_are_matched_by_prefix_since_eventbridge_takes_few_wildcards(template):
+def test_rules_match_tagged_resources_by_prefix_because_eventbridge_allows_few_wildcards(template):
     [rule] = [r for r in rules(template).values() if set(r.pattern.get("detail", {}).get("eventName", ())) & TAG_EVENTS]
     here = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}"
     assert rule.pattern["detail"]["requestParameters"]["resourceArn"] == [
@@ -129,15 +127,15 @@ def test_tagged_resources_are_matched_by_prefix_since_eventbridge_takes_few_wild
     assert not any("wildcard" in json.dumps(rule.pattern) for rule in template.rules())
 
 
-def test_rules_take_events_of_this_account_only_and_sagemakers_of_this_region(template):
+def test_rules_match_events_of_this_account_and_sagemaker_events_of_this_region(template):
     for rule in rules(template).values():
         if rule.pattern["source"] != ["rolewarden"]:
             assert rule.pattern["account"] == [ACCOUNT]
-        # IAM's may come from its home region, over a bus.
+        # IAM's events may come from its home region over a bus.
         assert rule.pattern.get("region") == (["us-east-1"] if rule.pattern["source"] == ["aws.sagemaker"] else None)
 
 
-def test_an_event_that_reaches_no_function_lands_in_a_dead_letter_queue_that_takes_it(template):
+def test_an_undeliverable_event_goes_to_a_dead_letter_queue_that_accepts_it(template):
     queues = template.resources("AWS::SQS::QueuePolicy")["EventsDeadLetterQueuePolicy"]
     [statement] = queues["PolicyDocument"]["Statement"]
     for rule in template.resources("AWS::Events::Rule").values():
@@ -146,7 +144,7 @@ def test_an_event_that_reaches_no_function_lands_in_a_dead_letter_queue_that_tak
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
 
 
-def test_an_invocation_that_keeps_failing_lands_in_a_dead_letter_queue(template):
+def test_an_invocation_that_keeps_failing_goes_to_a_dead_letter_queue(template):
     configs = template.resources("AWS::Lambda::EventInvokeConfig")
     called_by_rules = {target["Arn"].rsplit(":", 1)[-1] for r in template.resources("AWS::Events::Rule").values()
                        for target in r["Targets"]}  # fmt: skip
@@ -158,7 +156,7 @@ def test_an_invocation_that_keeps_failing_lands_in_a_dead_letter_queue(template)
         assert queue in sends
 
 
-def test_work_that_keeps_failing_lands_in_a_dead_letter_queue_and_only_the_failed_message_comes_back(template):
+def test_only_failed_messages_are_retried_and_go_to_a_dead_letter_queue(template):
     queues = template.resources("AWS::SQS::Queue")
     mappings = template.resources("AWS::Lambda::EventSourceMapping").values()
     assert {mapping["EventSourceArn"].rsplit(":", 1)[-1] for mapping in mappings} == set(RECEIVERS)
@@ -174,28 +172,28 @@ def test_a_message_stays_hidden_longer_than_its_function_can_run(template, queue
     assert template.resources("AWS::SQS::Queue")[queue]["VisibilityTimeout"] >= 6 * timeout
 
 
-def test_the_functions_know_which_roles_are_their_own(template):
+def test_the_functions_have_the_names_of_their_own_roles(template):
     for function in FUNCTIONS:
         assert template.environment(function)["OWN_ROLES"].split(",") == [f"{own}Role" for own in FUNCTIONS]
 
 
-def test_no_event_reaches_who_may_detach(template):
+def test_no_event_reaches_a_function_that_can_detach(template):
     targets = [t["Arn"] for r in template.resources("AWS::Events::Rule").values() for t in r["Targets"]]
     assert not any("DetachFunction" in target for target in targets)
 
 
-def test_those_who_attach_are_gone_before_a_deleted_stack_takes_guardrails_off(template):
+def test_functions_that_attach_are_deleted_before_a_deleted_stack_detaches_guardrails(template):
     for function in set(WORKERS) - {"DetachFunction"}:
         assert "DetachOnDelete" in template.depends_on(function)
 
 
-def test_each_queue_is_received_from_by_one_function_and_nobody_else(template):
+def test_only_one_function_receives_messages_of_each_queue(template):
     for action in ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"):
         found = {
             statement["Resource"].rsplit(":", 1)[-1]: function
             for function in FUNCTIONS
             for statement in may(template, function, action)
-            if statement["Sid"] != "CountUndeliveredEvents"  # how many there are, in a queue of a forwarder's
+            if statement["Sid"] != "CountUndeliveredEvents"  # This call counts the messages in a forwarder's queue.
         }
         assert found == RECEIVERS
 
@@ -207,7 +205,7 @@ def test_every_function_runs_as_a_role_of_its_own_under_rolewardens_path(templat
 
 
 @pytest.mark.parametrize(("region", "partition"), REGIONS.items())
-def test_every_arn_is_of_the_partition_it_is_deployed_in(region, partition):
+def test_every_arn_has_the_partition_of_the_deployment(region, partition):
     text = json.dumps(translated(region).resolve(translated(region).body["Resources"]))
     other = set(REGIONS.values()) - {partition}
     assert f"arn:{partition}:" in text
@@ -215,12 +213,12 @@ def test_every_arn_is_of_the_partition_it_is_deployed_in(region, partition):
 
 
 @pytest.mark.parametrize("region", REGIONS)
-def test_the_stack_says_whether_iam_events_reach_it(region):
+def test_an_output_of_the_stack_shows_whether_iam_events_reach_it(region):
     told = translated(region).outputs()["IamEvents"]
     assert told.startswith("yes: over a forwarder" if region == "eu-west-1" else "yes: CloudTrail delivers")
 
 
-def test_role_events_are_all_asked_for(template):
+def test_the_rules_match_all_role_events(template):
     assert set(rules(template)["EnforceFunctionRoles"].pattern["detail"]["eventName"]) == ROLE_EVENTS
 
 
@@ -229,11 +227,11 @@ KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1f357b5b-3e36-838c-94a4-e671aa807118
 
 @pytest.fixture(scope="module")
 def keyed():
-    """The template with a key of the customer's."""
+    """The template with a customer key."""
     return translated(KmsKeyArn=KEY)
 
 
-def test_without_a_key_of_the_customers_everything_is_encrypted_with_those_that_aws_keeps(template):
+def test_without_a_customer_key_everything_is_encrypted_with_keys_of_aws(template):
     for queue in template.resources("AWS::SQS::Queue").values():
         assert (queue["SqsManagedSseEnabled"], queue.get("KmsMasterKeyId")) == (True, None)
     for kind in ("AWS::Lambda::Function", "AWS::Logs::LogGroup"):
@@ -243,7 +241,7 @@ def test_without_a_key_of_the_customers_everything_is_encrypted_with_those_that_
     assert not any(may(template, function, "kms:Decrypt") for function in WORKERS)
 
 
-def test_the_topic_has_a_key_of_the_stacks_own_that_alarms_and_alertfunction_may_use(template):
+def test_the_topic_has_the_stacks_own_key_that_alarms_and_alertfunction_can_use(template):
     [topic] = template.resources("AWS::SNS::Topic").values()
     assert topic["KmsMasterKeyId"] == "AlarmKey"
     assert "AlarmKey" in template.resources("AWS::KMS::Key")
@@ -252,7 +250,7 @@ def test_the_topic_has_a_key_of_the_stacks_own_that_alarms_and_alertfunction_may
         assert statement["Resource"] == f"arn:aws:kms:us-east-1:{ACCOUNT}:key/AlarmKey"
 
 
-def test_a_key_of_the_customers_encrypts_everything(keyed):
+def test_a_customer_key_encrypts_everything(keyed):
     for table in keyed.resources("AWS::DynamoDB::Table").values():
         assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
     for queue in keyed.resources("AWS::SQS::Queue").values():
@@ -265,17 +263,17 @@ def test_a_key_of_the_customers_encrypts_everything(keyed):
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_every_function_may_use_the_customers_key_and_no_other(keyed, function):
+def test_every_function_can_use_only_the_customer_key(keyed, function):
     for action in ("kms:Decrypt", "kms:GenerateDataKey"):
         assert [statement["Resource"] for statement in may(keyed, function, action)] == [KEY]
 
 
-def test_a_move_against_the_customers_key_is_told(keyed):
+def test_tampering_with_the_customer_key_is_reported(keyed):
     [rule] = [r for r in keyed.rules() if r.name == "AlertFunctionSelfTopicAndKey"]
     assert KEY in json.dumps(rule.pattern)
 
 
-def test_alertfunction_may_speak_to_its_topic_and_to_nothing_else(template):
+def test_alertfunction_can_only_publish_to_its_topic(template):
     allowed = {
         action: statement["Resource"]
         for rights in of_template(template)
@@ -312,7 +310,7 @@ def test_every_dead_letter_queue_has_an_alarm(template):
     assert dead <= watched
 
 
-def test_errors_and_throttles_of_every_function_are_watched(template):
+def test_errors_and_throttles_of_every_function_have_an_alarm(template):
     for metric in ("Errors", "Throttles"):
         watched = [
             dimension["Value"]
@@ -323,7 +321,7 @@ def test_errors_and_throttles_of_every_function_are_watched(template):
         assert sorted(watched) == sorted(FUNCTIONS)
 
 
-def test_no_sweep_is_an_alarm_and_so_is_no_data(template):
+def test_a_missing_sweep_and_missing_data_set_off_an_alarm(template):
     heartbeat = alarms(template)["HeartbeatAlarm"]
     assert (heartbeat["TreatMissingData"], heartbeat["MetricName"]) == ("breaching", "Heartbeat")
     assert (heartbeat["Statistic"], heartbeat["Threshold"]) == ("Minimum", 1)
@@ -331,11 +329,11 @@ def test_no_sweep_is_an_alarm_and_so_is_no_data(template):
 
 
 INTERVALS = {"15m": 900, "1h": 3600, "6h": 6 * 3600, "12h": 12 * 3600, "1d": 24 * 3600}
-"""Seconds of each value of SweepInterval."""
+"""Each value of SweepInterval in seconds."""
 
 
 class Interval:
-    """What the template makes of one value of SweepInterval."""
+    """The resources of the template for one value of SweepInterval."""
 
     def __init__(self, value):
         template = translated(SweepInterval=value)
@@ -349,9 +347,9 @@ class Interval:
         }
 
     def alarmed(self, sweeps, now):
-        """Whether the alarm is on at a time, given when sweeps completed, and whether every path was there.
+        """Whether the alarm is on at a time, for the times of completed sweeps and whether each found every path.
 
-        CloudWatch slides its window along with the time:
+        CloudWatch uses a sliding window:
         https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation-window.html
         """
         ends = [now - self.period * n for n in range(self.periods)]
@@ -363,7 +361,7 @@ def seconds_of(schedule):
     found = re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", schedule)
     assert found is not None, schedule
     count, unit = found.groups()
-    assert schedule.endswith("s)") == (count != "1")  # EventBridge takes no `rate(1 hours)`
+    assert schedule.endswith("s)") == (count != "1")  # EventBridge rejects `rate(1 hours)`.
     return int(count) * {"minute": 60, "hour": 3600, "day": 24 * 3600}[unit]
 
 
@@ -372,7 +370,7 @@ def interval(request):
     return Interval(request.param)
 
 
-def test_these_are_the_intervals_that_the_template_takes(template):
+def test_the_template_accepts_these_intervals(template):
     declared = template.source["Parameters"]["SweepInterval"]
     assert declared["AllowedValues"] == list(INTERVALS)
     assert set(template.source["Mappings"]["SweepIntervals"]) == set(INTERVALS)
@@ -380,17 +378,17 @@ def test_these_are_the_intervals_that_the_template_takes(template):
 
 
 @pytest.mark.parametrize(("value", "seconds"), INTERVALS.items())
-def test_the_sweep_and_the_check_of_the_policies_come_once_an_interval(value, seconds):
+def test_the_sweep_and_the_policy_check_run_once_an_interval(value, seconds):
     assert Interval(value).schedules == {"SweepFunctionSchedule": seconds, "PublishFunctionCheck": seconds}
 
 
-def test_cloudwatch_can_look_back_over_as_many_periods_as_the_heartbeat_takes(interval):
+def test_the_heartbeat_alarm_is_within_the_evaluation_limit_of_cloudwatch(interval):
     assert interval.period % 60 == 0
     assert interval.window <= (7 * 24 * 3600 if interval.period >= 3600 else 24 * 3600)
 
 
 @pytest.mark.parametrize("late", [0.0, 0.5, 0.99], ids=lambda late: f"{late} of an interval")
-def test_sweeps_on_schedule_set_off_no_heartbeat_alarm_even_if_every_second_one_takes_long(interval, late):
+def test_sweeps_on_schedule_set_off_no_heartbeat_alarm_even_if_every_second_one_is_slow(interval, late):
     seconds = interval.schedules["SweepFunctionSchedule"]
     sweeps = [(n * seconds + (n % 2) * int(late * seconds), True) for n in range(20)]
     assert not any(interval.alarmed(sweeps, now) for now in range(interval.window, 19 * seconds, seconds // 60))
@@ -425,14 +423,14 @@ def test_every_alarm_goes_to_the_topic_and_has_its_entry_in_the_runbook(template
     assert told | {"Alerts", "Restore the stack", "A first deployment that fails"} == entries
 
 
-def test_every_reason_has_a_recommendation_but_that_a_role_does_not_exist():
+def test_every_reason_except_a_missing_role_has_a_recommended_action():
     from rolewarden.verdicts import RECOMMENDATIONS, Reason
 
     assert set(Reason) - RECOMMENDATIONS.keys() == {Reason.ROLE_GONE}
 
 
 @pytest.mark.parametrize("metric", ["Contested", "RecordFailed", "Unenforceable"])
-def test_what_the_code_counts_as_bad_is_an_alarm_at_once(template, metric):
+def test_every_metric_of_an_error_has_an_immediate_alarm(template, metric):
     [alarm] = [a for a in alarms(template).values() if a["MetricName"] == metric]
     assert alarm["Namespace"] == "Rolewarden"
     assert alarm["Dimensions"] == [{"Name": "service", "Value": "rolewarden"}]

@@ -1,7 +1,7 @@
-"""How many modules a reader opens to follow one thing through the code.
+"""The number of modules that a reader opens to follow one path through the code.
 
 A module counts if it can reach AWS: it imports `rolewarden.calls` or `rolewarden.aws`, directly or through others.
-Modules of values and pure functions, such as `rolewarden.names`, do not count: their names say what they give.
+Modules of values and pure functions, such as `rolewarden.names`, do not count, because their names explain them.
 """
 
 import ast
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rolewarden import sweep
 
-from tests.commands import told
+from tests.commands import json_answer
 
 PACKAGES = ("rolewarden.", "rolewarden_cli.")
 
@@ -55,7 +55,7 @@ def reaches_aws(module: str) -> bool:
 
 
 def entered(do: Callable[[], object], until: str = "") -> list[str]:
-    """The modules that count whose functions run while `do` runs, up to the first call of the method `until`."""
+    """The counted modules whose functions run while `do` runs, up to the first call of the method `until`."""
     found: dict[str, None] = {}
     ended = False
 
@@ -76,8 +76,8 @@ def entered(do: Callable[[], object], until: str = "") -> list[str]:
     return [module for module in found if reaches_aws(module)]
 
 
-def test_from_an_event_to_the_attachment_it_is_at_most_six_modules(world):
-    world.guarded()
+def test_an_event_passes_through_at_most_six_modules_before_the_attachment(world):
+    world.protected()
     event = world.detach("CanvasOmar", "no-generative-ai")
     found = entered(lambda: world.enforcer.handle_event(event), until="rolewarden.aws.attach")
     assert found[0] == "rolewarden.enforce"
@@ -99,7 +99,7 @@ def test_a_sweep_message_passes_through_at_most_ten_modules(world, monkeypatch):
 
 
 def test_plan_passes_through_at_most_eleven_modules(world):
-    told("plan", exit_code=2)  # what an import does is not part of the trip
-    found = entered(lambda: told("plan", exit_code=2))
+    json_answer("plan", exit_code=2)  # An import is not a part of the path.
+    found = entered(lambda: json_answer("plan", exit_code=2))
     assert "rolewarden_cli.commands.plan" in found
     assert len(found) <= 11, found

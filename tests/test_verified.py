@@ -44,7 +44,7 @@ def node_ids() -> frozenset[str]:
 
 
 def lacking(claim: dict) -> list[str]:
-    """What is wrong with a claim, as the file has it."""
+    """The errors of a claim in the file."""
     found = []
     if unknown := claim.keys() - {"id", "claim", "matters", "evidence", "sources", "tests", "live"}:
         found.append(f"unknown fields {sorted(unknown)}")
@@ -139,7 +139,7 @@ def texts(shape: Shape | None, seen: set[str]) -> Iterator[str]:
 
 @cache
 def documented(model: str) -> str:
-    """What botocore says of an operation or a shape, for example `iam CreateRole`. An unknown one raises an error."""
+    """Botocore's documentation of an operation or a shape, for example `iam CreateRole`. Raises if it is unknown."""
     service, name = model.split()
     described = SESSION.get_service_model(service)
     seen: set[str] = set()
@@ -172,7 +172,7 @@ def keys_of(action: str) -> set[str]:
     return {key.partition("${")[0] for key in keys}
 
 
-def test_the_authorization_data_has_the_actions_and_condition_keys_that_the_claims_name():
+def test_the_authorization_data_has_the_actions_and_condition_keys_of_the_claims():
     for claim in CLAIMS:
         for source in claim.sources:
             if source.action:

@@ -1,4 +1,4 @@
-"""The wheel, installed into an empty environment: every command works in an empty folder, far from the checkout."""
+"""The wheel in an empty environment: every command works in an empty folder outside of the checkout."""
 
 import json
 import subprocess
@@ -46,14 +46,14 @@ for arguments in json.loads(sys.argv[2]):
 own = {name: module.__file__ for name, module in sys.modules.items() if name.startswith("rolewarden")}
 print(json.dumps([answers, own]))
 """
-"""Runs several commands in one process: the local AWS is imported once."""
+"""A program that runs several commands in one process, because importing the local AWS takes long."""
 
 
 class Installed:
     """An environment with the wheel and its dependencies, and an empty folder to work in."""
 
     modules: set[str]
-    """Rolewarden's modules that the last run had imported."""
+    """Rolewarden's modules that the last run imported."""
 
     def __init__(self, folder: Path):
         wheels, environment, self.desk = folder / "wheels", folder / "environment", folder / "desk"
@@ -68,11 +68,11 @@ class Installed:
         install = ["--disable-pip-version-check", "--no-index", "--no-deps", "--quiet", str(wheel)]
         python = str(self.bin / "python")
         subprocess.run([sys.executable, "-m", "pip", "--python", python, "install", *install], check=True)
-        # Only folders that Python itself lists are searched for .pth files, so the editable install stays outside.
+        # Python searches only its own folders for .pth files, so the editable install stays outside.
         (self.packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
 
     def run(self, *commands: list[str], extra: str = "with") -> list[tuple[int | str, str, str]]:
-        """Exit code, output and errors of each command; proves that all code came from the wheel."""
+        """Run commands, return each exit code, output and errors, and assert that all code came from the wheel."""
         ended = subprocess.run(
             [str(self.bin / "python"), "-c", RUN, extra, json.dumps(commands)],
             cwd=self.desk,
@@ -111,15 +111,15 @@ def test_every_command_has_its_help_and_those_of_guardrails_yaml_work_without_th
     assert "0 errors" in checked[1]
     assert '"Version": "2012-10-17"' in compiled[1]
     for _, _, err in (checked, compiled):
-        assert "taking the one that ships with Rolewarden" in err
+        assert "using the file that ships with Rolewarden" in err
     assert not list(installed.desk.iterdir())
 
 
-def test_without_the_extra_one_line_says_which_and_how_to_install_it(installed):
+def test_without_the_extra_one_line_names_it_and_its_installation(installed):
     local = [["plan", "--local"], ["replay", "events/detach_role_policy.json"], ["-m", "translate"]]
     for code, out, err in installed.run(*local, extra="without"):
         assert (code, out) == (1, "")
-        [line] = [line for line in err.splitlines() if "taking the one that ships" not in line]
+        [line] = err.splitlines()
         assert "the extra `local`" in line
         assert line.endswith("run `pip install 'rolewarden[local]'`")
 

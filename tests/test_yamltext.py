@@ -1,4 +1,4 @@
-"""YAML as text: what stands in the file is what is read, each value with its line; what could mislead is refused."""
+"""YAML as text: each value is read unchanged and with its line, and misleading YAML is rejected."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from rolewarden.yamltext import DEEPEST, YamlTextError, parse_yaml
         "<<",
     ],
 )
-def test_a_scalar_is_the_text_that_stands_in_the_file(scalar: str) -> None:
+def test_a_scalar_is_the_text_of_the_file(scalar: str) -> None:
     assert parse_yaml(f"key: {scalar}\n")[0] == {"key": scalar}
     assert parse_yaml(f"- {scalar}\n")[0] == [scalar]
 
 
 @pytest.mark.parametrize(("text", "value"), [("", None), ("~", None), ("null", None), ('"null"', "null"), ("''", "")])
-def test_only_what_is_left_empty_or_called_null_is_none(text: str, value: str | None) -> None:
+def test_only_an_empty_value_or_null_is_none(text: str, value: str | None) -> None:
     assert parse_yaml(f"key: {text}\n")[0] == {"key": value}
 
 
@@ -41,7 +41,7 @@ def test_a_text_without_a_document_is_none(text: str) -> None:
     assert parse_yaml(text)[0] is None
 
 
-def test_every_value_knows_the_line_where_a_person_looks_for_it() -> None:
+def test_every_value_has_its_line_in_the_file() -> None:
     document, lines = parse_yaml(
         "# rules\na:\n  b:\n\n    - x\n    - {c: d,\n       e: f}\n  g: >\n    long\n    text\n"
     )
@@ -129,7 +129,7 @@ NO_YAML = [
     ("text", "line", "path", "words"),
     [*REFUSED, *((text, line, (), f"not valid YAML: {words}") for text, line, words in NO_YAML)],
 )
-def test_what_could_mislead_is_refused_with_its_place_and_the_way_out(
+def test_misleading_yaml_is_rejected_with_its_place_and_a_solution(
     text: str, line: int, path: tuple[str | int, ...], words: str
 ) -> None:
     with pytest.raises(YamlTextError) as raised:
@@ -151,7 +151,7 @@ def test_what_could_mislead_is_refused_with_its_place_and_the_way_out(
     ],
     ids=["a list in itself", "a mapping as its own key", "a billion laughs"],
 )
-def test_a_text_that_would_grow_without_end_is_refused_at_once(text: str) -> None:
+def test_a_text_that_expands_without_limit_is_rejected_immediately(text: str) -> None:
     began = time.perf_counter()
     with pytest.raises(YamlTextError, match="is not allowed"):
         parse_yaml(text)
@@ -159,7 +159,7 @@ def test_a_text_that_would_grow_without_end_is_refused_at_once(text: str) -> Non
 
 
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
-def test_deep_nesting_is_refused_and_the_deepest_that_is_read_is_told(opening: str) -> None:
+def test_deep_nesting_is_rejected_and_the_message_has_the_maximum(opening: str) -> None:
     message = f"nested deeper than {DEEPEST} levels: remove the excess brackets"
     with pytest.raises(YamlTextError, match=message) as raised:
         parse_yaml("\n" + opening * 2000)

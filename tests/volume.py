@@ -1,4 +1,4 @@
-"""How much a test does: little in `make test`, much in `make soak`."""
+"""The amount of work of a test: little in `make test`, much in `make soak`."""
 
 import os
 from typing import TypeVar

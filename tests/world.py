@@ -1,4 +1,4 @@
-"""A seeded account with Rolewarden in it, in process: act through boto3, look at what the roles carry."""
+"""A seeded account with Rolewarden in this process. A test acts through boto3 and reads the attached policies."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _client(service: str) -> Any:
 
 
 class _Account(NamedTuple):
-    """An account as `stage` leaves it, and how to bring it back."""
+    """An account after `stage`, with a function that restores it."""
 
     restore: Callable[[], None]
     seeded: Seeded
@@ -70,7 +70,7 @@ def _seeded(aws: LocalAws) -> tuple[Callable[[], None], Seeded]:
 
 @lru_cache(maxsize=32)
 def _staged(aws: LocalAws, template: Template, guardrails: str) -> _Account:
-    """The account under guardrails with this text. To bring it back takes a fortieth of the time to make it."""
+    """Make the account with guardrails of this text. Restoring it takes a fortieth of the time to make it."""
     restore, seeded = _seeded(aws)
     restore()
     aws.lend(_OWN_KEY, OWN_ROLE)
@@ -82,12 +82,12 @@ def _staged(aws: LocalAws, template: Template, guardrails: str) -> _Account:
 
 
 class Assembled:
-    """The collaborators of every function, put together in one process with one clock."""
+    """The collaborators of every function, in one process with one clock."""
 
     environment: Mapping[str, str]
 
     def assemble(self, aws: Aws) -> None:
-        """Put them together, as each function does at its cold start."""
+        """Make the collaborators, as each function does at its cold start."""
         enforce, publish = EnforceSettings.read(self.environment), PublishSettings.read(self.environment)
         self.runtime = Runtime(enforce, aws, Clock(today=lambda: TODAY))
         self.enforcer = Enforcer.of(self.runtime, enforce)
@@ -102,9 +102,9 @@ class Assembled:
 
 
 class World(Assembled):
-    """The account that `stage` makes: the guardrails are published, the subjects are bound, and the roles are bare.
+    """The account of `stage`, with published guardrails, bound subjects and unprotected roles.
 
-    Every World brings back the same saved account: the calls that made it, and their events, are not in the log.
+    Every World restores the same saved account. The log does not have the calls that made it, or their events.
     """
 
     def __init__(self, aws: LocalAws, template: Template, guardrails: Path = GUARDRAILS) -> None:
@@ -115,15 +115,15 @@ class World(Assembled):
         self.seeded = account.seeded
         self.environment = {**account.environment, "GUARDRAILS_FILE": str(guardrails)}
         self.iam, self.sagemaker, self.sqs = map(_client, ("iam", "sagemaker", "sqs"))
-        # One set of clients serves every World: it takes longer to make than an account, and keeps nothing.
+        # Every World uses the same clients, because they have no state and making them takes longer than an account.
         self.assemble(_aws())
 
     def lend(self) -> None:
-        """Let what Rolewarden does be done as itself, not as the people of the test."""
+        """Assign Rolewarden's access key to its own role, so that its calls differ from those of the test."""
         self.aws.lend(_OWN_KEY, OWN_ROLE)
 
     def under(self, guardrails: Path, *, publish: bool = True) -> World:
-        """The same account after a deployment of other guardrails."""
+        """Return the same account after a deployment of other guardrails."""
         other = copy(self)
         other.environment = {**self.environment, "GUARDRAILS_FILE": str(guardrails)}
         other.assemble(self.runtime.aws)
@@ -131,8 +131,8 @@ class World(Assembled):
             other.publications.run(ACCOUNT_ID, DEPLOYMENT)
         return other
 
-    def guarded(self) -> World:
-        """Bring every governed role to what it needs, and forget the calls that took."""
+    def protected(self) -> World:
+        """Attach to every governed role the policies that it needs, and empty the work queue."""
         for binding in list(self.bindings.all()):
             if binding.role:
                 self.enforce(self.role_event(binding.role.name))
@@ -140,36 +140,36 @@ class World(Assembled):
         return self
 
     def event(self, name: str) -> dict[str, Any]:
-        """The newest CloudTrail event of this name that an API call here has left."""
+        """The newest CloudTrail event with this name."""
         return next(event for event in reversed(self.aws.events) if event["detail"]["eventName"] == name)
 
     def role_event(self, role: str) -> dict[str, Any]:
-        """An event that nominates `role`, as somebody's TagRole would."""
+        """Tag `role`, and return the event, which triggers an evaluation of it."""
         self.iam.tag_role(RoleName=role, Tags=[{"Key": "touched", "Value": "yes"}])
         return self.event("TagRole")
 
     def enforce(self, event: dict[str, Any]) -> list[dict[str, Any]]:
-        """Let Rolewarden look at an event; gives the outcomes."""
+        """Pass an event to EnforceFunction's code, and return the outcomes."""
         return self.enforcer.handle_event(event)["outcomes"]
 
     def verdict(self, role: str) -> dict[str, Any]:
-        """What Rolewarden says of a role that an event names."""
+        """Trigger an evaluation of a role, and return its outcome."""
         [outcome] = [o for o in self.enforce(self.role_event(role)) if o["role"] == role]
         return outcome
 
-    def carried(self, role: str) -> set[str]:
-        """Names of the guardrail policies that IAM says the role carries."""
+    def attached(self, role: str) -> set[str]:
+        """Names of the guardrail policies that IAM shows on a role."""
         pages = self.iam.get_paginator("list_attached_role_policies").paginate(RoleName=role)
         arns = [policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]]
         prefix = policy_arn("", "aws", ACCOUNT_ID)
         return {arn.removeprefix(prefix) for arn in arns if arn.startswith(prefix)}
 
     def bound(self) -> dict[str, str | None]:
-        """The bindings table: the name of the role of each subject, by the subject's key; None for no role."""
+        """The bindings table: the name of each subject's role, by the subject's key. None means no role."""
         return {"/".join(b.key): b.role.name if b.role else None for b in self.bindings.all()}
 
     def in_force(self, policies: Iterable[Policy] | None = None) -> set[str]:
-        """Names of those policies whose default version in IAM says what they say; None means all guardrails."""
+        """Names of the policies whose default version in IAM has their text. None means all guardrail policies."""
         return {
             policy.name
             for policy in (compile_rules(self.runtime.rules, "aws") if policies is None else policies)
@@ -178,14 +178,14 @@ class World(Assembled):
         }
 
     def detach(self, role: str, policy: str) -> dict[str, Any]:
-        """Take a guardrail off; gives the event."""
+        """Detach a guardrail, and return the event."""
         self.iam.detach_role_policy(RoleName=role, PolicyArn=policy_arn(policy, "aws", ACCOUNT_ID))
         return self.event("DetachRolePolicy")
 
     def remediate_by_hand(self) -> str:
         """Detach a policy from CanvasFull and attach its guardrail, without an event for Rolewarden.
 
-        Gives the ARN of the policy that made room.
+        Return the ARN of the detached policy.
         """
         [first, *_] = self.iam.list_attached_role_policies(RoleName="CanvasFull")["AttachedPolicies"]
         self.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=first["PolicyArn"])
@@ -193,7 +193,7 @@ class World(Assembled):
         return first["PolicyArn"]
 
     def role(self, name: str, trust: str = TRUST) -> str:
-        """Make a role; gives its ARN."""
+        """Make a role, and return its ARN."""
         return self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
 
     def history(self, about: str) -> list[dict[str, Any]]:
@@ -201,7 +201,7 @@ class World(Assembled):
         return _onlooker().query(self.environment["HISTORY_TABLE"], {"about": f"{ACCOUNT_ID}/{about}".lower()})
 
     def queued(self, queue: str = "WORK_QUEUE_URL") -> list[dict[str, Any]]:
-        """Messages of a queue, taken out."""
+        """Receive and delete the messages of a queue, and return them."""
         bodies = []
         url = self.environment[queue]
         while messages := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
@@ -211,36 +211,36 @@ class World(Assembled):
         return bodies
 
     def sweep(self) -> list[dict[str, Any]]:
-        """Let a sweep run to its end and work off what it found; gives the outcomes."""
+        """Run a whole sweep and process its messages, and return the outcomes."""
         self.sweeper.start()
         return self.end_sweeps()
 
     def end_sweeps(self) -> list[dict[str, Any]]:
-        """Work off what is left of the sweeps that have begun, and what they found; gives the outcomes."""
+        """Process the remaining messages of started sweeps and their work, and return the outcomes."""
         while bodies := self.queued("SWEEP_QUEUE_URL"):
             for body in bodies:
                 self.sweeper.handle_message(body)
         return self.work()
 
     def audit(self, *, later: timedelta = timedelta(hours=1), again: bool = False) -> dict[str, Any]:
-        """Let Rolewarden look, so much later, at what it has done; `again` from where no audit has been."""
+        """Run an audit of Rolewarden's calls, `later` than now. With `again`, it starts an hour ago."""
         if again:
             self.progress.set_audited(ACCOUNT_ID, datetime.now(UTC) - timedelta(hours=1))
         return self.sweeper.auditor.run(ACCOUNT_ID, time.time() + later.total_seconds())
 
     def calls_of_a_sweep(self) -> Counter[str]:
-        """The calls of a sweep and of the work that it asks for, by operation, without what Lambda asks of a queue."""
+        """Count the calls of a sweep and of its work by operation, without the calls with which Lambda polls."""
         mark = self.aws.mark()
         self.sweep()
         operations = (call.operation for call in self.aws.calls(mark))
         return Counter(operation for operation in operations if operation not in {"ReceiveMessage", "DeleteMessage"})
 
     def detach_surplus(self) -> list[dict[str, Any]]:
-        """Work off DetachQueue."""
+        """Process the messages of DetachQueue."""
         return [self.detacher.handle_message(body) for body in self.queued("DETACH_QUEUE_URL")]
 
     def listening(self, pattern: Mapping[str, Any]) -> Callable[[], list[dict[str, Any]]]:
-        """Gives what gives the events that the default bus has passed on since, to a rule with this pattern."""
+        """Make a rule with this pattern on the default bus, and return a function that returns its new events."""
         events = _client("events")
         url = self.sqs.create_queue(QueueName="listener")["QueueUrl"]
         arn = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -252,26 +252,26 @@ class World(Assembled):
         ]
 
     def work(self) -> list[dict[str, Any]]:
-        """Work off what is visible in the queue, ten at a time as Lambda gets them; gives the outcomes."""
+        """Process the visible messages of the work queue in batches of ten, as Lambda does, and return the outcomes."""
         bodies, outcomes = self.queued(), []
         for start in range(0, len(bodies), 10):
             with self.runtime.recorder.together():
                 outcomes += [self.enforcer.handle_message(body) for body in bodies[start : start + 10]]
         return outcomes
 
-    def hurried(self) -> World:
-        """Let second looks come at once instead of in a minute."""
+    def with_immediate_rechecks(self) -> World:
+        """Make rechecks due immediately instead of after a minute."""
         self.environment = {**self.environment, "RECHECK_SECONDS": "0"}
         self.assemble(self.runtime.aws)
         return self
 
     def wait(self, seconds: float) -> None:
-        """Let the clock of all functions go on."""
+        """Advance the clock of all functions."""
         before = self.runtime.clock.now
         self.runtime.clock.now = lambda: before() + seconds
 
     def calls(self, event: dict[str, Any]) -> list[str]:
-        """The AWS calls that an event costs a warm function."""
+        """Pass an event to a warm function, and return its AWS calls."""
         mark = self.aws.mark()
         self.enforcer.handle_event(event)
         return [f"{call.service}:{call.operation}" for call in self.aws.calls(mark)]

@@ -1,7 +1,7 @@
 """Cloud Custodian (PyPI c7n) on the same guardrails. Arguments: `lambda` or `pull`, and a folder with config.json.
 
-`lambda` is its own handler, as its Lambda mode deploys it; `pull` is what `custodian run` does, without the start of a
-process each time. How Custodian finds the governed roles is by their names: it cannot ask a domain for its roles.
+`lambda` is Custodian's own handler, as its Lambda mode deploys it. `pull` does the same as `custodian run`, without a
+new process each time. Custodian finds the governed roles by their names, because it cannot read a domain's roles.
 """
 
 import time
@@ -37,8 +37,8 @@ else:
     options = {"output_dir": FOLDER, "account_id": "111122223333", "region": "us-east-1"}
     config = AWS().initialize(Config.empty(**options, cache=str(cache), cache_period=15))
 
-    def handle(order: dict[str, Any]) -> None:  # noqa: ARG001 - a sweep needs nothing of it
-        # Its policies share what it has listed, one sweep's worth of it.
+    def handle(order: dict[str, Any]) -> None:  # noqa: ARG001 - a sweep does not use the order
+        # The policies of one sweep share the cache of its lists.
         cache.unlink(missing_ok=True)
         for policy in PolicyCollection.from_data(document, config):
             policy.validate()

@@ -1,6 +1,6 @@
-"""The floor: the fewest calls that could do it, straight boto3, no record, no recheck, nothing that can go wrong.
+"""The floor: the fewest calls that can do the work, with boto3 alone, no record, no recheck and no error handling.
 
-It knows its one guardrail by ARN and who is governed by the table that is there already.
+It gets the ARNs of its policies from the environment, and the governed roles from the existing table.
 """
 
 import time
@@ -25,7 +25,7 @@ clients: dict[str, Any] = {}
 
 
 def client(service: str) -> Any:
-    """Made when it is first needed, as whoever wants to be ready soon would."""
+    """Return a client. Its first use makes it, so that the floor is ready sooner."""
     if service not in clients:
         clients[service] = boto3.client(service)  # type: ignore[call-overload]
     return clients[service]
@@ -56,7 +56,7 @@ def event(event: dict[str, Any]) -> None:
 
 
 def sweep() -> None:
-    """What is there (domains, user profiles, roles), what is known of it (the table), who carries what."""
+    """Read the table, the domains, the user profiles, the roles and the attachments, and attach missing policies."""
     known: dict[tuple[str, str], str] = {}
     for page in client("dynamodb").get_paginator("scan").paginate(TableName=BINDINGS):
         for row in page["Items"]:

@@ -1,4 +1,4 @@
-"""Rolewarden: its handlers as Lambda runs them, one after the other. Arguments: the functions to load."""
+"""Rolewarden: its handlers, called as Lambda does, one after the other. Arguments: the functions to load."""
 
 import time
 
@@ -14,7 +14,7 @@ FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 
 
 def load(name: str) -> Callable[..., Any]:
-    """The handler of a function, as Lambda imports it."""
+    """Import the handler of a function as Lambda does."""
     spec = importlib.util.spec_from_file_location(f"{name}_app", FUNCTIONS / name / "app.py")
     assert spec is not None
     assert spec.loader is not None
@@ -30,7 +30,7 @@ from talk import CONTEXT, listen  # noqa: E402
 
 
 def handle(order: dict[str, Any]) -> None:
-    """One event for a function, the one that was loaded first where none is named."""
+    """Pass one event to a function. If the order does not name a function, it is the one that was loaded first."""
     HANDLERS[order.get("function", sys.argv[1])](order["event"], CONTEXT)
 
 

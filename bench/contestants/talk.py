@@ -1,4 +1,4 @@
-"""A contestant's side of the talk with the bench: a JSON line says what to do, a JSON line back how it went."""
+"""A contestant's side of the protocol with the bench: each order is a JSON line, and so is each result."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ CONTEXT = SimpleNamespace(
     aws_request_id="c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
     get_remaining_time_in_millis=lambda: 120_000,
 )
-"""What Lambda hands to a handler beside the event."""
+"""The context that Lambda passes to a handler."""
 
 
 def listen(start: float, handle: Callable[[dict[str, Any]], object]) -> None:
-    """Say that all is ready, `start` being when the program began, then handle one order after the other.
+    """Report that the program is ready, then handle one order after the other. `start` is the program's start time.
 
-    What anybody else prints, in Lambda it would go to the log, goes to the file LOG_TO, or nowhere without one.
+    Other output, which in Lambda would go to the log, goes to the file LOG_TO. Without LOG_TO it is discarded.
     """
     ready = time.monotonic()
     heard = os.fdopen(os.dup(1), "w")
@@ -47,9 +47,9 @@ def listen(start: float, handle: Callable[[dict[str, Any]], object]) -> None:
 
 
 def _peak() -> float:
-    """The most memory that this program has had, in MB; 0 where the system does not say (only Linux does).
+    """The peak memory of this program in MB. 0 if the system does not report it (only Linux does).
 
-    Not ru_maxrss, which starts at what the parent had.
+    This function does not use ru_maxrss, because its value starts with the parent's.
     """
     status = Path("/proc/self/status")
     found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None

@@ -1,20 +1,21 @@
-"""`rolewarden access`: who can reach which model, as IAM itself judges it.
+"""`rolewarden access`: which subjects can reach which models, as IAM's policy simulator decides.
 
-A model counts as reached where one route to it gets through: every call of the route, on every resource and with every
-condition key that AWS authorizes it by (sources: `rolewarden.policies`). Roles that carry the same policies are judged
-once, and models that no policy of a role tells apart are asked for by one of them.
+A subject can reach a model if one route is open. A route is open if IAM allows every call of it, on every resource and
+with every condition key that AWS uses to authorize the call (sources: `rolewarden.policies`). Roles with the same
+policies are simulated once. If no policy of a role distinguishes some models, one of them is simulated for all.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from threading import Lock
+from types import MappingProxyType
 from typing import Any
 
 from rolewarden.bindings import BEDROCK as BEDROCK_ROLE
@@ -24,28 +25,31 @@ from rolewarden.guardrails import matches
 from rolewarden.policies import CANVAS_CREATE, CANVAS_USE, JUMPSTART_TAGS
 from rolewarden.verdicts import Reason
 
-from rolewarden_cli.account import OperatorCalls, RoleDetail, Simulated
+from rolewarden_cli.account import Context, InferenceProfile, OperatorCalls, RoleDetail, Simulated
 from rolewarden_cli.answers import HIDDEN, as_json, shown, shown_as, some_of
-from rolewarden_cli.documents import Document, Library, asks_who
+from rolewarden_cli.documents import Document, Library, asks_where, condition_keys, depends_on_caller
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model, Models
+from rolewarden_cli.scps import read_control_policies
 
 AT_ONCE = 100
-"""Resources in one simulation."""
+"""Number of resources in one simulation."""
 
 WORKERS = 4
-"""Simulations under way at once."""
+"""Number of simulations that run at the same time."""
 
 MANY = 10
-"""Simulations of one route from which on it has a bar of its own."""
+"""Number of simulations of one route above which the route has a progress bar of its own."""
 
 ACCESS_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Seconds to wait before a simulation that IAM throttles is tried again."""
+"""Seconds to wait before each retry of a simulation that IAM throttles."""
 
 BATCH = "bedrock:CreateModelInvocationJob"
 MANTLE, MANTLE_MODEL = "bedrock-mantle:CreateInference", "bedrock-mantle:Model"
+PROFILE_KEY = "bedrock:InferenceProfileArn"
+NO_CONTEXT: Context = MappingProxyType({})
 DEPLOY_ACTIONS = ("sagemaker:CreateModel", *CANVAS_CREATE)
-"""How a JumpStart model gets to an endpoint."""
+"""The calls that deploy a JumpStart model to an endpoint."""
 DEPLOY_FROM_HUB = "sagemaker:DeployHubModel"
 
 
@@ -53,8 +57,9 @@ DEPLOY_FROM_HUB = "sagemaker:DeployHubModel"
 class Statement:
     """A statement that decided.
 
-    `policy` is the name of its policy, `arn` that policy's ARN (empty for an inline one), `label` the statement's Sid
-    or its number, `document` what it says.
+    - `policy`, `arn`: the name and the ARN of its policy; the ARN is empty for an inline policy.
+    - `label`: the Sid of the statement, or its number.
+    - `document`: the statement itself.
     """
 
     policy: str
@@ -64,32 +69,39 @@ class Statement:
 
     @property
     def denies(self) -> bool:
-        """Whether it is a deny."""
+        """Whether the statement is a deny."""
         return self.document.get("Effect") == "Deny"
 
     @property
     def name(self) -> str:
-        """Policy and statement in one text."""
+        """The name of the policy and the label of the statement in one text."""
         return f"{self.policy}:{self.label}"
 
 
 @dataclass(frozen=True)
 class Route:
-    """A way to a model, as `on demand`, whether it is open, and the statements that say so.
+    """A way to a model, for example `on demand`: whether it is open, and the statements that decide.
 
-    A closed route without statements is one that nothing allows.
+    - `denied_by_scp`: whether a service control policy closes the route. IAM then names no statement of another policy.
+    - `scps`: the names of the readable service control policies that may close it.
+    - `undecided`: condition keys that only a live call has and that could change the decision.
+
+    If a closed route has no statements and no service control policy closes it, no statement allows it.
     """
 
     name: str
     allowed: bool
     statements: tuple[Statement, ...]
+    denied_by_scp: bool = False
+    scps: tuple[str, ...] = ()
+    undecided: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What IAM says to a role that wants a model: every route to it, in the order in which they were tried.
+    """The decision of IAM on a role and a model: the routes, in the order of the simulation.
 
-    Where one is open no further ones were tried, unless all were asked for.
+    After an open route, no further route is simulated unless the caller requests all of them.
     """
 
     routes: tuple[Route, ...]
@@ -101,25 +113,39 @@ class Decision:
 
     @property
     def route(self) -> str:
-        """The open route's name; empty where there is none."""
+        """The name of the open route; empty if every route is closed."""
         return next((route.name for route in self.routes if route.allowed), "")
 
     @property
     def statements(self) -> tuple[Statement, ...]:
-        """The denies of all routes where none is open, each once; empty where nothing allows any."""
+        """The statements of the open route. If every route is closed, the denies of all routes, each once."""
         if self.allowed:
             return next(route.statements for route in self.routes if route.allowed)
         found = {s.name: s for route in self.routes for s in route.statements if s.denies}
         return tuple(found.values())
 
+    @property
+    def denied_by_scp(self) -> bool:
+        """Whether no route is open and a service control policy closes one of them."""
+        return not self.allowed and any(route.denied_by_scp for route in self.routes)
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """The condition keys that only a live call has and that could change the decision."""
+        counting = [route for route in self.routes if route.allowed] or self.routes
+        return _all_if_each([route.undecided for route in counting]) if self.allowed else _keys(counting)
+
 
 @dataclass(frozen=True)
 class Row:
-    """A user profile and the roles by which it works.
+    """A user profile and the roles that it uses.
 
-    `role` is the execution role, `bedrock_role` the one by which Canvas works with Bedrock, empty where there is none.
-    A domain's default user and shared spaces, and roles that `also_govern` names, are rows as well, with an empty
-    `user_profile`: `kind` tells them apart. `inherits` where the profile runs as its domain's role.
+    A domain's default user and shared spaces, and roles that `also_govern` selects, are rows as well. They have an
+    empty `user_profile`, and `kind` distinguishes them.
+
+    - `role`: the execution role.
+    - `bedrock_role`: the role that Canvas uses for Bedrock; empty without one.
+    - `inherits`: whether the user profile uses its domain's role.
     """
 
     account: str
@@ -141,16 +167,17 @@ class Row:
         return name if self.kind == USER_PROFILE else f"{name} {self.kind}"
 
     def roles(self, model: Model) -> tuple[str, ...]:
-        """Names of the roles by which it may reach a model of that kind."""
+        """The names of the roles that it can use to reach a model of this family."""
         also = (self.bedrock_role,) if self.bedrock_role and model.family == BEDROCK else ()
         return (self.role, *also)
 
 
 @dataclass(frozen=True)
 class AccessMatrix:
-    """Rows, columns, and the decisions by role: `decisions[role][n]` is on `models[n]`.
+    """Rows, columns, and the decisions by role: `decisions[role][n]` is the decision on `models[n]`.
 
-    `listed` tells where the list of Bedrock models comes from (see `Models`). `simulations` were asked of IAM.
+    - `listed`: the source of the list of Bedrock models (see `Models`).
+    - `simulations`: the number of simulations that IAM made.
     """
 
     account: str
@@ -164,21 +191,21 @@ class AccessMatrix:
     unread: tuple[str, ...] = ()
 
     def cell(self, row: Row, number: int) -> Decision:
-        """What a row reaches of `models[number]`: the decision on the first of its roles that gets through."""
+        """The decision on a row and `models[number]`: of its first role with an open route, else of its first role."""
         found = [self.decisions[role][number] for role in row.roles(self.models[number])]
         return next((decision for decision in found if decision.allowed), found[0])
 
     @property
     @shown_as("models")
     def columns(self) -> list[dict[str, Any]]:
-        """The models, with who makes each."""
+        """The models, each with its family and its provider."""
         return [some_of(model, "id", "family", "provider") for model in self.models]
 
     @property
     @shown
     def verdicts(self) -> list[dict[str, Any]]:
-        """The different decisions; a cell is the number of one, because few roles differ and many models do not."""
-        names = ("allowed", "route", "statements")
+        """The distinct decisions. A cell has the number of one of them, because most cells have the same decision."""
+        names = ("allowed", "route", "statements", "service_control_policy", "undecided")
         return [dict(zip(names, verdict, strict=True)) for verdict in self._numbers]
 
     @property
@@ -192,31 +219,36 @@ class AccessMatrix:
         ]
 
     @cached_property
-    def _numbers(self) -> dict[tuple[bool, str, tuple[str, ...]], int]:
+    def _numbers(self) -> dict[_Cell, int]:
         cells = (_verdict(self.cell(row, column)) for row in self.rows for column in range(len(self.models)))
         return {verdict: number for number, verdict in enumerate(dict.fromkeys(cells))}
 
 
-def _verdict(decision: Decision) -> tuple[bool, str, tuple[str, ...]]:
-    return decision.allowed, decision.route, tuple(statement.name for statement in decision.statements)
+_Cell = tuple[bool, str, tuple[str, ...], bool, tuple[str, ...]]
+"""The values of a decision that `--json` shows."""
+
+
+def _verdict(decision: Decision) -> _Cell:
+    statements = tuple(statement.name for statement in decision.statements)
+    return decision.allowed, decision.route, statements, decision.denied_by_scp, decision.undecided
 
 
 def matrix(
     calls: OperatorCalls, inventory: Inventory, models: Models, progress: Progress = ignore_progress
 ) -> AccessMatrix:
-    """Let IAM judge every role on every model. Raises Refused and RetryLater."""
+    """Evaluate every role on every model with IAM's simulator. Raises Refused and RetryLater."""
     rows, unread = _rows(inventory)
     judge = Judge(calls, inventory, models)
     names = sorted({role for row in rows for role in (row.role, row.bedrock_role) if role})
     alike: dict[object, tuple[Decision, ...]] = {}
     decisions: dict[str, tuple[Decision, ...]] = {}
     for done, name in enumerate(names):
-        progress("roles judged", done, len(names))
-        carries = judge.fingerprint(inventory.roles[name])
-        if carries not in alike:
-            alike[carries] = judge.decisions(inventory.roles[name], progress)
-        decisions[name] = alike[carries]
-    progress("roles judged", len(names), len(names))
+        progress("roles evaluated", done, len(names))
+        policies = judge.fingerprint(inventory.roles[name])
+        if policies not in alike:
+            alike[policies] = judge.decisions(inventory.roles[name], progress)
+        decisions[name] = alike[policies]
+    progress("roles evaluated", len(names), len(names))
     return AccessMatrix(
         inventory.account,
         inventory.regions,
@@ -226,12 +258,12 @@ def matrix(
         tuple(rows),
         decisions,
         judge.simulations,
-        (*inventory.unread, *unread, *sorted(judge.unjudged)),
+        tuple(filter(None, (*inventory.unread, *unread, *sorted(judge.unjudged), judge.scps.unread))),
     )
 
 
 def _rows(inventory: Inventory) -> tuple[list[Row], list[str]]:
-    """A row for each subject, and what cannot be judged."""
+    """A row for each subject, and a line for each subject that cannot be evaluated."""
     subjects: dict[tuple[str, str, str, str, str], dict[str, Binding]] = {}
     for binding in inventory.bindings:
         name = binding.role.name if binding.kind == ROLE and binding.role else binding.user_profile
@@ -259,13 +291,13 @@ def _rows(inventory: Inventory) -> tuple[list[Row], list[str]]:
             bedrock.role.name if bedrock and bedrock.role else "",
             inherits=execution is not own,
         )
-        gone = [
+        absent = [
             binding.role.name
             for binding in (execution, bedrock)
             if binding and binding.role and not _is_here(inventory, binding)
         ]
-        if gone:
-            unread.append(f"{row.label}: role {gone[0]} is not in account {inventory.account}")
+        if absent:
+            unread.append(f"{row.label}: role {absent[0]} is not in account {inventory.account}")
         else:
             rows.append(row)
     return rows, unread
@@ -277,33 +309,38 @@ def _is_here(inventory: Inventory, binding: Binding) -> bool:
 
 
 Asked = Mapping[tuple[str, str], Route]
-"""What IAM said of an action on a resource, as a route of that one call."""
+"""The decision of IAM on an action and a resource, as a route of that one call."""
 
 
 class Judge:
-    """Asks IAM's simulator about roles and models, no more often than it has to."""
+    """An evaluation of roles and models by IAM's simulator, with as few simulations as possible."""
 
     def __init__(self, calls: OperatorCalls, inventory: Inventory, models: Models) -> None:
         self._calls = calls
         self.inventory = inventory
         self.models = models
+        self.scps = read_control_policies(calls, inventory.account)
         self._library = Library(calls)
         self.simulations = 0
         self.unjudged: set[str] = set()
-        """What IAM's simulator would not judge, a line each."""
+        """A line for each route that IAM's simulator refused to evaluate."""
         self._counting = Lock()
 
     def fingerprint(self, role: RoleDetail) -> object:
-        """Equal for roles to which every policy says the same."""
-        documents = self._library.of_role(role)
-        if any(asks_who(document) for document in documents.values()):
+        """A value that is equal for two roles if their policies have the same effect on both.
+
+        A policy with a condition key of the caller can have another effect on each role, and many service control
+        policies have one. If these cannot be read, each role is evaluated by itself.
+        """
+        documents = (*self._library.of_role(role).values(), *self.scps.known)
+        if self.scps.documents is None or any(depends_on_caller(document) for document in documents):
             return role.arn
         return frozenset(role.attached), tuple(sorted(role.inline.items())), role.boundary
 
     def decisions(
         self, role: RoleDetail, progress: Progress = ignore_progress, *, every: bool = False
     ) -> tuple[Decision, ...]:
-        """What IAM says to a role that wants each model; with `every` all routes are tried, though one is open."""
+        """Decide on a role and each model. With `every`, simulate all routes, even if one is open."""
         asking = _Asking(self, role, self._library.of_role(role), progress, every)
         found: dict[Model, Decision] = {}
         for family, decide in ((BEDROCK, asking.bedrock), (JUMPSTART, asking.jumpstart)):
@@ -312,21 +349,42 @@ class Judge:
         return tuple(found[model] for model in self.models.columns)
 
     def ask(
+        self, role: RoleDetail, actions: Sequence[str], resources: Sequence[str], context: Context
+    ) -> list[Simulated]:
+        """The decisions on `actions` on `resources`, which are in one region and account. Raises Refused, RetryLater.
+
+        A second simulation shows the denies of service control policies, if the first one does not decide this.
+        """
+        found = self._simulate(role, actions, resources, context)
+        if all(one.denied_by_scp is not None for one in found):
+            return found
+        closed = {
+            (one.action, one.resource)
+            for one in self._simulate(role, actions, resources, context, as_administrator=True)
+            if one.decision != "allowed" and not one.matched
+        }
+        return [
+            one._replace(denied_by_scp=(one.action, one.resource) in closed) if one.denied_by_scp is None else one
+            for one in found
+        ]
+
+    def _simulate(
         self,
         role: RoleDetail,
         actions: Sequence[str],
         resources: Sequence[str],
-        context: Mapping[str, str | Sequence[str]],
+        context: Context,
+        **options: bool,
     ) -> list[Simulated]:
-        """One simulation; one that IAM throttles is tried again. Raises Refused and RetryLater."""
+        """Simulate, and try again if IAM throttles the call. Raises Refused and RetryLater."""
         with self._counting:
             self.simulations += 1
         for pause in ACCESS_PAUSES:
             try:
-                return self._calls.simulate(role.arn, actions, resources, context)
+                return self._calls.simulate(role.arn, actions, resources, context, **options)
             except RetryLater:
                 time.sleep(pause)
-        return self._calls.simulate(role.arn, actions, resources, context)
+        return self._calls.simulate(role.arn, actions, resources, context, **options)
 
 
 def _is_equal(pattern: str, value: str) -> bool:
@@ -345,12 +403,29 @@ _COMPARES: Mapping[str, Callable[[str, str], bool]] = {
     "StringLike": matches,
     "StringNotLike": matches,
 }
-"""On what about a value an operator of a condition hangs."""
+"""For each operator of a condition, the comparison of a value with a pattern on which its result depends."""
+
+
+_ABSENT = (
+    "aws:calledvia",
+    "aws:federatedprovider",
+    "aws:multifactorauth",
+    "aws:principalservicename",
+    "aws:principaltag/",
+    "aws:requesttag/",
+    "aws:resourcetag/",
+    "aws:tagkeys",
+    "aws:username",
+    "bedrock-mantle:model",
+    "bedrock:inferenceprofilearn",
+)
+"""Beginnings of the keys that a request of Canvas does not have beyond those that are given, in lower case: it comes
+from the session of a role that a service assumed, for a new resource with one tag."""
 
 
 @dataclass
 class _Asking:
-    """Asks about one role; `documents` are its policies by what the simulator calls them."""
+    """The simulations of one role; `documents` are its policies by their SourcePolicyId."""
 
     judge: Judge
     role: RoleDetail
@@ -359,7 +434,7 @@ class _Asking:
     every: bool
 
     def bedrock(self, columns: Sequence[Model]) -> dict[Model, Decision]:
-        """On demand, through inference profiles, in a batch job; then on Mantle, where that was not enough."""
+        """Decide on Bedrock models: on demand, inference profiles, batch jobs, and Mantle if these are closed."""
         wanted: dict[str, None] = {}
         for region in self._regions:
             wanted[self._arn(region, "model-invocation-job/*")] = None
@@ -367,8 +442,8 @@ class _Asking:
                 wanted[self._model_arn(region, model)] = None
                 for profile in self.judge.models.behind(region, model):
                     wanted |= dict.fromkeys((profile.arn, *profile.models))
-        said = self._asked((*CANVAS_USE, BATCH), list(wanted))
-        decided = [(model, list(self._until_open(self._named(model, said)))) for model in columns]
+        answers = self._asked((*CANVAS_USE, BATCH), list(wanted))
+        decided = [(model, list(self._until_open(self._named(model, answers)))) for model in columns]
         left = [model for model, routes in decided if self.every or not routes[-1].allowed]
         on_mantle: dict[Model, list[Route]] = {model: [] for model in columns}
         for region in self._regions:
@@ -377,33 +452,44 @@ class _Asking:
                 for model, route in self._by_value(left, MANTLE_MODEL, f"Mantle{self._in(region)}", (MANTLE,), (arn,)):
                     on_mantle[model].append(route)
             except Refused as refused:
-                # The newest of the namespaces: a simulator that does not know it says nothing of the other routes.
+                # This service prefix is new. If the simulator does not know it, the other routes are still valid.
                 if isinstance(refused, Gone) or refused.reason is not Reason.REFUSED:
                     raise
                 self.judge.unjudged.add(f"Mantle in {region}: {refused}")
         return {model: Decision((*routes, *on_mantle[model])) for model, routes in decided}
 
-    def _named(self, model: Model, said: Asked) -> Iterator[Route]:
+    def _named(self, model: Model, answers: Asked) -> Iterator[Route]:
         for region in self._regions:
             arn, jobs = self._model_arn(region, model), self._arn(region, "model-invocation-job/*")
-            yield _either(f"on demand{self._in(region)}", [said[action, arn] for action in CANVAS_USE])
+            yield _either(f"on demand{self._in(region)}", [answers[action, arn] for action in CANVAS_USE])
             for profile in self.judge.models.behind(region, model):
+                of_profile = {**answers, **self._by_profile(profile)}
                 ways = [
-                    _both("", [said[action, resource] for resource in (profile.arn, *profile.models)])
+                    _both("", [of_profile[action, resource] for resource in (profile.arn, *profile.models)])
                     for action in CANVAS_USE
                 ]
                 yield _either(f"inference profile {profile.id}{self._in(region)}", ways)
-            yield _both(f"batch job{self._in(region)}", [said[BATCH, arn], said[BATCH, jobs]])
+            yield _both(f"batch job{self._in(region)}", [answers[BATCH, arn], answers[BATCH, jobs]])
+
+    def _by_profile(self, profile: InferenceProfile) -> Asked:
+        """The decisions on the models behind a profile, if they may be others than on a call without it.
+
+        https://docs.aws.amazon.com/bedrock/latest/userguide/geographic-cross-region-inference.html
+        """
+        documents = (*self.documents.values(), *self.judge.scps.known)
+        if not any(document.mentions(PROFILE_KEY) for document in documents):
+            return {}
+        return self._asked(CANVAS_USE, profile.models, {PROFILE_KEY: profile.arn})
 
     def jumpstart(self, columns: Sequence[Model]) -> dict[Model, Decision]:
-        """To an endpoint, tagged by one of the tags that tell of JumpStart; then from a hub."""
+        """Decide on JumpStart models: an endpoint with each of the tags of JumpStart, then a hub."""
         routes: dict[Model, list[Route]] = {model: [] for model in columns}
 
         def left() -> list[Model]:
             return [model for model in columns if self.every or not any(route.allowed for route in routes[model])]
 
         for region in self._regions:
-            # Named as Canvas names what it makes: its managed policies allow nothing else.
+            # The managed policies of Canvas allow only resources with this prefix in their names.
             made = tuple(
                 f"arn:{self._partition}:sagemaker:{region}:{self._account}:{kind}/canvas-rolewarden"
                 for kind in ("model", "endpoint", "endpoint-config")
@@ -415,30 +501,33 @@ class _Asking:
             hub = f"arn:{self._partition}:sagemaker:{region}:aws:hub/SageMakerPublicHub"
             contents = f"arn:{self._partition}:sagemaker:{region}:aws:hub-content/SageMakerPublicHub/Model"
             in_hub = {model: f"{contents}/{model.id}/1.0.0" for model in left()}
-            said = self._asked((DEPLOY_FROM_HUB,), [hub, *in_hub.values()]) if in_hub else {}
+            answers = self._asked((DEPLOY_FROM_HUB,), [hub, *in_hub.values()]) if in_hub else {}
             for model, arn in in_hub.items():
-                parts = [said[DEPLOY_FROM_HUB, resource] for resource in (hub, arn)]
+                parts = [answers[DEPLOY_FROM_HUB, resource] for resource in (hub, arn)]
                 routes[model].append(_both(f"hub{self._in(region)}", parts))
         return {model: Decision(tuple(found)) for model, found in routes.items()}
 
     def _by_value(
         self, columns: Sequence[Model], key: str, name: str, actions: Sequence[str], resources: Sequence[str]
     ) -> Iterator[tuple[Model, Route]]:
-        """A route for each model, whose id is the value of the condition key `key`.
+        """Evaluate a route for each model, whose ID is the value of the condition key `key`.
 
-        Its `actions` are authorized on `resources`, one each. Models whose ids no policy of the role tells apart are
-        asked for by one of them.
+        Each of `actions` is authorized on the resource in the same position. If no policy of the role distinguishes
+        some models, one of them is simulated for all.
         """
         alike: dict[object, list[Model]] = defaultdict(list)
+        # A service control policy that the caller cannot read may tell models apart. With a few models, asking for each
+        # of them costs little.
+        each = self.judge.scps.documents is None and len(columns) <= MANY
         for model in columns:
-            alike[self._signature(key, model.id)].append(model)
+            alike[model.id if each else self._signature(key, model.id)].append(model)
         groups = list(alike.values())
 
         def ask(group: Sequence[Model]) -> Route:
             context: dict[str, str | Sequence[str]] = {key: group[0].id}
             if key.startswith("aws:RequestTag/"):
                 context["aws:TagKeys"] = [key.removeprefix("aws:RequestTag/")]
-            found = self._routes(self.judge.ask(self.role, actions, resources, context))
+            found = self._routes(actions, resources, context)
             return _both(name, [found[pair] for pair in zip(actions, resources, strict=True)])
 
         with ThreadPoolExecutor(WORKERS) as pool:
@@ -448,11 +537,12 @@ class _Asking:
                 yield from ((model, route) for model in group)
 
     def _signature(self, key: str, value: str) -> object:
-        """Equal for values that every condition of the role's policies takes the same way."""
-        if any(document.mentions(f"${{{key}") for document in self.documents.values()):
+        """A value that is equal for two values of `key` if every condition of every policy treats them alike."""
+        documents = (*self.documents.values(), *self.judge.scps.known)
+        if any(document.mentions(f"${{{key}") for document in documents):
             return value
         found = []
-        for document in self.documents.values():
+        for document in documents:
             for operator, patterns in document.conditions(key):
                 compare = _COMPARES.get(operator)
                 if compare is None or any("${" in pattern for pattern in patterns):
@@ -460,19 +550,97 @@ class _Asking:
                 found += [compare(pattern, value) for pattern in patterns]
         return tuple(found)
 
-    def _asked(self, actions: Sequence[str], resources: Sequence[str]) -> Asked:
+    def _asked(self, actions: Sequence[str], resources: Sequence[str], context: Context = NO_CONTEXT) -> Asked:
+        by_place: dict[object, list[str]] = defaultdict(list)
+        for resource in resources:
+            by_place[_place(resource) if self._asks_where else None].append(resource)
+        chunks = [here[start : start + AT_ONCE] for here in by_place.values() for start in range(0, len(here), AT_ONCE)]
         found: dict[tuple[str, str], Route] = {}
-        chunks = [resources[start : start + AT_ONCE] for start in range(0, len(resources), AT_ONCE)]
         with ThreadPoolExecutor(WORKERS) as pool:
-            for simulated in pool.map(lambda chunk: self.judge.ask(self.role, actions, chunk, {}), chunks):
-                found |= self._routes(simulated)
+            for routes in pool.map(lambda chunk: self._routes(actions, chunk, context), chunks):
+                found |= routes
         return found
 
-    def _routes(self, simulated: Iterable[Simulated]) -> dict[tuple[str, str], Route]:
+    def _routes(self, actions: Sequence[str], resources: Sequence[str], context: Context) -> Asked:
+        """Decide on `actions` and `resources`, which are in one region and account."""
+        place = self._of_place(*_place(resources[0])) if self._asks_where else {}
+        context = {**self._context, **place, **context}
+        given = {key.lower() for key in context}
         return {
-            (one.action, one.resource): Route("", one.decision == "allowed", tuple(self._statements(one)))
-            for one in simulated
+            (one.action, one.resource): Route(
+                "",
+                one.decision == "allowed",
+                tuple(self._statements(one)),
+                denied_by_scp=bool(one.denied_by_scp),
+                scps=self.judge.scps.that_deny(one.action, one.resource) if one.denied_by_scp else (),
+                undecided=tuple(self._undecided(one, given)),
+            )
+            for one in self.judge.ask(self.role, actions, resources, context)
         }
+
+    @cached_property
+    def _asks_where(self) -> bool:
+        """Whether a policy can depend on the location of a resource. If not, one simulation serves several regions."""
+        documents = (*self.documents.values(), *self.judge.scps.known)
+        return self.judge.scps.documents is None or any(asks_where(document) for document in documents)
+
+    @cached_property
+    def _context(self) -> Context:
+        """The condition keys of each request of the role, as far as they are known."""
+        return {
+            "aws:PrincipalArn": self.role.arn,
+            "aws:PrincipalAccount": self._account,
+            "aws:PrincipalType": "AssumedRole",
+            "aws:PrincipalIsAWSService": False,
+            "aws:ViaAWSService": False,
+            "aws:SecureTransport": True,
+            **{f"aws:PrincipalTag/{key}": value for key, value in self.role.tags.items() if value},
+            **self.judge.scps.context,
+        }
+
+    def _of_place(self, region: str, account: str) -> Context:
+        """The condition keys with the location of a resource.
+
+        The region is that of the resource: Bedrock authorizes a call through an inference profile in each region that
+        the profile leads to, and a global one in the region `unspecified`.
+        https://docs.aws.amazon.com/bedrock/latest/userguide/geographic-cross-region-inference.html
+        https://docs.aws.amazon.com/bedrock/latest/userguide/global-cross-region-inference.html
+        """
+        organization = self.judge.scps.context.get("aws:PrincipalOrgID", "")
+        keys = {"aws:RequestedRegion": region or "unspecified"}
+        if account == self._account:
+            keys |= {"aws:ResourceAccount": account, "aws:ResourceOrgID": organization}
+        return {key: value for key, value in keys.items() if value}
+
+    def _undecided(self, one: Simulated, given: Collection[str]) -> Iterator[str]:
+        """The keys that `one` lacked, that a live request may have, and that could change the decision.
+
+        IAM names the keys of all statements (https://github.com/boto/boto3/issues/3111) and none of a service control
+        policy, so the statements that are about this request decide which keys matter. A key that no known policy
+        names is one of a policy that the role got in between.
+        """
+        own, scps = tuple(self.documents.values()), self.judge.scps.known
+        if one.denied_by_scp:
+            statements = [*_covering(scps, "Deny", one), *_covering(scps, "Allow", one)]
+        elif one.decision == "allowed":
+            statements = _covering((*own, *scps), "Deny", one)
+        elif one.decision == "implicitDeny":
+            statements = _covering(own, "Allow", one)
+        else:
+            statements = [statement.document for statement in self._statements(one)]
+
+        def lacks(statement: Mapping[str, Any]) -> list[str]:
+            return [key for key in condition_keys(statement) if key.lower() not in given and not _is_absent(key)]
+
+        lacking = [lacks(statement) for statement in statements]
+        certain = [s for s, keys in zip(statements, lacking, strict=True) if s.get("Effect") == "Deny" and not keys]
+        if one.decision == "explicitDeny" and certain:
+            return
+        if one.denied_by_scp and any(not statement.get("Condition") for statement in certain):
+            return
+        named = {key.lower() for document in (*own, *scps) for s in document.statements for key in condition_keys(s)}
+        unknown = [key for key in one.missing if key.lower() not in named | set(given) and not _is_absent(key)]
+        yield from sorted({*unknown, *(key for keys in lacking for key in keys)})
 
     def _statements(self, simulated: Simulated) -> Iterator[Statement]:
         for matched in simulated.matched:
@@ -480,7 +648,7 @@ class _Asking:
                 index = document.index(matched)
                 yield Statement(document.name, document.arn, document.label(index), document.statements[index])
             else:
-                # A policy that the role got in between.
+                # The policy was attached after the inventory was read, so its text is not known.
                 yield Statement(
                     matched.policy, "", "", {"Effect": "Allow" if simulated.decision == "allowed" else "Deny"}
                 )
@@ -514,15 +682,53 @@ class _Asking:
 
 
 def _both(name: str, parts: Sequence[Route]) -> Route:
-    """A route that takes all of `parts`."""
+    """A route that is open if all of `parts` are open."""
     closed = [part for part in parts if not part.allowed]
-    return Route(name, not closed, _once(closed or parts))
+    undecided = _all_if_each([part.undecided for part in closed]) if closed else _keys(parts)
+    return _route(name, closed or parts, undecided, allowed=not closed)
 
 
 def _either(name: str, parts: Sequence[Route]) -> Route:
-    """A route that any of `parts` opens."""
+    """A route that is open if any of `parts` is open."""
     opened = [part for part in parts if part.allowed]
-    return Route(name, bool(opened), _once(opened or parts))
+    undecided = _all_if_each([part.undecided for part in opened]) if opened else _keys(parts)
+    return _route(name, opened or parts, undecided, allowed=bool(opened))
+
+
+def _route(name: str, deciding: Sequence[Route], undecided: tuple[str, ...], *, allowed: bool) -> Route:
+    return Route(
+        name,
+        allowed,
+        _once(deciding),
+        denied_by_scp=not allowed and any(part.denied_by_scp for part in deciding),
+        scps=tuple(dict.fromkeys(scp for part in deciding for scp in part.scps)),
+        undecided=undecided,
+    )
+
+
+def _keys(parts: Iterable[Route]) -> tuple[str, ...]:
+    """The undecided keys of any of `parts`."""
+    return tuple(sorted({key for part in parts for key in part.undecided}))
+
+
+def _all_if_each(undecided: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """The keys of all, but none if one of them is decided: it decides alone."""
+    return tuple(sorted({key for keys in undecided for key in keys})) if all(undecided) else ()
+
+
+def _place(resource: str) -> tuple[str, str]:
+    """The region and the account of an ARN."""
+    _, _, _, region, account, _ = resource.split(":", 5)
+    return region, account
+
+
+def _covering(documents: Iterable[Document], effect: str, one: Simulated) -> list[Mapping[str, Any]]:
+    return [found for document in documents for found in document.covering(effect, one.action, one.resource)]
+
+
+def _is_absent(key: str) -> bool:
+    """Whether the requests that are asked about do not have a condition key."""
+    return key.lower().startswith(_ABSENT)
 
 
 def _once(parts: Iterable[Route]) -> tuple[Statement, ...]:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_iam import IAMClient
 
+Context = Mapping[str, str | bool | Sequence[str]]
+"""The condition keys of a request."""
+
+ALLOW_ALL = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+
 
 @dataclass(frozen=True)
 class RoleDetail(RoleDescription):
@@ -31,11 +36,13 @@ class RoleDetail(RoleDescription):
 
     - `attached`: the ARNs of the attached managed policies.
     - `inline`: the texts of the inline policies as IAM stores them, by policy name.
+    - `tags`: the tags, by key.
     """
 
     arn: str = ""
     attached: tuple[str, ...] = ()
     inline: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 class Identity(NamedTuple):
@@ -70,13 +77,18 @@ class MatchedStatement(NamedTuple):
 class Simulated(NamedTuple):
     """The result of IAM's simulator for one action on one resource.
 
-    `decision` is "allowed", "explicitDeny" or "implicitDeny".
+    - `decision`: "allowed", "explicitDeny" or "implicitDeny".
+    - `missing`: the condition keys that the request lacked, of all statements of all policies, but not of SCPs.
+    - `denied_by_scp`: whether a service control policy denies it. None if the simulation of several resources leaves it
+      open: a simulation of the same request `as_administrator` tells.
     """
 
     action: str
     resource: str
     decision: str
     matched: tuple[MatchedStatement, ...]
+    missing: tuple[str, ...] = ()
+    denied_by_scp: bool | None = False
 
 
 class DeployedStack(NamedTuple):
@@ -132,6 +144,10 @@ class OperatorCalls:
         client.meta.events.unregister("after-call.iam", json_decode_policies)
         return client
 
+    @cached_property
+    def _organizations(self) -> Any:
+        return self._aws.client("organizations")
+
     def role_details(self) -> Iterator[RoleDetail]:
         """All roles of the account with their policies, up to a thousand in a call. Raises Refused."""
         with translated():
@@ -152,6 +168,7 @@ class OperatorCalls:
                             policy["PolicyName"]: unquote(str(policy["PolicyDocument"]))
                             for policy in role.get("RolePolicyList", ())
                         },
+                        tags={tag["Key"]: tag["Value"] for tag in role.get("Tags", ())},
                     )
 
     def policies_per_role(self) -> int:
@@ -164,50 +181,64 @@ class OperatorCalls:
         role_arn: str,
         actions: Sequence[str],
         resources: Sequence[str] = ("*",),
-        context: Mapping[str, str | Sequence[str]] = MappingProxyType({}),
+        context: Context = MappingProxyType({}),
+        *,
+        as_administrator: bool = False,
     ) -> list[Simulated]:
         """The decisions of IAM's simulator about a role that requests each of `actions` on each of `resources`.
 
-        The simulator evaluates the role's policies and its boundary, but no service control policy (IAM API Reference,
-        SimulatePrincipalPolicy). `context` holds the condition keys of the request; a sequence is a key with several
-        values. Raises Refused and RetryLater.
+        The simulator evaluates the role's policies and its boundary, and the service control policies of the account
+        with their conditions (IAM API Reference, SimulatePrincipalPolicy). Raises Refused and RetryLater.
+
+        Args:
+            role_arn: the role.
+            actions: such as "bedrock:InvokeModel".
+            resources: ARNs, or "*".
+            context: the condition keys of the request; a sequence is a key with several values.
+            as_administrator: whether the role also has a policy and a boundary that allow everything. Then only an
+                explicit deny or a service control policy closes a request.
         """
-        entries = [
-            {
-                "ContextKeyName": key,
-                "ContextKeyType": "string" if isinstance(value, str) else "stringList",
-                "ContextKeyValues": [value] if isinstance(value, str) else list(value),
-            }
-            for key, value in context.items()
-        ]
+        more = {"PolicyInputList": [ALLOW_ALL], "PermissionsBoundaryPolicyInputList": [ALLOW_ALL]}
         found: list[Simulated] = []
         with translated():
             pages = self._iam.get_paginator("simulate_principal_policy").paginate(
                 PolicySourceArn=role_arn,
                 ActionNames=list(actions),
                 ResourceArns=list(resources),
-                ContextEntries=entries,  # type: ignore[arg-type]
+                ContextEntries=[_context_entry(key, value) for key, value in context.items()],  # type: ignore[misc]
                 PaginationConfig={"PageSize": 1000},
+                **(more if as_administrator else {}),  # type: ignore[arg-type]
             )
             for page in pages:
                 for result in page["EvaluationResults"]:
-                    # IAM returns no resource-specific result if the only resource is `*`.
-                    alone = {
-                        "EvalResourceName": resources[0],
-                        "EvalResourceDecision": result["EvalDecision"],
-                        "MatchedStatements": result.get("MatchedStatements", []),
-                    }
-                    specific: Any = result.get("ResourceSpecificResults") or [alone]
-                    found += [
-                        Simulated(
-                            result["EvalActionName"],
-                            one["EvalResourceName"],
-                            one["EvalResourceDecision"],
-                            tuple(map(_matched, one.get("MatchedStatements", ()))),
-                        )
-                        for one in specific
-                    ]
+                    found += _simulated(result, resources)
         return found
+
+    def organization(self) -> tuple[str, str]:
+        """The id and the management account of the organization that the account is in. Raises Refused, RetryLater."""
+        with translated():
+            found = self._organizations.describe_organization()["Organization"]
+            return found["Id"], found["MasterAccountId"]
+
+    def organization_path(self, account: str) -> tuple[str, ...]:
+        """The ids from the root of the organization down to `account`. Raises Refused and RetryLater."""
+        path = [account]
+        with translated():
+            while not path[0].startswith("r-"):
+                [parent] = self._organizations.list_parents(ChildId=path[0])["Parents"]
+                path.insert(0, parent["Id"])
+        return tuple(path)
+
+    def control_policies(self, targets: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
+        """Id, name, ARN and text of each service control policy attached to `targets`. Raises Refused, RetryLater."""
+        with translated():
+            for target in targets:
+                pages = self._organizations.get_paginator("list_policies_for_target").paginate(
+                    TargetId=target, Filter="SERVICE_CONTROL_POLICY"
+                )
+                for summary in (one for page in pages for one in page["Policies"]):
+                    text = self._organizations.describe_policy(PolicyId=summary["Id"])["Policy"]["Content"]
+                    yield summary["Id"], summary["Name"], summary["Arn"], text
 
     def identity(self) -> Identity:
         """The identity of the caller. Raises Refused and RetryLater."""
@@ -260,10 +291,10 @@ class OperatorCalls:
         with translated():
             client = self._aws.client("lambda", config=Config(read_timeout=900))
             answer = client.invoke(FunctionName=function, Payload=json.dumps(event))
-            said = json.loads(answer["Payload"].read())
+            response = json.loads(answer["Payload"].read())
         if answer.get("FunctionError"):
-            raise Refused(Reason.REFUSED, f"{function}: {said.get('errorMessage', said)}")
-        return said
+            raise Refused(Reason.REFUSED, f"{function}: {response.get('errorMessage', response)}")
+        return response
 
     def stack(self, name: str) -> DeployedStack:
         """A stack in this region with its resources. Raises Gone if it does not exist, Refused and RetryLater."""
@@ -367,6 +398,29 @@ class OperatorCalls:
                 for page in pages
                 for found in page["Summaries"]
             )
+
+
+def _context_entry(key: str, value: str | bool | Sequence[str]) -> dict[str, Any]:
+    if isinstance(value, bool):
+        return {"ContextKeyName": key, "ContextKeyType": "boolean", "ContextKeyValues": [str(value).lower()]}
+    if isinstance(value, str):
+        return {"ContextKeyName": key, "ContextKeyType": "string", "ContextKeyValues": [value]}
+    return {"ContextKeyName": key, "ContextKeyType": "stringList", "ContextKeyValues": list(value)}
+
+
+def _simulated(result: Mapping[str, Any], resources: Sequence[str]) -> Iterator[Simulated]:
+    """One for each resource."""
+    # IAM returns no resource-specific result if the only resource is `*`.
+    alone = {**result, "EvalResourceName": resources[0], "EvalResourceDecision": result["EvalDecision"]}
+    by_all = result.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations", True)
+    for one in result.get("ResourceSpecificResults") or [alone]:
+        decision, matched = one["EvalResourceDecision"], tuple(map(_matched, one.get("MatchedStatements", ())))
+        denied_by_scp: bool | None = not by_all and decision != "allowed"
+        if denied_by_scp and len(resources) > 1:
+            # The detail is that of all resources. If an SCP denies a request, IAM names no statement of another policy.
+            denied_by_scp = False if matched else None
+        missing = tuple(one.get("MissingContextValues", ()))
+        yield Simulated(result["EvalActionName"], one["EvalResourceName"], decision, matched, missing, denied_by_scp)
 
 
 def _matched(statement: Mapping[str, Any]) -> MatchedStatement:

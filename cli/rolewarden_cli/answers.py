@@ -1,8 +1,8 @@
-"""What `--json` prints: one mechanism that turns the results of all commands into JSON.
+"""The output of `--json`: one mechanism that turns the results of all commands into JSON.
 
 A dataclass or NamedTuple becomes an object of its fields. Three marks change that: a field with HIDDEN is left out, a
-field with `merged` gives some of its own fields to the object, and a property with `shown` or `shown_as` is shown like
-a field. cattrs has no counterpart for computed properties, which many results have.
+field with `merged` gives some of its own fields to the object, and a property with `shown` or `shown_as` becomes a key
+like a field. cattrs has no counterpart for computed properties, which many results have.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 FORMAT_VERSION = 1
-"""The version of everything that `--json` prints. It rises if a key is removed or gets another meaning."""
+"""The version of the output of `--json`. It rises if a key is removed or gets another meaning."""
 
 HIDDEN: Mapping[str, Any] = {"json": ()}
 
@@ -24,17 +24,17 @@ _Read = TypeVar("_Read", bound=Callable[[Any], Any])
 
 
 def merged(*names: str) -> Mapping[str, Any]:
-    """The metadata of a field whose value gives these of its attributes to the object that it is in."""
+    """The metadata of a field whose value adds these of its attributes to the enclosing object."""
     return {"json": names}
 
 
 def shown(read: _Read) -> _Read:
-    """Mark the function of a property: `--json` shows it under its name."""
+    """Mark the function of a property, so that `--json` has it under its own name."""
     return shown_as(read.__name__)(read)
 
 
 def shown_as(name: str) -> Callable[[_Read], _Read]:
-    """Mark the function of a property: `--json` shows it under another name."""
+    """Mark the function of a property, so that `--json` has it under another name."""
 
     def mark(read: _Read) -> _Read:
         read.shown_as = name  # type: ignore[attr-defined]
@@ -49,12 +49,12 @@ def some_of(value: Any, *names: str) -> dict[str, Any]:
 
 
 def print_json(found: Any, **more: Any) -> None:
-    """Print a result as one JSON object, with the version of its format first; `more` are keys besides it."""
+    """Print a result as one JSON object that begins with the version of its format; `more` are additional keys."""
     print(json.dumps({"format_version": FORMAT_VERSION, **as_json(found), **as_json(more)}, indent=2))
 
 
 def as_json(value: Any) -> Any:
-    """The value as JSON has it: times in UTC, enums by their values."""
+    """The value as types that JSON has: times in UTC, enums as their values, sets in order."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Enum):

@@ -1,4 +1,4 @@
-"""Which AWS a command works on, and as whom: the user's credentials, a role to assume, or the local AWS."""
+"""The AWS account of a command and its credentials: those of the user, of a role to assume, or of the local AWS."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import inspect
 import logging
 import os
 import re
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,44 +26,48 @@ from rolewarden.record import metrics
 
 from rolewarden_cli.account import DeployedStack, OperatorCalls
 from rolewarden_cli.local import staged_account
+from rolewarden_cli.notes import note
 from rolewarden_cli.shipped import here_or_shipped
 
 LOCAL_ENDPOINT = "http://127.0.0.1:5000"
-"""Where `make local` and `make stage` serve the local AWS."""
+"""The endpoint of the local AWS that `make local` and `make stage` serve."""
 
 ROLE_ARN = re.compile(r"arn:aws[\w-]*:iam::\d{12}:role/\S+")
 
 
 class NoConnectionError(RolewardenError):
-    """AWS cannot be asked with what was given; one line says why and what to give instead."""
+    """The options do not lead to a usable account; the message has the cause and the correction."""
 
 
 @dataclass(frozen=True)
 class Where:
-    """Which AWS a command works on; each field is an option.
+    """The choice of an account; each field is an option.
 
-    Without a `region` it is the region of the credentials.
+    If `region` is empty, the command uses the region of the AWS configuration.
     """
 
     profile: Annotated[str, typer.Option(metavar="NAME", help="A profile of your AWS configuration.")] = ""
     region: Annotated[
         list[str] | None,
-        typer.Option(metavar="REGION", help="Where domains are, the stack in the first. May be given again."),
+        typer.Option(
+            metavar="REGION",
+            help="A region with SageMaker domains. The first one has the stack. You can repeat this option.",
+        ),
     ] = None
-    assume_role: Annotated[str, typer.Option(metavar="ARN", help="A role to assume first.")] = ""
-    stack: Annotated[str, typer.Option(metavar="NAME", help="The deployed stack.")] = "rolewarden"
-    local: Annotated[bool, typer.Option("--local", help="The local AWS: at AWS_ENDPOINT_URL or where `make local` "
-                                        "serves it, else one for this command.")] = False  # fmt: skip
+    assume_role: Annotated[str, typer.Option(metavar="ARN", help="The ARN of a role to assume first.")] = ""
+    stack: Annotated[str, typer.Option(metavar="NAME", help="The name of the deployed stack.")] = "rolewarden"
+    local: Annotated[bool, typer.Option("--local", help="Use a local AWS: the one at AWS_ENDPOINT_URL, else "
+                                        "that of `make local`, else a new one for this command.")] = False  # fmt: skip
 
     @property
     def regions(self) -> tuple[str, ...]:
-        """The regions that were given."""
+        """The regions that the user gave."""
         return tuple(self.region or ())
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Names of the deployed stack's tables."""
+    """The names of the deployed stack's tables."""
 
     bindings: str
     history: str
@@ -72,11 +75,12 @@ class Tables:
 
 @dataclass(frozen=True)
 class Connection:
-    """AWS as a command works on it, in `account` as `caller` (an ARN).
+    """The account that a command works on, as `caller` (an ARN).
 
     - `writer`: all calls, for the commands that write.
-    - `stack`: the deployed stack, None without one.
-    - `place`: which AWS it is, in words.
+    - `stack`: the deployed stack, None if it does not exist.
+    - `tables`: the tables of the stack, None if they do not exist.
+    - `place`: "AWS", or the local AWS in words.
     """
 
     writer: Aws
@@ -88,7 +92,7 @@ class Connection:
     tables: Tables | None
     place: str = "AWS"
     is_staged: bool = False
-    """Whether this process made the account, with the rules that ship with Rolewarden."""
+    """Whether this process seeded the account, with the rules that ship with Rolewarden."""
 
     @property
     def aws(self) -> ReadsAccount:
@@ -107,13 +111,13 @@ class Connection:
         return frozenset(name for _, kind, name in resources if kind == "AWS::IAM::Role")
 
     def deployed(self) -> DeployedStack:
-        """The stack. Raises NoConnectionError where there is none."""
+        """The stack. Raises NoConnectionError if it does not exist."""
         if self.stack is None:
             raise NoConnectionError(self._no_stack)
         return self.stack
 
     def recorded(self) -> Tables:
-        """The tables. Raises NoConnectionError where nothing is deployed."""
+        """The tables. Raises NoConnectionError if they do not exist."""
         if self.tables is None:
             raise NoConnectionError(f"{self._no_stack}; `rolewarden plan` works without one")
         return self.tables
@@ -126,7 +130,7 @@ class Connection:
 
 @contextmanager
 def connected(where: Where) -> Iterator[Connection]:
-    """The AWS that `where` says, for as long as the block runs. Raises NoConnectionError."""
+    """Connect to the account that `where` chooses, for as long as the block runs. Raises NoConnectionError."""
     if not where.local:
         yield _connection(_session(where), where)
         return
@@ -139,7 +143,7 @@ def connected(where: Where) -> Iterator[Connection]:
 
 
 def of_an_account(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say which account; it gets a `Connection` as its first argument.
+    """Give a command the options that choose an account, and a `Connection` as its first argument.
 
     The options are the fields of `Where`.
     """
@@ -152,7 +156,7 @@ def of_an_account(command: Callable[..., None]) -> Callable[..., None]:
         where = Where(**{field.name: options.pop(field.name) for field in fields})
         with _quiet(), connected(where) as connection:
             if where.local:
-                print(f"rolewarden: {connection.place}", file=sys.stderr)
+                note(connection.place)
             if connection.is_staged and "guardrails" in options:
                 options["guardrails"] = here_or_shipped(options["guardrails"])
             command(connection, **options)
@@ -162,22 +166,22 @@ def of_an_account(command: Callable[..., None]) -> Callable[..., None]:
     parameters += [
         inspect.Parameter(field.name, kind, default=field.default, annotation=hints[field.name]) for field in fields
     ]
-    # What Typer reads.
+    # Typer reads the options from these two attributes.
     run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
 class _NoMetrics(AmazonCloudWatchEMFProvider):
-    """Drops the metrics: Powertools prints what it has gathered at each hundredth metric, disabled or not."""
+    """A provider that drops all metrics, because Powertools prints them after each hundredth one, even if disabled."""
 
     def add_metric(self, *_: Any, **__: Any) -> None:
-        """Drop it."""
+        """Drop the metric."""
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep log lines and metrics, which are for the functions' logs, off the screen."""
+    """Suppress log lines and metrics, which are meant for the functions' logs."""
     disabled, provider = logging.root.manager.disable, metrics.provider
     logging.disable(logging.CRITICAL)
     metrics.provider = _NoMetrics()
@@ -194,23 +198,23 @@ def _session(where: Where) -> boto3.Session:
         known = session.region_name
         found = session.get_credentials()
     except BotoCoreError as error:
-        raise NoConnectionError(f"{error}: see `aws configure list-profiles`") from error
+        raise NoConnectionError(f"{error}: list your profiles with `aws configure list-profiles`") from error
     if found is None:
-        raise NoConnectionError("there are no AWS credentials: give --profile, or --local for the local AWS")
+        raise NoConnectionError("AWS credentials are missing: give --profile, or --local for the local AWS")
     if not known:
-        raise NoConnectionError("no region is known: give --region, or set AWS_DEFAULT_REGION")
+        raise NoConnectionError("the region is missing: give --region, or set AWS_DEFAULT_REGION")
     return session
 
 
 class _LocalSession(boto3.Session):
-    """A session with the local AWS: all of its clients call `endpoint`, those of AWS if it is empty."""
+    """A session with the local AWS: its clients call `endpoint`. If it is empty, boto3 chooses the endpoints."""
 
     def __init__(self, where: Where, endpoint: str = "") -> None:
         super().__init__("test", "test", region_name=next(iter(where.regions), "us-east-1"))
         self._endpoint = endpoint or None
 
     def client(self, *arguments: Any, **settings: Any) -> Any:
-        """As every session's."""
+        """A client of the endpoint."""
         make: Any = super().client
         return make(*arguments, **{"endpoint_url": self._endpoint, **settings})
 
@@ -220,26 +224,28 @@ def _connection(session: boto3.Session, where: Where, *, place: str = "AWS", is_
         try:
             session.get_partition_for_region(region)
         except UnknownRegionError as error:
-            raise NoConnectionError(f"`{region}` is no region: write it as in us-east-1") from error
+            raise NoConnectionError(f"`{region}` is not a region: give one such as us-east-1") from error
     aws = Aws(session)
     try:
         if where.assume_role:
             if not ROLE_ARN.fullmatch(where.assume_role):
-                raise NoConnectionError(f"`{where.assume_role}` is no role's ARN: write arn:aws:iam::ACCOUNT:role/NAME")
+                raise NoConnectionError(
+                    f"`{where.assume_role}` is not the ARN of a role: write arn:aws:iam::ACCOUNT:role/NAME"
+                )
             aws = aws.assumed(where.assume_role, "rolewarden")
         calls = OperatorCalls(aws)
         account, caller = calls.identity()
         stack = _stack(calls, where.stack)
     except Refused as refused:
-        who = f"role {where.assume_role}" if where.assume_role else "these credentials"
-        raise NoConnectionError(f"{who} cannot be used: {refused}: check --profile and --assume-role") from refused
+        caller = f"role {where.assume_role}" if where.assume_role else "your credentials"
+        raise NoConnectionError(f"cannot use {caller}: {refused}: check --profile and --assume-role") from refused
     except RetryLater as error:
         raise NoConnectionError(
-            f"AWS cannot be reached: {error}: check your network and AWS_ENDPOINT_URL, then run it again"
+            f"cannot reach AWS: {error}: check your network and AWS_ENDPOINT_URL, then run the command again"
         ) from error
     physical = {logical: name for logical, _, name in stack.resources} if stack else {}
     if stack is None and where.local and calls.has_table("BindingsTable"):
-        # What `make stage` makes goes by its logical ids, and no stack owns it.
+        # `make stage` names the tables by their logical IDs, and makes no stack.
         physical = {name: name for name in ("BindingsTable", "HistoryTable")}
     names = physical.get("BindingsTable"), physical.get("HistoryTable")
     tables = Tables(names[0], names[1]) if names[0] and names[1] else None
@@ -256,7 +262,7 @@ def _stack(calls: OperatorCalls, name: str) -> DeployedStack | None:
 
 
 def _answers(endpoint: str) -> bool:
-    """Whether a local AWS is served there."""
+    """Whether a local AWS answers at `endpoint`."""
     try:
         with urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=1) as answer:  # noqa: S310
             return bool(answer.status == 200)

@@ -1,4 +1,4 @@
-"""What several commands print: 80 columns, colours only where there is a terminal."""
+"""Output that several commands share: 80 columns, and colors only on a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from rolewarden.verdicts import RECOMMENDATIONS, Outcome
 
-VERDICT_COLOURS = {
+VERDICT_COLORS = {
     "compliant": "green",
     "drifted": "red",
     "exempt": "cyan",
@@ -22,20 +22,21 @@ VERDICT_COLOURS = {
     "unenforceable": "bold red",
 }
 
-NOTHING = "allowed by nothing"
+IMPLICIT_DENY = "not allowed by any statement"
+BY_SCP = "denied by a service control policy"
 
 FEW_NAMES = 6
-"""As many names of a long list are shown."""
+"""Number of names that the output shows of a long list."""
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where to print."""
+    """A console for plain text, without markup and automatic highlighting."""
     return Console(highlight=False, stderr=stderr, emoji=False, markup=False)
 
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Bars on a terminal's standard error, which are gone in the end; elsewhere nothing."""
+    """Show progress bars on standard error while the block runs, if standard error is a terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(complete_style="cyan", finished_style="cyan"),
@@ -44,22 +45,16 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
     with Progress(*columns, console=console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def show(what: str, done: int, of: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=of)
-            bars.update(tasks[what], completed=done, total=of, visible=done < of)
+        def show(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(step, total=total)
+            bars.update(tasks[step], completed=done, total=total, visible=done < total)
 
         yield show
 
 
-def warn(lines: Iterable[str]) -> None:
-    """Print lines on standard error, as the command's own."""
-    for line in lines:
-        print(f"rolewarden: {line}", file=sys.stderr)
-
-
 def counted(number: int, noun: str, nouns: str = "") -> str:
-    """`1 role`, `2 roles`."""
+    """A number with its noun: `1 role`, `2 roles`."""
     return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
 
 
@@ -68,13 +63,13 @@ def heading(text: str) -> Text:
     return Text(f"\n{text}", "bold")
 
 
-def indented(what: str | Text | Table, by: int) -> Padding:
-    """Something with so many spaces before each of its lines."""
-    return Padding(what, (0, 0, 0, by), expand=False)
+def indented(content: str | Text | Table, by: int) -> Padding:
+    """The content with `by` spaces before each of its lines."""
+    return Padding(content, (0, 0, 0, by), expand=False)
 
 
 def few(names: Sequence[str], most: int = FEW_NAMES, *, of: int = 0) -> str:
-    """The first names, and how many more there are: of `of`, or of `names` if it is 0."""
+    """The first `most` names, and the number of the others. `of` is the number of all names, 0 for `len(names)`."""
     shown, number = names[:most], of or len(names)
     more = f" and {number - len(shown):,} more" if number > len(shown) else ""
     return ", ".join(shown) + more
@@ -85,28 +80,33 @@ def policy_name(policy_arn: str) -> str:
     return policy_arn.rsplit("/", 1)[-1]
 
 
-def show_trouble(out: Console, outcome: Outcome) -> None:
-    """Print why a role goes without a guardrail, and the recommendation; nothing if it has all."""
+def show_reason(out: Console, outcome: Outcome) -> None:
+    """Print the reason why a role lacks a guardrail, and the recommended action; print nothing without a reason."""
     if not outcome.reason:
         return
     lacks = [name for name in outcome.missing if name not in outcome.attached]
-    needs = f", so it goes without {', '.join(lacks)}" if lacks else ""
-    out.print(indented(Text(f"! {outcome.reason}{needs}", "red"), 4))
+    effect = f", so the role lacks {', '.join(lacks)}" if lacks else ""
+    out.print(indented(Text(f"! {outcome.reason}{effect}", "red"), 4))
     if recommendation := RECOMMENDATIONS.get(outcome.reason):
         out.print(indented(recommendation, 6))
 
 
 def show_unread(out: Console, unread: Sequence[str]) -> None:
-    """Print what could not be read."""
+    """Print a line for each part of the account that AWS did not let the caller read."""
     if unread:
-        out.print(heading("could not be read, so this is not the whole"))
+        out.print(heading("not read, so this result is incomplete"))
     for line in unread:
         out.print(indented(line, 2))
 
 
-def colour(allowed: bool) -> str:
-    """The colour of a model that is open or closed to a role."""
+def color(allowed: bool) -> str:
+    """The color for a model that a role can or cannot reach."""
     return "yellow" if allowed else "green"
+
+
+def undecided_text(keys: Sequence[str]) -> str:
+    """A text about a decision that depends on condition keys of a live call; empty if it depends on none."""
+    return f"a live call's {', '.join(keys)} could change it" if keys else ""
 
 
 def time_text(at: datetime) -> str:

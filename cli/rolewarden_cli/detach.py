@@ -1,4 +1,4 @@
-"""`rolewarden detach`: takes off the policies and boundaries that roles do not need, and deletes unused policies."""
+"""`rolewarden detach`: detach the policies and boundaries that roles do not need, and delete unused policies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rolewarden_cli.inventory import Bound, Inventory, Progress, ignore_progress
 from rolewarden_cli.plan import RETIRED, Plan, ours
 
 DETACH_COMMAND = "rolewarden detach"
-"""The name of the cause that the history records."""
+"""The name of the cause in the history."""
 
 
 class NothingReadError(RolewardenError):
@@ -55,26 +55,28 @@ class Detached:
 def read(
     connection: Connection, rules: Rules, progress: Progress = ignore_progress, *, known: Inventory | None = None
 ) -> Inventory:
-    """The account, read from SageMaker and IAM and not from the stack's table, which an attacker can have written.
+    """Read the account from SageMaker and IAM, and not from the stack's table, which an attacker can have written.
 
-    User profiles that have not changed since `known` was read are not described again. Raises as `inventory.take`.
+    A user profile that has not changed since `known` was read is not described again. Raises as `inventory.take`.
     """
     return inventory.take(connection, rules, progress, known=known.bindings if known else ())
 
 
 def surplus(found: Inventory, plan: Plan, only: Collection[str] = ()) -> Surplus:
-    """Find the policies that roles do not need, of the roles `only` if it names any.
+    """Find the policies that roles do not need. If `only` is not empty, it limits the roles.
 
     Raises NothingReadError if something could not be read, because an unread subject can need any policy, or if a
     named role does not exist.
     """
     if found.unread:
         raise NothingReadError(
-            f"not everything could be read, and an unread subject can need a policy: {found.unread[0]}: let your role "
-            "read it, then run `rolewarden detach` again"
+            f"not everything could be read, and an unread subject can need a policy: {found.unread[0]}: give your role "
+            "permission to read it, then run `rolewarden detach` again"
         )
     if unknown := sorted(set(only) - found.roles.keys()):
-        raise NothingReadError(f"account {found.account} has no role `{unknown[0]}`: see `rolewarden plan --all`")
+        raise NothingReadError(
+            f"account {found.account} has no role `{unknown[0]}`: list the roles with `rolewarden plan --all`"
+        )
     wanted = [role for role in plan.roles if role.detachable and (not only or role.outcome.role in only)]
     roles = {role.outcome.role: role.detachable for role in wanted}
     unused = {policy.name for policy in plan.policies if policy.change == RETIRED}
@@ -95,17 +97,17 @@ def detach_surplus(
 ) -> Detached:
     """Detach the policies of `planned`, role by role, and delete the policies that are then unused.
 
-    SageMaker, IAM and the stack's rules are read again before each role. A role keeps what it needs by then, and
-    everything if it lacks a policy that it needs.
+    SageMaker, IAM and the stack's rules are read again before each role. A role keeps each policy that it
+    needs by then, and keeps all of its policies if it lacks one.
     """
     aws, recorder = connection.writer, recorder_of(connection)
-    # `surplus: keep` keeps the stack from detaching by itself. Here the operator asks for it.
+    # Under `surplus: keep`, the stack does not detach by itself. Here the operator requests it.
     detaching = rules._replace(surplus=SurplusPolicies.DETACH)
     origin = of_operator(DETACH_COMMAND, connection.caller)
 
     def detacher(now: Inventory) -> Detacher:
         needs = Needs(detaching, aws.partition, Bound(now.bindings), Clock(today=today))
-        # A deployed stack evaluates the role at the event of the detachment.
+        # A deployed stack evaluates the role when the event of the detachment arrives, so no recheck is needed.
         return Detacher(aws, recorder, needs, NoRechecks(), origin)
 
     done: dict[str, tuple[str, ...]] = {}
@@ -115,26 +117,26 @@ def detach_surplus(
         try:
             found = read(connection, rules, known=found)
             if found.unread:
-                left.append(f"{role}: not everything could be read: {found.unread[0]}")
+                left.append(f"{role}: could not read everything: {found.unread[0]}")
                 continue
             stack.need_same(stack.asked(connection, rules))
-            said = detacher(found).detach_from(connection.account, role, list(policies))
+            result = detacher(found).detach_from(connection.account, role, list(policies))
         except RolewardenError as error:
             left.append(f"{role}: {error}")
             continue
-        done[role] = tuple(said["detached"])
-        if "waits" in said:
-            left.append(f"{role}: {said['waits']}: run `rolewarden enforce` first")
+        done[role] = tuple(result["detached"])
+        if "waits" in result:
+            left.append(f"{role}: {result['waits']}: run `rolewarden enforce` first")
     progress("roles", len(planned.roles), len(planned.roles))
     deleted = []
     for policy in planned.policies:
         try:
-            said = detacher(found).retire(connection.account, policy)
+            result = detacher(found).retire(connection.account, policy)
         except (Refused, RetryLater) as error:
             left.append(f"policy {policy}: {error}")
             continue
-        if said["retired"]:
+        if result["retired"]:
             deleted.append(policy)
         else:
-            left.append(f"policy {policy}: {said.get('waits', 'a guardrail needs it')}")
+            left.append(f"policy {policy}: {result.get('waits', 'a guardrail needs it')}")
     return Detached(planned.account, planned, done, tuple(deleted), tuple(left))

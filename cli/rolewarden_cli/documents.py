@@ -1,4 +1,4 @@
-"""The policies of a role as IAM has them, and which statement the simulator means by a line and a column."""
+"""The policies of a role as IAM stores them, and the statement at a line and column of the simulator."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from rolewarden.guardrails import matches
+
 from rolewarden_cli.account import MatchedStatement, OperatorCalls, RoleDetail
 
 INLINE = "inline policy "
@@ -16,7 +18,7 @@ INLINE = "inline policy "
 
 @dataclass(frozen=True)
 class Document:
-    """A policy: `name` for people, `arn` (empty for an inline one), and its text letter by letter."""
+    """A policy: `name` for people, `arn` (empty for an inline policy), and `text` exactly as IAM stores it."""
 
     name: str
     arn: str
@@ -24,7 +26,7 @@ class Document:
 
     @cached_property
     def statements(self) -> tuple[Mapping[str, Any], ...]:
-        """Its statements in their order."""
+        """The statements in the order of the text."""
         return tuple(statement for _, _, statement in self._spans)
 
     @cached_property
@@ -32,9 +34,10 @@ class Document:
         return list(_spans(self.text))
 
     def index(self, matched: MatchedStatement) -> int:
-        """The place in `statements` of the one that a simulation tells of.
+        """The index in `statements` of the statement that a simulation matched.
 
-        It is the one that shares most of the text with it: AWS counts a statement's start from the token before it.
+        It is the statement that shares the most text with the match, because AWS counts the start of a statement from
+        the token before it.
         """
         start, end = _offset(self.text, matched.start), _offset(self.text, matched.end)
 
@@ -44,13 +47,13 @@ class Document:
         return max(range(len(self._spans)), key=lambda number: shared(self._spans[number]))
 
     def label(self, index: int) -> str:
-        """The Sid of a statement, or its number where it has none."""
+        """The Sid of a statement, or its number if it has no Sid."""
         return str(self.statements[index].get("Sid") or f"statement {index + 1}")
 
     def conditions(self, key: str) -> Iterator[tuple[str, list[str]]]:
-        """What its statements compare a condition key with: the operator in its plain form, and the values.
+        """The comparisons of a condition key in all statements: the operator in its plain form, and the values.
 
-        Whether the key is there at all (`Null`) is no comparison.
+        `Null` is left out, because it only checks whether the request has the key.
         """
         for statement in self.statements:
             for operator, block in statement.get("Condition", {}).items():
@@ -59,20 +62,26 @@ class Document:
                     if name.lower() == key.lower() and plain != "Null":
                         yield plain, [str(value) for value in (values if isinstance(values, list) else [values])]
 
+    def covering(self, effect: str, action: str, resource: str) -> Iterator[Mapping[str, Any]]:
+        """The statements with this effect that are about `action` on `resource`, whatever their conditions say."""
+        for statement in self.statements:
+            if statement.get("Effect") == effect and _is_about(statement, action, resource):
+                yield statement
+
     def mentions(self, text: str) -> bool:
-        """Whether a text stands somewhere in it, in any case."""
+        """Whether the policy contains a text, in upper or lower case."""
         return text.lower() in self.text.lower()
 
 
 class Library:
-    """The policies of an account, each read once."""
+    """The policies of an account. Each managed policy is read once."""
 
     def __init__(self, calls: OperatorCalls) -> None:
         self._calls = calls
         self._managed: dict[str, Document] = {}
 
     def of_role(self, role: RoleDetail) -> dict[str, Document]:
-        """The policies that decide for a role, its boundary too, by what the simulator calls them (SourcePolicyId).
+        """The policies that decide for a role, with its boundary, by their SourcePolicyId in the simulator.
 
         Raises Refused and RetryLater.
         """
@@ -83,22 +92,46 @@ class Library:
         return found
 
     def managed(self, arn: str) -> Document:
-        """A managed policy. Raises Refused and RetryLater."""
+        """The managed policy with this ARN. Raises Refused and RetryLater."""
         if arn not in self._managed:
             self._managed[arn] = Document(arn.rsplit("/", 1)[-1], arn, self._calls.policy_text(arn))
         return self._managed[arn]
 
 
-_WHO = re.compile(r"aws:(principal(?!account|org)|user)", re.IGNORECASE)
+_CALLER_KEYS = re.compile(r"aws:(principal(?!account|org)|user)", re.IGNORECASE)
 
 
-def asks_who(document: Document) -> bool:
-    """Whether what a policy says may be another thing for each role that carries it."""
-    return _WHO.search(document.text) is not None
+def depends_on_caller(document: Document) -> bool:
+    """Whether a policy can affect each role differently, because it uses a condition key of the caller."""
+    return _CALLER_KEYS.search(document.text) is not None
+
+
+_WHERE = re.compile(r"aws:(requestedregion|resource(account|org))", re.IGNORECASE)
+
+
+def asks_where(document: Document) -> bool:
+    """Whether a policy can have another effect in another region or account of a resource."""
+    return _WHERE.search(document.text) is not None
+
+
+def condition_keys(statement: Mapping[str, Any]) -> Iterator[str]:
+    """The condition keys that a statement asks for."""
+    for block in statement.get("Condition", {}).values():
+        yield from block
+
+
+def _is_about(statement: Mapping[str, Any], action: str, resource: str) -> bool:
+    def covers(element: str, asked: str) -> bool:
+        listed = statement.get(element, statement.get(f"Not{element}", ()))
+        patterns = [listed] if isinstance(listed, str) else listed
+        found = any(matches(pattern.lower(), asked.lower()) for pattern in patterns)
+        return found if element in statement else not found
+
+    return covers("Action", action) and covers("Resource", resource)
 
 
 def _spans(text: str) -> Iterator[tuple[int, int, Mapping[str, Any]]]:
-    """Where each statement of a policy's text begins and ends, and what it says."""
+    """The start, the end and the content of each statement in a policy's text."""
     decoder = json.JSONDecoder()
     place = _next(text, 0) + 1
     while text[place := _next(text, place, ",")] != "}":
@@ -118,7 +151,7 @@ def _spans(text: str) -> Iterator[tuple[int, int, Mapping[str, Any]]]:
 
 
 def _next(text: str, place: int, skipped: str = "") -> int:
-    """The first place from `place` on that is neither white space nor in `skipped`."""
+    """The first index from `place` on whose character is neither white space nor in `skipped`."""
     while text[place] in f" \t\r\n{skipped}":
         place += 1
     return place

@@ -1,4 +1,4 @@
-"""`rolewarden enforce`: what the plan says, done by the same code as the functions'."""
+"""`rolewarden enforce`: make the changes of the plan with the same code as the functions."""
 
 from __future__ import annotations
 
@@ -29,22 +29,24 @@ from rolewarden_cli.inventory import Bound, Inventory, Progress, ignore_progress
 from rolewarden_cli.plan import RETIRED, Plan, PlannedRole
 
 ENFORCE_COMMAND = "rolewarden enforce"
-"""The name of the cause that the record has."""
+"""The name of the cause in the history."""
 
 HISTORY_DAYS = 400
-"""How long a row of the history lives that is written by hand: the parameter's default."""
+"""Days that a history entry of this command lives: the default of the stack's parameter."""
 
 ENFORCE_PAUSES = (1.0, 2.0, 4.0, 8.0)
-"""Seconds to wait for IAM to know a policy that was just made."""
+"""Seconds to wait before each retry, because IAM may not find a new policy yet."""
 
 
 @dataclass(frozen=True)
 class Enforced:
-    """What was done, and what was not.
+    """The result of the command.
 
-    `policies` says what became of each policy; `outcomes` are those of the roles that were worked on, `detached` what
-    was taken off which role; `postponed` says what AWS could not do now. `left` are the roles that were not reached
-    where somebody `stopped` it.
+    - `policies`: the change to each policy, by name.
+    - `outcomes`: the outcomes of the evaluated roles.
+    - `detached`: the detached policies, by role.
+    - `postponed`: a line for each change that AWS did not make.
+    - `left`: the roles that were not evaluated, because the user `stopped` the command.
     """
 
     policies: Mapping[str, str]
@@ -57,18 +59,18 @@ class Enforced:
     @property
     @shown
     def roles(self) -> list[dict[str, Any]]:
-        """The outcomes, as far as a reader needs them."""
+        """The outcomes, with the fields that a reader needs."""
         names = ("account", "role", "before", "verdict", "remediation", "attached", "message")
         return [{**some_of(outcome, *names), "reason": outcome.reason or ""} for outcome in self.outcomes]
 
     @property
     def undone(self) -> tuple[Outcome, ...]:
-        """Outcomes of roles that still lack something."""
+        """The outcomes of roles that still lack a guardrail."""
         return tuple(o for o in self.outcomes if o.verdict in {Verdict.UNENFORCEABLE, Verdict.DRIFTED})
 
     @property
     def is_whole(self) -> bool:
-        """Whether all that was planned is done."""
+        """Whether the command made all planned changes."""
         return not (self.stopped or self.postponed or self.undone)
 
 
@@ -82,11 +84,11 @@ def enforce_rules(
     *,
     stop: Callable[[], bool] = lambda: False,
 ) -> Enforced:
-    """Do what `plan` says: policies, then roles, then what is not needed any more.
+    """Make the changes of `plan`: write policies, remediate roles, delete unused policies.
 
-    What has changed since the plan was made is met as it is. Where the stack is deployed, its history is written. No
-    further role is begun once `stop` says so. Raises Refused, RetryLater and RulesError where the policies cannot be
-    written: then no role was touched.
+    Each role is evaluated again, because it can have changed since the plan. If a stack is deployed, its history
+    records the changes. After `stop` returns True, no further role is evaluated. Raises Refused, RetryLater and
+    RulesError if the policies cannot be written. In this case no role was changed.
     """
     work = _Enforcement(connection, inventory, plan, rules, today)
     work.publish()
@@ -110,7 +112,7 @@ def enforce_rules(
 
 
 def recorder_of(connection: Connection) -> Recorder:
-    """The recorder of a command that writes: to the stack's history if a stack is deployed."""
+    """The recorder for a command that writes. It writes to the stack's history if a stack is deployed."""
     tables, aws = connection.tables, connection.writer
     if tables is None:
         return Recorder(NoHistory())
@@ -118,7 +120,7 @@ def recorder_of(connection: Connection) -> Recorder:
 
 
 class _Enforcement:
-    """What has been done so far."""
+    """The changes of one run so far."""
 
     def __init__(self, connection: Connection, inventory: Inventory, plan: Plan, rules: Rules, today: date) -> None:
         aws, recorder = connection.writer, recorder_of(connection)
@@ -129,7 +131,7 @@ class _Enforcement:
         needs = Needs(rules, aws.partition, Bound(inventory.bindings), Clock(today=lambda: today))
         self.reconciler = Reconciler(aws, needs)
         self.publisher = Publisher(aws, recorder, needs)
-        # The plan is looked at again by a person, and a deployed stack by its sweep.
+        # No recheck is needed: the next plan and the next sweep of a deployed stack evaluate the roles again.
         self.detacher = Detacher(aws, recorder, needs, NoRechecks(), self.origin)
         self.policies: dict[str, str] = {}
         self.outcomes: list[Outcome] = []
@@ -137,19 +139,19 @@ class _Enforcement:
         self.postponed: list[str] = []
 
     def publish(self) -> None:
-        """Bring the policies to what the guardrails say."""
+        """Write the policies of the guardrails."""
         self.policies = self.publisher.publish(self.account, self.origin)
 
     def complete(self) -> None:
-        """Take out of the policies the statements that every role has from another policy by now."""
+        """Remove the statements that the policies kept only until every role had them from another policy."""
         if self.publisher.retaining:
             self.publisher.publish(self.account, SCHEDULED_CHECK)
 
     def remediate(self, role: PlannedRole) -> None:
-        """Look at one role, as the functions do, and take off what it may lose."""
+        """Evaluate and remediate one role as the functions do, and detach the policies of the plan."""
         name = role.outcome.role
         try:
-            self._report(self._look(RoleKey(role.outcome.account, name)))
+            self._report(self._reconcile(RoleKey(role.outcome.account, name)))
             if role.detached:
                 done = self.detacher.detach_from(self.account, name, list(role.detached))
                 self.detached[name] = tuple(done["detached"])
@@ -159,8 +161,8 @@ class _Enforcement:
         except (Refused, RetryLater) as error:
             self.postponed.append(f"{name}: {error}")
 
-    def _look(self, role: RoleKey) -> Outcome:
-        """What reconcile comes to; a policy that was just made may not be known everywhere yet."""
+    def _reconcile(self, role: RoleKey) -> Outcome:
+        """Reconcile a role, and try again if IAM does not find a new policy yet."""
         for pause in ENFORCE_PAUSES:
             outcome = self.reconciler.reconcile(role, self.origin, account=self.account)
             if outcome.reason is not Reason.POLICY_MISSING:
@@ -173,7 +175,7 @@ class _Enforcement:
         self.outcomes.append(outcome)
 
     def retire(self) -> None:
-        """Delete the policies of guardrails that are out of the file."""
+        """Delete the policies of guardrails that were removed from guardrails.yaml."""
         for policy in self.plan.policies:
             if policy.change == RETIRED:
                 try:
@@ -184,4 +186,4 @@ class _Enforcement:
                 if done["retired"]:
                     self.policies[policy.name] = RETIRED
                 else:
-                    self.postponed.append(f"{policy.name}: {done.get('waits', 'is not to be retired')}")
+                    self.postponed.append(f"{policy.name}: {done.get('waits', 'a guardrail needs it')}")

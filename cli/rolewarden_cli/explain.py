@@ -1,4 +1,4 @@
-"""`rolewarden explain ROLE MODEL`: one decision in words."""
+"""`rolewarden explain ROLE MODEL`: the reason for one decision."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from rolewarden_cli.plan import PlannedRole, make
 
 
 class NoSuchRoleError(RolewardenError):
-    """The account has no role of this name."""
+    """The account has no role with this name."""
 
 
 @dataclass(frozen=True)
 class ReasonForAccess:
-    """A statement that decided, with all that is known about it.
+    """A statement that decided, with its origin.
 
-    `guardrail` is empty where its policy is none of Rolewarden's. `assignments` say in words which assignments of
-    guardrails.yaml ask for it, and for which subjects of the role. `attached` is the newest row of the history that
-    tells of its attachment to this role, None where none does.
+    - `guardrail`: empty if the policy is not one of Rolewarden's guardrails.
+    - `assignments`: the assignments of guardrails.yaml that require the policy, each with a subject, in words.
+    - `attached`: the newest history entry about the attachment to this role, None without one.
     """
 
     statement: Statement = field(metadata=merged("policy", "document"))
@@ -55,9 +55,11 @@ class ReasonForAccess:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a role may or may not use a model: the decision on every route, and what is known of who decided it.
+    """The reason why a role can or cannot use a model: the decision on every route, and the deciding statements.
 
-    `planned` is what reconcile says of the role, None where it works for nobody.
+    - `planned`: the plan for the role, None if no subject uses it.
+    - `recorded`: whether a stack is deployed, which records a history.
+    - `unread`: a line for each part of the account that could not be read.
     """
 
     account: str
@@ -68,6 +70,7 @@ class Explanation:
     planned: PlannedRole | None = field(metadata=HIDDEN)
     reasons: tuple[ReasonForAccess, ...]
     recorded: bool
+    unread: tuple[str, ...] = ()
 
     @property
     @shown_as("model")
@@ -78,7 +81,7 @@ class Explanation:
     @property
     @shown
     def verdict(self) -> Verdict:
-        """The verdict on the role now."""
+        """The current verdict on the role."""
         return self.planned.outcome.before if self.planned else Verdict.OUT_OF_SCOPE
 
     @property
@@ -90,11 +93,34 @@ class Explanation:
     @property
     @shown
     def routes(self) -> list[dict[str, Any]]:
-        """Each route, whether it is open, and the names of the statements that decided."""
+        """Each route, whether it is open, and the names of the statements that decided.
+
+        `service_control_policy` tells whether a service control policy closes it, and `service_control_policies` has
+        the names of the readable ones that may be the one.
+        """
         return [
-            {"route": r.name, "allowed": r.allowed, "statements": [statement.name for statement in r.statements]}
+            {
+                "route": r.name,
+                "allowed": r.allowed,
+                "statements": [statement.name for statement in r.statements],
+                "service_control_policy": r.denied_by_scp,
+                "service_control_policies": r.scps,
+                "undecided": r.undecided,
+            }
             for r in self.decision.routes
         ]
+
+    @property
+    @shown
+    def service_control_policy(self) -> bool:
+        """Whether no route is open and a service control policy closes one of them."""
+        return self.decision.denied_by_scp
+
+    @property
+    @shown
+    def undecided(self) -> tuple[str, ...]:
+        """The condition keys that only a live call has and that could change the decision."""
+        return self.decision.undecided
 
 
 def explain_role(
@@ -106,20 +132,21 @@ def explain_role(
     today: date,
     progress: Progress = ignore_progress,
 ) -> Explanation:
-    """Every route of `role` to the one model of `models`. Raises NoSuchRoleError, Refused and RetryLater."""
+    """Evaluate every route of `role` to the one model of `models`. Raises NoSuchRoleError, Refused and RetryLater."""
     role = inventory.spelled(role)
     detail = inventory.roles.get(role)
     if detail is None:
         raise NoSuchRoleError(
-            f"account {inventory.account} has no role `{role}`: give the name without its path; "
-            "`rolewarden plan` shows the governed ones"
+            f"account {inventory.account} has no role `{role}`: give the name without its path, and list the governed "
+            "roles with `rolewarden plan --all`"
         )
     [model] = models.columns
-    [decision] = Judge(connection.calls, inventory, models).decisions(detail, progress, every=True)
+    judge = Judge(connection.calls, inventory, models)
+    [decision] = judge.decisions(detail, progress, every=True)
     bindings = by_role(inventory.bindings).get(RoleKey(inventory.account, role).path, ())
     plan = make(connection.aws, inventory, rules, today, deployed=connection.tables is not None)
     planned = next((found for found in plan.roles if found.outcome.role == role and found.bindings), None)
-    told = read_history(connection, role=role) if connection.tables else ()
+    entries = read_history(connection, role=role) if connection.tables else ()
     deciding = {s.name: s for route in decision.routes for s in route.statements}
     return Explanation(
         inventory.account,
@@ -128,26 +155,27 @@ def explain_role(
         decision,
         tuple(binding.label for binding in bindings),
         planned,
-        tuple(_reason(statement, inventory, rules, bindings, told) for statement in deciding.values()),
+        tuple(_reason(statement, inventory, rules, bindings, entries) for statement in deciding.values()),
         connection.tables is not None,
+        tuple(filter(None, (*sorted(judge.unjudged), judge.scps.unread))),
     )
 
 
 def _reason(
-    statement: Statement, inventory: Inventory, rules: Rules, bindings: Sequence[Binding], told: Sequence[Entry]
+    statement: Statement, inventory: Inventory, rules: Rules, bindings: Sequence[Binding], entries: Sequence[Entry]
 ) -> ReasonForAccess:
     name = statement.policy
     ours = statement.arn == policy_arn(name, inventory.partition, inventory.account)
     guardrail = _guardrail(name, rules, inventory.partition) if ours else ""
-    attached = next((entry for entry in told if _attaches(entry, name, statement.arn)), None) if ours else None
+    attached = next((entry for entry in entries if _attaches(entry, name, statement.arn)), None) if ours else None
     wanted = {guardrail} if ours else set()
     if ours and is_boundary(name):
         wanted = {each for names in rules.enforced_together if boundary_name(names) == name for each in names}
-    return ReasonForAccess(statement, guardrail, tuple(dict.fromkeys(_asking(rules, wanted, bindings))), attached)
+    return ReasonForAccess(statement, guardrail, tuple(dict.fromkeys(_requiring(rules, wanted, bindings))), attached)
 
 
 def _guardrail(policy: str, rules: Rules, partition: str) -> str:
-    """The guardrail that a policy under `/rolewarden/` belongs to; its own name where it is out of the file."""
+    """The guardrail of a policy under `/rolewarden/`; the policy's own name if no guardrail of the file has it."""
     for name, guardrail in rules.guardrails.items():
         if any(compiled.name == policy for compiled in compile_guardrail(guardrail, partition)):
             return name
@@ -160,7 +188,7 @@ def _attaches(entry: Entry, policy: str, arn: str) -> bool:
     return policy in entry.row.get("attached", ())
 
 
-def _asking(rules: Rules, guardrails: Collection[str], bindings: Sequence[Binding]) -> Iterator[str]:
+def _requiring(rules: Rules, guardrails: Collection[str], bindings: Sequence[Binding]) -> Iterator[str]:
     for binding in bindings:
         for number, assignment in enumerate(rules.assignments, start=1):
             if assignment.matches(binding.subject):
@@ -170,7 +198,7 @@ def _asking(rules: Rules, guardrails: Collection[str], bindings: Sequence[Bindin
 
 
 def criteria(assignment: Assignment) -> str:
-    """Whom an assignment is for, in words."""
+    """The criteria of an assignment, in words."""
     kinds = (
         ("account", assignment.accounts),
         ("domain", assignment.domains),
@@ -178,4 +206,4 @@ def criteria(assignment: Assignment) -> str:
         ("role", assignment.roles),
         ("tag", tuple(f"{key}={value}" for key, value in assignment.tags.items())),
     )
-    return ", ".join(f"{kind} {' or '.join(patterns)}" for kind, patterns in kinds if patterns) or "everybody else"
+    return ", ".join(f"{kind} {' or '.join(patterns)}" for kind, patterns in kinds if patterns) or "every other subject"

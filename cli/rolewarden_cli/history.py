@@ -1,4 +1,4 @@
-"""The record of the deployed stack: what it has done and found."""
+"""The history of the deployed stack: remediations and findings."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ from rolewarden_cli.connect import Connection
 
 
 class UnreadableTimeError(RolewardenError):
-    """A point in time that cannot be read; the message says what to write."""
+    """A point in time has an unknown format; the message has the formats."""
 
 
 @dataclass(frozen=True)
 class Entry:
     """A row of the history: a remediation or a finding.
 
-    `about` names the role, policy or subject without its account; `kind` is the detail type of the event that told of
-    it (`rolewarden.record`). `policies` are those that were put back or taken off, or that are missing. `event`,
-    `actor` and `source_address` are of the cause. `row` is all of it.
+    - `kind`: the detail type of Rolewarden's own event about it (`rolewarden.own_events`).
+    - `about`: the name of the role, policy or subject without its account.
+    - `policies`: the policies that were attached, else those that were detached, else those that are missing.
+    - `event`, `actor`, `source_address`: the cause.
+    - `row`: the whole row.
     """
 
     at: datetime
@@ -48,7 +50,7 @@ class Entry:
 
     @property
     def caused_by(self) -> str:
-        """The event that led to it, its caller, and the address of the caller, in words."""
+        """The name of the call that caused the entry, its caller, and the address of the caller, in words."""
         by = f" by {self.actor}" if self.actor else ""
         place = f" from {self.source_address}" if self.source_address else ""
         return f"{self.event or 'unknown cause'}{by}{place}"
@@ -57,9 +59,13 @@ class Entry:
 def read_history(
     connection: Connection, *, role: str = "", since: datetime | None = None, actor: str = ""
 ) -> tuple[Entry, ...]:
-    """The record, newest first; of a role, since a time, of actors that `actor` names or is a part of.
+    """The history, newest first.
 
-    Raises NoConnectionError where nothing is deployed, and RetryLater.
+    - `role`: only entries about this role; empty for all.
+    - `since`: only entries from this time on; None for all.
+    - `actor`: only entries whose caller contains this text or matches this pattern; empty for all.
+
+    Raises NoConnectionError if no stack is deployed, and RetryLater.
     """
     tables = connection.recorded()
     if role:
@@ -73,8 +79,8 @@ def read_history(
     return tuple(sorted(wanted, key=lambda entry: entry.at, reverse=True))
 
 
-def moment(text: str, now: datetime) -> datetime:
-    """The point in time that `text` says: `90m`, `2h`, `7d` before `now`, a day, or an ISO 8601 time (UTC).
+def parsed_time(text: str, now: datetime) -> datetime:
+    """The point in time of `text`: `90m`, `2h` or `7d` before `now`, a date, or an ISO 8601 time (UTC).
 
     Raises UnreadableTimeError.
     """
@@ -85,7 +91,7 @@ def moment(text: str, now: datetime) -> datetime:
         found = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise UnreadableTimeError(
-            f"`{text}` is no point in time: write 90m, 2h or 7d for so long ago, or a day as 2026-11-25"
+            f"`{text}` is not a point in time: write 90m, 2h or 7d for a time ago, or a date such as 2026-11-25"
         ) from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 

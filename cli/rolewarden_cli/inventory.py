@@ -1,4 +1,4 @@
-"""What an account has: domains and user profiles with the roles that they work with, and what these roles carry."""
+"""The inventory of an account: domains and user profiles, their roles, and the policies of these roles."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from rolewarden_cli.account import RoleDetail
 from rolewarden_cli.connect import Connection
 
 Progress = Callable[[str, int, int], None]
-"""Hears what is being done, how many of it are done, and how many there are."""
+"""A function that takes the name of a step, the number of parts that are done, and the number of all parts."""
 
 
-def ignore_progress(_what: str, _done: int, _all: int) -> None:
-    """Progress that nobody looks at."""
+def ignore_progress(_step: str, _done: int, _total: int) -> None:
+    """Show no progress."""
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """Everything that `plan` and `access` look at, read at `at` (UTC).
+    """The state of an account that `plan` and `access` evaluate, read at `at` (UTC).
 
-    `roles` are all roles of the account by name, `policies_per_role` is the quota of managed policies that one may
-    carry. `unread` says what AWS did not let us read, a line each.
+    - `roles`: all roles of the account by name.
+    - `policies_per_role`: the quota of managed policies that can be attached to a role.
+    - `unread`: a line for each part of the account that AWS did not let the caller read.
     """
 
     account: str
@@ -44,7 +45,7 @@ class Inventory:
     unread: tuple[str, ...] = ()
 
     def spelled(self, role: str) -> str:
-        """The name of a role as IAM spells it; as it is given if the account has no such role."""
+        """The name of a role as IAM spells it, or `role` itself if the account has no such role."""
         return _spelled(self.roles).get(folded(role), role)
 
 
@@ -55,11 +56,11 @@ def take(
     *,
     known: Iterable[Binding] | None = None,
 ) -> Inventory:
-    """Read it; nothing is written.
+    """Read the inventory of an account.
 
-    Where the stack is deployed, its table tells of every user profile that has not changed since; else each is
-    described. If `known` is given, it takes the place of the table. Raises Refused where IAM's roles cannot be
-    read, and RetryLater.
+    If a stack is deployed, its bindings table saves the description of each user profile that has not changed since.
+    Otherwise each user profile is described. If `known` is given, it takes the place of the table. Raises Refused if
+    the roles of IAM cannot be read, and RetryLater.
     """
     roles = {role.name: role for role in connection.calls.role_details()}
     reader = _InventoryReader(connection, rules, progress, known)
@@ -83,7 +84,7 @@ def _spelled(roles: Iterable[str]) -> dict[str, str]:
 
 
 def _as_iam_spells(account: str, roles: Iterable[str], bindings: Iterable[Binding]) -> Iterator[Binding]:
-    """`bindings` with IAM's own spelling of their roles: a subject's settings may have another."""
+    """`bindings` with IAM's own spelling of their roles, because a subject's settings can have another one."""
     spelled = _spelled(roles)
     for binding in bindings:
         role = binding.role
@@ -95,7 +96,7 @@ def _as_iam_spells(account: str, roles: Iterable[str], bindings: Iterable[Bindin
 
 @dataclass
 class _InventoryReader:
-    """Goes through the regions as a sweep does, and keeps what it finds to itself."""
+    """A reader of the regions that works as a sweep does, but writes nothing to the bindings table."""
 
     connection: Connection
     rules: Rules
@@ -160,17 +161,17 @@ class _InventoryReader:
 
 
 class Bound:
-    """The bindings of an inventory, for who asks for those of a role."""
+    """The bindings of an inventory, in place of the bindings table."""
 
     def __init__(self, bindings: Iterable[Binding]) -> None:
         self.by_role = by_role(bindings)
 
     def of_role(self, role: RoleKey, fresh: Iterable[Binding] = ()) -> tuple[Binding, ...]:  # noqa: ARG002
-        """What `role` works for."""
+        """The bindings of `role`."""
         return self.by_role.get(role.path, ())
 
     def of_account(self, account: str) -> tuple[Binding, ...]:
-        """Everything bound to a role in an account."""
+        """The bindings of all roles of an account."""
         return tuple(b for bound in self.by_role.values() for b in bound if b.account == account)
 
 

@@ -1,4 +1,4 @@
-"""The local AWS in this process. Only a command that is asked for it pays for it, and needs the extra `local`."""
+"""The local AWS in this process. It needs the extra `local`, and only commands that use it import it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def needs_extra() -> Iterator[None]:
 
 @contextmanager
 def staged_account() -> Iterator[StagedAccount]:
-    """A seeded account as it is before the first sweep, while the block runs. Raises MissingExtraError."""
+    """Seed an account in the state before the first sweep, for as long as the block runs. Raises MissingExtraError."""
     with needs_extra():
         from rolewarden_local.scenes import stage
     with stage.staged_account(shipped.ROOT) as staged:

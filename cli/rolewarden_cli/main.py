@@ -1,4 +1,4 @@
-"""The command line: finds the module of a command, and turns what goes wrong into one line and exit code 1."""
+"""The command line: imports the module of a command, and prints each error as one line with exit code 1."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from rolewarden.verdicts import Reason
 from typer.core import TyperGroup
 
 from rolewarden_cli.commands import COMMANDS, ExitCode
+from rolewarden_cli.notes import drop_notes, print_notes
 
 
 @cache
 def loaded(name: str) -> Any:
-    """A command, from `run_NAME` in the module that has its name; its help ends with its exit codes."""
+    """The command `name`, made from `run_NAME` in the module of that name; its help ends with its exit codes."""
     run = getattr(import_module(f"rolewarden_cli.commands.{name}"), f"run_{name}")
     row = COMMANDS[name]
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -31,7 +32,7 @@ def loaded(name: str) -> Any:
 
 
 class LoadedWhenUsed(Mapping[str, Any]):
-    """The commands by name; only those that are asked for are imported, which keeps `rolewarden --help` quick."""
+    """The commands by name, each imported at its first use, which keeps `rolewarden --help` quick."""
 
     def __getitem__(self, name: str) -> Any:
         if name not in COMMANDS:
@@ -49,14 +50,14 @@ class LoadedWhenUsed(Mapping[str, Any]):
 
 
 class CommandGroup(TyperGroup):
-    """`rolewarden` itself."""
+    """The command `rolewarden` and its list of commands."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = cast("Any", LoadedWhenUsed())
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - Typer's name
-        """Their names, in the order of the table."""
+        """The names of the commands, in the order of the table."""
         return list(COMMANDS)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's name
@@ -65,36 +66,45 @@ class CommandGroup(TyperGroup):
             formatter.write_dl([(name, command.summary) for name, command in COMMANDS.items()])
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
-        """As every command's, see `_one_line`."""
+        """Parse the options, with each error as one line."""
         with _one_line():
             return super().make_context(*arguments, **settings)
 
     def invoke(self, ctx: Any) -> Any:
-        """As every command's, see `_one_line`."""
+        """Run the command, with each error as one line."""
         with _one_line():
             return super().invoke(ctx)
 
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """Print a mistake of the user's, a refusal of AWS and Ctrl-C as one line, and exit with 1."""
+    """Print an error of the user, a refusal by AWS and Ctrl-C as one line, and exit with 1.
+
+    Notes are printed only if the command has no error, so that an error is the only line on standard error.
+    """
     try:
         yield
+    except typer.Exit:
+        print_notes()
+        raise
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "rolewarden"
         line = f"{_uncapitalized(error.format_message()).rstrip('.')}: see `{path} --help`"
     except KeyboardInterrupt:
-        line = "interrupted: run it again"
+        line = "interrupted: run the command again"
     except Refused as refused:
-        recommendation = "let your role do that" if refused.reason is Reason.ACCESS_DENIED else "see the message"
-        line = f"AWS refuses: {refused}: {recommendation}"
+        is_denied = refused.reason is Reason.ACCESS_DENIED
+        action = "give your role this permission" if is_denied else "remove this cause, then run the command again"
+        line = f"AWS refused a call: {refused}: {action}"
     except RetryLater as error:
-        line = f"AWS could not do it now: {error}: run it again"
+        line = f"AWS did not complete a call: {error}: run the command again"
     except RolewardenError as error:
         line = str(error)
     else:
+        print_notes()
         return
+    drop_notes()
     print(f"rolewarden: {line}", file=sys.stderr)
     raise typer.Exit(ExitCode.ERROR)
 
@@ -126,10 +136,10 @@ def start(
                                           "--version", help="Print the version and exit.", is_eager=True,
                                           callback=_print_version)] = False,
 ) -> None:  # fmt: skip
-    """Keep required deny policies on every role that SageMaker Canvas works with.
+    """Keep required deny policies attached to every role that SageMaker Canvas uses.
 
-    Begin with `rolewarden plan`: it reads an account and says what is missing. Add --local to any command that asks
-    an account to try it on a local AWS.
+    Begin with `rolewarden plan`: it reads an account and lists the missing policies. To try a command that uses an
+    account on a local AWS, add --local.
     """
     if context.invoked_subcommand is None:
         print(context.get_help(), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The models of the access matrix, and the routes that lead to each: calls as IAM sees them."""
+"""The models of the access matrix, and the inference profiles that lead to them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _GEOGRAPHIES = {"ap": "apac"}
 
 
 class NoSuchModelError(RolewardenError):
-    """No model is called like this; the message says what is."""
+    """No model has this ID; the message names a similar one or the next step."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A column: `family` is "bedrock" or "jumpstart", `provider` groups them (the first part of its id)."""
+    """A column of the matrix: `family` is "bedrock" or "jumpstart"."""
 
     id: str
     family: str
 
     @property
     def provider(self) -> str:
-        """Who makes a Bedrock model; where a JumpStart model comes from."""
+        """The first part of the ID: the provider of a Bedrock model, the framework or source of a JumpStart model."""
         return self.id.split("." if self.family == BEDROCK else "-", 1)[0]
 
 
@@ -40,8 +40,8 @@ class Model:
 class Models:
     """The columns, and the inference profiles that lead to them, by region.
 
-    `listed` tells where the Bedrock models come from: "live", or the day of the shipped list and why. `unlisted` has
-    a line for each column that stands in no list.
+    - `listed`: the source of the Bedrock models: "live", or the day of the shipped list and the reason for its use.
+    - `unlisted`: a line for each column that is in no list.
     """
 
     columns: tuple[Model, ...]
@@ -57,11 +57,11 @@ class Models:
 
 
 def models(connection: Connection, wanted: Sequence[str] = ()) -> Models:
-    """The models that `wanted` names or matches (`*` and `?`), all where it is empty.
+    """The models that `wanted` names or matches (`*` and `?`), and all models if it is empty.
 
-    Bedrock models are the ones that Bedrock offers in the connection's regions. If Bedrock does not answer, they come
+    Bedrock models are those that Bedrock offers in the connection's regions. If Bedrock does not answer, they come
     from the list that is shipped with the command. JumpStart models always come from that list, because JumpStart has
-    no call that lists them. An id that is in no list is taken as given. Raises NoSuchModelError.
+    no call that lists them. An ID that is in no list is used as given. Raises NoSuchModelError.
     """
     known, calls, regions = known_models(), connection.calls, connection.regions
     bedrock, profiles = list(known.bedrock), {}
@@ -86,28 +86,28 @@ def _chosen(everything: Sequence[Model], wanted: Iterable[str]) -> Iterator[Mode
     for pattern in wanted:
         found = [model for model in everything if matches(pattern, model.id)]
         if not found and set(pattern) & set("*?"):
-            raise NoSuchModelError(f"no model matches `{pattern}`: see the ids with `rolewarden access --json`")
+            raise NoSuchModelError(f"no model matches `{pattern}`: list the IDs with `rolewarden access --json`")
         if not found:
-            # A new id may go on from a known one, but is hardly the middle of one.
+            # A new ID can extend a known ID, but a text from the middle of a known ID is a mistake.
             parts = [model.id for model in everything if pattern in model.id]
             if any(not part.startswith(pattern) for part in parts) or (parts and not set(pattern) & set(".-")):
                 meant = next((part for part in parts if not part.startswith(pattern)), parts[0])
-                raise NoSuchModelError(f"no model is called `{pattern}`: write `{meant}`, or `*{pattern}*`")
+                raise NoSuchModelError(f"no model has the ID `{pattern}`: write `{meant}`, or `*{pattern}*`")
             found = [Model(pattern, BEDROCK if "." in pattern else JUMPSTART)]
         chosen |= dict.fromkeys(found)
     return iter(chosen)
 
 
 def _unlisted(model: Model, everything: Sequence[Model]) -> str:
-    """That a model stands in no list, and which one may be meant."""
+    """A line that says that a model is in no list, with the most similar ID."""
     near = get_close_matches(model.id, [other.id for other in everything], 1)
     family = "Bedrock" if model.family == BEDROCK else "JumpStart"
-    meant = f"; is `{near[0]}` meant?" if near else ""
-    return f"no list has `{model.id}`: it is judged as a {family} model of this id{meant}"
+    hint = f"; the most similar ID is `{near[0]}`" if near else ""
+    return f"no list has `{model.id}`: evaluating a {family} model with this ID{hint}"
 
 
 def _likely(partition: str, account: str, region: str, columns: Iterable[Model]) -> Iterator[InferenceProfile]:
-    """The inference profiles that AWS would offer for a model: of the region's geography, and the global one."""
+    """The inference profiles that AWS probably offers for each model: the one of the geography, and the global one."""
     first = region.split("-", maxsplit=1)[0]
     geography = "us-gov" if region.startswith("us-gov") else _GEOGRAPHIES.get(first, first)
     for model in columns:

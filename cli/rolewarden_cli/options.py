@@ -1,6 +1,6 @@
-"""The options that several commands share, and what they stand for: rules, an agreement, an exit code.
+"""The options that several commands share, and their effects: rules, a confirmation, an exit code.
 
-The options that say which account are the fields of `rolewarden_cli.connect.Where`.
+The options that choose an account are the fields of `rolewarden_cli.connect.Where`.
 """
 
 from __future__ import annotations
@@ -17,60 +17,60 @@ from rolewarden.guardrails import Rules, load
 
 from rolewarden_cli.commands import ExitCode
 
-Guardrails = Annotated[Path, typer.Option("--guardrails", metavar="FILE", help="The guardrails.yaml to go by.")]
+Guardrails = Annotated[Path, typer.Option("--guardrails", metavar="FILE", help="The guardrails.yaml with the rules.")]
 ModelPatterns = Annotated[
     list[str] | None,
-    typer.Option("--model", metavar="PATTERN", help="Only models of this id; `*` and `?` stand for any text. May be "
-                 "given again."),
+    typer.Option("--model", metavar="PATTERN", help="Only models with this ID. `*` stands for any text, `?` for one "
+                 "character. You can repeat this option."),
 ]  # fmt: skip
 RulesFile = Annotated[Path, typer.Argument(metavar="FILE", help="A guardrails.yaml.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object instead of text.")]
-All = Annotated[bool, typer.Option("--all", help="Leave nothing out.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+All = Annotated[bool, typer.Option("--all", help="Print every entry of a long list.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Make the changes without asking.")]
 
 
 class UsageError(RolewardenError):
-    """The options do not fit together, or a file that they name cannot be read; the message says what to give."""
+    """The options conflict, or the command cannot read a file that they name; the message has the correction."""
 
 
 class NotAgreedError(RolewardenError):
-    """The user did not confirm the changes, or no terminal could ask, so nothing was changed."""
+    """The user did not confirm the changes, or the command could not ask; nothing was changed."""
 
 
 def today() -> date:
-    """The day in UTC, which decides the exemptions that have ended."""
+    """The day in UTC, which decides whether an exemption has ended."""
     return utc_today()
 
 
-def end(*, is_settled: bool) -> NoReturn:
-    """End the command with the exit code of its result."""
-    raise typer.Exit(ExitCode.DONE if is_settled else ExitCode.OPEN)
+def end(*, is_done: bool) -> NoReturn:
+    """End the command with the exit code of its result: DONE if nothing is left to do, otherwise OPEN."""
+    raise typer.Exit(ExitCode.DONE if is_done else ExitCode.OPEN)
 
 
 def rules_in(path: Path) -> Rules:
-    """The rules in a guardrails.yaml. Raises UsageError if it cannot be read, and RulesError if it has errors."""
+    """The rules in a guardrails.yaml. Raises UsageError if the file is unreadable, and RulesError if it has errors."""
     try:
         with path.open("rb"):
             pass
     except FileNotFoundError:
-        raise UsageError(f"there is no {path} here: name your guardrails.yaml with --guardrails") from None
+        raise UsageError(f"{path} does not exist: name your guardrails.yaml with --guardrails") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}: name a readable file with --guardrails") from None
     return load(path, today=today())
 
 
 def ask_agreement(account: str, as_json: bool) -> None:
-    """Ask whether to go on. Raises NotAgreedError if the answer is no, or no terminal can ask."""
+    """Ask the user to confirm the changes. Raises NotAgreedError if the answer is no, or if the command cannot ask."""
     if as_json or not is_a_terminal():
-        raise NotAgreedError("no terminal to ask in: read `rolewarden plan`, then give --yes")
+        raise NotAgreedError("cannot ask with --json or without a terminal: read `rolewarden plan`, then give --yes")
     try:
-        if typer.confirm(f"Do it in account {account}?"):
+        if typer.confirm(f"Make these changes in account {account}?"):
             return
     except typer.Abort:
         print(file=sys.stderr)
-    raise NotAgreedError("nothing was changed: run it again and answer `y` to go on")
+    raise NotAgreedError("nothing was changed: to make the changes, run the command again and answer `y`")
 
 
 def is_a_terminal() -> bool:
-    """Whether somebody can answer."""
+    """Whether standard input is a terminal, where a user can answer."""
     return sys.stdin.isatty()

@@ -1,4 +1,4 @@
-"""`rolewarden plan`: what enforcing guardrails.yaml would change, found out without changing anything."""
+"""`rolewarden plan`: the changes that enforcing guardrails.yaml would make, computed without making them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from rolewarden_cli.inventory import Bound, Inventory, Progress, ignore_progress
 from rolewarden_cli.stack import DEPLOY, StackRules, recorded
 
 ENDS_SOON = 30
-"""Days before its end from which on an exemption is told of."""
+"""Number of days before the end of an exemption from which on the plan lists it."""
 
 RETIRED = "retired"
 DIRECT_DEPLOYMENT, BEDROCK_ROLE = "direct deployment", "Bedrock role"
@@ -36,7 +36,7 @@ DIRECT_DEPLOYMENT, BEDROCK_ROLE = "direct deployment", "Bedrock role"
 
 @dataclass(frozen=True)
 class PlannedPolicy:
-    """A guardrail's policy, and what becomes of it: "created", "replaced", "unchanged" or "retired"."""
+    """A guardrail's policy, and its change: "created", "replaced", "unchanged" or "retired"."""
 
     name: str
     change: str
@@ -46,12 +46,13 @@ class PlannedPolicy:
 class PlannedRole:
     """A governed role.
 
-    `outcome` is what `reconcile` would leave: its `before` is the verdict now, `verdict` the one afterwards, `attached`
-    what would be attached, `reason` why something cannot be. `bindings` are what the role works for.
-    `attached_policies` is how many managed policies the role has now, of the `quota`.
-    `detached` are guardrails that it does not need and would
-    lose, `surplus` those that it does not need and keeps; `detachable` are those of both that `rolewarden detach` takes
-    off.
+    - `outcome`: the outcome of `reconcile`, computed and not applied. `before` is the verdict now, `verdict` the one
+      afterwards, `attached` the policies to attach, and `reason` the reason why a policy cannot be attached.
+    - `bindings`: the uses of the role.
+    - `attached_policies`: the number of managed policies that the role has attached now, of the `quota`.
+    - `detached`: the policies that the role does not need and enforcing would detach.
+    - `surplus`: the policies that the role does not need and keeps.
+    - `detachable`: the policies of both that `rolewarden detach` detaches.
     """
 
     outcome: Outcome = field(
@@ -70,32 +71,32 @@ class PlannedRole:
     @property
     @shown
     def changes(self) -> bool:
-        """Whether enforcing would make another role of it."""
+        """Whether enforcing would change the role."""
         return self.outcome.has_written or bool(self.detached)
 
     @property
     @shown
     def reason(self) -> str:
-        """Why something cannot be attached; empty if everything can."""
+        """The reason why a policy cannot be attached; empty without one."""
         return self.outcome.reason or ""
 
     @property
     @shown
     def recommendation(self) -> str:
-        """What to do about the reason."""
+        """The recommended action for the reason; empty without a reason."""
         return RECOMMENDATIONS.get(self.outcome.reason, "") if self.outcome.reason else ""
 
     @property
     @shown
     def subjects(self) -> list[dict[str, Any]]:
-        """What the role works for, as far as a reader needs it."""
+        """The uses of the role, with the fields that a reader needs."""
         names = ("account", "region", "domain_id", "domain_name", "user_profile", "kind", "via")
         return [some_of(binding, *names) for binding in self.bindings]
 
 
 @dataclass(frozen=True)
 class SharedRole:
-    """A user profile that runs as its domain's role, and `guardrails` that it needs and therefore cannot have."""
+    """A user profile that uses its domain's role, and the `guardrails` that it needs and therefore cannot have."""
 
     account: str
     region: str
@@ -109,7 +110,7 @@ class SharedRole:
 
 @dataclass(frozen=True)
 class EndingExemption:
-    """An exemption that ends within a month; `roles` are the governed roles that it keeps out."""
+    """An exemption that ends within 30 days; `roles` are the governed roles that it exempts."""
 
     pattern: str
     until: date
@@ -120,10 +121,11 @@ class EndingExemption:
 
 @dataclass(frozen=True)
 class OpenSwitch:
-    """A setting of a domain or user profile that brings generative AI into Canvas.
+    """A setting of a domain or user profile that turns on generative AI in Canvas.
 
-    `switch` is "direct deployment" (Canvas deploys JumpStart models) or "Bedrock role" (Canvas works with Bedrock as
-    `role`). `user_profile` is empty for a domain's own.
+    - `switch`: "direct deployment" (Canvas can deploy JumpStart models) or "Bedrock role" (Canvas uses Bedrock as
+      `role`).
+    - `user_profile`: empty for a setting of the domain.
     """
 
     account: str
@@ -137,10 +139,11 @@ class OpenSwitch:
 
 @dataclass(frozen=True)
 class Plan:
-    """What would change in one account, and what cannot.
+    """The changes that enforcing would make in one account, and the findings that it cannot resolve.
 
-    `deployed` where a stack is there that keeps the guardrails by itself; `stack` says whether its rules are the
-    file's. `outside` names the domains in regions that neither the plan nor the stack covers.
+    - `deployed`: whether a deployed stack keeps the guardrails attached by itself.
+    - `stack`: the comparison of the stack's rules with the file.
+    - `outside`: the domains in regions that neither the plan nor the stack covers.
     """
 
     account: str
@@ -158,24 +161,24 @@ class Plan:
 
     @property
     def changed_policies(self) -> tuple[PlannedPolicy, ...]:
-        """Those that would be written or deleted."""
+        """The policies that enforcing would write or delete."""
         return tuple(policy for policy in self.policies if policy.change != UNCHANGED)
 
     @property
     def changed_roles(self) -> tuple[PlannedRole, ...]:
-        """Those that would be another afterwards."""
+        """The roles that enforcing would change."""
         return tuple(role for role in self.roles if role.changes)
 
     @property
     @shown_as("policies")
     def policy_changes(self) -> dict[str, str]:
-        """What becomes of each policy."""
+        """The change to each policy, by name."""
         return {policy.name: policy.change for policy in self.policies}
 
     @property
     @shown_as("shared_roles")
     def shared_roles(self) -> tuple[SharedRole, ...]:
-        """The user profiles whose rules cannot be kept."""
+        """The user profiles whose guardrails cannot be enforced."""
         return self.shared
 
     @property
@@ -192,40 +195,40 @@ class Plan:
         return (*roles, *profiles)
 
     @property
-    def is_settled(self) -> bool:
-        """Whether nothing is to be done, every role is protected or exempt, and everything could be read."""
+    def is_done(self) -> bool:
+        """Whether nothing is left to do, every role is protected or exempt, and everything could be read."""
         return not (self.has_changes or self.next[0] or self.unprotected or self.unread or self.outside)
 
     @property
     def with_surplus(self) -> tuple[PlannedRole, ...]:
-        """The roles that `rolewarden detach` takes something off."""
+        """The roles from which `rolewarden detach` detaches a policy or boundary."""
         return tuple(role for role in self.roles if role.detachable)
 
     @property
     def unused(self) -> tuple[str, ...]:
-        """Names of policies that Rolewarden published and no guardrail of the file stands for."""
+        """Names of policies that Rolewarden published and that belong to no guardrail of the file."""
         return tuple(policy.name for policy in self.policies if policy.change == RETIRED)
 
     @property
     def next(self) -> tuple[str, str]:
-        """The command to run next, and what it does; both are empty if nothing is left to do."""
+        """The command to run next, and its effect; both are empty if nothing is left to do."""
         if self.stack is StackRules.OTHER:
-            return DEPLOY, "gives the deployed stack the rules of this file, which it does not have"
+            return DEPLOY, "deploys the rules of this file: the deployed stack has other rules"
         if self.stack is StackRules.UNKNOWN:
-            return DEPLOY, "gives the stack that works here, whose rules are not known, those of this file"
+            return DEPLOY, "deploys the rules of this file: a stack covers this account and its rules are not known"
         gains = any(role.outcome.has_written for role in self.roles)
         if not gains and {policy.change for policy in self.policies} <= {UNCHANGED, RETIRED}:
             if self.with_surplus or self.unused:
-                return "rolewarden detach", "takes off what no role needs"
+                return "rolewarden detach", "removes the policies that no role needs"
             return "", ""
         if self.stack is StackRules.SAME:
-            return "rolewarden sweep", "asks the deployed stack to do it; `rolewarden enforce` does it from here"
-        return "rolewarden enforce", "does it"
+            return "rolewarden sweep", "lets the stack make these changes; `rolewarden enforce` makes them from here"
+        return "rolewarden enforce", "makes these changes"
 
     @property
     @shown_as("next")
     def next_command(self) -> dict[str, str] | None:
-        """The same; None if nothing is left to do."""
+        """The command to run next as an object; None if nothing is left to do."""
         command, does = self.next
         return {"command": command, "does": does} if command else None
 
@@ -233,7 +236,7 @@ class Plan:
 def read_plan(
     connection: Connection, rules: Rules, today: date, progress: Progress = ignore_progress
 ) -> tuple[Inventory, Plan]:
-    """The inventory of the account, and what enforcing `rules` would change. Raises as `inventory.take` and `make`."""
+    """Read the inventory of the account, and make the plan for `rules`. Raises as `inventory.take` and `make`."""
     found = take(connection, rules, progress)
     deployed, state = connection.tables is not None, recorded(connection, rules)
     plan = make(connection.aws, found, rules, today, deployed=deployed, stack=state)
@@ -264,9 +267,10 @@ def make(
     deployed: bool = False,
     stack: StackRules = StackRules.NONE,
 ) -> Plan:
-    """What enforcing `rules` would change on what `inventory` found; reads policies and writes nothing.
+    """Make the plan for `rules` and `inventory`. This reads the published policies and writes nothing.
 
-    Verdicts are those of `reconcile`, which is let loose on the inventory. Raises Refused, RetryLater and RulesError.
+    The verdicts come from `reconcile`, which here changes a copy of the inventory. Raises Refused, RetryLater and
+    RulesError.
     """
     table = Bound(inventory.bindings)
     bound = table.by_role
@@ -289,66 +293,66 @@ def make(
 
 
 class Rehearsal:
-    """IAM as the inventory found it, and as it would become: to it reconcile may do what it likes."""
+    """A copy of the inventory that takes the place of IAM, so that reconcile can change it."""
 
     def __init__(self, inventory: Inventory, rules: Rules) -> None:
         self.partition = inventory.partition
-        # Enforcing publishes them before it touches a role.
+        # `enforce` publishes the policies before it changes a role, so reconcile finds all of them.
         self._policies = {policy.name: policy for policy in compile_rules(rules, inventory.partition)}
         self._quota = inventory.policies_per_role
         self._roles = dict(inventory.roles)
 
     def within(self, account: str, *, afresh: bool = False) -> Rehearsal:  # noqa: ARG002
-        """The one account that there is."""
+        """The same copy, because it has one account only."""
         return self
 
     def attached_policies(self, role: str) -> frozenset[str]:
-        """ARNs of what a role carries."""
+        """The ARNs of the attached policies of a role."""
         return frozenset(self._of(role).attached)
 
     def role(self, name: str) -> RoleDescription:
-        """One role. Raises Refused."""
+        """The role with this name. Raises Refused."""
         return self._of(name)
 
     def policy(self, policy_arn: str) -> PublishedPolicy | None:
-        """A policy as it would be published."""
+        """The policy as `enforce` would publish it; None for a policy of another origin."""
         policy = self._policies.get(policy_arn.rpartition("/")[2])
         return PublishedPolicy("", policy.text) if policy else None
 
-    def attach(self, role: str, policy_arn: str, *, correlation_id: str) -> None:  # noqa: ARG002 - nobody hears of it
-        """Attach, as far as IAM would. Raises Refused."""
+    def attach(self, role: str, policy_arn: str, *, correlation_id: str) -> None:  # noqa: ARG002 - makes no call
+        """Attach a policy within the quota, as IAM does. Raises Refused."""
         found = self._modifiable(role)
         if len(found.attached) >= self._quota:
             raise Refused(Reason.QUOTA, f"it has {len(found.attached)} policies of {self._quota}")
         self._roles[role] = replace(found, attached=(*found.attached, policy_arn))
 
-    def set_boundary(self, role: str, policy_arn: str, *, correlation_id: str) -> None:  # noqa: ARG002 - nobody hears of it
-        """Set a boundary. Raises Refused."""
+    def set_boundary(self, role: str, policy_arn: str, *, correlation_id: str) -> None:  # noqa: ARG002 - makes no call
+        """Set the boundary of a role. Raises Refused."""
         self._roles[role] = replace(self._modifiable(role), boundary=policy_arn)
 
     def remove_boundary(self, role: str, *, correlation_id: str) -> bool:
-        """Take a boundary off; whether there was one. Raises Refused."""
+        """Remove the boundary of a role. Returns whether it had one. Raises Refused."""
         there = bool(self._of(role).boundary)
         self.set_boundary(role, "", correlation_id=correlation_id)
         return there
 
     def _of(self, role: str) -> RoleDetail:
         if role not in self._roles:
-            raise Gone(f"there is no role {role}")
+            raise Gone(f"role {role} does not exist")
         return self._roles[role]
 
     def _modifiable(self, role: str) -> RoleDetail:
         found = self._of(role)
         if found.path.startswith(UNTOUCHABLE_PATHS):
-            raise Refused(Reason.PROTECTED, f"role {role} lies under {found.path}")
+            raise Refused(Reason.PROTECTED, f"role {role} has the path {found.path}")
         return found
 
 
 def _roles(inventory: Inventory, bound: Mapping[str, Sequence[Binding]]) -> list[RoleKey]:
-    """The roles to look at: those that work for somebody, and those that carry something of Rolewarden's."""
-    working = {binding.role for bindings in bound.values() for binding in bindings if binding.role}
-    carriers = {RoleKey(inventory.account, role.name) for role in inventory.roles.values() if ours(inventory, role)}
-    return sorted(working | carriers, key=lambda role: role.path)
+    """The roles to evaluate: those with a binding, and those with a policy or boundary of Rolewarden."""
+    bound_roles = {binding.role for bindings in bound.values() for binding in bindings if binding.role}
+    with_ours = {RoleKey(inventory.account, role.name) for role in inventory.roles.values() if ours(inventory, role)}
+    return sorted(bound_roles | with_ours, key=lambda role: role.path)
 
 
 def ours(inventory: Inventory, role: RoleDetail) -> list[str]:
@@ -363,9 +367,10 @@ def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: 
     needs = reconciler.needs
     required, kept = needs.of_role(key, bindings), needs.kept()
     surplus = [policy for policy in (ours(inventory, detail) if detail else ()) if needs.may_lose(policy, required, ())]
-    # As the sweep does: who could not be read may need what seems too much, and who only observes takes nothing off.
+    # Like a sweep: plan no detachment if something could not be read, because an unread subject may need the policy, or
+    # if every guardrail is in observe mode.
     detaches = not (inventory.unread or needs.rules.observes)
-    # A role that is left without what it needs loses nothing.
+    # A role that cannot be protected keeps all of its policies.
     detaches &= outcome.verdict is not Verdict.UNENFORCEABLE
     detached = tuple(policy for policy in surplus if detaches and policy not in kept)
     return PlannedRole(

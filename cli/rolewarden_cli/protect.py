@@ -1,9 +1,9 @@
-"""What keeps administrators from taking a deployed stack apart: a service control policy, or a permissions boundary.
+"""Protection of a deployed stack from administrators: a service control policy, or a permissions boundary.
 
-Rolewarden repairs; that nobody takes it down is said by one of these documents, made of the stack's real names. Facts
-about actions, resources and condition keys are those of the Service Authorization Reference
+Rolewarden remediates roles, but it cannot protect itself from an administrator. These documents do, with the names of
+the stack's resources. Facts about actions, resources and condition keys come from the Service Authorization Reference
 (https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html);
-tests/test_protect.py puts both documents to the evaluator.
+tests/test_protect.py evaluates both documents.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from rolewarden.reach import FORWARD, UNDELIVERED
 from rolewarden_cli.account import DeployedStack
 
 SCP_SIZE = 10_240
-"""Characters of a service control policy, since May 2026 (5,120 before),
+"""Maximum characters of a service control policy, since May 2026 (5,120 before),
 https://docs.aws.amazon.com/organizations/latest/userguide/orgs_reference_limits.html. White space counts unless the
 policy is saved in the console."""
 
 BOUNDARY_NAME = "RolewardenAdministrators"
-"""The name that the boundary is to be created under: it protects itself by that."""
+"""The name of the boundary policy. The document protects the policy of this name."""
 
 ENFORCE_ROLE, RECONCILE_ROLE, SWEEP_ROLE = "EnforceFunctionRole", "ReconcileFunctionRole", "SweepFunctionRole"
 PUBLISH_ROLE, DETACH_ROLE, ALERT_ROLE = "PublishFunctionRole", "DetachFunctionRole", "AlertFunctionRole"
 ROLES = (ENFORCE_ROLE, RECONCILE_ROLE, SWEEP_ROLE, PUBLISH_ROLE, DETACH_ROLE, ALERT_ROLE)
-"""Logical ids of the functions' roles."""
+"""Logical IDs of the functions' roles."""
 
 FORWARDERS, MEMBERS = "Forwarders", "Members"
-"""Logical ids of the StackSets, for other regions and for other accounts."""
+"""Logical IDs of the StackSets: for other regions, and for other accounts."""
 
 EXECUTION_ROLE = "ForwardersExecutionRole"
-"""Logical id of the role as which the stacks of other regions are made."""
+"""Logical ID of the role that StackSets uses to create the stacks of other regions."""
 
 STACKSETS = "role/stacksets-exec-*"
-"""As what StackSets works in the accounts of an organization, see CloudFormationStackSetsOrgAdminServiceRolePolicy in
-https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html. The service-linked roles that make and
-assume it are held by no SCP."""
+"""The role that StackSets uses in the accounts of an organization, see CloudFormationStackSetsOrgAdminServiceRolePolicy
+in https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html. Service-linked roles create and
+assume it, and an SCP does not apply to them."""
 
 _PRINCIPAL = re.compile(r"arn:[a-z*-]+:(iam|sts)::(\d{12}|\*):[\w+=,.@/*?-]+", re.ASCII)
 
@@ -55,7 +55,7 @@ POLICY_WRITES = (
 )
 ROLE_WRITES = (
     "iam:AttachRolePolicy",
-    # Of an account that has no member role yet, whoever made one of its name would be taken for it.
+    # In an account without a member role, a caller could create a role of that name, which a function would assume.
     "iam:CreateRole",
     "iam:DeleteRole",
     "iam:DeleteRolePermissionsBoundary",
@@ -82,7 +82,7 @@ WORK = (
     "sqs:ReceiveMessage",
     "sqs:SendMessage",
 )
-"""What the functions themselves do to tables and queues all day, and nobody else is to."""
+"""Writes to tables and queues that are the daily work of the functions and of no other caller."""
 
 STACK_WRITES = (
     "cloudformation:CancelUpdateStack",
@@ -106,7 +106,7 @@ STACK_WRITES = (
     "dynamodb:UpdateContinuousBackups",
     "dynamodb:UpdateTable",
     "dynamodb:UpdateTimeToLive",
-    # Not events:Put*, as forwarders put events on the central account's bus.
+    # Not events:Put*, because forwarders put events on the bus of the central account.
     "events:Delete*",
     "events:DisableRule",
     "events:PutPermission",
@@ -157,9 +157,11 @@ TRAIL_WRITES = (
 
 @dataclass(frozen=True)
 class Protection:
-    """The documents for one stack. `deployers` are patterns of principals' ARNs that nothing here is denied to.
+    """The documents for one stack.
 
-    Raises ProtectionError where the stack is not Rolewarden's, or a pattern is none.
+    - `deployers`: ARN patterns of the principals that are exempt. The boundary still protects itself from them.
+
+    Raises ProtectionError if the stack is not Rolewarden's, or if a pattern is not valid.
     """
 
     stack: DeployedStack
@@ -169,49 +171,50 @@ class Protection:
         missing = sorted(set(ROLES) - {logical for logical, _, _ in self.stack.resources})
         if missing:
             raise ProtectionError(
-                f"stack `{self.stack.name}` has no {missing[0]}: it is not Rolewarden's, or its deployment did not end"
+                f"stack `{self.stack.name}` has no {missing[0]}: it is not a stack of Rolewarden, "
+                "or its deployment did not complete: give the name of the stack with --stack"
             )
         for pattern in self.deployers:
             if not _PRINCIPAL.fullmatch(pattern):
                 raise ProtectionError(
-                    f"--deployer {pattern}: give the ARN of a role or user, `*` for any text, "
-                    f"as arn:{self.partition}:iam::{self.account}:role/deploy-*"
+                    f"--deployer {pattern}: not the ARN of a role or user: give one, with `*` for any text, "
+                    f"such as arn:{self.partition}:iam::{self.account}:role/deploy-*"
                 )
 
     @property
     def partition(self) -> str:
-        """As the stack's ARN has it."""
+        """The partition of the stack."""
         return self.stack.arn.split(":")[1]
 
     @property
     def region(self) -> str:
-        """Where the stack is."""
+        """The region of the stack."""
         return self.stack.arn.split(":")[3]
 
     @property
     def account(self) -> str:
-        """Whose the stack is."""
+        """The account of the stack."""
         return self.stack.arn.split(":")[4]
 
     def service_control_policy(self) -> Document:
-        """For an organization, attached to the accounts or above them. Raises ProtectionError where it is too long."""
+        """The policy for accounts, organizational units or the root. Raises ProtectionError if it is too long."""
         # A domain in a region that the stack does not cover is unprotected. The boundary has no room for the statement.
         elsewhere = self._deny("OtherRegions", ["sagemaker:CreateDomain"], "*", elsewhere=self.stack.regions)
         return _fitting([*self._denies(scp=True), elsewhere], SCP_SIZE, "a service control policy")
 
     def boundary(self) -> Document:
-        """For the administrators of an account without Organizations. Raises ProtectionError where it is too long.
+        """The boundary for the administrators of an account without Organizations. Raises ProtectionError if too long.
 
-        Roles of the functions and of StackSets, which do not carry it, need no exemption from it. Other accounts are
-        not in it: its ARN is of this one.
+        The roles of the functions and of StackSets need no exemption, because the boundary is not set on them. The
+        document does not cover other accounts, because a boundary applies to principals of its own account.
         """
         arn = self._iam(f"policy/{BOUNDARY_NAME}")
         allow: Statement = {"Sid": "EverythingElse", "Effect": "Allow", "Action": "*", "Resource": "*"}
-        # Also the deployers: who deploys the stack need not write what holds him.
-        keeps = Protection(self.stack)
+        # This also applies to the deployers: a deployment does not change the boundary that limits it.
+        without_deployers = Protection(self.stack)
         itself = (
-            keeps._deny("ThisBoundary", POLICY_WRITES, [arn]),
-            keeps._deny(
+            without_deployers._deny("ThisBoundary", POLICY_WRITES, [arn]),
+            without_deployers._deny(
                 "ThisBoundaryStays",
                 ["iam:DeleteRolePermissionsBoundary", "iam:DeleteUserPermissionsBoundary"],
                 "*",
@@ -221,7 +224,7 @@ class Protection:
         return _fitting([allow, *self._denies(scp=False), *itself], POLICY_SIZE, "a permissions boundary")
 
     def _denies(self, *, scp: bool) -> list[Statement]:
-        """The moves that take guardrails down: of an SCP in every account, with those exempted whose work they are."""
+        """The denies of both documents. An SCP covers every account, and exempts the roles that need an action."""
         accounts = "*" if scp and self._has(MEMBERS) else self.account
         stack_sets = self._stack_sets(accounts) if scp else []
 
@@ -266,7 +269,7 @@ class Protection:
         where: dict[str, str] | None = None,
         elsewhere: Sequence[str] = (),
     ) -> Statement:
-        """A deny to all but `roles` and the deployers. With `elsewhere`, it holds in all regions but these."""
+        """A deny for every principal except `roles` and the deployers, with `elsewhere` in all regions but these."""
         exempt = [*roles, *self.deployers]
         condition = {
             **({"ArnLike": where} if where else {}),
@@ -288,7 +291,7 @@ class Protection:
         return any(found == logical for found, _, _ in self.stack.resources)
 
     def _stack_sets(self, accounts: str) -> list[str]:
-        """As what StackSets keeps the stacks of other regions and accounts."""
+        """The roles that StackSets uses to maintain the stacks of other regions and accounts."""
         return [
             *([self._iam(f"role/{self._physical(EXECUTION_ROLE)}")] if self._has(EXECUTION_ROLE) else []),
             *([self._iam(STACKSETS, accounts)] if accounts == "*" else []),
@@ -312,7 +315,7 @@ class Protection:
         return self._covered("AWS::DynamoDB::Table", "dynamodb", "table/{}")
 
     def _roles(self, accounts: str) -> Iterator[str]:
-        """The functions' roles, those by which events come and functions enter, and those that make them."""
+        """The functions' roles, the forward and member roles, and the roles that create these."""
         names = [name for logical, kind, name in self.stack.resources if kind == "AWS::IAM::Role"]
         inside = [name for name in names if not self._has(EXECUTION_ROLE) or name != self._physical(EXECUTION_ROLE)]
         yield from self._patterns(inside, "iam", f"role{POLICY_PATH}{{}}")
@@ -323,29 +326,29 @@ class Protection:
             yield self._iam(STACKSETS, accounts)
 
     def _work(self) -> Iterator[str]:
-        """Tables, and the queues that are worked off; who reads a dead letter is welcome to it."""
+        """The tables and the work queues, without dead-letter queues, so that operators can read and purge these."""
         yield from self._tables()
         for logical, kind, physical in self.stack.resources:
             if kind == "AWS::SQS::Queue" and not logical.endswith("DeadLetterQueue"):
                 yield self._arn("sqs", _name(physical))
 
     def _parts_elsewhere(self, accounts: str) -> Iterator[str]:
-        """What StackSets puts into other regions and accounts, their own stacks with it; see forwarder.yaml."""
+        """The resources of StackSets in other regions and accounts, with their stacks; see forwarder.yaml."""
         if accounts == "*" or self._has(FORWARDERS):
             yield f"arn:{self.partition}:events:*:{accounts}:rule/{FORWARD}*"
             yield f"arn:{self.partition}:sqs:*:{accounts}:{UNDELIVERED}"
             yield f"arn:{self.partition}:cloudformation:*:{accounts}:stack/StackSet-{self.stack.name}-*"
         if self._has(FORWARDERS) or self._has(MEMBERS):
-            # A delegated administrator's StackSets are the management account's.
+            # If the account is a delegated administrator, its StackSets belong to the management account.
             yield f"arn:{self.partition}:cloudformation:{self.region}:*:stackset/{self.stack.name}-*"
 
     def _parts(self) -> Iterator[str]:
-        """Everything that the stack is made of and that is no role."""
+        """The stack, and all of its resources except roles."""
         yield self.stack.arn
         yield from self._covered("AWS::Lambda::Function", "lambda", "function:{}")
         yield from self._covered("AWS::Lambda::EventSourceMapping", "lambda", "event-source-mapping:{}")
         for layer in self._of("AWS::Lambda::LayerVersion"):
-            # Every version: an older one is what a rollback needs.
+            # All versions of the layer, because a rollback needs an older one.
             yield f"{layer.rpartition(':')[0]}*"
         yield from self._covered("AWS::Events::EventBus", "events", "event-bus/{}")
         yield from self._covered("AWS::Events::Rule", "events", "rule/{}")
@@ -353,14 +356,14 @@ class Protection:
         yield from self._tables()
         yield from self._covered("AWS::SNS::Topic", "sns", "{}")
         yield from self._covered("AWS::KMS::Key", "kms", "key/{}")
-        # Logs names a group with and without `:*` at its end, by operation.
+        # Depending on the operation, CloudWatch Logs uses the ARN of a group with or without `:*` at its end.
         yield from self._covered("AWS::Logs::LogGroup", "logs", "log-group:{}*")
         yield from self._covered("AWS::CloudWatch::Alarm", "cloudwatch", "alarm:{}")
 
     def _covered(self, kind: str, service: str, form: str) -> Iterator[str]:
-        """All of a kind: by the beginning that CloudFormation gives their names, those without it one by one.
+        """All resources of a kind: one pattern for the prefix that CloudFormation gives, and each other name.
 
-        There are a hundred, and a boundary has no room for a list of them.
+        A list of the about one hundred resources does not fit a boundary.
         """
         return self._patterns([_name(physical) for physical in self._of(kind)], service, form)
 
@@ -371,18 +374,18 @@ class Protection:
 
 
 def _member_role(partition: str, role: str) -> str:
-    """The role by which a function enters other accounts, by the logical id of its own."""
+    """The member role that a function assumes in other accounts, from the logical ID of the function's own role."""
     return f"arn:{partition}:iam::*:role{POLICY_PATH}rolewarden-{role.removesuffix('FunctionRole').lower()}"
 
 
 def _name(physical: str) -> str:
-    """CloudFormation has a queue by its URL, a topic by its ARN, a rule after its bus, and all else by name."""
+    """The name of a resource. Its physical ID is a URL for a queue, an ARN for a topic, and bus and name for a rule."""
     physical = physical.replace("|", "/")
     return re.split("[/:]", physical)[-1] if physical.startswith(("https:", "http:", "arn:")) else physical
 
 
 def text(document: Document) -> str:
-    """The document as it is printed and stored: to be read where there is room for that."""
+    """The document to print or store: with line breaks if it then fits an SCP, otherwise on one line."""
     readable = json.dumps(document, indent=2)
     return readable if len(readable) <= SCP_SIZE else json.dumps(document, separators=(",", ":"))
 
@@ -391,7 +394,8 @@ def _fitting(statements: list[Statement], most: int, what: str) -> Document:
     document: Document = {"Version": "2012-10-17", "Statement": statements}
     if (taken := size(document)) > most:
         raise ProtectionError(
-            f"{what} has room for {most:,} characters, and this one has {taken:,}: give fewer or shorter --deployer, "
-            "or the stack a name that CloudFormation need not cut"
+            f"{what} can have {most:,} characters, and this one has {taken:,}: give fewer or shorter --deployer "
+            "patterns, or deploy the stack with a shorter name, which CloudFormation does not shorten in the names of "
+            "resources"
         )
     return document

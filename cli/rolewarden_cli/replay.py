@@ -1,4 +1,4 @@
-"""Replay: CloudTrail events through the template's own rules and functions, in this process, on a seeded account."""
+"""Replay of CloudTrail events through the template's rules and functions, in this process, on a seeded account."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ Handler = Callable[[Any, Any], Mapping[str, Any]]
 
 
 class UnusableInputError(RolewardenError):
-    """A file that holds no event; the message names the file and the reason."""
+    """The command cannot use an input file; the message has the cause and the correction."""
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """What one event came to.
+    """The result of one event.
 
-    `rule` and `function` are None where no rule matches, and then `reason` says what the function would have said.
-    `outcomes`, `policies` and `alert` (the subject of what people are told) are those of the function's answer, `calls`
-    are the AWS calls it made, as `iam:AttachRolePolicy`.
+    - `rule`, `function`: None if no rule matches. Then `reason` has the reason for which the function would ignore it.
+    - `outcomes`, `policies`, `alert`: from the response of the function; `alert` is the subject of the mail.
+    - `calls`: the AWS calls of the function, for example `iam:AttachRolePolicy`.
     """
 
     file: str
@@ -55,23 +55,23 @@ class Replayed:
     @property
     @shown
     def left_drifted(self) -> tuple[str, ...]:
-        """Roles that are left without something they need."""
+        """The roles that still lack a policy that they need."""
         return tuple(o["role"] for o in self.outcomes if o["verdict"] in {"drifted", "unenforceable"})
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
-    """The events in a file: one as EventBridge delivers it, one CloudTrail record, or a trail's `Records`.
+    """The events in a file: one in EventBridge's format, one CloudTrail record, or the `Records` of a trail.
 
     Raises UnusableInputError.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UnusableInputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UnusableInputError(f"{path}: cannot be read: {error.strerror}: name a readable file") from None
     except UnicodeDecodeError:
-        raise UnusableInputError(f"{path}: is no text (unpack a trail's file first: gunzip {path.name})") from None
+        raise UnusableInputError(f"{path}: is not text: unpack the file of a trail with `gunzip {path.name}`") from None
     except ValueError as error:
-        raise UnusableInputError(f"{path}: no valid JSON: {error}") from None
+        raise UnusableInputError(f"{path}: is not valid JSON: {error}: name a JSON file, see folder events") from None
     records = found.get("Records") if isinstance(found, dict) else found
     if isinstance(records, list) and records:
         return [_event(path, record) for record in records]
@@ -94,14 +94,14 @@ def _event(path: Path, value: Any) -> dict[str, Any]:
             "detail": value,
         }
     raise UnusableInputError(
-        f"{path}: holds no event: give one as EventBridge delivers it, a CloudTrail record, or a trail's Records"
+        f"{path}: has no event: name a file with an EventBridge event, a CloudTrail record, or the Records of a trail"
     )
 
 
 def replay_files(files: list[Path]) -> Iterator[Replayed]:
-    """Replay each file's events, in order, on an account seeded afresh for each file.
+    """Replay the events of each file in order. Each file starts with the same seeded account.
 
-    Raises UnusableInputError before anything is replayed, and MissingExtraError.
+    Raises UnusableInputError before the first event is replayed, and MissingExtraError.
     """
     read = [(path, read_events(here_or_shipped(path))) for path in files]
     handlers: dict[str, Handler] = {}
@@ -116,7 +116,7 @@ def replay_files(files: list[Path]) -> Iterator[Replayed]:
 
 
 def _moved(event: dict[str, Any], here: Mapping[str, str]) -> dict[str, Any]:
-    """The event as if it had happened in the local account and region: the template's rules take no other."""
+    """The event, moved to the local account and region, because the template's rules match no other."""
     text = json.dumps(event)
     for key, local in here.items():
         foreign = event.get(key)
@@ -135,7 +135,7 @@ def _replay(
     request = parse_event(event)
     cause = request.origin.cause
     if event["detail-type"] != CLOUDTRAIL:
-        # What Rolewarden tells of itself has what led to it in its detail.
+        # Rolewarden's own events have their cause in the detail.
         cause = Cause.from_dict(event["detail"].get("cause"))._replace(event_name=str(event["detail-type"]))
     about = (file, cause.event_name, cause.actor, cause.time)
     matcher = boto3.client("events", region_name="us-east-1")
@@ -168,7 +168,7 @@ def _replay(
 def _handler(path: Path, name: str) -> Handler:
     spec = importlib.util.spec_from_file_location(f"rolewarden_function_{path.parent.name}", path)
     if spec is None or spec.loader is None:
-        raise UnusableInputError(f"{path}: the template names this handler, but there is no such file")
+        raise UnusableInputError(f"{path}: does not exist, but template.yaml names this handler: correct template.yaml")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     handler: Handler = getattr(module, name)
@@ -198,7 +198,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the functions' logs and metrics off the screen: replay prints what they come to."""
+    """Suppress the functions' logs and metrics, because replay prints their results."""
     logging.disable(logging.CRITICAL)
     try:
         with _environment({"POWERTOOLS_METRICS_DISABLED": "true"}):

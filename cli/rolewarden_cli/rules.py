@@ -1,4 +1,4 @@
-"""guardrails.yaml on the command line: what is wrong with it, and the IAM documents that it becomes."""
+"""guardrails.yaml on the command line: its errors, its warnings, and the IAM policies that it compiles to."""
 
 from __future__ import annotations
 
@@ -19,61 +19,61 @@ DEFAULT_FILE = Path("layers/guardrails/guardrails.yaml")
 
 
 class UnwritableError(RolewardenError):
-    """The documents cannot be written where they were asked for."""
+    """The command cannot write a file; the message says how to name another one."""
 
 
 class UnreadableError(RolewardenError):
-    """The file cannot be read; the message says why."""
+    """The command cannot read the file; the message has the cause."""
 
 
 @cache
 def known_models() -> KnownModels:
-    """The list of model ids that is shipped with the command, see its `as_of`."""
+    """The list of model IDs that is shipped with the command. `as_of` is its date."""
     data = json.loads((files("rolewarden_cli") / "models.json").read_text(encoding="utf-8"))
     return KnownModels(data["as_of"], tuple(data["bedrock"]), tuple(data["jumpstart"]))
 
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """A guardrails.yaml, and what is to be said about it."""
+    """A guardrails.yaml, and the result of its check."""
 
     path: Path = field(metadata=HIDDEN)
     checked: Checked = field(metadata=merged("errors", "warnings", "slots"))
 
     @classmethod
     def at(cls, path: Path) -> CheckedFile:
-        """The file at `path`, checked against today (UTC) and the shipped list of models. Raises UnreadableError."""
+        """Check the file at `path` for the current day (UTC) and the shipped models. Raises UnreadableError."""
         try:
             path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise UnreadableError(f"{path}: cannot be read: {why}: name a guardrails.yaml") from None
+            cause = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise UnreadableError(f"{path}: cannot be read: {cause}: name a readable guardrails.yaml") from None
         return cls(path, check(path, today=datetime.now(UTC).date(), known=known_models()))
 
     @property
     @shown_as("file")
     def name(self) -> Path:
-        """The path, as it was given."""
+        """The path, as the user gave it."""
         return self.path
 
     @property
     @shown_as("policies")
     def sizes(self) -> dict[str, int]:
-        """The characters of each policy's document."""
+        """The number of characters of each policy's document."""
         return {policy.name: size(policy.document) for policy in self.policies()}
 
     def policies(self) -> tuple[Policy, ...]:
-        """The documents with the ARNs of partition `aws`; empty if the file has errors."""
+        """The policies, with ARNs of the partition `aws`; empty if the file has errors."""
         return compile_rules(self.checked.rules, "aws") if self.checked.rules else ()
 
     def problems(self) -> list[tuple[str, str]]:
-        """Its errors and warnings in the order of the file: "error" or "warning", and the line to show."""
+        """The errors and warnings in the order of the file: "error" or "warning", and the line to print."""
         ranked = [("error", problem) for problem in self.checked.errors]
         ranked += [("warning", problem) for problem in self.checked.warnings]
         return [(kind, str(problem)) for kind, problem in sorted(ranked, key=lambda entry: entry[1].line)]
 
     def costs(self) -> list[str]:
-        """A line for each policy and each assignment: how full it is, and what it takes of a role's policies."""
+        """A line for each policy and each assignment with the part of the quota that it uses."""
         lines = [
             f"policy {policy.name}: {size(policy.document):,} of {POLICY_SIZE:,} characters"
             for policy in self.policies()
@@ -86,7 +86,7 @@ class CheckedFile:
 
 
 def write(policies: tuple[Policy, ...], folder: Path) -> list[Path]:
-    """Write each document to `folder` as `<policy name>.json`; the files. Raises UnwritableError."""
+    """Write each document to `folder` as `<policy name>.json`, and give the files. Raises UnwritableError."""
     written = [folder / f"{policy.name}.json" for policy in policies]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,5 +100,5 @@ def write(policies: tuple[Policy, ...], folder: Path) -> list[Path]:
 
 
 def readable(policy: Policy) -> str:
-    """The document on lines of its own, as a person reads it; IAM does not count the white space."""
+    """The document with line breaks and indentation; IAM does not count white space."""
     return json.dumps(policy.document, indent=2)

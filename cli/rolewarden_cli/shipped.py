@@ -5,12 +5,13 @@ A checkout has them in its tree. A wheel has the same tree in the folder `projec
 
 from __future__ import annotations
 
-import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from rolewarden.errors import RolewardenError
+
+from rolewarden_cli.notes import note
 
 _PACKAGED: Final = Path(str(files("rolewarden_cli"))) / "project"
 
@@ -22,19 +23,19 @@ ROOT: Final = Path(__file__).resolve().parents[2] if IS_CHECKOUT else _PACKAGED
 
 
 class NoCheckoutError(RolewardenError):
-    """A command needs the whole project, and this is an installed wheel."""
+    """The command needs a checkout of the project, and this is an installed wheel."""
 
 
 def checkout(need: str) -> Path:
-    """The folder of the checkout. Raises NoCheckoutError, which says for what it is needed."""
+    """The folder of the checkout. Raises NoCheckoutError, which names the `need`."""
     if not IS_CHECKOUT:
         raise NoCheckoutError(f"{need} needs a checkout of the project: run `make install` in one, and run it there")
     return ROOT
 
 
 def here_or_shipped(path: Path) -> Path:
-    """`path`, or the file of the project with that path if this folder has none; standard error names it then."""
+    """`path`, or the project's file of that path if the current folder does not have it; a note then names it."""
     if path.exists() or path.is_absolute() or not (ROOT / path).is_file():
         return path
-    print(f"rolewarden: no {path} here: taking the one that ships with Rolewarden, {ROOT / path}", file=sys.stderr)
+    note(f"{path} does not exist in this folder: using the file that ships with Rolewarden, {ROOT / path}")
     return ROOT / path

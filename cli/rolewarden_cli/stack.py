@@ -1,4 +1,4 @@
-"""Whether the stack that is deployed has the same rules as the local file."""
+"""Comparison of the deployed stack's rules with the local file."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from rolewarden_cli.connect import Connection
 DEPLOY = "sam build && sam deploy"
 """The command that gives the deployed stack the rules of the local file."""
 
+RESTORE = "restore the stack: see docs/how-to/runbook.md, Restore the stack"
+"""The action for a deleted resource: a second `sam deploy` of the same template changes nothing."""
+
 
 class StackRules(StrEnum):
     """The result of comparing the rules of the deployed stack with those of the local file.
@@ -32,16 +35,16 @@ class StackRules(StrEnum):
 
     @property
     def may_undo(self) -> bool:
-        """Whether a stack can undo what is done by the local file."""
+        """Whether a stack can undo changes that a command makes by the local file."""
         return self in {StackRules.OTHER, StackRules.UNKNOWN}
 
 
 class OtherRulesError(RolewardenError):
-    """The deployed stack has other rules than the local file; the message says what to do."""
+    """The deployed stack has other rules than the local file, or unknown ones; the message has the next step."""
 
 
 def recorded(connection: Connection, rules: Rules) -> StackRules:
-    """The comparison with the rules of the newest sweep. Needs to read the bindings table only. Raises RetryLater."""
+    """The comparison with the rules of the newest sweep, read from the bindings table only. Raises RetryLater."""
     if connection.stack is None:
         return _without_stack(connection)
     if connection.tables is None:
@@ -51,10 +54,10 @@ def recorded(connection: Connection, rules: Rules) -> StackRules:
 
 
 def asked(connection: Connection, rules: Rules) -> StackRules:
-    """The comparison with the rules that SweepFunction itself says it runs, for a command that writes.
+    """The comparison with the rules that SweepFunction itself returns, for a command that writes.
 
-    The table is a hint that a deployment can have overtaken, or that an attacker can have written. Raises RetryLater
-    and, if the function cannot be invoked, OtherRulesError.
+    The table does not suffice: it can be older than the last deployment, and an attacker can have written it. Raises
+    RetryLater and, if the function cannot be invoked, OtherRulesError.
     """
     if connection.stack is None:
         return _without_stack(connection)
@@ -62,26 +65,26 @@ def asked(connection: Connection, rules: Rules) -> StackRules:
     if "SweepFunction" not in functions:
         return StackRules.UNKNOWN
     try:
-        said: Any = connection.calls.run(functions["SweepFunction"], {"step": RULES})
+        answer: Any = connection.calls.run(functions["SweepFunction"], {"step": RULES})
     except Refused as refused:
         raise OtherRulesError(
-            f"the deployed stack does not say which rules it has: {refused}: let your role call lambda:InvokeFunction "
-            f"on SweepFunction, or deploy the stack again with `{DEPLOY}`"
+            f"SweepFunction did not return the rules of the deployed stack: {refused}: give your role permission for "
+            f"lambda:InvokeFunction on SweepFunction, or, if the function does not exist, {RESTORE}"
         ) from refused
-    return _compared(connection, rules, said.get("rules") if isinstance(said, dict) else None)
+    return _compared(connection, rules, answer.get("rules") if isinstance(answer, dict) else None)
 
 
 def need_same(state: StackRules) -> None:
-    """Raise OtherRulesError unless the deployed stack, if there is one, has the local file's rules."""
+    """Raise OtherRulesError if a deployed stack has other rules than the local file, or unknown ones."""
     if state is StackRules.OTHER:
         raise OtherRulesError(
-            f"the deployed stack has other rules than the local file and would undo this: deploy the file with "
+            "the deployed stack has other rules than the local file and would undo this: deploy the file with "
             f"`{DEPLOY}`, or name the deployed file with --guardrails"
         )
     if state is StackRules.UNKNOWN:
         raise OtherRulesError(
-            f"a deployed stack works here and its rules are not known: deploy the file with `{DEPLOY}`, or name the "
-            "stack and its region with --stack and --region"
+            f"a deployed stack covers this account and its rules are not known: deploy the file with `{DEPLOY}`, or "
+            "name the stack and its region with --stack and --region"
         )
 
 
@@ -94,7 +97,7 @@ def _compared(connection: Connection, rules: Rules, deployed: object) -> StackRu
 
 def _without_stack(connection: Connection) -> StackRules:
     if connection.tables is not None:
-        # `make stage` has tables and policies, and no stack that could undo anything.
+        # The account of `make stage` has tables and policies, but no functions that could undo a change.
         return StackRules.NONE
     there = any(role.path.startswith(POLICY_PATH) for role in connection.aws.roles())
     return StackRules.UNKNOWN if there else StackRules.NONE

@@ -1,4 +1,4 @@
-"""How the deployed stack is doing: its last sweep, and the roles that it cannot keep protected."""
+"""The state of the deployed stack: its last sweep, and the roles that it cannot keep protected."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ from rolewarden_cli.answers import shown
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.history import Entry, read_history
 
-STANDS = timedelta(seconds=KEPT_SECONDS, days=1)
-"""A finding that is older, and was not told again since, no longer holds: every sweep would tell of it again."""
+FINDING_LIFETIME = timedelta(seconds=KEPT_SECONDS, days=1)
+"""The age from which on a finding no longer holds, because a sweep would have reported it again."""
 
-LONG_SINCE = timedelta(hours=3)
-"""The last sweep is told to be old after so long; the stack's own alarm knows the schedule."""
+OLD_AFTER = timedelta(hours=3)
+"""The age from which on the output marks the last sweep as old. HeartbeatAlarm uses the schedule instead."""
 
 OVERDUE = timedelta(days=2)
-"""The age of the last sweep from which on the stack is not well: twice the longest interval that it can have."""
+"""The age of the last sweep from which on it is overdue: twice the longest interval between sweeps."""
 
 
 @dataclass(frozen=True)
 class SweepSeen:
-    """A sweep that the table remembers; `completed` is empty while it runs, and where it did not come to its end.
+    """A sweep that the bindings table records.
 
-    `surplus_roles` are the first roles with policies that they do not need, `unused_policies` the first policies that
-    no guardrail stands for.
+    - `completed`: the counts of the sweep; empty if it has not ended.
+    - `missed`: whether the sweep could not read everything.
+    - `surplus_roles`: the first roles with policies that they do not need.
+    - `unused_policies`: the first policies that belong to no guardrail.
     """
 
     began: datetime
@@ -46,7 +48,7 @@ class SweepSeen:
 
 @dataclass(frozen=True)
 class ContestedRole:
-    """A role whose guardrails were taken off `times` times since `since`, by `actors`, who acts most first."""
+    """A role whose guardrails were removed `times` times since `since`, by `actors`, the most active first."""
 
     role: str
     times: int
@@ -56,11 +58,12 @@ class ContestedRole:
 
 @dataclass(frozen=True)
 class Status:
-    """How the deployed stack is doing in one region.
+    """The state of the deployed stack in one region.
 
-    `last_sweep` is the newest that came to its end, `running` one that began after it. `governed` roles, and those of
-    them that are `exempt`, are the last sweep's; `unenforceable` are the newest findings of roles and subjects that
-    nothing newer has settled.
+    - `last_sweep`: the newest sweep that has ended, None without one in the last week.
+    - `running`: the newest sweep if it has not ended.
+    - `governed`, `exempt`: the governed roles of the last sweep, and the exempt ones of them.
+    - `unenforceable`: the newest entry of each role and subject, if it is an unresolved finding.
     """
 
     account: str
@@ -77,37 +80,37 @@ class Status:
     @property
     @shown
     def covered(self) -> int:
-        """Roles that carry what they need."""
+        """The number of protected roles: the governed roles without the exempt ones and those with a finding."""
         left = {folded(entry.about) for entry in self.unenforceable if entry.kind != SubjectFinding.detail_type}
         return max(0, self.governed - self.exempt - len(left))
 
     @property
     def sweep_age(self) -> timedelta | None:
-        """How long ago the last sweep began; None where there was none in the last week."""
+        """The time since the last sweep began; None without a sweep in the last week."""
         return self.at - self.last_sweep.began if self.last_sweep else None
 
     @property
     @shown
     def sweep_age_seconds(self) -> int | None:
-        """The same in seconds."""
+        """The same time in seconds."""
         return round(self.sweep_age.total_seconds()) if self.sweep_age else None
 
     @property
     def is_well(self) -> bool:
-        """Whether a whole sweep was completed in time, and no role or subject is contested or unprotected."""
+        """Whether the last sweep is complete and on schedule, and no role or subject is contested or unprotected."""
         age, sweep = self.sweep_age, self.last_sweep
         is_swept = sweep is not None and not sweep.missed and age is not None and age <= OVERDUE
         return is_swept and not self.contested and not self.unenforceable
 
 
 def read_status(connection: Connection, now: datetime) -> Status:
-    """How the deployed stack is doing. Raises NoConnectionError where nothing is deployed, and RetryLater."""
+    """Read the state of the deployed stack. Raises NoConnectionError if no stack is deployed, and RetryLater."""
     region = connection.regions[0]
     progress = RecordedProgress(connection.aws, connection.recorded().bindings)
     sweeps = [_sweep(row) for row in progress.sweeps(connection.account)]
     last = next((sweep for sweep in reversed(sweeps) if sweep.completed), None)
     running = sweeps[-1] if sweeps and not sweeps[-1].completed else None
-    entries = read_history(connection, since=now - STANDS)
+    entries = read_history(connection, since=now - FINDING_LIFETIME)
     newest: dict[str, Entry] = {}
     for entry in entries:
         newest.setdefault(folded(entry.about), entry)
@@ -144,7 +147,7 @@ def _contested(entries: Iterable[Entry], now: datetime) -> Iterable[ContestedRol
     for entry in entries:
         rows[folded(entry.about)].append(entry.row)
         named.setdefault(folded(entry.about), entry.about)
-    for role, told in sorted(rows.items()):
-        if contest := Contest.among(told, now):
+    for role, found in sorted(rows.items()):
+        if contest := Contest.among(found, now):
             since = datetime.fromisoformat(contest.since)
-            yield ContestedRole(named[role], contest.remediations, since, tuple(who.actor for who in contest.actors))
+            yield ContestedRole(named[role], contest.remediations, since, tuple(each.actor for each in contest.actors))

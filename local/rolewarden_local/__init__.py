@@ -1,4 +1,4 @@
-"""A local AWS to try Rolewarden on: MiniStack, moto's SageMaker, and the parts that both lack, behind one endpoint.
+"""A local AWS to try Rolewarden on: MiniStack, moto's SageMaker and the parts that both lack, at one endpoint.
 
 - `aws`: the endpoint, in process or over HTTP, with a log of all calls
 - `emulated`: the parts that both lack

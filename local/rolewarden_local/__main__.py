@@ -1,4 +1,4 @@
-"""`python -m rolewarden_local COMMAND`: the local AWS, from a terminal."""
+"""`python -m rolewarden_local COMMAND`: the local AWS on the command line."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ from rolewarden_cli.local import needs_extra
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 if it did its work, 1 after one line on what went wrong."""
+    """Run one command and return its exit code: 0 for success, 1 after one line that describes the error."""
     parser = argparse.ArgumentParser("rolewarden_local", description="A local AWS to try Rolewarden on.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -21,15 +21,17 @@ def main(arguments: list[str] | None = None) -> int:
         added.set_defaults(run=run)
         return added
 
-    serve = command("serve", _serve, "serve it over HTTP, empty or seeded")
+    serve = command("serve", _serve, "serve the local AWS over HTTP, empty or seeded")
     serve.add_argument("--seed", action="store_true", help="start with two Studio domains, their profiles and roles")
-    serve.add_argument("--stage", action="store_true", help="seed, and make what the stack would own, undeployed")
-    playground = command("local", _local, "serve it with the stack deployed and an account to play with")
+    serve.add_argument(
+        "--stage", action="store_true", help="seed it, and make the stack's resources without a deployment"
+    )
+    playground = command("local", _local, "serve it with the stack deployed, and print commands to try")
     for served in (serve, playground):
         served.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
         served.add_argument("--port", type=int, default=5000, help="port to listen on (default: %(default)s)")
-    command("demo", _demo, "live a day of drift against the deployed stack")
-    translate = command("translate", _translate, "print template.yaml as CloudFormation gets it")
+    command("demo", _demo, "deploy the stack, cause drift in six scenes, and print how Rolewarden answers")
+    translate = command("translate", _translate, "print template.yaml as SAM passes it to CloudFormation")
     translate.add_argument("--region", default="us-east-1")
     attached = command("attached", _attached, "ask IAM whether a role has a guardrail attached (exit 0) or not (1)")
     attached.add_argument("role")
@@ -46,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     return status
 
 
-# Each command imports what it needs: the local AWS takes a second to load.
+# Each command imports only the modules that it needs, because the local AWS takes a second to load.
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -104,8 +106,8 @@ def _attached(options: argparse.Namespace) -> int:
 
     from rolewarden_local.aws import ACCOUNT_ID
 
-    carried = Aws().attached_policies(options.role)
-    return 0 if policy_arn(options.guardrail, "aws", ACCOUNT_ID) in carried else 1
+    attached = Aws().attached_policies(options.role)
+    return 0 if policy_arn(options.guardrail, "aws", ACCOUNT_ID) in attached else 1
 
 
 if __name__ == "__main__":

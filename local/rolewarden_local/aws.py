@@ -1,4 +1,4 @@
-"""The endpoint: MiniStack and moto's SageMaker as one AWS, reached in process or over HTTP."""
+"""The endpoint: MiniStack and moto's SageMaker as one AWS, in process or over HTTP."""
 
 import asyncio
 import collections
@@ -68,7 +68,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Call:
-    """One call that reached the endpoint; `at` is when it was answered, in seconds of the monotonic clock."""
+    """One call that reached the endpoint. `at` is the time of the answer, in seconds of the monotonic clock."""
 
     service: str
     operation: str
@@ -80,7 +80,7 @@ class Call:
 
 
 class LocalAws:
-    """A local AWS, account 111122223333, reached through any boto3 client.
+    """A local AWS, account 111122223333, for any boto3 client.
 
     In process, without a socket, for tests and benchmarks::
 
@@ -94,8 +94,8 @@ class LocalAws:
         with aws.serving() as url:
             boto3.client("iam", endpoint_url=url)
 
-    MiniStack keeps its state in module globals, so there is one a process, and `start` always returns that one. Another
-    account is reached with its id as the access key, or by assuming a role in it.
+    MiniStack keeps its state in module globals. Each process therefore has one local AWS, and `start` always returns
+    it. To reach another account, use its ID as the access key, or assume a role in it.
     """
 
     _instance: ClassVar["LocalAws | None"] = None
@@ -111,20 +111,20 @@ class LocalAws:
 
     @classmethod
     def start(cls) -> "LocalAws":
-        """The local AWS of this process, made on the first call."""
+        """Return the local AWS of this process. The first call makes it."""
         if cls._instance is None:
             cls._instance = cls()
         return cls._instance
 
     def reset(self) -> None:
-        """Wipe every resource of every account, end the functions' processes, forget events, calls and faults."""
+        """Delete the resources of every account, end the functions' processes, and clear events, calls and faults."""
         self._restart(saved.reset_all)
 
     def saved(self) -> Callable[[], None]:
-        """Keep every resource as it is; what this gives brings it back, and does besides what `reset` does.
+        """Save every resource, and return a function that restores them and does everything else that `reset` does.
 
-        In a few milliseconds, where to make an account takes hundreds: for who needs the same one thousands of times.
-        Sessions of STS are not kept.
+        A restore takes a few milliseconds and making an account takes hundreds. Use this function if a test needs the
+        same account thousands of times. It does not save STS sessions.
         """
         restore = self._on_the_loop(saved.saved)
         return lambda: self._restart(restore)
@@ -149,7 +149,7 @@ class LocalAws:
 
     @property
     def policies_per_role(self) -> int:
-        """IAM's quota of managed policies attached to a role, in every account; `reset` makes it 10 again."""
+        """IAM's quota of managed policies attached to a role, in every account. `reset` sets it to 10 again."""
         return iam.QUOTAS.policies_per_role
 
     @policies_per_role.setter
@@ -158,7 +158,7 @@ class LocalAws:
 
     @property
     def answers_as_asked(self) -> bool:
-        """Whether DescribeUserProfile spells a name as it was asked for; `reset` makes it False again."""
+        """Whether DescribeUserProfile returns a name in the caller's spelling. `reset` sets it to False again."""
         return sagemaker.ANSWERS.as_asked
 
     @answers_as_asked.setter
@@ -167,7 +167,7 @@ class LocalAws:
 
     @property
     def creation_seed(self) -> int:
-        """The seed of the order in which CloudFormation creates resources; `reset` makes it 0 again."""
+        """The seed of the order in which CloudFormation creates resources. `reset` sets it to 0 again."""
         return order.ORDER.seed
 
     @creation_seed.setter
@@ -176,7 +176,7 @@ class LocalAws:
 
     @property
     def longest_chains(self) -> dict[str, int]:
-        """How often the longest chain of requests through queues has invoked each function, by the function's name."""
+        """The number of invocations of each function in its longest chain of requests through queues, by its name."""
         return dict(loops.CHAINS.longest)
 
     def confirm_subscriptions(self) -> None:
@@ -195,16 +195,17 @@ class LocalAws:
         management: str = organization.MANAGEMENT,
         administrator: str = "",
     ) -> None:
-        """Make an organization, or change the one there is.
+        """Make an organization, or change the existing one.
 
-        Service-managed StackSets with automatic deployment follow before this returns. StackSets are not activated in
-        a new organization and have no delegated administrator, unless `administrator` is given.
+        Before this function returns, service-managed StackSets with automatic deployment have followed the change. In
+        a new organization, StackSets are not activated and have no delegated administrator. `administrator` changes
+        both.
 
         Args:
-            organization_id: as "o-exampleorg1".
-            units: the accounts of each organizational unit, by the unit's id.
-            management: the management account.
-            administrator: an account that is made a delegated administrator of StackSets, which are activated.
+            organization_id: The ID, such as "o-exampleorg1".
+            units: The accounts of each organizational unit, by the unit's ID.
+            management: The management account.
+            administrator: An account that becomes a delegated administrator of StackSets. StackSets are then activated.
         """
         if organization.ORGANIZATION.id != organization_id:
             organization.reset_organization()
@@ -214,21 +215,22 @@ class LocalAws:
         if administrator:
             made.set_stack_sets_active()
             made.administrators[organization.STACK_SETS].add(administrator)
+        organization.record_tree()
         stacksets.follow_organization()
 
     def lend(self, access_key: str, role: str) -> None:
-        """Make an access key that of a session of `role`, as Lambda hands one to a function, until `reset`."""
+        """Assign an access key to a session of `role`, as Lambda does for a function. `reset` removes it."""
         arn = f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/{role}/{role}"
         _ministack.sts.register_session(
             access_key, {"Arn": arn, "UserId": f"AROALOCAL:{role}", "PrincipalType": "AssumedRole"}
         )
 
     def mark(self) -> int:
-        """A point in the log of calls, to hand to `calls`."""
+        """A point in the log of calls, for the argument of `calls`."""
         return self._seen
 
     def calls(self, since: int = 0) -> list[Call]:
-        """The calls made after a mark, oldest first; the last 100,000 are kept. What MiniStack does inside is none."""
+        """The calls after a mark, oldest first. The log keeps the last 100,000 and omits MiniStack's internal calls."""
         made = self._seen - since
         return list(self._calls)[-made:] if made else []
 
@@ -246,12 +248,12 @@ class LocalAws:
         """Answer calls of `operation` with an error while the block runs, at most `times` times.
 
         Args:
-            operation: as in the API, such as "AttachRolePolicy".
-            code: the error code, such as "Throttling". A denied call leaves an event without parameters, as in AWS.
-            message: the error's text.
-            status: the HTTP status; from 500 on, and for throttling codes, botocore tries again by itself.
-            times: how many calls fail before the next succeeds.
-            after: how many calls succeed before the first fails.
+            operation: The API's name of the operation, such as "AttachRolePolicy".
+            code: The error code, such as "Throttling". A denied call leaves an event without parameters, as in AWS.
+            message: The error's text.
+            status: The HTTP status. botocore itself retries a status of 500 or more, and throttling codes.
+            times: The number of calls that fail before the next one succeeds.
+            after: The number of calls that succeed before the first one fails.
         """
         befall = faults.error(code, message or f"{operation} fails on demand", status)
         with self._befalling(faults.Fault(operation, befall, times, after)):
@@ -261,34 +263,34 @@ class LocalAws:
     def losing(
         self, operation: str, how: Loss, *, takes_effect: bool, times: int = sys.maxsize, after: int = 0
     ) -> Iterator[None]:
-        """Let calls of `operation` go unanswered while the block runs, at most `times` times.
+        """Leave calls of `operation` unanswered while the block runs, at most `times` times.
 
         Args:
-            operation: as in the API, such as "AttachRolePolicy".
-            how: the connection is reset, or the answer does not come in time. botocore tries both again by itself, and
+            operation: The API's name of the operation, such as "AttachRolePolicy".
+            how: Whether the connection is reset or the answer does not come in time. botocore itself retries both, and
                 each try counts.
-            takes_effect: whether AWS did what was asked and only the answer is lost; else the call never arrives, and
-                leaves no event and no entry in the log of calls.
-            times: how many calls are lost before the next is answered.
-            after: how many calls are answered before the first is lost.
+            takes_effect: Whether AWS carries the call out and only the answer is lost. Otherwise the call never
+                arrives, and leaves no event and no entry in the log of calls.
+            times: The number of calls that are lost before the next one is answered.
+            after: The number of calls that are answered before the first one is lost.
         """
         with self._befalling(faults.Fault(operation, faults.loss(how, takes_effect=takes_effect), times, after)):
             yield
 
     @contextlib.contextmanager
     def dying(self, operation: str, *, takes_effect: bool = True, after: int = 0) -> Iterator[None]:
-        """End the caller at a call of `operation`: it raises `Killed`, and the block is the caller's life.
+        """End the caller at a call of `operation`: the call raises `Killed`.
 
-        A function that Lambda ends runs no `finally`. So from there on every call raises `Killed` and does nothing,
-        until the block is left::
+        A function that Lambda ends does not run a `finally` block. Therefore every later call also raises `Killed` and
+        does nothing, until the block ends::
 
             with contextlib.suppress(Killed), aws.dying("AttachRolePolicy"):
                 handler(event, context)
 
         Args:
-            operation: as in the API, such as "AttachRolePolicy".
-            takes_effect: whether the end comes right after the call took effect, or right before it.
-            after: how many calls of the operation the caller survives.
+            operation: The API's name of the operation, such as "AttachRolePolicy".
+            takes_effect: Whether the caller ends right after the call took effect, or right before it.
+            after: The number of calls of the operation that the caller survives.
         """
         with self._befalling(
             faults.Fault(operation, faults.loss(Loss.KILLED, takes_effect=takes_effect), 1, after, lethal=True)
@@ -305,18 +307,18 @@ class LocalAws:
         times: int = sys.maxsize,
         after: int = 0,
     ) -> Iterator[None]:
-        """Do batches of `operation` only in part while the block runs, at most `times` of them.
+        """Process batches of `operation` only in part while the block runs, at most `times` of them.
 
         Args:
             operation: "PutEvents", "SendMessageBatch" or "BatchWriteItem".
-            entries: how many fail of each batch, from its end; the others are done. The answer tells as AWS does:
-                FailedEntryCount and the entries' ErrorCode, Failed, or UnprocessedItems.
-            code: the failed entries' error code; UnprocessedItems has none.
-            times: how many batches are done in part before the next is done whole.
-            after: how many batches are done whole before the first is not.
+            entries: The number of entries that fail at the end of each batch. The others succeed. The answer names
+                the failed ones as AWS does: FailedEntryCount and the entries' ErrorCode, Failed, or UnprocessedItems.
+            code: The error code of the failed entries. UnprocessedItems does not have one.
+            times: The number of batches that fail in part before the next one succeeds.
+            after: The number of batches that succeed before the first one fails in part.
 
         Raises:
-            ValueError: `operation` is none of these.
+            ValueError: `operation` is another operation.
         """
         with self._befalling(faults.Fault(operation, faults.partly(operation, entries, code), times, after)):
             yield
@@ -325,16 +327,16 @@ class LocalAws:
     def stale(
         self, within: float, *, clock: Callable[[], float], age: Callable[[str], float] | None = None
     ) -> Iterator[None]:
-        """Let IAM answer from before while the block runs, in every account; writes act on the present.
+        """Make reads of IAM stale while the block runs, in every account. Writes act on the current state.
 
-        Reads of roles, of managed policies and of who carries them see IAM as it was some virtual seconds ago, but
-        never as it was before the block.
+        Reads of roles, of managed policies and of their attachments return the state of some virtual seconds ago, but
+        never a state from before the block.
 
         Args:
-            within: how old a read can be, in seconds of `clock`.
-            clock: virtual now, in seconds; never runs back.
-            age: how old the read of this operation is that is just being answered, from 0 to `within`; without it,
-                every read is as old as can be.
+            within: The maximum age of a read, in seconds of `clock`.
+            clock: The virtual time in seconds. It never runs back.
+            age: The age of the current read of this operation, from 0 to `within`. Without it, every read has the
+                maximum age.
         """
         with stale.seen(lambda: stale.Past(within, clock, age or (lambda _: within))):
             yield
@@ -349,7 +351,7 @@ class LocalAws:
 
     @contextlib.contextmanager
     def authorizing(self) -> Iterator[authorization.Authorization]:
-        """Judge every call by its caller's policies while the block runs; yields what keeps the judgements."""
+        """Decide every call by its caller's policies while the block runs. Yields the record of the decisions."""
         before, self._authorization = self._authorization, authorization.Authorization()
         try:
             yield self._authorization
@@ -358,23 +360,23 @@ class LocalAws:
 
     @contextlib.contextmanager
     def connected(self) -> Iterator[None]:
-        """Let every boto3 client of this process, made before or now, talk to this AWS without a socket.
+        """Connect every boto3 client of this process, old or new, to this AWS without a socket.
 
-        Sets credentials and a region for the block where the environment has none. Nothing reaches the network, and
-        nobody waits: what botocore tries again, it tries again at once.
+        If the environment has no credentials or no region, this function sets them for the block. No call reaches the
+        network, and botocore retries without waiting.
         """
         with patches.environment_variables(_absent_settings()), transport.without_socket(self._send):
             yield
 
     @contextlib.contextmanager
     def serving(self, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-        """Serve HTTP while the block runs, and yield the endpoint's URL. Port 0 takes a free one.
+        """Serve HTTP while the block runs, and yield the endpoint's URL. Port 0 means any free port.
 
-        For the block, AWS_ENDPOINT_URL names the endpoint: deployed functions find it there, and so do clients made
-        in this process. Ends the functions' processes with the block.
+        For the block, AWS_ENDPOINT_URL names the endpoint. Deployed functions and new clients of this process use it.
+        The functions' processes end with the block.
 
         Raises:
-            OSError: the port is taken.
+            OSError: The port is taken.
         """
         listener = socket.create_server((host, port))
         port = listener.getsockname()[1]
@@ -388,7 +390,7 @@ class LocalAws:
         environment = {**_absent_settings(), "AWS_ENDPOINT_URL": url, "GATEWAY_PORT": str(port)}
         with patches.environment_variables(environment):
             _announce(str(port))
-            # CloudFormation's answers come to the endpoint that the functions know, under the same name.
+            # The functions send their answers for CloudFormation to this endpoint, under the same name.
             host_name = url.split("/")[2].rpartition(":")[0]
             patches.Patch(_ministack.custom_resource, "_HOST", host_name, _READ_AT_IMPORT).install()
             server = asyncio.run_coroutine_threadsafe(serve(app.app, config, shutdown_trigger=stop.wait), self._loop)
@@ -403,10 +405,10 @@ class LocalAws:
     def serve_forever(
         self, host: str = "127.0.0.1", port: int = 5000, *, ready: Callable[[str], None] = lambda _: None
     ) -> None:
-        """Serve until SIGTERM or SIGINT. Call it from the main thread; `ready` is told the URL once it answers.
+        """Serve until SIGTERM or SIGINT, and call `ready` with the URL once it answers. Call this from the main thread.
 
         Raises:
-            OSError: the port is taken.
+            OSError: The port is taken.
         """
         ended = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -428,11 +430,13 @@ class LocalAws:
         query: dict[str, Any],
         request_id: str,
     ) -> Answer:
-        """Answer one AWS call, write it down, and hand its event to EventBridge."""
+        """Answer one AWS call, log it, and send its event to EventBridge."""
         service, access_key = transport.signed_by(headers)
         params = app._routing_params(method, path, headers, body, query)
         operation = app._ct_event_name(service, method, path, headers, params)
-        if access_key.startswith("AKIA"):  # an IAM user's key: MiniStack looks up its account only when AUTH is on
+        if access_key.startswith(
+            "AKIA"
+        ):  # This is the key of an IAM user. MiniStack finds its account only if AUTH is on.
             responses.set_request_account_id(app._request_account_scope(access_key))
         account, region = responses.get_account_id(), responses.get_region()
         loops.take_trace(headers)
@@ -457,7 +461,7 @@ class LocalAws:
         status, answer_headers, content = outcome.seen
         told = outcome.told
         answer_headers["x-amzn-requestid"] = request_id
-        if service in _TOLD_THE_ID_IN_XML:
+        if service in _ID_IN_XML:
             content = _REQUEST_ID.sub(b"<RequestId>%b</RequestId>" % request_id.encode(), content)
             told = (status, answer_headers, content) if told is outcome.seen else told
         caller = cloudtrail.identity(access_key, account)["arn"]
@@ -492,8 +496,8 @@ class LocalAws:
         event["id"] = json.loads(answer)["Entries"][0]["EventId"]
 
 
-# IAM and STS answer in XML that names the request, MiniStack's under an id of its own; CloudTrail and boto3 must agree.
-_TOLD_THE_ID_IN_XML: Final = frozenset({"iam", "sts"})
+# The XML of IAM and STS has a request ID, and MiniStack writes its own. CloudTrail and boto3 must have the same one.
+_ID_IN_XML: Final = frozenset({"iam", "sts"})
 _REQUEST_ID: Final = re.compile(rb"<RequestId>[^<]*</RequestId>")
 
 _CLIENT_ENVIRONMENT: Final = {
@@ -505,7 +509,7 @@ _CLIENT_ENVIRONMENT: Final = {
 
 
 def _absent_settings() -> dict[str, str]:
-    """What a boto3 client needs and the environment does not say."""
+    """The settings that a boto3 client needs and the environment does not have."""
     return {name: value for name, value in _CLIENT_ENVIRONMENT.items() if name not in os.environ}
 
 
@@ -529,7 +533,7 @@ def _install(aws: LocalAws) -> None:
 
     original = app._dispatch_service_request
 
-    # Every AWS call passes here, whichever way it came: the one place to route, to record and to fail on demand.
+    # Every AWS call passes here, in process or over HTTP. No other place routes, records or fails calls on demand.
     async def dispatch(*args: Any) -> Answer:
         return await aws._dispatch(original, *args)
 
@@ -546,21 +550,21 @@ def _sagemaker(method: str, path: str, headers: Mapping[str, str], body: bytes, 
 
 
 def _loop_in_a_thread() -> asyncio.AbstractEventLoop:
-    """The one event loop that all requests run on, in process or served, so that MiniStack never runs twice at once."""
+    """The event loop of all requests, in process or over HTTP. MiniStack therefore never runs twice at once."""
     loop = asyncio.new_event_loop()
     loop.set_default_executor(ThreadPoolExecutor(max_workers=32, thread_name_prefix="local-aws-worker"))
     threading.Thread(target=loop.run_forever, name="local-aws", daemon=True).start()
-    patches.Patch(app, "_MAIN_LOOP", loop, "MiniStack's own threads hand their calls to that loop.").install()
+    patches.Patch(app, "_MAIN_LOOP", loop, "MiniStack's own threads pass their calls to that loop.").install()
     return loop
 
 
-_READ_AT_IMPORT: Final = "MiniStack reads it when it is imported; the port is known only when it is served."
+_READ_AT_IMPORT: Final = "MiniStack reads the port during import, but the port is known only when it serves HTTP."
 
 
 def _announce(port: str) -> None:
-    """Tell MiniStack its port.
+    """Set MiniStack's port.
 
-    Most of it reads GATEWAY_PORT when it needs it; these constants were read when their modules were imported.
+    Most modules read GATEWAY_PORT when they need it. The modules here read it once, during import.
     """
     for name, module in list(sys.modules.items()):
         if name.startswith("ministack."):

@@ -1,1 +1,1 @@
-"""The proof of the compiled policies: probes, properties, and the vocabulary against that of IAM."""
+"""Tests of the compiled policies: probes, properties, and names that are compared with IAM's."""

@@ -1,4 +1,4 @@
-"""probes.yaml: guardrails, and requests to judge each of them by, with an evaluator that is not ours."""
+"""probes.yaml: guardrails, and requests that an independent evaluator decides for each of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ALLOW_EVERYTHING: Document = {
 
 @dataclass(frozen=True)
 class Request:
-    """A call as IAM sees it, and the guardrails that must deny it."""
+    """A call with its IAM action, resources and context, and the guardrails that must deny it."""
 
     why: str
     action: str
@@ -64,7 +64,7 @@ REQUESTS = [request for entry in PAGE["requests"] for request in requests(entry)
 
 @cache
 def role_under(guardrail: str) -> Mapping[str, Document]:
-    """The policies of a role that may do everything and has this guardrail of the page."""
+    """The policies of a role that has every permission and this guardrail of the page."""
     text = yaml.safe_dump(
         {"guardrails": {guardrail: PAGE["guardrails"][guardrail]}, "assignments": [{"guardrails": [guardrail]}]}
     )
@@ -75,7 +75,7 @@ def role_under(guardrail: str) -> Mapping[str, Document]:
 
 
 def emitted_sids() -> set[str]:
-    """The Sids of all that the guardrails of the page compile to."""
+    """The Sids of all compiled statements of the page's guardrails."""
     return {
         statement["Sid"]
         for guardrail in PAGE["guardrails"]
@@ -86,7 +86,7 @@ def emitted_sids() -> set[str]:
 
 
 def allowed(policies: Mapping[str, Document], request: Request) -> bool:
-    """Whether a role with these policies may do it, on each of its resources."""
+    """Whether these policies allow a role the request on each of its resources."""
     return all(judge(policies, request.action, resource, request.context).allowed for resource in request.resources)
 
 

@@ -1,4 +1,4 @@
-"""Guardrails and model ids for property tests, of an alphabet so small that patterns and ids often meet."""
+"""Guardrails and model IDs for property tests. Their alphabet is small, so patterns often match IDs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A boundary decides as the guardrails that it stands in for, and gives nobody anything."""
+"""A fallback boundary has the same denies as the guardrails that it takes the place of, and grants nothing."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def allowed(policies: dict[str, Document], request: Request, boundary: Document 
 
 
 def differing(some: Sequence[Guardrail], requests: Iterable[Request]) -> list[str]:
-    """What a role is allowed under the boundary and not under the guardrails, or the other way round."""
+    """The requests on which the boundary and the guardrails decide differently."""
     boundary = compile_boundary(some, "aws").document
     carried = {**ADMINISTRATOR, **attached(some)}
     return [
@@ -70,7 +70,7 @@ def differing(some: Sequence[Guardrail], requests: Iterable[Request]) -> list[st
 
 
 @pytest.mark.parametrize("name", PAGE["guardrails"])
-def test_an_administrator_may_the_same_under_the_boundary_as_under_the_guardrail(name: str) -> None:
+def test_an_administrator_can_do_the_same_under_the_boundary_as_under_the_guardrail(name: str) -> None:
     assert differing([of_the_page(name)], REQUESTS) == []
 
 
@@ -84,12 +84,12 @@ def test_an_administrator_may_the_same_under_the_boundary_as_under_the_guardrail
     ],
     ids="+".join,
 )
-def test_the_boundary_of_several_guardrails_denies_what_any_of_them_denies(names: list[str]) -> None:
+def test_the_boundary_of_several_guardrails_denies_every_request_that_one_of_them_denies(names: list[str]) -> None:
     assert differing([of_the_page(name) for name in names], REQUESTS) == []
 
 
 @pytest.mark.parametrize("name", PAGE["guardrails"])
-def test_a_role_that_no_policy_allows_anything_gets_nothing_by_the_boundary(name: str) -> None:
+def test_the_boundary_allows_nothing_to_a_role_without_policies(name: str) -> None:
     boundary = compile_boundary([of_the_page(name)], "aws").document
     assert not any(allowed({}, request, boundary) for request in REQUESTS)
 
@@ -106,7 +106,9 @@ def test_boundary_and_attachments_decide_alike(some: tuple[Guardrail, ...], requ
 
 
 @given(several)
-def test_every_boundary_is_a_document_that_iam_takes_and_the_same_for_the_same_set(some: tuple[Guardrail, ...]) -> None:
+def test_every_boundary_is_a_document_that_iam_accepts_and_is_the_same_for_the_same_set(
+    some: tuple[Guardrail, ...],
+) -> None:
     try:
         policy = compile_boundary(some, "aws")
     except BoundaryTooLong:
@@ -122,7 +124,7 @@ def test_every_boundary_is_a_document_that_iam_takes_and_the_same_for_the_same_s
     assert len({json.dumps({**statement, "Sid": ""}) for statement in denies}) == len(denies)
 
 
-def test_statements_of_several_guardrails_have_sids_of_their_own_and_the_same_statement_stands_once() -> None:
+def test_a_boundary_has_each_statement_of_its_guardrails_once_with_a_sid_of_its_own() -> None:
     one, two, three = (Guardrail(name, BedrockRule("deny", (f"{name}.model*",))) for name in ("one", "two", "three"))
     sids = [statement["Sid"] for statement in compile_boundary([one, two, three], "aws").document["Statement"]]
     assert [sid for sid in sids if sid.startswith("BedrockListedModels")] == [
@@ -148,11 +150,11 @@ assignments:
 """
 
 
-def test_there_is_one_boundary_for_each_set_of_guardrails_that_an_assignment_has_attached() -> None:
+def test_each_set_of_guardrails_of_an_assignment_has_one_boundary() -> None:
     assert [policy.name for policy in compile_boundaries(rules(FALLBACK), "aws")] == ["boundary.a+b", "boundary.a"]
 
 
-def test_boundaries_are_published_beside_the_guardrails_and_only_where_the_file_asks_for_them() -> None:
+def test_boundaries_are_published_with_the_guardrails_and_only_if_the_file_asks_for_them() -> None:
     assert [policy.name for policy in compile_rules(rules(FALLBACK), "aws")] == [
         "b", "a", "seen", "boundary.a+b", "boundary.a",
     ]  # fmt: skip
@@ -161,7 +163,7 @@ def test_boundaries_are_published_beside_the_guardrails_and_only_where_the_file_
         assert [policy.name for policy in asked] == ["b", "a", "seen"]
 
 
-def test_a_set_that_does_not_fit_one_policy_has_no_boundary_and_the_others_have_theirs() -> None:
+def test_a_set_that_exceeds_one_policy_has_no_boundary_and_the_others_have_theirs() -> None:
     long = [f"maker{number}.model-with-a-long-name-{number}*" for number in range(40)]
     text = yaml.safe_dump(
         {
@@ -200,7 +202,7 @@ def test_a_boundary_may_fill_its_policy_to_the_last_character(monkeypatch: pytes
         compile_boundary(some, "aws")
 
 
-def test_a_boundary_is_known_by_its_name_and_no_guardrail_is_taken_for_one() -> None:
+def test_a_boundary_is_recognized_by_its_name_and_a_guardrail_is_not_mistaken_for_one() -> None:
     assert is_boundary(boundary_name(["a"]))
     assert not any(is_boundary(policy) for policy in attached(map(of_the_page, PAGE["guardrails"])))
 

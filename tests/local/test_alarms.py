@@ -49,12 +49,12 @@ def test_a_metric_comes_from_a_line_of_the_log():
 @pytest.mark.parametrize(
     ("missing", "expected"), [("breaching", "ALARM"), ("notBreaching", "OK"), ("missing", "INSUFFICIENT_DATA")]
 )
-def test_an_alarm_without_data_is_in_the_state_that_missing_data_means(missing, expected):
+def test_an_alarm_without_data_has_the_state_for_missing_data(missing, expected):
     assert state(TreatMissingData=missing) == expected
 
 
 @pytest.mark.usefixtures("aws")
-def test_an_alarm_sees_the_datapoints_of_its_own_dimensions_in_its_own_periods():
+def test_an_alarm_evaluates_the_datapoints_of_its_own_dimensions_in_its_own_periods():
     cloudwatch.record_metric("Ours", "Beat", 1.0, "None", {"service": "another"})
     assert state() == "ALARM"
     cloudwatch.record_metric("Ours", "Beat", 1.0, "None", {"service": "guard"})

@@ -1,4 +1,4 @@
-"""Calls judged by the policies of who makes them."""
+"""Authorization of calls by their caller's policies."""
 
 import json
 import urllib.request
@@ -24,7 +24,7 @@ def authorization(aws):
 
 @pytest.fixture
 def eve(iam, authorization):
-    """An IAM user; called with statements, she carries them and no others, and gives a session of hers."""
+    """A function that gives an IAM user only these statements, and returns a session of hers."""
     iam.create_user(UserName="eve")
     key = iam.create_access_key(UserName="eve")["AccessKey"]
     session = AccessKey(key["AccessKeyId"], key["SecretAccessKey"]).session()
@@ -38,7 +38,7 @@ def eve(iam, authorization):
     return may
 
 
-def test_a_call_is_judged_by_what_it_reaches_however_its_caller_spells_it(eve, iam, role):
+def test_a_call_is_authorized_for_the_entity_it_reaches_regardless_of_case(eve, iam, role):
     iam.create_policy(PolicyName="ours", Path="/rolewarden/", PolicyDocument=policy())
     session = eve(
         {"Action": "iam:*", "Resource": "*"},
@@ -53,7 +53,7 @@ def test_a_call_is_judged_by_what_it_reaches_however_its_caller_spells_it(eve, i
     )
 
 
-def test_who_carries_nothing_may_do_nothing_and_hears_it_in_aws_own_words(eve, role):
+def test_a_caller_without_policies_is_denied_with_the_message_of_aws(eve, role):
     code, message, status = refusal(eve.session.client("iam").get_role, RoleName=role)
     assert (code, status) == ("AccessDenied", 403)
     assert message == (
@@ -62,7 +62,7 @@ def test_who_carries_nothing_may_do_nothing_and_hears_it_in_aws_own_words(eve, r
     )
 
 
-def test_root_and_the_seeds_people_may_do_everything(aws, authorization):
+def test_root_and_the_users_of_the_seed_can_do_everything(aws, authorization):
     people = seed(aws).access_keys
     for session in (boto3.Session(region_name="us-east-1"), people["alice"].session(), people["mallory"].session()):
         assert session.client("sagemaker").list_domains()["Domains"]
@@ -86,11 +86,11 @@ def test_root_and_the_seeds_people_may_do_everything(aws, authorization):
         ("s3", "list_buckets", {}, "AccessDenied"),
     ],
 )
-def test_every_service_is_behind_it(eve, service, call, parameters, code):
+def test_authorization_covers_every_service(eve, service, call, parameters, code):
     assert refusal(getattr(eve.session.client(service), call), **parameters)[0] == code
 
 
-def test_a_denied_call_changes_nothing_and_its_event_tells_no_parameters(aws, iam, eve, role):
+def test_a_denied_call_changes_nothing_and_its_event_has_no_parameters(aws, iam, eve, role):
     refusal(eve.session.client("iam").attach_role_policy, RoleName=role, PolicyArn=READ_ONLY)
     detail = aws.events[-1]["detail"]
     assert (detail["eventName"], detail["errorCode"]) == ("AttachRolePolicy", "AccessDenied")
@@ -106,7 +106,7 @@ def test_the_policy_to_be_attached_is_a_condition_key(iam, eve, role):
     assert refusal(her.attach_role_policy, RoleName=role, PolicyArn=READ_ONLY)[0] == "AccessDenied"
 
 
-def test_the_boundary_that_is_asked_for_or_carried_is_a_condition_key(iam, eve, role):
+def test_the_requested_or_attached_boundary_is_a_condition_key(iam, eve, role):
     iam.create_policy(PolicyName="ours", Path="/rolewarden/", PolicyDocument=policy())
     actions = ["iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"]
     ours = {"StringEquals": {"iam:PermissionsBoundary": OURS}}
@@ -119,7 +119,7 @@ def test_the_boundary_that_is_asked_for_or_carried_is_a_condition_key(iam, eve, 
     assert iam.get_role(RoleName=role)["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == READ_ONLY
 
 
-def test_every_entry_put_on_the_bus_is_judged_by_its_source(eve):
+def test_every_entry_on_the_bus_is_authorized_by_its_source(eve):
     bus = f"arn:aws:events:us-east-1:{ACCOUNT}:event-bus/default"
     mine = {"StringEquals": {"events:source": "mine"}}
     events = eve({"Action": "events:PutEvents", "Resource": bus, "Condition": mine}).client("events")
@@ -165,7 +165,7 @@ def test_managed_policies_and_groups_count_and_a_boundary_limits_them(iam, eve):
     )
 
 
-def test_a_transaction_is_judged_item_by_item_and_a_batch_of_messages_as_messages(eve):
+def test_a_transaction_is_authorized_item_by_item_and_a_batch_of_messages_as_messages(eve):
     queue = boto3.client("sqs", "us-east-1").create_queue(QueueName="q")["QueueUrl"]
     boto3.client("dynamodb", "us-east-1").create_table(
         TableName="table",
@@ -186,7 +186,7 @@ def test_a_transaction_is_judged_item_by_item_and_a_batch_of_messages_as_message
     assert "sqs:receivemessage" in refusal(her.client("sqs").receive_message, QueueUrl=queue)[1].lower()
 
 
-def test_subjects_are_judged_by_their_arns(aws, authorization, eve):
+def test_subjects_are_authorized_by_their_arns(aws, authorization, eve):
     seed(aws)
     profiles = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:user-profile/*"
     her = eve({"Action": ["sagemaker:Describe*", "sagemaker:ListTags"], "Resource": profiles}).client("sagemaker")
@@ -195,35 +195,35 @@ def test_subjects_are_judged_by_their_arns(aws, authorization, eve):
     assert refusal(her.describe_domain, DomainId="d-research0001")[0] == "AccessDeniedException"
 
 
-def test_a_key_that_was_issued_and_is_gone_is_nobodys(iam, eve):
+def test_an_issued_key_that_no_longer_exists_is_rejected(iam, eve):
     for key in iam.list_access_keys(UserName="eve")["AccessKeyMetadata"]:
         iam.delete_access_key(UserName="eve", AccessKeyId=key["AccessKeyId"])
     assert refusal(eve.session.client("iam").list_roles)[0] == "InvalidClientTokenId"
 
 
-def test_a_session_of_a_role_that_was_deleted_is_nobodys(aws, authorization):
+def test_a_session_of_a_deleted_role_is_rejected(aws, authorization):
     aws.lend("ASIADELETED", "Deleted")
     deleted = boto3.Session("ASIADELETED", "secret", "token", region_name="us-east-1")
     assert refusal(deleted.client("iam").list_roles)[0] == "InvalidClientTokenId"
 
 
-def test_who_one_is_may_be_asked_by_everybody(eve):
+def test_every_caller_can_call_get_caller_identity(eve):
     assert eve.session.client("sts").get_caller_identity()["Arn"].endswith(":user/eve")
 
 
-def test_what_nobody_has_shown_to_be_judged_right_fails_and_says_so(iam, eve, role):
+def test_a_call_that_the_evaluator_is_not_known_to_decide_correctly_fails_with_a_message(iam, eve, role):
     condition = {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}
     once = Config(retries={"total_max_attempts": 1})
     her = eve({"Action": "iam:GetRole", "Resource": ANALYST, "Condition": condition}).client("iam", config=once)
     code, message, status = refusal(her.get_role, RoleName=role)
     assert (code, status) == ("InternalFailure", 500)
     assert "condition operator IpAddress" in message
-    # MiniStack would make one up that allows everything.
+    # MiniStack would invent a policy that allows everything.
     iam.attach_user_policy(UserName="eve", PolicyArn=CANVAS_POLICY)
     assert CANVAS_POLICY in refusal(her.list_roles)[1]
 
 
-def test_what_nobody_signed_is_not_judged_and_neither_is_anything_after_the_block(aws):
+def test_unsigned_calls_and_calls_after_the_block_are_not_authorized(aws):
     with aws.authorizing(), aws.serving() as url:
         with urllib.request.urlopen(f"{url}/_ministack/health") as health:  # noqa: S310
             assert health.status == 200

@@ -1,4 +1,4 @@
-"""Events that a rule sends to a bus of another region or account, and who is let in there."""
+"""Events that a rule sends to a bus of another region or account, and the policy of that bus."""
 
 import json
 
@@ -50,7 +50,7 @@ def queue(name, account=CENTRAL, region="us-east-1"):
 
 
 def central():
-    """A bus in us-east-1 with a rule for everything of IAM and SageMaker; gives what it hears."""
+    """Make a bus in us-east-1 with a rule for IAM and SageMaker, and return a function that returns its events."""
     events = client("events")
     events.create_event_bus(Name="hub")
     arn, heard = queue("heard")
@@ -60,7 +60,7 @@ def central():
 
 
 def forward(account, region, *, may="events:PutEvents"):
-    """A rule on the default bus that sends SageMaker's and IAM's events to another bus; gives its dead-letter queue."""
+    """Make a rule that sends events of SageMaker and IAM to another bus, and return its dead-letter queue."""
     role = client("iam", account).create_role(RoleName=f"forward-{region}", AssumeRolePolicyDocument=TRUST)["Role"]
     client("iam", account).put_role_policy(
         RoleName=f"forward-{region}", PolicyName="send", PolicyDocument=allow(may, BUS)
@@ -106,7 +106,7 @@ def test_an_event_of_another_region_reaches_the_bus_as_it_was(local):
     assert (event["account"], event["region"], event["detail"]["eventName"]) == (CENTRAL, "eu-west-1", "CreateDomain")
 
 
-def test_iam_events_appear_in_the_home_region_of_their_account_alone(local):
+def test_iam_events_appear_only_in_the_home_region_of_their_account(local):
     heard = central()
     forward(MEMBER, "eu-west-1")
     admit(StringEquals={"aws:PrincipalOrgID": "o-exampleorg1"})
@@ -129,7 +129,7 @@ def test_iam_events_appear_in_the_home_region_of_their_account_alone(local):
         ("o-exampleorg1", {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/other"}}, False),
     ],
 )
-def test_the_policy_of_the_bus_decides_on_another_account_and_what_it_refuses_is_a_dead_letter(
+def test_the_policy_of_the_bus_decides_on_another_account_and_a_rejected_event_is_a_dead_letter(
     local, member_of, condition, arrives
 ):
     heard = central()
@@ -140,14 +140,14 @@ def test_the_policy_of_the_bus_decides_on_another_account_and_what_it_refuses_is
     assert (len(heard()), len(dead())) == ((1, 0) if arrives else (0, 1))
 
 
-def test_without_a_policy_no_other_account_gets_in(local):
+def test_without_a_policy_the_bus_rejects_other_accounts(local):
     heard = central()
     forward(MEMBER, "eu-west-1")
     make_domain(MEMBER, "eu-west-1")
     assert heard() == []
 
 
-def test_a_rule_whose_role_may_not_put_events_delivers_nothing(local):
+def test_a_rule_whose_role_cannot_put_events_delivers_nothing(local):
     heard = central()
     dead = forward(CENTRAL, "eu-west-1", may="events:ListRules")
     make_domain(CENTRAL, "eu-west-1")

@@ -1,4 +1,4 @@
-"""Changing calls as EventBridge events: their shape, who made them, where they arrive."""
+"""EventBridge events of changing calls: their shape, their caller and their region."""
 
 import json
 from typing import Any
@@ -26,7 +26,7 @@ def last(aws) -> dict:
 
 
 def listen(region: str, **pattern: object):
-    """A queue on the default bus of `region`; returns a function that takes what has arrived."""
+    """Add a queue to the default bus of `region`, and return a function that receives its events."""
     sqs, events = boto3.client("sqs", region), boto3.client("events", region)
     url = sqs.create_queue(QueueName="heard")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -56,15 +56,15 @@ def test_an_event_has_the_fields_of_a_captured_one(aws, iam, role, root):
     assert "errorCode" not in event["detail"]
 
 
-def test_it_is_delivered_as_it_is_kept(logged, iam, role):
+def test_an_event_is_delivered_as_the_log_has_it(logged, iam, role):
     heard = listen("us-east-1", source=["aws.iam"])
     iam.attach_role_policy(RoleName=role, PolicyArn=READ_ONLY)
     assert heard() == [logged.events[-1]]
 
 
-def test_iam_events_arrive_in_us_east_1_alone(logged, role):
+def test_iam_events_arrive_only_in_us_east_1(logged, role):
     here, there = listen("us-east-1", source=["aws.iam"]), listen("eu-west-1", source=["aws.iam"])
-    # With an endpoint of its own, a client signs for its region; IAM's real endpoint makes it sign for us-east-1.
+    # With a custom endpoint, a client signs for its region. IAM's real endpoint makes it sign for us-east-1.
     iam = boto3.client("iam", "eu-west-1", endpoint_url="http://localhost")
     iam.attach_role_policy(RoleName=role, PolicyArn=READ_ONLY)
     assert [event["detail"]["awsRegion"] for event in here()] == ["us-east-1"]
@@ -101,7 +101,7 @@ def test_a_new_profile_shows_its_settings_tags_and_arn(aws):
     assert last(aws)["responseElements"] is None
 
 
-def test_parameters_are_typed_and_a_policy_stays_text(aws, iam):
+def test_parameters_have_types_and_a_policy_stays_text(aws, iam):
     arn = iam.create_policy(PolicyName="p", PolicyDocument=policy(), Tags=[{"Key": "k", "Value": "v"}])["Policy"]["Arn"]
     assert last(aws)["requestParameters"]["tags"] == [{"key": "k", "value": "v"}]
     iam.create_policy_version(PolicyArn=arn, PolicyDocument=policy(), SetAsDefault=True)
@@ -114,7 +114,7 @@ def test_a_new_role_shows_in_the_answer(aws, iam, role):
     assert last(aws)["responseElements"]["role"]["arn"] == f"arn:aws:iam::111122223333:role/service-role/{role}"
 
 
-def test_secrets_are_left_out(aws, iam):
+def test_events_omit_secrets(aws, iam):
     iam.create_user(UserName="alice")
     iam.create_access_key(UserName="alice")
     assert "secretAccessKey" not in last(aws)["responseElements"]["accessKey"]
@@ -140,7 +140,7 @@ def test_a_failed_call_leaves_an_event_with_its_error(aws, iam):
     assert last(aws)["errorCode"] == "ResourceNotFound"
 
 
-def test_a_denied_call_tells_nothing_of_what_was_asked(aws, iam, role):
+def test_the_event_of_a_denied_call_has_no_parameters(aws, iam, role):
     with aws.failing("DetachRolePolicy", "AccessDenied", status=403), pytest.raises(ClientError):
         iam.detach_role_policy(RoleName=role, PolicyArn=READ_ONLY)
     assert last(aws)["errorCode"] == "AccessDenied"
@@ -148,7 +148,7 @@ def test_a_denied_call_tells_nothing_of_what_was_asked(aws, iam, role):
     assert last(aws)["responseElements"] is None
 
 
-def test_a_user_is_told_by_name_and_without_an_issuer(aws, role):
+def test_an_event_names_a_user_without_a_session_issuer(aws, role):
     alice = seed(aws).access_keys["alice"].session()
     alice.client("iam").attach_role_policy(RoleName=role, PolicyArn=READ_ONLY)
     who = last(aws)["userIdentity"]
@@ -156,7 +156,7 @@ def test_a_user_is_told_by_name_and_without_an_issuer(aws, role):
     assert who["sessionContext"]["sessionIssuer"] == {}
 
 
-def test_a_session_is_told_with_the_path_of_its_role(aws, iam, role):
+def test_an_event_of_a_session_has_the_path_of_its_role(aws, iam, role):
     made = iam.create_role(RoleName="enforce", Path="/rolewarden/", AssumeRolePolicyDocument=TRUST)["Role"]
     key = boto3.client("sts").assume_role(RoleArn=made["Arn"], RoleSessionName="visit")["Credentials"]
     session = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], key["SessionToken"])
@@ -172,5 +172,5 @@ def test_a_session_is_told_with_the_path_of_its_role(aws, iam, role):
     }
 
 
-def test_any_other_key_is_root(aws, iam, role):
+def test_every_other_key_is_root(aws, iam, role):
     assert last(aws)["userIdentity"]["type"] == "Root"

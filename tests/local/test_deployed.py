@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def eventually(look: Callable[[], T], seconds: float = 10) -> T:
-    """What `look` finds, as soon as it finds something."""
+    """Wait until `look` finds something, and return it."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"not within {seconds} s"
@@ -64,7 +64,7 @@ def test_the_function_has_a_role_under_its_path(deployed):
     assert outputs["Role"].startswith("arn:aws:iam::111122223333:role/rolewarden/guard-GuardRole-")
 
 
-def test_drift_by_an_api_call_reaches_the_function_which_undoes_it_as_its_own_role(deployed):
+def test_a_function_remediates_drift_by_an_api_call_as_its_own_role(deployed):
     local, people, outputs = deployed
     local.events.clear()
     iam = people["mallory"].session().client("iam")
@@ -77,7 +77,7 @@ def test_drift_by_an_api_call_reaches_the_function_which_undoes_it_as_its_own_ro
     assert repair["userIdentity"]["type"] == "AssumedRole"
     assert repair["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] == outputs["Role"]
 
-    # By way of the delayed queue; the function's own AttachRolePolicy is left out by the rule, so there is one note.
+    # The note comes through the delayed queue. The rule ignores the function's own call, so there is only one note.
     [note] = eventually(lambda: notes(outputs, "CanvasOmar"))
     assert (note["event"], note["layers"]) == ("DetachRolePolicy", "one two")
 
@@ -86,7 +86,7 @@ def attached(iam: Any, role: str) -> list[dict]:
     return iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
 
 
-def test_a_burst_of_drift_is_undone_to_the_last_role(deployed):
+def test_every_role_is_remediated_after_a_burst_of_drift(deployed):
     iam = boto3.client("iam", "us-east-1")
     names = [f"burst{number}" for number in range(8)]
     for name in names:
@@ -110,7 +110,7 @@ def test_an_event_that_the_function_cannot_handle_ends_in_its_failure_queue(depl
 
 
 @pytest.mark.parametrize(("loop", "runs"), [("Terminate", 16), ("Allow", 20)])
-def test_a_function_that_sends_to_its_own_queue_is_stopped_after_16_invocations_unless_it_may_loop(
+def test_a_function_that_sends_to_its_own_queue_is_stopped_after_16_invocations_unless_loops_are_allowed(
     deployed, loop, runs
 ):
     local, _, outputs = deployed

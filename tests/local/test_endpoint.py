@@ -1,4 +1,4 @@
-"""The endpoint in process: who reaches it, what it writes down, how it fails on demand and forgets."""
+"""The endpoint in process: its clients, its log of calls, its failures on demand and its reset."""
 
 import socket
 import threading
@@ -10,7 +10,7 @@ from rolewarden_local.aws import LocalAws
 from rolewarden_local.scenes.seed import TRUST, seed
 
 
-def test_a_client_reaches_it_without_a_socket(aws, monkeypatch):
+def test_a_client_reaches_the_endpoint_without_a_socket(aws, monkeypatch):
     def refuse(*_):
         pytest.fail("a socket was opened")
 
@@ -18,14 +18,14 @@ def test_a_client_reaches_it_without_a_socket(aws, monkeypatch):
     assert boto3.client("sts").get_caller_identity()["Account"] == "111122223333"
 
 
-def test_a_client_made_before_it_was_connected_reaches_it_too():
+def test_a_client_made_before_the_connection_reaches_the_endpoint():
     local = LocalAws.start()
     client = boto3.client("sts", "us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
     with local.connected():
         assert client.get_caller_identity()["Account"] == "111122223333"
 
 
-def test_every_thread_reaches_it(aws, iam):
+def test_every_thread_reaches_the_endpoint(aws, iam):
     def make(number: int) -> None:
         iam.create_role(RoleName=f"r{number}", AssumeRolePolicyDocument=TRUST)
 
@@ -37,7 +37,7 @@ def test_every_thread_reaches_it(aws, iam):
     assert len(iam.list_roles()["Roles"]) == 20
 
 
-def test_it_stores_and_returns_objects_of_s3(aws):
+def test_the_endpoint_stores_and_returns_objects_of_s3(aws):
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket="bucket")
     s3.put_object(Bucket="bucket", Key="a b/ü", Body=b"text")
@@ -72,7 +72,7 @@ def test_sagemaker_keeps_accounts_and_regions_apart(aws):
     assert studio("eu-west-1", "444455556666").list_domains()["Domains"] == []
 
 
-def test_the_calls_after_a_mark_tell_service_operation_caller_and_status(aws, iam, role):
+def test_the_calls_after_a_mark_have_service_operation_caller_and_status(aws, iam, role):
     alice = seed(aws).access_keys["alice"].session().client("iam")
     mark = aws.mark()
     alice.get_role(RoleName=role)
@@ -87,7 +87,7 @@ def test_the_calls_after_a_mark_tell_service_operation_caller_and_status(aws, ia
     assert aws.calls(aws.mark()) == []
 
 
-def test_a_call_fails_on_demand_as_often_as_asked(aws, iam, role):
+def test_a_call_fails_on_demand_as_often_as_requested(aws, iam, role):
     with aws.failing("TagRole", "AccessDenied", "no", status=403, times=1):
         with pytest.raises(ClientError) as refused:
             iam.tag_role(RoleName=role, Tags=[{"Key": "a", "Value": "b"}])
@@ -95,13 +95,13 @@ def test_a_call_fails_on_demand_as_often_as_asked(aws, iam, role):
         iam.tag_role(RoleName=role, Tags=[{"Key": "a", "Value": "b"}])
 
 
-def test_botocore_sees_a_throttled_call_through(aws):
+def test_botocore_retries_a_throttled_call_until_it_succeeds(aws):
     with aws.failing("ListDomains", "ThrottlingException", times=1):
         assert boto3.client("sagemaker").list_domains()["Domains"] == []
     assert [call.status for call in aws.calls()] == [400, 200]
 
 
-def test_reset_forgets_everything(aws, iam):
+def test_reset_deletes_everything(aws, iam):
     seed(aws)
     aws.policies_per_role = 20
     aws.reset()
@@ -112,6 +112,6 @@ def test_reset_forgets_everything(aws, iam):
     assert aws.policies_per_role == 10
 
 
-def test_sagemaker_calls_that_moto_lacks_are_refused_as_unknown(aws):
+def test_sagemaker_calls_that_moto_lacks_are_rejected_as_unknown(aws):
     with pytest.raises(ClientError, match="UnknownOperationException"):
         boto3.client("sagemaker").list_studio_lifecycle_configs()

@@ -1,4 +1,4 @@
-"""The worst that AWS and the network do to a call, on demand: what its caller meets, and what was done all the same."""
+"""Failures of AWS and the network on demand: the caller's error, and the effect of the call."""
 
 import json
 import time
@@ -16,40 +16,40 @@ LOSSES = [(Loss.RESET, ConnectionClosedError), (Loss.TIMEOUT, ReadTimeoutError)]
 
 @pytest.fixture
 def once(aws):
-    """IAM for somebody who tries once."""
+    """A client of IAM without retries."""
     return boto3.client("iam", config=Config(retries={"total_max_attempts": 1}))
 
 
-def carried(iam, role: str) -> list[str]:
+def attached(iam, role: str) -> list[str]:
     return [policy["PolicyArn"] for policy in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]]
 
 
 @pytest.mark.parametrize(("how", "error"), LOSSES)
-def test_a_call_that_never_arrives_does_nothing_and_leaves_no_trace(aws, once, role, how, error):
+def test_a_call_that_never_arrives_changes_nothing_and_is_not_logged(aws, once, role, how, error):
     events, mark = len(aws.events), aws.mark()
     with aws.losing("AttachRolePolicy", how, takes_effect=False), pytest.raises(error):
         once.attach_role_policy(RoleName=role, PolicyArn=READ_ONLY)
     assert (len(aws.events), aws.calls(mark)) == (events, [])
-    assert carried(once, role) == []
+    assert attached(once, role) == []
 
 
 @pytest.mark.parametrize(("how", "error"), LOSSES)
-def test_a_call_whose_answer_is_lost_is_done_and_leaves_its_event(aws, once, role, how, error):
+def test_a_call_with_a_lost_answer_takes_effect_and_leaves_its_event(aws, once, role, how, error):
     with aws.losing("AttachRolePolicy", how, takes_effect=True), pytest.raises(error):
         once.attach_role_policy(RoleName=role, PolicyArn=READ_ONLY)
     assert aws.events[-1]["detail"]["eventName"] == "AttachRolePolicy"
     assert "errorCode" not in aws.events[-1]["detail"]
-    assert carried(once, role) == [READ_ONLY]
+    assert attached(once, role) == [READ_ONLY]
 
 
-def test_what_botocore_tries_again_counts_try_by_try(aws, iam, role):
+def test_each_try_of_botocore_counts_as_a_call(aws, iam, role):
     mark = aws.mark()
     with aws.losing("AttachRolePolicy", Loss.RESET, takes_effect=True, times=2):
         iam.attach_role_policy(RoleName=role, PolicyArn=READ_ONLY)
     assert [call.operation for call in aws.calls(mark)] == ["AttachRolePolicy"] * 3
 
 
-def test_calls_are_lost_after_some_were_answered_and_as_often_as_asked(aws, once, role):
+def test_calls_are_lost_after_some_answers_and_as_often_as_requested(aws, once, role):
     def lost() -> bool:
         try:
             once.get_role(RoleName=role)
@@ -61,7 +61,7 @@ def test_calls_are_lost_after_some_were_answered_and_as_often_as_asked(aws, once
         assert [lost() for _ in range(4)] == [False, True, True, False]
 
 
-def test_nobody_waits_between_botocores_tries(aws, iam, role, monkeypatch):
+def test_botocore_retries_without_waiting(aws, iam, role, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("somebody waits"))
     with aws.failing("GetRole", "Throttling", times=3):
         iam.get_role(RoleName=role)
@@ -71,10 +71,10 @@ def test_nobody_waits_between_botocores_tries(aws, iam, role, monkeypatch):
 def test_a_caller_is_ended_right_after_a_call_took_effect_or_right_before(aws, iam, role, takes_effect):
     with pytest.raises(Killed), aws.dying("AttachRolePolicy", takes_effect=takes_effect):
         iam.attach_role_policy(RoleName=role, PolicyArn=READ_ONLY)
-    assert carried(iam, role) == ([READ_ONLY] if takes_effect else [])
+    assert attached(iam, role) == ([READ_ONLY] if takes_effect else [])
 
 
-def test_a_caller_that_has_ended_cleans_nothing_up(aws, iam, role):
+def test_a_caller_that_has_ended_does_not_clean_up(aws, iam, role):
     def attach_and_say_so() -> None:
         try:
             iam.attach_role_policy(RoleName=role, PolicyArn=READ_ONLY)
@@ -84,10 +84,10 @@ def test_a_caller_that_has_ended_cleans_nothing_up(aws, iam, role):
     with pytest.raises(Killed), aws.dying("AttachRolePolicy"):
         attach_and_say_so()
     assert iam.list_role_tags(RoleName=role)["Tags"] == []
-    assert carried(iam, role) == [READ_ONLY]
+    assert attached(iam, role) == [READ_ONLY]
 
 
-def test_a_caller_survives_as_many_calls_as_asked(aws, iam, role):
+def test_a_caller_survives_the_requested_number_of_calls(aws, iam, role):
     def tag() -> None:
         for number in range(5):
             iam.tag_role(RoleName=role, Tags=[{"Key": f"tag{number}", "Value": ""}])
@@ -97,12 +97,12 @@ def test_a_caller_survives_as_many_calls_as_asked(aws, iam, role):
     assert [tag["Key"] for tag in iam.list_role_tags(RoleName=role)["Tags"]] == ["tag0", "tag1", "tag2"]
 
 
-def test_a_caller_that_does_not_make_the_call_lives_on(aws, iam, role):
+def test_a_caller_that_does_not_make_the_call_continues(aws, iam, role):
     with aws.dying("AttachRolePolicy"):
         iam.get_role(RoleName=role)
 
 
-def test_after_a_reset_everybody_lives(aws, iam, role):
+def test_after_a_reset_calls_work_again(aws, iam, role):
     with aws.dying("AttachRolePolicy"):
         with pytest.raises(Killed):
             iam.attach_role_policy(RoleName=role, PolicyArn=READ_ONLY)
@@ -142,7 +142,7 @@ def test_a_batch_of_messages_fails_whole(aws):
     assert received(sqs, url) == []
 
 
-def test_the_last_events_of_a_call_are_refused(aws):
+def test_the_last_events_of_a_call_fail(aws):
     sqs, url = queue()
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     events = boto3.client("events")
@@ -177,6 +177,6 @@ def test_the_last_items_of_a_batch_are_left_unprocessed(aws):
     assert sorted(there) == list("1234")
 
 
-def test_only_a_batch_is_done_in_part(aws):
+def test_only_a_batch_can_succeed_in_part(aws):
     with pytest.raises(ValueError, match="GetRole takes no batch"), aws.partly_failing("GetRole"):
         pass

@@ -1,4 +1,4 @@
-"""IAM where MiniStack leaves off: quotas, protected roles, checks of policies, paging."""
+"""The parts of IAM that MiniStack lacks: quotas, protected roles, checks of policies, paging."""
 
 import json
 
@@ -20,7 +20,7 @@ def pages(iam, operation: str, key: str, size: int, **parameters: object) -> lis
     return [page[key] for page in paginator.paginate(PaginationConfig={"PageSize": size}, **parameters)]
 
 
-def test_an_eleventh_policy_does_not_go_on_a_role(iam, role):
+def test_an_eleventh_policy_cannot_be_attached_to_a_role(iam, role):
     for number in range(10):
         iam.attach_role_policy(RoleName=role, PolicyArn=make_policy(iam, f"p{number}"))
     eleventh = make_policy(iam, "p10")
@@ -32,13 +32,13 @@ def test_an_eleventh_policy_does_not_go_on_a_role(iam, role):
     assert len(iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]) == 10
 
 
-def test_attaching_again_what_a_full_role_carries_is_no_error(iam, role, aws):
+def test_attaching_a_policy_again_to_a_full_role_is_no_error(iam, role, aws):
     aws.policies_per_role = 1
     for _ in range(2):
         iam.attach_role_policy(RoleName=role, PolicyArn=READ_ONLY)
 
 
-def test_a_name_that_differs_in_case_alone_is_taken(iam, role):
+def test_a_name_that_differs_only_in_case_is_taken(iam, role):
     def made(call, **parameters):
         code, _, status = refusal(call, **parameters)
         return code, status
@@ -50,7 +50,7 @@ def test_a_name_that_differs_in_case_alone_is_taken(iam, role):
     assert made(iam.create_user, UserName="alice") == ("EntityAlreadyExists", 409)
 
 
-def test_a_call_reaches_a_role_and_a_policy_in_whatever_case_and_the_answer_has_iams_own(iam, role, aws):
+def test_a_call_finds_a_role_or_policy_in_any_case_and_the_answer_has_the_stored_case(iam, role, aws):
     arn = make_policy(iam, "Team-Policy")
     other = arn.replace("Team-Policy", "TEAM-policy")
     iam.attach_role_policy(RoleName="Analyst", PolicyArn=other)
@@ -81,7 +81,7 @@ def test_a_path_is_distinguished_by_case(iam):
     assert code == "NoSuchEntity"
 
 
-def test_a_raised_quota_shows_in_the_account_summary_and_holds(iam, role, aws):
+def test_a_raised_quota_is_in_the_account_summary_and_in_force(iam, role, aws):
     assert iam.get_account_summary()["SummaryMap"]["AttachedPoliciesPerRoleQuota"] == 10
     aws.policies_per_role = 11
     assert iam.get_account_summary()["SummaryMap"]["AttachedPoliciesPerRoleQuota"] == 11
@@ -112,7 +112,7 @@ def test_a_role_that_belongs_to_aws_cannot_be_changed(iam, path):
     assert code == "UnmodifiableEntity"
 
 
-def test_a_managed_policy_holds_6144_characters_without_white_space(iam):
+def test_a_managed_policy_has_at_most_6144_characters_without_white_space(iam):
     room = 6144 - len("".join(policy(Sid="").split()))
     fits = policy(Sid="x" * room)
     arn = iam.create_policy(PolicyName="fits", PolicyDocument=json.dumps(json.loads(fits), indent=8))["Policy"]["Arn"]
@@ -122,7 +122,7 @@ def test_a_managed_policy_holds_6144_characters_without_white_space(iam):
     assert refusal(iam.create_policy_version, PolicyArn=arn, PolicyDocument=too_long) == expected
 
 
-def test_the_inline_policies_of_a_role_hold_10240_characters_together(iam, role):
+def test_the_inline_policies_of_a_role_have_at_most_10240_characters_together(iam, role):
     iam.put_role_policy(RoleName=role, PolicyName="a", PolicyDocument=policy(Sid="x" * 6000))
     code, message, status = refusal(
         iam.put_role_policy, RoleName=role, PolicyName="b", PolicyDocument=policy(Sid="x" * 5000)
@@ -132,7 +132,7 @@ def test_the_inline_policies_of_a_role_hold_10240_characters_together(iam, role)
     iam.put_role_policy(RoleName=role, PolicyName="a", PolicyDocument=policy(Sid="x" * 10_000))
 
 
-def test_a_null_condition_takes_only_true_and_false(iam, role):
+def test_a_null_condition_accepts_only_true_and_false(iam, role):
     for value in ("true", "false", True, ["true", "false"]):
         iam.put_role_policy(
             RoleName=role, PolicyName="p", PolicyDocument=policy(Condition={"Null": {"aws:TagKeys": value}})
@@ -147,7 +147,7 @@ def test_a_null_condition_takes_only_true_and_false(iam, role):
         assert (code, status) == ("MalformedPolicyDocument", 400)
 
 
-def test_the_name_of_a_policy_is_taken_whatever_its_path_and_case(iam):
+def test_the_name_of_a_policy_is_taken_regardless_of_path_and_case(iam):
     make_policy(iam, "guardrail", Path="/rolewarden/")
     assert refusal(iam.create_policy, PolicyName="Guardrail", PolicyDocument=policy())[0] == "EntityAlreadyExists"
 
@@ -172,7 +172,7 @@ def test_roles_come_in_pages(iam):
     assert {role["RoleName"] for page in got for role in page} == {f"r{number}" for number in range(250)}
 
 
-def test_the_roles_that_carry_a_policy_come_in_pages(iam):
+def test_the_roles_with_a_policy_come_in_pages(iam):
     arn = make_policy(iam, "p")
     for number in range(130):
         iam.create_role(RoleName=f"r{number}", AssumeRolePolicyDocument=TRUST)
@@ -206,7 +206,7 @@ def test_a_boundary_is_a_policy_that_exists(iam, role):
     assert "PermissionsBoundary" not in iam.get_role(RoleName=role)["Role"]
 
 
-def test_a_role_and_a_policy_tell_of_a_boundary(iam, role):
+def test_a_role_and_a_policy_show_a_boundary(iam, role):
     def count() -> int:
         return iam.get_policy(PolicyArn=arn)["Policy"]["PermissionsBoundaryUsageCount"]
 
@@ -269,7 +269,7 @@ def test_policies_attached_policies_inline_policies_and_versions_come_in_pages(i
         assert [len(page) for page in pages(iam, operation, key, 2, **parameters)] == [2, 2, 1]
 
 
-def test_the_details_of_roles_come_in_pages_with_what_each_carries(iam, role):
+def test_the_details_of_roles_come_in_pages_with_the_policies_of_each_role(iam, role):
     arn = make_policy(iam, "p")
     iam.attach_role_policy(RoleName=role, PolicyArn=arn)
     iam.put_role_policy(RoleName=role, PolicyName="own", PolicyDocument=policy())
@@ -284,7 +284,7 @@ def test_the_details_of_roles_come_in_pages_with_what_each_carries(iam, role):
     assert detail["RolePolicyList"] == [{"PolicyName": "own", "PolicyDocument": json.loads(policy())}]
 
 
-def test_a_page_of_more_than_1000_is_refused(iam):
+def test_a_page_of_more_than_1000_is_rejected(iam):
     assert refusal(iam.list_roles, MaxItems=1001)[0] == "ValidationError"
 
 

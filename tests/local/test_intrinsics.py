@@ -49,7 +49,7 @@ def stack(regions="", region="us-east-1", partition="aws"):
         (stack("", "cn-north-1", "aws-cn"), {"IsHome", "IsOwn", "Either"}),
     ],
 )
-def test_conditions_see_parameters_and_the_place_of_the_stack(made, holds):
+def test_conditions_use_parameters_and_the_account_and_region_of_the_stack(made, holds):
     assert {name for name in TEMPLATE["Conditions"] if made.makes({"Condition": name})} == holds
 
 
@@ -66,7 +66,7 @@ def test_conditions_see_parameters_and_the_place_of_the_stack(made, holds):
         ({"Ref": "Regions"}, [""]),
     ],
 )  # fmt: skip
-def test_functions_are_replaced_by_what_they_stand_for(value, resolved):
+def test_functions_are_replaced_by_their_results(value, resolved):
     assert stack("", "cn-north-1", "aws-cn").resolve(value) == resolved
 
 
@@ -76,7 +76,7 @@ def test_an_attribute_that_a_resource_does_not_have_is_an_error():
 
 
 def resolvers(text):
-    """Lines that tell a function by its name: a name as a key of a template that the code writes down is none."""
+    """Lines that recognize a function by its name. A name as a key of a template in the code does not count."""
     tree = ast.parse(text)
     keys = {id(key) for node in ast.walk(tree) if isinstance(node, ast.Dict) for key in node.keys}
     return [
@@ -97,7 +97,7 @@ def test_a_second_resolver_is_found(text):
     assert resolvers(text)
 
 
-def test_no_code_but_that_resolver_handles_functions():
+def test_only_that_resolver_handles_functions():
     paths = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py") if path.name != "test_intrinsics.py"]
     assert len(paths) > 100
     found = {str(path): lines for path in paths if (lines := resolvers(path.read_text()))}

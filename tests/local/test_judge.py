@@ -1,9 +1,9 @@
-"""What MiniStack's evaluator is trusted with: a row a rule, as the IAM User Guide states it.
+"""The rules that MiniStack's evaluator must follow, one row for each rule of the IAM User Guide.
 
 All under https://docs.aws.amazon.com/IAM/latest/UserGuide/:
 
 - "IAM JSON policy elements: Condition operators", reference_policies_elements_condition_operators.html: the string, ARN
-  and Bool operators, ...IfExists and Null, and what an absent key does to each
+  and Bool operators, ...IfExists and Null, and the effect of an absent key
 - "Conditions with multiple context keys or values",
   reference_policies_condition-logic-multiple-context-keys-or-values.html: AND between operators and keys, OR between
   values, NOR between the values of a negated operator
@@ -50,7 +50,7 @@ ALLOW_ALL = document(statement("Allow"))
 
 # operator, condition block, context of the request, whether the condition holds
 CONDITIONS = [
-    # String operators: exact, case-sensitive values; keys in any case; a wildcard in StringEquals is a character.
+    # String operators: exact, case-sensitive values, and keys in any case. StringEquals has no wildcards.
     ("StringEquals", {SDK_TAG: "mpt-7b"}, {SDK_TAG: "mpt-7b"}, True),
     ("StringEquals", {SDK_TAG: "mpt-7b"}, {SDK_TAG: "MPT-7B"}, False),
     ("StringEquals", {SDK_TAG: "mpt-7b"}, {SDK_TAG.upper(): "mpt-7b"}, True),
@@ -87,7 +87,7 @@ CONDITIONS = [
     ("StringNotLike", {SDK_TAG: ["mpt-*", "t5-*"]}, {SDK_TAG: "t5-xl"}, False),
     ("StringNotLike", {SDK_TAG: ["mpt-*", "t5-*"]}, {SDK_TAG: "falcon"}, True),
     ("StringNotLike", {SDK_TAG: "*"}, {}, True),
-    # ...IfExists: as the operator where the key is there, else true.
+    # ...IfExists: like the operator if the key is present, otherwise true.
     ("StringEqualsIfExists", {SDK_TAG: "mpt"}, {SDK_TAG: "mpt"}, True),
     ("StringEqualsIfExists", {SDK_TAG: "mpt"}, {SDK_TAG: "t5"}, False),
     ("StringEqualsIfExists", {SDK_TAG: "mpt"}, {}, True),
@@ -98,7 +98,7 @@ CONDITIONS = [
     ("StringLikeIfExists", {SDK_TAG: "mpt-*"}, {}, True),
     ("StringNotLikeIfExists", {SDK_TAG: "mpt-*"}, {SDK_TAG: "mpt-7b"}, False),
     ("StringNotLikeIfExists", {SDK_TAG: "mpt-*"}, {}, True),
-    # ARN operators: six parts, each on its own; ArnEquals and ArnLike are the same.
+    # ARN operators compare six parts one by one. ArnEquals and ArnLike are the same.
     ("ArnEquals", {"aws:PrincipalArn": ROLE}, {"aws:PrincipalArn": ROLE}, True),
     ("ArnEquals", {"aws:PrincipalArn": "arn:aws:iam::*:role/*"}, {"aws:PrincipalArn": ROLE}, True),
     ("ArnEquals", {"aws:PrincipalArn": ROLE}, {"aws:PrincipalArn": ROLE + "2"}, False),
@@ -117,7 +117,7 @@ CONDITIONS = [
     ("ArnNotLike", {"aws:PrincipalArn": ["arn:aws:iam::*:role/x", ROLE]}, {"aws:PrincipalArn": ROLE}, False),
     ("ArnNotLike", {"aws:SourceArn": "arn:aws:*:*:*:x"}, {"aws:SourceArn": "arn:aws:bedrock:::a:x"}, True),
     ("ArnNotLike", {"aws:PrincipalArn": "arn:aws:iam::*:role/*"}, {}, True),
-    # Null: "true" asks that the key is absent, "false" that it is there; keys of a block are AND-ed.
+    # Null: "true" requires that the key is absent, and "false" that it is present. All keys of a block must hold.
     ("Null", {SDK_TAG: "true"}, {}, True),
     ("Null", {SDK_TAG: "true"}, {SDK_TAG: "mpt"}, False),
     ("Null", {SDK_TAG: "false"}, {SDK_TAG: "mpt"}, True),
@@ -168,7 +168,7 @@ def test_a_condition_holds_as_aws_documents_it(effect, operator, block, context,
     assert decision == (held if holds else failed)
 
 
-def test_every_operator_that_is_judged_holds_in_one_row_and_fails_in_another():
+def test_every_supported_operator_holds_in_one_row_and_fails_in_another():
     shown = {(operator, holds) for operator, _, _, holds in CONDITIONS}
     assert shown == {(operator, holds) for operator in OPERATORS for holds in (True, False)}
 
@@ -226,7 +226,7 @@ ELEMENTS = [
 
 @pytest.mark.parametrize(("elements", "action", "resource", "applies"), ELEMENTS)
 @pytest.mark.parametrize("effect", ["Deny", "Allow"])
-def test_a_statement_applies_to_what_its_elements_name(effect, elements, action, resource, applies):
+def test_a_statement_applies_to_the_actions_and_resources_of_its_elements(effect, elements, action, resource, applies):
     policies = {"subject": document(statement(effect, **elements))}
     if effect == "Deny":
         policies["allow"] = ALLOW_ALL
@@ -258,12 +258,12 @@ ALLOW_S3 = document(statement("Allow", Action="s3:*", Sid="Storage"))
         ([ALLOW_ALL, DENY_BEDROCK], ALLOW_S3, "explicitDeny"),
     ],
 )
-def test_an_explicit_deny_beats_an_allow_and_a_boundary_intersects(policies, boundary, decision):
+def test_an_explicit_deny_overrides_an_allow_and_a_boundary_intersects(policies, boundary, decision):
     named = {f"p{number}": policy for number, policy in enumerate(policies)}
     assert judge(named, "bedrock:InvokeModel", NOVA, boundary=boundary).decision == decision
 
 
-def test_a_judgement_names_every_statement_that_decides_and_no_other():
+def test_a_decision_names_every_statement_that_decides_and_no_other():
     deny = document(statement(Action="s3:*", Sid="Other"), statement(Sid="All"), statement(Action="bedrock:*", Sid="B"))
     policies = {"allow": ALLOW_ALL, "deny": deny}
     assert judge(policies, "bedrock:InvokeModel", NOVA, boundary=DENY_BEDROCK) == Judgement(
@@ -280,7 +280,7 @@ def test_a_policy_of_one_statement_outside_a_list_is_read():
     assert judge({"p": {"Version": "2012-10-17", "Statement": statement("Allow")}}, "s3:GetObject").allowed
 
 
-def test_a_policy_changed_in_place_is_judged_anew():
+def test_a_policy_changed_in_place_is_evaluated_again():
     policy = document(statement("Allow"))
     assert judge({"p": policy}, "s3:GetObject").allowed
     policy["Statement"][0]["Effect"] = "Deny"
@@ -310,7 +310,7 @@ def test_a_policy_changed_in_place_is_judged_anew():
         ({"StringEquals": SDK_TAG}, "Condition"),
     ],
 )
-def test_a_condition_that_was_not_shown_to_be_judged_right_is_refused(condition, names):
+def test_a_condition_that_the_evaluator_is_not_known_to_decide_correctly_is_rejected(condition, names):
     policies = {"allow": ALLOW_ALL, "odd": document(statement(Condition=condition))}
     with pytest.raises(Unsupported, match=names):
         judge(policies, "s3:GetObject", "arn:aws:s3:::b/k", {"aws:CurrentTime": "2026-02-01T00:00:00Z"})
@@ -332,28 +332,28 @@ def test_a_condition_that_was_not_shown_to_be_judged_right_is_refused(condition,
         ({"Action": ""}, "Action"),
     ],
 )
-def test_a_statement_that_was_not_shown_to_be_judged_right_is_refused(odd, names):
+def test_a_statement_that_the_evaluator_is_not_known_to_decide_correctly_is_rejected(odd, names):
     with pytest.raises(Unsupported, match=names):
         judge({"odd": document({**statement(), **odd})}, "s3:GetObject", "arn:aws:s3:::b/k")
 
 
-def test_a_statement_without_an_action_is_refused():
+def test_a_statement_without_an_action_is_rejected():
     with pytest.raises(Unsupported, match="Action"):
         judge({"odd": document({"Effect": "Deny", "Resource": "*"})}, "s3:GetObject")
 
 
 @pytest.mark.parametrize("odd", [{}, {"Statement": [], "Principal": "*"}])
-def test_what_is_no_identity_policy_is_refused(odd):
+def test_a_document_that_is_not_an_identity_policy_is_rejected(odd):
     with pytest.raises(Unsupported, match="not an identity policy"):
         judge({"odd": odd}, "s3:GetObject")
 
 
-def test_a_boundary_is_held_to_the_same_table():
+def test_a_boundary_is_checked_against_the_same_table():
     with pytest.raises(Unsupported, match="IpAddress"):
         judge({}, "s3:GetObject", boundary=document(statement(Condition={"IpAddress": {"aws:SourceIp": "10.0.0.1"}})))
 
 
-def test_what_a_statement_on_another_action_says_does_not_matter():
+def test_a_statement_on_another_action_is_not_checked():
     odd = document(statement(Action="s3:*", Condition={"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}))
     assert judge({"allow": ALLOW_ALL, "odd": odd}, "bedrock:InvokeModel", NOVA).allowed
     with pytest.raises(Unsupported, match="IpAddress"):
@@ -362,7 +362,7 @@ def test_what_a_statement_on_another_action_says_does_not_matter():
 
 
 @pytest.mark.parametrize("partition", ["aws", "aws-us-gov"])
-def test_the_policies_of_every_kind_of_guardrail_can_be_judged(partition):
+def test_the_evaluator_supports_the_policies_of_every_kind_of_guardrail(partition):
     rules = {"all": {"deny": "all"}, "some": {"deny": ["a.b-*"]}, "most": {"allow": ["a.b-*"]}}
     guardrails = {name: {"bedrock": rule, "jumpstart": rule} for name, rule in rules.items()}
     document = {"mode": "enforce", "guardrails": guardrails, "assignments": [{"guardrails": list(guardrails)}]}
@@ -374,13 +374,13 @@ def test_the_policies_of_every_kind_of_guardrail_can_be_judged(partition):
 
 
 @pytest.mark.parametrize("tag_keys", [["a"], ["a", "b"]])
-def test_several_values_under_an_operator_for_one_are_refused(tag_keys):
+def test_several_values_under_an_operator_for_one_are_rejected(tag_keys):
     policy = document(statement(Condition={"StringEquals": {"aws:TagKeys": "a"}}))
     with pytest.raises(Unsupported, match="several values"):
         judge({"p": policy}, "sagemaker:AddTags", context={"aws:TagKeys": tag_keys})
 
 
-def test_a_wildcard_that_would_have_to_match_a_colon_within_a_segment_is_refused():
+def test_a_wildcard_that_needs_to_match_a_colon_within_a_segment_is_rejected():
     policy = document(statement("Allow", Resource="arn:aws:bedrock:*:*:inference-profile/*nova"))
     resource = "arn:aws:bedrock:us-east-1:111122223333:inference-profile/{}nova"
     assert judge({"p": policy}, "bedrock:InvokeModel", resource.format("us.")).allowed
@@ -401,12 +401,12 @@ def test_a_wildcard_that_would_have_to_match_a_colon_within_a_segment_is_refused
         ("s3:GetObject", "*", {"aws:tagkeys": ["a"], "aws:TagKeys": ["b"]}, "twice"),
     ],
 )
-def test_a_request_that_aws_would_not_make_is_refused(action, resource, context, names):
+def test_a_request_that_aws_would_not_make_is_rejected(action, resource, context, names):
     with pytest.raises(Unsupported, match=names):
         judge({"p": ALLOW_ALL}, action, resource, context)
 
 
-def test_an_arn_operator_on_a_value_that_is_no_arn_is_refused():
+def test_an_arn_operator_on_a_value_that_is_no_arn_is_rejected():
     policy = document(statement(Condition={"ArnNotLike": {"aws:PrincipalArn": ROLE}}))
     with pytest.raises(Unsupported, match="no ARN"):
         judge({"p": policy}, "s3:GetObject", context={"aws:PrincipalArn": "analyst"})

@@ -23,7 +23,7 @@ def order(seed, **depends_on):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_resource_comes_after_what_it_refers_to_and_what_it_depends_on(seed):
+def test_a_resource_is_created_after_its_references_and_dependencies(seed):
     found = order(seed, Bus=["Allowed"])
     for before, after in [("Role", "Function"), ("Function", "Begin"), ("Queue", "Allowed"), ("Allowed", "Bus")]:
         assert found.index(before) < found.index(after)
@@ -31,27 +31,27 @@ def test_a_resource_comes_after_what_it_refers_to_and_what_it_depends_on(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_custom_resource_comes_before_everything_that_it_does_not_depend_on(seed):
+def test_a_custom_resource_is_created_before_everything_that_it_does_not_depend_on(seed):
     assert order(seed)[:4] == ["Watching", "Role", "Function", "Begin"]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_stackset_comes_last_unless_something_depends_on_it(seed):
+def test_a_stackset_is_created_last_unless_a_resource_depends_on_it(seed):
     assert order(seed)[-1] == "Elsewhere"
     assert order(seed, Begin="Elsewhere")[-2:] == ["Elsewhere", "Begin"]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_an_alarm_comes_before_everything_that_it_does_not_depend_on(seed):
+def test_an_alarm_is_created_before_everything_that_it_does_not_depend_on(seed):
     found = order(seed, Watching=["Queue"])
     assert found[0] == "Queue" or found.index("Watching") == found.index("Queue") + 1
 
 
-def test_seeds_shuffle_what_is_equally_unhelpful():
+def test_seeds_shuffle_equally_unhelpful_resources():
     assert len({tuple(order(seed)) for seed in SEEDS}) > 1
     assert order(7) == order(7)
 
 
-def test_a_circle_is_refused():
+def test_a_circular_dependency_is_rejected():
     with pytest.raises(ValueError, match="Circular dependency"):
         order(0, Queue="Allowed")

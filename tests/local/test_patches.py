@@ -1,4 +1,4 @@
-"""The local AWS exchanges attributes of libraries in one place, with reasons, and without unittest.mock."""
+"""The local AWS replaces attributes of libraries in one place, with reasons and without unittest.mock."""
 
 import ast
 import os
@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 LIBRARIES = ("botocore", "boto3", "moto", "ministack", "samtranslator", "rolewarden_local.emulated._ministack")
 OWN_DATA = ("domain",)
-"""Variables that hold an entry of a store, and no module or class of a library."""
+"""Variables that are an entry of a store and not a module or class of a library."""
 
 PACKAGE = ROOT / "local" / "rolewarden_local"
 
@@ -57,7 +57,7 @@ def test_every_kind_of_hidden_patch_is_found(text):
     assert faults(Path("module.py"), text)
 
 
-def test_only_the_registry_exchanges_attributes_of_libraries():
+def test_only_the_registry_replaces_attributes_of_libraries():
     found = [
         fault
         for path in sorted(PACKAGE.rglob("*.py"))
@@ -67,7 +67,7 @@ def test_only_the_registry_exchanges_attributes_of_libraries():
     assert not found
 
 
-def test_each_exchanged_attribute_has_a_reason(aws):
+def test_each_replaced_attribute_has_a_reason(aws):
     with aws.connected():
         assert "botocore.endpoint.Endpoint._send" in PATCHED
     assert "ministack.app._dispatch_service_request" in PATCHED

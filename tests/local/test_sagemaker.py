@@ -1,4 +1,4 @@
-"""Studio's domains, user profiles and spaces, alike on the local AWS and on plain moto."""
+"""Studio's domains, user profiles and spaces, on the local AWS and on plain moto."""
 
 import contextlib
 import re
@@ -36,7 +36,7 @@ def make_domain(studio, name: str, **more: object) -> str:
     return studio.create_domain(DomainName=name, AuthMode="IAM", DefaultUserSettings=settings, **more)["DomainId"]
 
 
-def test_a_domain_tells_its_settings(studio):
+def test_the_description_of_a_domain_has_its_settings(studio):
     canvas = {"GenerativeAiSettings": {"AmazonBedrockRoleArn": OTHER}, "DirectDeploySettings": {"Status": "ENABLED"}}
     made = studio.create_domain(
         DomainName="analytics",
@@ -64,7 +64,7 @@ def test_an_update_replaces_the_settings_it_names_and_no_others(studio, domain):
     assert told["LastModifiedTime"] > before
 
 
-def test_a_profile_tells_its_own_settings_only(studio, domain):
+def test_the_description_of_a_profile_has_only_its_own_settings(studio, domain):
     studio.create_user_profile(DomainId=domain, UserProfileName="ana")
     studio.create_user_profile(DomainId=domain, UserProfileName="omar", UserSettings={"ExecutionRole": OTHER})
     assert "ExecutionRole" not in studio.describe_user_profile(DomainId=domain, UserProfileName="ana")["UserSettings"]
@@ -108,7 +108,7 @@ def test_domains_come_in_pages(studio):
     assert [len(page["Domains"]) for page in pages] == [10, 2]
 
 
-def test_a_space_lives_and_dies_in_its_domain(studio, domain):
+def test_a_space_is_made_and_deleted_in_its_domain(studio, domain):
     arn = studio.create_space(DomainId=domain, SpaceName="team", SpaceDisplayName="Team")["SpaceArn"]
     assert arn.endswith(f":space/{domain}/team")
     studio.update_space(DomainId=domain, SpaceName="team", SpaceDisplayName="The team")
@@ -118,7 +118,7 @@ def test_a_space_lives_and_dies_in_its_domain(studio, domain):
     assert studio.list_spaces()["Spaces"] == []
 
 
-def test_domains_profiles_and_spaces_carry_tags(studio):
+def test_domains_profiles_and_spaces_have_tags(studio):
     domain = make_domain(studio, "analytics", Tags=[{"Key": "a", "Value": "1"}])
     profile = studio.create_user_profile(DomainId=domain, UserProfileName="ana", Tags=[{"Key": "a", "Value": "1"}])
     space = studio.create_space(DomainId=domain, SpaceName="team", Tags=[{"Key": "a", "Value": "1"}])
@@ -129,7 +129,7 @@ def test_domains_profiles_and_spaces_carry_tags(studio):
         assert studio.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "a", "Value": "2"}]
 
 
-def test_a_domain_goes_only_when_it_is_empty(studio, domain):
+def test_a_domain_can_be_deleted_only_if_it_is_empty(studio, domain):
     studio.create_user_profile(DomainId=domain, UserProfileName="ana")
     assert code(studio.delete_domain, DomainId=domain) == "ResourceInUse"
     studio.delete_user_profile(DomainId=domain, UserProfileName="ana")
@@ -137,7 +137,7 @@ def test_a_domain_goes_only_when_it_is_empty(studio, domain):
     assert code(studio.describe_domain, DomainId=domain) == "ResourceNotFound"
 
 
-def test_what_does_not_exist_is_not_found(studio, domain):
+def test_a_missing_resource_is_not_found(studio, domain):
     assert code(studio.describe_domain, DomainId="d-none") == "ResourceNotFound"
     assert code(studio.update_domain, DomainId="d-none") == "ResourceNotFound"
     assert code(studio.create_user_profile, DomainId="d-none", UserProfileName="ana") == "ResourceNotFound"
@@ -145,13 +145,13 @@ def test_what_does_not_exist_is_not_found(studio, domain):
         assert code(call, DomainId=domain, UserProfileName="none") == "ResourceNotFound"
 
 
-def test_a_name_is_given_once(studio, domain):
+def test_a_name_cannot_be_used_twice(studio, domain):
     studio.create_user_profile(DomainId=domain, UserProfileName="ana")
     assert code(studio.create_user_profile, DomainId=domain, UserProfileName="ana") == "ResourceInUse"
     assert code(make_domain, studio=studio, name="analytics") == "ResourceInUse"
 
 
-def test_a_user_profile_is_one_in_whatever_case_it_is_spelled(studio, domain):
+def test_a_user_profile_is_the_same_in_every_case(studio, domain):
     arn = studio.create_user_profile(DomainId=domain, UserProfileName="PowerUser")["UserProfileArn"]
     assert code(studio.create_user_profile, DomainId=domain, UserProfileName="POWERuser") == "ResourceInUse"
     studio.update_user_profile(DomainId=domain, UserProfileName="poweruser", UserSettings={"ExecutionRole": OTHER})
@@ -163,7 +163,7 @@ def test_a_user_profile_is_one_in_whatever_case_it_is_spelled(studio, domain):
     assert studio.list_user_profiles(DomainIdEquals=domain)["UserProfiles"] == []
 
 
-def test_a_description_can_be_had_in_the_spelling_that_was_asked_for(studio, domain):
+def test_a_description_can_have_the_spelling_of_the_request(studio, domain):
     studio.create_user_profile(DomainId=domain, UserProfileName="PowerUser")
     LocalAws.start().answers_as_asked = True
     assert studio.describe_user_profile(DomainId=domain, UserProfileName="POWERUSER")["UserProfileName"] == "POWERUSER"
@@ -173,11 +173,11 @@ def test_a_description_can_be_had_in_the_spelling_that_was_asked_for(studio, dom
 
 
 @pytest.mark.parametrize("name", ["under_score", "-ana", "a" * 64])
-def test_a_bad_name_is_refused(studio, domain, name):
+def test_an_invalid_name_is_rejected(studio, domain, name):
     assert code(studio.create_user_profile, DomainId=domain, UserProfileName=name) == "ValidationException"
 
 
-def test_a_role_that_is_no_arn_is_refused(studio, domain):
+def test_a_role_that_is_no_arn_is_rejected(studio, domain):
     settings = {"ExecutionRole": "just-a-name-of-a-role"}
     assert code(studio.update_domain, DomainId=domain, DefaultUserSettings=settings) == "ValidationException"
 

@@ -1,4 +1,4 @@
-"""An account that is brought back is the one that was kept, whatever has happened since."""
+"""A restored account has the saved state, regardless of later changes."""
 
 from tests.publishing import UNRELATED
 from tests.world import World
@@ -9,7 +9,7 @@ def all_of(world) -> dict:
     tables = {binding.key: binding for binding in world.bindings.all()}
     profiles = world.sagemaker.list_user_profiles()["UserProfiles"]
     versions = {name: world.iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"] for name, arn in arns(world)}
-    carried = {name: world.carried(name) for name in roles}
+    carried = {name: world.attached(name) for name in roles}
     return {"roles": roles, "bound": tables, "profiles": profiles, "versions": versions, "attached_policies": carried}
 
 
@@ -18,7 +18,7 @@ def arns(world) -> list[tuple[str, str]]:
 
 
 def change_everything(world) -> None:
-    world.guarded()
+    world.protected()
     world.role("Another")
     world.iam.delete_role(RoleName="BuildServer")
     world.iam.tag_role(RoleName="CanvasOmar", Tags=[{"Key": "a", "Value": "b"}])
@@ -30,7 +30,7 @@ def change_everything(world) -> None:
     world.sqs.create_queue(QueueName="another")
 
 
-def test_an_account_is_brought_back_as_it_was_kept_and_again(aws, template):
+def test_a_saved_account_can_be_restored_twice(aws, template):
     world = World(aws, template)
     before = all_of(world)
     restore = aws.saved()
@@ -44,7 +44,7 @@ def test_an_account_is_brought_back_as_it_was_kept_and_again(aws, template):
         assert world.history("CanvasOmar") == []
 
 
-def test_nothing_of_before_is_in_force_or_on_record_in_an_account_that_is_brought_back(aws, template):
+def test_a_restored_account_has_no_earlier_faults_events_or_calls(aws, template):
     world = World(aws, template)
     restore = aws.saved()
     aws.policies_per_role = 3
@@ -55,7 +55,7 @@ def test_nothing_of_before_is_in_force_or_on_record_in_an_account_that_is_brough
     assert len(aws.events) == 0
 
 
-def test_who_was_known_when_it_was_kept_is_known_by_the_same_key(aws, template):
+def test_a_restored_account_has_the_same_access_keys(aws, template):
     world = World(aws, template)
     restore = aws.saved()
     mallory = world.seeded.access_keys["mallory"].session().client("iam")

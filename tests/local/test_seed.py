@@ -1,4 +1,4 @@
-"""The seeded account is the one the docs and the demo speak of."""
+"""The seeded account matches its description in the docs and the demo."""
 
 import boto3
 from rolewarden_local.scenes.seed import seed
@@ -36,7 +36,7 @@ def test_the_seed_makes_two_domains_with_their_profiles(aws):
     assert analytics["DefaultSpaceSettings"]["ExecutionRole"] == seeded.roles["CanvasAnalyticsSpaces"]
 
 
-def test_one_role_is_full_and_those_of_no_concern_are_bare(aws, iam):
+def test_one_role_is_full_and_out_of_scope_roles_have_no_guardrail(aws, iam):
     seeded = seed(aws)
     attached = {name: len(iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]) for name in seeded.roles}
     assert attached.pop("CanvasFull") == 10
@@ -44,13 +44,13 @@ def test_one_role_is_full_and_those_of_no_concern_are_bare(aws, iam):
     assert set(attached.values()) == {1}
 
 
-def test_its_people_can_act(aws):
+def test_the_users_of_the_seed_can_act(aws):
     for name, key in seed(aws).access_keys.items():
         arn = key.session().client("sts").get_caller_identity()["Arn"]
         assert arn == f"arn:aws:iam::111122223333:user/{name}"
 
 
-def test_it_can_be_made_again_after_a_reset(aws):
+def test_the_seed_can_be_made_again_after_a_reset(aws):
     first = seed(aws)
     aws.reset()
     assert seed(aws).domains == first.domains

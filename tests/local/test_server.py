@@ -1,4 +1,4 @@
-"""`python -m rolewarden_local serve`, and serving from within a process."""
+"""`python -m rolewarden_local serve`, and serving in a test's process."""
 
 import json
 import os
@@ -29,12 +29,12 @@ def server():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_serves_a_seeded_account_until_it_is_told_to_end(server, number):
+def test_the_command_serves_a_seeded_account_until_it_is_terminated(server, number):
     said = server.stdout.readline()
     url = next(word for word in said.split() if word.startswith("http://"))
     with urllib.request.urlopen(f"{url}/_ministack/health") as health:  # noqa: S310
         assert json.load(health)["services"]
-    # From another process: in this one, other tests may have connected every client to the AWS inside it.
+    # The clients run in another process, because other tests may have connected every client of this one.
     ask = f"import boto3; print(boto3.client('sagemaker', endpoint_url={url!r}, **{CLIENT}).list_domains()['Domains'])"
     domains = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout
     assert re.findall(r"'DomainName': '(\w+)'", domains) == ["analytics", "research"]
@@ -43,7 +43,7 @@ def test_the_command_serves_a_seeded_account_until_it_is_told_to_end(server, num
     assert (server.returncode, rest) == (0, "")
 
 
-def test_a_process_can_serve_twice_and_queues_name_the_port_of_the_moment():
+def test_a_process_can_serve_twice_and_queue_urls_have_the_current_port():
     local = LocalAws.start()
     local.reset()
     for name in ("first", "second"):
@@ -59,7 +59,7 @@ def test_a_taken_port_is_an_error():
         LocalAws.start().serving(port=taken.getsockname()[1]).__enter__()
 
 
-def test_what_is_connected_in_process_and_what_is_served_are_one():
+def test_clients_in_process_and_over_http_reach_the_same_account():
     local = LocalAws.start()
     local.reset()
     with local.connected():

@@ -1,4 +1,4 @@
-"""The policy simulator of the local AWS: what a client that asks IAM about a role is told."""
+"""The policy simulator of the local AWS: IAM's answers about a role."""
 
 import json
 
@@ -48,7 +48,7 @@ def arn(iam, role):
 
 @pytest.fixture
 def simulated(iam, arn):
-    """The results of a simulation with the role's own policies."""
+    """Simulate a request with the role's own policies, and return the results."""
 
     def simulate(*actions: str, **more: object) -> list[dict]:
         answer = iam.simulate_principal_policy(PolicySourceArn=arn, ActionNames=list(actions), **more)
@@ -66,7 +66,7 @@ def attach(iam, role: str, name: str, document: str) -> str:
 @pytest.mark.parametrize(
     ("model", "decision"), [("huggingface-llm-falcon", "explicitDeny"), ("xgboost", "allowed"), (None, "allowed")]
 )
-def test_a_deny_on_a_resource_tag_is_judged_by_the_tag_of_the_request(iam, role, simulated, model, decision):
+def test_a_deny_on_a_resource_tag_depends_on_the_tag_of_the_request(iam, role, simulated, model, decision):
     attach(iam, role, "admin", text(ALLOW_ALL))
     attach(iam, role, "guardrail", text(DENY_TAGGED))
     context = [entry(TAG.upper(), model)] if model else []
@@ -77,7 +77,7 @@ def test_a_deny_on_a_resource_tag_is_judged_by_the_tag_of_the_request(iam, role,
     assert sources == (["guardrail"] if decision == "explicitDeny" else ["admin"])
 
 
-def test_a_role_carries_inline_policies_and_the_default_versions_of_managed_ones(iam, role, simulated):
+def test_a_role_has_its_inline_policies_and_the_default_versions_of_managed_ones(iam, role, simulated):
     policy = attach(iam, role, "admin", text(ALLOW_ALL))
     iam.put_role_policy(RoleName=role, PolicyName="own", PolicyDocument=text(DENY_CLAUDE))
     denied, allowed = simulated("bedrock:InvokeModel", "bedrock:GetAgent", ResourceArns=[CLAUDE])
@@ -91,7 +91,7 @@ def test_a_role_carries_inline_policies_and_the_default_versions_of_managed_ones
     assert simulated("bedrock:GetAgent")[0]["EvalDecision"] == "implicitDeny"
 
 
-def test_a_policy_of_aws_is_simulated_beside_one_of_the_same_name(iam, role, simulated):
+def test_a_policy_of_aws_is_simulated_next_to_one_of_the_same_name(iam, role, simulated):
     iam.attach_role_policy(RoleName=role, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
     assert simulated("bedrock:InvokeModel")[0]["EvalDecision"] == "allowed"
     attach(iam, role, "AdministratorAccess", text({**DENY_CLAUDE, "Resource": "*"}))
@@ -100,7 +100,7 @@ def test_a_policy_of_aws_is_simulated_beside_one_of_the_same_name(iam, role, sim
     assert [matched["SourcePolicyId"] for matched in result["MatchedStatements"]] == ["AdministratorAccess"]
 
 
-def test_policies_of_the_request_come_on_top_of_those_of_the_role(iam, role, simulated):
+def test_policies_of_the_request_are_added_to_those_of_the_role(iam, role, simulated):
     attach(iam, role, "admin", text(ALLOW_ALL))
     more = [text(DENY_TAGGED), text({**DENY_CLAUDE, "Resource": "*"})]
     (result,) = simulated("bedrock:InvokeModel", PolicyInputList=more)
@@ -127,7 +127,7 @@ def test_a_user_has_the_policies_of_their_groups(iam):
     assert simulate(group, CLAUDE) == ["group_readers_all"]
 
 
-def test_a_boundary_narrows_and_says_so(iam, role, simulated):
+def test_a_boundary_limits_the_role_and_the_result_shows_it(iam, role, simulated):
     attach(iam, role, "admin", text(ALLOW_ALL))
     assert "PermissionsBoundaryDecisionDetail" not in simulated("s3:GetObject")[0]
     limits = text({**ALLOW_ALL, "Action": ["bedrock:*"]}, DENY_CLAUDE)
@@ -161,7 +161,7 @@ def test_a_model_without_a_region_is_a_resource(iam):
     assert custom(iam, deny, ResourceArns=[CLAUDE])[0]["EvalDecision"] == "allowed"
 
 
-def test_without_resources_the_question_is_about_all(iam):
+def test_without_resources_the_simulation_is_about_all_of_them(iam):
     (result,) = custom(iam, text(ALLOW_ALL, DENY_CLAUDE))
     assert (result["EvalResourceName"], result["EvalDecision"]) == ("*", "allowed")
     assert "ResourceSpecificResults" not in result
@@ -181,7 +181,7 @@ def test_each_resource_has_its_own_decision_and_the_action_the_most_restrictive(
     assert other[0]["EvalDecision"] == "implicitDeny"
 
 
-def test_several_values_of_a_key_are_all_looked_at(iam):
+def test_all_values_of_a_key_are_evaluated(iam):
     deny = {**ALLOW_ALL, "Effect": "Deny", "Condition": {"ForAnyValue:StringLike": {"aws:TagKeys": "*jumpstart*"}}}
     keys = entry("aws:TagKeys", "team", "sm-jumpstart-id", kind="stringList")
     action = ["sagemaker:DeleteTags"]
@@ -192,8 +192,8 @@ def test_several_values_of_a_key_are_all_looked_at(iam):
     assert allowed["EvalDecision"] == "allowed"
 
 
-def test_an_implicit_deny_names_the_keys_that_the_policies_ask_for_and_nobody_gave(iam):
-    # Also the key of another action, and that of a policy variable; each in the policy's spelling.
+def test_an_implicit_deny_names_the_keys_of_the_policies_that_the_request_lacks(iam):
+    # The result also has the keys of another action and of a policy variable, each in the policy's spelling.
     policy = text(
         {**ALLOW_ALL, "Action": "bedrock:*", "Condition": {"StringEquals": {"aws:PrincipalTag/team": "a"}}},
         {**ALLOW_ALL, "Action": "s3:*", "Resource": "arn:aws:s3:::${aws:username}/*"},
@@ -208,7 +208,7 @@ def test_an_implicit_deny_names_the_keys_that_the_policies_ask_for_and_nobody_ga
     assert (result["EvalDecision"], result["MissingContextValues"]) == ("allowed", [])
 
 
-def test_the_simulator_knows_whose_policies_it_judges(iam, role, arn, simulated):
+def test_the_simulator_knows_the_caller(iam, role, arn, simulated):
     allow = {**ALLOW_ALL, "Condition": {"ArnEquals": {"aws:PrincipalArn": arn}}}
     attach(iam, role, "self", text(allow))
     assert simulated("s3:GetObject")[0]["EvalDecision"] == "allowed"
@@ -224,7 +224,7 @@ def place(policy: str, position: dict) -> int:
 
 
 @pytest.mark.parametrize("indent", [None, 2, 4])
-def test_a_position_leads_to_the_statement_in_the_policys_text(iam, indent):
+def test_a_position_points_to_the_statement_in_the_text_of_the_policy(iam, indent):
     policy = text(ALLOW_ALL, DENY_TAGGED, DENY_CLAUDE, {**DENY_CLAUDE, "Resource": "*"}, indent=indent)
     (result,) = custom(iam, policy, ResourceArns=[CLAUDE])
     found = [
@@ -236,7 +236,7 @@ def test_a_position_leads_to_the_statement_in_the_policys_text(iam, indent):
     assert found == [DENY_CLAUDE, {**DENY_CLAUDE, "Resource": "*"}]
 
 
-# Positions that AWS answered: AdministratorAccess as public records show it, and the examples of the AWS CLI's
+# Positions in AWS's answers: AdministratorAccess from public records, and the examples of the AWS CLI's
 # reference on simulate-custom-policy (with another operator of the same length) and simulate-principal-policy.
 ADMINISTRATOR = text(ALLOW_ALL, indent=2)
 IN_NO_LIST = (
@@ -292,7 +292,7 @@ def test_a_role_that_does_not_exist_under_its_path_is_unknown(iam, role, name):
     )
 
 
-def test_a_session_is_no_principal_to_simulate(iam):
+def test_a_session_cannot_be_simulated(iam):
     session = "arn:aws:sts::111122223333:assumed-role/analyst/me"
     assert refusal(iam.simulate_principal_policy, PolicySourceArn=session, ActionNames=["s3:GetObject"]) == (
         "InvalidInput",
@@ -323,7 +323,7 @@ def test_a_session_is_no_principal_to_simulate(iam):
         ({"MaxItems": 1001}, "ValidationError", "less than or equal to 1000"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused_as_aws_does(iam, parameters, code, says):
+def test_an_invalid_request_is_rejected_as_aws_does(iam, parameters, code, says):
     request = {"PolicyInputList": [text(ALLOW_ALL)], "ActionNames": ["s3:GetObject"], **parameters}
     refused, message, status = refusal(iam.simulate_custom_policy, **request)
     assert (refused, status) == (code, 400)
@@ -337,7 +337,7 @@ def test_a_request_that_makes_no_sense_is_refused_as_aws_does(iam, parameters, c
         ({"ResourcePolicy": text(ALLOW_ALL)}, "ResourcePolicy"),
     ],
 )
-def test_what_is_not_simulated_is_an_error_and_never_a_guess(iam, parameters, names):
+def test_an_unsupported_simulation_is_an_error_and_never_a_guess(iam, parameters, names):
     request = {"PolicyInputList": [text(ALLOW_ALL)], "ActionNames": ["s3:GetObject"], **parameters}
     code, message, status = refusal(iam.simulate_custom_policy, **request)
     assert (code, status) == ("NotImplemented", 501)

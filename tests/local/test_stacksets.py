@@ -1,4 +1,4 @@
-"""Stacks that a stack puts into other regions and accounts, and roles that are assumed across accounts."""
+"""Stacks that a stack deploys to other regions and accounts, and roles that are assumed across accounts."""
 
 import json
 import time
@@ -59,7 +59,7 @@ AUTOMATIC = {
 
 
 def settled(cloudformation, operation, **request):
-    """The stack's status after an operation."""
+    """Run an operation on a stack, and return the stack's status."""
     getattr(cloudformation, operation)(**request)
     while (status := cloudformation.describe_stacks(StackName="parent")["Stacks"][0]["StackStatus"]).endswith(
         "IN_PROGRESS"
@@ -73,7 +73,7 @@ def deployed(operation, account=CENTRAL, **request):
 
 
 def refused(cloudformation, **request):
-    """Why the StackSet of a new stack cannot be made."""
+    """The reason why the StackSet of a new stack cannot be made."""
     assert settled(cloudformation, "create_stack", **request) == "ROLLBACK_COMPLETE"
     events = cloudformation.describe_stack_events(StackName="parent")["StackEvents"]
     [reason] = [
@@ -94,7 +94,7 @@ def instances(call_as="SELF", account=CENTRAL):
     return {(found["Account"], found["Region"]): found["Status"] for found in listed}
 
 
-def test_a_self_managed_one_goes_with_its_regions(local):
+def test_a_self_managed_stackset_follows_its_regions(local):
     make_stack_set_roles(client("iam"))
     deployed("create_stack", **stack(["eu-west-1", "ap-south-1"], {"Accounts": [CENTRAL]}))
     assert has_queue(CENTRAL, "eu-west-1")
@@ -105,7 +105,7 @@ def test_a_self_managed_one_goes_with_its_regions(local):
     assert not has_queue(CENTRAL, "ap-south-1")
 
 
-def test_a_service_managed_one_follows_the_accounts_of_its_units(local):
+def test_a_service_managed_stackset_follows_the_accounts_of_its_units(local):
     local.organize(ORGANIZATION, {"ou-root-canvas": {MEMBER}, "ou-root-other": {LATER}}, administrator=CENTRAL)
     deployed("create_stack", **stack(["eu-west-1"], managed("ou-root-canvas"), **AUTOMATIC))
     assert instances("DELEGATED_ADMIN") == {(MEMBER, "eu-west-1"): "CURRENT"}
@@ -132,7 +132,7 @@ def test_instances_are_listed_by_region_in_pages(local):
     assert [len(page["Summaries"]) for page in pages] == [1, 1]
 
 
-def test_a_deleted_stack_takes_its_stacks_along(local):
+def test_deleting_the_stack_deletes_the_stacks_of_its_stacksets(local):
     make_stack_set_roles(client("iam"))
     deployed("create_stack", **stack(["eu-west-1"], {"Accounts": [CENTRAL]}))
     cloudformation = client("cloudformation")
@@ -145,7 +145,7 @@ def test_a_deleted_stack_takes_its_stacks_along(local):
         instances()
 
 
-# Who may operate service-managed ones
+# Permissions for service-managed StackSets
 
 UNITS = {"ou-root-security": {CENTRAL}, "ou-root-canvas": {MEMBER, MANAGEMENT}}
 SERVICE_MANAGED = stack(["eu-west-1"], managed("ou-root-canvas"), **AUTOMATIC)
@@ -158,14 +158,14 @@ def register(account=MANAGEMENT, administrator=CENTRAL):
     )
 
 
-def test_a_service_managed_one_is_refused_until_stacksets_are_activated(local):
+def test_a_service_managed_stackset_is_rejected_until_stacksets_are_activated(local):
     local.organize(ORGANIZATION, UNITS)
     client("s3").delete_object(Bucket="templates", Key="child.json")
     client("s3").delete_bucket(Bucket="templates")
     client("s3", MANAGEMENT).create_bucket(Bucket="templates")
     client("s3", MANAGEMENT).put_object(Bucket="templates", Key="child.json", Body=json.dumps(CHILD))
     management = client("cloudformation", MANAGEMENT)
-    # Trusted access alone does not activate them.
+    # Trusted access alone does not activate StackSets.
     client("organizations", MANAGEMENT).enable_aws_service_access(ServicePrincipal=STACK_SETS)
     assert management.describe_organizations_access()["Status"] == "DISABLED"
     reason = refused(management, **BY_THE_MANAGEMENT)
@@ -174,11 +174,11 @@ def test_a_service_managed_one_is_refused_until_stacksets_are_activated(local):
     assert management.describe_organizations_access()["Status"] == "ENABLED"
     management.delete_stack(StackName="parent")
     deployed("create_stack", account=MANAGEMENT, **BY_THE_MANAGEMENT)
-    # StackSets puts no stack into the management account, whatever unit it is in.
+    # StackSets does not deploy to the management account in any unit.
     assert instances(account=MANAGEMENT) == {(MEMBER, "eu-west-1"): "CURRENT"}
 
 
-def test_a_delegated_administrator_is_refused_until_it_is_registered(local):
+def test_a_delegated_administrator_is_rejected_until_it_is_registered(local):
     local.organize(ORGANIZATION, UNITS)
     cloudformation = client("cloudformation")
     client("cloudformation", MANAGEMENT).activate_organizations_access()
@@ -194,18 +194,18 @@ def test_a_delegated_administrator_is_refused_until_it_is_registered(local):
 
 
 @pytest.mark.parametrize("account", [CENTRAL, MEMBER, "999988887777"])
-def test_an_account_that_does_not_call_as_a_delegated_administrator_has_to_be_the_management_account(local, account):
+def test_only_the_management_account_can_call_without_call_as(local, account):
     local.organize(ORGANIZATION, UNITS, administrator=CENTRAL)
     assert "You must be the management account or delegated admin account" in refused(
         client("cloudformation", account), **BY_THE_MANAGEMENT
     )
 
 
-def test_the_management_account_activates_registers_and_nobody_else_does(local):
+def test_only_the_management_account_activates_and_registers(local):
     assert refusal(register)[0] == "AWSOrganizationsNotInUseException"
     assert refusal(client("cloudformation").activate_organizations_access)[0] == "InvalidOperationException"
     local.organize(ORGANIZATION, UNITS)
-    assert refusal(register)[0] == "ConstraintViolationException"  # not trusted yet
+    assert refusal(register)[0] == "ConstraintViolationException"  # StackSets does not have trusted access yet.
     client("cloudformation", MANAGEMENT).activate_organizations_access()
     assert refusal(register, account=CENTRAL)[0] == "AccessDeniedException"
     assert refusal(register, administrator="999988887777")[0] == "AccountNotFoundException"
@@ -218,7 +218,7 @@ def test_the_management_account_activates_registers_and_nobody_else_does(local):
 
 
 def carrying(*actions):
-    """A user of the central account with these rights on everything; gives a client of CloudFormation."""
+    """Make a user of the central account with these permissions on `*`, and return a client of CloudFormation."""
     iam = client("iam")
     iam.create_user(UserName="deployer")
     statement = {"Effect": "Allow", "Action": [*actions], "Resource": "*"}
@@ -229,7 +229,7 @@ def carrying(*actions):
 
 
 @pytest.mark.parametrize("may_list", [False, True])
-def test_who_may_not_list_delegated_administrators_is_told_that_the_account_is_none(local, may_list):
+def test_a_caller_that_cannot_list_delegated_administrators_gets_the_error_that_the_account_is_none(local, may_list):
     local.organize(ORGANIZATION, UNITS, administrator=CENTRAL)
     more = ["organizations:ListDelegatedAdministrators"] if may_list else []
     with local.authorizing():
@@ -248,7 +248,7 @@ def test_who_may_not_list_delegated_administrators_is_told_that_the_account_is_n
             assert (code, message, status) == ("ValidationError", "Account used is not a delegated administrator", 400)
 
 
-# As whom self-managed ones work
+# Roles of self-managed StackSets
 
 
 def rights(role, *statements):
@@ -267,14 +267,14 @@ ALL_BUT_TAGS = [
 SELF_MANAGED = stack(["eu-west-1"], {"Accounts": [CENTRAL]})
 
 
-def test_a_resource_that_the_execution_role_may_not_make_fails_the_stack(local):
+def test_a_resource_that_the_execution_role_cannot_make_fails_the_stack(local):
     make_stack_set_roles(client("iam"))
     rights(EXECUTION, *ALL_BUT_TAGS)
     tagged = {**SELF_MANAGED, "Tags": [{"Key": "team", "Value": "platform"}]}
     reason = refused(client("cloudformation"), **tagged)
     assert f":assumed-role/{EXECUTION}/" in reason
     assert "is not authorized to perform: sqs:TagQueue" in reason
-    # Without tags, the right is not asked for.
+    # Without tags, the handler does not need the permission.
     client("cloudformation").delete_stack(StackName="parent")
     deployed("create_stack", **SELF_MANAGED)
 
@@ -335,7 +335,7 @@ def test_the_boundary_of_the_execution_role_limits_it_and_a_stack_gives_a_role_i
 
 
 @pytest.mark.parametrize("key", ["aws:SourceAccount", "aws:SourceArn"])
-def test_the_administration_role_may_ask_for_whom_it_is_assumed(local, key):
+def test_the_trust_policy_of_the_administration_role_can_require_a_source_account_and_stackset(local, key):
     make_stack_set_roles(client("iam"))
     right = {
         "aws:SourceAccount": ("StringEquals", CENTRAL),
@@ -360,7 +360,7 @@ def test_the_administration_role_may_ask_for_whom_it_is_assumed(local, key):
 
 
 @pytest.mark.parametrize("region", ["ap-east-1", "me-central-1", "mx-central-1"])
-def test_for_a_region_that_is_disabled_by_default_its_own_principal_has_to_be_trusted(local, region):
+def test_a_region_that_is_disabled_by_default_needs_trust_in_its_own_principal(local, region):
     make_stack_set_roles(client("iam"))
     there = stack([region], {"Accounts": [CENTRAL]})
     assert "should have" in refused(client("cloudformation"), **there)
@@ -383,7 +383,7 @@ def trusting(principal):
 
 
 def assumed(session, arn):
-    """A client of the role's session, made by the session `session` (credentials), or by root."""
+    """Assume the role with the credentials `session` or as root, and return a client of the new session."""
     keys: dict[str, Any] = {"aws_access_key_id": CENTRAL, "aws_secret_access_key": "x"}
     if session:
         keys = {
@@ -402,7 +402,7 @@ def assumed(session, arn):
         (f"arn:aws:iam::{CENTRAL}:role/Function", "o-somebodys1", False),
     ],
 )
-def test_a_role_of_another_account_is_assumed_where_both_sides_allow_it(local, trusted, organization, enters):
+def test_a_role_of_another_account_can_be_assumed_if_both_accounts_allow_it(local, trusted, organization, enters):
     local.organize(organization, {"ou-root-canvas": {MEMBER}})
     theirs = client("iam", MEMBER).create_role(RoleName="Theirs", AssumeRolePolicyDocument=trusting(trusted))["Role"]
     iam = client("iam")
@@ -427,7 +427,7 @@ def test_a_role_of_another_account_is_assumed_where_both_sides_allow_it(local, t
             assumed(session, theirs["Arn"])
 
 
-def test_the_session_of_a_deleted_role_is_worth_nothing(local):
+def test_the_session_of_a_deleted_role_is_rejected(local):
     iam = client("iam")
     ours = iam.create_role(RoleName="Function", AssumeRolePolicyDocument=trusting(f"arn:aws:iam::{CENTRAL}:root"))[
         "Role"

@@ -1,4 +1,4 @@
-"""IAM that answers from before: how old its reads are, what they see, and that writes act on the present."""
+"""Stale reads of IAM: their age and their answers. Writes act on the current state."""
 
 import pytest
 from rolewarden_local.scenes.seed import TRUST
@@ -28,49 +28,49 @@ def arn(iam):
     return iam.create_policy(PolicyName="p", PolicyDocument=policy())["Policy"]["Arn"]
 
 
-def carried(iam, role: str) -> list[str]:
+def attached(iam, role: str) -> list[str]:
     return [policy["PolicyArn"] for policy in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]]
 
 
-def test_a_read_sees_the_role_as_it_was(aws, iam, role, arn, clock):
+def test_a_read_returns_the_earlier_state_of_the_role(aws, iam, role, arn, clock):
     with aws.stale(10, clock=clock):
         iam.attach_role_policy(RoleName=role, PolicyArn=arn)
         clock.now += 9
-        assert carried(iam, role) == []
+        assert attached(iam, role) == []
         clock.now += 1
-        assert carried(iam, role) == [arn]
+        assert attached(iam, role) == [arn]
         iam.detach_role_policy(RoleName=role, PolicyArn=arn)
-        assert carried(iam, role) == [arn]
+        assert attached(iam, role) == [arn]
         clock.now += 10
-        assert carried(iam, role) == []
+        assert attached(iam, role) == []
 
 
-def test_each_read_is_as_old_as_asked_but_no_older_than_can_be(aws, iam, role, arn, clock):
+def test_each_read_has_the_requested_age_up_to_the_maximum(aws, iam, role, arn, clock):
     ages = iter([0, 5, 6, 1000, 0])
     with aws.stale(10, clock=clock, age=lambda _: next(ages)):
         clock.now += 20
         iam.attach_role_policy(RoleName=role, PolicyArn=arn)
         clock.now += 5
-        assert [carried(iam, role) for _ in range(3)] == [[arn], [arn], []]
+        assert [attached(iam, role) for _ in range(3)] == [[arn], [arn], []]
         clock.now += 5
-        assert [carried(iam, role) for _ in range(2)] == [[arn], [arn]]
+        assert [attached(iam, role) for _ in range(2)] == [[arn], [arn]]
 
 
-def test_the_age_can_go_by_the_operation(aws, iam, role, arn, clock):
+def test_the_age_can_depend_on_the_operation(aws, iam, role, arn, clock):
     with aws.stale(10, clock=clock, age=lambda operation: 10 if operation == "GetRole" else 0):
         iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=arn)
         assert "PermissionsBoundary" not in iam.get_role(RoleName=role)["Role"]
         assert iam.list_entities_for_policy(PolicyArn=arn, EntityFilter="Role")["PolicyRoles"][0]["RoleName"] == role
 
 
-def test_every_read_of_roles_and_policies_can_be_old(aws, iam, role, arn, clock):
+def test_every_read_of_roles_and_policies_can_be_stale(aws, iam, role, arn, clock):
     def seen() -> list[object]:
         roles = [found["RoleName"] for found in iam.list_roles()["Roles"]]
         policies = [found["PolicyName"] for found in iam.list_policies(Scope="Local")["Policies"]]
         versions = [found["VersionId"] for found in iam.list_policy_versions(PolicyArn=arn)["Versions"]]
         carriers = [found["RoleName"] for found in iam.list_entities_for_policy(PolicyArn=arn)["PolicyRoles"]]
         current = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-        return [roles, policies, versions, carriers, current, carried(iam, role)]
+        return [roles, policies, versions, carriers, current, attached(iam, role)]
 
     before = seen()
     with aws.stale(10, clock=clock):
@@ -87,16 +87,16 @@ def test_every_read_of_roles_and_policies_can_be_old(aws, iam, role, arn, clock)
     assert seen() == now
 
 
-def test_writes_act_on_the_present(aws, iam, role, arn, clock):
+def test_writes_act_on_the_current_state(aws, iam, role, arn, clock):
     with aws.stale(10, clock=clock):
         iam.attach_role_policy(RoleName=role, PolicyArn=arn)
-        assert carried(iam, role) == []
+        assert attached(iam, role) == []
         assert refusal(iam.delete_policy, PolicyArn=arn)[0] == "DeleteConflict"
         iam.detach_role_policy(RoleName=role, PolicyArn=arn)
         assert refusal(iam.detach_role_policy, RoleName=role, PolicyArn=arn)[0] == "NoSuchEntity"
 
 
-def test_what_is_attached_of_aws_itself_can_be_old_too(aws, iam, role, clock):
+def test_the_attachments_of_an_aws_policy_can_be_stale(aws, iam, role, clock):
     with aws.stale(10, clock=clock):
         iam.attach_role_policy(RoleName=role, PolicyArn=READ_ONLY)
         assert iam.list_entities_for_policy(PolicyArn=READ_ONLY)["PolicyRoles"] == []
@@ -104,7 +104,7 @@ def test_what_is_attached_of_aws_itself_can_be_old_too(aws, iam, role, clock):
         assert iam.list_entities_for_policy(PolicyArn=READ_ONLY)["PolicyRoles"][0]["RoleName"] == role
 
 
-def test_after_the_block_reads_are_of_the_present(aws, iam, role, arn, clock):
+def test_after_the_block_reads_return_the_current_state(aws, iam, role, arn, clock):
     with aws.stale(10, clock=clock):
         iam.attach_role_policy(RoleName=role, PolicyArn=arn)
-    assert carried(iam, role) == [arn]
+    assert attached(iam, role) == [arn]

@@ -1,4 +1,4 @@
-"""CloudTrail's event history: which of the calls it tells of, by what they are found, in which order and pages."""
+"""CloudTrail's event history: its calls, its lookup attributes, its order and its pages."""
 
 import json
 from collections.abc import Mapping
@@ -28,13 +28,13 @@ def names(found: Mapping[str, Any]) -> list[str]:
     return [event["EventName"] for event in found["Events"]]
 
 
-def test_it_tells_of_changing_calls_newest_first(trail, iam, role):
+def test_the_history_has_the_changing_calls_newest_first(trail, iam, role):
     iam.attach_role_policy(RoleName=role, PolicyArn=READ_ONLY)
     iam.get_role(RoleName=role)
     assert names(trail.lookup_events()) == ["AttachRolePolicy", "CreateRole"]
 
 
-def test_an_event_carries_the_record_that_eventbridge_delivers(aws, trail, role):
+def test_an_entry_has_the_record_that_eventbridge_delivers(aws, trail, role):
     [event] = trail.lookup_events()["Events"]
     record = aws.events[-1]["detail"]
     assert json.loads(event["CloudTrailEvent"]) == record
@@ -94,7 +94,7 @@ def test_a_page_has_fifty_events_at_most(trail, iam, role):
     assert refusal(trail.lookup_events, MaxResults=51)[0] == "InvalidMaxResultsException"
 
 
-def test_what_it_cannot_look_up_it_refuses(trail, role):
+def test_an_unsupported_lookup_is_rejected(trail, role):
     two = by("EventName", "CreateRole")["LookupAttributes"] + by("Username", "root")["LookupAttributes"]
     assert refusal(trail.lookup_events, LookupAttributes=two)[0] == "InvalidLookupAttributesException"
     assert refusal(trail.lookup_events, **by("ResourceName", role))[0] == "InvalidLookupAttributesException"
@@ -114,7 +114,7 @@ def test_each_account_and_region_has_a_history_of_its_own(trail, role):
     assert names(boto3.client("cloudtrail", "us-east-1", **other).lookup_events()) == ["CreateUser"]
 
 
-def test_a_caller_knows_its_call_by_the_id_in_the_event(aws, iam, role):
+def test_the_request_id_of_an_answer_is_the_one_in_the_event(aws, iam, role):
     def told(answer: Mapping[str, Any]) -> bool:
         return answer["ResponseMetadata"]["RequestId"] == aws.events[-1]["detail"]["requestID"]
 

@@ -1,1 +1,1 @@
-"""Random nights and malformed input, for `make soak`: see docs/explanation/reliability.md."""
+"""Random nights and malformed input for `make soak`. See docs/explanation/reliability.md."""

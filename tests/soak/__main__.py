@@ -1,6 +1,6 @@
-"""`make soak`: bad nights by the thousand and malformed input by the ten thousand, and the figures.
+"""`make soak`: thousands of bad nights, tens of thousands of malformed inputs, and a summary.
 
-A seed is repeated alone: `python -m tests.soak --seed 17 --runs 20 --inputs 0 --processes 1 --shrink`.
+To repeat one seed, run `python -m tests.soak --seed 17 --runs 20 --inputs 0 --processes 1 --shrink`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RUNS, INPUTS = 20, 1000
 
 @dataclass(frozen=True)
 class Report:
-    """What became of one seed: its figures, and what did not hold, empty where all is well."""
+    """The result of one seed: its figures, and the violated invariants (empty if all hold)."""
 
     what: str
     seed: int
@@ -31,7 +31,7 @@ class Report:
 
 
 def nights(seed: int, runs: int, steps: int, *, shrink: bool) -> Report:
-    """Bad nights, all of one seed."""
+    """Run the bad nights of one seed."""
     from hypothesis import HealthCheck, Phase, settings
     from hypothesis import seed as seeded
     from hypothesis.stateful import run_state_machine_as_test
@@ -41,7 +41,7 @@ def nights(seed: int, runs: int, steps: int, *, shrink: bool) -> Report:
     _lean()
     machine.DONE = machine.Done()
     chosen = settings(
-        # The first is the simplest that there is, one rule over and over: it is no night of its own.
+        # The first run is the simplest one, one rule repeated, and does not count as a night.
         max_examples=runs + 1,
         stateful_step_count=steps,
         deadline=None,
@@ -58,7 +58,7 @@ def nights(seed: int, runs: int, steps: int, *, shrink: bool) -> Report:
 
 
 def inputs(seed: int, times: int) -> Report:
-    """Malformed inputs, all of one seed."""
+    """Run the malformed inputs of one seed."""
     from tests.soak.fuzz import fuzz
 
     _lean()
@@ -69,14 +69,14 @@ def inputs(seed: int, times: int) -> Report:
 
 
 def _lean() -> None:
-    # Some hundred megabytes of AWS's models are looked through again and again for nothing.
+    # Without this call, the garbage collector checks hundreds of megabytes of AWS's models again and again.
     gc.collect()
     gc.freeze()
     gc.disable()
 
 
 def main() -> int:
-    """Run them and print the figures; 1 where something did not hold."""
+    """Run all seeds, print the figures, and return 1 if an invariant is violated."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=2000, help=f"nights, {RUNS} of a seed")
     parser.add_argument("--steps", type=int, default=50, help="steps of a night")
@@ -110,7 +110,7 @@ def _submitted(pool: ProcessPoolExecutor, asked: argparse.Namespace) -> Iterator
 
 
 def _until(seconds: float, pool: ProcessPoolExecutor, submitted: list[Future[Report]]) -> Iterator[Report]:
-    """The reports as they come; after `seconds` none is begun."""
+    """The reports in the order in which they finish. After `seconds`, no new seed starts."""
     began = time.monotonic()
     for future in as_completed(submitted):
         if time.monotonic() - began > seconds:

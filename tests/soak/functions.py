@@ -1,7 +1,7 @@
-"""The deployed functions as AWS runs them, in process and by a virtual clock.
+"""The deployed functions as AWS runs them, in this process and with a virtual clock.
 
-An event is an asynchronous invocation: tried three times, then a dead letter. A message that failed, or whose function
-was ended, comes again, until its queue has given it often enough. Numbers are those of template.yaml.
+An event is an asynchronous invocation: it has three tries and is then a dead letter. A message that failed, or whose
+function ended, is delivered again up to the limit of its queue. The numbers are those of template.yaml.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from tests.handlers import load_function
 from tests.world import Assembled, World
 
 QUEUES = {"WorkQueue": "reconcile", "SweepQueue": "sweep", "PublishQueue": "publish", "DetachQueue": "detach"}
-"""Queues by the function that polls them."""
+"""The function that polls each queue."""
 
 RECHECK_SECONDS = 60
-"""The parameter's default. SQS itself delays nothing here: it goes by the clock on the wall."""
+"""The parameter's default. SQS itself does not delay messages here, because it uses the real clock."""
 
 INVOCATIONS = 3
-"""How often an asynchronous invocation is tried."""
+"""The number of tries of an asynchronous invocation."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that befalls one invocation; `kind` is the method of `LocalAws` that makes it."""
+    """A fault during one invocation. `kind` is the method of `LocalAws` that makes it."""
 
     kind: str
     operation: str
@@ -60,7 +60,7 @@ class Fault:
 
 @dataclass
 class Message:
-    """A message of a queue: when it is to be seen (virtual seconds), and how often it was."""
+    """A message of a queue: the virtual time at which it is visible, and the number of its deliveries."""
 
     body: str
     due: float
@@ -69,7 +69,7 @@ class Message:
 
 @dataclass
 class Functions:
-    """The functions of one world, warm until one is ended. `now` is the virtual time in seconds."""
+    """The functions of one world. They are warm until one of them ends. `now` is the virtual time in seconds."""
 
     world: World
     template: Template
@@ -82,7 +82,7 @@ class Functions:
         self.cold_start()
 
     def cold_start(self) -> None:
-        """A new process, which knows nothing of what the last one had begun."""
+        """Start a new process, without the state of the last one."""
         environment = {**self.world.environment, "RECHECK_SECONDS": "0"}
         process = Assembled()
         process.environment = environment
@@ -97,7 +97,7 @@ class Functions:
         self.process = process
 
     def deliver(self, event: dict[str, Any], faults: Sequence[Fault | None] = ()) -> None:
-        """EventBridge hands an event over; the first tries meet these faults, one each."""
+        """Deliver an event as EventBridge does. Each of the first tries has one of these faults."""
         name = "publish" if event["detail"]["eventName"] in POLICY_EVENTS else "enforce"
         self.asynchronously(name, event, faults)
 
@@ -111,7 +111,7 @@ class Functions:
         self.dead.append(event)
 
     def poll(self, queue: str, faults: Sequence[Fault | None] = (), *, twice: bool = False) -> int:
-        """Lambda takes a batch off a queue; how many messages. `twice`: SQS gives them once more all the same."""
+        """Process a batch of a queue as Lambda does, and return its size. With `twice`, SQS delivers it again."""
         self._pump(queue)
         mappings = resources(self.template, "AWS::Lambda::EventSourceMapping").values()
         size = next(mapping["BatchSize"] for mapping in mappings if mapping["EventSourceArn"].endswith(f":{queue}"))
@@ -134,7 +134,7 @@ class Functions:
         return len(batch)
 
     def invoke(self, function: str, event: dict[str, Any], fault: Fault | None = None) -> tuple[bool, Any]:
-        """Run a function once; whether it came to a good end, and its answer. What is no failure by design raises."""
+        """Run a function once, and return whether it succeeded, and its answer. An unexpected error is raised."""
         self.invocations += 1
         with fault.on(self.world.aws) if fault else contextlib.nullcontext():
             try:
@@ -148,15 +148,15 @@ class Functions:
                 metrics.clear_metrics()
 
     def check(self, faults: Sequence[Fault | None] = ()) -> None:
-        """The clock has PublishFunction look at all policies."""
+        """Run the scheduled check of all policies."""
         self.asynchronously("publish", {"source": "aws.events", "detail-type": "Scheduled Event"}, faults)
 
     def sweep(self, faults: Sequence[Fault | None] = ()) -> None:
-        """The clock has SweepFunction look at everything."""
+        """Run a scheduled sweep of everything."""
         self.asynchronously("sweep", {"source": "aws.events", "detail-type": "Scheduled Event"}, faults)
 
     def work_off(self, *, most: int) -> None:
-        """Work until every queue is empty. Raises AssertionError where that takes more than `most` batches."""
+        """Process every queue until it is empty. Raises AssertionError if this takes more than `most` batches."""
         for _ in range(most):
             self.now += 3600
             if not sum(self.poll(queue) for queue in QUEUES) and not any(self.waiting.values()):
@@ -167,7 +167,7 @@ class Functions:
         url = self.world.environment[f"{queue.removesuffix('Queue').upper()}_QUEUE_URL"]
         delay = resources(self.template, "AWS::SQS::Queue")[queue].get("DelaySeconds", 0)
         if not sqs._queues[sqs._queue_name_to_url[queue]]["messages"]:
-            return  # asked of the store: this is asked some hundred times a run
+            return  # This reads the store directly, because it runs some hundred times in each run.
         while messages := self.world.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
                 later = RECHECK_SECONDS if json.loads(message["Body"]).get("rechecks") else delay
@@ -178,19 +178,19 @@ class Functions:
 
 @cache
 def resources(template: Template, kind: str) -> dict[str, dict[str, Any]]:
-    """The template's resources of a type, resolved once."""
+    """The template's resources of a type. They are resolved only once."""
     return template.resources(kind)
 
 
 @cache
 def handler_module(function: str) -> ModuleType:
-    """functions/NAME/app.py, loaded once; `Functions.cold_start` gives it what it keeps while warm."""
+    """The module functions/NAME/app.py, loaded once. `Functions.cold_start` sets its warm state."""
     return load_function(function)
 
 
 @contextlib.contextmanager
 def quiet(world: World) -> Iterator[None]:
-    """The environment of the functions, and none of their many thousand log lines and metrics."""
+    """Set the environment of the functions, and suppress their many thousand log lines and metrics."""
     level = logger.log_level
     logger.setLevel("CRITICAL")
     with mock.patch.dict(os.environ, {**world.environment, "POWERTOOLS_METRICS_DISABLED": "true"}):
@@ -209,7 +209,7 @@ def _context(function: str) -> SimpleNamespace:
 
 
 def record(number: int, body: str, queue: str) -> dict[str, Any]:
-    """A message as Lambda hands it over."""
+    """A message as Lambda passes it to a function."""
     return {
         "messageId": str(number),
         "receiptHandle": "handle",
@@ -223,7 +223,7 @@ def record(number: int, body: str, queue: str) -> dict[str, Any]:
 
 
 def faults_of(*operations: str) -> Iterable[Fault]:
-    """Everything that can befall a call of one of these operations."""
+    """Every fault that can happen to a call of one of these operations."""
     for operation in operations:
         for code, status in (
             ("Throttling", 400),

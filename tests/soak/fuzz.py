@@ -1,6 +1,6 @@
-"""Malformed events and messages, by chance: parts of real ones taken out, swapped, nested, swollen, of another type.
+"""Random malformed events and messages: parts of real ones are removed, swapped, nested, enlarged or change type.
 
-Rolewarden must come to an end with each, ask for none of them again, and change nothing in IAM for any.
+Rolewarden must finish each of them, request no retry, and change nothing in IAM.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ WRONG: tuple[Callable[[random.Random], Any], ...] = (
     lambda _: "BuildServer",
     lambda _: ACCOUNT_ID,
 )
-"""What is put where something else belongs."""
+"""Values that replace parts of an input."""
 
 
 _ELSEWHERE = re.compile(r'\\?"region\\?": \\?"(?!us-east-1\\?")')
-"""A region that is not where the account's domains are, in an event or in a message."""
+"""A region without domains of the account, in an event or a message."""
 
 
 def nested(depth: int) -> Any:
@@ -64,7 +64,7 @@ def nested(depth: int) -> Any:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something stands in a JSON value, from the top down."""
+    """The paths of all parts of a JSON value, from the top down."""
     yield path
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, child in children:
@@ -72,7 +72,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def mutated(value: Any, chance: random.Random) -> Any:
-    """A copy of `value`, a mapping, with up to five things wrong with it: itself it stays one, as EventBridge's are."""
+    """A copy of `value` with up to five errors. It stays a mapping, because EventBridge's events are mappings."""
     value = copy.deepcopy(value)
     for _ in range(chance.randint(1, 5)):
         found = [path for path in places(value) if path]
@@ -104,7 +104,7 @@ def _has(holder: Any, key: Any) -> bool:
 
 
 def text_of(body: Any, chance: random.Random) -> str:
-    """A message as a queue holds it: mostly JSON."""
+    """The text of a message, mostly JSON."""
     text = json.dumps(body)
     if chance.random() < 0.1:
         cut = chance.randrange(len(text) + 1)
@@ -118,7 +118,7 @@ def messages(world: World) -> dict[str, list[Any]]:
     sweep = Sweep(ACCOUNT_ID, 1_800_000_000.0)
     looks = [Recheck(parse_event(event), 1).as_dict() for event in events().values() if not parse_event(event).ignored]
     bound = [b for b in world.bindings.all() if b.role]
-    # Bindings read long ago: those just read are believed, and what is wrong in the right form is not malformed.
+    # These bindings were read long ago. Recent ones would be trusted, and wrong values in the right form are valid.
     works = [Work.of_sweep(b.role, ACCOUNT_ID, [b], 1.0).as_dict() for b in bound if b.role]
     ana = {"domain": ["d-analytics0001", "analytics"], "profiles": {"omar": {"a": "b"}, "ana": None}}
     return {
@@ -149,12 +149,12 @@ def _world() -> World:
     template = Template(ROOT / "template.yaml", region=REGION, account=ACCOUNT_ID)
     world = World(LocalAws.start(), template)
     with quiet(world):
-        world.guarded().queued()
+        world.protected().queued()
     return world
 
 
 def fuzz(seed: int, times: int) -> Counter[str]:
-    """Put `times` malformed inputs to the functions; how many to which. Raises AssertionError, and what they raise."""
+    """Pass `times` malformed inputs to the functions, and count them by function. An error is an AssertionError."""
     chance, done = random.Random(seed), Counter[str]()
     with LocalAws.start().connected():
         world = _world()
@@ -170,7 +170,7 @@ def fuzz(seed: int, times: int) -> Counter[str]:
                     ended, answer = functions.invoke(function, given)
                 except Exception as error:
                     raise AssertionError(f"seed {seed}, input {number}: {function} of {str(given)[:2000]}") from error
-                # Where there is no such region nobody answers: three times, and then in a dead-letter queue.
+                # A region that does not exist never answers. After three tries the message is a dead letter.
                 given_back = not ended or bool((answer or {}).get("batchItemFailures"))
                 if given_back and _ELSEWHERE.search(json.dumps(given)):
                     continue
@@ -187,7 +187,7 @@ def fuzz(seed: int, times: int) -> Counter[str]:
 
 
 def _input(chance: random.Random, real: dict[str, list[Any]]) -> tuple[str, Any]:
-    """A function, and something malformed of the kind that it is invoked with."""
+    """A function, and a malformed input of its kind."""
     if chance.random() < 0.5:
         event = mutated(chance.choice(list(events().values())), chance)
         return chance.choice(["enforce", "publish", "alert"]), event

@@ -1,7 +1,7 @@
-"""What must be true in the end, told from what people and Rolewarden did, and from nothing that Rolewarden says.
+"""The expected state at the end, derived from the calls of users and Rolewarden and not from Rolewarden's output.
 
-Each IAM call leaves an event with its caller: people's calls, played again on what was there at the start, give every
-role as people left it; Rolewarden's must be such as it may make, and stand in the history.
+Each IAM call leaves an event with its caller. The calls of users, replayed on the state at the start, give the expected
+state of every role. The calls of Rolewarden must be allowed ones, and the history must have them.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from tests.world import OWN_ROLE
 
 OURS = policy_arn("", "aws", ACCOUNT_ID)
 ROLEWARDEN = f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/{OWN_ROLE}/{OWN_ROLE}"
-"""Who Rolewarden is here; nobody else acts as this."""
+"""The role of Rolewarden. No other caller uses it."""
 
 Role = dict[str, Any]
 
 
 def roles_now() -> dict[str, Role]:
-    """Every role of the account, as IAM's own store has it."""
+    """Every role of the account, from IAM's own store."""
     kept = ("AttachedPolicies", "PermissionsBoundary", "AssumeRolePolicyDocument", "InlinePolicies", "Tags")
     return {name: {key: deepcopy(iam._roles[name][key]) for key in kept} for name in iam._roles}
 
 
 def policies_now() -> dict[str, str]:
-    """Every policy of the account, by ARN: the document of its default version."""
+    """The document of the default version of every policy of the account, by ARN."""
     return {arn: policy["Versions"][policy["DefaultVersionId"]]["Document"] for arn, policy in iam._policies.items()}
 
 
 def named_now() -> list[tuple[str, str]]:
-    """Which domain's name or id names which role's ARN, for every domain and user profile there is."""
+    """The role ARNs of every domain and user profile, with the name or ID of the domain."""
     found = sagemaker.state()[(ACCOUNT_ID, REGION)]
     named = []
     for domain in found["domains"].values():
@@ -51,7 +51,7 @@ def named_now() -> list[tuple[str, str]]:
 
 
 def arns_in(settings: Any) -> Iterable[str]:
-    """The ARNs of roles, wherever they stand in a subject's settings or in an event's parameters."""
+    """All ARNs of roles in a subject's settings or an event's parameters."""
     if isinstance(settings, Mapping):
         for value in settings.values():
             yield from arns_in(value)
@@ -60,12 +60,12 @@ def arns_in(settings: Any) -> Iterable[str]:
 
 
 def name_of(arn: str) -> str:
-    """The role's name; of a role of another account, its ARN."""
+    """The role's name, or its ARN for a role of another account."""
     return arn.rsplit("/", 1)[-1] if f":{ACCOUNT_ID}:" in arn else arn
 
 
 class Call(NamedTuple):
-    """A call of Rolewarden's: its name, what it said, and the mark of the remediation that it is part of."""
+    """A call of Rolewarden: its name, its parameters, and the correlation ID of its remediation."""
 
     name: str
     said: Mapping[str, Any]
@@ -74,10 +74,10 @@ class Call(NamedTuple):
 
 @dataclass
 class Ledger:
-    """What was there at the start, and what people have done since.
+    """The state at the start, and the changes by users since then.
 
     `guardrails` are what the subjects of a domain need, by its name ("" stands for every other one), `everyone` is what
-    each role needs that SageMaker may assume. What is `detached` is taken off whoever does not need it.
+    each role needs that SageMaker can assume. With `detaches`, surplus policies are detached.
     """
 
     guardrails: Mapping[str, str]
@@ -99,11 +99,11 @@ class Ledger:
                 self._trusts(role, found["AssumeRolePolicyDocument"])
 
     def guardrail(self, domain: str) -> str:
-        """What the subjects of a domain of this name need."""
+        """The guardrails that the subjects of a domain with this name need."""
         return self.guardrails.get(domain, self.guardrails[""])
 
     def needs_now(self) -> dict[str, set[str]]:
-        """What each role must carry, by the stores alone: by name, or by ARN where it is another account's."""
+        """The policies that each role must have, by its name, or by its ARN for another account's role."""
         needs: dict[str, set[str]] = defaultdict(set)
         for domain, arn in named_now():
             needs[name_of(arn)].add(self.guardrail(domain))
@@ -114,7 +114,7 @@ class Ledger:
         return {role: needed for role, needed in needs.items() if role.rsplit("/", 1)[-1] not in self.exempt}
 
     def play(self, events: Iterable[Mapping[str, Any]]) -> list[Call]:
-        """Play people's calls; gives Rolewarden's in their order."""
+        """Replay the calls of users, and return those of Rolewarden in their order."""
         ours = []
         for event in events:
             detail = event["detail"]
@@ -159,7 +159,7 @@ class Ledger:
             self.needed[role].add(self.everyone)
 
     def others(self, roles: Mapping[str, Role]) -> dict[str, Any]:
-        """`roles` without what is Rolewarden's to change: guardrails and boundaries, on roles that ever needed some."""
+        """`roles` without the guardrails and boundaries that Rolewarden can change on roles that ever needed some."""
         left = {}
         published = {OURS + name for name in {*self.guardrails.values(), self.everyone}}
         for name, role in roles.items():
@@ -206,16 +206,16 @@ _CHANGES: Mapping[str, Callable[[Role, Mapping[str, Any]], Any]] = {
     "TagRole": _tag,
     "UpdateAssumeRolePolicy": lambda role, said: role.update(AssumeRolePolicyDocument=said["policyDocument"]),
 }
-"""What people's calls do to a role."""
+"""The effect of users' calls on a role."""
 
 
 def _theirs(policies: Mapping[str, str]) -> dict[str, str]:
-    """Policies that are not Rolewarden's by their path."""
+    """Policies outside of Rolewarden's path."""
     return {arn: document for arn, document in policies.items() if not arn.startswith(OURS)}
 
 
-def remedies_made(calls: Iterable[Call]) -> Counter[tuple[str, ...]]:
-    """What Rolewarden's calls have done, each once: a call that went unanswered is made again under the same mark."""
+def remediations_made(calls: Iterable[Call]) -> Counter[tuple[str, ...]]:
+    """The effects of Rolewarden's calls, each once. The retry of an unanswered call has the same correlation ID."""
     made: set[tuple[str, ...]] = set()
     for name, said, mark in calls:
         role, policy = said.get("roleName", ""), said.get("policyArn", "").removeprefix(OURS)
@@ -234,8 +234,8 @@ def remedies_made(calls: Iterable[Call]) -> Counter[tuple[str, ...]]:
     return Counter(made)
 
 
-def remedies_told(rows: Iterable[Mapping[str, Any]]) -> Counter[tuple[str, ...]]:
-    """The same, as often as the rows of the history tell it."""
+def remediations_recorded(rows: Iterable[Mapping[str, Any]]) -> Counter[tuple[str, ...]]:
+    """The same effects, counted in the rows of the history."""
     told: Counter[tuple[str, ...]] = Counter()
     for row in rows:
         role, mark = row.get("role", ""), row.get("correlation_id", "")

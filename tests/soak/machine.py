@@ -1,6 +1,6 @@
-"""A bad night, by chance: users, admins, attackers, infrastructure tools, faults of AWS, lost and doubled events.
+"""A random bad night: users, admins, attackers, infrastructure tools, faults of AWS, lost and doubled events.
 
-After it there is quiet, one check of the policies and one sweep; `Night.teardown` says what must be true then.
+After it, the account is quiet, and one check of the policies and one sweep run. `Night.teardown` checks the result.
 """
 
 from __future__ import annotations
@@ -31,7 +31,16 @@ from tests.conftest import ROOT
 from tests.guardrail_texts import BY_DOMAIN
 from tests.publishing import UNRELATED
 from tests.soak.functions import QUEUES, Fault, Functions, faults_of, quiet
-from tests.soak.ledger import OURS, ROLEWARDEN, Call, Ledger, policies_now, remedies_made, remedies_told, roles_now
+from tests.soak.ledger import (
+    OURS,
+    ROLEWARDEN,
+    Call,
+    Ledger,
+    policies_now,
+    remediations_made,
+    remediations_recorded,
+    roles_now,
+)
 from tests.world import EC2_TRUST, World
 
 NO_MODELS, APPROVED = "no-generative-ai", "approved-models"
@@ -47,10 +56,10 @@ RULES = {
 QUOTA = 10
 TEAM = tuple(f"arn:aws:iam::{ACCOUNT_ID}:policy/team-policy-{number:02}" for number in range(1, QUOTA + 1))
 STALE_SECONDS = 30.0
-"""As old as a read of IAM may be; a second look comes after 60."""
+"""Maximum age of a read of IAM in seconds. A recheck comes after 60 seconds."""
 
 NUMBER = st.integers(0, 1 << 16)
-"""Picks one of what there is."""
+"""A number that selects one of the existing items."""
 
 OPERATIONS = {
     "enforce": (
@@ -77,7 +86,7 @@ OPERATIONS = {
 
 
 def befalling(what: str, tries: int = 1) -> st.SearchStrategy[list[Fault | None]]:
-    """What befalls the first tries of an invocation: often nothing."""
+    """The faults of the first tries of an invocation, often none."""
     faults = list(faults_of(*OPERATIONS[what]))
     one = st.none() | st.integers(0, len(faults) - 1).map(lambda number: faults[number])
     return st.just([]) | st.lists(one, min_size=1, max_size=tries)
@@ -85,7 +94,7 @@ def befalling(what: str, tries: int = 1) -> st.SearchStrategy[list[Fault | None]
 
 @dataclass
 class Done:
-    """What the machines of this process have been through, for the figures."""
+    """Counts of the work of this process's machines, for the summary."""
 
     runs: int = 0
     steps: int = 0
@@ -113,25 +122,25 @@ _FOLDER = TemporaryDirectory()
 
 @cache
 def _world(rules: str) -> tuple[World, Callable[[], None]]:
-    """A guarded account under these rules, and what brings it back."""
+    """A protected account with these rules, and the function that restores it."""
     path = Path(_FOLDER.name) / f"{rules}.yaml"
     path.write_text(RULES[rules])
     world = World(_aws(), _template(), path)
     with quiet(world):
-        world.guarded().queued()
+        world.protected().queued()
         world.iam.create_policy(PolicyName="theirs", PolicyDocument=UNRELATED)
     return world, _aws().saved()
 
 
 @cache
 def _client(rules: str, person: str, service: str) -> Any:
-    """A person's client: keys are saved with the world, so one serves each run of it."""
+    """A user's client. The world's saved state has its key, so all runs share the client."""
     world, _ = _world(rules)
     return world.seeded.access_keys[person].session().client(service)  # type: ignore[call-overload]
 
 
 class Night(RuleBasedStateMachine):
-    """One run. `alice` administers, `mallory` attacks, and the infrastructure tool runs under mallory's key too."""
+    """One run. `alice` administers, `mallory` attacks, and the infrastructure tool also uses mallory's key."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,7 +157,7 @@ class Night(RuleBasedStateMachine):
         self.world.lend()
         self.functions = Functions(self.world, _template())
         self.age = 0.0
-        # That nobody else's boundary is replaced rests on GetRole, and IAM has no write for "where there is none".
+        # Only GetRole shows whether a role has another owner's boundary, because IAM lacks a conditional write.
         self.stack.enter_context(
             _aws().stale(
                 STALE_SECONDS,
@@ -170,7 +179,7 @@ class Night(RuleBasedStateMachine):
     # People
 
     def by(self, person: str, service: str, operation: str, **parameters: Any) -> Any:
-        """A person's call; that AWS refuses it is the person's affair."""
+        """Make a user's call, and ignore an error of AWS."""
         client = _client(self.ruleset, person, service)
         try:
             answer = getattr(client, operation)(**parameters)
@@ -180,7 +189,7 @@ class Night(RuleBasedStateMachine):
         return answer
 
     def collect(self) -> None:
-        """What people did since is on its way to EventBridge; what Rolewarden did is left out by the rules."""
+        """Collect the events of new calls by users. The rules ignore those of Rolewarden."""
         events = list(_aws().events)
         new, self.seen = events[self.seen :], len(events)
         self.mail += [event for event in new if event["detail"]["userIdentity"]["arn"] != ROLEWARDEN]
@@ -495,7 +504,7 @@ class Night(RuleBasedStateMachine):
                 assert digest(policies[OURS + policy.name]) == digest(policy.document), policy.name
 
     def is_taken(self, policy: str) -> bool:
-        """Whether somebody has a policy of this name elsewhere, so that IAM lets nobody make it anew."""
+        """Whether a policy under another path has this name, so that it cannot be created again."""
         return f"arn:aws:iam::{ACCOUNT_ID}:policy/theirs/{policy}" in policies_now()
 
     def governed_roles_are_guarded(self) -> None:
@@ -518,7 +527,7 @@ class Night(RuleBasedStateMachine):
             assert (outcome.verdict, outcome.reason) == (Verdict.UNENFORCEABLE, why), (role, outcome)
 
     def why_not(self, role: str, missing: set[str], found: dict[str, Any] | None) -> Reason | str | None:
-        """Why a role may lack what it needs: a reason to be named, "" where it is held all the same or is gone."""
+        """The reason why a role can lack policies: "" if a boundary protects it or it does not exist, or None."""
         if role.startswith("arn:"):
             return Reason.OTHER_ACCOUNT
         if found is None:
@@ -532,9 +541,9 @@ class Night(RuleBasedStateMachine):
         return "" if held else Reason.QUOTA
 
     def every_remediation_is_told(self, calls: list[Call]) -> None:
-        made = remedies_made(calls)
+        made = remediations_made(calls)
         rows = self.world.runtime.aws.scan(self.world.environment["HISTORY_TABLE"])
-        told = remedies_told(row for row in rows if row.get("backfilled") or row["at"] > self.began)
+        told = remediations_recorded(row for row in rows if row.get("backfilled") or row["at"] > self.began)
         assert told == made, {"not made": told - made, "not told": made - told}
         DONE.runs += 1
         DONE.steps += self.steps

@@ -1,4 +1,4 @@
-"""The commands: a module each with its options and its output, and the one table of what their exit codes mean."""
+"""The commands: one module for the options and the output of each, and the table of their exit codes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 
 class ExitCode(IntEnum):
-    """What a command exits with.
+    """The exit code of a command.
 
-    DONE: nothing is left to do, or only warnings. ERROR: the command could not do its work: an option is wrong, a file
-    is unreadable, no stack or no server answers, or a person interrupted it. OPEN: something is to be done, or
-    is not as it should be.
+    - DONE: nothing is left to do, or only warnings.
+    - ERROR: the command could not do its work. Examples: an option is wrong, a file is unreadable, the stack does not
+      exist, AWS does not answer, or the user interrupted the command.
+    - OPEN: something is left to do, or the account is not in the required state.
     """
 
     DONE = 0
@@ -23,7 +24,7 @@ class Command(NamedTuple):
     """A row of the table: the line in the list of commands, and the meanings of exit codes 0 and 2.
 
     `open` is empty if the command never exits with 2. Exit code 1 means the same for every command, see `ExitCode`;
-    `error` has what else it means.
+    `error` names a further meaning for this command.
     """
 
     summary: str
@@ -40,46 +41,46 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "plan": Command(
-        "What enforcing guardrails.yaml would change; reads only.",
-        "nothing to do",
+        "Show the changes that enforcing guardrails.yaml would make.",
+        "nothing is left to do",
         "changes are pending, a role cannot be protected, or something could not be read",
     ),
     "enforce": Command(
-        "Do what the plan says, after asking.",
-        "all is done",
-        "something is left",
+        "Make the changes of the plan, after asking.",
+        "all changes are made",
+        "a change is left, or a role cannot be protected",
         "an error, or the changes were not confirmed",
     ),
     "detach": Command(
-        "Take off policies that roles do not need, after asking.",
-        "nothing to do, or all is done",
-        "something is left",
+        "Detach policies that roles do not need, after asking.",
+        "nothing is left to do",
+        "a policy is left",
         "an error, or the changes were not confirmed",
     ),
-    "access": Command("Who can reach which model, and which statement says so.", "the matrix is shown"),
-    "explain": Command("Why a role may or may not use a model.", "the decision is explained"),
-    "report": Command("One HTML file for an auditor.", "the file is written"),
-    "history": Command("What the stack has done and found, newest first.", "the history is shown"),
+    "access": Command("Show which subjects can reach which models, and the reason.", "the matrix is shown"),
+    "explain": Command("Show why a role can or cannot use a model.", "the decision is explained"),
+    "report": Command("Write one HTML file for an auditor.", "the file is written"),
+    "history": Command("Show the remediations and findings of the stack, newest first.", "the history is shown"),
     "status": Command(
-        "How the deployed stack is doing.",
-        "all is well",
+        "Show the state of the deployed stack.",
+        "the stack works and every role is protected or exempt",
         "a role is contested or unprotected, or the last sweep is missing, overdue or incomplete",
     ),
-    "sweep": Command("Start a sweep: the deployed stack evaluates every role.", "the stack is asked"),
+    "sweep": Command("Start a sweep: the deployed stack evaluates every role.", "the sweep is requested"),
     "doctor": Command(
         "Check on the deployed stack what can only be seen there.",
         "everything is in order, or only warnings",
         "a check failed, or could not be made",
     ),
-    "scp": Command("The policy that keeps people from undoing the stack.", "the policy is printed or written"),
+    "scp": Command("Print a policy that protects the stack from administrators.", "the policy is printed or written"),
     "check": Command(
-        "Say what is wrong with guardrails.yaml, and what it costs a role.",
+        "Check guardrails.yaml, and show how much of each quota it uses.",
         "the file can be deployed",
         "the file has errors",
-        "an error, such as a file that cannot be read",
+        "an error, such as an unreadable file",
     ),
     "compile": Command(
-        "Print the IAM policies that guardrails.yaml becomes.",
+        "Print the IAM policies that guardrails.yaml compiles to.",
         "the policies are printed or written",
         error="an error, such as a file with errors",
     ),
@@ -90,4 +91,4 @@ COMMANDS = {
         "an error, such as a file without events",
     ),
 }
-"""The commands by name, in the order of `rolewarden --help`: those that work on an account, on the stack, on files."""
+"""The commands by name, in the order of `rolewarden --help`: for an account, for the stack, for files."""

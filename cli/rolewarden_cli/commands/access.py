@@ -13,13 +13,25 @@ from rolewarden_cli import console, inventory, options
 from rolewarden_cli.access import AccessMatrix, Decision, Row, matrix
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.console import FEW_NAMES, NOTHING, colour, counted, few, heading, indented, show_unread
+from rolewarden_cli.console import (
+    BY_SCP,
+    FEW_NAMES,
+    IMPLICIT_DENY,
+    color,
+    counted,
+    few,
+    heading,
+    indented,
+    show_unread,
+    undecided_text,
+)
 from rolewarden_cli.models import LIVE, Model, models
+from rolewarden_cli.notes import note
 from rolewarden_cli.options import All, AsJson, Guardrails, ModelPatterns
 from rolewarden_cli.rules import DEFAULT_FILE
 
 ROW, COLUMN = 24, 7
-"""Characters of a row's name and of a model's column, where each model has one."""
+"""Characters of a row's name and of a model's column, if each model has a column."""
 
 
 @of_an_account
@@ -30,16 +42,19 @@ def run_access(
     everything: All = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show who can reach which model, and by which policy statement, as IAM's own simulator judges it.
+    """Show which subjects can reach which models, and the policy statements that decide.
 
-    A model is reached where one route gets through: Bedrock on demand, by an inference profile, in a batch job or on
-    Mantle; JumpStart to an endpoint under any of its tags, or from a hub. Service control policies are not looked at.
+    The decisions come from IAM's policy simulator. A subject can reach a model if one route is open. The routes to a
+    Bedrock model are on demand, an inference profile, a batch job and Mantle. The routes to a JumpStart model are an
+    endpoint with any of its tags, and a hub. The simulator also evaluates service control policies, with the condition
+    keys that `access` passes.
 
     Example: rolewarden access --local --model 'anthropic.*sonnet*' --model huggingface-text2text-flan-t5-xl
     """
     rules = options.rules_in(guardrails)
     columns = models(connection, model or ())
-    console.warn(columns.unlisted)
+    for line in columns.unlisted:
+        note(line)
     with console.progress() as progress:
         taken = inventory.take(connection, rules, progress)
         found = matrix(connection.calls, taken, columns, progress)
@@ -50,11 +65,11 @@ def run_access(
 
 
 def show_access(out: Console, found: AccessMatrix, *, everything: bool = False) -> None:
-    """A column for each of a few models; of many, what each group of rows reaches."""
-    source = "as it lists them now" if found.listed == LIVE else f"from {found.listed}"
+    """Print a column for each model if they fit the width, and otherwise the models that each group of rows reaches."""
+    source = "ListFoundationModels" if found.listed == LIVE else found.listed
     out.print(Text(f"account {found.account}, {', '.join(found.regions)}", "bold"))
     counts = f"{counted(len(found.rows), 'subject')}, {counted(len(found.models), 'model')}"
-    out.print(f"{counts}, Bedrock's {source}")
+    out.print(f"{counts}, those of Bedrock from {source}")
     if ROW + COLUMN * len(found.models) <= out.width:
         _show_columns(out, found)
     else:
@@ -82,14 +97,14 @@ def _show_columns(out: Console, found: AccessMatrix) -> None:
     out.print()
     legend = Table.grid(padding=(0, 2, 0, 0))
     for (allowed, why), letter in letters.items():
-        legend.add_row(Text(f"{'yes' if allowed else 'no'} {letter}", colour(allowed)), why)
+        legend.add_row(Text(f"{'yes' if allowed else 'no'} {letter}", color(allowed)), why)
     out.print(legend)
 
 
 def _cell(decision: Decision, letters: dict[tuple[bool, str], str]) -> Text:
     why = (decision.allowed, _why(decision))
     letter = letters.setdefault(why, _letter(len(letters)))
-    return Text(f"{'yes' if decision.allowed else 'no'} {letter}", colour(decision.allowed))
+    return Text(f"{'yes' if decision.allowed else 'no'} {letter}", color(decision.allowed))
 
 
 def _letter(number: int) -> str:
@@ -103,30 +118,32 @@ def _why(decision: Decision) -> str:
         by_policy[statement.policy].append(statement.label)
     names = "; ".join(f"{policy}: {', '.join(labels)}" for policy, labels in by_policy.items())
     if decision.allowed:
-        return f"{decision.route}, allowed by {names}"
-    return f"denied by {names}" if names else NOTHING
+        why = [f"{decision.route}, allowed by {names}"]
+    else:
+        why = [BY_SCP] * decision.denied_by_scp + [f"denied by {names}"] * bool(names) or [IMPLICIT_DENY]
+    return "; ".join(filter(None, (*why, undecided_text(decision.undecided))))
 
 
 def _show_groups(out: Console, found: AccessMatrix, *, most: int) -> None:
     groups: dict[tuple[tuple[bool, str], ...], list[Row]] = defaultdict(list)
     for row in found.rows:
-        cells = (found.cell(row, number) for number in range(len(found.models)))
-        groups[tuple((cell.allowed, _why(cell)) for cell in cells)].append(row)
-    for told, rows in groups.items():
+        decisions = (found.cell(row, number) for number in range(len(found.models)))
+        groups[tuple((decision.allowed, _why(decision)) for decision in decisions)].append(row)
+    for cells_of_group, rows in groups.items():
         out.print(heading(few([row.label for row in rows], most)))
         names = sorted({role for row in rows for role in (row.role, row.bedrock_role) if role})
         out.print(indented(Text(f"by {few(names, most)}", "bright_black"), 2))
         for family, title in (("bedrock", "Bedrock"), ("jumpstart", "JumpStart")):
-            of_it = [(model, *cell) for model, cell in zip(found.models, told, strict=True) if model.family == family]
-            if of_it:
-                _show_family(out, title, of_it)
+            cells = [(m, *cell) for m, cell in zip(found.models, cells_of_group, strict=True) if m.family == family]
+            if cells:
+                _show_family(out, title, cells)
 
 
-def _show_family(out: Console, title: str, told: Sequence[tuple[Model, bool, str]]) -> None:
-    reached = [model for model, allowed, _ in told if allowed]
-    out.print(indented(Text(f"{title}: {len(reached):,} of {len(told):,} reached", colour(bool(reached))), 2))
-    if reached and len(reached) < len(told):
+def _show_family(out: Console, title: str, cells: Sequence[tuple[Model, bool, str]]) -> None:
+    reached = [model for model, allowed, _ in cells if allowed]
+    out.print(indented(Text(f"{title}: {len(reached):,} of {len(cells):,} reached", color(bool(reached))), 2))
+    if reached and len(reached) < len(cells):
         out.print(indented(few([model.id for model in reached]), 4))
-    reasons = Counter(why for _, _, why in told)
+    reasons = Counter(why for _, _, why in cells)
     for why, number in reasons.most_common():
         out.print(indented(f"{number:,} {why}", 4))

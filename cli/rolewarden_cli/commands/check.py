@@ -15,9 +15,10 @@ def run_check(
     file: RulesFile = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is wrong with guardrails.yaml, and what it costs a role.
+    """Check guardrails.yaml, and show how much of each quota it uses.
 
-    One line each for errors and warnings: where it is, what is wrong, and what to write instead.
+    Prints one line for each error and warning, with the place, the fault and the correction. The quotas are the
+    characters of a policy and the managed policies of a role.
 
     Example: rolewarden check
     """
@@ -32,4 +33,4 @@ def run_check(
             console.print(line)
         errors, warnings = len(found.checked.errors), len(found.checked.warnings)
         console.print(f"{file}: {counted(errors, 'error')}, {counted(warnings, 'warning')}")
-    end(is_settled=not found.checked.errors)
+    end(is_done=not found.checked.errors)

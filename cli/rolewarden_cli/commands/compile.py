@@ -18,10 +18,10 @@ from rolewarden_cli.shipped import here_or_shipped
 
 def run_compile(
     file: RulesFile = DEFAULT_FILE,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a file for each policy there.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write each policy to a file there.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the IAM policies that guardrails.yaml becomes.
+    """Print the IAM policies that guardrails.yaml compiles to.
 
     Example: rolewarden compile --out policies
     """

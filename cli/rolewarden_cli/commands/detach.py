@@ -21,16 +21,16 @@ from rolewarden_cli.rules import DEFAULT_FILE
 @of_an_account
 def run_detach(
     connection: Connection,
-    role: Annotated[list[str] | None, typer.Argument(metavar="ROLE", help="Names of roles; all of them if none "
-                                                     "is named.")] = None,
+    role: Annotated[list[str] | None, typer.Argument(metavar="ROLE", help="Names of roles. Without a name, all "
+                                                     "roles.")] = None,
     guardrails: Guardrails = DEFAULT_FILE,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Detach Rolewarden's policies and boundaries from roles that do not need them, after showing them and asking.
+    """Show the policies and boundaries of Rolewarden that roles do not need, ask, and detach them.
 
-    Unused policies are deleted afterwards. SageMaker and IAM are read again before each role. It refuses if something
-    could not be read, or if the deployed stack has other rules than the file.
+    Then the command deletes unused policies. It reads SageMaker and IAM again before each role. It refuses if it could
+    not read everything, or if the deployed stack has other rules than the file, or unknown ones.
 
     Example: rolewarden detach --local
     """
@@ -52,7 +52,7 @@ def run_detach(
         print_json(done)
     elif unneeded:
         show_detached(console.console(), done)
-    options.end(is_settled=not done.left)
+    options.end(is_done=not done.left)
 
 
 def show_surplus(out: Console, found: Surplus) -> None:
@@ -73,8 +73,8 @@ def show_detached(out: Console, done: Detached) -> None:
             out.print(Text.assemble((role, "bold"), f"  - {', '.join(policies)}"))
     for policy in done.deleted:
         out.print(f"deleted policy {policy}")
-    for what in done.left:
-        out.print(Text(f"not done: {what}", "red"))
+    for line in done.left:
+        out.print(Text(f"not done: {line}", "red"))
     changed = sum(map(bool, done.detached.values()))
     end = f"{counted(changed, 'role')} changed, {counted(len(done.deleted), 'policy', 'policies')} deleted"
-    out.print(Text(f"\n{end}" + (f", {len(done.left)} not done: run it again" if done.left else ""), "bold"))
+    out.print(Text(f"\n{end}" + (f", {len(done.left)} not done: run the command again" if done.left else ""), "bold"))

@@ -46,7 +46,7 @@ def run_doctor(
         print_json({"checks": found})
     else:
         show_checks(console.console(), found)
-    options.end(is_settled=all(check.level is not Level.FAIL for check in found))
+    options.end(is_done=all(check.level is not Level.FAIL for check in found))
 
 
 def _local_rules(path: Path) -> Rules | None:

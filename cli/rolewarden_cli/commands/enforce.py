@@ -17,7 +17,7 @@ from rolewarden_cli import console, options, stack
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.commands.plan import show_plan
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.console import VERDICT_COLOURS, counted, few, policy_name, show_trouble
+from rolewarden_cli.console import VERDICT_COLORS, counted, few, policy_name, show_reason
 from rolewarden_cli.enforce import Enforced, enforce_rules
 from rolewarden_cli.options import AsJson, Guardrails, Yes
 from rolewarden_cli.plan import read_plan
@@ -29,14 +29,16 @@ def run_enforce(
     connection: Connection,
     guardrails: Guardrails = DEFAULT_FILE,
     yes: Yes = False,
-    despite_stack: Annotated[bool, typer.Option("--despite-stack", help="Go on although the deployed stack has other "
-                                                "rules: it reverts policies and reports you for tampering.")] = False,
+    despite_stack: Annotated[bool, typer.Option("--despite-stack", help="Continue although the deployed stack has "
+                                                "other rules. The stack then reverts your policies and reports "
+                                                "you for tampering.")] = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Do what the plan says, after showing it and asking. Ctrl-C ends it after the role that it is at.
+    """Show the plan, ask, and make its changes. Ctrl-C stops the command after the current role.
 
-    It may be run again at any time: what is done is not done twice. Without a deployed stack nothing keeps what it did.
-    If the deployed stack has other rules than the file, or unknown ones, it refuses: deploy the file instead.
+    You can run it again at any time, because it makes no change twice. Without a deployed stack, Rolewarden does not
+    remediate later drift. If the deployed stack has other rules than the file, or unknown ones, the command refuses:
+    deploy the file instead.
 
     Example: rolewarden enforce --local --yes
     """
@@ -55,19 +57,19 @@ def run_enforce(
         print_json(done)
     else:
         show_enforced(console.console(), done, left=planned.unprotected)
-    options.end(is_settled=done.is_whole and not planned.unprotected)
+    options.end(is_done=done.is_whole and not planned.unprotected)
 
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Gives what tells whether Ctrl-C was pressed; pressed again, it ends at once."""
+    """Give a function that says whether the user pressed Ctrl-C. A second Ctrl-C ends the command at once."""
     pressed = False
 
     def press(number: int, _frame: object) -> None:
         nonlocal pressed
         pressed = True
         signal.signal(number, signal.default_int_handler)
-        print("rolewarden: ends after this role", file=sys.stderr)
+        print("rolewarden: stopping after this role", file=sys.stderr)
 
     before = signal.signal(signal.SIGINT, press)
     try:
@@ -78,31 +80,31 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 
 def show_enforced(out: Console, done: Enforced, *, left: Sequence[str] = ()) -> None:
     """Print the change to each policy and role. `left` are the roles and user profiles that cannot be protected."""
-    for policy, what in done.policies.items():
-        if what != UNCHANGED:
-            out.print(Text.assemble((f"{what:9}", "green"), " policy ", policy))
+    for policy, change in done.policies.items():
+        if change != UNCHANGED:
+            out.print(Text.assemble((f"{change:9}", "green"), " policy ", policy))
     for outcome in done.outcomes:
         if outcome.verdict is Verdict.OUT_OF_SCOPE:
             continue
-        line = Text.assemble((outcome.role, "bold"), "  ", (outcome.before, VERDICT_COLOURS[outcome.before]))
-        line.append(" > ").append(outcome.verdict, VERDICT_COLOURS[outcome.verdict])
+        line = Text.assemble((outcome.role, "bold"), "  ", (outcome.before, VERDICT_COLORS[outcome.before]))
+        line.append(" > ").append(outcome.verdict, VERDICT_COLORS[outcome.verdict])
         if outcome.attached:
             line.append(f"  + {', '.join(outcome.attached)}")
         if outcome.remediation == "bounded":
             line.append(f"  + boundary {policy_name(outcome.boundary)}")
         out.print(line)
-        show_trouble(out, outcome)
+        show_reason(out, outcome)
     for role, policies in done.detached.items():
         if policies:
             out.print(Text.assemble((role, "bold"), f"  - {', '.join(policies)}"))
-    for what in done.postponed:
-        out.print(Text(f"not done: {what}", "red"))
+    for undone in done.postponed:
+        out.print(Text(f"not done: {undone}", "red"))
     changed = sum(outcome.has_written for outcome in done.outcomes) + sum(map(bool, done.detached.values()))
     end = f"{counted(changed, 'role')} changed"
     if done.stopped:
-        end += f", stopped before {counted(len(done.left), 'role')}: run it again to go on"
+        end += f", stopped before {counted(len(done.left), 'role')}: run the command again to continue"
     elif done.postponed:
-        end += f", {len(done.postponed)} not done: run it again"
+        end += f", {len(done.postponed)} not done: run the command again"
     if left:
         end += f", {len(left)} cannot be protected: {few(left)}"
     out.print(Text(f"\n{end}", "bold"))

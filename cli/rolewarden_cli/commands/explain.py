@@ -14,12 +14,24 @@ from rich.text import Text
 from rolewarden.verdicts import Verdict
 
 from rolewarden_cli import console, inventory, options
+from rolewarden_cli.access import Route
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.console import NOTHING, colour, few, heading, indented, time_text
+from rolewarden_cli.console import (
+    BY_SCP,
+    IMPLICIT_DENY,
+    color,
+    few,
+    heading,
+    indented,
+    show_unread,
+    time_text,
+    undecided_text,
+)
 from rolewarden_cli.explain import Explanation, ReasonForAccess, explain_role
 from rolewarden_cli.history import Entry
 from rolewarden_cli.models import models
+from rolewarden_cli.notes import note
 from rolewarden_cli.options import AsJson, Guardrails
 from rolewarden_cli.rules import DEFAULT_FILE
 
@@ -27,20 +39,25 @@ from rolewarden_cli.rules import DEFAULT_FILE
 @of_an_account
 def run_explain(
     connection: Connection,
-    role: Annotated[str, typer.Argument(metavar="ROLE", help="A role's name.")],
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's id.")],
+    role: Annotated[str, typer.Argument(metavar="ROLE", help="The name of a role.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The ID of a model.")],
     guardrails: Guardrails = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> None:
-    """Tell why a role may or may not use a model: statement, policy, guardrail, assignment, and who caused it when.
+    """Show why a role can or cannot use a model: routes, statements, policies, guardrails and assignments.
+
+    If a stack is deployed, the command also shows the time and the cause of each attachment.
 
     Example: rolewarden explain CanvasRosa amazon.nova-pro-v1:0 --local
     """
     rules = options.rules_in(guardrails)
     chosen = models(connection, [model])
-    console.warn(chosen.unlisted)
+    for line in chosen.unlisted:
+        note(line)
     if len(chosen.columns) > 1:
-        raise options.UsageError(f"{len(chosen.columns)} models match `{model}`: name one, as `{chosen.columns[0].id}`")
+        raise options.UsageError(
+            f"{len(chosen.columns)} models match `{model}`: name one, such as `{chosen.columns[0].id}`"
+        )
     with console.progress() as progress:
         taken = inventory.take(connection, rules, progress)
         found = explain_role(connection, taken, rules, role, chosen, options.today(), progress)
@@ -51,17 +68,16 @@ def run_explain(
 
 
 def show_explanation(out: Console, found: Explanation) -> None:
-    """One decision in words."""
+    """Print the decision, its routes, and the statements that decided."""
     allowed = found.decision.allowed
-    may = ("may use" if allowed else "may not use", colour(allowed))
-    out.print(Text.assemble((found.role, "bold"), " ", may, " ", (found.model.id, "bold")))
-    out.print(_standing(found))
+    can = ("can use" if allowed else "cannot use", color(allowed))
+    out.print(Text.assemble((found.role, "bold"), " ", can, " ", (found.model.id, "bold")))
+    out.print(_use_and_verdict(found))
     grid = Table.grid(padding=(0, 2, 0, 0))
     numbers = {reason.statement.name: str(number) for number, reason in enumerate(found.reasons, start=1)}
     for route in found.decision.routes:
-        word = Text("yes" if route.allowed else "no", colour(route.allowed))
-        by = ", ".join(numbers[statement.name] for statement in route.statements)
-        grid.add_row("", word, Text(route.name, overflow="fold"), f"by {by}" if by else NOTHING)
+        word = Text("yes" if route.allowed else "no", color(route.allowed))
+        grid.add_row("", word, Text(route.name, overflow="fold"), _why(route, numbers))
     out.print()
     out.print(grid)
     by_policy: dict[str, list[ReasonForAccess]] = defaultdict(list)
@@ -69,33 +85,41 @@ def show_explanation(out: Console, found: Explanation) -> None:
         by_policy[reason.statement.policy].append(reason)
     for reasons in by_policy.values():
         _show_reasons(out, numbers, reasons, recorded=found.recorded)
+    show_unread(out, found.unread)
 
 
-def _standing(found: Explanation) -> str:
+def _why(route: Route, numbers: Mapping[str, str]) -> str:
+    by = ", ".join(numbers[statement.name] for statement in route.statements)
+    scps = f": {' or '.join(route.scps)}" if route.scps else ""
+    why = [f"{BY_SCP}{scps}"] * route.denied_by_scp + [f"by {by}"] * bool(by) or [IMPLICIT_DENY]
+    return "; ".join(filter(None, (*why, undecided_text(route.undecided))))
+
+
+def _use_and_verdict(found: Explanation) -> str:
     if not found.subjects or found.planned is None:
-        return "It works for nobody that SageMaker knows of."
+        return "The role is out of scope: no subject in SageMaker uses it."
     outcome = found.planned.outcome
-    works = f"It works for {few(found.subjects)}, and is {outcome.before}"
+    used = f"The role is used by {few(found.subjects)}, and is {outcome.before}"
     if outcome.before is Verdict.EXEMPT:
-        return f"{works} {outcome.message}."
+        return f"{used} {outcome.message}."
     lacks = [name for name in found.planned.outcome.missing if outcome.before is not Verdict.COMPLIANT]
-    return f"{works}: it lacks {', '.join(lacks)}." if lacks else f"{works}."
+    return f"{used}: it lacks {', '.join(lacks)}." if lacks else f"{used}."
 
 
 def _show_reasons(
     out: Console, numbers: Mapping[str, str], reasons: Sequence[ReasonForAccess], *, recorded: bool
 ) -> None:
-    """What is known of one policy, and those of its statements that decided."""
+    """Print a policy, the assignments that require it, and those of its statements that decided."""
     first = reasons[0]
     out.print(heading(first.statement.policy))
     grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(width=11, style="bright_black")
+    grid.add_column(width=13, style="bright_black")
     grid.add_column(overflow="fold")
     if first.statement.arn:
         grid.add_row("  policy", first.statement.arn)
     if first.guardrail:
         grid.add_row("  guardrail", first.guardrail)
-        grid.add_row("  asked by", "; ".join(first.assignments) or "no assignment: the role has it without need")
+        grid.add_row("  required by", "; ".join(first.assignments) or "no assignment: the role does not need it")
         grid.add_row("  attached", _attached(first.attached, recorded=recorded))
     out.print(grid)
     for reason in reasons:
@@ -108,5 +132,5 @@ def _show_reasons(
 
 def _attached(entry: Entry | None, *, recorded: bool) -> str:
     if entry is None:
-        return "the history does not say" if recorded else "not known: nothing is deployed that would record it"
+        return "not in the history" if recorded else "not known: without a deployed stack, no history exists"
     return f"{time_text(entry.at)}, after {entry.caused_by}"

@@ -14,25 +14,26 @@ from rolewarden.own_events import RoleContested
 from rolewarden_cli import console
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.console import VERDICT_COLOURS, indented, time_text
-from rolewarden_cli.history import Entry, moment, read_history
+from rolewarden_cli.console import VERDICT_COLORS, indented, time_text
+from rolewarden_cli.history import Entry, parsed_time, read_history
 from rolewarden_cli.options import AsJson
 
 
 @of_an_account
 def run_history(
     connection: Connection,
-    role: Annotated[str, typer.Option(metavar="ROLE", help="Only of this role.")] = "",
-    since: Annotated[str, typer.Option(metavar="TIME", help="Only since then: 90m, 2h, 7d, or a day as "
-                                       "2026-11-25.")] = "",
-    actor: Annotated[str, typer.Option(metavar="WHO", help="Only what this caller led to: a part of its ARN.")] = "",
+    role: Annotated[str, typer.Option(metavar="ROLE", help="Only entries about this role.")] = "",
+    since: Annotated[str, typer.Option(metavar="TIME", help="Only entries since 90m, 2h or 7d ago, or since a "
+                                       "date such as 2026-11-25.")] = "",
+    actor: Annotated[str, typer.Option(metavar="CALLER", help="Only entries that this caller caused: a part "
+                                       "of the ARN, or a pattern with `*`.")] = "",
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Show what the deployed stack has done and found, newest first.
+    """Show the remediations and findings of the deployed stack, newest first.
 
     Example: rolewarden history --since 7d --actor mallory --local
     """
-    start = moment(since, datetime.now(UTC)) if since else None
+    start = parsed_time(since, datetime.now(UTC)) if since else None
     found = read_history(connection, role=role, since=start, actor=actor)
     if as_json:
         print_json({"entries": found})
@@ -41,9 +42,9 @@ def run_history(
 
 
 def show_history(out: Console, entries: Sequence[Entry]) -> None:
-    """Two lines an entry, newest first."""
+    """Print the time, the role and the verdicts of each entry, then its policies, its reason and its cause."""
     if not entries:
-        out.print("nothing of the kind is recorded")
+        out.print("the history has no such entry")
     for entry in entries:
         out.print(Text.assemble(time_text(entry.at), "  ", (entry.about, "bold"), "  ", _kind(entry)))
         for text in (_policies(entry), Text(entry.reason, "red"), Text(entry.caused_by)):
@@ -52,13 +53,13 @@ def show_history(out: Console, entries: Sequence[Entry]) -> None:
 
 
 def _kind(entry: Entry) -> Text:
-    """The verdicts before and after, or what else it tells of."""
+    """The verdicts before and after, or the kind of an entry without verdicts."""
     before = str(entry.row.get("before", ""))
     if not before:
-        return Text(f"{entry.kind.lower()} {entry.remediation}".strip(), VERDICT_COLOURS.get(entry.verdict, ""))
-    text = Text(before, VERDICT_COLOURS.get(before, ""))
+        return Text(f"{entry.kind.lower()} {entry.remediation}".strip(), VERDICT_COLORS.get(entry.verdict, ""))
+    text = Text(before, VERDICT_COLORS.get(before, ""))
     if entry.verdict != before or entry.remediation not in {"", "none"}:
-        text.append(" > ").append(entry.verdict, VERDICT_COLOURS.get(entry.verdict, ""))
+        text.append(" > ").append(entry.verdict, VERDICT_COLORS.get(entry.verdict, ""))
     return text
 
 

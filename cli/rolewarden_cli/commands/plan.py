@@ -16,13 +16,13 @@ from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import (
-    VERDICT_COLOURS,
+    VERDICT_COLORS,
     counted,
     few,
     heading,
     indented,
     policy_name,
-    show_trouble,
+    show_reason,
     show_unread,
 )
 from rolewarden_cli.options import All, AsJson, Guardrails
@@ -30,13 +30,13 @@ from rolewarden_cli.plan import DIRECT_DEPLOYMENT, Plan, PlannedRole, read_plan
 from rolewarden_cli.rules import DEFAULT_FILE
 
 MOST_ROLES = 50
-"""As many roles of a domain are shown of a plan."""
+"""Number of roles of a domain that the output shows without `--all`."""
 
 ROLE_NAME = 26
-"""Characters of a role's name that have room before its verdict."""
+"""Width of the column with the roles' names, in characters."""
 
 FEW = 3
-"""As many of the subjects of a role are shown beside it."""
+"""Number of subjects of a role that the output shows in its line."""
 
 
 @of_an_account
@@ -46,11 +46,12 @@ def run_plan(
     everything: All = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what enforcing guardrails.yaml would change, and what it cannot. Reads only; nothing need be deployed.
+    """Show the changes that enforcing guardrails.yaml would make, and the roles that cannot be protected.
+
+    The command only reads, and it needs no deployed stack. Its last line names the command to run next, which depends
+    on the rules of the deployed stack.
 
     Example: rolewarden plan --local
-
-    The last line names the command to run next, which depends on whether the deployed stack has the same rules.
     """
     rules = options.rules_in(guardrails)
     with console.progress() as progress:
@@ -59,17 +60,18 @@ def run_plan(
         print_json(found)
     else:
         show_plan(console.console(), found, everything=everything)
-    options.end(is_settled=found.is_settled)
+    options.end(is_done=found.is_done)
 
 
 def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool = True) -> None:
-    """Print the changes by region and domain; roles that stay as they are only with `everything`.
+    """Print the changes by region and domain.
 
-    With `ends` the last line names the command to run next.
+    - `everything`: also print the roles that would not change.
+    - `ends`: name the command to run next in the last line.
     """
     out.print(Text(f"account {plan.account}, {', '.join(plan.regions)}", "bold"))
     if not plan.deployed:
-        out.print("Rolewarden is not deployed here: this is what its first sweep would do.")
+        out.print("Rolewarden is not deployed here. Its first sweep would make these changes.")
     _show_policies(out, plan)
     shown: set[str] = set()
     for place, roles in _by_place(plan.roles):
@@ -77,7 +79,7 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool 
         if wanted:
             out.print(heading(place))
             if not shown:
-                heads = (Text(name, "bright_black") for name in ("role", "verdict", "policies", "works for"))
+                heads = (Text(name, "bright_black") for name in ("role", "verdict", "policies", "used by"))
                 out.print(_role_line(*heads))
         for role, bindings in wanted if everything else wanted[:MOST_ROLES]:
             _show_role(out, role, bindings, again=role.outcome.role in shown)
@@ -107,7 +109,7 @@ def _show_policies(out: Console, plan: Plan) -> None:
 
 
 def _by_place(roles: Iterable[PlannedRole]) -> list[tuple[str, list[tuple[PlannedRole, list[Binding]]]]]:
-    """Roles by region and domain, each with what it works for there."""
+    """The roles by region and domain, each with its bindings there."""
     places: dict[tuple[str, str, str], list[tuple[PlannedRole, list[Binding]]]] = defaultdict(list)
     for role in roles:
         here: dict[tuple[str, str, str], list[Binding]] = defaultdict(list)
@@ -120,7 +122,7 @@ def _by_place(roles: Iterable[PlannedRole]) -> list[tuple[str, list[tuple[Planne
 
 def _place(region: str, name: str, domain_id: str) -> str:
     if not domain_id:
-        return "roles that work for no domain"
+        return "roles that no domain uses"
     return f"{region}  domain {name}" + (f" ({domain_id})" if name != domain_id else "")
 
 
@@ -131,22 +133,22 @@ def _is_worth_a_line(role: PlannedRole) -> bool:
 def _show_role(out: Console, role: PlannedRole, bindings: Sequence[Binding], *, again: bool) -> None:
     outcome = role.outcome
     verdict = outcome.verdict if outcome.verdict is Verdict.UNENFORCEABLE else outcome.before
-    # A role that could not be looked at has a reason, and carries nobody knows what.
+    # If IAM did not return the role, its attached policies are not known, and the outcome has a reason.
     slots = f"{role.attached_policies}/{role.quota}" if role.attached_policies or not outcome.reason else ""
     name = Text(outcome.role, "bold")
-    if len(name) > ROLE_NAME:  # the names that AWS gives are; such a one has a line of its own
+    if len(name) > ROLE_NAME:  # A generated name can be longer, and then needs its own line.
         out.print(indented(name, 2))
         name = Text()
-    out.print(_role_line(name, Text(verdict, VERDICT_COLOURS[verdict]), f"{slots:>8}", _subjects(bindings)))
+    out.print(_role_line(name, Text(verdict, VERDICT_COLORS[verdict]), f"{slots:>8}", _subjects(bindings)))
     if again:
         return
     for text in _done_to(role):
         out.print(indented(text, 4))
-    show_trouble(out, outcome)
+    show_reason(out, outcome)
 
 
 def _role_line(*cells: str | Text) -> Padding:
-    """A role's line, or what stands above the first; `policies` are how many it carries, of how many it may."""
+    """The line of a role, or the heads of the columns: role, verdict, attached policies of the quota, subjects."""
     line = Table.grid(padding=(0, 2, 0, 0))
     for width in (ROLE_NAME, 13, 8):
         line.add_column(min_width=width, no_wrap=True)
@@ -171,16 +173,16 @@ def _done_to(role: PlannedRole) -> Iterator[Text]:
     if outcome.remediation == "bounded":
         yield Text(f"+ set the permissions boundary {policy_name(outcome.boundary)}", "green")
     if outcome.boundary_removed:
-        yield Text(f"- take off the permissions boundary {policy_name(outcome.boundary_removed)}", "yellow")
+        yield Text(f"- remove the permissions boundary {policy_name(outcome.boundary_removed)}", "yellow")
     if outcome.remediation == "observed":
-        yield Text(f"lacks {', '.join(outcome.missing)}, which is only observed", "yellow")
+        yield Text(f"lacks {', '.join(outcome.missing)} (in observe mode: reported, not remediated)", "yellow")
     if role.detached:
-        yield Text(f"- detach {', '.join(role.detached)}, which it does not need", "yellow")
+        yield Text(f"- detach {', '.join(role.detached)}, which the role does not need", "yellow")
     if role.surplus:
         yield Text(
-            f"has {', '.join(role.surplus)} without need: `rolewarden detach` takes it off"
+            f"does not need {', '.join(role.surplus)}: `rolewarden detach` detaches it"
             if role.detachable
-            else f"has {', '.join(role.surplus)} without need, and keeps it"
+            else f"does not need {', '.join(role.surplus)}, and keeps it"
         )
     if outcome.verdict is Verdict.EXEMPT:
         yield Text(f"exempt {outcome.message}", "cyan")
@@ -189,10 +191,10 @@ def _done_to(role: PlannedRole) -> Iterator[Text]:
 def _show_shared(out: Console, plan: Plan) -> None:
     if not plan.shared:
         return
-    out.print(heading("rules that cannot be kept, as the user profile runs as its domain's role"))
+    out.print(heading("guardrails that cannot be enforced: the user profile uses its domain's role"))
     for shared in plan.shared:
         name = f"{shared.domain_name or shared.domain_id}/{shared.user_profile}"
-        line = Text.assemble((name, "bold"), f"  needs {', '.join(shared.guardrails)}, runs as {shared.role}")
+        line = Text.assemble((name, "bold"), f"  needs {', '.join(shared.guardrails)}, uses role {shared.role}")
         out.print(indented(line, 2))
     out.print(indented(plan.shared[0].recommendation, 4))
 
@@ -239,4 +241,4 @@ def _sum_of(plan: Plan) -> Text:
         (after[Verdict.EXEMPT], f"{after[Verdict.EXEMPT]} exempt"),
         (after[Verdict.UNENFORCEABLE], f"{after[Verdict.UNENFORCEABLE]} cannot be protected"),
     ]
-    return Text(", ".join(part for number, part in parts if number) or "no role is governed", "bold")
+    return Text(", ".join(part for number, part in parts if number) or "no governed role", "bold")

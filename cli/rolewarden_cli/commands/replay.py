@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rolewarden_cli.answers import print_json
-from rolewarden_cli.console import VERDICT_COLOURS, counted
+from rolewarden_cli.console import VERDICT_COLORS, counted
 from rolewarden_cli.options import AsJson, end
 from rolewarden_cli.replay import Replayed, replay_files
 
@@ -25,7 +25,7 @@ def run_replay(
 ) -> None:  # fmt: skip
     """Replay events through the template's rules and functions on a seeded local account.
 
-    Nothing leaves this machine and no AWS account is needed. Each file starts from the same freshly seeded account.
+    The command calls no AWS service and needs no AWS account. Each file starts from the same seeded account.
 
     Example: rolewarden replay events/detach_role_policy.json
     """
@@ -41,11 +41,11 @@ def run_replay(
         print_json({"events": done})
     else:
         _sum_up(console, done)
-    end(is_settled=not any(replayed.left_drifted for replayed in done))
+    end(is_done=not any(replayed.left_drifted for replayed in done))
 
 
 def show_replayed(console: Console, replayed: Replayed) -> None:
-    """Print what one event came to."""
+    """Print the result of one event."""
     console.print(Text.assemble((replayed.file, "bold"), "  ", replayed.event))
     rows = Table.grid(padding=(0, 2, 0, 0))
     rows.add_column(width=11, style="bright_black")
@@ -62,8 +62,8 @@ def show_replayed(console: Console, replayed: Replayed) -> None:
             rows.add_row("  evaluates", named)
     for outcome in replayed.outcomes:
         rows.add_row("  role", _outcome(outcome))
-    for policy, what in replayed.policies.items():
-        rows.add_row("  policy", f"{policy}  {what}")
+    for policy, change in replayed.policies.items():
+        rows.add_row("  policy", f"{policy}  {change}")
     if replayed.alert:
         rows.add_row("  alert", Text(replayed.alert, "bold"))
     if replayed.rule is not None:
@@ -75,9 +75,9 @@ def show_replayed(console: Console, replayed: Replayed) -> None:
 
 def _outcome(outcome: Mapping[str, Any]) -> Text:
     before, after = str(outcome["before"]), str(outcome["verdict"])
-    text = Text.assemble((str(outcome["role"]), "bold"), "  ", (before, VERDICT_COLOURS[before]))
+    text = Text.assemble((str(outcome["role"]), "bold"), "  ", (before, VERDICT_COLORS[before]))
     if after != before or outcome["remediation"] != "none":
-        text.append(" > ").append(after, VERDICT_COLOURS[after])
+        text.append(" > ").append(after, VERDICT_COLORS[after])
     attached = outcome.get("attached")
     if isinstance(attached, list):
         text.append(f"  attached {', '.join(attached)}")

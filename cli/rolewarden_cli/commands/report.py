@@ -10,8 +10,9 @@ import typer
 
 from rolewarden_cli import console, options
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.history import moment
+from rolewarden_cli.history import parsed_time
 from rolewarden_cli.models import models
+from rolewarden_cli.notes import note
 from rolewarden_cli.options import Guardrails, ModelPatterns
 from rolewarden_cli.report import render
 from rolewarden_cli.report.gather import gather
@@ -21,21 +22,23 @@ from rolewarden_cli.rules import DEFAULT_FILE, UnwritableError
 @of_an_account
 def run_report(
     connection: Connection,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="Where to write it.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")],
     model: ModelPatterns = None,
-    since: Annotated[str, typer.Option(metavar="TIME", help="How far back the history goes: 7d, 90d, or a day as "
-                                       "2026-11-25.")] = "90d",
+    since: Annotated[str, typer.Option(metavar="TIME", help="The beginning of the history: 7d or 90d ago, or a "
+                                       "date such as 2026-11-25.")] = "90d",
     guardrails: Guardrails = DEFAULT_FILE,
 ) -> None:  # fmt: skip
-    """Write one HTML file for an auditor: coverage, findings, access matrix, drift, policies. It loads nothing.
+    """Write one HTML file for an auditor: coverage, findings, access matrix, drift, policies.
 
-    Reads only; nothing need be deployed. Shows what `plan`, `access`, `history` and `status` say.
+    The page loads nothing from elsewhere. It has the results of `plan`, `access`, `history` and `status`. The command
+    only reads, and it needs no deployed stack.
 
     Example: rolewarden report -o report.html --local
     """
     rules, now = options.rules_in(guardrails), datetime.now(UTC)
-    start, columns = moment(since, now), models(connection, model or ())
-    console.warn(columns.unlisted)
+    start, columns = parsed_time(since, now), models(connection, model or ())
+    for line in columns.unlisted:
+        note(line)
     with console.progress() as progress:
         found = gather(connection, rules, guardrails, columns, now, start, progress)
     try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rolewarden_cli.connect import Connection, of_an_account
+from rolewarden_cli.notes import note
 from rolewarden_cli.protect import BOUNDARY_NAME, Protection, text
 from rolewarden_cli.rules import UnwritableError
 
@@ -16,25 +16,28 @@ from rolewarden_cli.rules import UnwritableError
 @of_an_account
 def run_scp(
     connection: Connection,
-    deployer: Annotated[list[str] | None, typer.Option(metavar="ARN-PATTERN", help="Who deploys the stack: is denied "
-                                                       "nothing. May be given again.")] = None,
-    boundary: Annotated[bool, typer.Option("--boundary", help="A permissions boundary for administrators instead: "
-                                           "for an account without AWS Organizations.")] = False,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there.")] = None,
+    deployer: Annotated[list[str] | None, typer.Option(metavar="ARN-PATTERN", help="The ARN of a role or user that "
+                                                       "deploys the stack. The policy exempts it, but a boundary "
+                                                       "still protects itself from it. `*` stands for any text. You "
+                                                       "can repeat this option.")] = None,
+    boundary: Annotated[bool, typer.Option("--boundary", help="Print a permissions boundary for administrators "
+                                           "instead, for an account without AWS Organizations.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the policy to this file.")] = None,
 ) -> None:  # fmt: skip
-    """Print the service control policy that keeps people from taking the deployed stack apart.
+    """Print a service control policy that keeps administrators from changing the deployed stack.
 
-    It has the stack's real names: print it anew after a deployment that adds to the stack. Without --deployer nobody
-    can update or delete the stack where it is in force. Needs AWS credentials that may describe the stack.
+    The policy has the names of the stack's resources: print it again after a deployment that adds resources. Without
+    --deployer, it also keeps every administrator from updating or deleting the stack. The command needs AWS
+    credentials with permission to describe the stack.
 
     Example: rolewarden scp --deployer 'arn:aws:iam::*:role/deploy' --out scp.json
     """
     protection = Protection(connection.deployed(), tuple(deployer or ()))
     document = protection.boundary() if boundary else protection.service_control_policy()
     if not deployer:
-        print("rolewarden: no --deployer: nobody under this can update or delete the stack", file=sys.stderr)
+        note("without --deployer, no administrator under this policy can update or delete the stack")
     if boundary:
-        print(f"rolewarden: create it as {BOUNDARY_NAME}: it protects itself by that name", file=sys.stderr)
+        note(f"create the policy with the name {BOUNDARY_NAME}: the document protects the policy of that name")
     if out is None:
         print(text(document))
         return

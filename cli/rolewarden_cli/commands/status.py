@@ -14,7 +14,7 @@ from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import counted, few, time_text
 from rolewarden_cli.options import AsJson
-from rolewarden_cli.status import LONG_SINCE, Status, read_status
+from rolewarden_cli.status import OLD_AFTER, Status, read_status
 
 
 @of_an_account
@@ -22,7 +22,7 @@ def run_status(
     connection: Connection,
     as_json: AsJson = False,
 ) -> None:
-    """Show how the deployed stack is doing: last sweep, coverage, contested and unenforceable roles.
+    """Show the state of the deployed stack: last sweep, coverage, contested and unenforceable roles.
 
     Example: rolewarden status --local
     """
@@ -31,11 +31,11 @@ def run_status(
         print_json(found)
     else:
         show_status(console.console(), found)
-    options.end(is_settled=found.is_well)
+    options.end(is_done=found.is_well)
 
 
 def show_status(out: Console, found: Status) -> None:
-    """How the deployed stack is doing."""
+    """Print the state of the deployed stack."""
     out.print(Text(f"account {found.account}, {found.region}", "bold"))
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(width=13)
@@ -59,36 +59,36 @@ def show_status(out: Console, found: Status) -> None:
 def _surplus(found: Status) -> str:
     sweep = found.last_sweep
     if sweep is None:
-        return "not known before a sweep; see `rolewarden plan`"
+        return "not known before a sweep: see `rolewarden plan`"
     parts = []
     if roles := sweep.completed.get("surplus", 0):
         parts.append(
-            f"{counted(roles, 'role')} with policies that no rule asks for: {few(sweep.surplus_roles, of=roles)}"
+            f"{counted(roles, 'role')} with policies that no rule requires: {few(sweep.surplus_roles, of=roles)}"
         )
     if unused := sweep.completed.get("unused_policies", 0):
         names = few(sweep.unused_policies, of=unused)
         parts.append(f"{counted(unused, 'unused policy', 'unused policies')}: {names}")
-    return "\n".join([*parts, "`rolewarden detach` shows them and takes them off"]) if parts else "none"
+    return "\n".join([*parts, "`rolewarden detach` shows and removes them"]) if parts else "none"
 
 
 def _coverage(found: Status) -> str:
     if found.last_sweep is None:
-        return "not known before a sweep; see `rolewarden plan`"
+        return "not known before a sweep: see `rolewarden plan`"
     exempt = f", {found.exempt} exempt" if found.exempt else ""
-    return f"{found.covered:,} of {found.governed:,} governed roles have what they need{exempt}"
+    return f"{found.covered:,} of {found.governed:,} governed roles are protected{exempt}"
 
 
 def _last_sweep(found: Status) -> Text:
     if found.last_sweep is None or found.sweep_age is None:
-        return Text("none in the last week: see SweepFunction's log", "red")
+        return Text("none in the last week: see the log of SweepFunction", "red")
     counts, age = found.last_sweep.completed, found.sweep_age
     lacking = f"{counts.get('unprotected', 0)} of {found.governed}"
-    text = Text(f"{_ago(age)} ago", "red" if age > LONG_SINCE else "")
+    text = Text(f"{_ago(age)} ago", "red" if age > OLD_AFTER else "")
     text.append(f", took {counts.get('seconds', 0)} s, found {lacking} roles unprotected")
     if found.last_sweep.missed:
-        text.append("; not everything could be read", "yellow")
+        text.append("; could not read everything", "yellow")
     if found.running:
-        text.append(f"; another one runs since {time_text(found.running.began)}")
+        text.append(f"; another one has run since {time_text(found.running.began)}")
     return text
 
 

@@ -9,9 +9,9 @@ from rolewarden_cli.connect import Connection, of_an_account
 
 @of_an_account
 def run_sweep(connection: Connection) -> None:
-    """Ask the deployed stack to check every policy and look at every role now.
+    """Start a sweep: the deployed stack checks every policy and evaluates every role.
 
-    Needs AWS credentials that may put events on the default bus.
+    The command needs AWS credentials with permission to put events on the default event bus.
 
     Example: rolewarden sweep --region us-east-1
     """
@@ -19,4 +19,4 @@ def run_sweep(connection: Connection) -> None:
     event = SweepRequested(by="rolewarden sweep")
     connection.writer.put_events([(event.detail_type, event.detail)])
     region = connection.aws.region
-    print(f"asked for a sweep in {region}: `rolewarden status` shows when it has ended")
+    print(f"requested a sweep in {region}: `rolewarden status` shows its end")

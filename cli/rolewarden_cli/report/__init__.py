@@ -1,6 +1,6 @@
-"""The report: one HTML file that tells an auditor and a team lead who reaches which model, and what was done about it.
+"""The report: one HTML file for auditors and team leads with access to models, findings and remediations.
 
-`Report` is what it shows, `render` makes the page of it. Nothing here talks to AWS.
+`Report` has the data, and `render` makes the page. Only `gather` calls AWS.
 """
 
 from rolewarden_cli.report.model import Finding, FindingKind, Provenance, Report

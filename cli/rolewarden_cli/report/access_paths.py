@@ -1,7 +1,7 @@
-"""What each statement of a guardrail closes, in words for people who do not read IAM policies.
+"""The access path that each statement of a guardrail closes, in words for readers who do not know IAM policies.
 
-docs/reference/guardrails.md has the same doors with what each leaves open; a test compares both with what the
-compiler emits.
+docs/reference/guardrails.md has the same access paths and their open remainders. A test compares both with the output
+of the compiler.
 """
 
 from __future__ import annotations
@@ -9,54 +9,81 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Door(NamedTuple):
-    """What a statement closes, and how sure that is: high, medium or low, as in docs/reference/guardrails.md."""
+class AccessPath(NamedTuple):
+    """The access path that a statement `closes`, and the confidence in it: high, medium or low."""
 
     closes: str
-    sure: str
+    confidence: str
 
 
-_TAG = "a JumpStart model, known by the tag that {}"
-_CREATE = "Making an endpoint, a model or a job of " + _TAG
+_TAG = "a JumpStart model, identified by the tag that {}"
+_CREATE = "Creating an endpoint, a model or a job of " + _TAG
 _USE = "Calling or changing an endpoint of " + _TAG
 _SDK, _STUDIO, _SHORT = "the SageMaker SDK sets", "Studio and Canvas set", "JumpStart's short form sets"
 
-DOORS: dict[str, Door] = {
-    "BedrockModels": Door("Calling any Bedrock model, at once, as a stream, in a batch or in an evaluation", "high"),
-    "BedrockListedModels": Door("Calling the listed Bedrock models, in any region, by any inference profile", "high"),
-    "BedrockUnnamedModels": Door("Calling what stands for a Bedrock model without naming it: provisioned, custom and "
-                                 "imported models, routers, marketplace endpoints", "high"),
-    "BedrockUnlistedModels": Door("Calling every Bedrock model that is not listed, in every form", "high"),
-    "BedrockMantle": Door("Calling any model at the endpoint bedrock-mantle, and its API keys", "high"),
-    "BedrockMantleListedModels": Door("Calling the listed models at the endpoint bedrock-mantle", "medium"),
-    "BedrockMantleUnlistedModels": Door("Calling models that are not listed at the endpoint bedrock-mantle", "medium"),
-    "BedrockCustomization": Door("Customizing (fine-tuning) a Bedrock model, and making the result answer", "high"),
-    "BedrockModelHandles": Door("Importing and copying models, and making new inference profiles, routers and "
-                                "marketplace endpoints that hide which model they are", "high"),
-    "BedrockIndirect": Door("Agents, flows, answers from knowledge bases, data automation, tools and reranking: they "
-                            "call a model under another identity", "high"),
-    "BedrockOtherPlatforms": Door("AgentCore, and Anthropic's own platform on AWS", "high"),
-    "JumpStartCreateSdk": Door(_CREATE.format(_SDK), "high"),
-    "JumpStartCreateStudio": Door(_CREATE.format(_STUDIO), "high"),
-    "JumpStartCreateShort": Door(_CREATE.format(_SHORT), "high"),
-    "JumpStartUseSdk": Door(_USE.format(_SDK), "medium"),
-    "JumpStartUseStudio": Door(_USE.format(_STUDIO), "medium"),
-    "JumpStartUseShort": Door(_USE.format(_SHORT), "medium"),
-    "JumpStartTagRemoval": Door("Removing the tag that identifies a JumpStart model", "high"),
-    "JumpStartHub": Door("Deploying, training or downloading any model of a hub", "high"),
-    "JumpStartHubListedModels": Door("Deploying, training or downloading the listed models of a hub", "high"),
-    "JumpStartHubUnlistedModels": Door("Deploying, training or downloading what is not listed of a hub", "high"),
-    "JumpStartGatedModels": Door("Taking a gated model by reference", "medium"),
-    "JumpStartCustomization": Door("Serverless model customization in SageMaker, and sampling from the result", "high"),
-    "JumpStartThroughBedrock": Door("JumpStart models as marketplace endpoints of Bedrock", "medium"),
-    "JumpStartAutopilot": Door("CreateAutoMLJobV2, by which Canvas fine-tunes JumpStart models; ordinary training in "
-                               "Canvas stops with it", "high"),
-    "JumpStartWeights": Door("Fetching a model's files from JumpStart's buckets", "high"),
-    "AllThatIsNotDenied": Door("Nothing: a permissions boundary has to allow what it does not deny, and grants nothing",
-                               "high"),
+ACCESS_PATHS: dict[str, AccessPath] = {
+    "BedrockModels": AccessPath(
+        "Calling any Bedrock model, at once, as a stream, in a batch or in an evaluation",
+        "high",
+    ),
+    "BedrockListedModels": AccessPath(
+        "Calling the listed Bedrock models, in any region, by any inference profile",
+        "high",
+    ),
+    "BedrockUnnamedModels": AccessPath(
+        "Calling a resource that hides the name of a Bedrock model: provisioned, custom and imported models, "
+        "routers, marketplace endpoints",
+        "high",
+    ),
+    "BedrockUnlistedModels": AccessPath("Calling every Bedrock model that is not listed, in every form", "high"),
+    "BedrockMantle": AccessPath("Calling any model at the endpoint bedrock-mantle, and its API keys", "high"),
+    "BedrockMantleListedModels": AccessPath("Calling the listed models at the endpoint bedrock-mantle", "medium"),
+    "BedrockMantleUnlistedModels": AccessPath(
+        "Calling models that are not listed at the endpoint bedrock-mantle",
+        "medium",
+    ),
+    "BedrockCustomization": AccessPath("Customizing (fine-tuning) a Bedrock model, and calling the result", "high"),
+    "BedrockModelHandles": AccessPath(
+        "Importing and copying models, and creating inference profiles, routers and marketplace endpoints, "
+        "which hide the name of the model",
+        "high",
+    ),
+    "BedrockIndirect": AccessPath(
+        "Agents, flows, answers from knowledge bases, data automation, tools and reranking, which call a "
+        "model with another identity",
+        "high",
+    ),
+    "BedrockOtherPlatforms": AccessPath("AgentCore, and Anthropic's own platform on AWS", "high"),
+    "JumpStartCreateSdk": AccessPath(_CREATE.format(_SDK), "high"),
+    "JumpStartCreateStudio": AccessPath(_CREATE.format(_STUDIO), "high"),
+    "JumpStartCreateShort": AccessPath(_CREATE.format(_SHORT), "high"),
+    "JumpStartUseSdk": AccessPath(_USE.format(_SDK), "medium"),
+    "JumpStartUseStudio": AccessPath(_USE.format(_STUDIO), "medium"),
+    "JumpStartUseShort": AccessPath(_USE.format(_SHORT), "medium"),
+    "JumpStartTagRemoval": AccessPath("Removing the tag that identifies a JumpStart model", "high"),
+    "JumpStartHub": AccessPath("Deploying, training or downloading any model of a hub", "high"),
+    "JumpStartHubListedModels": AccessPath("Deploying, training or downloading the listed models of a hub", "high"),
+    "JumpStartHubUnlistedModels": AccessPath("Deploying, training or downloading the unlisted models of a hub", "high"),
+    "JumpStartGatedModels": AccessPath("Taking a gated model by reference", "medium"),
+    "JumpStartCustomization": AccessPath(
+        "Serverless model customization in SageMaker, and sampling from the result",
+        "high",
+    ),
+    "JumpStartThroughBedrock": AccessPath("JumpStart models as marketplace endpoints of Bedrock", "medium"),
+    "JumpStartAutopilot": AccessPath(
+        "CreateAutoMLJobV2, which Canvas uses to fine-tune JumpStart models. This also stops ordinary "
+        "training in Canvas",
+        "high",
+    ),
+    "JumpStartWeights": AccessPath("Fetching a model's files from JumpStart's buckets", "high"),
+    "AllThatIsNotDenied": AccessPath(
+        "Nothing: a permissions boundary must allow everything that it does not deny, and grants nothing",
+        "high",
+    ),
 }  # fmt: skip
 
 
-def door(sid: str) -> Door:
-    """The door of a statement; one that was divided has a number behind its Sid. Unknown Sids say so."""
-    return DOORS.get(sid.rstrip("0123456789"), Door("A statement that this version of rolewarden does not know", "low"))
+def access_path(sid: str) -> AccessPath:
+    """The access path of a statement. The Sid of a divided statement ends with a number. An unknown Sid says so."""
+    unknown = AccessPath("A statement that this version of rolewarden does not know", "low")
+    return ACCESS_PATHS.get(sid.rstrip("0123456789"), unknown)

@@ -1,4 +1,4 @@
-"""Charts as SVG, drawn by pygal and stripped to what a page needs: their colours come from the page's own style."""
+"""Charts as SVG: pygal draws them, and the page's own style sheet gives them their colors."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from markupsafe import Markup
 from pygal.style import Style
 
 _HOOKS = {"defs", "titles", "overlay", "text-overlay", "tooltip-overlay", "legends"}
-"""Parts of pygal's drawing that need its own style or script; the page has a legend of its own."""
+"""Parts of pygal's drawing that need its style or script, and its legend, because the page has its own."""
 
 _MOST_LABELS = 5
-"""So many dates stand readable under a chart."""
+"""Number of dates that are readable under a chart."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Numbers by series and label: `series` maps a name to as many numbers as there are `labels`.
+    """Numbers by series and label: `series` maps a name to one number for each of `labels`.
 
-    The colour of a series is its place in `series`; report.css has them. `labels` and names are text that may be shown.
+    The position of a series in `series` decides its color in report.css. `labels` and names have no control characters.
     """
 
     title: str
@@ -32,28 +32,28 @@ class Chart:
 
     @property
     def total(self) -> int:
-        """All numbers added up."""
+        """The sum of all numbers."""
         return sum(map(sum, self.series.values()))
 
     @property
     def shown(self) -> list[tuple[int, str]]:
-        """Place and name of each series that has something to show."""
+        """The position and the name of each series with a number other than 0."""
         return [(place, name) for place, (name, numbers) in enumerate(self.series.items()) if any(numbers)]
 
     def at(self, place: int) -> int:
-        """The numbers of one label added up."""
+        """The sum of the numbers of one label."""
         return sum(numbers[place] for numbers in self.series.values())
 
     def svg(self) -> Markup:
-        """The drawing. Its numbers stand in the page as a table too, so it is one picture to a screen reader."""
+        """The drawing, one picture for a screen reader, because the page also has its numbers as a table."""
         kind = pygal.HorizontalStackedBar if self.horizontal else pygal.StackedBar
         rows = list(self.labels)
         columns = {name: list(numbers) for name, numbers in self.series.items()}
-        if self.horizontal:  # pygal counts from below
+        if self.horizontal:  # pygal draws the first label at the bottom.
             rows.reverse()
             columns = {name: numbers[::-1] for name, numbers in columns.items()}
         chart = kind(
-            width=480,  # what a phone shows of it is still readable
+            width=480,  # The text stays readable at the width of a phone.
             height=max(110, 60 + 26 * len(rows)) if self.horizontal else 240,
             margin=10,
             spacing=6,
@@ -76,7 +76,7 @@ class Chart:
 
 
 def _ticks(most: int) -> list[int]:
-    """Whole numbers for an axis that goes to `most`, about five."""
+    """About five whole numbers for an axis from 0 to `most`."""
     steps = (base * 10**power for power in count() for base in (1, 2, 5))
     step = next(step for step in steps if most <= 5 * step)
     return list(range(0, most + step, step))
@@ -87,7 +87,7 @@ def _is_zero(rect: ElementTree.Element) -> bool:
 
 
 def _stripped(root: ElementTree.Element, title: str) -> str:
-    """Without script, style, ids and comments; named for a screen reader."""
+    """The drawing without script, style, IDs and comments, and with a name for a screen reader."""
     for parent in list(root.iter()):
         for child in list(parent):
             classes = set(str(child.get("class", "")).split())

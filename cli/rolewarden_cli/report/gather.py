@@ -1,4 +1,4 @@
-"""From an account to its `Report`: what plan, access, history and status find, taken together."""
+"""Collection of a `Report`: the results of plan, access, history and status for one account."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def gather(
     since: datetime,
     progress: Progress = ignore_progress,
 ) -> Report:
-    """What there is to report of an account, its history from `since` on; reads only.
+    """Collect the report of an account, with its history from `since` on. This only reads.
 
-    `rules` are what the file `guardrails` says. Raises Refused, RetryLater and RulesError.
+    `rules` are the rules in the file `guardrails`. Raises Refused, RetryLater and RulesError.
     """
     taken = inventory.take(connection, rules, progress)
     deployed = connection.tables is not None

@@ -1,6 +1,6 @@
-"""What the report shows: what the commands beside it have found, and where that comes from.
+"""The data of the report: the results of the other commands, and their sources.
 
-Every figure on the page is counted from a `Report` and from nothing else.
+Every figure on the page comes from a `Report`.
 """
 
 from __future__ import annotations
@@ -17,26 +17,29 @@ from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
 from rolewarden_cli.access import AccessMatrix, Row
 from rolewarden_cli.history import Entry
 from rolewarden_cli.plan import BEDROCK_ROLE, DIRECT_DEPLOYMENT, RETIRED, Plan
-from rolewarden_cli.stack import DEPLOY
+from rolewarden_cli.stack import DEPLOY, StackRules
 from rolewarden_cli.status import Status
 
 
 class FindingKind(StrEnum):
-    """What a person has to decide about: a verdict, or a fact next to the verdicts.
+    """The kind of a finding that a person has to decide about: a verdict, or another fact.
 
     `docs/generate.py` puts the text under each value into docs/reference/findings.md.
     """
 
     DRIFTED = Verdict.DRIFTED.value
-    """A required guardrail is not in effect on the role. If the stack is deployed and does not remediate the role
-    within minutes, run `rolewarden sweep`. Without a stack, run `rolewarden enforce`."""
+    """A required guardrail is not in effect on the role. In observe mode, review the role.
+    Otherwise, if the stack is deployed and does not remediate the role within minutes, run `rolewarden sweep`. Without
+    a stack, run `rolewarden enforce`."""
     UNENFORCEABLE = Verdict.UNENFORCEABLE.value
     """The role or user profile cannot be protected. The reason has its [recommended action](#reasons)."""
     CONTESTED = "contested"
     """A caller removed the guardrails of the role three times or more within a day. See docs/how-to/runbook.md,
     ContestedAlarm."""
     TAMPERED = "not as published"
-    """A policy in IAM differs from guardrails.yaml. Deploy the stack again, or run `rolewarden enforce`."""
+    """A policy in IAM differs from guardrails.yaml, is missing, or belongs to no guardrail. If the deployed stack has
+    the rules of the file, run `rolewarden sweep`. If it has other or unknown rules, deploy the file. Without a stack,
+    run `rolewarden enforce`. For a policy that belongs to no guardrail, run `rolewarden detach`."""
     SURPLUS = "surplus"
     """Roles have policies or boundaries of Rolewarden that they do not need. Run `rolewarden detach`."""
     ENDING = "exemption ends"
@@ -45,13 +48,18 @@ class FindingKind(StrEnum):
     """A domain or user profile lets Canvas deploy JumpStart models or use Amazon Bedrock. If this is unintended, turn
     it off in the settings of the domain or user profile."""
     UNREAD = "not read"
-    """AWS did not let the caller read a part of the account. Give the caller permission to read it, and run
-    `rolewarden report` again."""
+    """The command could not read or evaluate a part of the account. If a permission is missing, give it to the caller.
+    Then run `rolewarden report` again."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that a person has to see to: about whom, why, and the recommendation."""
+    """A finding that a person has to decide about.
+
+    - `about`: the role, user profile, domain, policy or account.
+    - `why`: the reason.
+    - `aside`: details for the reader; empty without any.
+    """
 
     about: str
     kind: FindingKind
@@ -62,10 +70,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the figures come from.
+    """The sources of the figures.
 
-    `digest` is SHA-256, in hexadecimal, over `guardrails_file` as it was read; `version` is rolewarden's. `place` is
-    AWS, or which local AWS. `history_since` is how far back the history was read.
+    - `caller`: the ARN of the caller.
+    - `place`: "AWS", or the local AWS in words.
+    - `version`: the version of Rolewarden.
+    - `digest`: the SHA-256 of `guardrails_file`, in hexadecimal.
+    - `history_since`: the beginning of the history.
     """
 
     caller: str
@@ -78,7 +89,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Report:
-    """All of it. `policies` are those that guardrails.yaml compiles to; `status` is None where nothing is deployed."""
+    """All data of the page. `policies` come from guardrails.yaml; `status` is None if no stack is deployed."""
 
     provenance: Provenance
     plan: Plan
@@ -89,76 +100,80 @@ class Report:
 
     @cached_property
     def verdicts(self) -> Mapping[str, Verdict]:
-        """What is the case with each role, by name: unenforceable where it could not be mended either."""
+        """The verdict on each role, by name: unenforceable if it cannot be protected, else the current verdict."""
         return {
             outcome.role: Verdict.UNENFORCEABLE if outcome.verdict is Verdict.UNENFORCEABLE else outcome.before
             for outcome in (planned.outcome for planned in self.plan.roles)
         }
 
     def verdict(self, row: Row) -> Verdict:
-        """What is the case with the role of a row; of its two roles, the one that is worse off."""
+        """The verdict on the role of a row. If it has two roles, the worse of their verdicts."""
         found = [self.verdicts.get(role, Verdict.OUT_OF_SCOPE) for role in (row.role, row.bedrock_role) if role]
         return max(found, key=WORST.index)
 
     def findings(self) -> Iterator[Finding]:
-        """What there is to see to."""
+        """The findings of the plan, the status and the access matrix."""
         for planned in self.plan.roles:
             if planned.outcome.before is Verdict.DRIFTED or planned.outcome.verdict is Verdict.UNENFORCEABLE:
                 yield _of_role(planned.outcome, deployed=self.plan.deployed)
         for policy in self.plan.changed_policies:
-            what = _POLICY_CHANGES.get(policy.change, policy.change)
-            yield Finding(f"policy {policy.name}", FindingKind.TAMPERED, what, self._recommendation_of(policy.change))
+            why = _POLICY_CHANGES.get(policy.change, policy.change)
+            yield Finding(f"policy {policy.name}", FindingKind.TAMPERED, why, self._recommendation_of(policy.change))
         if roles := [role.outcome.role for role in self.plan.with_surplus]:
             more = f" and {len(roles) - FEW_ROLES:,} more" if len(roles) > FEW_ROLES else ""
             number = "1 role has" if len(roles) == 1 else f"{len(roles):,} roles have"
             why = f"{number} policies or boundaries of Rolewarden that they do not need"
             aside = ", ".join(roles[:FEW_ROLES]) + more
-            yield Finding(f"account {self.plan.account}", FindingKind.SURPLUS, why, "`rolewarden detach`", aside)
+            yield Finding(f"account {self.plan.account}", FindingKind.SURPLUS, why, "run `rolewarden detach`", aside)
         for role in self.status.contested if self.status else ():
-            who = ", ".join(map(short_actor, role.actors))
-            why = f"its guardrails were taken off {role.times} times since {role.since:%Y-%m-%d %H:%M} UTC"
-            recommendation = "find what detaches it, or exempt the role in guardrails.yaml"
-            yield Finding(f"role {role.role}", FindingKind.CONTESTED, why, recommendation, f"by {who}")
+            callers = ", ".join(map(short_actor, role.actors))
+            why = f"callers removed its guardrails {role.times} times since {role.since:%Y-%m-%d %H:%M} UTC"
+            recommendation = "ask the callers to stop, or exempt the role in guardrails.yaml"
+            yield Finding(f"role {role.role}", FindingKind.CONTESTED, why, recommendation, f"by {callers}")
         for shared in self.plan.shared:
             about = f"user profile {shared.domain_name or shared.domain_id}/{shared.user_profile}"
-            aside = f"needs {', '.join(shared.guardrails)}, runs as {shared.role}"
+            aside = f"needs {', '.join(shared.guardrails)}, uses role {shared.role}"
             yield Finding(about, FindingKind.UNENFORCEABLE, Reason.SHARES_ROLE.value, shared.recommendation, aside)
         for ending in self.plan.exemptions:
             why = f"exempt until {ending.until}, {ending.days_left} days left: {ending.reason}"
-            recommendation = "nothing, or write a later day into guardrails.yaml"
+            recommendation = "if the role needs it longer, write a later day into guardrails.yaml"
             yield Finding(f"role {ending.pattern}", FindingKind.ENDING, why, recommendation, ", ".join(ending.roles))
         for switch in self.plan.switches:
             about = "/".join(filter(None, (switch.domain_name or switch.domain_id, switch.user_profile)))
             aside = f"as role {switch.role}" if switch.role else ""
             kind = "user profile" if switch.user_profile else "domain"
-            yield Finding(f"{kind} {about}", FindingKind.OPEN, _SWITCHES[switch.switch], _SWITCHED, aside)
+            yield Finding(f"{kind} {about}", FindingKind.OPEN, _SWITCHES[switch.switch], _TURN_OFF.format(kind), aside)
         for line in dict.fromkeys((*self.plan.unread, *self.access.unread)):
-            yield Finding(
-                "what could not be read", FindingKind.UNREAD, line, "let the caller read it, then report again"
-            )
+            yield Finding(f"account {self.plan.account}", FindingKind.UNREAD, line, _READ_AGAIN)
 
     def _recommendation_of(self, change: str) -> str:
-        if self.plan.stack.may_undo:
-            return f"`{DEPLOY}`, because the deployed stack does not run the rules of this file"
-        return "`rolewarden detach`" if change == RETIRED else "deploy the stack again, or `rolewarden enforce`"
+        if self.plan.stack is StackRules.OTHER:
+            return f"run `{DEPLOY}`: the deployed stack has other rules than this file"
+        if self.plan.stack is StackRules.UNKNOWN:
+            return f"run `{DEPLOY}`: the rules of the stack that covers this account are not known"
+        if change == RETIRED:
+            return "run `rolewarden detach`"
+        return "run `rolewarden sweep`" if self.plan.stack is StackRules.SAME else "run `rolewarden enforce`"
 
 
 FEW_ROLES = 6
-"""Names of roles that a finding about surplus policies gives."""
+"""Number of roles that a finding about surplus policies names."""
 
 WORST = (Verdict.COMPLIANT, Verdict.EXEMPT, Verdict.OUT_OF_SCOPE, Verdict.UNENFORCEABLE, Verdict.DRIFTED)
-"""Verdicts, the one that matters most last: a subject is compliant where each of its roles is."""
+"""Verdicts, the worst last: a subject is compliant only if each of its roles is."""
 
 _POLICY_CHANGES = {
-    "created": "guardrails.yaml has it and IAM does not",
-    "replaced": "IAM says something else than guardrails.yaml",
-    "retired": "IAM has it and guardrails.yaml does not",
+    "created": "the policy does not exist in IAM",
+    "replaced": "the policy in IAM differs from guardrails.yaml",
+    "retired": "the policy belongs to no guardrail in guardrails.yaml",
 }
 _SWITCHES = {
-    DIRECT_DEPLOYMENT: "Canvas may deploy JumpStart models by itself",
-    BEDROCK_ROLE: "Canvas works with Amazon Bedrock",
+    DIRECT_DEPLOYMENT: "Canvas can deploy JumpStart models",
+    BEDROCK_ROLE: "Canvas can use Amazon Bedrock",
 }
-_SWITCHED = "nothing, where this is meant; else switch it off in its settings"
+_TURN_OFF = "if this is unintended, turn it off in the settings of the {}; otherwise no action is needed"
+_READ_AGAIN = "if a permission is missing, give it to the caller; then run `rolewarden report` again"
+_OBSERVED = "review the role; to let Rolewarden attach the policy, remove `mode: observe` from guardrails.yaml"
 
 
 def _of_role(outcome: Outcome, *, deployed: bool) -> Finding:
@@ -167,16 +182,19 @@ def _of_role(outcome: Outcome, *, deployed: bool) -> Finding:
         why = ": ".join(filter(None, (outcome.reason, outcome.message)))
         recommendation = RECOMMENDATIONS.get(outcome.reason, "") if outcome.reason else ""
         return Finding(f"role {outcome.role}", FindingKind.UNENFORCEABLE, why, recommendation, lacks)
-    recommendation = (
-        "`rolewarden sweep`, if it is not remediated within minutes" if deployed else "`rolewarden enforce`"
-    )
+    if outcome.remediation == "observed":
+        recommendation = _OBSERVED
+    elif deployed:
+        recommendation = "if the stack does not remediate the role within minutes, run `rolewarden sweep`"
+    else:
+        recommendation = "run `rolewarden enforce`"
     return Finding(
-        f"role {outcome.role}", FindingKind.DRIFTED, "a required guardrail is not in force", recommendation, lacks
+        f"role {outcome.role}", FindingKind.DRIFTED, "a required guardrail is not in effect", recommendation, lacks
     )
 
 
 def short_actor(actor: str) -> str:
-    """Who it was, without the account: an ARN's last part, and the role of a session."""
+    """The caller without its account: the last part of the ARN, after the role for a session."""
     if not actor.startswith("arn:"):
         return actor or "not known"
     parts = actor.split(":", 5)[-1].split("/")

@@ -1,4 +1,4 @@
-"""From a `Report` to one HTML file: style, script and charts are in it, and nothing is loaded."""
+"""The page of a `Report`: one HTML file that has its style, script and charts, and loads nothing."""
 
 from __future__ import annotations
 
@@ -31,26 +31,27 @@ from rolewarden.policies import Policy
 from rolewarden.verdicts import UNCHANGED, Verdict
 
 from rolewarden_cli.access import Decision, Row
+from rolewarden_cli.console import BY_SCP, undecided_text
 from rolewarden_cli.history import Entry
 from rolewarden_cli.models import Model
-from rolewarden_cli.report.access_paths import Door, door
+from rolewarden_cli.report.access_paths import AccessPath, access_path
 from rolewarden_cli.report.charts import Chart
 from rolewarden_cli.report.model import Finding, FindingKind, Report, short_actor
 
 MOST_ACTORS = 12
-"""So many actors have a bar of their own; the others share one."""
+"""Number of callers that have a bar of their own; the others share one."""
 
 MOST_ENTRIES = 200
-"""So many of the newest rows of the history are listed; the charts count them all."""
+"""Number of the newest history entries that the page lists; the charts count all entries."""
 
 MOST_COLUMNS = 120
-"""With more models, those of a provider that all roles reach alike share a column."""
+"""With more models than this, models of a provider share a column if every role reaches them alike."""
 
 PLAIN_CELLS = 4000
-"""A matrix of up to so many cells is laid out at once, a larger one row by row as it comes into sight."""
+"""A browser lays out a matrix with at most this many cells at once, and a larger one row by row when visible."""
 
 ROOMY_COLUMNS = 60
-"""With up to so many columns a cell on A4 has room for a number beside its sign."""
+"""With at most this many columns, a cell on A4 has room for a number next to its sign."""
 
 VERDICTS = (Verdict.COMPLIANT, Verdict.DRIFTED, Verdict.UNENFORCEABLE, Verdict.EXEMPT, Verdict.OUT_OF_SCOPE)
 KINDS = (
@@ -61,14 +62,15 @@ KINDS = (
     SurplusDetached.detail_type,
     SubjectFinding.detail_type,
 )
-"""In the order in which a page shows them, which is that of their colours in report.css."""
+"""The kinds of history entries, in the order of their colors in report.css."""
 
 ALLOWED, DENIED, NOT_ALLOWED = "allowed", "denied", "not allowed"
-"""What a cell says: a route is open, a statement closes them all, or nothing opens one."""
+"""The texts of a cell: a route is open, statements deny every route, or no statement allows one. The fourth text is
+`BY_SCP`: every route is closed, and a service control policy closes one."""
 
 
 def render(report: Report) -> str:
-    """The page. The same report always gives the same bytes."""
+    """Make the page. The same report always gives the same bytes."""
     page = _Page(report)
     css = _asset("report.css") + page.measures
     script = _asset("report.js")
@@ -88,70 +90,70 @@ def render(report: Report) -> str:
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of the matrix: one model, or several that all roles reach alike. `place` is that of the first."""
+    """A column of the matrix: one model, or several if every role reaches them alike. `place` is that of the first."""
 
     place: int
     models: tuple[Model, ...]
 
     @property
     def label(self) -> str:
-        """What stands above it."""
+        """The head of the column."""
         first = self.models[0]
         return first.id if len(self.models) == 1 else f"{first.provider}: {len(self.models)} models"
 
 
 @dataclass(frozen=True)
 class _Page:
-    """What the template needs beside the report: things counted, grouped and put in words."""
+    """The counts, groups and texts that the template needs in addition to the report."""
 
     report: Report
 
     @cached_property
     def verdicts(self) -> dict[Verdict, int]:
-        """How many roles have each verdict, also none."""
+        """The number of roles with each verdict, 0 included."""
         counted = Counter(self.report.verdicts.values())
         return {verdict: counted[verdict] for verdict in VERDICTS}
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
-        """What there is to see to, the worst first."""
+        """The findings, the worst first."""
         return tuple(sorted(self.report.findings(), key=lambda finding: list(FindingKind).index(finding.kind)))
 
     @property
     def governed(self) -> int:
-        """Roles that need something."""
+        """The number of roles that need a guardrail and are not exempt."""
         return sum(self.verdicts[v] for v in (Verdict.COMPLIANT, Verdict.DRIFTED, Verdict.UNENFORCEABLE))
 
     @property
     def coverage(self) -> str:
-        """The part of the governed roles that carries all it needs; rounded down, so that 100 % means all."""
+        """The percentage of governed roles that are compliant, rounded down, so that 100 % means all."""
         if not self.governed:
             return "none"
         return f"{1000 * self.verdicts[Verdict.COMPLIANT] // self.governed / 10:g} %"
 
     @property
     def kinds(self) -> str:
-        """What the style makes of the matrix: laid out row by row, and on paper with numbers in the cells."""
+        """The CSS classes of the matrix: whether its layout is row by row, and whether printed cells have numbers."""
         large = len(self.report.access.rows) * len(self.columns) > PLAIN_CELLS
         found = {"large": large, "roomy": len(self.columns) <= ROOMY_COLUMNS}
         return " ".join(kind for kind, is_one in found.items() if is_one)
 
     @cached_property
     def columns(self) -> tuple[_Column, ...]:
-        """The models, a column each; of very many, those alike share one."""
+        """The columns: one for each model, or for models that every role reaches alike if there are very many."""
         models = self.report.access.models
         alike: dict[object, list[int]] = {}
         for place, model in enumerate(models):
-            said = tuple((_said(cells[place]), _reason(cells[place])) for cells in self._decided.values())
-            key = (model.family, model.provider, said) if len(models) > MOST_COLUMNS else place
+            texts = tuple((_text(cells[place]), _reason(cells[place])) for cells in self._decided.values())
+            key = (model.family, model.provider, texts) if len(models) > MOST_COLUMNS else place
             alike.setdefault(key, []).append(place)
         return tuple(_Column(places[0], tuple(models[place] for place in places)) for places in alike.values())
 
     @property
     def measures(self) -> str:
-        """What the style has to know of this very page.
+        """The part of the style sheet that depends on the report.
 
-        That is how wide the matrix is, in columns and characters, and what stands at the foot of each sheet of paper.
+        It has the width of the matrix in columns and characters, and the footer of each printed page.
         """
         access = self.report.access
         subject = max([9, *(len(self.subject(row)) for row in access.rows)])
@@ -166,7 +168,7 @@ class _Page:
 
     @cached_property
     def _decided(self) -> dict[tuple[str, str], tuple[Decision, ...]]:
-        """The cells of a row, which are the same for all rows of the same roles."""
+        """The decisions of a row by its roles, because all rows with the same roles have the same decisions."""
         access = self.report.access
         places = range(len(access.models))
         rows = {(row.role, row.bedrock_role): row for row in access.rows}
@@ -174,16 +176,16 @@ class _Page:
 
     @cached_property
     def decisions(self) -> dict[str, int]:
-        """How many cells of the matrix say what."""
-        of_roles = {roles: Counter(map(_said, decided)) for roles, decided in self._decided.items()}
+        """The number of cells with each text."""
+        of_roles = {roles: Counter(map(_text, decided)) for roles, decided in self._decided.items()}
         counted: Counter[str] = Counter()
         for row in self.report.access.rows:
             counted.update(of_roles[row.role, row.bedrock_role])
-        return {said: counted[said] for said in (ALLOWED, DENIED, NOT_ALLOWED)}
+        return {text: counted[text] for text in (ALLOWED, DENIED, BY_SCP, NOT_ALLOWED)}
 
     @cached_property
     def reasons(self) -> tuple[str, ...]:
-        """What decides some cell, each once; a cell names its own by its place here."""
+        """The reasons of all cells, each once. A cell has the position of its reason."""
         return tuple(
             sorted({reason for cells in self._decided.values() for cell in cells if (reason := _reason(cell))})
         )
@@ -202,7 +204,7 @@ class _Page:
             yield domain, [(row, self.report.verdict(row), cells[row.role, row.bedrock_role]) for row in rows]
 
     def domain(self, row: Row) -> str:
-        """What a row stands under."""
+        """The head of the group that a row belongs to."""
         if row.kind == ROLE:
             return "governed by name or trust"
         name = row.domain_name or row.domain_id
@@ -210,7 +212,7 @@ class _Page:
 
     @staticmethod
     def subject(row: Row) -> str:
-        """What a row is called under its domain."""
+        """The name of a row within its domain."""
         return row.user_profile or (row.role if row.kind == ROLE else row.kind)
 
     @staticmethod
@@ -235,7 +237,7 @@ class _Page:
 
     @property
     def over_time(self) -> Chart:
-        """The history by day, or by week where it is long."""
+        """The history by day, or by week if it is long."""
         first = self.report.provenance.history_since.astimezone(UTC).date()
         last = self.report.access.at.astimezone(UTC).date()
         days = [entry.at.astimezone(UTC).date() for entry in self.report.history]
@@ -248,7 +250,7 @@ class _Page:
 
     @property
     def by_actor(self) -> Chart:
-        """The history by who caused it, who caused most first."""
+        """The history by caller, those with the most entries first."""
         actors = [short_actor(entry.actor) for entry in self.report.history]
         counted = Counter(actors)
         ranked = sorted(counted, key=lambda actor: (-counted[actor], actor))
@@ -257,7 +259,7 @@ class _Page:
         if others:
             labels = [*labels, f"{len(others)} others"]
         series = self._by_kind([place[actor] for actor in actors], len(labels))
-        return Chart("Drift by actor", _all_shown(labels), series, horizontal=True)
+        return Chart("Drift by caller", _all_shown(labels), series, horizontal=True)
 
     def _by_kind(self, places: Sequence[int], width: int) -> dict[str, list[int]]:
         series = {kind: [0] * width for kind in KINDS}
@@ -267,51 +269,56 @@ class _Page:
 
     @property
     def last_sweep(self) -> datetime | None:
-        """When the newest sweep that came to its end began."""
+        """The beginning of the newest sweep that has ended; None without one."""
         last = self.report.status.last_sweep if self.report.status else None
         return last.began if last else None
 
     @property
     def newest(self) -> tuple[Entry, ...]:
-        """The newest rows of the history, newest first."""
+        """The newest history entries, newest first."""
         return tuple(sorted(self.report.history, key=lambda entry: entry.at, reverse=True)[:MOST_ENTRIES])
 
-    def policies(self) -> Iterator[tuple[Policy, bool, int, list[tuple[Mapping[str, Any], Door]]]]:
-        """Each policy, whether IAM has it so, how many roles it is in force on, and the door of each statement."""
+    def policies(self) -> Iterator[tuple[Policy, bool, int, list[tuple[Mapping[str, Any], AccessPath]]]]:
+        """Each policy, whether IAM has it unchanged, its number of roles, and the access path of each statement."""
         changes = {policy.name: policy.change for policy in self.report.plan.policies}
         outcomes = [planned.outcome for planned in self.report.plan.roles]
-        on = Counter(name for outcome in outcomes for name in {*outcome.required} - {*outcome.missing})
+        # An exempt role, and a role that IAM did not return, have no missing policies, because these were not compared.
+        compared = [outcome for outcome in outcomes if outcome.before is Verdict.COMPLIANT or outcome.missing]
+        on = Counter(name for outcome in compared for name in {*outcome.required} - {*outcome.missing})
         for policy in self.report.policies:
             statements = [
-                (statement, door(str(statement.get("Sid", "")))) for statement in policy.document["Statement"]
+                (statement, access_path(str(statement.get("Sid", "")))) for statement in policy.document["Statement"]
             ]
             yield policy, changes.get(policy.name) == UNCHANGED, on[policy.name], statements
 
 
-def _said(decision: Decision) -> str:
+def _text(decision: Decision) -> str:
     if decision.allowed:
         return ALLOWED
+    if decision.denied_by_scp:
+        return BY_SCP
     return DENIED if decision.statements else NOT_ALLOWED
 
 
 def _reason(decision: Decision) -> str:
-    """The open route and what opens it, or what closes them all; empty where nothing opens one."""
+    """The open route with its statements, else the denies of all routes, with undecided keys; empty without any."""
     by = ", ".join(statement.name for statement in decision.statements)
-    if decision.allowed:
-        return f"{decision.route}, by {by}" if by else decision.route
-    return by and f"by {by}"
+    also = "and by" if decision.denied_by_scp else "by"
+    undecided = undecided_text(decision.undecided)
+    deciding = ", ".join(filter(None, (decision.route, f"{also} {by}" if by else "")))
+    return " ".join(filter(None, (deciding, f"({undecided})" if undecided else "")))
 
 
-_CLASSES = {ALLOWED: "a", DENIED: "d", NOT_ALLOWED: "n"}
+_CLASSES = {ALLOWED: "a", DENIED: "d", BY_SCP: "s", NOT_ALLOWED: "n"}
 
 
 def _cells(decided: Iterable[Decision], places: Mapping[str, int]) -> Markup:
-    """A row's cells; made once for all rows of the same roles, as there are very many."""
+    """The cells of a row. They are made once for all rows with the same roles, because a matrix has very many cells."""
     made = []
     for decision in decided:
-        said, reason = _said(decision), _reason(decision)
-        made.append(f'<td class="{_CLASSES[said]}"{f" data-by={places[reason]}" if reason else ""}>{said}</td>')
-    return Markup("".join(made))  # noqa: S704 - words of ours and numbers
+        text, reason = _text(decision), _reason(decision)
+        made.append(f'<td class="{_CLASSES[text]}"{f" data-by={places[reason]}" if reason else ""}>{text}</td>')
+    return Markup("".join(made))  # noqa: S704 - only fixed words and numbers
 
 
 def _environment() -> Environment:
@@ -321,27 +328,27 @@ def _environment() -> Environment:
     environment.filters["moment"] = _moment
     environment.filters["pretty"] = lambda document: json.dumps(document, indent=2)
     environment.filters["number"] = "{:,}".format
-    environment.filters["marked"] = _correlated
+    environment.filters["with_code"] = _with_code
     environment.filters["short"] = short_actor
-    environment.filters["parted"] = _parted
+    environment.filters["breakable"] = _breakable
     return environment
 
 
 def _shown(value: Any) -> Any:
-    """Text without what would hide or turn round what stands beside it: such characters stand as their code."""
+    """The text with each control character as its code, because such characters can hide or reverse other text."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}" for c in value)
 
 
-def _correlated(text: str) -> Markup:
-    """Text in which what stands between backticks is code."""
+def _with_code(text: str) -> Markup:
+    """The text as HTML, with the parts between backticks as code."""
     parts = [escape(part) for part in _shown(text).split("`")]
     return Markup("").join(Markup("<code>{}</code>").format(p) if n % 2 else p for n, p in enumerate(parts))
 
 
-def _parted(name: str) -> Markup:
-    """A name in CamelCase, which may go on in a new line at each of its words."""
+def _breakable(name: str) -> Markup:
+    """A name in CamelCase that a browser can break before each of its words."""
     return Markup("<wbr>").join(re.sub(r"(?<=[a-z])(?=[A-Z])", "\n", _shown(name)).split("\n"))
 
 

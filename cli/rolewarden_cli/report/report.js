@@ -1,4 +1,4 @@
-// The page is whole without this: it adds filters, sorting, keys and the telling of a cell. It loads and stores nothing.
+// The page is complete without this script, which adds filters, sorting, keys and cell details. It stores nothing.
 "use strict";
 (() => {
   const $ = (id) => document.getElementById(id);
@@ -9,7 +9,7 @@
 
   const matrix = $("matrix");
   if (!matrix) return;
-  const LEAD = 3; // subject, role and verdict stand before the models
+  const LEAD = 3; // The columns before the models: subject, role and verdict.
   const heads = [...matrix.tHead.rows[0].cells].slice(LEAD);
   const models = heads.map((head) => ({ label: head.textContent, ids: head.title.toLowerCase(), family: head.dataset.family }));
   const reasons = [...$("reasons").children].map((item) => item.textContent);
@@ -34,7 +34,7 @@
     allowed: (a, b) => allowed(b) - allowed(a) || a.place - b.place,
   };
 
-  // Columns are hidden by one rule of style each, not cell by cell.
+  // One CSS rule hides a whole column, which is faster than one rule for each cell.
   const hidden = new CSSStyleSheet();
   document.adoptedStyleSheets = [hidden];
   let shownModels = models.map((_, n) => n);
@@ -82,20 +82,20 @@
   filters.addEventListener("reset", () => setTimeout(() => { filter(); sort(); }));
   $("shown").value = `${all.length} of ${all.length} rows, ${models.length} of ${models.length} columns`;
 
-  // One cell of the table takes part in the tab order; the arrow keys move it.
-  const told = $("cell");
+  // The tab order has one cell of the table. The arrow keys choose the cell.
+  const detail = $("cell");
   let current;
 
   const decided = (cell) => cell && cell.cellIndex >= LEAD && cell.parentElement.parentElement.tagName === "TBODY"
     && !cell.parentElement.classList.contains("domain");
 
-  function tell(cell) {
+  function describe(cell) {
     const row = cell.parentElement;
     const [subject, role, verdict] = [0, 1, 2].map((n) => row.cells[n].textContent);
     const domain = row.parentElement.rows[0].cells[0].firstElementChild.textContent;
     const by = cell.dataset.by ? ` ${reasons[cell.dataset.by - 1]}` : "";
-    told.textContent = `${models[cell.cellIndex - LEAD].label}: ${cell.textContent}${by}. ${domain}, ${subject}, role ${role} (${verdict})`;
-    told.hidden = false;
+    detail.textContent = `${models[cell.cellIndex - LEAD].label}: ${cell.textContent}${by}. ${domain}, ${subject}, role ${role} (${verdict})`;
+    detail.hidden = false;
   }
 
   function go(cell) {
@@ -108,7 +108,7 @@
   const first = matrix.querySelector("tbody tr:not(.domain) > td:nth-child(4)");
   if (first) { current = first; first.tabIndex = 0; }
 
-  matrix.addEventListener("focusin", (event) => { if (decided(event.target)) tell(event.target); });
+  matrix.addEventListener("focusin", (event) => { if (decided(event.target)) describe(event.target); });
   matrix.addEventListener("click", (event) => {
     const cell = event.target.closest("td");
     if (decided(cell)) go(cell);

@@ -17,18 +17,18 @@ REGION: Final = "us-east-1"
 _SETTINGS: Final = {
     "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
     "MINISTACK_REGION": REGION,
-    "MINISTACK_AUTOCREATE_AWS_MANAGED": "1",  # it ships few of AWS' managed policies; a role may carry any
-    "LAMBDA_EXECUTOR": "local",  # functions run as Python subprocesses, never in Docker
-    "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.2",  # AWS waits a minute before it invokes a failed function again
+    "MINISTACK_AUTOCREATE_AWS_MANAGED": "1",  # MiniStack has few of AWS's managed policies.
+    "LAMBDA_EXECUTOR": "local",  # Functions run as Python subprocesses and never in Docker.
+    "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.2",  # AWS waits a minute before it retries a failed function.
     "IOT_MTLS_ENABLED": "0",
     "SFTP_ENABLED": "0",
 }
 
 
 def _import(module: str) -> Any:
-    """Import a MiniStack module, quiet, and leaving the root logger as it was.
+    """Import a MiniStack module without log output, and restore the root logger.
 
-    LOG_LEVEL is set for the import alone: functions inherit the environment, and Powertools reads it there.
+    LOG_LEVEL is set only during the import, because functions inherit the environment and Powertools reads LOG_LEVEL.
     """
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
@@ -39,7 +39,7 @@ def _import(module: str) -> Any:
     return loaded
 
 
-# Translating a SAM template leaves it complaining about metrics that nobody asked for.
+# After it translates a SAM template, this logger warns about metrics that no code collects.
 logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)
 
 for _name, _value in _SETTINGS.items():

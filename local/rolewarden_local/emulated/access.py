@@ -1,9 +1,9 @@
-"""Access between accounts: which roles a caller or a service can assume, and what the policy of an event bus allows.
+"""Access between accounts: the trust policies of roles, and the policies of event buses.
 
-MiniStack enforces policies for a whole process or not at all (AUTH). Without AUTH it assumes every role, also one that
+MiniStack enforces policies for a whole process or not at all (AUTH). Without AUTH it assumes every role, even one that
 does not exist.
 
-The evaluator of `judge` takes these decisions.
+The evaluator in `judge` makes the decisions.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from rolewarden_local.emulated import names
 from rolewarden_local.emulated._ministack import evaluator, iam, sts
 from rolewarden_local.emulated.judge import Values, judge
 from rolewarden_local.emulated.organization import ORGANIZATION
+from rolewarden_local.emulated.scps import organizations_decision
 
 
 def role(arn: str) -> Mapping[str, Any] | None:
-    """The role with this ARN; None where there is none."""
+    """The role with this ARN, or None if it does not exist."""
     account, name = arn.split(":")[4], arn.rsplit("/", 1)[-1]
     found: Mapping[str, Any] | None = names.entity(iam._roles, account, name)
     path = arn.rpartition("/")[0]
@@ -27,9 +28,10 @@ def role(arn: str) -> Mapping[str, Any] | None:
 
 
 def may_assume(caller: str, arn: str) -> bool:
-    """Whether the principal with the ARN `caller`, a session or a user, may assume a role.
+    """Whether the principal with the ARN `caller`, a session or a user, can assume a role.
 
-    In another account both sides have to allow it; in its own, the trust policy that names the caller is enough.
+    If the role is in another account, both accounts must allow it. In the same account, a trust policy that names the
+    caller is enough.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html
     """
     target = role(arn)
@@ -43,11 +45,18 @@ def may_assume(caller: str, arn: str) -> bool:
 
 
 def role_may(role: Mapping[str, Any], action: str, resource: str, context: Mapping[str, str]) -> bool:
-    """Whether a role's policies and its permissions boundary allow a request; an empty key is absent."""
+    """Whether the policies of a role, its permissions boundary and service control policies allow a request.
+
+    An empty context key counts as absent.
+    """
     documents = {name: _document(text) for name, text in role["InlinePolicies"].items()}
     documents |= {arn: document for arn in role["AttachedPolicies"] if (document := _managed(role, arn))}
     keys = {key: value for key, value in context.items() if value}
-    # A boundary that is not known here allows nothing.
+    account = role["Arn"].split(":")[4]
+    keys = {"aws:PrincipalArn": role["Arn"], "aws:PrincipalAccount": account, **keys}
+    if organizations_decision(role["Arn"], action, resource, keys) != "allowed":
+        return False
+    # If the boundary's policy is unknown here, it allows nothing.
     carried = role.get("PermissionsBoundary")
     boundary = _managed(role, carried) or {"Version": "2012-10-17", "Statement": []} if carried else None
     return judge(documents, action, resource, keys, boundary=boundary).allowed
@@ -59,7 +68,7 @@ def _managed(role: Mapping[str, Any], arn: str) -> Any:
 
 
 def service_may_assume(service: str, arn: str, context: Mapping[str, str]) -> bool:
-    """Whether the trust policy of a role lets an AWS service assume it; `context` has the keys of the request."""
+    """Whether the trust policy of a role allows an AWS service to assume it. `context` has the keys of the request."""
     found = role(arn)
     statements = [
         {**{key: value for key, value in statement.items() if key != "Principal"}, "Resource": arn}
@@ -73,7 +82,7 @@ def service_may_assume(service: str, arn: str, context: Mapping[str, str]) -> bo
 def resource_allows(
     policy: Mapping[str, Any] | None, action: str, resource: str, context: Mapping[str, Values]
 ) -> bool:
-    """Whether a resource's policy, whose principals are all `*`, allows a request."""
+    """Whether a resource policy allows a request. Only statements with the principal `*` count."""
     if policy is None:
         return False
     statements = [
@@ -93,7 +102,7 @@ def resource_allows(
 
 
 def issuer(caller: str) -> Mapping[str, Any] | None:
-    """The role of the session with this ARN; None for who is no session."""
+    """The role of the session with this ARN, or None if the ARN is not a session's."""
     if ":assumed-role/" not in caller:
         return None
     account, name = caller.split(":")[4], caller.split("/")[1]
@@ -102,13 +111,13 @@ def issuer(caller: str) -> Mapping[str, Any] | None:
 
 
 def is_void(access_key: str) -> bool:
-    """Whether this is the key of an assumed role that has been deleted since: AWS takes it no more."""
+    """Whether this is the key of an assumed role that no longer exists. AWS rejects such a key."""
     session = sts._sessions.get(access_key, {})
     return "SourceAccessKeyId" in session and issuer(session["Arn"]) is None
 
 
 def taken_by(service: str, arn: str) -> Mapping[str, Any] | None:
-    """The role with this ARN where it exists and the service may take it."""
+    """The role with this ARN, or None if it does not exist or the service cannot assume it."""
     found = role(arn)
     statements = _document(found["AssumeRolePolicyDocument"])["Statement"] if found else []
     trusts = any(service in _listed(s.get("Principal", {}).get("Service", [])) for s in statements)
@@ -116,7 +125,7 @@ def taken_by(service: str, arn: str) -> Mapping[str, Any] | None:
 
 
 def caller(headers: Mapping[str, str], query: Mapping[str, Any]) -> str:
-    """The ARN of who signed a request."""
+    """The ARN of the caller that signed a request."""
     return str(sts._caller_identity(headers, query)["userArn"])
 
 

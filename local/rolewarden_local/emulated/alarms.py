@@ -1,11 +1,11 @@
-"""Metrics that functions log, and alarms that see missing data.
+"""Metrics in the logs of functions, and alarms that evaluate missing data.
 
-A function logs metrics in CloudWatch's embedded metric format, and CloudWatch takes them from its log:
+A function logs metrics in CloudWatch's embedded metric format, and CloudWatch reads them from the log:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
-CloudWatch evaluates an alarm from its creation on. An alarm that takes missing data for a breach goes off at once if
-its metric has no data yet:
+CloudWatch evaluates an alarm from its creation on. An alarm that treats missing data as breaching goes off immediately
+if its metric has no data yet:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
-MiniStack takes no metrics from logs. It evaluates an alarm over all dimensions, and never without data.
+MiniStack does not read metrics from logs. It evaluates an alarm over all dimensions, and never without data.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from rolewarden_local.emulated.patches import Patch
 
 
 def install_alarms() -> None:
-    """Take metrics from logs, and evaluate every alarm when it is created and when a function has ended."""
+    """Read metrics from logs, and evaluate every alarm after its creation and after the end of a function."""
     Patch(
         lambda_svc,
         "_emit_lambda_logs",
         _with_metrics(lambda_svc._emit_lambda_logs),
-        "MiniStack takes no metrics from what a function logs.",
+        "MiniStack does not read metrics from a function's log.",
     ).install()
     Patch(
         cloudwatch,
@@ -46,7 +46,7 @@ def install_alarms() -> None:
 
 
 def metrics_in(log: str) -> Iterator[tuple[str, str, float, dict[str, str]]]:
-    """The metrics that a log has in embedded metric format: namespace, name, value and dimensions of each datapoint."""
+    """The metrics of a log in embedded metric format: namespace, name, value and dimensions of each datapoint."""
     for line in log.splitlines():
         if '"_aws":' not in line:
             continue
@@ -59,7 +59,7 @@ def metrics_in(log: str) -> Iterator[tuple[str, str, float, dict[str, str]]]:
 
 
 def set_state(alarm: dict[str, Any]) -> None:
-    """Set the state of an alarm by its last periods, and notify its actions of a change."""
+    """Set the state of an alarm from its last periods, and notify its actions of a change."""
     before, now = alarm["StateValue"], time.time()
     period, periods = int(alarm["Period"]), int(alarm["EvaluationPeriods"])
     key = (alarm["Namespace"], alarm["MetricName"], cloudwatch._dims_key(_dimensions(alarm)))

@@ -1,13 +1,12 @@
-"""Authorization: every call judged by its caller's policies and permissions boundary, as IAM does within an account.
+"""Authorization: the caller's policies and boundary, and service control policies, decide every call.
 
-MiniStack has such a check (AUTH), but one setting holds for the whole process, and the check does not see moto's
-SageMaker and does not know iam:PolicyARN and events:source. It also answers for operators that no test holds against
-AWS.
+MiniStack has such a check (AUTH), but one setting applies to the whole process. The check omits moto's SageMaker, and
+does not know iam:PolicyARN and events:source. It also decides on operators that no test compares with AWS.
 
-`judge` refuses what is outside its tables: such a call fails with InternalFailure and says why. This module judges the
-action, the resource and the condition keys of what a principal asks for. It does not judge the root user, a request
-without a signature (a presigned one), and what AWS does in the name of a role without a call of the function: Lambda
-polls queues, sends failed events to a queue and writes logs.
+`judge` rejects everything outside of its tables: such a call fails with InternalFailure and a reason. This module
+evaluates the action, the resource and the condition keys of a principal's request. Only service control policies
+restrict the root user. This module does not evaluate requests without a signature (presigned ones), and calls that AWS
+makes with a function's role: Lambda polls queues, sends failed events to a queue and writes logs.
 """
 
 from __future__ import annotations
@@ -28,17 +27,18 @@ from rolewarden_local.emulated._ministack import cloudformation, iam, iam_action
 from rolewarden_local.emulated.faults import Answer
 from rolewarden_local.emulated.judge import BOUNDARY, Judgement, Unsupported, Values, judge
 from rolewarden_local.emulated.organization import NOT_DELEGATED, ORGANIZATION
+from rolewarden_local.emulated.scps import organizations_decision
 
 _OPEN: Final = frozenset({"sts:GetCallerIdentity"})
-"""No policy is asked: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html"""
+"""A call without permissions: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html"""
 
-# Whatever else is attached, MiniStack makes up when it is asked for it, as a policy that allows everything.
+# MiniStack invents any other attached policy on request, with a document that allows everything.
 _MANAGED: Final = frozenset(iam._aws_managed_policies)
 
 
 @dataclass(frozen=True)
 class Request:
-    """One call as it reached the endpoint; `parameters` are those of its query and of a form in its body."""
+    """One call at the endpoint. `parameters` are those of its query and of a form in its body."""
 
     service: str
     operation: str
@@ -53,18 +53,18 @@ class Request:
     request_id: str
 
     def parameter(self, name: str) -> str:
-        """A parameter of a call of the query protocol; empty where it is not given."""
+        """A parameter of a call of the query protocol, or "" if it is missing."""
         return str(iam._p(self.parameters, name) or "")
 
     def arn(self, service: str, resource: str) -> str:
-        """The ARN of something in the caller's account and the call's region."""
+        """The ARN of a resource in the caller's account and the call's region."""
         region = "" if service == "iam" else self.region
         return f"arn:aws:{service}:{region}:{self.account}:{resource}"
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What a principal (ARN of the role or user) asked for, and the Sids of the statements that decided."""
+    """A principal's request (with the ARN of the role or user), and the Sids of the statements that decided."""
 
     principal: str
     action: str
@@ -76,40 +76,50 @@ class Judged:
 @dataclass(frozen=True)
 class _Principal:
     arn: str
-    """As messages have it: a role's session has an ARN of its own."""
+    """The caller's ARN in messages. A role's session has its own ARN."""
     identity: str
-    """ARN of the role or user."""
+    """The ARN of the role or user."""
     policies: Mapping[str, Document]
     boundary: Document | None
     keys: Mapping[str, str]
 
+    @property
+    def is_root(self) -> bool:
+        """Whether it is the root user, whom only service control policies restrict."""
+        return self.identity.endswith(":root")
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a policy could deny it something."""
+        return not self.is_root or ORGANIZATION.is_restricted(self.identity.split(":")[4])
+
 
 @dataclass(frozen=True)
 class _Ask:
-    """One action on one resource; a call may ask for several."""
+    """One action on one resource. A call can need several of them."""
 
     action: str
     resource: str = "*"
     keys: Mapping[str, Values] = field(default_factory=lambda: MappingProxyType({}))
     refusal: tuple[str, str] | None = None
-    """Code and message of the answer if it is refused, where AWS answers in other words than "is not authorized"."""
+    """Code and message of a denial, if AWS does not use the message "is not authorized". Otherwise None."""
 
 
 class Authorization:
-    """The judge of all calls of a stretch of time, and the record of its judgements."""
+    """The decisions on all calls while a block runs, and their record."""
 
     def __init__(self) -> None:
         self.judged: set[Judged] = set()
 
     def refusal(self, request: Request) -> Answer | None:
-        """The answer to a call that its caller may not make; None to one that may be made."""
+        """The answer to a denied call, or None if the call is allowed."""
         if not request.access_key:
             return None
         try:
             caller = _caller(request)
             if caller is None:
                 return self._unknown(request)
-            for ask in _asked(request) if caller.arn else ():
+            for ask in _asked(request) if caller.is_judged else ():
                 keys = {**caller.keys, **_keys(request, ask), **ask.keys}
                 judgement = self._judge(caller, ask, keys)
                 if not judgement.allowed and ask.refusal:
@@ -118,20 +128,26 @@ class Authorization:
                 if not judgement.allowed:
                     return _denied(request, _message(caller, ask, keys, judgement))
         except Unsupported as unsupported:
-            _, headers, body = _denied(request, f"the local AWS cannot judge it: {unsupported}", "InternalFailure")
+            _, headers, body = _denied(
+                request, f"the local AWS cannot evaluate this call: {unsupported}", "InternalFailure"
+            )
             return 500, headers, body
         return None
 
     def allows(self, request: Request, action: str) -> bool:
-        """Whether who made a call may also do `action`, whose resource is `*`, which AWS asks for in their name."""
-        caller = _caller(request) if request.access_key else _ROOT
-        if caller is None or not caller.arn:
-            return caller is not None
+        """Whether the caller can also do `action` on `*`, a permission that AWS requires next to that of the call."""
+        caller = _caller(request) if request.access_key else None
+        if caller is None or not caller.is_judged:
+            return not request.access_key or caller is not None
         ask = _Ask(action)
         return self._judge(caller, ask, {**caller.keys, **_keys(request, ask)}).allowed
 
     def _judge(self, caller: _Principal, ask: _Ask, keys: Mapping[str, Values]) -> Judgement:
-        judgement = judge(caller.policies, ask.action, ask.resource, keys, boundary=caller.boundary)
+        by_scps = organizations_decision(caller.identity, ask.action, ask.resource, keys)
+        if by_scps != "allowed" or caller.is_root:
+            judgement = Judgement(by_scps)
+        else:
+            judgement = judge(caller.policies, ask.action, ask.resource, keys, boundary=caller.boundary)
         sids = frozenset(matched.sid for matched in judgement.matched)
         self.judged.add(Judged(caller.identity, ask.action, ask.resource, judgement.allowed, sids))
         return judgement
@@ -141,15 +157,19 @@ class Authorization:
         return _denied(request, "The security token included in the request is invalid.", "InvalidClientTokenId")
 
 
-_ROOT: Final = _Principal("", "", {}, None, {})
+def _root(account: str) -> _Principal:
+    arn = f"arn:aws:iam::{account}:root"
+    keys = {"aws:PrincipalArn": arn, "aws:PrincipalAccount": account, "aws:PrincipalType": "Account"}
+    return _Principal(arn, arn, {}, None, keys)
+
 
 _CALL: Final = contextvars.ContextVar[tuple[Authorization, Request] | None]("call", default=None)
-"""The call that CloudFormation works on, as long as calls are judged. The tasks and threads that it starts keep it."""
+"""The call that CloudFormation works on, if calls are authorized. Its tasks and threads inherit the value."""
 
 
 @contextlib.contextmanager
 def made_by(authorization: Authorization | None, request: Request) -> Iterator[None]:
-    """For the block, what CloudFormation does it does in the name of who made this call."""
+    """Run CloudFormation's work with the permissions of this call's caller while the block runs."""
     token = _CALL.set((authorization, request) if authorization else None)
     try:
         yield
@@ -158,24 +178,24 @@ def made_by(authorization: Authorization | None, request: Request) -> Iterator[N
 
 
 def deployer_may(action: str) -> bool:
-    """Whether who called CloudFormation may do `action`, whose resource is `*`."""
+    """Whether the caller of CloudFormation can do `action` on `*`."""
     call = _CALL.get()
     return call is None or call[0].allows(call[1], action)
 
 
 def _caller(request: Request) -> _Principal | None:
-    """Who calls: `_ROOT`, or a role or user with its policies; None where the access key is nobody's."""
+    """The caller: the root user, or a role or user with its policies. None if the access key is not valid."""
     if session := sts._sessions.get(request.access_key):
         if session.get("SessionPolicies") or session["PrincipalType"] not in {"AssumedRole", "User"}:
-            raise Unsupported(f"session {session['Arn']}: neither a role's nor a user's without policies of its own")
+            raise Unsupported(f"session {session['Arn']}: neither a role's nor a user's without its own policies")
         kind, name = session["PrincipalType"], session["Arn"].split("/")[1 if ":sts:" in session["Arn"] else -1]
         arn, user_id = session["Arn"], session["UserId"]
     elif key := iam._access_keys.get_scoped(request.account, None, request.access_key):
         kind, name = "User", key["UserName"]
         arn = user_id = ""
     else:
-        # An account's id and "test" are its root; what looks like an issued key and is not known was revoked.
-        return None if request.access_key.startswith(("AKIA", "ASIA")) else _ROOT
+        # An account's ID and "test" mean its root. An unknown key in the form of an issued one was revoked.
+        return None if request.access_key.startswith(("AKIA", "ASIA")) else _root(request.account)
     store = iam._users if kind == "User" else iam._roles
     entity = names.entity(store, request.account, name)
     if entity is None:
@@ -221,25 +241,28 @@ def _document(account: str, arn: str) -> Document:
     if policy is None:
         policy = iam._policies.get_scoped(account, None, arn)
     if policy is None or (iam._is_aws_managed_arn(arn) and arn not in _MANAGED):
-        raise Unsupported(f"policy {arn}: what it says is not known here")
+        raise Unsupported(f"policy {arn}: its content is unknown here")
     document: Document = json.loads(policy["Versions"][policy["DefaultVersionId"]]["Document"])
     return document
 
 
 def _keys(request: Request, ask: _Ask) -> dict[str, str]:
-    """The condition keys of every request, as far as a local call has them."""
+    """The condition keys of every request that a local call has."""
     owner = ask.resource.split(":")[4] if ask.resource != "*" else ""
     account = owner if owner.isdigit() else request.account
-    organization = ORGANIZATION.of(account)
+    organizations = {
+        "aws:ResourceOrgID": ORGANIZATION.of(account),
+        "aws:PrincipalOrgID": ORGANIZATION.of(request.account),
+    }
     return {
         "aws:RequestedRegion": request.region,
         "aws:ResourceAccount": account,
-        **({"aws:ResourceOrgID": organization} if organization else {}),
+        **{key: organization for key, organization in organizations.items() if organization},
     }
 
 
 def _asked(request: Request) -> Iterable[_Ask]:
-    """What a call asks for. An operation whose resource is not known here asks for `*`."""
+    """The permissions that a call needs. If this module does not know an operation's resource, it is `*`."""
     if request.service == "sagemaker":
         action = f"sagemaker:{request.operation}"
     else:
@@ -271,9 +294,9 @@ def _asked(request: Request) -> Iterable[_Ask]:
 
 
 def _of_stack_set(request: Request, action: str, name: str) -> list[_Ask]:
-    """A delegated administrator's StackSets are the management account's.
+    """A delegated administrator's StackSets belong to the management account.
 
-    Each of its calls, reads too, looks at who is a delegated administrator, and gives the wrong reason if it may not:
+    Each of its calls, including reads, lists the delegated administrators. Without permission, it gives a wrong reason:
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stacksets-orgs-delegated-admin.html
     https://github.com/hashicorp/terraform-provider-aws/pull/37069
     """
@@ -288,7 +311,7 @@ def _of_stack_set(request: Request, action: str, name: str) -> list[_Ask]:
 
 
 def _stack_arn(request: Request, name: str) -> str:
-    """The ARN of the stack with this name; an ARN stays as it is."""
+    """The ARN of the stack with this name. An ARN is returned unchanged."""
     if name.startswith("arn:"):
         return name
     stack = cloudformation._stacks.get_scoped(request.account, request.region, name) or {}
@@ -308,10 +331,10 @@ def _of_iam(request: Request, action: str) -> _Ask:
         return _Ask(action, arn)
     for parameter, kind, store in _ENTITIES:
         if name := request.parameter(parameter):
-            # Judged is what is reached, however the caller spells it.
+            # The decision is about the entity that the call reaches, regardless of the caller's spelling.
             entity = names.entity(store, request.account, name) or {}
             path = request.parameter("Path") or "/"
-            # The boundary that is asked for, else the one that is carried:
+            # This is the requested boundary, or else the one that the role has:
             # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html
             boundary = request.parameter("PermissionsBoundary") or entity.get("PermissionsBoundary")
             keys = {"iam:PolicyARN": policy, "iam:PermissionsBoundary": boundary}
@@ -326,7 +349,7 @@ def _of_iam(request: Request, action: str) -> _Ask:
 
 
 def _of_dynamodb(request: Request, action: str) -> list[_Ask]:
-    """A transaction asks for what each of its items does.
+    """A transaction needs the permissions of each of its items.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
     """
@@ -367,15 +390,20 @@ def _of_sagemaker(request: Request, action: str, body: Mapping[str, Any]) -> lis
 
 
 def _of_sqs(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
-    # A batch is the action of its entries.
+    # A batch needs the action of its entries.
     name = str(body.get("QueueUrl") or body.get("QueueName") or "").rsplit("/", 1)[-1]
     return [_Ask(action.removesuffix("Batch"), request.arn("sqs", name) if name else "*")]
 
 
 def _message(caller: _Principal, ask: _Ask, keys: Mapping[str, Values], judgement: Judgement) -> str:
-    """As https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html words it."""
+    """The message in https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html."""
+    by_scps = organizations_decision(caller.identity, ask.action, ask.resource, keys)
     of_boundary = judgement.matched and all(matched.policy == BOUNDARY for matched in judgement.matched)
-    if judgement.decision == "explicitDeny":
+    if by_scps == "explicitDeny":
+        why = "with an explicit deny in a service control policy"
+    elif by_scps == "implicitDeny":
+        why = f"because no service control policy allows the {ask.action} action"
+    elif judgement.decision == "explicitDeny":
         why = f"with an explicit deny in {'a permissions boundary' if of_boundary else 'an identity-based policy'}"
     elif caller.boundary is not None and not judge({"": caller.boundary}, ask.action, ask.resource, keys).allowed:
         why = f"because no permissions boundary allows the {ask.action} action"

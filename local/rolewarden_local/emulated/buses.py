@@ -1,11 +1,11 @@
 """Delivery of events to event buses of other regions and accounts, and policies of buses.
 
-MiniStack drops an event whose target is a bus elsewhere. It overlooks the whole policy that PutPermission can have,
-and does not know AWS::Events::EventBusPolicy.
+MiniStack drops an event whose target is a bus in another region or account. It ignores the `Policy` parameter of
+PutPermission, and does not have AWS::Events::EventBusPolicy.
 
-The role of the rule needs events:PutEvents on the bus, and the policy of a bus in another account has to allow it. The
-event keeps its account, region and ID, and goes no further than the second bus. An event that cannot be delivered goes
-to the dead-letter queue of the target. https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html
+The role of the rule needs events:PutEvents on the bus, and the policy of a bus in another account must allow it. The
+event keeps its account, region and ID. The second bus does not forward it to a third one. If an event cannot be
+delivered, it goes to the dead-letter queue of the target. https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HOP = "_ForwardedFromElsewhere"
 
 
 def install_buses() -> None:
-    """Deliver to other regions and accounts, and let a stack set the policy of a bus. Call once a process."""
+    """Add delivery to other regions and accounts, and bus policies in stacks. Call once a process."""
     Patch(
         eventbridge,
         "_invoke_target",
@@ -34,7 +34,7 @@ def install_buses() -> None:
         eventbridge,
         "_put_permission",
         _taking_a_policy(eventbridge._put_permission),
-        "MiniStack overlooks the whole policy that PutPermission can have.",
+        "MiniStack ignores the Policy parameter of PutPermission.",
     ).install()
     provisioners._RESOURCE_HANDLERS["AWS::Events::EventBusPolicy"] = {
         "create": _policy_created,
@@ -82,7 +82,7 @@ def _forward(
 
 
 def _taking_a_policy(original: Callable[..., Any]) -> Callable[..., Any]:
-    """PutPermission with a whole policy, which MiniStack overlooks."""
+    """Answer PutPermission with its `Policy` parameter, which MiniStack ignores."""
 
     def put(data: Mapping[str, Any]) -> Any:
         if "Policy" not in data:

@@ -1,9 +1,9 @@
-"""Conditions of stacks that see pseudo parameters, numbers that a parameter gives as a text, and encrypted tables.
+"""Conditions of stacks with pseudo parameters, number parameters, and encrypted tables.
 
-MiniStack evaluates conditions without pseudo parameters and without most functions, see `intrinsics`. It passes the
-text of a parameter to Lambda, which refuses a text for MaximumConcurrency; CloudFormation converts it. It drops the
-encryption of a table. In AWS, SSEEnabled without a type means a KMS key that AWS manages and charges for; a table
-without SSESpecification has a key that AWS owns and does not charge for:
+MiniStack evaluates conditions without pseudo parameters and without most functions (see `intrinsics`). It passes the
+string of a parameter to Lambda, which rejects a string for MaximumConcurrency. CloudFormation converts it to a number.
+MiniStack also drops the encryption of a table. In AWS, SSEEnabled without a type means a KMS key that AWS manages and
+charges for. A table without SSESpecification has a key that AWS owns and does not charge for:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.howitworks.html
 """
 
@@ -26,14 +26,14 @@ from rolewarden_local.emulated.patches import Patch
 
 
 def install_cloudformation() -> None:
-    """Evaluate conditions by the resolver of all other functions. Call once a process."""
+    """Evaluate conditions with the resolver of all other functions. Call once a process."""
     # Every module that imported the function has its own reference to it.
     for module in (cfn_engine, cfn_changesets, cfn_handlers, cfn_stacks):
         Patch(
             module,
             "_evaluate_conditions",
             lambda template, parameters: dict(Conditions(template, parameters)),
-            "MiniStack compares the name of a pseudo parameter instead of its value, and knows no functions on texts.",
+            "MiniStack compares the name of a pseudo parameter instead of its value, and lacks functions on strings.",
         ).install()
     mapping = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]
     create, update = mapping["create"], mapping["update"]
@@ -48,7 +48,7 @@ def install_cloudformation() -> None:
 
 
 def _bounding(handler: Callable[..., Any], *, properties: int) -> Callable[..., Any]:
-    """Give a role its permissions boundary, which MiniStack leaves out. `properties` is the argument that names it."""
+    """Set a role's permissions boundary, which MiniStack omits. `properties` is the index of the argument with it."""
 
     def bound(*arguments: Any) -> Any:
         boundary = arguments[properties].get("PermissionsBoundary", "")
@@ -62,13 +62,13 @@ def _bounding(handler: Callable[..., Any], *, properties: int) -> Callable[..., 
 
 
 def _numbered(props: Mapping[str, Any]) -> dict[str, Any]:
-    """The properties of an event source mapping with the number that a parameter gave as a text."""
+    """The properties of an event source mapping, with the string of a parameter converted to a number."""
     scaling = props.get("ScalingConfig")
     return {**props, **({"ScalingConfig": {name: int(n) for name, n in scaling.items()}} if scaling else {})}
 
 
 def _encrypted(props: Mapping[str, Any], made: tuple[str, Any]) -> tuple[str, Any]:
-    """A table that was made, with the encryption that its properties ask for."""
+    """A created table with the encryption of its properties."""
     asked = dict(props.get("SSESpecification") or {})
     spec = {"Enabled": str(asked.pop("SSEEnabled", False)).lower() == "true", **asked} if asked else None
     dynamodb._tables[made[0]]["SSEDescription"] = dynamodb._sse_description_from_spec(spec)

@@ -1,10 +1,11 @@
-"""Changing calls to IAM and SageMaker as the events that EventBridge delivers for them.
+"""CloudTrail events of changing calls to IAM and SageMaker, as EventBridge delivers them.
 
-MiniStack records calls for LookupEvents only and sends no event to EventBridge. moto does neither.
+MiniStack records calls only for LookupEvents and does not send events to EventBridge. moto does neither.
 
 The shape is that of https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
-and of captured events: parameters have the names of the API with a lower-case first letter, `responseElements` is null
-unless the call created something, IAM is always in us-east-1, and a denied call leaves only the error.
+and of captured events. Parameters have the names of the API with a lower-case first letter. `responseElements` is null
+unless the call created something. IAM is always in us-east-1. The event of a denied call has the error and no
+parameters.
 """
 
 import functools
@@ -45,7 +46,7 @@ _SECRETS: Final = frozenset({"password", "oldPassword", "newPassword", "secretAc
 
 @dataclass(frozen=True)
 class ApiCall:
-    """One call as the endpoint saw it: what was asked, by whom, and what was answered."""
+    """One call at the endpoint: its request, its caller and its answer."""
 
     service: str
     operation: str
@@ -62,13 +63,13 @@ class ApiCall:
 
 
 def leaves_event(service: str, operation: str) -> bool:
-    """Whether a call of this operation changes something, and so reaches EventBridge."""
+    """Whether a call of this operation changes something. Only such calls reach EventBridge."""
     known = service in SERVICES and operation in get_service_model(service).operation_names
     return known and not operation.startswith(_READING)
 
 
 def event(call: ApiCall) -> Event:
-    """The event of one call, complete with EventBridge's envelope."""
+    """The event of one call, with EventBridge's envelope."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     region = REGION if call.service == "iam" else call.region
     detail: dict[str, Any] = {
@@ -105,8 +106,9 @@ def event(call: ApiCall) -> Event:
 def identity(access_key: str, account: str) -> dict[str, Any]:
     """CloudTrail's `userIdentity` of the caller with this access key.
 
-    An STS session shows the role that issued it under the role's own ARN, path and all, since EventBridge rules tell
-    principals apart by it. A key that is neither a session's nor an IAM user's is the account's root.
+    For an STS session it has the ARN of the role that issued the session, with the path, because EventBridge rules
+    compare principals by this ARN. If the key belongs neither to a session nor to an IAM user, it is the account's
+    root.
     """
     if session := sts._sessions.get(access_key):
         return _assumed_role(access_key, account, session)
@@ -179,14 +181,14 @@ def _outcome(call: ApiCall) -> dict[str, Any]:
 def _error(call: ApiCall) -> dict[str, str]:
     try:
         error: dict[str, str] = _parsed_answer(call)["Error"]
-    except ResponseParserError:  # a bug of the emulators' answers in no protocol of AWS
+    except ResponseParserError:  # The answer has the form of no AWS protocol: this is a bug of an emulator.
         return {"Code": "InternalFailure", "Message": call.answer.decode(errors="replace")}
     return error
 
 
 @functools.cache
 def _error_names(service: str) -> dict[str, str]:
-    # The API answers NoSuchEntity where CloudTrail records NoSuchEntityException, the name of the shape.
+    # The API answers NoSuchEntity, but CloudTrail records the name of the shape, NoSuchEntityException.
     return {shape.error_code: shape.name for shape in get_service_model(service).error_shapes}
 
 
@@ -231,7 +233,7 @@ def _parser(protocol: str) -> Any:
 
 
 def _recorded(shape: Any, value: Any) -> Any:
-    """A parameter as CloudTrail writes it: the names of members with a small first letter, keys of maps as they are."""
+    """A parameter in CloudTrail's form: names of members have a small first letter, and keys of maps are unchanged."""
     if shape.type_name == "structure":
         return {
             lowered: _recorded(shape.members[name], member)
@@ -241,5 +243,7 @@ def _recorded(shape: Any, value: Any) -> Any:
     if shape.type_name == "list":
         return [_recorded(shape.member, member) for member in value]
     if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime("%b %-d, %Y %-I:%M:%S %p")  # as Java prints it
+        return value.astimezone(UTC).strftime(
+            "%b %-d, %Y %-I:%M:%S %p"
+        )  # CloudTrail writes numbers as Java prints them.
     return value

@@ -1,7 +1,7 @@
-"""The execution role of self-managed StackSets, as which StackSets makes, changes and deletes each resource.
+"""The execution role of self-managed StackSets, with which StackSets makes, changes and deletes each resource.
 
-MiniStack makes every resource with all rights. AWS assumes the administration role, as that role the execution role in
-the account of the stack, and needs the rights of this one:
+MiniStack makes every resource with all permissions. AWS assumes the administration role, and with it the execution
+role in the account of the stack. Each resource then needs the permissions of the execution role:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stacksets-prereqs-self-managed.html
 """
 
@@ -106,13 +106,13 @@ HANDLERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "delete": ("sqs:SetQueueAttributes",),
     },
 }
-"""The rights that the handlers of resource types use, from the schemas of the types (`handlers.*.permissions`).
+"""The permissions that the handlers of resource types use, from the schemas of the types (`handlers.*.permissions`).
 
-cfn-lint ships these schemas; `tests/local/test_execution.py` compares both.
+cfn-lint ships these schemas, and `tests/local/test_execution.py` compares them with this table.
 """
 
 TAGGED_BY_AWS: Final = frozenset({"AWS::Events::Rule"})
-"""Types whose handlers get the tags `aws:cloudformation:*` too (`tagging.cloudFormationSystemTags` of the schema)."""
+"""Types whose handlers also set the tags `aws:cloudformation:*` (`tagging.cloudFormationSystemTags` of the schema)."""
 
 ENABLED_BY_DEFAULT: Final = frozenset(
     {
@@ -135,18 +135,18 @@ ENABLED_BY_DEFAULT: Final = frozenset(
         "us-west-2",
     }
 )
-"""The Regions that an account can use at once. The list is final: an account has to enable every newer Region.
+"""The Regions that a new account can use immediately. The list is final: an account must enable every newer Region.
 
 https://docs.aws.amazon.com/accounts/latest/reference/manage-acct-regions.html
 """
 
 
 class NotAllowedError(RolewardenError):
-    """A role may not do what StackSets does in its name; MiniStack makes it the reason of a failed resource."""
+    """A role lacks a permission that StackSets needs. MiniStack reports it as the reason why a resource failed."""
 
 
 def principal(region: str) -> str:
-    """The service principal as which StackSets assumes an administration role for a stack in `region`.
+    """The service principal that assumes an administration role for a stack in `region`.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stacksets-opt-in-regions.html
     """
@@ -156,7 +156,7 @@ def principal(region: str) -> str:
 
 @dataclass(frozen=True)
 class Execution:
-    """A stack in a Region of an account, and the role as which it is made."""
+    """A stack in a Region of an account, and the role that makes its resources."""
 
     account: str
     region: str
@@ -167,13 +167,13 @@ class Execution:
         """Assume the execution role `name` for a stack in a place (account and Region).
 
         Args:
-            place: where the stack is.
-            administration: ARN of the administration role.
-            name: the name of the execution role.
-            stack_set: ARN of the StackSet.
+            place: The account and Region of the stack.
+            administration: The ARN of the administration role.
+            name: The name of the execution role.
+            stack_set: The ARN of the StackSet.
 
         Raises:
-            NotAllowedError: one of the roles is missing, does not trust its caller, or has no right to go on.
+            NotAllowedError: One of the roles is missing, does not trust its caller, or lacks a permission.
         """
         account, region = place
         owner = administration.split(":")[4]
@@ -189,7 +189,7 @@ class Execution:
             or not access.role_may(administrator, "sts:AssumeRole", arn, {})
             or not access.may_assume(session, arn)
         ):
-            # As https://repost.aws/knowledge-center/cfn-iam-best-practices-stackset-resources quotes it.
+            # https://repost.aws/knowledge-center/cfn-iam-best-practices-stackset-resources quotes this message.
             raise NotAllowedError(
                 f"Account {account} should have '{name}' role with trust relationship to Role "
                 f"'{administration.rsplit('/', 1)[-1]}'."
@@ -197,7 +197,7 @@ class Execution:
         return cls(account, region, role)
 
     def require(self, action: str, resource: str = "*", context: Mapping[str, str] | None = None) -> None:
-        """Raise NotAllowedError unless the role has the right."""
+        """Raise NotAllowedError unless the role has the permission."""
         keys = {"aws:RequestedRegion": self.region, "aws:ResourceAccount": self.account, **(context or {})}
         if not access.role_may(self.role, action, resource, keys):
             session = f"arn:aws:sts::{self.account}:assumed-role/{self.role['RoleName']}/{uuid.UUID(int=0)}"
@@ -207,21 +207,21 @@ class Execution:
             )
 
     def require_stack_rights(self, operation: str) -> None:
-        """Raise NotAllowedError unless the role may work on stacks; it needs at least `cloudformation:*` on `*`."""
+        """Raise NotAllowedError unless the role has `cloudformation:*` on `*`, the minimum for working on stacks."""
         for action in (operation, "DescribeStacks", "DescribeStackEvents", "GetTemplateSummary"):
             self.require(f"cloudformation:{action}")
 
     def require_handler_rights(
         self, kind: str, operation: str, old: Mapping[str, Any], new: Mapping[str, Any], physical_id: str = ""
     ) -> None:
-        """Raise NotAllowedError unless the role has every right that the handler of a type uses for an operation.
+        """Raise NotAllowedError unless the role has every permission that the handler of a type uses for an operation.
 
         Args:
-            kind: the type, as "AWS::SQS::Queue".
-            operation: "create", "update" or "delete". The first two read what they have done.
-            old: the resource's properties so far, empty on creation.
-            new: those that it gets, empty on deletion.
-            physical_id: what CloudFormation calls it, empty on creation.
+            kind: The type, such as "AWS::SQS::Queue".
+            operation: "create", "update" or "delete". After the first two, the handler reads the resource.
+            old: The current properties of the resource, empty on creation.
+            new: The new properties of the resource, empty on deletion.
+            physical_id: The resource's physical ID, empty on creation.
         """
         if kind not in HANDLERS:
             raise NotAllowedError(f"{kind}: the local AWS does not know the rights of its handler")
@@ -236,7 +236,7 @@ class Execution:
     def _resources(
         self, kind: str, action: str, old: Mapping[str, Any], new: Mapping[str, Any], physical_id: str
     ) -> Iterator[tuple[str, dict[str, str]]]:
-        """The ARNs that an action of a handler is about, each with the condition keys of the action's own."""
+        """The ARNs that a handler's action affects, each with the condition keys specific to the action."""
         of_either = new or old
         if action == "iam:PassRole":
             for arn in _passed(of_either):
@@ -266,7 +266,7 @@ def _passed(properties: Mapping[str, Any]) -> list[str]:
 
 
 def _is_needed(kind: str, action: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether a handler uses a right for these properties; what is not named here it always uses."""
+    """Whether a handler uses a permission for these properties. True if this function has no rule for the action."""
     name = action.partition(":")[2]
     if name in {"AttachRolePolicy", "DetachRolePolicy"}:
         return bool(old.get("ManagedPolicyArns") or new.get("ManagedPolicyArns"))
@@ -281,11 +281,11 @@ def _is_needed(kind: str, action: str, old: Mapping[str, Any], new: Mapping[str,
 
 
 _RUNNING: Final[dict[tuple[str, str, str], Execution]] = {}
-"""By account, Region and name of the stack."""
+"""Roles by account, Region and name of the stack."""
 
 
 def install_execution() -> None:
-    """Make the resources of stacks in `executed` as the role that is given there. Call once a process."""
+    """Make the resources of stacks in `executed` with the permissions of their roles. Call once a process."""
     provision, update, delete = cfn_stacks._provision_resource, cfn_stacks._update_resource, cfn_stacks._delete_resource
 
     def provisioned(kind: str, logical: str, props: Mapping[str, Any], stack: str, *more: Any) -> Any:
@@ -303,7 +303,7 @@ def install_execution() -> None:
         _require_handler_rights(stack, kind, "delete", props, {}, physical)
         return delete(kind, physical, props, stack, *more)
 
-    why = "MiniStack makes every resource with all rights; AWS makes those of a self-managed StackSet as a role."
+    why = "MiniStack makes every resource with all permissions. For a self-managed StackSet, AWS uses those of a role."
     Patch(cfn_stacks, "_provision_resource", provisioned, why).install()
     Patch(cfn_stacks, "_update_resource", updated, why).install()
     Patch(cfn_stacks, "_delete_resource", deleted, why).install()
@@ -317,7 +317,7 @@ def _require_handler_rights(stack: str, *arguments: Any) -> None:
 
 @contextlib.contextmanager
 def executed(stack: str, execution: Execution | None) -> Iterator[None]:
-    """For the block, work on a stack as a role; None is StackSets itself, which may do everything."""
+    """Work on a stack as a role while the block runs. None means StackSets itself, which has every permission."""
     if execution is None:
         yield
         return

@@ -1,7 +1,7 @@
-"""Failures of AWS on demand: errors, lost answers, batches that are done in part, and the end of the caller.
+"""Failures of AWS on demand: errors, lost answers, batches that succeed in part, and the end of the caller.
 
-MiniStack and moto answer every call. botocore's Stubber fails calls too, but then no call takes effect, and it reaches
-one client of one process.
+MiniStack and moto answer every call. botocore's Stubber can fail calls, but then no call takes effect, and it covers
+only one client of one process.
 """
 
 from __future__ import annotations
@@ -20,44 +20,44 @@ from rolewarden_local.emulated._ministack import cfn_helpers, ec2, iam
 
 Answer = tuple[int, dict[str, str], Any]
 Do = Callable[[bytes], Awaitable[Answer]]
-"""Carries a call out, with this body."""
+"""Carry out a call with this body."""
 
 
 class Killed(BaseException):
-    """The caller was ended, as Lambda ends a function that has run out of time or memory.
+    """The caller has ended, as when Lambda ends a function that has run out of time or memory.
 
-    No `Exception`, so that no handling of errors takes it for one.
+    This class does not derive from `Exception`, so that error handlers do not catch it.
     """
 
 
 class Loss(StrEnum):
-    """How a caller comes to get no answer."""
+    """The reason why a caller gets no answer."""
 
     RESET = "reset"
     """The connection is closed: botocore raises ConnectionClosedError."""
 
     TIMEOUT = "timeout"
-    """No answer in time: botocore raises ReadTimeoutError, at once instead of after the time."""
+    """The answer does not come in time: botocore raises ReadTimeoutError, immediately and not after the time."""
 
     KILLED = "killed"
-    """There is no caller any more: see `Killed`."""
+    """The caller has ended: see `Killed`."""
 
 
 @dataclass(frozen=True)
 class AnsweredCall:
-    """What became of a call: as AWS saw it, which may be not at all, and as its caller was told."""
+    """The outcome of a call: its effect in AWS (None if it never arrived), and the answer to its caller."""
 
     seen: Answer | None
     told: Answer
 
 
 Befall = Callable[[str, bytes, Do], Awaitable[AnsweredCall]]
-"""What happens to a call, given its service, its body and what carries it out."""
+"""The behavior of a fault: a function of the call's service, its body, and the function that carries it out."""
 
 
 @dataclass
 class Fault:
-    """What befalls calls of `operation`: none of the first `spared`, then at most `left`."""
+    """A fault for calls of `operation`. It skips the first `spared` calls, then affects at most `left` calls."""
 
     operation: str
     befall: Befall
@@ -74,21 +74,21 @@ class Faults:
     _dead: bool = False
 
     def add(self, fault: Fault) -> None:
-        """Put a fault into force, behind those that are."""
+        """Add a fault after the existing ones."""
         self._in_force.append(fault)
 
     def remove(self, fault: Fault) -> None:
-        """Take a fault out of force; who was ended by it lives again."""
+        """Remove a fault. If it ended a caller, calls work again."""
         self._in_force = [kept for kept in self._in_force if kept is not fault]
         self._dead = self._dead and not fault.lethal
 
     def clear(self) -> None:
-        """Take every fault out of force."""
+        """Remove every fault."""
         self._in_force.clear()
         self._dead = False
 
     async def call(self, operation: str, service: str, body: bytes, do: Do) -> AnsweredCall:
-        """Let a call of `operation` happen, or whatever is due instead."""
+        """Carry out a call of `operation`, or apply the fault that is due."""
         if self._dead:
             return AnsweredCall(None, lost(Loss.KILLED))
         if fault := self._due(operation):
@@ -108,7 +108,7 @@ class Faults:
 
 
 def error(code: str, message: str, status: int) -> Befall:
-    """The call is refused."""
+    """A fault that rejects the call."""
 
     async def befall(service: str, _body: bytes, _do: Do) -> AnsweredCall:
         answer = refusal(service, code, message, status)
@@ -118,7 +118,7 @@ def error(code: str, message: str, status: int) -> Befall:
 
 
 def refusal(service: str, code: str, message: str, status: int) -> Answer:
-    """An error as the service words it."""
+    """An error in the service's format."""
     if service in {"iam", "sts"}:
         answer: Answer = iam._error(status, code, escape(message), ns=service)
         return answer
@@ -133,7 +133,7 @@ def refusal(service: str, code: str, message: str, status: int) -> Answer:
 
 
 def loss(how: Loss, *, takes_effect: bool) -> Befall:
-    """The caller gets no answer: the call is carried out all the same, or never arrives."""
+    """A fault that leaves the caller without an answer. The call takes effect, or never arrives."""
 
     async def befall(_service: str, body: bytes, do: Do) -> AnsweredCall:
         return AnsweredCall(await do(body) if takes_effect else None, lost(how))
@@ -145,12 +145,12 @@ _LOST: Final = "x-local-aws-lost"
 
 
 def lost(how: Loss) -> Answer:
-    """What stands in for no answer: `raise_if_lost` makes an error of it; a client over HTTP sees a 503."""
+    """A placeholder for no answer. `raise_if_lost` turns it into an error. A client over HTTP receives status 503."""
     return 503, {"Content-Type": "text/plain", _LOST: how}, b""
 
 
 def raise_if_lost(headers: Mapping[str, str], url: str) -> None:
-    """Raise what a caller meets instead of this answer, if anything."""
+    """Raise the caller's error if this answer is such a placeholder."""
     how = headers.get(_LOST)
     if how == Loss.RESET:
         raise ConnectionClosedError(endpoint_url=url)
@@ -161,10 +161,10 @@ def raise_if_lost(headers: Mapping[str, str], url: str) -> None:
 
 
 def partly(operation: str, entries: int, code: str) -> Befall:
-    """The last `entries` of a batch fail, the others are done.
+    """Make a fault in which the last `entries` of a batch fail and the others succeed.
 
     Raises:
-        ValueError: `operation` takes no batch.
+        ValueError: `operation` does not have batches.
     """
     if operation not in _BATCHES:
         raise ValueError(f"{operation} takes no batch; those that do: {', '.join(_BATCHES)}")

@@ -1,7 +1,7 @@
-"""Lambda functions that call as their role, are retried if a rule invoked them, and end with the server.
+"""Lambda functions that call AWS as their role, with retries for rules, and that end with the server.
 
-MiniStack runs a function as the account's root user, so no event names the function's role. It invokes the target of a
-rule once and drops its failure. AWS invokes the target asynchronously, with retries and an on-failure destination.
+MiniStack runs a function as the account's root user, so events do not name the function's role. It invokes the target
+of a rule once and drops its failure. AWS invokes the target asynchronously, with retries and an on-failure destination.
 
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 """
@@ -20,10 +20,10 @@ from rolewarden_local.emulated._ministack import REGION, eventbridge, iam, lambd
 from rolewarden_local.emulated.patches import Patch
 
 COPIES: Final = 4
-"""How many copies of all functions run at once for events that rules deliver.
+"""The maximum number of copies of all functions that run at once for events from rules.
 
-Lambda queues such events and starts as many copies of a function as it needs. Every copy is a Python process here, so
-a burst of events waits for a few copies instead.
+Lambda queues such events and starts as many copies of a function as it needs. Here every copy is a Python process, so
+a burst of events waits for a few copies.
 """
 
 _copies: Final = threading.BoundedSemaphore(COPIES)
@@ -31,7 +31,7 @@ _waits_for_a_copy: Final = contextvars.ContextVar("waits_for_a_copy", default=Fa
 
 
 def install_functions() -> None:
-    """Exchange MiniStack's credentials, its invocation of targets and its collection of workers."""
+    """Replace MiniStack's credentials, its invocation of targets, and its cleanup of workers."""
     for module in (lambda_runtime, lambda_svc):
         Patch(
             module,
@@ -61,7 +61,7 @@ def install_functions() -> None:
 
 
 def end_functions(patience: float = 5.0) -> None:
-    """End the functions' processes, also those that are just starting, and wait for that up to `patience` seconds."""
+    """End the functions' processes, including those that are starting, and wait for them up to `patience` seconds."""
     deadline = time.monotonic() + patience
     lambda_runtime.reset()
     while lambda_svc.executions_in_flight()[0] and time.monotonic() < deadline:
@@ -70,7 +70,7 @@ def end_functions(patience: float = 5.0) -> None:
 
 
 def execution_credentials(config: Mapping[str, Any]) -> dict[str, str]:
-    """Environment variables with a session of a function's execution role, which STS then knows."""
+    """Make a session of a function's execution role in STS, and return it as environment variables."""
     account, _ = lambda_runtime._account_region_from_function_config(config)
     role, session = config["Role"].rsplit("/", 1)[-1], config["FunctionName"][:64]
     with responses.request_scope(account, REGION):
@@ -92,11 +92,11 @@ def execution_credentials(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def invoke_asynchronously(arn: str, payload: str) -> None:
-    """Invoke a function as EventBridge does: with retries, and with its on-failure destination."""
+    """Invoke a function as EventBridge does: with retries and an on-failure destination."""
     function, config, _ = lambda_svc._get_func_record_for_ref(arn)
     if function and config:
         record = lambda_svc._execution_record_for_config(function, config)
-        token = _waits_for_a_copy.set(True)  # invoke_async_with_retry hands its context on to the thread it starts
+        token = _waits_for_a_copy.set(True)  # invoke_async_with_retry passes its context to the thread that it starts.
         lambda_svc.invoke_async_with_retry(record, json.loads(payload))
         _waits_for_a_copy.reset(token)
 
@@ -105,7 +105,9 @@ def _queued(execute: Callable[..., Any]) -> Callable[..., Any]:
     def execute_in_turn(function: Any, event: Any) -> Any:
         if not _waits_for_a_copy.get():
             return execute(function, event)
-        token = _waits_for_a_copy.set(False)  # MiniStack calls itself once more to change the account's scope
+        token = _waits_for_a_copy.set(
+            False
+        )  # MiniStack calls this function a second time to change the scope to the account.
         try:
             with _copies:
                 return execute(function, event)

@@ -1,10 +1,10 @@
 """IAM's quotas, protected roles, checks of policies, pages of lists, and trust in AssumeRole.
 
-MiniStack attaches any number of policies of any size to any role, also to one that only AWS can change. It checks the
-syntax of a policy only in part, answers every list in one page, and has no SetDefaultPolicyVersion. It assumes roles
+MiniStack attaches any number of policies of any size to any role, even to one that only AWS can change. It checks the
+syntax of a policy only in part, returns every list in one page, and lacks SetDefaultPolicyVersion. It assumes roles
 that do not exist or do not trust the caller.
 
-Error texts are those of AWS, as public reports of them have them. Quotas and sizes are those of
+Error texts are those of AWS, copied from public reports. Quotas and sizes are those of
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 """
 
@@ -36,7 +36,7 @@ PROTECTED_PATHS: Final = ("/aws-service-role/", "/aws-reserved/sso.amazonaws.com
 
 @dataclass
 class Quotas:
-    """The IAM quotas that an account can have raised."""
+    """The IAM quotas that AWS can raise for an account."""
 
     policies_per_role: int = 10
 
@@ -45,7 +45,7 @@ QUOTAS: Final = Quotas()
 
 
 def install_iam() -> None:
-    """Replace MiniStack's handlers by ones that behave as IAM does. Call once a process."""
+    """Replace MiniStack's handlers with handlers that behave as IAM does. Call once a process."""
     handlers = iam._IAM_HANDLERS
     for operation in (
         "AttachRolePolicy",
@@ -93,7 +93,7 @@ def install_iam() -> None:
 
 
 def _however_spelled(handler: Handler) -> Handler:
-    """Let a call reach what it names in whatever case; what is answered has the case that IAM keeps."""
+    """Find the entity of a call regardless of the name's case. The answer has the case that IAM stored."""
 
     @functools.wraps(handler)
     def spelled(params: Params) -> Response:
@@ -153,7 +153,7 @@ def _attachable(params: Params) -> Response | None:
     return None
 
 
-# MiniStack minds boundaries only when it enforces policies.
+# MiniStack checks boundaries only if it enforces policies.
 def _known_boundary(params: Params) -> Response | None:
     arn = _param(params, "PermissionsBoundary")
     if not arn or iam._policy_exists(arn):
@@ -181,7 +181,7 @@ def _quota_exceeded(quota: str, limit: int) -> Response:
 
 
 def _new_name(params: Params) -> Response | None:
-    # A name is taken whatever its path and case.
+    # A policy's name is unique in an account, regardless of its path and case.
     # https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreatePolicy.html
     name = _param(params, "PolicyName")
     if any(policy["PolicyName"].lower() == name.lower() for policy in iam._policies.values()):
@@ -208,11 +208,11 @@ def _inline_size(params: Params) -> Response | None:
 
 
 def _well_formed(params: Params) -> Response | None:
-    """Refuse a Null condition that asks for anything but true or false."""
+    """Reject a Null condition whose value is not true or false."""
     try:
         document = json.loads(_param(params, "PolicyDocument"))
     except ValueError:
-        return None  # MiniStack's own validation words this one
+        return None  # MiniStack's own validation has the text of this error.
     statements = document.get("Statement") if isinstance(document, dict) else None
     for statement in statements if isinstance(statements, list) else [statements]:
         conditions = statement.get("Condition") if isinstance(statement, dict) else None
@@ -251,10 +251,10 @@ def _set_default_policy_version(params: Params) -> Response:
     return _answer("SetDefaultPolicyVersion", "")
 
 
-# Paging. A page is cut from the entries sorted by key, and its Marker is the last key: rows that come or go between
-# two calls neither repeat nor hide others.
+# Paging: the entries are sorted by key, and the Marker of a page is its last key. Entries that are added or deleted
+# between two calls therefore do not repeat or hide others.
 def _paged(operation: str, params: Params, entries: Iterable[Entry], lists: str) -> Response:
-    """The page of `entries` (key, XML of the member) that `params` asks for, under the one list element `lists`."""
+    """The page of `entries` (key, XML of the member) that `params` requests, under the single list element `lists`."""
     page = _ListPage(params, sorted(entries, key=lambda entry: entry[0]))
     if page.refusal:
         return page.refusal
@@ -333,7 +333,7 @@ def _list_policy_versions(params: Params) -> Response:
             f"<CreateDate>{version['CreateDate']}</CreateDate>"
         )
 
-    # v10 sorts after v9, so the key is the number; IAM lists the newest first.
+    # The key is the number, because v10 must sort after v9. IAM lists the newest version first.
     versions = (
         (f"{10**6 - int(name[1:]):06d}", functools.partial(member, name, version))
         for name, version in policy["Versions"].items()
@@ -360,7 +360,7 @@ def _list_attached_role_policies(params: Params) -> Response:
 
 
 def _details(handler: Handler) -> Handler:
-    """GetAccountAuthorizationDetails of roles, with their boundaries and in pages; anything else comes whole."""
+    """Answer GetAccountAuthorizationDetails for roles with boundaries and pages. Other answers have one page."""
 
     def details(params: Params) -> Response:
         if _param(params, "Filter.member.1") != "Role" or _param(params, "Filter.member.2"):
@@ -434,7 +434,7 @@ def _entity_member(kind: str, entity: Mapping[str, Any]) -> str:
 
 
 def _known_role_only(handle_request: Callable[..., Any]) -> Callable[..., Any]:
-    """Refuse to assume a role that does not exist or may not be; MiniStack looks only when it enforces policies."""
+    """Reject AssumeRole if the role is missing or does not trust the caller. MiniStack checks this only with AUTH."""
 
     async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes, query: Params) -> Any:
         form = parse_qs(body.decode())

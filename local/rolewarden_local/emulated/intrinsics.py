@@ -1,8 +1,8 @@
-"""Intrinsic functions and conditions of CloudFormation, for stacks that are deployed and for templates that are not.
+"""Intrinsic functions and conditions of CloudFormation, for deployed stacks and for templates that are not deployed.
 
-MiniStack has a complete resolver of functions, which this module uses for both. Without this module, MiniStack
-evaluates conditions apart from that resolver: it compares the name of a pseudo parameter instead of its value, and does
-not know Fn::Join, Fn::Split, Fn::Sub and Fn::FindInMap. It takes the partition of every region for `aws`.
+MiniStack has a complete resolver of functions, and this module uses it for both. Without this module, MiniStack
+evaluates conditions with other code. That code compares the name of a pseudo parameter instead of its value, and does
+not have Fn::Join, Fn::Split, Fn::Sub and Fn::FindInMap. MiniStack also uses the partition `aws` for every region.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html
 """
@@ -19,13 +19,13 @@ from typing import Any
 from rolewarden_local.emulated._ministack import cfn_engine, responses
 
 NO_VALUE = cfn_engine._NO_VALUE
-"""What AWS::NoValue resolves to where nothing can be left out."""
+"""The result of AWS::NoValue in a place that cannot be omitted."""
 
 
 class Conditions(Mapping[str, bool]):
-    """The conditions of a template in the account and region of the request, each evaluated when it is first asked for.
+    """The conditions of a template in the account and region of the request. Each is evaluated on its first use.
 
-    `parameters` has each parameter's Value and Type, as MiniStack keeps them.
+    `parameters` has each parameter's Value and Type, in MiniStack's format.
     """
 
     def __init__(self, template: Mapping[str, Any], parameters: Mapping[str, Mapping[str, Any]]) -> None:
@@ -50,7 +50,7 @@ class Conditions(Mapping[str, bool]):
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack as it would be in an account and region, for a template that nobody has to deploy.
+    """A stack in an account and region, for a template without a deployment.
 
     `resources` has the PhysicalResourceId and the Attributes of each resource, by logical ID.
     """
@@ -64,7 +64,7 @@ class Stack:
     resources: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
 
     def resolve(self, value: Any) -> Any:
-        """`value` with its intrinsic functions replaced by what they stand for; None for AWS::NoValue."""
+        """`value` with its intrinsic functions replaced by their results, or None for AWS::NoValue."""
         stack_id = f"arn:{self.partition}:cloudformation:{self.region}:{self.account}:stack/{self.name}/1f357b5b"
         with responses.request_scope(self.account, self.region):
             resolved = cfn_engine._resolve_refs(
@@ -79,14 +79,14 @@ class Stack:
         return None if resolved is NO_VALUE else resolved
 
     def makes(self, resource: Mapping[str, Any]) -> bool:
-        """Whether the condition of a resource holds, or it has none."""
+        """Whether the condition of a resource holds. True if the resource does not have a condition."""
         condition = resource.get("Condition")
         with responses.request_scope(self.account, self.region):
             return condition is None or self.conditions[condition]
 
     @cached_property
     def conditions(self) -> Conditions:
-        """The template's conditions; to be asked within the scope of a request."""
+        """The template's conditions. Read them only within the scope of a request."""
         conditions = self._in_partition(self.template.get("Conditions", {}))
         return Conditions({**self.template, "Conditions": conditions}, self.parameters)
 

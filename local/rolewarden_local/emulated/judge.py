@@ -1,15 +1,15 @@
-"""The verdict of IAM on a request, by an evaluator that tests hold against AWS's documentation.
+"""The decision of IAM on a request, from an evaluator that tests compare with AWS's documentation.
 
-MiniStack's evaluator answers every question, also on operators and keys that it does not know, and departs from AWS in
-some of those that it knows. moto ignores conditions.
+MiniStack's evaluator decides on every request, even with operators and keys that it does not know, and differs from AWS
+in some of those that it knows. moto ignores conditions.
 
-Rolewarden's authors did not write the evaluator, so its verdicts prove the policies that Rolewarden compiles. `judge`
-refuses (`Unsupported`) whatever lies outside the tables below. `tests/local/test_judge.py` shows each entry to be
-right. Where the evaluator departs from AWS in them, this module corrects it:
+Rolewarden's authors did not write the evaluator, so its decisions are independent evidence for the compiled policies.
+`judge` rejects everything outside of the tables below with `Unsupported`. `tests/local/test_judge.py` has a case for
+each entry. If the evaluator differs from AWS in an entry, this module corrects it:
 
-- A key that it fills from a request of its own (aws:SourceIp, aws:CurrentTime, aws:ResourceAccount, …) has here the
-  value that the caller gives, or none. An absent aws:TagKeys is absent, as is a key with an empty list.
-- The ARN operators compare the six parts of an ARN one by one; it lets `*` run over the colons.
+- The evaluator fills some keys from a request of its own (aws:SourceIp, aws:CurrentTime, aws:ResourceAccount, …). Here
+  they have the caller's value, or none. An absent aws:TagKeys is absent, and so is a key with an empty list.
+- The evaluator's ARN operators let `*` match colons. Here they compare the six parts of an ARN one by one.
 """
 
 import functools
@@ -45,7 +45,7 @@ SINGLE_VALUED: Final = frozenset(
         "BoolIfExists",
     }
 )
-"""Compare a key of one value."""
+"""Operators for keys with one value."""
 
 MULTIVALUED: Final = frozenset(
     {
@@ -55,7 +55,7 @@ MULTIVALUED: Final = frozenset(
         "ForAllValues:StringLike",
     }
 )
-"""Compare a key that may have several values."""
+"""Operators for keys that can have several values."""
 
 OPERATORS: Final = SINGLE_VALUED | MULTIVALUED | {"Null"}
 ELEMENTS: Final = frozenset({"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"})
@@ -64,12 +64,12 @@ _DECISIONS: Final[dict[str, Decision]] = {"Allow": "allowed", "Deny": "explicitD
 
 
 class Unsupported(RolewardenError):
-    """A policy or a request that the evaluator was not shown to judge as AWS does; the message names what it is."""
+    """A policy or request that the evaluator is not known to decide as AWS does. The message names the part."""
 
 
 @dataclass(frozen=True)
 class Matched:
-    """A statement that decided: of which policy (the name the caller gave), its Sid, and its place in `Statement`."""
+    """A statement that decided: the name of its policy (from the caller), its Sid, and its index in `Statement`."""
 
     policy: str
     sid: str
@@ -78,14 +78,14 @@ class Matched:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What IAM says to a request, and every statement that says so; an implicit deny has none."""
+    """IAM's decision on a request, and every statement that decided. An implicit deny has no statement."""
 
     decision: Decision
     matched: tuple[Matched, ...] = ()
 
     @property
     def allowed(self) -> bool:
-        """Whether the request may be made."""
+        """Whether the request is allowed."""
         return self.decision == "allowed"
 
 
@@ -93,15 +93,15 @@ class Judgement:
 class _JudgedStatement:
     matched: Matched
     parsed: Any
-    """As the evaluator takes it, each condition key under its own name in lower case after `_KEY`."""
+    """The statement in the evaluator's form. Each condition key is `_KEY` and its name in lower case."""
     doubt: str
-    """Why it may not be judged; empty where it may."""
+    """The reason why the statement is unsupported, or ""."""
 
 
-# A key of this shape is none that the evaluator knows, so it takes what the request's context says.
+# The evaluator does not know keys of this form, so it uses the values in the request's context.
 _KEY: Final = "context:"
 BOUNDARY: Final = "permissions boundary"
-"""What `judge` calls the boundary in `Matched.policy`."""
+"""The name of the boundary in `Matched.policy`."""
 
 
 def judge(
@@ -112,18 +112,18 @@ def judge(
     *,
     boundary: Document | None = None,
 ) -> Judgement:
-    """What IAM decides on `action` on `resource` by a principal that carries `policies`.
+    """Decide as IAM does on `action` on `resource` by a principal with `policies`.
 
     Args:
-        policies: identity policies by name, as documents.
-        action: such as "bedrock:InvokeModel".
-        resource: one ARN, or "*" where the action has none.
-        context: condition keys of the request, in any case; a list is a multivalued key. What is not given is absent.
-        boundary: the principal's permissions boundary. In `matched` it goes by the name `BOUNDARY`.
+        policies: The documents of identity policies by name.
+        action: The action, such as "bedrock:InvokeModel".
+        resource: One ARN, or "*" if the action has no resource.
+        context: Condition keys of the request, in any case. A list is a multivalued key. Other keys are absent.
+        boundary: The principal's permissions boundary. Its name in `matched` is `BOUNDARY`.
 
     Raises:
-        Unsupported: a statement on this action uses what is not in the tables, or the request does. Statements on
-            other actions do not matter; `documents_use_only_what_is_proven` looks at all.
+        Unsupported: The request or a statement on this action is outside of the tables. This function does not check
+            statements on other actions, but `documents_use_only_what_is_proven` does.
     """
     _check_request(action, resource)
     keys = _keys(context or {})
@@ -146,7 +146,7 @@ def judge(
     decision = evaluator.evaluate(request, *layers).decision
     if decision == "ImplicitDeny":
         return Judgement("implicitDeny")
-    # A boundary's allow grants nothing, so it is none of the reasons; its deny is one.
+    # A boundary's allow grants nothing and does not count as a deciding statement. Its deny does.
     deciding = [*identity, limit] if decision == "Deny" else identity
     matched = (
         statement.matched
@@ -159,9 +159,9 @@ def judge(
 
 
 def require_proven_documents(documents: Iterable[Document]) -> None:
-    """Look at every statement of `documents`, whatever its action.
+    """Check every statement of `documents`, regardless of its action.
 
-    Raises Unsupported, which names the first thing outside the tables.
+    Raises Unsupported with the first part outside of the tables.
     """
     for number, document in enumerate(documents):
         for statement in _parsed(str(number), json.dumps(document)):
@@ -177,14 +177,14 @@ def _check_request(action: str, resource: str) -> None:
 
 
 def _keys(context: Mapping[str, Values]) -> dict[str, Any]:
-    """The context as the evaluator reads it: a key without values is absent, one with several is a list."""
+    """The context in the evaluator's form: a key without values is absent, and one with several values is a list."""
     keys: dict[str, Any] = {}
     for key, value in context.items():
         name = _KEY + key.lower()
         if name in keys:
             raise Unsupported(f"context key {key}: given twice in different case")
         values = [value] if isinstance(value, str) else list(value)
-        # AWS does not say whether Null takes an empty value for present; the evaluator's `*` stops at a line's end.
+        # AWS does not document whether Null treats an empty value as present. The evaluator's `*` ends at a line's end.
         if not all(item and "\n" not in item for item in values):
             raise Unsupported(f"context key {key}: an empty value, or one with a line break")
         if values:
@@ -194,7 +194,7 @@ def _keys(context: Mapping[str, Values]) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=65_536)
 def _on(action: str, name: str, text: str) -> tuple[_JudgedStatement, ...]:
-    """The statements of a policy that speak of `action`; no other can decide."""
+    """The statements of a policy about `action`. Only these can decide."""
     return tuple(
         statement
         for statement in _parsed(name, text)
@@ -242,7 +242,7 @@ def _doubts(statement: Mapping[str, Any]) -> Iterable[str]:
     if "${" in json.dumps([statement.get(name) for name in ("Resource", "NotResource", "Condition")]):
         yield "a policy variable"
     for pattern in _list(statement.get("Resource", statement.get("NotResource"))):
-        # AWS completes an ARN of fewer than six parts by wildcards; the evaluator takes it as it stands.
+        # AWS completes an ARN of fewer than six parts with wildcards, and the evaluator does not.
         if pattern != "*" and not _is_arn(pattern):
             yield f"resource {pattern}: neither an ARN of six parts nor *"
     conditions = statement.get("Condition", {})
@@ -275,7 +275,7 @@ def _conditions(conditions: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[s
 
 
 def _check(statement: _JudgedStatement, request: Any) -> None:
-    """Refuse a statement whose answer to this request was not shown to be AWS'."""
+    """Raise Unsupported if the statement's result for this request is not known to be that of AWS."""
     if statement.doubt:
         raise Unsupported(statement.doubt)
     parsed = statement.parsed
@@ -298,9 +298,9 @@ def _is_arn(text: str) -> bool:
 
 
 def runs_over_a_colon(pattern: str, resource: str) -> bool:
-    """Whether it depends on a wildcard matching a colon that `pattern` matches `resource`.
+    """Whether `pattern` matches `resource` only if a wildcard matches a colon.
 
-    AWS says that a `*` does where a segment ends in it, and no more:
+    AWS documents such a match only for a `*` at the end of a segment:
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
     """
     if not evaluator.fnmatch_iam_cs(resource, pattern) or pattern == "*":
@@ -316,7 +316,7 @@ def _within_segments(pattern: str) -> re.Pattern[str]:
 
 
 def _arn_like(actual: str, expected: str) -> bool:
-    """Compare each of the six parts of an ARN on its own, as ArnLike and ArnEquals do."""
+    """Compare the six parts of an ARN one by one, as ArnLike and ArnEquals do."""
     parts, patterns = actual.split(":", 5), expected.split(":", 5)
     return len(parts) == len(patterns) == 6 and all(map(evaluator.fnmatch_iam_cs, parts, patterns))
 

@@ -1,11 +1,11 @@
-"""Lambda's detection of recursive loops: how often a function was invoked in one chain of requests.
+"""Lambda's detection of recursive loops: the number of invocations of a function in one chain of requests.
 
-After about 16 invocations Lambda stops the next one, unless the function's RecursiveLoop is Allow. A message of SQS
+After about 16 invocations Lambda stops the next one, unless the function's RecursiveLoop is Allow. An SQS message then
 goes to the dead-letter queue of its queue. Lambda counts in the X-Amzn-Trace-Id header, which every AWS SDK passes on
-and SQS keeps with the message. SQS, SNS, S3 and direct invocations belong to a chain, EventBridge does not:
+and SQS stores with the message. SQS, SNS, S3 and direct invocations belong to a chain, and EventBridge does not:
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
-How Lambda counts a batch of messages from several chains is not documented. Here the longest of them counts.
-MiniStack counts direct invocations alone.
+AWS does not document how Lambda counts a batch of messages from several chains. Here the longest chain counts.
+MiniStack counts only direct invocations.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from rolewarden_local.emulated._ministack import lambda_svc, provisioners, sqs
 from rolewarden_local.emulated.patches import Patch
 
 LONGEST_CHAIN: Final = 16
-"""How often Lambda invokes a function in one chain of requests."""
+"""The maximum number of invocations of a function in one chain of requests."""
 
 _LINEAGE: Final = re.compile(r"Lineage=([0-9a-f:|]+)")
 _ROOT: Final = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0"
 
 _sent_with: Final = contextvars.ContextVar("sent_with", default="")
-"""The trace header of the request that is being answered."""
+"""The trace header of the current request."""
 
 _chain: Final = contextvars.ContextVar[Mapping[str, int] | None]("chain", default=None)
-"""How often the chain of the current invocation has invoked each function, by `_key`."""
+"""The number of invocations of each function in the current chain, by `_key`."""
 
 
 class Chains:
-    """The chains that this process has seen: `longest` says how often the longest one invoked each function."""
+    """The chains of this process. `longest` has the number of invocations of each function in its longest chain."""
 
     def __init__(self) -> None:
         self.longest: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def note(self, function: str, invocations: int) -> None:
-        """Remember that a chain has invoked `function` so often."""
+        """Record the number of invocations of `function` in a chain."""
         with self._lock:
             self.longest[function] = max(invocations, self.longest.get(function, 0))
 
     def forget(self) -> None:
-        """Forget every chain."""
+        """Delete every chain."""
         with self._lock:
             self.longest.clear()
 
@@ -56,7 +56,7 @@ CHAINS: Final = Chains()
 
 def install_loops() -> None:
     """Count the invocations of each chain, and stop a chain that is too long. Call once a process."""
-    why = "MiniStack counts direct invocations only: a function that sends to its own queue could do so forever."
+    why = "MiniStack counts only direct invocations, so a function could send to its own queue forever."
     Patch(lambda_svc, "_xray_trace_id_for_invocation", _trace_of, why).install()
     Patch(lambda_svc, "_run_sqs_batch", _unless_it_loops(lambda_svc._run_sqs_batch), why).install()
     Patch(sqs, "_build_send_sys_attrs", _with_trace(sqs._build_send_sys_attrs), why).install()
@@ -67,12 +67,12 @@ def install_loops() -> None:
 
 
 def take_trace(headers: Mapping[str, str]) -> None:
-    """Take the trace header of a request that is about to be answered, for the messages that it sends."""
+    """Store the trace header of a request, for the messages that it sends."""
     _sent_with.set(headers.get("x-amzn-trace-id", ""))
 
 
 def trace(function_arn: str, invocations: int) -> str:
-    """The header of a chain that has invoked one function so often."""
+    """The trace header of a chain with this number of invocations of one function."""
     return _header({_key(function_arn): invocations})
 
 
@@ -81,7 +81,7 @@ def _header(chain: Mapping[str, int]) -> str:
 
 
 def chain_of(headers: Iterable[str]) -> dict[str, int]:
-    """The chain that these headers carry; of several, the longest for each function."""
+    """The chain in these headers. Of several chains, the longest one for each function."""
     merged: dict[str, int] = {}
     for header in headers:
         if found := _LINEAGE.search(header):
@@ -101,7 +101,7 @@ def _configured(props: Mapping[str, Any], made: tuple[str, Any]) -> tuple[str, A
 
 
 def _trace_of(config: Mapping[str, Any], inbound: str | None = None) -> str:
-    """The trace header that an invocation hands to its function."""
+    """The trace header that an invocation passes to its function."""
     chain = _chain.get()
     return inbound or _header({_key(config["FunctionArn"]): 1} if chain is None else chain)
 
@@ -137,7 +137,7 @@ def _unless_it_loops(run: Callable[..., None]) -> Callable[..., None]:
 
 
 def _give_up(url: str, batch: Iterable[dict[str, Any]]) -> None:
-    """Send messages to the dead-letter queue of their queue, which they have not been received from often enough."""
+    """Move messages to the dead-letter queue of their queue, although their receive count is below the limit."""
     for message in batch:
         message["receive_count"], message["visible_at"] = 1_000_000, 0
     with sqs._queues_lock:

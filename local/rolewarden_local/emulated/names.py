@@ -1,9 +1,9 @@
-"""Names that AWS does not distinguish by case: a call that spells a name in another case reaches the same entity.
+"""Names that AWS does not distinguish by case: a call with a name in another case reaches the same entity.
 
 MiniStack and moto compare names exactly.
 
-IAM says so of users, groups, roles and managed policies (IAM API Reference, CreateRole and similar calls). It does not
-say so of paths, so these stay exact.
+The IAM API Reference documents this for users, groups, roles and managed policies (CreateRole and similar calls). It
+does not document it for paths, so paths stay exact.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _ARNS: Final = ("PolicyArn", "PermissionsBoundary")
 
 
 def stored(store: Any, name: str, account: str = "") -> str:
-    """The spelling that an account's store has of `name` (or of an ARN that ends in it); `name` if it has none."""
+    """The stored spelling of `name` (or of an ARN that ends in it) in an account, or `name` if nothing is stored."""
     account = account or responses.get_account_id()
     if not name or store.contains_scoped(account, None, name):
         return name
@@ -26,12 +26,12 @@ def stored(store: Any, name: str, account: str = "") -> str:
 
 
 def entity(store: Any, account: str, name: str) -> Any:
-    """What an account's store has under a name, however the caller spells it; None if it has nothing."""
+    """The entity that an account's store has under a name in any case, or None."""
     return store.get_scoped(account, None, stored(store, name, account))
 
 
 def as_stored(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a call to IAM with every name as IAM has it."""
+    """The parameters of a call to IAM, with every name in the stored spelling."""
     spelled = dict(params)
     for parameter, store in _STORES.items():
         if parameter in params:

@@ -1,10 +1,10 @@
-"""The order in which CloudFormation creates resources: of all that the dependencies allow, the least helpful one.
+"""The order in which CloudFormation creates resources: the least helpful one that the dependencies allow.
 
 CloudFormation creates resources at the same time if neither depends on the other, and a StackSet takes minutes. Only
-DependsOn and references decide what exists when a resource is created:
+DependsOn and references guarantee that another resource exists:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-dependson.html
-MiniStack creates resources one after the other, by the alphabet. There, a resource that lacks a dependency usually
-exists by chance.
+MiniStack creates resources one after the other in alphabetical order. A resource without a DependsOn that it needs then
+usually works by chance.
 """
 
 from __future__ import annotations
@@ -21,47 +21,47 @@ from rolewarden_local.emulated.patches import Patch
 STACK_SET: Final = "AWS::CloudFormation::StackSet"
 
 QUIET: Final = 0.5
-"""Seconds without a running function, after which what a custom resource has set off is taken for finished."""
+"""Seconds without a running function after which the work of a custom resource counts as finished."""
 
 LONGEST: Final = 20.0
-"""Seconds after which CloudFormation goes on although functions are running."""
+"""Seconds after which CloudFormation continues although functions are running."""
 
 
 @dataclass
 class Order:
-    """The order of creation: `seed` decides it among all resources that are equally unhelpful."""
+    """The order of creation. `seed` decides the order of equally unhelpful resources."""
 
     seed: int = 0
 
 
 ORDER: Final = Order()
-"""The order of every stack of this process; `reset` makes its seed 0 again."""
+"""The order of every stack of this process. `reset` sets its seed to 0 again."""
 
 
 def install_order() -> None:
-    """Let CloudFormation create resources in the least helpful order. Call once a process."""
-    # Deletions go by the reverse of the same order.
+    """Make CloudFormation create resources in the least helpful order. Call once a process."""
+    # Deletions have the reverse order.
     Patch(
         cfn_stacks,
         "_topological_sort",
         lambda resources, conditions: creation_order(resources, conditions, ORDER.seed),
-        "MiniStack creates resources by the alphabet, so a dependency that is missing never shows.",
+        "MiniStack creates resources in alphabetical order, so a missing dependency has no effect.",
     ).install()
     Patch(
         cfn_stacks,
         "_provision_keeping_seed",
         _with_time_to_act(cfn_stacks._provision_keeping_seed),
-        "MiniStack creates all other resources of a stack before what a custom resource has set off can need them.",
+        "MiniStack creates all other resources of a stack before the work of a custom resource can need them.",
     ).install()
 
 
 def creation_order(resources: Mapping[str, Any], conditions: Mapping[str, bool], seed: int) -> list[str]:
-    """The names of the resources that are made, each after its dependencies.
+    """The names of the resources with their conditions, each after its dependencies.
 
-    A custom resource comes as early as it can, with nothing but what it depends on before it: its function finds
-    everything else missing. An alarm comes as early as it can, so that it sees everything that happens later. A
-    StackSet comes when nothing else is left to create. `seed` shuffles the rest. Raises ValueError if the dependencies
-    are circular.
+    A custom resource comes as early as possible, with only its dependencies before it, so that its function finds
+    everything else missing. An alarm comes as early as possible, so that it evaluates everything that happens later. A
+    StackSet comes after all other resources. `seed` shuffles the rest. Raises ValueError if the dependencies are
+    circular.
     """
     made = cfn_engine._topological_sort(resources, conditions)
     needs = {name: cfn_engine._extract_deps(resources[name], set(made)) - {name} for name in made}
@@ -92,7 +92,7 @@ def _is_custom(resource: Mapping[str, Any]) -> bool:
 
 
 def _with_dependencies(names: set[str], needs: Mapping[str, set[str]]) -> set[str]:
-    """`names` and everything that they depend on, however far."""
+    """`names` and all their direct and indirect dependencies."""
     found: set[str] = set()
     left = list(names)
     while left:

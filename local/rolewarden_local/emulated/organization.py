@@ -1,35 +1,47 @@
-"""The organization that conditions and StackSets ask about: its accounts, its units, and its delegated administrators.
+"""The organization for conditions, StackSets and service control policies: accounts, units, delegated administrators.
 
-MiniStack does not model member accounts: each account that calls its Organizations is the management account of an
-organization of its own, with a random ID. It has no delegated administrators:
+MiniStack does not model member accounts: each account that calls Organizations is the management account of its own
+organization with a random ID. MiniStack lacks delegated administrators:
 https://docs.aws.amazon.com/organizations/latest/APIReference/API_RegisterDelegatedAdministrator.html
+
+This module writes the one organization into the management account's records of MiniStack, which then answers about
+its tree and its policies. Only the management account can change them. A delegated administrator can read them:
+https://docs.aws.amazon.com/organizations/latest/APIReference/API_ListPoliciesForTarget.html
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rolewarden_local.emulated._ministack import organizations, responses
 
 MANAGEMENT: Final = "777788889999"
-"""The account that manages the organization, unless `organize` is given another one."""
+"""The management account of the organization, unless `organize` gets another one."""
+
+ROOT: Final = "r-root"
+"""The ID of the organization's root."""
+
+SCP: Final = "SERVICE_CONTROL_POLICY"
+FULL_ACCESS: Final = organizations.FULL_ACCESS_POLICY_ID
+"""The ID of FullAWSAccess, the service control policy that allows everything."""
 
 STACK_SETS: Final = "member.org.stacksets.cloudformation.amazonaws.com"
 """The service principal of StackSets with service-managed permissions."""
 
 NOT_DELEGATED: Final = "Account used is not a delegated administrator"
-"""What StackSets answers to CallAs=DELEGATED_ADMIN if the account is none, and if the caller may not list them."""
+"""StackSets's error for CallAs=DELEGATED_ADMIN if the account is none, or if the caller cannot list them."""
 
 
 @dataclass
 class Organization:
     """The one organization of the local AWS.
 
-    - `units`: the accounts of each organizational unit, by the unit's id.
+    - `units`: the accounts of each organizational unit, by the unit's ID.
     - `management`: the management account; StackSets never puts a stack into it.
     - `trusted`: the service principals that have trusted access.
     - `administrators`: the accounts that are delegated administrators, by service principal.
@@ -45,7 +57,7 @@ class Organization:
     operates_stack_sets: bool = False
 
     def of(self, account: str) -> str:
-        """The id of the organization that an account is in; empty for none."""
+        """The ID of an account's organization, or "" if it is in none."""
         return self.id if self.id and account in self.members() else ""
 
     def members(self) -> set[str]:
@@ -56,24 +68,133 @@ class Organization:
         """The accounts of these units, each with its unit."""
         return {account: unit for unit in units for account in sorted(self.units.get(unit, ()))}
 
+    def is_restricted(self, account: str) -> bool:
+        """Whether service control policies apply to an account. They never apply to the management account.
+
+        https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps.html
+        """
+        return bool(self.of(account)) and account != self.management
+
+    def is_reader(self, account: str) -> bool:
+        """Whether an account can read the tree and the policies: the management account and every administrator can."""
+        return account == self.management or any(account in found for found in self.administrators.values())
+
     def set_stack_sets_active(self) -> None:
-        """Do what ActivateOrganizationsAccess does."""
+        """Activate StackSets and their trusted access, as ActivateOrganizationsAccess does."""
         self.operates_stack_sets = True
         self.trusted.add(STACK_SETS)
 
 
 ORGANIZATION = Organization()
-"""One a process, as MiniStack's state is."""
+"""The organization of this process. MiniStack also has one state for each process."""
 
 
 def reset_organization() -> None:
-    """No organization."""
+    """Delete the organization."""
     ORGANIZATION.__init__()  # type: ignore[misc]
+    organizations.reset()
+
+
+def record_tree() -> None:
+    """Write the root, units and accounts into MiniStack's records. Existing ones keep their policies."""
+    made = ORGANIZATION
+    with _scope_of(made.management):
+        organizations._ensure_org()
+        [own_root] = list(organizations._roots)
+        if own_root != ROOT:
+            del organizations._roots[own_root]
+            organizations._attachments[FULL_ACCESS] = [ROOT, made.management]
+        account_arn = f"arn:aws:organizations::{made.management}:account/{made.id}"
+        organizations._orgs["self"] |= {
+            "Id": made.id,
+            "Arn": f"arn:aws:organizations::{made.management}:organization/{made.id}",
+            "MasterAccountArn": f"{account_arn}/{made.management}",
+        }
+        organizations._roots[ROOT] = {
+            "Id": ROOT,
+            "Arn": f"arn:aws:organizations::{made.management}:root/{made.id}/{ROOT}",
+            "Name": "Root",
+            "PolicyTypes": [{"Type": SCP, "Status": "ENABLED"}],
+        }
+        for unit in made.units:
+            arn = f"arn:aws:organizations::{made.management}:ou/{made.id}/{unit}"
+            _record(organizations._ous, {"Id": unit, "Arn": arn, "Name": unit, "Path": f"/{unit}/", "_ParentId": ROOT})
+        parents = made.accounts(list(made.units))
+        for account in made.members():
+            named = {"Arn": f"{account_arn}/{account}", "Name": account, "Email": f"{account}@example.com"}
+            parent = parents.get(account, ROOT)
+            _record(organizations._accounts, {"Id": account, **named, "Status": "ACTIVE", "_ParentId": parent})
+
+
+def _record(store: Any, record: Mapping[str, Any]) -> None:
+    """Write a node of the tree. AWS attaches FullAWSAccess to each new one.
+
+    https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps_evaluation.html
+    """
+    if record["Id"] not in store and record["Id"] not in organizations._attachments[FULL_ACCESS]:
+        organizations._attachments[FULL_ACCESS] = [*organizations._attachments[FULL_ACCESS], record["Id"]]
+    store[record["Id"]] = dict(record)
+
+
+def scp_levels(account: str) -> list[dict[str, str]]:
+    """The texts of the service control policies from the root down to an account: for each level, a dict by policy ID.
+
+    Empty if none applies to the account.
+    """
+    if not ORGANIZATION.is_restricted(account):
+        return []
+    with _scope_of(ORGANIZATION.management):
+        node, path = account, [account]
+        while node != ROOT:
+            node = (organizations._accounts.get(node) or organizations._ous[node])["_ParentId"]
+            path.insert(0, node)
+        policies = {id_: one for id_, one in organizations._policies.items() if one["Type"] == SCP}
+        return [
+            {id_: policy["_Content"] for id_, policy in policies.items() if target in organizations._attachments[id_]}
+            for target in path
+        ]
+
+
+@contextlib.contextmanager
+def _scope_of(account: str) -> Iterator[None]:
+    """Let MiniStack work in this account while the block runs."""
+    token = responses._request_account_id.set(account)
+    try:
+        yield
+    finally:
+        responses._request_account_id.reset(token)
+
+
+_WRITES: Final = (
+    "AttachPolicy",
+    "CreateOrganizationalUnit",
+    "CreatePolicy",
+    "DeletePolicy",
+    "DetachPolicy",
+    "DisablePolicyType",
+    "EnablePolicyType",
+    "MoveAccount",
+    "UpdatePolicy",
+)
+_READS: Final = (
+    "DescribePolicy",
+    "ListAccounts",
+    "ListOrganizationalUnitsForParent",
+    "ListParents",
+    "ListPolicies",
+    "ListPoliciesForTarget",
+    "ListRoots",
+    "ListTargetsForPolicy",
+)
 
 
 def install_organization() -> None:
-    """Answer calls about delegated administrators. Call once a process."""
-    organizations._DISPATCH |= {
+    """Answer calls about the tree, its policies and delegated administrators. Call once a process."""
+    made = organizations._DISPATCH
+    made |= {operation: _of_management(_keeps_one_scp(made[operation])) for operation in _WRITES}
+    made |= {operation: _of_readers(made[operation]) for operation in _READS}
+    made |= {
+        "DescribeOrganization": _of_members(made["DescribeOrganization"]),
         "EnableAWSServiceAccess": _of_management(_enable),
         "RegisterDelegatedAdministrator": _of_management(_register),
         "DeregisterDelegatedAdministrator": _of_management(_deregister),
@@ -81,6 +202,7 @@ def install_organization() -> None:
     }
 
 
+_Handler = Callable[[Mapping[str, Any]], Any]
 Refusal = tuple[int, dict[str, str], bytes]
 
 
@@ -89,12 +211,43 @@ def _refused(code: str, message: str, **more: str) -> Refusal:
     return 400, headers, json.dumps({"__type": code, "Message": message, **more}).encode()
 
 
-def _of_management(handler: Callable[[Mapping[str, Any]], Any]) -> Callable[[Mapping[str, Any]], Any]:
+def _of_members(handler: _Handler, is_allowed: Callable[[str], bool] = lambda _account: True) -> _Handler:
+    """Answer a call of an allowed account of the organization from MiniStack's records."""
+
     def handle(payload: Mapping[str, Any]) -> Any:
-        if not ORGANIZATION.of(responses.get_account_id()):
+        asking = responses.get_account_id()
+        if not ORGANIZATION.of(asking):
             return _refused("AWSOrganizationsNotInUseException", "Your account is not a member of an organization.")
-        if responses.get_account_id() != ORGANIZATION.management:
+        if not is_allowed(asking):
             return _refused("AccessDeniedException", "You don't have permissions to access this resource.")
+        with _scope_of(ORGANIZATION.management):
+            return handler(payload)
+
+    return handle
+
+
+def _of_readers(handler: _Handler) -> _Handler:
+    return _of_members(handler, ORGANIZATION.is_reader)
+
+
+def _of_management(handler: _Handler) -> _Handler:
+    return _of_members(handler, lambda account: account == ORGANIZATION.management)
+
+
+def _keeps_one_scp(handler: _Handler) -> _Handler:
+    """Reject the detachment of the last service control policy of a root, a unit or an account.
+
+    https://docs.aws.amazon.com/organizations/latest/APIReference/API_DetachPolicy.html
+    """
+
+    def handle(payload: Mapping[str, Any]) -> Any:
+        attached = [id_ for id_, targets in organizations._attachments.items() if payload.get("TargetId") in targets]
+        if handler is organizations._detach_policy and attached == [payload.get("PolicyId")]:
+            return _refused(
+                "ConstraintViolationException",
+                "You cannot remove the last policy of this type from the specified entity.",
+                Reason="MIN_POLICY_TYPE_ATTACHMENT_LIMIT_EXCEEDED",
+            )
         return handler(payload)
 
     return handle

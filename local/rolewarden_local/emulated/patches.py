@@ -1,7 +1,7 @@
-"""Patches of libraries: the one place that exchanges an attribute of MiniStack, moto or botocore, and says why.
+"""Patches of libraries: every replaced attribute of MiniStack, moto or botocore, with the reason.
 
-MiniStack and moto offer no other way to change what a function of theirs does. MiniStack's tables of handlers are an
-interface, so the modules of this package enter their handlers there directly.
+MiniStack and moto offer no other way to change the behavior of their functions. MiniStack's tables of handlers are an
+interface, so the modules of this package add their handlers to these tables directly.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Final, NamedTuple
 
 PATCHED: Final[dict[str, str]] = {}
-"""Every attribute that this process has exchanged, by its full name, with the reason."""
+"""The reason for each attribute that this process has replaced, by the attribute's full name."""
 
 
 class Patch(NamedTuple):
-    """An attribute `name` of a module or class `owner`, its new `value`, and the reason to exchange it.
+    """An attribute `name` of a module or class `owner`, its new `value`, and the reason to replace it.
 
-    With `may_be_new`, the library may lack the attribute so far.
+    With `may_be_new`, the library does not need to have the attribute.
     """
 
     owner: Any
@@ -28,7 +28,7 @@ class Patch(NamedTuple):
     may_be_new: bool = False
 
     def install(self) -> None:
-        """Exchange the attribute for the rest of the process. AttributeError if the library no longer has it."""
+        """Replace the attribute for the rest of the process. Raises AttributeError if the library no longer has it."""
         if not self.may_be_new:
             getattr(self.owner, self.name)
         owner = self.owner.__name__
@@ -39,7 +39,7 @@ class Patch(NamedTuple):
 
 @contextmanager
 def patched(*patches: Patch) -> Iterator[None]:
-    """Exchange attributes while the block runs."""
+    """Replace attributes while the block runs."""
     with ExitStack() as undo:
         for patch in patches:
             undo.callback(setattr, patch.owner, patch.name, getattr(patch.owner, patch.name))

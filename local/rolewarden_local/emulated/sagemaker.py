@@ -1,11 +1,11 @@
-"""SageMaker Studio: domains that can be updated, user profiles and spaces.
+"""SageMaker Studio: domains with updates, user profiles and spaces.
 
-MiniStack has no SageMaker. moto has domains, but no UpdateDomain, no user profiles and no spaces.
+MiniStack does not have SageMaker. moto has domains, but lacks UpdateDomain, user profiles and spaces.
 
-`install_sagemaker` adds them to moto itself, so they serve `LocalAws` and a plain `moto.mock_aws` alike. State lives in
-moto's backends, one for each account and region, and goes when moto resets them. What is accepted and answered follows
-botocore's service model and https://docs.aws.amazon.com/sagemaker/latest/APIReference/; a settings block that an update
-names replaces the stored one, and the other blocks stay.
+`install_sagemaker` adds them to moto itself, so `LocalAws` and a plain `moto.mock_aws` both have them. moto's backends,
+one for each account and region, hold the state, and it is deleted when moto resets them. Requests and answers follow
+botocore's service model and https://docs.aws.amazon.com/sagemaker/latest/APIReference/. A settings block in an update
+replaces the stored block, and the other blocks stay.
 """
 
 import base64
@@ -39,7 +39,7 @@ _fixed_domain_ids: Final[dict[str, str]] = {}
 
 @dataclass
 class Answers:
-    """What AWS does not document: whether DescribeUserProfile gives a name as the request spells it."""
+    """Behavior that AWS does not document: whether DescribeUserProfile returns a name in the request's spelling."""
 
     as_asked: bool = False
 
@@ -63,7 +63,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Kind:
-    """How the API spells one kind of member."""
+    """The API's names for one kind of member."""
 
     noun: str
     resource_type: str
@@ -72,7 +72,7 @@ class Kind:
 
     @property
     def name(self) -> str:
-        """The parameter that names a member."""
+        """The parameter with a member's name."""
         return f"{self.noun}Name"
 
     @property
@@ -82,7 +82,7 @@ class Kind:
 
     @property
     def settings(self) -> str:
-        """The parameter that carries a member's settings."""
+        """The parameter with a member's settings."""
         return "UserSettings" if self.noun == "UserProfile" else f"{self.noun}Settings"
 
 
@@ -97,7 +97,7 @@ Operation = Callable[[Any], Reply]
 
 
 def install_sagemaker() -> None:
-    """Add Studio's calls to moto's SageMaker. May be called more than once."""
+    """Add Studio's calls to moto's SageMaker. A second call changes nothing."""
     operations: dict[str, Operation] = {
         "create_domain": _create_domain,
         "describe_domain": _describe_domain,
@@ -118,17 +118,17 @@ def install_sagemaker() -> None:
             f"list_{snake}s": functools.partial(_list_members, kind),
         }
     for name, operation in operations.items():
-        why = "moto lacks the call, or answers it only in part."
+        why = "moto lacks the call, or its answer is incomplete."
         Patch(SageMakerResponse, name, _method(operation), why, may_be_new=True).install()
 
 
 def fix_domain_id(name: str, domain_id: str) -> None:
-    """Give the next domain called `name` this id instead of a random one."""
+    """Give the next domain with this name this ID instead of a random one."""
     _fixed_domain_ids[name] = domain_id
 
 
 def reset_sagemaker() -> None:
-    """Forget every SageMaker resource of every account and region."""
+    """Delete every SageMaker resource of every account and region."""
     _fixed_domain_ids.clear()
     ANSWERS.as_asked = Answers.as_asked
     for account in sagemaker_backends.values():
@@ -136,7 +136,7 @@ def reset_sagemaker() -> None:
 
 
 def state() -> dict[tuple[str, str], dict[str, Any]]:
-    """What the accounts and regions in use have, for `restore`: a caller who keeps it makes a copy."""
+    """The state of the accounts and regions in use, for `restore`. To keep it, copy it."""
     return {
         (account_id, region): vars(backend)
         for account_id, account in sagemaker_backends.items()
@@ -145,13 +145,13 @@ def state() -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def restore(kept: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
-    """Bring back what `state` gave, into an account that was reset."""
+    """Restore a result of `state` after a reset."""
     for (account_id, region), content in kept.items():
         vars(sagemaker_backends[account_id][region]).update(content)
 
 
 def _method(operation: Operation) -> Callable[[Any], tuple[int, dict[str, str], str]]:
-    # moto looks for plain functions in the class: a partial would not be seen.
+    # moto searches the class for plain functions and would not find a partial.
     def call(self: Any) -> tuple[int, dict[str, str], str]:
         _validate(get_service_model("sagemaker").operation_model(self._get_action()).input_shape, self.params)
         answer = {name: value for name, value in operation(self).items() if value is not None}
@@ -161,14 +161,14 @@ def _method(operation: Operation) -> Callable[[Any], tuple[int, dict[str, str], 
 
 
 def _timestamp(moment: datetime) -> float:
-    return round(moment.replace(tzinfo=UTC).timestamp(), 3)  # moto's moments are UTC without saying so
+    return round(moment.replace(tzinfo=UTC).timestamp(), 3)  # moto's times are UTC, but have no time zone.
 
 
 def _validate(shape: Any, value: Any, path: str = "") -> None:
-    """Check a request against the patterns, lengths and enumerations of botocore's model, as SageMaker itself does.
+    """Validate a request against the patterns, lengths and enumerations of botocore's model, as SageMaker does.
 
     Raises:
-        AWSValidationException: the request breaks one of them.
+        AWSValidationException: The request violates one of them.
     """
     if shape.type_name == "structure":
         for name, member in value.items():
@@ -206,12 +206,12 @@ def _complaint(shape: Any, value: Any) -> str | None:
 def _java_pattern(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
-    except re.error:  # the model's patterns are Java's: \p{...} is unknown here
+    except re.error:  # The model's patterns are Java's, and Python's `re` does not know \p{...}.
         return re.compile(".*", re.DOTALL)
 
 
 def _given(response: Any, *names: str) -> dict[str, Any]:
-    """Those of the named parameters that the request carries."""
+    """The named parameters that the request has."""
     return {name: response.params[name] for name in names if name in response.params}
 
 
@@ -331,13 +331,13 @@ def members_of(backend: SageMakerModelBackend) -> list[Member]:
 
 
 def _members(backend: SageMakerModelBackend, kind: Kind) -> Members:
-    # In the backend's own __dict__, which moto empties when it resets.
+    # The members are in the backend's own __dict__, because moto clears it on a reset.
     members: Members = backend.__dict__.setdefault(f"rolewarden_{kind.resource_type}", {})
     return members
 
 
 def put_member(backend: SageMakerModelBackend, kind: Kind, domain_id: str, name: str, settings: dict[str, Any]) -> None:
-    """Make a user profile or space without a call."""
+    """Make a user profile or space without an API call."""
     arn = (
         f"arn:aws:sagemaker:{backend.region_name}:{backend.account_id}:{kind.resource_type}/{domain_id}/{name.lower()}"
     )
@@ -356,7 +356,7 @@ def _create_member(kind: Kind, response: Any) -> Reply:
     domain, params = _domain(response), response.params
     name = params[kind.name]
     members = _members(response.sagemaker_backend, kind)
-    # Its ARN is lower case, so two names that differ in case alone are one resource.
+    # The ARN is in lower case, so two names that differ only in case are one resource.
     key = domain.id, name.lower()
     if key in members:
         raise ResourceInUseException(f"{kind.noun} {name} already exists in Domain {domain.id}")
@@ -418,7 +418,7 @@ def _list_members(kind: Kind, response: Any) -> Reply:
 
 
 def _tagged(response: Any) -> Any:
-    """Whatever the request's ResourceArn names: anything with `tags`."""
+    """The object with `tags` that has the request's ResourceArn."""
     arn, backend = response.params["ResourceArn"], response.sagemaker_backend
     for kind in KINDS:
         if f":{kind.resource_type}/" in arn:
@@ -447,14 +447,14 @@ def _delete_tags(response: Any) -> Reply:
 
 
 def dispatch(method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Reply one SageMaker request without a `mock_aws` around it.
+    """Answer one SageMaker request outside of a `mock_aws` block.
 
-    The account is the one that the header `x-moto-account-id` names, the region that of the request's signature.
+    The header `x-moto-account-id` names the account, and the request's signature names the region.
     """
     try:
         status, answered, content = SageMakerResponse.dispatch(Request.from_primitives(method, url, headers, body))
     except KeyError as unknown:
-        # moto knows of no such region, and nobody has an address there.
+        # moto does not know this region, so the service does not have an address in it.
         raise EndpointConnectionError(endpoint_url=url) from unknown
     except NotImplementedError as missing:
         content = f'{{"__type": "UnknownOperationException", "message": "{missing}"}}'

@@ -1,7 +1,7 @@
-"""Every resource as it was: kept once, and brought back as often as a test asks.
+"""A saved copy of every resource, which a test can restore any number of times.
 
-MiniStack and moto can only forget everything. To make an account anew takes hundreds of milliseconds, and to bring it
-back takes a few.
+MiniStack and moto can only delete everything. Making an account again takes hundreds of milliseconds, and restoring it
+takes a few.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _SCOPED = (responses.AccountScopedDict, responses.AccountRegionScopedDict)
 
 
 def reset_all() -> None:
-    """Wipe every resource of every account."""
+    """Delete every resource of every account."""
     app._reset_all_state()
     sagemaker.reset_sagemaker()
 
 
 def saved() -> Callable[[], None]:
-    """Keep every resource of every account; calling what this gives brings them back. STS sessions are not kept."""
+    """Save every resource of every account, except STS sessions, and return a function that restores them."""
     stores = _stores()
-    # In one go, so that what two stores share is shared by their copies.
+    # One call copies all stores, so that an object that two stores share is also shared by their copies.
     kept = copy.deepcopy(([store._data for store in stores], sagemaker.state()))
 
     def restore() -> None:
@@ -40,7 +40,7 @@ def saved() -> Callable[[], None]:
 
 
 def _stores() -> list[Any]:
-    """The dictionaries in which MiniStack keeps all that it keeps, of the services in use: what is empty is reset."""
+    """MiniStack's dictionaries of the services in use. They hold its whole state, and empty ones need no copy."""
     found = {
         id(value): value
         for name, module in sorted(sys.modules.items())

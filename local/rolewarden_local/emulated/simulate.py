@@ -1,26 +1,35 @@
-"""IAM's policy simulator: SimulatePrincipalPolicy and SimulateCustomPolicy, answered by the judge.
+"""IAM's policy simulator: SimulatePrincipalPolicy and SimulateCustomPolicy, answered by `judge`.
 
-MiniStack's simulator ignores ContextEntries, boundaries and all resources but the first. moto has none.
+MiniStack's simulator ignores ContextEntries, boundaries and all resources except the first. moto lacks these calls.
 
 Requests and answers have the shape of https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
-and of botocore's model. What both leave open follows public answers of AWS (the AWS CLI's reference, bug reports):
+and of botocore's model. Other details follow public answers of AWS (the AWS CLI's reference, bug reports):
 
-- One result an action. Named resources, also a single one, are told apart in its ResourceSpecificResults.
-- SourcePolicyId is the name of a managed policy, `role_<role>_<policy>` of an inline one, `PolicyInputList.1` of one
-  from the request. SourcePolicyType is "IAM Policy", which the model does not list.
-- A position is the place behind a token of the policy's text, lines and columns counted from 1: a statement starts
-  behind the `[` or the `}` before it (behind its own `{` where it stands in no list) and ends behind its `}`.
-- MissingContextValues names the keys of all statements, also of those on other actions (boto/boto3 issue 3111).
-- A role's session is no PolicySourceArn, and a resource is `*` or a whole ARN; both are InvalidInput.
+- Each action has one result. Its ResourceSpecificResults have an entry for each named resource, even for a single one.
+- SourcePolicyId is the name of a managed policy, `role_<role>_<policy>` for an inline policy, and `PolicyInputList.1`
+  for a policy in the request. SourcePolicyType is "IAM Policy", which the model does not list.
+- A position is the place after a token of the policy's text. Lines and columns count from 1. A statement starts after
+  the `[` or the `}` before it (after its own `{` if it is not in a list) and ends after its `}`.
+- MissingContextValues names the keys of all statements, including statements about other actions (boto/boto3 issue
+  3111).
+- Service control policies are evaluated with their conditions. No result names their statements or their keys
+  (botocore's model). If one of them denies a request, AWS returns an implicit deny without statements, and only
+  AllowedByOrganizations, which is false, shows the reason: https://github.com/aws/aws-sdk/issues/102 and
+  https://docs.localstack.cloud/aws/developer-tools/security-testing/iam-policy-simulator/
+- A role's session is not a valid PolicySourceArn, and a resource must be `*` or a whole ARN. Otherwise the error is
+  InvalidInput.
 
-Not seen in an answer of AWS, but taken over from another emulator that was checked against it, so rely on none:
+The following details come from another emulator that was compared with AWS. No answer of AWS confirms them, so do not
+rely on them:
 
-- Over several resources the result itself has the most restrictive decision. Its name is then a template of an ARN in
-  AWS, here `*`. Ask the ResourceSpecificResults.
-- MissingContextValues comes with an implicit deny alone: an allow says nothing about a deny that waits for a key.
-- A boundary's deny is a matched statement of the type "Permissions Boundary Policy"; its allow is none.
-- The caller's ARN, account and user name are known without a ContextEntry, and no other key is.
-- The code of an error is that of AWS as far as the model goes; the words of some are this module's.
+- If a request has several resources, the result itself has the most restrictive decision. Its name is a template of an
+  ARN in AWS, and `*` here. Read the ResourceSpecificResults instead.
+- Only the result of the action has OrganizationsDecisionDetail, as in botocore's model. It is false if one of the
+  resources is denied. The management account also has it, and there it is true.
+- Only an implicit deny comes with MissingContextValues. After an allow, a deny may still depend on a missing key.
+- A boundary's deny is a matched statement of the type "Permissions Boundary Policy". Its allow is not a matched one.
+- The caller's ARN, account and user name are known without a ContextEntry. Other keys are not.
+- The codes of errors are those of AWS if the model has them. Some messages are this module's own.
 """
 
 import functools
@@ -35,12 +44,14 @@ from rolewarden_local.emulated import iam as api
 from rolewarden_local.emulated._ministack import evaluator, iam, responses
 from rolewarden_local.emulated.iam import Handler, Params, Response
 from rolewarden_local.emulated.judge import BOUNDARY, Decision, Judgement, Matched, Unsupported, Values, judge
+from rolewarden_local.emulated.organization import ORGANIZATION
+from rolewarden_local.emulated.scps import organizations_decision
 
 KEY_TYPES: Final = tuple(
     kind + many for kind in ("string", "numeric", "boolean", "ip", "binary", "date") for many in ("", "List")
 )
 
-# Answered with an error: left out in silence they would change what an answer means.
+# The answer to these parameters is an error, because ignoring them would change the meaning of the answer.
 _NOT_SIMULATED: Final = (
     "PolicyExclusionList",
     "ResourcePolicy",
@@ -52,7 +63,7 @@ _RESTRICTIVE_FIRST: Final[tuple[Decision, ...]] = ("explicitDeny", "implicitDeny
 
 
 def install_simulate() -> None:
-    """Replace MiniStack's simulator by this one. Call once a process."""
+    """Replace MiniStack's simulator with this one. Call once a process."""
     for operation, simulation in (
         ("SimulatePrincipalPolicy", _of_principal),
         ("SimulateCustomPolicy", _of_documents),
@@ -68,7 +79,7 @@ class _BadInput(Exception):
 
 @dataclass(frozen=True)
 class _Source:
-    """A policy of the simulation: its SourcePolicyId, and its text as it is stored or was sent."""
+    """A policy of the simulation: its SourcePolicyId, and its unchanged text."""
 
     name: str
     text: str
@@ -97,7 +108,9 @@ class _Simulation:
     boundary: _Source | None
     context: Mapping[str, Values]
     given: frozenset[str]
-    """The keys that the request gave, in lower case."""
+    """The keys of the request, in lower case."""
+    entity: str = ""
+    """The ARN whose service control policies count, or "" for a simulation of documents alone."""
 
     def result(self, action: str, resources: Sequence[str]) -> str:
         """A member of EvaluationResults."""
@@ -117,10 +130,23 @@ class _Simulation:
             f"<EvalActionName>{action}</EvalActionName>"
             f"<EvalResourceName>{escape(resources[0]) if len(resources) == 1 else '*'}</EvalResourceName>"
             f"<EvalDecision>{decision}</EvalDecision>{self._reasons(decision, matched, all(within))}"
+            + self._organizations(action, resources)
             + (f"<ResourceSpecificResults>{specific}</ResourceSpecificResults>" if list(resources) != ["*"] else "")
         )
 
+    def _organizations(self, action: str, resources: Sequence[str]) -> str:
+        if not self.entity or not ORGANIZATION.of(self.entity.split(":")[4]):
+            return ""
+        allowed = all(self._is_allowed_by_organizations(action, resource) for resource in resources)
+        detail = f"<AllowedByOrganizations>{json.dumps(allowed)}</AllowedByOrganizations>"
+        return f"<OrganizationsDecisionDetail>{detail}</OrganizationsDecisionDetail>"
+
+    def _is_allowed_by_organizations(self, action: str, resource: str) -> bool:
+        return not self.entity or organizations_decision(self.entity, action, resource, self.context) == "allowed"
+
     def _judge(self, action: str, resource: str) -> Judgement:
+        if not self._is_allowed_by_organizations(action, resource):
+            return Judgement("implicitDeny")
         documents = {key: source.document for key, source in self.policies.items()}
         boundary = self.boundary.document if self.boundary else None
         return judge(documents, action, resource, self.context, boundary=boundary)
@@ -179,25 +205,28 @@ def _of_principal(params: Params) -> _Simulation:
     entity = {"user": iam._users, "group": iam._groups, "role": iam._roles}[kind].get(name)
     if entity is None or entity["Arn"] != arn:
         raise _BadInput("NoSuchEntity", f"The {kind} with name {name} cannot be found.", 404)
-    carried = list(_carried(kind, name, entity))
+    carried = list(_policies_of(kind, name, entity))
     boundary = _managed(entity["PermissionsBoundary"]) if entity.get("PermissionsBoundary") else None
-    return _simulation(params, carried, boundary, api._param(params, "CallerArn") or arn)
+    return _simulation(params, carried, boundary, api._param(params, "CallerArn") or arn, entity=arn)
 
 
 def _of_documents(params: Params) -> _Simulation:
     return _simulation(params, [], None, api._param(params, "CallerArn"))
 
 
-def _simulation(params: Params, carried: list[_Source], boundary: _Source | None, caller: str) -> _Simulation:
+def _simulation(
+    params: Params, carried: list[_Source], boundary: _Source | None, caller: str, *, entity: str = ""
+) -> _Simulation:
     limits = _sent(params, "PermissionsBoundaryPolicyInputList")
     if len(limits) > 1:
         raise _BadInput("InvalidInput", "The list of Permissions Boundary policies cannot exceed 1 items.")
     policies: dict[str, _Source] = {}
     for source in (*carried, *_sent(params, "PolicyInputList")):
-        # A policy of the account and one of AWS may share a name.
+        # A policy of the account and one of AWS can have the same name.
         policies[source.name if source.name not in policies else f"{source.name} ({len(policies)})"] = source
     given = _context_entries(params)
-    return _Simulation(policies, limits[0] if limits else boundary, {**_of_caller(caller), **given}, frozenset(given))
+    context = {**_of_caller(caller), **given}
+    return _Simulation(policies, limits[0] if limits else boundary, context, frozenset(given), entity)
 
 
 def _actions(params: Params) -> list[str]:
@@ -213,7 +242,7 @@ def _actions(params: Params) -> list[str]:
 def _resources(params: Params) -> list[str]:
     resources = _members(params, "ResourceArns") or ["*"]
     for resource in resources:
-        # A region and an account may be empty: arn:aws:bedrock:::foundation-model/…
+        # The region and the account can be empty: arn:aws:bedrock:::foundation-model/…
         if not re.fullmatch(r"arn:[^:\s]+:[^:\s]+:[^:\s]*:[^:\s]*:\S.*", resource) and resources != ["*"]:
             raise _BadInput("InvalidInput", f"ResourceNames are not in a valid ARN format: {resource}.")
     return resources
@@ -228,7 +257,7 @@ def _entity(arn: str) -> tuple[str, str]:
 
 def _of_caller(arn: str) -> dict[str, Values]:
     if not arn:
-        # A literal of the simulator's, where nobody is said to call.
+        # The simulator uses this literal if the request does not name a caller.
         stub = "STUB_PRINCIPAL_FOR_POLICY_SIMULATOR"
         return {"aws:principalaccount": responses.get_account_id(), "aws:userid": stub}
     kind, name = _entity(arn)
@@ -240,8 +269,8 @@ def _of_caller(arn: str) -> dict[str, Values]:
     return {**known, "aws:username": name} if kind == "user" else known
 
 
-def _carried(kind: str, name: str, entity: Mapping[str, Any]) -> Iterator[_Source]:
-    """The inline and managed policies of a principal, and of the groups of a user."""
+def _policies_of(kind: str, name: str, entity: Mapping[str, Any]) -> Iterator[_Source]:
+    """The inline and managed policies of a principal, and those of a user's groups."""
     inline = {
         "user": lambda: iam._user_inline_policies.get(name),
         "group": lambda: iam._group_inline_policies.get(name),
@@ -253,7 +282,7 @@ def _carried(kind: str, name: str, entity: Mapping[str, Any]) -> Iterator[_Sourc
     if kind == "user":
         for group, members in iam._groups.items():
             if name in members["Users"]:
-                yield from _carried("group", group, members)
+                yield from _policies_of("group", group, members)
 
 
 def _managed(arn: str) -> _Source:
@@ -300,7 +329,7 @@ def _members(params: Params, lists: str) -> list[str]:
 
 
 def _structures(params: Params, lists: str) -> list[str]:
-    """The names that the members of a list go by in a request, in their order."""
+    """The parameter names of a list's members in a request, in their order."""
     prefix = f"{lists}.member."
     numbers = {name[len(prefix) :].split(".")[0] for name in params if name.startswith(prefix)}
     return [f"{prefix}{number}" for number in sorted(numbers, key=int)]
@@ -317,12 +346,12 @@ def _context_keys(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
-    """Where each statement of a policy's text starts and ends, as the simulator counts it."""
+    """The start and end of each statement of a policy's text, in the simulator's positions."""
     decoder = json.JSONDecoder()
     place = _token(text, 0) + 1
     while text[place := _token(text, place)] != "}":
         key, place = decoder.raw_decode(text, place)
-        place = _token(text, _token(text, place) + 1)  # behind the colon
+        place = _token(text, _token(text, place) + 1)  # the place after the colon
         value, end = decoder.raw_decode(text, place)
         if key == "Statement" and isinstance(value, dict):
             yield place + 1, end
@@ -336,7 +365,7 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _token(text: str, place: int, skipped: str = "") -> int:
-    """The first place from `place` on that is neither white space nor among `skipped`."""
+    """The first place from `place` on that is neither white space nor one of `skipped`."""
     while text[place] in f" \t\r\n{skipped}":
         place += 1
     return place

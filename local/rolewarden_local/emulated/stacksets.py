@@ -1,12 +1,12 @@
-"""StackSets of CloudFormation, as far as a template that owns one needs them: AWS::CloudFormation::StackSet.
+"""StackSets of CloudFormation, as far as a template with AWS::CloudFormation::StackSet needs them.
 
-MiniStack refuses AWS::CloudFormation::StackSet as an unknown type and has none of the calls. moto has them, but its
-CloudFormation makes none of the types that it does not know and still reports success.
+MiniStack rejects AWS::CloudFormation::StackSet as an unknown type and lacks all its calls. moto has the calls, but its
+CloudFormation skips unknown types and still reports success.
 
-Self-managed StackSets put stacks into the accounts that they list, as their execution role (`execution`).
-Service-managed ones put stacks into the accounts of organizational units, except into the management account, and, with
-automatic deployment, into accounts that join later. An account that leaves loses its stacks. Service-managed StackSets
-belong to the management account, also if a delegated administrator makes them:
+Self-managed StackSets deploy stacks to the accounts in their list, with their execution role (`execution`).
+Service-managed ones deploy stacks to the accounts of organizational units, except to the management account. With
+automatic deployment, they also deploy to accounts that join later, and delete the stacks of accounts that leave.
+Service-managed StackSets belong to the management account, even if a delegated administrator makes them:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stacksets-orgs-delegated-admin.html
 """
 
@@ -34,20 +34,20 @@ from rolewarden_local.emulated.patches import Patch
 
 KIND = "AWS::CloudFormation::StackSet"
 Place = tuple[str, str]
-"""Account and region."""
+"""An account and a region."""
 
 NOT_ACTIVATED = "You must enable organizations access to operate a service managed stack set"
-"""As in https://github.com/pepperize/cdk-organizations/issues/1718."""
+"""The message in https://github.com/pepperize/cdk-organizations/issues/1718."""
 NOT_IN_CHARGE = (
     "You must be the management account or delegated admin account of an organization before operating a "
     "SERVICE_MANAGED stack set"
 )
-"""As in https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/799."""
+"""The message in https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/799."""
 
 
 @dataclass
 class StackSet:
-    """One StackSet and what it has made: stacks by place, each with its status (CURRENT, OUTDATED)."""
+    """One StackSet with its stacks by place, each with its status (CURRENT, OUTDATED)."""
 
     name: str
     owner: Place
@@ -62,7 +62,7 @@ class StackSet:
         return bool(self.properties["PermissionModel"] == "SERVICE_MANAGED")
 
     def wanted(self) -> dict[Place, str]:
-        """Every place that it is to be in, with the organizational unit."""
+        """Every place in which it must have a stack, with the organizational unit."""
         places: dict[Place, str] = {}
         for group in self.properties.get("StackInstancesGroup", ()):
             targets = group["DeploymentTargets"]
@@ -75,7 +75,7 @@ class StackSet:
         return places
 
     async def bring(self) -> None:
-        """Make, change and delete stacks until they are what is wanted. Raises ValueError and NotAllowedError."""
+        """Make, change and delete stacks to match the properties. Raises ValueError and NotAllowedError."""
         wanted = self.wanted()
         for place in sorted(self.made.keys() - wanted.keys()):
             await self._operate(place, "DELETE", {})
@@ -90,7 +90,7 @@ class StackSet:
                 raise ValueError(f"{self.name} in {place}: {stack['StackStatus']}: {_reason(place, stack)}")
 
     async def end(self) -> None:
-        """Delete every stack. Raises ValueError or NotAllowedError where one cannot be deleted."""
+        """Delete every stack. Raises ValueError or NotAllowedError if a stack cannot be deleted."""
         for place in sorted(self.made):
             stack = await self._operate(place, "DELETE", {})
             if stack.get("StackStatus") == "DELETE_FAILED":
@@ -133,10 +133,10 @@ _LOOP: list[asyncio.AbstractEventLoop] = []
 
 
 def install_stacksets(loop: asyncio.AbstractEventLoop) -> None:
-    """Let stacks own StackSets, and answer who lists their stacks. Call once a process; `loop` runs all requests."""
+    """Add StackSets to stacks, and answer lists of their stacks. Call once a process. `loop` runs all requests."""
     _LOOP.append(loop)
     provisioners._RESOURCE_HANDLERS[KIND] = {"create": _create, "update": _update, "delete": _delete}
-    # The tags of the stack that owns it are those of its stacks, too.
+    # The stacks of a StackSet also have the tags of the stack that owns it.
     provisioners._STACK_TAG_PROPERTY[KIND] = ("Tags", "list")
     cfn_handlers._ACTION_HANDLERS |= {
         "ActivateOrganizationsAccess": _activate,
@@ -153,13 +153,13 @@ def install_stacksets(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def reset_stacksets() -> None:
-    """Forget every StackSet."""
+    """Delete every StackSet."""
     _SETS.clear()
     reset_execution()
 
 
 def follow_organization() -> None:
-    """Automatic deployment: what an account that has joined or left asks of each StackSet."""
+    """Deploy automatically: update each StackSet for accounts that have joined or left."""
     for found in list(_SETS.values()):
         automatic = found.properties.get("AutoDeployment", {}).get("Enabled")
         if found.is_managed_by_the_service and str(automatic).lower() == "true":
@@ -168,7 +168,7 @@ def follow_organization() -> None:
 
 def _create(_logical_id: str, props: Mapping[str, Any], _stack: str) -> tuple[str, dict[str, str]]:
     if refused := _refused(props.get("PermissionModel", ""), props.get("CallAs", ""), deployer_may):
-        # As a resource's status reason has it.
+        # The status reason of a resource has this form.
         raise ValueError(
             f'Resource handler returned message: "{refused} (Service: CloudFormation, Status Code: 400)" '
             "(HandlerErrorCode: InvalidRequest)"
@@ -206,13 +206,13 @@ def _bring_up(found: StackSet, props: Mapping[str, Any]) -> None:
 
 
 def _key(name: str, call_as: str) -> tuple[str, str, str]:
-    """Where a StackSet is kept: a delegated administrator's with the management account."""
+    """The account that owns a StackSet. For a delegated administrator it is the management account."""
     account = ORGANIZATION.management if call_as == "DELEGATED_ADMIN" else responses.get_account_id()
     return account, responses.get_region(), name.partition(":")[0]
 
 
 def _refused(model: str, call_as: str, may: Callable[[str], bool] = lambda _: True) -> str:
-    """Why StackSets refuses a call with a permission model; empty if it does not. `may`: what the caller may do."""
+    """The reason why StackSets rejects a call with a permission model, or "". `may` checks the caller."""
     account = responses.get_account_id()
     if call_as == "DELEGATED_ADMIN":
         if account not in ORGANIZATION.administrators[STACK_SETS]:
@@ -225,7 +225,7 @@ def _refused(model: str, call_as: str, may: Callable[[str], bool] = lambda _: Tr
 
 
 def _activate(_params: Mapping[str, Any]) -> Any:
-    """ActivateOrganizationsAccess, which gives StackSets trusted access too."""
+    """Answer ActivateOrganizationsAccess, which also gives StackSets trusted access."""
     if not ORGANIZATION.id or responses.get_account_id() != ORGANIZATION.management:
         message = "You must be the management account of an organization to activate organizations access"
         return cfn_helpers._error("InvalidOperationException", message, 400)
@@ -247,7 +247,7 @@ def _describe_access(_params: Mapping[str, Any]) -> Any:
 
 
 def _reason(place: Place, stack: Mapping[str, Any]) -> str:
-    """Why a stack failed: what its first resource that failed says."""
+    """The reason why a stack failed: the message of its first failed resource."""
     with responses.request_scope(*place):
         events = cloudformation._stack_events.get(stack["StackId"]) or ()
     reasons = (event["ResourceStatusReason"] for event in events if event["ResourceStatus"].endswith("_FAILED"))
@@ -259,7 +259,7 @@ def _wait(coroutine: Any) -> None:
 
 
 async def _settled(place: Place, name: str, operation: str, request: dict[str, list[str]]) -> Mapping[str, Any]:
-    """The stack `name` in `place` after an operation on it."""
+    """Run an operation on the stack `name` in `place`, and return the stack."""
     with responses.request_scope(*place):
         handler = cfn_handlers._ACTION_HANDLERS[f"{operation.capitalize()}Stack"]
         status, _, answer = handler({"StackName": [name], **request})

@@ -1,9 +1,9 @@
-"""Stale reads of IAM: answers from snapshots of its stores, by a virtual clock.
+"""Stale reads of IAM: answers from snapshots of its stores, with a virtual clock.
 
 MiniStack and moto are strongly consistent. IAM is eventually consistent:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html (changes that are not always immediately visible).
 
-A read is as old as the test asks; writes act on the present.
+The test chooses the age of a read. Writes act on the current state.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _STORES: Final = (iam._roles, iam._users, iam._groups, iam._policies, iam._aws_m
 
 
 class Past:
-    """What IAM was, back to `within` seconds ago by `clock`; a read is as old as `age` says of its operation."""
+    """Past states of IAM, up to `within` seconds of `clock` old. `age` gives the age of an operation's read."""
 
     def __init__(self, within: float, clock: Callable[[], float], age: Callable[[str], float]) -> None:
         self._within, self._clock, self._age = within, clock, age
         self._times, self._snapshots = [float("-inf")], [_snapshot(())]
 
     def keep(self) -> None:
-        """Keep IAM as it is now, and forget what no read may see any more."""
+        """Save the current state of IAM, and delete states that are too old for any read."""
         now = self._clock()
         self._times.append(now)
         self._snapshots.append(_snapshot(self._snapshots[-1]))
@@ -51,7 +51,7 @@ class Past:
 
     @contextlib.contextmanager
     def shown(self, operation: str) -> Iterator[None]:
-        """Let IAM be, for the block, what a read of this operation sees."""
+        """Replace IAM's state with the state that a read of this operation returns, while the block runs."""
         age = min(max(self._age(operation), 0.0), self._within)
         present = tuple(store._data for store in _STORES)
         _put(self._snapshots[self._newest(self._clock() - age)])
@@ -68,7 +68,7 @@ _past: Past | None = None
 
 
 def install_stale() -> None:
-    """Let MiniStack's handlers know of the past. Call after everything that replaces one."""
+    """Make MiniStack's handlers answer from past states. Call this after every function that replaces a handler."""
     for operation, handler in iam._IAM_HANDLERS.items():
         if operation in READS:
             iam._IAM_HANDLERS[operation] = _shown(operation, handler)
@@ -78,8 +78,8 @@ def install_stale() -> None:
 
 @contextlib.contextmanager
 def seen(past: Callable[[], Past]) -> Iterator[None]:
-    """Answer reads from the past that begins with the block; see `LocalAws.stale`."""
-    global _past  # noqa: PLW0603 - MiniStack's stores, which it is the past of, are globals too
+    """Answer reads from past states, the oldest from the start of the block. See `LocalAws.stale`."""
+    global _past  # noqa: PLW0603 - MiniStack's stores are globals too
     before, _past = _past, past()
     try:
         yield
@@ -110,7 +110,7 @@ def _kept(handler: IamHandler) -> IamHandler:
 
 
 def _snapshot(last: Snapshot) -> Snapshot:
-    """The stores as they are; of what is as it was, `last` has the copy."""
+    """A copy of the stores. Unchanged parts are shared with `last`."""
     copies = last or tuple({} for _ in _STORES)
     return tuple(_copy(store._data, copied) for store, copied in zip(_STORES, copies, strict=True))
 

@@ -1,6 +1,6 @@
 """Domains and user profiles of SageMaker in the answers of the Resource Groups Tagging API.
 
-MiniStack answers this API for its own services only, and SageMaker is moto's.
+MiniStack answers this API only for its own services, and moto supplies SageMaker.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rolewarden_local.emulated.sagemaker import members_of
 
 
 def install_tagging() -> None:
-    """Let GetResources list them; as in AWS, only what carries tags is listed."""
+    """Add them to the answers of GetResources. As in AWS, it lists only resources with tags."""
     tagging._COLLECTORS["sagemaker"] = _collect
 
 

@@ -1,12 +1,12 @@
 """CloudTrail's event history and trails: LookupEvents, and the events that the trails of an account select.
 
-MiniStack answers LookupEvents from its own records, in which every caller is an IAM user, parameters have the names of
-the request, `responseElements` is always null, and moto's SageMaker is missing. It keeps trails and their selectors,
-but knows no trail of another account.
+MiniStack answers LookupEvents from its own records. In these, every caller is an IAM user, parameters have the names of
+the request, `responseElements` is always null, and the calls to moto's SageMaker are missing. It keeps trails and their
+selectors, but knows no trail of another account.
 
 https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
-The history has the changing calls of IAM and SageMaker only, and has them at once: CloudTrail takes minutes. It does
-not depend on trails, but EventBridge gets an event only if a trail that logs selects it:
+The history has only the changing calls of IAM and SageMaker. It has them immediately, but CloudTrail takes minutes. It
+does not depend on trails, but EventBridge gets an event only if a trail that logs selects it:
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-cloudtrail.html
 
 The accounts of an organization see the organization's trails in DescribeTrails. CloudTrail does not answer their
@@ -33,7 +33,7 @@ _ATTRIBUTES: Final = frozenset({"AccessKeyId", "EventId", "EventName", "EventSou
 
 
 def install_trail(events: Sequence[Event]) -> None:
-    """Answer LookupEvents from `events`, which are in order of time, and show the trails of the organization."""
+    """Answer LookupEvents from `events`, a list with the oldest event first, and show the organization's trails."""
     cloudtrail._DISPATCH["LookupEvents"] = lambda request: _lookup(events, request)
     for operation in ("CreateTrail", "UpdateTrail"):
         cloudtrail._DISPATCH[operation] = _with_global_events(cloudtrail._DISPATCH[operation])
@@ -183,7 +183,7 @@ def _lookup(events: Sequence[Event], request: Mapping[str, Any]) -> Response:
 
 
 def _passed(found: Iterator[Mapping[str, Any]], token: str) -> bool:
-    """Step behind the entry that ended the page before: events that have come since then shift nothing."""
+    """Continue after the last entry of the previous page. New events therefore do not shift the pages."""
     try:
         last = base64.b64decode(token, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
@@ -192,7 +192,7 @@ def _passed(found: Iterator[Mapping[str, Any]], token: str) -> bool:
 
 
 def _entries(events: Sequence[Event]) -> Iterator[dict[str, Any]]:
-    """What the caller's account has recorded in the caller's region, newest first."""
+    """The records of the caller's account in the caller's region, newest first."""
     account, region = responses.get_account_id(), responses.get_region()
     for event in reversed(events):
         if (event["account"], event["region"]) == (account, region):
@@ -214,7 +214,7 @@ def _entry(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _user_name(identity: Mapping[str, Any]) -> str:
-    """A user by name, an assumed role by the name of its session, the account's owner as `root`."""
+    """A user's name, the session name of an assumed role, or `root` for the account's root user."""
     if identity["type"] == "AssumedRole":
         return str(identity["arn"].rsplit("/", 1)[-1])
     return str(identity.get("userName", "root"))

@@ -1,6 +1,7 @@
-"""The way from a boto3 client of this process to MiniStack, without a socket, a signature or a wait.
+"""The connection of this process's boto3 clients to MiniStack, without a socket, a signature or a wait.
 
-MiniStack answers HTTP only. moto's hook reaches only clients that are made after its import, and this one reaches all.
+MiniStack answers only HTTP. moto's hook reaches only clients that are made after moto is imported. This hook reaches
+all clients.
 """
 
 from __future__ import annotations
@@ -25,22 +26,22 @@ from rolewarden_local.emulated import faults
 from rolewarden_local.emulated._ministack import app
 from rolewarden_local.emulated.patches import Patch, patched
 
-# It is made once: a new cache for each block would be empty.
+# This object is made once, because a new one would start each block with an empty cache.
 _SANITIZED: Final = functools.cache(botocore.useragent.sanitize_user_agent_string_component)
 
 
 @contextmanager
 def without_socket(send: Callable[[AWSPreparedRequest], AWSResponse]) -> Iterator[None]:
-    """Let `send` answer every request of every boto3 client of this process while the block runs."""
+    """Answer every request of this process's boto3 clients with `send` while the block runs."""
 
     def send_in_process(_: Endpoint, request: AWSPreparedRequest) -> AWSResponse:
         return send(request)
 
     clock = SimpleNamespace(**{**vars(time), "sleep": lambda _: None})
-    cost = "It is a part of what a call costs: with the other, a third. The local AWS does not need it."
+    cost = "Both parts of the signature take a third of a call's time, and the local AWS does not need them."
     with patched(
-        Patch(Endpoint, "_send", send_in_process, "The event before-send reaches no client that exists already."),
-        Patch(botocore.endpoint, "time", clock, "botocore waits before it retries; in process nothing is to wait for."),
+        Patch(Endpoint, "_send", send_in_process, "The event before-send does not reach existing clients."),
+        Patch(botocore.endpoint, "time", clock, "botocore waits before it retries, which has no use in process."),
         Patch(SigV4Auth, "add_auth", name_the_caller, cost),
         Patch(botocore.useragent, "sanitize_user_agent_string_component", _SANITIZED, cost),
     ):
@@ -48,7 +49,7 @@ def without_socket(send: Callable[[AWSPreparedRequest], AWSResponse]) -> Iterato
 
 
 def name_the_caller(signer: SigV4Auth, request: AWSRequest) -> None:
-    """Put what `signed_by` reads in the place of a signature."""
+    """Write a short header for `signed_by` instead of a signature."""
     if signer.credentials is None:
         raise NoCredentialsError
     region, service = signer._region_name, signer._service_name  # type: ignore[attr-defined]
@@ -57,14 +58,14 @@ def name_the_caller(signer: SigV4Auth, request: AWSRequest) -> None:
 
 
 def signed_by(headers: Mapping[str, str]) -> tuple[str, str]:
-    """The service and the access key that a request is signed for; empty texts if it is not signed."""
+    """The service and the access key in a request's signature. Both are empty if the request is not signed."""
     # Credential=KEY/DATE/REGION/SERVICE/aws4_request, SignedHeaders=...
     scope = headers.get("authorization", "").partition("Credential=")[2].split(",")[0].split("/")
     return (scope[3], scope[0]) if len(scope) == 5 else ("", "")
 
 
 async def over_asgi(request: AWSPreparedRequest) -> AWSResponse:
-    """Answer a botocore request by MiniStack's ASGI application."""
+    """Answer a botocore request with MiniStack's ASGI application."""
     url, body = urlsplit(request.url), _body(request.body)
     scope = {
         "type": "http",
@@ -98,7 +99,7 @@ async def over_asgi(request: AWSPreparedRequest) -> AWSResponse:
 
 
 class _Raw(io.BytesIO):
-    """The part of urllib3's response from which botocore reads an answer."""
+    """The part of urllib3's response that botocore reads."""
 
     def stream(self, amt: int = 65_536, **_: Any) -> Iterator[bytes]:
         while chunk := self.read(amt):

@@ -1,1 +1,1 @@
-"""Accounts to fill the local AWS with, and what is shown on them: the stage, the demo and the playground."""
+"""Accounts for the local AWS, and three uses of them: the stage, the demo and the playground."""

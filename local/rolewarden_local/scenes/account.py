@@ -1,4 +1,4 @@
-"""A deployed account as its people and its auditor see it, over HTTP."""
+"""A deployed account over HTTP, from the point of view of its users and its auditor."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from rolewarden_local.scenes.deploy import deploy
 from rolewarden_local.scenes.seed import AccessKey, seed
 
 PATIENCE = 60.0
-"""Seconds after which a wait is given up. There are many of them because the machine may be busy."""
+"""Seconds after which a wait ends with an error. The value is high because the machine may be busy."""
 
 COLOURS = {
     "compliant": "green",
@@ -48,7 +48,7 @@ class StayedUnprotectedError(RolewardenError):
 
 @dataclass
 class Account:
-    """The deployed account as its people and its auditor see it."""
+    """A deployed account, from the point of view of its users and its auditor."""
 
     outputs: Mapping[str, str]
     people: Mapping[str, AccessKey]
@@ -73,19 +73,19 @@ class Account:
         return session.client(service)  # type: ignore[call-overload]
 
     def verdict(self, role: str) -> Outcome:
-        """What is the case with a role now, by reconcile itself, writing nothing."""
+        """Evaluate a role with the product's own code, without writing."""
         return self.reconciler.reconcile(RoleKey(ACCOUNT, role), Origin(Trigger.OPERATOR), account=ACCOUNT)
 
-    def carries(self, role: str, policies: Sequence[str]) -> bool:
-        """Whether a role carries these guardrail policies, asked of IAM."""
+    def has_attached(self, role: str, policies: Sequence[str]) -> bool:
+        """Whether IAM shows these guardrail policies on a role."""
         try:
             carried = self.aws.attached_policies(role)
-        except RolewardenError:  # the role is being made
+        except RolewardenError:  # The role does not exist yet.
             return False
         return all(self.policies[name].arn("aws", ACCOUNT) in carried for name in policies)
 
     def in_force(self, policy: str) -> bool:
-        """Whether IAM's default version of a guardrail policy says what guardrails.yaml says."""
+        """Whether IAM's default version of a guardrail policy matches guardrails.yaml."""
         found = self.aws.policy(self.policies[policy].arn("aws", ACCOUNT))
         return found is not None and digest(found.text) == digest(self.policies[policy].document)
 
@@ -94,7 +94,7 @@ class Account:
         return self.aws.query(self.outputs["HistoryTable"], {"about": f"{ACCOUNT}/{about}".lower()})
 
     def is_swept(self) -> bool:
-        """Whether every sweep that has begun is completed, and what it found is worked off."""
+        """Whether every sweep that began has completed, and the work queue is empty."""
         sweeps = self.progress.sweeps(ACCOUNT)
         if not sweeps or not all(sweep.get("completed") for sweep in sweeps):
             return False
@@ -115,9 +115,17 @@ class Account:
     ) -> Account:
         """Seed the local AWS, deploy the project at `root` into it, and wait for the first sweep.
 
-        `built` is a folder for what `sam build` makes, or with it; `say` is told of each step; `parameters` are the
-        stack's.
-        Raises DeployError and StayedUnprotectedError.
+        Args:
+            aws: The local AWS.
+            endpoint: Its URL.
+            root: The folder of the project.
+            built: A folder for the output of `sam build`. If it already has one, it is deployed as it is.
+            say: A function that receives each step.
+            parameters: The parameters of the stack.
+
+        Raises:
+            DeployError: SAM CLI failed.
+            StayedUnprotectedError: The first sweep did not protect the roles in time.
         """
         seeded = seed(aws)
         outputs = deploy(root, endpoint, region=REGION, built=built, say=say, parameters=parameters)
@@ -129,30 +137,31 @@ class Account:
 
 
 def waited(until: Callable[[], bool], what: str) -> float:
-    """Seconds until `until` holds. Raises StayedUnprotectedError."""
+    """Wait until `until` holds, and return the seconds. Raises StayedUnprotectedError."""
     start, pause = time.monotonic(), 0.005
     while not until():
         if time.monotonic() - start > PATIENCE:
             raise StayedUnprotectedError(f"{what}: still not after {PATIENCE:.0f} s")
         time.sleep(pause)
-        # Each look costs the local AWS some calls, which then hold up what is being waited for.
+        # Each check costs the local AWS some calls, and these delay the awaited result.
         pause = min(1.2 * pause, 0.1)
     return time.monotonic() - start
 
 
 def print_roles(account: Account, console: Console) -> None:
-    """Every role of the account and its verdict."""
+    """Print every role of the account and its verdict."""
     table = Table(box=None, pad_edge=False)
     table.add_column("role", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("guardrails", no_wrap=True)
-    table.add_column("works for")
+    table.add_column("used by")
     names = sorted(role.name for role in account.aws.roles() if not role.path.startswith("/rolewarden/"))
     for name in names:
         outcome = account.verdict(name)
         word, reason = outcome.verdict.value, outcome.reason.value if outcome.reason else ""
         if outcome.verdict is Verdict.DRIFTED:
-            # Looking cannot tell why a role is still bare; whoever tried to mend it has written it down.
+            # This evaluation does not attach, so it cannot find why a role is still unprotected. The function that
+            # tried to remediate the role has recorded the reason.
             word, reason = next(((r["verdict"], r.get("reason", "")) for r in account.history(name)[::-1]), (word, ""))
         verdict = Text(f"{word}\n  {reason}" if reason else word, COLOURS[word])
         table.add_row(name, verdict, "\n".join(outcome.required), "\n".join(outcome.subjects))

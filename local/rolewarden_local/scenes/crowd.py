@@ -1,6 +1,6 @@
-"""A large company in the local AWS: domains, user profiles and roles by the thousand, put into the stores at once.
+"""A large company in the local AWS: thousands of domains, user profiles and roles, written directly into its stores.
 
-For counting calls and for benchmarks: one of each kind is made by the API, the others are copies of it.
+Benchmarks and tests that count calls use it. The API makes one object of each kind, and the others are copies of it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ assignments:
 also_govern:
   roles: [also-*]
 """
-"""A guardrails.yaml for a crowd: one guardrail for the roles of user profiles, another for those of nobody."""
+"""A guardrails.yaml for a crowd: one guardrail for the roles of user profiles, another for roles without a user."""
 
 
 @dataclass(frozen=True)
 class Crowd:
-    """What there is: domain ids, roles of user profiles (`person-<n>`, one each), and roles of nobody (`also-<n>`)."""
+    """Domain IDs, roles of user profiles (`person-<n>`, one each), and roles without a user (`also-<n>`)."""
 
     domains: tuple[str, ...]
     roles: tuple[str, ...]
@@ -39,7 +39,7 @@ class Crowd:
 
 
 def crowd(*, domains: int, profiles: int, also: int = 0) -> Crowd:
-    """Make them; `profiles` are spread evenly over `domains`, and each has a role of its own."""
+    """Make the crowd. The `profiles` are spread evenly over the `domains`, and each has its own role."""
     sagemaker = boto3.client("sagemaker", region_name=REGION)
     _make_roles(["domain"])
     ids = [
@@ -63,14 +63,14 @@ def crowd(*, domains: int, profiles: int, also: int = 0) -> Crowd:
 
 
 def attach_all(roles: Iterable[str], policy_arn: str) -> None:
-    """Attach a policy to all of them."""
+    """Attach a policy to all these roles."""
     for name in roles:
         iam._roles[name]["AttachedPolicies"].append(policy_arn)
         iam._policies[policy_arn]["AttachmentCount"] += 1
 
 
 def detach_all(roles: Iterable[str]) -> None:
-    """Take everything off them."""
+    """Detach every policy from these roles."""
     for name in roles:
         for arn in iam._roles[name]["AttachedPolicies"]:
             iam._policies[arn]["AttachmentCount"] -= 1

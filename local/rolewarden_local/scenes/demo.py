@@ -1,7 +1,7 @@
-"""The product at work: a deployed stack, and a day of API calls that it has to answer.
+"""A demonstration: a deployed stack, and a day of API calls that it answers.
 
-Every call goes over HTTP to the local AWS, reaches the deployed functions as a CloudTrail event by the template's own
-rules, and is answered by them; this module only acts, waits and looks.
+Every call goes over HTTP to the local AWS. The template's own rules deliver its CloudTrail event to the deployed
+functions, and these remediate. This module only makes calls, waits, and reads the results.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from rolewarden_local.scenes.seed import TRUST
 
 
 def run_demo(root: Path) -> None:
-    """Deploy, live the day, print the verdicts. Raises StayedUnprotectedError and DeployError."""
+    """Deploy, play the scenes, and print the verdicts. Raises StayedUnprotectedError and DeployError."""
     console = Console(highlight=False)
     started = time.monotonic()
     aws = LocalAws.start()
     with aws.authorizing(), aws.serving() as endpoint, tempfile.TemporaryDirectory() as folder:
         show_step(console, f"local AWS on {endpoint}")
         account = Account.made(aws, endpoint, root, Path(folder), lambda what: show_step(console, what))
-        show_step(console, "deployed, and the first sweep has put the guardrails on\n")
+        show_step(console, "the stack is deployed, and the first sweep has attached the guardrails\n")
         play_story(account, console)
         print_roles(account, console)
-        # Rechecks may still be running: how they end with the server is nobody's concern.
+        # Rechecks may still be running. The server ends before they do, so their errors mean nothing.
         logging.disable(logging.CRITICAL)
     console.print(f"\n{time.monotonic() - started:.0f} s in all.")
 
 
 def show_step(console: Console, what: str) -> None:
-    """Show progress."""
+    """Print a step."""
     console.print(Text.assemble(("· ", "bright_black"), what))
 
 
 def play_story(account: Account, console: Console) -> None:
-    """A day in six scenes, each of ordinary API calls by the seed's people."""
+    """Play a day in six scenes. Each scene is a few API calls by the seed's users."""
     alice_iam, alice = account.client("iam", "alice"), account.client("sagemaker", "alice")
     mallory = account.client("iam", "mallory")
     role = f"arn:aws:iam::{ACCOUNT}:role"
@@ -62,14 +62,14 @@ def play_story(account: Account, console: Console) -> None:
     ) -> None:
         known = len(account.history(subject))
         act()
-        if not leaves_unprotected and account.carries(subject, policies):
+        if not leaves_unprotected and account.has_attached(subject, policies):
             how_long = f"{subject} was never unprotected"
-            said = "compliant, nothing to do: a deny beats every allow"
-        elif account.carries(subject, policies):
+            said = "the role is compliant and needs no remediation, because a deny overrides every allow"
+        elif account.has_attached(subject, policies):
             how_long = f"{subject} was remediated before the call returned"
             said = _said(account, subject, known)
         else:
-            seconds = waited(lambda: account.carries(subject, policies), f"{subject} after: {what}")
+            seconds = waited(lambda: account.has_attached(subject, policies), f"{subject} after: {what}")
             how_long = f"{subject} was unprotected for {seconds * 1000:.0f} ms"
             said = _said(account, subject, known)
         _print_record(console, when, what, how_long, said)
@@ -89,7 +89,7 @@ def play_story(account: Account, console: Console) -> None:
     def remake_role() -> None:
         for policy in alice_iam.list_attached_role_policies(RoleName="CanvasOmar")["AttachedPolicies"]:
             alice_iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=policy["PolicyArn"])
-        # Rolewarden may be quicker than alice: what it puts back in between goes too.
+        # Rolewarden may attach the policy again before alice deletes the role, so she detaches it again.
         for _ in range(100):
             try:
                 alice_iam.delete_role(RoleName="CanvasOmar")
@@ -100,7 +100,7 @@ def play_story(account: Account, console: Console) -> None:
 
     inline = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "bedrock:*", "Resource": "*"}]}
     show_scene(
-        "09:12", "alice makes user profile nadia with a fresh role", make_profile, "CanvasNadia", ["no-generative-ai"]
+        "09:12", "alice creates user profile nadia with a new role", make_profile, "CanvasNadia", ["no-generative-ai"]
     )
     show_scene("10:40", "alice gives domain research another role", swap_role, "CanvasResearch2", ["approved-models"])
     show_scene(
@@ -112,13 +112,13 @@ def play_story(account: Account, console: Console) -> None:
     )
     show_scene(
         "13:30",
-        "mallory puts an inline policy that allows all of Bedrock",
+        "mallory adds an inline policy that allows all of Bedrock",
         lambda: mallory.put_role_policy(RoleName="CanvasRosa", PolicyName="let-me", PolicyDocument=json.dumps(inline)),
         "CanvasRosa",
         ["approved-models"],
         leaves_unprotected=False,
     )
-    show_scene("15:20", "alice deletes a role and makes it again", remake_role, "CanvasOmar", ["no-generative-ai"])
+    show_scene("15:20", "alice deletes a role and creates it again", remake_role, "CanvasOmar", ["no-generative-ai"])
     harmless = {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Deny", "Action": "s3:DeleteBucket", "Resource": "*"}],
@@ -129,14 +129,14 @@ def play_story(account: Account, console: Console) -> None:
     _print_record(
         console,
         "17:45",
-        "mallory edits the guardrail itself",
+        "mallory edits the policy of the guardrail",
         f"policy no-generative-ai was edited for {seconds * 1000:.0f} ms",
         _said(account, "policy/no-generative-ai", known),
     )
 
 
 def _said(account: Account, about: str, known: int) -> str:
-    """The newest entry of a history that had `known` entries before."""
+    """Wait until a history has more than `known` entries, and describe the newest one."""
     waited(lambda: len(account.history(about)) > known, f"the record of {about}")
     row = account.history(about)[-1]
     cause = row.get("cause", {})

@@ -17,11 +17,11 @@ STACK = "rolewarden"
 
 
 class DeployError(RolewardenError):
-    """`sam` is missing or ended with an error; the message carries what it printed."""
+    """`sam` is missing or ended with an error. The message contains its output."""
 
 
 def environment(endpoint: str, region: str) -> dict[str, str]:
-    """What a command needs to talk to the local AWS at `endpoint` as its root user."""
+    """Environment variables for a command that calls the local AWS at `endpoint` as its root user."""
     return {
         **os.environ,
         "AWS_ENDPOINT_URL": endpoint,
@@ -48,10 +48,10 @@ def deploy(
     parameters: Mapping[str, str] = MappingProxyType({}),
     tags: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
-    """Deploy what `build` has made of the project at `root` in the folder `built`, and give the stack's outputs.
+    """Deploy the output of `build` in the folder `built`, and return the stack's outputs.
 
-    If the folder holds no build yet, it is made first. `say` is told of each step before it starts. `tags` are those of
-    the stack, which CloudFormation gives to its resources. Raises DeployError.
+    If the folder does not have a build, this function first builds the project at `root`. It calls `say` before each
+    step. `tags` are the tags of the stack, and CloudFormation adds them to its resources. Raises DeployError.
     """
     variables = environment(endpoint, region)
     if not (built / "template.yaml").exists():
@@ -81,14 +81,14 @@ def deploy(
 
 
 def write_invoke_environment(root: Path, variables: Mapping[str, str]) -> None:
-    """Tell `sam local invoke --env-vars .aws-sam/local-env.json` what the functions' variables are in the local AWS.
+    """Write the functions' variables in the local AWS for `sam local invoke --env-vars .aws-sam/local-env.json`.
 
-    The endpoint is not among them: SAM hands on the AWS_ENDPOINT_URL of the terminal it is started in, which must be
-    an address that a container can reach.
+    The file does not have the endpoint. SAM passes on AWS_ENDPOINT_URL from its own environment, and a container must
+    be able to reach that address.
     """
     path = root / ".aws-sam" / "local-env.json"
     path.parent.mkdir(exist_ok=True)
-    # SAM has an account of its own invention.
+    # SAM would set an account ID of its own.
     queues = ("WORK_QUEUE_URL", "SWEEP_QUEUE_URL", "DETACH_QUEUE_URL", "PUBLISH_QUEUE_URL")
     names = ("ACCOUNT_ID", "ALARM_TOPIC_ARN", "BINDINGS_TABLE", "HISTORY_TABLE", *queues)
     path.write_text(json.dumps({"Parameters": {name: variables[name] for name in names}}, indent=1) + "\n")
@@ -99,7 +99,7 @@ def run_sam(root: Path, variables: Mapping[str, str], *arguments: str) -> None:
     own = root / ".venv-sam" / "bin" / "sam"
     command = str(own) if own.exists() else shutil.which("sam")
     if command is None:
-        raise DeployError("there is no SAM CLI: run `make install`")
+        raise DeployError("SAM CLI is missing: run `make install`")
     ended = subprocess.run(
         [command, *arguments], cwd=root, env=dict(variables), capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""`make local`: the local AWS with the stack deployed and an account to play with, until Ctrl-C."""
+"""`make local`: the local AWS with a seeded account and the deployed stack, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ In another terminal, with the AWS CLI:
   export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={region}
   export AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY={secret}   # mallory
 
-Cause drift, and look a second later:
+Cause drift, and list the attached policies a second later:
 
   aws iam detach-role-policy --role-name CanvasAnalytics \\
     --policy-arn arn:aws:iam::{account}:policy/rolewarden/no-generative-ai
@@ -31,17 +31,17 @@ Cause drift, and look a second later:
     --user-settings ExecutionRole=arn:aws:iam::{account}:role/CanvasNadia
   aws iam list-attached-role-policies --role-name CanvasNadia
 
-Who did what, and what was done about it:
+List each change, its caller, and Rolewarden's answer:
 
   aws dynamodb scan --table-name {history} \\
     --query 'Items[].[about.S,kind.S,cause.M.event_name.S,cause.M.actor.S]' --output table
 
-Ctrl-C ends it and forgets everything.
+Press Ctrl-C to stop the local AWS. It keeps no data.
 """
 
 
 def run_playground(root: Path, host: str, port: int) -> None:
-    """Serve, deploy, show what is there and what to try. Raises DeployError and StayedUnprotectedError."""
+    """Serve, deploy, and print the roles and commands to try. Raises DeployError and StayedUnprotectedError."""
     console = Console(highlight=False)
     aws = LocalAws.start()
 

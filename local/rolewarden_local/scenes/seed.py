@@ -1,4 +1,4 @@
-"""A small company's use of Canvas: two domains, six profiles, the roles they work with, and two who interfere."""
+"""A small company that uses Canvas: two domains, six profiles, their roles, and two users who change these roles."""
 
 import functools
 import json
@@ -27,23 +27,23 @@ CANVAS_ROLES: Final = (
     FULL_ROLE,
 )
 OTHER_ROLES: Final = {"BuildServer": "ec2.amazonaws.com", "DataLake": "glue.amazonaws.com"}
-PATHS: Final = {"CanvasAnalytics": "/service-role/"}  # where the console puts the roles it makes
+PATHS: Final = {"CanvasAnalytics": "/service-role/"}  # The SageMaker console creates its roles under this path.
 
 
 class AccessKey(NamedTuple):
-    """A person's credentials, in the order in which `boto3.Session` takes them."""
+    """A user's credentials, in the order of the parameters of `boto3.Session`."""
 
     access_key_id: str
     secret_access_key: str
 
     def session(self, region: str = REGION) -> boto3.Session:
-        """A boto3 session that acts as this person."""
+        """A boto3 session with these credentials."""
         return boto3.Session(*self, region_name=region)
 
 
 @dataclass(frozen=True)
 class Seeded:
-    """What `seed` made. Roles by name and ARN, domains by name and id, people by name and access key."""
+    """The resources that `seed` made: roles by name and ARN, domains by name and ID, users by name and access key."""
 
     region: str
     roles: dict[str, str]
@@ -52,10 +52,10 @@ class Seeded:
 
 
 def seed(aws: LocalAws, region: str = REGION) -> Seeded:
-    """Fill an empty local AWS; the domains lie in `region`.
+    """Fill an empty local AWS. The domains are in `region`.
 
     Raises:
-        botocore.exceptions.ClientError: something of the same name is there already.
+        botocore.exceptions.ClientError: A resource with one of the names already exists.
     """
     with aws.connected():
         iam, studio, cloudtrail = _clients(region)
@@ -67,13 +67,14 @@ def seed(aws: LocalAws, region: str = REGION) -> Seeded:
 
 @functools.cache
 def _clients(region: str) -> tuple[Any, Any, Any]:
-    # The default account whatever the environment's credentials say. Kept: making them takes longer than seeding.
+    # The clients use the default account and not the environment's credentials. Making clients takes longer than
+    # seeding, so this function caches them.
     session = boto3.Session("test", "test", region_name=region)
     return session.client("iam"), session.client("sagemaker"), session.client("cloudtrail")
 
 
 def log(cloudtrail: Any) -> None:
-    """Have a trail log what happens in every region of an account."""
+    """Make a trail that logs the calls in every region of an account."""
     cloudtrail.create_trail(Name="management-events", S3BucketName="management-events", IsMultiRegionTrail=True)
     cloudtrail.start_logging(Name="management-events")
 
@@ -157,11 +158,11 @@ _ADMINISTRATOR: Final = json.dumps(
 
 ADMINISTRATION: Final = "AWSCloudFormationStackSetAdministrationRole"
 EXECUTION: Final = "AWSCloudFormationStackSetExecutionRole"
-"""The roles of self-managed StackSets that name no others."""
+"""The default names of the roles of self-managed StackSets."""
 
 
 def make_stack_set_roles(iam: Any, *, services: Iterable[str] = ("cloudformation.amazonaws.com",)) -> None:
-    """Make, in one account, the roles of self-managed StackSets, with every right.
+    """Make the roles of self-managed StackSets in one account, with every permission.
 
     `services` are the service principals that the administration role trusts.
     """

@@ -1,7 +1,7 @@
-"""A seeded account as it is just before the first sweep, without deploying anything.
+"""A seeded account in the state before the first sweep, without a deployment.
 
-What the stack would own is made by its logical ids, the guardrails are published and every subject is bound; no role
-carries a guardrail yet. `rolewarden replay` and `sam local invoke` start from here.
+The stage makes the stack's resources under their logical IDs, publishes the guardrails, and binds every subject. No
+role has a guardrail attached yet. `rolewarden replay` and `sam local invoke` start with this account.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TABLE = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeyS
 
 @dataclass(frozen=True)
 class StagedAccount:
-    """The local AWS with the stage of a template; `environment` has the variables of the template's functions."""
+    """The local AWS with the stage of a template. `environment` has the variables of the template's functions."""
 
     aws: LocalAws
     template: Template
@@ -39,9 +39,9 @@ class StagedAccount:
 
 @contextmanager
 def staged_account(root: Path) -> Iterator[StagedAccount]:
-    """Reset the local AWS of this process, seed it and make the stage of the project whose files are in `root`.
+    """Reset the local AWS of this process, seed it, and make the stage of the project in `root`.
 
-    Every boto3 client of this process talks to it while the block runs.
+    Every boto3 client of this process calls it while the block runs.
     """
     template = Template(root / "template.yaml", region=REGION, account=ACCOUNT_ID)
     aws = LocalAws.start()
@@ -56,7 +56,7 @@ def staged_account(root: Path) -> Iterator[StagedAccount]:
 
 
 def stage(template: Template, aws: Aws, *, account: str, guardrails: Path) -> Mapping[str, str]:
-    """Make the stage, in the region of `aws`; gives the environment in which the template's functions work on it."""
+    """Make the stage in the region of `aws`, and return the environment variables of the template's functions."""
     dynamodb = boto3.client("dynamodb", region_name=aws.region)
     sqs = boto3.client("sqs", region_name=aws.region)
     for name, table in template.resources("AWS::DynamoDB::Table").items():

@@ -1,6 +1,6 @@
-"""template.yaml as CloudFormation sees it: translated by SAM's own translator, with what it refers to filled in.
+"""template.yaml as CloudFormation receives it: translated by SAM's own translator, with resolved references.
 
-Nothing is deployed: resources go by their logical ids, as `sam local invoke` has it too.
+This module does not deploy. The name of a resource is its logical ID, as in `sam local invoke`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from rolewarden_local.emulated.intrinsics import Stack
 
-# The translator counts its calls and complains at exit that nobody collected the figures.
+# The translator counts its calls, and logs a warning at exit because no code collected the figures.
 logging.getLogger("samtranslator.metrics").setLevel(logging.CRITICAL)
 
 _MANAGED_POLICIES = ("AWSLambdaBasicExecutionRole", "AWSLambdaSQSQueueExecutionRole")
@@ -28,7 +28,7 @@ _MANAGED_POLICIES = ("AWSLambdaBasicExecutionRole", "AWSLambdaSQSQueueExecutionR
 
 @dataclass(frozen=True)
 class Rule:
-    """An EventBridge rule on the default bus: its logical id, its pattern, the logical id of the function it calls."""
+    """An EventBridge rule on the default bus: its logical ID, its pattern, and the logical ID of its function."""
 
     name: str
     pattern: Mapping[str, Any]
@@ -37,9 +37,9 @@ class Rule:
 
 @functools.lru_cache(maxsize=8)
 def _json_of(text: str) -> str:
-    """A YAML template as JSON, in which no two places share a value: the translator changes what it is given.
+    """Return a YAML template as JSON, so that no two parts share a value: the translator changes its input.
 
-    The result is kept, because reading YAML takes three quarters of a translation's time.
+    The function is cached, because reading YAML takes three quarters of a translation's time.
     """
     return json.dumps(yaml_parse(text))
 
@@ -55,7 +55,7 @@ _ARNS: Mapping[str, tuple[str, str]] = {
     "AWS::SNS::Topic": ("sns", "{}"),
     "AWS::SQS::Queue": ("sqs", "{}"),
 }
-"""By type of resource: the service and the resource of its ARN, in which a logical ID stands for the physical one."""
+"""The service and the resource part of the ARN for each resource type. The logical ID is used as the physical one."""
 
 
 class Template:
@@ -95,7 +95,7 @@ class Template:
         self._stack = Stack(self.body, stack, account, region, partition, parameters_of_stack, made)
 
     def resources(self, kind: str) -> dict[str, dict[str, Any]]:
-        """Properties of all resources of a type that are made, resolved, by logical id."""
+        """Resolved properties of all resources of a type whose condition holds, by logical ID."""
         return {
             name: self.resolve(resource.get("Properties", {}))
             for name, resource in self.body["Resources"].items()
@@ -103,11 +103,11 @@ class Template:
         }
 
     def made(self) -> set[str]:
-        """The logical IDs of all resources that are made."""
+        """The logical IDs of all resources whose condition holds."""
         return {name for name, resource in self.body["Resources"].items() if self._stack.makes(resource)}
 
     def depends_on(self, name: str) -> list[str]:
-        """The logical ids that a resource names as what it depends on."""
+        """The logical IDs in a resource's DependsOn."""
         named = self.body["Resources"][name].get("DependsOn", [])
         return [named] if isinstance(named, str) else list(named)
 
@@ -116,7 +116,7 @@ class Template:
         return {name: str(self.resolve(output["Value"])) for name, output in self.body.get("Outputs", {}).items()}
 
     def rules(self) -> Iterator[Rule]:
-        """The rules that match events, in the order of the template."""
+        """The rules with an event pattern, in the order of the template."""
         for name, rule in self.resources("AWS::Events::Rule").items():
             if "EventPattern" in rule:
                 for target in rule["Targets"]:
@@ -128,19 +128,19 @@ class Template:
         return {name: str(value) for name, value in variables.items()}
 
     def code(self, function: str) -> tuple[Path, str]:
-        """The file of a function's handler, and the name of the handler in it."""
+        """The file of a function's handler, and the handler's name in that file."""
         properties = self.source["Resources"][function]["Properties"]
         handler = properties.get("Handler") or self.source["Globals"]["Function"]["Handler"]
         module, _, name = handler.rpartition(".")
         return self._root / properties["CodeUri"] / f"{module}.py", name
 
     def resolve(self, value: Any) -> Any:
-        """`value` with its intrinsic functions replaced by what they stand for."""
+        """`value` with its intrinsic functions replaced by their results."""
         return self._stack.resolve(value)
 
 
 def _as_made(logical: str, kind: str, partition: str, region: str, account: str) -> dict[str, Any]:
-    """A resource as CloudFormation would have it after a deployment, under its logical ID."""
+    """A resource with its properties after a deployment, under its logical ID."""
     if kind not in _ARNS:
         return {"PhysicalResourceId": logical, "Attributes": {}}
     service, form = _ARNS[kind]

@@ -1,4 +1,4 @@
-"""Puts a detached policy back, and notes later, by way of the queue, that it did."""
+"""Attaches a detached policy again, and later writes a note about it through the queue."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def restore(detail):
 
 
 def hop(left):
-    """Write down how many hops are left, and send a message for the next one to the queue that this one came from."""
+    """Write the number of remaining hops, and send the next message to the same queue."""
     boto3.resource("dynamodb").Table(os.environ["TABLE"]).put_item(Item={"id": f"hop-{left}", "role": "hops"})
     if left:
         body = json.dumps({"hops": left - 1})
