@@ -131,7 +131,7 @@ def _alarms(connection: Connection) -> list[Check]:
         alarm = found.get(name)
         runbook = f"follow docs/how-to/runbook.md, {_runbook(logical)}"
         if alarm is None:
-            problems.append(Check(Level.FAIL, what, message=f"{logical} does not exist", recommendation=RESTORE))
+            problems.append(Check(Level.FAIL, what, message=f"{logical} does not exist", recommendation=RESTORE_STACK))
         elif topic not in alarm.notifies:
             fix = f"run `aws cloudwatch enable-alarm-actions --alarm-names {name}`, or restore the stack"
             problems.append(Check(Level.FAIL, what, message=f"{logical} does not notify the topic", recommendation=fix))
@@ -140,7 +140,7 @@ def _alarms(connection: Connection) -> list[Check]:
     return _found(what, problems, f"{len(names)} alarms notify the topic, and none is in ALARM")
 
 
-RESTORE = "restore the stack (docs/how-to/runbook.md, Restore the stack)"
+RESTORE_STACK = "restore the stack (docs/how-to/runbook.md, Restore the stack)"
 
 
 def _runbook(logical: str) -> str:
@@ -155,7 +155,7 @@ def _queues(connection: Connection) -> list[Check]:
     for logical, url in sorted(names.items()):
         waiting = connection.aws.messages_in(connection.aws.region, url.rpartition("/")[2])
         if waiting is None:
-            problems.append(Check(Level.FAIL, what, message=f"{logical} does not exist", recommendation=RESTORE))
+            problems.append(Check(Level.FAIL, what, message=f"{logical} does not exist", recommendation=RESTORE_STACK))
         elif waiting:
             fix = f"follow docs/how-to/runbook.md, {logical}Alarm"
             problems.append(Check(Level.FAIL, what, message=f"{logical} has {waiting} messages", recommendation=fix))
