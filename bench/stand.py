@@ -22,8 +22,9 @@ from typing import Any, Self
 
 import boto3
 from rolewarden import yamltext
-from rolewarden.aws import Aws, ListedProfile
+from rolewarden.aws import Aws
 from rolewarden.bindings import EXECUTION, ROLE, USER_PROFILE, Binding, BindingsTable, RoleKey
+from rolewarden.listed import ListedProfile
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
 from rolewarden_local.scenes.crowd import GUARDRAILS, Crowd, attach_all, crowd, detach_all

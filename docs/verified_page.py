@@ -34,6 +34,7 @@ EVIDENCE = {
 GUIDES = {
     "AWSCloudFormation/latest/TemplateReference": "CloudFormation Template Reference",
     "AWSCloudFormation/latest/UserGuide": "CloudFormation User Guide",
+    "AWSEC2/latest/APIReference": "EC2 API Reference",
     "AWSSimpleQueueService/latest/SQSDeveloperGuide": "SQS Developer Guide",
     "AmazonCloudWatch/latest/logs": "CloudWatch Logs User Guide",
     "AmazonCloudWatch/latest/monitoring": "CloudWatch User Guide",

@@ -130,7 +130,7 @@ def deployed(
     resources = tuple(
         (logical, kind, physical_id(logical, kind, properties)) for logical, kind, properties in made(template)
     )
-    return DeployedStack(name, arn("cloudformation", f"stack/{name}/{ID}"), resources)
+    return DeployedStack(name, arn("cloudformation", f"stack/{name}/{ID}"), resources, template.parameters)
 
 
 NOT_APART = {

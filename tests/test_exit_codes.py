@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from rolewarden.policies import policy_arn
 from rolewarden_cli import options
@@ -24,6 +25,7 @@ from rolewarden_local.aws import ACCOUNT_ID
 from typer.main import get_group
 from typer.testing import CliRunner, Result
 
+from tests.clinic import Clinic
 from tests.commands import rolewarden
 from tests.conftest import ROOT, TODAY
 from tests.stacks import deployed
@@ -103,10 +105,13 @@ class Desk:
         self.monkeypatch.setattr(OperatorCalls, "stack", lambda _, name: deployed(self.template, name=name))
         return []
 
-    def probed(self, **probe: str) -> list[str]:
-        probes = [{"account": ACCOUNT_ID, "region": "us-east-1", "what": "trail", **probe}]
-        self.monkeypatch.setattr(OperatorCalls, "run", lambda *_: {"probes": probes})
-        return self.stack()
+    def seen(self, *, is_subscribed: bool = True) -> list[str]:
+        """A deployed stack in good order, or one whose alarms reach nobody."""
+        self.rules()
+        clinic = Clinic(self.world, self.monkeypatch)
+        if not is_subscribed:
+            clinic.topic = boto3.client("sns").create_topic(Name="other")["TopicArn"]
+        return clinic.options
 
     def full(self) -> list[str]:
         """An event about a role that is at its quota."""
@@ -131,8 +136,8 @@ CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
     ("status", 0): Desk.swept,
     ("status", 2): lambda desk: desk.rules(protected=False)[:0],
     ("sweep", 0): lambda desk: desk.rules()[:0],
-    ("doctor", 0): lambda desk: desk.probed(),
-    ("doctor", 2): lambda desk: desk.probed(message="no trail logs", recommendation="make one"),
+    ("doctor", 0): Desk.seen,
+    ("doctor", 2): lambda desk: desk.seen(is_subscribed=False),
     ("scp", 0): Desk.stack,
     ("check", 0): lambda desk: desk.file(NONE),
     ("check", 2): lambda desk: desk.file("guardrails: {}\n"),

@@ -187,7 +187,7 @@ def test_a_member_role_has_the_permissions_and_conditions_of_its_function_in_the
         s["Sid"]: in_account(s, MEMBER)
         for s in statements(template, function)
         if all(
-            action.split(":")[0] in {"iam", "sagemaker", "tag", "cloudtrail"}
+            action.split(":")[0] in {"iam", "sagemaker", "tag", "cloudtrail", "ec2"}
             for action in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])
         )
     }

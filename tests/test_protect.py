@@ -191,6 +191,15 @@ MOVES = {
 }
 """Calls that undo guardrails, by the statement that denies them: action, resource, context."""
 
+OF_THE_SCP = {
+    "OtherRegions": on(
+        "sagemaker:CreateDomain",
+        f"arn:aws:sagemaker:eu-west-3:{ACCOUNT}:domain/d-1",
+        **{"aws:RequestedRegion": "eu-west-3"},
+    ),
+}
+"""What only the SCP stops, because the boundary has no room."""
+
 BY_A_MEMBERS_ADMIN = {"aws:PrincipalArn": f"{THERE}:role/Admin"}
 IN_A_MEMBER = {
     "GuardrailPolicies": on(
@@ -225,6 +234,12 @@ IN_A_MEMBER = {
         f"arn:aws:cloudtrail:ap-south-1:{MEMBER}:trail/management",
         **BY_A_MEMBERS_ADMIN,
     ),
+    "OtherRegions": on(
+        "sagemaker:CreateDomain",
+        f"arn:aws:sagemaker:eu-west-3:{MEMBER}:domain/d-1",
+        **{"aws:RequestedRegion": "eu-west-3"},
+        **BY_A_MEMBERS_ADMIN,
+    ),
 }
 """The same calls in another account of the organization, by an administrator of that account."""
 
@@ -256,7 +271,7 @@ ORDINARY = [
     *on("iam:CreateUser", f"{IAM}:user/nadia"),
     *on("iam:GetPolicy iam:GetPolicyVersion iam:ListEntitiesForPolicy", GUARDRAIL),
     *on("iam:GetRole iam:ListAttachedRolePolicies", *map(role, ROLES)),
-    *on("sagemaker:CreateDomain sagemaker:UpdateDomain", arn("sagemaker", "domain/d-1")),
+    *on("sagemaker:UpdateDomain", arn("sagemaker", "domain/d-1")),
     *on("sagemaker:CreateUserProfile sagemaker:UpdateUserProfile", arn("sagemaker", "user-profile/d-1/rosa")),
     *on("lambda:CreateFunction lambda:UpdateFunctionCode lambda:InvokeFunction", arn("lambda", "function:nightly")),
     *on("lambda:GetFunction", *FUNCTIONS),
@@ -277,6 +292,9 @@ ORDINARY = [
     *on("cloudwatch:PutMetricAlarm cloudwatch:DeleteAlarms", arn("cloudwatch", "alarm:nightly")),
     *on("cloudtrail:StartLogging cloudtrail:LookupEvents cloudtrail:CreateTrail", arn("cloudtrail", "trail/new")),
     *on("cloudformation:UpdateStack cloudformation:DeleteStack", arn("cloudformation", f"stack/other/{ID}")),
+    *on("sagemaker:CreateDomain", arn("sagemaker", "domain/d-1"), **{"aws:RequestedRegion": "us-east-1"}),
+    *on("sagemaker:CreateDomain", arn("sagemaker", "domain/d-1"), **{"aws:RequestedRegion": "eu-west-1"}),
+    *on("sagemaker:CreateUserProfile", arn("sagemaker", "user-profile/d/u"), **{"aws:RequestedRegion": "eu-west-3"}),
     *on("cloudformation:DescribeStacks", arn("cloudformation", f"stack/rolewarden/{ID}")),
     *on("bedrock:InvokeModel", "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0"),
 ]  # fmt: skip
@@ -329,7 +347,7 @@ def cases(moves):
     return [pytest.param(sid, moves[sid], id=sid) for sid in moves]
 
 
-@pytest.mark.parametrize(("sid", "moves"), cases(MOVES))
+@pytest.mark.parametrize(("sid", "moves"), cases(MOVES | OF_THE_SCP))
 def test_an_administrator_under_the_scp_cannot_undo_the_guardrails(scp, sid, moves):
     assert [move for move in moves if decided(scp, move) != "explicitDeny"] == []
 
@@ -353,7 +371,7 @@ def test_an_administrator_with_the_boundary_cannot_undo_the_guardrails(boundary,
     assert [move for move in moves if decided(boundary, move) != "explicitDeny"] == []
 
 
-@pytest.mark.parametrize(("sid", "moves"), cases(MOVES))
+@pytest.mark.parametrize(("sid", "moves"), cases(MOVES | OF_THE_SCP))
 def test_no_statement_of_the_scp_can_be_left_out(scp, sid, moves):
     assert [move for move in moves if decided(without(scp, sid), move) != "allowed"] == []
 
@@ -364,7 +382,7 @@ def test_no_statement_of_the_boundary_can_be_left_out(boundary, sid, moves):
 
 
 def test_the_moves_cover_every_statement_and_every_action_of_it(scp, boundary):
-    for document, moves in ((scp, MOVES), (boundary, MOVES | OF_THE_BOUNDARY)):
+    for document, moves in ((scp, MOVES | OF_THE_SCP), (boundary, MOVES | OF_THE_BOUNDARY)):
         denies = [s for s in document["Statement"] if s["Effect"] == "Deny"]
         assert [s["Sid"] for s in denies] == list(moves)
         for statement in denies:
@@ -393,6 +411,16 @@ def test_the_daily_work_of_administrators_is_allowed(scp, boundary):
     assert [move for move in ORDINARY_IN_A_MEMBER if decided(scp, move) != "allowed"] == []
 
 
+@pytest.mark.parametrize(
+    ("regions", "covered"), [("", {"us-east-1"}), ("us-east-1, eu-west-1", {"us-east-1", "eu-west-1"})]
+)
+def test_domains_are_denied_in_every_region_but_those_that_the_stack_covers(regions, covered):
+    document = Protection(deployed(translated())._replace(parameters={"Regions": regions})).service_control_policy()
+    for region in ("us-east-1", "eu-west-1", "eu-west-3"):
+        move = ("sagemaker:CreateDomain", "*", {"aws:RequestedRegion": region})
+        assert decided(document, move) == ("allowed" if region in covered else "explicitDeny")
+
+
 def test_a_role_next_to_those_of_the_functions_is_not_exempt(scp):
     for principal in (
         f"{IAM}:role/rolewarden/Escape",
@@ -411,8 +439,9 @@ def test_each_function_can_do_its_own_work_and_no_other_function_can(scp):
         "OwnRoles": set(),
         "OwnStack": set(),
         "Trail": set(),
+        "OtherRegions": set(),
     }.items():
-        able = {name for name in ROLES if decided(scp, MOVES[sid][0], role(name)) == "allowed"}
+        able = {name for name in ROLES if decided(scp, (MOVES | OF_THE_SCP)[sid][0], role(name)) == "allowed"}
         assert able == allowed, sid
 
 
@@ -472,6 +501,7 @@ def test_the_member_role_of_one_function_cannot_do_the_work_of_another(scp):
         "OwnRoles": set(),
         "OwnStack": set(),
         "Trail": set(),
+        "OtherRegions": set(),
     }.items():
         action, resource, context = IN_A_MEMBER[sid][0]
         able = {
@@ -488,7 +518,7 @@ def test_stacksets_can_create_everything_in_a_new_account_and_delete_it(scp):
         for action, resource, context in IN_A_MEMBER[sid]:
             assert decided(scp, (action, resource, {**context, "aws:PrincipalArn": STACKSETS})) == "allowed"
     # This role manages neither guardrails nor trails.
-    for sid in ("GuardrailPolicies", "GuardrailsAttached", "GuardrailBoundaries", "Trail"):
+    for sid in ("GuardrailPolicies", "GuardrailsAttached", "GuardrailBoundaries", "Trail", "OtherRegions"):
         action, resource, context = IN_A_MEMBER[sid][0]
         assert decided(scp, (action, resource, {**context, "aws:PrincipalArn": STACKSETS})) == "explicitDeny"
 

@@ -6,6 +6,7 @@ import pytest
 from rolewarden.record import metrics
 from rolewarden.work import DOCTOR
 from rolewarden_local.aws import ACCOUNT_ID as CENTRAL
+from rolewarden_local.emulated.organization import MANAGEMENT as MANAGEMENT_ACCOUNT
 from rolewarden_local.scenes.seed import log
 
 from tests.company import client
@@ -90,9 +91,125 @@ def test_a_trail_that_does_not_log_stops_the_heartbeat_and_is_a_finding(covered)
     assert heartbeat(covered) == 0
     [one, other] = covered.findings_of(CENTRAL)
     assert {one["reason"], other["reason"]} == {"events do not arrive"}
+    arn = f"arn:aws:cloudtrail:{HOME}:{CENTRAL}:trail/management-events"
     assert {one["message"], other["message"]} == {
-        f"trail in {region}: no active trail covers this region, so its events do not arrive" for region in (HOME, AWAY)
+        f"trail in {region}: {unlogged(what)}: {arn} is stopped"
+        for region, what in ((HOME, "sagemaker.amazonaws.com and iam.amazonaws.com"), (AWAY, "sagemaker.amazonaws.com"))
     }
+
+
+def unlogged(what):
+    return f"no trail is known to log the writes of {what}, so its events do not arrive"
+
+
+MANAGEMENT = {"Field": "eventCategory", "Equals": ["Management"]}
+USELESS = {
+    "data events only": {"EventSelectors": [{"IncludeManagementEvents": False}]},
+    "reads only": {"EventSelectors": [{"ReadWriteType": "ReadOnly"}]},
+    "reads only and data events": {
+        "EventSelectors": [{"ReadWriteType": "ReadOnly"}, {"ReadWriteType": "All", "IncludeManagementEvents": False}]
+    },
+    "data events only, advanced": {"AdvancedEventSelectors": [{"Field": "eventCategory", "Equals": ["Data"]}]},
+    "reads only, advanced": {"AdvancedEventSelectors": [MANAGEMENT, {"Field": "readOnly", "Equals": ["true"]}]},
+    "no writes, advanced": {"AdvancedEventSelectors": [MANAGEMENT, {"Field": "readOnly", "NotEquals": ["false"]}]},
+    "other services": {"AdvancedEventSelectors": [MANAGEMENT, {"Field": "eventSource", "StartsWith": ["s3."]}]},
+    "one operation": {"AdvancedEventSelectors": [MANAGEMENT, {"Field": "eventName", "Equals": ["CreateDomain"]}]},
+    "one role": {"AdvancedEventSelectors": [MANAGEMENT, {"Field": "userIdentity.arn", "NotEquals": ["arn"]}]},
+}
+USEFUL = {
+    "all": {"EventSelectors": [{"ReadWriteType": "All"}]},
+    "writes only": {"EventSelectors": [{"ReadWriteType": "WriteOnly"}]},
+    "not KMS": {"EventSelectors": [{"ExcludeManagementEventSources": ["kms.amazonaws.com"]}]},
+    "in the second selector": {"EventSelectors": [{"ReadWriteType": "ReadOnly"}, {"ReadWriteType": "WriteOnly"}]},
+    "management events, advanced": {"AdvancedEventSelectors": [MANAGEMENT]},
+    "writes only, advanced": {"AdvancedEventSelectors": [MANAGEMENT, {"Field": "readOnly", "Equals": ["false"]}]},
+    "not KMS, advanced": {
+        "AdvancedEventSelectors": [MANAGEMENT, {"Field": "eventSource", "NotEquals": ["kms.amazonaws.com"]}]
+    },
+}
+
+
+def select(selectors):
+    if fields := selectors.get("AdvancedEventSelectors"):
+        selectors = {"AdvancedEventSelectors": [{"FieldSelectors": fields}]}
+    client("cloudtrail", MEMBER).put_event_selectors(TrailName="management-events", **selectors)
+
+
+@pytest.mark.parametrize("selectors", USELESS.values(), ids=USELESS)
+def test_a_trail_that_logs_nothing_useful_stops_the_heartbeat(covered, selectors):
+    select(selectors)
+    messages = reported(covered)
+    assert messages.keys() == {(MEMBER, HOME, "trail"), (MEMBER, AWAY, "trail")}
+    assert messages[MEMBER, AWAY, "trail"].endswith("trail/management-events selects no write management events")
+    assert heartbeat(covered) == 0
+
+
+@pytest.mark.parametrize("selectors", USEFUL.values(), ids=USEFUL)
+def test_a_trail_that_logs_writes_suffices(covered, selectors):
+    select(selectors)
+    assert reported(covered) == {}
+
+
+def test_two_trails_may_log_what_neither_logs_alone(covered):
+    select({"AdvancedEventSelectors": [MANAGEMENT, {"Field": "eventSource", "StartsWith": ["iam."]}]})
+    assert unlogged("sagemaker.amazonaws.com") in reported(covered)[MEMBER, HOME, "trail"]
+    trails = client("cloudtrail", MEMBER)
+    trails.create_trail(Name="other", S3BucketName="b", IsMultiRegionTrail=True)
+    trails.start_logging(Name="other")
+    selectors = [{"FieldSelectors": [MANAGEMENT, {"Field": "eventSource", "StartsWith": ["sagemaker."]}]}]
+    trails.put_event_selectors(TrailName="other", AdvancedEventSelectors=selectors)
+    assert reported(covered) == {}
+
+
+def test_a_trail_without_global_service_events_has_no_events_of_iam(covered):
+    for region in (HOME, AWAY):
+        trails = client("cloudtrail", MEMBER, region)
+        trails.create_trail(Name=f"in-{region}", S3BucketName="b", IncludeGlobalServiceEvents=region == AWAY)
+        trails.start_logging(Name=f"in-{region}")
+    client("cloudtrail", MEMBER).delete_trail(Name="management-events")
+    [(key, message)] = reported(covered).items()
+    assert key == (MEMBER, HOME, "trail")
+    assert message.startswith(unlogged("iam.amazonaws.com"))
+    assert message.endswith("trail/in-us-east-1 logs no global service events")
+
+
+def log_organization(**settings):
+    """Have a trail of the organization cover the members."""
+    trails = client("cloudtrail", MANAGEMENT_ACCOUNT)
+    trails.create_trail(
+        Name="a-organization", S3BucketName="b", IsMultiRegionTrail=True, IsOrganizationTrail=True, **settings
+    )
+    trails.start_logging(Name="a-organization")
+    return f"arn:aws:cloudtrail:{HOME}:{MANAGEMENT_ACCOUNT}:trail/a-organization"
+
+
+def test_a_trail_that_cannot_be_asked_about_does_not_end_the_search(covered):
+    log_organization()
+    mark = covered.aws.mark()
+    assert reported(covered) == {}
+    assert 400 in {call.status for call in covered.aws.calls(mark) if call.operation == "GetTrailStatus"}
+
+
+def test_where_no_trail_is_known_to_log_the_trail_that_could_not_be_read_is_named(covered):
+    arn = log_organization()
+    client("cloudtrail", MEMBER).delete_trail(Name="management-events")
+    messages = reported(covered)
+    assert messages.keys() == {(MEMBER, HOME, "trail"), (MEMBER, AWAY, "trail")}
+    assert messages[MEMBER, AWAY, "trail"] == (
+        f"{unlogged('sagemaker.amazonaws.com')}: {arn} could not be read (GetTrailStatus: TrailNotFoundException: "
+        f"Unknown trail: {arn} for the user: {MEMBER})"
+    )
+
+
+def test_without_any_trail_the_message_says_so(covered):
+    client("cloudtrail", MEMBER).delete_trail(Name="management-events")
+    assert reported(covered)[MEMBER, AWAY, "trail"].endswith(": no trail covers this region")
+
+
+def test_a_trail_with_the_default_selectors_costs_no_call_for_them(covered):
+    mark = covered.aws.mark()
+    assert reported(covered) == {}
+    assert not [call for call in covered.aws.calls(mark) if call.operation == "GetEventSelectors"]
 
 
 def test_a_trail_of_one_region_does_not_count_in_another(covered):
@@ -177,6 +294,9 @@ def test_a_temporary_error_of_a_probe_is_no_finding(covered):
     assert covered.findings_of(CENTRAL) == []
 
 
-def test_one_account_and_region_needs_only_the_probe_of_its_trail(world):
+def test_one_account_and_region_asks_for_its_trail_and_the_other_regions(world):
     checks = world.sweeper.handle_event({"step": DOCTOR})["probes"]
-    assert checks == [{"account": CENTRAL, "region": HOME, "what": "trail"}]
+    assert checks == [
+        {"account": CENTRAL, "region": HOME, "what": "trail"},
+        {"account": CENTRAL, "region": "", "what": "other regions"},
+    ]

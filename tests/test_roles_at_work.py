@@ -234,6 +234,10 @@ def full_role(staff):
 def sweeps(staff):
     """A sweep with little time, one without permission to read tags, sweeps with unprotected roles, and an audit."""
     world = staff.world
+    # The sweep reads the selectors of a trail only if they are not the default.
+    boto3.client("cloudtrail").put_event_selectors(
+        TrailName="management-events", EventSelectors=[{"ReadWriteType": "WriteOnly"}]
+    )
     for role in ("CanvasAnalytics", "CanvasOmar", "CanvasRosa"):
         for policy in world.attached(role):
             world.detach(role, policy)

@@ -43,7 +43,8 @@ PACKAGES = {
 VERBS = frozenset(
     """
     add announce answer ask attach audit backfill begin bind bring build check claim clear collect compare
-    compile complete connect create delete deny deploy describe detach do drop emit end enforce enter expect
+    compile complete confirm connect create delete deny deploy describe detach do drop emit enable end
+    enforce enter expect
     extend fail fill finish fix follow forget format forward give ignore import install invoke keep leave lend let limit
     list
     log make mark move name need note notify observe open order organize pass play prepare press print publish

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from rolewarden import sweep as module
-from rolewarden.aws import ListedDomain
 from rolewarden.bindings import RoleKey
 from rolewarden.clock import Clock, unlimited
 from rolewarden.errors import RetryLater
+from rolewarden.listed import ListedDomain
 from rolewarden.origin import SWEEP
 from rolewarden.record import metrics
 from rolewarden.work import Work

@@ -55,6 +55,9 @@ def calls_of_a_plan(company, *, changed):
     return Counter(call.operation for call in company.aws.calls(mark))
 
 
+OTHER_REGIONS = 17
+"""The calls with which a plan looks for domains in regions that it does not cover: DescribeRegions and 16 lists."""
+
 SIZES = volume([(4, 500, 500), (20, 1_000, 1_000)], [(20, 5_000, 5_000)])
 """Domains, profiles with a role each, and further roles."""
 
@@ -74,7 +77,7 @@ def test_a_steady_sweep_needs_as_many_pages_as_a_plan_and_drift_adds_only_its_ow
     drifted = company.people.roles[:50] + company.people.also[:50]
     detach_all(drifted)
     asked = calls_of_a_plan(company, changed=len(drifted))
-    assert asked.total() <= most, asked
+    assert asked.total() <= most + OTHER_REGIONS, asked
     calls = company.calls_of_a_sweep()
     assert calls.total() <= most + 4 * len(drifted), calls
     assert calls["AttachRolePolicy"] == calls["ListAttachedRolePolicies"] == len(drifted) + 1

@@ -15,8 +15,9 @@ from urllib.parse import unquote
 
 from botocore.config import Config
 from botocore.handlers import json_decode_policies
-from rolewarden.aws import Aws, RoleDescription, role_description, translated
+from rolewarden.aws import Aws, translated
 from rolewarden.errors import Gone, Refused
+from rolewarden.listed import RoleDescription, role_description
 from rolewarden.verdicts import Reason
 
 if TYPE_CHECKING:
@@ -91,11 +92,39 @@ class Simulated(NamedTuple):
 
 
 class DeployedStack(NamedTuple):
-    """A stack of CloudFormation. Each entry of `resources` is the logical ID, the type and the physical ID."""
+    """A stack of CloudFormation.
+
+    Each entry of `resources` is the logical ID, the type and the physical ID. `parameters` has all values, also the
+    defaults.
+    """
 
     name: str
     arn: str
     resources: tuple[tuple[str, str, str], ...]
+    parameters: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions that the stack covers: those of its parameter Regions, or its own."""
+        given = (region.strip() for region in self.parameters.get("Regions", "").split(","))
+        return tuple(filter(None, given)) or (self.arn.split(":")[3],)
+
+
+class AlarmState(NamedTuple):
+    """An alarm of CloudWatch: its state, and the ARNs that it notifies. Empty if its actions are disabled."""
+
+    name: str
+    state: str
+    notifies: frozenset[str]
+
+
+class StackInstance(NamedTuple):
+    """A stack of a StackSet: its place, the status of its last operation, and the reason for it."""
+
+    account: str
+    region: str
+    status: str
+    reason: str
 
 
 class OperatorCalls:
@@ -288,7 +317,87 @@ class OperatorCalls:
                     "give its name (--stack) and region (--region)"
                 ) from refused
             raise
-        return DeployedStack(stack["StackName"], stack["StackId"], resources)
+        parameters = {given["ParameterKey"]: given["ParameterValue"] for given in stack.get("Parameters", ())}
+        return DeployedStack(stack["StackName"], stack["StackId"], resources, parameters)
+
+    # What only `rolewarden doctor` reads.
+
+    def subscriptions(self, topic_arn: str) -> tuple[bool, ...]:
+        """Whether each subscription of a topic is confirmed. Raises Refused and RetryLater.
+
+        SNS gives a pending subscription no ARN: https://docs.aws.amazon.com/sns/latest/dg/sns-email-notifications.html
+        """
+        with translated():
+            pages = self._aws.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic_arn)
+            return tuple(
+                found["SubscriptionArn"].startswith("arn:") for page in pages for found in page["Subscriptions"]
+            )
+
+    def alarms(self, names: Sequence[str]) -> tuple[AlarmState, ...]:
+        """Those of the alarms with these names that exist, a hundred in a call. Raises Refused and RetryLater."""
+        client, found = self._aws.client("cloudwatch"), []
+        with translated():
+            for start in range(0, len(names), 100):
+                found += client.describe_alarms(AlarmNames=list(names[start : start + 100]))["MetricAlarms"]
+        return tuple(
+            AlarmState(
+                alarm["AlarmName"],
+                alarm["StateValue"],
+                frozenset(alarm["AlarmActions"] if alarm["ActionsEnabled"] else ()),
+            )
+            for alarm in found
+        )
+
+    def is_rule_enabled(self, name: str, bus: str) -> bool:
+        """Whether a rule on an event bus exists and is enabled. Raises Refused and RetryLater."""
+        try:
+            with translated():
+                state = self._aws.client("events").describe_rule(Name=name, EventBusName=bus)["State"]
+                return bool(state != "DISABLED")
+        except Gone:
+            return False
+
+    def is_mapping_enabled(self, mapping_id: str) -> bool:
+        """Whether an event source mapping reads its queue. Raises Refused and RetryLater."""
+        try:
+            with translated():
+                state = self._aws.client("lambda").get_event_source_mapping(UUID=mapping_id)["State"]
+                return state in {"Creating", "Enabling", "Enabled", "Updating"}
+        except Gone:
+            return False
+
+    def unreserved_concurrency(self) -> int:
+        """The executions that the functions of this region without a reservation share. Raises as above."""
+        with translated():
+            return int(
+                self._aws.client("lambda").get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
+            )
+
+    def reserved_concurrency(self, function: str) -> int | None:
+        """The executions reserved for a function: 0 if it cannot run, None without a reservation. Raises as above."""
+        with translated():
+            answer = self._aws.client("lambda").get_function_concurrency(FunctionName=function)
+        reserved: int | None = answer.get("ReservedConcurrentExecutions")
+        return reserved
+
+    def stack_instances(self, name: str, call_as: str) -> tuple[StackInstance, ...]:
+        """All stacks of a StackSet. `call_as` as in `Aws.stack_set_accounts`. Raises Refused and RetryLater."""
+        with translated():
+            pages = (
+                self._aws.client("cloudformation")
+                .get_paginator("list_stack_instances")
+                .paginate(StackSetName=name, CallAs=call_as)
+            )
+            return tuple(
+                StackInstance(
+                    found["Account"],
+                    found["Region"],
+                    found.get("StackInstanceStatus", {}).get("DetailedStatus") or found["Status"],
+                    found.get("StatusReason", ""),
+                )
+                for page in pages
+                for found in page["Summaries"]
+            )
 
 
 def _context_entry(key: str, value: str | bool | Sequence[str]) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from rolewarden.aws import ListedDomain
 from rolewarden.bindings import Binding, RoleKey, StoredBindings, tagged
 from rolewarden.calls import ReadsAccount
 from rolewarden.discovery import SubjectReader, SubjectReading
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.guardrails import Rules
+from rolewarden.listed import ListedDomain
 from rolewarden.names import folded
 from rolewarden.progress import RecordedProgress
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
-from rolewarden.aws import PublishedPolicy, RoleDescription
 from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, USER_PROFILE, VIAS, Binding, RoleKey
 from rolewarden.calls import ListsPolicies
 from rolewarden.clock import Clock
-from rolewarden.discovery import UNTOUCHABLE_PATHS
+from rolewarden.discovery import UNTOUCHABLE_PATHS, other_regions
 from rolewarden.errors import Gone, Refused
 from rolewarden.guardrails import Rules
+from rolewarden.listed import PublishedPolicy, RoleDescription
 from rolewarden.names import among
 from rolewarden.needs import Needs
 from rolewarden.origin import Origin, Trigger
@@ -164,6 +164,7 @@ class Plan:
 
     - `deployed`: whether a deployed stack keeps the guardrails attached by itself.
     - `stack`: the comparison of the stack's rules with the file.
+    - `outside`: the domains in regions that neither the plan nor the stack covers.
     """
 
     account: str
@@ -177,6 +178,7 @@ class Plan:
     switches: tuple[OpenSwitch, ...]
     unread: tuple[str, ...]
     stack: StackRules = StackRules.NONE
+    outside: tuple[str, ...] = ()
     named: tuple[NamedRole, ...] = field(default=(), metadata=HIDDEN)
 
     @property
@@ -223,7 +225,7 @@ class Plan:
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to do, every role is protected or exempt, and everything could be read."""
-        return not (self.has_changes or self.next[0] or self.unprotected or self.unread)
+        return not (self.has_changes or self.next[0] or self.unprotected or self.unread or self.outside)
 
     @property
     def with_surplus(self) -> tuple[PlannedRole, ...]:
@@ -265,7 +267,23 @@ def read_plan(
     """Read the inventory of the account, and make the plan for `rules`. Raises as `inventory.take` and `make`."""
     found = take(connection, rules, progress)
     deployed, state = connection.tables is not None, recorded(connection, rules)
-    return found, make(connection.aws, found, rules, today, deployed=deployed, stack=state)
+    plan = make(connection.aws, found, rules, today, deployed=deployed, stack=state)
+    return found, _with_other_regions(connection, plan)
+
+
+def _with_other_regions(connection: Connection, plan: Plan) -> Plan:
+    """The plan with the domains in regions that neither it nor the deployed stack covers. Raises RetryLater."""
+    covered = {*connection.regions, *(connection.stack.regions if connection.stack else ())}
+    outside, unread = [], list(plan.unread)
+    try:
+        for found in other_regions(connection.aws, covered):
+            if found.refused:
+                unread.append(f"{found.region}: {found.message}")
+            else:
+                outside.append(found.message)
+    except Refused as refused:
+        unread.append(f"regions: {refused}")
+    return replace(plan, outside=tuple(outside), unread=tuple(unread))
 
 
 def make(

@@ -198,7 +198,9 @@ class Protection:
 
     def service_control_policy(self) -> Document:
         """The policy for accounts, organizational units or the root. Raises ProtectionError if it is too long."""
-        return _fitting(self._denies(scp=True), SCP_SIZE, "a service control policy")
+        # A domain in a region that the stack does not cover is unprotected. The boundary has no room for the statement.
+        elsewhere = self._deny("OtherRegions", ["sagemaker:CreateDomain"], "*", elsewhere=self.stack.regions)
+        return _fitting([*self._denies(scp=True), elsewhere], SCP_SIZE, "a service control policy")
 
     def boundary(self) -> Document:
         """The boundary for the administrators of an account without Organizations. Raises ProtectionError if too long.
@@ -265,11 +267,13 @@ class Protection:
         roles: Sequence[str] = (),
         *,
         where: dict[str, str] | None = None,
+        elsewhere: Sequence[str] = (),
     ) -> Statement:
-        """A deny for every principal except `roles` and the deployers."""
+        """A deny for every principal except `roles` and the deployers, with `elsewhere` in all regions but these."""
         exempt = [*roles, *self.deployers]
         condition = {
             **({"ArnLike": where} if where else {}),
+            **({"StringNotEquals": {"aws:RequestedRegion": list(elsewhere)}} if elsewhere else {}),
             **({"ArnNotLike": {"aws:PrincipalArn": exempt}} if exempt else {}),
         }
         return {

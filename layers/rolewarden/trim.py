@@ -30,7 +30,7 @@ def main(site: Path) -> None:
     from botocore import xform_name
 
     source = AWS.read_text(encoding="utf-8")
-    services = set(re.findall(r'\.client\("([a-z]+)"', source))
+    services = set(re.findall(r'\.client\("([a-z0-9]+)"', source))
     words = set(re.findall(r"\w+", source))
     data = site / "botocore" / "data"
     for entry in data.iterdir():

@@ -36,11 +36,13 @@ from rolewarden_local.emulated import (
     order,
     organization,
     patches,
+    regions,
     sagemaker,
     saved,
     simulate,
     stacksets,
     stale,
+    subscriptions,
     tagging,
     trail,
     transport,
@@ -134,6 +136,7 @@ class LocalAws:
         loops.CHAINS.forget()
         organization.reset_organization()
         stacksets.reset_stacksets()
+        regions.ENABLED.clear()
         self._faults.clear()
         self.events.clear()
         self._calls.clear()
@@ -175,6 +178,14 @@ class LocalAws:
     def longest_chains(self) -> dict[str, int]:
         """The number of invocations of each function in its longest chain of requests through queues, by its name."""
         return dict(loops.CHAINS.longest)
+
+    def confirm_subscriptions(self) -> None:
+        """Confirm every subscription to a topic, as its recipient does."""
+        subscriptions.confirm_subscriptions()
+
+    def enable_region(self, account: str, region: str) -> None:
+        """Enable a region that AWS does not enable by itself; `reset` disables it again."""
+        regions.ENABLED.add((account, region))
 
     def organize(
         self,
@@ -477,6 +488,8 @@ class LocalAws:
     def _emit(self, call: cloudtrail.ApiCall) -> None:
         event = cloudtrail.event(call)
         self.events.append(event)
+        if not trail.is_delivered(event):
+            return
         entry = {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(event["detail"])}
         with responses.request_scope(event["account"], event["region"]):
             _, _, answer = eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
@@ -515,6 +528,8 @@ def _install(aws: LocalAws) -> None:
     stacksets.install_stacksets(aws._loop)
     buses.install_buses()
     trail.install_trail(aws.events)
+    regions.install_regions()
+    subscriptions.install_subscriptions()
 
     original = app._dispatch_service_request
 

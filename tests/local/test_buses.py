@@ -4,6 +4,7 @@ import json
 
 import boto3
 import pytest
+from rolewarden_local.scenes.seed import log
 
 MEMBER = "222233334444"
 CENTRAL = "111122223333"
@@ -21,6 +22,8 @@ TRUST = json.dumps(
 @pytest.fixture
 def local(aws):
     aws.reset()
+    for account in (CENTRAL, MEMBER):
+        log(client("cloudtrail", account))
     return aws
 
 

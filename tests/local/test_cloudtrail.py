@@ -6,12 +6,19 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from rolewarden_local.scenes.seed import TRUST, seed
+from rolewarden_local.scenes.seed import TRUST, log, seed
 
 from tests.local.conftest import policy
 
 READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
 SETTINGS: Any = {"ExecutionRole": "arn:aws:iam::111122223333:role/analyst"}
+
+
+@pytest.fixture
+def logged(aws):
+    """Have a trail that logs all regions, because nothing arrives without one."""
+    log(boto3.client("cloudtrail", "us-east-1"))
+    return aws
 
 
 def last(aws) -> dict:
@@ -49,13 +56,13 @@ def test_an_event_has_the_fields_of_a_captured_one(aws, iam, role, root):
     assert "errorCode" not in event["detail"]
 
 
-def test_an_event_is_delivered_as_the_log_has_it(aws, iam, role):
+def test_an_event_is_delivered_as_the_log_has_it(logged, iam, role):
     heard = listen("us-east-1", source=["aws.iam"])
     iam.attach_role_policy(RoleName=role, PolicyArn=READ_ONLY)
-    assert heard() == [aws.events[-1]]
+    assert heard() == [logged.events[-1]]
 
 
-def test_iam_events_arrive_only_in_us_east_1(aws, role):
+def test_iam_events_arrive_only_in_us_east_1(logged, role):
     here, there = listen("us-east-1", source=["aws.iam"]), listen("eu-west-1", source=["aws.iam"])
     # With a custom endpoint, a client signs for its region. IAM's real endpoint makes it sign for us-east-1.
     iam = boto3.client("iam", "eu-west-1", endpoint_url="http://localhost")
@@ -64,7 +71,7 @@ def test_iam_events_arrive_only_in_us_east_1(aws, role):
     assert there() == []
 
 
-def test_sagemaker_events_arrive_in_the_region_of_the_call(aws):
+def test_sagemaker_events_arrive_in_the_region_of_the_call(logged):
     here, there = listen("us-east-1", source=["aws.sagemaker"]), listen("eu-west-1", source=["aws.sagemaker"])
     studio = boto3.client("sagemaker", "eu-west-1")
     made = studio.create_domain(DomainName="d", AuthMode="IAM", DefaultUserSettings=SETTINGS)

@@ -68,9 +68,9 @@ COMMANDS = {
     ),
     "sweep": Command("Start a sweep: the deployed stack evaluates every role.", "the sweep is requested"),
     "doctor": Command(
-        "Probe whether the stack can work in each region and account.",
-        "no probe failed",
-        "a probe failed",
+        "Check on the deployed stack what can only be seen there.",
+        "everything is in order, or only warnings",
+        "a check failed, or could not be made",
     ),
     "scp": Command("Print a policy that protects the stack from administrators.", "the policy is printed or written"),
     "check": Command(

@@ -2,48 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from pathlib import Path
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
-from rolewarden.work import DOCTOR
+from rolewarden.guardrails import Rules
 
-from rolewarden_cli import options
+from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.options import AsJson
+from rolewarden_cli.doctor import Check, Level, checks
+from rolewarden_cli.options import AsJson, Guardrails
+from rolewarden_cli.rules import DEFAULT_FILE
+
+COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
+
+INDENT = 6
+"""The columns of the level, and of the spaces in front of a line that continues another."""
 
 
 @of_an_account
 def run_doctor(
     connection: Connection,
+    guardrails: Guardrails = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> None:
-    """Probe whether the deployed stack can work in every region and account that it covers.
+    """Check on the deployed stack what can only be seen there, and print a line for each check.
 
-    Prints one line for each probe, for example of the trail, of the forwarder and of the entrance to an account.
-    SweepFunction runs the probes with its own permissions, and every sweep runs them too. The command needs AWS
-    credentials with permission to describe the stack and to invoke that function.
+    The checks cover the deployed rules, subscriptions, alarms, dead-letter queues, schedules, concurrency, StackSets,
+    trails, forwarders, accounts, and domains in other regions. Each line begins with ok, warn or fail, and a problem
+    ends with the fix. SweepFunction checks the last four with its own permissions, as in every sweep.
 
     Example: rolewarden doctor --region us-east-1
+
+    Your role needs permission to describe the stack and its resources, and to invoke SweepFunction.
     """
-    functions = {logical: physical for logical, _, physical in connection.deployed().resources}
-    probes = connection.calls.run(functions.get("SweepFunction", ""), {"step": DOCTOR})["probes"]
+    rules = _local_rules(guardrails)
+    connection.deployed()
+    found = list(checks(connection, rules))
     if as_json:
-        print_json({"probes": probes})
+        print_json({"checks": found})
     else:
-        show_probes(Console(highlight=False, soft_wrap=True), probes)
-    options.end(is_done=not any("message" in probe for probe in probes))
+        show_checks(console.console(), found)
+    options.end(is_done=all(check.level is not Level.FAIL for check in found))
 
 
-def show_probes(out: Console, probes: Iterable[Mapping[str, Any]]) -> None:
-    """Print a line for each probe, with the recommended action if the probe failed."""
-    for probe in probes:
-        where = " ".join(filter(None, (probe["account"], probe["region"])))
-        line = f"{where}  {probe['what']}"
-        if "message" in probe:
-            line = f"{line}: {probe['message']}: {probe['recommendation']}"
-            out.print(Text.assemble(("MISSING  ", "bold red"), line))
-        else:
-            out.print(Text.assemble(("ok       ", "green"), line))
+def _local_rules(path: Path) -> Rules | None:
+    """The rules to compare with; None if the user named no file and the default file does not exist."""
+    return None if path == DEFAULT_FILE and not path.exists() else options.rules_in(path)
+
+
+def show_checks(out: Console, found: Iterable[Check]) -> None:
+    """Print a line for each check, which wraps at the width of the terminal."""
+    for check in found:
+        place = " ".join(filter(None, (check.account, check.region)))
+        said = ": ".join(filter(None, (f"{place} {check.what}".strip(), check.message, check.recommendation)))
+        line = Text.assemble((f"{check.level:{INDENT}}", COLOURS[check.level]), said)
+        first, *more = line.wrap(out, out.width - INDENT) if len(line) > out.width else [line]
+        out.print(first)
+        for rest in more:
+            out.print(Padding(rest, (0, 0, 0, INDENT), expand=False))

@@ -90,6 +90,7 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool 
     _show_exemptions(out, plan)
     _show_switches(out, plan)
     _show_named(out, plan)
+    _show_outside(out, plan)
     show_unread(out, plan.unread)
     out.print()
     out.print(_sum_of(plan))
@@ -240,6 +241,15 @@ def _show_named(out: Console, plan: Plan) -> None:
         out.print(indented(line, 2))
         if named.governed is False:
             out.print(indented("it gets no guardrail, unless `also_govern` covers it", 4))
+
+
+def _show_outside(out: Console, plan: Plan) -> None:
+    if plan.outside:
+        out.print(heading("domains in regions that are not covered"))
+        for found in plan.outside:
+            out.print(indented(Text(found.removeprefix("domains in ")), 2))
+        fix = "Add the region to --region and to the stack's parameter Regions, or delete the domains."
+        out.print(indented(fix, 2))
 
 
 def _sum_of(plan: Plan) -> Text:

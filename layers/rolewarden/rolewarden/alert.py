@@ -186,6 +186,9 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
     elif reason == Reason.UNHEARD:
         what = f"events of account {place.account} may not arrive: only a sweep detects changes to its roles"
         done = "swept the account as usual; Rolewarden cannot repair the path of the events"
+    elif reason == Reason.OUTSIDE:
+        what = f"account {place.account} has SageMaker domains in a region that Rolewarden does not cover"
+        done = "nothing: Rolewarden covers the regions of its parameter Regions only"
     elif reason == Reason.NOT_DELEGATED:
         what = "StackSets does not tell Rolewarden which member accounts exist: their roles may be unprotected"
         done = "swept the central account only"

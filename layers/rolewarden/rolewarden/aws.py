@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ParamValidationError
@@ -27,6 +26,16 @@ from rolewarden import POLICY_PATH
 from rolewarden.attributes import attribute, plain
 from rolewarden.clock import Clock
 from rolewarden.errors import Gone, Refused, RetryLater
+from rolewarden.listed import (
+    ListedDomain,
+    ListedProfile,
+    ListedRule,
+    ListedTrail,
+    PublishedPolicy,
+    RoleDescription,
+    modified,
+    role_description,
+)
 from rolewarden.verdicts import Reason
 
 if TYPE_CHECKING:
@@ -182,50 +191,6 @@ def _of_our_own() -> Iterator[None]:
             yield
     except Refused as refused:
         raise RetryLater(str(refused)) from refused
-
-
-@dataclass(frozen=True)
-class RoleDescription:
-    """A role as ListRoles and GetRole describe it.
-
-    - `trusted`: the services that the trust policy allows to assume the role.
-    - `boundary`: the ARN of the permissions boundary. Empty if the role has none, and always empty for ListRoles,
-      which does not return boundaries (IAM API Reference).
-    """
-
-    name: str
-    path: str
-    trusted: frozenset[str]
-    boundary: str = ""
-
-
-class ListedDomain(NamedTuple):
-    """A domain as ListDomains returns it. `modified` is empty while SageMaker is changing the domain."""
-
-    id: str
-    name: str = ""
-    modified: str = ""
-
-
-class ListedProfile(NamedTuple):
-    """A user profile as ListUserProfiles returns it. `modified` is empty while SageMaker is changing the profile."""
-
-    name: str
-    modified: str = ""
-
-
-class PublishedPolicy(NamedTuple):
-    """The default version of a policy: the version ID, and the document as JSON, possibly percent-encoded."""
-
-    version: str
-    text: str
-
-
-class ListedRule(NamedTuple):
-    """A rule on the default bus, and the ARNs of its targets."""
-
-    is_enabled: bool
-    targets: frozenset[str]
 
 
 _T = TypeVar("_T")
@@ -584,6 +549,25 @@ class Aws:
                 for domain in page["Domains"]
             )
 
+    def enabled_regions(self) -> tuple[str, ...]:
+        """The regions that are enabled in the account, in the order of their names. Raises Refused and RetryLater.
+
+        EC2 has the call in every partition (https://github.com/gruntwork-io/cloud-nuke/issues/132), and leaves out the
+        regions that are not enabled (https://github.com/cloud-custodian/cloud-custodian/pull/4006). ListRegions of
+        Account Management has no endpoint in the partition aws-us-gov (botocore, endpoints.json).
+        """
+        with translated():
+            return tuple(sorted(found["RegionName"] for found in self.client("ec2").describe_regions()["Regions"]))
+
+    def domain_names(self, region: str) -> tuple[str, ...]:
+        """The names of the domains in a region that the stack does not cover. Raises Refused and RetryLater.
+
+        Unlike `domains`, it keeps no client: there may be thirty such regions in each of a hundred accounts.
+        """
+        with translated(), _reachable(region):
+            pages = self.client("sagemaker", region).get_paginator("list_domains").paginate(PaginationConfig=_PAGES)
+            return tuple(domain.get("DomainName", domain["DomainId"]) for page in pages for domain in page["Domains"])
+
     def user_profiles(self, region: str, domain_id: str) -> tuple[ListedProfile, ...]:
         """All user profiles of a domain."""
         with translated():
@@ -827,12 +811,41 @@ class Aws:
                     failed = next(entry for entry in answer["Entries"] if "ErrorCode" in entry)
                     raise RetryLater(f"PutEvents: {failed.get('ErrorCode')}: {failed.get('ErrorMessage', '')}")
 
-    def is_logged(self, region: str) -> bool:
-        """Whether a logging trail, also one of the organization, covers `region`. Raises Refused and RetryLater."""
+    def trails(self, region: str) -> tuple[ListedTrail, ...]:
+        """The trails that cover `region`, also those of the organization. Raises Refused and RetryLater."""
         with translated():
-            client = self.client("cloudtrail", region)
-            trails = client.describe_trails(includeShadowTrails=True)["trailList"]
-            return any(client.get_trail_status(Name=trail["TrailARN"])["IsLogging"] for trail in trails)
+            found = self.client("cloudtrail", region).describe_trails(includeShadowTrails=True)["trailList"]
+        return tuple(
+            ListedTrail(
+                trail["TrailARN"],
+                trail.get("HomeRegion", region),
+                is_of_all_regions=trail.get("IsMultiRegionTrail", False),
+                has_global_events=trail.get("IncludeGlobalServiceEvents", False),
+                # A trail without own selectors logs all management events (CloudTrail API Reference,
+                # PutEventSelectors). The answer may lack the field; then its selectors are read.
+                has_own_selectors=trail.get("HasCustomEventSelectors", True),
+            )
+            for trail in found
+        )
+
+    def is_logging(self, region: str, trail_arn: str) -> bool:
+        """Whether a trail logs. Raises Refused and RetryLater.
+
+        CloudTrail may refuse the question about a trail of another account, as the organization's is:
+        https://github.com/turbot/steampipe-plugin-aws/issues/577
+        """
+        with translated():
+            return bool(self.client("cloudtrail", region).get_trail_status(Name=trail_arn)["IsLogging"])
+
+    def selectors(self, region: str, trail_arn: str) -> tuple[Mapping[str, Any], ...]:
+        """The classic or advanced event selectors of a trail, as CloudTrail returns them. Raises Refused as above.
+
+        A trail has one of both kinds, and the answer then lacks the other:
+        https://github.com/nccgroup/ScoutSuite/issues/1424
+        """
+        with translated():
+            answer = self.client("cloudtrail", region).get_event_selectors(TrailName=trail_arn)
+        return (*answer.get("EventSelectors", ()), *answer.get("AdvancedEventSelectors", ()))
 
     def rule(self, region: str, name: str) -> ListedRule | None:
         """A rule on the default bus of `region`; None if it does not exist. Raises Refused and RetryLater."""
@@ -944,29 +957,6 @@ def _sign(request: AWSPreparedRequest, **_: Any) -> None:
     """
     if correlation_id := _correlation_id.get():
         request.headers["User-Agent"] = f"{request.headers.get('User-Agent', '')} {SIGNATURE}{correlation_id}"
-
-
-def modified(subject: Mapping[str, Any]) -> str:
-    """The LastModifiedTime of a subject, as a text to compare; empty while SageMaker is changing the subject."""
-    is_stable = subject.get("Status", "InService") == "InService" and "LastModifiedTime" in subject
-    return f"{subject['LastModifiedTime'].timestamp():.3f}" if is_stable else ""
-
-
-def role_description(name: str, path: str, trust: Any) -> RoleDescription:
-    """The description of a role. IAM returns the trust policy percent-encoded, and botocore decodes it if it can."""
-    if isinstance(trust, str):
-        try:
-            trust = json.loads(unquote(trust))
-        except ValueError:
-            trust = {}
-    statements = (trust or {}).get("Statement", [])
-    services: set[str] = set()
-    for statement in statements if isinstance(statements, list) else [statements]:
-        principal = statement.get("Principal", {})
-        named = principal.get("Service", []) if isinstance(principal, dict) else []
-        if statement.get("Effect") == "Allow":
-            services.update([named] if isinstance(named, str) else named)
-    return RoleDescription(name, path, frozenset(services))
 
 
 def _chunks(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from rolewarden.aws import ListedDomain, ListedProfile, ListedRule, PublishedPolicy, RoleDescription
+    from rolewarden.listed import ListedDomain, ListedProfile, ListedRule, ListedTrail, PublishedPolicy, RoleDescription
 
 
 class Accounts(Protocol):
@@ -131,11 +131,27 @@ class ReadsSubjects(Home, ReadsRoles, Protocol):
         """As `Aws.sagemaker_tags`."""
 
 
-class ReadsPaths(Home, Protocol):
-    """Reads trails, forwarding rules and dead-letter queues, for the probes of the event path."""
+class ListsRegions(Protocol):
+    """Lists the regions of an account, and the domains in those that the stack does not cover."""
 
-    def is_logged(self, region: str) -> bool:
-        """As `Aws.is_logged`."""
+    def enabled_regions(self) -> tuple[str, ...]:
+        """As `Aws.enabled_regions`."""
+
+    def domain_names(self, region: str) -> tuple[str, ...]:
+        """As `Aws.domain_names`."""
+
+
+class ReadsPaths(Home, ListsRegions, Protocol):
+    """Reads trails, forwarding rules, dead-letter queues and all regions, for the probes of an account."""
+
+    def trails(self, region: str) -> tuple[ListedTrail, ...]:
+        """As `Aws.trails`."""
+
+    def is_logging(self, region: str, trail_arn: str) -> bool:
+        """As `Aws.is_logging`."""
+
+    def selectors(self, region: str, trail_arn: str) -> tuple[Mapping[str, Any], ...]:
+        """As `Aws.selectors`."""
 
     def rule(self, region: str, name: str) -> ListedRule | None:
         """As `Aws.rule`."""
@@ -253,5 +269,5 @@ class ReadsStacks(Protocol):
         """As `Aws.stack_created`."""
 
 
-class ReadsAccount(ListsSubjects, ReadsSubjects, ReadsItems, Protocol):
+class ReadsAccount(ListsSubjects, ReadsSubjects, ReadsPaths, ReadsItems, Protocol):
     """Reads an account and Rolewarden's tables, for the commands of operators that write nothing."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rolewarden import MEMBER_ROLES
-from rolewarden.aws import RoleDescription, modified
 from rolewarden.bindings import (
     BEDROCK,
     DEFAULT_USER,
@@ -28,12 +27,14 @@ from rolewarden.bindings import (
     RoleKey,
     binding_key,
 )
-from rolewarden.calls import ReadsSubjects
+from rolewarden.calls import ListsRegions, ReadsSubjects
 from rolewarden.clock import Clock
 from rolewarden.errors import Gone, Refused
 from rolewarden.events import SubjectKey
 from rolewarden.guardrails import Rules, matches_name
+from rolewarden.listed import RoleDescription, modified
 from rolewarden.names import among, same
+from rolewarden.verdicts import Reason
 
 UNTOUCHABLE_PATHS = ("/aws-service-role/", "/aws-reserved/")
 """The paths of roles that AWS owns: service-linked roles, and the roles of IAM Identity Center."""
@@ -319,3 +320,42 @@ def _rstudio_role(settings: Mapping[str, Any]) -> tuple[OtherRole, ...]:
     """
     arn = (settings.get("RStudioServerProDomainSettings") or {}).get("DomainExecutionRoleArn")
     return (OtherRole(RSTUDIO, RoleKey.of_arn(arn)),) if arn else ()
+
+
+SOME_DOMAINS = 3
+"""The number of domains that `OtherRegion.message` names."""
+
+
+class OtherRegion(NamedTuple):
+    """A region that is not covered: the names of its domains, or the refusal to list them."""
+
+    region: str
+    names: tuple[str, ...]
+    refused: Refused | None = None
+
+    @property
+    def message(self) -> str:
+        """The finding in words."""
+        if self.refused:
+            return f"the region could not be read: {self.refused}"
+        more = f" and {len(self.names) - SOME_DOMAINS} more" if len(self.names) > SOME_DOMAINS else ""
+        return f"domains in {self.region}: {', '.join(self.names[:SOME_DOMAINS])}{more}"
+
+
+def other_regions(aws: ListsRegions, covered: Collection[str]) -> Iterator[OtherRegion]:
+    """The enabled regions that are not in `covered` and have domains, or cannot be read.
+
+    A region without an endpoint of SageMaker has no domains. Raises Refused if the regions cannot be listed, and
+    RetryLater.
+    """
+    for region in aws.enabled_regions():
+        if region in covered:
+            continue
+        try:
+            names = aws.domain_names(region)
+        except Refused as refused:
+            if refused.reason is not Reason.UNREACHABLE:
+                yield OtherRegion(region, (), refused)
+            continue
+        if names:
+            yield OtherRegion(region, names)

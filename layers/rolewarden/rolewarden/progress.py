@@ -120,6 +120,19 @@ class Progress(RecordedProgress):
         """Record that the calls of an account before `until` are audited."""
         self.aws.put(self._table, {**_audit(account), "until": until.isoformat()})
 
+    def regions_read(self, account: str) -> float:
+        """The time of the last look at all regions of an account, in seconds of the epoch; 0 before the first."""
+        rows = self.aws.query(self._table, {"scope": _regions(account)["scope"]})
+        return float(rows[0]["at"]) if rows else 0.0
+
+    def set_regions_read(self, account: str, at: float) -> None:
+        """Record the time of a look at all regions of an account."""
+        self.aws.put(self._table, {**_regions(account), "at": int(at)})
+
+
+def _regions(account: str) -> dict[str, str]:
+    return {"scope": f"regions/{account}", "item": "at"}
+
 
 def _audit(account: str) -> dict[str, str]:
     return {"scope": f"audit/{account}", "item": "until"}

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
-from rolewarden.aws import PublishedPolicy
 from rolewarden.bindings import Binding, RoleKey
 from rolewarden.calls import SendsMessages, WritesPolicies
 from rolewarden.errors import Refused, RetryLater, RolewardenError
 from rolewarden.events import ACCOUNT, EvaluationRequest, mapping, matched, parse_event
 from rolewarden.guardrails import Mode
+from rolewarden.listed import PublishedPolicy
 from rolewarden.names import folded, same
 from rolewarden.needs import Needs
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, SWEEP, Origin, Trigger

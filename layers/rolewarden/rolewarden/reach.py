@@ -6,13 +6,15 @@ so does `rolewarden doctor`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from rolewarden.calls import ReadsPaths
+from rolewarden.discovery import other_regions
 from rolewarden.errors import Refused
+from rolewarden.listed import ListedTrail
 from rolewarden.verdicts import RECOMMENDATIONS, Reason
 
 FORWARD = "rolewarden-forward-"
@@ -31,16 +33,19 @@ ENTRANCE = "entrance"
 TRAIL = "trail"
 FORWARDER = "forwarder"
 QUEUE = "undelivered events"
+OUTSIDE = "other regions"
 
 PROBE_RECOMMENDATIONS = {
     MEMBERS: "look in StackSets for the StackSet of the member accounts, and deploy Rolewarden's stack again",
     ENTRANCE: "let the StackSet create Rolewarden's stack in the account again",
-    TRAIL: "create a trail that logs management events of all regions, and start it: "
-    "`aws cloudtrail start-logging --name TRAIL`",
+    TRAIL: "have a trail of all regions log write management events and global service events, and start it: "
+    "`aws cloudtrail start-logging --name TRAIL` (docs/how-to/runbook.md, Account Finding)",
     FORWARDER: "enable the rule, or delete the stack instance in StackSets and add it again "
     "(docs/how-to/runbook.md, Account Finding)",
     QUEUE: "find the cause in the attribute ERROR_CODE of the messages (docs/how-to/runbook.md, Account Finding), then "
     "purge the queue and run `rolewarden sweep`",
+    OUTSIDE: "allow the role of SweepFunction in the account ec2:DescribeRegions and sagemaker:ListDomains; if "
+    "an SCP closes the region to every caller, no action is needed",
 }
 """The recommended action for each probe that fails."""
 
@@ -63,10 +68,11 @@ class CentralStack:
 class Probe:
     """The result of the test of one link.
 
-    - `account`, `region`: the place of the link. `region` is empty for ENTRANCE and MEMBERS.
+    - `account`, `region`: the place of the link. `region` is empty for ENTRANCE and MEMBERS, and for all other regions.
     - `what`: the link, a key of PROBE_RECOMMENDATIONS.
     - `message`: the problem. Empty if the link works.
     - `reason`: the reason of the finding if the link does not work.
+    - `is_warning`: whether the problem may be intended, so that it is no finding.
     """
 
     account: str
@@ -74,14 +80,17 @@ class Probe:
     what: str
     message: str = ""
     reason: Reason = Reason.UNHEARD
+    is_warning: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The fields for the command line, with the message and the recommended action if the link does not work."""
         probe = {"account": self.account, "region": self.region, "what": self.what}
         if not self.message:
             return probe
-        of_reason = RECOMMENDATIONS[self.reason] if self.reason is Reason.NOT_DELEGATED else ""
-        return {**probe, "message": self.message, "recommendation": of_reason or PROBE_RECOMMENDATIONS[self.what]}
+        of_reason = self.reason in {Reason.NOT_DELEGATED, Reason.OUTSIDE}
+        recommendation = RECOMMENDATIONS[self.reason] if of_reason else PROBE_RECOMMENDATIONS[self.what]
+        warning = {"warning": True} if self.is_warning else {}
+        return {**probe, **warning, "message": self.message, "recommendation": recommendation}
 
 
 def probes(aws: ReadsPaths, account: str, regions: tuple[str, ...], central: CentralStack) -> Iterator[Probe]:
@@ -94,7 +103,8 @@ def probes(aws: ReadsPaths, account: str, regions: tuple[str, ...], central: Cen
     if account != central.account:
         yield Probe(account, "", ENTRANCE)
     for region in dict.fromkeys([*regions, central.home_region]):
-        yield Probe(account, region, TRAIL, _problem(partial(_trail, inside, region)))
+        sources = [*(["sagemaker"] if region in regions else []), *(["iam"] if region == central.home_region else [])]
+        yield Probe(account, region, TRAIL, _problem(partial(_trail, inside, region, sources)))
         if (account, region) == (central.account, central.region):
             continue  # the rules of the central stack itself match these events
         about = [*(["subjects", "subject tags"] if region in regions else [])]
@@ -102,6 +112,26 @@ def probes(aws: ReadsPaths, account: str, regions: tuple[str, ...], central: Cen
         about.append("moves")
         yield Probe(account, region, FORWARDER, _problem(partial(_forwarder, inside, region, about, central.bus)))
         yield Probe(account, region, QUEUE, _problem(partial(_undelivered, inside, region)))
+
+
+def regional_probes(aws: ReadsPaths, account: str, covered: tuple[str, ...]) -> Iterator[Probe]:
+    """Look for domains in the regions that the stack does not cover. Raises RetryLater.
+
+    Gives a probe for each region that has domains or cannot be read, or one for all regions if none has.
+    """
+    probes = list(_other_regions(aws, account, covered))
+    yield from probes or [Probe(account, "", OUTSIDE)]
+
+
+def _other_regions(aws: ReadsPaths, account: str, covered: tuple[str, ...]) -> Iterator[Probe]:
+    try:
+        for found in other_regions(aws.within(account), covered):
+            if found.refused:
+                yield Probe(account, found.region, OUTSIDE, found.message, is_warning=True)
+            else:
+                yield Probe(account, found.region, OUTSIDE, found.message, Reason.OUTSIDE)
+    except Refused as refused:
+        yield Probe(account, "", OUTSIDE, str(refused), refused.reason)
 
 
 def _problem(probe: Callable[[], str]) -> str:
@@ -112,8 +142,78 @@ def _problem(probe: Callable[[], str]) -> str:
         return str(refused)
 
 
-def _trail(aws: ReadsPaths, region: str) -> str:
-    return "" if aws.is_logged(region) else "no active trail covers this region, so its events do not arrive"
+def _trail(aws: ReadsPaths, region: str, sources: list[str]) -> str:
+    """The sources of events that no trail logs in a region, and why the trails do not suffice."""
+    unlogged, causes = set(sources), []
+    for trail in aws.trails(region):
+        try:
+            logged, cause = _logged(aws, region, trail, unlogged)
+        except Refused as refused:
+            # Another trail may log everything, so the search continues.
+            logged, cause = set(), f"could not be read ({refused})"
+        unlogged -= logged
+        if not unlogged:
+            return ""
+        causes.append(f"{trail.arn} {cause}")
+    what = " and ".join(f"{source}.amazonaws.com" for source in sources if source in unlogged)
+    why = "; ".join(causes) or "no trail covers this region"
+    return f"no trail is known to log the writes of {what}, so its events do not arrive: {why}"
+
+
+def _logged(aws: ReadsPaths, region: str, trail: ListedTrail, sources: set[str]) -> tuple[set[str], str]:
+    """Those of `sources` whose writes a trail logs, and why it does not log the others. Raises Refused and RetryLater.
+
+    The events of IAM are global service events in the IAM home region. A trail of another region alone has none (AWS
+    CloudTrail User Guide, Global service events).
+    """
+    if not aws.is_logging(region, trail.arn):
+        return set(), "is stopped"
+    selectors = aws.selectors(region, trail.arn) if trail.has_own_selectors else ()
+    selected = {
+        source
+        for source in sources
+        if not trail.has_own_selectors or any(_selects_writes(found, f"{source}.amazonaws.com") for found in selectors)
+    }
+    if not selected:
+        return set(), "selects no write management events"
+    if "iam" in selected and not trail.has_global_events:
+        return selected - {"iam"}, "logs no global service events"
+    return selected, "does not select all of them"
+
+
+def _selects_writes(selector: Mapping[str, Any], source: str) -> bool:
+    """Whether an event selector, classic or advanced, selects every write management event of a source.
+
+    A field that is not named here narrows the selection in a way that is not known, so the selector does not count.
+    Fields and defaults: CloudTrail API Reference, AdvancedEventSelector, AdvancedFieldSelector and EventSelector.
+    """
+    if "FieldSelectors" in selector:
+        write = {"eventCategory": "Management", "readOnly": "false", "eventSource": source, "eventType": "AwsApiCall"}
+        return all(
+            field["Field"] in write and _field_matches(field, write[field["Field"]])
+            for field in selector["FieldSelectors"]
+        )
+    return (
+        selector.get("IncludeManagementEvents", True)
+        and selector.get("ReadWriteType", "All") in {"All", "WriteOnly"}
+        and source not in selector.get("ExcludeManagementEventSources", ())
+    )
+
+
+def _field_matches(field: Mapping[str, Any], value: str) -> bool:
+    """Whether a field selector matches `value`: some value of a positive operator, and none of a negative one."""
+    return all(
+        matches == any(matching(value, wanted) for wanted in field[operator])
+        for operator, matching, matches in (
+            ("Equals", str.__eq__, True),
+            ("StartsWith", str.startswith, True),
+            ("EndsWith", str.endswith, True),
+            ("NotEquals", str.__eq__, False),
+            ("NotStartsWith", str.startswith, False),
+            ("NotEndsWith", str.endswith, False),
+        )
+        if operator in field
+    )
 
 
 def _forwarder(aws: ReadsPaths, region: str, about: list[str], bus: str) -> str:

@@ -150,10 +150,12 @@ class Recorder:
         )
         self._report_finding(event, "/".join(named.values()), request.origin)
 
-    def record_account_finding(self, account: str, refused: Refused, origin: Origin) -> str:
+    def record_account_finding(
+        self, account: str, refused: Refused, origin: Origin, kind: ReportedKind = ReportedKind.UNREAD
+    ) -> str:
         """Record that Rolewarden cannot enter an account, or that AWS refuses a call that concerns the whole account.
 
-        Return the key of the finding.
+        `kind` is OUTSIDE for domains in a region that the stack does not cover. Return the key of the finding.
         """
         event = AccountFinding(
             account=account,
@@ -164,9 +166,10 @@ class Recorder:
             cause=origin.cause,
         )
         # HeartbeatAlarm must also go off if sweeps complete, but an account cannot be entered or sends no events.
-        metrics.add_metric(HEARTBEAT, MetricUnit.Count, 0)
+        if kind is not ReportedKind.OUTSIDE:
+            metrics.add_metric(HEARTBEAT, MetricUnit.Count, 0)
         name = about_account(str(refused))
-        self._report_finding(event, name, origin)
+        self._report_finding(event, name, origin, kind)
         return folded(f"{account}/{name}")
 
     def record_forged_request(self, account: str, function: str, why: str) -> None:

@@ -43,6 +43,10 @@ class ReportedKind(StrEnum):
     """AWS refuses a call that Rolewarden needs for the evaluation of a subject or an account. Only a sweep that could
     read everything shows that the finding is resolved."""
 
+    OUTSIDE = "outside"
+    """Domains exist in a region that the stack does not cover. Only the daily step that reads all regions resolves it.
+    """
+
     CONTESTED = "contested"
     """A caller repeatedly removes the policies that Rolewarden attaches. The finding ends by itself."""
 

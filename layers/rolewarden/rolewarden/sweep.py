@@ -12,6 +12,7 @@ are messages of the sweep queue, so that a step that runs out of time continues 
 - compare: after the last chunk, find the roles that have each policy (ListEntitiesForPolicy). Send the roles that lack
   a guardrail to the work queue, and surplus guardrails to DetachQueue.
 - audit: compare the calls that CloudTrail has recorded since the last audit with the history.
+- regions: once a day, look for domains in the regions that the stack does not cover.
 
 A row of the table records the outstanding chunks of a sweep. Two sweeps at the same time have a row each. A binding
 replaces only a binding that was read earlier.
@@ -28,7 +29,7 @@ from typing import Any, Self
 
 from rolewarden import reach
 from rolewarden.audit import Auditor
-from rolewarden.aws import IAM_HOME_REGIONS, LONGEST_CALL, ListedDomain
+from rolewarden.aws import IAM_HOME_REGIONS, LONGEST_CALL
 from rolewarden.bindings import (
     DEFAULT_USER,
     EXECUTION,
@@ -44,6 +45,7 @@ from rolewarden.discovery import Discovery, SubjectReader, SubjectReading, slots
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.events import ACCOUNT, DOMAIN_ID, PROFILE_NAME, REGION, EvaluationRequest, SubjectKey, mapping, matched
 from rolewarden.guardrails import Fallback, Guardrail
+from rolewarden.listed import ListedDomain
 from rolewarden.names import about, folded
 from rolewarden.needs import Needs
 from rolewarden.origin import SWEEP, Trigger
@@ -56,7 +58,7 @@ from rolewarden.settings import SweepSettings
 from rolewarden.verdicts import Reason
 from rolewarden.work import BEGIN, DOCTOR, PUBLISH, RULES, Work
 
-LIST, DESCRIBE, COMPARE, AUDIT = "list", "describe", "compare", "audit"
+LIST, DESCRIBE, COMPARE, AUDIT, REGIONS = "list", "describe", "compare", "audit", "regions"
 """The steps after BEGIN."""
 
 CHUNK = 100
@@ -68,6 +70,10 @@ MOST_TAGS = 100_000
 ENOUGH = 2 * LONGEST_CALL
 """Seconds that a step leaves unused: for the current call, and for the message that hands over the rest."""
 
+
+REGIONS_SECONDS = 23 * 3600
+"""Seconds between two looks at all regions of an account: less than a day, because sweeps do not begin to the second.
+"""
 
 SOME_SURPLUS = 3
 """The number of names of roles, and of policies, that a finished sweep keeps for `rolewarden status`."""
@@ -190,7 +196,7 @@ class Sweeper:
         if mapping(event).get("step") == RULES:
             return {"rules": self.needs.fingerprint}
         if mapping(event).get("step") == DOCTOR:
-            return {"probes": [probe.as_dict() for probe in self.probes()]}
+            return {"probes": [probe.as_dict() for probe in (*self.probes(), *self.regional_probes())]}
         detail = mapping(mapping(event).get("detail"))
         account = matched(ACCOUNT, detail.get("account"))
         # The field only widens the sweep to all accounts, so a forged value does no harm.
@@ -252,6 +258,18 @@ class Sweeper:
         for each in [account] if account else [self.coverage.account, *sorted(members)]:
             yield from reach.probes(self.aws, each, self.coverage.regions, self._central)
 
+    def regional_probes(self) -> Iterator[reach.Probe]:
+        """Look for domains in the regions that the stack does not cover, in all accounts for which time suffices.
+
+        Raises RetryLater.
+        """
+        for account in (self.coverage.account, *sorted(self.progress.member_accounts())):
+            if self.clock.seconds_left() < ENOUGH:
+                message = "time does not suffice to read the regions of all accounts now; a sweep reads them once a day"
+                yield reach.Probe(account, "", reach.OUTSIDE, message, is_warning=True)
+                return
+            yield from reach.regional_probes(self.aws, account, self.coverage.regions)
+
     def _probe_paths(self, account: str, reported: Iterable[ReportedFinding]) -> set[str]:
         """Report each broken link of the path to the central account. Gives the keys of unresolved findings."""
         unresolved: set[str] = set()
@@ -300,6 +318,8 @@ class Sweeper:
             return self.describe(sweep, region, *chunk)
         if sweep and step == AUDIT:
             return self.audit(sweep)
+        if sweep and step == REGIONS:
+            return self.look_elsewhere(sweep)
         if sweep and step == COMPARE:
             return self.compare(sweep, after)
         if sweep and step == LIST and region:
@@ -545,9 +565,33 @@ class Sweeper:
         self.progress.finish(sweep.row, {**counts, "unused_policies": len(unused)}, names)
         if sweep.account != self.coverage.account:
             self.progress.set_member_swept(sweep.account, sweep.began)
-        # The audit is a separate step, because a failed audit does not make the sweep incomplete.
-        self.aws.send(self.queues.sweep, [sweep.message(AUDIT)])
+        # These are separate steps, because the sweep is complete even if they fail.
+        is_due = self.clock.now() - self.progress.regions_read(sweep.account) >= REGIONS_SECONDS
+        steps = [AUDIT, REGIONS] if is_due else [AUDIT]
+        self.aws.send(self.queues.sweep, [sweep.message(step) for step in steps])
         return counts
+
+    def look_elsewhere(self, sweep: Sweep) -> dict[str, Any]:
+        """Report the domains in regions that the stack does not cover, and resolve what is over. Raises RetryLater."""
+        account, now = sweep.account, self.clock.now()
+        unresolved: set[str] = set()
+        try:
+            probes = list(reach.regional_probes(self.aws, account, self.coverage.regions))
+        except RetryLater as error:
+            self.recorder.record_unread(f"regions of {account}", error)
+            return {"unread": str(error)}
+        for probe in probes:
+            if probe.message and not probe.is_warning:
+                refused, kind = Refused(probe.reason, probe.message), ReportedKind.OUTSIDE
+                unresolved.add(self.recorder.record_account_finding(account, refused, SWEEP, kind))
+        # What could not be read may still be wrong. A refused list of regions, without a region, leaves all unread.
+        unread = [probe.region for probe in probes if probe.message and probe.reason is not Reason.OUTSIDE]
+        for finding in self.reported.of_account(account):
+            may_last = any(finding.name.endswith(f" {region}") or not region for region in unread)
+            if finding.kind is ReportedKind.OUTSIDE and finding.about not in unresolved and not may_last:
+                self.recorder.record_resolved([finding], SWEEP)
+        self.progress.set_regions_read(account, now)
+        return {"regions": len(unresolved)}
 
     def audit(self, sweep: Sweep) -> dict[str, Any]:
         """Compare the recorded calls of Rolewarden with its history. Raises RetryLater."""
@@ -646,10 +690,11 @@ class Sweeper:
 
         `unresolved` holds the keys of this sweep's findings, and of the roles that are sent to the work queue. Each
         sweep resolves findings of the kinds ROLE and SHARED_ROLE. Only a sweep that could read everything resolves the
-        other kinds, because something unread may still be wrong. No sweep resolves a finding of the kind BOUNDARY. It
-        expires after a week.
+        other kinds, because something unread may still be wrong. No comparison resolves a finding of the kind BOUNDARY,
+        which expires after a week, or OUTSIDE, which `look_elsewhere` resolves.
         """
-        over = [f for f in reported if f.about not in unresolved and f.kind is not ReportedKind.BOUNDARY]
+        apart = {ReportedKind.BOUNDARY, ReportedKind.OUTSIDE}
+        over = [f for f in reported if f.about not in unresolved and f.kind not in apart]
         sure = [f for f in over if f.kind in {ReportedKind.ROLE, ReportedKind.SHARED_ROLE}]
         if len(sure) < len(over) and self.progress.has_read_everything(sweep.row):
             sure = over

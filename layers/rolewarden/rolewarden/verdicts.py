@@ -48,6 +48,9 @@ class Reason(StrEnum):
     """StackSets does not tell Rolewarden which member accounts exist. See docs/how-to/runbook.md, Account Finding."""
     UNHEARD = "events do not arrive"
     """A link between the account's events and Rolewarden is broken. See docs/how-to/runbook.md, Account Finding."""
+    OUTSIDE = "domains in a region that is not covered"
+    """SageMaker domains exist in a region that is not in the parameter `Regions`. See docs/how-to/runbook.md, Account
+    Finding."""
     POLICY_MISSING = "policy missing"
     """The guardrail's policy does not exist in IAM, or cannot be attached."""
     ACCESS_DENIED = "access denied"
@@ -84,6 +87,8 @@ RECOMMENDATIONS: dict[str, str] = {
     "SweepFunction's role organizations:ListDelegatedAdministrators",
     Reason.UNHEARD: "repair the link that the message names (docs/how-to/runbook.md, Account Finding), then run "
     "`rolewarden doctor`",
+    Reason.OUTSIDE: "add the region to the parameter Regions and deploy, or delete the domains; until then Rolewarden "
+    "does not protect their roles",
     Reason.POLICY_MISSING: "run `rolewarden sweep`, which also creates the guardrail's policy again, or wait for the "
     "next scheduled check",
     Reason.ACCESS_DENIED: "an SCP, a boundary or a missing permission stops Rolewarden: allow its role the call that "

@@ -376,7 +376,7 @@ def _of_events(request: Request, action: str, body: Mapping[str, Any]) -> list[_
 
 
 def _of_cloudtrail(_request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
-    trail = str(body.get("Name", ""))
+    trail = str(body.get("TrailName") or body.get("Name", ""))
     return [_Ask(action, trail if trail.startswith("arn:") else "*")]
 
 

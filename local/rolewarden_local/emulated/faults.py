@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 
-from rolewarden_local.emulated._ministack import cfn_helpers, iam
+from rolewarden_local.emulated._ministack import cfn_helpers, ec2, iam
 
 Answer = tuple[int, dict[str, str], Any]
 Do = Callable[[bytes], Awaitable[Answer]]
@@ -125,6 +125,9 @@ def refusal(service: str, code: str, message: str, status: int) -> Answer:
     if service == "cloudformation":
         told: Answer = cfn_helpers._error(code, escape(message), status)
         return told
+    if service == "ec2":
+        of_ec2: Answer = ec2._error(code, escape(message), status)
+        return of_ec2
     content = json.dumps({"__type": code, "message": message}).encode()
     return status, {"Content-Type": "application/x-amz-json-1.1", "x-amzn-errortype": code}, content
 

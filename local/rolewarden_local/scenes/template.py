@@ -91,6 +91,7 @@ class Template:
             name: _as_made(name, resource["Type"], partition, region, account)
             for name, resource in self.body["Resources"].items()
         }
+        self.parameters = {name: given["Value"] for name, given in parameters_of_stack.items()}
         self._stack = Stack(self.body, stack, account, region, partition, parameters_of_stack, made)
 
     def resources(self, kind: str) -> dict[str, dict[str, Any]]:

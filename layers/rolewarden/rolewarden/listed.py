@@ -1,0 +1,91 @@
+"""What AWS lists: the values that the calls of `rolewarden.aws` return."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+
+@dataclass(frozen=True)
+class RoleDescription:
+    """A role as ListRoles and GetRole describe it.
+
+    - `trusted`: the services that the trust policy allows to assume the role.
+    - `boundary`: the ARN of the permissions boundary. Empty if the role has none, and always empty for ListRoles,
+      which does not return boundaries (IAM API Reference).
+    """
+
+    name: str
+    path: str
+    trusted: frozenset[str]
+    boundary: str = ""
+
+
+class ListedDomain(NamedTuple):
+    """A domain as ListDomains returns it. `modified` is empty while SageMaker is changing the domain."""
+
+    id: str
+    name: str = ""
+    modified: str = ""
+
+
+class ListedProfile(NamedTuple):
+    """A user profile as ListUserProfiles returns it. `modified` is empty while SageMaker is changing the profile."""
+
+    name: str
+    modified: str = ""
+
+
+class PublishedPolicy(NamedTuple):
+    """The default version of a policy: the version ID, and the document as JSON, possibly percent-encoded."""
+
+    version: str
+    text: str
+
+
+class ListedTrail(NamedTuple):
+    """A trail as DescribeTrails returns it.
+
+    - `home`: the region in which it was created.
+    - `has_global_events`: whether it logs the events of global services, such as IAM.
+    - `has_own_selectors`: whether it logs other events than CloudTrail's default, which is all management events.
+    """
+
+    arn: str
+    home: str
+    is_of_all_regions: bool
+    has_global_events: bool
+    has_own_selectors: bool
+
+
+class ListedRule(NamedTuple):
+    """A rule on the default bus, and the ARNs of its targets."""
+
+    is_enabled: bool
+    targets: frozenset[str]
+
+
+def modified(subject: Mapping[str, Any]) -> str:
+    """The LastModifiedTime of a subject, as a text to compare; empty while SageMaker is changing the subject."""
+    is_stable = subject.get("Status", "InService") == "InService" and "LastModifiedTime" in subject
+    return f"{subject['LastModifiedTime'].timestamp():.3f}" if is_stable else ""
+
+
+def role_description(name: str, path: str, trust: Any) -> RoleDescription:
+    """The description of a role. IAM returns the trust policy percent-encoded, and botocore decodes it if it can."""
+    if isinstance(trust, str):
+        try:
+            trust = json.loads(unquote(trust))
+        except ValueError:
+            trust = {}
+    statements = (trust or {}).get("Statement", [])
+    services: set[str] = set()
+    for statement in statements if isinstance(statements, list) else [statements]:
+        principal = statement.get("Principal", {})
+        named = principal.get("Service", []) if isinstance(principal, dict) else []
+        if statement.get("Effect") == "Allow":
+            services.update([named] if isinstance(named, str) else named)
+    return RoleDescription(name, path, frozenset(services))
