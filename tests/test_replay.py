@@ -19,7 +19,6 @@ EVENTS = ROOT / "events"
 
 @pytest.fixture
 def replay(aws):
-    metrics.clear_metrics()  # Metrics that earlier tests did not flush would be printed at the hundredth value.
 
     def run(*arguments):
         return CliRunner(env={"COLUMNS": "80"}).invoke(app, ["replay", *map(str, arguments)])
@@ -45,6 +44,16 @@ def test_a_detached_guardrail_is_shown_with_rule_role_verdicts_remediation_and_c
     ):
         assert said in result.stdout
     assert all(len(line) <= 80 for line in result.stdout.splitlines())
+
+
+def test_the_hundredth_metric_is_not_printed_before_the_answer():
+    for number in range(99):
+        metrics.add_metric(f"Metric{number}", "Count", 1)
+    try:
+        answer = CliRunner().invoke(app, ["replay", str(ROOT / "events" / "detach_role_policy.json"), "--json"]).stdout
+    finally:
+        metrics.clear_metrics()
+    assert len(json.loads(answer)["events"]) == 1
 
 
 def test_every_sample_can_be_replayed_and_leaves_no_role_drifted(replay):

@@ -154,7 +154,7 @@ def of_an_account(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**options: Any) -> None:
         where = Where(**{field.name: options.pop(field.name) for field in fields})
-        with _quiet(), connected(where) as connection:
+        with quiet(), connected(where) as connection:
             if where.local:
                 note(connection.place)
             if connection.is_staged and "guardrails" in options:
@@ -180,7 +180,7 @@ class _NoMetrics(AmazonCloudWatchEMFProvider):
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Suppress log lines and metrics, which are meant for the functions' logs."""
     disabled, provider = logging.root.manager.disable, metrics.provider
     logging.disable(logging.CRITICAL)

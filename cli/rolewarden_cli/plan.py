@@ -317,7 +317,7 @@ def make(
         tuple(_switches(inventory)),
         inventory.unread,
         stack,
-        tuple(_named(inventory, bound)),
+        named=tuple(_named(inventory, bound)),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from rolewarden.events import CLOUDTRAIL, parse_event
 from rolewarden.origin import Cause
 
 from rolewarden_cli.answers import shown
+from rolewarden_cli.connect import quiet
 from rolewarden_cli.local import staged_account
 from rolewarden_cli.shipped import here_or_shipped
 
@@ -105,7 +105,7 @@ def replay_files(files: list[Path]) -> Iterator[Replayed]:
     """
     read = [(path, read_events(here_or_shipped(path))) for path in files]
     handlers: dict[str, Handler] = {}
-    with _quiet(), staged_account() as staged:
+    with quiet(), _environment({"POWERTOOLS_METRICS_DISABLED": "true"}), staged_account() as staged:
         as_staged = staged.aws.saved()
         with _environment(staged.environment):
             for path, events in read:
@@ -194,14 +194,3 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress the functions' logs and metrics, because replay prints their results."""
-    logging.disable(logging.CRITICAL)
-    try:
-        with _environment({"POWERTOOLS_METRICS_DISABLED": "true"}):
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
