@@ -39,6 +39,7 @@ from rolewarden_local.emulated import (
     sagemaker,
     saved,
     simulate,
+    stack_calls,
     stacksets,
     stale,
     tagging,
@@ -134,6 +135,7 @@ class LocalAws:
         loops.CHAINS.forget()
         organization.reset_organization()
         stacksets.reset_stacksets()
+        stack_calls.RECORDING.on = False
         self._faults.clear()
         self.events.clear()
         self._calls.clear()
@@ -175,6 +177,15 @@ class LocalAws:
     def longest_chains(self) -> dict[str, int]:
         """The number of invocations of each function in its longest chain of requests through queues, by its name."""
         return dict(loops.CHAINS.longest)
+
+    @property
+    def records_stack_calls(self) -> bool:
+        """Whether CloudTrail has the calls that CloudFormation makes for resources; `reset` makes it False again."""
+        return stack_calls.RECORDING.on
+
+    @records_stack_calls.setter
+    def records_stack_calls(self, on: bool) -> None:
+        stack_calls.RECORDING.on = on
 
     def organize(
         self,
@@ -475,7 +486,10 @@ class LocalAws:
         return told
 
     def _emit(self, call: cloudtrail.ApiCall) -> None:
-        event = cloudtrail.event(call)
+        self.send_event(cloudtrail.event(call))
+
+    def send_event(self, event: cloudtrail.Event) -> None:
+        """Keep an event of CloudTrail, and hand it to EventBridge in its account and region."""
         self.events.append(event)
         entry = {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(event["detail"])}
         with responses.request_scope(event["account"], event["region"]):
@@ -512,6 +526,7 @@ def _install(aws: LocalAws) -> None:
     organization.install_organization()
     order.install_order()
     alarms.install_alarms()
+    stack_calls.install_stack_calls(aws.send_event)
     stacksets.install_stacksets(aws._loop)
     buses.install_buses()
     trail.install_trail(aws.events)
