@@ -16,11 +16,13 @@ LAYER = ROOT / "layers/rolewarden/rolewarden"
 RUNBOOK = "../how-to/runbook.md"
 
 METRICS = {
+    "AccountsCovered": "The accounts that Rolewarden covers, counted every 15 minutes.",
+    "AccountsCutOff": "The accounts whose last two sweeps found a broken event path, counted every 15 minutes.",
+    "AccountsOverdue": "The accounts without a completed sweep for twice `SweepInterval`, counted every 15 minutes. It "
+    "is one more if AWS refuses to list the accounts.",
     "Backfilled": "The audit added an entry to the history, because CloudTrail has a call that the history lacks.",
     "Contested": "Rolewarden remediated a role whose guardrails a caller has removed three times or more within a day.",
     "Detached": "DetachFunction detached guardrails that a role does not need.",
-    "Heartbeat": "The value is 1 if a sweep of an account completed, and 0 if Rolewarden cannot enter an account or "
-    "its events do not arrive.",
     "IgnoredEvents": "An event triggered no evaluation.",
     "PolicyRestored": "PublishFunction restored the policy of a guardrail that a caller had edited or deleted.",
     "RecordFailed": "The history table or the event bus did not take a record, or the history cannot be audited.",

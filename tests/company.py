@@ -21,9 +21,24 @@ ROLE = "rolewarden-enforce"
 """The role that Rolewarden assumes in a member account."""
 
 
+BUS = f"arn:aws:events:us-east-1:{ACCOUNT_ID}:event-bus/rolewarden-central"
+"""The central event bus."""
+
+
 def client(service: str, account: str, region: str = "us-east-1") -> Any:
     """Make a client for another account."""
     return boto3.client(service, aws_access_key_id=account, aws_secret_access_key="x", region_name=region)  # type: ignore[call-overload]
+
+
+def forward(account: str, region: str, *about: str) -> None:
+    """Make the forwarding rules of an account and region, and the queue of its undelivered events."""
+    client("sqs", account, region).create_queue(QueueName="rolewarden-undelivered")
+    events = client("events", account, region)
+    for each in about:
+        name = f"rolewarden-forward-{each}"
+        events.put_rule(Name=name, EventPattern=json.dumps({"source": ["aws.iam"]}))
+        role = f"arn:aws:iam::{account}:role/rolewarden/rolewarden-forward-{region}"
+        events.put_targets(Rule=name, Targets=[{"Id": "Hub", "Arn": BUS, "RoleArn": role}])
 
 
 def organized(aws: LocalAws, template: Template) -> Company:

@@ -1,4 +1,4 @@
-"""The messages that a subscriber of the stack's topic receives."""
+"""The stack's topic, as who is subscribed to it gets its messages."""
 
 import json
 from collections.abc import Callable
@@ -7,25 +7,32 @@ from typing import Any
 from rolewarden_local.scenes.account import waited
 
 
-def subscribed(client: Callable[[str], Any], topic: str) -> Callable[[str], str]:
-    """Subscribe, and return a function that waits for a message by a part of its subject and returns its text.
+class Inbox:
+    """Waits for the message with a text in its subject, and gives its text. `subjects` are those that have come."""
 
-    `client` makes clients by the name of their service.
-    """
+    def __init__(self, sqs: Any, queue: str) -> None:
+        self._sqs, self._queue = sqs, queue
+        self._got: list[dict[str, str]] = []
+
+    @property
+    def subjects(self) -> list[str]:
+        return [message["Subject"] for message in self._got]
+
+    def __call__(self, subject: str) -> str:
+        waited(lambda: bool(self._found(subject)), f"a message about {subject}")
+        return self._found(subject)[0]
+
+    def _found(self, subject: str) -> list[str]:
+        for message in self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages", []):
+            self._got.append(json.loads(message["Body"]))
+            self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+        return [message["Message"] for message in self._got if subject in message["Subject"]]
+
+
+def subscribed(client: Callable[[str], Any], topic: str) -> Inbox:
+    """Subscribe to a topic. `client` makes clients by the name of their service."""
     sqs = client("sqs")
     queue = sqs.create_queue(QueueName="inbox")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-    got = []
-
-    def wait(subject: str) -> str:
-        def found() -> list[str]:
-            for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
-                got.append(json.loads(message["Body"]))
-                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-            return [message["Message"] for message in got if subject in message["Subject"]]
-
-        waited(lambda: bool(found()), f"a message about {subject}")
-        return found()[0]
-
-    return wait
+    return Inbox(sqs, queue)

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from rolewarden.record import metrics
 from rolewarden.verdicts import Verdict
+from rolewarden.work import HEARTBEAT
 
 from tests.guardrail_texts import SINGLED_OUT
 from tests.publishing import tamper
@@ -39,6 +40,7 @@ def counted(world, tmp_path, monkeypatch):
     with world.aws.failing("ListAttachedRolePolicies", "AccessDeniedException"):
         world.verdict("CanvasOmar")
     world.sweep()
+    world.sweeper.handle_event({"step": HEARTBEAT})
     with world.aws.failing("PutItem", "AccessDeniedException"):
         world.enforce(world.detach("CanvasOmar", "no-generative-ai"))
     world.publications.handle_event(tamper(world, "edited"))
@@ -58,7 +60,7 @@ def test_every_metric_of_rolewardens_on_the_dashboard_is_one_that_it_counts(widg
 def test_every_alarm_on_a_metric_of_rolewardens_watches_one_that_it_counts(counted):
     alarms = translated().resources("AWS::CloudWatch::Alarm").values()
     watched = {alarm["MetricName"] for alarm in alarms if alarm["Namespace"] == "Rolewarden"}
-    assert {"Contested", "Heartbeat", "RecordFailed", "Unenforceable"} <= watched
+    assert {"AccountsCutOff", "AccountsOverdue", "Contested", "RecordFailed", "Unenforceable"} <= watched
     assert watched - {name for name, _ in counted} == set()
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import time
 from datetime import UTC, datetime
 from functools import partial
 
@@ -203,6 +204,48 @@ def test_a_change_of_rolewardens_own_role_in_another_case_sends_an_alert(account
     account.client("iam", "mallory").update_role(RoleName=role.upper(), Description="mine now")
     text = inbox(f"Rolewarden itself: user/mallory called UpdateRole on role {role.upper()[:20]}")
     assert role.upper() in text
+
+
+def settled(cloudformation, stack):
+    """The status of a stack after its operation."""
+
+    def status():
+        return cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
+
+    waited(lambda: not status().endswith("IN_PROGRESS"), f"the operation on {stack} ends")
+    return status()
+
+
+def test_an_operation_on_the_own_stack_raises_no_alert_and_one_on_another_stack_does(account, local, inbox):
+    cloudformation = account.client("cloudformation")
+    [role] = [
+        found["PhysicalResourceId"]
+        for found in cloudformation.describe_stack_resources(StackName="rolewarden")["StackResources"]
+        if found["LogicalResourceId"] == "EnforceFunctionRole"
+    ]
+    parameters = [
+        {"ParameterKey": found["ParameterKey"], "UsePreviousValue": True}
+        for found in cloudformation.describe_stacks(StackName="rolewarden")["Stacks"][0]["Parameters"]
+        if found["ParameterKey"] != "HistoryDays"
+    ]
+    aws, _ = local
+    aws.records_stack_calls = True
+    cloudformation.update_stack(
+        StackName="rolewarden", UsePreviousTemplate=True, Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        Parameters=[*parameters, {"ParameterKey": "HistoryDays", "ParameterValue": "399"}],
+    )  # fmt: skip
+    assert settled(cloudformation, "rolewarden") == "UPDATE_COMPLETE"
+    made = [event["detail"]["eventName"] for event in aws.events if "invokedBy" in event["detail"]["userIdentity"]]
+    assert "UpdateFunctionConfiguration20150331v2" in made
+    time.sleep(3)  # CloudTrail has whole seconds: what comes next is not of the same time
+    deny = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "iam:*", "Resource": "*"}]}
+    blind = {"PolicyName": "blind", "Roles": [role], "PolicyDocument": deny}
+    template = {"Resources": {"Blind": {"Type": "AWS::IAM::Policy", "Properties": blind}}}
+    cloudformation.create_stack(StackName="theirs", TemplateBody=json.dumps(template), Capabilities=["CAPABILITY_IAM"])
+    assert settled(cloudformation, "theirs") == "CREATE_COMPLETE"
+    assert "user/deployer" in inbox(f"Rolewarden itself: user/deployer called PutRolePolicy on role {role[:20]}")
+    assert not [subject for subject in inbox.subjects if "called UpdateFunction" in subject]
+    aws.records_stack_calls = False
 
 
 def test_the_service_control_policy_has_the_names_of_the_deployed_stack(account):

@@ -191,14 +191,6 @@ def test_a_first_deployment_without_the_dependencies_of_guardrails_fails(prepare
     assert Deployed(aws, topology, template).problems()
 
 
-@pytest.mark.parametrize("name", volume([], list(TOPOLOGIES)))
-def test_a_heartbeat_alarm_that_does_not_wait_for_the_publication_goes_off(prepare, name):
-    topology = TOPOLOGIES[name]
-    aws, template = prepare(topology.region)
-    del template["Resources"]["HeartbeatAlarm"]["DependsOn"]
-    assert "HeartbeatAlarm" in Deployed(aws, topology, template).problems()
-
-
 def left_behind(region: str) -> dict[str, list[str]]:
     """The remaining resources of the stack in its account and Region, by kind."""
     iam, logs = client("iam", region), client("logs", region)

@@ -51,25 +51,17 @@ def scheduled(template):
         for name, needs in dependencies(template).items()
         if needs & rules and template.body["Resources"][name]["Type"] == "AWS::Lambda::Permission"
     }
-    assert (len(rules), len(permissions)) == (2, 2)
+    assert (len(rules), len(permissions)) == (3, 3)
     return rules | permissions
 
 
 def test_guardrails_are_published_after_resources_that_the_first_sweep_needs_or_that_can_fail(template):
-    following = {"Guardrails", "HeartbeatAlarm"} | scheduled(template)
+    following = {"Guardrails"} | scheduled(template)
     assert template.made() - following == all_dependencies(template, "Guardrails")
 
 
 def test_the_schedule_invokes_no_function_before_the_guardrails_are_published(template):
     for name in scheduled(template):
-        assert "Guardrails" in all_dependencies(template, name), name
-
-
-def test_the_alarm_that_treats_missing_data_as_breaching_is_created_after_the_publication(template):
-    alarms = template.resources("AWS::CloudWatch::Alarm")
-    breaching = {name for name, alarm in alarms.items() if alarm["TreatMissingData"] == "breaching"}
-    assert breaching
-    for name in breaching:
         assert "Guardrails" in all_dependencies(template, name), name
 
 

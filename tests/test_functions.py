@@ -130,6 +130,7 @@ NEEDED = {
     DetachSettings: {*COMMON, "WORK_QUEUE_URL", "RECHECK_SECONDS"},
     SweepSettings: {
         *COMMON, "WORK_QUEUE_URL", "SWEEP_QUEUE_URL", "DETACH_QUEUE_URL", "PUBLISH_QUEUE_URL", "OWN_ROLES", "REGIONS",
+        "SWEEP_SECONDS",
     },
 }  # fmt: skip
 

@@ -147,7 +147,10 @@ def test_no_function_has_two_of_the_permissions_to_attach_write_and_detach(right
     ("organization", "functions"),
     [
         ({}, set()),
-        ({"OrganizationId": "o-exampleorg1", "OrganizationalUnits": "ou-root-canvas000"}, {"SweepFunction"}),
+        (
+            {"OrganizationId": "o-exampleorg1", "OrganizationalUnits": "ou-root-canvas000"},
+            {"AlertFunction", "SweepFunction"},
+        ),
         (
             {
                 "OrganizationId": "o-exampleorg1",
@@ -220,7 +223,9 @@ def granted():
     }
     optional |= {"OrganizationId": "o-exampleorg1", "OrganizationalUnits": "ou-root-canvas000", "Regions": "us-east-1"}
     of_functions = lines(of_template(translated())) | lines(of_template(translated(**optional, SecurityHub="on")))
-    return of_functions | lines(of_stack_sets(translated(Regions="us-east-1,eu-west-1")))
+    elsewhere = translated(Regions="us-east-1,eu-west-1")
+    alert = [rights for rights in of_template(elsewhere) if rights.function == "AlertFunction"]
+    return of_functions | lines(alert) | lines(of_stack_sets(elsewhere))
 
 
 def test_every_permission_has_its_row_in_the_docs():

@@ -11,7 +11,6 @@ from rolewarden.origin import SCHEDULED_CHECK
 from rolewarden.policies import compile_rules, policy_arn
 from rolewarden.record import metrics
 from rolewarden_local.aws import ACCOUNT_ID
-from rolewarden_local.emulated.alarms import metrics_in
 
 from tests.handlers import deployment_request, function_handler, lambda_context
 from tests.publishing import GUARDRAIL_ARN, PUBLISHED, UNRELATED, tamper
@@ -127,14 +126,6 @@ def test_a_deployment_publishes_and_cloudformation_gets_success(world, answers, 
     assert world.in_force() == PUBLISHED
     [answer] = answers.heard
     assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", "rolewarden-guardrails")
-
-
-def test_only_the_first_publication_counts_as_a_heartbeat(world, answers, monkeypatch, capsys):
-    handler = publish_handler(world, monkeypatch)
-    for kind, heartbeats in [("Create", 1), ("Update", 0)]:
-        handler(deployment_request(answers, kind), CONTEXT)
-        names = [name for _, name, _, _ in metrics_in(capsys.readouterr().out)]
-        assert names.count("Heartbeat") == heartbeats
 
 
 def test_a_deployment_with_an_unreadable_stack_fails_and_cloudformation_gets_failure(world, answers, monkeypatch):

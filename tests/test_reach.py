@@ -1,20 +1,16 @@
 """Whether events of every account and region reach Rolewarden. Every sweep and `rolewarden doctor` report it."""
 
-import json
-
 import pytest
-from rolewarden.record import metrics
-from rolewarden.work import DOCTOR
+from rolewarden.work import DOCTOR, HEARTBEAT
 from rolewarden_local.aws import ACCOUNT_ID as CENTRAL
 from rolewarden_local.emulated.organization import MANAGEMENT as MANAGEMENT_ACCOUNT
 from rolewarden_local.scenes.seed import log
 
-from tests.company import client
+from tests.company import BUS, client, forward
 from tests.stacks import MEMBER
 
 pytestmark = pytest.mark.long
 
-BUS = f"arn:aws:events:us-east-1:{CENTRAL}:event-bus/rolewarden-central"
 HOME, AWAY = "us-east-1", "eu-west-1"
 
 
@@ -30,34 +26,22 @@ def covered(company):
     return company
 
 
-def forward(account, region, *about):
-    client("sqs", account, region).create_queue(QueueName="rolewarden-undelivered")
-    events = client("events", account, region)
-    for each in about:
-        name = f"rolewarden-forward-{each}"
-        events.put_rule(Name=name, EventPattern=json.dumps({"source": ["aws.iam"]}))
-        role = f"arn:aws:iam::{account}:role/rolewarden/rolewarden-forward-{region}"
-        events.put_targets(Rule=name, Targets=[{"Id": "Hub", "Arn": BUS, "RoleArn": role}])
-
-
 def reported(company):
     """The problems by account and region, as `rolewarden doctor` finds them."""
     checks = company.sweeper.handle_event({"step": DOCTOR})["probes"]
     return {(c["account"], c["region"], c["what"]): c["message"] for c in checks if "message" in c}
 
 
-def heartbeat(company):
-    """The smallest value of the heartbeat in a sweep of everything."""
-    metrics.clear_metrics()
-    company.everything()
-    values = metrics.metric_set["Heartbeat"]["Value"]
-    metrics.clear_metrics()
-    return min(values)
+def cut_off(company):
+    """The accounts that the heartbeat counts as cut off after two sweeps of everything."""
+    for _ in range(2):
+        company.everything()
+    return company.sweeper.handle_event({"step": HEARTBEAT})["cut_off"]
 
 
 def test_a_complete_event_path_has_no_finding_and_a_heartbeat(covered):
     assert reported(covered) == {}
-    assert heartbeat(covered) == 1
+    assert cut_off(covered) == []
     assert covered.findings_of(CENTRAL) == covered.findings_of(MEMBER) == []
 
 
@@ -76,7 +60,7 @@ def test_a_stackset_without_readable_members_is_reported_with_its_own_recommende
             (CENTRAL, "", "member accounts"): f"ListStackInstances: ValidationError: {message}"
         }
         checks = covered.sweeper.handle_event({"step": DOCTOR})["probes"]
-        assert heartbeat(covered) == 0
+        assert cut_off(covered) == [CENTRAL]
     [advised] = [check["recommendation"] for check in checks if "message" in check]
     assert "aws organizations list-delegated-administrators" in advised
     # With another error, the StackSet itself may be missing.
@@ -88,7 +72,7 @@ def test_a_stackset_without_readable_members_is_reported_with_its_own_recommende
 
 def test_a_trail_that_does_not_log_stops_the_heartbeat_and_is_a_finding(covered):
     client("cloudtrail", CENTRAL).stop_logging(Name="management-events")
-    assert heartbeat(covered) == 0
+    assert cut_off(covered) == [CENTRAL]
     [one, other] = covered.findings_of(CENTRAL)
     assert {one["reason"], other["reason"]} == {"events do not arrive"}
     arn = f"arn:aws:cloudtrail:{HOME}:{CENTRAL}:trail/management-events"
@@ -141,7 +125,7 @@ def test_a_trail_that_logs_nothing_useful_stops_the_heartbeat(covered, selectors
     messages = reported(covered)
     assert messages.keys() == {(MEMBER, HOME, "trail"), (MEMBER, AWAY, "trail")}
     assert messages[MEMBER, AWAY, "trail"].endswith("trail/management-events selects no write management events")
-    assert heartbeat(covered) == 0
+    assert cut_off(covered) == [MEMBER]
 
 
 @pytest.mark.parametrize("selectors", USEFUL.values(), ids=USEFUL)
@@ -247,7 +231,7 @@ def turn_away(events):
 def test_a_forwarder_that_sends_nothing_stops_the_heartbeat(covered, breaks, message):
     breaks(client("events", MEMBER, HOME))
     assert reported(covered) == {(MEMBER, HOME, "forwarder"): message}
-    assert heartbeat(covered) == 0
+    assert cut_off(covered) == [MEMBER]
     assert [row["message"] for row in covered.findings_of(MEMBER)] == [f"forwarder in {HOME}: {message}"]
 
 
@@ -269,22 +253,24 @@ def test_a_missing_queue_for_undelivered_events_is_reported(covered):
 def test_the_sweep_reports_a_disabled_rule_for_tampering(covered):
     client("events", MEMBER, AWAY).disable_rule(Name="rolewarden-forward-moves")
     assert reported(covered) == {(MEMBER, AWAY, "forwarder"): "rule rolewarden-forward-moves is disabled"}
-    assert heartbeat(covered) == 0
+    assert cut_off(covered) == [MEMBER]
 
 
-def test_an_account_that_cannot_be_entered_is_one_finding_and_stops_the_heartbeat(covered):
+def test_an_account_that_cannot_be_entered_is_one_finding_and_its_sweep_is_overdue(covered):
     client("iam", MEMBER).delete_role(RoleName="rolewarden-enforce")
     covered.runtime.aws.leave(MEMBER)
     [(key, message)] = reported(covered).items()
     assert key == (MEMBER, "", "entrance")
     assert message.startswith("AssumeRole: AccessDenied")
-    assert heartbeat(covered) == 0
+    assert cut_off(covered) == []
+    covered.wait(3 * 3600)
+    assert MEMBER in covered.sweeper.handle_event({"step": HEARTBEAT})["overdue"]
 
 
 def test_a_denied_probe_is_reported_and_does_not_end_the_sweep(covered):
     with covered.aws.failing("DescribeTrails", "AccessDeniedException"):
-        assert heartbeat(covered) == 0
-    assert len(covered.progress.sweeps(CENTRAL)) == 1
+        assert cut_off(covered) == [CENTRAL, MEMBER]
+    assert len(covered.progress.sweeps(CENTRAL)) == 2
     assert {row["reason"] for row in covered.findings_of(CENTRAL)} == {"events do not arrive"}
 
 

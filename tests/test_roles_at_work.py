@@ -18,13 +18,16 @@ from rolewarden.cloudformation import OwnStack
 from rolewarden.errors import Refused
 from rolewarden.events import EvaluationRequest, SubjectKey
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, Origin, Trigger
+from rolewarden.own_operations import OwnOperations
 from rolewarden.policies import compile_rules, policy_arn
-from rolewarden.settings import alarm_topic
+from rolewarden.settings import alarm_topic, own_operations
+from rolewarden.stacks import StackReader
 from rolewarden.work import Recheck
 from rolewarden_local.aws import ACCOUNT_ID, REGION
 from rolewarden_local.emulated._ministack import cloudformation
 from rolewarden_local.scenes.seed import trusting
 
+from tests.conftest import sample
 from tests.handlers import STACK
 from tests.permissions import of_template, unused
 from tests.publishing import UNRELATED
@@ -313,6 +316,15 @@ def alert(staff):
     assert staff.world.aws.calls()[-1].operation == "Publish"
 
 
+def call_of_cloudformation(staff):
+    """AlertFunction asks whether a call of CloudFormation is Rolewarden's own."""
+    stack, _ = own_operations({"STACK_ID": STACK})
+    event = sample("self_put_role_policy")
+    event["detail"]["sourceIPAddress"] = "cloudformation.amazonaws.com"
+    OwnOperations(StackReader(staff.aws("Alert")), stack, {}).caused(event)
+    assert staff.world.aws.calls()[-1].operation == "DescribeStackEvents"
+
+
 @pytest.fixture(scope="module")
 def staff(aws, template, tmp_path_factory):
     return Staff(World(aws, template), template, tmp_path_factory.mktemp("rules"))
@@ -331,6 +343,7 @@ def judged(aws, staff):
             detaches,
             moved_statements,
             alert,
+            call_of_cloudformation,
             deletion,
         ):
             stretch(staff)

@@ -42,9 +42,9 @@ PACKAGES = {
 
 VERBS = frozenset(
     """
-    add announce answer ask attach audit backfill begin bind bring build check claim clear collect compare
+    add announce answer ask attach audit backfill beat begin bind bring build check claim clear collect compare
     compile complete confirm connect create delete deny deploy describe detach do drop emit enable end
-    enforce enter expect
+    enforce enter evaluate expect
     extend fail fill finish fix follow forget format forward give ignore import install invoke keep leave lend let limit
     list
     log make mark move name need note notify observe open order organize pass play prepare press print publish
@@ -124,7 +124,8 @@ def test_a_function_that_returns_nothing_is_named_by_a_verb(package):
 WRITES = frozenset(
     """
     attach create_policy delete_policy detach import_finding mark notify put put_all put_events put_once
-    put_unless remove_boundary replace_policy send set_audited set_boundary set_member_swept write write_newer
+    put_unless remove_boundary replace_policy send set_audited set_boundary set_covered set_health set_member_swept
+    write write_newer
     """.split()  # noqa: SIM905 - as above
 )
 """The methods that write to AWS or to Rolewarden's own tables."""

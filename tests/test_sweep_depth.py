@@ -11,7 +11,6 @@ from rolewarden.clock import Clock, unlimited
 from rolewarden.errors import RetryLater
 from rolewarden.listed import ListedDomain
 from rolewarden.origin import SWEEP
-from rolewarden.record import metrics
 from rolewarden.work import Work
 from rolewarden_local.aws import ACCOUNT_ID
 
@@ -229,19 +228,6 @@ def test_the_record_of_a_role_with_thousands_of_subjects_fits_an_event(world):
         world.enforce(world.event("CreateUserProfile"))
     [outcome] = world.enforce(world.detach("CanvasOmar", "no-generative-ai"))
     assert (len(outcome["subjects"]), outcome["more_subjects"]) == (50, 11)
-
-
-def test_a_completed_sweep_is_the_heartbeat_of_the_alarm(world, template):
-    alarm = template.resources("AWS::CloudWatch::Alarm")["HeartbeatAlarm"]
-    metrics.clear_metrics()
-    world.sweeper.start()
-    found: Any = metrics.serialize_metric_set()
-    metrics.clear_metrics()
-    assert found[alarm["MetricName"]] == [1.0]
-    assert found["_aws"]["CloudWatchMetrics"][0]["Namespace"] == alarm["Namespace"]
-    assert {name: found[name] for [name] in found["_aws"]["CloudWatchMetrics"][0]["Dimensions"]} == {
-        dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]
-    }
 
 
 def test_a_sweep_without_time_leaves_everything_to_a_message(world):

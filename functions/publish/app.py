@@ -52,10 +52,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
                 raise unknown
             if deletes:
                 return {}
-            done = publications().run(account, DEPLOYMENT)
-            if event["RequestType"] == "Create":
-                publications().publisher.recorder.record_first_publication()
-            return done
+            return publications().run(account, DEPLOYMENT)
 
         return cloudformation.answer_request(
             event,

@@ -1,9 +1,10 @@
-"""Reduce botocore to the calls that aws.py makes. The argument is the folder in which botocore is installed.
+"""Reduce botocore to the calls that aws.py and stacks.py make. The argument is the folder with botocore.
 
 Of botocore's 29 MB, 27 are the models of services. Reading the models of IAM and SageMaker, and the list of all
-endpoints, takes longer than the rest of a cold start. The script keeps a service if aws.py makes a client for it, an
-operation if aws.py contains the name of its method, and a shape if such an operation needs it. It removes the code that
-writes the documentation of clients, and HTTP/2, which botocore does not use. Their imports take a tenth of the rest.
+endpoints, takes longer than the rest of a cold start. The script keeps a service if a module makes a client for it, an
+operation if a module contains the name of its method, and a shape if such an operation needs it. It removes the code
+that writes the documentation of clients, and HTTP/2, which botocore does not use. Their imports take a tenth of the
+rest.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-AWS = Path(__file__).with_name("rolewarden") / "aws.py"
+CALLERS = [Path(__file__).with_name("rolewarden") / name for name in ("aws.py", "stacks.py")]
+"""The modules that call AWS."""
 
 KEPT = {"_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"}
 """Files that botocore reads for every service."""
@@ -29,7 +31,7 @@ def main(site: Path) -> None:
     sys.path.insert(0, str(site))
     from botocore import xform_name
 
-    source = AWS.read_text(encoding="utf-8")
+    source = "\n".join(caller.read_text(encoding="utf-8") for caller in CALLERS)
     services = set(re.findall(r'\.client\("([a-z0-9]+)"', source))
     words = set(re.findall(r"\w+", source))
     data = site / "botocore" / "data"

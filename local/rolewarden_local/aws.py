@@ -40,6 +40,7 @@ from rolewarden_local.emulated import (
     sagemaker,
     saved,
     simulate,
+    stack_calls,
     stacksets,
     stale,
     subscriptions,
@@ -137,6 +138,7 @@ class LocalAws:
         organization.reset_organization()
         stacksets.reset_stacksets()
         regions.ENABLED.clear()
+        stack_calls.RECORDING.on = False
         self._faults.clear()
         self.events.clear()
         self._calls.clear()
@@ -186,6 +188,15 @@ class LocalAws:
     def enable_region(self, account: str, region: str) -> None:
         """Enable a region that AWS does not enable by itself; `reset` disables it again."""
         regions.ENABLED.add((account, region))
+
+    @property
+    def records_stack_calls(self) -> bool:
+        """Whether CloudTrail has the calls that CloudFormation makes for resources; `reset` makes it False again."""
+        return stack_calls.RECORDING.on
+
+    @records_stack_calls.setter
+    def records_stack_calls(self, on: bool) -> None:
+        stack_calls.RECORDING.on = on
 
     def organize(
         self,
@@ -486,7 +497,10 @@ class LocalAws:
         return told
 
     def _emit(self, call: cloudtrail.ApiCall) -> None:
-        event = cloudtrail.event(call)
+        self.send_event(cloudtrail.event(call))
+
+    def send_event(self, event: cloudtrail.Event) -> None:
+        """Keep an event of CloudTrail, and hand it to EventBridge in its account and region."""
         self.events.append(event)
         if not trail.is_delivered(event):
             return
@@ -525,6 +539,7 @@ def _install(aws: LocalAws) -> None:
     organization.install_organization()
     order.install_order()
     alarms.install_alarms()
+    stack_calls.install_stack_calls(aws.send_event)
     stacksets.install_stacksets(aws._loop)
     buses.install_buses()
     trail.install_trail(aws.events)

@@ -1,4 +1,4 @@
-"""The only module that calls AWS.
+"""The only module that calls AWS, except for `rolewarden.stacks`.
 
 Every call goes through `Aws`. Its methods return plain values and raise two errors: `Refused`, if a retry would not
 help, and `RetryLater`. Only `translated` decides which error of AWS becomes which of the two.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rolewarden.listed import ListedDomain, ListedProfile, ListedRule, ListedTrail, PublishedPolicy, RoleDescription
+    from rolewarden.stacks import StackEvent, StackSetOperation
 
 
 class Accounts(Protocol):
@@ -271,3 +272,16 @@ class ReadsStacks(Protocol):
 
 class ReadsAccount(ListsSubjects, ReadsSubjects, ReadsPaths, ReadsItems, Protocol):
     """Reads an account and Rolewarden's tables, for the commands of operators that write nothing."""
+
+
+class ReadsOperations(Protocol):
+    """Reads the operations of the own stack and StackSets."""
+
+    def stack_events(self, stack_id: str) -> Iterator[StackEvent]:
+        """As `StackReader.stack_events`."""
+
+    def stack_set_operations(self, name: str, call_as: str) -> tuple[StackSetOperation, ...]:
+        """As `StackReader.stack_set_operations`."""
+
+    def stack_set_places(self, name: str, operation: str, call_as: str) -> frozenset[tuple[str, str]]:
+        """As `StackReader.stack_set_places`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from rolewarden.bindings import row_key
 from rolewarden.calls import ReadsItems, WritesItems
@@ -15,6 +15,22 @@ SWEEP_KEPT_SECONDS = 7 * 24 * 3600
 
 _MEMBERS = "members"
 """The partition key of the rows about member accounts."""
+
+_HEALTH = "health"
+"""The partition key of the rows that the heartbeat counts, one for each account that is covered."""
+
+
+class Health(NamedTuple):
+    """What the heartbeat knows of an account.
+
+    - `since`: the time from which the account is covered, in seconds of the epoch.
+    - `swept`: the start of the last completed sweep, 0 for none.
+    - `broken`: the number of latest sweeps in a row that found a broken event path.
+    """
+
+    since: float = 0
+    swept: float = 0
+    broken: int = 0
 
 
 def sweeps_scope(account: str) -> str:
@@ -99,22 +115,49 @@ class Progress(RecordedProgress):
         """Record that the sweep could not read something."""
         self.aws.update(self._table, row_key(row), "SET missed = :yes", {":yes": True})
 
-    def finish(self, row: tuple[str, str], counts: Mapping[str, int], surplus: Mapping[str, Sequence[str]]) -> None:
-        """Record the result of a sweep.
+    def finish(self, row: tuple[str, str], counts: Mapping[str, int], surplus: Mapping[str, Sequence[str]]) -> bool:
+        """Record the result of a sweep. Gives whether the sweep began and has listed everything.
+
+        A caller that can send messages can ask for the comparison of a sweep that never began.
 
         - `counts`: the numbers of subjects, roles and so on, by name.
         - `surplus`: the first "roles" with a policy that they do not need, and the first unused "policies".
         """
         values = {":counts": dict(counts), ":surplus": {what: list(names) for what, names in surplus.items()}}
-        self.aws.update(self._table, row_key(row), "SET completed = :counts, surplus = :surplus", values)
+        after = self.aws.update(self._table, row_key(row), "SET completed = :counts, surplus = :surplus", values)
+        return bool(after.get("rules") and after.get("listed")) and not after.get("pending")
 
     def set_member_swept(self, account: str, at: float) -> None:
         """Record the start of the last completed sweep of a member account, 0 for a new account."""
         self.aws.put(self._table, {"scope": _MEMBERS, "item": account, "swept": int(at)})
 
     def forget_member(self, account: str) -> None:
-        """Delete the row of a member account that is no longer swept."""
-        self.aws.write_newer(self._table, (), [{"scope": _MEMBERS, "item": account}], at=self._clock.now())
+        """Delete the rows of a member account that is no longer swept."""
+        keys = [{"scope": scope, "item": account} for scope in (_MEMBERS, _HEALTH)]
+        self.aws.write_newer(self._table, (), keys, at=self._clock.now())
+
+    def health(self) -> dict[str, Health]:
+        """What the heartbeat knows, by account."""
+        rows = self.aws.query(self._table, {"scope": _HEALTH})
+        return {
+            row["item"]: Health(float(row.get("since", 0)), float(row.get("swept", 0)), int(row.get("broken", 0)))
+            for row in rows
+        }
+
+    def set_covered(self, account: str, at: float) -> Health:
+        """Record the time from which an account is covered."""
+        key = {"scope": _HEALTH, "item": account}
+        self.aws.update(self._table, key, "SET since = :at", {":at": int(at)})
+        return Health(int(at))
+
+    def set_health(self, account: str, at: float, *, is_whole: bool | None) -> None:
+        """Record a completed sweep that began at `at`, and whether it found every event path whole (None: unknown)."""
+        key, expression, values = {"scope": _HEALTH, "item": account}, "SET swept = :at", {":at": int(at)}
+        if is_whole:
+            expression, values = f"{expression}, broken = :none", {**values, ":none": 0}
+        elif is_whole is False:
+            expression, values = f"{expression} ADD broken :one", {**values, ":one": 1}
+        self.aws.update(self._table, key, expression, values)
 
     def set_audited(self, account: str, until: datetime) -> None:
         """Record that the calls of an account before `until` are audited."""

@@ -51,8 +51,8 @@ metrics = Metrics(namespace="Rolewarden", service="rolewarden")
 ACCOUNT_WIDE = "account/"
 """The prefix of the name of a finding about a whole account. No domain ID begins like this: they begin with d-."""
 
-HEARTBEAT = "Heartbeat"
-"""The name of a metric. Its minimum in a period is 1 if each sweep completed and found every event path in order."""
+MOST_LOGGED = 20
+"""The number of accounts that a log line of the heartbeat names."""
 
 EVENT_REPORTED_SECONDS = 3600.0
 """Seconds in which the same finding is not reported again for events of the same actor."""
@@ -165,9 +165,6 @@ class Recorder:
             recommendation=RECOMMENDATIONS.get(refused.reason, ""),
             cause=origin.cause,
         )
-        # HeartbeatAlarm must also go off if sweeps complete, but an account cannot be entered or sends no events.
-        if kind is not ReportedKind.OUTSIDE:
-            metrics.add_metric(HEARTBEAT, MetricUnit.Count, 0)
         name = about_account(str(refused))
         self._report_finding(event, name, origin, kind)
         return folded(f"{account}/{name}")
@@ -337,14 +334,30 @@ class Recorder:
     def record_sweep(self, account: str, regions: Sequence[str], counts: Mapping[str, int]) -> None:
         """Record a completed sweep: `counts` by name, as metrics and as the event. Raises RetryLater."""
         metrics.add_metric("SweepCompleted", MetricUnit.Count, 1)
-        metrics.add_metric(HEARTBEAT, MetricUnit.Count, 1)
         for name, count in counts.items():
             metrics.add_metric(f"Sweep.{name}", MetricUnit.Count, count)
         self.announce(SweepCompleted(account=account, regions=tuple(regions), **counts))
 
-    def record_first_publication(self) -> None:
-        """Count a heartbeat. Without one, HeartbeatAlarm goes off before the first sweep of a new stack can end."""
-        metrics.add_metric(HEARTBEAT, MetricUnit.Count, 1)
+    def record_heartbeat(
+        self, accounts: int, overdue: Sequence[str], cut_off: Sequence[str], *, unlisted: bool
+    ) -> None:
+        """Count the covered accounts, and log those without a recent sweep and those whose events may not arrive.
+
+        `unlisted` says that AWS refuses to list the accounts, so that one that is not counted may have no sweep.
+        """
+        metrics.add_metric("AccountsCovered", MetricUnit.Count, accounts)
+        metrics.add_metric("AccountsOverdue", MetricUnit.Count, len(overdue) + unlisted)
+        metrics.add_metric("AccountsCutOff", MetricUnit.Count, len(cut_off))
+        log = logger.warning if overdue or cut_off or unlisted else logger.info
+        log(
+            "heartbeat",
+            extra={
+                "accounts": accounts,
+                "overdue": list(overdue[:MOST_LOGGED]),
+                "cut_off": list(cut_off[:MOST_LOGGED]),
+                "unlisted": unlisted,
+            },
+        )
 
     def announce(self, event: OwnEvent, *, needed: bool = True) -> None:
         """Log a milestone (`Guardrails Published`, `Sweep Completed`) or a backfilled event, and put it on the bus.

@@ -76,6 +76,7 @@ class SweepSettings(Settings):
     - `member_stack_set`, `call_as`: the StackSet that covers the member accounts, and how StackSets is called. Empty
       without an organization.
     - `central_bus`: the ARN of the event bus for events of other regions and accounts. Empty if no other sends events.
+    - `sweep_seconds`: the seconds from one scheduled sweep to the next.
     """
 
     sweep_queue_url: str
@@ -87,6 +88,7 @@ class SweepSettings(Settings):
     member_stack_set: str
     call_as: str
     central_bus: str
+    sweep_seconds: int
 
 
 def history(environment: Mapping[str, str]) -> HistoryTable:
@@ -95,8 +97,18 @@ def history(environment: Mapping[str, str]) -> HistoryTable:
 
 
 def alarm_topic(environment: Mapping[str, str]) -> str:
-    """The ARN of the alarm topic, the only setting of AlertFunction. Raises SettingsError."""
+    """The ARN of the alarm topic, to which AlertFunction sends. Raises SettingsError."""
     return _text(environment, "ALARM_TOPIC_ARN")
+
+
+def own_operations(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The ARN of the own stack, and its StackSets with how each is called. Raises SettingsError."""
+    stack_sets = {}
+    if name := environment.get("FORWARDERS_STACK_SET"):
+        stack_sets[name] = "SELF"
+    if name := environment.get("MEMBER_STACK_SET"):
+        stack_sets[name] = _text(environment, "CALL_AS")
+    return _text(environment, "STACK_ID"), stack_sets
 
 
 def _text(environment: Mapping[str, str], name: str) -> str:
@@ -133,6 +145,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "detach_queue_url": lambda found: _text(found, "DETACH_QUEUE_URL"),
     "publish_queue_url": lambda found: _text(found, "PUBLISH_QUEUE_URL"),
     "recheck_seconds": lambda found: _number(found, "RECHECK_SECONDS", 0, 900),
+    "sweep_seconds": lambda found: _number(found, "SWEEP_SECONDS", 60, 7 * 24 * 3600),
     "own_roles": lambda found: frozenset(_text(found, "OWN_ROLES").split(",")),
     "regions": lambda found: tuple(dict.fromkeys(_text(found, "REGIONS").replace(" ", "").split(","))),
     "member_stack_set": lambda found: found.get("MEMBER_STACK_SET", ""),

@@ -45,6 +45,7 @@ from rolewarden.discovery import Discovery, SubjectReader, SubjectReading, slots
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.events import ACCOUNT, DOMAIN_ID, PROFILE_NAME, REGION, EvaluationRequest, SubjectKey, mapping, matched
 from rolewarden.guardrails import Fallback, Guardrail
+from rolewarden.heartbeat import Heartbeat
 from rolewarden.listed import ListedDomain
 from rolewarden.names import about, folded
 from rolewarden.needs import Needs
@@ -56,7 +57,7 @@ from rolewarden.reported import ReportedFinding, ReportedFindings, ReportedKind
 from rolewarden.runtime import Runtime
 from rolewarden.settings import SweepSettings
 from rolewarden.verdicts import Reason
-from rolewarden.work import BEGIN, DOCTOR, PUBLISH, RULES, Work
+from rolewarden.work import BEGIN, DOCTOR, HEARTBEAT, PUBLISH, RULES, Work
 
 LIST, DESCRIBE, COMPARE, AUDIT, REGIONS = "list", "describe", "compare", "audit", "regions"
 """The steps after BEGIN."""
@@ -159,6 +160,7 @@ class Sweeper:
     queues: Queues
     coverage: Coverage
     clock: Clock
+    heartbeat: Heartbeat
 
     @classmethod
     def of(cls, runtime: Runtime, settings: SweepSettings) -> Self:
@@ -184,15 +186,18 @@ class Sweeper:
                 settings.account, settings.regions, settings.member_stack_set, settings.call_as, settings.central_bus
             ),
             clock,
+            Heartbeat(progress, runtime.recorder, clock, settings.sweep_seconds),
         )
 
     def handle_event(self, event: Any) -> dict[str, Any]:
         """Begin the sweeps that an event of the bus or of the schedule triggers. Raises Refused and RetryLater.
 
         An event about a restored policy triggers the sweep of its account. Every other event triggers the sweep of all
-        accounts. Two events trigger no sweep: DOCTOR returns the probes of all accounts, and RULES the fingerprint of
-        the rules that the function runs.
+        accounts. Three events trigger no sweep: HEARTBEAT counts the accounts without a recent one, DOCTOR returns the
+        probes of all accounts, and RULES the fingerprint of the rules that the function runs.
         """
+        if mapping(event).get("step") == HEARTBEAT:
+            return self._beat()
         if mapping(event).get("step") == RULES:
             return {"rules": self.needs.fingerprint}
         if mapping(event).get("step") == DOCTOR:
@@ -229,6 +234,15 @@ class Sweeper:
         for new in sorted(current - known.keys()):
             self.progress.set_member_swept(new, 0)
         self.aws.send(self.queues.publish, [{"account": account, "step": PUBLISH} for account in sorted(current)])
+
+    def _beat(self) -> dict[str, Any]:
+        """Count the accounts that need attention. Raises RetryLater."""
+        try:
+            members, unlisted = self._member_accounts(), False
+        except Refused:
+            # `start` reports the refusal as a finding.
+            members, unlisted = set(self.progress.member_accounts()), True
+        return self.heartbeat.beat({self.coverage.account, *members}, unlisted=unlisted)
 
     def _member_accounts(self) -> set[str]:
         """The member accounts now; empty without an organization. Raises Refused and RetryLater."""
@@ -270,12 +284,17 @@ class Sweeper:
                 return
             yield from reach.regional_probes(self.aws, account, self.coverage.regions)
 
-    def _probe_paths(self, account: str, reported: Iterable[ReportedFinding]) -> set[str]:
-        """Report each broken link of the path to the central account. Gives the keys of unresolved findings."""
+    def _probe_paths(self, account: str, reported: Iterable[ReportedFinding]) -> tuple[set[str], bool | None]:
+        """Report each broken link of the path to the central account.
+
+        Gives the keys of unresolved findings, and whether every link works (None: AWS could not answer).
+        """
         unresolved: set[str] = set()
+        is_whole: bool | None = True
         try:
             for probe in self.probes(account):
                 if probe.message:
+                    is_whole = False
                     # At its start, the sweep reported in the same words that it cannot list the member accounts.
                     where = "" if probe.what == reach.MEMBERS else f"{probe.what} in {probe.region}: "
                     refused = Refused(probe.reason, f"{where}{probe.message}")
@@ -284,7 +303,8 @@ class Sweeper:
             # The next sweep probes again. Until then, the findings that were reported may still be true.
             self.recorder.record_unread(f"paths of {account}", error)
             unresolved.update(finding.about for finding in reported)
-        return unresolved
+            is_whole = None if is_whole else is_whole
+        return unresolved, is_whole
 
     def begin(self, account: str) -> dict[str, Any]:
         """Begin the sweep of an account, and continue as far as time allows. Raises Refused and RetryLater."""
@@ -547,7 +567,8 @@ class Sweeper:
             after = some[-1].role.path
         surplus = self._send_detachments(sweep, required, users)
         unresolved = {role.path for role in lacking} | self._report_unkeepable(bindings)
-        unresolved |= self._probe_paths(sweep.account, reported)
+        broken, is_whole = self._probe_paths(sweep.account, reported)
+        unresolved |= broken
         self._resolve_findings(sweep, reported, unresolved)
         if sweep.account == self.coverage.account:
             self._resolve_uncovered()
@@ -557,12 +578,13 @@ class Sweeper:
             "unprotected": len(lacking),
             "exempt": sum(self.needs.exemption(role) is not None for role in roles),
             "surplus": len(surplus),
-            "seconds": round(self.clock.now() - sweep.began),
+            "seconds": max(0, round(self.clock.now() - sweep.began)),
         }
         self.recorder.record_sweep(sweep.account, self.coverage.regions, counts)
         unused = sorted(users.keys() - self.needs.published())
         names = {"roles": surplus[:SOME_SURPLUS], "policies": unused[:SOME_SURPLUS]}
-        self.progress.finish(sweep.row, {**counts, "unused_policies": len(unused)}, names)
+        if self.progress.finish(sweep.row, {**counts, "unused_policies": len(unused)}, names):
+            self.progress.set_health(sweep.account, sweep.began, is_whole=is_whole)
         if sweep.account != self.coverage.account:
             self.progress.set_member_swept(sweep.account, sweep.began)
         # These are separate steps, because the sweep is complete even if they fail.

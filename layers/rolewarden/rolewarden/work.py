@@ -33,6 +33,9 @@ BEGIN, PUBLISH = "begin", "publish"
 RULES = "rules"
 """The step that returns the fingerprint of the rules that SweepFunction runs."""
 
+HEARTBEAT = "heartbeat"
+"""The step that counts the accounts without a recent sweep. A schedule triggers it."""
+
 DOCTOR = "doctor"
 """The step that returns the probes of all accounts, for `rolewarden doctor`."""
 

@@ -1,23 +1,98 @@
-"""Metrics in the logs of functions, and alarms that evaluate missing data.
+"""Metrics that functions log, and alarms that see missing data and periods as CloudWatch does, also when they are new.
+
+MiniStack takes no metrics from logs. It evaluates an alarm over all dimensions and periods at once, and never without
+data.
 
 A function logs metrics in CloudWatch's embedded metric format, and CloudWatch reads them from the log:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
-CloudWatch evaluates an alarm from its creation on. An alarm that treats missing data as breaching goes off immediately
-if its metric has no data yet:
-https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
-MiniStack does not read metrics from logs. It evaluates an alarm over all dimensions, and never without data.
+CloudWatch evaluates an alarm from its creation on.
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html has the rules of missing
+data and the examples that the tests repeat. CloudWatch looks at some more periods than EvaluationPeriods and does not
+say at how many; two more fit its examples.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, Final
 
 from rolewarden_local.emulated._ministack import cloudwatch, lambda_svc, provisioners
 from rolewarden_local.emulated.patches import Patch
+
+OK: Final = "OK"
+ALARM: Final = "ALARM"
+UNKNOWN: Final = "INSUFFICIENT_DATA"
+"""The state of a new alarm, and of one without data that treats missing data as missing."""
+
+EXTRA_PERIODS: Final = 2
+"""Periods before the evaluation periods, from which CloudWatch takes data if newer data is missing."""
+
+Point = tuple[float, float]
+"""The time of a data point, in seconds, and its value."""
+
+_BREACHES: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    "GreaterThanOrEqualToThreshold": lambda value, threshold: value >= threshold,
+    "GreaterThanThreshold": lambda value, threshold: value > threshold,
+    "LessThanThreshold": lambda value, threshold: value < threshold,
+    "LessThanOrEqualToThreshold": lambda value, threshold: value <= threshold,
+}
+_STATISTICS: Final[Mapping[str, Callable[[Sequence[float]], float]]] = {
+    "Sum": sum,
+    "Minimum": min,
+    "Maximum": max,
+    "SampleCount": len,
+    "Average": lambda values: sum(values) / len(values),
+}
+
+
+def alarm_state(alarm: Mapping[str, Any], points: Iterable[Point], now: float, before: str = UNKNOWN) -> str:
+    """The state of an alarm at the time `now`.
+
+    - `alarm`: the properties of AWS::CloudWatch::Alarm.
+    - `points`: the data points of its metric, in any order.
+    - `before`: the state until now; that of a new alarm if it is left out.
+    """
+    points = list(points)
+    period, periods = int(alarm["Period"]), int(alarm["EvaluationPeriods"])
+    breaches, statistic = _BREACHES[alarm["ComparisonOperator"]], _STATISTICS[alarm["Statistic"]]
+    found: list[bool | None] = []
+    for number in range(periods + EXTRA_PERIODS):
+        end = now - number * period
+        values = [value for at, value in points if end - period < at <= end]
+        found.append(breaches(statistic(values), float(alarm["Threshold"])) if values else None)
+    return verdict(
+        found,
+        periods=periods,
+        needed=int(alarm.get("DatapointsToAlarm") or periods),
+        missing=alarm.get("TreatMissingData", "missing"),
+        before=before,
+    )
+
+
+def verdict(found: Sequence[bool | None], *, periods: int, needed: int, missing: str, before: str = UNKNOWN) -> str:
+    """The state that data of the evaluation range gives, newest first: whether each breaches, None for missing data.
+
+    - `periods`, `needed`: EvaluationPeriods and DatapointsToAlarm.
+    - `missing`: TreatMissingData.
+    - `before`: the state until now.
+    """
+    real = [breaches for breaches in found if breaches is not None][:periods]
+    lacking = periods - len(real)
+    if missing in {"breaching", "notBreaching"}:
+        return ALARM if sum(real) + lacking * (missing == "breaching") >= needed else OK
+    if not real:
+        return before if missing == "ignore" else UNKNOWN
+    if sum(real) >= needed:
+        return ALARM
+    # With fewer data than periods, the alarm goes off if the oldest breaches and is old enough, and every newer one
+    # breaches or is missing ("avoiding premature transitions to alarm state").
+    oldest = max(number for number, breaches in enumerate(found) if breaches is not None)
+    if lacking and all(real) and oldest + 1 >= needed:
+        return before if missing == "ignore" else ALARM
+    return before if lacking and missing == "ignore" and any(real) else OK
 
 
 def install_alarms() -> None:
@@ -33,6 +108,12 @@ def install_alarms() -> None:
         "_evaluate_alarm",
         set_state,
         "MiniStack evaluates an alarm over all dimensions at once, and never without data.",
+    ).install()
+    Patch(
+        cloudwatch,
+        "_describe_alarms",
+        _evaluating(cloudwatch._describe_alarms),
+        "MiniStack evaluates alarms only when data arrives.",
     ).install()
     alarm = provisioners._RESOURCE_HANDLERS["AWS::CloudWatch::Alarm"]
     create = alarm["create"]
@@ -61,19 +142,11 @@ def metrics_in(log: str) -> Iterator[tuple[str, str, float, dict[str, str]]]:
 def set_state(alarm: dict[str, Any]) -> None:
     """Set the state of an alarm from its last periods, and notify its actions of a change."""
     before, now = alarm["StateValue"], time.time()
-    period, periods = int(alarm["Period"]), int(alarm["EvaluationPeriods"])
     key = (alarm["Namespace"], alarm["MetricName"], cloudwatch._dims_key(_dimensions(alarm)))
-    points = cloudwatch._metrics.get(key) or []
-    values = [_statistic(alarm, [p for p in points if 0 <= now - p["Timestamp"] - n * period < period])
-              for n in range(periods)]  # fmt: skip
-    missing = alarm.get("TreatMissingData", "missing")
-    if all(value is None for value in values) and missing == "missing":
-        state = "INSUFFICIENT_DATA"
-    else:
-        breaches = [missing == "breaching" if value is None else _breaches(alarm, value) for value in values]
-        state = "ALARM" if sum(breaches) >= int(alarm.get("DatapointsToAlarm") or periods) else "OK"
+    points = [(point["Timestamp"], float(point["Value"])) for point in cloudwatch._metrics.get(key) or ()]
+    state = alarm_state(alarm, points, now, before)
     if state != before:
-        reason = f"{alarm['MetricName']} of the last {periods} periods: {values}"
+        reason = f"{len(points)} data points, missing data treated as {alarm.get('TreatMissingData', 'missing')}"
         alarm |= {"StateValue": state, "StateReason": reason, "StateUpdatedTimestamp": int(now)}
         cloudwatch._record_history(alarm["AlarmName"], before, state, reason)
         cloudwatch._dispatch_alarm_actions(alarm, before, state, reason)
@@ -84,18 +157,12 @@ def _dimensions(alarm: Mapping[str, Any]) -> dict[str, str]:
     return dict(given) if isinstance(given, Mapping) else {each["Name"]: each["Value"] for each in given}
 
 
-def _statistic(alarm: Mapping[str, Any], points: list[Mapping[str, Any]]) -> float | None:
-    values = [float(point["Value"]) for point in points]
-    if not values:
-        return None
-    if alarm["Statistic"] == "Sum":
-        return sum(values)
-    return min(values) if alarm["Statistic"] == "Minimum" else max(values)
+def _evaluating(describe: Callable[..., Any]) -> Callable[..., Any]:
+    def describe_evaluated(*arguments: Any, **named: Any) -> Any:
+        cloudwatch._evaluate_all_alarms()
+        return describe(*arguments, **named)
 
-
-def _breaches(alarm: Mapping[str, Any], value: float) -> bool:
-    threshold = float(alarm["Threshold"])
-    return value > threshold if alarm["ComparisonOperator"] == "GreaterThanThreshold" else value < threshold
+    return describe_evaluated
 
 
 def _with_metrics(emit: Callable[..., None]) -> Callable[..., None]:

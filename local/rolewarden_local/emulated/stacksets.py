@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -45,6 +47,22 @@ NOT_IN_CHARGE = (
 """The message in https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/799."""
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass
+class StackSetRun:
+    """One operation of a StackSet: CREATE, UPDATE or DELETE, and the places that it has reached."""
+
+    action: str
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    status: str = "RUNNING"
+    places: dict[Place, str] = field(default_factory=dict)
+    begun: str = field(default_factory=_now)
+    ended: str = ""
+
+
 @dataclass
 class StackSet:
     """One StackSet with its stacks by place, each with its status (CURRENT, OUTDATED)."""
@@ -55,6 +73,7 @@ class StackSet:
     body: str = ""
     made: dict[Place, dict[str, str]] = field(default_factory=dict)
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    operations: list[StackSetRun] = field(default_factory=list)
 
     @property
     def is_managed_by_the_service(self) -> bool:
@@ -74,8 +93,25 @@ class StackSet:
             places |= {(account, region): unit for account, unit in accounts.items() for region in group["Regions"]}
         return places
 
+    @contextmanager
+    def _operation(self, action: str) -> Iterator[None]:
+        """Keep an operation for ListStackSetOperations while the block carries it out."""
+        self.operations.append(operation := StackSetRun(action))
+        try:
+            yield
+            operation.status = "SUCCEEDED"
+        except Exception:
+            operation.status = "FAILED"
+            raise
+        finally:
+            operation.ended = _now()
+
     async def bring(self) -> None:
-        """Make, change and delete stacks to match the properties. Raises ValueError and NotAllowedError."""
+        """Make, change and delete stacks until they are what is wanted. Raises ValueError and NotAllowedError."""
+        with self._operation("UPDATE" if self.made else "CREATE"):
+            await self._bring()
+
+    async def _bring(self) -> None:
         wanted = self.wanted()
         for place in sorted(self.made.keys() - wanted.keys()):
             await self._operate(place, "DELETE", {})
@@ -90,14 +126,16 @@ class StackSet:
                 raise ValueError(f"{self.name} in {place}: {stack['StackStatus']}: {_reason(place, stack)}")
 
     async def end(self) -> None:
-        """Delete every stack. Raises ValueError or NotAllowedError if a stack cannot be deleted."""
-        for place in sorted(self.made):
-            stack = await self._operate(place, "DELETE", {})
-            if stack.get("StackStatus") == "DELETE_FAILED":
-                raise ValueError(f"{self.name} in {place}: {stack['StackStatus']}: {_reason(place, stack)}")
-        self.made.clear()
+        """Delete every stack. Raises ValueError or NotAllowedError where one cannot be deleted."""
+        with self._operation("DELETE"):
+            for place in sorted(self.made):
+                stack = await self._operate(place, "DELETE", {})
+                if stack.get("StackStatus") == "DELETE_FAILED":
+                    raise ValueError(f"{self.name} in {place}: {stack['StackStatus']}: {_reason(place, stack)}")
+            self.made.clear()
 
     async def _operate(self, place: Place, operation: str, request: dict[str, list[str]]) -> Mapping[str, Any]:
+        self.operations[-1].places[place] = "SUCCEEDED"
         execution = None
         if not self.is_managed_by_the_service:
             account, region = self.owner
@@ -142,6 +180,8 @@ def install_stacksets(loop: asyncio.AbstractEventLoop) -> None:
         "ActivateOrganizationsAccess": _activate,
         "DescribeOrganizationsAccess": _describe_access,
         "ListStackInstances": _list_instances,
+        "ListStackSetOperations": _list_operations,
+        "ListStackSetOperationResults": _list_results,
     }
     on_worker_thread = cfn_stacks._runs_on_worker_thread
     Patch(
@@ -177,8 +217,12 @@ def _create(_logical_id: str, props: Mapping[str, Any], _stack: str) -> tuple[st
     if key in _SETS:
         raise ValueError(f"StackSet {props['StackSetName']} already exists")
     made = StackSet(props["StackSetName"], key[:2])
-    _bring_up(made, props)
     _SETS[key] = made
+    try:
+        _bring_up(made, props)
+    except Exception:
+        del _SETS[key]
+        raise
     return f"{made.name}:{made.id}", {"StackSetId": f"{made.name}:{made.id}"}
 
 
@@ -302,3 +346,57 @@ def _members(stack_set: StackSet, page: Iterable[tuple[Place, Mapping[str, str]]
             f"<member>{told}<StackInstanceStatus><DetailedStatus>{detailed}</DetailedStatus></StackInstanceStatus>"
             "</member>"
         )
+
+
+def _list_operations(params: Mapping[str, Any]) -> Any:
+    """ListStackSetOperations, latest first."""
+    found = _asked_for(params)
+    if not isinstance(found, StackSet):
+        return found
+    page, more, refused = cfn_helpers._page(found.operations[::-1], params, "ListStackSetOperations", 100)
+    members = (
+        _member(
+            OperationId=each.id,
+            Action=each.action,
+            Status=each.status,
+            CreationTimestamp=each.begun,
+            EndTimestamp=each.ended,
+        )
+        for each in page or ()
+    )
+    return refused or _summaries("ListStackSetOperations", members, more)
+
+
+def _list_results(params: Mapping[str, Any]) -> Any:
+    """ListStackSetOperationResults: the places of one operation."""
+    found = _asked_for(params)
+    if not isinstance(found, StackSet):
+        return found
+    asked = cfn_helpers._p(params, "OperationId")
+    operation = next((each for each in found.operations if each.id == asked), None)
+    if operation is None:
+        return cfn_helpers._error("OperationNotFoundException", f"Operation {asked} not found", 404)
+    page, more, refused = cfn_helpers._page(
+        sorted(operation.places.items()), params, "ListStackSetOperationResults", 100
+    )
+    members = (_member(Account=place[0], Region=place[1], Status=status) for place, status in page or ())
+    return refused or _summaries("ListStackSetOperationResults", members, more)
+
+
+def _asked_for(params: Mapping[str, Any]) -> Any:
+    """The StackSet that a call names, or the refusal of the call."""
+    call_as = cfn_helpers._p(params, "CallAs")
+    if refused := _refused("", call_as):
+        return cfn_helpers._error("ValidationError", refused, 400)
+    key = _key(cfn_helpers._p(params, "StackSetName"), call_as)
+    return _SETS.get(key) or cfn_helpers._error("StackSetNotFoundException", f"StackSet {key[2]} not found", 404)
+
+
+def _member(**fields: str) -> str:
+    return f"<member>{''.join(f'<{key}>{escape(value)}</{key}>' for key, value in fields.items() if value)}</member>"
+
+
+def _summaries(operation: str, members: Iterable[str], more: str) -> Any:
+    result = f"{operation}Result"
+    text = f"<{result}><Summaries>{''.join(members)}</Summaries>{more}</{result}>"
+    return cfn_helpers._xml(200, f"{operation}Response", text)

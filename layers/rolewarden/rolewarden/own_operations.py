@@ -1,0 +1,249 @@
+"""Whether a call of CloudFormation belongs to an operation on Rolewarden's own stack or StackSets.
+
+A deployment of Rolewarden changes functions, roles and rules, and must send no alert for each of them. CloudTrail's
+record of such a call shows that CloudFormation made it, but not for which stack: every caller can let a stack of their
+own change Rolewarden's resources. So CloudFormation is asked for the operations at the time of the call:
+
+- The events of the own stack (DescribeStackEvents) must show an operation on the resource that the call names.
+- In other regions and accounts, an operation of Rolewarden's StackSets (ListStackSetOperations) must have been running
+  there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rolewarden.calls import ReadsOperations
+from rolewarden.events import CLOUDTRAIL, mapping
+from rolewarden.record import logger
+from rolewarden.stacks import StackEvent
+
+CLOUDFORMATION = "cloudformation.amazonaws.com"
+"""The address of calls that CloudFormation makes. The addresses of StackSets end in it."""
+
+SLACK = timedelta(seconds=2)
+"""How much earlier or later than the operation a call can appear. CloudTrail records whole seconds."""
+
+KEPT = timedelta(minutes=5)
+"""How long an answer of CloudFormation is used again, because a deployment makes many calls."""
+
+COMPLETE_AFTER = timedelta(minutes=1)
+"""The age that a call has at least when an answer about it is used again: a later answer could have more events."""
+
+FORWARDED = frozenset({"iam", "events", "sqs", "cloudformation"})
+"""The services whose resources forwarder.yaml creates."""
+
+KINDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
+    "cloudformation": (frozenset({"AWS::CloudFormation::StackSet"}), frozenset()),
+    "dynamodb": (frozenset({"AWS::DynamoDB::Table"}), frozenset()),
+    "events": (
+        frozenset({"AWS::Events::EventBus", "AWS::Events::Rule"}),
+        frozenset({"AWS::Events::EventBusPolicy"}),
+    ),
+    "iam": (frozenset({"AWS::IAM::Role"}), frozenset({"AWS::IAM::Policy"})),
+    "kms": (frozenset({"AWS::KMS::Key"}), frozenset()),
+    "lambda": (
+        frozenset({"AWS::Lambda::Function", "AWS::Lambda::LayerVersion"}),
+        frozenset({"AWS::Lambda::EventInvokeConfig", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::Permission"}),
+    ),
+    "logs": (frozenset({"AWS::Logs::LogGroup"}), frozenset()),
+    "monitoring": (frozenset({"AWS::CloudWatch::Alarm"}), frozenset()),
+    "sns": (frozenset({"AWS::SNS::Topic"}), frozenset({"AWS::SNS::Subscription", "AWS::SNS::TopicPolicy"})),
+    "sqs": (frozenset({"AWS::SQS::Queue"}), frozenset({"AWS::SQS::QueuePolicy"})),
+}
+"""For each service: the types of resources that a call names, and the types that a call on such a resource creates.
+
+CloudTrail is not among them, because no stack of Rolewarden has a trail: a stack that changes one is another's.
+"""
+
+_NAMING = frozenset(
+    """
+    alarmName alarmNames eventBusName eventSourceArn functionName keyId layerName logGroupName name queueUrl resourceArn
+    roleName rule stackSetName subscriptionArn tableName topicArn uuid
+    """.split()  # noqa: SIM905 - a list of 18 texts is longer
+)
+"""Request parameters that name a resource. Other parameters can contain names of resources that do not change."""
+
+_CONTENT = ("policyName", "policyArn", "permissionsBoundary")
+"""Request parameters that say what a role gets. A call of the own stack gives it only what its template has."""
+
+_IN_PROGRESS = "_IN_PROGRESS"
+_STACK = "AWS::CloudFormation::Stack"
+_CLEANUP = "_CLEANUP_IN_PROGRESS"
+
+
+@dataclass
+class _Reply:
+    """An answer of CloudFormation, when it came, and the time that it reaches back to."""
+
+    value: Any
+    came: datetime
+    since: datetime
+
+
+@dataclass
+class OwnOperations:
+    """Tells the calls of Rolewarden's own operations from those of everybody else.
+
+    - `stack`: the ARN of the own stack.
+    - `stack_sets`: the own StackSets by name, each with how it is called (`CallAs`).
+    """
+
+    aws: ReadsOperations
+    stack: str
+    stack_sets: Mapping[str, str]
+    _answers: dict[str, _Reply] = field(default_factory=dict)
+
+    def caused(self, event: Any) -> bool:
+        """Whether a CloudTrail event belongs to an own operation. False if CloudFormation cannot be asked."""
+        envelope = mapping(event)
+        record = mapping(envelope.get("detail"))
+        address = str(record.get("sourceIPAddress", ""))
+        if envelope.get("detail-type") != CLOUDTRAIL or not f".{address}".endswith(f".{CLOUDFORMATION}"):
+            return False
+        try:
+            at = datetime.fromisoformat(str(record.get("eventTime"))).astimezone(UTC)
+            return self._caused(str(envelope.get("account")), record, at)
+        except ValueError:
+            return False
+        except Exception:  # whatever fails here, the alert must be sent
+            logger.exception("CloudFormation cannot be asked whether this call is Rolewarden's own")
+            return False
+
+    def _caused(self, account: str, record: Mapping[str, Any], at: datetime) -> bool:
+        service = str(record.get("eventSource", "")).partition(".")[0]
+        _, _, _, region, own_account, _ = self.stack.split(":", 5)
+        if account == own_account and service in KINDS and self._is_in_stack(service, record, at):
+            return True
+        if service not in FORWARDED or (account, record.get("awsRegion")) == (own_account, region):
+            return False
+        # CloudTrail records the calls to IAM in one region, whichever region the stack is in.
+        place = (account, "" if service == "iam" else str(record.get("awsRegion")))
+        return any(self._is_in_stack_set(name, place, at) for name in self.stack_sets)
+
+    def _is_in_stack(self, service: str, record: Mapping[str, Any], at: datetime) -> bool:
+        """Whether the own stack had an operation at `at` on the resource that a call names."""
+        named, created = KINDS[service]
+        touched = _touched(record)
+        by_resource: dict[str, list[StackEvent]] = {}
+        for event in self._stack_events(at):
+            by_resource.setdefault(event.logical, []).append(event)
+        for events in by_resource.values():
+            kind = events[0].kind
+            if kind not in named | created or not _in_progress(events, at):
+                continue
+            properties = [frozenset(_forms(_json(event.properties))) for event in events if event.properties]
+            is_named = any(_name_of(event) in touched for event in events if event.physical)
+            creates = kind in created and (not properties or any(forms & touched for forms in properties))
+            if (is_named or creates) and _has_content(record, properties):
+                return True
+        return False
+
+    def _stack_events(self, at: datetime) -> tuple[StackEvent, ...]:
+        """The events of the own stack from the beginning of the operation that ran at `at`, latest first."""
+        known = self._answer(self.stack, at)
+        if known:
+            return tuple(known.value)
+        found, since = [], datetime.min.replace(tzinfo=UTC)
+        for event in self.aws.stack_events(self.stack):
+            found.append(event)
+            begins = (
+                event.kind == _STACK and event.status.endswith(_IN_PROGRESS) and not event.status.endswith(_CLEANUP)
+            )
+            if begins and event.at <= at:
+                since = event.at
+                break
+        self._answers[self.stack] = _Reply(found, datetime.now(UTC), since)
+        return tuple(found)
+
+    def _is_in_stack_set(self, name: str, place: tuple[str, str], at: datetime) -> bool:
+        """Whether an operation of a StackSet ran at `at` in the account and region; an empty region is any."""
+        call_as = self.stack_sets[name]
+        known = self._answer(name, at)
+        if not known:
+            operations = tuple(self.aws.stack_set_operations(name, call_as))
+            known = self._answers[name] = _Reply(operations, datetime.now(UTC), datetime.min.replace(tzinfo=UTC))
+        for operation in known.value:
+            if operation.begun - SLACK <= at <= (operation.ended or datetime.now(UTC)) + SLACK:
+                results = self._answer(operation.id, at)
+                if not results:
+                    places = self.aws.stack_set_places(name, operation.id, call_as)
+                    results = self._answers[operation.id] = _Reply(places, datetime.now(UTC), operation.begun)
+                if any(account == place[0] and place[1] in {"", region} for account, region in results.value):
+                    return True
+        return False
+
+    def _answer(self, key: str, at: datetime) -> _Reply | None:
+        """An earlier answer that is good enough for a call at `at`; None if CloudFormation has to be asked."""
+        known = self._answers.get(key)
+        if known and known.since <= at <= known.came - COMPLETE_AFTER and datetime.now(UTC) - known.came <= KEPT:
+            return known
+        return None
+
+
+def _in_progress(events: Iterable[StackEvent], at: datetime) -> bool:
+    """Whether CloudFormation worked on a resource at `at`. `events` are its events, latest first."""
+    begun: datetime | None = None
+    for event in reversed(list(events)):
+        if event.status.endswith(_IN_PROGRESS):
+            begun = begun or event.at
+        elif begun and begun - SLACK <= at <= event.at + SLACK:
+            return True
+        else:
+            begun = None
+    return begun is not None and begun - SLACK <= at
+
+
+def _name_of(event: StackEvent) -> str:
+    """The name of a resource by which calls name it, folded: without the ARN, the bus or the version around it."""
+    physical = event.physical
+    if event.kind == "AWS::Lambda::LayerVersion":
+        physical = physical.rpartition(":")[0]
+    if event.kind == "AWS::CloudFormation::StackSet":
+        physical = physical.partition(":")[0]
+    return re.split(r"[:/|]", physical)[-1].lower()
+
+
+def _touched(record: Mapping[str, Any]) -> frozenset[str]:
+    """The names, ARNs and addresses by which a call names a resource, folded."""
+    parameters = mapping(record.get("requestParameters"))
+    return frozenset(_forms([*(parameters[name] for name in parameters.keys() & _NAMING), record.get("resources")]))
+
+
+def _forms(value: Any) -> Iterator[str]:
+    """Every text in a value, folded: as it is, its last part, and the first part of an ID like that of a StackSet."""
+    if isinstance(value, str):
+        text = value.lower()
+        parts = re.split(r"[:/|]", text)
+        yield from (text, parts[-1]) if text.startswith(("arn:", "http")) else (text, parts[-1], parts[0])
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _forms(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _forms(each)
+
+
+def _json(text: str) -> Any:
+    """The value of a JSON text; None if the text is not JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _has_content(record: Mapping[str, Any], properties: list[frozenset[str]]) -> bool:
+    """Whether a call gives a role only what the properties of the resource have.
+
+    True without properties, and for a call that removes something: an update removes what the new template lacks.
+    """
+    if not properties or not str(record.get("eventName", "")).startswith(("Attach", "Put")):
+        return True
+    parameters = mapping(record.get("requestParameters"))
+    known = frozenset().union(*properties)
+    return all(str(parameters[name]).lower() in known for name in _CONTENT if name in parameters)

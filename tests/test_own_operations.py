@@ -1,0 +1,267 @@
+"""Which calls of CloudFormation raise no alert: those of an operation on Rolewarden's own stack or StackSets."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from rolewarden.aws import Aws
+from rolewarden.errors import Refused, RetryLater
+from rolewarden.own_operations import OwnOperations
+from rolewarden.stacks import StackEvent, StackReader, StackSetOperation
+from rolewarden.verdicts import Reason
+from rolewarden_local.aws import LocalAws
+
+from tests.conftest import ROOT
+
+CENTRAL, MEMBER, OTHER = "111122223333", "222233334444", "555566667777"
+STACK = f"arn:aws:cloudformation:eu-west-1:{CENTRAL}:stack/rolewarden/0a1b2c3d"
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+ROLE = "rolewarden-EnforceFunctionRole-1A2B3C"
+CFN = "cloudformation.amazonaws.com"
+
+
+def at(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+class Asked:
+    """CloudFormation as AlertFunction sees it: the events of one stack, and the operations of StackSets."""
+
+    def __init__(self, events=(), operations=None, places=None, error=None):
+        self.events, self.operations, self.places = list(events), operations or {}, places or {}
+        self.error, self.calls = error, 0
+
+    def _count(self):
+        self.calls += 1
+        if self.error:
+            raise self.error
+
+    def stack_events(self, stack_id):
+        assert stack_id == STACK
+        self._count()
+        yield from sorted(self.events, key=lambda event: event.at, reverse=True)
+
+    def stack_set_operations(self, name, call_as):
+        assert call_as == ("SELF" if name.endswith("-forwarders") else "DELEGATED_ADMIN")
+        self._count()
+        return tuple(self.operations.get(name, ()))
+
+    def stack_set_places(self, _name, operation, _call_as):
+        self._count()
+        return frozenset(self.places.get(operation, ()))
+
+
+def of_stack(status, seconds):
+    return StackEvent(at(seconds), "rolewarden", STACK, "AWS::CloudFormation::Stack", status)
+
+
+def worked_on(logical, kind, physical, start, end, properties=None, action="UPDATE"):
+    text = "" if properties is None else json.dumps(properties)
+    return [
+        StackEvent(at(start), logical, physical, kind, f"{action}_IN_PROGRESS", text),
+        StackEvent(at(end), logical, physical, kind, f"{action}_COMPLETE", text),
+    ]
+
+
+UPDATE = [
+    of_stack("UPDATE_IN_PROGRESS", 0),
+    *worked_on("EnforceFunctionRole", "AWS::IAM::Role", ROLE, 10, 20, {"Policies": [{"PolicyName": "Enforce"}]}),
+    *worked_on("EnforceFunction", "AWS::Lambda::Function", "rolewarden-EnforceFunction-X", 30, 60),
+    *worked_on(
+        "NeverOnItself", "AWS::IAM::Policy", "rolew-Neve-1", 40, 60, {"PolicyName": "NeverOnItself", "Roles": [ROLE]}
+    ),
+    of_stack("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", 70),
+    *worked_on("OldQueue", "AWS::SQS::Queue", "https://sqs/1/old", 71, 75, action="DELETE"),
+    of_stack("UPDATE_COMPLETE", 80),
+]
+
+
+def call(service, name, parameters, seconds, account=CENTRAL, region="eu-west-1", **more):
+    time = at(seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
+    detail = {
+        "eventSource": f"{service}.amazonaws.com", "eventName": name, "eventTime": time, "awsRegion": region,
+        "sourceIPAddress": CFN, "requestParameters": parameters, **more,
+    }  # fmt: skip
+    return {"detail-type": "AWS API Call via CloudTrail", "account": account, "region": region, "detail": detail}
+
+
+def caused(event, asked=None, **stack_sets):
+    named = {f"rolewarden-{name}": call_as for name, call_as in stack_sets.items()}
+    return OwnOperations(asked or Asked(UPDATE), STACK, named).caused(event)
+
+
+PUT = {"roleName": ROLE, "policyName": "Enforce"}
+OWN = [
+    call("iam", "PutRolePolicy", PUT, 15, region="us-east-1"),
+    call("iam", "PutRolePolicy", {**PUT, "roleName": ROLE.upper()}, 15),
+    call("iam", "PutRolePolicy", PUT, 9),  # CloudTrail records whole seconds
+    call("iam", "DeleteRolePolicy", {"roleName": ROLE, "policyName": "Former"}, 15),
+    call("iam", "PutRolePolicy", {"roleName": ROLE, "policyName": "NeverOnItself"}, 50),
+    call("lambda", "UpdateFunctionCode20150331v2", {"functionName": "rolewarden-EnforceFunction-X"}, 45),
+    call("lambda", "UpdateFunctionCode20150331v2",
+         {"functionName": f"arn:aws:lambda:eu-west-1:{CENTRAL}:function:rolewarden-EnforceFunction-X"}, 45),
+    call("sqs", "DeleteQueue", {"queueUrl": "https://sqs/1/old"}, 73),
+]  # fmt: skip
+OTHERS = {
+    "the operation is over": call("iam", "PutRolePolicy", PUT, 300),
+    "the operation has not begun": call("iam", "PutRolePolicy", PUT, -60),
+    "the resource is not worked on at that time": call("iam", "PutRolePolicy", PUT, 30),
+    "another function": call("lambda", "UpdateFunctionCode", {"functionName": "rolewarden-SweepFunction-X"}, 45),
+    "another policy in the role": call("iam", "PutRolePolicy", {**PUT, "policyName": "blind"}, 15),
+    "another role": call("iam", "PutRolePolicy", {**PUT, "roleName": "rolewarden-SweepFunctionRole-X"}, 15),
+    "another role while a policy is written": call(
+        "iam", "PutRolePolicy", {"roleName": "x", "policyName": "NeverOnItself"}, 50
+    ),
+    "a trail": call("cloudtrail", "StopLogging", {"name": "management"}, 15),
+    "no call of CloudFormation": call("iam", "PutRolePolicy", PUT, 15, sourceIPAddress="203.0.113.7"),
+    "an address that looks like CloudFormation's": call("iam", "PutRolePolicy", PUT, 15, sourceIPAddress=f"x{CFN}"),
+    "another account": call("iam", "PutRolePolicy", PUT, 15, account=OTHER),
+    "no time": call("iam", "PutRolePolicy", PUT, 15, eventTime="soon"),
+    "no parameters": call("iam", "PutRolePolicy", None, 15),
+}
+
+
+@pytest.mark.parametrize("event", OWN)
+def test_a_call_of_an_operation_on_the_own_stack_raises_no_alert(event):
+    assert caused(event)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_other_call_of_cloudformation_raises_an_alert(name):
+    assert not caused(OTHERS[name])
+
+
+def test_a_caller_who_says_to_be_cloudformation_is_not_believed():
+    agent = {"userAgent": CFN, "userIdentity": {"invokedBy": CFN}, "sourceIPAddress": "203.0.113.7"}
+    asked = Asked(UPDATE)
+    assert not caused(call("iam", "PutRolePolicy", PUT, 15, **agent), asked)
+    assert asked.calls == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RetryLater("Throttling"), Refused(Reason.REFUSED, "DescribeStackEvents: AccessDenied"), KeyError("model")],
+)
+def test_if_cloudformation_cannot_be_asked_the_call_raises_an_alert(error):
+    assert not caused(OWN[0], Asked(UPDATE, error=error))
+
+
+def test_a_stack_that_is_created_knows_its_resources_before_they_have_a_name():
+    events = [
+        of_stack("CREATE_IN_PROGRESS", 0),
+        StackEvent(at(10), "Role", "", "AWS::IAM::Role", "CREATE_IN_PROGRESS"),
+        StackEvent(at(12), "Role", ROLE, "AWS::IAM::Role", "CREATE_IN_PROGRESS"),
+    ]
+    assert caused(call("iam", "PutRolePolicy", PUT, 14), Asked(events))
+
+
+def test_an_earlier_operation_is_found_behind_a_later_one():
+    later = [of_stack("UPDATE_IN_PROGRESS", 500), of_stack("UPDATE_COMPLETE", 600)]
+    assert caused(OWN[0], Asked([*UPDATE, *later]))
+
+
+def test_many_calls_of_one_deployment_ask_once():
+    asked = Asked(UPDATE)
+    operations = OwnOperations(asked, STACK, {})
+    assert all(operations.caused(event) for event in OWN)
+    assert asked.calls == 1
+
+
+OPERATION = StackSetOperation("op-1", at(0), at(600))
+IN_MEMBERS = {
+    "iam": call("iam", "PutRolePolicy", {"roleName": "rolewarden-sweep"}, 100, MEMBER, "us-east-1"),
+    "events": call("events", "PutRule", {"name": "rolewarden-forward-moves"}, 100, MEMBER, "eu-west-1"),
+    "stack": call("cloudformation", "UpdateStack", {"stackName": "StackSet-rolewarden-members-1"}, 100, MEMBER,
+                  sourceIPAddress=f"stacksets.{CFN}"),
+}  # fmt: skip
+
+
+def members(operation=OPERATION, places=((MEMBER, "eu-west-1"),)):
+    return Asked((), {"rolewarden-members": [operation]}, {"op-1": places})
+
+
+@pytest.mark.parametrize("name", IN_MEMBERS)
+def test_a_call_of_an_operation_on_an_own_stack_set_raises_no_alert(name):
+    assert caused(IN_MEMBERS[name], members(), members="DELEGATED_ADMIN", forwarders="SELF")
+
+
+@pytest.mark.parametrize("name", IN_MEMBERS)
+@pytest.mark.parametrize(
+    "asked",
+    [members(StackSetOperation("op-1", at(200), None)), members(StackSetOperation("op-1", at(0), at(50))),
+     members(places=((OTHER, "eu-west-1"),)), Asked()],
+    ids=["later", "earlier", "elsewhere", "none"],
+)  # fmt: skip
+def test_a_call_in_a_member_account_outside_of_these_operations_raises_an_alert(name, asked):
+    assert not caused(IN_MEMBERS[name], asked, members="DELEGATED_ADMIN")
+
+
+def test_another_region_of_the_same_account_raises_an_alert():
+    event = call("events", "PutRule", {"name": "rolewarden-forward-moves"}, 100, MEMBER, "ap-south-1")
+    assert not caused(event, members(), members="DELEGATED_ADMIN")
+
+
+def test_an_operation_of_a_stack_set_excuses_no_call_in_the_region_of_the_stack():
+    asked = Asked((), {"rolewarden-forwarders": [OPERATION]}, {"op-1": ((CENTRAL, "eu-west-1"),)})
+    assert not caused(call("iam", "PutRolePolicy", PUT, 100), asked, forwarders="SELF")
+
+
+def test_a_trail_in_a_member_account_raises_an_alert_during_an_operation_too():
+    event = call("cloudtrail", "StopLogging", {"name": "management"}, 100, MEMBER, "eu-west-1")
+    assert not caused(event, members(), members="DELEGATED_ADMIN")
+
+
+@pytest.mark.parametrize("value", [None, [], "text", {}, {"detail": 3}, {"detail-type": "AWS API Call via CloudTrail"}])
+def test_any_value_is_no_call_of_an_own_operation(value: Any):
+    assert not caused(value)
+
+
+def test_findings_are_never_left_out():
+    event = json.loads((ROOT / "events/finding_role.json").read_text())
+    assert not caused({**event, "detail": {**event["detail"], "sourceIPAddress": CFN}})
+
+
+DOCUMENT = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "iam:*", "Resource": "*"}]}
+TRUST = {"Version": "2012-10-17", "Statement": []}
+
+
+def operate(operation, name, resources):
+    """An operation on a stack in the local AWS; gives the calls of it that CloudTrail records."""
+    local, cloudformation = LocalAws.start(), boto3.client("cloudformation")
+    before = len(local.events)
+    template = json.dumps({"Resources": resources})
+    getattr(cloudformation, operation)(StackName=name, TemplateBody=template, Capabilities=["CAPABILITY_NAMED_IAM"])
+    while (found := cloudformation.describe_stacks(StackName=name)["Stacks"][0])["StackStatus"].endswith("PROGRESS"):
+        time.sleep(0.01)
+    assert found["StackStatus"] in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+    return found["StackId"], [
+        event for event in list(local.events)[before:] if event["detail"]["sourceIPAddress"] == CFN
+    ]
+
+
+def role_with(*policies):
+    named = [{"PolicyName": name, "PolicyDocument": DOCUMENT} for name in policies]
+    properties = {"RoleName": ROLE, "AssumeRolePolicyDocument": TRUST, "Policies": named}
+    return {"Role": {"Type": "AWS::IAM::Role", "Properties": properties}}
+
+
+def test_the_local_cloudformation_tells_the_own_stack_from_another_that_changes_the_same_role(aws):
+    aws.reset()
+    aws.records_stack_calls = True
+    own, made = operate("create_stack", "rolewarden", role_with("Enforce"))
+    time.sleep(3)  # longer than SLACK, so that the next operation is apart from this one
+    properties = {"PolicyName": "blind", "Roles": [ROLE], "PolicyDocument": DOCUMENT}
+    _, foreign = operate("create_stack", "theirs", {"Blind": {"Type": "AWS::IAM::Policy", "Properties": properties}})
+    time.sleep(3)
+    _, changed = operate("update_stack", "rolewarden", role_with("Enforce", "More"))
+    operations = OwnOperations(StackReader(Aws()), own, {})
+    assert [event["detail"]["eventName"] for event in foreign] == ["PutRolePolicy"]
+    assert len(made) == 2
+    assert len(changed) == 3
+    assert [operations.caused(event) for event in made + changed] == [True] * 5
+    assert [operations.caused(event) for event in foreign] == [False]
