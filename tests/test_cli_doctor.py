@@ -69,8 +69,12 @@ def delete_alarm(_clinic):
     boto3.client("cloudwatch").delete_alarms(AlarmNames=["HeartbeatAlarm"])
 
 
-def set_alarm(_clinic):
-    boto3.client("cloudwatch").set_alarm_state(AlarmName="SweepErrorsAlarm", StateValue="ALARM", StateReason="test")
+def set_alarm(clinic):
+    clinic.put_alarm("SweepErrorsAlarm", TreatMissingData="breaching")
+
+
+def stop_heartbeat(clinic):
+    clinic.put_alarm("HeartbeatAlarm", InsufficientDataActions=[clinic.topic])
 
 
 def fill_queue(clinic):
@@ -114,6 +118,7 @@ FAULTS = {
     redirect_alarm: "HeartbeatAlarm does not notify the topic",
     delete_alarm: "HeartbeatAlarm does not exist",
     set_alarm: "SweepErrorsAlarm is in ALARM",
+    stop_heartbeat: "HeartbeatAlarm has no data",
     fill_queue: "WorkDeadLetterQueue has 1 messages",
     disable_rule: "Subjects is disabled or does not exist",
     disable_central_rule: "CentralSubjects is disabled or does not exist",

@@ -111,11 +111,16 @@ class DeployedStack(NamedTuple):
 
 
 class AlarmState(NamedTuple):
-    """An alarm of CloudWatch: its state, and the ARNs that it notifies. Empty if its actions are disabled."""
+    """An alarm of CloudWatch.
+
+    - `notifies`: the ARNs that it notifies. Empty if its actions are disabled.
+    - `needs_data`: whether it also notifies if its metric has no data.
+    """
 
     name: str
     state: str
     notifies: frozenset[str]
+    needs_data: bool
 
 
 class StackInstance(NamedTuple):
@@ -344,6 +349,7 @@ class OperatorCalls:
                 alarm["AlarmName"],
                 alarm["StateValue"],
                 frozenset(alarm["AlarmActions"] if alarm["ActionsEnabled"] else ()),
+                bool(alarm.get("InsufficientDataActions")),
             )
             for alarm in found
         )

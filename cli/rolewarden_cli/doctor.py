@@ -137,6 +137,9 @@ def _alarms(connection: Connection) -> list[Check]:
             problems.append(Check(Level.FAIL, what, message=f"{logical} does not notify the topic", recommendation=fix))
         elif alarm.state == "ALARM":
             problems.append(Check(Level.FAIL, what, message=f"{logical} is in ALARM", recommendation=runbook))
+        elif alarm.state == "INSUFFICIENT_DATA" and alarm.needs_data:
+            fix = f"after a deployment, run it again in 30 minutes; otherwise {runbook}"
+            problems.append(Check(Level.FAIL, what, message=f"{logical} has no data", recommendation=fix))
     return _found(what, problems, f"{len(names)} alarms notify the topic, and none is in ALARM")
 
 

@@ -33,7 +33,7 @@ def run_doctor(
 
     The checks cover the deployed rules, subscriptions, alarms, dead-letter queues, schedules, concurrency, StackSets,
     trails, forwarders, accounts, and domains in other regions. Each line begins with ok, warn or fail, and a problem
-    ends with the fix. SweepFunction checks the last four with its own permissions, as in every sweep.
+    ends with the fix. SweepFunction checks the last four with its own permissions.
 
     Example: rolewarden doctor --region us-east-1
 
