@@ -105,7 +105,7 @@ def test_a_cold_enforce_loads_only_needed_modules_and_makes_its_clients_before_t
     assert sorted(found["clients"]) == ["_dynamodb", "_iam"]
     ours = {
         f"rolewarden.{name}"
-        for name in ("alert", "audit", "check", "cloudformation", "publish", "progress", "detach", "sweep", "yamltext")
+        for name in ("alert", "audit", "check", "cloudformation", "publish", "detach", "sweep", "yamltext")
     }
     for name in ours:
         assert importlib.util.find_spec(name), f"{name} is no module any more"

@@ -444,7 +444,9 @@ class LocalAws:
         """Answer one AWS call, log it, and send its event to EventBridge."""
         service, access_key = transport.signed_by(headers)
         params = app._routing_params(method, path, headers, body, query)
-        operation = app._ct_event_name(service, method, path, headers, params)
+        operation = transport.operation_name(
+            service, method, path, app._ct_event_name(service, method, path, headers, params)
+        )
         if access_key.startswith(
             "AKIA"
         ):  # This is the key of an IAM user. MiniStack finds its account only if AUTH is on.

@@ -272,6 +272,8 @@ def _asked(request: Request) -> Iterable[_Ask]:
             )
             or f"{request.service}:{request.operation}"
         )
+        # MiniStack does not know every call to a REST API, see `transport.operation_name`.
+        action = f"{request.service}:{request.operation}" if "." in action else action
     if action in _OPEN:
         return ()
     if request.service in {"iam", "sts"}:

@@ -63,7 +63,7 @@ def install_loops() -> None:
     functions = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
     create, update = functions["create"], functions["update"]
     functions["create"] = lambda logical, props, stack: _configured(props, create(logical, props, stack))
-    functions["update"] = lambda name, old, new, stack: _configured(new, update(name, old, new, stack))
+    functions["update"] = lambda name, old, new, stack, *rest: _configured(new, update(name, old, new, stack, *rest))
 
 
 def take_trace(headers: Mapping[str, str]) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import botocore.endpoint
+import botocore.session
 import botocore.useragent
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
@@ -104,6 +105,22 @@ class _Raw(io.BytesIO):
     def stream(self, amt: int = 65_536, **_: Any) -> Iterator[bytes]:
         while chunk := self.read(amt):
             yield chunk
+
+
+def operation_name(service: str, method: str, path: str, known: str) -> str:
+    """The operation that a request calls: `known`, MiniStack's name, or that of the service model.
+
+    MiniStack names a call to a REST API that it does not know by its method, such as "GET.lambda".
+    """
+    return _rest_operations(service).get((method, path.rstrip("/")), known) if "." in known else known
+
+
+@functools.cache
+def _rest_operations(service: str) -> Mapping[tuple[str, str], str]:
+    """The operations of a service by method and path, those with a variable path left out."""
+    model = botocore.session.get_session().get_service_model(service)
+    found = {name: model.operation_model(name).http for name in model.operation_names}
+    return {(http["method"], http["requestUri"].rstrip("/")): name for name, http in found.items()}
 
 
 def _body(body: Any) -> bytes:
