@@ -15,6 +15,7 @@ from rolewarden_local.scenes.seed import log
 
 from tests.company import BUS, client, forward
 from tests.stacks import ACCOUNT, MEMBER, translated
+from tests.volume import volume
 
 OTHER = "555566667777"
 INTERVALS = {"15m": 900, "1h": 3600, "6h": 6 * 3600, "12h": 12 * 3600, "1d": 24 * 3600}
@@ -118,7 +119,8 @@ def test_a_heartbeat_that_stops_notifies_the_topic():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("interval", "hours"), [("15m", 6), ("1h", 10), ("1d", 72)])
+@pytest.mark.volume
+@pytest.mark.parametrize(("interval", "hours"), volume([("1d", 72)], [("15m", 6), ("1h", 10), ("1d", 72)]))
 def test_sweeps_on_schedule_set_off_no_alarm_from_the_deployment_on(covered, interval, hours):
     life = watched(covered, interval)
     life.live(hours, everything)
