@@ -95,13 +95,14 @@ class DeployedStack(NamedTuple):
     """A stack of CloudFormation.
 
     Each entry of `resources` is the logical ID, the type and the physical ID. `parameters` has all values, also the
-    defaults.
+    defaults. `deployed` is when the last deployment began, in seconds of the epoch.
     """
 
     name: str
     arn: str
     resources: tuple[tuple[str, str, str], ...]
     parameters: Mapping[str, str] = MappingProxyType({})
+    deployed: float = 0.0
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -174,6 +175,8 @@ class OperatorCalls:
                             for policy in role.get("RolePolicyList", ())
                         },
                         tags={tag["Key"]: tag["Value"] for tag in role.get("Tags", ())},
+                        id=role["RoleId"],
+                        created=role["CreateDate"].timestamp(),
                     )
 
     def policies_per_role(self) -> int:
@@ -323,7 +326,8 @@ class OperatorCalls:
                 ) from refused
             raise
         parameters = {given["ParameterKey"]: given["ParameterValue"] for given in stack.get("Parameters", ())}
-        return DeployedStack(stack["StackName"], stack["StackId"], resources, parameters)
+        deployed = stack.get("LastUpdatedTime", stack["CreationTime"]).timestamp()
+        return DeployedStack(stack["StackName"], stack["StackId"], resources, parameters, deployed)
 
     # What only `rolewarden doctor` reads.
 

@@ -12,6 +12,7 @@ from rolewarden.calls import ListsPolicies
 from rolewarden.clock import Clock
 from rolewarden.discovery import UNTOUCHABLE_PATHS, other_regions
 from rolewarden.errors import Gone, Refused
+from rolewarden.exemptions import Exemptions
 from rolewarden.guardrails import Rules
 from rolewarden.listed import PublishedPolicy, RoleDescription
 from rolewarden.names import among
@@ -110,13 +111,28 @@ class SharedRole:
 
 @dataclass(frozen=True)
 class EndingExemption:
-    """An exemption that ends within 30 days; `roles` are the governed roles that it exempts."""
+    """An exemption that ends within 30 days; `roles` are the governed roles that it exempts: its role, or none."""
 
-    pattern: str
+    role: str
     until: date
     days_left: int
     reason: str
     roles: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DoubtfulExemption:
+    """An exemption that AWS contradicts.
+
+    - `ends`: whether the exemption does not hold in the deployed stack.
+    - `reason`, `message`, `recommendation`: why, and the recommended action.
+    """
+
+    role: str
+    ends: bool
+    reason: str
+    message: str
+    recommendation: str
 
 
 @dataclass(frozen=True)
@@ -165,6 +181,7 @@ class Plan:
     - `deployed`: whether a deployed stack keeps the guardrails attached by itself.
     - `stack`: the comparison of the stack's rules with the file.
     - `outside`: the domains in regions that neither the plan nor the stack covers.
+    - `doubts`: the exemptions that AWS contradicts since the last deployment of the stack.
     """
 
     account: str
@@ -179,6 +196,7 @@ class Plan:
     unread: tuple[str, ...]
     stack: StackRules = StackRules.NONE
     outside: tuple[str, ...] = ()
+    doubts: tuple[DoubtfulExemption, ...] = ()
     named: tuple[NamedRole, ...] = field(default=(), metadata=HIDDEN)
 
     @property
@@ -267,7 +285,8 @@ def read_plan(
     """Read the inventory of the account, and make the plan for `rules`. Raises as `inventory.take` and `make`."""
     found = take(connection, rules, progress)
     deployed, state = connection.tables is not None, recorded(connection, rules)
-    plan = make(connection.aws, found, rules, today, deployed=deployed, stack=state)
+    at = connection.stack.deployed if connection.stack else None
+    plan = make(connection.aws, found, rules, today, deployed=deployed, stack=state, last_deployment=at)
     return found, _with_other_regions(connection, plan)
 
 
@@ -294,15 +313,20 @@ def make(
     *,
     deployed: bool = False,
     stack: StackRules = StackRules.NONE,
+    last_deployment: float | None = None,
 ) -> Plan:
     """Make the plan for `rules` and `inventory`. This reads the published policies and writes nothing.
 
-    The verdicts come from `reconcile`, which here changes a copy of the inventory. Raises Refused, RetryLater and
-    RulesError.
+    The verdicts come from `reconcile`, which here changes a copy of the inventory. `last_deployment` is the time of the
+    stack's last deployment, None without a stack. Raises Refused, RetryLater and RulesError.
     """
     table = inventory.bound
     bound = table.by_role
-    needs = Needs(rules, inventory.partition, table, Clock(today=lambda: today))
+    listed = _ListedRoles(inventory)
+    # Rules that the stack does not have yet exempt the roles that exist when they are deployed.
+    at = last_deployment if stack is StackRules.SAME else None
+    exemptions = Exemptions(listed, lambda: at)
+    needs = Needs(rules, inventory.partition, table, Clock(today=lambda: today), inventory.account, exemptions)
     reconciler = Reconciler(Rehearsal(inventory, rules), needs, inventory.covers)
     roles = tuple(_role(reconciler, inventory, role, bound.get(role.path, ())) for role in _roles(inventory, bound))
     return Plan(
@@ -313,12 +337,33 @@ def make(
         tuple(_policies(aws, inventory, needs)),
         roles,
         tuple(_shared(needs, inventory.bindings)),
-        tuple(_ending(rules, bound, today)),
+        tuple(_ending(needs, bound)),
         tuple(_switches(inventory)),
         inventory.unread,
         stack,
+        doubts=tuple(_doubts(replace(needs, exemptions=Exemptions(listed, lambda: last_deployment)), inventory)),
         named=tuple(_named(inventory, bound)),
     )
+
+
+class _ListedRoles:
+    """The roles of the inventory, with which exemptions are compared."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+
+    def within(self, account: str, *, afresh: bool = False) -> _ListedRoles:  # noqa: ARG002
+        """The same roles. Raises Refused for another account, which the inventory does not have."""
+        if account != self._inventory.account:
+            raise Refused(Reason.NOT_ENTERED, f"this command does not read account {account}")
+        return self
+
+    def role(self, name: str) -> RoleDescription:
+        """The role with this name, in any spelling. Raises Gone."""
+        found = self._inventory.roles.get(self._inventory.spelled(name))
+        if found is None:
+            raise Gone(f"role {name} does not exist")
+        return found
 
 
 class Rehearsal:
@@ -452,13 +497,24 @@ def _shared(needs: Needs, bindings: Iterable[Binding]) -> Iterator[SharedRole]:
             )
 
 
-def _ending(rules: Rules, bound: Mapping[str, Sequence[Binding]], today: date) -> Iterator[EndingExemption]:
-    names = [binding.role.name for bindings in bound.values() for binding in bindings[:1] if binding.role]
+def _ending(needs: Needs, bound: Mapping[str, Sequence[Binding]]) -> Iterator[EndingExemption]:
+    today, rules = needs.clock.today(), needs.rules
+    keys = [binding.role for bindings in bound.values() for binding in bindings[:1] if binding.role]
     for exemption in rules.exemptions:
         left = (exemption.until - today).days
         if 0 <= left <= ENDS_SOON:
-            roles = tuple(name for name in names if rules.exemption(name, today) == exemption)
+            roles = tuple(
+                key.name for key in keys if rules.exemption(key.account, key.name, today, home=needs.home) == exemption
+            )
             yield EndingExemption(exemption.role, exemption.until, left, exemption.reason, roles)
+
+
+def _doubts(needs: Needs, inventory: Inventory) -> Iterator[DoubtfulExemption]:
+    for role in needs.exempt_roles(inventory.account):
+        verified = needs.exemption(role, inventory.bound.of_role(role))
+        if verified and (doubt := verified.doubt):
+            recommendation = RECOMMENDATIONS.get(doubt.reason, "")
+            yield DoubtfulExemption(role.name, doubt.ends, doubt.reason.value, doubt.message, recommendation)
 
 
 def _switches(inventory: Inventory) -> Iterator[OpenSwitch]:

@@ -386,7 +386,12 @@ class Aws:
         with translated():
             role = self._iam.get_role(RoleName=name)["Role"]
             described = role_description(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
-            return replace(described, boundary=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
+            return replace(
+                described,
+                boundary=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
+                id=role["RoleId"],
+                created=role["CreateDate"].timestamp(),
+            )
 
     def set_boundary(self, role: str, policy_arn: str, *, correlation_id: str) -> None:
         """Set the permissions boundary of a role, and replace the one that it has. Raises as `attach` does."""
@@ -899,6 +904,21 @@ class Aws:
         with _of_our_own():
             [stack] = self._cloudformation.describe_stacks(StackName=stack_id)["Stacks"]
             return stack["CreationTime"].timestamp()
+
+    def stack_deployed(self, stack_id: str) -> float | None:
+        """When the last deployment of a stack of this region began, in seconds of the epoch. Raises RetryLater.
+
+        None if the stack does not exist, as for a function that runs on a developer's machine.
+        """
+        try:
+            with translated():
+                [stack] = self._cloudformation.describe_stacks(StackName=stack_id)["Stacks"]
+                return stack.get("LastUpdatedTime", stack["CreationTime"]).timestamp()
+        except Refused as refused:
+            # CloudFormation has no separate error code for a stack that does not exist.
+            if "does not exist" in str(refused):
+                return None
+            raise RetryLater(str(refused)) from refused
 
     def notify(self, topic_arn: str, subject: str, text: str) -> None:
         """Send a message to the subscribers of a topic. Raises RetryLater."""

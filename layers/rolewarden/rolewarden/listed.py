@@ -16,12 +16,16 @@ class RoleDescription:
     - `trusted`: the services that the trust policy allows to assume the role.
     - `boundary`: the ARN of the permissions boundary. Empty if the role has none, and always empty for ListRoles,
       which does not return boundaries (IAM API Reference).
+    - `id`: the unique ID, which IAM never gives to another role, even to one of the same name.
+    - `created`: when the role was created, in seconds of the epoch. 0 if it is unknown.
     """
 
     name: str
     path: str
     trusted: frozenset[str]
     boundary: str = ""
+    id: str = ""
+    created: float = 0.0
 
 
 class ListedDomain(NamedTuple):

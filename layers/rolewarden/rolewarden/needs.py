@@ -5,14 +5,15 @@ This module writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rolewarden.bindings import Binding, ReadsBindings, RoleKey
 from rolewarden.calls import ReadsPolicies
 from rolewarden.clock import Clock
+from rolewarden.exemptions import JudgesExemptions, TrustedExemptions, VerifiedExemption
 from rolewarden.fingerprint import fingerprint
-from rolewarden.guardrails import Exemption, Fallback, Guardrail, Mode, Rules, SurplusPolicies
+from rolewarden.guardrails import Fallback, Guardrail, Mode, Rules, SurplusPolicies
 from rolewarden.names import among
 from rolewarden.placement import identities, statements_of
 from rolewarden.policies import Policy, compile_boundaries, compile_guardrail, is_boundary, policy_arn
@@ -20,12 +21,18 @@ from rolewarden.policies import Policy, compile_boundaries, compile_guardrail, i
 
 @dataclass
 class Needs:
-    """The needs of roles by `rules`, in an AWS partition, on the current day of `clock`."""
+    """The needs of roles by `rules`, in an AWS partition, on the current day of `clock`.
+
+    - `home`: the account in which exemptions without an account apply. Empty for none.
+    - `exemptions`: compares exemptions with AWS.
+    """
 
     rules: Rules
     partition: str
     bindings: ReadsBindings
     clock: Clock = field(default_factory=Clock)
+    home: str = ""
+    exemptions: JudgesExemptions = field(default_factory=TrustedExemptions)
     _policies: dict[str, tuple[Policy, ...]] = field(default_factory=dict)
     _boundaries: frozenset[str] | None = None
 
@@ -37,15 +44,26 @@ class Needs:
     def of_role(self, role: RoleKey, bindings: Iterable[Binding] | None = None) -> dict[str, Guardrail]:
         """The policies that `role` must have, by name with their guardrail. Empty if the role is exempt.
 
-        `bindings` are all bindings of the role; None means that the table is read.
+        `bindings` are all bindings of the role; None means that the table is read. Raises RetryLater.
         """
-        if self.exemption(role):
-            return {}
-        return self.required(self.bindings.of_role(role) if bindings is None else bindings)
+        bound = tuple(self.bindings.of_role(role) if bindings is None else bindings)
+        verified = self.exemption(role, bound)
+        return {} if verified and verified.holds else self.required(bound)
 
-    def exemption(self, role: RoleKey) -> Exemption | None:
-        """The exemption of `role` that applies today; None if the role is not exempt."""
-        return self.rules.exemption(role.name, self.clock.today())
+    def exemption(self, role: RoleKey, bindings: Sequence[Binding]) -> VerifiedExemption | None:
+        """The exemption that the rules have today for `role`, compared with AWS; None if they have none.
+
+        `bindings` are all bindings of the role. Raises RetryLater.
+        """
+        found = self.rules.exemption(role.account, role.name, self.clock.today(), home=self.home)
+        return VerifiedExemption(found, self.exemptions.doubt(found, role, bindings)) if found else None
+
+    def exempt_roles(self, account: str) -> list[RoleKey]:
+        """The roles of `account` that the rules exempt today, whether they exist or not."""
+        named = (RoleKey(account, exemption.role) for exemption in self.rules.exemptions)
+        today = self.clock.today()
+        in_force = (role for role in named if self.rules.exemption(account, role.name, today, home=self.home))
+        return list(dict.fromkeys(in_force))
 
     def published(self) -> set[str]:
         """The names of all policies of all guardrails, and of the fallback boundaries."""

@@ -22,6 +22,7 @@ class Settings:
     - `bindings_table`: the name of the bindings table.
     - `history`: the history table.
     - `guardrails_file`: the path of the compiled rules.
+    - `stack_id`: the ARN of the function's stack.
     """
 
     account: str
@@ -29,6 +30,7 @@ class Settings:
     bindings_table: str
     history: HistoryTable
     guardrails_file: Path
+    stack_id: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
@@ -140,6 +142,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "bindings_table": lambda found: _text(found, "BINDINGS_TABLE"),
     "history": history,
     "guardrails_file": _guardrails_file,
+    "stack_id": lambda found: _text(found, "STACK_ID"),
     "work_queue_url": lambda found: _text(found, "WORK_QUEUE_URL"),
     "sweep_queue_url": lambda found: _text(found, "SWEEP_QUEUE_URL"),
     "detach_queue_url": lambda found: _text(found, "DETACH_QUEUE_URL"),

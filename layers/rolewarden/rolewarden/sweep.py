@@ -544,7 +544,11 @@ class Sweeper:
             if binding.role:
                 (roles if binding.role.account == sweep.account else lent)[binding.role].append(binding)
         users = self._users(sweep)
-        required = {role: self.needs.of_role(role, bound) for role, bound in roles.items()}
+        verified = {
+            role: self.needs.exemption(role, roles.get(role, ())) for role in self.needs.exempt_roles(sweep.account)
+        }
+        exempt = {role for role, found in verified.items() if found and found.holds and role in roles}
+        required = {role: {} if role in exempt else self.needs.required(bound) for role, bound in roles.items()}
         # A role with a fallback boundary may have all its policies again. Only the Reconciler removes the boundary
         # then, so every such role goes to the work queue.
         bounded = self._bounded(users)
@@ -569,6 +573,8 @@ class Sweeper:
         unresolved = {role.path for role in lacking} | self._report_unkeepable(bindings)
         broken, is_whole = self._probe_paths(sweep.account, reported)
         unresolved |= broken
+        doubts = (found.doubt for found in verified.values() if found and found.doubt)
+        unresolved |= {self.recorder.record_doubt(sweep.account, doubt, SWEEP) for doubt in doubts}
         self._resolve_findings(sweep, reported, unresolved)
         if sweep.account == self.coverage.account:
             self._resolve_uncovered()
@@ -576,7 +582,7 @@ class Sweeper:
             "subjects": len({binding.label for binding in bindings}),
             "roles": len(roles),
             "unprotected": len(lacking),
-            "exempt": sum(self.needs.exemption(role) is not None for role in roles),
+            "exempt": len(exempt),
             "surplus": len(surplus),
             "seconds": max(0, round(self.clock.now() - sweep.began)),
         }
@@ -711,13 +717,14 @@ class Sweeper:
         """Report the findings that are no longer true as resolved, even if no event has shown the change.
 
         `unresolved` holds the keys of this sweep's findings, and of the roles that are sent to the work queue. Each
-        sweep resolves findings of the kinds ROLE and SHARED_ROLE. Only a sweep that could read everything resolves the
-        other kinds, because something unread may still be wrong. No comparison resolves a finding of the kind BOUNDARY,
-        which expires after a week, or OUTSIDE, which `look_elsewhere` resolves.
+        sweep resolves findings of the kinds ROLE, SHARED_ROLE and EXEMPTION. Only a sweep that could read everything
+        resolves the other kinds, because something unread may still be wrong. No comparison resolves a finding of the
+        kind BOUNDARY, which expires after a week, or OUTSIDE, which `look_elsewhere` resolves.
         """
         apart = {ReportedKind.BOUNDARY, ReportedKind.OUTSIDE}
         over = [f for f in reported if f.about not in unresolved and f.kind not in apart]
-        sure = [f for f in over if f.kind in {ReportedKind.ROLE, ReportedKind.SHARED_ROLE}]
+        by_each = {ReportedKind.ROLE, ReportedKind.SHARED_ROLE, ReportedKind.EXEMPTION}
+        sure = [f for f in over if f.kind in by_each]
         if len(sure) < len(over) and self.progress.has_read_everything(sweep.row):
             sure = over
         resolved: dict[str, list[ReportedFinding]] = defaultdict(list)
