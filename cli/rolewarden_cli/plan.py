@@ -242,8 +242,9 @@ class Plan:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to do, every role is protected or exempt, and everything could be read."""
-        return not (self.has_changes or self.next[0] or self.unprotected or self.unread or self.outside)
+        """Whether nothing is left to do, every role is protected or exempt beyond doubt, and everything could be read."""
+        left = self.unprotected or self.unread or self.outside or self.doubts
+        return not (self.has_changes or self.next[0] or left)
 
     @property
     def with_surplus(self) -> tuple[PlannedRole, ...]:

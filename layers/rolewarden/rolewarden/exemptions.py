@@ -73,13 +73,10 @@ class Exemptions:
                 return Doubt(refused.reason or Reason.REFUSED, f"{name}: {refused}", ends=True)
             # Without a way into the account, Rolewarden can attach nothing to the role, whether it is exempt or not.
             found = None
-        doubt = self._of_role(name, exemption, found) if found else None
+        doubt = self._of_age(name, found) if found else None
         return doubt or self._of_uses(name, exemption, [binding for binding in bindings if binding.kind != ROLE])
 
-    def _of_role(self, name: str, exemption: Exemption, found: RoleDescription) -> Doubt | None:
-        if found.name != exemption.role:
-            # The guardrails deny the use of the role by its ARN, in which IAM distinguishes case.
-            return Doubt(Reason.EXEMPT_ABSENT, f"{name}: IAM spells the role `{found.name}`", ends=True)
+    def _of_age(self, name: str, found: RoleDescription) -> Doubt | None:
         if deployed := self._before(found.created):
             message = f"{name}: role {found.id} was created {_at(found.created)}, after the deployment {_at(deployed)}"
             return Doubt(Reason.EXEMPT_NEWER, message, ends=True)

@@ -62,8 +62,7 @@ class Reason(StrEnum):
     UNREACHABLE = "SageMaker cannot be reached"
     """Rolewarden cannot connect to the SageMaker endpoint of a Region."""
     EXEMPT_ABSENT = "exempt role not found"
-    """guardrails.yaml exempts a role that does not exist, or spells its name in another way than IAM. See
-    docs/how-to/runbook.md, Account Finding."""
+    """guardrails.yaml exempts a role that does not exist. See docs/how-to/runbook.md, Account Finding."""
     EXEMPT_NEWER = "exempt role is newer than the rules"
     """The exempt role was created after the last deployment, so it can be another role of the same name. It needs its
     guardrails until the next deployment. See docs/how-to/runbook.md, Account Finding."""
