@@ -1,6 +1,7 @@
 """A caller with one permission, such as lambda:InvokeFunction, cannot free a role of its guardrails."""
 
 import json
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -184,7 +185,7 @@ def doubts(account):
 
 @pytest.fixture(scope="module")
 def inbox(account):
-    return subscribed(account.client, account.outputs["AlarmTopicArn"])
+    return subscribed(account.client, account.outputs["AlarmTopic"])
 
 
 def test_an_exempt_role_that_an_attacker_gives_to_a_whole_domain_gets_its_guardrails(account, inbox):
@@ -228,13 +229,13 @@ def test_an_analyst_can_neither_pass_nor_assume_an_exempt_role(account):
     LocalAws.start().lend("ASIAANALYST000000001", "Analyst")
     analyst = boto3.Session("ASIAANALYST000000001", "x", "y", region_name=REGION)
     cluster = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
-    job = {
+    job: Any = {
         "AppSpecification": {"ImageUri": "111122223333.dkr.ecr.us-east-1.amazonaws.com/any"},
         "ProcessingResources": {"ClusterConfig": cluster},
     }
-    with pytest.raises(ClientError, match="iam:PassRole on resource.*with an explicit deny in an identity-based"):
+    with pytest.raises(ClientError, match=r"iam:PassRole on resource.*with an explicit deny in an identity-based"):
         analyst.client("sagemaker").create_processing_job(ProcessingJobName="as-exempt", RoleArn=EXEMPT_ARN, **job)
-    with pytest.raises(ClientError, match="sts:AssumeRole on resource.*with an explicit deny in an identity-based"):
+    with pytest.raises(ClientError, match=r"sts:AssumeRole on resource.*with an explicit deny in an identity-based"):
         analyst.client("sts").assume_role(RoleArn=EXEMPT_ARN, RoleSessionName="exempt")
     other = "arn:aws:iam::111122223333:role/CanvasRosa"
     analyst.client("sagemaker").create_processing_job(ProcessingJobName="as-rosa", RoleArn=other, **job)

@@ -242,7 +242,7 @@ class Plan:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to do, every role is protected or exempt beyond doubt, and everything could be read."""
+        """Whether nothing is left to do, every role is protected or exempt without doubt, and all could be read."""
         left = self.unprotected or self.unread or self.outside or self.doubts
         return not (self.has_changes or self.next[0] or left)
 
