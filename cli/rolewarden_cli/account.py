@@ -162,12 +162,14 @@ class OperatorCalls:
             )
             for page in pages:
                 for role in page["RoleDetailList"]:
-                    described = role_description(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
+                    described = role_description(role)
                     yield RoleDetail(
                         described.name,
                         described.path,
                         described.trusted,
-                        boundary=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
+                        described.boundary,
+                        described.id,
+                        described.created,
                         arn=role["Arn"],
                         attached=tuple(policy["PolicyArn"] for policy in role.get("AttachedManagedPolicies", ())),
                         inline={
@@ -175,8 +177,6 @@ class OperatorCalls:
                             for policy in role.get("RolePolicyList", ())
                         },
                         tags={tag["Key"]: tag["Value"] for tag in role.get("Tags", ())},
-                        id=role["RoleId"],
-                        created=role["CreateDate"].timestamp(),
                     )
 
     def policies_per_role(self) -> int:

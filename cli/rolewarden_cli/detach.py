@@ -107,7 +107,7 @@ def detach_surplus(
 
     def detacher(now: Inventory) -> Detacher:
         exemptions = exemptions_of(connection)
-        needs = Needs(detaching, aws.partition, now.bound, Clock(today=today), connection.account, exemptions)
+        needs = Needs(detaching, aws.partition, now.bound, connection.account, exemptions, Clock(today=today))
         # A deployed stack evaluates the role when the event of the detachment arrives, so no recheck is needed.
         return Detacher(aws, recorder, needs, NoRechecks(), origin)
 

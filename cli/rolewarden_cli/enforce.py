@@ -12,10 +12,9 @@ from rolewarden.bindings import RoleKey
 from rolewarden.clock import Clock
 from rolewarden.detach import Detacher
 from rolewarden.errors import PartlyDone, Refused, RetryLater
-from rolewarden.exemptions import Exemptions
 from rolewarden.guardrails import Rules
 from rolewarden.history import History, HistoryTable, NoHistory
-from rolewarden.needs import Needs
+from rolewarden.needs import Exemptions, Needs
 from rolewarden.origin import SCHEDULED_CHECK, of_operator
 from rolewarden.publish import Publisher
 from rolewarden.reconcile import Reconciler
@@ -136,7 +135,7 @@ class _Enforcement:
         self.plan = plan
         self.recorder = recorder
         exemptions = exemptions_of(connection)
-        needs = Needs(rules, aws.partition, inventory.bound, Clock(today=lambda: today), self.account, exemptions)
+        needs = Needs(rules, aws.partition, inventory.bound, self.account, exemptions, Clock(today=lambda: today))
         self.reconciler = Reconciler(aws, needs, inventory.covers)
         self.publisher = Publisher(aws, recorder, needs)
         # No recheck is needed: the next plan and the next sweep of a deployed stack evaluate the roles again.

@@ -12,11 +12,10 @@ from rolewarden.calls import ListsPolicies
 from rolewarden.clock import Clock
 from rolewarden.discovery import UNTOUCHABLE_PATHS, other_regions
 from rolewarden.errors import Gone, Refused
-from rolewarden.exemptions import Exemptions
 from rolewarden.guardrails import Rules
 from rolewarden.listed import PublishedPolicy, RoleDescription
 from rolewarden.names import among
-from rolewarden.needs import Needs
+from rolewarden.needs import Exemptions, Needs
 from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import DESCRIPTION, compile_rules, digest, policy_arn
 from rolewarden.reconcile import Reconciler
@@ -327,7 +326,7 @@ def make(
     # Rules that the stack does not have yet exempt the roles that exist when they are deployed.
     at = last_deployment if stack is StackRules.SAME else None
     exemptions = Exemptions(listed, lambda: at)
-    needs = Needs(rules, inventory.partition, table, Clock(today=lambda: today), inventory.account, exemptions)
+    needs = Needs(rules, inventory.partition, table, inventory.account, exemptions, Clock(today=lambda: today))
     reconciler = Reconciler(Rehearsal(inventory, rules), needs, inventory.covers)
     roles = tuple(_role(reconciler, inventory, role, bound.get(role.path, ())) for role in _roles(inventory, bound))
     return Plan(

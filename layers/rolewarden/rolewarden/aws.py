@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cache, cached_property
@@ -379,19 +378,12 @@ class Aws:
         with translated():
             for page in self._iam.get_paginator("list_roles").paginate(PaginationConfig={"PageSize": 1000}):
                 for role in page["Roles"]:
-                    yield role_description(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
+                    yield role_description(role)
 
     def role(self, name: str) -> RoleDescription:
         """One role. Raises Gone if it does not exist, Refused and RetryLater."""
         with translated():
-            role = self._iam.get_role(RoleName=name)["Role"]
-            described = role_description(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
-            return replace(
-                described,
-                boundary=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
-                id=role["RoleId"],
-                created=role["CreateDate"].timestamp(),
-            )
+            return role_description(self._iam.get_role(RoleName=name)["Role"])
 
     def set_boundary(self, role: str, policy_arn: str, *, correlation_id: str) -> None:
         """Set the permissions boundary of a role, and replace the one that it has. Raises as `attach` does."""

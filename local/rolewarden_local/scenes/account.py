@@ -17,9 +17,8 @@ from rich.text import Text
 from rolewarden.aws import Aws
 from rolewarden.bindings import BindingsTable, RoleKey
 from rolewarden.errors import RolewardenError
-from rolewarden.exemptions import Exemptions
 from rolewarden.guardrails import load
-from rolewarden.needs import Needs
+from rolewarden.needs import Exemptions, Needs
 from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import compile_rules, digest
 from rolewarden.progress import Progress
@@ -66,7 +65,7 @@ class Account:
         self.progress = Progress(self.aws, table)
         self.bindings = BindingsTable(self.aws, table)
         exemptions = Exemptions(self.aws, lambda: self.aws.stack_deployed(STACK))
-        needs = Needs(rules, self.aws.partition, self.bindings, home=ACCOUNT, exemptions=exemptions)
+        needs = Needs(rules, self.aws.partition, self.bindings, ACCOUNT, exemptions)
         self.reconciler = Reconciler(self.aws, needs, ACCOUNT.__eq__, observe=True)
 
     def client(self, service: str, person: str = "") -> Any:
