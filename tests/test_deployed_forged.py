@@ -195,6 +195,7 @@ def test_an_exempt_role_that_an_attacker_gives_to_a_whole_domain_gets_its_guardr
     waited(lambda: account.has_attached(EXEMPT, ["no-generative-ai"]), f"{EXEMPT} protected")
     text = inbox("exempt role has a use that its exemption does not name")
     assert "user/giver" in text
+    assert "uses an exempt role that is not exempt for it" in " ".join(text.split())
     assert "take the role away from the domains" in " ".join(text.split())
     back = "arn:aws:iam::111122223333:role/service-role/CanvasAnalytics"
     account.sagemaker.update_domain(DomainId=ANALYTICS, DefaultUserSettings={"ExecutionRole": back})

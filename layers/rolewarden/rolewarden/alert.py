@@ -195,6 +195,8 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
     elif reason == Reason.FORGED:
         what = "a caller invoked a function of Rolewarden with a request that CloudFormation did not send"
         done = "refused the request; it removed no guardrail"
+    elif reason in _EXEMPTIONS:
+        what, done = _EXEMPTIONS[reason]
     rows = [
         ("What", what),
         *_caused(detail),
@@ -204,6 +206,27 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
         ("Runbook", "docs/how-to/runbook.md, Account Finding"),
     ]
     return f"account {place.account}: {reason}", rows
+
+
+_EXEMPTIONS: dict[str, tuple[str, str]] = {
+    Reason.EXEMPT_ABSENT: (
+        "guardrails.yaml exempts a role that does not exist: a role of that name may not be the one that you exempted",
+        "nothing: a role that a caller creates now is not exempt before the next deployment",
+    ),
+    Reason.EXEMPT_NEWER: (
+        "a caller created an exempt role after the last deployment: it may not be the role that you exempted",
+        "ended the exemption until the next deployment: the role gets the guardrails that its users need",
+    ),
+    Reason.EXEMPT_BEYOND: (
+        "a domain or user profile uses an exempt role that is not exempt for it",
+        "ended the exemption: the role gets its guardrails, for all its users",
+    ),
+    Reason.EXEMPT_GAINED: (
+        "a domain or user profile that uses an exempt role has changed: it may use the role only since then",
+        "nothing: the role stays exempt, and its new user has no guardrails",
+    ),
+}
+"""What an alert says about a doubt of an exemption, and what Rolewarden did, by the reason."""
 
 
 def _left_to_do(detail: Mapping[str, Any], place: _Console, role: str) -> Iterator[_Row]:

@@ -387,8 +387,8 @@ def _of_cloudtrail(_request: Request, action: str, body: Mapping[str, Any]) -> l
 def _of_sagemaker(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
     """The permissions of the call itself, and iam:PassRole for each role that the new resource works as.
 
-    https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html, "Passing Roles". Sources differ about
-    UpdateDomain and UpdateUserProfile, so these need no iam:PassRole here, which is the case that helps an attacker.
+    SageMaker's service model says so of CreateTrainingJob and others. Sources differ about UpdateDomain and
+    UpdateUserProfile, so these need no iam:PassRole here, which is the case that helps an attacker.
     """
     return [_of_subject(request, action, body), *_passed(request, body)]
 
