@@ -14,7 +14,7 @@ from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.emulated._ministack import cloudformation, iam
 from rolewarden_local.scenes.seed import ANALYTICS, RESEARCH, TRUST
 
-from tests.commands import json_answer
+from tests.commands import json_answer, rolewarden
 
 ROLE = "CanvasBreakGlass"
 ARN = f"arn:aws:iam::{ACCOUNT_ID}:role/{ROLE}"
@@ -211,6 +211,18 @@ def test_a_further_new_user_is_another_finding(deployed):
     assert findings(world) == [GAINED, GAINED]
 
 
+def test_a_new_user_profile_that_inherits_an_exempt_role_from_its_domain_is_a_finding(deployed):
+    world = deployed(RULES)
+    given_to_domain(world)
+    deploy_again(world)
+    world.sweep()
+    assert findings(world) == []
+    world.sagemaker.create_user_profile(DomainId=RESEARCH, UserProfileName="late")
+    world.sweep()
+    [row] = world.history(f"account/exemption of {ROLE}")
+    assert (row["reason"], "research/late" in row["message"], "ravi" in row["message"]) == (GAINED, True, False)
+
+
 def test_a_user_that_the_exemption_names_is_no_finding_whenever_it_changed(deployed):
     world = deployed(NAMED)
     world.sagemaker.update_user_profile(
@@ -284,3 +296,22 @@ def test_a_plan_shows_why_an_exemption_is_in_doubt(deployed):
     [doubt] = json_answer("plan", "--guardrails", world.environment["GUARDRAILS_FILE"], exit_code=2)["doubts"]
     assert (doubt["role"], doubt["reason"], doubt["ends"]) == (ROLE, NEWER, True)
     assert doubt["recommendation"] == RECOMMENDATIONS[NEWER]
+
+
+def test_the_status_and_an_explanation_show_why_an_exemption_does_not_hold(deployed):
+    world = deployed(RULES)
+    recreated(world)
+    world.sweep()
+    names = {"BindingsTable": world.environment["BINDINGS_TABLE"], "HistoryTable": world.environment["HISTORY_TABLE"]}
+    kept = {
+        name: {"PhysicalResourceId": found, "LogicalResourceId": name, "ResourceType": "AWS::DynamoDB::Table",
+               "ResourceStatus": "CREATE_COMPLETE", "Timestamp": "2026-01-01T00:00:00Z"}
+        for name, found in names.items()
+    }  # fmt: skip
+    cloudformation._stacks.get_scoped(ACCOUNT_ID, "us-east-1", "rolewarden")["_resources"] = kept
+    text = " ".join(rolewarden("status").stdout.split())
+    assert f"exemption of {ROLE} {NEWER}" in text
+    assert "find the caller of CreateRole in CloudTrail" in text
+    file = world.environment["GUARDRAILS_FILE"]
+    said = " ".join(rolewarden("explain", ROLE, "amazon.nova-pro-v1:0", "--guardrails", file).stdout.split())
+    assert f"Its exemption does not hold (exemption of {ROLE}: role AROA" in said

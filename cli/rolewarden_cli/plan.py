@@ -284,10 +284,20 @@ def read_plan(
 ) -> tuple[Inventory, Plan]:
     """Read the inventory of the account, and make the plan for `rules`. Raises as `inventory.take` and `make`."""
     found = take(connection, rules, progress)
-    deployed, state = connection.tables is not None, recorded(connection, rules)
-    at = connection.stack.deployed if connection.stack else None
-    plan = make(connection.aws, found, rules, today, deployed=deployed, stack=state, last_deployment=at)
-    return found, _with_other_regions(connection, plan)
+    return found, _with_other_regions(connection, compared(connection, found, rules, today))
+
+
+def compared(connection: Connection, found: Inventory, rules: Rules, today: date) -> Plan:
+    """The plan for `rules` and the inventory `found`, compared with the deployed stack. Raises as `make`."""
+    return make(
+        connection.aws,
+        found,
+        rules,
+        today,
+        deployed=connection.tables is not None,
+        stack=recorded(connection, rules),
+        last_deployment=connection.stack.deployed if connection.stack else None,
+    )
 
 
 def _with_other_regions(connection: Connection, plan: Plan) -> Plan:

@@ -34,6 +34,9 @@ from rolewarden.placement import identities, statements_of
 from rolewarden.policies import Policy, compile_boundaries, compile_guardrail, is_boundary, policy_arn
 from rolewarden.verdicts import Doubt, Reason
 
+EXEMPTION_OF = "exemption of "
+"""The beginning of the message of each doubt, which the name of the role follows."""
+
 SOME_USES = 5
 """The number of uses of a role that a doubt names."""
 
@@ -55,7 +58,7 @@ class Exemptions:
 
         `bindings` are all uses of the role. Raises RetryLater.
         """
-        name = f"exemption of {exemption.role}"
+        name = f"{EXEMPTION_OF}{exemption.role}"
         try:
             found: RoleDescription | None = self.aws.within(role.account).role(role.name)
         except Gone:

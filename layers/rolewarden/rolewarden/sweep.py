@@ -545,7 +545,8 @@ class Sweeper:
                 (roles if binding.role.account == sweep.account else lent)[binding.role].append(binding)
         users = self._users(sweep)
         verified = {
-            role: self.needs.exemption(role, roles.get(role, ())) for role in self.needs.exempt_roles(sweep.account)
+            role: self.needs.exemption(role, _with_inheriting(roles.get(role, ()), bindings))
+            for role in self.needs.exempt_roles(sweep.account)
         }
         exempt = {role for role, found in verified.items() if found and found.holds and role in roles}
         required = {role: {} if role in exempt else self.needs.required(bound) for role, bound in roles.items()}
@@ -745,6 +746,14 @@ class Sweeper:
             bindings = [b for b in self.bindings.of_foreign_subjects(role.account) if b.role == role]
             if self.progress.is_member(role.account) or not self.needs.of_role(role, bindings):
                 self.recorder.record_resolved(findings, SWEEP)
+
+
+def _with_inheriting(uses: Iterable[Binding], bindings: Iterable[Binding]) -> list[Binding]:
+    """`uses` of a role, and those of `bindings` that are user profiles without a role in a domain whose role it is."""
+    uses = list(uses)
+    domains = {(use.region, use.domain_id) for use in uses if use.kind == DEFAULT_USER and use.via == EXECUTION}
+    profiles = (one for one in bindings if one.kind == USER_PROFILE and one.role is None)
+    return [*uses, *(profile for profile in profiles if (profile.region, profile.domain_id) in domains)]
 
 
 def _changed(known: Iterable[Binding], modified: str, *, name: str = "") -> bool:
