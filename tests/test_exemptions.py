@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import boto3
 import pytest
@@ -10,11 +11,14 @@ from rolewarden.errors import RulesError
 from rolewarden.publish import Publications
 from rolewarden.settings import PublishSettings
 from rolewarden.verdicts import RECOMMENDATIONS
+from rolewarden_cli.account import DeployedStack
+from rolewarden_cli.plan import compared
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.emulated._ministack import cloudformation, iam
 from rolewarden_local.scenes.seed import ANALYTICS, RESEARCH, TRUST
 
 from tests.commands import json_answer, rolewarden
+from tests.conftest import TODAY
 
 ROLE = "CanvasBreakGlass"
 ARN = f"arn:aws:iam::{ACCOUNT_ID}:role/{ROLE}"
@@ -288,6 +292,13 @@ def test_a_stack_that_covers_an_organization_refuses_an_exemption_without_an_acc
     settings = PublishSettings.read({**world.environment, "MEMBER_ROLE": "rolewarden-publish"})
     with pytest.raises(RulesError, match="names no account, and the stack covers an organization: write `account:"):
         Publications.of(world.runtime, settings)
+
+
+def test_a_plan_for_a_stack_that_covers_an_organization_needs_the_account_of_each_exemption(world_with):
+    world = world_with(RULES.replace('    account: "111122223333"\n', ""))
+    stack = DeployedStack("rolewarden", "arn", (), {"OrganizationId": "o-exampleorg1"})
+    with pytest.raises(RulesError, match="names no account"):
+        compared(SimpleNamespace(stack=stack), None, world.runtime.rules, TODAY)
 
 
 def test_a_plan_shows_why_an_exemption_is_in_doubt(deployed):

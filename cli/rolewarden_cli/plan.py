@@ -288,7 +288,12 @@ def read_plan(
 
 
 def compared(connection: Connection, found: Inventory, rules: Rules, today: date) -> Plan:
-    """The plan for `rules` and the inventory `found`, compared with the deployed stack. Raises as `make`."""
+    """The plan for `rules` and the inventory `found`, compared with the deployed stack. Raises as `make`.
+
+    Raises RulesError if the stack covers an organization and an exemption names no account.
+    """
+    if connection.stack and connection.stack.parameters.get("OrganizationId"):
+        rules.need_accounts()
     return make(
         connection.aws,
         found,
