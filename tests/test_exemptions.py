@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import boto3
 import pytest
@@ -297,8 +298,10 @@ def test_a_stack_that_covers_an_organization_refuses_an_exemption_without_an_acc
 def test_a_plan_for_a_stack_that_covers_an_organization_needs_the_account_of_each_exemption(world_with):
     world = world_with(RULES.replace('    account: "111122223333"\n', ""))
     stack = DeployedStack("rolewarden", "arn", (), {"OrganizationId": "o-exampleorg1"})
+    connection: Any = SimpleNamespace(stack=stack)
+    inventory: Any = None  # The command ends before it needs one.
     with pytest.raises(RulesError, match="names no account"):
-        compared(SimpleNamespace(stack=stack), None, world.runtime.rules, TODAY)
+        compared(connection, inventory, world.runtime.rules, TODAY)
 
 
 def test_a_plan_shows_why_an_exemption_is_in_doubt(deployed):
