@@ -2,11 +2,13 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from rolewarden.bindings import row_key
 from rolewarden.errors import RulesError
 from rolewarden.publish import Publications
@@ -20,6 +22,7 @@ from rolewarden_local.scenes.seed import ANALYTICS, RESEARCH, TRUST
 
 from tests.commands import json_answer, rolewarden
 from tests.conftest import TODAY
+from tests.volume import volume
 
 ROLE = "CanvasBreakGlass"
 ARN = f"arn:aws:iam::{ACCOUNT_ID}:role/{ROLE}"
@@ -35,6 +38,7 @@ exemptions:
 NAMED = RULES + "    domains: [analytics]\n    user_profiles: [breakglass]\n"
 ALONE = {"Resources": {"Alone": {"Type": "AWS::SNS::Topic"}}}
 ABSENT, NEWER = "exempt role not found", "exempt role is newer than the rules"
+TRUSTING = "exempt role has another trust policy"
 BEYOND, GAINED = "exempt role has a use that its exemption does not name", "exempt role may have a new user"
 
 
@@ -184,12 +188,13 @@ SETTINGS = {
     "emr": {"CanvasAppSettings": {"EmrServerlessSettings": {"ExecutionRoleArn": ARN, "Status": "ENABLED"}}},
     "forecast": {"CanvasAppSettings": {"TimeSeriesForecastingSettings": {"AmazonForecastRoleArn": ARN}}},
 }
+OF = ("domain", "profile")
 
 
-@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS.keys())
-@pytest.mark.parametrize("of", ["domain", "profile"])
-def test_a_role_that_is_used_beyond_its_exemption_needs_its_guardrails(deployed, settings, of):
-    world = deployed(NAMED)
+@pytest.mark.volume
+@pytest.mark.parametrize(("via", "of"), volume([("execution", "domain"), ("emr", "profile")], [*product(SETTINGS, OF)]))
+def test_a_role_that_is_used_beyond_its_exemption_needs_its_guardrails(deployed, via, of):
+    world, settings = deployed(NAMED), SETTINGS[via]
     if of == "domain":
         world.sagemaker.update_domain(DomainId=ANALYTICS, DefaultUserSettings=settings)
     else:
@@ -226,6 +231,19 @@ def test_a_new_user_profile_that_inherits_an_exempt_role_from_its_domain_is_a_fi
     world.sweep()
     [row] = world.history(f"account/exemption of {ROLE}")
     assert (row["reason"], "research/late" in row["message"], "ravi" in row["message"]) == (GAINED, True, False)
+
+
+def test_a_sweep_reports_another_trust_policy_until_the_next_deployment(deployed):
+    world = deployed(NAMED)
+    everyone = TRUST.replace('"Service": "sagemaker.amazonaws.com"', '"AWS": "*"')
+    world.iam.update_assume_role_policy(RoleName=ROLE.lower(), PolicyDocument=everyone)
+    with world.aws.failing("UpdateAssumeRolePolicy", "AccessDenied"), pytest.raises(ClientError):
+        world.iam.update_assume_role_policy(RoleName=ROLE, PolicyDocument=TRUST)
+    world.sweep()
+    assert (verdict(world), findings(world)) == ("exempt", [TRUSTING])
+    deploy_again(world, ago=-10)
+    world.sweep()
+    assert findings(world) == [TRUSTING, "resolved"]
 
 
 def test_a_user_that_the_exemption_names_is_no_finding_whenever_it_changed(deployed):

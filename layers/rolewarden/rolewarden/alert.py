@@ -225,6 +225,10 @@ _EXEMPTIONS: dict[str, tuple[str, str]] = {
         "a domain or user profile that uses an exempt role has changed: it may use the role only since then",
         "nothing: the role stays exempt, and its new user has no guardrails",
     ),
+    Reason.EXEMPT_TRUST: (
+        "a caller changed the trust policy of an exempt role: other callers may be able to assume it",
+        "nothing: the role stays exempt",
+    ),
 }
 """What an alert says about a doubt of an exemption, and what Rolewarden did, by the reason."""
 

@@ -88,11 +88,16 @@ class Exemptions:
         message = f"{name}: since the last deployment, a caller changed {_named(gained)}"
         return Doubt(Reason.EXEMPT_GAINED, message, ends=False) if gained else None
 
+    def deployed(self) -> float | None:
+        """The time of the last deployment, read now; None if the rules are not deployed. Raises RetryLater."""
+        self._deployed = self._read_deployed()
+        return self._deployed
+
     def _before(self, time: float) -> float | None:
         """The time of the last deployment if it is before `time`; otherwise None."""
         if self._deployed is None or self._deployed < time:
             # A function can outlive a deployment that does not change it.
-            self._deployed = self._read_deployed()
+            self.deployed()
         return self._deployed if self._deployed is not None and self._deployed < time else None
 
 
@@ -106,6 +111,12 @@ class VerifiedExemption(NamedTuple):
     def holds(self) -> bool:
         """Whether the role is exempt."""
         return not (self.doubt and self.doubt.ends)
+
+
+def changed_trust(role: RoleKey, time: float) -> Doubt:
+    """The doubt about an exempt role whose trust policy a caller changed at `time`, after the last deployment."""
+    message = f"{EXEMPTION_OF}{role.name}: a caller changed its trust policy {_at(time)}, after the last deployment"
+    return Doubt(Reason.EXEMPT_TRUST, message, ends=False)
 
 
 def _named(uses: Sequence[Binding]) -> str:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -48,7 +48,7 @@ from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.heartbeat import Heartbeat
 from rolewarden.listed import ListedDomain
 from rolewarden.names import about, folded
-from rolewarden.needs import Needs
+from rolewarden.needs import Needs, changed_trust
 from rolewarden.origin import SWEEP, Trigger
 from rolewarden.policies import DESCRIPTION, is_boundary
 from rolewarden.progress import Progress, sweeps_scope
@@ -56,7 +56,7 @@ from rolewarden.record import Recorder, logger
 from rolewarden.reported import ReportedFinding, ReportedFindings, ReportedKind
 from rolewarden.runtime import Runtime
 from rolewarden.settings import SweepSettings
-from rolewarden.verdicts import Reason
+from rolewarden.verdicts import Doubt, Reason
 from rolewarden.work import BEGIN, DOCTOR, HEARTBEAT, PUBLISH, RULES, Work
 
 LIST, DESCRIBE, COMPARE, AUDIT, REGIONS = "list", "describe", "compare", "audit", "regions"
@@ -574,8 +574,9 @@ class Sweeper:
         unresolved = {role.path for role in lacking} | self._report_unkeepable(bindings)
         broken, is_whole = self._probe_paths(sweep.account, reported)
         unresolved |= broken
-        doubts = (found.doubt for found in verified.values() if found and found.doubt)
-        unresolved |= {self.recorder.record_doubt(sweep.account, doubt, SWEEP) for doubt in doubts}
+        doubts = {role: found.doubt for role, found in verified.items() if found and found.doubt}
+        doubts = self._changed_trusts(sweep.account, verified.keys() - doubts.keys()) | doubts
+        unresolved |= {self.recorder.record_doubt(sweep.account, doubt, SWEEP) for doubt in doubts.values()}
         self._resolve_findings(sweep, reported, unresolved)
         if sweep.account == self.coverage.account:
             self._resolve_uncovered()
@@ -599,6 +600,17 @@ class Sweeper:
         steps = [AUDIT, REGIONS] if is_due else [AUDIT]
         self.aws.send(self.queues.sweep, [sweep.message(step) for step in steps])
         return counts
+
+    def _changed_trusts(self, account: str, roles: Collection[RoleKey]) -> dict[RoleKey, Doubt]:
+        """A doubt for each of these exempt roles whose trust policy has changed since the last deployment.
+
+        IAM does not say when a trust policy changed, but CloudTrail's event history does. Raises RetryLater.
+        """
+        if not roles or (deployed := self.needs.exemptions.deployed()) is None:
+            return {}
+        names = {role.name: role for role in roles}
+        changed = self.auditor.retrusted(account, names.keys(), deployed, self.clock.now())
+        return {names[name]: changed_trust(names[name], at) for name, at in changed.items()}
 
     def look_elsewhere(self, sweep: Sweep) -> dict[str, Any]:
         """Report the domains in regions that the stack does not cover, and resolve what is over. Raises RetryLater."""

@@ -72,6 +72,9 @@ class Reason(StrEnum):
     EXEMPT_GAINED = "exempt role may have a new user"
     """The settings of a domain or user profile that uses the exempt role have changed since the last deployment. The
     role stays exempt. See docs/how-to/runbook.md, Account Finding."""
+    EXEMPT_TRUST = "exempt role has another trust policy"
+    """A caller changed the trust policy of the exempt role since the last deployment, so other callers may assume it.
+    The role stays exempt. See docs/how-to/runbook.md, Account Finding."""
     REFUSED = "refused"
     """AWS rejected a call for a reason that Rolewarden does not know."""
     FORGED = "forged request"
@@ -131,6 +134,8 @@ RECOMMENDATIONS: dict[str, str] = {
     "to `domains` or `user_profiles` of the exemption in guardrails.yaml and deploy",
     Reason.EXEMPT_GAINED: "ask the caller why; take the role away from the domain or user profile, or name this under "
     "`domains` or `user_profiles` of the exemption in guardrails.yaml and deploy",
+    Reason.EXEMPT_TRUST: "find the caller of UpdateAssumeRolePolicy in CloudTrail; if the trust policy of the role is "
+    "right, run `sam deploy`, which confirms the exemption; otherwise restore the trust policy and then deploy",
     Reason.REFUSED: "fix the cause in the message, which has the call and the answer of AWS, then run "
     "`rolewarden sweep`",
 }
