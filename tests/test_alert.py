@@ -281,7 +281,7 @@ def test_the_alert_of_a_changed_event_source_mapping_names_it_and_its_queue_even
     event["detail"]["requestParameters"] = {spelling: "ReconcileFunctionWork", "functionName": "swallow"}
     if failed:
         event["detail"] |= {"errorCode": "ResourceInUseException", "responseElements": None}
-    queues = {"ReconcileFunctionWork": "WorkQueue"}
+    queues = {"reconcilefunctionwork": "WorkQueue"}
     what = rows(compose(event, "aws", queues))["What"]
     assert what.startswith("UpdateEventSourceMapping on queue WorkQueue, mapping ReconcileFunctionWork: ")
     without = rows(compose(event, "aws"))["What"]

@@ -40,7 +40,7 @@ NAMES: Mapping[str, Mapping[str, list[Any]]] = {
         "LayerName": ["GuardrailsLayer", f"{LAMBDA}:layer:GuardrailsLayer"],
         "ResourceArn": [f"{LAMBDA}:function:EnforceFunction"],
         "Resource": [f"{LAMBDA}:function:EnforceFunction"],
-        "UUID": ["ReconcileFunctionWork"],
+        "UUID": ["ReconcileFunctionWork", "RECONCILEFUNCTIONWORK"],
     },
     "iam": {"RoleName": ["EnforceFunctionRole", "enforcefunctionrole"]},
     "sqs": {

@@ -72,7 +72,7 @@ _Row = tuple[str, str | _Link]
 def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxyType({})) -> Alert:
     """Compose the alert for `event`, as EventBridge delivers it, in `partition`. Accepts any value, and raises nothing.
 
-    `queues` has the name of the queue of each event source mapping. `compose` knows the findings from source
+    `queues` has the queue's name of each event source mapping, by its ID in lower case. `compose` knows the findings from source
     `rolewarden`, and CloudTrail records. For any other event the alert says that AlertFunction cannot read it.
     """
     envelope = mapping(event)
@@ -380,7 +380,7 @@ def _mapping(detail: Mapping[str, Any], queues: Mapping[str, str]) -> tuple[str,
     if not (source := _text(parameters.get("uUID") or parameters.get("uuid"), 64)):
         return None
     answered = _short(_text(mapping(detail.get("responseElements")).get("eventSourceArn"), 256))
-    queue = answered or queues.get(source, "")
+    queue = answered or queues.get(source.lower(), "")
     return ("queue", f"{queue}, mapping {source}") if queue else ("event source mapping", source)
 
 

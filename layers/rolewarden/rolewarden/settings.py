@@ -102,9 +102,9 @@ def alarm_topic(environment: Mapping[str, str]) -> str:
 
 
 def queues_of_mappings(environment: Mapping[str, str]) -> dict[str, str]:
-    """The name of the queue of each event source mapping. AlertFunction tells them to people. Raises SettingsError."""
+    """The name of the queue of each event source mapping, by the mapping's ID in lower case. Raises SettingsError."""
     pairs = (pair.partition("=") for pair in _text(environment, "EVENT_SOURCES").split(","))
-    return {mapping: queue for mapping, _, queue in pairs}
+    return {mapping.lower(): queue for mapping, _, queue in pairs}
 
 
 def own_operations(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
