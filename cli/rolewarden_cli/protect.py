@@ -49,7 +49,7 @@ VERSION = "2012-10-17"
 """The version of the policy language."""
 
 _ALWAYS_LEFT_OUT = (
-    "callers without the boundary: an administrator can create a role or user without it",
+    "callers without the boundary: the root user, and each role or user that an administrator creates without it",
     "other accounts of the organization",
 )
 _LEFT_OUT = {

@@ -72,8 +72,9 @@ _Row = tuple[str, str | _Link]
 def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxyType({})) -> Alert:
     """Compose the alert for `event`, as EventBridge delivers it, in `partition`. Accepts any value, and raises nothing.
 
-    `queues` has the queue's name of each event source mapping, by its ID in lower case. `compose` knows the findings from source
-    `rolewarden`, and CloudTrail records. For any other event the alert says that AlertFunction cannot read it.
+    `queues` has the queue's name of each event source mapping, by its ID in lower case. `compose` knows the findings
+    from source `rolewarden`, and CloudTrail records. For any other event the alert says that AlertFunction cannot read
+    it.
     """
     envelope = mapping(event)
     detail = mapping(envelope.get("detail"))
