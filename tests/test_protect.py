@@ -736,8 +736,8 @@ def test_the_document_goes_to_stdout_and_messages_go_to_stderr(command, monkeypa
     assert written.stdout == f"{target}\n"
     assert written.stderr.splitlines() == [
         "rolewarden: without --deployer, no administrator under this policy can update or delete the stack",
-        "rolewarden: the boundary leaves out callers without the boundary: the root user, and each role or user that an "
-        "administrator creates without it; other accounts of the organization. A service control policy covers them",
+        "rolewarden: the boundary leaves out callers without the boundary: the root user, and each role or user that "
+        "an administrator creates without it; other accounts of the organization. A service control policy covers them",
         f"rolewarden: create the policy with the name {BOUNDARY_NAME}: the document protects the policy of that name",
     ]
 
