@@ -92,7 +92,7 @@ MOVES = {
             {"resourceArn": f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/BindingsTable"}),
         *on("dynamodb", "DisableKinesisStreamingDestination EnableKinesisStreamingDestination",
             {"tableName": "HistoryTable"}),
-        *on("dynamodb", "CreateGlobalTable UpdateGlobalTable", {"globalTableName": "HistoryTable"}),
+        *on("dynamodb", "CreateGlobalTable UpdateGlobalTable", {"globalTableName": "rolewarden-HistoryTable-1A2B"}),
         *on("dynamodb", "UpdateTable", {}, responseElements={"tableDescription": {"tableName": "HistoryTable"}}),
     ],
     TOLD: [

@@ -49,7 +49,7 @@ NAMES: Mapping[str, Mapping[str, list[Any]]] = {
     },
     "dynamodb": {
         "TableName": ["HistoryTable", TABLE], "ResourceArn": [TABLE], "TableArn": [TABLE],
-        "GlobalTableName": ["HistoryTable"], "SourceTableName": ["HistoryTable"], "SourceTableArn": [TABLE],
+        "GlobalTableName": ["rolewarden-HistoryTable-1A2B"], "SourceTableName": ["HistoryTable"], "SourceTableArn": [TABLE],
         "TargetTableName": ["HistoryTable"],
     },
     "sns": {
