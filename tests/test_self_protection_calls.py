@@ -49,8 +49,8 @@ NAMES: Mapping[str, Mapping[str, list[Any]]] = {
     },
     "dynamodb": {
         "TableName": ["HistoryTable", TABLE], "ResourceArn": [TABLE], "TableArn": [TABLE],
-        "GlobalTableName": ["rolewarden-HistoryTable-1A2B"], "SourceTableName": ["HistoryTable"], "SourceTableArn": [TABLE],
-        "TargetTableName": ["HistoryTable"],
+        "GlobalTableName": ["rolewarden-HistoryTable-1A2B"], "SourceTableName": ["HistoryTable"],
+        "SourceTableArn": [TABLE], "TargetTableName": ["HistoryTable"],
     },
     "sns": {
         "TopicArn": [f"arn:aws:sns:us-east-1:{ACCOUNT}:AlarmTopic"],
