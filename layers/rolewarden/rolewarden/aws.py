@@ -24,7 +24,7 @@ from botocore.session import Session
 
 from rolewarden import POLICY_PATH
 from rolewarden.attributes import attribute, plain
-from rolewarden.clock import Clock
+from rolewarden.clock import CLOCK_SKEW, Clock
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.listed import (
     ListedDomain,
@@ -447,19 +447,25 @@ class Aws:
         except Gone:
             return frozenset()
 
-    def policy(self, policy_arn: str) -> PublishedPolicy | None:
-        """The default version of a policy; None if the policy does not exist. Raises Refused and RetryLater."""
+    def policy(self, policy_arn: str, known: PublishedPolicy | None = None) -> PublishedPolicy | None:
+        """The default version of a policy; None if the policy does not exist. Raises Refused and RetryLater.
+
+        `known` is the policy as the caller has read it before. A version never changes, and a policy that was deleted
+        and created again has another ID, so the text is read only if it differs.
+        """
         try:
             with translated():
                 found = self._iam.get_policy(PolicyArn=policy_arn)["Policy"]
                 version = found["DefaultVersionId"]
+                if known and (known.id, known.version) == (found["PolicyId"], version):
+                    return known
                 document = self._iam.get_policy_version(PolicyArn=policy_arn, VersionId=version)["PolicyVersion"][
                     "Document"
                 ]
         except Gone:
             return None
         text = document if isinstance(document, str) else json.dumps(document)
-        return PublishedPolicy(version, text)
+        return PublishedPolicy(version, text, found["PolicyId"])
 
     def policy_description(self, policy_arn: str) -> str:
         """The description of a policy; empty if it has none, or if the policy does not exist."""
@@ -733,12 +739,17 @@ class Aws:
     ) -> None:
         """Write and delete items whose state was read at the time `at` (seconds of the epoch), a hundred in a call.
 
-        An existing item that was read later stays as it is. Raises RetryLater.
+        An existing item that was read later stays as it is. If its time is not a number, or is in the future, the item
+        counts as old. Otherwise it could not be corrected. Raises RetryLater.
         """
+        latest = max(at, self.clock.now()) + CLOCK_SKEW
         newer = {
             "TableName": table,
-            "ConditionExpression": "attribute_not_exists(read_at) OR read_at <= :at",
-            "ExpressionAttributeValues": self._attributes({":at": Decimal(f"{at:.6f}")}),
+            "ConditionExpression": "attribute_not_exists(read_at) OR NOT attribute_type(read_at, :number)"
+            " OR read_at <= :at OR read_at > :latest",
+            "ExpressionAttributeValues": self._attributes(
+                {":at": Decimal(f"{at:.6f}"), ":latest": Decimal(f"{latest:.6f}"), ":number": "N"}
+            ),
         }
         actions: list[Any] = [
             {"Put": {**newer, "Item": self._attributes({**item, "read_at": Decimal(f"{at:.6f}")})}} for item in puts
@@ -890,15 +901,20 @@ class Aws:
 
     def stack_status(self, stack_id: str) -> str:
         """The status of a stack in this region, such as "UPDATE_IN_PROGRESS". Raises RetryLater."""
-        with _of_our_own():
-            [stack] = self._cloudformation.describe_stacks(StackName=stack_id)["Stacks"]
-            return str(stack["StackStatus"])
+        return str(self._stack(stack_id)["StackStatus"])
 
     def stack_created(self, stack_id: str) -> float:
         """When the creation of a stack of this region began, in seconds of the epoch. Raises RetryLater."""
+        return float(self._stack(stack_id)["CreationTime"].timestamp())
+
+    def stack_updated(self, stack_id: str) -> float:
+        """When the last update of a stack began, or its creation if it had no update. Raises RetryLater."""
+        stack = self._stack(stack_id)
+        return float(stack.get("LastUpdatedTime", stack["CreationTime"]).timestamp())
+
+    def _stack(self, stack_id: str) -> Any:
         with _of_our_own():
-            [stack] = self._cloudformation.describe_stacks(StackName=stack_id)["Stacks"]
-            return stack["CreationTime"].timestamp()
+            return self._cloudformation.describe_stacks(StackName=stack_id)["Stacks"][0]
 
     def notify(self, topic_arn: str, subject: str, text: str) -> None:
         """Send a message to the subscribers of a topic. Raises RetryLater."""
@@ -913,7 +929,12 @@ class Aws:
             raise RetryLater(f"BatchImportFindings: {failed['ErrorCode']}: {failed['ErrorMessage']}")
 
     def _item(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: plain(value) for name, value in attributes.items()}
+        """The plain values of an item, without the attributes that Rolewarden cannot have written."""
+        item = {}
+        for name, value in attributes.items():
+            with suppress(TypeError):
+                item[name] = plain(value)
+        return item
 
     def _attributes(self, item: Mapping[str, Any]) -> dict[str, Any]:
         return {name: attribute(value) for name, value in item.items()}

@@ -52,7 +52,7 @@ class ReadsRoles(Accounts, Protocol):
 class ReadsPolicies(Accounts, Protocol):
     """Reads one policy."""
 
-    def policy(self, policy_arn: str) -> PublishedPolicy | None:
+    def policy(self, policy_arn: str, known: PublishedPolicy | None = None) -> PublishedPolicy | None:
         """As `Aws.policy`."""
 
 
@@ -265,6 +265,9 @@ class ReadsStacks(Protocol):
 
     def stack_status(self, stack_id: str) -> str:
         """As `Aws.stack_status`."""
+
+    def stack_updated(self, stack_id: str) -> float:
+        """As `Aws.stack_updated`."""
 
     def stack_created(self, stack_id: str) -> float:
         """As `Aws.stack_created`."""

@@ -93,10 +93,12 @@ class ReportedFinding(NamedTuple):
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> ReportedFinding | None:
-        """The finding of a row, the inverse of `as_row`; None if this version does not know the row's kind."""
-        if row.get("kind") not in list(ReportedKind):
+        """The finding of a row, the inverse of `as_row`; None if this version writes no such row."""
+        texts = [row.get(name) for name in ("account", "name", "kind", "what")]
+        if not all(isinstance(text, str) for text in texts) or row["kind"] not in list(ReportedKind):
             return None
-        return cls(row["account"], row["name"], ReportedKind(row["kind"]), row["what"], row["by_event"])
+        found = cls(row["account"], row["name"], ReportedKind(row["kind"]), row["what"], row.get("by_event") is True)
+        return found if found.key == (row.get("scope"), row.get("item")) else None
 
 
 class ReportedFindings:

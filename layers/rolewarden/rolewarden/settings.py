@@ -53,12 +53,13 @@ class EnforceSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class PublishSettings(Settings):
-    """The settings of PublishFunction; see EnforceSettings."""
+    """The settings of PublishFunction; see EnforceSettings. `stack_id` is the ARN of the function's own stack."""
 
     publish_queue_url: str
     sweep_queue_url: str
     recheck_seconds: int
     regions: tuple[str, ...]
+    stack_id: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +137,7 @@ def _guardrails_file(environment: Mapping[str, str]) -> Path:
 
 _READERS: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "account": lambda found: _text(found, "ACCOUNT_ID"),
+    "stack_id": lambda found: _text(found, "STACK_ID"),
     "member_role": lambda found: found.get("MEMBER_ROLE", ""),
     "bindings_table": lambda found: _text(found, "BINDINGS_TABLE"),
     "history": history,
