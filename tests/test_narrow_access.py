@@ -46,6 +46,7 @@ ALLOWED = {
     "rolewarden.progress.RecordedProgress.aws": set(),
     "rolewarden_cli.connect.Connection.aws": set(),
     "rolewarden.discovery.SubjectReader.aws": set(),
+    "rolewarden.reread.Rereader.aws": set(),
     "rolewarden.audit.Auditor.aws": set(),
     "rolewarden.enforce.Enforcer.sessions": set(),
     "rolewarden.own_operations.OwnOperations.aws": set(),

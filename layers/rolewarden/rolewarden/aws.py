@@ -453,12 +453,12 @@ class Aws:
         `known` is the policy as the caller has read it before. A version never changes, and a policy that was deleted
         and created again has another ID, so the text is read only if it differs.
         """
+        found = self._policy(policy_arn)
+        if not found or (known and (known.id, known.version) == (found["PolicyId"], found["DefaultVersionId"])):
+            return known if found else None
+        version = found["DefaultVersionId"]
         try:
             with translated():
-                found = self._iam.get_policy(PolicyArn=policy_arn)["Policy"]
-                version = found["DefaultVersionId"]
-                if known and (known.id, known.version) == (found["PolicyId"], version):
-                    return known
                 document = self._iam.get_policy_version(PolicyArn=policy_arn, VersionId=version)["PolicyVersion"][
                     "Document"
                 ]
@@ -469,19 +469,20 @@ class Aws:
 
     def policy_description(self, policy_arn: str) -> str:
         """The description of a policy; empty if it has none, or if the policy does not exist."""
-        try:
-            with translated():
-                return self._iam.get_policy(PolicyArn=policy_arn)["Policy"].get("Description", "")
-        except Gone:
-            return ""
+        return str(self._policy(policy_arn).get("Description", ""))
 
     def policy_created(self, policy_arn: str) -> float:
         """When a policy was created, in seconds of the epoch; 0 if the policy does not exist."""
+        found = self._policy(policy_arn)
+        return float(found["CreateDate"].timestamp()) if found else 0.0
+
+    def _policy(self, policy_arn: str) -> Mapping[str, Any]:
+        """GetPolicy; empty if the policy does not exist."""
         try:
             with translated():
-                return self._iam.get_policy(PolicyArn=policy_arn)["Policy"]["CreateDate"].timestamp()
+                return cast("Mapping[str, Any]", self._iam.get_policy(PolicyArn=policy_arn)["Policy"])
         except Gone:
-            return 0.0
+            return {}
 
     def own_policies(self) -> tuple[str, ...]:
         """The names of all policies under `/rolewarden/`."""

@@ -12,7 +12,7 @@ from rolewarden.clock import Clock
 from rolewarden.guardrails import Subject
 from rolewarden.names import about, account_and_name, folded
 
-logger = logging.getLogger("rolewarden")
+_logger = logging.getLogger("rolewarden")
 """The logger of `rolewarden.record`, which imports this module."""
 
 BY_ROLE = "by-role"
@@ -27,7 +27,7 @@ DEFAULT_USER = "default-user"
 SHARED_SPACES = "shared-spaces"
 USER_PROFILE = "user-profile"
 ROLE = "role"
-KINDS = (DEFAULT_USER, SHARED_SPACES, USER_PROFILE, ROLE)
+_KINDS = (DEFAULT_USER, SHARED_SPACES, USER_PROFILE, ROLE)
 
 EXECUTION = "execution"
 BEDROCK = "bedrock"
@@ -222,7 +222,7 @@ class Binding(NamedTuple):
         # No reading of a subject gives such a binding. No sweep would find its subject and correct it.
         is_role = binding.kind == ROLE
         has_home = bool(binding.region and binding.domain_id)
-        if binding.kind not in KINDS or binding.via not in VIAS or has_home is is_role:
+        if binding.kind not in _KINDS or binding.via not in VIAS or has_home is is_role:
             raise ValueError("a binding of no subject")
         if is_role and (binding.role is None or binding.is_foreign or binding.via != EXECUTION):
             raise ValueError("a binding of no role")
@@ -270,7 +270,7 @@ def bindings_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Binding]:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if "via" in row:
                 key = {name: str(row.get(name))[:200] for name in ("scope", "item")}
-                logger.error(
+                _logger.error(
                     "a row of the bindings table is no binding and counts as missing", extra=key | {"why": repr(error)}
                 )
 

@@ -132,6 +132,16 @@ class ReadsSubjects(Home, ReadsRoles, Protocol):
         """As `Aws.sagemaker_tags`."""
 
 
+class ListsDomains(ReadsSubjects, Protocol):
+    """Lists and reads domains and user profiles."""
+
+    def domains(self, region: str) -> tuple[ListedDomain, ...]:
+        """As `Aws.domains`."""
+
+    def user_profiles(self, region: str, domain_id: str) -> tuple[ListedProfile, ...]:
+        """As `Aws.user_profiles`."""
+
+
 class ListsRegions(Protocol):
     """Lists the regions of an account, and the domains in those that the stack does not cover."""
 

@@ -15,9 +15,9 @@ from typing import Any, Self
 from rolewarden.bindings import Binding, RoleKey
 from rolewarden.calls import ReadsStacks, SendsMessages, WritesPolicies
 from rolewarden.clock import Clock
-from rolewarden.errors import Refused, RetryLater, RolewardenError
+from rolewarden.errors import Refused, RetryLater, RolewardenError, RulesError
 from rolewarden.events import ACCOUNT, EvaluationRequest, mapping, matched, parse_event
-from rolewarden.guardrails import Mode
+from rolewarden.guardrails import Fallback, Mode
 from rolewarden.listed import PublishedPolicy
 from rolewarden.names import folded, same
 from rolewarden.needs import Needs
@@ -324,6 +324,7 @@ class Publications:
     - `regions`: the regions whose domains the stack covers.
     - `sweep_queue_url`: the queue that begins the sweep of an account.
     - `stacks`: the calls that read the function's own stack, `stack_id`.
+    - `fallback`: the fallback for which the functions of the stack have permissions.
     """
 
     publisher: Publisher
@@ -336,6 +337,7 @@ class Publications:
     regions: tuple[str, ...]
     stacks: ReadsStacks
     stack_id: str
+    fallback: Fallback
     clock: Clock
 
     @classmethod
@@ -354,11 +356,21 @@ class Publications:
             settings.regions,
             aws,
             settings.stack_id,
+            settings.fallback,
             runtime.clock,
         )
 
     def run(self, account: str, origin: Origin) -> dict[str, Any]:
-        """Publish all policies of an account. Raises Refused, RetryLater and RulesError."""
+        """Publish all policies of an account. Raises Refused, RetryLater and RulesError.
+
+        A deployment fails if the rules need a permission that the stack does not grant.
+        """
+        wants = self.publisher.needs.rules.fallback
+        if origin.trigger is Trigger.DEPLOYMENT and wants is Fallback.BOUNDARY and self.fallback is not wants:
+            raise RulesError(
+                "guardrails.yaml has `fallback: boundary`, but the stack's functions cannot set permissions "
+                "boundaries: deploy with the parameter Fallback=boundary, or remove the line"
+            )
         done = self.publisher.publish(account, origin)
         self._schedule_completion(account, origin)
         return {"policies": done}
