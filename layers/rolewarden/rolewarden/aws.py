@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ParamValidationError
@@ -24,6 +24,7 @@ from botocore.session import Session
 
 from rolewarden import POLICY_PATH
 from rolewarden.attributes import attribute, plain
+from rolewarden.chunks import chunks
 from rolewarden.clock import CLOCK_SKEW, Clock
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.listed import (
@@ -191,9 +192,6 @@ def _of_our_own() -> Iterator[None]:
             yield
     except Refused as refused:
         raise RetryLater(str(refused)) from refused
-
-
-_T = TypeVar("_T")
 
 
 class Aws:
@@ -725,7 +723,7 @@ class Aws:
             return self.put(table, items[0])
         requests = [{"PutRequest": {"Item": self._attributes(item)}} for item in items]
         with _of_our_own():
-            for chunk in _chunks(requests, 25):
+            for chunk in chunks(requests, 25):
                 left: Any = {table: chunk}
                 for _ in range(3):
                     left = self._dynamodb.batch_write_item(RequestItems=left).get("UnprocessedItems")
@@ -756,7 +754,7 @@ class Aws:
             {"Put": {**newer, "Item": self._attributes({**item, "read_at": Decimal(f"{at:.6f}")})}} for item in puts
         ]
         actions += [{"Delete": {**newer, "Key": self._attributes(key)}} for key in deletes]
-        for chunk in _chunks(actions, 100):
+        for chunk in chunks(actions, 100):
             left = chunk
             tries = 0
             while left:
@@ -794,7 +792,7 @@ class Aws:
         later = {"DelaySeconds": delay} if delay else {}
         with _of_our_own():
             messages = [(self._group(str(body.get("account", ""))), json.dumps(body)) for body in bodies]
-            for chunk in _chunks(messages, 10, most=_MESSAGES_BYTES, weigh=lambda message: len(message[1])):
+            for chunk in chunks(messages, 10, most=_MESSAGES_BYTES, weigh=lambda message: len(message[1])):
                 answer = self._sqs.send_message_batch(
                     QueueUrl=queue_url,
                     Entries=[
@@ -815,7 +813,7 @@ class Aws:
         """
         details = [(name, json.dumps(detail)) for name, detail in events]
         with _of_our_own():
-            for chunk in _chunks(details, 10, most=_MESSAGES_BYTES, weigh=lambda event: len(event[1]) + 200):
+            for chunk in chunks(details, 10, most=_MESSAGES_BYTES, weigh=lambda event: len(event[1]) + 200):
                 answer = self._events.put_events(
                     Entries=[{"Source": "rolewarden", "DetailType": name, "Detail": detail} for name, detail in chunk]
                 )
@@ -979,26 +977,3 @@ def _sign(request: AWSPreparedRequest, **_: Any) -> None:
     """
     if correlation_id := _correlation_id.get():
         request.headers["User-Agent"] = f"{request.headers.get('User-Agent', '')} {SIGNATURE}{correlation_id}"
-
-
-def _chunks(
-    items: list[_T],
-    size: int,
-    *,
-    most: float = float("inf"),
-    weigh: Callable[[_T], int] = len,  # type: ignore[assignment]
-) -> Iterator[list[_T]]:
-    """`items` in lists of at most `size` items, and at most `most` by weight.
-
-    An item that is heavier than `most` is a list of its own.
-    """
-    chunk: list[_T] = []
-    weight = 0
-    for item in items:
-        if chunk and (len(chunk) == size or weight + weigh(item) > most):
-            yield chunk
-            chunk, weight = [], 0
-        chunk.append(item)
-        weight += weigh(item)
-    if chunk:
-        yield chunk

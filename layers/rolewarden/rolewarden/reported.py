@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from rolewarden.bindings import row_key
 from rolewarden.calls import WritesItems
+from rolewarden.clock import CLOCK_SKEW
 from rolewarden.names import about
 
 KEPT_SECONDS = 7 * 24 * 3600
@@ -122,17 +123,19 @@ class ReportedFindings:
         keys = dict.fromkeys(finding.key for finding in findings)
         self.aws.write_newer(self._table, (), map(row_key, keys), at=now)
 
-    def claim(self, finding: ReportedFinding, now: float, *, keeps: float) -> ReportedRow | None:
+    def claim(
+        self, finding: ReportedFinding, now: float, *, keeps: float, latest: float = KEPT_SECONDS
+    ) -> ReportedRow | None:
         """Claim the report of `finding`. Gives the row for `mark`, or None if it is already reported or claimed.
 
         The claim ends after `REPORTING_SECONDS`. After `mark` writes the row, the finding counts as reported for
-        `keeps` seconds from `now`.
+        `keeps` seconds from `now`. A row that counts for longer than `latest` seconds from `now` does not count at all.
         """
         begun = self.aws.put_unless(
             self._table,
             finding.as_row(now + REPORTING_SECONDS),
-            "what = :what AND expires > :now",
-            {":what": finding.what, ":now": int(now)},
+            "what = :what AND expires > :now AND expires <= :latest",
+            {":what": finding.what, ":now": int(now), ":latest": int(now + latest + CLOCK_SKEW)},
         )
         return finding.as_row(now + keeps) if begun else None
 
