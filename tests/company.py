@@ -62,9 +62,10 @@ class Company(World):
 
     def stack_was_updated(self, at: datetime) -> None:
         """Set the time of the last update of the central stack in CloudFormation."""
-        stack = {"StackName": "rolewarden", "StackId": STACK, "Tags": [], "StackStatus": "UPDATE_COMPLETE"}
+        # The command line looks for a stack with the name "rolewarden" and would miss its tables.
+        stack = {"StackName": "central", "StackId": STACK, "Tags": [], "StackStatus": "UPDATE_COMPLETE"}
         times = dict.fromkeys(("CreationTime", "LastUpdatedTime"), at.isoformat())
-        cloudformation._stacks.set_scoped(ACCOUNT_ID, "us-east-1", "rolewarden", {**stack, **times})
+        cloudformation._stacks.set_scoped(ACCOUNT_ID, "us-east-1", "central", {**stack, **times})
 
     def cover(self, regions: str = "us-east-1") -> Company:
         """Cover the members, too, and the domains in `regions`, a list with commas."""
