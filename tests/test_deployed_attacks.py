@@ -35,7 +35,6 @@ def account(build):
     rules.write_text(json.dumps(json.loads(rules.read_text()) | {"surplus": "detach"}))
     with aws.serving() as url, aws.authorizing():
         made = Account.made(aws, url, ROOT, folder, lambda _: None, parameters={"OperatorRoleArn": OPERATOR})
-        made.aws_under_test = aws
         yield made
         aws.reset()
 
@@ -43,7 +42,8 @@ def account(build):
 @pytest.fixture
 def may(account):
     """A function that makes an IAM user with exactly these actions on everything, and gives clients of the user."""
-    iam, made = account.client("iam"), []
+    iam = account.client("iam")
+    made: list[str] = []
 
     def user(*actions):
         name = f"attacker-{len(made)}"
@@ -169,7 +169,7 @@ def test_a_policy_that_takes_the_name_of_a_guardrail_is_not_attached_before_it_i
     waited(lambda: account.in_force(POLICY) and account.has_attached("CanvasOmar", [POLICY]), "restored and attached")
     attached_while_foreign = False
     is_foreign = False
-    for event in account.aws_under_test.events:
+    for event in LocalAws.start().events:
         name, said = event["detail"]["eventName"], event["detail"]["requestParameters"] or {}
         if "errorCode" in event["detail"] or said.get("policyArn") != ARN:
             continue

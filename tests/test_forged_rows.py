@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from datetime import timedelta
 from itertools import count
+from typing import Any
 
 import boto3
 import pytest
@@ -22,7 +23,8 @@ class Table:
     """The bindings table as an attacker sees it who can write to it."""
 
     def __init__(self, world):
-        self.name, self.client = world.environment["BINDINGS_TABLE"], boto3.client("dynamodb")
+        self.name = world.environment["BINDINGS_TABLE"]
+        self.client: Any = boto3.client("dynamodb")
 
     def set(self, key, **attributes):
         """UpdateItem. An attribute of None is removed."""
@@ -190,7 +192,7 @@ def test_a_row_about_a_reported_finding_does_not_hide_the_finding(world):
     assert len(world.history("CanvasFull")) == 2
 
 
-ROWS = {
+ROWS: dict[str, dict[str, Any]] = {
     "health": {"swept": {"S": "never"}, "broken": {"S": "x"}, "since": {"BOOL": True}},
     "members": {"swept": {"S": "never"}},
     f"regions/{ACCOUNT_ID}": {"at": {"N": "99999999999"}},

@@ -38,7 +38,7 @@ class AlreadyRead:
 
 @dataclass
 class Rereader:
-    """Reads the subjects of whole accounts in `regions`.
+    """Reads the subjects of whole accounts in `regions`. A reading counts as current for `kept` seconds.
 
     The memory of the function keeps each description with the LastModifiedTime of SageMaker's list, so that a later
     reading describes only what has changed. A change of tags does not change that time. Therefore each reading
@@ -49,6 +49,7 @@ class Rereader:
     reader: SubjectReader
     regions: tuple[str, ...]
     clock: Clock
+    kept: float = READING_KEPT_SECONDS
     _described: dict[tuple[str, str, str, str], tuple[str, tuple[Binding, ...]]] = field(default_factory=dict)
     _accounts: dict[str, tuple[float, tuple[Binding, ...]]] = field(default_factory=dict)
 
@@ -59,7 +60,7 @@ class Rereader:
         time does not suffice for all subjects. The next reading then continues.
         """
         at, bindings = self._accounts.get(role.account, (0.0, ()))
-        if not 0 <= self.clock.now() - at < READING_KEPT_SECONDS:
+        if not 0 <= self.clock.now() - at < self.kept:
             at, bindings = self.clock.now(), tuple(self._read(role.account))
             self._accounts[role.account] = at, bindings
         found = [binding for binding in bindings if binding.role == role]

@@ -406,7 +406,7 @@ class Sweeper:
             self._report_reading(sweep, region, reading)
             if reading.gone:
                 return
-            del known[""]
+            known.pop("", None)
         own = known.pop("", [])
         try:
             profiles = self.aws.within(sweep.account).user_profiles(region, domain.id)
