@@ -38,6 +38,7 @@ ALLOWED = {
     "rolewarden.sweep.Sweeper.aws": {"send"},
     "rolewarden.work.Rechecks.aws": {"send"},
     "rolewarden.publish.Publications.queues": {"send"},
+    "rolewarden.publish.Publications.stacks": set(),
     "rolewarden.history.History.aws": {"write_newer", "put_events"},
     "rolewarden.bindings.BindingsTable.aws": {"write_newer"},
     "rolewarden.reported.ReportedFindings.aws": {"write_newer"},
