@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from rolewarden.policies import Document
 
-from rolewarden_local.emulated import faults, names, passing
+from rolewarden_local.emulated import faults, names, passing, tables
 from rolewarden_local.emulated._ministack import cloudformation, iam, iam_actions, sts
 from rolewarden_local.emulated.faults import Answer
 from rolewarden_local.emulated.judge import BOUNDARY, Judgement, Unsupported, Values, judge
@@ -119,9 +119,12 @@ class Authorization:
             caller = _caller(request)
             if caller is None:
                 return self._unknown(request)
-            for ask in [*_asked(request), *_of_passed_roles(request)] if caller.is_judged else ():
+            is_judged = caller.is_judged or request.service == "dynamodb"
+            for ask in [*_asked(request), *_of_passed_roles(request)] if is_judged else ():
                 keys = {**caller.keys, **_keys(request, ask), **ask.keys}
-                judgement = self._judge(caller, ask, keys)
+                if _denied_by_table(request, ask, keys):
+                    return _denied(request, _by_table(caller, ask))
+                judgement = self._judge(caller, ask, keys) if caller.is_judged else Judgement("allowed")
                 if not judgement.allowed and ask.refusal:
                     code, message = ask.refusal
                     return faults.refusal(request.service, code, message, 400)
@@ -155,6 +158,16 @@ class Authorization:
     @staticmethod
     def _unknown(request: Request) -> Answer:
         return _denied(request, "The security token included in the request is invalid.", "InvalidClientTokenId")
+
+
+def _denied_by_table(request: Request, ask: _Ask, keys: Mapping[str, Values]) -> bool:
+    is_item = request.service == "dynamodb" and ask.resource != "*"
+    return is_item and tables.is_denied(request.account, request.region, ask.resource, ask.action, keys)
+
+
+def _by_table(caller: _Principal, ask: _Ask) -> str:
+    why = "with an explicit deny in a resource-based policy"
+    return f"User: {caller.arn} is not authorized to perform: {ask.action} on resource: {ask.resource} {why}"
 
 
 def _root(account: str) -> _Principal:
@@ -255,6 +268,8 @@ def _keys(request: Request, ask: _Ask) -> dict[str, str]:
         "aws:PrincipalOrgID": ORGANIZATION.of(request.account),
     }
     return {
+        # A service that calls with its own identity has no access key here.
+        "aws:PrincipalIsAWSService": "false",
         "aws:RequestedRegion": request.region,
         "aws:ResourceAccount": account,
         **{key: organization for key, organization in organizations.items() if organization},
@@ -405,6 +420,9 @@ def _of_dynamodb(request: Request, action: str) -> list[_Ask]:
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
     """
     place = request.body, request.region, request.account
+    statements = list(tables.partiql(request.operation, json.loads(request.body or b"{}")))
+    if statements:
+        return [_Ask(of_item, request.arn("dynamodb", f"table/{name}")) for of_item, name in statements]
     checks = iam_actions.dynamodb_transaction_checks(action, *place) or [
         (action, table) for table in iam_actions.dynamodb_resource_arns(*place)
     ]
