@@ -215,7 +215,8 @@ def _may_be_stale(outcome: Outcome, *, detached: bool, first: bool) -> bool:
     origin = outcome.origin
     if outcome.reason is Reason.ROLE_GONE:
         return origin.trigger is not Trigger.SWEEP and origin.call != "DeleteRole"
-    if outcome.reason is Reason.POLICY_MISSING:
+    if outcome.reason in {Reason.POLICY_MISSING, Reason.POLICY_EDITED}:
+        # PublishFunction restores the policy meanwhile.
         return True
     if first and origin.call in {"CreateRole", "DeleteRole"} and (outcome.doubt or outcome.verdict is Verdict.EXEMPT):
         # The verification of the exemption reads whether the role exists, and when it was created.
