@@ -56,7 +56,7 @@ class Exemptions:
     def doubt(self, exemption: Exemption, role: RoleKey, bindings: Sequence[Binding]) -> Doubt | None:
         """The first doubt about the exemption of `role`; None if there is none.
 
-        `bindings` are all uses of the role. Raises RetryLater.
+        `bindings` are all uses of the role. User profiles that inherit the role can be among them. Raises RetryLater.
         """
         name = f"{EXEMPTION_OF}{exemption.role}"
         try:
@@ -80,7 +80,8 @@ class Exemptions:
 
     def _of_uses(self, name: str, exemption: Exemption, uses: Sequence[Binding]) -> Doubt | None:
         if exemption.names_subjects:
-            beyond = [use for use in uses if not exemption.covers(use.subject)]
+            # A user profile that inherits the role of its domain is covered with the domain's default user, or not.
+            beyond = [use for use in uses if use.role and not exemption.covers(use.subject)]
             message = f"{name}: it does not name {_named(beyond)}"
             return Doubt(Reason.EXEMPT_BEYOND, message, ends=True) if beyond else None
         # A subject that SageMaker is still changing has no time yet. A recheck follows.
