@@ -110,6 +110,12 @@ def alarm_topic(environment: Mapping[str, str]) -> str:
     return _text(environment, "ALARM_TOPIC_ARN")
 
 
+def queues_of_mappings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The name of the queue of each event source mapping, by the mapping's ID in lower case. Raises SettingsError."""
+    pairs = (pair.partition("=") for pair in _text(environment, "EVENT_SOURCES").split(","))
+    return {mapping.lower(): queue for mapping, _, queue in pairs}
+
+
 def own_operations(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
     """The ARN of the own stack, and its StackSets with how each is called. Raises SettingsError."""
     stack_sets = {}
