@@ -30,7 +30,10 @@ def snake(event_name: str) -> str:
 def test_a_role_event_triggers_an_evaluation_of_only_its_role(name):
     event = sample(snake(name))
     request = parse_event(event)
-    assert request.role == event["detail"]["requestParameters"]["roleName"]
+    named = (
+        event["detail"]["responseElements"]["role"] if name == "AcquireRole" else event["detail"]["requestParameters"]
+    )
+    assert request.role == named["roleName"]
     assert (request.subject, request.policy, request.ignored) == (None, "", None)
 
 
@@ -52,6 +55,12 @@ def test_a_domain_event_triggers_an_evaluation_of_the_domain(name):
 
 def test_the_id_of_a_created_domain_is_read_from_the_response():
     assert parse_event(sample("create_domain")).subject == SubjectKey("d-analytics0001")
+
+
+def test_an_acquired_role_without_a_response_is_unreadable():
+    event = sample("acquire_role")
+    event["detail"]["responseElements"] = None
+    assert parse_event(event).ignored is Ignored.UNREADABLE
 
 
 def test_tag_events_trigger_an_evaluation_of_a_domain_or_profile():

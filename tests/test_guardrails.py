@@ -392,9 +392,9 @@ ALSO_GOVERN = [
     (also_govern("{trusting: []}"), 5, "also_govern.trusting", "is empty: write a list of services"),
     (also_govern("{trusting: sagemaker.amazonaws.com}"), 5, "also_govern.trusting", "must be a list of services"),
     (also_govern("\n  trusting:\n    - sagemaker"), 7, "also_govern.trusting[1]",
-     "`sagemaker` is not a service: write it as `sagemaker.amazonaws.com`"),
+     "`sagemaker` is not a service or account: write it as `sagemaker.amazonaws.com`, or as the 12 digits"),
     (also_govern("{trusting: [\"*.amazonaws.com\"]}"), 5, "also_govern.trusting[1]",
-     "`*.amazonaws.com` is not a service"),
+     "`*.amazonaws.com` is not a service or account"),
 ]  # fmt: skip
 
 

@@ -166,7 +166,7 @@ class OperatorCalls:
                     yield RoleDetail(
                         described.name,
                         described.path,
-                        described.trusted,
+                        described.trust,
                         described.boundary,
                         described.id,
                         described.created,

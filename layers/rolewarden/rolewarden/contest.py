@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from rolewarden.events import BOUNDARY_EVENTS, NEW_ROLE_EVENTS
 from rolewarden.history import HistoryKey
 from rolewarden.origin import Cause
 from rolewarden.own_events import Actor
@@ -19,9 +20,7 @@ WINDOW = timedelta(days=1)
 MOST_ROWS = 20
 """The number of a role's newest history rows to read, because a tool that acts every minute leaves 1,440 a day."""
 
-UNDOING = frozenset(
-    {"CreateRole", "DeleteRole", "DetachRolePolicy", "DeleteRolePermissionsBoundary", "PutRolePermissionsBoundary"}
-)
+UNDOING = NEW_ROLE_EVENTS | BOUNDARY_EVENTS | {"DeleteRole", "DetachRolePolicy"}
 """Names of the calls that can remove a guardrail from a role. A remediation that another call led to is no contest."""
 
 

@@ -174,7 +174,7 @@ class SubjectReader:
         `/rolewarden/`.
         """
         rules = self.rules.also_govern
-        if not (matches_name(rules.roles, role.name) or role.trusted & set(rules.trusting)):
+        if not (matches_name(rules.roles, role.name) or any(map(role.trust.includes, rules.trusting))):
             return None
         own = self.own_roles if self.aws.is_home(account) else MEMBER_ROLES
         if among(role.name, own) or role.path.startswith(UNTOUCHABLE_PATHS):

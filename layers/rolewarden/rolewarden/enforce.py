@@ -14,7 +14,7 @@ from rolewarden.bindings import Binding, RoleKey
 from rolewarden.clock import Clock
 from rolewarden.discovery import Discovery, SubjectReader, SubjectReading
 from rolewarden.errors import PartlyDone, RetryLater
-from rolewarden.events import BOUNDARY_EVENTS, EvaluationRequest, parse_event
+from rolewarden.events import BOUNDARY_EVENTS, NEW_ROLE_EVENTS, EvaluationRequest, parse_event
 from rolewarden.origin import Trigger
 from rolewarden.own_events import RoleOutcome
 from rolewarden.progress import RecordedProgress
@@ -141,7 +141,7 @@ class Enforcer:
         account = request.account
         if request.subject:
             return self.discovery.refresh(account, request.region, request.subject)
-        if request.origin.call in {"CreateRole", "UpdateAssumeRolePolicy"}:
+        if request.origin.call in NEW_ROLE_EVENTS | {"UpdateAssumeRolePolicy"}:
             return self.discovery.refresh_role(account, request.role)
         return SubjectReading(None)
 
@@ -218,7 +218,11 @@ def _may_be_stale(outcome: Outcome, *, detached: bool, first: bool) -> bool:
     if outcome.reason in {Reason.POLICY_MISSING, Reason.POLICY_EDITED}:
         # PublishFunction restores the policy meanwhile.
         return True
-    if first and origin.call in {"CreateRole", "DeleteRole"} and (outcome.doubt or outcome.verdict is Verdict.EXEMPT):
+    if (
+        first
+        and origin.call in NEW_ROLE_EVENTS | {"DeleteRole"}
+        and (outcome.doubt or outcome.verdict is Verdict.EXEMPT)
+    ):
         # The verification of the exemption reads whether the role exists, and when it was created.
         return True
     if origin.call in BOUNDARY_EVENTS:
@@ -227,5 +231,5 @@ def _may_be_stale(outcome: Outcome, *, detached: bool, first: bool) -> bool:
         is_waiting = outcome.verdict is Verdict.DRIFTED and outcome.remediation is Remediation.NONE
         return detached and (is_bounded or is_waiting)
     # The list of policies of a new role may be that of a deleted role with the same name.
-    is_new = first and origin.call == "CreateRole" and bool(outcome.required)
+    is_new = first and origin.call in NEW_ROLE_EVENTS and bool(outcome.required)
     return (detached or is_new) and outcome.verdict is Verdict.COMPLIANT

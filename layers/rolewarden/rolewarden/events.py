@@ -19,6 +19,7 @@ PROFILE_EVENTS = frozenset({"CreateUserProfile", "UpdateUserProfile", "DeleteUse
 TAG_EVENTS = frozenset({"AddTags", "DeleteTags"})
 ROLE_EVENTS = frozenset(
     {
+        "AcquireRole",
         "CreateRole",
         "DeleteRole",
         "AttachRolePolicy",
@@ -32,6 +33,8 @@ ROLE_EVENTS = frozenset(
         "UntagRole",
     }
 )
+NEW_ROLE_EVENTS = frozenset({"AcquireRole", "CreateRole"})
+"""The role events that create a role. AcquireRole creates it from a role template and names it only in the response."""
 BOUNDARY_EVENTS = frozenset({"PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary"})
 """The role events that change a role's permissions boundary."""
 POLICY_EVENTS = frozenset({"CreatePolicyVersion", "SetDefaultPolicyVersion", "DeletePolicyVersion", "DeletePolicy"})
@@ -155,7 +158,8 @@ def parse_event(event: Any, own_account: str = "", regions: Collection[str] = ()
         return ignore(Ignored.OTHER_REGION)
     parameters = mapping(detail.get("requestParameters"))
     if call in ROLE_EVENTS:
-        role = matched(ROLE_NAME, parameters.get("roleName"))
+        created = mapping(mapping(detail.get("responseElements")).get("role")) if call == "AcquireRole" else {}
+        role = matched(ROLE_NAME, (created or parameters).get("roleName"))
         if not role:
             return ignore(Ignored.UNREADABLE)
         ours = _POLICY_ARN.fullmatch(_text(parameters.get("policyArn"))) is not None

@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from rolewarden.errors import RulesError
 from rolewarden.names import folded, same
+from rolewarden.trust import principal_of
 
 
 class Mode(StrEnum):
@@ -180,7 +181,11 @@ class Exemption(NamedTuple):
 
 
 class AlsoGovern(NamedTuple):
-    """Roles that need guardrails although no domain or user profile uses them."""
+    """Roles that need guardrails although no domain or user profile uses them.
+
+    - `roles`: patterns of the names of roles.
+    - `trusting`: principals whose roles are covered, as `Trust` has them: a role that one of these can assume.
+    """
 
     roles: tuple[str, ...] = ()
     trusting: tuple[str, ...] = ()
@@ -421,7 +426,7 @@ _PATTERNS = {
     "roles": "a list of patterns of role names, for example `[CanvasResearch*]`",
 }
 _MODELS = "`{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
-_SERVICES = "a list of services, for example `[sagemaker.amazonaws.com]`"
+_SERVICES = "a list of services or accounts, for example `[sagemaker.amazonaws.com]`"
 _ONE_TEXT = "must be one text, in quotes if it is a number"
 
 
@@ -798,11 +803,15 @@ class _FileReader:
                 ("trusting", _SERVICES, self.check_service),
             )
         )
-        return AlsoGovern(roles, trusting)
+        return AlsoGovern(roles, tuple(map(principal_of, trusting)))
 
     def check_service(self, principal: str, path: Path_) -> None:
-        if not re.fullmatch(_PRINCIPAL, principal):
-            self.add_error(path, f"`{principal}` is not a service: write it as `sagemaker.amazonaws.com`")
+        if not re.fullmatch(f"{_PRINCIPAL}|{_ONE_ACCOUNT}", principal_of(principal)):
+            self.add_error(
+                path,
+                f"`{principal}` is not a service or account: write it as `sagemaker.amazonaws.com`, or as the 12 "
+                "digits of the account",
+            )
 
     def choice(self, kinds: type[_Choice], key: str, body: Mapping[str, Any], path: Path_, default: _Choice) -> _Choice:
         value = body.get(key)

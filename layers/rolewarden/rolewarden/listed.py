@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+
+from rolewarden.trust import Trust, trust_of
 
 
 @dataclass(frozen=True)
 class RoleDescription:
     """A role as ListRoles and GetRole describe it.
 
-    - `trusted`: the services that the trust policy allows to assume the role.
+    - `trust`: the principals that the trust policy allows to assume the role.
     - `boundary`: the ARN of the permissions boundary. Empty if the role has none, and always empty for ListRoles,
       which does not return boundaries (IAM API Reference).
     - `id`: the unique ID, which IAM never gives to another role, even to one of the same name.
@@ -22,7 +22,7 @@ class RoleDescription:
 
     name: str
     path: str
-    trusted: frozenset[str]
+    trust: Trust
     boundary: str = ""
     id: str = ""
     created: float = 0.0
@@ -84,19 +84,7 @@ def modified(subject: Mapping[str, Any]) -> str:
 
 def role_description(role: Mapping[str, Any]) -> RoleDescription:
     """The description of a role. IAM returns the trust policy percent-encoded, and botocore decodes it if it can."""
-    trust = role.get("AssumeRolePolicyDocument")
-    if isinstance(trust, str):
-        try:
-            trust = json.loads(unquote(trust))
-        except ValueError:
-            trust = {}
-    statements = (trust or {}).get("Statement", [])
-    services: set[str] = set()
-    for statement in statements if isinstance(statements, list) else [statements]:
-        principal = statement.get("Principal", {})
-        named = principal.get("Service", []) if isinstance(principal, dict) else []
-        if statement.get("Effect") == "Allow":
-            services.update([named] if isinstance(named, str) else named)
+    trust = trust_of(role.get("AssumeRolePolicyDocument"))
     boundary = role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", "")
     created = role["CreateDate"].timestamp()
-    return RoleDescription(role["RoleName"], role["Path"], frozenset(services), boundary, role["RoleId"], created)
+    return RoleDescription(role["RoleName"], role["Path"], trust, boundary, role["RoleId"], created)

@@ -94,7 +94,7 @@ class Reconciler:
         try:
             attached = self.aws.within(role.account).attached_policies(role.name)
         except Gone:
-            # SageMaker still names the role. If a user creates it again, the CreateRole event triggers an evaluation.
+            # SageMaker still names the role. The event of a call that creates it triggers an evaluation.
             return _verdict(outcome, Verdict.OUT_OF_SCOPE, Reason.ROLE_GONE)
         except Refused as refused:
             return _verdict(outcome, Verdict.UNENFORCEABLE, refused.reason, str(refused))

@@ -71,9 +71,12 @@ def service_may_assume(service: str, arn: str, context: Mapping[str, str]) -> bo
     """Whether the trust policy of a role allows an AWS service to assume it. `context` has the keys of the request."""
     found = role(arn)
     statements = [
-        {**{key: value for key, value in statement.items() if key != "Principal"}, "Resource": arn}
+        {
+            **{key: value for key, value in statement.items() if key not in {"Principal", "NotPrincipal"}},
+            "Resource": arn,
+        }
         for statement in (_document(found["AssumeRolePolicyDocument"])["Statement"] if found else ())
-        if service in _listed(statement.get("Principal", {}).get("Service", []))
+        if _names(statement, service)
     ]
     document = {"Version": "2012-10-17", "Statement": statements}
     return judge({"trust": document}, "sts:AssumeRole", arn, context).allowed
@@ -120,13 +123,26 @@ def taken_by(service: str, arn: str) -> Mapping[str, Any] | None:
     """The role with this ARN, or None if it does not exist or the service cannot assume it."""
     found = role(arn)
     statements = _document(found["AssumeRolePolicyDocument"])["Statement"] if found else []
-    trusts = any(service in _listed(s.get("Principal", {}).get("Service", [])) for s in statements)
+    trusts = any(_names(statement, service) for statement in statements)
     return found if trusts else None
 
 
 def caller(headers: Mapping[str, str], query: Mapping[str, Any]) -> str:
     """The ARN of the caller that signed a request."""
     return str(sts._caller_identity(headers, query)["userArn"])
+
+
+def _names(statement: Mapping[str, Any], service: str) -> bool:
+    """Whether a statement of a trust policy is about a service. `*` stands for all principals, services included.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
+    """
+    if "NotPrincipal" in statement:
+        return not _names({"Principal": statement["NotPrincipal"]}, service)
+    principal = statement.get("Principal", {})
+    if not isinstance(principal, Mapping):
+        return bool(principal == "*")
+    return service in _listed(principal.get("Service", [])) or "*" in _listed(principal.get("AWS", []))
 
 
 def _document(text: Any) -> Any:

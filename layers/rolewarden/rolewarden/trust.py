@@ -1,0 +1,119 @@
+"""Trust policies: the services and accounts that can assume a role.
+
+Where this module cannot decide, it says that the trust policy allows the principal: `also_govern` then covers one role
+more, and no role less. So a condition of an Allow statement does not narrow it, and a Deny statement with a condition
+denies nothing here.
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+EVERYBODY = "*"
+"""The principal that stands for all principals, services included."""
+
+_ASSUME = "sts:assumerole"
+_ACCOUNT_ID = re.compile(r"\d{12}")
+_ROOT = re.compile(r"arn:[^:]+:iam::(\d{12}):root")
+_OF_ACCOUNT = re.compile(r"arn:[^:]+:(?:iam|sts)::(\d{12}):.+", re.DOTALL)
+
+
+class Trust(NamedTuple):
+    """The principals that a trust policy allows to assume its role: services, accounts by their ID, or EVERYBODY.
+
+    An account counts as allowed if one of its users or roles is.
+
+    - `named`: the principals of the Allow statements.
+    - `denied`: the principals of the Deny statements.
+    - `spared`: the only principals that no Deny statement with NotPrincipal denies; None without such a statement.
+    """
+
+    named: frozenset[str] = frozenset()
+    denied: frozenset[str] = frozenset()
+    spared: frozenset[str] | None = None
+
+    def includes(self, principal: str) -> bool:
+        """Whether a service, or an account by its ID, can assume the role."""
+        among = {principal, EVERYBODY}
+        return bool(among & self.named and not among & self.denied and (self.spared is None or among & self.spared))
+
+    @property
+    def services(self) -> frozenset[str]:
+        """The services that the trust policy names and allows. Without those that only EVERYBODY stands for."""
+        return frozenset(name for name in self.named if "." in name and self.includes(name))
+
+
+def principal_of(text: str) -> str:
+    """A principal in the form in which `Trust` has it: the ID of an account instead of the ARN of its root user."""
+    root = _ROOT.fullmatch(text)
+    return root[1] if root else text.lower()
+
+
+def trust_of(document: Any) -> Trust:
+    """The trust in a trust policy, which is a mapping, or JSON that can be percent-encoded. Accepts any value."""
+    if isinstance(document, str):
+        try:
+            document = json.loads(unquote(document))
+        except ValueError:
+            return Trust()
+    statements = document.get("Statement") if isinstance(document, Mapping) else None
+    named: set[str] = set()
+    denied: set[str] = set()
+    spared: frozenset[str] | None = None
+    for statement in _listed(statements):
+        if not isinstance(statement, Mapping) or not _is_about_assuming(statement):
+            continue
+        if statement.get("Effect") == "Allow":
+            # An Allow statement with NotPrincipal allows all others, the anonymous ones included.
+            named |= {EVERYBODY} if "NotPrincipal" in statement else set(_some_of(statement.get("Principal")))
+        elif statement.get("Effect") == "Deny" and not statement.get("Condition"):
+            if "NotPrincipal" in statement:
+                others = frozenset(_some_of(statement["NotPrincipal"]))
+                spared = others if spared is None else spared & others
+            else:
+                denied |= set(_whole(statement.get("Principal")))
+    return Trust(frozenset(named), frozenset(denied), spared)
+
+
+def _is_about_assuming(statement: Mapping[str, Any]) -> bool:
+    """Whether a statement is about sts:AssumeRole, which services use."""
+    if "NotAction" in statement:
+        return not any(_matches(action) for action in _listed(statement["NotAction"]))
+    return any(_matches(action) for action in _listed(statement.get("Action")))
+
+
+def _matches(action: Any) -> bool:
+    return isinstance(action, str) and fnmatchcase(_ASSUME, action.lower().replace("[", "[[]"))
+
+
+def _principals(principal: Any) -> Iterator[str]:
+    if principal == EVERYBODY:
+        yield EVERYBODY
+    if isinstance(principal, Mapping):
+        for kind in ("AWS", "Service"):
+            yield from (text for text in _listed(principal.get(kind)) if isinstance(text, str))
+
+
+def _some_of(principal: Any) -> Iterator[str]:
+    """The principals of a statement. A user or role stands for its account."""
+    for text in _principals(principal):
+        found = _OF_ACCOUNT.fullmatch(text)
+        yield found[1] if found else text.lower()
+
+
+def _whole(principal: Any) -> Iterator[str]:
+    """The principals of a statement that it names as a whole: without the users and roles of accounts."""
+    for text in _principals(principal):
+        name = principal_of(text)
+        if name == EVERYBODY or _ACCOUNT_ID.fullmatch(name) or not name.startswith("arn:"):
+            yield name
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
