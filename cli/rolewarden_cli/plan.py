@@ -408,6 +408,10 @@ class Rehearsal:
         policy = self._policies.get(policy_arn.rpartition("/")[2])
         return PublishedPolicy("", policy.text) if policy else None
 
+    def namesake(self, name: str) -> str:  # noqa: ARG002
+        """No policy, because this copy has those of Rolewarden only."""
+        return ""
+
     def attach(self, role: str, policy_arn: str, *, correlation_id: str) -> None:  # noqa: ARG002 - makes no call
         """Attach a policy within the quota, as IAM does. Raises Refused."""
         found = self._modifiable(role)

@@ -36,6 +36,7 @@ from rolewarden.listed import (
     modified,
     role_description,
 )
+from rolewarden.names import same
 from rolewarden.verdicts import Reason
 
 if TYPE_CHECKING:
@@ -487,6 +488,18 @@ class Aws:
             )
             return tuple(sorted(policy["PolicyName"] for page in pages for policy in page["Policies"]))
 
+    def namesake(self, name: str) -> str:
+        """The ARN of the policy of this name that is not under `/rolewarden/`; empty if the account has none.
+
+        IAM has each name once in an account, under whatever path.
+        """
+        with translated():
+            pages = self._iam.get_paginator("list_policies").paginate(
+                Scope="Local", PaginationConfig={"PageSize": 1000}
+            )
+            others = (one for page in pages for one in page["Policies"] if one["Path"] != POLICY_PATH)
+            return next((one["Arn"] for one in others if same(one["PolicyName"], name)), "")
+
     def create_policy(self, name: str, text: str, description: str, *, correlation_id: str) -> None:
         """Create a policy under `/rolewarden/`. Raises Refused if the account has a policy of that name elsewhere."""
         with translated(), _correlated(correlation_id):
@@ -497,8 +510,8 @@ class Aws:
             except self._iam.exceptions.EntityAlreadyExistsException as error:
                 raise Refused(
                     Reason.NAME_TAKEN,
-                    f"the account has a policy `{name}` that is not under {POLICY_PATH}, and IAM allows each name "
-                    "once: rename the guardrail in guardrails.yaml, or delete that policy",
+                    f"CreatePolicy: the name `{name}` belongs to {self.namesake(name) or 'another policy'}, and IAM "
+                    "allows each name once: delete that policy, or rename the guardrail in guardrails.yaml",
                 ) from error
 
     def replace_policy(self, policy_arn: str, text: str, *, correlation_id: str) -> str:

@@ -60,6 +60,13 @@ class ReadsPolicies(Accounts, Protocol):
         """As `Aws.policy`."""
 
 
+class FindsNamesakes(ReadsPolicies, Protocol):
+    """Reads one policy, and finds the policy of another path that has its name."""
+
+    def namesake(self, name: str) -> str:
+        """As `Aws.namesake`."""
+
+
 class ListsPolicies(ReadsPolicies, Protocol):
     """Reads the policies of Rolewarden, and the roles that have them."""
 
@@ -83,7 +90,7 @@ class RemovesBoundaries(Accounts, Protocol):
         """As `Aws.remove_boundary`."""
 
 
-class AttachesPolicies(ReadsRoles, ReadsPolicies, RemovesBoundaries, Protocol):
+class AttachesPolicies(ReadsRoles, FindsNamesakes, RemovesBoundaries, Protocol):
     """Attaches policies to roles and sets boundaries, for the Reconciler. It edits no policy."""
 
     def attach(self, role: str, policy_arn: str, *, correlation_id: str) -> None:

@@ -45,6 +45,10 @@ class Refused(RolewardenError):
         self.reason = reason
 
 
+class NotPublished(Refused):
+    """AWS refused to publish some policies. Each of them is recorded as a finding, and the others are published."""
+
+
 class Gone(Refused):
     """The resource in a call does not exist.
 

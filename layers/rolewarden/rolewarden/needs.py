@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from rolewarden.bindings import ROLE, Binding, ReadsBindings, RoleKey
-from rolewarden.calls import DescribesRoles, ReadsPolicies
+from rolewarden.calls import DescribesRoles, FindsNamesakes, ReadsPolicies
 from rolewarden.clock import Clock
 from rolewarden.errors import Gone, Refused
 from rolewarden.fingerprint import fingerprint
@@ -31,7 +31,7 @@ from rolewarden.guardrails import Exemption, Fallback, Guardrail, Mode, Rules, S
 from rolewarden.listed import PublishedPolicy, RoleDescription
 from rolewarden.names import among
 from rolewarden.placement import identities, is_compiled, statements_of
-from rolewarden.policies import Policy, compile_boundaries, compile_guardrail, is_boundary, policy_arn
+from rolewarden.policies import Policy, compile_boundaries, compile_guardrail, digest, is_boundary, policy_arn
 from rolewarden.verdicts import Doubt, Reason
 
 EXEMPTION_OF = "exemption of "
@@ -246,7 +246,7 @@ class Needs:
                 existing |= identities(statements_of(found.text)) if found else frozenset()
         return wanted <= existing
 
-    def verify(self, policy: str, account: str, iam: ReadsPolicies) -> None:
+    def verify(self, policy: str, account: str, iam: FindsNamesakes) -> None:
         """Raise Refused if a policy in IAM is not one that Rolewarden writes for these rules.
 
         Every caller who can create a policy can take the name of a guardrail's policy before PublishFunction does, or
@@ -257,6 +257,9 @@ class Needs:
         arn = self.arn(policy, account)
         found = iam.policy(arn, self._published.get(arn))
         if found is None:
+            if other := iam.namesake(policy):
+                message = f"GetPolicy: {arn} does not exist, because {other} has its name: delete or rename that policy"
+                raise Refused(Reason.NAME_TAKEN, message)
             raise Refused(Reason.POLICY_MISSING, f"GetPolicy: {arn} does not exist, or IAM does not show it yet")
         self._published[arn] = found
         if not is_compiled(found.text, self._target(policy).document):
@@ -264,6 +267,14 @@ class Needs:
                 Reason.POLICY_EDITED,
                 f"GetPolicyVersion: version {found.version} of {arn} has statements that Rolewarden does not write",
             )
+
+    def is_in_iam(self, policy: str, account: str, iam: ReadsPolicies) -> bool:
+        """Whether a policy of these rules is in IAM with exactly the document of the rules.
+
+        Raises Refused and RetryLater.
+        """
+        found = iam.policy(self.arn(policy, account))
+        return found is not None and digest(found.text) == digest(self._target(policy).document)
 
     def _target(self, policy: str) -> Policy:
         candidates = (found for name in self.rules.guardrails for found in self.policies(name))

@@ -7,7 +7,7 @@ change that moves a statement from one policy to another reaches IAM in two step
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -15,7 +15,7 @@ from typing import Any, Self
 from rolewarden.bindings import Binding, RoleKey
 from rolewarden.calls import ReadsStacks, SendsMessages, WritesPolicies
 from rolewarden.clock import Clock
-from rolewarden.errors import Refused, RetryLater, RolewardenError, RulesError
+from rolewarden.errors import NotPublished, Refused, RetryLater, RolewardenError, RulesError
 from rolewarden.events import ACCOUNT, EvaluationRequest, mapping, matched, parse_event
 from rolewarden.guardrails import Fallback, Mode
 from rolewarden.listed import PublishedPolicy
@@ -49,20 +49,24 @@ class Publisher:
     needs: Needs
     retaining: tuple[str, ...] = ()
 
-    def publish(self, account: str, origin: Origin, *, only: str = "", announces: bool = True) -> dict[str, str]:
+    def publish(
+        self, account: str, origin: Origin, *, only: str = "", announces: bool = True, each: bool = False
+    ) -> dict[str, str]:
         """Publish the policies. Gives the result by policy name: "created", "replaced" or "unchanged".
 
         - `account`: the account whose policies are written.
         - `origin`: the reason for the publication. A deployment writes all policies or none: if one cannot be written,
           the function undoes the earlier changes, so that CloudFormation rolls back to guardrails that are in effect.
-          Any other change is a finding, unless it ends a rule change. A policy that cannot be restored does not block
-          the others.
+          Any other change is a finding, unless it ends a rule change. A policy that cannot be restored is a finding,
+          and does not block the others.
         - `only`: the one policy to publish. Empty means all. If no guardrail has this policy, the result is empty.
         - `announces`: whether to send an event about the change.
+        - `each`: whether a deployment, too, writes the policies that it can. CloudFormation rolls back no member
+          account, so there a caller who takes the name of one policy must not keep the others away.
 
-        Raises Refused, RetryLater and RulesError.
+        Raises Refused, RetryLater and RulesError. Raises NotPublished if AWS refuses some policies.
         """
-        deploys = origin.trigger is Trigger.DEPLOYMENT
+        deploys = origin.trigger is Trigger.DEPLOYMENT and not each
         state = _AccountPolicies(self.aws.within(account), account, self.needs)
         done: dict[str, str] = {}
         undo: list[Callable[[], None]] = []
@@ -100,9 +104,20 @@ class Publisher:
             # attempt has created it again. A deployment does not fail if the event cannot be sent.
             event = GuardrailsPublished(account=account, policies=done, trigger=origin.trigger, cause=origin.cause)
             self.recorder.announce(event, needed=not deploys)
-        if failed:
-            raise next(iter(failed.values()))
+        self._report_failures(account, failed, origin)
         return done
+
+    def _report_failures(self, account: str, failed: Mapping[str, RolewardenError], origin: Origin) -> None:
+        """Record each policy that AWS refuses, and raise an error if a policy could not be published."""
+        refused = {name: error for name, error in failed.items() if isinstance(error, Refused)}
+        with self.recorder.together():
+            for name, error in refused.items():
+                self.recorder.record_unpublished(account, name, error, origin)
+        if failed.keys() - refused.keys():
+            raise next(error for name, error in failed.items() if name not in refused)
+        if refused:
+            first = next(iter(refused.values()))
+            raise NotPublished(first.reason, str(first)) from first
 
     def _in_order(self, state: _AccountPolicies, policies: Sequence[Policy]) -> Iterator[Policy]:
         """The policies to publish, existing ones first, and some of them again.
@@ -422,8 +437,10 @@ class Publications:
         done: dict[str, str] = {}
         try:
             origin = DEPLOYMENT if self._has_new_rules(account) else SCHEDULED_CHECK
-            done = self.publisher.publish(account, origin, announces=False)
+            done = self.publisher.publish(account, origin, announces=False, each=True)
             self._schedule_completion(account, origin)
+        except NotPublished as error:
+            logger.warning("the sweep begins without some policies", extra={"account": account, "why": str(error)})
         except Refused as refused:
             self.publisher.recorder.record_account_finding(account, refused, SWEEP)
         self.queues.send(self.sweep_queue_url, [{"account": account, "step": BEGIN}])

@@ -58,6 +58,9 @@ metrics = Metrics(namespace="Rolewarden", service="rolewarden")
 ACCOUNT_WIDE = "account/"
 """The prefix of the name of a finding about a whole account. No domain ID begins like this: they begin with d-."""
 
+PUBLICATION_OF = "publication of "
+"""The beginning of the message of a finding about a policy that could not be published. Its name follows."""
+
 MOST_LOGGED = 20
 """The number of accounts that a log line of the heartbeat names."""
 
@@ -198,6 +201,18 @@ class Recorder:
         name = about_account(doubt.message)
         self._report_finding(event, name, origin, ReportedKind.EXEMPTION, what=f"{doubt.reason.value} {doubt.message}")
         return folded(f"{account}/{name}")
+
+    def record_unpublished(self, account: str, policy: str, refused: Refused, origin: Origin) -> None:
+        """Record that AWS refused to publish the policy of a guardrail in an account."""
+        event = AccountFinding(
+            account=account,
+            verdict=Verdict.UNENFORCEABLE,
+            reason=refused.reason,
+            message=f"{PUBLICATION_OF}{policy}: {refused}",
+            recommendation=RECOMMENDATIONS.get(refused.reason, ""),
+            cause=origin.cause,
+        )
+        self._report_finding(event, about_account(event.message), origin, ReportedKind.PUBLICATION)
 
     def record_forged_request(self, account: str, function: str, why: str) -> None:
         """Record that a caller invoked `function` with a custom-resource request that CloudFormation did not send."""

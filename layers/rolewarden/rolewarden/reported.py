@@ -52,6 +52,10 @@ class ReportedKind(StrEnum):
     """An exemption does not hold, or its role may have a new user. Each sweep compares every exemption with AWS again.
     """
 
+    PUBLICATION = "publication"
+    """A policy of a guardrail could not be published. A sweep resolves it when IAM has the policy as the rules want it.
+    """
+
     CONTESTED = "contested"
     """A caller repeatedly removes the policies that Rolewarden attaches. The finding ends by itself."""
 

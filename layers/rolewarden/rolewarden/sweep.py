@@ -52,7 +52,7 @@ from rolewarden.needs import Needs, changed_trust
 from rolewarden.origin import SWEEP, Trigger
 from rolewarden.policies import DESCRIPTION, is_boundary
 from rolewarden.progress import SWEEP_BEGAN, Progress, sweeps_scope
-from rolewarden.record import Recorder, logger
+from rolewarden.record import ACCOUNT_WIDE, PUBLICATION_OF, Recorder, logger
 from rolewarden.reported import ReportedFinding, ReportedFindings, ReportedKind
 from rolewarden.rotation import Rotation
 from rolewarden.runtime import Runtime
@@ -749,13 +749,16 @@ class Sweeper:
         """Report the findings that are no longer true as resolved, even if no event has shown the change.
 
         `unresolved` holds the keys of this sweep's findings, and of the roles that are sent to the work queue. Each
-        sweep resolves findings of the kinds ROLE, SHARED_ROLE and EXEMPTION. Only a sweep that could read everything
-        resolves the other kinds, because something unread may still be wrong. No comparison resolves a finding of the
-        kind BOUNDARY, which expires after a week, or OUTSIDE, which `look_elsewhere` resolves.
+        sweep resolves findings of the kinds ROLE, SHARED_ROLE and EXEMPTION, and of the kind PUBLICATION if IAM has the
+        policy. Only a sweep that could read everything resolves the other kinds, because something unread may still be
+        wrong. No comparison resolves a finding of the kind BOUNDARY, which expires after a week, or OUTSIDE, which
+        `look_elsewhere` resolves.
         """
         apart = {ReportedKind.BOUNDARY, ReportedKind.OUTSIDE}
         over = [f for f in reported if f.about not in unresolved and f.kind not in apart]
-        by_each = {ReportedKind.ROLE, ReportedKind.SHARED_ROLE, ReportedKind.EXEMPTION}
+        unpublished = [f for f in over if f.kind is ReportedKind.PUBLICATION and not self._is_published(sweep, f.name)]
+        over = [f for f in over if f not in unpublished]
+        by_each = {ReportedKind.ROLE, ReportedKind.SHARED_ROLE, ReportedKind.EXEMPTION, ReportedKind.PUBLICATION}
         sure = [f for f in over if f.kind in by_each]
         if len(sure) < len(over) and self.progress.has_read_everything(sweep.row):
             sure = over
@@ -764,6 +767,17 @@ class Sweeper:
             resolved[finding.about].append(finding)
         for findings in resolved.values():
             self.recorder.record_resolved(findings, SWEEP)
+
+    def _is_published(self, sweep: Sweep, finding: str) -> bool:
+        """Whether IAM has the policy of a finding about a publication as the rules want it. Raises RetryLater."""
+        policy = finding.removeprefix(f"{ACCOUNT_WIDE}{PUBLICATION_OF}")
+        if policy not in self.needs.published():
+            return True
+        try:
+            return self.needs.is_in_iam(policy, sweep.account, self.aws.within(sweep.account))
+        except Refused as refused:
+            logger.warning("a policy cannot be read", extra={"policy": policy, "why": str(refused)})
+            return False
 
     def _resolve_uncovered(self) -> None:
         """Report the findings about roles of uncovered accounts that are no longer true as resolved.

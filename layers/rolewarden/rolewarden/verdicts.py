@@ -59,7 +59,9 @@ class Reason(StrEnum):
     ACCESS_DENIED = "access denied"
     """AWS denied a call that Rolewarden made. The message names the call and the service."""
     NAME_TAKEN = "name taken"
-    """The account has a policy with the guardrail's name outside the path `/rolewarden/`."""
+    """The account has a policy with the name of a guardrail's policy outside the path `/rolewarden/`. The guardrail's
+    policy cannot exist next to it, so no role of the account can get this guardrail. The other guardrails are not
+    affected."""
     SHARES_ROLE = "shares its domain's role"
     """The user profile uses its domain's execution role and needs guardrails that the role does not have."""
     UNREACHABLE = "SageMaker cannot be reached"
@@ -124,7 +126,9 @@ RECOMMENDATIONS: dict[str, str] = {
     "ARN, then run `rolewarden sweep`, which also restores the policy",
     Reason.ACCESS_DENIED: "an SCP, a boundary or a missing permission stops Rolewarden: allow its role the call that "
     "the message names",
-    Reason.NAME_TAKEN: "rename the guardrail in guardrails.yaml and deploy, or delete the other policy of that name",
+    Reason.NAME_TAKEN: "find the caller of CreatePolicy in CloudTrail, then delete or "
+    "rename the policy that the message names (IAM renames no policy: create it again under another name); or rename "
+    "the guardrail in guardrails.yaml and deploy",
     Reason.SHARES_ROLE: "give the user profile an execution role of its own, or assign the guardrail to its whole "
     "domain in guardrails.yaml",
     Reason.UNREACHABLE: "take the region out of the parameter Regions if SageMaker is not offered there, or repair the "
