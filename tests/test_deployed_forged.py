@@ -1,10 +1,11 @@
-"""A caller who can only invoke the deployed functions cannot detach a guardrail by a forged payload."""
+"""A caller with exactly one right (to invoke, send or put events) changes nothing by forged input."""
 
 import json
 from urllib.parse import urlsplit
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from rolewarden_local.aws import REGION, LocalAws
 from rolewarden_local.scenes.account import Account, waited
 
@@ -27,22 +28,41 @@ def account(build):
 
 
 @pytest.fixture(scope="module")
-def invoker(account):
-    """A client of Lambda for a user with only lambda:InvokeFunction."""
+def only(account):
+    """A function that makes a user with exactly one right, and gives a session of the user."""
     iam = account.client("iam")
-    iam.create_user(UserName="invoker")
-    allowed = {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "*"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-    iam.put_user_policy(UserName="invoker", PolicyName="Invoke", PolicyDocument=document)
-    key = iam.create_access_key(UserName="invoker")["AccessKey"]
-    session = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=REGION)
-    return session.client("lambda")
+
+    def may(action):
+        name = action.partition(":")[2]
+        iam.create_user(UserName=name)
+        allowed = {"Effect": "Allow", "Action": action, "Resource": "*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+        iam.put_user_policy(UserName=name, PolicyName="Only", PolicyDocument=document)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=REGION)
+
+    return may
+
+
+@pytest.fixture(scope="module")
+def invoker(only):
+    return only("lambda:InvokeFunction").client("lambda")
+
+
+@pytest.fixture(scope="module")
+def sender(only):
+    return only("sqs:SendMessage").client("sqs")
 
 
 def function_of(account, name):
     summaries = account.client("cloudformation").list_stack_resources(StackName="rolewarden")["StackResourceSummaries"]
     [found] = [each["PhysicalResourceId"] for each in summaries if each["LogicalResourceId"] == name]
     return found
+
+
+def queues_of(account):
+    summaries = account.client("cloudformation").list_stack_resources(StackName="rolewarden")["StackResourceSummaries"]
+    return [each["PhysicalResourceId"] for each in summaries if each["ResourceType"] == "AWS::SQS::Queue"]
 
 
 def request(account, kind, answers, **more):
@@ -156,6 +176,16 @@ def test_a_forged_deployment_is_a_check_that_reports_what_it_restores(account, i
     assert answer["refused"] == "the request asks for a deployment, but the status of the stack is CREATE_COMPLETE"
     assert len(forged_findings(account, "PublishFunction")) == before + 1
     assert iam.get_policy(PolicyArn=account.policies["no-generative-ai"].arn("aws", "111122223333"))
+
+
+def test_a_caller_with_the_right_to_send_messages_reaches_no_queue_of_the_stack(account, sender):
+    queues = queues_of(account)
+    assert len(queues) == 7
+    for url in queues:
+        with pytest.raises(ClientError) as refused:
+            sender.send_message(QueueUrl=url, MessageBody=json.dumps({**ROLE, "role_account": "111122223333"}))
+        assert refused.value.response["Error"]["Code"] == "AccessDenied"
+        assert "explicit deny in a resource-based policy" in str(refused.value)
 
 
 def test_a_real_deletion_detaches_and_deletes_every_policy(account):

@@ -137,7 +137,7 @@ def test_rules_match_events_of_this_account_and_sagemaker_events_of_this_region(
 
 def test_an_undeliverable_event_goes_to_a_dead_letter_queue_that_accepts_it(template):
     queues = template.resources("AWS::SQS::QueuePolicy")["EventsDeadLetterQueuePolicy"]
-    [statement] = queues["PolicyDocument"]["Statement"]
+    statement, _ = queues["PolicyDocument"]["Statement"]
     for rule in template.resources("AWS::Events::Rule").values():
         for target in rule["Targets"]:
             assert target["DeadLetterConfig"]["Arn"] == statement["Resource"]
