@@ -212,6 +212,7 @@ class ReadsItems(Protocol):
         index: str = "",
         begins: tuple[str, str] = ("", ""),
         least: tuple[str, str] = ("", ""),
+        most: int = 0,
     ) -> list[dict[str, Any]]:
         """As `Aws.query`."""
 

@@ -536,7 +536,6 @@ class Sweeper:
 
         `after` is the path of the last role that was sent before time ran out; empty at the start.
         """
-        read_at = self.clock.now()
         bindings, reported = self._drop_unlisted_bindings(sweep), self.reported.of_account(sweep.account)
         roles: dict[RoleKey, list[Binding]] = defaultdict(list)
         lent: dict[RoleKey, list[Binding]] = defaultdict(list)
@@ -553,7 +552,7 @@ class Sweeper:
             for role in sorted(roles, key=lambda role: role.path)
             if required[role] and (role in bounded or any(role not in users.get(name, ()) for name in required[role]))
         ]
-        works = [Work.of_sweep(role, sweep.account, roles[role], read_at) for role in lacking]
+        works = [Work.of_sweep(role, sweep.account, roles[role]) for role in lacking]
         # The comparison has only the policies of this account, so it sends every role of another account. Subjects of
         # several accounts can use such a role, so the receiver reads its bindings from the table.
         works += [Work(role, sweep.account, SWEEP) for role, bound in lent.items() if self.needs.of_role(role, bound)]
