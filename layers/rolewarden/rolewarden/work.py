@@ -24,7 +24,7 @@ from rolewarden.events import (
     mapping,
     matched,
 )
-from rolewarden.origin import SCHEDULED_CHECK, SWEEP, Cause, Origin, Trigger
+from rolewarden.origin import QUEUE_MESSAGE, SCHEDULED_CHECK, SWEEP, Cause, Origin, Trigger
 from rolewarden.record import logger
 
 BEGIN, PUBLISH = "begin", "publish"
@@ -194,14 +194,18 @@ def origin_in(fields: Mapping[str, Any]) -> Origin:
     """The origin that a message gives.
 
     A message is a hint. It can name a sweep or an event as the trigger, but never a deployment or an operator.
-    Otherwise a caller could hide a change, because Rolewarden neither reports nor audits the writes of a deployment. A
-    message without a cause, for example one that was sent by hand, has the cause of a scheduled check.
+    Otherwise a caller could hide a change, because Rolewarden neither reports nor audits the writes of a deployment.
+    The cause of a sweep has no caller. Every other cause is marked as unverified, because the sender of the message may
+    have invented it. A message without a cause, for example one that was sent by hand, has the cause of a scheduled
+    check.
     """
-    trigger = Trigger.SWEEP if fields.get("trigger") == Trigger.SWEEP.value else Trigger.EVENT
+    if fields.get("trigger") == Trigger.SWEEP.value:
+        return SWEEP
     call = fields.get("call")
     known = call if isinstance(call, str) and call in IAM_EVENTS | SAGEMAKER_EVENTS else ""
-    cause = Cause.from_dict(fields.get("cause"))
-    return Origin(trigger, SCHEDULED_CHECK.cause if cause == Cause() else cause, known)
+    cause = Cause.from_dict(fields.get("cause"))._replace(unverified=QUEUE_MESSAGE)
+    is_named = cause not in {Cause(unverified=QUEUE_MESSAGE), SCHEDULED_CHECK.cause._replace(unverified=QUEUE_MESSAGE)}
+    return Origin(Trigger.EVENT, cause if is_named else SCHEDULED_CHECK.cause, known)
 
 
 def body_of(text: str) -> Any:
