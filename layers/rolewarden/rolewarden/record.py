@@ -394,25 +394,27 @@ class Recorder:
     def _write(self, records: Sequence[_Record]) -> None:
         if not records:
             return
-        writes: tuple[Callable[[], None], ...] = (
-            lambda: self._publish(records),
-            lambda: self.history.put([record.row for record in records]),
-        )
-        for write in writes:
-            # Each write has its own handler, so that a failure of one does not lose the other.
-            try:
-                write()
-            except (Refused, RetryLater) as error:
-                metrics.add_metric("RecordFailed", MetricUnit.Count, len(records))
-                about = [record.row["about"] for record in records]
-                logger.error("the record could not be written", extra={"about": about, "why": str(error)})
+        # The rows come first, because AlertFunction and SecurityHubFunction believe an event only if it has a row. Each
+        # write has its own handler, so that a failure of one does not lose the other.
+        has_rows = self._has_written(records, lambda: self.history.put([record.row for record in records]))
+        self._has_written(records, lambda: self._publish(records, marking=has_rows))
 
-    def _publish(self, records: Sequence[_Record]) -> None:
+    def _has_written(self, records: Sequence[_Record], write: Callable[[], None]) -> bool:
+        try:
+            write()
+        except (Refused, RetryLater) as error:
+            metrics.add_metric("RecordFailed", MetricUnit.Count, len(records))
+            about = [record.row["about"] for record in records]
+            logger.error("the record could not be written", extra={"about": about, "why": str(error)})
+            return False
+        return True
+
+    def _publish(self, records: Sequence[_Record], *, marking: bool) -> None:
         self.history.put_events([(record.event.detail_type, record.event.detail) for record in records])
-        if self.reported is None:
+        if self.reported is None or not marking:
             return
-        # The findings are marked after the events are on the bus. Otherwise a failure could mark a finding that no
-        # event reports, and later findings of the same kind would stay silent, too.
+        # The findings are marked after their rows are written and their events are on the bus. Otherwise a failure
+        # could mark a finding that reaches no person, and later findings of the same kind would stay silent, too.
         marks = [row for record in records for row in record.marks]
         resolved = [finding for record in records for finding in record.resolved]
         try:
