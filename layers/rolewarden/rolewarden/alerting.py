@@ -3,9 +3,9 @@
 Every event can be forged or repeated by a caller, so it is an alert only in these cases:
 
 - an event of Rolewarden, if the history has its row. Each row is one alert at most.
-- a CloudTrail record of an account that the stack covers. The event bus accepts such an event from CloudTrail only. A
-  call of the own stack is no alert, and neither is a call that named nothing that exists. A change to a trail is one
-  only if the other trails do not log the events that Rolewarden needs.
+- a CloudTrail record of an account that the stack covers, about a part of Rolewarden or a trail. The event bus accepts
+  such an event from CloudTrail only. A call of the own stack is no alert, and neither is a call that named nothing that
+  exists. A change to a trail is one only if the other trails do not log the events that Rolewarden needs.
 
 `rolewarden.alert_limits` decides which of them are sent, and which are counted.
 """
@@ -16,11 +16,12 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from rolewarden import alert
+from rolewarden import MEMBER_ROLES, alert
 from rolewarden.alert import Alert, AlertKey, compose, key_of
 from rolewarden.alert_limits import AlertLimits
 from rolewarden.aws import IAM_HOME_REGIONS, Aws
@@ -30,9 +31,10 @@ from rolewarden.confirm import CONFIRMED, UNCONFIRMED, about_of, confirmed_row
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import ACCOUNT, CLOUDTRAIL, mapping, matched
 from rolewarden.history import StoredHistory
+from rolewarden.names import folded
 from rolewarden.own_operations import OwnOperations
 from rolewarden.progress import RecordedProgress
-from rolewarden.reach import without_trail
+from rolewarden.reach import FORWARD, FORWARDING_RULES, UNDELIVERED, without_trail
 from rolewarden.record import logger, metrics
 from rolewarden.settings import AlertSettings
 
@@ -105,6 +107,8 @@ class Alerter:
             return _none("CloudTrail did not send this record")
         if not self._covers(account):
             return _none("the stack does not cover the account")
+        if not self._is_part(account, record):
+            return _none("the call names no part of Rolewarden")
         if _NOTHING_THERE.search(str(record.get("errorCode") or "")):
             return _none("the call found nothing to change")
         if self.operations.caused(event):
@@ -112,6 +116,40 @@ class Alerter:
         if record.get("eventName") in _TRAIL_CALLS and self._is_still_logged(account, record):
             return _none("other trails log the events that Rolewarden needs")
         return self._send(compose(event, self.aws.partition), key_of(event))
+
+    def _is_part(self, account: str, record: Mapping[str, Any]) -> bool:
+        """Whether a call in another account or region names a part of forwarder.yaml, or any trail.
+
+        The forwarders select events by the beginning of a name. A caller can give a resource of their own such a name.
+        The rules for the stack's own account and region name the resources themselves.
+        """
+        service, parameters = str(record.get("eventSource")).partition(".")[0], mapping(record.get("requestParameters"))
+        is_own = account == self.settings.account
+        if is_own and (service == "iam" or record.get("awsRegion") == self.aws.region):
+            return True
+        names = {key: value for key, value in parameters.items() if isinstance(value, str)}
+        if service == "iam":
+            return folded(names.get("roleName", "")) in self._member_roles
+        if service == "events":
+            is_default = re.split("[:/]", names.get("eventBusName", "default"))[-1] == "default"
+            return is_default and (names.get("rule") or names.get("name")) in FORWARDING_RULES.values()
+        if service == "sqs":
+            return names.get("queueUrl", "").rpartition("/")[2] == UNDELIVERED
+        if service == "cloudformation":
+            return self._stacks.fullmatch(names.get("stackName", "")) is not None
+        return service == "cloudtrail"
+
+    @cached_property
+    def _member_roles(self) -> frozenset[str]:
+        """The names of the roles of forwarder.yaml, folded."""
+        regions = {*self.settings.regions, self._home_region}
+        return frozenset(map(folded, {*MEMBER_ROLES, *(f"{FORWARD}{region}" for region in regions)}))
+
+    @cached_property
+    def _stacks(self) -> re.Pattern[str]:
+        """Matches the names and ARNs of the stacks that Rolewarden's StackSets create."""
+        names = "|".join(map(re.escape, self.operations.stack_sets)) or "(?!)"
+        return re.compile(rf"(arn:[^/]+:stack/)?StackSet-({names})-[0-9a-f-]+(/[0-9a-f-]+)?")
 
     def _covers(self, account: str) -> bool:
         """Whether the stack covers an account. Raises RetryLater.

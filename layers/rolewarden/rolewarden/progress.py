@@ -16,6 +16,9 @@ SWEEP_KEPT_SECONDS = 7 * 24 * 3600
 _MEMBERS = "members"
 """The partition key of the rows about member accounts."""
 
+_REQUESTS = "requests"
+"""The partition key of the rows about requested sweeps."""
+
 _HEALTH = "health"
 """The partition key of the rows that the heartbeat counts, one for each account that is covered."""
 
@@ -171,6 +174,25 @@ class Progress(RecordedProgress):
     def set_regions_read(self, account: str, at: float) -> None:
         """Record the time of a look at all regions of an account."""
         self.aws.put(self._table, {**_regions(account), "at": int(at)})
+
+    def claim(self, item: str, now: float, seconds: float) -> bool:
+        """Claim something for some seconds. Gives whether no other claim of it lasts."""
+        row = {"scope": _REQUESTS, "item": item, "ends": int(now + seconds), "expires": int(now) + SWEEP_KEPT_SECONDS}
+        return self.aws.put_unless(self._table, row, "ends > :now", {":now": int(now)})
+
+    def end_claim(self, item: str) -> None:
+        """End a claim early."""
+        self.aws.write_newer(self._table, (), [{"scope": _REQUESTS, "item": item}], at=self._clock.now())
+
+    def claimed_until(self, item: str) -> float:
+        """The time until which something is claimed, in seconds of the epoch; 0 if it never was."""
+        rows = self.aws.query(self._table, {"scope": _REQUESTS}, begins=("item", item))
+        return next((float(row["ends"]) for row in rows if row["item"] == item), 0.0)
+
+    def set_claimed(self, item: str, until: float) -> None:
+        """Claim something until a time, whether or not another claim of it lasts."""
+        expires = int(until) + SWEEP_KEPT_SECONDS
+        self.aws.put(self._table, {"scope": _REQUESTS, "item": item, "ends": int(until), "expires": expires})
 
 
 def _regions(account: str) -> dict[str, str]:

@@ -56,6 +56,7 @@ from rolewarden.record import Recorder, logger
 from rolewarden.reported import ReportedFinding, ReportedFindings, ReportedKind
 from rolewarden.runtime import Runtime
 from rolewarden.settings import SweepSettings
+from rolewarden.sweep_requests import ALL, REQUESTED, SweepRequests, is_request
 from rolewarden.verdicts import Reason
 from rolewarden.work import BEGIN, DOCTOR, HEARTBEAT, PUBLISH, RULES, Work
 
@@ -161,6 +162,7 @@ class Sweeper:
     coverage: Coverage
     clock: Clock
     heartbeat: Heartbeat
+    requests: SweepRequests
 
     @classmethod
     def of(cls, runtime: Runtime, settings: SweepSettings) -> Self:
@@ -187,6 +189,7 @@ class Sweeper:
             ),
             clock,
             Heartbeat(progress, runtime.recorder, clock, settings.sweep_seconds),
+            SweepRequests(aws, progress, settings.sweep_queue_url, settings.account, clock),
         )
 
     def handle_event(self, event: Any) -> dict[str, Any]:
@@ -206,9 +209,14 @@ class Sweeper:
         account = matched(ACCOUNT, detail.get("account"))
         # The field only widens the sweep to all accounts, so a forged value does no harm.
         deployed = detail.get("trigger") == Trigger.DEPLOYMENT.value
-        if account and not deployed and account in {self.coverage.account, *self.progress.member_accounts()}:
-            return self.begin(account)
-        return self.start()
+        is_known = account and account in {self.coverage.account, *self.progress.member_accounts()}
+        target = account if is_known and not deployed else ALL
+        if is_request(mapping(event)) and not self.requests.admit(target):
+            return {"waits": target}
+        return self._start_target(target)
+
+    def _start_target(self, target: str) -> dict[str, Any]:
+        return self.start() if target == ALL else self.begin(target)
 
     def start(self) -> dict[str, Any]:
         """Trigger the sweep of every member account, and begin that of the stack's own. Raises as `begin` does."""
@@ -332,6 +340,11 @@ class Sweeper:
         sweep, fields = Sweep.of(body), mapping(body)
         step, after = fields.get("step"), str(fields.get("after", ""))
         region = matched(REGION, fields.get("region"))
+        target = fields.get("target") if fields.get("target") == ALL else matched(ACCOUNT, fields.get("target"))
+        if step == REQUESTED and target:
+            if not self.requests.admit(target, has_waited=True):
+                return {"waits": target}
+            return self._start_target(target)
         if step == BEGIN and (account := matched(ACCOUNT, fields.get("account"))):
             return self.begin(account)
         if sweep and step == DESCRIBE and region and (chunk := _chunk_of(body)):
