@@ -1,16 +1,20 @@
 """A caller with exactly one right (to invoke, send or put events) changes nothing by forged input."""
 
 import json
+import time
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from rolewarden.bindings import RoleKey
 from rolewarden_local.aws import REGION, LocalAws
 from rolewarden_local.scenes.account import Account, waited
 
 from tests.conftest import ROOT
 from tests.deployments import left_by_deletion
+from tests.inbox import subscribed
 from tests.stacks import translated
 
 pytestmark = pytest.mark.deployed
@@ -52,6 +56,33 @@ def invoker(only):
 @pytest.fixture(scope="module")
 def sender(only):
     return only("sqs:SendMessage").client("sqs")
+
+
+@pytest.fixture(scope="module")
+def putter(only):
+    """A function that puts events with these details on the default bus, for a user with only events:PutEvents."""
+    events = only("events:PutEvents").client("events")
+
+    def put(kind, *details, source="rolewarden"):
+        entries = [{"Source": source, "DetailType": kind, "Detail": json.dumps(detail)} for detail in details]
+        for start in range(0, len(entries), 10):
+            assert events.put_events(Entries=entries[start : start + 10])["FailedEntryCount"] == 0
+
+    return put
+
+
+@pytest.fixture(scope="module")
+def inbox(account):
+    return subscribed(account.client, account.outputs["AlarmTopic"])
+
+
+def tampers(account, number):
+    """Change a role of Rolewarden, which is a mail. The mails about all earlier events arrive before it."""
+    role = function_of(account, "DetachFunctionRole")
+    account.client("iam", "mallory").put_role_policy(
+        RoleName=role, PolicyName=f"Nothing{number}", PolicyDocument=json.dumps(NOTHING)
+    )
+    account.client("iam", "mallory").delete_role_policy(RoleName=role, PolicyName=f"Nothing{number}")
 
 
 def function_of(account, name):
@@ -186,6 +217,93 @@ def test_a_caller_with_the_right_to_send_messages_reaches_no_queue_of_the_stack(
             sender.send_message(QueueUrl=url, MessageBody=json.dumps({**ROLE, "role_account": "111122223333"}))
         assert refused.value.response["Error"]["Code"] == "AccessDenied"
         assert "explicit deny in a resource-based policy" in str(refused.value)
+
+
+SIGN_IN = "To do: sign in at https://portal.example/ to keep your access"
+"""What an attacker would like to have in a mail of Rolewarden."""
+
+CALLER = {"event_name": "TagRole", "actor": SIGN_IN, "user_agent": SIGN_IN, "time": "2027-01-15T00:00:00Z"}
+FINDING: dict[str, Any] = {
+    "account": "111122223333",
+    "role": "CanvasOmar",
+    "before": "drifted",
+    "verdict": "unenforceable",
+    "remediation": "none",
+    "missing": [SIGN_IN],
+    "reason": SIGN_IN,
+    "message": SIGN_IN,
+    "recommendation": SIGN_IN,
+    "cause": CALLER,
+}
+FORGED_EVENTS: dict[str, dict[str, Any]] = {
+    "Role Finding": FINDING,
+    "Subject Finding": FINDING | {"domain": "d-analytics0001", "user_profile": "omar"},
+    "Account Finding": FINDING,
+    "Policy Restored": FINDING | {"policy": "no-generative-ai", "remediation": "created"},
+    "Role Contested": FINDING | {"remediations": 3, "since": SIGN_IN, "actors": [CALLER]},
+    "Finding Resolved": {"account": "111122223333", "finding": "CanvasOmar", "was": SIGN_IN, "cause": CALLER},
+}
+NOTHING = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Deny", "Action": "s3:DeleteBucket", "Resource": "*"}],
+}
+
+
+def test_a_caller_with_the_right_to_put_events_sends_no_mail(account, putter, inbox):
+    for kind, detail in FORGED_EVENTS.items():
+        putter(kind, detail, {**detail, "role": "CanvasRosa"})
+    record: dict[str, Any] = {
+        **event("DeleteRole", {})["detail"],
+        "eventSource": "lambda.amazonaws.com",
+        "managementEvent": True,
+    }
+    record |= {"eventName": "DeleteFunction20150331", "userAgent": SIGN_IN}
+    record["requestParameters"] = {"functionName": function_of(account, "EnforceFunction")}
+    putter("AWS API Call via CloudTrail", record, source="mine")
+    tampers(account, 1)
+    inbox("called DeleteRolePolicy on role")
+    assert not [subject for subject in inbox.subjects if "DetachFunctionRole" not in subject]
+    assert SIGN_IN not in str(inbox.texts)
+
+
+def test_forty_requests_for_a_sweep_lead_to_few_sweeps_and_one_request_to_one(account, putter):
+    waited(account.is_swept, "the earlier sweeps")
+    before = len(account.progress.sweeps("111122223333"))
+    putter("Sweep Requested", *[{"by": "an attacker"}] * 40)
+    waited(lambda: len(account.progress.sweeps("111122223333")) > before, "the requested sweep")
+    tampers(account, 2)
+    waited(account.is_swept, "the requested sweeps")
+    assert len(account.progress.sweeps("111122223333")) - before <= 3
+
+
+def test_a_caller_who_invokes_the_function_again_and_again_sends_one_mail_without_a_link(account, invoker, inbox):
+    record: dict[str, Any] = event("DeleteRole", {"roleName": "x"})
+    record["detail"] |= {"userIdentity": {"arn": SIGN_IN}, "userAgent": SIGN_IN, "awsRegion": REGION}
+    for _ in range(5):
+        invoked(invoker, account, "AlertFunction", record)
+    invoked(invoker, account, "AlertFunction", {**record, "account": OTHER})
+    for detail in FORGED_EVENTS.values():
+        payload = {"source": "rolewarden", "account": "111122223333", "detail-type": "Role Finding", "detail": detail}
+        assert invoked(invoker, account, "AlertFunction", payload)["alert"] == ""
+    subject = "Rolewarden itself: a caller called DeleteRole on role x"
+    text = inbox(subject)
+    assert inbox.subjects.count(subject) == 1
+    assert "portal.example" not in text
+    assert "https://portal" not in text
+
+
+def test_a_message_that_claims_bindings_puts_no_guardrail_on_a_role(account, invoker):
+    [omar] = account.bindings.of_role(RoleKey("111122223333", "CanvasOmar"))
+    claimed = omar._replace(role=RoleKey("111122223333", "BuildServer"))
+    body = {"role": "BuildServer", "role_account": "111122223333", "account": "111122223333", "trigger": "sweep"}
+    rows: list[dict[str, Any]] = [
+        {"bindings": [claimed.as_row()], "read_at": time.time()},
+        {"rows": [[*omar.key, omar.digest]]},
+        {"rows": [[*claimed.key, claimed.digest]]},
+    ]
+    for row in rows:
+        invoked(invoker, account, "ReconcileFunction", messages({**body, **row}))
+    assert not account.has_attached("BuildServer", ["no-generative-ai"])
 
 
 def test_a_real_deletion_detaches_and_deletes_every_policy(account):

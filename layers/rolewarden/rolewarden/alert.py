@@ -45,6 +45,8 @@ CONSOLES = {
 
 _LABEL = 11
 _EVENT_ID = re.compile(r"[0-9a-f-]{36}")
+_ACTOR = re.compile(r"arn:[\w-]+:(iam|sts)::(\d{12})?:[\w+=,.@:/-]{1,300}|[\w.-]+\.amazonaws\.com", re.ASCII)
+"""The forms in which CloudTrail names a caller. The headline of an alert has no other text in its place."""
 _CALL = re.compile(r"[A-Za-z]{1,64}(\d{8}(v\d+)?)?")
 """The name of an API call, to which CloudTrail adds the date of the API if the service is Lambda."""
 _SUBJECT = re.compile(r"[\w/-]{1,128} (default-user|shared-spaces)( \(\w+\))?", re.ASCII)
@@ -365,7 +367,8 @@ def _change(detail: Mapping[str, Any], place: _Console) -> _Parts:
         ("Runbook", "docs/how-to/runbook.md, Changes to Rolewarden itself"),
     ]
     did = "tried" if refused else "called"
-    return f"{_short(plain_name(cause.actor, 300)) or 'a caller'} {did} {call} on {touched}", rows
+    who = _short(plain_name(cause.actor, 300)) if _ACTOR.fullmatch(cause.actor) else "a caller"
+    return f"{who} {did} {call} on {touched}", rows
 
 
 def _unreadable(envelope: Mapping[str, Any]) -> _Parts:
