@@ -14,7 +14,7 @@ SEND = "sqs:SendMessage"
 
 @pytest.fixture(scope="module")
 def template():
-    return translated(**EVERYTHING, OperatorRoles=OPERATORS)
+    return translated(**EVERYTHING, OperatorRoleArn=OPERATORS)
 
 
 def policies(template):

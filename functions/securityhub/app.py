@@ -7,7 +7,7 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from rolewarden.aws import Aws
-from rolewarden.confirm import UNCONFIRMED, confirmed_row
+from rolewarden.confirm import confirmed_row
 from rolewarden.history import HistoryKey, StoredHistory
 from rolewarden.record import logger, metrics
 from rolewarden.securityhub import finding
@@ -23,7 +23,7 @@ stored = StoredHistory(aws, history(os.environ))
 def handler(event: dict[str, Any], _context: LambdaContext) -> dict[str, Any]:
     row = confirmed_row(event, account, stored, time.time())
     if row is None:
-        metrics.add_metric(UNCONFIRMED, MetricUnit.Count, 1)
+        metrics.add_metric("UnconfirmedEvents", MetricUnit.Count, 1)
         logger.warning("the history has no row of this event")
         return {"imported": None}
     # Security Hub keeps the finding with the later time. A repeated event cannot change the time of the row.

@@ -27,7 +27,7 @@ from rolewarden.alert_limits import AlertLimits
 from rolewarden.aws import IAM_HOME_REGIONS, Aws
 from rolewarden.calls import SendsAlerts
 from rolewarden.clock import Clock
-from rolewarden.confirm import CONFIRMED, UNCONFIRMED, about_of, confirmed_row
+from rolewarden.confirm import CONFIRMED, about_of, confirmed_row
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import ACCOUNT, CLOUDTRAIL, mapping, matched
 from rolewarden.history import StoredHistory
@@ -91,7 +91,7 @@ class Alerter:
     def _handle_finding(self, event: Mapping[str, Any]) -> dict[str, Any]:
         row = confirmed_row(event, self.settings.account, self.history, self.clock.now())
         if row is None:
-            metrics.add_metric(UNCONFIRMED, MetricUnit.Count, 1)
+            metrics.add_metric("UnconfirmedEvents", MetricUnit.Count, 1)
             return _none("the history has no row of this event")
         notice = f"{row['about']} {row['at']}"
         if not self.limits.claim_notice(notice):

@@ -28,9 +28,6 @@ from rolewarden.record import about_account
 SOURCE = "rolewarden"
 """The source of Rolewarden's own events."""
 
-UNCONFIRMED = "UnconfirmedEvents"
-"""The metric that counts events of this source without a row in the history."""
-
 CONFIRMED = timedelta(days=1)
 """The age of a row until which an event counts. EventBridge retries a delivery for a day
 (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html)."""

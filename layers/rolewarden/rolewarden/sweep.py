@@ -56,7 +56,7 @@ from rolewarden.record import Recorder, logger
 from rolewarden.reported import ReportedFinding, ReportedFindings, ReportedKind
 from rolewarden.runtime import Runtime
 from rolewarden.settings import SweepSettings
-from rolewarden.sweep_requests import ALL, REQUESTED, SweepRequests, is_request
+from rolewarden.sweep_requests import ALL, REQUESTED, SweepRequests, is_of_bus
 from rolewarden.verdicts import Reason
 from rolewarden.work import BEGIN, DOCTOR, HEARTBEAT, PUBLISH, RULES, Work
 
@@ -211,7 +211,7 @@ class Sweeper:
         deployed = detail.get("trigger") == Trigger.DEPLOYMENT.value
         is_known = account and account in {self.coverage.account, *self.progress.member_accounts()}
         target = account if is_known and not deployed else ALL
-        if is_request(mapping(event)) and not self.requests.admit(target):
+        if is_of_bus(mapping(event)) and not self.requests.claim(target):
             return {"waits": target}
         return self._start_target(target)
 
@@ -342,7 +342,7 @@ class Sweeper:
         region = matched(REGION, fields.get("region"))
         target = fields.get("target") if fields.get("target") == ALL else matched(ACCOUNT, fields.get("target"))
         if step == REQUESTED and target:
-            if not self.requests.admit(target, has_waited=True):
+            if not self.requests.claim(target, has_waited=True):
                 return {"waits": target}
             return self._start_target(target)
         if step == BEGIN and (account := matched(ACCOUNT, fields.get("account"))):

@@ -21,6 +21,7 @@ from typing import Any
 from rolewarden.calls import SendsMessages
 from rolewarden.clock import Clock
 from rolewarden.progress import Progress
+from rolewarden.work import LONGEST_DELAY
 
 REQUESTED = "requested"
 """The step of the message that waits."""
@@ -43,10 +44,6 @@ RETRY_SECONDS = 10
 LOST_SECONDS = 3600
 """The age of a sweep that has not completed, after which it does not hold up requests any more."""
 
-LONGEST_DELAY = 900
-"""The greatest delay of a message, in seconds
-(https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html)."""
-
 
 @dataclass
 class SweepRequests:
@@ -62,8 +59,8 @@ class SweepRequests:
     own_account: str
     clock: Clock
 
-    def admit(self, target: str, *, has_waited: bool = False) -> bool:
-        """Whether the sweep of `target` can start now. If not, one message waits for its turn.
+    def claim(self, target: str, *, has_waited: bool = False) -> bool:
+        """Claim the start of the sweep of `target`. Gives whether it can start now. If not, one message waits for its turn.
 
         `has_waited` says that the request is the message that waited.
         """
@@ -95,6 +92,6 @@ def message(target: str) -> dict[str, Any]:
     return {"step": REQUESTED, "target": target}
 
 
-def is_request(event: Mapping[str, Any]) -> bool:
+def is_of_bus(event: Mapping[str, Any]) -> bool:
     """Whether an event comes from the bus, where every caller with events:PutEvents can put it."""
     return event.get("source") == "rolewarden"

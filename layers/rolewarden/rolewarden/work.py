@@ -39,6 +39,9 @@ HEARTBEAT = "heartbeat"
 DOCTOR = "doctor"
 """The step that returns the probes of all accounts, for `rolewarden doctor`."""
 
+LONGEST_DELAY = 900
+"""The greatest number of seconds by which SQS can delay a message."""
+
 RECHECKS = 3
 """The greatest number of rechecks after one evaluation."""
 
