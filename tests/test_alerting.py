@@ -207,6 +207,17 @@ def test_an_account_with_many_callers_is_limited_and_another_account_still_alert
     assert len(desk.mails()) == 1
 
 
+@pytest.mark.parametrize("seconds", [WINDOW_SECONDS + 1000, 10**9])
+def test_a_row_that_would_silence_an_alert_for_longer_than_an_hour_does_not_count(desk, seconds):
+    desk.gets(call())
+    desk.mails()
+    table, limits = desk.world.environment["ALERTS_TABLE"], desk.alerter.limits
+    for row in desk.world.runtime.aws.scan(table):
+        desk.world.runtime.aws.put(table, {**row, "closes": int(limits.clock.now()) + seconds})
+    desk.gets(call())
+    assert len(desk.mails()) == 1
+
+
 # Filters.
 
 

@@ -121,8 +121,12 @@ def key_of(event: Mapping[str, Any], about: str = "") -> AlertKey:
     detail = mapping(event.get("detail"))
     if about:
         account = matched(ACCOUNT, detail.get("account"))
-        actor = Cause.from_dict(detail.get("cause")).principal
-        return AlertKey(account, actor, f"{event.get('detail-type')} {detail.get('reason', '')}", about)
+        of_finding = Cause.from_dict(detail.get("cause"))
+        if event.get("detail-type") == PolicyRestored.detail_type:
+            # The policy concerns every role that needs it. So each edit is an alert, up to the limit of its caller.
+            about = f"{about} {of_finding.event_id}"
+        call = f"{event.get('detail-type')} {of_finding.event_name} {detail.get('reason', '')}"
+        return AlertKey(account, of_finding.principal, call, about)
     cause = cause_of(detail)
     account = matched(ACCOUNT, event.get("account"))
     resource = " ".join((*_touched(detail), str(detail.get("awsRegion", ""))))

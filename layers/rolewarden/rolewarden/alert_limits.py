@@ -31,7 +31,13 @@ CLAIM_SECONDS = 50
 """Seconds for which a function's claim to send an alert lasts. If that function ends before, Lambda retries after a
 minute at the earliest (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html)."""
 
-ALERT_KEPT_SECONDS = 2 * 24 * 3600
+SKEW_SECONDS = 60
+"""Seconds by which the clocks of two functions can differ."""
+
+KEPT_NOTICE_SECONDS = 2 * 24 * 3600
+"""Seconds for which a row of the history counts as reported: longer than its event can arrive."""
+
+ALERT_KEPT_SECONDS = 3 * 24 * 3600
 """Seconds after which DynamoDB can delete a row: longer than an event of a row of the history counts."""
 
 MOST_OF_ACTOR, MOST_OF_ACCOUNT = 20, 60
@@ -80,7 +86,8 @@ class AlertLimits:
         """Decide whether to send an alert with this key, and claim it. After it is sent, call `keep`."""
         now, item = self.clock.now(), _digest(key)
         [row] = self._rows("alert", item) or [{}]
-        if row.get("closes", 0) > now:
+        # A row that counts for longer than an hour is not Rolewarden's. It would silence the alert.
+        if now < row.get("closes", 0) <= now + WINDOW_SECONDS + SKEW_SECONDS:
             self._add("alert", item, "repeats")
             return Admission(is_new=False)
         for limit in _limits(key):
@@ -134,7 +141,9 @@ class AlertLimits:
         """Write a row unless the table has one that still counts."""
         expires = int(now) + ALERT_KEPT_SECONDS
         whole = {"scope": scope, "item": item, **row, "read_at": int(now), "expires": expires}
-        return self.aws.put_unless(self.table, whole, "closes > :now", {":now": int(now)})
+        longest = KEPT_NOTICE_SECONDS if scope == "notice" else WINDOW_SECONDS
+        times = {":now": int(now), ":latest": int(now) + longest + SKEW_SECONDS}
+        return self.aws.put_unless(self.table, whole, "closes > :now AND closes <= :latest", times)
 
     def _add(self, scope: str, item: str, number: str) -> dict[str, Any]:
         return self.aws.update(self.table, {"scope": scope, "item": item}, f"ADD {number} :one", {":one": 1})

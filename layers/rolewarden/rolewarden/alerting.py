@@ -23,11 +23,11 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from rolewarden import MEMBER_ROLES, alert
 from rolewarden.alert import Alert, AlertKey, compose, key_of
-from rolewarden.alert_limits import AlertLimits
+from rolewarden.alert_limits import KEPT_NOTICE_SECONDS, AlertLimits
 from rolewarden.aws import IAM_HOME_REGIONS, Aws
 from rolewarden.calls import SendsAlerts
 from rolewarden.clock import Clock
-from rolewarden.confirm import CONFIRMED, about_of, confirmed_row
+from rolewarden.confirm import about_of, confirmed_row
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import ACCOUNT, CLOUDTRAIL, mapping, matched
 from rolewarden.history import StoredHistory
@@ -98,7 +98,7 @@ class Alerter:
             return _none("this row of the history was reported")
         about = about_of(event.get("detail-type"), mapping(event.get("detail")))
         sent = self._send(compose(event, self.aws.partition), key_of(event, about))
-        self.limits.keep_notice(notice, int(2 * CONFIRMED.total_seconds()))
+        self.limits.keep_notice(notice, KEPT_NOTICE_SECONDS)
         return sent
 
     def _handle_record(self, event: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,13 @@ EVENT_REPORTED_SECONDS = 3600.0
 """Seconds in which the same finding is not reported again for events of the same actor."""
 
 
+BELIEVED = frozenset(
+    event.detail_type
+    for event in (RoleFinding, SubjectFinding, AccountFinding, PolicyRestored, RoleContested, FindingResolved)
+)
+"""The detail types of the events that AlertFunction or SecurityHubFunction looks up in the history."""
+
+
 class _Record(NamedTuple):
     """One entry of the record.
 
@@ -394,10 +401,17 @@ class Recorder:
     def _write(self, records: Sequence[_Record]) -> None:
         if not records:
             return
-        # The rows come first, because AlertFunction and SecurityHubFunction believe an event only if it has a row. Each
-        # write has its own handler, so that a failure of one does not lose the other.
-        has_rows = self._has_written(records, lambda: self.history.put([record.row for record in records]))
+        # AlertFunction and SecurityHubFunction believe an event only if the history has its row. So the rows of these
+        # events come first. Each write has its own handler, so that a failure of one does not lose the other.
+        believed = [record for record in records if record.event.detail_type in BELIEVED]
+        others = [record for record in records if record.event.detail_type not in BELIEVED]
+        has_rows = self._has_rows(believed)
         self._has_written(records, lambda: self._publish(records, marking=has_rows))
+        self._has_rows(others)
+
+    def _has_rows(self, records: Sequence[_Record]) -> bool:
+        rows = [record.row for record in records]
+        return not rows or self._has_written(records, lambda: self.history.put(rows))
 
     def _has_written(self, records: Sequence[_Record], write: Callable[[], None]) -> bool:
         try:

@@ -60,7 +60,7 @@ class SweepRequests:
     clock: Clock
 
     def claim(self, target: str, *, has_waited: bool = False) -> bool:
-        """Claim the start of the sweep of `target`. Gives whether it can start now. If not, one message waits for its turn.
+        """Claim the start of the sweep of `target`. Gives whether it can start now; if not, one message waits.
 
         `has_waited` says that the request is the message that waited.
         """
