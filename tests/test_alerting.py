@@ -264,6 +264,22 @@ def test_every_part_of_rolewarden_in_a_covered_account_is_a_mail(desk, name):
     assert len(desk.mails()) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "eventName", "parameters"),
+    [
+        ("member_delete_queue", "StartMessageMoveTask",
+         {"sourceArn": f"arn:aws:sqs:us-east-1:{MEMBER}:rolewarden-undelivered", "destinationArn": "x"}),
+        ("member_delete_stack", "ImportStacksToStackSet",
+         {"stackIds": [f"arn:aws:cloudformation:us-east-1:{MEMBER}:stack/StackSet-rolewarden-members-1f357b5b/1f35"]}),
+        ("member_delete_stack", "CreateStackRefactor",
+         {"stackDefinitions": [{"stackName": "other"}, {"stackName": "StackSet-rolewarden-members-1f357b5b"}]}),
+    ],
+)  # fmt: skip
+def test_a_call_that_names_a_part_in_another_parameter_is_a_mail(desk, name, eventName, parameters):  # noqa: N803
+    desk.gets(call(name, account=MEMBER, eventName=eventName, requestParameters=parameters))
+    assert len(desk.mails()) == 1
+
+
 @pytest.mark.parametrize("code", ["NoSuchEntityException", "ResourceNotFoundException", "ThrottlingException",
                                   "AWS.SimpleQueueService.NonExistentQueue"])  # fmt: skip
 def test_a_call_that_found_nothing_to_change_is_no_mail(desk, code):

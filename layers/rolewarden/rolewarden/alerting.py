@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -97,7 +97,7 @@ class Alerter:
         if not self.limits.claim_notice(notice):
             return _none("this row of the history was reported")
         about = about_of(event.get("detail-type"), mapping(event.get("detail")))
-        sent = self._send(compose(event, self.aws.partition), key_of(event, about))
+        sent = self._send(compose(event, self.aws.partition, self.settings.queues), key_of(event, about))
         self.limits.keep_notice(notice, KEPT_NOTICE_SECONDS)
         return sent
 
@@ -115,7 +115,7 @@ class Alerter:
             return _none("an operation of Rolewarden's own stack or StackSets")
         if record.get("eventName") in _TRAIL_CALLS and self._is_still_logged(account, record):
             return _none("other trails log the events that Rolewarden needs")
-        return self._send(compose(event, self.aws.partition), key_of(event))
+        return self._send(compose(event, self.aws.partition, self.settings.queues), key_of(event))
 
     def _is_part(self, account: str, record: Mapping[str, Any]) -> bool:
         """Whether a call in another account or region names a part of forwarder.yaml, or any trail.
@@ -134,9 +134,10 @@ class Alerter:
             is_default = re.split("[:/]", names.get("eventBusName", "default"))[-1] == "default"
             return is_default and (names.get("rule") or names.get("name")) in FORWARDING_RULES.values()
         if service == "sqs":
-            return names.get("queueUrl", "").rpartition("/")[2] == UNDELIVERED
+            queue = names.get("queueUrl") or names.get("sourceArn", "")
+            return re.split("[:/]", queue)[-1] == UNDELIVERED
         if service == "cloudformation":
-            return self._stacks.fullmatch(names.get("stackName", "")) is not None
+            return any(self._stacks.fullmatch(stack) for stack in _stacks_in(parameters))
         return service == "cloudtrail"
 
     @cached_property
@@ -222,6 +223,15 @@ class Alerter:
     def _notify(self, message: Alert) -> None:
         self.aws.notify(self.settings.topic, message.headline, message.body)
         logger.info("alert", extra={"subject": message.headline})
+
+
+def _stacks_in(parameters: Mapping[str, Any]) -> Iterator[str]:
+    """The names and IDs of stacks in the parameters of a call to CloudFormation."""
+    listed = [parameters.get(name) for name in ("stackIds", "stackDefinitions")]
+    for found in (parameters.get("stackName"), *(item for each in listed if isinstance(each, list) for item in each)):
+        stack = mapping(found).get("stackName", found)
+        if isinstance(stack, str):
+            yield stack
 
 
 def _none(why: str, message: Alert | None = None) -> dict[str, Any]:

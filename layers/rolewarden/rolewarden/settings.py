@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rolewarden.errors import SettingsError
+from rolewarden.guardrails import Fallback
 from rolewarden.history import HistoryTable
 
 
@@ -53,12 +54,18 @@ class EnforceSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class PublishSettings(Settings):
-    """The settings of PublishFunction; see EnforceSettings."""
+    """The settings of PublishFunction; see EnforceSettings.
+
+    - `stack_id`: the ARN of the function's own stack.
+    - `fallback`: the fallback for which the functions of the stack have permissions.
+    """
 
     publish_queue_url: str
     sweep_queue_url: str
     recheck_seconds: int
     regions: tuple[str, ...]
+    stack_id: str
+    fallback: Fallback
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +74,8 @@ class DetachSettings(Settings):
 
     work_queue_url: str
     recheck_seconds: int
+    own_roles: frozenset[str]
+    regions: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +112,7 @@ class AlertSettings:
     - `account`: the function's own account.
     - `topic`: the ARN of the alarm topic.
     - `alerts_table`, `bindings_table`: the names of the tables.
+    - `queues`: the name of the queue of each event source mapping, as `queues_of_mappings` gives it.
     """
 
     account: str
@@ -113,6 +123,7 @@ class AlertSettings:
     regions: tuple[str, ...]
     member_stack_set: str
     call_as: str
+    queues: Mapping[str, str]
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
@@ -121,6 +132,7 @@ class AlertSettings:
         return cls(
             topic=alarm_topic(environment),
             alerts_table=_text(environment, "ALERTS_TABLE"),
+            queues=queues_of_mappings(environment),
             **{name: _READERS[name](environment) for name in names},
         )
 
@@ -133,6 +145,12 @@ def alarm_topic(environment: Mapping[str, str]) -> str:
 def own_account(environment: Mapping[str, str]) -> str:
     """The account of the function. Raises SettingsError."""
     return _text(environment, "ACCOUNT_ID")
+
+
+def queues_of_mappings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The name of the queue of each event source mapping, by the mapping's ID in lower case. Raises SettingsError."""
+    pairs = (pair.partition("=") for pair in _text(environment, "EVENT_SOURCES").split(","))
+    return {mapping.lower(): queue for mapping, _, queue in pairs}
 
 
 def own_operations(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -170,6 +188,8 @@ def _guardrails_file(environment: Mapping[str, str]) -> Path:
 
 _READERS: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "account": lambda found: _text(found, "ACCOUNT_ID"),
+    "stack_id": lambda found: _text(found, "STACK_ID"),
+    "fallback": lambda found: Fallback(_text(found, "FALLBACK")),
     "member_role": lambda found: found.get("MEMBER_ROLE", ""),
     "bindings_table": lambda found: _text(found, "BINDINGS_TABLE"),
     "history": history,
