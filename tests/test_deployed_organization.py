@@ -19,7 +19,7 @@ from rolewarden_local.emulated._ministack import eventbridge, responses
 from rolewarden_local.emulated.organization import MANAGEMENT
 from rolewarden_local.scenes.account import waited
 from rolewarden_local.scenes.deploy import deploy
-from rolewarden_local.scenes.seed import TRUST, log, seed, trusting
+from rolewarden_local.scenes.seed import TRUST, log, seed
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT, sample
@@ -328,31 +328,6 @@ def test_disabling_a_rule_of_a_forwarder_sends_an_alert_in_the_central_account(c
         event["detail"] |= {"requestParameters": {"name": rule}, "awsRegion": THERE}
         happens(account, THERE, event)
         assert f"Account    {account}, {THERE}" in inbox(f"called DisableRule on {rule}")
-
-
-def test_an_administrator_outside_of_the_units_sends_no_mail_from_resources_with_rolewardens_names(company, inbox):
-    company.aws.organize("o-exampleorg1", {**UNITS, "ou-root-other0000": {LATER}})
-    iam, events = client("iam", LATER), client("events", LATER, HOME)
-    bus, name = f"arn:aws:events:{HERE}:{CENTRAL}:event-bus/rolewarden-central", f"rolewarden-forward-{HOME}"
-    sends = {"Effect": "Allow", "Action": "events:PutEvents", "Resource": bus}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [sends]})
-    trust = trusting("events.amazonaws.com")
-    role = iam.create_role(Path="/rolewarden/", RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
-    iam.put_role_policy(RoleName=name, PolicyName="Send", PolicyDocument=document)
-    events.put_rule(Name="mine", EventPattern=json.dumps({"source": ["aws.iam"]}))
-    events.put_targets(Rule="mine", Targets=[{"Id": "1", "Arn": bus, "RoleArn": role}])
-    mark = company.aws.mark()
-    for number in range(5):
-        iam.put_role_policy(RoleName=name, PolicyName=f"Send{number}", PolicyDocument=document)
-        with pytest.raises(ClientError):
-            iam.delete_role_policy(RoleName=name, PolicyName="none")
-    asks = lambda: [call for call in company.calls_of("AlertFunction", mark) if call.operation == "ListStackInstances"]  # noqa: E731
-    waited(lambda: bool(asks()), "AlertFunction has asked whether the stack covers the account")
-    client("iam", MEMBER).update_role(RoleName="rolewarden-enforce", MaxSessionDuration=3600)
-    inbox("called UpdateRole on role rolewarden-enforce")
-    assert not [text for text in inbox.texts if LATER in text]
-    events.remove_targets(Rule="mine", Ids=["1"])
-    company.aws.organize("o-exampleorg1", UNITS)
 
 
 def test_accounts_outside_of_the_organization_cannot_put_events_on_the_bus(company):

@@ -317,7 +317,7 @@ def alert(staff):
     """AlertFunction sends the alert of a finding and of a change to a trail, counts one, and sends the number."""
     aws, environment = staff.aws("Alert"), staff.world.environment
     alerter = Alerter.of(aws, AlertSettings.read(environment), OwnOperations(StackReader(aws), STACK, {}))
-    finding = record(Aws(), environment["HISTORY_TABLE"], sample("finding_role"))
+    finding = record(staff.aws("Enforce"), environment["HISTORY_TABLE"], sample("finding_role"))
     assert alerter.handle(finding)["alert"] == "Rolewarden: role CanvasFull cannot be protected: quota full"
     event = sample("self_stop_logging")
     event["detail"]["requestParameters"] = {"name": "management-events"}
