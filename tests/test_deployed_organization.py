@@ -342,11 +342,11 @@ def happens(account, region, event):
 
 
 def test_disabling_a_rule_of_a_forwarder_sends_an_alert_in_the_central_account(company, inbox):
-    for account, region in ((MEMBER, THERE), (CENTRAL, THERE)):
+    for account, rule in ((MEMBER, "rolewarden-forward-subjects"), (CENTRAL, "rolewarden-forward-policies")):
         event = sample("member_disable_rule")
-        event["detail"]["requestParameters"]["name"] = f"rolewarden-forward-{account}"
-        happens(account, region, event)
-        assert f"Account    {account}, {region}" in inbox(f"called DisableRule on rolewarden-forward-{account}")
+        event["detail"] |= {"requestParameters": {"name": rule}, "awsRegion": THERE}
+        happens(account, THERE, event)
+        assert f"Account    {account}, {THERE}" in inbox(f"called DisableRule on {rule}")
 
 
 def test_accounts_outside_of_the_organization_cannot_put_events_on_the_bus(company):

@@ -96,7 +96,9 @@ def test_a_policy_with_a_taken_name_does_not_block_others(world):
     world.iam.create_policy(PolicyName="no-generative-ai", Path="/theirs/", PolicyDocument=UNRELATED)
     approved = policy_arn("approved-models", "aws", ACCOUNT_ID)
     world.iam.create_policy_version(PolicyArn=approved, PolicyDocument=UNRELATED, SetAsDefault=True)
-    with pytest.raises(Refused, match="a policy `no-generative-ai` that is not under /rolewarden/"):
+    with pytest.raises(
+        Refused, match="the name `no-generative-ai` belongs to arn:aws:iam::111122223333:policy/theirs/"
+    ):
         world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
     assert world.in_force() == {"approved-models"}
     [row] = world.history("policy/approved-models")
@@ -240,7 +242,7 @@ def test_a_taken_name_fails_the_deployment_with_a_solution(world, answers, monke
     publish_handler(world, monkeypatch)(deployment_request(answers), CONTEXT)
     [answer] = answers.heard
     assert answer["Status"] == "FAILED"
-    assert "a policy `no-generative-ai` that is not under /rolewarden/" in answer["Reason"]
+    assert "the name `no-generative-ai` belongs to arn:aws:iam::111122223333:policy/theirs/" in answer["Reason"]
     assert "rename the guardrail" in answer["Reason"]
 
 

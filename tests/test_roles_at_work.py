@@ -12,6 +12,7 @@ from copy import copy
 import boto3
 import pytest
 from rolewarden import detach
+from rolewarden.alerting import SUMMARY, Alerter
 from rolewarden.aws import Aws
 from rolewarden.clock import Clock
 from rolewarden.cloudformation import OwnStack
@@ -20,7 +21,7 @@ from rolewarden.events import EvaluationRequest, SubjectKey
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, Origin, Trigger
 from rolewarden.own_operations import OwnOperations
 from rolewarden.policies import compile_rules, policy_arn
-from rolewarden.settings import alarm_topic, own_operations
+from rolewarden.settings import AlertSettings, own_operations
 from rolewarden.stacks import StackReader
 from rolewarden.work import Recheck
 from rolewarden_local.aws import ACCOUNT_ID, REGION
@@ -31,6 +32,7 @@ from tests.conftest import sample
 from tests.handlers import STACK
 from tests.permissions import of_template, unused
 from tests.publishing import UNRELATED
+from tests.recorded import record
 from tests.stacks import translated
 from tests.world import World
 
@@ -335,9 +337,21 @@ def deletion(staff):
 
 
 def alert(staff):
-    """AlertFunction sends an alert."""
-    staff.aws("Alert").notify(alarm_topic(staff.world.environment), "Rolewarden", "A message.")
-    assert staff.world.aws.calls()[-1].operation == "Publish"
+    """AlertFunction sends the alert of a finding and of a change to a trail, counts one, and sends the number."""
+    aws, environment = staff.aws("Alert"), staff.world.environment
+    alerter = Alerter.of(aws, AlertSettings.read(environment), OwnOperations(StackReader(aws), STACK, {}))
+    finding = record(staff.aws("Enforce"), environment["HISTORY_TABLE"], sample("finding_role"))
+    assert alerter.handle(finding)["alert"] == "Rolewarden: role CanvasFull cannot be protected: quota full"
+    event = sample("self_stop_logging")
+    event["detail"]["requestParameters"] = {"name": "management-events"}
+    assert "StopLogging" in alerter.handle(event)["alert"]
+    event["detail"] |= {"eventName": "PutEventSelectors", "requestParameters": {"trailName": "management-events"}}
+    assert alerter.handle(event)["why"] == "other trails log the events that Rolewarden needs"
+    changed = sample("self_disable_rule")
+    assert [bool(alerter.handle(changed)["alert"]) for _ in range(2)] == [True, False]
+    now = alerter.clock.now
+    alerter.clock.now = lambda: now() + 4000
+    assert alerter.handle({"step": SUMMARY})["alert"] == "Rolewarden: 1 further alerts within an hour"
 
 
 def call_of_cloudformation(staff):

@@ -1,6 +1,5 @@
 """A caller who takes the name of a guardrail's policy keeps only this policy from an account, and is reported."""
 
-
 import boto3
 import pytest
 from rolewarden.errors import Refused

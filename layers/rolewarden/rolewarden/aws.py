@@ -648,8 +648,9 @@ class Aws:
         index: str = "",
         begins: tuple[str, str] = ("", ""),
         least: tuple[str, str] = ("", ""),
+        most: int = 0,
     ) -> list[dict[str, Any]]:
-        """All items of one partition. Raises RetryLater.
+        """All items of one partition, or the first `most` of them. Raises RetryLater.
 
         - `key`: one entry, the name and the value of the partition key.
         - `index`: the index to query; empty for the table itself.
@@ -670,6 +671,8 @@ class Aws:
                 where["ExpressionAttributeNames"]["#sort"] = sort
                 where["ExpressionAttributeValues"][":sort"] = {"S": text}
         with _of_our_own():
+            if most:
+                return [self._item(item) for item in self._dynamodb.query(**where, Limit=most)["Items"]]
             pages = self._dynamodb.get_paginator("query").paginate(**where)
             return [self._item(item) for page in pages for item in page["Items"]]
 

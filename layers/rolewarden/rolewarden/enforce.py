@@ -171,7 +171,7 @@ class Enforcer:
                 work.role,
                 work.origin,
                 fresh=fresh,
-                bindings=work.fresh(self.clock.now()),
+                rows=work.rows,
                 boundary_just_set=boundary_just_set,
             )
         except PartlyDone:

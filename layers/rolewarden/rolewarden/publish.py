@@ -30,10 +30,7 @@ from rolewarden.record import Recorder, logger
 from rolewarden.runtime import Runtime
 from rolewarden.settings import PublishSettings
 from rolewarden.verdicts import CREATED, REPLACED, UNCHANGED
-from rolewarden.work import BEGIN, PUBLISH, RECHECKS, Recheck, Rechecks
-
-LONGEST_DELAY = 900
-"""The greatest number of seconds by which SQS can delay a message."""
+from rolewarden.work import BEGIN, LONGEST_DELAY, PUBLISH, RECHECKS, Recheck, Rechecks
 
 
 @dataclass

@@ -71,6 +71,13 @@ EVENT_REPORTED_SECONDS = 3600.0
 """Seconds in which the same finding is not reported again for events of the same actor."""
 
 
+BELIEVED = frozenset(
+    event.detail_type
+    for event in (RoleFinding, SubjectFinding, AccountFinding, PolicyRestored, RoleContested, FindingResolved)
+)
+"""The detail types of the events that AlertFunction or SecurityHubFunction looks up in the history."""
+
+
 class _Record(NamedTuple):
     """One entry of the record.
 
@@ -464,25 +471,34 @@ class Recorder:
     def _write(self, records: Sequence[_Record]) -> None:
         if not records:
             return
-        writes: tuple[Callable[[], None], ...] = (
-            lambda: self._publish(records),
-            lambda: self.history.put([record.row for record in records]),
-        )
-        for write in writes:
-            # Each write has its own handler, so that a failure of one does not lose the other.
-            try:
-                write()
-            except (Refused, RetryLater) as error:
-                metrics.add_metric("RecordFailed", MetricUnit.Count, len(records))
-                about = [record.row["about"] for record in records]
-                logger.error("the record could not be written", extra={"about": about, "why": str(error)})
+        # AlertFunction and SecurityHubFunction believe an event only if the history has its row. So the rows of these
+        # events come first. Each write has its own handler, so that a failure of one does not lose the other.
+        believed = [record for record in records if record.event.detail_type in BELIEVED]
+        others = [record for record in records if record.event.detail_type not in BELIEVED]
+        has_rows = self._put_rows(believed)
+        self._has_written(records, lambda: self._publish(records, marking=has_rows))
+        self._put_rows(others)
 
-    def _publish(self, records: Sequence[_Record]) -> None:
+    def _put_rows(self, records: Sequence[_Record]) -> bool:
+        rows = [record.row for record in records]
+        return not rows or self._has_written(records, lambda: self.history.put(rows))
+
+    def _has_written(self, records: Sequence[_Record], write: Callable[[], None]) -> bool:
+        try:
+            write()
+        except (Refused, RetryLater) as error:
+            metrics.add_metric("RecordFailed", MetricUnit.Count, len(records))
+            about = [record.row["about"] for record in records]
+            logger.error("the record could not be written", extra={"about": about, "why": str(error)})
+            return False
+        return True
+
+    def _publish(self, records: Sequence[_Record], *, marking: bool) -> None:
         self.history.put_events([(record.event.detail_type, record.event.detail) for record in records])
-        if self.reported is None:
+        if self.reported is None or not marking:
             return
-        # The findings are marked after the events are on the bus. Otherwise a failure could mark a finding that no
-        # event reports, and later findings of the same kind would stay silent, too.
+        # The findings are marked after their rows are written and their events are on the bus. Otherwise a failure
+        # could mark a finding that reaches no person, and later findings of the same kind would stay silent, too.
         marks = [row for record in records for row in record.marks]
         resolved = [finding for record in records for finding in record.resolved]
         try:

@@ -57,6 +57,7 @@ from rolewarden.reported import ReportedFinding, ReportedFindings, ReportedKind
 from rolewarden.rotation import Rotation
 from rolewarden.runtime import Runtime
 from rolewarden.settings import SweepSettings
+from rolewarden.sweep_requests import ALL, REQUESTED, SweepRequests, is_of_bus
 from rolewarden.verdicts import Doubt, Reason
 from rolewarden.work import BEGIN, DOCTOR, HEARTBEAT, PUBLISH, RULES, Work
 
@@ -160,6 +161,7 @@ class Sweeper:
     clock: Clock
     heartbeat: Heartbeat
     rotation: Rotation
+    requests: SweepRequests
 
     @classmethod
     def of(cls, runtime: Runtime, settings: SweepSettings) -> Self:
@@ -187,6 +189,7 @@ class Sweeper:
             clock,
             Heartbeat(progress, runtime.recorder, clock, settings.sweep_seconds),
             Rotation(settings.sweep_seconds),
+            SweepRequests(aws, progress, settings.sweep_queue_url, settings.account, clock),
         )
 
     def handle_event(self, event: Any) -> dict[str, Any]:
@@ -206,9 +209,14 @@ class Sweeper:
         account = matched(ACCOUNT, detail.get("account"))
         # The field only widens the sweep to all accounts, so a forged value does no harm.
         deployed = detail.get("trigger") == Trigger.DEPLOYMENT.value
-        if account and not deployed and account in {self.coverage.account, *self.progress.member_accounts()}:
-            return self.begin(account)
-        return self.start()
+        is_known = account and account in {self.coverage.account, *self.progress.member_accounts()}
+        target = account if is_known and not deployed else ALL
+        if is_of_bus(mapping(event)) and not self.requests.claim(target):
+            return {"waits": target}
+        return self._start_target(target)
+
+    def _start_target(self, target: str) -> dict[str, Any]:
+        return self.start() if target == ALL else self.begin(target)
 
     def start(self) -> dict[str, Any]:
         """Trigger the sweep of every member account, and begin that of the stack's own. Raises as `begin` does."""
@@ -335,6 +343,11 @@ class Sweeper:
         sweep, fields = Sweep.of(body), mapping(body)
         step, after = fields.get("step"), str(fields.get("after", ""))
         region = matched(REGION, fields.get("region"))
+        target = fields.get("target") if fields.get("target") == ALL else matched(ACCOUNT, fields.get("target"))
+        if step == REQUESTED and target:
+            if not self.requests.claim(target, has_waited=True):
+                return {"waits": target}
+            return self._start_target(target)
         if step == BEGIN and (account := matched(ACCOUNT, fields.get("account"))):
             return self.begin(account)
         if sweep and step == DESCRIBE and region and (chunk := _chunk_of(body)):
@@ -549,7 +562,6 @@ class Sweeper:
 
         `after` is the path of the last role that was sent before time ran out; empty at the start.
         """
-        read_at = self.clock.now()
         bindings, reported = self._drop_unlisted_bindings(sweep), self.reported.of_account(sweep.account)
         roles: dict[RoleKey, list[Binding]] = defaultdict(list)
         lent: dict[RoleKey, list[Binding]] = defaultdict(list)
@@ -571,7 +583,7 @@ class Sweeper:
             for role in sorted(roles, key=lambda role: role.path)
             if required[role] and (role in bounded or any(role not in users.get(name, ()) for name in required[role]))
         ]
-        works = [Work.of_sweep(role, sweep.account, roles[role], read_at) for role in lacking]
+        works = [Work.of_sweep(role, sweep.account, roles[role]) for role in lacking]
         # The comparison has only the policies of this account, so it sends every role of another account. Subjects of
         # several accounts can use such a role, so the receiver reads its bindings from the table.
         works += [Work(role, sweep.account, SWEEP) for role, bound in lent.items() if self.needs.of_role(role, bound)]
