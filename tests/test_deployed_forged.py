@@ -1,4 +1,4 @@
-"""A caller with exactly one permission (to invoke, send, put events or change a role) frees no role of its guardrails."""
+"""A caller with exactly one permission (to invoke, send, put events, change a role) frees no role of its guardrails."""
 
 import json
 import time

@@ -162,6 +162,7 @@ def publications(staff):
     assert Aws().policy(policy_arn("c", "aws", ACCOUNT_ID)) is None
 
     staff.deploy(RULES)
+    squatted(staff)
     arn = policy_arn("a", "aws", ACCOUNT_ID)
     for _ in range(4):
         versions = staff.world.iam.list_policy_versions(PolicyArn=arn)["Versions"]
@@ -172,6 +173,24 @@ def publications(staff):
         for body in staff.world.queued("PUBLISH_QUEUE_URL"):
             staff.function("Publish").publications.handle_message(body)
     assert staff.world.in_force(published) == {"a", "b", "boundary.a", "boundary.b"}
+
+
+def squatted(staff):
+    """A caller takes the names of two deleted policies, and later gives them back."""
+    world, taken = staff.world, []
+    for name in ("a", "b"):
+        world.iam.delete_policy(PolicyArn=policy_arn(name, "aws", ACCOUNT_ID))
+        made = world.iam.create_policy(PolicyName=name, Path="/team/", PolicyDocument=UNRELATED)
+        taken.append(made["Policy"]["Arn"])
+    for _ in range(2):
+        with pytest.raises(Refused, match=taken[0]):
+            staff.function("Publish").publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
+    staff.enforce(world.role_event("CanvasAnalytics"))
+    staff.recheck(role="CanvasAnalytics")
+    assert taken[0] in world.history("CanvasAnalytics")[-1]["message"]
+    for arn in taken:
+        world.iam.delete_policy(PolicyArn=arn)
+    staff.function("Publish").publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
 
 
 def events(staff):
@@ -257,6 +276,8 @@ def sweeps(staff):
     )
     with world.aws.failing("GetResources", "AccessDeniedException"):
         staff.sweep()
+    kinds = [row["kind"] for row in world.history("account/publication of a")]
+    assert kinds == ["Account Finding", "Finding Resolved"]
     staff.work()
     assert world.attached("CanvasNadia3") == {"b"}
     assert staff.audit()["backfilled"] == 0

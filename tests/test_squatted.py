@@ -6,11 +6,11 @@ from rolewarden.errors import Refused
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK
 from rolewarden.reported import ReportedFinding, ReportedKind
 from rolewarden_local.aws import ACCOUNT_ID as CENTRAL
+from rolewarden_local.scenes.seed import TRUST
 
 from tests.company import client
 from tests.publishing import UNRELATED
 from tests.stacks import MEMBER
-from tests.test_members import domain
 
 pytestmark = pytest.mark.long
 
@@ -34,6 +34,13 @@ def squatted(account, name=SQUATTED):
     return made["Policy"]["Arn"]
 
 
+def domain(account):
+    """Make a domain with the role Theirs."""
+    made = client("iam", account).create_role(RoleName="Theirs", AssumeRolePolicyDocument=TRUST)
+    settings = {"ExecutionRole": made["Role"]["Arn"]}
+    client("sagemaker", account).create_domain(DomainName="theirs", AuthMode="IAM", DefaultUserSettings=settings)
+
+
 def published(account):
     listed = client("iam", account).list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"]
     return {policy["PolicyName"] for policy in listed}
@@ -46,7 +53,7 @@ def findings(company, account, policy=SQUATTED):
 
 def test_a_new_account_gets_all_other_policies_at_once(company, squat):
     squat(MEMBER)
-    domain(MEMBER, "Theirs")
+    domain(MEMBER)
     company.everything()
     assert published(MEMBER) == {OTHER}
     assert findings(company, MEMBER) == [TAKEN]
@@ -54,7 +61,7 @@ def test_a_new_account_gets_all_other_policies_at_once(company, squat):
 
 def test_the_finding_of_the_role_names_the_policy_and_what_to_do(company, squat):
     arn = squat(MEMBER)
-    domain(MEMBER, "Theirs")
+    domain(MEMBER)
     company.everything()
     [row] = company.history_of(MEMBER, "Theirs")
     assert (row["verdict"], row["reason"]) == ("unenforceable", TAKEN)

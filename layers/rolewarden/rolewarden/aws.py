@@ -489,14 +489,9 @@ class Aws:
             return tuple(sorted(policy["PolicyName"] for page in pages for policy in page["Policies"]))
 
     def namesake(self, name: str) -> str:
-        """The ARN of the policy of this name that is not under `/rolewarden/`; empty if the account has none.
-
-        IAM has each name once in an account, under whatever path.
-        """
+        """The ARN of the policy of this name that is not under `/rolewarden/`; empty if the account has none."""
         with translated():
-            pages = self._iam.get_paginator("list_policies").paginate(
-                Scope="Local", PaginationConfig={"PageSize": 1000}
-            )
+            pages = self._iam.get_paginator("list_policies").paginate(Scope="Local")
             others = (one for page in pages for one in page["Policies"] if one["Path"] != POLICY_PATH)
             return next((one["Arn"] for one in others if same(one["PolicyName"], name)), "")
 
