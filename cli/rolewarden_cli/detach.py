@@ -78,6 +78,15 @@ def surplus(found: Inventory, plan: Plan, only: Collection[str] = ()) -> Surplus
         raise NothingReadError(
             f"account {found.account} has no role `{unknown[0]}`: list the roles with `rolewarden plan --all`"
         )
+    for role in plan.roles:
+        detail = found.roles.get(role.outcome.role)
+        if role.outcome.role in only and not role.detachable and detail and ours(found, detail):
+            users = ", ".join(sorted({binding.label for binding in role.bindings})) or "it is in observe mode"
+            raise NothingReadError(
+                f"role {role.outcome.role} needs its policies ({users}): take it away from these domains and user "
+                "profiles, or list it under `never_govern` in guardrails.yaml and deploy; then run `rolewarden detach` "
+                "again"
+            )
     wanted = [role for role in plan.roles if role.detachable and (not only or role.outcome.role in only)]
     roles = {role.outcome.role: role.detachable for role in wanted}
     unused = {policy.name for policy in plan.policies if policy.change == RETIRED}

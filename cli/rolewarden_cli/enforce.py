@@ -136,7 +136,8 @@ class _Enforcement:
         self.plan = plan
         self.recorder = recorder
         exemptions = exemptions_of(connection)
-        needs = Needs(rules, aws.partition, inventory.bound, self.account, exemptions, Clock(today=lambda: today))
+        clock = Clock(today=lambda: today)
+        needs = Needs(rules, aws.partition, inventory.bound, self.account, exemptions, clock, recorder.history)
         self.reconciler = Reconciler(aws, needs, inventory.covers)
         self.publisher = Publisher(aws, recorder, needs)
         # No recheck is needed: the next plan and the next sweep of a deployed stack evaluate the roles again.

@@ -465,8 +465,8 @@ def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: 
     # Like a sweep: plan no detachment if something could not be read, because an unread subject may need the policy, or
     # if every guardrail is in observe mode.
     detaches = not (inventory.unread or needs.rules.observes)
-    # A role that cannot be protected keeps all of its policies.
-    detaches &= outcome.verdict is not Verdict.UNENFORCEABLE
+    # A role that cannot be protected keeps all of its policies. A role that is never governed needs none of them.
+    detaches &= outcome.verdict is not Verdict.UNENFORCEABLE or outcome.reason is Reason.NEVER_GOVERNED
     detached = tuple(policy for policy in surplus if detaches and policy not in kept)
     return PlannedRole(
         outcome,

@@ -12,7 +12,18 @@ from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 
-from rolewarden.guardrails import BedrockRule, Fallback, FileReading, JumpStartRule, Mode, Problem, Rules, matches, read
+from rolewarden.guardrails import (
+    BedrockRule,
+    Fallback,
+    FileReading,
+    JumpStartRule,
+    Mode,
+    Problem,
+    Rules,
+    matches,
+    matches_name,
+    read,
+)
 from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail
 
 ROLE_POLICIES = 10
@@ -74,10 +85,28 @@ def _compiled(reading: FileReading, rules: Rules) -> Checked:
             policies[name] = len(compile_guardrail(guardrail, _LONGEST_PARTITION))
         except TooLong as error:
             errors.append(reading.problem(error.where, error.reason))
+    errors += _contradictions(reading, rules)
     if errors:
         return Checked(None, tuple(errors), reading.warnings)
     slots = tuple(sum(policies[name] for name in assignment.guardrails) for assignment in rules.assignments)
     return Checked(rules, (), reading.warnings, policies, slots)
+
+
+def _contradictions(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """An error for each role that `never_govern` covers and that another entry names by its exact name."""
+    named = [("`also_govern`", "", name) for name in rules.also_govern.roles]
+    for number, one in enumerate(rules.assignments, start=1):
+        named += [(f"assignment {number}", account, name) for name in one.roles for account in one.accounts or [""]]
+    named += [("an exemption", exemption.account, exemption.role) for exemption in rules.exemptions]
+    for number, entry in enumerate(rules.never_govern):
+        for place, account, name in named:
+            is_exact = not set(name) & set("*?")
+            is_there = not (account and entry.account) or matches(account, entry.account)
+            if is_exact and is_there and matches_name([entry.role], name):
+                yield reading.problem(
+                    ("never_govern", number, "role"),
+                    f"`{entry.role}` contradicts {place}, which names the role `{name}`: remove one of them",
+                )
 
 
 def _slot_warnings(reading: FileReading, slots: tuple[int, ...]) -> Iterator[Problem]:

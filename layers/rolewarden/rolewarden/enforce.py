@@ -89,7 +89,7 @@ class Enforcer:
 
         return cls(
             Discovery(SubjectReader(aws, runtime.rules, settings.own_roles), runtime.bindings, clock),
-            Reconciler(aws, runtime.needs, covers),
+            Reconciler(aws, runtime.needs, covers, own_roles=settings.own_roles),
             runtime.recorder,
             Rechecks(aws, settings.work_queue_url, settings.recheck_seconds),
             aws,

@@ -44,6 +44,13 @@ class Fallback(StrEnum):
     BOUNDARY = "boundary"
 
 
+class Hold(StrEnum):
+    """What happens to a role that may be somebody else's when a subject first uses it: nothing, or it is held."""
+
+    NONE = "none"
+    SUSPICIOUS = "suspicious"
+
+
 RuleKind = Literal["deny-all", "deny", "allow"]
 
 
@@ -86,7 +93,7 @@ class JumpStartRule(NamedTuple):
 
 
 class ExemptRole(NamedTuple):
-    """The name of a role that has an exemption, and its account. An empty account stands for any account."""
+    """The name or pattern of roles without guardrails, and their account. An empty account stands for any account."""
 
     account: str
     role: str
@@ -95,8 +102,8 @@ class ExemptRole(NamedTuple):
 class Guardrail(NamedTuple):
     """A named set of denies on models.
 
-    `exempt_roles` are the roles of all exemptions of the file. A role with the guardrail can neither pass nor assume
-    them, because it would get around its denies with them.
+    `exempt_roles` are the roles of all exemptions and of `never_govern`. A role with the guardrail can neither pass nor
+    assume them, because it would get around its denies with them.
     """
 
     name: str
@@ -180,6 +187,21 @@ class Exemption(NamedTuple):
         )
 
 
+class NeverGoverned(NamedTuple):
+    """Roles that get no guardrail, whichever subject names them.
+
+    - `role`: a pattern of the names of roles.
+    - `account`: the account of the roles. Empty for the account of the stack, if the stack covers no other.
+    """
+
+    role: str
+    account: str = ""
+
+    def covers(self, account: str, role: str, *, home: str) -> bool:
+        """Whether this entry means a role of `account`. Without an account, it means those of the account `home`."""
+        return (self.account or home) == account and matches_name([self.role], role)
+
+
 class AlsoGovern(NamedTuple):
     """Roles that need guardrails although no domain or user profile uses them.
 
@@ -203,6 +225,8 @@ class Rules(NamedTuple):
     also_govern: AlsoGovern = AlsoGovern()
     surplus: SurplusPolicies = SurplusPolicies.KEEP
     fallback: Fallback = Fallback.NONE
+    never_govern: tuple[NeverGoverned, ...] = ()
+    hold: Hold = Hold.NONE
 
     def required(self, subject: Subject) -> tuple[Guardrail, ...]:
         """The guardrails that `subject` needs: those of the first assignment that matches it."""
@@ -219,8 +243,26 @@ class Rules(NamedTuple):
         in_force = (e for e in self.exemptions if today <= e.until and (e.account or home) == account)
         return next((e for e in in_force if same(e.role, role)), None)
 
+    def never(self, account: str, role: str, *, home: str) -> NeverGoverned | None:
+        """The entry of `never_govern` for a role of `account`; None without one."""
+        return next((entry for entry in self.never_govern if entry.covers(account, role, home=home)), None)
+
+    def confirms(self, role: str) -> bool:
+        """Whether the file names a role by its exact name, in an assignment or in `also_govern`."""
+        named = (*self.also_govern.roles, *(name for one in self.assignments for name in one.roles))
+        return any(same(name, role) for name in named if not set(name) & set("*?"))
+
     def need_accounts(self) -> None:
-        """Raise RulesError if an exemption names no account, for a stack that covers several accounts."""
+        """Raise RulesError if an exemption, or an entry of `never_govern`, names no account.
+
+        A stack that covers several accounts needs the account of each.
+        """
+        for number, entry in enumerate(self.never_govern, start=1):
+            if not entry.account:
+                raise RulesError(
+                    f"guardrails.yaml: never_govern[{number}]: `{entry.role}` names no account, and the stack covers "
+                    'an organization: write `account: "111122223333"` with the ID of the role\'s account'
+                )
         for number, exemption in enumerate(self.exemptions, start=1):
             if not exemption.account:
                 raise RulesError(
@@ -447,7 +489,10 @@ class _FileReader:
         if document is None:
             self.add_error((), "is empty: write `guardrails:` and `assignments:`")
             return FileReading(self.file, None, tuple(self.errors))
-        known = {"mode", "guardrails", "assignments", "exemptions", "also_govern", "surplus", "fallback"}
+        known = {
+            "mode", "guardrails", "assignments", "exemptions", "also_govern", "surplus", "fallback", "never_govern",
+            "hold",
+        }  # fmt: skip
         if isinstance(document, dict) and document.get("guardrails", {}) is None and document.keys() - known:
             lost = next(key for key in document if key not in known)
             self.add_error(("guardrails",), f"is empty: indent `{lost}` if it belongs below it")
@@ -468,11 +513,14 @@ class _FileReader:
         also_govern = self.also_govern(top.get("also_govern"))
         surplus = self.choice(SurplusPolicies, "surplus", top, (), SurplusPolicies.KEEP)
         fallback = self.choice(Fallback, "fallback", top, (), Fallback.NONE)
+        never = tuple(self.items(top.get("never_govern"), ("never_govern",), self.never_governed))
+        hold = self.choice(Hold, "hold", top, (), Hold.NONE)
         rules = None
         if not self.errors:
-            exempt = tuple(sorted({ExemptRole(exemption.account, exemption.role) for exemption in exemptions}))
+            named = [*((one.account, one.role) for one in exemptions), *((one.account, one.role) for one in never)]
+            exempt = tuple(sorted({ExemptRole(*one) for one in named}))
             guardrails = {name: found._replace(exempt_roles=exempt) for name, found in guardrails.items()}
-            rules = Rules(guardrails, assignments, exemptions, also_govern, surplus, fallback)
+            rules = Rules(guardrails, assignments, exemptions, also_govern, surplus, fallback, never, hold)
             self.warn_of_unused(rules)
         errors = tuple(sorted(self.errors, key=lambda problem: problem.line))
         return FileReading(self.file, rules, errors, tuple(self.warnings), self.lines)
@@ -763,10 +811,7 @@ class _FileReader:
         elif "role" in body:
             self.add_error((*path, "role"), "must be the name of one role, for example `role: CanvasBreakGlass`")
         account = body.get("account", "")
-        if "account" in body and not (isinstance(account, str) and re.fullmatch(_ONE_ACCOUNT, account)):
-            self.add_error(
-                (*path, "account"), 'must be the 12 digits of one account, for example `account: "111122223333"`'
-            )
+        self.check_one_account(body, path)
         if "until" in body and until is None:
             self.add_error(
                 (*path, "until"), "is not a date: write the last day of the exemption, for example `until: 2027-01-31`"
@@ -790,6 +835,27 @@ class _FileReader:
             self.add_error(path, f"`{role}` has a wildcard, and an exemption is for one role by its exact name: {way}")
         else:
             self.check_role_name(role, path)
+
+    def never_governed(self, value: Any, path: Path_) -> NeverGoverned:
+        missing = "is missing: name the role, for example `role: PaymentsProduction` or `role: payments-*`"
+        body = self.mapping(value, path, {"role", "account"}, {"role": missing})
+        role, account = body.get("role"), body.get("account", "")
+        if isinstance(role, str):
+            if set(role) <= set("*?"):
+                self.add_error((*path, "role"), f"`{role}` names every role: name those that are never governed")
+            else:
+                self.check_role_name(role, (*path, "role"))
+        elif "role" in body:
+            self.add_error((*path, "role"), "must be the name of one role, for example `role: PaymentsProduction`")
+        self.check_one_account(body, path)
+        return NeverGoverned(str(role), str(account))
+
+    def check_one_account(self, body: Mapping[str, Any], path: Path_) -> None:
+        account = body.get("account", "")
+        if "account" in body and not (isinstance(account, str) and re.fullmatch(_ONE_ACCOUNT, account)):
+            self.add_error(
+                (*path, "account"), 'must be the 12 digits of one account, for example `account: "111122223333"`'
+            )
 
     def also_govern(self, value: Any) -> AlsoGovern:
         if value is None:

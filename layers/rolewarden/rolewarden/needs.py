@@ -28,6 +28,8 @@ from rolewarden.clock import Clock
 from rolewarden.errors import Gone, Refused
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import Exemption, Fallback, Guardrail, Mode, Rules, SurplusPolicies
+from rolewarden.history import NoHistory
+from rolewarden.hold import Holds, ReadsHistory
 from rolewarden.listed import PublishedPolicy, RoleDescription
 from rolewarden.names import among
 from rolewarden.placement import identities, is_compiled, statements_of
@@ -36,6 +38,9 @@ from rolewarden.verdicts import Doubt, Reason
 
 EXEMPTION_OF = "exemption of "
 """The beginning of the message of each doubt, which the name of the role follows."""
+
+NEVER_OF = "never_govern of "
+"""As EXEMPTION_OF, for a role that `never_govern` names."""
 
 SOME_USES = 5
 """The number of uses of a role that a doubt names."""
@@ -72,6 +77,20 @@ class Exemptions:
         doubt = self._of_age(name, found) if found else None
         return doubt or self._of_uses(name, exemption, [binding for binding in bindings if binding.kind != ROLE])
 
+    def doubt_of_never_governed(self, role: RoleKey) -> Doubt | None:
+        """The doubt about a role that `never_govern` names; None if there is none. Raises RetryLater.
+
+        A role that IAM does not show can get no guardrail, so this is no doubt.
+        """
+        try:
+            found = self.aws.within(role.account).role(role.name)
+        except Refused:
+            return None
+        if deployed := self._before(found.created):
+            message = f"{NEVER_OF}{role.name}: role {found.id} was created {_at(found.created)}, after the deployment"
+            return Doubt(Reason.NEVER_NEWER, f"{message} {_at(deployed)}", ends=True)
+        return None
+
     def _of_age(self, name: str, found: RoleDescription) -> Doubt | None:
         if deployed := self._before(found.created):
             message = f"{name}: role {found.id} was created {_at(found.created)}, after the deployment {_at(deployed)}"
@@ -100,6 +119,17 @@ class Exemptions:
             # A function can outlive a deployment that does not change it.
             self.deployed()
         return self._deployed if self._deployed is not None and self._deployed < time else None
+
+
+class NeverGovernedRole(NamedTuple):
+    """A role that `never_govern` names, and the doubt about it; None without one."""
+
+    doubt: Doubt | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the role gets no guardrail."""
+        return self.doubt is None
 
 
 class VerifiedExemption(NamedTuple):
@@ -136,6 +166,7 @@ class Needs:
 
     - `home`: the account in which exemptions without an account apply.
     - `exemptions`: compares exemptions with AWS.
+    - `history`: the record of what happened to a role.
     """
 
     rules: Rules
@@ -144,6 +175,7 @@ class Needs:
     home: str
     exemptions: Exemptions
     clock: Clock = field(default_factory=Clock)
+    history: ReadsHistory = field(default_factory=NoHistory)
     _policies: dict[str, tuple[Policy, ...]] = field(default_factory=dict)
     _published: dict[str, PublishedPolicy] = field(default_factory=dict)
     _boundaries: tuple[Policy, ...] | None = None
@@ -158,6 +190,8 @@ class Needs:
 
         `bindings` are all bindings of the role; None means that the table is read. Raises RetryLater.
         """
+        if (never := self.never(role)) and never.holds:
+            return {}
         bound = tuple(self.bindings.of_role(role) if bindings is None else bindings)
         verified = self.exemption(role, bound)
         return {} if verified and verified.holds else self.required(bound)
@@ -169,6 +203,17 @@ class Needs:
         """
         found = self.rules.exemption(role.account, role.name, self.clock.today(), home=self.home)
         return VerifiedExemption(found, self.exemptions.doubt(found, role, bindings)) if found else None
+
+    def never(self, role: RoleKey) -> NeverGovernedRole | None:
+        """Whether the rules never govern `role`, compared with AWS; None if they do not name it. Raises RetryLater."""
+        if self.rules.never(role.account, role.name, home=self.home) is None:
+            return None
+        return NeverGovernedRole(self.exemptions.doubt_of_never_governed(role))
+
+    @property
+    def holds(self) -> Holds:
+        """The decision about roles that may be somebody else's."""
+        return Holds(self.rules, self.exemptions.deployed, self.history)
 
     def exempt_roles(self, account: str) -> list[RoleKey]:
         """The roles of `account` that the rules exempt today, whether they exist or not."""

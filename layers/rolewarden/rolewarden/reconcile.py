@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rolewarden import MEMBER_ROLES
 from rolewarden.bindings import Binding, NamedRow, RoleKey
 from rolewarden.calls import AttachesPolicies
 from rolewarden.errors import Gone, PartlyDone, Refused, RetryLater
-from rolewarden.guardrails import Fallback, Guardrail, Mode
-from rolewarden.names import folded_arn
-from rolewarden.needs import Needs
-from rolewarden.origin import Origin
+from rolewarden.events import ROLE_EVENTS
+from rolewarden.guardrails import Fallback, Guardrail, Hold, Mode
+from rolewarden.hold import FIRST_USE_OF, suspicion
+from rolewarden.names import among, folded_arn
+from rolewarden.needs import SOME_USES, Needs
+from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import BOUNDARY, boundary_name
-from rolewarden.verdicts import Outcome, Reason, Remediation, Verdict
+from rolewarden.verdicts import Doubt, Outcome, Reason, Remediation, Verdict
 
 
 @dataclass
@@ -30,12 +33,15 @@ class Reconciler:
     With `observe`, the Reconciler writes nothing to IAM, whatever the mode of a guardrail is. A role that lacks
     policies is drifted and reported, even if its quota of policies is full, unless its fallback boundary takes their
     place.
+
+    `own_roles` are the names of the functions' roles in the account of the stack, which get no guardrail.
     """
 
     aws: AttachesPolicies
     needs: Needs
     covers: Callable[[str], bool]
     observe: bool = False
+    own_roles: frozenset[str] = frozenset()
 
     def reconcile(
         self,
@@ -86,14 +92,31 @@ class Reconciler:
             return _verdict(outcome, Verdict.EXEMPT, message="; ".join(filter(None, (until, outcome.message))))
         if not required:
             return outcome
+        never = self.needs.never(role)
+        if self._is_own(role) or (never and never.holds):
+            why = "it is one of Rolewarden's own roles" if self._is_own(role) else "`never_govern` names it"
+            message = f"the role gets no guardrail, because {why}"
+            return _verdict(outcome, Verdict.UNENFORCEABLE, Reason.NEVER_GOVERNED, message)
+        if never and never.doubt:
+            outcome = outcome._replace(doubt=never.doubt)
         # A binding of the role's own account is there only because Rolewarden has read a domain in that account.
         if all(binding.is_foreign for binding in bindings) and not self.covers(role.account):
             message = f"the role belongs to account {role.account}, which the stack does not cover"
             return _verdict(outcome, Verdict.UNENFORCEABLE, Reason.OTHER_ACCOUNT, message)
-        return self._remediate(role, required, outcome, boundary_just_set=boundary_just_set)
+        return self._remediate(role, required, bindings, outcome, boundary_just_set=boundary_just_set)
+
+    def _is_own(self, role: RoleKey) -> bool:
+        own = self.own_roles if role.account == self.needs.home else MEMBER_ROLES
+        return among(role.name, own)
 
     def _remediate(
-        self, role: RoleKey, required: dict[str, Guardrail], outcome: Outcome, *, boundary_just_set: bool
+        self,
+        role: RoleKey,
+        required: dict[str, Guardrail],
+        bindings: tuple[Binding, ...],
+        outcome: Outcome,
+        *,
+        boundary_just_set: bool,
     ) -> Outcome:
         try:
             attached = self.aws.within(role.account).attached_policies(role.name)
@@ -111,9 +134,13 @@ class Reconciler:
         if not enforced:
             outcome = outcome._replace(remediation=Remediation.OBSERVED) if missing else outcome
             return self._remove_boundary(role, required, outcome)
+        has_ours = any(arn.startswith(self.needs.arn("", role.account)) for arn in arns)
+        if not has_ours and (held := self._held(role, bindings, outcome)):
+            return held
         if self.observe:
             return self._observed(role, required, outcome)
         outcome, refusals = self._attach(role, enforced, outcome)
+        outcome = outcome if has_ours else self._with_suspicion(role, bindings, outcome)
         if not refusals:
             # Policies in observe mode stay missing, and the role then stays drifted.
             verdict = Verdict.COMPLIANT if outcome.attached == missing else Verdict.DRIFTED
@@ -125,6 +152,43 @@ class Reconciler:
             outcome = outcome._replace(attached_policies=tuple(sorted(now)))
             return self._set_fallback(role, required, outcome, full, boundary_just_set=boundary_just_set)
         return _unenforceable(outcome, refusals[0])
+
+    def _held(self, role: RoleKey, bindings: tuple[Binding, ...], outcome: Outcome) -> Outcome | None:
+        """The outcome of a role without a policy of Rolewarden that is held; None if it is not. Raises RetryLater.
+
+        A role that IAM does not describe is not held.
+        """
+        if self.needs.rules.hold is Hold.NONE:
+            return None
+        try:
+            found = self.aws.within(role.account).role(role.name)
+        except Refused:
+            return None
+        why = suspicion(found)
+        if not why or self._is_ours(found.boundary, role.account):
+            return None
+        if not self.needs.holds.is_held(found, role, bindings, outcome.origin):
+            return None
+        message = f"{why}, so Rolewarden attaches nothing until guardrails.yaml names it"
+        return outcome._replace(verdict=Verdict.UNENFORCEABLE, reason=Reason.HELD, message=message)
+
+    def _with_suspicion(self, role: RoleKey, bindings: tuple[Binding, ...], outcome: Outcome) -> Outcome:
+        """The outcome of a role that just got its first policy, with a doubt if the role may be somebody else's.
+
+        The event of a change to the role itself is no first use, and an operator sees the role in the plan.
+        """
+        origin = outcome.origin
+        is_first_use = origin.call not in ROLE_EVENTS and origin.trigger is not Trigger.OPERATOR
+        if not (outcome.attached and is_first_use) or outcome.doubt or self.needs.rules.confirms(role.name):
+            return outcome
+        try:
+            why = suspicion(self.aws.within(role.account).role(role.name))
+        except (Refused, RetryLater):
+            # The role is protected, and the alert must not delay the record of this.
+            return outcome
+        users = ", ".join(sorted({binding.label for binding in bindings})[:SOME_USES])
+        message = f"{FIRST_USE_OF}{role.name}: {why}, and it got its first guardrail because {users} uses it"
+        return outcome._replace(doubt=Doubt(Reason.FIRST_USE, message, ends=False)) if why else outcome
 
     def _attach(self, role: RoleKey, policies: Iterable[str], outcome: Outcome) -> tuple[Outcome, list[Refused]]:
         """Attach as many of `policies` as IAM accepts. Gives `outcome` with these, and the refusals of the others."""

@@ -196,7 +196,7 @@ class Recorder:
         return folded(f"{account}/{name}")
 
     def record_doubt(self, account: str, doubt: Doubt, origin: Origin) -> str:
-        """Record a doubt about the exemption of a role of `account`. Return the key of the finding."""
+        """Record a doubt about a role of `account` or its exemption. Return the key of the finding."""
         event = AccountFinding(
             account=account,
             verdict=Verdict.UNENFORCEABLE,
@@ -206,7 +206,8 @@ class Recorder:
             cause=origin.cause,
         )
         name = about_account(doubt.message)
-        self._report_finding(event, name, origin, ReportedKind.EXEMPTION, what=f"{doubt.reason.value} {doubt.message}")
+        kind = ReportedKind.FIRST_USE if doubt.reason is Reason.FIRST_USE else ReportedKind.EXEMPTION
+        self._report_finding(event, name, origin, kind, what=f"{doubt.reason.value} {doubt.message}")
         return folded(f"{account}/{name}")
 
     def record_unpublished(self, account: str, policy: str, refused: Refused, origin: Origin) -> None:

@@ -56,6 +56,9 @@ class ReportedKind(StrEnum):
     """A policy of a guardrail could not be published. A sweep resolves it when IAM has the policy as the rules want it.
     """
 
+    FIRST_USE = "first use"
+    """A role that may be somebody else's got its first guardrail. It is about an event, so no sweep resolves it."""
+
     CONTESTED = "contested"
     """A caller repeatedly removes the policies that Rolewarden attaches. The finding ends by itself."""
 

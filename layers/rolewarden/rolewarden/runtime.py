@@ -31,6 +31,9 @@ class Runtime:
         self.rules = load(settings.guardrails_file, today=self.clock.today())
         self.bindings = BindingsTable(self.aws, settings.bindings_table, self.clock)
         exemptions = Exemptions(self.aws, partial(self.aws.stack_deployed, settings.stack_id))
-        self.needs = Needs(self.rules, self.aws.partition, self.bindings, settings.account, exemptions, self.clock)
+        history = History(self.aws, settings.history)
+        self.needs = Needs(
+            self.rules, self.aws.partition, self.bindings, settings.account, exemptions, self.clock, history
+        )
         reported = ReportedFindings(self.aws, settings.bindings_table)
-        self.recorder = Recorder(History(self.aws, settings.history), reported, self.clock)
+        self.recorder = Recorder(history, reported, self.clock)

@@ -606,6 +606,7 @@ class Sweeper:
         broken, is_whole = self._probe_paths(sweep.account, reported)
         unresolved |= broken
         doubts = {role: found.doubt for role, found in verified.items() if found and found.doubt}
+        doubts |= self._doubts_of_never_governed(roles)
         doubts = self._changed_trusts(sweep.account, verified.keys() - doubts.keys()) | doubts
         unresolved |= {self.recorder.record_doubt(sweep.account, doubt, SWEEP) for doubt in doubts.values()}
         self._resolve_findings(sweep, reported, unresolved)
@@ -631,6 +632,11 @@ class Sweeper:
         steps = [AUDIT, REGIONS] if is_due else [AUDIT]
         self.aws.send(self.queues.sweep, [sweep.message(step) for step in steps])
         return counts
+
+    def _doubts_of_never_governed(self, roles: Iterable[RoleKey]) -> dict[RoleKey, Doubt]:
+        """The doubts about those of `roles` that `never_govern` names. Raises RetryLater."""
+        found = {role: never for role in roles if (never := self.needs.never(role))}
+        return {role: never.doubt for role, never in found.items() if never.doubt}
 
     def _changed_trusts(self, account: str, roles: Collection[RoleKey]) -> dict[RoleKey, Doubt]:
         """A doubt for each of these exempt roles whose trust policy has changed since the last deployment.
@@ -763,10 +769,10 @@ class Sweeper:
         `unresolved` holds the keys of this sweep's findings, and of the roles that are sent to the work queue. Each
         sweep resolves findings of the kinds ROLE, SHARED_ROLE and EXEMPTION, and of the kind PUBLICATION if IAM has the
         policy. Only a sweep that could read everything resolves the other kinds, because something unread may still be
-        wrong. No comparison resolves a finding of the kind BOUNDARY, which expires after a week, or OUTSIDE, which
-        `look_elsewhere` resolves.
+        wrong. No comparison resolves a finding of the kinds BOUNDARY and FIRST_USE, which expire after a
+        week, or OUTSIDE, which `look_elsewhere` resolves.
         """
-        apart = {ReportedKind.BOUNDARY, ReportedKind.OUTSIDE}
+        apart = {ReportedKind.BOUNDARY, ReportedKind.OUTSIDE, ReportedKind.FIRST_USE}
         over = [f for f in reported if f.about not in unresolved and f.kind not in apart]
         unpublished = [f for f in over if f.kind is ReportedKind.PUBLICATION and not self._is_published(sweep, f.name)]
         over = [f for f in over if f not in unpublished]

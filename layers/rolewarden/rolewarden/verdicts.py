@@ -80,6 +80,18 @@ class Reason(StrEnum):
     EXEMPT_TRUST = "exempt role has another trust policy"
     """A caller changed the trust policy of the exempt role since the last deployment, so other callers may assume it.
     The role stays exempt. See docs/how-to/runbook.md, Account Finding."""
+    NEVER_GOVERNED = "role is never governed"
+    """A domain or user profile uses a role that `never_govern` names, or one of Rolewarden's own roles. Rolewarden
+    attaches nothing to such a role, so this subject works without guardrails."""
+    NEVER_NEWER = "role that is never governed is newer than the rules"
+    """`never_govern` names the role, but the role was created after the last deployment, so it can be another role of
+    the same name. It needs its guardrails until the next deployment. See docs/how-to/runbook.md, Account Finding."""
+    HELD = "held"
+    """A domain or user profile uses a role that may be somebody else's, and guardrails.yaml has `hold: suspicious`.
+    Rolewarden attaches nothing to the role until guardrails.yaml names it. See docs/how-to/runbook.md, Role Finding."""
+    FIRST_USE = "first guardrail of a suspicious role"
+    """A role that other services use got its first guardrail, because a domain or user profile names it. See
+    docs/how-to/runbook.md, Account Finding."""
     REFUSED = "refused"
     """AWS rejected a call for a reason that Rolewarden does not know."""
     FORGED = "forged request"
@@ -90,9 +102,9 @@ class Reason(StrEnum):
 
 
 class Doubt(NamedTuple):
-    """A reason not to rely on the exemption of a role.
+    """A reason not to rely on the exemption of a role, or to doubt that a role is one of Canvas.
 
-    - `message`: the doubt in words. The text before the first colon names the exemption.
+    - `message`: the doubt in words. The text before the first colon names the exemption, or the first use of the role.
     - `ends`: whether the exemption does not hold, so that the role needs its guardrails.
     """
 
@@ -145,6 +157,15 @@ RECOMMENDATIONS: dict[str, str] = {
     "`domains` or `user_profiles` of the exemption in guardrails.yaml and deploy",
     Reason.EXEMPT_TRUST: "find the caller of UpdateAssumeRolePolicy in CloudTrail; if the trust policy of the role is "
     "right, run `sam deploy`, which confirms the exemption; otherwise restore the trust policy and then deploy",
+    Reason.NEVER_GOVERNED: "ask the caller who gave the role to the domain or user profile, and take it away; if the "
+    "role has a guardrail by accident, run `rolewarden detach` with its name",
+    Reason.NEVER_NEWER: "find the caller of CreateRole or AcquireRole in CloudTrail; if this is the role that you "
+    "mean, run `sam deploy`; otherwise delete the role",
+    Reason.HELD: "ask the caller who gave the role to the domain or user profile; if it is a role of Canvas, list its "
+    "name under `also_govern.roles` in guardrails.yaml; otherwise take it away or list it under `never_govern`; then "
+    "deploy",
+    Reason.FIRST_USE: "ask the caller who gave the role to the domain or user profile; if it is an accident, take the "
+    "role away, list it under `never_govern`, deploy, and run `rolewarden detach` with its name",
     Reason.REFUSED: "fix the cause in the message, which has the call and the answer of AWS, then run "
     "`rolewarden sweep`",
 }
@@ -170,7 +191,7 @@ class Outcome(NamedTuple):
     - `boundary_removed`: the ARN of the fallback boundary that Rolewarden removed. Empty if it removed none.
     - `attached_policies`: the ARNs of all policies of a role that is at its quota and lacks a guardrail.
     - `correlation_id`: the ID that CloudTrail records with each call of the remediation, for the audit.
-    - `doubt`: the doubt about the role's exemption; None without one. It is a finding of its own.
+    - `doubt`: the doubt about the role or its exemption; None without one. It is a finding of its own.
     """
 
     account: str
