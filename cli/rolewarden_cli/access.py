@@ -22,8 +22,8 @@ from rolewarden.bindings import BEDROCK as BEDROCK_ROLE
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, OTHER_VIAS, ROLE, SHARED_SPACES, USER_PROFILE, Binding, RoleKey
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.guardrails import matches
-from rolewarden.policies import CANVAS_CREATE, CANVAS_USE, JUMPSTART_TAGS
 from rolewarden.verdicts import Reason
+from rolewarden.vocabulary import CANVAS_CREATE, CANVAS_USE, JUMPSTART_TAGS
 
 from rolewarden_cli.account import Context, InferenceProfile, OperatorCalls, RoleDetail, Simulated
 from rolewarden_cli.answers import HIDDEN, as_json, shown, shown_as, some_of

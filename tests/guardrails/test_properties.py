@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from rolewarden import policies
+from rolewarden import policies, vocabulary
 from rolewarden.guardrails import Allowance, BedrockRule, Guardrail, JumpStartRule, Routes, RuleKind, matches
 from rolewarden.policies import POLICY_SIZE, Document, Statement, TooLong, compile_guardrail, digest, size
 from rolewarden_local.emulated import iam
@@ -40,7 +40,7 @@ GEOGRAPHIES = ("us", "eu", "apac", "us-gov", "global")
 regions = st.sampled_from(["us-east-1", "eu-central-2", "ap-southeast-4", "me-central-1"])
 geographies = st.sampled_from(GEOGRAPHIES)
 uses = st.sampled_from(["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"])
-tags = st.sampled_from(policies.JUMPSTART_TAGS)
+tags = st.sampled_from(vocabulary.JUMPSTART_TAGS)
 
 
 def allowed(documents: list[Document], request: Request) -> bool:
@@ -217,7 +217,7 @@ def test_of_hundreds_of_models_in_a_condition_each_is_denied(family: str) -> Non
         action, key = "bedrock-mantle:CreateInference", "bedrock-mantle:Model"
     else:
         guardrail = Guardrail("it", jumpstart=JumpStartRule("deny", listed))
-        action, key = "sagemaker:CreateModel", f"aws:RequestTag/{policies.JUMPSTART_TAGS[0]}"
+        action, key = "sagemaker:CreateModel", f"aws:RequestTag/{vocabulary.JUMPSTART_TAGS[0]}"
     divided = documents(guardrail)
     assert all(size(document) <= POLICY_SIZE for document in divided)
     denied = [model for model in listed if not allowed(divided, Request("", action, ["*"], {key: model}))]
