@@ -124,15 +124,15 @@ NAMES = [
 
 EVERY_SHAPE_OF_A_RULE = "is empty: write `{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
 BODIES = [
-    (guardrail(""), 2, "guardrails.a", "must be a mapping with `bedrock`, `jumpstart`, `mode`"),
+    (guardrail(""), 2, "guardrails.a", "must be a mapping with `assistants`, `bedrock`, `jumpstart`, `mode`"),
     (guardrail("\n  bedrock: {deny: all}"), 2, "guardrails.a", "is empty: indent `bedrock` if it belongs below it"),
     (guardrail("\n  jumpstart: {deny: all}"), 2, "guardrails.a", "is empty: indent `jumpstart` if it belongs below it"),
-    (guardrail("all"), 2, "guardrails.a", "must be a mapping with `bedrock`, `jumpstart`, `mode`"),
-    (guardrail("[bedrock]"), 2, "guardrails.a", "must be a mapping with `bedrock`, `jumpstart`, `mode`"),
+    (guardrail("all"), 2, "guardrails.a", "must be a mapping with `assistants`, `bedrock`, `jumpstart`, `mode`"),
+    (guardrail("[bedrock]"), 2, "guardrails.a", "must be a mapping with `assistants`, `bedrock`, `jumpstart`, `mode`"),
     (guardrail("{}"), 2, "guardrails.a", "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or"),
     (guardrail("{mode: observe}"), 2, "guardrails.a", "denies nothing: add `bedrock: {deny: all}`"),
     (guardrail("{bedrok: {deny: all}}"), 2, "guardrails.a.bedrok", "unknown key: did you mean `bedrock`?"),
-    (guardrail("{sagemaker: {deny: all}}"), 2, "guardrails.a.sagemaker", "write one of `bedrock`, `jumpstart`, `mode`"),
+    (guardrail("{sagemaker: {deny: all}}"), 2, "guardrails.a.sagemaker", "write one of `assistants`, `bedrock`, `jumpstart`, `mode`"),
     (
         guardrail("{bedrock: {deny: all}, mode: Observe}"),
         2,

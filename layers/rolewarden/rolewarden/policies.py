@@ -379,15 +379,16 @@ def _by_tags(
     others = {"StringNotLike": {f"{source}{tag}": hubs for tag in HUB_TAGS}} if hubs else {}
     for tag, name in zip(JUMPSTART_TAGS, ("Sdk", "Studio", "Short"), strict=True):
         yield from _tagged(f"{sid}{name}", actions, rule.kind, patterns, f"{source}{tag}", others)
-    entries = [f"*:hub-content/*/*/{ending}" for pattern in patterns for ending in _endings(pattern)]
+    # The statement JumpStartTags denies removing these tags. Removing others changes nothing.
+    kept = [action for action in actions if action != "sagemaker:DeleteTags"]
     for tag, name in zip(HUB_TAGS, ("HubSdk", "HubStudio"), strict=True):
-        yield from _tagged(f"{sid}{name}", actions, rule.kind, entries, f"{source}{tag}", others)
+        yield from _tagged(f"{sid}{name}", kept, rule.kind, patterns, f"{source}{tag}", others, _entries(rule.kind))
     if rule.kind == "deny-all":
-        yield from _tagged(f"{sid}Marked", actions, rule.kind, (), f"{source}{MARK_TAG}", others)
+        yield from _tagged(f"{sid}Marked", kept, rule.kind, (), f"{source}{MARK_TAG}", others)
     else:
         # This tag shows a model of JumpStart, and no other tag shows which.
         named = {f"{source}{tag}": "true" for tag in (*JUMPSTART_TAGS, *HUB_TAGS)}
-        yield _deny(f"{sid}Unnamed", actions, condition={"Null": {f"{source}{MARK_TAG}": "false", **named}})
+        yield _deny(f"{sid}Unnamed", kept, condition={"Null": {f"{source}{MARK_TAG}": "false", **named}})
 
 
 def _jumpstart_beyond_canvas(
@@ -432,7 +433,7 @@ def _hub(rule: JumpStartRule, patterns: Sequence[str], partition: str) -> Iterat
             ),
         )
     elif rule.hubs:
-        own = [f"{every}{kind}" for hub in rule.hubs for kind in (f"/{hub}", f"-content/{hub}/*")]
+        own = [f"{every}{kind}" for hub in rule.hubs for kind in (f"/{hub}", f"-content/{hub}/*/*")]
         yield _deny("JumpStartHub", USE_HUB, not_resource=own)
 
 
@@ -467,20 +468,47 @@ def _contents(patterns: Iterable[str], partition: str) -> list[str]:
     ]
 
 
+def _entries(kind: RuleKind) -> Callable[[str], tuple[str, ...]]:
+    """The patterns of a tag with the ARN of an entry in a hub, for a pattern of models.
+
+    A deny list matches as much as possible, and an allow list as little as possible.
+    """
+    before = "*/" if kind == "deny" else "*:hub-content/*/*/"
+    return lambda pattern: tuple(f"{before}{ending}" for ending in _endings(pattern))
+
+
+def _as_it_is(pattern: str) -> tuple[str, ...]:
+    return (pattern,)
+
+
 def _tagged(
-    sid: str, actions: Sequence[str], kind: RuleKind, patterns: Sequence[str], key: str, others: Document
+    sid: str,
+    actions: Sequence[str],
+    kind: RuleKind,
+    patterns: Sequence[str],
+    key: str,
+    others: Document,
+    values: Callable[[str], tuple[str, ...]] = _as_it_is,
 ) -> Iterator[Statement]:
-    """The denies by one tag. `others` is a further condition of `deny: all`."""
+    """The denies by one tag.
+
+    - `others`: a further condition of `deny: all`.
+    - `values`: the patterns of the tag's value for a pattern of models.
+    """
     present = {"Null": {key: "false"}}
+
+    def listed(part: Sequence[str]) -> list[str]:
+        return [value for pattern in part for value in values(pattern)]
+
     if kind == "deny-all":
         yield _deny(sid, actions, condition={**present, **others})
     elif kind == "deny":
-        yield _deny(sid, actions, condition={"StringLike": {key: list(patterns)}})
+        yield _deny(sid, actions, condition={"StringLike": {key: listed(patterns)}})
     else:
         # Without the Null condition, StringNotLike is also true if the tag is absent, and would deny every endpoint of
         # classic ML.
         yield from _allowing(
-            patterns, lambda part: _deny(sid, actions, condition={**present, "StringNotLike": {key: list(part)}})
+            patterns, lambda part: _deny(sid, actions, condition={**present, "StringNotLike": {key: listed(part)}})
         )
 
 
