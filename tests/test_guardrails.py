@@ -132,7 +132,12 @@ BODIES = [
     (guardrail("{}"), 2, "guardrails.a", "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or"),
     (guardrail("{mode: observe}"), 2, "guardrails.a", "denies nothing: add `bedrock: {deny: all}`"),
     (guardrail("{bedrok: {deny: all}}"), 2, "guardrails.a.bedrok", "unknown key: did you mean `bedrock`?"),
-    (guardrail("{sagemaker: {deny: all}}"), 2, "guardrails.a.sagemaker", "write one of `assistants`, `bedrock`, `jumpstart`, `mode`"),
+    (
+        guardrail("{sagemaker: {deny: all}}"),
+        2,
+        "guardrails.a.sagemaker",
+        "write one of `assistants`, `bedrock`, `jumpstart`, `mode`",
+    ),
     (
         guardrail("{bedrock: {deny: all}, mode: Observe}"),
         2,

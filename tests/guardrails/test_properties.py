@@ -14,7 +14,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from rolewarden import policies, vocabulary
-from rolewarden.guardrails import Allowance, AssistantsRule, BedrockRule, Guardrail, JumpStartRule, Routes, RuleKind, matches
+from rolewarden.guardrails import (
+    Allowance,
+    AssistantsRule,
+    BedrockRule,
+    Guardrail,
+    JumpStartRule,
+    Routes,
+    RuleKind,
+    matches,
+)
 from rolewarden.policies import POLICY_SIZE, Document, Statement, TooLong, compile_guardrail, digest, size
 from rolewarden_local.emulated import iam
 from rolewarden_local.emulated.judge import runs_over_a_colon

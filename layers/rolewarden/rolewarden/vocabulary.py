@@ -108,13 +108,7 @@ The parser of a data source is a model with a prompt, and bedrock:Retrieve retur
 with `Start` lets a model work in the background: flows, ingestion, and the workflows of automated reasoning."""
 
 OTHER_PLATFORMS = (
-    "aws-external-anthropic:AssumeConsole",
-    "aws-external-anthropic:CallWithBearerToken",
-    "aws-external-anthropic:Create*",
-    "aws-external-anthropic:ProcessEnvironmentWork",
-    "aws-external-anthropic:RunDeployment",
-    "aws-external-anthropic:UnpauseDeployment",
-    "aws-external-anthropic:Update*",
+    "aws-external-anthropic:*",
     "bedrock-agentcore:Create*",
     "bedrock-agentcore:Evaluate",
     "bedrock-agentcore:IngestData",
@@ -122,11 +116,11 @@ OTHER_PLATFORMS = (
     "bedrock-agentcore:RetrieveMemoryRecords",
     "bedrock-agentcore:Start*",
     "bedrock-agentcore:Update*",
-    "nova-act:Create*",
-    "nova-act:InvokeActStep",
+    "nova-act:*",
 )
 """Actions on models in other IAM namespaces, which have no condition key for the model. An agent, a memory, an
-evaluator and a harness have a model and a prompt of their own, so creating and changing them is denied, too."""
+evaluator and a harness of AgentCore have a model and a prompt of their own, so creating and changing them is denied,
+too. Claude Platform on AWS and Nova Act are nothing but models, so the whole namespace is denied."""
 
 PASSED_TO_BEDROCK = ("bedrock*.amazonaws.com",)
 """The services to which a role has to be passed only for work with the models of Bedrock: `bedrock.amazonaws.com` and
@@ -243,7 +237,10 @@ ASSISTANTS = (
     "cloudwatch:GenerateQuery*",
     "codewhisperer:Generate*",
     "datazone:GenerateCode",
+    "datazone:InvokeAgent",
+    "datazone:SendMessage",
     "datazone:StartConversation",
+    "datazone:StartMetadataGenerationRun",
     "detective:Invoke*",
     "finops-agent:Create*",
     "glue:StartCompletion",
@@ -255,10 +252,12 @@ ASSISTANTS = (
     "q:Start*",
     "qapps:Predict*",
     "qapps:StartQAppSession",
+    "qapps:UpdateQAppSession",
     "qbusiness:Chat*",
     "qdeveloper:Start*",
     "qdeveloper:TransformCode",
     "sagemaker-data-science-assistant:*",
+    "securityagent:CreateDesignReview",
     "securityagent:Start*",
     "sqlworkbench:Get*Recommendations",
     "transform-custom:ConverseStream",
