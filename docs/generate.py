@@ -245,6 +245,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     **{event.detail_type: partial(_event, event) for event in OWN_EVENTS},
     "cause": partial(_table, Cause),
     "local AWS": local_pages.table,
+    "open paths": census_page.open_paths,
     "reasons": _reasons,
     "reported kinds": partial(_kinds, ReportedKind, "kind"),
     "report findings": partial(_kinds, FindingKind, "finding"),

