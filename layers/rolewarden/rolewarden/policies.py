@@ -420,7 +420,7 @@ def _jumpstart_beyond_canvas(
 
 
 def _hub(rule: JumpStartRule, patterns: Sequence[str], partition: str) -> Iterator[Statement]:
-    """The denies of models in hubs. `_indirect` denies them without hubs of one's own and without lists."""
+    """The denies of models in hubs."""
     every = f"arn:{partition}:sagemaker:*:*:hub"
     if rule.kind == "deny":
         yield _deny("JumpStartHubListedModels", USE_HUB, resource=_contents(patterns, partition))
@@ -432,7 +432,7 @@ def _hub(rule: JumpStartRule, patterns: Sequence[str], partition: str) -> Iterat
                 "JumpStartHubUnlistedModels", USE_HUB, not_resource=[*_contents(part, partition), f"{every}/*"]
             ),
         )
-    elif rule.hubs:
+    else:
         own = [f"{every}{kind}" for hub in rule.hubs for kind in (f"/{hub}", f"-content/{hub}/*/*")]
         yield _deny("JumpStartHub", USE_HUB, not_resource=own)
 
@@ -440,8 +440,6 @@ def _hub(rule: JumpStartRule, patterns: Sequence[str], partition: str) -> Iterat
 def _indirect(rule: JumpStartRule, partition: str) -> Iterator[Statement]:
     """The denies of access paths that do not show which model they lead to."""
     actions = [*RENAME_IN_HUB]
-    if rule.kind == "deny-all" and not rule.hubs:
-        actions += USE_HUB
     if rule.indirect is Allowance.DENY:
         actions += USE_HOSTED_INDIRECTLY
     if rule.customization is Allowance.DENY:
