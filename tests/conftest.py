@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.client import ClientCreator
 from botocore.loaders import JSONFileLoader
 from hypothesis import HealthCheck, settings
 
@@ -42,6 +43,31 @@ settings.load_profile("unhurried")
 # session, so tests of commands would spend half of their time reading the same files.
 _read = functools.cache(JSONFileLoader().load_file)
 JSONFileLoader.load_file = lambda _self, file_path: _read(file_path)  # type: ignore[assignment, method-assign]
+
+# Each test makes ten clients or more, and each command its own session. All clients of a service share its model, with
+# the shapes that were read from it, and their class. boto3 adds methods to the class of S3.
+_maker: Any = ClientCreator
+_load_model, _make_class = _maker._load_service_model, _maker._create_client_class
+_models: dict[tuple[str, str | None], Any] = {}
+_classes: dict[str, Any] = {}
+
+
+def _shared_model(self: ClientCreator, service_name: str, api_version: str | None = None) -> Any:
+    key = service_name, api_version
+    if key not in _models:
+        _models[key] = _load_model(self, service_name, api_version)
+    return _models[key]
+
+
+def _shared_class(self: ClientCreator, service_name: str, service_model: Any) -> Any:
+    if service_name == "s3":
+        return _make_class(self, service_name, service_model)
+    if service_name not in _classes:
+        _classes[service_name] = _make_class(self, service_name, service_model)
+    return _classes[service_name]
+
+
+_maker._load_service_model, _maker._create_client_class = _shared_model, _shared_class
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

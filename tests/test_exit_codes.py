@@ -29,6 +29,7 @@ from tests.clinic import Clinic
 from tests.commands import rolewarden
 from tests.conftest import ROOT, TODAY
 from tests.stacks import deployed
+from tests.volume import volume
 
 NONE = "guardrails: {none: {bedrock: {deny: all}}}\nassignments: [{guardrails: [none]}]\nfallback: boundary\n"
 RULES = ROOT / "layers" / "guardrails" / "guardrails.yaml"
@@ -287,8 +288,10 @@ def end(process: subprocess.Popen[str]) -> tuple[int, str, list[str]]:
     return process.returncode, out, err.splitlines()
 
 
+# A process of its own takes a second or two, with the retries of botocore.
 @pytest.mark.long
-@pytest.mark.parametrize("name", ON_AN_ACCOUNT)
+@pytest.mark.volume
+@pytest.mark.parametrize("name", volume(ON_AN_ACCOUNT[:2], ON_AN_ACCOUNT))
 def test_without_a_server_it_is_one_line_and_exit_code_1(tmp_path, name):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -299,7 +302,8 @@ def test_without_a_server_it_is_one_line_and_exit_code_1(tmp_path, name):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ON_AN_ACCOUNT)
+@pytest.mark.volume
+@pytest.mark.parametrize("name", volume(ON_AN_ACCOUNT[:2], ON_AN_ACCOUNT))
 def test_ctrl_c_during_a_call_is_one_line_and_exit_code_1(tmp_path, name):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         process = started(name, f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path)

@@ -5,6 +5,7 @@ import pytest
 from rolewarden.sweep import REGIONS_SECONDS
 from rolewarden.work import DOCTOR
 from rolewarden_local.aws import ACCOUNT_ID
+from rolewarden_local.emulated.regions import OFFERED
 
 from tests.commands import json_answer, rolewarden
 from tests.company import client
@@ -78,10 +79,10 @@ def test_it_is_resolved_after_the_region_is_covered(world):
 
 
 def test_all_regions_are_read_once_a_day(world):
-    assert len(regions_read(world, world.sweep)) == 17
+    assert len(regions_read(world, world.sweep)) == len(OFFERED)
     assert regions_read(world, world.sweep) == {"us-east-1"}
     world.wait(REGIONS_SECONDS)
-    assert len(regions_read(world, world.sweep)) == 17
+    assert len(regions_read(world, world.sweep)) == len(OFFERED)
 
 
 def test_a_region_that_the_account_has_enabled_is_read_too(world):

@@ -27,6 +27,8 @@ a burst of events waits for a few copies.
 """
 
 _copies: Final = threading.BoundedSemaphore(COPIES)
+_replaced: Final[set[Any]] = set()
+"""The processes whose function was updated during an invocation."""
 _waits_for_a_copy: Final = contextvars.ContextVar("waits_for_a_copy", default=False)
 
 
@@ -52,6 +54,20 @@ def install_functions() -> None:
         _queued(lambda_svc._execute_function),
         "Every copy of a function is a process, so a burst of events waits for a few copies.",
     ).install()
+    for module in (lambda_runtime, lambda_svc):
+        Patch(
+            module,
+            "invalidate_worker",
+            _ending_later(lambda_runtime.invalidate_worker),
+            "MiniStack ends the processes of a function that is updated, and with them the invocations in progress. "
+            "In AWS, these complete with the old code and settings.",
+        ).install()
+        Patch(
+            module,
+            "release_worker",
+            _ending(lambda_runtime.release_worker),
+            "A process that was replaced during an invocation ends after it.",
+        ).install()
     Patch(
         lambda_runtime,
         "_collect",
@@ -64,6 +80,8 @@ def end_functions(patience: float = 5.0) -> None:
     """End the functions' processes, including those that are starting, and wait for them up to `patience` seconds."""
     deadline = time.monotonic() + patience
     lambda_runtime.reset()
+    lambda_runtime.kill_workers(_replaced)
+    _replaced.clear()
     while lambda_svc.executions_in_flight()[0] and time.monotonic() < deadline:
         time.sleep(0.02)
         lambda_runtime.reset()
@@ -115,6 +133,37 @@ def _queued(execute: Callable[..., Any]) -> Callable[..., Any]:
             _waits_for_a_copy.reset(token)
 
     return execute_in_turn
+
+
+def _ending_later(invalidate: Callable[..., None]) -> Callable[..., None]:
+    """Take the processes with an invocation in progress out of the pool before MiniStack ends the others."""
+
+    def invalidate_idle(name: str, qualifier: str | None = None, **scope: str | None) -> None:
+        with lambda_runtime._lock:
+            for key, workers in lambda_runtime._workers.items():
+                busy = [each for each in workers if each.in_use and _runs(each)] if key.split(":")[2] == name else []
+                for worker in busy:
+                    workers.remove(worker)
+                    _replaced.add(worker)
+        invalidate(name, qualifier, **scope)
+
+    return invalidate_idle
+
+
+def _runs(worker: Any) -> bool:
+    return worker._proc is not None and worker._proc.poll() is None
+
+
+def _ending(release: Callable[[Any], None]) -> Callable[[Any], None]:
+    def release_and_end(worker: Any) -> None:
+        release(worker)
+        with lambda_runtime._lock:
+            ended = worker in _replaced
+            _replaced.discard(worker)
+        if ended:
+            lambda_runtime.kill_workers([worker])
+
+    return release_and_end
 
 
 def _closing_pipes(collect: Callable[[Any, float], None]) -> Callable[[Any, float], None]:

@@ -115,7 +115,9 @@ def _with_time_to_act(provision: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _wait_for_functions() -> None:
-    """Wait until no function has run for `QUIET` seconds."""
+    """Wait until no function has run for `QUIET` seconds. Return at once if no account has a function."""
+    if not lambda_svc._functions.has_any():
+        return
     end, quiet_since = time.monotonic() + LONGEST, time.monotonic()
     while time.monotonic() < min(end, quiet_since + QUIET):
         if lambda_svc.executions_in_flight()[0]:
