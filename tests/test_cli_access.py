@@ -69,6 +69,7 @@ def test_protected_profiles_reach_only_allowed_models_and_unprotected_ones_reach
     ]
     assert found["omar", FLAN]["statements"] == [
         "no-generative-ai:JumpStartCreateSdk",
+        "no-generative-ai:JumpStartTags",
         "no-generative-ai:JumpStartCreateStudio",
         "no-generative-ai:JumpStartCreateShort",
         "no-generative-ai:JumpStartHub",

@@ -507,8 +507,10 @@ class _FileReader:
             self.jumpstart(body["jumpstart"], (*path, "jumpstart"), routes) if "jumpstart" in body else None,
             routes,
             self.choice(Mode, "mode", body, path, mode),
-            self.assistants(body["assistants"], (*path, "assistants")) if "assistants" in body else None,
-            self.strings(body["pass_roles"], (*path, "pass_roles"), _PATTERNS["roles"], self.check_passed_role)
+            assistants=self.assistants(body["assistants"], (*path, "assistants")) if "assistants" in body else None,
+            pass_roles=self.strings(
+                body["pass_roles"], (*path, "pass_roles"), _PATTERNS["roles"], self.check_passed_role
+            )
             if "pass_roles" in body
             else (),
         )

@@ -379,8 +379,10 @@ def _by_tags(
     others = {"StringNotLike": {f"{source}{tag}": hubs for tag in HUB_TAGS}} if hubs else {}
     for tag, name in zip(JUMPSTART_TAGS, ("Sdk", "Studio", "Short"), strict=True):
         yield from _tagged(f"{sid}{name}", actions, rule.kind, patterns, f"{source}{tag}", others)
-    # The statement JumpStartTags denies removing these tags. Removing others changes nothing.
-    kept = [action for action in actions if action != "sagemaker:DeleteTags"]
+    # The statement JumpStartTags denies removing these tags, and removing others changes nothing. With `deny: all`, no
+    # value of these tags changes anything either.
+    tagging = ("sagemaker:DeleteTags", *(("sagemaker:AddTags",) if rule.kind == "deny-all" and not rule.hubs else ()))
+    kept = [action for action in actions if action not in tagging]
     for tag, name in zip(HUB_TAGS, ("HubSdk", "HubStudio"), strict=True):
         yield from _tagged(f"{sid}{name}", kept, rule.kind, patterns, f"{source}{tag}", others, _entries(rule.kind))
     if rule.kind == "deny-all":

@@ -16,8 +16,7 @@ ConverseStream as InvokeModelWithResponseStream."""
 USE_MODEL = (
     "bedrock:InvokeModel*",
     "bedrock:CreateModelInvocationJob",
-    "bedrock:CreateEvaluationJob",
-    "bedrock:CreateModelEvaluationJob",
+    "bedrock:Create*EvaluationJob",
     "bedrock:CreateAdvancedPromptOptimizationJob",
 )
 """Actions that Bedrock authorizes on the model itself."""
@@ -89,12 +88,11 @@ USE_INDIRECTLY = (
     "bedrock:CreateDataSource",
     "bedrock:GenerateQuery",
     "bedrock:IngestKnowledgeBaseDocuments",
-    "bedrock:InvokeAgent",
+    "bedrock:Invoke*Agent",
     "bedrock:InvokeBlueprint*",
     "bedrock:InvokeBuilder",
     "bedrock:InvokeDataAutomation*",
     "bedrock:InvokeFlow",
-    "bedrock:InvokeInlineAgent",
     "bedrock:InvokeTool",
     "bedrock:OptimizePrompt",
     "bedrock:Rerank",
