@@ -41,7 +41,7 @@ WRITES = {
     "SetDefaultPolicyVersion",
 }
 BEDROCK = [f"meta.llama-{number:02}-v1:0" for number in range(40)]
-JUMPSTART = [f"pytorch-model-{number:02}" for number in range(40)]
+JUMPSTART = [f"pytorch-model-{number:02}" for number in range(16)]
 
 
 def request(action: str, resource: str = "*", **context: str) -> tuple[str, str, Mapping[str, str]]:
@@ -71,6 +71,10 @@ def requests() -> Iterator[tuple[str, str, Mapping[str, str]]]:
     yield request("bedrock:InvokeAgent")
     yield request("aws-external-anthropic:CreateInference")
     yield request("sagemaker:CreateTrainingSession")
+    yield request("q:SendMessage")
+    yield request("datazone:GenerateCode")
+    passed = {"iam:PassedToService": "sagemaker.amazonaws.com"}
+    yield request("iam:PassRole", "arn:aws:iam::111122223333:role/Admin", **passed)
 
 
 REQUESTS = list(requests())
@@ -176,12 +180,16 @@ def lists(kind: str, models: list[str]) -> st.SearchStrategy[dict[str, Any]]:
 def files(draw: st.DrawFn) -> dict[str, Any]:
     """A guardrails.yaml of one or two guardrails, each short or with several policies."""
     named = draw(st.lists(st.sampled_from("abc"), min_size=1, max_size=2, unique=True))
-    defined = {}
+    defined: dict[str, dict[str, Any]] = {}
     for name in named:
         families = draw(st.sampled_from([("bedrock",), ("jumpstart",), ("bedrock", "jumpstart")]))
         kind = draw(st.sampled_from(["deny", "allow"]))
         pools = {"bedrock": BEDROCK, "jumpstart": JUMPSTART}
         defined[name] = {family: draw(lists(kind, pools[family])) for family in families}
+        if draw(st.booleans()):
+            defined[name]["assistants"] = {"deny": "all"}
+        if draw(st.booleans()):
+            defined[name]["pass_roles"] = ["Canvas*"]
     special = draw(st.lists(st.sampled_from(named), min_size=1, unique=True))
     file: dict[str, Any] = {
         "guardrails": defined,

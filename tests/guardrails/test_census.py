@@ -25,7 +25,8 @@ from rolewarden.guardrails import AssistantsRule, BedrockRule, Guardrail, JumpSt
 from rolewarden.policies import compile_guardrail
 from rolewarden_local.emulated.judge import judge
 
-from tests.guardrails.probes import ALLOW_EVERYTHING
+from tests.guardrails.probes import ALLOW_EVERYTHING, role_under
+from tests.guardrails.probes import PAGE as PROBES
 from tests.scripts import scripts
 
 [PAGE] = scripts("docs", "census_page")
@@ -286,6 +287,48 @@ def test_each_action_of_a_canvas_policy_is_closed_by_the_census_or_stays_allowed
             if judge(DENIED, action).allowed == closed:
                 wrong.append(action)
     assert not wrong
+
+
+ORDINARY = (
+    *CANVAS,
+    "AmazonSageMakerFeatureStoreAccess",
+    "AmazonSageMakerGroundTruthExecution",
+    "AmazonSageMakerModelGovernanceUseAccess",
+    "AmazonSageMakerModelRegistryFullAccess",
+    "AmazonSageMakerPipelinesIntegrations",
+)
+"""AWS's managed policies for work in Canvas and Studio with classic ML."""
+
+BY_OPTION = {"sagemaker:CreateAutoMLJobV2": "autopilot", "s3:GetObject": "weights", "iam:PassRole": "roles"}
+"""Actions that only a guardrail with an option denies. The name of such a guardrail on the page ends with the word."""
+
+
+def ordinary_requests() -> list[tuple[str, str]]:
+    """The actions of ORDINARY that the census does not close, each with a resource of its statement."""
+    found = set()
+    for name in ORDINARY:
+        for statement in managed_policies()[name]["Document"]["Statement"]:
+            resource = as_list(statement.get("Resource", "*"))[0].replace("${aws:PrincipalAccount}", "111122223333")
+            for action in as_list(statement.get("Action", [])):
+                entry = CENSUS.get(action)
+                if "*" not in action and not (entry and entry.decision == "closed"):
+                    found.add((action, resource.replace("*", "x") if resource != "*" else resource))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("guardrail", PROBES["guardrails"])
+def test_ordinary_work_in_canvas_and_studio_stays_allowed_under_every_guardrail(guardrail: str) -> None:
+    requests = ordinary_requests()
+    assert len(requests) > 200
+    stopped = [
+        f"{action} on {resource}"
+        for action, resource in requests
+        if not guardrail.endswith(BY_OPTION.get(action, "no option"))
+        and not judge(
+            role_under(guardrail), action, resource, {"aws:RequestTag/team": "x", "aws:TagKeys": ["team"]}
+        ).allowed
+    ]
+    assert not stopped, "\n".join(stopped)
 
 
 def test_canvas_policies_are_the_ones_that_aws_ships() -> None:

@@ -384,7 +384,9 @@ def _by_tags(
     tagging = ("sagemaker:DeleteTags", *(("sagemaker:AddTags",) if rule.kind == "deny-all" and not rule.hubs else ()))
     kept = [action for action in actions if action not in tagging]
     for tag, name in zip(HUB_TAGS, ("HubSdk", "HubStudio"), strict=True):
-        yield from _tagged(f"{sid}{name}", kept, rule.kind, patterns, f"{source}{tag}", others, _entries(rule.kind))
+        key = f"{source}{tag}"
+        other = {"StringNotLike": {key: hubs}} if hubs else {}
+        yield from _tagged(f"{sid}{name}", kept, rule.kind, patterns, key, other, _entries(rule.kind))
     if rule.kind == "deny-all":
         yield from _tagged(f"{sid}Marked", kept, rule.kind, (), f"{source}{MARK_TAG}", others)
     else:
