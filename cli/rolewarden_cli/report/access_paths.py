@@ -20,7 +20,10 @@ _TAG = "a JumpStart model, identified by the tag that {}"
 _CREATE = "Creating an endpoint, a model or a job of " + _TAG
 _USE = "Calling or changing an endpoint of " + _TAG
 _SDK, _STUDIO, _SHORT = "the SageMaker SDK sets", "Studio and Canvas set", "JumpStart's short form sets"
-_HUB_SDK, _HUB_STUDIO = "the SageMaker SDK sets for its hub", "Studio and Bedrock Marketplace set for its hub"
+_HUB_SDK, _HUB_STUDIO = (
+    "the SageMaker SDK sets for a JumpStart hub",
+    "Studio and Bedrock Marketplace set for a JumpStart hub",
+)
 _MARKED = "SageMaker Unified Studio sets"
 
 ACCESS_PATHS: dict[str, AccessPath] = {

@@ -425,7 +425,7 @@ def _jumpstart_beyond_canvas(
 
 def _hub(rule: JumpStartRule, patterns: Sequence[str], partition: str) -> Iterator[Statement]:
     """The denies of models in hubs."""
-    every = f"arn:{partition}:sagemaker:*:*:hub"
+    hubs = f"arn:{partition}:sagemaker:*:*:hub/"
     if rule.kind == "deny":
         yield _deny("JumpStartHubListedModels", USE_HUB, resource=_contents(patterns, partition))
     elif rule.kind == "allow":
@@ -433,11 +433,12 @@ def _hub(rule: JumpStartRule, patterns: Sequence[str], partition: str) -> Iterat
         yield from _allowing(
             patterns,
             lambda part: _deny(
-                "JumpStartHubUnlistedModels", USE_HUB, not_resource=[*_contents(part, partition), f"{every}/*"]
+                "JumpStartHubUnlistedModels", USE_HUB, not_resource=[*_contents(part, partition), f"{hubs}*"]
             ),
         )
     else:
-        own = [f"{every}{kind}" for hub in rule.hubs for kind in (f"/{hub}", f"-content/{hub}/*/*")]
+        contents = f"arn:{partition}:sagemaker:*:*:hub-content/"
+        own = [arn for hub in rule.hubs for arn in (f"{hubs}{hub}", f"{contents}{hub}/*/*")]
         yield _deny("JumpStartHub", USE_HUB, not_resource=own)
 
 
