@@ -77,6 +77,11 @@ ABOUT = {
     ),
     "sweep-1000": ("A sweep of a thousand roles", ""),
     "sweep-10000": ("A sweep of ten thousand roles", "One round, because it makes a hundred thousand calls."),
+    "rotation": (
+        "Unchanged subjects that sweeps read again",
+        "Each sweep describes a share of the unchanged subjects, so that two readings of a subject are never more than "
+        "a day apart. The other tables have no such calls. The clock is virtual, and a day has all its sweeps.",
+    ),
     "rules": (
         "Reading guardrails.yaml",
         "The time to read and to compile a large file, and the time of a cold function to load the shipped file.",

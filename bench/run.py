@@ -24,6 +24,7 @@ from container import container
 from figures import Gathered
 from footprint import memory, size
 from guardrails import rules
+from rotation import rotation
 from stand import CUSTODIAN_PYTHON, standing
 from sweeps import sweep
 
@@ -40,6 +41,7 @@ PARTS: dict[str, tuple[Callable[..., None], int]] = {
     "sweep-100": (partial(sweep, size=100), 7),
     "sweep-1000": (partial(sweep, size=1_000), 3),
     "sweep-10000": (partial(sweep, size=10_000), 1),
+    "rotation": (rotation, 1),
     "accounts": (accounts, 1),
     "rules": (rules, 7),
     "container": (container, 5),
@@ -48,7 +50,7 @@ PARTS: dict[str, tuple[Callable[..., None], int]] = {
 }
 """The parts of the bench, each with its function and its number of rounds."""
 
-ALONE = frozenset({"accounts"})
+ALONE = frozenset({"accounts", "rotation"})
 """The parts that run only Rolewarden."""
 
 

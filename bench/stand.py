@@ -27,7 +27,7 @@ from rolewarden.bindings import EXECUTION, ROLE, USER_PROFILE, Binding, Bindings
 from rolewarden.listed import ListedProfile
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
-from rolewarden_local.emulated.regions import offer_every_region
+from rolewarden_local.emulated.regions import enable_every_region
 from rolewarden_local.scenes.crowd import GUARDRAILS, Crowd, attach_all, crowd, detach_all
 from rolewarden_local.scenes.seed import TRUST
 from rolewarden_local.scenes.stage import stage
@@ -265,7 +265,7 @@ def standing() -> Iterator[Stand]:
     with tempfile.TemporaryDirectory() as folder:
         layer = build_layer(Path(folder))
         aws = LocalAws.start()
-        offer_every_region()
+        enable_every_region()
         with aws.serving() as url:
             yield Stand(aws, url, Path(folder), layer)
 

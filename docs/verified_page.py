@@ -61,6 +61,7 @@ GUIDES = {
     "service-authorization/latest/reference": "Service Authorization Reference",
     "sns/latest/api": "SNS API Reference",
     "sns/latest/dg": "SNS Developer Guide",
+    "singlesignon/latest/userguide": "IAM Identity Center User Guide",
 }
 """The names of AWS's guides, by the paths of their URLs."""
 

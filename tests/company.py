@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 from rolewarden.aws import Aws
 from rolewarden_local.aws import ACCOUNT_ID, LocalAws
+from rolewarden_local.emulated._ministack import cloudformation
 from rolewarden_local.scenes.template import Template
 
+from tests.handlers import STACK
 from tests.stacks import MEMBER
 from tests.world import World
 
@@ -55,6 +58,14 @@ class Company(World):
     def organize(self, *accounts: str) -> None:
         """Put only these accounts into UNIT."""
         self.aws.organize("o-exampleorg1", {UNIT: set(accounts)}, administrator=ACCOUNT_ID)
+        self.stack_was_updated(datetime(2026, 1, 1, tzinfo=UTC))
+
+    def stack_was_updated(self, at: datetime) -> None:
+        """Set the time of the last update of the central stack in CloudFormation."""
+        # The command line looks for a stack with the name "rolewarden" and would miss its tables.
+        stack = {"StackName": "central", "StackId": STACK, "Tags": [], "StackStatus": "UPDATE_COMPLETE"}
+        times = dict.fromkeys(("CreationTime", "LastUpdatedTime"), at.isoformat())
+        cloudformation._stacks.set_scoped(ACCOUNT_ID, "us-east-1", "central", {**stack, **times})
 
     def cover(self, regions: str = "us-east-1") -> Company:
         """Cover the members, too, and the domains in `regions`, a list with commas."""

@@ -35,6 +35,8 @@ EVERYTHING = {
     "OrganizationalUnits": "ou-root-canvas000",
     "Regions": "us-east-1,eu-west-1",
     "SecurityHub": "on",
+    "Fallback": "boundary",
+    "OperatorRoleArn": "arn:aws:iam::111122223333:role/Operator",
 }
 """Parameters with which a stack has every resource of the template, except those that KmsKeyArn changes."""
 

@@ -248,6 +248,10 @@ def test_the_alert_of_a_denied_call_says_that_it_was_an_attempt():
         ("self_update_function_code", "assumed-role/Admin/olga called UpdateFunctionCode on function EnforceFunction"),
         ("self_put_function_concurrency", "called PutFunctionConcurrency on function ReconcileFunction"),
         ("self_create_event_source_mapping", "called CreateEventSourceMapping on queue WorkQueue"),
+        ("self_update_event_source_mapping", "called UpdateEventSourceMapping on queue WorkQueue, mapping"),
+        ("self_put_data_protection_policy", "called PutDataProtectionPolicy on topic AlarmTopic"),
+        ("self_put_resource_policy_of_function", "called PutResourcePolicy on function EnforceFunction"),
+        ("self_put_transformer", "called PutTransformer on log group EnforceLogs"),
         ("self_put_role_policy", "called PutRolePolicy on role EnforceFunctionRole"),
         ("self_purge_queue", "called PurgeQueue on queue WorkQueue"),
         ("self_update_table", "called UpdateTable on table HistoryTable"),
@@ -267,6 +271,22 @@ def test_the_alert_of_a_denied_call_says_that_it_was_an_attempt():
 )
 def test_the_subject_of_a_tampering_alert_has_the_caller_the_call_and_the_resource(name, said):
     assert said in alert_of(name).headline
+
+
+@pytest.mark.parametrize("spelling", ["uUID", "uuid"])
+@pytest.mark.parametrize("failed", [False, True])
+def test_the_alert_of_a_changed_event_source_mapping_names_it_and_its_queue_even_of_a_failed_attempt(spelling, failed):
+    event = sample("self_update_event_source_mapping")
+    # A caller can change the function that the mapping invokes.
+    event["detail"]["requestParameters"] = {spelling: "ReconcileFunctionWork", "functionName": "swallow"}
+    if failed:
+        event["detail"] |= {"errorCode": "ResourceInUseException", "responseElements": None}
+    queues = {"reconcilefunctionwork": "WorkQueue"}
+    what = rows(compose(event, "aws", queues))["What"]
+    assert what.startswith("UpdateEventSourceMapping on queue WorkQueue, mapping ReconcileFunctionWork: ")
+    without = rows(compose(event, "aws"))["What"]
+    known = "event source mapping ReconcileFunctionWork" if failed else "queue WorkQueue, mapping ReconcileFunctionWork"
+    assert without.startswith(f"UpdateEventSourceMapping on {known}: ")
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "events").glob("member_*.json")))

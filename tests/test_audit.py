@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -241,7 +242,7 @@ def test_after_a_long_silence_audits_go_on_until_they_have_caught_up(world):
     assert done["behind"]
     assert done["backfilled"] == 0
     world.end_sweeps()
-    assert world.progress.audited(ACCOUNT_ID) > datetime.now(UTC)
+    assert world.progress.audited(ACCOUNT_ID, math.inf) > datetime.now(UTC)
     assert not auditor.run(ACCOUNT_ID, time.time() + 3600)["behind"]
     assert sum("backfilled" in row for row in world.history("CanvasOmar")) == 1
 
@@ -265,7 +266,7 @@ def test_a_sweep_completes_and_counts_an_error_if_the_event_history_cannot_be_re
 def test_a_throttled_audit_is_retried(world):
     with world.aws.failing("LookupEvents", "ThrottlingException"), pytest.raises(RetryLater):
         world.audit()
-    assert world.progress.audited(ACCOUNT_ID) is None
+    assert world.progress.audited(ACCOUNT_ID, math.inf) is None
 
 
 def test_a_backfilled_entry_is_put_on_the_bus_and_counted(world, counted):

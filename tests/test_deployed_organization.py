@@ -230,11 +230,18 @@ def test_a_forged_event_of_the_member_account_only_triggers_an_evaluation(compan
     assert not has_attached(MEMBER, "Innocent")
 
 
+DEPLOYER = f"arn:aws:iam::{CENTRAL}:role/deploy-rolewarden"
+
+
 @pytest.fixture
 def protected(company):
-    """The service control policy that `rolewarden scp` prints is attached to both units."""
+    """The service control policy that `rolewarden scp` prints is attached to both units. It exempts a deployer."""
     company.worked_off()
-    printed = CliRunner().invoke(app, ["scp", "--region", HERE])
+    everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    iam = client("iam", CENTRAL)
+    iam.create_role(RoleName="deploy-rolewarden", AssumeRolePolicyDocument=TRUST)
+    iam.put_role_policy(RoleName="deploy-rolewarden", PolicyName="all", PolicyDocument=json.dumps(everything))
+    printed = CliRunner().invoke(app, ["scp", "--region", HERE, "--deployer", DEPLOYER])
     assert printed.exit_code == 0, printed.output
     organizations = client("organizations", MANAGEMENT)
     policy = organizations.create_policy(
@@ -245,6 +252,9 @@ def protected(company):
     yield
     for unit in UNITS:
         organizations.detach_policy(PolicyId=policy, TargetId=unit)
+    organizations.delete_policy(PolicyId=policy)
+    iam.delete_role_policy(RoleName="deploy-rolewarden", PolicyName="all")
+    iam.delete_role(RoleName="deploy-rolewarden")
 
 
 @pytest.mark.usefixtures("protected")
@@ -263,6 +273,27 @@ def test_under_its_service_control_policy_the_stack_works_and_no_administrator_u
         company.swept(account, times + 1)
         assert account_findings(company.own, company.outputs, account) == []
     assert [check["message"] for check in doctor() if check["level"] == "fail"] == []
+
+
+def detached_by_a_deployer(account):
+    """Let an administrator of an account trust everybody with the deployer's role, assume it and detach a guardrail."""
+    anybody = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [anybody]})
+    client("iam", account).update_assume_role_policy(RoleName="deploy-rolewarden", PolicyDocument=trust)
+    given = client("sts", account).assume_role(RoleArn=DEPLOYER, RoleSessionName="mallory")["Credentials"]
+    deployer = boto3.client("iam", aws_access_key_id=given["AccessKeyId"], aws_session_token=given["SessionToken"],
+                            aws_secret_access_key=given["SecretAccessKey"])  # fmt: skip
+    policy = f"arn:aws:iam::{account}:policy/rolewarden/no-generative-ai"
+    deployer.detach_role_policy(RoleName="CanvasAnalytics", PolicyArn=policy)
+
+
+@pytest.mark.usefixtures("protected")
+def test_under_its_service_control_policy_no_administrator_becomes_the_deployer_to_detach_a_guardrail(company):
+    with pytest.raises(ClientError, match=r"iam:UpdateAssumeRolePolicy .* explicit deny in a service control policy"):
+        detached_by_a_deployer(CENTRAL)
+    with pytest.raises(ClientError, match=r"iam:DeleteRole .* explicit deny in a service control policy"):
+        client("iam", CENTRAL).delete_role(RoleName="deploy-rolewarden")
+    assert has_attached(CENTRAL, "CanvasAnalytics")
 
 
 @pytest.fixture(scope="module")

@@ -104,9 +104,12 @@ def test_the_list_has_policies_attached_before_the_quota_and_a_remediated_role_h
 
 def test_without_a_fallback_a_full_role_needs_only_the_calls_to_find_and_report_it(world_with):
     world = world_with(OFF)
+    for role in ("CanvasAnalytics", "CanvasRosa"):  # The function then knows the texts of the policies.
+        world.enforce(world.role_event(role))
     assert world.calls(world.role_event("CanvasFull")) == [
         "dynamodb:Query",
         "iam:ListAttachedRolePolicies",
+        "iam:GetPolicy",
         "iam:AttachRolePolicy",
         "dynamodb:PutItem",  # This call records that the finding will be reported.
         "events:PutEvents",
@@ -155,9 +158,11 @@ def test_a_full_role_gets_its_boundary_although_a_policy_is_missing_in_iam(world
 
 def test_a_role_with_its_boundary_is_compliant_and_nothing_is_written_or_reported(bounded):
     before = len(bounded.history("CanvasFull"))
+    bounded.verdict("CanvasFull")  # The function then knows the texts of the policies.
     assert bounded.calls(bounded.role_event("CanvasFull")) == [
         "dynamodb:Query",
         "iam:ListAttachedRolePolicies",
+        "iam:GetPolicy",
         "iam:AttachRolePolicy",
         "iam:GetRole",
     ]

@@ -126,8 +126,9 @@ def test_a_function_with_wrong_settings_fails_at_its_cold_start(world, variable,
 COMMON = {"ACCOUNT_ID", "BINDINGS_TABLE", "HISTORY_TABLE", "HISTORY_DAYS", "GUARDRAILS_FILE"}
 NEEDED = {
     EnforceSettings: {*COMMON, "WORK_QUEUE_URL", "RECHECK_SECONDS", "OWN_ROLES", "REGIONS"},
-    PublishSettings: {*COMMON, "PUBLISH_QUEUE_URL", "SWEEP_QUEUE_URL", "RECHECK_SECONDS", "REGIONS"},
-    DetachSettings: {*COMMON, "WORK_QUEUE_URL", "RECHECK_SECONDS"},
+    PublishSettings: {*COMMON, "PUBLISH_QUEUE_URL", "SWEEP_QUEUE_URL", "RECHECK_SECONDS", "REGIONS", "STACK_ID",
+        "FALLBACK"},
+    DetachSettings: {*COMMON, "WORK_QUEUE_URL", "RECHECK_SECONDS", "OWN_ROLES", "REGIONS"},
     SweepSettings: {
         *COMMON, "WORK_QUEUE_URL", "SWEEP_QUEUE_URL", "DETACH_QUEUE_URL", "PUBLISH_QUEUE_URL", "OWN_ROLES", "REGIONS",
         "SWEEP_SECONDS",

@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime
 
 import boto3
 import pytest
@@ -10,6 +11,7 @@ from rolewarden.bindings import RoleKey
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.origin import DEPLOYMENT
 from rolewarden.policies import policy_arn
+from rolewarden.progress import sweeps_scope
 from rolewarden.verdicts import Reason
 from rolewarden_local.aws import ACCOUNT_ID as CENTRAL
 from rolewarden_local.scenes.seed import TRUST
@@ -159,6 +161,26 @@ def test_a_message_that_claims_a_deployment_does_not_hide_a_restoration(company,
     client("iam", MEMBER).delete_policy(PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
     company.publications.handle_message({"account": MEMBER, "step": "publish", **claim})
     assert [row["remediation"] for row in company.history_of(MEMBER, "policy/no-generative-ai")] == ["created"]
+
+
+def test_a_forged_row_of_the_last_sweep_does_not_hide_a_restoration(company):
+    company.everything()
+    client("iam", MEMBER).delete_policy(PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
+    scope = sweeps_scope(MEMBER)
+    for sweep in company.progress.sweeps(MEMBER):
+        company.progress.begin((scope, sweep["item"]), time.time(), "other rules")
+    company.publications.handle_message({"account": MEMBER, "step": "publish"})
+    assert [row["remediation"] for row in company.history_of(MEMBER, "policy/no-generative-ai")] == ["created"]
+
+
+def test_after_an_update_of_the_stack_new_policies_are_no_tampering(company):
+    company.everything()
+    client("iam", MEMBER).delete_policy(PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
+    for sweep in company.progress.sweeps(MEMBER):
+        company.progress.begin((sweeps_scope(MEMBER), sweep["item"]), time.time(), "earlier rules")
+    company.stack_was_updated(datetime.now(UTC))
+    company.publications.handle_message({"account": MEMBER, "step": "publish"})
+    assert company.history_of(MEMBER, "policy/no-generative-ai") == []
 
 
 @pytest.mark.parametrize(

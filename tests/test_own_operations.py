@@ -75,6 +75,8 @@ UPDATE = [
     *worked_on(
         "NeverOnItself", "AWS::IAM::Policy", "rolew-Neve-1", 40, 60, {"PolicyName": "NeverOnItself", "Roles": [ROLE]}
     ),
+    *worked_on("ReconcileFunctionWork", "AWS::Lambda::EventSourceMapping", "5be8a1f4-3e36", 62, 68),
+    *worked_on("EnforceLogs", "AWS::Logs::LogGroup", "rolewarden-EnforceLogs-1", 62, 68),
     of_stack("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", 70),
     *worked_on("OldQueue", "AWS::SQS::Queue", "https://sqs/1/old", 71, 75, action="DELETE"),
     of_stack("UPDATE_COMPLETE", 80),
@@ -105,6 +107,8 @@ OWN = [
     call("lambda", "UpdateFunctionCode20150331v2", {"functionName": "rolewarden-EnforceFunction-X"}, 45),
     call("lambda", "UpdateFunctionCode20150331v2",
          {"functionName": f"arn:aws:lambda:eu-west-1:{CENTRAL}:function:rolewarden-EnforceFunction-X"}, 45),
+    call("lambda", "UpdateEventSourceMapping20150331", {"uUID": "5be8a1f4-3e36", "batchSize": 5}, 65),
+    call("logs", "PutDataProtectionPolicy", {"logGroupIdentifier": "rolewarden-EnforceLogs-1"}, 65),
     call("sqs", "DeleteQueue", {"queueUrl": "https://sqs/1/old"}, 73),
 ]  # fmt: skip
 OTHERS = {

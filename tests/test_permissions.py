@@ -33,7 +33,7 @@ ATTACHES = {"EnforceFunction", "ReconcileFunction"}
 
 @pytest.fixture(scope="module")
 def rights():
-    return of_template(translated())
+    return of_template(translated(Fallback="boundary"))
 
 
 def writes(service):
@@ -74,6 +74,12 @@ def test_a_fallback_boundary_is_set_by_two_functions_and_removed_by_three(rights
         ("iam:DeleteRolePermissionsBoundary", "ReconcileFunction"),
         ("iam:DeleteRolePermissionsBoundary", "DetachFunction"),
     }
+
+
+@pytest.mark.parametrize("role", ORDINARY.values(), ids=ORDINARY)
+def test_without_the_fallback_no_function_sets_a_boundary_and_one_removes_those_of_rolewarden(role):
+    rights = of_template(translated())
+    assert changes(rights, role, **bounding(BOUNDARY)) == {("iam:DeleteRolePermissionsBoundary", "DetachFunction")}
 
 
 @pytest.mark.parametrize("role", ORDINARY.values(), ids=ORDINARY)
@@ -221,6 +227,7 @@ def granted():
         for name, parameter in translated().body["Parameters"].items()
         if parameter.get("Default") == ""
     }
+    optional |= {"Fallback": "boundary"}
     optional |= {"OrganizationId": "o-exampleorg1", "OrganizationalUnits": "ou-root-canvas000", "Regions": "us-east-1"}
     of_functions = lines(of_template(translated())) | lines(of_template(translated(**optional, SecurityHub="on")))
     elsewhere = translated(Regions="us-east-1,eu-west-1")

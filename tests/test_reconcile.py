@@ -305,6 +305,7 @@ def test_the_current_state_is_read_and_not_taken_from_an_event(world):
 
 
 def test_an_event_needs_the_expected_aws_calls_of_a_warm_function(world):
+    # A function reads the text of each version of a policy once.
     world.enforce(world.role_event("CanvasAnalytics"))
     concern, drifted, compliant = map(world.role_event, ("BuildServer", "CanvasOmar", "CanvasAnalytics"))
     assert world.calls(concern) == ["dynamodb:Query"]
@@ -312,6 +313,7 @@ def test_an_event_needs_the_expected_aws_calls_of_a_warm_function(world):
     assert world.calls(drifted) == [
         "dynamodb:Query",
         "iam:ListAttachedRolePolicies",
+        "iam:GetPolicy",
         "iam:AttachRolePolicy",
         "sqs:SendMessageBatch",
         "events:PutEvents",
@@ -320,6 +322,7 @@ def test_an_event_needs_the_expected_aws_calls_of_a_warm_function(world):
 
 
 def test_a_new_profile_with_its_own_role_needs_two_more_calls(world):
+    world.protected()
     world.enforcer.discovery.refresh(ACCOUNT_ID, "us-east-1", _omar())
     world.sagemaker.create_user_profile(
         DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia")}
@@ -329,6 +332,7 @@ def test_a_new_profile_with_its_own_role_needs_two_more_calls(world):
         "dynamodb:TransactWriteItems",
         "dynamodb:Query",
         "iam:ListAttachedRolePolicies",
+        "iam:GetPolicy",
         "iam:AttachRolePolicy",
         "sqs:SendMessageBatch",
         "events:PutEvents",
@@ -343,7 +347,7 @@ def test_several_roles_are_remediated_before_they_are_recorded_in_one_batch(worl
         world.detach(role, "no-generative-ai")
     world.sagemaker.update_domain(DomainId="d-analytics0001", DefaultUserSettings={"SecurityGroups": ["sg-1"]})
     calls = world.calls(world.event("UpdateDomain"))
-    reads = ["dynamodb:Query", "iam:ListAttachedRolePolicies", "iam:AttachRolePolicy"]
+    reads = ["dynamodb:Query", "iam:ListAttachedRolePolicies", "iam:GetPolicy", "iam:AttachRolePolicy"]
     record = ["sqs:SendMessageBatch", "events:PutEvents", "dynamodb:BatchWriteItem"]
     assert calls == ["sagemaker:DescribeDomain", "dynamodb:TransactWriteItems", *reads * len(roles), *record]
     for role in roles:

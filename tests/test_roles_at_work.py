@@ -31,6 +31,7 @@ from tests.conftest import sample
 from tests.handlers import STACK
 from tests.permissions import of_template, unused
 from tests.publishing import UNRELATED
+from tests.stacks import translated
 from tests.world import World
 
 pytestmark = pytest.mark.long
@@ -323,6 +324,11 @@ def call_of_cloudformation(staff):
     event["detail"]["sourceIPAddress"] = "cloudformation.amazonaws.com"
     OwnOperations(StackReader(staff.aws("Alert")), stack, {}).caused(event)
     assert staff.world.aws.calls()[-1].operation == "DescribeStackEvents"
+
+
+@pytest.fixture(scope="module")
+def template():
+    return translated(Fallback="boundary")
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,8 @@ def test_deleted_subjects_are_unbound(world):
 def test_bindings_of_another_account_are_kept(world):
     from rolewarden.bindings import Binding, RoleKey
 
-    foreign = Binding("444455556666", "us-east-1", "d-x", "user-profile", "execution", RoleKey("444455556666", "R"))
+    role = RoleKey("444455556666", "R")
+    foreign = Binding("444455556666", "us-east-1", "d-x", "user-profile", "execution", role, user_profile="x")
     world.bindings.write([foreign])
     swept(world)
     assert "R" in world.bound().values()

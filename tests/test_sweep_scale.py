@@ -91,7 +91,7 @@ def test_a_first_sweep_reads_each_profile_once_and_changes_each_role_once(compan
     detach_all(roles)
     company.bindings.write((), [binding.key for binding in company.bindings.all()])
     calls = company.calls_of_a_sweep()
-    assert calls.total() <= 80 + 1.1 * len(people.roles) + 3 * len(roles), calls
+    assert calls.total() <= 80 + 1.1 * len(people.roles) + 4 * len(roles), calls
     assert calls["DescribeUserProfile"] <= len(people.roles) + 6  # the seed's
     assert calls["ListAttachedRolePolicies"] <= len(roles) + 12
     assert all(company.attached(role) for role in roles)

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from rolewarden.events import IAM_EVENTS, POLICY_EVENTS, ROLE_EVENTS, SAGEMAKER_EVENTS, TAG_EVENTS
+from rolewarden.settings import queues_of_mappings
 
 from tests.conftest import ROOT, sample
 from tests.patterns import matching
@@ -100,6 +101,14 @@ LONGEST = {
 }
 """Characters in names that CloudFormation generates: the limit of the service, or the longest stack name with its
 suffix."""
+
+
+def test_alertfunction_knows_the_queue_of_each_event_source_mapping():
+    environment = whole().resources("AWS::Lambda::Function")["AlertFunction"]["Environment"]["Variables"]
+    mappings = whole().resources("AWS::Lambda::EventSourceMapping")
+    assert queues_of_mappings(environment) == {
+        name.lower(): found["EventSourceArn"].rsplit(":", 1)[-1] for name, found in mappings.items()
+    }
 
 
 def test_a_pattern_is_within_the_limits_of_eventbridge():

@@ -21,6 +21,7 @@ from rolewarden.enforce import Enforcer
 from rolewarden.origin import DEPLOYMENT
 from rolewarden.policies import Policy, compile_rules, digest, policy_arn
 from rolewarden.publish import Publications
+from rolewarden.rotation import Rotation
 from rolewarden.runtime import Runtime
 from rolewarden.settings import DetachSettings, EnforceSettings, PublishSettings, SweepSettings
 from rolewarden.sweep import Sweeper
@@ -81,6 +82,13 @@ def _staged(aws: LocalAws, template: Template, guardrails: str) -> _Account:
     return _Account(aws.saved(), seeded, environment)
 
 
+class NoRotation(Rotation):
+    """A rotation in which no unchanged subject is due."""
+
+    def is_due(self, subject: str, began: float) -> bool:  # noqa: ARG002
+        return False
+
+
 class Assembled:
     """The collaborators of every function, in one process with one clock."""
 
@@ -93,6 +101,8 @@ class Assembled:
         self.enforcer = Enforcer.of(self.runtime, enforce)
         self.publications = Publications.of(self.runtime, publish)
         self.sweeper = Sweeper.of(self.runtime, SweepSettings.read(self.environment))
+        # Which subjects are due depends on the time of day. Tests of the rotation set the real one.
+        self.sweeper.rotation = NoRotation(0)
         self.detacher = Detacher.of(self.runtime, DetachSettings.read(self.environment))
         self.bindings, self.progress, self.reported = (
             self.runtime.bindings,

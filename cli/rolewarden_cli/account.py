@@ -176,6 +176,12 @@ class OperatorCalls:
                         tags={tag["Key"]: tag["Value"] for tag in role.get("Tags", ())},
                     )
 
+    def trust_of(self, role: str) -> tuple[str, Mapping[str, Any]]:
+        """The ARN and the trust policy of a role, by its name. Raises Gone, Refused and RetryLater."""
+        with translated():
+            found = self._iam_as_stored.get_role(RoleName=role)["Role"]
+            return found["Arn"], json.loads(unquote(str(found["AssumeRolePolicyDocument"])))
+
     def policies_per_role(self) -> int:
         """The quota of managed policies that can be attached to a role of this account. Raises Refused."""
         with translated():

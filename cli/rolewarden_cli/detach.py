@@ -12,6 +12,7 @@ from rolewarden.errors import Refused, RetryLater, RolewardenError
 from rolewarden.guardrails import Rules, SurplusPolicies
 from rolewarden.needs import Needs
 from rolewarden.origin import of_operator
+from rolewarden.reread import AlreadyRead
 from rolewarden.work import NoRechecks
 
 from rolewarden_cli import inventory, stack
@@ -108,7 +109,7 @@ def detach_surplus(
     def detacher(now: Inventory) -> Detacher:
         needs = Needs(detaching, aws.partition, now.bound, Clock(today=today))
         # A deployed stack evaluates the role when the event of the detachment arrives, so no recheck is needed.
-        return Detacher(aws, recorder, needs, NoRechecks(), origin)
+        return Detacher(aws, recorder, needs, NoRechecks(), AlreadyRead(), origin)
 
     done: dict[str, tuple[str, ...]] = {}
     left: list[str] = []

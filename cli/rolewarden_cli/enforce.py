@@ -20,6 +20,7 @@ from rolewarden.publish import Publisher
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder
 from rolewarden.reported import ReportedFindings
+from rolewarden.reread import AlreadyRead
 from rolewarden.verdicts import Outcome, Reason, Verdict
 from rolewarden.work import NoRechecks
 
@@ -132,7 +133,7 @@ class _Enforcement:
         self.reconciler = Reconciler(aws, needs, inventory.covers)
         self.publisher = Publisher(aws, recorder, needs)
         # No recheck is needed: the next plan and the next sweep of a deployed stack evaluate the roles again.
-        self.detacher = Detacher(aws, recorder, needs, NoRechecks(), self.origin)
+        self.detacher = Detacher(aws, recorder, needs, NoRechecks(), AlreadyRead(), self.origin)
         self.policies: dict[str, str] = {}
         self.outcomes: list[Outcome] = []
         self.detached: dict[str, tuple[str, ...]] = {}

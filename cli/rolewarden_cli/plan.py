@@ -343,8 +343,8 @@ class Rehearsal:
         """The role with this name. Raises Refused."""
         return self._of(name)
 
-    def policy(self, policy_arn: str) -> PublishedPolicy | None:
-        """The policy as `enforce` would publish it; None for a policy of another origin."""
+    def policy(self, policy_arn: str, known: PublishedPolicy | None = None) -> PublishedPolicy | None:  # noqa: ARG002
+        """The policy as `enforce` would publish it, whatever is `known`; None for a policy of another origin."""
         policy = self._policies.get(policy_arn.rpartition("/")[2])
         return PublishedPolicy("", policy.text) if policy else None
 

@@ -19,6 +19,7 @@ from rolewarden.policies import POLICY_SIZE, Document, Statement, size
 from rolewarden.reach import FORWARD, UNDELIVERED
 
 from rolewarden_cli.account import DeployedStack
+from rolewarden_cli.deployers import deployer_patterns
 
 SCP_SIZE = 10_240
 """Maximum characters of a service control policy, since May 2026 (5,120 before),
@@ -44,30 +45,26 @@ STACKSETS = "role/stacksets-exec-*"
 in https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html. Service-linked roles create and
 assume it, and an SCP does not apply to them."""
 
-_PRINCIPAL = re.compile(r"arn:[a-z*-]+:(iam|sts)::(\d{12}|\*):[\w+=,.@/*?-]+", re.ASCII)
+VERSION = "2012-10-17"
+"""The version of the policy language."""
 
-POLICY_WRITES = (
-    "iam:CreatePolicy",
-    "iam:CreatePolicyVersion",
-    "iam:DeletePolicy",
-    "iam:DeletePolicyVersion",
-    "iam:SetDefaultPolicyVersion",
+_ALWAYS_LEFT_OUT = (
+    "callers without the boundary: the root user, and each role or user that an administrator creates without it",
+    "other accounts of the organization",
 )
-ROLE_WRITES = (
-    "iam:AttachRolePolicy",
-    # In an account without a member role, a caller could create a role of that name, which a function would assume.
-    "iam:CreateRole",
-    "iam:DeleteRole",
-    "iam:DeleteRolePermissionsBoundary",
-    "iam:DeleteRolePolicy",
-    "iam:DetachRolePolicy",
-    "iam:PassRole",
-    "iam:PutRolePermissionsBoundary",
-    "iam:PutRolePolicy",
-    "iam:UpdateAssumeRolePolicy",
-    "iam:UpdateRole",
-    "iam:UpdateRoleDescription",
-)
+_LEFT_OUT = {
+    "Deployers": "deployers: an administrator can change one and then act as it",
+    "OtherRegions": "SageMaker domains in regions that the stack does not cover",
+}
+"""What a boundary does not cover without the statement with this Sid."""
+
+POLICY_WRITES = ("iam:CreatePolicy*", "iam:DeletePolicy*", "iam:SetDefaultPolicyVersion")
+"""Changes to a policy and its versions."""
+
+READS = ("iam:Generate*", "iam:Get*", "iam:List*", "iam:Simulate*", "sts:*")
+"""The actions on a role, user or identity provider that leave it as it is. The statements deny all others, also those
+that AWS adds later. Actions of `sts` are assumptions, and the trust policy of the role decides on them."""
+
 WORK = (
     "dynamodb:BatchWriteItem",
     "dynamodb:DeleteItem",
@@ -87,25 +84,31 @@ WORK = (
 STACK_WRITES = (
     "cloudformation:CancelUpdateStack",
     "cloudformation:ContinueUpdateRollback",
+    "cloudformation:CreateStackInstances",
+    "cloudformation:CreateStackRefactor",
     # Stacks, StackSets and their instances.
     "cloudformation:Delete*",
-    "cloudformation:ExecuteChangeSet",
+    "cloudformation:Execute*",
+    "cloudformation:Import*",
     "cloudformation:RollbackStack",
     "cloudformation:SetStackPolicy",
     "cloudformation:StopStackSetOperation",
     "cloudformation:Update*",
     "cloudwatch:DeleteAlarms",
     "cloudwatch:DisableAlarmActions",
-    "cloudwatch:PutAlarmMuteRule",
-    "cloudwatch:PutCompositeAlarm",
-    "cloudwatch:PutMetricAlarm",
+    "cloudwatch:Put*",
     "cloudwatch:SetAlarmState",
+    "dynamodb:CreateGlobalTable",
     "dynamodb:DeleteResourcePolicy",
     "dynamodb:DeleteTable",
+    # Kinesis streams of the table.
+    "dynamodb:Disable*",
+    "dynamodb:Enable*",
     "dynamodb:PutResourcePolicy",
-    "dynamodb:UpdateContinuousBackups",
-    "dynamodb:UpdateTable",
-    "dynamodb:UpdateTimeToLive",
+    "dynamodb:UpdateCont*",
+    "dynamodb:UpdateGlobal*",
+    "dynamodb:UpdateKinesis*",
+    "dynamodb:UpdateT*",
     # Not events:Put*, because forwarders put events on the bus of the central account.
     "events:Delete*",
     "events:DisableRule",
@@ -114,9 +117,11 @@ STACK_WRITES = (
     "events:PutTargets",
     "events:Remove*",
     "events:UpdateEventBus",
-    "kms:DisableKey",
-    "kms:DisableKeyRotation",
+    "kms:DeleteImported*",
+    "kms:Disable*",
     "kms:PutKeyPolicy",
+    "kms:RetireGrant",
+    "kms:RevokeGrant",
     "kms:ScheduleKeyDeletion",
     # Invoking is a write: a caller could send a forged payload. docs/explanation/reliability.md says what each function
     # does then.
@@ -128,23 +133,24 @@ STACK_WRITES = (
     "lambda:Put*",
     "lambda:Remove*",
     "lambda:Update*",
-    "logs:AssociateKmsKey",
-    "logs:DeleteLogGroup",
-    "logs:DeleteLogStream",
-    "logs:DeleteRetentionPolicy",
-    "logs:DisassociateKmsKey",
-    "logs:PutDataProtectionPolicy",
-    "logs:PutRetentionPolicy",
-    "sns:AddPermission",
+    # Not logs:Put*, because the functions put their log events.
+    "logs:*KmsKey",
+    "logs:Delete*Policy",
+    "logs:DeleteLog*",
+    "logs:DeleteSyslog*",
+    "logs:DeleteTransformer",
+    "logs:Put*Policy",
+    "logs:PutBearer*",
+    "logs:PutLogGroup*",
+    "logs:PutSyslog*",
+    "logs:PutTransformer",
+    "sns:*Permission",
     "sns:DeleteTopic",
     "sns:PutDataProtectionPolicy",
-    "sns:RemovePermission",
-    "sns:SetSubscriptionAttributes",
-    "sns:SetTopicAttributes",
+    "sns:Set*Attributes",
     "sns:Unsubscribe",
-    "sqs:AddPermission",
+    "sqs:*Permission",
     "sqs:DeleteQueue",
-    "sqs:RemovePermission",
     "sqs:SetQueueAttributes",
 )
 TRAIL_WRITES = (
@@ -159,13 +165,16 @@ TRAIL_WRITES = (
 class Protection:
     """The documents for one stack.
 
-    - `deployers`: ARN patterns of the principals that are exempt. The boundary still protects itself from them.
+    - `deployers`: the ARNs of the roles and users that are exempt, see `deployers.py`. The boundary still protects
+      itself from them.
+    - `providers`: the identity providers that can sign in deployers.
 
-    Raises ProtectionError if the stack is not Rolewarden's, or if a pattern is not valid.
+    Raises ProtectionError if the stack is not Rolewarden's, or if an administrator could become a deployer.
     """
 
     stack: DeployedStack
     deployers: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         missing = sorted(set(ROLES) - {logical for logical, _, _ in self.stack.resources})
@@ -174,12 +183,7 @@ class Protection:
                 f"stack `{self.stack.name}` has no {missing[0]}: it is not a stack of Rolewarden, "
                 "or its deployment did not complete: give the name of the stack with --stack"
             )
-        for pattern in self.deployers:
-            if not _PRINCIPAL.fullmatch(pattern):
-                raise ProtectionError(
-                    f"--deployer {pattern}: not the ARN of a role or user: give one, with `*` for any text, "
-                    f"such as arn:{self.partition}:iam::{self.account}:role/deploy-*"
-                )
+        object.__setattr__(self, "deployers", deployer_patterns(self.deployers, self.partition, self.account))
 
     @property
     def partition(self) -> str:
@@ -198,9 +202,17 @@ class Protection:
 
     def service_control_policy(self) -> Document:
         """The policy for accounts, organizational units or the root. Raises ProtectionError if it is too long."""
-        # A domain in a region that the stack does not cover is unprotected. The boundary has no room for the statement.
-        elsewhere = self._deny("OtherRegions", ["sagemaker:CreateDomain"], "*", elsewhere=self.stack.regions)
-        return _fitting([*self._denies(scp=True), elsewhere], SCP_SIZE, "a service control policy")
+        return _fitting([*self._denies(scp=True), *self._optional()], SCP_SIZE, "a service control policy")
+
+    def _optional(self) -> list[Statement]:
+        """The statements for which a boundary may have no room, the most important first."""
+        deployers = [*self.deployers, *self.providers]
+        return [
+            # Without this statement, an administrator who becomes a deployer is exempt from all others.
+            *([self._deny("Deployers", READS, deployers, reads=True)] if deployers else []),
+            # A domain in a region that the stack does not cover is unprotected.
+            self._deny("OtherRegions", ["sagemaker:CreateDomain"], "*", elsewhere=self.stack.regions),
+        ]
 
     def boundary(self) -> Document:
         """The boundary for the administrators of an account without Organizations. Raises ProtectionError if too long.
@@ -221,7 +233,17 @@ class Protection:
                 where={"iam:PermissionsBoundary": arn},
             ),
         )
-        return _fitting([allow, *self._denies(scp=False), *itself], POLICY_SIZE, "a permissions boundary")
+        statements = [allow, *self._denies(scp=False), *itself]
+        for statement in self._optional():
+            if size({"Version": VERSION, "Statement": [*statements, statement]}) <= POLICY_SIZE:
+                statements.append(statement)
+        return _fitting(statements, POLICY_SIZE, "a permissions boundary")
+
+    def left_out(self) -> tuple[str, ...]:
+        """What the service control policy of this stack denies and its boundary does not."""
+        boundary = {statement["Sid"] for statement in self.boundary()["Statement"]}
+        missing = [_LEFT_OUT[statement["Sid"]] for statement in self._optional() if statement["Sid"] not in boundary]
+        return (*_ALWAYS_LEFT_OUT, *missing)
 
     def _denies(self, *, scp: bool) -> list[Statement]:
         """The denies of both documents. An SCP covers every account, and exempts the roles that need an action."""
@@ -253,7 +275,9 @@ class Protection:
                 but(ENFORCE_ROLE, RECONCILE_ROLE, DETACH_ROLE),
                 where={"iam:PermissionsBoundary": boundaries},
             ),
-            self._deny("OwnRoles", ROLE_WRITES, list(self._roles(accounts)), stack_sets),
+            # In an account without a member role, a caller could create a role of that name, which a function would
+            # assume. So this statement denies the creation, too.
+            self._deny("OwnRoles", READS, list(self._roles(accounts)), stack_sets, reads=True),
             self._deny("OwnWork", WORK, list(self._work()), workers),
             self._deny("OwnStack", STACK_WRITES, [*self._parts(), *self._parts_elsewhere(accounts)], stack_sets),
             self._deny("Trail", TRAIL_WRITES, "*"),
@@ -268,8 +292,12 @@ class Protection:
         *,
         where: dict[str, str] | None = None,
         elsewhere: Sequence[str] = (),
+        reads: bool = False,
     ) -> Statement:
-        """A deny for every principal except `roles` and the deployers, with `elsewhere` in all regions but these."""
+        """A deny for every principal except `roles` and the deployers.
+
+        With `elsewhere`, it applies in all regions but these. With `reads`, it denies all actions but `actions`.
+        """
         exempt = [*roles, *self.deployers]
         condition = {
             **({"ArnLike": where} if where else {}),
@@ -279,7 +307,7 @@ class Protection:
         return {
             "Sid": sid,
             "Effect": "Deny",
-            "Action": list(actions),
+            "NotAction" if reads else "Action": list(actions),
             "Resource": resources,
             **({"Condition": condition} if condition else {}),
         }
@@ -391,11 +419,11 @@ def text(document: Document) -> str:
 
 
 def _fitting(statements: list[Statement], most: int, what: str) -> Document:
-    document: Document = {"Version": "2012-10-17", "Statement": statements}
+    document: Document = {"Version": VERSION, "Statement": statements}
     if (taken := size(document)) > most:
         raise ProtectionError(
-            f"{what} can have {most:,} characters, and this one has {taken:,}: give fewer or shorter --deployer "
-            "patterns, or deploy the stack with a shorter name, which CloudFormation does not shorten in the names of "
+            f"{what} can have {most:,} characters, and this one has {taken:,}: give fewer deployers, "
+            "or deploy the stack with a shorter name, which CloudFormation does not shorten in the names of "
             "resources"
         )
     return document

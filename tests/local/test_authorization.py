@@ -6,6 +6,7 @@ import urllib.request
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from rolewarden_local.scenes.seed import CANVAS_POLICY, TRUST, AccessKey, seed
 
 from tests.local.conftest import policy, refusal
@@ -232,3 +233,59 @@ def test_unsigned_calls_and_calls_after_the_block_are_not_authorized(aws):
         her = AccessKey(key["AccessKeyId"], key["SecretAccessKey"]).session()
         refusal(her.client("iam").list_roles)
     her.client("iam").list_roles()
+
+
+def test_a_new_name_of_a_user_needs_permission_on_the_new_name_too(eve, iam):
+    iam.create_user(UserName="bob")
+    of_bob = {"Action": "iam:UpdateUser", "Resource": [f"arn:aws:iam::{ACCOUNT}:user/bob"]}
+    hers = eve(of_bob).client("iam")
+    assert refusal(hers.update_user, UserName="bob", NewUserName="robert")[0] == "AccessDenied"
+    assert refusal(hers.update_user, UserName="bob", NewPath="/ci/")[0] == "AccessDenied"
+    eve({**of_bob, "Resource": [*of_bob["Resource"], f"arn:aws:iam::{ACCOUNT}:user/robert"]})
+    assert not is_denied(hers.update_user, UserName="bob", NewUserName="robert")
+
+
+def is_denied(call, **parameters):
+    """Whether authorization denies a call. The local AWS may refuse an allowed call for another reason."""
+    try:
+        call(**parameters)
+    except ClientError as error:
+        return "AccessDenied" in error.response["Error"]["Code"]
+    return False
+
+
+def test_a_member_of_a_group_or_profile_is_authorized_on_the_group_or_profile(eve, iam, role):
+    iam.create_group(GroupName="team")
+    iam.create_instance_profile(InstanceProfileName="build")
+    hers = eve({"Action": "iam:*", "Resource": f"arn:aws:iam::{ACCOUNT}:group/team"}).client("iam")
+    hers.add_user_to_group(GroupName="team", UserName="eve")
+    hers.remove_user_from_group(GroupName="team", UserName="eve")
+    of_profile = {"Action": "iam:*", "Resource": f"arn:aws:iam::{ACCOUNT}:instance-profile/build"}
+    hers = eve(of_profile).client("iam")
+    added = {"InstanceProfileName": "build", "RoleName": role}
+    assert "perform: iam:PassRole on resource" in refusal(hers.add_role_to_instance_profile, **added)[1]
+    eve(of_profile, {"Action": "iam:PassRole", "Resource": ANALYST})
+    hers.add_role_to_instance_profile(**added)
+
+
+PASSING: dict[tuple[str, str], dict[str, object]] = {
+    ("lambda", "create_function"): {"FunctionName": "f", "Runtime": "python3.13", "Handler": "a.b", "Role": ANALYST,
+                                    "Code": {"ZipFile": b"-"}},
+    ("lambda", "update_function_configuration"): {"FunctionName": "f", "Role": ANALYST},
+    ("events", "put_rule"): {"Name": "r", "ScheduleExpression": "rate(1 day)", "RoleArn": ANALYST},
+    ("events", "put_targets"): {"Rule": "r", "Targets": [{"Id": "1", "Arn": "arn:aws:sqs:us-east-1:1:q",
+                                                          "RoleArn": ANALYST}]},
+    ("cloudformation", "create_stack"): {"StackName": "s", "TemplateBody": "{}", "RoleARN": ANALYST},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("service", "operation"), PASSING)
+def test_a_caller_who_gives_a_role_to_a_service_needs_permission_to_pass_it(eve, role, service, operation):
+    every = {"Action": f"{service}:*", "Resource": "*"}
+    of_service = {"StringEquals": {"iam:PassedToService": f"{service}.amazonaws.com"}}
+    call = getattr(eve(every).client(service), operation)
+    code, message, _ = refusal(call, **PASSING[service, operation])
+    assert code in {"AccessDenied", "AccessDeniedException"}
+    assert f"iam:PassRole on resource: {ANALYST}" in message
+    eve(every, {"Action": "iam:PassRole", "Resource": ANALYST, "Condition": of_service})
+    assert not is_denied(call, **PASSING[service, operation])

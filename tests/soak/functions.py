@@ -7,6 +7,7 @@ function ended, is delivered again up to the limit of its queue. The numbers are
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import os
@@ -94,6 +95,8 @@ class Functions:
         handler_module("sweep").sweeper = process.sweeper  # type: ignore[attr-defined]
         handler_module("publish").publications = lambda: process.publications  # type: ignore[attr-defined]
         handler_module("detach").detacher = lambda: process.detacher  # type: ignore[attr-defined]
+        # The virtual time does not move the clock of the functions, and each batch must read SageMaker again.
+        process.detacher.subjects = dataclasses.replace(process.detacher.subjects, kept=0.0)  # type: ignore[type-var]
         self.process = process
 
     def deliver(self, event: dict[str, Any], faults: Sequence[Fault | None] = ()) -> None:

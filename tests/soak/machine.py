@@ -22,6 +22,7 @@ from rolewarden.bindings import RoleKey
 from rolewarden.history import HistoryKey
 from rolewarden.origin import SWEEP
 from rolewarden.policies import boundary_name, compile_rules, digest, is_boundary
+from rolewarden.rotation import DAY_SECONDS, Rotation
 from rolewarden.verdicts import Reason, Verdict
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
 from rolewarden_local.scenes.seed import OTHER_ROLES, TRUST, trusting
@@ -30,6 +31,7 @@ from rolewarden_local.scenes.template import Template
 from tests.conftest import ROOT
 from tests.guardrail_texts import BY_DOMAIN
 from tests.publishing import UNRELATED
+from tests.soak.attacks import NUMBER, PolicyAttacks, TableAttacks, attachments_of_foreign_policies
 from tests.soak.functions import QUEUES, Fault, Functions, faults_of, quiet
 from tests.soak.ledger import (
     OURS,
@@ -57,9 +59,6 @@ QUOTA = 10
 TEAM = tuple(f"arn:aws:iam::{ACCOUNT_ID}:policy/team-policy-{number:02}" for number in range(1, QUOTA + 1))
 STALE_SECONDS = 30.0
 """Maximum age of a read of IAM in seconds. A recheck comes after 60 seconds."""
-
-NUMBER = st.integers(0, 1 << 16)
-"""A number that selects one of the existing items."""
 
 OPERATIONS = {
     "enforce": (
@@ -139,11 +138,17 @@ def _client(rules: str, person: str, service: str) -> Any:
     return world.seeded.access_keys[person].session().client(service)  # type: ignore[call-overload]
 
 
-class Night(RuleBasedStateMachine):
-    """One run. `alice` administers, `mallory` attacks, and the infrastructure tool also uses mallory's key."""
+class Night(TableAttacks, PolicyAttacks, RuleBasedStateMachine):
+    """One run, with the moves of `attacks` on Rolewarden's own resources.
+
+    `alice` administers, `mallory` attacks, and the infrastructure tool also uses mallory's key.
+    """
+
+    exempt = EXEMPT
 
     def __init__(self) -> None:
         super().__init__()
+        self.was_stale = False
         self.stack = contextlib.ExitStack()
         self.steps = 0
 
@@ -414,7 +419,13 @@ class Night(RuleBasedStateMachine):
     @rule(queue=st.sampled_from(["WorkQueue"] * 3 + ["PublishQueue", "SweepQueue", "DetachQueue"]),
           faults=befalling("poll"), twice=st.sampled_from([False] * 4 + [True]))  # fmt: skip
     def a_queue_is_polled(self, queue: str, faults: list[Fault | None], twice: bool) -> None:
+        needs, before = self.ledger.needs_now(), roles_now()
         self.functions.poll(queue, faults, twice=twice)
+        if queue == "DetachQueue" and self.age == 0:
+            # Whatever the table says, no role loses a policy that its subjects need at this time.
+            for role, found in roles_now().items():
+                lost = set(before[role]["AttachedPolicies"]) - set(found["AttachedPolicies"])
+                assert not {arn.removeprefix(OURS) for arn in lost} & needs.get(role, set()), (role, lost)
 
     @rule(seconds=st.sampled_from([1, 20, 61, 600, 7200]))
     def time_passes(self, seconds: int) -> None:
@@ -428,6 +439,7 @@ class Night(RuleBasedStateMachine):
     @rule(age=st.sampled_from([0.0, 0.0, 5.0, STALE_SECONDS]))
     def iam_answers_from_before(self, age: float) -> None:
         self.age = age
+        self.was_stale |= age > 0
 
     @rule(faults=befalling("sweep", 2))
     def it_is_time_for_a_sweep(self, faults: list[Fault | None]) -> None:
@@ -450,6 +462,8 @@ class Night(RuleBasedStateMachine):
             self.collect()
             self.functions.now += 7200
             self.functions.check()
+            # Within a day, the sweeps have read every subject again.
+            self.functions.process.sweeper.rotation = Rotation(DAY_SECONDS)
             self.functions.sweep()
             self.functions.work_off(most=60)
             self.functions.now += 3600
@@ -463,6 +477,7 @@ class Night(RuleBasedStateMachine):
         ours = self.ledger.play(_aws().events)
         published = {policy.name for policy in compile_rules(self.functions.process.runtime.rules, "aws")}
         self.nothing_but_guardrails_was_touched(ours, published)
+        assert self.was_stale or not attachments_of_foreign_policies(_aws().events)
         self.others_are_as_people_left_them()
         self.guardrails_say_what_they_should()
         self.governed_roles_are_guarded()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rolewarden_cli.connect import Connection, of_an_account
+from rolewarden_cli.deployers import read_trusts
 from rolewarden_cli.notes import note
 from rolewarden_cli.protect import BOUNDARY_NAME, Protection, text
 from rolewarden_cli.rules import UnwritableError
@@ -16,10 +18,9 @@ from rolewarden_cli.rules import UnwritableError
 @of_an_account
 def run_scp(
     connection: Connection,
-    deployer: Annotated[list[str] | None, typer.Option(metavar="ARN-PATTERN", help="The ARN of a role or user that "
-                                                       "deploys the stack. The policy exempts it, but a boundary "
-                                                       "still protects itself from it. `*` stands for any text. You "
-                                                       "can repeat this option.")] = None,
+    deployer: Annotated[list[str] | None, typer.Option(metavar="ARN", help="The ARN of a role or user that deploys the "
+                                                       "stack. The policy exempts it, and protects it from all other "
+                                                       "callers. You can repeat this option.")] = None,
     boundary: Annotated[bool, typer.Option("--boundary", help="Print a permissions boundary for administrators "
                                            "instead, for an account without AWS Organizations.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the policy to this file.")] = None,
@@ -27,16 +28,22 @@ def run_scp(
     """Print a service control policy that keeps administrators from changing the deployed stack.
 
     The policy has the names of the stack's resources: print it again after a deployment that adds resources. Without
-    --deployer, it also keeps every administrator from updating or deleting the stack. The command needs AWS
-    credentials with permission to describe the stack.
+    --deployer, it also keeps every administrator from updating or deleting the stack. The command names the callers
+    that can become a deployer, and the gaps of a boundary. The command needs AWS credentials with permission to
+    describe the stack and to read the trust policies of deployers (iam:GetRole).
 
-    Example: rolewarden scp --deployer 'arn:aws:iam::*:role/deploy' --out scp.json
+    Example: rolewarden scp --deployer arn:aws:iam::111122223333:role/deploy-rolewarden --out scp.json
     """
     protection = Protection(connection.deployed(), tuple(deployer or ()))
+    trusts = read_trusts(connection.calls, protection.deployers, connection.account)
+    protection = replace(protection, providers=trusts.providers)
     document = protection.boundary() if boundary else protection.service_control_policy()
     if not deployer:
         note("without --deployer, no administrator under this policy can update or delete the stack")
+    for line in trusts.notes:
+        note(line)
     if boundary:
+        note(f"the boundary leaves out {'; '.join(protection.left_out())}. A service control policy covers them")
         note(f"create the policy with the name {BOUNDARY_NAME}: the document protects the policy of that name")
     if out is None:
         print(text(document))

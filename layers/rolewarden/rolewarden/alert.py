@@ -10,6 +10,8 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -67,11 +69,12 @@ class _Link:
 _Row = tuple[str, str | _Link]
 
 
-def compose(event: Any, partition: str) -> Alert:
+def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxyType({})) -> Alert:
     """Compose the alert for `event`, as EventBridge delivers it, in `partition`. Accepts any value, and raises nothing.
 
-    It knows the findings from source `rolewarden`, and CloudTrail records. For any other event the alert says that
-    AlertFunction cannot read it.
+    `queues` has the queue's name of each event source mapping, by its ID in lower case. `compose` knows the findings
+    from source `rolewarden`, and CloudTrail records. For any other event the alert says that AlertFunction cannot read
+    it.
     """
     envelope = mapping(event)
     detail = mapping(envelope.get("detail"))
@@ -82,7 +85,7 @@ def compose(event: Any, partition: str) -> Alert:
     source, kind = envelope.get("source"), envelope.get("detail-type")
     about, parts = "Rolewarden", _FINDINGS.get(kind) if isinstance(kind, str) and source == "rolewarden" else None
     if kind == CLOUDTRAIL:
-        about, parts = "Rolewarden itself", _change
+        about, parts = "Rolewarden itself", partial(_change, queues=queues)
     headline, rows = parts(detail, place) if parts and detail else _unreadable(envelope)
     return _written(f"{about}: {headline}", [*rows, ("Account", place.name)])
 
@@ -259,14 +262,14 @@ def _role_contested(detail: Mapping[str, Any], place: _Console) -> _Parts:
     return f"role {role} is contested: restored {times}", rows
 
 
-def _change(detail: Mapping[str, Any], place: _Console) -> _Parts:
+def _change(detail: Mapping[str, Any], place: _Console, *, queues: Mapping[str, str]) -> _Parts:
     """The alert about a call on a part of Rolewarden, or on a trail."""
     cause = cause_of(detail)
     # CloudTrail adds the date of the API to Lambda's event names, for example DeleteFunction20150331.
     call = re.sub(r"\d{8}(v\d+)?$", "", _text(cause.event_name, 128))
     service = _text(detail.get("eventSource"), 64).partition(".")[0]
     noun, meaning, recommendation = _PARTS.get(service, ("part", "a part of Rolewarden changes", _RESTORE))
-    kind, name = _touched(detail)
+    kind, name = _mapping(detail, queues) or _touched(detail, noun)
     touched = f"{kind} {name}".strip() or noun
     if _FORWARDERS.fullmatch(name):
         meaning, recommendation = _UNDETECTED, _FORWARD_AGAIN
@@ -339,12 +342,16 @@ _PARAMETERS = {
     "eventSourceArn": "queue",
     "functionName": "function",
     "layerName": "layer",
-    "uuid": "event source mapping",
     "roleName": "role",
     "tableName": "table",
-    "resourceArn": "table",
+    "globalTableName": "table",
+    # The kind of resource that the service has.
+    "resourceArn": "",
     "queueUrl": "queue",
+    "sourceArn": "queue",
     "logGroupName": "log group",
+    "logGroupIdentifier": "log group",
+    "resourceIdentifier": "log group",
     "subscriptionArn": "subscription",
     "topicArn": "topic",
     "keyId": "key",
@@ -352,6 +359,7 @@ _PARAMETERS = {
     "alarmName": "alarm",
     "alarmNames": "alarm",
     "stackName": "stack",
+    "stackIds": "stack",
     "stackSetName": "StackSet",
     "trailName": "trail",
     "name": "",
@@ -364,12 +372,30 @@ _PARAMETERS = {
 """
 
 
-def _touched(detail: Mapping[str, Any]) -> tuple[str, str]:
-    """The kind and the name or names of the resource that a call changes. Both are empty if the call has no name."""
+def _mapping(detail: Mapping[str, Any], queues: Mapping[str, str]) -> tuple[str, str] | None:
+    """The queue and the ID of the event source mapping that a call changes, or None.
+
+    CloudTrail writes the ID as uUID. A failed attempt has no response with the queue.
+    """
+    parameters = mapping(detail.get("requestParameters"))
+    if not (source := _text(parameters.get("uUID") or parameters.get("uuid"), 64)):
+        return None
+    answered = _short(_text(mapping(detail.get("responseElements")).get("eventSourceArn"), 256))
+    queue = answered or queues.get(source.lower(), "")
+    return ("queue", f"{queue}, mapping {source}") if queue else ("event source mapping", source)
+
+
+def _touched(detail: Mapping[str, Any], noun: str) -> tuple[str, str]:
+    """The kind and the name or names of the resource that a call changes. Both are empty if the call has no name.
+
+    `noun` is the kind of resource that the service has.
+    """
     parameters = mapping(detail.get("requestParameters"))
     table = mapping(mapping(detail.get("responseElements")).get("tableDescription"))
-    for name, kind in _PARAMETERS.items():
-        value = parameters.get(name) or (table.get(name) if name == "tableName" else None)
+    muted = mapping(parameters.get("muteTargets"))
+    for name, usual in _PARAMETERS.items():
+        kind = noun if name == "resourceArn" else usual
+        value = parameters.get(name) or muted.get(name) or (table.get(name) if name == "tableName" else None)
         if isinstance(value, list):
             found = _names(value)
         elif name == "queueUrl":
@@ -377,7 +403,8 @@ def _touched(detail: Mapping[str, Any]) -> tuple[str, str]:
         else:
             found = _short(_text(value, 256))
             # The alert already has the kind, which the resource part of an ARN would repeat.
-            found = found.removeprefix(f"{kind}/").removeprefix(f"{kind}:")
+            of_kind = kind.replace(" ", "-")
+            found = found.removeprefix(f"{of_kind}/").removeprefix(f"{of_kind}:")
         if found:
             return kind, found
     return "", ""

@@ -99,7 +99,7 @@ class Auditor:
         refuses access to CloudTrail's event history, record that and return the refusal. Raises RetryLater.
         """
         settled = datetime.fromtimestamp(now, UTC) - SETTLED
-        audited = self.progress.audited(account) or settled - FIRST
+        audited = self.progress.audited(account, now) or settled - FIRST
         since, until = audited - OVERLAP, min(settled, audited + MOST)
         try:
             remediations: dict[tuple[str, str], list[RecordedCall]] = defaultdict(list)

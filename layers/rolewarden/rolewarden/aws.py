@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ParamValidationError
@@ -24,7 +24,8 @@ from botocore.session import Session
 
 from rolewarden import POLICY_PATH
 from rolewarden.attributes import attribute, plain
-from rolewarden.clock import Clock
+from rolewarden.chunks import chunks
+from rolewarden.clock import CLOCK_SKEW, Clock
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.listed import (
     ListedDomain,
@@ -191,9 +192,6 @@ def _of_our_own() -> Iterator[None]:
             yield
     except Refused as refused:
         raise RetryLater(str(refused)) from refused
-
-
-_T = TypeVar("_T")
 
 
 class Aws:
@@ -447,35 +445,42 @@ class Aws:
         except Gone:
             return frozenset()
 
-    def policy(self, policy_arn: str) -> PublishedPolicy | None:
-        """The default version of a policy; None if the policy does not exist. Raises Refused and RetryLater."""
+    def policy(self, policy_arn: str, known: PublishedPolicy | None = None) -> PublishedPolicy | None:
+        """The default version of a policy; None if the policy does not exist. Raises Refused and RetryLater.
+
+        `known` is the policy as the caller has read it before. A version never changes, and a policy that was deleted
+        and created again has another ID, so the text is read only if it differs.
+        """
+        found = self._policy(policy_arn)
+        if not found or (known and (known.id, known.version) == (found["PolicyId"], found["DefaultVersionId"])):
+            return known if found else None
+        version = found["DefaultVersionId"]
         try:
             with translated():
-                found = self._iam.get_policy(PolicyArn=policy_arn)["Policy"]
-                version = found["DefaultVersionId"]
                 document = self._iam.get_policy_version(PolicyArn=policy_arn, VersionId=version)["PolicyVersion"][
                     "Document"
                 ]
         except Gone:
             return None
         text = document if isinstance(document, str) else json.dumps(document)
-        return PublishedPolicy(version, text)
+        return PublishedPolicy(version, text, found["PolicyId"])
 
     def policy_description(self, policy_arn: str) -> str:
         """The description of a policy; empty if it has none, or if the policy does not exist."""
-        try:
-            with translated():
-                return self._iam.get_policy(PolicyArn=policy_arn)["Policy"].get("Description", "")
-        except Gone:
-            return ""
+        return str(self._policy(policy_arn).get("Description", ""))
 
     def policy_created(self, policy_arn: str) -> float:
         """When a policy was created, in seconds of the epoch; 0 if the policy does not exist."""
+        found = self._policy(policy_arn)
+        return float(found["CreateDate"].timestamp()) if found else 0.0
+
+    def _policy(self, policy_arn: str) -> Mapping[str, Any]:
+        """GetPolicy; empty if the policy does not exist."""
         try:
             with translated():
-                return self._iam.get_policy(PolicyArn=policy_arn)["Policy"]["CreateDate"].timestamp()
+                return cast("Mapping[str, Any]", self._iam.get_policy(PolicyArn=policy_arn)["Policy"])
         except Gone:
-            return 0.0
+            return {}
 
     def own_policies(self) -> tuple[str, ...]:
         """The names of all policies under `/rolewarden/`."""
@@ -718,7 +723,7 @@ class Aws:
             return self.put(table, items[0])
         requests = [{"PutRequest": {"Item": self._attributes(item)}} for item in items]
         with _of_our_own():
-            for chunk in _chunks(requests, 25):
+            for chunk in chunks(requests, 25):
                 left: Any = {table: chunk}
                 for _ in range(3):
                     left = self._dynamodb.batch_write_item(RequestItems=left).get("UnprocessedItems")
@@ -733,18 +738,23 @@ class Aws:
     ) -> None:
         """Write and delete items whose state was read at the time `at` (seconds of the epoch), a hundred in a call.
 
-        An existing item that was read later stays as it is. Raises RetryLater.
+        An existing item that was read later stays as it is. If its time is not a number, or is in the future, the item
+        counts as old. Otherwise it could not be corrected. Raises RetryLater.
         """
+        latest = max(at, self.clock.now()) + CLOCK_SKEW
         newer = {
             "TableName": table,
-            "ConditionExpression": "attribute_not_exists(read_at) OR read_at <= :at",
-            "ExpressionAttributeValues": self._attributes({":at": Decimal(f"{at:.6f}")}),
+            "ConditionExpression": "attribute_not_exists(read_at) OR NOT attribute_type(read_at, :number)"
+            " OR read_at <= :at OR read_at > :latest",
+            "ExpressionAttributeValues": self._attributes(
+                {":at": Decimal(f"{at:.6f}"), ":latest": Decimal(f"{latest:.6f}"), ":number": "N"}
+            ),
         }
         actions: list[Any] = [
             {"Put": {**newer, "Item": self._attributes({**item, "read_at": Decimal(f"{at:.6f}")})}} for item in puts
         ]
         actions += [{"Delete": {**newer, "Key": self._attributes(key)}} for key in deletes]
-        for chunk in _chunks(actions, 100):
+        for chunk in chunks(actions, 100):
             left = chunk
             tries = 0
             while left:
@@ -782,7 +792,7 @@ class Aws:
         later = {"DelaySeconds": delay} if delay else {}
         with _of_our_own():
             messages = [(self._group(str(body.get("account", ""))), json.dumps(body)) for body in bodies]
-            for chunk in _chunks(messages, 10, most=_MESSAGES_BYTES, weigh=lambda message: len(message[1])):
+            for chunk in chunks(messages, 10, most=_MESSAGES_BYTES, weigh=lambda message: len(message[1])):
                 answer = self._sqs.send_message_batch(
                     QueueUrl=queue_url,
                     Entries=[
@@ -803,7 +813,7 @@ class Aws:
         """
         details = [(name, json.dumps(detail)) for name, detail in events]
         with _of_our_own():
-            for chunk in _chunks(details, 10, most=_MESSAGES_BYTES, weigh=lambda event: len(event[1]) + 200):
+            for chunk in chunks(details, 10, most=_MESSAGES_BYTES, weigh=lambda event: len(event[1]) + 200):
                 answer = self._events.put_events(
                     Entries=[{"Source": "rolewarden", "DetailType": name, "Detail": detail} for name, detail in chunk]
                 )
@@ -890,15 +900,20 @@ class Aws:
 
     def stack_status(self, stack_id: str) -> str:
         """The status of a stack in this region, such as "UPDATE_IN_PROGRESS". Raises RetryLater."""
-        with _of_our_own():
-            [stack] = self._cloudformation.describe_stacks(StackName=stack_id)["Stacks"]
-            return str(stack["StackStatus"])
+        return str(self._stack(stack_id)["StackStatus"])
 
     def stack_created(self, stack_id: str) -> float:
         """When the creation of a stack of this region began, in seconds of the epoch. Raises RetryLater."""
+        return float(self._stack(stack_id)["CreationTime"].timestamp())
+
+    def stack_updated(self, stack_id: str) -> float:
+        """When the last update of a stack began, or its creation if it had no update. Raises RetryLater."""
+        stack = self._stack(stack_id)
+        return float(stack.get("LastUpdatedTime", stack["CreationTime"]).timestamp())
+
+    def _stack(self, stack_id: str) -> Any:
         with _of_our_own():
-            [stack] = self._cloudformation.describe_stacks(StackName=stack_id)["Stacks"]
-            return stack["CreationTime"].timestamp()
+            return self._cloudformation.describe_stacks(StackName=stack_id)["Stacks"][0]
 
     def notify(self, topic_arn: str, subject: str, text: str) -> None:
         """Send a message to the subscribers of a topic. Raises RetryLater."""
@@ -913,7 +928,12 @@ class Aws:
             raise RetryLater(f"BatchImportFindings: {failed['ErrorCode']}: {failed['ErrorMessage']}")
 
     def _item(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: plain(value) for name, value in attributes.items()}
+        """The plain values of an item, without the attributes that Rolewarden cannot have written."""
+        item = {}
+        for name, value in attributes.items():
+            with suppress(TypeError):
+                item[name] = plain(value)
+        return item
 
     def _attributes(self, item: Mapping[str, Any]) -> dict[str, Any]:
         return {name: attribute(value) for name, value in item.items()}
@@ -957,26 +977,3 @@ def _sign(request: AWSPreparedRequest, **_: Any) -> None:
     """
     if correlation_id := _correlation_id.get():
         request.headers["User-Agent"] = f"{request.headers.get('User-Agent', '')} {SIGNATURE}{correlation_id}"
-
-
-def _chunks(
-    items: list[_T],
-    size: int,
-    *,
-    most: float = float("inf"),
-    weigh: Callable[[_T], int] = len,  # type: ignore[assignment]
-) -> Iterator[list[_T]]:
-    """`items` in lists of at most `size` items, and at most `most` by weight.
-
-    An item that is heavier than `most` is a list of its own.
-    """
-    chunk: list[_T] = []
-    weight = 0
-    for item in items:
-        if chunk and (len(chunk) == size or weight + weigh(item) > most):
-            yield chunk
-            chunk, weight = [], 0
-        chunk.append(item)
-        weight += weigh(item)
-    if chunk:
-        yield chunk

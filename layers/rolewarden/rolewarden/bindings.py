@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -10,6 +11,9 @@ from rolewarden.calls import ReadsItems, WritesItems
 from rolewarden.clock import Clock
 from rolewarden.guardrails import Subject
 from rolewarden.names import about, account_and_name, folded
+
+_logger = logging.getLogger("rolewarden")
+"""The logger of `rolewarden.record`, which imports this module."""
 
 BY_ROLE = "by-role"
 """The index by which the table finds the subjects of a role. It lags behind the table, so callers pass `fresh` bindings
@@ -23,6 +27,7 @@ DEFAULT_USER = "default-user"
 SHARED_SPACES = "shared-spaces"
 USER_PROFILE = "user-profile"
 ROLE = "role"
+_KINDS = (DEFAULT_USER, SHARED_SPACES, USER_PROFILE, ROLE)
 
 EXECUTION = "execution"
 BEDROCK = "bedrock"
@@ -174,7 +179,11 @@ class Binding(NamedTuple):
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Binding:
-        """The binding of a row, the inverse of `as_row`. Raises KeyError or TypeError if `row` is not a binding."""
+        """The binding of a row, the inverse of `as_row`.
+
+        Raises KeyError, TypeError or ValueError if `row` is not exactly what `as_row` gives for a subject: for example
+        if its key belongs to another subject, or if an attribute for an index is missing or names another role.
+        """
         texts = [row[key] for key in ("account", "region", "domain_id", "kind", "via", "domain_name", "user_profile")]
         texts += [*(row.get(key, "") for key in ("modified", "role", "role_name")), *row["tags"].values()]
         others = row.get("other_roles", [])
@@ -187,7 +196,7 @@ class Binding(NamedTuple):
         spelled = row.get("role_name", "")
         if folded(spelled) == name:
             name = spelled
-        return cls(
+        binding = cls(
             account=row["account"],
             region=row["region"],
             domain_id=row["domain_id"],
@@ -201,6 +210,18 @@ class Binding(NamedTuple):
             deploys=row.get("deploys") is True,
             other_roles=tuple(OtherRole(via, RoleKey(*account_and_name(role))) for via, role in others),
         )
+        # No reading of a subject gives such a binding. No sweep would find its subject and correct it.
+        is_role = binding.kind == ROLE
+        has_home = bool(binding.region and binding.domain_id)
+        if binding.kind not in _KINDS or binding.via not in VIAS or has_home is is_role:
+            raise ValueError("a binding of no subject")
+        if is_role and (binding.role is None or binding.is_foreign or binding.via != EXECUTION):
+            raise ValueError("a binding of no role")
+        if bool(binding.user_profile) is not (binding.kind == USER_PROFILE):
+            raise ValueError("a binding with the name of another subject")
+        if {name: value for name, value in row.items() if name != "read_at"} != binding.as_row():
+            raise ValueError("the attributes of a binding contradict each other, or are more than it has")
+        return binding
 
 
 def sort_key_prefix(region: str = "", domain_id: str = "") -> str:
@@ -226,6 +247,23 @@ def row_key(key: tuple[str, str]) -> dict[str, str]:
     """The attributes that identify a row, by its partition and sort key."""
     partition, sort = key
     return {"scope": partition, "item": sort}
+
+
+def bindings_in(rows: Iterable[Mapping[str, Any]]) -> Iterator[Binding]:
+    """The bindings in rows of the table.
+
+    A row that is not a binding counts as missing, so that the sweep reads its subject again and replaces the row. It
+    must not stop the evaluation of other subjects.
+    """
+    for row in rows:
+        try:
+            yield Binding.of_row(row)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if "via" in row:
+                key = {name: str(row.get(name))[:200] for name in ("scope", "item")}
+                _logger.error(
+                    "a row of the bindings table is no binding and counts as missing", extra=key | {"why": repr(error)}
+                )
 
 
 class ReadsBindings(Protocol):
@@ -259,7 +297,7 @@ class StoredBindings:
         """
         found = {
             binding.key: binding
-            for binding in map(Binding.of_row, self.aws.query(self._table, {"role": role.path}, index=BY_ROLE))
+            for binding in bindings_in(self.aws.query(self._table, {"role": role.path}, index=BY_ROLE))
         }
         found.update({binding.key: binding for binding in fresh})
         return tuple(sorted((b for b in found.values() if b.role == role), key=lambda binding: binding.key))
@@ -283,15 +321,15 @@ class StoredBindings:
     def of_foreign_subjects(self, account: str) -> tuple[Binding, ...]:
         """The bindings of an account's roles to subjects of other accounts."""
         rows = self.aws.query(self._table, {"role_account": account}, index=BY_ROLE_ACCOUNT)
-        return tuple(sorted(map(Binding.of_row, rows), key=lambda binding: binding.key))
+        return tuple(sorted(bindings_in(rows), key=lambda binding: binding.key))
 
     def all(self) -> Iterator[Binding]:
         """All bindings of all accounts."""
-        return (Binding.of_row(row) for row in self.aws.scan(self._table) if "via" in row)
+        return bindings_in(self.aws.scan(self._table))
 
     def _beginning(self, account: str, subject: str) -> tuple[Binding, ...]:
         rows = self.aws.query(self._table, {"scope": account}, begins=("item", subject))
-        return tuple(map(Binding.of_row, rows))
+        return tuple(bindings_in(rows))
 
 
 class BindingsTable(StoredBindings):

@@ -52,7 +52,7 @@ class ReadsRoles(Accounts, Protocol):
 class ReadsPolicies(Accounts, Protocol):
     """Reads one policy."""
 
-    def policy(self, policy_arn: str) -> PublishedPolicy | None:
+    def policy(self, policy_arn: str, known: PublishedPolicy | None = None) -> PublishedPolicy | None:
         """As `Aws.policy`."""
 
 
@@ -130,6 +130,16 @@ class ReadsSubjects(Home, ReadsRoles, Protocol):
 
     def sagemaker_tags(self, region: str, arn: str) -> dict[str, str]:
         """As `Aws.sagemaker_tags`."""
+
+
+class ListsDomains(ReadsSubjects, Protocol):
+    """Lists and reads domains and user profiles."""
+
+    def domains(self, region: str) -> tuple[ListedDomain, ...]:
+        """As `Aws.domains`."""
+
+    def user_profiles(self, region: str, domain_id: str) -> tuple[ListedProfile, ...]:
+        """As `Aws.user_profiles`."""
 
 
 class ListsRegions(Protocol):
@@ -265,6 +275,9 @@ class ReadsStacks(Protocol):
 
     def stack_status(self, stack_id: str) -> str:
         """As `Aws.stack_status`."""
+
+    def stack_updated(self, stack_id: str) -> float:
+        """As `Aws.stack_updated`."""
 
     def stack_created(self, stack_id: str) -> float:
         """As `Aws.stack_created`."""

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+CLOCK_SKEW = 60.0
+"""Seconds by which the clocks of two functions may differ. No row of a table can have a later time."""
+
 
 def utc_today() -> date:
     """The current day in UTC. Exemptions end by this day."""

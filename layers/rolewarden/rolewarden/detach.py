@@ -9,15 +9,16 @@ the same Detacher.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from rolewarden.aws import LONGEST_CALL
-from rolewarden.bindings import RoleKey
+from rolewarden.bindings import Binding, RoleKey
 from rolewarden.calls import DetachesPolicies, ReadsStacks
 from rolewarden.clock import Clock
 from rolewarden.cloudformation import OwnStack
+from rolewarden.discovery import SubjectReader
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.events import ACCOUNT, POLICY_NAME, ROLE_NAME, mapping, matched
 from rolewarden.names import among, folded_arn
@@ -25,6 +26,7 @@ from rolewarden.needs import Needs
 from rolewarden.origin import DEPLOYMENT, SWEEP, Origin
 from rolewarden.policies import DESCRIPTION, is_boundary, policy_arn
 from rolewarden.record import Recorder, logger
+from rolewarden.reread import ReadsSubjectsOfRoles, Rereader
 from rolewarden.runtime import Runtime
 from rolewarden.settings import DetachSettings
 from rolewarden.verdicts import Reason
@@ -39,20 +41,24 @@ CloudFormation waits an hour if the function does not respond."""
 class Detacher:
     """Detaches surplus policies and deletes unused ones. It decides by the same `needs` as the Reconciler.
 
-    `origin` is the trigger and the cause of each detachment, for the record.
+    - `subjects`: finds the subjects of a role again before a detachment, because `needs` may rest on the table.
+    - `origin`: the trigger and the cause of each detachment, for the record.
     """
 
     aws: DetachesPolicies
     recorder: Recorder
     needs: Needs
     rechecks: SchedulesRechecks
+    subjects: ReadsSubjectsOfRoles
     origin: Origin = SWEEP
 
     @classmethod
     def of(cls, runtime: Runtime, settings: DetachSettings) -> Self:
         """Create a Detacher and its parts."""
         rechecks = Rechecks(runtime.aws, settings.work_queue_url, settings.recheck_seconds)
-        return cls(runtime.aws, runtime.recorder, runtime.needs, rechecks)
+        reader = SubjectReader(runtime.aws, runtime.rules, settings.own_roles)
+        subjects = Rereader(runtime.aws, reader, settings.regions, runtime.clock)
+        return cls(runtime.aws, runtime.recorder, runtime.needs, rechecks, subjects)
 
     def handle_message(self, body: Any) -> dict[str, Any]:
         """Handle one message of DetachQueue: a role with its surplus policies, or an unused policy.
@@ -73,23 +79,24 @@ class Detacher:
     def detach_from(self, account: str, role: str, policies: list[str]) -> dict[str, Any]:
         """Detach those of `policies` that `role` does not need. Detach nothing while the role lacks one that it needs.
 
-        A recheck follows, because the role may have got another subject meanwhile. Raises Refused and RetryLater.
+        Before a detachment, this reads the subjects of the role's account from SageMaker again. A policy stays if the
+        bindings table or SageMaker says that the role needs it. A recheck follows, because the role may have got
+        another subject meanwhile. Raises Refused and RetryLater.
         """
-        aws = self.aws.within(account)
-        required = self.needs.of_role(RoleKey(account, role))
+        aws, key = self.aws.within(account), RoleKey(account, role)
+        bindings = self.needs.bindings.of_role(key)
         try:
             attached = frozenset(map(folded_arn, aws.attached_policies(role)))
+            surplus, waits = self._surplus(key, bindings, policies, attached)
+            if surplus and not waits:
+                # A row of the table alone must not unprotect a role.
+                surplus, waits = self._surplus(key, (*bindings, *self.subjects.of_role(key)), policies, attached)
         except Gone:
             return {"role": role, "detached": []}
-        observed = self.needs.observed()
-        arns = {name: folded_arn(self.needs.arn(name, account)) for name in required}
-        lacking = [name for name, arn in arns.items() if name not in observed and arn not in attached]
-        if lacking:
-            return {"role": role, "detached": [], "waits": f"lacks {', '.join(lacking)}"}
-        kept = self.needs.kept()
-        surplus = [name for name in policies if self.needs.may_lose(name, required, kept)]
-        if surplus and not self.needs.are_in_effect(required, account, aws):
-            return {"role": role, "detached": [], "waits": "a rule change has not reached all the policies it needs"}
+        except Refused as refused:
+            return {"role": role, "detached": [], "waits": f"not everything could be read again: {refused}"}
+        if waits:
+            return {"role": role, "detached": [], "waits": waits}
         correlation_id = self.origin.new_correlation_id()
         had_policy: dict[str, bool] = {}
         try:
@@ -104,6 +111,24 @@ class Detacher:
             if detached:
                 self.recorder.record_detachment(account, role, detached, self.origin, correlation_id)
         return {"role": role, "detached": detached}
+
+    def _surplus(
+        self, role: RoleKey, bindings: Iterable[Binding], policies: Iterable[str], attached: Collection[str]
+    ) -> tuple[list[str], str]:
+        """Those of `policies` that a role with these bindings does not need, and why the detachment has to wait.
+
+        The reason is empty if the role has everything attached that it needs. `attached` are the ARNs of the role's
+        policies in the form of `folded_arn`. Raises Refused and RetryLater.
+        """
+        required, observed = self.needs.of_role(role, bindings), self.needs.observed()
+        arns = {name: folded_arn(self.needs.arn(name, role.account)) for name in required}
+        if lacking := [name for name, arn in arns.items() if name not in observed and arn not in attached]:
+            return [], f"lacks {', '.join(lacking)}"
+        kept = self.needs.kept()
+        surplus = [name for name in policies if self.needs.may_lose(name, required, kept)]
+        if surplus and not self.needs.are_in_effect(required, role.account, self.aws.within(role.account)):
+            return surplus, "a rule change has not reached all the policies it needs"
+        return surplus, ""
 
     def retire(self, account: str, policy: str) -> dict[str, Any]:
         """Delete a policy that the rules do not contain and no role has. Raises Refused and RetryLater."""

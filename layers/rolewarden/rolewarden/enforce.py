@@ -215,7 +215,8 @@ def _may_be_stale(outcome: Outcome, *, detached: bool, first: bool) -> bool:
     origin = outcome.origin
     if outcome.reason is Reason.ROLE_GONE:
         return origin.trigger is not Trigger.SWEEP and origin.call != "DeleteRole"
-    if outcome.reason is Reason.POLICY_MISSING:
+    if outcome.reason in {Reason.POLICY_MISSING, Reason.POLICY_EDITED}:
+        # PublishFunction restores the policy meanwhile.
         return True
     if origin.call in BOUNDARY_EVENTS:
         # The event changes no policy. A read can only be stale if a boundary protects the role, or still has to be set.

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from rolewarden.clock import Clock
+from rolewarden.clock import CLOCK_SKEW, Clock
 from rolewarden.progress import Health, Progress
 from rolewarden.record import Recorder
 
@@ -22,9 +22,6 @@ MIN_SECONDS = 3600.0
 CUT_OFF_SWEEPS = 2
 """Sweeps in a row that find a broken event path before the account counts as cut off. The first sweep after a
 deployment can begin before StackSets has created the forwarding rules."""
-
-CLOCK_SKEW = 60.0
-"""Seconds by which the clocks of two functions may differ. The table can hold no sweep of a later time."""
 
 
 @dataclass(frozen=True)

@@ -40,10 +40,14 @@ class ListedProfile(NamedTuple):
 
 
 class PublishedPolicy(NamedTuple):
-    """The default version of a policy: the version ID, and the document as JSON, possibly percent-encoded."""
+    """The default version of a policy: the version ID, and the document as JSON, possibly percent-encoded.
+
+    `id` is the unique ID of the policy; empty if the caller does not know it.
+    """
 
     version: str
     text: str
+    id: str = ""
 
 
 class ListedTrail(NamedTuple):

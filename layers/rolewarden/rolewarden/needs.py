@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from rolewarden.bindings import Binding, ReadsBindings, RoleKey
 from rolewarden.calls import ReadsPolicies
 from rolewarden.clock import Clock
+from rolewarden.errors import Refused
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import Exemption, Fallback, Guardrail, Mode, Rules, SurplusPolicies
+from rolewarden.listed import PublishedPolicy
 from rolewarden.names import among
-from rolewarden.placement import identities, statements_of
+from rolewarden.placement import identities, is_compiled, statements_of
 from rolewarden.policies import Policy, compile_boundaries, compile_guardrail, is_boundary, policy_arn
+from rolewarden.verdicts import Reason
 
 
 @dataclass
@@ -27,7 +30,8 @@ class Needs:
     bindings: ReadsBindings
     clock: Clock = field(default_factory=Clock)
     _policies: dict[str, tuple[Policy, ...]] = field(default_factory=dict)
-    _boundaries: frozenset[str] | None = None
+    _published: dict[str, PublishedPolicy] = field(default_factory=dict)
+    _boundaries: tuple[Policy, ...] | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -116,10 +120,37 @@ class Needs:
                 existing |= identities(statements_of(found.text)) if found else frozenset()
         return wanted <= existing
 
+    def verify(self, policy: str, account: str, iam: ReadsPolicies) -> None:
+        """Raise Refused if a policy in IAM is not one that Rolewarden writes for these rules.
+
+        Every caller who can create a policy can take the name of a guardrail's policy before PublishFunction does, or
+        can edit the policy. A role must not get such a policy. During a rule change the policy can have statements of
+        the earlier rules (see `rolewarden.placement`). Each of those is a deny, so it gives no permission. Raises
+        RetryLater.
+        """
+        arn = self.arn(policy, account)
+        found = iam.policy(arn, self._published.get(arn))
+        if found is None:
+            raise Refused(Reason.POLICY_MISSING, f"GetPolicy: {arn} does not exist, or IAM does not show it yet")
+        self._published[arn] = found
+        if not is_compiled(found.text, self._target(policy).document):
+            raise Refused(
+                Reason.POLICY_EDITED,
+                f"GetPolicyVersion: version {found.version} of {arn} has statements that Rolewarden does not write",
+            )
+
+    def _target(self, policy: str) -> Policy:
+        candidates = (found for name in self.rules.guardrails for found in self.policies(name))
+        return next(found for found in (*candidates, *self._compiled_boundaries()) if found.name == policy)
+
     def boundaries(self) -> frozenset[str]:
-        """The names of the fallback boundaries, which are compiled only once. Empty without `fallback: boundary`."""
+        """The names of the fallback boundaries. Empty without `fallback: boundary`."""
+        return frozenset(policy.name for policy in self._compiled_boundaries())
+
+    def _compiled_boundaries(self) -> tuple[Policy, ...]:
+        """The fallback boundaries, which are compiled only once."""
         if self._boundaries is None:
-            self._boundaries = frozenset(policy.name for policy in compile_boundaries(self.rules, self.partition))
+            self._boundaries = tuple(compile_boundaries(self.rules, self.partition))
         return self._boundaries
 
     def arn(self, policy: str, account: str) -> str:

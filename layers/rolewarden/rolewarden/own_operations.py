@@ -61,11 +61,12 @@ KINDS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
 CloudTrail is not among them, because no stack of Rolewarden has a trail: a stack that changes one is another's.
 """
 
-_NAMING = frozenset(
+NAMING = frozenset(
     """
-    alarmName alarmNames eventBusName eventSourceArn functionName keyId layerName logGroupName name queueUrl resourceArn
-    roleName rule stackSetName subscriptionArn tableName topicArn uuid
-    """.split()  # noqa: SIM905 - a list of 18 texts is longer
+    alarmName alarmNames eventBusName eventSourceArn functionName globalTableName keyId layerName logGroupIdentifier
+    logGroupName name queueUrl resourceArn resourceIdentifier roleName rule stackSetName subscriptionArn tableName
+    topicArn uUID uuid
+    """.split()  # noqa: SIM905 - a list of 22 texts is longer
 )
 """Request parameters that name a resource. Other parameters can contain names of resources that do not change."""
 
@@ -212,7 +213,7 @@ def _name_of(event: StackEvent) -> str:
 def _touched(record: Mapping[str, Any]) -> frozenset[str]:
     """The names, ARNs and addresses by which a call names a resource, folded."""
     parameters = mapping(record.get("requestParameters"))
-    return frozenset(_forms([*(parameters[name] for name in parameters.keys() & _NAMING), record.get("resources")]))
+    return frozenset(_forms([*(parameters[name] for name in parameters.keys() & NAMING), record.get("resources")]))
 
 
 def _forms(value: Any) -> Iterator[str]:

@@ -94,6 +94,17 @@ def is_ours(statement: Statement) -> bool:
     return statement.get("Effect") == "Deny" and str(statement.get("Sid", "")).startswith(SID_FAMILIES)
 
 
+def is_compiled(text: str, target: Document) -> bool:
+    """Whether the compiler can have written the document `text` for a policy that has the document `target` now.
+
+    Each statement is one of `target`, or a deny of the same form that earlier rules had. So an allow can come only from
+    `target`, which has one if it is a boundary.
+    """
+    found, wanted = statements_of(text), identities(statements_of(target))
+    denies = any(one.get("Effect") == "Deny" for one in found)
+    return denies and all(is_ours(one) or identity(one) in wanted for one in found)
+
+
 def added(document: Sequence[Statement], statement: Statement) -> tuple[Statement, ...] | None:
     """`document` with one more statement; None if the statement does not fit."""
     more = _unique((*document, statement))

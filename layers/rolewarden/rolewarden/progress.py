@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from rolewarden.bindings import row_key
 from rolewarden.calls import ReadsItems, WritesItems
-from rolewarden.clock import Clock
+from rolewarden.clock import CLOCK_SKEW, Clock
 
 SWEEP_KEPT_SECONDS = 7 * 24 * 3600
 """Seconds after which the row of a sweep expires."""
+
+SWEEP_BEGAN = re.compile(r"\d{1,12}\.\d{3}", re.ASCII)
+"""The form of the start of a sweep, which is the sort key of its row."""
 
 _MEMBERS = "members"
 """The partition key of the rows about member accounts."""
@@ -55,33 +60,50 @@ class RecordedProgress:
         self._table = table
 
     def has_read_everything(self, row: tuple[str, str]) -> bool:
-        """Whether the sweep could read everything so far."""
-        rows = self.aws.query(self._table, {"scope": row[0]})
-        return any(found["item"] == row[1] and not found.get("missed") for found in rows)
+        """Whether the sweep has listed everything, has no outstanding chunk, and could read everything."""
+        rows = self.aws.query(self._table, {"scope": row[0]}, begins=("item", row[1]))
+        return any(_is_whole(found) and not found.get("missed") for found in rows)
+
+    def is_whole(self, row: tuple[str, str]) -> bool:
+        """Whether the sweep began, has listed everything, and has no outstanding chunk."""
+        rows = self.aws.query(self._table, {"scope": row[0]}, begins=("item", row[1]))
+        return any(map(_is_whole, rows))
 
     def sweeps(self, account: str) -> list[dict[str, Any]]:
         """The rows of the sweeps of the last days, oldest first: `item` is the time at which a sweep began."""
         return self.aws.query(self._table, {"scope": sweeps_scope(account)})
 
-    def rules_of_last_sweep(self, account: str) -> str:
+    def rules_of_last_sweep(self, account: str, now: float) -> str:
         """The fingerprint of the rules of the account's last sweep; empty if the table has no sweep of the account."""
-        rows = self.aws.newest(self._table, {"scope": sweeps_scope(account)}, 1)
-        return str(rows[0].get("rules", "")) if rows else ""
+        return str(self._last_sweep(account, now + CLOCK_SKEW).get("rules", ""))
+
+    def _last_sweep(self, account: str, before: float) -> dict[str, Any]:
+        """The row of the last sweep that began before `before`, so that a row with a later time does not count."""
+        rows = [row for row in self.sweeps(account) if SWEEP_BEGAN.fullmatch(row["item"])]
+        return next((row for row in reversed(rows) if float(row["item"]) < before), {})
 
     def member_accounts(self) -> dict[str, float]:
         """The member accounts, each with the start of its last completed sweep (seconds of the epoch, 0 for none)."""
         rows = self.aws.query(self._table, {"scope": _MEMBERS})
-        return {row["item"]: float(row["swept"]) for row in rows}
+        return {row["item"]: _number(row.get("swept")) for row in rows}
 
     def is_member(self, account: str) -> bool:
         """Whether the stack covers `account` as a member account, by the last list of StackSets."""
         rows = self.aws.query(self._table, {"scope": _MEMBERS}, begins=("item", account))
         return any(row["item"] == account for row in rows)
 
-    def audited(self, account: str) -> datetime | None:
-        """The time until which the calls of an account are audited; None if no audit has ended yet."""
+    def audited(self, account: str, now: float) -> datetime | None:
+        """The time until which the calls of an account are audited; None if no audit has ended yet.
+
+        A time after `now`, or in another form, also gives None. Otherwise the audit would leave out the calls before
+        it.
+        """
         rows = self.aws.query(self._table, {"scope": _audit(account)["scope"]})
-        return datetime.fromisoformat(rows[0]["until"]) if rows else None
+        try:
+            until = datetime.fromisoformat(rows[0]["until"])
+            return until if until.timestamp() <= now else None
+        except (LookupError, TypeError, ValueError, OverflowError):
+            return None
 
 
 class Progress(RecordedProgress):
@@ -102,9 +124,13 @@ class Progress(RecordedProgress):
         self.aws.update(self._table, row_key(row), "ADD pending :chunks", {":chunks": chunks})
 
     def end_chunk(self, row: tuple[str, str], chunk: str) -> bool:
-        """Remove an outstanding chunk. Gives whether it was the last one of a sweep that has listed everything."""
+        """Remove an outstanding chunk. Gives whether it was the last one of a sweep that has listed everything.
+
+        If the row of the sweep was deleted meanwhile, each chunk counts as the last one.
+        """
         after = self.aws.update(self._table, row_key(row), "DELETE pending :chunk", {":chunk": {chunk}})
-        return bool(after.get("listed")) and not after.get("pending")
+        # Without the row's beginning, nobody knows what is outstanding. A comparison too many does no harm.
+        return not after.get("pending") and bool(after.get("listed") or not after.get("rules"))
 
     def end_listing(self, row: tuple[str, str]) -> bool:
         """Record that every chunk is known. Gives whether no chunk is outstanding."""
@@ -115,17 +141,19 @@ class Progress(RecordedProgress):
         """Record that the sweep could not read something."""
         self.aws.update(self._table, row_key(row), "SET missed = :yes", {":yes": True})
 
-    def finish(self, row: tuple[str, str], counts: Mapping[str, int], surplus: Mapping[str, Sequence[str]]) -> bool:
-        """Record the result of a sweep. Gives whether the sweep began and has listed everything.
-
-        A caller that can send messages can ask for the comparison of a sweep that never began.
+    def finish(self, row: tuple[str, str], counts: Mapping[str, int], surplus: Mapping[str, Sequence[str]]) -> None:
+        """Record the result of a sweep.
 
         - `counts`: the numbers of subjects, roles and so on, by name.
         - `surplus`: the first "roles" with a policy that they do not need, and the first unused "policies".
         """
         values = {":counts": dict(counts), ":surplus": {what: list(names) for what, names in surplus.items()}}
-        after = self.aws.update(self._table, row_key(row), "SET completed = :counts, surplus = :surplus", values)
-        return bool(after.get("rules") and after.get("listed")) and not after.get("pending")
+        self.aws.update(self._table, row_key(row), "SET completed = :counts, surplus = :surplus", values)
+
+    def unfinished(self, account: str, before: float) -> str:
+        """The start of the account's last sweep before `before`; empty if it has a result, or if no sweep began."""
+        last = self._last_sweep(account, before)
+        return "" if last.get("completed") else str(last.get("item", ""))
 
     def set_member_swept(self, account: str, at: float) -> None:
         """Record the start of the last completed sweep of a member account, 0 for a new account."""
@@ -140,7 +168,7 @@ class Progress(RecordedProgress):
         """What the heartbeat knows, by account."""
         rows = self.aws.query(self._table, {"scope": _HEALTH})
         return {
-            row["item"]: Health(float(row.get("since", 0)), float(row.get("swept", 0)), int(row.get("broken", 0)))
+            row["item"]: Health(_number(row.get("since")), _number(row.get("swept")), int(_number(row.get("broken"))))
             for row in rows
         }
 
@@ -153,10 +181,9 @@ class Progress(RecordedProgress):
     def set_health(self, account: str, at: float, *, is_whole: bool | None) -> None:
         """Record a completed sweep that began at `at`, and whether it found every event path whole (None: unknown)."""
         key, expression, values = {"scope": _HEALTH, "item": account}, "SET swept = :at", {":at": int(at)}
-        if is_whole:
-            expression, values = f"{expression}, broken = :none", {**values, ":none": 0}
-        elif is_whole is False:
-            expression, values = f"{expression} ADD broken :one", {**values, ":one": 1}
+        if is_whole is not None:
+            broken = 0 if is_whole else self.health().get(account, Health()).broken + 1
+            expression, values = f"{expression}, broken = :broken", {**values, ":broken": broken}
         self.aws.update(self._table, key, expression, values)
 
     def set_audited(self, account: str, until: datetime) -> None:
@@ -164,13 +191,27 @@ class Progress(RecordedProgress):
         self.aws.put(self._table, {**_audit(account), "until": until.isoformat()})
 
     def regions_read(self, account: str) -> float:
-        """The time of the last look at all regions of an account, in seconds of the epoch; 0 before the first."""
+        """The time of the last look at all regions of an account, in seconds of the epoch.
+
+        It is 0 before the first one, and if the row has a time in the future.
+        """
         rows = self.aws.query(self._table, {"scope": _regions(account)["scope"]})
-        return float(rows[0]["at"]) if rows else 0.0
+        at = _number(rows[0].get("at")) if rows else 0.0
+        return at if at <= self._clock.now() + CLOCK_SKEW else 0.0
 
     def set_regions_read(self, account: str, at: float) -> None:
         """Record the time of a look at all regions of an account."""
         self.aws.put(self._table, {**_regions(account), "at": int(at)})
+
+
+def _is_whole(row: Mapping[str, Any]) -> bool:
+    """Whether a sweep with this row began, has listed everything, and has no outstanding chunk."""
+    return bool(row.get("rules") and row.get("listed")) and not row.get("pending")
+
+
+def _number(value: Any) -> float:
+    """A number of a row; 0 if the row has none, or has a value of another kind."""
+    return float(value) if isinstance(value, Decimal | int | float) and not isinstance(value, bool) else 0.0
 
 
 def _regions(account: str) -> dict[str, str]:

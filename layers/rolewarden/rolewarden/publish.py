@@ -13,10 +13,11 @@ from functools import cached_property
 from typing import Any, Self
 
 from rolewarden.bindings import Binding, RoleKey
-from rolewarden.calls import SendsMessages, WritesPolicies
-from rolewarden.errors import Refused, RetryLater, RolewardenError
+from rolewarden.calls import ReadsStacks, SendsMessages, WritesPolicies
+from rolewarden.clock import Clock
+from rolewarden.errors import Refused, RetryLater, RolewardenError, RulesError
 from rolewarden.events import ACCOUNT, EvaluationRequest, mapping, matched, parse_event
-from rolewarden.guardrails import Mode
+from rolewarden.guardrails import Fallback, Mode
 from rolewarden.listed import PublishedPolicy
 from rolewarden.names import folded, same
 from rolewarden.needs import Needs
@@ -310,6 +311,11 @@ class _AccountPolicies:
         ]
 
 
+DEPLOYED_SECONDS = 2 * 24 * 3600.0
+"""Seconds after an update of the stack for which an account can get the new rules. It has a sweep once a day at least.
+"""
+
+
 @dataclass
 class Publications:
     """Publishes policies for a deployment, an event, a message of the publish queue, or a scheduled check.
@@ -317,6 +323,8 @@ class Publications:
     - `account`: the account of the function. `own_account` is the same, or empty if the stack covers an organization.
     - `regions`: the regions whose domains the stack covers.
     - `sweep_queue_url`: the queue that begins the sweep of an account.
+    - `stacks`: the calls that read the function's own stack, `stack_id`.
+    - `fallback`: the fallback for which the functions of the stack have permissions.
     """
 
     publisher: Publisher
@@ -327,6 +335,10 @@ class Publications:
     account: str
     own_account: str
     regions: tuple[str, ...]
+    stacks: ReadsStacks
+    stack_id: str
+    fallback: Fallback
+    clock: Clock
 
     @classmethod
     def of(cls, runtime: Runtime, settings: PublishSettings) -> Self:
@@ -342,10 +354,23 @@ class Publications:
             # In an organization the account of an event is a hint: STS decides whether the function can enter it.
             "" if settings.member_role else settings.account,
             settings.regions,
+            aws,
+            settings.stack_id,
+            settings.fallback,
+            runtime.clock,
         )
 
     def run(self, account: str, origin: Origin) -> dict[str, Any]:
-        """Publish all policies of an account. Raises Refused, RetryLater and RulesError."""
+        """Publish all policies of an account. Raises Refused, RetryLater and RulesError.
+
+        A deployment fails if the rules need a permission that the stack does not grant.
+        """
+        wants = self.publisher.needs.rules.fallback
+        if origin.trigger is Trigger.DEPLOYMENT and wants is Fallback.BOUNDARY and self.fallback is not wants:
+            raise RulesError(
+                "guardrails.yaml has `fallback: boundary`, but the stack's functions cannot set permissions "
+                "boundaries: deploy with the parameter Fallback=boundary, or remove the line"
+            )
         done = self.publisher.publish(account, origin)
         self._schedule_completion(account, origin)
         return {"policies": done}
@@ -391,21 +416,31 @@ class Publications:
         return self._restore(recheck.request)
 
     def _publish_before_sweep(self, account: str) -> dict[str, Any]:
-        """Publish the policies of a member account, then trigger its sweep, which can attach them to roles.
-
-        A deployment restores policies without an alert, so the message must not decide whether this is a deployment.
-        The table decides: after a deployment, the account's last sweep has other rules, or the account had no sweep.
-        """
-        deploys = self.progress.rules_of_last_sweep(account) != self.publisher.needs.fingerprint
-        origin = DEPLOYMENT if deploys else SCHEDULED_CHECK
+        """Publish the policies of a member account, then trigger its sweep, which can attach them to roles."""
         done: dict[str, str] = {}
         try:
+            origin = DEPLOYMENT if self._has_new_rules(account) else SCHEDULED_CHECK
             done = self.publisher.publish(account, origin, announces=False)
             self._schedule_completion(account, origin)
         except Refused as refused:
             self.publisher.recorder.record_account_finding(account, refused, SWEEP)
         self.queues.send(self.sweep_queue_url, [{"account": account, "step": BEGIN}])
         return {"policies": done}
+
+    def _has_new_rules(self, account: str) -> bool:
+        """Whether a member account gets these rules for the first time. Raises Refused and RetryLater.
+
+        A deployment restores policies without an alert, so neither a message nor the table alone must decide that this
+        is one. In the table, the last sweep of the account has other rules, or the account had no sweep. In addition,
+        CloudFormation must have updated the stack in the last days, or IAM must show none of the policies.
+        """
+        needs, now = self.publisher.needs, self.clock.now()
+        if self.progress.rules_of_last_sweep(account, now) == needs.fingerprint:
+            return False
+        if now - self.stacks.stack_updated(self.stack_id) < DEPLOYED_SECONDS:
+            return True
+        iam = self.publisher.aws.within(account)
+        return not any(iam.policy(needs.arn(name, account)) for name in needs.published())
 
     def _restore(self, request: EvaluationRequest) -> dict[str, Any]:
         done = self.publisher.publish(request.account, request.origin, only=request.policy)

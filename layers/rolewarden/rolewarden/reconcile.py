@@ -124,9 +124,9 @@ class Reconciler:
         refusals: list[Refused] = []
         for policy in policies:
             try:
-                self.aws.within(role.account).attach(
-                    role.name, self.needs.arn(policy, role.account), correlation_id=outcome.correlation_id
-                )
+                aws = self.aws.within(role.account)
+                self.needs.verify(policy, role.account, aws)
+                aws.attach(role.name, self.needs.arn(policy, role.account), correlation_id=outcome.correlation_id)
             except Refused as refused:
                 # Continue: the cause is usually specific to this policy. A deleted role or a full quota is not.
                 refusals.append(refused)
@@ -160,7 +160,9 @@ class Reconciler:
                 # This may be a stale read. Setting a boundary now could replace one that is not Rolewarden's.
                 message = f"{full}; its boundary has just changed, so Rolewarden checks it again before it sets one"
                 return outcome._replace(message=message, attached_policies=())
-            self.aws.within(role.account).set_boundary(role.name, wanted, correlation_id=outcome.correlation_id)
+            aws = self.aws.within(role.account)
+            self.needs.verify(name, role.account, aws)
+            aws.set_boundary(role.name, wanted, correlation_id=outcome.correlation_id)
         except Gone:
             return outcome._replace(verdict=Verdict.OUT_OF_SCOPE, reason=Reason.ROLE_GONE, attached_policies=())
         except Refused as refused:

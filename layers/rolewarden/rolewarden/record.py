@@ -18,7 +18,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from rolewarden.bindings import Binding
-from rolewarden.clock import Clock
+from rolewarden.clock import CLOCK_SKEW, Clock
 from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import EvaluationRequest, Ignored
@@ -38,7 +38,14 @@ from rolewarden.own_events import (
     SurplusDetached,
     SweepCompleted,
 )
-from rolewarden.reported import KEPT_SECONDS, ReportedFinding, ReportedFindings, ReportedKind, ReportedRow
+from rolewarden.reported import (
+    KEPT_SECONDS,
+    REPORTING_SECONDS,
+    ReportedFinding,
+    ReportedFindings,
+    ReportedKind,
+    ReportedRow,
+)
 from rolewarden.verdicts import RECOMMENDATIONS, SOME_SUBJECTS, Outcome, Reason, Verdict
 
 # An invocation that raises before it decides anything has no metrics. Its error is logged, so the warning about missing
@@ -53,6 +60,9 @@ ACCOUNT_WIDE = "account/"
 
 MOST_LOGGED = 20
 """The number of accounts that a log line of the heartbeat names."""
+
+CONFIRMED_SECONDS = 24 * 3600.0
+"""Seconds for which the memory of a function keeps that the history has a finding."""
 
 EVENT_REPORTED_SECONDS = 3600.0
 """Seconds in which the same finding is not reported again for events of the same actor."""
@@ -83,6 +93,7 @@ class Recorder:
     reported: ReportedFindings | None = None
     clock: Clock = field(default_factory=Clock)
     _gathered: list[_Record] | None = None
+    _confirmed: dict[ReportedFinding, float] = field(default_factory=dict)
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -223,11 +234,32 @@ class Recorder:
             keeps = EVENT_REPORTED_SECONDS
             finding = finding._replace(what=f"{finding.what} {origin.cause.principal}", by_event=True)
         try:
-            mark = self.reported.claim(finding, self.clock.now(), keeps=keeps)
+            now = self.clock.now()
+            mark = self.reported.claim(finding, now, keeps=keeps)
+            if mark is None and not self._is_in_history(finding, now, keeps):
+                # A row alone must not silence a finding. Only the claim of another function counts.
+                mark = self.reported.claim(finding, now, keeps=keeps, latest=REPORTING_SECONDS)
         except RetryLater as error:
             logger.error("the finding may be reported twice", extra={"about": finding.about, "why": str(error)})
             return ()
         return None if mark is None else (mark,)
+
+    def _is_in_history(self, finding: ReportedFinding, now: float, keeps: float) -> bool:
+        """Whether the history has a finding about the same thing with the same reason, not older than `keeps` seconds.
+
+        The memory of the function keeps a positive result for a day. Raises RetryLater.
+        """
+        if now - self._confirmed.get(finding, 0.0) < CONFIRMED_SECONDS:
+            return True
+        since = datetime.fromtimestamp(now - keeps - CLOCK_SKEW, UTC)
+        kinds = {event.detail_type for event in (RoleFinding, SubjectFinding, AccountFinding, RoleContested)}
+        found = any(
+            row.get("kind") in kinds and str(row.get("reason") or "") in finding.what
+            for row in self.history.rows(finding.about, since)
+        )
+        if found:
+            self._confirmed[finding] = now
+        return found
 
     def _report_contest(self, outcome: Outcome, about: str, now: datetime) -> None:
         """Report a contested role, once per contest."""
@@ -242,9 +274,11 @@ class Recorder:
             metrics.add_metric("Contested", MetricUnit.Count, 1)
             kind, quiet = ReportedKind.CONTESTED, WINDOW.total_seconds()
             finding = ReportedFinding(outcome.account, outcome.role, kind, kind.value)
-            if self.reported.extend(finding, now.timestamp(), keeps=quiet):
+            is_extended = self.reported.extend(finding, now.timestamp(), keeps=quiet)
+            if is_extended and self._is_in_history(finding, now.timestamp(), KEPT_SECONDS):
                 return
-            mark = self.reported.claim(finding, now.timestamp(), keeps=quiet)
+            latest = REPORTING_SECONDS if is_extended else KEPT_SECONDS
+            mark = self.reported.claim(finding, now.timestamp(), keeps=quiet, latest=latest)
             if mark is None:
                 return
         except RetryLater as error:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from rolewarden.bindings import row_key
 from rolewarden.calls import WritesItems
+from rolewarden.clock import CLOCK_SKEW
 from rolewarden.names import about
 
 KEPT_SECONDS = 7 * 24 * 3600
@@ -93,10 +94,12 @@ class ReportedFinding(NamedTuple):
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> ReportedFinding | None:
-        """The finding of a row, the inverse of `as_row`; None if this version does not know the row's kind."""
-        if row.get("kind") not in list(ReportedKind):
+        """The finding of a row, the inverse of `as_row`; None if this version writes no such row."""
+        texts = [row.get(name) for name in ("account", "name", "kind", "what")]
+        if not all(isinstance(text, str) for text in texts) or row["kind"] not in list(ReportedKind):
             return None
-        return cls(row["account"], row["name"], ReportedKind(row["kind"]), row["what"], row["by_event"])
+        found = cls(row["account"], row["name"], ReportedKind(row["kind"]), row["what"], row.get("by_event") is True)
+        return found if found.key == (row.get("scope"), row.get("item")) else None
 
 
 class ReportedFindings:
@@ -120,17 +123,19 @@ class ReportedFindings:
         keys = dict.fromkeys(finding.key for finding in findings)
         self.aws.write_newer(self._table, (), map(row_key, keys), at=now)
 
-    def claim(self, finding: ReportedFinding, now: float, *, keeps: float) -> ReportedRow | None:
+    def claim(
+        self, finding: ReportedFinding, now: float, *, keeps: float, latest: float = KEPT_SECONDS
+    ) -> ReportedRow | None:
         """Claim the report of `finding`. Gives the row for `mark`, or None if it is already reported or claimed.
 
         The claim ends after `REPORTING_SECONDS`. After `mark` writes the row, the finding counts as reported for
-        `keeps` seconds from `now`.
+        `keeps` seconds from `now`. A row that counts for longer than `latest` seconds from `now` does not count at all.
         """
         begun = self.aws.put_unless(
             self._table,
             finding.as_row(now + REPORTING_SECONDS),
-            "what = :what AND expires > :now",
-            {":what": finding.what, ":now": int(now)},
+            "what = :what AND expires > :now AND expires <= :latest",
+            {":what": finding.what, ":now": int(now), ":latest": int(now + latest + CLOCK_SKEW)},
         )
         return finding.as_row(now + keeps) if begun else None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rolewarden.errors import SettingsError
+from rolewarden.guardrails import Fallback
 from rolewarden.history import HistoryTable
 
 
@@ -53,12 +54,18 @@ class EnforceSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class PublishSettings(Settings):
-    """The settings of PublishFunction; see EnforceSettings."""
+    """The settings of PublishFunction; see EnforceSettings.
+
+    - `stack_id`: the ARN of the function's own stack.
+    - `fallback`: the fallback for which the functions of the stack have permissions.
+    """
 
     publish_queue_url: str
     sweep_queue_url: str
     recheck_seconds: int
     regions: tuple[str, ...]
+    stack_id: str
+    fallback: Fallback
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +74,8 @@ class DetachSettings(Settings):
 
     work_queue_url: str
     recheck_seconds: int
+    own_roles: frozenset[str]
+    regions: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +108,12 @@ def history(environment: Mapping[str, str]) -> HistoryTable:
 def alarm_topic(environment: Mapping[str, str]) -> str:
     """The ARN of the alarm topic, to which AlertFunction sends. Raises SettingsError."""
     return _text(environment, "ALARM_TOPIC_ARN")
+
+
+def queues_of_mappings(environment: Mapping[str, str]) -> dict[str, str]:
+    """The name of the queue of each event source mapping, by the mapping's ID in lower case. Raises SettingsError."""
+    pairs = (pair.partition("=") for pair in _text(environment, "EVENT_SOURCES").split(","))
+    return {mapping.lower(): queue for mapping, _, queue in pairs}
 
 
 def own_operations(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -136,6 +151,8 @@ def _guardrails_file(environment: Mapping[str, str]) -> Path:
 
 _READERS: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "account": lambda found: _text(found, "ACCOUNT_ID"),
+    "stack_id": lambda found: _text(found, "STACK_ID"),
+    "fallback": lambda found: Fallback(_text(found, "FALLBACK")),
     "member_role": lambda found: found.get("MEMBER_ROLE", ""),
     "bindings_table": lambda found: _text(found, "BINDINGS_TABLE"),
     "history": history,

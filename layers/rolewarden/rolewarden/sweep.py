@@ -21,7 +21,6 @@ replaces only a binding that was read earlier.
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from rolewarden.aws import IAM_HOME_REGIONS, LONGEST_CALL
 from rolewarden.bindings import (
     DEFAULT_USER,
     EXECUTION,
+    SHARED_SPACES,
     USER_PROFILE,
     Binding,
     BindingsTable,
@@ -51,9 +51,10 @@ from rolewarden.names import about, folded
 from rolewarden.needs import Needs
 from rolewarden.origin import SWEEP, Trigger
 from rolewarden.policies import DESCRIPTION, is_boundary
-from rolewarden.progress import Progress, sweeps_scope
+from rolewarden.progress import SWEEP_BEGAN, Progress, sweeps_scope
 from rolewarden.record import Recorder, logger
 from rolewarden.reported import ReportedFinding, ReportedFindings, ReportedKind
+from rolewarden.rotation import Rotation
 from rolewarden.runtime import Runtime
 from rolewarden.settings import SweepSettings
 from rolewarden.verdicts import Reason
@@ -84,9 +85,6 @@ Tags = Mapping[str, Mapping[str, str]]
 """The tags of subjects, by the key that `tagged` gives."""
 
 
-_BEGAN = re.compile(r"\d{1,12}\.\d{3}", re.ASCII)
-
-
 @dataclass(frozen=True)
 class Sweep:
     """One sweep of an account. `began`, in seconds of the epoch, identifies it."""
@@ -107,7 +105,7 @@ class Sweep:
     def of(cls, body: Any) -> Sweep | None:
         """The sweep that a message continues; None if `body` is not such a message."""
         fields = mapping(body)
-        account, began = matched(ACCOUNT, fields.get("account")), matched(_BEGAN, fields.get("began"))
+        account, began = matched(ACCOUNT, fields.get("account")), matched(SWEEP_BEGAN, fields.get("began"))
         return cls(account, float(began)) if account and began else None
 
 
@@ -161,6 +159,7 @@ class Sweeper:
     coverage: Coverage
     clock: Clock
     heartbeat: Heartbeat
+    rotation: Rotation
 
     @classmethod
     def of(cls, runtime: Runtime, settings: SweepSettings) -> Self:
@@ -187,6 +186,7 @@ class Sweeper:
             ),
             clock,
             Heartbeat(progress, runtime.recorder, clock, settings.sweep_seconds),
+            Rotation(settings.sweep_seconds),
         )
 
     def handle_event(self, event: Any) -> dict[str, Any]:
@@ -225,7 +225,7 @@ class Sweeper:
             self.recorder.record_account_finding(self.coverage.account, refused, SWEEP)
             return
         known = self.progress.member_accounts()
-        for former in sorted(known.keys() - current):
+        for former in sorted(known.keys() - current - {self.coverage.account}):
             # StackSets does not say whether the account left the organization or an administrator deleted the stack.
             message = f"ListStackInstances: {self.coverage.stack_set} no longer has a stack in the account"
             self.recorder.record_account_finding(former, Refused(Reason.LEFT, message), SWEEP)
@@ -314,6 +314,9 @@ class Sweeper:
             self.recorder.record_account_finding(account, refused, SWEEP)
             return {"account": account, "refused": str(refused)}
         sweep = Sweep(account, self.clock.now())
+        if unfinished := self.progress.unfinished(account, sweep.began):
+            # Its comparison may never come, because a message was lost or a caller changed the row.
+            self.aws.send(self.queues.sweep, [Sweep(account, float(unfinished)).message(COMPARE)])
         self.progress.begin(sweep.row, sweep.began, self.needs.fingerprint)
         if len(self.coverage.regions) == 1:
             return self.list_subjects(sweep, self.coverage.regions[0])
@@ -398,12 +401,12 @@ class Sweeper:
         known = defaultdict(list)
         for binding in bound:
             known[folded(binding.user_profile)].append(binding)
-        if _changed(known[""], domain.modified):
+        if self._is_due(sweep, region, domain) or _changed(known[""], domain.modified, domain=domain):
             reading = self.discovery.refresh(sweep.account, region, SubjectKey(domain.id))
             self._report_reading(sweep, region, reading)
             if reading.gone:
                 return
-            del known[""]
+            known.pop("", None)
         own = known.pop("", [])
         try:
             profiles = self.aws.within(sweep.account).user_profiles(region, domain.id)
@@ -419,7 +422,10 @@ class Sweeper:
             return
         gone = [binding.key for name in known.keys() - listed.keys() for binding in known[name]]
         changed = [
-            name for name, found in sorted(listed.items()) if _changed(known[name], found.modified, name=found.name)
+            name
+            for name, found in sorted(listed.items())
+            if self._is_due(sweep, region, domain, name)
+            or _changed(known[name], found.modified, name=found.name, domain=domain)
         ]
         same = [binding for name in listed.keys() - set(changed) for binding in known[name]]
         self.bindings.write(_retagged([*own, *same], tags), gone, at=at)
@@ -438,6 +444,10 @@ class Sweeper:
             self._describe(sweep, region, domain, messages[0]["profiles"])
         elif chunks:
             self._send_chunks(sweep, domain, messages)
+
+    def _is_due(self, sweep: Sweep, region: str, domain: ListedDomain, user_profile: str = "") -> bool:
+        """Whether this sweep reads a subject even if it is unchanged, see `rolewarden.rotation`."""
+        return self.rotation.is_due(f"{sweep.account}/{region}/{domain.id}/{folded(user_profile)}", sweep.began)
 
     def _send_chunks(self, sweep: Sweep, domain: ListedDomain, messages: list[dict[str, Any]]) -> None:
         """Record chunks as outstanding, so that the comparison waits for them, and send their messages."""
@@ -528,11 +538,14 @@ class Sweeper:
             for role in self.aws.within(sweep.account).roles():
                 if binding := self.discovery.reader.also_governed(sweep.account, role):
                     found[binding.key] = binding
-        new = [binding for key, binding in found.items() if key not in known]
+        new = [binding for key, binding in found.items() if known.get(key) != binding]
         self.bindings.write(new, known.keys() - found.keys(), at=at)
 
     def compare(self, sweep: Sweep, after: str = "") -> dict[str, Any]:
         """Send roles that lack a guardrail to the work queue, and surplus guardrails to DetachQueue.
+
+        If the sweep has outstanding chunks, or its row was deleted, this only sends the roles. Such a sweep is not
+        complete: it detaches nothing, resolves no finding, and does not count for the heartbeat.
 
         `after` is the path of the last role that was sent before time ran out; empty at the start.
         """
@@ -565,6 +578,12 @@ class Sweeper:
             some = works[start : start + 10]
             self.aws.send(self.queues.work, [work.as_dict() for work in some])
             after = some[-1].role.path
+        if not self.progress.is_whole(sweep.row):
+            logger.error(
+                "the sweep has not ended, and its roles are evaluated as far as they are known",
+                extra=sweep.message(COMPARE),
+            )
+            return {"compared": after, "whole": False}
         surplus = self._send_detachments(sweep, required, users)
         unresolved = {role.path for role in lacking} | self._report_unkeepable(bindings)
         broken, is_whole = self._probe_paths(sweep.account, reported)
@@ -583,8 +602,8 @@ class Sweeper:
         self.recorder.record_sweep(sweep.account, self.coverage.regions, counts)
         unused = sorted(users.keys() - self.needs.published())
         names = {"roles": surplus[:SOME_SURPLUS], "policies": unused[:SOME_SURPLUS]}
-        if self.progress.finish(sweep.row, {**counts, "unused_policies": len(unused)}, names):
-            self.progress.set_health(sweep.account, sweep.began, is_whole=is_whole)
+        self.progress.finish(sweep.row, {**counts, "unused_policies": len(unused)}, names)
+        self.progress.set_health(sweep.account, sweep.began, is_whole=is_whole)
         if sweep.account != self.coverage.account:
             self.progress.set_member_swept(sweep.account, sweep.began)
         # These are separate steps, because the sweep is complete even if they fail.
@@ -740,14 +759,19 @@ class Sweeper:
                 self.recorder.record_resolved(findings, SWEEP)
 
 
-def _changed(known: Iterable[Binding], modified: str, *, name: str = "") -> bool:
+def _changed(known: Iterable[Binding], modified: str, *, domain: ListedDomain, name: str = "") -> bool:
     """Whether a subject has to be described: it has no known binding, or one that differs from the list.
 
-    A binding also differs if it spells the user profile's `name` in another way, which an event's caller can cause.
+    Each subject has a binding for its execution role, even if it has none of its own. A binding also differs if it
+    spells the user profile's `name` in another way, which an event's caller can cause.
     """
     known = list(known)
-    return not known or any(
-        not binding.modified or binding.modified != modified or binding.user_profile != name for binding in known
+    return not any(binding.via == EXECUTION and binding.kind != SHARED_SPACES for binding in known) or any(
+        not binding.modified
+        or binding.modified != modified
+        or binding.user_profile != name
+        or (domain.name and binding.domain_name != domain.name)
+        for binding in known
     )
 
 

@@ -53,6 +53,9 @@ class Reason(StrEnum):
     Finding."""
     POLICY_MISSING = "policy missing"
     """The guardrail's policy does not exist in IAM, or cannot be attached."""
+    POLICY_EDITED = "policy edited"
+    """The guardrail's policy in IAM has statements that Rolewarden does not write. Rolewarden does not attach such a
+    policy, because it could give the role permissions."""
     ACCESS_DENIED = "access denied"
     """AWS denied a call that Rolewarden made. The message names the call and the service."""
     NAME_TAKEN = "name taken"
@@ -91,6 +94,8 @@ RECOMMENDATIONS: dict[str, str] = {
     "does not protect their roles",
     Reason.POLICY_MISSING: "run `rolewarden sweep`, which also creates the guardrail's policy again, or wait for the "
     "next scheduled check",
+    Reason.POLICY_EDITED: "find in CloudTrail who called CreatePolicy or CreatePolicyVersion with the policy's name or "
+    "ARN, then run `rolewarden sweep`, which also restores the policy",
     Reason.ACCESS_DENIED: "an SCP, a boundary or a missing permission stops Rolewarden: allow its role the call that "
     "the message names",
     Reason.NAME_TAKEN: "rename the guardrail in guardrails.yaml and deploy, or delete the other policy of that name",

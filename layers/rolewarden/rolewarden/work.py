@@ -105,7 +105,7 @@ class Work(NamedTuple):
             return None
         try:
             bindings = tuple(Binding.of_row(row) for row in fields.get("bindings", ()))
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             return None
         # Reject bindings of another role, because this role must not get the policies that the other one needs.
         if not isinstance(read_at, int | float) or any(binding.role != role for binding in bindings):

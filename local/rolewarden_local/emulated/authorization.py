@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from rolewarden.policies import Document
 
-from rolewarden_local.emulated import faults, names
+from rolewarden_local.emulated import faults, names, passing, tables
 from rolewarden_local.emulated._ministack import cloudformation, iam, iam_actions, sts
 from rolewarden_local.emulated.faults import Answer
 from rolewarden_local.emulated.judge import BOUNDARY, Judgement, Unsupported, Values, judge
@@ -119,9 +119,12 @@ class Authorization:
             caller = _caller(request)
             if caller is None:
                 return self._unknown(request)
-            for ask in _asked(request) if caller.is_judged else ():
+            is_judged = caller.is_judged or request.service == "dynamodb"
+            for ask in [*_asked(request), *_of_passed_roles(request)] if is_judged else ():
                 keys = {**caller.keys, **_keys(request, ask), **ask.keys}
-                judgement = self._judge(caller, ask, keys)
+                if _denied_by_table(request, ask, keys):
+                    return _denied(request, _by_table(caller, ask))
+                judgement = self._judge(caller, ask, keys) if caller.is_judged else Judgement("allowed")
                 if not judgement.allowed and ask.refusal:
                     code, message = ask.refusal
                     return faults.refusal(request.service, code, message, 400)
@@ -155,6 +158,16 @@ class Authorization:
     @staticmethod
     def _unknown(request: Request) -> Answer:
         return _denied(request, "The security token included in the request is invalid.", "InvalidClientTokenId")
+
+
+def _denied_by_table(request: Request, ask: _Ask, keys: Mapping[str, Values]) -> bool:
+    is_item = request.service == "dynamodb" and ask.resource != "*"
+    return is_item and tables.is_denied(request.account, request.region, ask.resource, ask.action, keys)
+
+
+def _by_table(caller: _Principal, ask: _Ask) -> str:
+    why = "with an explicit deny in a resource-based policy"
+    return f"User: {caller.arn} is not authorized to perform: {ask.action} on resource: {ask.resource} {why}"
 
 
 def _root(account: str) -> _Principal:
@@ -255,6 +268,8 @@ def _keys(request: Request, ask: _Ask) -> dict[str, str]:
         "aws:PrincipalOrgID": ORGANIZATION.of(request.account),
     }
     return {
+        # A service that calls with its own identity has no access key here.
+        "aws:PrincipalIsAWSService": "false",
         "aws:RequestedRegion": request.region,
         "aws:ResourceAccount": account,
         **{key: organization for key, organization in organizations.items() if organization},
@@ -277,7 +292,7 @@ def _asked(request: Request) -> Iterable[_Ask]:
     if action in _OPEN:
         return ()
     if request.service in {"iam", "sts"}:
-        return [_of_iam(request, action)]
+        return _of_iam(request, action)
     if request.service == "sns":
         return [_Ask(action, request.parameter("TopicArn") or "*")]
     if request.service == "dynamodb":
@@ -328,10 +343,33 @@ _ENTITIES: Final = (
 )
 
 
-def _of_iam(request: Request, action: str) -> _Ask:
+def _of_passed_roles(request: Request) -> Iterator[_Ask]:
+    for role in passing.passed_roles(request.service, request.operation, request.parameters, request.body):
+        name = role.rsplit("/", 1)[-1]
+        known = names.entity(iam._roles, request.account, name) or {}
+        arn = role if role.startswith("arn:") else known.get("Arn") or request.arn("iam", f"role/{name}")
+        yield _Ask("iam:PassRole", arn, {"iam:PassedToService": passing.receiver(request.service)})
+
+
+_OF_CONTAINERS: Final = {
+    "AddRoleToInstanceProfile": ("InstanceProfileName", "instance-profile"),
+    "AddUserToGroup": ("GroupName", "group"),
+    "RemoveRoleFromInstanceProfile": ("InstanceProfileName", "instance-profile"),
+    "RemoveUserFromGroup": ("GroupName", "group"),
+}
+"""Operations with a role or user that IAM authorizes on something else: the parameter with its name, and its kind.
+
+https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html
+"""
+
+
+def _of_iam(request: Request, action: str) -> list[_Ask]:
     policy = names.stored(iam._policies, request.parameter("PolicyArn"), request.account)
     if arn := request.parameter("RoleArn"):  # AssumeRole
-        return _Ask(action, arn)
+        return [_Ask(action, arn)]
+    if container := _OF_CONTAINERS.get(request.operation):
+        parameter, kind = container
+        return [_Ask(action, request.arn("iam", f"{kind}/{request.parameter(parameter)}"))]
     for parameter, kind, store in _ENTITIES:
         if name := request.parameter(parameter):
             # The decision is about the entity that the call reaches, regardless of the caller's spelling.
@@ -341,14 +379,39 @@ def _of_iam(request: Request, action: str) -> _Ask:
             # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html
             boundary = request.parameter("PermissionsBoundary") or entity.get("PermissionsBoundary")
             keys = {"iam:PolicyARN": policy, "iam:PermissionsBoundary": boundary}
-            return _Ask(
-                action,
-                entity.get("Arn") or request.arn("iam", f"{kind}{path}{name}"),
-                {key: value for key, value in keys.items() if value},
-            )
+            asks = [
+                _Ask(
+                    action,
+                    entity.get("Arn") or request.arn("iam", f"{kind}{path}{name}"),
+                    {key: value for key, value in keys.items() if value},
+                )
+            ]
+            return [*asks, *_of_renaming(request, action, kind, entity)]
+    if provider := _provider(request):
+        return [_Ask(action, provider)]
     if name := request.parameter("PolicyName"):
-        return _Ask(action, request.arn("iam", f"policy{request.parameter('Path') or '/'}{name}"))
-    return _Ask(action, policy or "*")
+        return [_Ask(action, request.arn("iam", f"policy{request.parameter('Path') or '/'}{name}"))]
+    return [_Ask(action, policy or "*")]
+
+
+def _provider(request: Request) -> str:
+    """The ARN of the identity provider that a call is about, or ""."""
+    if request.operation == "CreateSAMLProvider":
+        return request.arn("iam", f"saml-provider/{request.parameter('Name')}")
+    if request.operation == "CreateOpenIDConnectProvider":
+        return request.arn("iam", f"oidc-provider/{request.parameter('Url').removeprefix('https://')}")
+    return request.parameter("SAMLProviderArn") or request.parameter("OpenIDConnectProviderArn")
+
+
+def _of_renaming(request: Request, action: str, kind: str, entity: Mapping[str, Any]) -> Iterator[_Ask]:
+    """To rename a user or group, the caller also needs permission on the new name.
+
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_UpdateUser.html
+    """
+    name, path = request.parameter(f"New{kind.title()}Name"), request.parameter("NewPath")
+    if name or path:
+        name = name or request.parameter(f"{kind.title()}Name")
+        yield _Ask(action, request.arn("iam", f"{kind}{path or entity.get('Path', '/')}{name}"))
 
 
 def _of_dynamodb(request: Request, action: str) -> list[_Ask]:
@@ -357,6 +420,9 @@ def _of_dynamodb(request: Request, action: str) -> list[_Ask]:
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
     """
     place = request.body, request.region, request.account
+    statements = list(tables.partiql(request.operation, json.loads(request.body or b"{}")))
+    if statements:
+        return [_Ask(of_item, request.arn("dynamodb", f"table/{name}")) for of_item, name in statements]
     checks = iam_actions.dynamodb_transaction_checks(action, *place) or [
         (action, table) for table in iam_actions.dynamodb_resource_arns(*place)
     ]

@@ -1,4 +1,4 @@
-"""Conditions of stacks with pseudo parameters, number parameters, and encrypted tables.
+"""Conditions of stacks with pseudo parameters, number parameters, and encrypted tables with policies.
 
 MiniStack evaluates conditions without pseudo parameters and without most functions (see `intrinsics`). It passes the
 string of a parameter to Lambda, which rejects a string for MaximumConcurrency. CloudFormation converts it to a number.
@@ -23,6 +23,7 @@ from rolewarden_local.emulated._ministack import (
 )
 from rolewarden_local.emulated.intrinsics import Conditions
 from rolewarden_local.emulated.patches import Patch
+from rolewarden_local.emulated.tables import put_policy
 
 
 def install_cloudformation() -> None:
@@ -43,8 +44,13 @@ def install_cloudformation() -> None:
     role["create"] = _bounding(role["create"], properties=1)
     role["update"] = _bounding(role["update"], properties=2)
     table = provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::Table"]
-    create_table = table["create"]
-    table["create"] = lambda logical, props, stack: _encrypted(props, create_table(logical, props, stack))
+    create_table, update_table = table["create"], table["update"]
+    table["create"] = lambda logical, props, stack: _with_policy(
+        props, _encrypted(props, create_table(logical, props, stack))
+    )
+    table["update"] = lambda physical, old, new, stack, *more, **named: _with_policy(
+        new, update_table(physical, old, new, stack, *more, **named)
+    )
 
 
 def _bounding(handler: Callable[..., Any], *, properties: int) -> Callable[..., Any]:
@@ -65,6 +71,12 @@ def _numbered(props: Mapping[str, Any]) -> dict[str, Any]:
     """The properties of an event source mapping, with the string of a parameter converted to a number."""
     scaling = props.get("ScalingConfig")
     return {**props, **({"ScalingConfig": {name: int(n) for name, n in scaling.items()}} if scaling else {})}
+
+
+def _with_policy(props: Mapping[str, Any], made: tuple[str, Any]) -> tuple[str, Any]:
+    """A created or updated table with the policy of its properties, which MiniStack omits."""
+    put_policy(dynamodb._tables[made[0]]["TableArn"], (props.get("ResourcePolicy") or {}).get("PolicyDocument"))
+    return made
 
 
 def _encrypted(props: Mapping[str, Any], made: tuple[str, Any]) -> tuple[str, Any]:

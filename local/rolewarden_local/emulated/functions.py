@@ -138,7 +138,7 @@ def _queued(execute: Callable[..., Any]) -> Callable[..., Any]:
 def _ending_later(invalidate: Callable[..., None]) -> Callable[..., None]:
     """Take the processes with an invocation in progress out of the pool before MiniStack ends the others."""
 
-    def invalidate_idle(name: str, qualifier: str | None = None, **scope: str | None) -> None:
+    def end_idle(name: str, qualifier: str | None = None, **scope: str | None) -> None:
         with lambda_runtime._lock:
             for key, workers in lambda_runtime._workers.items():
                 busy = [each for each in workers if each.in_use and _runs(each)] if key.split(":")[2] == name else []
@@ -147,7 +147,7 @@ def _ending_later(invalidate: Callable[..., None]) -> Callable[..., None]:
                     _replaced.add(worker)
         invalidate(name, qualifier, **scope)
 
-    return invalidate_idle
+    return end_idle
 
 
 def _runs(worker: Any) -> bool:
@@ -155,7 +155,7 @@ def _runs(worker: Any) -> bool:
 
 
 def _ending(release: Callable[[Any], None]) -> Callable[[Any], None]:
-    def release_and_end(worker: Any) -> None:
+    def end_replaced(worker: Any) -> None:
         release(worker)
         with lambda_runtime._lock:
             ended = worker in _replaced
@@ -163,7 +163,7 @@ def _ending(release: Callable[[Any], None]) -> Callable[[Any], None]:
         if ended:
             lambda_runtime.kill_workers([worker])
 
-    return release_and_end
+    return end_replaced
 
 
 def _closing_pipes(collect: Callable[[Any, float], None]) -> Callable[[Any, float], None]:

@@ -28,7 +28,7 @@ def install_regions() -> None:
     ec2._ACTION_MAP["DescribeRegions"] = _describe
 
 
-def offer_every_region() -> None:
+def enable_every_region() -> None:
     """Enable the regions that AWS enables in every account, which matters where the calls of a sweep are counted."""
     OFFERED.update(name for name, status in ec2._AWS_REGIONS if status == _NO_CHOICE)
 

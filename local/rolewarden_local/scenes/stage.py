@@ -6,6 +6,7 @@ role has a guardrail attached yet. `rolewarden replay` and `sam local invoke` st
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import boto3
 from rolewarden.aws import Aws
+from rolewarden.guardrails import Fallback
 from rolewarden.origin import DEPLOYMENT
 from rolewarden.publish import Publications
 from rolewarden.runtime import Runtime
@@ -60,7 +62,9 @@ def stage(template: Template, aws: Aws, *, account: str, guardrails: Path) -> Ma
     dynamodb = boto3.client("dynamodb", region_name=aws.region)
     sqs = boto3.client("sqs", region_name=aws.region)
     for name, table in template.resources("AWS::DynamoDB::Table").items():
-        dynamodb.create_table(TableName=name, **{key: value for key, value in table.items() if key in _TABLE})
+        made = dynamodb.create_table(TableName=name, **{key: value for key, value in table.items() if key in _TABLE})
+        policy = json.dumps(table["ResourcePolicy"]["PolicyDocument"])
+        dynamodb.put_resource_policy(ResourceArn=made["TableDescription"]["TableArn"], Policy=policy)
     sns = boto3.client("sns", region_name=aws.region)
     for name in template.resources("AWS::SNS::Topic"):
         sns.create_topic(Name=name)
@@ -69,7 +73,7 @@ def stage(template: Template, aws: Aws, *, account: str, guardrails: Path) -> Ma
     for function in template.resources("AWS::Lambda::Function"):
         environment |= template.environment(function)
     environment |= {name: urls[value] for name, value in environment.items() if name.endswith("_QUEUE_URL")}
-    environment["GUARDRAILS_FILE"] = str(guardrails)
+    environment |= {"GUARDRAILS_FILE": str(guardrails), "FALLBACK": Fallback.BOUNDARY.value}
     publish, sweep = PublishSettings.read(environment), SweepSettings.read(environment)
     runtime = Runtime(publish, aws)
     Publications.of(runtime, publish).run(account, DEPLOYMENT)

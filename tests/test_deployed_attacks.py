@@ -1,0 +1,192 @@
+"""Callers with exactly the named permissions cannot change the tables, or make the deployed stack unprotect a role.
+
+The stack has `surplus: detach`. To add an attack, give `may` the permissions, make the calls, and check the roles.
+"""
+
+import json
+import shutil
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from rolewarden_local.aws import REGION, LocalAws
+from rolewarden_local.scenes.account import Account, waited
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.deployed
+
+ACCOUNT = "111122223333"
+POLICY = "no-generative-ai"
+ARN = f"arn:aws:iam::{ACCOUNT}:policy/rolewarden/{POLICY}"
+OPERATOR = f"arn:aws:iam::{ACCOUNT}:role/Operator"
+EVERYTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+OMAR = {"scope": ACCOUNT, "item": "us-east-1/d-analytics0001/user-profile#omar#execution"}
+
+
+@pytest.fixture(scope="module")
+def account(build):
+    aws = LocalAws.start()
+    aws.reset()
+    # Another line in guardrails.yaml needs no other build. The build names files of the project by relative paths.
+    folder = build.with_name("build-with-surplus")
+    shutil.copytree(build, folder)
+    rules = folder / "GuardrailsLayer" / "python" / "rolewarden_rules" / "guardrails.json"
+    rules.write_text(json.dumps(json.loads(rules.read_text()) | {"surplus": "detach"}))
+    with aws.serving() as url, aws.authorizing():
+        made = Account.made(aws, url, ROOT, folder, lambda _: None, parameters={"OperatorRoleArn": OPERATOR})
+        yield made
+        aws.reset()
+
+
+@pytest.fixture
+def may(account):
+    """A function that makes an IAM user with exactly these actions on everything, and gives clients of the user."""
+    iam = account.client("iam")
+    made: list[str] = []
+
+    def user(*actions):
+        name = f"attacker-{len(made)}"
+        iam.create_user(UserName=name)
+        made.append(name)
+        statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_user_policy(UserName=name, PolicyName="May", PolicyDocument=document)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=REGION).client
+
+    yield user
+    for name in made:
+        for key in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
+            iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+        iam.delete_user_policy(UserName=name, PolicyName="May")
+        iam.delete_user(UserName=name)
+
+
+@pytest.fixture(scope="module")
+def operator(account):
+    """A client of DynamoDB with the one role, besides those of the functions, that can write to the tables."""
+    iam = account.client("iam")
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    iam.create_role(RoleName="Operator", AssumeRolePolicyDocument=document)
+    allowed = {"Effect": "Allow", "Action": ["dynamodb:UpdateItem", "dynamodb:Query"], "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_role_policy(RoleName="Operator", PolicyName="Write", PolicyDocument=document)
+    given = account.client("sts").assume_role(RoleArn=OPERATOR, RoleSessionName="operator")["Credentials"]
+    keys = given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]
+    return boto3.Session(*keys, region_name=REGION).client("dynamodb")
+
+
+def row(scope, item, **attributes):
+    return {"scope": {"S": scope}, "item": {"S": item}, **attributes}
+
+
+def wrong_role(table):
+    """The parameters of UpdateItem that give CanvasOmar's user profile another role, read at a time in the future."""
+    return {
+        "TableName": table,
+        "Key": {name: {"S": value} for name, value in OMAR.items()},
+        "UpdateExpression": "SET #role = :role, role_name = :name, read_at = :at",
+        "ExpressionAttributeNames": {"#role": "role"},
+        "ExpressionAttributeValues": {
+            ":role": {"S": f"{ACCOUNT}/buildserver"},
+            ":name": {"S": "BuildServer"},
+            ":at": {"N": "99999999999"},
+        },
+    }
+
+
+def last_sweep(table):
+    """The parameters of PutItem that record a sweep by other rules, later than any other."""
+    return {"TableName": table, "Item": row(f"sweep/{ACCOUNT}", "99999999999.000", rules={"S": "others"})}
+
+
+WRITES = {
+    "UpdateItem": lambda client, table: client.update_item(**wrong_role(table)),
+    "PutItem": lambda client, table: client.put_item(**last_sweep(table)),
+    "DeleteItem": lambda client, table: client.delete_item(TableName=table, Key=wrong_role(table)["Key"]),
+    "BatchWriteItem": lambda client, table: client.batch_write_item(
+        RequestItems={table: [{"PutRequest": {"Item": last_sweep(table)["Item"]}}]}
+    ),
+    "PartiQLInsert": lambda client, table: client.execute_statement(
+        Statement=f"INSERT INTO \"{table}\" VALUE {{'scope': 'health', 'item': '{ACCOUNT}'}}"
+    ),
+    "PartiQLUpdate": lambda client, table: client.execute_statement(
+        Statement=f"UPDATE \"{table}\" SET modified = 'x' WHERE scope = '{ACCOUNT}' AND item = '{OMAR['item']}'"  # noqa: S608
+    ),
+    "PartiQLDelete": lambda client, table: client.execute_statement(
+        Statement=f"DELETE FROM \"{table}\" WHERE scope = '{ACCOUNT}' AND item = '{OMAR['item']}'"  # noqa: S608
+    ),
+}
+
+
+@pytest.mark.parametrize("output", ["BindingsTable", "HistoryTable"])
+def test_every_write_to_a_table_is_denied_and_reads_stay_open(account, may, output):
+    client, table = may("dynamodb:*")("dynamodb"), account.outputs[output]
+    for write in WRITES.values():
+        with pytest.raises(ClientError, match="explicit deny in a resource-based policy"):
+            write(client, table)
+    assert client.scan(TableName=table)["Count"] > 0
+
+
+@pytest.mark.parametrize("action", WRITES)
+def test_a_caller_with_one_permission_to_write_cannot_unprotect_a_role(account, may, action):
+    with pytest.raises(ClientError):
+        WRITES[action](may(f"dynamodb:{action}")("dynamodb"), account.outputs["BindingsTable"])
+    assert account.has_attached("CanvasOmar", [POLICY])
+
+
+def test_a_wrong_row_and_a_message_do_not_make_the_detaching_function_detach(account, may, operator):
+    operator.update_item(**wrong_role(account.outputs["BindingsTable"]))
+    assert not [binding for binding in account.bindings.all() if binding.role and binding.role.name == "CanvasOmar"]
+    stack = account.client("cloudformation")
+    [function] = [
+        each["PhysicalResourceId"]
+        for each in stack.list_stack_resources(StackName="rolewarden")["StackResourceSummaries"]
+        if each["LogicalResourceId"] == "DetachFunction"
+    ]
+    body = json.dumps({"account": ACCOUNT, "role": "CanvasOmar", "policies": [POLICY]})
+    record = {"messageId": "1", "body": body, "eventSource": "aws:sqs"}
+    may("lambda:InvokeFunction")("lambda").invoke(FunctionName=function, Payload=json.dumps({"Records": [record]}))
+    assert account.has_attached("CanvasOmar", [POLICY])
+    # The row can be corrected, although its time is in the future.
+    account.sagemaker.update_user_profile(DomainId="d-analytics0001", UserProfileName="omar", UserSettings={})
+    waited(lambda: "CanvasOmar" in {b.role.name for b in account.bindings.all() if b.role}, "the row is corrected")
+
+
+def test_a_policy_of_another_caller_under_the_path_is_attached_to_no_role(account, may):
+    may("iam:CreatePolicy")("iam").create_policy(PolicyName="x", Path="/rolewarden/", PolicyDocument=EVERYTHING)
+    account.client("iam").tag_role(RoleName="CanvasOmar", Tags=[{"Key": "touched", "Value": "yes"}])
+    waited(account.is_swept, "the work is done")
+    assert account.aws.roles_with_policy(ARN.replace(POLICY, "x")) == frozenset()
+
+
+def test_a_policy_that_takes_the_name_of_a_guardrail_is_not_attached_before_it_is_restored(account, may):
+    squatter = may("iam:CreatePolicyVersion")("iam")
+    squatter.create_policy_version(PolicyArn=ARN, PolicyDocument=EVERYTHING, SetAsDefault=True)
+    may("iam:DetachRolePolicy")("iam").detach_role_policy(RoleName="CanvasOmar", PolicyArn=ARN)
+    waited(lambda: account.in_force(POLICY) and account.has_attached("CanvasOmar", [POLICY]), "restored and attached")
+    attached_while_foreign = False
+    is_foreign = False
+    for event in LocalAws.start().events:
+        name, said = event["detail"]["eventName"], event["detail"]["requestParameters"] or {}
+        if "errorCode" in event["detail"] or said.get("policyArn") != ARN:
+            continue
+        if name == "CreatePolicyVersion":
+            is_foreign = "attacker" in event["detail"]["userIdentity"]["arn"]
+        attached_while_foreign |= is_foreign and name == "AttachRolePolicy"
+    assert not attached_while_foreign
+
+
+def test_cloudformation_can_still_update_and_delete_the_tables(account):
+    # This is the last test of the module, because it deletes the stack.
+    stacks = account.client("cloudformation")
+    stacks.delete_stack(StackName="rolewarden")
+
+    def is_deleted():
+        [stack] = [each for each in stacks.list_stacks()["StackSummaries"] if each["StackName"] == "rolewarden"]
+        return stack["StackStatus"] == "DELETE_COMPLETE"
+
+    waited(is_deleted, "the stack is deleted")
+    assert account.outputs["BindingsTable"] not in account.client("dynamodb").list_tables()["TableNames"]
