@@ -21,8 +21,8 @@ _CREATE = "Creating an endpoint, a model or a job of " + _TAG
 _USE = "Calling or changing an endpoint of " + _TAG
 _SDK, _STUDIO, _SHORT = "the SageMaker SDK sets", "Studio and Canvas set", "JumpStart's short form sets"
 _HUB_SDK, _HUB_STUDIO = (
-    "the SageMaker SDK sets for a JumpStart hub",
-    "Studio and Bedrock Marketplace set for a JumpStart hub",
+    "the SageMaker SDK sets with the model's hub",
+    "Studio and Bedrock Marketplace set with the model's hub",
 )
 _MARKED = "SageMaker Unified Studio sets"
 
