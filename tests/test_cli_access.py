@@ -6,6 +6,7 @@ import pytest
 from rolewarden.errors import Refused
 from rolewarden.policies import policy_arn
 from rolewarden.verdicts import Reason
+from rolewarden.vocabulary import HUB_TAGS, JUMPSTART_TAGS
 from rolewarden_cli import access as accesses
 from rolewarden_cli import inventory, options
 from rolewarden_cli.account import OperatorCalls
@@ -23,7 +24,7 @@ OURS = policy_arn("", "aws", ACCOUNT_ID)
 NOVA, CLAUDE = "amazon.nova-pro-v1:0", "anthropic.claude-3-5-haiku-20241022-v1:0"
 FLAN, MISTRAL = "huggingface-text2text-flan-t5-xl", "huggingface-llm-mistral-7b-instruct"
 FOUR = [argument for model in (NOVA, CLAUDE, FLAN, MISTRAL) for argument in ("--model", model)]
-TAGS = ("sagemaker-sdk:jumpstart-model-id", "sagemaker-studio:jumpstart-model-id", "sm-jumpstart-id")
+TAGS = (*JUMPSTART_TAGS, *HUB_TAGS)
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +73,8 @@ def test_protected_profiles_reach_only_allowed_models_and_unprotected_ones_reach
         "no-generative-ai:JumpStartTags",
         "no-generative-ai:JumpStartCreateStudio",
         "no-generative-ai:JumpStartCreateShort",
+        "no-generative-ai:JumpStartCreateHubSdk",
+        "no-generative-ai:JumpStartCreateHubStudio",
         "no-generative-ai:JumpStartHub",
     ]
     assert found["rosa", NOVA]["route"] == "on demand"

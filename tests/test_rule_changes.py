@@ -41,7 +41,7 @@ WRITES = {
     "SetDefaultPolicyVersion",
 }
 BEDROCK = [f"meta.llama-{number:02}-v1:0" for number in range(40)]
-JUMPSTART = [f"pytorch-model-{number:02}" for number in range(16)]
+JUMPSTART = [f"pytorch-model-{number:02}" for number in range(40)]
 
 
 def request(action: str, resource: str = "*", **context: str) -> tuple[str, str, Mapping[str, str]]:
@@ -184,7 +184,7 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
     for name in named:
         families = draw(st.sampled_from([("bedrock",), ("jumpstart",), ("bedrock", "jumpstart")]))
         kind = draw(st.sampled_from(["deny", "allow"]))
-        pools = {"bedrock": BEDROCK, "jumpstart": JUMPSTART}
+        pools = {"bedrock": BEDROCK, "jumpstart": JUMPSTART[:16]}
         defined[name] = {family: draw(lists(kind, pools[family])) for family in families}
         if draw(st.booleans()):
             defined[name]["assistants"] = {"deny": "all"}
