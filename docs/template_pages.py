@@ -33,6 +33,8 @@ METRICS = {
     "SweepCompleted": "A sweep of an account completed.",
     "SweepMissed": "A sweep could not read a part of the account for now.",
     "Unenforceable": "A role or a subject cannot be protected, or an account is not covered.",
+    "UnconfirmedEvents": "AlertFunction or SecurityHubFunction got an event of source `rolewarden` without a row in "
+    "the history: a caller forged the event, or the history did not take the row.",
     "UnreadableEvents": "An event that may hide a change cannot be parsed.",
     "Verdict.*": "Rolewarden evaluated a role; one metric for each [verdict](../glossary.md).",
 }

@@ -8,7 +8,10 @@ from rolewarden_local.scenes.account import waited
 
 
 class Inbox:
-    """Waits for the message with a text in its subject, and gives its text. `subjects` are those that have come."""
+    """Waits for the message with a text in its subject, and gives its text.
+
+    `subjects` and `texts` are those of the messages that have come.
+    """
 
     def __init__(self, sqs: Any, queue: str) -> None:
         self._sqs, self._queue = sqs, queue
@@ -17,6 +20,10 @@ class Inbox:
     @property
     def subjects(self) -> list[str]:
         return [message["Subject"] for message in self._got]
+
+    @property
+    def texts(self) -> list[str]:
+        return [message["Message"] for message in self._got]
 
     def __call__(self, subject: str) -> str:
         waited(lambda: bool(self._found(subject)), f"a message about {subject}")

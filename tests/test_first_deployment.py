@@ -51,7 +51,7 @@ def scheduled(template):
         for name, needs in dependencies(template).items()
         if needs & rules and template.body["Resources"][name]["Type"] == "AWS::Lambda::Permission"
     }
-    assert (len(rules), len(permissions)) == (3, 3)
+    assert (len(rules), len(permissions)) == (4, 4)
     return rules | permissions
 
 

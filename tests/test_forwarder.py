@@ -239,7 +239,7 @@ def test_the_central_event_bus_accepts_only_six_sources_from_forwarders_of_the_o
 def test_events_that_a_forwarder_cannot_deliver_are_in_the_queue_that_sweeps_check():
     made = forwarder(organization(), "Members", MEMBER, "us-east-1")
     [policy] = made.resources("AWS::SQS::QueuePolicy").values()
-    [statement] = policy["PolicyDocument"]["Statement"]
+    statement, _ = policy["PolicyDocument"]["Statement"]
     for rule in made.resources("AWS::Events::Rule").values():
         [target] = rule["Targets"]
         assert target["DeadLetterConfig"]["Arn"] == statement["Resource"]

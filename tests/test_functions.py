@@ -13,17 +13,23 @@ from rolewarden_local.aws import ACCOUNT_ID
 from tests.conftest import sample
 from tests.handlers import sqs_event, work_message
 from tests.publishing import PUBLISHED, tamper
+from tests.recorded import record
 
 
 def recheck(event):
     return Recheck(parse_event(event), 1).as_dict()
 
 
+def recorded(world, name):
+    """A sample finding of which the history has the row."""
+    return record(world.runtime.aws, world.environment["HISTORY_TABLE"], sample(name))
+
+
 def test_alert_sends_the_message_to_the_topic(world, function):
     queue = world.sqs.create_queue(QueueName="inbox")["QueueUrl"]
     arn = world.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     boto3.client("sns").subscribe(TopicArn=world.environment["ALARM_TOPIC_ARN"], Protocol="sqs", Endpoint=arn)
-    answer = function("alert")(sample("finding_role"))
+    answer = function("alert")(recorded(world, "finding_role"))
     [message] = world.sqs.receive_message(QueueUrl=queue)["Messages"]
     sent = json.loads(message["Body"])
     assert sent["Subject"] == answer["alert"] == "Rolewarden: role CanvasFull cannot be protected: quota full"
@@ -33,7 +39,7 @@ def test_alert_sends_the_message_to_the_topic(world, function):
 def test_a_message_that_cannot_be_sent_is_retried(world, function):
     boto3.client("sns").delete_topic(TopicArn=world.environment["ALARM_TOPIC_ARN"])
     with pytest.raises(RetryLater, match="Publish: NotFound"):
-        function("alert")(sample("finding_role"))
+        function("alert")(recorded(world, "finding_role"))
 
 
 def test_alert_without_its_topic_names_the_missing_setting(world, function):
@@ -123,10 +129,10 @@ def test_a_function_with_wrong_settings_fails_at_its_cold_start(world, variable,
         EnforceSettings.read({**world.environment, variable: value})
 
 
-COMMON = {"ACCOUNT_ID", "BINDINGS_TABLE", "HISTORY_TABLE", "HISTORY_DAYS", "GUARDRAILS_FILE"}
+COMMON = {"ACCOUNT_ID", "BINDINGS_TABLE", "HISTORY_TABLE", "HISTORY_DAYS", "GUARDRAILS_FILE", "STACK_ID"}
 NEEDED = {
     EnforceSettings: {*COMMON, "WORK_QUEUE_URL", "RECHECK_SECONDS", "OWN_ROLES", "REGIONS"},
-    PublishSettings: {*COMMON, "PUBLISH_QUEUE_URL", "SWEEP_QUEUE_URL", "RECHECK_SECONDS", "REGIONS", "STACK_ID",
+    PublishSettings: {*COMMON, "PUBLISH_QUEUE_URL", "SWEEP_QUEUE_URL", "RECHECK_SECONDS", "REGIONS",
         "FALLBACK"},
     DetachSettings: {*COMMON, "WORK_QUEUE_URL", "RECHECK_SECONDS", "OWN_ROLES", "REGIONS"},
     SweepSettings: {

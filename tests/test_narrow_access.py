@@ -38,6 +38,10 @@ ALLOWED = {
     "rolewarden.sweep.Sweeper.aws": {"send"},
     "rolewarden.work.Rechecks.aws": {"send"},
     "rolewarden.publish.Publications.queues": {"send"},
+    "rolewarden.history.StoredHistory.aws": set(),
+    "rolewarden.alerting.Alerter.aws": set(),
+    "rolewarden.alert_limits.AlertLimits.aws": {"write_newer"},
+    "rolewarden.sweep_requests.SweepRequests.sends": {"send"},
     "rolewarden.publish.Publications.stacks": set(),
     "rolewarden.history.History.aws": {"write_newer", "put_events"},
     "rolewarden.bindings.BindingsTable.aws": {"write_newer"},
@@ -50,6 +54,7 @@ ALLOWED = {
     "rolewarden.reread.Rereader.aws": set(),
     "rolewarden.audit.Auditor.aws": set(),
     "rolewarden.enforce.Enforcer.sessions": set(),
+    "rolewarden.needs.Exemptions.aws": set(),
     "rolewarden.own_operations.OwnOperations.aws": set(),
 }
 """The collaborators, each with the attribute with which it calls AWS, and the changes that it can make."""

@@ -446,7 +446,7 @@ def test_each_function_can_do_its_own_work_and_no_other_function_can(scp):
         "GuardrailPolicies": {"PublishFunctionRole", "DetachFunctionRole"},
         "GuardrailsAttached": {"DetachFunctionRole"},
         "GuardrailBoundaries": {"EnforceFunctionRole", "ReconcileFunctionRole", "DetachFunctionRole"},
-        "OwnWork": set(ROLES) - {"AlertFunctionRole"},
+        "OwnWork": set(ROLES),
         "OwnRoles": set(),
         "OwnStack": set(),
         "Trail": set(),

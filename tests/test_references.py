@@ -11,7 +11,6 @@ import botocore.session
 import pytest
 from botocore import xform_name
 from rolewarden.alert import compose
-from rolewarden.reach import PROBE_RECOMMENDATIONS
 from rolewarden.verdicts import RECOMMENDATIONS, Reason
 from rolewarden_cli.main import app
 from typer.main import get_group
@@ -172,11 +171,11 @@ def test_a_command_in_an_alert_stays_on_one_line():
             assert line.count("`") % 2 == 0, line
 
 
-@pytest.mark.parametrize("text", [*RECOMMENDATIONS.values(), *PROBE_RECOMMENDATIONS.values()])
-def test_an_alert_has_the_whole_recommended_action_and_breaks_no_word_of_it(text):
+@pytest.mark.parametrize("reason", RECOMMENDATIONS)
+def test_an_alert_has_the_whole_recommended_action_and_breaks_no_word_of_it(reason):
     event = sample("finding_role")
-    event["detail"]["recommendation"] = text
-    assert text in " ".join(compose(event, "aws").body.split())
+    event["detail"]["reason"] = str(reason)
+    assert RECOMMENDATIONS[reason] in " ".join(compose(event, "aws").body.split())
 
 
 FINDINGS = sorted(
@@ -207,7 +206,7 @@ def test_a_reason_of_any_service_names_no_service_in_its_recommended_action(reas
 @pytest.mark.parametrize("length", range(40, 70))
 def test_an_alert_breaks_no_line_at_a_hyphen(length):
     event = sample("finding_role")
-    event["detail"]["recommendation"] = f"{'x' * length} lambda:Invoke-all-but-one"
+    event["detail"]["message"] = f"{'x' * length} lambda:Invoke-all-but-one"
     assert "lambda:Invoke-all-but-one" in compose(event, "aws").body
 
 

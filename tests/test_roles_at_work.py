@@ -12,6 +12,7 @@ from copy import copy
 import boto3
 import pytest
 from rolewarden import detach
+from rolewarden.alerting import SUMMARY, Alerter
 from rolewarden.aws import Aws
 from rolewarden.clock import Clock
 from rolewarden.cloudformation import OwnStack
@@ -20,7 +21,7 @@ from rolewarden.events import EvaluationRequest, SubjectKey
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, Origin, Trigger
 from rolewarden.own_operations import OwnOperations
 from rolewarden.policies import compile_rules, policy_arn
-from rolewarden.settings import alarm_topic, own_operations
+from rolewarden.settings import AlertSettings, own_operations
 from rolewarden.stacks import StackReader
 from rolewarden.work import Recheck
 from rolewarden_local.aws import ACCOUNT_ID, REGION
@@ -31,6 +32,7 @@ from tests.conftest import sample
 from tests.handlers import STACK
 from tests.permissions import of_template, unused
 from tests.publishing import UNRELATED
+from tests.recorded import record
 from tests.stacks import translated
 from tests.world import World
 
@@ -283,10 +285,33 @@ def detaches(staff):
     assert staff.boundary() == ""
 
 
+MOVED = RULES.replace("a: {bedrock: {deny: all}}", "a: {jumpstart: {deny: all}}\n  c: {bedrock: {deny: all}}").replace(
+    "guardrails: [a]", "guardrails: [a, c]"
+)
+
+
+def exemption(staff):
+    """The functions compare an exempt role with IAM and with the time of the deployment."""
+    exempt = f"exemptions:\n  - {{role: CanvasResearch, account: '{ACCOUNT_ID}', until: 2999-01-31}}\n"
+    staff.stack_is("UPDATE_COMPLETE")
+    staff.deploy(RULES + exempt)
+    staff.enforce(staff.world.role_event("CanvasResearch"))
+    staff.recheck(role="CanvasResearch")
+    staff.deploy(MOVED + exempt)
+    staff.sweep()
+    staff.detach_surplus()
+    assert staff.world.attached("CanvasResearch") == set()
+
+    staff.deploy(RULES)
+    staff.sweep()
+    staff.work()
+    staff.detach_surplus()
+    assert staff.world.attached("CanvasResearch") == {"a"}
+
+
 def moved_statements(staff):
     """A deployment moves statements to another guardrail. Roles get this guardrail, then lose surplus policies."""
-    staff.deploy(RULES.replace("a: {bedrock: {deny: all}}", "a: {jumpstart: {deny: all}}\n  c: {bedrock: {deny: all}}")
-                 .replace("guardrails: [a]", "guardrails: [a, c]"))  # fmt: skip
+    staff.deploy(MOVED)
     staff.sweep()
     staff.work()
     staff.function("Publish").publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
@@ -312,9 +337,21 @@ def deletion(staff):
 
 
 def alert(staff):
-    """AlertFunction sends an alert."""
-    staff.aws("Alert").notify(alarm_topic(staff.world.environment), "Rolewarden", "A message.")
-    assert staff.world.aws.calls()[-1].operation == "Publish"
+    """AlertFunction sends the alert of a finding and of a change to a trail, counts one, and sends the number."""
+    aws, environment = staff.aws("Alert"), staff.world.environment
+    alerter = Alerter.of(aws, AlertSettings.read(environment), OwnOperations(StackReader(aws), STACK, {}))
+    finding = record(staff.aws("Enforce"), environment["HISTORY_TABLE"], sample("finding_role"))
+    assert alerter.handle(finding)["alert"] == "Rolewarden: role CanvasFull cannot be protected: quota full"
+    event = sample("self_stop_logging")
+    event["detail"]["requestParameters"] = {"name": "management-events"}
+    assert "StopLogging" in alerter.handle(event)["alert"]
+    event["detail"] |= {"eventName": "PutEventSelectors", "requestParameters": {"trailName": "management-events"}}
+    assert alerter.handle(event)["why"] == "other trails log the events that Rolewarden needs"
+    changed = sample("self_disable_rule")
+    assert [bool(alerter.handle(changed)["alert"]) for _ in range(2)] == [True, False]
+    now = alerter.clock.now
+    alerter.clock.now = lambda: now() + 4000
+    assert alerter.handle({"step": SUMMARY})["alert"] == "Rolewarden: 1 further alerts within an hour"
 
 
 def call_of_cloudformation(staff):
@@ -347,6 +384,7 @@ def judged(aws, staff):
             full_role,
             sweeps,
             detaches,
+            exemption,
             moved_statements,
             alert,
             call_of_cloudformation,

@@ -1,6 +1,8 @@
 """Findings in AWS Security Hub: events open and close them, and the function has only the permissions it needs."""
 
 import json
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 
 import boto3
@@ -19,6 +21,7 @@ from rolewarden_local.emulated.judge import judge
 from tests.conftest import sample
 from tests.handlers import lambda_context, load_function
 from tests.patterns import matching
+from tests.recorded import record
 from tests.stacks import ACCOUNT, translated
 
 PRODUCT = f"arn:aws:securityhub:us-east-1:{ACCOUNT}:product/{ACCOUNT}/default"
@@ -148,25 +151,63 @@ def test_every_event_gives_a_finding_that_security_hub_accepts_or_none(event):
 
 @pytest.fixture
 def hub(monkeypatch):
-    """The function's handler, and moto's Security Hub."""
+    """The function's handler, and moto's Security Hub and history table."""
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    environment = {"AWS_DEFAULT_REGION": "us-east-1", "ACCOUNT_ID": ACCOUNT, "HISTORY_TABLE": "h", "HISTORY_DAYS": "1"}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     with mock_aws():
         client = boto3.client("securityhub", region_name="us-east-1")
         client.enable_security_hub()
+        table = translated().resources("AWS::DynamoDB::Table")["HistoryTable"]
+        made = {key: table[key] for key in ("AttributeDefinitions", "BillingMode", "KeySchema")}
+        boto3.client("dynamodb", region_name="us-east-1").create_table(TableName="h", **made)
         module, context = load_function("securityhub"), lambda_context("SecurityHubFunction")
-        yield SimpleNamespace(hears=lambda event: module.handler(event, context), client=client)
+        yield SimpleNamespace(
+            hears=lambda event: module.handler(event, context),
+            records=partial(record, module.aws, "h"),
+            states=lambda: [found["RecordState"] for found in client.get_findings()["Findings"]],
+            client=client,
+        )
 
 
 def test_a_finding_opens_and_closes_in_security_hub(hub):
-    hub.hears(sample("finding_role"))
+    hub.hears(hub.records(sample("finding_role")))
     [opened] = hub.client.get_findings()["Findings"]
     assert (opened["RecordState"], opened["ProductArn"]) == ("ACTIVE", PRODUCT)
-    answer = hub.hears(resolved("CanvasFull"))
+    answer = hub.hears(hub.records(resolved("CanvasFull")))
     assert answer == {"imported": opened["Id"]}
-    states = {found["Id"]: found["RecordState"] for found in hub.client.get_findings()["Findings"]}
-    assert states == {opened["Id"]: "ARCHIVED"}
+    assert hub.states() == ["ARCHIVED"]
+
+
+def test_an_event_without_a_row_in_the_history_opens_and_archives_nothing(hub):
+    assert hub.hears(sample("finding_role")) == {"imported": None}
+    hub.hears(hub.records(sample("finding_role")))
+    assert hub.hears(resolved("CanvasFull")) == {"imported": None}
+    other = sample("finding_role")
+    other["detail"]["message"] = "sign in at the portal"
+    assert hub.hears(other) == {"imported": None}
+    assert hub.states() == ["ACTIVE"]
+    assert "portal" not in str(hub.client.get_findings())
+
+
+def test_an_event_that_is_repeated_later_has_the_time_of_its_row(hub):
+    now = datetime.now(UTC)
+    hub.hears(hub.records(sample("finding_role"), now - timedelta(hours=2)))
+    closing = hub.records(resolved("CanvasFull"), now - timedelta(hours=1))
+    hub.hears(closing)
+    opened = hub.records(sample("finding_role"), now)
+    hub.hears(opened)
+    hub.hears({**closing, "time": (now + timedelta(hours=1)).isoformat()})
+    [found] = hub.client.get_findings()["Findings"]
+    # moto keeps the last finding. Security Hub keeps the one with the later time, which is that of the row.
+    assert datetime.fromisoformat(found["UpdatedAt"]) < now
+
+
+def test_an_event_in_another_region_is_about_this_one(hub):
+    answer = hub.hears({**hub.records(sample("finding_role")), "region": "eu-west-1"})
+    assert answer["imported"].startswith("us-east-1/")
 
 
 def test_an_event_that_is_no_finding_is_ignored(hub):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from rolewarden import sweep as module
-from rolewarden.bindings import RoleKey
+from rolewarden.bindings import NamedRow, RoleKey
 from rolewarden.clock import Clock, unlimited
 from rolewarden.errors import RetryLater
 from rolewarden.listed import ListedDomain
@@ -179,21 +179,17 @@ def test_a_role_that_is_deleted_before_its_work_is_no_error(world):
 
 
 @pytest.mark.parametrize("count", [20, 21])
-def test_few_bindings_are_in_the_message_and_many_are_read_from_the_table(world, count):
+def test_a_message_names_few_rows_and_the_index_is_read_for_many(world, count):
     omar = next(binding for binding in world.bindings.all() if binding.user_profile == "omar")
-    work = Work.of_sweep(omar.role, ACCOUNT_ID, [omar] * count, 1000.0)
+    assert omar.role
+    work = Work.of_sweep(omar.role, ACCOUNT_ID, [omar] * count)
     again = Work.from_dict(work.as_dict())
     assert again == work
-    assert (work.fresh(1001.0) == (omar,) * count) == (count == 20)
-    assert work.fresh(2000.0) == ()
+    assert (work.rows == (NamedRow(omar.key[0], omar.key[1], omar.digest),) * count) == (count == 20)
     assert work.origin == SWEEP
 
 
-def test_bindings_with_long_tags_are_not_in_the_message_and_messages_fit_sqs(world):
-    omar = next(binding for binding in world.bindings.all() if binding.user_profile == "omar")
-    long = omar._replace(tags={f"key-{number}": "x" * 250 for number in range(50)})
-    assert Work.of_sweep(long.role, ACCOUNT_ID, [long], 1000.0).bindings == (long,)
-    assert Work.of_sweep(long.role, ACCOUNT_ID, [long] * 3, 1000.0).bindings == ()
+def test_messages_fit_sqs(world):
     sizes = []
     sqs = world.runtime.aws._sqs
     sent = sqs.send_message_batch

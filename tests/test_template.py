@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 from rolewarden.events import IAM_EVENTS, POLICY_EVENTS, ROLE_EVENTS, SAGEMAKER_EVENTS, TAG_EVENTS
@@ -146,7 +147,7 @@ def test_rules_match_events_of_this_account_and_sagemaker_events_of_this_region(
 
 def test_an_undeliverable_event_goes_to_a_dead_letter_queue_that_accepts_it(template):
     queues = template.resources("AWS::SQS::QueuePolicy")["EventsDeadLetterQueuePolicy"]
-    [statement] = queues["PolicyDocument"]["Statement"]
+    statement, _ = queues["PolicyDocument"]["Statement"]
     for rule in template.resources("AWS::Events::Rule").values():
         for target in rule["Targets"]:
             assert target["DeadLetterConfig"]["Arn"] == statement["Resource"]
@@ -282,15 +283,21 @@ def test_tampering_with_the_customer_key_is_reported(keyed):
     assert KEY in json.dumps(rule.pattern)
 
 
-def test_alertfunction_can_change_nothing_and_publish_only_to_its_topic(template):
-    allowed = {
-        action: statement["Resource"]
-        for rights in of_template(template)
-        if rights.function == "AlertFunction"
-        for statement in rights.statements()
-        for action in actions(statement)
-    }
-    assert allowed == {
+def test_alertfunction_can_change_only_its_own_table_and_publish_only_to_its_topic(template):
+    allowed: dict[str, Any] = {}
+    for rights in of_template(template):
+        for statement in rights.statements() if rights.function == "AlertFunction" else ():
+            for action in actions(statement):
+                allowed[action] = [*allowed.get(action, []), statement["Resource"]]
+    tables = {name: f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/{name}" for name in ("AlertsTable", "HistoryTable")}
+    assert sorted(allowed.pop("dynamodb:Query")) == sorted(tables.values())
+    assert {action: one for action, [one] in allowed.items()} == {
+        "dynamodb:PutItem": tables["AlertsTable"],
+        "dynamodb:UpdateItem": tables["AlertsTable"],
+        "dynamodb:DeleteItem": tables["AlertsTable"],
+        "cloudtrail:DescribeTrails": "*",
+        "cloudtrail:GetEventSelectors": "arn:aws:cloudtrail:*:*:trail/*",
+        "cloudtrail:GetTrailStatus": "arn:aws:cloudtrail:*:*:trail/*",
         "sns:Publish": f"arn:aws:sns:us-east-1:{ACCOUNT}:AlarmTopic",
         "cloudformation:DescribeStackEvents": template.resolve({"Ref": "AWS::StackId"}),
         "kms:Decrypt": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/AlarmKey",
@@ -360,6 +367,7 @@ def test_the_sweep_and_the_policy_check_run_once_an_interval(value, seconds):
         "SweepFunctionSchedule": seconds,
         "PublishFunctionCheck": seconds,
         "SweepFunctionHeartbeat": 900,
+        "AlertFunctionSummary": 900,
     }
     assert translated(SweepInterval=value).environment("SweepFunction")["SWEEP_SECONDS"] == str(seconds)
 

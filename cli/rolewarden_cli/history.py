@@ -31,6 +31,7 @@ class Entry:
     - `policies`: the policies that were attached, else those that were detached, else those that are missing.
     - `event`, `actor`, `source_address`: the cause.
     - `row`: the whole row.
+    - `unverified`: why the cause is not verified; empty if it is (`Cause.unverified`).
     """
 
     at: datetime
@@ -47,13 +48,15 @@ class Entry:
     actor: str
     source_address: str
     row: Mapping[str, Any] = field(metadata=HIDDEN)
+    unverified: str = ""
 
     @property
     def caused_by(self) -> str:
         """The name of the call that caused the entry, its caller, and the address of the caller, in words."""
         by = f" by {self.actor}" if self.actor else ""
         place = f" from {self.source_address}" if self.source_address else ""
-        return f"{self.event or 'unknown cause'}{by}{place}"
+        doubt = f" (not verified: {self.unverified})" if self.unverified else ""
+        return f"{self.event or 'unknown cause'}{by}{place}{doubt}"
 
 
 def read_history(
@@ -115,6 +118,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         actor=cause.actor,
         source_address=cause.source_address,
         row=dict(row),
+        unverified=cause.unverified,
     )
 
 

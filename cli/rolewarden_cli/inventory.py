@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from rolewarden.bindings import Binding, RoleKey, StoredBindings, tagged
+from rolewarden.bindings import Binding, NamedRow, RoleKey, StoredBindings, tagged
 from rolewarden.calls import ReadsAccount
 from rolewarden.discovery import SubjectReader, SubjectReading
 from rolewarden.errors import Refused, RetryLater
@@ -198,6 +198,10 @@ class Bound:
     def of_role(self, role: RoleKey, fresh: Iterable[Binding] = ()) -> tuple[Binding, ...]:  # noqa: ARG002
         """The bindings of `role`."""
         return self.by_role.get(role.path, ())
+
+    def named(self, role: RoleKey, rows: Sequence[NamedRow]) -> tuple[Binding, ...]:  # noqa: ARG002
+        """No binding, because no message reaches a command."""
+        return ()
 
     def of_account(self, account: str) -> tuple[Binding, ...]:
         """The bindings of all roles of an account."""

@@ -259,7 +259,10 @@ class Protection:
         policies = self._iam(f"policy{POLICY_PATH}*", accounts)
         boundaries = self._iam(f"policy{POLICY_PATH}boundary.*", accounts)
         workers = (
-            [self._role(role) for role in (ENFORCE_ROLE, RECONCILE_ROLE, SWEEP_ROLE, PUBLISH_ROLE, DETACH_ROLE)]
+            [
+                self._role(role)
+                for role in (ENFORCE_ROLE, RECONCILE_ROLE, SWEEP_ROLE, PUBLISH_ROLE, DETACH_ROLE, ALERT_ROLE)
+            ]
             if scp
             else []
         )

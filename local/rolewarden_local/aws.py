@@ -36,6 +36,7 @@ from rolewarden_local.emulated import (
     order,
     organization,
     patches,
+    queue_policies,
     regions,
     sagemaker,
     saved,
@@ -543,6 +544,7 @@ def _install(aws: LocalAws) -> None:
     alarms.install_alarms()
     stack_calls.install_stack_calls(aws.send_event)
     stacksets.install_stacksets(aws._loop)
+    queue_policies.install_queue_policies()
     buses.install_buses()
     trail.install_trail(aws.events)
     regions.install_regions()

@@ -24,6 +24,11 @@ def authorization(aws):
 
 
 @pytest.fixture
+def sqs(aws):
+    return boto3.client("sqs", region_name="us-east-1")
+
+
+@pytest.fixture
 def eve(iam, authorization):
     """A function that gives an IAM user only these statements, and returns a session of hers."""
     iam.create_user(UserName="eve")
@@ -185,6 +190,45 @@ def test_a_transaction_is_authorized_item_by_item_and_a_batch_of_messages_as_mes
     assert "dynamodb:DeleteItem" in message
     her.client("sqs").send_message_batch(QueueUrl=queue, Entries=[{"Id": "1", "MessageBody": "x"}])
     assert "sqs:receivemessage" in refusal(her.client("sqs").receive_message, QueueUrl=queue)[1].lower()
+
+
+def queue_with(sqs, *statements):
+    queue = sqs.create_queue(QueueName="q")["QueueUrl"]
+    arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:q"
+    document = {"Version": "2012-10-17", "Statement": [{"Resource": arn, **each} for each in statements]}
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(document)})
+    return queue
+
+
+def test_the_policy_of_a_queue_denies_what_the_callers_own_policies_allow(sqs, eve):
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "sqs:SendMessage"}
+    others = {"ArnNotLike": {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/sender"}}
+    queue = queue_with(sqs, {**deny, "Condition": others})
+    her = eve({"Action": "sqs:*", "Resource": "*"}).client("sqs")
+    code, message, _ = refusal(her.send_message, QueueUrl=queue, MessageBody="x")
+    assert code == "AccessDenied"
+    assert message.endswith("with an explicit deny in a resource-based policy")
+    her.receive_message(QueueUrl=queue)
+
+
+def test_the_policy_of_a_queue_allows_what_the_callers_own_policies_do_not(sqs, eve):
+    user = f"arn:aws:iam::{ACCOUNT}:user/eve"
+    queue = queue_with(sqs, {"Effect": "Allow", "Principal": {"AWS": user}, "Action": "sqs:SendMessage"})
+    her = eve({"Action": "iam:GetUser", "Resource": "*"}).client("sqs")
+    her.send_message(QueueUrl=queue, MessageBody="x")
+    assert refusal(her.receive_message, QueueUrl=queue)[0] == "AccessDenied"
+
+
+@pytest.mark.parametrize(("rule", "arrives"), [("ours", 1), ("other", 0)])
+def test_eventbridge_delivers_to_a_queue_whose_policy_names_the_rule(aws, sqs, rule, arrives):
+    source = {"ArnLike": {"aws:SourceArn": f"arn:aws:events:us-east-1:{ACCOUNT}:rule/ours"}}
+    allow = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    queue = queue_with(sqs, {**allow, "Condition": source})
+    events = boto3.client("events", region_name="us-east-1")
+    events.put_rule(Name=rule, EventPattern=json.dumps({"source": ["mine"]}))
+    events.put_targets(Rule=rule, Targets=[{"Id": "1", "Arn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:q"}])
+    events.put_events(Entries=[{"Source": "mine", "DetailType": "x", "Detail": "{}"}])
+    assert len(sqs.receive_message(QueueUrl=queue).get("Messages", [])) == arrives
 
 
 def test_subjects_are_authorized_by_their_arns(aws, authorization, eve):

@@ -118,8 +118,7 @@ def messages(world: World) -> dict[str, list[Any]]:
     sweep = Sweep(ACCOUNT_ID, 1_800_000_000.0)
     looks = [Recheck(parse_event(event), 1).as_dict() for event in events().values() if not parse_event(event).ignored]
     bound = [b for b in world.bindings.all() if b.role]
-    # These bindings were read long ago. Recent ones would be trusted, and wrong values in the right form are valid.
-    works = [Work.of_sweep(b.role, ACCOUNT_ID, [b], 1.0).as_dict() for b in bound if b.role]
+    works = [Work.of_sweep(b.role, ACCOUNT_ID, [b]).as_dict() for b in bound if b.role]
     ana = {"domain": ["d-analytics0001", "analytics"], "profiles": {"omar": {"a": "b"}, "ana": None}}
     return {
         "WorkQueue": [*works, *(look for look in looks if "policy" not in look["request"])],

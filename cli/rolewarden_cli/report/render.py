@@ -251,7 +251,9 @@ class _Page:
     @property
     def by_actor(self) -> Chart:
         """The history by caller, those with the most entries first."""
-        actors = [short_actor(entry.actor) for entry in self.report.history]
+        actors = [
+            short_actor(entry.actor) + (" (not verified)" if entry.unverified else "") for entry in self.report.history
+        ]
         counted = Counter(actors)
         ranked = sorted(counted, key=lambda actor: (-counted[actor], actor))
         labels, others = ranked[:MOST_ACTORS], ranked[MOST_ACTORS:]

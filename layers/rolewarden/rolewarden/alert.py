@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from rolewarden import MEMBER_ROLES
 from rolewarden.events import ACCOUNT, CLOUDTRAIL, POLICY_NAME, REGION, ROLE_NAME, cause_of, mapping, matched
-from rolewarden.origin import SCHEDULED_CHECK, SWEEP, Cause
+from rolewarden.origin import QUEUE_MESSAGE, SCHEDULED_CHECK, SWEEP, Cause
 from rolewarden.own_events import AccountFinding, PolicyRestored, RoleContested, RoleFinding, SubjectFinding
+from rolewarden.plaintext import is_plain, moment, plain_name, plain_text, user_agent
 from rolewarden.policies import policy_arn
 from rolewarden.reach import FORWARD, UNDELIVERED
-from rolewarden.verdicts import CREATED, REPLACED, Reason
+from rolewarden.verdicts import CREATED, RECOMMENDATIONS, REPLACED, Reason
 
 SUBJECT_SIZE = 99
 """Maximum length of a subject, in characters. SNS accepts fewer than 100 ASCII characters without a line break:
@@ -30,11 +31,11 @@ https://docs.aws.amazon.com/sns/latest/api/API_Publish.html."""
 COLUMNS = 78
 """Width of a line of the text, in characters. A link or a command stays on one line, because a reader copies it."""
 
+SUMMARY_ROWS = 20
+"""The number of alerts, and of callers, that a summary names."""
+
 BODY_SIZE = 8_000
 """Maximum length of a text, in characters, because each row is cut and the rows are few. SNS accepts 256 KiB."""
-
-TO_DO_SIZE = 300
-"""Characters of a recommended action that an alert shows; no recommended action of Rolewarden's own is longer."""
 
 CONSOLES = {
     "aws": "console.aws.amazon.com",
@@ -46,6 +47,12 @@ CONSOLES = {
 
 _LABEL = 11
 _EVENT_ID = re.compile(r"[0-9a-f-]{36}")
+_ACTOR = re.compile(r"arn:[\w-]+:(iam|sts)::(\d{12})?:[\w+=,.@:/-]{1,300}|[\w.-]+\.amazonaws\.com", re.ASCII)
+"""The forms in which CloudTrail names a caller. The headline of an alert has no other text in its place."""
+_CALL = re.compile(r"[A-Za-z]{1,64}(\d{8}(v\d+)?)?")
+"""The name of an API call, to which CloudTrail adds the date of the API if the service is Lambda."""
+_SUBJECT = re.compile(r"[\w/-]{1,128} (default-user|shared-spaces)( \(\w+\))?", re.ASCII)
+"""A subject as `Binding.label` names it, if it has spaces."""
 _COMMAND = re.compile(rf"`[^`]{{1,{COLUMNS - _LABEL - 3}}}`")
 _GLUE = "\N{NO-BREAK SPACE}"
 """Takes the place of the spaces in a command while the text is folded. `_text` removes it from an event's texts."""
@@ -57,6 +64,28 @@ class Alert:
 
     headline: str
     body: str
+
+    def repeated(self, times: int) -> Alert:
+        """Add the number of alerts like this one that were not sent before; 0 for none."""
+        more = f"Repeated   {_times(times)} in the hour before, without an alert each time\n"
+        return Alert(self.headline, self.body + more) if times else self
+
+
+class AlertKey(NamedTuple):
+    """What an alert is about. Within an hour, alerts with the same key are one mail and a number.
+
+    - `account`: the account of the call or finding.
+    - `actor`: the caller without the name of a session; empty if it is not known or not verified.
+    - `call`: the call, or the kind of the finding and its reason.
+    - `resource`: the changed resource, or the thing that the finding is about.
+    - `is_refused`: whether AWS refused the call. An attempt must not hide the call that succeeds.
+    """
+
+    account: str
+    actor: str
+    call: str
+    resource: str
+    is_refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +119,59 @@ def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxy
     return _written(f"{about}: {headline}", [*rows, ("Account", place.name)])
 
 
+def key_of(event: Mapping[str, Any], about: str = "") -> AlertKey:
+    """The key of an alert. `about` is what a finding is about; empty for a CloudTrail record."""
+    detail = mapping(event.get("detail"))
+    if about:
+        account = matched(ACCOUNT, detail.get("account"))
+        of_finding = Cause.from_dict(detail.get("cause"))
+        if event.get("detail-type") == PolicyRestored.detail_type:
+            # The policy concerns every role that needs it. So each edit is an alert, up to the limit of its caller.
+            about = f"{about} {of_finding.event_id}"
+        call = f"{event.get('detail-type')} {of_finding.event_name} {detail.get('reason', '')}"
+        return AlertKey(account, of_finding.principal, call, about)
+    cause = cause_of(detail)
+    account = matched(ACCOUNT, event.get("account"))
+    touched = _mapping(detail, {}) or _touched(detail, "")
+    resource = " ".join((*touched, str(detail.get("awsRegion", ""))))
+    return AlertKey(account, cause.principal, cause.event_name, resource, bool(detail.get("errorCode")))
+
+
+def beyond(key: AlertKey, most: int, *, of_actor: bool) -> Alert:
+    """The alert that a caller, or all callers of an account, cause more than `most` different alerts in an hour."""
+    who = (plain_name(_short(key.actor), 128) or "a caller that is not known") if of_actor else "callers"
+    rows: list[_Row] = [
+        ("What", f"{who} caused more than {most} different alerts within an hour: the flood may hide an attack"),
+        ("Who", plain_name(key.actor, 300) if of_actor else ""),
+        ("Done", "stopped these alerts for the rest of the hour, and counts them; other callers still cause alerts"),
+        ("To do", "look up every call of the caller in CloudTrail now, and do not wait for the summary"),
+        ("Runbook", "docs/how-to/runbook.md, Too many alerts"),
+        ("Account", key.account),
+    ]
+    return _written(f"Rolewarden: {who} caused too many alerts in account {key.account}", rows)
+
+
+def summary(repeated: Sequence[tuple[str, int]], left_out: Sequence[tuple[str, int]]) -> Alert:
+    """The alert that says how often alerts were repeated, and how many were left out.
+
+    - `repeated`: the headline of each alert that was sent once, and the number of further ones like it.
+    - `left_out`: each caller or account that caused too many different alerts, and the number of alerts left out.
+    """
+    total = sum(number for _, number in (*repeated, *left_out))
+    rows: list[_Row] = [("What", f"{total} further alerts within an hour were not sent one by one")]
+    rows += [
+        ("Repeated", f"{_times(number)} more: {plain_text(headline, 128)}")
+        for headline, number in repeated[:SUMMARY_ROWS]
+    ]
+    rows += [("Left out", f"{number} alerts about {plain_name(who, 128)}") for who, number in left_out[:SUMMARY_ROWS]]
+    rows += [
+        ("Done", "counted these alerts"),
+        ("To do", "look up the calls in CloudTrail, and stop their caller if they are not intended"),
+        ("Runbook", "docs/how-to/runbook.md, Too many alerts"),
+    ]
+    return _written(f"Rolewarden: {total} further alerts within an hour", rows)
+
+
 @dataclass(frozen=True)
 class _Console:
     partition: str
@@ -108,7 +190,7 @@ class _Console:
 
     def links_to_role(self, role: str) -> Iterator[_Row]:
         """The role in the console, and the command that lists its attached policies."""
-        if ROLE_NAME.fullmatch(role):
+        if ROLE_NAME.fullmatch(role) and is_plain(role):
             yield from self.console("iam", f"roles/details/{quote(role, safe='')}")
             yield "Look", _Link(f"aws iam list-attached-role-policies --role-name {role}")
 
@@ -118,7 +200,7 @@ class _Console:
         An edited policy still has the version with the edit, until IAM has five newer ones. IAM deletes the versions of
         a deleted policy with it, so the command then lists the roles that have the new policy attached.
         """
-        if POLICY_NAME.fullmatch(policy) and self.account:
+        if POLICY_NAME.fullmatch(policy) and is_plain(policy) and self.account:
             arn = policy_arn(policy, self.partition, self.account)
             yield from self.console("iam", f"policies/details/{quote(arn, safe='')}")
             if was_deleted:
@@ -141,7 +223,7 @@ _Parts = tuple[str, list[_Row]]
 
 
 def _role_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
-    role, reason = _text(detail.get("role"), 64), _text(detail.get("reason"), 64)
+    role, reason = plain_name(detail.get("role"), 64), plain_text(detail.get("reason"), 64)
     missing = _names(detail.get("missing"), without=detail.get("attached"))
     rows = [
         ("What", f"role {role} lacks {missing or 'a guardrail'}, and Rolewarden cannot protect it"),
@@ -154,11 +236,11 @@ def _role_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
 
 
 def _subject_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
-    domain, profile = _text(detail.get("domain"), 64), _text(detail.get("user_profile"), 64)
-    role, reason = _text(detail.get("role"), 64), _text(detail.get("reason"), 64)
+    domain, profile = plain_name(detail.get("domain"), 64), plain_name(detail.get("user_profile"), 64)
+    role, reason = plain_name(detail.get("role"), 64), plain_text(detail.get("reason"), 64)
     missing = _names(detail.get("missing"))
     who = f"user profile {domain}/{profile}" if profile else f"domain {domain}" if domain else f"role {role}"
-    if policy := _text(detail.get("policy"), 128):
+    if policy := plain_name(detail.get("policy"), 128):
         who = f"guardrail {policy}"
     elif domain == "*":
         # A sweep writes this if AWS refuses to list the domains of a Region, or their tags.
@@ -180,7 +262,7 @@ def _subject_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
 
 
 def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
-    reason = _text(detail.get("reason"), 64)
+    reason = plain_text(detail.get("reason"), 64)
     what = f"AWS refused a call that Rolewarden needs to cover account {place.account}: roles may be unprotected"
     done = "nothing: Rolewarden continues with the data that AWS lets it read"
     if reason == Reason.LEFT:
@@ -198,32 +280,66 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
     elif reason == Reason.FORGED:
         what = "a caller invoked a function of Rolewarden with a request that CloudFormation did not send"
         done = "refused the request; it removed no guardrail"
+    elif reason in _EXEMPTIONS:
+        what, done = _EXEMPTIONS[reason]
     rows = [
         ("What", what),
         *_caused(detail),
         ("Done", done),
-        ("Why", _text(detail.get("message"), 400)),
-        ("To do", _text(detail.get("recommendation"), TO_DO_SIZE)),
+        ("Why", plain_text(detail.get("message"), 400)),
+        ("To do", _recommended(detail)),
         ("Runbook", "docs/how-to/runbook.md, Account Finding"),
     ]
     return f"account {place.account}: {reason}", rows
 
 
+_EXEMPTIONS: dict[str, tuple[str, str]] = {
+    Reason.EXEMPT_ABSENT: (
+        "guardrails.yaml exempts a role that does not exist: a role of that name may not be the one that you exempted",
+        "nothing: a role that a caller creates now is not exempt before the next deployment",
+    ),
+    Reason.EXEMPT_NEWER: (
+        "a caller created an exempt role after the last deployment: it may not be the role that you exempted",
+        "ended the exemption until the next deployment: the role gets the guardrails that its users need",
+    ),
+    Reason.EXEMPT_BEYOND: (
+        "a domain or user profile uses an exempt role that is not exempt for it",
+        "ended the exemption: the role gets its guardrails, for all its users",
+    ),
+    Reason.EXEMPT_GAINED: (
+        "a domain or user profile that uses an exempt role has changed: it may use the role only since then",
+        "nothing: the role stays exempt, and its new user has no guardrails",
+    ),
+    Reason.EXEMPT_TRUST: (
+        "a caller changed the trust policy of an exempt role: other callers may be able to assume it",
+        "nothing: the role stays exempt",
+    ),
+}
+"""What an alert says about a doubt of an exemption, and what Rolewarden did, by the reason."""
+
+
+def _recommended(detail: Mapping[str, Any]) -> str:
+    """The recommended action for the reason of a finding. Any other text could come from whoever forged an event."""
+    reason = detail.get("reason")
+    known = RECOMMENDATIONS.get(reason, "") if isinstance(reason, str) else ""
+    return known or "run `rolewarden history`, which has the whole finding"
+
+
 def _left_to_do(detail: Mapping[str, Any], place: _Console, role: str) -> Iterator[_Row]:
     """The error message, the recommended action and the links of an unenforceable finding."""
-    yield "Why", _text(detail.get("message"), 400)
-    yield "To do", _text(detail.get("recommendation"), TO_DO_SIZE)
+    yield "Why", plain_text(detail.get("message"), 400)
+    yield "To do", _recommended(detail)
     yield from place.links_to_role(role)
     yield "Runbook", "docs/how-to/runbook.md, UnenforceableAlarm"
 
 
 def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Parts:
-    policy, remediation = _text(detail.get("policy"), 128), _text(detail.get("remediation"), 32)
+    policy, remediation = plain_name(detail.get("policy"), 128), plain_text(detail.get("remediation"), 32)
     was = {CREATED: "deleted", REPLACED: "edited"}.get(remediation, "tampered with")
     done = {
         CREATED: "created the policy again; the next sweep attaches it to every role that needs it",
         REPLACED: "restored the default version of the policy to what guardrails.yaml says",
-    }.get(remediation, remediation)
+    }.get(remediation, "restored the policy")
     rows = [
         ("What", f"a caller {was} the policy of guardrail {policy}: roles that need it may have been unprotected"),
         *_caused(detail),
@@ -239,7 +355,7 @@ def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Parts:
 
 
 def _role_contested(detail: Mapping[str, Any], place: _Console) -> _Parts:
-    role, since = _text(detail.get("role"), 64), _text(detail.get("since"), 32)
+    role, since = plain_name(detail.get("role"), 64), moment(detail.get("since"))
     times = _times(detail.get("remediations")) or "again and again"
     rows: list[_Row] = [
         ("What", f"a caller removes the guardrails from role {role}; Rolewarden restored them {times} since {since}"),
@@ -248,11 +364,11 @@ def _role_contested(detail: Mapping[str, Any], place: _Console) -> _Parts:
     actors = detail.get("actors")
     for listed in (actors if isinstance(actors, list) else [])[:5]:
         caller = Cause.from_dict(listed)
-        who = filter(None, (_text(caller.actor, 300), _times(mapping(listed).get("times"))))
+        who = filter(None, (plain_name(caller.actor, 300) or "not known", _times(mapping(listed).get("times"))))
         rows += [("Who", ", ".join(who)), ("From", _from(caller))]
     last = Cause.from_dict(detail.get("cause"))
     rows += [
-        ("Last", " at ".join(filter(None, (_text(last.event_name, 128), _text(last.time, 32))))),
+        ("Last", " at ".join(filter(None, (_called(last), moment(last.time))))),
         ("Done", f"{_done(detail) or 'attached the missing policies'} each time, and continues to do so"),
         ("To do", "find the tool or person that removes the guardrails (often an infrastructure tool that manages the "
                   "role), and make it ignore policies under /rolewarden/, or exempt the role in guardrails.yaml"),
@@ -266,14 +382,14 @@ def _change(detail: Mapping[str, Any], place: _Console, *, queues: Mapping[str, 
     """The alert about a call on a part of Rolewarden, or on a trail."""
     cause = cause_of(detail)
     # CloudTrail adds the date of the API to Lambda's event names, for example DeleteFunction20150331.
-    call = re.sub(r"\d{8}(v\d+)?$", "", _text(cause.event_name, 128))
-    service = _text(detail.get("eventSource"), 64).partition(".")[0]
+    call = plain_name(re.sub(r"\d{8}(v\d+)?$", "", cause.event_name), 128)
+    service = str(detail.get("eventSource")).partition(".")[0]
     noun, meaning, recommendation = _PARTS.get(service, ("part", "a part of Rolewarden changes", _RESTORE))
     kind, name = _mapping(detail, queues) or _touched(detail, noun)
     touched = f"{kind} {name}".strip() or noun
     if _FORWARDERS.fullmatch(name):
         meaning, recommendation = _UNDETECTED, _FORWARD_AGAIN
-    refused = _text(detail.get("errorCode"), 64)
+    refused = plain_text(detail.get("errorCode"), 64)
     rows = [
         ("What", f"{call} on {touched}: {'a failed attempt' if refused else meaning}"),
         *_caused({"cause": cause.as_dict()}),
@@ -286,16 +402,17 @@ def _change(detail: Mapping[str, Any], place: _Console, *, queues: Mapping[str, 
         ("Runbook", "docs/how-to/runbook.md, Changes to Rolewarden itself"),
     ]
     did = "tried" if refused else "called"
-    return f"{_short(_text(cause.actor, 300)) or 'a caller'} {did} {call} on {touched}", rows
+    who = _short(plain_name(cause.actor, 300)) if _ACTOR.fullmatch(cause.actor) else "a caller"
+    return f"{who} {did} {call} on {touched}", rows
 
 
 def _unreadable(envelope: Mapping[str, Any]) -> _Parts:
     rows: list[_Row] = [
         ("What", "AlertFunction received an event that it cannot read"),
-        ("Source", _text(envelope.get("source"), 64)),
-        ("Kind", _text(envelope.get("detail-type"), 128)),
-        ("Id", _text(envelope.get("id"), 64)),
-        ("When", _text(envelope.get("time"), 32)),
+        ("Source", plain_text(envelope.get("source"), 64)),
+        ("Kind", plain_text(envelope.get("detail-type"), 128)),
+        ("Id", plain_text(envelope.get("id"), 64)),
+        ("When", moment(envelope.get("time"))),
         ("Done", "nothing"),
         ("To do", "search the logs of Rolewarden's functions and CloudTrail for the ID"),
         ("Runbook", "docs/how-to/runbook.md, An event that cannot be read"),
@@ -378,9 +495,10 @@ def _mapping(detail: Mapping[str, Any], queues: Mapping[str, str]) -> tuple[str,
     CloudTrail writes the ID as uUID. A failed attempt has no response with the queue.
     """
     parameters = mapping(detail.get("requestParameters"))
-    if not (source := _text(parameters.get("uUID") or parameters.get("uuid"), 64)):
+    named = parameters.get("uUID") or parameters.get("uuid")
+    if not (source := matched(_EVENT_ID, named) or plain_name(named, 64)):
         return None
-    answered = _short(_text(mapping(detail.get("responseElements")).get("eventSourceArn"), 256))
+    answered = _short(plain_name(mapping(detail.get("responseElements")).get("eventSourceArn"), 256))
     queue = answered or queues.get(source.lower(), "")
     return ("queue", f"{queue}, mapping {source}") if queue else ("event source mapping", source)
 
@@ -399,9 +517,9 @@ def _touched(detail: Mapping[str, Any], noun: str) -> tuple[str, str]:
         if isinstance(value, list):
             found = _names(value)
         elif name == "queueUrl":
-            found = _text(value, 256).rsplit("/", 1)[-1]
+            found = plain_name(value, 256).rsplit("/", 1)[-1]
         else:
-            found = _short(_text(value, 256))
+            found = _short(plain_name(value, 256))
             # The alert already has the kind, which the resource part of an ARN would repeat.
             of_kind = kind.replace(" ", "-")
             found = found.removeprefix(f"{of_kind}/").removeprefix(f"{of_kind}:")
@@ -428,13 +546,18 @@ def _caused(detail: Mapping[str, Any]) -> Iterator[_Row]:
     if found:
         yield "Who", f"not known: {found} found it, and not an event"
         return
-    yield "Who", _text(cause.actor, 300) or "not known"
-    yield "Call", " at ".join(filter(None, (_text(cause.event_name, 128), _text(cause.time, 32))))
+    doubt = f" (not verified: only a {QUEUE_MESSAGE} says so)" if cause.unverified else ""
+    yield "Who", f"{plain_name(cause.actor, 300)}{doubt}" if cause.actor else "not known"
+    yield "Call", " at ".join(filter(None, (_called(cause), moment(cause.time))))
     yield "From", _from(cause)
 
 
+def _called(cause: Cause) -> str:
+    return cause.event_name if _CALL.fullmatch(cause.event_name) else plain_name(cause.event_name, 128)
+
+
 def _from(cause: Cause) -> str:
-    return ", ".join(filter(None, (_text(cause.source_address, 128), _text(cause.user_agent, 200))))
+    return ", ".join(filter(None, (plain_name(cause.source_address, 128), user_agent(cause.user_agent, 200))))
 
 
 def _short(name: str) -> str:
@@ -463,22 +586,17 @@ def _folded(text: str, *, first: str = "", indent: str = "") -> list[str]:
     return [line.replace(_GLUE, " ") for line in lines]
 
 
-def _text(value: Any, most: int) -> str:
-    """`value` in printable form: one line without control characters and links, `most` characters at most."""
-    if not isinstance(value, str):
-        return ""
-    # Cleaning shortens a text, so it starts from four times the length. The rest may be megabytes, and is not needed.
-    printable = "".join(char if char.isprintable() else " " for char in value[: 4 * most])
-    text = " ".join(printable.split()).replace("://", ": //")
-    return text if len(text) <= most else text[: most - 3] + "..."
-
-
 def _names(value: Any, *, without: Any = None, more: int = 0) -> str:
     """Up to ten names of a list, and the number of the others. `more` is added to that number."""
     left = without if isinstance(without, list) else []
     found = [item for item in value if item not in left] if isinstance(value, list) else []
     more += max(0, len(found) - 10)
-    return ", ".join(filter(None, (_text(item, 64) for item in found[:10]))) + (f" and {more} more" if more else "")
+    return ", ".join(filter(None, (_listed(item) for item in found[:10]))) + (f" and {more} more" if more else "")
+
+
+def _listed(value: Any) -> str:
+    text = plain_text(value, 64)
+    return text if _SUBJECT.fullmatch(text) else plain_name(value, 64)
 
 
 def _count(value: Any) -> int:

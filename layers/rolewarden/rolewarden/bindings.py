@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -85,6 +88,22 @@ class OtherRole(NamedTuple):
     role: RoleKey
 
 
+READ_AHEAD = 100
+"""The number of rows to read at once from the row that a message names."""
+
+
+AHEAD_SECONDS = 60.0
+"""Seconds for which rows that were read ahead count as current."""
+
+
+class NamedRow(NamedTuple):
+    """A row of the table as a message names it: its partition and sort key, and the digest of its binding."""
+
+    scope: str
+    item: str
+    digest: str
+
+
 class Binding(NamedTuple):
     """One role of one subject.
 
@@ -122,6 +141,11 @@ class Binding(NamedTuple):
         return binding_key(self.account, self.region, self.domain_id, self.kind, name, self.via)
 
     @property
+    def digest(self) -> str:
+        """A digest of the binding, by which a reader recognizes an older one."""
+        return hashlib.sha256(json.dumps(self.as_row(), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
     def label(self) -> str:
         """The subject as people read it, for example `research/rosa` or `analytics default-user (bedrock)`."""
         if self.kind == ROLE:
@@ -148,7 +172,7 @@ class Binding(NamedTuple):
         )
 
     def as_row(self) -> dict[str, Any]:
-        """The binding as a row of the table. Messages contain bindings in the same form."""
+        """The binding as a row of the table."""
         partition, sort = self.key
         row: dict[str, Any] = {
             "scope": partition,
@@ -272,6 +296,9 @@ class ReadsBindings(Protocol):
     def of_role(self, role: RoleKey, fresh: Iterable[Binding] = ()) -> tuple[Binding, ...]:
         """As `BindingsTable.of_role`."""
 
+    def named(self, role: RoleKey, rows: Sequence[NamedRow]) -> tuple[Binding, ...]:
+        """As `BindingsTable.named`."""
+
     def of_account(self, account: str) -> tuple[Binding, ...]:
         """As `BindingsTable.of_account`."""
 
@@ -288,6 +315,8 @@ class StoredBindings:
     def __init__(self, aws: ReadsItems, table: str) -> None:
         self.aws = aws
         self._table = table
+        self._ahead: dict[NamedRow, Binding] = {}
+        self._ahead_read = 0.0
 
     def of_role(self, role: RoleKey, fresh: Iterable[Binding] = ()) -> tuple[Binding, ...]:
         """The bindings of `role`.
@@ -301,6 +330,28 @@ class StoredBindings:
         }
         found.update({binding.key: binding for binding in fresh})
         return tuple(sorted((b for b in found.values() if b.role == role), key=lambda binding: binding.key))
+
+    def named(self, role: RoleKey, rows: Sequence[NamedRow]) -> tuple[Binding, ...]:
+        """The bindings of `role` that a message names, if the table has them all; otherwise none.
+
+        The index may not show them yet, so this reads the table itself. A message can leave a binding out, so these may
+        be only some of the role's bindings.
+        """
+        bindings = tuple(binding for row in rows if (binding := self._as_named(row)) and binding.role == role)
+        return bindings if len(bindings) == len(rows) else ()
+
+    def _as_named(self, row: NamedRow) -> Binding | None:
+        """The binding of a row, if the table has it with this digest."""
+        known = self._ahead.get(row) if time.monotonic() - self._ahead_read < AHEAD_SECONDS else None
+        if known is None:
+            # The next messages name the rows that follow, because a sweep sends its work in order.
+            read = self.aws.query(self._table, {"scope": row.scope}, least=("item", row.item), most=READ_AHEAD)
+            # Rows of other kinds have no `via`.
+            found = [Binding.of_row(item) for item in read if "via" in item]
+            self._ahead_read = time.monotonic()
+            self._ahead = {NamedRow(*binding.key, binding.digest): binding for binding in found}
+            known = self._ahead.get(row)
+        return known
 
     def of_domain(self, account: str, region: str, domain_id: str) -> tuple[Binding, ...]:
         """The bindings of a domain and its user profiles."""

@@ -39,14 +39,18 @@ class Home(Accounts, Protocol):
         """As `Aws.is_home`."""
 
 
-class ReadsRoles(Accounts, Protocol):
+class DescribesRoles(Accounts, Protocol):
+    """Describes one IAM role."""
+
+    def role(self, name: str) -> RoleDescription:
+        """As `Aws.role`."""
+
+
+class ReadsRoles(DescribesRoles, Protocol):
     """Reads one IAM role."""
 
     def attached_policies(self, role: str) -> frozenset[str]:
         """As `Aws.attached_policies`."""
-
-    def role(self, name: str) -> RoleDescription:
-        """As `Aws.role`."""
 
 
 class ReadsPolicies(Accounts, Protocol):
@@ -152,8 +156,8 @@ class ListsRegions(Protocol):
         """As `Aws.domain_names`."""
 
 
-class ReadsPaths(Home, ListsRegions, Protocol):
-    """Reads trails, forwarding rules, dead-letter queues and all regions, for the probes of an account."""
+class ReadsTrails(Protocol):
+    """Reads trails."""
 
     def trails(self, region: str) -> tuple[ListedTrail, ...]:
         """As `Aws.trails`."""
@@ -163,6 +167,10 @@ class ReadsPaths(Home, ListsRegions, Protocol):
 
     def selectors(self, region: str, trail_arn: str) -> tuple[Mapping[str, Any], ...]:
         """As `Aws.selectors`."""
+
+
+class ReadsPaths(Home, ListsRegions, ReadsTrails, Protocol):
+    """Reads trails, forwarding rules, dead-letter queues and all regions, for the probes of an account."""
 
     def rule(self, region: str, name: str) -> ListedRule | None:
         """As `Aws.rule`."""
@@ -194,11 +202,30 @@ class ListsSubjects(ListsPolicies, Home, Protocol):
         """As `Aws.subject_tags`."""
 
 
-class SweepsAccounts(ListsSubjects, ReadsPaths, SendsMessages, Protocol):
-    """Lists subjects and accounts, reads event paths, and sends messages to the queues, for the Sweeper."""
+class ListsMembers(Protocol):
+    """Lists the accounts of a StackSet."""
 
     def stack_set_accounts(self, name: str, region: str, call_as: str) -> tuple[str, ...]:
         """As `Aws.stack_set_accounts`."""
+
+
+class SweepsAccounts(ListsSubjects, ReadsPaths, SendsMessages, ListsMembers, Protocol):
+    """Lists subjects and accounts, reads event paths, and sends messages to the queues, for the Sweeper."""
+
+
+class SendsAlerts(ListsMembers, ReadsTrails, Protocol):
+    """Sends alerts, and reads what decides on sending one, for the Alerter."""
+
+    @property
+    def partition(self) -> str:
+        """As `Aws.partition`."""
+
+    @property
+    def region(self) -> str:
+        """As `Aws.region`."""
+
+    def notify(self, topic_arn: str, subject: str, text: str) -> None:
+        """As `Aws.notify`."""
 
 
 class ReadsCalls(Home, Protocol):
@@ -222,6 +249,7 @@ class ReadsItems(Protocol):
         index: str = "",
         begins: tuple[str, str] = ("", ""),
         least: tuple[str, str] = ("", ""),
+        most: int = 0,
     ) -> list[dict[str, Any]]:
         """As `Aws.query`."""
 

@@ -58,7 +58,8 @@ class Contest(NamedTuple):
         actors: dict[tuple[str, str, str], int] = {}
         for act in self.acts:
             cause = Cause.from_dict(act["cause"])
-            who = (cause.principal, cause.source_address, cause.user_agent)
+            # Naming an unverified caller would accuse whoever the sender of a message chose.
+            who = (cause.principal, cause.source_address, cause.user_agent) if not cause.unverified else ("", "", "")
             actors[who] = actors.get(who, 0) + 1
         ordered = sorted(actors.items(), key=lambda found: (-found[1], found[0]))
         return tuple(Actor(*who, times) for who, times in ordered)

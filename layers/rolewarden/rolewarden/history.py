@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from rolewarden.calls import WritesHistory
+from rolewarden.calls import ReadsItems, WritesHistory
 from rolewarden.names import folded
 
 
@@ -47,12 +47,29 @@ class HistoryKey(NamedTuple):
         return cls(datetime.fromisoformat(time), *others)
 
 
-class History:
-    """The history of a deployed stack, and the event bus on which the stack reports. Methods raise RetryLater."""
+class StoredHistory:
+    """The history of a deployed stack, to read only. Methods raise RetryLater."""
 
-    def __init__(self, aws: WritesHistory, table: HistoryTable) -> None:
+    def __init__(self, aws: ReadsItems, table: HistoryTable) -> None:
         self.aws = aws
         self._table = table
+
+    def newest(self, about: str, most: int) -> list[dict[str, Any]]:
+        """The newest rows about a role or policy, newest first, `most` of them at most."""
+        return self.aws.newest(self._table.name, {"about": folded(about)}, most)
+
+    def rows(self, about: str, since: datetime) -> list[dict[str, Any]]:
+        """The rows about a role or policy from `since`."""
+        return self.aws.query(self._table.name, {"about": folded(about)}, least=("at", HistoryKey(since).text))
+
+
+class History(StoredHistory):
+    """The history of a deployed stack, and the event bus on which the stack reports. Methods raise RetryLater."""
+
+    aws: WritesHistory
+
+    def __init__(self, aws: WritesHistory, table: HistoryTable) -> None:
+        super().__init__(aws, table)
 
     def put_events(self, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Put events (detail type and detail) on the bus."""
@@ -65,14 +82,6 @@ class History:
     def put_once(self, row: Mapping[str, Any]) -> bool:
         """Write a row unless the table has one with this key. Return whether it was written."""
         return self.aws.put_unless(self._table.name, self._expiring(row), "attribute_exists(about)")
-
-    def newest(self, about: str, most: int) -> list[dict[str, Any]]:
-        """The newest rows about a role or policy, newest first, `most` of them at most."""
-        return self.aws.newest(self._table.name, {"about": folded(about)}, most)
-
-    def rows(self, about: str, since: datetime) -> list[dict[str, Any]]:
-        """The rows about a role or policy from `since`."""
-        return self.aws.query(self._table.name, {"about": folded(about)}, least=("at", HistoryKey(since).text))
 
     def _expiring(self, row: Mapping[str, Any]) -> dict[str, Any]:
         expires = HistoryKey.of(row["at"]).time + timedelta(days=self._table.days)

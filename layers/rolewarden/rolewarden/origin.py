@@ -43,10 +43,14 @@ class Cause(NamedTuple):
     """The address that the API call came from."""
     user_agent: str = ""
     """The tool that made the API call."""
+    unverified: str = ""
+    """The text `queue message` if only a message of a queue says all this. Its sender may have invented it."""
 
     @property
     def principal(self) -> str:
-        """The actor without the name of its session, which differs in each run of a tool."""
+        """The actor without the name of its session, which differs in each run of a tool. Empty if it is unverified."""
+        if self.unverified:
+            return ""
         kind, *names = self.actor.split("/")
         return "/".join([kind, *names[:-1]]) if kind.endswith(":assumed-role") and len(names) > 1 else self.actor
 
@@ -80,6 +84,9 @@ class Origin(NamedTuple):
 
 SWEEP = Origin(Trigger.SWEEP, Cause(event_name="Sweep"))
 """The origin of findings and remediations of a sweep."""
+
+QUEUE_MESSAGE = "queue message"
+"""The value of `Cause.unverified`."""
 
 DEPLOYMENT = Origin(Trigger.DEPLOYMENT, Cause(event_name="Deployment"))
 """The origin of changes by a deployment."""

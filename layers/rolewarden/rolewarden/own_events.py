@@ -230,7 +230,7 @@ class Actor(NamedTuple):
     """A caller that removed guardrails from a contested role."""
 
     actor: str
-    """The ARN of the caller, without the name of its session."""
+    """The ARN of the caller, without the name of its session. Empty if only queue messages name callers."""
     source_address: str
     """The address that the calls came from."""
     user_agent: str

@@ -23,6 +23,7 @@ from rolewarden.guardrails import (
     Allowance,
     AssistantsRule,
     BedrockRule,
+    ExemptRole,
     Fallback,
     Guardrail,
     JumpStartRule,
@@ -66,6 +67,7 @@ from rolewarden.vocabulary import (
     USE_HUB,
     USE_INDIRECTLY,
     USE_MODEL,
+    USE_ROLE,
     USE_TAGGED,
     WEIGHT_BUCKETS,
 )
@@ -89,7 +91,7 @@ ALL_THAT_IS_NOT_DENIED = {"Sid": "AllThatIsNotDenied", "Effect": "Allow", "Actio
 """The statement of a boundary that allows everything. It grants nothing and does not limit the role's policies, so that
 only the boundary's denies have an effect."""
 
-SID_FAMILIES = ("Bedrock", "JumpStart", "Assistants", "PassRole")
+SID_FAMILIES = ("Bedrock", "JumpStart", "Assistants", "PassRole", "ExemptRoles")
 """The Sid of every deny that the compiler writes begins with one of these."""
 
 
@@ -225,7 +227,19 @@ def _denies(guardrail: Guardrail, partition: str) -> list[Statement]:
             pieces += [piece for statement in statements for piece in _pieces(statement)]
         except _IndivisibleError:
             raise TooLong(("guardrails", guardrail.name, family)) from None
-    return pieces
+    return [*pieces, *_exempt_roles(guardrail.exempt_roles, partition)]
+
+
+def _exempt_roles(roles: Iterable[ExemptRole], partition: str) -> list[Statement]:
+    """The statements against the use of exempt roles; empty without an exemption.
+
+    A role's ARN contains its path, which guardrails.yaml does not have. The condition key iam:PassedToService is not
+    used, because a deny for some services would leave the others open.
+    """
+    arns = [
+        f"arn:{partition}:iam::{role.account or '*'}:role/{place}{role.role}" for role in roles for place in ("", "*/")
+    ]
+    return _pieces(_deny("ExemptRoles", USE_ROLE, resource=arns)) if arns else []
 
 
 def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statement]:

@@ -21,6 +21,9 @@ SWEEP_BEGAN = re.compile(r"\d{1,12}\.\d{3}", re.ASCII)
 _MEMBERS = "members"
 """The partition key of the rows about member accounts."""
 
+_REQUESTS = "requests"
+"""The partition key of the rows about requested sweeps."""
+
 _HEALTH = "health"
 """The partition key of the rows that the heartbeat counts, one for each account that is covered."""
 
@@ -81,6 +84,11 @@ class RecordedProgress:
         """The row of the last sweep that began before `before`, so that a row with a later time does not count."""
         rows = [row for row in self.sweeps(account) if SWEEP_BEGAN.fullmatch(row["item"])]
         return next((row for row in reversed(rows) if float(row["item"]) < before), {})
+
+    def is_sweeping(self, account: str, now: float, most: float) -> bool:
+        """Whether the account's last sweep began less than `most` seconds ago and has not completed."""
+        row = self._last_sweep(account, now + CLOCK_SKEW)
+        return bool(row) and not row.get("completed") and now - float(row["item"]) < most
 
     def member_accounts(self) -> dict[str, float]:
         """The member accounts, each with the start of its last completed sweep (seconds of the epoch, 0 for none)."""
@@ -202,6 +210,29 @@ class Progress(RecordedProgress):
     def set_regions_read(self, account: str, at: float) -> None:
         """Record the time of a look at all regions of an account."""
         self.aws.put(self._table, {**_regions(account), "at": int(at)})
+
+    def claim(self, item: str, now: float, seconds: float, most: float) -> bool:
+        """Claim something for some seconds. Gives whether no other claim of it lasts.
+
+        `most` is the greatest number of seconds of such a claim. A row that lasts longer is not Rolewarden's.
+        """
+        row = {"scope": _REQUESTS, "item": item, "ends": int(now + seconds), "expires": int(now) + SWEEP_KEPT_SECONDS}
+        times = {":now": int(now), ":latest": int(now + most + CLOCK_SKEW)}
+        return self.aws.put_unless(self._table, row, "ends > :now AND ends <= :latest", times)
+
+    def end_claim(self, item: str) -> None:
+        """End a claim early."""
+        self.aws.write_newer(self._table, (), [{"scope": _REQUESTS, "item": item}], at=self._clock.now())
+
+    def claimed_until(self, item: str) -> float:
+        """The time until which something is claimed, in seconds of the epoch; 0 if it never was."""
+        rows = self.aws.query(self._table, {"scope": _REQUESTS}, begins=("item", item))
+        return next((float(row["ends"]) for row in rows if row["item"] == item), 0.0)
+
+    def set_claimed(self, item: str, until: float) -> None:
+        """Claim something until a time, whether or not another claim of it lasts."""
+        expires = int(until) + SWEEP_KEPT_SECONDS
+        self.aws.put(self._table, {"scope": _REQUESTS, "item": item, "ends": int(until), "expires": expires})
 
 
 def _is_whole(row: Mapping[str, Any]) -> bool:

@@ -30,10 +30,7 @@ from rolewarden.record import Recorder, logger
 from rolewarden.runtime import Runtime
 from rolewarden.settings import PublishSettings
 from rolewarden.verdicts import CREATED, REPLACED, UNCHANGED
-from rolewarden.work import BEGIN, PUBLISH, RECHECKS, Recheck, Rechecks
-
-LONGEST_DELAY = 900
-"""The greatest number of seconds by which SQS can delay a message."""
+from rolewarden.work import BEGIN, LONGEST_DELAY, PUBLISH, RECHECKS, Recheck, Rechecks
 
 
 @dataclass
@@ -342,8 +339,10 @@ class Publications:
 
     @classmethod
     def of(cls, runtime: Runtime, settings: PublishSettings) -> Self:
-        """Create the Publications and their parts."""
+        """Create the Publications and their parts. Raises RulesError if the stack cannot use the rules."""
         aws = runtime.aws
+        if settings.member_role:
+            runtime.rules.need_accounts()
         return cls(
             Publisher(aws, runtime.recorder, runtime.needs),
             Progress(aws, settings.bindings_table, runtime.clock),

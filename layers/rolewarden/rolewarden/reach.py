@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rolewarden.calls import ReadsPaths
+from rolewarden.calls import ReadsPaths, ReadsTrails
 from rolewarden.discovery import other_regions
 from rolewarden.errors import Refused
 from rolewarden.listed import ListedTrail
@@ -103,7 +103,7 @@ def probes(aws: ReadsPaths, account: str, regions: tuple[str, ...], central: Cen
     if account != central.account:
         yield Probe(account, "", ENTRANCE)
     for region in dict.fromkeys([*regions, central.home_region]):
-        sources = [*(["sagemaker"] if region in regions else []), *(["iam"] if region == central.home_region else [])]
+        sources = _sources(region, regions, central.home_region)
         yield Probe(account, region, TRAIL, _problem(partial(_trail, inside, region, sources)))
         if (account, region) == (central.account, central.region):
             continue  # the rules of the central stack itself match these events
@@ -112,6 +112,34 @@ def probes(aws: ReadsPaths, account: str, regions: tuple[str, ...], central: Cen
         about.append("moves")
         yield Probe(account, region, FORWARDER, _problem(partial(_forwarder, inside, region, about, central.bus)))
         yield Probe(account, region, QUEUE, _problem(partial(_undelivered, inside, region)))
+
+
+def without_trail(
+    aws: ReadsTrails, regions: tuple[str, ...], home_region: str, changed: str = "", of_region: str = ""
+) -> str:
+    """The events that do not arrive if a trail does not count, and why; empty if the other trails log them all.
+
+    - `regions`: the regions that the stack covers.
+    - `home_region`: the region in which CloudTrail delivers IAM's events.
+    - `changed`: the name or ARN of the trail that does not count; empty if all trails count.
+    - `of_region`: the region in which a caller used the name.
+
+    Raises Refused and RetryLater.
+    """
+    name = f":{of_region}:" if changed and not changed.startswith("arn:") else ""
+
+    def counts(trail: ListedTrail) -> bool:
+        is_named = trail.arn.endswith(f":trail/{changed}") and name in trail.arn if name else trail.arn == changed
+        return not (changed and is_named)
+
+    for region in dict.fromkeys([*regions, home_region]):
+        if problem := _trail(aws, region, _sources(region, regions, home_region), counts):
+            return f"{region}: {problem}"
+    return ""
+
+
+def _sources(region: str, regions: tuple[str, ...], home_region: str) -> list[str]:
+    return [*(["sagemaker"] if region in regions else []), *(["iam"] if region == home_region else [])]
 
 
 def regional_probes(aws: ReadsPaths, account: str, covered: tuple[str, ...]) -> Iterator[Probe]:
@@ -142,10 +170,12 @@ def _problem(probe: Callable[[], str]) -> str:
         return str(refused)
 
 
-def _trail(aws: ReadsPaths, region: str, sources: list[str]) -> str:
-    """The sources of events that no trail logs in a region, and why the trails do not suffice."""
+def _trail(
+    aws: ReadsTrails, region: str, sources: list[str], counts: Callable[[ListedTrail], bool] = lambda _: True
+) -> str:
+    """The sources of events that no trail logs in a region, and why the trails that count do not suffice."""
     unlogged, causes = set(sources), []
-    for trail in aws.trails(region):
+    for trail in filter(counts, aws.trails(region)):
         try:
             logged, cause = _logged(aws, region, trail, unlogged)
         except Refused as refused:
@@ -160,7 +190,7 @@ def _trail(aws: ReadsPaths, region: str, sources: list[str]) -> str:
     return f"no trail is known to log the writes of {what}, so its events do not arrive: {why}"
 
 
-def _logged(aws: ReadsPaths, region: str, trail: ListedTrail, sources: set[str]) -> tuple[set[str], str]:
+def _logged(aws: ReadsTrails, region: str, trail: ListedTrail, sources: set[str]) -> tuple[set[str], str]:
     """Those of `sources` whose writes a trail logs, and why it does not log the others. Raises Refused and RetryLater.
 
     The events of IAM are global service events in the IAM home region. A trail of another region alone has none (AWS

@@ -6,10 +6,10 @@ table and from IAM, and writes to IAM only if that state differs from what the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rolewarden.bindings import Binding, RoleKey
+from rolewarden.bindings import Binding, NamedRow, RoleKey
 from rolewarden.calls import AttachesPolicies
 from rolewarden.errors import Gone, PartlyDone, Refused, RetryLater
 from rolewarden.guardrails import Fallback, Guardrail, Mode
@@ -43,7 +43,7 @@ class Reconciler:
         origin: Origin,
         *,
         fresh: Iterable[Binding] = (),
-        bindings: tuple[Binding, ...] = (),
+        rows: Sequence[NamedRow] = (),
         boundary_just_set: bool = False,
     ) -> Outcome:
         """Evaluate `role`, and attach the missing policies that its subjects need.
@@ -51,17 +51,22 @@ class Reconciler:
         - `origin`: the trigger and the cause, for the outcome.
         - `fresh`: bindings that the caller has just read, which the index may not show yet (see
           `BindingsTable.of_role`).
-        - `bindings`: all bindings of the role, if the caller has just read them. Empty means that the table is read.
+        - `rows`: rows of the bindings table that a message names, because the index may not show them yet.
         - `boundary_just_set`: whether a caller of IAM has just set the role's permissions boundary, which IAM may not
           show yet.
 
         Raises RetryLater, or PartlyDone if the Reconciler attached something before. If AWS refuses for good, the
         verdict is `unenforceable`.
         """
+        # A message may leave rows out. That does no harm if the evaluation only attaches policies. A boundary must deny
+        # what all bindings need, so it depends on all of them.
+        takes_named = bool(rows) and self.needs.rules.fallback is not Fallback.BOUNDARY
+        bindings = self.needs.bindings.named(role, rows) if takes_named else ()
         bindings = bindings or self.needs.bindings.of_role(role, fresh)
         # An event has the role's name as its caller spelled it. The binding has the spelling of the subject's settings.
         role = next((binding.role for binding in bindings if binding.role), role)
-        required = self.needs.required(bindings)
+        required, verified = self.needs.required(bindings), self.needs.exemption(role, bindings)
+        doubt = verified.doubt if verified else None
         outcome = Outcome(
             role.account,
             role.name,
@@ -71,11 +76,14 @@ class Reconciler:
             required=tuple(required),
             subjects=tuple(binding.label for binding in bindings),
             correlation_id=origin.new_correlation_id(),
+            message=doubt.message if doubt else "",
+            doubt=doubt,
         )
         if not bindings:
             return _verdict(outcome, Verdict.OUT_OF_SCOPE)
-        if exemption := self.needs.exemption(role):
-            return _verdict(outcome, Verdict.EXEMPT, message=f"until {exemption.until}: {exemption.reason}")
+        if verified and verified.holds:
+            until = f"until {verified.exemption.until}: {verified.exemption.reason}"
+            return _verdict(outcome, Verdict.EXEMPT, message="; ".join(filter(None, (until, outcome.message))))
         if not required:
             return outcome
         # A binding of the role's own account is there only because Rolewarden has read a domain in that account.

@@ -46,7 +46,7 @@ from rolewarden.reported import (
     ReportedKind,
     ReportedRow,
 )
-from rolewarden.verdicts import RECOMMENDATIONS, SOME_SUBJECTS, Outcome, Reason, Verdict
+from rolewarden.verdicts import RECOMMENDATIONS, SOME_SUBJECTS, Doubt, Outcome, Reason, Verdict
 
 # An invocation that raises before it decides anything has no metrics. Its error is logged, so the warning about missing
 # metrics is not needed.
@@ -66,6 +66,13 @@ CONFIRMED_SECONDS = 24 * 3600.0
 
 EVENT_REPORTED_SECONDS = 3600.0
 """Seconds in which the same finding is not reported again for events of the same actor."""
+
+
+BELIEVED = frozenset(
+    event.detail_type
+    for event in (RoleFinding, SubjectFinding, AccountFinding, PolicyRestored, RoleContested, FindingResolved)
+)
+"""The detail types of the events that AlertFunction or SecurityHubFunction looks up in the history."""
 
 
 class _Record(NamedTuple):
@@ -112,7 +119,12 @@ class Recorder:
             self._write(gathered)
 
     def record_outcome(self, outcome: Outcome) -> None:
-        """Record the outcome of an evaluation. If it is no news, only count the verdict."""
+        """Record the outcome of an evaluation. If it is no news, only count the verdict.
+
+        A doubt about the exemption of the role is a finding in any case.
+        """
+        if outcome.doubt:
+            self.record_doubt(outcome.account, outcome.doubt, outcome.origin)
         metrics.add_metric(f"Verdict.{outcome.before.value}", MetricUnit.Count, 1)
         if not outcome.is_news:
             logger.debug("the evaluation is no news", extra={"outcome": RoleOutcome.of(outcome).detail})
@@ -180,6 +192,20 @@ class Recorder:
         self._report_finding(event, name, origin, kind)
         return folded(f"{account}/{name}")
 
+    def record_doubt(self, account: str, doubt: Doubt, origin: Origin) -> str:
+        """Record a doubt about the exemption of a role of `account`. Return the key of the finding."""
+        event = AccountFinding(
+            account=account,
+            verdict=Verdict.UNENFORCEABLE,
+            reason=doubt.reason.value,
+            message=doubt.message,
+            recommendation=RECOMMENDATIONS.get(doubt.reason, ""),
+            cause=origin.cause,
+        )
+        name = about_account(doubt.message)
+        self._report_finding(event, name, origin, ReportedKind.EXEMPTION, what=f"{doubt.reason.value} {doubt.message}")
+        return folded(f"{account}/{name}")
+
     def record_forged_request(self, account: str, function: str, why: str) -> None:
         """Record that a caller invoked `function` with a custom-resource request that CloudFormation did not send."""
         event = AccountFinding(
@@ -213,10 +239,12 @@ class Recorder:
         name: str,
         origin: Origin,
         kind: ReportedKind = ReportedKind.UNREAD,
+        *,
+        what: str = "",
     ) -> None:
         metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         missing = event.missing if isinstance(event, SubjectFinding) else ()
-        what = f"{event.reason} {_asked(event.message)} {' '.join(missing)}"
+        what = what or f"{event.reason} {_asked(event.message)} {' '.join(missing)}"
         marks = self._news(ReportedFinding(event.account, name, kind, what), origin)
         if marks is not None:
             logger.warning(event.detail_type, extra={"finding": event.detail})
@@ -428,25 +456,34 @@ class Recorder:
     def _write(self, records: Sequence[_Record]) -> None:
         if not records:
             return
-        writes: tuple[Callable[[], None], ...] = (
-            lambda: self._publish(records),
-            lambda: self.history.put([record.row for record in records]),
-        )
-        for write in writes:
-            # Each write has its own handler, so that a failure of one does not lose the other.
-            try:
-                write()
-            except (Refused, RetryLater) as error:
-                metrics.add_metric("RecordFailed", MetricUnit.Count, len(records))
-                about = [record.row["about"] for record in records]
-                logger.error("the record could not be written", extra={"about": about, "why": str(error)})
+        # AlertFunction and SecurityHubFunction believe an event only if the history has its row. So the rows of these
+        # events come first. Each write has its own handler, so that a failure of one does not lose the other.
+        believed = [record for record in records if record.event.detail_type in BELIEVED]
+        others = [record for record in records if record.event.detail_type not in BELIEVED]
+        has_rows = self._put_rows(believed)
+        self._has_written(records, lambda: self._publish(records, marking=has_rows))
+        self._put_rows(others)
 
-    def _publish(self, records: Sequence[_Record]) -> None:
+    def _put_rows(self, records: Sequence[_Record]) -> bool:
+        rows = [record.row for record in records]
+        return not rows or self._has_written(records, lambda: self.history.put(rows))
+
+    def _has_written(self, records: Sequence[_Record], write: Callable[[], None]) -> bool:
+        try:
+            write()
+        except (Refused, RetryLater) as error:
+            metrics.add_metric("RecordFailed", MetricUnit.Count, len(records))
+            about = [record.row["about"] for record in records]
+            logger.error("the record could not be written", extra={"about": about, "why": str(error)})
+            return False
+        return True
+
+    def _publish(self, records: Sequence[_Record], *, marking: bool) -> None:
         self.history.put_events([(record.event.detail_type, record.event.detail) for record in records])
-        if self.reported is None:
+        if self.reported is None or not marking:
             return
-        # The findings are marked after the events are on the bus. Otherwise a failure could mark a finding that no
-        # event reports, and later findings of the same kind would stay silent, too.
+        # The findings are marked after their rows are written and their events are on the bus. Otherwise a failure
+        # could mark a finding that reaches no person, and later findings of the same kind would stay silent, too.
         marks = [row for record in records for row in record.marks]
         resolved = [finding for record in records for finding in record.resolved]
         try:

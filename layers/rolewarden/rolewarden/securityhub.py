@@ -13,8 +13,9 @@ from typing import Any
 from rolewarden.events import ACCOUNT, REGION, mapping, matched
 from rolewarden.names import folded
 from rolewarden.own_events import AccountFinding, FindingResolved, RoleFinding, SubjectFinding
+from rolewarden.plaintext import plain_name, plain_text
 from rolewarden.record import ACCOUNT_WIDE, about_account
-from rolewarden.verdicts import Verdict
+from rolewarden.verdicts import RECOMMENDATIONS, Verdict
 
 TITLE_SIZE, DESCRIPTION_SIZE, RECOMMENDATION_SIZE = 256, 1024, 512
 """Maximum length that Security Hub accepts for each text, in characters:
@@ -27,7 +28,9 @@ SEVERITIES = {Verdict.UNENFORCEABLE.value: "HIGH", Verdict.DRIFTED.value: "MEDIU
 def finding(event: Any, partition: str) -> dict[str, Any] | None:
     """The finding for Security Hub from `event`, as EventBridge delivers it; None if it is not a finding of Rolewarden.
 
-    Accepts any value, and raises nothing. Of two findings with the same ID, Security Hub keeps the one whose event is
+    SecurityHubFunction passes only events that the history confirms (`rolewarden.confirm`), with the time of their row.
+    `rolewarden.plaintext` cleans the texts of others, and the recommended action is Rolewarden's own. This function
+    accepts any value, and raises nothing. Of two findings with the same ID, Security Hub keeps the one whose event is
     newer.
     """
     envelope = mapping(event)
@@ -48,7 +51,7 @@ def finding(event: Any, partition: str) -> dict[str, Any] | None:
         "UpdatedAt": at,
         "Resources": [_resource(about, partition, owner, region)],
     }
-    name = f"account {owner}" if about.startswith(ACCOUNT_WIDE) else _ALL_DOMAINS.get(about, about)
+    name = f"account {owner}" if about.startswith(ACCOUNT_WIDE) else _ALL_DOMAINS.get(about) or plain_name(about, 200)
     if kind == FindingResolved.detail_type:
         return found | _resolved(name, detail)
     verdict = _text(detail.get("verdict"), 32)
@@ -61,10 +64,10 @@ _ALL_DOMAINS = {"*": "the domains of a Region"}
 
 def _open(name: str, detail: Mapping[str, Any], severity: str) -> dict[str, Any]:
     listed = detail.get("missing")
-    missing = ", ".join(map(str, listed)) if isinstance(listed, list) else ""
-    reason = _text(detail.get("reason"), 64) or "reported, not remediated"
+    missing = ", ".join(plain_name(item, 128) for item in listed) if isinstance(listed, list) else ""
+    reason = plain_text(detail.get("reason"), 64) or "reported, not remediated"
     state = "is not protected" if missing else "may be unprotected"
-    texts = (f"It lacks {missing}." if missing else "", _text(detail.get("message"), 600))
+    texts = (f"It lacks {missing}." if missing else "", plain_text(detail.get("message"), 600))
     return {
         "Title": f"{name} {state}: {reason}"[:TITLE_SIZE],
         "Description": (" ".join(filter(None, texts)) or f"Rolewarden found: {reason}.")[:DESCRIPTION_SIZE],
@@ -73,7 +76,7 @@ def _open(name: str, detail: Mapping[str, Any], severity: str) -> dict[str, Any]
         "RecordState": "ACTIVE",
         "Remediation": {
             "Recommendation": {
-                "Text": _text(detail.get("recommendation"), RECOMMENDATION_SIZE)
+                "Text": RECOMMENDATIONS.get(str(detail.get("reason")), "")[:RECOMMENDATION_SIZE]
                 or "set `mode: enforce` in guardrails.yaml, and deploy the stack"
             }
         },
@@ -83,7 +86,7 @@ def _open(name: str, detail: Mapping[str, Any], severity: str) -> dict[str, Any]
 def _resolved(name: str, detail: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "Title": f"{name}: the finding is resolved"[:TITLE_SIZE],
-        "Description": f"It was {_text(detail.get('was'), 900) or 'not protected'}"[:DESCRIPTION_SIZE],
+        "Description": f"It was {plain_text(detail.get('was'), 900) or 'not protected'}"[:DESCRIPTION_SIZE],
         "FindingProviderFields": _provided("INFORMATIONAL"),
         "Compliance": {"Status": "PASSED"},
         "RecordState": "ARCHIVED",
@@ -93,6 +96,10 @@ def _resolved(name: str, detail: Mapping[str, Any]) -> dict[str, Any]:
 def _provided(severity: str) -> dict[str, Any]:
     kinds = ["Software and Configuration Checks/AWS Security Best Practices"]
     return {"Severity": {"Label": severity}, "Types": kinds}
+
+
+def _text(value: object, most: int) -> str:
+    return value[:most] if isinstance(value, str) else ""
 
 
 def _about(kind: str, detail: Mapping[str, Any]) -> str:
@@ -122,7 +129,3 @@ def _resource(about: str, partition: str, account: str, region: str) -> dict[str
         } | place
     kind = "user-profile" if "/" in about else "domain"
     return {"Type": "Other", "Id": f"arn:{partition}:sagemaker:{region}:{account}:{kind}/{about.lower()}"} | place
-
-
-def _text(value: object, most: int) -> str:
-    return value[:most] if isinstance(value, str) else ""

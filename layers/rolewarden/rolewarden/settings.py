@@ -23,6 +23,7 @@ class Settings:
     - `bindings_table`: the name of the bindings table.
     - `history`: the history table.
     - `guardrails_file`: the path of the compiled rules.
+    - `stack_id`: the ARN of the function's stack.
     """
 
     account: str
@@ -30,6 +31,7 @@ class Settings:
     bindings_table: str
     history: HistoryTable
     guardrails_file: Path
+    stack_id: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
@@ -56,7 +58,6 @@ class EnforceSettings(Settings):
 class PublishSettings(Settings):
     """The settings of PublishFunction; see EnforceSettings.
 
-    - `stack_id`: the ARN of the function's own stack.
     - `fallback`: the fallback for which the functions of the stack have permissions.
     """
 
@@ -64,7 +65,6 @@ class PublishSettings(Settings):
     sweep_queue_url: str
     recheck_seconds: int
     regions: tuple[str, ...]
-    stack_id: str
     fallback: Fallback
 
 
@@ -105,9 +105,46 @@ def history(environment: Mapping[str, str]) -> HistoryTable:
     return HistoryTable(_text(environment, "HISTORY_TABLE"), _number(environment, "HISTORY_DAYS", 1, 3653))
 
 
+@dataclass(frozen=True)
+class AlertSettings:
+    """The settings of AlertFunction. `regions`, `member_stack_set` and `call_as` are as in SweepSettings.
+
+    - `account`: the function's own account.
+    - `topic`: the ARN of the alarm topic.
+    - `alerts_table`, `bindings_table`: the names of the tables.
+    - `queues`: the name of the queue of each event source mapping, as `queues_of_mappings` gives it.
+    """
+
+    account: str
+    topic: str
+    alerts_table: str
+    bindings_table: str
+    history: HistoryTable
+    regions: tuple[str, ...]
+    member_stack_set: str
+    call_as: str
+    queues: Mapping[str, str]
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Self:
+        """Read the settings from environment variables. Raises SettingsError."""
+        names = ("account", "bindings_table", "history", "regions", "member_stack_set", "call_as")
+        return cls(
+            topic=alarm_topic(environment),
+            alerts_table=_text(environment, "ALERTS_TABLE"),
+            queues=queues_of_mappings(environment),
+            **{name: _READERS[name](environment) for name in names},
+        )
+
+
 def alarm_topic(environment: Mapping[str, str]) -> str:
     """The ARN of the alarm topic, to which AlertFunction sends. Raises SettingsError."""
     return _text(environment, "ALARM_TOPIC_ARN")
+
+
+def own_account(environment: Mapping[str, str]) -> str:
+    """The account of the function. Raises SettingsError."""
+    return _text(environment, "ACCOUNT_ID")
 
 
 def queues_of_mappings(environment: Mapping[str, str]) -> dict[str, str]:

@@ -267,3 +267,8 @@ ASSISTANTS = (
 
 WEIGHT_BUCKETS = ("jumpstart-cache-prod-*", "jumpstart-private-cache-prod-*")
 """The buckets in which AWS keeps the public and the gated models of JumpStart: each region has one of each kind."""
+
+USE_ROLE = ("iam:PassRole", "sts:AssumeRole")
+"""The actions with which a caller works as another role: AWS works as a role that the caller passes, and the caller
+itself works as a role that it assumes. Neither is needed to work as an exempt role with the credentials of its own
+user profile."""

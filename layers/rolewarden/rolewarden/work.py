@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from rolewarden.bindings import Binding, RoleKey
+from rolewarden.bindings import Binding, NamedRow, RoleKey
 from rolewarden.calls import SendsMessages
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import (
@@ -24,7 +24,7 @@ from rolewarden.events import (
     mapping,
     matched,
 )
-from rolewarden.origin import SCHEDULED_CHECK, SWEEP, Cause, Origin, Trigger
+from rolewarden.origin import QUEUE_MESSAGE, SCHEDULED_CHECK, SWEEP, Cause, Origin, Trigger
 from rolewarden.record import logger
 
 BEGIN, PUBLISH = "begin", "publish"
@@ -39,17 +39,18 @@ HEARTBEAT = "heartbeat"
 DOCTOR = "doctor"
 """The step that returns the probes of all accounts, for `rolewarden doctor`."""
 
+LONGEST_DELAY = 900
+"""The greatest number of seconds by which SQS can delay a message."""
+
 RECHECKS = 3
 """The greatest number of rechecks after one evaluation."""
 
 FEW_BINDINGS = 20
-"""The greatest number of bindings in a message. The receiver reads the table for a role with more."""
+"""The greatest number of rows that a message names, because each that the index does not show takes a query."""
 
-SMALL = 20_000
-"""The greatest number of bytes of a message with bindings. Tags may be long, and SQS accepts 256 KiB in a call."""
 
-FRESH_SECONDS = 300.0
-"""Seconds for which the bindings of a message count as current."""
+MOST_KEY = 512
+"""The greatest number of characters of a row's key in a message. DynamoDB accepts 1,024 bytes."""
 
 
 class Work(NamedTuple):
@@ -58,28 +59,22 @@ class Work(NamedTuple):
     - `account`: the account of the event or sweep.
     - `origin`: the trigger and the cause of the evaluation.
     - `rechecks`: the number of rechecks so far.
-    - `bindings`: all bindings of the role as a sweep has read them, because the table's index may not show them yet.
-      Empty if no sweep has just read them, or if they are too long for a message.
-    - `read_at`: the time at which they were read, in seconds of the epoch.
+    - `rows`: the role's rows of the bindings table, if a sweep has just read them, because the table's index may not
+      show them yet. The message does not have their content, so it cannot give the role a guardrail. Empty if no sweep
+      has just read them, or if they are more than FEW_BINDINGS.
     """
 
     role: RoleKey
     account: str
     origin: Origin
     rechecks: int = 0
-    bindings: tuple[Binding, ...] = ()
-    read_at: float = 0.0
+    rows: tuple[NamedRow, ...] = ()
 
     @classmethod
-    def of_sweep(cls, role: RoleKey, account: str, bindings: Sequence[Binding], read_at: float) -> Work:
-        """The work that a sweep sends, with the role's bindings if these are few."""
-        work = cls(role, account, SWEEP, bindings=tuple(bindings), read_at=read_at)
-        small = len(bindings) <= FEW_BINDINGS and len(json.dumps(work.as_dict())) <= SMALL
-        return work if small else cls(role, account, SWEEP)
-
-    def fresh(self, now: float) -> tuple[Binding, ...]:
-        """The bindings while they count as current, otherwise none. `now` is in seconds of the epoch."""
-        return self.bindings if abs(now - self.read_at) < FRESH_SECONDS else ()
+    def of_sweep(cls, role: RoleKey, account: str, bindings: Sequence[Binding]) -> Work:
+        """The work that a sweep sends. It names the rows of the role's bindings if these are few."""
+        few = bindings if len(bindings) <= FEW_BINDINGS else ()
+        return cls(role, account, SWEEP, rows=tuple(NamedRow(*binding.key, binding.digest) for binding in few))
 
     def as_dict(self) -> dict[str, Any]:
         """The message's body."""
@@ -90,8 +85,8 @@ class Work(NamedTuple):
             **origin_fields(self.origin),
             "rechecks": self.rechecks,
         }
-        if self.bindings:
-            body |= {"bindings": [binding.as_row() for binding in self.bindings], "read_at": self.read_at}
+        if self.rows:
+            body["rows"] = [list(row) for row in self.rows]
         return body
 
     @classmethod
@@ -99,18 +94,26 @@ class Work(NamedTuple):
         """The work of a message, the inverse of `as_dict`; None if `body` is not such a message."""
         fields = mapping(body)
         role = RoleKey(matched(ACCOUNT, fields.get("role_account")), matched(ROLE_NAME, fields.get("role")))
-        account, rechecks = matched(ACCOUNT, fields.get("account")), fields.get("rechecks", 0)
-        read_at = fields.get("read_at", 0.0)
-        if not all((role.account, role.name, account)) or not isinstance(rechecks, int):
+        account, rechecks = matched(ACCOUNT, fields.get("account")), _rechecks(fields)
+        if not all((role.account, role.name, account)) or rechecks is None:
             return None
-        try:
-            bindings = tuple(Binding.of_row(row) for row in fields.get("bindings", ()))
-        except (KeyError, TypeError, ValueError, AttributeError):
-            return None
-        # Reject bindings of another role, because this role must not get the policies that the other one needs.
-        if not isinstance(read_at, int | float) or any(binding.role != role for binding in bindings):
-            return None
-        return cls(role, account, origin_in(fields), rechecks, bindings, read_at)
+        return cls(role, account, origin_in(fields), rechecks, _rows(fields.get("rows")))
+
+
+def _rows(value: Any) -> tuple[NamedRow, ...]:
+    """The rows that a message names: FEW_BINDINGS at most, and no other values."""
+    named = [row for row in (value if isinstance(value, list) else []) if isinstance(row, list) and len(row) == 3]
+    valid = [row for row in named if all(isinstance(text, str) and 0 < len(text) <= MOST_KEY for text in row)]
+    return tuple(NamedRow(*row) for row in valid[:FEW_BINDINGS])
+
+
+def _rechecks(fields: Mapping[str, Any]) -> int | None:
+    """The number of rechecks of a message, 0 without one; None if it is no such number.
+
+    A number below 0 would make a chain of rechecks that does not end.
+    """
+    value = fields.get("rechecks", 0)
+    return value if type(value) is int and 0 <= value <= RECHECKS else None
 
 
 class Recheck(NamedTuple):
@@ -137,11 +140,11 @@ class Recheck(NamedTuple):
     def from_dict(cls, body: Any) -> Recheck | None:
         """The recheck of a message, the inverse of `as_dict`; None if `body` is not such a message."""
         fields = mapping(body)
-        named, rechecks = mapping(fields.get("request")), fields.get("rechecks")
+        named, rechecks = mapping(fields.get("request")), _rechecks(fields)
         account, region = matched(ACCOUNT, fields.get("account")), matched(REGION, fields.get("region"))
         domain, profile = matched(DOMAIN_ID, named.get("domain")), matched(PROFILE_NAME, named.get("user_profile"))
         role, policy = matched(ROLE_NAME, named.get("role")), matched(POLICY_NAME, named.get("policy"))
-        if not (account and region and isinstance(rechecks, int) and (domain or role or policy)):
+        if not (account and region and rechecks and (domain or role or policy)):
             return None
         if "user_profile" in named and not profile:
             return None
@@ -194,14 +197,18 @@ def origin_in(fields: Mapping[str, Any]) -> Origin:
     """The origin that a message gives.
 
     A message is a hint. It can name a sweep or an event as the trigger, but never a deployment or an operator.
-    Otherwise a caller could hide a change, because Rolewarden neither reports nor audits the writes of a deployment. A
-    message without a cause, for example one that was sent by hand, has the cause of a scheduled check.
+    Otherwise a caller could hide a change, because Rolewarden neither reports nor audits the writes of a deployment.
+    The cause of a sweep has no caller. Every other cause is marked as unverified, because the sender of the message may
+    have invented it. A message without a cause, for example one that was sent by hand, has the cause of a scheduled
+    check.
     """
-    trigger = Trigger.SWEEP if fields.get("trigger") == Trigger.SWEEP.value else Trigger.EVENT
+    if fields.get("trigger") == Trigger.SWEEP.value:
+        return SWEEP
     call = fields.get("call")
     known = call if isinstance(call, str) and call in IAM_EVENTS | SAGEMAKER_EVENTS else ""
-    cause = Cause.from_dict(fields.get("cause"))
-    return Origin(trigger, SCHEDULED_CHECK.cause if cause == Cause() else cause, known)
+    cause = Cause.from_dict(fields.get("cause"))._replace(unverified=QUEUE_MESSAGE)
+    is_named = cause not in {Cause(unverified=QUEUE_MESSAGE), SCHEDULED_CHECK.cause._replace(unverified=QUEUE_MESSAGE)}
+    return Origin(Trigger.EVENT, cause if is_named else SCHEDULED_CHECK.cause, known)
 
 
 def body_of(text: str) -> Any:

@@ -3,6 +3,8 @@
 MiniStack has such a check (AUTH), but one setting applies to the whole process. The check omits moto's SageMaker, and
 does not know iam:PolicyARN and events:source. It also decides on operators that no test compares with AWS.
 
+The policies of SQS queues decide next to those of the caller, see `queue_policies`. Other resource policies do not.
+
 `judge` rejects everything outside of its tables: such a call fails with InternalFailure and a reason. This module
 evaluates the action, the resource and the condition keys of a principal's request. Only service control policies
 restrict the root user. This module does not evaluate requests without a signature (presigned ones), and calls that AWS
@@ -14,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import json
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +25,7 @@ from typing import Any, Final
 
 from rolewarden.policies import Document
 
-from rolewarden_local.emulated import faults, names, passing, tables
+from rolewarden_local.emulated import faults, names, passing, queue_policies, tables
 from rolewarden_local.emulated._ministack import cloudformation, iam, iam_actions, sts
 from rolewarden_local.emulated.faults import Answer
 from rolewarden_local.emulated.judge import BOUNDARY, Judgement, Unsupported, Values, judge
@@ -151,6 +154,7 @@ class Authorization:
             judgement = Judgement(by_scps)
         else:
             judgement = judge(caller.policies, ask.action, ask.resource, keys, boundary=caller.boundary)
+            judgement = _with_resource_policy(judgement, caller, ask, keys)
         sids = frozenset(matched.sid for matched in judgement.matched)
         self.judged.add(Judged(caller.identity, ask.action, ask.resource, judgement.allowed, sids))
         return judgement
@@ -158,6 +162,24 @@ class Authorization:
     @staticmethod
     def _unknown(request: Request) -> Answer:
         return _denied(request, "The security token included in the request is invalid.", "InvalidClientTokenId")
+
+
+def _with_resource_policy(judgement: Judgement, caller: _Principal, ask: _Ask, keys: Mapping[str, Values]) -> Judgement:
+    """The decision together with the policy of the resource, if this module knows its kind of policies (queues)."""
+    if not ask.resource.startswith("arn:aws:sqs:"):
+        return judgement
+    policy = queue_policies.policy_of(ask.resource)
+    by_resource = (
+        queue_policies.decision(policy, caller.identity, ask.action, ask.resource, keys) if policy else "implicitDeny"
+    )
+    is_same_account = ask.resource.split(":")[4] == caller.identity.split(":")[4]
+    if "explicitDeny" in {judgement.decision, by_resource}:
+        return judgement if judgement.decision == "explicitDeny" else Judgement("explicitDeny", ())
+    if is_same_account and by_resource == "allowed" and caller.boundary is None:
+        return Judgement("allowed")
+    if not is_same_account and by_resource != "allowed":
+        return Judgement("implicitDeny")
+    return judgement
 
 
 def _denied_by_table(request: Request, ask: _Ask, keys: Mapping[str, Values]) -> bool:
@@ -450,18 +472,43 @@ def _of_cloudtrail(_request: Request, action: str, body: Mapping[str, Any]) -> l
 
 
 def _of_sagemaker(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
+    """The permissions of the call itself, and iam:PassRole for each role that the new resource works as.
+
+    SageMaker's service model says so of CreateTrainingJob and others. Sources differ about UpdateDomain and
+    UpdateUserProfile, so these need no iam:PassRole here, which is the case that helps an attacker.
+    """
+    return [_of_subject(request, action, body), *_passed(request, body)]
+
+
+_PASSING: Final = re.compile(r"Create(?!Hub|Presigned|Action|Artifact|Context|Experiment|Trial)\w+")
+_ROLE_FIELDS: Final = ("RoleArn", "ExecutionRoleArn", "ExecutionRole")
+
+
+def _passed(request: Request, body: Mapping[str, Any]) -> Iterator[_Ask]:
+    if not _PASSING.fullmatch(request.operation):
+        return
+    settings = (body.get(key) or {} for key in ("DefaultUserSettings", "DefaultSpaceSettings", "UserSettings"))
+    for fields in (body, *settings):
+        for role in (fields[key] for key in _ROLE_FIELDS if isinstance(fields.get(key), str)):
+            yield _Ask("iam:PassRole", role, {"iam:PassedToService": "sagemaker.amazonaws.com"})
+
+
+def _of_subject(request: Request, action: str, body: Mapping[str, Any]) -> _Ask:
     domain, profile = body.get("DomainId"), body.get("UserProfileName")
     if domain and profile:
-        return [_Ask(action, request.arn("sagemaker", f"user-profile/{domain}/{profile.lower()}"))]
+        return _Ask(action, request.arn("sagemaker", f"user-profile/{domain}/{profile.lower()}"))
     if domain:
-        return [_Ask(action, request.arn("sagemaker", f"domain/{domain}"))]
-    return [_Ask(action, body.get("ResourceArn") or "*")]
+        return _Ask(action, request.arn("sagemaker", f"domain/{domain}"))
+    return _Ask(action, body.get("ResourceArn") or "*")
 
 
 def _of_sqs(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
     # A batch needs the action of its entries.
-    name = str(body.get("QueueUrl") or body.get("QueueName") or "").rsplit("/", 1)[-1]
-    return [_Ask(action.removesuffix("Batch"), request.arn("sqs", name) if name else "*")]
+    owner, _, name = str(body.get("QueueUrl") or body.get("QueueName") or "").rpartition("/")
+    owner = owner.rpartition("/")[2]
+    # The address of a queue names the account to which it belongs.
+    arn = f"arn:aws:sqs:{request.region}:{owner if owner.isdigit() else request.account}:{name}"
+    return [_Ask(action.removesuffix("Batch"), arn if name else "*")]
 
 
 def _message(caller: _Principal, ask: _Ask, keys: Mapping[str, Values], judgement: Judgement) -> str:
@@ -472,6 +519,8 @@ def _message(caller: _Principal, ask: _Ask, keys: Mapping[str, Values], judgemen
         why = "with an explicit deny in a service control policy"
     elif by_scps == "implicitDeny":
         why = f"because no service control policy allows the {ask.action} action"
+    elif judgement.decision == "explicitDeny" and not judgement.matched:
+        why = "with an explicit deny in a resource-based policy"
     elif judgement.decision == "explicitDeny":
         why = f"with an explicit deny in {'a permissions boundary' if of_boundary else 'an identity-based policy'}"
     elif caller.boundary is not None and not judge({"": caller.boundary}, ask.action, ask.resource, keys).allowed:

@@ -1,0 +1,166 @@
+"""The limits of alerts: one mail for each caller, call and resource an hour, and few different ones for each caller.
+
+A caller who causes alert after alert could make people ignore all of them. So a repeated alert is counted, and a
+summary has the number. A caller could also cause many different alerts to hide one of them. So the number of different
+alerts of a caller, and of an account, is limited, and reaching the limit is an alert, too. The alerts of other callers
+and accounts still arrive.
+
+The table has rows of three scopes. Each row counts until the time `closes`:
+
+- `alert`: an alert that was sent, with the number of `repeats`.
+- `limit`: the number of different alerts of a caller or account (`kinds`), and of those left out (`beyond`).
+- `notice`: an alert about a limit, or about a row of the history. It is sent only once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from rolewarden.alert import AlertKey
+from rolewarden.calls import WritesItems
+from rolewarden.clock import Clock
+
+WINDOW_SECONDS = 3600
+"""Seconds for which an alert counts as sent."""
+
+CLAIM_SECONDS = 50
+"""Seconds for which a function's claim to send an alert lasts. If that function ends before, Lambda retries after a
+minute at the earliest (https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html)."""
+
+SKEW_SECONDS = 60
+"""Seconds by which the clocks of two functions can differ."""
+
+KEPT_NOTICE_SECONDS = 2 * 24 * 3600
+"""Seconds for which a row of the history counts as reported: longer than its event can arrive."""
+
+ALERT_KEPT_SECONDS = 3 * 24 * 3600
+"""Seconds after which DynamoDB can delete a row: longer than an event of a row of the history counts."""
+
+MOST_OF_ACTOR, MOST_OF_ACCOUNT = 20, 60
+"""The number of different alerts of one caller, and of all callers of one account, within an hour."""
+
+
+class Limit(NamedTuple):
+    """A limit on different alerts. `item` is its sort key and `name` the caller or account for people."""
+
+    item: str
+    name: str
+    most: int
+    of_actor: bool
+
+
+class Admission(NamedTuple):
+    """The decision on one alert.
+
+    - `is_new`: whether to send it.
+    - `repeats`: the number of alerts like it that an earlier hour counted and no summary has.
+    - `reached`: the limit because of which it is left out. None if it is within the limits.
+    """
+
+    is_new: bool
+    repeats: int = 0
+    reached: Limit | None = None
+
+
+class Counted(NamedTuple):
+    """The numbers that a summary has, and the keys of their rows."""
+
+    repeated: list[tuple[str, int]]
+    left_out: list[tuple[str, int]]
+    keys: list[dict[str, str]]
+
+
+@dataclass
+class AlertLimits:
+    """The limits of alerts, in the alerts table. Methods raise RetryLater."""
+
+    aws: WritesItems
+    table: str
+    clock: Clock
+
+    def admit(self, key: AlertKey, headline: str) -> Admission:
+        """Decide whether to send an alert with this key, and claim it. After it is sent, call `keep`."""
+        now, item = self.clock.now(), _digest(key)
+        [row] = self._rows("alert", item) or [{}]
+        # A row that counts for longer than an hour is not Rolewarden's. It would silence the alert.
+        if now < row.get("closes", 0) <= now + WINDOW_SECONDS + SKEW_SECONDS:
+            self._add("alert", item, "repeats")
+            return Admission(is_new=False)
+        for limit in _limits(key):
+            if self._add_kind(limit, now) > limit.most:
+                self._add("limit", limit.item, "beyond")
+                return Admission(is_new=False, reached=limit)
+        if not self._claim("alert", item, headline=headline):
+            self._add("alert", item, "repeats")
+            return Admission(is_new=False)
+        return Admission(is_new=True, repeats=int(row.get("repeats", 0)))
+
+    def keep(self, key: AlertKey) -> None:
+        """Count an alert as sent for WINDOW_SECONDS."""
+        self._set_end("alert", _digest(key), WINDOW_SECONDS)
+
+    def claim_notice(self, item: str) -> bool:
+        """Claim a notice. Gives False if it was sent or is claimed. After it is sent, call `keep_notice`."""
+        return self._claim("notice", item)
+
+    def keep_notice(self, item: str, seconds: int = WINDOW_SECONDS) -> None:
+        """Count a notice as sent for `seconds`."""
+        self._set_end("notice", item, seconds)
+
+    def counted(self) -> Counted:
+        """The numbers of all hours that have ended."""
+        now = self.clock.now()
+        alerts, limits = ([row for row in self._rows(of) if row["closes"] <= now] for of in ("alert", "limit"))
+        return Counted(
+            [(str(row["headline"]), int(row["repeats"])) for row in alerts if row.get("repeats")],
+            [(str(row["name"]), int(row["beyond"])) for row in limits if row.get("beyond")],
+            [{"scope": row["scope"], "item": row["item"]} for row in (*alerts, *limits)],
+        )
+
+    def forget(self, counted: Counted) -> None:
+        """Delete the rows of numbers that a summary has. A row of a new hour stays."""
+        self.aws.write_newer(self.table, (), counted.keys, at=self.clock.now())
+
+    def _rows(self, scope: str, item: str = "") -> list[dict[str, Any]]:
+        return self.aws.query(self.table, {"scope": scope}, begins=("item", item))
+
+    def _add_kind(self, limit: Limit, now: float) -> int:
+        row = {"closes": int(now + WINDOW_SECONDS), "name": limit.name}
+        self._begin("limit", limit.item, row, now)
+        return int(self._add("limit", limit.item, "kinds")["kinds"])
+
+    def _claim(self, scope: str, item: str, **more: str) -> bool:
+        now = self.clock.now()
+        return self._begin(scope, item, {"closes": int(now + CLAIM_SECONDS), **more}, now)
+
+    def _begin(self, scope: str, item: str, row: Mapping[str, Any], now: float) -> bool:
+        """Write a row unless the table has one that still counts."""
+        expires = int(now) + ALERT_KEPT_SECONDS
+        whole = {"scope": scope, "item": item, **row, "read_at": int(now), "expires": expires}
+        longest = KEPT_NOTICE_SECONDS if scope == "notice" else WINDOW_SECONDS
+        times = {":now": int(now), ":latest": int(now) + longest + SKEW_SECONDS}
+        return self.aws.put_unless(self.table, whole, "closes > :now AND closes <= :latest", times)
+
+    def _add(self, scope: str, item: str, number: str) -> dict[str, Any]:
+        return self.aws.update(self.table, {"scope": scope, "item": item}, f"ADD {number} :one", {":one": 1})
+
+    def _set_end(self, scope: str, item: str, seconds: int) -> None:
+        closes = int(self.clock.now()) + seconds
+        self.aws.update(self.table, {"scope": scope, "item": item}, "SET closes = :closes", {":closes": closes})
+
+
+def _limits(key: AlertKey) -> list[Limit]:
+    """The limits of an alert. A sweep can find many things at once, and knows no caller."""
+    of_account = Limit(f"account/{key.account}", f"account {key.account}", MOST_OF_ACCOUNT, of_actor=False)
+    if not key.actor:
+        return [of_account]
+    caller = _digest(key._replace(call="", resource="", is_refused=False))
+    return [Limit(f"actor/{caller}", key.actor, MOST_OF_ACTOR, of_actor=True), of_account]
+
+
+def _digest(key: AlertKey) -> str:
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()

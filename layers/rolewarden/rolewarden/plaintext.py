@@ -1,0 +1,95 @@
+"""Free text of others in mails and findings: names, callers, user agents and error messages.
+
+Whoever makes a call chooses parts of these texts. A mail of Rolewarden is a place that its readers trust, so such a
+text must not look like Rolewarden's own words, and a mail program must find nothing in it to link.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from typing import Any
+
+_DOT = r"[.\u3002\uff61]"
+"""A dot, or a character that browsers take for one in the name of a host
+(https://www.unicode.org/reports/tr46/#Notation)."""
+
+_SCHEME = re.compile(r"(?<=[A-Za-z0-9+.-]):(?=/)|\b(mailto|tel|sms|javascript|data|file|callto|skype|facetime):", re.I)
+_HOST = re.compile(rf"(?<=\w){_DOT}(?=\w*[^\W\d])")
+"""The dot before a label with a letter, as in `example.org`. A version such as 2.31.0 has none."""
+_MAIL = re.compile(r"(?<=\S)@(?=\S)")
+_ADDRESS = re.compile(r"(?<![\d.])(\d{1,3}\.\d{1,3}\.\d{1,3})\.(?=\d{1,3}[:/])")
+"""The last dot of an address with a port or a path."""
+_PHONE = re.compile(r"[+(]?\d(?:[ ().\u2010-\u2015-]{0,3}\d){6,}")
+_ACCOUNT = re.compile(r"(?<=:)\d{12}(?=:)|(?<=\baccount )\d{12}\b")
+"""The number of an account in an ARN or an error message, which is no telephone number."""
+_NAME = re.compile(r"[\w+=,.@:/*\[\]#-]*")
+_PRODUCTS = re.compile(r"(?:[\w+.-]+/[\w+.#:-]+(?: |$))*")
+"""A user agent that is only a list of products, as the SDKs of AWS send it."""
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)")
+"""A time in ISO 8601."""
+
+
+def plain_text(value: Any, most: int) -> str:
+    """`value` as one line of `most` characters at most, without anything that a mail program would link.
+
+    Control characters, characters that change the direction of the text, and invisible ones become spaces. Links, names
+    of hosts, mail addresses and telephone numbers stay readable, with brackets around the character that makes them
+    one. A value that is not a text is empty.
+    """
+    if not isinstance(value, str):
+        return ""
+    # Cleaning shortens a text, so it starts from four times the length. The rest may be megabytes, and is not needed.
+    text = unicodedata.normalize("NFKC", value[: 4 * most])
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split()).replace("`", "'")
+    text = _SCHEME.sub(lambda found: f"{found[0][:-1]}[:]", text)
+    text = _MAIL.sub("[at]", _HOST.sub("[.]", _ADDRESS.sub(r"\1[.]", text)))
+    accounts = {found.span() for found in _ACCOUNT.finditer(text)}
+    text = _PHONE.sub(lambda found: found[0] if found.span() in accounts else _parted(found[0]), text)
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def plain_name(value: Any, most: int) -> str:
+    """A name as `plain_text` gives it, in quotation marks if it has characters that no name in AWS has."""
+    text = plain_text(value, most)
+    return text if _NAME.fullmatch(text) else _quoted(text)
+
+
+def user_agent(value: Any, most: int) -> str:
+    """A user agent as `plain_text` gives it, in quotation marks if it is more than a list of products."""
+    text = plain_text(value, most)
+    return text if _PRODUCTS.fullmatch(text) else _quoted(text)
+
+
+def moment(value: Any) -> str:
+    """A time in ISO 8601. Any other value is as `plain_name` gives it."""
+    return value if isinstance(value, str) and TIME.fullmatch(value) else plain_name(value, 32)
+
+
+def is_plain(text: str) -> bool:
+    """Whether `plain_text` leaves a text as it is, so that it can be part of a command."""
+    return plain_text(text, len(text)) == text
+
+
+def _quoted(text: str) -> str:
+    return '"{}"'.format(text.replace('"', "'"))
+
+
+def _parted(number: str) -> str:
+    """A sequence of digits with brackets after every third one, so that no program finds a telephone number in it."""
+    if _is_address(number):
+        return number
+    parts, digits = [], 0
+    for char in number:
+        digits += char.isdigit()
+        parts.append(f"{char}[]" if char.isdigit() and digits % 3 == 0 else char)
+    return "".join(parts)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

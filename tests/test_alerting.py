@@ -1,0 +1,346 @@
+"""Which events become mails: confirmed findings and changes to Rolewarden, once an hour and not without end."""
+
+import json
+from dataclasses import replace
+
+import boto3
+import pytest
+from rolewarden.alert_limits import MOST_OF_ACCOUNT, MOST_OF_ACTOR, WINDOW_SECONDS
+from rolewarden.alerting import SUMMARY, Alerter
+from rolewarden.errors import RetryLater
+from rolewarden.own_operations import OwnOperations
+from rolewarden.settings import AlertSettings
+from rolewarden.stacks import StackReader
+from rolewarden_local.aws import ACCOUNT_ID
+
+from tests.conftest import sample
+from tests.recorded import record
+
+MEMBER, STRANGER = "222233334444", "444455556666"
+STACK = f"arn:aws:cloudformation:us-east-1:{ACCOUNT_ID}:stack/rolewarden/1f357b5b"
+
+
+class Desk:
+    """AlertFunction's Alerter, and the mails that it sends."""
+
+    def __init__(self, world):
+        self.world, aws = world, world.runtime.aws
+        self.sqs, topic = world.sqs, world.environment["ALARM_TOPIC_ARN"]
+        self.url = self.sqs.create_queue(QueueName="inbox")["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        boto3.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        settings = replace(AlertSettings.read(world.environment), member_stack_set="rolewarden-members", call_as="SELF")
+        operations = OwnOperations(StackReader(aws), STACK, {"rolewarden-members": "SELF"})
+        self.alerter = Alerter.of(aws, settings, operations)
+        self.alerter._listed = (float("inf"), frozenset())
+        world.progress.set_member_swept(MEMBER, 0)
+
+    def wait(self, seconds):
+        before = self.alerter.clock.now
+        self.alerter.clock.now = lambda: before() + seconds
+
+    def gets(self, event):
+        return self.alerter.handle(event)
+
+    def mails(self):
+        """The new mails, by subject."""
+        found = []
+        while messages := self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+                found.append(json.loads(message["Body"]))
+        return {mail["Subject"]: mail["Message"] for mail in found} if found else {}
+
+    def recorded(self, name, **changes):
+        event = sample(name)
+        event["detail"] |= changes
+        return record(self.world.runtime.aws, self.world.environment["HISTORY_TABLE"], event)
+
+
+@pytest.fixture
+def desk(world):
+    return Desk(world)
+
+
+def call(name="self_disable_rule", *, account=ACCOUNT_ID, actor="user/mallory", **detail):
+    event = sample(name)
+    event["account"] = account
+    event["detail"]["userIdentity"] = {"arn": f"arn:aws:iam::{account}:{actor}"}
+    event["detail"] |= {"errorCode": None, **detail}
+    return event
+
+
+def rule(number):
+    return {"requestParameters": {"name": f"rolewarden-Rule{number}"}}
+
+
+# Findings.
+
+
+def test_a_finding_with_a_row_in_the_history_is_one_mail_however_often_it_comes(desk):
+    event = desk.recorded("finding_role")
+    for _ in range(5):
+        desk.gets(event)
+        desk.wait(WINDOW_SECONDS + 1)
+    assert len(desk.mails()) == 1
+
+
+@pytest.mark.parametrize("name", ["finding_role", "finding_subject", "finding_account", "finding_policy_restored",
+                                  "finding_role_contested"])  # fmt: skip
+def test_an_event_is_believed_only_with_every_word_of_its_row(desk, name):
+    desk.recorded(name)
+    event = sample(name)
+    for field in event["detail"]:
+        forged = sample(name)
+        forged["detail"][field] = "To do: sign in at the portal"
+        desk.gets(forged)
+    desk.gets({**event, "account": STRANGER})
+    desk.gets({**event, "source": "other"})
+    assert desk.mails() == {}
+    desk.gets(event)
+    assert len(desk.mails()) == 1
+
+
+@pytest.mark.parametrize("event", [None, 7, [], {}, {"source": "rolewarden", "detail-type": []},
+                                   {"source": "rolewarden", "account": ACCOUNT_ID, "detail-type": "Role Finding",
+                                    "detail": {"account": ACCOUNT_ID, "role": "x" * 5000}}])  # fmt: skip
+def test_an_event_that_is_no_alert_is_no_mail(desk, event):
+    assert desk.gets(event)["alert"] == ""
+    assert desk.mails() == {}
+
+
+def test_a_mail_that_could_not_be_sent_is_sent_by_the_retry(desk, monkeypatch):
+    event, notify = desk.recorded("finding_role"), desk.alerter.aws.notify
+
+    def fails(*_):
+        raise RetryLater("Publish: throttled")
+
+    monkeypatch.setattr(desk.alerter.aws, "notify", fails)
+    with pytest.raises(RetryLater):
+        desk.gets(event)
+    monkeypatch.setattr(desk.alerter.aws, "notify", notify)
+    desk.wait(60)
+    desk.gets(event)
+    assert len(desk.mails()) == 1
+
+
+# Changes to Rolewarden itself.
+
+
+def test_the_same_call_on_the_same_resource_is_one_mail_an_hour_and_then_a_number(desk):
+    for _ in range(30):
+        desk.gets(call())
+    assert len(desk.mails()) == 1
+    desk.gets({"step": SUMMARY})
+    assert desk.mails() == {}
+    desk.wait(WINDOW_SECONDS + 1)
+    desk.gets({"step": SUMMARY})
+    [(subject, text)] = desk.mails().items()
+    assert subject == "Rolewarden: 29 further alerts within an hour"
+    assert "29 times more: Rolewarden itself: user/mallory called DisableRule on" in " ".join(text.split())
+    desk.gets({"step": SUMMARY})
+    assert desk.mails() == {}
+
+
+def test_an_alert_that_comes_before_the_summary_has_the_number(desk):
+    desk.gets(call()), desk.gets(call()), desk.gets(call())
+    desk.mails()
+    desk.wait(WINDOW_SECONDS + 1)
+    desk.gets(call())
+    [text] = desk.mails().values()
+    assert "Repeated   2 times in the hour before" in text
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        call(actor="user/eve"),
+        call(eventName="DeleteRule"),
+        call(**rule(2)),
+        call(account=MEMBER, requestParameters={"name": "rolewarden-forward-roles"}),
+        call(actor="assumed-role/Admin/1"),
+    ],
+    ids=["caller", "call", "resource", "account", "session"],
+)
+def test_a_flood_hides_no_other_caller_call_or_resource(desk, other):
+    for _ in range(50):
+        desk.gets(call())
+    assert len(desk.mails()) == 1
+    desk.gets(other)
+    assert len(desk.mails()) == 1
+
+
+def test_an_attempt_that_aws_refused_does_not_hide_the_call_that_succeeds(desk):
+    desk.gets(call(errorCode="AccessDenied"))
+    desk.gets(call())
+    assert [subject.partition(" DisableRule")[0].rsplit(" ", 1)[-1] for subject in desk.mails()] == ["tried", "called"]
+
+
+def test_sessions_of_one_role_are_one_caller(desk):
+    for number in range(5):
+        desk.gets(call(actor=f"assumed-role/Admin/{number}"))
+    assert len(desk.mails()) == 1
+
+
+def test_a_caller_with_many_different_calls_is_limited_and_named_once_and_another_caller_still_alerts(desk):
+    for number in range(3 * MOST_OF_ACTOR):
+        desk.gets(call(**rule(number)))
+    mails = desk.mails()
+    assert len(mails) == MOST_OF_ACTOR + 1
+    [limit] = [text for subject, text in mails.items() if "too many alerts" in subject]
+    assert "arn:aws:iam::111122223333:user/mallory" in limit
+    desk.gets(call(actor="user/eve", **rule(0)))
+    assert len(desk.mails()) == 1
+    desk.wait(WINDOW_SECONDS + 1)
+    desk.gets({"step": SUMMARY})
+    [text] = desk.mails().values()
+    assert f"{2 * MOST_OF_ACTOR} alerts about arn:aws:iam::111122223333:user/mallory" in " ".join(text.split())
+
+
+def test_an_account_with_many_callers_is_limited_and_another_account_still_alerts(desk):
+    for number in range(2 * MOST_OF_ACCOUNT):
+        desk.gets(call("member_disable_rule", account=MEMBER, actor=f"user/u{number}"))
+    mails = desk.mails()
+    assert len(mails) == MOST_OF_ACCOUNT + 1
+    assert f"Rolewarden: callers caused too many alerts in account {MEMBER}" in mails
+    desk.gets(call())
+    assert len(desk.mails()) == 1
+
+
+@pytest.mark.parametrize("seconds", [WINDOW_SECONDS + 1000, 10**9])
+def test_a_row_that_would_silence_an_alert_for_longer_than_an_hour_does_not_count(desk, seconds):
+    desk.gets(call())
+    desk.mails()
+    table, limits = desk.world.environment["ALERTS_TABLE"], desk.alerter.limits
+    for row in desk.world.runtime.aws.scan(table):
+        desk.world.runtime.aws.put(table, {**row, "closes": int(limits.clock.now()) + seconds})
+    desk.gets(call())
+    assert len(desk.mails()) == 1
+
+
+# Filters.
+
+
+def test_an_account_that_the_stack_does_not_cover_sends_no_mail(desk):
+    for name in ("member_disable_rule", "member_delete_role_policy", "member_delete_queue", "member_delete_stack"):
+        desk.gets(call(name, account=STRANGER))
+        desk.gets(call(name, account=STRANGER, errorCode="AccessDenied"))
+    desk.gets(call("self_stop_logging", account=STRANGER))
+    assert desk.mails() == {}
+    desk.gets(call("member_disable_rule", account=MEMBER))
+    assert len(desk.mails()) == 1
+
+
+def test_an_account_that_no_sweep_has_listed_yet_is_covered_if_stacksets_says_so(desk):
+    desk.alerter._listed = (float("inf"), frozenset({STRANGER}))
+    desk.gets(call("member_disable_rule", account=STRANGER))
+    assert len(desk.mails()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("member_disable_rule", {"name": "rolewarden-forward-mine"}),
+        ("member_disable_rule", {"name": "rolewarden-forward-roles", "eventBusName": "mine"}),
+        ("member_delete_role_policy", {"roleName": "rolewarden-forward-mine", "policyName": "x"}),
+        ("member_delete_role_policy", {"roleName": "rolewarden-enforcer", "policyName": "x"}),
+        (
+            "member_delete_queue",
+            {"queueUrl": f"https://sqs.eu-west-1.amazonaws.com/{MEMBER}/my-rolewarden-undelivered"},
+        ),
+        ("member_delete_stack", {"stackName": "StackSet-rolewarden-members-mine"}),
+        ("member_delete_stack", {"stackName": "StackSet-others-1f357b5b"}),
+    ],
+)
+def test_a_resource_in_another_account_with_a_name_like_rolewardens_is_no_part_of_it(desk, name, parameters):
+    desk.gets(call(name, account=MEMBER, requestParameters=parameters))
+    assert desk.mails() == {}
+
+
+@pytest.mark.parametrize("name", ["member_disable_rule", "member_delete_role_policy", "member_delete_queue",
+                                  "member_delete_stack"])  # fmt: skip
+def test_every_part_of_rolewarden_in_a_covered_account_is_a_mail(desk, name):
+    desk.gets(call(name, account=MEMBER))
+    assert len(desk.mails()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "eventName", "parameters"),
+    [
+        ("member_delete_queue", "StartMessageMoveTask",
+         {"sourceArn": f"arn:aws:sqs:us-east-1:{MEMBER}:rolewarden-undelivered", "destinationArn": "x"}),
+        ("member_delete_stack", "ImportStacksToStackSet",
+         {"stackIds": [f"arn:aws:cloudformation:us-east-1:{MEMBER}:stack/StackSet-rolewarden-members-1f357b5b/1f35"]}),
+        ("member_delete_stack", "CreateStackRefactor",
+         {"stackDefinitions": [{"stackName": "other"}, {"stackName": "StackSet-rolewarden-members-1f357b5b"}]}),
+    ],
+)  # fmt: skip
+def test_a_call_that_names_a_part_in_another_parameter_is_a_mail(desk, name, eventName, parameters):  # noqa: N803
+    desk.gets(call(name, account=MEMBER, eventName=eventName, requestParameters=parameters))
+    assert len(desk.mails()) == 1
+
+
+@pytest.mark.parametrize("code", ["NoSuchEntityException", "ResourceNotFoundException", "ThrottlingException",
+                                  "AWS.SimpleQueueService.NonExistentQueue"])  # fmt: skip
+def test_a_call_that_found_nothing_to_change_is_no_mail(desk, code):
+    desk.gets(call(errorCode=code))
+    assert desk.mails() == {}
+
+
+def test_an_event_with_a_record_that_cloudtrail_did_not_send_is_no_mail(desk):
+    desk.gets({**call(), "source": "mine"})
+    assert desk.mails() == {}
+
+
+# Trails.
+
+
+MAIN = "management-events"
+"""The trail of the seed, which logs everything that Rolewarden needs."""
+
+
+@pytest.fixture
+def trails(desk):
+    return boto3.client("cloudtrail")
+
+
+def trail_call(name, trail, **detail):
+    key = "trailName" if name == "PutEventSelectors" else "name"
+    return call("self_stop_logging", eventName=name, requestParameters={key: trail}, **detail)
+
+
+@pytest.mark.parametrize("name", ["StopLogging", "DeleteTrail", "UpdateTrail", "PutEventSelectors"])
+def test_a_change_to_a_trail_that_rolewarden_does_not_need_is_no_mail(desk, trails, name):
+    boto3.client("s3").create_bucket(Bucket="other")
+    trails.create_trail(Name="other", S3BucketName="other")
+    desk.gets(trail_call(name, "other"))
+    assert desk.mails() == {}
+
+
+@pytest.mark.parametrize("name", ["StopLogging", "DeleteTrail"])
+@pytest.mark.parametrize("starts_again", [False, True])
+def test_the_end_of_the_one_trail_is_a_mail_even_if_it_logs_again(desk, trails, name, starts_again):
+    trails.stop_logging(Name=MAIN)
+    if starts_again:
+        trails.start_logging(Name=MAIN)
+    desk.gets(trail_call(name, MAIN))
+    assert len(desk.mails()) == 1
+
+
+@pytest.mark.parametrize(("kind", "mails"), [("ReadOnly", 1), ("WriteOnly", 0), ("All", 0)])
+def test_other_selectors_of_the_one_trail_are_a_mail_if_they_leave_out_writes(desk, trails, kind, mails):
+    selector = {"ReadWriteType": kind, "IncludeManagementEvents": True, "DataResources": []}
+    trails.put_event_selectors(TrailName=MAIN, EventSelectors=[selector])
+    desk.gets(trail_call("PutEventSelectors", MAIN))
+    assert len(desk.mails()) == mails
+
+
+def test_an_attempt_on_a_trail_that_aws_refused_is_no_mail(desk, trails):
+    desk.gets(trail_call("StopLogging", MAIN, errorCode="AccessDenied"))
+    assert desk.mails() == {}
+
+
+def test_a_change_to_a_trail_is_a_mail_if_aws_does_not_say_what_is_logged(desk, trails):
+    with desk.world.aws.failing("DescribeTrails", "AccessDeniedException"):
+        desk.gets(trail_call("UpdateTrail", "other"))
+    assert len(desk.mails()) == 1

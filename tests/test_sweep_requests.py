@@ -1,0 +1,85 @@
+"""Requested sweeps: a flood of requests leads to few sweeps, and no request is lost."""
+
+import pytest
+from rolewarden.errors import RetryLater
+from rolewarden.sweep_requests import BURST, PACE_SECONDS, RETRY_SECONDS, message
+from rolewarden_local.aws import ACCOUNT_ID
+
+REQUEST = {"source": "rolewarden", "detail-type": "Sweep Requested", "detail": {"by": "rolewarden sweep"}}
+
+
+@pytest.fixture
+def begun(world, monkeypatch):
+    """Count the sweeps that have begun, and the messages that wait. `SweepRequests` gets no other queue."""
+    world.sent = []
+    monkeypatch.setattr(world.sweeper.requests, "sends", world)
+    world.send = lambda _queue, bodies, *, delay=0: world.sent.extend((body, delay) for body in bodies)
+    return lambda: len(world.progress.sweeps(ACCOUNT_ID))
+
+
+def turn(world):
+    """Deliver the message that waits, after its delay."""
+    [(body, delay)] = world.sent
+    world.sent.clear()
+    world.wait(delay)
+    world.sweeper.handle_message(body)
+
+
+def test_a_request_starts_a_sweep_at_once(world, begun):
+    world.sweeper.handle_event(REQUEST)
+    assert (begun(), world.sent) == (1, [])
+
+
+def test_forty_requests_at_once_start_one_sweep_and_one_after_it(world, begun):
+    for _ in range(40):
+        world.sweeper.handle_event(REQUEST)
+    assert (begun(), world.sent) == (1, [(message("all"), RETRY_SECONDS)])
+    turn(world)
+    assert (begun(), world.sent) == (2, [])
+
+
+def test_a_flood_of_requests_has_the_pace_of_the_limit_and_the_last_one_is_not_lost(world, begun):
+    for _ in range(200):
+        world.sweeper.handle_event(REQUEST)
+        world.wait(20)
+        if world.sent:
+            world.sent.clear()
+            world.sweeper.handle_message(message("all"))
+    assert begun() <= BURST + 200 * 20 / PACE_SECONDS + 1
+    before = begun()
+    world.sweeper.handle_event(REQUEST)
+    while world.sent:
+        turn(world)
+    assert begun() == before + 1
+
+
+def test_a_request_during_a_sweep_waits_for_its_end(world, begun):
+    began = world.runtime.clock.now()
+    world.progress.begin((f"sweep/{ACCOUNT_ID}", f"{began:.3f}"), began, "rules")
+    world.sweeper.handle_event(REQUEST)
+    assert (begun(), len(world.sent)) == (1, 1)
+    turn(world)
+    assert (begun(), len(world.sent)) == (1, 1)
+    world.progress.finish((f"sweep/{ACCOUNT_ID}", f"{began:.3f}"), {"roles": 0}, {})
+    turn(world)
+    assert (begun(), world.sent) == (2, [])
+
+
+def test_a_request_whose_message_cannot_be_sent_is_tried_again(world, begun):
+    world.sweeper.handle_event(REQUEST)
+
+    def fails(*_, **__):
+        raise RetryLater("SendMessageBatch: throttled")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world, "send", fails)
+        with pytest.raises(RetryLater):
+            world.sweeper.handle_event(REQUEST)
+    world.sweeper.handle_event(REQUEST)
+    assert len(world.sent) == 1
+
+
+def test_the_schedule_is_not_limited(world, begun):
+    for number in range(3):
+        world.sweeper.handle_event({"source": "aws.events", "detail-type": "Scheduled Event"})
+        assert begun() == number + 1
