@@ -28,7 +28,6 @@ from rolewarden.guardrails import (
     Guardrail,
     JumpStartRule,
     Mode,
-    Problem,
     Rules,
     Subject,
     SurplusPolicies,
@@ -45,6 +44,7 @@ from tests.guardrail_files import (
     GUARDRAILS,
     SOUND,
     TODAY,
+    WAY_OUT,
     also_govern,
     assignment,
     bedrock,
@@ -52,17 +52,9 @@ from tests.guardrail_files import (
     guardrail,
     jumpstart,
     names,
+    one_line,
     yaml,
 )
-
-
-def one_line(problem: Problem) -> str:
-    """The printed problem. Asserts that it is a readable line for every content of the file."""
-    line = str(problem)
-    assert line.isprintable(), line
-    assert not re.search(r"\['|\{'|\b(None|True|False)\b|Traceback|Error\b|object at 0x", line), line
-    return line
-
 
 # The whole file, or one of its sections.
 SECTIONS = [
@@ -242,33 +234,6 @@ MODELS = [
 PROVISIONED = "arn:aws:bedrock:us-east-1:111122223333:provisioned-model/abc123"
 ROUTER = "arn:aws:bedrock:us-east-1:111122223333:default-prompt-router/anthropic.claude:1"
 PROFILE = "arn:aws:bedrock:us-east-1:111122223333:inference-profile/us.meta.llama3-3-70b-instruct-v1:0"
-NO_ASSISTANT = "an assistant does not show its model: write `assistants: {deny: all}`"
-OTHER_OPTIONS = [
-    (guardrail("{assistants: {}}"), 2, "guardrails.a.assistants.deny", NO_ASSISTANT),
-    (guardrail("{assistants: {deny: [q]}}"), 2, "guardrails.a.assistants.deny", NO_ASSISTANT),
-    (guardrail("{assistants: {allow: all, deny: all}}"), 2, "guardrails.a.assistants.allow", "unknown key"),
-    (guardrail("{assistants: all}"), 2, "guardrails.a.assistants", "must be a mapping with `deny`"),
-    (guardrail("{pass_roles: []}"), 2, "guardrails.a.pass_roles", "is empty: write a list of patterns of role names"),
-    (guardrail("{pass_roles: ['*']}"), 2, "guardrails.a.pass_roles[1]", "`*` matches every role"),
-    (guardrail("{pass_roles: [role/Canvas]}"), 2, "guardrails.a.pass_roles[1]", "is not a role name: write `Canvas`"),
-    (guardrail("{jumpstart: {deny: [x], hubs: [ours]}}"), 2, "guardrails.a.jumpstart.hubs",
-     "`hubs` is an exception from `deny: all`"),
-    (guardrail("{jumpstart: {deny: all, hubs: [ours-*]}}"), 2, "guardrails.a.jumpstart.hubs[1]",
-     "`ours-*` is not the name of a hub"),
-    (guardrail("{jumpstart: {deny: all, hubs: [SageMakerPublicHub]}}"), 2, "guardrails.a.jumpstart.hubs[1]",
-     "`SageMakerPublicHub` has every model of JumpStart"),
-    (guardrail("{jumpstart: {deny: all, hubs: [ours], weights: deny}}"), 2, "guardrails.a.jumpstart.weights",
-     "`weights: deny` with `hubs` would also deny the files of these hubs"),
-    (guardrail("{jumpstart: {deny: [x], customization: allow, data_jobs: allow}}"), 2,
-     "guardrails.a.jumpstart.data_jobs", "`customization: allow` already allows these jobs"),
-    (guardrail("{jumpstart: {deny: all, indirect: deny}, routes: canvas}"), 2, "guardrails.a.jumpstart.indirect",
-     "contradicts `routes: canvas`"),
-    (guardrail("{jumpstart: {deny: all, data_jobs: deny}, routes: canvas}"), 2, "guardrails.a.jumpstart.data_jobs",
-     "contradicts `routes: canvas`"),
-    (guardrail("{jumpstart: {deny: all, data_jobs: maybe}}"), 2, "guardrails.a.jumpstart.data_jobs",
-     "`maybe` is not understood: write `deny` or `allow`"),
-]  # fmt: skip
-
 OPTIONS = [
     (SOUND + "surplus: never\n", 5, "surplus", "`never` is not understood: write `keep` or `detach`"),
     (SOUND + "fallback: bounds\n", 5, "fallback", "`bounds` is not understood: write `none` or `boundary`"),
@@ -431,14 +396,9 @@ ALSO_GOVERN = [
 ]  # fmt: skip
 
 
-WAY_OUT = re.compile(
-    r"\b(add|did you mean|end with|give|indent|keep|list|move|must be|name|remove|rename|start with|write)\b"
-)
-
-
 @pytest.mark.parametrize(
     ("text", "line", "where", "words"),
-    [*SECTIONS, *NAMES, *BODIES, *LISTS, *MODELS, *OPTIONS, *OTHER_OPTIONS, *ASSIGNMENTS, *EXEMPTIONS, *ALSO_GOVERN],
+    [*SECTIONS, *NAMES, *BODIES, *LISTS, *MODELS, *OPTIONS, *ASSIGNMENTS, *EXEMPTIONS, *ALSO_GOVERN],
 )
 def test_a_mistake_is_one_line_with_its_place_and_a_solution(text: str, line: int, where: str, words: str) -> None:
     reading = yaml(text)
