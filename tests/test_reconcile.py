@@ -321,7 +321,7 @@ def test_an_event_needs_the_expected_aws_calls_of_a_warm_function(world):
     ]
 
 
-def test_a_new_profile_with_its_own_role_needs_two_more_calls(world):
+def test_a_new_profile_with_its_own_role_needs_three_more_calls(world):
     world.protected()
     world.enforcer.discovery.refresh(ACCOUNT_ID, "us-east-1", _omar())
     world.sagemaker.create_user_profile(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from rolewarden.guardrails import matches
+from rolewarden.matching import matches
 
 from rolewarden_cli.account import MatchedStatement, OperatorCalls, RoleDetail
 

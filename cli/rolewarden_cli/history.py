@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rolewarden.errors import RolewardenError
-from rolewarden.guardrails import matches
 from rolewarden.history import HistoryKey
+from rolewarden.matching import matches
 from rolewarden.names import about, account_and_name
 from rolewarden.origin import Cause
 

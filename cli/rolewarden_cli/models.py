@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from rolewarden.errors import Refused, RetryLater, RolewardenError
-from rolewarden.guardrails import matches
+from rolewarden.matching import matches
 
 from rolewarden_cli.account import InferenceProfile
 from rolewarden_cli.connect import Connection

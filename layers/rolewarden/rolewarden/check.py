@@ -18,13 +18,12 @@ from rolewarden.guardrails import (
     FileReading,
     JumpStartRule,
     Mode,
-    Problem,
     Rules,
-    matches,
-    matches_name,
     read,
 )
+from rolewarden.matching import matches, matches_name
 from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail
+from rolewarden.problems import Problem
 
 ROLE_POLICIES = 10
 """The default quota of managed policies per role (IAM and STS quotas, IAM User Guide)."""

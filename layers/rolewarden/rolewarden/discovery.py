@@ -31,8 +31,9 @@ from rolewarden.calls import ListsRegions, ReadsSubjects
 from rolewarden.clock import Clock
 from rolewarden.errors import Gone, Refused
 from rolewarden.events import SubjectKey
-from rolewarden.guardrails import Rules, matches_name
+from rolewarden.guardrails import Rules
 from rolewarden.listed import RoleDescription, modified
+from rolewarden.matching import matches_name
 from rolewarden.names import among, same
 from rolewarden.verdicts import Reason
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from difflib import get_close_matches
 from enum import StrEnum
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from rolewarden.errors import RulesError
-from rolewarden.names import folded, same
+from rolewarden.matching import matches, matches_any, matches_name
+from rolewarden.names import same
+from rolewarden.problems import Path_, Problem, problem_at, where_of
 from rolewarden.trust import principal_of
 
 
@@ -83,13 +84,27 @@ class BedrockRule(NamedTuple):
 
 
 class JumpStartRule(NamedTuple):
-    """The rule of a guardrail for the models of SageMaker JumpStart. `patterns` are as in BedrockRule."""
+    """The rule of a guardrail for the models of SageMaker JumpStart.
+
+    - `patterns`: as in BedrockRule.
+    - `hubs`: names of private hubs whose models stay usable. Only for "deny-all".
+    - `data_jobs`: whether the guardrail denies the jobs of serverless customization that prepare data.
+    """
 
     kind: RuleKind
     patterns: tuple[str, ...] = ()
     customization: Allowance = Allowance.DENY
     weights: Allowance = Allowance.ALLOW
     autopilot: Allowance = Allowance.ALLOW
+    indirect: Allowance = Allowance.DENY
+    data_jobs: Allowance = Allowance.DENY
+    hubs: tuple[str, ...] = ()
+
+
+class AssistantsRule(NamedTuple):
+    """The rule of a guardrail for AWS's assistants. They do not show their models, so it denies all of them."""
+
+    kind: Literal["deny-all"] = "deny-all"
 
 
 class ExemptRole(NamedTuple):
@@ -102,8 +117,10 @@ class ExemptRole(NamedTuple):
 class Guardrail(NamedTuple):
     """A named set of denies on models.
 
-    `exempt_roles` are the roles of all exemptions and of `never_govern`. A role with the guardrail can neither pass nor
-    assume them, because it would get around its denies with them.
+    - `pass_roles`: patterns of the names of the only roles that a covered role can pass to a service. Empty means that
+      the guardrail does not restrict this.
+    - `exempt_roles`: the roles of all exemptions and of `never_govern`. A role with the guardrail can neither pass nor
+      assume them, because it would get around its denies with them.
     """
 
     name: str
@@ -111,6 +128,8 @@ class Guardrail(NamedTuple):
     jumpstart: JumpStartRule | None = None
     routes: Routes = Routes.ALL
     mode: Mode = Mode.ENFORCE
+    assistants: AssistantsRule | None = None
+    pass_roles: tuple[str, ...] = ()
     exempt_roles: tuple[ExemptRole, ...] = ()
 
 
@@ -150,8 +169,8 @@ class Assignment(NamedTuple):
     def matches(self, subject: Subject) -> bool:
         """Whether this assignment applies to `subject`."""
         return (
-            _any(self.accounts, subject.account)
-            and _any(self.domains, subject.domain_id, subject.domain_name)
+            matches_any(self.accounts, subject.account)
+            and matches_any(self.domains, subject.domain_id, subject.domain_name)
             and (not self.user_profiles or matches_name(self.user_profiles, subject.user_profile))
             and (not self.roles or matches_name(self.roles, subject.role))
             and all(key in subject.tags and matches(pattern, subject.tags[key]) for key, pattern in self.tags.items())
@@ -182,7 +201,7 @@ class Exemption(NamedTuple):
     def covers(self, subject: Subject) -> bool:
         """Whether the exemption applies to the use of the role by `subject`. A role without a domain has no user."""
         return not subject.domain_id or (
-            _any(self.domains, subject.domain_id, subject.domain_name)
+            matches_any(self.domains, subject.domain_id, subject.domain_name)
             and (not self.user_profiles or matches_name(self.user_profiles, subject.user_profile))
         )
 
@@ -290,47 +309,6 @@ class Rules(NamedTuple):
         return any(assignment.tags for assignment in self.assignments)
 
 
-def matches(pattern: str, value: str) -> bool:
-    """Whether `value` matches `pattern`. As in IAM, `*` matches any text and `?` matches one character."""
-    return _compiled(pattern).fullmatch(value) is not None
-
-
-def matches_name(patterns: Iterable[str], name: str) -> bool:
-    """Whether the name of a role or user profile matches one of `patterns`. AWS ignores the case of these names."""
-    return name != "" and any(matches(folded(pattern), folded(name)) for pattern in patterns)
-
-
-@lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    first, *others = ("".join("." if char == "?" else re.escape(char) for char in part) for part in pattern.split("*"))
-    if not others:
-        return re.compile(first, re.DOTALL)
-    # The first match of a part is as good as any other, so the atomic groups never go back. No pattern takes long.
-    middle = "".join(f"(?>.*?{part})" for part in others[:-1])
-    return re.compile(f"{first}{middle}.*{others[-1]}", re.DOTALL)
-
-
-def _any(patterns: tuple[str, ...], *values: str) -> bool:
-    return not patterns or any(value and matches(pattern, value) for value in values for pattern in patterns)
-
-
-Path_ = tuple[str | int, ...]
-
-
-class Problem(NamedTuple):
-    """One problem of a file, with its place and the correction."""
-
-    file: str
-    line: int
-    where: str
-    message: str
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else self.file
-        text = f"{place}: {self.where}: {self.message}" if self.where else f"{place}: {self.message}"
-        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
 class FileReading(NamedTuple):
     """The result of reading a file.
 
@@ -346,14 +324,7 @@ class FileReading(NamedTuple):
 
     def problem(self, path: Path_, message: str) -> Problem:
         """The problem `message` of the value at `path`, with the line of that value."""
-        return _problem(self.file, self.lines, path, message)
-
-
-def _problem(file: str, lines: Mapping[Path_, int], path: Path_, message: str) -> Problem:
-    known = path
-    while known and known not in lines:
-        known = known[:-1]
-    return Problem(file, lines.get(known, 0), _where(path), message)
+        return problem_at(self.file, self.lines, path, message)
 
 
 def load(path: Path, *, today: date) -> Rules:
@@ -419,7 +390,7 @@ def read_yaml(text: str, *, file: str = "guardrails.yaml", today: date) -> FileR
     try:
         document, lines = yamltext.parse_yaml(text)
     except yamltext.YamlTextError as error:
-        return _unread(file, error.line, str(error), _where(error.path))
+        return _unread(file, error.line, str(error), where_of(error.path))
     return read_document(document, lines, file=file, today=today)
 
 
@@ -429,6 +400,8 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 _NAME = r"[A-Za-z][A-Za-z0-9_-]{0,99}"
 _BEDROCK_PATTERN = r"[a-z0-9*?-]{1,63}\.[a-z0-9.:*?-]{1,256}"
 _JUMPSTART_PATTERN = r"[A-Za-z0-9*?._-]{1,256}"
+_HUB = r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}"
+_PUBLIC_HUB = "SageMakerPublicHub"
 _BEDROCK_ARN = (
     r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:\d{12}:(?P<kind>provisioned-model|custom-model|custom-model-deployment|"
     r"imported-model|application-inference-profile|prompt-router|default-prompt-router|marketplace/model-endpoint)"
@@ -467,6 +440,8 @@ _PATTERNS = {
     "user_profiles": "a list of patterns of profile names, for example `[intern-*]`",
     "roles": "a list of patterns of role names, for example `[CanvasResearch*]`",
 }
+_FAMILIES = ("bedrock", "jumpstart", "assistants")
+_ALL_ASSISTANTS = "an assistant does not show its model: write `assistants: {deny: all}`"
 _MODELS = "`{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
 _SERVICES = "a list of services or accounts, for example `[sagemaker.amazonaws.com]`"
 _ONE_TEXT = "must be one text, in quotes if it is a number"
@@ -529,7 +504,7 @@ class _FileReader:
         self.errors.append(self.problem(path, message))
 
     def problem(self, path: Path_, message: str) -> Problem:
-        return _problem(self.file, self.lines, path, message)
+        return problem_at(self.file, self.lines, path, message)
 
     def guardrails(self, value: Any, mode: Mode) -> dict[str, Guardrail]:
         path: Path_ = ("guardrails",)
@@ -541,7 +516,7 @@ class _FileReader:
                 path, "must be a mapping of names to denied models, for example `no-bedrock: {bedrock: {deny: all}}`"
             )
             return {}
-        lost = next((key for key in ("bedrock", "jumpstart") if key in value), None)
+        lost = next((key for key in _FAMILIES if key in value), None)
         bare = next((name for name, body in value.items() if body is None), None)
         if lost and bare is not None and lost != bare:
             self.add_error((*path, bare), f"is empty: indent `{lost}` if it belongs below it")
@@ -572,8 +547,9 @@ class _FileReader:
         return found
 
     def guardrail(self, name: str, value: Any, path: Path_, mode: Mode) -> Guardrail:
-        body = self.mapping(value, path, {"bedrock", "jumpstart", "routes", "mode"})
-        if not {"bedrock", "jumpstart"} & body.keys() and isinstance(value, dict) and body.keys() == value.keys():
+        body = self.mapping(value, path, {*_FAMILIES, "pass_roles", "routes", "mode"})
+        denying = {*_FAMILIES, "pass_roles"} & body.keys()
+        if not denying and isinstance(value, dict) and body.keys() == value.keys():
             self.add_error(
                 path, "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or lists of models"
             )
@@ -584,7 +560,24 @@ class _FileReader:
             self.jumpstart(body["jumpstart"], (*path, "jumpstart"), routes) if "jumpstart" in body else None,
             routes,
             self.choice(Mode, "mode", body, path, mode),
+            assistants=self.assistants(body["assistants"], (*path, "assistants")) if "assistants" in body else None,
+            pass_roles=self.strings(
+                body["pass_roles"], (*path, "pass_roles"), _PATTERNS["roles"], self.check_passed_role
+            )
+            if "pass_roles" in body
+            else (),
         )
+
+    def assistants(self, value: Any, path: Path_) -> AssistantsRule:
+        body = self.mapping(value, path, {"deny"}, {"deny": _ALL_ASSISTANTS})
+        if "deny" in body and body["deny"] != "all":
+            self.add_error((*path, "deny"), _ALL_ASSISTANTS)
+        return AssistantsRule()
+
+    def check_passed_role(self, role: str, path: Path_) -> None:
+        self.check_role_name(role, path)
+        if set(role) <= set("*?"):
+            self.add_error(path, f"`{role}` matches every role, so it restricts nothing: remove `pass_roles`")
 
     def bedrock(self, value: Any, path: Path_, routes: Routes) -> BedrockRule:
         body = self.family(value, path, {"deny", "allow", "customization", "indirect", "allow_arns"})
@@ -603,24 +596,43 @@ class _FileReader:
         return rule
 
     def jumpstart(self, value: Any, path: Path_, routes: Routes) -> JumpStartRule:
-        body = self.family(value, path, {"deny", "allow", "customization", "weights", "autopilot"})
+        options = {"customization", "weights", "autopilot", "indirect", "data_jobs", "hubs"}
+        body = self.family(value, path, {"deny", "allow", *options})
         kind, patterns = self.models(body, path, self.check_jumpstart_pattern)
+        what = "a list of names of private hubs, for example `[approved-models]`"
         rule = JumpStartRule(
             kind,
             patterns,
             self.choice(Allowance, "customization", body, path, Allowance.DENY),
             self.choice(Allowance, "weights", body, path, Allowance.ALLOW),
             self.choice(Allowance, "autopilot", body, path, Allowance.ALLOW),
+            self.choice(Allowance, "indirect", body, path, Allowance.DENY),
+            self.choice(Allowance, "data_jobs", body, path, Allowance.DENY),
+            self.strings(body["hubs"], (*path, "hubs"), what, self.check_hub) if "hubs" in body else (),
         )
         self.warn_of_customization(rule.customization, body, path)
-        self.warn_of_routes("customization", routes, body, path)
-        if rule.weights is Allowance.DENY and kind == "allow":
+        for key in ("customization", "indirect", "data_jobs"):
+            self.warn_of_routes(key, routes, body, path)
+        if rule.data_jobs is Allowance.ALLOW and rule.customization is Allowance.ALLOW:
+            self.add_error((*path, "data_jobs"), "`customization: allow` already allows these jobs: remove `data_jobs`")
+        if rule.hubs and kind != "deny-all":
+            self.add_error(
+                (*path, "hubs"), "`hubs` is an exception from `deny: all`: write `deny: all`, or remove `hubs`"
+            )
+        if rule.weights is Allowance.DENY and (kind == "allow" or rule.hubs):
+            allowing, others = ("hubs", "of these hubs") if rule.hubs else ("allow", "of the allowed models")
             self.add_error(
                 (*path, "weights"),
-                "`weights: deny` with `allow` would also deny the files of the allowed models, because S3 does not "
-                "know models: remove it, or list models under `deny`",
+                f"`weights: deny` with `{allowing}` would also deny the files {others}, because S3 does not know "
+                "models: remove it, or list models under `deny`",
             )
         return rule
+
+    def check_hub(self, hub: str, path: Path_) -> None:
+        if hub == _PUBLIC_HUB:
+            self.add_error(path, f"`{hub}` has every model of JumpStart: name a private hub")
+        elif not re.fullmatch(_HUB, hub):
+            self.add_error(path, f"`{hub}` is not the name of a hub: write it as `approved-models`, without wildcards")
 
     def family(self, value: Any, path: Path_, keys: set[str]) -> dict[str, Any]:
         if value is None or value == {}:
@@ -972,14 +984,6 @@ def _date(value: Any) -> date | None:
         return date.fromisoformat(value) if isinstance(value, str) and re.fullmatch(_DAY, value) else None
     except ValueError:
         return None
-
-
-def _where(path: Iterable[str | int]) -> str:
-    text = ""
-    for part in path:
-        name = f"[{part + 1}]" if isinstance(part, int) else part or '""'
-        text += f".{name}" if text and isinstance(part, str) else name
-    return text
 
 
 def _listed(words: list[str]) -> str:

@@ -1,0 +1,39 @@
+"""Problems of guardrails.yaml, each with its place in the file and the correction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+Path_ = tuple[str | int, ...]
+
+
+class Problem(NamedTuple):
+    """One problem of a file, with its place and the correction."""
+
+    file: str
+    line: int
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        text = f"{place}: {self.where}: {self.message}" if self.where else f"{place}: {self.message}"
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def problem_at(file: str, lines: Mapping[Path_, int], path: Path_, message: str) -> Problem:
+    """The problem `message` of the value at `path`, with the nearest of the known `lines`."""
+    known = path
+    while known and known not in lines:
+        known = known[:-1]
+    return Problem(file, lines.get(known, 0), where_of(path), message)
+
+
+def where_of(path: Iterable[str | int]) -> str:
+    """A path in the form in which people read it, for example `assignments[2].roles[1]`."""
+    text = ""
+    for part in path:
+        name = f"[{part + 1}]" if isinstance(part, int) else part or '""'
+        text += f".{name}" if text and isinstance(part, str) else name
+    return text
