@@ -334,6 +334,7 @@ def test_a_new_profile_with_its_own_role_needs_three_more_calls(world):
         "iam:ListAttachedRolePolicies",
         "iam:GetPolicy",
         "iam:AttachRolePolicy",
+        "iam:GetRole",  # The trust policy shows whether the role may be somebody else's.
         "sqs:SendMessageBatch",
         "events:PutEvents",
         "dynamodb:PutItem",
@@ -347,7 +348,7 @@ def test_several_roles_are_remediated_before_they_are_recorded_in_one_batch(worl
         world.detach(role, "no-generative-ai")
     world.sagemaker.update_domain(DomainId="d-analytics0001", DefaultUserSettings={"SecurityGroups": ["sg-1"]})
     calls = world.calls(world.event("UpdateDomain"))
-    reads = ["dynamodb:Query", "iam:ListAttachedRolePolicies", "iam:GetPolicy", "iam:AttachRolePolicy"]
+    reads = ["dynamodb:Query", "iam:ListAttachedRolePolicies", "iam:GetPolicy", "iam:AttachRolePolicy", "iam:GetRole"]
     record = ["sqs:SendMessageBatch", "events:PutEvents", "dynamodb:BatchWriteItem"]
     assert calls == ["sagemaker:DescribeDomain", "dynamodb:TransactWriteItems", *reads * len(roles), *record]
     for role in roles:

@@ -166,7 +166,7 @@ class Needs:
 
     - `home`: the account in which exemptions without an account apply.
     - `exemptions`: compares exemptions with AWS.
-    - `history`: the record of what happened to a role.
+    - `history`: the record of what happened to a role. None if no stack keeps one.
     """
 
     rules: Rules
@@ -175,7 +175,7 @@ class Needs:
     home: str
     exemptions: Exemptions
     clock: Clock = field(default_factory=Clock)
-    history: ReadsHistory = field(default_factory=NoHistory)
+    history: ReadsHistory | None = None
     _policies: dict[str, tuple[Policy, ...]] = field(default_factory=dict)
     _published: dict[str, PublishedPolicy] = field(default_factory=dict)
     _boundaries: tuple[Policy, ...] | None = None
@@ -213,7 +213,7 @@ class Needs:
     @property
     def holds(self) -> Holds:
         """The decision about roles that may be somebody else's."""
-        return Holds(self.rules, self.exemptions.deployed, self.history)
+        return Holds(self.rules, self.exemptions.deployed, self.history or NoHistory())
 
     def exempt_roles(self, account: str) -> list[RoleKey]:
         """The roles of `account` that the rules exempt today, whether they exist or not."""
