@@ -16,6 +16,7 @@ from rolewarden.guardrails import (
     Exemption,
     Guardrail,
     JumpStartRule,
+    NeverGoverned,
     Rules,
     read_yaml,
 )
@@ -77,7 +78,9 @@ def test_the_reference_has_every_key_of_the_file_and_no_other() -> None:
     table = PAGE_TEXT.partition("## Reference")[2].partition("\n\nWithin an assignment")[0]
     cells = re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)
     named = {re.split(r"[.\]>]", key)[-1] for cell in cells for key in re.findall(r"`([^`]+)`", cell)}
-    below = {*Guardrail._fields, *Assignment._fields, *Exemption._fields, *AlsoGovern._fields}
+    below = {
+        *Guardrail._fields, *Assignment._fields, *Exemption._fields, *AlsoGovern._fields, *NeverGoverned._fields
+    }  # fmt: skip
     below -= {"name", "exempt_roles"}
     assert named == {"mode", *Rules._fields, *below} - {"also_govern"}  # It has its own keys there.
 

@@ -88,7 +88,8 @@ class Reason(StrEnum):
     the same name. It needs its guardrails until the next deployment. See docs/how-to/runbook.md, Account Finding."""
     HELD = "held"
     """A domain or user profile uses a role that may be somebody else's, and guardrails.yaml has `hold: suspicious`.
-    Rolewarden attaches nothing to the role until guardrails.yaml names it. See docs/how-to/runbook.md, Role Finding."""
+    Rolewarden attaches nothing to the role until guardrails.yaml names it. See docs/reference/guardrails.md, Roles of
+    other teams."""
     FIRST_USE = "first guardrail of a suspicious role"
     """A role that other services use got its first guardrail, because a domain or user profile names it. See
     docs/how-to/runbook.md, Account Finding."""
