@@ -325,3 +325,47 @@ def test_an_unknown_fallback_is_an_error_with_the_allowed_values(file: Path) -> 
     file.write_text(BOUNDED.format("anthropic.claude-*").replace("boundary\n", "bound\n", 1))
     [error] = check(file, today=TODAY).errors
     assert str(error) == "guardrails.yaml:1: fallback: `bound` is not understood: write `none` or `boundary`"
+
+
+LOOSE = """guardrails:
+  strict: {bedrock: {deny: all}, jumpstart: {deny: all}}
+  loose: {bedrock: {allow: [amazon.nova-*]}}
+  trial: {bedrock: {deny: all}, jumpstart: {deny: all}, mode: observe}
+assignments:
+  - %s
+  - {guardrails: [strict], accounts: ["222233334444"]}
+  - guardrails: [strict]
+"""
+
+
+@pytest.mark.parametrize(
+    ("assignment", "by"),
+    [
+        ("{guardrails: [loose], tags: {team: research}}", "tags"),
+        ("{guardrails: [], domains: [research]}", "names"),
+        ("{guardrails: [trial], user_profiles: [intern-*]}", "names"),
+        ("{guardrails: [loose], roles: [Canvas*]}", "names"),
+        ("{guardrails: [loose], domains: [d-abc123], tags: {team: research}}", "tags"),
+    ],
+)
+def test_an_assignment_that_denies_less_by_a_name_or_tag_is_a_warning(tmp_path, assignment, by):
+    file = tmp_path / "guardrails.yaml"
+    file.write_text(LOOSE % assignment)
+    [warning] = [one for one in check(file, today=date(2026, 6, 1)).warnings if "denies less" in one.message]
+    assert warning.where == "assignments[1]"
+    assert f"matches by {by}" in warning.message
+    assert "add `accounts`" in warning.message
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "{guardrails: [loose], tags: {team: research}, accounts: ['111122223333']}",
+        "{guardrails: [], domains: [d-abc123]}",
+        "{guardrails: [strict, loose], tags: {team: research}}",
+    ],
+)
+def test_an_assignment_that_no_caller_can_choose_or_that_denies_as_much_is_no_warning(tmp_path, assignment):
+    file = tmp_path / "guardrails.yaml"
+    file.write_text(LOOSE % assignment)
+    assert [one for one in check(file, today=date(2026, 6, 1)).warnings if "denies less" in one.message] == []

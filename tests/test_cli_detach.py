@@ -131,7 +131,7 @@ def test_a_policy_that_iam_does_not_detach_stays_and_the_exit_code_is_2(world_wi
 def test_in_observe_mode_nothing_is_detached_and_the_plan_names_no_command(world_with):
     world = world_with(f"mode: observe\n{NONE}")
     surplus(world)
-    assert json_answer("detach", "--yes", *rules(world))["planned"] == {"roles": {}, "policies": []}
+    assert json_answer("detach", "--yes", *rules(world))["planned"] == {"roles": {}, "policies": [], "needed": {}}
     assert json_answer("plan", *rules(world))["next"] is None
 
 

@@ -226,9 +226,9 @@ def test_detach_says_why_a_named_role_keeps_its_guardrail(world_with):
     world = world_with(PLAIN).protected()
     named_in_a_profile(world)
     result = rolewarden("detach", PRODUCTION, "--yes", "--guardrails", world.environment["GUARDRAILS_FILE"])
-    assert result.exit_code == 1
-    assert "analytics/mallory" in result.stderr
-    assert "never_govern" in result.stderr
+    assert result.exit_code == 2
+    assert "analytics/mallory" in result.stdout
+    assert "never_govern" in result.stdout
     assert world.attached(PRODUCTION) == {"strict"}
 
 

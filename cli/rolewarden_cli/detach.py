@@ -10,7 +10,7 @@ from rolewarden.clock import Clock
 from rolewarden.detach import Detacher
 from rolewarden.errors import Refused, RetryLater, RolewardenError
 from rolewarden.guardrails import Rules, SurplusPolicies
-from rolewarden.needs import Needs
+from rolewarden.needs import SOME_USES, Needs
 from rolewarden.origin import of_operator
 from rolewarden.reread import AlreadyRead
 from rolewarden.work import NoRechecks
@@ -32,11 +32,15 @@ class NothingReadError(RolewardenError):
 
 @dataclass(frozen=True)
 class Surplus:
-    """The policies and boundaries to detach, by role, and the unused `policies` to delete afterwards, all by name."""
+    """The policies and boundaries to detach, by role, and the unused `policies` to delete afterwards, all by name.
+
+    `needed` has the named roles that need all of their policies, with the domains and user profiles that use them.
+    """
 
     account: str = field(metadata=HIDDEN)
     roles: Mapping[str, tuple[str, ...]]
     policies: tuple[str, ...]
+    needed: Mapping[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.roles or self.policies)
@@ -78,15 +82,6 @@ def surplus(found: Inventory, plan: Plan, only: Collection[str] = ()) -> Surplus
         raise NothingReadError(
             f"account {found.account} has no role `{unknown[0]}`: list the roles with `rolewarden plan --all`"
         )
-    for role in plan.roles:
-        detail = found.roles.get(role.outcome.role)
-        if role.outcome.role in only and not role.detachable and detail and ours(found, detail):
-            users = ", ".join(sorted({binding.label for binding in role.bindings})) or "it is in observe mode"
-            raise NothingReadError(
-                f"role {role.outcome.role} needs its policies ({users}): take it away from these domains and user "
-                "profiles, or list it under `never_govern` in guardrails.yaml and deploy; then run `rolewarden detach` "
-                "again"
-            )
     wanted = [role for role in plan.roles if role.detachable and (not only or role.outcome.role in only)]
     roles = {role.outcome.role: role.detachable for role in wanted}
     unused = {policy.name for policy in plan.policies if policy.change == RETIRED}
@@ -94,7 +89,18 @@ def surplus(found: Inventory, plan: Plan, only: Collection[str] = ()) -> Surplus
         unused &= {name for names in roles.values() for name in names}
     others = (found.roles.get(role.outcome.role) for role in plan.roles if role not in wanted)
     stay = {name for role in others if role for name in ours(found, role)}
-    return Surplus(found.account, roles, tuple(sorted(unused - stay)))
+    return Surplus(found.account, roles, tuple(sorted(unused - stay)), _needed(found, plan, only))
+
+
+def _needed(found: Inventory, plan: Plan, only: Collection[str]) -> dict[str, str]:
+    """The roles of `only` that have policies of Rolewarden and need them, each with its uses."""
+    details = {role.outcome.role: (role, found.roles.get(role.outcome.role)) for role in plan.roles}
+    named = [(name, *details[name]) for name in only if name in details]
+    return {
+        name: ", ".join(sorted({binding.label for binding in role.bindings})[:SOME_USES])
+        for name, role, detail in named
+        if detail and not role.detachable and role.bindings and ours(found, detail)
+    }
 
 
 def detach_surplus(

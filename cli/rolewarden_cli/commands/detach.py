@@ -54,7 +54,7 @@ def run_detach(
         print_json(done)
     elif unneeded:
         show_detached(console.console(), done)
-    options.end(is_done=not done.left)
+    options.end(is_done=not (done.left or unneeded.needed))
 
 
 def show_surplus(out: Console, found: Surplus) -> None:
@@ -64,7 +64,10 @@ def show_surplus(out: Console, found: Surplus) -> None:
         out.print(indented(Text.assemble((role, "bold"), "  ", (f"- {', '.join(policies)}", "yellow")), 2))
     for policy in found.policies:
         out.print(indented(Text.assemble(("deletes policy ", "yellow"), policy), 2))
-    if not found:
+    for role, users in found.needed.items():
+        line = f"{role} needs its policies, because {users} uses it: take the role away there, or list it under "
+        out.print(indented(Text(f"{line}`never_govern` in guardrails.yaml and deploy; then run the command again"), 2))
+    if not (found or found.needed):
         out.print("no role has a policy or boundary of Rolewarden that it does not need")
 
 

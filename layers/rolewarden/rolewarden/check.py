@@ -6,16 +6,18 @@ use up a role's quota of attached policies, and model patterns that look like mi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 
+from rolewarden.events import DOMAIN_ID
 from rolewarden.guardrails import (
     BedrockRule,
     Fallback,
     FileReading,
+    Guardrail,
     JumpStartRule,
     Mode,
     Rules,
@@ -73,6 +75,7 @@ def check(path: Path, *, today: date, known: KnownModels | None = None) -> Check
         *_slot_warnings(reading, checked.slots),
         *_boundary_warnings(reading, reading.rules),
         *_pattern_warnings(reading, reading.rules, known),
+        *_loosening_warnings(reading, reading.rules),
     )
     return replace(checked, warnings=tuple(sorted((*checked.warnings, *more), key=lambda problem: problem.line)))
 
@@ -106,6 +109,40 @@ def _contradictions(reading: FileReading, rules: Rules) -> Iterator[Problem]:
                     ("never_govern", number, "role"),
                     f"`{entry.role}` contradicts {place}, which names the role `{name}`: remove one of them",
                 )
+
+
+def _loosening_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """A warning for each assignment that denies less than the last one, to subjects whose names or tags callers choose.
+
+    An assignment with `accounts`, or only for IDs of domains, is left out: no caller chooses these. Names count only in
+    a file that names accounts.
+    """
+    # Only a file that names accounts is for several of them. In one account, the owner of the file names its domains.
+    has_accounts = any(one.accounts for one in rules.assignments)
+    last = [rules.guardrails[name] for name in rules.assignments[-1].guardrails]
+    for number, one in enumerate(rules.assignments[:-1]):
+        names = not all(DOMAIN_ID.fullmatch(domain) for domain in one.domains) if one.domains else True
+        named = [*(["tags"] if one.tags else []), *(["names"] if names and has_accounts and not one.tags else [])]
+        if one.accounts or not named or not _denies_less([rules.guardrails[name] for name in one.guardrails], last):
+            continue
+        who = "who can tag a domain or user profile" if one.tags else "who can create a domain, user profile or role"
+        yield reading.problem(
+            ("assignments", number),
+            f"denies less than the last assignment and matches by {named[0]}, so every caller {who} can get it: add "
+            "`accounts`, or write the IDs of domains",
+        )
+
+
+def _denies_less(some: Sequence[Guardrail], others: Sequence[Guardrail]) -> bool:
+    """Whether `some` guardrails may deny less than `others`. A guardrail in observe mode denies nothing."""
+    some = [guardrail for guardrail in some if guardrail.mode is Mode.ENFORCE]
+    others = [guardrail for guardrail in others if guardrail.mode is Mode.ENFORCE and guardrail not in some]
+    for family in ("bedrock", "jumpstart", "assistants"):
+        wanted = any(getattr(guardrail, family) for guardrail in others)
+        rules = [rule for guardrail in some if (rule := getattr(guardrail, family))]
+        if wanted and not any(getattr(rule, "kind", "deny-all") == "deny-all" for rule in rules):
+            return True
+    return False
 
 
 def _slot_warnings(reading: FileReading, slots: tuple[int, ...]) -> Iterator[Problem]:
