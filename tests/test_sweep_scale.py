@@ -79,7 +79,8 @@ def test_a_steady_sweep_needs_as_many_pages_as_a_plan_and_drift_adds_only_its_ow
     asked = calls_of_a_plan(company, changed=len(drifted))
     assert asked.total() <= most + OTHER_REGIONS, asked
     calls = company.calls_of_a_sweep()
-    assert calls.total() <= most + 4 * len(drifted), calls
+    # The trust policy of each role with a new user profile shows whether it may be somebody else's.
+    assert calls.total() <= most + 4 * len(drifted) + 50, calls
     assert calls["AttachRolePolicy"] == calls["ListAttachedRolePolicies"] == len(drifted) + 1
     assert all(company.attached(role) for role in drifted)
 
@@ -91,7 +92,7 @@ def test_a_first_sweep_reads_each_profile_once_and_changes_each_role_once(compan
     detach_all(roles)
     company.bindings.write((), [binding.key for binding in company.bindings.all()])
     calls = company.calls_of_a_sweep()
-    assert calls.total() <= 80 + 1.1 * len(people.roles) + 4 * len(roles), calls
+    assert calls.total() <= 80 + 2.1 * len(people.roles) + 4 * len(roles), calls
     assert calls["DescribeUserProfile"] <= len(people.roles) + 6  # the seed's
     assert calls["ListAttachedRolePolicies"] <= len(roles) + 12
     assert all(company.attached(role) for role in roles)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rolewarden import MEMBER_ROLES
-from rolewarden.bindings import Binding, NamedRow, RoleKey
+from rolewarden.bindings import ROLE, Binding, NamedRow, RoleKey
 from rolewarden.calls import AttachesPolicies
 from rolewarden.errors import Gone, PartlyDone, Refused, RetryLater
 from rolewarden.events import ROLE_EVENTS
@@ -21,6 +21,10 @@ from rolewarden.needs import SOME_USES, Needs
 from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import BOUNDARY, boundary_name
 from rolewarden.verdicts import Doubt, Outcome, Reason, Remediation, Verdict
+
+FIRST_USE_SECONDS = 7 * 24 * 3600.0
+"""Seconds after the last change of a subject in which its use of a role can be a first use: sweeps are a day apart at
+most. Without this limit, the remediation of each role would cost one more call."""
 
 
 @dataclass
@@ -175,18 +179,21 @@ class Reconciler:
     def _with_suspicion(self, role: RoleKey, bindings: tuple[Binding, ...], outcome: Outcome) -> Outcome:
         """The outcome of a role that just got its first policy, with a doubt if the role may be somebody else's.
 
-        The event of a change to the role itself is no first use, and an operator sees the role in the plan.
+        The event of a change to the role itself is no first use, nor is a use by a subject that SageMaker has not
+        changed for a week. An operator sees the role in the plan.
         """
         origin = outcome.origin
         is_first_use = origin.call not in ROLE_EVENTS and origin.trigger is not Trigger.OPERATOR
-        if not (outcome.attached and is_first_use) or outcome.doubt or self.needs.rules.confirms(role.name):
+        since = self.needs.clock.now() - FIRST_USE_SECONDS
+        uses = [one for one in bindings if one.kind != ROLE and (not one.modified or float(one.modified) > since)]
+        if not (outcome.attached and is_first_use and uses) or outcome.doubt or self.needs.rules.confirms(role.name):
             return outcome
         try:
             why = suspicion(self.aws.within(role.account).role(role.name))
         except (Refused, RetryLater):
             # The role is protected, and the alert must not delay the record of this.
             return outcome
-        users = ", ".join(sorted({binding.label for binding in bindings})[:SOME_USES])
+        users = ", ".join(sorted({binding.label for binding in uses})[:SOME_USES])
         message = f"{FIRST_USE_OF}{role.name}: {why}, and it got its first guardrail because {users} uses it"
         return outcome._replace(doubt=Doubt(Reason.FIRST_USE, message, ends=False)) if why else outcome
 
