@@ -19,7 +19,7 @@ from rolewarden import MEMBER_ROLES
 from rolewarden.events import ACCOUNT, CLOUDTRAIL, POLICY_NAME, REGION, ROLE_NAME, cause_of, mapping, matched
 from rolewarden.origin import QUEUE_MESSAGE, SCHEDULED_CHECK, SWEEP, Cause
 from rolewarden.own_events import AccountFinding, PolicyRestored, RoleContested, RoleFinding, SubjectFinding
-from rolewarden.plaintext import is_plain, moment, plain_name, plain_text, user_agent
+from rolewarden.plaintext import is_plain, moment, plain_name, plain_text, user_agent, visible
 from rolewarden.policies import policy_arn
 from rolewarden.reach import FORWARD, UNDELIVERED
 from rolewarden.verdicts import CREATED, RECOMMENDATIONS, REPLACED, Reason
@@ -539,6 +539,7 @@ def _short(name: str) -> str:
 
 
 def _written(headline: str, rows: list[_Row]) -> Alert:
+    headline = visible(headline)
     # SNS rejects a subject with a character that is not ASCII.
     subject = headline.encode("ascii", "replace").decode()
     if len(subject) > SUBJECT_SIZE:
@@ -546,9 +547,9 @@ def _written(headline: str, rows: list[_Row]) -> Alert:
     lines = [*_folded(f"{headline}."), ""]
     for label, text in rows:
         if isinstance(text, _Link):
-            lines += [f"{label}:", text.text]
+            lines += [f"{label}:", visible(text.text)]
         elif text:
-            lines += _folded(text, first=label.ljust(_LABEL), indent=" " * _LABEL)
+            lines += _folded(visible(text), first=label.ljust(_LABEL), indent=" " * _LABEL)
     return Alert(subject, "\n".join(lines) + "\n")
 
 

@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from rolewarden.errors import RulesError
 from rolewarden.names import folded
+from rolewarden.plaintext import visible
 
 
 class Mode(StrEnum):
@@ -235,7 +236,7 @@ class Problem(NamedTuple):
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
         text = f"{place}: {self.where}: {self.message}" if self.where else f"{place}: {self.message}"
-        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+        return visible(text)
 
 
 class FileReading(NamedTuple):
