@@ -544,7 +544,8 @@ def _written(headline: str, rows: list[_Row]) -> Alert:
     subject = headline.encode("ascii", "replace").decode()
     if len(subject) > SUBJECT_SIZE:
         subject = subject[: SUBJECT_SIZE - 3].rstrip() + "..."
-    lines = [*_folded(f"{headline}."), ""]
+    # Only a label begins a line, so a name with spaces cannot look like a row.
+    lines = [*_folded(f"{headline}.", indent="  "), ""]
     for label, text in rows:
         if isinstance(text, _Link):
             lines += [f"{label}:", visible(text.text)]
