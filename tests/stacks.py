@@ -36,7 +36,7 @@ EVERYTHING = {
     "Regions": "us-east-1,eu-west-1",
     "SecurityHub": "on",
     "Fallback": "boundary",
-    "OperatorRoleArn": "arn:aws:iam::111122223333:role/Operator",
+    "OperatorArn": "arn:aws:iam::111122223333:role/Operator",
 }
 """Parameters with which a stack has every resource of the template, except those that KmsKeyArn changes."""
 

@@ -144,7 +144,7 @@ def test_a_rule_for_a_profile_that_runs_as_its_domains_role_cannot_be_kept(world
 
 @pytest.mark.parametrize(("until", "told_of"), [("2027-02-14", True), ("2027-02-15", False), ("2027-01-15", True)])
 def test_an_exemption_that_ends_within_thirty_days_is_reported(world_with, until, told_of):
-    world = world_with(f'{REST}\nexemptions: [{{role: "Canvas*Rosa", until: {until}, reason: trial}}]\n')
+    world = world_with(f"{REST}\nexemptions: [{{role: CanvasRosa, until: {until}, reason: trial}}]\n")
     endings = planned(*rules(world))[0]["exemptions"]
     assert [ending["roles"] for ending in endings] == ([["CanvasRosa"]] if told_of else [])
 

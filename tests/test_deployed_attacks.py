@@ -34,7 +34,7 @@ def account(build):
     rules = folder / "GuardrailsLayer" / "python" / "rolewarden_rules" / "guardrails.json"
     rules.write_text(json.dumps(json.loads(rules.read_text()) | {"surplus": "detach"}))
     with aws.serving() as url, aws.authorizing():
-        made = Account.made(aws, url, ROOT, folder, lambda _: None, parameters={"OperatorRoleArn": OPERATOR})
+        made = Account.made(aws, url, ROOT, folder, lambda _: None, parameters={"OperatorArn": OPERATOR})
         yield made
         aws.reset()
 

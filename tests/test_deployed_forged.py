@@ -1,4 +1,4 @@
-"""A caller with exactly one right (to invoke, send or put events) changes nothing by forged input."""
+"""A caller with exactly one permission (to invoke, send, put events or change a role) frees no role of its guardrails."""
 
 import json
 import time
@@ -9,8 +9,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from rolewarden.bindings import RoleKey
+from rolewarden.verdicts import Verdict
 from rolewarden_local.aws import REGION, LocalAws
 from rolewarden_local.scenes.account import Account, waited
+from rolewarden_local.scenes.seed import ANALYTICS, TRUST
 
 from tests.conftest import ROOT
 from tests.deployments import left_by_deletion
@@ -33,13 +35,13 @@ def account(build):
 
 @pytest.fixture(scope="module")
 def only(account):
-    """A function that makes a user with exactly one right, and gives a session of the user."""
+    """A function that makes a user with exactly these permissions, and returns a session of the user."""
     iam = account.client("iam")
 
-    def may(action):
-        name = action.partition(":")[2]
+    def may(*actions):
+        name = actions[0].partition(":")[2]
         iam.create_user(UserName=name)
-        allowed = {"Effect": "Allow", "Action": action, "Resource": "*"}
+        allowed = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
         document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
         iam.put_user_policy(UserName=name, PolicyName="Only", PolicyDocument=document)
         key = iam.create_access_key(UserName=name)["AccessKey"]
@@ -207,6 +209,73 @@ def test_a_forged_deployment_is_a_check_that_reports_what_it_restores(account, i
     assert answer["refused"] == "the request asks for a deployment, but the status of the stack is CREATE_COMPLETE"
     assert len(forged_findings(account, "PublishFunction")) == before + 1
     assert iam.get_policy(PolicyArn=account.policies["no-generative-ai"].arn("aws", "111122223333"))
+
+
+EXEMPT = "CanvasBreakGlass"
+EXEMPT_ARN = f"arn:aws:iam::111122223333:role/{EXEMPT}"
+
+
+def doubts(account):
+    """The reasons of the findings about the exemption, oldest first."""
+    return [row.get("reason", "resolved") for row in account.history(f"account/exemption of {EXEMPT}")]
+
+
+def test_an_exempt_role_that_an_attacker_gives_to_a_whole_domain_gets_its_guardrails(account, only, inbox):
+    assert not account.has_attached(EXEMPT, ["no-generative-ai"])
+    giver = only("sagemaker:UpdateDomain").client("sagemaker")
+    giver.update_domain(DomainId=ANALYTICS, DefaultUserSettings={"ExecutionRole": EXEMPT_ARN})
+    waited(lambda: account.has_attached(EXEMPT, ["no-generative-ai"]), f"{EXEMPT} protected")
+    text = inbox("exempt role has a use that its exemption does not name")
+    assert "user/UpdateDomain" in text
+    assert "uses an exempt role that is not exempt for it" in " ".join(text.split())
+    assert "take the role away from the domains" in " ".join(text.split())
+    back = "arn:aws:iam::111122223333:role/service-role/CanvasAnalytics"
+    account.sagemaker.update_domain(DomainId=ANALYTICS, DefaultUserSettings={"ExecutionRole": back})
+    waited(lambda: account.verdict(EXEMPT).verdict is Verdict.EXEMPT, f"{EXEMPT} exempt again")
+
+
+def test_an_exempt_role_that_an_attacker_creates_again_gets_its_guardrails(account, only, inbox):
+    rights = ("iam:DeleteRole", "iam:CreateRole", "iam:DetachRolePolicy", "iam:ListAttachedRolePolicies")
+    iam = only(*rights).client("iam")
+    for policy in iam.list_attached_role_policies(RoleName=EXEMPT)["AttachedPolicies"]:
+        iam.detach_role_policy(RoleName=EXEMPT, PolicyArn=policy["PolicyArn"])
+    iam.delete_role(RoleName=EXEMPT)
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    iam.create_role(RoleName=EXEMPT, AssumeRolePolicyDocument=document)
+    waited(lambda: account.has_attached(EXEMPT, ["no-generative-ai"]), f"{EXEMPT} protected")
+    text = inbox("exempt role is newer than the rules")
+    assert "user/DeleteRole" in text
+    assert "exempt role is newer than the rules" in doubts(account)
+
+
+def test_an_analyst_can_neither_pass_nor_assume_an_exempt_role(account):
+    """A role of the analyst's own, with exactly these permissions, until Rolewarden attaches its guardrails."""
+    rights = {
+        "Effect": "Allow",
+        "Resource": "*",
+        "Action": ["iam:PassRole", "sagemaker:CreateProcessingJob", "sts:AssumeRole"],
+    }
+    iam = account.client("iam")
+    iam.create_role(RoleName="Analyst", AssumeRolePolicyDocument=TRUST)
+    document = json.dumps({"Version": "2012-10-17", "Statement": [rights]})
+    iam.put_role_policy(RoleName="Analyst", PolicyName="Only", PolicyDocument=document)
+    settings = {"ExecutionRole": "arn:aws:iam::111122223333:role/Analyst"}
+    account.sagemaker.create_user_profile(DomainId=ANALYTICS, UserProfileName="analyst", UserSettings=settings)
+    waited(lambda: account.has_attached("Analyst", ["no-generative-ai"]), "Analyst protected")
+    LocalAws.start().lend("ASIAANALYST000000001", "Analyst")
+    analyst = boto3.Session("ASIAANALYST000000001", "x", "y", region_name=REGION)
+    cluster = {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}
+    job: Any = {
+        "AppSpecification": {"ImageUri": "111122223333.dkr.ecr.us-east-1.amazonaws.com/any"},
+        "ProcessingResources": {"ClusterConfig": cluster},
+    }
+    with pytest.raises(ClientError, match=r"iam:PassRole on resource.*with an explicit deny in an identity-based"):
+        analyst.client("sagemaker").create_processing_job(ProcessingJobName="as-exempt", RoleArn=EXEMPT_ARN, **job)
+    with pytest.raises(ClientError, match=r"sts:AssumeRole on resource.*with an explicit deny in an identity-based"):
+        analyst.client("sts").assume_role(RoleArn=EXEMPT_ARN, RoleSessionName="exempt")
+    other = "arn:aws:iam::111122223333:role/CanvasRosa"
+    analyst.client("sagemaker").create_processing_job(ProcessingJobName="as-rosa", RoleArn=other, **job)
 
 
 def test_a_caller_with_the_right_to_send_messages_reaches_no_queue_of_the_stack(account, sender):

@@ -147,6 +147,25 @@ def test_the_event_of_a_new_domain_in_another_region_protects_its_role(company):
     )
 
 
+def test_a_role_that_an_attacker_in_the_member_account_names_like_an_exempt_role_is_protected(company):
+    """The attacker has only iam:CreateRole. The owner of a domain then uses the role."""
+    iam = client("iam", MEMBER)
+    iam.create_user(UserName="namer")
+    allowed = {"Effect": "Allow", "Action": "iam:CreateRole", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_user_policy(UserName="namer", PolicyName="Only", PolicyDocument=document)
+    key = iam.create_access_key(UserName="namer")["AccessKey"]
+    attacker = boto3.client(
+        "iam", aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"], region_name=HERE
+    )
+    arn = attacker.create_role(RoleName="CanvasBreakGlass", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    assert arn.split(":")[4] == MEMBER
+    studio = client("sagemaker", MEMBER, THERE)
+    studio.create_domain(DomainName="free", AuthMode="IAM", DefaultUserSettings={"ExecutionRole": arn})
+    waited(lambda: has_attached(MEMBER, "CanvasBreakGlass"), "the role of the same name")
+    assert not has_attached(CENTRAL, "CanvasBreakGlass")
+
+
 def test_a_role_in_the_member_account_is_remediated_through_the_member_role(company):
     waited(lambda: has_attached(MEMBER, "MemberCanvas"), "the first sweep")
     policy = f"arn:aws:iam::{MEMBER}:policy/rolewarden/no-generative-ai"

@@ -9,7 +9,16 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from rolewarden.guardrails import AlsoGovern, Assignment, BedrockRule, Guardrail, JumpStartRule, Rules, read_yaml
+from rolewarden.guardrails import (
+    AlsoGovern,
+    Assignment,
+    BedrockRule,
+    Exemption,
+    Guardrail,
+    JumpStartRule,
+    Rules,
+    read_yaml,
+)
 from rolewarden.policies import POLICY_SIZE, compile_rules, size
 from rolewarden_cli import protect
 from rolewarden_cli.protect import Protection
@@ -45,7 +54,9 @@ def test_the_page_has_recipes() -> None:
 def test_the_table_of_access_paths_has_each_statement_and_no_other() -> None:
     table = PAGE_TEXT.partition("## Access paths")[2]
     told = set(
-        re.findall(r"`((?:Bedrock|JumpStart)\w+)`", "\n".join(re.findall(r"^\| (.*?) \|", table, flags=re.MULTILINE)))
+        re.findall(
+            r"`((?:Bedrock|JumpStart|Exempt)\w+)`", "\n".join(re.findall(r"^\| (.*?) \|", table, flags=re.MULTILINE))
+        )
     )
     assert told == emitted_sids()
 
@@ -56,6 +67,7 @@ def test_the_page_has_the_number_of_probes_that_run() -> None:
 
 def test_reference_has_every_option_of_a_guardrail() -> None:
     options = {*Guardrail._fields, *BedrockRule._fields, *JumpStartRule._fields} - {"name", "kind", "patterns"}
+    options -= {"exempt_roles"}  # It comes from the exemptions.
     for option in options:
         assert re.search(rf"[`.]{option}[`:]", PAGE_TEXT), option
 
@@ -64,7 +76,8 @@ def test_the_reference_has_every_key_of_the_file_and_no_other() -> None:
     table = PAGE_TEXT.partition("## Reference")[2].partition("\n\nWithin an assignment")[0]
     cells = re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)
     named = {re.split(r"[.\]>]", key)[-1] for cell in cells for key in re.findall(r"`([^`]+)`", cell)}
-    below = {*Guardrail._fields, *Assignment._fields, *AlsoGovern._fields} - {"name"}
+    below = {*Guardrail._fields, *Assignment._fields, *Exemption._fields, *AlsoGovern._fields}
+    below -= {"name", "exempt_roles"}
     assert named == {"mode", *Rules._fields, *below} - {"also_govern"}  # It has its own keys there.
 
 

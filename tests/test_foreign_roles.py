@@ -309,7 +309,8 @@ def test_the_finding_is_resolved_by_an_exemption(company, tmp_path):
     company.everything()
     domain_in(CENTRAL, f"arn:aws:iam::{STRANGER}:role/Strange")
     company.everything()
-    exempt = 'exemptions: [{role: Strange, until: 2030-01-31, reason: "another stack protects it"}]'
+    entry = f'{{role: Strange, account: "{STRANGER}", until: 2030-01-31, reason: "another stack protects it"}}'
+    exempt = f"exemptions: [{entry}]"
     text = "guardrails: {strict: {bedrock: {deny: all}}}\nassignments: [{guardrails: [strict]}]\n"
     under(company, tmp_path, text + exempt)
     company.everything()

@@ -21,6 +21,7 @@ from rolewarden.guardrails import (
     Assignment,
     BedrockRule,
     Exemption,
+    ExemptRole,
     Fallback,
     FileReading,
     Guardrail,
@@ -348,8 +349,8 @@ ASSIGNMENTS = [
 ]  # fmt: skip
 
 EXEMPTIONS = [
-    (exemption("CanvasBreakGlass"), 6, "exemptions[1]", "must be a mapping with `reason`, `role`, `until`"),
-    (exemption(""), 6, "exemptions[1]", "must be a mapping with `reason`, `role`, `until`"),
+    (exemption("CanvasBreakGlass"), 6, "exemptions[1]", "must be a mapping with `account`, `domains`, `reason`"),
+    (exemption(""), 6, "exemptions[1]", "must be a mapping with `account`, `domains`, `reason`"),
     (exemption("{role: X}"), 6, "exemptions[1].until", "is missing: write the last day of the exemption"),
     (exemption("{role: X, untill: 2027-01-31}"), 6, "exemptions[1].untill", "unknown key: did you mean `until`?"),
     (exemption("{until: 2027-01-31}"), 6, "exemptions[1].role", "is missing: name the exempt role"),
@@ -368,6 +369,14 @@ EXEMPTIONS = [
       for day in ("", "soon", "2027-02-30", "2027-1-31", "31.01.2027", "20270131", "2027-W01-1", "2027-01-31T12:00:00Z",
                   "2027-01-31 12:00", "[2027-01-31]", "\uff12027-01-31")),
     (exemption("{role: X, until: 2027-01-31, reason: [SEC-123]}"), 6, "exemptions[1].reason", TEXT),
+    *((exemption(f'{{role: "{name}", until: 2027-01-31}}'), 6, "exemptions[1].role", f"`{name}` has a wildcard, and an")
+      for name in ("*", "Canvas*", "?anvasBreakGlass")),
+    *((exemption(f"{{role: X, account: {account}, until: 2027-01-31}}"), 6, "exemptions[1].account",
+       'must be the 12 digits of one account, for example `account: "111122223333"`')
+      for account in ("", "'*'", "1111*", "[111122223333]", "11112222333", "'arn:aws:iam::111122223333:root'",
+                      "\uff11\uff11\uff11\uff11222233334")),
+    (exemption("{role: X, domains: [], until: 2027-01-31}"), 6, "exemptions[1].domains", "is empty: write a list of"),
+    (exemption("{role: X, user_profiles: ana, until: 2027-01-31}"), 6, "exemptions[1].user_profiles", "must be a list"),
 ]  # fmt: skip
 
 ALSO_GOVERN = [
@@ -416,8 +425,6 @@ def test_a_mistake_is_one_line_with_its_place_and_a_solution(text: str, line: in
     [
         (exemption("{role: X, until: 2026-05-31}"), 6, "exemptions[1]",
          "ended on 2026-05-31, so `X` needs its guardrails again: remove the exemption"),
-        (exemption('{role: "*", until: 2026-06-30}'), 6, "exemptions[1].role",
-         "`*` exempts all roles: no role is protected until 2026-06-30. To only report drift, write `mode: observe`"),
         (names("a", "b").replace(", b]", "]"), 3, "guardrails.b",
          "is in no assignment, so it is published but attached to no role: add it to an assignment, or remove it"),
     ],
@@ -481,17 +488,22 @@ def test_a_mistake_does_not_affect_the_lines_below_it(text: str) -> None:
 def test_the_shipped_file_has_no_errors_and_the_intended_rules() -> None:
     reading = read(GUARDRAILS, today=TODAY)
     assert (reading.errors, reading.warnings) == ((), ())
+    exempt = (ExemptRole("111122223333", "CanvasBreakGlass"),)
+    why = "break-glass access, ticket SEC-123"
     assert reading.rules == Rules(
         {
-            "no-generative-ai": Guardrail("no-generative-ai", BedrockRule("deny-all"), JumpStartRule("deny-all")),
+            "no-generative-ai": Guardrail(
+                "no-generative-ai", BedrockRule("deny-all"), JumpStartRule("deny-all"), exempt_roles=exempt
+            ),
             "approved-models": Guardrail(
                 "approved-models",
                 BedrockRule("allow", ("amazon.nova-*", "anthropic.claude-sonnet-4*")),
                 JumpStartRule("deny", ("huggingface-text2text-flan-t5-*", "huggingface-textgeneration1-mpt-7b-*")),
+                exempt_roles=exempt,
             ),
         },
         (Assignment(("approved-models",), domains=("research",)), Assignment(("no-generative-ai",))),
-        (Exemption("CanvasBreakGlass", date(2027, 1, 31), "break-glass access, ticket SEC-123"),),
+        (Exemption("CanvasBreakGlass", date(2027, 1, 31), why, "111122223333", (), ("breakglass",)),),
     )
 
 
@@ -639,13 +651,70 @@ def test_tags_are_needed_only_by_assignments_that_use_them() -> None:
     assert rules(assignment('{guardrails: [], tags: {team: ""}}')).asks_for_tags
 
 
+HOME, OTHER = "111122223333", "222233334444"
+
+
 @pytest.mark.parametrize(("days", "in_force"), [(-1, True), (0, True), (1, False)])
 def test_an_exemption_holds_up_to_and_including_its_last_day(days: int, in_force: bool) -> None:
     until = date(2027, 1, 31)
-    found = rules(exemption("{role: CanvasBreak*, until: 2027-01-31, reason: SEC-123}"))
-    wanted = Exemption("CanvasBreak*", until, "SEC-123")
-    assert found.exemption("CanvasBreakGlass", until + timedelta(days)) == (wanted if in_force else None)
-    assert found.exemption("CanvasNadia", until + timedelta(days)) is None
+    found = rules(exemption("{role: CanvasBreakGlass, until: 2027-01-31, reason: SEC-123}"))
+    wanted = Exemption("CanvasBreakGlass", until, "SEC-123")
+    day = until + timedelta(days)
+    assert found.exemption(HOME, "CanvasBreakGlass", day, home=HOME) == (wanted if in_force else None)
+    assert found.exemption(HOME, "CanvasBreakGlas", day, home=HOME) is None
+
+
+def test_an_exemption_without_an_account_applies_in_the_account_of_the_stack_only() -> None:
+    found = rules(exemption("{role: X, until: 2026-06-30}"))
+    assert found.exemption(HOME, "X", TODAY, home=HOME)
+    assert found.exemption(OTHER, "X", TODAY, home=HOME) is None
+
+
+def test_an_exemption_applies_in_the_account_that_it_names_only() -> None:
+    found = rules(exemption(f"{{role: X, account: {OTHER}, until: 2026-06-30}}"))
+    assert found.exemption(OTHER, "X", TODAY, home=HOME)
+    assert found.exemption(HOME, "X", TODAY, home=HOME) is None
+
+
+def test_rules_for_several_accounts_need_the_account_of_each_exemption() -> None:
+    named = f"  - {{role: X, account: {OTHER}, until: 2026-06-30}}\n"
+    rules(f"{SOUND}exemptions:\n{named}").need_accounts()
+    with pytest.raises(RulesError) as raised:
+        rules(f"{SOUND}exemptions:\n{named}  - {{role: Y, until: 2026-06-30}}\n").need_accounts()
+    assert str(raised.value) == (
+        "guardrails.yaml: exemptions[2]: `Y` names no account, and the stack covers an organization: "
+        'write `account: "111122223333"` with the ID of the role\'s account'
+    )
+
+
+@pytest.mark.parametrize(
+    ("subject", "covered"),
+    [
+        ({"domain_id": "d-1", "domain_name": "research", "user_profile": "rosa"}, True),
+        ({"domain_id": "d-1", "domain_name": "research", "user_profile": "ROSA"}, True),
+        ({"domain_id": "research", "domain_name": "else", "user_profile": "rosa"}, True),
+        ({"domain_id": "d-1", "domain_name": "research"}, False),
+        ({"domain_id": "d-1", "domain_name": "research", "user_profile": "ravi"}, False),
+        ({"domain_id": "d-2", "domain_name": "analytics", "user_profile": "rosa"}, False),
+        ({}, True),  # a role of `also_govern`, which no subject uses
+    ],
+)
+def test_an_exemption_covers_the_subjects_that_it_names(subject: dict[str, Any], covered: bool) -> None:
+    [found] = rules(exemption("{role: X, until: 2026-06-30, domains: [research], user_profiles: [rosa]}")).exemptions
+    assert found.covers(Subject(HOME, "X", **subject)) is covered
+
+
+def test_every_guardrail_names_the_exempt_roles_in_one_order() -> None:
+    entries = ("{role: B, until: 2026-06-30}", f"{{role: A, account: {OTHER}, until: 2020-06-30}}")
+    texts = [
+        f"{SOUND}exemptions:\n" + "".join(f"  - {entry}\n" for entry in order)
+        for order in (entries, entries[::-1], (*entries, entries[0]))
+    ]
+    for text in texts:
+        reading = yaml(text)
+        assert reading.rules
+        for found in reading.rules.guardrails.values():
+            assert found.exempt_roles == (ExemptRole("", "B"), ExemptRole(OTHER, "A"))
 
 
 def test_an_exemption_needs_no_reason() -> None:
@@ -654,7 +723,7 @@ def test_an_exemption_needs_no_reason() -> None:
 
 def test_the_exemption_of_a_role_that_has_not_ended_counts() -> None:
     found = rules(SOUND + "exemptions:\n  - {role: X, until: 2026-06-02}\n  - {role: X, until: 2026-06-04}\n")
-    assert [found.exemption("X", date(2026, 6, day)) for day in (2, 3, 5)] == [
+    assert [found.exemption(HOME, "X", date(2026, 6, day), home=HOME) for day in (2, 3, 5)] == [
         found.exemptions[0],
         found.exemptions[1],
         None,
@@ -745,7 +814,20 @@ def test_a_typing_error_in_a_valid_file_gives_rules_or_errors_with_a_line(data: 
 
 KEYS = [
     *("mode", "guardrails", "assignments", "exemptions", "also_govern", "bedrock", "jumpstart", "deny", "allow"),
-    *("accounts", "domains", "user_profiles", "roles", "tags", "role", "until", "reason", "trusting", "a", "a-2"),
+    *(
+        "accounts",
+        "account",
+        "domains",
+        "user_profiles",
+        "roles",
+        "tags",
+        "role",
+        "until",
+        "reason",
+        "trusting",
+        "a",
+        "a-2",
+    ),
 ]
 WORDS = ["all", "enforce", "a", "anthropic.claude-v2*", "*", "2027-01-31", "2020-01-31", "sagemaker.amazonaws.com"]
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(WORDS)
@@ -772,7 +854,9 @@ DOCUMENTS = shaped(
     mode=SCALARS,
     guardrails=st.dictionaries(st.sampled_from(KEYS), shaped(bedrock=MODEL_RULE, jumpstart=MODEL_RULE, mode=SCALARS)),
     assignments=listed(shaped(guardrails=TEXTS, accounts=TEXTS, domains=TEXTS, roles=TEXTS, tags=ANYTHING)),
-    exemptions=listed(shaped(role=SCALARS, until=SCALARS, reason=ANYTHING)),
+    exemptions=listed(
+        shaped(role=SCALARS, account=SCALARS, domains=TEXTS, user_profiles=TEXTS, until=SCALARS, reason=ANYTHING)
+    ),
     also_govern=shaped(roles=TEXTS, trusting=TEXTS),
 )
 

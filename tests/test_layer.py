@@ -85,6 +85,7 @@ def test_a_cold_enforce_loads_only_needed_modules_and_makes_its_clients_before_t
     queues = {f"{name}_QUEUE_URL": "http://queue" for name in ("WORK", "SWEEP", "DETACH", "PUBLISH")}
     settings = {
         "ACCOUNT_ID": "111122223333",
+        "STACK_ID": "arn:aws:cloudformation:us-east-1:111122223333:stack/rolewarden/1",
         "BINDINGS_TABLE": "b",
         "HISTORY_TABLE": "h",
         "OWN_ROLES": "r",

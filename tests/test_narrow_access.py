@@ -54,6 +54,7 @@ ALLOWED = {
     "rolewarden.reread.Rereader.aws": set(),
     "rolewarden.audit.Auditor.aws": set(),
     "rolewarden.enforce.Enforcer.sessions": set(),
+    "rolewarden.needs.Exemptions.aws": set(),
     "rolewarden.own_operations.OwnOperations.aws": set(),
 }
 """The collaborators, each with the attribute with which it calls AWS, and the changes that it can make."""

@@ -12,6 +12,7 @@ from rolewarden.policies import compile_rules, policy_arn
 from rolewarden.record import metrics
 from rolewarden_local.aws import ACCOUNT_ID
 
+from tests.conftest import ROOT
 from tests.handlers import deployment_request, function_handler, lambda_context
 from tests.publishing import GUARDRAIL_ARN, PUBLISHED, UNRELATED, tamper
 
@@ -138,6 +139,23 @@ def test_a_deployment_with_an_unreadable_stack_fails_and_cloudformation_gets_fai
     handler(deployment_request(answers), CONTEXT)
     [answer] = answers.heard
     assert answer["Status"] == "FAILED"
+
+
+def test_an_exemption_without_an_account_fails_the_deployment_for_an_organization(
+    world, answers, monkeypatch, tmp_path
+):
+    handler = publish_handler(world, monkeypatch, tmp_path / "guardrails.yaml")
+    text = (ROOT / "layers/guardrails/guardrails.yaml").read_text().replace('    account: "111122223333"\n', "")
+    (tmp_path / "guardrails.yaml").write_text(text)
+    monkeypatch.setenv("MEMBER_ROLE", "rolewarden-publish")
+    handler(deployment_request(answers), CONTEXT)
+    [answer] = answers.heard
+    assert answer["Status"] == "FAILED"
+    assert (
+        "exemptions[1]: `CanvasBreakGlass` names no account, and the stack covers an organization" in answer["Reason"]
+    )
+    assert 'write `account: "111122223333"`' in answer["Reason"]
+    assert world.in_force() == PUBLISHED
 
 
 def test_invalid_guardrails_fail_the_deployment_with_the_line_of_the_error(world, answers, monkeypatch, tmp_path):

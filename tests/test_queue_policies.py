@@ -14,7 +14,7 @@ SEND = "sqs:SendMessage"
 
 @pytest.fixture(scope="module")
 def template():
-    return translated(**{**EVERYTHING, "OperatorRoleArn": OPERATORS})
+    return translated(**{**EVERYTHING, "OperatorArn": OPERATORS})
 
 
 def policies(template):
@@ -64,7 +64,7 @@ def test_no_queue_accepts_another_caller(template, caller):
 def test_operators_can_send_the_messages_of_a_dead_letter_queue_back_to_the_queues_with_a_receiver(template):
     accepted = {q for q, policy in policies(template).items() if as_caller(policy, q, OPERATOR) != "explicitDeny"}
     assert accepted == set(RECEIVERS)
-    without = policies(translated(**{**EVERYTHING, "OperatorRoleArn": ""}))
+    without = policies(translated(**{**EVERYTHING, "OperatorArn": ""}))
     assert not {queue for queue, policy in without.items() if as_caller(policy, queue, OPERATOR) != "explicitDeny"}
 
 

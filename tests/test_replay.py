@@ -73,7 +73,7 @@ def test_every_sample_can_be_replayed_and_leaves_no_role_drifted(replay):
         "awkward_other_service",
         "awkward_own_call",
     }
-    assert replayed["awkward_deployment_call"]["calls"] == ["cloudformation:DescribeStackEvents", "sns:Publish"]
+    assert replayed["awkward_deployment_call"]["calls"][0] == "cloudformation:DescribeStackEvents"
     assert replayed["awkward_role_of_no_concern"]["calls"] == ["dynamodb:Query"]
     assert replayed["awkward_cut_parameters"]["request"].keys() == {"ignored"}
     for name, r in replayed.items():
@@ -81,8 +81,9 @@ def test_every_sample_can_be_replayed_and_leaves_no_role_drifted(replay):
             assert {o["verdict"] for o in r["outcomes"]} == {"compliant"}, name
             assert {o["remediation"] for o in r["outcomes"]} == {"attached"}, name
         if name.startswith(("self", "finding")):
-            asks = ["cloudformation:DescribeStackEvents"] if name == "self_put_role_policy_by_other_stack" else []
-            assert (r["function"], r["calls"]) == ("AlertFunction", [*asks, "sns:Publish"]), name
+            asks = name == "self_put_role_policy_by_other_stack"
+            assert (r["function"], r["calls"].count("sns:Publish")) == ("AlertFunction", 1), name
+            assert ("cloudformation:DescribeStackEvents" in r["calls"]) is asks, name
             assert r["alert"].startswith("Rolewarden"), name
 
 

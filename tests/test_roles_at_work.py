@@ -285,10 +285,33 @@ def detaches(staff):
     assert staff.boundary() == ""
 
 
+MOVED = RULES.replace("a: {bedrock: {deny: all}}", "a: {jumpstart: {deny: all}}\n  c: {bedrock: {deny: all}}").replace(
+    "guardrails: [a]", "guardrails: [a, c]"
+)
+
+
+def exemption(staff):
+    """The functions compare an exempt role with IAM and with the time of the deployment."""
+    exempt = f"exemptions:\n  - {{role: CanvasResearch, account: '{ACCOUNT_ID}', until: 2999-01-31}}\n"
+    staff.stack_is("UPDATE_COMPLETE")
+    staff.deploy(RULES + exempt)
+    staff.enforce(staff.world.role_event("CanvasResearch"))
+    staff.recheck(role="CanvasResearch")
+    staff.deploy(MOVED + exempt)
+    staff.sweep()
+    staff.detach_surplus()
+    assert staff.world.attached("CanvasResearch") == set()
+
+    staff.deploy(RULES)
+    staff.sweep()
+    staff.work()
+    staff.detach_surplus()
+    assert staff.world.attached("CanvasResearch") == {"a"}
+
+
 def moved_statements(staff):
     """A deployment moves statements to another guardrail. Roles get this guardrail, then lose surplus policies."""
-    staff.deploy(RULES.replace("a: {bedrock: {deny: all}}", "a: {jumpstart: {deny: all}}\n  c: {bedrock: {deny: all}}")
-                 .replace("guardrails: [a]", "guardrails: [a, c]"))  # fmt: skip
+    staff.deploy(MOVED)
     staff.sweep()
     staff.work()
     staff.function("Publish").publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
@@ -361,6 +384,7 @@ def judged(aws, staff):
             full_role,
             sweeps,
             detaches,
+            exemption,
             moved_statements,
             alert,
             call_of_cloudformation,

@@ -95,13 +95,14 @@ class DeployedStack(NamedTuple):
     """A stack of CloudFormation.
 
     Each entry of `resources` is the logical ID, the type and the physical ID. `parameters` has all values, also the
-    defaults.
+    defaults. `deployed` is when the last deployment began, in seconds of the epoch.
     """
 
     name: str
     arn: str
     resources: tuple[tuple[str, str, str], ...]
     parameters: Mapping[str, str] = MappingProxyType({})
+    deployed: float = 0.0
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -161,12 +162,14 @@ class OperatorCalls:
             )
             for page in pages:
                 for role in page["RoleDetailList"]:
-                    described = role_description(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
+                    described = role_description(role)
                     yield RoleDetail(
                         described.name,
                         described.path,
                         described.trusted,
-                        boundary=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
+                        described.boundary,
+                        described.id,
+                        described.created,
                         arn=role["Arn"],
                         attached=tuple(policy["PolicyArn"] for policy in role.get("AttachedManagedPolicies", ())),
                         inline={
@@ -329,7 +332,8 @@ class OperatorCalls:
                 ) from refused
             raise
         parameters = {given["ParameterKey"]: given["ParameterValue"] for given in stack.get("Parameters", ())}
-        return DeployedStack(stack["StackName"], stack["StackId"], resources, parameters)
+        deployed = stack.get("LastUpdatedTime", stack["CreationTime"]).timestamp()
+        return DeployedStack(stack["StackName"], stack["StackId"], resources, parameters, deployed)
 
     # What only `rolewarden doctor` reads.
 

@@ -18,7 +18,7 @@ from rolewarden.work import NoRechecks
 from rolewarden_cli import inventory, stack
 from rolewarden_cli.answers import HIDDEN
 from rolewarden_cli.connect import Connection
-from rolewarden_cli.enforce import recorder_of
+from rolewarden_cli.enforce import exemptions_of, recorder_of
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.plan import RETIRED, Plan, ours
 
@@ -107,7 +107,8 @@ def detach_surplus(
     origin = of_operator(DETACH_COMMAND, connection.caller)
 
     def detacher(now: Inventory) -> Detacher:
-        needs = Needs(detaching, aws.partition, now.bound, Clock(today=today))
+        exemptions = exemptions_of(connection)
+        needs = Needs(detaching, aws.partition, now.bound, connection.account, exemptions, Clock(today=today))
         # A deployed stack evaluates the role when the event of the detachment arrives, so no recheck is needed.
         return Detacher(aws, recorder, needs, NoRechecks(), AlreadyRead(), origin)
 

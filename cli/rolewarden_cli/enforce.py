@@ -14,7 +14,7 @@ from rolewarden.detach import Detacher
 from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.guardrails import Rules
 from rolewarden.history import History, HistoryTable, NoHistory
-from rolewarden.needs import Needs
+from rolewarden.needs import Exemptions, Needs
 from rolewarden.origin import SCHEDULED_CHECK, of_operator
 from rolewarden.publish import Publisher
 from rolewarden.reconcile import Reconciler
@@ -120,6 +120,12 @@ def recorder_of(connection: Connection) -> Recorder:
     return Recorder(History(aws, HistoryTable(tables.history, HISTORY_DAYS)), ReportedFindings(aws, tables.bindings))
 
 
+def exemptions_of(connection: Connection) -> Exemptions:
+    """The comparison of exemptions with AWS, for a command that writes. A deployed stack has the rules of the file."""
+    deployed = connection.stack.deployed if connection.stack else None
+    return Exemptions(connection.writer, lambda: deployed)
+
+
 class _Enforcement:
     """The changes of one run so far."""
 
@@ -129,7 +135,8 @@ class _Enforcement:
         self.origin = of_operator(ENFORCE_COMMAND, connection.caller)
         self.plan = plan
         self.recorder = recorder
-        needs = Needs(rules, aws.partition, inventory.bound, Clock(today=lambda: today))
+        exemptions = exemptions_of(connection)
+        needs = Needs(rules, aws.partition, inventory.bound, self.account, exemptions, Clock(today=lambda: today))
         self.reconciler = Reconciler(aws, needs, inventory.covers)
         self.publisher = Publisher(aws, recorder, needs)
         # No recheck is needed: the next plan and the next sweep of a deployed stack evaluate the roles again.

@@ -19,7 +19,7 @@ from rolewarden_cli.connect import Connection
 from rolewarden_cli.history import Entry, read_history
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.models import Model, Models
-from rolewarden_cli.plan import PlannedRole, make
+from rolewarden_cli.plan import PlannedRole, compared
 
 
 class NoSuchRoleError(RolewardenError):
@@ -144,7 +144,7 @@ def explain_role(
     judge = Judge(connection.calls, inventory, models)
     [decision] = judge.decisions(detail, progress, every=True)
     bindings = inventory.bound.of_role(RoleKey(inventory.account, role))
-    plan = make(connection.aws, inventory, rules, today, deployed=connection.tables is not None)
+    plan = compared(connection, inventory, rules, today)
     planned = next((found for found in plan.roles if found.outcome.role == role and found.bindings), None)
     entries = read_history(connection, role=role) if connection.tables else ()
     deciding = {s.name: s for route in decision.routes for s in route.statements}

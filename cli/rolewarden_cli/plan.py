@@ -15,7 +15,7 @@ from rolewarden.errors import Gone, Refused
 from rolewarden.guardrails import Rules
 from rolewarden.listed import PublishedPolicy, RoleDescription
 from rolewarden.names import among
-from rolewarden.needs import Needs
+from rolewarden.needs import Exemptions, Needs
 from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import DESCRIPTION, compile_rules, digest, policy_arn
 from rolewarden.reconcile import Reconciler
@@ -110,13 +110,28 @@ class SharedRole:
 
 @dataclass(frozen=True)
 class EndingExemption:
-    """An exemption that ends within 30 days; `roles` are the governed roles that it exempts."""
+    """An exemption that ends within 30 days; `roles` are the governed roles that it exempts: its role, or none."""
 
-    pattern: str
+    role: str
     until: date
     days_left: int
     reason: str
     roles: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DoubtfulExemption:
+    """An exemption that AWS contradicts.
+
+    - `ends`: whether the exemption does not hold in the deployed stack.
+    - `reason`, `message`, `recommendation`: why, and the recommended action.
+    """
+
+    role: str
+    ends: bool
+    reason: str
+    message: str
+    recommendation: str
 
 
 @dataclass(frozen=True)
@@ -165,6 +180,7 @@ class Plan:
     - `deployed`: whether a deployed stack keeps the guardrails attached by itself.
     - `stack`: the comparison of the stack's rules with the file.
     - `outside`: the domains in regions that neither the plan nor the stack covers.
+    - `doubts`: the exemptions that AWS contradicts since the last deployment of the stack.
     """
 
     account: str
@@ -179,6 +195,7 @@ class Plan:
     unread: tuple[str, ...]
     stack: StackRules = StackRules.NONE
     outside: tuple[str, ...] = ()
+    doubts: tuple[DoubtfulExemption, ...] = ()
     named: tuple[NamedRole, ...] = field(default=(), metadata=HIDDEN)
 
     @property
@@ -224,8 +241,9 @@ class Plan:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to do, every role is protected or exempt, and everything could be read."""
-        return not (self.has_changes or self.next[0] or self.unprotected or self.unread or self.outside)
+        """Whether nothing is left to do, every role is protected or exempt without doubt, and all could be read."""
+        left = self.unprotected or self.unread or self.outside or self.doubts
+        return not (self.has_changes or self.next[0] or left)
 
     @property
     def with_surplus(self) -> tuple[PlannedRole, ...]:
@@ -266,9 +284,25 @@ def read_plan(
 ) -> tuple[Inventory, Plan]:
     """Read the inventory of the account, and make the plan for `rules`. Raises as `inventory.take` and `make`."""
     found = take(connection, rules, progress)
-    deployed, state = connection.tables is not None, recorded(connection, rules)
-    plan = make(connection.aws, found, rules, today, deployed=deployed, stack=state)
-    return found, _with_other_regions(connection, plan)
+    return found, _with_other_regions(connection, compared(connection, found, rules, today))
+
+
+def compared(connection: Connection, found: Inventory, rules: Rules, today: date) -> Plan:
+    """The plan for `rules` and the inventory `found`, compared with the deployed stack. Raises as `make`.
+
+    Raises RulesError if the stack covers an organization and an exemption names no account.
+    """
+    if connection.stack and connection.stack.parameters.get("OrganizationId"):
+        rules.need_accounts()
+    return make(
+        connection.aws,
+        found,
+        rules,
+        today,
+        deployed=connection.tables is not None,
+        stack=recorded(connection, rules),
+        last_deployment=connection.stack.deployed if connection.stack else None,
+    )
 
 
 def _with_other_regions(connection: Connection, plan: Plan) -> Plan:
@@ -294,15 +328,20 @@ def make(
     *,
     deployed: bool = False,
     stack: StackRules = StackRules.NONE,
+    last_deployment: float | None = None,
 ) -> Plan:
     """Make the plan for `rules` and `inventory`. This reads the published policies and writes nothing.
 
-    The verdicts come from `reconcile`, which here changes a copy of the inventory. Raises Refused, RetryLater and
-    RulesError.
+    The verdicts come from `reconcile`, which here changes a copy of the inventory. `last_deployment` is the time of the
+    stack's last deployment, None without a stack. Raises Refused, RetryLater and RulesError.
     """
     table = inventory.bound
     bound = table.by_role
-    needs = Needs(rules, inventory.partition, table, Clock(today=lambda: today))
+    listed = _ListedRoles(inventory)
+    # Rules that the stack does not have yet exempt the roles that exist when they are deployed.
+    at = last_deployment if stack is StackRules.SAME else None
+    exemptions = Exemptions(listed, lambda: at)
+    needs = Needs(rules, inventory.partition, table, inventory.account, exemptions, Clock(today=lambda: today))
     reconciler = Reconciler(Rehearsal(inventory, rules), needs, inventory.covers)
     roles = tuple(_role(reconciler, inventory, role, bound.get(role.path, ())) for role in _roles(inventory, bound))
     return Plan(
@@ -313,12 +352,33 @@ def make(
         tuple(_policies(aws, inventory, needs)),
         roles,
         tuple(_shared(needs, inventory.bindings)),
-        tuple(_ending(rules, bound, today)),
+        tuple(_ending(needs, bound)),
         tuple(_switches(inventory)),
         inventory.unread,
         stack,
+        doubts=tuple(_doubts(replace(needs, exemptions=Exemptions(listed, lambda: last_deployment)), inventory)),
         named=tuple(_named(inventory, bound)),
     )
+
+
+class _ListedRoles:
+    """The roles of the inventory, with which exemptions are compared."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+
+    def within(self, account: str, *, afresh: bool = False) -> _ListedRoles:  # noqa: ARG002
+        """The same roles. Raises Refused for another account, which the inventory does not have."""
+        if account != self._inventory.account:
+            raise Refused(Reason.NOT_ENTERED, f"this command does not read account {account}")
+        return self
+
+    def role(self, name: str) -> RoleDescription:
+        """The role with this name, in any spelling. Raises Gone."""
+        found = self._inventory.roles.get(self._inventory.spelled(name))
+        if found is None:
+            raise Gone(f"role {name} does not exist")
+        return found
 
 
 class Rehearsal:
@@ -452,13 +512,24 @@ def _shared(needs: Needs, bindings: Iterable[Binding]) -> Iterator[SharedRole]:
             )
 
 
-def _ending(rules: Rules, bound: Mapping[str, Sequence[Binding]], today: date) -> Iterator[EndingExemption]:
-    names = [binding.role.name for bindings in bound.values() for binding in bindings[:1] if binding.role]
+def _ending(needs: Needs, bound: Mapping[str, Sequence[Binding]]) -> Iterator[EndingExemption]:
+    today, rules = needs.clock.today(), needs.rules
+    keys = [binding.role for bindings in bound.values() for binding in bindings[:1] if binding.role]
     for exemption in rules.exemptions:
         left = (exemption.until - today).days
         if 0 <= left <= ENDS_SOON:
-            roles = tuple(name for name in names if rules.exemption(name, today) == exemption)
+            roles = tuple(
+                key.name for key in keys if rules.exemption(key.account, key.name, today, home=needs.home) == exemption
+            )
             yield EndingExemption(exemption.role, exemption.until, left, exemption.reason, roles)
+
+
+def _doubts(needs: Needs, inventory: Inventory) -> Iterator[DoubtfulExemption]:
+    for role in needs.exempt_roles(inventory.account):
+        verified = needs.exemption(role, inventory.bound.of_role(role))
+        if verified and (doubt := verified.doubt):
+            recommendation = RECOMMENDATIONS.get(doubt.reason, "")
+            yield DoubtfulExemption(role.name, doubt.ends, doubt.reason.value, doubt.message, recommendation)
 
 
 def _switches(inventory: Inventory) -> Iterator[OpenSwitch]:

@@ -9,13 +9,17 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import boto3
+from rolewarden.aws import Aws
+from rolewarden.confirm import SOURCE, about_of
 from rolewarden.errors import RolewardenError
 from rolewarden.events import CLOUDTRAIL, parse_event
+from rolewarden.history import HistoryKey
 from rolewarden.origin import Cause
 
 from rolewarden_cli.answers import shown
@@ -112,7 +116,17 @@ def replay_files(files: list[Path]) -> Iterator[Replayed]:
                 as_staged()
                 for event in events:
                     local = _moved(event, {"account": staged.account, "region": staged.region})
+                    _record(local, staged.environment["HISTORY_TABLE"])
                     yield from _replay(path.name, local, staged.template, staged.aws, handlers)
+
+
+def _record(event: dict[str, Any], table: str) -> None:
+    """Write the row of the history that an event of Rolewarden reports. AlertFunction believes no other event."""
+    kind, detail = event["detail-type"], event["detail"]
+    if event.get("source") == SOURCE and (about := about_of(kind, detail)):
+        at = HistoryKey(datetime.now(UTC), "", kind).text
+        Aws().put(table, {**detail, "about": about, "named": about, "at": at, "kind": kind})
+        event["time"] = datetime.now(UTC).isoformat()
 
 
 def _moved(event: dict[str, Any], here: Mapping[str, str]) -> dict[str, Any]:

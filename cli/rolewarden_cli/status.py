@@ -10,8 +10,10 @@ from typing import Any
 
 from rolewarden.contest import Contest
 from rolewarden.names import folded
+from rolewarden.needs import EXEMPTION_OF
 from rolewarden.own_events import RoleFinding, RoleRemediated, SubjectFinding
 from rolewarden.progress import RecordedProgress
+from rolewarden.record import ACCOUNT_WIDE
 from rolewarden.reported import KEPT_SECONDS
 from rolewarden.verdicts import Verdict
 
@@ -63,7 +65,7 @@ class Status:
     - `last_sweep`: the newest sweep that has ended, None without one in the last week.
     - `running`: the newest sweep if it has not ended.
     - `governed`, `exempt`: the governed roles of the last sweep, and the exempt ones of them.
-    - `unenforceable`: the newest entry of each role and subject, if it is an unresolved finding.
+    - `unenforceable`: the newest entry of each role, subject and exemption, if it is an unresolved finding.
     """
 
     account: str
@@ -81,7 +83,7 @@ class Status:
     @shown
     def covered(self) -> int:
         """The number of protected roles: the governed roles without the exempt ones and those with a finding."""
-        left = {folded(entry.about) for entry in self.unenforceable if entry.kind != SubjectFinding.detail_type}
+        left = {folded(entry.about) for entry in self.unenforceable if entry.kind == RoleFinding.detail_type}
         return max(0, self.governed - self.exempt - len(left))
 
     @property
@@ -136,7 +138,8 @@ def _sweep(row: Mapping[str, Any]) -> SweepSeen:
 
 
 def _is_wrong(entry: Entry) -> bool:
-    if entry.kind not in {RoleFinding.detail_type, SubjectFinding.detail_type}:
+    about_exemption = entry.about.startswith(f"{ACCOUNT_WIDE}{EXEMPTION_OF}")
+    if entry.kind not in {RoleFinding.detail_type, SubjectFinding.detail_type} and not about_exemption:
         return False
     return entry.verdict in {Verdict.UNENFORCEABLE, Verdict.DRIFTED}
 

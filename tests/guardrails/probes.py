@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 from rolewarden.guardrails import read_yaml
-from rolewarden.policies import Document, Statement, compile_rules
+from rolewarden.policies import Document, Policy, Statement, compile_rules
 from rolewarden_local.emulated.judge import judge
 
 PAGE = yaml.safe_load((Path(__file__).parent / "probes.yaml").read_text(encoding="utf-8"))
@@ -65,13 +65,17 @@ REQUESTS = [request for entry in PAGE["requests"] for request in requests(entry)
 @cache
 def role_under(guardrail: str) -> Mapping[str, Document]:
     """The policies of a role that has every permission and this guardrail of the page."""
-    text = yaml.safe_dump(
-        {"guardrails": {guardrail: PAGE["guardrails"][guardrail]}, "assignments": [{"guardrails": [guardrail]}]}
-    )
-    reading = read_yaml(text, today=date(2026, 1, 1))
-    assert reading.rules is not None, reading.errors
-    policies = {policy.name: policy.document for policy in compile_rules(reading.rules, "aws")}
+    policies = {policy.name: policy.document for policy in compiled(guardrail)}
     return {"everything": ALLOW_EVERYTHING, **policies}
+
+
+def compiled(*guardrails: str) -> tuple[Policy, ...]:
+    """The policies of these guardrails of the page, with the page's exemptions."""
+    chosen = {name: PAGE["guardrails"][name] for name in guardrails}
+    page = {"guardrails": chosen, "assignments": [{"guardrails": list(chosen)}], "exemptions": PAGE["exemptions"]}
+    reading = read_yaml(yaml.safe_dump(page), today=date(2026, 1, 1))
+    assert reading.rules is not None, reading.errors
+    return compile_rules(reading.rules, "aws")
 
 
 def emitted_sids() -> set[str]:
@@ -102,8 +106,5 @@ def denying(guardrail: str, request: Request) -> list[str]:
 
 def statements() -> Iterator[Statement]:
     """All statements of all guardrails of the page."""
-    text = yaml.safe_dump({"guardrails": PAGE["guardrails"], "assignments": [{"guardrails": list(PAGE["guardrails"])}]})
-    rules = read_yaml(text, today=date(2026, 1, 1)).rules
-    assert rules is not None
-    for policy in compile_rules(rules, "aws"):
+    for policy in compiled(*PAGE["guardrails"]):
         yield from policy.document["Statement"]

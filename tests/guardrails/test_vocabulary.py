@@ -129,7 +129,9 @@ def test_arn_is_of_a_form_that_an_action_of_its_statement_supports(arn: str) -> 
 
 def test_arns_leave_empty_what_aws_leaves_empty() -> None:
     forms = {
-        kind: form.split(":") for service in ("bedrock", "sagemaker", "s3") for kind, form in arn_forms(service).items()
+        kind: form.split(":")
+        for service in ("bedrock", "iam", "sagemaker", "s3")
+        for kind, form in arn_forms(service).items()
     }
     for arn in USED_ARNS:
         parts = arn.split(":", 5)
@@ -138,6 +140,9 @@ def test_arns_leave_empty_what_aws_leaves_empty() -> None:
             assert forms["foundation-model"][4] == ""
         elif "system-tool/" in arn:
             assert parts[3] == forms["system-tool"][3] == ""
+            assert parts[4] != ""
+        elif parts[2] == "iam":
+            assert parts[3] == forms["role"][3] == ""
             assert parts[4] != ""
         elif parts[2] == "s3":
             assert parts[3:5] == ["", ""]

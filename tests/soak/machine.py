@@ -465,7 +465,7 @@ class Night(TableAttacks, PolicyAttacks, RuleBasedStateMachine):
             # Within a day, the sweeps have read every subject again.
             self.functions.process.sweeper.rotation = Rotation(DAY_SECONDS)
             self.functions.sweep()
-            self.functions.work_off(most=60)
+            self.functions.work_off(most=300)
             self.functions.now += 3600
             audited = self.functions.process.sweeper.auditor.run(ACCOUNT_ID, time.time() + 3600)
             DONE.late += audited["backfilled"]

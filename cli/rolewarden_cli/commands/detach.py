@@ -40,7 +40,9 @@ def run_detach(
         stack.need_same(same)
         found = read(connection, rules, progress)
         deployed = connection.tables is not None
-        plan = make(connection.aws, found, rules, options.today(), deployed=deployed, stack=same)
+        at = connection.stack.deployed if connection.stack else None
+        today = options.today()
+        plan = make(connection.aws, found, rules, today, deployed=deployed, stack=same, last_deployment=at)
     unneeded = surplus(found, plan, role or ())
     if not as_json:
         show_surplus(console.console(), unneeded)

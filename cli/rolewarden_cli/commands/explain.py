@@ -104,7 +104,8 @@ def _use_and_verdict(found: Explanation) -> str:
     if outcome.before is Verdict.EXEMPT:
         return f"{used} {outcome.message}."
     lacks = [name for name in found.planned.outcome.missing if outcome.before is not Verdict.COMPLIANT]
-    return f"{used}: it lacks {', '.join(lacks)}." if lacks else f"{used}."
+    said = f"{used}: it lacks {', '.join(lacks)}." if lacks else f"{used}."
+    return f"{said} Its exemption does not hold ({outcome.doubt.message})." if outcome.doubt else said
 
 
 def _show_reasons(

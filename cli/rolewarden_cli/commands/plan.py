@@ -88,6 +88,7 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool 
             out.print(indented(f"and {counted(len(wanted) - MOST_ROLES, 'more role')}: --all shows them", 2))
     _show_shared(out, plan)
     _show_exemptions(out, plan)
+    _show_doubts(out, plan)
     _show_switches(out, plan)
     _show_named(out, plan)
     _show_outside(out, plan)
@@ -204,9 +205,18 @@ def _show_exemptions(out: Console, plan: Plan) -> None:
     if plan.exemptions:
         out.print(heading("exemptions that end soon"))
     for ending in plan.exemptions:
-        names = few(ending.roles) if ending.roles else f"{ending.pattern} (no role of that name)"
+        names = few(ending.roles) if ending.roles else f"{ending.role} (not used here)"
         when = counted(ending.days_left, "day")
         out.print(indented(Text.assemble((names, "bold"), f"  {ending.until}, in {when}: {ending.reason}"), 2))
+
+
+def _show_doubts(out: Console, plan: Plan) -> None:
+    if plan.doubts:
+        out.print(heading("exemptions that AWS contradicts"))
+    for doubt in plan.doubts:
+        out.print(indented(Text.assemble((doubt.role, "bold"), f"  {doubt.reason}"), 2))
+        out.print(indented(Text(doubt.message, "yellow"), 4))
+        out.print(indented(doubt.recommendation, 4))
 
 
 def _show_switches(out: Console, plan: Plan) -> None:

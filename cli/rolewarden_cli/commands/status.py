@@ -8,6 +8,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 from rolewarden.own_events import SubjectFinding
+from rolewarden.record import ACCOUNT_WIDE
 
 from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
@@ -50,7 +51,8 @@ def show_status(out: Console, found: Status) -> None:
     grid.add_row("unenforceable", str(len(found.unenforceable)) if found.unenforceable else "none")
     for entry in found.unenforceable:
         kind = "user profile " if entry.kind == SubjectFinding.detail_type else ""
-        text = Text.assemble((f"{kind}{entry.about}", "bold"), f"  {entry.reason or entry.verdict}")
+        about = entry.about.removeprefix(ACCOUNT_WIDE)
+        text = Text.assemble((f"{kind}{about}", "bold"), f"  {entry.reason or entry.verdict}")
         grid.add_row("", lines(text, *filter(None, [entry.recommendation])))
     grid.add_row("surplus", _surplus(found))
     out.print(grid)

@@ -75,6 +75,7 @@ ACCESS_PATHS: dict[str, AccessPath] = {
         "training in Canvas",
         "high",
     ),
+    "ExemptRoles": AccessPath("Passing an exempt role to a service, and assuming it", "high"),
     "JumpStartWeights": AccessPath("Fetching a model's files from JumpStart's buckets", "high"),
     "AllThatIsNotDenied": AccessPath(
         "Nothing: a permissions boundary must allow everything that it does not deny, and grants nothing",

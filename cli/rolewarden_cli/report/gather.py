@@ -10,7 +10,7 @@ from rolewarden import __version__
 from rolewarden.guardrails import Rules
 from rolewarden.policies import compile_rules
 
-from rolewarden_cli import access, history, inventory, models, plan, stack
+from rolewarden_cli import access, history, inventory, models, plan
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.inventory import Progress, ignore_progress
 from rolewarden_cli.report.model import Provenance, Report
@@ -41,14 +41,7 @@ def gather(
             digest=hashlib.sha256(guardrails.read_bytes()).hexdigest(),
             history_since=since,
         ),
-        plan.make(
-            connection.aws,
-            taken,
-            rules,
-            now.date(),
-            deployed=deployed,
-            stack=stack.recorded(connection, rules),
-        ),
+        plan.compared(connection, taken, rules, now.date()),
         access.matrix(connection.calls, taken, wanted, progress),
         history.read_history(connection, since=since) if deployed else (),
         compile_rules(rules, connection.aws.partition),

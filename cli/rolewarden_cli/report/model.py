@@ -42,6 +42,8 @@ class FindingKind(StrEnum):
     run `rolewarden enforce`. For a policy that belongs to no guardrail, run `rolewarden detach`."""
     SURPLUS = "surplus"
     """Roles have policies or boundaries of Rolewarden that they do not need. Run `rolewarden detach`."""
+    DOUBTFUL = "exemption in doubt"
+    """AWS contradicts an exemption: its role is missing, is newer than the last deployment, or may have a new user."""
     ENDING = "exemption ends"
     """An exemption in guardrails.yaml ends soon. If the role needs it longer, write a later day into the file."""
     OPEN = "switched on"
@@ -141,7 +143,9 @@ class Report:
         for ending in self.plan.exemptions:
             why = f"exempt until {ending.until}, {ending.days_left} days left: {ending.reason}"
             recommendation = "if the role needs it longer, write a later day into guardrails.yaml"
-            yield Finding(f"role {ending.pattern}", FindingKind.ENDING, why, recommendation, ", ".join(ending.roles))
+            yield Finding(f"role {ending.role}", FindingKind.ENDING, why, recommendation, ", ".join(ending.roles))
+        for doubt in self.plan.doubts:
+            yield Finding(f"role {doubt.role}", FindingKind.DOUBTFUL, doubt.message, doubt.recommendation, doubt.reason)
         for switch in self.plan.switches:
             about = "/".join(filter(None, (switch.domain_name or switch.domain_id, switch.user_profile)))
             aside = f"as role {switch.role}" if switch.role else ""

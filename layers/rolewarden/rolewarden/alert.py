@@ -47,7 +47,12 @@ CONSOLES = {
 
 _LABEL = 11
 _EVENT_ID = re.compile(r"[0-9a-f-]{36}")
-_ACTOR = re.compile(r"arn:[\w-]+:(iam|sts)::(\d{12})?:[\w+=,.@:/-]{1,300}|[\w.-]+\.amazonaws\.com", re.ASCII)
+_USER_ID = re.compile(r"([0-9a-f]{10}-)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+"""The ID of a user in IAM Identity Center:
+https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_User.html."""
+_ACTOR = re.compile(
+    rf"arn:[\w-]+:(iam|sts)::(\d{{12}})?:[\w+=,.@:/-]{{1,300}}|[\w.-]+\.amazonaws\.com|{_USER_ID.pattern}", re.ASCII
+)
 """The forms in which CloudTrail names a caller. The headline of an alert has no other text in its place."""
 _CALL = re.compile(r"[A-Za-z]{1,64}(\d{8}(v\d+)?)?")
 """The name of an API call, to which CloudTrail adds the date of the API if the service is Lambda."""
@@ -280,6 +285,8 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
     elif reason == Reason.FORGED:
         what = "a caller invoked a function of Rolewarden with a request that CloudFormation did not send"
         done = "refused the request; it removed no guardrail"
+    elif reason in _EXEMPTIONS:
+        what, done = _EXEMPTIONS[reason]
     rows = [
         ("What", what),
         *_caused(detail),
@@ -289,6 +296,31 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
         ("Runbook", "docs/how-to/runbook.md, Account Finding"),
     ]
     return f"account {place.account}: {reason}", rows
+
+
+_EXEMPTIONS: dict[str, tuple[str, str]] = {
+    Reason.EXEMPT_ABSENT: (
+        "guardrails.yaml exempts a role that does not exist: a role of that name may not be the one that you exempted",
+        "nothing: a role that a caller creates now is not exempt before the next deployment",
+    ),
+    Reason.EXEMPT_NEWER: (
+        "a caller created an exempt role after the last deployment: it may not be the role that you exempted",
+        "ended the exemption until the next deployment: the role gets the guardrails that its users need",
+    ),
+    Reason.EXEMPT_BEYOND: (
+        "a domain or user profile uses an exempt role that is not exempt for it",
+        "ended the exemption: the role gets its guardrails, for all its users",
+    ),
+    Reason.EXEMPT_GAINED: (
+        "a domain or user profile that uses an exempt role has changed: it may use the role only since then",
+        "nothing: the role stays exempt, and its new user has no guardrails",
+    ),
+    Reason.EXEMPT_TRUST: (
+        "a caller changed the trust policy of an exempt role: other callers may be able to assume it",
+        "nothing: the role stays exempt",
+    ),
+}
+"""What an alert says about a doubt of an exemption, and what Rolewarden did, by the reason."""
 
 
 def _recommended(detail: Mapping[str, Any]) -> str:
@@ -337,7 +369,7 @@ def _role_contested(detail: Mapping[str, Any], place: _Console) -> _Parts:
     actors = detail.get("actors")
     for listed in (actors if isinstance(actors, list) else [])[:5]:
         caller = Cause.from_dict(listed)
-        who = filter(None, (plain_name(caller.actor, 300) or "not known", _times(mapping(listed).get("times"))))
+        who = filter(None, (_caller(caller) or "not known", _times(mapping(listed).get("times"))))
         rows += [("Who", ", ".join(who)), ("From", _from(caller))]
     last = Cause.from_dict(detail.get("cause"))
     rows += [
@@ -376,6 +408,7 @@ def _change(detail: Mapping[str, Any], place: _Console, *, queues: Mapping[str, 
     ]
     did = "tried" if refused else "called"
     who = _short(plain_name(cause.actor, 300)) if _ACTOR.fullmatch(cause.actor) else "a caller"
+    who = f"user {who}" if _USER_ID.fullmatch(cause.actor) else who
     return f"{who} {did} {call} on {touched}", rows
 
 
@@ -520,9 +553,17 @@ def _caused(detail: Mapping[str, Any]) -> Iterator[_Row]:
         yield "Who", f"not known: {found} found it, and not an event"
         return
     doubt = f" (not verified: only a {QUEUE_MESSAGE} says so)" if cause.unverified else ""
-    yield "Who", f"{plain_name(cause.actor, 300)}{doubt}" if cause.actor else "not known"
+    yield "Who", f"{_caller(cause)}{doubt}" if cause.actor else "not known"
     yield "Call", " at ".join(filter(None, (_called(cause), moment(cause.time))))
     yield "From", _from(cause)
+
+
+def _caller(cause: Cause) -> str:
+    """The caller in words, with the person behind a shared role."""
+    actor, person = plain_name(cause.actor, 300), plain_name(cause.person, 128)
+    if _USER_ID.fullmatch(cause.actor):
+        actor = f"Identity Center user {actor}"
+    return f"{actor} for {person}" if actor and person else actor
 
 
 def _called(cause: Cause) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -117,6 +117,25 @@ class Auditor:
             return {"refused": str(refused)}
         self.progress.set_audited(account, until)
         return {"calls": sum(map(len, remediations.values())), "backfilled": backfilled, "behind": until < settled}
+
+    def retrusted(self, account: str, roles: Collection[str], since: float, now: float) -> dict[str, float]:
+        """Those of `roles` whose trust policy a caller changed since `since`, each with the time of the last change.
+
+        The times are in seconds of the epoch. Empty if AWS refuses access to CloudTrail's event history, which `run`
+        reports. Raises RetryLater.
+        """
+        spelled, found = {folded(role): role for role in roles}, dict[str, float]()
+        try:
+            # CloudTrail records whole seconds.
+            begin, end = datetime.fromtimestamp(int(since), UTC), datetime.fromtimestamp(now, UTC)
+            for record in self.aws.within(account).calls_of("UpdateAssumeRolePolicy", begin, end):
+                role = spelled.get(folded(str(mapping(record.get("requestParameters")).get("roleName", ""))))
+                at = datetime.fromisoformat(str(record["eventTime"])).timestamp()
+                if role and not record.get("errorCode") and at >= int(since):
+                    found[role] = max(at, found.get(role, at))
+        except Refused:
+            return {}
+        return found
 
     def _calls(self, account: str, since: datetime, until: datetime) -> Iterator[RecordedCall]:
         names = self.own_roles if self.aws.is_home(account) else MEMBER_ROLES

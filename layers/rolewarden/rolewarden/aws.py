@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cache, cached_property
@@ -377,14 +376,12 @@ class Aws:
         with translated():
             for page in self._iam.get_paginator("list_roles").paginate(PaginationConfig={"PageSize": 1000}):
                 for role in page["Roles"]:
-                    yield role_description(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
+                    yield role_description(role)
 
     def role(self, name: str) -> RoleDescription:
         """One role. Raises Gone if it does not exist, Refused and RetryLater."""
         with translated():
-            role = self._iam.get_role(RoleName=name)["Role"]
-            described = role_description(role["RoleName"], role["Path"], role.get("AssumeRolePolicyDocument"))
-            return replace(described, boundary=role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
+            return role_description(self._iam.get_role(RoleName=name)["Role"])
 
     def set_boundary(self, role: str, policy_arn: str, *, correlation_id: str) -> None:
         """Set the permissions boundary of a role, and replace the one that it has. Raises as `attach` does."""
@@ -917,6 +914,16 @@ class Aws:
     def _stack(self, stack_id: str) -> Any:
         with _of_our_own():
             return self._cloudformation.describe_stacks(StackName=stack_id)["Stacks"][0]
+
+    def stack_deployed(self, stack_id: str) -> float | None:
+        """As `stack_updated`, but None if the stack does not exist, as for a function on a developer's machine."""
+        try:
+            return self.stack_updated(stack_id)
+        except RetryLater as error:
+            # CloudFormation has no separate error code for a stack that does not exist.
+            if "does not exist" in str(error):
+                return None
+            raise
 
     def notify(self, topic_arn: str, subject: str, text: str) -> None:
         """Send a message to the subscribers of a topic. Raises RetryLater."""

@@ -39,14 +39,18 @@ class Home(Accounts, Protocol):
         """As `Aws.is_home`."""
 
 
-class ReadsRoles(Accounts, Protocol):
+class DescribesRoles(Accounts, Protocol):
+    """Describes one IAM role."""
+
+    def role(self, name: str) -> RoleDescription:
+        """As `Aws.role`."""
+
+
+class ReadsRoles(DescribesRoles, Protocol):
     """Reads one IAM role."""
 
     def attached_policies(self, role: str) -> frozenset[str]:
         """As `Aws.attached_policies`."""
-
-    def role(self, name: str) -> RoleDescription:
-        """As `Aws.role`."""
 
 
 class ReadsPolicies(Accounts, Protocol):

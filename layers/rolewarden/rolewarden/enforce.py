@@ -218,6 +218,9 @@ def _may_be_stale(outcome: Outcome, *, detached: bool, first: bool) -> bool:
     if outcome.reason in {Reason.POLICY_MISSING, Reason.POLICY_EDITED}:
         # PublishFunction restores the policy meanwhile.
         return True
+    if first and origin.call in {"CreateRole", "DeleteRole"} and (outcome.doubt or outcome.verdict is Verdict.EXEMPT):
+        # The verification of the exemption reads whether the role exists, and when it was created.
+        return True
     if origin.call in BOUNDARY_EVENTS:
         # The event changes no policy. A read can only be stale if a boundary protects the role, or still has to be set.
         is_bounded = outcome.verdict is Verdict.COMPLIANT and outcome.boundary != ""

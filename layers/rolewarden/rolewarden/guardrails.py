@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from rolewarden.errors import RulesError
-from rolewarden.names import folded
+from rolewarden.names import folded, same
 from rolewarden.plaintext import visible
 
 
@@ -85,14 +85,26 @@ class JumpStartRule(NamedTuple):
     autopilot: Allowance = Allowance.ALLOW
 
 
+class ExemptRole(NamedTuple):
+    """The name of a role that has an exemption, and its account. An empty account stands for any account."""
+
+    account: str
+    role: str
+
+
 class Guardrail(NamedTuple):
-    """A named set of denies on models."""
+    """A named set of denies on models.
+
+    `exempt_roles` are the roles of all exemptions of the file. A role with the guardrail can neither pass nor assume
+    them, because it would get around its denies with them.
+    """
 
     name: str
     bedrock: BedrockRule | None = None
     jumpstart: JumpStartRule | None = None
     routes: Routes = Routes.ALL
     mode: Mode = Mode.ENFORCE
+    exempt_roles: tuple[ExemptRole, ...] = ()
 
 
 class Subject(NamedTuple):
@@ -140,11 +152,32 @@ class Assignment(NamedTuple):
 
 
 class Exemption(NamedTuple):
-    """A role that needs no guardrail up to and including the day `until` (UTC), and the reason."""
+    """A role that needs no guardrail up to and including the day `until` (UTC), and the reason.
+
+    - `role`: the exact name of one role.
+    - `account`: the account of the role. Empty for the account of the stack, if the stack covers no other.
+    - `domains`, `user_profiles`: patterns of the subjects that can use the role, as in an Assignment. If both are
+      empty, the exemption names no subjects.
+    """
 
     role: str
     until: date
     reason: str = ""
+    account: str = ""
+    domains: tuple[str, ...] = ()
+    user_profiles: tuple[str, ...] = ()
+
+    @property
+    def names_subjects(self) -> bool:
+        """Whether the exemption says which subjects can use the role."""
+        return bool(self.domains or self.user_profiles)
+
+    def covers(self, subject: Subject) -> bool:
+        """Whether the exemption applies to the use of the role by `subject`. A role without a domain has no user."""
+        return not subject.domain_id or (
+            _any(self.domains, subject.domain_id, subject.domain_name)
+            and (not self.user_profiles or matches_name(self.user_profiles, subject.user_profile))
+        )
 
 
 class AlsoGovern(NamedTuple):
@@ -174,9 +207,22 @@ class Rules(NamedTuple):
                 return tuple(self.guardrails[name] for name in assignment.guardrails)
         return ()
 
-    def exemption(self, role: str, today: date) -> Exemption | None:
-        """The exemption of `role` that applies on the day `today` (UTC); None if no exemption applies."""
-        return next((e for e in self.exemptions if matches_name((e.role,), role) and today <= e.until), None)
+    def exemption(self, account: str, role: str, today: date, *, home: str) -> Exemption | None:
+        """The exemption of a role of `account` that applies on the day `today` (UTC); None if no exemption applies.
+
+        An exemption without an account applies in the account `home` only.
+        """
+        in_force = (e for e in self.exemptions if today <= e.until and (e.account or home) == account)
+        return next((e for e in in_force if same(e.role, role)), None)
+
+    def need_accounts(self) -> None:
+        """Raise RulesError if an exemption names no account, for a stack that covers several accounts."""
+        for number, exemption in enumerate(self.exemptions, start=1):
+            if not exemption.account:
+                raise RulesError(
+                    f"guardrails.yaml: exemptions[{number}]: `{exemption.role}` names no account, and the stack covers "
+                    'an organization: write `account: "111122223333"` with the ID of the role\'s account'
+                )
 
     @property
     def enforced_together(self) -> tuple[tuple[str, ...], ...]:
@@ -348,6 +394,7 @@ _NAMED_BESIDES = ("application-inference-profile", "prompt-router", "default-pro
 _PRINCIPAL = r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?"
 _ROLE = r"[A-Za-z0-9_+=,.@*?-]{1,64}"
 _ACCOUNT = r"[0-9]{12}|(?=[0-9]*[*?])[0-9*?]{1,12}"
+_ONE_ACCOUNT = r"[0-9]{12}"
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _INFERENCE_PROFILE = r"(us|us-gov|eu|apac|au|ca|jp|global)\."
 _PROVIDERS = {
@@ -419,6 +466,8 @@ class _FileReader:
         fallback = self.choice(Fallback, "fallback", top, (), Fallback.NONE)
         rules = None
         if not self.errors:
+            exempt = tuple(sorted({ExemptRole(exemption.account, exemption.role) for exemption in exemptions}))
+            guardrails = {name: found._replace(exempt_roles=exempt) for name, found in guardrails.items()}
             rules = Rules(guardrails, assignments, exemptions, also_govern, surplus, fallback)
             self.warn_of_unused(rules)
         errors = tuple(sorted(self.errors, key=lambda problem: problem.line))
@@ -698,7 +747,7 @@ class _FileReader:
         body = self.mapping(
             value,
             path,
-            {"role", "until", "reason"},
+            {"role", "account", "domains", "user_profiles", "until", "reason"},
             {
                 "role": "is missing: name the exempt role, for example `role: CanvasBreakGlass`",
                 "until": "is missing: write the last day of the exemption, for example `until: 2027-01-31`",
@@ -706,9 +755,14 @@ class _FileReader:
         )
         role, until, reason = body.get("role"), _date(body.get("until")), body.get("reason")
         if isinstance(role, str):
-            self.check_role_name(role, (*path, "role"))
+            self.check_exempt_role(role, (*path, "role"))
         elif "role" in body:
             self.add_error((*path, "role"), "must be the name of one role, for example `role: CanvasBreakGlass`")
+        account = body.get("account", "")
+        if "account" in body and not (isinstance(account, str) and re.fullmatch(_ONE_ACCOUNT, account)):
+            self.add_error(
+                (*path, "account"), 'must be the 12 digits of one account, for example `account: "111122223333"`'
+            )
         if "until" in body and until is None:
             self.add_error(
                 (*path, "until"), "is not a date: write the last day of the exemption, for example `until: 2027-01-31`"
@@ -717,17 +771,21 @@ class _FileReader:
             self.warnings.append(
                 self.problem(path, f"ended on {until}, so `{role}` needs its guardrails again: remove the exemption")
             )
-        elif until and isinstance(role, str) and set(role) == {"*"}:
-            self.warnings.append(
-                self.problem(
-                    (*path, "role"),
-                    f"`{role}` exempts all roles: no role is protected until {until}. To only report drift, write "
-                    "`mode: observe`",
-                )
-            )
         if not isinstance(reason, str | None):
             self.add_error((*path, "reason"), f"{_ONE_TEXT}, for example `reason: ticket SEC-123`")
-        return Exemption(str(role), until or date.min, str(reason or ""))
+        subjects = {
+            key: self.strings(body[key], (*path, key), _PATTERNS[key])
+            for key in ("domains", "user_profiles")
+            if key in body
+        }
+        return Exemption(str(role), until or date.min, str(reason or ""), str(account), **subjects)
+
+    def check_exempt_role(self, role: str, path: Path_) -> None:
+        if re.fullmatch(_ROLE, role) and set(role) & set("*?"):
+            way = "to only report drift, write `mode: observe`" if set(role) == {"*"} else "write one for each role"
+            self.add_error(path, f"`{role}` has a wildcard, and an exemption is for one role by its exact name: {way}")
+        else:
+            self.check_role_name(role, path)
 
     def also_govern(self, value: Any) -> AlsoGovern:
         if value is None:

@@ -16,12 +16,16 @@ class RoleDescription:
     - `trusted`: the services that the trust policy allows to assume the role.
     - `boundary`: the ARN of the permissions boundary. Empty if the role has none, and always empty for ListRoles,
       which does not return boundaries (IAM API Reference).
+    - `id`: the unique ID, which IAM never gives to another role, even to one of the same name.
+    - `created`: when the role was created, in seconds of the epoch. 0 if it is unknown.
     """
 
     name: str
     path: str
     trusted: frozenset[str]
     boundary: str = ""
+    id: str = ""
+    created: float = 0.0
 
 
 class ListedDomain(NamedTuple):
@@ -78,8 +82,9 @@ def modified(subject: Mapping[str, Any]) -> str:
     return f"{subject['LastModifiedTime'].timestamp():.3f}" if is_stable else ""
 
 
-def role_description(name: str, path: str, trust: Any) -> RoleDescription:
+def role_description(role: Mapping[str, Any]) -> RoleDescription:
     """The description of a role. IAM returns the trust policy percent-encoded, and botocore decodes it if it can."""
+    trust = role.get("AssumeRolePolicyDocument")
     if isinstance(trust, str):
         try:
             trust = json.loads(unquote(trust))
@@ -92,4 +97,6 @@ def role_description(name: str, path: str, trust: Any) -> RoleDescription:
         named = principal.get("Service", []) if isinstance(principal, dict) else []
         if statement.get("Effect") == "Allow":
             services.update([named] if isinstance(named, str) else named)
-    return RoleDescription(name, path, frozenset(services))
+    boundary = role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", "")
+    created = role["CreateDate"].timestamp()
+    return RoleDescription(role["RoleName"], role["Path"], frozenset(services), boundary, role["RoleId"], created)

@@ -1,33 +1,148 @@
 """The needs of roles by the rules: the policies that a role must have, the surplus, and the policies that it keeps.
 
 This module writes nothing.
+
+guardrails.yaml names an exempt role by its account and name. Every caller who can delete and create roles can give that
+name to another role, and every caller who can change a domain can give the role to all its users. Each evaluation
+therefore compares an exemption with AWS:
+
+- The role must be older than the last deployment of the rules. IAM gives a role that is created again another unique
+  ID and a later creation time, so this comparison detects the other ID without storing it.
+- If the exemption names subjects, all uses of the role must be among them.
+- Otherwise, a subject counts as known at the deployment if SageMaker has not changed it since then.
+
+The deployment's time comes from CloudFormation, the role's from IAM, and the subject's from SageMaker: each sweep
+compares the copy in the bindings table with SageMaker's list. A forged row therefore cannot extend an exemption.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
 
-from rolewarden.bindings import Binding, ReadsBindings, RoleKey
-from rolewarden.calls import ReadsPolicies
+from rolewarden.bindings import ROLE, Binding, ReadsBindings, RoleKey
+from rolewarden.calls import DescribesRoles, ReadsPolicies
 from rolewarden.clock import Clock
-from rolewarden.errors import Refused
+from rolewarden.errors import Gone, Refused
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import Exemption, Fallback, Guardrail, Mode, Rules, SurplusPolicies
-from rolewarden.listed import PublishedPolicy
+from rolewarden.listed import PublishedPolicy, RoleDescription
 from rolewarden.names import among
 from rolewarden.placement import identities, is_compiled, statements_of
 from rolewarden.policies import Policy, compile_boundaries, compile_guardrail, is_boundary, policy_arn
-from rolewarden.verdicts import Reason
+from rolewarden.verdicts import Doubt, Reason
+
+EXEMPTION_OF = "exemption of "
+"""The beginning of the message of each doubt, which the name of the role follows."""
+
+SOME_USES = 5
+"""The number of uses of a role that a doubt names."""
+
+
+class Exemptions:
+    """Compares exemptions with AWS.
+
+    `deployed` gives the time at which the last deployment of the rules began, in seconds of the epoch. It gives None if
+    the rules are not deployed yet: a deployment would exempt every role as it is now.
+    """
+
+    def __init__(self, aws: DescribesRoles, deployed: Callable[[], float | None]) -> None:
+        self.aws = aws
+        self._read_deployed = deployed
+        self._deployed: float | None = None
+
+    def doubt(self, exemption: Exemption, role: RoleKey, bindings: Sequence[Binding]) -> Doubt | None:
+        """The first doubt about the exemption of `role`; None if there is none.
+
+        `bindings` are all uses of the role. User profiles that inherit the role can be among them. Raises RetryLater.
+        """
+        name = f"{EXEMPTION_OF}{exemption.role}"
+        try:
+            found: RoleDescription | None = self.aws.within(role.account).role(role.name)
+        except Gone:
+            message = f"{name}: account {role.account} has no role of this name"
+            return Doubt(Reason.EXEMPT_ABSENT, message, ends=True)
+        except Refused as refused:
+            if refused.reason is not Reason.NOT_ENTERED:
+                return Doubt(refused.reason or Reason.REFUSED, f"{name}: {refused}", ends=True)
+            # Without a way into the account, Rolewarden can attach nothing to the role, whether it is exempt or not.
+            found = None
+        doubt = self._of_age(name, found) if found else None
+        return doubt or self._of_uses(name, exemption, [binding for binding in bindings if binding.kind != ROLE])
+
+    def _of_age(self, name: str, found: RoleDescription) -> Doubt | None:
+        if deployed := self._before(found.created):
+            message = f"{name}: role {found.id} was created {_at(found.created)}, after the deployment {_at(deployed)}"
+            return Doubt(Reason.EXEMPT_NEWER, message, ends=True)
+        return None
+
+    def _of_uses(self, name: str, exemption: Exemption, uses: Sequence[Binding]) -> Doubt | None:
+        if exemption.names_subjects:
+            # A user profile that inherits the role of its domain is covered with the domain's default user, or not.
+            beyond = [use for use in uses if use.role and not exemption.covers(use.subject)]
+            message = f"{name}: it does not name {_named(beyond)}"
+            return Doubt(Reason.EXEMPT_BEYOND, message, ends=True) if beyond else None
+        # A subject that SageMaker is still changing has no time yet. A recheck follows.
+        gained = [use for use in uses if use.modified and self._before(float(use.modified))]
+        message = f"{name}: since the last deployment, a caller changed {_named(gained)}"
+        return Doubt(Reason.EXEMPT_GAINED, message, ends=False) if gained else None
+
+    def deployed(self) -> float | None:
+        """The time of the last deployment, read now; None if the rules are not deployed. Raises RetryLater."""
+        self._deployed = self._read_deployed()
+        return self._deployed
+
+    def _before(self, time: float) -> float | None:
+        """The time of the last deployment if it is before `time`; otherwise None."""
+        if self._deployed is None or self._deployed < time:
+            # A function can outlive a deployment that does not change it.
+            self.deployed()
+        return self._deployed if self._deployed is not None and self._deployed < time else None
+
+
+class VerifiedExemption(NamedTuple):
+    """An exemption that guardrails.yaml has for a role, and the doubt about it; None without one."""
+
+    exemption: Exemption
+    doubt: Doubt | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the role is exempt."""
+        return not (self.doubt and self.doubt.ends)
+
+
+def changed_trust(role: RoleKey, time: float) -> Doubt:
+    """The doubt about an exempt role whose trust policy a caller changed at `time`, after the last deployment."""
+    message = f"{EXEMPTION_OF}{role.name}: a caller changed its trust policy {_at(time)}, after the last deployment"
+    return Doubt(Reason.EXEMPT_TRUST, message, ends=False)
+
+
+def _named(uses: Sequence[Binding]) -> str:
+    labels = sorted({use.label for use in uses})
+    more = f" and {len(labels) - SOME_USES} more" if len(labels) > SOME_USES else ""
+    return f"{', '.join(labels[:SOME_USES])}{more}"
+
+
+def _at(time: float) -> str:
+    return datetime.fromtimestamp(int(time), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass
 class Needs:
-    """The needs of roles by `rules`, in an AWS partition, on the current day of `clock`."""
+    """The needs of roles by `rules`, in an AWS partition, on the current day of `clock`.
+
+    - `home`: the account in which exemptions without an account apply.
+    - `exemptions`: compares exemptions with AWS.
+    """
 
     rules: Rules
     partition: str
     bindings: ReadsBindings
+    home: str
+    exemptions: Exemptions
     clock: Clock = field(default_factory=Clock)
     _policies: dict[str, tuple[Policy, ...]] = field(default_factory=dict)
     _published: dict[str, PublishedPolicy] = field(default_factory=dict)
@@ -41,15 +156,26 @@ class Needs:
     def of_role(self, role: RoleKey, bindings: Iterable[Binding] | None = None) -> dict[str, Guardrail]:
         """The policies that `role` must have, by name with their guardrail. Empty if the role is exempt.
 
-        `bindings` are all bindings of the role; None means that the table is read.
+        `bindings` are all bindings of the role; None means that the table is read. Raises RetryLater.
         """
-        if self.exemption(role):
-            return {}
-        return self.required(self.bindings.of_role(role) if bindings is None else bindings)
+        bound = tuple(self.bindings.of_role(role) if bindings is None else bindings)
+        verified = self.exemption(role, bound)
+        return {} if verified and verified.holds else self.required(bound)
 
-    def exemption(self, role: RoleKey) -> Exemption | None:
-        """The exemption of `role` that applies today; None if the role is not exempt."""
-        return self.rules.exemption(role.name, self.clock.today())
+    def exemption(self, role: RoleKey, bindings: Sequence[Binding]) -> VerifiedExemption | None:
+        """The exemption that the rules have today for `role`, compared with AWS; None if they have none.
+
+        `bindings` are all bindings of the role. Raises RetryLater.
+        """
+        found = self.rules.exemption(role.account, role.name, self.clock.today(), home=self.home)
+        return VerifiedExemption(found, self.exemptions.doubt(found, role, bindings)) if found else None
+
+    def exempt_roles(self, account: str) -> list[RoleKey]:
+        """The roles of `account` that the rules exempt today, whether they exist or not."""
+        named = (RoleKey(account, exemption.role) for exemption in self.rules.exemptions)
+        today = self.clock.today()
+        in_force = (role for role in named if self.rules.exemption(account, role.name, today, home=self.home))
+        return list(dict.fromkeys(in_force))
 
     def published(self) -> set[str]:
         """The names of all policies of all guardrails, and of the fallback boundaries."""

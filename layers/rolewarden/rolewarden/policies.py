@@ -21,7 +21,17 @@ from urllib.parse import unquote
 
 from rolewarden import POLICY_PATH
 from rolewarden.errors import RulesError
-from rolewarden.guardrails import Allowance, BedrockRule, Fallback, Guardrail, JumpStartRule, Routes, RuleKind, Rules
+from rolewarden.guardrails import (
+    Allowance,
+    BedrockRule,
+    ExemptRole,
+    Fallback,
+    Guardrail,
+    JumpStartRule,
+    Routes,
+    RuleKind,
+    Rules,
+)
 from rolewarden.names import folded
 
 Document = dict[str, Any]
@@ -43,7 +53,7 @@ ALL_THAT_IS_NOT_DENIED = {"Sid": "AllThatIsNotDenied", "Effect": "Allow", "Actio
 """The statement of a boundary that allows everything. It grants nothing and does not limit the role's policies, so that
 only the boundary's denies have an effect."""
 
-SID_FAMILIES = ("Bedrock", "JumpStart")
+SID_FAMILIES = ("Bedrock", "JumpStart", "ExemptRoles")
 """The Sid of every deny that the compiler writes begins with one of these."""
 
 CANVAS_USE = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
@@ -178,6 +188,12 @@ WEIGHT_BUCKETS = ("jumpstart-cache-prod-*", "jumpstart-private-cache-prod-*")
 """The buckets in which AWS keeps the public and the gated models of JumpStart: each region has one of each kind."""
 
 
+USE_ROLE = ("iam:PassRole", "sts:AssumeRole")
+"""The actions with which a caller works as another role: AWS works as a role that the caller passes, and the caller
+itself works as a role that it assumes. Neither is needed to work as an exempt role with the credentials of its own
+user profile."""
+
+
 class TooLong(RulesError):
     """A list of guardrails.yaml does not fit an IAM policy and cannot be divided.
 
@@ -306,7 +322,19 @@ def _denies(guardrail: Guardrail, partition: str) -> list[Statement]:
             pieces += [piece for statement in statements for piece in _pieces(statement)]
         except _IndivisibleError:
             raise TooLong(("guardrails", guardrail.name, family)) from None
-    return pieces
+    return [*pieces, *_exempt_roles(guardrail.exempt_roles, partition)]
+
+
+def _exempt_roles(roles: Iterable[ExemptRole], partition: str) -> list[Statement]:
+    """The statements against the use of exempt roles; empty without an exemption.
+
+    A role's ARN contains its path, which guardrails.yaml does not have. The condition key iam:PassedToService is not
+    used, because a deny for some services would leave the others open.
+    """
+    arns = [
+        f"arn:{partition}:iam::{role.account or '*'}:role/{place}{role.role}" for role in roles for place in ("", "*/")
+    ]
+    return _pieces(_deny("ExemptRoles", USE_ROLE, resource=arns)) if arns else []
 
 
 def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statement]:

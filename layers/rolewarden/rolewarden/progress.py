@@ -85,6 +85,11 @@ class RecordedProgress:
         rows = [row for row in self.sweeps(account) if SWEEP_BEGAN.fullmatch(row["item"])]
         return next((row for row in reversed(rows) if float(row["item"]) < before), {})
 
+    def is_sweeping(self, account: str, now: float, most: float) -> bool:
+        """Whether the account's last sweep began less than `most` seconds ago and has not completed."""
+        row = self._last_sweep(account, now + CLOCK_SKEW)
+        return bool(row) and not row.get("completed") and now - float(row["item"]) < most
+
     def member_accounts(self) -> dict[str, float]:
         """The member accounts, each with the start of its last completed sweep (seconds of the epoch, 0 for none)."""
         rows = self.aws.query(self._table, {"scope": _MEMBERS})
@@ -206,10 +211,14 @@ class Progress(RecordedProgress):
         """Record the time of a look at all regions of an account."""
         self.aws.put(self._table, {**_regions(account), "at": int(at)})
 
-    def claim(self, item: str, now: float, seconds: float) -> bool:
-        """Claim something for some seconds. Gives whether no other claim of it lasts."""
+    def claim(self, item: str, now: float, seconds: float, most: float) -> bool:
+        """Claim something for some seconds. Gives whether no other claim of it lasts.
+
+        `most` is the greatest number of seconds of such a claim. A row that lasts longer is not Rolewarden's.
+        """
         row = {"scope": _REQUESTS, "item": item, "ends": int(now + seconds), "expires": int(now) + SWEEP_KEPT_SECONDS}
-        return self.aws.put_unless(self._table, row, "ends > :now", {":now": int(now)})
+        times = {":now": int(now), ":latest": int(now + most + CLOCK_SKEW)}
+        return self.aws.put_unless(self._table, row, "ends > :now AND ends <= :latest", times)
 
     def end_claim(self, item: str) -> None:
         """End a claim early."""

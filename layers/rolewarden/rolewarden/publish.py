@@ -339,8 +339,10 @@ class Publications:
 
     @classmethod
     def of(cls, runtime: Runtime, settings: PublishSettings) -> Self:
-        """Create the Publications and their parts."""
+        """Create the Publications and their parts. Raises RulesError if the stack cannot use the rules."""
         aws = runtime.aws
+        if settings.member_role:
+            runtime.rules.need_accounts()
         return cls(
             Publisher(aws, runtime.recorder, runtime.needs),
             Progress(aws, settings.bindings_table, runtime.clock),

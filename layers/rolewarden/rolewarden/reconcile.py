@@ -65,7 +65,8 @@ class Reconciler:
         bindings = bindings or self.needs.bindings.of_role(role, fresh)
         # An event has the role's name as its caller spelled it. The binding has the spelling of the subject's settings.
         role = next((binding.role for binding in bindings if binding.role), role)
-        required = self.needs.required(bindings)
+        required, verified = self.needs.required(bindings), self.needs.exemption(role, bindings)
+        doubt = verified.doubt if verified else None
         outcome = Outcome(
             role.account,
             role.name,
@@ -75,11 +76,14 @@ class Reconciler:
             required=tuple(required),
             subjects=tuple(binding.label for binding in bindings),
             correlation_id=origin.new_correlation_id(),
+            message=doubt.message if doubt else "",
+            doubt=doubt,
         )
         if not bindings:
             return _verdict(outcome, Verdict.OUT_OF_SCOPE)
-        if exemption := self.needs.exemption(role):
-            return _verdict(outcome, Verdict.EXEMPT, message=f"until {exemption.until}: {exemption.reason}")
+        if verified and verified.holds:
+            until = f"until {verified.exemption.until}: {verified.exemption.reason}"
+            return _verdict(outcome, Verdict.EXEMPT, message="; ".join(filter(None, (until, outcome.message))))
         if not required:
             return outcome
         # A binding of the role's own account is there only because Rolewarden has read a domain in that account.

@@ -47,7 +47,7 @@ from rolewarden.reported import (
     ReportedKind,
     ReportedRow,
 )
-from rolewarden.verdicts import RECOMMENDATIONS, SOME_SUBJECTS, Outcome, Reason, Verdict
+from rolewarden.verdicts import RECOMMENDATIONS, SOME_SUBJECTS, Doubt, Outcome, Reason, Verdict
 
 # An invocation that raises before it decides anything has no metrics. Its error is logged, so the warning about missing
 # metrics is not needed.
@@ -133,7 +133,12 @@ class Recorder:
             self._write(gathered)
 
     def record_outcome(self, outcome: Outcome) -> None:
-        """Record the outcome of an evaluation. If it is no news, only count the verdict."""
+        """Record the outcome of an evaluation. If it is no news, only count the verdict.
+
+        A doubt about the exemption of the role is a finding in any case.
+        """
+        if outcome.doubt:
+            self.record_doubt(outcome.account, outcome.doubt, outcome.origin)
         metrics.add_metric(f"Verdict.{outcome.before.value}", MetricUnit.Count, 1)
         if not outcome.is_news:
             logger.debug("the evaluation is no news", extra={"outcome": RoleOutcome.of(outcome).detail})
@@ -201,6 +206,20 @@ class Recorder:
         self._report_finding(event, name, origin, kind)
         return folded(f"{account}/{name}")
 
+    def record_doubt(self, account: str, doubt: Doubt, origin: Origin) -> str:
+        """Record a doubt about the exemption of a role of `account`. Return the key of the finding."""
+        event = AccountFinding(
+            account=account,
+            verdict=Verdict.UNENFORCEABLE,
+            reason=doubt.reason.value,
+            message=doubt.message,
+            recommendation=RECOMMENDATIONS.get(doubt.reason, ""),
+            cause=origin.cause,
+        )
+        name = about_account(doubt.message)
+        self._report_finding(event, name, origin, ReportedKind.EXEMPTION, what=f"{doubt.reason.value} {doubt.message}")
+        return folded(f"{account}/{name}")
+
     def record_forged_request(self, account: str, function: str, why: str) -> None:
         """Record that a caller invoked `function` with a custom-resource request that CloudFormation did not send."""
         event = AccountFinding(
@@ -234,10 +253,12 @@ class Recorder:
         name: str,
         origin: Origin,
         kind: ReportedKind = ReportedKind.UNREAD,
+        *,
+        what: str = "",
     ) -> None:
         metrics.add_metric("Unenforceable", MetricUnit.Count, 1)
         missing = event.missing if isinstance(event, SubjectFinding) else ()
-        what = f"{event.reason} {_asked(event.message)} {' '.join(missing)}"
+        what = what or f"{event.reason} {_asked(event.message)} {' '.join(missing)}"
         marks = self._news(ReportedFinding(event.account, name, kind, what), origin)
         if marks is not None:
             logger.warning(event.detail_type, extra={"finding": event.detail})

@@ -48,6 +48,10 @@ class ReportedKind(StrEnum):
     """Domains exist in a region that the stack does not cover. Only the daily step that reads all regions resolves it.
     """
 
+    EXEMPTION = "exemption"
+    """An exemption does not hold, or its role may have a new user. Each sweep compares every exemption with AWS again.
+    """
+
     CONTESTED = "contested"
     """A caller repeatedly removes the policies that Rolewarden attaches. The finding ends by itself."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from rolewarden.aws import Aws
 from rolewarden.bindings import BindingsTable
 from rolewarden.clock import Clock
 from rolewarden.guardrails import load
 from rolewarden.history import History
-from rolewarden.needs import Needs
+from rolewarden.needs import Exemptions, Needs
 from rolewarden.record import Recorder
 from rolewarden.reported import ReportedFindings
 from rolewarden.settings import Settings
@@ -28,6 +30,7 @@ class Runtime:
         self.aws = aws or Aws(account=settings.account, member_role=settings.member_role, clock=self.clock)
         self.rules = load(settings.guardrails_file, today=self.clock.today())
         self.bindings = BindingsTable(self.aws, settings.bindings_table, self.clock)
-        self.needs = Needs(self.rules, self.aws.partition, self.bindings, self.clock)
+        exemptions = Exemptions(self.aws, partial(self.aws.stack_deployed, settings.stack_id))
+        self.needs = Needs(self.rules, self.aws.partition, self.bindings, settings.account, exemptions, self.clock)
         reported = ReportedFindings(self.aws, settings.bindings_table)
         self.recorder = Recorder(History(self.aws, settings.history), reported, self.clock)

@@ -23,6 +23,7 @@ class Settings:
     - `bindings_table`: the name of the bindings table.
     - `history`: the history table.
     - `guardrails_file`: the path of the compiled rules.
+    - `stack_id`: the ARN of the function's stack.
     """
 
     account: str
@@ -30,6 +31,7 @@ class Settings:
     bindings_table: str
     history: HistoryTable
     guardrails_file: Path
+    stack_id: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
@@ -56,7 +58,6 @@ class EnforceSettings(Settings):
 class PublishSettings(Settings):
     """The settings of PublishFunction; see EnforceSettings.
 
-    - `stack_id`: the ARN of the function's own stack.
     - `fallback`: the fallback for which the functions of the stack have permissions.
     """
 
@@ -64,7 +65,6 @@ class PublishSettings(Settings):
     sweep_queue_url: str
     recheck_seconds: int
     regions: tuple[str, ...]
-    stack_id: str
     fallback: Fallback
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -48,7 +48,7 @@ from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.heartbeat import Heartbeat
 from rolewarden.listed import ListedDomain
 from rolewarden.names import about, folded
-from rolewarden.needs import Needs
+from rolewarden.needs import Needs, changed_trust
 from rolewarden.origin import SWEEP, Trigger
 from rolewarden.policies import DESCRIPTION, is_boundary
 from rolewarden.progress import SWEEP_BEGAN, Progress, sweeps_scope
@@ -58,7 +58,7 @@ from rolewarden.rotation import Rotation
 from rolewarden.runtime import Runtime
 from rolewarden.settings import SweepSettings
 from rolewarden.sweep_requests import ALL, REQUESTED, SweepRequests, is_of_bus
-from rolewarden.verdicts import Reason
+from rolewarden.verdicts import Doubt, Reason
 from rolewarden.work import BEGIN, DOCTOR, HEARTBEAT, PUBLISH, RULES, Work
 
 LIST, DESCRIBE, COMPARE, AUDIT, REGIONS = "list", "describe", "compare", "audit", "regions"
@@ -569,7 +569,12 @@ class Sweeper:
             if binding.role:
                 (roles if binding.role.account == sweep.account else lent)[binding.role].append(binding)
         users = self._users(sweep)
-        required = {role: self.needs.of_role(role, bound) for role, bound in roles.items()}
+        verified = {
+            role: self.needs.exemption(role, _with_inheriting(roles.get(role, ()), bindings))
+            for role in self.needs.exempt_roles(sweep.account)
+        }
+        exempt = {role for role, found in verified.items() if found and found.holds and role in roles}
+        required = {role: {} if role in exempt else self.needs.required(bound) for role, bound in roles.items()}
         # A role with a fallback boundary may have all its policies again. Only the Reconciler removes the boundary
         # then, so every such role goes to the work queue.
         bounded = self._bounded(users)
@@ -600,6 +605,9 @@ class Sweeper:
         unresolved = {role.path for role in lacking} | self._report_unkeepable(bindings)
         broken, is_whole = self._probe_paths(sweep.account, reported)
         unresolved |= broken
+        doubts = {role: found.doubt for role, found in verified.items() if found and found.doubt}
+        doubts = self._changed_trusts(sweep.account, verified.keys() - doubts.keys()) | doubts
+        unresolved |= {self.recorder.record_doubt(sweep.account, doubt, SWEEP) for doubt in doubts.values()}
         self._resolve_findings(sweep, reported, unresolved)
         if sweep.account == self.coverage.account:
             self._resolve_uncovered()
@@ -607,7 +615,7 @@ class Sweeper:
             "subjects": len({binding.label for binding in bindings}),
             "roles": len(roles),
             "unprotected": len(lacking),
-            "exempt": sum(self.needs.exemption(role) is not None for role in roles),
+            "exempt": len(exempt),
             "surplus": len(surplus),
             "seconds": max(0, round(self.clock.now() - sweep.began)),
         }
@@ -623,6 +631,17 @@ class Sweeper:
         steps = [AUDIT, REGIONS] if is_due else [AUDIT]
         self.aws.send(self.queues.sweep, [sweep.message(step) for step in steps])
         return counts
+
+    def _changed_trusts(self, account: str, roles: Collection[RoleKey]) -> dict[RoleKey, Doubt]:
+        """A doubt for each of these exempt roles whose trust policy has changed since the last deployment.
+
+        IAM does not say when a trust policy changed, but CloudTrail's event history does. Raises RetryLater.
+        """
+        if not roles or (deployed := self.needs.exemptions.deployed()) is None:
+            return {}
+        names = {role.name: role for role in roles}
+        changed = self.auditor.retrusted(account, names.keys(), deployed, self.clock.now())
+        return {names[name]: changed_trust(names[name], at) for name, at in changed.items()}
 
     def look_elsewhere(self, sweep: Sweep) -> dict[str, Any]:
         """Report the domains in regions that the stack does not cover, and resolve what is over. Raises RetryLater."""
@@ -742,13 +761,14 @@ class Sweeper:
         """Report the findings that are no longer true as resolved, even if no event has shown the change.
 
         `unresolved` holds the keys of this sweep's findings, and of the roles that are sent to the work queue. Each
-        sweep resolves findings of the kinds ROLE and SHARED_ROLE. Only a sweep that could read everything resolves the
-        other kinds, because something unread may still be wrong. No comparison resolves a finding of the kind BOUNDARY,
-        which expires after a week, or OUTSIDE, which `look_elsewhere` resolves.
+        sweep resolves findings of the kinds ROLE, SHARED_ROLE and EXEMPTION. Only a sweep that could read everything
+        resolves the other kinds, because something unread may still be wrong. No comparison resolves a finding of the
+        kind BOUNDARY, which expires after a week, or OUTSIDE, which `look_elsewhere` resolves.
         """
         apart = {ReportedKind.BOUNDARY, ReportedKind.OUTSIDE}
         over = [f for f in reported if f.about not in unresolved and f.kind not in apart]
-        sure = [f for f in over if f.kind in {ReportedKind.ROLE, ReportedKind.SHARED_ROLE}]
+        by_each = {ReportedKind.ROLE, ReportedKind.SHARED_ROLE, ReportedKind.EXEMPTION}
+        sure = [f for f in over if f.kind in by_each]
         if len(sure) < len(over) and self.progress.has_read_everything(sweep.row):
             sure = over
         resolved: dict[str, list[ReportedFinding]] = defaultdict(list)
@@ -769,6 +789,14 @@ class Sweeper:
             bindings = [b for b in self.bindings.of_foreign_subjects(role.account) if b.role == role]
             if self.progress.is_member(role.account) or not self.needs.of_role(role, bindings):
                 self.recorder.record_resolved(findings, SWEEP)
+
+
+def _with_inheriting(uses: Iterable[Binding], bindings: Iterable[Binding]) -> list[Binding]:
+    """`uses` of a role, and those of `bindings` that are user profiles without a role in a domain whose role it is."""
+    uses = list(uses)
+    domains = {(use.region, use.domain_id) for use in uses if use.kind == DEFAULT_USER and use.via == EXECUTION}
+    profiles = (one for one in bindings if one.kind == USER_PROFILE and one.role is None)
+    return [*uses, *(profile for profile in profiles if (profile.region, profile.domain_id) in domains)]
 
 
 def _changed(known: Iterable[Binding], modified: str, *, domain: ListedDomain, name: str = "") -> bool:

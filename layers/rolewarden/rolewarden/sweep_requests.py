@@ -67,14 +67,15 @@ class SweepRequests:
         now = self.clock.now()
         if has_waited:
             self.progress.end_claim(f"waiting/{target}")
-        paid = max(self.progress.claimed_until(f"paid/{target}"), now)
+        paid = min(max(self.progress.claimed_until(f"paid/{target}"), now), now + BURST * PACE_SECONDS)
         wait = max(paid - (BURST - 1) * PACE_SECONDS - now, RETRY_SECONDS if self._is_running(target, now) else 0.0)
-        if wait <= 0 and self.progress.claim(f"lock/{target}", now, LOCK_SECONDS):
+        if wait <= 0 and self.progress.claim(f"lock/{target}", now, LOCK_SECONDS, LOCK_SECONDS):
             self.progress.set_claimed(f"paid/{target}", paid + PACE_SECONDS)
             return True
         delay = int(min(max(wait, RETRY_SECONDS), LONGEST_DELAY))
         waiting = f"waiting/{target}"
-        if self.progress.claim(waiting, now, delay + LOCK_SECONDS + RETRY_SECONDS):
+        slack = LOCK_SECONDS + RETRY_SECONDS
+        if self.progress.claim(waiting, now, delay + slack, LONGEST_DELAY + slack):
             try:
                 self.sends.send(self.queue, [message(target)], delay=delay)
             except BaseException:
@@ -83,8 +84,7 @@ class SweepRequests:
         return False
 
     def _is_running(self, target: str, now: float) -> bool:
-        sweeps = self.progress.sweeps(self.own_account if target == ALL else target)
-        return bool(sweeps) and not sweeps[-1].get("completed") and now - float(sweeps[-1]["item"]) < LOST_SECONDS
+        return self.progress.is_sweeping(self.own_account if target == ALL else target, now, LOST_SECONDS)
 
 
 def message(target: str) -> dict[str, Any]:

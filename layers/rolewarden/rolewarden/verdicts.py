@@ -64,6 +64,20 @@ class Reason(StrEnum):
     """The user profile uses its domain's execution role and needs guardrails that the role does not have."""
     UNREACHABLE = "SageMaker cannot be reached"
     """Rolewarden cannot connect to the SageMaker endpoint of a Region."""
+    EXEMPT_ABSENT = "exempt role not found"
+    """guardrails.yaml exempts a role that does not exist. See docs/how-to/runbook.md, Account Finding."""
+    EXEMPT_NEWER = "exempt role is newer than the rules"
+    """The exempt role was created after the last deployment, so it can be another role of the same name. It needs its
+    guardrails until the next deployment. See docs/how-to/runbook.md, Account Finding."""
+    EXEMPT_BEYOND = "exempt role has a use that its exemption does not name"
+    """A domain or user profile uses the exempt role, and the exemption names others. The role needs its guardrails. See
+    docs/how-to/runbook.md, Account Finding."""
+    EXEMPT_GAINED = "exempt role may have a new user"
+    """The settings of a domain or user profile that uses the exempt role have changed since the last deployment. The
+    role stays exempt. See docs/how-to/runbook.md, Account Finding."""
+    EXEMPT_TRUST = "exempt role has another trust policy"
+    """A caller changed the trust policy of the exempt role since the last deployment, so other callers may assume it.
+    The role stays exempt. See docs/how-to/runbook.md, Account Finding."""
     REFUSED = "refused"
     """AWS rejected a call for a reason that Rolewarden does not know."""
     FORGED = "forged request"
@@ -71,6 +85,18 @@ class Reason(StrEnum):
     send. The function rejected the request and removed no guardrail."""
     ROLE_GONE = "role does not exist"
     """The role was deleted, or IAM does not show it yet. If it is created again, Rolewarden evaluates it."""
+
+
+class Doubt(NamedTuple):
+    """A reason not to rely on the exemption of a role.
+
+    - `message`: the doubt in words. The text before the first colon names the exemption.
+    - `ends`: whether the exemption does not hold, so that the role needs its guardrails.
+    """
+
+    reason: Reason
+    message: str
+    ends: bool
 
 
 RECOMMENDATIONS: dict[str, str] = {
@@ -105,6 +131,16 @@ RECOMMENDATIONS: dict[str, str] = {
     "network path to its endpoint",
     Reason.FORGED: "find the caller in CloudTrail's data events of Lambda (Invoke of this function), then leave "
     "lambda:InvokeFunction to deployers and administrators only",
+    Reason.EXEMPT_ABSENT: "remove the exemption from guardrails.yaml, or correct its role and account; if the role is "
+    "to exist again, create it before you deploy, because a role that is newer than the last deployment is not exempt",
+    Reason.EXEMPT_NEWER: "find the caller of CreateRole in CloudTrail; if this is the role that you want to exempt, "
+    "check its trust policy and run `sam deploy`, which exempts it; otherwise delete the role and the exemption",
+    Reason.EXEMPT_BEYOND: "take the role away from the domains and user profiles that the message names, or add these "
+    "to `domains` or `user_profiles` of the exemption in guardrails.yaml and deploy",
+    Reason.EXEMPT_GAINED: "ask the caller why; take the role away from the domain or user profile, or name this under "
+    "`domains` or `user_profiles` of the exemption in guardrails.yaml and deploy",
+    Reason.EXEMPT_TRUST: "find the caller of UpdateAssumeRolePolicy in CloudTrail; if the trust policy of the role is "
+    "right, run `sam deploy`, which confirms the exemption; otherwise restore the trust policy and then deploy",
     Reason.REFUSED: "fix the cause in the message, which has the call and the answer of AWS, then run "
     "`rolewarden sweep`",
 }
@@ -130,6 +166,7 @@ class Outcome(NamedTuple):
     - `boundary_removed`: the ARN of the fallback boundary that Rolewarden removed. Empty if it removed none.
     - `attached_policies`: the ARNs of all policies of a role that is at its quota and lacks a guardrail.
     - `correlation_id`: the ID that CloudTrail records with each call of the remediation, for the audit.
+    - `doubt`: the doubt about the role's exemption; None without one. It is a finding of its own.
     """
 
     account: str
@@ -148,6 +185,7 @@ class Outcome(NamedTuple):
     reason: Reason | None = None
     message: str = ""
     correlation_id: str = ""
+    doubt: Doubt | None = None
 
     @property
     def cause(self) -> Cause:

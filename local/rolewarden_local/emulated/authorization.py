@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import json
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -471,12 +472,34 @@ def _of_cloudtrail(_request: Request, action: str, body: Mapping[str, Any]) -> l
 
 
 def _of_sagemaker(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
+    """The permissions of the call itself, and iam:PassRole for each role that the new resource works as.
+
+    SageMaker's service model says so of CreateTrainingJob and others. Sources differ about UpdateDomain and
+    UpdateUserProfile, so these need no iam:PassRole here, which is the case that helps an attacker.
+    """
+    return [_of_subject(request, action, body), *_passed(request, body)]
+
+
+_PASSING: Final = re.compile(r"Create(?!Hub|Presigned|Action|Artifact|Context|Experiment|Trial)\w+")
+_ROLE_FIELDS: Final = ("RoleArn", "ExecutionRoleArn", "ExecutionRole")
+
+
+def _passed(request: Request, body: Mapping[str, Any]) -> Iterator[_Ask]:
+    if not _PASSING.fullmatch(request.operation):
+        return
+    settings = (body.get(key) or {} for key in ("DefaultUserSettings", "DefaultSpaceSettings", "UserSettings"))
+    for fields in (body, *settings):
+        for role in (fields[key] for key in _ROLE_FIELDS if isinstance(fields.get(key), str)):
+            yield _Ask("iam:PassRole", role, {"iam:PassedToService": "sagemaker.amazonaws.com"})
+
+
+def _of_subject(request: Request, action: str, body: Mapping[str, Any]) -> _Ask:
     domain, profile = body.get("DomainId"), body.get("UserProfileName")
     if domain and profile:
-        return [_Ask(action, request.arn("sagemaker", f"user-profile/{domain}/{profile.lower()}"))]
+        return _Ask(action, request.arn("sagemaker", f"user-profile/{domain}/{profile.lower()}"))
     if domain:
-        return [_Ask(action, request.arn("sagemaker", f"domain/{domain}"))]
-    return [_Ask(action, body.get("ResourceArn") or "*")]
+        return _Ask(action, request.arn("sagemaker", f"domain/{domain}"))
+    return _Ask(action, body.get("ResourceArn") or "*")
 
 
 def _of_sqs(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:

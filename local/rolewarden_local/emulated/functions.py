@@ -151,7 +151,8 @@ def _ending_later(invalidate: Callable[..., None]) -> Callable[..., None]:
 
 
 def _runs(worker: Any) -> bool:
-    return worker._proc is not None and worker._proc.poll() is None
+    """Whether the worker's process has not ended. It has none yet while it starts for its first invocation."""
+    return worker._proc is None or worker._proc.poll() is None
 
 
 def _ending(release: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -89,7 +89,9 @@ def _asking(original: Callable[..., None]) -> Callable[..., None]:
 def _as_the_function(original: Callable[..., None]) -> Callable[..., None]:
     def send(target_arn: str, func_name: str, event: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         policy = policy_of(target_arn) if target_arn.split(":")[2:3] == ["sqs"] else None
-        role = access.role(lambda_svc._functions.get(func_name, {}).get("config", {}).get("Role", ""))
+        # The stack may have deleted the function since.
+        arn = lambda_svc._functions.get(func_name, {}).get("config", {}).get("Role", "")
+        role = access.role(arn) if arn else None
         if policy is not None and role is not None:
             keys = {
                 "aws:PrincipalArn": role["Arn"],

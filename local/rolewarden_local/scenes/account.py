@@ -18,7 +18,7 @@ from rolewarden.aws import Aws
 from rolewarden.bindings import BindingsTable, RoleKey
 from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import load
-from rolewarden.needs import Needs
+from rolewarden.needs import Exemptions, Needs
 from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import compile_rules, digest
 from rolewarden.progress import Progress
@@ -27,7 +27,7 @@ from rolewarden.verdicts import Outcome, Verdict
 
 from rolewarden_local.aws import ACCOUNT_ID as ACCOUNT
 from rolewarden_local.aws import REGION, LocalAws
-from rolewarden_local.scenes.deploy import deploy
+from rolewarden_local.scenes.deploy import STACK, deploy
 from rolewarden_local.scenes.seed import AccessKey, seed
 
 PATIENCE = 60.0
@@ -64,7 +64,8 @@ class Account:
         table = self.outputs["BindingsTable"]
         self.progress = Progress(self.aws, table)
         self.bindings = BindingsTable(self.aws, table)
-        needs = Needs(rules, self.aws.partition, self.bindings)
+        exemptions = Exemptions(self.aws, lambda: self.aws.stack_deployed(STACK))
+        needs = Needs(rules, self.aws.partition, self.bindings, ACCOUNT, exemptions)
         self.reconciler = Reconciler(self.aws, needs, ACCOUNT.__eq__, observe=True)
 
     def client(self, service: str, person: str = "") -> Any:
