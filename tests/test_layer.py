@@ -1,14 +1,18 @@
 """RolewardenLayer as `sam build` makes it: small, precompiled, and with the parts of botocore that functions need."""
 
+import hashlib
 import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.conftest import ROOT
 
@@ -74,6 +78,59 @@ print(json.dumps({{
     trimmed, whole = told(program, path=layer), told(program)
     assert trimmed == whole
     assert all(trimmed["methods"])
+
+
+def bill(layer, monkeypatch, **environment):
+    monkeypatch.syspath_prepend(str(ROOT / "layers" / "rolewarden"))
+    bom = importlib.import_module("bom")
+    return bom.bill_of(layer, environment)
+
+
+def test_the_bill_of_materials_lists_each_package_of_the_layer_with_version_license_and_hash(layer, monkeypatch):
+    text = bill(layer, monkeypatch)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    found = {each["name"]: each for each in json.loads(text)["components"]}
+    packages = distributions(path=[str(layer)])
+    versions = {each.metadata["Name"].replace("_", "-").lower(): each.version for each in packages}
+    assert {name: each["version"] for name, each in found.items()} == versions
+    trimmed = {name for name, each in found.items() if each["properties"][0]["value"] == "true"}
+    assert trimmed == {"aws-lambda-powertools", "botocore", "jmespath", "python-dateutil", "urllib3"}
+    assert found["botocore"]["licenses"] == [{"license": {"id": "Apache-2.0"}}]
+    assert found["python-dateutil"]["licenses"] == [{"expression": "Apache-2.0 OR BSD-3-Clause"}]
+    wheels = {hashlib.sha256(file.read_bytes()).hexdigest() for file in (ROOT / ".wheels").glob("*.whl")}
+    for each in found.values():
+        assert [entry["alg"] for entry in each["hashes"]] == ["SHA-256"]
+        assert {entry["content"] for entry in each["hashes"]} <= wheels
+        assert each["licenses"]
+
+
+def test_the_bill_of_materials_of_the_same_layer_is_the_same_file(layer, monkeypatch):
+    first, again = bill(layer, monkeypatch), bill(layer, monkeypatch)
+    assert first == again
+    assert "timestamp" not in json.loads(first)["metadata"]
+    timed = json.loads(bill(layer, monkeypatch, SOURCE_DATE_EPOCH="1764374400"))
+    assert timed["metadata"].pop("timestamp").startswith("2025-11-29T00:00:00")
+    assert timed == json.loads(first)
+
+
+@pytest.mark.parametrize("change", ["a module without a package", "a package without a hash", "a package that is gone"])
+def test_a_layer_that_differs_from_its_bill_is_one_line(layer, monkeypatch, tmp_path, capsys, change):
+    site = tmp_path / "python"
+    site.mkdir()
+    for entry in layer.iterdir():
+        if change != "a package that is gone" or not entry.name.startswith("six"):
+            (site / entry.name).symlink_to(entry)
+    if change == "a module without a package":
+        (site / "implant.py").write_text("")
+    elif change == "a package without a hash":
+        (site / "implant-1.0.dist-info").mkdir()
+        (site / "implant-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: implant\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(str(ROOT / "layers" / "rolewarden"))
+    line = importlib.import_module("bom").main(str(site), str(tmp_path / "bom.json"))
+    assert line.startswith("error: ")
+    assert ("implant" in line) == (change != "a package that is gone")
+    assert "\n" not in line
+    assert not (tmp_path / "bom.json").exists()
 
 
 def test_a_cold_enforce_loads_only_needed_modules_and_makes_its_clients_before_the_first_event(layer, root):

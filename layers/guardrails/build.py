@@ -12,14 +12,17 @@ from rolewarden.check import check
 
 
 def need_yaml() -> None:
-    """Install PyYAML for the build if this Python does not have it. The layer itself contains no YAML parser."""
+    """Install PyYAML for the build if this Python does not have it. The layer itself contains no YAML parser.
+
+    pip accepts only the files whose hashes stand in requirements.txt.
+    """
     try:
         import yaml  # noqa: F401
     except ImportError:
         folder = tempfile.mkdtemp()
-        subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, "pyyaml==6.0.3"], check=True
-        )
+        hashed = Path(__file__).with_name("requirements.txt")
+        options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:", "--target", folder, "-r", hashed]
+        subprocess.run([sys.executable, "-m", "pip", "install", *options], check=True)
         sys.path.insert(0, folder)
 
 

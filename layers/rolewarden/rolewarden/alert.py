@@ -48,8 +48,7 @@ CONSOLES = {
 _LABEL = 11
 _EVENT_ID = re.compile(r"[0-9a-f-]{36}")
 _USER_ID = re.compile(r"([0-9a-f]{10}-)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-"""The ID of a user in IAM Identity Center:
-https://docs.aws.amazon.com/singlesignon/latest/IdentityStoreAPIReference/API_User.html."""
+"""The ID of a user in IAM Identity Center, as the service model of the identity store describes it."""
 _ACTOR = re.compile(
     rf"arn:[\w-]+:(iam|sts)::(\d{{12}})?:[\w+=,.@:/-]{{1,300}}|[\w.-]+\.amazonaws\.com|{_USER_ID.pattern}", re.ASCII
 )

@@ -63,6 +63,4 @@ class Contest(NamedTuple):
             who = shown if not cause.unverified else ("", "", "", "")
             actors[who] = actors.get(who, 0) + 1
         ordered = sorted(actors.items(), key=lambda found: (-found[1], found[0]))
-        return tuple(
-            Actor(actor, address, agent, times, person) for (actor, address, agent, person), times in ordered
-        )
+        return tuple(Actor(actor, address, agent, times, person) for (actor, address, agent, person), times in ordered)
