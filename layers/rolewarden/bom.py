@@ -41,6 +41,9 @@ LICENSES = {
 
 OWN = "rolewarden"
 
+REWRITTEN = ("botocore/data/", "botocore/docs/", "urllib3/http2/")
+"""The folders in which trim.py writes files of its own."""
+
 
 class IncompleteBillError(Exception):
     """The layer contains something that the bill cannot describe; the message has the correction."""
@@ -57,10 +60,8 @@ def bill_of(site: Path, environment: Mapping[str, str]) -> str:
     listed = {f"{each.name}=={each.version}" for each in bom.components}
     if missing := {*hashes} - listed:
         raise IncompleteBillError(f"the layer lacks {', '.join(sorted(missing))}: run `sam build` again")
-    if unknown := sorted(unlisted(site, found)):
-        raise IncompleteBillError(
-            f"no package has {', '.join(unknown)} of the layer: pin its package in requirements.txt"
-        )
+    if unknown := [*foreign(site, found)]:
+        raise IncompleteBillError(f"no listed package has this {unknown[0]} of the layer: run `sam build` again")
     bom.register_dependency(bom.metadata.component, bom.components)
     bom.serial_number = uuid5(NAMESPACE_URL, " ".join(sorted(f"{name} {hashes[name]}" for name in listed)))
     epoch = environment.get("SOURCE_DATE_EPOCH")
@@ -106,9 +107,15 @@ def component(package: Distribution, hashes: Mapping[str, list[str]]) -> Compone
 
 def is_trimmed(package: Distribution) -> bool:
     """Whether the build removed or changed files of a package. The hash is that of the whole wheel."""
-    recorded = csv.reader((package.read_text("RECORD") or "").splitlines())
-    # `Distribution.files` leaves out the files that do not exist.
-    return any(algorithm and not is_unchanged(package, name, algorithm) for name, algorithm, _ in recorded)
+    return any(algorithm and not is_unchanged(package, name, algorithm) for name, algorithm in record_of(package))
+
+
+def record_of(package: Distribution) -> list[tuple[str, str]]:
+    """Each file of a package and its hash, also if the file does not exist any more. The record has no hash of itself.
+
+    `Distribution.files` leaves out the files that do not exist.
+    """
+    return [(row[0], row[1]) for row in csv.reader((package.read_text("RECORD") or "").splitlines())]
 
 
 def is_unchanged(package: Distribution, name: str, recorded: str) -> bool:
@@ -136,12 +143,16 @@ def license_of(name: str, package: Distribution) -> str:
     return " OR ".join(sorted({LICENSES[each] for each in named}))
 
 
-def unlisted(site: Path, found: list[Distribution]) -> Iterator[str]:
-    """The files and folders of the layer that belong to no package."""
-    owned = {OWN, "__pycache__"}
-    for package in found:
-        owned |= {str(file).partition("/")[0] for file in package.files or ()}
-    yield from (entry.name for entry in site.iterdir() if entry.name not in owned)
+def foreign(site: Path, found: list[Distribution]) -> Iterator[str]:
+    """The files of the layer that no package has, or that differ from its record although the build leaves them."""
+    recorded = {name: (package, algorithm) for package in found for name, algorithm in record_of(package)}
+    for file in sorted(site.rglob("*")):
+        name = file.relative_to(site).as_posix()
+        if file.is_dir() or name.startswith((f"{OWN}/", *REWRITTEN)) or "__pycache__" in name:
+            continue
+        package, algorithm = recorded.get(name, (None, ""))
+        if package is None or (algorithm and not is_unchanged(package, name, algorithm)):
+            yield name
 
 
 def normalized(name: str) -> str:
