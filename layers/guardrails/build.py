@@ -2,12 +2,12 @@
 
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from packages import get_packages
 from rolewarden.check import check
 
 
@@ -20,9 +20,8 @@ def need_yaml() -> None:
         import yaml  # noqa: F401
     except ImportError:
         folder = tempfile.mkdtemp()
-        hashed = Path(__file__).with_name("requirements.txt")
-        options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:", "--target", folder, "-r", hashed]
-        subprocess.run([sys.executable, "-m", "pip", "install", *options], check=True)
+        if problem := get_packages("install", Path(folder), [], Path(__file__).with_name("requirements.txt")):
+            sys.exit(f"error: {problem}")
         sys.path.insert(0, folder)
 
 

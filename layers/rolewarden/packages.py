@@ -1,4 +1,4 @@
-"""Install or download the packages of requirements.txt, each only with the hash that stands there.
+"""Install or download the packages of a requirements.txt, each only with the hash that stands there.
 
     python packages.py install FOLDER [option of pip ...]
     python packages.py download FOLDER
