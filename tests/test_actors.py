@@ -124,6 +124,19 @@ def test_the_actor_is_the_best_name_of_each_type_of_identity(identity, actor):
     assert found.principal == (actor.removesuffix("/MySessionName"))
 
 
+PERMISSION_SET: dict[str, Any] = {
+    "type": "AssumedRole",
+    "arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/AWSReservedSSO_Admin_0123456789abcdef/rosa@example.com",
+    "sessionContext": {
+        "sessionIssuer": {
+            "type": "Role",
+            "arn": f"arn:aws:iam::{ACCOUNT}:role/aws-reserved/sso.amazonaws.com/eu-west-1/"
+            "AWSReservedSSO_Admin_0123456789abcdef",
+        }
+    },
+}
+
+
 def in_session(**context):
     identity = deepcopy(ASSUMED)
     identity["sessionContext"].update(context)
@@ -135,14 +148,20 @@ def in_session(**context):
     [
         ({**ASSUMED, "onBehalfOf": ON_BEHALF_OF}, USER_ID),
         (in_session(sourceIdentity="rosa"), "rosa"),
+        (in_session(sessionIssuer={"arn": f"arn:aws:iam::{ACCOUNT}:role/AWSReservedSSO_Admin_0123"}), ""),
         ({**in_session(sourceIdentity="rosa"), "onBehalfOf": ON_BEHALF_OF}, USER_ID),
     ],
-    ids=["identity-enhanced session", "source identity", "both"],
+    ids=["identity-enhanced session", "source identity", "a role that only has the name", "both"],
 )
 def test_the_person_behind_the_session_of_a_role_is_named(identity, person):
     found = cause(identity)
     assert (found.actor, found.person) == (SESSION, person)
     assert found.principal == SESSION.removesuffix("/MySessionName"), "a person cannot evade a limit of the role"
+
+
+def test_the_session_of_a_permission_set_names_the_user_of_identity_center():
+    found = cause(PERMISSION_SET)
+    assert (found.actor, found.person) == (PERMISSION_SET["arn"], "rosa@example.com")
 
 
 @pytest.mark.parametrize("wrong", [None, 7, [], {}, {"userId": 7}, {"userId": ["x"]}])

@@ -18,6 +18,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 from rolewarden.alert import AlertKey, beyond, compose, summary
+from rolewarden.cloudformation import answer_request
 from rolewarden.history import HistoryKey
 from rolewarden.plaintext import is_visible, plain_name, plain_text, user_agent, visible
 from rolewarden.record import log_line, logger
@@ -30,6 +31,7 @@ from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.conftest import ROOT, TODAY
 from tests.desk import CASES, NAMES, ON_AN_ACCOUNT, WITH_JSON, Desk, needed, run
+from tests.handlers import deployment_request
 from tests.hostile import HOSTILE, SEQUENCES, SIGNS, spoiled
 from tests.reports import generated
 
@@ -307,6 +309,16 @@ def test_summaries_of_alerts_have_only_visible_text():
         summary([(HOSTILE, 2)], [(HOSTILE, 3)]),
     ):
         assert_visible(alert.headline + "\n" + alert.body)
+
+
+def test_the_answer_to_cloudformation_has_only_visible_text(answers):
+    def refuse():
+        raise ValueError(HOSTILE.replace("\n", ""))
+
+    answer_request(deployment_request(answers), refuse, seconds_left=60)
+    [answer] = answers.heard
+    assert_visible(answer["Reason"])
+    assert "\\u202e" in answer["Reason"]
 
 
 def test_a_tool_that_decodes_the_log_shows_only_visible_text():

@@ -229,7 +229,15 @@ def _person(identity: Mapping[str, Any]) -> str:
     """The person or program behind the session of a role; empty for another caller, whom the actor names."""
     if not _text(identity.get("arn")):
         return ""
-    return _identity_center_user(identity) or _text(mapping(identity.get("sessionContext")).get("sourceIdentity"))
+    session = mapping(identity.get("sessionContext"))
+    person = _identity_center_user(identity) or _text(session.get("sourceIdentity"))
+    if not person and _PERMISSION_SET in _text(mapping(session.get("sessionIssuer")).get("arn")):
+        person = _text(identity.get("arn")).rpartition("/")[2]
+    return person
+
+
+_PERMISSION_SET = ":role/aws-reserved/sso.amazonaws.com/"
+"""The path of the roles that IAM Identity Center makes for its permission sets. It names a session after its user."""
 
 
 def _identity_center_user(identity: Mapping[str, Any]) -> str:

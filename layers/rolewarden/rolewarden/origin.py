@@ -44,9 +44,8 @@ class Cause(NamedTuple):
     user_agent: str = ""
     """The tool that made the API call."""
     person: str = ""
-    """The person or program that uses a shared role: the ID of an Identity Center user for whom the session acts, or
-    the session's source identity. Whoever assumes the role chooses a source identity, unless its trust policy limits
-    it."""
+    """The person or program that uses a shared role: the Identity Center user for whom the session acts, or the
+    session's source identity. Whoever assumes the role chooses a source identity, unless its trust policy limits it."""
     unverified: str = ""
     """The text `queue message` if only a message of a queue says all this. Its sender may have invented it."""
 
