@@ -33,7 +33,8 @@ SEQUENCES = (
 )
 """What these characters, and the markup of Rich, can do in a terminal."""
 
-HOSTILE = "".join((*SEQUENCES, *SIGNS))
+HOSTILE = "".join((*SEQUENCES, *SIGNS)).replace("\ud800", "")
+"""All of them but the surrogate, which pytest could not send from a worker in the text of a failure."""
 
 KNOWN = frozenset(VERDICT_COLORS) | {"roles", "none"}
 """Words of Rolewarden that a command looks up."""

@@ -105,7 +105,7 @@ def test_markup_of_rich_in_a_name_is_text():
 
 def test_every_console_and_every_progress_bar_comes_from_the_one_place(capsys):
     for soft_wrap in (False, True):
-        consoles.console(soft_wrap=soft_wrap).print(HOSTILE.replace("\ud800", ""))
+        consoles.console(soft_wrap=soft_wrap).print(HOSTILE)
     print_line(HOSTILE)
     print_document(HOSTILE.replace("\nFORGED", ""), stderr=True)
     print_fault(ValueError, ValueError("\x1b[2J\u202e"), None)
@@ -224,7 +224,7 @@ def put_hostile_rows(world):
         about = f"{ACCOUNT_ID}/canvasrosa{number}"
         row = {"about": about, "named": f"{about}{HOSTILE}", "at": HistoryKey(at, "", kind).text, "kind": kind}
         more = {"reason": HOSTILE, "message": HOSTILE, "attached": [f"approved{HOSTILE}"], "verdict": "unenforceable"}
-        item = json.loads(json.dumps({**row, **more, "cause": cause}).replace("\\ud800", ""))
+        item = json.loads(json.dumps({**row, **more, "cause": cause}))
         world.runtime.aws.put(world.environment["HISTORY_TABLE"], item)
 
 
@@ -256,7 +256,7 @@ def test_json_has_every_character_in_ascii(desk, name):
     assert json.loads(result.stdout)
 
 
-SAYABLE = "".join(char for char in HOSTILE if char == "\n" or (char >= " " and char != "\ud800"))
+SAYABLE = "".join(char for char in HOSTILE if char == "\n" or (char >= " "))
 """The part of the text that an answer in XML can have."""
 
 
@@ -292,7 +292,7 @@ def test_the_report_has_only_visible_text():
 @pytest.mark.parametrize("file", sorted((ROOT / "events").glob("*.json")), ids=lambda file: file.stem)
 def test_every_kind_of_alert_and_finding_has_only_visible_text(file):
     event = json.loads(file.read_text())
-    for sign in (*SEQUENCES, HOSTILE):
+    for sign in (*SEQUENCES, HOSTILE, "\ud800"):
         hostile = {**event, "detail": spoiled({"kind": 0, **event["detail"]}, sign)}
         alert = compose(hostile, "aws")
         assert_visible(alert.body)
