@@ -21,6 +21,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
+import census_page
 import command_pages
 import local_pages
 import template_pages
@@ -36,6 +37,7 @@ FOLDER = Path(__file__).parent
 SHARED: dict[type, str] = {Cause: "cause", Verdict: "verdict", Remediation: "remediation", Trigger: "trigger"}
 """The types that several events have, with their names in the schema's `$defs`."""
 PAGES = (
+    "explanation/limits.md",
     "explanation/local-aws.md",
     "reference/alarms.md",
     "reference/cli.md",
@@ -243,6 +245,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     **{event.detail_type: partial(_event, event) for event in OWN_EVENTS},
     "cause": partial(_table, Cause),
     "local AWS": local_pages.table,
+    "open paths": census_page.open_paths,
     "reasons": _reasons,
     "reported kinds": partial(_kinds, ReportedKind, "kind"),
     "report findings": partial(_kinds, FindingKind, "finding"),

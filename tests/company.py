@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 from rolewarden.aws import Aws
 from rolewarden_local.aws import ACCOUNT_ID, LocalAws
-from rolewarden_local.emulated._ministack import cloudformation
+from rolewarden_local.emulated._ministack import cloudformation, iam
 from rolewarden_local.scenes.template import Template
 
 from tests.handlers import STACK
@@ -59,6 +59,8 @@ class Company(World):
         """Put only these accounts into UNIT."""
         self.aws.organize("o-exampleorg1", {UNIT: set(accounts)}, administrator=ACCOUNT_ID)
         self.stack_was_updated(datetime(2026, 1, 1, tzinfo=UTC))
+        # The exempt role is older than the deployment, or its exemption would be in doubt.
+        iam._roles.get_scoped(ACCOUNT_ID, None, "CanvasBreakGlass")["CreateDate"] = "2025-12-01T00:00:00Z"
 
     def stack_was_updated(self, at: datetime) -> None:
         """Set the time of the last update of the central stack in CloudFormation."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 
 from rolewarden.guardrails import (
     FileReading,
+    Problem,
     read_yaml,
 )
 
@@ -17,6 +19,11 @@ GUARDRAILS = ROOT / "layers" / "guardrails" / "guardrails.yaml"
 GUARDRAIL = "guardrails:\n  a: {bedrock: {deny: all}}\n"
 EVERYONE = "assignments:\n  - guardrails: [a]\n"
 SOUND = GUARDRAIL + EVERYONE
+
+WAY_OUT = re.compile(
+    r"\b(add|did you mean|end with|give|indent|keep|list|move|must be|name|remove|rename|start with|write)\b"
+)
+"""The words with which a message names a correction."""
 
 
 def guardrail(body: str) -> str:
@@ -55,3 +62,11 @@ def names(*wanted: str) -> str:
 
 def yaml(text: str) -> FileReading:
     return read_yaml(text, today=TODAY)
+
+
+def one_line(problem: Problem) -> str:
+    """The printed problem. Asserts that it is a readable line for every content of the file."""
+    line = str(problem)
+    assert line.isprintable(), line
+    assert not re.search(r"\['|\{'|\b(None|True|False)\b|Traceback|Error\b|object at 0x", line), line
+    return line

@@ -289,6 +289,38 @@ def test_compile_prints_the_boundaries_and_check_prints_their_size(file: Path) -
     assert re.search(r"policy boundary\.long\+short: [\d,]+ of 6,144 characters", said)
 
 
+def test_check_names_the_paths_that_a_guardrail_leaves_open_and_the_option_for_each(file: Path) -> None:
+    file.write_text(
+        "guardrails:\n  a: {jumpstart: {deny: all}}\n"
+        "  b: {bedrock: {deny: all}, jumpstart: {deny: all, weights: deny, autopilot: deny}, assistants: {deny: all},"
+        " pass_roles: [Canvas*]}\n"
+        "  c: {bedrock: {deny: all}, routes: canvas, assistants: {deny: all}, pass_roles: [Canvas*]}\n"
+        "assignments:\n  - guardrails: [a, b, c]\n"
+    )
+    said = CliRunner().invoke(app, ["check", str(file)]).stdout
+    assert (
+        "guardrail a leaves open: fine-tuning of JumpStart models by Canvas (`jumpstart.autopilot`); the files of "
+        "JumpStart models (`jumpstart.weights`); AWS's assistants (`assistants`); work as another role (`pass_roles`)"
+    ) in said
+    assert "guardrail b leaves open" not in said
+    assert "guardrail c leaves open: everything that a notebook can reach (`routes: all`)\n" in said
+    printed = json.loads(CliRunner().invoke(app, ["check", str(file), "--json"]).stdout)
+    assert printed["left_open"]["b"] == []
+
+
+def test_check_counts_the_statements_that_guardrails_of_an_assignment_share(file: Path) -> None:
+    shared = "guardrails:\n  a: {bedrock: {deny: [x.y*]}}\n  b: {bedrock: {deny: [x.z*]}}\nassignments:\n"
+    file.write_text(f"{shared}  - guardrails: [a, b]\n")
+    said = CliRunner().invoke(app, ["check", str(file)]).stdout
+    assert re.search(
+        r"assignment 1: 5 statements of [\d,]+ characters in more than one of its guardrails; one guardrail with all "
+        r"families has each statement once",
+        said,
+    )
+    file.write_text(f"{shared}  - {{guardrails: [a], domains: [d]}}\n  - guardrails: [b]\n")
+    assert "in more than one" not in CliRunner().invoke(app, ["check", str(file)]).stdout
+
+
 def test_an_unknown_fallback_is_an_error_with_the_allowed_values(file: Path) -> None:
     file.write_text(BOUNDED.format("anthropic.claude-*").replace("boundary\n", "bound\n", 1))
     [error] = check(file, today=TODAY).errors

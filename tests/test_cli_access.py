@@ -6,6 +6,7 @@ import pytest
 from rolewarden.errors import Refused
 from rolewarden.policies import policy_arn
 from rolewarden.verdicts import Reason
+from rolewarden.vocabulary import HUB_TAGS, JUMPSTART_TAGS
 from rolewarden_cli import access as accesses
 from rolewarden_cli import inventory, options
 from rolewarden_cli.account import OperatorCalls
@@ -23,7 +24,7 @@ OURS = policy_arn("", "aws", ACCOUNT_ID)
 NOVA, CLAUDE = "amazon.nova-pro-v1:0", "anthropic.claude-3-5-haiku-20241022-v1:0"
 FLAN, MISTRAL = "huggingface-text2text-flan-t5-xl", "huggingface-llm-mistral-7b-instruct"
 FOUR = [argument for model in (NOVA, CLAUDE, FLAN, MISTRAL) for argument in ("--model", model)]
-TAGS = ("sagemaker-sdk:jumpstart-model-id", "sagemaker-studio:jumpstart-model-id", "sm-jumpstart-id")
+TAGS = (*JUMPSTART_TAGS, *HUB_TAGS)
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +60,7 @@ def deny(world, role, *statements):
 def test_protected_profiles_reach_only_allowed_models_and_unprotected_ones_reach_every_model(protected):
     found = cells(*FOUR)
     assert {model: found["rosa", model]["allowed"] for model in (NOVA, CLAUDE, FLAN, MISTRAL)} == {
-        NOVA: True, CLAUDE: False, FLAN: False, MISTRAL: True,
+        NOVA: True, CLAUDE: False, FLAN: False, MISTRAL: False,
     }  # fmt: skip
     assert not any(found["omar", model]["allowed"] for model in (FLAN, MISTRAL))
     assert all(found["ravi", model]["allowed"] for model in (NOVA, CLAUDE, FLAN, MISTRAL))
@@ -69,8 +70,11 @@ def test_protected_profiles_reach_only_allowed_models_and_unprotected_ones_reach
     ]
     assert found["omar", FLAN]["statements"] == [
         "no-generative-ai:JumpStartCreateSdk",
+        "no-generative-ai:JumpStartTags",
         "no-generative-ai:JumpStartCreateStudio",
         "no-generative-ai:JumpStartCreateShort",
+        "no-generative-ai:JumpStartCreateHubSdk",
+        "no-generative-ai:JumpStartCreateHubStudio",
         "no-generative-ai:JumpStartHub",
     ]
     assert found["rosa", NOVA]["route"] == "on demand"

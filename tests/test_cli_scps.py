@@ -4,6 +4,7 @@ import json
 
 import boto3
 import pytest
+from rolewarden.vocabulary import HUB_TAGS, JUMPSTART_TAGS
 from rolewarden_cli import access as accesses
 from rolewarden_cli import inventory, options
 from rolewarden_cli.account import InferenceProfile, OperatorCalls
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.long
 
 NOVA, TITAN = "amazon.nova-pro-v1:0", "amazon.titan-text-express-v1"
 FLAN, MISTRAL = "huggingface-text2text-flan-t5-xl", "huggingface-llm-mistral-7b-instruct"
-TAGS = ("sagemaker-sdk:jumpstart-model-id", "sagemaker-studio:jumpstart-model-id", "sm-jumpstart-id")
+TAGS = (*JUMPSTART_TAGS, *HUB_TAGS)
 EVERYTHING = {"Action": ["bedrock:*", "bedrock-mantle:*", "sagemaker:*"], "Resource": "*"}
 UNIT = "ou-root-canvas"
 
@@ -132,7 +133,7 @@ def test_roles_that_a_policy_distinguishes_are_evaluated_separately(company):
 def test_models_that_a_policy_distinguishes_are_evaluated_separately(company):
     deny(
         *({"Action": "sagemaker:Create*", "Resource": "*", "Condition": {"StringLike": {
-            f"aws:RequestTag/{tag}": "huggingface-llm-mistral-*"}}} for tag in TAGS),
+            f"aws:RequestTag/{tag}": "*huggingface-llm-mistral-*"}}} for tag in TAGS),
         {"Action": "sagemaker:DeployHubModel", "Resource": "*"},
     )  # fmt: skip
     found = cells("--model", FLAN, "--model", MISTRAL)

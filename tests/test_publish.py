@@ -310,9 +310,16 @@ def test_a_check_that_finds_nothing_writes_and_announces_nothing(world, announce
     assert announced() == []
 
 
-def test_the_schedule_and_a_manual_request_make_the_function_check_every_policy(world, monkeypatch):
+def test_the_schedule_makes_the_function_check_every_policy(world, monkeypatch):
     handler = publish_handler(world, monkeypatch)
-    for event in ({"detail-type": "Scheduled Event"}, {"detail-type": "Sweep Requested"}):
-        tamper(world, "edited")
-        handler({"source": "x", **event}, CONTEXT)
-        assert world.in_force() == PUBLISHED
+    tamper(world, "edited")
+    handler({"source": "x", "detail-type": "Scheduled Event"}, CONTEXT)
+    assert world.in_force() == PUBLISHED
+
+
+def test_a_requested_sweep_checks_every_policy(world):
+    tamper(world, "edited")
+    world.sweeper.handle_event({"source": "rolewarden", "detail-type": "Sweep Requested"})
+    [body] = world.queued("PUBLISH_QUEUE_URL")
+    world.publications.handle_message(body)
+    assert world.in_force() == PUBLISHED

@@ -250,6 +250,9 @@ def sweeps(staff):
     staff.sweep(seconds_left=0)
     staff.work()
     assert [world.attached(role) for role in ("CanvasAnalytics", "CanvasOmar", "CanvasRosa")] == [{"a"}, {"a"}, {"b"}]
+    request = {"source": "rolewarden", "detail-type": "Sweep Requested"}
+    staff.function("Sweep").sweeper.handle_event(request)
+    assert len(world.queued("PUBLISH_QUEUE_URL")) == 1
 
     world.sagemaker.update_domain(DomainId=ANALYTICS)
     world.sagemaker.update_user_profile(

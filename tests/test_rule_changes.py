@@ -71,6 +71,10 @@ def requests() -> Iterator[tuple[str, str, Mapping[str, str]]]:
     yield request("bedrock:InvokeAgent")
     yield request("aws-external-anthropic:CreateInference")
     yield request("sagemaker:CreateTrainingSession")
+    yield request("q:SendMessage")
+    yield request("datazone:GenerateCode")
+    passed = {"iam:PassedToService": "sagemaker.amazonaws.com"}
+    yield request("iam:PassRole", "arn:aws:iam::111122223333:role/Admin", **passed)
 
 
 REQUESTS = list(requests())
@@ -176,12 +180,16 @@ def lists(kind: str, models: list[str]) -> st.SearchStrategy[dict[str, Any]]:
 def files(draw: st.DrawFn) -> dict[str, Any]:
     """A guardrails.yaml of one or two guardrails, each short or with several policies."""
     named = draw(st.lists(st.sampled_from("abc"), min_size=1, max_size=2, unique=True))
-    defined = {}
+    defined: dict[str, dict[str, Any]] = {}
     for name in named:
         families = draw(st.sampled_from([("bedrock",), ("jumpstart",), ("bedrock", "jumpstart")]))
         kind = draw(st.sampled_from(["deny", "allow"]))
-        pools = {"bedrock": BEDROCK, "jumpstart": JUMPSTART}
+        pools = {"bedrock": BEDROCK, "jumpstart": JUMPSTART[:16]}
         defined[name] = {family: draw(lists(kind, pools[family])) for family in families}
+        if draw(st.booleans()):
+            defined[name]["assistants"] = {"deny": "all"}
+        if draw(st.booleans()):
+            defined[name]["pass_roles"] = ["Canvas*"]
     special = draw(st.lists(st.sampled_from(named), min_size=1, unique=True))
     file: dict[str, Any] = {
         "guardrails": defined,
@@ -214,7 +222,7 @@ def settle(world: World) -> World:
     return world
 
 
-FOUR, FOURTEEN = ({"jumpstart": {"deny": JUMPSTART[:n]}, "bedrock": {"deny": BEDROCK[:n]}} for n in (4, 14))
+SHORT, LONG = ({"bedrock": {"deny": BEDROCK[:n]}} for n in (4, 24))
 
 
 def of(guardrail: Mapping[str, Any]) -> dict[str, Any]:
@@ -222,8 +230,8 @@ def of(guardrail: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def grown(world_with: Any, tmp_path: Path) -> tuple[World, World]:
-    before = settle(world_with(yaml.safe_dump(of(FOUR))))
-    return before, changed(before, str(tmp_path), 0, of(FOURTEEN))
+    before = settle(world_with(yaml.safe_dump(of(SHORT))))
+    return before, changed(before, str(tmp_path), 0, of(LONG))
 
 
 def test_a_guardrail_that_needs_a_second_policy_stays_in_effect(world_with: Any, tmp_path: Path) -> None:
@@ -248,7 +256,7 @@ def test_the_end_of_a_change_is_no_finding(world_with: Any, tmp_path: Path) -> N
 
 
 def test_a_check_that_restores_one_policy_of_a_guardrail_leaves_the_other_alone(world_with: Any) -> None:
-    world = settle(world_with(yaml.safe_dump(of(FOURTEEN))))
+    world = settle(world_with(yaml.safe_dump(of(LONG))))
     edited = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]})
     for tampered, other in (("g-2", "g"), ("g", "g-2")):
         arn = policy_arn(tampered, "aws", ACCOUNT_ID)
@@ -259,9 +267,9 @@ def test_a_check_that_restores_one_policy_of_a_guardrail_leaves_the_other_alone(
 
 
 def test_a_deployment_that_keeps_statements_asks_for_its_completion(world_with: Any, tmp_path: Path) -> None:
-    before = settle(world_with(yaml.safe_dump(of(FOUR)))).with_immediate_rechecks()
+    before = settle(world_with(yaml.safe_dump(of(SHORT)))).with_immediate_rechecks()
     path = tmp_path / "longer.yaml"
-    path.write_text(yaml.safe_dump(of(FOURTEEN)))
+    path.write_text(yaml.safe_dump(of(LONG)))
     after = before.under(path).with_immediate_rechecks()
     after.publications.run(ACCOUNT_ID, DEPLOYMENT)
     after.sweep()

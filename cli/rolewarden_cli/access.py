@@ -22,8 +22,8 @@ from rolewarden.bindings import BEDROCK as BEDROCK_ROLE
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, OTHER_VIAS, ROLE, SHARED_SPACES, USER_PROFILE, Binding, RoleKey
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.guardrails import matches
-from rolewarden.policies import CANVAS_CREATE, CANVAS_USE, JUMPSTART_TAGS
 from rolewarden.verdicts import Reason
+from rolewarden.vocabulary import CANVAS_CREATE, CANVAS_USE, HUB_TAGS, JUMPSTART_TAGS
 
 from rolewarden_cli.account import Context, InferenceProfile, OperatorCalls, RoleDetail, Simulated
 from rolewarden_cli.answers import HIDDEN, as_json, shown, shown_as, some_of
@@ -526,13 +526,14 @@ class _Asking:
                 f"arn:{self._partition}:sagemaker:{region}:{self._account}:{kind}/canvas-rolewarden"
                 for kind in ("model", "endpoint", "endpoint-config")
             )
-            for tag in JUMPSTART_TAGS:
-                name = f"endpoint tagged {tag}{self._in(region)}"
-                for model, route in self._by_value(left(), f"aws:RequestTag/{tag}", name, DEPLOY_ACTIONS, made):
-                    routes[model].append(route)
             hub = f"arn:{self._partition}:sagemaker:{region}:aws:hub/SageMakerPublicHub"
-            contents = f"arn:{self._partition}:sagemaker:{region}:aws:hub-content/SageMakerPublicHub/Model"
-            in_hub = {model: f"{contents}/{model.id}/1.0.0" for model in left()}
+            contents = f"arn:{self._partition}:sagemaker:{region}:aws:hub-content/SageMakerPublicHub/Model/"
+            for tag in (*JUMPSTART_TAGS, *HUB_TAGS):
+                key, name = f"aws:RequestTag/{tag}", f"endpoint tagged {tag}{self._in(region)}"
+                form = f"{contents}{{}}/1.0.0" if tag in HUB_TAGS else "{}"
+                for model, route in self._by_value(left(), key, name, DEPLOY_ACTIONS, made, form):
+                    routes[model].append(route)
+            in_hub = {model: f"{contents}{model.id}/1.0.0" for model in left()}
             answers = self._asked((DEPLOY_FROM_HUB,), [hub, *in_hub.values()]) if in_hub else {}
             for model, arn in in_hub.items():
                 parts = [answers[DEPLOY_FROM_HUB, resource] for resource in (hub, arn)]
@@ -540,9 +541,15 @@ class _Asking:
         return {model: Decision(tuple(found)) for model, found in routes.items()}
 
     def _by_value(
-        self, columns: Sequence[Model], key: str, name: str, actions: Sequence[str], resources: Sequence[str]
+        self,
+        columns: Sequence[Model],
+        key: str,
+        name: str,
+        actions: Sequence[str],
+        resources: Sequence[str],
+        form: str = "{}",
     ) -> Iterator[tuple[Model, Route]]:
-        """Evaluate a route for each model, whose ID is the value of the condition key `key`.
+        """Evaluate a route for each model, whose ID is in the value of the condition key `key`. `form` is the value.
 
         Each of `actions` is authorized on the resource in the same position. If no policy of the role distinguishes
         some models, one of them is simulated for all.
@@ -552,11 +559,12 @@ class _Asking:
         # of them costs little.
         each = self.judge.scps.documents is None and len(columns) <= MANY
         for model in columns:
-            alike[model.id if each else self._signature(key, model.id)].append(model)
+            value = form.format(model.id)
+            alike[value if each else self._signature(key, value)].append(model)
         groups = list(alike.values())
 
         def ask(group: Sequence[Model]) -> Route:
-            context: dict[str, str | Sequence[str]] = {key: group[0].id}
+            context: dict[str, str | Sequence[str]] = {key: form.format(group[0].id)}
             if key.startswith("aws:RequestTag/"):
                 context["aws:TagKeys"] = [key.removeprefix("aws:RequestTag/")]
             found = self._routes(actions, resources, context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -11,9 +12,12 @@ from pathlib import Path
 
 from rolewarden.check import ROLE_POLICIES, Checked, KnownModels, check
 from rolewarden.errors import RolewardenError
-from rolewarden.policies import POLICY_SIZE, Policy, compile_rules, size
+from rolewarden.guardrails import Allowance, Guardrail, Routes
+from rolewarden.placement import identity
+from rolewarden.policies import POLICY_SIZE, Policy, Statement, compile_guardrail, compile_rules, size
 
 from rolewarden_cli.answers import HIDDEN, merged, shown_as
+from rolewarden_cli.console import counted
 
 DEFAULT_FILE = Path("layers/guardrails/guardrails.yaml")
 
@@ -62,6 +66,13 @@ class CheckedFile:
         """The number of characters of each policy's document."""
         return {policy.name: size(policy.document) for policy in self.policies()}
 
+    @property
+    @shown_as("left_open")
+    def open_paths(self) -> dict[str, list[str]]:
+        """The access paths that each guardrail leaves open, as far as an option closes them."""
+        rules = self.checked.rules
+        return {name: left_open(guardrail) for name, guardrail in rules.guardrails.items()} if rules else {}
+
     def policies(self) -> tuple[Policy, ...]:
         """The policies, with ARNs of the partition `aws`; empty if the file has errors."""
         return compile_rules(self.checked.rules, "aws") if self.checked.rules else ()
@@ -82,7 +93,58 @@ class CheckedFile:
             f"assignment {number}: {needed} of the {ROLE_POLICIES} policies that a role can have by default"
             for number, needed in enumerate(self.checked.slots, start=1)
         ]
+        return [*lines, *self._shared(), *self._left_open()]
+
+    def _shared(self) -> list[str]:
+        """A line for each assignment with statements that several of its guardrails have."""
+        rules = self.checked.rules
+        lines = []
+        for number, assignment in enumerate(rules.assignments if rules else (), start=1):
+            found = [rules.guardrails[name] for name in assignment.guardrails] if rules else []
+            if again := repeated(found):
+                characters = sum(map(size, again))
+                lines.append(
+                    f"assignment {number}: {counted(len(again), 'statement')} of {characters:,} characters in more "
+                    "than one of its guardrails; one guardrail with all families has each statement once"
+                )
         return lines
+
+    def _left_open(self) -> list[str]:
+        """A line for each guardrail that leaves an access path open."""
+        return [f"guardrail {name} leaves open: {'; '.join(paths)}" for name, paths in self.open_paths.items() if paths]
+
+
+def repeated(guardrails: Sequence[Guardrail]) -> list[Statement]:
+    """The statements that these guardrails have more than once, without the first of each kind."""
+    seen: set[str] = set()
+    again = []
+    for guardrail in guardrails:
+        for policy in compile_guardrail(guardrail, "aws"):
+            for statement in policy.document["Statement"]:
+                if identity(statement) in seen:
+                    again.append(statement)
+                seen.add(identity(statement))
+    return again
+
+
+def left_open(guardrail: Guardrail) -> list[str]:
+    """The access paths that a guardrail leaves open, each with the option that closes it.
+
+    docs/explanation/limits.md lists the other paths, which no option closes.
+    """
+    bedrock, jumpstart = guardrail.bedrock, guardrail.jumpstart
+    found = []
+    if guardrail.routes is Routes.CANVAS:
+        found.append("everything that a notebook can reach (`routes: all`)")
+    if jumpstart and jumpstart.autopilot is Allowance.ALLOW:
+        found.append("fine-tuning of JumpStart models by Canvas (`jumpstart.autopilot`)")
+    if jumpstart and jumpstart.weights is Allowance.ALLOW and jumpstart.kind != "allow" and not jumpstart.hubs:
+        found.append("the files of JumpStart models (`jumpstart.weights`)")
+    if not guardrail.assistants and any(rule and rule.kind == "deny-all" for rule in (bedrock, jumpstart)):
+        found.append("AWS's assistants (`assistants`)")
+    if (bedrock or jumpstart) and not guardrail.pass_roles:
+        found.append("work as another role (`pass_roles`)")
+    return found
 
 
 def write(policies: tuple[Policy, ...], folder: Path) -> list[Path]:

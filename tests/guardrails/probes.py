@@ -41,6 +41,7 @@ class Request:
 
 PLACEHOLDERS = {
     "{tag}": ("sagemaker-sdk:jumpstart-model-id", "sagemaker-studio:jumpstart-model-id", "sm-jumpstart-id"),
+    "{hubtag}": ("sagemaker-sdk:hub-content-arn", "sagemaker-studio:hub-content-arn"),
     "{denied}": ("huggingface-text2text-flan-t5-xl", "meta-textgeneration-llama-2-7b"),
     "{allowed}": ("huggingface-llm-mistral-7b-instruct", "lightgbm-classification-model"),
 }

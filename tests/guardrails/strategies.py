@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from rolewarden.guardrails import Allowance, BedrockRule, Guardrail, JumpStartRule, Routes, RuleKind
+from rolewarden.guardrails import Allowance, AssistantsRule, BedrockRule, Guardrail, JumpStartRule, Routes, RuleKind
 
 _word = st.text("ab-", min_size=1, max_size=4)
 _wild_word = st.text("ab-*?", min_size=1, max_size=4)
@@ -21,6 +21,8 @@ arns = st.builds(
     st.text("abc1", min_size=1, max_size=3),
 )
 
+hub_names = st.sampled_from(["ours", "ours-too", "models"])
+role_names = st.sampled_from(["Canvas*", "CanvasUsers", "SageMakerPipeline"])
 bedrock_lists = st.lists(bedrock_patterns, min_size=1, max_size=4).map(tuple)
 jumpstart_lists = st.lists(jumpstart_patterns, min_size=1, max_size=4).map(tuple)
 
@@ -43,12 +45,17 @@ def bedrock_rules(draw: st.DrawFn) -> BedrockRule:
 @st.composite
 def jumpstart_rules(draw: st.DrawFn) -> JumpStartRule:
     kind = draw(st.sampled_from(KINDS))
+    customization = Allowance.DENY if kind == "deny-all" else draw(doors)
+    hubs = tuple(draw(st.lists(hub_names, max_size=2))) if kind == "deny-all" else ()
     return JumpStartRule(
         kind,
         () if kind == "deny-all" else draw(jumpstart_lists),
-        Allowance.DENY if kind == "deny-all" else draw(doors),
-        Allowance.ALLOW if kind == "allow" else draw(doors),
+        customization,
+        Allowance.ALLOW if kind == "allow" or hubs else draw(doors),
         draw(doors),
+        draw(doors),
+        Allowance.DENY if customization is Allowance.ALLOW else draw(doors),
+        hubs,
     )
 
 
@@ -56,7 +63,9 @@ def jumpstart_rules(draw: st.DrawFn) -> JumpStartRule:
 def guardrails(draw: st.DrawFn, name: str = "it") -> Guardrail:
     bedrock = draw(st.none() | bedrock_rules())
     jumpstart = draw(jumpstart_rules() if bedrock is None else st.none() | jumpstart_rules())
-    return Guardrail(name, bedrock, jumpstart, draw(st.sampled_from(Routes)))
+    assistants = draw(st.none() | st.just(AssistantsRule()))
+    passed = tuple(draw(st.lists(role_names, max_size=2)))
+    return Guardrail(name, bedrock, jumpstart, draw(st.sampled_from(Routes)), assistants=assistants, pass_roles=passed)
 
 
 @st.composite

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Any
 
 import pytest
+from rolewarden.policies import Statement, document_of
+from rolewarden_local.emulated.judge import judge
 
-from tests.guardrails.probes import PAGE, REQUESTS, allowed, role_under
+from tests.guardrails.probes import ALLOW_EVERYTHING, PAGE, REQUESTS, Request, allowed, role_under
 
 pytestmark = pytest.mark.long
 
@@ -19,53 +23,54 @@ NO_REGION = "arn:aws:bedrock:::foundation-model/"
 documents this, so documents have both forms (as of 2026-10, AWS's examples for global inference profiles do)."""
 
 
-def without_one_word(document: dict[str, object]) -> Iterator[tuple[str, dict[str, object]]]:
-    statements = document["Statement"]
-    assert isinstance(statements, list)
-    for place, statement in enumerate(statements):
-        for element in ("Action", "Resource", "NotResource"):
-            values = statement.get(element, [])
-            if isinstance(values, str):
-                values = [values]
-            for value in values:
-                changed = copy.deepcopy(document)
-                left = [other for other in values if other != value]
+def as_list(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def without_one_word(statement: Statement) -> Iterator[tuple[str, Statement | None]]:
+    """Each word of a statement, and the statement without it; None if nothing is left."""
+    for element in ("Action", "Resource", "NotResource"):
+        values = as_list(statement.get(element, []))
+        for value in values:
+            left = [other for other in values if other != value]
+            yield f"{statement['Sid']} without {value}", {**statement, element: left} if left else None
+    for operator, keys in statement.get("Condition", {}).items():
+        for key, values in keys.items():
+            for value in as_list(values):
+                changed = copy.deepcopy(statement)
+                left = [] if isinstance(values, str) else [other for other in values if other != value]
                 if left:
-                    changed["Statement"][place][element] = left  # type: ignore[index]
+                    changed["Condition"][operator][key] = left
                 else:
-                    del changed["Statement"][place]  # type: ignore[attr-defined]
-                yield f"{statement['Sid']} without {value}", changed
-        for operator, keys in statement.get("Condition", {}).items():
-            for key, values in keys.items():
-                for value in [values] if isinstance(values, str) else values:
-                    changed = copy.deepcopy(document)
-                    left = [] if isinstance(values, str) else [other for other in values if other != value]
-                    conditions = changed["Statement"][place]["Condition"]  # type: ignore[index]
-                    if left:
-                        conditions[operator][key] = left
-                    else:
-                        del conditions[operator]
-                    yield f"{statement['Sid']} without {operator} {key} {value}", changed
+                    del changed["Condition"][operator]
+                yield f"{statement['Sid']} without {operator} {key} {value}", changed
 
 
-def outcomes(policies: dict[str, dict[str, object]]) -> list[bool]:
-    return [allowed(policies, request) for request in REQUESTS]
+def deciding(guardrail: str, request: Request) -> set[tuple[str, int]]:
+    """The statements that deny a request: the name of the policy, and the number of the statement."""
+    judged = (judge(role_under(guardrail), request.action, resource, request.context) for resource in request.resources)
+    return {(one.policy, one.index) for found in judged if not found.allowed for one in found.matched}
 
 
 @pytest.mark.parametrize("guardrail", PAGE["guardrails"])
 def test_every_word_of_a_document_changes_a_decision(guardrail: str) -> None:
-    policies = dict(role_under(guardrail))
-    expected = outcomes(policies)
+    decided = [(request, deciding(guardrail, request)) for request in REQUESTS]
     idle = []
     for name, document in role_under(guardrail).items():
-        if name == "everything":
-            continue
-        for what, changed in without_one_word(document):
-            if NO_REGION in what:
-                continue
-            changed_role = {**policies, name: changed}
-            if all(allowed(changed_role, request) == was for request, was in zip(REQUESTS, expected, strict=True)):
-                idle.append(what)
+        for place, statement in enumerate(document["Statement"] if name != "everything" else ()):
+            # A statement decides only on its own actions, and only if no other statement denies the request.
+            met = [
+                (request, bool(by))
+                for request, by in decided
+                if not by - {(name, place)}
+                and any(fnmatchcase(request.action, pattern) for pattern in as_list(statement["Action"]))
+            ]
+            for what, changed in without_one_word(statement):
+                if NO_REGION in what:
+                    continue
+                role = {"everything": ALLOW_EVERYTHING, name: document_of([changed] if changed else [])}
+                if all(allowed(role, request) != was_denied for request, was_denied in met):
+                    idle.append(what)
     assert not idle, "\n".join(idle)
 
 

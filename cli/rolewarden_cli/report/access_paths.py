@@ -20,10 +20,16 @@ _TAG = "a JumpStart model, identified by the tag that {}"
 _CREATE = "Creating an endpoint, a model or a job of " + _TAG
 _USE = "Calling or changing an endpoint of " + _TAG
 _SDK, _STUDIO, _SHORT = "the SageMaker SDK sets", "Studio and Canvas set", "JumpStart's short form sets"
+_HUB_SDK, _HUB_STUDIO = (
+    "the SageMaker SDK sets with the model's hub",
+    "Studio and Bedrock Marketplace set with the model's hub",
+)
+_MARKED = "SageMaker Unified Studio sets"
 
 ACCESS_PATHS: dict[str, AccessPath] = {
     "BedrockModels": AccessPath(
-        "Calling any Bedrock model, at once, as a stream, in a batch or in an evaluation",
+        "Calling any Bedrock model, at once, as a stream, in a batch or in an evaluation; with `deny: all`, also "
+        "customizing, importing and renaming one, and the endpoint bedrock-mantle",
         "high",
     ),
     "BedrockListedModels": AccessPath(
@@ -42,6 +48,7 @@ ACCESS_PATHS: dict[str, AccessPath] = {
         "Calling models that are not listed at the endpoint bedrock-mantle",
         "medium",
     ),
+    "BedrockMantleUnnamedModels": AccessPath("Calling the endpoint bedrock-mantle without naming a model", "low"),
     "BedrockCustomization": AccessPath("Customizing (fine-tuning) a Bedrock model, and calling the result", "high"),
     "BedrockModelHandles": AccessPath(
         "Importing and copying models, and creating inference profiles, routers and marketplace endpoints, "
@@ -49,27 +56,38 @@ ACCESS_PATHS: dict[str, AccessPath] = {
         "high",
     ),
     "BedrockIndirect": AccessPath(
-        "Agents, flows, answers from knowledge bases, data automation, tools and reranking, which call a "
-        "model with another identity",
+        "Agents, flows, answers from knowledge bases and their parsers, data automation, tools and reranking, which "
+        "call a model with another identity; AgentCore, Claude Platform on AWS and Nova Act",
         "high",
     ),
-    "BedrockOtherPlatforms": AccessPath("AgentCore, and Anthropic's own platform on AWS", "high"),
+    "BedrockPassRole": AccessPath("Passing a role to Bedrock or AgentCore, which work with it", "high"),
     "JumpStartCreateSdk": AccessPath(_CREATE.format(_SDK), "high"),
     "JumpStartCreateStudio": AccessPath(_CREATE.format(_STUDIO), "high"),
     "JumpStartCreateShort": AccessPath(_CREATE.format(_SHORT), "high"),
+    "JumpStartCreateHubSdk": AccessPath(_CREATE.format(_HUB_SDK), "medium"),
+    "JumpStartCreateHubStudio": AccessPath(_CREATE.format(_HUB_STUDIO), "high"),
+    "JumpStartCreateMarked": AccessPath(_CREATE.format(_MARKED), "medium"),
+    "JumpStartCreateUnnamed": AccessPath(f"{_CREATE.format(_MARKED)}, if no other tag names it", "medium"),
     "JumpStartUseSdk": AccessPath(_USE.format(_SDK), "medium"),
     "JumpStartUseStudio": AccessPath(_USE.format(_STUDIO), "medium"),
     "JumpStartUseShort": AccessPath(_USE.format(_SHORT), "medium"),
-    "JumpStartTagRemoval": AccessPath("Removing the tag that identifies a JumpStart model", "high"),
+    "JumpStartUseHubSdk": AccessPath(_USE.format(_HUB_SDK), "medium"),
+    "JumpStartUseHubStudio": AccessPath(_USE.format(_HUB_STUDIO), "medium"),
+    "JumpStartUseMarked": AccessPath(_USE.format(_MARKED), "medium"),
+    "JumpStartUseUnnamed": AccessPath(f"{_USE.format(_MARKED)}, if no other tag names it", "medium"),
+    "JumpStartTags": AccessPath("Removing a tag that identifies a JumpStart model, and setting further ones", "high"),
     "JumpStartHub": AccessPath("Deploying, training or downloading any model of a hub", "high"),
     "JumpStartHubListedModels": AccessPath("Deploying, training or downloading the listed models of a hub", "high"),
     "JumpStartHubUnlistedModels": AccessPath("Deploying, training or downloading the unlisted models of a hub", "high"),
     "JumpStartGatedModels": AccessPath("Taking a gated model by reference", "medium"),
-    "JumpStartCustomization": AccessPath(
-        "Serverless model customization in SageMaker, and sampling from the result",
-        "high",
+    "JumpStartIndirect": AccessPath(
+        "Other names for models in a hub, serverless model customization and sampling from it, inference gateways and "
+        "routers",
+        "medium",
     ),
+    "JumpStartCustomizationJobs": AccessPath("Jobs of serverless customization that do not prepare data", "medium"),
     "JumpStartThroughBedrock": AccessPath("JumpStart models as marketplace endpoints of Bedrock", "medium"),
+    "JumpStartMarketplaceEndpoints": AccessPath("Calling marketplace endpoints of Bedrock", "medium"),
     "JumpStartAutopilot": AccessPath(
         "CreateAutoMLJobV2, which Canvas uses to fine-tune JumpStart models. This also stops ordinary "
         "training in Canvas",
@@ -77,6 +95,8 @@ ACCESS_PATHS: dict[str, AccessPath] = {
     ),
     "ExemptRoles": AccessPath("Passing an exempt role to a service, and assuming it", "high"),
     "JumpStartWeights": AccessPath("Fetching a model's files from JumpStart's buckets", "high"),
+    "Assistants": AccessPath("Answers of AWS's assistants in Canvas, in Studio and in other services", "high"),
+    "PassRoleToService": AccessPath("Passing another role to SageMaker, Bedrock or EventBridge", "high"),
     "AllThatIsNotDenied": AccessPath(
         "Nothing: a permissions boundary must allow everything that it does not deny, and grants nothing",
         "high",

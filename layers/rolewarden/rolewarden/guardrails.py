@@ -76,13 +76,27 @@ class BedrockRule(NamedTuple):
 
 
 class JumpStartRule(NamedTuple):
-    """The rule of a guardrail for the models of SageMaker JumpStart. `patterns` are as in BedrockRule."""
+    """The rule of a guardrail for the models of SageMaker JumpStart.
+
+    - `patterns`: as in BedrockRule.
+    - `hubs`: names of private hubs whose models stay usable. Only for "deny-all".
+    - `data_jobs`: whether the guardrail denies the jobs of serverless customization that prepare data.
+    """
 
     kind: RuleKind
     patterns: tuple[str, ...] = ()
     customization: Allowance = Allowance.DENY
     weights: Allowance = Allowance.ALLOW
     autopilot: Allowance = Allowance.ALLOW
+    indirect: Allowance = Allowance.DENY
+    data_jobs: Allowance = Allowance.DENY
+    hubs: tuple[str, ...] = ()
+
+
+class AssistantsRule(NamedTuple):
+    """The rule of a guardrail for AWS's assistants. They do not show their models, so it denies all of them."""
+
+    kind: Literal["deny-all"] = "deny-all"
 
 
 class ExemptRole(NamedTuple):
@@ -95,8 +109,10 @@ class ExemptRole(NamedTuple):
 class Guardrail(NamedTuple):
     """A named set of denies on models.
 
-    `exempt_roles` are the roles of all exemptions of the file. A role with the guardrail can neither pass nor assume
-    them, because it would get around its denies with them.
+    - `pass_roles`: patterns of the names of the only roles that a covered role can pass to a service. Empty means that
+      the guardrail does not restrict this.
+    - `exempt_roles`: the roles of all exemptions of the file. A role with the guardrail can neither pass nor assume
+      them, because it would get around its denies with them.
     """
 
     name: str
@@ -104,6 +120,8 @@ class Guardrail(NamedTuple):
     jumpstart: JumpStartRule | None = None
     routes: Routes = Routes.ALL
     mode: Mode = Mode.ENFORCE
+    assistants: AssistantsRule | None = None
+    pass_roles: tuple[str, ...] = ()
     exempt_roles: tuple[ExemptRole, ...] = ()
 
 
@@ -383,6 +401,8 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 _NAME = r"[A-Za-z][A-Za-z0-9_-]{0,99}"
 _BEDROCK_PATTERN = r"[a-z0-9*?-]{1,63}\.[a-z0-9.:*?-]{1,256}"
 _JUMPSTART_PATTERN = r"[A-Za-z0-9*?._-]{1,256}"
+_HUB = r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}"
+_PUBLIC_HUB = "SageMakerPublicHub"
 _BEDROCK_ARN = (
     r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:\d{12}:(?P<kind>provisioned-model|custom-model|custom-model-deployment|"
     r"imported-model|application-inference-profile|prompt-router|default-prompt-router|marketplace/model-endpoint)"
@@ -421,6 +441,8 @@ _PATTERNS = {
     "user_profiles": "a list of patterns of profile names, for example `[intern-*]`",
     "roles": "a list of patterns of role names, for example `[CanvasResearch*]`",
 }
+_FAMILIES = ("bedrock", "jumpstart", "assistants")
+_ALL_ASSISTANTS = "an assistant does not show its model: write `assistants: {deny: all}`"
 _MODELS = "`{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
 _SERVICES = "a list of services, for example `[sagemaker.amazonaws.com]`"
 _ONE_TEXT = "must be one text, in quotes if it is a number"
@@ -489,7 +511,7 @@ class _FileReader:
                 path, "must be a mapping of names to denied models, for example `no-bedrock: {bedrock: {deny: all}}`"
             )
             return {}
-        lost = next((key for key in ("bedrock", "jumpstart") if key in value), None)
+        lost = next((key for key in _FAMILIES if key in value), None)
         bare = next((name for name, body in value.items() if body is None), None)
         if lost and bare is not None and lost != bare:
             self.add_error((*path, bare), f"is empty: indent `{lost}` if it belongs below it")
@@ -520,8 +542,9 @@ class _FileReader:
         return found
 
     def guardrail(self, name: str, value: Any, path: Path_, mode: Mode) -> Guardrail:
-        body = self.mapping(value, path, {"bedrock", "jumpstart", "routes", "mode"})
-        if not {"bedrock", "jumpstart"} & body.keys() and isinstance(value, dict) and body.keys() == value.keys():
+        body = self.mapping(value, path, {*_FAMILIES, "pass_roles", "routes", "mode"})
+        denying = {*_FAMILIES, "pass_roles"} & body.keys()
+        if not denying and isinstance(value, dict) and body.keys() == value.keys():
             self.add_error(
                 path, "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or lists of models"
             )
@@ -532,7 +555,24 @@ class _FileReader:
             self.jumpstart(body["jumpstart"], (*path, "jumpstart"), routes) if "jumpstart" in body else None,
             routes,
             self.choice(Mode, "mode", body, path, mode),
+            assistants=self.assistants(body["assistants"], (*path, "assistants")) if "assistants" in body else None,
+            pass_roles=self.strings(
+                body["pass_roles"], (*path, "pass_roles"), _PATTERNS["roles"], self.check_passed_role
+            )
+            if "pass_roles" in body
+            else (),
         )
+
+    def assistants(self, value: Any, path: Path_) -> AssistantsRule:
+        body = self.mapping(value, path, {"deny"}, {"deny": _ALL_ASSISTANTS})
+        if "deny" in body and body["deny"] != "all":
+            self.add_error((*path, "deny"), _ALL_ASSISTANTS)
+        return AssistantsRule()
+
+    def check_passed_role(self, role: str, path: Path_) -> None:
+        self.check_role_name(role, path)
+        if set(role) <= set("*?"):
+            self.add_error(path, f"`{role}` matches every role, so it restricts nothing: remove `pass_roles`")
 
     def bedrock(self, value: Any, path: Path_, routes: Routes) -> BedrockRule:
         body = self.family(value, path, {"deny", "allow", "customization", "indirect", "allow_arns"})
@@ -551,24 +591,43 @@ class _FileReader:
         return rule
 
     def jumpstart(self, value: Any, path: Path_, routes: Routes) -> JumpStartRule:
-        body = self.family(value, path, {"deny", "allow", "customization", "weights", "autopilot"})
+        options = {"customization", "weights", "autopilot", "indirect", "data_jobs", "hubs"}
+        body = self.family(value, path, {"deny", "allow", *options})
         kind, patterns = self.models(body, path, self.check_jumpstart_pattern)
+        what = "a list of names of private hubs, for example `[approved-models]`"
         rule = JumpStartRule(
             kind,
             patterns,
             self.choice(Allowance, "customization", body, path, Allowance.DENY),
             self.choice(Allowance, "weights", body, path, Allowance.ALLOW),
             self.choice(Allowance, "autopilot", body, path, Allowance.ALLOW),
+            self.choice(Allowance, "indirect", body, path, Allowance.DENY),
+            self.choice(Allowance, "data_jobs", body, path, Allowance.DENY),
+            self.strings(body["hubs"], (*path, "hubs"), what, self.check_hub) if "hubs" in body else (),
         )
         self.warn_of_customization(rule.customization, body, path)
-        self.warn_of_routes("customization", routes, body, path)
-        if rule.weights is Allowance.DENY and kind == "allow":
+        for key in ("customization", "indirect", "data_jobs"):
+            self.warn_of_routes(key, routes, body, path)
+        if rule.data_jobs is Allowance.ALLOW and rule.customization is Allowance.ALLOW:
+            self.add_error((*path, "data_jobs"), "`customization: allow` already allows these jobs: remove `data_jobs`")
+        if rule.hubs and kind != "deny-all":
+            self.add_error(
+                (*path, "hubs"), "`hubs` is an exception from `deny: all`: write `deny: all`, or remove `hubs`"
+            )
+        if rule.weights is Allowance.DENY and (kind == "allow" or rule.hubs):
+            allowing, others = ("hubs", "of these hubs") if rule.hubs else ("allow", "of the allowed models")
             self.add_error(
                 (*path, "weights"),
-                "`weights: deny` with `allow` would also deny the files of the allowed models, because S3 does not "
-                "know models: remove it, or list models under `deny`",
+                f"`weights: deny` with `{allowing}` would also deny the files {others}, because S3 does not know "
+                "models: remove it, or list models under `deny`",
             )
         return rule
+
+    def check_hub(self, hub: str, path: Path_) -> None:
+        if hub == _PUBLIC_HUB:
+            self.add_error(path, f"`{hub}` has every model of JumpStart: name a private hub")
+        elif not re.fullmatch(_HUB, hub):
+            self.add_error(path, f"`{hub}` is not the name of a hub: write it as `approved-models`, without wildcards")
 
     def family(self, value: Any, path: Path_, keys: set[str]) -> dict[str, Any]:
         if value is None or value == {}:

@@ -1,10 +1,8 @@
 """The compiler: it turns a guardrail into IAM policies, and several guardrails into their fallback boundary.
 
 Each known access path to a model has a statement, whose Sid names the path. docs/reference/guardrails.md says what
-each statement denies and which access paths stay open. The same guardrail always compiles to the same bytes. Facts
-about actions, resources and condition keys are those of the Service Authorization Reference
-(https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html, list_bedrock-mantle.html
-and list_amazonsagemaker.html); tests/guardrails/test_vocabulary.py compares every name with its data.
+each statement denies and which access paths stay open. The same guardrail always compiles to the same bytes.
+`rolewarden.vocabulary` has the actions, tags and resources of the statements, with the sources of the facts.
 """
 
 from __future__ import annotations
@@ -23,6 +21,7 @@ from rolewarden import POLICY_PATH
 from rolewarden.errors import RulesError
 from rolewarden.guardrails import (
     Allowance,
+    AssistantsRule,
     BedrockRule,
     ExemptRole,
     Fallback,
@@ -33,6 +32,45 @@ from rolewarden.guardrails import (
     Rules,
 )
 from rolewarden.names import folded
+from rolewarden.vocabulary import (
+    ASSISTANTS,
+    BATCHES,
+    CANVAS_ASSISTANTS,
+    CANVAS_CREATE,
+    CANVAS_CUSTOMIZE,
+    CANVAS_USE,
+    CREATE,
+    CREATE_JOB,
+    CUSTOM_MODELS,
+    CUSTOMIZE,
+    CUSTOMIZE_NAMED,
+    CUSTOMIZE_NAMED_BY_CANVAS,
+    CUSTOMIZE_ON_MANTLE,
+    CUSTOMIZE_SERVERLESS,
+    DATA_JOBS,
+    HUB_TAGS,
+    JUMPSTART_TAGS,
+    MARK_TAG,
+    NO_MODELS,
+    OTHER_PLATFORMS,
+    OTHER_TAG_KEYS,
+    PASSED_TO,
+    PASSED_TO_BEDROCK,
+    RENAME_CUSTOMIZED,
+    RENAME_IN_HUB,
+    RENAME_MODEL,
+    TAG_KEYS,
+    THROUGH_BEDROCK,
+    USE_ANY_MODEL,
+    USE_ANY_MODEL_ON_MANTLE,
+    USE_HOSTED_INDIRECTLY,
+    USE_HUB,
+    USE_INDIRECTLY,
+    USE_MODEL,
+    USE_ROLE,
+    USE_TAGGED,
+    WEIGHT_BUCKETS,
+)
 
 Document = dict[str, Any]
 Statement = dict[str, Any]
@@ -53,145 +91,8 @@ ALL_THAT_IS_NOT_DENIED = {"Sid": "AllThatIsNotDenied", "Effect": "Allow", "Actio
 """The statement of a boundary that allows everything. It grants nothing and does not limit the role's policies, so that
 only the boundary's denies have an effect."""
 
-SID_FAMILIES = ("Bedrock", "JumpStart", "ExemptRoles")
+SID_FAMILIES = ("Bedrock", "JumpStart", "Assistants", "PassRole", "ExemptRoles")
 """The Sid of every deny that the compiler writes begins with one of these."""
-
-CANVAS_USE = ("bedrock:InvokeModel", "bedrock:InvokeModelWithResponseStream")
-"""The calls that Canvas itself makes. Bedrock authorizes Converse and StartAsyncInvoke as InvokeModel, and
-ConverseStream as InvokeModelWithResponseStream."""
-
-USE_MODEL = (
-    "bedrock:InvokeModel*",
-    "bedrock:CreateModelInvocationJob",
-    "bedrock:CreateEvaluationJob",
-    "bedrock:CreateModelEvaluationJob",
-    "bedrock:CreateAdvancedPromptOptimizationJob",
-)
-"""Actions that Bedrock authorizes on the model itself."""
-
-CANVAS_CUSTOMIZE = (
-    "bedrock:CreateModelCustomizationJob",
-    "bedrock:CreateCustomModelDeployment",
-    "bedrock:CreateProvisionedModelThroughput",
-)
-"""Actions that train a model further and deploy the result: Canvas calls this fine-tuning."""
-
-CUSTOMIZE_NAMED = (
-    "bedrock:CreateModelCustomizationJob",
-    "bedrock:CreateProvisionedModelThroughput",
-    "bedrock:UpdateProvisionedModelThroughput",
-)
-"""The customizing actions that Bedrock authorizes on the model that is customized."""
-
-CUSTOMIZE = (*CANVAS_CUSTOMIZE, "bedrock:UpdateCustomModelDeployment", "bedrock:UpdateProvisionedModelThroughput")
-"""All actions of Bedrock that customize a model or deploy a customized one."""
-
-CUSTOMIZE_ON_MANTLE = (
-    "bedrock-mantle:AssociateCustomizedModel",
-    "bedrock-mantle:CreateCustomizedModel",
-    "bedrock-mantle:CreateFineTuningJob",
-)
-"""The customizing actions of the Bedrock mantle endpoint. Only the last one names the model that it customizes."""
-
-RENAME_MODEL = (
-    "bedrock:CreateCustomModel",
-    "bedrock:CreateInferenceProfile",
-    "bedrock:CreateMarketplaceModelEndpoint",
-    "bedrock:CreateModelCopyJob",
-    "bedrock:CreateModelImportJob",
-    "bedrock:CreatePromptRouter",
-    "bedrock:RegisterMarketplaceModelEndpoint",
-    "bedrock:UpdateMarketplaceModelEndpoint",
-)
-"""Actions that import a model, or that give a model another ARN, which does not show which model it is."""
-
-USE_INDIRECTLY = (
-    "bedrock:AgenticRetrieveStream",
-    "bedrock:GenerateQuery",
-    "bedrock:InvokeAgent",
-    "bedrock:InvokeBlueprint*",
-    "bedrock:InvokeBuilder",
-    "bedrock:InvokeDataAutomation*",
-    "bedrock:InvokeFlow",
-    "bedrock:InvokeInlineAgent",
-    "bedrock:InvokeTool",
-    "bedrock:OptimizePrompt",
-    "bedrock:Rerank",
-    "bedrock:RetrieveAndGenerate",
-    "bedrock:StartFlowExecution",
-)
-"""Actions that let a model answer under another identity than the role's, or that name no model."""
-
-OTHER_PLATFORMS = (
-    "aws-external-anthropic:CallWithBearerToken",
-    "aws-external-anthropic:Create*",
-    "aws-external-anthropic:RunDeployment",
-    "bedrock-agentcore:Invoke*",
-)
-"""Actions on models in other IAM namespaces, which have no condition key for the model."""
-
-CUSTOM_MODELS = ("custom-model", "custom-model-deployment", "provisioned-model")
-"""Bedrock resources that are a customized model and do not name the model from which it was made."""
-
-NO_MODELS = ("async-invoke", "project")
-"""Bedrock resources on which Bedrock authorizes an invocation in addition to its model. According to the condition keys
-bedrock:ProjectArn and bedrock:ModelArn, a project belongs to a stateful invocation, which is authorized on its model,
-too."""
-
-BATCHES = ("model-invocation-job",)
-"""Bedrock resources on which Bedrock authorizes a batch job in addition to its model."""
-
-JUMPSTART_TAGS = (
-    "sagemaker-sdk:jumpstart-model-id",
-    "sagemaker-studio:jumpstart-model-id",
-    "sm-jumpstart-id",
-)
-"""The tags with which Canvas, Studio and the SageMaker Python SDK mark resources that they make from a JumpStart model.
-"""
-
-CANVAS_CREATE = ("sagemaker:CreateEndpoint", "sagemaker:CreateEndpointConfig")
-"""The actions with which Canvas deploys a JumpStart model."""
-
-CREATE = ("sagemaker:Create*",)
-"""Actions whose request holds the tags of the new resource. If an action takes no tags, a condition on them is never
-true."""
-
-USE_TAGGED = (
-    "sagemaker:AddTags",
-    "sagemaker:Create*",
-    "sagemaker:DeleteTags",
-    "sagemaker:InvokeEndpoint*",
-    "sagemaker:UpdateEndpoint",
-)
-"""Actions on a resource that has the tags, and actions that rewrite tags."""
-
-USE_HUB = (
-    "sagemaker:CreateHubContentPresignedUrls",
-    "sagemaker:DeployHubModel",
-    "sagemaker:TrainHubModel",
-)
-"""Actions that SageMaker authorizes on the model's entry in a hub."""
-
-CUSTOMIZE_SERVERLESS = (
-    "sagemaker:CreateJob",
-    "sagemaker:CreateTrainingSession",
-    "sagemaker:ExecuteSamplingOperation",
-    "sagemaker:Sample*",
-)
-"""SageMaker's serverless model customization: it trains a hub model and samples answers from it, and its actions name
-no model. Classic ML does not use it (SageMaker Developer Guide, "Training session APIs")."""
-
-THROUGH_BEDROCK = ("bedrock:CreateMarketplaceModelEndpoint", "bedrock:RegisterMarketplaceModelEndpoint")
-"""Actions of Bedrock on an endpoint that serves a JumpStart model."""
-
-WEIGHT_BUCKETS = ("jumpstart-cache-prod-*", "jumpstart-private-cache-prod-*")
-"""The buckets in which AWS keeps the public and the gated models of JumpStart: each region has one of each kind."""
-
-
-USE_ROLE = ("iam:PassRole", "sts:AssumeRole")
-"""The actions with which a caller works as another role: AWS works as a role that the caller passes, and the caller
-itself works as a role that it assumes. Neither is needed to work as an exempt role with the credentials of its own
-user profile."""
 
 
 class TooLong(RulesError):
@@ -316,6 +217,10 @@ def _denies(guardrail: Guardrail, partition: str) -> list[Statement]:
     if guardrail.jumpstart:
         has_bedrock = guardrail.bedrock is not None
         families["jumpstart"] = _jumpstart(guardrail.jumpstart, canvas, partition, has_bedrock)
+    if guardrail.assistants:
+        families["assistants"] = _assistants(guardrail.assistants, canvas)
+    if guardrail.pass_roles:
+        families["pass_roles"] = _passing(guardrail.pass_roles, partition)
     pieces: list[Statement] = []
     for family, statements in families.items():
         try:
@@ -341,7 +246,8 @@ def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statem
     use = CANVAS_USE if canvas else USE_MODEL
     customize = CANVAS_CUSTOMIZE if canvas else CUSTOMIZE
     customized = rule.customization is Allowance.ALLOW
-    named = (*use, *(action for action in CUSTOMIZE_NAMED if action in customize)) if customized else use
+    named = (*use, *(CUSTOMIZE_NAMED_BY_CANVAS if canvas else CUSTOMIZE_NAMED)) if customized else use
+    complete = rule.kind == "deny-all" and not rule.allow_arns and not canvas
     models, patterns = _ModelPatterns(partition), _fewest(rule.patterns)
     kinds = (*NO_MODELS, *(() if canvas else BATCHES), *(CUSTOM_MODELS if customized else ()))
     harmless = [f"arn:{partition}:bedrock:*:*:{kind}/*" for kind in kinds]
@@ -358,17 +264,36 @@ def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statem
         )
     elif rule.allow_arns:
         yield _deny("BedrockModels", use, not_resource=harmless)
-    else:
+    elif canvas:
         yield _deny("BedrockModels", use)
-    if not canvas:
+    else:
+        # Patterns of actions in one statement keep a guardrail against all generative AI within one policy.
+        yield _deny("BedrockModels", (*USE_ANY_MODEL, *USE_ANY_MODEL_ON_MANTLE))
+    if not (canvas or complete):
         yield from _mantle(rule, patterns)
-    if not customized:
+        yield _deny("BedrockModelHandles", (*RENAME_MODEL, *(RENAME_CUSTOMIZED if customized else ())))
+    if not (customized or complete):
         yield _deny("BedrockCustomization", customize if canvas else (*customize, *CUSTOMIZE_ON_MANTLE))
-    if not canvas:
-        yield _deny("BedrockModelHandles", RENAME_MODEL)
-        if rule.indirect is Allowance.DENY:
-            yield _deny("BedrockIndirect", USE_INDIRECTLY)
-            yield _deny("BedrockOtherPlatforms", OTHER_PLATFORMS)
+    if not canvas and rule.indirect is Allowance.DENY:
+        yield _deny("BedrockIndirect", (*USE_INDIRECTLY, *OTHER_PLATFORMS))
+        if rule.kind == "deny-all":
+            yield _passed("BedrockPassRole", PASSED_TO_BEDROCK)
+
+
+def _passed(sid: str, services: Sequence[str], *, not_resource: Sequence[str] = ()) -> Statement:
+    """The deny of passing a role to `services`, except for the ARN patterns `not_resource`."""
+    condition = {"StringLike": {"iam:PassedToService": _shortest(services)}}
+    return _deny(sid, ("iam:PassRole",), not_resource=not_resource, condition=condition)
+
+
+def _passing(roles: Sequence[str], partition: str) -> Iterator[Statement]:
+    """The deny of passing any role but `roles`. A role can have a path, which its name does not show."""
+    arns = [f"arn:{partition}:iam::*:role/{path}{role}" for role in _fewest(roles) for path in ("", "*/")]
+    yield _passed("PassRoleToService", PASSED_TO, not_resource=arns)
+
+
+def _assistants(_rule: AssistantsRule, canvas: bool) -> Iterator[Statement]:
+    yield _deny("Assistants", CANVAS_ASSISTANTS if canvas else ASSISTANTS)
 
 
 class _ModelPatterns:
@@ -418,6 +343,8 @@ def _mantle(rule: BedrockRule, patterns: Sequence[str]) -> Iterator[Statement]:
         if rule.customization is Allowance.DENY:
             listed.append("*:customized-model/*")
         yield _deny("BedrockMantleListedModels", actions, condition={"StringLike": {"bedrock-mantle:Model": listed}})
+        # A request without the key does not show its model, which can be one of the list.
+        yield _deny("BedrockMantleUnnamedModels", actions, condition={"Null": {"bedrock-mantle:Model": "true"}})
     else:
         yield from _allowing(
             patterns,
@@ -439,15 +366,10 @@ def _mantle(rule: BedrockRule, patterns: Sequence[str]) -> Iterator[Statement]:
 
 def _jumpstart(rule: JumpStartRule, canvas: bool, partition: str, has_bedrock: bool) -> Iterator[Statement]:
     patterns = _fewest(rule.patterns)
-    # IAM combines the keys of one condition block with AND, and such a statement would apply only to a request with all
-    # of these tags. Therefore each tag has its own statement.
-    for tag, name in zip(JUMPSTART_TAGS, ("Sdk", "Studio", "Short"), strict=True):
-        yield from _tagged(
-            f"JumpStartCreate{name}", CANVAS_CREATE if canvas else CREATE, rule.kind, patterns, f"aws:RequestTag/{tag}"
-        )
-        if not canvas:
-            yield from _tagged(f"JumpStartUse{name}", USE_TAGGED, rule.kind, patterns, f"aws:ResourceTag/{tag}")
+    create = CANVAS_CREATE if canvas else CREATE
+    yield from _by_tags("JumpStartCreate", create, rule, patterns, "aws:RequestTag/")
     if not canvas:
+        yield from _by_tags("JumpStartUse", USE_TAGGED, rule, patterns, "aws:ResourceTag/")
         yield from _jumpstart_beyond_canvas(rule, patterns, partition, has_bedrock)
     if rule.autopilot is Allowance.DENY:
         yield _deny("JumpStartAutopilot", ("sagemaker:CreateAutoMLJobV2",))
@@ -458,16 +380,42 @@ def _jumpstart(rule: JumpStartRule, canvas: bool, partition: str, has_bedrock: b
         yield _deny("JumpStartWeights", ("s3:GetObject", "s3:GetObjectVersion"), resource=objects)
 
 
+def _by_tags(
+    sid: str, actions: Sequence[str], rule: JumpStartRule, patterns: Sequence[str], source: str
+) -> Iterator[Statement]:
+    """The denies by the tags that mark a JumpStart model. `source` is the beginning of the condition key.
+
+    IAM combines the keys of one condition block with AND, and such a statement would apply only to a request with all
+    of these tags. Therefore each tag has its own statement.
+    """
+    hubs = [f"*:hub-content/{hub}/*" for hub in rule.hubs]
+    # The SDK and Studio mark a model of a private hub with the ARN of its entry there, too.
+    others = {"StringNotLike": {f"{source}{tag}": hubs for tag in HUB_TAGS}} if hubs else {}
+    for tag, name in zip(JUMPSTART_TAGS, ("Sdk", "Studio", "Short"), strict=True):
+        yield from _tagged(f"{sid}{name}", actions, rule.kind, patterns, f"{source}{tag}", others)
+    # The statement JumpStartTags denies removing these tags, and removing others changes nothing. With `deny: all`, no
+    # value of these tags changes anything either.
+    tagging = ("sagemaker:DeleteTags", *(("sagemaker:AddTags",) if rule.kind == "deny-all" and not rule.hubs else ()))
+    kept = [action for action in actions if action not in tagging]
+    for tag, name in zip(HUB_TAGS, ("HubSdk", "HubStudio"), strict=True):
+        key = f"{source}{tag}"
+        other = {"StringNotLike": {key: hubs}} if hubs else {}
+        yield from _tagged(f"{sid}{name}", kept, rule.kind, patterns, key, other, _entries(rule.kind))
+    if rule.kind == "deny-all":
+        yield from _tagged(f"{sid}Marked", kept, rule.kind, (), f"{source}{MARK_TAG}", others)
+    else:
+        # This tag shows a model of JumpStart, and no other tag shows which.
+        named = {f"{source}{tag}": "true" for tag in (*JUMPSTART_TAGS, *HUB_TAGS)}
+        yield _deny(f"{sid}Unnamed", kept, condition={"Null": {f"{source}{MARK_TAG}": "false", **named}})
+
+
 def _jumpstart_beyond_canvas(
     rule: JumpStartRule, patterns: Sequence[str], partition: str, has_bedrock: bool
 ) -> Iterator[Statement]:
-    yield _deny(
-        "JumpStartTagRemoval",
-        ("sagemaker:DeleteTags",),
-        condition={"ForAnyValue:StringEquals": {"aws:TagKeys": list(JUMPSTART_TAGS)}},
-    )
     if rule.kind == "deny-all":
-        yield _deny("JumpStartHub", USE_HUB)
+        keys = TAG_KEYS if rule.hubs else (*OTHER_TAG_KEYS, *TAG_KEYS)
+        actions = ("sagemaker:DeleteTags",) if rule.hubs else (*CREATE, "sagemaker:DeleteTags")
+        yield _deny("JumpStartTags", actions, condition={"ForAnyValue:StringLike": {"aws:TagKeys": list(keys)}})
         # A client cannot omit this key, because it is not a tag. It shows that a model is gated, but not which model
         # (SageMaker Developer Guide, "Access control for JumpStart gated models").
         yield _deny(
@@ -475,41 +423,109 @@ def _jumpstart_beyond_canvas(
             ("sagemaker:CreateModel", "sagemaker:CreateTrainingJob"),
             condition={"Bool": {"sagemaker:DirectGatedModelAccess": "true"}},
         )
-    elif rule.kind == "deny":
-        yield _deny("JumpStartHubListedModels", USE_HUB, resource=_contents(patterns, partition))
     else:
-        # SageMaker also authorizes these calls on the hub, whose ARN does not name the model.
-        hubs = f"arn:{partition}:sagemaker:*:*:hub/*"
-        yield from _allowing(
-            patterns,
-            lambda part: _deny("JumpStartHubUnlistedModels", USE_HUB, not_resource=[*_contents(part, partition), hubs]),
-        )
-    if rule.customization is Allowance.DENY:
-        yield _deny("JumpStartCustomization", CUSTOMIZE_SERVERLESS)
+        condition = {"ForAnyValue:StringLike": {"aws:TagKeys": list(TAG_KEYS)}}
+        yield _deny("JumpStartTags", ("sagemaker:DeleteTags",), condition=condition)
+    yield from _hub(rule, patterns, partition)
+    yield from _indirect(rule, partition)
     if not has_bedrock:
         yield _deny("JumpStartThroughBedrock", THROUGH_BEDROCK)
+        endpoints = [
+            f"arn:{partition}:bedrock:*:*:marketplace/model-endpoint/*",
+            f"arn:{partition}:sagemaker:*:*:endpoint/*",
+        ]
+        yield _deny("JumpStartMarketplaceEndpoints", ("bedrock:InvokeModel*",), resource=endpoints)
+
+
+def _hub(rule: JumpStartRule, patterns: Sequence[str], partition: str) -> Iterator[Statement]:
+    """The denies of models in hubs."""
+    hubs = f"arn:{partition}:sagemaker:*:*:hub/"
+    if rule.kind == "deny":
+        yield _deny("JumpStartHubListedModels", USE_HUB, resource=_contents(patterns, partition))
+    elif rule.kind == "allow":
+        # SageMaker also authorizes these calls on the hub, whose ARN does not name the model.
+        yield from _allowing(
+            patterns,
+            lambda part: _deny(
+                "JumpStartHubUnlistedModels", USE_HUB, not_resource=[*_contents(part, partition), f"{hubs}*"]
+            ),
+        )
+    else:
+        contents = f"arn:{partition}:sagemaker:*:*:hub-content/"
+        own = [arn for hub in rule.hubs for arn in (f"{hubs}{hub}", f"{contents}{hub}/*/*")]
+        yield _deny("JumpStartHub", USE_HUB, not_resource=own)
+
+
+def _indirect(rule: JumpStartRule, partition: str) -> Iterator[Statement]:
+    """The denies of access paths that do not show which model they lead to."""
+    actions = [*RENAME_IN_HUB]
+    if rule.indirect is Allowance.DENY:
+        actions += USE_HOSTED_INDIRECTLY
+    if rule.customization is Allowance.DENY:
+        actions += CUSTOMIZE_SERVERLESS
+        if rule.data_jobs is Allowance.DENY:
+            actions.append(CREATE_JOB)
+        else:
+            jobs = [f"arn:{partition}:sagemaker:*:*:job/{category}/*" for category in DATA_JOBS]
+            yield _deny("JumpStartCustomizationJobs", (CREATE_JOB,), not_resource=jobs)
+    yield _deny("JumpStartIndirect", sorted(actions))
+
+
+def _endings(pattern: str) -> tuple[str, ...]:
+    """The endings of the ARN of an entry in a hub, with and without a version after the name."""
+    return (pattern,) if pattern.endswith("*") else (pattern, f"{pattern}/*")
 
 
 def _contents(patterns: Iterable[str], partition: str) -> list[str]:
-    """The ARN patterns of the models' entries in any hub, with and without a version after the name."""
+    """The ARN patterns of the models' entries in any hub."""
     return [
         f"arn:{partition}:sagemaker:*:*:hub-content/*/*/{ending}"
         for pattern in patterns
-        for ending in ((pattern,) if pattern.endswith("*") else (pattern, f"{pattern}/*"))
+        for ending in _endings(pattern)
     ]
 
 
-def _tagged(sid: str, actions: Sequence[str], kind: RuleKind, patterns: Sequence[str], key: str) -> Iterator[Statement]:
+def _entries(kind: RuleKind) -> Callable[[str], tuple[str, ...]]:
+    """The patterns of a tag with the ARN of an entry in a hub, for a pattern of models.
+
+    A deny list matches as much as possible, and an allow list as little as possible.
+    """
+    before = "*/" if kind == "deny" else "*:hub-content/*/*/"
+    return lambda pattern: tuple(f"{before}{ending}" for ending in _endings(pattern))
+
+
+def _as_it_is(pattern: str) -> tuple[str, ...]:
+    return (pattern,)
+
+
+def _tagged(
+    sid: str,
+    actions: Sequence[str],
+    kind: RuleKind,
+    patterns: Sequence[str],
+    key: str,
+    others: Document,
+    values: Callable[[str], tuple[str, ...]] = _as_it_is,
+) -> Iterator[Statement]:
+    """The denies by one tag.
+
+    - `others`: a further condition of `deny: all`.
+    - `values`: the patterns of the tag's value for a pattern of models.
+    """
     present = {"Null": {key: "false"}}
+
+    def listed(part: Sequence[str]) -> list[str]:
+        return [value for pattern in part for value in values(pattern)]
+
     if kind == "deny-all":
-        yield _deny(sid, actions, condition=present)
+        yield _deny(sid, actions, condition={**present, **others})
     elif kind == "deny":
-        yield _deny(sid, actions, condition={"StringLike": {key: list(patterns)}})
+        yield _deny(sid, actions, condition={"StringLike": {key: listed(patterns)}})
     else:
         # Without the Null condition, StringNotLike is also true if the tag is absent, and would deny every endpoint of
         # classic ML.
         yield from _allowing(
-            patterns, lambda part: _deny(sid, actions, condition={**present, "StringNotLike": {key: list(part)}})
+            patterns, lambda part: _deny(sid, actions, condition={**present, "StringNotLike": {key: listed(part)}})
         )
 
 

@@ -211,12 +211,16 @@ class Sweeper:
         deployed = detail.get("trigger") == Trigger.DEPLOYMENT.value
         is_known = account and account in {self.coverage.account, *self.progress.member_accounts()}
         target = account if is_known and not deployed else ALL
-        if is_of_bus(mapping(event)) and not self.requests.claim(target):
-            return {"waits": target}
-        return self._start_target(target)
+        if not is_of_bus(mapping(event)):
+            return self.start() if target == ALL else self.begin(target)
+        return self._start_requested(target) if self.requests.claim(target) else {"waits": target}
 
-    def _start_target(self, target: str) -> dict[str, Any]:
-        return self.start() if target == ALL else self.begin(target)
+    def _start_requested(self, target: str) -> dict[str, Any]:
+        """Start a sweep that the event bus requested, and check the own account's policies, as its schedule does."""
+        if target != ALL:
+            return self.begin(target)
+        self.aws.send(self.queues.publish, [{"account": self.coverage.account, "step": PUBLISH}])
+        return self.start()
 
     def start(self) -> dict[str, Any]:
         """Trigger the sweep of every member account, and begin that of the stack's own. Raises as `begin` does."""
@@ -345,9 +349,8 @@ class Sweeper:
         region = matched(REGION, fields.get("region"))
         target = fields.get("target") if fields.get("target") == ALL else matched(ACCOUNT, fields.get("target"))
         if step == REQUESTED and target:
-            if not self.requests.claim(target, has_waited=True):
-                return {"waits": target}
-            return self._start_target(target)
+            is_next = self.requests.claim(target, has_waited=True)
+            return self._start_requested(target) if is_next else {"waits": target}
         if step == BEGIN and (account := matched(ACCOUNT, fields.get("account"))):
             return self.begin(account)
         if sweep and step == DESCRIBE and region and (chunk := _chunk_of(body)):

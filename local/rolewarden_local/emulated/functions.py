@@ -27,6 +27,7 @@ a burst of events waits for a few copies.
 """
 
 _copies: Final = threading.BoundedSemaphore(COPIES)
+_RETURN_TO_POOL: Final = lambda_runtime.release_worker.__name__
 _replaced: Final[set[Any]] = set()
 """The processes whose function was updated during an invocation."""
 _waits_for_a_copy: Final = contextvars.ContextVar("waits_for_a_copy", default=False)
@@ -64,7 +65,7 @@ def install_functions() -> None:
         ).install()
         Patch(
             module,
-            "release_worker",
+            _RETURN_TO_POOL,
             _ending(lambda_runtime.release_worker),
             "A process that was replaced during an invocation ends after it.",
         ).install()
@@ -136,12 +137,17 @@ def _queued(execute: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _ending_later(invalidate: Callable[..., None]) -> Callable[..., None]:
-    """Take the processes with an invocation in progress out of the pool before MiniStack ends the others."""
+    """Take the processes with an invocation in progress out of the pool before MiniStack ends the others.
+
+    If the function is deleted, all its processes end.
+    """
 
     def end_idle(name: str, qualifier: str | None = None, **scope: str | None) -> None:
         with lambda_runtime._lock:
             for key, workers in lambda_runtime._workers.items():
-                busy = [each for each in workers if each.in_use and _runs(each)] if key.split(":")[2] == name else []
+                account, region, named, _ = key.split(":")
+                is_updated = named == name and (account, region, name) in lambda_svc._functions._data
+                busy = [each for each in workers if each.in_use and _runs(each)] if is_updated else []
                 for worker in busy:
                     workers.remove(worker)
                     _replaced.add(worker)

@@ -95,13 +95,16 @@ class Account:
         return self.aws.query(self.outputs["HistoryTable"], {"about": f"{ACCOUNT}/{about}".lower()})
 
     def is_swept(self) -> bool:
-        """Whether every sweep that began has completed, and the work queue is empty."""
+        """Whether every sweep that began has completed, and no queue has a message that waits only for a function."""
         sweeps = self.progress.sweeps(ACCOUNT)
         if not sweeps or not all(sweep.get("completed") for sweep in sweeps):
             return False
         waiting = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found = self.sqs.get_queue_attributes(QueueUrl=self.outputs["WorkQueue"], AttributeNames=waiting)["Attributes"]
-        return all(int(found[name]) == 0 for name in waiting)
+        for queue in ("PublishQueue", "SweepQueue", "WorkQueue"):
+            found = self.sqs.get_queue_attributes(QueueUrl=self.outputs[queue], AttributeNames=waiting)["Attributes"]
+            if any(int(found[name]) for name in waiting):
+                return False
+        return True
 
     @classmethod
     def made(
