@@ -114,6 +114,17 @@ def test_the_bill_of_materials_of_the_same_layer_is_the_same_file(layer, monkeyp
     assert timed == json.loads(first)
 
 
+@pytest.mark.parametrize(
+    ("folder", "epoch", "says"),
+    [("none", "0", "run `sam build` first"), ("", "today", "set it to a number of seconds"), ("", "", "unset it")],
+)
+def test_a_mistake_in_the_call_is_one_line(layer, monkeypatch, tmp_path, folder, epoch, says):
+    monkeypatch.syspath_prepend(str(ROOT / "layers" / "rolewarden"))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    line = importlib.import_module("bom").main(str(layer / folder), str(tmp_path / "bom.json"))
+    assert says in line
+
+
 def add_module(site):
     (site / "implant.py").write_text("")
 

@@ -51,6 +51,11 @@ class IncompleteBillError(Exception):
 
 def bill_of(site: Path, environment: Mapping[str, str]) -> str:
     """The bill of the layer in `site`. Raises IncompleteBillError."""
+    if not (site / OWN).is_dir():
+        raise IncompleteBillError(f"{site} is no layer of Rolewarden: run `sam build` first")
+    epoch = environment.get("SOURCE_DATE_EPOCH")
+    if epoch is not None and not re.fullmatch(r"\d{1,11}", epoch):
+        raise IncompleteBillError(f"SOURCE_DATE_EPOCH is `{epoch}`: set it to a number of seconds, or unset it")
     hashes = pinned(REQUIREMENTS)
     found = sorted(distributions(path=[str(site)]), key=lambda package: normalized(package.metadata["Name"]))
     bom = Bom()
@@ -64,7 +69,6 @@ def bill_of(site: Path, environment: Mapping[str, str]) -> str:
         raise IncompleteBillError(f"no listed package has this {unknown[0]} of the layer: run `sam build` again")
     bom.register_dependency(bom.metadata.component, bom.components)
     bom.serial_number = uuid5(NAMESPACE_URL, " ".join(sorted(f"{name} {hashes[name]}" for name in listed)))
-    epoch = environment.get("SOURCE_DATE_EPOCH")
     bom.metadata.timestamp = datetime.fromtimestamp(int(epoch or 0), UTC)
     text = json.loads(JsonV1Dot6(bom).output_as_string())
     if epoch is None:
