@@ -1,4 +1,7 @@
-"""The layer is built only from packages whose hashes stand in requirements.txt."""
+"""The layer is built only from packages whose hashes stand in requirements.txt.
+
+`test_layer.py` builds it from the unchanged packages, without a network.
+"""
 
 import os
 import re
@@ -68,13 +71,12 @@ def test_no_build_step_calls_pip_without_hashes():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["six", "botocore"])
-def test_a_changed_wheel_fails_the_build_with_one_line(tmp_path, wheels, name):
-    tamper(wheels, name)
+def test_a_changed_wheel_fails_the_build_with_one_line(tmp_path, wheels):
+    tamper(wheels, "six")
     ran = build(tmp_path / "layer", wheels)
     [line] = [line for line in f"{ran.stdout}{ran.stderr}".splitlines() if not line.startswith("make")]
     assert ran.returncode != 0
-    assert line.startswith(f"error: the file of {name}==")
+    assert line.startswith("error: the file of six==1.17.0 ")
     assert "do not deploy" in line
     assert not (tmp_path / "layer").exists()
 
@@ -94,20 +96,12 @@ def test_a_changed_parser_of_the_rules_fails_the_build_with_one_line(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
-@pytest.mark.long
-def test_unchanged_wheels_build_without_a_network(tmp_path, wheels):
-    ran = build(tmp_path / "layer", wheels)
-    assert ran.returncode == 0, ran.stderr
-    assert (tmp_path / "layer" / "python" / "six.py").exists()
-
-
-@pytest.mark.long
-def test_a_missing_wheel_fails_the_build_with_one_line(tmp_path, wheels):
-    next(wheels.glob("six-*")).unlink()
-    ran = build(tmp_path / "layer", wheels)
-    [line] = [line for line in f"{ran.stdout}{ran.stderr}".splitlines() if not line.startswith("make")]
-    assert line.startswith("error: pip could not get the packages: No matching distribution found for six==")
-    assert not (tmp_path / "layer").exists()
+def test_a_package_that_pip_cannot_get_fails_the_build_with_one_line(tmp_path):
+    line = packages.get_packages(
+        "download", tmp_path / "made", ["--no-index"], LAYERS / "guardrails" / "requirements.txt"
+    )
+    assert line.startswith("pip could not get the packages: No matching distribution found for pyyaml==6.0.3")
+    assert "\n" not in line
 
 
 def test_the_security_policy_names_no_address():
