@@ -21,7 +21,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --jobs=3
 endif
 
-.PHONY: install new-python demo wheel test quick check check-templates check-replay soak local stage lint types
+.PHONY: install new-python demo wheel bom test quick check check-templates check-replay soak local stage lint types
 .PHONY: docs bench bench-report
 .PHONY: report-picture pages mutants clean
 
@@ -69,7 +69,7 @@ $(DOCS_VENV)/installed: constraints-docs.txt | new-python
 
 # The packages of the layer, so that `sam build` needs no network.
 $(DOWNLOADED): layers/rolewarden/requirements.txt | new-python
-	@$(PYTHON) -m pip download --quiet $(PIP_FLAGS) --no-deps --only-binary=:all: -d $(@D) -r $<
+	@$(PYTHON) -B layers/rolewarden/packages.py download $(@D)
 	@touch $@
 
 # Show a day of a deployed stack on the local AWS.
@@ -88,6 +88,11 @@ stage: install
 # Build the wheel, which works outside the checkout: `pip install 'dist/rolewarden-0.1.0-py3-none-any.whl[local]'`.
 wheel: install
 	@$(VENV)/bin/python -m hatchling build --target wheel --directory dist
+
+# Write the bill of materials of the layer that `sam build` made, see docs/how-to/deploy.md.
+bom: $(VENV)/installed
+	@$(VENV)/bin/python -B layers/rolewarden/bom.py .aws-sam/build/RolewardenLayer/python dist/rolewarden-layer.cdx.json
+	@echo "dist/rolewarden-layer.cdx.json is written"
 
 # Run all tests, including those of the deployed stack.
 test: install
@@ -114,6 +119,7 @@ check-templates: install
 		$(SAM_VENV)/bin/cfn-lint --regions {} -- .aws-sam/translated-{}.json forwarder.yaml; \
 		echo "cfn-lint found no problem in the templates for {}"'
 	@$(SAM) build
+	@$(MAKE) --no-print-directory bom
 
 # Replay every sample event on a staged account.
 check-replay: install

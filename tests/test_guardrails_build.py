@@ -32,10 +32,10 @@ def build(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
-    def no_network(*_: object, **__: object) -> None:
+    def no_network(*_: object) -> str:
         raise AssertionError("PyYAML is there, nothing is to be installed")
 
-    monkeypatch.setattr(module.subprocess, "run", no_network)
+    monkeypatch.setattr(module, "get_packages", no_network)
     return module
 
 
@@ -95,16 +95,25 @@ def test_a_file_with_an_error_builds_nothing_and_the_error_is_printed(
 
 
 def test_a_build_under_a_python_without_yaml_fetches_it(build: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[list[str]] = []
-    monkeypatch.setattr(build.subprocess, "run", lambda command, **_: ran.append(command))
+    ran: list[tuple[str, Path, list[str], Path]] = []
+    monkeypatch.setattr(build, "get_packages", lambda *arguments: ran.append(arguments) or "")
     monkeypatch.setattr(sys, "path", [*sys.path])
     build.need_yaml()
     assert ran == []
     monkeypatch.setitem(sys.modules, "yaml", None)  # The import then fails, as if PyYAML were not installed.
     build.need_yaml()
     [command] = ran
-    assert command[-1].startswith("pyyaml==")
-    assert sys.path[0] == command[command.index("--target") + 1]
+    verb, folder, options, requirements = command
+    assert (verb, options) == ("install", [])
+    assert requirements.read_text().startswith("pyyaml==")
+    assert sys.path[0] == str(folder)
+
+
+def test_a_changed_file_of_yaml_ends_the_build(build: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "get_packages", lambda *_: "the file of pyyaml==6.0.3 does not have its hash")
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(SystemExit, match="error: the file of pyyaml"):
+        build.need_yaml()
 
 
 SOUND_NAMES = st.sampled_from(["x", "research", "012345678901", "null", "~", "1.5", "yes", "2027-01-31", "a: b", "* #"])

@@ -1,14 +1,19 @@
 """RolewardenLayer as `sam build` makes it: small, precompiled, and with the parts of botocore that functions need."""
 
+import hashlib
 import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.conftest import ROOT
 
@@ -22,7 +27,8 @@ def layer(tmp_path_factory):
     target = tmp_path_factory.mktemp("layer")
     variables = [f"ARTIFACTS_DIR={target}", f"PYTHON={sys.executable}", f"BYTECODE={sys.executable}"]
     folder = ROOT / "layers" / "rolewarden"
-    subprocess.run(["make", "-s", "-C", folder, "build-RolewardenLayer", *variables], check=True)
+    no_network = {**os.environ, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+    subprocess.run(["make", "-s", "-C", folder, "build-RolewardenLayer", *variables], env=no_network, check=True)
     return target / "python"
 
 
@@ -32,6 +38,10 @@ def told(program, *, path="", **environment):
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     env = {**inherited, **keys, "PYTHONPATH": str(path), **environment}
     return json.loads(subprocess.check_output([sys.executable, "-c", program], env=env, text=True))
+
+
+def test_the_layer_is_built_from_the_downloaded_packages_without_a_network(layer):
+    assert (layer / "six.py").exists()
 
 
 def test_the_layer_is_small(layer):
@@ -74,6 +84,94 @@ print(json.dumps({{
     trimmed, whole = told(program, path=layer), told(program)
     assert trimmed == whole
     assert all(trimmed["methods"])
+
+
+def bill(layer, monkeypatch, **environment):
+    monkeypatch.syspath_prepend(str(ROOT / "layers" / "rolewarden"))
+    bom = importlib.import_module("bom")
+    return bom.bill_of(layer, environment)
+
+
+def test_the_bill_of_materials_lists_each_package_of_the_layer_with_version_license_and_hash(layer, monkeypatch):
+    text = bill(layer, monkeypatch)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    found = {each["name"]: each for each in json.loads(text)["components"]}
+    packages = distributions(path=[str(layer)])
+    versions = {each.metadata["Name"].replace("_", "-").lower(): each.version for each in packages}
+    assert {name: each["version"] for name, each in found.items()} == versions
+    trimmed = {name for name, each in found.items() if each["properties"][0]["value"] == "true"}
+    assert trimmed == {"aws-lambda-powertools", "botocore", "jmespath", "python-dateutil", "urllib3"}
+    assert found["botocore"]["licenses"] == [{"license": {"id": "Apache-2.0"}}]
+    assert found["python-dateutil"]["licenses"] == [{"expression": "Apache-2.0 OR BSD-3-Clause"}]
+    wheels = {hashlib.sha256(file.read_bytes()).hexdigest() for file in (ROOT / ".wheels").glob("*.whl")}
+    for each in found.values():
+        assert [entry["alg"] for entry in each["hashes"]] == ["SHA-256"]
+        assert {entry["content"] for entry in each["hashes"]} <= wheels
+        assert each["licenses"]
+
+
+def test_the_bill_of_materials_of_the_same_layer_is_the_same_file(layer, monkeypatch):
+    first, again = bill(layer, monkeypatch), bill(layer, monkeypatch)
+    assert first == again
+    assert "timestamp" not in json.loads(first)["metadata"]
+    timed = json.loads(bill(layer, monkeypatch, SOURCE_DATE_EPOCH="1764374400"))
+    assert timed["metadata"].pop("timestamp").startswith("2025-11-29T00:00:00")
+    assert timed == json.loads(first)
+
+
+@pytest.mark.parametrize(
+    ("folder", "epoch", "says"),
+    [("none", "0", "run `sam build` first"), ("", "today", "set it to a number of seconds"), ("", "", "unset it")],
+)
+def test_a_mistake_in_the_call_is_one_line(layer, monkeypatch, tmp_path, folder, epoch, says):
+    monkeypatch.syspath_prepend(str(ROOT / "layers" / "rolewarden"))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    line = importlib.import_module("bom").main(str(layer / folder), str(tmp_path / "bom.json"))
+    assert says in line
+
+
+def add_module(site):
+    (site / "implant.py").write_text("")
+
+
+def add_to_a_package(site):
+    (site / "jmespath" / "implant.py").write_text("")
+
+
+def change_a_module(site):
+    (site / "six.py").unlink()
+    (site / "six.py").write_text("import implant")
+
+
+def add_a_package(site):
+    (site / "implant-1.0.dist-info").mkdir()
+    (site / "implant-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: implant\nVersion: 1.0\n")
+
+
+def remove_a_package(site):
+    shutil.rmtree(next(site.glob("six-*.dist-info")))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (add_module, "implant.py"),
+        (add_to_a_package, "jmespath/implant.py"),
+        (change_a_module, "six.py"),
+        (add_a_package, "implant 1.0"),
+        (remove_a_package, "six==1.17.0"),
+    ],
+)
+def test_a_layer_that_differs_from_its_bill_is_one_line(layer, monkeypatch, tmp_path, change, named):
+    site = tmp_path / "python"
+    shutil.copytree(layer, site, ignore=shutil.ignore_patterns("data"), copy_function=os.link)
+    change(site)
+    monkeypatch.syspath_prepend(str(ROOT / "layers" / "rolewarden"))
+    line = importlib.import_module("bom").main(str(site), str(tmp_path / "bom.json"))
+    assert line.startswith("error: ")
+    assert named in line
+    assert "\n" not in line
+    assert not (tmp_path / "bom.json").exists()
 
 
 def test_a_cold_enforce_loads_only_needed_modules_and_makes_its_clients_before_the_first_event(layer, root):

@@ -15,6 +15,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rolewarden_cli.lines import print_document
+
 FORMAT_VERSION = 1
 """The version of the output of `--json`. It rises if a key is removed or gets another meaning."""
 
@@ -49,8 +51,12 @@ def some_of(value: Any, *names: str) -> dict[str, Any]:
 
 
 def print_json(found: Any, **more: Any) -> None:
-    """Print a result as one JSON object that begins with the version of its format; `more` are additional keys."""
-    print(json.dumps({"format_version": FORMAT_VERSION, **as_json(found), **as_json(more)}, indent=2))
+    """Print a result as one JSON object that begins with the version of its format; `more` are additional keys.
+
+    JSON has an escape for every character but those of ASCII, so a program reads the text of AWS as it is, and a
+    terminal gets nothing that controls it.
+    """
+    print_document(json.dumps({"format_version": FORMAT_VERSION, **as_json(found), **as_json(more)}, indent=2))
 
 
 def as_json(value: Any) -> Any:

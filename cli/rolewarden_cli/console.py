@@ -6,12 +6,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
-from rich.table import Table
+from rich.segment import Segment
 from rich.text import Text
+from rolewarden.plaintext import visible
 from rolewarden.verdicts import RECOMMENDATIONS, Outcome
 
 VERDICT_COLORS = {
@@ -29,16 +32,57 @@ FEW_NAMES = 6
 """Number of names that the output shows of a long list."""
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console for plain text, without markup and automatic highlighting."""
-    return Console(highlight=False, stderr=stderr, emoji=False, markup=False)
+class VisibleConsole(Console):
+    """A console that makes each text visible (`rolewarden.plaintext`), wherever a table or a group contains it.
+
+    A text with a line feed stays on one line. Use `lines` for more lines, so that only the program begins a line.
+    """
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render a text, or a thing that contains texts. Rich calls this for each text in the thing."""
+        if isinstance(renderable, str):
+            renderable = Text(visible(renderable))
+        elif isinstance(renderable, Text):
+            renderable = visible_text(renderable)
+        return super().render(renderable, options)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Make a `Text` of a text. Rich also calls this to measure the text."""
+        return super().render_str(visible(text), **settings)
+
+
+def visible_text(text: Text) -> Text:
+    """The text with each character that is not visible as its code, in the same styles."""
+    if visible(text.plain) == text.plain:
+        return text
+    shown = text.blank_copy()
+    shown.append_text(Text("").join(_styled(text)))
+    return shown
+
+
+def _styled(text: Text) -> Iterator[Text]:
+    ends = {0, len(text), *(place for span in text.spans for place in span[:2])}
+    for start, stop in pairwise(sorted(place for place in ends if 0 <= place <= len(text))):
+        part = Text(visible(text.plain[start:stop]))
+        for span in text.spans:
+            if span.start <= start and stop <= span.end:
+                part.stylize(span.style)
+        yield part
+
+
+def console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
+    """A console for the text of AWS: visible, without markup and automatic highlighting.
+
+    With `soft_wrap`, the terminal wraps the lines, so that a line stays one in a file.
+    """
+    return VisibleConsole(highlight=False, stderr=stderr, emoji=False, markup=False, soft_wrap=soft_wrap)
 
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
     """Show progress bars on standard error while the block runs, if standard error is a terminal."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(complete_style="cyan", finished_style="cyan"),
         MofNCompleteColumn(),
     )
@@ -58,12 +102,17 @@ def counted(number: int, noun: str, nouns: str = "") -> str:
     return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
 
 
-def heading(text: str) -> Text:
+def heading(text: str) -> Group:
     """A line above a group of lines."""
-    return Text(f"\n{text}", "bold")
+    return lines("", Text(text, "bold"))
 
 
-def indented(content: str | Text | Table, by: int) -> Padding:
+def lines(*texts: str | Text) -> Group:
+    """Several lines as one thing to print, because a text cannot have a line feed."""
+    return Group(*texts)
+
+
+def indented(content: RenderableType, by: int) -> Padding:
     """The content with `by` spaces before each of its lines."""
     return Padding(content, (0, 0, 0, by), expand=False)
 

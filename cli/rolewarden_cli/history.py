@@ -31,6 +31,7 @@ class Entry:
     - `policies`: the policies that were attached, else those that were detached, else those that are missing.
     - `event`, `actor`, `source_address`: the cause.
     - `row`: the whole row.
+    - `person`: who uses the caller's shared role (`Cause.person`).
     - `unverified`: why the cause is not verified; empty if it is (`Cause.unverified`).
     """
 
@@ -49,11 +50,13 @@ class Entry:
     source_address: str
     row: Mapping[str, Any] = field(metadata=HIDDEN)
     unverified: str = ""
+    person: str = ""
 
     @property
     def caused_by(self) -> str:
         """The name of the call that caused the entry, its caller, and the address of the caller, in words."""
         by = f" by {self.actor}" if self.actor else ""
+        by += f" for {self.person}" if self.person else ""
         place = f" from {self.source_address}" if self.source_address else ""
         doubt = f" (not verified: {self.unverified})" if self.unverified else ""
         return f"{self.event or 'unknown cause'}{by}{place}{doubt}"
@@ -66,7 +69,7 @@ def read_history(
 
     - `role`: only entries about this role; empty for all.
     - `since`: only entries from this time on; None for all.
-    - `actor`: only entries whose caller contains this text or matches this pattern; empty for all.
+    - `actor`: only entries whose caller or person contains this text or matches this pattern; empty for all.
 
     Raises NoConnectionError if no stack is deployed, and RetryLater.
     """
@@ -78,7 +81,7 @@ def read_history(
     else:
         rows = connection.aws.scan(tables.history)
     found = (_entry(row) for row in rows)
-    wanted = (e for e in found if (since is None or e.at >= since) and (not actor or _names(actor, e.actor)))
+    wanted = (e for e in found if (since is None or e.at >= since) and (not actor or _names(actor, e.actor, e.person)))
     return tuple(sorted(wanted, key=lambda entry: entry.at, reverse=True))
 
 
@@ -119,9 +122,10 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         source_address=cause.source_address,
         row=dict(row),
         unverified=cause.unverified,
+        person=cause.person,
     )
 
 
-def _names(actor: str, found: str) -> bool:
+def _names(actor: str, *found: str) -> bool:
     pattern = actor if set(actor) & set("*?") else f"*{actor}*"
-    return matches(pattern.lower(), found.lower())
+    return any(matches(pattern.lower(), name.lower()) for name in found)

@@ -18,6 +18,7 @@ from rolewarden.verdicts import Reason
 from typer.core import TyperGroup
 
 from rolewarden_cli.commands import COMMANDS, ExitCode
+from rolewarden_cli.lines import print_document, print_fault, print_line
 from rolewarden_cli.notes import drop_notes, print_notes
 
 
@@ -105,7 +106,7 @@ def _one_line() -> Iterator[None]:
         print_notes()
         return
     drop_notes()
-    print(f"rolewarden: {line}", file=sys.stderr)
+    print_line(f"rolewarden: {line}", stderr=True)
     raise typer.Exit(ExitCode.ERROR)
 
 
@@ -125,7 +126,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"rolewarden {__version__}")
+        print_line(f"rolewarden {__version__}")
         raise typer.Exit
 
 
@@ -142,12 +143,13 @@ def start(
     account on a local AWS, add --local.
     """
     if context.invoked_subcommand is None:
-        print(context.get_help(), file=sys.stderr)
+        print_document(context.get_help(), stderr=True)
         raise typer.Exit(ExitCode.ERROR)
 
 
 def main() -> None:
     """Run the command."""
+    sys.excepthook = print_fault
     app()
 
 

@@ -5,8 +5,9 @@ A note waits until the command ends. If the command ends with an error, the erro
 
 from __future__ import annotations
 
-import sys
 from typing import Final
+
+from rolewarden_cli.lines import print_line
 
 _NOTES: Final[list[str]] = []
 
@@ -19,7 +20,7 @@ def note(line: str) -> None:
 def print_notes() -> None:
     """Print the notes on standard error, each once, and forget them."""
     for line in dict.fromkeys(_NOTES):
-        print(f"rolewarden: {line}", file=sys.stderr)
+        print_line(f"rolewarden: {line}", stderr=True)
     drop_notes()
 
 

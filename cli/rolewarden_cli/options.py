@@ -14,8 +14,10 @@ import typer
 from rolewarden.clock import utc_today
 from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import Rules, load
+from rolewarden.plaintext import visible
 
 from rolewarden_cli.commands import ExitCode
+from rolewarden_cli.lines import print_line
 
 Guardrails = Annotated[Path, typer.Option("--guardrails", metavar="FILE", help="The guardrails.yaml with the rules.")]
 ModelPatterns = Annotated[
@@ -64,10 +66,10 @@ def ask_agreement(account: str, as_json: bool) -> None:
     if as_json or not is_a_terminal():
         raise NotAgreedError("cannot ask with --json or without a terminal: read `rolewarden plan`, then give --yes")
     try:
-        if typer.confirm(f"Make these changes in account {account}?"):
+        if typer.confirm(visible(f"Make these changes in account {account}?")):
             return
     except typer.Abort:
-        print(file=sys.stderr)
+        print_line(stderr=True)
     raise NotAgreedError("nothing was changed: to make the changes, run the command again and answer `y`")
 
 

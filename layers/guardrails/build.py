@@ -2,24 +2,26 @@
 
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from packages import get_packages
 from rolewarden.check import check
 
 
 def need_yaml() -> None:
-    """Install PyYAML for the build if this Python does not have it. The layer itself contains no YAML parser."""
+    """Install PyYAML for the build if this Python does not have it. The layer itself contains no YAML parser.
+
+    pip accepts only the files whose hashes stand in requirements.txt.
+    """
     try:
         import yaml  # noqa: F401
     except ImportError:
         folder = tempfile.mkdtemp()
-        subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, "pyyaml==6.0.3"], check=True
-        )
+        if problem := get_packages("install", Path(folder), [], Path(__file__).with_name("requirements.txt")):
+            sys.exit(f"error: {problem}")
         sys.path.insert(0, folder)
 
 

@@ -22,6 +22,7 @@ from rolewarden_cli.console import (
     few,
     heading,
     indented,
+    lines,
     show_unread,
     undecided_text,
 )
@@ -90,7 +91,7 @@ def _show_columns(out: Console, found: AccessMatrix) -> None:
     for row in found.rows:
         cells = [found.cell(row, number) for number in range(len(found.models))]
         roles = filter(None, (row.role, row.bedrock_role))
-        name = Text.assemble((row.label, "bold"), *((f"\n  {role}", "bright_black") for role in roles))
+        name = lines(Text(row.label, "bold"), *(Text(f"  {role}", "bright_black") for role in roles))
         table.add_row(name, *(_cell(cell, letters) for cell in cells))
     out.print()
     out.print(table)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-
+from rolewarden_cli import console
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.console import counted, show_problems
 from rolewarden_cli.options import AsJson, RulesFile, end
@@ -27,10 +26,10 @@ def run_check(
     if as_json:
         print_json(found)
     else:
-        console = Console(highlight=False, soft_wrap=True)
-        show_problems(console, found.problems())
+        out = console.console(soft_wrap=True)
+        show_problems(out, found.problems())
         for line in found.costs():
-            console.print(line)
+            out.print(line)
         errors, warnings = len(found.checked.errors), len(found.checked.warnings)
-        console.print(f"{file}: {counted(errors, 'error')}, {counted(warnings, 'warning')}")
+        out.print(f"{file}: {counted(errors, 'error')}, {counted(warnings, 'warning')}")
     end(is_done=not found.checked.errors)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from rolewarden_cli import console
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.commands import ExitCode
 from rolewarden_cli.console import show_problems
+from rolewarden_cli.lines import print_document, print_line
 from rolewarden_cli.options import AsJson, RulesFile
 from rolewarden_cli.rules import DEFAULT_FILE, CheckedFile, readable, write
 from rolewarden_cli.shipped import here_or_shipped
@@ -26,7 +27,7 @@ def run_compile(
     Example: rolewarden compile --out policies
     """
     found = CheckedFile.at(here_or_shipped(file))
-    show_problems(Console(highlight=False, soft_wrap=True, stderr=True), found.problems())
+    show_problems(console.console(stderr=True, soft_wrap=True), found.problems())
     if found.checked.errors:
         raise typer.Exit(ExitCode.ERROR)
     policies = found.policies()
@@ -35,7 +36,8 @@ def run_compile(
         print_json({"policies": {policy.name: policy.document for policy in policies}})
     elif out:
         for path in written:
-            print(path)
+            print_line(path)
     else:
         for policy in policies:
-            print(f"{policy.name}\n{readable(policy)}")
+            print_line(policy.name)
+            print_document(readable(policy))

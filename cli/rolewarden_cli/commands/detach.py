@@ -11,7 +11,7 @@ from rich.text import Text
 from rolewarden_cli import console, options, stack
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.console import counted, indented
+from rolewarden_cli.console import counted, heading, indented
 from rolewarden_cli.detach import Detached, Surplus, detach_surplus, read, surplus
 from rolewarden_cli.options import AsJson, Guardrails, Yes
 from rolewarden_cli.plan import make
@@ -82,4 +82,4 @@ def show_detached(out: Console, done: Detached) -> None:
         out.print(Text(f"not done: {line}", "red"))
     changed = sum(map(bool, done.detached.values()))
     end = f"{counted(changed, 'role')} changed, {counted(len(done.deleted), 'policy', 'policies')} deleted"
-    out.print(Text(f"\n{end}" + (f", {len(done.left)} not done: run the command again" if done.left else ""), "bold"))
+    out.print(heading(end + (f", {len(done.left)} not done: run the command again" if done.left else "")))

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 from rolewarden.guardrails import Rules
+from rolewarden.plaintext import visible
 
 from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
@@ -59,7 +60,7 @@ def show_checks(out: Console, found: Iterable[Check]) -> None:
     for check in found:
         place = " ".join(filter(None, (check.account, check.region)))
         said = ": ".join(filter(None, (f"{place} {check.what}".strip(), check.message, check.recommendation)))
-        line = Text.assemble((f"{check.level:{INDENT}}", COLOURS[check.level]), said)
+        line = Text.assemble((f"{check.level:{INDENT}}", COLOURS[check.level]), visible(said))
         first, *more = line.wrap(out, out.width - INDENT) if len(line) > out.width else [line]
         out.print(first)
         for rest in more:

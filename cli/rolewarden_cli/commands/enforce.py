@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
@@ -17,8 +16,9 @@ from rolewarden_cli import console, options, stack
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.commands.plan import show_plan
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.console import VERDICT_COLORS, counted, few, policy_name, show_reason
+from rolewarden_cli.console import VERDICT_COLORS, counted, few, heading, policy_name, show_reason
 from rolewarden_cli.enforce import Enforced, enforce_rules
+from rolewarden_cli.lines import print_line
 from rolewarden_cli.options import AsJson, Guardrails, Yes
 from rolewarden_cli.plan import read_plan
 from rolewarden_cli.rules import DEFAULT_FILE
@@ -69,7 +69,7 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
         nonlocal pressed
         pressed = True
         signal.signal(number, signal.default_int_handler)
-        print("rolewarden: stopping after this role", file=sys.stderr)
+        print_line("rolewarden: stopping after this role", stderr=True)
 
     before = signal.signal(signal.SIGINT, press)
     try:
@@ -107,4 +107,4 @@ def show_enforced(out: Console, done: Enforced, *, left: Sequence[str] = ()) -> 
         end += f", {len(done.postponed)} not done: run the command again"
     if left:
         end += f", {len(left)} cannot be protected: {few(left)}"
-    out.print(Text(f"\n{end}", "bold"))
+    out.print(heading(end))

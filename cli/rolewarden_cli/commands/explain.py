@@ -24,6 +24,7 @@ from rolewarden_cli.console import (
     few,
     heading,
     indented,
+    lines,
     show_unread,
     time_text,
     undecided_text,
@@ -128,7 +129,7 @@ def _show_reasons(
         verb = "denies" if statement.denies else "allows"
         out.print(indented(Text.assemble((f"{numbers[statement.name]}  {statement.label}", "bold"), f" {verb} it:"), 2))
         text = json.dumps({key: value for key, value in statement.document.items() if key != "Sid"}, indent=1)
-        out.print(indented(text, 5))
+        out.print(indented(lines(*text.split("\n")), 5))
 
 
 def _attached(entry: Entry | None, *, recorded: bool) -> str:

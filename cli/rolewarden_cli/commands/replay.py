@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from rolewarden_cli import console
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.console import VERDICT_COLORS, counted
 from rolewarden_cli.options import AsJson, end
@@ -29,24 +30,24 @@ def run_replay(
 
     Example: rolewarden replay events/detach_role_policy.json
     """
-    console = Console(highlight=False, soft_wrap=False)
+    out = console.console()
     done: list[Replayed] = []
     for replayed in replay_files(files):
         if done and not as_json:
-            console.print()
+            out.print()
         done.append(replayed)
         if not as_json:
-            show_replayed(console, replayed)
+            show_replayed(out, replayed)
     if as_json:
         print_json({"events": done})
     else:
-        _sum_up(console, done)
+        _sum_up(out, done)
     end(is_done=not any(replayed.left_drifted for replayed in done))
 
 
-def show_replayed(console: Console, replayed: Replayed) -> None:
+def show_replayed(out: Console, replayed: Replayed) -> None:
     """Print the result of one event."""
-    console.print(Text.assemble((replayed.file, "bold"), "  ", replayed.event))
+    out.print(Text.assemble((replayed.file, "bold"), "  ", replayed.event))
     rows = Table.grid(padding=(0, 2, 0, 0))
     rows.add_column(width=11, style="bright_black")
     rows.add_column(overflow="fold")
@@ -70,7 +71,7 @@ def show_replayed(console: Console, replayed: Replayed) -> None:
         counted = Counter(replayed.calls)
         calls = ", ".join(call if n == 1 else f"{n} x {call}" for call, n in counted.items())
         rows.add_row("  calls", f"{len(replayed.calls)}: {calls}" if calls else "none")
-    console.print(rows)
+    out.print(rows)
 
 
 def _outcome(outcome: Mapping[str, Any]) -> Text:
@@ -89,13 +90,14 @@ def _outcome(outcome: Mapping[str, Any]) -> Text:
     return text
 
 
-def _sum_up(console: Console, done: list[Replayed]) -> None:
+def _sum_up(out: Console, done: list[Replayed]) -> None:
     matched = sum(replayed.rule is not None for replayed in done)
     remediated = sum(
         outcome["remediation"] in {"attached", "bounded"} for replayed in done for outcome in replayed.outcomes
     )
     left = [role for replayed in done for role in replayed.left_drifted]
-    console.print(
-        f"\n{counted(len(done), 'event')}, {matched} matched a rule, {counted(remediated, 'role')} remediated, "
+    out.print()
+    out.print(
+        f"{counted(len(done), 'event')}, {matched} matched a rule, {counted(remediated, 'role')} remediated, "
         + (f"left drifted: {', '.join(left)}" if left else "none left drifted")
     )

@@ -11,6 +11,7 @@ import typer
 from rolewarden_cli import console, options
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.history import parsed_time
+from rolewarden_cli.lines import print_line
 from rolewarden_cli.models import models
 from rolewarden_cli.notes import note
 from rolewarden_cli.options import Guardrails, ModelPatterns
@@ -45,4 +46,4 @@ def run_report(
         out.write_text(render(found), encoding="utf-8")
     except OSError as error:
         raise UnwritableError(f"{out}: cannot be written: {error.strerror}: give another file with --out") from None
-    print(out)
+    print_line(out)

@@ -10,6 +10,7 @@ import typer
 
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.deployers import read_trusts
+from rolewarden_cli.lines import print_document, print_line
 from rolewarden_cli.notes import note
 from rolewarden_cli.protect import BOUNDARY_NAME, Protection, text
 from rolewarden_cli.rules import UnwritableError
@@ -46,10 +47,10 @@ def run_scp(
         note(f"the boundary leaves out {'; '.join(protection.left_out())}. A service control policy covers them")
         note(f"create the policy with the name {BOUNDARY_NAME}: the document protects the policy of that name")
     if out is None:
-        print(text(document))
+        print_document(text(document))
         return
     try:
         out.write_text(text(document) + "\n", encoding="utf-8")
     except OSError as error:
         raise UnwritableError(f"{out}: cannot be written: {error.strerror}: give another file with --out") from None
-    print(out)
+    print_line(out)

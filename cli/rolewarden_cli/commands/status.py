@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 from rolewarden.own_events import SubjectFinding
@@ -13,7 +13,7 @@ from rolewarden.record import ACCOUNT_WIDE
 from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.console import counted, few, time_text
+from rolewarden_cli.console import counted, few, lines, time_text
 from rolewarden_cli.options import AsJson
 from rolewarden_cli.status import OLD_AFTER, Status, read_status
 
@@ -53,12 +53,12 @@ def show_status(out: Console, found: Status) -> None:
         kind = "user profile " if entry.kind == SubjectFinding.detail_type else ""
         about = entry.about.removeprefix(ACCOUNT_WIDE)
         text = Text.assemble((f"{kind}{about}", "bold"), f"  {entry.reason or entry.verdict}")
-        grid.add_row("", text.append(f"\n{entry.recommendation}" if entry.recommendation else ""))
+        grid.add_row("", lines(text, *filter(None, [entry.recommendation])))
     grid.add_row("surplus", _surplus(found))
     out.print(grid)
 
 
-def _surplus(found: Status) -> str:
+def _surplus(found: Status) -> RenderableType:
     sweep = found.last_sweep
     if sweep is None:
         return "not known before a sweep: see `rolewarden plan`"
@@ -70,7 +70,7 @@ def _surplus(found: Status) -> str:
     if unused := sweep.completed.get("unused_policies", 0):
         names = few(sweep.unused_policies, of=unused)
         parts.append(f"{counted(unused, 'unused policy', 'unused policies')}: {names}")
-    return "\n".join([*parts, "`rolewarden detach` shows and removes them"]) if parts else "none"
+    return lines(*parts, "`rolewarden detach` shows and removes them") if parts else "none"
 
 
 def _coverage(found: Status) -> str:

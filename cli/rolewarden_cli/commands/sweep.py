@@ -5,6 +5,7 @@ from __future__ import annotations
 from rolewarden.own_events import SweepRequested
 
 from rolewarden_cli.connect import Connection, of_an_account
+from rolewarden_cli.lines import print_line
 
 
 @of_an_account
@@ -19,4 +20,4 @@ def run_sweep(connection: Connection) -> None:
     event = SweepRequested(by="rolewarden sweep")
     connection.writer.put_events([(event.detail_type, event.detail)])
     region = connection.aws.region
-    print(f"requested a sweep in {region}: `rolewarden status` shows its end")
+    print_line(f"requested a sweep in {region}: `rolewarden status` shows its end")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import unicodedata
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from rolewarden.own_events import (
     SubjectFinding,
     SurplusDetached,
 )
+from rolewarden.plaintext import visible
 from rolewarden.policies import Policy
 from rolewarden.verdicts import UNCHANGED, Verdict
 
@@ -328,7 +328,7 @@ def _environment() -> Environment:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
     )
     environment.filters["moment"] = _moment
-    environment.filters["pretty"] = lambda document: json.dumps(document, indent=2)
+    environment.filters["pretty"] = lambda document: Markup(escape(json.dumps(document, indent=2)))  # noqa: S704 - escaped
     environment.filters["number"] = "{:,}".format
     environment.filters["with_code"] = _with_code
     environment.filters["short"] = short_actor
@@ -337,25 +337,23 @@ def _environment() -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """The text with each control character as its code, because such characters can hide or reverse other text."""
-    if isinstance(value, Markup) or not isinstance(value, str):
-        return value
-    return "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}" for c in value)
+    """The text with each invisible character as its code, because such characters can hide or reverse other text."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else visible(value)
 
 
 def _with_code(text: str) -> Markup:
     """The text as HTML, with the parts between backticks as code."""
-    parts = [escape(part) for part in _shown(text).split("`")]
+    parts = [escape(part) for part in visible(text).split("`")]
     return Markup("").join(Markup("<code>{}</code>").format(p) if n % 2 else p for n, p in enumerate(parts))
 
 
 def _breakable(name: str) -> Markup:
     """A name in CamelCase that a browser can break before each of its words."""
-    return Markup("<wbr>").join(re.sub(r"(?<=[a-z])(?=[A-Z])", "\n", _shown(name)).split("\n"))
+    return Markup("<wbr>").join(re.sub(r"(?<=[a-z])(?=[A-Z])", "\n", visible(name)).split("\n"))
 
 
 def _all_shown(texts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(map(_shown, texts))
+    return tuple(map(visible, texts))
 
 
 def _moment(value: datetime | None) -> str:

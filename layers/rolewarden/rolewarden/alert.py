@@ -19,7 +19,7 @@ from rolewarden import MEMBER_ROLES
 from rolewarden.events import ACCOUNT, CLOUDTRAIL, POLICY_NAME, REGION, ROLE_NAME, cause_of, mapping, matched
 from rolewarden.origin import QUEUE_MESSAGE, SCHEDULED_CHECK, SWEEP, Cause
 from rolewarden.own_events import AccountFinding, PolicyRestored, RoleContested, RoleFinding, SubjectFinding
-from rolewarden.plaintext import is_plain, moment, plain_name, plain_text, user_agent
+from rolewarden.plaintext import is_plain, moment, plain_name, plain_text, user_agent, visible
 from rolewarden.policies import policy_arn
 from rolewarden.reach import FORWARD, UNDELIVERED
 from rolewarden.verdicts import CREATED, RECOMMENDATIONS, REPLACED, Reason
@@ -47,7 +47,11 @@ CONSOLES = {
 
 _LABEL = 11
 _EVENT_ID = re.compile(r"[0-9a-f-]{36}")
-_ACTOR = re.compile(r"arn:[\w-]+:(iam|sts)::(\d{12})?:[\w+=,.@:/-]{1,300}|[\w.-]+\.amazonaws\.com", re.ASCII)
+_USER_ID = re.compile(r"([0-9a-f]{10}-)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+"""The ID of a user in IAM Identity Center, as the service model of the identity store describes it."""
+_ACTOR = re.compile(
+    rf"arn:[\w-]+:(iam|sts)::(\d{{12}})?:[\w+=,.@:/-]{{1,300}}|[\w.-]+\.amazonaws\.com|{_USER_ID.pattern}", re.ASCII
+)
 """The forms in which CloudTrail names a caller. The headline of an alert has no other text in its place."""
 _CALL = re.compile(r"[A-Za-z]{1,64}(\d{8}(v\d+)?)?")
 """The name of an API call, to which CloudTrail adds the date of the API if the service is Lambda."""
@@ -364,7 +368,7 @@ def _role_contested(detail: Mapping[str, Any], place: _Console) -> _Parts:
     actors = detail.get("actors")
     for listed in (actors if isinstance(actors, list) else [])[:5]:
         caller = Cause.from_dict(listed)
-        who = filter(None, (plain_name(caller.actor, 300) or "not known", _times(mapping(listed).get("times"))))
+        who = filter(None, (_caller(caller) or "not known", _times(mapping(listed).get("times"))))
         rows += [("Who", ", ".join(who)), ("From", _from(caller))]
     last = Cause.from_dict(detail.get("cause"))
     rows += [
@@ -403,6 +407,7 @@ def _change(detail: Mapping[str, Any], place: _Console, *, queues: Mapping[str, 
     ]
     did = "tried" if refused else "called"
     who = _short(plain_name(cause.actor, 300)) if _ACTOR.fullmatch(cause.actor) else "a caller"
+    who = f"user {who}" if _USER_ID.fullmatch(cause.actor) else who
     return f"{who} {did} {call} on {touched}", rows
 
 
@@ -547,9 +552,17 @@ def _caused(detail: Mapping[str, Any]) -> Iterator[_Row]:
         yield "Who", f"not known: {found} found it, and not an event"
         return
     doubt = f" (not verified: only a {QUEUE_MESSAGE} says so)" if cause.unverified else ""
-    yield "Who", f"{plain_name(cause.actor, 300)}{doubt}" if cause.actor else "not known"
+    yield "Who", f"{_caller(cause)}{doubt}" if cause.actor else "not known"
     yield "Call", " at ".join(filter(None, (_called(cause), moment(cause.time))))
     yield "From", _from(cause)
+
+
+def _caller(cause: Cause) -> str:
+    """The caller in words, with the person behind a shared role."""
+    actor, person = plain_name(cause.actor, 300), plain_name(cause.person, 128)
+    if _USER_ID.fullmatch(cause.actor):
+        actor = f"Identity Center user {actor}"
+    return f"{actor} for {person}" if actor and person else actor
 
 
 def _called(cause: Cause) -> str:
@@ -566,16 +579,18 @@ def _short(name: str) -> str:
 
 
 def _written(headline: str, rows: list[_Row]) -> Alert:
+    headline = visible(headline)
     # SNS rejects a subject with a character that is not ASCII.
     subject = headline.encode("ascii", "replace").decode()
     if len(subject) > SUBJECT_SIZE:
         subject = subject[: SUBJECT_SIZE - 3].rstrip() + "..."
-    lines = [*_folded(f"{headline}."), ""]
+    # Only a label begins a line, so a name with spaces cannot look like a row.
+    lines = [*_folded(f"{headline}.", indent="  "), ""]
     for label, text in rows:
         if isinstance(text, _Link):
-            lines += [f"{label}:", text.text]
+            lines += [f"{label}:", visible(text.text)]
         elif text:
-            lines += _folded(text, first=label.ljust(_LABEL), indent=" " * _LABEL)
+            lines += _folded(visible(text), first=label.ljust(_LABEL), indent=" " * _LABEL)
     return Alert(subject, "\n".join(lines) + "\n")
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from rolewarden.calls import ReadsStacks
 from rolewarden.errors import RetryLater, RolewardenError, SettingsError
+from rolewarden.plaintext import visible_parts
 from rolewarden.record import logger
 
 IN_TIME = 5.0
@@ -170,7 +171,7 @@ class _Answer:
             status = "FAILED" if reason else "SUCCESS"
             body = {
                 "Status": status,
-                "Reason": reason[:1000],
+                "Reason": visible_parts(reason, lines=True)[:1000],
                 # The stack has one resource of this kind. Its ID never changes, because CloudFormation would answer a
                 # new ID with a Delete request for the old one.
                 "PhysicalResourceId": self._event.get("PhysicalResourceId")

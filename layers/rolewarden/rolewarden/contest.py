@@ -54,11 +54,12 @@ class Contest(NamedTuple):
     @property
     def actors(self) -> tuple[Actor, ...]:
         """The callers, those with the most removals first."""
-        actors: dict[tuple[str, str, str], int] = {}
+        actors: dict[tuple[str, str, str, str], int] = {}
         for act in self.acts:
             cause = Cause.from_dict(act["cause"])
             # Naming an unverified caller would accuse whoever the sender of a message chose.
-            who = (cause.principal, cause.source_address, cause.user_agent) if not cause.unverified else ("", "", "")
+            shown = (cause.principal, cause.source_address, cause.user_agent, cause.person)
+            who = shown if not cause.unverified else ("", "", "", "")
             actors[who] = actors.get(who, 0) + 1
         ordered = sorted(actors.items(), key=lambda found: (-found[1], found[0]))
-        return tuple(Actor(*who, times) for who, times in ordered)
+        return tuple(Actor(actor, address, agent, times, person) for (actor, address, agent, person), times in ordered)

@@ -206,24 +206,47 @@ def _subject_of_arn(arn: Any) -> SubjectKey | None:
 
 def cause_of(detail: Mapping[str, Any]) -> Cause:
     """The cause that a CloudTrail record shows: the call, its caller and its time."""
+    identity = mapping(detail.get("userIdentity"))
     return Cause(
         event_id=_text(detail.get("eventID"))[:64],
         event_name=_text(detail.get("eventName"))[:128],
         time=_text(detail.get("eventTime"))[:32],
-        actor=_actor(mapping(detail.get("userIdentity")))[:2048],
+        actor=_actor(identity)[:2048],
+        person=_person(identity)[:256],
         source_address=_text(detail.get("sourceIPAddress"))[:256],
         user_agent=_text(detail.get("userAgent"))[:1024],
     )
 
 
 def _actor(identity: Mapping[str, Any]) -> str:
-    """The caller's ARN. A call that an AWS service makes for itself has only the name of the service."""
-    return (
-        _text(identity.get("arn"))
-        or _text(identity.get("invokedBy"))
-        or _text(identity.get("principalId"))
-        or _text(identity.get("type"))
-    )
+    """The caller's ARN, or what names the caller best in a record without one.
+
+    Such a record is about a user of Identity Center (its ID), a call that an AWS service makes for itself (its name),
+    a user of an external identity provider, another account, a directory, or an unknown identity:
+    https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html.
+    """
+    names = (identity.get(key) for key in ("invokedBy", "principalId", "userName", "accountId", "type"))
+    return next(filter(None, map(_text, (identity.get("arn"), _identity_center_user(identity), *names))), "")
+
+
+def _person(identity: Mapping[str, Any]) -> str:
+    """The person or program behind the session of a role; empty for another caller, whom the actor names."""
+    if not _text(identity.get("arn")):
+        return ""
+    session = mapping(identity.get("sessionContext"))
+    person = _identity_center_user(identity) or _text(session.get("sourceIdentity"))
+    if not person and _PERMISSION_SET in _text(mapping(session.get("sessionIssuer")).get("arn")):
+        person = _text(identity.get("arn")).rpartition("/")[2]
+    return person
+
+
+_PERMISSION_SET = ":role/aws-reserved/sso.amazonaws.com/"
+"""The path of the roles that IAM Identity Center makes for its permission sets. It names a session after its user."""
+
+
+def _identity_center_user(identity: Mapping[str, Any]) -> str:
+    """The ID of the user for whom a session of IAM Identity Center makes the call; empty without one."""
+    return _text(mapping(identity.get("onBehalfOf")).get("userId"))
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

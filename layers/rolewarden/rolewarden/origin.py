@@ -38,11 +38,14 @@ class Cause(NamedTuple):
     time: str = ""
     """The time of the API call, ISO 8601 UTC."""
     actor: str = ""
-    """The ARN of the caller, or the name of an AWS service that made the call for itself."""
+    """The ARN of the caller. Without an ARN: the ID of an Identity Center user, or the name of an AWS service."""
     source_address: str = ""
     """The address that the API call came from."""
     user_agent: str = ""
     """The tool that made the API call."""
+    person: str = ""
+    """The person or program that uses a shared role: the Identity Center user for whom the session acts, or the
+    session's source identity. Whoever assumes the role chooses a source identity, unless its trust policy limits it."""
     unverified: str = ""
     """The text `queue message` if only a message of a queue says all this. Its sender may have invented it."""
 

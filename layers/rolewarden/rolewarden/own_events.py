@@ -53,7 +53,7 @@ def _plain(value: Any) -> Any:
         case Cause():
             return value.as_dict()
         case Actor():
-            return value._asdict()
+            return {key: one for key, one in value._asdict().items() if key != "person" or one}
         case Enum():
             return value.value
         case Mapping():
@@ -230,13 +230,15 @@ class Actor(NamedTuple):
     """A caller that removed guardrails from a contested role."""
 
     actor: str
-    """The ARN of the caller, without the name of its session. Empty if only queue messages name callers."""
+    """The caller, without the name of its session. Empty if only queue messages name callers."""
     source_address: str
     """The address that the calls came from."""
     user_agent: str
     """The tool that made the calls."""
     times: int
     """How often the caller removed a guardrail."""
+    person: str = ""
+    """The person or program that used a shared role, as in the cause."""
 
 
 class RoleContested(CausedEvent):

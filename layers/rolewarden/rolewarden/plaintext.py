@@ -1,7 +1,9 @@
-"""Free text of others in mails and findings: names, callers, user agents and error messages.
+"""Text of others that people read: names, tags, callers, user agents and error messages.
 
-Whoever makes a call chooses parts of these texts. A mail of Rolewarden is a place that its readers trust, so such a
-text must not look like Rolewarden's own words, and a mail program must find nothing in it to link.
+Whoever makes a call chooses parts of these texts. `visible` makes one safe for a terminal, the report and a log: it
+cannot add a line, move or hide other text, or control a terminal. A mail of Rolewarden is a place that its readers
+trust, so `plain_text` does more: a text must not look like Rolewarden's own words, and a mail program must find nothing
+in it to link.
 """
 
 from __future__ import annotations
@@ -31,10 +33,42 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)"
 """A time in ISO 8601."""
 
 
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Letters and marks without a shape: the Default_Ignorable_Code_Point characters that `str.isprintable` accepts
+(https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point), and the empty Braille pattern."""
+
+
+def is_visible(char: str) -> bool:
+    """Whether a character has a shape of its own and changes nothing else.
+
+    A control character, a line or paragraph separator, a character that has no width or that changes the direction of
+    the text, and every space but U+0020 is not visible.
+    """
+    return char.isprintable() and not _INVISIBLE.match(char)
+
+
+def visible(text: str) -> str:
+    r"""`text` as one line, with each character that is not visible as its code, such as `\u202e`."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if is_visible(char) else ascii(char)[1:-1] for char in text)
+
+
+def visible_parts(value: Any, *, lines: bool = False) -> Any:
+    """JSON-like data in which each text is as `visible` gives it. With `lines`, a text keeps its line feeds."""
+    if isinstance(value, str):
+        return "\n".join(map(visible, value.split("\n"))) if lines else visible(value)
+    if isinstance(value, dict):
+        return {visible_parts(key): visible_parts(one, lines=lines) for key, one in value.items()}
+    return [visible_parts(one, lines=lines) for one in value] if isinstance(value, list | tuple | set) else value
+
+
 def plain_text(value: Any, most: int) -> str:
     """`value` as one line of `most` characters at most, without anything that a mail program would link.
 
-    Control characters, characters that change the direction of the text, and invisible ones become spaces. Links, names
+    Characters that are not visible become spaces. Links, names
     of hosts, mail addresses and telephone numbers stay readable, with brackets around the character that makes them
     one. A value that is not a text is empty.
     """
@@ -42,7 +76,7 @@ def plain_text(value: Any, most: int) -> str:
         return ""
     # Cleaning shortens a text, so it starts from four times the length. The rest may be megabytes, and is not needed.
     text = unicodedata.normalize("NFKC", value[: 4 * most])
-    text = " ".join("".join(char if char.isprintable() else " " for char in text).split()).replace("`", "'")
+    text = " ".join("".join(char if is_visible(char) else " " for char in text).split()).replace("`", "'")
     text = _SCHEME.sub(lambda found: f"{found[0][:-1]}[:]", text)
     text = _MAIL.sub("[at]", _HOST.sub("[.]", _ADDRESS.sub(r"\1[.]", text)))
     accounts = {found.span() for found in _ACCOUNT.finditer(text)}

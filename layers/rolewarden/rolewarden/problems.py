@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from rolewarden.plaintext import visible
+
 Path_ = tuple[str | int, ...]
 
 
@@ -19,7 +21,7 @@ class Problem(NamedTuple):
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
         text = f"{place}: {self.where}: {self.message}" if self.where else f"{place}: {self.message}"
-        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+        return visible(text)
 
 
 def problem_at(file: str, lines: Mapping[Path_, int], path: Path_, message: str) -> Problem:

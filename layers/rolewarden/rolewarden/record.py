@@ -38,6 +38,7 @@ from rolewarden.own_events import (
     SurplusDetached,
     SweepCompleted,
 )
+from rolewarden.plaintext import visible, visible_parts
 from rolewarden.reported import (
     KEPT_SECONDS,
     REPORTING_SECONDS,
@@ -52,7 +53,20 @@ from rolewarden.verdicts import RECOMMENDATIONS, SOME_SUBJECTS, Doubt, Outcome, 
 # metrics is not needed.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
 
-logger = Logger(service="rolewarden")
+
+def log_line(entry: Mapping[str, Any]) -> str:
+    """An entry of the log as one line of JSON. Its texts have no invisible characters after a tool decoded them.
+
+    Only the text of an exception keeps its line feeds, because it is the listing of a stack.
+    """
+    shown = {name: visible_parts(value, lines=name in STACKS) for name, value in entry.items()}
+    return json.dumps(shown, default=lambda value: visible(str(value)), separators=(",", ":"))
+
+
+STACKS = frozenset(["exception", "stack_trace"])
+"""The fields of a log entry that have a line for each call."""
+
+logger = Logger(service="rolewarden", json_serializer=log_line)
 metrics = Metrics(namespace="Rolewarden", service="rolewarden")
 
 ACCOUNT_WIDE = "account/"

@@ -13,7 +13,7 @@ from typing import Any
 from rolewarden.events import ACCOUNT, REGION, mapping, matched
 from rolewarden.names import folded
 from rolewarden.own_events import AccountFinding, FindingResolved, RoleFinding, SubjectFinding
-from rolewarden.plaintext import plain_name, plain_text
+from rolewarden.plaintext import plain_name, plain_text, visible
 from rolewarden.record import ACCOUNT_WIDE, about_account
 from rolewarden.verdicts import RECOMMENDATIONS, Verdict
 
@@ -36,7 +36,7 @@ def finding(event: Any, partition: str) -> dict[str, Any] | None:
     envelope = mapping(event)
     detail, kind = mapping(envelope.get("detail")), _text(envelope.get("detail-type"), 64)
     account, region = matched(ACCOUNT, envelope.get("account")), matched(REGION, envelope.get("region"))
-    at, about = _text(envelope.get("time"), 64), _about(kind, detail)
+    at, about = _text(envelope.get("time"), 64), visible(_about(kind, detail))[:200]
     if envelope.get("source") != "rolewarden" or not (account and region and at and about):
         return None
     # The finding is about the role's account. The account of the event imports it.
@@ -125,7 +125,7 @@ def _resource(about: str, partition: str, account: str, region: str) -> dict[str
         return {
             "Type": "AwsIamRole",
             "Id": f"{account}/{about}",
-            "Details": {"AwsIamRole": {"RoleName": about}},
+            "Details": {"AwsIamRole": {"RoleName": about[:64]}},
         } | place
     kind = "user-profile" if "/" in about else "domain"
     return {"Type": "Other", "Id": f"arn:{partition}:sagemaker:{region}:{account}:{kind}/{about.lower()}"} | place

@@ -583,21 +583,21 @@ class Sweeper:
         bounded = self._bounded(users)
         lacking = [
             role
-            for role in sorted(roles, key=lambda role: role.path)
+            for role in roles
             if required[role] and (role in bounded or any(role not in users.get(name, ()) for name in required[role]))
         ]
         works = [Work.of_sweep(role, sweep.account, roles[role]) for role in lacking]
         # The comparison has only the policies of this account, so it sends every role of another account. Subjects of
         # several accounts can use such a role, so the receiver reads its bindings from the table.
         works += [Work(role, sweep.account, SWEEP) for role, bound in lent.items() if self.needs.of_role(role, bound)]
-        works = sorted((work for work in works if work.role.path > after), key=lambda work: work.role.path)
+        works = sorted((work for work in works if _place(work) > after), key=_place)
         for start in range(0, len(works), 10):
             if self.clock.seconds_left() < ENOUGH:
                 self.aws.send(self.queues.sweep, [sweep.message(COMPARE, after=after)])
                 return {"compared": after}
             some = works[start : start + 10]
             self.aws.send(self.queues.work, [work.as_dict() for work in some])
-            after = some[-1].role.path
+            after = _place(some[-1])
         if not self.progress.is_whole(sweep.row):
             logger.error(
                 "the sweep has not ended, and its roles are evaluated as far as they are known",
@@ -820,6 +820,11 @@ def _with_inheriting(uses: Iterable[Binding], bindings: Iterable[Binding]) -> li
     domains = {(use.region, use.domain_id) for use in uses if use.kind == DEFAULT_USER and use.via == EXECUTION}
     profiles = (one for one in bindings if one.kind == USER_PROFILE and one.role is None)
     return [*uses, *(profile for profile in profiles if (profile.region, profile.domain_id) in domains)]
+
+
+def _place(work: Work) -> str:
+    """The place of a role in the order of work: that of its first row in the table, where the receiver reads ahead."""
+    return f"{work.rows[0].item if work.rows else ''}\t{work.role.path}"
 
 
 def _changed(known: Iterable[Binding], modified: str, *, domain: ListedDomain, name: str = "") -> bool:

@@ -1,0 +1,138 @@
+"""A case of each command and exit code, on an account in this process."""
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from rolewarden.policies import policy_arn
+from rolewarden_cli.account import OperatorCalls
+from rolewarden_cli.main import app
+from rolewarden_local.aws import ACCOUNT_ID
+from typer.main import get_group
+from typer.testing import CliRunner, Result
+
+from tests.clinic import Clinic
+from tests.commands import rolewarden
+from tests.conftest import ROOT
+from tests.stacks import deployed
+
+NONE = "guardrails: {none: {bedrock: {deny: all}}}\nassignments: [{guardrails: [none]}]\nfallback: boundary\n"
+RULES = ROOT / "layers" / "guardrails" / "guardrails.yaml"
+EVENT = str(ROOT / "events" / "detach_role_policy.json")
+NOVA = "amazon.nova-pro-v1:0"
+
+NAMES = tuple(get_group(app).commands)
+PARAMETERS = {
+    name: {option for parameter in command.params for option in (*parameter.opts, str(parameter.metavar))}
+    for name, command in get_group(app).commands.items()
+}
+WITH_JSON = [name for name in NAMES if "--json" in PARAMETERS[name]]
+ON_AN_ACCOUNT = [name for name in NAMES if "--local" in PARAMETERS[name]]
+ON_FILES = [name for name in NAMES if name not in ON_AN_ACCOUNT]
+WITH_A_FILE = [name for name in NAMES if "--guardrails" in PARAMETERS[name] or name in ON_FILES]
+NEEDED = {"explain": ["CanvasRosa", NOVA], "report": ["--out", "report.html", "--model", NOVA], "replay": [EVENT]}
+"""Required arguments of a command."""
+
+
+def run(name: str, *arguments: str) -> Result:
+    if name in ON_AN_ACCOUNT:
+        return rolewarden(name, *arguments)
+    return CliRunner(env={"COLUMNS": "80"}).invoke(app, [name, *arguments])
+
+
+def needed(name: str) -> list[str]:
+    return NEEDED.get(name, [])
+
+
+@dataclass
+class Desk:
+    """The objects of a case. The test closes those that a case leaves open."""
+
+    world_with: Callable[..., Any]
+    template: Any
+    monkeypatch: pytest.MonkeyPatch
+    folder: Path
+    open: ExitStack = field(default_factory=ExitStack)
+
+    def rules(self, text: str = NONE, *, protected: bool = True) -> list[str]:
+        """The options with which a command uses the rules of the account."""
+        world = self.world_with(text)
+        if protected:
+            world.protected()
+        self.world = world
+        return ["--guardrails", world.environment["GUARDRAILS_FILE"]]
+
+    def file(self, text: str) -> list[str]:
+        path = self.folder / "rules.yaml"
+        path.write_text(text)
+        return [str(path)]
+
+    def surplus(self) -> list[str]:
+        rules = self.rules()
+        arn = policy_arn("none", "aws", ACCOUNT_ID)
+        self.world.iam.attach_role_policy(RoleName="BuildServer", PolicyArn=arn)
+        return rules
+
+    def stays(self) -> list[str]:
+        """Like `surplus`, but IAM denies every detachment."""
+        rules = self.surplus()
+        self.open.enter_context(self.world.aws.failing("DetachRolePolicy", "AccessDenied", "no"))
+        return [*rules, "--yes"]
+
+    def swept(self) -> list[str]:
+        self.rules()
+        self.world.sweep()
+        self.world.end_sweeps()
+        return []
+
+    def stack(self) -> list[str]:
+        self.rules()
+        self.monkeypatch.setattr(OperatorCalls, "stack", lambda _, name: deployed(self.template, name=name))
+        return []
+
+    def seen(self, *, is_subscribed: bool = True) -> list[str]:
+        """A deployed stack in good order, or one whose alarms reach nobody."""
+        self.rules()
+        clinic = Clinic(self.world, self.monkeypatch)
+        if not is_subscribed:
+            clinic.topic = boto3.client("sns").create_topic(Name="other")["TopicArn"]
+        return clinic.options
+
+    def full(self) -> list[str]:
+        """An event about a role that is at its quota."""
+        event = json.loads((ROOT / "events" / "tag_role.json").read_text())
+        event["detail"]["requestParameters"]["roleName"] = "CanvasFull"
+        path = self.folder / "full.json"
+        path.write_text(json.dumps(event))
+        return [str(path)]
+
+
+CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
+    ("plan", 0): lambda desk: desk.rules(),
+    ("plan", 2): lambda desk: desk.rules(protected=False),
+    ("enforce", 0): lambda desk: [*desk.rules(protected=False), "--yes"],
+    ("enforce", 2): lambda desk: [*desk.rules(NONE.replace("fallback: boundary\n", ""), protected=False), "--yes"],
+    ("detach", 0): lambda desk: [*desk.surplus(), "--yes"],
+    ("detach", 2): Desk.stays,
+    ("access", 0): lambda desk: [*desk.rules(), "--model", NOVA],
+    ("explain", 0): lambda desk: [*desk.rules(), "CanvasRosa", NOVA],
+    ("report", 0): lambda desk: [*desk.rules(), "--out", str(desk.folder / "report.html"), "--model", NOVA],
+    ("history", 0): Desk.swept,
+    ("status", 0): Desk.swept,
+    ("status", 2): lambda desk: desk.rules(protected=False)[:0],
+    ("sweep", 0): lambda desk: desk.rules()[:0],
+    ("doctor", 0): Desk.seen,
+    ("doctor", 2): lambda desk: desk.seen(is_subscribed=False),
+    ("scp", 0): Desk.stack,
+    ("check", 0): lambda desk: desk.file(NONE),
+    ("check", 2): lambda desk: desk.file("guardrails: {}\n"),
+    ("compile", 0): lambda desk: desk.file(NONE),
+    ("replay", 0): lambda _: [EVENT],
+    ("replay", 2): Desk.full,
+}
+"""A case for each exit code of each command in the table, except 1."""
