@@ -73,7 +73,11 @@ def role_under(guardrail: str) -> Mapping[str, Document]:
 def compiled(*guardrails: str) -> tuple[Policy, ...]:
     """The policies of these guardrails of the page, with the page's exemptions."""
     chosen = {name: PAGE["guardrails"][name] for name in guardrails}
-    page = {"guardrails": chosen, "assignments": [{"guardrails": list(chosen)}], "exemptions": PAGE["exemptions"]}
+    page = {
+        "guardrails": chosen,
+        "assignments": PAGE["assignments"] + [{"guardrails": list(chosen)}],
+        "exemptions": PAGE["exemptions"],
+    }
     reading = read_yaml(yaml.safe_dump(page), today=date(2026, 1, 1))
     assert reading.rules is not None, reading.errors
     return compile_rules(reading.rules, "aws")

@@ -93,6 +93,7 @@ ACCESS_PATHS: dict[str, AccessPath] = {
         "training in Canvas",
         "high",
     ),
+    "FixedTags": AccessPath("Changing a tag of a domain or user profile, by which an assignment matches", "high"),
     "ExemptRoles": AccessPath("Passing an exempt role to a service, and assuming it", "high"),
     "JumpStartWeights": AccessPath("Fetching a model's files from JumpStart's buckets", "high"),
     "Assistants": AccessPath("Answers of AWS's assistants in Canvas, in Studio and in other services", "high"),

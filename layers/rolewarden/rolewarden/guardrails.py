@@ -121,6 +121,8 @@ class Guardrail(NamedTuple):
       the guardrail does not restrict this.
     - `exempt_roles`: the roles of all exemptions and of `never_govern`. A role with the guardrail can neither pass nor
       assume them, because it would get around its denies with them.
+    - `fixed_tags`: whether a covered role can change no tag of a domain or user profile, because an assignment of the
+      file matches tags.
     """
 
     name: str
@@ -131,6 +133,7 @@ class Guardrail(NamedTuple):
     assistants: AssistantsRule | None = None
     pass_roles: tuple[str, ...] = ()
     exempt_roles: tuple[ExemptRole, ...] = ()
+    fixed_tags: bool = False
 
 
 class Subject(NamedTuple):
@@ -494,7 +497,10 @@ class _FileReader:
         if not self.errors:
             named = [*((one.account, one.role) for one in exemptions), *((one.account, one.role) for one in never)]
             exempt = tuple(sorted({ExemptRole(*one) for one in named}))
-            guardrails = {name: found._replace(exempt_roles=exempt) for name, found in guardrails.items()}
+            tagged = any(assignment.tags for assignment in assignments)
+            guardrails = {
+                name: found._replace(exempt_roles=exempt, fixed_tags=tagged) for name, found in guardrails.items()
+            }
             rules = Rules(guardrails, assignments, exemptions, also_govern, surplus, fallback, never, hold)
             self.warn_of_unused(rules)
         errors = tuple(sorted(self.errors, key=lambda problem: problem.line))

@@ -91,7 +91,7 @@ ALL_THAT_IS_NOT_DENIED = {"Sid": "AllThatIsNotDenied", "Effect": "Allow", "Actio
 """The statement of a boundary that allows everything. It grants nothing and does not limit the role's policies, so that
 only the boundary's denies have an effect."""
 
-SID_FAMILIES = ("Bedrock", "JumpStart", "Assistants", "PassRole", "ExemptRoles")
+SID_FAMILIES = ("Bedrock", "JumpStart", "Assistants", "PassRole", "ExemptRoles", "FixedTags")
 """The Sid of every deny that the compiler writes begins with one of these."""
 
 
@@ -227,7 +227,17 @@ def _denies(guardrail: Guardrail, partition: str) -> list[Statement]:
             pieces += [piece for statement in statements for piece in _pieces(statement)]
         except _IndivisibleError:
             raise TooLong(("guardrails", guardrail.name, family)) from None
-    return [*pieces, *_exempt_roles(guardrail.exempt_roles, partition)]
+    tags = _fixed_tags(partition) if guardrail.fixed_tags else []
+    return [*pieces, *_exempt_roles(guardrail.exempt_roles, partition), *tags]
+
+
+def _fixed_tags(partition: str) -> list[Statement]:
+    """The statements against changes of the tags by which assignments match.
+
+    AmazonSageMakerCanvasFullAccess allows AddTags on each resource with `canvas` in its name.
+    """
+    arns = [f"arn:{partition}:sagemaker:*:*:{kind}/*" for kind in ("domain", "user-profile")]
+    return _pieces(_deny("FixedTags", ("sagemaker:AddTags", "sagemaker:DeleteTags"), resource=arns))
 
 
 def _exempt_roles(roles: Iterable[ExemptRole], partition: str) -> list[Statement]:
