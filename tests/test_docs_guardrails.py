@@ -56,7 +56,7 @@ def test_the_table_of_access_paths_has_each_statement_and_no_other() -> None:
     table = PAGE_TEXT.partition("## Access paths")[2]
     told = set(
         re.findall(
-            r"`((?:Bedrock|JumpStart|Assistants|PassRole|Exempt)\w*)`",
+            r"`((?:Bedrock|JumpStart|Assistants|PassRole|Exempt|Fixed)\w*)`",
             "\n".join(re.findall(r"^\| (.*?) \|", table, flags=re.MULTILINE)),
         )
     )
