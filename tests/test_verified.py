@@ -217,5 +217,5 @@ def pages_in_doubt() -> list[str]:
 def test_every_page_that_admits_a_doubt_about_aws_links_to_the_list():
     found = pages_in_doubt()
     assert "README.md" in found
-    found += ["docs/explanation/limits.md", "docs/explanation/reliability.md"]
+    found += ["docs/explanation/limits.md", "docs/explanation/reliability.md", "docs/explanation/security.md"]
     assert [name for name in found if "verified.md" not in (ROOT / name).read_text(encoding="utf-8")] == []

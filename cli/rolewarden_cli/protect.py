@@ -123,7 +123,7 @@ STACK_WRITES = (
     "kms:RetireGrant",
     "kms:RevokeGrant",
     "kms:ScheduleKeyDeletion",
-    # Invoking is a write: a caller could send a forged payload. docs/explanation/reliability.md says what each function
+    # Invoking is a write: a caller could send a forged payload. docs/explanation/security.md says what each function
     # does then.
     "lambda:Add*",
     "lambda:Create*",
