@@ -546,7 +546,7 @@ class Night(TableAttacks, PolicyAttacks, RuleBasedStateMachine):
         if found is None:
             return ""
         if all(self.is_taken(policy) for policy in missing):
-            return Reason.POLICY_MISSING
+            return Reason.NAME_TAKEN
         if len(found["AttachedPolicies"]) < QUOTA:
             return None
         needed = self.ledger.needs_now()[role]

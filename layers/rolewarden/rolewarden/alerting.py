@@ -113,7 +113,7 @@ class Alerter:
             return _none("the call found nothing to change")
         if self.operations.caused(event):
             return _none("an operation of Rolewarden's own stack or StackSets")
-        if record.get("eventName") in _TRAIL_CALLS and self._is_still_logged(account, record):
+        if str(record.get("eventName")) in _TRAIL_CALLS and self._is_still_logged(account, record):
             return _none("other trails log the events that Rolewarden needs")
         return self._send(compose(event, self.aws.partition, self.settings.queues), key_of(event))
 
