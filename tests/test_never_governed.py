@@ -381,3 +381,14 @@ def test_without_a_deployed_stack_no_role_is_held(world_with):
     world = world_with(HOLD)
     named_in_a_profile(world)
     assert world.attached(PRODUCTION) == {"strict"}
+
+
+def test_a_plan_shows_the_accident_and_the_command_that_undoes_it(world_with):
+    world = world_with(PLAIN).protected()
+    named_in_a_profile(world)
+    world = world_with(NEVER, keep=True)
+    file = world.environment["GUARDRAILS_FILE"]
+    plan = json_answer("plan", "--guardrails", file, exit_code=2)
+    [role] = [found for found in plan["roles"] if found["role"] == PRODUCTION]
+    assert (role["reason"], role["detachable"]) == (NEVER_GOVERNED, ["strict"])
+    assert "rolewarden detach" in role["recommendation"]
