@@ -6,6 +6,7 @@ import functools
 import gc
 import http.server
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -94,7 +95,10 @@ def sample(name: str) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def documented(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Validate every event that Rolewarden puts in this process against docs/reference/events.schema.json."""
+    """Validate every event that Rolewarden puts in this process against docs/reference/events.schema.json.
+
+    A test also leaves logging as it was.
+    """
     from rolewarden.aws import Aws
 
     from tests.schema import wrong
@@ -111,6 +115,7 @@ def documented(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Aws, "put_events", checked)
     yield
     assert found == []
+    assert logging.root.manager.disable == logging.NOTSET, "later tests would miss the lines that they expect"
 
 
 @pytest.fixture(scope="session")

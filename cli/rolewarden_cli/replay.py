@@ -6,7 +6,7 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -102,7 +102,7 @@ def _event(path: Path, value: Any) -> dict[str, Any]:
     )
 
 
-def replay_files(files: list[Path]) -> Iterator[Replayed]:
+def replay_files(files: list[Path]) -> Generator[Replayed]:
     """Replay the events of each file in order. Each file starts with the same seeded account.
 
     Raises UnusableInputError before the first event is replayed, and MissingExtraError.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,12 +33,14 @@ def run_replay(
     """
     out = console.console()
     done: list[Replayed] = []
-    for replayed in replay_files(files):
-        if done and not as_json:
-            out.print()
-        done.append(replayed)
-        if not as_json:
-            show_replayed(out, replayed)
+    # An interrupted replay ends here, and not when its generator is collected: it changes the environment.
+    with closing(replay_files(files)) as events:
+        for replayed in events:
+            if done and not as_json:
+                out.print()
+            done.append(replayed)
+            if not as_json:
+                show_replayed(out, replayed)
     if as_json:
         print_json({"events": done})
     else:
