@@ -71,6 +71,11 @@ def _shared_class(self: ClientCreator, service_name: str, service_model: Any) ->
 _maker._load_service_model, _maker._create_client_class = _shared_model, _shared_class
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    # The tests of deployed stacks wait for functions in other processes for almost half of their time.
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not (item.get_closest_marker("long") or item.get_closest_marker("deployed")))
 

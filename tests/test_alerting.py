@@ -197,13 +197,16 @@ def test_a_caller_with_many_different_calls_is_limited_and_named_once_and_anothe
     assert f"{2 * MOST_OF_ACTOR} alerts about arn:aws:iam::111122223333:user/mallory" in " ".join(text.split())
 
 
-def test_an_account_with_many_callers_is_limited_and_another_account_still_alerts(desk):
+def test_an_account_with_many_refused_callers_is_limited_and_a_call_that_succeeds_still_alerts(desk):
     for number in range(2 * MOST_OF_ACCOUNT):
-        desk.gets(call("member_disable_rule", account=MEMBER, actor=f"user/u{number}"))
+        refused = {"actor": f"user/u{number}", "errorCode": "AccessDenied"}
+        desk.gets(call("member_disable_rule", account=MEMBER, **refused))
     mails = desk.mails()
     assert len(mails) == MOST_OF_ACCOUNT + 1
     assert f"Rolewarden: callers caused too many alerts in account {MEMBER}" in mails
     desk.gets(call())
+    assert len(desk.mails()) == 1
+    desk.gets(call("member_disable_rule", account=MEMBER, actor="user/succeeds"))
     assert len(desk.mails()) == 1
 
 

@@ -6,7 +6,6 @@ from rolewarden_local.emulated.queue_policies import decision
 from tests.permissions import of_template
 from tests.stacks import ACCOUNT, EVERYTHING, MEMBER, RECEIVERS, forwarder_of_whole, translated
 
-OPERATORS = f"arn:aws:iam::{ACCOUNT}:role/aws-reserved/*/OnCall_*"
 OPERATOR = f"arn:aws:iam::{ACCOUNT}:role/aws-reserved/sso.amazonaws.com/OnCall_1a2b"
 ADMINISTRATOR = f"arn:aws:iam::{ACCOUNT}:role/Administrator"
 SEND = "sqs:SendMessage"
@@ -14,7 +13,7 @@ SEND = "sqs:SendMessage"
 
 @pytest.fixture(scope="module")
 def template():
-    return translated(**{**EVERYTHING, "OperatorArn": OPERATORS})
+    return translated(**{**EVERYTHING, "OperatorArn": OPERATOR})
 
 
 def policies(template):
@@ -68,10 +67,34 @@ def test_operators_can_send_the_messages_of_a_dead_letter_queue_back_to_the_queu
     assert not {queue for queue, policy in without.items() if as_caller(policy, queue, OPERATOR) != "explicitDeny"}
 
 
-def test_a_policy_denies_nothing_but_sending_so_that_cloudformation_can_manage_the_queue(template):
+def test_a_policy_denies_nothing_about_the_queue_itself_so_that_cloudformation_can_manage_it(template):
     for queue, policy in policies(template).items():
-        for action in ("SetQueueAttributes", "DeleteQueue", "PurgeQueue", "StartMessageMoveTask", "ReceiveMessage"):
+        for action in ("SetQueueAttributes", "DeleteQueue", "PurgeQueue", "StartMessageMoveTask", "GetQueueAttributes"):
             assert as_caller(policy, queue, ADMINISTRATOR, f"sqs:{action}") == "implicitDeny", (queue, action)
+
+
+TAKEN = ("ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility")
+
+
+def test_only_the_function_of_a_queue_can_take_its_messages(template):
+    rights = of_template(template)
+    for queue in RECEIVERS:
+        policy = policies(template)[queue]
+        for action in TAKEN:
+            takers = {e.function for e in rights if as_caller(policy, queue, e.role, f"sqs:{action}") != "explicitDeny"}
+            [function] = {e.function for e in rights if e.may("sqs:ReceiveMessage", arn(queue), {})}
+            assert takers == {function}, (queue, action)
+            for other in (ADMINISTRATOR, OPERATOR):
+                assert as_caller(policy, queue, other, f"sqs:{action}") == "explicitDeny", (queue, action)
+
+
+def test_no_other_queue_can_move_messages_into_a_queue(template):
+    allowed = {
+        name: made.get("RedriveAllowPolicy", {}).get("redrivePermission")
+        for name, made in template.resources("AWS::SQS::Queue").items()
+    }
+    # The stack's own queues move messages into it. It cannot name them, because they name it.
+    assert {name for name, permission in allowed.items() if permission != "denyAll"} == {"WorkDeadLetterQueue"}
 
 
 @pytest.mark.parametrize("rule", ["rolewarden-EnforceFunctionRoles-1A2B", "rolewarden-central/rolewarden-Forwarded-3C"])
@@ -80,9 +103,9 @@ def test_only_the_queue_of_undelivered_events_accepts_this_stacks_rules(template
     assert accepted == {"EventsDeadLetterQueue"}
 
 
-def test_no_queue_accepts_another_rule(template):
+def test_no_queue_accepts_a_rule_of_another_account(template):
     for queue, policy in policies(template).items():
-        assert as_rule(policy, queue, "eve") != "allowed", queue
+        assert as_rule(policy, queue, "eve", MEMBER) != "allowed", queue
 
 
 def test_the_queue_of_a_forwarder_accepts_its_rules_only():

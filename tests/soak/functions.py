@@ -196,9 +196,11 @@ def quiet(world: World) -> Iterator[None]:
     """Set the environment of the functions, and suppress their many thousand log lines and metrics."""
     level = logger.log_level
     logger.setLevel("CRITICAL")
-    with mock.patch.dict(os.environ, {**world.environment, "POWERTOOLS_METRICS_DISABLED": "true"}):
-        yield
-    logger.setLevel(level)
+    try:
+        with mock.patch.dict(os.environ, {**world.environment, "POWERTOOLS_METRICS_DISABLED": "true"}):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _context(function: str) -> SimpleNamespace:

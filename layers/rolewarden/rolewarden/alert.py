@@ -147,7 +147,12 @@ def beyond(key: AlertKey, most: int, *, of_actor: bool) -> Alert:
     rows: list[_Row] = [
         ("What", f"{who} caused more than {most} different alerts within an hour: the flood may hide an attack"),
         ("Who", plain_name(key.actor, 300) if of_actor else ""),
-        ("Done", "stopped these alerts for the rest of the hour, and counts them; other callers still cause alerts"),
+        ("Done", "stopped these alerts for the rest of the hour, and counts them; calls of other callers still alert")
+        if of_actor
+        else (
+            "Done",
+            "counts refused calls and findings of this kind for the rest of the hour; successful calls alert",
+        ),
         ("To do", "look up every call of the caller in CloudTrail now, and do not wait for the summary"),
         ("Runbook", "docs/how-to/runbook.md, Too many alerts"),
         ("Account", key.account),

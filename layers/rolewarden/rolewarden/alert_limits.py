@@ -154,12 +154,19 @@ class AlertLimits:
 
 
 def _limits(key: AlertKey) -> list[Limit]:
-    """The limits of an alert. A sweep can find many things at once, and knows no caller."""
-    of_account = Limit(f"account/{key.account}", f"account {key.account}", MOST_OF_ACCOUNT, of_actor=False)
+    """The limits of an alert.
+
+    A sweep can find many things at once, and knows no caller, so its findings have a limit of their own. The account
+    has a limit for refused calls, which cost many callers no permission. A call that succeeded counts only for its
+    caller, so that no flood of other callers hides it.
+    """
     if not key.actor:
-        return [of_account]
+        return [Limit(f"sweep/{key.account}", f"sweeps of account {key.account}", MOST_OF_ACCOUNT, of_actor=False)]
     caller = _digest(key._replace(call="", resource="", is_refused=False))
-    return [Limit(f"actor/{caller}", key.actor, MOST_OF_ACTOR, of_actor=True), of_account]
+    limits = [Limit(f"actor/{caller}", key.actor, MOST_OF_ACTOR, of_actor=True)]
+    if key.is_refused:
+        limits.append(Limit(f"account/{key.account}", f"account {key.account}", MOST_OF_ACCOUNT, of_actor=False))
+    return limits
 
 
 def _digest(key: AlertKey) -> str:

@@ -9,7 +9,8 @@ RolewardenError
 ├── ForgedRequestError      CloudFormation did not send this custom-resource request (in cloudformation.py)
 ├── ProtectionError         the service control policy that a person asks for cannot be made for this stack
 ├── Refused                 AWS refused a call, and a retry would not change that: it ends as a verdict or a finding
-│   └── Gone                the same, because the resource in the call does not exist
+│   ├── Gone                the same, because the resource in the call does not exist
+│   └── NotPublished        a policy could not be published, and the finding names the policy
 └── RetryLater              AWS could not do something now: Lambda or the queue delivers the message or event again
     └── PartlyDone          the same, after a change that belongs on the record
 

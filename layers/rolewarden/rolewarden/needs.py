@@ -31,7 +31,7 @@ from rolewarden.guardrails import Exemption, Fallback, Guardrail, Mode, Rules, S
 from rolewarden.history import NoHistory
 from rolewarden.hold import Holds, ReadsHistory
 from rolewarden.listed import PublishedPolicy, RoleDescription
-from rolewarden.names import among
+from rolewarden.names import among, folded
 from rolewarden.placement import identities, is_compiled, statements_of
 from rolewarden.policies import Policy, compile_boundaries, compile_guardrail, digest, is_boundary, policy_arn
 from rolewarden.verdicts import Doubt, Reason
@@ -151,7 +151,8 @@ def changed_trust(role: RoleKey, time: float) -> Doubt:
 
 
 def _named(uses: Sequence[Binding]) -> str:
-    labels = sorted({use.label for use in uses})
+    # SageMaker may answer with the name in the caller's spelling, and a finding is the same in each spelling.
+    labels = sorted({folded(use.label) for use in uses})
     more = f" and {len(labels) - SOME_USES} more" if len(labels) > SOME_USES else ""
     return f"{', '.join(labels[:SOME_USES])}{more}"
 

@@ -30,7 +30,7 @@ from rolewarden_local.aws import REGION, LocalAws
 from rolewarden_local.scenes.deploy import STACK, deploy
 from rolewarden_local.scenes.seed import AccessKey, seed
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 """Seconds after which a wait ends with an error. The value is high because the machine may be busy."""
 
 COLOURS = {
