@@ -70,13 +70,17 @@ class Message:
 
 @dataclass
 class Functions:
-    """The functions of one world. They are warm until one of them ends. `now` is the virtual time in seconds."""
+    """The functions of one world. They are warm until one of them ends. `now` is the virtual time in seconds.
+
+    `has_refused_descriptions` says whether IAM ever refused GetRole.
+    """
 
     world: World
     template: Template
     now: float = 0.0
     invocations: int = 0
     dead: list[Any] = field(default_factory=list)
+    has_refused_descriptions: bool = False
     waiting: dict[str, list[Message]] = field(default_factory=lambda: {name: [] for name in QUEUES})
 
     def __post_init__(self) -> None:
@@ -139,6 +143,8 @@ class Functions:
     def invoke(self, function: str, event: dict[str, Any], fault: Fault | None = None) -> tuple[bool, Any]:
         """Run a function once, and return whether it succeeded, and its answer. An unexpected error is raised."""
         self.invocations += 1
+        if fault and fault.operation == "GetRole" and ("code", "AccessDenied") in fault.arguments:
+            self.has_refused_descriptions = True
         with fault.on(self.world.aws) if fault else contextlib.nullcontext():
             try:
                 return True, handler_module(function).handler(event, _context(function))
