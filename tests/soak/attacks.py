@@ -145,7 +145,7 @@ class QueueAttacks:
 
     def forge(self, queue: str, body: dict[str, Any]) -> None:
         """Send a message to a queue of the stack."""
-        self.world.sqs.send_message(QueueUrl=self.world.environment[queue], MessageBody=json.dumps(body))
+        self.world.sqs.send_message(QueueUrl=self.world.environment[queue], MessageBody=json.dumps(body, default=str))
 
     @rule(role=NUMBER, rows=NUMBER, trigger=TRIGGERS, rechecks=RECHECKS, account=ACCOUNTS, digests=st.booleans())
     def work_is_forged(self, role: int, rows: int, trigger: str, rechecks: int, account: str, digests: bool) -> None:
