@@ -20,7 +20,7 @@ from rolewarden_local.aws import ACCOUNT_ID, REGION
 from rolewarden_local.emulated._ministack import iam
 from rolewarden_local.scenes.seed import TRUST, trusting
 
-from tests.soak.ledger import OURS, ROLEWARDEN, Ledger, roles_now
+from tests.soak.ledger import OURS, ROLEWARDEN, Ledger, name_of, named_now, roles_now
 
 if TYPE_CHECKING:
     from tests.soak.functions import Functions
@@ -141,6 +141,7 @@ class QueueAttacks:
     """Moves of a caller who can send messages to the queues, for example with the credentials of a function."""
 
     world: World
+    ledger: Ledger
     rows: Any
 
     def forge(self, queue: str, body: dict[str, Any]) -> None:
@@ -190,6 +191,11 @@ class QueueAttacks:
     )
     def a_step_of_a_sweep_is_forged(self, step: str, began: str, after: str, account: str) -> None:
         """Continue the newest sweep (an empty `began`) or one that never began. `after` leaves domains out."""
+        if step == "describe":
+            self.ledger.misnamed.add(("d-analytics0001", "omar"))
+            for domain, profile, arn in named_now():
+                if (domain, profile) == ("analytics", "omar"):
+                    self.ledger.needed[name_of(arn)].update(self.ledger.guardrails.values())
         sweeps = [row["item"]["S"] for row in self.rows() if row["scope"]["S"] == f"sweep/{account}"]
         self.forge(
             "SWEEP_QUEUE_URL",

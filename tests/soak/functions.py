@@ -7,6 +7,7 @@ function ended, is delivered again up to the limit of its queue. The numbers are
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import itertools
 import json
@@ -91,7 +92,10 @@ class Functions:
         environment = {**self.world.environment, "RECHECK_SECONDS": "0"}
         process = Assembled()
         process.environment = environment
-        process.assemble(self.world.runtime.aws)
+        # Without its own account, Rolewarden would count every account as its own.
+        aws = copy.copy(self.world.runtime.aws)
+        aws.account = ACCOUNT_ID
+        process.assemble(aws)
         for name in ("enforce", "reconcile", "sweep"):
             handler_module(name).runtime = process.runtime  # type: ignore[attr-defined]
         for name in ("enforce", "reconcile"):
