@@ -77,7 +77,7 @@ class TableAttacks:
         if bound := [row for row in self.rows() if "via" in row]:
             row = bound[number % len(bound)]
             # With another name of the domain, the role needs other guardrails until the next sweep.
-            role = row.get("role_name", {"S": ""})["S"]
+            role = str(row.get("role_name", {}).get("S", ""))
             self.ledger.needed[role] |= set(self.ledger.guardrails.values())
             self.ledger.lapsed.add(role)
             names = sorted(row.keys() - {"scope", "item"})
@@ -131,7 +131,7 @@ CAUSE = {
     "actor": f"arn:aws:iam::{ACCOUNT_ID}:user/{INNOCENT}",
     "source_address": "192.0.2.1",
 }
-TRIGGERS = st.sampled_from(["event", "sweep", "deployment", "schedule", "operator"])
+TRIGGERS = st.sampled_from(["deployment", "deployment", "sweep", "event", "schedule", "operator"])
 RECHECKS = st.sampled_from([0, 1, 3, -1, -(10**9), 10**9])
 POLICIES = ("no-generative-ai", "approved-models", "stray", "theirs", "team-policy-01")
 ACCOUNTS = st.sampled_from([ACCOUNT_ID] * 3 + ["444455556666"])
@@ -140,7 +140,9 @@ ACCOUNTS = st.sampled_from([ACCOUNT_ID] * 3 + ["444455556666"])
 class QueueAttacks:
     """Moves of a caller who can send messages to the queues, for example with the credentials of a function."""
 
+    by: Any
     world: World
+    functions: Functions
     ledger: Ledger
     rows: Any
 
@@ -176,12 +178,27 @@ class QueueAttacks:
         claims = {"account": ACCOUNT_ID, "region": REGION, "trigger": trigger, "call": "CreateRole", "cause": CAUSE}
         self.forge("WORK_QUEUE_URL", {"request": named, "rechecks": rechecks, **claims})
 
-    @rule(policy=st.sampled_from(POLICIES), trigger=TRIGGERS, rechecks=RECHECKS, account=ACCOUNTS, step=st.booleans())
-    def a_publication_is_forged(self, policy: str, trigger: str, rechecks: int, account: str, step: bool) -> None:
+    @rule(
+        policy=st.sampled_from(POLICIES[:2] * 2 + POLICIES),
+        trigger=TRIGGERS,
+        rechecks=st.sampled_from([1, 1, 3, 0, -1, 10**9]),
+        account=ACCOUNTS,
+        step=st.booleans(),
+        edited=st.booleans(),
+    )
+    def a_publication_is_forged(
+        self, policy: str, trigger: str, rechecks: int, account: str, step: bool, edited: bool
+    ) -> None:
         """Request a check or the restoration of a policy. A deployment would restore it without a report."""
         claims = {"account": account, "region": REGION, "trigger": trigger, "call": "DeletePolicy", "cause": CAUSE}
         asked = {"step": "publish"} if step else {"request": {"policy": policy}, "rechecks": rechecks}
         self.forge("PUBLISH_QUEUE_URL", {**asked, **claims})
+        if edited:
+            self.by(
+                "mallory", "iam", "create_policy_version",
+                PolicyArn=OURS + policy, PolicyDocument=EVERYTHING, SetAsDefault=True,
+            )  # fmt: skip
+            self.functions.poll("PublishQueue")
 
     @rule(
         step=st.sampled_from(["begin", "list", "describe", "compare", "audit", "regions", "requested"]),
@@ -285,7 +302,7 @@ class ExemptRoleAttacks:
         settings = "DefaultSpaceSettings" if spaces else "DefaultUserSettings"
         for name in sorted(self.exempt):
             given = {settings: {"ExecutionRole": self.arn(name)}}
-            self.by("mallory", "sagemaker", "update_domain", DomainId=self.domain(domain), **given)
+            self.by("alice", "sagemaker", "update_domain", DomainId=self.domain(domain), **given)
 
     @rule(anyone=st.booleans())
     def the_trust_of_an_exempt_role_is_changed(self, anyone: bool) -> None:
