@@ -297,12 +297,12 @@ class ExemptRoleAttacks:
                 later = datetime.now(UTC) + timedelta(seconds=5)
                 iam._roles[name]["CreateDate"] = later.strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    @rule(domain=NUMBER, spaces=st.booleans())
-    def an_exempt_role_is_given_to_a_domain(self, domain: int, spaces: bool) -> None:
+    @rule(domain=NUMBER, role=NUMBER, spaces=st.booleans())
+    def an_exempt_role_is_given_to_a_domain(self, domain: int, role: int, spaces: bool) -> None:
+        names = sorted(self.exempt)
         settings = "DefaultSpaceSettings" if spaces else "DefaultUserSettings"
-        for name in sorted(self.exempt):
-            given = {settings: {"ExecutionRole": self.arn(name)}}
-            self.by("alice", "sagemaker", "update_domain", DomainId=self.domain(domain), **given)
+        given = {settings: {"ExecutionRole": self.arn(names[role % len(names)])}}
+        self.by("alice", "sagemaker", "update_domain", DomainId=self.domain(domain), **given)
 
     @rule(anyone=st.booleans())
     def the_trust_of_an_exempt_role_is_changed(self, anyone: bool) -> None:
