@@ -133,6 +133,15 @@ def test_another_callers_policy_under_rolewardens_path_is_neither_detached_nor_d
     assert "stray" in world.attached("CanvasOmar")
 
 
+def test_a_forged_message_detaches_no_policy_of_another_caller(world_with):
+    world = world_with(DETACH)
+    arn = world.iam.create_policy(PolicyName="stray", Path="/rolewarden/", PolicyDocument=UNRELATED)["Policy"]["Arn"]
+    world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=arn)
+    world.sweep()
+    world.detacher.handle_message({"account": ACCOUNT_ID, "role": "CanvasOmar", "policies": ["stray"]})
+    assert "stray" in world.attached("CanvasOmar")
+
+
 def test_an_attached_policy_is_not_deleted_yet(world_with):
     world = world_with(KEEP)
     world.sweep()

@@ -11,6 +11,7 @@ import pytest
 from rolewarden.policies import policy_arn
 from rolewarden.rotation import DAY_SECONDS, Rotation
 from rolewarden_local.aws import ACCOUNT_ID
+from rolewarden_local.scenes.seed import ANALYTICS
 
 from tests.guardrail_texts import BY_DOMAIN
 from tests.volume import volume
@@ -115,6 +116,16 @@ def test_a_row_that_contradicts_itself_counts_as_missing_and_the_next_sweep_corr
     world.wait(3600)
     world.sweep()
     assert (world.attached("CanvasOmar"), world.bound()) == ({"no-generative-ai"}, before)
+
+
+@pytest.mark.parametrize("wrong", [{"domain_name": None}, {"domain_name": {"B": b"x"}}, {"via": {"S": "x"}}], ids=str)
+def test_a_wrong_row_of_a_profile_that_no_longer_exists_stops_no_work_message_of_a_sweep(world, wrong):
+    """The work messages of a sweep name rows, and ReconcileFunction reads the following rows with each."""
+    key = {**OMAR, "item": {"S": "us-east-1/d-analytics0001/user-profile#ana#execution"}}
+    world.sagemaker.delete_user_profile(DomainId=ANALYTICS, UserProfileName="ana")
+    Table(world).set(key, **wrong)
+    world.sweep()
+    assert world.attached("CanvasAnalytics") == {"no-generative-ai"}
 
 
 def test_a_deleted_row_is_written_again_by_the_next_sweep(world):

@@ -7,6 +7,7 @@ function ended, is delivered again up to the limit of its queue. The numbers are
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import itertools
 import json
@@ -70,13 +71,17 @@ class Message:
 
 @dataclass
 class Functions:
-    """The functions of one world. They are warm until one of them ends. `now` is the virtual time in seconds."""
+    """The functions of one world. They are warm until one of them ends. `now` is the virtual time in seconds.
+
+    `has_refused_descriptions` says whether IAM ever refused GetRole.
+    """
 
     world: World
     template: Template
     now: float = 0.0
     invocations: int = 0
     dead: list[Any] = field(default_factory=list)
+    has_refused_descriptions: bool = False
     waiting: dict[str, list[Message]] = field(default_factory=lambda: {name: [] for name in QUEUES})
 
     def __post_init__(self) -> None:
@@ -87,7 +92,10 @@ class Functions:
         environment = {**self.world.environment, "RECHECK_SECONDS": "0"}
         process = Assembled()
         process.environment = environment
-        process.assemble(self.world.runtime.aws)
+        # Without its own account, Rolewarden would count every account as its own.
+        aws = copy.copy(self.world.runtime.aws)
+        aws.account = ACCOUNT_ID
+        process.assemble(aws)
         for name in ("enforce", "reconcile", "sweep"):
             handler_module(name).runtime = process.runtime  # type: ignore[attr-defined]
         for name in ("enforce", "reconcile"):
@@ -139,6 +147,8 @@ class Functions:
     def invoke(self, function: str, event: dict[str, Any], fault: Fault | None = None) -> tuple[bool, Any]:
         """Run a function once, and return whether it succeeded, and its answer. An unexpected error is raised."""
         self.invocations += 1
+        if fault and fault.operation == "GetRole" and ("code", "AccessDenied") in fault.arguments:
+            self.has_refused_descriptions = True
         with fault.on(self.world.aws) if fault else contextlib.nullcontext():
             try:
                 return True, handler_module(function).handler(event, _context(function))

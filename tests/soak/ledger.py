@@ -39,14 +39,15 @@ def policies_now() -> dict[str, str]:
     return {arn: policy["Versions"][policy["DefaultVersionId"]]["Document"] for arn, policy in iam._policies.items()}
 
 
-def named_now() -> list[tuple[str, str]]:
-    """The role ARNs of every domain and user profile, with the name or ID of the domain."""
+def named_now() -> list[tuple[str, str, str]]:
+    """The role ARNs of every domain and user profile, after the names of the domain and of the user profile, if any."""
     found = sagemaker.state()[(ACCOUNT_ID, REGION)]
     named = []
     for domain in found["domains"].values():
-        members = [m.settings for m in found.get("rolewarden_user-profile", {}).values() if m.domain_id == domain.id]
-        for settings in (domain.default_user_settings, domain.default_space_settings, *members):
-            named += [(domain.domain_name, arn) for arn in arns_in(settings)]
+        profiles = found.get("rolewarden_user-profile", {}).items()
+        members = [(name, made.settings) for (_, name), made in profiles if made.domain_id == domain.id]
+        for profile, settings in (("", domain.default_user_settings), ("", domain.default_space_settings), *members):
+            named += [(domain.domain_name, profile, arn) for arn in arns_in(settings)]
     return named
 
 
@@ -76,23 +77,37 @@ class Call(NamedTuple):
 class Ledger:
     """The state at the start, and the changes by users since then.
 
-    `guardrails` are what the subjects of a domain need, by its name ("" stands for every other one), `everyone` is what
-    each role needs that SageMaker can assume. With `detaches`, surplus policies are detached.
+    - `guardrails`: what the subjects of a domain need, by its name. "" stands for every other one.
+    - `exempt`: the exempt roles and those that are never governed, if they are older than `deployed`.
+    - `uses`: the only uses of an exempt role that its exemption names, by domain and user profile. A role that is not
+      in it can have every use.
+    - `deployed`: the time of the deployment, as IAM writes the creation time of a role.
+    - `everyone`: what each role needs that SageMaker can assume.
+    - `detaches`: whether surplus policies are detached.
+    - `lapsed`: the exempt roles that AWS or a row of the bindings table ever gave a reason to govern.
+    - `misnamed`: the subjects (domain ID and user profile) of which a message gave the domain another name. Until the
+      next sweep, their roles can get every guardrail.
+    - `wronged`: the exempt roles to which Rolewarden attached something although they had not lapsed.
     """
 
     guardrails: Mapping[str, str]
     exempt: frozenset[str]
+    uses: Mapping[str, frozenset[tuple[str, str]]]
+    deployed: str
     everyone: str = ""
     detaches: bool = False
     roles: dict[str, Role] = field(default_factory=roles_now)
     theirs: dict[str, str] = field(default_factory=lambda: _theirs(policies_now()))
     needed: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    lapsed: set[str] = field(default_factory=set)
+    misnamed: set[tuple[str, str]] = field(default_factory=set)
+    wronged: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.domains = {
             domain.id: domain.domain_name for domain in sagemaker.state()[(ACCOUNT_ID, REGION)]["domains"].values()
         }
-        for domain, arn in named_now():
+        for domain, _, arn in named_now():
             self.needed[name_of(arn)].add(self.guardrail(domain))
         if self.everyone:
             for role, found in self.roles.items():
@@ -105,13 +120,21 @@ class Ledger:
     def needs_now(self) -> dict[str, set[str]]:
         """The policies that each role must have, by its name, or by its ARN for another account's role."""
         needs: dict[str, set[str]] = defaultdict(set)
-        for domain, arn in named_now():
+        for domain, _, arn in named_now():
             needs[name_of(arn)].add(self.guardrail(domain))
         if self.everyone:
             for role, found in roles_now().items():
                 if "sagemaker.amazonaws.com" in found["AssumeRolePolicyDocument"]:
                     needs[role].add(self.everyone)
-        return {role: needed for role, needed in needs.items() if role.rsplit("/", 1)[-1] not in self.exempt}
+        return {role: needed for role, needed in needs.items() if not self.is_exempt(role)}
+
+    def is_exempt(self, role: str) -> bool:
+        """Whether IAM and SageMaker confirm now that a role is exempt or never governed."""
+        name = role.rsplit("/", 1)[-1]
+        if name not in self.exempt or role.startswith("arn:") or name not in iam._roles:
+            return name in self.exempt
+        used = {(domain, profile) for domain, profile, arn in named_now() if name_of(arn) == name}
+        return iam._roles[name]["CreateDate"] <= self.deployed and used <= self.uses.get(name, used)
 
     def play(self, events: Iterable[Mapping[str, Any]]) -> list[Call]:
         """Replay the calls of users, and return those of Rolewarden in their order."""
@@ -123,6 +146,9 @@ class Ledger:
             name, parameters = detail["eventName"], detail["requestParameters"] or {}
             if detail["userIdentity"]["arn"] == ROLEWARDEN:
                 ours.append(Call(name, parameters, detail["userAgent"].rpartition(SIGNATURE)[2]))
+                role = parameters.get("roleName", "")
+                if name in {"AttachRolePolicy", "PutRolePermissionsBoundary"} and role in self.exempt - self.lapsed:
+                    self.wronged.append(role)
             elif detail["eventSource"] == "iam.amazonaws.com":
                 self._iam(name, parameters)
             else:
@@ -134,12 +160,18 @@ class Ledger:
             self.domains[answer["domainArn"].rsplit("/", 1)[-1]] = parameters["domainName"]
         domain = parameters.get("domainName") or self.domains.get(parameters.get("domainId", ""), "")
         for arn in arns_in(parameters):
-            self.needed[name_of(arn)].add(self.guardrail(domain))
+            name = name_of(arn)
+            self.needed[name].add(self.guardrail(domain))
+            if (parameters.get("domainId", ""), parameters.get("userProfileName", "")) in self.misnamed:
+                self.needed[name].update(self.guardrails.values())
+            if name in self.uses and (domain, parameters.get("userProfileName", "")) not in self.uses[name]:
+                self.lapsed.add(name)
 
     def _iam(self, name: str, said: Mapping[str, Any]) -> None:
         role_name = said.get("roleName", "")
         if name == "CreateRole":
             self.roles[role_name] = deepcopy(_NEW_ROLE)
+            self.lapsed.add(role_name)
         elif name == "DeleteRole":
             del self.roles[role_name]
         elif name == "CreatePolicy":

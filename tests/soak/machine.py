@@ -6,6 +6,7 @@ After it, the account is quiet, and one check of the policies and one sweep run.
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import boto3
 from botocore.exceptions import ClientError
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -25,13 +27,23 @@ from rolewarden.policies import boundary_name, compile_rules, digest, is_boundar
 from rolewarden.rotation import DAY_SECONDS, Rotation
 from rolewarden.verdicts import Reason, Verdict
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
+from rolewarden_local.emulated._ministack import cloudformation, iam
 from rolewarden_local.scenes.seed import OTHER_ROLES, TRUST, trusting
 from rolewarden_local.scenes.template import Template
 
 from tests.conftest import ROOT
 from tests.guardrail_texts import BY_DOMAIN
 from tests.publishing import UNRELATED
-from tests.soak.attacks import NUMBER, PolicyAttacks, TableAttacks, attachments_of_foreign_policies
+from tests.soak.attacks import (
+    INNOCENT,
+    NUMBER,
+    EventAttacks,
+    ExemptRoleAttacks,
+    PolicyAttacks,
+    QueueAttacks,
+    TableAttacks,
+    attachments_of_foreign_policies,
+)
 from tests.soak.functions import QUEUES, Fault, Functions, faults_of, quiet
 from tests.soak.ledger import (
     OURS,
@@ -46,15 +58,26 @@ from tests.soak.ledger import (
 from tests.world import EC2_TRUST, World
 
 NO_MODELS, APPROVED = "no-generative-ai", "approved-models"
-GUARDRAILS = f"""{BY_DOMAIN}exemptions:
-  - {{role: CanvasBreakGlass, until: 2027-01-31, reason: "ticket SEC-123"}}
+GUARDRAILS = f"""{BY_DOMAIN}never_govern:
+  - {{role: DataLake}}
+exemptions:
+  - role: CanvasBreakGlass
+    until: 2027-01-31
+    reason: ticket SEC-123
 """
-EXEMPT = frozenset({"CanvasBreakGlass"})
+EXEMPT = frozenset({"CanvasBreakGlass", "DataLake"})
+"""The exempt role, and the role that is never governed."""
+
+NAMED = GUARDRAILS + "    domains: [analytics]\n    user_profiles: [breakglass]\n"
+USES = {"CanvasBreakGlass": frozenset({("analytics", "breakglass")})}
+"""The only use of the exempt role that NAMED exempts."""
+
 RULES = {
     "plain": GUARDRAILS,
-    "bounded": "fallback: boundary\n" + GUARDRAILS,
+    "bounded": "fallback: boundary\n" + NAMED,
     "everyone": "surplus: detach\n" + GUARDRAILS + "also_govern: {trusting: [sagemaker.amazonaws.com]}\n",
 }
+STACK = "deployed"
 QUOTA = 10
 TEAM = tuple(f"arn:aws:iam::{ACCOUNT_ID}:policy/team-policy-{number:02}" for number in range(1, QUOTA + 1))
 STALE_SECONDS = 30.0
@@ -128,7 +151,23 @@ def _world(rules: str) -> tuple[World, Callable[[], None]]:
     with quiet(world):
         world.protected().queued()
         world.iam.create_policy(PolicyName="theirs", PolicyDocument=UNRELATED)
+        _deploy(world)
     return world, _aws().saved()
+
+
+def _deploy(world: World) -> None:
+    """Record that a stack has just deployed the rules, and that every role is older."""
+    template = json.dumps({"Resources": {"Alone": {"Type": "AWS::SNS::Topic"}}})
+    made = boto3.client("cloudformation").create_stack(StackName=STACK, TemplateBody=template)
+    world.environment = {**world.environment, "STACK_ID": made["StackId"]}
+    for role in iam._roles.values():
+        role["CreateDate"] = "2026-01-01T00:00:00Z"
+    stack = cloudformation._stacks.get_scoped(ACCOUNT_ID, REGION, STACK)
+    stack["LastUpdatedTime"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _deployed() -> str:
+    return str(cloudformation._stacks.get_scoped(ACCOUNT_ID, REGION, STACK)["LastUpdatedTime"])
 
 
 @cache
@@ -138,7 +177,7 @@ def _client(rules: str, person: str, service: str) -> Any:
     return world.seeded.access_keys[person].session().client(service)  # type: ignore[call-overload]
 
 
-class Night(TableAttacks, PolicyAttacks, RuleBasedStateMachine):
+class Night(TableAttacks, PolicyAttacks, QueueAttacks, EventAttacks, ExemptRoleAttacks, RuleBasedStateMachine):
     """One run, with the moves of `attacks` on Rolewarden's own resources.
 
     `alice` administers, `mallory` attacks, and the infrastructure tool also uses mallory's key.
@@ -173,6 +212,8 @@ class Night(TableAttacks, PolicyAttacks, RuleBasedStateMachine):
         self.ledger = Ledger(
             {"research": APPROVED, "": NO_MODELS},
             EXEMPT,
+            USES if rules == "bounded" else {},
+            _deployed(),
             everyone=NO_MODELS if rules == "everyone" else "",
             detaches=rules == "everyone",
         )
@@ -477,6 +518,8 @@ class Night(TableAttacks, PolicyAttacks, RuleBasedStateMachine):
         ours = self.ledger.play(_aws().events)
         published = {policy.name for policy in compile_rules(self.functions.process.runtime.rules, "aws")}
         self.nothing_but_guardrails_was_touched(ours, published)
+        # While IAM refuses to describe an exempt role, Rolewarden governs it.
+        assert self.functions.has_refused_descriptions or not self.ledger.wronged
         assert self.was_stale or not attachments_of_foreign_policies(_aws().events)
         self.others_are_as_people_left_them()
         self.guardrails_say_what_they_should()
@@ -491,7 +534,6 @@ class Night(TableAttacks, PolicyAttacks, RuleBasedStateMachine):
                 assert policy in published, (name, said)
                 assert not is_boundary(policy), (name, said)
                 assert policy in self.ledger.needed[role], (name, said)
-                assert role not in EXEMPT, (name, said)
             elif name == "DetachRolePolicy":
                 assert self.ledger.detaches, (name, said)
                 assert policy in published, (name, said)
@@ -555,7 +597,9 @@ class Night(TableAttacks, PolicyAttacks, RuleBasedStateMachine):
 
     def every_remediation_is_told(self, calls: list[Call]) -> None:
         made = remediations_made(calls)
-        rows = self.world.runtime.aws.scan(self.world.environment["HISTORY_TABLE"])
+        rows = list(self.world.runtime.aws.scan(self.world.environment["HISTORY_TABLE"]))
+        blamed = [row for row in rows if INNOCENT in row.get("cause", {}).get("actor", "")]
+        assert all(row["cause"].get("unverified") for row in blamed), blamed
         told = remediations_recorded(row for row in rows if row.get("backfilled") or row["at"] > self.began)
         assert told == made, {"not made": told - made, "not told": made - told}
         DONE.runs += 1

@@ -346,10 +346,8 @@ class StoredBindings:
         if known is None:
             # The next messages name the rows that follow, because a sweep sends its work in order.
             read = self.aws.query(self._table, {"scope": row.scope}, least=("item", row.item), most=READ_AHEAD)
-            # Rows of other kinds have no `via`.
-            found = [Binding.of_row(item) for item in read if "via" in item]
             self._ahead_read = time.monotonic()
-            self._ahead = {NamedRow(*binding.key, binding.digest): binding for binding in found}
+            self._ahead = {NamedRow(*binding.key, binding.digest): binding for binding in bindings_in(read)}
             known = self._ahead.get(row)
         return known
 

@@ -80,13 +80,14 @@ class Detacher:
         """Detach those of `policies` that `role` does not need. Detach nothing while the role lacks one that it needs.
 
         Before a detachment, this reads the subjects of the role's account from SageMaker again. A policy stays if the
-        bindings table or SageMaker says that the role needs it. A recheck follows, because the role may have got
-        another subject meanwhile. Raises Refused and RetryLater.
+        bindings table or SageMaker says that the role needs it, or if it is not Rolewarden's. A recheck follows,
+        because the role may have got another subject meanwhile. Raises Refused and RetryLater.
         """
         aws, key = self.aws.within(account), RoleKey(account, role)
         bindings = self.needs.bindings.of_role(key)
         try:
             attached = frozenset(map(folded_arn, aws.attached_policies(role)))
+            policies = [name for name in policies if self._is_own(aws, account, name)]
             surplus, waits = self._surplus(key, bindings, policies, attached)
             if surplus and not waits:
                 # A row of the table alone must not unprotect a role.
@@ -130,10 +131,16 @@ class Detacher:
             return surplus, "a rule change has not reached all the policies it needs"
         return surplus, ""
 
+    def _is_own(self, aws: DetachesPolicies, account: str, policy: str) -> bool:
+        """Whether a policy under Rolewarden's path is one of the rules or has its description, as a sweep requires."""
+        return among(policy, self.needs.published()) or (
+            aws.policy_description(self.needs.arn(policy, account)) == DESCRIPTION
+        )
+
     def retire(self, account: str, policy: str) -> dict[str, Any]:
         """Delete a policy that the rules do not contain and no role has. Raises Refused and RetryLater."""
         aws, arn = self.aws.within(account), self.needs.arn(policy, account)
-        if among(policy, self.needs.published()) or aws.policy_description(arn) != DESCRIPTION:
+        if among(policy, self.needs.published()) or not self._is_own(aws, account, policy):
             return {"policy": policy, "retired": False}
         if users := aws.roles_with_policy(arn):
             return {"policy": policy, "retired": False, "waits": f"still attached to {len(users)} roles"}
