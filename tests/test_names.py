@@ -130,7 +130,8 @@ class Caller:
                 for role in roles
                 if (rows := self.world.history(role))
             },
-            "told": sorted((told.about, told.what) for told in self.world.reported.of_account(ACCOUNT_ID)),
+            # A text may have a name as its creator spelled it.
+            "told": sorted((told.about, told.what.lower()) for told in self.world.reported.of_account(ACCOUNT_ID)),
         }
 
 

@@ -16,7 +16,7 @@ from rolewarden.errors import Gone, PartlyDone, Refused, RetryLater
 from rolewarden.events import ROLE_EVENTS
 from rolewarden.guardrails import Fallback, Guardrail, Hold, Mode
 from rolewarden.hold import FIRST_USE_OF, suspicion
-from rolewarden.names import among, folded_arn
+from rolewarden.names import among, folded, folded_arn
 from rolewarden.needs import SOME_USES, Needs
 from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import BOUNDARY, boundary_name
@@ -193,7 +193,7 @@ class Reconciler:
         except (Refused, RetryLater):
             # The role is protected, and the alert must not delay the record of this.
             return outcome
-        users = ", ".join(sorted({binding.label for binding in uses})[:SOME_USES])
+        users = ", ".join(sorted({folded(binding.label) for binding in uses})[:SOME_USES])
         message = f"{FIRST_USE_OF}{role.name}: {why}, and it got its first guardrail because {users} uses it"
         return outcome._replace(doubt=Doubt(Reason.FIRST_USE, message, ends=False)) if why else outcome
 
