@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rolewarden_local.scenes.template import Template
 
     from tests.company import Company
+    from tests.desk import Desk
     from tests.world import World
 
 ROOT = Path(__file__).parents[1]
@@ -179,6 +180,22 @@ def company(aws: LocalAws, template: Template) -> Company:
     from tests.company import organized
 
     return organized(aws, template)
+
+
+@pytest.fixture
+def desk(
+    world_with: Callable[..., World], template: Template, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Desk]:
+    """The objects of a case of a command, which runs in a folder of its own."""
+    from rolewarden_cli import options
+
+    from tests.desk import Desk
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
+    made = Desk(world_with, template, monkeypatch, tmp_path)
+    with made.open:
+        yield made
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from rolewarden_local.aws import REGION, LocalAws
 from rolewarden_local.scenes.account import Account, waited
 
+from tests.callers import user_with
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.deployed
@@ -47,19 +48,14 @@ def may(account):
 
     def user(*actions):
         name = f"attacker-{len(made)}"
-        iam.create_user(UserName=name)
         made.append(name)
-        statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
-        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        iam.put_user_policy(UserName=name, PolicyName="May", PolicyDocument=document)
-        key = iam.create_access_key(UserName=name)["AccessKey"]
-        return boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=REGION).client
+        return user_with(iam, name, *actions).client
 
     yield user
     for name in made:
         for key in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
             iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
-        iam.delete_user_policy(UserName=name, PolicyName="May")
+        iam.delete_user_policy(UserName=name, PolicyName="Only")
         iam.delete_user(UserName=name)
 
 

@@ -14,6 +14,7 @@ from rolewarden_local.aws import REGION, LocalAws
 from rolewarden_local.scenes.account import Account, waited
 from rolewarden_local.scenes.seed import ANALYTICS, TRUST
 
+from tests.callers import user_with
 from tests.conftest import ROOT
 from tests.deployments import left_by_deletion
 from tests.inbox import subscribed
@@ -36,18 +37,7 @@ def account(build):
 @pytest.fixture(scope="module")
 def only(account):
     """A function that makes a user with exactly these permissions, and returns a session of the user."""
-    iam = account.client("iam")
-
-    def may(*actions):
-        name = actions[0].partition(":")[2]
-        iam.create_user(UserName=name)
-        allowed = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
-        document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-        iam.put_user_policy(UserName=name, PolicyName="Only", PolicyDocument=document)
-        key = iam.create_access_key(UserName=name)["AccessKey"]
-        return boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=REGION)
-
-    return may
+    return lambda *actions: user_with(account.client("iam"), actions[0].partition(":")[2], *actions)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from rolewarden_local.scenes.deploy import deploy
 from rolewarden_local.scenes.seed import TRUST, log, seed
 from typer.testing import CliRunner
 
+from tests.callers import user_with
 from tests.conftest import ROOT, sample
 from tests.deployments import account_findings, alarms, commands, recipe, run
 from tests.inbox import subscribed
@@ -149,15 +150,7 @@ def test_the_event_of_a_new_domain_in_another_region_protects_its_role(company):
 
 def test_a_role_that_an_attacker_in_the_member_account_names_like_an_exempt_role_is_protected(company):
     """The attacker has only iam:CreateRole. The owner of a domain then uses the role."""
-    iam = client("iam", MEMBER)
-    iam.create_user(UserName="namer")
-    allowed = {"Effect": "Allow", "Action": "iam:CreateRole", "Resource": "*"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-    iam.put_user_policy(UserName="namer", PolicyName="Only", PolicyDocument=document)
-    key = iam.create_access_key(UserName="namer")["AccessKey"]
-    attacker = boto3.client(
-        "iam", aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"], region_name=HERE
-    )
+    attacker = user_with(client("iam", MEMBER), "namer", "iam:CreateRole").client("iam")
     arn = attacker.create_role(RoleName="CanvasBreakGlass", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
     assert arn.split(":")[4] == MEMBER
     studio = client("sagemaker", MEMBER, THERE)

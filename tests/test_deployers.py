@@ -17,6 +17,7 @@ from rolewarden_local.aws import LocalAws
 from rolewarden_local.emulated.judge import judge
 from rolewarden_local.emulated.organization import MANAGEMENT
 
+from tests.callers import user_with
 from tests.stacks import ACCOUNT, EVERYTHING, MEMBER, deployed, translated, whole
 
 IAM = f"arn:aws:iam::{ACCOUNT}"
@@ -39,13 +40,6 @@ def trust(**principal):
 TO_EVERYBODY, TO_LAMBDA = trust(AWS="*"), trust(Service="lambda.amazonaws.com")
 
 
-def keys(iam, user, **more):
-    iam.create_user(UserName=user, **more)
-    iam.put_user_policy(UserName=user, PolicyName="all", PolicyDocument=ALLOW_ALL)
-    key = iam.create_access_key(UserName=user)["AccessKey"]
-    return boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name="us-east-1")
-
-
 @pytest.fixture(scope="module")
 def company():
     """The sessions of an administrator and of a deployer, in an account of an organization with the SCP."""
@@ -60,7 +54,7 @@ def company():
             AssumeRolePolicyDocument=TO_LAMBDA,
         )
         iam.create_instance_profile(InstanceProfileName="build")
-        sessions = {"mallory": keys(iam, "mallory"), "deployer": keys(iam, "deployer", Path="/ci/")}
+        sessions = {"mallory": user_with(iam, "mallory", "*"), "deployer": user_with(iam, "deployer", "*", Path="/ci/")}
         attach_policy(aws)
         yield sessions
         aws.reset()

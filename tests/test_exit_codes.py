@@ -28,22 +28,12 @@ from tests.desk import (
     RULES,
     WITH_A_FILE,
     WITH_JSON,
-    Desk,
     needed,
     run,
 )
 from tests.volume import volume
 
 ROLEWARDEN = Path(sys.executable).with_name("rolewarden")
-
-
-@pytest.fixture
-def desk(world_with, template, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
-    made = Desk(world_with, template, monkeypatch, tmp_path)
-    with made.open:
-        yield made
 
 
 def test_every_command_has_a_case_for_each_of_its_exit_codes_and_is_the_module_of_its_name():

@@ -24,13 +24,12 @@ from rolewarden.plaintext import is_visible, plain_name, plain_text, user_agent,
 from rolewarden.record import log_line, logger
 from rolewarden.securityhub import finding
 from rolewarden_cli import console as consoles
-from rolewarden_cli import options
 from rolewarden_cli.lines import print_document, print_fault, print_line
 from rolewarden_cli.report.render import render
 from rolewarden_local.aws import ACCOUNT_ID
 
-from tests.conftest import ROOT, TODAY
-from tests.desk import CASES, NAMES, ON_AN_ACCOUNT, WITH_JSON, Desk, needed, run
+from tests.conftest import ROOT
+from tests.desk import CASES, NAMES, ON_AN_ACCOUNT, WITH_JSON, needed, run
 from tests.handlers import deployment_request
 from tests.hostile import HOSTILE, SEQUENCES, SIGNS, spoiled
 from tests.reports import generated
@@ -185,15 +184,6 @@ def test_a_new_command_that_writes_in_another_way_is_found(line, way):
 
 
 # Every command.
-
-
-@pytest.fixture
-def desk(world_with, template, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
-    made = Desk(world_with, template, monkeypatch, tmp_path)
-    with made.open:
-        yield made
 
 
 def attack_results(monkeypatch, name):

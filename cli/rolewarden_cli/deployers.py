@@ -73,7 +73,7 @@ def _pattern(arn: str, partition: str, account: str) -> str:
 
 @dataclass(frozen=True)
 class Trusts:
-    """What the trust policies of deployers rest on.
+    """The identity providers and callers that the trust policies of deployers name.
 
     - `providers`: the ARNs or ARN patterns of the identity providers that can sign in a deployer. The policy protects
       them, too.

@@ -56,7 +56,7 @@ _LEFT_OUT = {
     "Deployers": "deployers: an administrator can change one and then act as it",
     "OtherRegions": "SageMaker domains in regions that the stack does not cover",
 }
-"""What a boundary does not cover without the statement with this Sid."""
+"""The gap of a boundary without the statement, by the Sid of the statement."""
 
 POLICY_WRITES = ("iam:CreatePolicy*", "iam:DeletePolicy*", "iam:SetDefaultPolicyVersion")
 """Changes to a policy and its versions."""
@@ -240,7 +240,7 @@ class Protection:
         return _fitting(statements, POLICY_SIZE, "a permissions boundary")
 
     def left_out(self) -> tuple[str, ...]:
-        """What the service control policy of this stack denies and its boundary does not."""
+        """The denials of the service control policy that the boundary lacks."""
         boundary = {statement["Sid"] for statement in self.boundary()["Statement"]}
         missing = [_LEFT_OUT[statement["Sid"]] for statement in self._optional() if statement["Sid"] not in boundary]
         return (*_ALWAYS_LEFT_OUT, *missing)

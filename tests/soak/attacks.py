@@ -97,6 +97,19 @@ class TableAttacks:
             self.write(rows[number % len(rows)] | WRONG[kind])
 
 
+def delete_guardrail(by: Any, policy: str) -> None:
+    """Delete a guardrail's policy in the name of a caller, with all its attachments and versions."""
+    arn = OURS + policy
+    for name, found in roles_now().items():
+        if arn in found["AttachedPolicies"]:
+            by("mallory", "iam", "detach_role_policy", RoleName=name, PolicyArn=arn)
+    for version in by("mallory", "iam", "list_policy_versions", PolicyArn=arn).get("Versions", ()):
+        if not version["IsDefaultVersion"]:
+            version_id = version["VersionId"]
+            by("mallory", "iam", "delete_policy_version", PolicyArn=arn, VersionId=version_id)
+    by("mallory", "iam", "delete_policy", PolicyArn=arn)
+
+
 class PolicyAttacks:
     """Moves of a caller who can create policies under Rolewarden's path."""
 
@@ -106,16 +119,7 @@ class PolicyAttacks:
     @rule(policy=st.sampled_from(["no-generative-ai", "approved-models"]))
     def a_guardrail_is_squatted(self, policy: str) -> None:
         """Delete a guardrail's policy, and create one of its name that allows everything."""
-        arn = OURS + policy
-        for name, found in roles_now().items():
-            if arn in found["AttachedPolicies"]:
-                self.by("mallory", "iam", "detach_role_policy", RoleName=name, PolicyArn=arn)
-        for version in self.by("mallory", "iam", "list_policy_versions", PolicyArn=arn).get("Versions", ()):
-            if not version["IsDefaultVersion"]:
-                self.by(
-                    "mallory", "iam", "delete_policy_version", PolicyArn=arn, VersionId=version["VersionId"]
-                )  # fmt: skip
-        self.by("mallory", "iam", "delete_policy", PolicyArn=arn)
+        delete_guardrail(self.by, policy)
         self.by(
             "mallory", "iam", "create_policy", PolicyName=policy, Path="/rolewarden/", PolicyDocument=EVERYTHING
         )  # fmt: skip

@@ -43,6 +43,7 @@ from tests.soak.attacks import (
     QueueAttacks,
     TableAttacks,
     attachments_of_foreign_policies,
+    delete_guardrail,
 )
 from tests.soak.functions import QUEUES, Fault, Functions, faults_of, quiet
 from tests.soak.ledger import (
@@ -400,15 +401,7 @@ class Night(TableAttacks, PolicyAttacks, QueueAttacks, EventAttacks, ExemptRoleA
 
     @rule(policy=st.sampled_from([NO_MODELS, APPROVED]), taken=st.sampled_from([False] * 4 + [True]))
     def a_guardrail_is_deleted(self, policy: str, taken: bool) -> None:
-        arn = OURS + policy
-        for name, found in roles_now().items():
-            if arn in found["AttachedPolicies"]:
-                self.by("mallory", "iam", "detach_role_policy", RoleName=name, PolicyArn=arn)
-        for version in self.by("mallory", "iam", "list_policy_versions", PolicyArn=arn).get("Versions", ()):
-            if not version["IsDefaultVersion"]:
-                version_id = version["VersionId"]
-                self.by("mallory", "iam", "delete_policy_version", PolicyArn=arn, VersionId=version_id)
-        self.by("mallory", "iam", "delete_policy", PolicyArn=arn)
+        delete_guardrail(self.by, policy)
         if taken:
             self.by("mallory", "iam", "create_policy", PolicyName=policy, Path="/theirs/", PolicyDocument=UNRELATED)
 

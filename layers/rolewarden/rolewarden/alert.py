@@ -76,7 +76,7 @@ class Alert:
 
 
 class AlertKey(NamedTuple):
-    """What an alert is about. Within an hour, alerts with the same key are one mail and a number.
+    """The subject of an alert. Within an hour, alerts with the same key are one mail and a number.
 
     - `account`: the account of the call or finding.
     - `actor`: the caller without the name of a session; empty if it is not known or not verified.
@@ -142,18 +142,25 @@ def key_of(event: Mapping[str, Any], about: str = "") -> AlertKey:
 
 
 def beyond(key: AlertKey, most: int, *, of_actor: bool) -> Alert:
-    """The alert that a caller, or all callers of an account, cause more than `most` different alerts in an hour."""
-    who = (plain_name(_short(key.actor), 128) or "a caller that is not known") if of_actor else "callers"
+    """The alert that a limit of `most` different alerts in an hour is reached.
+
+    It is the limit of the caller with `of_actor`, otherwise that of the account for refused calls, or for the findings
+    of sweeps if the key has no caller.
+    """
+    if of_actor:
+        who = plain_name(_short(key.actor), 128) or "a caller that is not known"
+        kept, first = "calls of other callers still cause alerts", "look up every call of the caller in CloudTrail"
+    elif key.actor:
+        who = "callers"
+        kept, first = "calls that succeed still cause alerts", "look up the refused calls of the account in CloudTrail"
+    else:
+        who = "sweeps"
+        kept, first = "calls still cause alerts", "run `rolewarden history`, which has every finding,"
     rows: list[_Row] = [
         ("What", f"{who} caused more than {most} different alerts within an hour: the flood may hide an attack"),
         ("Who", plain_name(key.actor, 300) if of_actor else ""),
-        ("Done", "stopped these alerts for the rest of the hour, and counts them; calls of other callers still alert")
-        if of_actor
-        else (
-            "Done",
-            "counts refused calls and findings of this kind for the rest of the hour; successful calls alert",
-        ),
-        ("To do", "look up every call of the caller in CloudTrail now, and do not wait for the summary"),
+        ("Done", f"stopped these alerts for the rest of the hour, and counts them; {kept}"),
+        ("To do", f"{first} now, and do not wait for the summary"),
         ("Runbook", "docs/how-to/runbook.md, Too many alerts"),
         ("Account", key.account),
     ]
@@ -324,7 +331,7 @@ _EXEMPTIONS: dict[str, tuple[str, str]] = {
         "nothing: the role stays exempt",
     ),
 }
-"""What an alert says about a doubt of an exemption, and what Rolewarden did, by the reason."""
+"""The text of an alert about a doubt of an exemption, and the reaction of Rolewarden, by the reason."""
 
 
 def _recommended(detail: Mapping[str, Any]) -> str:

@@ -41,7 +41,8 @@ ALERT_KEPT_SECONDS = 3 * 24 * 3600
 """Seconds after which DynamoDB can delete a row: longer than an event of a row of the history counts."""
 
 MOST_OF_ACTOR, MOST_OF_ACCOUNT = 20, 60
-"""The number of different alerts of one caller, and of all callers of one account, within an hour."""
+"""The number of different alerts of one caller within an hour. The second number is the limit of an account for refused
+calls, and for the findings of its sweeps."""
 
 
 class Limit(NamedTuple):

@@ -46,7 +46,7 @@ class Fallback(StrEnum):
 
 
 class Hold(StrEnum):
-    """What happens to a role that may be somebody else's when a subject first uses it: nothing, or it is held."""
+    """The reaction to the first use of a role that may be somebody else's: none, or a hold."""
 
     NONE = "none"
     SUSPICIOUS = "suspicious"

@@ -45,7 +45,7 @@ class Cause(NamedTuple):
     """The tool that made the API call."""
     person: str = ""
     """The person or program that uses a shared role: the Identity Center user for whom the session acts, or the
-    session's source identity. Whoever assumes the role chooses a source identity, unless its trust policy limits it."""
+    session's source identity. The caller who assumes the role chooses it, unless its trust policy limits it."""
     unverified: str = ""
     """The text `queue message` if only a message of a queue says all this. Its sender may have invented it."""
 

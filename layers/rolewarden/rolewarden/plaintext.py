@@ -1,6 +1,6 @@
 """Text of others that people read: names, tags, callers, user agents and error messages.
 
-Whoever makes a call chooses parts of these texts. `visible` makes one safe for a terminal, the report and a log: it
+The caller of an API chooses parts of these texts. `visible` makes one safe for a terminal, the report and a log: it
 cannot add a line, move or hide other text, or control a terminal. A mail of Rolewarden is a place that its readers
 trust, so `plain_text` does more: a text must not look like Rolewarden's own words, and a mail program must find nothing
 in it to link.

@@ -1,8 +1,8 @@
 """Rotation: the share of unchanged subjects that each sweep reads again, so that all are read within a day.
 
-The sweep skips a subject if the bindings table has the LastModifiedTime that SageMaker lists. Whoever can write to the
-table can therefore change the role in a row, and no list shows it. The rotation bounds the time for which such a row
-counts. It follows from the subject's name in SageMaker's list and from the time, and from nothing in the table.
+The sweep skips a subject if the bindings table has the LastModifiedTime that SageMaker lists. A caller who can write to
+the table can therefore change the role in a row, and no list shows it. The rotation bounds the time for which such a
+row counts. It follows from the subject's name in SageMaker's list and from the time, and from nothing in the table.
 """
 
 from __future__ import annotations

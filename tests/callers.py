@@ -1,0 +1,20 @@
+"""IAM users with exactly the permissions that a test names."""
+
+import json
+from typing import Any
+
+import boto3
+from rolewarden_local.aws import REGION
+
+
+def user_with(iam: Any, name: str, *actions: str, **more: str) -> boto3.Session:
+    """Make a user that may do these actions on every resource and nothing else, and return a session of the user.
+
+    `iam` is a client of the user's account, and `more` are further parameters of CreateUser.
+    """
+    iam.create_user(UserName=name, **more)
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName=name, PolicyName="Only", PolicyDocument=document)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=REGION)
