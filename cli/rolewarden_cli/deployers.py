@@ -17,12 +17,12 @@ from rolewarden.errors import Gone, ProtectionError, Refused, RetryLater
 
 from rolewarden_cli.account import OperatorCalls
 
-_NAMED = re.compile(r"arn:([a-z-]+):iam::\d{12}:(?:role|user)/(?:[\w+=,.@-]+/)*[\w+=,.@-]{1,64}", re.ASCII)
+_NAMED = re.compile(r"arn:([a-z-]+):iam::[0-9]{12}:(?:role|user)/(?:[\w+=,.@-]+/)*[\w+=,.@-]{1,64}", re.ASCII)
 _SUFFIX = "?" * 16
 """The suffix of a permission set's role. It has a fixed length, because `*` would also match other permission sets."""
 
 _PERMISSION_SET = re.compile(
-    r"(arn:[a-z-]+:iam::\d{12}:role/aws-reserved/sso\.amazonaws\.com/(?:[a-z\d-]+/)?AWSReservedSSO_[\w+=,.@-]{1,32}_)"
+    r"(arn:[a-z-]+:iam::[0-9]{12}:role/aws-reserved/sso\.amazonaws\.com/(?:[a-z0-9-]+/)?AWSReservedSSO_[\w+=,.@-]{1,32}_)"
     r"(?:\*|\?{16})",
     re.ASCII,
 )
@@ -34,12 +34,12 @@ _FORMS = (
     ),
     (r"arn:[^:]*:iam::[^:]*:role/aws-service-role/.*", "no policy here restricts a service-linked role: leave it out"),
     (
-        r"arn:[^:]*:iam::(?!\d{12}:)[^:]*[*?][^:]*:.*",
+        r"arn:[^:]*:iam::(?![0-9]{12}:)[^:]*[*?][^:]*:.*",
         "the account is a wildcard, so an administrator of another account could create this principal: give the ID of "
         "the account, and repeat the option for further accounts",
     ),
     (
-        r"arn:[^:]*:iam::\d{12}:(role|user)/.*[*?].*",
+        r"arn:[^:]*:iam::[0-9]{12}:(role|user)/.*[*?].*",
         "the name has a wildcard, so it exempts every role or user that matches: give the whole ARN, and repeat the "
         "option. Only the suffix of IAM Identity Center's roles can be `*`: "
         "role/aws-reserved/sso.amazonaws.com/[REGION/]AWSReservedSSO_NAME_*",

@@ -453,7 +453,8 @@ def _roles(inventory: Inventory, bound: Mapping[str, Sequence[Binding]]) -> list
 def ours(inventory: Inventory, role: RoleDetail) -> list[str]:
     """The names of Rolewarden's policies that a role has attached or has as its boundary."""
     prefix = policy_arn("", inventory.partition, inventory.account)
-    return [arn.removeprefix(prefix) for arn in (*role.attached, role.boundary) if arn.startswith(prefix)]
+    names = [arn.removeprefix(prefix) for arn in (*role.attached, role.boundary) if arn.startswith(prefix)]
+    return [name for name in names if "/" not in name]
 
 
 def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: tuple[Binding, ...]) -> PlannedRole:

@@ -6,13 +6,13 @@ use up a role's quota of attached policies, and model patterns that look like mi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 
-from rolewarden.events import DOMAIN_ID
 from rolewarden.guardrails import (
     BedrockRule,
     Fallback,
@@ -23,7 +23,7 @@ from rolewarden.guardrails import (
     Rules,
     read,
 )
-from rolewarden.matching import matches, matches_name
+from rolewarden.matching import is_of_ids, matches, matches_name, names_ids
 from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail
 from rolewarden.problems import Problem
 
@@ -76,6 +76,8 @@ def check(path: Path, *, today: date, known: KnownModels | None = None) -> Check
         *_boundary_warnings(reading, reading.rules),
         *_pattern_warnings(reading, reading.rules, known),
         *_loosening_warnings(reading, reading.rules),
+        *_domain_warnings(reading, reading.rules),
+        *_exemption_warnings(reading, reading.rules),
     )
     return replace(checked, warnings=tuple(sorted((*checked.warnings, *more), key=lambda problem: problem.line)))
 
@@ -121,7 +123,7 @@ def _loosening_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]
     has_accounts = any(one.accounts for one in rules.assignments)
     last = [rules.guardrails[name] for name in rules.assignments[-1].guardrails]
     for number, one in enumerate(rules.assignments[:-1]):
-        names = not all(DOMAIN_ID.fullmatch(domain) for domain in one.domains) if one.domains else True
+        names = not names_ids(one.domains)
         named = [*(["tags"] if one.tags else []), *(["names"] if names and has_accounts and not one.tags else [])]
         if one.accounts or not named or not _denies_less([rules.guardrails[name] for name in one.guardrails], last):
             continue
@@ -131,6 +133,38 @@ def _loosening_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]
             f"denies less than the last assignment and matches by {named[0]}, so every caller {who} can get it: add "
             "`accounts`, or write the IDs of domains",
         )
+
+
+def _domain_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """A warning for each pattern of domain IDs that looks like a name."""
+    listed = {
+        "assignments": [assignment.domains for assignment in rules.assignments],
+        "exemptions": [exemption.domains for exemption in rules.exemptions],
+    }
+    for key, entries in listed.items():
+        for number, domains in enumerate(entries):
+            for place, domain in enumerate(domains):
+                if is_of_ids(domain) and not _IDS.fullmatch(domain):
+                    yield reading.problem(
+                        (key, number, "domains", place),
+                        f"`{domain}` begins as an ID and so matches no name, because a caller can choose a name that "
+                        "looks like an ID: write the ID of the domain",
+                    )
+
+
+_IDS = re.compile(r"d-[a-z0-9*?]{1,61}")
+"""An ID of a domain, possibly with wildcards, as SageMaker makes them."""
+
+
+def _exemption_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """A warning for each exemption whose subjects a caller can add to, because it names them by name."""
+    for number, exemption in enumerate(rules.exemptions):
+        if exemption.names_subjects and not names_ids(exemption.domains):
+            yield reading.problem(
+                ("exemptions", number),
+                "names its subjects by names, so a caller who creates a domain or user profile of that name uses the "
+                "role until you act on the alert: add `domains` with the IDs of the domains",
+            )
 
 
 def _denies_less(some: Sequence[Guardrail], others: Sequence[Guardrail]) -> bool:

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from rolewarden.errors import RulesError
-from rolewarden.matching import matches, matches_any, matches_name
+from rolewarden.matching import matches, matches_any, matches_domain, matches_name
 from rolewarden.names import same
 from rolewarden.problems import Path_, Problem, problem_at, where_of
 from rolewarden.trust import principal_of
@@ -173,7 +173,7 @@ class Assignment(NamedTuple):
         """Whether this assignment applies to `subject`."""
         return (
             matches_any(self.accounts, subject.account)
-            and matches_any(self.domains, subject.domain_id, subject.domain_name)
+            and matches_domain(self.domains, subject.domain_id, subject.domain_name)
             and (not self.user_profiles or matches_name(self.user_profiles, subject.user_profile))
             and (not self.roles or matches_name(self.roles, subject.role))
             and all(key in subject.tags and matches(pattern, subject.tags[key]) for key, pattern in self.tags.items())
@@ -204,7 +204,7 @@ class Exemption(NamedTuple):
     def covers(self, subject: Subject) -> bool:
         """Whether the exemption applies to the use of the role by `subject`. A role without a domain has no user."""
         return not subject.domain_id or (
-            matches_any(self.domains, subject.domain_id, subject.domain_name)
+            matches_domain(self.domains, subject.domain_id, subject.domain_name)
             and (not self.user_profiles or matches_name(self.user_profiles, subject.user_profile))
         )
 
@@ -406,11 +406,11 @@ _JUMPSTART_PATTERN = r"[A-Za-z0-9*?._-]{1,256}"
 _HUB = r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}"
 _PUBLIC_HUB = "SageMakerPublicHub"
 _BEDROCK_ARN = (
-    r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:\d{12}:(?P<kind>provisioned-model|custom-model|custom-model-deployment|"
+    r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:[0-9]{12}:(?P<kind>provisioned-model|custom-model|custom-model-deployment|"
     r"imported-model|application-inference-profile|prompt-router|default-prompt-router|marketplace/model-endpoint)"
     r"/[A-Za-z0-9._:/-]{1,200}"
 )
-_NAMING_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:\d*:(foundation-model/|inference-profile/[a-z-]+\.)(?P<model>.+)"
+_NAMING_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:[0-9]*:(foundation-model/|inference-profile/[a-z-]+\.)(?P<model>.+)"
 _NAMED_BESIDES = ("application-inference-profile", "prompt-router", "default-prompt-router")
 """Kinds of ARNs for which AWS authorizes a call on the models behind them, too."""
 _PRINCIPAL = r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?"
@@ -543,7 +543,7 @@ class _FileReader:
                 )
             found[name] = self.guardrail(name, body, (*path, name), mode)
         for lowered, name in policies.items():
-            base = policies.get(re.sub(r"-\d+$", "", lowered), name)
+            base = policies.get(re.sub(r"-[0-9]+$", "", lowered), name)
             if base != name:
                 self.add_error(
                     (*path, name),

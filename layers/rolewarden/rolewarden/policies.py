@@ -91,9 +91,6 @@ ALL_THAT_IS_NOT_DENIED = {"Sid": "AllThatIsNotDenied", "Effect": "Allow", "Actio
 """The statement of a boundary that allows everything. It grants nothing and does not limit the role's policies, so that
 only the boundary's denies have an effect."""
 
-SID_FAMILIES = ("Bedrock", "JumpStart", "Assistants", "PassRole", "ExemptRoles", "FixedTags")
-"""The Sid of every deny that the compiler writes begins with one of these."""
-
 
 class TooLong(RulesError):
     """A list of guardrails.yaml does not fit an IAM policy and cannot be divided.
