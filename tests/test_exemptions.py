@@ -278,9 +278,9 @@ def test_a_domain_of_a_caller_with_a_user_profile_of_the_exempt_name_is_a_findin
 
 
 def test_a_domain_that_is_named_like_the_id_of_the_exemption_is_beyond_it(deployed):
-    world = deployed(NAMED)
+    world = deployed(NAMED.replace(ANALYTICS, f"{ANALYTICS}, d-elsewhere001"))
     domain = world.sagemaker.create_domain(
-        DomainName=ANALYTICS, AuthMode="IAM", DefaultUserSettings={"ExecutionRole": world.role("CanvasMine")}
+        DomainName="d-elsewhere001", AuthMode="IAM", DefaultUserSettings={"ExecutionRole": world.role("CanvasMine")}
     )["DomainId"]
     world.sagemaker.create_user_profile(
         DomainId=domain, UserProfileName="breakglass", UserSettings={"ExecutionRole": ARN}

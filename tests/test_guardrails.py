@@ -500,7 +500,7 @@ def test_the_shipped_file_has_no_errors_and_the_intended_rules() -> None:
             ),
         },
         (Assignment(("approved-models",), domains=("research",)), Assignment(("no-generative-ai",))),
-        (Exemption("CanvasBreakGlass", date(2027, 1, 31), why, "111122223333", (), ("breakglass",)),),
+        (Exemption("CanvasBreakGlass", date(2027, 1, 31), why, "111122223333", ("d-analytics0001",), ("breakglass",)),),
     )
 
 

@@ -65,11 +65,14 @@ def test_a_trust_policy_of_another_shape_includes_no_principal(text):
     assert trust_of(text) == Trust()
 
 
+OTHER_PRINCIPALS = ["job.sagemaker.amazonaws.com", "hyperpod.sagemaker.amazonaws.com"]
+"""Further principals of SageMaker. A deny of one principal leaves the others."""
+
 DENIES = {
-    "the service": {**DENY, "Principal": {"Service": SAGEMAKER}},
+    "the service": {**DENY, "Principal": {"Service": [SAGEMAKER, *OTHER_PRINCIPALS]}},
     "everybody": {**DENY, "Principal": "*"},
     "all but another": {**DENY, "NotPrincipal": {"Service": EC2}},
-    "all actions": {**DENY, "Principal": {"Service": SAGEMAKER}, "Action": "sts:*"},
+    "all actions": {**DENY, "Principal": {"Service": [SAGEMAKER, *OTHER_PRINCIPALS]}, "Action": "sts:*"},
 }
 NO_DENIES = {
     "under a condition": {**DENY, "Principal": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}},
@@ -174,7 +177,7 @@ def test_a_role_that_an_account_can_assume_is_governed(world_with, written):
     assert world.attached("BuildServer") == set()
 
 
-FURTHER = ["job.sagemaker.amazonaws.com", "hyperpod.sagemaker.amazonaws.com", "sagemaker.us-east-1.amazonaws.com"]
+FURTHER = [*OTHER_PRINCIPALS, "sagemaker.us-east-1.amazonaws.com"]
 
 
 @pytest.mark.parametrize("principal", [*FURTHER, "JOB.SageMaker.amazonaws.com", "sagemaker.amazonaws.com.cn"])
@@ -188,7 +191,7 @@ def test_a_service_includes_its_further_principals_and_regional_forms(principal)
 def test_a_deny_of_one_principal_leaves_the_others_of_the_service():
     denied = {**DENY, "Principal": {"Service": SAGEMAKER}}
     assert trust_of(document(OF_ALL, denied)).includes(SAGEMAKER)
-    assert not trust_of(document(OF_ALL, {**DENY, "Principal": {"Service": [SAGEMAKER, *FURTHER[:2]]}})).includes(
+    assert not trust_of(document(OF_ALL, {**DENY, "Principal": {"Service": [SAGEMAKER, *OTHER_PRINCIPALS]}})).includes(
         SAGEMAKER
     )
     both = {**ALLOW, "Principal": {"Service": [SAGEMAKER, FURTHER[0]]}}
