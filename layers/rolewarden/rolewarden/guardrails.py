@@ -439,7 +439,7 @@ _MAKERS = frozenset(_PROVIDERS.values())
 _NAMES = "a list of guardrails, for example `[no-generative-ai]`, or `[]` if none applies"
 _PATTERNS = {
     "accounts": 'a list of account IDs, for example `["012345678901"]`',
-    "domains": "a list of patterns of domain names or IDs, for example `[research]`",
+    "domains": "a list of patterns of domain names, or of IDs that begin with d-, for example `[research]`",
     "user_profiles": "a list of patterns of profile names, for example `[intern-*]`",
     "roles": "a list of patterns of role names, for example `[CanvasResearch*]`",
 }

@@ -154,8 +154,8 @@ RECOMMENDATIONS: dict[str, str] = {
     "check its trust policy and run `sam deploy`, which exempts it; otherwise delete the role and the exemption",
     Reason.EXEMPT_BEYOND: "take the role away from the domains and user profiles that the message names, or add these "
     "to `domains` or `user_profiles` of the exemption in guardrails.yaml and deploy",
-    Reason.EXEMPT_GAINED: "ask the caller why; take the role away from the domain or user profile, or name this under "
-    "`domains` or `user_profiles` of the exemption in guardrails.yaml and deploy",
+    Reason.EXEMPT_GAINED: "ask the caller why; take the role away from the domain or user profile, or name the ID of "
+    "the domain under `domains` of the exemption in guardrails.yaml and deploy",
     Reason.EXEMPT_TRUST: "find the caller of UpdateAssumeRolePolicy in CloudTrail; if the trust policy of the role is "
     "right, run `sam deploy`, which confirms the exemption; otherwise restore the trust policy and then deploy",
     Reason.NEVER_GOVERNED: "ask the caller who gave the role to the domain or user profile, and take it away; if the "
