@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import given
+from rolewarden.errors import Refused
 from rolewarden.forms import is_ours
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK
 from rolewarden.placement import rearranged, statements_of
@@ -188,6 +189,28 @@ def test_a_check_notes_the_documents_of_a_table_without_notes(world_with: WorldW
     assert {name: statements_of(text) for name, text in notes.of_account(ACCOUNT_ID).items()} == {
         policy.name: statements_of(policy.document) for policy in compile_rules(world.runtime.rules, "aws")
     }
+
+
+def test_a_deployment_that_is_undone_undoes_its_notes(world_with: WorldWith, tmp_path: Path) -> None:
+    world = settle(world_with(yaml.safe_dump(TWO)))
+    notes = PublishedDocuments(world.runtime.aws, world.environment["BINDINGS_TABLE"])
+    before = notes.of_account(ACCOUNT_ID)
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps({**TWO, "guardrails": dict.fromkeys("ab", LONG)}))
+    other = world.under(path, publish=False)
+    with world.aws.failing("CreatePolicy", "AccessDenied"), pytest.raises(Refused):
+        other.publications.run(ACCOUNT_ID, DEPLOYMENT)
+    assert notes.of_account(ACCOUNT_ID) | before == before
+
+
+def test_a_policy_is_restored_although_the_note_is_refused(world_with: WorldWith) -> None:
+    world = settle(world_with(yaml.safe_dump(TWO)))
+    notes = PublishedDocuments(world.runtime.aws, world.environment["BINDINGS_TABLE"])
+    notes.note(ACCOUNT_ID, "a", "")
+    edit(world, "a", filler())
+    with world.aws.failing("PutItem", "AccessDenied"):
+        assert world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)["policies"]["a"] == "replaced"
+    assert world.in_force() == {"a", "b"}
 
 
 def test_a_command_without_a_stack_knows_only_its_own_documents() -> None:

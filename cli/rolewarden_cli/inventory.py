@@ -128,7 +128,7 @@ class _InventoryReader:
         tables = self.connection.tables
         self.reader = SubjectReader(self.aws, self.rules, self.connection.own_roles)
         self.known: dict[tuple[str, str, str], list[Binding]] = defaultdict(list)
-        stored = self._stored(tables.bindings) if tables else None
+        stored = StoredBindings(self.aws, tables.bindings, self._covers) if tables else None
         from_table = stored.all() if stored else ()
         for binding in from_table if self.given is None else self.given:
             if binding.account == self.connection.account:
@@ -137,9 +137,10 @@ class _InventoryReader:
             # A forged row can only add a need, and so make a command detach less.
             self.foreign = stored.of_foreign_subjects(self.connection.account)
 
-    def _stored(self, table: str) -> StoredBindings:
-        """The bindings table of the stack, which is in the account of the caller."""
-        return StoredBindings(self.aws, table, CoveredAccounts(self.aws, table, self.connection.account))
+    def _covers(self, account: str) -> bool:
+        """Whether the stack, which is in the account of the caller, covers an account."""
+        tables, home = self.connection.tables, self.connection.account
+        return tables is not None and CoveredAccounts(self.aws, tables.bindings, home)(account)
 
     @property
     def aws(self) -> ReadsAccount:

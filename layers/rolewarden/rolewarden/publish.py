@@ -166,12 +166,19 @@ class Publisher:
         return change
 
     def _note(self, policy: Policy, state: _AccountPolicies, undo: list[Callable[[], None]]) -> None:
-        """Note the document of a policy before the write, so that each statement of Rolewarden in IAM is noted."""
+        """Note the document of a policy before the write, so that each statement of Rolewarden in IAM is noted.
+
+        Raises RetryLater. An operator may have no permission for the table. The next check notes the document then.
+        """
         before = state.noted.get(policy.name, "")
         if before == policy.text:
             return
-        self.documents.note(state.account, policy.name, policy.text)
         state.noted[policy.name] = policy.text
+        try:
+            self.documents.note(state.account, policy.name, policy.text)
+        except Refused as refused:
+            logger.error("the document of a policy is not noted", extra={"policy": policy.name, "why": str(refused)})
+            return
         undo.append(lambda: self.documents.note(state.account, policy.name, before))
 
     def _undo(self, undo: list[Callable[[], None]]) -> None:

@@ -37,7 +37,7 @@ class PublishedDocuments:
     def of_account(self, account: str) -> dict[str, str]:
         """The text of the last document of each policy of an account, by the policy's name."""
         rows = self.aws.query(self._table, {"scope": _scope(account)})
-        return {row["item"]: row["text"] for row in rows if isinstance(row.get("text"), str)}
+        return {row["item"]: row["text"] for row in rows if isinstance(row.get("text"), str) and row["text"]}
 
     def note(self, account: str, policy: str, text: str) -> None:
         """Note the document that Rolewarden is about to write. An empty text means that it has written none."""
