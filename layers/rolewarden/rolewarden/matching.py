@@ -21,12 +21,21 @@ def matches_name(patterns: Iterable[str], name: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(_expression(pattern), re.DOTALL)
+
+
+def any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    """One expression whose `fullmatch` finds whether a text matches one of `patterns`, for many texts."""
+    return re.compile("|".join(map(_expression, patterns)), re.DOTALL)
+
+
+def _expression(pattern: str) -> str:
     first, *others = ("".join("." if char == "?" else re.escape(char) for char in part) for part in pattern.split("*"))
     if not others:
-        return re.compile(first, re.DOTALL)
+        return first
     # The first match of a part is as good as any other, so the atomic groups never go back. No pattern takes long.
     middle = "".join(f"(?>.*?{part})" for part in others[:-1])
-    return re.compile(f"{first}{middle}.*{others[-1]}", re.DOTALL)
+    return f"{first}{middle}.*{others[-1]}"
 
 
 def matches_any(patterns: tuple[str, ...], *values: str) -> bool:
