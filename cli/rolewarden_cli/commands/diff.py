@@ -13,13 +13,10 @@ from rich.text import Text
 from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, Where, of_an_account_if
-from rolewarden_cli.console import counted, few, heading, indented, show_unread
+from rolewarden_cli.console import DIGEST, counted, few, heading, indented, show_unread
 from rolewarden_cli.diff import STANDARD_INPUT, AccountChange, Difference, RoleChange, compare_files, read_rules
 from rolewarden_cli.options import All, AsJson, UsageError
 from rolewarden_cli.rules import DEFAULT_FILE
-
-DIGEST = 12
-"""The number of characters of a digest that the output shows."""
 
 MOST_CHANGED = 50
 """The number of roles that the output shows without `--all`."""
@@ -46,9 +43,10 @@ def run_diff(
 ) -> None:  # fmt: skip
     """Show what another guardrails.yaml changes in terms of access: models and access paths gained and lost.
 
-    "Gained" (`+`) means that no guardrail denies it any more. Comments, layout and new names change no access.
+    "Gained" (`+`) means that no guardrail denies it any more. Comments, layout and new names change no access. To
+    compare the file with the last commit, run `git show HEAD:layers/guardrails/guardrails.yaml | rolewarden diff`.
 
-    Example: git show HEAD:layers/guardrails/guardrails.yaml | rolewarden diff
+    Example: rolewarden diff old.yaml new.yaml
     """
     del account  # `of_an_account_if` has used it
     if str(old) == str(new) == STANDARD_INPUT:

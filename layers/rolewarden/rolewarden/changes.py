@@ -37,6 +37,8 @@ NO_RULES = Rules({}, (Assignment(()),))
 
 ADDED, REMOVED, CHANGED, RENAMED = "added", "removed", "changed", "renamed"
 
+_WILDCARD = re.compile(r"[*?]")
+
 _ALIKE = 0.5
 """The part of their statements that two guardrails share at least if one takes the place of the other."""
 
@@ -363,10 +365,13 @@ def _assignments(effects: Effects, old: Rules, new: Rules) -> Iterator[Assignmen
     If one assignment decides for a subject by the old rules and another one by the new rules, then both match it. So
     every subject whose access changes is in a group of two such assignments.
     """
+    changes: dict[tuple[tuple[str, ...], tuple[str, ...]], AccessChange] = {}
     for place, after in enumerate(new.assignments):
         for earlier, before in enumerate(old.assignments):
-            access = effects.change(_guardrails_of(old, before), _guardrails_of(new, after))
-            if not access:
+            names = before.guardrails, after.guardrails
+            if names not in changes:
+                changes[names] = effects.change(_guardrails_of(old, before), _guardrails_of(new, after))
+            if not (access := changes[names]):
                 continue
             found = [
                 group
@@ -396,10 +401,12 @@ def _meetings(some: Sequence[str], others: Sequence[str], *, are_domains: bool =
     """The combinations of a pattern of each list that one name can match."""
     for one in some or ("",):
         for other in others or ("",):
-            patterns = _narrowest(*filter(None, (one, other)))
             # A domain has a name and an ID, and a pattern matches one of them.
-            is_id = [pattern.startswith("d-") for pattern in patterns]
-            if len(patterns) < 2 or _can_meet(*patterns) or (are_domains and is_id[0] != is_id[1]):
+            may_be_both = are_domains and one.startswith("d-") != other.startswith("d-")
+            if one and other and one != other and not may_be_both and not _WILDCARD.search(one + other):
+                continue  # two names that differ
+            patterns = _narrowest(*filter(None, (one, other)))
+            if len(patterns) < 2 or may_be_both or _can_meet(*patterns):
                 yield patterns
 
 

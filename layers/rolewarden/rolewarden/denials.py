@@ -7,18 +7,21 @@ has permission for the requests depends on its other policies, which this module
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from rolewarden.guardrails import BedrockRule, JumpStartRule, Rules
 from rolewarden.known import known_models
-from rolewarden.matching import any_of, matches
+from rolewarden.matching import Patterns, matches
 from rolewarden.policies import Statement
 from rolewarden.vocabulary import JUMPSTART_TAGS
 
 _UNLISTED_ID = {"bedrock": "rolewarden.unlisted-model-v1:0", "jumpstart": "rolewarden-unlisted-model"}
+
+MOST_NEW = 500
+"""The greatest number of patterns of unknown models that are targets of their own."""
 
 Values = str | tuple[str, ...]
 
@@ -64,7 +67,7 @@ class Denials:
     def _denies(self, request: AwsRequest) -> bool:
         action = request.action.lower()
         if action not in self._by_action:
-            self._by_action[action] = [one for one in self._statements if one.actions.fullmatch(action)]
+            self._by_action[action] = [one for one in self._statements if one.actions.match(action)]
         return any(one.applies(request) for one in self._by_action[action])
 
 
@@ -72,18 +75,18 @@ class _Deny:
     """A statement whose patterns are compiled once, because many requests are compared with them."""
 
     def __init__(self, statement: Statement) -> None:
-        self.actions = any_of(pattern.lower() for pattern in _listed(statement["Action"]))
+        self.actions = Patterns(pattern.lower() for pattern in _listed(statement["Action"]))
         self._but = "NotResource" in statement
-        self._resources = any_of(_listed(statement.get("NotResource", statement.get("Resource", "*"))))
+        self._resources = Patterns(_listed(statement.get("NotResource", statement.get("Resource", "*"))))
         self._conditions = [
-            (operator, key.lower(), _listed(values), any_of(map(str, _listed(values))))
+            (operator, key.lower(), _listed(values), Patterns(map(str, _listed(values))))
             for operator, block in statement.get("Condition", {}).items()
             for key, values in block.items()
         ]
 
     def applies(self, request: AwsRequest) -> bool:
         """Whether the statement denies a request."""
-        if (self._resources.fullmatch(request.resource) is not None) == self._but:
+        if self._resources.match(request.resource) == self._but:
             return False
         given = {key.lower(): _listed(values) for key, values in request.context.items()}
         return all(
@@ -91,7 +94,7 @@ class _Deny:
         )
 
 
-def _holds(operator: str, given: Sequence[str] | None, wanted: Sequence[str], patterns: re.Pattern[str]) -> bool:
+def _holds(operator: str, given: Sequence[str] | None, wanted: Sequence[str], patterns: Patterns) -> bool:
     """Whether one comparison of a condition is true. `given` is None if the request does not have the key.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
@@ -102,7 +105,7 @@ def _holds(operator: str, given: Sequence[str] | None, wanted: Sequence[str], pa
     negated = "Not" in plain
     if given is None:
         return negated or several == "ForAllValues" or plain.endswith("IfExists")
-    found = [(patterns.fullmatch(value) is not None) != negated for value in given]
+    found = [patterns.match(value) != negated for value in given]
     return any(found) if several == "ForAnyValue" else all(found)
 
 
@@ -113,7 +116,8 @@ def _listed(values: Any) -> Sequence[str]:
 def targets_of(some: Iterable[Rules], partition: str) -> tuple[Target, ...]:
     """Every target on which these rules can decide differently.
 
-    They are the known models, a model of each pattern that matches no known one, and the access paths.
+    They are the known models, the access paths, and a model of each pattern that matches no known model and that only
+    some of the rules have.
     """
     rules, known = tuple(some), known_models()
     guardrails = [guardrail for one in rules for guardrail in one.guardrails.values()]
@@ -121,8 +125,16 @@ def targets_of(some: Iterable[Rules], partition: str) -> tuple[Target, ...]:
     jumpstart = [guardrail.jumpstart for guardrail in guardrails if guardrail.jumpstart]
     asks = _Requests(partition)
     found = [
-        *(Target(TargetKind.BEDROCK, name, asks.bedrock(model)) for name, model in _models(known.bedrock, bedrock)),
-        *(Target(TargetKind.JUMPSTART, n, asks.jumpstart(model)) for n, model in _models(known.jumpstart, jumpstart)),
+        *(Target(TargetKind.BEDROCK, model, asks.bedrock(model)) for model in known.bedrock),
+        *(Target(TargetKind.JUMPSTART, model, asks.jumpstart(model)) for model in known.jumpstart),
+        *(
+            Target(TargetKind.BEDROCK, pattern, asks.bedrock(_model_of(pattern)))
+            for pattern in _new_patterns(rules, TargetKind.BEDROCK, known.bedrock)
+        ),
+        *(
+            Target(TargetKind.JUMPSTART, pattern, asks.jumpstart(_model_of(pattern)))
+            for pattern in _new_patterns(rules, TargetKind.JUMPSTART, known.jumpstart)
+        ),
         # These stand for every model that AWS adds later.
         Target(TargetKind.PATH, "other models of Bedrock", asks.bedrock(_UNLISTED_ID["bedrock"])),
         Target(TargetKind.PATH, "other models of JumpStart", asks.jumpstart(_UNLISTED_ID["jumpstart"])),
@@ -140,12 +152,20 @@ def targets_of(some: Iterable[Rules], partition: str) -> tuple[Target, ...]:
     return (*found, *asks.paths(*likely))
 
 
-def _models(known: Iterable[str], rules: Sequence[BedrockRule] | Sequence[JumpStartRule]) -> Iterable[tuple[str, str]]:
-    """The name and the ID of each model. A pattern that matches no known model is the name of a model of its form."""
-    patterns = dict.fromkeys(pattern for rule in rules for pattern in rule.patterns)
-    known = tuple(known)
-    yield from ((model, model) for model in known)
-    yield from ((one, _model_of(one)) for one in patterns if not any(matches(one, model) for model in known))
+def _new_patterns(rules: Sequence[Rules], family: str, known: Sequence[str]) -> Iterator[str]:
+    """The patterns that match no known model, and that only some of `rules` have: MOST_NEW at most."""
+    found = [_patterns(one, family) for one in rules]
+    new = (
+        pattern
+        for pattern in dict.fromkeys(p for one in found for p in one)
+        if not all(pattern in one for one in found)
+    )
+    return itertools.islice((one for one in new if not any(matches(one, model) for model in known)), MOST_NEW)
+
+
+def _patterns(rules: Rules, family: str) -> dict[str, None]:
+    named = (getattr(guardrail, family) for guardrail in rules.guardrails.values())
+    return dict.fromkeys(pattern for rule in named if rule for pattern in rule.patterns)
 
 
 def _model_of(pattern: str) -> str:
