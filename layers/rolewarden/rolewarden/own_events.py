@@ -333,7 +333,7 @@ class RulesChanged(CausedEvent):
     more_changes: int = 0
     """The number of further lines."""
     unverified: str = ""
-    """Why `changes` is not verified: the table has other earlier rules than the stack's output says."""
+    """The reason why `changes` may be wrong: the table has other earlier rules than the stack's output says."""
 
 
 class SweepCompleted(OwnEvent):
