@@ -199,10 +199,10 @@ def test_earlier_rules_that_are_lost_or_unreadable_are_said_to_be_unknown(stack,
 def test_a_rolled_back_deployment_records_both_changes(stack):
     stack.deploy(FIRST)
     stack.deploy(other(), completes=False)
+    stack.shown.outputs.clear()  # During a rollback, DescribeStacks shows no outputs.
     stack.deploy(FIRST)
     summaries = [row["summary"] for row in stack.entries()]
     assert summaries == ["first rules", "+28 models for domain research", "-28 models for domain research"]
-    # The output of the stack still has the rules before both.
     assert stack.entries()[-1]["unverified"] == NOT_THE_OUTPUT
 
 
