@@ -17,6 +17,7 @@ from rolewarden_cli.console import DIGEST, counted, few, heading, indented, show
 from rolewarden_cli.diff import STANDARD_INPUT, AccountChange, Difference, RoleChange, compare_files, read_rules
 from rolewarden_cli.options import All, AsJson, UsageError
 from rolewarden_cli.rules import DEFAULT_FILE
+from rolewarden_cli.shipped import here_or_shipped
 
 MOST_CHANGED = 50
 """The number of roles that the output shows without `--all`."""
@@ -46,7 +47,7 @@ def run_diff(
     "Gained" (`+`) means that no guardrail denies it any more. Comments, layout and new names change no access. To
     compare the file with the last commit, run `git show HEAD:layers/guardrails/guardrails.yaml | rolewarden diff`.
 
-    Example: rolewarden diff old.yaml new.yaml
+    Example: rolewarden diff layers/guardrails/guardrails.yaml --local
     """
     del account  # `of_an_account_if` has used it
     if str(old) == str(new) == STANDARD_INPUT:
@@ -57,7 +58,7 @@ def run_diff(
             "HEAD:layers/guardrails/guardrails.yaml | rolewarden diff`"
         )
     today = options.today()
-    files = read_rules(old, today), read_rules(new, today)
+    files = read_rules(old, today), read_rules(here_or_shipped(new), today)
     with console.progress() as progress:
         found = compare_files(*files, today, connection, progress)
     if as_json:
