@@ -280,6 +280,22 @@ def judged(policies, request) -> str:
     return judge(policies, request.action, request.resource, context).decision
 
 
+REGION_RULE = {
+    "Sid": "BedrockRegions",
+    "Effect": "Deny",
+    "Action": "bedrock:InvokeModel*",
+    "Resource": "*",
+    "Condition": {"StringNotLike": {"aws:RequestedRegion": ["eu-*"]}},
+}
+
+
+def test_a_model_that_calls_of_one_kind_still_reach_is_not_lost_and_the_other_calls_are():
+    found = rules(BASE)
+    denied = Denials([REGION_RULE])
+    targets = targets_of([found], "aws", [[REGION_RULE]])
+    assert [target.name for target in targets if denied.covers(target)] == ["Bedrock models by calls of every kind"]
+
+
 NAMES = st.sampled_from(["research", "payroll", "re*", "*"])
 CRITERIA = st.fixed_dictionaries(
     {},

@@ -94,8 +94,9 @@ def test_a_scenario_with_every_event_matches_the_schema(world_with, put):
     world.publications.handle_event(tamper(world, "edited"))
     loose = world_with("surplus: detach\n" + SINGLED_OUT, keep=True)
     loose.sweep(), loose.detach_surplus()
-    rules = {"digest": "0" * 64, "summary": "first rules"}
-    world.runtime.recorder.record_rules(RulesChanged(account=ACCOUNT_ID, cause=DEPLOYMENT.cause, **rules))
+    world.runtime.recorder.record_rules(
+        RulesChanged(account=ACCOUNT_ID, cause=DEPLOYMENT.cause, digest="0" * 64, summary="first rules")
+    )
     world.runtime.aws.put_events([(SweepRequested.detail_type, {"by": "rolewarden sweep"})])
     assert [line for name, detail in put for line in wrong(name, json.loads(json.dumps(detail)))] == []
     assert {name for name, _ in put} == set(DETAILS)

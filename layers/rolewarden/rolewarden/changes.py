@@ -227,9 +227,12 @@ class Effects:
     """The targets of some rules, and what sets of guardrails deny of them. Each set is evaluated once."""
 
     def __init__(self, rules: Iterable[Rules], partition: str) -> None:
+        rules = tuple(rules)
         self._partition = partition
-        self._targets = targets_of(rules, partition)
         self._compiled: dict[Guardrail, dict[str, Statement]] = {}
+        guardrails = [guardrail for one in rules for guardrail in one.guardrails.values()]
+        compiled = [self.statements(guardrail).values() for guardrail in guardrails]
+        self._targets = targets_of(rules, partition, compiled)
         self._denied: dict[frozenset[str], frozenset[int]] = {}
 
     def statements(self, guardrail: Guardrail) -> dict[str, Statement]:
@@ -332,7 +335,12 @@ def _changed_options(place: str, old: Any, new: Any, fields: Iterable[str]) -> I
             yield OptionChange(place if field == "kind" else name, _shown(before), _shown(after))
 
 
-_KINDS = {"deny-all": "deny: all", "deny": "a deny list", "allow": "an allow list"}
+_KINDS = {
+    "deny-all": "deny: all",
+    "deny": "a deny list",
+    "allow": "an allow list",
+}
+"""The kinds of rules, as people read them."""
 
 
 def _shown(value: Any) -> str:
@@ -340,7 +348,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, Enum):
         return str(value.value)
     if hasattr(value, "kind"):
-        return _KINDS[value.kind]
+        return _KINDS.get(value.kind, str(value.kind))
     if isinstance(value, str):
         return _KINDS.get(value, value)
     return _few(tuple(map(str, value))) if value else "none"

@@ -8,6 +8,7 @@ has permission for the requests depends on its other policies, which this module
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -17,6 +18,9 @@ from rolewarden.known import known_models
 from rolewarden.matching import Patterns, matches
 from rolewarden.policies import Statement
 from rolewarden.vocabulary import JUMPSTART_TAGS
+
+_OF_THE_REQUEST = ("aws:RequestTag/", "aws:ResourceTag/", "aws:TagKeys", "bedrock-mantle:Model")
+"""The beginnings of condition keys that say which model a request is about."""
 
 _UNLISTED_ID = {"bedrock": "rolewarden.unlisted-model-v1:0", "jumpstart": "rolewarden-unlisted-model"}
 
@@ -113,8 +117,10 @@ def _listed(values: Any) -> Sequence[str]:
     return (values,) if isinstance(values, str) else values
 
 
-def targets_of(some: Iterable[Rules], partition: str) -> tuple[Target, ...]:
-    """Every target on which these rules can decide differently.
+def targets_of(
+    some: Iterable[Rules], partition: str, compiled: Iterable[Iterable[Statement]] = ()
+) -> tuple[Target, ...]:
+    """Every target on which these rules can decide differently. `compiled` has the statements of each guardrail.
 
     They are the known models, the access paths, and a model of each pattern that matches no known model and that only
     some of the rules have.
@@ -123,7 +129,8 @@ def targets_of(some: Iterable[Rules], partition: str) -> tuple[Target, ...]:
     guardrails = [guardrail for one in rules for guardrail in one.guardrails.values()]
     bedrock = [guardrail.bedrock for guardrail in guardrails if guardrail.bedrock]
     jumpstart = [guardrail.jumpstart for guardrail in guardrails if guardrail.jumpstart]
-    asks = _Requests(partition)
+    contexts = {json.dumps(context): context for one in compiled if (context := _exception(one))}
+    asks = _Requests(partition, tuple(contexts.values()))
     found = [
         *(Target(TargetKind.BEDROCK, model, asks.bedrock(model)) for model in known.bedrock),
         *(Target(TargetKind.JUMPSTART, model, asks.jumpstart(model)) for model in known.jumpstart),
@@ -140,7 +147,7 @@ def targets_of(some: Iterable[Rules], partition: str) -> tuple[Target, ...]:
         Target(TargetKind.PATH, "other models of JumpStart", asks.jumpstart(_UNLISTED_ID["jumpstart"])),
     ]
     arns = sorted({arn for rule in bedrock for arn in rule.allow_arns})
-    found += [Target(TargetKind.PATH, arn, (AwsRequest("bedrock:InvokeModel", arn),)) for arn in arns]
+    found += [Target(TargetKind.PATH, arn, asks.invoking(arn)) for arn in arns]
     hubs = sorted({hub for rule in jumpstart for hub in rule.hubs})
     found += [Target(TargetKind.PATH, f"JumpStart models of the hub {hub}", asks.in_hub(hub, "any")) for hub in hubs]
     passed = sorted({pattern for guardrail in guardrails for pattern in guardrail.pass_roles})
@@ -150,6 +157,20 @@ def targets_of(some: Iterable[Rules], partition: str) -> tuple[Target, ...]:
     ]
     likely = [_UNLISTED_ID["bedrock"], *_likely(bedrock)], [_UNLISTED_ID["jumpstart"], *_likely(jumpstart)]
     return (*found, *asks.paths(*likely))
+
+
+def _exception(statements: Iterable[Statement]) -> dict[str, Values]:
+    """The values of condition keys with which a call meets the exceptions of a guardrail; empty without exceptions.
+
+    A negated condition makes an exception. Those of tags and models are left out, because requests have these anyway.
+    """
+    found: dict[str, Values] = {}
+    for statement in statements:
+        for operator, block in statement.get("Condition", {}).items():
+            for key, values in block.items() if "Not" in operator else ():
+                if not key.startswith(_OF_THE_REQUEST):
+                    found.setdefault(key, _model_of(_listed(values)[0]))
+    return found
 
 
 def _new_patterns(rules: Sequence[Rules], family: str, known: Sequence[str]) -> Iterator[str]:
@@ -180,14 +201,18 @@ def _likely(rules: Sequence[BedrockRule] | Sequence[JumpStartRule]) -> list[str]
 class _Requests:
     """The requests of each target. The account, the Region and the names in them are examples."""
 
-    def __init__(self, partition: str) -> None:
+    def __init__(self, partition: str, contexts: tuple[Mapping[str, Values], ...] = ()) -> None:
         self._partition = partition
+        self._contexts = contexts
 
     def _arn(self, service: str, resource: str, account: str = "111122223333") -> str:
         return f"arn:{self._partition}:{service}:us-east-1:{account}:{resource}"
 
     def bedrock(self, model: str) -> tuple[AwsRequest, ...]:
-        return (AwsRequest("bedrock:InvokeModel", self._arn("bedrock", f"foundation-model/{model}", "")),)
+        return self.invoking(self._arn("bedrock", f"foundation-model/{model}", ""))
+
+    def invoking(self, arn: str) -> tuple[AwsRequest, ...]:
+        return tuple(AwsRequest("bedrock:InvokeModel", arn, context) for context in ({}, *self._contexts))
 
     def jumpstart(self, model: str) -> tuple[AwsRequest, ...]:
         return (self._tagged("sagemaker:CreateEndpoint", "aws:RequestTag", model),)
@@ -221,9 +246,7 @@ class _Requests:
             "fine-tuning of Bedrock models": tuple(
                 AwsRequest("bedrock:CreateModelCustomizationJob", arn) for arn in on_bedrock
             ),
-            "customized Bedrock models": (
-                AwsRequest("bedrock:InvokeModel", self._arn("bedrock", "custom-model-deployment/example")),
-            ),
+            "customized Bedrock models": self.invoking(self._arn("bedrock", "custom-model-deployment/example")),
             "other names for Bedrock models": (AwsRequest("bedrock:CreateInferenceProfile", example),),
             "agents, flows and knowledge bases of Bedrock": (AwsRequest("bedrock:InvokeAgent", example),),
             "models of AgentCore and other platforms": (AwsRequest("bedrock-agentcore:InvokeHarness", example),),
@@ -247,6 +270,11 @@ class _Requests:
             "AWS's assistants outside Canvas": (AwsRequest("codewhisperer:GenerateRecommendations", example),),
             "work as another role": self.passing("rolewarden-example"),
         }
+        if self._contexts:
+            # A guardrail can deny all calls but some, for example those of one Region.
+            of_path["Bedrock models by calls of every kind"] = tuple(
+                AwsRequest("bedrock:InvokeModel", arn) for arn in on_bedrock
+            )
         if listed := jumpstart[1:]:
             # With a deny list, `weights: deny` denies the files of its models only.
             of_path["the files of the listed JumpStart models"] = self.files(*listed)
