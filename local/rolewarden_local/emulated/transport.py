@@ -58,7 +58,7 @@ def without_socket(send: Callable[[AWSPreparedRequest], AWSResponse]) -> Iterato
 
 
 def _known_alias(aliaser: EventAliaser, event_name: str) -> str:
-    """botocore's current name of an event. All clients have the same aliases."""
+    """Botocore's current name of an event. All clients have the same aliases."""
     if event_name not in _aliases:
         _aliases[event_name] = _alias(aliaser, event_name)
     return _aliases[event_name]
