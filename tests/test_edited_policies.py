@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from rolewarden.errors import Refused
 from rolewarden.forms import is_ours
+from rolewarden.guardrails import BedrockRule, Guardrail
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK
 from rolewarden.placement import rearranged, statements_of
 from rolewarden.policies import (
@@ -30,6 +32,7 @@ from rolewarden_local.emulated.judge import judge
 
 from tests.changes import EVERYTHING, LONG, Watch, carried_out, of, settle
 from tests.guardrails.strategies import guardrails
+from tests.volume import volume
 from tests.world import World
 
 WorldWith = Callable[[str], World]
@@ -142,6 +145,43 @@ def test_an_edit_during_a_rule_change_is_undone_and_reported(changing: World, ki
     assert changing.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)["policies"]["g"] == "replaced"
     assert in_iam(changing, "g") == during
     assert [row["kind"] for row in changing.history("policy/g")] == ["Policy Restored"]
+
+
+@st.composite
+def documents(draw: st.DrawFn, known: list[Statement]) -> Document:
+    """A document of a caller: statements of Rolewarden's, some of them with another action, resource or Sid."""
+
+    def altered(statement: Statement) -> Statement:
+        changes = draw(
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "Sid": st.sampled_from([str(one["Sid"]) for one in known]),
+                    "Action": st.sampled_from(["*", "bedrock:*", "bedrock:InvokeModel", "s3:GetObject"]),
+                    "Resource": st.sampled_from(["*", CLAUDE, "arn:aws:s3:::*"]),
+                },
+            )
+        )
+        changed = {**statement, **changes}
+        return {key: value for key, value in changed.items() if not (key == "NotResource" and "Resource" in changed)}
+
+    chosen = draw(st.lists(st.sampled_from(known), min_size=1, max_size=6))
+    distinct = {str(one["Sid"]): one for one in map(altered, chosen)}
+    return document_of(distinct.values())
+
+
+@pytest.mark.volume
+@settings(max_examples=volume(6, 300), suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_no_edit_during_a_rule_change_stays(changing: World, data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(["g", "g-2"]))
+    before = in_iam(changing, name)
+    earlier = compile_guardrail(Guardrail("g", BedrockRule("deny-all")), "aws")[0].document["Statement"]
+    found = data.draw(documents([*earlier, *in_iam(changing, "g")["Statement"], *in_iam(changing, "g-2")["Statement"]]))
+    assume(size(found) <= POLICY_SIZE)
+    edit(changing, name, found)
+    changing.publications.handle_event(changing.event("CreatePolicyVersion"))
+    assert in_iam(changing, name) == before
 
 
 def test_statements_that_a_caller_wrote_into_another_policy_take_no_deny_away(
