@@ -263,6 +263,8 @@ def test_a_command_without_a_stack_knows_only_its_own_documents() -> None:
     assert documents.of_account("444455556666") == {}
 
 
+@pytest.mark.volume
+@settings(max_examples=volume(100, 2000))
 @given(guardrails())
 def test_the_compiler_writes_only_statements_of_its_forms(guardrail: Any) -> None:
     for partition in ("aws", "aws-cn"):
@@ -300,6 +302,7 @@ def test_a_statement_of_earlier_rules_can_have_fewer_actions_and_a_number() -> N
         own(Condition={"Null": 1}),
         own(Sid="JumpStartWeights", Action="s3:GetObject"),
         own(Sid="JumpStartWeights", Action="s3:GetObject", Resource="arn:aws:s3:::payroll/*"),
+        own(Sid="JumpStartWeights", Action="s3:GetObject", Resource="arn:*:s3:::jumpstart-cache-prod-*/*"),
         own(Sid="JumpStartCreateSdk", Action="sagemaker:CreateEndpoint"),
         own(
             Sid="JumpStartCreateSdk",

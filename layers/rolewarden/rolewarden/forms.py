@@ -25,8 +25,8 @@ from rolewarden.guardrails import (
 )
 from rolewarden.policies import Statement, compile_guardrail
 
-_ANY = "anything"
-"""A text that stands for each text of guardrails.yaml, and for each account and partition."""
+_ANY, _PARTITION = "anything", "partition"
+"""Texts that stand for each text of guardrails.yaml and for each partition."""
 
 _COUNTED = re.compile(r"[0-9]*(Kept[0-9]+)?$")
 _KINDS: tuple[RuleKind, ...] = ("deny-all", "deny", "allow")
@@ -85,7 +85,7 @@ def _forms() -> Mapping[str, tuple[_Form, ...]]:
     """The forms of all statements that the compiler can write, by `_family`."""
     found: dict[str, dict[tuple[Any, ...], _Form]] = {}
     for guardrail in _guardrails():
-        for policy in compile_guardrail(guardrail, _ANY):
+        for policy in compile_guardrail(guardrail, _PARTITION):
             for statement in policy.document["Statement"]:
                 form = _form(statement)
                 key = (form.element, form.resources, *sorted(form.condition.items()))
@@ -107,9 +107,9 @@ def _form(statement: Statement) -> _Form:
 
 
 def _pattern(value: Any) -> re.Pattern[str]:
-    """A pattern of the texts that differ from those of `value` only where the latter have _ANY."""
+    """A pattern of the texts that differ from those of `value` only where the latter have _ANY or _PARTITION."""
     texts = sorted(map(re.escape, _texts(value)))
-    return re.compile("|".join(texts).replace(_ANY, "[^\n]+"))
+    return re.compile("|".join(texts).replace(_ANY, "[^\n]*").replace(_PARTITION, "aws[a-z-]*"))
 
 
 def _texts(value: Any) -> list[str]:

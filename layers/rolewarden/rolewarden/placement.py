@@ -97,7 +97,7 @@ def is_compiled(text: str, target: Document) -> bool:
     """
     found, wanted = statements_of(text), identities(statements_of(target))
     denies = any(one.get("Effect") == "Deny" for one in found)
-    return denies and all(is_ours(one) or identity(one) in wanted for one in found)
+    return denies and all(identity(one) in wanted or is_ours(one) for one in found)
 
 
 def added(document: Sequence[Statement], statement: Statement) -> tuple[Statement, ...] | None:
