@@ -18,8 +18,8 @@ from rolewarden.guardrails import (
     JumpStartRule,
     NeverGoverned,
     Rules,
-    read_yaml,
 )
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.policies import POLICY_SIZE, compile_rules, size
 from rolewarden_cli import protect
 from rolewarden_cli.protect import Protection

@@ -24,18 +24,14 @@ from rolewarden.guardrails import (
     Exemption,
     ExemptRole,
     Fallback,
-    FileReading,
     Guardrail,
     JumpStartRule,
     Mode,
     Rules,
     Subject,
     SurplusPolicies,
-    load,
-    read,
-    read_document,
-    read_json,
 )
+from rolewarden.guardrails_file import FileReading, load, read, read_document, read_json
 from rolewarden.matching import matches
 
 from tests.guardrail_files import (

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rolewarden.guardrails import read_yaml
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.policies import Document, Policy, Statement, compile_rules
 from rolewarden_local.emulated.judge import judge
 

@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given, reject
 from hypothesis import strategies as st
 from rolewarden import policies
-from rolewarden.guardrails import AssistantsRule, BedrockRule, Guardrail, JumpStartRule, Rules, read_yaml
+from rolewarden.guardrails import AssistantsRule, BedrockRule, Guardrail, JumpStartRule, Rules
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.policies import (
     NAME_SIZE,
     POLICY_SIZE,
