@@ -115,8 +115,8 @@ class _GuardrailReader(Fields):
 
     def guardrail(self, name: str, value: Any, path: Path_, mode: Mode) -> Guardrail:
         body = self.mapping(value, path, {*_FAMILIES, "pass_roles", "api_keys", "routes", "mode"})
-        denying = {*_FAMILIES, "pass_roles", *(["api_keys"] if body.get("api_keys") == Allowance.DENY else [])}
-        denying &= body.keys()
+        allowing = {"api_keys"} if body.get("api_keys") == Allowance.ALLOW else set()
+        denying = {*_FAMILIES, "pass_roles", "api_keys"} & (body.keys() - allowing)
         if not denying and isinstance(value, dict) and body.keys() == value.keys():
             self.add_error(
                 path, "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or lists of models"
