@@ -113,13 +113,13 @@ NAMES = [
 ]
 
 EVERY_SHAPE_OF_A_RULE = "is empty: write `{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
-KEYS = "must be a mapping with `api_keys`, `assistants`, `bedrock`, `jumpstart`, `mode`"
+BODY_KEYS = "must be a mapping with `api_keys`, `assistants`, `bedrock`, `jumpstart`, `mode`"
 BODIES = [
-    (guardrail(""), 2, "guardrails.a", KEYS),
+    (guardrail(""), 2, "guardrails.a", BODY_KEYS),
     (guardrail("\n  bedrock: {deny: all}"), 2, "guardrails.a", "is empty: indent `bedrock` if it belongs below it"),
     (guardrail("\n  jumpstart: {deny: all}"), 2, "guardrails.a", "is empty: indent `jumpstart` if it belongs below it"),
-    (guardrail("all"), 2, "guardrails.a", KEYS),
-    (guardrail("[bedrock]"), 2, "guardrails.a", KEYS),
+    (guardrail("all"), 2, "guardrails.a", BODY_KEYS),
+    (guardrail("[bedrock]"), 2, "guardrails.a", BODY_KEYS),
     (guardrail("{}"), 2, "guardrails.a", "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or"),
     (guardrail("{mode: observe}"), 2, "guardrails.a", "denies nothing: add `bedrock: {deny: all}`"),
     (guardrail("{bedrok: {deny: all}}"), 2, "guardrails.a.bedrok", "unknown key: did you mean `bedrock`?"),
