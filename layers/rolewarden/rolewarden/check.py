@@ -13,16 +13,8 @@ from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 
-from rolewarden.guardrails import (
-    BedrockRule,
-    Fallback,
-    FileReading,
-    Guardrail,
-    JumpStartRule,
-    Mode,
-    Rules,
-    read,
-)
+from rolewarden.guardrails import BedrockRule, Fallback, Guardrail, JumpStartRule, Mode, Rules
+from rolewarden.guardrails_file import FileReading, read
 from rolewarden.known import KnownModels
 from rolewarden.matching import is_of_ids, matches, matches_name, names_ids
 from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail

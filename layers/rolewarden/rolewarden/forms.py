@@ -119,7 +119,12 @@ def _texts(value: Any) -> list[str]:
 def _guardrails() -> Iterator[Guardrail]:
     """Guardrails that together have each form of statement. A list of the file has one entry, which is _ANY."""
     yield Guardrail(
-        "g", assistants=AssistantsRule(), pass_roles=(_ANY,), exempt_roles=(ExemptRole(_ANY, _ANY),), fixed_tags=True
+        "g",
+        assistants=AssistantsRule(),
+        pass_roles=(_ANY,),
+        exempt_roles=(ExemptRole(_ANY, _ANY),),
+        fixed_tags=True,
+        api_keys=Allowance.DENY,
     )
     yield Guardrail("g", assistants=AssistantsRule(), routes=Routes.CANVAS, exempt_roles=(ExemptRole("", _ANY),))
     for kind, routes, first, second in product(_KINDS, Routes, Allowance, Allowance):
