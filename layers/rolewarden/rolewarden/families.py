@@ -26,21 +26,21 @@ _JUMPSTART_PATTERN = r"[A-Za-z0-9*?._-]{1,256}"
 _HUB = r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}"
 _PUBLIC_HUB = "SageMakerPublicHub"
 _BEDROCK_ARN = (
-    r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:\d{12}:(?P<kind>provisioned-model|custom-model|custom-model-deployment|"
+    r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:[0-9]{12}:(?P<kind>provisioned-model|custom-model|custom-model-deployment|"
     r"imported-model|application-inference-profile|prompt-router|default-prompt-router|marketplace/model-endpoint)"
     r"/[A-Za-z0-9._:/-]{1,200}"
 )
-_NAMING_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:\d*:(foundation-model/|inference-profile/[a-z-]+\.)(?P<model>.+)"
+_NAMING_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:[0-9]*:(foundation-model/|inference-profile/[a-z-]+\.)(?P<model>.+)"
 _NAMED_BESIDES = ("application-inference-profile", "prompt-router", "default-prompt-router")
 """Kinds of ARNs for which AWS authorizes a call on the models behind them, too."""
 _INFERENCE_PROFILE = rf"({'|'.join(GEOGRAPHIES)})\."
 _GEOGRAPHY = r"[a-z]{2,8}(-[a-z]{2,8})?"
 _REGION = r"[a-z]{2,4}(-[a-z]{2,8})+-[0-9]{1,2}|[a-z]{2,4}-(?=[^*?]*[*?])[a-z0-9*?-]{1,27}"
 _APPLICATION_PROFILE = (
-    r"arn:aws[a-z-]*:bedrock:([a-z0-9-]+|\*):(\d{12}|\*):application-inference-profile/[A-Za-z0-9*-]{1,64}"
+    r"arn:aws[a-z-]*:bedrock:([a-z0-9-]+|\*):([0-9]{12}|\*):application-inference-profile/[A-Za-z0-9*-]{1,64}"
 )
-_SYSTEM_PROFILE = r"(arn:aws[a-z-]*:bedrock:[a-z0-9*-]*:[\d*]*:inference-profile/)?(?P<place>[a-z-]+)\..+"
-_BEDROCK_GUARDRAIL = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:\d{12}:guardrail/[a-z0-9]{1,64}(:[1-9][0-9]{0,7})?"
+_SYSTEM_PROFILE = r"(arn:aws[a-z-]*:bedrock:[a-z0-9*-]*:[[0-9]*]*:inference-profile/)?(?P<place>[a-z-]+)\..+"
+_BEDROCK_GUARDRAIL = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:[0-9]{12}:guardrail/[a-z0-9]{1,64}(:[1-9][0-9]{0,7})?"
 _PROVIDERS = {
     "claude": "anthropic",
     "j2": "ai21",
@@ -104,7 +104,7 @@ class _GuardrailReader(Fields):
                 )
             found[name] = self.guardrail(name, body, (*path, name), mode)
         for lowered, name in policies.items():
-            base = policies.get(re.sub(r"-\d+$", "", lowered), name)
+            base = policies.get(re.sub(r"-[0-9]+$", "", lowered), name)
             if base != name:
                 self.add_error(
                     (*path, name),

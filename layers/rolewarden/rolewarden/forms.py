@@ -8,10 +8,12 @@ actions, its resources and its condition. It can then deny nothing that a guardr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
-from itertools import product
-from typing import Any, NamedTuple
+from itertools import combinations
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from rolewarden.guardrails import (
     Allowance,
@@ -24,12 +26,14 @@ from rolewarden.guardrails import (
     RuleKind,
 )
 from rolewarden.policies import Statement, compile_guardrail
+from rolewarden.vocabulary import APPLICATION_PROFILE
 
 _ANY, _PARTITION = "anything", "partition"
 """Texts that stand for each text of guardrails.yaml and for each partition."""
 
 _COUNTED = re.compile(r"[0-9]*(Kept[0-9]+)?$")
-_KINDS: tuple[RuleKind, ...] = ("deny-all", "deny", "allow")
+_Key = tuple[str, str]
+_R = TypeVar("_R", BedrockRule, JumpStartRule, Guardrail)
 
 
 class _Form(NamedTuple):
@@ -83,33 +87,41 @@ def _family(statement: Statement) -> str:
 @cache
 def _forms() -> Mapping[str, tuple[_Form, ...]]:
     """The forms of all statements that the compiler can write, by `_family`."""
-    found: dict[str, dict[tuple[Any, ...], _Form]] = {}
+    gathered: dict[tuple[str, str, frozenset[_Key]], _Gathered] = defaultdict(_Gathered)
     for guardrail in _guardrails():
         for policy in compile_guardrail(guardrail, _PARTITION):
             for statement in policy.document["Statement"]:
-                form = _form(statement)
-                key = (form.element, form.resources, *sorted(form.condition.items()))
-                known = found.setdefault(_family(statement), {})
-                actions = form.actions | (known[key].actions if key in known else frozenset())
-                known[key] = form._replace(actions=actions)
-    return {family: tuple(forms.values()) for family, forms in found.items()}
+                element = "NotResource" if "NotResource" in statement else "Resource"
+                condition = {
+                    (operator, key): _texts(value)
+                    for operator, keys in statement.get("Condition", {}).items()
+                    for key, value in keys.items()
+                }
+                one = gathered[_family(statement), element, frozenset(condition)]
+                one.actions.update(map(str.lower, _texts(statement["Action"])))
+                one.resources.update(_texts(statement[element]))
+                for key, texts in condition.items():
+                    one.condition[key].update(texts)
+    found: dict[str, list[_Form]] = defaultdict(list)
+    for (family, element, _), one in gathered.items():
+        patterns = {key: _pattern(texts) for key, texts in one.condition.items()}
+        found[family].append(_Form(frozenset(one.actions), element, _pattern(one.resources), patterns))
+    return {family: tuple(forms) for family, forms in found.items()}
 
 
-def _form(statement: Statement) -> _Form:
-    element = "NotResource" if "NotResource" in statement else "Resource"
-    condition = {
-        (operator, key): _pattern(value)
-        for operator, keys in statement.get("Condition", {}).items()
-        for key, value in keys.items()
-    }
-    actions = frozenset(map(str.lower, _texts(statement["Action"])))
-    return _Form(actions, element, _pattern(statement[element]), condition)
+@dataclass
+class _Gathered:
+    """What the statements of one form have in all guardrails together."""
+
+    actions: set[str] = field(default_factory=set)
+    resources: set[str] = field(default_factory=set)
+    condition: dict[_Key, set[str]] = field(default_factory=lambda: defaultdict(set))
 
 
-def _pattern(value: Any) -> re.Pattern[str]:
-    """A pattern of the texts that differ from those of `value` only where the latter have _ANY or _PARTITION."""
-    texts = sorted(map(re.escape, _texts(value)))
-    return re.compile("|".join(texts).replace(_ANY, "[^\n]*").replace(_PARTITION, "aws[a-z-]*"))
+def _pattern(texts: Iterable[str]) -> re.Pattern[str]:
+    """A pattern of the texts that differ from one of `texts` only where this has _ANY or _PARTITION."""
+    escaped = "|".join(sorted(map(re.escape, texts)))
+    return re.compile(escaped.replace(_ANY, "[^\n]*").replace(_PARTITION, "aws[a-z-]*"))
 
 
 def _texts(value: Any) -> list[str]:
@@ -118,20 +130,28 @@ def _texts(value: Any) -> list[str]:
 
 def _guardrails() -> Iterator[Guardrail]:
     """Guardrails that together have each form of statement. A list of the file has one entry, which is _ANY."""
-    yield Guardrail(
-        "g",
-        assistants=AssistantsRule(),
-        pass_roles=(_ANY,),
-        exempt_roles=(ExemptRole(_ANY, _ANY),),
-        fixed_tags=True,
-        api_keys=Allowance.DENY,
-    )
-    yield Guardrail("g", assistants=AssistantsRule(), routes=Routes.CANVAS, exempt_roles=(ExemptRole("", _ANY),))
-    for kind, routes, first, second in product(_KINDS, Routes, Allowance, Allowance):
-        listed = () if kind == "deny-all" else (_ANY,)
-        for arns in ((), (_ANY,)):
-            yield Guardrail("g", BedrockRule(kind, listed, first, second, allow_arns=arns), routes=routes)
-        for jobs, hubs in product(Allowance, ((), (_ANY,)) if kind == "deny-all" else ((),)):
-            # The other options only add statements.
-            rule = JumpStartRule(kind, listed, first, Allowance.DENY, Allowance.DENY, second, jobs, hubs)
-            yield Guardrail("g", jumpstart=rule, routes=routes)
+    whole = Guardrail("g", exempt_roles=(ExemptRole(_ANY, _ANY), ExemptRole("", _ANY)), fixed_tags=True)
+    for routes in Routes:
+        yield from _variants(whole._replace(assistants=AssistantsRule(), routes=routes))
+        for kind in get_args(RuleKind):
+            listed = (_ANY,) if kind in {"deny", "allow"} else ()
+            for bedrock in _variants(BedrockRule(kind, listed)):
+                yield Guardrail("g", bedrock, routes=routes)
+            for jumpstart in _variants(JumpStartRule(kind, listed)):
+                yield Guardrail("g", jumpstart=jumpstart, routes=routes)
+
+
+def _variants(rule: _R) -> Iterator[_R]:
+    """A rule, and the same rule with each one, two and three of its other options.
+
+    No statement has an action, a resource or a key that only four options together give it.
+    """
+    others: dict[str, Any] = {}
+    for name, default in rule._field_defaults.items():
+        if isinstance(default, Allowance):
+            others[name] = Allowance.DENY if default is Allowance.ALLOW else Allowance.ALLOW
+        elif default == () and name not in {"patterns", "exempt_roles"}:
+            others[name] = (_ANY, f"{_ANY}:{APPLICATION_PROFILE}/{_ANY}") if name == "allow_arns" else (_ANY,)
+    for number in range(4):
+        for names in combinations(others, number):
+            yield rule._replace(**{name: others[name] for name in names})

@@ -131,7 +131,11 @@ class RecordedProgress:
 
 @dataclass
 class CoveredAccounts:
-    """Whether the stack covers an account. `home` is the account of the stack, and `table` the bindings table.
+    """Whether the stack covers an account.
+
+    - `home`: the account of the stack.
+    - `table`: the bindings table.
+    - `has_members`: whether the stack covers an organization.
 
     Every account of the organization can send events, and its administrator can create the role that a function enters.
     So neither an event nor an open role decides which accounts Rolewarden works in, and whose subjects count.
@@ -143,12 +147,13 @@ class CoveredAccounts:
     aws: ReadsItems
     table: str
     home: str
+    has_members: bool = True
     _seen: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, account: str) -> bool:
         """Whether the stack covers `account`. Raises RetryLater."""
-        if account == self.home:
-            return True
+        if account == self.home or not self.has_members:
+            return account == self.home
         now = time.monotonic()
         if now - self._seen.get(account, float("-inf")) < COVERED_SECONDS:
             return True

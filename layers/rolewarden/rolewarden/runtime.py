@@ -30,7 +30,9 @@ class Runtime:
         self.clock = clock or Clock()
         self.aws = aws or Aws(account=settings.account, member_role=settings.member_role, clock=self.clock)
         self.rules = load(settings.guardrails_file, today=self.clock.today())
-        self.covers = CoveredAccounts(self.aws, settings.bindings_table, settings.account)
+        self.covers = CoveredAccounts(
+            self.aws, settings.bindings_table, settings.account, has_members=bool(settings.member_role)
+        )
         self.bindings = BindingsTable(self.aws, settings.bindings_table, self.covers, self.clock)
         exemptions = Exemptions(self.aws, partial(self.aws.stack_deployed, settings.stack_id))
         history = History(self.aws, settings.history)
