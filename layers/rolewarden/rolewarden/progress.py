@@ -229,10 +229,15 @@ class Progress(RecordedProgress):
         rows = self.aws.query(self._table, {"scope": _REQUESTS}, begins=("item", item))
         return next((float(row["ends"]) for row in rows if row["item"] == item), 0.0)
 
-    def set_claimed(self, item: str, until: float) -> None:
-        """Claim something until a time, whether or not another claim of it lasts."""
+    def extend_claim(self, item: str, known: float, until: float) -> bool:
+        """Extend a claim that `claimed_until` gave as `known`. Gives whether no other function extended it meanwhile.
+
+        A row that lasts until a time after `until` is not Rolewarden's, and is replaced.
+        """
         expires = int(until) + SWEEP_KEPT_SECONDS
-        self.aws.put(self._table, {"scope": _REQUESTS, "item": item, "ends": int(until), "expires": expires})
+        row = {"scope": _REQUESTS, "item": item, "ends": int(until), "expires": expires}
+        times = {":known": int(known), ":until": int(until)}
+        return self.aws.put_unless(self._table, row, "ends > :known AND ends <= :until", times)
 
 
 def _is_whole(row: Mapping[str, Any]) -> bool:
