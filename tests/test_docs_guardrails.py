@@ -10,17 +10,16 @@ from pathlib import Path
 
 import pytest
 from rolewarden.guardrails import (
-    AlsoGovern,
     Assignment,
     BedrockRule,
     Exemption,
     Guardrail,
     JumpStartRule,
-    NeverGoverned,
     Rules,
     read_yaml,
 )
 from rolewarden.policies import POLICY_SIZE, compile_rules, size
+from rolewarden.role_lists import AlsoGovern, NeverGoverned
 from rolewarden_cli import protect
 from rolewarden_cli.protect import Protection
 

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from rolewarden.errors import RulesError
 from rolewarden.guardrails import (
     Allowance,
-    AlsoGovern,
     Assignment,
     AssistantsRule,
     BedrockRule,
@@ -37,6 +36,7 @@ from rolewarden.guardrails import (
     read_json,
 )
 from rolewarden.matching import matches
+from rolewarden.role_lists import AlsoGovern
 
 from tests.guardrail_files import (
     EVERYONE,

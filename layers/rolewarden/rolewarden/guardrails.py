@@ -21,6 +21,7 @@ from rolewarden.errors import RulesError
 from rolewarden.matching import matches, matches_any, matches_name
 from rolewarden.names import same
 from rolewarden.problems import Path_, Problem, problem_at, where_of
+from rolewarden.role_lists import AlsoGovern, NeverGoverned
 from rolewarden.trust import principal_of
 
 
@@ -185,6 +186,7 @@ class Exemption(NamedTuple):
 
     - `role`: the exact name of one role.
     - `account`: the account of the role. Empty for the account of the stack, if the stack covers no other.
+    - `role_id`: the unique ID of the one role that is exempt. Empty if a deployment confirms the role.
     - `domains`, `user_profiles`: patterns of the subjects that can use the role, as in an Assignment. If both are
       empty, the exemption names no subjects.
     """
@@ -195,6 +197,7 @@ class Exemption(NamedTuple):
     account: str = ""
     domains: tuple[str, ...] = ()
     user_profiles: tuple[str, ...] = ()
+    role_id: str = ""
 
     @property
     def names_subjects(self) -> bool:
@@ -207,35 +210,6 @@ class Exemption(NamedTuple):
             matches_any(self.domains, subject.domain_id, subject.domain_name)
             and (not self.user_profiles or matches_name(self.user_profiles, subject.user_profile))
         )
-
-
-class NeverGoverned(NamedTuple):
-    """Roles that get no guardrail, whichever subject names them.
-
-    - `role`: a pattern of the names of roles.
-    - `account`: the account of the roles. Empty for the account of the stack, if the stack covers no other.
-    """
-
-    role: str
-    account: str = ""
-
-    def covers(self, account: str, role: str, *, home: str) -> bool:
-        """Whether this entry means a role of `account`. Without an account, it means those of the account `home`."""
-        return (self.account or home) == account and matches_name([self.role], role)
-
-
-class AlsoGovern(NamedTuple):
-    """Roles that need guardrails although no domain or user profile uses them.
-
-    - `roles`: patterns of the names of roles.
-    - `trusting`: principals whose roles are covered, as `Trust` has them: a role that one of these can assume.
-    """
-
-    roles: tuple[str, ...] = ()
-    trusting: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.roles or self.trusting)
 
 
 class Rules(NamedTuple):
@@ -417,6 +391,7 @@ _PRINCIPAL = r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?"
 _ROLE = r"[A-Za-z0-9_+=,.@*?-]{1,64}"
 _ACCOUNT = r"[0-9]{12}|(?=[0-9]*[*?])[0-9*?]{1,12}"
 _ONE_ACCOUNT = r"[0-9]{12}"
+_ROLE_ID = r"AROA[A-Z0-9]{12,124}"
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _INFERENCE_PROFILE = r"(us|us-gov|eu|apac|au|ca|jp|global)\."
 _PROVIDERS = {
@@ -817,7 +792,7 @@ class _FileReader:
         body = self.mapping(
             value,
             path,
-            {"role", "account", "domains", "user_profiles", "until", "reason"},
+            {"role", "account", "role_id", "domains", "user_profiles", "until", "reason"},
             {
                 "role": "is missing: name the exempt role, for example `role: CanvasBreakGlass`",
                 "until": "is missing: write the last day of the exemption, for example `until: 2027-01-31`",
@@ -840,12 +815,21 @@ class _FileReader:
             )
         if not isinstance(reason, str | None):
             self.add_error((*path, "reason"), f"{_ONE_TEXT}, for example `reason: ticket SEC-123`")
+        role_id = body.get("role_id", "")
+        if "role_id" in body and not (isinstance(role_id, str) and re.fullmatch(_ROLE_ID, role_id)):
+            self.add_error(
+                (*path, "role_id"),
+                "must be the unique ID of the role, which begins with AROA: run `aws iam get-role --role-name ROLE "
+                "--query Role.RoleId`",
+            )
         subjects = {
             key: self.strings(body[key], (*path, key), _PATTERNS[key])
             for key in ("domains", "user_profiles")
             if key in body
         }
-        return Exemption(str(role), until or date.min, str(reason or ""), str(account), **subjects)
+        return Exemption(
+            str(role), until or date.min, str(reason or ""), str(account), role_id=str(role_id), **subjects
+        )
 
     def check_exempt_role(self, role: str, path: Path_) -> None:
         if re.fullmatch(_ROLE, role) and set(role) & set("*?"):

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from rolewarden.bindings import row_key
+from rolewarden.bindings import RoleKey, row_key
 from rolewarden.calls import ReadsItems, WritesItems
 from rolewarden.clock import CLOCK_SKEW, Clock
 
@@ -23,6 +23,10 @@ _MEMBERS = "members"
 
 _REQUESTS = "requests"
 """The partition key of the rows about requested sweeps."""
+
+_EXEMPT = "exempt"
+"""The partition key of the rows with the unique ID of each exempt role. They decide only whether to report another ID.
+"""
 
 _HEALTH = "health"
 """The partition key of the rows that the heartbeat counts, one for each account that is covered."""
@@ -197,6 +201,15 @@ class Progress(RecordedProgress):
     def set_audited(self, account: str, until: datetime) -> None:
         """Record that the calls of an account before `until` are audited."""
         self.aws.put(self._table, {**_audit(account), "until": until.isoformat()})
+
+    def exempt_id(self, role: RoleKey) -> str:
+        """The unique ID that an exempt role had at the last sweep; empty before the first one."""
+        rows = self.aws.query(self._table, {"scope": _EXEMPT}, begins=("item", role.path))
+        return next((str(row.get("id", "")) for row in rows if row["item"] == role.path), "")
+
+    def set_exempt_id(self, role: RoleKey, unique: str) -> None:
+        """Record the unique ID of an exempt role."""
+        self.aws.put(self._table, {"scope": _EXEMPT, "item": role.path, "id": unique})
 
     def regions_read(self, account: str) -> float:
         """The time of the last look at all regions of an account, in seconds of the epoch.

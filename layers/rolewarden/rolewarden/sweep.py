@@ -47,7 +47,7 @@ from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.heartbeat import Heartbeat
 from rolewarden.listed import ListedDomain
 from rolewarden.names import about, folded
-from rolewarden.needs import Needs, changed_trust
+from rolewarden.needs import Needs, VerifiedExemption, changed_trust, replaced
 from rolewarden.origin import SWEEP, Trigger
 from rolewarden.policies import DESCRIPTION, is_boundary
 from rolewarden.progress import SWEEP_BEGAN, Progress, sweeps_scope
@@ -612,6 +612,7 @@ class Sweeper:
         doubts = self._changed_trusts(sweep.account, verified.keys() - doubts.keys()) | doubts
         unresolved |= {self.recorder.record_doubt(sweep.account, doubt, SWEEP) for doubt in doubts.values()}
         self._resolve_findings(sweep, reported, unresolved)
+        self._report_replaced(sweep.account, verified)
         if sweep.account == self.coverage.account:
             self._resolve_uncovered()
         counts = {
@@ -634,6 +635,21 @@ class Sweeper:
         steps = [AUDIT, REGIONS] if is_due else [AUDIT]
         self.aws.send(self.queues.sweep, [sweep.message(step) for step in steps])
         return counts
+
+    def _report_replaced(self, account: str, verified: Mapping[RoleKey, VerifiedExemption | None]) -> None:
+        """Report the exempt roles that have another unique ID than at the last sweep. Raises RetryLater.
+
+        A deployment has confirmed each of them, so the exemption holds. The row with the earlier ID decides nothing
+        else, because a caller could forge it.
+        """
+        for role, exemption in verified.items():
+            if not (exemption and exemption.holds and exemption.found) or exemption.exemption.role_id:
+                continue
+            known = self.progress.exempt_id(role)
+            if known and known != exemption.found.id:
+                self.recorder.record_doubt(account, replaced(exemption.found), SWEEP)
+            if known != exemption.found.id:
+                self.progress.set_exempt_id(role, exemption.found.id)
 
     def _doubts_of_never_governed(self, roles: Iterable[RoleKey]) -> dict[RoleKey, Doubt]:
         """The doubts about those of `roles` that `never_govern` names. Raises RetryLater."""
@@ -771,10 +787,10 @@ class Sweeper:
         `unresolved` holds the keys of this sweep's findings, and of the roles that are sent to the work queue. Each
         sweep resolves findings of the kinds ROLE, SHARED_ROLE and EXEMPTION, and of the kind PUBLICATION if IAM has the
         policy. Only a sweep that could read everything resolves the other kinds, because something unread may still be
-        wrong. No comparison resolves a finding of the kinds BOUNDARY and FIRST_USE, which expire after a
-        week, or OUTSIDE, which `look_elsewhere` resolves.
+        wrong. No comparison resolves a finding of the kinds BOUNDARY, FIRST_USE and REPLACEMENT, which
+        expire after a week, or OUTSIDE, which `look_elsewhere` resolves.
         """
-        apart = {ReportedKind.BOUNDARY, ReportedKind.OUTSIDE, ReportedKind.FIRST_USE}
+        apart = {ReportedKind.BOUNDARY, ReportedKind.OUTSIDE, ReportedKind.FIRST_USE, ReportedKind.REPLACEMENT}
         over = [f for f in reported if f.about not in unresolved and f.kind not in apart]
         unpublished = [f for f in over if f.kind is ReportedKind.PUBLICATION and not self._is_published(sweep, f.name)]
         over = [f for f in over if f not in unpublished]
