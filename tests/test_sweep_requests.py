@@ -12,6 +12,7 @@ REQUEST = {"source": "rolewarden", "detail-type": "Sweep Requested", "detail": {
 def begun(world, monkeypatch):
     """Count the sweeps that have begun, and the messages that wait. `SweepRequests` gets no other queue."""
     world.sent = []
+    world.sweeper.requests.burst = BURST
     monkeypatch.setattr(world.sweeper.requests, "sends", world)
     world.send = lambda _queue, bodies, *, delay=0: world.sent.extend((body, delay) for body in bodies)
     return lambda: len(world.progress.sweeps(ACCOUNT_ID))

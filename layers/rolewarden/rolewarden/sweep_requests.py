@@ -52,6 +52,7 @@ class SweepRequests:
 
     - `queue`: the URL of the sweep queue.
     - `own_account`: the account whose sweep stands for the sweep of all accounts.
+    - `burst`: the number of sweeps of a target that can follow each other without a wait.
     """
 
     sends: SendsMessages
@@ -59,6 +60,7 @@ class SweepRequests:
     queue: str
     own_account: str
     clock: Clock
+    burst: int = BURST
 
     def claim(self, target: str, *, has_waited: bool = False, may_overlap: bool = False) -> bool:
         """Claim the start of the sweep of `target`. Gives whether it can start now; if not, one message waits.
@@ -70,9 +72,9 @@ class SweepRequests:
         if has_waited:
             self.progress.end_claim(f"waiting/{target}")
         stored = self.progress.claimed_until(f"paid/{target}")
-        paid = min(max(stored, now), now + BURST * PACE_SECONDS)
+        paid = min(max(stored, now), now + self.burst * PACE_SECONDS)
         is_early = not may_overlap and self._is_running(target, now)
-        wait = max(paid - (BURST - 1) * PACE_SECONDS - now, RETRY_SECONDS if is_early else 0.0)
+        wait = max(paid - (self.burst - 1) * PACE_SECONDS - now, RETRY_SECONDS if is_early else 0.0)
         if wait <= 0 and (may_overlap or self.progress.claim(f"lock/{target}", now, LOCK_SECONDS, LOCK_SECONDS)):
             # Of two functions that have read the same time, one claims the start, and the other one waits.
             if self.progress.extend_claim(f"paid/{target}", stored, paid + PACE_SECONDS):
