@@ -122,7 +122,8 @@ def test_the_actor_is_the_best_name_of_each_type_of_identity(identity, actor):
     found = cause(identity)
     # The name of a federated user can be anything, so the user who made the session counts.
     assert (found.actor, found.person) == (actor, "Alice" if "federated-user" in actor else "")
-    assert found.principal == (actor.removesuffix("/MySessionName"))
+    expected = actor.replace("federated-user/Bob", "federated-user/Alice").removesuffix("/MySessionName")
+    assert found.principal == expected
 
 
 PERMISSION_SET: dict[str, Any] = {
