@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from rolewarden.bindings import row_key
 from rolewarden.errors import RulesError
-from rolewarden.guardrails import read_yaml
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.publish import Publications
 from rolewarden.settings import PublishSettings
 from rolewarden.verdicts import RECOMMENDATIONS
