@@ -10,9 +10,10 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from rolewarden.check import ROLE_POLICIES, Checked, KnownModels, check
+from rolewarden.check import ROLE_POLICIES, Checked, check
 from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import Allowance, Guardrail, Routes
+from rolewarden.model_ids import KnownModels
 from rolewarden.placement import identity
 from rolewarden.policies import POLICY_SIZE, Policy, Statement, compile_guardrail, compile_rules, size
 

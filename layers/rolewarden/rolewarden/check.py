@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 
 from rolewarden.events import DOMAIN_ID
-from rolewarden.guardrails import BedrockRule, Fallback, Guardrail, JumpStartRule, Mode, Rules
+from rolewarden.guardrails import Fallback, Guardrail, Mode, Rules
 from rolewarden.guardrails_file import FileReading, read
 from rolewarden.matching import matches, matches_name
+from rolewarden.model_ids import KnownModels, ModelNames, Models, stem_of
 from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail
 from rolewarden.problems import Problem
 
@@ -24,15 +24,6 @@ ROLE_POLICIES = 10
 
 _LONGEST_PARTITION = "aws-us-gov"
 """The partition with the longest name. A policy that fits into the size limit there fits in every partition."""
-
-
-@dataclass(frozen=True)
-class KnownModels:
-    """The model IDs known on the day `as_of`. They are for warnings only: guardrails apply to newer models, too."""
-
-    as_of: str
-    bedrock: tuple[str, ...]
-    jumpstart: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -57,7 +48,7 @@ def check(path: Path, *, today: date, known: KnownModels | None = None) -> Check
 
     It raises nothing for the content of the file, and a file that it cannot read becomes one of the errors.
     """
-    reading = read(path, today=today)
+    reading = read(path, today=today, known=known)
     if reading.rules is None:
         return Checked(None, reading.errors, reading.warnings)
     checked = _compiled(reading, reading.rules)
@@ -163,26 +154,39 @@ def _boundary_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
 
 
 def _pattern_warnings(reading: FileReading, rules: Rules, known: KnownModels | None) -> Iterator[Problem]:
+    names = ModelNames(known)
     for name, guardrail in rules.guardrails.items():
         for family, rule in (("bedrock", guardrail.bedrock), ("jumpstart", guardrail.jumpstart)):
             if rule is None or rule.kind == "deny-all":
                 continue
-            models: tuple[str, ...] = getattr(known, family, ())
+            closed = _ClosedModels(rule.patterns, names.bedrock if family == "bedrock" else names.jumpstart)
             for number, pattern in enumerate(rule.patterns):
-                warning = _pattern_warning(family, rule, pattern, models, known.as_of if known else "")
-                if warning:
+                if warning := _pattern_warning(family, rule.kind, pattern, closed, names):
                     yield reading.problem(("guardrails", name, family, rule.kind, number), warning)
 
 
-def _pattern_warning(
-    family: str, rule: BedrockRule | JumpStartRule, pattern: str, models: tuple[str, ...], as_of: str
-) -> str | None:
-    if models and not any(matches(pattern, model) for model in models):
-        near = get_close_matches(pattern.strip("*?"), models, 3, 0.6)
-        hint = f", for example {', '.join(f'`{model}`' for model in near)}" if near else ""
-        return f"`{pattern}` matches no model that was known on {as_of}: write a known model ID{hint}"
-    if family == "bedrock" and rule.kind == "deny" and not pattern.endswith("*"):
-        others = [model for model in models if model != pattern and matches(f"{pattern}*", model)]
+class _ClosedModels:
+    """The known models that a list of patterns matches, by pattern."""
+
+    def __init__(self, patterns: Sequence[str], models: Models) -> None:
+        self.models = models
+        self.by_pattern = {pattern: models.matching(pattern) for pattern in patterns}
+        self.all = {model for found in self.by_pattern.values() for model in found}
+
+
+def _pattern_warning(family: str, kind: str, pattern: str, closed: _ClosedModels, names: ModelNames) -> str | None:
+    if names.known and closed.models.ids and not closed.by_pattern[pattern]:
+        fault = f"matches no model that was known on {names.known.as_of}"
+        found = names.unknown(family, pattern, kind, fault)
+        return f"`{pattern}` {fault}: {found.way or 'write a known model ID'}"
+    if family == "bedrock" and kind == "deny" and not pattern.endswith("*"):
+        longer = [model for model in closed.models.matching(f"{pattern}*") if model not in closed.by_pattern[pattern]]
+        stems = {stem_of(model) for model in closed.by_pattern[pattern]}
+        if any(stem_of(model) not in stems for model in longer):
+            return None  # `{pattern}*` would deny other models, too
+        others = [model for model in longer if model not in closed.all]
+        if longer and not others:
+            return None
         also = f", for example {', '.join(f'`{model}`' for model in others[:3])}" if others else ""
         return f"`{pattern}` does not deny other versions and variants of the model{also}: write `{pattern}*`"
     return None

@@ -32,3 +32,11 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 def matches_any(patterns: tuple[str, ...], *values: str) -> bool:
     """Whether one of `values` matches one of `patterns`. No pattern matches everything, and an empty value nothing."""
     return not patterns or any(value and matches(pattern, value) for value in values for pattern in patterns)
+
+
+def longest_part(pattern: str) -> str:
+    """The longest text that every match of `pattern` contains."""
+    return max(_PARTS.split(pattern), key=len)
+
+
+_PARTS = re.compile(r"[*?]+")
