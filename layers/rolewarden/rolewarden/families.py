@@ -118,12 +118,15 @@ class _GuardrailReader(Fields):
             patterns,
             self.choice(Allowance, "customization", body, path, Allowance.DENY),
             self.choice(Allowance, "indirect", body, path, Allowance.DENY),
-            self.strings(body["allow_arns"], (*path, "allow_arns"), "a list of ARNs") if "allow_arns" in body else (),
-        )
+            self.strings(
+                body["allow_arns"], (*path, "allow_arns"), "a list of ARNs",
+                lambda arn, place: self.check_allowed_arn(arn, kind, place),
+            )
+            if "allow_arns" in body
+            else (),
+        )  # fmt: skip
         self.warn_of_customization(rule.customization, body, path)
         self.warn_of_routes("indirect", routes, body, path)
-        for number, arn in enumerate(rule.allow_arns):
-            self.check_allowed_arn(arn, kind, (*path, "allow_arns", number))
         return rule
 
     def jumpstart(self, value: Any, path: Path_, routes: Routes) -> JumpStartRule:

@@ -93,10 +93,10 @@ class Fields:
             if not isinstance(item, str) or not item:
                 self.add_error(place, f"{ONE_TEXT}: write {what}")
             else:
-                self.text(item, place, what, check)
+                self.check_text(item, place, what, check)
         return tuple(item for item in value if isinstance(item, str))
 
-    def text(self, item: str, place: Path_, what: str, check: Callable[[str, Path_], None] | None) -> None:
+    def check_text(self, item: str, place: Path_, what: str, check: Callable[[str, Path_], None] | None) -> None:
         """Check a text of a list. The only mistake of a pasted text may be its quotes, its dashes or its spaces."""
         plain, fault = pasted(item)
         before = len(self.problems.errors)

@@ -18,7 +18,7 @@ PRINCIPAL = r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?"
 ACCOUNT_PATTERN = r"[0-9]{12}|(?=[0-9]*[*?])[0-9*?]{1,12}"
 """The form of a pattern for IDs of accounts."""
 
-ACCOUNT = r"[0-9]{12}"
+ACCOUNT_ID = r"[0-9]{12}"
 """The form of the ID of an account."""
 
 DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"

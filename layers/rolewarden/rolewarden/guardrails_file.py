@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rolewarden.errors import RulesError
 from rolewarden.families import SOME_GUARDRAILS, read_guardrails
 from rolewarden.fields import ONE_TEXT, ROLE_PATTERNS, Fields
-from rolewarden.forms import ACCOUNT, ACCOUNT_PATTERN, DAY, PRINCIPAL, ROLE_PATTERN
+from rolewarden.forms import ACCOUNT_ID, ACCOUNT_PATTERN, DAY, PRINCIPAL, ROLE_PATTERN
 from rolewarden.guardrails import (
     AlsoGovern,
     Assignment,
@@ -261,7 +261,7 @@ class _FileReader(Fields):
             digits = re.sub(r"(?<=\d)[- ](?=\d)", "", account)
             arn = re.search(r"(?<=:)\d{12}(?=:|$)", account)
             plain = arn[0] if arn else digits
-            way = f"`{plain}`" if re.fullmatch(ACCOUNT, plain) else "its 12 digits, or a pattern such as `1234*`"
+            way = f"`{plain}`" if re.fullmatch(ACCOUNT_ID, plain) else "its 12 digits, or a pattern such as `1234*`"
             self.add_error(path, f"`{account}` is not an account ID: write {way}")
 
     def tags(self, value: Any, path: Path_) -> dict[str, str]:
@@ -333,7 +333,7 @@ class _FileReader(Fields):
 
     def check_one_account(self, body: Mapping[str, Any], path: Path_) -> None:
         account = body.get("account", "")
-        if "account" in body and not (isinstance(account, str) and re.fullmatch(ACCOUNT, account)):
+        if "account" in body and not (isinstance(account, str) and re.fullmatch(ACCOUNT_ID, account)):
             self.add_error(
                 (*path, "account"), 'must be the 12 digits of one account, for example `account: "111122223333"`'
             )
@@ -353,7 +353,7 @@ class _FileReader(Fields):
         return AlsoGovern(roles, tuple(map(principal_of, trusting)))
 
     def check_service(self, principal: str, path: Path_) -> None:
-        if not re.fullmatch(f"{PRINCIPAL}|{ACCOUNT}", principal_of(principal)):
+        if not re.fullmatch(f"{PRINCIPAL}|{ACCOUNT_ID}", principal_of(principal)):
             self.add_error(
                 path,
                 f"`{principal}` is not a service or account: write it as `sagemaker.amazonaws.com`, or as the 12 "

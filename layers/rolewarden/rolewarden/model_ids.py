@@ -105,7 +105,7 @@ class Correction(NamedTuple):
         return self.advice
 
 
-class Models:
+class ListedModels:
     """The known IDs of one family, with the words of each."""
 
     def __init__(self, ids: Sequence[str]) -> None:
@@ -180,7 +180,7 @@ class Models:
         return first if len(ids) == 1 else ""
 
 
-SEARCHES = 20
+SEARCHES = 12
 """The number of searches for similar IDs in one file."""
 
 
@@ -255,8 +255,8 @@ class ModelNames:
 
     def __init__(self, known: KnownModels | None = None) -> None:
         self.known = known
-        self.bedrock = Models(known.bedrock if known else ())
-        self.jumpstart = Models(known.jumpstart if known else ())
+        self.bedrock = ListedModels(known.bedrock if known else ())
+        self.jumpstart = ListedModels(known.jumpstart if known else ())
 
     @cached_property
     def makers(self) -> frozenset[str]:
@@ -406,7 +406,7 @@ class ModelNames:
                 return Correction(fault, guess)
         return correction
 
-    def _of_words(self, text: str, models: Models, kind: str) -> str | tuple[str, ...]:
+    def _of_words(self, text: str, models: ListedModels, kind: str) -> str | tuple[str, ...]:
         """A pattern for the models that have the words of `text`; some models if it can mean several."""
         pattern, several = self._jumpstart_words(text) if models is self.jumpstart else self._bedrock_words(text)
         if not pattern and "/" in text:  # the name of an organization on Hugging Face, which few IDs contain
