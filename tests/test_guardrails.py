@@ -208,7 +208,7 @@ MODELS = [
      "`anthropic.claude v2` is not a Bedrock model ID: write `anthropic.claude-v2*`"),
     (bedrock("anthropic/claude.v2"), 2, "guardrails.a.bedrock.deny[1]", "is not a Bedrock model ID"),
     (bedrock('"“anthropic.claude-v2”"'), 2, "guardrails.a.bedrock.deny[1]",
-     "`“anthropic.claude-v2”` has curly quotes: write `anthropic.claude-v2`"),
+     "`“anthropic.claude-v2”` has curly quotes: write `anthropic.claude-v2*`"),
     (bedrock(f"anthropic.{'x' * 300}"), 2, "guardrails.a.bedrock.deny[1]", "is not a Bedrock model ID"),
     *((bedrock(f'"{prefix}.anthropic.claude-*"'), 2, "guardrails.a.bedrock.deny[1]", f"`{prefix}.anthropic.claude-*` "
        "names an inference profile, which the pattern of its model covers, too: write `anthropic.claude-*`")

@@ -18,9 +18,11 @@ from rolewarden.yamltext import parse_yaml
 
 from tests.conftest import ROOT
 from tests.guardrail_files import GUARDRAILS, TODAY
-from tests.test_docs_guardrails import RECIPES
 
 SCHEMA = json.loads((ROOT / "docs/reference/guardrails.schema.json").read_text(encoding="utf-8"))
+RECIPES = re.findall(
+    r"```yaml\n(.*?)```", (ROOT / "docs/how-to/write-guardrails.md").read_text(encoding="utf-8"), flags=re.DOTALL
+)
 EDITOR = Draft7Validator(SCHEMA)
 Path = tuple[str | int, ...]
 
@@ -87,6 +89,7 @@ def set_at(path: Path, value: Any, base: dict[str, Any] = BASE) -> Any:
         return value
     document = copy.deepcopy(base)
     inner: Any = document
+    part: Any
     for part, following in zip(path, (*path[1:], None), strict=True):
         new = value if following is None else [] if isinstance(following, int) else {}
         if isinstance(inner, list):
@@ -111,7 +114,7 @@ def test_the_shipped_file_names_the_schema_by_a_path_that_exists() -> None:
     assert json.loads((GUARDRAILS.parent / named).read_text(encoding="utf-8"))["properties"]
 
 
-@pytest.mark.parametrize("text", [GUARDRAILS.read_text(encoding="utf-8"), *(text for text, _ in RECIPES)])
+@pytest.mark.parametrize("text", [GUARDRAILS.read_text(encoding="utf-8"), *RECIPES])
 def test_an_editor_marks_nothing_in_the_shipped_file_and_in_the_recipes(text: str) -> None:
     assert wrong(parse_yaml(text)[0]) == []
     assert wrong(yaml.load(text, _Loader)) == []  # noqa: S506 - a loader of plain values
@@ -207,7 +210,7 @@ def _words(key: str, words: str) -> str:
 
 
 PLACES = [(path, leaf) for path, leaf in leaves(SCHEMA) if path[:1] != ("assignments",)]
-VALUES = (
+VALUES: st.SearchStrategy[Any] = (
     st.none() | st.integers(0, 9) | st.booleans() | st.sampled_from(["", "all", "x", "*"]) | st.just([]) | st.just({})
 )
 

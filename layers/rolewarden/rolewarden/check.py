@@ -15,7 +15,7 @@ from rolewarden.events import DOMAIN_ID
 from rolewarden.guardrails import Fallback, Guardrail, Mode, Rules
 from rolewarden.guardrails_file import FileReading, read
 from rolewarden.matching import matches, matches_name
-from rolewarden.model_ids import KnownModels, ListedModels, ModelNames, stem_of
+from rolewarden.model_ids import KnownModels, ListedModels, ModelNames
 from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail, fewest_policies
 from rolewarden.problems import Problem
 
@@ -47,12 +47,12 @@ class Checked:
     slots: tuple[int, ...] = ()
 
 
-Progress = Callable[[str, int, int], None]
+ShowProgress = Callable[[str, int, int], None]
 """What `check` calls with a step, the number of done parts of it and the number of all parts."""
 
 
 def check(
-    path: Path, *, today: date, known: KnownModels | None = None, progress: Progress = lambda *_: None
+    path: Path, *, today: date, known: KnownModels | None = None, progress: ShowProgress = lambda *_: None
 ) -> Checked:
     """Read and compile the file at `path`; `today` (UTC) decides which exemptions have ended.
 
@@ -75,7 +75,7 @@ def check(
     return replace(checked, warnings=tuple(sorted((*checked.warnings, *more), key=lambda problem: problem.line)))
 
 
-def _compiled(reading: FileReading, rules: Rules, progress: Progress) -> Checked:
+def _compiled(reading: FileReading, rules: Rules, progress: ShowProgress) -> Checked:
     policies, errors = {}, []
     for number, (name, guardrail) in enumerate(rules.guardrails.items()):
         progress("compiling guardrails", number, len(rules.guardrails))
@@ -192,7 +192,7 @@ def _boundary_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
 
 
 def _pattern_warnings(
-    reading: FileReading, rules: Rules, known: KnownModels | None, progress: Progress
+    reading: FileReading, rules: Rules, known: KnownModels | None, progress: ShowProgress
 ) -> Iterator[Problem]:
     names = ModelNames(known)
     for name, guardrail in rules.guardrails.items():
@@ -223,9 +223,8 @@ def _pattern_warning(family: str, kind: str, pattern: str, closed: _ClosedModels
         return f"`{pattern}` {fault}: {found.way or 'write a known model ID'}"
     if family == "bedrock" and kind == "deny" and not pattern.endswith("*"):
         longer = [model for model in closed.models.matching(f"{pattern}*") if model not in closed.by_pattern[pattern]]
-        stems = {stem_of(model) for model in closed.by_pattern[pattern]}
-        if any(stem_of(model) not in stems for model in longer):
-            return None  # `{pattern}*` would deny other models, too
+        if names.every_version(pattern) == pattern:
+            return None
         others = [model for model in longer if model not in closed.all]
         if longer and not others:
             return None

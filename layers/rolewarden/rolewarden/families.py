@@ -249,6 +249,11 @@ class _GuardrailReader(Fields):
             return f"`{arn}` names its model: write {example} under `allow`, not its ARN"
         return f"`{arn}` names its model: write {example} under `allow` instead of `deny: all`"
 
+    def best_form(self, text: str, place: Path_) -> str:
+        """The form of a correct text that gets no warning: a denied model has a `*` for its versions."""
+        _, _, family, kind, *_ = map(str, place)
+        return self.problems.names.best(family, text, kind) if kind in ("deny", "allow") else text
+
     def check_bedrock_pattern(self, model: str, path: Path_) -> None:
         # A function reads a file without mistakes, and then does not import the module that corrects them.
         if re.fullmatch(BEDROCK_PATTERN, model) and model.partition(".")[0] in MAKERS:

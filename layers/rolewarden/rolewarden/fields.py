@@ -105,7 +105,11 @@ class Fields:
         elif check:
             check(plain, place)
         if fault and len(self.problems.errors) == before:
-            self.add_error(place, f"`{item}` {fault}: write `{plain}`")
+            self.add_error(place, f"`{item}` {fault}: write `{self.best_form(plain, place)}`")
+
+    def best_form(self, text: str, place: Path_) -> str:  # noqa: ARG002 - for classes that know more
+        """The form of a correct text that gets no warning."""
+        return text
 
     def check_role_name(self, role: str, path: Path_) -> None:
         """Add an error if `role` cannot be a pattern for names of roles."""

@@ -275,8 +275,21 @@ class ModelNames:
         """`found` for a list of `family`, without a pattern that would itself be a fault."""
         checks = {"bedrock": self._bedrock_fault, "jumpstart": self._jumpstart_fault}
         check = checks.get(found.key or family)
-        is_faulty = found.pattern and check and check(found.pattern, kind)
-        return found._replace(pattern="", key="") if is_faulty else found
+        if not found.pattern or not check:
+            return found
+        if check(found.pattern, kind):
+            return found._replace(pattern="", key="")
+        return found._replace(pattern=self.best(found.key or family, found.pattern, kind))
+
+    def best(self, family: str, pattern: str, kind: str) -> str:
+        """`pattern`, or one for the same models that gets no warning, if the known models have one."""
+        if family == "bedrock":
+            pattern = self.settled(pattern, kind)
+        models = self.bedrock if family == "bedrock" else self.jumpstart
+        if not models.ids or models.matching(pattern):
+            return pattern
+        found = self._of_words(pattern, models, kind)
+        return found if isinstance(found, str) and found else pattern
 
     def _bedrock_fault(self, text: str, kind: str) -> Correction | None:
         if text.lower().startswith("arn:"):
@@ -293,7 +306,7 @@ class ModelNames:
             if bare == text and bare == bare.lower():
                 return None
             lower = "matches no model, because model IDs are lower case"
-            return Correction(lower if bare == text else "is not a Bedrock model ID", self._settled(bare.lower(), kind))
+            return Correction(lower if bare == text else "is not a Bedrock model ID", self.settled(bare.lower(), kind))
         if self._is_jumpstart(bare):
             return Correction("is a JumpStart model ID", self._jumpstart_id(bare), "jumpstart")
         return self._of_name(bare, kind)
@@ -319,9 +332,7 @@ class ModelNames:
         if dot and (provider in self.makers or is_profile) and not self._is_jumpstart(text):
             lower = text.lower()
             found = self.bedrock_fault(lower, kind)
-            return Correction(
-                "is a Bedrock model ID", found.pattern if found else self._settled(lower, kind), "bedrock"
-            )
+            return Correction("is a Bedrock model ID", found.pattern if found else self.settled(lower, kind), "bedrock")
         if re.fullmatch(JUMPSTART_PATTERN, text):
             return None
         return self.unknown("jumpstart", plain, kind, "is not a JumpStart model ID")
@@ -331,24 +342,26 @@ class ModelNames:
         models = self.bedrock if family == "bedrock" else self.jumpstart
         if not models.ids:
             return Correction(fault, f"{text.lower()}.*" if family == "bedrock" and text.lower() in MAKERS else "")
-        if family == "bedrock" and (settled := self._settled(text, kind)) != text and models.matching(settled):
+        if family == "bedrock" and (settled := self.settled(text, kind)) != text and models.matching(settled):
             return Correction(fault, settled)
         pattern = self._of_words(text, models, kind)
         if isinstance(pattern, str) and pattern:
             return Correction(fault, pattern)
         return Correction(fault, similar=tuple(pattern) or models.near(text))
 
-    def every_version(self, model: str) -> str:
-        """`model` with a `*` for its versions; without it if the `*` would also match other models."""
-        if model.endswith("*"):
-            return model
-        longer = self.bedrock.matching(f"{model}*")
-        return model if any(stem_of(one) != stem_of(model) for one in longer) and model in longer else f"{model}*"
+    def every_version(self, pattern: str) -> str:
+        """`pattern` with a `*` for the versions of its models; without it if the `*` would also match other models."""
+        if pattern.endswith("*"):
+            return pattern
+        matched = set(self.bedrock.matching(pattern))
+        stems = {stem_of(one) for one in matched}
+        longer = [one for one in self.bedrock.matching(f"{pattern}*") if one not in matched]
+        return pattern if matched and any(stem_of(one) not in stems for one in longer) else f"{pattern}*"
 
     def _under(self, fault: str, text: str, kind: str) -> Correction:
         """The correction of something that contains `text`, which may be an ID."""
         found = self.bedrock_fault(text, kind)
-        return found._replace(fault=fault) if found else Correction(fault, self._settled(text, kind))
+        return found._replace(fault=fault) if found else Correction(fault, self.settled(text, kind))
 
     def _of_arn(self, text: str, kind: str) -> Correction:
         if hub := _HUB_ARN.fullmatch(text):
@@ -365,14 +378,12 @@ class ModelNames:
             return Correction("is an ARN that does not name its model")
         return Correction("is an ARN that does not name its model", text, "allow_arns")
 
-    def _settled(self, pattern: str, kind: str) -> str:
+    def settled(self, pattern: str, kind: str) -> str:
         """`pattern`, or one that means the same models and that gets no warning."""
-        if set(pattern) & set("*?"):
-            return pattern
-        if self.bedrock.ids and not self.bedrock.matching(pattern):
+        if not set(pattern) & set("*?") and self.bedrock.ids and not self.bedrock.matching(pattern):
             shorter = re.sub(r"(:\d+k|:mm)$", "", pattern)  # the end of an ID that names the length of its context
             if shorter != pattern and self.bedrock.matching(shorter):
-                return self._settled(shorter, kind)
+                return self.settled(shorter, kind)
             found = self._of_words(pattern, self.bedrock, kind)
             if isinstance(found, str) and found:
                 return found
@@ -413,7 +424,7 @@ class ModelNames:
             return self._of_words(text.rpartition("/")[2], models, kind)
         if models is self.bedrock and pattern and kind == "deny":
             pattern = self.every_version(pattern)
-        return pattern or several
+        return pattern if pattern and models.matching(pattern) else several
 
     def _jumpstart_words(self, text: str) -> tuple[str, tuple[str, ...]]:
         models, lower = self.jumpstart, text.lower()
@@ -423,7 +434,9 @@ class ModelNames:
         if same:
             beginning = lower.rstrip("*")
             begins = {one[: len(beginning)] for one in same if one.lower().startswith(beginning)}
-            return (f"{begins.pop()}*" if len(begins) == 1 and lower.endswith("*") else lower), tuple(same[:3])
+            if len(begins) == 1 and lower.endswith("*"):
+                return f"{begins.pop()}*", ()
+            return (lower if models.matching(lower) else same[0] if len(same) == 1 else ""), tuple(same[:3])
         weight, found = models.closest(text)
         if len(found) == 1 and weight < 1:
             return found[0], ()
