@@ -104,7 +104,7 @@ class CheckedFile:
         lines = []
         for number, assignment in enumerate(rules.assignments if rules else (), start=1):
             found = [rules.guardrails[name] for name in assignment.guardrails] if rules else []
-            if again := repeated(found):
+            if len(found) > 1 and (again := repeated(found)):
                 characters = sum(map(size, again))
                 lines.append(
                     f"assignment {number}: {counted(len(again), 'statement')} of {characters:,} characters in more "

@@ -6,14 +6,14 @@ use up a role's quota of attached policies, and model patterns that look like mi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
 from rolewarden.events import DOMAIN_ID
 from rolewarden.guardrails import Fallback, Guardrail, Mode, Rules
-from rolewarden.guardrails_file import FileReading, read
+from rolewarden.guardrails_file import FileReading, ShowProgress, read, show_nothing
 from rolewarden.matching import matches, matches_name
 from rolewarden.model_ids import KnownModels, ListedModels, ModelNames
 from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail, fewest_policies
@@ -47,22 +47,16 @@ class Checked:
     slots: tuple[int, ...] = ()
 
 
-ShowProgress = Callable[[str, int, int], None]
-"""What `check` calls with a step, the number of done parts of it and the number of all parts."""
-
-
 def check(
-    path: Path, *, today: date, known: KnownModels | None = None, progress: ShowProgress = lambda *_: None
+    path: Path, *, today: date, known: KnownModels | None = None, progress: ShowProgress = show_nothing
 ) -> Checked:
     """Read and compile the file at `path`; `today` (UTC) decides which exemptions have ended.
 
     It raises nothing for the content of the file, and a file that it cannot read becomes one of the errors.
     """
-    progress("reading", 0, 1)
-    reading = read(path, today=today, known=known)
+    reading = read(path, today=today, known=known, progress=progress)
     if reading.rules is None:
         return Checked(None, reading.errors, reading.warnings)
-    progress("reading", 1, 1)
     checked = _compiled(reading, reading.rules, progress)
     if checked.rules is None:
         return checked

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
@@ -69,11 +69,22 @@ def load(path: Path, *, today: date) -> Rules:
     return reading.rules
 
 
-def read(path: Path, *, today: date, known: KnownModels | None = None) -> FileReading:
+ShowProgress = Callable[[str, int, int], None]
+"""A function that gets a step, the number of its parts that are done, and the number of all its parts."""
+
+
+def show_nothing(_step: str, _done: int, _total: int) -> None:
+    """Ignore the progress."""
+
+
+def read(
+    path: Path, *, today: date, known: KnownModels | None = None, progress: ShowProgress = show_nothing
+) -> FileReading:
     """Read the file at `path` into rules, errors and warnings.
 
     - `today` (UTC): decides which exemptions have ended.
     - `known`: the models from which a message can suggest one.
+    - `progress`: gets the number of lines read so far.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -84,7 +95,7 @@ def read(path: Path, *, today: date, known: KnownModels | None = None) -> FileRe
         return _unread(path.name, line, "is not UTF-8 text: save the file as UTF-8")
     if path.suffix == ".json":
         return read_json(text, file=path.name, today=today, known=known)
-    return read_yaml(text, file=path.name, today=today, known=known)
+    return read_yaml(text, file=path.name, today=today, known=known, progress=progress)
 
 
 def read_json(
@@ -121,13 +132,18 @@ def _unread(file: str, line: int, message: str, where: str = "") -> FileReading:
 
 
 def read_yaml(
-    text: str, *, file: str = "guardrails.yaml", today: date, known: KnownModels | None = None
+    text: str,
+    *,
+    file: str = "guardrails.yaml",
+    today: date,
+    known: KnownModels | None = None,
+    progress: ShowProgress = show_nothing,
 ) -> FileReading:
     """Read a YAML text, in the same way as `read`."""
     from rolewarden import yamltext  # a function reads JSON, and does not load the parser
 
     try:
-        document, lines = yamltext.parse_yaml(text)
+        document, lines = yamltext.parse_yaml(text, progress)
     except yamltext.YamlTextError as error:
         return _unread(file, error.line, str(error), where_of(error.path))
     return read_document(document, lines, file=file, today=today, known=known)

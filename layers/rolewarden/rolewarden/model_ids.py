@@ -18,35 +18,34 @@ from typing import NamedTuple
 from rolewarden.forms import BEDROCK_ARN, BEDROCK_PATTERN, GEOGRAPHY, JUMPSTART_PATTERN, MAKERS, PROVIDERS
 from rolewarden.matching import longest_part, matches
 
-_BEDROCK_ARN = re.compile(r"arn:aws[a-z-]*:bedrock:[^:]*:[^:]*:[a-z-]+/.+", re.I)
-_HUB_ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:[^:]*:[^:]*:hub-content/[^/]*/[^/]*/(?P<id>[^/]+)(/.*)?", re.I)
-_JUMPSTART_VERSION = re.compile(r"\s*(?:[/:@,]|==?|\s)\s*(?:version\s*)?v?(?:\d+(?:\.(?:\d+|\*))+|\*|latest)$", re.I)
-_WRAPPERS = re.compile(
+_BEDROCK_ARN = r"arn:aws[a-z-]*:bedrock:[^:]*:[^:]*:[a-z-]+/.+"
+_HUB_ARN = r"arn:aws[a-z-]*:sagemaker:[^:]*:[^:]*:hub-content/[^/]*/[^/]*/(?P<id>[^/]+)(/.*)?"
+_JUMPSTART_VERSION = r"\s*(?:[/:@,]|==?|\s)\s*(?:version\s*)?v?(?:\d+(?:\.(?:\d+|\*))+|\*|latest)$"
+_WRAPPERS = (
     r"^(?:(?:amazon-?)?bedrock(?:[-_](?:converse|runtime|mantle))?|litellm|converse(?:[-_]like)?|invoke|openrouter|aws|"
-    r"foundation-model|inference-profile|model(?:id)?|[a-z]{2}(?:-gov)?-[a-z]+-\d)\s*[/:=]\s*",
-    re.I,
+    r"foundation-model|inference-profile|model(?:id)?|[a-z]{2}(?:-gov)?-[a-z]+-\d)\s*[/:=]\s*"
 )
 """What other programs write before the ID of a Bedrock model: their name, the name of Bedrock or a region."""
 
 _PROFILE = "names an inference profile, which the pattern of its model covers, too"
 
 _DATE = r"20\d{6}"
-_VERSION = re.compile(rf"(?:-{_DATE})?(?:-v\d+)?(?:-\d+(?=:))?(?::\d+)*(?::[a-z0-9]+)*$")
+_VERSION = rf"(?:-{_DATE})?(?:-v\d+)?(?:-\d+(?=:))?(?::\d+)*(?::[a-z0-9]+)*$"
 """The end of the ID of a Bedrock model that only says which version of the model it is."""
 
-_TOKEN = re.compile(r"(?:bf|fp|int)\d+|[a-z]+|\d+")
+_WORD = r"(?:bf|fp|int)\d+|[a-z]+|\d+"
 _WORDS = (
-    (re.compile(r"\b(\d\d)\.(\d\d)\b"), r"\1\2"),
-    (re.compile(r"\+"), " plus "),
-    (re.compile(r"(?<=b)-chat-hf\b"), "-f"),
-    (re.compile(r"\bembeddings?\b"), "embed"),
-    (re.compile(r"\btitan multimodal embed\b"), "titan embed image"),
-    (re.compile(r"\bsdxl\b"), "stable diffusion xl"),
-    (re.compile(r"\bstable diffusion (?=3)"), "sd"),
-    (re.compile(r"\bjurassic[ -]2\b"), "j2"),
-    (re.compile(r"\bz\.ai\b"), "zai"),
-    (re.compile(r"\bg1\b(?!.*\bv\d)"), "v1"),
-    (re.compile(r"\bg1\b"), " "),
+    (r"\b(\d\d)\.(\d\d)\b", r"\1\2"),
+    (r"\+", " plus "),
+    (r"(?<=b)-chat-hf\b", "-f"),
+    (r"\bembeddings?\b", "embed"),
+    (r"\btitan multimodal embed\b", "titan embed image"),
+    (r"\bsdxl\b", "stable diffusion xl"),
+    (r"\bstable diffusion (?=3)", "sd"),
+    (r"\bjurassic[ -]2\b", "j2"),
+    (r"\bz\.ai\b", "zai"),
+    (r"\bg1\b(?!.*\bv\d)", "v1"),
+    (r"\bg1\b", " "),
 )
 """The words of the names in the console that the IDs write in another way."""
 
@@ -158,7 +157,7 @@ class ListedModels:
 
     def beginning(self, text: str) -> str:
         """The beginning that all IDs share whose name begins with the words of `text`; empty if they share none."""
-        asked = _TOKEN.findall(_reworded(text))
+        asked = re.findall(_WORD, _reworded(text))
         if any(word not in self.by_word for word in asked):
             return ""
         found = {one[: words.end_of(asked, one)] for one, words in self.words.items()} - {""} if asked else set()
@@ -171,8 +170,8 @@ class ListedModels:
         """
         first = min(ids, key=len)
         least = len(stem_of(first))
-        if has_version and (version := re.compile(r"(?:-20\d{6})?-v\d+(?:-\d+)?").match(first, least)):
-            least = version.end()
+        if has_version and (version := re.match(r"(?:-20\d{6})?-v\d+(?:-\d+)?", first[least:])):
+            least += version.end()
         ends = {least, *(found.start() for found in re.finditer(r"[-:]", first)), len(first)}
         for end in sorted(end for end in ends if end >= least):
             if {one for one in self.ids if one.startswith(first[:end])} == set(ids):
@@ -195,10 +194,10 @@ class _Words(NamedTuple):
     def of(cls, model: str) -> _Words:
         provider, dot, name = model.lower().partition(".")
         if not dot or "-" in provider:  # a JumpStart ID, which can contain a dot
-            return cls([], _TOKEN.findall(_reworded(model)), [])
+            return cls([], re.findall(_WORD, _reworded(model)), [])
         stem = stem_of(model.lower()).partition(".")[2]
         version = name[len(stem) :]
-        return cls(_TOKEN.findall(provider), _TOKEN.findall(_reworded(stem)), _TOKEN.findall(version))
+        return cls(re.findall(_WORD, provider), re.findall(_WORD, _reworded(stem)), re.findall(_WORD, version))
 
     def weight(self, asked: list[str]) -> float:
         """How much the ID differs from the words `asked`."""
@@ -231,23 +230,23 @@ class _Words(NamedTuple):
             number += len(self.provider)
         elif [*self.provider, *self.name][:number] != asked:
             return 0
-        return [found.end() for found in _TOKEN.finditer(model.lower())][number - 1]
+        return [found.end() for found in re.finditer(_WORD, model.lower())][number - 1]
 
 
 def stem_of(model: str) -> str:
     """The ID of a Bedrock model without its date and version."""
-    return _VERSION.sub("", model, count=1)
+    return re.sub(_VERSION, "", model, count=1)
 
 
 def _reworded(text: str) -> str:
     text = text.lower().replace("_", "-")
     for pattern, words in _WORDS:
-        text = pattern.sub(words, text)
+        text = re.sub(pattern, words, text)
     return text
 
 
 def _asked(text: str) -> list[str]:
-    return [word for word in _TOKEN.findall(_reworded(text)) if word not in _NOISE]
+    return [word for word in re.findall(_WORD, _reworded(text)) if word not in _NOISE]
 
 
 class ModelNames:
@@ -317,14 +316,14 @@ class ModelNames:
         return self._sound(found, kind, "jumpstart") if found else None
 
     def _jumpstart_fault(self, text: str, kind: str) -> Correction | None:
-        if hub := _HUB_ARN.fullmatch(text):
+        if hub := re.fullmatch(_HUB_ARN, text, re.I):
             return Correction("is an ARN", self._jumpstart_id(hub["id"]))
         if text.lower().startswith("arn:") and ":bedrock:" in text:
             of_arn = self._of_arn(text, kind)
             return of_arn._replace(key=of_arn.key or "bedrock") if of_arn.pattern else of_arn
         if text.lower().startswith("arn:"):
             return Correction("is an ARN that does not name a JumpStart model")
-        plain = _JUMPSTART_VERSION.sub("", text)
+        plain = re.sub(_JUMPSTART_VERSION, "", text, flags=re.I)
         if plain != text and re.fullmatch(JUMPSTART_PATTERN, plain):
             return Correction("has a version, and a guardrail applies to every version", self._jumpstart_id(plain))
         provider, dot, name = text.lower().partition(".")
@@ -364,9 +363,9 @@ class ModelNames:
         return found._replace(fault=fault) if found else Correction(fault, self.settled(text, kind))
 
     def _of_arn(self, text: str, kind: str) -> Correction:
-        if hub := _HUB_ARN.fullmatch(text):
+        if hub := re.fullmatch(_HUB_ARN, text, re.I):
             return Correction("is the ARN of a JumpStart model", self._jumpstart_id(hub["id"]), "jumpstart")
-        if not _BEDROCK_ARN.fullmatch(text):
+        if not re.fullmatch(_BEDROCK_ARN, text, re.I):
             return Correction("is not the ARN of a Bedrock model")
         resource, _, rest = text.split(":", 5)[5].partition("/")
         if resource.lower() in ("foundation-model", "inference-profile"):
@@ -392,7 +391,7 @@ class ModelNames:
     def _unwrapped(self, text: str) -> str:
         before, text = "", text.rstrip(",;")
         while before != text:
-            before, text = text, _WRAPPERS.sub("", text)
+            before, text = text, re.sub(_WRAPPERS, "", text, flags=re.I)
         provider, colon, name = text.partition(":")
         if colon and provider.lower() in self.makers:
             text = f"{provider}.{name}"
