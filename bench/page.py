@@ -103,8 +103,8 @@ ABOUT = {
     ),
     "rules": (
         "Reading guardrails.yaml",
-        "The time to check, to read and to compile a large file, and the time of a cold function to load the shipped file. The "
-        "files of 1,000 and 10,000 patterns are refused, because no role can have so many policies.",
+        "The time to check, to read and to compile a large file, and the time of a cold function to load the shipped "
+        "file. The files of 1,000 and 10,000 patterns are refused, because no role can have so many policies.",
     ),
     "container": (
         "In Lambda's container",

@@ -22,12 +22,16 @@ from typing import Any, get_args, get_origin, get_type_hints
 from rolewarden.forms import (
     ACCOUNT_ID,
     ACCOUNT_PATTERN,
+    APPLICATION_PROFILE_ARN,
     BEDROCK_ARN,
+    BEDROCK_GUARDRAIL_ARN,
     BEDROCK_PATTERN,
     DAY,
+    GEOGRAPHY_NAME,
     GUARDRAIL_NAME,
     HUB,
     JUMPSTART_PATTERN,
+    REGION_PATTERN,
     ROLE_PATTERN,
 )
 from rolewarden.guardrails import (
@@ -57,6 +61,10 @@ NO_KEYS: Mapping[type, tuple[str, ...]] = {
 
 FORMS: Mapping[tuple[type, str], str] = {
     (BedrockRule, "allow_arns"): BEDROCK_ARN,
+    (BedrockRule, "profiles"): GEOGRAPHY_NAME,
+    (BedrockRule, "regions"): REGION_PATTERN,
+    (BedrockRule, "only_through"): APPLICATION_PROFILE_ARN,
+    (BedrockRule, "require_bedrock_guardrail"): BEDROCK_GUARDRAIL_ARN,
     (JumpStartRule, "hubs"): HUB,
     (Guardrail, "pass_roles"): ROLE_PATTERN,
     (Assignment, "accounts"): ACCOUNT_PATTERN,
@@ -117,10 +125,13 @@ def _keys(cls: type) -> Iterator[tuple[str, Any]]:
 
 def _lists(cls: type, path: str) -> Schema:
     """The two lists of models."""
-    models = {"type": "array", "minItems": 1, "items": _text(rf"{MODELS[cls]}|[*?.]+")}
+    models = {"type": "array", "minItems": 1, "items": _text(rf"{MODELS[cls]}|[*?.]+|[Aa][Ll][Ll]")}
     return {
         "deny": {**_described(f"{path}deny"), "anyOf": [{"const": "all"}, models]},
-        "allow": {**_described(f"{path}allow"), **models},
+        "allow": {
+            **_described(f"{path}allow"),
+            "anyOf": [{"type": "string", "pattern": r"^([Aa][Ll][Ll]|[*?.]+)$"}, models],
+        },
     }
 
 
@@ -200,8 +211,7 @@ def _paths(head: list[str], cell: str) -> Iterator[str]:
     base = ""
     for key in re.findall(r"`([^`]+)`", cell):
         if head[0] == "Option":
-            if ":" not in key:
-                yield f"guardrails.<name>.{key}"
+            yield f"guardrails.<name>.{key.partition(':')[0]}"
         elif head[:2] == ["Key", "Meaning"]:
             for family in ("bedrock", "jumpstart"):
                 yield f"guardrails.<name>.{family}.{key.partition(':')[0]}"
@@ -213,8 +223,8 @@ def _paths(head: list[str], cell: str) -> Iterator[str]:
 
 def _plain(head: list[str], cells: list[str]) -> str:
     """The description in a row, without the marks of Markdown."""
-    parts = [cells[-1]]
-    if head[0] == "Option":
+    parts = cells[1:] if head[:2] == ["Option", "What stays usable"] else cells[-1:]
+    if head[:2] == ["Option", "Default"]:
         values = zip(head[2:], cells[2:], strict=True)
         parts = [f"{name.rpartition(' ')[2].strip('`')}: {cell}" for name, cell in values if cell != "(not applicable)"]
     text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", " ".join(parts))

@@ -3,6 +3,8 @@
 They are texts, so that a function compiles only those that its file needs. guardrails.schema.json contains them.
 """
 
+from rolewarden.vocabulary import GEOGRAPHIES
+
 GUARDRAIL_NAME = r"[A-Za-z][A-Za-z0-9_-]{0,99}"
 """The form of a guardrail's name."""
 
@@ -55,5 +57,19 @@ PROVIDERS = {
 
 MAKERS = frozenset(PROVIDERS.values())
 
-GEOGRAPHY = r"(us|us-gov|eu|apac|au|ca|jp|global)\."
+GEOGRAPHY = rf"({'|'.join(GEOGRAPHIES)})\."
 """The beginning of the ID of an inference profile."""
+
+GEOGRAPHY_NAME = r"[a-z]{2,8}(-[a-z]{2,8})?"
+"""The form of the name of a geography."""
+
+REGION_PATTERN = r"[a-z]{2,4}(-[a-z]{2,8})+-[0-9]{1,2}|[a-z]{2,4}-(?=[^*?]*[*?])[a-z0-9*?-]{1,27}"
+"""The form of a pattern for names of regions."""
+
+APPLICATION_PROFILE_ARN = (
+    r"arn:aws[a-z-]*:bedrock:([a-z0-9-]+|\*):(\d{12}|\*):application-inference-profile/[A-Za-z0-9*-]{1,64}"
+)
+"""The form of a pattern for ARNs of application inference profiles."""
+
+BEDROCK_GUARDRAIL_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:\d{12}:guardrail/[a-z0-9]{1,64}(:[1-9][0-9]{0,7})?"
+"""The form of the ARN of an Amazon Bedrock Guardrail, with or without a version."""

@@ -276,7 +276,8 @@ class ModelNames:
         check = checks.get(found.key or family)
         if not found.pattern or not check:
             return found
-        if check(found.pattern, kind):
+        means_all = set(found.pattern) <= set("*?.") or found.pattern.lower() == "all"
+        if means_all or check(found.pattern, kind):
             return found._replace(pattern="", key="")
         return found._replace(pattern=self.best(found.key or family, found.pattern, kind))
 
