@@ -103,15 +103,15 @@ def compiled(*guardrails: str) -> tuple[Policy, ...]:
     return compile_rules(reading.rules, "aws")
 
 
+def sids_of(guardrail: str) -> set[str]:
+    """The Sids of all compiled statements of a guardrail of the page."""
+    documents = [document for name, document in role_under(guardrail).items() if name != "everything"]
+    return {statement["Sid"] for document in documents for statement in document["Statement"]}
+
+
 def emitted_sids() -> set[str]:
     """The Sids of all compiled statements of the page's guardrails."""
-    return {
-        statement["Sid"]
-        for guardrail in PAGE["guardrails"]
-        for name, document in role_under(guardrail).items()
-        if name != "everything"
-        for statement in document["Statement"]
-    }
+    return {sid for guardrail in PAGE["guardrails"] for sid in sids_of(guardrail)}
 
 
 def context_of(request: Request, resource: str) -> dict[str, str | list[str]]:
