@@ -11,10 +11,9 @@ import pytest
 from rolewarden.check import check
 from rolewarden.guardrails import BedrockRule, Guardrail
 from rolewarden.guardrails_file import load, read_yaml
-from rolewarden.model_ids import KnownModels
+from rolewarden.known import KnownModels, known_models
 from rolewarden.policies import TooLong, compile_guardrail, compile_rules, digest
 from rolewarden_cli.main import app
-from rolewarden_cli.rules import known_models
 from typer.testing import CliRunner
 
 TODAY = date(2026, 1, 1)

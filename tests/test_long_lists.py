@@ -12,11 +12,11 @@ import pytest
 from rolewarden.check import MOST_POLICIES, check
 from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule
 from rolewarden.guardrails_file import read_yaml
+from rolewarden.known import known_models
 from rolewarden.matching import fewest
 from rolewarden.policies import compile_guardrail, fewest_policies
 from rolewarden_cli.commands.check import MOST_SHOWN
 from rolewarden_cli.main import app
-from rolewarden_cli.rules import known_models
 from typer.testing import CliRunner
 
 TODAY = date(2026, 6, 1)

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rolewarden.check import Checked, check
+from rolewarden.known import known_models
 from rolewarden.matching import matches
 from rolewarden.model_ids import ModelNames, stem_of
-from rolewarden_cli.rules import known_models
 
 from tests.volume import volume
 

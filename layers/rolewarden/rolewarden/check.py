@@ -14,8 +14,9 @@ from pathlib import Path
 from rolewarden.events import DOMAIN_ID
 from rolewarden.guardrails import Fallback, Guardrail, Mode, Rules
 from rolewarden.guardrails_file import FileReading, ShowProgress, read, show_nothing
+from rolewarden.known import KnownModels
 from rolewarden.matching import matches, matches_name
-from rolewarden.model_ids import KnownModels, ListedModels, ModelNames
+from rolewarden.model_ids import ListedModels, ModelNames
 from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail, fewest_policies
 from rolewarden.problems import Problem
 

@@ -37,7 +37,7 @@ from rolewarden.problems import Path_, Problem, Problems, problem_at, where_of
 from rolewarden.trust import principal_of
 
 if TYPE_CHECKING:
-    from rolewarden.model_ids import KnownModels
+    from rolewarden.known import KnownModels
 
 
 class FileReading(NamedTuple):

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from typing import NamedTuple
 
 from rolewarden.forms import BEDROCK_ARN, BEDROCK_PATTERN, GEOGRAPHY, JUMPSTART_PATTERN, MAKERS, PROVIDERS
+from rolewarden.known import KnownModels
 from rolewarden.matching import longest_part, matches
 
 _BEDROCK_ARN = r"arn:aws[a-z-]*:bedrock:[^:]*:[^:]*:[a-z-]+/.+"
@@ -67,15 +67,6 @@ _FRAMEWORKS = frozenset(
     )
 )
 """The parts of a JumpStart ID that name its source, its task and its number format."""
-
-
-@dataclass(frozen=True)
-class KnownModels:
-    """The model IDs known on the day `as_of`. They are for messages only: guardrails apply to newer models, too."""
-
-    as_of: str
-    bedrock: tuple[str, ...]
-    jumpstart: tuple[str, ...]
 
 
 class Correction(NamedTuple):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rolewarden.plaintext import visible
 
 if TYPE_CHECKING:
-    from rolewarden.model_ids import KnownModels, ModelNames
+    from rolewarden.known import KnownModels
+    from rolewarden.model_ids import ModelNames
 
 Path_ = tuple[str | int, ...]
 
