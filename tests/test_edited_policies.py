@@ -12,7 +12,6 @@ import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from rolewarden.errors import Refused
-from rolewarden.forms import is_ours
 from rolewarden.guardrails import BedrockRule, Guardrail
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK
 from rolewarden.placement import rearranged, statements_of
@@ -27,6 +26,7 @@ from rolewarden.policies import (
     size,
 )
 from rolewarden.published import NoDocuments, PublishedDocuments
+from rolewarden.statement_forms import is_ours
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.emulated.judge import judge
 

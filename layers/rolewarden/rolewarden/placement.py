@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from rolewarden.forms import is_ours
 from rolewarden.policies import (
     ALL_THAT_IS_NOT_DENIED,
     POLICY_SIZE,
@@ -24,6 +23,7 @@ from rolewarden.policies import (
     parsed,
     size,
 )
+from rolewarden.statement_forms import is_ours
 
 _COUNTED = re.compile(r"(Kept)?[0-9]*$")
 

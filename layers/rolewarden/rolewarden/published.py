@@ -5,8 +5,8 @@ it. PublishFunction therefore notes each document before it writes it. During a 
 these rows, and never statements that it finds in IAM. The table's policy refuses the writes of all other callers, and a
 member account's administrator cannot reach the table at all.
 
-A row is a hint, too. Only statements count that the compiler can have written (see `rolewarden.forms`), so a forged row
-cannot make a policy deny anything else. Without a row, a policy keeps no statement of earlier rules.
+A row is a hint, too. Only statements count that the compiler can have written (see `rolewarden.statement_forms`), so a
+forged row cannot make a policy deny anything else. Without a row, a policy keeps no statement of earlier rules.
 """
 
 from __future__ import annotations

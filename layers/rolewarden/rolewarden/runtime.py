@@ -34,7 +34,7 @@ class Runtime:
             self.aws, settings.bindings_table, settings.account, has_members=bool(settings.member_role)
         )
         self.bindings = BindingsTable(self.aws, settings.bindings_table, self.covers, self.clock)
-        exemptions = Exemptions(self.aws, partial(self.aws.stack_deployed, settings.stack_id))
+        exemptions = Exemptions(self.aws, partial(self.aws.stack_published, settings.stack_id))
         history = History(self.aws, settings.history)
         self.needs = Needs(
             self.rules, self.aws.partition, self.bindings, settings.account, exemptions, self.clock, history
