@@ -19,7 +19,7 @@ from rolewarden.policies import POLICY_SIZE, Document, Statement, size
 from rolewarden.reach import FORWARD, UNDELIVERED
 
 from rolewarden_cli.account import DeployedStack
-from rolewarden_cli.deployers import deployer_patterns
+from rolewarden_cli.deployers import deployer_patterns, is_deployer
 
 SCP_SIZE = 10_240
 """Maximum characters of a service control policy, since May 2026 (5,120 before),
@@ -44,6 +44,9 @@ STACKSETS = "role/stacksets-exec-*"
 """The role that StackSets uses in the accounts of an organization, see CloudFormationStackSetsOrgAdminServiceRolePolicy
 in https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html. Service-linked roles create and
 assume it, and an SCP does not apply to them."""
+
+OPERATOR_WORK = "its redrives, and `rolewarden enforce` and `rolewarden detach`"
+"""The work for which the stack has the parameter OperatorArn."""
 
 VERSION = "2012-10-17"
 """The version of the policy language."""
@@ -245,6 +248,13 @@ class Protection:
         missing = [_LEFT_OUT[statement["Sid"]] for statement in self._optional() if statement["Sid"] not in boundary]
         return (*_ALWAYS_LEFT_OUT, *missing)
 
+    def notes(self) -> tuple[str, ...]:
+        """A line if the document stops the work of the operator whom the stack accepts."""
+        operator = self.stack.parameters.get("OperatorArn", "")
+        if not operator or any(is_deployer(operator, each) for each in self.deployers):
+            return ()
+        return (f"OperatorArn is no deployer, so the policy denies {OPERATOR_WORK}: add --deployer {operator}",)
+
     def _denies(self, *, scp: bool) -> list[Statement]:
         """The denies of both documents. An SCP covers every account, and exempts the roles that need an action."""
         accounts = "*" if scp and self._has(MEMBERS) else self.account
@@ -399,8 +409,10 @@ class Protection:
         return self._patterns([_name(physical) for physical in self._of(kind)], service, form)
 
     def _patterns(self, names: list[str], service: str, form: str) -> Iterator[str]:
-        prefix = f"{self.stack.name}-"
-        patterns = [f"{prefix}*" if name.startswith(prefix) else name for name in names]
+        # The work queues have the second prefix, whatever the name of the stack is.
+        prefixes = (f"{self.stack.name}-", f"{POLICY_PATH.strip('/')}-")
+        starts = [next((prefix for prefix in prefixes if name.startswith(prefix)), "") for name in names]
+        patterns = [f"{start}*" if start else name for name, start in zip(names, starts, strict=True)]
         return (self._arn(service, form.format(pattern).replace("**", "*")) for pattern in dict.fromkeys(patterns))
 
 

@@ -41,7 +41,7 @@ def run_scp(
     document = protection.boundary() if boundary else protection.service_control_policy()
     if not deployer:
         note("without --deployer, no administrator under this policy can update or delete the stack")
-    for line in trusts.notes:
+    for line in (*protection.notes(), *trusts.notes):
         note(line)
     if boundary:
         note(f"the boundary leaves out {'; '.join(protection.left_out())}. A service control policy covers them")
