@@ -19,6 +19,13 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from rolewarden.errors import RulesError
 from rolewarden.matching import matches, matches_any, matches_name
+from rolewarden.model_ids import (
+    is_every,
+    problem_of_arn,
+    problem_of_bedrock_model,
+    problem_of_hub,
+    problem_of_jumpstart_model,
+)
 from rolewarden.names import same
 from rolewarden.problems import Path_, Problem, problem_at, where_of
 from rolewarden.trust import principal_of
@@ -401,41 +408,11 @@ _Item = TypeVar("_Item")
 _Choice = TypeVar("_Choice", bound=StrEnum)
 # These are texts, so that a function compiles only the patterns that its file needs.
 _NAME = r"[A-Za-z][A-Za-z0-9_-]{0,99}"
-_BEDROCK_PATTERN = r"[a-z0-9*?-]{1,63}\.[a-z0-9.:*?-]{1,256}"
-_JUMPSTART_PATTERN = r"[A-Za-z0-9*?._-]{1,256}"
-_HUB = r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}"
-_PUBLIC_HUB = "SageMakerPublicHub"
-_BEDROCK_ARN = (
-    r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:\d{12}:(?P<kind>provisioned-model|custom-model|custom-model-deployment|"
-    r"imported-model|application-inference-profile|prompt-router|default-prompt-router|marketplace/model-endpoint)"
-    r"/[A-Za-z0-9._:/-]{1,200}"
-)
-_NAMING_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:\d*:(foundation-model/|inference-profile/[a-z-]+\.)(?P<model>.+)"
-_NAMED_BESIDES = ("application-inference-profile", "prompt-router", "default-prompt-router")
-"""Kinds of ARNs for which AWS authorizes a call on the models behind them, too."""
 _PRINCIPAL = r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?"
 _ROLE = r"[A-Za-z0-9_+=,.@*?-]{1,64}"
 _ACCOUNT = r"[0-9]{12}|(?=[0-9]*[*?])[0-9*?]{1,12}"
 _ONE_ACCOUNT = r"[0-9]{12}"
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_INFERENCE_PROFILE = r"(us|us-gov|eu|apac|au|ca|jp|global)\."
-_PROVIDERS = {
-    "claude": "anthropic",
-    "j2": "ai21",
-    "jamba": "ai21",
-    "titan": "amazon",
-    "nova": "amazon",
-    "command": "cohere",
-    "embed": "cohere",
-    "llama": "meta",
-    "mistral": "mistral",
-    "mixtral": "mistral",
-    "deepseek": "deepseek",
-    "stable": "stability",
-}
-"""The provider of a model family, for a model ID without its provider. Other names are checked by their form only."""
-_MAKERS = frozenset(_PROVIDERS.values())
-
 _NAMES = "a list of guardrails, for example `[no-generative-ai]`, or `[]` if none applies"
 _PATTERNS = {
     "accounts": 'a list of account IDs, for example `["012345678901"]`',
@@ -587,7 +564,7 @@ class _FileReader:
 
     def bedrock(self, value: Any, path: Path_, routes: Routes) -> BedrockRule:
         body = self.family(value, path, {"deny", "allow", "customization", "indirect", "allow_arns"})
-        kind, patterns = self.models(body, path, self.check_bedrock_pattern)
+        kind, patterns = self.models(body, path, self.checked_by(problem_of_bedrock_model))
         rule = BedrockRule(
             kind,
             patterns,
@@ -598,13 +575,14 @@ class _FileReader:
         self.warn_of_customization(rule.customization, body, path)
         self.warn_of_routes("indirect", routes, body, path)
         for number, arn in enumerate(rule.allow_arns):
-            self.check_allowed_arn(arn, kind, (*path, "allow_arns", number))
+            if problem := problem_of_arn(arn, denies_all=kind == "deny-all"):
+                self.add_error((*path, "allow_arns", number), problem)
         return rule
 
     def jumpstart(self, value: Any, path: Path_, routes: Routes) -> JumpStartRule:
         options = {"customization", "weights", "autopilot", "indirect", "data_jobs", "hubs"}
         body = self.family(value, path, {"deny", "allow", *options})
-        kind, patterns = self.models(body, path, self.check_jumpstart_pattern)
+        kind, patterns = self.models(body, path, self.checked_by(problem_of_jumpstart_model))
         what = "a list of names of private hubs, for example `[approved-models]`"
         rule = JumpStartRule(
             kind,
@@ -614,7 +592,9 @@ class _FileReader:
             self.choice(Allowance, "autopilot", body, path, Allowance.ALLOW),
             self.choice(Allowance, "indirect", body, path, Allowance.DENY),
             self.choice(Allowance, "data_jobs", body, path, Allowance.DENY),
-            self.strings(body["hubs"], (*path, "hubs"), what, self.check_hub) if "hubs" in body else (),
+            self.strings(body["hubs"], (*path, "hubs"), what, self.checked_by(problem_of_hub))
+            if "hubs" in body
+            else (),
         )
         self.warn_of_customization(rule.customization, body, path)
         for key in ("customization", "indirect", "data_jobs"):
@@ -634,11 +614,14 @@ class _FileReader:
             )
         return rule
 
-    def check_hub(self, hub: str, path: Path_) -> None:
-        if hub == _PUBLIC_HUB:
-            self.add_error(path, f"`{hub}` has every model of JumpStart: name a private hub")
-        elif not re.fullmatch(_HUB, hub):
-            self.add_error(path, f"`{hub}` is not the name of a hub: write it as `approved-models`, without wildcards")
+    def checked_by(self, problem_of: Callable[[str], str]) -> Callable[[str, Path_], None]:
+        """A check that adds the problem of a text as an error."""
+
+        def check(text: str, path: Path_) -> None:
+            if problem := problem_of(text):
+                self.add_error(path, problem)
+
+        return check
 
     def family(self, value: Any, path: Path_, keys: set[str]) -> dict[str, Any]:
         if value is None or value == {}:
@@ -663,14 +646,14 @@ class _FileReader:
             return "deny-all", ()
 
         def check(model: str, place: Path_) -> None:
-            if not _is_every(model):
+            if not is_every(model):
                 pattern(model, place)
             elif kind == "deny":
                 self.add_error(place, f"`{model}` names no model: write `deny: all` to deny every model")
             else:
                 self.add_error(place, f"`{model}` allows every model and so denies nothing: remove the whole entry")
 
-        if isinstance(listed, str) and _is_every(listed):
+        if isinstance(listed, str) and is_every(listed):
             check(listed, (*path, kind))
             return "deny-all", ()
         what = "a list of model IDs, for example `[model, ...]`" + (", or `all`" if kind == "deny" else "")
@@ -690,56 +673,6 @@ class _FileReader:
                 f"`{key}: deny` contradicts `routes: canvas`, which closes only access paths that Canvas uses: "
                 "remove one of them",
             )
-
-    def check_allowed_arn(self, arn: str, kind: RuleKind, path: Path_) -> None:
-        known = re.fullmatch(_BEDROCK_ARN, arn)
-        named = re.fullmatch(_NAMING_ARN, arn)
-        if named:
-            self.add_error(path, f"`{arn}` names its model: write `{named['model']}` under `allow`, not its ARN")
-        elif "*" in arn or "?" in arn:
-            self.add_error(path, f"`{arn}` has a wildcard, so the models that it leads to are unknown: list each ARN")
-        elif not known:
-            self.add_error(
-                path,
-                f"`{arn}` is not a supported model ARN: write it as "
-                "`arn:aws:bedrock:us-east-1:111122223333:provisioned-model/abc123`",
-            )
-        elif kind == "deny-all" and known["kind"] in _NAMED_BESIDES:
-            self.add_error(
-                path,
-                f"`{arn}` would still be denied, because AWS authorizes the call on its models, too: list the models "
-                "under `allow` instead of `deny: all`",
-            )
-
-    def check_bedrock_pattern(self, model: str, path: Path_) -> None:
-        provider, _, name = model.partition(".")
-        family = next((family for family in _PROVIDERS if re.match(rf"{family}(?![a-z])", provider.lower())), None)
-        if model.startswith("arn:"):
-            self.add_error(path, f"`{model}` is an ARN: write only the model ID, for example `anthropic.claude-v2*`")
-        elif not name or (family and provider not in _MAKERS):
-            form = f"{_PROVIDERS[family]}.{model.lower()}" if family else f"provider.{model}"
-            form = form if form.endswith("*") else f"{form}*"
-            self.add_error(
-                path, f"`{model}` has no provider, so it would match no model: write `{form}`"
-                + ("" if family else " (for example `anthropic.claude-v2*`)")
-            )  # fmt: skip
-        elif model != model.lower() and re.fullmatch(_BEDROCK_PATTERN, model.lower()):
-            self.add_error(
-                path, f"`{model}` matches no model, because model IDs are lower case: write `{model.lower()}`"
-            )
-        elif not re.fullmatch(_BEDROCK_PATTERN, model):
-            self.add_error(path, f"`{model}` is not a Bedrock model ID: write it as `anthropic.claude-v2*`")
-        elif re.match(_INFERENCE_PROFILE, model) or (name.partition(".")[0] in _MAKERS and "." in name):
-            form = f"`{name}`" if "." in name else "for example `anthropic.claude-v2*`"
-            self.add_error(
-                path, f"`{model}` names an inference profile: write the model, {form}; this also covers its profiles"
-            )
-
-    def check_jumpstart_pattern(self, model: str, path: Path_) -> None:
-        if model.partition(".")[0] in _MAKERS and "." in model:
-            self.add_error(path, f"`{model}` is a Bedrock model ID: list it under `bedrock`")
-        elif not re.fullmatch(_JUMPSTART_PATTERN, model):
-            self.add_error(path, f"`{model}` is not a JumpStart model ID: write it as `huggingface-llm-falcon-*`")
 
     def assignments(self, value: Any, guardrails: Mapping[str, Guardrail]) -> tuple[Assignment, ...]:
         path: Path_ = ("assignments",)
@@ -978,11 +911,6 @@ _CATCH_ALL = (
     "(`- guardrails: []` if the other subjects need no guardrail)"
 )
 _SOME_GUARDRAILS = "at least one guardrail, for example `no-bedrock: {bedrock: {deny: all}}`"
-
-
-def _is_every(pattern: str) -> bool:
-    """Whether `pattern` means every model, by the word `all` or by wildcards only."""
-    return pattern.lower() == "all" or bool(pattern and set(pattern) <= set("*?."))
 
 
 def _date(value: Any) -> date | None:
