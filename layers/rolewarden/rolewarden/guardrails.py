@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from difflib import get_close_matches
 from enum import StrEnum
@@ -130,6 +130,9 @@ class Guardrail(NamedTuple):
       assume them, because it would get around its denies with them.
     - `fixed_tags`: whether a covered role can change no tag of a domain or user profile, because an assignment of the
       file matches tags.
+    - `trusted_taggers`: the principals that can change these tags, even as a covered role.
+    - `other_profiles`: whether a covered role can open and start the applications of other user profiles.
+    - `shared_spaces`: whether a covered role can work in shared spaces, which run as a role of the domain.
     """
 
     name: str
@@ -141,6 +144,9 @@ class Guardrail(NamedTuple):
     pass_roles: tuple[str, ...] = ()
     exempt_roles: tuple[ExemptRole, ...] = ()
     fixed_tags: bool = False
+    trusted_taggers: tuple[str, ...] = ()
+    other_profiles: Allowance = Allowance.ALLOW
+    shared_spaces: Allowance = Allowance.ALLOW
 
 
 class Subject(NamedTuple):
@@ -246,7 +252,11 @@ class AlsoGovern(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """A valid guardrails.yaml."""
+    """A valid guardrails.yaml.
+
+    - `trusted_taggers`: the ARNs of the only principals that can set the tags by which assignments match. Empty if the
+      file names none.
+    """
 
     guardrails: Mapping[str, Guardrail]
     assignments: tuple[Assignment, ...]
@@ -256,13 +266,17 @@ class Rules(NamedTuple):
     fallback: Fallback = Fallback.NONE
     never_govern: tuple[NeverGoverned, ...] = ()
     hold: Hold = Hold.NONE
+    trusted_taggers: tuple[str, ...] = ()
 
     def required(self, subject: Subject) -> tuple[Guardrail, ...]:
         """The guardrails that `subject` needs: those of the first assignment that matches it."""
-        for assignment in self.assignments:
-            if assignment.matches(subject):
-                return tuple(self.guardrails[name] for name in assignment.guardrails)
-        return ()
+        number = self.deciding(subject)
+        names = self.assignments[number].guardrails if number is not None else ()
+        return tuple(self.guardrails[name] for name in names)
+
+    def deciding(self, subject: Subject) -> int | None:
+        """The position of the first assignment that matches `subject`, from 0; None if none does."""
+        return next((number for number, one in enumerate(self.assignments) if one.matches(subject)), None)
 
     def exemption(self, account: str, role: str, today: date, *, home: str) -> Exemption | None:
         """The exemption of a role of `account` that applies on the day `today` (UTC); None if no exemption applies.
@@ -421,8 +435,12 @@ _PATTERNS = {
     "roles": "a list of patterns of role names, for example `[CanvasResearch*]`",
 }
 _FAMILIES = ("bedrock", "jumpstart", "assistants")
+_PLACES = ("other_profiles", "shared_spaces")
+"""Options of a guardrail about the places where a user can work as another role."""
 _ALL_ASSISTANTS = "an assistant does not show its model: write `assistants: {deny: all}`"
 _MODELS = "`{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
+_TAGGER = r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/([A-Za-z0-9_+=,.@-]+/)*[A-Za-z0-9_+=,.@-]{1,64}"
+_TAGGERS = 'a list of ARNs, for example `["arn:aws:iam::111122223333:role/platform"]`'
 _SERVICES = "a list of services or accounts, for example `[sagemaker.amazonaws.com]`"
 _ONE_TEXT = "must be one text, in quotes if it is a number"
 
@@ -446,7 +464,7 @@ class _FileReader:
             return FileReading(self.file, None, tuple(self.errors))
         known = {
             "mode", "guardrails", "assignments", "exemptions", "also_govern", "surplus", "fallback", "never_govern",
-            "hold",
+            "hold", "trusted_taggers",
         }  # fmt: skip
         if isinstance(document, dict) and document.get("guardrails", {}) is None and document.keys() - known:
             lost = next(key for key in document if key not in known)
@@ -470,15 +488,17 @@ class _FileReader:
         fallback = self.choice(Fallback, "fallback", top, (), Fallback.NONE)
         never = tuple(self.items(top.get("never_govern"), ("never_govern",), self.never_governed))
         hold = self.choice(Hold, "hold", top, (), Hold.NONE)
+        taggers = self.trusted_taggers(top["trusted_taggers"], assignments) if "trusted_taggers" in top else ()
         rules = None
         if not self.errors:
             named = [*((one.account, one.role) for one in exemptions), *((one.account, one.role) for one in never)]
             exempt = tuple(sorted({ExemptRole(*one) for one in named}))
             tagged = any(assignment.tags for assignment in assignments)
             guardrails = {
-                name: found._replace(exempt_roles=exempt, fixed_tags=tagged) for name, found in guardrails.items()
+                name: found._replace(exempt_roles=exempt, fixed_tags=tagged, trusted_taggers=taggers)
+                for name, found in guardrails.items()
             }
-            rules = Rules(guardrails, assignments, exemptions, also_govern, surplus, fallback, never, hold)
+            rules = Rules(guardrails, assignments, exemptions, also_govern, surplus, fallback, never, hold, taggers)
             self.warn_of_unused(rules)
         errors = tuple(sorted(self.errors, key=lambda problem: problem.line))
         return FileReading(self.file, rules, errors, tuple(self.warnings), self.lines)
@@ -530,8 +550,9 @@ class _FileReader:
         return found
 
     def guardrail(self, name: str, value: Any, path: Path_, mode: Mode) -> Guardrail:
-        body = self.mapping(value, path, {*_FAMILIES, "pass_roles", "routes", "mode"})
+        body = self.mapping(value, path, {*_FAMILIES, "pass_roles", "routes", "mode", *_PLACES})
         denying = {*_FAMILIES, "pass_roles"} & body.keys()
+        denying |= {place for place in _PLACES if body.get(place) == Allowance.DENY}
         if not denying and isinstance(value, dict) and body.keys() == value.keys():
             self.add_error(
                 path, "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or lists of models"
@@ -549,6 +570,8 @@ class _FileReader:
             )
             if "pass_roles" in body
             else (),
+            other_profiles=self.choice(Allowance, "other_profiles", body, path, Allowance.ALLOW),
+            shared_spaces=self.choice(Allowance, "shared_spaces", body, path, Allowance.ALLOW),
         )
 
     def assistants(self, value: Any, path: Path_) -> AssistantsRule:
@@ -806,6 +829,21 @@ class _FileReader:
         if "account" in body and not (isinstance(account, str) and re.fullmatch(_ONE_ACCOUNT, account)):
             self.add_error(
                 (*path, "account"), 'must be the 12 digits of one account, for example `account: "111122223333"`'
+            )
+
+    def trusted_taggers(self, value: Any, assignments: Sequence[Assignment]) -> tuple[str, ...]:
+        path: Path_ = ("trusted_taggers",)
+        found = self.strings(value, path, _TAGGERS, self.check_tagger)
+        if found and not any(assignment.tags for assignment in assignments):
+            self.add_error(path, "no assignment matches by tags: add one, or remove `trusted_taggers`")
+        return tuple(dict.fromkeys(found))
+
+    def check_tagger(self, arn: str, path: Path_) -> None:
+        if not re.fullmatch(_TAGGER, arn):
+            self.add_error(
+                path,
+                f"`{arn}` is not the whole ARN of one role or user, with its account and path: write it as "
+                "`arn:aws:iam::111122223333:role/platform`, without wildcards and not as the ARN of a session",
             )
 
     def also_govern(self, value: Any) -> AlsoGovern:
