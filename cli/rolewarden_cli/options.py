@@ -18,6 +18,7 @@ from rolewarden.plaintext import visible
 
 from rolewarden_cli.commands import ExitCode
 from rolewarden_cli.lines import print_line
+from rolewarden_cli.rules import DEFAULT_FILE
 
 Guardrails = Annotated[Path, typer.Option("--guardrails", metavar="FILE", help="The guardrails.yaml with the rules.")]
 ModelPatterns = Annotated[
@@ -59,6 +60,11 @@ def rules_in(path: Path) -> Rules:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}: name a readable file with --guardrails") from None
     return load(path, today=today())
+
+
+def local_rules(path: Path) -> Rules | None:
+    """As `rules_in`; None if the user named no file and the default file does not exist."""
+    return None if path == DEFAULT_FILE and not path.exists() else rules_in(path)
 
 
 def ask_agreement(account: str, as_json: bool) -> None:

@@ -17,6 +17,7 @@ from rolewarden import POLICY_PATH
 from rolewarden.errors import ProtectionError
 from rolewarden.policies import POLICY_SIZE, Document, Statement, size
 from rolewarden.reach import FORWARD, UNDELIVERED
+from rolewarden.vocabulary import SET_TAGS
 
 from rolewarden_cli.account import DeployedStack
 from rolewarden_cli.deployers import deployer_patterns, is_deployer
@@ -57,6 +58,7 @@ _ALWAYS_LEFT_OUT = (
 )
 _LEFT_OUT = {
     "Deployers": "deployers: an administrator can change one and then act as it",
+    "TrustedTaggers": "tags of domains and user profiles, by which an assignment matches",
     "OtherRegions": "SageMaker domains in regions that the stack does not cover",
 }
 """The gap of a boundary without the statement, by the Sid of the statement."""
@@ -171,6 +173,8 @@ class Protection:
     - `deployers`: the ARNs of the roles and users that are exempt, see `deployers.py`. The boundary still protects
       itself from them.
     - `providers`: the identity providers that can sign in deployers.
+    - `taggers`: the ARNs of the only principals, besides deployers, that can tag domains and user profiles. Empty if
+      guardrails.yaml names none.
 
     Raises ProtectionError if the stack is not Rolewarden's, or if an administrator could become a deployer.
     """
@@ -178,6 +182,7 @@ class Protection:
     stack: DeployedStack
     deployers: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
+    taggers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         missing = sorted(set(ROLES) - {logical for logical, _, _ in self.stack.resources})
@@ -209,10 +214,13 @@ class Protection:
 
     def _optional(self) -> list[Statement]:
         """The statements for which a boundary may have no room, the most important first."""
-        deployers = [*self.deployers, *self.providers]
+        deployers = [*self.deployers, *self.taggers, *self.providers]
+        accounts = "*" if self._has(MEMBERS) else self.account
+        subjects = [f"arn:{self.partition}:sagemaker:*:{accounts}:{kind}/*" for kind in ("domain", "user-profile")]
         return [
             # Without this statement, an administrator who becomes a deployer is exempt from all others.
             *([self._deny("Deployers", READS, deployers, reads=True)] if deployers else []),
+            *([self._deny("TrustedTaggers", SET_TAGS, subjects, self.taggers)] if self.taggers else []),
             # A domain in a region that the stack does not cover is unprotected.
             self._deny("OtherRegions", ["sagemaker:CreateDomain"], "*", elsewhere=self.stack.regions),
         ]
@@ -437,8 +445,8 @@ def _fitting(statements: list[Statement], most: int, what: str) -> Document:
     document: Document = {"Version": VERSION, "Statement": statements}
     if (taken := size(document)) > most:
         raise ProtectionError(
-            f"{what} can have {most:,} characters, and this one has {taken:,}: give fewer deployers, "
-            "or deploy the stack with a shorter name, which CloudFormation does not shorten in the names of "
+            f"{what} can have {most:,} characters, and this one has {taken:,}: give fewer deployers and trusted "
+            "taggers, or deploy the stack with a shorter name, which CloudFormation does not shorten in the names of "
             "resources"
         )
     return document

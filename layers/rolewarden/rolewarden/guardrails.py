@@ -330,7 +330,12 @@ class Rules(NamedTuple):
     @property
     def asks_for_tags(self) -> bool:
         """Whether an assignment matches tags. Otherwise a sweep does not need to list them."""
-        return any(assignment.tags for assignment in self.assignments)
+        return bool(self.tag_keys)
+
+    @property
+    def tag_keys(self) -> frozenset[str]:
+        """The keys of the tags by which assignments match."""
+        return frozenset(key for assignment in self.assignments for key in assignment.tags)
 
 
 class FileReading(NamedTuple):

@@ -193,7 +193,7 @@ def _keys(context: Mapping[str, Values]) -> dict[str, Any]:
 
 
 _VARIABLE: Final = re.compile(r"\$\{(sagemaker:[A-Za-z]+)\}")
-NO_VALUE: Final = "-no-value-in-this-request-"
+UNRESOLVED: Final = "-no-value-in-this-request-"
 """The value of a policy variable whose key the request lacks. No ARN has it, because such a variable matches nothing:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html"""
 
@@ -202,7 +202,7 @@ def _filled(text: str, keys: Mapping[str, Any]) -> str:
     """A document with the values of SageMaker's policy variables. Another variable stays, and is a doubt."""
 
     def value(found: re.Match[str]) -> str:
-        given = keys.get(_KEY + found[1].lower(), NO_VALUE)
+        given = keys.get(_KEY + found[1].lower(), UNRESOLVED)
         if not isinstance(given, str) or set(given) & set('*?$"\\'):
             raise Unsupported(f"policy variable {found[0]} with the value {given!r}")
         return given
