@@ -294,8 +294,8 @@ def test_the_plan_names_the_subjects_that_have_an_assignment_by_a_choice(world_w
         (1, ("research/rosa",)), *(by_name if organization else []),
     ]  # fmt: skip
     assert "every caller who can tag a domain or user profile can get it" in plan.loosened[0].why
-    out = Console(file=io.StringIO(), width=200)
-    show_plan(out, plan)
-    text = " ".join(out.file.getvalue().split())
+    printed = io.StringIO()
+    show_plan(Console(file=printed, width=200), plan)
+    text = " ".join(printed.getvalue().split())
     assert "assignment 1 matches research/rosa now denies less than the last assignment and matches by tags" in text
     assert ("assignment 3 matches no subject of this account now" in text) == bool(organization)

@@ -32,6 +32,7 @@ class Entry:
     - `event`, `actor`, `source_address`: the cause.
     - `row`: the whole row.
     - `person`: who uses the caller's shared role (`Cause.person`).
+    - `erased`: the day on which an operator erased the caller; empty if nobody did.
     - `unverified`: why the cause is not verified; empty if it is (`Cause.unverified`).
     """
 
@@ -51,6 +52,7 @@ class Entry:
     row: Mapping[str, Any] = field(metadata=HIDDEN)
     unverified: str = ""
     person: str = ""
+    erased: str = ""
 
     @property
     def caused_by(self) -> str:
@@ -59,6 +61,7 @@ class Entry:
         by += f" for {self.person}" if self.person else ""
         place = f" from {self.source_address}" if self.source_address else ""
         doubt = f" (not verified: {self.unverified})" if self.unverified else ""
+        doubt += f" (caller erased on {self.erased})" if self.erased else ""
         return f"{self.event or 'unknown cause'}{by}{place}{doubt}"
 
 
@@ -123,6 +126,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         row=dict(row),
         unverified=cause.unverified,
         person=cause.person,
+        erased=str(row.get("erased", "")),
     )
 
 

@@ -28,6 +28,9 @@ ModelPatterns = Annotated[
 ]  # fmt: skip
 RulesFile = Annotated[Path, typer.Argument(metavar="FILE", help="A guardrails.yaml.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object instead of text.")]
+WithoutActors = Annotated[
+    bool, typer.Option("--without-actors", help="Leave out callers: their names, sessions, addresses and tools.")
+]
 All = Annotated[bool, typer.Option("--all", help="Print every entry of a long list.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Make the changes without asking.")]
 
