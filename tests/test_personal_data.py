@@ -13,6 +13,8 @@ from rolewarden_cli.actors import SETTLED, without_principals
 from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.commands import json_answer, rolewarden
+from tests.conftest import ROOT
+from tests.scripts import scripts
 
 ALICE = f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/Admin/alice@example.com"
 BOB = f"arn:aws:iam::{ACCOUNT_ID}:user/bob"
@@ -148,3 +150,28 @@ def test_rows_that_alerts_are_compared_with_are_too_new():
 )
 def test_the_arns_of_principals_leave_a_text(text, left):
     assert without_principals(text) == left
+
+
+[PAGES] = scripts("docs", "template_pages")
+KEEPS = {"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::Logs::LogGroup"}
+
+
+def test_the_page_has_each_place_of_the_templates_that_keeps_data_with_its_period():
+    page = (ROOT / "docs/reference/personal-data.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    for file in ("template.yaml", "forwarder.yaml"):
+        for name, resource in PAGES.read(file)["Resources"].items():
+            if resource["Type"] in KEEPS:
+                [row] = [row for row in rows if f"`{name}`" in row.split("|")[1]]
+                seconds = resource["Properties"].get("MessageRetentionPeriod")
+                assert seconds is None or f"{seconds // 86400} days" in row.split("|")[3]
+
+
+@pytest.mark.parametrize(
+    "kind", ["AWS::Events::Archive", "AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::DynamoDB::Table", "AWS::New::Type"]
+)
+def test_a_new_place_that_keeps_data_needs_a_line_on_the_page(monkeypatch, kind):
+    new = {"Resources": {"New": {"Type": kind, "Properties": {"MessageRetentionPeriod": 86400}}}}
+    monkeypatch.setattr(PAGES, "read", lambda _: new)
+    with pytest.raises(KeyError, match=f"New|{kind}"):
+        PAGES.kept()
