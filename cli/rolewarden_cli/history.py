@@ -33,6 +33,8 @@ class Entry:
     - `row`: the whole row.
     - `person`: who uses the caller's shared role (`Cause.person`).
     - `erased`: the day on which an operator erased the caller; empty if nobody did.
+    - `digest`, `earlier_digest`, `changes`: the rules after and before a change of the rules, and its lines. The
+      message is its summary.
     - `unverified`: why the cause is not verified; empty if it is (`Cause.unverified`).
     """
 
@@ -53,6 +55,9 @@ class Entry:
     unverified: str = ""
     person: str = ""
     erased: str = ""
+    digest: str = ""
+    earlier_digest: str = ""
+    changes: tuple[str, ...] = ()
 
     @property
     def caused_by(self) -> str:
@@ -118,7 +123,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         remediation=str(row.get("remediation", "")),
         policies=tuple(policies),
         reason=str(row.get("reason", "")),
-        message=str(row.get("message", "")),
+        message=str(row.get("message") or row.get("summary", "")),
         recommendation=str(row.get("recommendation", "")),
         event=cause.event_name,
         actor=cause.actor,
@@ -127,6 +132,9 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         unverified=cause.unverified,
         person=cause.person,
         erased=str(row.get("erased", "")),
+        digest=str(row.get("digest", "")),
+        earlier_digest=str(row.get("earlier_digest", "")),
+        changes=tuple(map(str, row.get("changes", ()))),
     )
 
 

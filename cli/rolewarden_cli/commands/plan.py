@@ -90,6 +90,7 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool 
     _show_exemptions(out, plan)
     _show_doubts(out, plan)
     _show_loosened(out, plan)
+    _show_unmatched(out, plan)
     _show_switches(out, plan)
     _show_named(out, plan)
     _show_outside(out, plan)
@@ -228,6 +229,13 @@ def _show_loosened(out: Console, plan: Plan) -> None:
         line = Text.assemble((f"assignment {rule.assignment}", "bold"), f"  matches {now} now")
         out.print(indented(line, 2))
         out.print(indented(Text(rule.why, "yellow"), 4))
+
+
+def _show_unmatched(out: Console, plan: Plan) -> None:
+    if plan.unmatched:
+        out.print(heading("names in guardrails.yaml that match nothing here"))
+    for found in plan.unmatched:
+        out.print(indented(Text.assemble((found.place, "bold"), f"  {found.line}"), 2))
 
 
 def _show_switches(out: Console, plan: Plan) -> None:
