@@ -224,7 +224,7 @@ def compare_rules(old: Rules, new: Rules, partition: str, today: date, *, home: 
 
 
 _OF_THE_FILE: Mapping[str, Any] = {"exempt_roles": (), "fixed_tags": False, "trusted_taggers": ()}
-"""The fields that each guardrail of a file has because of another key of the file, with their value without that key."""
+"""The fields that each guardrail of a file has because of another key of the file, with the value without that key."""
 
 
 class Effects:
