@@ -13,7 +13,7 @@ from pathlib import Path
 
 from figures import Gathered
 from rolewarden import yamltext
-from rolewarden.guardrails import read_yaml
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.policies import compile_rules
 from stand import OURS, Stand
 
@@ -66,7 +66,7 @@ def cold_load() -> float:
         program = (
             "import datetime, pathlib, time\n"
             "start = time.perf_counter()\n"
-            "import rolewarden.guardrails as g\n"
+            "import rolewarden.guardrails_file as g\n"
             f"g.load(pathlib.Path({str(built)!r}), today=datetime.date.today())\n"
             "print((time.perf_counter() - start) * 1000)"
         )

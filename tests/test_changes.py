@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rolewarden.changes import NO_RULES, compare_rules
 from rolewarden.denials import Denials, targets_of
-from rolewarden.guardrails import Rules, Subject, read_yaml
+from rolewarden.guardrails import Rules, Subject
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.known import known_models
 from rolewarden.policies import compile_guardrail
 from rolewarden_cli import options

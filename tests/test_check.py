@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from rolewarden.check import check
-from rolewarden.guardrails import BedrockRule, Guardrail, load, read_yaml
+from rolewarden.guardrails import BedrockRule, Guardrail
+from rolewarden.guardrails_file import load, read_yaml
 from rolewarden.known import KnownModels, known_models
 from rolewarden.policies import TooLong, compile_guardrail, compile_rules, digest
 from rolewarden_cli.main import app

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from rolewarden.errors import ProtectionError
-from rolewarden.guardrails import read_yaml
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.verdicts import RECOMMENDATIONS, Reason
 from rolewarden_cli.protect import Protection
 from rolewarden_local.aws import ACCOUNT_ID

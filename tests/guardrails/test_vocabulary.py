@@ -85,6 +85,8 @@ def supports(action: dict[str, Any], key: str) -> bool:
     if key == "aws:PrincipalArn":
         return True  # Every request has it.
     name = next((name for name in GLOBAL_KEYS if key.startswith(name)), key)
+    if name == "aws:RequestedRegion":
+        return True  # Each request has this key (IAM User Guide, "AWS global condition context keys").
     if name in {"aws:ResourceTag/", "sagemaker:ResourceTag/"}:
         # The data lists it for the resource types and not for the actions.
         types = [str(resource["name"]) for resource in action["resourceTypes"]]

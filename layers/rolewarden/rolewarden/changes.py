@@ -343,6 +343,7 @@ _KINDS = {
     "deny-all": "deny: all",
     "deny": "a deny list",
     "allow": "an allow list",
+    "allow-all": "allow: all",
 }
 """The kinds of rules, as people read them."""
 

@@ -14,18 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rolewarden.events import DOMAIN_ID
-from rolewarden.guardrails import (
-    Allowance,
-    Assignment,
-    BedrockRule,
-    Fallback,
-    FileReading,
-    Guardrail,
-    JumpStartRule,
-    Mode,
-    Rules,
-    read,
-)
+from rolewarden.guardrails import Allowance, Assignment, BedrockRule, Fallback, Guardrail, JumpStartRule, Mode, Rules
+from rolewarden.guardrails_file import FileReading, read
 from rolewarden.known import KnownModels
 from rolewarden.matching import matches, matches_name
 from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail

@@ -24,6 +24,24 @@ class Problem(NamedTuple):
         return visible(text)
 
 
+class Problems:
+    """The problems of one file, and the known lines of its values, by their path."""
+
+    def __init__(self, file: str, lines: Mapping[Path_, int]) -> None:
+        self.file = file
+        self.lines = lines
+        self.errors: list[Problem] = []
+        self.warnings: list[Problem] = []
+
+    def add_error(self, path: Path_, message: str) -> None:
+        """Add the error `message` of the value at `path`."""
+        self.errors.append(problem_at(self.file, self.lines, path, message))
+
+    def add_warning(self, path: Path_, message: str) -> None:
+        """Add the warning `message` of the value at `path`."""
+        self.warnings.append(problem_at(self.file, self.lines, path, message))
+
+
 def problem_at(file: str, lines: Mapping[Path_, int], path: Path_, message: str) -> Problem:
     """The problem `message` of the value at `path`, with the nearest of the known `lines`."""
     known = path

@@ -7,7 +7,7 @@ from functools import partial
 from rolewarden.aws import Aws
 from rolewarden.bindings import BindingsTable
 from rolewarden.clock import Clock
-from rolewarden.guardrails import load
+from rolewarden.guardrails_file import load
 from rolewarden.history import History
 from rolewarden.needs import Exemptions, Needs
 from rolewarden.record import Recorder

@@ -17,7 +17,7 @@ from rich.text import Text
 from rolewarden.aws import Aws
 from rolewarden.bindings import BindingsTable, RoleKey
 from rolewarden.errors import RolewardenError
-from rolewarden.guardrails import load
+from rolewarden.guardrails_file import load
 from rolewarden.needs import Exemptions, Needs
 from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import compile_rules, digest
