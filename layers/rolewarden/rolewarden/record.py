@@ -89,7 +89,11 @@ EVENT_REPORTED_SECONDS = 3600.0
 """Seconds in which the same finding is not reported again for events of the same actor."""
 
 
-_KINDS_OF_DOUBTS = {Reason.FIRST_USE: ReportedKind.FIRST_USE, Reason.TAGGED: ReportedKind.TAGS}
+_KINDS_OF_DOUBTS = {
+    Reason.FIRST_USE: ReportedKind.FIRST_USE,
+    Reason.EXEMPT_REPLACED: ReportedKind.REPLACEMENT,
+    Reason.TAGGED: ReportedKind.TAGS,
+}
 """The kinds of findings about doubts that do not concern an exemption."""
 
 BELIEVED = frozenset(
