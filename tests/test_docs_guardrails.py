@@ -27,6 +27,19 @@ from rolewarden_cli.protect import Protection
 from tests.guardrails.probes import PAGE, REQUESTS, emitted_sids
 from tests.stacks import deployed, translated, whole
 
+SID_FAMILIES = (
+    "Bedrock",
+    "JumpStart",
+    "Assistants",
+    "PassRole",
+    "OtherProfiles",
+    "SharedSpaces",
+    "ExemptRoles",
+    "FixedTags",
+    "ApiKey",
+)
+"""The Sid of every deny that the compiler writes begins with one of these."""
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE_TEXT = (DOCS / "reference/guardrails.md").read_text(encoding="utf-8")
 RECIPE_TEXT = (DOCS / "how-to/write-guardrails.md").read_text(encoding="utf-8")
@@ -48,19 +61,20 @@ def test_a_recipe_compiles_to_the_statements_on_the_page(text: str, shown: str) 
 
 
 def test_the_page_has_recipes() -> None:
-    assert len(RECIPES) == 15
-    assert sum(bool(shown) for _, shown in RECIPES) == 10
+    assert len(RECIPES) == 16
+    assert sum(bool(shown) for _, shown in RECIPES) == 11
 
 
 def test_the_table_of_access_paths_has_each_statement_and_no_other() -> None:
     table = PAGE_TEXT.partition("## Access paths")[2]
     told = set(
         re.findall(
-            r"`((?:Bedrock|JumpStart|Assistants|PassRole|Exempt|Fixed|ApiKey)\w*)`",
+            rf"`((?:{'|'.join(SID_FAMILIES)})\w*)`",
             "\n".join(re.findall(r"^\| (.*?) \|", table, flags=re.MULTILINE)),
         )
     )
     assert told == emitted_sids()
+    assert all(sid.startswith(SID_FAMILIES) for sid in emitted_sids())
 
 
 def test_the_page_has_the_number_of_probes_that_run() -> None:

@@ -486,8 +486,9 @@ class Aws:
             pages = self._iam.get_paginator("list_policies").paginate(
                 Scope="Local", PathPrefix=POLICY_PATH, PaginationConfig={"PageSize": 1000}
             )
-            found = (policy for page in pages for policy in page["Policies"])
-            return tuple(sorted(policy["PolicyName"] for policy in found if policy["Path"] == POLICY_PATH))
+            return tuple(
+                sorted(p["PolicyName"] for page in pages for p in page["Policies"] if p["Path"] == POLICY_PATH)
+            )
 
     def namesake(self, name: str) -> str:
         """The ARN of the policy of this name that is not under `/rolewarden/`; empty if the account has none."""

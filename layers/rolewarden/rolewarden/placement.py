@@ -13,14 +13,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from rolewarden.documents import digest, parsed
 from rolewarden.policies import (
     ALL_THAT_IS_NOT_DENIED,
     POLICY_SIZE,
     Document,
     Statement,
-    digest,
     document_of,
-    parsed,
     size,
 )
 from rolewarden.statement_forms import is_ours
