@@ -320,7 +320,7 @@ ASSIGNMENTS = [
     *((assignment(f"{{guardrails: [a], {key}: []}}"), 4, f"assignments[1].{key}", f"is empty: write {what}")
       for key, what in (
           ("accounts", 'a list of account IDs, for example `["012345678901"]`, or remove the key'),
-          ("domains", "a list of patterns of domain names, or of IDs that begin with d-, for example `[research]`, or remove the key"),
+          ("domains", "a list of patterns of domain names, or of IDs that begin with d-, for example `[research]`"),
           ("user_profiles", "a list of patterns of profile names, for example `[intern-*]`, or remove the key"),
           ("roles", "a list of patterns of role names, for example `[CanvasResearch*]`, or remove the key"),
       )),
