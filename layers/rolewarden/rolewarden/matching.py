@@ -57,9 +57,9 @@ def _expression(pattern: str) -> str:
     return f"{first}{middle}.*{others[-1]}"
 
 
-def matches_any(patterns: tuple[str, ...], value: str) -> bool:
-    """Whether `value` matches one of `patterns`. No pattern matches everything, and an empty value nothing."""
-    return not patterns or any(value and matches(pattern, value) for pattern in patterns)
+def matches_any(patterns: tuple[str, ...], *values: str) -> bool:
+    """Whether one of `values` matches one of `patterns`. No pattern matches everything, and an empty value nothing."""
+    return not patterns or any(value and matches(pattern, value) for value in values for pattern in patterns)
 
 
 def is_of_ids(domain: str) -> bool:
