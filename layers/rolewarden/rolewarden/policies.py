@@ -78,6 +78,11 @@ Statement = dict[str, Any]
 DESCRIPTION = "A guardrail of Rolewarden: edit guardrails.yaml"
 """The description of every policy that Rolewarden creates. Rolewarden deletes no policy with another description."""
 
+SCP_SIZE = 10_240
+"""Maximum characters of a service control policy, since May 2026 (5,120 before),
+https://docs.aws.amazon.com/organizations/latest/userguide/orgs_reference_limits.html. White space counts unless the
+policy is saved in the console."""
+
 POLICY_SIZE = 6144
 """The greatest number of characters of a managed policy without white space (IAM and STS quotas, IAM User Guide)."""
 
@@ -187,10 +192,10 @@ def compile_boundary(guardrails: Iterable[Guardrail], partition: str) -> Policy:
     Raises BoundaryTooLong, and TooLong as `compile_guardrail` does.
     """
     ordered = sorted(guardrails, key=lambda guardrail: guardrail.name)
-    pieces = [piece for guardrail in ordered for piece in _denies(guardrail, partition)]
+    pieces = [piece for guardrail in ordered for piece in denies(guardrail, partition)]
     # Guardrails share many statements, and a second equal deny has no effect.
     once = {json.dumps(piece): piece for piece in pieces}
-    document = document_of([ALL_THAT_IS_NOT_DENIED, *_numbered(list(once.values()))])
+    document = document_of([ALL_THAT_IS_NOT_DENIED, *numbered(list(once.values()))])
     if size(document) > POLICY_SIZE:
         raise BoundaryTooLong(size(document))
     return Policy(boundary_name(guardrail.name for guardrail in ordered), document)
@@ -204,12 +209,15 @@ def compile_guardrail(guardrail: Guardrail, partition: str) -> tuple[Policy, ...
     """
     return tuple(
         Policy(guardrail.name if number == 1 else f"{guardrail.name}-{number}", document)
-        for number, document in enumerate(_packed(_numbered(_denies(guardrail, partition))), start=1)
+        for number, document in enumerate(packed(numbered(denies(guardrail, partition))), start=1)
     )
 
 
-def _denies(guardrail: Guardrail, partition: str) -> list[Statement]:
-    """The statements of a guardrail. Each fits a policy. Several may have the same Sid."""
+def denies(guardrail: Guardrail, partition: str) -> list[Statement]:
+    """The statements of a guardrail. Each fits a policy. Several may have the same Sid.
+
+    Raises TooLong as `compile_guardrail` does.
+    """
     canvas = guardrail.routes is Routes.CANVAS
     families: dict[str, Iterator[Statement]] = {}
     if guardrail.bedrock:
@@ -624,7 +632,7 @@ def _shortest(values: Sequence[str]) -> str | list[str]:
 def _fewest(patterns: Sequence[str]) -> tuple[str, ...]:
     """`patterns` in their order, without each pattern that another one covers."""
     plain = dict.fromkeys(_WILDCARDS.sub(_in_one_order, pattern) for pattern in patterns)
-    return tuple(narrow for narrow in plain if not any(wide != narrow and _covers(wide, narrow) for wide in plain))
+    return tuple(narrow for narrow in plain if not any(wide != narrow and covers(wide, narrow) for wide in plain))
 
 
 _WILDCARDS = re.compile(r"[*?]{2,}")
@@ -641,7 +649,7 @@ def _wide(pattern: str) -> re.Pattern[str]:
     return re.compile("".join({"*": ".*", "?": "[^*]"}.get(char) or re.escape(char) for char in pattern))
 
 
-def _covers(wide: str, narrow: str) -> bool:
+def covers(wide: str, narrow: str) -> bool:
     """Whether `wide` matches every text that `narrow` matches."""
     return _wide(wide).fullmatch(narrow) is not None
 
@@ -660,8 +668,8 @@ def _fits(statement: Statement) -> bool:
     return size(document_of([statement])) <= POLICY_SIZE
 
 
-def _packed(pieces: Iterable[Statement]) -> list[Document]:
-    """Documents that contain `pieces`, each piece in the first document that has room for it.
+def packed(pieces: Iterable[Statement], most: int = POLICY_SIZE) -> list[Document]:
+    """Documents of at most `most` characters that contain `pieces`, each piece in the first document with room for it.
 
     A deny applies in any attached policy document. The quota of policies per role is small, so the statements are
     packed into few documents.
@@ -673,13 +681,13 @@ def _packed(pieces: Iterable[Statement]) -> list[Document]:
         place = next((place for place, room in enumerate(rooms) if needed <= room), len(rooms))
         if place == len(rooms):
             documents.append([])
-            rooms.append(POLICY_SIZE - size(document_of([])) + 1)
+            rooms.append(most - size(document_of([])) + 1)
         documents[place].append(piece)
         rooms[place] -= needed
     return [document_of(statements) for statements in documents]
 
 
-def _numbered(pieces: Sequence[Statement]) -> Iterator[Statement]:
+def numbered(pieces: Sequence[Statement]) -> Iterator[Statement]:
     """`pieces`, with a number after each Sid that several of them have."""
     shared = Counter(piece["Sid"] for piece in pieces)
     numbers: Counter[str] = Counter()

@@ -28,7 +28,7 @@ from rolewarden.policies import Document
 from rolewarden_local.emulated import faults, names, passing, queue_policies, tables
 from rolewarden_local.emulated._ministack import cloudformation, iam, iam_actions, sts
 from rolewarden_local.emulated.faults import Answer
-from rolewarden_local.emulated.judge import BOUNDARY, Judgement, Unsupported, Values, judge
+from rolewarden_local.emulated.judge import BOUNDARY, Judgement, Unsupported, Values, current_time, judge
 from rolewarden_local.emulated.organization import NOT_DELEGATED, ORGANIZATION
 from rolewarden_local.emulated.scps import organizations_decision
 
@@ -194,7 +194,12 @@ def _by_table(caller: _Principal, ask: _Ask) -> str:
 
 def _root(account: str) -> _Principal:
     arn = f"arn:aws:iam::{account}:root"
-    keys = {"aws:PrincipalArn": arn, "aws:PrincipalAccount": account, "aws:PrincipalType": "Account"}
+    keys = {
+        "aws:PrincipalArn": arn,
+        "aws:PrincipalAccount": account,
+        "aws:PrincipalType": "Account",
+        **current_time(),
+    }
     return _Principal(arn, arn, {}, None, keys)
 
 
@@ -242,6 +247,7 @@ def _caller(request: Request) -> _Principal | None:
         "aws:PrincipalType": kind,
         "aws:userid": user_id or entity["UserId"],
         **({"aws:username": name} if kind == "User" else {}),
+        **current_time(),
     }
     carried = entity.get("PermissionsBoundary")
     boundary = _document(request.account, carried) if carried else None
