@@ -183,7 +183,7 @@ class _FileReader(Fields):
         hold = self.choice(Hold, "hold", top, (), Hold.NONE)
         rules = None
         if not self.problems.errors:
-            add_contradictions(assignments, self.problems)
+            add_contradictions(assignments, exemptions, self.problems)
         if not self.problems.errors:
             named = [*((one.account, one.role) for one in exemptions), *((one.account, one.role) for one in never)]
             exempt = tuple(sorted({ExemptRole(*one) for one in named}))

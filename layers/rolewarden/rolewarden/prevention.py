@@ -2,9 +2,11 @@
 
 Each distinct statement of the guardrails about models becomes one statement of an SCP, for every caller of the accounts
 except the principals of assignments without that statement. A caller that the file does not name is therefore under all
-statements: its ARN decides, and no attachment, event or assignment does. An exempt role is an exception until its
-exemption ends. A second statement denies to it afterwards. A statement that others make superfluous is left out: they
-deny the same and more, to the same callers and more.
+statements: its ARN decides, and no attachment, event or assignment does. A statement that others make superfluous is
+left out: they deny the same and more, to the same callers and more.
+
+An exempt role belongs to no assignment. It is an exception from every statement until its exemption ends, and further
+statements deny it everything afterwards that a guardrail denies, until the file no longer has the exemption.
 
 The SCP has only statements that deny the use of models. The others are limits of a covered role: `PassRoleToService`,
 `ExemptRoles` and `FixedTags` would keep administrators from their work.
@@ -23,7 +25,7 @@ The same file always compiles to the same bytes. The day does not count, so the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -142,11 +144,20 @@ def compile_prevention(rules: Rules, partition: str, scope: Scope = Scope.ACCOUN
     possible = [one for one in every if "NotResource" not in one.statement or partition in WITH_NOT_RESOURCE]
     needed = _needed(possible)
     lacking = [one for one in every if one not in possible and not _is_superfluous(one, needed)]
-    pieces = [
-        piece
-        for one in needed
-        for piece in _with_exceptions(one.statement, one.wider, rules.exemptions, partition, scope)
-    ]
+    ends = _ends(rules.exemptions, partition)
+    exempt = [pattern for patterns in ends.values() for pattern in patterns]
+    session = {"StringLike": {_SESSION: "*:SageMaker"}} if scope is Scope.SAGEMAKER else {}
+    pieces = [_restricted(one.statement, {**_unless([*one.wider, *exempt]), **session}) for one in needed]
+    strictest = _needed([one._replace(wider=[]) for one in possible])
+    for until, patterns in ends.items():
+        after = {
+            "ArnLike": {_CALLER: _shortest(patterns)},
+            "DateGreaterThanEquals": {_TIME: f"{until + timedelta(days=1)}T00:00:00Z"},
+            **session,
+        }
+        for statement in (one.statement for one in strictest):
+            named = {**statement, "Sid": f"After{until:%Y%m%d}{statement['Sid']}"}
+            pieces.append(_restricted(named, after))
     for piece in pieces:
         if size(document_of([piece])) > SCP_SIZE:
             named = piece["Condition"].get("ArnNotLike", {}).get(_CALLER, ())
@@ -221,29 +232,13 @@ def _fewest(patterns: Iterable[str]) -> list[str]:
     return [one for one in once if not any(one != f"{path}*" and one.startswith(path) for path in paths)]
 
 
-def _with_exceptions(
-    statement: Statement, wider: Sequence[str], exemptions: Sequence[Exemption], partition: str, scope: Scope
-) -> Iterator[Statement]:
-    """`statement` for every caller but `wider` and exempt roles, and for exempt roles after their exemptions.
-
-    `wider` has the principals of assignments without the statement. An exempt role may be among them. Then it has no
-    statement for the time after its exemption.
-    """
-    ends: dict[date, list[str]] = {}
+def _ends(exemptions: Iterable[Exemption], partition: str) -> dict[date, list[str]]:
+    """The patterns of exempt roles, by the last day of their exemptions. The longest of several exemptions counts."""
+    last: dict[str, date] = {}
     for exemption in exemptions:
-        ends.setdefault(exemption.until, []).extend(exempt_patterns(exemption, partition))
-    ends = {until: patterns for until, patterns in sorted(ends.items()) if patterns}
-    exempt = [pattern for patterns in ends.values() for pattern in patterns]
-    session = {"StringLike": {_SESSION: "*:SageMaker"}} if scope is Scope.SAGEMAKER else {}
-    yield _restricted(statement, {**_unless([*wider, *exempt]), **session})
-    for until, patterns in ends.items():
-        after = {
-            "ArnLike": {_CALLER: _shortest(list(dict.fromkeys(patterns)))},
-            **_unless(wider),
-            "DateGreaterThanEquals": {_TIME: f"{until + timedelta(days=1)}T00:00:00Z"},
-        }
-        named = {**statement, "Sid": f"{statement['Sid']}After{until:%Y%m%d}"}
-        yield _restricted(named, {**after, **session})
+        for pattern in exempt_patterns(exemption, partition):
+            last[pattern] = max(exemption.until, last.get(pattern, exemption.until))
+    return {day: [pattern for pattern, until in last.items() if until == day] for day in sorted(set(last.values()))}
 
 
 def _unless(patterns: Sequence[str]) -> Document:
@@ -254,11 +249,9 @@ def _shortest(values: list[str]) -> str | list[str]:
     return values[0] if len(values) == 1 else values
 
 
-def _restricted(statement: Statement, condition: Mapping[str, Mapping[str, str | list[str]]]) -> Statement:
+def _restricted(statement: Statement, condition: Document) -> Statement:
     """`statement` with a further condition. All operators and keys of a condition must hold."""
-    joined: dict[str, dict[str, str | list[str]]] = {
-        operator: dict(block) for operator, block in statement.get("Condition", {}).items()
-    }
+    joined: Document = {operator: dict(block) for operator, block in statement.get("Condition", {}).items()}
     for operator, block in condition.items():
         own = joined.setdefault(operator, {})
         if taken := own.keys() & block.keys():

@@ -39,7 +39,7 @@ ANY_PRINCIPALS = (
 )
 
 _INSTEAD = "write the ARN of a role, for example `arn:aws:iam::111122223333:role/canvas/Research`"
-_FORMS = (
+_TOO_WIDE = (
     (
         r"arn:[^:]*:sts::[^:]*:assumed-role/.*",
         "is the ARN of a session, and AWS compares the ARN of its role: " + _INSTEAD,
@@ -76,25 +76,24 @@ _FORMS = (
         "is a pattern of users, and a caller with iam:UpdateUser can move another user there: write the whole ARN of "
         "the user",
     ),
-    (
-        r"arn:[^:]*:iam::\d{12}:role/.*[*?].*",
-        "has a wildcard in a name, which also matches `/` and so roles under other paths: write the whole ARN, or a "
-        "path that ends in `/*`",
-    ),
 )
 """Forms of ARNs that match too much or nothing, each with the reason and the correction."""
+
+_WILDCARD = (
+    "has a wildcard in a name, which also matches `/` and so roles under other paths: write the whole ARN, or a path "
+    "that ends in `/*`"
+)
 
 
 def problem_of(principal: str) -> str:
     """What is wrong with the form of a principal, with the correction; "" if the form is right."""
-    if PERMISSION_SET.fullmatch(principal) or (
-        ROLE_OR_USER.fullmatch(principal) and "/aws-service-role/" not in principal
-    ):
+    if PERMISSION_SET.fullmatch(principal):
         return ""
-    for form, problem in _FORMS:
-        if re.fullmatch(form, principal):
-            return problem
-    return "" if PATH_OF_ROLES.fullmatch(principal) else "is not the ARN of a role or of a path of roles: " + _INSTEAD
+    if problem := next((problem for form, problem in _TOO_WIDE if re.fullmatch(form, principal)), ""):
+        return problem
+    if ROLE_OR_USER.fullmatch(principal) or PATH_OF_ROLES.fullmatch(principal):
+        return ""
+    return _WILDCARD if set(principal) & set("*?") else "is not the ARN of a role or of a path of roles: " + _INSTEAD
 
 
 def pattern_of(principal: str) -> str:
@@ -128,14 +127,15 @@ def exempt_patterns(exemption: Exemption, partition: str) -> tuple[str, ...]:
     return f"{roles}{exemption.role}", f"{roles}*/{exemption.role}"
 
 
-def add_contradictions(assignments: Sequence[Assignment], problems: Problems) -> None:
-    """Add an error for each principal that contradicts its assignment, or that belongs to two assignments."""
+def add_contradictions(assignments: Sequence[Assignment], exemptions: Sequence[Exemption], problems: Problems) -> None:
+    """Add an error for each principal that contradicts its assignment, another assignment or an exemption."""
     first = next((principal for one in assignments for principal in one.principals), "")
     earlier: list[tuple[int, str]] = []
     for number, assignment in enumerate(assignments):
         for place, principal in enumerate(assignment.principals):
             path: Path_ = ("assignments", number, "principals", place)
-            for problem in _contradictions(assignment, principal, first, earlier):
+            found = [*_contradictions(assignment, principal, first, earlier), *_exempt(principal, exemptions)]
+            for problem in found:
                 problems.add_error(path, f"`{principal}` {problem}")
         earlier += [(number, principal) for principal in assignment.principals]
 
@@ -149,11 +149,22 @@ def _contradictions(
     if not matches_any(assignment.accounts, account):
         yield f"is in the account {account}, which `accounts` of this assignment does not match: add it there"
     name = principal.rpartition("/")[2]
-    is_one_role = ":role/" in principal and not set(principal) & set("*?")
-    if is_one_role and assignment.roles and not matches_name(assignment.roles, name):
+    if _is_one_role(principal) and assignment.roles and not matches_name(assignment.roles, name):
         yield f"has the name {name}, which `roles` of this assignment does not match: add it there"
     for number, other in earlier:
         if overlap(principal, other):
             yield f"also belongs to assignment {number + 1} by `{other}`, and a caller has one assignment: keep one"
         elif same(principal, other) and not principal.endswith("/*"):
             yield f"differs from `{other}` of assignment {number + 1} only in case, and IAM has one such role: keep one"
+
+
+def _exempt(principal: str, exemptions: Sequence[Exemption]) -> Iterator[str]:
+    name = principal.rpartition("/")[2]
+    for number, exemption in enumerate(exemptions, start=1):
+        here = exemption.account in ("", account_of(principal))
+        if here and _is_one_role(principal) and same(name, exemption.role):
+            yield f"is also the exempt role of exemption {number}, which belongs to no assignment: remove one of them"
+
+
+def _is_one_role(principal: str) -> bool:
+    return ":role/" in principal and not set(principal) & set("*?")
