@@ -1,7 +1,7 @@
 """Files for prevention, callers, and the decision that a service control policy must make, written a second time.
 
-`must_deny` does not use the compiler of prevention. It takes the policies that Rolewarden attaches to roles, and decides
-by the caller's ARN which of them count.
+`must_deny` does not use the compiler of prevention. It takes the policies that Rolewarden attaches to roles, and the
+ARN of the caller decides which of them count.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
+import yaml
 from hypothesis import strategies as st
 from rolewarden.guardrails import Assignment, Exemption, Guardrail, Mode, Rules
 from rolewarden.guardrails_file import load, read_yaml
@@ -169,9 +170,7 @@ def must_deny(rules: Rules, call: Call) -> bool:
     return is_denied(policies, call.request, call.request.context)
 
 
-def is_denied(
-    policies: Mapping[str, Document], request: Request, context: Mapping[str, str | Sequence[str]]
-) -> bool:
+def is_denied(policies: Mapping[str, Document], request: Request, context: Mapping[str, str | Sequence[str]]) -> bool:
     """Whether the policies of a caller with every permission deny the request on one of its resources."""
     return any(not found.allowed for found in judged(policies, request, context))
 
@@ -187,15 +186,9 @@ def judged(
 def from_page(name: str, entry: str) -> Guardrail:
     """The guardrail of probes.yaml with this entry, under another name."""
     document = {"guardrails": {name: PAGE["guardrails"][entry]}, "assignments": [{"guardrails": [name]}]}
-    reading = read_yaml(_yaml(document), today=DAYS[0])
+    reading = read_yaml(yaml.safe_dump(document), today=DAYS[0])
     assert reading.rules is not None, reading.errors
     return reading.rules.guardrails[name]
-
-
-def _yaml(document: object) -> str:
-    import yaml
-
-    return str(yaml.safe_dump(document))
 
 
 @st.composite
@@ -204,7 +197,8 @@ def files(draw: st.DrawFn) -> Rules:
     names = [f"g{number}" for number in range(draw(st.integers(1, 4)))]
     made: dict[str, Guardrail] = {}
     for name in names:
-        found = draw(guardrails(name) | st.sampled_from(sorted(PAGE["guardrails"])).map(lambda e, n=name: from_page(n, e)))
+        of_page = draw(st.none() | st.sampled_from(list(PAGE["guardrails"])))
+        found = from_page(name, of_page) if of_page else draw(guardrails(name))
         made[name] = found._replace(mode=draw(st.sampled_from([Mode.ENFORCE] * 5 + [Mode.OBSERVE])))
     count = draw(st.integers(1, 5))
     owner = {principal: draw(st.integers(-1, count - 1)) for principal in PRINCIPALS}

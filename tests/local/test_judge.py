@@ -416,7 +416,14 @@ def test_a_request_that_aws_would_not_make_is_rejected(action, resource, context
         judge({"p": ALLOW_ALL}, action, resource, context)
 
 
-def test_an_arn_operator_on_a_value_that_is_no_arn_is_rejected():
-    policy = document(statement(Condition={"ArnNotLike": {"aws:PrincipalArn": ROLE}}))
-    with pytest.raises(Unsupported, match="no ARN"):
-        judge({"p": policy}, "s3:GetObject", context={"aws:PrincipalArn": "analyst"})
+@pytest.mark.parametrize(
+    ("operator", "key", "value", "odd"),
+    [
+        ("ArnNotLike", "aws:PrincipalArn", ROLE, "analyst"),
+        ("DateGreaterThan", "aws:CurrentTime", DAY, "2027-02-01"),
+    ],
+)
+def test_an_operator_on_a_value_of_another_form_is_rejected(operator, key, value, odd):
+    policy = document(statement(Condition={operator: {key: value}}))
+    with pytest.raises(Unsupported, match="another form"):
+        judge({"p": policy}, "sagemaker:AddTags", context={key: odd})

@@ -2,8 +2,8 @@
 
 Each distinct statement of the guardrails about models becomes one statement of an SCP, for every caller of the accounts
 except the principals of assignments without that statement. A caller that the file does not name is therefore under all
-statements: its ARN decides, and no attachment, event or assignment does. A statement that others make superfluous is
-left out: they deny the same and more, to the same callers and more.
+statements: its ARN decides, and no attachment, event or assignment does. An action that a broader
+statement denies anyway is left out.
 
 An exempt role belongs to no assignment. It is an exception from every statement until its exemption ends, and further
 statements deny it everything afterwards that a guardrail denies, until the file no longer has the exemption.
@@ -143,7 +143,7 @@ def compile_prevention(rules: Rules, partition: str, scope: Scope = Scope.ACCOUN
         every.append(_Held(statement, _fewest(wider)))
     possible = [one for one in every if "NotResource" not in one.statement or partition in WITH_NOT_RESOURCE]
     needed = _needed(possible)
-    lacking = [one for one in every if one not in possible and not _is_superfluous(one, needed)]
+    lacking = [one for one in every if one not in possible and _left(one, needed)]
     ends = _ends(rules.exemptions, partition)
     exempt = [pattern for patterns in ends.values() for pattern in patterns]
     session = {"StringLike": {_SESSION: "*:SageMaker"}} if scope is Scope.SAGEMAKER else {}
@@ -179,32 +179,52 @@ class _Held(NamedTuple):
 
 
 def _needed(every: Sequence[_Held]) -> list[_Held]:
-    """`every` without the statements that others make superfluous."""
+    """`every` without the actions that other statements deny anyway, and without the statements that have none left."""
     needed = list(every)
-    for one in every:
-        if _is_superfluous(one, [other for other in needed if other is not one]):
-            needed.remove(one)
-    return needed
+    for place, one in enumerate(every):
+        others = [other for number, other in enumerate(needed) if number != place]
+        needed[place] = one._replace(statement=_with_actions(one.statement, _left(one, others)))
+    return [one for one in needed if one.statement["Action"]]
 
 
-def _is_superfluous(one: _Held, others: Iterable[_Held]) -> bool:
-    """Whether `others` deny all that `one` denies."""
+def _left(one: _Held, others: Iterable[_Held]) -> list[str]:
+    """The actions of a statement that no broader one of `others` denies."""
     broader = [other for other in others if _is_broader(other, one)]
     wide = [action for other in broader for action in _listed(other.statement["Action"])]
-    return all(any(covers(other, action) for other in wide) for action in _listed(one.statement["Action"]))
+    return [action for action in _listed(one.statement["Action"]) if not any(covers(other, action) for other in wide)]
+
+
+def _with_actions(statement: Statement, actions: list[str]) -> Statement:
+    return {**statement, "Action": _shortest(actions) if actions else []}
 
 
 def _is_broader(one: _Held, other: _Held) -> bool:
     """Whether `one` denies its actions on all resources, in all cases and to all callers that `other` names."""
-    resources = [{key: held.statement.get(key) for key in ("Resource", "NotResource")} for held in (one, other)]
-    if resources[0] != resources[1] and resources[0]["Resource"] != "*":
-        return False
     conditions = other.statement.get("Condition", {})
-    return set(one.wider) <= set(other.wider) and all(
-        conditions.get(operator, {}).get(key) == values
-        for operator, block in one.statement.get("Condition", {}).items()
-        for key, values in block.items()
+    return (
+        set(one.wider) <= set(other.wider)
+        and _has_all_resources(one.statement, other.statement)
+        and all(
+            key in conditions.get(operator, {}) and _holds_if(operator, values, conditions[operator][key])
+            for operator, block in one.statement.get("Condition", {}).items()
+            for key, values in block.items()
+        )
     )
+
+
+def _has_all_resources(one: Statement, other: Statement) -> bool:
+    if one.get("Resource") == "*":
+        return True
+    if "Resource" in one:
+        return "Resource" in other and set(_listed(other["Resource"])) <= set(_listed(one["Resource"]))
+    return "NotResource" in other and set(_listed(one["NotResource"])) <= set(_listed(other["NotResource"]))
+
+
+def _holds_if(operator: str, values: str | list[str], narrower: str | list[str]) -> bool:
+    """Whether a condition with `values` holds in each case in which it holds with `narrower`."""
+    if operator in {"StringLike", "ForAnyValue:StringLike"}:
+        return set(_listed(narrower)) <= set(_listed(values))
+    return values == narrower
 
 
 def _listed(values: str | list[str]) -> list[str]:

@@ -501,11 +501,20 @@ def _passed(request: Request, body: Mapping[str, Any]) -> Iterator[_Ask]:
 
 def _of_subject(request: Request, action: str, body: Mapping[str, Any]) -> _Ask:
     domain, profile = body.get("DomainId"), body.get("UserProfileName")
+    keys = _tag_keys(body)
     if domain and profile:
-        return _Ask(action, request.arn("sagemaker", f"user-profile/{domain}/{profile.lower()}"))
+        return _Ask(action, request.arn("sagemaker", f"user-profile/{domain}/{profile.lower()}"), keys)
     if domain:
-        return _Ask(action, request.arn("sagemaker", f"domain/{domain}"))
-    return _Ask(action, body.get("ResourceArn") or "*")
+        return _Ask(action, request.arn("sagemaker", f"domain/{domain}"), keys)
+    return _Ask(action, body.get("ResourceArn") or "*", keys)
+
+
+def _tag_keys(body: Mapping[str, Any]) -> dict[str, Values]:
+    """The condition keys for the tags in a request. Tags without a value have only aws:TagKeys."""
+    tags = {tag["Key"]: tag["Value"] for tag in body.get("Tags") or ()}
+    named = list(tags) or list(body.get("TagKeys") or ())
+    values: dict[str, Values] = {f"aws:RequestTag/{key}": value for key, value in tags.items() if value}
+    return {**values, "aws:TagKeys": named} if named else values
 
 
 def _of_sqs(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
