@@ -25,7 +25,9 @@ from tests.guardrail_files import GUARDRAILS
 from tests.guardrails.probes import ALLOW_EVERYTHING, PAGE, REQUESTS, Request
 from tests.guardrails.strategies import guardrails
 
-HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "prevention.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+HOW_TO = DOCS / "how-to" / "prevention.md"
+EXPLANATION = DOCS / "explanation" / "prevention.md"
 NOT_ABOUT_MODELS = re.compile("PassRoleToService|ExemptRoles|FixedTags")
 """The Sids of statements that limit a covered role, and that no service control policy has."""
 

@@ -96,4 +96,4 @@ def test_ordinary_work_of_an_unlisted_caller_is_allowed(rules, caller, action, r
 
 def test_the_page_has_the_number_of_probes_of_ordinary_work() -> None:
     assert len(WORK) >= 40
-    assert f"{len(WORK)} requests of ordinary work" in prevention.HOW_TO.read_text(encoding="utf-8")
+    assert f"{len(WORK)} requests of ordinary work" in prevention.EXPLANATION.read_text(encoding="utf-8")

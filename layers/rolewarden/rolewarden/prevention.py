@@ -179,12 +179,17 @@ class _Held(NamedTuple):
 
 
 def _needed(every: Sequence[_Held]) -> list[_Held]:
-    """`every` without the actions that other statements deny anyway, and without the statements that have none left."""
+    """`every` without the statements and actions that other statements deny anyway."""
     needed = list(every)
-    for place, one in enumerate(every):
+    for one in every:
+        others = [other for other in needed if other is not one]
+        if not _left(one, others):
+            needed = others
+    # Whole statements go first. Otherwise the first of two statements loses the actions of a superfluous second one.
+    for place, one in enumerate(needed):
         others = [other for number, other in enumerate(needed) if number != place]
-        needed[place] = one._replace(statement=_with_actions(one.statement, _left(one, others)))
-    return [one for one in needed if one.statement["Action"]]
+        needed[place] = one._replace(statement={**one.statement, "Action": _shortest(_left(one, others))})
+    return needed
 
 
 def _left(one: _Held, others: Iterable[_Held]) -> list[str]:
@@ -192,10 +197,6 @@ def _left(one: _Held, others: Iterable[_Held]) -> list[str]:
     broader = [other for other in others if _is_broader(other, one)]
     wide = [action for other in broader for action in _listed(other.statement["Action"])]
     return [action for action in _listed(one.statement["Action"]) if not any(covers(other, action) for other in wide)]
-
-
-def _with_actions(statement: Statement, actions: list[str]) -> Statement:
-    return {**statement, "Action": _shortest(actions) if actions else []}
 
 
 def _is_broader(one: _Held, other: _Held) -> bool:
