@@ -242,7 +242,7 @@ def _require_partition(rules: Rules, partition: str) -> None:
             if principal.split(":")[1] != partition:
                 raise RulesError(
                     f"guardrails.yaml: assignments[{number}]: `{principal}` is not in the partition {partition}: write "
-                    f"an ARN that begins with `arn:{partition}:`, or name the other partition"
+                    f"an ARN that begins with `arn:{partition}:`, or compile for the partition of this ARN"
                 )
 
 
