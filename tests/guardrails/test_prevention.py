@@ -83,7 +83,8 @@ def deniers(documents: dict[str, Document], call: Call) -> int:
 def test_an_scp_denies_exactly_what_the_guardrails_of_the_caller_deny(capsys: pytest.CaptureFixture[str]) -> None:
     tally: Counter[str] = Counter()
 
-    @settings(max_examples=volume(60, 1000), phases=AT_ONCE)
+    # The same files each time, because the shares of the two sides vary too much in a few files.
+    @settings(max_examples=volume(60, 1000), phases=AT_ONCE, derandomize=volume(True, False), database=None)
     @given(runs())
     def compare(run: tuple[Rules, list[Call]]) -> None:
         rules, made = run
