@@ -113,12 +113,13 @@ NAMES = [
 ]
 
 EVERY_SHAPE_OF_A_RULE = "is empty: write `{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
+BODY_KEYS = "must be a mapping with `api_keys`, `assistants`, `bedrock`, `jumpstart`, `mode`"
 BODIES = [
-    (guardrail(""), 2, "guardrails.a", "must be a mapping with `assistants`, `bedrock`, `jumpstart`, `mode`"),
+    (guardrail(""), 2, "guardrails.a", BODY_KEYS),
     (guardrail("\n  bedrock: {deny: all}"), 2, "guardrails.a", "is empty: indent `bedrock` if it belongs below it"),
     (guardrail("\n  jumpstart: {deny: all}"), 2, "guardrails.a", "is empty: indent `jumpstart` if it belongs below it"),
-    (guardrail("all"), 2, "guardrails.a", "must be a mapping with `assistants`, `bedrock`, `jumpstart`, `mode`"),
-    (guardrail("[bedrock]"), 2, "guardrails.a", "must be a mapping with `assistants`, `bedrock`, `jumpstart`, `mode`"),
+    (guardrail("all"), 2, "guardrails.a", BODY_KEYS),
+    (guardrail("[bedrock]"), 2, "guardrails.a", BODY_KEYS),
     (guardrail("{}"), 2, "guardrails.a", "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or"),
     (guardrail("{mode: observe}"), 2, "guardrails.a", "denies nothing: add `bedrock: {deny: all}`"),
     (guardrail("{bedrok: {deny: all}}"), 2, "guardrails.a.bedrok", "unknown key: did you mean `bedrock`?"),
@@ -126,7 +127,7 @@ BODIES = [
         guardrail("{sagemaker: {deny: all}}"),
         2,
         "guardrails.a.sagemaker",
-        "write one of `assistants`, `bedrock`, `jumpstart`, `mode`",
+        "write one of `api_keys`, `assistants`, `bedrock`, `jumpstart`, `mode`",
     ),
     (
         guardrail("{bedrock: {deny: all}, mode: Observe}"),
@@ -148,7 +149,7 @@ BODIES = [
 ]
 
 NO_MODEL = "names no model: write `deny: all` to deny every model"
-ALLOWS_ALL = "allows every model and so denies nothing: remove the whole entry"
+ALLOWS_ALL = "allows every model, so the other entries have no effect: remove them"
 LISTS = [
     (guardrail("{bedrock: {deny: []}}"), 2, "guardrails.a.bedrock.deny", "is empty: write a list of model IDs"),
     (guardrail("{bedrock: {allow: []}}"), 2, "guardrails.a.bedrock.allow", "is empty: write a list of model IDs"),
@@ -164,9 +165,7 @@ LISTS = [
     (jumpstart('"y\\u00a0"'), 2, "guardrails.a.jumpstart.deny[1]", r"`y\xa0` begins or ends with a space: write `y`"),
     (guardrail("{bedrock: {deny: ALL}}"), 2, "guardrails.a.bedrock.deny", f"`ALL` {NO_MODEL}"),
     (guardrail("{bedrock: {deny: '*'}}"), 2, "guardrails.a.bedrock.deny", f"`*` {NO_MODEL}"),
-    (guardrail("{bedrock: {allow: all}}"), 2, "guardrails.a.bedrock.allow", f"`all` {ALLOWS_ALL}"),
-    (guardrail("{jumpstart: {allow: all}}"), 2, "guardrails.a.jumpstart.allow", f"`all` {ALLOWS_ALL}"),
-    (guardrail("{bedrock: {allow: ['*']}}"), 2, "guardrails.a.bedrock.allow[1]", f"`*` {ALLOWS_ALL}"),
+    (guardrail("{bedrock: {allow: [meta.x, all]}}"), 2, "guardrails.a.bedrock.allow[2]", f"`all` {ALLOWS_ALL}"),
     (guardrail("{jumpstart: {allow: [x, '**']}}"), 2, "guardrails.a.jumpstart.allow[2]", f"`**` {ALLOWS_ALL}"),
     *((bedrock(f'meta.x, "{p}"'), 2, "guardrails.a.bedrock.deny[2]", f"`{p}` {NO_MODEL}") for p in
       ("*", "**", "?", "?*", "*.*", "*?.?*", "all")),

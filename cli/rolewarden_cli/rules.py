@@ -134,7 +134,7 @@ def left_open(guardrail: Guardrail) -> list[str]:
         found.append("everything that a notebook can reach (`routes: all`)")
     if jumpstart and jumpstart.autopilot is Allowance.ALLOW:
         found.append("fine-tuning of JumpStart models by Canvas (`jumpstart.autopilot`)")
-    if jumpstart and jumpstart.weights is Allowance.ALLOW and jumpstart.kind != "allow" and not jumpstart.hubs:
+    if jumpstart and jumpstart.weights is Allowance.ALLOW and jumpstart.kind.startswith("deny") and not jumpstart.hubs:
         found.append("the files of JumpStart models (`jumpstart.weights`)")
     if not guardrail.assistants and any(rule and rule.kind == "deny-all" for rule in (bedrock, jumpstart)):
         found.append("AWS's assistants (`assistants`)")

@@ -29,7 +29,7 @@ from rolewarden.policies import (
 )
 from rolewarden_local.emulated.judge import judge
 
-from tests.guardrails.probes import ALLOW_EVERYTHING, PAGE, REQUESTS, Request
+from tests.guardrails.probes import ALLOW_EVERYTHING, PAGE, REQUESTS, Request, context_of
 from tests.guardrails.strategies import guardrails
 
 ADMINISTRATOR = {"AdministratorAccess": ALLOW_EVERYTHING}
@@ -54,7 +54,7 @@ def attached(some: Iterable[Guardrail]) -> dict[str, Document]:
 
 def allowed(policies: dict[str, Document], request: Request, boundary: Document | None = None) -> bool:
     return all(
-        judge(policies, request.action, resource, request.context, boundary=boundary).allowed
+        judge(policies, request.action, resource, context_of(request, resource), boundary=boundary).allowed
         for resource in request.resources
     )
 

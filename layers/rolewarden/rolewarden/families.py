@@ -18,6 +18,7 @@ from rolewarden.guardrails import (
     RuleKind,
 )
 from rolewarden.problems import Path_, Problems
+from rolewarden.vocabulary import GEOGRAPHIES
 
 _NAME = r"[A-Za-z][A-Za-z0-9_-]{0,99}"
 _BEDROCK_PATTERN = r"[a-z0-9*?-]{1,63}\.[a-z0-9.:*?-]{1,256}"
@@ -32,7 +33,14 @@ _BEDROCK_ARN = (
 _NAMING_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:\d*:(foundation-model/|inference-profile/[a-z-]+\.)(?P<model>.+)"
 _NAMED_BESIDES = ("application-inference-profile", "prompt-router", "default-prompt-router")
 """Kinds of ARNs for which AWS authorizes a call on the models behind them, too."""
-_INFERENCE_PROFILE = r"(us|us-gov|eu|apac|au|ca|jp|global)\."
+_INFERENCE_PROFILE = rf"({'|'.join(GEOGRAPHIES)})\."
+_GEOGRAPHY = r"[a-z]{2,8}(-[a-z]{2,8})?"
+_REGION = r"[a-z]{2,4}(-[a-z]{2,8})+-[0-9]{1,2}|[a-z]{2,4}-(?=[^*?]*[*?])[a-z0-9*?-]{1,27}"
+_APPLICATION_PROFILE = (
+    r"arn:aws[a-z-]*:bedrock:([a-z0-9-]+|\*):(\d{12}|\*):application-inference-profile/[A-Za-z0-9*-]{1,64}"
+)
+_SYSTEM_PROFILE = r"(arn:aws[a-z-]*:bedrock:[a-z0-9*-]*:[\d*]*:inference-profile/)?(?P<place>[a-z-]+)\..+"
+_BEDROCK_GUARDRAIL = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:\d{12}:guardrail/[a-z0-9]{1,64}(:[1-9][0-9]{0,7})?"
 _PROVIDERS = {
     "claude": "anthropic",
     "j2": "ai21",
@@ -52,6 +60,7 @@ _MAKERS = frozenset(_PROVIDERS.values())
 _FAMILIES = ("bedrock", "jumpstart", "assistants")
 _ALL_ASSISTANTS = "an assistant does not show its model: write `assistants: {deny: all}`"
 _MODELS = "`{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
+_DENIES_NOTHING = "allows every model, and no option denies anything: remove the whole entry, or add an option"
 SOME_GUARDRAILS = "at least one guardrail, for example `no-bedrock: {bedrock: {deny: all}}`"
 
 
@@ -105,8 +114,9 @@ class _GuardrailReader(Fields):
         return found
 
     def guardrail(self, name: str, value: Any, path: Path_, mode: Mode) -> Guardrail:
-        body = self.mapping(value, path, {*_FAMILIES, "pass_roles", "routes", "mode"})
-        denying = {*_FAMILIES, "pass_roles"} & body.keys()
+        body = self.mapping(value, path, {*_FAMILIES, "pass_roles", "api_keys", "routes", "mode"})
+        allowing = {"api_keys"} if body.get("api_keys") == Allowance.ALLOW else set()
+        denying = {*_FAMILIES, "pass_roles", "api_keys"} & (body.keys() - allowing)
         if not denying and isinstance(value, dict) and body.keys() == value.keys():
             self.add_error(
                 path, "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or lists of models"
@@ -122,6 +132,7 @@ class _GuardrailReader(Fields):
             pass_roles=self.strings(body["pass_roles"], (*path, "pass_roles"), ROLE_PATTERNS, self.check_passed_role)
             if "pass_roles" in body
             else (),
+            api_keys=self.choice(Allowance, "api_keys", body, path, Allowance.ALLOW),
         )
 
     def assistants(self, value: Any, path: Path_) -> AssistantsRule:
@@ -136,23 +147,111 @@ class _GuardrailReader(Fields):
             self.add_error(path, f"`{role}` matches every role, so it restricts nothing: remove `pass_roles`")
 
     def bedrock(self, value: Any, path: Path_, routes: Routes) -> BedrockRule:
-        body = self.family(value, path, {"deny", "allow", "customization", "indirect", "allow_arns"})
+        choices = {"customization", "indirect", "batch", "rerank"}
+        lists = {"allow_arns", "profiles", "regions", "only_through", "require_bedrock_guardrail"}
+        body = self.family(value, path, {"deny", "allow", *choices, *lists})
         kind, patterns = self.models(body, path, self.check_bedrock_pattern)
+
+        def listed(key: str, what: str, check: Callable[[str, Path_], None] | None = None) -> tuple[str, ...]:
+            return tuple(dict.fromkeys(self.strings(body[key], (*path, key), what, check))) if key in body else ()
+
         rule = BedrockRule(
             kind,
             patterns,
             self.choice(Allowance, "customization", body, path, Allowance.DENY),
             self.choice(Allowance, "indirect", body, path, Allowance.DENY),
-            self.strings(body["allow_arns"], (*path, "allow_arns"), "a list of ARNs") if "allow_arns" in body else (),
+            listed("allow_arns", "a list of ARNs"),
+            self.choice(Allowance, "batch", body, path, Allowance.ALLOW),
+            self.choice(Allowance, "rerank", body, path, Allowance.DENY),
+            listed("profiles", "a list of geographies, for example `[eu]`", self.check_geography),
+            listed("regions", "a list of regions, for example `[eu-central-1]`", self.check_region),
+            listed("only_through", "a list of ARNs of application inference profiles", self.check_application_profile),
+            listed(
+                "require_bedrock_guardrail", "a list of ARNs of Amazon Bedrock Guardrails", self.check_bedrock_guardrail
+            ),
         )
         self.warn_of_customization(rule.customization, body, path)
-        self.warn_of_routes("indirect", routes, body, path)
+        for key in ("indirect", "batch"):
+            self.warn_of_routes(key, routes, body, path)
         for number, arn in enumerate(rule.allow_arns):
             self.check_allowed_arn(arn, kind, (*path, "allow_arns", number))
+        self.warn_of_restrictions(rule, body, path)
         return rule
 
+    def warn_of_restrictions(self, rule: BedrockRule, body: dict[str, Any], path: Path_) -> None:
+        """Add an error for each option that contradicts another one, or that has no effect next to it."""
+        if rule.kind == "deny-all" and body.get("deny") == "all":
+            needless = ["profiles", "only_through"]
+            needless += [] if rule.allow_arns else ["regions", "require_bedrock_guardrail"]
+            needless += ["batch"] if rule.batch is Allowance.DENY and not rule.allow_arns else []
+            needless += ["rerank"] if rule.rerank is Allowance.ALLOW else []
+            for key in needless:
+                if key in body:
+                    self.add_error(
+                        (*path, key), f"`deny: all` leaves no model to which `{key}` could apply: remove one of them"
+                    )
+        elif rule.rerank is Allowance.ALLOW and rule.indirect is Allowance.ALLOW:
+            self.add_error((*path, "rerank"), "`indirect: allow` already allows reranking: remove `rerank`")
+        if rule.only_through and rule.profiles:
+            self.add_error(
+                (*path, "profiles"), "`only_through` already excludes the profiles of AWS: remove one of them"
+            )
+        for key in ("only_through", "require_bedrock_guardrail"):
+            for option in ("batch", "rerank"):
+                if getattr(rule, key) and body.get(option) == Allowance.ALLOW:
+                    self.add_error(
+                        (*path, option),
+                        f"`{option}: allow` contradicts `{key}`, because these calls cannot carry it: remove one of "
+                        "them",
+                    )
+        allowed = (rule.customization, rule.indirect, rule.batch)
+        limits = (rule.profiles, rule.regions, rule.only_through, rule.require_bedrock_guardrail)
+        if rule.kind == "allow-all" and set(allowed) == {Allowance.ALLOW} and not any(limits):
+            self.add_error((*path, "allow"), _DENIES_NOTHING)
+
+    def check_geography(self, place: str, path: Path_) -> None:
+        if not re.fullmatch(_GEOGRAPHY, place):
+            known = re.match(_INFERENCE_PROFILE, place.lower())
+            form = known[1] if known else "eu"
+            self.add_error(path, f"`{place}` is not the geography of a profile: write it as `{form}`")
+        elif place not in GEOGRAPHIES:
+            self.problems.add_warning(
+                path, f"`{place}` is not a geography that is known, such as {', '.join(GEOGRAPHIES)}: check its name"
+            )
+
+    def check_region(self, region: str, path: Path_) -> None:
+        if set(region) <= set("*?-"):
+            self.add_error(path, f"`{region}` is every region, so it restricts nothing: remove `regions`")
+        elif not re.fullmatch(_REGION, region):
+            self.add_error(path, f"`{region}` is not a region: write it as `eu-central-1`, or a pattern such as `eu-*`")
+
+    def check_application_profile(self, arn: str, path: Path_) -> None:
+        system = re.fullmatch(_SYSTEM_PROFILE, arn)
+        if system:
+            self.add_error(path, f"`{arn}` is a profile of AWS: write `profiles: [{system['place']}]` instead")
+        elif not re.fullmatch(_APPLICATION_PROFILE, arn):
+            self.add_error(
+                path,
+                f"`{arn}` is not an application inference profile: write it as "
+                "`arn:aws:bedrock:eu-central-1:111122223333:application-inference-profile/abc123`, or with `*` for its "
+                "ID",
+            )
+
+    def check_bedrock_guardrail(self, arn: str, path: Path_) -> None:
+        if re.fullmatch(_BEDROCK_GUARDRAIL, arn):
+            return
+        draft = arn.removesuffix(":DRAFT")
+        if draft != arn and re.fullmatch(_BEDROCK_GUARDRAIL, draft):
+            form = f"write `{draft}`, which covers the draft and every version"
+        else:
+            form = (
+                "write its ARN as `arn:aws:bedrock:eu-central-1:111122223333:guardrail/abc123`, or with `:1` for one "
+                "version"
+            )
+        self.add_error(path, f"`{arn}` is not an Amazon Bedrock Guardrail: {form}")
+
     def jumpstart(self, value: Any, path: Path_, routes: Routes) -> JumpStartRule:
-        options = {"customization", "weights", "autopilot", "indirect", "data_jobs", "hubs"}
+        options = {"customization", "weights", "autopilot", "indirect", "data_jobs", "hubs", "gated"}
         body = self.family(value, path, {"deny", "allow", *options})
         kind, patterns = self.models(body, path, self.check_jumpstart_pattern)
         what = "a list of names of private hubs, for example `[approved-models]`"
@@ -165,9 +264,10 @@ class _GuardrailReader(Fields):
             self.choice(Allowance, "indirect", body, path, Allowance.DENY),
             self.choice(Allowance, "data_jobs", body, path, Allowance.DENY),
             self.strings(body["hubs"], (*path, "hubs"), what, self.check_hub) if "hubs" in body else (),
+            self.choice(Allowance, "gated", body, path, Allowance.ALLOW),
         )
         self.warn_of_customization(rule.customization, body, path)
-        for key in ("customization", "indirect", "data_jobs"):
+        for key in ("customization", "indirect", "data_jobs", "gated"):
             self.warn_of_routes(key, routes, body, path)
         if rule.data_jobs is Allowance.ALLOW and rule.customization is Allowance.ALLOW:
             self.add_error((*path, "data_jobs"), "`customization: allow` already allows these jobs: remove `data_jobs`")
@@ -175,13 +275,18 @@ class _GuardrailReader(Fields):
             self.add_error(
                 (*path, "hubs"), "`hubs` is an exception from `deny: all`: write `deny: all`, or remove `hubs`"
             )
-        if rule.weights is Allowance.DENY and (kind == "allow" or rule.hubs):
+        if kind == "deny-all" and body.get("gated") == Allowance.ALLOW:
+            self.add_error((*path, "gated"), "`gated: allow` contradicts `deny: all`: remove one of them")
+        if rule.weights is Allowance.DENY and (kind in ("allow", "allow-all") or rule.hubs):
             allowing, others = ("hubs", "of these hubs") if rule.hubs else ("allow", "of the allowed models")
             self.add_error(
                 (*path, "weights"),
                 f"`weights: deny` with `{allowing}` would also deny the files {others}, because S3 does not know "
                 "models: remove it, or list models under `deny`",
             )
+        beyond = () if routes is Routes.CANVAS else (rule.customization, rule.indirect, rule.gated)
+        if kind == "allow-all" and {rule.autopilot, rule.weights, *beyond} == {Allowance.ALLOW}:
+            self.add_error((*path, "allow"), _DENIES_NOTHING)
         return rule
 
     def check_hub(self, hub: str, path: Path_) -> None:
@@ -217,14 +322,16 @@ class _GuardrailReader(Fields):
                 pattern(model, place)
             elif kind == "deny":
                 self.add_error(place, f"`{model}` names no model: write `deny: all` to deny every model")
-            else:
-                self.add_error(place, f"`{model}` allows every model and so denies nothing: remove the whole entry")
+            elif listed != [model]:
+                self.add_error(place, f"`{model}` allows every model, so the other entries have no effect: remove them")
 
         if isinstance(listed, str) and _is_every(listed):
-            check(listed, (*path, kind))
-            return "deny-all", ()
+            if kind == "deny":
+                check(listed, (*path, kind))
+            return ("deny-all" if kind == "deny" else "allow-all"), ()
         what = "a list of model IDs, for example `[model, ...]`" + (", or `all`" if kind == "deny" else "")
-        return kind, tuple(dict.fromkeys(self.strings(listed, (*path, kind), what, check)))
+        found = tuple(dict.fromkeys(self.strings(listed, (*path, kind), what, check)))
+        return ("allow-all", ()) if kind == "allow" and any(map(_is_every, found)) else (kind, found)
 
     def warn_of_customization(self, customization: Allowance, body: dict[str, Any], path: Path_) -> None:
         if customization is Allowance.ALLOW and body.get("deny") == "all":

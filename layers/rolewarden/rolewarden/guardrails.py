@@ -41,7 +41,8 @@ class Hold(StrEnum):
     SUSPICIOUS = "suspicious"
 
 
-RuleKind = Literal["deny-all", "deny", "allow"]
+RuleKind = Literal["deny-all", "deny", "allow", "allow-all"]
+"""Which models a rule denies: every model, the listed ones, all but the listed ones, or none by its name."""
 
 
 class Allowance(StrEnum):
@@ -61,8 +62,16 @@ class Routes(StrEnum):
 class BedrockRule(NamedTuple):
     """The rule of a guardrail for the models of Amazon Bedrock.
 
-    - `patterns`: model IDs with the wildcards `*` and `?`. Empty for "deny-all".
+    - `patterns`: model IDs with the wildcards `*` and `?`. Empty for "deny-all" and "allow-all".
     - `allow_arns`: ARNs that lead to a model without naming it, and that stay usable.
+    - `batch`: whether the guardrail denies batch jobs.
+    - `rerank`: whether the guardrail denies reranking. It has no effect if `indirect` is allowed.
+    - `profiles`: the geographies of the only inference profiles of AWS that stay usable. Empty for every geography.
+    - `regions`: names or patterns of the only regions in which models stay usable. Empty for every region.
+    - `only_through`: ARNs or patterns of the application inference profiles through which alone models stay usable.
+      Empty if calls without one stay usable.
+    - `require_bedrock_guardrail`: ARNs of Amazon Bedrock Guardrails, one of which each call must name. An ARN without a
+      version stands for every version. Empty if calls without one stay usable.
     """
 
     kind: RuleKind
@@ -70,6 +79,12 @@ class BedrockRule(NamedTuple):
     customization: Allowance = Allowance.DENY
     indirect: Allowance = Allowance.DENY
     allow_arns: tuple[str, ...] = ()
+    batch: Allowance = Allowance.ALLOW
+    rerank: Allowance = Allowance.DENY
+    profiles: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    only_through: tuple[str, ...] = ()
+    require_bedrock_guardrail: tuple[str, ...] = ()
 
 
 class JumpStartRule(NamedTuple):
@@ -78,6 +93,7 @@ class JumpStartRule(NamedTuple):
     - `patterns`: as in BedrockRule.
     - `hubs`: names of private hubs whose models stay usable. Only for "deny-all".
     - `data_jobs`: whether the guardrail denies the jobs of serverless customization that prepare data.
+    - `gated`: whether the guardrail denies gated models by reference. "deny-all" always does.
     """
 
     kind: RuleKind
@@ -88,6 +104,7 @@ class JumpStartRule(NamedTuple):
     indirect: Allowance = Allowance.DENY
     data_jobs: Allowance = Allowance.DENY
     hubs: tuple[str, ...] = ()
+    gated: Allowance = Allowance.ALLOW
 
 
 class AssistantsRule(NamedTuple):
@@ -110,6 +127,7 @@ class Guardrail(NamedTuple):
       the guardrail does not restrict this.
     - `exempt_roles`: the roles of all exemptions and of `never_govern`. A role with the guardrail can neither pass nor
       assume them, because it would get around its denies with them.
+    - `api_keys`: whether the guardrail denies API keys for models.
     - `fixed_tags`: whether a covered role can change no tag of a domain or user profile, because an assignment of the
       file matches tags.
     """
@@ -123,6 +141,7 @@ class Guardrail(NamedTuple):
     pass_roles: tuple[str, ...] = ()
     exempt_roles: tuple[ExemptRole, ...] = ()
     fixed_tags: bool = False
+    api_keys: Allowance = Allowance.ALLOW
 
 
 class Subject(NamedTuple):
@@ -178,6 +197,7 @@ class Exemption(NamedTuple):
 
     - `role`: the exact name of one role.
     - `account`: the account of the role. Empty for the account of the stack, if the stack covers no other.
+    - `role_id`: the unique ID of the one role that is exempt. Empty if a deployment confirms the role.
     - `domains`, `user_profiles`: patterns of the subjects that can use the role, as in an Assignment. If both are
       empty, the exemption names no subjects.
     """
@@ -188,6 +208,7 @@ class Exemption(NamedTuple):
     account: str = ""
     domains: tuple[str, ...] = ()
     user_profiles: tuple[str, ...] = ()
+    role_id: str = ""
 
     @property
     def names_subjects(self) -> bool:

@@ -125,6 +125,7 @@ def read_yaml(text: str, *, file: str = "guardrails.yaml", today: date) -> FileR
 _PRINCIPAL = r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?"
 _ACCOUNT = r"[0-9]{12}|(?=[0-9]*[*?])[0-9*?]{1,12}"
 _ONE_ACCOUNT = r"[0-9]{12}"
+_ROLE_ID = r"AROA[A-Z0-9]{12,124}"
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _NAMES = "a list of guardrails, for example `[no-generative-ai]`, or `[]` if none applies"
 _PATTERNS = {
@@ -280,7 +281,7 @@ class _FileReader(Fields):
         body = self.mapping(
             value,
             path,
-            {"role", "account", "domains", "user_profiles", "until", "reason"},
+            {"role", "account", "role_id", "domains", "user_profiles", "until", "reason"},
             {
                 "role": "is missing: name the exempt role, for example `role: CanvasBreakGlass`",
                 "until": "is missing: write the last day of the exemption, for example `until: 2027-01-31`",
@@ -303,12 +304,21 @@ class _FileReader(Fields):
             )
         if not isinstance(reason, str | None):
             self.add_error((*path, "reason"), f"{ONE_TEXT}, for example `reason: ticket SEC-123`")
+        role_id = body.get("role_id", "")
+        if "role_id" in body and not (isinstance(role_id, str) and re.fullmatch(_ROLE_ID, role_id)):
+            self.add_error(
+                (*path, "role_id"),
+                "must be the unique ID of the role, which begins with AROA: run `aws iam get-role --role-name ROLE "
+                "--query Role.RoleId`",
+            )
         subjects = {
             key: self.strings(body[key], (*path, key), _PATTERNS[key])
             for key in ("domains", "user_profiles")
             if key in body
         }
-        return Exemption(str(role), until or date.min, str(reason or ""), str(account), **subjects)
+        return Exemption(
+            str(role), until or date.min, str(reason or ""), str(account), role_id=str(role_id), **subjects
+        )
 
     def check_exempt_role(self, role: str, path: Path_) -> None:
         if re.fullmatch(ROLE_PATTERN, role) and set(role) & set("*?"):
