@@ -15,17 +15,12 @@ from dataclasses import dataclass
 
 from rolewarden import POLICY_PATH
 from rolewarden.errors import ProtectionError
-from rolewarden.policies import POLICY_SIZE, Document, Statement, size
+from rolewarden.policies import POLICY_SIZE, SCP_SIZE, Document, Statement, size
 from rolewarden.reach import FORWARD, UNDELIVERED
 from rolewarden.vocabulary import SET_TAGS
 
 from rolewarden_cli.account import DeployedStack
 from rolewarden_cli.deployers import deployer_patterns, is_deployer
-
-SCP_SIZE = 10_240
-"""Maximum characters of a service control policy, since May 2026 (5,120 before),
-https://docs.aws.amazon.com/organizations/latest/userguide/orgs_reference_limits.html. White space counts unless the
-policy is saved in the console."""
 
 BOUNDARY_NAME = "RolewardenAdministrators"
 """The name of the boundary policy. The document protects the policy of this name."""

@@ -211,7 +211,7 @@ class _Words(NamedTuple):
     def in_order(self, asked: list[str]) -> bool:
         """Whether the ID has its words in the order of `asked`. If it has a provider, only numbers have an order."""
         own = iter((*self.name, *self.version))
-        wanted = [word for word in asked if (word.isdecimal() if self.provider else word not in _SOFT)]
+        wanted = [word for word in asked if (re.fullmatch("[0-9]+", word) if self.provider else word not in _SOFT)]
         return all(word in own for word in wanted)
 
     def end_of(self, asked: list[str], model: str) -> int:

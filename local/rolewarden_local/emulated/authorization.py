@@ -29,7 +29,7 @@ from rolewarden.policies import Document
 from rolewarden_local.emulated import faults, names, passing, queue_policies, tables
 from rolewarden_local.emulated._ministack import cloudformation, iam, iam_actions, sts
 from rolewarden_local.emulated.faults import Answer
-from rolewarden_local.emulated.judge import BOUNDARY, Judgement, Unsupported, Values, judge
+from rolewarden_local.emulated.judge import BOUNDARY, Judgement, Unsupported, Values, current_time, judge
 from rolewarden_local.emulated.organization import NOT_DELEGATED, ORGANIZATION
 from rolewarden_local.emulated.scps import organizations_decision
 
@@ -195,7 +195,12 @@ def _by_table(caller: _Principal, ask: _Ask) -> str:
 
 def _root(account: str) -> _Principal:
     arn = f"arn:aws:iam::{account}:root"
-    keys = {"aws:PrincipalArn": arn, "aws:PrincipalAccount": account, "aws:PrincipalType": "Account"}
+    keys = {
+        "aws:PrincipalArn": arn,
+        "aws:PrincipalAccount": account,
+        "aws:PrincipalType": "Account",
+        **current_time(),
+    }
     return _Principal(arn, arn, {}, None, keys)
 
 
@@ -243,6 +248,7 @@ def _caller(request: Request) -> _Principal | None:
         "aws:PrincipalType": kind,
         "aws:userid": user_id or entity["UserId"],
         **({"aws:username": name} if kind == "User" else {}),
+        **current_time(),
     }
     carried = entity.get("PermissionsBoundary")
     boundary = _document(request.account, carried) if carried else None
@@ -496,11 +502,20 @@ def _passed(request: Request, body: Mapping[str, Any]) -> Iterator[_Ask]:
 
 def _of_subject(request: Request, action: str, body: Mapping[str, Any]) -> _Ask:
     domain, profile = body.get("DomainId"), body.get("UserProfileName")
+    keys = _tag_keys(body)
     if domain and profile:
-        return _Ask(action, request.arn("sagemaker", f"user-profile/{domain}/{profile.lower()}"))
+        return _Ask(action, request.arn("sagemaker", f"user-profile/{domain}/{profile.lower()}"), keys)
     if domain:
-        return _Ask(action, request.arn("sagemaker", f"domain/{domain}"))
-    return _Ask(action, body.get("ResourceArn") or "*")
+        return _Ask(action, request.arn("sagemaker", f"domain/{domain}"), keys)
+    return _Ask(action, body.get("ResourceArn") or "*", keys)
+
+
+def _tag_keys(body: Mapping[str, Any]) -> dict[str, Values]:
+    """The condition keys for the tags in a request. Tags without a value have only aws:TagKeys."""
+    tags = {tag["Key"]: tag["Value"] for tag in body.get("Tags") or ()}
+    named = list(tags) or list(body.get("TagKeys") or ())
+    values: dict[str, Values] = {f"aws:RequestTag/{key}": value for key, value in tags.items() if value}
+    return {**values, "aws:TagKeys": named} if named else values
 
 
 def _of_sqs(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
