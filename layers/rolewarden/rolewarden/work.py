@@ -36,6 +36,9 @@ RULES = "rules"
 HEARTBEAT = "heartbeat"
 """The step that counts the accounts without a recent sweep. A schedule triggers it."""
 
+DRILLS = "drills"
+"""The step that returns the states of drills, for `rolewarden drill`."""
+
 DOCTOR = "doctor"
 """The step that returns the probes of all accounts, for `rolewarden doctor`."""
 
