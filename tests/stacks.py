@@ -15,8 +15,18 @@ MEMBER = "222233334444"
 ID = "1f357b5b-3e36-838c-94a4-e671aa807118"
 SUFFIX = "1A2B3C4D5E6F"
 
-WORKERS = ("EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction", "DetachFunction")
+WORKERS = (
+    "EnforceFunction",
+    "ReconcileFunction",
+    "SweepFunction",
+    "PublishFunction",
+    "DetachFunction",
+    "DrillFunction",
+)
 """The functions that read or write IAM."""
+
+LISTENED_TO = frozenset({"DetachFunction", "DrillFunction"})
+"""The functions whose own calls the rules select."""
 
 FUNCTIONS = (*WORKERS, "AlertFunction")
 """The functions that every stack has."""

@@ -11,7 +11,7 @@ from rolewarden.settings import queues_of_mappings
 from tests.conftest import ROOT, sample
 from tests.patterns import matching
 from tests.permissions import actions, of_template
-from tests.stacks import ACCOUNT, FUNCTIONS, RECEIVERS, WORKERS, translated, whole
+from tests.stacks import ACCOUNT, FUNCTIONS, LISTENED_TO, RECEIVERS, WORKERS, translated, whole
 
 ROLES = f"arn:aws:iam::{ACCOUNT}:role/rolewarden"
 REGIONS = {
@@ -62,7 +62,7 @@ def test_every_rule_on_cloudtrail_leaves_out_failed_calls_and_keeps_calls_withou
         issuers = [b["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] for b in detail["$or"]]
         assert issuers == [
             [{"exists": False}],
-            [{"anything-but": [f"{ROLES}/{function}Role" for function in WORKERS if function != "DetachFunction"]}],
+            [{"anything-but": [f"{ROLES}/{function}Role" for function in WORKERS if function not in LISTENED_TO]}],
         ]
 
 
@@ -72,6 +72,7 @@ def test_every_rule_on_cloudtrail_leaves_out_failed_calls_and_keeps_calls_withou
         ("EnforceFunctionRole", False),
         ("PublishFunctionRole", False),
         ("DetachFunctionRole", True),
+        ("DrillFunctionRole", True),
         ("Escape", True),
         ("EnforceFunctionRole2", True),
     ],

@@ -167,15 +167,18 @@ class RecordedDrills:
         found = _paired(account, rows)
         return next(((drill, heard) for drill, heard in found.items() if drill.nonce == nonce), (None, None))
 
-    def since(self, account: str, *, pulses: float, drills: float, now: float) -> dict[Drill, Heard | None]:
+    def since(
+        self, account: str, now: float, *, pulses: float | None = None, drills: float | None = None
+    ) -> dict[Drill, Heard | None]:
         """The drills of an account that are newer than a time in seconds of the epoch, each with what was heard of it.
 
-        - `pulses`, `drills`: the time for pulses, and for full drills.
         - `now`: a drill with a later time does not count, because Rolewarden cannot have sent it.
+        - `pulses`, `drills`: the time for pulses, and for full drills. None leaves them out.
         """
         rows = [
             row
             for word, begin in ((_PULSE, pulses), (_DRILL, drills))
+            if begin is not None
             for row in self.aws.query(
                 self._table, {"scope": f"{word}/{account}"}, least=("item", f"{word}.{max(0, int(begin)):010d}")
             )

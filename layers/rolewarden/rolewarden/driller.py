@@ -127,7 +127,7 @@ class Driller:
 
     def _after_sweep(self, account: str) -> list[Drill]:
         now = self.clock.now()
-        known = self.drills.since(account, pulses=now - PULSE_SECONDS, drills=now - DAILY_SECONDS, now=now)
+        known = self.drills.since(account, now, pulses=now - PULSE_SECONDS, drills=now - DAILY_SECONDS)
         drills = [] if any(drill.kind is not DrillKind.FULL for drill in known) else self.pulse(account)
         full = max((drill.at for drill in known if drill.kind is DrillKind.FULL), default=0.0)
         return [*drills, *self.drill(account)] if full < self.deployed() or not full else drills
@@ -140,7 +140,7 @@ class Driller:
                 logger.warning("time did not suffice for all full drills", extra={"next": account})
                 break
             now = self.clock.now()
-            if self.drills.since(account, pulses=now, drills=now - DAILY_SECONDS, now=now):
+            if self.drills.since(account, now, drills=now - DAILY_SECONDS):
                 continue
             try:
                 sent += self.drill(account)
@@ -157,7 +157,7 @@ class Driller:
     def drill(self, account: str) -> list[Drill]:
         """Send a full drill in an account, unless one began within the limit. Raises RetryLater."""
         now = self.clock.now()
-        if self.drills.since(account, pulses=now, drills=now - self.limit, now=now):
+        if self.drills.since(account, now, drills=now - self.limit):
             return []
         return [self._make(account, self.home_region, DrillKind.FULL)]
 

@@ -80,7 +80,7 @@ class Judge:
         now = self.clock.now()
         # Enough for two misses and the pulse before them.
         window = max(MIN_WINDOW, (CUT_MISSES + 1) * self.sweep_seconds + self.limit)
-        found = self.drills.since(account, pulses=now - window, drills=now - FULL_WINDOW, now=now)
+        found = self.drills.since(account, now, pulses=now - window, drills=now - FULL_WINDOW)
         return judged(found, now, self.limit)
 
     def judge(self, account: str, *, looks_at_queues: bool = False) -> list[Found]:
@@ -117,10 +117,8 @@ class Judge:
     def is_waiting(self, account: str) -> bool:
         """Whether a full drill of an account began within the limit and was not heard yet. Raises RetryLater."""
         now = self.clock.now()
-        recent = self.drills.since(account, pulses=now, drills=now - self.limit, now=now)
-        return any(
-            heard is None and not drill.refused for drill, heard in recent.items() if drill.kind is DrillKind.FULL
-        )
+        recent = self.drills.since(account, now, drills=now - self.limit)
+        return any(heard is None and not drill.refused for drill, heard in recent.items())
 
     def report(self, account: str) -> set[str]:
         """Report the regions of an account that are cut, one finding each. Gives the keys of the findings.

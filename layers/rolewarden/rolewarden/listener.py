@@ -116,7 +116,7 @@ class Listener:
             logger.error("the canary cannot be restored", extra={"account": account, "why": why})
 
     def restore(self, account: str, origin: Origin, *, is_used: bool) -> str:
-        """Attach the canary's policy without a drill. Gives why that is refused, or an empty text. Raises RetryLater."""
+        """Attach the canary's policy without a drill. Gives why it is refused, or an empty text. Raises RetryLater."""
         correlation_id = origin.new_correlation_id()
         try:
             self._attach(account, correlation_id, is_used=is_used)

@@ -68,9 +68,13 @@ def leaves_event(service: str, operation: str) -> bool:
     return known and not operation.startswith(_READING)
 
 
-def event(call: ApiCall) -> Event:
-    """The event of one call, with EventBridge's envelope."""
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def event(call: ApiCall, at: float | None = None) -> Event:
+    """The event of one call, with EventBridge's envelope.
+
+    `at` is the time of the call in seconds of the epoch; None for now.
+    """
+    moment = datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC)
+    now = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
     region = REGION if call.service == "iam" else call.region
     detail: dict[str, Any] = {
         "eventVersion": "1.08",
