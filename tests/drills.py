@@ -1,4 +1,4 @@
-"""The event path of a deployed stack, without a deployment: its rules, buses, queues, roles and canaries in the local AWS.
+"""The event path of a deployed stack without a deployment: rules, buses, queues, roles and canaries in the local AWS.
 
 EnforceFunction runs in this process, behind the rules of the template. CloudTrail delivers by a virtual clock. A test
 sends drills, lets time pass, and asks the judge.
@@ -35,6 +35,12 @@ DELAY = 20.0
 """Seconds from a call to the delivery of its event, unless a test says otherwise."""
 
 DAY = 24 * 3600.0
+RULES = frozenset({"EnforceFunctionSubjects", "EnforceFunctionRoles", "ForwardedToEnforce", "Subjects", "Roles"})
+"""The logical IDs of the rules that drills pass, in both templates."""
+
+QUEUES = {"EventsDeadLetterQueue": "EventsDeadLetterQueue", "Undelivered": "rolewarden-undelivered"}
+"""The names of the dead-letter queues of these rules, by their logical IDs."""
+
 FUNCTION = f"arn:aws:lambda:{HOME}:{ACCOUNT_ID}:function:EnforceFunction"
 
 
@@ -118,32 +124,9 @@ class Ground:
 
     def _put(self, template: Template, account: str, region: str) -> None:
         """Make what the events pass in one account and region, as CloudFormation makes it from a template."""
-        iam, events, sqs = (client(service, account, region) for service in ("iam", "events", "sqs"))
-        for policy in template.resources("AWS::IAM::ManagedPolicy").values():
-            _once(
-                partial(
-                    iam.create_policy,
-                    PolicyName=policy["ManagedPolicyName"],
-                    Path=policy["Path"],
-                    PolicyDocument=json.dumps(policy["PolicyDocument"]),
-                    Description=policy["Description"],
-                )
-            )
-        roles = template.resources("AWS::IAM::Role")
-        for name, role in roles.items():
-            if "RoleName" in role or name in {"ForwardRole"}:
-                _put_role(iam, name, role, account)
-        for name, queue in template.resources("AWS::SQS::Queue").items():
-            made = queue.get("QueueName", name)
-            if made in {"EventsDeadLetterQueue", "rolewarden-undelivered"}:
-                sqs.create_queue(QueueName=made)
-        for policy in template.resources("AWS::SQS::QueuePolicy").values():
-            for queue in policy["Queues"]:
-                made = {"Undelivered": "rolewarden-undelivered"}.get(queue.rsplit("/", 1)[-1], queue.rsplit("/", 1)[-1])
-                if made in {"EventsDeadLetterQueue", "rolewarden-undelivered"}:
-                    text = json.dumps(policy["PolicyDocument"]).replace(":Undelivered", ":rolewarden-undelivered")
-                    url = sqs.get_queue_url(QueueName=made)["QueueUrl"]
-                    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": text})
+        _put_identities(template, account)
+        _put_queues(template, client("sqs", account, region))
+        events = client("events", account, region)
         for bus in template.resources("AWS::Events::EventBus").values():
             events.create_event_bus(Name=bus["Name"])
         for policy in template.resources("AWS::Events::EventBusPolicy").values():
@@ -151,11 +134,11 @@ class Ground:
             document = {"Version": "2012-10-17", "Statement": [statement]}
             events.put_permission(EventBusName="rolewarden-central", Policy=json.dumps(document))
         for name, rule in template.resources("AWS::Events::Rule").items():
-            if "EventPattern" in rule and _passes_events(name):
+            if name in RULES:
                 self._put_rule(events, rule.get("Name", name), rule, region)
         for config in template.resources("AWS::SageMaker::AppImageConfig").values():
             made = partial(client("sagemaker", account, region).create_app_image_config, Tags=config["Tags"])
-            _once(partial(made, AppImageConfigName=config["AppImageConfigName"]))
+            _put_once(partial(made, AppImageConfigName=config["AppImageConfigName"]))
 
     @property
     def _bus(self) -> str:
@@ -213,17 +196,39 @@ class Ground:
         return [policy["PolicyName"] for policy in attached] == ["drill.canary"]
 
 
-def _passes_events(name: str) -> bool:
-    return name in {"EnforceFunctionSubjects", "EnforceFunctionRoles", "ForwardedToEnforce", "Subjects", "Roles"}
-
-
-def _once(make: Any) -> None:
+def _put_once(make: Any) -> None:
     """Make something unless it exists."""
     try:
         make()
     except ClientError as error:
         if error.response["Error"]["Code"] not in {"EntityAlreadyExists", "ResourceInUse", "ResourceInUseException"}:
             raise
+
+
+def _put_identities(template: Template, account: str) -> None:
+    iam = client("iam", account)
+    for policy in template.resources("AWS::IAM::ManagedPolicy").values():
+        _put_once(
+            partial(
+                iam.create_policy,
+                PolicyName=policy["ManagedPolicyName"],
+                Path=policy["Path"],
+                PolicyDocument=json.dumps(policy["PolicyDocument"]),
+                Description=policy["Description"],
+            )
+        )
+    for name, role in template.resources("AWS::IAM::Role").items():
+        if "RoleName" in role or name == "ForwardRole":
+            _put_role(iam, name, role, account)
+
+
+def _put_queues(template: Template, sqs: Any) -> None:
+    policies = template.resources("AWS::SQS::QueuePolicy")
+    for logical, name in QUEUES.items():
+        if logical in template.made():
+            url = sqs.create_queue(QueueName=name)["QueueUrl"]
+            text = json.dumps(policies[f"{logical}Policy"]["PolicyDocument"]).replace(":Undelivered", f":{name}")
+            sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": text})
 
 
 def _put_role(iam: Any, logical: str, role: Mapping[str, Any], account: str) -> None:
@@ -235,7 +240,7 @@ def _put_role(iam: Any, logical: str, role: Mapping[str, Any], account: str) -> 
     for statement in document["Statement"]:
         if "#" in str(statement["Principal"].get("AWS", "")):
             statement["Principal"] = {"AWS": f"arn:aws:iam::{ACCOUNT_ID}:root"}
-    _once(
+    _put_once(
         partial(
             iam.create_role,
             RoleName=name,

@@ -67,7 +67,7 @@ def test_the_trimmed_botocore_has_every_called_operation_and_the_same_endpoints(
     source = "\n".join(text for text in files if re.search(r'\.client\("[a-z]+"', text))
     services = re.findall(r'\.client\("([a-z]+)"', source)
     assert {"iam", "sagemaker", "cloudtrail"} <= set(services)
-    assert not {"bedrock", "lambda"} & set(services), "only operators call these"
+    assert "bedrock" not in services, "only operators call this"
     words = sorted(set(re.findall(r"\w+", source)))
     program = f"""
 import botocore.session, json

@@ -378,15 +378,15 @@ class LocalAws:
     def deliver(self) -> int:
         """Deliver the events whose time has come, and run the functions of this process. Return the number of runs."""
 
-        def hand_over() -> None:
+        def send_due() -> None:
             for event in delivery.DELIVERY.due():
-                self._hand_over(event)
+                self._send_to_rules(event)
 
         runs = 0
-        self._on_the_loop(hand_over)
+        self._on_the_loop(send_due)
         while delivery.run_next():
             runs += 1
-            self._on_the_loop(hand_over)
+            self._on_the_loop(send_due)
         return runs
 
     def run_here(self, function: str, handler: Callable[[Any], Any]) -> None:
@@ -547,9 +547,9 @@ class LocalAws:
         """Keep an event of CloudTrail, and hand it to EventBridge in its account and region, perhaps later."""
         self.events.append(event)
         if trail.is_delivered(event) and not delivery.DELIVERY.holds(event):
-            self._hand_over(event)
+            self._send_to_rules(event)
 
-    def _hand_over(self, event: cloudtrail.Event) -> None:
+    def _send_to_rules(self, event: cloudtrail.Event) -> None:
         entry = {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(event["detail"])}
         with responses.request_scope(event["account"], event["region"]):
             _, _, answer = eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from rolewarden import POLICY_PATH
 from rolewarden.names import folded, folded_arn
@@ -54,13 +54,36 @@ class DrillKind(StrEnum):
     """DetachRolePolicy on the canary role: EnforceFunction must attach the policy again."""
 
 
-CALLS = {"TagRole": DrillKind.ROLES, "AddTags": DrillKind.SUBJECTS, "DetachRolePolicy": DrillKind.FULL}
+DRILL_CALLS = {"TagRole": DrillKind.ROLES, "AddTags": DrillKind.SUBJECTS, "DetachRolePolicy": DrillKind.FULL}
 """The kind of a drill that makes each call."""
+
+
+class DrillCall(NamedTuple):
+    """A call on the canary, which a drill can have made.
+
+    - `principal`: the ARN of its caller, without the name of its session.
+    - `nonce`: the nonce at the end of its user agent; empty if it has none.
+    - `event_id`: the ID that CloudTrail gave the call.
+    """
+
+    kind: DrillKind
+    principal: str
+    nonce: str
+    event_id: str
+
+
+_NONCE = re.compile(r"\brolewarden/((?:pulse|drill)\.\d{10}\.[0-9a-f]{16})$")
+
+
+def nonce_in(user_agent: str) -> str:
+    """The nonce of a drill at the end of a user agent; empty if it has none."""
+    found = _NONCE.search(user_agent)
+    return found[1] if found else ""
 
 
 def canary_call(call: str, parameters: Mapping[str, Any]) -> DrillKind | None:
     """The kind of drill that can have made a call, by its recorded parameters; None for calls that no drill makes."""
-    kind = CALLS.get(call)
+    kind = DRILL_CALLS.get(call)
     if kind is DrillKind.SUBJECTS:
         arn = parameters.get("resourceArn")
         return kind if isinstance(arn, str) and _CONFIG_ARN.fullmatch(arn) else None

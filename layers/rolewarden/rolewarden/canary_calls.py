@@ -19,7 +19,7 @@ class CanaryCalls:
     def __init__(self, aws: Aws) -> None:
         self._aws = aws
 
-    def tag_role(self, account: str, nonce: str) -> None:
+    def set_role_tag(self, account: str, nonce: str) -> None:
         """Set the tag of the canary role to the value that it has. Raises Refused and RetryLater."""
         aws = self._aws.within(account)
         client = cast("IAMClient", aws.client("iam"))
@@ -27,7 +27,7 @@ class CanaryCalls:
         with translated(), correlated(nonce):
             client.tag_role(RoleName=CANARY_ROLE, Tags=[CANARY_TAG])  # type: ignore[list-item]
 
-    def tag_config(self, account: str, region: str, nonce: str) -> None:
+    def set_config_tag(self, account: str, region: str, nonce: str) -> None:
         """Set the tag of the canary's AppImageConfig to the value that it has. Raises Refused and RetryLater."""
         aws = self._aws.within(account)
         client = cast("SageMakerClient", aws.client("sagemaker", region))

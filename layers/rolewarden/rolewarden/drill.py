@@ -17,7 +17,8 @@ The rows have the partition key (`scope`) `pulse/ACCOUNT` or `drill/ACCOUNT`. Th
   the start of EnforceFunction), `remediation` (from there until the policy was attached again) and, if it was not,
   `refused`. A figure that could not be measured is missing.
 
-Both rows expire after KEPT_SECONDS. The history has a row of the kind `Drill Measured` for each drill that was heard.
+Both rows expire after DRILL_KEPT_SECONDS. The history has a row of the kind `Drill Measured` for each drill that was
+heard, about `ACCOUNT/drill/KIND/REGION`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from rolewarden.calls import ReadsItems, WritesItems
 from rolewarden.canary import DrillKind
 from rolewarden.clock import CLOCK_SKEW
 
-KEPT_SECONDS = 4 * 24 * 3600
+DRILL_KEPT_SECONDS = 4 * 24 * 3600
 """Seconds after which the rows of a drill expire: more than three full drills of a day each."""
 
 CUT_MISSES = 2
@@ -105,7 +106,7 @@ class DrillState(StrEnum):
     """EnforceFunction missed two drills in a row or more."""
 
 
-class Judged(NamedTuple):
+class DrillResult(NamedTuple):
     """The state of one kind of drill in a region of an account.
 
     - `misses`: the number of newest drills in a row that EnforceFunction did not hear, or did not act on.
@@ -124,7 +125,7 @@ class Judged(NamedTuple):
         return self.drill.account, self.drill.region, self.drill.kind
 
 
-def judged(drills: Mapping[Drill, Heard | None], now: float, limit: float) -> list[Judged]:
+def results_of(drills: Mapping[Drill, Heard | None], now: float, limit: float) -> list[DrillResult]:
     """The state of each kind of drill in each region, in the order of region and kind.
 
     - `drills`: the recent drills of one account, each with what was heard of it.
@@ -133,13 +134,15 @@ def judged(drills: Mapping[Drill, Heard | None], now: float, limit: float) -> li
     groups: dict[tuple[str, DrillKind], list[Drill]] = {}
     for drill in sorted(drills, key=lambda drill: drill.nonce.partition(".")[2], reverse=True):
         groups.setdefault((drill.region, drill.kind), []).append(drill)
-    return [_judged(groups[key], drills, now, limit) for key in sorted(groups)]
+    return [_result_of(groups[key], drills, now, limit) for key in sorted(groups)]
 
 
-def _judged(newest_first: list[Drill], drills: Mapping[Drill, Heard | None], now: float, limit: float) -> Judged:
+def _result_of(
+    newest_first: list[Drill], drills: Mapping[Drill, Heard | None], now: float, limit: float
+) -> DrillResult:
     decided = [drill for drill in newest_first if drills[drill] or drill.refused or now - drill.at >= limit]
     if not decided:
-        return Judged(DrillState.WAITING, 0, newest_first[0])
+        return DrillResult(DrillState.WAITING, 0, newest_first[0])
     misses = 0
     for drill in decided:
         heard = drills[drill]
@@ -148,10 +151,10 @@ def _judged(newest_first: list[Drill], drills: Mapping[Drill, Heard | None], now
         misses += 1
     newest, heard = decided[0], drills[decided[0]]
     if misses:
-        return Judged(DrillState.CUT if misses >= CUT_MISSES else DrillState.LATE, misses, newest, heard)
+        return DrillResult(DrillState.CUT if misses >= CUT_MISSES else DrillState.LATE, misses, newest, heard)
     # An event that arrives after the limit proves that the path is whole, however slow it is.
     is_late = heard is not None and heard.total > limit
-    return Judged(DrillState.LATE if is_late else DrillState.HEARD, 0, newest, heard)
+    return DrillResult(DrillState.LATE if is_late else DrillState.HEARD, 0, newest, heard)
 
 
 class RecordedDrills:
@@ -212,7 +215,7 @@ class Drills(RecordedDrills):
 
     def _put(self, drill: Drill, what: str, row: Mapping[str, Any], at: float) -> None:
         key = row_key((_scope(drill.account, drill.nonce), f"{drill.nonce}/{what}"))
-        self.aws.put(self._table, {**key, **row, "expires": int(at) + KEPT_SECONDS})
+        self.aws.put(self._table, {**key, **row, "expires": int(at) + DRILL_KEPT_SECONDS})
 
 
 def _scope(account: str, nonce: str) -> str:

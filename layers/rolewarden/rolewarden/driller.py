@@ -46,11 +46,11 @@ PULSE_SECONDS = 600.0
 class MakesDrills(Protocol):
     """Makes the calls of drills on the canary, and no others."""
 
-    def tag_role(self, account: str, nonce: str) -> None:
-        """As `CanaryCalls.tag_role`."""
+    def set_role_tag(self, account: str, nonce: str) -> None:
+        """As `CanaryCalls.set_role_tag`."""
 
-    def tag_config(self, account: str, region: str, nonce: str) -> None:
-        """As `CanaryCalls.tag_config`."""
+    def set_config_tag(self, account: str, region: str, nonce: str) -> None:
+        """As `CanaryCalls.set_config_tag`."""
 
     def detach(self, account: str, nonce: str) -> bool:
         """As `CanaryCalls.detach`."""
@@ -166,16 +166,16 @@ class Driller:
         # The row comes first: a call without its row counts as that of another caller.
         self.drills.put_sent(drill)
         try:
-            self._call(drill)
+            self._make_call(drill)
         except Refused as refused:
             drill = drill._replace(refused=str(refused))
             self.drills.put_sent(drill)
         return drill
 
-    def _call(self, drill: Drill) -> None:
+    def _make_call(self, drill: Drill) -> None:
         if drill.kind is DrillKind.ROLES:
-            self.calls.tag_role(drill.account, drill.nonce)
+            self.calls.set_role_tag(drill.account, drill.nonce)
         elif drill.kind is DrillKind.SUBJECTS:
-            self.calls.tag_config(drill.account, drill.region, drill.nonce)
+            self.calls.set_config_tag(drill.account, drill.region, drill.nonce)
         elif not self.calls.detach(drill.account, drill.nonce):
             raise Refused(Reason.CANARY, "DetachRolePolicy: the canary's policy is not attached to the canary role")

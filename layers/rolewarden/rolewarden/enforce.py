@@ -126,7 +126,7 @@ class Enforcer:
         done = self._evaluate(request)
         if request.drill:
             is_used = any(outcome["verdict"] != Verdict.OUT_OF_SCOPE for outcome in done["outcomes"])
-            done["drill"] = self.listener.hear(request, arrival, is_used=is_used)
+            done["drill"] = self.listener.hear(request, request.drill, arrival, is_used=is_used)
         return done
 
     def _evaluate(self, request: EvaluationRequest, rechecks: int = 0) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from rolewarden.canary import DrillKind, canary_call
+from rolewarden.canary import DrillCall, DrillKind, canary_call, nonce_in
 from rolewarden.origin import Cause, Origin, Trigger
 
 DOMAIN_EVENTS = frozenset({"CreateDomain", "UpdateDomain", "DeleteDomain"})
@@ -76,7 +76,7 @@ class EvaluationRequest(NamedTuple):
     - `ignored`: why the event triggers no evaluation. None if it triggers one.
     - `detached`: whether the call detached a policy of Rolewarden from the role, or changed the role's permissions
       boundary. IAM may still show the state before the call.
-    - `drill`: the kind of drill that can have made the call, because it is a call on the canary. None for other calls.
+    - `drill`: the call on the canary, which a drill can have made. None for other calls.
     """
 
     account: str
@@ -87,7 +87,7 @@ class EvaluationRequest(NamedTuple):
     policy: str = ""
     ignored: Ignored | None = None
     detached: bool = False
-    drill: DrillKind | None = None
+    drill: DrillCall | None = None
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class EvaluationRequest(NamedTuple):
         if self.ignored:
             named["ignored"] = self.ignored.value
         if self.drill:
-            named["drill"] = self.drill.value
+            named["drill"] = self.drill.kind.value
         if self.role:
             named["role"] = self.role
         if self.policy:
@@ -162,8 +162,9 @@ def parse_event(event: Any, own_account: str = "", regions: Collection[str] = ()
     if regions and known is SAGEMAKER_EVENTS and region not in regions:
         return ignore(Ignored.OTHER_REGION)
     parameters = mapping(detail.get("requestParameters"))
-    drill = canary_call(call, parameters)
-    if drill is DrillKind.SUBJECTS:
+    kind = canary_call(call, parameters)
+    drill = DrillCall(kind, cause.principal, nonce_in(cause.user_agent), cause.event_id) if kind else None
+    if kind is DrillKind.SUBJECTS:
         return EvaluationRequest(account, region, origin, drill=drill)
     if call in ROLE_EVENTS:
         created = mapping(mapping(detail.get("responseElements")).get("role")) if call == "AcquireRole" else {}

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 from rolewarden.canary import NOT_DRILLED, DrillKind
 from rolewarden.clock import Clock
-from rolewarden.drill import CUT_MISSES, DrillState, Judged, RecordedDrills, judged
+from rolewarden.drill import CUT_MISSES, DrillResult, DrillState, RecordedDrills, results_of
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.origin import SWEEP
-from rolewarden.path import BrokenLink, EventPath, Link
+from rolewarden.path import BrokenLink, EventPath, PathLink
 from rolewarden.record import Recorder
 from rolewarden.reported import ReportedKind
 from rolewarden.verdicts import Reason
@@ -38,7 +38,7 @@ _BAD = frozenset({DrillState.LATE, DrillState.CUT})
 class Found(NamedTuple):
     """The state of one kind of drill in a region, and the first broken link if it is late or cut."""
 
-    judged: Judged
+    judged: DrillResult
     broken: BrokenLink | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Found(NamedTuple):
 
 
 @dataclass
-class Judge:
+class DrillJudge:
     """Judges drills.
 
     - `limit`: seconds after which a drill that was not heard is missed.
@@ -75,13 +75,13 @@ class Judge:
     limit: float
     sweep_seconds: float
 
-    def states(self, account: str) -> list[Judged]:
+    def states(self, account: str) -> list[DrillResult]:
         """The state of each kind of drill in each region of an account. Raises RetryLater."""
         now = self.clock.now()
         # Enough for two misses and the pulse before them.
         window = max(MIN_WINDOW, (CUT_MISSES + 1) * self.sweep_seconds + self.limit)
         found = self.drills.since(account, now, pulses=now - window, drills=now - FULL_WINDOW)
-        return judged(found, now, self.limit)
+        return results_of(found, now, self.limit)
 
     def judge(self, account: str, *, looks_at_queues: bool = False) -> list[Found]:
         """The states of an account, with the broken link of each drill that is late or cut. Raises RetryLater.
@@ -93,7 +93,7 @@ class Judge:
         found = [Found(one, self._broken(one, now)) for one in self.states(account)]
         return [self._with_queue(one) for one in found] if looks_at_queues else found
 
-    def _broken(self, one: Judged, now: float) -> BrokenLink | None:
+    def _broken(self, one: DrillResult, now: float) -> BrokenLink | None:
         return self.path.first_broken(one, now) if one.state in _BAD else None
 
     def _with_queue(self, found: Found) -> Found:
@@ -129,7 +129,7 @@ class Judge:
         for found in self.judge(account):
             one = found.judged
             if one.state is DrillState.CUT and one.drill.region not in reported:
-                link, message = found.broken or BrokenLink(Link.UNKNOWN, "")
+                link, message = found.broken or BrokenLink(PathLink.UNKNOWN, "")
                 text = (
                     f"drill in {one.drill.region}: {one.drill.kind.value} in account {account} was missed "
                     f"{one.misses} times, the path is cut at the {link.value}: {message}"

@@ -7,15 +7,13 @@ the same to a guardrail. See `rolewarden.drill` for what a drill is.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from rolewarden import POLICY_PATH
-from rolewarden.aws import SIGNATURE
 from rolewarden.calls import AttachesPolicies
-from rolewarden.canary import CANARY_POLICY, CANARY_ROLE, DrillKind
+from rolewarden.canary import CANARY_POLICY, CANARY_ROLE, DrillCall, DrillKind
 from rolewarden.clock import Clock
 from rolewarden.drill import Drill, Drills, Heard
 from rolewarden.errors import Refused
@@ -32,8 +30,6 @@ EVENT, INGESTED = "event", "ingested"
 
 MEMBER_DRILL_ROLE = "rolewarden-drill"
 """The name of the role in a member account with which DrillFunction makes its calls there."""
-
-_NONCE = re.compile(rf"\b{SIGNATURE}((?:pulse|drill)\.\d{{10}}\.[0-9a-f]{{16}})$")
 
 
 class Arrival(NamedTuple):
@@ -74,14 +70,14 @@ class Listener:
     drill_role: str
     partition: str
 
-    def hear(self, request: EvaluationRequest, arrival: Arrival, *, is_used: bool) -> dict[str, Any]:
-        """Handle a call on the canary. `is_used` says that a subject uses the canary role. Raises RetryLater.
+    def hear(self, request: EvaluationRequest, call: DrillCall, arrival: Arrival, *, is_used: bool) -> dict[str, Any]:
+        """Handle a `call` on the canary. `is_used` says that a subject uses the canary role. Raises RetryLater.
 
         Gives the nonce of the drill that was heard. If the call is no drill, the result says so.
         """
-        drill, heard = self._drill(request)
-        if drill is None or (heard and heard.event_id != request.origin.cause.event_id):
-            return self._handle_stranger(request, is_used=is_used)
+        drill, heard = self._drill(request.account, call)
+        if drill is None or (heard and heard.event_id != call.event_id):
+            return self._handle_stranger(request, call, is_used=is_used)
         if heard and not heard.refused:
             return {"nonce": drill.nonce, "heard": "before"}
         correlation_id, refused = "", ""
@@ -98,7 +94,7 @@ class Listener:
         delivery = None if arrival.ingested is None else max(0.0, arrival.ingested - drill.at)
         start = None if arrival.ingested is None else max(0.0, arrival.started - max(drill.at, arrival.ingested))
         seconds = max(0.0, arrival.started - drill.at)
-        found = Heard(request.origin.cause.event_id, seconds, delivery, start, restored, refused)
+        found = Heard(call.event_id, seconds, delivery, start, restored, refused)
         self.drills.put_heard(drill, found, now)
         self.recorder.record_drill(_measured(drill, found, request.origin.cause, correlation_id))
         return {"nonce": drill.nonce, "heard": "now", **({"refused": refused} if refused else {})}
@@ -132,25 +128,23 @@ class Listener:
         self.recorder.record_canary(event)
         return ""
 
-    def _drill(self, request: EvaluationRequest) -> tuple[Drill | None, Heard | None]:
-        """The drill that made the call of an event, and what was heard of it before; None if no drill made it."""
-        cause = request.origin.cause
-        signed = _NONCE.search(cause.user_agent)
-        if signed is None or cause.principal != self._driller(request.account):
+    def _drill(self, account: str, call: DrillCall) -> tuple[Drill | None, Heard | None]:
+        """The drill that made a call, and what was heard of it before; None if no drill made it."""
+        if not call.nonce or call.principal != self._driller(account):
             return None, None
-        drill, heard = self.drills.find(request.account, signed[1])
-        return (drill, heard) if drill and drill.kind is request.drill else (None, None)
+        drill, heard = self.drills.find(account, call.nonce)
+        return (drill, heard) if drill and drill.kind is call.kind else (None, None)
 
     def _driller(self, account: str) -> str:
         """The ARN, without the name of its session, with which DrillFunction makes its calls in an account."""
         name = self.drill_role if account == self.account else MEMBER_DRILL_ROLE
         return f"arn:{self.partition}:sts::{account}:assumed-role/{name}"
 
-    def _handle_stranger(self, request: EvaluationRequest, *, is_used: bool) -> dict[str, Any]:
+    def _handle_stranger(self, request: EvaluationRequest, call: DrillCall, *, is_used: bool) -> dict[str, Any]:
         """Handle a call on the canary that is no drill: report a detachment, and attach the policy again."""
-        if request.drill is not DrillKind.FULL:
+        if call.kind is not DrillKind.FULL:
             return {"heard": "no drill"}
-        actor = request.origin.cause.actor or "an unknown caller"
+        actor = call.principal or "an unknown caller"
         message = f"canary: {actor} detached {CANARY_POLICY} from the role {CANARY_ROLE}, and no drill did that"
         self._report(request, Refused(Reason.CANARY, message))
         refused = self.restore(request.account, request.origin, is_used=is_used)

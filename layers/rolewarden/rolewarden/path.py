@@ -16,13 +16,13 @@ from typing import Any, NamedTuple, Protocol
 from rolewarden import POLICY_PATH, reach
 from rolewarden.calls import ReadsPaths
 from rolewarden.canary import CANARY_ROLE, DrillKind
-from rolewarden.drill import Judged
+from rolewarden.drill import DrillResult
 from rolewarden.errors import Gone, Refused
 from rolewarden.links import FunctionState
 from rolewarden.listed import CentralPath, ListedRule, RoleDescription
 
 
-class Link(StrEnum):
+class PathLink(StrEnum):
     """A link of the event path, in the order in which an event passes."""
 
     CALL = "the drill's call"
@@ -68,7 +68,7 @@ class Link(StrEnum):
 class BrokenLink(NamedTuple):
     """A broken link, and what is wrong with it."""
 
-    link: Link
+    link: PathLink
     message: str
 
 
@@ -118,61 +118,62 @@ class EventPath:
     organization: str
     is_used: Callable[[str], bool]
 
-    def first_broken(self, judged: Judged, now: float) -> BrokenLink:
+    def first_broken(self, judged: DrillResult, now: float) -> BrokenLink:
         """The first broken link of the path of a drill that is late or cut. Raises RetryLater."""
         found = next(self._broken(judged, now), None)
-        return found or BrokenLink(Link.UNKNOWN, "no link shows a fault: CloudTrail or EventBridge may be slow")
+        return found or BrokenLink(PathLink.UNKNOWN, "no link shows a fault: CloudTrail or EventBridge may be slow")
 
     def broken_queue(self, account: str, region: str) -> BrokenLink | None:
         """The dead-letter queue of a region if it takes no event; None if it does. Raises RetryLater."""
-        return self._found(Link.QUEUE, partial(self._queue, account, region))
+        return self._found(PathLink.QUEUE, partial(self._queue, account, region))
 
-    def _broken(self, judged: Judged, now: float) -> Iterator[BrokenLink]:
+    def _broken(self, judged: DrillResult, now: float) -> Iterator[BrokenLink]:
         drill = judged.drill
         account, region, is_of_roles = drill.account, drill.region, drill.kind is not DrillKind.SUBJECTS
         canary = partial(self._canary, account) if is_of_roles else lambda: ""
         if drill.refused:
-            yield from self._each((Link.CANARY, canary))
-            yield BrokenLink(Link.CALL, drill.refused)
+            yield from self._each((PathLink.CANARY, canary))
+            yield BrokenLink(PathLink.CALL, drill.refused)
             return
         if judged.heard and judged.heard.refused:
-            yield from self._each((Link.CANARY, canary))
-            yield BrokenLink(Link.RIGHT, judged.heard.refused)
+            yield from self._each((PathLink.CANARY, canary))
+            yield BrokenLink(PathLink.RIGHT, judged.heard.refused)
             return
         source = "iam" if is_of_roles else "sagemaker"
         about = "roles" if is_of_roles else "subjects"
         yield from self._each(
-            (Link.CANARY, canary),
-            (Link.TRAIL, lambda: reach.unlogged(self.aws.within(account), region, [source])),
+            (PathLink.CANARY, canary),
+            (PathLink.TRAIL, lambda: reach.unlogged(self.aws.within(account), region, [source])),
         )
         is_here = (account, region) == (self.central.account, self.central.region)
         if is_here:
             name = self.parts.roles_rule if is_of_roles else self.parts.subjects_rule
             yield from self._each(
-                (Link.RULE, lambda: self._rule(name, "default")), (Link.INVOCATION, partial(self._permission, name, ""))
+                (PathLink.RULE, lambda: self._rule(name, "default")),
+                (PathLink.INVOCATION, partial(self._permission, name, "")),
             )
         else:
             rule = reach.FORWARDING_RULES[about]
             yield from self._each(
-                (Link.FORWARDING_RULE, lambda: self._forwarding_rule(account, region, about)),
-                (Link.BUS, partial(self._admission, account, region, source)),
-                (Link.FORWARDING, lambda: self._forwarding(account, region, rule, drill.at, now)),
-                (Link.RULE, lambda: self._rule(self.parts.forwarded_rule, self._bus)),
-                (Link.INVOCATION, partial(self._permission, self.parts.forwarded_rule, self._bus)),
+                (PathLink.FORWARDING_RULE, lambda: self._forwarding_rule(account, region, about)),
+                (PathLink.BUS, partial(self._admission, account, region, source)),
+                (PathLink.FORWARDING, lambda: self._forwarding(account, region, rule, drill.at, now)),
+                (PathLink.RULE, lambda: self._rule(self.parts.forwarded_rule, self._bus)),
+                (PathLink.INVOCATION, partial(self._permission, self.parts.forwarded_rule, self._bus)),
             )
         yield from self._each(
-            (Link.FUNCTION, self._function),
-            (Link.REGIONS, lambda: "" if is_of_roles else self._region(region)),
-            (Link.QUEUE, partial(self._queue, account, region)),
+            (PathLink.FUNCTION, self._function),
+            (PathLink.REGIONS, lambda: "" if is_of_roles else self._region(region)),
+            (PathLink.QUEUE, partial(self._queue, account, region)),
         )
 
-    def _each(self, *probes: tuple[Link, Callable[[], str]]) -> Iterator[BrokenLink]:
+    def _each(self, *probes: tuple[PathLink, Callable[[], str]]) -> Iterator[BrokenLink]:
         for link, probe in probes:
             if found := self._found(link, probe):
                 yield found
 
     @staticmethod
-    def _found(link: Link, probe: Callable[[], str]) -> BrokenLink | None:
+    def _found(link: PathLink, probe: Callable[[], str]) -> BrokenLink | None:
         try:
             message = probe()
         except Refused as refused:

@@ -60,7 +60,7 @@ class ReportedKind(StrEnum):
     """A role that may be somebody else's got its first guardrail. It is about an event, so no sweep resolves it."""
 
     DRILL = "drill"
-    """Drills show that a region's events do not arrive. The next sweep after a drill that was heard resolves it."""
+    """Drills show that a region's events do not arrive. The step of a sweep that judges drills resolves it."""
 
     CANARY = "canary"
     """A caller changed the canary. It is about an event, so no sweep resolves it."""

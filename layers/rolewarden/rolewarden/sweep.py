@@ -12,6 +12,7 @@ are messages of the sweep queue, so that a step that runs out of time continues 
 - compare: after the last chunk, find the roles that have each policy (ListEntitiesForPolicy). Send the roles that lack
   a guardrail to the work queue, and surplus guardrails to DetachQueue.
 - audit: compare the calls that CloudTrail has recorded since the last audit with the history.
+- drills: report the regions in which drills are cut, and restore the canary.
 - regions: once a day, look for domains in the regions that the stack does not cover.
 
 A row of the table records the outstanding chunks of a sweep. Two sweeps at the same time have a row each. A binding
@@ -48,7 +49,7 @@ from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.events import ACCOUNT, DOMAIN_ID, PROFILE_NAME, REGION, EvaluationRequest, SubjectKey, mapping, matched
 from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.heartbeat import Heartbeat
-from rolewarden.judge import Judge
+from rolewarden.judge import DrillJudge
 from rolewarden.links import LinkReader
 from rolewarden.listed import ListedDomain
 from rolewarden.names import about, folded
@@ -167,7 +168,7 @@ class Sweeper:
     heartbeat: Heartbeat
     rotation: Rotation
     requests: SweepRequests
-    judge: Judge
+    judge: DrillJudge
 
     @classmethod
     def of(cls, runtime: Runtime, settings: SweepSettings) -> Self:
@@ -200,7 +201,7 @@ class Sweeper:
         )
 
     @staticmethod
-    def _judge(runtime: Runtime, settings: SweepSettings) -> Judge:
+    def _judge(runtime: Runtime, settings: SweepSettings) -> DrillJudge:
         aws, bindings = runtime.aws, runtime.bindings
         home = IAM_HOME_REGIONS.get(aws.partition, aws.region)
         path = EventPath(
@@ -214,7 +215,7 @@ class Sweeper:
         )
         drills = RecordedDrills(aws, settings.bindings_table)
         limit = settings.drill_limit_minutes * 60.0
-        return Judge(drills, path, runtime.recorder, runtime.clock, limit, settings.sweep_seconds)
+        return DrillJudge(drills, path, runtime.recorder, runtime.clock, limit, settings.sweep_seconds)
 
     def handle_event(self, event: Any) -> dict[str, Any]:
         """Begin the sweeps that an event of the bus or of the schedule triggers. Raises Refused and RetryLater.
@@ -387,6 +388,8 @@ class Sweeper:
             return self.describe(sweep, region, *chunk)
         if sweep and step == AUDIT:
             return self.audit(sweep)
+        if sweep and step == DRILLS:
+            return self.judge_drills(sweep)
         if sweep and step == REGIONS:
             return self.look_elsewhere(sweep)
         if sweep and step == COMPARE:
@@ -637,8 +640,7 @@ class Sweeper:
         surplus = self._send_detachments(sweep, required, users)
         unresolved = {role.path for role in lacking} | self._report_unkeepable(bindings)
         broken, is_whole = self._probe_paths(sweep.account, reported)
-        unresolved |= broken | self.judge.report(sweep.account)
-        self._restore_canary(sweep)
+        unresolved |= broken
         doubts = {role: found.doubt for role, found in verified.items() if found and found.doubt}
         doubts |= self._doubts_of_never_governed(roles)
         doubts = self._changed_trusts(sweep.account, verified.keys() - doubts.keys()) | doubts
@@ -663,9 +665,21 @@ class Sweeper:
             self.progress.set_member_swept(sweep.account, sweep.began)
         # These are separate steps, because the sweep is complete even if they fail.
         is_due = self.clock.now() - self.progress.regions_read(sweep.account) >= REGIONS_SECONDS
-        steps = [AUDIT, REGIONS] if is_due else [AUDIT]
+        steps = [AUDIT, DRILLS, REGIONS] if is_due else [AUDIT, DRILLS]
         self.aws.send(self.queues.sweep, [sweep.message(step) for step in steps])
         return counts
+
+    def judge_drills(self, sweep: Sweep) -> dict[str, Any]:
+        """Report where drills are cut, resolve what is over, and restore the canary. Raises RetryLater."""
+        unresolved = self.judge.report(sweep.account)
+        for finding in self.reported.of_account(sweep.account):
+            if finding.kind is ReportedKind.DRILL and finding.about not in unresolved:
+                self.recorder.record_resolved([finding], SWEEP)
+        try:
+            self._restore_canary(sweep)
+        except Refused as refused:
+            logger.error("the canary cannot be read", extra={"account": sweep.account, "why": str(refused)})
+        return {"cut": len(unresolved)}
 
     def _restore_canary(self, sweep: Sweep) -> None:
         """Send the canary role to the work queue if its policy is not attached. Raises Refused and RetryLater.
@@ -815,12 +829,13 @@ class Sweeper:
         """Report the findings that are no longer true as resolved, even if no event has shown the change.
 
         `unresolved` holds the keys of this sweep's findings, and of the roles that are sent to the work queue. Each
-        sweep resolves findings of the kinds ROLE, SHARED_ROLE, EXEMPTION and DRILL, and of the kind PUBLICATION if IAM
-        has the policy. Only a sweep that could read everything resolves the other kinds, because something unread may
-        still be wrong. No comparison resolves a finding of the kinds BOUNDARY, FIRST_USE and CANARY, which expire
-        after a week, or OUTSIDE, which `look_elsewhere` resolves.
+        sweep resolves findings of the kinds ROLE, SHARED_ROLE and EXEMPTION, and of the kind PUBLICATION if IAM has the
+        policy. Only a sweep that could read everything resolves the other kinds, because something unread may still be
+        wrong. No comparison resolves a finding of the kinds BOUNDARY, CANARY and FIRST_USE, which expire after a
+        week, or OUTSIDE and DRILL, which `look_elsewhere` and `judge_drills` resolve.
         """
-        apart = {ReportedKind.BOUNDARY, ReportedKind.OUTSIDE, ReportedKind.FIRST_USE, ReportedKind.CANARY}
+        apart = {ReportedKind.BOUNDARY, ReportedKind.OUTSIDE, ReportedKind.FIRST_USE}
+        apart |= {ReportedKind.CANARY, ReportedKind.DRILL}
         over = [f for f in reported if f.about not in unresolved and f.kind not in apart]
         unpublished = [f for f in over if f.kind is ReportedKind.PUBLICATION and not self._is_published(sweep, f.name)]
         over = [f for f in over if f not in unpublished]
@@ -829,7 +844,6 @@ class Sweeper:
             ReportedKind.SHARED_ROLE,
             ReportedKind.EXEMPTION,
             ReportedKind.PUBLICATION,
-            ReportedKind.DRILL,
         }
         sure = [f for f in over if f.kind in by_each]
         if len(sure) < len(over) and self.progress.has_read_everything(sweep.row):

@@ -18,7 +18,7 @@ from moto.sagemaker.models import SageMakerModelBackend, sagemaker_backends
 
 from rolewarden_local.emulated._ministack import provisioners, responses
 
-KIND: Final = "AWS::SageMaker::AppImageConfig"
+IMAGE_KIND: Final = "AWS::SageMaker::AppImageConfig"
 RESOURCE_TYPE: Final = "app-image-config"
 
 
@@ -33,10 +33,10 @@ class AppImageConfig:
 
 def install_app_images() -> None:
     """Add the type to CloudFormation. Call once a process."""
-    provisioners._RESOURCE_HANDLERS[KIND] = {
+    provisioners._RESOURCE_HANDLERS[IMAGE_KIND] = {
         "create": lambda _logical, props, _stack: _provisioned(props),
         "update": lambda _physical, _old, new, _stack, *_more, **_named: _updated(new),
-        "delete": lambda physical, _props: _deleted(physical),
+        "delete": lambda physical, _props: _delete_config(physical),
     }
 
 
@@ -103,5 +103,5 @@ def _updated(props: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     return found.name, {"AppImageConfigArn": found.arn}
 
 
-def _deleted(physical: str) -> None:
+def _delete_config(physical: str) -> None:
     configs(_backend()).pop(physical.lower(), None)

@@ -75,7 +75,7 @@ def _forward(target: Mapping[str, Any], event: Mapping[str, Any], rule: Mapping[
         if sends and name in eventbridge._event_buses:
             eventbridge._dispatch_event({**event, "EventBusName": name, "_DispatchPath": [], _HOP: True})
             return
-    targets.failed(target, event, rule)
+    targets.record_failure(target, event, rule)
 
 
 def _taking_a_policy(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -97,7 +97,7 @@ def _at_virtual_time(original: Callable[..., str]) -> Callable[..., str]:
 
 
 def _to_this_process(original: Callable[[str, str], None]) -> Callable[[str, str], None]:
-    def dispatch(arn: str, payload: str) -> None:
+    def invoke(arn: str, payload: str) -> None:
         if arn not in DELIVERY.handlers:
             original(arn, payload)
             return
@@ -106,7 +106,7 @@ def _to_this_process(original: Callable[[str, str], None]) -> Callable[[str, str
         if function is None or not is_throttled(function):
             DELIVERY.invocations.append((arn, payload))
 
-    return dispatch
+    return invoke
 
 
 def run_next() -> bool:

@@ -3,10 +3,10 @@
 MiniStack invokes every function that a rule names, and drops an event that it cannot send without a metric.
 
 In AWS, the policy of the function must allow EventBridge:
-https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html. Without the permission, EventBridge
-sends the event to the dead-letter queue of the target at once:
-https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html. The metric FailedInvocations counts the event:
-https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html.
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html. Without the permission,
+EventBridge sends the event to the dead-letter queue of the target at once:
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html. The metric FailedInvocations counts
+the event: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def install_targets() -> None:
     ).install()
 
 
-def failed(target: Mapping[str, Any], event: Mapping[str, Any], rule: Mapping[str, Any]) -> None:
+def record_failure(target: Mapping[str, Any], event: Mapping[str, Any], rule: Mapping[str, Any]) -> None:
     """Count an event that a rule could not send, and send it to the dead-letter queue of the target."""
     cloudwatch.record_metric("AWS/Events", "FailedInvocations", 1.0, "Count", {"RuleName": rule["Name"]})
     # The metric has the time of the virtual clock.
@@ -45,7 +45,7 @@ def _permitted(original: Callable[..., None]) -> Callable[..., None]:
         arn = target.get("Arn", "")
         function = lambda_svc._get_func_record_for_ref(arn)[0] if arn.split(":")[2:3] == ["lambda"] else None
         if function is not None and not _may_invoke(function, arn, rule["Arn"]):
-            failed(target, event, rule)
+            record_failure(target, event, rule)
             return
         original(target, event, rule, view)
 
