@@ -30,8 +30,8 @@ METRICS = {
     "SecondsToDeliver": "The seconds from the call of a full drill until the event bus received its event: the part of "
     "CloudTrail, and of the forwarding. By `account` and `region`.",
     "SecondsToHear": "The seconds from the call of a drill to the start of EnforceFunction. By `account` and `region`.",
-    "SecondsToRestore": "The seconds from the start of EnforceFunction until it had attached the canary's policy again. "
-    "By `account` and `region`.",
+    "SecondsToRestore": "The seconds from the start of EnforceFunction until it had attached the canary's policy "
+    "again. By `account` and `region`.",
     "SecondsToStart": "The seconds from the receipt of a full drill's event by the bus to the start of "
     "EnforceFunction. By `account` and `region`.",
     "SecondsUnprotected": "The seconds from the call of a full drill until EnforceFunction had attached the canary's "

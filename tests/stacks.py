@@ -149,15 +149,20 @@ NOT_APART = {
     "AWS::CloudFormation::WaitConditionHandle": "makes nothing; it is for a stack without other resources",
     "AWS::CloudWatch::Dashboard": "shows data that other resources have, and protects nothing",
     "AWS::Events::EventBusPolicy": "goes with RemovePermission on the bus",
+    "AWS::IAM::ManagedPolicy": "is the canary's: CloudFormation creates it again, and until then drills find the cut",
     "AWS::IAM::Policy": "is inside the roles that it names",
     "AWS::Lambda::EventInvokeConfig": "is a function's, as are its writes",
     "AWS::Lambda::Permission": "is a function's, as are its writes",
+    "AWS::SageMaker::AppImageConfig": "is the canary's: drills in the region find the cut",
     "AWS::SNS::Subscription": "goes with Unsubscribe on the topic; its ARN is known to SNS alone",
     "AWS::SQS::QueuePolicy": "goes with SetQueueAttributes on the queue",
     "Custom::RolewardenGuardrails": "is no resource but a call in a deployment",
     "Custom::RolewardenDetach": "is no resource but a call in a deployment",
 }
 """Types of resources that no call of their own deletes, with the reason."""
+
+CANARY = "CanaryRole"
+"""The role that drills change all the time. The judge of drills finds its deletion."""
 
 DELETIONS = {
     "AWS::CloudFormation::StackSet": ("cloudformation:DeleteStackSet", "stackSetName", "stackset/{}"),

@@ -189,6 +189,9 @@ def test_a_cold_enforce_loads_only_needed_modules_and_makes_its_clients_before_t
         "OWN_ROLES": "r",
         "REGIONS": "us-east-1",
         "SWEEP_SECONDS": "3600",
+        "DRILL_ROLE": "d",
+        "DRILL_LIMIT_MINUTES": "15",
+        **dict.fromkeys(("ENFORCE_FUNCTION", "SUBJECTS_RULE", "ROLES_RULE", "EVENTS_DEAD_LETTER_QUEUE"), "p"),
     }
     found = told(
         "import app, json, sys\n"

@@ -142,7 +142,6 @@ def test_attachments_are_read_by_policy_and_not_by_role(world):
     mark = world.aws.mark()
     world.sweeper.start()
     calls = [call.operation for call in world.aws.calls(mark)]
-    # One more reads whether the canary has its policy.
-    assert calls.count("ListEntitiesForPolicy") == 3
+    assert calls.count("ListEntitiesForPolicy") == 2
     assert "DescribeUserProfile" not in calls
     assert "ListAttachedRolePolicies" not in calls

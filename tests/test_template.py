@@ -129,8 +129,8 @@ def test_rules_match_tag_events_only_of_domains_and_profiles(template):
     assert set(rule.pattern["detail"]["eventName"]) == SAGEMAKER_EVENTS
     tagged = sample("add_tags")
     tagged["detail"]["requestParameters"]["resourceArn"] = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:space/d-1/one"
-    assert matching({rule.name: rule.pattern}, sample("add_tags")) == {rule.name}
-    assert matching({rule.name: rule.pattern}, sample("update_domain")) == {rule.name}
+    assert matching({rule.name: rule.pattern}, sample("add_tags")) == [rule.name]
+    assert matching({rule.name: rule.pattern}, sample("update_domain")) == [rule.name]
     assert not matching({rule.name: rule.pattern}, tagged)
 
 
@@ -378,6 +378,7 @@ def test_the_sweep_and_the_policy_check_run_once_an_interval(value, seconds):
     }
     assert found == {
         "SweepFunctionSchedule": seconds,
+        "DrillFunctionSchedule": 24 * 3600,
         "PublishFunctionCheck": seconds,
         "SweepFunctionHeartbeat": 900,
         "AlertFunctionSummary": 900,
