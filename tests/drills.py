@@ -6,6 +6,7 @@ sends drills, lets time pass, and asks the judge.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import time
@@ -20,6 +21,7 @@ from rolewarden.aws import Aws
 from rolewarden.clock import Clock
 from rolewarden.driller import Driller
 from rolewarden.settings import DrillSettings
+from rolewarden.sweep import Sweep
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.scenes.seed import log
 from rolewarden_local.scenes.template import Template
@@ -62,6 +64,7 @@ class Ground:
         self.accounts = (ACCOUNT_ID, MEMBER) if members else (ACCOUNT_ID,)
         elsewhere = {"Regions": ",".join(regions)} if regions != (HOME,) else {}
         self.template = translated(**elsewhere, **(ORGANIZATION if members else {}))
+        self._denied = contextlib.ExitStack()
         self._put(self.template, ACCOUNT_ID, HOME)
         self._put_function()
         for region in regions:
@@ -174,11 +177,13 @@ class Ground:
         return self.aws.delayed(lambda _: self.delay, clock=lambda: self.now)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, and deliver the events that are due."""
-        self.now += seconds
+        """Let time pass, and deliver each event when it is due."""
+        end = self.now + seconds
         with self.late():
-            while self.aws.deliver():
-                pass
+            while (due := self.aws.next_delivery()) is not None and due <= end:
+                self.now = max(self.now, due)
+                self.aws.deliver()
+        self.now = end
 
     def states(self, account: str = ACCOUNT_ID) -> dict[tuple[str, str], str]:
         """The state of each kind of drill by region, and the broken link if there is one."""
@@ -189,6 +194,20 @@ class Ground:
             else found["state"]
             for found in shown
         }
+
+    def judge(self, account: str = ACCOUNT_ID) -> None:
+        """Run the step of a sweep that judges drills and restores the canary."""
+        self.world.sweeper.judge_drills(Sweep(account, self.now))
+        with self.late():
+            self.world.work()
+
+    def deny(self, operation: str) -> None:
+        """Have AWS deny a call of EnforceFunction from now on."""
+        self._denied.enter_context(self.aws.failing(operation, "AccessDenied"))
+
+    def allow(self) -> None:
+        """Allow everything again."""
+        self._denied.close()
 
     def has_canary_policy(self, account: str = ACCOUNT_ID) -> bool:
         """Whether the canary's policy is attached to the canary role."""

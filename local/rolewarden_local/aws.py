@@ -389,6 +389,10 @@ class LocalAws:
             self._on_the_loop(send_due)
         return runs
 
+    def next_delivery(self) -> float | None:
+        """The virtual time of the next delivery of a late event; None if no event waits."""
+        return min((due for due, _ in delivery.DELIVERY.held), default=None)
+
     def run_here(self, function: str, handler: Callable[[Any], Any]) -> None:
         """Let rules invoke `handler` in this process, in `deliver`, instead of the function with this ARN."""
         delivery.DELIVERY.handlers[function] = handler

@@ -110,7 +110,8 @@ class DrillResult(NamedTuple):
     """The state of one kind of drill in a region of an account.
 
     - `misses`: the number of newest drills in a row that EnforceFunction did not hear, or did not act on.
-    - `drill`: the newest drill that decided the state; the newest one at all if it is WAITING.
+    - `drill`: the newest drill that decided the state. Of missed ones, it is one whose call AWS accepted, if there is
+      any. If the state is WAITING, it is the newest one at all.
     - `heard`: what EnforceFunction measured of it; None if it did not hear it.
     """
 
@@ -143,15 +144,18 @@ def _result_of(
     decided = [drill for drill in newest_first if drills[drill] or drill.refused or now - drill.at >= limit]
     if not decided:
         return DrillResult(DrillState.WAITING, 0, newest_first[0])
-    misses = 0
+    missed: list[Drill] = []
     for drill in decided:
         heard = drills[drill]
         if heard and not heard.refused:
             break
-        misses += 1
+        missed.append(drill)
+    if missed:
+        # After a full drill that nothing answered, the next one has no policy to detach. The first one shows the cause.
+        telling = next((drill for drill in missed if not drill.refused), missed[0])
+        state = DrillState.CUT if len(missed) >= CUT_MISSES else DrillState.LATE
+        return DrillResult(state, len(missed), telling, drills[telling])
     newest, heard = decided[0], drills[decided[0]]
-    if misses:
-        return DrillResult(DrillState.CUT if misses >= CUT_MISSES else DrillState.LATE, misses, newest, heard)
     # An event that arrives after the limit proves that the path is whole, however slow it is.
     is_late = heard is not None and heard.total > limit
     return DrillResult(DrillState.LATE if is_late else DrillState.HEARD, 0, newest, heard)
