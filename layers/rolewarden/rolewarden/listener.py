@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from rolewarden import POLICY_PATH
-from rolewarden.calls import AttachesPolicies
+from rolewarden.calls import RestoresCanary
 from rolewarden.canary import CANARY_POLICY, CANARY_ROLE, DrillCall, DrillKind
 from rolewarden.clock import Clock
 from rolewarden.drill import Drill, Drills, Heard
@@ -62,7 +62,7 @@ class Listener:
     - `partition`: the partition of the stack.
     """
 
-    aws: AttachesPolicies
+    aws: RestoresCanary
     drills: Drills
     recorder: Recorder
     clock: Clock
