@@ -72,6 +72,11 @@ class Desk:
         path.write_text(text)
         return [str(path)]
 
+    def two_files(self, other: str) -> list[str]:
+        path = self.folder / "other.yaml"
+        path.write_text(other)
+        return [*self.file(NONE), str(path)]
+
     def surplus(self) -> list[str]:
         rules = self.rules()
         arn = policy_arn("none", "aws", ACCOUNT_ID)
@@ -132,6 +137,8 @@ CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
     ("check", 0): lambda desk: desk.file(NONE),
     ("check", 2): lambda desk: desk.file("guardrails: {}\n"),
     ("compile", 0): lambda desk: desk.file(NONE),
+    ("diff", 0): lambda desk: desk.two_files(f"# a comment\n{NONE}"),
+    ("diff", 2): lambda desk: desk.two_files(NONE.replace("deny: all", "deny: [anthropic.*]")),
     ("replay", 0): lambda _: [EVENT],
     ("replay", 2): Desk.full,
 }

@@ -8,11 +8,11 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from rolewarden.check import KnownModels, check
+from rolewarden.check import check
 from rolewarden.guardrails import BedrockRule, Guardrail, load, read_yaml
+from rolewarden.known import KnownModels, known_models
 from rolewarden.policies import TooLong, compile_guardrail, compile_rules, digest
 from rolewarden_cli.main import app
-from rolewarden_cli.rules import known_models
 from typer.testing import CliRunner
 
 TODAY = date(2026, 1, 1)

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import yaml
 from rolewarden.policies import DESCRIPTION, policy_arn
+from rolewarden.record import RULES_CHANGES
 from rolewarden.verdicts import Verdict
 from rolewarden_cli.account import OperatorCalls
 from rolewarden_cli.main import app
@@ -98,6 +99,13 @@ def test_the_first_sweep_protects_existing_roles(account):
 def test_a_first_deployment_raises_no_alarm_and_no_finding_about_the_account(account):
     assert alarms(account.client("cloudwatch")) <= {"UnenforceableAlarm"}  # the account has a full role
     assert account_findings(account.aws, account.outputs, ACCOUNT_ID) == []
+
+
+def test_the_first_rules_are_recorded_with_the_digest_in_the_output_and_their_deployer(account):
+    [row] = account.history(RULES_CHANGES)
+    assert (row["digest"], row["summary"]) == (account.outputs["RulesDigest"], "first rules")
+    assert row["cause"]["event_name"] in {"CreateStack", "ExecuteChangeSet"}
+    assert row["cause"]["actor"] == ROOT_USER
 
 
 def test_a_new_profile_with_a_new_role_is_protected(account):

@@ -8,7 +8,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from rolewarden import own_events
 from rolewarden.aws import Aws
-from rolewarden.own_events import OWN_EVENTS, SweepRequested
+from rolewarden.origin import DEPLOYMENT
+from rolewarden.own_events import OWN_EVENTS, RulesChanged, SweepRequested
+from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.conftest import ROOT, sample
 from tests.guardrail_texts import SINGLED_OUT
@@ -92,6 +94,9 @@ def test_a_scenario_with_every_event_matches_the_schema(world_with, put):
     world.publications.handle_event(tamper(world, "edited"))
     loose = world_with("surplus: detach\n" + SINGLED_OUT, keep=True)
     loose.sweep(), loose.detach_surplus()
+    world.runtime.recorder.record_rules(
+        RulesChanged(account=ACCOUNT_ID, cause=DEPLOYMENT.cause, digest="0" * 64, summary="first rules")
+    )
     world.runtime.aws.put_events([(SweepRequested.detail_type, {"by": "rolewarden sweep"})])
     assert [line for name, detail in put for line in wrong(name, json.loads(json.dumps(detail)))] == []
     assert {name for name, _ in put} == set(DETAILS)

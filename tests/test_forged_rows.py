@@ -14,7 +14,7 @@ from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.scenes.seed import ANALYTICS
 
 from tests.guardrail_texts import BY_DOMAIN
-from tests.volume import volume
+from tests.volume import some, volume
 
 OMAR = {"scope": {"S": ACCOUNT_ID}, "item": {"S": "us-east-1/d-analytics0001/user-profile#omar#execution"}}
 DETACH = "surplus: detach\n" + BY_DOMAIN
@@ -107,11 +107,12 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
-def test_a_row_that_contradicts_itself_counts_as_missing_and_the_next_sweep_corrects_it(world, wrong):
+@pytest.mark.volume
+@pytest.mark.parametrize("case", some(6, WRONG))
+def test_a_row_that_contradicts_itself_counts_as_missing_and_the_next_sweep_corrects_it(world, case):
     world.sweep()
     before = world.bound()
-    Table(world).set(OMAR, **wrong)
+    Table(world).set(OMAR, **WRONG[case])
     world.detach("CanvasOmar", "no-generative-ai")
     world.wait(3600)
     world.sweep()

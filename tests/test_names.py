@@ -143,7 +143,7 @@ def rules(aws, template):
 
 
 @pytest.mark.volume
-@settings(max_examples=volume(8, 100), suppress_health_check=list(HealthCheck))
+@settings(max_examples=volume(3, 100), suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(STEPS, min_size=1, max_size=5), seed=st.integers(0, 2**16), as_asked=st.booleans())
 def test_the_case_of_a_name_does_not_change_the_result(aws, template, rules, steps, seed, as_asked):
     def played(spell):

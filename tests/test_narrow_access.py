@@ -43,6 +43,7 @@ ALLOWED = {
     "rolewarden.alert_limits.AlertLimits.aws": {"write_newer"},
     "rolewarden.sweep_requests.SweepRequests.sends": {"send"},
     "rolewarden.publish.Publications.stacks": set(),
+    "rolewarden.rules_log.RulesLog.deployments": set(),
     "rolewarden.history.History.aws": {"write_newer", "put_events"},
     "rolewarden.bindings.BindingsTable.aws": {"write_newer"},
     "rolewarden.reported.ReportedFindings.aws": {"write_newer"},

@@ -1,5 +1,6 @@
 """A user profile that names somebody else's role makes no weapon of Rolewarden, and a hold unprotects no role."""
 
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +20,7 @@ from rolewarden_local.scenes.seed import ANALYTICS, RESEARCH, TRUST, trusting
 
 from tests.commands import json_answer, rolewarden
 from tests.conftest import TODAY
+from tests.volume import some
 
 pytestmark = pytest.mark.long
 
@@ -326,19 +328,23 @@ def test_a_new_role_is_not_held(deployed):
 ATTACKS = ["trust", "trust and detach", "trust and detach unseen", "trust, detach and touch"]
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("trust", [EC2, BOTH], ids=["only EC2", "EC2, too"])
-@pytest.mark.parametrize("known", [True, False], ids=["remediated", "protected without a record"])
+TRUSTS = {"only EC2": EC2, "EC2, too": BOTH}
+
+
+@pytest.mark.volume
+@pytest.mark.parametrize(
+    ("attack", "trust", "known"), some(6, itertools.product(ATTACKS, TRUSTS, ("remediated", "no record")))
+)
 def test_a_governed_role_stays_governed_whatever_its_trust_policy_becomes(deployed, attack, trust, known):
     world = deployed(HOLD)
     deploy_again(world)
-    if known:
+    if known == "remediated":
         world.protected()
     else:
         arn = f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/strict"
         world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=arn)
     world.sweep()
-    world.iam.update_assume_role_policy(RoleName="CanvasOmar", PolicyDocument=trust)
+    world.iam.update_assume_role_policy(RoleName="CanvasOmar", PolicyDocument=TRUSTS[trust])
     world.enforce(world.event("UpdateAssumeRolePolicy"))
     if "detach" in attack:
         event = world.detach("CanvasOmar", "strict")

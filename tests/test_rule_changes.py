@@ -278,8 +278,8 @@ def test_a_deployment_that_keeps_statements_asks_for_its_completion(world_with: 
     assert after.in_force() == {"g", "g-2"}
 
 
-@settings(max_examples=volume(3, 60), suppress_health_check=list(HealthCheck))
-@given(st.lists(files(), min_size=2, max_size=4))
+@settings(max_examples=volume(2, 60), suppress_health_check=list(HealthCheck))
+@given(st.lists(files(), min_size=2, max_size=volume(2, 4)))
 @pytest.mark.volume
 def test_no_sequence_of_rule_changes_removes_a_required_deny(
     aws: Any, template: Any, steps: list[dict[str, Any]]

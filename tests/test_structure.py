@@ -55,7 +55,9 @@ VERBS = frozenset(
 )
 """The verbs in names of functions that act. Add a verb if none of these describes a new function."""
 
-RECORD = frozenset(["alert", "audit", "contest", "events", "history", "origin", "record", "verdicts", "work"])
+RECORD = frozenset(
+    ["alert", "audit", "contest", "events", "history", "origin", "record", "rules_log", "verdicts", "work"]
+)
 """Modules that write, read, send or show the cause of something for the record."""
 
 

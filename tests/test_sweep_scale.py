@@ -59,7 +59,7 @@ def calls_of_a_plan(company, *, changed):
 OTHER_REGIONS = len(OFFERED)
 """The calls with which a plan looks for domains in regions that it does not cover: DescribeRegions and their lists."""
 
-SIZES = volume([(4, 500, 500)], [(20, 1_000, 1_000), (20, 5_000, 5_000)])
+SIZES = volume([(3, 150, 150)], [(20, 1_000, 1_000), (20, 5_000, 5_000)])
 """Domains, profiles with a role each, and further roles."""
 
 
@@ -86,7 +86,7 @@ def test_a_steady_sweep_needs_as_many_pages_as_a_plan_and_drift_adds_only_its_ow
     assert all(company.attached(role) for role in drifted)
 
 
-@pytest.mark.parametrize("company", volume([(4, 300, 200)], [(4, 600, 400)]), indirect=True)
+@pytest.mark.parametrize("company", volume([(4, 100, 60)], [(4, 600, 400)]), indirect=True)
 def test_a_first_sweep_reads_each_profile_once_and_changes_each_role_once(company):
     people = company.people
     roles = [*people.roles, *people.also]

@@ -147,6 +147,19 @@ def of_an_account(command: Callable[..., None]) -> Callable[..., None]:
 
     The options are the fields of `Where`.
     """
+    return _with_options_of_where(command, lambda _where, _options: True)
+
+
+def of_an_account_if(
+    wanted: Callable[[Where, dict[str, Any]], bool],
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """As `of_an_account`, but the first argument is None unless the options want an account."""
+    return lambda command: _with_options_of_where(command, wanted)
+
+
+def _with_options_of_where(
+    command: Callable[..., None], wanted: Callable[[Where, dict[str, Any]], bool]
+) -> Callable[..., None]:
     own = inspect.signature(command, eval_str=True)
     hints = get_type_hints(Where, include_extras=True)
     fields = dataclasses.fields(Where)
@@ -154,6 +167,9 @@ def of_an_account(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**options: Any) -> None:
         where = Where(**{field.name: options.pop(field.name) for field in fields})
+        if not wanted(where, options):
+            command(None, **options)
+            return
         with quiet(), connected(where) as connection:
             if where.local:
                 note(connection.place)

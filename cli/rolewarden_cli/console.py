@@ -28,6 +28,9 @@ VERDICT_COLORS = {
 IMPLICIT_DENY = "not allowed by any statement"
 BY_SCP = "denied by a service control policy"
 
+DIGEST = 12
+"""Number of characters of a digest that the output shows."""
+
 FEW_NAMES = 6
 """Number of names that the output shows of a long list."""
 

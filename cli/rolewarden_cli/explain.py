@@ -8,8 +8,9 @@ from datetime import date
 from typing import Any
 
 from rolewarden.bindings import Binding, RoleKey
+from rolewarden.changes import criteria
 from rolewarden.errors import RolewardenError
-from rolewarden.guardrails import Assignment, Rules
+from rolewarden.guardrails import Rules
 from rolewarden.policies import boundary_name, compile_guardrail, is_boundary, policy_arn
 from rolewarden.verdicts import Verdict
 
@@ -195,15 +196,3 @@ def _requiring(rules: Rules, guardrails: Collection[str], bindings: Sequence[Bin
                 if set(guardrails) & set(assignment.guardrails):
                     yield f"assignment {number} ({criteria(assignment)}) for {binding.label}"
                 break
-
-
-def criteria(assignment: Assignment) -> str:
-    """The criteria of an assignment, in words."""
-    kinds = (
-        ("account", assignment.accounts),
-        ("domain", assignment.domains),
-        ("user profile", assignment.user_profiles),
-        ("role", assignment.roles),
-        ("tag", tuple(f"{key}={value}" for key, value in assignment.tags.items())),
-    )
-    return ", ".join(f"{kind} {' or '.join(patterns)}" for kind, patterns in kinds if patterns) or "every other subject"

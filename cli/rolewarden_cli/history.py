@@ -32,6 +32,8 @@ class Entry:
     - `event`, `actor`, `source_address`: the cause.
     - `row`: the whole row.
     - `person`: who uses the caller's shared role (`Cause.person`).
+    - `digest`, `earlier_digest`, `changes`: the rules after and before a change of the rules, and its lines. The
+      message is its summary.
     - `unverified`: why the cause is not verified; empty if it is (`Cause.unverified`).
     """
 
@@ -51,6 +53,9 @@ class Entry:
     row: Mapping[str, Any] = field(metadata=HIDDEN)
     unverified: str = ""
     person: str = ""
+    digest: str = ""
+    earlier_digest: str = ""
+    changes: tuple[str, ...] = ()
 
     @property
     def caused_by(self) -> str:
@@ -115,7 +120,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         remediation=str(row.get("remediation", "")),
         policies=tuple(policies),
         reason=str(row.get("reason", "")),
-        message=str(row.get("message", "")),
+        message=str(row.get("message") or row.get("summary", "")),
         recommendation=str(row.get("recommendation", "")),
         event=cause.event_name,
         actor=cause.actor,
@@ -123,6 +128,9 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         row=dict(row),
         unverified=cause.unverified,
         person=cause.person,
+        digest=str(row.get("digest", "")),
+        earlier_digest=str(row.get("earlier_digest", "")),
+        changes=tuple(map(str, row.get("changes", ()))),
     )
 
 

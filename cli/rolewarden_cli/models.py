@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from rolewarden.errors import Refused, RetryLater, RolewardenError
+from rolewarden.known import known_models
 from rolewarden.matching import matches
 
 from rolewarden_cli.account import InferenceProfile
 from rolewarden_cli.connect import Connection
-from rolewarden_cli.rules import known_models
 
 BEDROCK, JUMPSTART = "bedrock", "jumpstart"
 LIVE = "live"

@@ -26,6 +26,7 @@ from rolewarden_cli.answers import HIDDEN, merged, shown, shown_as, some_of
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress, take
 from rolewarden_cli.stack import DEPLOY, StackRules, recorded
+from rolewarden_cli.unmatched import UnmatchedName, find_unmatched
 
 ENDS_SOON = 30
 """Number of days before the end of an exemption from which on the plan lists it."""
@@ -181,6 +182,8 @@ class Plan:
     - `stack`: the comparison of the stack's rules with the file.
     - `outside`: the domains in regions that neither the plan nor the stack covers.
     - `doubts`: the exemptions that AWS contradicts since the last deployment of the stack.
+    - `unmatched`: the names in guardrails.yaml that match nothing in the account. They are warnings, and leave nothing
+      to do for the account.
     """
 
     account: str
@@ -197,6 +200,7 @@ class Plan:
     outside: tuple[str, ...] = ()
     doubts: tuple[DoubtfulExemption, ...] = ()
     named: tuple[NamedRole, ...] = field(default=(), metadata=HIDDEN)
+    unmatched: tuple[UnmatchedName, ...] = ()
 
     @property
     @shown_as("other_roles")
@@ -292,9 +296,10 @@ def compared(connection: Connection, found: Inventory, rules: Rules, today: date
 
     Raises RulesError if the stack covers an organization and an exemption names no account.
     """
-    if connection.stack and connection.stack.parameters.get("OrganizationId"):
+    is_organization = bool(connection.stack and connection.stack.parameters.get("OrganizationId"))
+    if is_organization:
         rules.need_accounts()
-    return make(
+    plan = make(
         connection.aws,
         found,
         rules,
@@ -303,6 +308,7 @@ def compared(connection: Connection, found: Inventory, rules: Rules, today: date
         stack=recorded(connection, rules),
         last_deployment=connection.stack.deployed if connection.stack else None,
     )
+    return replace(plan, unmatched=find_unmatched(found, rules, today, is_organization=is_organization))
 
 
 def _with_other_regions(connection: Connection, plan: Plan) -> Plan:
@@ -337,7 +343,7 @@ def make(
     """
     table = inventory.bound
     bound = table.by_role
-    listed = _ListedRoles(inventory)
+    listed = ListedRoles(inventory)
     # Rules that the stack does not have yet exempt the roles that exist when they are deployed.
     at = last_deployment if stack is StackRules.SAME else None
     exemptions = Exemptions(listed, lambda: at)
@@ -361,13 +367,13 @@ def make(
     )
 
 
-class _ListedRoles:
+class ListedRoles:
     """The roles of the inventory, with which exemptions are compared."""
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
 
-    def within(self, account: str, *, afresh: bool = False) -> _ListedRoles:  # noqa: ARG002
+    def within(self, account: str, *, afresh: bool = False) -> ListedRoles:  # noqa: ARG002
         """The same roles. Raises Refused for another account, which the inventory does not have."""
         if account != self._inventory.account:
             raise Refused(Reason.NOT_ENTERED, f"this command does not read account {account}")

@@ -6,13 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
-from rolewarden.check import ROLE_POLICIES, Checked, KnownModels, check
+from rolewarden.check import ROLE_POLICIES, Checked, check
 from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import Allowance, Guardrail, Routes
+from rolewarden.known import known_models
 from rolewarden.placement import identity
 from rolewarden.policies import POLICY_SIZE, Policy, Statement, compile_guardrail, compile_rules, size
 
@@ -28,13 +27,6 @@ class UnwritableError(RolewardenError):
 
 class UnreadableError(RolewardenError):
     """The command cannot read the file; the message has the cause."""
-
-
-@cache
-def known_models() -> KnownModels:
-    """The list of model IDs that is shipped with the command. `as_of` is its date."""
-    data = json.loads((files("rolewarden_cli") / "models.json").read_text(encoding="utf-8"))
-    return KnownModels(data["as_of"], tuple(data["bedrock"]), tuple(data["jumpstart"]))
 
 
 @dataclass(frozen=True)

@@ -525,22 +525,25 @@ class LocalAws:
         caller = cloudtrail.identity(access_key, account)["arn"]
         self._calls.append(Call(service, operation, caller, account, region, status, time.monotonic()))
         self._seen += 1
-        if cloudtrail.leaves_event(service, operation):
-            self._emit(
-                cloudtrail.ApiCall(
-                    service,
-                    operation,
-                    account,
-                    region,
-                    access_key,
-                    headers,
-                    body,
-                    status,
-                    answer_headers,
-                    content,
-                    request_id,
-                )
+        only_in_history = cloudtrail.is_in_history_only(service, operation)
+        if only_in_history or cloudtrail.leaves_event(service, operation):
+            call = cloudtrail.ApiCall(
+                service,
+                operation,
+                account,
+                region,
+                access_key,
+                headers,
+                body,
+                status,
+                answer_headers,
+                content,
+                request_id,
             )
+            if only_in_history:
+                self.events.append(cloudtrail.event(call))
+            else:
+                self._emit(call)
         return told
 
     def _emit(self, call: cloudtrail.ApiCall) -> None:

@@ -84,6 +84,12 @@ COMMANDS = {
         "the policies are printed or written",
         error="an error, such as a file with errors",
     ),
+    "diff": Command(
+        "Show what another guardrails.yaml changes in terms of access.",
+        "access does not change",
+        "access changes",
+        "an error, such as a file with errors",
+    ),
     "replay": Command(
         "Replay events on a seeded local account.",
         "no role is left drifted",

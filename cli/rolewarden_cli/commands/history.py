@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.text import Text
-from rolewarden.own_events import RoleContested
+from rolewarden.own_events import RoleContested, RulesChanged
 
 from rolewarden_cli import console
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.console import VERDICT_COLORS, indented, time_text
+from rolewarden_cli.console import DIGEST, VERDICT_COLORS, indented, time_text
 from rolewarden_cli.history import Entry, parsed_time, read_history
 from rolewarden_cli.options import AsJson
 
@@ -46,10 +46,24 @@ def show_history(out: Console, entries: Sequence[Entry]) -> None:
     if not entries:
         out.print("the history has no such entry")
     for entry in entries:
+        if entry.kind == RulesChanged.detail_type:
+            _show_rules(out, entry)
+            continue
         out.print(Text.assemble(time_text(entry.at), "  ", (entry.about, "bold"), "  ", _kind(entry)))
         for text in (_policies(entry), Text(entry.reason, "red"), Text(entry.caused_by)):
             if text:
                 out.print(indented(text, 22))
+
+
+def _show_rules(out: Console, entry: Entry) -> None:
+    """Print the summary of a rule change, its caller, and the digests of the rules. `--json` has its lines."""
+    what = Text.assemble(("rules", "bold"), f" changed: {entry.message}")
+    out.print(Text.assemble(time_text(entry.at), "  ", what))
+    digests = f"digest {entry.earlier_digest[:DIGEST] or 'none'} -> {entry.digest[:DIGEST]}"
+    doubt = str(entry.row.get("unverified", ""))
+    for text in (entry.caused_by, digests, f"not verified: {doubt}" if doubt else ""):
+        if text:
+            out.print(indented(text, 22))
 
 
 def _kind(entry: Entry) -> Text:

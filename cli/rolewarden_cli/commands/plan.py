@@ -89,6 +89,7 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool 
     _show_shared(out, plan)
     _show_exemptions(out, plan)
     _show_doubts(out, plan)
+    _show_unmatched(out, plan)
     _show_switches(out, plan)
     _show_named(out, plan)
     _show_outside(out, plan)
@@ -217,6 +218,13 @@ def _show_doubts(out: Console, plan: Plan) -> None:
         out.print(indented(Text.assemble((doubt.role, "bold"), f"  {doubt.reason}"), 2))
         out.print(indented(Text(doubt.message, "yellow"), 4))
         out.print(indented(doubt.recommendation, 4))
+
+
+def _show_unmatched(out: Console, plan: Plan) -> None:
+    if plan.unmatched:
+        out.print(heading("names in guardrails.yaml that match nothing here"))
+    for found in plan.unmatched:
+        out.print(indented(Text.assemble((found.place, "bold"), f"  {found.line}"), 2))
 
 
 def _show_switches(out: Console, plan: Plan) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rolewarden import __version__
 from rolewarden.guardrails import Rules
+from rolewarden.own_events import RulesChanged
 from rolewarden.policies import compile_rules
 
 from rolewarden_cli import access, history, inventory, models, plan
@@ -31,6 +32,7 @@ def gather(
     `rules` are the rules in the file `guardrails`. Raises Refused, RetryLater and RulesError.
     """
     taken = inventory.take(connection, rules, progress)
+    entries = history.read_history(connection, since=since) if connection.tables else ()
     deployed = connection.tables is not None
     return Report(
         Provenance(
@@ -43,7 +45,8 @@ def gather(
         ),
         plan.compared(connection, taken, rules, now.date()),
         access.matrix(connection.calls, taken, wanted, progress),
-        history.read_history(connection, since=since) if deployed else (),
+        # A rule change is no drift, which the charts of the history count.
+        tuple(entry for entry in entries if entry.kind != RulesChanged.detail_type),
         compile_rules(rules, connection.aws.partition),
         read_status(connection, now) if deployed else None,
     )

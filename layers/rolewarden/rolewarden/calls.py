@@ -325,6 +325,16 @@ class ReadsStacks(Protocol):
         """As `Aws.stack_created`."""
 
 
+class ReadsDeployments(Protocol):
+    """Reads the outputs of the function's own stack, and the calls that deploy it."""
+
+    def stack_output(self, stack_id: str, name: str) -> str:
+        """As `StackReader.stack_output`."""
+
+    def deployment_calls(self, stack_id: str, since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:
+        """As `StackReader.deployment_calls`."""
+
+
 class ReadsAccount(ListsSubjects, ReadsSubjects, ReadsPaths, ReadsItems, Protocol):
     """Reads an account and Rolewarden's tables, for the commands of operators that write nothing."""
 

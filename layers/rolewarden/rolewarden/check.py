@@ -23,6 +23,7 @@ from rolewarden.guardrails import (
     Rules,
     read,
 )
+from rolewarden.known import KnownModels
 from rolewarden.matching import matches, matches_name
 from rolewarden.names import among
 from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail
@@ -33,15 +34,6 @@ ROLE_POLICIES = 10
 
 _LONGEST_PARTITION = "aws-us-gov"
 """The partition with the longest name. A policy that fits into the size limit there fits in every partition."""
-
-
-@dataclass(frozen=True)
-class KnownModels:
-    """The model IDs known on the day `as_of`. They are for warnings only: guardrails apply to newer models, too."""
-
-    as_of: str
-    bedrock: tuple[str, ...]
-    jumpstart: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ def answer_request(
         reason = f"{type(error).__name__}: {error}"
     finally:
         timer.cancel()
-    return {**result, "status": answer.send(reason)}
+    return {**result, "status": answer.send(reason, result.get("data"))}
 
 
 class _Answer:
@@ -160,8 +160,10 @@ class _Answer:
         self._lock = threading.Lock()
         self._status = ""
 
-    def send(self, reason: str) -> str:
+    def send(self, reason: str, data: Mapping[str, str] | None = None) -> str:
         """Send SUCCESS, or FAILED with `reason` if it is not empty, and return the status that was sent.
+
+        `data` has the attributes of the resource that a template can use, by name.
 
         If an answer was sent before, send nothing and return its status.
         """
@@ -179,6 +181,7 @@ class _Answer:
                 "StackId": self._event["StackId"],
                 "RequestId": self._event["RequestId"],
                 "LogicalResourceId": self._event["LogicalResourceId"],
+                **({"Data": dict(data)} if data else {}),
             }
             request = urllib.request.Request(  # noqa: S310 - `OwnStack.verify` has checked the URL
                 self._event["ResponseURL"], data=json.dumps(body).encode(), method="PUT", headers={"Content-Type": ""}

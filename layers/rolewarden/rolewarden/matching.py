@@ -21,12 +21,40 @@ def matches_name(patterns: Iterable[str], name: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(_expression(pattern), re.DOTALL)
+
+
+_WILDCARD = re.compile(r"[*?]")
+
+
+class Patterns:
+    """Many patterns with which many texts are compared.
+
+    A text can match a pattern only if it contains the longest part of the pattern without wildcards. This is quicker to
+    find than a match.
+    """
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._parts = [(max(_WILDCARD.split(pattern), key=len), pattern) for pattern in patterns]
+        self._compiled: dict[str, re.Pattern[str]] = {}
+
+    def match(self, value: str) -> bool:
+        """Whether `value` matches one of the patterns."""
+        return any(part in value and self._matches(pattern, value) for part, pattern in self._parts)
+
+    def _matches(self, pattern: str, value: str) -> bool:
+        if pattern not in self._compiled:
+            self._compiled[pattern] = re.compile(_expression(pattern), re.DOTALL)
+        return self._compiled[pattern].fullmatch(value) is not None
+
+
+def _expression(pattern: str) -> str:
     first, *others = ("".join("." if char == "?" else re.escape(char) for char in part) for part in pattern.split("*"))
     if not others:
-        return re.compile(first, re.DOTALL)
+        return first
     # The first match of a part is as good as any other, so the atomic groups never go back. No pattern takes long.
     middle = "".join(f"(?>.*?{part})" for part in others[:-1])
-    return re.compile(f"{first}{middle}.*{others[-1]}", re.DOTALL)
+    return f"{first}{middle}.*{others[-1]}"
 
 
 def matches_any(patterns: tuple[str, ...], *values: str) -> bool:

@@ -355,6 +355,31 @@ class GuardrailsPublished(CausedEvent):
     """What triggered the publication."""
 
 
+class RulesChanged(CausedEvent):
+    """A deployment published other rules than the one before it.
+
+    `cause` names the call that began the deployment, and its caller. If CloudTrail does not show the call yet, `cause`
+    has only the name `Deployment`. Rolewarden then sends a second event with the same `digest` and the caller, and
+    without the changes.
+    """
+
+    detail_type = "Rules Changed"
+
+    digest: str
+    """The SHA-256 digest of the deployed rules, as `rolewarden diff` prints it."""
+    earlier_digest: str = ""
+    """The digest of the rules of the deployment before it. Empty for the first deployment."""
+    summary: str
+    """The change in one line."""
+    changes: tuple[str, ...] = ()
+    """The lines of `rolewarden diff`: what the new rules change in terms of access. A line begins with spaces if it
+    belongs to the line before it."""
+    more_changes: int = 0
+    """The number of further lines."""
+    unverified: str = ""
+    """The reason why `changes` may be wrong: the table has other earlier rules than the stack's output says."""
+
+
 class SweepCompleted(OwnEvent):
     """A sweep evaluated every subject and role of an account."""
 
@@ -403,6 +428,7 @@ OWN_EVENTS: tuple[type[OwnEvent], ...] = (
     CanaryRestored,
     DrillMeasured,
     GuardrailsPublished,
+    RulesChanged,
     SweepCompleted,
     SweepRequested,
 )

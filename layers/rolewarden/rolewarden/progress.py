@@ -28,6 +28,10 @@ _HEALTH = "health"
 """The partition key of the rows that the heartbeat counts, one for each account that is covered."""
 
 
+_PUBLISHED = "published"
+"""The sort key of the row with the rules of the last deployment."""
+
+
 class Health(NamedTuple):
     """What the heartbeat knows of an account.
 
@@ -99,6 +103,12 @@ class RecordedProgress:
         """Whether the stack covers `account` as a member account, by the last list of StackSets."""
         rows = self.aws.query(self._table, {"scope": _MEMBERS}, begins=("item", account))
         return any(row["item"] == account for row in rows)
+
+    def published_rules(self, account: str) -> str:
+        """The rules of the last deployment as `set_published_rules` got them; empty without the row."""
+        rows = self.aws.query(self._table, {"scope": _rules(account)["scope"]})
+        text = rows[0].get("text") if rows else ""
+        return text if isinstance(text, str) else ""
 
     def audited(self, account: str, now: float) -> datetime | None:
         """The time until which the calls of an account are audited; None if no audit has ended yet.
@@ -198,6 +208,10 @@ class Progress(RecordedProgress):
         """Record that the calls of an account before `until` are audited."""
         self.aws.put(self._table, {**_audit(account), "until": until.isoformat()})
 
+    def set_published_rules(self, account: str, text: str) -> None:
+        """Keep the rules of a deployment, in any form."""
+        self.aws.put(self._table, {**_rules(account), "text": text})
+
     def regions_read(self, account: str) -> float:
         """The time of the last look at all regions of an account, in seconds of the epoch.
 
@@ -247,6 +261,10 @@ def _number(value: Any) -> float:
 
 def _regions(account: str) -> dict[str, str]:
     return {"scope": f"regions/{account}", "item": "at"}
+
+
+def _rules(account: str) -> dict[str, str]:
+    return {"scope": f"rules/{account}", "item": _PUBLISHED}
 
 
 def _audit(account: str) -> dict[str, str]:

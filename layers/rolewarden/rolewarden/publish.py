@@ -27,10 +27,12 @@ from rolewarden.placement import added, identities, identity, is_ours, rearrange
 from rolewarden.policies import DESCRIPTION, Policy, Statement, compile_rules, digest, document_of, is_boundary
 from rolewarden.progress import Progress
 from rolewarden.record import Recorder, logger
+from rolewarden.rules_log import OUTPUT, RulesLog, document_in
 from rolewarden.runtime import Runtime
 from rolewarden.settings import PublishSettings
+from rolewarden.stacks import StackReader
 from rolewarden.verdicts import CREATED, REPLACED, UNCHANGED
-from rolewarden.work import BEGIN, LONGEST_DELAY, PUBLISH, RECHECKS, Recheck, Rechecks
+from rolewarden.work import BEGIN, DEPLOYER, LONGEST_DELAY, PUBLISH, RECHECKS, Recheck, Rechecks, rechecks_in
 
 
 @dataclass
@@ -337,6 +339,7 @@ class Publications:
     - `sweep_queue_url`: the queue that begins the sweep of an account.
     - `stacks`: the calls that read the function's own stack, `stack_id`.
     - `fallback`: the fallback for which the functions of the stack have permissions.
+    - `log`: the record of rule changes.
     """
 
     publisher: Publisher
@@ -351,6 +354,7 @@ class Publications:
     stack_id: str
     fallback: Fallback
     clock: Clock
+    log: RulesLog
 
     @classmethod
     def of(cls, runtime: Runtime, settings: PublishSettings) -> Self:
@@ -358,9 +362,21 @@ class Publications:
         aws = runtime.aws
         if settings.member_role:
             runtime.rules.need_accounts()
+        progress = Progress(aws, settings.bindings_table, runtime.clock)
+        log = RulesLog(
+            StackReader(aws),
+            progress,
+            runtime.recorder,
+            settings.account,
+            settings.stack_id,
+            aws.partition,
+            runtime.rules,
+            document_in(settings.guardrails_file),
+            runtime.clock,
+        )
         return cls(
             Publisher(aws, runtime.recorder, runtime.needs),
-            Progress(aws, settings.bindings_table, runtime.clock),
+            progress,
             Rechecks(aws, settings.publish_queue_url, settings.recheck_seconds),
             aws,
             settings.sweep_queue_url,
@@ -372,6 +388,7 @@ class Publications:
             settings.stack_id,
             settings.fallback,
             runtime.clock,
+            log,
         )
 
     def run(self, account: str, origin: Origin) -> dict[str, Any]:
@@ -387,7 +404,24 @@ class Publications:
             )
         done = self.publisher.publish(account, origin)
         self._schedule_completion(account, origin)
-        return {"policies": done}
+        if origin.trigger is not Trigger.DEPLOYMENT:
+            return {"policies": done}
+        if self.log.record_change():
+            self._schedule_deployer(account, 1)
+        return {"policies": done, "data": {OUTPUT: self.log.digest}}
+
+    def _schedule_deployer(self, account: str, number: int) -> None:
+        """Look up later who deployed the rules, because CloudTrail shows a call only after some minutes.
+
+        `number` counts the lookups from 1. The last one is that of RECHECKS.
+        """
+        if number > RECHECKS:
+            return
+        message = {"account": account, "step": DEPLOYER, "rechecks": number}
+        try:
+            self.queues.send(self.rechecks.queue_url, [message], delay=LONGEST_DELAY)
+        except (Refused, RetryLater) as error:
+            logger.error("the history will not name the deployer", extra={"account": account, "why": str(error)})
 
     def _schedule_completion(self, account: str, origin: Origin) -> None:
         """Schedule the second step of a deployment, which follows after the sweep attached the policies.
@@ -423,6 +457,11 @@ class Publications:
             if account == self.account:
                 return self.run(account, SCHEDULED_CHECK)
             return self._publish_before_sweep(account)
+        if fields.get("step") == DEPLOYER and fields.get("account") == self.account:
+            is_unknown, number = self.log.record_deployer(), rechecks_in(fields)
+            if is_unknown and number is not None:
+                self._schedule_deployer(self.account, number + 1)
+            return {"deployer": "unknown" if is_unknown else "recorded"}
         recheck = Recheck.from_dict(body)
         if recheck is None or not recheck.request.policy:
             logger.error("message of PublishQueue dropped: not a recheck", extra={"body": str(body)[:200]})

@@ -37,6 +37,7 @@ from rolewarden.own_events import (
     RoleFinding,
     RoleOutcome,
     RoleRemediated,
+    RulesChanged,
     SubjectFinding,
     SurplusDetached,
     SweepCompleted,
@@ -77,6 +78,9 @@ ACCOUNT_WIDE = "account/"
 
 PUBLICATION_OF = "publication of "
 """The beginning of the message of a finding about a policy that could not be published. Its name follows."""
+
+RULES_CHANGES = "rules/deployed"
+"""The name under which the history has the rule changes of an account. No role has a slash in its name."""
 
 MOST_LOGGED = 20
 """The number of accounts that a log line of the heartbeat names."""
@@ -412,6 +416,20 @@ class Recorder:
         """Record that Rolewarden attached the canary's policy again without a drill."""
         logger.warning(event.detail_type, extra={"canary": event.detail})
         self._report(event, f"{event.account}/{event.role}", self._now())
+
+    def record_rules(self, event: RulesChanged) -> None:
+        """Record a change of the rules."""
+        logger.info(event.detail_type, extra={"detail": event.detail})
+        self._report(event, f"{event.account}/{RULES_CHANGES}", self._now())
+
+    def record_deployer(self, row: Mapping[str, Any], event: RulesChanged) -> None:
+        """Add the cause of `event` to the row of a rule change, and put the event on the bus. Raises RetryLater."""
+        self.history.put([{**row, "cause": event.cause.as_dict()}])
+        self.announce(event, needed=False)
+
+    def newest(self, about: str) -> list[dict[str, Any]]:
+        """The newest rows of the history about something, newest first. Raises RetryLater."""
+        return self.history.newest(about, MOST_ROWS)
 
     def rows(self, about: str, since: datetime) -> list[dict[str, Any]]:
         """The history of a role or policy from `since`. Raises RetryLater."""

@@ -1,16 +1,27 @@
-"""Reads the operations of stacks and StackSets, for AlertFunction. Its calls and errors are as in `rolewarden.aws`."""
+"""Reads stacks, the calls that deploy them, and StackSets. Its calls and errors are as in `rolewarden.aws`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from botocore.config import Config
 
 from rolewarden.aws import Aws, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+
+
+DEPLOYMENT_CALLS = ("CreateStack", "ExecuteChangeSet", "RollbackStack", "UpdateStack")
+"""The calls that begin an operation in which CloudFormation can publish rules."""
+
+
+MOST_LOOKED_UP = 500
+"""The greatest number of calls of one name that are looked up. AWS allows two pages of fifty a second."""
 
 
 class StackEvent(NamedTuple):
@@ -59,6 +70,38 @@ class StackReader:
                     event.get("ResourceStatus", ""),
                     event.get("ResourceProperties", ""),
                 )
+
+    def stack_output(self, stack_id: str, name: str) -> str:
+        """The value of an output that a stack of this region has since its last completed operation; empty without one.
+
+        Raises Refused and RetryLater.
+        """
+        with translated():
+            [stack] = self._client.describe_stacks(StackName=stack_id)["Stacks"]
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", ())}
+        return outputs.get(name, "")
+
+    def deployment_calls(self, stack_id: str, since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:
+        """CloudTrail's records of the successful calls that deployed a stack of this region, in no order.
+
+        The records are those of CloudTrail's event history, which has a call after some minutes. A call that names only
+        the ARN of a change set is left out, because the ARN does not name the stack. Raises Refused and RetryLater.
+        """
+        named = {stack_id, stack_id.split("/")[1]}
+        client = self._aws.client("cloudtrail", config=Config(retries={"mode": "adaptive", "total_max_attempts": 6}))
+        for name in DEPLOYMENT_CALLS:
+            with translated():
+                pages = client.get_paginator("lookup_events").paginate(
+                    LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": name}],
+                    StartTime=since,
+                    EndTime=until,
+                    PaginationConfig={"MaxItems": MOST_LOOKED_UP},
+                )
+                records = [json.loads(event["CloudTrailEvent"]) for page in pages for event in page["Events"]]
+            for record in records:
+                parameters = record.get("requestParameters") or {}
+                if not record.get("errorCode") and parameters.get("stackName") in named:
+                    yield record
 
     def stack_set_operations(self, name: str, call_as: str) -> tuple[StackSetOperation, ...]:
         """The operations of a StackSet. `call_as` is as in `stack_set_accounts`. Raises Refused and RetryLater."""

@@ -33,6 +33,9 @@ BEGIN, PUBLISH = "begin", "publish"
 RULES = "rules"
 """The step that returns the fingerprint of the rules that SweepFunction runs."""
 
+DEPLOYER = "deployer"
+"""The step of PublishFunction that looks up who deployed the rules."""
+
 HEARTBEAT = "heartbeat"
 """The step that counts the accounts without a recent sweep. A schedule triggers it."""
 
@@ -97,7 +100,7 @@ class Work(NamedTuple):
         """The work of a message, the inverse of `as_dict`; None if `body` is not such a message."""
         fields = mapping(body)
         role = RoleKey(matched(ACCOUNT, fields.get("role_account")), matched(ROLE_NAME, fields.get("role")))
-        account, rechecks = matched(ACCOUNT, fields.get("account")), _rechecks(fields)
+        account, rechecks = matched(ACCOUNT, fields.get("account")), rechecks_in(fields)
         if not all((role.account, role.name, account)) or rechecks is None:
             return None
         return cls(role, account, origin_in(fields), rechecks, _rows(fields.get("rows")))
@@ -110,7 +113,7 @@ def _rows(value: Any) -> tuple[NamedRow, ...]:
     return tuple(NamedRow(*row) for row in valid[:FEW_BINDINGS])
 
 
-def _rechecks(fields: Mapping[str, Any]) -> int | None:
+def rechecks_in(fields: Mapping[str, Any]) -> int | None:
     """The number of rechecks of a message, 0 without one; None if it is no such number.
 
     A number below 0 would make a chain of rechecks that does not end.
@@ -143,7 +146,7 @@ class Recheck(NamedTuple):
     def from_dict(cls, body: Any) -> Recheck | None:
         """The recheck of a message, the inverse of `as_dict`; None if `body` is not such a message."""
         fields = mapping(body)
-        named, rechecks = mapping(fields.get("request")), _rechecks(fields)
+        named, rechecks = mapping(fields.get("request")), rechecks_in(fields)
         account, region = matched(ACCOUNT, fields.get("account")), matched(REGION, fields.get("region"))
         domain, profile = matched(DOMAIN_ID, named.get("domain")), matched(PROFILE_NAME, named.get("user_profile"))
         role, policy = matched(ROLE_NAME, named.get("role")), matched(POLICY_NAME, named.get("policy"))

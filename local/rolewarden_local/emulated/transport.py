@@ -16,12 +16,14 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import botocore.endpoint
+import botocore.httpsession
 import botocore.session
 import botocore.useragent
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.endpoint import Endpoint
 from botocore.exceptions import NoCredentialsError
+from botocore.hooks import EventAliaser
 
 from rolewarden_local.emulated import faults
 from rolewarden_local.emulated._ministack import app
@@ -29,6 +31,9 @@ from rolewarden_local.emulated.patches import Patch, patched
 
 # This object is made once, because a new one would start each block with an empty cache.
 _SANITIZED: Final = functools.cache(botocore.useragent.sanitize_user_agent_string_component)
+_TLS_CONTEXT: Final = functools.cache(botocore.httpsession.create_urllib3_context)
+_alias: Final = EventAliaser._alias_event_name  # type: ignore[attr-defined]
+_aliases: Final[dict[str, str]] = {}
 
 
 @contextmanager
@@ -45,8 +50,18 @@ def without_socket(send: Callable[[AWSPreparedRequest], AWSResponse]) -> Iterato
         Patch(botocore.endpoint, "time", clock, "botocore waits before it retries, which has no use in process."),
         Patch(SigV4Auth, "add_auth", name_the_caller, cost),
         Patch(botocore.useragent, "sanitize_user_agent_string_component", _SANITIZED, cost),
+        Patch(botocore.endpoint, "get_environ_proxies", lambda _: {}, "No client needs a proxy."),
+        Patch(botocore.httpsession, "create_urllib3_context", _TLS_CONTEXT, "No client needs TLS."),
+        Patch(EventAliaser, "_alias_event_name", _known_alias, "Each new client would find the same aliases again."),
     ):
         yield
+
+
+def _known_alias(aliaser: EventAliaser, event_name: str) -> str:
+    """Botocore's current name of an event. All clients have the same aliases."""
+    if event_name not in _aliases:
+        _aliases[event_name] = _alias(aliaser, event_name)
+    return _aliases[event_name]
 
 
 def name_the_caller(signer: SigV4Auth, request: AWSRequest) -> None:
