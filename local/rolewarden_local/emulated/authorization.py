@@ -405,7 +405,7 @@ def _of_iam(request: Request, action: str) -> list[_Ask]:
                 _Ask(
                     action,
                     entity.get("Arn") or request.arn("iam", f"{kind}{path}{name}"),
-                    {key: value for key, value in keys.items() if value},
+                    {key: value for key, value in keys.items() if value} | _tags_of_query(request),
                 )
             ]
             return [*asks, *_of_renaming(request, action, kind, entity)]
@@ -414,6 +414,24 @@ def _of_iam(request: Request, action: str) -> list[_Ask]:
     if name := request.parameter("PolicyName"):
         return [_Ask(action, request.arn("iam", f"policy{request.parameter('Path') or '/'}{name}"))]
     return [_Ask(action, policy or "*")]
+
+
+def _tags_of_query(request: Request) -> dict[str, Values]:
+    """The condition keys of the tags in a call of the query protocol."""
+    pairs: list[tuple[str, str]] = []
+    while key := request.parameter(f"Tags.member.{len(pairs) + 1}.Key"):
+        pairs.append((key, request.parameter(f"Tags.member.{len(pairs) + 1}.Value")))
+    return _tag_keys(pairs)
+
+
+def _tag_keys(pairs: Iterable[tuple[str, str]]) -> dict[str, Values]:
+    """The condition keys of the tags in a call, each as its key and value.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+    """
+    tags = dict(pairs)
+    values: dict[str, Values] = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
+    return values | {"aws:TagKeys": list(tags)} if tags else {}
 
 
 def _provider(request: Request) -> str:
@@ -499,7 +517,8 @@ def _of_subject(request: Request, action: str, body: Mapping[str, Any]) -> _Ask:
         return _Ask(action, request.arn("sagemaker", f"user-profile/{domain}/{profile.lower()}"))
     if domain:
         return _Ask(action, request.arn("sagemaker", f"domain/{domain}"))
-    return _Ask(action, body.get("ResourceArn") or "*")
+    tags = _tag_keys((tag["Key"], tag["Value"]) for tag in body.get("Tags") or ())
+    return _Ask(action, body.get("ResourceArn") or "*", tags)
 
 
 def _of_sqs(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
