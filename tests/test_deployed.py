@@ -255,7 +255,8 @@ def test_an_operation_on_the_own_stack_raises_no_alert_and_one_on_another_stack_
     # MiniStack restarts a function that it updates, and the message that the function works on would wait for minutes.
     waited(account.is_swept, "the queues are empty")
     cloudformation.update_stack(
-        StackName="rolewarden", UsePreviousTemplate=True, Capabilities=["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
+        StackName="rolewarden", UsePreviousTemplate=True,
+        Capabilities=["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
         Parameters=[*parameters, {"ParameterKey": "HistoryDays", "ParameterValue": "399"}],
     )  # fmt: skip
     assert settled(cloudformation, "rolewarden") == "UPDATE_COMPLETE"
