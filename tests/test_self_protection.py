@@ -113,7 +113,8 @@ MOVES = {
             {"logGroupIdentifier": f"{form}DrillLogs"})],
     ],
     OF_LOGS: [
-        *[move for name in OWN if name != "DrillFunction" for form in ("", f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:") for move in
+        *[move for name in OWN if name != "DrillFunction"
+          for form in ("", f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:") for move in
           on("logs", "DeleteTransformer PutDataProtectionPolicy PutLogGroupDeletionProtection PutTransformer",
              {"logGroupIdentifier": form + name.replace("Function", "Logs")})],
         *on("logs", "AssociateKmsKey DisassociateKmsKey",

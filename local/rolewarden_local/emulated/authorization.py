@@ -298,6 +298,14 @@ def _keys(request: Request, ask: _Ask) -> dict[str, str]:
     }
 
 
+_FUNCTION_READ: Final = re.compile(r"/[\d-]+/functions/(?P<name>[\w-]+)/(?P<what>concurrency|configuration|policy)")
+_FUNCTION_READS: Final = {
+    "concurrency": "lambda:GetFunctionConcurrency",
+    "configuration": "lambda:GetFunctionConfiguration",
+    "policy": "lambda:GetPolicy",
+}
+
+
 def _asked(request: Request) -> Iterable[_Ask]:
     """The permissions that a call needs. If this module does not know an operation's resource, it is `*`."""
     if request.service == "sagemaker":
@@ -324,6 +332,8 @@ def _asked(request: Request) -> Iterable[_Ask]:
     asks_about_stack = action in {"cloudformation:DescribeStacks", "cloudformation:DescribeStackEvents"}
     if asks_about_stack and (name := request.parameter("StackName")):
         return [_Ask(action, _stack_arn(request, name))]
+    if request.service == "lambda" and (reading := _FUNCTION_READ.fullmatch(request.path)) and request.method == "GET":
+        return [_Ask(_FUNCTION_READS[reading["what"]], request.arn("lambda", f"function:{reading['name']}"))]
     named = {
         "cloudtrail": _of_cloudtrail,
         "events": _of_events,
@@ -472,7 +482,11 @@ def _of_dynamodb(request: Request, action: str) -> list[_Ask]:
 def _of_events(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
     if request.operation != "PutEvents":
         name = body.get("Name" if request.operation == "DescribeRule" else "Rule")
-        return [_Ask(action, request.arn("events", f"rule/{name}") if name else "*")]
+        if request.operation == "DescribeEventBus":
+            return [_Ask(action, request.arn("events", f"event-bus/{body.get('Name', 'default')}"))]
+        bus = body.get("EventBusName") or "default"
+        place = f"{bus}/" if bus != "default" and not bus.startswith("arn:") else ""
+        return [_Ask(action, request.arn("events", f"rule/{place}{name}") if name else "*")]
     return [
         _Ask(
             action,
