@@ -31,6 +31,7 @@ from rolewarden_local.emulated._ministack import cloudformation
 from rolewarden_local.scenes.seed import trusting
 
 from tests.conftest import sample
+from tests.drills import put_function
 from tests.handlers import STACK
 from tests.permissions import of_template, unused
 from tests.publishing import UNRELATED
@@ -404,6 +405,9 @@ def drills(staff):
     canary = f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/drill.canary"
     world.iam.detach_role_policy(RoleName="rolewarden-canary", PolicyArn=canary)
     staff.function("Reconcile").enforcer.evaluate(Work(RoleKey(ACCOUNT_ID, "rolewarden-canary"), ACCOUNT_ID, SWEEP))
+    put_function((REGION,))
+    for rule in ("EnforceFunctionRoles", "EnforceFunctionSubjects"):
+        boto3.client("events").put_rule(Name=rule, EventPattern='{"source": ["aws.none"]}')
     judge = staff.function("Sweep").sweeper.judge
     judge.limit = 0.0
     for state in judge.states(ACCOUNT_ID):
