@@ -18,6 +18,7 @@ from rolewarden.guardrails_file import FileReading, ShowProgress, read, show_not
 from rolewarden.known import KnownModels
 from rolewarden.matching import is_of_ids, matches, matches_name, names_ids
 from rolewarden.model_ids import ListedModels, ModelNames
+from rolewarden.names import among
 from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail, fewest_policies
 from rolewarden.problems import Problem
 
@@ -101,11 +102,25 @@ def _compiled(reading: FileReading, rules: Rules, progress: ShowProgress) -> Che
                     "`anthropic.claude-*`, or fewer models",
                 )
             )
+    errors += _reserved(reading, rules)
     errors += [*_slot_errors(reading, rules, policies), *_contradictions(reading, rules)]
     if errors:
         return Checked(None, tuple(errors), reading.warnings)
     slots = tuple(sum(policies[name] for name in assignment.guardrails) for assignment in rules.assignments)
     return Checked(rules, (), reading.warnings, policies, slots)
+
+
+RESERVED = frozenset({"born", "canary"})
+"""Names that a guardrail cannot have, because Rolewarden uses them or will use them for policies of its own."""
+
+
+def _reserved(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """An error for each guardrail with a reserved name. IAM does not distinguish names by case."""
+    for name in rules.guardrails:
+        if among(name, RESERVED):
+            yield reading.problem(
+                ("guardrails", name), f"is reserved for Rolewarden: rename it, for example to `no-{name}`"
+            )
 
 
 def _slot_errors(reading: FileReading, rules: Rules, policies: Mapping[str, int]) -> Iterator[Problem]:
