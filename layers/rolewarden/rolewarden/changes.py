@@ -230,9 +230,7 @@ class Effects:
         rules = tuple(rules)
         self._partition = partition
         self._compiled: dict[Guardrail, dict[str, Statement]] = {}
-        guardrails = [guardrail for one in rules for guardrail in one.guardrails.values()]
-        compiled = [self.statements(guardrail).values() for guardrail in guardrails]
-        self._targets = targets_of(rules, partition, compiled)
+        self._targets = targets_of(rules, partition)
         self._denied: dict[frozenset[str], frozenset[int]] = {}
 
     def statements(self, guardrail: Guardrail) -> dict[str, Statement]:
