@@ -46,6 +46,7 @@ PAGES = (
     "reference/exit-codes.md",
     "reference/findings.md",
     "reference/metrics.md",
+    "reference/personal-data.md",
     "reference/parameters.md",
     "reference/verified.md",
 )
@@ -257,6 +258,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "parameters": template_pages.parameters,
     "alarms": template_pages.alarms,
     "metrics": template_pages.metrics,
+    "kept data": template_pages.kept,
     "verified kinds": verified_page.kinds,
     "verified unsettled": verified_page.unsettled,
     "verified claims": verified_page.all_claims,

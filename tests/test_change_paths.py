@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from datetime import date
 from typing import NamedTuple
 
@@ -33,8 +34,8 @@ class Case(NamedTuple):
     option: str
     before: str
     after: str
-    lost: set[str] = set()
-    gained: set[str] = set()
+    lost: Set[str] = frozenset()
+    gained: Set[str] = frozenset()
 
 
 def bedrock(
@@ -107,6 +108,10 @@ CASES = [
          {"work as another role"}),
     Case("api_keys", "{bedrock: {deny: [meta.*]}}", "{bedrock: {deny: [meta.*]}, api_keys: deny}",
          {"calls of models with an API key", "long-term API keys for models"}),
+    Case("other_profiles", "{bedrock: {deny: [meta.*]}}", "{bedrock: {deny: [meta.*]}, other_profiles: deny}",
+         {"applications of other user profiles"}),
+    Case("shared_spaces", "{bedrock: {deny: [meta.*]}}", "{bedrock: {deny: [meta.*]}, shared_spaces: deny}",
+         {"shared spaces"}),
     Case("routes", "{routes: canvas, jumpstart: {deny: all, autopilot: deny}}",
          "{jumpstart: {deny: all, autopilot: deny}}",
          {"endpoints that serve JumpStart models", "JumpStart models of the public hub",
@@ -118,7 +123,7 @@ CASES = [
 MODELS = {"kind", "patterns"}
 """The fields of a rule that `test_changes` compares model by model."""
 
-NOT_PATHS = {"name", "mode", "bedrock", "jumpstart", "exempt_roles", "fixed_tags"}
+NOT_PATHS = {"name", "mode", "bedrock", "jumpstart", "exempt_roles", "fixed_tags", "trusted_taggers"}
 """The fields of a guardrail that are no access path of their own. `test_changes` has them."""
 
 

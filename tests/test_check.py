@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from rolewarden.check import check
+from rolewarden.documents import digest
 from rolewarden.guardrails import BedrockRule, Guardrail
 from rolewarden.guardrails_file import load, read_yaml
 from rolewarden.known import KnownModels, known_models
-from rolewarden.policies import TooLong, compile_guardrail, compile_rules, digest
+from rolewarden.policies import TooLong, compile_guardrail, compile_rules
 from rolewarden_cli.main import app
 from typer.testing import CliRunner
 
@@ -294,14 +295,17 @@ def test_check_names_the_paths_that_a_guardrail_leaves_open_and_the_option_for_e
     file.write_text(
         "guardrails:\n  a: {jumpstart: {deny: all}}\n"
         "  b: {bedrock: {deny: all}, jumpstart: {deny: all, weights: deny, autopilot: deny}, assistants: {deny: all},"
-        " pass_roles: [Canvas*]}\n"
-        "  c: {bedrock: {deny: all}, routes: canvas, assistants: {deny: all}, pass_roles: [Canvas*]}\n"
+        " pass_roles: [Canvas*], other_profiles: deny, shared_spaces: deny}\n"
+        "  c: {bedrock: {deny: all}, routes: canvas, assistants: {deny: all}, pass_roles: [Canvas*],"
+        " other_profiles: deny, shared_spaces: deny}\n"
         "assignments:\n  - guardrails: [a, b, c]\n"
     )
     said = CliRunner().invoke(app, ["check", str(file)]).stdout
     assert (
         "guardrail a leaves open: fine-tuning of JumpStart models by Canvas (`jumpstart.autopilot`); the files of "
-        "JumpStart models (`jumpstart.weights`); AWS's assistants (`assistants`); work as another role (`pass_roles`)"
+        "JumpStart models (`jumpstart.weights`); AWS's assistants (`assistants`); work as another role (`pass_roles`); "
+        "applications of other user profiles (`other_profiles`); shared spaces, which run as a role of the domain "
+        "(`shared_spaces`)"
     ) in said
     assert "guardrail b leaves open" not in said
     assert "guardrail c leaves open: everything that a notebook can reach (`routes: all`)\n" in said
@@ -370,3 +374,46 @@ def test_an_assignment_that_no_caller_can_choose_or_that_denies_as_much_is_no_wa
     file = tmp_path / "guardrails.yaml"
     file.write_text(LOOSE % assignment)
     assert [one for one in check(file, today=date(2026, 6, 1)).warnings if "denies less" in one.message] == []
+
+
+def test_named_taggers_end_the_warning_about_tags(tmp_path):
+    file = tmp_path / "guardrails.yaml"
+    text = LOOSE % "{guardrails: [loose], tags: {team: research}}"
+    file.write_text(f"{text}trusted_taggers: ['arn:aws:iam::111122223333:role/platform']\n")
+    checked = check(file, today=date(2026, 6, 1))
+    assert checked.errors == ()
+    assert [one for one in checked.warnings if "denies less" in one.message] == []
+
+
+PLACED = """
+guardrails:
+  strict: {bedrock: {deny: all}%s}
+  loose: {bedrock: {allow: [amazon.nova-*]}}
+assignments:
+%s
+"""
+INTERNS = "  - {guardrails: [strict], user_profiles: [intern-*]}\n  - {guardrails: [loose]}"
+RESEARCHERS = "  - {guardrails: [loose], user_profiles: [research-*]}\n  - {guardrails: [strict]}"
+
+
+@pytest.mark.parametrize(
+    ("options", "assignments", "missing"),
+    [
+        ("", INTERNS, ["assignments[1] other_profiles", "assignments[1] shared_spaces"]),
+        (", other_profiles: deny", INTERNS, ["assignments[1] shared_spaces"]),
+        (", shared_spaces: deny", INTERNS, ["assignments[1] other_profiles"]),
+        (", other_profiles: deny, shared_spaces: deny", INTERNS, []),
+        # The shared spaces of a domain have no user profile, so the last assignment covers them.
+        ("", RESEARCHERS, ["assignments[2] other_profiles"]),
+        ("", "  - {guardrails: [strict], domains: [a]}\n  - {guardrails: [loose]}", []),
+        ("", "  - {guardrails: [strict], user_profiles: [a]}\n  - {guardrails: [strict]}", []),
+        ("", "  - {guardrails: [strict, loose]}", []),
+    ],
+)
+def test_users_who_can_work_as_another_role_with_fewer_denies_are_a_warning(tmp_path, options, assignments, missing):
+    file = tmp_path / "guardrails.yaml"
+    file.write_text(PLACED % (options, assignments))
+    checked = check(file, today=date(2026, 6, 1))
+    assert checked.errors == ()
+    found = [(one.where, re.search(r"add `(\w+): deny`", one.message)) for one in checked.warnings]
+    assert [f"{where} {option[1]}" for where, option in found if option] == missing

@@ -116,7 +116,7 @@ def read_trusts(calls: OperatorCalls, deployers: Iterable[str], account: str) ->
             for kind, principal in trusted_principals(trust):
                 if kind == "Federated" and principal.startswith(f"arn:{partition}:iam::{account}:"):
                     providers[principal] = None
-                elif not any(_is(principal, each) for each in deployers):
+                elif not any(is_deployer(principal, each) for each in deployers):
                     others.append(principal)
             if others:
                 notes.append(f"{arn} trusts {', '.join(sorted(set(others)))}: {_TRUSTED}")
@@ -141,7 +141,7 @@ def trusted_principals(trust: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield kind, value
 
 
-def _is(principal: str, deployer: str) -> bool:
+def is_deployer(principal: str, deployer: str) -> bool:
     """Whether a trust policy's principal is a deployer. A trust policy has no patterns in ARNs."""
     suffix = principal[len(deployer) - len(_SUFFIX) :]
     of_set = deployer.endswith(_SUFFIX) and "/" not in suffix and len(principal) == len(deployer)

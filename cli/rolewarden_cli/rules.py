@@ -148,6 +148,10 @@ def left_open(guardrail: Guardrail) -> list[str]:
         found.append("calls of models with an API key (`api_keys`)")
     if (bedrock or jumpstart) and not guardrail.pass_roles:
         found.append("work as another role (`pass_roles`)")
+    if (bedrock or jumpstart) and guardrail.other_profiles is Allowance.ALLOW:
+        found.append("applications of other user profiles (`other_profiles`)")
+    if (bedrock or jumpstart) and guardrail.shared_spaces is Allowance.ALLOW:
+        found.append("shared spaces, which run as a role of the domain (`shared_spaces`)")
     return found
 
 

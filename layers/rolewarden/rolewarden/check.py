@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 from rolewarden.events import DOMAIN_ID
-from rolewarden.guardrails import Fallback, Guardrail, Mode, Rules
+from rolewarden.guardrails import Allowance, Assignment, Fallback, Guardrail, Mode, Rules
 from rolewarden.guardrails_file import FileReading, ShowProgress, read, show_nothing
 from rolewarden.known import KnownModels
 from rolewarden.matching import matches, matches_name
@@ -66,6 +67,7 @@ def check(
         *_boundary_warnings(reading, reading.rules),
         *_pattern_warnings(reading, reading.rules, known, progress),
         *_loosening_warnings(reading, reading.rules),
+        *_place_warnings(reading, reading.rules),
     )
     return replace(checked, warnings=tuple(sorted((*checked.warnings, *more), key=lambda problem: problem.line)))
 
@@ -127,26 +129,84 @@ def _contradictions(reading: FileReading, rules: Rules) -> Iterator[Problem]:
                 )
 
 
-def _loosening_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
-    """A warning for each assignment that denies less than the last one, to subjects whose names or tags callers choose.
+class Loosening(NamedTuple):
+    """An assignment that denies less than the last one, and that callers can get by what they choose.
 
-    An assignment with `accounts`, or only for IDs of domains, is left out: no caller chooses these. Names count only in
-    a file that names accounts.
+    - `number`: its position in the file, from 0.
+    - `by`: "tags" or "names".
     """
-    # Only a file that names accounts is for several of them. In one account, the owner of the file names its domains.
-    has_accounts = any(one.accounts for one in rules.assignments)
+
+    number: int
+    by: str
+
+    @property
+    def why(self) -> str:
+        """The callers who can get it, and what to do."""
+        who = "tag a domain or user profile" if self.by == "tags" else "create a domain, user profile or role"
+        add = "`accounts` or `trusted_taggers`" if self.by == "tags" else "`accounts`"
+        return (
+            f"denies less than the last assignment and matches by {self.by}, so every caller who can {who} can get it: "
+            f"add {add}, or write the IDs of domains"
+        )
+
+
+def loosenings(rules: Rules, *, several_accounts: bool) -> Iterator[Loosening]:
+    """The assignments that deny less than the last one, to subjects whose names or tags callers choose.
+
+    An assignment with `accounts`, or only for IDs of domains, is left out: no caller chooses these. So is one with tags
+    in a file that names the callers who can set them. Names count only with `several_accounts`, because the owner of
+    the file names the domains of one account.
+    """
     last = [rules.guardrails[name] for name in rules.assignments[-1].guardrails]
     for number, one in enumerate(rules.assignments[:-1]):
         names = not all(DOMAIN_ID.fullmatch(domain) for domain in one.domains) if one.domains else True
-        named = [*(["tags"] if one.tags else []), *(["names"] if names and has_accounts and not one.tags else [])]
-        if one.accounts or not named or not _denies_less([rules.guardrails[name] for name in one.guardrails], last):
-            continue
-        who = "who can tag a domain or user profile" if one.tags else "who can create a domain, user profile or role"
-        yield reading.problem(
-            ("assignments", number),
-            f"denies less than the last assignment and matches by {named[0]}, so every caller {who} can get it: add "
-            "`accounts`, or write the IDs of domains",
-        )
+        by = "tags" if one.tags else "names" if names and several_accounts else ""
+        is_chosen = by and not one.accounts and not (one.tags and rules.trusted_taggers)
+        if is_chosen and _denies_less([rules.guardrails[name] for name in one.guardrails], last):
+            yield Loosening(number, by)
+
+
+def _loosening_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """A warning for each loosening. Only a file that names accounts is known to be for several of them."""
+    for found in loosenings(rules, several_accounts=names_accounts(rules)):
+        yield reading.problem(("assignments", found.number), found.why)
+
+
+def names_accounts(rules: Rules) -> bool:
+    """Whether an assignment names accounts, so that the file is for several of them."""
+    return any(one.accounts for one in rules.assignments)
+
+
+def _place_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """A warning for each assignment whose users can work as another role that has fewer denies."""
+    assigned = [(one, [rules.guardrails[name] for name in one.guardrails]) for one in rules.assignments]
+    for number, (one, guardrails) in enumerate(assigned):
+        enforced = [guardrail for guardrail in guardrails if guardrail.mode is Mode.ENFORCE]
+        looser = [other for other, others in assigned if other is not one and _denies_less(others, guardrails)]
+        # Between domains, `rolewarden check` only lists what each guardrail leaves open.
+        if (
+            any(_is_by_user(each) for each in (one, *looser))
+            and looser
+            and not any(guardrail.other_profiles is Allowance.DENY for guardrail in enforced)
+        ):
+            yield reading.problem(
+                ("assignments", number),
+                "its users can open the applications of user profiles with fewer denies, if they may call "
+                "sagemaker:CreatePresignedDomainUrl: add `other_profiles: deny` to one of its guardrails",
+            )
+        # A shared space has no user profile. So only another assignment than that of its domain can be stricter.
+        spaces = _is_by_user(one) and any(not other.user_profiles for other in looser)
+        if spaces and not any(guardrail.shared_spaces is Allowance.DENY for guardrail in enforced):
+            yield reading.problem(
+                ("assignments", number),
+                "its users can work in a shared space, which runs as a role of the domain with fewer denies: add "
+                "`shared_spaces: deny` to one of its guardrails",
+            )
+
+
+def _is_by_user(assignment: Assignment) -> bool:
+    """Whether an assignment can match some user profiles of a domain, and not the others."""
+    return bool(assignment.user_profiles or assignment.tags or assignment.roles)
 
 
 def _denies_less(some: Sequence[Guardrail], others: Sequence[Guardrail]) -> bool:

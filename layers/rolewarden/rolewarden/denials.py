@@ -21,6 +21,7 @@ from rolewarden.vocabulary import (
     APPLICATION_PROFILE,
     GEOGRAPHIES,
     JUMPSTART_TAGS,
+    SPACE_SHARING,
     USE_API_KEY,
 )
 
@@ -356,6 +357,7 @@ class _Requests:
         """The access paths. One that names a model is open if it is open for one of these models."""
         on_bedrock = [self._model(model, _EXAMPLE_REGION) for model in bedrock]
         example = ["*"]
+        space = self._arn("sagemaker", "space/d-example/team")
         mantle = self._arn("bedrock-mantle", "project/example")
         customized = self._arn("bedrock", "custom-model-deployment/example")
         key_of = {"iam:ServiceSpecificCredentialServiceName": "bedrock.amazonaws.com"}
@@ -398,6 +400,10 @@ class _Requests:
             "AWS's assistants in Canvas": _once("q:SendMessage"),
             "AWS's assistants outside Canvas": _once("codewhisperer:GenerateRecommendations"),
             "work as another role": self.passing("rolewarden-example"),
+            "applications of other user profiles": _once(
+                "sagemaker:CreatePresignedDomainUrl", self._arn("sagemaker", "user-profile/d-example/other")
+            ),
+            "shared spaces": ((AwsRequest("sagemaker:CreateSpace", space, {SPACE_SHARING: "Shared"}),),),
         }
         if listed := jumpstart[1:]:
             # With a deny list, `weights: deny` denies the files of its models only.

@@ -68,6 +68,17 @@ class SubjectKey(NamedTuple):
     user_profile: str = ""
 
 
+class TagChange(NamedTuple):
+    """The tags of a domain or user profile that a call set or removed.
+
+    - `principal`: the ARN of the role or user that made the call; for a session, that of its role.
+    - `keys`: the keys of the tags. Empty if the record does not have them.
+    """
+
+    principal: str
+    keys: frozenset[str]
+
+
 class EvaluationRequest(NamedTuple):
     """What an event asks Rolewarden to evaluate.
 
@@ -75,6 +86,7 @@ class EvaluationRequest(NamedTuple):
     - `ignored`: why the event triggers no evaluation. None if it triggers one.
     - `detached`: whether the call detached a policy of Rolewarden from the role, or changed the role's permissions
       boundary. IAM may still show the state before the call.
+    - `tags`: the change to the tags of the subject; None if the call changed none.
     """
 
     account: str
@@ -85,6 +97,7 @@ class EvaluationRequest(NamedTuple):
     policy: str = ""
     ignored: Ignored | None = None
     detached: bool = False
+    tags: TagChange | None = None
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -174,7 +187,21 @@ def parse_event(event: Any, own_account: str = "", regions: Collection[str] = ()
     if call in TAG_EVENTS and not (_tagged_subject(parameters) or not parameters.get("resourceArn")):
         return ignore(Ignored.OTHER_RESOURCE)
     subject = _subject(call, parameters, mapping(detail.get("responseElements")))
-    return EvaluationRequest(account, region, origin, subject=subject) if subject else ignore(Ignored.UNREADABLE)
+    if subject is None:
+        return ignore(Ignored.UNREADABLE)
+    tags = _tag_change(call, parameters, mapping(detail.get("userIdentity")))
+    return EvaluationRequest(account, region, origin, subject=subject, tags=tags)
+
+
+def _tag_change(call: str, parameters: Mapping[str, Any], identity: Mapping[str, Any]) -> TagChange | None:
+    """The change to tags that a call made. A call that creates a subject can also set tags."""
+    given = parameters.get("tagKeys" if call == "DeleteTags" else "tags")
+    if call not in TAG_EVENTS and not given:
+        return None
+    items = given if isinstance(given, list) else []
+    keys = frozenset(filter(None, (_text(item) or _text(mapping(item).get("key")) for item in items)))
+    issuer = mapping(mapping(identity.get("sessionContext")).get("sessionIssuer"))
+    return TagChange(_text(issuer.get("arn")) or _text(identity.get("arn")) or _actor(identity), keys)
 
 
 def _subject(name: str, parameters: Mapping[str, Any], response: Mapping[str, Any]) -> SubjectKey | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
@@ -156,6 +156,8 @@ _PATTERNS = {
     "user_profiles": "a list of patterns of profile names, for example `[intern-*]`",
     "roles": ROLE_PATTERNS,
 }
+_TAGGER = r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/([A-Za-z0-9_+=,.@-]+/)*[A-Za-z0-9_+=,.@-]{1,64}"
+_TAGGERS = 'a list of ARNs, for example `["arn:aws:iam::111122223333:role/platform"]`'
 _SERVICES = "a list of services or accounts, for example `[sagemaker.amazonaws.com]`"
 _CATCH_ALL = (
     "{}: end with an assignment that matches every subject, for example `- guardrails: [name]` without conditions "
@@ -181,7 +183,7 @@ class _FileReader(Fields):
             return self.reading(None)
         known = {
             "mode", "guardrails", "assignments", "exemptions", "also_govern", "surplus", "fallback", "never_govern",
-            "hold",
+            "hold", "trusted_taggers",
         }  # fmt: skip
         if isinstance(document, dict) and document.get("guardrails", {}) is None and document.keys() - known:
             lost = next(key for key in document if key not in known)
@@ -205,15 +207,17 @@ class _FileReader(Fields):
         fallback = self.choice(Fallback, "fallback", top, (), Fallback.NONE)
         never = tuple(self.items(top.get("never_govern"), ("never_govern",), self.never_governed))
         hold = self.choice(Hold, "hold", top, (), Hold.NONE)
+        taggers = self.trusted_taggers(top["trusted_taggers"], assignments) if "trusted_taggers" in top else ()
         rules = None
         if not self.problems.errors:
             named = [*((one.account, one.role) for one in exemptions), *((one.account, one.role) for one in never)]
             exempt = tuple(sorted({ExemptRole(*one) for one in named}))
             tagged = any(assignment.tags for assignment in assignments)
             guardrails = {
-                name: found._replace(exempt_roles=exempt, fixed_tags=tagged) for name, found in guardrails.items()
+                name: found._replace(exempt_roles=exempt, fixed_tags=tagged, trusted_taggers=taggers)
+                for name, found in guardrails.items()
             }
-            rules = Rules(guardrails, assignments, exemptions, also_govern, surplus, fallback, never, hold)
+            rules = Rules(guardrails, assignments, exemptions, also_govern, surplus, fallback, never, hold, taggers)
             self.warn_of_unused(rules)
         return self.reading(rules)
 
@@ -361,6 +365,21 @@ class _FileReader(Fields):
         if "account" in body and not (isinstance(account, str) and re.fullmatch(ACCOUNT_ID, account)):
             self.add_error(
                 (*path, "account"), 'must be the 12 digits of one account, for example `account: "111122223333"`'
+            )
+
+    def trusted_taggers(self, value: Any, assignments: Sequence[Assignment]) -> tuple[str, ...]:
+        path: Path_ = ("trusted_taggers",)
+        found = self.strings(value, path, _TAGGERS, self.check_tagger)
+        if found and not any(assignment.tags for assignment in assignments):
+            self.add_error(path, "no assignment matches by tags: add one, or remove `trusted_taggers`")
+        return tuple(dict.fromkeys(found))
+
+    def check_tagger(self, arn: str, path: Path_) -> None:
+        if not re.fullmatch(_TAGGER, arn):
+            self.add_error(
+                path,
+                f"`{arn}` is not the whole ARN of one role or user, with its account and path: write it as "
+                "`arn:aws:iam::111122223333:role/platform`, without wildcards and not as the ARN of a session",
             )
 
     def also_govern(self, value: Any) -> AlsoGovern:

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 from rolewarden import POLICY_PATH
 from rolewarden.errors import RulesError
@@ -66,12 +65,17 @@ from rolewarden.vocabulary import (
     NO_MODELS,
     OTHER_PLATFORMS,
     OTHER_TAG_KEYS,
+    OWN_PROFILE,
     PASSED_TO,
     PASSED_TO_BEDROCK,
     RENAME_CUSTOMIZED,
     RENAME_IN_HUB,
     RENAME_MODEL,
     RERANK,
+    SET_TAGS,
+    SPACE_OWNER,
+    SPACE_PROFILE_TAG,
+    SPACE_SHARING,
     TAG_KEYS,
     THROUGH_BEDROCK,
     USE_ANY_MODEL,
@@ -81,6 +85,7 @@ from rolewarden.vocabulary import (
     USE_HUB,
     USE_INDIRECTLY,
     USE_ROLE,
+    USE_SPACES,
     USE_TAGGED,
     WEIGHT_BUCKETS,
     WRAP,
@@ -105,7 +110,17 @@ ALL_THAT_IS_NOT_DENIED = {"Sid": "AllThatIsNotDenied", "Effect": "Allow", "Actio
 """The statement of a boundary that allows everything. It grants nothing and does not limit the role's policies, so that
 only the boundary's denies have an effect."""
 
-SID_FAMILIES = ("Bedrock", "JumpStart", "Assistants", "PassRole", "ExemptRoles", "FixedTags", "ApiKey")
+SID_FAMILIES = (
+    "Bedrock",
+    "JumpStart",
+    "Assistants",
+    "PassRole",
+    "OtherProfiles",
+    "SharedSpaces",
+    "ExemptRoles",
+    "FixedTags",
+    "ApiKey",
+)
 """The Sid of every deny that the compiler writes begins with one of these."""
 
 
@@ -266,23 +281,28 @@ def _denies(guardrail: Guardrail, partition: str) -> list[Statement]:
         families["pass_roles"] = _passing(guardrail.pass_roles, partition)
     if guardrail.api_keys is Allowance.DENY:
         families["api_keys"] = _api_keys()
+    if guardrail.other_profiles is Allowance.DENY:
+        families["other_profiles"] = _other_profiles(partition)
+    if guardrail.shared_spaces is Allowance.DENY:
+        families["shared_spaces"] = _shared_spaces()
     pieces: list[Statement] = []
     for family, statements in families.items():
         try:
             pieces += [piece for statement in statements for piece in _pieces(statement)]
         except _IndivisibleError:
             raise TooLong(("guardrails", guardrail.name, family)) from None
-    tags = _fixed_tags(partition) if guardrail.fixed_tags else []
+    tags = _fixed_tags(guardrail.trusted_taggers, partition) if guardrail.fixed_tags else []
     return [*pieces, *_exempt_roles(guardrail.exempt_roles, partition), *tags]
 
 
-def _fixed_tags(partition: str) -> list[Statement]:
+def _fixed_tags(trusted: Sequence[str], partition: str) -> list[Statement]:
     """The statements against changes of the tags by which assignments match.
 
     AmazonSageMakerCanvasFullAccess allows AddTags on each resource with `canvas` in its name.
     """
     arns = [f"arn:{partition}:sagemaker:*:*:{kind}/*" for kind in ("domain", "user-profile")]
-    return _pieces(_deny("FixedTags", ("sagemaker:AddTags", "sagemaker:DeleteTags"), resource=arns))
+    condition = {"ArnNotEquals": {"aws:PrincipalArn": _shortest(trusted)}} if trusted else None
+    return _pieces(_deny("FixedTags", SET_TAGS, resource=arns, condition=condition))
 
 
 def _exempt_roles(roles: Iterable[ExemptRole], partition: str) -> list[Statement]:
@@ -487,6 +507,35 @@ def _passing(roles: Sequence[str], partition: str) -> Iterator[Statement]:
     """The deny of passing any role but `roles`. A role can have a path, which its name does not show."""
     arns = [f"arn:{partition}:iam::*:role/{path}{role}" for role in fewest(roles) for path in ("", "*/")]
     yield _passed("PassRoleToService", PASSED_TO, not_resource=arns)
+
+
+def _other_profiles(partition: str) -> Iterator[Statement]:
+    """The denies of work as another user profile.
+
+    In a session of an application, SageMaker sets the keys for the domain and the user profile (see OWN_PROFILE). A
+    session without them has no user profile of its own, so each of these calls is denied.
+    """
+    profile = f"arn:{partition}:sagemaker:*:*:user-profile/{OWN_PROFILE}"
+    yield _deny("OtherProfilesUrls", ("sagemaker:CreatePresignedDomainUrl",), not_resource=(profile,))
+    # An application of a user profile has no owner, and its ARN has the name of the user profile.
+    apps = f"arn:{partition}:sagemaker:*:*:app/{OWN_PROFILE}/*"
+    of_profile = {"Null": {SPACE_OWNER: "true"}}
+    yield _deny("OtherProfilesApps", ("sagemaker:CreateApp",), not_resource=(apps,), condition=of_profile)
+    # A shared space runs as a role of the domain and not as its owner, so `shared_spaces` decides about it.
+    others = {
+        "Null": {SPACE_OWNER: "false"},
+        "ArnNotLike": {SPACE_OWNER: profile},
+        "StringNotEquals": {SPACE_SHARING: "Shared"},
+    }
+    yield _deny("OtherProfilesSpaces", USE_SPACES, condition=others)
+    tagged = {"ArnNotLike": {SPACE_PROFILE_TAG: profile}}
+    yield _deny("OtherProfilesSessions", ("sagemaker:StartSession",), condition=tagged)
+
+
+def _shared_spaces() -> Iterator[Statement]:
+    """The denies of work in shared spaces. Without a sharing type, CreateSpace makes a shared space."""
+    yield _deny("SharedSpaces", USE_SPACES, condition={"StringEquals": {SPACE_SHARING: "Shared"}})
+    yield _deny("SharedSpacesUnnamed", ("sagemaker:CreateSpace",), condition={"Null": {SPACE_SHARING: "true"}})
 
 
 def _assistants(_rule: AssistantsRule, canvas: bool) -> Iterator[Statement]:
@@ -926,33 +975,3 @@ def _pieces(statement: Statement) -> list[Statement]:
 def _halves(values: list[str]) -> tuple[list[str], list[str]]:
     middle = len(values) // 2
     return values[:middle], values[middle:]
-
-
-def digest(document: Document | str) -> str:
-    """A hash that two documents share exactly if they have the same meaning in the same statements.
-
-    `document` can also be JSON, and percent-encoded as IAM returns it (GetPolicyVersion). The order of keys and lists,
-    white space, and a string instead of a list of one do not change the hash. The result for a text that is not JSON is
-    "unreadable", which differs from the hash of every document.
-    """
-    if isinstance(document, str):
-        try:
-            document = parsed(document)
-        except ValueError:
-            return "unreadable"
-    canonical = json.dumps(_normal(document), sort_keys=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def parsed(text: str) -> Any:
-    """The JSON of a policy document, also if it is percent-encoded as IAM returns it. Raises ValueError."""
-    return json.loads(text if text.lstrip().startswith("{") else unquote(text))
-
-
-def _normal(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _normal(item) for key, item in value.items()}
-    if isinstance(value, list):
-        items = [_normal(item) for item in value]
-        return items[0] if len(items) == 1 else sorted(items, key=lambda item: json.dumps(item, sort_keys=True))
-    return value

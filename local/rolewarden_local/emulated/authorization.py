@@ -3,7 +3,8 @@
 MiniStack has such a check (AUTH), but one setting applies to the whole process. The check omits moto's SageMaker, and
 does not know iam:PolicyARN and events:source. It also decides on operators that no test compares with AWS.
 
-The policies of SQS queues decide next to those of the caller, see `queue_policies`. Other resource policies do not.
+The policies of SQS queues and SNS topics decide next to those of the caller, see `queue_policies`. Other resource
+policies do not.
 
 `judge` rejects everything outside of its tables: such a call fails with InternalFailure and a reason. This module
 evaluates the action, the resource and the condition keys of a principal's request. Only service control policies
@@ -165,8 +166,8 @@ class Authorization:
 
 
 def _with_resource_policy(judgement: Judgement, caller: _Principal, ask: _Ask, keys: Mapping[str, Values]) -> Judgement:
-    """The decision together with the policy of the resource, if this module knows its kind of policies (queues)."""
-    if not ask.resource.startswith("arn:aws:sqs:"):
+    """The decision together with the policy of the resource, if this module knows its kind of policies."""
+    if not ask.resource.startswith(("arn:aws:sqs:", "arn:aws:sns:")):
         return judgement
     policy = queue_policies.policy_of(ask.resource)
     by_resource = (

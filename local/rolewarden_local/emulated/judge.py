@@ -127,8 +127,8 @@ def judge(
     """
     _check_request(action, resource)
     keys = _keys(context or {})
-    identity = [_on(action, name, json.dumps(document)) for name, document in policies.items()]
-    limit = _on(action, BOUNDARY, json.dumps(boundary)) if boundary is not None else ()
+    identity = [_on(action, name, _filled(json.dumps(document), keys)) for name, document in policies.items()]
+    limit = _on(action, BOUNDARY, _filled(json.dumps(boundary), keys)) if boundary is not None else ()
     request = evaluator.EvalContext(
         principal_arn="",
         principal_type="",
@@ -164,7 +164,7 @@ def require_proven_documents(documents: Iterable[Document]) -> None:
     Raises Unsupported with the first part outside of the tables.
     """
     for number, document in enumerate(documents):
-        for statement in _parsed(str(number), json.dumps(document)):
+        for statement in _parsed(str(number), _filled(json.dumps(document), {})):
             if statement.doubt:
                 raise Unsupported(statement.doubt)
 
@@ -190,6 +190,24 @@ def _keys(context: Mapping[str, Values]) -> dict[str, Any]:
         if values:
             keys[name] = value if isinstance(value, str) else values
     return keys
+
+
+_VARIABLE: Final = re.compile(r"\$\{(sagemaker:[A-Za-z]+)\}")
+UNRESOLVED: Final = "-no-value-in-this-request-"
+"""The value of a policy variable whose key the request lacks. No ARN has it, because such a variable matches nothing:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html"""
+
+
+def _filled(text: str, keys: Mapping[str, Any]) -> str:
+    """A document with the values of SageMaker's policy variables. Another variable stays, and is a doubt."""
+
+    def value(found: re.Match[str]) -> str:
+        given = keys.get(_KEY + found[1].lower(), UNRESOLVED)
+        if not isinstance(given, str) or set(given) & set('*?$"\\'):
+            raise Unsupported(f"policy variable {found[0]} with the value {given!r}")
+        return given
+
+    return _VARIABLE.sub(value, text) if "${" in text else text
 
 
 @functools.lru_cache(maxsize=65_536)
