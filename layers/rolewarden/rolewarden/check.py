@@ -6,13 +6,14 @@ use up a role's quota of attached policies, and model patterns that look like mi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from rolewarden.events import DOMAIN_ID
+from rolewarden.forms import DOMAIN_ID
 from rolewarden.guardrails import Allowance, Assignment, Fallback, Guardrail, Mode, Rules
 from rolewarden.guardrails_file import FileReading, ShowProgress, read, show_nothing
 from rolewarden.known import KnownModels
@@ -159,7 +160,7 @@ def loosenings(rules: Rules, *, several_accounts: bool) -> Iterator[Loosening]:
     """
     last = [rules.guardrails[name] for name in rules.assignments[-1].guardrails]
     for number, one in enumerate(rules.assignments[:-1]):
-        names = not all(DOMAIN_ID.fullmatch(domain) for domain in one.domains) if one.domains else True
+        names = not all(re.fullmatch(DOMAIN_ID, domain) for domain in one.domains) if one.domains else True
         by = "tags" if one.tags else "names" if names and several_accounts else ""
         is_chosen = by and not one.accounts and not (one.tags and rules.trusted_taggers)
         if is_chosen and _denies_less([rules.guardrails[name] for name in one.guardrails], last):

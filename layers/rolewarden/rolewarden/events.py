@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from rolewarden import forms
 from rolewarden.origin import Cause, Origin, Trigger
 
 DOMAIN_EVENTS = frozenset({"CreateDomain", "UpdateDomain", "DeleteDomain"})
@@ -124,7 +125,7 @@ ACCOUNT = re.compile(r"\d{12}")
 REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
 ROLE_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
 POLICY_NAME = re.compile(r"[\w+=,.@-]{1,128}", re.ASCII)
-DOMAIN_ID = re.compile(r"d-[a-z0-9-]{1,61}")
+DOMAIN_ID = re.compile(forms.DOMAIN_ID)
 PROFILE_NAME = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
 _DOMAIN_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:domain/(?P<domain>[^/]+)")
 _PROFILE_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:user-profile/(?P<domain>[^/]+)/(?P<profile>[^/]+)")
