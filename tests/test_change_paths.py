@@ -172,3 +172,10 @@ def test_each_access_path_is_open_exactly_if_an_evaluator_that_is_not_ours_allow
 def is_denied(policies, request) -> bool:
     context = {key: list(value) if isinstance(value, tuple) else value for key, value in request.context.items()}
     return judge(policies, request.action, request.resource, context).decision == "explicitDeny"
+
+
+def test_the_geographies_of_profiles_share_a_line() -> None:
+    change = compare_rules(rules("{bedrock: {deny: [meta.*]}}"), rules("{bedrock: {deny: [meta.*], profiles: [eu]}}"),
+                           "aws", DAY)  # fmt: skip
+    [line] = [line for line in change.guardrails[0].lines() if "inference profiles" in line]
+    assert line == f"  - {CALLS} through inference profiles of apac, au, ca, global and 3 more"

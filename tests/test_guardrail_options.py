@@ -67,7 +67,7 @@ BEDROCK_MISTAKES = [
     (bedrock("profiles: [eu.anthropic.claude-v2]"), "profiles[1]", "write it as `eu`"),
     (bedrock("regions: []"), "regions", "is empty: write a list of regions"),
     (bedrock("regions: ['*']"), "regions[1]", "`*` is every region, so it restricts nothing"),
-    (bedrock("regions: [eu]"), "regions[1]", "`eu` is not a region: write it as `eu-central-1`"),
+    (bedrock("regions: [eu]"), "regions[1]", "`eu` is not a region: write `eu-*`"),
     (bedrock("regions: [unspecified]"), "regions[1]", "`unspecified` is not a region"),
     (bedrock("regions: ['u*']"), "regions[1]", "`u*` is not a region"),
     (bedrock("regions: [EU-CENTRAL-1]"), "regions[1]", "`EU-CENTRAL-1` is not a region"),

@@ -411,9 +411,7 @@ def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple
 def replaced(path: tuple[str | int, ...], new: str, *, is_key: bool, document: Any = FULL) -> Any:
     """A copy of a document with another key, or another text, at `path`."""
     document = copy.deepcopy(document)
-    above: Any = document
-    for part in path[:-1]:
-        above = above[part]
+    above = value_at(path[:-1], document)
     if not is_key:
         above[path[-1]] = new
         return document
@@ -431,13 +429,45 @@ def test_the_file_with_every_key_has_no_errors(tmp_path: Path) -> None:
 def test_curly_quotes_around_any_key_and_text_are_named_with_the_text_to_write(
     path: tuple[str | int, ...], is_key: bool, tmp_path: Path
 ) -> None:
-    above: Any = FULL
-    for part in path[:-1]:
-        above = above[part]
+    above = value_at(path[:-1])
     text = path[-1] if is_key else above[path[-1]]
     quoted = f"\u201c{text}\u201d"
     errors = checked(replaced(path, quoted, is_key=is_key), tmp_path).errors
     assert [one.message for one in errors] == [f"`{quoted}` has curly quotes: write `{text}`"]
+
+
+MAPPINGS = [
+    (),
+    ("guardrails", "listed"),
+    ("guardrails", "listed", "bedrock"),
+    ("guardrails", "listed", "jumpstart"),
+    ("assignments", 0),
+    ("exemptions", 0),
+    ("also_govern",),
+    ("never_govern", 0),
+]
+
+
+@pytest.mark.parametrize("path", MAPPINGS, ids=str)
+def test_a_key_in_the_wrong_place_gets_its_place_or_a_key_of_this_one(
+    path: tuple[str | int, ...], tmp_path: Path
+) -> None:
+    known = {key: place[:-1] for place, is_key in places(FULL) if is_key and "tags" not in place[:-1]
+             and place[:-1] != ("guardrails",) for key in [str(place[-1])]}  # fmt: skip
+    known |= {"only_through": (), "require_bedrock_guardrail": (), "allow_arns": (), "reason": ()}
+    here = set(value_at(path))
+    for key in known.keys() - here:
+        document = copy.deepcopy(FULL)
+        value_at(path, document)[key] = "x"
+        found = [one.message for one in checked(document, tmp_path).errors if one.where.endswith(key)]
+        if found and found[0].startswith("unknown key"):
+            assert re.match("unknown key: (write it (in|below|at) |did you mean )", found[0]), (key, found)
+
+
+def value_at(path: tuple[str | int, ...], document: Any = FULL) -> Any:
+    for part in path:
+        document = document[part]
+    return document
 
 
 KEYS = [path for path, is_key in places(FULL) if is_key and "tags" not in path[:-1]]
@@ -465,7 +495,7 @@ def test_a_key_or_name_that_the_check_suggests_is_accepted(
     path, wrong = mistake
     document = replaced(path, wrong, is_key=True)
     errors = checked(document, tmp_path).errors
-    assert errors or path[:-1] == ("guardrails",) or wrong in above_of(path)
+    assert errors or path[:-1] == ("guardrails",) or wrong in value_at(path[:-1])
     for one in errors:
         if found := re.search("did you mean `(.+)`", one.message):
             place = (*path[:-1], wrong)
@@ -478,10 +508,3 @@ def test_a_key_or_name_that_the_check_suggests_is_accepted(
             else:
                 suggested = replaced(place, found[1], is_key=True, document=document)
             assert checked(suggested, tmp_path).errors == (), (one, found[1])
-
-
-def above_of(path: tuple[str | int, ...]) -> Any:
-    above: Any = FULL
-    for part in path[:-1]:
-        above = above[part]
-    return above

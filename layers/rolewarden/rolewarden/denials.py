@@ -38,6 +38,9 @@ _REGIONS_OF = {
 
 _EXAMPLE_REGION = "us-east-1"
 
+THROUGH_PROFILES = "calls of Bedrock models through inference profiles of "
+"""The beginning of the name of an access path, which ends with a geography."""
+
 _OTHER_REGIONS = (_EXAMPLE_REGION, "eu-west-1", "ap-southeast-2", "sa-east-1", "af-south-1")
 """Examples of regions, the first of which that no guardrail names stands for every other region."""
 
@@ -315,7 +318,7 @@ class _Requests:
             yield "calls of Bedrock models in other regions", calls
         for geography in self._geographies:
             calls = tuple(call for model in models for call in self._geographic(geography, model))
-            yield f"calls of Bedrock models through inference profiles of {geography}", calls
+            yield THROUGH_PROFILES + geography, calls
         for pattern in self._applications:
             calls = tuple(call for model in models for call in self._through(pattern, model))
             yield f"calls of Bedrock models through {pattern}", calls

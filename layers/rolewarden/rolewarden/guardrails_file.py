@@ -181,6 +181,8 @@ class _FileReader(Fields):
     def __init__(self, problems: Problems, today: date) -> None:
         super().__init__(problems)
         self.today = today
+        self.pasted: list[tuple[Path_, Path_, str]] = []
+        """The errors that `text_as_meant` finds: the place, the place as it is meant, and the message."""
 
     def read(self, document: Any) -> FileReading:
         if document is None:
@@ -213,6 +215,7 @@ class _FileReader(Fields):
         never = tuple(self.items(top.get("never_govern"), ("never_govern",), self.never_governed))
         hold = self.choice(Hold, "hold", top, (), Hold.NONE)
         taggers = self.trusted_taggers(top["trusted_taggers"], assignments) if "trusted_taggers" in top else ()
+        self.add_pasted()
         rules = None
         if not self.problems.errors:
             named = [*((one.account, one.role) for one in exemptions), *((one.account, one.role) for one in never)]
@@ -245,12 +248,20 @@ class _FileReader(Fields):
         return found
 
     def text_as_meant(self, text: str, place: Path_, *, is_tag: bool) -> str:
-        """`text` as its writer meant it, with an error if it differs. A tag can begin or end with a space."""
+        """`text` as its writer meant it, which is an error if it differs. A tag can begin or end with a space."""
         plain, fault = pasted(text)
         if not fault or not plain or (is_tag and _is_tag(text)):
             return text
-        self.add_error(place, f"`{text}` {fault}: write `{plain}`")
+        meant = (*place[:-1], plain) if place[-1] == text else place
+        self.pasted.append((place, meant, f"`{text}` {fault}: write `{plain}`"))
         return plain
+
+    def add_pasted(self) -> None:
+        """Add the errors of `text_as_meant`, except for a text that is wrong even as it is meant."""
+        wrong = {problem.where for problem in self.problems.errors}
+        for place, meant, message in self.pasted:
+            if where_of(meant) not in wrong:
+                self.add_error(place, message)
 
     def reading(self, rules: Rules | None) -> FileReading:
         problems = self.problems
