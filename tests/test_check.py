@@ -440,3 +440,95 @@ def test_users_who_can_work_as_another_role_with_fewer_denies_are_a_warning(tmp_
     assert checked.errors == ()
     found = [(one.where, re.search(r"add `(\w+): deny`", one.message)) for one in checked.warnings]
     assert [f"{where} {option[1]}" for where, option in found if option] == missing
+
+
+NARROW = """
+guardrails:
+  none: {bedrock: {deny: all}}
+  some: {bedrock: {allow: [amazon.nova-*]}}
+assignments:
+"""
+PLACES_APART = NARROW.replace("none: {", "none: {other_profiles: deny, shared_spaces: deny, ")
+ROLE = "arn:aws:iam::111122223333:role/canvas/some/*"
+CATCH_ALL = "  - guardrails: [none]\n"
+
+
+def test_an_assignment_that_an_scp_cannot_see_is_a_warning_if_the_file_names_principals(file: Path) -> None:
+    loose = "  - {guardrails: [some], domains: [d-abcdefghijkl]}\n"
+    listed = f'  - {{guardrails: [some], accounts: ["111122223333"], principals: ["{ROLE}"]}}\n'
+    assert warnings(file, NARROW + loose + CATCH_ALL) == []
+    [warning] = warnings(file, NARROW + loose + listed + CATCH_ALL)
+    assert warning == (
+        "guardrails.yaml:6: assignments[1]: has no `principals`, so a service control policy denies its roles all that "
+        "any guardrail denies: add `principals` with the ARNs of its roles"
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "warned"),
+    [
+        ("user_profiles: [intern-*]", True),
+        ("tags: {team: interns}", True),
+        ("user_profiles: [intern-*], domains: [d-abcdefghijkl]", True),
+        ("user_profiles: [intern-*], domains: [d-other]", False),
+        ('user_profiles: [intern-*], accounts: ["444455556666"]', False),
+        ('user_profiles: [intern-*], principals: ["arn:aws:iam::111122223333:role/interns/*"]', False),
+        ("domains: [d-abcdefghijkl]", False),
+    ],
+)
+def test_a_rule_stricter_than_the_role_that_a_profile_inherits_is_a_warning(
+    file: Path, place: str, warned: bool
+) -> None:
+    listed = (
+        f'  - {{guardrails: [some], accounts: ["111122223333"], domains: [d-abcdefghijkl], principals: ["{ROLE}"]}}\n'
+    )
+    found = warnings(file, f"{PLACES_APART}  - {{guardrails: [none], {place}}}\n{listed}{CATCH_ALL}")
+    words = (
+        "guardrails.yaml:6: assignments[1]: denies more than assignment 2, which has `principals`. A user profile "
+        "without a role of its own works as the role of its domain, and a service control policy then applies "
+        "assignment 2: give these user profiles a role of their own, and add it to `principals`"
+    )
+    assert found == ([words] if warned else [])
+
+
+def test_an_exemption_without_an_account_is_a_warning_if_the_file_names_principals(file: Path) -> None:
+    listed = f'  - {{guardrails: [some], accounts: ["111122223333"], principals: ["{ROLE}"]}}\n'
+    exempt = "exemptions: [{role: Visitor, until: 2027-01-31}]\n"
+    [warning] = warnings(file, NARROW + listed + CATCH_ALL + exempt)
+    assert warning.endswith(
+        "exemptions[1]: names no account, so a service control policy does not exempt `Visitor`: add `account` with "
+        "the 12 digits of the role's account"
+    )
+
+
+def test_compile_prints_the_service_control_policies_of_a_file(tmp_path: Path) -> None:
+    code, printed, said = run("compile", "--scp", "--json", str(SHIPPED))
+    answer = json.loads(printed)
+    assert code == 0
+    assert list(answer["policies"]) == ["rolewarden-models", "rolewarden-models-2"]
+    assert all(len(json.dumps(document)) > answer["characters"][name] for name, document in answer["policies"].items())
+    assert (answer["scope"], answer["partition"], answer["without_not_resource"]) == ("account", "aws", [])
+    assert "rolewarden: 2 SCPs of the 10 that a root, unit or account can have" in said
+    assert "assignments[1]: has no `principals`" in said
+    code, printed, _ = run("compile", "--scp", str(SHIPPED), "--out", str(tmp_path))
+    files = [Path(line) for line in printed.splitlines()]
+    assert (code, [path.name for path in files]) == (0, ["rolewarden-models.json", "rolewarden-models-2.json"])
+    assert [json.loads(path.read_text()) for path in files] == list(answer["policies"].values())
+    assert [len(path.read_text()) for path in files] == list(answer["characters"].values())
+
+
+def test_compile_names_what_the_service_control_policies_lack(file: Path) -> None:
+    file.write_text(NARROW.replace("none: {", "none: {mode: observe, ") + CATCH_ALL)
+    _, _, said = run("compile", "--scp", "--partition", "aws-cn", "--scope", "sagemaker", str(file))
+    assert "in observe mode, so not in the SCP: none" in said
+    assert "AWS documents no NotResource in SCPs of aws-cn, so these statements are only in the attached" in said
+    file.write_text("mode: observe" + NARROW + CATCH_ALL)
+    code, _, said = run("compile", "--scp", str(file))
+    assert code == 0
+    assert "every guardrail is in observe mode, so the SCP would deny nothing: write `mode: enforce`" in said
+
+
+def test_options_of_service_control_policies_without_scp_are_an_error() -> None:
+    code, _, said = run("compile", "--scope", "sagemaker", str(SHIPPED))
+    assert code == 1
+    assert "--scope and --partition are for service control policies: give --scp, too" in said

@@ -20,7 +20,7 @@ from rolewarden.guardrails import (
     Rules,
 )
 from rolewarden.guardrails_file import read_yaml
-from rolewarden.policies import POLICY_SIZE, SID_FAMILIES, compile_rules, size
+from rolewarden.policies import POLICY_SIZE, SCP_SIZE, SID_FAMILIES, compile_rules, size
 from rolewarden_cli import protect
 from rolewarden_cli.protect import Protection
 
@@ -96,7 +96,7 @@ def test_the_companion_policy_of_the_page_is_the_one_that_the_command_prints() -
     text = " ".join(section.split())
     alone = Protection(deployed(translated()), (deployer,))
     assert (
-        f"{protect.SCP_SIZE:,} characters since May 2026. "
+        f"{SCP_SIZE:,} characters since May 2026. "
         f"This one has {size(document):,} characters without white space" in text
     )
     assert f"the SCP of a stack with one account and region has {size(alone.service_control_policy()):,}" in text

@@ -15,25 +15,24 @@ from dataclasses import dataclass
 
 from rolewarden import POLICY_PATH
 from rolewarden.errors import ProtectionError
-from rolewarden.policies import POLICY_SIZE, Document, Statement, size
+from rolewarden.policies import POLICY_SIZE, SCP_SIZE, Document, Statement, size
 from rolewarden.reach import FORWARD, UNDELIVERED
 from rolewarden.vocabulary import SET_TAGS
 
 from rolewarden_cli.account import DeployedStack
 from rolewarden_cli.deployers import deployer_patterns, is_deployer
 
-SCP_SIZE = 10_240
-"""Maximum characters of a service control policy, since May 2026 (5,120 before),
-https://docs.aws.amazon.com/organizations/latest/userguide/orgs_reference_limits.html. White space counts unless the
-policy is saved in the console."""
-
 BOUNDARY_NAME = "RolewardenAdministrators"
 """The name of the boundary policy. The document protects the policy of this name."""
 
 ENFORCE_ROLE, RECONCILE_ROLE, SWEEP_ROLE = "EnforceFunctionRole", "ReconcileFunctionRole", "SweepFunctionRole"
 PUBLISH_ROLE, DETACH_ROLE, ALERT_ROLE = "PublishFunctionRole", "DetachFunctionRole", "AlertFunctionRole"
-ROLES = (ENFORCE_ROLE, RECONCILE_ROLE, SWEEP_ROLE, PUBLISH_ROLE, DETACH_ROLE, ALERT_ROLE)
+DRILL_ROLE = "DrillFunctionRole"
+ROLES = (ENFORCE_ROLE, RECONCILE_ROLE, SWEEP_ROLE, PUBLISH_ROLE, DETACH_ROLE, DRILL_ROLE, ALERT_ROLE)
 """Logical IDs of the functions' roles."""
+
+CANARY = "CanaryRole"
+"""Logical ID of the canary role."""
 
 FORWARDERS, MEMBERS = "Forwarders", "Members"
 """Logical IDs of the StackSets: for other regions, and for other accounts."""
@@ -295,18 +294,16 @@ class Protection:
 
         policies = self._iam(f"policy{POLICY_PATH}*", accounts)
         boundaries = self._iam(f"policy{POLICY_PATH}boundary.*", accounts)
-        workers = (
-            [
-                self._role(role)
-                for role in (ENFORCE_ROLE, RECONCILE_ROLE, SWEEP_ROLE, PUBLISH_ROLE, DETACH_ROLE, ALERT_ROLE)
-            ]
-            if scp
-            else []
-        )
+        workers = [self._role(role) for role in ROLES] if scp else []
         return [
             self._deny("GuardrailPolicies", POLICY_WRITES, [policies], but(PUBLISH_ROLE, DETACH_ROLE)),
             self._deny(
-                "GuardrailsAttached", ["iam:DetachRolePolicy"], "*", but(DETACH_ROLE), where={"iam:PolicyARN": policies}
+                "GuardrailsAttached",
+                ["iam:DetachRolePolicy"],
+                "*",
+                # The permissions of DrillFunction are for the canary's policy and role only.
+                but(DETACH_ROLE, DRILL_ROLE),
+                where={"iam:PolicyARN": policies},
             ),
             self._deny(
                 "GuardrailBoundaries",
@@ -387,7 +384,9 @@ class Protection:
 
     def _roles(self, accounts: str) -> Iterator[str]:
         """The functions' roles, the forward and member roles, and the roles that create these."""
-        names = [name for logical, kind, name in self.stack.resources if kind == "AWS::IAM::Role"]
+        named = ((logical, name) for logical, kind, name in self.stack.resources if kind == "AWS::IAM::Role")
+        # Drills change the canary role all the time, and find out if it is missing.
+        names = [name for logical, name in named if logical != CANARY]
         inside = [name for name in names if not self._has(EXECUTION_ROLE) or name != self._physical(EXECUTION_ROLE)]
         yield from self._patterns(inside, "iam", f"role{POLICY_PATH}{{}}")
         if self._has(EXECUTION_ROLE):

@@ -86,7 +86,7 @@ COMMANDS = {
         "an error, such as an unreadable file",
     ),
     "compile": Command(
-        "Print the IAM policies that guardrails.yaml compiles to.",
+        "Print the IAM or service control policies of guardrails.yaml.",
         "the policies are printed or written",
         error="an error, such as a file with errors",
     ),

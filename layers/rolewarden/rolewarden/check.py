@@ -19,6 +19,7 @@ from rolewarden.guardrails_file import FileReading, ShowProgress, read, show_not
 from rolewarden.known import KnownModels
 from rolewarden.matching import matches, matches_name
 from rolewarden.model_ids import ListedModels, ModelNames
+from rolewarden.names import among
 from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail, fewest_policies
 from rolewarden.problems import Problem
 
@@ -41,6 +42,8 @@ class Checked:
     - `policies`: the number of policies that each guardrail compiles to, by its name. Empty if the file has errors.
     - `slots`: the number of policies that each assignment attaches to a role, in the order of the file. Empty if the
       file has errors.
+    - `unprevented`: warnings about the service control policies of the file. They are also in `warnings` if an
+      assignment names principals.
     """
 
     rules: Rules | None
@@ -48,6 +51,7 @@ class Checked:
     warnings: tuple[Problem, ...]
     policies: Mapping[str, int] = field(default_factory=dict)
     slots: tuple[int, ...] = ()
+    unprevented: tuple[Problem, ...] = ()
 
 
 def check(
@@ -63,14 +67,17 @@ def check(
     checked = _compiled(reading, reading.rules, progress)
     if checked.rules is None:
         return checked
+    unprevented = tuple(_prevention_warnings(reading, reading.rules))
     more = (
         *_slot_warnings(reading, checked.slots),
         *_boundary_warnings(reading, reading.rules),
         *_pattern_warnings(reading, reading.rules, known, progress),
         *_loosening_warnings(reading, reading.rules),
         *_place_warnings(reading, reading.rules),
+        *(unprevented if reading.rules.prevents else ()),
     )
-    return replace(checked, warnings=tuple(sorted((*checked.warnings, *more), key=lambda problem: problem.line)))
+    warnings = tuple(sorted((*checked.warnings, *more), key=lambda problem: problem.line))
+    return replace(checked, warnings=warnings, unprevented=unprevented)
 
 
 def _compiled(reading: FileReading, rules: Rules, progress: ShowProgress) -> Checked:
@@ -94,11 +101,25 @@ def _compiled(reading: FileReading, rules: Rules, progress: ShowProgress) -> Che
                     "`anthropic.claude-*`, or fewer models",
                 )
             )
+    errors += _reserved(reading, rules)
     errors += [*_slot_errors(reading, rules, policies), *_contradictions(reading, rules)]
     if errors:
         return Checked(None, tuple(errors), reading.warnings)
     slots = tuple(sum(policies[name] for name in assignment.guardrails) for assignment in rules.assignments)
     return Checked(rules, (), reading.warnings, policies, slots)
+
+
+RESERVED = frozenset({"born", "canary"})
+"""Names that a guardrail cannot have, because Rolewarden uses them or will use them for policies of its own."""
+
+
+def _reserved(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """An error for each guardrail with a reserved name. IAM does not distinguish names by case."""
+    for name in rules.guardrails:
+        if among(name, RESERVED):
+            yield reading.problem(
+                ("guardrails", name), f"is reserved for Rolewarden: rename it, for example to `no-{name}`"
+            )
 
 
 def _slot_errors(reading: FileReading, rules: Rules, policies: Mapping[str, int]) -> Iterator[Problem]:
@@ -220,6 +241,47 @@ def _denies_less(some: Sequence[Guardrail], others: Sequence[Guardrail]) -> bool
         if wanted and not any(getattr(rule, "kind", "deny-all") == "deny-all" for rule in rules):
             return True
     return False
+
+
+def _prevention_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """A warning for each assignment or exemption to which a service control policy (SCP) gives other rules.
+
+    An SCP sees the ARN of a caller, and no domain, user profile or tag.
+    """
+    for number, one in enumerate(rules.assignments):
+        own = [rules.guardrails[name] for name in one.guardrails]
+        if not one.principals and _denies_less(own, list(rules.guardrails.values())):
+            yield reading.problem(
+                ("assignments", number),
+                "has no `principals`, so a service control policy denies its roles all that any guardrail denies: add "
+                "`principals` with the ARNs of its roles",
+            )
+        if one.principals or not (one.user_profiles or one.tags):
+            continue
+        for place, other in enumerate(rules.assignments):
+            looser = other.principals and _denies_less([rules.guardrails[name] for name in other.guardrails], own)
+            if looser and _may_meet(one, other):
+                yield reading.problem(
+                    ("assignments", number),
+                    f"denies more than assignment {place + 1}, which has `principals`. A user profile without a role "
+                    "of its own works as the role of its domain, and a service control policy then applies assignment "
+                    f"{place + 1}: give these user profiles a role of their own, and add it to `principals`",
+                )
+    for number, exemption in enumerate(rules.exemptions):
+        if not exemption.account:
+            yield reading.problem(
+                ("exemptions", number),
+                f"names no account, so a service control policy does not exempt `{exemption.role}`: add `account` with "
+                "the 12 digits of the role's account",
+            )
+
+
+def _may_meet(one: Assignment, other: Assignment) -> bool:
+    """Whether two assignments may match subjects of the same domain."""
+    return all(
+        not some or not others or any(matches(a, b) or matches(b, a) for a in some for b in others)
+        for some, others in ((one.accounts, other.accounts), (one.domains, other.domains))
+    )
 
 
 def _slot_warnings(reading: FileReading, slots: tuple[int, ...]) -> Iterator[Problem]:

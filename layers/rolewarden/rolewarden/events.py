@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from rolewarden import forms
+from rolewarden.canary import DrillCall, DrillKind, canary_call, nonce_in
 from rolewarden.origin import Cause, Origin, Trigger
 
 DOMAIN_EVENTS = frozenset({"CreateDomain", "UpdateDomain", "DeleteDomain"})
@@ -88,6 +89,7 @@ class EvaluationRequest(NamedTuple):
     - `detached`: whether the call detached a policy of Rolewarden from the role, or changed the role's permissions
       boundary. IAM may still show the state before the call.
     - `tags`: the change to the tags of the subject; None if the call changed none.
+    - `drill`: the call on the canary, which a drill can have made. None for other calls.
     """
 
     account: str
@@ -99,6 +101,7 @@ class EvaluationRequest(NamedTuple):
     ignored: Ignored | None = None
     detached: bool = False
     tags: TagChange | None = None
+    drill: DrillCall | None = None
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -110,6 +113,8 @@ class EvaluationRequest(NamedTuple):
         named: dict[str, Any] = {}
         if self.ignored:
             named["ignored"] = self.ignored.value
+        if self.drill:
+            named["drill"] = self.drill.kind.value
         if self.role:
             named["role"] = self.role
         if self.policy:
@@ -157,28 +162,20 @@ def parse_event(event: Any, own_account: str = "", regions: Collection[str] = ()
         return ignore(Ignored.NOT_AN_API_CALL)
     if own_account not in {"", account}:
         return ignore(Ignored.OTHER_ACCOUNT)
-    source = (_text(envelope.get("source")), _text(detail.get("eventSource")))
-    known = {
-        ("aws.sagemaker", "sagemaker.amazonaws.com"): SAGEMAKER_EVENTS,
-        ("aws.iam", "iam.amazonaws.com"): IAM_EVENTS,
-    }.get(source)
-    if known is None:
-        return ignore(Ignored.OTHER_SERVICE)
-    if call not in known:
-        return ignore(Ignored.UNKNOWN_EVENT)
-    if detail.get("errorCode"):
-        return ignore(Ignored.FAILED_CALL)
-    if regions and known is SAGEMAKER_EVENTS and region not in regions:
-        return ignore(Ignored.OTHER_REGION)
+    if reason := _reason_to_ignore(
+        call, _text(envelope.get("source")), detail, bool(regions) and region not in regions
+    ):
+        return ignore(reason)
     parameters = mapping(detail.get("requestParameters"))
+    kind = canary_call(call, parameters)
+    drill = DrillCall(kind, cause.principal, nonce_in(cause.user_agent), cause.event_id) if kind else None
+    if kind is DrillKind.SUBJECTS:
+        return EvaluationRequest(account, region, origin, drill=drill)
     if call in ROLE_EVENTS:
-        created = mapping(mapping(detail.get("responseElements")).get("role")) if call == "AcquireRole" else {}
-        role = matched(ROLE_NAME, (created or parameters).get("roleName"))
-        if not role:
+        named = _role(call, parameters, mapping(detail.get("responseElements")))
+        if named is None:
             return ignore(Ignored.UNREADABLE)
-        ours = _POLICY_ARN.fullmatch(_text(parameters.get("policyArn"))) is not None
-        detached = (ours and call == "DetachRolePolicy") or call in BOUNDARY_EVENTS
-        return EvaluationRequest(account, region, origin, role=role, detached=detached)
+        return EvaluationRequest(account, region, origin, role=named[0], detached=named[1], drill=drill)
     if call in POLICY_EVENTS:
         arn = _text(parameters.get("policyArn"))
         policy = _POLICY_ARN.fullmatch(arn)
@@ -192,6 +189,29 @@ def parse_event(event: Any, own_account: str = "", regions: Collection[str] = ()
         return ignore(Ignored.UNREADABLE)
     tags = _tag_change(call, parameters, mapping(detail.get("userIdentity")))
     return EvaluationRequest(account, region, origin, subject=subject, tags=tags)
+
+
+def _reason_to_ignore(call: str, source: str, detail: Mapping[str, Any], elsewhere: bool) -> Ignored | None:
+    """Why a call triggers no evaluation, whatever it is about. `elsewhere`: it was made in another region."""
+    known = {
+        ("aws.sagemaker", "sagemaker.amazonaws.com"): SAGEMAKER_EVENTS,
+        ("aws.iam", "iam.amazonaws.com"): IAM_EVENTS,
+    }.get((source, _text(detail.get("eventSource"))))
+    if known is None:
+        return Ignored.OTHER_SERVICE
+    if call not in known:
+        return Ignored.UNKNOWN_EVENT
+    if detail.get("errorCode"):
+        return Ignored.FAILED_CALL
+    return Ignored.OTHER_REGION if elsewhere and known is SAGEMAKER_EVENTS else None
+
+
+def _role(call: str, parameters: Mapping[str, Any], response: Mapping[str, Any]) -> tuple[str, bool] | None:
+    """The role that a call changed, and whether it detached a policy of Rolewarden or changed the boundary."""
+    created = mapping(response.get("role")) if call == "AcquireRole" else {}
+    role = matched(ROLE_NAME, (created or parameters).get("roleName"))
+    ours = _POLICY_ARN.fullmatch(_text(parameters.get("policyArn"))) is not None
+    return (role, (ours and call == "DetachRolePolicy") or call in BOUNDARY_EVENTS) if role else None
 
 
 def _tag_change(call: str, parameters: Mapping[str, Any], identity: Mapping[str, Any]) -> TagChange | None:

@@ -169,6 +169,9 @@ class Assignment(NamedTuple):
     """The guardrails that matching subjects need.
 
     A subject matches if it meets one of the patterns of each kind that is not empty, and all `tags`.
+
+    - `principals`: the callers that belong to the assignment under prevention: ARNs, and paths that end in `/*`. They
+      do not decide which subjects match.
     """
 
     guardrails: tuple[str, ...]
@@ -177,6 +180,7 @@ class Assignment(NamedTuple):
     user_profiles: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     tags: Mapping[str, str] = MappingProxyType({})
+    principals: tuple[str, ...] = ()
 
     @property
     def matches_everyone(self) -> bool:
@@ -324,6 +328,11 @@ class Rules(NamedTuple):
             for assignment in self.assignments
         )
         return tuple(dict.fromkeys(filter(None, sets)))
+
+    @property
+    def prevents(self) -> bool:
+        """Whether an assignment names principals, so that the file is also meant for service control policies."""
+        return any(assignment.principals for assignment in self.assignments)
 
     @property
     def observes(self) -> bool:

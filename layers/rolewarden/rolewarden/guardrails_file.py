@@ -35,6 +35,7 @@ from rolewarden.guardrails import (
     SurplusPolicies,
 )
 from rolewarden.plaintext import pasted
+from rolewarden.principals import ANY_PRINCIPALS, add_contradictions, problem_of
 from rolewarden.problems import Path_, Problem, Problems, problem_at, where_of
 from rolewarden.trust import principal_of
 
@@ -157,6 +158,7 @@ _PATTERNS = {
     "domains": "a list of patterns of domain names or IDs, for example `[research]`",
     "user_profiles": "a list of patterns of profile names, for example `[intern-*]`",
     "roles": ROLE_PATTERNS,
+    "principals": ANY_PRINCIPALS,
 }
 _TAGGER = r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/([A-Za-z0-9_+=,.@-]+/)*[A-Za-z0-9_+=,.@-]{1,64}"
 _TAGGERS = 'a list of ARNs, for example `["arn:aws:iam::111122223333:role/platform"]`'
@@ -217,6 +219,8 @@ class _FileReader(Fields):
         taggers = self.trusted_taggers(top["trusted_taggers"], assignments) if "trusted_taggers" in top else ()
         self.add_pasted()
         rules = None
+        if not self.problems.errors:
+            add_contradictions(assignments, exemptions, self.problems)
         if not self.problems.errors:
             named = [*((one.account, one.role) for one in exemptions), *((one.account, one.role) for one in never)]
             exempt = tuple(sorted({ExemptRole(*one) for one in named}))
@@ -281,9 +285,11 @@ class _FileReader(Fields):
                 (*path, len(found) - 1), _CATCH_ALL.format("is the last assignment and does not match every subject")
             )
         if first is not None:
+            also = ", or add `roles` or `accounts` to it, because `principals` chooses no subjects"
             self.add_error(
                 (*path, first + 1),
-                f"is never used, because assignment {first + 1} matches every subject: move that one to the end",
+                f"is never used, because assignment {first + 1} matches every subject: move that one to the end"
+                + (also if (everyone := found[first]) and everyone.principals else ""),
             )
         return tuple(assignment for assignment in found if assignment)
 
@@ -295,7 +301,11 @@ class _FileReader(Fields):
             {"guardrails", "tags", *_PATTERNS},
             {"guardrails": "is missing: name the guardrails of these subjects, for example `guardrails: [no-bedrock]`"},
         )
-        checks = {"accounts": self.check_account, "roles": self.check_role_name}
+        checks = {
+            "accounts": self.check_account,
+            "roles": self.check_role_name,
+            "principals": self.check_principal,
+        }
         listed = {
             key: self.strings(body[key], (*path, key), what, checks.get(key))
             for key, what in _PATTERNS.items()
@@ -325,6 +335,10 @@ class _FileReader(Fields):
             plain = arn[0] if arn else digits
             way = f"`{plain}`" if re.fullmatch(ACCOUNT_ID, plain) else "its 12 digits, or a pattern such as `1234*`"
             self.add_error(path, f"`{account}` is not an account ID: write {way}")
+
+    def check_principal(self, principal: str, path: Path_) -> None:
+        if problem := problem_of(principal):
+            self.add_error(path, f"`{principal}` {problem}")
 
     def tags(self, value: Any, path: Path_) -> dict[str, str]:
         if not isinstance(value, dict) or not value:

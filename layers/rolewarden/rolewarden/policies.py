@@ -97,6 +97,11 @@ Statement = dict[str, Any]
 DESCRIPTION = "A guardrail of Rolewarden: edit guardrails.yaml"
 """The description of every policy that Rolewarden creates. Rolewarden deletes no policy with another description."""
 
+SCP_SIZE = 10_240
+"""Maximum characters of a service control policy, since May 2026 (5,120 before),
+https://docs.aws.amazon.com/organizations/latest/userguide/orgs_reference_limits.html. White space counts unless the
+policy is saved in the console."""
+
 POLICY_SIZE = 6144
 """The greatest number of characters of a managed policy without white space (IAM and STS quotas, IAM User Guide)."""
 
@@ -223,10 +228,10 @@ def compile_boundary(guardrails: Iterable[Guardrail], partition: str) -> Policy:
     Raises BoundaryTooLong, and TooLong as `compile_guardrail` does.
     """
     ordered = sorted(guardrails, key=lambda guardrail: guardrail.name)
-    pieces = [piece for guardrail in ordered for piece in _denies(guardrail, partition)]
+    pieces = [piece for guardrail in ordered for piece in denies(guardrail, partition)]
     # Guardrails share many statements, and a second equal deny has no effect.
     once = {json.dumps(piece): piece for piece in pieces}
-    document = document_of([ALL_THAT_IS_NOT_DENIED, *_numbered(list(once.values()))])
+    document = document_of([ALL_THAT_IS_NOT_DENIED, *numbered(list(once.values()))])
     if size(document) > POLICY_SIZE:
         raise BoundaryTooLong(size(document))
     return Policy(boundary_name(guardrail.name for guardrail in ordered), document)
@@ -240,7 +245,7 @@ def compile_guardrail(guardrail: Guardrail, partition: str) -> tuple[Policy, ...
     """
     return tuple(
         Policy(guardrail.name if number == 1 else f"{guardrail.name}-{number}", document)
-        for number, document in enumerate(_packed(list(_numbered(_denies(guardrail, partition)))), start=1)
+        for number, document in enumerate(packed(numbered(denies(guardrail, partition))), start=1)
     )
 
 
@@ -257,7 +262,7 @@ def fewest_policies(guardrail: Guardrail, partition: str) -> int:
             for patterns in ((model,), (model, "a.n*")):
                 few = rule._replace(patterns=patterns)
                 alone = Guardrail("", few) if isinstance(few, BedrockRule) else Guardrail("", None, few)
-                statements = _denies(alone._replace(routes=guardrail.routes), partition)
+                statements = denies(alone._replace(routes=guardrail.routes), partition)
                 sizes.append(sum(map(size, statements)))
                 places = json.dumps(statements).count(model)
             around = sizes[1] - sizes[0] - places * len(model)
@@ -265,8 +270,11 @@ def fewest_policies(guardrail: Guardrail, partition: str) -> int:
     return -(-characters // POLICY_SIZE)
 
 
-def _denies(guardrail: Guardrail, partition: str) -> list[Statement]:
-    """The statements of a guardrail. Each fits a policy. Several may have the same Sid."""
+def denies(guardrail: Guardrail, partition: str) -> list[Statement]:
+    """The statements of a guardrail. Each fits a policy. Several may have the same Sid.
+
+    Raises TooLong as `compile_guardrail` does.
+    """
     canvas = guardrail.routes is Routes.CANVAS
     families: dict[str, Iterator[Statement]] = {}
     if guardrail.bedrock:
@@ -923,12 +931,13 @@ def _fits(statement: Statement) -> bool:
     return size(document_of([statement])) <= POLICY_SIZE
 
 
-def _packed(pieces: Sequence[Statement]) -> list[Document]:
-    """Documents that contain `pieces`, each piece in the first document that has room for it.
+def packed(pieces: Iterable[Statement], most: int = POLICY_SIZE) -> list[Document]:
+    """Documents of at most `most` characters that contain `pieces`, each piece in the first document with room for it.
 
     A deny applies in any attached policy document. The quota of policies per role is small, so the statements are
     packed into few documents.
     """
+    pieces = list(pieces)
     documents: list[list[Statement]] = []
     rooms: dict[int, int] = {}  # of the documents that have room for another piece, by their place
     sizes = [size(piece) + 1 for piece in pieces]  # with a comma
@@ -937,7 +946,7 @@ def _packed(pieces: Sequence[Statement]) -> list[Document]:
         place = next((place for place, room in rooms.items() if needed <= room), len(documents))
         if place == len(documents):
             documents.append([])
-            rooms[place] = POLICY_SIZE - size(document_of([])) + 1
+            rooms[place] = most - size(document_of([])) + 1
         documents[place].append(piece)
         rooms[place] -= needed
         if rooms[place] < least:
@@ -945,7 +954,7 @@ def _packed(pieces: Sequence[Statement]) -> list[Document]:
     return [document_of(statements) for statements in documents]
 
 
-def _numbered(pieces: Sequence[Statement]) -> Iterator[Statement]:
+def numbered(pieces: Sequence[Statement]) -> Iterator[Statement]:
     """`pieces`, with a number after each Sid that several of them have."""
     shared = Counter(piece["Sid"] for piece in pieces)
     numbers: Counter[str] = Counter()

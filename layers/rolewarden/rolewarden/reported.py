@@ -65,6 +65,12 @@ class ReportedKind(StrEnum):
     TAGS = "tags"
     """Another caller than a trusted tagger set or removed a tag. It is about an event, so no sweep resolves it."""
 
+    DRILL = "drill"
+    """Drills show that a region's events do not arrive. The step of a sweep that judges drills resolves it."""
+
+    CANARY = "canary"
+    """A caller changed the canary. It is about an event, so no sweep resolves it."""
+
     CONTESTED = "contested"
     """A caller repeatedly removes the policies that Rolewarden attaches. The finding ends by itself."""
 

@@ -102,6 +102,10 @@ class Reason(StrEnum):
     TAGGED = "tag set by a caller who is no trusted tagger"
     """guardrails.yaml names the callers who can set the tags by which assignments match, and another caller set or
     removed such a tag. The tag counts. See docs/how-to/runbook.md, Account Finding."""
+    CANARY = "canary changed"
+    """A caller other than Rolewarden detached the policy of the canary, or the canary is no longer as the template
+    creates it: another caller can assume it, or a domain or user profile uses it. See docs/how-to/runbook.md, Account
+    Finding."""
     REFUSED = "refused"
     """AWS rejected a call for a reason that Rolewarden does not know."""
     FORGED = "forged request"
@@ -187,6 +191,8 @@ RECOMMENDATIONS: dict[str, str] = {
     "role away, list it under `never_govern`, deploy, and run `rolewarden detach` with its name",
     Reason.TAGGED: "ask the caller why; restore the tags that the message names, or add the caller to "
     "`trusted_taggers` in guardrails.yaml and deploy; to prevent such calls, attach the policy of `rolewarden scp`",
+    Reason.CANARY: "find the caller in CloudTrail by the role rolewarden-canary, and ask why; if the role was changed, "
+    "delete it and its stack instance or run `sam deploy`, so that CloudFormation creates it again",
     Reason.REFUSED: "fix the cause in the message, which has the call and the answer of AWS, then run "
     "`rolewarden sweep`",
 }
