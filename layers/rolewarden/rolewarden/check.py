@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from rolewarden.forms import DOMAIN_ID
+from rolewarden.forms import DOMAIN_FORM
 from rolewarden.guardrails import Allowance, Assignment, Fallback, Guardrail, Mode, Rules
 from rolewarden.guardrails_file import FileReading, ShowProgress, read, show_nothing
 from rolewarden.known import KnownModels
@@ -181,7 +181,7 @@ def loosenings(rules: Rules, *, several_accounts: bool) -> Iterator[Loosening]:
     """
     last = [rules.guardrails[name] for name in rules.assignments[-1].guardrails]
     for number, one in enumerate(rules.assignments[:-1]):
-        names = not all(re.fullmatch(DOMAIN_ID, domain) for domain in one.domains) if one.domains else True
+        names = not all(re.fullmatch(DOMAIN_FORM, domain) for domain in one.domains) if one.domains else True
         by = "tags" if one.tags else "names" if names and several_accounts else ""
         is_chosen = by and not one.accounts and not (one.tags and rules.trusted_taggers)
         if is_chosen and _denies_less([rules.guardrails[name] for name in one.guardrails], last):

@@ -23,7 +23,7 @@ ACCOUNT_PATTERN = r"[0-9]{12}|(?=[0-9]*[*?])[0-9*?]{1,12}"
 ACCOUNT_ID = r"[0-9]{12}"
 """The form of the ID of an account."""
 
-DOMAIN_ID = r"d-[a-z0-9-]{1,61}"
+DOMAIN_FORM = r"d-[a-z0-9-]{1,61}"
 """The form of the ID of a domain."""
 
 ROLE_ID = r"AROA[A-Z0-9]{12,124}"
