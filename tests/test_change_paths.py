@@ -179,3 +179,25 @@ def test_the_geographies_of_profiles_share_a_line() -> None:
                            "aws", DAY)  # fmt: skip
     [line] = [line for line in change.guardrails[0].lines() if "inference profiles" in line]
     assert line == f"  - {CALLS} through inference profiles of apac, au, ca, global and 3 more"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("regions: [eu-central-1, ap-northeast-1]", "regions: [us-east-1, ap-northeast-1]"),
+        ("regions: [eu-*-1]", "regions: [us-east-1, eu-central-*]"),
+        (f"require_bedrock_guardrail: ['{FILTER}x', '{FILTER}']",
+         f"require_bedrock_guardrail: ['{FILTER}', '{FILTER}y']"),
+        (f"only_through: ['{OTHER}', '{OWN}']", f"only_through: ['{OWN}']"),
+        ("regions: [eu-central-1]", f"require_bedrock_guardrail: ['{FILTER}']"),
+    ],
+)  # fmt: skip
+def test_models_that_two_guardrails_together_leave_open_are_not_lost(one: str, other: str) -> None:
+    both = f"guardrails:\n  a: {{bedrock: {{allow: all, {one}}}}}\n  b: {{bedrock: {{allow: all, {other}}}}}\n"
+    before, after = (
+        read_yaml(f"{both}assignments:\n- guardrails: {names}\n", today=DAY) for names in ("[a]", "[a, b]")
+    )
+    assert before.rules
+    assert after.rules
+    changes = compare_rules(before.rules, after.rules, "aws", DAY).assignments
+    assert all("bedrock" not in change.access.lost for change in changes)

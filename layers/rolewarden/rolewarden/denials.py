@@ -9,6 +9,7 @@ which this module does not read.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -221,10 +222,12 @@ class _Requests:
         self._geographies = GEOGRAPHIES if any(rule.profiles for rule in rules) else ()
         self._applications = _each(rule.only_through for rule in rules)
         self._guardrails = _each(rule.require_bedrock_guardrail for rule in rules)
-        firsts = (rule.regions[0] for rule in rules if rule.regions)
-        self._regions = tuple(dict.fromkeys((_EXAMPLE_REGION, *map(_model_of, firsts))))
-        self._first_applications = _each(rule.only_through[:1] for rule in rules)
-        self._first_guardrails = _each(rule.require_bedrock_guardrail[:1] for rule in rules)
+        named = map(_model_of, _examples(rule.regions for rule in rules))
+        real = _each([*_REGIONS_OF.values(), _OTHER_REGIONS])
+        in_some = (one for one in real if any(matches(pattern, one) for pattern in self._named_regions))
+        self._regions = tuple(dict.fromkeys((_EXAMPLE_REGION, *named, *in_some)))
+        self._some_applications = _examples(rule.only_through for rule in rules)
+        self._some_guardrails = _examples(rule.require_bedrock_guardrail for rule in rules)
 
     def _arn(self, service: str, resource: str, account: str = "111122223333", region: str = _EXAMPLE_REGION) -> str:
         return f"arn:{self._partition}:{service}:{region}:{account}:{resource}"
@@ -242,7 +245,7 @@ class _Requests:
         """The call of these requests without an Amazon Bedrock Guardrail, and with each one that the rules name."""
         call = tuple(requests)
         yield call
-        for arn in self._first_guardrails:
+        for arn in self._some_guardrails:
             yield _with(call, BEDROCK_GUARDRAIL_KEY, arn)
 
     def _direct(self, model: str, regions: Iterable[str]) -> Iterator[Call]:
@@ -251,7 +254,7 @@ class _Requests:
             yield from self._with_guardrails([request])
 
     def bedrock(self, model: str) -> tuple[Call, ...]:
-        through = (call for arn in self._first_applications for call in self._through(arn, model))
+        through = (call for arn in self._some_applications for call in self._through(arn, model))
         return (*self._direct(model, self._regions), *through)
 
     def _through(self, pattern: str, model: str) -> Iterator[Call]:
@@ -420,6 +423,13 @@ def _once(action: str, resource: str = "*") -> tuple[Call, ...]:
 
 def _each(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one for found in lists for one in found))
+
+
+def _examples(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """The first entry of each list, and the entries that several lists share, because a role can have several rules."""
+    distinct = tuple(dict.fromkeys(map(tuple, lists)))
+    shared = [one for one, number in Counter(one for found in distinct for one in set(found)).items() if number > 1]
+    return tuple(dict.fromkeys((*(found[0] for found in distinct if found), *sorted(shared))))
 
 
 def _with(call: Call, key: str, value: str) -> Call:
