@@ -27,6 +27,15 @@ METRICS = {
     "PolicyRestored": "PublishFunction restored the policy of a guardrail that a caller had edited or deleted.",
     "RecordFailed": "The history table or the event bus did not take a record, or the history cannot be audited.",
     "Remediated": "Rolewarden attached policies to a role, or set or removed its fallback boundary.",
+    "SecondsToDeliver": "The seconds from the call of a full drill until the event bus received its event: the part of "
+    "CloudTrail, and of the forwarding. By `account` and `region`.",
+    "SecondsToHear": "The seconds from the call of a drill to the start of EnforceFunction. By `account` and `region`.",
+    "SecondsToRestore": "The seconds from the start of EnforceFunction until it had attached the canary's policy "
+    "again. By `account` and `region`.",
+    "SecondsToStart": "The seconds from the receipt of a full drill's event by the bus to the start of "
+    "EnforceFunction. By `account` and `region`.",
+    "SecondsUnprotected": "The seconds from the call of a full drill until EnforceFunction had attached the canary's "
+    "policy again. By `account` and `region`.",
     "SecondsToRemediate": "The seconds from the call that made a role drift to the remediation.",
     "Sweep.*": "A count of the sweep that completed: one metric for each numeric field of "
     "[Sweep Completed](events.md#sweep-completed).",

@@ -15,8 +15,18 @@ MEMBER = "222233334444"
 ID = "1f357b5b-3e36-838c-94a4-e671aa807118"
 SUFFIX = "1A2B3C4D5E6F"
 
-WORKERS = ("EnforceFunction", "ReconcileFunction", "SweepFunction", "PublishFunction", "DetachFunction")
+WORKERS = (
+    "EnforceFunction",
+    "ReconcileFunction",
+    "SweepFunction",
+    "PublishFunction",
+    "DetachFunction",
+    "DrillFunction",
+)
 """The functions that read or write IAM."""
+
+LISTENED_TO = frozenset({"DetachFunction", "DrillFunction"})
+"""The functions whose own calls the rules select."""
 
 FUNCTIONS = (*WORKERS, "AlertFunction")
 """The functions that every stack has."""
@@ -139,15 +149,20 @@ NOT_APART = {
     "AWS::CloudFormation::WaitConditionHandle": "makes nothing; it is for a stack without other resources",
     "AWS::CloudWatch::Dashboard": "shows data that other resources have, and protects nothing",
     "AWS::Events::EventBusPolicy": "goes with RemovePermission on the bus",
+    "AWS::IAM::ManagedPolicy": "is the canary's: CloudFormation creates it again, and until then drills find the cut",
     "AWS::IAM::Policy": "is inside the roles that it names",
     "AWS::Lambda::EventInvokeConfig": "is a function's, as are its writes",
     "AWS::Lambda::Permission": "is a function's, as are its writes",
+    "AWS::SageMaker::AppImageConfig": "is the canary's: drills in the region find the cut",
     "AWS::SNS::Subscription": "goes with Unsubscribe on the topic; its ARN is known to SNS alone",
     "AWS::SQS::QueuePolicy": "goes with SetQueueAttributes on the queue",
     "Custom::RolewardenGuardrails": "is no resource but a call in a deployment",
     "Custom::RolewardenDetach": "is no resource but a call in a deployment",
 }
 """Types of resources that no call of their own deletes, with the reason."""
+
+CANARY = "CanaryRole"
+"""The role that drills change all the time. The judge of drills finds its deletion."""
 
 DELETIONS = {
     "AWS::CloudFormation::StackSet": ("cloudformation:DeleteStackSet", "stackSetName", "stackset/{}"),

@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 from rolewarden_local.emulated._ministack import cfn_engine
 
+from tests.conftest import ROOT
 from tests.permissions import actions, of_template
 from tests.stacks import EVERYTHING, FUNCTIONS, RECEIVERS, translated, whole
 
@@ -51,7 +52,7 @@ def scheduled(template):
         for name, needs in dependencies(template).items()
         if needs & rules and template.body["Resources"][name]["Type"] == "AWS::Lambda::Permission"
     }
-    assert (len(rules), len(permissions)) == (4, 4)
+    assert (len(rules), len(permissions)) == (5, 5)
     return rules | permissions
 
 
@@ -71,11 +72,12 @@ def test_stacksets_are_created_after_the_functions_so_that_iam_shows_them_the_ro
     assert template.resources("AWS::Lambda::EventSourceMapping").keys() <= needed
 
 
-def test_the_stack_names_no_role_so_that_capability_iam_is_enough():
+def test_the_stack_names_only_the_canarys_role_and_policy_and_samconfig_has_the_capability_for_names():
     template = whole()
     named = {"AWS::IAM::Role": "RoleName", "AWS::IAM::ManagedPolicy": "ManagedPolicyName"}
-    for kind, name in named.items():
-        assert not [logical for logical, properties in template.resources(kind).items() if name in properties]
+    found = {logical for kind, name in named.items() for logical, of in template.resources(kind).items() if name in of}
+    assert found == {"CanaryPolicy", "CanaryRole"}
+    assert 'capabilities = "CAPABILITY_NAMED_IAM"' in (ROOT / "samconfig.toml").read_text(encoding="utf-8")
 
 
 def test_the_functions_and_their_layers_can_run_on_both_processors():

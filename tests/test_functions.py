@@ -6,7 +6,7 @@ import boto3
 import pytest
 from rolewarden.errors import RetryLater, SettingsError
 from rolewarden.events import parse_event
-from rolewarden.settings import DetachSettings, EnforceSettings, PublishSettings, SweepSettings
+from rolewarden.settings import DetachSettings, DrillSettings, EnforceSettings, PublishSettings, SweepSettings
 from rolewarden.work import Recheck
 from rolewarden_local.aws import ACCOUNT_ID
 
@@ -131,13 +131,15 @@ def test_a_function_with_wrong_settings_fails_at_its_cold_start(world, variable,
 
 COMMON = {"ACCOUNT_ID", "BINDINGS_TABLE", "HISTORY_TABLE", "HISTORY_DAYS", "GUARDRAILS_FILE", "STACK_ID"}
 NEEDED = {
-    EnforceSettings: {*COMMON, "WORK_QUEUE_URL", "RECHECK_SECONDS", "OWN_ROLES", "REGIONS"},
+    DrillSettings: {"ACCOUNT_ID", "BINDINGS_TABLE", "STACK_ID", "REGIONS", "DRILL_LIMIT_MINUTES"},
+    EnforceSettings: {*COMMON, "WORK_QUEUE_URL", "RECHECK_SECONDS", "OWN_ROLES", "REGIONS", "DRILL_ROLE"},
     PublishSettings: {*COMMON, "PUBLISH_QUEUE_URL", "SWEEP_QUEUE_URL", "RECHECK_SECONDS", "REGIONS",
         "FALLBACK"},
     DetachSettings: {*COMMON, "WORK_QUEUE_URL", "RECHECK_SECONDS", "OWN_ROLES", "REGIONS"},
     SweepSettings: {
         *COMMON, "WORK_QUEUE_URL", "SWEEP_QUEUE_URL", "DETACH_QUEUE_URL", "PUBLISH_QUEUE_URL", "OWN_ROLES", "REGIONS",
-        "SWEEP_SECONDS",
+        "SWEEP_SECONDS", "DRILL_LIMIT_MINUTES", "ENFORCE_FUNCTION", "SUBJECTS_RULE", "ROLES_RULE",
+        "EVENTS_DEAD_LETTER_QUEUE",
     },
 }  # fmt: skip
 

@@ -89,7 +89,7 @@ def covered(company):
     company.environment = {**company.environment, "CENTRAL_BUS": BUS}
     for account in (MEMBER, OTHER):
         log(client("cloudtrail", account))
-        forward(account, "us-east-1", "subjects", "subject-tags", "roles", "policies", "moves")
+        forward(account, "us-east-1", "subjects", "roles", "policies", "moves")
     return company
 
 

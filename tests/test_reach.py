@@ -21,9 +21,9 @@ def covered(company):
     company.environment = {**company.environment, "CENTRAL_BUS": BUS}
     company.cover(f"{HOME},{AWAY}")
     log(client("cloudtrail", MEMBER))
-    forward(CENTRAL, AWAY, "subjects", "subject-tags", "moves")
-    forward(MEMBER, AWAY, "subjects", "subject-tags", "moves")
-    forward(MEMBER, HOME, "subjects", "subject-tags", "roles", "policies", "moves")
+    forward(CENTRAL, AWAY, "subjects", "moves")
+    forward(MEMBER, AWAY, "subjects", "moves")
+    forward(MEMBER, HOME, "subjects", "roles", "policies", "moves")
     return company
 
 

@@ -357,7 +357,7 @@ def deletion(staff):
         recorder=function.runtime.recorder, clock=Clock(),
     )  # fmt: skip
     assert done["deleted"] == 4
-    assert Aws().own_policies() == ()
+    assert Aws().own_policies() == ("drill.canary",)
 
 
 def alert(staff):

@@ -11,7 +11,7 @@ from rolewarden.settings import queues_of_mappings
 from tests.conftest import ROOT, sample
 from tests.patterns import matching
 from tests.permissions import actions, of_template
-from tests.stacks import ACCOUNT, FUNCTIONS, RECEIVERS, WORKERS, translated, whole
+from tests.stacks import ACCOUNT, FUNCTIONS, LISTENED_TO, RECEIVERS, WORKERS, translated, whole
 
 ROLES = f"arn:aws:iam::{ACCOUNT}:role/rolewarden"
 REGIONS = {
@@ -62,7 +62,7 @@ def test_every_rule_on_cloudtrail_leaves_out_failed_calls_and_keeps_calls_withou
         issuers = [b["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] for b in detail["$or"]]
         assert issuers == [
             [{"exists": False}],
-            [{"anything-but": [f"{ROLES}/{function}Role" for function in WORKERS if function != "DetachFunction"]}],
+            [{"anything-but": [f"{ROLES}/{function}Role" for function in WORKERS if function not in LISTENED_TO]}],
         ]
 
 
@@ -72,6 +72,7 @@ def test_every_rule_on_cloudtrail_leaves_out_failed_calls_and_keeps_calls_withou
         ("EnforceFunctionRole", False),
         ("PublishFunctionRole", False),
         ("DetachFunctionRole", True),
+        ("DrillFunctionRole", True),
         ("Escape", True),
         ("EnforceFunctionRole2", True),
     ],
@@ -122,17 +123,28 @@ def test_a_pattern_is_within_the_limits_of_eventbridge():
 
 
 def test_rules_match_tag_events_only_of_domains_and_profiles(template):
-    [rule] = [r for r in rules(template).values() if set(r.pattern.get("detail", {}).get("eventName", ())) & TAG_EVENTS]
-    assert set(rule.pattern["detail"]["eventName"]) == TAG_EVENTS
-    assert "resourceArn" in rule.pattern["detail"]["requestParameters"]
+    [rule] = [
+        r for r in rules(template).values() if set(r.pattern.get("detail", {}).get("eventName", ())) >= TAG_EVENTS
+    ]
+    assert set(rule.pattern["detail"]["eventName"]) == SAGEMAKER_EVENTS
+    tagged = sample("add_tags")
+    tagged["detail"]["requestParameters"]["resourceArn"] = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:space/d-1/one"
+    assert matching({rule.name: rule.pattern}, sample("add_tags")) == [rule.name]
+    assert matching({rule.name: rule.pattern}, sample("update_domain")) == [rule.name]
+    assert not matching({rule.name: rule.pattern}, tagged)
 
 
 def test_rules_match_tagged_resources_by_prefix_because_eventbridge_allows_few_wildcards(template):
-    [rule] = [r for r in rules(template).values() if set(r.pattern.get("detail", {}).get("eventName", ())) & TAG_EVENTS]
+    [rule] = [
+        r for r in rules(template).values() if set(r.pattern.get("detail", {}).get("eventName", ())) >= TAG_EVENTS
+    ]
     here = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}"
-    assert rule.pattern["detail"]["requestParameters"]["resourceArn"] == [
+    [without, with_arn] = rule.pattern["detail"]["requestParameters"]["$or"]
+    assert without == {"resourceArn": [{"exists": False}]}
+    assert with_arn["resourceArn"] == [
         {"prefix": f"{here}:domain/"},
         {"prefix": f"{here}:user-profile/"},
+        f"{here}:app-image-config/rolewarden-canary",
     ]
     assert not any("wildcard" in json.dumps(rule.pattern) for rule in template.rules())
 
@@ -203,7 +215,8 @@ def test_only_one_function_receives_messages_of_each_queue(template):
             statement["Resource"].rsplit(":", 1)[-1]: function
             for function in FUNCTIONS
             for statement in may(template, function, action)
-            if statement["Sid"] != "CountUndeliveredEvents"  # This call counts the messages in a forwarder's queue.
+            # These calls count the messages in a forwarder's queue, and read the policy of a dead-letter queue.
+            if statement["Sid"] not in {"CountUndeliveredEvents", "ReadDeadLetterQueue"}
         }
         assert found == RECEIVERS
 
@@ -365,6 +378,7 @@ def test_the_sweep_and_the_policy_check_run_once_an_interval(value, seconds):
     }
     assert found == {
         "SweepFunctionSchedule": seconds,
+        "DrillFunctionSchedule": 24 * 3600,
         "PublishFunctionCheck": seconds,
         "SweepFunctionHeartbeat": 900,
         "AlertFunctionSummary": 900,

@@ -95,7 +95,7 @@ def test_a_sweep_message_passes_through_at_most_ten_modules(world, monkeypatch):
             assert found[0] == "rolewarden.sweep"
             assert len(found) <= 10, (body["step"], found)
             steps.add(body["step"])
-    assert steps == {"describe", "compare", "audit", "regions"}
+    assert steps == {"describe", "compare", "audit", "drills", "regions"}
 
 
 def test_plan_passes_through_at_most_twelve_modules(world):

@@ -31,8 +31,12 @@ BOUNDARY_NAME = "RolewardenAdministrators"
 
 ENFORCE_ROLE, RECONCILE_ROLE, SWEEP_ROLE = "EnforceFunctionRole", "ReconcileFunctionRole", "SweepFunctionRole"
 PUBLISH_ROLE, DETACH_ROLE, ALERT_ROLE = "PublishFunctionRole", "DetachFunctionRole", "AlertFunctionRole"
-ROLES = (ENFORCE_ROLE, RECONCILE_ROLE, SWEEP_ROLE, PUBLISH_ROLE, DETACH_ROLE, ALERT_ROLE)
+DRILL_ROLE = "DrillFunctionRole"
+ROLES = (ENFORCE_ROLE, RECONCILE_ROLE, SWEEP_ROLE, PUBLISH_ROLE, DETACH_ROLE, DRILL_ROLE, ALERT_ROLE)
 """Logical IDs of the functions' roles."""
+
+CANARY = "CanaryRole"
+"""Logical ID of the canary role."""
 
 FORWARDERS, MEMBERS = "Forwarders", "Members"
 """Logical IDs of the StackSets: for other regions, and for other accounts."""
@@ -258,18 +262,16 @@ class Protection:
 
         policies = self._iam(f"policy{POLICY_PATH}*", accounts)
         boundaries = self._iam(f"policy{POLICY_PATH}boundary.*", accounts)
-        workers = (
-            [
-                self._role(role)
-                for role in (ENFORCE_ROLE, RECONCILE_ROLE, SWEEP_ROLE, PUBLISH_ROLE, DETACH_ROLE, ALERT_ROLE)
-            ]
-            if scp
-            else []
-        )
+        workers = [self._role(role) for role in ROLES] if scp else []
         return [
             self._deny("GuardrailPolicies", POLICY_WRITES, [policies], but(PUBLISH_ROLE, DETACH_ROLE)),
             self._deny(
-                "GuardrailsAttached", ["iam:DetachRolePolicy"], "*", but(DETACH_ROLE), where={"iam:PolicyARN": policies}
+                "GuardrailsAttached",
+                ["iam:DetachRolePolicy"],
+                "*",
+                # The permissions of DrillFunction are for the canary's policy and role only.
+                but(DETACH_ROLE, DRILL_ROLE),
+                where={"iam:PolicyARN": policies},
             ),
             self._deny(
                 "GuardrailBoundaries",
@@ -347,7 +349,9 @@ class Protection:
 
     def _roles(self, accounts: str) -> Iterator[str]:
         """The functions' roles, the forward and member roles, and the roles that create these."""
-        names = [name for logical, kind, name in self.stack.resources if kind == "AWS::IAM::Role"]
+        named = ((logical, name) for logical, kind, name in self.stack.resources if kind == "AWS::IAM::Role")
+        # Drills change the canary role all the time, and find out if it is missing.
+        names = [name for logical, name in named if logical != CANARY]
         inside = [name for name in names if not self._has(EXECUTION_ROLE) or name != self._physical(EXECUTION_ROLE)]
         yield from self._patterns(inside, "iam", f"role{POLICY_PATH}{{}}")
         if self._has(EXECUTION_ROLE):

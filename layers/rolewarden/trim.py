@@ -1,4 +1,4 @@
-"""Reduce botocore to the calls that aws.py and stacks.py make. The argument is the folder with botocore.
+"""Reduce botocore to the calls that the CALLERS make. The argument is the folder with botocore.
 
 Of botocore's 29 MB, 27 are the models of services. Reading the models of IAM and SageMaker, and the list of all
 endpoints, takes longer than the rest of a cold start. The script keeps a service if a module makes a client for it, an
@@ -18,7 +18,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-CALLERS = [Path(__file__).with_name("rolewarden") / name for name in ("aws.py", "stacks.py")]
+CALLERS = [
+    Path(__file__).with_name("rolewarden") / name for name in ("aws.py", "canary_calls.py", "links.py", "stacks.py")
+]
 """The modules that call AWS."""
 
 KEPT = {"_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"}

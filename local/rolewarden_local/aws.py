@@ -24,10 +24,12 @@ from rolewarden_local.emulated import (
     _ministack,
     access,
     alarms,
+    app_images,
     authorization,
     buses,
     cloudformation,
     cloudtrail,
+    delivery,
     execution,
     faults,
     functions,
@@ -46,6 +48,7 @@ from rolewarden_local.emulated import (
     stale,
     subscriptions,
     tagging,
+    targets,
     trail,
     transport,
 )
@@ -136,6 +139,7 @@ class LocalAws:
         iam.QUOTAS.policies_per_role = iam.Quotas.policies_per_role
         order.ORDER.seed = order.Order.seed
         loops.CHAINS.forget()
+        delivery.DELIVERY.forget()
         organization.reset_organization()
         stacksets.reset_stacksets()
         regions.ENABLED.clear()
@@ -354,6 +358,46 @@ class LocalAws:
             yield
 
     @contextlib.contextmanager
+    def delayed(self, delay: Callable[[cloudtrail.Event], float], *, clock: Callable[[], float]) -> Iterator[None]:
+        """Deliver events of CloudTrail late while the block runs, when `deliver` is called. Nothing sleeps.
+
+        The records have the time of `clock`, and so has the ingestion time that rules pass on.
+
+        Args:
+            delay: The seconds from the call of an event to its delivery to EventBridge.
+            clock: The virtual time in seconds of the epoch.
+        """
+        made = delivery.DELIVERY
+        before = made.delay, made.clock
+        made.delay, made.clock = delay, clock
+        try:
+            yield
+        finally:
+            made.delay, made.clock = before
+
+    def deliver(self) -> int:
+        """Deliver the events whose time has come, and run the functions of this process. Return the number of runs."""
+
+        def send_due() -> None:
+            for event in delivery.DELIVERY.due():
+                self._send_to_rules(event)
+
+        runs = 0
+        self._on_the_loop(send_due)
+        while delivery.run_next():
+            runs += 1
+            self._on_the_loop(send_due)
+        return runs
+
+    def next_delivery(self) -> float | None:
+        """The virtual time of the next delivery of a late event; None if no event waits."""
+        return min((due for due, _ in delivery.DELIVERY.held), default=None)
+
+    def run_here(self, function: str, handler: Callable[[Any], Any]) -> None:
+        """Let rules invoke `handler` in this process, in `deliver`, instead of the function with this ARN."""
+        delivery.DELIVERY.handlers[function] = handler
+
+    @contextlib.contextmanager
     def _befalling(self, fault: faults.Fault) -> Iterator[None]:
         self._faults.add(fault)
         try:
@@ -503,13 +547,16 @@ class LocalAws:
         return told
 
     def _emit(self, call: cloudtrail.ApiCall) -> None:
-        self.send_event(cloudtrail.event(call))
+        is_virtual = delivery.DELIVERY.delay is not None
+        self.send_event(cloudtrail.event(call, delivery.DELIVERY.clock() if is_virtual else None))
 
     def send_event(self, event: cloudtrail.Event) -> None:
-        """Keep an event of CloudTrail, and hand it to EventBridge in its account and region."""
+        """Keep an event of CloudTrail, and hand it to EventBridge in its account and region, perhaps later."""
         self.events.append(event)
-        if not trail.is_delivered(event):
-            return
+        if trail.is_delivered(event) and not delivery.DELIVERY.holds(event):
+            self._send_to_rules(event)
+
+    def _send_to_rules(self, event: cloudtrail.Event) -> None:
         entry = {"Source": event["source"], "DetailType": event["detail-type"], "Detail": json.dumps(event["detail"])}
         with responses.request_scope(event["account"], event["region"]):
             _, _, answer = eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
@@ -549,6 +596,8 @@ def _install(aws: LocalAws) -> None:
     stacksets.install_stacksets(aws._loop)
     queue_policies.install_queue_policies()
     buses.install_buses()
+    targets.install_targets()
+    app_images.install_app_images()
     trail.install_trail(aws.events)
     regions.install_regions()
     subscriptions.install_subscriptions()
@@ -563,6 +612,7 @@ def _install(aws: LocalAws) -> None:
         app, "_dispatch_service_request", dispatch, "Calls are routed, recorded and made to fail on demand there."
     ).install()
     functions.install_functions()
+    delivery.install_delivery()
     loops.install_loops()
 
 

@@ -9,6 +9,6 @@ POLICY_PATH = "/rolewarden/"
 """IAM path of Rolewarden's guardrail policies and of its functions' roles."""
 
 MEMBER_ROLES = frozenset(
-    f"rolewarden-{function}" for function in ("enforce", "reconcile", "sweep", "publish", "detach")
+    f"rolewarden-{function}" for function in ("enforce", "reconcile", "sweep", "publish", "detach", "drill")
 )
 """Names of the roles in a member account, under the same path. Each can be assumed by the function of its name only."""

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from rolewarden import MEMBER_ROLES
 from rolewarden.aws import SIGNATURE
 from rolewarden.calls import ReadsCalls
+from rolewarden.canary import is_canary, is_of_drills
 from rolewarden.errors import Refused
 from rolewarden.events import cause_of, mapping
 from rolewarden.names import among, folded
@@ -147,7 +148,10 @@ class Auditor:
                 own = issuer.get("accountId") == account and among(str(issuer.get("userName", "")), names)
                 signed = _SIGNED.search(str(record.get("userAgent", "")))
                 if own and signed and not record.get("errorCode") and not is_of_deployment(signed[1]):
-                    yield _call(account, signed[1], what, record)
+                    call = _call(account, signed[1], what, record)
+                    # Drills are no remediations. The history has rows of other kinds about them.
+                    if not (is_canary(call.role) and is_of_drills(call.deed.policy)):
+                        yield call
 
     def _record(self, account: str, calls: list[RecordedCall]) -> bool:
         """Record the calls that have no row, and return whether that wrote one. All calls belong to one remediation."""

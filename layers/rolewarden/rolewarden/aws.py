@@ -1,4 +1,4 @@
-"""The only module that calls AWS, except for `rolewarden.stacks`.
+"""The only module that calls AWS, except for `canary_calls`, `links` and `stacks`.
 
 Every call goes through `Aws`. Its methods return plain values and raise two errors: `Refused`, if a retry would not
 help, and `RetryLater`. Only `translated` decides which error of AWS becomes which of the two.
@@ -292,7 +292,7 @@ class Aws:
     @cached_property
     def _iam(self) -> IAMClient:
         client = cast("IAMClient", self.client("iam"))
-        client.meta.events.register("before-send.iam", _sign)
+        client.meta.events.register("before-send.iam", sign)
         return client
 
     @cached_property
@@ -352,7 +352,7 @@ class Aws:
         CloudTrail records the `correlation_id` with this call, as with other calls that change IAM.
         """
         try:
-            with translated(), _correlated(correlation_id):
+            with translated(), correlated(correlation_id):
                 self._iam.attach_role_policy(RoleName=role, PolicyArn=policy_arn)
         except Gone as gone:
             if "olicy " in str(gone) and "role with name" not in str(gone):
@@ -366,7 +366,7 @@ class Aws:
         again. Only CloudTrail shows that case.
         """
         try:
-            with translated(), _correlated(correlation_id):
+            with translated(), correlated(correlation_id):
                 self._iam.detach_role_policy(RoleName=role, PolicyArn=policy_arn)
         except Gone:
             return False
@@ -387,7 +387,7 @@ class Aws:
     def set_boundary(self, role: str, policy_arn: str, *, correlation_id: str) -> None:
         """Set the permissions boundary of a role, and replace the one that it has. Raises as `attach` does."""
         try:
-            with translated(), _correlated(correlation_id):
+            with translated(), correlated(correlation_id):
                 self._iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=policy_arn)
         except Gone as gone:
             # IAM's message is "Scope ARN: ... does not exist or is not attachable." if the policy is missing, and
@@ -399,7 +399,7 @@ class Aws:
     def remove_boundary(self, role: str, *, correlation_id: str) -> bool:
         """Remove the permissions boundary of a role. Gives whether it had one, see `detach`. Raises Refused."""
         try:
-            with translated(), _correlated(correlation_id):
+            with translated(), correlated(correlation_id):
                 self._iam.delete_role_permissions_boundary(RoleName=role)
         except Gone:
             return False
@@ -497,7 +497,7 @@ class Aws:
 
     def create_policy(self, name: str, text: str, description: str, *, correlation_id: str) -> None:
         """Create a policy under `/rolewarden/`. Raises Refused if the account has a policy of that name elsewhere."""
-        with translated(), _correlated(correlation_id):
+        with translated(), correlated(correlation_id):
             try:
                 self._iam.create_policy(
                     PolicyName=name, Path=POLICY_PATH, PolicyDocument=text, Description=description
@@ -514,7 +514,7 @@ class Aws:
 
         If the policy has five versions, which is IAM's maximum, delete the oldest one that is not the default.
         """
-        with translated(), _correlated(correlation_id):
+        with translated(), correlated(correlation_id):
             versions = self._iam.list_policy_versions(PolicyArn=policy_arn)["Versions"]
             if len(versions) >= 5:
                 others = [version for version in versions if not version["IsDefaultVersion"]]
@@ -978,7 +978,7 @@ def _default_session() -> _Session:
 
 
 @contextmanager
-def _correlated(correlation_id: str) -> Iterator[None]:
+def correlated(correlation_id: str) -> Iterator[None]:
     """Send `correlation_id` with each call to IAM inside the block."""
     before = _correlation_id.set(correlation_id)
     try:
@@ -987,7 +987,7 @@ def _correlated(correlation_id: str) -> Iterator[None]:
         _correlation_id.reset(before)
 
 
-def _sign(request: AWSPreparedRequest, **_: Any) -> None:
+def sign(request: AWSPreparedRequest, **_: Any) -> None:
     """Add the correlation ID to the user agent, which CloudTrail records. The retries of botocore have the same ID.
 
     botocore builds the header again for each attempt, so this runs just before the request is sent. The signature does

@@ -100,6 +100,13 @@ class AttachesPolicies(ReadsRoles, FindsNamesakes, RemovesBoundaries, Protocol):
         """As `Aws.set_boundary`."""
 
 
+class RestoresCanary(ReadsRoles, Protocol):
+    """Attaches the policy of the canary, for the Listener. It sets no boundary."""
+
+    def attach(self, role: str, policy_arn: str, *, correlation_id: str) -> None:
+        """As `Aws.attach`."""
+
+
 class DeletesPolicies(ListsPolicies, Protocol):
     """Deletes policies."""
 

@@ -17,6 +17,7 @@ from rolewarden.guardrails import BedrockRule, Fallback, Guardrail, JumpStartRul
 from rolewarden.guardrails_file import FileReading, read
 from rolewarden.known import KnownModels
 from rolewarden.matching import matches, matches_name
+from rolewarden.names import among
 from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail
 from rolewarden.problems import Problem
 
@@ -71,11 +72,25 @@ def _compiled(reading: FileReading, rules: Rules) -> Checked:
             policies[name] = len(compile_guardrail(guardrail, _LONGEST_PARTITION))
         except TooLong as error:
             errors.append(reading.problem(error.where, error.reason))
+    errors += _reserved(reading, rules)
     errors += _contradictions(reading, rules)
     if errors:
         return Checked(None, tuple(errors), reading.warnings)
     slots = tuple(sum(policies[name] for name in assignment.guardrails) for assignment in rules.assignments)
     return Checked(rules, (), reading.warnings, policies, slots)
+
+
+RESERVED = frozenset({"born", "canary"})
+"""Names that a guardrail cannot have, because Rolewarden uses them or will use them for policies of its own."""
+
+
+def _reserved(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """An error for each guardrail with a reserved name. IAM does not distinguish names by case."""
+    for name in rules.guardrails:
+        if among(name, RESERVED):
+            yield reading.problem(
+                ("guardrails", name), f"is reserved for Rolewarden: rename it, for example to `no-{name}`"
+            )
 
 
 def _contradictions(reading: FileReading, rules: Rules) -> Iterator[Problem]:

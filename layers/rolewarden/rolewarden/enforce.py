@@ -11,10 +11,13 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from rolewarden.aws import LONGEST_CALL
 from rolewarden.bindings import Binding, RoleKey
+from rolewarden.canary import is_canary
 from rolewarden.clock import Clock
 from rolewarden.discovery import Discovery, SubjectReader, SubjectReading
+from rolewarden.drill import Drills
 from rolewarden.errors import PartlyDone, RetryLater
 from rolewarden.events import BOUNDARY_EVENTS, NEW_ROLE_EVENTS, EvaluationRequest, parse_event
+from rolewarden.listener import Listener, arrived
 from rolewarden.origin import Trigger
 from rolewarden.own_events import RoleOutcome
 from rolewarden.progress import RecordedProgress
@@ -77,6 +80,7 @@ class Enforcer:
     own_account: str
     regions: tuple[str, ...]
     clock: Clock
+    listener: Listener
 
     @classmethod
     def of(cls, runtime: Runtime, settings: EnforceSettings) -> Self:
@@ -97,15 +101,33 @@ class Enforcer:
             "" if settings.member_role else settings.account,
             settings.regions,
             clock,
+            Listener(
+                aws,
+                Drills(aws, settings.bindings_table),
+                runtime.recorder,
+                clock,
+                settings.account,
+                settings.drill_role,
+                aws.partition,
+            ),
         )
 
     def handle_event(self, event: Any) -> dict[str, Any]:
-        """Evaluate the role, or the roles of the subject, that an event names. Raises RetryLater."""
+        """Evaluate the role, or the roles of the subject, that an event names. Raises RetryLater.
+
+        `event` is the event, or the payload of the rules' input transformers. If the event is a call on the canary, the
+        result has the field `drill`.
+        """
+        event, arrival = arrived(event, self.clock.now())
         request = parse_event(event, self.own_account, self.regions)
         if request.ignored:
             self.recorder.record_ignored_event(request)
             return {**request.summary, "outcomes": []}
-        return self._evaluate(request)
+        done = self._evaluate(request)
+        if request.drill:
+            is_used = any(outcome["verdict"] != Verdict.OUT_OF_SCOPE for outcome in done["outcomes"])
+            done["drill"] = self.listener.hear(request, request.drill, arrival, is_used=is_used)
+        return done
 
     def _evaluate(self, request: EvaluationRequest, rechecks: int = 0) -> dict[str, Any]:
         reading = self._refreshed(request)
@@ -160,6 +182,9 @@ class Enforcer:
             self._record(*_Evaluation.partly(work, error))
             raise
         self._record(evaluation)
+        if is_canary(work.role.name):
+            is_used = evaluation.outcome.verdict is not Verdict.OUT_OF_SCOPE
+            self.listener.restore_missing(work.role.account, work.origin, is_used=is_used)
         return evaluation.outcome
 
     def _evaluate_role(self, work: Work, fresh: tuple[Binding, ...], *, detached: bool) -> _Evaluation:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from rolewarden.canary import DrillCall, DrillKind, canary_call, nonce_in
 from rolewarden.origin import Cause, Origin, Trigger
 
 DOMAIN_EVENTS = frozenset({"CreateDomain", "UpdateDomain", "DeleteDomain"})
@@ -75,6 +76,7 @@ class EvaluationRequest(NamedTuple):
     - `ignored`: why the event triggers no evaluation. None if it triggers one.
     - `detached`: whether the call detached a policy of Rolewarden from the role, or changed the role's permissions
       boundary. IAM may still show the state before the call.
+    - `drill`: the call on the canary, which a drill can have made. None for other calls.
     """
 
     account: str
@@ -85,6 +87,7 @@ class EvaluationRequest(NamedTuple):
     policy: str = ""
     ignored: Ignored | None = None
     detached: bool = False
+    drill: DrillCall | None = None
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -96,6 +99,8 @@ class EvaluationRequest(NamedTuple):
         named: dict[str, Any] = {}
         if self.ignored:
             named["ignored"] = self.ignored.value
+        if self.drill:
+            named["drill"] = self.drill.kind.value
         if self.role:
             named["role"] = self.role
         if self.policy:
@@ -157,6 +162,10 @@ def parse_event(event: Any, own_account: str = "", regions: Collection[str] = ()
     if regions and known is SAGEMAKER_EVENTS and region not in regions:
         return ignore(Ignored.OTHER_REGION)
     parameters = mapping(detail.get("requestParameters"))
+    kind = canary_call(call, parameters)
+    drill = DrillCall(kind, cause.principal, nonce_in(cause.user_agent), cause.event_id) if kind else None
+    if kind is DrillKind.SUBJECTS:
+        return EvaluationRequest(account, region, origin, drill=drill)
     if call in ROLE_EVENTS:
         created = mapping(mapping(detail.get("responseElements")).get("role")) if call == "AcquireRole" else {}
         role = matched(ROLE_NAME, (created or parameters).get("roleName"))
@@ -164,7 +173,7 @@ def parse_event(event: Any, own_account: str = "", regions: Collection[str] = ()
             return ignore(Ignored.UNREADABLE)
         ours = _POLICY_ARN.fullmatch(_text(parameters.get("policyArn"))) is not None
         detached = (ours and call == "DetachRolePolicy") or call in BOUNDARY_EVENTS
-        return EvaluationRequest(account, region, origin, role=role, detached=detached)
+        return EvaluationRequest(account, region, origin, role=role, detached=detached, drill=drill)
     if call in POLICY_EVENTS:
         arn = _text(parameters.get("policyArn"))
         policy = _POLICY_ARN.fullmatch(arn)

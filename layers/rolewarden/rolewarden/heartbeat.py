@@ -33,12 +33,13 @@ class Heartbeat:
     clock: Clock
     sweep_seconds: float
 
-    def beat(self, accounts: Collection[str], *, unlisted: bool) -> dict[str, Any]:
+    def beat(self, accounts: Collection[str], *, unlisted: bool, cut: Collection[str] = ()) -> dict[str, Any]:
         """Count the accounts without a recent sweep or with a broken event path, and record the numbers.
 
         - `accounts`: the accounts that Rolewarden covers.
         - `unlisted`: whether `accounts` may be incomplete, because AWS refuses to list them. This counts as one more
           account without a sweep.
+        - `cut`: the accounts whose event path a drill has found cut.
 
         Raises RetryLater.
         """
@@ -47,7 +48,7 @@ class Heartbeat:
         for new in sorted(set(accounts) - health.keys()):
             health[new] = self.progress.set_covered(new, now)
         overdue = sorted(account for account in accounts if self._is_overdue(health[account], now))
-        cut_off = sorted(account for account in accounts if health[account].broken >= CUT_OFF_SWEEPS)
+        cut_off = sorted(account for account in accounts if account in cut or health[account].broken >= CUT_OFF_SWEEPS)
         self.recorder.record_heartbeat(len(accounts), overdue, cut_off, unlisted=unlisted)
         return {"accounts": len(accounts), "overdue": overdue, "cut_off": cut_off, "unlisted": unlisted}
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from rolewarden.trust import Trust, trust_of
+from rolewarden.trust import Trust, allows_nobody, trust_of
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class RoleDescription:
       which does not return boundaries (IAM API Reference).
     - `id`: the unique ID, which IAM never gives to another role, even to one of the same name.
     - `created`: when the role was created, in seconds of the epoch. 0 if it is unknown.
+    - `is_closed`: whether the trust policy allows no principal anything, and has a statement.
     """
 
     name: str
@@ -26,6 +27,7 @@ class RoleDescription:
     boundary: str = ""
     id: str = ""
     created: float = 0.0
+    is_closed: bool = False
 
 
 class ListedDomain(NamedTuple):
@@ -76,6 +78,22 @@ class ListedRule(NamedTuple):
     targets: frozenset[str]
 
 
+class CentralPath(NamedTuple):
+    """The parts of the central stack through which events pass, by their names in AWS.
+
+    - `function`: EnforceFunction.
+    - `subjects_rule`, `roles_rule`: the rules on the default bus for the events of the stack's own account and region.
+    - `forwarded_rule`: the rule on the central event bus; empty if no other region or account sends events.
+    - `queue`: the dead-letter queue for events that EventBridge cannot deliver.
+    """
+
+    function: str
+    subjects_rule: str
+    roles_rule: str
+    forwarded_rule: str
+    queue: str
+
+
 def modified(subject: Mapping[str, Any]) -> str:
     """The LastModifiedTime of a subject, as a text to compare; empty while SageMaker is changing the subject."""
     is_stable = subject.get("Status", "InService") == "InService" and "LastModifiedTime" in subject
@@ -84,7 +102,8 @@ def modified(subject: Mapping[str, Any]) -> str:
 
 def role_description(role: Mapping[str, Any]) -> RoleDescription:
     """The description of a role. IAM returns the trust policy percent-encoded, and botocore decodes it if it can."""
-    trust = trust_of(role.get("AssumeRolePolicyDocument"))
+    document = role.get("AssumeRolePolicyDocument")
+    trust, is_closed = trust_of(document), allows_nobody(document)
     boundary = role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", "")
     created = role["CreateDate"].timestamp()
-    return RoleDescription(role["RoleName"], role["Path"], trust, boundary, role["RoleId"], created)
+    return RoleDescription(role["RoleName"], role["Path"], trust, boundary, role["RoleId"], created, is_closed)

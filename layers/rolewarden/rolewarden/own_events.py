@@ -13,6 +13,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, dataclass_transform
 
+from rolewarden.canary import DrillKind
 from rolewarden.origin import Cause, Trigger
 from rolewarden.verdicts import (
     CREATED,
@@ -297,6 +298,49 @@ class PolicyRestored(CausedEvent):
     """The audit found the restoration in CloudTrail, because the history had no row about it."""
 
 
+class CanaryRestored(CausedEvent):
+    """Rolewarden attached the canary's policy again without a drill that had detached it.
+
+    A caller detached it, or a sweep found that no event led to its attachment. It never counts as drift.
+    """
+
+    detail_type = "Canary Restored"
+
+    role: str
+    """The name of the canary role."""
+    attached: tuple[str, ...]
+    """The name of the canary's policy."""
+    correlation_id: str
+    """The ID at the end of the user agent of the call to IAM that attached the policy."""
+
+
+class DrillMeasured(CausedEvent):
+    """EnforceFunction heard a drill of Rolewarden. It never counts as drift."""
+
+    detail_type = "Drill Measured"
+
+    drill: Annotated[str, {"enum": [kind.value for kind in DrillKind]}]
+    """What the drill called: a pulse sets a tag of the canary to its own value, a full drill detaches its policy."""
+    region: str
+    """The Region whose events the drill sent along the event path."""
+    nonce: str
+    """The ID at the end of the user agent of the drill's call."""
+    milliseconds: int
+    """The milliseconds from the call to the start of EnforceFunction."""
+    delivery_milliseconds: int | None = None
+    """The part of `milliseconds` until the event bus received the event, with the forwarding of a forwarded event."""
+    start_milliseconds: int | None = None
+    """The rest of `milliseconds`: EventBridge's delivery, and the start of EnforceFunction."""
+    remediation_milliseconds: int | None = None
+    """The milliseconds from the start of EnforceFunction until the canary's policy was attached again."""
+    attached: tuple[str, ...] = ()
+    """The name of the canary's policy, if a full drill had detached it and EnforceFunction attached it again."""
+    correlation_id: str = ""
+    """The ID at the end of the user agent of the call to IAM that attached the policy."""
+    message: str = ""
+    """Why EnforceFunction did not attach the policy again."""
+
+
 class GuardrailsPublished(CausedEvent):
     """PublishFunction compared guardrail policies in IAM with guardrails.yaml and wrote those that differed.
 
@@ -381,6 +425,8 @@ OWN_EVENTS: tuple[type[OwnEvent], ...] = (
     RoleContested,
     SurplusDetached,
     PolicyRestored,
+    CanaryRestored,
+    DrillMeasured,
     GuardrailsPublished,
     RulesChanged,
     SweepCompleted,

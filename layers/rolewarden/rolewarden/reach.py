@@ -20,9 +20,7 @@ from rolewarden.verdicts import RECOMMENDATIONS, Reason
 FORWARD = "rolewarden-forward-"
 """The beginning of the names of the rules and roles in forwarder.yaml."""
 
-FORWARDING_RULES = {
-    about: FORWARD + about.replace(" ", "-") for about in ("subjects", "subject tags", "roles", "policies", "moves")
-}
+FORWARDING_RULES = {about: FORWARD + about for about in ("subjects", "roles", "policies", "moves")}
 """The name of each rule in forwarder.yaml, by the events that it forwards."""
 
 UNDELIVERED = "rolewarden-undelivered"
@@ -104,13 +102,15 @@ def probes(aws: ReadsPaths, account: str, regions: tuple[str, ...], central: Cen
         yield Probe(account, "", ENTRANCE)
     for region in dict.fromkeys([*regions, central.home_region]):
         sources = _sources(region, regions, central.home_region)
-        yield Probe(account, region, TRAIL, _problem(partial(_trail, inside, region, sources)))
+        yield Probe(account, region, TRAIL, _problem(partial(unlogged, inside, region, sources)))
         if (account, region) == (central.account, central.region):
             continue  # the rules of the central stack itself match these events
-        about = [*(["subjects", "subject tags"] if region in regions else [])]
+        about = ["subjects"] if region in regions else []
         about += ["roles", "policies"] if region == central.home_region else []
         about.append("moves")
-        yield Probe(account, region, FORWARDER, _problem(partial(_forwarder, inside, region, about, central.bus)))
+        yield Probe(
+            account, region, FORWARDER, _problem(partial(forwarder_problem, inside, region, about, central.bus))
+        )
         yield Probe(account, region, QUEUE, _problem(partial(_undelivered, inside, region)))
 
 
@@ -133,7 +133,7 @@ def without_trail(
         return not (changed and is_named)
 
     for region in dict.fromkeys([*regions, home_region]):
-        if problem := _trail(aws, region, _sources(region, regions, home_region), counts):
+        if problem := unlogged(aws, region, _sources(region, regions, home_region), counts):
             return f"{region}: {problem}"
     return ""
 
@@ -170,7 +170,7 @@ def _problem(probe: Callable[[], str]) -> str:
         return str(refused)
 
 
-def _trail(
+def unlogged(
     aws: ReadsTrails, region: str, sources: list[str], counts: Callable[[ListedTrail], bool] = lambda _: True
 ) -> str:
     """The sources of events that no trail logs in a region, and why the trails that count do not suffice."""
@@ -246,7 +246,8 @@ def _field_matches(field: Mapping[str, Any], value: str) -> bool:
     )
 
 
-def _forwarder(aws: ReadsPaths, region: str, about: list[str], bus: str) -> str:
+def forwarder_problem(aws: ReadsPaths, region: str, about: list[str], bus: str) -> str:
+    """The problem of the first of some forwarding rules that has one; empty if all send events to the bus."""
     for subject in about:
         rule = aws.rule(region, FORWARDING_RULES[subject])
         if rule is None:

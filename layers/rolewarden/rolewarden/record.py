@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from rolewarden.bindings import Binding
+from rolewarden.canary import DrillKind
 from rolewarden.clock import CLOCK_SKEW, Clock
 from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
@@ -27,6 +28,8 @@ from rolewarden.names import folded
 from rolewarden.origin import FORGED_REQUEST, Cause, Origin, Trigger
 from rolewarden.own_events import (
     AccountFinding,
+    CanaryRestored,
+    DrillMeasured,
     FindingResolved,
     OwnEvent,
     PolicyRestored,
@@ -387,6 +390,32 @@ class Recorder:
         metrics.add_metric("PolicyRestored", MetricUnit.Count, 1)
         logger.warning(event.detail_type, extra={"finding": event.detail})
         self._report(event, f"{account}/policy/{policy}", self._now())
+
+    def record_drill(self, event: DrillMeasured) -> None:
+        """Record a drill that EnforceFunction heard: a row of its own kind, and figures by account and region.
+
+        The parts of the time are figures of full drills only, because a figure that comes every hour costs as much as
+        one that comes every minute.
+        """
+        logger.info(event.detail_type, extra={"drill": event.detail})
+        self._report(event, f"{event.account}/drill/{event.drill}/{event.region}", self._now())
+        figures = EphemeralMetrics(namespace="Rolewarden")
+        figures.add_dimension(name="account", value=event.account)
+        figures.add_dimension(name="region", value=event.region)
+        figures.add_metric("SecondsToHear", MetricUnit.Seconds, event.milliseconds / 1000)
+        if event.drill == DrillKind.FULL:
+            if event.delivery_milliseconds is not None and event.start_milliseconds is not None:
+                figures.add_metric("SecondsToDeliver", MetricUnit.Seconds, event.delivery_milliseconds / 1000)
+                figures.add_metric("SecondsToStart", MetricUnit.Seconds, event.start_milliseconds / 1000)
+            if (remediation := event.remediation_milliseconds) is not None:
+                figures.add_metric("SecondsToRestore", MetricUnit.Seconds, remediation / 1000)
+                figures.add_metric("SecondsUnprotected", MetricUnit.Seconds, (event.milliseconds + remediation) / 1000)
+        figures.flush_metrics()
+
+    def record_canary(self, event: CanaryRestored) -> None:
+        """Record that Rolewarden attached the canary's policy again without a drill."""
+        logger.warning(event.detail_type, extra={"canary": event.detail})
+        self._report(event, f"{event.account}/{event.role}", self._now())
 
     def record_rules(self, event: RulesChanged) -> None:
         """Record a change of the rules."""

@@ -59,6 +59,12 @@ class ReportedKind(StrEnum):
     FIRST_USE = "first use"
     """A role that may be somebody else's got its first guardrail. It is about an event, so no sweep resolves it."""
 
+    DRILL = "drill"
+    """Drills show that a region's events do not arrive. The step of a sweep that judges drills resolves it."""
+
+    CANARY = "canary"
+    """A caller changed the canary. It is about an event, so no sweep resolves it."""
+
     CONTESTED = "contested"
     """A caller repeatedly removes the policies that Rolewarden attaches. The finding ends by itself."""
 

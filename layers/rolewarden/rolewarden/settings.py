@@ -11,6 +11,7 @@ from typing import Any, Self
 from rolewarden.errors import SettingsError
 from rolewarden.guardrails import Fallback
 from rolewarden.history import HistoryTable
+from rolewarden.listed import CentralPath
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +47,14 @@ class EnforceSettings(Settings):
     - `recheck_seconds`: the delay of a recheck, 0 to 900 seconds: the range that SQS allows.
     - `own_roles`: the names of the functions' roles, which `also_govern` does not cover.
     - `regions`: the regions whose domains the stack covers.
+    - `drill_role`: the name of DrillFunction's role.
     """
 
     work_queue_url: str
     recheck_seconds: int
     own_roles: frozenset[str]
     regions: tuple[str, ...]
+    drill_role: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +89,9 @@ class SweepSettings(Settings):
       without an organization.
     - `central_bus`: the ARN of the event bus for events of other regions and accounts. Empty if no other sends events.
     - `sweep_seconds`: the seconds from one scheduled sweep to the next.
+    - `drill_limit_minutes`: the minutes after which a drill that was not heard is missed.
+    - `organization_id`: the ID of the organization; empty without one.
+    - `path`: the parts of the central stack through which events pass.
     """
 
     sweep_queue_url: str
@@ -98,6 +104,42 @@ class SweepSettings(Settings):
     call_as: str
     central_bus: str
     sweep_seconds: int
+    drill_limit_minutes: int
+    organization_id: str
+    path: CentralPath
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrillSettings:
+    """The settings of DrillFunction; see Settings and EnforceSettings.
+
+    - `drill_limit_minutes`: the minutes in which no second full drill of an account begins.
+    """
+
+    account: str
+    member_role: str
+    bindings_table: str
+    stack_id: str
+    regions: tuple[str, ...]
+    drill_limit_minutes: int
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Self:
+        """Read the settings from environment variables. Raises SettingsError."""
+        return cls(**{field.name: _READERS[field.name](environment) for field in fields(cls)})
+
+
+def central_path(environment: Mapping[str, str]) -> CentralPath:
+    """The parts of the central stack through which events pass. Raises SettingsError."""
+    forwarded = environment.get("FORWARDED_RULE", "")
+    return CentralPath(
+        function=_text(environment, "ENFORCE_FUNCTION"),
+        subjects_rule=_text(environment, "SUBJECTS_RULE"),
+        roles_rule=_text(environment, "ROLES_RULE"),
+        # CloudFormation's physical ID of a rule on a bus is the name of the bus, a line and the name of the rule.
+        forwarded_rule=forwarded.rpartition("|")[2],
+        queue=_text(environment, "EVENTS_DEAD_LETTER_QUEUE"),
+    )
 
 
 def history(environment: Mapping[str, str]) -> HistoryTable:
@@ -205,5 +247,9 @@ _READERS: Mapping[str, Callable[[Mapping[str, str]], Any]] = {
     "member_stack_set": lambda found: found.get("MEMBER_STACK_SET", ""),
     "call_as": lambda found: found.get("CALL_AS", ""),
     "central_bus": lambda found: found.get("CENTRAL_BUS", ""),
+    "drill_role": lambda found: _text(found, "DRILL_ROLE"),
+    "drill_limit_minutes": lambda found: _number(found, "DRILL_LIMIT_MINUTES", 1, 720),
+    "organization_id": lambda found: found.get("ORGANIZATION_ID", ""),
+    "path": central_path,
 }
 """The function that reads each setting, by the name of the field."""

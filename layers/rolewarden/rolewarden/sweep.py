@@ -12,6 +12,7 @@ are messages of the sweep queue, so that a step that runs out of time continues 
 - compare: after the last chunk, find the roles that have each policy (ListEntitiesForPolicy). Send the roles that lack
   a guardrail to the work queue, and surplus guardrails to DetachQueue.
 - audit: compare the calls that CloudTrail has recorded since the last audit with the history.
+- drills: report the regions in which drills are cut, and restore the canary.
 - regions: once a day, look for domains in the regions that the stack does not cover.
 
 A row of the table records the outstanding chunks of a sweep. Two sweeps at the same time have a row each. A binding
@@ -40,16 +41,21 @@ from rolewarden.bindings import (
     tagged,
 )
 from rolewarden.calls import SweepsAccounts
+from rolewarden.canary import CANARY_POLICY, CANARY_ROLE, is_canary, is_of_drills
 from rolewarden.clock import Clock
 from rolewarden.discovery import Discovery, SubjectReader, SubjectReading, slots
+from rolewarden.drill import RecordedDrills
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.events import ACCOUNT, DOMAIN_ID, PROFILE_NAME, REGION, EvaluationRequest, SubjectKey, mapping, matched
 from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.heartbeat import Heartbeat
+from rolewarden.judge import DrillJudge
+from rolewarden.links import LinkReader
 from rolewarden.listed import ListedDomain
 from rolewarden.names import about, folded
 from rolewarden.needs import Needs, changed_trust
 from rolewarden.origin import SWEEP, Trigger
+from rolewarden.path import EventPath
 from rolewarden.policies import DESCRIPTION, is_boundary
 from rolewarden.progress import SWEEP_BEGAN, Progress, sweeps_scope
 from rolewarden.record import ACCOUNT_WIDE, PUBLICATION_OF, Recorder, logger
@@ -59,7 +65,7 @@ from rolewarden.runtime import Runtime
 from rolewarden.settings import SweepSettings
 from rolewarden.sweep_requests import ALL, REQUESTED, SweepRequests, is_of_bus
 from rolewarden.verdicts import Doubt, Reason
-from rolewarden.work import BEGIN, DOCTOR, HEARTBEAT, PUBLISH, RULES, Work
+from rolewarden.work import BEGIN, DOCTOR, DRILLS, HEARTBEAT, PUBLISH, RULES, Work
 
 LIST, DESCRIBE, COMPARE, AUDIT, REGIONS = "list", "describe", "compare", "audit", "regions"
 """The steps after BEGIN."""
@@ -162,6 +168,7 @@ class Sweeper:
     heartbeat: Heartbeat
     rotation: Rotation
     requests: SweepRequests
+    judge: DrillJudge
 
     @classmethod
     def of(cls, runtime: Runtime, settings: SweepSettings) -> Self:
@@ -190,14 +197,33 @@ class Sweeper:
             Heartbeat(progress, runtime.recorder, clock, settings.sweep_seconds),
             Rotation(settings.sweep_seconds),
             SweepRequests(aws, progress, settings.sweep_queue_url, settings.account, clock),
+            cls._judge(runtime, settings),
         )
+
+    @staticmethod
+    def _judge(runtime: Runtime, settings: SweepSettings) -> DrillJudge:
+        aws, bindings = runtime.aws, runtime.bindings
+        home = IAM_HOME_REGIONS.get(aws.partition, aws.region)
+        path = EventPath(
+            aws,
+            LinkReader(aws),
+            reach.CentralStack(settings.account, aws.region, home, settings.central_bus),
+            settings.path,
+            settings.regions,
+            settings.organization_id,
+            lambda account: bool(bindings.of_role(RoleKey(account, CANARY_ROLE))),
+        )
+        drills = RecordedDrills(aws, settings.bindings_table)
+        limit = settings.drill_limit_minutes * 60.0
+        return DrillJudge(drills, path, runtime.recorder, runtime.clock, limit, settings.sweep_seconds)
 
     def handle_event(self, event: Any) -> dict[str, Any]:
         """Begin the sweeps that an event of the bus or of the schedule triggers. Raises Refused and RetryLater.
 
         An event about a restored policy triggers the sweep of its account. Every other event triggers the sweep of all
-        accounts. Three events trigger no sweep: HEARTBEAT counts the accounts without a recent one, DOCTOR returns the
-        probes of all accounts, and RULES the fingerprint of the rules that the function runs.
+        accounts. Four events trigger no sweep: HEARTBEAT counts the accounts without a recent one, DOCTOR returns the
+        probes of all accounts, DRILLS the states of drills, and RULES the fingerprint of the rules that the function
+        runs.
         """
         if mapping(event).get("step") == HEARTBEAT:
             return self._beat()
@@ -205,6 +231,10 @@ class Sweeper:
             return {"rules": self.needs.fingerprint}
         if mapping(event).get("step") == DOCTOR:
             return {"probes": [probe.as_dict() for probe in (*self.probes(), *self.regional_probes())]}
+        if mapping(event).get("step") == DRILLS:
+            account = matched(ACCOUNT, mapping(event).get("account"))
+            accounts = [account] if account else [self.coverage.account, *sorted(self.progress.member_accounts())]
+            return {"drills": self.judge.show(accounts, self.coverage.regions)}
         detail = mapping(mapping(event).get("detail"))
         account = matched(ACCOUNT, detail.get("account"))
         # The field only widens the sweep to all accounts, so a forged value does no harm.
@@ -254,7 +284,8 @@ class Sweeper:
         except Refused:
             # `start` reports the refusal as a finding.
             members, unlisted = set(self.progress.member_accounts()), True
-        return self.heartbeat.beat({self.coverage.account, *members}, unlisted=unlisted)
+        accounts = {self.coverage.account, *members}
+        return self.heartbeat.beat(accounts, unlisted=unlisted, cut=self.judge.cut_off(sorted(accounts)))
 
     def _member_accounts(self) -> set[str]:
         """The member accounts now; empty without an organization. Raises Refused and RetryLater."""
@@ -357,6 +388,8 @@ class Sweeper:
             return self.describe(sweep, region, *chunk)
         if sweep and step == AUDIT:
             return self.audit(sweep)
+        if sweep and step == DRILLS:
+            return self.judge_drills(sweep)
         if sweep and step == REGIONS:
             return self.look_elsewhere(sweep)
         if sweep and step == COMPARE:
@@ -632,9 +665,33 @@ class Sweeper:
             self.progress.set_member_swept(sweep.account, sweep.began)
         # These are separate steps, because the sweep is complete even if they fail.
         is_due = self.clock.now() - self.progress.regions_read(sweep.account) >= REGIONS_SECONDS
-        steps = [AUDIT, REGIONS] if is_due else [AUDIT]
+        steps = [AUDIT, DRILLS, REGIONS] if is_due else [AUDIT, DRILLS]
         self.aws.send(self.queues.sweep, [sweep.message(step) for step in steps])
         return counts
+
+    def judge_drills(self, sweep: Sweep) -> dict[str, Any]:
+        """Report where drills are cut, resolve what is over, and restore the canary. Raises RetryLater."""
+        unresolved = self.judge.report(sweep.account)
+        for finding in self.reported.of_account(sweep.account):
+            if finding.kind is ReportedKind.DRILL and finding.about not in unresolved:
+                self.recorder.record_resolved([finding], SWEEP)
+        try:
+            self._restore_canary(sweep)
+        except Refused as refused:
+            logger.error("the canary cannot be read", extra={"account": sweep.account, "why": str(refused)})
+        return {"cut": len(unresolved)}
+
+    def _restore_canary(self, sweep: Sweep) -> None:
+        """Send the canary role to the work queue if its policy is not attached. Raises Refused and RetryLater.
+
+        A drill that was not heard stays missed, because only an event counts as heard. A drill within its limit is left
+        alone.
+        """
+        arn = self.needs.arn(CANARY_POLICY, sweep.account)
+        if any(is_canary(role) for role in self.aws.within(sweep.account).roles_with_policy(arn)):
+            return
+        if not self.judge.is_waiting(sweep.account):
+            self.aws.send(self.queues.work, [Work(RoleKey(sweep.account, CANARY_ROLE), sweep.account, SWEEP).as_dict()])
 
     def _doubts_of_never_governed(self, roles: Iterable[RoleKey]) -> dict[RoleKey, Doubt]:
         """The doubts about those of `roles` that `never_govern` names. Raises RetryLater."""
@@ -690,6 +747,8 @@ class Sweeper:
         aws, published, found = self.aws.within(sweep.account), self.needs.published(), {}
         spelled = {folded(name): name for name in published}
         for listed in aws.own_policies():
+            if is_of_drills(listed):
+                continue
             name = spelled.get(folded(listed), listed)
             arn = self.needs.arn(name, sweep.account)
             if name in published or aws.policy_description(arn) == DESCRIPTION:
@@ -772,14 +831,20 @@ class Sweeper:
         `unresolved` holds the keys of this sweep's findings, and of the roles that are sent to the work queue. Each
         sweep resolves findings of the kinds ROLE, SHARED_ROLE and EXEMPTION, and of the kind PUBLICATION if IAM has the
         policy. Only a sweep that could read everything resolves the other kinds, because something unread may still be
-        wrong. No comparison resolves a finding of the kinds BOUNDARY and FIRST_USE, which expire after a
-        week, or OUTSIDE, which `look_elsewhere` resolves.
+        wrong. No comparison resolves a finding of the kinds BOUNDARY, CANARY and FIRST_USE, which expire after a
+        week, or OUTSIDE and DRILL, which `look_elsewhere` and `judge_drills` resolve.
         """
         apart = {ReportedKind.BOUNDARY, ReportedKind.OUTSIDE, ReportedKind.FIRST_USE}
+        apart |= {ReportedKind.CANARY, ReportedKind.DRILL}
         over = [f for f in reported if f.about not in unresolved and f.kind not in apart]
         unpublished = [f for f in over if f.kind is ReportedKind.PUBLICATION and not self._is_published(sweep, f.name)]
         over = [f for f in over if f not in unpublished]
-        by_each = {ReportedKind.ROLE, ReportedKind.SHARED_ROLE, ReportedKind.EXEMPTION, ReportedKind.PUBLICATION}
+        by_each = {
+            ReportedKind.ROLE,
+            ReportedKind.SHARED_ROLE,
+            ReportedKind.EXEMPTION,
+            ReportedKind.PUBLICATION,
+        }
         sure = [f for f in over if f.kind in by_each]
         if len(sure) < len(over) and self.progress.has_read_everything(sweep.row):
             sure = over

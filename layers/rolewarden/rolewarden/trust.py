@@ -81,6 +81,17 @@ def trust_of(document: Any) -> Trust:
     return Trust(frozenset(named), frozenset(denied), spared)
 
 
+def allows_nobody(document: Any) -> bool:
+    """Whether a trust policy, as `trust_of` accepts it, has a statement and only statements that deny."""
+    if isinstance(document, str):
+        try:
+            document = json.loads(unquote(document))
+        except ValueError:
+            return False
+    statements = _listed(document.get("Statement") if isinstance(document, Mapping) else None)
+    return bool(statements) and all(isinstance(one, Mapping) and one.get("Effect") == "Deny" for one in statements)
+
+
 def _is_about_assuming(statement: Mapping[str, Any]) -> bool:
     """Whether a statement is about sts:AssumeRole, which services use."""
     if "NotAction" in statement:

@@ -93,6 +93,10 @@ class Reason(StrEnum):
     FIRST_USE = "first guardrail of a suspicious role"
     """A role that other services use got its first guardrail, because a domain or user profile names it. See
     docs/how-to/runbook.md, Account Finding."""
+    CANARY = "canary changed"
+    """A caller other than Rolewarden detached the policy of the canary, or the canary is no longer as the template
+    creates it: another caller can assume it, or a domain or user profile uses it. See docs/how-to/runbook.md, Account
+    Finding."""
     REFUSED = "refused"
     """AWS rejected a call for a reason that Rolewarden does not know."""
     FORGED = "forged request"
@@ -167,6 +171,8 @@ RECOMMENDATIONS: dict[str, str] = {
     "deploy",
     Reason.FIRST_USE: "ask the caller who gave the role to the domain or user profile; if it is an accident, take the "
     "role away, list it under `never_govern`, deploy, and run `rolewarden detach` with its name",
+    Reason.CANARY: "find the caller in CloudTrail by the role rolewarden-canary, and ask why; if the role was changed, "
+    "delete it and its stack instance or run `sam deploy`, so that CloudFormation creates it again",
     Reason.REFUSED: "fix the cause in the message, which has the call and the answer of AWS, then run "
     "`rolewarden sweep`",
 }

@@ -39,6 +39,9 @@ DEPLOYER = "deployer"
 HEARTBEAT = "heartbeat"
 """The step that counts the accounts without a recent sweep. A schedule triggers it."""
 
+DRILLS = "drills"
+"""The step that returns the states of drills, for `rolewarden drill`."""
+
 DOCTOR = "doctor"
 """The step that returns the probes of all accounts, for `rolewarden doctor`."""
 

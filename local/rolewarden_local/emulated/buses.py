@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rolewarden_local.emulated import access
+from rolewarden_local.emulated import access, targets
 from rolewarden_local.emulated._ministack import eventbridge, provisioners, responses
 from rolewarden_local.emulated.organization import ORGANIZATION
 from rolewarden_local.emulated.patches import Patch
@@ -50,14 +50,12 @@ def _delivering(original: Callable[..., None]) -> Callable[..., None]:
         if not is_bus or (parts[4], parts[3]) == (responses.get_account_id(), responses.get_region()):
             original(target, event, rule, view)
         elif not event.get(_HOP):
-            _forward(target, event, rule, original)
+            _forward(target, event, rule)
 
     return invoke
 
 
-def _forward(
-    target: Mapping[str, Any], event: Mapping[str, Any], rule: Mapping[str, Any], original: Callable[..., None]
-) -> None:
+def _forward(target: Mapping[str, Any], event: Mapping[str, Any], rule: Mapping[str, Any]) -> None:
     arn = target["Arn"]
     _, _, _, region, account, resource = arn.split(":")
     name = resource.removeprefix("event-bus/")
@@ -77,8 +75,7 @@ def _forward(
         if sends and name in eventbridge._event_buses:
             eventbridge._dispatch_event({**event, "EventBusName": name, "_DispatchPath": [], _HOP: True})
             return
-    if queue := target.get("DeadLetterConfig", {}).get("Arn"):
-        original({"Id": target["Id"], "Arn": queue}, event, rule)
+    targets.record_failure(target, event, rule)
 
 
 def _taking_a_policy(original: Callable[..., Any]) -> Callable[..., Any]:

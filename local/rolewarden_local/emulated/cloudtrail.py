@@ -77,9 +77,13 @@ def is_in_history_only(service: str, operation: str) -> bool:
     return service == "cloudformation" and operation in {"CreateStack", "ExecuteChangeSet", "UpdateStack"}
 
 
-def event(call: ApiCall) -> Event:
-    """The event of one call, with EventBridge's envelope."""
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def event(call: ApiCall, at: float | None = None) -> Event:
+    """The event of one call, with EventBridge's envelope.
+
+    `at` is the time of the call in seconds of the epoch; None for now.
+    """
+    moment = datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC)
+    now = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
     region = REGION if call.service == "iam" else call.region
     detail: dict[str, Any] = {
         "eventVersion": "1.08",

@@ -47,6 +47,37 @@ HANDLERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
             "events:ListTargetsByRule",
         ),
     },
+    "AWS::IAM::ManagedPolicy": {
+        "create": (
+            "iam:CreatePolicy",
+            "iam:AttachGroupPolicy",
+            "iam:AttachUserPolicy",
+            "iam:AttachRolePolicy",
+        ),
+        "read": ("iam:GetPolicy", "iam:ListEntitiesForPolicy", "iam:GetPolicyVersion"),
+        "update": (
+            "iam:DetachRolePolicy",
+            "iam:GetPolicy",
+            "iam:ListPolicyVersions",
+            "iam:DetachGroupPolicy",
+            "iam:DetachUserPolicy",
+            "iam:CreatePolicyVersion",
+            "iam:DeletePolicyVersion",
+            "iam:AttachGroupPolicy",
+            "iam:AttachUserPolicy",
+            "iam:AttachRolePolicy",
+        ),
+        "delete": (
+            "iam:DetachRolePolicy",
+            "iam:GetPolicy",
+            "iam:ListPolicyVersions",
+            "iam:DetachGroupPolicy",
+            "iam:DetachUserPolicy",
+            "iam:DeletePolicyVersion",
+            "iam:DeletePolicy",
+            "iam:ListEntitiesForPolicy",
+        ),
+    },
     "AWS::IAM::Role": {
         "create": (
             "iam:CreateRole",
@@ -81,6 +112,23 @@ HANDLERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
             "iam:TagRole",
             "iam:UntagRole",
         ),
+    },
+    "AWS::SageMaker::AppImageConfig": {
+        "create": (
+            "sagemaker:CreateAppImageConfig",
+            "sagemaker:DescribeAppImageConfig",
+            "sagemaker:AddTags",
+            "sagemaker:ListTags",
+        ),
+        "read": ("sagemaker:DescribeAppImageConfig", "sagemaker:ListTags"),
+        "update": (
+            "sagemaker:UpdateAppImageConfig",
+            "sagemaker:DescribeAppImageConfig",
+            "sagemaker:AddTags",
+            "sagemaker:ListTags",
+            "sagemaker:DeleteTags",
+        ),
+        "delete": ("sagemaker:DeleteAppImageConfig", "sagemaker:DescribeAppImageConfig", "sagemaker:DeleteTags"),
     },
     "AWS::SQS::Queue": {
         "create": (
@@ -249,8 +297,13 @@ class Execution:
                 f"arn:aws:iam::{self.account}:role{of_either.get('Path', '/')}{name}",
                 {"iam:PermissionsBoundary": boundary},
             )
+        elif kind == "AWS::IAM::ManagedPolicy":
+            name = of_either.get("ManagedPolicyName") or physical_id.rsplit("/", 1)[-1]
+            yield f"arn:aws:iam::{self.account}:policy{of_either.get('Path', '/')}{name}", {}
         elif kind == "AWS::Events::Rule":
             yield self._arn("events", f"rule/{of_either.get('Name') or physical_id}"), {}
+        elif kind == "AWS::SageMaker::AppImageConfig":
+            yield self._arn("sagemaker", f"app-image-config/{of_either['AppImageConfigName']}"), {}
         elif kind == "AWS::SQS::QueuePolicy":
             for queue in of_either["Queues"]:
                 yield self._arn("sqs", queue.rsplit("/", 1)[-1]), {}

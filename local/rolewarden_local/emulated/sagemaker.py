@@ -27,6 +27,7 @@ from moto.sagemaker.models import Domain, SageMakerModelBackend, sagemaker_backe
 from moto.sagemaker.responses import SageMakerResponse
 from moto.utilities.utils import get_partition
 
+from rolewarden_local.emulated import app_images
 from rolewarden_local.emulated.patches import Patch
 
 STUDIO_PAGE: Final = (
@@ -107,6 +108,7 @@ def install_sagemaker() -> None:
         "add_tags": _add_tags,
         "list_tags": _list_tags,
         "delete_tags": _delete_tags,
+        **app_images.operations(),
     }
     for kind in KINDS:
         snake = re.sub(r"(?<=.)(?=[A-Z])", "_", kind.noun).lower()
@@ -433,6 +435,8 @@ def _tagged(response: Any) -> Any:
             if member := _members(backend, kind).get((domain_id, name.lower())):
                 return member
             raise AWSValidationException(f"{kind.noun} {arn} does not exist")
+    if f":{app_images.RESOURCE_TYPE}/" in arn:
+        return app_images.of_arn(backend, arn)
     return backend._get_resource_from_arn(arn)
 
 

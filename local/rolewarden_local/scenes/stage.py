@@ -57,6 +57,28 @@ def staged_account(root: Path) -> Iterator[StagedAccount]:
         yield StagedAccount(aws, template, {**environment, **here})
 
 
+def _make_canary(template: Template, region: str) -> None:
+    """Make the canary of drills in the account and region."""
+    iam, sagemaker = boto3.client("iam", region_name=region), boto3.client("sagemaker", region_name=region)
+    arns = {}
+    for name, policy in template.resources("AWS::IAM::ManagedPolicy").items():
+        document = json.dumps(policy["PolicyDocument"])
+        made = iam.create_policy(
+            PolicyName=policy["ManagedPolicyName"],
+            Path=policy["Path"],
+            PolicyDocument=document,
+            Description=policy["Description"],
+        )
+        arns[name] = made["Policy"]["Arn"]
+    role = template.resources("AWS::IAM::Role")["CanaryRole"]
+    trust = json.dumps(role["AssumeRolePolicyDocument"])
+    iam.create_role(RoleName=role["RoleName"], Path=role["Path"], AssumeRolePolicyDocument=trust, Tags=role["Tags"])
+    for arn in arns.values():
+        iam.attach_role_policy(RoleName=role["RoleName"], PolicyArn=arn)
+    for config in template.resources("AWS::SageMaker::AppImageConfig").values():
+        sagemaker.create_app_image_config(AppImageConfigName=config["AppImageConfigName"], Tags=config["Tags"])
+
+
 def stage(template: Template, aws: Aws, *, account: str, guardrails: Path) -> Mapping[str, str]:
     """Make the stage in the region of `aws`, and return the environment variables of the template's functions."""
     dynamodb = boto3.client("dynamodb", region_name=aws.region)
@@ -68,6 +90,7 @@ def stage(template: Template, aws: Aws, *, account: str, guardrails: Path) -> Ma
     sns = boto3.client("sns", region_name=aws.region)
     for name in template.resources("AWS::SNS::Topic"):
         sns.create_topic(Name=name)
+    _make_canary(template, aws.region)
     urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in template.resources("AWS::SQS::Queue")}
     environment: dict[str, str] = {}
     for function in template.resources("AWS::Lambda::Function"):
