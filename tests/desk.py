@@ -19,6 +19,8 @@ from typer.testing import CliRunner, Result
 from tests.clinic import Clinic
 from tests.commands import rolewarden
 from tests.conftest import ROOT
+from tests.drilled import Operated
+from tests.drills import one_account
 from tests.stacks import deployed
 
 NONE = "guardrails: {none: {bedrock: {deny: all}}}\nassignments: [{guardrails: [none]}]\nfallback: boundary\n"
@@ -108,6 +110,16 @@ class Desk:
             clinic.topic = boto3.client("sns").create_topic(Name="other")["TopicArn"]
         return clinic.options
 
+    def drilled(self, *, has_rule: bool = True) -> list[str]:
+        """A stack whose drills are heard, or one whose rules select no event."""
+        self.rules()
+        operated = Operated(one_account(self.world), self.monkeypatch)
+        if not has_rule:
+            for rule in ("EnforceFunctionRoles", "EnforceFunctionSubjects"):
+                boto3.client("events").disable_rule(Name=rule)
+        self.operated = operated
+        return []
+
     def full(self) -> list[str]:
         """An event about a role that is at its quota."""
         event = json.loads((ROOT / "events" / "tag_role.json").read_text())
@@ -133,6 +145,8 @@ CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
     ("sweep", 0): lambda desk: desk.rules()[:0],
     ("doctor", 0): Desk.seen,
     ("doctor", 2): lambda desk: desk.seen(is_subscribed=False),
+    ("drill", 0): Desk.drilled,
+    ("drill", 2): lambda desk: desk.drilled(has_rule=False),
     ("scp", 0): Desk.stack,
     ("check", 0): lambda desk: desk.file(NONE),
     ("check", 2): lambda desk: desk.file("guardrails: {}\n"),

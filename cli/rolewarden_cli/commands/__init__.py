@@ -72,6 +72,11 @@ COMMANDS = {
         "everything is in order, or only warnings",
         "a check failed, or could not be made",
     ),
+    "drill": Command(
+        "Prove now that events arrive and are acted on, and measure the seconds.",
+        "every drill was heard in time",
+        "a drill is late or cut",
+    ),
     "scp": Command("Print a policy that protects the stack from administrators.", "the policy is printed or written"),
     "check": Command(
         "Check guardrails.yaml, and show how much of each quota it uses.",
