@@ -107,9 +107,14 @@ MOVES = {
         *[move for name in OWN for move in
           on("logs", "AssociateKmsKey DeleteLogGroup DeleteLogStream DeleteRetentionPolicy DisassociateKmsKey "
              "PutRetentionPolicy", {"logGroupName": name.replace("Function", "Logs")})],
+        # The rule for the newer calls has no room for the log group of DrillFunction.
+        *[move for form in ("", f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:") for move in on(
+            "logs", "DeleteTransformer PutDataProtectionPolicy PutLogGroupDeletionProtection PutTransformer",
+            {"logGroupIdentifier": f"{form}DrillLogs"})],
     ],
     OF_LOGS: [
-        *[move for name in OWN for form in ("", f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:") for move in
+        *[move for name in OWN if name != "DrillFunction"
+          for form in ("", f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:") for move in
           on("logs", "DeleteTransformer PutDataProtectionPolicy PutLogGroupDeletionProtection PutTransformer",
              {"logGroupIdentifier": form + name.replace("Function", "Logs")})],
         *on("logs", "AssociateKmsKey DisassociateKmsKey",

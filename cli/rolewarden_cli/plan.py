@@ -9,6 +9,7 @@ from typing import Any
 
 from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, USER_PROFILE, VIAS, Binding, RoleKey
 from rolewarden.calls import ListsPolicies
+from rolewarden.canary import is_of_drills
 from rolewarden.clock import Clock
 from rolewarden.discovery import UNTOUCHABLE_PATHS, other_regions
 from rolewarden.errors import Gone, Refused
@@ -457,9 +458,10 @@ def _roles(inventory: Inventory, bound: Mapping[str, Sequence[Binding]]) -> list
 
 
 def ours(inventory: Inventory, role: RoleDetail) -> list[str]:
-    """The names of Rolewarden's policies that a role has attached or has as its boundary."""
+    """The names of the guardrails' policies that a role has attached or has as its boundary."""
     prefix = policy_arn("", inventory.partition, inventory.account)
-    return [arn.removeprefix(prefix) for arn in (*role.attached, role.boundary) if arn.startswith(prefix)]
+    names = [arn.removeprefix(prefix) for arn in (*role.attached, role.boundary) if arn.startswith(prefix)]
+    return [name for name in names if not is_of_drills(name)]
 
 
 def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: tuple[Binding, ...]) -> PlannedRole:

@@ -211,7 +211,11 @@ class Sweeper:
             settings.path,
             settings.regions,
             settings.organization_id,
-            lambda account: bool(bindings.of_role(RoleKey(account, CANARY_ROLE))),
+            # SweepFunction reads the whole account, because the index by role is for the functions that attach.
+            lambda account: any(
+                binding.role == RoleKey(account, CANARY_ROLE)
+                for binding in (*bindings.of_account(account), *bindings.of_foreign_subjects(account))
+            ),
         )
         drills = RecordedDrills(aws, settings.bindings_table)
         limit = settings.drill_limit_minutes * 60.0

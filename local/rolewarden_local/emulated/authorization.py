@@ -298,6 +298,14 @@ def _keys(request: Request, ask: _Ask) -> dict[str, str]:
     }
 
 
+_FUNCTION_READ: Final = re.compile(r"/[\d-]+/functions/(?P<name>[\w-]+)/(?P<what>concurrency|configuration|policy)")
+_FUNCTION_READS: Final = {
+    "concurrency": "lambda:GetFunctionConcurrency",
+    "configuration": "lambda:GetFunctionConfiguration",
+    "policy": "lambda:GetPolicy",
+}
+
+
 def _asked(request: Request) -> Iterable[_Ask]:
     """The permissions that a call needs. If this module does not know an operation's resource, it is `*`."""
     if request.service == "sagemaker":
@@ -324,6 +332,8 @@ def _asked(request: Request) -> Iterable[_Ask]:
     asks_about_stack = action in {"cloudformation:DescribeStacks", "cloudformation:DescribeStackEvents"}
     if asks_about_stack and (name := request.parameter("StackName")):
         return [_Ask(action, _stack_arn(request, name))]
+    if request.service == "lambda" and (reading := _FUNCTION_READ.fullmatch(request.path)) and request.method == "GET":
+        return [_Ask(_FUNCTION_READS[reading["what"]], request.arn("lambda", f"function:{reading['name']}"))]
     named = {
         "cloudtrail": _of_cloudtrail,
         "events": _of_events,
@@ -405,7 +415,7 @@ def _of_iam(request: Request, action: str) -> list[_Ask]:
                 _Ask(
                     action,
                     entity.get("Arn") or request.arn("iam", f"{kind}{path}{name}"),
-                    {key: value for key, value in keys.items() if value},
+                    {key: value for key, value in keys.items() if value} | _tags_of_query(request),
                 )
             ]
             return [*asks, *_of_renaming(request, action, kind, entity)]
@@ -414,6 +424,24 @@ def _of_iam(request: Request, action: str) -> list[_Ask]:
     if name := request.parameter("PolicyName"):
         return [_Ask(action, request.arn("iam", f"policy{request.parameter('Path') or '/'}{name}"))]
     return [_Ask(action, policy or "*")]
+
+
+def _tags_of_query(request: Request) -> dict[str, Values]:
+    """The condition keys of the tags in a call of the query protocol."""
+    pairs: list[tuple[str, str]] = []
+    while key := request.parameter(f"Tags.member.{len(pairs) + 1}.Key"):
+        pairs.append((key, request.parameter(f"Tags.member.{len(pairs) + 1}.Value")))
+    return _tag_keys(pairs)
+
+
+def _tag_keys(pairs: Iterable[tuple[str, str]]) -> dict[str, Values]:
+    """The condition keys of the tags in a call, each as its key and value.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+    """
+    tags = dict(pairs)
+    values: dict[str, Values] = {f"aws:RequestTag/{key}": value for key, value in tags.items()}
+    return values | {"aws:TagKeys": list(tags)} if tags else {}
 
 
 def _provider(request: Request) -> str:
@@ -454,7 +482,11 @@ def _of_dynamodb(request: Request, action: str) -> list[_Ask]:
 def _of_events(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
     if request.operation != "PutEvents":
         name = body.get("Name" if request.operation == "DescribeRule" else "Rule")
-        return [_Ask(action, request.arn("events", f"rule/{name}") if name else "*")]
+        if request.operation == "DescribeEventBus":
+            return [_Ask(action, request.arn("events", f"event-bus/{body.get('Name', 'default')}"))]
+        bus = body.get("EventBusName") or "default"
+        place = f"{bus}/" if bus != "default" and not bus.startswith("arn:") else ""
+        return [_Ask(action, request.arn("events", f"rule/{place}{name}") if name else "*")]
     return [
         _Ask(
             action,
@@ -499,7 +531,8 @@ def _of_subject(request: Request, action: str, body: Mapping[str, Any]) -> _Ask:
         return _Ask(action, request.arn("sagemaker", f"user-profile/{domain}/{profile.lower()}"))
     if domain:
         return _Ask(action, request.arn("sagemaker", f"domain/{domain}"))
-    return _Ask(action, body.get("ResourceArn") or "*")
+    tags = _tag_keys((tag["Key"], tag["Value"]) for tag in body.get("Tags") or ())
+    return _Ask(action, body.get("ResourceArn") or "*", tags)
 
 
 def _of_sqs(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
