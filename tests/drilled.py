@@ -14,6 +14,7 @@ from rolewarden_cli.account import DeployedStack, OperatorCalls
 from rolewarden_cli.drill import Pace
 from rolewarden_local.aws import ACCOUNT_ID
 
+from tests.clinic import Clinic
 from tests.drills import HOME, Ground, client
 from tests.stacks import ID
 
@@ -22,10 +23,14 @@ class Operated:
     """A Ground whose functions the commands invoke. Time passes only while a command waits.
 
     - `invoked`: the functions and payloads of all invocations.
+    - `clinic`: the other resources of the stack, which `rolewarden doctor` checks; None for none.
     - `log`: what the functions printed.
     """
 
-    def __init__(self, ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, ground: Ground, monkeypatch: pytest.MonkeyPatch, clinic: Clinic | None = None) -> None:
+        self.clinic = clinic
+        if clinic:
+            clinic.make_function("DrillFunction")
         self.ground = ground
         self.invoked: list[tuple[str, Mapping[str, Any]]] = []
         self.log = io.StringIO()
@@ -37,13 +42,16 @@ class Operated:
     @property
     def stack(self) -> DeployedStack:
         """The stack as CloudFormation describes it."""
-        functions = ("DrillFunction", "SweepFunction")
+        functions = ("DrillFunction",) if self.clinic else ("DrillFunction", "SweepFunction")
+        more = self.clinic.stack if self.clinic else None
         resources = (
             *((name, "AWS::Lambda::Function", name) for name in functions),
             *((name, "AWS::DynamoDB::Table", name) for name in ("BindingsTable", "HistoryTable")),
+            *(more.resources if more else ()),
         )
+        parameters = {**(more.parameters if more else {}), **self.parameters}
         arn = f"arn:aws:cloudformation:{HOME}:{ACCOUNT_ID}:stack/rolewarden/{ID}"
-        return DeployedStack("rolewarden", arn, resources, self.parameters)
+        return DeployedStack("rolewarden", arn, resources, parameters)
 
     def run(self, function: str, payload: Mapping[str, Any]) -> Any:
         """Invoke a function of the stack."""

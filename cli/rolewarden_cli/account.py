@@ -347,6 +347,16 @@ class OperatorCalls:
         deployed = stack.get("LastUpdatedTime", stack["CreationTime"]).timestamp()
         return DeployedStack(stack["StackName"], stack["StackId"], resources, parameters, deployed)
 
+    # What only `rolewarden verify` calls.
+
+    def invoke_nothing(self, region: str, model: str) -> None:
+        """Call a model with a request that no model accepts. Raises Refused, which says why, Gone and RetryLater.
+
+        Not verified: Bedrock authorizes a call before it validates the request.
+        """
+        with translated():
+            self._aws.client("bedrock-runtime", region).invoke_model(modelId=model, body=b"{}")
+
     # The figures of drills.
 
     def measured_places(self, metric: str) -> tuple[tuple[str, str], ...]:
@@ -388,11 +398,12 @@ class OperatorCalls:
             parted = client.get_metric_statistics(**shared, ExtendedStatistics=["p50", "p95"])["Datapoints"]
         if not plain or not parted:
             return None
-        # One period may lie across two of CloudWatch. The newer one has nearly all figures.
-        point = max(plain, key=lambda found: found["SampleCount"])
-        share = next((found for found in parted if found["Timestamp"] == point["Timestamp"]), parted[-1])
+        # CloudWatch may cut the time into two periods. The percentiles are those of the one with more figures.
+        most = max(plain, key=lambda found: found["SampleCount"])
+        share = next((found for found in parted if found["Timestamp"] == most["Timestamp"]), parted[-1])
         extended = share["ExtendedStatistics"]
-        return Measured(int(point["SampleCount"]), extended["p50"], extended["p95"], point["Maximum"])
+        count = sum(int(found["SampleCount"]) for found in plain)
+        return Measured(count, extended["p50"], extended["p95"], max(found["Maximum"] for found in plain))
 
     # What only `rolewarden doctor` reads.
 

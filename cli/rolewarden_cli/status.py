@@ -115,7 +115,8 @@ class Status:
 def read_status(connection: Connection, now: datetime) -> Status:
     """Read the state of the deployed stack. Raises NoConnectionError if no stack is deployed, and RetryLater."""
     region = connection.regions[0]
-    tables, lost = connection.recorded(), []
+    tables = connection.recorded()
+    lost: list[str] = []
     sweeps: list[SweepSeen] = []
     with _unless_lost(connection, tables.bindings, "BindingsTable", lost):
         rows = RecordedProgress(connection.aws, tables.bindings).sweeps(connection.account)

@@ -40,7 +40,7 @@ def run_doctor(
 
     Your role needs permission to describe the stack and its resources, and to invoke SweepFunction.
     """
-    rules = _local_rules(guardrails)
+    rules = local_rules(guardrails)
     connection.deployed()
     found = list(checks(connection, rules))
     if as_json:
@@ -50,7 +50,7 @@ def run_doctor(
     options.end(is_done=all(check.level is not Level.FAIL for check in found))
 
 
-def _local_rules(path: Path) -> Rules | None:
+def local_rules(path: Path) -> Rules | None:
     """The rules to compare with; None if the user named no file and the default file does not exist."""
     return None if path == DEFAULT_FILE and not path.exists() else options.rules_in(path)
 
