@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 import census_page
 import command_pages
 import local_pages
+import rules_schema
 import template_pages
 import verified_page
 from rolewarden.origin import Cause, Trigger
@@ -272,6 +273,7 @@ def generated() -> dict[Path, str]:
     pages = {name: (FOLDER / name).read_text(encoding="utf-8") for name in PAGES}
     return {
         FOLDER / "reference/events.schema.json": json.dumps(schema(), indent=2) + "\n",
+        FOLDER / "reference/guardrails.schema.json": json.dumps(rules_schema.rules_schema(), indent=2) + "\n",
         **{FOLDER / name: _filled(page) for name, page in pages.items()},
     }
 

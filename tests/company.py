@@ -14,6 +14,7 @@ from rolewarden_local.emulated._ministack import cloudformation, iam
 from rolewarden_local.scenes.template import Template
 
 from tests.handlers import STACK
+from tests.published import publish_at
 from tests.stacks import MEMBER
 from tests.world import World
 
@@ -68,6 +69,7 @@ class Company(World):
         stack = {"StackName": "central", "StackId": STACK, "Tags": [], "StackStatus": "UPDATE_COMPLETE"}
         times = dict.fromkeys(("CreationTime", "LastUpdatedTime"), at.isoformat())
         cloudformation._stacks.set_scoped(ACCOUNT_ID, "us-east-1", "central", {**stack, **times})
+        publish_at("central", at)
 
     def cover(self, regions: str = "us-east-1") -> Company:
         """Cover the members, too, and the domains in `regions`, a list with commas."""

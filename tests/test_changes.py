@@ -208,6 +208,9 @@ def test_each_exemption_is_gained_changed_or_ended():
     assert scope(BASE.replace("2027-01-31", "2027-03-31")) == [
         ("changed", "exemption of role BreakGlass: until 2027-01-31 -> until 2027-03-31")
     ]
+    named = BASE.replace("until: 2027-01-31", "until: 2027-01-31, role_id: AROA1234567890EXAMPLE")
+    with_id = "until 2027-01-31 -> until 2027-01-31, only with ID AROA1234567890EXAMPLE"
+    assert scope(named) == [("changed", f"exemption of role BreakGlass: {with_id}")]
     assert scope(BASE.replace("2027-01-31", "2026-11-28")) == [("removed", "exemption of role BreakGlass: ended")]
     gone = BASE.replace("- {role: BreakGlass, until: 2027-01-31, reason: x}\n", "")
     assert scope(gone) == [("removed", "exemption of role BreakGlass: removed")]

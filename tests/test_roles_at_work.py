@@ -12,6 +12,7 @@ from copy import copy
 import boto3
 import pytest
 from rolewarden import detach
+from rolewarden.alert_limits import NARROWED_SECONDS
 from rolewarden.alerting import SUMMARY, Alerter
 from rolewarden.aws import Aws
 from rolewarden.bindings import RoleKey
@@ -31,6 +32,7 @@ from rolewarden_local.emulated._ministack import cloudformation
 from rolewarden_local.scenes.seed import trusting
 
 from tests.conftest import sample
+from tests.drills import put_function
 from tests.handlers import STACK
 from tests.permissions import of_template, unused
 from tests.publishing import UNRELATED
@@ -371,7 +373,11 @@ def alert(staff):
     event = sample("self_stop_logging")
     event["detail"]["requestParameters"] = {"name": "management-events"}
     assert "StopLogging" in alerter.handle(event)["alert"]
-    event["detail"] |= {"eventName": "PutEventSelectors", "requestParameters": {"trailName": "management-events"}}
+    everything = [{"readWriteType": "All", "includeManagementEvents": True}]
+    parameters = {"trailName": "other", "eventSelectors": everything}
+    event["detail"] |= {"eventName": "PutEventSelectors", "requestParameters": parameters}
+    begun = alerter.clock.now
+    alerter.clock.now = lambda: begun() + NARROWED_SECONDS + 1
     assert alerter.handle(event)["why"] == "other trails log the events that Rolewarden needs"
     changed = sample("self_disable_rule")
     assert [bool(alerter.handle(changed)["alert"]) for _ in range(2)] == [True, False]
@@ -404,6 +410,9 @@ def drills(staff):
     canary = f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/drill.canary"
     world.iam.detach_role_policy(RoleName="rolewarden-canary", PolicyArn=canary)
     staff.function("Reconcile").enforcer.evaluate(Work(RoleKey(ACCOUNT_ID, "rolewarden-canary"), ACCOUNT_ID, SWEEP))
+    put_function((REGION,))
+    for rule in ("EnforceFunctionRoles", "EnforceFunctionSubjects"):
+        boto3.client("events").put_rule(Name=rule, EventPattern='{"source": ["aws.none"]}')
     judge = staff.function("Sweep").sweeper.judge
     judge.limit = 0.0
     for state in judge.states(ACCOUNT_ID):

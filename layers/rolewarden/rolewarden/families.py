@@ -7,6 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 from rolewarden.fields import ROLE_PATTERNS, Fields
+from rolewarden.forms import (
+    APPLICATION_PROFILE_ARN,
+    BEDROCK_ARN,
+    BEDROCK_GUARDRAIL_ARN,
+    BEDROCK_PATTERN,
+    GEOGRAPHY_NAME,
+    GUARDRAIL_NAME,
+    HUB,
+    JUMPSTART_PATTERN,
+    MAKERS,
+    REGION_PATTERN,
+)
 from rolewarden.guardrails import (
     Allowance,
     AssistantsRule,
@@ -20,43 +32,12 @@ from rolewarden.guardrails import (
 from rolewarden.problems import Path_, Problems
 from rolewarden.vocabulary import GEOGRAPHIES
 
-_NAME = r"[A-Za-z][A-Za-z0-9_-]{0,99}"
-_BEDROCK_PATTERN = r"[a-z0-9*?-]{1,63}\.[a-z0-9.:*?-]{1,256}"
-_JUMPSTART_PATTERN = r"[A-Za-z0-9*?._-]{1,256}"
-_HUB = r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}"
 _PUBLIC_HUB = "SageMakerPublicHub"
-_BEDROCK_ARN = (
-    r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:\d{12}:(?P<kind>provisioned-model|custom-model|custom-model-deployment|"
-    r"imported-model|application-inference-profile|prompt-router|default-prompt-router|marketplace/model-endpoint)"
-    r"/[A-Za-z0-9._:/-]{1,200}"
-)
-_NAMING_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:\d*:(foundation-model/|inference-profile/[a-z-]+\.)(?P<model>.+)"
+_NAMING_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:\d*:(foundation-model|inference-profile)/.+"
 _NAMED_BESIDES = ("application-inference-profile", "prompt-router", "default-prompt-router")
 """Kinds of ARNs for which AWS authorizes a call on the models behind them, too."""
 _INFERENCE_PROFILE = rf"({'|'.join(GEOGRAPHIES)})\."
-_GEOGRAPHY = r"[a-z]{2,8}(-[a-z]{2,8})?"
-_REGION = r"[a-z]{2,4}(-[a-z]{2,8})+-[0-9]{1,2}|[a-z]{2,4}-(?=[^*?]*[*?])[a-z0-9*?-]{1,27}"
-_APPLICATION_PROFILE = (
-    r"arn:aws[a-z-]*:bedrock:([a-z0-9-]+|\*):(\d{12}|\*):application-inference-profile/[A-Za-z0-9*-]{1,64}"
-)
 _SYSTEM_PROFILE = r"(arn:aws[a-z-]*:bedrock:[a-z0-9*-]*:[\d*]*:inference-profile/)?(?P<place>[a-z-]+)\..+"
-_BEDROCK_GUARDRAIL = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:\d{12}:guardrail/[a-z0-9]{1,64}(:[1-9][0-9]{0,7})?"
-_PROVIDERS = {
-    "claude": "anthropic",
-    "j2": "ai21",
-    "jamba": "ai21",
-    "titan": "amazon",
-    "nova": "amazon",
-    "command": "cohere",
-    "embed": "cohere",
-    "llama": "meta",
-    "mistral": "mistral",
-    "mixtral": "mistral",
-    "deepseek": "deepseek",
-    "stable": "stability",
-}
-"""The provider of a model family, for a model ID without its provider. Other names are checked by their form only."""
-_MAKERS = frozenset(_PROVIDERS.values())
 _FAMILIES = ("bedrock", "jumpstart", "assistants")
 _ALL_ASSISTANTS = "an assistant does not show its model: write `assistants: {deny: all}`"
 _MODELS = "`{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
@@ -91,7 +72,7 @@ class _GuardrailReader(Fields):
         found: dict[str, Guardrail] = {}
         policies: dict[str, str] = {}  # by the lower-case name, because IAM ignores case
         for name, body in value.items():
-            if not re.fullmatch(_NAME, name):
+            if not re.fullmatch(GUARDRAIL_NAME, name):
                 self.add_error(
                     (*path, name),
                     "is not a valid name for a guardrail: start with a letter, then use letters, digits, - and _, "
@@ -160,7 +141,7 @@ class _GuardrailReader(Fields):
             patterns,
             self.choice(Allowance, "customization", body, path, Allowance.DENY),
             self.choice(Allowance, "indirect", body, path, Allowance.DENY),
-            listed("allow_arns", "a list of ARNs"),
+            listed("allow_arns", "a list of ARNs", lambda arn, place: self.check_allowed_arn(arn, kind, place)),
             self.choice(Allowance, "batch", body, path, Allowance.ALLOW),
             self.choice(Allowance, "rerank", body, path, Allowance.DENY),
             listed("profiles", "a list of geographies, for example `[eu]`", self.check_geography),
@@ -173,8 +154,6 @@ class _GuardrailReader(Fields):
         self.warn_of_customization(rule.customization, body, path)
         for key in ("indirect", "batch"):
             self.warn_of_routes(key, routes, body, path)
-        for number, arn in enumerate(rule.allow_arns):
-            self.check_allowed_arn(arn, kind, (*path, "allow_arns", number))
         self.warn_of_restrictions(rule, body, path)
         return rule
 
@@ -210,7 +189,7 @@ class _GuardrailReader(Fields):
             self.add_error((*path, "allow"), _DENIES_NOTHING)
 
     def check_geography(self, place: str, path: Path_) -> None:
-        if not re.fullmatch(_GEOGRAPHY, place):
+        if not re.fullmatch(GEOGRAPHY_NAME, place):
             known = re.match(_INFERENCE_PROFILE, place.lower())
             form = known[1] if known else "eu"
             self.add_error(path, f"`{place}` is not the geography of a profile: write it as `{form}`")
@@ -222,14 +201,14 @@ class _GuardrailReader(Fields):
     def check_region(self, region: str, path: Path_) -> None:
         if set(region) <= set("*?-"):
             self.add_error(path, f"`{region}` is every region, so it restricts nothing: remove `regions`")
-        elif not re.fullmatch(_REGION, region):
+        elif not re.fullmatch(REGION_PATTERN, region):
             self.add_error(path, f"`{region}` is not a region: write it as `eu-central-1`, or a pattern such as `eu-*`")
 
     def check_application_profile(self, arn: str, path: Path_) -> None:
         system = re.fullmatch(_SYSTEM_PROFILE, arn)
         if system:
             self.add_error(path, f"`{arn}` is a profile of AWS: write `profiles: [{system['place']}]` instead")
-        elif not re.fullmatch(_APPLICATION_PROFILE, arn):
+        elif not re.fullmatch(APPLICATION_PROFILE_ARN, arn):
             self.add_error(
                 path,
                 f"`{arn}` is not an application inference profile: write it as "
@@ -238,10 +217,10 @@ class _GuardrailReader(Fields):
             )
 
     def check_bedrock_guardrail(self, arn: str, path: Path_) -> None:
-        if re.fullmatch(_BEDROCK_GUARDRAIL, arn):
+        if re.fullmatch(BEDROCK_GUARDRAIL_ARN, arn):
             return
         draft = arn.removesuffix(":DRAFT")
-        if draft != arn and re.fullmatch(_BEDROCK_GUARDRAIL, draft):
+        if draft != arn and re.fullmatch(BEDROCK_GUARDRAIL_ARN, draft):
             form = f"write `{draft}`, which covers the draft and every version"
         else:
             form = (
@@ -292,7 +271,7 @@ class _GuardrailReader(Fields):
     def check_hub(self, hub: str, path: Path_) -> None:
         if hub == _PUBLIC_HUB:
             self.add_error(path, f"`{hub}` has every model of JumpStart: name a private hub")
-        elif not re.fullmatch(_HUB, hub):
+        elif not re.fullmatch(HUB, hub):
             self.add_error(path, f"`{hub}` is not the name of a hub: write it as `approved-models`, without wildcards")
 
     def family(self, value: Any, path: Path_, keys: set[str]) -> dict[str, Any]:
@@ -349,10 +328,9 @@ class _GuardrailReader(Fields):
             )
 
     def check_allowed_arn(self, arn: str, kind: RuleKind, path: Path_) -> None:
-        known = re.fullmatch(_BEDROCK_ARN, arn)
-        named = re.fullmatch(_NAMING_ARN, arn)
-        if named:
-            self.add_error(path, f"`{arn}` names its model: write `{named['model']}` under `allow`, not its ARN")
+        known = re.fullmatch(BEDROCK_ARN, arn)
+        if re.fullmatch(_NAMING_ARN, arn):
+            self.add_error(path, self.named_by(arn, kind))
         elif "*" in arn or "?" in arn:
             self.add_error(path, f"`{arn}` has a wildcard, so the models that it leads to are unknown: list each ARN")
         elif not known:
@@ -368,35 +346,36 @@ class _GuardrailReader(Fields):
                 "under `allow` instead of `deny: all`",
             )
 
+    def named_by(self, arn: str, kind: RuleKind) -> str:
+        """The message about an ARN in `allow_arns` that names its model."""
+        if kind == "deny":
+            return f"`{arn}` names its model, about which the list under `deny` decides: remove it"
+        found = self.problems.names.bedrock_fault(arn, "allow")
+        model = found.pattern if found else ""
+        example = f"`{model}`" if model else "the ID of the model"
+        if kind in ("allow", "allow-all"):
+            return f"`{arn}` names its model: write {example} under `allow`, not its ARN"
+        return f"`{arn}` names its model: write {example} under `allow` instead of `deny: all`"
+
+    def best_form(self, text: str, place: Path_) -> str:
+        """The form of a correct text that gets no warning: a denied model has a `*` for its versions."""
+        _, _, family, kind, *_ = map(str, place)
+        return self.problems.names.best(family, text, kind) if kind in ("deny", "allow") else text
+
     def check_bedrock_pattern(self, model: str, path: Path_) -> None:
-        provider, _, name = model.partition(".")
-        family = next((family for family in _PROVIDERS if re.match(rf"{family}(?![a-z])", provider.lower())), None)
-        if model.startswith("arn:"):
-            self.add_error(path, f"`{model}` is an ARN: write only the model ID, for example `anthropic.claude-v2*`")
-        elif not name or (family and provider not in _MAKERS):
-            form = f"{_PROVIDERS[family]}.{model.lower()}" if family else f"provider.{model}"
-            form = form if form.endswith("*") else f"{form}*"
-            self.add_error(
-                path, f"`{model}` has no provider, so it would match no model: write `{form}`"
-                + ("" if family else " (for example `anthropic.claude-v2*`)")
-            )  # fmt: skip
-        elif model != model.lower() and re.fullmatch(_BEDROCK_PATTERN, model.lower()):
-            self.add_error(
-                path, f"`{model}` matches no model, because model IDs are lower case: write `{model.lower()}`"
-            )
-        elif not re.fullmatch(_BEDROCK_PATTERN, model):
-            self.add_error(path, f"`{model}` is not a Bedrock model ID: write it as `anthropic.claude-v2*`")
-        elif re.match(_INFERENCE_PROFILE, model) or (name.partition(".")[0] in _MAKERS and "." in name):
-            form = f"`{name}`" if "." in name else "for example `anthropic.claude-v2*`"
-            self.add_error(
-                path, f"`{model}` names an inference profile: write the model, {form}; this also covers its profiles"
-            )
+        # A function reads a file without mistakes, and then does not import the module that corrects them.
+        if re.fullmatch(BEDROCK_PATTERN, model) and model.partition(".")[0] in MAKERS:
+            return
+        if fault := self.problems.names.bedrock_fault(model, str(path[-2])):
+            way = fault.way or "write a model ID, for example `anthropic.claude-v2*`"
+            self.add_error(path, f"`{model}` {fault.fault}: {way}")
 
     def check_jumpstart_pattern(self, model: str, path: Path_) -> None:
-        if model.partition(".")[0] in _MAKERS and "." in model:
-            self.add_error(path, f"`{model}` is a Bedrock model ID: list it under `bedrock`")
-        elif not re.fullmatch(_JUMPSTART_PATTERN, model):
-            self.add_error(path, f"`{model}` is not a JumpStart model ID: write it as `huggingface-llm-falcon-*`")
+        if re.fullmatch(JUMPSTART_PATTERN, model) and "." not in model:
+            return
+        if fault := self.problems.names.jumpstart_fault(model, str(path[-2])):
+            way = fault.way or "write a model ID, for example `huggingface-llm-falcon-*`"
+            self.add_error(path, f"`{model}` {fault.fault}: {way}")
 
 
 def _is_every(pattern: str) -> bool:

@@ -8,14 +8,12 @@ from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from rolewarden.forms import ROLE_PATTERN
+from rolewarden.plaintext import pasted
 from rolewarden.problems import Path_, Problems
 
 _Item = TypeVar("_Item")
 _Choice = TypeVar("_Choice", bound=StrEnum)
-
-ROLE_PATTERN = r"[A-Za-z0-9_+=,.@*?-]{1,64}"
-"""The form of a pattern for names of roles. Like the other forms, it is a text, so that a function compiles only those
-that its file needs."""
 
 ROLE_PATTERNS = "a list of patterns of role names, for example `[CanvasResearch*]`"
 
@@ -38,8 +36,11 @@ class Fields:
         if value is None:
             return default
         if value not in tuple(kinds):
-            shown = f"`{value}` is not understood" if isinstance(value, str) else "is not understood"
-            known = " or ".join(f"`{kind}`" for kind in kinds)
+            shown, known = "is not understood", " or ".join(f"`{kind}`" for kind in kinds)
+            if isinstance(value, str):
+                plain, fault = pasted(value)
+                shown = f"`{value}` {fault or shown}"
+                known = f"`{plain.lower()}`" if plain.lower() in tuple(kinds) else known
             self.add_error((*path, key), f"{shown}: write {known}")
             return default
         return kinds(value)
@@ -91,11 +92,24 @@ class Fields:
             place = (*path, number)
             if not isinstance(item, str) or not item:
                 self.add_error(place, f"{ONE_TEXT}: write {what}")
-            elif item != item.strip():
-                self.add_error(place, f"`{item}` begins or ends with a space: write `{item.strip()}`")
-            elif check:
-                check(item, place)
+            else:
+                self.check_text(item, place, what, check)
         return tuple(item for item in value if isinstance(item, str))
+
+    def check_text(self, item: str, place: Path_, what: str, check: Callable[[str, Path_], None] | None) -> None:
+        """Check a text of a list. The only mistake of a pasted text may be its quotes, its dashes or its spaces."""
+        plain, fault = pasted(item)
+        before = len(self.problems.errors)
+        if not plain:
+            self.add_error(place, f"{ONE_TEXT}: write {what}")
+        elif check:
+            check(plain, place)
+        if fault and len(self.problems.errors) == before:
+            self.add_error(place, f"`{item}` {fault}: write `{self.best_form(plain, place)}`")
+
+    def best_form(self, text: str, place: Path_) -> str:  # noqa: ARG002 - for classes that know more
+        """The form of a correct text that gets no warning."""
+        return text
 
     def check_role_name(self, role: str, path: Path_) -> None:
         """Add an error if `role` cannot be a pattern for names of roles."""

@@ -193,6 +193,7 @@ class Exemption(NamedTuple):
 
     - `role`: the exact name of one role.
     - `account`: the account of the role. Empty for the account of the stack, if the stack covers no other.
+    - `role_id`: the unique ID of the one role that is exempt. Empty if a deployment confirms the role.
     - `domains`, `user_profiles`: patterns of the subjects that can use the role, as in an Assignment. If both are
       empty, the exemption names no subjects.
     """
@@ -203,6 +204,7 @@ class Exemption(NamedTuple):
     account: str = ""
     domains: tuple[str, ...] = ()
     user_profiles: tuple[str, ...] = ()
+    role_id: str = ""
 
     @property
     def names_subjects(self) -> bool:

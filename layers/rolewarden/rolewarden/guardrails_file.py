@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rolewarden.errors import RulesError
 from rolewarden.families import SOME_GUARDRAILS, read_guardrails
-from rolewarden.fields import ONE_TEXT, ROLE_PATTERN, ROLE_PATTERNS, Fields
+from rolewarden.fields import ONE_TEXT, ROLE_PATTERNS, Fields
+from rolewarden.forms import ACCOUNT_ID, ACCOUNT_PATTERN, DAY, PRINCIPAL, ROLE_ID, ROLE_PATTERN
 from rolewarden.guardrails import (
     AlsoGovern,
     Assignment,
@@ -34,6 +35,9 @@ from rolewarden.guardrails import (
 )
 from rolewarden.problems import Path_, Problem, Problems, problem_at, where_of
 from rolewarden.trust import principal_of
+
+if TYPE_CHECKING:
+    from rolewarden.known import KnownModels
 
 
 class FileReading(NamedTuple):
@@ -65,8 +69,23 @@ def load(path: Path, *, today: date) -> Rules:
     return reading.rules
 
 
-def read(path: Path, *, today: date) -> FileReading:
-    """Read the file at `path` into rules, errors and warnings. `today` (UTC) decides which exemptions have ended."""
+ShowProgress = Callable[[str, int, int], None]
+"""A function that gets a step, the number of its parts that are done, and the number of all its parts."""
+
+
+def show_nothing(_step: str, _done: int, _total: int) -> None:
+    """Ignore the progress."""
+
+
+def read(
+    path: Path, *, today: date, known: KnownModels | None = None, progress: ShowProgress = show_nothing
+) -> FileReading:
+    """Read the file at `path` into rules, errors and warnings.
+
+    - `today` (UTC): decides which exemptions have ended.
+    - `known`: the models from which a message can suggest one.
+    - `progress`: gets the number of lines read so far.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -75,11 +94,13 @@ def read(path: Path, *, today: date) -> FileReading:
         line = error.object.count(b"\n", 0, error.start) + 1
         return _unread(path.name, line, "is not UTF-8 text: save the file as UTF-8")
     if path.suffix == ".json":
-        return read_json(text, file=path.name, today=today)
-    return read_yaml(text, file=path.name, today=today)
+        return read_json(text, file=path.name, today=today, known=known)
+    return read_yaml(text, file=path.name, today=today, known=known, progress=progress)
 
 
-def read_json(text: str, *, file: str = "guardrails.json", today: date) -> FileReading:
+def read_json(
+    text: str, *, file: str = "guardrails.json", today: date, known: KnownModels | None = None
+) -> FileReading:
     """Read a JSON text, in the same way as `read`."""
     try:
         document = json.loads(text, object_pairs_hook=_once)
@@ -91,7 +112,7 @@ def read_json(text: str, *, file: str = "guardrails.json", today: date) -> FileR
         return _unread(file, 0, f"is nested too deep: {_BUILD_IT}")
     except ValueError:  # json raises no other ValueError that is not a JSONDecodeError
         return _unread(file, 0, f"has a number of thousands of digits: {_BUILD_IT}")
-    return read_document(document, {}, file=file, today=today)
+    return read_document(document, {}, file=file, today=today, known=known)
 
 
 _BUILD_IT = "let `sam build` write it from guardrails.yaml"
@@ -110,21 +131,24 @@ def _unread(file: str, line: int, message: str, where: str = "") -> FileReading:
     return FileReading(file, None, (Problem(file, line, where, message),))
 
 
-def read_yaml(text: str, *, file: str = "guardrails.yaml", today: date) -> FileReading:
+def read_yaml(
+    text: str,
+    *,
+    file: str = "guardrails.yaml",
+    today: date,
+    known: KnownModels | None = None,
+    progress: ShowProgress = show_nothing,
+) -> FileReading:
     """Read a YAML text, in the same way as `read`."""
     from rolewarden import yamltext  # a function reads JSON, and does not load the parser
 
     try:
-        document, lines = yamltext.parse_yaml(text)
+        document, lines = yamltext.parse_yaml(text, progress)
     except yamltext.YamlTextError as error:
         return _unread(file, error.line, str(error), where_of(error.path))
-    return read_document(document, lines, file=file, today=today)
+    return read_document(document, lines, file=file, today=today, known=known)
 
 
-_PRINCIPAL = r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?"
-_ACCOUNT = r"[0-9]{12}|(?=[0-9]*[*?])[0-9*?]{1,12}"
-_ONE_ACCOUNT = r"[0-9]{12}"
-_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _NAMES = "a list of guardrails, for example `[no-generative-ai]`, or `[]` if none applies"
 _PATTERNS = {
     "accounts": 'a list of account IDs, for example `["012345678901"]`',
@@ -139,9 +163,11 @@ _CATCH_ALL = (
 )
 
 
-def read_document(document: Any, lines: Mapping[Path_, int], *, file: str, today: date) -> FileReading:
+def read_document(
+    document: Any, lines: Mapping[Path_, int], *, file: str, today: date, known: KnownModels | None = None
+) -> FileReading:
     """Read parsed YAML or JSON, in the same way as `read`. `lines` maps the path of a value to its line."""
-    return _FileReader(Problems(file, lines), today).read(document)
+    return _FileReader(Problems(file, lines, known), today).read(document)
 
 
 class _FileReader(Fields):
@@ -247,8 +273,12 @@ class _FileReader(Fields):
             self.add_error(path, f"no guardrail has the name `{name}`: {known}")
 
     def check_account(self, account: str, path: Path_) -> None:
-        if not re.fullmatch(_ACCOUNT, account):
-            self.add_error(path, f"`{account}` is not an account ID: write its 12 digits, or a pattern such as `1234*`")
+        if not re.fullmatch(ACCOUNT_PATTERN, account):
+            digits = re.sub(r"(?<=\d)[- ](?=\d)", "", account)
+            arn = re.search(r"(?<=:)\d{12}(?=:|$)", account)
+            plain = arn[0] if arn else digits
+            way = f"`{plain}`" if re.fullmatch(ACCOUNT_ID, plain) else "its 12 digits, or a pattern such as `1234*`"
+            self.add_error(path, f"`{account}` is not an account ID: write {way}")
 
     def tags(self, value: Any, path: Path_) -> dict[str, str]:
         if not isinstance(value, dict) or not value:
@@ -266,7 +296,7 @@ class _FileReader(Fields):
         body = self.mapping(
             value,
             path,
-            {"role", "account", "domains", "user_profiles", "until", "reason"},
+            {"role", "account", "role_id", "domains", "user_profiles", "until", "reason"},
             {
                 "role": "is missing: name the exempt role, for example `role: CanvasBreakGlass`",
                 "until": "is missing: write the last day of the exemption, for example `until: 2027-01-31`",
@@ -289,12 +319,21 @@ class _FileReader(Fields):
             )
         if not isinstance(reason, str | None):
             self.add_error((*path, "reason"), f"{ONE_TEXT}, for example `reason: ticket SEC-123`")
+        role_id = body.get("role_id", "")
+        if "role_id" in body and not (isinstance(role_id, str) and re.fullmatch(ROLE_ID, role_id)):
+            self.add_error(
+                (*path, "role_id"),
+                "must be the unique ID of the role, which begins with AROA: run `aws iam get-role --role-name ROLE "
+                "--query Role.RoleId`",
+            )
         subjects = {
             key: self.strings(body[key], (*path, key), _PATTERNS[key])
             for key in ("domains", "user_profiles")
             if key in body
         }
-        return Exemption(str(role), until or date.min, str(reason or ""), str(account), **subjects)
+        return Exemption(
+            str(role), until or date.min, str(reason or ""), str(account), role_id=str(role_id), **subjects
+        )
 
     def check_exempt_role(self, role: str, path: Path_) -> None:
         if re.fullmatch(ROLE_PATTERN, role) and set(role) & set("*?"):
@@ -319,7 +358,7 @@ class _FileReader(Fields):
 
     def check_one_account(self, body: Mapping[str, Any], path: Path_) -> None:
         account = body.get("account", "")
-        if "account" in body and not (isinstance(account, str) and re.fullmatch(_ONE_ACCOUNT, account)):
+        if "account" in body and not (isinstance(account, str) and re.fullmatch(ACCOUNT_ID, account)):
             self.add_error(
                 (*path, "account"), 'must be the 12 digits of one account, for example `account: "111122223333"`'
             )
@@ -339,7 +378,7 @@ class _FileReader(Fields):
         return AlsoGovern(roles, tuple(map(principal_of, trusting)))
 
     def check_service(self, principal: str, path: Path_) -> None:
-        if not re.fullmatch(f"{_PRINCIPAL}|{_ONE_ACCOUNT}", principal_of(principal)):
+        if not re.fullmatch(f"{PRINCIPAL}|{ACCOUNT_ID}", principal_of(principal)):
             self.add_error(
                 path,
                 f"`{principal}` is not a service or account: write it as `sagemaker.amazonaws.com`, or as the 12 "
@@ -359,6 +398,6 @@ class _FileReader(Fields):
 
 def _date(value: Any) -> date | None:
     try:
-        return date.fromisoformat(value) if isinstance(value, str) and re.fullmatch(_DAY, value) else None
+        return date.fromisoformat(value) if isinstance(value, str) and re.fullmatch(DAY, value) else None
     except ValueError:
         return None

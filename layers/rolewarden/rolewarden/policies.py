@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -31,6 +31,7 @@ from rolewarden.guardrails import (
     RuleKind,
     Rules,
 )
+from rolewarden.matching import fewest
 from rolewarden.names import folded
 from rolewarden.vocabulary import (
     API_KEY_SERVICES,
@@ -222,8 +223,29 @@ def compile_guardrail(guardrail: Guardrail, partition: str) -> tuple[Policy, ...
     """
     return tuple(
         Policy(guardrail.name if number == 1 else f"{guardrail.name}-{number}", document)
-        for number, document in enumerate(_packed(_numbered(_denies(guardrail, partition))), start=1)
+        for number, document in enumerate(_packed(list(_numbered(_denies(guardrail, partition)))), start=1)
     )
+
+
+def fewest_policies(guardrail: Guardrail, partition: str) -> int:
+    """The number of policies that the lists of `guardrail` need at least. The compiler may need more.
+
+    However the compiler divides a list, each of its patterns is in one statement of each access path at least.
+    """
+    characters = 0
+    for rule in (guardrail.bedrock, guardrail.jumpstart):
+        if rule and rule.patterns:
+            model = "a.m*"
+            sizes, places = [], 0
+            for patterns in ((model,), (model, "a.n*")):
+                few = rule._replace(patterns=patterns)
+                alone = Guardrail("", few) if isinstance(few, BedrockRule) else Guardrail("", None, few)
+                statements = _denies(alone._replace(routes=guardrail.routes), partition)
+                sizes.append(sum(map(size, statements)))
+                places = json.dumps(statements).count(model)
+            around = sizes[1] - sizes[0] - places * len(model)
+            characters += sum(around + places * len(pattern) for pattern in fewest(rule.patterns))
+    return -(-characters // POLICY_SIZE)
 
 
 def _denies(guardrail: Guardrail, partition: str) -> list[Statement]:
@@ -279,7 +301,7 @@ def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statem
     customized = rule.customization is Allowance.ALLOW
     named = (*use, *(CUSTOMIZE_NAMED_BY_CANVAS if canvas else CUSTOMIZE_NAMED)) if customized else use
     complete = rule.kind == "deny-all" and not rule.allow_arns and not canvas
-    models, patterns = _ModelPatterns(partition, rule.profiles), _fewest(rule.patterns)
+    models, patterns = _ModelPatterns(partition, rule.profiles), fewest(rule.patterns)
     batches = [f"arn:{partition}:bedrock:*:*:{kind}/*" for kind in (BATCHES if BATCH[0] in use else ())]
     harmless = [*_apart(rule, canvas, partition), *batches, *_unnamed(rule, partition), *rule.allow_arns]
     if rule.kind == "deny":
@@ -461,7 +483,7 @@ def _passed(sid: str, services: Sequence[str], *, not_resource: Sequence[str] = 
 
 def _passing(roles: Sequence[str], partition: str) -> Iterator[Statement]:
     """The deny of passing any role but `roles`. A role can have a path, which its name does not show."""
-    arns = [f"arn:{partition}:iam::*:role/{path}{role}" for role in _fewest(roles) for path in ("", "*/")]
+    arns = [f"arn:{partition}:iam::*:role/{path}{role}" for role in fewest(roles) for path in ("", "*/")]
     yield _passed("PassRoleToService", PASSED_TO, not_resource=arns)
 
 
@@ -558,7 +580,7 @@ def _mantle(rule: BedrockRule, patterns: Sequence[str]) -> Iterator[Statement]:
 
 
 def _jumpstart(rule: JumpStartRule, canvas: bool, partition: str, has_endpoints: bool) -> Iterator[Statement]:
-    patterns = _fewest(rule.patterns)
+    patterns = fewest(rule.patterns)
     create = CANVAS_CREATE if canvas else CREATE
     if rule.kind != "allow-all":
         yield from _by_tags("JumpStartCreate", create, rule, patterns, "aws:RequestTag/")
@@ -735,28 +757,56 @@ def _allowing(patterns: Sequence[str], deny: Callable[[Sequence[str]], Statement
     whole = deny(patterns)
     if _fits(whole):
         return [whole]
-    return [statement for part in _parted(patterns) for statement in _allowing(part, deny)]
+    return [statement for part in _parted(tuple(patterns)) for statement in _allowing(part, deny)]
 
 
-def _parted(patterns: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+@lru_cache(maxsize=256)
+def _parted(patterns: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Two lists, each shorter than `patterns`. An ID matches both lists exactly if it matches `patterns`.
 
     The first list has the patterns inside one family, and families that contain the other patterns. The second list has
-    the other patterns, and that one family. Raises _IndivisibleError if no family divides the patterns.
+    the other patterns, and that one family. Raises _IndivisibleError if no family divides the patterns. The statements
+    of a guardrail divide the same patterns, so the result is kept.
     """
-    best, least = None, sum(map(len, patterns))
-    for family in _families(patterns):
-        inside = [pattern for pattern in patterns if pattern.startswith(family)]
-        outside = [pattern for pattern in patterns if not pattern.startswith(family)]
-        others = dict.fromkeys(_family(pattern, family) for pattern in outside)
-        if None not in others:  # otherwise a pattern outside the family matches IDs inside it
-            parts = (*inside, *filter(None, others)), (*outside, f"{family}*")
-            longest = max(sum(map(len, part)) for part in parts)
-            if longest < least:
-                best, least = parts, longest
+    ordered = sorted(patterns)
+
+    def distance(family: str) -> float:
+        """How far the family is from containing half of the patterns."""
+        inside = bisect_left(ordered, f"{family}\U0010ffff") - bisect_left(ordered, family)
+        return abs(inside - len(ordered) / 2)
+
+    # Few families near the half are compared, because a comparison of all takes minutes for a few hundred patterns.
+    best, least, compared = None, sum(map(len, patterns)), 0
+    for family in sorted(_families(patterns), key=distance):
+        parts = _parts_by(family, patterns)
+        if parts is None:
+            continue
+        longest = max(sum(map(len, part)) for part in parts)
+        if longest < least:
+            best, least = parts, longest
+        compared += 1
+        if best and compared >= _COMPARED:
+            break
     if best is None:
         raise _IndivisibleError
     return best
+
+
+_COMPARED = 8
+"""The number of families that _parted compares, if one of them divides the patterns."""
+
+
+def _parts_by(family: str, patterns: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The two lists of `_parted` by `family`; None if a pattern outside the family matches IDs inside it."""
+    inside = [pattern for pattern in patterns if pattern.startswith(family)]
+    outside = [pattern for pattern in patterns if not pattern.startswith(family)]
+    others: dict[str, None] = {}
+    for pattern in outside:
+        other = _family(pattern, family)
+        if other is None:
+            return None
+        others[other] = None
+    return (*inside, *filter(None, others)), (*outside, f"{family}*")
 
 
 def _families(patterns: Sequence[str]) -> list[str]:
@@ -808,31 +858,6 @@ def _shortest(values: Sequence[str]) -> str | list[str]:
     return values[0] if len(values) == 1 else list(values)
 
 
-def _fewest(patterns: Sequence[str]) -> tuple[str, ...]:
-    """`patterns` in their order, without each pattern that another one covers."""
-    plain = dict.fromkeys(_WILDCARDS.sub(_in_one_order, pattern) for pattern in patterns)
-    return tuple(narrow for narrow in plain if not any(wide != narrow and _covers(wide, narrow) for wide in plain))
-
-
-_WILDCARDS = re.compile(r"[*?]{2,}")
-
-
-def _in_one_order(run: re.Match[str]) -> str:
-    # `*?`, `?*` and `*?*` match the same texts.
-    return "?" * run[0].count("?") + "*" * ("*" in run[0])
-
-
-@lru_cache(maxsize=1024)
-def _wide(pattern: str) -> re.Pattern[str]:
-    # The narrow pattern is read as a text: only a `*` of the wide pattern can match its `*`.
-    return re.compile("".join({"*": ".*", "?": "[^*]"}.get(char) or re.escape(char) for char in pattern))
-
-
-def _covers(wide: str, narrow: str) -> bool:
-    """Whether `wide` matches every text that `narrow` matches."""
-    return _wide(wide).fullmatch(narrow) is not None
-
-
 def size(document: Document) -> int:
     """The number of characters of `document` as IAM counts them: without white space."""
     return len("".join(json.dumps(document, separators=(",", ":")).split()))
@@ -847,22 +872,25 @@ def _fits(statement: Statement) -> bool:
     return size(document_of([statement])) <= POLICY_SIZE
 
 
-def _packed(pieces: Iterable[Statement]) -> list[Document]:
+def _packed(pieces: Sequence[Statement]) -> list[Document]:
     """Documents that contain `pieces`, each piece in the first document that has room for it.
 
     A deny applies in any attached policy document. The quota of policies per role is small, so the statements are
     packed into few documents.
     """
     documents: list[list[Statement]] = []
-    rooms: list[int] = []
-    for piece in pieces:
-        needed = size(piece) + 1  # with a comma
-        place = next((place for place, room in enumerate(rooms) if needed <= room), len(rooms))
-        if place == len(rooms):
+    rooms: dict[int, int] = {}  # of the documents that have room for another piece, by their place
+    sizes = [size(piece) + 1 for piece in pieces]  # with a comma
+    smallest = list(itertools.accumulate(reversed(sizes), min))[::-1]
+    for piece, needed, least in zip(pieces, sizes, smallest, strict=True):
+        place = next((place for place, room in rooms.items() if needed <= room), len(documents))
+        if place == len(documents):
             documents.append([])
-            rooms.append(POLICY_SIZE - size(document_of([])) + 1)
+            rooms[place] = POLICY_SIZE - size(document_of([])) + 1
         documents[place].append(piece)
         rooms[place] -= needed
+        if rooms[place] < least:
+            del rooms[place]
     return [document_of(statements) for statements in documents]
 
 

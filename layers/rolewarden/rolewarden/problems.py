@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 from rolewarden.plaintext import visible
+
+if TYPE_CHECKING:
+    from rolewarden.known import KnownModels
+    from rolewarden.model_ids import ModelNames
 
 Path_ = tuple[str | int, ...]
 
@@ -27,11 +32,20 @@ class Problem(NamedTuple):
 class Problems:
     """The problems of one file, and the known lines of its values, by their path."""
 
-    def __init__(self, file: str, lines: Mapping[Path_, int]) -> None:
+    def __init__(self, file: str, lines: Mapping[Path_, int], known: KnownModels | None = None) -> None:
         self.file = file
         self.lines = lines
+        self.known = known
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
+
+    @cached_property
+    def names(self) -> ModelNames:
+        """The corrections of model IDs, from the known models."""
+        # A function reads a file without mistakes, so it does not load the names.
+        from rolewarden.model_ids import ModelNames
+
+        return ModelNames(self.known)
 
     def add_error(self, path: Path_, message: str) -> None:
         """Add the error `message` of the value at `path`."""

@@ -30,7 +30,7 @@ class Runtime:
         self.aws = aws or Aws(account=settings.account, member_role=settings.member_role, clock=self.clock)
         self.rules = load(settings.guardrails_file, today=self.clock.today())
         self.bindings = BindingsTable(self.aws, settings.bindings_table, self.clock)
-        exemptions = Exemptions(self.aws, partial(self.aws.stack_deployed, settings.stack_id))
+        exemptions = Exemptions(self.aws, partial(self.aws.stack_published, settings.stack_id))
         history = History(self.aws, settings.history)
         self.needs = Needs(
             self.rules, self.aws.partition, self.bindings, settings.account, exemptions, self.clock, history
