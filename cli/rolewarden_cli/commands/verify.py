@@ -73,6 +73,4 @@ def show_unsettled(out: Console, left: Sequence[Unsettled], *, every: bool) -> N
         out.print(indented(Text(one.claim), 2))
         out.print(indented(Text(one.live, "bright_black"), 6))
     if len(shown) < len(left):
-        out.print(
-            indented(f"and {len(left) - len(shown)} on which the protection depends less: add --all", 2)
-        )
+        out.print(indented(f"and {len(left) - len(shown)} on which the protection depends less: add --all", 2))

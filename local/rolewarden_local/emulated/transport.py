@@ -7,8 +7,8 @@ all clients.
 from __future__ import annotations
 
 import functools
-import re
 import io
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
