@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rolewarden_local.aws import ACCOUNT_ID as ACCOUNT
-from rolewarden_local.aws import LocalAws
+from rolewarden_local.aws import REGION, LocalAws
 from rolewarden_local.scenes.account import Account, print_roles, waited
 from rolewarden_local.scenes.seed import TRUST
 
@@ -33,6 +33,7 @@ def run_demo(root: Path) -> None:
         account = Account.made(aws, endpoint, root, Path(folder), lambda what: show_step(console, what))
         show_step(console, "the stack is deployed, and the first sweep has attached the guardrails\n")
         play_story(account, console)
+        show_drill(account, console)
         print_roles(account, console)
         # Rechecks may still be running. The server ends before they do, so their errors mean nothing.
         logging.disable(logging.CRITICAL)
@@ -132,6 +133,27 @@ def play_story(account: Account, console: Console) -> None:
         "mallory edits the policy of the guardrail",
         f"policy no-generative-ai was edited for {seconds * 1000:.0f} ms",
         _said(account, "policy/no-generative-ai", known),
+    )
+
+
+def show_drill(account: Account, console: Console) -> None:
+    """Drill the account as `rolewarden drill` does, and show the newest full drill that EnforceFunction heard.
+
+    The first sweep has just asked for a full drill, so DrillFunction may send only a pulse.
+    """
+    kinds = ("role pulse", "subject pulse", "full drill")
+    known = len(account.history(f"drill/role pulse/{REGION}"))
+    payload = json.dumps({"step": "drill", "account": ACCOUNT})
+    account.client("lambda").invoke(FunctionName=account.outputs["DrillFunction"], Payload=payload)
+    waited(lambda: len(account.history(f"drill/role pulse/{REGION}")) > known, "the role pulse")
+    for kind in kinds:
+        waited(lambda kind=kind: account.history(f"drill/{kind}/{REGION}"), f"the {kind}")  # type: ignore[misc]
+    newest = {kind: account.history(f"drill/{kind}/{REGION}")[-1] for kind in kinds}
+    heard = ", ".join(f"{kind} in {row['milliseconds']} ms" for kind, row in newest.items())
+    full = newest["full drill"]
+    back = f"{full['remediation_milliseconds']} ms later the canary role had its policy again"
+    _print_record(
+        console, "18:00", "rolewarden drills itself on its canary role", f"EnforceFunction heard {heard}", back
     )
 
 
