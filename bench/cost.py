@@ -117,8 +117,9 @@ DRILL_CALLS = {
     "subject pulse": {"sent": 2, "heard": 4, "in CloudTrail": 1, "PutEvents": 1},
     "full drill": {"sent": 3, "heard": 7, "in CloudTrail": 3, "PutEvents": 1},
 }
-"""The AWS calls of each kind of drill: by DrillFunction to send it, and by EnforceFunction to hear it. A subject pulse is
-sent in each region, the others in one. tests/test_drill_cost.py counts them."""
+"""The AWS calls of each kind of drill: by DrillFunction to send it, and by EnforceFunction to hear it.
+
+A subject pulse is sent in each region, the others in one. tests/test_drill_cost.py counts the calls."""
 
 DRILL_METRICS = 4
 """Metrics of a full drill, in addition to the one of every drill: delivery, start, restore and unprotected."""

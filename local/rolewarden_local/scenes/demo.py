@@ -11,6 +11,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,14 +148,18 @@ def show_drill(account: Account, console: Console) -> None:
     account.client("lambda").invoke(FunctionName=account.outputs["DrillFunction"], Payload=payload)
     waited(lambda: len(account.history(f"drill/role pulse/{REGION}")) > known, "the role pulse")
     for kind in kinds:
-        waited(lambda kind=kind: account.history(f"drill/{kind}/{REGION}"), f"the {kind}")  # type: ignore[misc]
+        waited(partial(_has_drill, account, kind), f"the {kind}")
     newest = {kind: account.history(f"drill/{kind}/{REGION}")[-1] for kind in kinds}
-    heard = ", ".join(f"{kind} in {row['milliseconds']} ms" for kind, row in newest.items())
+    heard = ", ".join(f"{kind} {row['milliseconds']} ms" for kind, row in newest.items())
     full = newest["full drill"]
     back = f"{full['remediation_milliseconds']} ms later the canary role had its policy again"
     _print_record(
         console, "18:00", "rolewarden drills itself on its canary role", f"EnforceFunction heard {heard}", back
     )
+
+
+def _has_drill(account: Account, kind: str) -> bool:
+    return bool(account.history(f"drill/{kind}/{REGION}"))
 
 
 def _said(account: Account, about: str, known: int) -> str:
@@ -169,5 +174,5 @@ def _said(account: Account, about: str, known: int) -> str:
 
 def _print_record(console: Console, when: str, what: str, how_long: str, said: str) -> None:
     console.print(Text.assemble((when, "bright_black"), "  ", (what, "bold")))
-    console.print(f"       {how_long}")
+    console.print(f"       {how_long}", soft_wrap=True)
     console.print(f"       rolewarden: {said}\n", soft_wrap=True)
