@@ -27,7 +27,7 @@ def run_status(
 ) -> None:
     """Show the state of the deployed stack: last sweep, coverage, contested and unenforceable roles.
 
-    The last lines show how long a role stays unprotected here, as drills measured it in the last 30 days.
+    The last lines show how long a role stays unprotected here. Drills measured these seconds in the last 30 days.
 
     Example: rolewarden status --local
     """
