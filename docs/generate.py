@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 import census_page
 import command_pages
 import local_pages
+import prevention_page
 import rules_schema
 import template_pages
 import verified_page
@@ -42,12 +43,14 @@ SHARED: dict[type, str] = {Cause: "cause", Verdict: "verdict", Remediation: "rem
 PAGES = (
     "explanation/limits.md",
     "explanation/local-aws.md",
+    "how-to/prevention.md",
     "reference/alarms.md",
     "reference/cli.md",
     "reference/events.md",
     "reference/exit-codes.md",
     "reference/findings.md",
     "reference/metrics.md",
+    "reference/personal-data.md",
     "reference/parameters.md",
     "reference/verified.md",
 )
@@ -256,6 +259,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "cause": partial(_table, Cause),
     "local AWS": local_pages.table,
     "open paths": census_page.open_paths,
+    "prevention figures": prevention_page.figures,
     "reasons": _reasons,
     "reported kinds": partial(_kinds, ReportedKind, "kind"),
     "report findings": partial(_kinds, FindingKind, "finding"),
@@ -267,6 +271,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "parameters": template_pages.parameters,
     "alarms": template_pages.alarms,
     "metrics": template_pages.metrics,
+    "kept data": template_pages.kept,
     "verified kinds": verified_page.kinds,
     "verified unsettled": verified_page.unsettled,
     "verified claims": verified_page.all_claims,

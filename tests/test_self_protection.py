@@ -252,7 +252,9 @@ def deletion(logical, kind, properties, place):
     """The record of a resource's deletion, with the name that a caller would use."""
     action, parameter, form = DELETIONS[kind]
     service, call = action.replace("cloudwatch", "monitoring").split(":")
-    named = [properties[key] for key in ("Name", "StackSetName", "RoleName", "QueueName") if key in properties]
+    # In a template that is not deployed, the rules have the logical ID as the name of a queue.
+    keys = ("Name", "StackSetName", "RoleName", *(("QueueName",) if logical not in QUEUES else ()))
+    named = [properties[key] for key in keys if key in properties]
     name = named[0] if named else logical
     name = {
         "AWS::CloudWatch::Alarm": f"rolewarden-{logical}",

@@ -39,6 +39,7 @@ class Entry:
     - `event`, `actor`, `source_address`: the cause.
     - `row`: the whole row.
     - `person`: who uses the caller's shared role (`Cause.person`).
+    - `erased`: the day on which an operator erased the caller; empty if nobody did.
     - `digest`, `earlier_digest`, `changes`: the rules after and before a change of the rules, and its lines. The
       message is its summary.
     - `unverified`: why the cause is not verified; empty if it is (`Cause.unverified`).
@@ -60,6 +61,7 @@ class Entry:
     row: Mapping[str, Any] = field(metadata=HIDDEN)
     unverified: str = ""
     person: str = ""
+    erased: str = ""
     digest: str = ""
     earlier_digest: str = ""
     changes: tuple[str, ...] = ()
@@ -71,6 +73,7 @@ class Entry:
         by += f" for {self.person}" if self.person else ""
         place = f" from {self.source_address}" if self.source_address else ""
         doubt = f" (not verified: {self.unverified})" if self.unverified else ""
+        doubt += f" (caller erased on {self.erased})" if self.erased else ""
         return f"{self.event or 'unknown cause'}{by}{place}{doubt}"
 
 
@@ -135,6 +138,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         row=dict(row),
         unverified=cause.unverified,
         person=cause.person,
+        erased=str(row.get("erased", "")),
         digest=str(row.get("digest", "")),
         earlier_digest=str(row.get("earlier_digest", "")),
         changes=tuple(map(str, row.get("changes", ()))),

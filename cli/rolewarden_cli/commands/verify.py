@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rolewarden_cli import console, drill, options
 from rolewarden_cli.answers import print_json
-from rolewarden_cli.commands.doctor import local_rules, show_checks
+from rolewarden_cli.commands.doctor import show_checks
 from rolewarden_cli.commands.drill import drill_now, show_drills
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import counted, heading, indented
@@ -49,7 +49,7 @@ def run_verify(
         raise UsageError("--role and --model need each other: give both, or neither")
     if call and not role:
         raise UsageError("--call needs a role and a model: give --role and --model")
-    rules = local_rules(guardrails)
+    rules = options.local_rules(guardrails)
     drills = DrillsOnDemand(connection, drill.PACE)
     found = [*checks(connection, rules), *model_checks(connection, role, model, real=call)]
     judged = drill_now(drills, every=True, quiet=as_json)

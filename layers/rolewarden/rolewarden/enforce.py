@@ -25,7 +25,7 @@ from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
 from rolewarden.runtime import Runtime
 from rolewarden.settings import EnforceSettings
-from rolewarden.verdicts import Outcome, Reason, Remediation, Verdict
+from rolewarden.verdicts import Doubt, Outcome, Reason, Remediation, Verdict
 from rolewarden.work import RECHECKS, Recheck, Rechecks, SchedulesRechecks, Work
 
 
@@ -153,11 +153,23 @@ class Enforcer:
                 evaluated += _Evaluation.partly(work, error)
         # Record after all evaluations, so that no role stays unprotected while the function records another one.
         self._record(*evaluated)
+        self._record_tags(request)
         if postponed:
             raise postponed[0]
         refused = {"refused": str(reading.refused)} if reading.refused else {}
         outcomes = [RoleOutcome.of(evaluation.outcome).detail for evaluation in evaluated]
         return {**request.summary, "outcomes": outcomes, **refused}
+
+    def _record_tags(self, request: EvaluationRequest) -> None:
+        """Record that another caller than a trusted tagger changed a tag by which an assignment matches."""
+        rules, change, subject = self.discovery.reader.rules, request.tags, request.subject
+        if not (rules.trusted_taggers and change and subject) or change.principal in rules.trusted_taggers:
+            return
+        keys = sorted(change.keys & rules.tag_keys) if change.keys else ["an unknown tag"]
+        if keys:
+            name = "/".join(filter(None, subject))
+            message = f"tags of {name}: {change.principal or 'an unknown caller'} set or removed {', '.join(keys)}"
+            self.recorder.record_doubt(request.account, Doubt(Reason.TAGGED, message, ends=False), request.origin)
 
     def _refreshed(self, request: EvaluationRequest) -> SubjectReading:
         account = request.account

@@ -125,8 +125,13 @@ def _wide(pattern: str) -> re.Pattern[str]:
     return re.compile("".join({"*": ".*", "?": "[^*]"}.get(char) or re.escape(char) for char in pattern))
 
 
+def covers(wide: str, narrow: str) -> bool:
+    """Whether `wide` matches every text that `narrow` matches."""
+    return _wide(wide).fullmatch(narrow) is not None
+
+
 def _covers(wide: str, narrow: str) -> bool:
-    """Whether `wide` matches every text that `narrow` matches. `narrow` has the texts at both ends of `wide`."""
+    """As `covers`, for a `narrow` that has the texts at both ends of `wide`."""
     if wide.count("*") == 1 and "?" not in wide:
         return len(wide) - 1 <= len(narrow)
-    return _wide(wide).fullmatch(narrow) is not None
+    return covers(wide, narrow)

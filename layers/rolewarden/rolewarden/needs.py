@@ -26,6 +26,7 @@ from typing import NamedTuple
 from rolewarden.bindings import ROLE, Binding, ReadsBindings, RoleKey
 from rolewarden.calls import DescribesRoles, FindsNamesakes, ReadsPolicies
 from rolewarden.clock import Clock
+from rolewarden.documents import digest
 from rolewarden.errors import Gone, Refused
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails import Exemption, Fallback, Guardrail, Mode, Rules, SurplusPolicies
@@ -34,7 +35,7 @@ from rolewarden.hold import Holds, ReadsHistory
 from rolewarden.listed import PublishedPolicy, RoleDescription
 from rolewarden.names import among, folded
 from rolewarden.placement import identities, is_compiled, statements_of
-from rolewarden.policies import Policy, compile_boundaries, compile_guardrail, digest, is_boundary, policy_arn
+from rolewarden.policies import Policy, compile_boundaries, compile_guardrail, is_boundary, policy_arn
 from rolewarden.verdicts import Doubt, Reason
 
 EXEMPTION_OF = "exemption of "

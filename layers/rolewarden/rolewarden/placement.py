@@ -13,15 +13,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from rolewarden.documents import digest, parsed
 from rolewarden.policies import (
     ALL_THAT_IS_NOT_DENIED,
     POLICY_SIZE,
     SID_FAMILIES,
     Document,
     Statement,
-    digest,
     document_of,
-    parsed,
     size,
 )
 

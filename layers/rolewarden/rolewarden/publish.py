@@ -15,6 +15,7 @@ from typing import Any, Self
 from rolewarden.bindings import Binding, RoleKey
 from rolewarden.calls import ReadsStacks, SendsMessages, WritesPolicies
 from rolewarden.clock import Clock
+from rolewarden.documents import digest
 from rolewarden.errors import NotPublished, Refused, RetryLater, RolewardenError, RulesError
 from rolewarden.events import ACCOUNT, EvaluationRequest, mapping, matched, parse_event
 from rolewarden.guardrails import Fallback, Mode
@@ -24,7 +25,7 @@ from rolewarden.needs import Needs
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, SWEEP, Origin, Trigger
 from rolewarden.own_events import GuardrailsPublished
 from rolewarden.placement import added, identities, identity, is_ours, rearranged, statements_of
-from rolewarden.policies import DESCRIPTION, Policy, Statement, compile_rules, digest, document_of, is_boundary
+from rolewarden.policies import DESCRIPTION, Policy, Statement, compile_rules, document_of, is_boundary
 from rolewarden.progress import Progress
 from rolewarden.record import Recorder, logger
 from rolewarden.rules_log import OUTPUT, RulesLog, document_in

@@ -92,6 +92,13 @@ EVENT_REPORTED_SECONDS = 3600.0
 """Seconds in which the same finding is not reported again for events of the same actor."""
 
 
+_KINDS_OF_DOUBTS = {
+    Reason.FIRST_USE: ReportedKind.FIRST_USE,
+    Reason.EXEMPT_REPLACED: ReportedKind.REPLACEMENT,
+    Reason.TAGGED: ReportedKind.TAGS,
+}
+"""The kinds of findings about doubts that do not concern an exemption."""
+
 BELIEVED = frozenset(
     event.detail_type
     for event in (RoleFinding, SubjectFinding, AccountFinding, PolicyRestored, RoleContested, FindingResolved)
@@ -217,7 +224,7 @@ class Recorder:
         return folded(f"{account}/{name}")
 
     def record_doubt(self, account: str, doubt: Doubt, origin: Origin) -> str:
-        """Record a doubt about a role of `account` or its exemption. Return the key of the finding."""
+        """Record a doubt about a role of `account`, its exemption, or a tag. Return the key of the finding."""
         event = AccountFinding(
             account=account,
             verdict=Verdict.UNENFORCEABLE,
@@ -227,8 +234,7 @@ class Recorder:
             cause=origin.cause,
         )
         name = about_account(doubt.message)
-        apart = {Reason.FIRST_USE: ReportedKind.FIRST_USE, Reason.EXEMPT_REPLACED: ReportedKind.REPLACEMENT}
-        kind = apart.get(doubt.reason, ReportedKind.EXEMPTION)
+        kind = _KINDS_OF_DOUBTS.get(doubt.reason, ReportedKind.EXEMPTION)
         self._report_finding(event, name, origin, kind, what=f"{doubt.reason.value} {doubt.message}")
         return folded(f"{account}/{name}")
 
