@@ -1,9 +1,14 @@
 """`rolewarden drill`: drills now, a line for each that is heard, the broken link of each that is not."""
 
+import io
+
 import pytest
+from rolewarden.canary import DrillKind
+from rolewarden.drill import Drill, Heard
 from rolewarden.path import PathLink
-from rolewarden_cli import drill
-from rolewarden_cli.drill import LINK_RECOMMENDATIONS, Pace
+from rolewarden_cli import console, drill
+from rolewarden_cli.commands.drill import moving_timeline
+from rolewarden_cli.drill import LINK_RECOMMENDATIONS, Pace, Tally
 from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.commands import json_answer, rolewarden
@@ -65,6 +70,20 @@ def test_a_missed_drill_names_the_link_and_the_recommended_action_and_ends_with_
     assert f"the path is cut at the {link}: " in text
     assert LINK_RECOMMENDATIONS[PathLink(link)] in text
     assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_the_moving_timeline_has_a_bar_for_each_drill_in_flight_and_the_seconds_of_each_one_heard():
+    sent = [Drill.new(ACCOUNT_ID, "ap-southeast-1", kind, 1_000.0) for kind in DrillKind]
+    heard = {sent[0]: None, sent[1]: Heard("1", 20.0, 19.0, 1.0), sent[2]: None}
+    heard[sent[2]._replace(refused="access denied")] = heard.pop(sent[2])
+    out = console.VisibleConsole(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    out.print(moving_timeline(Tally(heard, 450.0, 900.0)))
+    lines = out.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "450 s" in lines[0]
+    assert "━" in lines[0]
+    assert "20.0 s: bus 19.0" in " ".join(lines)
+    assert "refused" in lines[-1]
 
 
 def test_every_link_has_a_recommended_action():

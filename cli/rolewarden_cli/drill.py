@@ -16,7 +16,7 @@ from rolewarden.work import DRILLS
 
 from rolewarden_cli.answers import shown
 from rolewarden_cli.connect import Connection
-from rolewarden_cli.stack import RESTORE
+from rolewarden_cli.stack import DEPLOY, RESTORE
 
 NOT_DRILLED_HERE = "not drilled"
 """The state that SweepFunction gives a region without the canary's resource type."""
@@ -49,8 +49,13 @@ LINK_RECOMMENDATIONS: Mapping[PathLink, str] = {
 }
 """The recommended action for each link of the event path at which a drill stopped."""
 
-SLOW = "run `rolewarden drill` again; if it repeats, raise the parameter DrillLimitMinutes or ask AWS Support why "
-SLOW += "CloudTrail is slow"
+_BY_LINK = {link.value: recommendation for link, recommendation in LINK_RECOMMENDATIONS.items()}
+
+SLOW = (
+    "run `rolewarden drill` again; if it repeats, raise the parameter DrillLimitMinutes or ask AWS Support why "
+    "CloudTrail is slow"
+)
+"""The recommended action for a drill that was heard too late, so that no link is broken."""
 
 
 class UncoveredAccountError(RolewardenError):
@@ -117,7 +122,7 @@ class JudgedDrill:
         """The recommended action; empty if the drill was heard in time."""
         if self.is_well or self.state == DrillState.WAITING.value:
             return ""
-        return LINK_RECOMMENDATIONS.get(PathLink(self.link), SLOW) if self.link else SLOW
+        return _BY_LINK.get(self.link, SLOW)
 
 
 @dataclass(frozen=True)
@@ -173,10 +178,15 @@ class DrillsOnDemand:
                 f"DrillFunction does not drill account `{account}`: {answer['ignored']}: run `rolewarden sweep`, which "
                 "reads the list of accounts"
             )
-        sent = [
-            Drill(account, row["region"], DrillKind(row["drill"]), row["at"], row["nonce"], row.get("refused", ""))
-            for row in answer.get("drills", ())
-        ]
+        try:
+            sent = [
+                Drill(account, row["region"], DrillKind(row["drill"]), row["at"], row["nonce"], row.get("refused", ""))
+                for row in answer.get("drills", ())
+            ]
+        except (KeyError, ValueError):
+            raise DrillRefusedError(
+                f"DrillFunction of the stack gave an answer that this version does not know: run `{DEPLOY}`"
+            ) from None
         if sent and not any(drill.kind is DrillKind.FULL for drill in sent):
             # The clock of DrillFunction decides, because that of the user can be wrong.
             at = sent[-1].at

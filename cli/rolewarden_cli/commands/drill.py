@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 from rich.console import Console, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -83,13 +81,12 @@ def drill_now(drills: DrillsOnDemand, account: str = "", *, every: bool, quiet: 
 @contextmanager
 def _timeline(*, quiet: bool) -> Iterator[Callable[[Tally], None]]:
     """Show on standard error what was heard: a timeline that moves on a terminal, otherwise a line for each drill."""
-    if sys.stderr.isatty():
-        with Live(console=console.console(stderr=True), transient=True, refresh_per_second=4) as live:
-            yield lambda tally: live.update(_moving(tally))
-        return
     seen: set[str] = set()
 
     def show(tally: Tally) -> None:
+        if update:
+            update(moving_timeline(tally))
+            return
         if quiet:
             return
         if not seen:
@@ -102,10 +99,11 @@ def _timeline(*, quiet: bool) -> Iterator[Callable[[Tally], None]]:
                 figures = figures_text(heard.seconds, heard.delivery, heard.start, heard.remediation)
                 print_line(f"{one.account} {one.region} {one.kind.value}: {figures}", stderr=True)
 
-    yield show
+    with console.moving() as update:
+        yield show
 
 
-def _moving(tally: Tally) -> RenderableType:
+def moving_timeline(tally: Tally) -> RenderableType:
     """The timeline of drills in flight: a bar that fills up to the limit, and what was measured of those heard."""
     grid = _grid()
     for one, heard in tally.drills.items():
@@ -136,7 +134,7 @@ def show_drills(out: Console, found: Sequence[JudgedDrill]) -> None:
         grid = _grid()
         for one in found:
             if one.account == account:
-                grid.add_row(one.region, one.drill, Text(one.state, COLORS[one.state]), _outcome(one))
+                grid.add_row(one.region, one.drill, Text(one.state, COLORS.get(one.state, "")), _outcome(one))
         out.print(grid)
     heard = sum(one.is_well for one in found)
     out.print(f"{heard} of {counted(len(found), 'drill')} in order")
