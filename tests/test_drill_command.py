@@ -76,9 +76,10 @@ def test_the_moving_timeline_has_a_bar_for_each_drill_in_flight_and_the_seconds_
     sent = [Drill.new(ACCOUNT_ID, "ap-southeast-1", kind, 1_000.0) for kind in DrillKind]
     heard = {sent[0]: None, sent[1]: Heard("1", 20.0, 19.0, 1.0), sent[2]: None}
     heard[sent[2]._replace(refused="access denied")] = heard.pop(sent[2])
-    out = console.VisibleConsole(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    written = io.StringIO()
+    out = console.VisibleConsole(file=written, width=80, force_terminal=True, color_system=None)
     out.print(moving_timeline(Tally(heard, 450.0, 900.0)))
-    lines = out.file.getvalue().splitlines()
+    lines = written.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert "450 s" in lines[0]
     assert "━" in lines[0]
