@@ -68,7 +68,7 @@ def test_the_figures_survive_the_loss_of_the_history_as_far_as_metrics_do(operat
     assert found["SecondsUnprotected"]["count"] == 3
     assert found["SecondsUnprotected"]["maximum"] == pytest.approx(60, abs=1)
     text = " ".join(rolewarden("status").stdout.split())
-    assert "HistoryTable no longer exist" in text
+    assert "HistoryTable deleted: restore the stack" in text
     assert "from CloudWatch, because the history has none" in text
 
 

@@ -12,6 +12,7 @@ from tests.conftest import ROOT
 from tests.drilled import Operated
 from tests.drills import one_account
 from tests.scripts import scripts
+from tests.volume import volume
 
 pytestmark = pytest.mark.long
 
@@ -88,16 +89,18 @@ def assumable() -> None:
     boto3.client("iam").update_assume_role_policy(RoleName="CanvasRosa", PolicyDocument=json.dumps(trust))
 
 
-@pytest.mark.parametrize(
-    ("error", "message", "level"),
-    [
-        ("AccessDeniedException", "not authorized, with an explicit deny in an identity-based policy", "ok"),
-        ("AccessDeniedException", "You don't have access to the model with the specified model ID.", "warn"),
-        ("ValidationException", "Malformed input request", "fail"),
-        ("ResourceNotFoundException", "no such model", "warn"),
-        ("ThrottlingException", "too many requests", "warn"),
-    ],
-)
+REFUSALS = [
+    ("AccessDeniedException", "not authorized, with an explicit deny in an identity-based policy", "ok"),
+    ("AccessDeniedException", "You don't have access to the model with the specified model ID.", "warn"),
+    ("ValidationException", "Malformed input request", "fail"),
+    ("ResourceNotFoundException", "no such model", "warn"),
+    ("ThrottlingException", "too many requests", "warn"),
+]
+"""Answers of Bedrock: the code, a part of the message, and the level of the check."""
+
+
+@pytest.mark.volume
+@pytest.mark.parametrize(("error", "message", "level"), volume(REFUSALS[:3], REFUSALS))
 def test_a_real_call_must_be_denied_by_an_explicit_deny(clinic, error, message, level):
     assumable()
     with clinic.aws.failing("InvokeModel", error, message):

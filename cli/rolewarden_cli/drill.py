@@ -22,7 +22,10 @@ NOT_DRILLED_HERE = "not drilled"
 """The state that SweepFunction gives a region without the canary's resource type."""
 
 POLL_SECONDS = 2.0
-"""Seconds between two looks at the bindings table. CloudTrail delivers most events after several seconds."""
+"""Seconds between the first looks at the bindings table. CloudTrail delivers most events after several seconds."""
+
+POLL_SHARE = 1 / 30
+"""Later, the seconds between two looks are this share of the time waited: a figure need not be shown at once then."""
 
 MARGIN_SECONDS = 3.0
 """Seconds after the limit before the judgment is asked for, because the clocks of two computers differ."""
@@ -208,7 +211,7 @@ class DrillsOnDemand:
             left = self.limit + MARGIN_SECONDS - waited
             if not tally.open or left <= 0:
                 return tally
-            self._pace.wait(min(POLL_SECONDS, left))
+            self._pace.wait(min(max(POLL_SECONDS, POLL_SHARE * waited), left))
 
     def judge(self, accounts: Iterable[str]) -> tuple[JudgedDrill, ...]:
         """The state of each kind of drill in each region of the accounts, with the broken link of those missed."""

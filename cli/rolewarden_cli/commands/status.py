@@ -46,7 +46,7 @@ def show_status(out: Console, found: Status) -> None:
     grid.add_column(width=13)
     grid.add_column(overflow="fold")
     if found.lost:
-        grid.add_row("lost", Text(f"{' and '.join(found.lost)} no longer exist: {RESTORE}", "bold red"))
+        grid.add_row("lost", Text(f"{' and '.join(found.lost)} deleted: {RESTORE}", "bold red"))
     grid.add_row("last sweep", _last_sweep(found))
     grid.add_row("coverage", _coverage(found))
     grid.add_row("remediated", f"{counted(found.remediated_last_day, 'time')} in the last day")
