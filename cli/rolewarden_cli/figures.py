@@ -32,7 +32,7 @@ class Figure(StrEnum):
     """From the call of a drill to the start of EnforceFunction."""
 
     UNPROTECTED = "SecondsUnprotected"
-    """From the detachment in a full drill until the policy was attached again: a role stays unprotected for this time."""
+    """From the detachment in a full drill until the policy was attached again: so many seconds without protection."""
 
     @property
     def meaning(self) -> str:
