@@ -874,16 +874,17 @@ class Aws:
                 targets = client.list_targets_by_rule(Rule=name)["Targets"]
         except Gone:
             return None
-        return ListedRule(rule["State"] == "ENABLED", frozenset(target["Arn"] for target in targets))
+        return ListedRule.of(rule, targets)
 
     def messages_in(self, region: str, queue: str) -> int | None:
-        """The approximate number of messages in a queue; None if it does not exist. Raises Refused and RetryLater."""
+        """The approximate number of messages in a queue, held ones included; None if it does not exist. Raises as above."""
         try:
             with translated():
                 client = self.client("sqs", region)
                 url = client.get_queue_url(QueueName=queue)["QueueUrl"]
-                name = "ApproximateNumberOfMessages"
-                return int(client.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
+                names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+                found = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+                return sum(int(found[name]) for name in names)
         except Gone:
             return None
 

@@ -55,6 +55,8 @@ from rolewarden.listed import ListedDomain
 from rolewarden.names import about, folded
 from rolewarden.needs import Needs, changed_trust
 from rolewarden.origin import SWEEP, Trigger
+from rolewarden.own_parts import OwnParts
+from rolewarden.own_rules import OwnRules
 from rolewarden.path import EventPath
 from rolewarden.policies import DESCRIPTION, is_boundary
 from rolewarden.progress import SWEEP_BEGAN, Progress, sweeps_scope
@@ -169,6 +171,7 @@ class Sweeper:
     rotation: Rotation
     requests: SweepRequests
     judge: DrillJudge
+    parts: OwnParts
 
     @classmethod
     def of(cls, runtime: Runtime, settings: SweepSettings) -> Self:
@@ -198,6 +201,7 @@ class Sweeper:
             Rotation(settings.sweep_seconds),
             SweepRequests(aws, progress, settings.sweep_queue_url, settings.account, clock),
             cls._judge(runtime, settings),
+            OwnParts(aws, LinkReader(aws), settings.account, settings.stack_id, settings.central_bus),
         )
 
     @staticmethod
@@ -312,8 +316,18 @@ class Sweeper:
                 yield reach.Probe(self.coverage.account, "", reach.MEMBERS)
             except Refused as refused:
                 yield reach.Probe(self.coverage.account, "", reach.MEMBERS, str(refused), refused.reason)
+        rules = self._own_rules()
         for each in [account] if account else [self.coverage.account, *sorted(members)]:
-            yield from reach.probes(self.aws, each, self.coverage.regions, self._central)
+            if each == self.coverage.account:
+                yield from reach.own_probes(self.parts, self._central)
+            yield from reach.probes(self.aws, each, self.coverage.regions, self._central, rules)
+
+    def _own_rules(self) -> OwnRules | None:
+        """The rules of the templates; None if AWS refuses the list of resources, which is a problem itself."""
+        try:
+            return self.parts.rules()
+        except Refused:
+            return None
 
     def regional_probes(self) -> Iterator[reach.Probe]:
         """Look for domains in the regions that the stack does not cover, in all accounts for which time suffices.
