@@ -877,7 +877,7 @@ class Aws:
         return ListedRule.of(rule, targets)
 
     def messages_in(self, region: str, queue: str) -> int | None:
-        """The approximate number of messages in a queue, held ones included; None if it does not exist. Raises as above."""
+        """The approximate number of messages in a queue, with those that a caller holds; None if it does not exist."""
         try:
             with translated():
                 client = self.client("sqs", region)
