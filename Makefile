@@ -160,6 +160,8 @@ mutants: install
 	@$(VENV)/bin/pip install --quiet $(PIP_FLAGS) -c constraints.txt mutmut
 	@nice $(VENV)/bin/python bench/mutants.py policies
 	@nice $(VENV)/bin/python bench/mutants.py guardrails
+	@nice $(VENV)/bin/python bench/mutants.py families
+	@nice $(VENV)/bin/python bench/mutants.py guardrails_file
 
 lint: install
 	@$(VENV)/bin/ruff check .

@@ -1,8 +1,9 @@
-"""The time to compile a large guardrails.yaml, and the time of a cold function to load the shipped one."""
+"""The time to check and to compile a large guardrails.yaml, and the time of a cold function to load the shipped one."""
 
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -13,13 +14,15 @@ from pathlib import Path
 
 from figures import Gathered
 from rolewarden import yamltext
-from rolewarden.guardrails import read_yaml
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.policies import compile_rules
+from rolewarden_cli.rules import CheckedFile
 from stand import OURS, Stand
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "layers" / "guardrails" / "guardrails.yaml"
 GUARDRAILS, ASSIGNMENTS, MODELS = 50, 200, 6
+FEW_PATTERNS, MANY_PATTERNS = 1_000, 10_000
 
 
 def large() -> str:
@@ -45,10 +48,46 @@ def rules(_stand: Stand, gathered: Gathered, _save: Callable[[], None], rounds: 
     found = read_yaml(text, today=date.today()).rules
     assert found is not None
     case = f"{GUARDRAILS} guardrails, {ASSIGNMENTS} assignments"
+    few, many = listing(FEW_PATTERNS), listing(MANY_PATTERNS)
     for _ in range(rounds):
+        short, long = checked(few), checked(many)
+        gathered.add(f"{FEW_PATTERNS:,} patterns", "check", "s", OURS, short)
+        gathered.add(f"{MANY_PATTERNS:,} patterns", "check", "s", OURS, long)
+        gathered.add(f"{MANY_PATTERNS:,} patterns", f"check, times that of {FEW_PATTERNS:,}", "", OURS, long / short)
+        gathered.add("the shipped file", "rolewarden check in a new process, of a CPU", "s", OURS, command())
         gathered.add(case, "read the YAML", "ms", OURS, milliseconds(lambda: read_yaml(text, today=date.today())))
         gathered.add(case, "compile", "ms", OURS, milliseconds(lambda: compile_rules(found, "aws")))
         gathered.add("the shipped file", "load in a new process", "ms", OURS, cold_load())
+
+
+def listing(number: int) -> str:
+    """A guardrails.yaml that denies this number of models."""
+    models = "".join(f"        - maker{place % 40}.model-{place}*\n" for place in range(number))
+    return f"guardrails:\n  a:\n    bedrock:\n      deny:\n{models}assignments:\n  - guardrails: [a]\n"
+
+
+def checked(text: str) -> float:
+    """Measure the seconds of a CPU in which `rolewarden check` works on a file, without the start of the process."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "guardrails.yaml"
+        file.write_text(text, encoding="utf-8")
+        start = time.process_time()
+        found = CheckedFile.at(file)
+        found.problems()
+        found.costs()
+        return time.process_time() - start
+
+
+def command() -> float:
+    """Measure the seconds of a CPU that `rolewarden check` of the shipped file takes in a new process.
+
+    Other processes of the machine do not add to them.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    program = "import sys; sys.argv[0] = 'rolewarden'; from rolewarden_cli.main import main; main()"
+    subprocess.run([sys.executable, "-c", program, "check", str(SHIPPED)], check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def milliseconds(run: Callable[[], object]) -> float:
@@ -66,7 +105,7 @@ def cold_load() -> float:
         program = (
             "import datetime, pathlib, time\n"
             "start = time.perf_counter()\n"
-            "import rolewarden.guardrails as g\n"
+            "import rolewarden.guardrails_file as g\n"
             f"g.load(pathlib.Path({str(built)!r}), today=datetime.date.today())\n"
             "print((time.perf_counter() - start) * 1000)"
         )

@@ -1,6 +1,6 @@
 """Find changes to the compiler that no test would detect: run the tests against each mutant of mutmut.
 
-    make mutants                                                   # of policies.py and guardrails.py, all
+    make mutants                                                   # of the compiler and the reader of guardrails.yaml
     .venv/bin/python bench/mutants.py policies '_parted|_pieces'   # of some functions only
 
 This script collects the tests once. For each mutant it forks a process, which runs the tests that call the changed
@@ -28,7 +28,8 @@ from mutmut.state import state
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "layers" / "rolewarden" / "rolewarden"
-TESTS = {"policies": ["tests/guardrails"], "guardrails": ["tests/test_guardrails.py"]}
+FILES = ["tests/test_guardrails.py", "tests/test_guardrail_options.py"]
+TESTS = {"policies": ["tests/guardrails"], "guardrails": FILES, "families": FILES, "guardrails_file": FILES}
 EXAMPLES = 20
 SECONDS = 300
 

@@ -50,7 +50,7 @@ PARTS: dict[str, tuple[Callable[..., None], int]] = {
 }
 """The parts of the bench, each with its function and its number of rounds."""
 
-ALONE = frozenset({"accounts", "rotation"})
+ALONE = frozenset({"accounts", "rotation", "rules"})
 """The parts that run only Rolewarden."""
 
 

@@ -25,6 +25,7 @@ import census_page
 import command_pages
 import expected_rules
 import local_pages
+import rules_schema
 import template_pages
 import verified_page
 from rolewarden.origin import Cause, Trigger
@@ -274,6 +275,7 @@ def generated() -> dict[Path, str]:
     return {
         expected_rules.FILE: expected_rules.text(),
         FOLDER / "reference/events.schema.json": json.dumps(schema(), indent=2) + "\n",
+        FOLDER / "reference/guardrails.schema.json": json.dumps(rules_schema.rules_schema(), indent=2) + "\n",
         **{FOLDER / name: _filled(page) for name, page in pages.items()},
     }
 

@@ -14,6 +14,7 @@ from rolewarden_local.emulated._ministack import cloudformation, iam
 from rolewarden_local.scenes.template import Template
 
 from tests.handlers import STACK
+from tests.published import publish_at
 from tests.stacks import MEMBER, forwarder_of_whole, whole
 from tests.world import World
 
@@ -80,6 +81,7 @@ class Company(World):
         }
         made = {**stack, **times, "_resources": roles}
         cloudformation._stacks.set_scoped(ACCOUNT_ID, "us-east-1", "central", made)
+        publish_at("central", at)
 
     def cover(self, regions: str = "us-east-1") -> Company:
         """Cover the members, too, and the domains in `regions`, a list with commas."""

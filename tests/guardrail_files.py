@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 
-from rolewarden.guardrails import (
-    FileReading,
-    read_yaml,
-)
+from rolewarden.guardrails_file import FileReading, read_yaml
 from rolewarden.problems import Problem
 
 from tests.conftest import ROOT

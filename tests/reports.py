@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from rolewarden.bindings import USER_PROFILE
-from rolewarden.guardrails import load
+from rolewarden.guardrails_file import load
 from rolewarden.origin import Origin, Trigger
 from rolewarden.own_events import PolicyRestored, RoleContested, RoleFinding, RoleRemediated
 from rolewarden.policies import compile_rules, policy_arn

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import boto3
 import pytest
-from rolewarden.alert_limits import MOST_OF_ACCOUNT, MOST_OF_ACTOR, WINDOW_SECONDS
+from rolewarden.alert_limits import MOST_OF_ACCOUNT, MOST_OF_ACTOR, NARROWED_SECONDS, WINDOW_SECONDS
 from rolewarden.alerting import SUMMARY, Alerter
 from rolewarden.errors import RetryLater
 from rolewarden.own_operations import OwnOperations
@@ -197,6 +197,37 @@ def test_a_caller_with_many_different_calls_is_limited_and_named_once_and_anothe
     assert f"{2 * MOST_OF_ACTOR} alerts about arn:aws:iam::111122223333:user/mallory" in " ".join(text.split())
 
 
+def test_a_federation_user_with_many_names_is_one_caller(desk):
+    for number in range(MOST_OF_ACTOR + 5):
+        event = call(requestParameters={"name": f"rolewarden-Rule{number}"})
+        event["detail"]["userIdentity"] = {
+            "type": "FederatedUser",
+            "arn": f"arn:aws:sts::{ACCOUNT_ID}:federated-user/x{number}",
+            "sessionContext": {"sessionIssuer": {"arn": f"arn:aws:iam::{ACCOUNT_ID}:user/alice"}},
+        }
+        desk.gets(event)
+    mails = desk.mails()
+    assert len(mails) == MOST_OF_ACTOR + 1
+    assert any("federated-user/user/alice caused too many alerts" in subject for subject in mails)
+    event["detail"]["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] += "2"
+    desk.gets(event)
+    [text] = desk.mails().values()
+    assert "for user/alice2" in " ".join(text.split())
+
+
+def test_a_finding_that_a_limit_left_out_is_a_mail_if_its_event_comes_again_later(desk):
+    for number in range(MOST_OF_ACCOUNT):
+        desk.gets(desk.recorded("finding_role", role=f"Role{number}", cause={"event_name": "Sweep"}))
+    last = desk.recorded("finding_role", role="Last", cause={"event_name": "Sweep"})
+    desk.gets(last)
+    assert not [subject for subject in desk.mails() if "Last" in subject]
+    desk.wait(WINDOW_SECONDS + 1)
+    desk.gets(last)
+    assert [subject for subject in desk.mails() if "Last" in subject]
+    desk.gets(last)
+    assert desk.mails() == {}
+
+
 def test_an_account_with_many_refused_callers_is_limited_and_a_call_that_succeeds_still_alerts(desk):
     for number in range(2 * MOST_OF_ACCOUNT):
         refused = {"actor": f"user/u{number}", "errorCode": "AccessDenied"}
@@ -334,8 +365,75 @@ def test_the_end_of_the_one_trail_is_a_mail_even_if_it_logs_again(desk, trails, 
 def test_other_selectors_of_the_one_trail_are_a_mail_if_they_leave_out_writes(desk, trails, kind, mails):
     selector = {"ReadWriteType": kind, "IncludeManagementEvents": True, "DataResources": []}
     trails.put_event_selectors(TrailName=MAIN, EventSelectors=[selector])
-    desk.gets(trail_call("PutEventSelectors", MAIN))
+    recorded = {f"{key[:1].lower()}{key[1:]}": value for key, value in selector.items()}
+    desk.gets(said("PutEventSelectors", MAIN, {"eventSelectors": [recorded]}))
     assert len(desk.mails()) == mails
+
+
+WRITES = [{"readWriteType": "All", "includeManagementEvents": True}]
+READS = [{"readWriteType": "ReadOnly", "includeManagementEvents": True}]
+ADVANCED = [{"fieldSelectors": [{"field": "eventCategory", "equals": ["Management"]}]}]
+ONLY_S3 = [{"fieldSelectors": [{"field": "eventCategory", "equals": ["Data"]}]}]
+NARROWED = [
+    ("PutEventSelectors", {"eventSelectors": READS}),
+    ("PutEventSelectors", {"eventSelectors": [{**WRITES[0], "excludeManagementEventSources": ["iam.amazonaws.com"]}]}),
+    ("PutEventSelectors", {"eventSelectors": [{**WRITES[0], "includeManagementEvents": False}]}),
+    ("PutEventSelectors", {"advancedEventSelectors": ONLY_S3}),
+    ("PutEventSelectors", {"advancedEventSelectors": [{"fieldSelectors": [{"field": 7}]}]}),
+    ("PutEventSelectors", {"eventSelectors": "cut"}),
+    ("UpdateTrail", {"includeGlobalServiceEvents": False}),
+]
+ENOUGH = [
+    ("PutEventSelectors", {"eventSelectors": WRITES}),
+    ("PutEventSelectors", {"advancedEventSelectors": ADVANCED}),
+    ("UpdateTrail", {"includeGlobalServiceEvents": True, "isMultiRegionTrail": True}),
+    ("UpdateTrail", {"s3BucketName": "other"}),
+]
+
+
+def said(name, trail, parameters):
+    """The record of a call on a trail with these parameters."""
+    event = trail_call(name, trail)
+    event["detail"]["requestParameters"] |= parameters
+    return event
+
+
+@pytest.mark.parametrize(("name", "parameters"), NARROWED)
+def test_a_trail_that_a_caller_narrows_and_restores_at_once_is_a_mail(desk, trails, name, parameters):
+    desk.gets(said(name, MAIN, parameters))
+    assert len(desk.mails()) == 1
+
+
+@pytest.mark.parametrize(("name", "parameters"), ENOUGH)
+def test_a_change_after_which_the_trail_logs_enough_is_no_mail(desk, trails, name, parameters):
+    desk.gets(said(name, MAIN, parameters))
+    assert desk.mails() == {}
+
+
+@pytest.mark.parametrize("regions", [("us-east-1",), ("us-east-1", "eu-west-1")])
+def test_a_trail_that_logs_one_region_only_for_a_moment_is_a_mail_if_the_stack_covers_more(desk, trails, regions):
+    desk.alerter.settings = replace(desk.alerter.settings, regions=regions)
+    desk.gets(said("UpdateTrail", MAIN, {"isMultiRegionTrail": False}))
+    assert len(desk.mails()) == len(regions) - 1
+
+
+def test_a_record_without_its_parameters_is_a_mail(desk, trails):
+    desk.gets(call("self_stop_logging", eventName="PutEventSelectors", requestParameters=None))
+    assert len(desk.mails()) == 1
+
+
+@pytest.mark.parametrize("name", ["PutEventSelectors", "StopLogging"])
+def test_two_trails_that_a_caller_narrows_and_restores_one_after_the_other_are_a_mail(desk, trails, name):
+    boto3.client("s3").create_bucket(Bucket="other")
+    arn = trails.create_trail(Name="other", S3BucketName="other", IsMultiRegionTrail=True)["TrailARN"]
+    trails.start_logging(Name="other")
+    desk.gets(said(name, MAIN, {"eventSelectors": READS}))
+    assert desk.mails() == {}
+    desk.gets(said(name, arn, {"eventSelectors": READS}))
+    assert len(desk.mails()) == 1
+    desk.wait(NARROWED_SECONDS + 1)
+    desk.gets(said(name, MAIN, {"eventSelectors": READS}))
+    assert desk.mails() == {}
 
 
 def test_an_attempt_on_a_trail_that_aws_refused_is_no_mail(desk, trails):

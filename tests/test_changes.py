@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rolewarden.changes import NO_RULES, compare_rules
 from rolewarden.denials import Denials, targets_of
-from rolewarden.guardrails import Rules, Subject, read_yaml
+from rolewarden.guardrails import Rules, Subject
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.known import known_models
 from rolewarden.policies import compile_guardrail
 from rolewarden_cli import options
@@ -207,6 +208,9 @@ def test_each_exemption_is_gained_changed_or_ended():
     assert scope(BASE.replace("2027-01-31", "2027-03-31")) == [
         ("changed", "exemption of role BreakGlass: until 2027-01-31 -> until 2027-03-31")
     ]
+    named = BASE.replace("until: 2027-01-31", "until: 2027-01-31, role_id: AROA1234567890EXAMPLE")
+    with_id = "until 2027-01-31 -> until 2027-01-31, only with ID AROA1234567890EXAMPLE"
+    assert scope(named) == [("changed", f"exemption of role BreakGlass: {with_id}")]
     assert scope(BASE.replace("2027-01-31", "2026-11-28")) == [("removed", "exemption of role BreakGlass: ended")]
     gone = BASE.replace("- {role: BreakGlass, until: 2027-01-31, reason: x}\n", "")
     assert scope(gone) == [("removed", "exemption of role BreakGlass: removed")]

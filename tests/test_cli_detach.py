@@ -5,7 +5,7 @@ import json
 import boto3
 import pytest
 from rolewarden.fingerprint import fingerprint
-from rolewarden.guardrails import read_yaml
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.policies import policy_arn
 from rolewarden_cli import options
 from rolewarden_cli.commands import detach as commands

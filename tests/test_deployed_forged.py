@@ -176,6 +176,10 @@ FORGED = {
     ],
     "AlertFunction": [{"source": "rolewarden", "detail-type": "Role Finding", "detail": {"role": "CanvasOmar"}}],
 }
+"""Payloads of a caller who can invoke functions and has no other permission, by the function."""
+
+ELSEWHERE = {"SecurityHubFunction": "tests/test_securityhub.py"}
+"""The functions that this stack does not have, each with the test module that tries forged payloads."""
 
 
 @pytest.mark.parametrize("function", FORGED)
@@ -188,8 +192,18 @@ def test_no_forged_payload_detaches_or_changes_a_guardrail(account, invoker, fun
 
 
 def test_every_function_of_the_stack_is_tried_with_forged_payloads():
-    # SecurityHubFunction is not in this stack. It reads and writes findings of Security Hub and nothing else.
-    assert translated().resources("AWS::Lambda::Function").keys() == FORGED.keys()
+    assert translated(SecurityHub="on").resources("AWS::Lambda::Function").keys() == FORGED.keys() | ELSEWHERE.keys()
+
+
+def test_a_forged_message_of_a_sweep_gives_a_domain_no_other_name(account, invoker):
+    began = account.progress.sweeps("111122223333")[-1]["item"]
+    message = {"account": "111122223333", "began": began, "step": "describe", "region": REGION}
+    for domain in (ANALYTICS, [ANALYTICS, "research"]):
+        for profiles in (["omar"], {"omar": {"team": "research"}}):
+            body = {**message, "domain": domain, "profiles": profiles}
+            invoked(invoker, account, "SweepFunction", messages(body))
+    [omar] = account.bindings.of_role(RoleKey("111122223333", "CanvasOmar"))
+    assert (omar.domain_name, omar.tags) == ("analytics", {})
 
 
 def test_a_forged_deployment_is_a_check_that_reports_what_it_restores(account, invoker):
@@ -364,6 +378,18 @@ def test_a_message_that_claims_bindings_puts_no_guardrail_on_a_role(account, inv
     for row in rows:
         invoked(invoker, account, "ReconcileFunction", messages({**body, **row}))
     assert not account.has_attached("BuildServer", ["no-generative-ai"])
+
+
+def test_a_caller_who_invokes_the_sweeping_function_again_and_again_starts_few_sweeps(account, invoker):
+    # This comes after the tests that wait for a sweep, because it uses up the sweeps that can start at once.
+    waited(account.is_swept, "the earlier sweeps")
+    before = len(account.progress.sweeps("111122223333"))
+    begin = messages({"step": "begin", "account": "111122223333"})
+    for payload in ({}, {"source": "aws.events", "detail-type": "Scheduled Event"}, begin) * 5:
+        invoked(invoker, account, "SweepFunction", payload)
+    waited(account.is_swept, "the sweeps")
+    # Six start without a wait for all accounts, and six for the one account.
+    assert len(account.progress.sweeps("111122223333")) - before <= 12
 
 
 def test_a_real_deletion_detaches_and_deletes_every_policy(account):

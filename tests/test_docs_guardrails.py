@@ -18,8 +18,8 @@ from rolewarden.guardrails import (
     JumpStartRule,
     NeverGoverned,
     Rules,
-    read_yaml,
 )
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.policies import POLICY_SIZE, compile_rules, size
 from rolewarden_cli import protect
 from rolewarden_cli.protect import Protection
@@ -48,15 +48,15 @@ def test_a_recipe_compiles_to_the_statements_on_the_page(text: str, shown: str) 
 
 
 def test_the_page_has_recipes() -> None:
-    assert len(RECIPES) == 7
-    assert sum(bool(shown) for _, shown in RECIPES) == 5
+    assert len(RECIPES) == 15
+    assert sum(bool(shown) for _, shown in RECIPES) == 10
 
 
 def test_the_table_of_access_paths_has_each_statement_and_no_other() -> None:
     table = PAGE_TEXT.partition("## Access paths")[2]
     told = set(
         re.findall(
-            r"`((?:Bedrock|JumpStart|Assistants|PassRole|Exempt|Fixed)\w*)`",
+            r"`((?:Bedrock|JumpStart|Assistants|PassRole|Exempt|Fixed|ApiKey)\w*)`",
             "\n".join(re.findall(r"^\| (.*?) \|", table, flags=re.MULTILINE)),
         )
     )

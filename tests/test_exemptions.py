@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from rolewarden.bindings import row_key
 from rolewarden.errors import RulesError
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.publish import Publications
 from rolewarden.settings import PublishSettings
 from rolewarden.verdicts import RECOMMENDATIONS
@@ -22,6 +24,7 @@ from rolewarden_local.scenes.seed import ANALYTICS, RESEARCH, TRUST
 
 from tests.commands import json_answer, rolewarden
 from tests.conftest import TODAY
+from tests.published import publish_at
 from tests.volume import volume
 
 ROLE = "CanvasBreakGlass"
@@ -39,6 +42,7 @@ NAMED = RULES + "    domains: [analytics]\n    user_profiles: [breakglass]\n"
 ALONE = {"Resources": {"Alone": {"Type": "AWS::SNS::Topic"}}}
 ABSENT, NEWER = "exempt role not found", "exempt role is newer than the rules"
 TRUSTING = "exempt role has another trust policy"
+OTHER, REPLACED = "exempt role has another ID", "another exempt role was confirmed"
 BEYOND, GAINED = "exempt role has a use that its exemption does not name", "exempt role may have a new user"
 
 
@@ -60,10 +64,8 @@ def deployed(world_with):
 
 
 def deploy_again(world, *, ago=0):
-    """Record that the last deployment of the stack began `ago` seconds ago."""
-    stack = cloudformation._stacks.get_scoped(ACCOUNT_ID, "us-east-1", "rolewarden")
-    began = datetime.now(UTC) - timedelta(seconds=ago)
-    stack["LastUpdatedTime"] = began.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """Record that the stack published the guardrails `ago` seconds ago."""
+    publish_at("rolewarden", datetime.now(UTC) - timedelta(seconds=ago))
     world.assemble(world.runtime.aws)
 
 
@@ -107,7 +109,70 @@ def test_a_recreated_role_is_governed_and_reported_until_the_next_deployment(dep
     deploy_again(world, ago=-10)
     assert verdict(world) == "exempt"
     world.sweep()
-    assert findings(world) == [NEWER, NEWER, "resolved"]
+    assert findings(world) == [NEWER, NEWER, "resolved", REPLACED]
+
+
+def test_an_update_of_the_stack_that_publishes_nothing_confirms_no_exemption(deployed):
+    world = deployed(RULES)
+    recreated(world)
+    stack = cloudformation._stacks.get_scoped(ACCOUNT_ID, "us-east-1", "rolewarden")
+    stack["LastUpdatedTime"] = (datetime.now(UTC) + timedelta(seconds=10)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    assert verdict(world) == "compliant"
+    world.sweep()
+    assert NEWER in findings(world)
+
+
+def test_a_deployment_that_confirms_another_role_than_before_is_a_finding(deployed):
+    world = deployed(RULES)
+    recreated(world)
+    deploy_again(world, ago=-10)
+    assert verdict(world) == "exempt"
+    world.sweep()
+    [row] = [row for row in world.history(f"account/exemption of {ROLE}") if row.get("reason") == REPLACED]
+    assert world.iam.get_role(RoleName=ROLE)["Role"]["RoleId"] in row["message"]
+    world.sweep()
+    assert findings(world) == [REPLACED]
+
+
+def with_id(world):
+    """The rules, in which the exemption has the unique ID of its role, and the account with them."""
+    unique = world.iam.get_role(RoleName=ROLE)["Role"]["RoleId"]
+    path = Path(world.environment["GUARDRAILS_FILE"])
+    path.write_text(RULES + f"    role_id: {unique}\n")
+    world.assemble(world.runtime.aws)
+    return world
+
+
+def test_an_exemption_with_an_id_holds_for_the_one_role_whenever_it_was_created(deployed):
+    world = deployed(RULES)
+    recreated(world)
+    assert verdict(world) == "compliant"
+    with_id(world)
+    assert verdict(world) == "exempt"
+    world.sweep()
+    assert findings(world)[-1] == "resolved"
+
+
+@pytest.mark.parametrize("ago", [0, -10])
+def test_no_deployment_confirms_a_role_that_has_another_id_than_its_exemption(deployed, ago):
+    world = with_id(deployed(RULES))
+    assert verdict(world) == "exempt"
+    recreated(world)
+    deploy_again(world, ago=ago)
+    world.enforce(world.event("CreateRole"))
+    assert world.attached(ROLE) == {"strict"}
+    world.sweep()
+    assert findings(world) == [OTHER, OTHER]
+    assert world.history(f"account/exemption of {ROLE}")[-1]["recommendation"] == RECOMMENDATIONS[OTHER] != ""
+
+
+@pytest.mark.parametrize(
+    "unique", ["CanvasBreakGlass", "AIDAEXAMPLEEXAMPLE12", "aroaexampleexample12", "AROA*", 7, "AROA"]
+)
+def test_an_id_that_is_none_of_a_role_is_an_error(unique):
+    found = read_yaml(RULES + f'    role_id: "{unique}"\n' if unique != 7 else RULES + "    role_id: 7\n", today=TODAY)
+    [error] = found.errors
+    assert "exemptions[1].role_id: must be the unique ID of the role" in str(error)
 
 
 def test_the_finding_says_which_role_it_is_and_what_to_do(deployed):
@@ -152,7 +217,7 @@ def test_a_deleted_role_is_reported_and_resolved_by_a_deployment_of_a_new_one(de
     world.iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=TRUST)
     deploy_again(world)
     world.sweep()
-    assert findings(world) == [ABSENT, ABSENT, "resolved"]
+    assert findings(world) == [ABSENT, ABSENT, "resolved", REPLACED]
 
 
 def test_a_role_of_another_account_with_the_name_of_an_exempt_role_is_not_exempt(deployed):
@@ -285,7 +350,7 @@ def test_a_forged_row_does_not_extend_an_exemption(deployed):
             row = {**binding._replace(modified="1.000").as_row(), **row_key(binding.key)}
             world.runtime.aws.put(world.environment["BINDINGS_TABLE"], row)
     world.sweep()
-    assert findings(world)[-1] == GAINED
+    assert findings(world)[-2:] == [GAINED, REPLACED]
 
 
 def test_a_role_that_iam_does_not_describe_is_governed(deployed):

@@ -4,7 +4,7 @@ from collections import defaultdict
 from itertools import product
 
 import pytest
-from rolewarden_local.emulated._ministack import cfn_engine
+from rolewarden_local.emulated import order
 
 from tests.conftest import ROOT
 from tests.permissions import actions, of_template
@@ -30,7 +30,7 @@ def dependencies(template):
     """The dependencies of each resource, by DependsOn or by a reference."""
     made = template.made()
     resources = template.body["Resources"]
-    return {name: cfn_engine._extract_deps(resources[name], made) - {name} for name in made}
+    return {name: order.dependencies(resources[name], made) - {name} for name in made}
 
 
 def all_dependencies(template, name):
@@ -64,6 +64,15 @@ def test_guardrails_are_published_after_resources_that_the_first_sweep_needs_or_
 def test_the_schedule_invokes_no_function_before_the_guardrails_are_published(template):
     for name in scheduled(template):
         assert "Guardrails" in all_dependencies(template, name), name
+
+
+def test_the_guardrails_are_updated_only_with_a_layer_so_that_no_parameter_confirms_an_exemption(template):
+    properties = template.body["Resources"]["Guardrails"]["Properties"]
+    layers = {name: properties.pop(name)["Ref"] for name in ("Guardrails", "Code")}
+    assert properties == {"ServiceToken": {"Fn::GetAtt": ["PublishFunction", "Arn"]}, "ServiceTimeout": 180}
+    for name, logical in layers.items():
+        layer = template.body["Resources"][logical]["Properties"]
+        assert layer["CompatibleArchitectures"] == ["x86_64", "arm64"], name
 
 
 def test_stacksets_are_created_after_the_functions_so_that_iam_shows_them_the_roles():

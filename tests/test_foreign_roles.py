@@ -170,6 +170,38 @@ def test_a_role_keeps_what_the_subjects_of_two_accounts_need_together(company, t
     assert attached(MEMBER, "Lent") == {"mild", "strict"}
 
 
+def test_a_wrong_row_about_a_subject_of_another_account_does_not_detach_what_it_needs(company, tmp_path):
+    under(company, tmp_path)
+    lent = role_in(MEMBER, "Lent")
+    domain_in(MEMBER, lent, "owner")
+    domain = domain_in(CENTRAL, lent)
+    for _ in range(2):
+        company.everything()
+    assert attached(MEMBER, "Lent") == {"mild", "strict"}
+    [wrong] = [b for b in company.bindings.of_role(RoleKey(MEMBER, "Lent")) if b.domain_id == domain]
+    company.bindings.write([wrong._replace(role=RoleKey(CENTRAL, "Own"))], at=company.runtime.clock.now() + 1)
+    message = {"account": MEMBER, "role": "Lent", "policies": ["strict"]}
+    assert company.detacher.handle_message(message) == {"role": "Lent", "detached": []}
+    assert attached(MEMBER, "Lent") == {"mild", "strict"}
+
+
+def test_nothing_is_detached_while_an_account_that_can_use_the_role_cannot_be_read(company, tmp_path):
+    under(company, tmp_path)
+    lent = role_in(MEMBER, "Lent")
+    domain_in(MEMBER, lent, "owner")
+    domain = domain_in(CENTRAL, lent)
+    for _ in range(2):
+        company.everything()
+    use(CENTRAL, domain, role_in(CENTRAL, "Own"))
+    company.sweeper.handle_event({})
+    company.all_queues()
+    message = {"account": MEMBER, "role": "Lent", "policies": ["strict"]}
+    with company.aws.failing("ListDomains", "AccessDeniedException"):
+        assert "not everything could be read again" in company.detacher.handle_message(message)["waits"]
+    assert attached(MEMBER, "Lent") == {"mild", "strict"}
+    assert company.detacher.handle_message(message)["detached"] == ["strict"]
+
+
 def test_neither_account_counts_such_a_role_as_unprotected_or_as_having_a_surplus(company, tmp_path):
     under(company, tmp_path)
     for _ in range(2):

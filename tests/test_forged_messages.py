@@ -89,3 +89,30 @@ def test_findings_about_one_thing_with_many_forged_callers_are_one(protected):
             protected.enforcer.handle_message(work("CanvasOmar", cause=cause))
     [finding] = heard()
     assert finding["detail"]["reason"] == Reason.ACCESS_DENIED
+
+
+NAMED = """guardrails:
+  strict: {bedrock: {deny: all}}
+  extra: {jumpstart: {deny: all}}
+assignments:
+  - {guardrails: [extra], domains: [research]}
+  - {guardrails: [extra], tags: {team: research}}
+  - guardrails: [strict]
+"""
+
+
+def test_a_message_that_claims_a_domain_name_and_tags_gives_a_role_no_guardrail(world_with):
+    world = world_with(NAMED)
+    world.sweep()
+    assert world.attached("CanvasOmar") == {"strict"}
+    world.assemble(world.runtime.aws)  # A new function has not read the name of the domain.
+    began = world.progress.sweeps(ACCOUNT_ID)[-1]["item"]
+    message = {"account": ACCOUNT_ID, "began": began, "step": "describe", "region": "us-east-1"}
+    tags = {"team": "research"}
+    for domain in ("d-analytics0001", ["d-analytics0001", "research"], {"id": "d-analytics0001", "name": "research"}):
+        for profiles in (["omar"], {"omar": tags}, {"omar": None}):
+            world.sweeper.handle_message({**message, "domain": domain, "profiles": profiles, "tags": {"omar": tags}})
+    omar = next(binding for binding in world.bindings.all() if binding.user_profile == "omar")
+    assert (omar.domain_name, omar.tags) == ("analytics", {})
+    world.enforce(world.role_event("CanvasOmar"))
+    assert world.attached("CanvasOmar") == {"strict"}

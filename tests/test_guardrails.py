@@ -24,18 +24,14 @@ from rolewarden.guardrails import (
     Exemption,
     ExemptRole,
     Fallback,
-    FileReading,
     Guardrail,
     JumpStartRule,
     Mode,
     Rules,
     Subject,
     SurplusPolicies,
-    load,
-    read,
-    read_document,
-    read_json,
 )
+from rolewarden.guardrails_file import FileReading, load, read, read_document, read_json
 from rolewarden.matching import matches
 
 from tests.guardrail_files import (
@@ -117,12 +113,13 @@ NAMES = [
 ]
 
 EVERY_SHAPE_OF_A_RULE = "is empty: write `{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
+BODY_KEYS = "must be a mapping with `api_keys`, `assistants`, `bedrock`, `jumpstart`, `mode`"
 BODIES = [
-    (guardrail(""), 2, "guardrails.a", "must be a mapping with `assistants`, `bedrock`, `jumpstart`, `mode`"),
+    (guardrail(""), 2, "guardrails.a", BODY_KEYS),
     (guardrail("\n  bedrock: {deny: all}"), 2, "guardrails.a", "is empty: indent `bedrock` if it belongs below it"),
     (guardrail("\n  jumpstart: {deny: all}"), 2, "guardrails.a", "is empty: indent `jumpstart` if it belongs below it"),
-    (guardrail("all"), 2, "guardrails.a", "must be a mapping with `assistants`, `bedrock`, `jumpstart`, `mode`"),
-    (guardrail("[bedrock]"), 2, "guardrails.a", "must be a mapping with `assistants`, `bedrock`, `jumpstart`, `mode`"),
+    (guardrail("all"), 2, "guardrails.a", BODY_KEYS),
+    (guardrail("[bedrock]"), 2, "guardrails.a", BODY_KEYS),
     (guardrail("{}"), 2, "guardrails.a", "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or"),
     (guardrail("{mode: observe}"), 2, "guardrails.a", "denies nothing: add `bedrock: {deny: all}`"),
     (guardrail("{bedrok: {deny: all}}"), 2, "guardrails.a.bedrok", "unknown key: did you mean `bedrock`?"),
@@ -130,13 +127,13 @@ BODIES = [
         guardrail("{sagemaker: {deny: all}}"),
         2,
         "guardrails.a.sagemaker",
-        "write one of `assistants`, `bedrock`, `jumpstart`, `mode`",
+        "write one of `api_keys`, `assistants`, `bedrock`, `jumpstart`, `mode`",
     ),
     (
         guardrail("{bedrock: {deny: all}, mode: Observe}"),
         2,
         "guardrails.a.mode",
-        "`Observe` is not understood: write `enforce`",
+        "`Observe` is not understood: write `observe`",
     ),
     (guardrail("{bedrock: }"), 2, "guardrails.a.bedrock", EVERY_SHAPE_OF_A_RULE),
     (guardrail("{jumpstart: {}}"), 2, "guardrails.a.jumpstart", EVERY_SHAPE_OF_A_RULE),
@@ -152,7 +149,7 @@ BODIES = [
 ]
 
 NO_MODEL = "names no model: write `deny: all` to deny every model"
-ALLOWS_ALL = "allows every model and so denies nothing: remove the whole entry"
+ALLOWS_ALL = "allows every model, so the other entries have no effect: remove them"
 LISTS = [
     (guardrail("{bedrock: {deny: []}}"), 2, "guardrails.a.bedrock.deny", "is empty: write a list of model IDs"),
     (guardrail("{bedrock: {allow: []}}"), 2, "guardrails.a.bedrock.allow", "is empty: write a list of model IDs"),
@@ -164,13 +161,11 @@ LISTS = [
     (guardrail("{jumpstart: {deny: [[x]]}}"), 2, "guardrails.a.jumpstart.deny[1]", "must be one text"),
     (guardrail("{jumpstart: {deny: [x, ~]}}"), 2, "guardrails.a.jumpstart.deny[2]", "must be one text"),
     (jumpstart('x, "y "'), 2, "guardrails.a.jumpstart.deny[2]", "`y ` begins or ends with a space: write `y`"),
-    (bedrock('" meta.x"'), 2, "guardrails.a.bedrock.deny[1]", "` meta.x` begins or ends with a space: write `meta.x`"),
+    (bedrock('" meta.x"'), 2, "guardrails.a.bedrock.deny[1]", "` meta.x` begins or ends with a space: write `meta.x*`"),
     (jumpstart('"y\\u00a0"'), 2, "guardrails.a.jumpstart.deny[1]", r"`y\xa0` begins or ends with a space: write `y`"),
     (guardrail("{bedrock: {deny: ALL}}"), 2, "guardrails.a.bedrock.deny", f"`ALL` {NO_MODEL}"),
     (guardrail("{bedrock: {deny: '*'}}"), 2, "guardrails.a.bedrock.deny", f"`*` {NO_MODEL}"),
-    (guardrail("{bedrock: {allow: all}}"), 2, "guardrails.a.bedrock.allow", f"`all` {ALLOWS_ALL}"),
-    (guardrail("{jumpstart: {allow: all}}"), 2, "guardrails.a.jumpstart.allow", f"`all` {ALLOWS_ALL}"),
-    (guardrail("{bedrock: {allow: ['*']}}"), 2, "guardrails.a.bedrock.allow[1]", f"`*` {ALLOWS_ALL}"),
+    (guardrail("{bedrock: {allow: [meta.x, all]}}"), 2, "guardrails.a.bedrock.allow[2]", f"`all` {ALLOWS_ALL}"),
     (guardrail("{jumpstart: {allow: [x, '**']}}"), 2, "guardrails.a.jumpstart.allow[2]", f"`**` {ALLOWS_ALL}"),
     *((bedrock(f'meta.x, "{p}"'), 2, "guardrails.a.bedrock.deny[2]", f"`{p}` {NO_MODEL}") for p in
       ("*", "**", "?", "?*", "*.*", "*?.?*", "all")),
@@ -197,35 +192,38 @@ MODELS = [
         # The dot of a version number does not make the text before it a provider.
         ("claude-v2.1", "anthropic.claude-v2.1*"),
         ("llama3.1-70b*", "meta.llama3.1-70b*"),
-        ("palmyra-x5", "provider.palmyra-x5*` (for example `anthropic.claude-v2*"),
-        ("anthropic", "provider.anthropic*` (for example `anthropic.claude-v2*"),
-        ("writer.", "provider.writer.*` (for example `anthropic.claude-v2*"),
     )),
+    (bedrock("anthropic"), 2, "guardrails.a.bedrock.deny[1]",
+     "`anthropic` is not a Bedrock model ID: write `anthropic.*`"),
+    (bedrock("palmyra-x5"), 2, "guardrails.a.bedrock.deny[1]",
+     "`palmyra-x5` has no provider, so it would match no model: write a model ID, for example `anthropic.claude-v2*`"),
+    (bedrock("writer."), 2, "guardrails.a.bedrock.deny[1]",
+     "`writer.` has no provider, so it would match no model: write a model ID, for example `anthropic.claude-v2*`"),
     (bedrock("arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-v2"), 2, "guardrails.a.bedrock.deny[1]",
-     "is an ARN: write only the model ID, for example `anthropic.claude-v2*`"),
+     "is an ARN: write `anthropic.claude-v2*`"),
     (bedrock("Anthropic.Claude-V2*"), 2, "guardrails.a.bedrock.deny[1]",
      "`Anthropic.Claude-V2*` matches no model, because model IDs are lower case: write `anthropic.claude-v2*`"),
     (bedrock("anthropic.claude v2"), 2, "guardrails.a.bedrock.deny[1]",
-     "`anthropic.claude v2` is not a Bedrock model ID: "
-     "write it as `anthropic.claude-v2*`"),
+     "`anthropic.claude v2` is not a Bedrock model ID: write `anthropic.claude-v2*`"),
     (bedrock("anthropic/claude.v2"), 2, "guardrails.a.bedrock.deny[1]", "is not a Bedrock model ID"),
-    (bedrock('"“anthropic.claude-v2”"'), 2, "guardrails.a.bedrock.deny[1]", "is not a Bedrock model ID"),
+    (bedrock('"“anthropic.claude-v2”"'), 2, "guardrails.a.bedrock.deny[1]",
+     "`“anthropic.claude-v2”` has curly quotes: write `anthropic.claude-v2*`"),
     (bedrock(f"anthropic.{'x' * 300}"), 2, "guardrails.a.bedrock.deny[1]", "is not a Bedrock model ID"),
     *((bedrock(f'"{prefix}.anthropic.claude-*"'), 2, "guardrails.a.bedrock.deny[1]", f"`{prefix}.anthropic.claude-*` "
-       "names an inference profile: write the model, `anthropic.claude-*`; this also covers its profiles")
+       "names an inference profile, which the pattern of its model covers, too: write `anthropic.claude-*`")
       for prefix in ("us", "us-gov", "eu", "apac", "global", "mx", "*")),
-    (bedrock("us.writer.palmyra-x5*"), 2, "guardrails.a.bedrock.deny[1]", "write the model, `writer.palmyra-x5*`"),
+    (bedrock("us.writer.palmyra-x5*"), 2, "guardrails.a.bedrock.deny[1]", "write `writer.palmyra-x5*`"),
     (bedrock("us.*"), 2, "guardrails.a.bedrock.deny[1]",
-     "write the model, for example `anthropic.claude-v2*`; this also covers its profiles"),
-    (bedrock("mx.meta.llama3.1-70b*"), 2, "guardrails.a.bedrock.deny[1]", "write the model, `meta.llama3.1-70b*`"),
-    (jumpstart("anthropic.claude-v2.1"), 2, "guardrails.a.jumpstart.deny[1]", "list it under `bedrock`"),
+     "`us.*` names an inference profile, which the pattern of its model covers, too: write a model ID, for example"),
+    (bedrock("mx.meta.llama3.1-70b*"), 2, "guardrails.a.bedrock.deny[1]", "write `meta.llama3.1-70b*`"),
+    (jumpstart("anthropic.claude-v2.1"), 2, "guardrails.a.jumpstart.deny[1]",
+     "write `anthropic.claude-v2.1*` under `bedrock`"),
     (jumpstart("anthropic.claude-v2"), 2, "guardrails.a.jumpstart.deny[1]",
-     "is a Bedrock model ID: list it under `bedrock`"),
+     "is a Bedrock model ID: write `anthropic.claude-v2*` under `bedrock`"),
     (jumpstart("huggingface llm"), 2, "guardrails.a.jumpstart.deny[1]",
-     "`huggingface llm` is not a JumpStart model ID: "
-     "write it as `huggingface-llm-falcon-*`"),
+     "`huggingface llm` is not a JumpStart model ID: write a model ID, for example `huggingface-llm-falcon-*`"),
     (jumpstart("arn:aws:sagemaker:us-east-1:aws:hub-content/x"), 2, "guardrails.a.jumpstart.deny[1]",
-     "is not a JumpStart model ID"),
+     "is an ARN that does not name a JumpStart model: write a model ID"),
     (jumpstart("y" * 257), 2, "guardrails.a.jumpstart.deny[1]", "is not a JumpStart model ID"),
     (guardrail("\n    bedrock:\n      deny:\n        - meta.llama3-*\n        - claude-v2"), 6,
      "guardrails.a.bedrock.deny[2]", "`claude-v2` has no provider"),
@@ -276,7 +274,7 @@ OPTIONS = [
         ("arn:aws:sagemaker:us-east-1:111122223333:endpoint/e", "is not a supported model ARN"),
         (PROVISIONED.replace("provisioned-model", "project"), "is not a supported model ARN"),
         ("arn:aws:bedrock:us-east-1::foundation-model/meta.llama3-70b-instruct-v1:0",
-         "names its model: write `meta.llama3-70b-instruct-v1:0` under `allow`"),
+         "names its model: write `meta.llama3-70b-instruct-v1:0` under `allow` instead of `deny: all`"),
         (PROFILE, "names its model: write `meta.llama3-3-70b-instruct-v1:0` under `allow`"),
         (ROUTER, "would still be denied, because AWS authorizes the call on its models, too: list the models"),
     )),
@@ -334,7 +332,10 @@ ASSIGNMENTS = [
      "with a space: write `x`"),
     *((assignment(f"{{guardrails: [a], accounts: ['{given}']}}"), 4, "assignments[1].accounts[1]",
        f"`{given}` is not an account ID: write its 12 digits, or a pattern such as `1234*`")
-      for given in ("12345678901", "1234567890123", "1234-5678-9012", "prod", "prod*")),
+      for given in ("12345678901", "1234567890123", "prod", "prod*")),
+    *((assignment(f"{{guardrails: [a], accounts: ['{given}']}}"), 4, "assignments[1].accounts[1]",
+       f"`{given}` is not an account ID: write `123456789012`")
+      for given in ("1234-5678-9012", "1234 5678 9012", "arn:aws:iam::123456789012:root")),
     (assignment("{guardrails: [a], roles: ['arn:aws:iam::111122223333:role/service-role/Canvas']}"), 4,
      "assignments[1].roles[1]", "is not a role name: write `Canvas`, without its ARN or path"),
     (assignment("{guardrails: [a], tags: {}}"), 4, "assignments[1].tags", "must be a mapping of tags to values"),

@@ -12,12 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rolewarden import yamltext
-from rolewarden.guardrails import (
-    Assignment,
-    Mode,
-    load,
-    read_json,
-)
+from rolewarden.guardrails import Assignment, Mode
+from rolewarden.guardrails_file import load, read_json
 
 from tests.conftest import ROOT
 from tests.guardrail_files import GUARDRAILS, TODAY, assignment, bedrock, exemption, guardrail, yaml

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rolewarden.bindings import RoleKey
 from rolewarden.events import parse_event
-from rolewarden.guardrails import Exemption, Subject, read_yaml
+from rolewarden.guardrails import Exemption, Subject
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.policies import policy_arn
 from rolewarden.verdicts import Verdict
 from rolewarden_local.aws import ACCOUNT_ID

@@ -15,11 +15,12 @@ from rolewarden.trust import trust_of
 from rolewarden.verdicts import RECOMMENDATIONS
 from rolewarden_cli import options
 from rolewarden_local.aws import ACCOUNT_ID
-from rolewarden_local.emulated._ministack import cloudformation, iam
+from rolewarden_local.emulated._ministack import iam
 from rolewarden_local.scenes.seed import ANALYTICS, RESEARCH, TRUST, trusting
 
 from tests.commands import json_answer, rolewarden
 from tests.conftest import TODAY
+from tests.published import publish_at
 from tests.volume import some
 
 pytestmark = pytest.mark.long
@@ -66,10 +67,8 @@ def deployed(world_with):
 
 
 def deploy_again(world, *, ago=0):
-    """Record that the last deployment of the stack began `ago` seconds ago."""
-    began = datetime.now(UTC) - timedelta(seconds=ago)
-    stack = cloudformation._stacks.get_scoped(ACCOUNT_ID, "us-east-1", "other")
-    stack["LastUpdatedTime"] = began.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """Record that the stack published the guardrails `ago` seconds ago."""
+    publish_at("other", datetime.now(UTC) - timedelta(seconds=ago))
     world.assemble(world.runtime.aws)
 
 

@@ -155,7 +155,7 @@ def test_no_function_has_two_of_the_permissions_to_attach_write_and_detach(right
         ({}, set()),
         (
             {"OrganizationId": "o-exampleorg1", "OrganizationalUnits": "ou-root-canvas000"},
-            {"AlertFunction", "SweepFunction"},
+            {"AlertFunction", "DetachFunction", "SweepFunction"},
         ),
         (
             {

@@ -210,6 +210,15 @@ IF_ROOM = {
 }
 """What the SCP stops, and the boundary if it has room. tests/test_deployers.py tries every way to become a deployer."""
 
+OF_THE_SCP = {
+    "OwnFunctions": [
+        (f"lambda:{action}EventSourceMapping", resource, {"lambda:FunctionArn": function})
+        for function in FUNCTIONS
+        for action, resource in (("Create", "*"), ("Update", arn("lambda", "event-source-mapping:of-another-caller")))
+    ],
+}
+"""What the SCP stops. The boundary of this stack has no room for it."""
+
 BY_A_MEMBERS_ADMIN = {"aws:PrincipalArn": f"{THERE}:role/Admin"}
 IN_A_MEMBER = {
     "GuardrailPolicies": on(
@@ -289,6 +298,7 @@ ORDINARY = [
     *on("lambda:GetFunction", *FUNCTIONS),
     *on("lambda:PublishLayerVersion", arn("lambda", "layer:pandas")),
     *on("lambda:DeleteEventSourceMapping", arn("lambda", "event-source-mapping:0")),
+    *on("lambda:CreateEventSourceMapping", "*", **{"lambda:FunctionArn": arn("lambda", "function:nightly")}),
     *on("sqs:DeleteQueue sqs:PurgeQueue sqs:SendMessage", arn("sqs", "orders")),
     *on("sqs:ReceiveMessage sqs:DeleteMessage sqs:PurgeQueue", *DEAD),
     *on("sqs:GetQueueAttributes", *QUEUES, *DEAD),
@@ -359,7 +369,7 @@ def cases(moves):
     return [pytest.param(sid, moves[sid], id=sid) for sid in moves]
 
 
-@pytest.mark.parametrize(("sid", "moves"), cases(MOVES | IF_ROOM))
+@pytest.mark.parametrize(("sid", "moves"), cases(MOVES | IF_ROOM | OF_THE_SCP))
 def test_an_administrator_under_the_scp_cannot_undo_the_guardrails(scp, sid, moves):
     assert [move for move in moves if decided(scp, move) != "explicitDeny"] == []
 
@@ -383,7 +393,7 @@ def test_an_administrator_with_the_boundary_cannot_undo_the_guardrails(boundary,
     assert [move for move in moves if decided(boundary, move) != "explicitDeny"] == []
 
 
-@pytest.mark.parametrize(("sid", "moves"), cases(MOVES | IF_ROOM))
+@pytest.mark.parametrize(("sid", "moves"), cases(MOVES | IF_ROOM | OF_THE_SCP))
 def test_no_statement_of_the_scp_can_be_left_out(scp, sid, moves):
     assert [move for move in moves if decided(without(scp, sid), move) != "allowed"] == []
 
@@ -394,13 +404,28 @@ def test_no_statement_of_the_boundary_can_be_left_out(boundary, sid, moves):
 
 
 def test_the_moves_cover_every_statement_and_every_action_of_it(scp, boundary):
-    for document, moves in ((scp, MOVES | IF_ROOM), (boundary, MOVES | OF_THE_BOUNDARY | IF_ROOM)):
+    for document, moves in ((scp, MOVES | IF_ROOM | OF_THE_SCP), (boundary, MOVES | OF_THE_BOUNDARY | IF_ROOM)):
         denies = [s for s in document["Statement"] if s["Effect"] == "Deny"]
         assert [s["Sid"] for s in denies] == list(moves)
         for statement in denies:
             tried = {action for action, _, _ in moves[statement["Sid"]]}
             untried = [a for a in statement.get("Action", ()) if not any(fnmatchcase(t, a) for t in tried)]
             assert untried == []
+
+
+def test_the_boundary_of_a_stack_without_forwarders_has_room_for_every_statement():
+    protection = Protection(deployed(translated()), (DEPLOYER,))
+    assert [move for move in OF_THE_SCP["OwnFunctions"] if decided(protection.boundary(), move) != "explicitDeny"] == []
+    assert len(protection.left_out()) == 2
+
+
+def test_a_policy_without_room_for_the_last_statement_says_what_it_leaves_out(scp):
+    many = tuple(f"{IAM}:role/deploy-{number:0>40}" for number in range(4))
+    protection = Protection(deployed(whole()), many)
+    sids = [statement["Sid"] for statement in protection.service_control_policy()["Statement"]]
+    assert sids == [statement["Sid"] for statement in scp["Statement"] if statement["Sid"] != "OwnFunctions"]
+    [left] = protection.left_out_of_scp()
+    assert "event source mappings" in left
 
 
 @pytest.mark.parametrize("sid", MOVES)

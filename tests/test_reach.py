@@ -1,6 +1,7 @@
 """Whether events of every account and region reach Rolewarden. Every sweep and `rolewarden doctor` report it."""
 
 import json
+from typing import Any
 
 import pytest
 from rolewarden.work import DOCTOR, HEARTBEAT
@@ -58,7 +59,8 @@ def test_a_forwarding_rule_with_another_pattern_role_or_dead_letter_queue_stops_
     assert cut_off(covered) == [account]
     events.put_rule(Name="rolewarden-forward-subjects", EventPattern=pattern)
     assert reported(covered) == {}
-    for changes in ({"RoleArn": f"arn:aws:iam::{account}:role/Powerless"}, {"DeadLetterConfig": {}}):
+    edits: list[dict[str, Any]] = [{"RoleArn": f"arn:aws:iam::{account}:role/Powerless"}, {"DeadLetterConfig": {}}]
+    for changes in edits:
         events.put_targets(Rule="rolewarden-forward-subjects", Targets=[{**target, **changes}])
         assert "another role, dead-letter queue" in reported(covered)[account, AWAY, "forwarder"]
 

@@ -12,6 +12,7 @@ from copy import copy
 import boto3
 import pytest
 from rolewarden import detach
+from rolewarden.alert_limits import NARROWED_SECONDS
 from rolewarden.alerting import SUMMARY, Alerter
 from rolewarden.aws import Aws
 from rolewarden.clock import Clock
@@ -369,7 +370,11 @@ def alert(staff):
     event = sample("self_stop_logging")
     event["detail"]["requestParameters"] = {"name": "management-events"}
     assert "StopLogging" in alerter.handle(event)["alert"]
-    event["detail"] |= {"eventName": "PutEventSelectors", "requestParameters": {"trailName": "management-events"}}
+    everything = [{"readWriteType": "All", "includeManagementEvents": True}]
+    parameters = {"trailName": "other", "eventSelectors": everything}
+    event["detail"] |= {"eventName": "PutEventSelectors", "requestParameters": parameters}
+    begun = alerter.clock.now
+    alerter.clock.now = lambda: begun() + NARROWED_SECONDS + 1
     assert alerter.handle(event)["why"] == "other trails log the events that Rolewarden needs"
     changed = sample("self_disable_rule")
     assert [bool(alerter.handle(changed)["alert"]) for _ in range(2)] == [True, False]

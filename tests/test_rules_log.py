@@ -10,7 +10,7 @@ import boto3
 import pytest
 from rolewarden.changes import digest_of_rules
 from rolewarden.errors import Refused, RetryLater
-from rolewarden.guardrails import read_document
+from rolewarden.guardrails_file import read_document
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK
 from rolewarden.record import RULES_CHANGES
 from rolewarden.rules_log import (

@@ -1,7 +1,6 @@
 """A sweep that runs out of time or runs next to another one, and its reports."""
 
 import itertools
-from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -9,7 +8,6 @@ from rolewarden import sweep as module
 from rolewarden.bindings import NamedRow, RoleKey
 from rolewarden.clock import Clock, unlimited
 from rolewarden.errors import RetryLater
-from rolewarden.listed import ListedDomain
 from rolewarden.origin import SWEEP
 from rolewarden.work import Work
 from rolewarden_local.aws import ACCOUNT_ID
@@ -241,12 +239,10 @@ def test_another_invocation_completes_a_slow_chunk_without_loss(world):
     sweeper = world.sweeper
     sweep = module.Sweep(ACCOUNT_ID, sweeper.clock.now())
     sweeper.progress.begin(sweep.row, sweep.began, "the rules")
-    domain = ListedDomain("d-analytics0001", "analytics")
-    profiles: dict[str, dict[str, Any]] = {name: {} for name in ("ana", "breakglass", "omar")}
     sweeper.progress.add_chunks(sweep.row, {"d-analytics0001/ana"})
     sweeper.progress.end_listing(sweep.row)
     sweeper.clock = Clock(seconds_left=lambda: 1.0)
-    sweeper.describe(sweep, REGION, domain, profiles)
+    sweeper.describe(sweep, REGION, "d-analytics0001", ["ana", "breakglass", "omar"])
     [rest] = world.queued("SWEEP_QUEUE_URL")
     assert (rest["step"], sorted(rest["profiles"])) == ("describe", ["breakglass", "omar"])
     sweeper.clock = Clock(seconds_left=unlimited)

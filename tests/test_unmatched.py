@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, USER_PROFILE, Binding, RoleKey
-from rolewarden.guardrails import read_yaml
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.trust import trust_of
 from rolewarden_cli.account import RoleDetail
 from rolewarden_cli.inventory import Inventory

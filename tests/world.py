@@ -103,6 +103,8 @@ class Assembled:
         self.sweeper = Sweeper.of(self.runtime, SweepSettings.read(self.environment))
         # Which subjects are due depends on the time of day. Tests of the rotation set the real one.
         self.sweeper.rotation = NoRotation(0)
+        # Many tests sweep often within a minute. Tests of the limit set the real one.
+        self.sweeper.requests.burst = 1000
         self.detacher = Detacher.of(self.runtime, DetachSettings.read(self.environment))
         self.bindings, self.progress, self.reported = (
             self.runtime.bindings,

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from botocore.config import Config
 from botocore.handlers import json_decode_policies
+from rolewarden import GUARDRAILS_RESOURCE
 from rolewarden.aws import Aws, translated
 from rolewarden.errors import Gone, Refused
 from rolewarden.listed import RoleDescription, role_description
@@ -95,7 +96,7 @@ class DeployedStack(NamedTuple):
     """A stack of CloudFormation.
 
     Each entry of `resources` is the logical ID, the type and the physical ID. `parameters` has all values, also the
-    defaults. `deployed` is when the last deployment began, in seconds of the epoch.
+    defaults. `deployed` is when the guardrails were last published, in seconds of the epoch.
     """
 
     name: str
@@ -317,12 +318,12 @@ class OperatorCalls:
                 client = cast("CloudFormationClient", self._aws.client("cloudformation"))
                 [stack] = client.describe_stacks(StackName=name)["Stacks"]
                 pages = client.get_paginator("list_stack_resources").paginate(StackName=name)
-                resources = tuple(
-                    (found["LogicalResourceId"], found["ResourceType"], found["PhysicalResourceId"])
+                listed = [
+                    found
                     for page in pages
                     for found in page["StackResourceSummaries"]
                     if found.get("PhysicalResourceId") and found["ResourceStatus"] != "DELETE_COMPLETE"
-                )
+                ]
         except Refused as refused:
             # CloudFormation has no separate error code for a stack that does not exist.
             if "does not exist" in str(refused):
@@ -332,7 +333,13 @@ class OperatorCalls:
                 ) from refused
             raise
         parameters = {given["ParameterKey"]: given["ParameterValue"] for given in stack.get("Parameters", ())}
-        deployed = stack.get("LastUpdatedTime", stack["CreationTime"]).timestamp()
+        resources = tuple(
+            (found["LogicalResourceId"], found["ResourceType"], found["PhysicalResourceId"]) for found in listed
+        )
+        published = (
+            found["LastUpdatedTimestamp"] for found in listed if found["LogicalResourceId"] == GUARDRAILS_RESOURCE
+        )
+        deployed = next(published, stack["CreationTime"]).timestamp()
         return DeployedStack(stack["StackName"], stack["StackId"], resources, parameters, deployed)
 
     # What only `rolewarden doctor` reads.

@@ -11,7 +11,6 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.segment import Segment
 from rich.text import Text
 from rolewarden.plaintext import visible
@@ -84,12 +83,18 @@ def console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
     """Show progress bars on standard error while the block runs, if standard error is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _step, _done, _total: None
+        return
+    # Most runs have no terminal, or end before anybody sees a bar, and the module takes milliseconds.
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(complete_style="cyan", finished_style="cyan"),
         MofNCompleteColumn(),
     )
-    with Progress(*columns, console=console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bars:
+    with Progress(*columns, console=console(stderr=True), transient=True) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(step: str, done: int, total: int) -> None:

@@ -14,7 +14,8 @@ from rolewarden.changes import AccessChange, Effects, RulesChange, compare_rules
 from rolewarden.clock import Clock
 from rolewarden.discovery import SubjectReader
 from rolewarden.errors import RulesError
-from rolewarden.guardrails import AlsoGovern, Guardrail, Rules, read_document
+from rolewarden.guardrails import AlsoGovern, Guardrail, Rules
+from rolewarden.guardrails_file import read_document
 from rolewarden.needs import Exemptions, Needs
 from rolewarden.yamltext import YamlTextError, parse_yaml
 

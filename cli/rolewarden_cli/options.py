@@ -13,7 +13,8 @@ from typing import Annotated, NoReturn
 import typer
 from rolewarden.clock import utc_today
 from rolewarden.errors import RolewardenError
-from rolewarden.guardrails import Rules, load
+from rolewarden.guardrails import Rules
+from rolewarden.guardrails_file import load
 from rolewarden.plaintext import visible
 
 from rolewarden_cli.commands import ExitCode

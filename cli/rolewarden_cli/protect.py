@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rolewarden import POLICY_PATH
@@ -59,6 +59,7 @@ _ALWAYS_LEFT_OUT = (
 _LEFT_OUT = {
     "Deployers": "deployers: an administrator can change one and then act as it",
     "OtherRegions": "SageMaker domains in regions that the stack does not cover",
+    "OwnFunctions": "event source mappings that let a function receive from a queue of the caller",
 }
 """The gap of a boundary without the statement, by the Sid of the statement."""
 
@@ -157,6 +158,9 @@ STACK_WRITES = (
     "sqs:DeleteQueue",
     "sqs:SetQueueAttributes",
 )
+MAPPING_WRITES = ("lambda:CreateEventSourceMapping", "lambda:UpdateEventSourceMapping")
+"""Calls that let a function receive from a queue of the caller."""
+
 TRAIL_WRITES = (
     "cloudtrail:DeleteTrail",
     "cloudtrail:PutEventSelectors",
@@ -205,8 +209,14 @@ class Protection:
         return self.stack.arn.split(":")[4]
 
     def service_control_policy(self) -> Document:
-        """The policy for accounts, organizational units or the root. Raises ProtectionError if it is too long."""
-        return _fitting([*self._denies(scp=True), *self._optional()], SCP_SIZE, "a service control policy")
+        """The policy for accounts, organizational units or the root. Raises ProtectionError if it is too long.
+
+        It lacks `OwnFunctions` if that statement has no room, because such a call also sends an alert.
+        """
+        *needed, last = [*self._denies(scp=True), *self._optional()]
+        whole = [*needed, last]
+        has_room = size({"Version": VERSION, "Statement": whole}) <= SCP_SIZE
+        return _fitting(whole if has_room else needed, SCP_SIZE, "a service control policy")
 
     def _optional(self) -> list[Statement]:
         """The statements for which a boundary may have no room, the most important first."""
@@ -216,6 +226,9 @@ class Protection:
             *([self._deny("Deployers", READS, deployers, reads=True)] if deployers else []),
             # A domain in a region that the stack does not cover is unprotected.
             self._deny("OtherRegions", ["sagemaker:CreateDomain"], "*", elsewhere=self.stack.regions),
+            # Both calls name the function in a parameter. The first has no resource, and the resource of the second can
+            # be a mapping of the caller.
+            self._deny("OwnFunctions", MAPPING_WRITES, "*", where={"lambda:FunctionArn": list(self._functions())}),
         ]
 
     def boundary(self) -> Document:
@@ -245,9 +258,15 @@ class Protection:
 
     def left_out(self) -> tuple[str, ...]:
         """The denials of the service control policy that the boundary lacks."""
-        boundary = {statement["Sid"] for statement in self.boundary()["Statement"]}
-        missing = [_LEFT_OUT[statement["Sid"]] for statement in self._optional() if statement["Sid"] not in boundary]
-        return (*_ALWAYS_LEFT_OUT, *missing)
+        return (*_ALWAYS_LEFT_OUT, *self._missing(self.boundary()))
+
+    def left_out_of_scp(self) -> tuple[str, ...]:
+        """The denials for which the service control policy has no room."""
+        return tuple(self._missing(self.service_control_policy()))
+
+    def _missing(self, document: Document) -> list[str]:
+        sids = {statement["Sid"] for statement in document["Statement"]}
+        return [_LEFT_OUT[statement["Sid"]] for statement in self._optional() if statement["Sid"] not in sids]
 
     def _denies(self, *, scp: bool) -> list[Statement]:
         """The denies of both documents. An SCP covers every account, and exempts the roles that need an action."""
@@ -295,7 +314,7 @@ class Protection:
         resources: str | list[str],
         roles: Sequence[str] = (),
         *,
-        where: dict[str, str] | None = None,
+        where: Mapping[str, str | list[str]] | None = None,
         elsewhere: Sequence[str] = (),
         reads: bool = False,
     ) -> Statement:
@@ -305,7 +324,7 @@ class Protection:
         """
         exempt = [*roles, *self.deployers]
         condition = {
-            **({"ArnLike": where} if where else {}),
+            **({"ArnLike": dict(where)} if where else {}),
             **({"StringNotEquals": {"aws:RequestedRegion": list(elsewhere)}} if elsewhere else {}),
             **({"ArnNotLike": {"aws:PrincipalArn": exempt}} if exempt else {}),
         }
@@ -344,6 +363,9 @@ class Protection:
             return self._iam(resource)
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
 
+    def _functions(self) -> Iterator[str]:
+        return self._covered("AWS::Lambda::Function", "lambda", "function:{}")
+
     def _tables(self) -> Iterator[str]:
         return self._covered("AWS::DynamoDB::Table", "dynamodb", "table/{}")
 
@@ -380,7 +402,7 @@ class Protection:
     def _parts(self) -> Iterator[str]:
         """The stack, and all of its resources except roles."""
         yield self.stack.arn
-        yield from self._covered("AWS::Lambda::Function", "lambda", "function:{}")
+        yield from self._functions()
         yield from self._covered("AWS::Lambda::EventSourceMapping", "lambda", "event-source-mapping:{}")
         for layer in self._of("AWS::Lambda::LayerVersion"):
             # All versions of the layer, because a rollback needs an older one.

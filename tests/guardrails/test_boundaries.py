@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given, reject
 from hypothesis import strategies as st
 from rolewarden import policies
-from rolewarden.guardrails import AssistantsRule, BedrockRule, Guardrail, JumpStartRule, Rules, read_yaml
+from rolewarden.guardrails import AssistantsRule, BedrockRule, Guardrail, JumpStartRule, Rules
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.policies import (
     NAME_SIZE,
     POLICY_SIZE,
@@ -28,7 +29,7 @@ from rolewarden.policies import (
 )
 from rolewarden_local.emulated.judge import judge
 
-from tests.guardrails.probes import ALLOW_EVERYTHING, PAGE, REQUESTS, Request
+from tests.guardrails.probes import ALLOW_EVERYTHING, PAGE, REQUESTS, Request, context_of
 from tests.guardrails.strategies import guardrails
 
 ADMINISTRATOR = {"AdministratorAccess": ALLOW_EVERYTHING}
@@ -53,7 +54,7 @@ def attached(some: Iterable[Guardrail]) -> dict[str, Document]:
 
 def allowed(policies: dict[str, Document], request: Request, boundary: Document | None = None) -> bool:
     return all(
-        judge(policies, request.action, resource, request.context, boundary=boundary).allowed
+        judge(policies, request.action, resource, context_of(request, resource), boundary=boundary).allowed
         for resource in request.resources
     )
 

@@ -14,7 +14,7 @@ import pytest
 from rolewarden.policies import Statement, document_of
 from rolewarden_local.emulated.judge import judge
 
-from tests.guardrails.probes import ALLOW_EVERYTHING, PAGE, REQUESTS, Request, allowed, role_under
+from tests.guardrails.probes import ALLOW_EVERYTHING, PAGE, REQUESTS, Request, allowed, context_of, role_under
 
 pytestmark = pytest.mark.long
 
@@ -48,7 +48,10 @@ def without_one_word(statement: Statement) -> Iterator[tuple[str, Statement | No
 
 def deciding(guardrail: str, request: Request) -> set[tuple[str, int]]:
     """The statements that deny a request: the name of the policy, and the number of the statement."""
-    judged = (judge(role_under(guardrail), request.action, resource, request.context) for resource in request.resources)
+    judged = (
+        judge(role_under(guardrail), request.action, resource, context_of(request, resource))
+        for resource in request.resources
+    )
     return {(one.policy, one.index) for found in judged if not found.allowed for one in found.matched}
 
 

@@ -23,7 +23,7 @@ from rolewarden.guardrails import (
     Routes,
     RuleKind,
 )
-from rolewarden.matching import matches
+from rolewarden.matching import fewest, matches
 from rolewarden.policies import POLICY_SIZE, Document, Statement, TooLong, compile_guardrail, digest, size
 from rolewarden_local.emulated import iam
 from rolewarden_local.emulated.judge import runs_over_a_colon
@@ -310,10 +310,10 @@ long_ids = st.lists(parts_of_ids, min_size=2, max_size=6).map("".join)
 @given(st.lists(long_ids, min_size=2, max_size=8), st.data())
 def test_both_parts_of_a_list_match_the_same_models_as_the_list(listed: list[str], data: st.DataObject) -> None:
     try:
-        parts = policies._parted(policies._fewest(listed))
+        parts = policies._parted(fewest(listed))
     except policies._IndivisibleError:
         return
-    whole = policies._fewest(listed)
+    whole = fewest(listed)
     assert max(sum(map(len, part)) for part in parts) < sum(map(len, whole))
     text = data.draw(st.sampled_from([*whole, *parts[0], *parts[1]]).flatmap(matching))
     for asked in (text, text[:-1], f"{text}a", f"a{text}"):
@@ -363,10 +363,19 @@ def test_leaving_out_covered_patterns_changes_no_match(listed: list[str], data: 
     text = data.draw(
         st.text("ab-.:", max_size=6) | (st.sampled_from(listed).flatmap(matching) if listed else st.just(""))
     )
-    fewest = policies._fewest(listed)
-    assert any(matches(pattern, text) for pattern in fewest) == any(matches(pattern, text) for pattern in listed)
-    for pattern in fewest:
-        assert policies._fewest([other for other in fewest if other != pattern] + [pattern]).count(pattern) == 1
+    few = fewest(listed)
+    assert any(matches(pattern, text) for pattern in few) == any(matches(pattern, text) for pattern in listed)
+    for pattern in few:
+        assert fewest([other for other in few if other != pattern] + [pattern]).count(pattern) == 1
+        assert not any(_covers(other, pattern) for other in few if other != pattern)
+
+
+def _covers(wide: str, narrow: str) -> bool:
+    """Whether a pattern matches every text that `narrow` matches: `narrow` is read as a text."""
+    return (
+        re.fullmatch("".join({"*": ".*", "?": "[^*]"}.get(char) or re.escape(char) for char in wide), narrow)
+        is not None
+    )
 
 
 @given(guardrails(), st.randoms(use_true_random=False))

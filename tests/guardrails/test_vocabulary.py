@@ -83,6 +83,8 @@ def test_null_and_bool_have_the_two_values_that_aws_documents() -> None:
 
 def supports(action: dict[str, Any], key: str) -> bool:
     name = next((name for name in GLOBAL_KEYS if key.startswith(name)), key)
+    if name == "aws:RequestedRegion":
+        return True  # Each request has this key (IAM User Guide, "AWS global condition context keys").
     if name == "aws:ResourceTag/":
         # The data lists it for the resource types and not for the actions.
         types = [str(resource["name"]) for resource in action["resourceTypes"]]

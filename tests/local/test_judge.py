@@ -18,7 +18,7 @@ All under https://docs.aws.amazon.com/IAM/latest/UserGuide/:
 from datetime import date
 
 import pytest
-from rolewarden.guardrails import read_document
+from rolewarden.guardrails_file import read_document
 from rolewarden.policies import compile_rules
 from rolewarden_local.emulated.judge import (
     OPERATORS,

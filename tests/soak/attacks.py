@@ -20,7 +20,7 @@ from rolewarden_local.aws import ACCOUNT_ID, REGION
 from rolewarden_local.emulated._ministack import iam
 from rolewarden_local.scenes.seed import TRUST, trusting
 
-from tests.soak.ledger import OURS, ROLEWARDEN, Ledger, name_of, named_now, roles_now
+from tests.soak.ledger import OURS, ROLEWARDEN, Ledger, roles_now
 
 if TYPE_CHECKING:
     from tests.soak.functions import Functions
@@ -212,11 +212,6 @@ class QueueAttacks:
     )
     def a_step_of_a_sweep_is_forged(self, step: str, began: str, after: str, account: str) -> None:
         """Continue the newest sweep (an empty `began`) or one that never began. `after` leaves domains out."""
-        if step == "describe":
-            self.ledger.misnamed.add(("d-analytics0001", "omar"))
-            for domain, profile, arn in named_now():
-                if (domain, profile) == ("analytics", "omar"):
-                    self.ledger.needed[name_of(arn)].update(self.ledger.guardrails.values())
         sweeps = [row["item"]["S"] for row in self.rows() if row["scope"]["S"] == f"sweep/{account}"]
         self.forge(
             "SWEEP_QUEUE_URL",
@@ -227,8 +222,8 @@ class QueueAttacks:
                 "after": after,
                 "region": REGION,
                 "target": "all",
-                "domain": ["d-analytics0001", "research"],
-                "profiles": {"omar": {"team": INNOCENT}, "nobody": None},
+                "domain": "d-analytics0001",
+                "profiles": ["omar", "nobody"],
             },
         )
 

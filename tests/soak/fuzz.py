@@ -119,7 +119,7 @@ def messages(world: World) -> dict[str, list[Any]]:
     looks = [Recheck(parse_event(event), 1).as_dict() for event in events().values() if not parse_event(event).ignored]
     bound = [b for b in world.bindings.all() if b.role]
     works = [Work.of_sweep(b.role, ACCOUNT_ID, [b]).as_dict() for b in bound if b.role]
-    ana = {"domain": ["d-analytics0001", "analytics"], "profiles": {"omar": {"a": "b"}, "ana": None}}
+    ana = {"domain": "d-analytics0001", "profiles": ["omar", "ana"]}
     return {
         "WorkQueue": [*works, *(look for look in looks if "policy" not in look["request"])],
         "PublishQueue": [look for look in looks if "policy" in look["request"]],

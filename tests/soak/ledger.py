@@ -85,8 +85,6 @@ class Ledger:
     - `everyone`: what each role needs that SageMaker can assume.
     - `detaches`: whether surplus policies are detached.
     - `lapsed`: the exempt roles that AWS or a row of the bindings table ever gave a reason to govern.
-    - `misnamed`: the subjects (domain ID and user profile) of which a message gave the domain another name. Until the
-      next sweep, their roles can get every guardrail.
     - `wronged`: the exempt roles to which Rolewarden attached something although they had not lapsed.
     """
 
@@ -100,7 +98,6 @@ class Ledger:
     theirs: dict[str, str] = field(default_factory=lambda: _theirs(policies_now()))
     needed: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     lapsed: set[str] = field(default_factory=set)
-    misnamed: set[tuple[str, str]] = field(default_factory=set)
     wronged: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -162,8 +159,6 @@ class Ledger:
         for arn in arns_in(parameters):
             name = name_of(arn)
             self.needed[name].add(self.guardrail(domain))
-            if (parameters.get("domainId", ""), parameters.get("userProfileName", "")) in self.misnamed:
-                self.needed[name].update(self.guardrails.values())
             if name in self.uses and (domain, parameters.get("userProfileName", "")) not in self.uses[name]:
                 self.lapsed.add(name)
 

@@ -33,6 +33,7 @@ from rolewarden_local.scenes.template import Template
 
 from tests.conftest import ROOT
 from tests.guardrail_texts import BY_DOMAIN
+from tests.published import publish_at
 from tests.publishing import UNRELATED
 from tests.soak.attacks import (
     INNOCENT,
@@ -163,8 +164,7 @@ def _deploy(world: World) -> None:
     world.environment = {**world.environment, "STACK_ID": made["StackId"]}
     for role in iam._roles.values():
         role["CreateDate"] = "2026-01-01T00:00:00Z"
-    stack = cloudformation._stacks.get_scoped(ACCOUNT_ID, REGION, STACK)
-    stack["LastUpdatedTime"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    publish_at(STACK, datetime.now(UTC))
 
 
 def _deployed() -> str:

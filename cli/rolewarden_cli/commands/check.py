@@ -9,6 +9,9 @@ from rolewarden_cli.options import AsJson, RulesFile, end
 from rolewarden_cli.rules import DEFAULT_FILE, CheckedFile
 from rolewarden_cli.shipped import here_or_shipped
 
+MOST_SHOWN = 200
+"""The number of problems that the command prints as text. More lines take longer to print than to find."""
+
 
 def run_check(
     file: RulesFile = DEFAULT_FILE,
@@ -27,7 +30,10 @@ def run_check(
         print_json(found)
     else:
         out = console.console(soft_wrap=True)
-        show_problems(out, found.problems())
+        problems = found.problems()
+        show_problems(out, problems[:MOST_SHOWN])
+        if len(problems) > MOST_SHOWN:
+            out.print(f"{len(problems) - MOST_SHOWN:,} more problems: correct these first, or use --json to list all")
         for line in found.costs():
             out.print(line)
         errors, warnings = len(found.checked.errors), len(found.checked.warnings)

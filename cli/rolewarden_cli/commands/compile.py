@@ -30,7 +30,7 @@ def run_compile(
     show_problems(console.console(stderr=True, soft_wrap=True), found.problems())
     if found.checked.errors:
         raise typer.Exit(ExitCode.ERROR)
-    policies = found.policies()
+    policies = found.policies
     written = write(policies, out) if out else []
     if as_json:
         print_json({"policies": {policy.name: policy.document for policy in policies}})

@@ -46,6 +46,8 @@ def run_scp(
     if boundary:
         note(f"the boundary leaves out {'; '.join(protection.left_out())}. A service control policy covers them")
         note(f"create the policy with the name {BOUNDARY_NAME}: the document protects the policy of that name")
+    elif left := protection.left_out_of_scp():
+        note(f"the policy has no room for a deny of {'; '.join(left)}. Such a call sends an alert")
     if out is None:
         print_document(text(document))
         return

@@ -60,6 +60,24 @@ ACCESS_PATHS: dict[str, AccessPath] = {
         "call a model with another identity; AgentCore, Claude Platform on AWS and Nova Act",
         "high",
     ),
+    "BedrockProfiles": AccessPath("Calling a Bedrock model through an inference profile of another geography", "high"),
+    "BedrockGlobalProfiles": AccessPath("Calling a Bedrock model through a global inference profile", "high"),
+    "BedrockRegions": AccessPath("Calling a Bedrock model in another region", "high"),
+    "BedrockOtherRegions": AccessPath(
+        "Using a Bedrock model in another region by a call that cannot name an inference profile", "high"
+    ),
+    "BedrockOnlyThrough": AccessPath(
+        "Calling a Bedrock model without one of the listed application inference profiles", "medium"
+    ),
+    "BedrockGuardrailRequired": AccessPath(
+        "Calling a Bedrock model without one of the listed Amazon Bedrock Guardrails", "high"
+    ),
+    "BedrockOtherCalls": AccessPath(
+        "Batch jobs, evaluations and bedrock-mantle, which can name neither an application inference profile nor an "
+        "Amazon Bedrock Guardrail",
+        "high",
+    ),
+    "BedrockBatch": AccessPath("Batch jobs of Bedrock", "high"),
     "BedrockPassRole": AccessPath("Passing a role to Bedrock or AgentCore, which work with it", "high"),
     "JumpStartCreateSdk": AccessPath(_CREATE.format(_SDK), "high"),
     "JumpStartCreateStudio": AccessPath(_CREATE.format(_STUDIO), "high"),
@@ -97,6 +115,8 @@ ACCESS_PATHS: dict[str, AccessPath] = {
     "ExemptRoles": AccessPath("Passing an exempt role to a service, and assuming it", "high"),
     "JumpStartWeights": AccessPath("Fetching a model's files from JumpStart's buckets", "high"),
     "Assistants": AccessPath("Answers of AWS's assistants in Canvas, in Studio and in other services", "high"),
+    "ApiKeys": AccessPath("Calling a model with an API key", "medium"),
+    "ApiKeyCreation": AccessPath("Creating, resetting and activating a long-term API key for models", "medium"),
     "PassRoleToService": AccessPath("Passing another role to SageMaker, Bedrock or EventBridge", "high"),
     "AllThatIsNotDenied": AccessPath(
         "Nothing: a permissions boundary must allow everything that it does not deny, and grants nothing",

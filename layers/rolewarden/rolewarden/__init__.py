@@ -8,6 +8,10 @@ __version__ = "0.1.0"
 POLICY_PATH = "/rolewarden/"
 """IAM path of Rolewarden's guardrail policies and of its functions' roles."""
 
+GUARDRAILS_RESOURCE = "Guardrails"
+"""Logical ID of the custom resource that publishes the guardrails. CloudFormation updates it only with a new layer, so
+that an update of the stack which changes something else does not confirm the exemptions."""
+
 MEMBER_ROLES = frozenset(
     f"rolewarden-{function}" for function in ("enforce", "reconcile", "sweep", "publish", "detach", "drill")
 )

@@ -318,6 +318,14 @@ _EXEMPTIONS: dict[str, tuple[str, str]] = {
         "a caller created an exempt role after the last deployment: it may not be the role that you exempted",
         "ended the exemption until the next deployment: the role gets the guardrails that its users need",
     ),
+    Reason.EXEMPT_OTHER: (
+        "the exempt role is not the role whose ID guardrails.yaml has",
+        "ended the exemption: the role gets the guardrails that its users need",
+    ),
+    Reason.EXEMPT_REPLACED: (
+        "a deployment confirmed the exemption of a role that is not the one that was exempt before",
+        "nothing: the role is exempt",
+    ),
     Reason.EXEMPT_BEYOND: (
         "a domain or user profile uses an exempt role that is not exempt for it",
         "ended the exemption: the role gets its guardrails, for all its users",

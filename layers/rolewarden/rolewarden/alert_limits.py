@@ -5,11 +5,12 @@ summary has the number. A caller could also cause many different alerts to hide 
 alerts of a caller, and of an account, is limited, and reaching the limit is an alert, too. The alerts of other callers
 and accounts still arrive.
 
-The table has rows of three scopes. Each row counts until the time `closes`:
+The table has rows of four scopes. Each row counts until the time `closes`:
 
 - `alert`: an alert that was sent, with the number of `repeats`.
 - `limit`: the number of different alerts of a caller or account (`kinds`), and of those left out (`beyond`).
 - `notice`: an alert about a limit, or about a row of the history. It is sent only once.
+- `narrowed`: a trail that logged less than Rolewarden needs, and may be restored since then.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ SKEW_SECONDS = 60
 
 KEPT_NOTICE_SECONDS = 2 * 24 * 3600
 """Seconds for which a row of the history counts as reported: longer than its event can arrive."""
+
+NARROWED_SECONDS = 900
+"""Seconds for which a narrowed trail does not count: longer than two records of calls at the same time can be apart."""
 
 ALERT_KEPT_SECONDS = 3 * 24 * 3600
 """Seconds after which DynamoDB can delete a row: longer than an event of a row of the history counts."""
@@ -111,6 +115,17 @@ class AlertLimits:
     def keep_notice(self, item: str, seconds: int = WINDOW_SECONDS) -> None:
         """Count a notice as sent for `seconds`."""
         self._set_end("notice", item, seconds)
+
+    def note_narrowed(self, trail: str) -> None:
+        """Note for NARROWED_SECONDS that a caller has narrowed a trail."""
+        now = int(self.clock.now())
+        row = {"closes": now + NARROWED_SECONDS, "read_at": now, "expires": now + ALERT_KEPT_SECONDS}
+        self.aws.put(self.table, {"scope": "narrowed", "item": trail, **row})
+
+    def narrowed(self) -> list[str]:
+        """The trails that callers have narrowed in the last NARROWED_SECONDS."""
+        now = self.clock.now()
+        return [str(row["item"]) for row in self._rows("narrowed") if row["closes"] > now]
 
     def counted(self) -> Counted:
         """The numbers of all hours that have ended."""

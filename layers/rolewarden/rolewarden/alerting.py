@@ -5,7 +5,8 @@ Every event can be forged or repeated by a caller, so it is an alert only in the
 - an event of Rolewarden, if the history has its row. Each row is one alert at most.
 - a CloudTrail record of an account that the stack covers, about a part of Rolewarden or a trail. The event bus accepts
   such an event from CloudTrail only. A call of the own stack is no alert, and neither is a call that named nothing that
-  exists. A change to a trail is one only if the other trails do not log the events that Rolewarden needs.
+  exists. A change to a trail is one only if the other trails do not log the events that Rolewarden needs. What the
+  record says about a trail counts, and not how the trail is when this function reads it.
 
 `rolewarden.alert_limits` decides which of them are sent, and which are counted.
 """
@@ -34,7 +35,7 @@ from rolewarden.history import StoredHistory
 from rolewarden.names import folded
 from rolewarden.own_operations import OwnOperations
 from rolewarden.progress import RecordedProgress
-from rolewarden.reach import FORWARD, FORWARDING_RULES, UNDELIVERED, without_trail
+from rolewarden.reach import FORWARD, FORWARDING_RULES, UNDELIVERED, NamedTrail, narrowed, unlogged
 from rolewarden.record import logger, metrics
 from rolewarden.settings import AlertSettings
 
@@ -47,9 +48,10 @@ MEMBERS_SECONDS = 300.0
 _NOTHING_THERE = re.compile(r"NoSuch|NotFound|NonExistent|DoesNotExist|Throttl|TooManyRequests|RateExceeded", re.I)
 """Error codes of calls that found no such resource, and of calls that AWS did not look at."""
 
+_TOO_MANY = "too many different alerts"
+"""The answer about an alert that a limit leaves out."""
+
 _TRAIL_CALLS = frozenset({"DeleteTrail", "PutEventSelectors", "StopLogging", "UpdateTrail"})
-_ENDING = frozenset({"DeleteTrail", "StopLogging"})
-"""The calls after which a trail logs nothing. The trail does not count, even if it has been started again."""
 
 
 @dataclass
@@ -98,7 +100,9 @@ class Alerter:
             return _none("this row of the history was reported")
         about = about_of(event.get("detail-type"), mapping(event.get("detail")))
         sent = self._send(compose(event, self.aws.partition, self.settings.queues), key_of(event, about))
-        self.limits.keep_notice(notice, KEPT_NOTICE_SECONDS)
+        # A row whose alert a limit left out can still become one if its event comes again.
+        if sent.get("why") != _TOO_MANY:
+            self.limits.keep_notice(notice, KEPT_NOTICE_SECONDS)
         return sent
 
     def _handle_record(self, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,16 +187,25 @@ class Alerter:
         return IAM_HOME_REGIONS.get(self.aws.partition, self.aws.region)
 
     def _is_still_logged(self, account: str, record: Mapping[str, Any]) -> bool:
-        """Whether trails log all events that Rolewarden needs after a change to a trail. False if AWS does not say."""
+        """Whether trails log all events that Rolewarden needs after a change to a trail. False if AWS does not say.
+
+        A trail that a caller has narrowed in the last minutes does not count, even if it logs everything now. Otherwise
+        a caller could narrow one trail after another, and restore all of them within seconds. Raises RetryLater.
+        """
         if record.get("errorCode") or account != self.settings.account:
             # AWS refused the call, or this function cannot read the trails of the account.
             return bool(record.get("errorCode"))
         parameters = mapping(record.get("requestParameters"))
         trail = str(parameters.get("name") or parameters.get("trailName") or "")
-        changed = trail if record.get("eventName") in _ENDING else ""
-        region = str(record.get("awsRegion", ""))
+        if narrowed(record, self.settings.regions, self._home_region):
+            self.limits.note_narrowed(f"{record.get('awsRegion', '')} {trail}")
+        without = [
+            NamedTrail(name, region) for region, _, name in (item.partition(" ") for item in self.limits.narrowed())
+        ]
+        if not trail:
+            return False
         try:
-            return not without_trail(self.aws, self.settings.regions, self._home_region, changed, region)
+            return not unlogged(self.aws, self.settings.regions, self._home_region, without)
         except (Refused, RetryLater) as error:
             logger.error("the trails cannot be read", extra={"why": str(error)})
             return False
@@ -203,7 +216,7 @@ class Alerter:
             if self.limits.claim_notice(limit.item):
                 self._notify(alert.beyond(key, limit.most, of_actor=limit.of_actor))
                 self.limits.keep_notice(limit.item)
-            return _none("too many different alerts", message)
+            return _none(_TOO_MANY, message)
         if not admission.is_new:
             return _none("this alert was sent within the hour", message)
         self._notify(message.repeated(admission.repeats))

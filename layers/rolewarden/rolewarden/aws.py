@@ -21,7 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ParamValidationError
 from botocore.session import Session
 
-from rolewarden import POLICY_PATH
+from rolewarden import GUARDRAILS_RESOURCE, POLICY_PATH
 from rolewarden.attributes import attribute, plain
 from rolewarden.chunks import chunks
 from rolewarden.clock import CLOCK_SKEW, Clock
@@ -924,15 +924,18 @@ class Aws:
         with _of_our_own():
             return self._cloudformation.describe_stacks(StackName=stack_id)["Stacks"][0]
 
-    def stack_deployed(self, stack_id: str) -> float | None:
-        """As `stack_updated`, but None if the stack does not exist, as for a function on a developer's machine."""
+    def stack_published(self, stack: str) -> float | None:
+        """When CloudFormation last published the guardrails of a stack; None if it never did. Raises RetryLater."""
         try:
-            return self.stack_updated(stack_id)
+            with _of_our_own():
+                calls = self._cloudformation
+                found = calls.describe_stack_resource(StackName=stack, LogicalResourceId=GUARDRAILS_RESOURCE)
         except RetryLater as error:
-            # CloudFormation has no separate error code for a stack that does not exist.
+            # CloudFormation has no separate error code for what does not exist.
             if "does not exist" in str(error):
                 return None
             raise
+        return float(found["StackResourceDetail"]["LastUpdatedTimestamp"].timestamp())
 
     def notify(self, topic_arn: str, subject: str, text: str) -> None:
         """Send a message to the subscribers of a topic. Raises RetryLater."""

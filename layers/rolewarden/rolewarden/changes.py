@@ -339,6 +339,7 @@ _KINDS = {
     "deny-all": "deny: all",
     "deny": "a deny list",
     "allow": "an allow list",
+    "allow-all": "allow: all",
 }
 """The kinds of rules, as people read them."""
 
@@ -514,7 +515,8 @@ def _role_in_words(role: str, account: str) -> str:
 def _subjects_in_words(exemption: Exemption) -> str:
     named = [f"domain {' or '.join(exemption.domains)}"] if exemption.domains else []
     named += [f"user profile {' or '.join(exemption.user_profiles)}"] if exemption.user_profiles else []
-    return f", for {', '.join(named)}" if named else ""
+    of_id = f", only with ID {exemption.role_id}" if exemption.role_id else ""
+    return f", for {', '.join(named)}{of_id}" if named else of_id
 
 
 def _scopes(old: Rules, new: Rules) -> Iterator[ScopeChange]:

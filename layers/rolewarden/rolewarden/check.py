@@ -9,28 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 
 from rolewarden.events import DOMAIN_ID
-from rolewarden.guardrails import (
-    BedrockRule,
-    Fallback,
-    FileReading,
-    Guardrail,
-    JumpStartRule,
-    Mode,
-    Rules,
-    read,
-)
+from rolewarden.guardrails import Fallback, Guardrail, Mode, Rules
+from rolewarden.guardrails_file import FileReading, ShowProgress, read, show_nothing
 from rolewarden.known import KnownModels
 from rolewarden.matching import matches, matches_name
+from rolewarden.model_ids import ListedModels, ModelNames
 from rolewarden.names import among
-from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail
+from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail, fewest_policies
 from rolewarden.problems import Problem
 
 ROLE_POLICIES = 10
 """The default quota of managed policies per role (IAM and STS quotas, IAM User Guide)."""
+
+MOST_POLICIES = 20
+"""The greatest number of managed policies per role to which AWS raises the quota (AWS re:Post, "How can I increase the
+default managed policy or character size limit for an IAM role or user?")."""
 
 _LONGEST_PARTITION = "aws-us-gov"
 """The partition with the longest name. A policy that fits into the size limit there fits in every partition."""
@@ -53,35 +49,51 @@ class Checked:
     slots: tuple[int, ...] = ()
 
 
-def check(path: Path, *, today: date, known: KnownModels | None = None) -> Checked:
+def check(
+    path: Path, *, today: date, known: KnownModels | None = None, progress: ShowProgress = show_nothing
+) -> Checked:
     """Read and compile the file at `path`; `today` (UTC) decides which exemptions have ended.
 
     It raises nothing for the content of the file, and a file that it cannot read becomes one of the errors.
     """
-    reading = read(path, today=today)
+    reading = read(path, today=today, known=known, progress=progress)
     if reading.rules is None:
         return Checked(None, reading.errors, reading.warnings)
-    checked = _compiled(reading, reading.rules)
+    checked = _compiled(reading, reading.rules, progress)
     if checked.rules is None:
         return checked
     more = (
         *_slot_warnings(reading, checked.slots),
         *_boundary_warnings(reading, reading.rules),
-        *_pattern_warnings(reading, reading.rules, known),
+        *_pattern_warnings(reading, reading.rules, known, progress),
         *_loosening_warnings(reading, reading.rules),
     )
     return replace(checked, warnings=tuple(sorted((*checked.warnings, *more), key=lambda problem: problem.line)))
 
 
-def _compiled(reading: FileReading, rules: Rules) -> Checked:
+def _compiled(reading: FileReading, rules: Rules, progress: ShowProgress) -> Checked:
     policies, errors = {}, []
-    for name, guardrail in rules.guardrails.items():
+    for number, (name, guardrail) in enumerate(rules.guardrails.items()):
+        progress("compiling guardrails", number, len(rules.guardrails))
+        # A list of thousands of models is not compiled only to be refused.
+        least = fewest_policies(guardrail, _LONGEST_PARTITION)
         try:
-            policies[name] = len(compile_guardrail(guardrail, _LONGEST_PARTITION))
+            needed = least if least > MOST_POLICIES else len(compile_guardrail(guardrail, _LONGEST_PARTITION))
         except TooLong as error:
             errors.append(reading.problem(error.where, error.reason))
+            continue
+        policies[name] = needed
+        if needed > MOST_POLICIES:
+            count = f"at least {needed:,}" if needed == least else f"{needed:,}"
+            errors.append(
+                reading.problem(
+                    ("guardrails", name),
+                    f"needs {count} policies, and no role can have more than {MOST_POLICIES}: write families, such as "
+                    "`anthropic.claude-*`, or fewer models",
+                )
+            )
     errors += _reserved(reading, rules)
-    errors += _contradictions(reading, rules)
+    errors += [*_slot_errors(reading, rules, policies), *_contradictions(reading, rules)]
     if errors:
         return Checked(None, tuple(errors), reading.warnings)
     slots = tuple(sum(policies[name] for name in assignment.guardrails) for assignment in rules.assignments)
@@ -98,6 +110,18 @@ def _reserved(reading: FileReading, rules: Rules) -> Iterator[Problem]:
         if among(name, RESERVED):
             yield reading.problem(
                 ("guardrails", name), f"is reserved for Rolewarden: rename it, for example to `no-{name}`"
+            )
+
+
+def _slot_errors(reading: FileReading, rules: Rules, policies: Mapping[str, int]) -> Iterator[Problem]:
+    """An error for each assignment to guardrails that only together have more policies than a role can have."""
+    for number, assignment in enumerate(rules.assignments):
+        needed = [policies.get(name, 0) for name in assignment.guardrails]
+        if sum(needed) > MOST_POLICIES >= max(needed):
+            yield reading.problem(
+                ("assignments", number),
+                f"takes {sum(needed):,} policies, and no role can have more than {MOST_POLICIES}: use fewer guardrails "
+                "or shorter lists",
             )
 
 
@@ -177,27 +201,43 @@ def _boundary_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
             )
 
 
-def _pattern_warnings(reading: FileReading, rules: Rules, known: KnownModels | None) -> Iterator[Problem]:
+def _pattern_warnings(
+    reading: FileReading, rules: Rules, known: KnownModels | None, progress: ShowProgress
+) -> Iterator[Problem]:
+    names = ModelNames(known)
     for name, guardrail in rules.guardrails.items():
         for family, rule in (("bedrock", guardrail.bedrock), ("jumpstart", guardrail.jumpstart)):
             if rule is None or rule.kind == "deny-all":
                 continue
-            models: tuple[str, ...] = getattr(known, family, ())
+            closed = _ClosedModels(rule.patterns, names.bedrock if family == "bedrock" else names.jumpstart)
             for number, pattern in enumerate(rule.patterns):
-                warning = _pattern_warning(family, rule, pattern, models, known.as_of if known else "")
-                if warning:
+                if number % 500 == 0:
+                    progress(f"comparing {name} with known models", number, len(rule.patterns))
+                if warning := _pattern_warning(family, rule.kind, pattern, closed, names):
                     yield reading.problem(("guardrails", name, family, rule.kind, number), warning)
 
 
-def _pattern_warning(
-    family: str, rule: BedrockRule | JumpStartRule, pattern: str, models: tuple[str, ...], as_of: str
-) -> str | None:
-    if models and not any(matches(pattern, model) for model in models):
-        near = get_close_matches(pattern.strip("*?"), models, 3, 0.6)
-        hint = f", for example {', '.join(f'`{model}`' for model in near)}" if near else ""
-        return f"`{pattern}` matches no model that was known on {as_of}: write a known model ID{hint}"
-    if family == "bedrock" and rule.kind == "deny" and not pattern.endswith("*"):
-        others = [model for model in models if model != pattern and matches(f"{pattern}*", model)]
+class _ClosedModels:
+    """The known models that a list of patterns matches, by pattern."""
+
+    def __init__(self, patterns: Sequence[str], models: ListedModels) -> None:
+        self.models = models
+        self.by_pattern = {pattern: models.matching(pattern) for pattern in patterns}
+        self.all = {model for found in self.by_pattern.values() for model in found}
+
+
+def _pattern_warning(family: str, kind: str, pattern: str, closed: _ClosedModels, names: ModelNames) -> str | None:
+    if names.known and closed.models.ids and not closed.by_pattern[pattern]:
+        fault = f"matches no model that was known on {names.known.as_of}"
+        found = names.unknown(family, pattern, kind, fault)
+        return f"`{pattern}` {fault}: {found.way or 'write a known model ID'}"
+    if family == "bedrock" and kind == "deny" and not pattern.endswith("*"):
+        longer = [model for model in closed.models.matching(f"{pattern}*") if model not in closed.by_pattern[pattern]]
+        if names.every_version(pattern) == pattern:
+            return None
+        others = [model for model in longer if model not in closed.all]
+        if longer and not others:
+            return None
         also = f", for example {', '.join(f'`{model}`' for model in others[:3])}" if others else ""
         return f"`{pattern}` does not deny other versions and variants of the model{also}: write `{pattern}*`"
     return None

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from rolewarden.aws import LONGEST_CALL
+from rolewarden.aws import IAM_HOME_REGIONS, LONGEST_CALL
 from rolewarden.bindings import Binding, RoleKey
 from rolewarden.calls import DetachesPolicies, ReadsStacks
 from rolewarden.clock import Clock
@@ -57,7 +57,13 @@ class Detacher:
         """Create a Detacher and its parts."""
         rechecks = Rechecks(runtime.aws, settings.work_queue_url, settings.recheck_seconds)
         reader = SubjectReader(runtime.aws, runtime.rules, settings.own_roles)
-        subjects = Rereader(runtime.aws, reader, settings.regions, runtime.clock)
+        stack_set, home = settings.member_stack_set, IAM_HOME_REGIONS.get(runtime.aws.partition, runtime.aws.region)
+
+        def covered() -> frozenset[str]:
+            members = runtime.aws.stack_set_accounts(stack_set, home, settings.call_as) if stack_set else ()
+            return frozenset({settings.account, *members})
+
+        subjects = Rereader(runtime.aws, reader, settings.regions, runtime.clock, covered)
         return cls(runtime.aws, runtime.recorder, runtime.needs, rechecks, subjects)
 
     def handle_message(self, body: Any) -> dict[str, Any]:
@@ -79,7 +85,7 @@ class Detacher:
     def detach_from(self, account: str, role: str, policies: list[str]) -> dict[str, Any]:
         """Detach those of `policies` that `role` does not need. Detach nothing while the role lacks one that it needs.
 
-        Before a detachment, this reads the subjects of the role's account from SageMaker again. A policy stays if the
+        Before a detachment, this reads the subjects of all covered accounts from SageMaker again. A policy stays if the
         bindings table or SageMaker says that the role needs it, or if it is not Rolewarden's. A recheck follows,
         because the role may have got another subject meanwhile. Raises Refused and RetryLater.
         """

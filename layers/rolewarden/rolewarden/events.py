@@ -239,10 +239,17 @@ def _actor(identity: Mapping[str, Any]) -> str:
 
 
 def _person(identity: Mapping[str, Any]) -> str:
-    """The person or program behind the session of a role; empty for another caller, whom the actor names."""
+    """The person or program behind the session of a role, or the user who made the session of a federated user.
+
+    Empty for another caller, whom the actor names.
+    """
     if not _text(identity.get("arn")):
         return ""
     session = mapping(identity.get("sessionContext"))
+    if ":federated-user/" in _text(identity.get("arn")):
+        # Every caller with sts:GetFederationToken chooses the name of a federated user.
+        issuer = mapping(session.get("sessionIssuer"))
+        return _text(issuer.get("arn")).rpartition(":")[2] or _text(issuer.get("userName"))
     person = _identity_center_user(identity) or _text(session.get("sourceIdentity"))
     if not person and _PERMISSION_SET in _text(mapping(session.get("sessionIssuer")).get("arn")):
         person = _text(identity.get("arn")).rpartition("/")[2]

@@ -1,27 +1,16 @@
-"""The reader of guardrails.yaml, which returns the rules or the errors of the file.
-
-It reads the file into strings, lists and mappings with the line of each, then validates them into `Rules`. A deployed
-function reads the same document as JSON, which `sam build` writes (see layers/guardrails/Makefile), so that it needs no
-YAML parser at run time.
-"""
+"""The model of guardrails.yaml: the rules of a valid file, and which of them apply to a subject."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date
-from difflib import get_close_matches
 from enum import StrEnum
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 from rolewarden.errors import RulesError
 from rolewarden.matching import matches, matches_any, matches_name
 from rolewarden.names import same
-from rolewarden.problems import Path_, Problem, problem_at, where_of
-from rolewarden.trust import principal_of
 
 
 class Mode(StrEnum):
@@ -52,7 +41,8 @@ class Hold(StrEnum):
     SUSPICIOUS = "suspicious"
 
 
-RuleKind = Literal["deny-all", "deny", "allow"]
+RuleKind = Literal["deny-all", "deny", "allow", "allow-all"]
+"""Which models a rule denies: every model, the listed ones, all but the listed ones, or none by its name."""
 
 
 class Allowance(StrEnum):
@@ -72,8 +62,16 @@ class Routes(StrEnum):
 class BedrockRule(NamedTuple):
     """The rule of a guardrail for the models of Amazon Bedrock.
 
-    - `patterns`: model IDs with the wildcards `*` and `?`. Empty for "deny-all".
+    - `patterns`: model IDs with the wildcards `*` and `?`. Empty for "deny-all" and "allow-all".
     - `allow_arns`: ARNs that lead to a model without naming it, and that stay usable.
+    - `batch`: whether the guardrail denies batch jobs.
+    - `rerank`: whether the guardrail denies reranking. It has no effect if `indirect` is allowed.
+    - `profiles`: the geographies of the only inference profiles of AWS that stay usable. Empty for every geography.
+    - `regions`: names or patterns of the only regions in which models stay usable. Empty for every region.
+    - `only_through`: ARNs or patterns of the application inference profiles through which alone models stay usable.
+      Empty if calls without one stay usable.
+    - `require_bedrock_guardrail`: ARNs of Amazon Bedrock Guardrails, one of which each call must name. An ARN without a
+      version stands for every version. Empty if calls without one stay usable.
     """
 
     kind: RuleKind
@@ -81,6 +79,12 @@ class BedrockRule(NamedTuple):
     customization: Allowance = Allowance.DENY
     indirect: Allowance = Allowance.DENY
     allow_arns: tuple[str, ...] = ()
+    batch: Allowance = Allowance.ALLOW
+    rerank: Allowance = Allowance.DENY
+    profiles: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    only_through: tuple[str, ...] = ()
+    require_bedrock_guardrail: tuple[str, ...] = ()
 
 
 class JumpStartRule(NamedTuple):
@@ -89,6 +93,7 @@ class JumpStartRule(NamedTuple):
     - `patterns`: as in BedrockRule.
     - `hubs`: names of private hubs whose models stay usable. Only for "deny-all".
     - `data_jobs`: whether the guardrail denies the jobs of serverless customization that prepare data.
+    - `gated`: whether the guardrail denies gated models by reference. "deny-all" always does.
     """
 
     kind: RuleKind
@@ -99,6 +104,7 @@ class JumpStartRule(NamedTuple):
     indirect: Allowance = Allowance.DENY
     data_jobs: Allowance = Allowance.DENY
     hubs: tuple[str, ...] = ()
+    gated: Allowance = Allowance.ALLOW
 
 
 class AssistantsRule(NamedTuple):
@@ -121,6 +127,7 @@ class Guardrail(NamedTuple):
       the guardrail does not restrict this.
     - `exempt_roles`: the roles of all exemptions and of `never_govern`. A role with the guardrail can neither pass nor
       assume them, because it would get around its denies with them.
+    - `api_keys`: whether the guardrail denies API keys for models.
     - `fixed_tags`: whether a covered role can change no tag of a domain or user profile, because an assignment of the
       file matches tags.
     """
@@ -134,6 +141,7 @@ class Guardrail(NamedTuple):
     pass_roles: tuple[str, ...] = ()
     exempt_roles: tuple[ExemptRole, ...] = ()
     fixed_tags: bool = False
+    api_keys: Allowance = Allowance.ALLOW
 
 
 class Subject(NamedTuple):
@@ -185,6 +193,7 @@ class Exemption(NamedTuple):
 
     - `role`: the exact name of one role.
     - `account`: the account of the role. Empty for the account of the stack, if the stack covers no other.
+    - `role_id`: the unique ID of the one role that is exempt. Empty if a deployment confirms the role.
     - `domains`, `user_profiles`: patterns of the subjects that can use the role, as in an Assignment. If both are
       empty, the exemption names no subjects.
     """
@@ -195,6 +204,7 @@ class Exemption(NamedTuple):
     account: str = ""
     domains: tuple[str, ...] = ()
     user_profiles: tuple[str, ...] = ()
+    role_id: str = ""
 
     @property
     def names_subjects(self) -> bool:
@@ -310,687 +320,3 @@ class Rules(NamedTuple):
     def asks_for_tags(self) -> bool:
         """Whether an assignment matches tags. Otherwise a sweep does not need to list them."""
         return any(assignment.tags for assignment in self.assignments)
-
-
-class FileReading(NamedTuple):
-    """The result of reading a file.
-
-    - `rules`: None if the file has errors.
-    - `lines`: the known lines, by the path of the value in the file. Empty for JSON.
-    """
-
-    file: str
-    rules: Rules | None
-    errors: tuple[Problem, ...]
-    warnings: tuple[Problem, ...] = ()
-    lines: Mapping[Path_, int] = MappingProxyType({})
-
-    def problem(self, path: Path_, message: str) -> Problem:
-        """The problem `message` of the value at `path`, with the line of that value."""
-        return problem_at(self.file, self.lines, path, message)
-
-
-def load(path: Path, *, today: date) -> Rules:
-    """Load the rules from `path`: a .yaml file, or the .json file that `sam build` writes.
-
-    Raises RulesError with a line for each error.
-    """
-    reading = read(path, today=today)
-    if reading.rules is None:
-        raise RulesError("\n".join(str(problem) for problem in reading.errors))
-    return reading.rules
-
-
-def read(path: Path, *, today: date) -> FileReading:
-    """Read the file at `path` into rules, errors and warnings. `today` (UTC) decides which exemptions have ended."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        return _unread(path.name, 0, f"cannot be read: {error.strerror}; give a file that you can read")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        return _unread(path.name, line, "is not UTF-8 text: save the file as UTF-8")
-    if path.suffix == ".json":
-        return read_json(text, file=path.name, today=today)
-    return read_yaml(text, file=path.name, today=today)
-
-
-def read_json(text: str, *, file: str = "guardrails.json", today: date) -> FileReading:
-    """Read a JSON text, in the same way as `read`."""
-    try:
-        document = json.loads(text, object_pairs_hook=_once)
-    except json.JSONDecodeError as error:
-        return _unread(file, error.lineno, f"is not valid JSON ({error.msg}): {_BUILD_IT}")
-    except RulesError as error:
-        return _unread(file, 0, str(error))
-    except RecursionError:
-        return _unread(file, 0, f"is nested too deep: {_BUILD_IT}")
-    except ValueError:  # json raises no other ValueError that is not a JSONDecodeError
-        return _unread(file, 0, f"has a number of thousands of digits: {_BUILD_IT}")
-    return read_document(document, {}, file=file, today=today)
-
-
-_BUILD_IT = "let `sam build` write it from guardrails.yaml"
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise RulesError(f"the key `{key}` is in one mapping twice: keep one")
-        found[key] = value
-    return found
-
-
-def _unread(file: str, line: int, message: str, where: str = "") -> FileReading:
-    return FileReading(file, None, (Problem(file, line, where, message),))
-
-
-def read_yaml(text: str, *, file: str = "guardrails.yaml", today: date) -> FileReading:
-    """Read a YAML text, in the same way as `read`."""
-    from rolewarden import yamltext  # a function reads JSON, and does not load the parser
-
-    try:
-        document, lines = yamltext.parse_yaml(text)
-    except yamltext.YamlTextError as error:
-        return _unread(file, error.line, str(error), where_of(error.path))
-    return read_document(document, lines, file=file, today=today)
-
-
-_Item = TypeVar("_Item")
-_Choice = TypeVar("_Choice", bound=StrEnum)
-# These are texts, so that a function compiles only the patterns that its file needs.
-_NAME = r"[A-Za-z][A-Za-z0-9_-]{0,99}"
-_BEDROCK_PATTERN = r"[a-z0-9*?-]{1,63}\.[a-z0-9.:*?-]{1,256}"
-_JUMPSTART_PATTERN = r"[A-Za-z0-9*?._-]{1,256}"
-_HUB = r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}"
-_PUBLIC_HUB = "SageMakerPublicHub"
-_BEDROCK_ARN = (
-    r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:\d{12}:(?P<kind>provisioned-model|custom-model|custom-model-deployment|"
-    r"imported-model|application-inference-profile|prompt-router|default-prompt-router|marketplace/model-endpoint)"
-    r"/[A-Za-z0-9._:/-]{1,200}"
-)
-_NAMING_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:\d*:(foundation-model/|inference-profile/[a-z-]+\.)(?P<model>.+)"
-_NAMED_BESIDES = ("application-inference-profile", "prompt-router", "default-prompt-router")
-"""Kinds of ARNs for which AWS authorizes a call on the models behind them, too."""
-_PRINCIPAL = r"[a-z0-9.-]+\.amazonaws\.com(\.cn)?"
-_ROLE = r"[A-Za-z0-9_+=,.@*?-]{1,64}"
-_ACCOUNT = r"[0-9]{12}|(?=[0-9]*[*?])[0-9*?]{1,12}"
-_ONE_ACCOUNT = r"[0-9]{12}"
-_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_INFERENCE_PROFILE = r"(us|us-gov|eu|apac|au|ca|jp|global)\."
-_PROVIDERS = {
-    "claude": "anthropic",
-    "j2": "ai21",
-    "jamba": "ai21",
-    "titan": "amazon",
-    "nova": "amazon",
-    "command": "cohere",
-    "embed": "cohere",
-    "llama": "meta",
-    "mistral": "mistral",
-    "mixtral": "mistral",
-    "deepseek": "deepseek",
-    "stable": "stability",
-}
-"""The provider of a model family, for a model ID without its provider. Other names are checked by their form only."""
-_MAKERS = frozenset(_PROVIDERS.values())
-
-_NAMES = "a list of guardrails, for example `[no-generative-ai]`, or `[]` if none applies"
-_PATTERNS = {
-    "accounts": 'a list of account IDs, for example `["012345678901"]`',
-    "domains": "a list of patterns of domain names or IDs, for example `[research]`",
-    "user_profiles": "a list of patterns of profile names, for example `[intern-*]`",
-    "roles": "a list of patterns of role names, for example `[CanvasResearch*]`",
-}
-_FAMILIES = ("bedrock", "jumpstart", "assistants")
-_ALL_ASSISTANTS = "an assistant does not show its model: write `assistants: {deny: all}`"
-_MODELS = "`{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
-_SERVICES = "a list of services or accounts, for example `[sagemaker.amazonaws.com]`"
-_ONE_TEXT = "must be one text, in quotes if it is a number"
-
-
-def read_document(document: Any, lines: Mapping[Path_, int], *, file: str, today: date) -> FileReading:
-    """Read parsed YAML or JSON, in the same way as `read`. `lines` maps the path of a value to its line."""
-    return _FileReader(lines, file, today).read(document)
-
-
-class _FileReader:
-    def __init__(self, lines: Mapping[Path_, int], file: str, today: date) -> None:
-        self.lines = lines
-        self.file = file
-        self.today = today
-        self.errors: list[Problem] = []
-        self.warnings: list[Problem] = []
-
-    def read(self, document: Any) -> FileReading:
-        if document is None:
-            self.add_error((), "is empty: write `guardrails:` and `assignments:`")
-            return FileReading(self.file, None, tuple(self.errors))
-        known = {
-            "mode", "guardrails", "assignments", "exemptions", "also_govern", "surplus", "fallback", "never_govern",
-            "hold",
-        }  # fmt: skip
-        if isinstance(document, dict) and document.get("guardrails", {}) is None and document.keys() - known:
-            lost = next(key for key in document if key not in known)
-            self.add_error(("guardrails",), f"is empty: indent `{lost}` if it belongs below it")
-            return FileReading(self.file, None, tuple(self.errors))
-        top = self.mapping(
-            document,
-            (),
-            known,
-            {
-                "guardrails": f"is missing: add {_SOME_GUARDRAILS}",
-                "assignments": _CATCH_ALL.format("is missing"),
-            },
-        )
-        mode = self.choice(Mode, "mode", top, (), Mode.ENFORCE)
-        guardrails = self.guardrails(top["guardrails"], mode) if "guardrails" in top else {}
-        assignments = self.assignments(top["assignments"], guardrails) if "assignments" in top else ()
-        exemptions = tuple(self.items(top.get("exemptions"), ("exemptions",), self.exemption))
-        also_govern = self.also_govern(top.get("also_govern"))
-        surplus = self.choice(SurplusPolicies, "surplus", top, (), SurplusPolicies.KEEP)
-        fallback = self.choice(Fallback, "fallback", top, (), Fallback.NONE)
-        never = tuple(self.items(top.get("never_govern"), ("never_govern",), self.never_governed))
-        hold = self.choice(Hold, "hold", top, (), Hold.NONE)
-        rules = None
-        if not self.errors:
-            named = [*((one.account, one.role) for one in exemptions), *((one.account, one.role) for one in never)]
-            exempt = tuple(sorted({ExemptRole(*one) for one in named}))
-            tagged = any(assignment.tags for assignment in assignments)
-            guardrails = {
-                name: found._replace(exempt_roles=exempt, fixed_tags=tagged) for name, found in guardrails.items()
-            }
-            rules = Rules(guardrails, assignments, exemptions, also_govern, surplus, fallback, never, hold)
-            self.warn_of_unused(rules)
-        errors = tuple(sorted(self.errors, key=lambda problem: problem.line))
-        return FileReading(self.file, rules, errors, tuple(self.warnings), self.lines)
-
-    def add_error(self, path: Path_, message: str) -> None:
-        self.errors.append(self.problem(path, message))
-
-    def problem(self, path: Path_, message: str) -> Problem:
-        return problem_at(self.file, self.lines, path, message)
-
-    def guardrails(self, value: Any, mode: Mode) -> dict[str, Guardrail]:
-        path: Path_ = ("guardrails",)
-        if not value and isinstance(value, dict | None):
-            self.add_error(path, f"is empty: indent below it {_SOME_GUARDRAILS}")
-            return {}
-        if not isinstance(value, dict):
-            self.add_error(
-                path, "must be a mapping of names to denied models, for example `no-bedrock: {bedrock: {deny: all}}`"
-            )
-            return {}
-        lost = next((key for key in _FAMILIES if key in value), None)
-        bare = next((name for name, body in value.items() if body is None), None)
-        if lost and bare is not None and lost != bare:
-            self.add_error((*path, bare), f"is empty: indent `{lost}` if it belongs below it")
-            return {}
-        found: dict[str, Guardrail] = {}
-        policies: dict[str, str] = {}  # by the lower-case name, because IAM ignores case
-        for name, body in value.items():
-            if not re.fullmatch(_NAME, name):
-                self.add_error(
-                    (*path, name),
-                    "is not a valid name for a guardrail: start with a letter, then use letters, digits, - and _, "
-                    "100 characters at most (it becomes the name of an IAM policy)",
-                )
-            elif (other := policies.setdefault(name.lower(), name)) != name:
-                self.add_error(
-                    (*path, name),
-                    f"is the same name as `{other}` for IAM: rename one of them, for example to `{name}-b`",
-                )
-            found[name] = self.guardrail(name, body, (*path, name), mode)
-        for lowered, name in policies.items():
-            base = policies.get(re.sub(r"-\d+$", "", lowered), name)
-            if base != name:
-                self.add_error(
-                    (*path, name),
-                    f"`{base}-<number>` is reserved for further policies of `{base}`: rename it, for example to "
-                    f"`{base}-b`",
-                )
-        return found
-
-    def guardrail(self, name: str, value: Any, path: Path_, mode: Mode) -> Guardrail:
-        body = self.mapping(value, path, {*_FAMILIES, "pass_roles", "routes", "mode"})
-        denying = {*_FAMILIES, "pass_roles"} & body.keys()
-        if not denying and isinstance(value, dict) and body.keys() == value.keys():
-            self.add_error(
-                path, "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or lists of models"
-            )
-        routes = self.choice(Routes, "routes", body, path, Routes.ALL)
-        return Guardrail(
-            name,
-            self.bedrock(body["bedrock"], (*path, "bedrock"), routes) if "bedrock" in body else None,
-            self.jumpstart(body["jumpstart"], (*path, "jumpstart"), routes) if "jumpstart" in body else None,
-            routes,
-            self.choice(Mode, "mode", body, path, mode),
-            assistants=self.assistants(body["assistants"], (*path, "assistants")) if "assistants" in body else None,
-            pass_roles=self.strings(
-                body["pass_roles"], (*path, "pass_roles"), _PATTERNS["roles"], self.check_passed_role
-            )
-            if "pass_roles" in body
-            else (),
-        )
-
-    def assistants(self, value: Any, path: Path_) -> AssistantsRule:
-        body = self.mapping(value, path, {"deny"}, {"deny": _ALL_ASSISTANTS})
-        if "deny" in body and body["deny"] != "all":
-            self.add_error((*path, "deny"), _ALL_ASSISTANTS)
-        return AssistantsRule()
-
-    def check_passed_role(self, role: str, path: Path_) -> None:
-        self.check_role_name(role, path)
-        if set(role) <= set("*?"):
-            self.add_error(path, f"`{role}` matches every role, so it restricts nothing: remove `pass_roles`")
-
-    def bedrock(self, value: Any, path: Path_, routes: Routes) -> BedrockRule:
-        body = self.family(value, path, {"deny", "allow", "customization", "indirect", "allow_arns"})
-        kind, patterns = self.models(body, path, self.check_bedrock_pattern)
-        rule = BedrockRule(
-            kind,
-            patterns,
-            self.choice(Allowance, "customization", body, path, Allowance.DENY),
-            self.choice(Allowance, "indirect", body, path, Allowance.DENY),
-            self.strings(body["allow_arns"], (*path, "allow_arns"), "a list of ARNs") if "allow_arns" in body else (),
-        )
-        self.warn_of_customization(rule.customization, body, path)
-        self.warn_of_routes("indirect", routes, body, path)
-        for number, arn in enumerate(rule.allow_arns):
-            self.check_allowed_arn(arn, kind, (*path, "allow_arns", number))
-        return rule
-
-    def jumpstart(self, value: Any, path: Path_, routes: Routes) -> JumpStartRule:
-        options = {"customization", "weights", "autopilot", "indirect", "data_jobs", "hubs"}
-        body = self.family(value, path, {"deny", "allow", *options})
-        kind, patterns = self.models(body, path, self.check_jumpstart_pattern)
-        what = "a list of names of private hubs, for example `[approved-models]`"
-        rule = JumpStartRule(
-            kind,
-            patterns,
-            self.choice(Allowance, "customization", body, path, Allowance.DENY),
-            self.choice(Allowance, "weights", body, path, Allowance.ALLOW),
-            self.choice(Allowance, "autopilot", body, path, Allowance.ALLOW),
-            self.choice(Allowance, "indirect", body, path, Allowance.DENY),
-            self.choice(Allowance, "data_jobs", body, path, Allowance.DENY),
-            self.strings(body["hubs"], (*path, "hubs"), what, self.check_hub) if "hubs" in body else (),
-        )
-        self.warn_of_customization(rule.customization, body, path)
-        for key in ("customization", "indirect", "data_jobs"):
-            self.warn_of_routes(key, routes, body, path)
-        if rule.data_jobs is Allowance.ALLOW and rule.customization is Allowance.ALLOW:
-            self.add_error((*path, "data_jobs"), "`customization: allow` already allows these jobs: remove `data_jobs`")
-        if rule.hubs and kind != "deny-all":
-            self.add_error(
-                (*path, "hubs"), "`hubs` is an exception from `deny: all`: write `deny: all`, or remove `hubs`"
-            )
-        if rule.weights is Allowance.DENY and (kind == "allow" or rule.hubs):
-            allowing, others = ("hubs", "of these hubs") if rule.hubs else ("allow", "of the allowed models")
-            self.add_error(
-                (*path, "weights"),
-                f"`weights: deny` with `{allowing}` would also deny the files {others}, because S3 does not know "
-                "models: remove it, or list models under `deny`",
-            )
-        return rule
-
-    def check_hub(self, hub: str, path: Path_) -> None:
-        if hub == _PUBLIC_HUB:
-            self.add_error(path, f"`{hub}` has every model of JumpStart: name a private hub")
-        elif not re.fullmatch(_HUB, hub):
-            self.add_error(path, f"`{hub}` is not the name of a hub: write it as `approved-models`, without wildcards")
-
-    def family(self, value: Any, path: Path_, keys: set[str]) -> dict[str, Any]:
-        if value is None or value == {}:
-            self.add_error(path, f"is empty: write {_MODELS}")
-            return {}
-        body = self.mapping(value, path, keys)
-        if body and body.keys() == value.keys() and not {"deny", "allow"} & body.keys():
-            self.add_error(path, f"names no models: add {_MODELS}")
-        return body
-
-    def models(
-        self, body: dict[str, Any], path: Path_, pattern: Callable[[str, Path_], None]
-    ) -> tuple[RuleKind, tuple[str, ...]]:
-        if "deny" in body and "allow" in body:
-            self.add_error(path, "has both `deny` and `allow`: keep one (an allow list already denies everything else)")
-            return "deny-all", ()
-        if not {"deny", "allow"} & body.keys():
-            return "deny-all", ()
-        kind: RuleKind = "deny" if "deny" in body else "allow"
-        listed = body[kind]
-        if kind == "deny" and listed == "all":
-            return "deny-all", ()
-
-        def check(model: str, place: Path_) -> None:
-            if not _is_every(model):
-                pattern(model, place)
-            elif kind == "deny":
-                self.add_error(place, f"`{model}` names no model: write `deny: all` to deny every model")
-            else:
-                self.add_error(place, f"`{model}` allows every model and so denies nothing: remove the whole entry")
-
-        if isinstance(listed, str) and _is_every(listed):
-            check(listed, (*path, kind))
-            return "deny-all", ()
-        what = "a list of model IDs, for example `[model, ...]`" + (", or `all`" if kind == "deny" else "")
-        return kind, tuple(dict.fromkeys(self.strings(listed, (*path, kind), what, check)))
-
-    def warn_of_customization(self, customization: Allowance, body: dict[str, Any], path: Path_) -> None:
-        if customization is Allowance.ALLOW and body.get("deny") == "all":
-            self.add_error(
-                (*path, "customization"),
-                "`customization: allow` contradicts `deny: all`, which denies every use of a model: remove one of them",
-            )
-
-    def warn_of_routes(self, key: str, routes: Routes, body: dict[str, Any], path: Path_) -> None:
-        if routes is Routes.CANVAS and body.get(key) == Allowance.DENY:
-            self.add_error(
-                (*path, key),
-                f"`{key}: deny` contradicts `routes: canvas`, which closes only access paths that Canvas uses: "
-                "remove one of them",
-            )
-
-    def check_allowed_arn(self, arn: str, kind: RuleKind, path: Path_) -> None:
-        known = re.fullmatch(_BEDROCK_ARN, arn)
-        named = re.fullmatch(_NAMING_ARN, arn)
-        if named:
-            self.add_error(path, f"`{arn}` names its model: write `{named['model']}` under `allow`, not its ARN")
-        elif "*" in arn or "?" in arn:
-            self.add_error(path, f"`{arn}` has a wildcard, so the models that it leads to are unknown: list each ARN")
-        elif not known:
-            self.add_error(
-                path,
-                f"`{arn}` is not a supported model ARN: write it as "
-                "`arn:aws:bedrock:us-east-1:111122223333:provisioned-model/abc123`",
-            )
-        elif kind == "deny-all" and known["kind"] in _NAMED_BESIDES:
-            self.add_error(
-                path,
-                f"`{arn}` would still be denied, because AWS authorizes the call on its models, too: list the models "
-                "under `allow` instead of `deny: all`",
-            )
-
-    def check_bedrock_pattern(self, model: str, path: Path_) -> None:
-        provider, _, name = model.partition(".")
-        family = next((family for family in _PROVIDERS if re.match(rf"{family}(?![a-z])", provider.lower())), None)
-        if model.startswith("arn:"):
-            self.add_error(path, f"`{model}` is an ARN: write only the model ID, for example `anthropic.claude-v2*`")
-        elif not name or (family and provider not in _MAKERS):
-            form = f"{_PROVIDERS[family]}.{model.lower()}" if family else f"provider.{model}"
-            form = form if form.endswith("*") else f"{form}*"
-            self.add_error(
-                path, f"`{model}` has no provider, so it would match no model: write `{form}`"
-                + ("" if family else " (for example `anthropic.claude-v2*`)")
-            )  # fmt: skip
-        elif model != model.lower() and re.fullmatch(_BEDROCK_PATTERN, model.lower()):
-            self.add_error(
-                path, f"`{model}` matches no model, because model IDs are lower case: write `{model.lower()}`"
-            )
-        elif not re.fullmatch(_BEDROCK_PATTERN, model):
-            self.add_error(path, f"`{model}` is not a Bedrock model ID: write it as `anthropic.claude-v2*`")
-        elif re.match(_INFERENCE_PROFILE, model) or (name.partition(".")[0] in _MAKERS and "." in name):
-            form = f"`{name}`" if "." in name else "for example `anthropic.claude-v2*`"
-            self.add_error(
-                path, f"`{model}` names an inference profile: write the model, {form}; this also covers its profiles"
-            )
-
-    def check_jumpstart_pattern(self, model: str, path: Path_) -> None:
-        if model.partition(".")[0] in _MAKERS and "." in model:
-            self.add_error(path, f"`{model}` is a Bedrock model ID: list it under `bedrock`")
-        elif not re.fullmatch(_JUMPSTART_PATTERN, model):
-            self.add_error(path, f"`{model}` is not a JumpStart model ID: write it as `huggingface-llm-falcon-*`")
-
-    def assignments(self, value: Any, guardrails: Mapping[str, Guardrail]) -> tuple[Assignment, ...]:
-        path: Path_ = ("assignments",)
-        if not value and isinstance(value, list | None):
-            self.add_error(path, _CATCH_ALL.format("is empty"))
-            return ()
-        found = tuple(self.items(value, path, lambda item, place: self.assignment(item, place, guardrails)))
-        first = next((number for number, one in enumerate(found[:-1]) if one and one.matches_everyone), None)
-        # `one` is None if its conditions have an error. Such an assignment may match every subject or not.
-        if first is None and found and found[-1] and not found[-1].matches_everyone:
-            self.add_error(
-                (*path, len(found) - 1), _CATCH_ALL.format("is the last assignment and does not match every subject")
-            )
-        if first is not None:
-            self.add_error(
-                (*path, first + 1),
-                f"is never used, because assignment {first + 1} matches every subject: move that one to the end",
-            )
-        return tuple(assignment for assignment in found if assignment)
-
-    def assignment(self, value: Any, path: Path_, guardrails: Mapping[str, Guardrail]) -> Assignment | None:
-        before = len(self.errors)
-        body = self.mapping(
-            value,
-            path,
-            {"guardrails", "tags", *_PATTERNS},
-            {"guardrails": "is missing: name the guardrails of these subjects, for example `guardrails: [no-bedrock]`"},
-        )
-        checks = {"accounts": self.check_account, "roles": self.check_role_name}
-        listed = {
-            key: self.strings(body[key], (*path, key), what, checks.get(key))
-            for key, what in _PATTERNS.items()
-            if key in body
-        }
-        tags = self.tags(body["tags"], (*path, "tags")) if "tags" in body else {}
-        understood = len(self.errors) == before
-        names: tuple[str, ...] = ()
-        if "guardrails" in body and body["guardrails"] != []:
-            names = self.strings(
-                body["guardrails"], (*path, "guardrails"), _NAMES,
-                lambda name, place: self.check_known(name, place, guardrails),
-            )  # fmt: skip
-        return Assignment(tuple(dict.fromkeys(names)), tags=tags, **listed) if understood else None
-
-    def check_known(self, name: str, path: Path_, guardrails: Mapping[str, Guardrail]) -> None:
-        # If the file has no guardrails, another error says so already.
-        if guardrails and name not in guardrails:
-            near = get_close_matches(name, guardrails, 1)
-            known = f"did you mean `{near[0]}`?" if near else f"write one of: {', '.join(guardrails)}"
-            self.add_error(path, f"no guardrail has the name `{name}`: {known}")
-
-    def check_account(self, account: str, path: Path_) -> None:
-        if not re.fullmatch(_ACCOUNT, account):
-            self.add_error(path, f"`{account}` is not an account ID: write its 12 digits, or a pattern such as `1234*`")
-
-    def check_role_name(self, role: str, path: Path_) -> None:
-        if not re.fullmatch(_ROLE, role):
-            name = role.rpartition("/")[2]
-            form = f"`{name}`, without its ARN or path" if re.fullmatch(_ROLE, name) else "it as `CanvasResearch*`"
-            self.add_error(path, f"`{role}` is not a role name: write {form}")
-
-    def tags(self, value: Any, path: Path_) -> dict[str, str]:
-        if not isinstance(value, dict) or not value:
-            self.add_error(path, "must be a mapping of tags to values, for example `{team: data-science}`")
-            return {}
-        for key, wanted in value.items():
-            if not isinstance(wanted, str):
-                self.add_error(
-                    (*path, key),
-                    f'{_ONE_TEXT}, for example `team: data-science` ("*" for any value, "" for an empty one)',
-                )
-        return {key: wanted for key, wanted in value.items() if isinstance(wanted, str)}
-
-    def exemption(self, value: Any, path: Path_) -> Exemption:
-        body = self.mapping(
-            value,
-            path,
-            {"role", "account", "domains", "user_profiles", "until", "reason"},
-            {
-                "role": "is missing: name the exempt role, for example `role: CanvasBreakGlass`",
-                "until": "is missing: write the last day of the exemption, for example `until: 2027-01-31`",
-            },
-        )
-        role, until, reason = body.get("role"), _date(body.get("until")), body.get("reason")
-        if isinstance(role, str):
-            self.check_exempt_role(role, (*path, "role"))
-        elif "role" in body:
-            self.add_error((*path, "role"), "must be the name of one role, for example `role: CanvasBreakGlass`")
-        account = body.get("account", "")
-        self.check_one_account(body, path)
-        if "until" in body and until is None:
-            self.add_error(
-                (*path, "until"), "is not a date: write the last day of the exemption, for example `until: 2027-01-31`"
-            )
-        elif until and until < self.today and isinstance(role, str):
-            self.warnings.append(
-                self.problem(path, f"ended on {until}, so `{role}` needs its guardrails again: remove the exemption")
-            )
-        if not isinstance(reason, str | None):
-            self.add_error((*path, "reason"), f"{_ONE_TEXT}, for example `reason: ticket SEC-123`")
-        subjects = {
-            key: self.strings(body[key], (*path, key), _PATTERNS[key])
-            for key in ("domains", "user_profiles")
-            if key in body
-        }
-        return Exemption(str(role), until or date.min, str(reason or ""), str(account), **subjects)
-
-    def check_exempt_role(self, role: str, path: Path_) -> None:
-        if re.fullmatch(_ROLE, role) and set(role) & set("*?"):
-            way = "to only report drift, write `mode: observe`" if set(role) == {"*"} else "write one for each role"
-            self.add_error(path, f"`{role}` has a wildcard, and an exemption is for one role by its exact name: {way}")
-        else:
-            self.check_role_name(role, path)
-
-    def never_governed(self, value: Any, path: Path_) -> NeverGoverned:
-        missing = "is missing: name the role, for example `role: PaymentsProduction` or `role: payments-*`"
-        body = self.mapping(value, path, {"role", "account"}, {"role": missing})
-        role, account = body.get("role"), body.get("account", "")
-        if isinstance(role, str):
-            if set(role) <= set("*?"):
-                self.add_error((*path, "role"), f"`{role}` names every role: name those that are never governed")
-            else:
-                self.check_role_name(role, (*path, "role"))
-        elif "role" in body:
-            self.add_error((*path, "role"), "must be the name of one role, for example `role: PaymentsProduction`")
-        self.check_one_account(body, path)
-        return NeverGoverned(str(role), str(account))
-
-    def check_one_account(self, body: Mapping[str, Any], path: Path_) -> None:
-        account = body.get("account", "")
-        if "account" in body and not (isinstance(account, str) and re.fullmatch(_ONE_ACCOUNT, account)):
-            self.add_error(
-                (*path, "account"), 'must be the 12 digits of one account, for example `account: "111122223333"`'
-            )
-
-    def also_govern(self, value: Any) -> AlsoGovern:
-        if value is None:
-            return AlsoGovern()
-        path: Path_ = ("also_govern",)
-        body = self.mapping(value, path, {"roles", "trusting"})
-        roles, trusting = (
-            self.strings(body[key], (*path, key), what, check) if key in body else ()
-            for key, what, check in (
-                ("roles", _PATTERNS["roles"], self.check_role_name),
-                ("trusting", _SERVICES, self.check_service),
-            )
-        )
-        return AlsoGovern(roles, tuple(map(principal_of, trusting)))
-
-    def check_service(self, principal: str, path: Path_) -> None:
-        if not re.fullmatch(f"{_PRINCIPAL}|{_ONE_ACCOUNT}", principal_of(principal)):
-            self.add_error(
-                path,
-                f"`{principal}` is not a service or account: write it as `sagemaker.amazonaws.com`, or as the 12 "
-                "digits of the account",
-            )
-
-    def choice(self, kinds: type[_Choice], key: str, body: Mapping[str, Any], path: Path_, default: _Choice) -> _Choice:
-        value = body.get(key)
-        if value is None:
-            return default
-        if value not in tuple(kinds):
-            shown = f"`{value}` is not understood" if isinstance(value, str) else "is not understood"
-            known = " or ".join(f"`{kind}`" for kind in kinds)
-            self.add_error((*path, key), f"{shown}: write {known}")
-            return default
-        return kinds(value)
-
-    def warn_of_unused(self, rules: Rules) -> None:
-        used = {name for assignment in rules.assignments for name in assignment.guardrails}
-        for name in rules.guardrails:
-            if name not in used:
-                self.warnings.append(
-                    self.problem(
-                        ("guardrails", name),
-                        "is in no assignment, so it is published but attached to no role: add it to an assignment, or "
-                        "remove it",
-                    )
-                )
-
-    def mapping(
-        self,
-        value: Any,
-        path: Path_,
-        keys: set[str],
-        required: Mapping[str, str] = {},
-    ) -> dict[str, Any]:
-        """`value` without unknown keys. `required` has the error message for each key that must be present."""
-        if not isinstance(value, dict):
-            self.add_error(path, f"must be a mapping with {_listed(sorted(keys))}, each as `key: value`")
-            return {}
-        meant = set()
-        for key in value:
-            if key not in keys:
-                near = get_close_matches(key, keys - value.keys(), 1)
-                meant.update(near)
-                known = f"did you mean `{near[0]}`?" if near else f"write one of {_listed(sorted(keys))}"
-                self.add_error((*path, key), f"unknown key: {known}")
-        for key, message in required.items():
-            if key not in value and key not in meant:
-                self.add_error((*path, key), message)
-        return {key: item for key, item in value.items() if key in keys}
-
-    def items(self, value: Any, path: Path_, read: Callable[[Any, Path_], _Item]) -> Iterator[_Item]:
-        if value is None:
-            return
-        if not isinstance(value, list):
-            self.add_error(path, "must be a list: write each entry on its own line after `- `")
-            return
-        for number, item in enumerate(value):
-            yield read(item, (*path, number))
-
-    def strings(
-        self, value: Any, path: Path_, what: str, check: Callable[[str, Path_], None] | None = None
-    ) -> tuple[str, ...]:
-        """The texts in the list `value`. `check` gets each of them."""
-        if value == []:
-            self.add_error(path, f"is empty: write {what}, or remove the key")
-            return ()
-        if not isinstance(value, list):
-            self.add_error(path, f"must be {what}")
-            return ()
-        for number, item in enumerate(value):
-            place = (*path, number)
-            if not isinstance(item, str) or not item:
-                self.add_error(place, f"{_ONE_TEXT}: write {what}")
-            elif item != item.strip():
-                self.add_error(place, f"`{item}` begins or ends with a space: write `{item.strip()}`")
-            elif check:
-                check(item, place)
-        return tuple(item for item in value if isinstance(item, str))
-
-
-_CATCH_ALL = (
-    "{}: end with an assignment that matches every subject, for example `- guardrails: [name]` without conditions "
-    "(`- guardrails: []` if the other subjects need no guardrail)"
-)
-_SOME_GUARDRAILS = "at least one guardrail, for example `no-bedrock: {bedrock: {deny: all}}`"
-
-
-def _is_every(pattern: str) -> bool:
-    """Whether `pattern` means every model, by the word `all` or by wildcards only."""
-    return pattern.lower() == "all" or bool(pattern and set(pattern) <= set("*?."))
-
-
-def _date(value: Any) -> date | None:
-    try:
-        return date.fromisoformat(value) if isinstance(value, str) and re.fullmatch(_DAY, value) else None
-    except ValueError:
-        return None
-
-
-def _listed(words: list[str]) -> str:
-    return ", ".join(f"`{word}`" for word in words)

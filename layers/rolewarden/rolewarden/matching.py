@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from rolewarden.names import folded
@@ -60,3 +60,73 @@ def _expression(pattern: str) -> str:
 def matches_any(patterns: tuple[str, ...], *values: str) -> bool:
     """Whether one of `values` matches one of `patterns`. No pattern matches everything, and an empty value nothing."""
     return not patterns or any(value and matches(pattern, value) for value in values for pattern in patterns)
+
+
+def longest_part(pattern: str) -> str:
+    """The longest text that every match of `pattern` contains."""
+    return max(_PARTS.split(pattern), key=len)
+
+
+_PARTS = re.compile(r"[*?]+")
+
+
+def fewest(patterns: Iterable[str]) -> tuple[str, ...]:
+    """`patterns` in their order, without each pattern that another one covers."""
+    plain = dict.fromkeys(_WILDCARDS.sub(_in_one_order, pattern) for pattern in patterns)
+    wide = _WidePatterns(plain)
+    return tuple(pattern for pattern in plain if not wide.cover(pattern))
+
+
+class _WidePatterns:
+    """The patterns with a wildcard, indexed by the texts that each match contains.
+
+    A comparison of each pattern with each other one takes minutes for a few thousand patterns.
+    """
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._by_ends: dict[tuple[str, str], list[str]] = {}
+        self._by_part: dict[str, list[str]] = {}
+        for pattern in patterns:
+            if "*" in pattern or "?" in pattern:
+                parts = _PARTS.split(pattern)
+                if parts[0] or parts[-1]:
+                    self._by_ends.setdefault((parts[0], parts[-1]), []).append(pattern)
+                else:
+                    self._by_part.setdefault(max(parts, key=len), []).append(pattern)
+        self._ends = sorted({(len(head), len(tail)) for head, tail in self._by_ends})
+        self._parts = sorted({len(part) for part in self._by_part})
+
+    def cover(self, pattern: str) -> bool:
+        """Whether another pattern matches every text that `pattern` matches."""
+        return any(wide != pattern and _covers(wide, pattern) for wide in self._like(pattern))
+
+    def _like(self, pattern: str) -> Iterator[str]:
+        """The patterns whose texts `pattern` contains."""
+        for head, tail in self._ends:
+            if head + tail <= len(pattern):
+                yield from self._by_ends.get((pattern[:head], pattern[len(pattern) - tail :]), ())
+        for length in self._parts:
+            starts = range(len(pattern) - length + 1) if length else (0,)
+            for part in {pattern[start : start + length] for start in starts}:
+                yield from self._by_part.get(part, ())
+
+
+_WILDCARDS = re.compile(r"[*?]{2,}")
+
+
+def _in_one_order(run: re.Match[str]) -> str:
+    # `*?`, `?*` and `*?*` match the same texts.
+    return "?" * run[0].count("?") + "*" * ("*" in run[0])
+
+
+@lru_cache(maxsize=1024)
+def _wide(pattern: str) -> re.Pattern[str]:
+    # The narrow pattern is read as a text: only a `*` of the wide pattern can match its `*`.
+    return re.compile("".join({"*": ".*", "?": "[^*]"}.get(char) or re.escape(char) for char in pattern))
+
+
+def _covers(wide: str, narrow: str) -> bool:
+    """Whether `wide` matches every text that `narrow` matches. `narrow` has the texts at both ends of `wide`."""
+    if wide.count("*") == 1 and "?" not in wide:
+        return len(wide) - 1 <= len(narrow)
+    return _wide(wide).fullmatch(narrow) is not None

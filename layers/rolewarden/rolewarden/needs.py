@@ -6,8 +6,9 @@ guardrails.yaml names an exempt role by its account and name. Every caller who c
 name to another role, and every caller who can change a domain can give the role to all its users. Each evaluation
 therefore compares an exemption with AWS:
 
-- The role must be older than the last deployment of the rules. IAM gives a role that is created again another unique
-  ID and a later creation time, so this comparison detects the other ID without storing it.
+- If the exemption names the unique ID of the role, no other role is exempt. Otherwise the role must be older than the
+  last deployment of the rules. IAM gives a role that is created again another unique ID and a later creation time, so
+  this comparison detects the other ID without storing it.
 - If the exemption names subjects, all uses of the role must be among them.
 - Otherwise, a subject counts as known at the deployment if SageMaker has not changed it since then.
 
@@ -58,8 +59,8 @@ class Exemptions:
         self._read_deployed = deployed
         self._deployed: float | None = None
 
-    def doubt(self, exemption: Exemption, role: RoleKey, bindings: Sequence[Binding]) -> Doubt | None:
-        """The first doubt about the exemption of `role`; None if there is none.
+    def verify(self, exemption: Exemption, role: RoleKey, bindings: Sequence[Binding]) -> VerifiedExemption:
+        """Compare the exemption of `role` with AWS.
 
         `bindings` are all uses of the role. User profiles that inherit the role can be among them. Raises RetryLater.
         """
@@ -68,14 +69,16 @@ class Exemptions:
             found: RoleDescription | None = self.aws.within(role.account).role(role.name)
         except Gone:
             message = f"{name}: account {role.account} has no role of this name"
-            return Doubt(Reason.EXEMPT_ABSENT, message, ends=True)
+            return VerifiedExemption(exemption, Doubt(Reason.EXEMPT_ABSENT, message, ends=True))
         except Refused as refused:
             if refused.reason is not Reason.NOT_ENTERED:
-                return Doubt(refused.reason or Reason.REFUSED, f"{name}: {refused}", ends=True)
+                doubt = Doubt(refused.reason or Reason.REFUSED, f"{name}: {refused}", ends=True)
+                return VerifiedExemption(exemption, doubt)
             # Without a way into the account, Rolewarden can attach nothing to the role, whether it is exempt or not.
             found = None
-        doubt = self._of_age(name, found) if found else None
-        return doubt or self._of_uses(name, exemption, [binding for binding in bindings if binding.kind != ROLE])
+        of_role = self._of_identity(name, exemption, found) if found else None
+        uses = [binding for binding in bindings if binding.kind != ROLE]
+        return VerifiedExemption(exemption, of_role or self._of_uses(name, exemption, uses), found)
 
     def doubt_of_never_governed(self, role: RoleKey) -> Doubt | None:
         """The doubt about a role that `never_govern` names; None if there is none. Raises RetryLater.
@@ -91,7 +94,10 @@ class Exemptions:
             return Doubt(Reason.NEVER_NEWER, f"{message} {_at(deployed)}", ends=True)
         return None
 
-    def _of_age(self, name: str, found: RoleDescription) -> Doubt | None:
+    def _of_identity(self, name: str, exemption: Exemption, found: RoleDescription) -> Doubt | None:
+        if exemption.role_id:
+            message = f"{name}: the role has the ID {found.id}, and the exemption is for {exemption.role_id}"
+            return Doubt(Reason.EXEMPT_OTHER, message, ends=True) if found.id != exemption.role_id else None
         if deployed := self._before(found.created):
             message = f"{name}: role {found.id} was created {_at(found.created)}, after the deployment {_at(deployed)}"
             return Doubt(Reason.EXEMPT_NEWER, message, ends=True)
@@ -133,10 +139,15 @@ class NeverGovernedRole(NamedTuple):
 
 
 class VerifiedExemption(NamedTuple):
-    """An exemption that guardrails.yaml has for a role, and the doubt about it; None without one."""
+    """An exemption that guardrails.yaml has for a role.
+
+    - `doubt`: the first doubt about it; None without one.
+    - `found`: the role in IAM. None if IAM does not show one.
+    """
 
     exemption: Exemption
     doubt: Doubt | None
+    found: RoleDescription | None = None
 
     @property
     def holds(self) -> bool:
@@ -148,6 +159,12 @@ def changed_trust(role: RoleKey, time: float) -> Doubt:
     """The doubt about an exempt role whose trust policy a caller changed at `time`, after the last deployment."""
     message = f"{EXEMPTION_OF}{role.name}: a caller changed its trust policy {_at(time)}, after the last deployment"
     return Doubt(Reason.EXEMPT_TRUST, message, ends=False)
+
+
+def replaced(found: RoleDescription) -> Doubt:
+    """The report that a deployment confirmed an exempt role which is not the one that was exempt before."""
+    message = f"{EXEMPTION_OF}{found.name}: a deployment confirmed role {found.id}, created {_at(found.created)}"
+    return Doubt(Reason.EXEMPT_REPLACED, f"{message}, and another role of this name was exempt before", ends=False)
 
 
 def _named(uses: Sequence[Binding]) -> str:
@@ -203,7 +220,7 @@ class Needs:
         `bindings` are all bindings of the role. Raises RetryLater.
         """
         found = self.rules.exemption(role.account, role.name, self.clock.today(), home=self.home)
-        return VerifiedExemption(found, self.exemptions.doubt(found, role, bindings)) if found else None
+        return self.exemptions.verify(found, role, bindings) if found else None
 
     def never(self, role: RoleKey) -> NeverGovernedRole | None:
         """Whether the rules never govern `role`, compared with AWS; None if they do not name it. Raises RetryLater."""

@@ -51,10 +51,15 @@ class Cause(NamedTuple):
 
     @property
     def principal(self) -> str:
-        """The actor without the name of its session, which differs in each run of a tool. Empty if it is unverified."""
+        """The actor without a name that its caller chooses, such as that of a session. Empty if it is unverified.
+
+        A federated user has the name of the user who made its session instead, see `events.cause_of`.
+        """
         if self.unverified:
             return ""
         kind, *names = self.actor.split("/")
+        if kind.endswith(":federated-user"):
+            return "/".join(filter(None, (kind, self.person)))
         return "/".join([kind, *names[:-1]]) if kind.endswith(":assumed-role") and len(names) > 1 else self.actor
 
     def as_dict(self) -> dict[str, str]:

@@ -56,6 +56,40 @@ def visible(text: str) -> str:
     return "".join(char if is_visible(char) else ascii(char)[1:-1] for char in text)
 
 
+_QUOTES = (
+    "\"'`\u00b4\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u2032\u2033\u2039\u203a"
+    "\u00ab\u00bb\u300c\u300d\uff02\uff07"
+)
+_DASHES = re.compile("[\u00ad\u058a\u2010-\u2015\u2043\u2212\ufe58\ufe63\uff0d]")
+
+
+_EDGES = frozenset("\"'` ")
+
+
+def pasted(text: str) -> tuple[str, str]:
+    """`text` as its writer meant it, and its fault; the fault is empty if `text` is as meant.
+
+    A word processor or a web page replaces quotes, dashes and spaces by characters that look alike.
+    """
+    if text.isascii() and text.isprintable() and not set(text[:1] + text[-1:]) & _EDGES:
+        return text, ""
+    if any(unicodedata.category(char) in ("Cc", "Cs", "Cn", "Co") for char in text):
+        return text.strip(), "" if text == text.strip() else "begins or ends with a space"
+    spaced = "".join(char if is_visible(char) or not char.isspace() else " " for char in text)
+    plain = "".join(char for char in spaced if char == "-" or is_visible(char) or _DASHES.match(char)).strip()
+    unquoted = plain.strip(_QUOTES + ",;").strip() if plain[:1] in _QUOTES or plain[-1:] in _QUOTES else plain
+    dashed = _DASHES.sub("-", unquoted)
+    normal = unicodedata.normalize("NFKC", dashed)
+    if unquoted != plain:
+        curly = not set(plain) & set("\"'`")
+        return normal, "has curly quotes" if curly else "has quotes that are part of the text"
+    if dashed != unquoted:
+        return normal, "has a dash that is not `-`"
+    if normal != plain or plain != text.strip():
+        return normal, "has characters that only look like the right ones"
+    return (plain, "begins or ends with a space") if plain != text else (plain, "")
+
+
 def visible_parts(value: Any, *, lines: bool = False) -> Any:
     """JSON-like data in which each text is as `visible` gives it. With `lines`, a text keeps its line feeds."""
     if isinstance(value, str):

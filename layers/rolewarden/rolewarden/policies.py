@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -31,15 +31,20 @@ from rolewarden.guardrails import (
     RuleKind,
     Rules,
 )
+from rolewarden.matching import fewest
 from rolewarden.names import folded
 from rolewarden.vocabulary import (
+    API_KEY_SERVICES,
+    APPLICATION_PROFILE,
     ASSISTANTS,
+    BATCH,
     BATCHES,
     CANVAS_ASSISTANTS,
     CANVAS_CREATE,
     CANVAS_CUSTOMIZE,
     CANVAS_USE,
     CREATE,
+    CREATE_API_KEY,
     CREATE_JOB,
     CUSTOM_MODELS,
     CUSTOMIZE,
@@ -48,7 +53,14 @@ from rolewarden.vocabulary import (
     CUSTOMIZE_ON_MANTLE,
     CUSTOMIZE_SERVERLESS,
     DATA_JOBS,
+    GATEWAYS,
+    GEOGRAPHIES,
     HUB_TAGS,
+    IMPORT,
+    IMPORTED_MODEL,
+    INFER_ON_MANTLE,
+    INVOKE,
+    JOBS,
     JUMPSTART_TAGS,
     MARK_TAG,
     NO_MODELS,
@@ -59,17 +71,19 @@ from rolewarden.vocabulary import (
     RENAME_CUSTOMIZED,
     RENAME_IN_HUB,
     RENAME_MODEL,
+    RERANK,
     TAG_KEYS,
     THROUGH_BEDROCK,
     USE_ANY_MODEL,
     USE_ANY_MODEL_ON_MANTLE,
+    USE_API_KEY,
     USE_HOSTED_INDIRECTLY,
     USE_HUB,
     USE_INDIRECTLY,
-    USE_MODEL,
     USE_ROLE,
     USE_TAGGED,
     WEIGHT_BUCKETS,
+    WRAP,
 )
 
 Document = dict[str, Any]
@@ -91,8 +105,13 @@ ALL_THAT_IS_NOT_DENIED = {"Sid": "AllThatIsNotDenied", "Effect": "Allow", "Actio
 """The statement of a boundary that allows everything. It grants nothing and does not limit the role's policies, so that
 only the boundary's denies have an effect."""
 
-SID_FAMILIES = ("Bedrock", "JumpStart", "Assistants", "PassRole", "ExemptRoles", "FixedTags")
+SID_FAMILIES = ("Bedrock", "JumpStart", "Assistants", "PassRole", "ExemptRoles", "FixedTags", "ApiKey")
 """The Sid of every deny that the compiler writes begins with one of these."""
+
+
+PROFILE_KEY = "bedrock:InferenceProfileArn"
+REGION_KEY = "aws:RequestedRegion"
+MANTLE_KEY = "bedrock-mantle:Model"
 
 
 class TooLong(RulesError):
@@ -204,8 +223,29 @@ def compile_guardrail(guardrail: Guardrail, partition: str) -> tuple[Policy, ...
     """
     return tuple(
         Policy(guardrail.name if number == 1 else f"{guardrail.name}-{number}", document)
-        for number, document in enumerate(_packed(_numbered(_denies(guardrail, partition))), start=1)
+        for number, document in enumerate(_packed(list(_numbered(_denies(guardrail, partition)))), start=1)
     )
+
+
+def fewest_policies(guardrail: Guardrail, partition: str) -> int:
+    """The number of policies that the lists of `guardrail` need at least. The compiler may need more.
+
+    However the compiler divides a list, each of its patterns is in one statement of each access path at least.
+    """
+    characters = 0
+    for rule in (guardrail.bedrock, guardrail.jumpstart):
+        if rule and rule.patterns:
+            model = "a.m*"
+            sizes, places = [], 0
+            for patterns in ((model,), (model, "a.n*")):
+                few = rule._replace(patterns=patterns)
+                alone = Guardrail("", few) if isinstance(few, BedrockRule) else Guardrail("", None, few)
+                statements = _denies(alone._replace(routes=guardrail.routes), partition)
+                sizes.append(sum(map(size, statements)))
+                places = json.dumps(statements).count(model)
+            around = sizes[1] - sizes[0] - places * len(model)
+            characters += sum(around + places * len(pattern) for pattern in fewest(rule.patterns))
+    return -(-characters // POLICY_SIZE)
 
 
 def _denies(guardrail: Guardrail, partition: str) -> list[Statement]:
@@ -215,12 +255,15 @@ def _denies(guardrail: Guardrail, partition: str) -> list[Statement]:
     if guardrail.bedrock:
         families["bedrock"] = _bedrock(guardrail.bedrock, canvas, partition)
     if guardrail.jumpstart:
-        has_bedrock = guardrail.bedrock is not None
-        families["jumpstart"] = _jumpstart(guardrail.jumpstart, canvas, partition, has_bedrock)
+        # A Bedrock part that allows every model leaves the endpoints of JumpStart models to the JumpStart part.
+        has_endpoints = guardrail.bedrock is None or guardrail.bedrock.kind == "allow-all"
+        families["jumpstart"] = _jumpstart(guardrail.jumpstart, canvas, partition, has_endpoints)
     if guardrail.assistants:
         families["assistants"] = _assistants(guardrail.assistants, canvas)
     if guardrail.pass_roles:
         families["pass_roles"] = _passing(guardrail.pass_roles, partition)
+    if guardrail.api_keys is Allowance.DENY:
+        families["api_keys"] = _api_keys()
     pieces: list[Statement] = []
     for family, statements in families.items():
         try:
@@ -253,41 +296,183 @@ def _exempt_roles(roles: Iterable[ExemptRole], partition: str) -> list[Statement
 
 
 def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statement]:
-    use = CANVAS_USE if canvas else USE_MODEL
+    use = (*(CANVAS_USE if canvas else INVOKE), *_jobs(rule, canvas))
     customize = CANVAS_CUSTOMIZE if canvas else CUSTOMIZE
     customized = rule.customization is Allowance.ALLOW
     named = (*use, *(CUSTOMIZE_NAMED_BY_CANVAS if canvas else CUSTOMIZE_NAMED)) if customized else use
     complete = rule.kind == "deny-all" and not rule.allow_arns and not canvas
-    models, patterns = _ModelPatterns(partition), _fewest(rule.patterns)
-    kinds = (*NO_MODELS, *(() if canvas else BATCHES), *(CUSTOM_MODELS if customized else ()))
-    harmless = [f"arn:{partition}:bedrock:*:*:{kind}/*" for kind in kinds]
-    if canvas or rule.indirect is Allowance.ALLOW:
-        harmless.append(f"arn:{partition}:bedrock::*:system-tool/*")
-    harmless += rule.allow_arns
+    models, patterns = _ModelPatterns(partition, rule.profiles), fewest(rule.patterns)
+    batches = [f"arn:{partition}:bedrock:*:*:{kind}/*" for kind in (BATCHES if BATCH[0] in use else ())]
+    harmless = [*_apart(rule, canvas, partition), *batches, *_unnamed(rule, partition), *rule.allow_arns]
     if rule.kind == "deny":
         yield _deny("BedrockListedModels", named, resource=models.denied(patterns))
+    hides = not customized or bool(rule.profiles)
+    if rule.kind == "deny" or (rule.kind == "allow-all" and hides and not rule.only_through):
         yield _deny("BedrockUnnamedModels", use, not_resource=[*models.all(), *harmless])
     elif rule.kind == "allow":
         yield from _allowing(
             patterns,
             lambda part: _deny("BedrockUnlistedModels", named, not_resource=[*models.allowed(part), *harmless]),
         )
-    elif rule.allow_arns:
+    elif rule.kind == "deny-all" and rule.allow_arns:
         yield _deny("BedrockModels", use, not_resource=harmless)
-    elif canvas:
+    elif rule.kind == "deny-all" and canvas:
         yield _deny("BedrockModels", use)
-    else:
+    elif rule.kind == "deny-all":
         # Patterns of actions in one statement keep a guardrail against all generative AI within one policy.
         yield _deny("BedrockModels", (*USE_ANY_MODEL, *USE_ANY_MODEL_ON_MANTLE))
+    yield from _places(rule, canvas, partition)
+    yield from _callers(rule, canvas, partition)
     if not (canvas or complete):
         yield from _mantle(rule, patterns)
-        yield _deny("BedrockModelHandles", (*RENAME_MODEL, *(RENAME_CUSTOMIZED if customized else ())))
+        yield from _handles(rule)
     if not (customized or complete):
         yield _deny("BedrockCustomization", customize if canvas else (*customize, *CUSTOMIZE_ON_MANTLE))
     if not canvas and rule.indirect is Allowance.DENY:
-        yield _deny("BedrockIndirect", (*USE_INDIRECTLY, *OTHER_PLATFORMS))
+        indirect = [action for action in USE_INDIRECTLY if rule.rerank is Allowance.DENY or action not in RERANK]
+        yield _deny("BedrockIndirect", (*indirect, *OTHER_PLATFORMS))
         if rule.kind == "deny-all":
             yield _passed("BedrockPassRole", PASSED_TO_BEDROCK)
+
+
+def _apart(rule: BedrockRule, canvas: bool, partition: str) -> list[str]:
+    """The ARN patterns of resources on which Bedrock authorizes a call in addition to its model."""
+    tools = [f"arn:{partition}:bedrock::*:system-tool/*"] if canvas or rule.indirect is Allowance.ALLOW else []
+    return [*(f"arn:{partition}:bedrock:*:*:{kind}/*" for kind in NO_MODELS), *tools]
+
+
+def _unnamed(rule: BedrockRule, partition: str) -> list[str]:
+    """The ARN patterns of models that stay usable although the ARN does not name the model."""
+    kinds: list[str] = []
+    if rule.customization is Allowance.ALLOW and not rule.only_through:
+        kinds += CUSTOM_MODELS
+    if rule.kind == "allow-all":
+        kinds += GATEWAYS
+        if rule.customization is Allowance.ALLOW:
+            kinds.append(IMPORTED_MODEL)
+        if not rule.profiles:
+            kinds.append(APPLICATION_PROFILE)
+    found = [f"arn:{partition}:bedrock:*:*:{kind}/*" for kind in kinds]
+    if rule.kind == "allow-all":
+        # Bedrock also authorizes a call to a marketplace endpoint on the endpoint of SageMaker.
+        found.append(f"arn:{partition}:sagemaker:*:*:endpoint/*")
+    return [*found, *rule.only_through]
+
+
+def _places(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statement]:
+    """The denies of models in other places: through profiles of other geographies, and in other regions.
+
+    For a call through an inference profile, AWS also authorizes the models in all regions of the profile, each with its
+    region as aws:RequestedRegion; for a global profile that value is `unspecified`, and the ARN of the model has no
+    region. bedrock:InferenceProfileArn is the ARN of the called profile (Amazon Bedrock User Guide, "Geographic
+    cross-Region inference" and "Global cross-Region inference").
+    """
+    invoke = CANVAS_USE if canvas else INVOKE
+    models = _ModelPatterns(partition, rule.profiles)
+    if rule.profiles:
+        usable = [*models.geographic, *(arn for arn in rule.allow_arns if f":{APPLICATION_PROFILE}/" in arn)]
+        yield _deny(
+            "BedrockProfiles",
+            invoke,
+            resource=(f"{models.regional}*", f"{models.no_region}*"),
+            condition={"Null": {PROFILE_KEY: "false"}, "ArnNotLike": {PROFILE_KEY: usable}},
+        )
+        if "global" not in rule.profiles and not rule.regions:  # `unspecified` is none of the regions.
+            use = (*invoke, *_jobs(rule, canvas))
+            yield _deny("BedrockGlobalProfiles", use, resource=(f"{models.no_region}*",))
+    if not rule.regions:
+        return
+    elsewhere = {"StringNotLike": {REGION_KEY: list(rule.regions)}}
+    others = _without_a_profile(rule, canvas)
+    if rule.profiles:
+        # The region in the ARN of a profile is the region of the caller.
+        arns = [models.profile(region, place) for region in rule.regions for place in rule.profiles]
+        yield _deny("BedrockRegions", invoke, condition={**elsewhere, "ArnNotLike": {PROFILE_KEY: arns}})
+        if others:
+            yield _deny("BedrockOtherRegions", others, condition=elsewhere)
+    else:
+        yield _deny("BedrockRegions", (*invoke, *others), condition=elsewhere)
+
+
+def _jobs(rule: BedrockRule, canvas: bool) -> list[str]:
+    """The actions that create a job with a model, except those that BedrockOtherCalls or BedrockBatch denies."""
+    if canvas or rule.only_through or rule.require_bedrock_guardrail:
+        return []
+    return [action for action in JOBS if rule.batch is Allowance.ALLOW or action not in BATCH]
+
+
+def _without_a_profile(rule: BedrockRule, canvas: bool) -> list[str]:
+    """The actions on models that stay usable, and whose requests have no inference profile in a condition key."""
+    found = _jobs(rule, canvas)
+    if not (canvas or rule.only_through or rule.require_bedrock_guardrail):
+        found += INFER_ON_MANTLE
+    if rule.customization is Allowance.ALLOW:
+        found += CANVAS_CUSTOMIZE if canvas else (*CUSTOMIZE, *CUSTOMIZE_ON_MANTLE)
+    if not canvas and rule.indirect is Allowance.ALLOW:
+        found += (*USE_INDIRECTLY, *OTHER_PLATFORMS)
+    elif not canvas and rule.rerank is Allowance.ALLOW:
+        found += RERANK
+    return found
+
+
+def _callers(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statement]:
+    """The denies of calls that lack an application inference profile or an Amazon Bedrock Guardrail, and of batches.
+
+    A negated condition is also true for a request without the key.
+    """
+    invoke = CANVAS_USE if canvas else INVOKE
+    apart = _apart(rule, canvas, partition)
+    if rule.only_through:
+        # AWS authorizes the call on the application profile, on the profile of AWS behind it, and on the models.
+        yield _deny(
+            "BedrockOnlyThrough",
+            invoke,
+            not_resource=[*rule.only_through, *rule.allow_arns, *apart],
+            condition={"ArnNotLike": {PROFILE_KEY: list(rule.only_through)}},
+        )
+    if rule.require_bedrock_guardrail:
+        # The models behind a profile decide, so that nothing depends on the keys of a request on the profile itself.
+        profiles = [f"arn:{partition}:bedrock:*:*:{kind}/*" for kind in (APPLICATION_PROFILE, "inference-profile")]
+        versions = [form for arn in rule.require_bedrock_guardrail for form in _versions(arn)]
+        yield _deny(
+            "BedrockGuardrailRequired",
+            invoke,
+            not_resource=[*profiles, *apart],
+            condition={"StringNotLike": {"bedrock:GuardrailIdentifier": versions}},
+        )
+    if canvas:
+        return
+    if rule.only_through or rule.require_bedrock_guardrail:
+        yield _deny("BedrockOtherCalls", (*JOBS, *INFER_ON_MANTLE))
+    elif rule.batch is Allowance.DENY:
+        yield _deny("BedrockBatch", BATCH)
+
+
+def _versions(guardrail: str) -> tuple[str, ...]:
+    """The values of bedrock:GuardrailIdentifier for the ARN of an Amazon Bedrock Guardrail.
+
+    The value is the ARN, followed by a colon and the version unless this is the draft (Amazon Bedrock User Guide,
+    "Enforce the use of specific guardrails in model inference requests").
+    """
+    has_version = guardrail.rpartition("guardrail/")[2].count(":")
+    return (guardrail,) if has_version else (guardrail, f"{guardrail}:*")
+
+
+def _handles(rule: BedrockRule) -> Iterator[Statement]:
+    """The denies of new resources that would stand for a model."""
+    customized = rule.customization is Allowance.ALLOW
+    if rule.kind != "allow-all":
+        handles = [*RENAME_MODEL, *(RENAME_CUSTOMIZED if customized else ())]
+    else:
+        handles = [*(() if customized else IMPORT), *(WRAP if rule.profiles or rule.only_through else ())]
+    if handles:
+        yield _deny("BedrockModelHandles", handles)
+
+
+def _api_keys() -> Iterator[Statement]:
+    yield _deny("ApiKeys", USE_API_KEY)
+    condition = {"StringLike": {"iam:ServiceSpecificCredentialServiceName": list(API_KEY_SERVICES)}}
+    yield _deny("ApiKeyCreation", CREATE_API_KEY, condition=condition)
 
 
 def _passed(sid: str, services: Sequence[str], *, not_resource: Sequence[str] = ()) -> Statement:
@@ -298,7 +483,7 @@ def _passed(sid: str, services: Sequence[str], *, not_resource: Sequence[str] = 
 
 def _passing(roles: Sequence[str], partition: str) -> Iterator[Statement]:
     """The deny of passing any role but `roles`. A role can have a path, which its name does not show."""
-    arns = [f"arn:{partition}:iam::*:role/{path}{role}" for role in _fewest(roles) for path in ("", "*/")]
+    arns = [f"arn:{partition}:iam::*:role/{path}{role}" for role in fewest(roles) for path in ("", "*/")]
     yield _passed("PassRoleToService", PASSED_TO, not_resource=arns)
 
 
@@ -315,72 +500,103 @@ class _ModelPatterns:
     inference profiles").
     """
 
-    def __init__(self, partition: str) -> None:
+    def __init__(self, partition: str, geographies: Sequence[str] = ()) -> None:
+        self.partition = partition
         self.regional = f"arn:{partition}:bedrock:*::foundation-model/"
         self.no_region = f"arn:{partition}:bedrock:::foundation-model/"
-        self.profile = f"arn:{partition}:bedrock:*:*:inference-profile/"
+        self.geographies = geographies
+
+    def profile(self, region: str = "*", geography: str = "") -> str:
+        """The ARN pattern of all profiles of AWS for callers in `region`, of one geography if given."""
+        ids = f"{geography}.*" if geography else "*"
+        return f"arn:{self.partition}:bedrock:{region}:*:inference-profile/{ids}"
+
+    @property
+    def geographic(self) -> list[str]:
+        """The ARN patterns of the usable profiles."""
+        return [self.profile(geography=one) for one in self.geographies] or [self.profile()]
+
+    @property
+    def forms(self) -> list[str]:
+        """The beginnings of the ARNs of models: in a region, and without a region for a global profile."""
+        is_global = not self.geographies or "global" in self.geographies
+        return [self.regional, *([self.no_region] if is_global else [])]
 
     def all(self) -> list[str]:
         """The ARN patterns of all models."""
-        return [f"{self.regional}*", f"{self.no_region}*", f"{self.profile}*"]
+        return [*(f"{form}*" for form in self.forms), *self.geographic]
 
     def denied(self, patterns: Iterable[str]) -> list[str]:
         """The ARN patterns of models that a statement denies: as wide as possible."""
         return [
             arn
             for pattern in patterns
-            for arn in (self.regional + pattern, self.no_region + pattern, f"{self.profile}*{pattern}")
+            for arn in (self.regional + pattern, self.no_region + pattern, f"{self.profile()}{pattern}")
         ]
 
     def allowed(self, patterns: Iterable[str]) -> list[str]:
         """The ARN patterns of models that are an exception from a deny: as narrow as possible."""
-        return [
-            arn
-            for pattern in patterns
-            for arn in (self.regional + pattern, self.no_region + pattern, f"{self.profile}*.{pattern}")
-        ]
+        profiles = self.geographic if self.geographies else [f"{self.profile()}.*"]
+        ends = [arn.removesuffix("*") for arn in profiles]
+        return [arn + pattern for pattern in patterns for arn in (*self.forms, *ends)]
 
 
 def _mantle(rule: BedrockRule, patterns: Sequence[str]) -> Iterator[Statement]:
-    actions = ["bedrock-mantle:CreateInference"]
-    if rule.customization is Allowance.ALLOW:
-        actions.insert(0, "bedrock-mantle:CreateFineTuningJob")
+    actions = ["bedrock-mantle:CreateFineTuningJob"] if rule.customization is Allowance.ALLOW else []
+    if not (rule.only_through or rule.require_bedrock_guardrail):  # With these, BedrockOtherCalls denies all inference.
+        actions += INFER_ON_MANTLE
+    if not actions:
+        return
     if rule.kind == "deny-all":
         yield _deny("BedrockMantle", ("bedrock-mantle:CallWithBearerToken", *actions))
-    elif rule.kind == "deny":
+    elif rule.kind != "allow":
         # The value of the key is a model ID. The `*` before it also matches an ARN that ends with the ID.
         listed = [f"*{pattern}" for pattern in patterns]
         if rule.customization is Allowance.DENY:
             listed.append("*:customized-model/*")
-        yield _deny("BedrockMantleListedModels", actions, condition={"StringLike": {"bedrock-mantle:Model": listed}})
-        # A request without the key does not show its model, which can be one of the list.
-        yield _deny("BedrockMantleUnnamedModels", actions, condition={"Null": {"bedrock-mantle:Model": "true"}})
+        if rule.profiles:
+            others = [place for place in GEOGRAPHIES if place not in rule.profiles]
+            listed += [f"{before}{place}.*" for place in others for before in ("", "*/")]
+        if listed:
+            condition = {"StringLike": {MANTLE_KEY: listed}}
+            yield _deny("BedrockMantleListedModels", actions, condition=condition)
+        if rule.kind == "deny":
+            # A request without the key does not show its model, which can be one of the list.
+            yield _deny("BedrockMantleUnnamedModels", actions, condition={"Null": {MANTLE_KEY: "true"}})
     else:
+        # The ID can be alone, follow a geography, or end an ARN.
+        before = ["", "*.", "*/"]
+        if rule.profiles:
+            before = ["", "*/", *(f"{start}{place}." for place in rule.profiles for start in ("", "*/"))]
         yield from _allowing(
             patterns,
             lambda part: _deny(
                 "BedrockMantleUnlistedModels",
                 actions,
-                # The ID can be alone, follow a geography, or end an ARN. The condition is also true if the request
-                # lacks the key, because the model is then unknown.
-                condition={
-                    "StringNotLike": {
-                        "bedrock-mantle:Model": [
-                            form for pattern in part for form in (pattern, f"*.{pattern}", f"*/{pattern}")
-                        ]
-                    }
-                },
+                # The condition is also true if the request lacks the key, because the model is then unknown.
+                condition={"StringNotLike": {MANTLE_KEY: [form + pattern for pattern in part for form in before]}},
             ),
         )
 
 
-def _jumpstart(rule: JumpStartRule, canvas: bool, partition: str, has_bedrock: bool) -> Iterator[Statement]:
-    patterns = _fewest(rule.patterns)
+def _jumpstart(rule: JumpStartRule, canvas: bool, partition: str, has_endpoints: bool) -> Iterator[Statement]:
+    patterns = fewest(rule.patterns)
     create = CANVAS_CREATE if canvas else CREATE
-    yield from _by_tags("JumpStartCreate", create, rule, patterns, "aws:RequestTag/")
+    if rule.kind != "allow-all":
+        yield from _by_tags("JumpStartCreate", create, rule, patterns, "aws:RequestTag/")
     if not canvas:
-        yield from _by_tags("JumpStartUse", USE_TAGGED, rule, patterns, "aws:ResourceTag/")
-        yield from _jumpstart_beyond_canvas(rule, patterns, partition, has_bedrock)
+        if rule.kind != "allow-all":
+            yield from _by_tags("JumpStartUse", USE_TAGGED, rule, patterns, "aws:ResourceTag/")
+            yield from _jumpstart_beyond_canvas(rule, patterns, partition, has_endpoints)
+        if rule.kind == "deny-all" or rule.gated is Allowance.DENY:
+            # A client cannot omit this key, because it is not a tag. It shows that a model is gated, but not which
+            # model (SageMaker Developer Guide, "Access control for JumpStart gated models").
+            yield _deny(
+                "JumpStartGatedModels",
+                ("sagemaker:CreateModel", "sagemaker:CreateTrainingJob"),
+                condition={"Bool": {"sagemaker:DirectGatedModelAccess": "true"}},
+            )
+        yield from _indirect(rule, partition)
     if rule.autopilot is Allowance.DENY:
         yield _deny("JumpStartAutopilot", ("sagemaker:CreateAutoMLJobV2",))
     if rule.weights is Allowance.DENY:
@@ -420,25 +636,17 @@ def _by_tags(
 
 
 def _jumpstart_beyond_canvas(
-    rule: JumpStartRule, patterns: Sequence[str], partition: str, has_bedrock: bool
+    rule: JumpStartRule, patterns: Sequence[str], partition: str, has_endpoints: bool
 ) -> Iterator[Statement]:
     if rule.kind == "deny-all":
         keys = TAG_KEYS if rule.hubs else (*OTHER_TAG_KEYS, *TAG_KEYS)
         actions = ("sagemaker:DeleteTags",) if rule.hubs else (*CREATE, "sagemaker:DeleteTags")
         yield _deny("JumpStartTags", actions, condition={"ForAnyValue:StringLike": {"aws:TagKeys": list(keys)}})
-        # A client cannot omit this key, because it is not a tag. It shows that a model is gated, but not which model
-        # (SageMaker Developer Guide, "Access control for JumpStart gated models").
-        yield _deny(
-            "JumpStartGatedModels",
-            ("sagemaker:CreateModel", "sagemaker:CreateTrainingJob"),
-            condition={"Bool": {"sagemaker:DirectGatedModelAccess": "true"}},
-        )
     else:
         condition = {"ForAnyValue:StringLike": {"aws:TagKeys": list(TAG_KEYS)}}
         yield _deny("JumpStartTags", ("sagemaker:DeleteTags",), condition=condition)
     yield from _hub(rule, patterns, partition)
-    yield from _indirect(rule, partition)
-    if not has_bedrock:
+    if has_endpoints:
         yield _deny("JumpStartThroughBedrock", THROUGH_BEDROCK)
         endpoints = [
             f"arn:{partition}:bedrock:*:*:marketplace/model-endpoint/*",
@@ -468,7 +676,7 @@ def _hub(rule: JumpStartRule, patterns: Sequence[str], partition: str) -> Iterat
 
 def _indirect(rule: JumpStartRule, partition: str) -> Iterator[Statement]:
     """The denies of access paths that do not show which model they lead to."""
-    actions = [*RENAME_IN_HUB]
+    actions = [] if rule.kind == "allow-all" else [*RENAME_IN_HUB]
     if rule.indirect is Allowance.DENY:
         actions += USE_HOSTED_INDIRECTLY
     if rule.customization is Allowance.DENY:
@@ -478,7 +686,8 @@ def _indirect(rule: JumpStartRule, partition: str) -> Iterator[Statement]:
         else:
             jobs = [f"arn:{partition}:sagemaker:*:*:job/{category}/*" for category in DATA_JOBS]
             yield _deny("JumpStartCustomizationJobs", (CREATE_JOB,), not_resource=jobs)
-    yield _deny("JumpStartIndirect", sorted(actions))
+    if actions:
+        yield _deny("JumpStartIndirect", sorted(actions))
 
 
 def _endings(pattern: str) -> tuple[str, ...]:
@@ -548,28 +757,56 @@ def _allowing(patterns: Sequence[str], deny: Callable[[Sequence[str]], Statement
     whole = deny(patterns)
     if _fits(whole):
         return [whole]
-    return [statement for part in _parted(patterns) for statement in _allowing(part, deny)]
+    return [statement for part in _parted(tuple(patterns)) for statement in _allowing(part, deny)]
 
 
-def _parted(patterns: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+@lru_cache(maxsize=256)
+def _parted(patterns: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Two lists, each shorter than `patterns`. An ID matches both lists exactly if it matches `patterns`.
 
     The first list has the patterns inside one family, and families that contain the other patterns. The second list has
-    the other patterns, and that one family. Raises _IndivisibleError if no family divides the patterns.
+    the other patterns, and that one family. Raises _IndivisibleError if no family divides the patterns. The statements
+    of a guardrail divide the same patterns, so the result is kept.
     """
-    best, least = None, sum(map(len, patterns))
-    for family in _families(patterns):
-        inside = [pattern for pattern in patterns if pattern.startswith(family)]
-        outside = [pattern for pattern in patterns if not pattern.startswith(family)]
-        others = dict.fromkeys(_family(pattern, family) for pattern in outside)
-        if None not in others:  # otherwise a pattern outside the family matches IDs inside it
-            parts = (*inside, *filter(None, others)), (*outside, f"{family}*")
-            longest = max(sum(map(len, part)) for part in parts)
-            if longest < least:
-                best, least = parts, longest
+    ordered = sorted(patterns)
+
+    def distance(family: str) -> float:
+        """How far the family is from containing half of the patterns."""
+        inside = bisect_left(ordered, f"{family}\U0010ffff") - bisect_left(ordered, family)
+        return abs(inside - len(ordered) / 2)
+
+    # Few families near the half are compared, because a comparison of all takes minutes for a few hundred patterns.
+    best, least, compared = None, sum(map(len, patterns)), 0
+    for family in sorted(_families(patterns), key=distance):
+        parts = _parts_by(family, patterns)
+        if parts is None:
+            continue
+        longest = max(sum(map(len, part)) for part in parts)
+        if longest < least:
+            best, least = parts, longest
+        compared += 1
+        if best and compared >= _COMPARED:
+            break
     if best is None:
         raise _IndivisibleError
     return best
+
+
+_COMPARED = 8
+"""The number of families that _parted compares, if one of them divides the patterns."""
+
+
+def _parts_by(family: str, patterns: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The two lists of `_parted` by `family`; None if a pattern outside the family matches IDs inside it."""
+    inside = [pattern for pattern in patterns if pattern.startswith(family)]
+    outside = [pattern for pattern in patterns if not pattern.startswith(family)]
+    others: dict[str, None] = {}
+    for pattern in outside:
+        other = _family(pattern, family)
+        if other is None:
+            return None
+        others[other] = None
+    return (*inside, *filter(None, others)), (*outside, f"{family}*")
 
 
 def _families(patterns: Sequence[str]) -> list[str]:
@@ -621,31 +858,6 @@ def _shortest(values: Sequence[str]) -> str | list[str]:
     return values[0] if len(values) == 1 else list(values)
 
 
-def _fewest(patterns: Sequence[str]) -> tuple[str, ...]:
-    """`patterns` in their order, without each pattern that another one covers."""
-    plain = dict.fromkeys(_WILDCARDS.sub(_in_one_order, pattern) for pattern in patterns)
-    return tuple(narrow for narrow in plain if not any(wide != narrow and _covers(wide, narrow) for wide in plain))
-
-
-_WILDCARDS = re.compile(r"[*?]{2,}")
-
-
-def _in_one_order(run: re.Match[str]) -> str:
-    # `*?`, `?*` and `*?*` match the same texts.
-    return "?" * run[0].count("?") + "*" * ("*" in run[0])
-
-
-@lru_cache(maxsize=1024)
-def _wide(pattern: str) -> re.Pattern[str]:
-    # The narrow pattern is read as a text: only a `*` of the wide pattern can match its `*`.
-    return re.compile("".join({"*": ".*", "?": "[^*]"}.get(char) or re.escape(char) for char in pattern))
-
-
-def _covers(wide: str, narrow: str) -> bool:
-    """Whether `wide` matches every text that `narrow` matches."""
-    return _wide(wide).fullmatch(narrow) is not None
-
-
 def size(document: Document) -> int:
     """The number of characters of `document` as IAM counts them: without white space."""
     return len("".join(json.dumps(document, separators=(",", ":")).split()))
@@ -660,22 +872,25 @@ def _fits(statement: Statement) -> bool:
     return size(document_of([statement])) <= POLICY_SIZE
 
 
-def _packed(pieces: Iterable[Statement]) -> list[Document]:
+def _packed(pieces: Sequence[Statement]) -> list[Document]:
     """Documents that contain `pieces`, each piece in the first document that has room for it.
 
     A deny applies in any attached policy document. The quota of policies per role is small, so the statements are
     packed into few documents.
     """
     documents: list[list[Statement]] = []
-    rooms: list[int] = []
-    for piece in pieces:
-        needed = size(piece) + 1  # with a comma
-        place = next((place for place, room in enumerate(rooms) if needed <= room), len(rooms))
-        if place == len(rooms):
+    rooms: dict[int, int] = {}  # of the documents that have room for another piece, by their place
+    sizes = [size(piece) + 1 for piece in pieces]  # with a comma
+    smallest = list(itertools.accumulate(reversed(sizes), min))[::-1]
+    for piece, needed, least in zip(pieces, sizes, smallest, strict=True):
+        place = next((place for place, room in rooms.items() if needed <= room), len(documents))
+        if place == len(documents):
             documents.append([])
-            rooms.append(POLICY_SIZE - size(document_of([])) + 1)
+            rooms[place] = POLICY_SIZE - size(document_of([])) + 1
         documents[place].append(piece)
         rooms[place] -= needed
+        if rooms[place] < least:
+            del rooms[place]
     return [document_of(statements) for statements in documents]
 
 

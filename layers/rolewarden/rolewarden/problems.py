@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 from rolewarden.plaintext import visible
+
+if TYPE_CHECKING:
+    from rolewarden.known import KnownModels
+    from rolewarden.model_ids import ModelNames
 
 Path_ = tuple[str | int, ...]
 
@@ -22,6 +27,33 @@ class Problem(NamedTuple):
         place = f"{self.file}:{self.line}" if self.line else self.file
         text = f"{place}: {self.where}: {self.message}" if self.where else f"{place}: {self.message}"
         return visible(text)
+
+
+class Problems:
+    """The problems of one file, and the known lines of its values, by their path."""
+
+    def __init__(self, file: str, lines: Mapping[Path_, int], known: KnownModels | None = None) -> None:
+        self.file = file
+        self.lines = lines
+        self.known = known
+        self.errors: list[Problem] = []
+        self.warnings: list[Problem] = []
+
+    @cached_property
+    def names(self) -> ModelNames:
+        """The corrections of model IDs, from the known models."""
+        # A function reads a file without mistakes, so it does not load the names.
+        from rolewarden.model_ids import ModelNames
+
+        return ModelNames(self.known)
+
+    def add_error(self, path: Path_, message: str) -> None:
+        """Add the error `message` of the value at `path`."""
+        self.errors.append(problem_at(self.file, self.lines, path, message))
+
+    def add_warning(self, path: Path_, message: str) -> None:
+        """Add the warning `message` of the value at `path`."""
+        self.warnings.append(problem_at(self.file, self.lines, path, message))
 
 
 def problem_at(file: str, lines: Mapping[Path_, int], path: Path_, message: str) -> Problem:

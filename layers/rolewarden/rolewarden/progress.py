@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from rolewarden.bindings import row_key
+from rolewarden.bindings import RoleKey, row_key
 from rolewarden.calls import ReadsItems, WritesItems
 from rolewarden.clock import CLOCK_SKEW, Clock
 
@@ -23,6 +23,10 @@ _MEMBERS = "members"
 
 _REQUESTS = "requests"
 """The partition key of the rows about requested sweeps."""
+
+_EXEMPT = "exempt"
+"""The partition key of the rows with the unique ID of each exempt role. They decide only whether to report another ID.
+"""
 
 _HEALTH = "health"
 """The partition key of the rows that the heartbeat counts, one for each account that is covered."""
@@ -208,6 +212,15 @@ class Progress(RecordedProgress):
         """Record that the calls of an account before `until` are audited."""
         self.aws.put(self._table, {**_audit(account), "until": until.isoformat()})
 
+    def exempt_id(self, role: RoleKey) -> str:
+        """The unique ID that an exempt role had at the last sweep; empty before the first one."""
+        rows = self.aws.query(self._table, {"scope": _EXEMPT}, begins=("item", role.path))
+        return next((str(row.get("id", "")) for row in rows if row["item"] == role.path), "")
+
+    def set_exempt_id(self, role: RoleKey, unique: str) -> None:
+        """Record the unique ID of an exempt role."""
+        self.aws.put(self._table, {"scope": _EXEMPT, "item": role.path, "id": unique})
+
     def set_published_rules(self, account: str, text: str) -> None:
         """Keep the rules of a deployment, in any form."""
         self.aws.put(self._table, {**_rules(account), "text": text})
@@ -243,10 +256,15 @@ class Progress(RecordedProgress):
         rows = self.aws.query(self._table, {"scope": _REQUESTS}, begins=("item", item))
         return next((float(row["ends"]) for row in rows if row["item"] == item), 0.0)
 
-    def set_claimed(self, item: str, until: float) -> None:
-        """Claim something until a time, whether or not another claim of it lasts."""
+    def extend_claim(self, item: str, known: float, until: float) -> bool:
+        """Extend a claim that `claimed_until` gave as `known`. Gives whether no other function extended it meanwhile.
+
+        A row that lasts until a time after `until` is not Rolewarden's, and is replaced.
+        """
         expires = int(until) + SWEEP_KEPT_SECONDS
-        self.aws.put(self._table, {"scope": _REQUESTS, "item": item, "ends": int(until), "expires": expires})
+        row = {"scope": _REQUESTS, "item": item, "ends": int(until), "expires": expires}
+        times = {":known": int(known), ":until": int(until)}
+        return self.aws.put_unless(self._table, row, "ends > :known AND ends <= :until", times)
 
 
 def _is_whole(row: Mapping[str, Any]) -> bool:

@@ -6,10 +6,10 @@ so does `rolewarden doctor`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from rolewarden.calls import ReadsPaths, ReadsTrails
 from rolewarden.discovery import other_regions
@@ -114,7 +114,7 @@ def probes(
         yield Probe(account, "", ENTRANCE)
     for region in dict.fromkeys([*regions, central.home_region]):
         sources = _sources(region, regions, central.home_region)
-        yield Probe(account, region, TRAIL, _problem(partial(unlogged, inside, region, sources)))
+        yield Probe(account, region, TRAIL, _problem(partial(unlogged_in, inside, region, sources)))
         if (account, region) == (central.account, central.region):
             continue  # the rules of the central stack itself match these events; `own_probes` tests them
         about = ["subjects"] if region in regions else []
@@ -137,28 +137,70 @@ def own_probes(parts: OwnParts, central: CentralStack) -> Iterator[Probe]:
         yield Probe(central.account, central.region, PARTS, message)
 
 
-def without_trail(
-    aws: ReadsTrails, regions: tuple[str, ...], home_region: str, changed: str = "", of_region: str = ""
-) -> str:
-    """The events that do not arrive if a trail does not count, and why; empty if the other trails log them all.
+class NamedTrail(NamedTuple):
+    """A trail as a call names it: by its name or ARN, in the region of the call."""
+
+    name: str
+    region: str
+
+    def is_at(self, arn: str) -> bool:
+        """Whether the trail has this ARN."""
+        if self.name.startswith("arn:"):
+            return arn == self.name
+        return arn.endswith(f":trail/{self.name}") and f":{self.region}:" in arn
+
+
+def unlogged(aws: ReadsTrails, regions: tuple[str, ...], home_region: str, without: Collection[NamedTrail] = ()) -> str:
+    """The events that no trail logs if the trails `without` do not count, and why; empty if other trails log them all.
 
     - `regions`: the regions that the stack covers.
     - `home_region`: the region in which CloudTrail delivers IAM's events.
-    - `changed`: the name or ARN of the trail that does not count; empty if all trails count.
-    - `of_region`: the region in which a caller used the name.
 
     Raises Refused and RetryLater.
     """
-    name = f":{of_region}:" if changed and not changed.startswith("arn:") else ""
 
     def counts(trail: ListedTrail) -> bool:
-        is_named = trail.arn.endswith(f":trail/{changed}") and name in trail.arn if name else trail.arn == changed
-        return not (changed and is_named)
+        return not any(named.is_at(trail.arn) for named in without)
 
     for region in dict.fromkeys([*regions, home_region]):
-        if problem := unlogged(aws, region, _sources(region, regions, home_region), counts):
+        if problem := unlogged_in(aws, region, _sources(region, regions, home_region), counts):
             return f"{region}: {problem}"
     return ""
+
+
+_ENDING = frozenset({"DeleteTrail", "StopLogging"})
+"""The calls after which a trail logs nothing. The trail does not count, even if it has been started again."""
+
+
+def narrowed(record: Mapping[str, Any], regions: tuple[str, ...], home_region: str) -> bool:
+    """Whether a CloudTrail record says that a trail logs less than all events that Rolewarden needs.
+
+    The record decides and not the trail as it is now, because a caller can restore a trail within seconds. A record
+    without its parameters, which CloudTrail cuts if they are long, counts as one that narrows.
+    """
+    call, parameters = str(record.get("eventName")), record.get("requestParameters")
+    if call in _ENDING or not isinstance(parameters, Mapping):
+        return True
+    if call == "UpdateTrail":
+        is_one_region = parameters.get("isMultiRegionTrail") is False
+        is_enough = {*regions, home_region} == {record.get("awsRegion")}
+        return (is_one_region and not is_enough) or parameters.get("includeGlobalServiceEvents") is False
+    said = [parameters.get(name) for name in ("eventSelectors", "advancedEventSelectors")]
+    selectors = [_capitalized(selector) for found in said if isinstance(found, list) for selector in found]
+    try:
+        return not all(
+            any(_selects_writes(selector, f"{source}.amazonaws.com") for selector in selectors)
+            for source in ("iam", "sagemaker")
+        )
+    except (AttributeError, KeyError, TypeError):
+        return True
+
+
+def _capitalized(value: Any) -> Any:
+    """A parameter of a record in the form of the API. CloudTrail writes the first letter of each key in lower case."""
+    if isinstance(value, Mapping):
+        return {f"{key[:1].upper()}{key[1:]}": _capitalized(each) for key, each in value.items()}
+    return [_capitalized(each) for each in value] if isinstance(value, list) else value
 
 
 def _sources(region: str, regions: tuple[str, ...], home_region: str) -> list[str]:
@@ -193,7 +235,7 @@ def _problem(probe: Callable[[], str]) -> str:
         return str(refused)
 
 
-def unlogged(
+def unlogged_in(
     aws: ReadsTrails, region: str, sources: list[str], counts: Callable[[ListedTrail], bool] = lambda _: True
 ) -> str:
     """The sources of events that no trail logs in a region, and why the trails that count do not suffice."""

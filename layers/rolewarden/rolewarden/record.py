@@ -227,7 +227,8 @@ class Recorder:
             cause=origin.cause,
         )
         name = about_account(doubt.message)
-        kind = ReportedKind.FIRST_USE if doubt.reason is Reason.FIRST_USE else ReportedKind.EXEMPTION
+        apart = {Reason.FIRST_USE: ReportedKind.FIRST_USE, Reason.EXEMPT_REPLACED: ReportedKind.REPLACEMENT}
+        kind = apart.get(doubt.reason, ReportedKind.EXEMPTION)
         self._report_finding(event, name, origin, kind, what=f"{doubt.reason.value} {doubt.message}")
         return folded(f"{account}/{name}")
 

@@ -52,6 +52,9 @@ class ReportedKind(StrEnum):
     """An exemption does not hold, or its role may have a new user. Each sweep compares every exemption with AWS again.
     """
 
+    REPLACEMENT = "replacement"
+    """A deployment confirmed another exempt role than before. It is about that deployment, so no sweep resolves it."""
+
     PUBLICATION = "publication"
     """A policy of a guardrail could not be published. A sweep resolves it when IAM has the policy as the rules want it.
     """

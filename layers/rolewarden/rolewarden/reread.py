@@ -1,12 +1,13 @@
 """Rereading: the bindings of a role as SageMaker and IAM have them now, for a decision that must not rest on the table.
 
-A caller who can write to the bindings table can make a role look unused. DetachFunction therefore reads all subjects of
-the role's account again before it detaches a policy.
+A caller who can write to the bindings table can make a role look unused. DetachFunction therefore reads all subjects
+again before it detaches a policy: those of the role's account, and of each other account that the stack covers, because
+a subject can use the role of another account. StackSets says which accounts these are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -40,6 +41,8 @@ class AlreadyRead:
 class Rereader:
     """Reads the subjects of whole accounts in `regions`. A reading counts as current for `kept` seconds.
 
+    `covered` gives the accounts that the stack covers.
+
     The memory of the function keeps each description with the LastModifiedTime of SageMaker's list, so that a later
     reading describes only what has changed. A change of tags does not change that time. Therefore each reading
     describes every subject if the rules refer to tags.
@@ -49,25 +52,31 @@ class Rereader:
     reader: SubjectReader
     regions: tuple[str, ...]
     clock: Clock
+    covered: Callable[[], Collection[str]]
     kept: float = READING_KEPT_SECONDS
     _described: dict[tuple[str, str, str, str], tuple[str, tuple[Binding, ...]]] = field(default_factory=dict)
     _accounts: dict[str, tuple[float, tuple[Binding, ...]]] = field(default_factory=dict)
 
     def of_role(self, role: RoleKey) -> tuple[Binding, ...]:
-        """The bindings of `role` to the subjects of its own account, and because of `also_govern`.
+        """The bindings of `role` to the subjects of all covered accounts, and because of `also_govern`.
 
-        Raises Refused if a subject cannot be read, because the subject may use the role. Raises RetryLater, also if
-        time does not suffice for all subjects. The next reading then continues.
+        Raises Refused if an account or a subject cannot be read, because the subject may use the role. Raises
+        RetryLater, also if time does not suffice for all subjects. The next reading then continues.
         """
-        at, bindings = self._accounts.get(role.account, (0.0, ()))
-        if not 0 <= self.clock.now() - at < self.kept:
-            at, bindings = self.clock.now(), tuple(self._read(role.account))
-            self._accounts[role.account] = at, bindings
-        found = [binding for binding in bindings if binding.role == role]
+        found: list[Binding] = []
+        for account in dict.fromkeys((role.account, *sorted(self.covered()))):
+            found += [binding for binding in self._of_account(account) if binding.role == role]
         if self.reader.rules.also_govern:
             also = self.reader.also_governed(role.account, self.aws.within(role.account).role(role.name))
             found += [also] if also else []
         return tuple(found)
+
+    def _of_account(self, account: str) -> tuple[Binding, ...]:
+        at, bindings = self._accounts.get(account, (0.0, ()))
+        if not 0 <= self.clock.now() - at < self.kept:
+            at, bindings = self.clock.now(), tuple(self._read(account))
+            self._accounts[account] = at, bindings
+        return bindings
 
     def _read(self, account: str) -> Iterator[Binding]:
         aws = self.aws.within(account)

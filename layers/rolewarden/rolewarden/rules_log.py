@@ -22,7 +22,8 @@ from rolewarden.changes import NO_RULES, canonical, compare_rules, digest_of_rul
 from rolewarden.clock import Clock
 from rolewarden.errors import Refused, RetryLater, RulesError
 from rolewarden.events import cause_of
-from rolewarden.guardrails import Rules, read_document
+from rolewarden.guardrails import Rules
+from rolewarden.guardrails_file import read_document
 from rolewarden.names import about
 from rolewarden.origin import DEPLOYMENT, Cause
 from rolewarden.own_events import RulesChanged

@@ -7,7 +7,7 @@ from functools import partial
 from rolewarden.aws import Aws
 from rolewarden.bindings import BindingsTable
 from rolewarden.clock import Clock
-from rolewarden.guardrails import load
+from rolewarden.guardrails_file import load
 from rolewarden.history import History
 from rolewarden.needs import Exemptions, Needs
 from rolewarden.record import Recorder
@@ -30,7 +30,7 @@ class Runtime:
         self.aws = aws or Aws(account=settings.account, member_role=settings.member_role, clock=self.clock)
         self.rules = load(settings.guardrails_file, today=self.clock.today())
         self.bindings = BindingsTable(self.aws, settings.bindings_table, self.clock)
-        exemptions = Exemptions(self.aws, partial(self.aws.stack_deployed, settings.stack_id))
+        exemptions = Exemptions(self.aws, partial(self.aws.stack_published, settings.stack_id))
         history = History(self.aws, settings.history)
         self.needs = Needs(
             self.rules, self.aws.partition, self.bindings, settings.account, exemptions, self.clock, history

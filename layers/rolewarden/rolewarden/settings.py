@@ -73,12 +73,14 @@ class PublishSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class DetachSettings(Settings):
-    """The settings of DetachFunction; see EnforceSettings."""
+    """The settings of DetachFunction; see EnforceSettings. `member_stack_set` and `call_as` are as in SweepSettings."""
 
     work_queue_url: str
     recheck_seconds: int
     own_roles: frozenset[str]
     regions: tuple[str, ...]
+    member_stack_set: str
+    call_as: str
 
 
 @dataclass(frozen=True, kw_only=True)

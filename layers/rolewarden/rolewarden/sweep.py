@@ -21,11 +21,10 @@ replaces only a binding that was read earlier.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 from rolewarden import reach
 from rolewarden.audit import Auditor
@@ -46,14 +45,14 @@ from rolewarden.clock import Clock
 from rolewarden.discovery import Discovery, SubjectReader, SubjectReading, slots
 from rolewarden.drill import RecordedDrills
 from rolewarden.errors import Gone, Refused, RetryLater
-from rolewarden.events import ACCOUNT, DOMAIN_ID, PROFILE_NAME, REGION, EvaluationRequest, SubjectKey, mapping, matched
+from rolewarden.events import ACCOUNT, DOMAIN_ID, PROFILE_NAME, EvaluationRequest, SubjectKey, mapping, matched
 from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.heartbeat import Heartbeat
 from rolewarden.judge import DrillJudge
 from rolewarden.links import LinkReader
 from rolewarden.listed import ListedDomain
 from rolewarden.names import about, folded
-from rolewarden.needs import Needs, changed_trust
+from rolewarden.needs import Needs, VerifiedExemption, changed_trust, replaced
 from rolewarden.origin import SWEEP, Trigger
 from rolewarden.own_parts import OwnParts
 from rolewarden.own_rules import OwnRules
@@ -74,9 +73,6 @@ LIST, DESCRIBE, COMPARE, AUDIT, REGIONS = "list", "describe", "compare", "audit"
 
 CHUNK = 100
 """The greatest number of user profiles in one message, and the number that the list step can describe itself."""
-
-MOST_TAGS = 100_000
-"""The greatest number of bytes of tags in a message. SQS accepts 256 KiB."""
 
 ENOUGH = 2 * LONGEST_CALL
 """Seconds that a step leaves unused: for the current call, and for the message that hands over the rest."""
@@ -245,9 +241,12 @@ class Sweeper:
         deployed = detail.get("trigger") == Trigger.DEPLOYMENT.value
         is_known = account and account in {self.coverage.account, *self.progress.member_accounts()}
         target = account if is_known and not deployed else ALL
-        if not is_of_bus(mapping(event)):
-            return self.start() if target == ALL else self.begin(target)
-        return self._start_requested(target) if self.requests.claim(target) else {"waits": target}
+        # Every caller with lambda:InvokeFunction can claim to be the schedule, so that is limited, too.
+        if is_of_bus(mapping(event)):
+            return self._start_requested(target) if self.requests.claim(target) else {"waits": target}
+        if not self.requests.claim(target, may_overlap=True):
+            return {"waits": target}
+        return self.start() if target == ALL else self.begin(target)
 
     def _start_requested(self, target: str) -> dict[str, Any]:
         """Start a sweep that the event bus requested, and check the own account's policies, as its schedule does."""
@@ -389,16 +388,17 @@ class Sweeper:
 
         A message of another shape is logged as an error and dropped.
         """
-        sweep, fields = Sweep.of(body), mapping(body)
+        fields = mapping(body)
+        sweep = Sweep.of(fields) if self._covers(fields.get("account")) else None
         step, after = fields.get("step"), str(fields.get("after", ""))
-        region = matched(REGION, fields.get("region"))
-        target = fields.get("target") if fields.get("target") == ALL else matched(ACCOUNT, fields.get("target"))
-        if step == REQUESTED and target:
+        region = fields.get("region") if fields.get("region") in self.coverage.regions else ""
+        target = fields.get("target")
+        if step == REQUESTED and (target == ALL or self._covers(target)):
             is_next = self.requests.claim(target, has_waited=True)
             return self._start_requested(target) if is_next else {"waits": target}
-        if step == BEGIN and (account := matched(ACCOUNT, fields.get("account"))):
-            return self.begin(account)
-        if sweep and step == DESCRIBE and region and (chunk := _chunk_of(body)):
+        if step == BEGIN and self._covers(account := fields.get("account")):
+            return self.begin(account) if self.requests.claim(account, may_overlap=True) else {"waits": account}
+        if sweep and step == DESCRIBE and region and (chunk := _chunk_of(fields)):
             return self.describe(sweep, region, *chunk)
         if sweep and step == AUDIT:
             return self.audit(sweep)
@@ -412,6 +412,15 @@ class Sweeper:
             return self.list_subjects(sweep, region, after)
         logger.error("message of the sweep queue dropped: not a step of a sweep", extra={"body": str(body)[:200]})
         return {"ignored": "no sweep message"}
+
+    def _covers(self, account: object) -> TypeGuard[str]:
+        """Whether the stack covers the account that a message names. Raises RetryLater.
+
+        A sweep of another account could bind roles of this one to that account's subjects.
+        """
+        if not isinstance(account, str) or not matched(ACCOUNT, account):
+            return False
+        return account == self.coverage.account or self.progress.is_member(account)
 
     def list_subjects(self, sweep: Sweep, region: str, after: str = "") -> dict[str, Any]:
         """Bind the subjects of a region, and compare if no chunk is outstanding.
@@ -494,46 +503,36 @@ class Sweeper:
         self.bindings.write(_retagged([*own, *same], tags), gone, at=at)
         names = [listed[name].name for name in changed]
         chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
-        messages = [
-            sweep.message(
-                DESCRIBE,
-                region=region,
-                domain=[domain.id, domain.name],
-                profiles=_tagged(domain, chunk, tags),
-            )
-            for chunk in chunks
-        ]
+        messages = [sweep.message(DESCRIBE, region=region, domain=domain.id, profiles=chunk) for chunk in chunks]
         if len(chunks) == 1 and self.clock.seconds_left() > ENOUGH + CHUNK:
-            self._describe(sweep, region, domain, messages[0]["profiles"])
+            self._describe(sweep, region, domain.id, _tags_by_name(domain, names, tags))
         elif chunks:
-            self._send_chunks(sweep, domain, messages)
+            self._send_chunks(sweep, messages)
 
     def _is_due(self, sweep: Sweep, region: str, domain: ListedDomain, user_profile: str = "") -> bool:
         """Whether this sweep reads a subject even if it is unchanged, see `rolewarden.rotation`."""
         return self.rotation.is_due(f"{sweep.account}/{region}/{domain.id}/{folded(user_profile)}", sweep.began)
 
-    def _send_chunks(self, sweep: Sweep, domain: ListedDomain, messages: list[dict[str, Any]]) -> None:
+    def _send_chunks(self, sweep: Sweep, messages: list[dict[str, Any]]) -> None:
         """Record chunks as outstanding, so that the comparison waits for them, and send their messages."""
-        self.progress.add_chunks(sweep.row, {_chunk_id(domain, message["profiles"]) for message in messages})
+        self.progress.add_chunks(sweep.row, {_chunk_id(each["domain"], each["profiles"]) for each in messages})
         self.aws.send(self.queues.sweep, messages)
 
-    def describe(
-        self, sweep: Sweep, region: str, domain: ListedDomain, profiles: Mapping[str, Mapping[str, str] | None]
-    ) -> dict[str, Any]:
+    def describe(self, sweep: Sweep, region: str, domain_id: str, profiles: Sequence[str]) -> dict[str, Any]:
         """Read one chunk of user profiles, and trigger the comparison after the last outstanding chunk.
 
-        `profiles` has the tags by the name of the user profile; None means that the tags have to be read. The profiles
-        for which time does not suffice become another chunk.
+        A message only names the profiles. The name of their domain and their tags decide on guardrails, so they are
+        read from SageMaker. The profiles for which time does not suffice become another chunk.
         """
-        self.discovery.reader.take_name(region, domain.id, domain.name)
-        self._describe(sweep, region, domain, profiles)
-        if self.progress.end_chunk(sweep.row, _chunk_id(domain, profiles)):
+        self._describe(sweep, region, domain_id, dict.fromkeys(profiles))
+        if self.progress.end_chunk(sweep.row, _chunk_id(domain_id, profiles)):
             self.aws.send(self.queues.sweep, [sweep.message(COMPARE)])
         return {"described": len(profiles)}
 
     def _describe(
-        self, sweep: Sweep, region: str, domain: ListedDomain, profiles: Mapping[str, Mapping[str, str] | None]
+        self, sweep: Sweep, region: str, domain_id: str, profiles: Mapping[str, Mapping[str, str] | None]
     ) -> None:
+        """Read and bind user profiles. `profiles` has their tags by name; None means that the tags have to be read."""
         at = self.clock.now()
         found: list[Binding] = []
         gone: list[tuple[str, str]] = []
@@ -542,22 +541,22 @@ class Sweeper:
         for name, tags in profiles.items():
             if self.clock.seconds_left() < ENOUGH and len(left) < len(profiles):
                 # Each message describes at least one profile, so that the chunks come to an end.
-                rest = sweep.message(DESCRIBE, region=region, domain=[domain.id, domain.name], profiles=left)
-                self._send_chunks(sweep, domain, [rest])
+                rest = sweep.message(DESCRIBE, region=region, domain=domain_id, profiles=list(left))
+                self._send_chunks(sweep, [rest])
                 break
             del left[name]
             try:
-                reading = self.discovery.reader.profile(sweep.account, region, domain.id, name, tags=tags)
+                reading = self.discovery.reader.profile(sweep.account, region, domain_id, name, tags=tags)
             except RetryLater as error:
-                self._record_unread(sweep, f"{domain.id}/{name}", error)
+                self._record_unread(sweep, f"{domain_id}/{name}", error)
                 continue
             self._report_reading(sweep, region, reading)
             if reading.refused and reading.bindings:
-                known = known or self.bindings.of_domain(sweep.account, region, domain.id)
+                known = known or self.bindings.of_domain(sweep.account, region, domain_id)
                 reading = reading.with_known(known)
             if not reading.refused or reading.bindings:
                 found += reading.bindings
-                gone += slots(sweep.account, region, domain.id, name)
+                gone += slots(sweep.account, region, domain_id, name)
         self.bindings.write(found, gone, at=at)
 
     def _record_unread(self, sweep: Sweep, what: str, error: RetryLater) -> None:
@@ -660,6 +659,7 @@ class Sweeper:
         doubts = self._changed_trusts(sweep.account, verified.keys() - doubts.keys()) | doubts
         unresolved |= {self.recorder.record_doubt(sweep.account, doubt, SWEEP) for doubt in doubts.values()}
         self._resolve_findings(sweep, reported, unresolved)
+        self._report_replaced(sweep.account, verified)
         if sweep.account == self.coverage.account:
             self._resolve_uncovered()
         counts = {
@@ -706,6 +706,21 @@ class Sweeper:
             return
         if not self.judge.is_waiting(sweep.account):
             self.aws.send(self.queues.work, [Work(RoleKey(sweep.account, CANARY_ROLE), sweep.account, SWEEP).as_dict()])
+
+    def _report_replaced(self, account: str, verified: Mapping[RoleKey, VerifiedExemption | None]) -> None:
+        """Report the exempt roles that have another unique ID than at the last sweep. Raises RetryLater.
+
+        A deployment has confirmed each of them, so the exemption holds. The row with the earlier ID decides nothing
+        else, because a caller could forge it.
+        """
+        for role, exemption in verified.items():
+            if not (exemption and exemption.holds and exemption.found) or exemption.exemption.role_id:
+                continue
+            known = self.progress.exempt_id(role)
+            if known and known != exemption.found.id:
+                self.recorder.record_doubt(account, replaced(exemption.found), SWEEP)
+            if known != exemption.found.id:
+                self.progress.set_exempt_id(role, exemption.found.id)
 
     def _doubts_of_never_governed(self, roles: Iterable[RoleKey]) -> dict[RoleKey, Doubt]:
         """The doubts about those of `roles` that `never_govern` names. Raises RetryLater."""
@@ -845,10 +860,10 @@ class Sweeper:
         `unresolved` holds the keys of this sweep's findings, and of the roles that are sent to the work queue. Each
         sweep resolves findings of the kinds ROLE, SHARED_ROLE and EXEMPTION, and of the kind PUBLICATION if IAM has the
         policy. Only a sweep that could read everything resolves the other kinds, because something unread may still be
-        wrong. No comparison resolves a finding of the kinds BOUNDARY, CANARY and FIRST_USE, which expire after a
-        week, or OUTSIDE and DRILL, which `look_elsewhere` and `judge_drills` resolve.
+        wrong. No comparison resolves a finding of the kinds BOUNDARY, CANARY, FIRST_USE and REPLACEMENT, which
+        expire after a week, or OUTSIDE and DRILL, which `look_elsewhere` and `judge_drills` resolve.
         """
-        apart = {ReportedKind.BOUNDARY, ReportedKind.OUTSIDE, ReportedKind.FIRST_USE}
+        apart = {ReportedKind.BOUNDARY, ReportedKind.OUTSIDE, ReportedKind.FIRST_USE, ReportedKind.REPLACEMENT}
         apart |= {ReportedKind.CANARY, ReportedKind.DRILL}
         over = [f for f in reported if f.about not in unresolved and f.kind not in apart]
         unpublished = [f for f in over if f.kind is ReportedKind.PUBLICATION and not self._is_published(sweep, f.name)]
@@ -930,28 +945,18 @@ def _retagged(bindings: Iterable[Binding], tags: Tags | None) -> list[Binding]:
     return [binding._replace(tags=found) for binding, found in now if found != binding.tags]
 
 
-def _tagged(domain: ListedDomain, profiles: Iterable[str], tags: Tags | None) -> Mapping[str, Mapping[str, str] | None]:
-    """The tags of user profiles by name. None for each if the tags are unknown, or too long for a message."""
-    names = list(profiles)
-    found = {name: (tags or {}).get(tagged(domain.id, name), {}) for name in names}
-    if tags is None or len(json.dumps(found)) > MOST_TAGS:
-        return dict.fromkeys(names)
-    return found
+def _tags_by_name(domain: ListedDomain, names: Iterable[str], tags: Tags | None) -> dict[str, Mapping[str, str] | None]:
+    """The tags of user profiles by name. None for each if the tags are unknown."""
+    return {name: None if tags is None else tags.get(tagged(domain.id, name), {}) for name in names}
 
 
-def _chunk_of(body: Mapping[str, Any]) -> tuple[ListedDomain, dict[str, Mapping[str, str] | None]] | None:
-    """The domain and the user profiles with tags that a message names; None if the message is not valid."""
-    domain, profiles = body.get("domain"), body.get("profiles")
-    if not isinstance(domain, list) or not 1 <= len(domain) <= 2 or not isinstance(profiles, Mapping) or not profiles:
+def _chunk_of(body: Mapping[str, Any]) -> tuple[str, list[str]] | None:
+    """The ID of the domain, and the names of the user profiles, that a message names; None if it is not valid."""
+    domain_id, profiles = matched(DOMAIN_ID, body.get("domain")), body.get("profiles")
+    if not domain_id or not isinstance(profiles, list) or not 1 <= len(profiles) <= CHUNK:
         return None
-    tags = [tags for tags in profiles.values() if tags is not None]
-    texts = [*domain, *(text for found in tags if isinstance(found, Mapping) for text in found.values())]
-    if not all(isinstance(found, Mapping) for found in tags) or not all(isinstance(text, str) for text in texts):
-        return None
-    if not matched(DOMAIN_ID, domain[0]) or not all(matched(PROFILE_NAME, name) for name in profiles):
-        return None
-    return ListedDomain(*domain), dict(profiles)
+    return (domain_id, profiles) if all(matched(PROFILE_NAME, name) for name in profiles) else None
 
 
-def _chunk_id(domain: ListedDomain, profiles: Iterable[str]) -> str:
-    return f"{domain.id}/{next(iter(profiles))}"
+def _chunk_id(domain_id: str, profiles: Iterable[str]) -> str:
+    return f"{domain_id}/{next(iter(profiles))}"

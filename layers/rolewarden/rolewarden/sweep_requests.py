@@ -1,9 +1,10 @@
-"""Requests for sweeps that come from the event bus, limited and put together.
+"""Requests for sweeps, limited and put together.
 
-Every caller with events:PutEvents can request a sweep, which operators need. A sweep reads every subject and role, so a
-flood of requests would use up the quotas of the account. A request is never lost, but requests that arrive during a
+Every caller with events:PutEvents can request a sweep, which operators need, and every caller with
+lambda:InvokeFunction can invoke SweepFunction as the schedule or a queue does. A sweep reads every subject and role, so
+a flood of requests would use up the quotas of the account. A request is never lost, but requests that arrive during a
 sweep, or faster than allowed, lead to one sweep after it: a message of the sweep queue waits for its turn. The schedule
-of the stack is not limited.
+and the messages of PublishFunction are slower than the limit, and do not wait for the sweep before.
 
 The rows of the bindings table in the scope `requests` have for each target, an account or all accounts:
 
@@ -51,6 +52,7 @@ class SweepRequests:
 
     - `queue`: the URL of the sweep queue.
     - `own_account`: the account whose sweep stands for the sweep of all accounts.
+    - `burst`: the number of sweeps of a target that can follow each other without a wait.
     """
 
     sends: SendsMessages
@@ -58,20 +60,26 @@ class SweepRequests:
     queue: str
     own_account: str
     clock: Clock
+    burst: int = BURST
 
-    def claim(self, target: str, *, has_waited: bool = False) -> bool:
+    def claim(self, target: str, *, has_waited: bool = False, may_overlap: bool = False) -> bool:
         """Claim the start of the sweep of `target`. Gives whether it can start now; if not, one message waits.
 
-        `has_waited` says that the request is the message that waited.
+        - `has_waited`: whether the request is the message that waited.
+        - `may_overlap`: whether the sweep can start while another one is running.
         """
         now = self.clock.now()
         if has_waited:
             self.progress.end_claim(f"waiting/{target}")
-        paid = min(max(self.progress.claimed_until(f"paid/{target}"), now), now + BURST * PACE_SECONDS)
-        wait = max(paid - (BURST - 1) * PACE_SECONDS - now, RETRY_SECONDS if self._is_running(target, now) else 0.0)
-        if wait <= 0 and self.progress.claim(f"lock/{target}", now, LOCK_SECONDS, LOCK_SECONDS):
-            self.progress.set_claimed(f"paid/{target}", paid + PACE_SECONDS)
-            return True
+        stored = self.progress.claimed_until(f"paid/{target}")
+        paid = min(max(stored, now), now + self.burst * PACE_SECONDS)
+        is_early = not may_overlap and self._is_running(target, now)
+        wait = max(paid - (self.burst - 1) * PACE_SECONDS - now, RETRY_SECONDS if is_early else 0.0)
+        if wait <= 0 and (may_overlap or self.progress.claim(f"lock/{target}", now, LOCK_SECONDS, LOCK_SECONDS)):
+            # Of two functions that have read the same time, one claims the start, and the other one waits.
+            if self.progress.extend_claim(f"paid/{target}", stored, paid + PACE_SECONDS):
+                return True
+            wait = RETRY_SECONDS
         delay = int(min(max(wait, RETRY_SECONDS), LONGEST_DELAY))
         waiting = f"waiting/{target}"
         slack = LOCK_SECONDS + RETRY_SECONDS

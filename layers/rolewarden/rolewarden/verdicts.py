@@ -71,6 +71,12 @@ class Reason(StrEnum):
     EXEMPT_NEWER = "exempt role is newer than the rules"
     """The exempt role was created after the last deployment, so it can be another role of the same name. It needs its
     guardrails until the next deployment. See docs/how-to/runbook.md, Account Finding."""
+    EXEMPT_OTHER = "exempt role has another ID"
+    """The role of the exempt name is not the one whose `role_id` the exemption has. It needs its guardrails. See
+    docs/how-to/runbook.md, Account Finding."""
+    EXEMPT_REPLACED = "another exempt role was confirmed"
+    """A deployment confirmed an exemption although the role has another ID than the role that was exempt before. The
+    role is exempt. See docs/how-to/runbook.md, Account Finding."""
     EXEMPT_BEYOND = "exempt role has a use that its exemption does not name"
     """A domain or user profile uses the exempt role, and the exemption names others. The role needs its guardrails. See
     docs/how-to/runbook.md, Account Finding."""
@@ -155,17 +161,25 @@ RECOMMENDATIONS: dict[str, str] = {
     Reason.EXEMPT_ABSENT: "remove the exemption from guardrails.yaml, or correct its role and account; if the role is "
     "to exist again, create it before you deploy, because a role that is newer than the last deployment is not exempt",
     Reason.EXEMPT_NEWER: "find the caller of CreateRole in CloudTrail; if this is the role that you want to exempt, "
-    "check its trust policy and run `sam deploy`, which exempts it; otherwise delete the role and the exemption",
+    "check its trust policy, write its unique ID as `role_id` of the exemption in guardrails.yaml, and deploy; "
+    "otherwise delete the role and the exemption",
+    Reason.EXEMPT_OTHER: "find the caller of CreateRole in CloudTrail; if this is the role that you want to exempt, "
+    "check its trust policy, correct `role_id` of the exemption in guardrails.yaml, and deploy; otherwise delete the "
+    "role and the exemption",
+    Reason.EXEMPT_REPLACED: "find the caller of CreateRole in CloudTrail; if this is the role that you want to exempt, "
+    "write its unique ID as `role_id` of the exemption in guardrails.yaml, and deploy; otherwise delete the role and "
+    "the exemption",
     Reason.EXEMPT_BEYOND: "take the role away from the domains and user profiles that the message names, or add these "
     "to `domains` or `user_profiles` of the exemption in guardrails.yaml and deploy",
     Reason.EXEMPT_GAINED: "ask the caller why; take the role away from the domain or user profile, or name this under "
     "`domains` or `user_profiles` of the exemption in guardrails.yaml and deploy",
     Reason.EXEMPT_TRUST: "find the caller of UpdateAssumeRolePolicy in CloudTrail; if the trust policy of the role is "
-    "right, run `sam deploy`, which confirms the exemption; otherwise restore the trust policy and then deploy",
+    "right, change `reason` of the exemption in guardrails.yaml and deploy, which confirms the exemption; otherwise "
+    "restore the trust policy and then do so",
     Reason.NEVER_GOVERNED: "ask the caller who gave the role to the domain or user profile, and take it away; if the "
     "role has a guardrail by accident, run `rolewarden detach` with its name",
     Reason.NEVER_NEWER: "find the caller of CreateRole or AcquireRole in CloudTrail; if this is the role that you "
-    "mean, run `sam deploy`; otherwise delete the role",
+    "mean, change guardrails.yaml and deploy; otherwise delete the role",
     Reason.HELD: "ask the caller who gave the role to the domain or user profile; if it is a role of Canvas, list its "
     "name under `also_govern.roles` in guardrails.yaml; otherwise take it away or list it under `never_govern`; then "
     "deploy",

@@ -21,6 +21,16 @@ USE_MODEL = (
 )
 """Actions that Bedrock authorizes on the model itself."""
 
+INVOKE = ("bedrock:InvokeModel*",)
+"""The actions of USE_MODEL that have the condition keys of inference profiles and of Amazon Bedrock Guardrails."""
+
+BATCH = ("bedrock:CreateModelInvocationJob",)
+"""The action of USE_MODEL that creates a batch job."""
+
+JOBS = tuple(action for action in USE_MODEL if action not in INVOKE)
+"""The actions of USE_MODEL that create a job. Their requests name neither the inference profile nor an Amazon Bedrock
+Guardrail in a condition key."""
+
 CANVAS_CUSTOMIZE = (
     "bedrock:CreateModelCustomizationJob",
     "bedrock:CreateCustomModelDeployment",
@@ -105,6 +115,18 @@ USE_INDIRECTLY = (
 The parser of a data source is a model with a prompt, and bedrock:Retrieve returns its text. Each action that begins
 with `Start` lets a model work in the background: flows, ingestion, and the workflows of automated reasoning."""
 
+RERANK = ("bedrock:Rerank",)
+"""The action of USE_INDIRECTLY that AWS also authorizes as bedrock:InvokeModel on its model, by the caller
+(https://docs.aws.amazon.com/bedrock/latest/userguide/rerank-prereq.html)."""
+
+IMPORT = ("bedrock:CreateModelCopyJob", "bedrock:CreateModelImportJob")
+"""The actions of RENAME_MODEL whose result is a customized model."""
+
+WRAP = ("bedrock:CreateInferenceProfile", "bedrock:CreatePromptRouter")
+"""The actions of RENAME_MODEL whose result does not show to which inference profile of AWS it leads."""
+
+INFER_ON_MANTLE = ("bedrock-mantle:CreateInference",)
+
 OTHER_PLATFORMS = (
     "aws-external-anthropic:*",
     "bedrock-agentcore:Create*",
@@ -127,6 +149,16 @@ PASSED_TO_BEDROCK = ("bedrock*.amazonaws.com",)
 PASSED_TO = (*PASSED_TO_BEDROCK, "events.amazonaws.com", "*sagemaker.amazonaws.com")
 """The services to which AWS's managed policies for Canvas let a role pass every other role, and the services that run
 code of a user with it. `job.sagemaker.amazonaws.com` is the second name of SageMaker."""
+
+GEOGRAPHIES = ("apac", "au", "ca", "eu", "global", "jp", "us", "us-gov")
+"""The known beginnings of the IDs of AWS's inference profiles: a geography, or `global` for every commercial region."""
+
+GATEWAYS = ("default-prompt-router", "marketplace/model-endpoint", "prompt-router")
+"""Bedrock resources that lead to a model, and that are not a customized model. APPLICATION_PROFILE is one, too."""
+
+APPLICATION_PROFILE = "application-inference-profile"
+
+IMPORTED_MODEL = "imported-model"
 
 CUSTOM_MODELS = ("custom-model", "custom-model-deployment", "provisioned-model")
 """Bedrock resources that are a customized model and do not name the model from which it was made."""
@@ -272,3 +304,21 @@ USE_ROLE = ("iam:PassRole", "sts:AssumeRole")
 """The actions with which a caller works as another role: AWS works as a role that the caller passes, and the caller
 itself works as a role that it assumes. Neither is needed to work as an exempt role with the credentials of its own
 user profile."""
+
+USE_API_KEY = (
+    "aws-external-anthropic:CallWithBearerToken",
+    "bedrock-mantle:CallWithBearerToken",
+    "bedrock:CallWithBearerToken",
+    "sagemaker:CallWithBearerToken",
+)
+"""The actions that AWS authorizes if a call to a model has an API key instead of a signature."""
+
+CREATE_API_KEY = (
+    "iam:CreateServiceSpecificCredential",
+    "iam:ResetServiceSpecificCredential",
+    "iam:UpdateServiceSpecificCredential",
+)
+"""The actions that give a caller the secret of a long-term API key of an IAM user, or activate such a key."""
+
+API_KEY_SERVICES = ("aws-external-anthropic*", "bedrock*")
+"""The services with models whose long-term API keys IAM creates. AWS documents `bedrock.amazonaws.com`."""

@@ -9,6 +9,7 @@ alias.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -33,13 +34,17 @@ class YamlTextError(RolewardenError):
         self.path = path
 
 
-def parse_yaml(text: str) -> tuple[Any, dict[Path, int]]:
+LINES_AT_ONCE = 1000
+"""The number of lines after which the parser reports its progress."""
+
+
+def parse_yaml(text: str, progress: Callable[[str, int, int], None] = lambda *_: None) -> tuple[Any, dict[Path, int]]:
     """The document in `text` as dict, list, str and None, and the line of each of its values by path.
 
-    Raises YamlTextError.
+    `progress` gets a name, the number of lines read so far and the number of all lines. Raises YamlTextError.
     """
     try:
-        loader = _Loader(text)
+        loader = _Loader(text, progress)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         code = ord(text[error.position])
@@ -58,9 +63,12 @@ def parse_yaml(text: str) -> tuple[Any, dict[Path, int]]:
 class _Loader(yaml.SafeLoader):
     """Composes nodes. It refuses aliases, anchors and tags with their line."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, progress: Callable[[str, int, int], None]) -> None:
         super().__init__(text)
         self.path: Path = ()
+        self.progress = progress
+        self.lines = text.count("\n") + 1
+        self.shown = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         above = self.path
@@ -68,6 +76,9 @@ class _Loader(yaml.SafeLoader):
             self.path = (*above, index if isinstance(index, int) else str(index.value))
         event = self.peek_event()  # type: ignore[no-untyped-call]
         line = event.start_mark.line + 1
+        if line >= self.shown + LINES_AT_ONCE:
+            self.shown = line
+            self.progress("reading lines", line, self.lines)
         if isinstance(event, yaml.AliasEvent):
             message = (
                 f'`*{event.anchor}` is an alias in YAML: write "*{event.anchor}" in quotes, or write the value out'

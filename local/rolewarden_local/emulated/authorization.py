@@ -321,8 +321,8 @@ def _asked(request: Request) -> Iterable[_Ask]:
         return _of_dynamodb(request, action)
     if request.service == "cloudformation" and (name := request.parameter("StackSetName")):
         return _of_stack_set(request, action, name)
-    asks_about_stack = action in {"cloudformation:DescribeStacks", "cloudformation:DescribeStackEvents"}
-    if asks_about_stack and (name := request.parameter("StackName")):
+    about_stack = ("DescribeStacks", "DescribeStackEvents", "DescribeStackResource")
+    if action in {f"cloudformation:{each}" for each in about_stack} and (name := request.parameter("StackName")):
         return [_Ask(action, _stack_arn(request, name))]
     named = {
         "cloudtrail": _of_cloudtrail,

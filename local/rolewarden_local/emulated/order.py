@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -64,7 +64,7 @@ def creation_order(resources: Mapping[str, Any], conditions: Mapping[str, bool],
     circular.
     """
     made = cfn_engine._topological_sort(resources, conditions)
-    needs = {name: cfn_engine._extract_deps(resources[name], set(made)) - {name} for name in made}
+    needs = {name: dependencies(resources[name], made) - {name} for name in made}
     eager = {name for name in made if _is_custom(resources[name])}
     needed = _with_dependencies(eager, needs)
     chance = random.Random(seed)
@@ -84,6 +84,16 @@ def creation_order(resources: Mapping[str, Any], conditions: Mapping[str, bool],
         order.append(following)
         left.remove(following)
     return order
+
+
+def dependencies(resource: Mapping[str, Any], made: Collection[str]) -> set[str]:
+    """Those of the resources `made` that must exist before a resource: by DependsOn, or by a reference.
+
+    A reference in Metadata counts as one in Properties, which MiniStack does not do
+    (https://cloudonaut.io/optional-dependson-with-cloudformation-metadata-to-the-rescue).
+    """
+    referring = {"Properties": [resource.get("Properties", {}), resource.get("Metadata", {})]}
+    return set(cfn_engine._extract_deps({**resource, **referring}, set(made)))
 
 
 def _is_custom(resource: Mapping[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from rich.text import Text
 from rolewarden.aws import Aws
 from rolewarden.bindings import BindingsTable, RoleKey
 from rolewarden.errors import RolewardenError
-from rolewarden.guardrails import load
+from rolewarden.guardrails_file import load
 from rolewarden.needs import Exemptions, Needs
 from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import compile_rules, digest
@@ -64,7 +64,7 @@ class Account:
         table = self.outputs["BindingsTable"]
         self.progress = Progress(self.aws, table)
         self.bindings = BindingsTable(self.aws, table)
-        exemptions = Exemptions(self.aws, lambda: self.aws.stack_deployed(STACK))
+        exemptions = Exemptions(self.aws, lambda: self.aws.stack_published(STACK))
         needs = Needs(rules, self.aws.partition, self.bindings, ACCOUNT, exemptions)
         self.reconciler = Reconciler(self.aws, needs, ACCOUNT.__eq__, observe=True)
 
