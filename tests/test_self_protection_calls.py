@@ -430,7 +430,7 @@ def test_every_call_and_every_parameter_of_a_rule_exists_in_the_service():
     assert without_parameter == set()
 
 
-NOT_OF_A_STACK = {"destinationArn", "sourceArn", "stackDefinitions", "stackIds", "stackName", "muteTargets"}
+NOT_OF_A_STACK = {"destinationArn", "role", "sourceArn", "stackDefinitions", "stackIds", "stackName", "muteTargets"}
 """Parameters of calls that CloudFormation does not make for a resource of a stack."""
 
 
