@@ -263,6 +263,22 @@ def test_undelivered_events_are_reported(covered):
     assert reported(covered) == {(MEMBER, AWAY, "undelivered events"): "1 events did not reach the central event bus"}
 
 
+def test_a_worse_problem_of_a_link_is_reported_although_the_link_has_a_finding(covered):
+    queues = client("sqs", MEMBER)
+    url = queues.get_queue_url(QueueName="rolewarden-undelivered")["QueueUrl"]
+    queues.send_message(QueueUrl=url, MessageBody="a lost event")
+    covered.everything()
+    covered.everything()
+    assert len(covered.findings_of(MEMBER)) == 1
+    for _ in range(10):
+        queues.send_message(QueueUrl=url, MessageBody="a lost event")
+    covered.everything()
+    assert [finding["message"] for finding in covered.findings_of(MEMBER)][-1].endswith(
+        "11 events did not reach the central event bus"
+    )
+    assert len(covered.findings_of(MEMBER)) == 2
+
+
 def test_undelivered_events_that_a_caller_holds_are_reported(covered):
     queues = client("sqs", MEMBER)
     url = queues.get_queue_url(QueueName="rolewarden-undelivered")["QueueUrl"]

@@ -128,13 +128,12 @@ def probes(
 
 
 def own_probes(parts: OwnParts, central: CentralStack) -> Iterator[Probe]:
-    """Test the parts of the central stack, one probe for each problem or one for all parts. Raises RetryLater."""
+    """Test the parts of the central stack, with one probe that names each problem. Raises RetryLater."""
     try:
         problems = [message for _, message in parts.problems()]
     except Refused as refused:
         problems = [str(refused)]
-    for message in problems or [""]:
-        yield Probe(central.account, central.region, PARTS, message)
+    yield Probe(central.account, central.region, PARTS, "; ".join(problems))
 
 
 class NamedTrail(NamedTuple):

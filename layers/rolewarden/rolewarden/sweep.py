@@ -354,7 +354,7 @@ class Sweeper:
                     # At its start, the sweep reported in the same words that it cannot list the member accounts.
                     where = "" if probe.what == reach.MEMBERS else f"{probe.what} in {probe.region}: "
                     refused = Refused(probe.reason, f"{where}{probe.message}")
-                    unresolved.add(self.recorder.record_account_finding(account, refused, SWEEP))
+                    unresolved.add(self.recorder.record_account_finding(account, refused, SWEEP, is_link=bool(where)))
         except RetryLater as error:
             # The next sweep probes again. Until then, the findings that were reported may still be true.
             self.recorder.record_unread(f"paths of {account}", error)
