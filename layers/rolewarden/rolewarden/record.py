@@ -256,6 +256,19 @@ class Recorder:
         )
         self._report_finding(event, about_account(event.message), origin, ReportedKind.PUBLICATION)
 
+    def record_unsigned(self, account: str, call: str, origin: Origin) -> None:
+        """Record a call with the credentials of a function that the function did not make. `call` names it."""
+        event = AccountFinding(
+            account=account,
+            verdict=Verdict.UNENFORCEABLE,
+            reason=Reason.UNSIGNED.value,
+            message=call,
+            recommendation=RECOMMENDATIONS[Reason.UNSIGNED],
+            cause=origin.cause,
+        )
+        what = f"{Reason.UNSIGNED.value} {call}"
+        self._report_finding(event, about_account(call), origin, ReportedKind.UNSIGNED, what=what)
+
     def record_forged_request(self, account: str, function: str, why: str) -> None:
         """Record that a caller invoked `function` with a custom-resource request that CloudFormation did not send."""
         event = AccountFinding(

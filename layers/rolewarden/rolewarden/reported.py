@@ -62,6 +62,9 @@ class ReportedKind(StrEnum):
     FIRST_USE = "first use"
     """A role that may be somebody else's got its first guardrail. It is about an event, so no sweep resolves it."""
 
+    UNSIGNED = "unsigned call"
+    """A call of a function's role is not Rolewarden's. It is about that call, so no sweep resolves it."""
+
     DRILL = "drill"
     """Drills show that a region's events do not arrive. The step of a sweep that judges drills resolves it."""
 

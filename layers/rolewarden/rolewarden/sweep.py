@@ -860,11 +860,11 @@ class Sweeper:
         `unresolved` holds the keys of this sweep's findings, and of the roles that are sent to the work queue. Each
         sweep resolves findings of the kinds ROLE, SHARED_ROLE and EXEMPTION, and of the kind PUBLICATION if IAM has the
         policy. Only a sweep that could read everything resolves the other kinds, because something unread may still be
-        wrong. No comparison resolves a finding of the kinds BOUNDARY, CANARY, FIRST_USE and REPLACEMENT, which
-        expire after a week, or OUTSIDE and DRILL, which `look_elsewhere` and `judge_drills` resolve.
+        wrong. No comparison resolves a finding of the kinds BOUNDARY, CANARY, FIRST_USE, REPLACEMENT and
+        UNSIGNED, which expire after a week, or OUTSIDE and DRILL, which `look_elsewhere` and `judge_drills` resolve.
         """
         apart = {ReportedKind.BOUNDARY, ReportedKind.OUTSIDE, ReportedKind.FIRST_USE, ReportedKind.REPLACEMENT}
-        apart |= {ReportedKind.CANARY, ReportedKind.DRILL}
+        apart |= {ReportedKind.CANARY, ReportedKind.DRILL, ReportedKind.UNSIGNED}
         over = [f for f in reported if f.about not in unresolved and f.kind not in apart]
         unpublished = [f for f in over if f.kind is ReportedKind.PUBLICATION and not self._is_published(sweep, f.name)]
         over = [f for f in over if f not in unpublished]
