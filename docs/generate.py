@@ -25,6 +25,7 @@ import census_page
 import command_pages
 import expected_rules
 import local_pages
+import prevention_page
 import rules_schema
 import template_pages
 import verified_page
@@ -41,12 +42,14 @@ SHARED: dict[type, str] = {Cause: "cause", Verdict: "verdict", Remediation: "rem
 PAGES = (
     "explanation/limits.md",
     "explanation/local-aws.md",
+    "how-to/prevention.md",
     "reference/alarms.md",
     "reference/cli.md",
     "reference/events.md",
     "reference/exit-codes.md",
     "reference/findings.md",
     "reference/metrics.md",
+    "reference/personal-data.md",
     "reference/parameters.md",
     "reference/verified.md",
 )
@@ -248,6 +251,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "cause": partial(_table, Cause),
     "local AWS": local_pages.table,
     "open paths": census_page.open_paths,
+    "prevention figures": prevention_page.figures,
     "reasons": _reasons,
     "reported kinds": partial(_kinds, ReportedKind, "kind"),
     "report findings": partial(_kinds, FindingKind, "finding"),
@@ -258,6 +262,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "parameters": template_pages.parameters,
     "alarms": template_pages.alarms,
     "metrics": template_pages.metrics,
+    "kept data": template_pages.kept,
     "verified kinds": verified_page.kinds,
     "verified unsettled": verified_page.unsettled,
     "verified claims": verified_page.all_claims,

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rolewarden.alert_limits import ALERT_KEPT_SECONDS
+from rolewarden.progress import SWEEP_KEPT_SECONDS
+from rolewarden.reported import KEPT_SECONDS
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYER = ROOT / "layers/rolewarden/rolewarden"
@@ -65,10 +68,15 @@ def _tagged(loader: _Loader, suffix: str, node: Any) -> list[Any]:
 _Loader.add_multi_constructor("!", _tagged)
 
 
-@cache
 def template() -> Mapping[str, Any]:
-    """template.yaml, with each intrinsic function as a list of its tag and its value."""
-    text = (ROOT / "template.yaml").read_text(encoding="utf-8")
+    """template.yaml, as `read` gives it."""
+    return read("template.yaml")
+
+
+@cache
+def read(file: str) -> Mapping[str, Any]:
+    """A template, with each intrinsic function as a list of its tag and its value."""
+    text = (ROOT / file).read_text(encoding="utf-8")
     found: Mapping[str, Any] = yaml.load(text, _Loader)  # noqa: S506 - it is a SafeLoader
     return found
 
@@ -134,6 +142,8 @@ def _intervals() -> str:
 
 
 def _length(seconds: int) -> str:
+    if seconds > 24 * 3600 and seconds % (24 * 3600) == 0:
+        return f"{seconds // (24 * 3600)} days"
     number, unit = (seconds // 3600, "hour") if seconds % 3600 == 0 else (seconds // 60, "minute")
     return f"{number} {unit}{'s' if number != 1 else ''}"
 
@@ -171,3 +181,87 @@ def _name(node: ast.expr, constants: Mapping[str, Any]) -> str:
     if isinstance(node, ast.JoinedStr):
         return "".join(part.value if isinstance(part, ast.Constant) else "*" for part in node.values)  # type: ignore[misc]
     return str(constants[node.id] if isinstance(node, ast.Name) else ast.literal_eval(node))
+
+
+CONTENT = {
+    "BindingsTable": "Names and tags of domains and user profiles with their roles; sweeps; which findings were "
+    "reported, with their callers",
+    "HistoryTable": "Remediations and findings: the role or user profile, and the caller, with the session, address "
+    "and tool of the call",
+    "AlertsTable": "Alerts that were sent, and the ARN of each caller whose alerts are counted",
+    "WorkQueue": "Roles to evaluate, with the caller of the change",
+    "SweepQueue": "Steps of sweeps, with names of user profiles",
+    "DetachQueue": "Roles from which to detach guardrails",
+    "PublishQueue": "Accounts and policies to check",
+    "WorkDeadLetterQueue": "Messages of the four queues above that failed several times",
+    "EventsDeadLetterQueue": "CloudTrail records that EventBridge could not deliver, with their callers",
+    "InvocationsDeadLetterQueue": "CloudTrail records that a function could not handle, with their callers",
+    "Undelivered": "CloudTrail records that another region or account could not send to the central account, with "
+    "their callers",
+}
+"""What each table and queue keeps. `docs/generate.py` fails if one is missing."""
+
+NOTHING_KEPT = frozenset(
+    [
+        "AWS::CloudFormation::StackSet",
+        "AWS::CloudFormation::WaitConditionHandle",
+        "AWS::CloudWatch::Alarm",
+        "AWS::CloudWatch::Dashboard",
+        "AWS::Events::EventBus",
+        "AWS::Events::EventBusPolicy",
+        "AWS::Events::Rule",
+        "AWS::IAM::ManagedPolicy",
+        "AWS::IAM::Policy",
+        "AWS::IAM::Role",
+        "AWS::KMS::Key",
+        "AWS::Lambda::Permission",
+        "AWS::SNS::Subscription",
+        "AWS::SNS::Topic",
+        "AWS::SNS::TopicPolicy",
+        "AWS::SQS::QueuePolicy",
+        "AWS::SageMaker::AppImageConfig",
+        "AWS::Serverless::Function",
+        "AWS::Serverless::LayerVersion",
+        "Custom::RolewardenDetach",
+        "Custom::RolewardenGuardrails",
+    ]
+)
+"""The types of resources that keep no events and no rows. Metrics have no names of people."""
+
+
+def kept() -> str:
+    """The table of what each table, queue and log group keeps, and for how long. An unknown type raises KeyError."""
+    rows = ["| place | content | kept for |", "|---|---|---|"]
+    for file in ("template.yaml", "forwarder.yaml"):
+        logs = []
+        for name, resource in read(file)["Resources"].items():
+            kind, properties = resource["Type"], resource.get("Properties", {})
+            if kind == "AWS::DynamoDB::Table":
+                rows.append(f"| table `{name}` | {CONTENT[name]} | {_kept_in(name, properties)} |")
+            elif kind == "AWS::SQS::Queue":
+                rows.append(f"| queue `{name}` | {CONTENT[name]} | {_length(properties['MessageRetentionPeriod'])} |")
+            elif kind == "AWS::Logs::LogGroup":
+                logs.append((name, properties["RetentionInDays"][1]))
+            elif kind not in NOTHING_KEPT:
+                raise KeyError(kind)
+        for parameter in dict.fromkeys(parameter for _, parameter in logs):
+            groups = ", ".join(f"`{name}`" for name, named in logs if named == parameter)
+            rows.append(f"| log groups {groups} | The same as the history, and errors | {_days_of(parameter)} |")
+    return "\n".join(rows)
+
+
+def _kept_in(name: str, properties: Mapping[str, Any]) -> str:
+    """How long a table keeps its rows. DynamoDB deletes a row within a few days of its time in the attribute."""
+    attribute = properties["TimeToLiveSpecification"]["AttributeName"]
+    length = {
+        "AlertsTable": _length(ALERT_KEPT_SECONDS),
+        "BindingsTable": f"the life of the user profile or domain; sweeps {_length(SWEEP_KEPT_SECONDS)}; reported "
+        f"findings {_length(KEPT_SECONDS)}",
+        "HistoryTable": _days_of("HistoryDays"),
+    }[name]
+    backups = properties.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled")
+    return f"{length} (`{attribute}`)" + ("; backups 35 days more" if backups else "")
+
+
+def _days_of(parameter: str) -> str:
+    return f"{template()['Parameters'][parameter]['Default']} days, or [{parameter}](parameters.md)"

@@ -35,7 +35,12 @@ WITH_JSON = [name for name in NAMES if "--json" in PARAMETERS[name]]
 ON_AN_ACCOUNT = [name for name in NAMES if "--local" in PARAMETERS[name]]
 ON_FILES = [name for name in NAMES if name not in ON_AN_ACCOUNT]
 WITH_A_FILE = [name for name in NAMES if "--guardrails" in PARAMETERS[name] or name in ON_FILES]
-NEEDED = {"explain": ["CanvasRosa", NOVA], "report": ["--out", "report.html", "--model", NOVA], "replay": [EVENT]}
+NEEDED = {
+    "erase": ["nobody"],
+    "explain": ["CanvasRosa", NOVA],
+    "report": ["--out", "report.html", "--model", NOVA],
+    "replay": [EVENT],
+}
 """Required arguments of a command."""
 
 
@@ -108,6 +113,12 @@ class Desk:
             clinic.topic = boto3.client("sns").create_topic(Name="other")["TopicArn"]
         return clinic.options
 
+    def remembered(self) -> list[str]:
+        """A caller whom a row of the history names, from a moment ago."""
+        self.rules()
+        self.world.enforce(self.world.detach("CanvasRosa", "none"))
+        return [f"arn:aws:iam::{ACCOUNT_ID}:root", "--yes"]
+
     def full(self) -> list[str]:
         """An event about a role that is at its quota."""
         event = json.loads((ROOT / "events" / "tag_role.json").read_text())
@@ -128,6 +139,8 @@ CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
     ("explain", 0): lambda desk: [*desk.rules(), "CanvasRosa", NOVA],
     ("report", 0): lambda desk: [*desk.rules(), "--out", str(desk.folder / "report.html"), "--model", NOVA],
     ("history", 0): Desk.swept,
+    ("erase", 0): lambda desk: [*desk.swept(), "nobody", "--yes"],
+    ("erase", 2): Desk.remembered,
     ("status", 0): Desk.swept,
     ("status", 2): lambda desk: desk.rules(protected=False)[:0],
     ("sweep", 0): lambda desk: desk.rules()[:0],

@@ -101,18 +101,8 @@ class Ground:
         self.driller.deployed = lambda: 0.0
 
     def _put_function(self) -> None:
-        file = io.BytesIO()
-        with zipfile.ZipFile(file, "w") as archive:
-            archive.writestr("app.py", "def handler(event, context): pass")
+        put_function(self.regions)
         functions = client("lambda")
-        functions.create_function(
-            FunctionName="EnforceFunction",
-            Runtime="python3.13",
-            Role=f"arn:aws:iam::{ACCOUNT_ID}:role/EnforceFunctionRole",
-            Handler="app.handler",
-            Code={"ZipFile": file.getvalue()},
-            Environment={"Variables": {"REGIONS": ",".join(self.regions)}},
-        )
         for name, permission in self.template.resources("AWS::Lambda::Permission").items():
             if permission["FunctionName"].endswith("EnforceFunction"):
                 functions.add_permission(
@@ -213,6 +203,21 @@ class Ground:
         """Whether the canary's policy is attached to the canary role."""
         attached = client("iam", account).list_attached_role_policies(RoleName="rolewarden-canary")["AttachedPolicies"]
         return [policy["PolicyName"] for policy in attached] == ["drill.canary"]
+
+
+def put_function(regions: tuple[str, ...]) -> None:
+    """Make EnforceFunction with an empty handler and its list of regions."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("app.py", "def handler(event, context): pass")
+    client("lambda").create_function(
+        FunctionName="EnforceFunction",
+        Runtime="python3.13",
+        Role=f"arn:aws:iam::{ACCOUNT_ID}:role/EnforceFunctionRole",
+        Handler="app.handler",
+        Code={"ZipFile": file.getvalue()},
+        Environment={"Variables": {"REGIONS": ",".join(regions)}},
+    )
 
 
 def _put_once(make: Any) -> None:

@@ -136,7 +136,7 @@ def deployed(
                 "lambda", f"layer:{logical[:-10]}:3"
             ),  # SAM adds ten characters of a hash.
             "AWS::SNS::Topic": arn("sns", own),
-            "AWS::SQS::Queue": f"https://sqs.{region}.amazonaws.com/{ACCOUNT}/{own}",
+            "AWS::SQS::Queue": f"https://sqs.{region}.amazonaws.com/{ACCOUNT}/{properties.get('QueueName', own)}",
         }.get(kind, own)
 
     resources = tuple(
@@ -155,6 +155,7 @@ NOT_APART = {
     "AWS::Lambda::Permission": "is a function's, as are its writes",
     "AWS::SageMaker::AppImageConfig": "is the canary's: drills in the region find the cut",
     "AWS::SNS::Subscription": "goes with Unsubscribe on the topic; its ARN is known to SNS alone",
+    "AWS::SNS::TopicPolicy": "goes with SetTopicAttributes on the topic",
     "AWS::SQS::QueuePolicy": "goes with SetQueueAttributes on the queue",
     "Custom::RolewardenGuardrails": "is no resource but a call in a deployment",
     "Custom::RolewardenDetach": "is no resource but a call in a deployment",

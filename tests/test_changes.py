@@ -423,3 +423,23 @@ def test_in_an_account_a_new_role_of_also_govern_is_compared(world, files):
     old, new = files(SHIPPED, f"{SHIPPED}\nalso_govern: {{roles: [BuildServer]}}\n")
     [role] = json_answer("diff", old, new, exit_code=2)["account"]["roles"]
     assert (role["role"], role["before"], role["guardrails"]) == ("BuildServer", [], ["no-generative-ai"])
+
+
+@pytest.mark.parametrize(
+    ("option", "path"),
+    [("other_profiles", "applications of other user profiles"), ("shared_spaces", "shared spaces")],
+)
+def test_a_guardrail_without_an_option_about_places_opens_a_path(option, path):
+    strict = BASE.replace("assistants: {deny: all}}", f"assistants: {{deny: all}}, {option}: deny}}")
+    found = compared(strict, BASE)
+    [guardrail] = found.guardrails
+    assert (guardrail.access.gained, guardrail.access.lost) == ({"path": (path,)}, {})
+    assert [one.line for one in guardrail.options] == [f"{option}: deny -> allow"]
+
+
+def test_another_list_of_trusted_taggers_is_a_change():
+    tagged = BASE.replace("domains: [research]", "tags: {team: research}")
+    arn = "arn:aws:iam::111122223333:role/platform"
+    found = compared(f"{tagged}trusted_taggers: ['{arn}']\n", tagged)
+    assert found.guardrails == ()
+    assert [one.line for one in found.settings] == [f"trusted_taggers: {arn} -> none"]

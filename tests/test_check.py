@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from rolewarden.check import check
+from rolewarden.documents import digest
 from rolewarden.guardrails import BedrockRule, Guardrail
 from rolewarden.guardrails_file import load, read_yaml
 from rolewarden.known import KnownModels, known_models
-from rolewarden.policies import TooLong, compile_guardrail, compile_rules, digest
+from rolewarden.policies import TooLong, compile_guardrail, compile_rules
 from rolewarden_cli.main import app
 from typer.testing import CliRunner
 
@@ -294,14 +295,17 @@ def test_check_names_the_paths_that_a_guardrail_leaves_open_and_the_option_for_e
     file.write_text(
         "guardrails:\n  a: {jumpstart: {deny: all}}\n"
         "  b: {bedrock: {deny: all}, jumpstart: {deny: all, weights: deny, autopilot: deny}, assistants: {deny: all},"
-        " pass_roles: [Canvas*]}\n"
-        "  c: {bedrock: {deny: all}, routes: canvas, assistants: {deny: all}, pass_roles: [Canvas*]}\n"
+        " pass_roles: [Canvas*], other_profiles: deny, shared_spaces: deny}\n"
+        "  c: {bedrock: {deny: all}, routes: canvas, assistants: {deny: all}, pass_roles: [Canvas*],"
+        " other_profiles: deny, shared_spaces: deny}\n"
         "assignments:\n  - guardrails: [a, b, c]\n"
     )
     said = CliRunner().invoke(app, ["check", str(file)]).stdout
     assert (
         "guardrail a leaves open: fine-tuning of JumpStart models by Canvas (`jumpstart.autopilot`); the files of "
-        "JumpStart models (`jumpstart.weights`); AWS's assistants (`assistants`); work as another role (`pass_roles`)"
+        "JumpStart models (`jumpstart.weights`); AWS's assistants (`assistants`); work as another role (`pass_roles`); "
+        "applications of other user profiles (`other_profiles`); shared spaces, which run as a role of the domain "
+        "(`shared_spaces`)"
     ) in said
     assert "guardrail b leaves open" not in said
     assert "guardrail c leaves open: everything that a notebook can reach (`routes: all`)\n" in said
@@ -370,3 +374,138 @@ def test_an_assignment_that_no_caller_can_choose_or_that_denies_as_much_is_no_wa
     file = tmp_path / "guardrails.yaml"
     file.write_text(LOOSE % assignment)
     assert [one for one in check(file, today=date(2026, 6, 1)).warnings if "denies less" in one.message] == []
+
+
+def test_named_taggers_end_the_warning_about_tags(tmp_path):
+    file = tmp_path / "guardrails.yaml"
+    text = LOOSE % "{guardrails: [loose], tags: {team: research}}"
+    file.write_text(f"{text}trusted_taggers: ['arn:aws:iam::111122223333:role/platform']\n")
+    checked = check(file, today=date(2026, 6, 1))
+    assert checked.errors == ()
+    assert [one for one in checked.warnings if "denies less" in one.message] == []
+
+
+PLACED = """
+guardrails:
+  strict: {bedrock: {deny: all}%s}
+  loose: {bedrock: {allow: [amazon.nova-*]}}
+assignments:
+%s
+"""
+INTERNS = "  - {guardrails: [strict], user_profiles: [intern-*]}\n  - {guardrails: [loose]}"
+RESEARCHERS = "  - {guardrails: [loose], user_profiles: [research-*]}\n  - {guardrails: [strict]}"
+
+
+@pytest.mark.parametrize(
+    ("options", "assignments", "missing"),
+    [
+        ("", INTERNS, ["assignments[1] other_profiles", "assignments[1] shared_spaces"]),
+        (", other_profiles: deny", INTERNS, ["assignments[1] shared_spaces"]),
+        (", shared_spaces: deny", INTERNS, ["assignments[1] other_profiles"]),
+        (", other_profiles: deny, shared_spaces: deny", INTERNS, []),
+        # The shared spaces of a domain have no user profile, so the last assignment covers them.
+        ("", RESEARCHERS, ["assignments[2] other_profiles"]),
+        ("", "  - {guardrails: [strict], domains: [a]}\n  - {guardrails: [loose]}", []),
+        ("", "  - {guardrails: [strict], user_profiles: [a]}\n  - {guardrails: [strict]}", []),
+        ("", "  - {guardrails: [strict, loose]}", []),
+    ],
+)
+def test_users_who_can_work_as_another_role_with_fewer_denies_are_a_warning(tmp_path, options, assignments, missing):
+    file = tmp_path / "guardrails.yaml"
+    file.write_text(PLACED % (options, assignments))
+    checked = check(file, today=date(2026, 6, 1))
+    assert checked.errors == ()
+    found = [(one.where, re.search(r"add `(\w+): deny`", one.message)) for one in checked.warnings]
+    assert [f"{where} {option[1]}" for where, option in found if option] == missing
+
+
+NARROW = """
+guardrails:
+  none: {bedrock: {deny: all}}
+  some: {bedrock: {allow: [amazon.nova-*]}}
+assignments:
+"""
+PLACES_APART = NARROW.replace("none: {", "none: {other_profiles: deny, shared_spaces: deny, ")
+ROLE = "arn:aws:iam::111122223333:role/canvas/some/*"
+CATCH_ALL = "  - guardrails: [none]\n"
+
+
+def test_an_assignment_that_an_scp_cannot_see_is_a_warning_if_the_file_names_principals(file: Path) -> None:
+    loose = "  - {guardrails: [some], domains: [d-abcdefghijkl]}\n"
+    listed = f'  - {{guardrails: [some], accounts: ["111122223333"], principals: ["{ROLE}"]}}\n'
+    assert warnings(file, NARROW + loose + CATCH_ALL) == []
+    [warning] = warnings(file, NARROW + loose + listed + CATCH_ALL)
+    assert warning == (
+        "guardrails.yaml:6: assignments[1]: has no `principals`, so a service control policy denies its roles all that "
+        "any guardrail denies: add `principals` with the ARNs of its roles"
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "warned"),
+    [
+        ("user_profiles: [intern-*]", True),
+        ("tags: {team: interns}", True),
+        ("user_profiles: [intern-*], domains: [d-abcdefghijkl]", True),
+        ("user_profiles: [intern-*], domains: [d-other]", False),
+        ('user_profiles: [intern-*], accounts: ["444455556666"]', False),
+        ('user_profiles: [intern-*], principals: ["arn:aws:iam::111122223333:role/interns/*"]', False),
+        ("domains: [d-abcdefghijkl]", False),
+    ],
+)
+def test_a_rule_stricter_than_the_role_that_a_profile_inherits_is_a_warning(
+    file: Path, place: str, warned: bool
+) -> None:
+    listed = (
+        f'  - {{guardrails: [some], accounts: ["111122223333"], domains: [d-abcdefghijkl], principals: ["{ROLE}"]}}\n'
+    )
+    found = warnings(file, f"{PLACES_APART}  - {{guardrails: [none], {place}}}\n{listed}{CATCH_ALL}")
+    words = (
+        "guardrails.yaml:6: assignments[1]: denies more than assignment 2, which has `principals`. A user profile "
+        "without a role of its own works as the role of its domain, and a service control policy then applies "
+        "assignment 2: give these user profiles a role of their own, and add it to `principals`"
+    )
+    assert found == ([words] if warned else [])
+
+
+def test_an_exemption_without_an_account_is_a_warning_if_the_file_names_principals(file: Path) -> None:
+    listed = f'  - {{guardrails: [some], accounts: ["111122223333"], principals: ["{ROLE}"]}}\n'
+    exempt = "exemptions: [{role: Visitor, until: 2027-01-31}]\n"
+    [warning] = warnings(file, NARROW + listed + CATCH_ALL + exempt)
+    assert warning.endswith(
+        "exemptions[1]: names no account, so a service control policy does not exempt `Visitor`: add `account` with "
+        "the 12 digits of the role's account"
+    )
+
+
+def test_compile_prints_the_service_control_policies_of_a_file(tmp_path: Path) -> None:
+    code, printed, said = run("compile", "--scp", "--json", str(SHIPPED))
+    answer = json.loads(printed)
+    assert code == 0
+    assert list(answer["policies"]) == ["rolewarden-models", "rolewarden-models-2"]
+    assert all(len(json.dumps(document)) > answer["characters"][name] for name, document in answer["policies"].items())
+    assert (answer["scope"], answer["partition"], answer["without_not_resource"]) == ("account", "aws", [])
+    assert "rolewarden: 2 SCPs of the 10 that a root, unit or account can have" in said
+    assert "assignments[1]: has no `principals`" in said
+    code, printed, _ = run("compile", "--scp", str(SHIPPED), "--out", str(tmp_path))
+    files = [Path(line) for line in printed.splitlines()]
+    assert (code, [path.name for path in files]) == (0, ["rolewarden-models.json", "rolewarden-models-2.json"])
+    assert [json.loads(path.read_text()) for path in files] == list(answer["policies"].values())
+    assert [len(path.read_text()) for path in files] == list(answer["characters"].values())
+
+
+def test_compile_names_what_the_service_control_policies_lack(file: Path) -> None:
+    file.write_text(NARROW.replace("none: {", "none: {mode: observe, ") + CATCH_ALL)
+    _, _, said = run("compile", "--scp", "--partition", "aws-cn", "--scope", "sagemaker", str(file))
+    assert "in observe mode, so not in the SCP: none" in said
+    assert "AWS documents no NotResource in SCPs of aws-cn, so these statements are only in the attached" in said
+    file.write_text("mode: observe" + NARROW + CATCH_ALL)
+    code, _, said = run("compile", "--scp", str(file))
+    assert code == 0
+    assert "every guardrail is in observe mode, so the SCP would deny nothing: write `mode: enforce`" in said
+
+
+def test_options_of_service_control_policies_without_scp_are_an_error() -> None:
+    code, _, said = run("compile", "--scope", "sagemaker", str(SHIPPED))
+    assert code == 1
+    assert "--scope and --partition are for service control policies: give --scp, too" in said

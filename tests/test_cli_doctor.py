@@ -7,11 +7,14 @@ from rolewarden.errors import Refused
 from rolewarden.verdicts import Reason
 from rolewarden_cli.account import OperatorCalls
 from rolewarden_cli.doctor import BESIDE_WORKERS
+from rolewarden_cli.protect import Protection, text
+from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.emulated import stacksets
+from rolewarden_local.emulated.organization import MANAGEMENT
 
 from tests.clinic import ALARMS, BUS, Clinic
 from tests.commands import json_answer, rolewarden
-from tests.stacks import MEMBER
+from tests.stacks import ID, MEMBER, deployed, whole
 
 
 @pytest.fixture
@@ -221,3 +224,33 @@ def test_a_stack_of_a_member_account_whose_operation_failed_is_named(company, mo
     [failed] = [check for check in checks if check["what"] == "StackSets"]
     assert (failed["level"], failed["account"], failed["region"]) == ("fail", MEMBER, "us-east-1")
     assert failed["message"] == ("rolewarden-members: the last operation is FAILED (rolewarden-sweep already exists)")
+
+
+@pytest.mark.parametrize("administrator", [ACCOUNT_ID, "222222222222"])
+def test_a_service_control_policy_that_stops_the_operator_is_a_warning(clinic, administrator):
+    clinic.parameters["OperatorArn"] = operator = f"arn:aws:iam::{ACCOUNT_ID}:role/on-call"
+    assert json_answer("doctor", *clinic.options)["checks"][7]["what"] == "operator"
+    clinic.aws.organize("o-exampleorg1", {"ou-root-canvas": {ACCOUNT_ID}}, administrator=administrator)
+    organizations = boto3.client("organizations", aws_access_key_id=MANAGEMENT, aws_secret_access_key="-")
+
+    def attach(*deployers):
+        document = text(Protection(deployed(whole()), deployers).service_control_policy())
+        # The queue of this stack has another name.
+        document = document.replace(f"rolewarden-WorkQueue-{ID[:8]}", "WorkQueue")
+        made = organizations.create_policy(
+            Name=f"rolewarden{len(deployers)}", Description="", Type="SERVICE_CONTROL_POLICY", Content=document
+        )["Policy"]["PolicySummary"]["Id"]
+        organizations.attach_policy(PolicyId=made, TargetId="ou-root-canvas")
+
+    attach(operator)
+    found = problems(clinic, exit_code=0)
+    if administrator != ACCOUNT_ID:
+        assert [message for *_, message in found] == [
+            "this caller cannot read the service control policies, which may deny the work of OperatorArn"
+        ]
+        return
+    assert found == set()
+    attach()
+    [(level, what, message)] = problems(clinic, exit_code=0)
+    assert (level, what) == ("warn", "operator")
+    assert message.startswith("the service control policy rolewarden0 denies OperatorArn its redrives")

@@ -1,8 +1,16 @@
 """`rolewarden plan` shows possible and impossible changes, before and after a deployment."""
 
+import io
+from dataclasses import replace
+
 import pytest
+from rich.console import Console
 from rolewarden.policies import policy_arn
 from rolewarden_cli import options
+from rolewarden_cli.account import DeployedStack
+from rolewarden_cli.commands.plan import show_plan
+from rolewarden_cli.connect import Where, connected
+from rolewarden_cli.plan import read_plan
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.scenes.seed import seed
 
@@ -259,3 +267,35 @@ def test_an_account_is_planned_the_same_with_the_table_and_without(world):
     world.aws.reset()
     seed(world.aws)
     assert planned()[1] == with_table
+
+
+LOOSENED = """
+guardrails:
+  strict: {bedrock: {deny: all}}
+  loose: {bedrock: {allow: [amazon.nova-*]}}
+assignments:
+  - {guardrails: [], tags: {team: data-science}}
+  - {guardrails: [loose], user_profiles: [o*, nobody]}
+  - {guardrails: [loose], domains: [none]}
+  - guardrails: [strict]
+"""
+
+
+@pytest.mark.parametrize("organization", ["", "o-exampleorg1"])
+def test_the_plan_names_the_subjects_that_have_an_assignment_by_a_choice(world_with, monkeypatch, organization):
+    world = world_with(LOOSENED)
+    arn = f"arn:aws:cloudformation:us-east-1:{ACCOUNT_ID}:stack/rolewarden/1"
+    stack = DeployedStack("rolewarden", arn, (), {"OrganizationId": organization})
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://in-process")
+    with connected(Where(local=True)) as connection:
+        _, plan = read_plan(replace(connection, stack=stack), world.runtime.rules, TODAY)
+    by_name = [(2, ("analytics/omar",)), (3, ())]
+    assert [(rule.assignment, rule.subjects) for rule in plan.loosened] == [
+        (1, ("research/rosa",)), *(by_name if organization else []),
+    ]  # fmt: skip
+    assert "every caller who can tag a domain or user profile can get it" in plan.loosened[0].why
+    printed = io.StringIO()
+    show_plan(Console(file=printed, width=200), plan)
+    text = " ".join(printed.getvalue().split())
+    assert "assignment 1 matches research/rosa now denies less than the last assignment and matches by tags" in text
+    assert ("assignment 3 matches no subject of this account now" in text) == bool(organization)

@@ -14,6 +14,7 @@ from rolewarden_local.scenes.account import Account, waited
 
 from tests.callers import user_with
 from tests.conftest import ROOT
+from tests.inbox import subscribed
 
 pytestmark = pytest.mark.deployed
 
@@ -22,6 +23,7 @@ POLICY = "no-generative-ai"
 ARN = f"arn:aws:iam::{ACCOUNT}:policy/rolewarden/{POLICY}"
 OPERATOR = f"arn:aws:iam::{ACCOUNT}:role/Operator"
 EVERYTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+NOTHING = EVERYTHING.replace('"Action": "*"', '"Action": "s3:ListAllMyBuckets"')
 OMAR = {"scope": ACCOUNT, "item": "us-east-1/d-analytics0001/user-profile#omar#execution"}
 
 
@@ -72,6 +74,14 @@ def operator(account):
     given = account.client("sts").assume_role(RoleArn=OPERATOR, RoleSessionName="operator")["Credentials"]
     keys = given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]
     return boto3.Session(*keys, region_name=REGION).client("dynamodb")
+
+
+def physical(account, logical):
+    """The physical ID of a resource of the stack."""
+    pages = account.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName="rolewarden")
+    resources = (each for page in pages for each in page["StackResourceSummaries"])
+    [found] = [each["PhysicalResourceId"] for each in resources if each["LogicalResourceId"] == logical]
+    return found
 
 
 def row(scope, item, **attributes):
@@ -136,12 +146,7 @@ def test_a_caller_with_one_permission_to_write_cannot_unprotect_a_role(account, 
 def test_a_wrong_row_and_a_message_do_not_make_the_detaching_function_detach(account, may, operator):
     operator.update_item(**wrong_role(account.outputs["BindingsTable"]))
     assert not [binding for binding in account.bindings.all() if binding.role and binding.role.name == "CanvasOmar"]
-    stack = account.client("cloudformation")
-    [function] = [
-        each["PhysicalResourceId"]
-        for each in stack.list_stack_resources(StackName="rolewarden")["StackResourceSummaries"]
-        if each["LogicalResourceId"] == "DetachFunction"
-    ]
+    function = physical(account, "DetachFunction")
     body = json.dumps({"account": ACCOUNT, "role": "CanvasOmar", "policies": [POLICY]})
     record = {"messageId": "1", "body": body, "eventSource": "aws:sqs"}
     may("lambda:InvokeFunction")("lambda").invoke(FunctionName=function, Payload=json.dumps({"Records": [record]}))
@@ -225,6 +230,28 @@ def test_only_the_operator_can_hold_the_messages_of_a_dead_letter_queue(account,
     for queue in queues:
         with pytest.raises(ClientError, match="AccessDenied"):
             attacker.receive_message(QueueUrl=queue, VisibilityTimeout=43200)
+
+
+def test_a_caller_with_permission_to_publish_cannot_send_people_a_text(account, may):
+    text = {"TopicArn": account.outputs["AlarmTopic"], "Subject": "Rolewarden", "Message": "open this link"}
+    with pytest.raises(ClientError, match=r"AuthorizationError|AccessDenied"):
+        may("sns:Publish")("sns").publish(**text)
+    # The function that sends alerts still can.
+    inbox = subscribed(account.client, account.outputs["AlarmTopic"])
+    role = physical(account, "DetachFunctionRole")
+    may("iam:PutRolePolicy")("iam").put_role_policy(RoleName=role, PolicyName="Nothing", PolicyDocument=NOTHING)
+    assert "PutRolePolicy" in inbox("DetachFunctionRole")
+
+
+def test_a_caller_with_a_queue_cannot_send_its_messages_to_the_dead_letter_queue(account, may):
+    sqs = may("sqs:CreateQueue", "sqs:SetQueueAttributes", "sqs:GetQueueAttributes")("sqs")
+    dead = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{physical(account, 'WorkDeadLetterQueue').rpartition('/')[2]}"
+    redrive = json.dumps({"deadLetterTargetArn": dead, "maxReceiveCount": 1})
+    with pytest.raises(ClientError, match="does not allow"):
+        sqs.create_queue(QueueName="eve", Attributes={"RedrivePolicy": redrive})
+    own = sqs.create_queue(QueueName="eve")["QueueUrl"]
+    with pytest.raises(ClientError, match="does not allow"):
+        sqs.set_queue_attributes(QueueUrl=own, Attributes={"RedrivePolicy": redrive})
 
 
 def test_cloudformation_can_still_update_and_delete_the_tables(account):

@@ -74,7 +74,7 @@ class Deployed:
         stacks.create_stack(
             StackName=STACK,
             TemplateURL=f"{bucket.meta.endpoint_url}/templates/template.json",
-            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+            Capabilities=["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
             Parameters=[
                 {"ParameterKey": key, "ParameterValue": value}
                 for key, value in {**topology.parameters, "RecheckSeconds": "0"}.items()

@@ -20,7 +20,7 @@ from rolewarden.guardrails import (
     Rules,
 )
 from rolewarden.guardrails_file import read_yaml
-from rolewarden.policies import POLICY_SIZE, compile_rules, size
+from rolewarden.policies import POLICY_SIZE, SCP_SIZE, SID_FAMILIES, compile_rules, size
 from rolewarden_cli import protect
 from rolewarden_cli.protect import Protection
 
@@ -48,19 +48,20 @@ def test_a_recipe_compiles_to_the_statements_on_the_page(text: str, shown: str) 
 
 
 def test_the_page_has_recipes() -> None:
-    assert len(RECIPES) == 15
-    assert sum(bool(shown) for _, shown in RECIPES) == 10
+    assert len(RECIPES) == 16
+    assert sum(bool(shown) for _, shown in RECIPES) == 11
 
 
 def test_the_table_of_access_paths_has_each_statement_and_no_other() -> None:
     table = PAGE_TEXT.partition("## Access paths")[2]
     told = set(
         re.findall(
-            r"`((?:Bedrock|JumpStart|Assistants|PassRole|Exempt|Fixed|ApiKey)\w*)`",
+            rf"`((?:{'|'.join(SID_FAMILIES)})\w*)`",
             "\n".join(re.findall(r"^\| (.*?) \|", table, flags=re.MULTILINE)),
         )
     )
     assert told == emitted_sids()
+    assert all(sid.startswith(SID_FAMILIES) for sid in emitted_sids())
 
 
 def test_the_page_has_the_number_of_probes_that_run() -> None:
@@ -96,7 +97,7 @@ def test_the_companion_policy_of_the_page_is_the_one_that_the_command_prints() -
     text = " ".join(section.split())
     alone = Protection(deployed(translated()), (deployer,))
     assert (
-        f"{protect.SCP_SIZE:,} characters since May 2026. "
+        f"{SCP_SIZE:,} characters since May 2026. "
         f"This one has {size(document):,} characters without white space" in text
     )
     assert f"the SCP of a stack with one account and region has {size(alone.service_control_policy()):,}" in text

@@ -110,13 +110,13 @@ def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_1(world, tmp_path,
     assert file in failed(name, run(name, *arguments, *as_json(name)))
 
 
-ON_A_STACK = {"history", "status", "sweep", "doctor", "scp"}
+ON_A_STACK = {"history", "erase", "status", "sweep", "doctor", "scp"}
 
 
 @pytest.mark.parametrize("name", sorted(ON_A_STACK))
 def test_without_a_stack_it_is_one_line_and_exit_code_1(aws, name):
     aws.reset()
-    line = failed(name, run(name, *as_json(name)))
+    line = failed(name, run(name, *needed(name), *as_json(name)))
     assert "stack `rolewarden` does not exist in us-east-1: give its name (--stack) and region (--region)" in line
 
 

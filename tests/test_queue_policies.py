@@ -1,4 +1,4 @@
-"""Each queue accepts messages of the functions that send to it, of this stack's rules, and of operators' roles."""
+"""Queues accept the functions that send to them, the rules of the stack and operators. The topic accepts alarms."""
 
 import pytest
 from rolewarden_local.emulated.queue_policies import decision
@@ -102,12 +102,35 @@ def test_only_the_operator_can_take_or_hide_the_messages_of_a_dead_letter_queue(
 
 
 def test_no_other_queue_can_move_messages_into_a_queue(template):
-    allowed = {
-        name: made.get("RedriveAllowPolicy", {}).get("redrivePermission")
-        for name, made in template.resources("AWS::SQS::Queue").items()
-    }
-    # The stack's own queues move messages into it. It cannot name them, because they name it.
-    assert {name for name, permission in allowed.items() if permission != "denyAll"} == {"WorkDeadLetterQueue"}
+    queues = template.resources("AWS::SQS::Queue")
+    allowed = {name: made["RedriveAllowPolicy"] for name, made in queues.items()}
+    permissions = {name: policy["redrivePermission"] for name, policy in allowed.items()}
+    assert permissions == dict.fromkeys(queues, "denyAll") | {"WorkDeadLetterQueue": "byQueue"}
+    # The stack's own queues move messages into it.
+    sources = {made["QueueName"] for made in queues.values() if made.get("RedrivePolicy")}
+    assert set(allowed["WorkDeadLetterQueue"]["sourceQueueArns"]) == {arn(name) for name in sources}
+    assert len(sources) == len(RECEIVERS)
+
+
+def test_only_alarms_and_the_function_that_sends_alerts_can_publish_to_the_topic(template):
+    [made] = template.resources("AWS::SNS::TopicPolicy").values()
+    [topic] = made["Topics"]
+    policy = made["PolicyDocument"]
+
+    def publishes(principal, **keys):
+        keys = {"aws:PrincipalIsAWSService": "false", "aws:PrincipalArn": principal} | keys
+        return decision(policy, principal, "sns:Publish", topic, {name: value for name, value in keys.items() if value})
+
+    rights = of_template(template)
+    accepted = {each.function for each in rights if publishes(each.role) != "explicitDeny"}
+    assert accepted == {each.function for each in rights if each.may("sns:Publish", topic, {})} == {"AlertFunction"}
+    for caller in (ADMINISTRATOR, OPERATOR, f"arn:aws:iam::{MEMBER}:user/eve"):
+        assert publishes(caller) == "explicitDeny"
+    service = {"aws:PrincipalIsAWSService": "true", "aws:PrincipalArn": ""}
+    assert publishes("cloudwatch.amazonaws.com", **service, **{"aws:SourceAccount": ACCOUNT}) == "allowed"
+    assert publishes("cloudwatch.amazonaws.com", **service, **{"aws:SourceAccount": MEMBER}) != "allowed"
+    assert publishes("events.amazonaws.com", **service, **{"aws:SourceAccount": ACCOUNT}) != "allowed"
+    assert decision(policy, ADMINISTRATOR, "sns:SetTopicAttributes", topic, {}) == "implicitDeny"
 
 
 @pytest.mark.parametrize("rule", ["rolewarden-EnforceFunctionRoles-1A2B", "rolewarden-central/rolewarden-Forwarded-3C"])

@@ -15,21 +15,24 @@ from rolewarden import detach
 from rolewarden.alert_limits import NARROWED_SECONDS
 from rolewarden.alerting import SUMMARY, Alerter
 from rolewarden.aws import Aws
+from rolewarden.bindings import RoleKey
 from rolewarden.clock import Clock
 from rolewarden.cloudformation import OwnStack
+from rolewarden.driller import Driller
 from rolewarden.errors import Refused
 from rolewarden.events import EvaluationRequest, SubjectKey
-from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, Origin, Trigger
+from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, SWEEP, Origin, Trigger
 from rolewarden.own_operations import OwnOperations
 from rolewarden.policies import compile_rules, policy_arn
-from rolewarden.settings import AlertSettings, own_operations
+from rolewarden.settings import AlertSettings, DrillSettings, own_operations
 from rolewarden.stacks import StackReader
-from rolewarden.work import Recheck
+from rolewarden.work import Recheck, Work
 from rolewarden_local.aws import ACCOUNT_ID, REGION
 from rolewarden_local.emulated._ministack import cloudformation
 from rolewarden_local.scenes.seed import trusting
 
 from tests.conftest import sample
+from tests.drills import put_function
 from tests.handlers import STACK
 from tests.permissions import of_template, unused
 from tests.publishing import UNRELATED
@@ -397,6 +400,26 @@ def template():
     return translated(Fallback="boundary")
 
 
+def drills(staff):
+    """A drill is sent, heard and answered, a sweep restores the canary, and the judge reads every link."""
+    world = staff.world
+    driller = Driller.of(staff.aws("Drill"), DrillSettings.read(world.environment), Clock())
+    driller.deployed()
+    driller.handle({"step": "drill", "account": ACCOUNT_ID})
+    staff.enforce("DetachRolePolicy")
+    canary = f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/drill.canary"
+    world.iam.detach_role_policy(RoleName="rolewarden-canary", PolicyArn=canary)
+    staff.function("Reconcile").enforcer.evaluate(Work(RoleKey(ACCOUNT_ID, "rolewarden-canary"), ACCOUNT_ID, SWEEP))
+    put_function((REGION,))
+    for rule in ("EnforceFunctionRoles", "EnforceFunctionSubjects"):
+        boto3.client("events").put_rule(Name=rule, EventPattern='{"source": ["aws.none"]}')
+    judge = staff.function("Sweep").sweeper.judge
+    judge.limit = 0.0
+    for state in judge.states(ACCOUNT_ID):
+        list(judge.path._broken(state, time.time()))
+        judge.path.broken_queue(ACCOUNT_ID, REGION)
+
+
 @pytest.fixture(scope="module")
 def staff(aws, template, tmp_path_factory):
     return Staff(World(aws, template), template, tmp_path_factory.mktemp("rules"))
@@ -414,6 +437,7 @@ def judged(aws, staff):
             sweeps,
             detaches,
             exemption,
+            drills,
             moved_statements,
             alert,
             call_of_cloudformation,
@@ -434,12 +458,12 @@ USED_BY_AWS = {
     # Lambda sends an event that failed three times to the dead-letter queue.
     *(
         (f"{function}Function", "sqs:SendMessage", "InvocationsDeadLetterQueue")
-        for function in ("Alert", "Enforce", "Publish", "Detach", "Sweep")
+        for function in ("Alert", "Enforce", "Publish", "Detach", "Drill", "Sweep")
     ),
     # Lambda writes the logs of a function.
     *(
         (f"{function}Function", f"logs:{action}", f"log-group:{function}Logs:*")
-        for function in ("Alert", "Enforce", "Publish", "Reconcile", "Detach", "Sweep")
+        for function in ("Alert", "Enforce", "Publish", "Reconcile", "Detach", "Drill", "Sweep")
         for action in ("CreateLogStream", "PutLogEvents")
     ),
     # SNS encrypts with the permissions of the publisher.

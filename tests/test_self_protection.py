@@ -107,9 +107,14 @@ MOVES = {
         *[move for name in OWN for move in
           on("logs", "AssociateKmsKey DeleteLogGroup DeleteLogStream DeleteRetentionPolicy DisassociateKmsKey "
              "PutRetentionPolicy", {"logGroupName": name.replace("Function", "Logs")})],
+        # The rule for the newer calls has no room for the log group of DrillFunction.
+        *[move for form in ("", f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:") for move in on(
+            "logs", "DeleteTransformer PutDataProtectionPolicy PutLogGroupDeletionProtection PutTransformer",
+            {"logGroupIdentifier": f"{form}DrillLogs"})],
     ],
     OF_LOGS: [
-        *[move for name in OWN for form in ("", f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:") for move in
+        *[move for name in OWN if name != "DrillFunction"
+          for form in ("", f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:") for move in
           on("logs", "DeleteTransformer PutDataProtectionPolicy PutLogGroupDeletionProtection PutTransformer",
              {"logGroupIdentifier": form + name.replace("Function", "Logs")})],
         *on("logs", "AssociateKmsKey DisassociateKmsKey",
@@ -247,7 +252,9 @@ def deletion(logical, kind, properties, place):
     """The record of a resource's deletion, with the name that a caller would use."""
     action, parameter, form = DELETIONS[kind]
     service, call = action.replace("cloudwatch", "monitoring").split(":")
-    named = [properties[key] for key in ("Name", "StackSetName", "RoleName", "QueueName") if key in properties]
+    # In a template that is not deployed, the rules have the logical ID as the name of a queue.
+    keys = ("Name", "StackSetName", "RoleName", *(("QueueName",) if logical not in QUEUES else ()))
+    named = [properties[key] for key in keys if key in properties]
     name = named[0] if named else logical
     name = {
         "AWS::CloudWatch::Alarm": f"rolewarden-{logical}",

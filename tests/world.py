@@ -17,9 +17,10 @@ import boto3
 from rolewarden.aws import Aws
 from rolewarden.clock import Clock
 from rolewarden.detach import Detacher
+from rolewarden.documents import digest
 from rolewarden.enforce import Enforcer
 from rolewarden.origin import DEPLOYMENT
-from rolewarden.policies import Policy, compile_rules, digest, policy_arn
+from rolewarden.policies import Policy, compile_rules, policy_arn
 from rolewarden.publish import Publications
 from rolewarden.rotation import Rotation
 from rolewarden.runtime import Runtime

@@ -14,18 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rolewarden.errors import Gone, ProtectionError, Refused, RetryLater
+from rolewarden.principals import PERMISSION_SET, ROLE_OR_USER, SUFFIX, pattern_of
 
 from rolewarden_cli.account import OperatorCalls
 
-_NAMED = re.compile(r"arn:([a-z-]+):iam::\d{12}:(?:role|user)/(?:[\w+=,.@-]+/)*[\w+=,.@-]{1,64}", re.ASCII)
-_SUFFIX = "?" * 16
-"""The suffix of a permission set's role. It has a fixed length, because `*` would also match other permission sets."""
-
-_PERMISSION_SET = re.compile(
-    r"(arn:[a-z-]+:iam::\d{12}:role/aws-reserved/sso\.amazonaws\.com/(?:[a-z\d-]+/)?AWSReservedSSO_[\w+=,.@-]{1,32}_)"
-    r"(?:\*|\?{16})",
-    re.ASCII,
-)
 _FORMS = (
     (r"arn:[^:]*:sts::[^:]*:assumed-role/.*", "the ARN of a session: give the ARN of its role"),
     (
@@ -34,12 +26,12 @@ _FORMS = (
     ),
     (r"arn:[^:]*:iam::[^:]*:role/aws-service-role/.*", "no policy here restricts a service-linked role: leave it out"),
     (
-        r"arn:[^:]*:iam::(?!\d{12}:)[^:]*[*?][^:]*:.*",
+        r"arn:[^:]*:iam::(?![0-9]{12}:)[^:]*[*?][^:]*:.*",
         "the account is a wildcard, so an administrator of another account could create this principal: give the ID of "
         "the account, and repeat the option for further accounts",
     ),
     (
-        r"arn:[^:]*:iam::\d{12}:(role|user)/.*[*?].*",
+        r"arn:[^:]*:iam::[0-9]{12}:(role|user)/.*[*?].*",
         "the name has a wildcard, so it exempts every role or user that matches: give the whole ARN, and repeat the "
         "option. Only the suffix of IAM Identity Center's roles can be `*`: "
         "role/aws-reserved/sso.amazonaws.com/[REGION/]AWSReservedSSO_NAME_*",
@@ -58,17 +50,16 @@ def deployer_patterns(given: Iterable[str], partition: str, account: str) -> tup
 
 def _pattern(arn: str, partition: str, account: str) -> str:
     for form, problem in _FORMS:
-        if re.fullmatch(form, arn) and not _PERMISSION_SET.fullmatch(arn):
+        if re.fullmatch(form, arn) and not PERMISSION_SET.fullmatch(arn):
             raise ProtectionError(f"--deployer {arn}: {problem}")
-    of_set = _PERMISSION_SET.fullmatch(arn)
-    if not of_set and not _NAMED.fullmatch(arn):
+    if not PERMISSION_SET.fullmatch(arn) and not ROLE_OR_USER.fullmatch(arn):
         raise ProtectionError(
             f"--deployer {arn}: not the ARN of a role or user: give one, such as "
             f"arn:{partition}:iam::{account}:role/deploy-rolewarden"
         )
     if arn.split(":")[1] != partition:
         raise ProtectionError(f"--deployer {arn}: the stack is in the partition {partition}: give an ARN of it")
-    return f"{of_set[1]}{_SUFFIX}" if of_set else arn
+    return pattern_of(arn)
 
 
 @dataclass(frozen=True)
@@ -96,7 +87,7 @@ def read_trusts(calls: OperatorCalls, deployers: Iterable[str], account: str) ->
         _, partition, _, _, owner, resource = arn.split(":", 5)
         if resource.startswith("user/"):
             continue
-        if arn.endswith(_SUFFIX):
+        if arn.endswith(SUFFIX):
             # IAM Identity Center signs its users in by a provider with such a name in each account.
             providers[f"arn:{partition}:iam::{owner}:saml-provider/AWSSSO_*"] = None
         elif owner != account:
@@ -116,7 +107,7 @@ def read_trusts(calls: OperatorCalls, deployers: Iterable[str], account: str) ->
             for kind, principal in trusted_principals(trust):
                 if kind == "Federated" and principal.startswith(f"arn:{partition}:iam::{account}:"):
                     providers[principal] = None
-                elif not any(_is(principal, each) for each in deployers):
+                elif not any(is_deployer(principal, each) for each in deployers):
                     others.append(principal)
             if others:
                 notes.append(f"{arn} trusts {', '.join(sorted(set(others)))}: {_TRUSTED}")
@@ -141,11 +132,11 @@ def trusted_principals(trust: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield kind, value
 
 
-def _is(principal: str, deployer: str) -> bool:
+def is_deployer(principal: str, deployer: str) -> bool:
     """Whether a trust policy's principal is a deployer. A trust policy has no patterns in ARNs."""
-    suffix = principal[len(deployer) - len(_SUFFIX) :]
-    of_set = deployer.endswith(_SUFFIX) and "/" not in suffix and len(principal) == len(deployer)
-    return principal == deployer or (of_set and principal.startswith(deployer.removesuffix(_SUFFIX)))
+    suffix = principal[len(deployer) - len(SUFFIX) :]
+    of_set = deployer.endswith(SUFFIX) and "/" not in suffix and len(principal) == len(deployer)
+    return principal == deployer or (of_set and principal.startswith(deployer.removesuffix(SUFFIX)))
 
 
 def _listed(value: Any) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,9 @@ from rolewarden.guardrails import Rules
 from rolewarden.work import DOCTOR
 
 from rolewarden_cli.connect import Connection
+from rolewarden_cli.documents import Document
+from rolewarden_cli.protect import OPERATOR_WORK
+from rolewarden_cli.scps import read_control_policies
 from rolewarden_cli.stack import DEPLOY, OtherRulesError, StackRules, asked
 
 ALARM, RULE, MAPPING = "AWS::CloudWatch::Alarm", "AWS::Events::Rule", "AWS::Lambda::EventSourceMapping"
@@ -67,6 +71,7 @@ def checks(connection: Connection, rules: Rules | None) -> Iterator[Check]:
         ("schedules and rules", partial(_triggers, connection)),
         ("functions", partial(_functions, connection)),
         ("StackSets", partial(_stack_sets, connection)),
+        ("operator", partial(_operator, connection)),
         ("event path", partial(_probes, connection)),
     ):
         yield from _refusals_as_failures(what, check)
@@ -227,6 +232,34 @@ def _stack_sets(connection: Connection) -> list[Check]:
             fix = "wait for its end" if level is Level.WARN else f"fix the reason, then run `{DEPLOY}` again"
             problems.append(Check(level, what, instance.account, instance.region, message, fix))
     return _found(what, problems, f"the last operation succeeded in {number} places")
+
+
+def _operator(connection: Connection) -> list[Check]:
+    """Whether the attached service control policies let OperatorArn work. No line without OperatorArn."""
+    what = "operator"
+    operator = connection.deployed().parameters.get("OperatorArn", "")
+    if not operator:
+        return []
+    name = _of(connection, QUEUE)["WorkQueue"].rpartition("/")[2]
+    queue = f"arn:{connection.aws.partition}:sqs:{connection.aws.region}:{connection.account}:{name}"
+    found = read_control_policies(connection.calls, connection.account)
+    fix = f"print the policy of `rolewarden scp` again, with --deployer {operator}, and attach it"
+    if found.documents is None:
+        message = "this caller cannot read the service control policies, which may deny the work of OperatorArn"
+        return [Check(Level.WARN, what, message=message, recommendation=f"compare them; if they do, {fix}")]
+    denying = sorted({d.name for d in found.known if _denies(d, operator, "sqs:SendMessage", queue)})
+    message = f"the service control policy {', '.join(denying)} denies OperatorArn {OPERATOR_WORK}"
+    problems = [Check(Level.WARN, what, message=message, recommendation=fix)] if denying else []
+    return _found(what, problems, "no service control policy denies the work of OperatorArn")
+
+
+def _denies(document: Document, principal: str, action: str, resource: str) -> bool:
+    """Whether a policy denies a call of `principal`. A condition of another kind than Rolewarden's counts as true."""
+    for statement in document.covering("Deny", action, resource):
+        exempt = statement.get("Condition", {}).get("ArnNotLike", {}).get("aws:PrincipalArn", [])
+        if not any(fnmatchcase(principal, pattern) for pattern in ([exempt] if isinstance(exempt, str) else exempt)):
+            return True
+    return False
 
 
 def _probes(connection: Connection) -> list[Check]:

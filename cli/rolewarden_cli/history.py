@@ -32,6 +32,7 @@ class Entry:
     - `event`, `actor`, `source_address`: the cause.
     - `row`: the whole row.
     - `person`: who uses the caller's shared role (`Cause.person`).
+    - `erased`: the day on which an operator erased the caller; empty if nobody did.
     - `digest`, `earlier_digest`, `changes`: the rules after and before a change of the rules, and its lines. The
       message is its summary.
     - `unverified`: why the cause is not verified; empty if it is (`Cause.unverified`).
@@ -53,6 +54,7 @@ class Entry:
     row: Mapping[str, Any] = field(metadata=HIDDEN)
     unverified: str = ""
     person: str = ""
+    erased: str = ""
     digest: str = ""
     earlier_digest: str = ""
     changes: tuple[str, ...] = ()
@@ -64,6 +66,7 @@ class Entry:
         by += f" for {self.person}" if self.person else ""
         place = f" from {self.source_address}" if self.source_address else ""
         doubt = f" (not verified: {self.unverified})" if self.unverified else ""
+        doubt += f" (caller erased on {self.erased})" if self.erased else ""
         return f"{self.event or 'unknown cause'}{by}{place}{doubt}"
 
 
@@ -97,7 +100,7 @@ def parsed_time(text: str, now: datetime) -> datetime:
     """
     units = {"m": "minutes", "h": "hours", "d": "days"}
     try:
-        if ago := re.fullmatch(r"(\d{1,6})([mhd])", text):
+        if ago := re.fullmatch(r"([0-9]{1,6})([mhd])", text):
             return now - timedelta(**{units[ago[2]]: int(ago[1])})
         found = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
@@ -128,6 +131,7 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         row=dict(row),
         unverified=cause.unverified,
         person=cause.person,
+        erased=str(row.get("erased", "")),
         digest=str(row.get("digest", "")),
         earlier_digest=str(row.get("earlier_digest", "")),
         changes=tuple(map(str, row.get("changes", ()))),

@@ -19,6 +19,7 @@ from rolewarden.plaintext import visible
 
 from rolewarden_cli.commands import ExitCode
 from rolewarden_cli.lines import print_line
+from rolewarden_cli.rules import DEFAULT_FILE
 
 Guardrails = Annotated[Path, typer.Option("--guardrails", metavar="FILE", help="The guardrails.yaml with the rules.")]
 ModelPatterns = Annotated[
@@ -28,6 +29,9 @@ ModelPatterns = Annotated[
 ]  # fmt: skip
 RulesFile = Annotated[Path, typer.Argument(metavar="FILE", help="A guardrails.yaml.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object instead of text.")]
+WithoutActors = Annotated[
+    bool, typer.Option("--without-actors", help="Leave out callers: their names, sessions, addresses and tools.")
+]
 All = Annotated[bool, typer.Option("--all", help="Print every entry of a long list.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Make the changes without asking.")]
 
@@ -60,6 +64,11 @@ def rules_in(path: Path) -> Rules:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}: name a readable file with --guardrails") from None
     return load(path, today=today())
+
+
+def local_rules(path: Path) -> Rules | None:
+    """As `rules_in`; None if the user named no file and the default file does not exist."""
+    return None if path == DEFAULT_FILE and not path.exists() else rules_in(path)
 
 
 def ask_agreement(account: str, as_json: bool) -> None:

@@ -9,15 +9,18 @@ from typing import Any
 
 from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, USER_PROFILE, VIAS, Binding, RoleKey
 from rolewarden.calls import ListsPolicies
+from rolewarden.canary import is_of_drills
+from rolewarden.check import loosenings, names_accounts
 from rolewarden.clock import Clock
 from rolewarden.discovery import UNTOUCHABLE_PATHS, other_regions
+from rolewarden.documents import digest
 from rolewarden.errors import Gone, Refused
 from rolewarden.guardrails import Rules
 from rolewarden.listed import PublishedPolicy, RoleDescription
 from rolewarden.names import among
 from rolewarden.needs import Exemptions, Needs
 from rolewarden.origin import Origin, Trigger
-from rolewarden.policies import DESCRIPTION, compile_rules, digest, policy_arn
+from rolewarden.policies import DESCRIPTION, compile_rules, policy_arn
 from rolewarden.reconcile import Reconciler
 from rolewarden.verdicts import CREATED, RECOMMENDATIONS, REPLACED, UNCHANGED, Outcome, Reason, Verdict
 
@@ -175,6 +178,20 @@ class NamedRole:
 
 
 @dataclass(frozen=True)
+class LoosenedRule:
+    """An assignment that denies less than the last one, and that callers can get by a name or a tag that they choose.
+
+    - `assignment`: its position in the file, from 1.
+    - `why`: the callers who can get it, and what to do.
+    - `subjects`: the domains, user profiles and roles of this account that have it now.
+    """
+
+    assignment: int
+    why: str
+    subjects: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Plan:
     """The changes that enforcing would make in one account, and the findings that it cannot resolve.
 
@@ -182,6 +199,7 @@ class Plan:
     - `stack`: the comparison of the stack's rules with the file.
     - `outside`: the domains in regions that neither the plan nor the stack covers.
     - `doubts`: the exemptions that AWS contradicts since the last deployment of the stack.
+    - `loosened`: the assignments that callers can get by what they choose.
     - `unmatched`: the names in guardrails.yaml that match nothing in the account. They are warnings, and leave nothing
       to do for the account.
     """
@@ -200,6 +218,7 @@ class Plan:
     outside: tuple[str, ...] = ()
     doubts: tuple[DoubtfulExemption, ...] = ()
     named: tuple[NamedRole, ...] = field(default=(), metadata=HIDDEN)
+    loosened: tuple[LoosenedRule, ...] = ()
     unmatched: tuple[UnmatchedName, ...] = ()
 
     @property
@@ -308,7 +327,9 @@ def compared(connection: Connection, found: Inventory, rules: Rules, today: date
         stack=recorded(connection, rules),
         last_deployment=connection.stack.deployed if connection.stack else None,
     )
-    return replace(plan, unmatched=find_unmatched(found, rules, today, is_organization=is_organization))
+    loosened = _loosened(rules, found, several_accounts=is_organization or names_accounts(rules))
+    unmatched = find_unmatched(found, rules, today, is_organization=is_organization)
+    return replace(plan, loosened=tuple(loosened), unmatched=unmatched)
 
 
 def _with_other_regions(connection: Connection, plan: Plan) -> Plan:
@@ -457,9 +478,10 @@ def _roles(inventory: Inventory, bound: Mapping[str, Sequence[Binding]]) -> list
 
 
 def ours(inventory: Inventory, role: RoleDetail) -> list[str]:
-    """The names of Rolewarden's policies that a role has attached or has as its boundary."""
+    """The names of the guardrails' policies that a role has attached or has as its boundary."""
     prefix = policy_arn("", inventory.partition, inventory.account)
-    return [arn.removeprefix(prefix) for arn in (*role.attached, role.boundary) if arn.startswith(prefix)]
+    names = [arn.removeprefix(prefix) for arn in (*role.attached, role.boundary) if arn.startswith(prefix)]
+    return [name for name in names if "/" not in name and not is_of_drills(name)]
 
 
 def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: tuple[Binding, ...]) -> PlannedRole:
@@ -540,6 +562,13 @@ def _doubts(needs: Needs, inventory: Inventory) -> Iterator[DoubtfulExemption]:
         if verified and (doubt := verified.doubt):
             recommendation = RECOMMENDATIONS.get(doubt.reason, "")
             yield DoubtfulExemption(role.name, doubt.ends, doubt.reason.value, doubt.message, recommendation)
+
+
+def _loosened(rules: Rules, inventory: Inventory, *, several_accounts: bool) -> Iterator[LoosenedRule]:
+    deciding = [(rules.deciding(binding.subject), binding.label) for binding in inventory.bindings]
+    for found in loosenings(rules, several_accounts=several_accounts):
+        subjects = tuple(dict.fromkeys(label for number, label in deciding if number == found.number))
+        yield LoosenedRule(found.number + 1, found.why, subjects)
 
 
 def _switches(inventory: Inventory) -> Iterator[OpenSwitch]:

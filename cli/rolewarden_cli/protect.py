@@ -15,16 +15,12 @@ from dataclasses import dataclass
 
 from rolewarden import POLICY_PATH
 from rolewarden.errors import ProtectionError
-from rolewarden.policies import POLICY_SIZE, Document, Statement, size
+from rolewarden.policies import POLICY_SIZE, SCP_SIZE, Document, Statement, size
 from rolewarden.reach import FORWARD, UNDELIVERED
+from rolewarden.vocabulary import SET_TAGS
 
 from rolewarden_cli.account import DeployedStack
-from rolewarden_cli.deployers import deployer_patterns
-
-SCP_SIZE = 10_240
-"""Maximum characters of a service control policy, since May 2026 (5,120 before),
-https://docs.aws.amazon.com/organizations/latest/userguide/orgs_reference_limits.html. White space counts unless the
-policy is saved in the console."""
+from rolewarden_cli.deployers import deployer_patterns, is_deployer
 
 BOUNDARY_NAME = "RolewardenAdministrators"
 """The name of the boundary policy. The document protects the policy of this name."""
@@ -49,6 +45,9 @@ STACKSETS = "role/stacksets-exec-*"
 in https://docs.aws.amazon.com/aws-managed-policy/latest/reference/policy-list.html. Service-linked roles create and
 assume it, and an SCP does not apply to them."""
 
+OPERATOR_WORK = "its redrives, and `rolewarden enforce` and `rolewarden detach`"
+"""The work for which the stack has the parameter OperatorArn."""
+
 VERSION = "2012-10-17"
 """The version of the policy language."""
 
@@ -61,6 +60,7 @@ _LEFT_OUT = {
     "OwnMetrics": "metrics that a caller writes next to those of Rolewarden",
     "DeadLetters": "messages that a caller takes from a dead-letter queue, or hides there",
     "Deployers": "deployers: an administrator can change one and then act as it",
+    "TrustedTaggers": "tags of domains and user profiles, by which an assignment matches",
     "OtherRegions": "SageMaker domains in regions that the stack does not cover",
     "OwnFunctions": "event source mappings that let a function receive from a queue of the caller",
 }
@@ -204,6 +204,8 @@ class Protection:
     - `deployers`: the ARNs of the roles and users that are exempt, see `deployers.py`. The boundary still protects
       itself from them.
     - `providers`: the identity providers that can sign in deployers.
+    - `taggers`: the ARNs of the only principals, besides deployers, that can tag domains and user profiles. Empty if
+      guardrails.yaml names none.
 
     Raises ProtectionError if the stack is not Rolewarden's, or if an administrator could become a deployer.
     """
@@ -211,6 +213,7 @@ class Protection:
     stack: DeployedStack
     deployers: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
+    taggers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         missing = sorted(set(ROLES) - {logical for logical, _, _ in self.stack.resources})
@@ -246,10 +249,13 @@ class Protection:
 
     def _optional(self) -> list[Statement]:
         """The statements for which a boundary may have no room, the most important first."""
-        deployers = [*self.deployers, *self.providers]
+        deployers = [*self.deployers, *self.taggers, *self.providers]
+        accounts = "*" if self._has(MEMBERS) else self.account
+        subjects = [f"arn:{self.partition}:sagemaker:*:{accounts}:{kind}/*" for kind in ("domain", "user-profile")]
         return [
             # Without this statement, an administrator who becomes a deployer is exempt from all others.
             *([self._deny("Deployers", READS, deployers, reads=True)] if deployers else []),
+            *([self._deny("TrustedTaggers", SET_TAGS, subjects, self.taggers)] if self.taggers else []),
             # A domain in a region that the stack does not cover is unprotected.
             self._deny("OtherRegions", ["sagemaker:CreateDomain"], "*", elsewhere=self.stack.regions),
         ]
@@ -305,6 +311,13 @@ class Protection:
             for statement in [*self._optional(), *self._if_room()]
             if statement["Sid"] not in sids
         ]
+
+    def notes(self) -> tuple[str, ...]:
+        """A line if the document stops the work of the operator whom the stack accepts."""
+        operator = self.stack.parameters.get("OperatorArn", "")
+        if not operator or any(is_deployer(operator, each) for each in self.deployers):
+            return ()
+        return (f"OperatorArn is no deployer, so the policy denies {OPERATOR_WORK}: add --deployer {operator}",)
 
     def _denies(self, *, scp: bool) -> list[Statement]:
         """The denies of both documents. An SCP covers every account, and exempts the roles that need an action."""
@@ -480,8 +493,10 @@ class Protection:
         return self._patterns([_name(physical) for physical in self._of(kind)], service, form)
 
     def _patterns(self, names: list[str], service: str, form: str) -> Iterator[str]:
-        prefix = f"{self.stack.name}-"
-        patterns = [f"{prefix}*" if name.startswith(prefix) else name for name in names]
+        # The work queues have the second prefix, whatever the name of the stack is.
+        prefixes = (f"{self.stack.name}-", f"{POLICY_PATH.strip('/')}-")
+        starts = [next((prefix for prefix in prefixes if name.startswith(prefix)), "") for name in names]
+        patterns = [f"{start}*" if start else name for name, start in zip(names, starts, strict=True)]
         return (self._arn(service, form.format(pattern).replace("**", "*")) for pattern in dict.fromkeys(patterns))
 
 
@@ -518,8 +533,8 @@ def _fitting(statements: list[Statement], most: int, what: str) -> Document:
     document: Document = {"Version": VERSION, "Statement": statements}
     if (taken := size(document)) > most:
         raise ProtectionError(
-            f"{what} can have {most:,} characters, and this one has {taken:,}: give fewer deployers, "
-            "or deploy the stack with a shorter name, which CloudFormation does not shorten in the names of "
+            f"{what} can have {most:,} characters, and this one has {taken:,}: give fewer deployers and trusted "
+            "taggers, or deploy the stack with a shorter name, which CloudFormation does not shorten in the names of "
             "resources"
         )
     return document

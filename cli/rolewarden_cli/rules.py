@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -73,10 +73,14 @@ class CheckedFile:
         """The policies, with ARNs of the partition `aws`; empty if the file has errors."""
         return compile_rules(self.checked.rules, "aws") if self.checked.rules else ()
 
-    def problems(self) -> list[tuple[str, str]]:
-        """The errors and warnings in the order of the file: "error" or "warning", and the line to print."""
+    def problems(self, *, scp: bool = False) -> list[tuple[str, str]]:
+        """The errors and warnings in the order of the file: "error" or "warning", and the line to print.
+
+        With `scp`, they have all warnings about service control policies.
+        """
         ranked = [("error", problem) for problem in self.checked.errors]
-        ranked += [("warning", problem) for problem in self.checked.warnings]
+        warnings = dict.fromkeys((*self.checked.warnings, *(self.checked.unprevented if scp else ())))
+        ranked += [("warning", problem) for problem in warnings]
         return [(kind, str(problem)) for kind, problem in sorted(ranked, key=lambda entry: entry[1].line)]
 
     def costs(self) -> list[str]:
@@ -139,16 +143,20 @@ def left_open(guardrail: Guardrail) -> list[str]:
         found.append("AWS's assistants (`assistants`)")
     if (bedrock or jumpstart) and not guardrail.pass_roles:
         found.append("work as another role (`pass_roles`)")
+    if (bedrock or jumpstart) and guardrail.other_profiles is Allowance.ALLOW:
+        found.append("applications of other user profiles (`other_profiles`)")
+    if (bedrock or jumpstart) and guardrail.shared_spaces is Allowance.ALLOW:
+        found.append("shared spaces, which run as a role of the domain (`shared_spaces`)")
     return found
 
 
-def write(policies: tuple[Policy, ...], folder: Path) -> list[Path]:
-    """Write each document to `folder` as `<policy name>.json`, and give the files. Raises UnwritableError."""
-    written = [folder / f"{policy.name}.json" for policy in policies]
+def write(texts: Mapping[str, str], folder: Path) -> list[Path]:
+    """Write each text to `folder` as `<name of the policy>.json`, and give the files. Raises UnwritableError."""
+    written = [folder / f"{name}.json" for name in texts]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for policy, target in zip(policies, written, strict=True):
-            target.write_text(readable(policy) + "\n", encoding="utf-8")
+        for text, target in zip(texts.values(), written, strict=True):
+            target.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UnwritableError(
             f"{error.filename or folder}: cannot be written: {error.strerror}: give another folder with --out"

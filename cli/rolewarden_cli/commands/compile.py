@@ -6,32 +6,51 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rolewarden.policies import SCP_SIZE
+from rolewarden.prevention import FREE_SLOTS, SLOTS, Prevention, Scope, compile_prevention
 
 from rolewarden_cli import console
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.commands import ExitCode
-from rolewarden_cli.console import show_problems
+from rolewarden_cli.console import counted, show_problems
 from rolewarden_cli.lines import print_document, print_line
-from rolewarden_cli.options import AsJson, RulesFile
+from rolewarden_cli.notes import note
+from rolewarden_cli.options import AsJson, RulesFile, UsageError
+from rolewarden_cli.protect import text
 from rolewarden_cli.rules import DEFAULT_FILE, CheckedFile, readable, write
 from rolewarden_cli.shipped import here_or_shipped
 
 
 def run_compile(
     file: RulesFile = DEFAULT_FILE,
+    scp: Annotated[bool, typer.Option("--scp", help="Print service control policies (SCPs) that deny at use, instead "
+                                      "of IAM policies.")] = False,
+    scope: Annotated[Scope, typer.Option(help="The callers that the SCPs restrict: all of an account, or only sessions "
+                                         "that SageMaker names.")] = Scope.ACCOUNT,
+    partition: Annotated[str, typer.Option(metavar="PARTITION", help="The partition of the SCPs, for example "
+                                           "aws-us-gov.")] = "aws",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write each policy to a file there.")] = None,
     as_json: AsJson = False,
-) -> None:
-    """Print the IAM policies that guardrails.yaml compiles to.
+) -> None:  # fmt: skip
+    """Print the IAM policies or the service control policies that guardrails.yaml compiles to.
 
-    Example: rolewarden compile --out policies
+    With --scp, the command prints how many characters and attachments of an organization the policies take. It needs no
+    AWS credentials. docs/how-to/prevention.md has the steps to use these policies.
+
+    Example: rolewarden compile --scp --out policies
     """
+    if not scp and (scope is not Scope.ACCOUNT or partition != "aws"):
+        raise UsageError("--scope and --partition are for service control policies: give --scp, too")
     found = CheckedFile.at(here_or_shipped(file))
-    show_problems(console.console(stderr=True, soft_wrap=True), found.problems())
-    if found.checked.errors:
+    show_problems(console.console(stderr=True, soft_wrap=True), found.problems(scp=scp))
+    if found.checked.rules is None:
         raise typer.Exit(ExitCode.ERROR)
+    if scp:
+        prevention = compile_prevention(found.checked.rules, partition, scope)
+        _show_prevention(prevention, scope, partition, out, as_json)
+        return
     policies = found.policies
-    written = write(policies, out) if out else []
+    written = write({policy.name: readable(policy) + "\n" for policy in policies}, out) if out else []
     if as_json:
         print_json({"policies": {policy.name: policy.document for policy in policies}})
     elif out:
@@ -41,3 +60,52 @@ def run_compile(
         for policy in policies:
             print_line(policy.name)
             print_document(readable(policy))
+
+
+def _show_prevention(prevention: Prevention, scope: Scope, partition: str, out: Path | None, as_json: bool) -> None:
+    policies = prevention.policies
+    # White space counts in an SCP, so a file has none.
+    written = write({policy.name: policy.text for policy in policies}, out) if out else []
+    if as_json:
+        print_json(
+            {
+                "policies": {policy.name: policy.document for policy in policies},
+                "characters": {policy.name: len(policy.text) for policy in policies},
+                "scope": scope,
+                "partition": partition,
+                "observed": list(prevention.observed),
+                "without_not_resource": list(prevention.without_not_resource),
+                "exemptions_without_account": list(prevention.exemptions_without_account),
+            }
+        )
+    elif out:
+        for path in written:
+            print_line(path)
+    else:
+        for policy in policies:
+            print_line(policy.name)
+            print_document(text(policy.document))
+    for line in _notes(prevention, partition):
+        note(line)
+
+
+def _notes(prevention: Prevention, partition: str) -> list[str]:
+    policies = prevention.policies
+    lines = [f"{policy.name}: {len(policy.text):,} of {SCP_SIZE:,} characters" for policy in policies]
+    taken = f"{counted(len(policies), 'SCP')} of the {SLOTS} that a root, unit or account can have"
+    if not policies:
+        lines.append("every guardrail is in observe mode, so the SCP would deny nothing: write `mode: enforce`")
+    elif len(policies) > FREE_SLOTS:
+        lines.append(
+            f"{taken}. Others take about {SLOTS - FREE_SLOTS}: attach a part to a level above, because denies add up"
+        )
+    else:
+        lines.append(taken)
+    if prevention.observed and policies:
+        lines.append(f"in observe mode, so not in the SCP: {', '.join(prevention.observed)}")
+    if prevention.without_not_resource:
+        lines.append(
+            f"AWS documents no NotResource in SCPs of {partition}, so these statements are only in the attached "
+            f"policies: {', '.join(prevention.without_not_resource)}"
+        )
+    return lines

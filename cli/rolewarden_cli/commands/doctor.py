@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
-from rolewarden.guardrails import Rules
 from rolewarden.plaintext import visible
 
 from rolewarden_cli import console, options
@@ -33,14 +31,14 @@ def run_doctor(
     """Check on the deployed stack what can only be seen there, and print a line for each check.
 
     The checks cover the deployed rules, subscriptions, alarms, dead-letter queues, schedules, concurrency, StackSets,
-    trails, forwarders, accounts, and domains in other regions. Each line begins with ok, warn or fail, and a problem
-    ends with the fix. SweepFunction checks the last four with its own permissions.
+    OperatorArn, trails, forwarders, accounts, and domains in other regions. Each line begins with ok, warn or fail, and
+    a problem ends with the fix. SweepFunction checks the last four with its own permissions.
 
     Example: rolewarden doctor --region us-east-1
 
     Your role needs permission to describe the stack and its resources, and to invoke SweepFunction.
     """
-    rules = _local_rules(guardrails)
+    rules = options.local_rules(guardrails)
     connection.deployed()
     found = list(checks(connection, rules))
     if as_json:
@@ -48,11 +46,6 @@ def run_doctor(
     else:
         show_checks(console.console(), found)
     options.end(is_done=all(check.level is not Level.FAIL for check in found))
-
-
-def _local_rules(path: Path) -> Rules | None:
-    """The rules to compare with; None if the user named no file and the default file does not exist."""
-    return None if path == DEFAULT_FILE and not path.exists() else options.rules_in(path)
 
 
 def show_checks(out: Console, found: Iterable[Check]) -> None:

@@ -12,11 +12,12 @@ from rich.text import Text
 from rolewarden.own_events import RoleContested, RulesChanged
 
 from rolewarden_cli import console
+from rolewarden_cli.actors import without_actors
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import DIGEST, VERDICT_COLORS, indented, time_text
 from rolewarden_cli.history import Entry, parsed_time, read_history
-from rolewarden_cli.options import AsJson
+from rolewarden_cli.options import AsJson, WithoutActors
 
 
 @of_an_account
@@ -27,6 +28,7 @@ def run_history(
                                        "date such as 2026-11-25.")] = "",
     actor: Annotated[str, typer.Option(metavar="CALLER", help="Only entries that this caller caused: a part "
                                        "of the ARN, or a pattern with `*`.")] = "",
+    no_actors: WithoutActors = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Show the remediations and findings of the deployed stack, newest first.
@@ -35,6 +37,8 @@ def run_history(
     """
     start = parsed_time(since, datetime.now(UTC)) if since else None
     found = read_history(connection, role=role, since=start, actor=actor)
+    if no_actors:
+        found = tuple(map(without_actors, found))
     if as_json:
         print_json({"entries": found})
     else:

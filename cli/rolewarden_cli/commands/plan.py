@@ -89,6 +89,7 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool 
     _show_shared(out, plan)
     _show_exemptions(out, plan)
     _show_doubts(out, plan)
+    _show_loosened(out, plan)
     _show_unmatched(out, plan)
     _show_switches(out, plan)
     _show_named(out, plan)
@@ -218,6 +219,16 @@ def _show_doubts(out: Console, plan: Plan) -> None:
         out.print(indented(Text.assemble((doubt.role, "bold"), f"  {doubt.reason}"), 2))
         out.print(indented(Text(doubt.message, "yellow"), 4))
         out.print(indented(doubt.recommendation, 4))
+
+
+def _show_loosened(out: Console, plan: Plan) -> None:
+    if plan.loosened:
+        out.print(heading("assignments that callers can choose"))
+    for rule in plan.loosened:
+        now = few(rule.subjects, FEW) if rule.subjects else "no subject of this account"
+        line = Text.assemble((f"assignment {rule.assignment}", "bold"), f"  matches {now} now")
+        out.print(indented(line, 2))
+        out.print(indented(Text(rule.why, "yellow"), 4))
 
 
 def _show_unmatched(out: Console, plan: Plan) -> None:

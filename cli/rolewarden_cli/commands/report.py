@@ -14,7 +14,7 @@ from rolewarden_cli.history import parsed_time
 from rolewarden_cli.lines import print_line
 from rolewarden_cli.models import models
 from rolewarden_cli.notes import note
-from rolewarden_cli.options import Guardrails, ModelPatterns
+from rolewarden_cli.options import Guardrails, ModelPatterns, WithoutActors
 from rolewarden_cli.report import render
 from rolewarden_cli.report.gather import gather
 from rolewarden_cli.rules import DEFAULT_FILE, UnwritableError
@@ -28,6 +28,7 @@ def run_report(
     since: Annotated[str, typer.Option(metavar="TIME", help="The beginning of the history: 7d or 90d ago, or a "
                                        "date such as 2026-11-25.")] = "90d",
     guardrails: Guardrails = DEFAULT_FILE,
+    no_actors: WithoutActors = False,
 ) -> None:  # fmt: skip
     """Write one HTML file for an auditor: coverage, findings, access matrix, drift, policies.
 
@@ -42,6 +43,8 @@ def run_report(
         note(line)
     with console.progress() as progress:
         found = gather(connection, rules, guardrails, columns, now, start, progress)
+    if no_actors:
+        found = found.without_actors()
     try:
         out.write_text(render(found), encoding="utf-8")
     except OSError as error:

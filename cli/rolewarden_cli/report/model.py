@@ -5,8 +5,8 @@ Every figure on the page comes from a `Report`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -15,6 +15,7 @@ from rolewarden.policies import Policy
 from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
 
 from rolewarden_cli.access import AccessMatrix, Row
+from rolewarden_cli.actors import without_actors, without_principals
 from rolewarden_cli.history import Entry
 from rolewarden_cli.plan import BEDROCK_ROLE, DIRECT_DEPLOYMENT, RETIRED, Plan
 from rolewarden_cli.stack import DEPLOY, StackRules
@@ -78,7 +79,7 @@ class Finding:
 class Provenance:
     """The sources of the figures.
 
-    - `caller`: the ARN of the caller.
+    - `caller`: the ARN of the caller. Empty if the report leaves out callers.
     - `place`: "AWS", or the local AWS in words.
     - `version`: the version of Rolewarden.
     - `digest`: the SHA-256 of `guardrails_file`, in hexadecimal.
@@ -103,6 +104,32 @@ class Report:
     history: tuple[Entry, ...]
     policies: tuple[Policy, ...]
     status: Status | None = None
+
+    def without_actors(self) -> Report:
+        """The same report without callers, and without the ARNs of roles, users and sessions in messages."""
+
+        def lines(texts: Iterable[str]) -> tuple[str, ...]:
+            return tuple(map(without_principals, texts))
+
+        plan, status = self.plan, self.status
+        roles = tuple(
+            replace(role, outcome=role.outcome._replace(message=without_principals(role.outcome.message)))
+            for role in plan.roles
+        )
+        doubts = tuple(replace(doubt, message=without_principals(doubt.message)) for doubt in plan.doubts)
+        return replace(
+            self,
+            provenance=replace(self.provenance, caller=""),
+            plan=replace(plan, roles=roles, doubts=doubts, unread=lines(plan.unread)),
+            access=replace(self.access, unread=lines(self.access.unread)),
+            history=tuple(map(without_actors, self.history)),
+            status=status
+            and replace(
+                status,
+                contested=tuple(replace(role, actors=()) for role in status.contested),
+                unenforceable=tuple(map(without_actors, status.unenforceable)),
+            ),
+        )
 
     @cached_property
     def verdicts(self) -> Mapping[str, Verdict]:
@@ -135,7 +162,7 @@ class Report:
             callers = ", ".join(map(short_actor, role.actors))
             why = f"callers removed its guardrails {role.times} times since {role.since:%Y-%m-%d %H:%M} UTC"
             recommendation = "ask the callers to stop, or exempt the role in guardrails.yaml"
-            yield Finding(f"role {role.role}", FindingKind.CONTESTED, why, recommendation, f"by {callers}")
+            yield Finding(f"role {role.role}", FindingKind.CONTESTED, why, recommendation, callers and f"by {callers}")
         for shared in self.plan.shared:
             about = f"user profile {shared.domain_name or shared.domain_id}/{shared.user_profile}"
             aside = f"needs {', '.join(shared.guardrails)}, uses role {shared.role}"

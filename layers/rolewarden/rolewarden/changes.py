@@ -180,7 +180,7 @@ class ScopeChange(NamedTuple):
 class RulesChange(NamedTuple):
     """The difference between two sets of rules.
 
-    `settings` has the options of the whole file: `surplus`, `fallback` and `hold`.
+    `settings` has the options of the whole file: `surplus`, `fallback`, `hold` and `trusted_taggers`.
     """
 
     guardrails: tuple[GuardrailChange, ...]
@@ -219,8 +219,12 @@ def compare_rules(old: Rules, new: Rules, partition: str, today: date, *, home: 
         tuple(_guardrails(effects, old, new)),
         tuple(_assignments(effects, old, new)),
         (*_exemptions(old, new, today, home), *_scopes(old, new)),
-        tuple(_changed_options("", old, new, ("surplus", "fallback", "hold"))),
+        tuple(_changed_options("", old, new, ("surplus", "fallback", "hold", "trusted_taggers"))),
     )
+
+
+_OF_THE_FILE: Mapping[str, Any] = {"exempt_roles": (), "fixed_tags": False, "trusted_taggers": ()}
+"""The fields that each guardrail of a file has because of another key of the file, with the value without that key."""
 
 
 class Effects:
@@ -240,7 +244,7 @@ class Effects:
 
         They are without the statements that each guardrail of a file has because of another key of the file.
         """
-        plain = guardrail._replace(exempt_roles=(), fixed_tags=False, mode=Mode.ENFORCE, name="guardrail")
+        plain = guardrail._replace(**_OF_THE_FILE, mode=Mode.ENFORCE, name="guardrail")
         if plain not in self._compiled:
             policies = compile_guardrail(plain, self._partition)
             found = (statement for policy in policies for statement in policy.document["Statement"])
@@ -319,7 +323,7 @@ def _guardrail_options(before: Guardrail, after: Guardrail) -> Iterator[OptionCh
     """The options of a guardrail that have another value. The patterns of models are not among them."""
     for field in Guardrail._fields:
         old, new = getattr(before, field), getattr(after, field)
-        if field in {"name", "exempt_roles", "fixed_tags"} or old == new:
+        if field in {"name", *_OF_THE_FILE} or old == new:
             continue
         if hasattr(old, "kind") and hasattr(new, "kind"):
             yield from _changed_options(field, old, new, [key for key in old._fields if key != "patterns"])

@@ -6,16 +6,17 @@ use up a role's quota of attached policies, and model patterns that look like mi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
-from rolewarden.events import DOMAIN_ID
-from rolewarden.guardrails import Fallback, Guardrail, Mode, Rules
+from rolewarden.guardrails import Allowance, Assignment, Fallback, Guardrail, Mode, Rules
 from rolewarden.guardrails_file import FileReading, ShowProgress, read, show_nothing
 from rolewarden.known import KnownModels
-from rolewarden.matching import matches, matches_name
+from rolewarden.matching import is_of_ids, matches, matches_name, names_ids
 from rolewarden.model_ids import ListedModels, ModelNames
 from rolewarden.names import among
 from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail, fewest_policies
@@ -40,6 +41,8 @@ class Checked:
     - `policies`: the number of policies that each guardrail compiles to, by its name. Empty if the file has errors.
     - `slots`: the number of policies that each assignment attaches to a role, in the order of the file. Empty if the
       file has errors.
+    - `unprevented`: warnings about the service control policies of the file. They are also in `warnings` if an
+      assignment names principals.
     """
 
     rules: Rules | None
@@ -47,6 +50,7 @@ class Checked:
     warnings: tuple[Problem, ...]
     policies: Mapping[str, int] = field(default_factory=dict)
     slots: tuple[int, ...] = ()
+    unprevented: tuple[Problem, ...] = ()
 
 
 def check(
@@ -62,13 +66,19 @@ def check(
     checked = _compiled(reading, reading.rules, progress)
     if checked.rules is None:
         return checked
+    unprevented = tuple(_prevention_warnings(reading, reading.rules))
     more = (
         *_slot_warnings(reading, checked.slots),
         *_boundary_warnings(reading, reading.rules),
         *_pattern_warnings(reading, reading.rules, known, progress),
         *_loosening_warnings(reading, reading.rules),
+        *_domain_warnings(reading, reading.rules),
+        *_exemption_warnings(reading, reading.rules),
+        *_place_warnings(reading, reading.rules),
+        *(unprevented if reading.rules.prevents else ()),
     )
-    return replace(checked, warnings=tuple(sorted((*checked.warnings, *more), key=lambda problem: problem.line)))
+    warnings = tuple(sorted((*checked.warnings, *more), key=lambda problem: problem.line))
+    return replace(checked, warnings=warnings, unprevented=unprevented)
 
 
 def _compiled(reading: FileReading, rules: Rules, progress: ShowProgress) -> Checked:
@@ -142,26 +152,116 @@ def _contradictions(reading: FileReading, rules: Rules) -> Iterator[Problem]:
                 )
 
 
-def _loosening_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
-    """A warning for each assignment that denies less than the last one, to subjects whose names or tags callers choose.
+class Loosening(NamedTuple):
+    """An assignment that denies less than the last one, and that callers can get by what they choose.
 
-    An assignment with `accounts`, or only for IDs of domains, is left out: no caller chooses these. Names count only in
-    a file that names accounts.
+    - `number`: its position in the file, from 0.
+    - `by`: "tags" or "names".
     """
-    # Only a file that names accounts is for several of them. In one account, the owner of the file names its domains.
-    has_accounts = any(one.accounts for one in rules.assignments)
+
+    number: int
+    by: str
+
+    @property
+    def why(self) -> str:
+        """The callers who can get it, and what to do."""
+        who = "tag a domain or user profile" if self.by == "tags" else "create a domain, user profile or role"
+        add = "`accounts` or `trusted_taggers`" if self.by == "tags" else "`accounts`"
+        return (
+            f"denies less than the last assignment and matches by {self.by}, so every caller who can {who} can get it: "
+            f"add {add}, or write the IDs of domains"
+        )
+
+
+def loosenings(rules: Rules, *, several_accounts: bool) -> Iterator[Loosening]:
+    """The assignments that deny less than the last one, to subjects whose names or tags callers choose.
+
+    An assignment with `accounts`, or only for IDs of domains, is left out: no caller chooses these. So is one with tags
+    in a file that names the callers who can set them. Names count only with `several_accounts`, because the owner of
+    the file names the domains of one account.
+    """
     last = [rules.guardrails[name] for name in rules.assignments[-1].guardrails]
     for number, one in enumerate(rules.assignments[:-1]):
-        names = not all(DOMAIN_ID.fullmatch(domain) for domain in one.domains) if one.domains else True
-        named = [*(["tags"] if one.tags else []), *(["names"] if names and has_accounts and not one.tags else [])]
-        if one.accounts or not named or not _denies_less([rules.guardrails[name] for name in one.guardrails], last):
-            continue
-        who = "who can tag a domain or user profile" if one.tags else "who can create a domain, user profile or role"
-        yield reading.problem(
-            ("assignments", number),
-            f"denies less than the last assignment and matches by {named[0]}, so every caller {who} can get it: add "
-            "`accounts`, or write the IDs of domains",
-        )
+        names = not names_ids(one.domains)
+        by = "tags" if one.tags else "names" if names and several_accounts else ""
+        is_chosen = by and not one.accounts and not (one.tags and rules.trusted_taggers)
+        if is_chosen and _denies_less([rules.guardrails[name] for name in one.guardrails], last):
+            yield Loosening(number, by)
+
+
+def _loosening_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """A warning for each loosening. Only a file that names accounts is known to be for several of them."""
+    for found in loosenings(rules, several_accounts=names_accounts(rules)):
+        yield reading.problem(("assignments", found.number), found.why)
+
+
+def names_accounts(rules: Rules) -> bool:
+    """Whether an assignment names accounts, so that the file is for several of them."""
+    return any(one.accounts for one in rules.assignments)
+
+
+def _place_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """A warning for each assignment whose users can work as another role that has fewer denies."""
+    assigned = [(one, [rules.guardrails[name] for name in one.guardrails]) for one in rules.assignments]
+    for number, (one, guardrails) in enumerate(assigned):
+        enforced = [guardrail for guardrail in guardrails if guardrail.mode is Mode.ENFORCE]
+        looser = [other for other, others in assigned if other is not one and _denies_less(others, guardrails)]
+        # Between domains, `rolewarden check` only lists what each guardrail leaves open.
+        if (
+            any(_is_by_user(each) for each in (one, *looser))
+            and looser
+            and not any(guardrail.other_profiles is Allowance.DENY for guardrail in enforced)
+        ):
+            yield reading.problem(
+                ("assignments", number),
+                "its users can open the applications of user profiles with fewer denies, if they may call "
+                "sagemaker:CreatePresignedDomainUrl: add `other_profiles: deny` to one of its guardrails",
+            )
+        # A shared space has no user profile. So only another assignment than that of its domain can be stricter.
+        spaces = _is_by_user(one) and any(not other.user_profiles for other in looser)
+        if spaces and not any(guardrail.shared_spaces is Allowance.DENY for guardrail in enforced):
+            yield reading.problem(
+                ("assignments", number),
+                "its users can work in a shared space, which runs as a role of the domain with fewer denies: add "
+                "`shared_spaces: deny` to one of its guardrails",
+            )
+
+
+def _is_by_user(assignment: Assignment) -> bool:
+    """Whether an assignment can match some user profiles of a domain, and not the others."""
+    return bool(assignment.user_profiles or assignment.tags or assignment.roles)
+
+
+def _domain_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """A warning for each pattern of domain IDs that looks like a name."""
+    listed = {
+        "assignments": [assignment.domains for assignment in rules.assignments],
+        "exemptions": [exemption.domains for exemption in rules.exemptions],
+    }
+    for key, entries in listed.items():
+        for number, domains in enumerate(entries):
+            for place, domain in enumerate(domains):
+                if is_of_ids(domain) and not _IDS.fullmatch(domain):
+                    yield reading.problem(
+                        (key, number, "domains", place),
+                        f"`{domain}` begins as an ID and so matches no name, because a caller can choose a name that "
+                        "looks like an ID: write the ID of the domain",
+                    )
+
+
+_IDS = re.compile(r"d-[a-z0-9*?]{1,61}")
+"""An ID of a domain, possibly with wildcards, as SageMaker makes them."""
+
+
+def _exemption_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """A warning for each exemption whose subjects a caller can add to, because it names them by name."""
+    for number, exemption in enumerate(rules.exemptions):
+        if exemption.names_subjects and not names_ids(exemption.domains):
+            yield reading.problem(
+                ("exemptions", number),
+                "names its subjects by names, so a caller who creates a domain or user profile of that name uses the "
+                "role until you act on the alert: add `domains` with the IDs of the domains",
+            )
 
 
 def _denies_less(some: Sequence[Guardrail], others: Sequence[Guardrail]) -> bool:
@@ -174,6 +274,47 @@ def _denies_less(some: Sequence[Guardrail], others: Sequence[Guardrail]) -> bool
         if wanted and not any(getattr(rule, "kind", "deny-all") == "deny-all" for rule in rules):
             return True
     return False
+
+
+def _prevention_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """A warning for each assignment or exemption to which a service control policy (SCP) gives other rules.
+
+    An SCP sees the ARN of a caller, and no domain, user profile or tag.
+    """
+    for number, one in enumerate(rules.assignments):
+        own = [rules.guardrails[name] for name in one.guardrails]
+        if not one.principals and _denies_less(own, list(rules.guardrails.values())):
+            yield reading.problem(
+                ("assignments", number),
+                "has no `principals`, so a service control policy denies its roles all that any guardrail denies: add "
+                "`principals` with the ARNs of its roles",
+            )
+        if one.principals or not (one.user_profiles or one.tags):
+            continue
+        for place, other in enumerate(rules.assignments):
+            looser = other.principals and _denies_less([rules.guardrails[name] for name in other.guardrails], own)
+            if looser and _may_meet(one, other):
+                yield reading.problem(
+                    ("assignments", number),
+                    f"denies more than assignment {place + 1}, which has `principals`. A user profile without a role "
+                    "of its own works as the role of its domain, and a service control policy then applies assignment "
+                    f"{place + 1}: give these user profiles a role of their own, and add it to `principals`",
+                )
+    for number, exemption in enumerate(rules.exemptions):
+        if not exemption.account:
+            yield reading.problem(
+                ("exemptions", number),
+                f"names no account, so a service control policy does not exempt `{exemption.role}`: add `account` with "
+                "the 12 digits of the role's account",
+            )
+
+
+def _may_meet(one: Assignment, other: Assignment) -> bool:
+    """Whether two assignments may match subjects of the same domain."""
+    return all(
+        not some or not others or any(matches(a, b) or matches(b, a) for a in some for b in others)
+        for some, others in ((one.accounts, other.accounts), (one.domains, other.domains))
+    )
 
 
 def _slot_warnings(reading: FileReading, slots: tuple[int, ...]) -> Iterator[Problem]:

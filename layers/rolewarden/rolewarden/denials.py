@@ -17,10 +17,10 @@ from rolewarden.guardrails import BedrockRule, JumpStartRule, Rules
 from rolewarden.known import known_models
 from rolewarden.matching import Patterns, matches
 from rolewarden.policies import Statement
-from rolewarden.vocabulary import JUMPSTART_TAGS
+from rolewarden.vocabulary import JUMPSTART_TAGS, SPACE_SHARING
 
-_OF_THE_REQUEST = ("aws:RequestTag/", "aws:ResourceTag/", "aws:TagKeys", "bedrock-mantle:Model")
-"""The beginnings of condition keys that say which model a request is about."""
+_OF_THE_REQUEST = ("aws:RequestTag/", "aws:ResourceTag/", "aws:TagKeys", "bedrock-mantle:Model", "sagemaker:")
+"""The beginnings of condition keys that say which model or space a request is about."""
 
 _UNLISTED_ID = {"bedrock": "rolewarden.unlisted-model-v1:0", "jumpstart": "rolewarden-unlisted-model"}
 
@@ -240,7 +240,7 @@ class _Requests:
         """The access paths. One that names a model is open if it is open for one of these models."""
         on_bedrock = [self._arn("bedrock", f"foundation-model/{model}", "") for model in bedrock]
         mantle = self._arn("bedrock-mantle", "project/example")
-        example = "*"
+        example, shared = "*", {SPACE_SHARING: "Shared"}
         of_path: dict[str, tuple[AwsRequest, ...]] = {
             "batch jobs of Bedrock": tuple(AwsRequest("bedrock:CreateModelInvocationJob", arn) for arn in on_bedrock),
             "fine-tuning of Bedrock models": tuple(
@@ -269,6 +269,14 @@ class _Requests:
             "AWS's assistants in Canvas": (AwsRequest("q:SendMessage", example),),
             "AWS's assistants outside Canvas": (AwsRequest("codewhisperer:GenerateRecommendations", example),),
             "work as another role": self.passing("rolewarden-example"),
+            "applications of other user profiles": (
+                AwsRequest(
+                    "sagemaker:CreatePresignedDomainUrl", self._arn("sagemaker", "user-profile/d-example/other")
+                ),
+            ),
+            "shared spaces": (
+                AwsRequest("sagemaker:CreateSpace", self._arn("sagemaker", "space/d-example/team"), shared),
+            ),
         }
         if self._contexts:
             # A guardrail can deny all calls but some, for example those of one Region.

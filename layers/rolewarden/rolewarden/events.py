@@ -8,7 +8,7 @@ https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-refe
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -53,7 +53,7 @@ class Ignored(StrEnum):
     UNKNOWN_EVENT = "a call that changes no role, subject or policy that Rolewarden covers"
     OTHER_RESOURCE = "tags of a resource that is not a domain or user profile"
     OTHER_POLICY = "a policy that is not Rolewarden's"
-    OTHER_ACCOUNT = "a call in another account, where the same names belong to other resources"
+    OTHER_ACCOUNT = "a call in an account that the stack does not cover"
     OTHER_REGION = "a call to SageMaker in a region that is not in the stack's parameter Regions"
     UNREADABLE = "the parameters do not name the changed resource; the next sweep evaluates it"
 
@@ -69,6 +69,17 @@ class SubjectKey(NamedTuple):
     user_profile: str = ""
 
 
+class TagChange(NamedTuple):
+    """The tags of a domain or user profile that a call set or removed.
+
+    - `principal`: the ARN of the role or user that made the call; for a session, that of its role.
+    - `keys`: the keys of the tags. Empty if the record does not have them.
+    """
+
+    principal: str
+    keys: frozenset[str]
+
+
 class EvaluationRequest(NamedTuple):
     """What an event asks Rolewarden to evaluate.
 
@@ -76,6 +87,7 @@ class EvaluationRequest(NamedTuple):
     - `ignored`: why the event triggers no evaluation. None if it triggers one.
     - `detached`: whether the call detached a policy of Rolewarden from the role, or changed the role's permissions
       boundary. IAM may still show the state before the call.
+    - `tags`: the change to the tags of the subject; None if the call changed none.
     - `drill`: the call on the canary, which a drill can have made. None for other calls.
     """
 
@@ -87,6 +99,7 @@ class EvaluationRequest(NamedTuple):
     policy: str = ""
     ignored: Ignored | None = None
     detached: bool = False
+    tags: TagChange | None = None
     drill: DrillCall | None = None
 
     @property
@@ -112,8 +125,8 @@ class EvaluationRequest(NamedTuple):
         return named
 
 
-ACCOUNT = re.compile(r"\d{12}")
-REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
+ACCOUNT = re.compile(r"[0-9]{12}")
+REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}")
 ROLE_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
 POLICY_NAME = re.compile(r"[\w+=,.@-]{1,128}", re.ASCII)
 DOMAIN_ID = re.compile(r"d-[a-z0-9-]{1,61}")
@@ -123,16 +136,26 @@ _PROFILE_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:user-profile/(?P<dom
 # The path matches in any case, because IAM does not document whether its case counts. An event is only a hint, so a
 # surplus match does no harm.
 _POLICY_ARN = re.compile(
-    r"arn:[^:]+:iam::(?P<account>\d{12}):policy/(?i:rolewarden)/(?P<name>[\w+=,.@-]{1,128})", re.ASCII
+    r"arn:[^:]+:iam::(?P<account>[0-9]{12}):policy/(?i:rolewarden)/(?P<name>[\w+=,.@-]{1,128})", re.ASCII
 )
 
 
-def parse_event(event: Any, own_account: str = "", regions: Collection[str] = ()) -> EvaluationRequest:
-    """Parse an EventBridge event with a CloudTrail record. Accepts any value, and raises nothing.
+def parse_event(
+    event: Any, covers: Callable[[str], bool] | None = None, regions: Collection[str] = ()
+) -> EvaluationRequest:
+    """Parse an EventBridge event with a CloudTrail record. Accepts any value, and raises only what `covers` raises.
 
-    - `own_account`: events of other accounts are ignored. Empty means all accounts.
+    - `covers`: whether the stack covers an account. Events of other accounts are ignored. None means that all accounts
+      are covered.
     - `regions`: SageMaker events of other regions are ignored. Empty means all regions.
     """
+    request = _parsed(event, regions)
+    if request.ignored or covers is None or covers(request.account):
+        return request
+    return EvaluationRequest(request.account, request.region, request.origin, ignored=Ignored.OTHER_ACCOUNT)
+
+
+def _parsed(event: Any, regions: Collection[str]) -> EvaluationRequest:
     envelope = mapping(event)
     detail = mapping(envelope.get("detail"))
     account = matched(ACCOUNT, envelope.get("account"))
@@ -146,34 +169,20 @@ def parse_event(event: Any, own_account: str = "", regions: Collection[str] = ()
 
     if not (account and region and call) or envelope.get("detail-type") != CLOUDTRAIL:
         return ignore(Ignored.NOT_AN_API_CALL)
-    if own_account not in {"", account}:
-        return ignore(Ignored.OTHER_ACCOUNT)
-    source = (_text(envelope.get("source")), _text(detail.get("eventSource")))
-    known = {
-        ("aws.sagemaker", "sagemaker.amazonaws.com"): SAGEMAKER_EVENTS,
-        ("aws.iam", "iam.amazonaws.com"): IAM_EVENTS,
-    }.get(source)
-    if known is None:
-        return ignore(Ignored.OTHER_SERVICE)
-    if call not in known:
-        return ignore(Ignored.UNKNOWN_EVENT)
-    if detail.get("errorCode"):
-        return ignore(Ignored.FAILED_CALL)
-    if regions and known is SAGEMAKER_EVENTS and region not in regions:
-        return ignore(Ignored.OTHER_REGION)
+    if reason := _reason_to_ignore(
+        call, _text(envelope.get("source")), detail, bool(regions) and region not in regions
+    ):
+        return ignore(reason)
     parameters = mapping(detail.get("requestParameters"))
     kind = canary_call(call, parameters)
     drill = DrillCall(kind, cause.principal, nonce_in(cause.user_agent), cause.event_id) if kind else None
     if kind is DrillKind.SUBJECTS:
         return EvaluationRequest(account, region, origin, drill=drill)
     if call in ROLE_EVENTS:
-        created = mapping(mapping(detail.get("responseElements")).get("role")) if call == "AcquireRole" else {}
-        role = matched(ROLE_NAME, (created or parameters).get("roleName"))
-        if not role:
+        named = _role(call, parameters, mapping(detail.get("responseElements")))
+        if named is None:
             return ignore(Ignored.UNREADABLE)
-        ours = _POLICY_ARN.fullmatch(_text(parameters.get("policyArn"))) is not None
-        detached = (ours and call == "DetachRolePolicy") or call in BOUNDARY_EVENTS
-        return EvaluationRequest(account, region, origin, role=role, detached=detached, drill=drill)
+        return EvaluationRequest(account, region, origin, role=named[0], detached=named[1], drill=drill)
     if call in POLICY_EVENTS:
         arn = _text(parameters.get("policyArn"))
         policy = _POLICY_ARN.fullmatch(arn)
@@ -183,7 +192,44 @@ def parse_event(event: Any, own_account: str = "", regions: Collection[str] = ()
     if call in TAG_EVENTS and not (_tagged_subject(parameters) or not parameters.get("resourceArn")):
         return ignore(Ignored.OTHER_RESOURCE)
     subject = _subject(call, parameters, mapping(detail.get("responseElements")))
-    return EvaluationRequest(account, region, origin, subject=subject) if subject else ignore(Ignored.UNREADABLE)
+    if subject is None:
+        return ignore(Ignored.UNREADABLE)
+    tags = _tag_change(call, parameters, mapping(detail.get("userIdentity")))
+    return EvaluationRequest(account, region, origin, subject=subject, tags=tags)
+
+
+def _reason_to_ignore(call: str, source: str, detail: Mapping[str, Any], elsewhere: bool) -> Ignored | None:
+    """Why a call triggers no evaluation, whatever it is about. `elsewhere`: it was made in another region."""
+    known = {
+        ("aws.sagemaker", "sagemaker.amazonaws.com"): SAGEMAKER_EVENTS,
+        ("aws.iam", "iam.amazonaws.com"): IAM_EVENTS,
+    }.get((source, _text(detail.get("eventSource"))))
+    if known is None:
+        return Ignored.OTHER_SERVICE
+    if call not in known:
+        return Ignored.UNKNOWN_EVENT
+    if detail.get("errorCode"):
+        return Ignored.FAILED_CALL
+    return Ignored.OTHER_REGION if elsewhere and known is SAGEMAKER_EVENTS else None
+
+
+def _role(call: str, parameters: Mapping[str, Any], response: Mapping[str, Any]) -> tuple[str, bool] | None:
+    """The role that a call changed, and whether it detached a policy of Rolewarden or changed the boundary."""
+    created = mapping(response.get("role")) if call == "AcquireRole" else {}
+    role = matched(ROLE_NAME, (created or parameters).get("roleName"))
+    ours = _POLICY_ARN.fullmatch(_text(parameters.get("policyArn"))) is not None
+    return (role, (ours and call == "DetachRolePolicy") or call in BOUNDARY_EVENTS) if role else None
+
+
+def _tag_change(call: str, parameters: Mapping[str, Any], identity: Mapping[str, Any]) -> TagChange | None:
+    """The change to tags that a call made. A call that creates a subject can also set tags."""
+    given = parameters.get("tagKeys" if call == "DeleteTags" else "tags")
+    if call not in TAG_EVENTS and not given:
+        return None
+    items = given if isinstance(given, list) else []
+    keys = frozenset(filter(None, (_text(item) or _text(mapping(item).get("key")) for item in items)))
+    issuer = mapping(mapping(identity.get("sessionContext")).get("sessionIssuer"))
+    return TagChange(_text(issuer.get("arn")) or _text(identity.get("arn")) or _actor(identity), keys)
 
 
 def _subject(name: str, parameters: Mapping[str, Any], response: Mapping[str, Any]) -> SubjectKey | None:

@@ -33,12 +33,14 @@ from rolewarden.problems import Path_, Problems
 from rolewarden.vocabulary import GEOGRAPHIES
 
 _PUBLIC_HUB = "SageMakerPublicHub"
-_NAMING_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:\d*:(foundation-model|inference-profile)/.+"
+_NAMING_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:[0-9]*:(foundation-model|inference-profile)/.+"
 _NAMED_BESIDES = ("application-inference-profile", "prompt-router", "default-prompt-router")
 """Kinds of ARNs for which AWS authorizes a call on the models behind them, too."""
 _INFERENCE_PROFILE = rf"({'|'.join(GEOGRAPHIES)})\."
-_SYSTEM_PROFILE = r"(arn:aws[a-z-]*:bedrock:[a-z0-9*-]*:[\d*]*:inference-profile/)?(?P<place>[a-z-]+)\..+"
+_SYSTEM_PROFILE = r"(arn:aws[a-z-]*:bedrock:[a-z0-9*-]*:[0-9*]*:inference-profile/)?(?P<place>[a-z-]+)\..+"
 _FAMILIES = ("bedrock", "jumpstart", "assistants")
+_SWITCHES = ("api_keys", "other_profiles", "shared_spaces")
+"""Options of a guardrail that close an access path of their own."""
 _ALL_ASSISTANTS = "an assistant does not show its model: write `assistants: {deny: all}`"
 _MODELS = "`{deny: all}`, `{deny: [model, ...]}` or `{allow: [model, ...]}`"
 _DENIES_NOTHING = "allows every model, and no option denies anything: remove the whole entry, or add an option"
@@ -85,7 +87,7 @@ class _GuardrailReader(Fields):
                 )
             found[name] = self.guardrail(name, body, (*path, name), mode)
         for lowered, name in policies.items():
-            base = policies.get(re.sub(r"-\d+$", "", lowered), name)
+            base = policies.get(re.sub(r"-[0-9]+$", "", lowered), name)
             if base != name:
                 self.add_error(
                     (*path, name),
@@ -95,9 +97,9 @@ class _GuardrailReader(Fields):
         return found
 
     def guardrail(self, name: str, value: Any, path: Path_, mode: Mode) -> Guardrail:
-        body = self.mapping(value, path, {*_FAMILIES, "pass_roles", "api_keys", "routes", "mode"})
-        allowing = {"api_keys"} if body.get("api_keys") == Allowance.ALLOW else set()
-        denying = {*_FAMILIES, "pass_roles", "api_keys"} & (body.keys() - allowing)
+        body = self.mapping(value, path, {*_FAMILIES, "pass_roles", "routes", "mode", *_SWITCHES})
+        allowing = {switch for switch in _SWITCHES if body.get(switch) == Allowance.ALLOW}
+        denying = {*_FAMILIES, "pass_roles", *_SWITCHES} & (body.keys() - allowing)
         if not denying and isinstance(value, dict) and body.keys() == value.keys():
             self.add_error(
                 path, "denies nothing: add `bedrock: {deny: all}`, `jumpstart: {deny: all}` or lists of models"
@@ -114,6 +116,8 @@ class _GuardrailReader(Fields):
             if "pass_roles" in body
             else (),
             api_keys=self.choice(Allowance, "api_keys", body, path, Allowance.ALLOW),
+            other_profiles=self.choice(Allowance, "other_profiles", body, path, Allowance.ALLOW),
+            shared_spaces=self.choice(Allowance, "shared_spaces", body, path, Allowance.ALLOW),
         )
 
     def assistants(self, value: Any, path: Path_) -> AssistantsRule:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 
+from rolewarden.documents import digest
 from rolewarden.guardrails import Rules
-from rolewarden.policies import compile_rules, digest
+from rolewarden.policies import compile_rules
 
 
 def fingerprint(rules: Rules, partition: str) -> str:

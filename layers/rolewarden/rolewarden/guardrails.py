@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from rolewarden.errors import RulesError
-from rolewarden.matching import matches, matches_any, matches_name
+from rolewarden.matching import matches, matches_any, matches_domain, matches_name
 from rolewarden.names import same
 
 
@@ -130,6 +130,9 @@ class Guardrail(NamedTuple):
     - `api_keys`: whether the guardrail denies API keys for models.
     - `fixed_tags`: whether a covered role can change no tag of a domain or user profile, because an assignment of the
       file matches tags.
+    - `trusted_taggers`: the principals that can change these tags, even as a covered role.
+    - `other_profiles`: whether a covered role can open and start the applications of other user profiles.
+    - `shared_spaces`: whether a covered role can work in shared spaces, which run as a role of the domain.
     """
 
     name: str
@@ -142,6 +145,9 @@ class Guardrail(NamedTuple):
     exempt_roles: tuple[ExemptRole, ...] = ()
     fixed_tags: bool = False
     api_keys: Allowance = Allowance.ALLOW
+    trusted_taggers: tuple[str, ...] = ()
+    other_profiles: Allowance = Allowance.ALLOW
+    shared_spaces: Allowance = Allowance.ALLOW
 
 
 class Subject(NamedTuple):
@@ -163,6 +169,9 @@ class Assignment(NamedTuple):
     """The guardrails that matching subjects need.
 
     A subject matches if it meets one of the patterns of each kind that is not empty, and all `tags`.
+
+    - `principals`: the callers that belong to the assignment under prevention: ARNs, and paths that end in `/*`. They
+      do not decide which subjects match.
     """
 
     guardrails: tuple[str, ...]
@@ -171,6 +180,7 @@ class Assignment(NamedTuple):
     user_profiles: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     tags: Mapping[str, str] = MappingProxyType({})
+    principals: tuple[str, ...] = ()
 
     @property
     def matches_everyone(self) -> bool:
@@ -181,7 +191,7 @@ class Assignment(NamedTuple):
         """Whether this assignment applies to `subject`."""
         return (
             matches_any(self.accounts, subject.account)
-            and matches_any(self.domains, subject.domain_id, subject.domain_name)
+            and matches_domain(self.domains, subject.domain_id, subject.domain_name)
             and (not self.user_profiles or matches_name(self.user_profiles, subject.user_profile))
             and (not self.roles or matches_name(self.roles, subject.role))
             and all(key in subject.tags and matches(pattern, subject.tags[key]) for key, pattern in self.tags.items())
@@ -214,7 +224,7 @@ class Exemption(NamedTuple):
     def covers(self, subject: Subject) -> bool:
         """Whether the exemption applies to the use of the role by `subject`. A role without a domain has no user."""
         return not subject.domain_id or (
-            matches_any(self.domains, subject.domain_id, subject.domain_name)
+            matches_domain(self.domains, subject.domain_id, subject.domain_name)
             and (not self.user_profiles or matches_name(self.user_profiles, subject.user_profile))
         )
 
@@ -249,7 +259,11 @@ class AlsoGovern(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """A valid guardrails.yaml."""
+    """A valid guardrails.yaml.
+
+    - `trusted_taggers`: the ARNs of the only principals that can set the tags by which assignments match. Empty if the
+      file names none.
+    """
 
     guardrails: Mapping[str, Guardrail]
     assignments: tuple[Assignment, ...]
@@ -259,13 +273,17 @@ class Rules(NamedTuple):
     fallback: Fallback = Fallback.NONE
     never_govern: tuple[NeverGoverned, ...] = ()
     hold: Hold = Hold.NONE
+    trusted_taggers: tuple[str, ...] = ()
 
     def required(self, subject: Subject) -> tuple[Guardrail, ...]:
         """The guardrails that `subject` needs: those of the first assignment that matches it."""
-        for assignment in self.assignments:
-            if assignment.matches(subject):
-                return tuple(self.guardrails[name] for name in assignment.guardrails)
-        return ()
+        number = self.deciding(subject)
+        names = self.assignments[number].guardrails if number is not None else ()
+        return tuple(self.guardrails[name] for name in names)
+
+    def deciding(self, subject: Subject) -> int | None:
+        """The position of the first assignment that matches `subject`, from 0; None if none does."""
+        return next((number for number, one in enumerate(self.assignments) if one.matches(subject)), None)
 
     def exemption(self, account: str, role: str, today: date, *, home: str) -> Exemption | None:
         """The exemption of a role of `account` that applies on the day `today` (UTC); None if no exemption applies.
@@ -312,6 +330,11 @@ class Rules(NamedTuple):
         return tuple(dict.fromkeys(filter(None, sets)))
 
     @property
+    def prevents(self) -> bool:
+        """Whether an assignment names principals, so that the file is also meant for service control policies."""
+        return any(assignment.principals for assignment in self.assignments)
+
+    @property
     def observes(self) -> bool:
         """Whether every guardrail is in observe mode, so that Rolewarden changes no role."""
         return all(guardrail.mode is Mode.OBSERVE for guardrail in self.guardrails.values())
@@ -319,4 +342,9 @@ class Rules(NamedTuple):
     @property
     def asks_for_tags(self) -> bool:
         """Whether an assignment matches tags. Otherwise a sweep does not need to list them."""
-        return any(assignment.tags for assignment in self.assignments)
+        return bool(self.tag_keys)
+
+    @property
+    def tag_keys(self) -> frozenset[str]:
+        """The keys of the tags by which assignments match."""
+        return frozenset(key for assignment in self.assignments for key in assignment.tags)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
@@ -33,6 +33,7 @@ from rolewarden.guardrails import (
     Rules,
     SurplusPolicies,
 )
+from rolewarden.principals import ANY_PRINCIPALS, add_contradictions, problem_of
 from rolewarden.problems import Path_, Problem, Problems, problem_at, where_of
 from rolewarden.trust import principal_of
 
@@ -152,10 +153,13 @@ def read_yaml(
 _NAMES = "a list of guardrails, for example `[no-generative-ai]`, or `[]` if none applies"
 _PATTERNS = {
     "accounts": 'a list of account IDs, for example `["012345678901"]`',
-    "domains": "a list of patterns of domain names or IDs, for example `[research]`",
+    "domains": "a list of patterns of domain names, or of IDs that begin with d-, for example `[research]`",
     "user_profiles": "a list of patterns of profile names, for example `[intern-*]`",
     "roles": ROLE_PATTERNS,
+    "principals": ANY_PRINCIPALS,
 }
+_TAGGER = r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/([A-Za-z0-9_+=,.@-]+/)*[A-Za-z0-9_+=,.@-]{1,64}"
+_TAGGERS = 'a list of ARNs, for example `["arn:aws:iam::111122223333:role/platform"]`'
 _SERVICES = "a list of services or accounts, for example `[sagemaker.amazonaws.com]`"
 _CATCH_ALL = (
     "{}: end with an assignment that matches every subject, for example `- guardrails: [name]` without conditions "
@@ -181,7 +185,7 @@ class _FileReader(Fields):
             return self.reading(None)
         known = {
             "mode", "guardrails", "assignments", "exemptions", "also_govern", "surplus", "fallback", "never_govern",
-            "hold",
+            "hold", "trusted_taggers",
         }  # fmt: skip
         if isinstance(document, dict) and document.get("guardrails", {}) is None and document.keys() - known:
             lost = next(key for key in document if key not in known)
@@ -205,15 +209,19 @@ class _FileReader(Fields):
         fallback = self.choice(Fallback, "fallback", top, (), Fallback.NONE)
         never = tuple(self.items(top.get("never_govern"), ("never_govern",), self.never_governed))
         hold = self.choice(Hold, "hold", top, (), Hold.NONE)
+        taggers = self.trusted_taggers(top["trusted_taggers"], assignments) if "trusted_taggers" in top else ()
         rules = None
+        if not self.problems.errors:
+            add_contradictions(assignments, exemptions, self.problems)
         if not self.problems.errors:
             named = [*((one.account, one.role) for one in exemptions), *((one.account, one.role) for one in never)]
             exempt = tuple(sorted({ExemptRole(*one) for one in named}))
             tagged = any(assignment.tags for assignment in assignments)
             guardrails = {
-                name: found._replace(exempt_roles=exempt, fixed_tags=tagged) for name, found in guardrails.items()
+                name: found._replace(exempt_roles=exempt, fixed_tags=tagged, trusted_taggers=taggers)
+                for name, found in guardrails.items()
             }
-            rules = Rules(guardrails, assignments, exemptions, also_govern, surplus, fallback, never, hold)
+            rules = Rules(guardrails, assignments, exemptions, also_govern, surplus, fallback, never, hold, taggers)
             self.warn_of_unused(rules)
         return self.reading(rules)
 
@@ -235,9 +243,11 @@ class _FileReader(Fields):
                 (*path, len(found) - 1), _CATCH_ALL.format("is the last assignment and does not match every subject")
             )
         if first is not None:
+            also = ", or add `roles` or `accounts` to it, because `principals` chooses no subjects"
             self.add_error(
                 (*path, first + 1),
-                f"is never used, because assignment {first + 1} matches every subject: move that one to the end",
+                f"is never used, because assignment {first + 1} matches every subject: move that one to the end"
+                + (also if (everyone := found[first]) and everyone.principals else ""),
             )
         return tuple(assignment for assignment in found if assignment)
 
@@ -249,7 +259,11 @@ class _FileReader(Fields):
             {"guardrails", "tags", *_PATTERNS},
             {"guardrails": "is missing: name the guardrails of these subjects, for example `guardrails: [no-bedrock]`"},
         )
-        checks = {"accounts": self.check_account, "roles": self.check_role_name}
+        checks = {
+            "accounts": self.check_account,
+            "roles": self.check_role_name,
+            "principals": self.check_principal,
+        }
         listed = {
             key: self.strings(body[key], (*path, key), what, checks.get(key))
             for key, what in _PATTERNS.items()
@@ -274,11 +288,15 @@ class _FileReader(Fields):
 
     def check_account(self, account: str, path: Path_) -> None:
         if not re.fullmatch(ACCOUNT_PATTERN, account):
-            digits = re.sub(r"(?<=\d)[- ](?=\d)", "", account)
-            arn = re.search(r"(?<=:)\d{12}(?=:|$)", account)
+            digits = re.sub(r"(?<=[0-9])[- ](?=[0-9])", "", account)
+            arn = re.search(r"(?<=:)[0-9]{12}(?=:|$)", account)
             plain = arn[0] if arn else digits
             way = f"`{plain}`" if re.fullmatch(ACCOUNT_ID, plain) else "its 12 digits, or a pattern such as `1234*`"
             self.add_error(path, f"`{account}` is not an account ID: write {way}")
+
+    def check_principal(self, principal: str, path: Path_) -> None:
+        if problem := problem_of(principal):
+            self.add_error(path, f"`{principal}` {problem}")
 
     def tags(self, value: Any, path: Path_) -> dict[str, str]:
         if not isinstance(value, dict) or not value:
@@ -361,6 +379,21 @@ class _FileReader(Fields):
         if "account" in body and not (isinstance(account, str) and re.fullmatch(ACCOUNT_ID, account)):
             self.add_error(
                 (*path, "account"), 'must be the 12 digits of one account, for example `account: "111122223333"`'
+            )
+
+    def trusted_taggers(self, value: Any, assignments: Sequence[Assignment]) -> tuple[str, ...]:
+        path: Path_ = ("trusted_taggers",)
+        found = self.strings(value, path, _TAGGERS, self.check_tagger)
+        if found and not any(assignment.tags for assignment in assignments):
+            self.add_error(path, "no assignment matches by tags: add one, or remove `trusted_taggers`")
+        return tuple(dict.fromkeys(found))
+
+    def check_tagger(self, arn: str, path: Path_) -> None:
+        if not re.fullmatch(_TAGGER, arn):
+            self.add_error(
+                path,
+                f"`{arn}` is not the whole ARN of one role or user, with its account and path: write it as "
+                "`arn:aws:iam::111122223333:role/platform`, without wildcards and not as the ARN of a session",
             )
 
     def also_govern(self, value: Any) -> AlsoGovern:

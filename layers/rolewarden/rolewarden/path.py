@@ -143,7 +143,7 @@ class EventPath:
         about = "roles" if is_of_roles else "subjects"
         yield from self._each(
             (PathLink.CANARY, canary),
-            (PathLink.TRAIL, lambda: reach.unlogged_in(self.aws.within(account), region, [source])),
+            (PathLink.TRAIL, lambda: reach.trail_problem(self.aws.within(account), region, [source])),
         )
         is_here = (account, region) == (self.central.account, self.central.region)
         if is_here:

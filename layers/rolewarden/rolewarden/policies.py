@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 from rolewarden import POLICY_PATH
 from rolewarden.errors import RulesError
@@ -66,12 +65,17 @@ from rolewarden.vocabulary import (
     NO_MODELS,
     OTHER_PLATFORMS,
     OTHER_TAG_KEYS,
+    OWN_PROFILE,
     PASSED_TO,
     PASSED_TO_BEDROCK,
     RENAME_CUSTOMIZED,
     RENAME_IN_HUB,
     RENAME_MODEL,
     RERANK,
+    SET_TAGS,
+    SPACE_OWNER,
+    SPACE_PROFILE_TAG,
+    SPACE_SHARING,
     TAG_KEYS,
     THROUGH_BEDROCK,
     USE_ANY_MODEL,
@@ -81,6 +85,7 @@ from rolewarden.vocabulary import (
     USE_HUB,
     USE_INDIRECTLY,
     USE_ROLE,
+    USE_SPACES,
     USE_TAGGED,
     WEIGHT_BUCKETS,
     WRAP,
@@ -91,6 +96,11 @@ Statement = dict[str, Any]
 
 DESCRIPTION = "A guardrail of Rolewarden: edit guardrails.yaml"
 """The description of every policy that Rolewarden creates. Rolewarden deletes no policy with another description."""
+
+SCP_SIZE = 10_240
+"""Maximum characters of a service control policy, since May 2026 (5,120 before),
+https://docs.aws.amazon.com/organizations/latest/userguide/orgs_reference_limits.html. White space counts unless the
+policy is saved in the console."""
 
 POLICY_SIZE = 6144
 """The greatest number of characters of a managed policy without white space (IAM and STS quotas, IAM User Guide)."""
@@ -105,7 +115,17 @@ ALL_THAT_IS_NOT_DENIED = {"Sid": "AllThatIsNotDenied", "Effect": "Allow", "Actio
 """The statement of a boundary that allows everything. It grants nothing and does not limit the role's policies, so that
 only the boundary's denies have an effect."""
 
-SID_FAMILIES = ("Bedrock", "JumpStart", "Assistants", "PassRole", "ExemptRoles", "FixedTags", "ApiKey")
+SID_FAMILIES = (
+    "Bedrock",
+    "JumpStart",
+    "Assistants",
+    "PassRole",
+    "OtherProfiles",
+    "SharedSpaces",
+    "ExemptRoles",
+    "FixedTags",
+    "ApiKey",
+)
 """The Sid of every deny that the compiler writes begins with one of these."""
 
 
@@ -206,10 +226,10 @@ def compile_boundary(guardrails: Iterable[Guardrail], partition: str) -> Policy:
     Raises BoundaryTooLong, and TooLong as `compile_guardrail` does.
     """
     ordered = sorted(guardrails, key=lambda guardrail: guardrail.name)
-    pieces = [piece for guardrail in ordered for piece in _denies(guardrail, partition)]
+    pieces = [piece for guardrail in ordered for piece in denies(guardrail, partition)]
     # Guardrails share many statements, and a second equal deny has no effect.
     once = {json.dumps(piece): piece for piece in pieces}
-    document = document_of([ALL_THAT_IS_NOT_DENIED, *_numbered(list(once.values()))])
+    document = document_of([ALL_THAT_IS_NOT_DENIED, *numbered(list(once.values()))])
     if size(document) > POLICY_SIZE:
         raise BoundaryTooLong(size(document))
     return Policy(boundary_name(guardrail.name for guardrail in ordered), document)
@@ -223,7 +243,7 @@ def compile_guardrail(guardrail: Guardrail, partition: str) -> tuple[Policy, ...
     """
     return tuple(
         Policy(guardrail.name if number == 1 else f"{guardrail.name}-{number}", document)
-        for number, document in enumerate(_packed(list(_numbered(_denies(guardrail, partition)))), start=1)
+        for number, document in enumerate(packed(numbered(denies(guardrail, partition))), start=1)
     )
 
 
@@ -240,7 +260,7 @@ def fewest_policies(guardrail: Guardrail, partition: str) -> int:
             for patterns in ((model,), (model, "a.n*")):
                 few = rule._replace(patterns=patterns)
                 alone = Guardrail("", few) if isinstance(few, BedrockRule) else Guardrail("", None, few)
-                statements = _denies(alone._replace(routes=guardrail.routes), partition)
+                statements = denies(alone._replace(routes=guardrail.routes), partition)
                 sizes.append(sum(map(size, statements)))
                 places = json.dumps(statements).count(model)
             around = sizes[1] - sizes[0] - places * len(model)
@@ -248,8 +268,11 @@ def fewest_policies(guardrail: Guardrail, partition: str) -> int:
     return -(-characters // POLICY_SIZE)
 
 
-def _denies(guardrail: Guardrail, partition: str) -> list[Statement]:
-    """The statements of a guardrail. Each fits a policy. Several may have the same Sid."""
+def denies(guardrail: Guardrail, partition: str) -> list[Statement]:
+    """The statements of a guardrail. Each fits a policy. Several may have the same Sid.
+
+    Raises TooLong as `compile_guardrail` does.
+    """
     canvas = guardrail.routes is Routes.CANVAS
     families: dict[str, Iterator[Statement]] = {}
     if guardrail.bedrock:
@@ -264,23 +287,28 @@ def _denies(guardrail: Guardrail, partition: str) -> list[Statement]:
         families["pass_roles"] = _passing(guardrail.pass_roles, partition)
     if guardrail.api_keys is Allowance.DENY:
         families["api_keys"] = _api_keys()
+    if guardrail.other_profiles is Allowance.DENY:
+        families["other_profiles"] = _other_profiles(partition)
+    if guardrail.shared_spaces is Allowance.DENY:
+        families["shared_spaces"] = _shared_spaces()
     pieces: list[Statement] = []
     for family, statements in families.items():
         try:
             pieces += [piece for statement in statements for piece in _pieces(statement)]
         except _IndivisibleError:
             raise TooLong(("guardrails", guardrail.name, family)) from None
-    tags = _fixed_tags(partition) if guardrail.fixed_tags else []
+    tags = _fixed_tags(guardrail.trusted_taggers, partition) if guardrail.fixed_tags else []
     return [*pieces, *_exempt_roles(guardrail.exempt_roles, partition), *tags]
 
 
-def _fixed_tags(partition: str) -> list[Statement]:
+def _fixed_tags(trusted: Sequence[str], partition: str) -> list[Statement]:
     """The statements against changes of the tags by which assignments match.
 
     AmazonSageMakerCanvasFullAccess allows AddTags on each resource with `canvas` in its name.
     """
     arns = [f"arn:{partition}:sagemaker:*:*:{kind}/*" for kind in ("domain", "user-profile")]
-    return _pieces(_deny("FixedTags", ("sagemaker:AddTags", "sagemaker:DeleteTags"), resource=arns))
+    condition = {"ArnNotEquals": {"aws:PrincipalArn": _shortest(trusted)}} if trusted else None
+    return _pieces(_deny("FixedTags", SET_TAGS, resource=arns, condition=condition))
 
 
 def _exempt_roles(roles: Iterable[ExemptRole], partition: str) -> list[Statement]:
@@ -485,6 +513,35 @@ def _passing(roles: Sequence[str], partition: str) -> Iterator[Statement]:
     """The deny of passing any role but `roles`. A role can have a path, which its name does not show."""
     arns = [f"arn:{partition}:iam::*:role/{path}{role}" for role in fewest(roles) for path in ("", "*/")]
     yield _passed("PassRoleToService", PASSED_TO, not_resource=arns)
+
+
+def _other_profiles(partition: str) -> Iterator[Statement]:
+    """The denies of work as another user profile.
+
+    In a session of an application, SageMaker sets the keys for the domain and the user profile (see OWN_PROFILE). A
+    session without them has no user profile of its own, so each of these calls is denied.
+    """
+    profile = f"arn:{partition}:sagemaker:*:*:user-profile/{OWN_PROFILE}"
+    yield _deny("OtherProfilesUrls", ("sagemaker:CreatePresignedDomainUrl",), not_resource=(profile,))
+    # An application of a user profile has no owner, and its ARN has the name of the user profile.
+    apps = f"arn:{partition}:sagemaker:*:*:app/{OWN_PROFILE}/*"
+    of_profile = {"Null": {SPACE_OWNER: "true"}}
+    yield _deny("OtherProfilesApps", ("sagemaker:CreateApp",), not_resource=(apps,), condition=of_profile)
+    # A shared space runs as a role of the domain and not as its owner, so `shared_spaces` decides about it.
+    others = {
+        "Null": {SPACE_OWNER: "false"},
+        "ArnNotLike": {SPACE_OWNER: profile},
+        "StringNotEquals": {SPACE_SHARING: "Shared"},
+    }
+    yield _deny("OtherProfilesSpaces", USE_SPACES, condition=others)
+    tagged = {"ArnNotLike": {SPACE_PROFILE_TAG: profile}}
+    yield _deny("OtherProfilesSessions", ("sagemaker:StartSession",), condition=tagged)
+
+
+def _shared_spaces() -> Iterator[Statement]:
+    """The denies of work in shared spaces. Without a sharing type, CreateSpace makes a shared space."""
+    yield _deny("SharedSpaces", USE_SPACES, condition={"StringEquals": {SPACE_SHARING: "Shared"}})
+    yield _deny("SharedSpacesUnnamed", ("sagemaker:CreateSpace",), condition={"Null": {SPACE_SHARING: "true"}})
 
 
 def _assistants(_rule: AssistantsRule, canvas: bool) -> Iterator[Statement]:
@@ -872,12 +929,13 @@ def _fits(statement: Statement) -> bool:
     return size(document_of([statement])) <= POLICY_SIZE
 
 
-def _packed(pieces: Sequence[Statement]) -> list[Document]:
-    """Documents that contain `pieces`, each piece in the first document that has room for it.
+def packed(pieces: Iterable[Statement], most: int = POLICY_SIZE) -> list[Document]:
+    """Documents of at most `most` characters that contain `pieces`, each piece in the first document with room for it.
 
     A deny applies in any attached policy document. The quota of policies per role is small, so the statements are
     packed into few documents.
     """
+    pieces = list(pieces)
     documents: list[list[Statement]] = []
     rooms: dict[int, int] = {}  # of the documents that have room for another piece, by their place
     sizes = [size(piece) + 1 for piece in pieces]  # with a comma
@@ -886,7 +944,7 @@ def _packed(pieces: Sequence[Statement]) -> list[Document]:
         place = next((place for place, room in rooms.items() if needed <= room), len(documents))
         if place == len(documents):
             documents.append([])
-            rooms[place] = POLICY_SIZE - size(document_of([])) + 1
+            rooms[place] = most - size(document_of([])) + 1
         documents[place].append(piece)
         rooms[place] -= needed
         if rooms[place] < least:
@@ -894,7 +952,7 @@ def _packed(pieces: Sequence[Statement]) -> list[Document]:
     return [document_of(statements) for statements in documents]
 
 
-def _numbered(pieces: Sequence[Statement]) -> Iterator[Statement]:
+def numbered(pieces: Sequence[Statement]) -> Iterator[Statement]:
     """`pieces`, with a number after each Sid that several of them have."""
     shared = Counter(piece["Sid"] for piece in pieces)
     numbers: Counter[str] = Counter()
@@ -924,33 +982,3 @@ def _pieces(statement: Statement) -> list[Statement]:
 def _halves(values: list[str]) -> tuple[list[str], list[str]]:
     middle = len(values) // 2
     return values[:middle], values[middle:]
-
-
-def digest(document: Document | str) -> str:
-    """A hash that two documents share exactly if they have the same meaning in the same statements.
-
-    `document` can also be JSON, and percent-encoded as IAM returns it (GetPolicyVersion). The order of keys and lists,
-    white space, and a string instead of a list of one do not change the hash. The result for a text that is not JSON is
-    "unreadable", which differs from the hash of every document.
-    """
-    if isinstance(document, str):
-        try:
-            document = parsed(document)
-        except ValueError:
-            return "unreadable"
-    canonical = json.dumps(_normal(document), sort_keys=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def parsed(text: str) -> Any:
-    """The JSON of a policy document, also if it is percent-encoded as IAM returns it. Raises ValueError."""
-    return json.loads(text if text.lstrip().startswith("{") else unquote(text))
-
-
-def _normal(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _normal(item) for key, item in value.items()}
-    if isinstance(value, list):
-        items = [_normal(item) for item in value]
-        return items[0] if len(items) == 1 else sorted(items, key=lambda item: json.dumps(item, sort_keys=True))
-    return value

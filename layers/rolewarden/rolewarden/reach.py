@@ -114,7 +114,7 @@ def probes(
         yield Probe(account, "", ENTRANCE)
     for region in dict.fromkeys([*regions, central.home_region]):
         sources = _sources(region, regions, central.home_region)
-        yield Probe(account, region, TRAIL, _problem(partial(unlogged_in, inside, region, sources)))
+        yield Probe(account, region, TRAIL, _problem(partial(trail_problem, inside, region, sources)))
         if (account, region) == (central.account, central.region):
             continue  # the rules of the central stack itself match these events; `own_probes` tests them
         about = ["subjects"] if region in regions else []
@@ -162,7 +162,7 @@ def unlogged(aws: ReadsTrails, regions: tuple[str, ...], home_region: str, witho
         return not any(named.is_at(trail.arn) for named in without)
 
     for region in dict.fromkeys([*regions, home_region]):
-        if problem := unlogged_in(aws, region, _sources(region, regions, home_region), counts):
+        if problem := trail_problem(aws, region, _sources(region, regions, home_region), counts):
             return f"{region}: {problem}"
     return ""
 
@@ -234,7 +234,7 @@ def _problem(probe: Callable[[], str]) -> str:
         return str(refused)
 
 
-def unlogged_in(
+def trail_problem(
     aws: ReadsTrails, region: str, sources: list[str], counts: Callable[[ListedTrail], bool] = lambda _: True
 ) -> str:
     """The sources of events that no trail logs in a region, and why the trails that count do not suffice."""

@@ -65,6 +65,9 @@ class ReportedKind(StrEnum):
     UNSIGNED = "unsigned call"
     """A call of a function's role is not Rolewarden's. It is about that call, so no sweep resolves it."""
 
+    TAGS = "tags"
+    """Another caller than a trusted tagger set or removed a tag. It is about an event, so no sweep resolves it."""
+
     DRILL = "drill"
     """Drills show that a region's events do not arrive. The step of a sweep that judges drills resolves it."""
 

@@ -211,7 +211,11 @@ class Sweeper:
             settings.path,
             settings.regions,
             settings.organization_id,
-            lambda account: bool(bindings.of_role(RoleKey(account, CANARY_ROLE))),
+            # SweepFunction reads the whole account, because the index by role is for the functions that attach.
+            lambda account: any(
+                binding.role == RoleKey(account, CANARY_ROLE)
+                for binding in (*bindings.of_account(account), *bindings.of_foreign_subjects(account))
+            ),
         )
         drills = RecordedDrills(aws, settings.bindings_table)
         limit = settings.drill_limit_minutes * 60.0
@@ -612,6 +616,7 @@ class Sweeper:
         `after` is the path of the last role that was sent before time ran out; empty at the start.
         """
         bindings, reported = self._drop_unlisted_bindings(sweep), self.reported.of_account(sweep.account)
+        self.bindings.forget_strays(sweep.account)
         roles: dict[RoleKey, list[Binding]] = defaultdict(list)
         lent: dict[RoleKey, list[Binding]] = defaultdict(list)
         for binding in (*bindings, *self.bindings.of_foreign_subjects(sweep.account)):
@@ -860,11 +865,19 @@ class Sweeper:
         `unresolved` holds the keys of this sweep's findings, and of the roles that are sent to the work queue. Each
         sweep resolves findings of the kinds ROLE, SHARED_ROLE and EXEMPTION, and of the kind PUBLICATION if IAM has the
         policy. Only a sweep that could read everything resolves the other kinds, because something unread may still be
-        wrong. No comparison resolves a finding of the kinds BOUNDARY, CANARY, FIRST_USE, REPLACEMENT and
-        UNSIGNED, which expire after a week, or OUTSIDE and DRILL, which `look_elsewhere` and `judge_drills` resolve.
+        wrong. No comparison resolves a finding of the kinds BOUNDARY, CANARY, FIRST_USE, REPLACEMENT, TAGS
+        and UNSIGNED, which expire after a week, or OUTSIDE and DRILL, which `look_elsewhere` and `judge_drills` resolve.
         """
-        apart = {ReportedKind.BOUNDARY, ReportedKind.OUTSIDE, ReportedKind.FIRST_USE, ReportedKind.REPLACEMENT}
-        apart |= {ReportedKind.CANARY, ReportedKind.DRILL, ReportedKind.UNSIGNED}
+        apart = {
+            ReportedKind.BOUNDARY,
+            ReportedKind.CANARY,
+            ReportedKind.DRILL,
+            ReportedKind.FIRST_USE,
+            ReportedKind.OUTSIDE,
+            ReportedKind.REPLACEMENT,
+            ReportedKind.TAGS,
+            ReportedKind.UNSIGNED,
+        }
         over = [f for f in reported if f.about not in unresolved and f.kind not in apart]
         unpublished = [f for f in over if f.kind is ReportedKind.PUBLICATION and not self._is_published(sweep, f.name)]
         over = [f for f in over if f not in unpublished]

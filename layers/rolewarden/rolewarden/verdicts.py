@@ -99,6 +99,9 @@ class Reason(StrEnum):
     FIRST_USE = "first guardrail of a suspicious role"
     """A role that other services use got its first guardrail, because a domain or user profile names it. See
     docs/how-to/runbook.md, Account Finding."""
+    TAGGED = "tag set by a caller who is no trusted tagger"
+    """guardrails.yaml names the callers who can set the tags by which assignments match, and another caller set or
+    removed such a tag. The tag counts. See docs/how-to/runbook.md, Account Finding."""
     CANARY = "canary changed"
     """A caller other than Rolewarden detached the policy of the canary, or the canary is no longer as the template
     creates it: another caller can assume it, or a domain or user profile uses it. See docs/how-to/runbook.md, Account
@@ -116,9 +119,10 @@ class Reason(StrEnum):
 
 
 class Doubt(NamedTuple):
-    """A reason not to rely on the exemption of a role, or to doubt that a role is one of Canvas.
+    """A reason not to rely on the exemption of a role, or to doubt that a role is one of Canvas or that a tag is right.
 
-    - `message`: the doubt in words. The text before the first colon names the exemption, or the first use of the role.
+    - `message`: the doubt in words. The text before the first colon names the exemption, the first use of the role, or
+      the tags of the subject.
     - `ends`: whether the exemption does not hold, so that the role needs its guardrails.
     """
 
@@ -176,8 +180,8 @@ RECOMMENDATIONS: dict[str, str] = {
     "the exemption",
     Reason.EXEMPT_BEYOND: "take the role away from the domains and user profiles that the message names, or add these "
     "to `domains` or `user_profiles` of the exemption in guardrails.yaml and deploy",
-    Reason.EXEMPT_GAINED: "ask the caller why; take the role away from the domain or user profile, or name this under "
-    "`domains` or `user_profiles` of the exemption in guardrails.yaml and deploy",
+    Reason.EXEMPT_GAINED: "ask the caller why; take the role away from the domain or user profile, or name the ID of "
+    "the domain under `domains` of the exemption in guardrails.yaml and deploy",
     Reason.EXEMPT_TRUST: "find the caller of UpdateAssumeRolePolicy in CloudTrail; if the trust policy of the role is "
     "right, change `reason` of the exemption in guardrails.yaml and deploy, which confirms the exemption; otherwise "
     "restore the trust policy and then do so",
@@ -190,6 +194,8 @@ RECOMMENDATIONS: dict[str, str] = {
     "deploy",
     Reason.FIRST_USE: "ask the caller who gave the role to the domain or user profile; if it is an accident, take the "
     "role away, list it under `never_govern`, deploy, and run `rolewarden detach` with its name",
+    Reason.TAGGED: "ask the caller why; restore the tags that the message names, or add the caller to "
+    "`trusted_taggers` in guardrails.yaml and deploy; to prevent such calls, attach the policy of `rolewarden scp`",
     Reason.CANARY: "find the caller in CloudTrail by the role rolewarden-canary, and ask why; if the role was changed, "
     "delete it and its stack instance or run `sam deploy`, so that CloudFormation creates it again",
     Reason.REFUSED: "fix the cause in the message, which has the call and the answer of AWS, then run "

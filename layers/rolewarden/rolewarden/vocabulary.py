@@ -305,6 +305,23 @@ USE_ROLE = ("iam:PassRole", "sts:AssumeRole")
 itself works as a role that it assumes. Neither is needed to work as an exempt role with the credentials of its own
 user profile."""
 
+SET_TAGS = ("sagemaker:AddTags", "sagemaker:DeleteTags")
+"""The actions that change the tags of a domain or user profile."""
+
+OWN_PROFILE = "${sagemaker:DomainId}/${sagemaker:UserProfileName}"
+"""The end of the ARN of the caller's own user profile. SageMaker sets both keys in the session of an application
+(Amazon SageMaker AI Developer Guide, "Using custom setup", has the same ARN in a policy for execution roles)."""
+
+USE_SPACES = ("sagemaker:CreateApp", "sagemaker:CreateSpace", "sagemaker:UpdateSpace")
+"""The actions by which a caller starts an application in a space, or decides what runs there."""
+
+SPACE_OWNER, SPACE_SHARING = "sagemaker:OwnerUserProfileArn", "sagemaker:SpaceSharingType"
+"""The condition keys for the owner of a space, and for `Private` or `Shared` (Service Authorization Reference)."""
+
+SPACE_PROFILE_TAG = "sagemaker:ResourceTag/sagemaker:user-profile-arn"
+"""The tag of a space with its user profile, for StartSession (Amazon SageMaker AI Developer Guide, "Set up remote
+access")."""
+
 USE_API_KEY = (
     "aws-external-anthropic:CallWithBearerToken",
     "bedrock-mantle:CallWithBearerToken",

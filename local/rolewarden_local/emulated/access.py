@@ -14,7 +14,7 @@ from typing import Any
 
 from rolewarden_local.emulated import names
 from rolewarden_local.emulated._ministack import evaluator, iam, sts
-from rolewarden_local.emulated.judge import Values, judge
+from rolewarden_local.emulated.judge import Values, current_time, judge
 from rolewarden_local.emulated.organization import ORGANIZATION
 from rolewarden_local.emulated.scps import organizations_decision
 
@@ -53,7 +53,7 @@ def role_may(role: Mapping[str, Any], action: str, resource: str, context: Mappi
     documents |= {arn: document for arn in role["AttachedPolicies"] if (document := _managed(role, arn))}
     keys = {key: value for key, value in context.items() if value}
     account = role["Arn"].split(":")[4]
-    keys = {"aws:PrincipalArn": role["Arn"], "aws:PrincipalAccount": account, **keys}
+    keys = {"aws:PrincipalArn": role["Arn"], "aws:PrincipalAccount": account, **current_time(), **keys}
     if organizations_decision(role["Arn"], action, resource, keys) != "allowed":
         return False
     # If the boundary's policy is unknown here, it allows nothing.

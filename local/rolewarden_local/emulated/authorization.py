@@ -3,7 +3,8 @@
 MiniStack has such a check (AUTH), but one setting applies to the whole process. The check omits moto's SageMaker, and
 does not know iam:PolicyARN and events:source. It also decides on operators that no test compares with AWS.
 
-The policies of SQS queues decide next to those of the caller, see `queue_policies`. Other resource policies do not.
+The policies of SQS queues and SNS topics decide next to those of the caller, see `queue_policies`. Other resource
+policies do not.
 
 `judge` rejects everything outside of its tables: such a call fails with InternalFailure and a reason. This module
 evaluates the action, the resource and the condition keys of a principal's request. Only service control policies
@@ -28,7 +29,7 @@ from rolewarden.policies import Document
 from rolewarden_local.emulated import faults, names, passing, queue_policies, tables
 from rolewarden_local.emulated._ministack import cloudformation, iam, iam_actions, sts
 from rolewarden_local.emulated.faults import Answer
-from rolewarden_local.emulated.judge import BOUNDARY, Judgement, Unsupported, Values, judge
+from rolewarden_local.emulated.judge import BOUNDARY, Judgement, Unsupported, Values, current_time, judge
 from rolewarden_local.emulated.organization import NOT_DELEGATED, ORGANIZATION
 from rolewarden_local.emulated.scps import organizations_decision
 
@@ -165,8 +166,8 @@ class Authorization:
 
 
 def _with_resource_policy(judgement: Judgement, caller: _Principal, ask: _Ask, keys: Mapping[str, Values]) -> Judgement:
-    """The decision together with the policy of the resource, if this module knows its kind of policies (queues)."""
-    if not ask.resource.startswith("arn:aws:sqs:"):
+    """The decision together with the policy of the resource, if this module knows its kind of policies."""
+    if not ask.resource.startswith(("arn:aws:sqs:", "arn:aws:sns:")):
         return judgement
     policy = queue_policies.policy_of(ask.resource)
     by_resource = (
@@ -194,7 +195,12 @@ def _by_table(caller: _Principal, ask: _Ask) -> str:
 
 def _root(account: str) -> _Principal:
     arn = f"arn:aws:iam::{account}:root"
-    keys = {"aws:PrincipalArn": arn, "aws:PrincipalAccount": account, "aws:PrincipalType": "Account"}
+    keys = {
+        "aws:PrincipalArn": arn,
+        "aws:PrincipalAccount": account,
+        "aws:PrincipalType": "Account",
+        **current_time(),
+    }
     return _Principal(arn, arn, {}, None, keys)
 
 
@@ -242,6 +248,7 @@ def _caller(request: Request) -> _Principal | None:
         "aws:PrincipalType": kind,
         "aws:userid": user_id or entity["UserId"],
         **({"aws:username": name} if kind == "User" else {}),
+        **current_time(),
     }
     carried = entity.get("PermissionsBoundary")
     boundary = _document(request.account, carried) if carried else None
@@ -298,6 +305,14 @@ def _keys(request: Request, ask: _Ask) -> dict[str, str]:
     }
 
 
+_FUNCTION_READ: Final = re.compile(r"/[\d-]+/functions/(?P<name>[\w-]+)/(?P<what>concurrency|configuration|policy)")
+_FUNCTION_READS: Final = {
+    "concurrency": "lambda:GetFunctionConcurrency",
+    "configuration": "lambda:GetFunctionConfiguration",
+    "policy": "lambda:GetPolicy",
+}
+
+
 def _asked(request: Request) -> Iterable[_Ask]:
     """The permissions that a call needs. If this module does not know an operation's resource, it is `*`."""
     if request.service == "sagemaker":
@@ -324,6 +339,8 @@ def _asked(request: Request) -> Iterable[_Ask]:
     about_stack = ("DescribeStacks", "DescribeStackEvents", "DescribeStackResource")
     if action in {f"cloudformation:{each}" for each in about_stack} and (name := request.parameter("StackName")):
         return [_Ask(action, _stack_arn(request, name))]
+    if request.service == "lambda" and (reading := _FUNCTION_READ.fullmatch(request.path)) and request.method == "GET":
+        return [_Ask(_FUNCTION_READS[reading["what"]], request.arn("lambda", f"function:{reading['name']}"))]
     named = {
         "cloudtrail": _of_cloudtrail,
         "events": _of_events,
@@ -405,7 +422,7 @@ def _of_iam(request: Request, action: str) -> list[_Ask]:
                 _Ask(
                     action,
                     entity.get("Arn") or request.arn("iam", f"{kind}{path}{name}"),
-                    {key: value for key, value in keys.items() if value},
+                    {key: value for key, value in keys.items() if value} | _tags_of_query(request),
                 )
             ]
             return [*asks, *_of_renaming(request, action, kind, entity)]
@@ -414,6 +431,25 @@ def _of_iam(request: Request, action: str) -> list[_Ask]:
     if name := request.parameter("PolicyName"):
         return [_Ask(action, request.arn("iam", f"policy{request.parameter('Path') or '/'}{name}"))]
     return [_Ask(action, policy or "*")]
+
+
+def _tags_of_query(request: Request) -> dict[str, Values]:
+    """The condition keys of the tags in a call of the query protocol."""
+    pairs: list[tuple[str, str]] = []
+    while key := request.parameter(f"Tags.member.{len(pairs) + 1}.Key"):
+        pairs.append((key, request.parameter(f"Tags.member.{len(pairs) + 1}.Value")))
+    return _tag_keys(pairs)
+
+
+def _tag_keys(pairs: Iterable[tuple[str, str]], removed: Iterable[str] = ()) -> dict[str, Values]:
+    """The condition keys of the tags in a call. `pairs` are keys and values; a removed tag has only a key.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+    """
+    tags = dict(pairs)
+    values: dict[str, Values] = {f"aws:RequestTag/{key}": value for key, value in tags.items() if value}
+    named = list(tags) or list(removed)
+    return values | {"aws:TagKeys": named} if named else values
 
 
 def _provider(request: Request) -> str:
@@ -454,7 +490,11 @@ def _of_dynamodb(request: Request, action: str) -> list[_Ask]:
 def _of_events(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
     if request.operation != "PutEvents":
         name = body.get("Name" if request.operation == "DescribeRule" else "Rule")
-        return [_Ask(action, request.arn("events", f"rule/{name}") if name else "*")]
+        if request.operation == "DescribeEventBus":
+            return [_Ask(action, request.arn("events", f"event-bus/{body.get('Name', 'default')}"))]
+        bus = body.get("EventBusName") or "default"
+        place = f"{bus}/" if bus != "default" and not bus.startswith("arn:") else ""
+        return [_Ask(action, request.arn("events", f"rule/{place}{name}") if name else "*")]
     return [
         _Ask(
             action,
@@ -495,11 +535,13 @@ def _passed(request: Request, body: Mapping[str, Any]) -> Iterator[_Ask]:
 
 def _of_subject(request: Request, action: str, body: Mapping[str, Any]) -> _Ask:
     domain, profile = body.get("DomainId"), body.get("UserProfileName")
+    tags = ((tag["Key"], tag["Value"]) for tag in body.get("Tags") or ())
+    keys = _tag_keys(tags, removed=body.get("TagKeys") or ())
     if domain and profile:
-        return _Ask(action, request.arn("sagemaker", f"user-profile/{domain}/{profile.lower()}"))
+        return _Ask(action, request.arn("sagemaker", f"user-profile/{domain}/{profile.lower()}"), keys)
     if domain:
-        return _Ask(action, request.arn("sagemaker", f"domain/{domain}"))
-    return _Ask(action, body.get("ResourceArn") or "*")
+        return _Ask(action, request.arn("sagemaker", f"domain/{domain}"), keys)
+    return _Ask(action, body.get("ResourceArn") or "*", keys)
 
 
 def _of_sqs(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:

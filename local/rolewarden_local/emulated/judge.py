@@ -15,8 +15,9 @@ each entry. If the evaluator differs from AWS in an entry, this module corrects 
 import functools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from rolewarden.errors import RolewardenError
@@ -43,6 +44,8 @@ SINGLE_VALUED: Final = frozenset(
         "ArnNotLike",
         "Bool",
         "BoolIfExists",
+        "DateGreaterThan",
+        "DateGreaterThanEquals",
     }
 )
 """Operators for keys with one value."""
@@ -127,8 +130,8 @@ def judge(
     """
     _check_request(action, resource)
     keys = _keys(context or {})
-    identity = [_on(action, name, json.dumps(document)) for name, document in policies.items()]
-    limit = _on(action, BOUNDARY, json.dumps(boundary)) if boundary is not None else ()
+    identity = [_on(action, name, _filled(json.dumps(document), keys)) for name, document in policies.items()]
+    limit = _on(action, BOUNDARY, _filled(json.dumps(boundary), keys)) if boundary is not None else ()
     request = evaluator.EvalContext(
         principal_arn="",
         principal_type="",
@@ -164,7 +167,7 @@ def require_proven_documents(documents: Iterable[Document]) -> None:
     Raises Unsupported with the first part outside of the tables.
     """
     for number, document in enumerate(documents):
-        for statement in _parsed(str(number), json.dumps(document)):
+        for statement in _parsed(str(number), _filled(json.dumps(document), {})):
             if statement.doubt:
                 raise Unsupported(statement.doubt)
 
@@ -190,6 +193,24 @@ def _keys(context: Mapping[str, Values]) -> dict[str, Any]:
         if values:
             keys[name] = value if isinstance(value, str) else values
     return keys
+
+
+_VARIABLE: Final = re.compile(r"\$\{(sagemaker:[A-Za-z]+)\}")
+UNRESOLVED: Final = "-no-value-in-this-request-"
+"""The value of a policy variable whose key the request lacks. No ARN has it, because such a variable matches nothing:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html"""
+
+
+def _filled(text: str, keys: Mapping[str, Any]) -> str:
+    """A document with the values of SageMaker's policy variables. Another variable stays, and is a doubt."""
+
+    def value(found: re.Match[str]) -> str:
+        given = keys.get(_KEY + found[1].lower(), UNRESOLVED)
+        if not isinstance(given, str) or set(given) & set('*?$"\\'):
+            raise Unsupported(f"policy variable {found[0]} with the value {given!r}")
+        return given
+
+    return _VARIABLE.sub(value, text) if "${" in text else text
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -260,7 +281,7 @@ def _doubts(statement: Mapping[str, Any]) -> Iterable[str]:
                 yield f"{operator} of {key} with {listed!r}"
             elif operator == "Null" and (len(values) > 1 or str(values[0]).lower() not in {"true", "false"}):
                 yield f"Null of {key} with {listed!r}"
-            elif operator.startswith("Arn") and not all(_is_arn(str(value)) for value in values):
+            elif (form := _form(operator)) and not all(form(str(value)) for value in values):
                 yield f"{operator} of {key} with {listed!r}"
 
 
@@ -289,8 +310,24 @@ def _check(statement: _JudgedStatement, request: Any) -> None:
             name = key.removeprefix(_KEY)
             if isinstance(value, list) and operator in SINGLE_VALUED:
                 raise Unsupported(f"{where}: {operator} of {name}, which has several values in this request")
-            if operator.startswith("Arn") and value is not None and not _is_arn(value):
-                raise Unsupported(f"{where}: {operator} of {name}, which is no ARN in this request: {value}")
+            if (form := _form(operator)) and value is not None and not form(value):
+                raise Unsupported(f"{where}: {operator} of {name}, which has another form in this request: {value}")
+
+
+_TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
+"""A time in UTC, in the one of the forms of ISO 8601 that Rolewarden writes."""
+
+
+def _form(operator: str) -> Callable[[str], object] | None:
+    """The check that the values of an operator must pass; None if it takes any text."""
+    if operator.startswith("Date"):
+        return _TIME.fullmatch
+    return _is_arn if operator.startswith("Arn") else None
+
+
+def current_time() -> dict[str, str]:
+    """The condition key with the time of a request, which every request has."""
+    return {"aws:CurrentTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
 
 
 def _is_arn(text: str) -> bool:

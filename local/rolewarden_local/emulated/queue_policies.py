@@ -1,11 +1,12 @@
-"""Resource policies of SQS queues.
+"""Resource policies of SQS queues and SNS topics, and the queues that can be sources of a dead-letter queue.
 
-MiniStack evaluates them only under AUTH, and never for EventBridge's deliveries. Here they decide next to the caller's
-own policies: a deny of either denies, in the same account an allow of one is enough, and a caller of another account
-needs both. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+MiniStack evaluates the policies only under AUTH, and never for EventBridge's deliveries. Here they decide next to the
+caller's own policies: a deny of either denies, in the same account an allow of one is enough, and a caller of another
+account needs both. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 
 EventBridge and Lambda are asked, too, if the queue has a policy. EventBridge comes as a service with the rule as
-aws:SourceArn, and Lambda sends a failed event as the function's role. SQS itself moves messages to a dead-letter queue.
+aws:SourceArn, and Lambda sends a failed event as the function's role. SQS itself moves messages to a dead-letter queue,
+so RedriveAllowPolicy is asked when a queue names its dead-letter queue (SQS API Reference, CreateQueue).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from rolewarden.policies import Document
 
 from rolewarden_local.emulated import access
-from rolewarden_local.emulated._ministack import eventbridge, lambda_svc, responses, sqs
+from rolewarden_local.emulated._ministack import eventbridge, lambda_svc, responses, sns, sqs
 from rolewarden_local.emulated.judge import Decision, Values, judge
 from rolewarden_local.emulated.patches import Patch
 
@@ -29,14 +30,36 @@ def install_queue_policies() -> None:
     why = "MiniStack delivers to a queue whose policy does not allow it."
     Patch(eventbridge, "_invoke_target", _asking(eventbridge._invoke_target), why).install()
     Patch(lambda_svc, "_route_async_failure", _as_the_function(lambda_svc._route_async_failure), why).install()
+    # MiniStack does not ask the RedriveAllowPolicy of a dead-letter queue.
+    for operation in ("CreateQueue", "SetQueueAttributes"):
+        sqs._HANDLERS[operation] = _with_allowed_source(sqs._HANDLERS[operation])
 
 
 def policy_of(arn: str) -> Document | None:
-    """The policy of the queue with this ARN; None if it has none."""
-    queue = sqs._queue_by_arn(arn) if arn != "*" else None
-    text = queue["attributes"].get("Policy") if queue else None
+    """The policy of the queue or topic with this ARN; None if it has none."""
+    if arn == "*":
+        return None
+    named = sns._topic_by_arn_any_scope(arn) if arn.split(":")[2] == "sns" else sqs._queue_by_arn(arn)
+    text = named["attributes"].get("Policy") if named else None
     document: Document | None = json.loads(text) if text else None
     return document
+
+
+def _with_allowed_source(original: Callable[..., Any]) -> Callable[..., Any]:
+    def act(data: Mapping[str, Any], url: str) -> Any:
+        text = (data.get("Attributes") or {}).get("RedrivePolicy")
+        named = str(data.get("QueueName") or str(data.get("QueueUrl", url)).rstrip("/").rpartition("/")[2])
+        if text:
+            dead = json.loads(str(text))["deadLetterTargetArn"]
+            known = sqs._queue_by_arn(dead)
+            allowed = json.loads((known or {"attributes": {}})["attributes"].get("RedriveAllowPolicy") or "{}")
+            source = f"{dead.rpartition(':')[0]}:{named}"
+            permission = allowed.get("redrivePermission", "allowAll")
+            if permission != "allowAll" and source not in allowed.get("sourceQueueArns", ()):
+                raise sqs._Err("InvalidParameterValue", f"{dead} does not allow {source} as a source queue.", 400)
+        return original(data, url)
+
+    return act
 
 
 def decision(policy: Document, principal: str, action: str, arn: str, keys: Mapping[str, Values]) -> Decision:

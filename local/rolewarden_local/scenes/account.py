@@ -16,11 +16,12 @@ from rich.table import Table
 from rich.text import Text
 from rolewarden.aws import Aws
 from rolewarden.bindings import BindingsTable, RoleKey
+from rolewarden.documents import digest
 from rolewarden.errors import RolewardenError
 from rolewarden.guardrails_file import load
 from rolewarden.needs import Exemptions, Needs
 from rolewarden.origin import Origin, Trigger
-from rolewarden.policies import compile_rules, digest
+from rolewarden.policies import compile_rules
 from rolewarden.progress import Progress
 from rolewarden.reconcile import Reconciler
 from rolewarden.verdicts import Outcome, Verdict
@@ -63,7 +64,7 @@ class Account:
         self.policies = {policy.name: policy for policy in compile_rules(rules, "aws")}
         table = self.outputs["BindingsTable"]
         self.progress = Progress(self.aws, table)
-        self.bindings = BindingsTable(self.aws, table)
+        self.bindings = BindingsTable(self.aws, table, lambda _: True)
         exemptions = Exemptions(self.aws, lambda: self.aws.stack_published(STACK))
         needs = Needs(rules, self.aws.partition, self.bindings, ACCOUNT, exemptions)
         self.reconciler = Reconciler(self.aws, needs, ACCOUNT.__eq__, observe=True)

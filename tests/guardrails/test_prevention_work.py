@@ -1,0 +1,99 @@
+"""Ordinary work that service control policies against models leave alone: the requests, each of an unlisted caller."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.guardrails import prevention
+from tests.guardrails.prevention import HERE, Call, is_denied, scps
+from tests.guardrails.probes import Request
+
+ADMIN = f"arn:aws:iam::{HERE}:role/Admin"
+CLOUDFORMATION = f"arn:aws:iam::{HERE}:role/cfn-execution"
+ANALYST = f"arn:aws:iam::{HERE}:role/service-role/CanvasAnalytics"
+PIPELINE = f"arn:aws:iam::{HERE}:role/SageMakerPipeline"
+STUDIO = f"arn:aws:iam::{HERE}:role/service-role/AmazonSageMakerManageAccess"
+PROJECT = f"arn:aws:iam::{HERE}:role/datazone_usr_role_abc_def"
+
+
+def sagemaker(resource: str) -> str:
+    return f"arn:aws:sagemaker:us-east-1:{HERE}:{resource}"
+
+
+def passed(role: str, service: str) -> tuple[str, str, dict[str, str]]:
+    return ("iam:PassRole", role, {"iam:PassedToService": f"{service}.amazonaws.com"})
+
+
+PROFILE, DOMAIN = sagemaker("user-profile/d-1/alice"), sagemaker("domain/d-1")
+TAGGED = {"aws:RequestTag/team": "research", "aws:TagKeys": "team"}
+WORK = [
+    (ADMIN, "sagemaker:CreateDomain", DOMAIN, TAGGED),
+    (ADMIN, *passed(ANALYST, "sagemaker")),
+    (ADMIN, "sagemaker:AddTags", DOMAIN, {"aws:TagKeys": "team"}),
+    (ADMIN, "sagemaker:DeleteTags", PROFILE, {"aws:TagKeys": "team"}),
+    (ADMIN, "sagemaker:CreateUserProfile", PROFILE, TAGGED),
+    (ADMIN, "sagemaker:UpdateUserProfile", PROFILE, {}),
+    (ADMIN, "sagemaker:UpdateDomain", DOMAIN, {}),
+    (ADMIN, "sagemaker:DeleteUserProfile", PROFILE, {}),
+    (ADMIN, "sagemaker:CreatePresignedDomainUrl", PROFILE, {}),
+    (ADMIN, "iam:CreateRole", f"arn:aws:iam::{HERE}:role/service-role/CanvasNew", {}),
+    (ADMIN, "iam:AttachRolePolicy", ANALYST, {"iam:PolicyARN": "arn:aws:iam::aws:policy/AmazonSageMakerFullAccess"}),
+    (ADMIN, "sts:AssumeRole", f"arn:aws:iam::{HERE}:role/CanvasBreakGlass", {}),
+    (ADMIN, *passed(f"arn:aws:iam::{HERE}:role/CanvasBreakGlass", "sagemaker")),
+    (ADMIN, "bedrock:ListFoundationModels", "*", {}),
+    (ADMIN, "bedrock:GetFoundationModel", "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0", {}),
+    (ADMIN, "bedrock:CreateGuardrail", f"arn:aws:bedrock:us-east-1:{HERE}:guardrail/g1", {}),
+    (ADMIN, "bedrock:DeleteCustomModel", f"arn:aws:bedrock:us-east-1:{HERE}:custom-model/m1", {}),
+    (ADMIN, "organizations:ListPolicies", "*", {}),
+    (CLOUDFORMATION, "sagemaker:CreateDomain", DOMAIN, TAGGED),
+    (CLOUDFORMATION, "sagemaker:AddTags", DOMAIN, {"aws:TagKeys": ["aws:cloudformation:stack-name", "team"]}),
+    (CLOUDFORMATION, *passed(ANALYST, "sagemaker")),
+    (CLOUDFORMATION, *passed(f"arn:aws:iam::{HERE}:role/function", "lambda")),
+    (ANALYST, "sagemaker:CreateApp", sagemaker("app/d-1/alice/canvas/default"), {}),
+    (ANALYST, "sagemaker:CreateAutoMLJobV2", sagemaker("automl-job/canvas-1"), TAGGED),
+    (ANALYST, "sagemaker:CreateAutoMLJob", sagemaker("automl-job/canvas-2"), {}),
+    (ANALYST, "sagemaker:CreateTrainingJob", sagemaker("training-job/canvas-1"), TAGGED),
+    (ANALYST, *passed(ANALYST, "sagemaker")),
+    (ANALYST, "sagemaker:CreateProcessingJob", sagemaker("processing-job/canvas-1"), {}),
+    (ANALYST, "sagemaker:CreateTransformJob", sagemaker("transform-job/canvas-1"), {}),
+    (ANALYST, "sagemaker:CreateModel", sagemaker("model/canvas-1"), TAGGED),
+    (ANALYST, "sagemaker:CreateEndpointConfig", sagemaker("endpoint-config/canvas-1"), TAGGED),
+    (ANALYST, "sagemaker:CreateEndpoint", sagemaker("endpoint/canvas-1"), TAGGED),
+    (ANALYST, "sagemaker:InvokeEndpoint", sagemaker("endpoint/canvas-1"), {"aws:ResourceTag/team": "research"}),
+    (ANALYST, "sagemaker:UpdateEndpoint", sagemaker("endpoint/canvas-1"), {}),
+    (ANALYST, "sagemaker:DeleteEndpoint", sagemaker("endpoint/canvas-1"), {}),
+    (ANALYST, "sagemaker:CreateModelPackage", sagemaker("model-package/canvas/1"), {}),
+    (ANALYST, "s3:GetObject", "arn:aws:s3:::sagemaker-us-east-1-111122223333/data.csv", {}),
+    (ANALYST, "s3:PutObject", "arn:aws:s3:::sagemaker-us-east-1-111122223333/model.tar.gz", {}),
+    (ANALYST, "forecast:CreatePredictor", "*", {}),
+    (ANALYST, "athena:StartQueryExecution", f"arn:aws:athena:us-east-1:{HERE}:workgroup/primary", {}),
+    (ANALYST, "glue:GetTables", f"arn:aws:glue:us-east-1:{HERE}:catalog", {}),
+    (ANALYST, "rekognition:DetectLabels", "*", {}),
+    (PIPELINE, "sagemaker:StartPipelineExecution", sagemaker("pipeline/weekly"), {}),
+    (PIPELINE, "sagemaker:CreateTrainingJob", sagemaker("training-job/pipelines-1"), TAGGED),
+    (PIPELINE, "sagemaker:CreateHyperParameterTuningJob", sagemaker("hyper-parameter-tuning-job/t"), {}),
+    (PIPELINE, *passed(PIPELINE, "sagemaker")),
+    (PIPELINE, "sagemaker:RegisterModel", "*", {}),
+    (PIPELINE, "ecr:BatchGetImage", f"arn:aws:ecr:us-east-1:{HERE}:repository/training", {}),
+    (PIPELINE, "logs:PutLogEvents", f"arn:aws:logs:us-east-1:{HERE}:log-group:/aws/sagemaker:log-stream:x", {}),
+    (STUDIO, "datazone:CreateProject", "*", {}),
+    (STUDIO, "datazone:CreateEnvironment", "*", {}),
+    (STUDIO, "sagemaker:CreateDomain", DOMAIN, {"aws:TagKeys": "AmazonDataZoneProject"}),
+    (STUDIO, *passed(PROJECT, "sagemaker")),
+    (STUDIO, "cloudformation:CreateStack", f"arn:aws:cloudformation:us-east-1:{HERE}:stack/DataZone-Env-1/1", {}),
+    (PROJECT, "sagemaker:CreateSpace", sagemaker("space/d-1/s"), {}),
+    (PROJECT, "redshift-data:ExecuteStatement", "*", {}),
+    (PROJECT, "emr-serverless:StartJobRun", f"arn:aws:emr-serverless:us-east-1:{HERE}:/applications/a", {}),
+]
+
+
+@pytest.mark.parametrize("rules", [prevention.shipped, prevention.organization])
+@pytest.mark.parametrize(("caller", "action", "resource", "context"), WORK)
+def test_ordinary_work_of_an_unlisted_caller_is_allowed(rules, caller, action, resource, context) -> None:
+    request = Request("", action, [resource], context)
+    assert not is_denied(scps(rules()), request, Call(request, caller).context)
+
+
+def test_the_page_has_the_number_of_probes_of_ordinary_work() -> None:
+    assert len(WORK) >= 40
+    assert f"{len(WORK)} requests of ordinary work" in prevention.EXPLANATION.read_text(encoding="utf-8")
