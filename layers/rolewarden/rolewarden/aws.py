@@ -883,8 +883,9 @@ class Aws:
                 client = self.client("sqs", region)
                 url = client.get_queue_url(QueueName=queue)["QueueUrl"]
                 names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-                found = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-                return sum(int(found[name]) for name in names)
+                return sum(
+                    map(int, client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values())
+                )
         except Gone:
             return None
 

@@ -7,7 +7,6 @@ AlertFunction before it hears of the first change. The heartbeat counts the prob
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 from rolewarden.aws import Aws, translated
@@ -22,7 +21,6 @@ _SHORT = {"AWS::SQS::Queue": "/", "AWS::SNS::Topic": ":", "AWS::Events::Rule": "
 """The character before the name in the physical ID, for types whose physical ID is not the name."""
 
 
-@dataclass(frozen=True)
 class OwnParts:
     """Reads the resources of the central stack.
 
@@ -30,11 +28,9 @@ class OwnParts:
     - `bus`: the ARN of its event bus. Empty if no other region or account sends events.
     """
 
-    aws: Aws
-    links: LinkReader
-    account: str
-    stack_id: str
-    bus: str
+    def __init__(self, aws: Aws, account: str, stack_id: str, bus: str) -> None:
+        self._aws, self._links = aws, LinkReader(aws)
+        self._account, self._stack_id, self._bus = account, stack_id, bus
 
     def resources(self) -> list[tuple[str, str, str]]:
         """The logical ID, type and physical ID of each resource of the stack.
@@ -43,10 +39,10 @@ class OwnParts:
         """
         try:
             with translated():
-                pages = self.aws.client("cloudformation").get_paginator("list_stack_resources")
+                pages = self._aws.client("cloudformation").get_paginator("list_stack_resources")
                 return [
                     (found["LogicalResourceId"], found["ResourceType"], found.get("PhysicalResourceId", ""))
-                    for page in pages.paginate(StackName=self.stack_id)
+                    for page in pages.paginate(StackName=self._stack_id)
                     for found in page["StackResourceSummaries"]
                 ]
         except Refused as refused:
@@ -60,8 +56,8 @@ class OwnParts:
         names = {
             logical: physical.rpartition(_SHORT.get(kind, "\n"))[2] for logical, kind, physical in self.resources()
         }
-        names["Stack"] = self.stack_id.split("/")[1] if "/" in self.stack_id else self.stack_id
-        return OwnRules(self.aws.partition, self.account, self.aws.region, self.bus, names)
+        names["Stack"] = self._stack_id.split("/")[1] if "/" in self._stack_id else self._stack_id
+        return OwnRules(self._aws.partition, self._account, self._aws.region, self._bus, names)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Each part that does not work, by its logical ID, and why. Raises Refused and RetryLater."""
@@ -87,27 +83,27 @@ class OwnParts:
     def _rule(self, rules: OwnRules, logical: str, physical: str) -> str:
         # CloudFormation gives a rule of another bus than the default one as `BUS|RULE`.
         bus, _, name = physical.rpartition("|")
-        own_bus = self.bus.rpartition("/")[2]
-        found = self.links.rule_on(bus or "default", name)
+        own_bus = self._bus.rpartition("/")[2]
+        found = self._links.rule_on(bus or "default", name)
         if found is None and not bus and own_bus:
-            found = self.links.rule_on(own_bus, name)
+            found = self._links.rule_on(own_bus, name)
         return rules.central_problem(logical, found)
 
     def _mapping(self, logical: str, physical: str) -> str:
         try:
             with translated():
-                state = self.aws.client("lambda").get_event_source_mapping(UUID=physical)["State"]
+                state = self._aws.client("lambda").get_event_source_mapping(UUID=physical)["State"]
         except Gone:
             return f"mapping {logical} does not exist"
         return "" if state in _ENABLED else f"mapping {logical} is disabled, so its function reads no messages"
 
     def _function(self, logical: str, physical: str) -> str:
-        reserved = self.links.reserved(physical)
+        reserved = self._links.reserved(physical)
         return f"the reserved concurrency of {logical} is 0, so it does not run" if reserved == 0 else ""
 
     def _topic(self, logical: str, physical: str) -> str:
         with translated():
-            pages = self.aws.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=physical)
+            pages = self._aws.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=physical)
             # SNS gives a pending subscription no ARN: https://docs.aws.amazon.com/sns/latest/dg/sns-email-notifications.html
             subscriptions = [found["SubscriptionArn"] for page in pages for found in page["Subscriptions"]]
         is_heard = any(arn.startswith("arn:") for arn in subscriptions)
@@ -117,7 +113,7 @@ class OwnParts:
         names, found = sorted(alarms), {}
         for start in range(0, len(names), 100):
             with translated():
-                client = self.aws.client("cloudwatch")
+                client = self._aws.client("cloudwatch")
                 answer = client.describe_alarms(AlarmNames=names[start : start + 100])["MetricAlarms"]
             found.update({alarm["AlarmName"]: alarm for alarm in answer})
         for name, logical in alarms.items():

@@ -197,7 +197,7 @@ class Sweeper:
             Rotation(settings.sweep_seconds),
             SweepRequests(aws, progress, settings.sweep_queue_url, settings.account, clock),
             cls._judge(runtime, settings),
-            OwnParts(aws, LinkReader(aws), settings.account, settings.stack_id, settings.central_bus),
+            OwnParts(aws, settings.account, settings.stack_id, settings.central_bus),
         )
 
     @staticmethod
@@ -865,8 +865,8 @@ class Sweeper:
         `unresolved` holds the keys of this sweep's findings, and of the roles that are sent to the work queue. Each
         sweep resolves findings of the kinds ROLE, SHARED_ROLE and EXEMPTION, and of the kind PUBLICATION if IAM has the
         policy. Only a sweep that could read everything resolves the other kinds, because something unread may still be
-        wrong. No comparison resolves a finding of the kinds BOUNDARY, CANARY, FIRST_USE, REPLACEMENT, TAGS
-        and UNSIGNED, which expire after a week, or OUTSIDE and DRILL, which `look_elsewhere` and `judge_drills` resolve.
+        wrong. No comparison resolves a finding of the kinds BOUNDARY, CANARY, FIRST_USE, REPLACEMENT, TAGS and
+        UNSIGNED, which expire after a week, or OUTSIDE and DRILL, which `look_elsewhere` and `judge_drills` resolve.
         """
         apart = {
             ReportedKind.BOUNDARY,

@@ -336,7 +336,7 @@ def _asked(request: Request) -> Iterable[_Ask]:
         return _of_dynamodb(request, action)
     if request.service == "cloudformation" and (name := request.parameter("StackSetName")):
         return _of_stack_set(request, action, name)
-    about_stack = ("DescribeStacks", "DescribeStackEvents", "DescribeStackResource")
+    about_stack = ("DescribeStacks", "DescribeStackEvents", "DescribeStackResource", "ListStackResources")
     if action in {f"cloudformation:{each}" for each in about_stack} and (name := request.parameter("StackName")):
         return [_Ask(action, _stack_arn(request, name))]
     if request.service == "lambda" and (reading := _FUNCTION_READ.fullmatch(request.path)) and request.method == "GET":
