@@ -190,7 +190,7 @@ def problems(account):
     return [probe["message"] for probe in probes if probe["what"] == "central stack" and "message" in probe]
 
 
-def test_the_sweep_finds_each_part_of_the_stack_that_a_caller_with_one_permission_silences(account, may):
+def test_the_sweep_finds_each_part_of_the_stack_that_a_caller_silences(account, may):
     assert problems(account) == []
     stack = account.client("cloudformation").list_stack_resources(StackName="rolewarden")["StackResourceSummaries"]
     named = {found["LogicalResourceId"]: found["PhysicalResourceId"] for found in stack}
@@ -204,15 +204,14 @@ def test_the_sweep_finds_each_part_of_the_stack_that_a_caller_with_one_permissio
     assert problems(account) == ["rule EnforceFunctionRoles is disabled"]
     account.client("events").enable_rule(Name=named["EnforceFunctionRoles"])
 
-    mappings = may("lambda:UpdateEventSourceMapping")("lambda")
+    # The local AWS does not evaluate the next two calls for a user.
+    mappings = account.client("lambda", "mallory")
     mappings.update_event_source_mapping(UUID=named["PublishFunctionAgain"], Enabled=False)
     assert problems(account) == ["mapping PublishFunctionAgain is disabled, so its function reads no messages"]
     mappings.update_event_source_mapping(UUID=named["PublishFunctionAgain"], Enabled=True)
 
     function = named["AlertFunction"]
-    may("lambda:PutFunctionConcurrency")("lambda").put_function_concurrency(
-        FunctionName=function, ReservedConcurrentExecutions=0
-    )
+    mappings.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
     assert problems(account) == ["the reserved concurrency of AlertFunction is 0, so it does not run"]
     account.client("lambda").delete_function_concurrency(FunctionName=function)
 

@@ -306,6 +306,7 @@ def _keys(request: Request, ask: _Ask) -> dict[str, str]:
 
 
 _FUNCTION_READ: Final = re.compile(r"/[\d-]+/functions/(?P<name>[\w-]+)/(?P<what>concurrency|configuration|policy)")
+_MAPPING_READ: Final = re.compile(r"/[\d-]+/event-source-mappings/(?P<id>[\w-]+)/?")
 _FUNCTION_READS: Final = {
     "concurrency": "lambda:GetFunctionConcurrency",
     "configuration": "lambda:GetFunctionConfiguration",
@@ -341,6 +342,11 @@ def _asked(request: Request) -> Iterable[_Ask]:
         return [_Ask(action, _stack_arn(request, name))]
     if request.service == "lambda" and (reading := _FUNCTION_READ.fullmatch(request.path)) and request.method == "GET":
         return [_Ask(_FUNCTION_READS[reading["what"]], request.arn("lambda", f"function:{reading['name']}"))]
+    if request.service == "lambda" and (mapping := _MAPPING_READ.fullmatch(request.path)) and request.method == "GET":
+        arn = request.arn("lambda", f"event-source-mapping:{mapping['id']}")
+        return [_Ask("lambda:GetEventSourceMapping", arn)]
+    if action == "cloudwatch:DescribeAlarms":
+        return [_Ask(action, request.arn("cloudwatch", "alarm:*"))]
     named = {
         "cloudtrail": _of_cloudtrail,
         "events": _of_events,
