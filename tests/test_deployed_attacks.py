@@ -204,8 +204,7 @@ def test_the_sweep_finds_each_part_of_the_stack_that_a_caller_silences(account, 
     assert problems(account) == ["rule EnforceFunctionRoles is disabled"]
     account.client("events").enable_rule(Name=named["EnforceFunctionRoles"])
 
-    # The local AWS does not evaluate the next two calls for a user.
-    mappings = account.client("lambda", "mallory")
+    mappings = may("lambda:UpdateEventSourceMapping", "lambda:PutFunctionConcurrency")("lambda")
     mappings.update_event_source_mapping(UUID=named["PublishFunctionAgain"], Enabled=False)
     assert problems(account) == ["mapping PublishFunctionAgain is disabled, so its function reads no messages"]
     mappings.update_event_source_mapping(UUID=named["PublishFunctionAgain"], Enabled=True)
