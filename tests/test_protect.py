@@ -500,7 +500,7 @@ def test_a_role_next_to_those_of_the_functions_is_not_exempt(scp):
 def test_each_function_can_do_its_own_work_and_no_other_function_can(scp):
     for sid, allowed in {
         "GuardrailPolicies": {"PublishFunctionRole", "DetachFunctionRole"},
-        "GuardrailsAttached": {"DetachFunctionRole"},
+        "GuardrailsAttached": {"DetachFunctionRole", "DrillFunctionRole"},
         "GuardrailBoundaries": {"EnforceFunctionRole", "ReconcileFunctionRole", "DetachFunctionRole"},
         "OwnWork": set(ROLES),
         "OwnRoles": set(),
@@ -564,7 +564,7 @@ def test_the_scp_allows_member_roles_everything_that_the_forwarder_grants(scp, r
 def test_the_member_role_of_one_function_cannot_do_the_work_of_another(scp):
     for sid, allowed in {
         "GuardrailPolicies": {"rolewarden-publish", "rolewarden-detach"},
-        "GuardrailsAttached": {"rolewarden-detach"},
+        "GuardrailsAttached": {"rolewarden-detach", "rolewarden-drill"},
         "GuardrailBoundaries": {"rolewarden-enforce", "rolewarden-reconcile", "rolewarden-detach"},
         "OwnRoles": set(),
         "OwnStack": set(),

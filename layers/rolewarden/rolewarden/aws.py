@@ -871,10 +871,9 @@ class Aws:
             with translated():
                 client = self.client("events", region)
                 rule = client.describe_rule(Name=name)
-                targets = client.list_targets_by_rule(Rule=name)["Targets"]
+                return ListedRule.of(rule, client.list_targets_by_rule(Rule=name)["Targets"])
         except Gone:
             return None
-        return ListedRule.of(rule, targets)
 
     def messages_in(self, region: str, queue: str) -> int | None:
         """The approximate number of messages in a queue, with those that a caller holds; None if it does not exist."""
@@ -883,9 +882,8 @@ class Aws:
                 client = self.client("sqs", region)
                 url = client.get_queue_url(QueueName=queue)["QueueUrl"]
                 names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-                return sum(
-                    map(int, client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values())
-                )
+                found = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+                return sum(map(int, found.values()))
         except Gone:
             return None
 
