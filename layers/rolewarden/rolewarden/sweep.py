@@ -54,6 +54,8 @@ from rolewarden.listed import ListedDomain
 from rolewarden.names import about, folded
 from rolewarden.needs import Needs, VerifiedExemption, changed_trust, replaced
 from rolewarden.origin import SWEEP, Trigger
+from rolewarden.own_parts import OwnParts
+from rolewarden.own_rules import OwnRules
 from rolewarden.path import EventPath
 from rolewarden.policies import DESCRIPTION, is_boundary
 from rolewarden.progress import SWEEP_BEGAN, Progress, sweeps_scope
@@ -165,6 +167,7 @@ class Sweeper:
     rotation: Rotation
     requests: SweepRequests
     judge: DrillJudge
+    parts: OwnParts
 
     @classmethod
     def of(cls, runtime: Runtime, settings: SweepSettings) -> Self:
@@ -194,6 +197,7 @@ class Sweeper:
             Rotation(settings.sweep_seconds),
             SweepRequests(aws, progress, settings.sweep_queue_url, settings.account, clock),
             cls._judge(runtime, settings),
+            OwnParts(aws, settings.account, settings.stack_id, settings.central_bus),
         )
 
     @staticmethod
@@ -315,8 +319,18 @@ class Sweeper:
                 yield reach.Probe(self.coverage.account, "", reach.MEMBERS)
             except Refused as refused:
                 yield reach.Probe(self.coverage.account, "", reach.MEMBERS, str(refused), refused.reason)
+        rules = self._own_rules()
         for each in [account] if account else [self.coverage.account, *sorted(members)]:
-            yield from reach.probes(self.aws, each, self.coverage.regions, self._central)
+            if each == self.coverage.account:
+                yield from reach.own_probes(self.parts, self._central)
+            yield from reach.probes(self.aws, each, self.coverage.regions, self._central, rules)
+
+    def _own_rules(self) -> OwnRules | None:
+        """The rules of the templates; None if AWS refuses the list of resources, which is a problem itself."""
+        try:
+            return self.parts.rules()
+        except Refused:
+            return None
 
     def regional_probes(self) -> Iterator[reach.Probe]:
         """Look for domains in the regions that the stack does not cover, in all accounts for which time suffices.
@@ -344,7 +358,7 @@ class Sweeper:
                     # At its start, the sweep reported in the same words that it cannot list the member accounts.
                     where = "" if probe.what == reach.MEMBERS else f"{probe.what} in {probe.region}: "
                     refused = Refused(probe.reason, f"{where}{probe.message}")
-                    unresolved.add(self.recorder.record_account_finding(account, refused, SWEEP))
+                    unresolved.add(self.recorder.record_account_finding(account, refused, SWEEP, is_link=bool(where)))
         except RetryLater as error:
             # The next sweep probes again. Until then, the findings that were reported may still be true.
             self.recorder.record_unread(f"paths of {account}", error)
@@ -851,8 +865,8 @@ class Sweeper:
         `unresolved` holds the keys of this sweep's findings, and of the roles that are sent to the work queue. Each
         sweep resolves findings of the kinds ROLE, SHARED_ROLE and EXEMPTION, and of the kind PUBLICATION if IAM has the
         policy. Only a sweep that could read everything resolves the other kinds, because something unread may still be
-        wrong. No comparison resolves a finding of the kinds BOUNDARY, CANARY, FIRST_USE, REPLACEMENT and TAGS, which
-        expire after a week, or OUTSIDE and DRILL, which `look_elsewhere` and `judge_drills` resolve.
+        wrong. No comparison resolves a finding of the kinds BOUNDARY, CANARY, FIRST_USE, REPLACEMENT, TAGS and
+        UNSIGNED, which expire after a week, or OUTSIDE and DRILL, which `look_elsewhere` and `judge_drills` resolve.
         """
         apart = {
             ReportedKind.BOUNDARY,
@@ -862,6 +876,7 @@ class Sweeper:
             ReportedKind.OUTSIDE,
             ReportedKind.REPLACEMENT,
             ReportedKind.TAGS,
+            ReportedKind.UNSIGNED,
         }
         over = [f for f in reported if f.about not in unresolved and f.kind not in apart]
         unpublished = [f for f in over if f.kind is ReportedKind.PUBLICATION and not self._is_published(sweep, f.name)]

@@ -306,6 +306,10 @@ def _keys(request: Request, ask: _Ask) -> dict[str, str]:
 
 
 _FUNCTION_READ: Final = re.compile(r"/[\d-]+/functions/(?P<name>[\w-]+)/(?P<what>concurrency|configuration|policy)")
+_OF_MAPPING: Final = {"GET": "lambda:GetEventSourceMapping", "PUT": "lambda:UpdateEventSourceMapping"}
+_CONCURRENCY: Final = re.compile(r"/[\d-]+/functions/(?P<name>[\w-]+)/concurrency")
+_OF_CONCURRENCY: Final = {"DELETE": "lambda:DeleteFunctionConcurrency", "PUT": "lambda:PutFunctionConcurrency"}
+_MAPPING: Final = re.compile(r"/[\d-]+/event-source-mappings/(?P<id>[\w-]+)/?")
 _FUNCTION_READS: Final = {
     "concurrency": "lambda:GetFunctionConcurrency",
     "configuration": "lambda:GetFunctionConfiguration",
@@ -336,11 +340,22 @@ def _asked(request: Request) -> Iterable[_Ask]:
         return _of_dynamodb(request, action)
     if request.service == "cloudformation" and (name := request.parameter("StackSetName")):
         return _of_stack_set(request, action, name)
-    about_stack = ("DescribeStacks", "DescribeStackEvents", "DescribeStackResource")
+    about_stack = ("DescribeStacks", "DescribeStackEvents", "DescribeStackResource", "ListStackResources")
     if action in {f"cloudformation:{each}" for each in about_stack} and (name := request.parameter("StackName")):
         return [_Ask(action, _stack_arn(request, name))]
     if request.service == "lambda" and (reading := _FUNCTION_READ.fullmatch(request.path)) and request.method == "GET":
         return [_Ask(_FUNCTION_READS[reading["what"]], request.arn("lambda", f"function:{reading['name']}"))]
+    if request.service == "lambda" and (mapping := _MAPPING.fullmatch(request.path)) and request.method in _OF_MAPPING:
+        arn = request.arn("lambda", f"event-source-mapping:{mapping['id']}")
+        return [_Ask(_OF_MAPPING[request.method], arn)]
+    if (
+        request.service == "lambda"
+        and (of := _CONCURRENCY.fullmatch(request.path))
+        and request.method in _OF_CONCURRENCY
+    ):
+        return [_Ask(_OF_CONCURRENCY[request.method], request.arn("lambda", f"function:{of['name']}"))]
+    if action == "cloudwatch:DescribeAlarms":
+        return [_Ask(action, request.arn("cloudwatch", "alarm:*"))]
     named = {
         "cloudtrail": _of_cloudtrail,
         "events": _of_events,
