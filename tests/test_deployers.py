@@ -16,7 +16,7 @@ from rolewarden_local.aws import LocalAws
 from rolewarden_local.emulated.judge import judge
 from rolewarden_local.emulated.organization import MANAGEMENT
 
-from tests.becoming import BY_POLICY, TO_LAMBDA, attempts, error_of, of_provider, trust
+from tests.becoming import ALLOW_ALL, BY_POLICY, TO_LAMBDA, attempts, error_of, of_provider, trust
 from tests.callers import user_with
 from tests.stacks import ACCOUNT, EVERYTHING, MEMBER, deployed, translated, whole
 

@@ -8,7 +8,8 @@ module decide who can become a wider caller:
 - Only approvers can pass a wider role. A role can also pass the roles of its own assignment, because Canvas and Studio
   pass their own role to jobs and endpoints.
 - Only approvers can change a wider user, an approver, or an identity provider that signs in an approver.
-- A session of SageMaker, or of a wider role, cannot choose the role of a domain or user profile, or open another one.
+- A session of SageMaker, or of a wider role, cannot choose the role of a domain or user profile, or
+  open another one.
 
 AWS authorizes AcquireRole, which creates a role from a template, as `iam:CreateRole`:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_create_role-manager_enable-use.html
@@ -62,7 +63,7 @@ OF_DOMAINS = (
     "sagemaker:UpdateDomain",
     "sagemaker:UpdateUserProfile",
 )
-"""The calls that give a role to a domain or user profile, or after which the caller works as the role of another one."""
+"""The calls that give a role to a domain or user profile, or that let the caller work as the role of another one."""
 
 _CALLER = "aws:PrincipalArn"
 
