@@ -2,6 +2,7 @@
 
 from datetime import date
 
+from rolewarden.guardrails import Rules
 from rolewarden.guardrails_file import read_yaml
 from rolewarden.prevention import wider_callers
 from rolewarden_cli.admission import Admission
@@ -34,7 +35,16 @@ exemptions:
   - {{role: Visitor, account: "{ACCOUNT}", until: 2126-01-31}}
 """
 TODAY = date(2026, 12, 1)
-RULES = read_yaml(FILE, today=TODAY).rules
+
+
+def read(file: str) -> Rules:
+    """The rules of a file without errors."""
+    reading = read_yaml(file, today=TODAY)
+    assert reading.rules is not None, reading.errors
+    return reading.rules
+
+
+RULES = read(FILE)
 ADMIN, CHAT, SOME, OTHER, OLD = (
     f"{IAM}:role/{name}" for name in ("Admin", "apps/Chat", "canvas/some/x", "canvas/some/y", "Old")
 )

