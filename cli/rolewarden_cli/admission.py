@@ -69,7 +69,7 @@ _CALLER = "aws:PrincipalArn"
 
 
 @dataclass(frozen=True)
-class Admission:
+class AdmissionPolicies:
     """The SCPs for a file and its approvers.
 
     - `wider`: the callers that are wider than the strictest rules, in groups of the same access.

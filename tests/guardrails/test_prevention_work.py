@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from rolewarden.prevention import wider_callers
-from rolewarden_cli.admission import Admission
+from rolewarden_cli.admission import AdmissionPolicies
 
 from tests.guardrails import prevention
 from tests.guardrails.prevention import HERE, Call, is_denied, scps
@@ -95,7 +95,7 @@ WORK = [
 @pytest.mark.parametrize(("caller", "action", "resource", "context"), WORK)
 def test_ordinary_work_of_an_unlisted_caller_is_allowed(rules, caller, action, resource, context) -> None:
     request = Request("", action, [resource], context)
-    admission = Admission(wider_callers(rules(), "aws"), (APPROVER,)).documents()
+    admission = AdmissionPolicies(wider_callers(rules(), "aws"), (APPROVER,)).documents()
     # Only the sessions of these callers have the name that SageMaker gives.
     session = "AROAEXAMPLE:SageMaker" if caller in {ANALYST, PIPELINE, PROJECT} else "AROAEXAMPLE:me"
     assert not is_denied({**scps(rules()), **admission}, request, Call(request, caller, session=session).context)

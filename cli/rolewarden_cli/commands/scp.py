@@ -11,7 +11,7 @@ import typer
 from rolewarden.policies import SCP_SIZE, Document
 from rolewarden.prevention import FREE_SLOTS, SLOTS, compile_prevention, wider_callers
 
-from rolewarden_cli.admission import Admission
+from rolewarden_cli.admission import AdmissionPolicies
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import counted
 from rolewarden_cli.deployers import APPROVER, deployer_patterns, read_trusts
@@ -84,7 +84,7 @@ def _print_admission(connection: Connection, approver: Sequence[str], guardrails
     approvers = deployer_patterns(approver, partition, connection.account, APPROVER)
     trusts = read_trusts(connection.calls, approvers, connection.account, APPROVER)
     wider = wider_callers(rules, partition)
-    documents = Admission(wider, approvers, trusts.providers).documents()
+    documents = AdmissionPolicies(wider, approvers, trusts.providers).documents()
     if not approvers:
         note("without --approver, no caller under this policy can create or pass a wider role")
     if not wider:
