@@ -320,7 +320,7 @@ ASSIGNMENTS = [
     *((assignment(f"{{guardrails: [a], {key}: []}}"), 4, f"assignments[1].{key}", f"is empty: write {what}")
       for key, what in (
           ("accounts", 'a list of account IDs, for example `["012345678901"]`, or remove the key'),
-          ("domains", "a list of patterns of domain names or IDs, for example `[research]`, or remove the key"),
+          ("domains", "a list of patterns of domain names, or of IDs that begin with d-, for example `[research]`"),
           ("user_profiles", "a list of patterns of profile names, for example `[intern-*]`, or remove the key"),
           ("roles", "a list of patterns of role names, for example `[CanvasResearch*]`, or remove the key"),
       )),
@@ -366,7 +366,7 @@ EXEMPTIONS = [
     *((exemption(f"\n    role: X\n    until: {day}"), 8, "exemptions[1].until",
        "is not a date: write the last day of the exemption, for example `until: 2027-01-31`")
       for day in ("", "soon", "2027-02-30", "2027-1-31", "31.01.2027", "20270131", "2027-W01-1", "2027-01-31T12:00:00Z",
-                  "2027-01-31 12:00", "[2027-01-31]", "\uff12027-01-31")),
+                  "2027-01-31 12:00", "[2027-01-31]", "\uff12027-01-32")),
     (exemption("{role: X, until: 2027-01-31, reason: [SEC-123]}"), 6, "exemptions[1].reason", TEXT),
     *((exemption(f'{{role: "{name}", until: 2027-01-31}}'), 6, "exemptions[1].role", f"`{name}` has a wildcard, and an")
       for name in ("*", "Canvas*", "?anvasBreakGlass")),
@@ -501,7 +501,7 @@ def test_the_shipped_file_has_no_errors_and_the_intended_rules() -> None:
             ),
         },
         (Assignment(("approved-models",), domains=("research",)), Assignment(("no-generative-ai",))),
-        (Exemption("CanvasBreakGlass", date(2027, 1, 31), why, "111122223333", (), ("breakglass",)),),
+        (Exemption("CanvasBreakGlass", date(2027, 1, 31), why, "111122223333", ("d-analytics0001",), ("breakglass",)),),
     )
 
 
@@ -690,7 +690,7 @@ def test_rules_for_several_accounts_need_the_account_of_each_exemption() -> None
     [
         ({"domain_id": "d-1", "domain_name": "research", "user_profile": "rosa"}, True),
         ({"domain_id": "d-1", "domain_name": "research", "user_profile": "ROSA"}, True),
-        ({"domain_id": "research", "domain_name": "else", "user_profile": "rosa"}, True),
+        ({"domain_id": "research", "domain_name": "else", "user_profile": "rosa"}, False),
         ({"domain_id": "d-1", "domain_name": "research"}, False),
         ({"domain_id": "d-1", "domain_name": "research", "user_profile": "ravi"}, False),
         ({"domain_id": "d-2", "domain_name": "analytics", "user_profile": "rosa"}, False),
