@@ -21,7 +21,7 @@ guardrails:
 assignments:
   - guardrails: []
     accounts: ["{ACCOUNT}"]
-    roles: [Chat]
+    roles: [Chat, AWSReservedSSO_Science_*]
     principals: ["{IAM}:role/apps/Chat", "{IAM}:user/apps/batch", "{OF_SET}Science_*"]
   - guardrails: [some]
     accounts: ["{ACCOUNT}", "{MEMBER}"]

@@ -133,6 +133,17 @@ def test_a_role_passes_the_roles_of_its_own_assignment_and_no_other():
     }  # fmt: skip
 
 
+def test_the_role_of_a_permission_set_passes_no_wider_role_however_the_file_names_it():
+    for form in (f"{OF_SET}Science_*", SCIENCE):
+        one = read(FILE.replace(f"{OF_SET}Science_*", form))
+        [document] = AdmissionPolicies(wider_callers(one, "aws"), (f"{OF_SET}Approve_{'?' * 16}",)).documents().values()
+        passes = [s for s in document["Statement"] if "iam:PassRole" in s.get("Action", ())]
+        assert passes
+        assert [s for s in passes for arn in s["Condition"]["ArnNotLike"]["aws:PrincipalArn"] if "Science" in arn] == []
+        [approvers] = [s for s in document["Statement"] if s["Sid"] == "Approvers"]
+        assert f"{IAM}:saml-provider/AWSSSO_*" in approvers["Resource"]
+
+
 ORDINARY = [
     *[(caller, action, resource, {}) for caller in (ADMIN, STRICT) for action, resource, _ in [
         *on(["iam:CreateRole", "iam:UpdateAssumeRolePolicy", "iam:PassRole", "sts:AssumeRole", "iam:DeleteRole"],

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from rolewarden.errors import ProtectionError
 from rolewarden.policies import SCP_SIZE, Document, Statement, document_of, numbered, packed, size
 from rolewarden.prevention import WiderCallers
-from rolewarden.principals import SUFFIX
 
 from rolewarden_cli.protect import IAM_READS, READS
 
@@ -98,7 +97,7 @@ class AdmissionPolicies:
                 yield self._deny("PassWiderRoles", ["iam:PassRole"], passed, _passable(group))
         if users:
             yield self._deny("WiderUsers", READS, users, is_not=True)
-        if kept := [*self.approvers, *self.providers, *_providers(every)]:
+        if kept := [*self.approvers, *self.providers, *_providers([*self.approvers, *every])]:
             yield self._deny("Approvers", IAM_READS, list(dict.fromkeys(kept)), is_not=True)
         if work := [pattern for group in self.wider for pattern in _passable(group)]:
             # A wider role can pass itself, and CreateUserProfile would give it to another user.
@@ -134,15 +133,19 @@ class AdmissionPolicies:
         }
 
 
+_OF_SETS = ":role/aws-reserved/sso.amazonaws.com/"
+"""The path of the roles of permission sets, in the ARN."""
+
+
 def _passable(group: Sequence[str]) -> list[str]:
     """The roles of a group as which SageMaker can work. It cannot work as a user or as the role of a permission set."""
-    return [pattern for pattern in group if ":user/" not in pattern and not pattern.endswith(SUFFIX)]
+    return [pattern for pattern in group if ":user/" not in pattern and _OF_SETS not in pattern]
 
 
 def _providers(patterns: Sequence[str]) -> Iterator[str]:
     """The identity providers by which IAM Identity Center signs in the users of permission sets."""
     for pattern in patterns:
-        if pattern.endswith(SUFFIX):
+        if _OF_SETS in pattern:
             yield f"{pattern.partition(':role/')[0]}:saml-provider/AWSSSO_*"
 
 
