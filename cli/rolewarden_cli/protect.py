@@ -69,9 +69,12 @@ _LEFT_OUT = {
 POLICY_WRITES = ("iam:CreatePolicy*", "iam:DeletePolicy*", "iam:SetDefaultPolicyVersion")
 """Changes to a policy and its versions."""
 
-READS = ("iam:Generate*", "iam:Get*", "iam:List*", "iam:Simulate*", "sts:*")
+IAM_READS = ("iam:Generate*", "iam:Get*", "iam:List*", "iam:Simulate*")
 """The actions on a role, user or identity provider that leave it as it is. The statements deny all others, also those
-that AWS adds later. Actions of `sts` are assumptions, and the trust policy of the role decides on them."""
+that AWS adds later."""
+
+READS = (*IAM_READS, "sts:*")
+"""The same, with the actions of `sts`. They are assumptions, and the trust policy of the role decides on them."""
 
 WORK = (
     "dynamodb:BatchWriteItem",
@@ -514,7 +517,12 @@ def _name(physical: str) -> str:
 def text(document: Document) -> str:
     """The document to print or store: with line breaks if it then fits an SCP, otherwise on one line."""
     readable = json.dumps(document, indent=2)
-    return readable if len(readable) <= SCP_SIZE else json.dumps(document, separators=(",", ":"))
+    return readable if len(readable) <= SCP_SIZE else compact(document)
+
+
+def compact(document: Document) -> str:
+    """The document without white space, which counts in an SCP."""
+    return json.dumps(document, separators=(",", ":"))
 
 
 def _is_arn(value: str | list[str]) -> bool:

@@ -110,10 +110,15 @@ class _Ask:
 
 
 class Authorization:
-    """The decisions on all calls while a block runs, and their record."""
+    """The decisions on all calls while a block runs, and their record.
 
-    def __init__(self) -> None:
+    Sources differ about iam:PassRole in UpdateDomain and UpdateUserProfile. With `updates_pass_roles`, these calls need
+    it. Without it, they do not, which is the case that helps an attacker.
+    """
+
+    def __init__(self, *, updates_pass_roles: bool = False) -> None:
         self.judged: set[Judged] = set()
+        self._updates_pass_roles = updates_pass_roles
 
     def refusal(self, request: Request) -> Answer | None:
         """The answer to a denied call, or None if the call is allowed."""
@@ -124,7 +129,8 @@ class Authorization:
             if caller is None:
                 return self._unknown(request)
             is_judged = caller.is_judged or request.service == "dynamodb"
-            for ask in [*_asked(request), *_of_passed_roles(request)] if is_judged else ():
+            asks = [*_asked(request), *_of_passed_roles(request), *self._of_updates(request)]
+            for ask in asks if is_judged else ():
                 keys = {**caller.keys, **_keys(request, ask), **ask.keys}
                 if _denied_by_table(request, ask, keys):
                     return _denied(request, _by_table(caller, ask))
@@ -140,6 +146,10 @@ class Authorization:
             )
             return 500, headers, body
         return None
+
+    def _of_updates(self, request: Request) -> Iterator[_Ask]:
+        if self._updates_pass_roles and request.operation in {"UpdateDomain", "UpdateUserProfile"}:
+            yield from _roles_in(json.loads(request.body or b"{}"))
 
     def allows(self, request: Request, action: str) -> bool:
         """Whether the caller can also do `action` on `*`, a permission that AWS requires next to that of the call."""
@@ -529,8 +539,8 @@ def _of_cloudtrail(_request: Request, action: str, body: Mapping[str, Any]) -> l
 def _of_sagemaker(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
     """The permissions of the call itself, and iam:PassRole for each role that the new resource works as.
 
-    SageMaker's service model says so of CreateTrainingJob and others. Sources differ about UpdateDomain and
-    UpdateUserProfile, so these need no iam:PassRole here, which is the case that helps an attacker.
+    SageMaker's service model says so of CreateTrainingJob and others. For UpdateDomain and UpdateUserProfile, see
+    `Authorization`.
     """
     return [_of_subject(request, action, body), *_passed(request, body)]
 
@@ -540,8 +550,11 @@ _ROLE_FIELDS: Final = ("RoleArn", "ExecutionRoleArn", "ExecutionRole")
 
 
 def _passed(request: Request, body: Mapping[str, Any]) -> Iterator[_Ask]:
-    if not _PASSING.fullmatch(request.operation):
-        return
+    if _PASSING.fullmatch(request.operation):
+        yield from _roles_in(body)
+
+
+def _roles_in(body: Mapping[str, Any]) -> Iterator[_Ask]:
     settings = (body.get(key) or {} for key in ("DefaultUserSettings", "DefaultSpaceSettings", "UserSettings"))
     for fields in (body, *settings):
         for role in (fields[key] for key in _ROLE_FIELDS if isinstance(fields.get(key), str)):
