@@ -13,6 +13,7 @@ are messages of the sweep queue, so that a step that runs out of time continues 
   a guardrail to the work queue, and surplus guardrails to DetachQueue.
 - audit: compare the calls that CloudTrail has recorded since the last audit with the history.
 - drills: report the regions in which drills are cut, and restore the canary.
+- prevention: if guardrails.yaml names principals, test whether its service control policies are in effect.
 - regions: once a day, look for domains in the regions that the stack does not cover.
 
 A row of the table records the outstanding chunks of a sweep. Two sweeps at the same time have a row each. A binding
@@ -48,6 +49,7 @@ from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.events import ACCOUNT, DOMAIN_ID, PROFILE_NAME, EvaluationRequest, SubjectKey, mapping, matched
 from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.heartbeat import Heartbeat
+from rolewarden.in_force import OrganizationSimulator, PreventionProbe, is_used
 from rolewarden.judge import DrillJudge
 from rolewarden.links import LinkReader
 from rolewarden.listed import ListedDomain
@@ -67,6 +69,7 @@ from rolewarden.verdicts import Doubt, Reason
 from rolewarden.work import BEGIN, DOCTOR, DRILLS, HEARTBEAT, PUBLISH, RULES, Work
 
 LIST, DESCRIBE, COMPARE, AUDIT, REGIONS = "list", "describe", "compare", "audit", "regions"
+PREVENTION = "prevention"
 """The steps after BEGIN."""
 
 CHUNK = 100
@@ -165,6 +168,7 @@ class Sweeper:
     rotation: Rotation
     requests: SweepRequests
     judge: DrillJudge
+    prevention: PreventionProbe
 
     @classmethod
     def of(cls, runtime: Runtime, settings: SweepSettings) -> Self:
@@ -194,6 +198,14 @@ class Sweeper:
             Rotation(settings.sweep_seconds),
             SweepRequests(aws, progress, settings.sweep_queue_url, settings.account, clock),
             cls._judge(runtime, settings),
+            PreventionProbe(
+                OrganizationSimulator(aws),
+                runtime.rules,
+                aws.partition,
+                settings.regions[0],
+                # The account that calls StackSets as itself is the management account.
+                settings.account if settings.member_stack_set and settings.call_as == "SELF" else "",
+            ),
         )
 
     @staticmethod
@@ -230,7 +242,8 @@ class Sweeper:
         if mapping(event).get("step") == RULES:
             return {"rules": self.needs.fingerprint}
         if mapping(event).get("step") == DOCTOR:
-            return {"probes": [probe.as_dict() for probe in (*self.probes(), *self.regional_probes())]}
+            probes = (*self.probes(), *self.prevention_probes(), *self.regional_probes())
+            return {"probes": [probe.as_dict() for probe in probes]}
         if mapping(event).get("step") == DRILLS:
             account = matched(ACCOUNT, mapping(event).get("account"))
             accounts = [account] if account else [self.coverage.account, *sorted(self.progress.member_accounts())]
@@ -318,6 +331,15 @@ class Sweeper:
         for each in [account] if account else [self.coverage.account, *sorted(members)]:
             yield from reach.probes(self.aws, each, self.coverage.regions, self._central)
 
+    def prevention_probes(self) -> Iterator[reach.Probe]:
+        """Test the service control policies of all accounts for which time suffices. Raises RetryLater."""
+        for account in (self.coverage.account, *sorted(self.progress.member_accounts())):
+            if is_used(self.needs.rules) and self.clock.seconds_left() < ENOUGH:
+                message = "time does not suffice to test the SCPs of all accounts now; each sweep tests them"
+                yield reach.Probe(account, "", reach.PREVENTION, message, Reason.NOT_PREVENTED, is_warning=True)
+                return
+            yield from self.prevention.probes(account)
+
     def regional_probes(self) -> Iterator[reach.Probe]:
         """Look for domains in the regions that the stack does not cover, in all accounts for which time suffices.
 
@@ -394,6 +416,8 @@ class Sweeper:
             return self.audit(sweep)
         if sweep and step == DRILLS:
             return self.judge_drills(sweep)
+        if sweep and step == PREVENTION:
+            return self.test_prevention(sweep)
         if sweep and step == REGIONS:
             return self.look_elsewhere(sweep)
         if sweep and step == COMPARE:
@@ -670,6 +694,9 @@ class Sweeper:
         # These are separate steps, because the sweep is complete even if they fail.
         is_due = self.clock.now() - self.progress.regions_read(sweep.account) >= REGIONS_SECONDS
         steps = [AUDIT, DRILLS, REGIONS] if is_due else [AUDIT, DRILLS]
+        # Earlier rules may have named principals. Then their finding is to be resolved.
+        if is_used(self.needs.rules) or any(finding.kind is ReportedKind.PREVENTION for finding in reported):
+            steps.append(PREVENTION)
         self.aws.send(self.queues.sweep, [sweep.message(step) for step in steps])
         return counts
 
@@ -684,6 +711,18 @@ class Sweeper:
         except Refused as refused:
             logger.error("the canary cannot be read", extra={"account": sweep.account, "why": str(refused)})
         return {"cut": len(unresolved)}
+
+    def test_prevention(self, sweep: Sweep) -> dict[str, Any]:
+        """Report service control policies that are not in effect, and resolve what is over. Raises RetryLater."""
+        kind, unresolved = ReportedKind.PREVENTION, set()
+        for probe in self.prevention.probes(sweep.account):
+            if probe.message and not probe.is_warning:
+                refused = Refused(probe.reason, f"{probe.what}: {probe.message}")
+                unresolved.add(self.recorder.record_account_finding(sweep.account, refused, SWEEP, kind))
+        for finding in self.reported.of_account(sweep.account):
+            if finding.kind is kind and finding.about not in unresolved:
+                self.recorder.record_resolved([finding], SWEEP)
+        return {"prevention": len(unresolved)}
 
     def _restore_canary(self, sweep: Sweep) -> None:
         """Send the canary role to the work queue if its policy is not attached. Raises Refused and RetryLater.
@@ -851,7 +890,7 @@ class Sweeper:
         sweep resolves findings of the kinds ROLE, SHARED_ROLE and EXEMPTION, and of the kind PUBLICATION if IAM has the
         policy. Only a sweep that could read everything resolves the other kinds, because something unread may still be
         wrong. No comparison resolves a finding of the kinds BOUNDARY, CANARY, FIRST_USE, REPLACEMENT and TAGS, which
-        expire after a week, or OUTSIDE and DRILL, which `look_elsewhere` and `judge_drills` resolve.
+        expire after a week, or OUTSIDE, DRILL and PREVENTION, which have a step of their own.
         """
         apart = {
             ReportedKind.BOUNDARY,
@@ -859,6 +898,7 @@ class Sweeper:
             ReportedKind.DRILL,
             ReportedKind.FIRST_USE,
             ReportedKind.OUTSIDE,
+            ReportedKind.PREVENTION,
             ReportedKind.REPLACEMENT,
             ReportedKind.TAGS,
         }
