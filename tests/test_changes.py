@@ -443,3 +443,24 @@ def test_another_list_of_trusted_taggers_is_a_change():
     found = compared(f"{tagged}trusted_taggers: ['{arn}']\n", tagged)
     assert found.guardrails == ()
     assert [one.line for one in found.settings] == [f"trusted_taggers: {arn} -> none"]
+
+
+def test_principals_that_change_their_assignment_under_prevention_are_named():
+    one, other = (f"arn:aws:iam::111122223333:role/canvas/{name}/*" for name in ("one", "other"))
+    head = "guardrails:\n  a: {bedrock: {deny: all}}\n  b: {jumpstart: {deny: all}}\nassignments:\n"
+
+    def file(first: str, second: str) -> str:
+        return (
+            f"{head}  - {{guardrails: [], accounts: ['111122223333'], domains: [x], principals: [{first}]}}\n"
+            f"  - {{guardrails: [a], accounts: ['111122223333'], domains: [y], principals: [{second}]}}\n"
+            "  - guardrails: [a, b]\n"
+        )
+
+    found = compared(file(f"'{one}'", ""), file("", f"'{one}', '{other}'"))
+    assert [(change.section, change.change, change.text) for change in found.scope] == [
+        ("principals", "changed", f"principal {one} under the SCPs: no guardrail -> a"),
+        ("principals", "added", f"principal {other} under the SCPs: all guardrails -> a"),
+    ]
+    assert found.changes_access
+    [removed] = compared(file("", f"'{one}'"), file("", "")).scope
+    assert removed.text == f"principal {one} under the SCPs: a -> all guardrails"

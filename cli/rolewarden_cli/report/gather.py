@@ -44,7 +44,7 @@ def gather(
             history_since=since,
         ),
         plan.compared(connection, taken, rules, now.date()),
-        access.matrix(connection.calls, taken, wanted, progress),
+        access.matrix(connection.calls, taken, wanted, progress, rules),
         # A rule change is no drift, which the charts of the history count.
         tuple(entry for entry in entries if entry.kind != RulesChanged.detail_type),
         compile_rules(rules, connection.aws.partition),

@@ -166,7 +166,7 @@ class AssignmentChange(NamedTuple):
 class ScopeChange(NamedTuple):
     """A change of the roles that get guardrails, or that roles with a guardrail can use.
 
-    - `section`: the key of guardrails.yaml, for example "exemptions" or "also_govern".
+    - `section`: the key of guardrails.yaml, for example "exemptions", "also_govern" or "principals".
     - `change`: "added", "removed" or "changed". An exemption that has ended counts as removed.
     - `text`: the change in words.
     """
@@ -218,7 +218,7 @@ def compare_rules(old: Rules, new: Rules, partition: str, today: date, *, home: 
     return RulesChange(
         tuple(_guardrails(effects, old, new)),
         tuple(_assignments(effects, old, new)),
-        (*_exemptions(old, new, today, home), *_scopes(old, new)),
+        (*_exemptions(old, new, today, home), *_scopes(old, new), *_principals(old, new)),
         tuple(_changed_options("", old, new, ("surplus", "fallback", "hold", "trusted_taggers"))),
     )
 
@@ -547,6 +547,26 @@ def _scopes(old: Rules, new: Rules) -> Iterator[ScopeChange]:
         verb, change = ("no longer", ADDED) if fixed[1] else ("now", REMOVED)
         text = f"roles with a guardrail can {verb} change tags of domains and user profiles"
         yield ScopeChange("tags", change, "tags", text)
+
+
+def _principals(old: Rules, new: Rules) -> Iterator[ScopeChange]:
+    """The principals that belong to an assignment with other guardrails under service control policies."""
+    before, after = (
+        {principal: one.guardrails for one in rules.assignments for principal in one.principals} for rules in (old, new)
+    )
+    for principal in sorted({*before, *after}):
+        was, now = before.get(principal), after.get(principal)
+        if was != now:
+            change = ADDED if was is None else REMOVED if now is None else CHANGED
+            text = f"principal {principal} under the SCPs: {_under_scps(was)} -> {_under_scps(now)}"
+            yield ScopeChange("principals", change, principal, text)
+
+
+def _under_scps(guardrails: Sequence[str] | None) -> str:
+    """The guardrails of a principal, in words. None means that it belongs to no assignment."""
+    if guardrails is None:
+        return "all guardrails"
+    return ", ".join(guardrails) or "no guardrail"
 
 
 def _exempt_roles(rules: Rules) -> Sequence[Any]:
