@@ -449,12 +449,14 @@ def test_principals_that_change_their_assignment_under_prevention_are_named():
     one, other = (f"arn:aws:iam::111122223333:role/canvas/{name}/*" for name in ("one", "other"))
     head = "guardrails:\n  a: {bedrock: {deny: all}}\n  b: {jumpstart: {deny: all}}\nassignments:\n"
 
-    def file(first: str, second: str) -> str:
-        return (
-            f"{head}  - {{guardrails: [], accounts: ['111122223333'], domains: [x], principals: [{first}]}}\n"
-            f"  - {{guardrails: [a], accounts: ['111122223333'], domains: [y], principals: [{second}]}}\n"
-            "  - guardrails: [a, b]\n"
+    def file(*principals: str) -> str:
+        named = zip(("[]", "[a]"), ("x", "y"), principals, strict=True)
+        entries = (
+            f"  - {{guardrails: {guardrails}, accounts: ['111122223333'], domains: [{domain}]"
+            f"{f', principals: [{given}]' if given else ''}}}\n"
+            for guardrails, domain, given in named
         )
+        return f"{head}{''.join(entries)}  - guardrails: [a, b]\n"
 
     found = compared(file(f"'{one}'", ""), file("", f"'{one}', '{other}'"))
     assert [(change.section, change.change, change.text) for change in found.scope] == [

@@ -11,7 +11,7 @@ from typing import Any
 
 from rolewarden.errors import Refused
 from rolewarden.guardrails import Rules
-from rolewarden.in_force import equal_texts, is_used
+from rolewarden.in_force import equal_texts
 from rolewarden.reach import PREVENTION
 from rolewarden.verdicts import RECOMMENDATIONS, Reason
 from rolewarden.work import DOCTOR
@@ -270,7 +270,7 @@ def _texts(connection: Connection, rules: Rules | None) -> list[Check]:
     The account of the caller can read those of each account if it is the management account or a delegated
     administrator.
     """
-    if rules is None or not is_used(rules):
+    if rules is None or not rules.names_principals:
         return []
     found = []
     accounts = [connection.account, *sorted(_members(connection))]

@@ -340,6 +340,11 @@ class Rules(NamedTuple):
         return all(guardrail.mode is Mode.OBSERVE for guardrail in self.guardrails.values())
 
     @property
+    def names_principals(self) -> bool:
+        """Whether an assignment names its principals, which prepares the file for service control policies."""
+        return any(assignment.principals for assignment in self.assignments)
+
+    @property
     def asks_for_tags(self) -> bool:
         """Whether an assignment matches tags. Otherwise a sweep does not need to list them."""
         return bool(self.tag_keys)

@@ -58,11 +58,6 @@ MOST_RESOURCES = 4
 """The number of resources of a statement from which its request is chosen."""
 
 
-def is_used(rules: Rules) -> bool:
-    """Whether guardrails.yaml prepares for SCPs: an assignment names its principals."""
-    return any(assignment.principals for assignment in rules.assignments)
-
-
 def denied_requests(rules: Rules, partition: str, region: str) -> dict[str, AwsRequest]:
     """A request for each statement of the SCPs that the statement denies to a caller that the file does not name.
 
@@ -166,7 +161,7 @@ class PreventionProbe:
 
     def probes(self, account: str) -> Iterator[Probe]:
         """The probe of an account; none if guardrails.yaml names no principals. Raises RetryLater."""
-        if not is_used(self.rules):
+        if not self.rules.names_principals:
             return
         if account == self.beyond:
             message = "no SCP restricts the management account; the attached policies are its only protection"

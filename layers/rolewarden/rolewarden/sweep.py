@@ -49,7 +49,7 @@ from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.events import ACCOUNT, DOMAIN_ID, PROFILE_NAME, EvaluationRequest, SubjectKey, mapping, matched
 from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.heartbeat import Heartbeat
-from rolewarden.in_force import OrganizationSimulator, PreventionProbe, is_used
+from rolewarden.in_force import OrganizationSimulator, PreventionProbe
 from rolewarden.judge import DrillJudge
 from rolewarden.links import LinkReader
 from rolewarden.listed import ListedDomain
@@ -69,7 +69,6 @@ from rolewarden.verdicts import Doubt, Reason
 from rolewarden.work import BEGIN, DOCTOR, DRILLS, HEARTBEAT, PUBLISH, RULES, Work
 
 LIST, DESCRIBE, COMPARE, AUDIT, REGIONS = "list", "describe", "compare", "audit", "regions"
-PREVENTION = "prevention"
 """The steps after BEGIN."""
 
 CHUNK = 100
@@ -334,7 +333,7 @@ class Sweeper:
     def prevention_probes(self) -> Iterator[reach.Probe]:
         """Test the service control policies of all accounts for which time suffices. Raises RetryLater."""
         for account in (self.coverage.account, *sorted(self.progress.member_accounts())):
-            if is_used(self.needs.rules) and self.clock.seconds_left() < ENOUGH:
+            if self.needs.rules.names_principals and self.clock.seconds_left() < ENOUGH:
                 message = "time does not suffice to test the SCPs of all accounts now; each sweep tests them"
                 yield reach.Probe(account, "", reach.PREVENTION, message, Reason.NOT_PREVENTED, is_warning=True)
                 return
@@ -416,7 +415,7 @@ class Sweeper:
             return self.audit(sweep)
         if sweep and step == DRILLS:
             return self.judge_drills(sweep)
-        if sweep and step == PREVENTION:
+        if sweep and step == reach.PREVENTION:
             return self.test_prevention(sweep)
         if sweep and step == REGIONS:
             return self.look_elsewhere(sweep)
@@ -695,8 +694,8 @@ class Sweeper:
         is_due = self.clock.now() - self.progress.regions_read(sweep.account) >= REGIONS_SECONDS
         steps = [AUDIT, DRILLS, REGIONS] if is_due else [AUDIT, DRILLS]
         # Earlier rules may have named principals. Then their finding is to be resolved.
-        if is_used(self.needs.rules) or any(finding.kind is ReportedKind.PREVENTION for finding in reported):
-            steps.append(PREVENTION)
+        if self.needs.rules.names_principals or any(finding.kind is ReportedKind.PREVENTION for finding in reported):
+            steps.append(reach.PREVENTION)
         self.aws.send(self.queues.sweep, [sweep.message(step) for step in steps])
         return counts
 
