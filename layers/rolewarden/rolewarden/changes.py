@@ -35,6 +35,9 @@ MOST_GROUPS = 1000
 NO_RULES = Rules({}, (Assignment(()),))
 """The rules before the first publication."""
 
+ALL_GUARDRAILS = "all guardrails"
+"""What a principal that belongs to no assignment is under."""
+
 ADDED, REMOVED, CHANGED, RENAMED = "added", "removed", "changed", "renamed"
 
 _WILDCARD = re.compile(r"[*?]")
@@ -552,21 +555,21 @@ def _scopes(old: Rules, new: Rules) -> Iterator[ScopeChange]:
 def _principals(old: Rules, new: Rules) -> Iterator[ScopeChange]:
     """The principals that belong to an assignment with other guardrails under service control policies."""
     before, after = (
-        {principal: one.guardrails for one in rules.assignments for principal in one.principals} for rules in (old, new)
+        {principal: _under_scps(one) for one in rules.assignments for principal in one.principals}
+        for rules in (old, new)
     )
     for principal in sorted({*before, *after}):
-        was, now = before.get(principal), after.get(principal)
-        if was != now:
-            change = ADDED if was is None else REMOVED if now is None else CHANGED
-            text = f"principal {principal} under the SCPs: {_under_scps(was)} -> {_under_scps(now)}"
-            yield ScopeChange("principals", change, principal, text)
+        was, now = (found.get(principal, ALL_GUARDRAILS) for found in (before, after))
+        change = ADDED if principal not in before else REMOVED if principal not in after else CHANGED
+        if was != now or change != CHANGED:
+            yield ScopeChange("principals", change, principal, f"principal {principal} under the SCPs: {was} -> {now}")
 
 
-def _under_scps(guardrails: Sequence[str] | None) -> str:
-    """The guardrails of a principal, in words. None means that it belongs to no assignment."""
-    if guardrails is None:
-        return "all guardrails"
-    return ", ".join(guardrails) or "no guardrail"
+def _under_scps(assignment: Assignment) -> str:
+    """The guardrails of the principals of an assignment, in words."""
+    names = ", ".join(assignment.guardrails) or "no guardrail"
+    users = ", ".join(assignment.source_identities)
+    return f"{names} for the source identities {users}, else {ALL_GUARDRAILS}" if users else names
 
 
 def _exempt_roles(rules: Rules) -> Sequence[Any]:

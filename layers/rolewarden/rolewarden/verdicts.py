@@ -163,7 +163,8 @@ RECOMMENDATIONS: dict[str, str] = {
     "rename the policy that the message names (IAM renames no policy: create it again under another name); or rename "
     "the guardrail in guardrails.yaml and deploy",
     Reason.SHARES_ROLE: "give the user profile an execution role of its own, or assign the guardrail to its whole "
-    "domain in guardrails.yaml",
+    "domain in guardrails.yaml; service control policies can tell single users apart by their source identity "
+    "(docs/how-to/prevention.md, One user of a shared role)",
     Reason.UNREACHABLE: "take the region out of the parameter Regions if SageMaker is not offered there, or repair the "
     "network path to its endpoint",
     Reason.FORGED: "find the caller in CloudTrail's data events of Lambda (Invoke of this function), then leave "
