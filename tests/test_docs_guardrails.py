@@ -61,6 +61,7 @@ def test_the_table_of_access_paths_has_each_statement_and_no_other() -> None:
         )
     )
     assert told == emitted_sids()
+    assert all(sid.startswith(SID_FAMILIES) for sid in emitted_sids())
 
 
 def test_the_page_has_the_number_of_probes_that_run() -> None:

@@ -10,9 +10,11 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from moto.sagemaker.models import sagemaker_backends
 from rolewarden.bindings import row_key
 from rolewarden.errors import RulesError
 from rolewarden.guardrails_file import read_yaml
+from rolewarden.listed import modified
 from rolewarden.publish import Publications
 from rolewarden.settings import PublishSettings
 from rolewarden.verdicts import RECOMMENDATIONS
@@ -20,6 +22,7 @@ from rolewarden_cli.account import DeployedStack
 from rolewarden_cli.plan import compared
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.emulated._ministack import cloudformation, iam
+from rolewarden_local.emulated.sagemaker import members_of
 from rolewarden_local.scenes.seed import ANALYTICS, RESEARCH, TRUST
 
 from tests.commands import json_answer, rolewarden
@@ -38,7 +41,8 @@ exemptions:
     account: "111122223333"
     until: 2999-01-31
 """
-NAMED = RULES + "    domains: [analytics]\n    user_profiles: [breakglass]\n"
+BY_NAME = RULES + "    user_profiles: [breakglass]\n"
+NAMED = BY_NAME + f"    domains: [{ANALYTICS}]\n"
 ALONE = {"Resources": {"Alone": {"Type": "AWS::SNS::Topic"}}}
 ABSENT, NEWER = "exempt role not found", "exempt role is newer than the rules"
 TRUSTING = "exempt role has another trust policy"
@@ -318,6 +322,59 @@ def test_a_user_that_the_exemption_names_is_no_finding_whenever_it_changed(deplo
     )
     world.sweep()
     assert (verdict(world), findings(world)) == ("exempt", [])
+
+
+@pytest.mark.parametrize("by", ["event", "sweep"])
+@pytest.mark.parametrize("text", [BY_NAME, BY_NAME + "    domains: [analyt*, mine]\n"], ids=["profile", "and domain"])
+def test_a_domain_of_a_caller_with_a_user_profile_of_the_exempt_name_is_a_finding(deployed, text, by):
+    world = deployed(text)
+    domain = world.sagemaker.create_domain(
+        DomainName="mine", AuthMode="IAM", DefaultUserSettings={"ExecutionRole": world.role("CanvasMine")}
+    )["DomainId"]
+    world.sagemaker.create_user_profile(
+        DomainId=domain, UserProfileName="BreakGlass", UserSettings={"ExecutionRole": ARN}
+    )
+    if by == "event":
+        world.enforce(world.event("CreateUserProfile"))
+    else:
+        world.sweep()
+    [row] = world.history(f"account/exemption of {ROLE}")
+    assert (row["reason"], "mine/breakglass" in row["message"]) == (GAINED, True)
+
+
+def test_a_domain_that_is_named_like_the_id_of_the_exemption_is_beyond_it(deployed):
+    world = deployed(NAMED.replace(ANALYTICS, f"{ANALYTICS}, d-elsewhere001"))
+    domain = world.sagemaker.create_domain(
+        DomainName="d-elsewhere001", AuthMode="IAM", DefaultUserSettings={"ExecutionRole": world.role("CanvasMine")}
+    )["DomainId"]
+    world.sagemaker.create_user_profile(
+        DomainId=domain, UserProfileName="breakglass", UserSettings={"ExecutionRole": ARN}
+    )
+    world.enforce(world.event("CreateUserProfile"))
+    assert (world.attached(ROLE), findings(world)) == ({"strict"}, [BEYOND])
+
+
+MODEL: Any = boto3.client("sagemaker", region_name="us-east-1").meta.service_model
+STATUSES = {status for name in ("DomainStatus", "UserProfileStatus") for status in MODEL.shape_for(name).enum}
+
+
+@pytest.mark.parametrize("status", sorted(STATUSES))
+def test_a_subject_has_a_time_unless_sagemaker_is_still_changing_it(status):
+    is_changing = status in {"Pending", "Updating", "Deleting"}
+    assert modified({"Status": status, "LastModifiedTime": datetime.fromtimestamp(5, UTC)}) == (
+        "" if is_changing else "5.000"
+    )
+
+
+@pytest.mark.parametrize("status", ["Update_Failed", "Failed", "Delete_Failed", "Pending", "Updating"])
+def test_a_new_user_of_an_exempt_role_is_reported_in_every_status(deployed, status):
+    world = deployed(RULES)
+    world.sagemaker.create_user_profile(DomainId=RESEARCH, UserProfileName="eve", UserSettings={"ExecutionRole": ARN})
+    backend = sagemaker_backends[ACCOUNT_ID]["us-east-1"]
+    next(one for one in members_of(backend) if one.name == "eve").status = status
+    world.sweep()
+    world.sweep()
+    assert findings(world) == [GAINED]
 
 
 def test_a_finding_about_a_new_user_is_resolved_when_the_role_is_taken_away(deployed):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from rolewarden.bindings import RoleKey
+from rolewarden import MEMBER_ROLES
+from rolewarden.bindings import Binding, RoleKey
 from rolewarden.origin import DEPLOYMENT
 from rolewarden.policies import policy_arn
+from rolewarden.work import Work
 from rolewarden_cli import options
 from rolewarden_local.aws import ACCOUNT_ID as CENTRAL
 from rolewarden_local.scenes.seed import TRUST
@@ -433,3 +435,109 @@ def test_a_plan_and_a_detachment_know_what_the_subject_of_a_member_account_needs
     surplus = json_answer("detach", "--yes", "--guardrails", company.environment["GUARDRAILS_FILE"])
     assert surplus["planned"]["roles"] == {}
     assert attached(CENTRAL, "Lent") == {"no-generative-ai"}
+
+
+# Accounts of the organization that the stack does not cover
+
+
+def open_to_rolewarden(account):
+    """Create the roles that the functions assume, as the administrator of an account can who wants to be entered."""
+    trust = TRUST.replace('"Service": "sagemaker.amazonaws.com"', f'"AWS": "arn:aws:iam::{CENTRAL}:root"')
+    everything = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
+    iam = client("iam", account)
+    for name in MEMBER_ROLES:
+        iam.create_role(RoleName=name, Path="/rolewarden/", AssumeRolePolicyDocument=trust)
+        iam.put_role_policy(RoleName=name, PolicyName="Everything", PolicyDocument=everything)
+
+
+def calls_in(company, account, mark):
+    return [call.operation for call in company.aws.calls(mark) if call.account == account]
+
+
+def test_a_domain_of_an_uncovered_account_puts_no_guardrail_on_a_role_of_a_covered_one(company):
+    victim = role_in(MEMBER, "ProductionBilling")
+    company.everything()
+    open_to_rolewarden(STRANGER)
+    domain_in(STRANGER, victim)
+    mark = company.aws.mark()
+    answer = company.enforcer.handle_event(company.event("CreateDomain"))
+    assert answer["request"] == {"ignored": "a call in an account that the stack does not cover"}
+    company.everything()
+    assert attached(MEMBER, "ProductionBilling") == set()
+    assert calls_in(company, STRANGER, mark) == []
+
+
+@pytest.mark.parametrize("request_of", ["subject", "role", "policy", "work"])
+def test_a_message_about_an_uncovered_account_leads_to_no_call_there(company, request_of):
+    company.everything()
+    open_to_rolewarden(STRANGER)
+    role = role_in(STRANGER, "Theirs")
+    domain = domain_in(STRANGER, role)
+    named = {"subject": {"domain": domain}, "role": {"role": "Theirs"}, "policy": {"policy": "no-generative-ai"}}
+    message = {"account": STRANGER, "region": "us-east-1", "rechecks": 1}
+    mark = company.aws.mark()
+    if request_of == "work":
+        company.enforcer.handle_message({**message, "role": "Theirs", "role_account": STRANGER})
+        company.publications.handle_message({"account": STRANGER, "step": "publish"})
+    elif request_of == "policy":
+        company.publications.handle_message({**message, "request": named[request_of]})
+    else:
+        company.enforcer.handle_message({**message, "request": named[request_of]})
+    assert calls_in(company, STRANGER, mark) == []
+
+
+def test_an_edit_of_a_policy_in_an_uncovered_account_leads_to_no_call_there(company):
+    company.everything()
+    open_to_rolewarden(STRANGER)
+    arn = client("iam", STRANGER).create_policy(
+        PolicyName="no-generative-ai", Path="/rolewarden/", PolicyDocument=DOCUMENT
+    )["Policy"]["Arn"]
+    client("iam", STRANGER).create_policy_version(PolicyArn=arn, PolicyDocument=DOCUMENT, SetAsDefault=True)
+    mark = company.aws.mark()
+    company.publications.handle_event(company.event("CreatePolicyVersion"))
+    assert calls_in(company, STRANGER, mark) == []
+
+
+@pytest.fixture
+def left_behind(company):
+    """A binding of a covered role to a subject of an account that has left, which an event in flight wrote."""
+    role_in(MEMBER, "ProductionBilling")
+    company.everything()
+    row = Binding(
+        STRANGER, "us-east-1", "d-stranger", "default-user", "execution", RoleKey(MEMBER, "ProductionBilling")
+    )
+    company.bindings.write([row])
+    return row
+
+
+def test_a_binding_to_a_subject_of_an_uncovered_account_does_not_count_and_is_deleted(company, left_behind):
+    for trigger in ("event", "sweep"):
+        if trigger == "event":
+            client("iam", MEMBER).tag_role(RoleName="ProductionBilling", Tags=[{"Key": "a", "Value": "b"}])
+            company.enforce(company.event("TagRole"))
+        else:
+            company.everything()
+        assert attached(MEMBER, "ProductionBilling") == set(), trigger
+    assert left_behind not in list(company.bindings.all())
+
+
+def test_a_message_that_names_the_row_of_such_a_binding_gives_the_role_nothing(company, left_behind):
+    company.enforcer.handle_message(Work.of_sweep(left_behind.role, MEMBER, [left_behind]).as_dict())
+    assert attached(MEMBER, "ProductionBilling") == set()
+
+
+def test_a_guardrail_that_only_such_a_binding_asks_for_is_surplus(company, tmp_path, left_behind):
+    under(company, tmp_path)
+    company.everything()
+    arn = policy_arn("strict", "aws", MEMBER)
+    client("iam", MEMBER).attach_role_policy(RoleName="ProductionBilling", PolicyArn=arn)
+    company.everything()
+    company.detach_surplus()
+    assert attached(MEMBER, "ProductionBilling") == set()
+
+
+def test_the_history_names_the_account_of_a_subject_that_uses_a_role_of_another_account(company):
+    company.everything()
+    domain_in(CENTRAL, role_in(MEMBER, "Lent"))
+    [outcome] = company.enforce(company.event("CreateDomain"))
+    assert outcome["subjects"] == [f"borrower default-user of account {CENTRAL}"]

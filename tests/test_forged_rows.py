@@ -9,11 +9,13 @@ from typing import Any
 import boto3
 import pytest
 from rolewarden.policies import policy_arn
+from rolewarden.reported import ReportedFinding, ReportedKind
 from rolewarden.rotation import DAY_SECONDS, Rotation
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.scenes.seed import ANALYTICS
 
 from tests.guardrail_texts import BY_DOMAIN
+from tests.publishing import UNRELATED
 from tests.volume import some, volume
 
 OMAR = {"scope": {"S": ACCOUNT_ID}, "item": {"S": "us-east-1/d-analytics0001/user-profile#omar#execution"}}
@@ -212,6 +214,67 @@ ROWS: dict[str, dict[str, Any]] = {
     f"reported/{ACCOUNT_ID}": {"kind": {"S": "role"}, "what": {"N": "1"}},
     f"sweep/{ACCOUNT_ID}": {"rules": {"N": "1"}, "completed": {"S": "x"}},
 }
+
+
+FIRST_OF_OTHERS = f"arn:aws:iam::{ACCOUNT_ID}:policy/full-0"
+FULL = "unenforceable: quota full no-generative-ai"
+
+
+@pytest.fixture
+def full(world):
+    """A world in which CanvasOmar was contested, and has no room for its guardrail now."""
+    world.protected()
+    for _ in range(4):
+        for policy in sorted(world.attached("CanvasOmar")):
+            world.enforce(world.detach("CanvasOmar", policy))
+    assert "Role Contested" in [row["kind"] for row in world.history("CanvasOmar")]
+    for policy in sorted(world.attached("CanvasOmar")):
+        world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=policy_arn(policy, "aws", ACCOUNT_ID))
+    for number in range(10 - len(world.iam.list_attached_role_policies(RoleName="CanvasOmar")["AttachedPolicies"])):
+        made = world.iam.create_policy(PolicyName=f"full-{number}", PolicyDocument=UNRELATED)["Policy"]
+        world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=made["Arn"])
+    return world
+
+
+def is_reported(world):
+    """Whether the next sweep reports the full role, although the table says that the finding was reported."""
+    finding = ReportedFinding(ACCOUNT_ID, "CanvasOmar", ReportedKind.ROLE, FULL)
+    world.reported.mark([finding.as_row(time.time() + 6 * 24 * 3600)])
+    world.assemble(world.runtime.aws)
+    before = len(world.history("CanvasOmar"))
+    world.sweep()
+    rows = world.history("CanvasOmar")[before:]
+    return [row["reason"] for row in rows if row["kind"] == "Role Finding"] == ["quota full"]
+
+
+def test_a_row_of_the_history_without_a_reason_confirms_no_finding(full):
+    assert is_reported(full)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"reason": ""}, {"reason": "quota"}, {"missing": []}, {"verdict": ""}, {"kind": "Account Finding"}, {"kind": ""}],
+)
+def test_only_the_same_finding_in_the_history_counts(full, changes):
+    full.sweep()
+    history = full.runtime.aws
+    table = full.environment["HISTORY_TABLE"]
+    for row in history.scan(table):
+        if row.get("reason") == "quota full" and row["about"].endswith("canvasomar"):
+            history.put(table, {**row, **changes})
+    assert is_reported(full)
+
+
+def test_a_finding_that_was_resolved_counts_no_longer(full):
+    full.sweep()
+    assert not is_reported(full)
+    full.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=FIRST_OF_OTHERS)
+    for _ in range(2):
+        full.sweep()
+    assert "Finding Resolved" in [row["kind"] for row in full.history("CanvasOmar")]
+    full.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=policy_arn("no-generative-ai", "aws", ACCOUNT_ID))
+    full.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=FIRST_OF_OTHERS)
+    assert is_reported(full)
 
 
 @pytest.mark.parametrize("scope", ROWS)

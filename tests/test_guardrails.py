@@ -320,7 +320,7 @@ ASSIGNMENTS = [
     *((assignment(f"{{guardrails: [a], {key}: []}}"), 4, f"assignments[1].{key}", f"is empty: write {what}")
       for key, what in (
           ("accounts", 'a list of account IDs, for example `["012345678901"]`, or remove the key'),
-          ("domains", "a list of patterns of domain names or IDs, for example `[research]`, or remove the key"),
+          ("domains", "a list of patterns of domain names, or of IDs that begin with d-, for example `[research]`"),
           ("user_profiles", "a list of patterns of profile names, for example `[intern-*]`, or remove the key"),
           ("roles", "a list of patterns of role names, for example `[CanvasResearch*]`, or remove the key"),
       )),
@@ -501,7 +501,7 @@ def test_the_shipped_file_has_no_errors_and_the_intended_rules() -> None:
             ),
         },
         (Assignment(("approved-models",), domains=("research",)), Assignment(("no-generative-ai",))),
-        (Exemption("CanvasBreakGlass", date(2027, 1, 31), why, "111122223333", (), ("breakglass",)),),
+        (Exemption("CanvasBreakGlass", date(2027, 1, 31), why, "111122223333", ("d-analytics0001",), ("breakglass",)),),
     )
 
 
@@ -690,7 +690,7 @@ def test_rules_for_several_accounts_need_the_account_of_each_exemption() -> None
     [
         ({"domain_id": "d-1", "domain_name": "research", "user_profile": "rosa"}, True),
         ({"domain_id": "d-1", "domain_name": "research", "user_profile": "ROSA"}, True),
-        ({"domain_id": "research", "domain_name": "else", "user_profile": "rosa"}, True),
+        ({"domain_id": "research", "domain_name": "else", "user_profile": "rosa"}, False),
         ({"domain_id": "d-1", "domain_name": "research"}, False),
         ({"domain_id": "d-1", "domain_name": "research", "user_profile": "ravi"}, False),
         ({"domain_id": "d-2", "domain_name": "analytics", "user_profile": "rosa"}, False),

@@ -304,6 +304,41 @@ def test_a_suspicious_role_is_held_until_the_file_names_it(deployed, world_with)
     assert world.attached(PRODUCTION) == {"strict"}
 
 
+FOREIGN_POLICIES = {
+    "another name": ("/rolewarden/", "mine"),
+    "a path below": ("/rolewarden/x/", "mine"),
+    "the name of a guardrail": ("/rolewarden/x/", "strict-2"),
+    "a boundary's name": ("/rolewarden/", "boundary.mine"),
+}
+
+
+@pytest.fixture(params=FOREIGN_POLICIES.values(), ids=list(FOREIGN_POLICIES))
+def prepared(deployed, request):
+    """A world in which a caller has attached a policy under Rolewarden's path to a role, and bounded the role by it."""
+    world = deployed(HOLD)
+    path, name = request.param
+    text = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
+    arn = world.iam.create_policy(PolicyName=name, Path=path, PolicyDocument=text)["Policy"]["Arn"]
+    world.iam.attach_role_policy(RoleName=PRODUCTION, PolicyArn=arn)
+    world.iam.put_role_permissions_boundary(RoleName=PRODUCTION, PermissionsBoundary=arn)
+    return world
+
+
+def test_a_policy_of_another_caller_under_rolewardens_path_ends_no_hold(prepared):
+    outcome = named_in_a_profile(prepared)
+    assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", HELD)
+
+
+@pytest.mark.parametrize("name", [("/rolewarden/", "mine"), ("/rolewarden/x/", "mine")])
+def test_a_policy_of_another_caller_under_rolewardens_path_hides_no_first_use(deployed, name):
+    world = deployed(PLAIN)
+    text = '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]}'
+    arn = world.iam.create_policy(PolicyName=name[1], Path=name[0], PolicyDocument=text)["Policy"]["Arn"]
+    world.iam.attach_role_policy(RoleName=PRODUCTION, PolicyArn=arn)
+    assert named_in_a_profile(world)["attached"] == ["strict"]
+    assert first_uses(world) == [FIRST_USE]
+
+
 def test_a_deployment_of_the_same_rules_does_not_end_a_hold(deployed):
     world = deployed(HOLD)
     named_in_a_profile(world)

@@ -306,7 +306,7 @@ def test_the_scheduled_check_and_the_next_sweep_restore_tampering_that_events_mi
 def test_a_check_that_finds_nothing_writes_and_announces_nothing(world, announced):
     mark = world.aws.mark()
     world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
-    assert {call.operation for call in world.aws.calls(mark)} == {"GetPolicy", "GetPolicyVersion"}
+    assert {call.operation for call in world.aws.calls(mark)} == {"GetPolicy", "GetPolicyVersion", "Query"}
     assert announced() == []
 
 

@@ -5,7 +5,7 @@ from itertools import product
 from urllib.parse import quote
 
 import pytest
-from rolewarden.trust import Trust, principal_of, trust_of
+from rolewarden.trust import Trust, principal_of, service_of, trust_of
 from rolewarden_local.emulated import access
 
 SAGEMAKER, EC2 = "sagemaker.amazonaws.com", "ec2.amazonaws.com"
@@ -65,11 +65,14 @@ def test_a_trust_policy_of_another_shape_includes_no_principal(text):
     assert trust_of(text) == Trust()
 
 
+OTHER_PRINCIPALS = ["job.sagemaker.amazonaws.com", "hyperpod.sagemaker.amazonaws.com"]
+"""Further principals of SageMaker. A deny of one principal leaves the others."""
+
 DENIES = {
-    "the service": {**DENY, "Principal": {"Service": SAGEMAKER}},
+    "the service": {**DENY, "Principal": {"Service": [SAGEMAKER, *OTHER_PRINCIPALS]}},
     "everybody": {**DENY, "Principal": "*"},
     "all but another": {**DENY, "NotPrincipal": {"Service": EC2}},
-    "all actions": {**DENY, "Principal": {"Service": SAGEMAKER}, "Action": "sts:*"},
+    "all actions": {**DENY, "Principal": {"Service": [SAGEMAKER, *OTHER_PRINCIPALS]}, "Action": "sts:*"},
 }
 NO_DENIES = {
     "under a condition": {**DENY, "Principal": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}},
@@ -172,3 +175,41 @@ def test_a_role_that_an_account_can_assume_is_governed(world_with, written):
     assert world.attached("Lent") == {"strict"}
     world.sweep()
     assert world.attached("BuildServer") == set()
+
+
+FURTHER = [*OTHER_PRINCIPALS, "sagemaker.us-east-1.amazonaws.com"]
+
+
+@pytest.mark.parametrize("principal", [*FURTHER, "JOB.SageMaker.amazonaws.com", "sagemaker.amazonaws.com.cn"])
+def test_a_service_includes_its_further_principals_and_regional_forms(principal):
+    trust = trust_of(document({**ALLOW, "Principal": {"Service": principal}}))
+    assert trust.includes(SAGEMAKER)
+    assert not trust.includes(EC2)
+    assert not trust_of(document({**ALLOW, "Principal": {"Service": EC2}})).includes(principal)
+
+
+def test_a_deny_of_one_principal_leaves_the_others_of_the_service():
+    denied = {**DENY, "Principal": {"Service": SAGEMAKER}}
+    assert trust_of(document(OF_ALL, denied)).includes(SAGEMAKER)
+    assert not trust_of(document(OF_ALL, {**DENY, "Principal": {"Service": [SAGEMAKER, *OTHER_PRINCIPALS]}})).includes(
+        SAGEMAKER
+    )
+    both = {**ALLOW, "Principal": {"Service": [SAGEMAKER, FURTHER[0]]}}
+    assert trust_of(document(both, denied)).includes(SAGEMAKER)
+
+
+@pytest.mark.parametrize(
+    ("principal", "service"),
+    [
+        (SAGEMAKER, "sagemaker"),
+        ("job.sagemaker.amazonaws.com", "sagemaker"),
+        ("sagemaker.us-gov-west-1.amazonaws.com", "sagemaker"),
+        ("sagemaker.cn-north-1.amazonaws.com.cn", "sagemaker"),
+        ("sagemaker.application-autoscaling.amazonaws.com", "application-autoscaling"),
+        ("us-east-1.amazonaws.com", "us-east-1"),
+        (OTHER, ""),
+        ("*", ""),
+    ],
+)
+def test_the_service_of_a_principal(principal, service):
+    assert service_of(principal) == service

@@ -19,7 +19,9 @@ from rolewarden_cli.history import Entry
 
 LEFT_OUT = "(left out)"
 
-_PRINCIPAL = re.compile(r"arn:[a-z-]+:(?:iam|sts)::\d*:(?:(?:role|user|assumed-role|federated-user)/[\w+=,.@/-]+|root)")
+_PRINCIPAL = re.compile(
+    r"arn:[a-z-]+:(?:iam|sts)::[0-9]*:(?:(?:role|user|assumed-role|federated-user)/[\w+=,.@/-]+|root)"
+)
 _OF_PERSON = ("actor", "person", "source_address", "user_agent")
 _TEXTS = ("message", "was", "finding")
 """The attributes of a row whose text can name a caller."""

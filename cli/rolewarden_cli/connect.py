@@ -32,7 +32,7 @@ from rolewarden_cli.shipped import here_or_shipped
 LOCAL_ENDPOINT = "http://127.0.0.1:5000"
 """The endpoint of the local AWS that `make local` and `make stage` serve."""
 
-ROLE_ARN = re.compile(r"arn:aws[\w-]*:iam::\d{12}:role/\S+")
+ROLE_ARN = re.compile(r"arn:aws[\w-]*:iam::[0-9]{12}:role/\S+", re.ASCII)
 
 
 class NoConnectionError(RolewardenError):

@@ -26,12 +26,12 @@ _FORMS = (
     ),
     (r"arn:[^:]*:iam::[^:]*:role/aws-service-role/.*", "no policy here restricts a service-linked role: leave it out"),
     (
-        r"arn:[^:]*:iam::(?!\d{12}:)[^:]*[*?][^:]*:.*",
+        r"arn:[^:]*:iam::(?![0-9]{12}:)[^:]*[*?][^:]*:.*",
         "the account is a wildcard, so an administrator of another account could create this principal: give the ID of "
         "the account, and repeat the option for further accounts",
     ),
     (
-        r"arn:[^:]*:iam::\d{12}:(role|user)/.*[*?].*",
+        r"arn:[^:]*:iam::[0-9]{12}:(role|user)/.*[*?].*",
         "the name has a wildcard, so it exempts every role or user that matches: give the whole ARN, and repeat the "
         "option. Only the suffix of IAM Identity Center's roles can be `*`: "
         "role/aws-reserved/sso.amazonaws.com/[REGION/]AWSReservedSSO_NAME_*",

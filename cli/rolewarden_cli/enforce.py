@@ -17,6 +17,7 @@ from rolewarden.history import History, HistoryTable, NoHistory
 from rolewarden.needs import Exemptions, Needs
 from rolewarden.origin import SCHEDULED_CHECK, of_operator
 from rolewarden.publish import Publisher
+from rolewarden.published import NoDocuments, PublishedDocuments
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder
 from rolewarden.reported import ReportedFindings
@@ -139,7 +140,9 @@ class _Enforcement:
         clock = Clock(today=lambda: today)
         needs = Needs(rules, aws.partition, inventory.bound, self.account, exemptions, clock, recorder.history)
         self.reconciler = Reconciler(aws, needs, inventory.covers)
-        self.publisher = Publisher(aws, recorder, needs)
+        tables = connection.tables
+        documents = PublishedDocuments(aws, tables.bindings) if tables else NoDocuments()
+        self.publisher = Publisher(aws, recorder, needs, documents)
         # No recheck is needed: the next plan and the next sweep of a deployed stack evaluate the roles again.
         self.detacher = Detacher(aws, recorder, needs, NoRechecks(), AlreadyRead(), self.origin)
         self.policies: dict[str, str] = {}

@@ -100,7 +100,7 @@ def parsed_time(text: str, now: datetime) -> datetime:
     """
     units = {"m": "minutes", "h": "hours", "d": "days"}
     try:
-        if ago := re.fullmatch(r"(\d{1,6})([mhd])", text):
+        if ago := re.fullmatch(r"([0-9]{1,6})([mhd])", text):
             return now - timedelta(**{units[ago[2]]: int(ago[1])})
         found = datetime.fromisoformat(text)
     except (ValueError, OverflowError):

@@ -14,7 +14,7 @@ from rolewarden.errors import Refused, RetryLater
 from rolewarden.guardrails import Rules
 from rolewarden.listed import ListedDomain
 from rolewarden.names import folded
-from rolewarden.progress import RecordedProgress
+from rolewarden.progress import CoveredAccounts, RecordedProgress
 
 from rolewarden_cli.account import RoleDetail
 from rolewarden_cli.connect import Connection
@@ -128,13 +128,19 @@ class _InventoryReader:
         tables = self.connection.tables
         self.reader = SubjectReader(self.aws, self.rules, self.connection.own_roles)
         self.known: dict[tuple[str, str, str], list[Binding]] = defaultdict(list)
-        from_table = StoredBindings(self.aws, tables.bindings).all() if tables else ()
+        stored = StoredBindings(self.aws, tables.bindings, self._covers) if tables else None
+        from_table = stored.all() if stored else ()
         for binding in from_table if self.given is None else self.given:
             if binding.account == self.connection.account:
                 self.known[binding.region, binding.domain_id, folded(binding.user_profile)].append(binding)
-        if tables:
+        if stored:
             # A forged row can only add a need, and so make a command detach less.
-            self.foreign = StoredBindings(self.aws, tables.bindings).of_foreign_subjects(self.connection.account)
+            self.foreign = stored.of_foreign_subjects(self.connection.account)
+
+    def _covers(self, account: str) -> bool:
+        """Whether the stack, which is in the account of the caller, covers an account."""
+        tables, home = self.connection.tables, self.connection.account
+        return tables is not None and CoveredAccounts(self.aws, tables.bindings, home)(account)
 
     @property
     def aws(self) -> ReadsAccount:

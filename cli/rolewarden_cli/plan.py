@@ -481,7 +481,7 @@ def ours(inventory: Inventory, role: RoleDetail) -> list[str]:
     """The names of the guardrails' policies that a role has attached or has as its boundary."""
     prefix = policy_arn("", inventory.partition, inventory.account)
     names = [arn.removeprefix(prefix) for arn in (*role.attached, role.boundary) if arn.startswith(prefix)]
-    return [name for name in names if not is_of_drills(name)]
+    return [name for name in names if "/" not in name and not is_of_drills(name)]
 
 
 def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: tuple[Binding, ...]) -> PlannedRole:

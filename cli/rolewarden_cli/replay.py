@@ -140,7 +140,7 @@ def _moved(event: dict[str, Any], here: Mapping[str, str]) -> dict[str, Any]:
     return moved
 
 
-_PLACES = {"account": re.compile(r"\d{12}"), "region": re.compile(r"[a-z]+(-[a-z]+)+-\d+")}
+_PLACES = {"account": re.compile(r"[0-9]{12}"), "region": re.compile(r"[a-z]+(-[a-z]+)+-[0-9]+")}
 
 
 def _replay(

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, USER_PROFILE, Binding
 from rolewarden.changes import criteria
 from rolewarden.guardrails import Assignment, Exemption, Rules, Subject
-from rolewarden.matching import matches, matches_any, matches_name
+from rolewarden.matching import is_of_ids, matches, matches_any, matches_name
 from rolewarden.names import folded, same
 from rolewarden.problems import where_of
 
@@ -105,6 +105,11 @@ class _Names:
     def is_here(self, account: str) -> bool:
         """Whether an entry for `account` is about this account. An entry without an account is."""
         return account in {"", self.inventory.account}
+
+    def is_domain(self, pattern: str, domain: str) -> bool:
+        """Whether a pattern of domains matches one of `domains`. It matches IDs or names, and never both."""
+        is_id = any(domain == one.domain_id for one in self.subjects)
+        return is_of_ids(pattern) is is_id and matches(pattern, domain)
 
     def is_about(self, assignment: Assignment) -> bool:
         """Whether an assignment can match a subject of this account, by its accounts alone."""
@@ -205,7 +210,7 @@ def _of_names(here: _Names, place: tuple[str | int, ...], one: Assignment | Exem
     """The findings about the names of subjects in an assignment or exemption."""
     where = f"in {', '.join(here.inventory.regions)}"
     for at, pattern in enumerate(one.domains):
-        yield from here.unmatched((*place, "domains", at), pattern, here.domains, "domain", where=where)
+        yield from here.unmatched((*place, "domains", at), pattern, here.domains, "domain", here.is_domain, where=where)
     for at, pattern in enumerate(one.user_profiles):
         spot = (*place, "user_profiles", at)
         yield from here.unmatched(spot, pattern, here.user_profiles, "user profile", same_name, where=where)

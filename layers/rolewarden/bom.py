@@ -54,7 +54,7 @@ def bill_of(site: Path, environment: Mapping[str, str]) -> str:
     if not (site / OWN).is_dir():
         raise IncompleteBillError(f"{site} is no layer of Rolewarden: run `sam build` first")
     epoch = environment.get("SOURCE_DATE_EPOCH")
-    if epoch is not None and not re.fullmatch(r"\d{1,11}", epoch):
+    if epoch is not None and not re.fullmatch(r"[0-9]{1,11}", epoch):
         raise IncompleteBillError(f"SOURCE_DATE_EPOCH is `{epoch}`: set it to a number of seconds, or unset it")
     hashes = pinned(REQUIREMENTS)
     found = sorted(distributions(path=[str(site)]), key=lambda package: normalized(package.metadata["Name"]))

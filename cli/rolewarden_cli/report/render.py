@@ -159,7 +159,7 @@ class _Page:
         subject = max([9, *(len(self.subject(row)) for row in access.rows)])
         role = max([8, *(len(self.roles(row)) for row in access.rows)])
         label = max([8, *(len(column.label) for column in self.columns)])
-        account = "".join(filter(str.isdigit, access.account))
+        account = re.sub("[^0-9]", "", access.account)
         return (
             f":root {{ --columns: {max(1, len(self.columns))}; --subject: {min(subject, 24)}; --role: {min(role, 46)}; "
             f"--label: {min(label, 48)} }}\n"

@@ -50,10 +50,10 @@ _EVENT_ID = re.compile(r"[0-9a-f-]{36}")
 _USER_ID = re.compile(r"([0-9a-f]{10}-)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 """The ID of a user in IAM Identity Center, as the service model of the identity store describes it."""
 _ACTOR = re.compile(
-    rf"arn:[\w-]+:(iam|sts)::(\d{{12}})?:[\w+=,.@:/-]{{1,300}}|[\w.-]+\.amazonaws\.com|{_USER_ID.pattern}", re.ASCII
+    rf"arn:[\w-]+:(iam|sts)::([0-9]{{12}})?:[\w+=,.@:/-]{{1,300}}|[\w.-]+\.amazonaws\.com|{_USER_ID.pattern}", re.ASCII
 )
 """The forms in which CloudTrail names a caller. The headline of an alert has no other text in its place."""
-_CALL = re.compile(r"[A-Za-z]{1,64}(\d{8}(v\d+)?)?")
+_CALL = re.compile(r"[A-Za-z]{1,64}([0-9]{8}(v[0-9]+)?)?")
 """The name of an API call, to which CloudTrail adds the date of the API if the service is Lambda."""
 _SUBJECT = re.compile(r"[\w/-]{1,128} (default-user|shared-spaces)( \(\w+\))?", re.ASCII)
 """A subject as `Binding.label` names it, if it has spaces."""
@@ -409,7 +409,7 @@ def _change(detail: Mapping[str, Any], place: _Console, *, queues: Mapping[str, 
     """The alert about a call on a part of Rolewarden, or on a trail."""
     cause = cause_of(detail)
     # CloudTrail adds the date of the API to Lambda's event names, for example DeleteFunction20150331.
-    call = plain_name(re.sub(r"\d{8}(v\d+)?$", "", cause.event_name), 128)
+    call = plain_name(re.sub(r"[0-9]{8}(v[0-9]+)?$", "", cause.event_name), 128)
     service = str(detail.get("eventSource")).partition(".")[0]
     noun, meaning, recommendation = _PARTS.get(service, ("part", "a part of Rolewarden changes", _RESTORE))
     kind, name = _mapping(detail, queues) or _touched(detail, noun)

@@ -481,12 +481,12 @@ class Aws:
             return {}
 
     def own_policies(self) -> tuple[str, ...]:
-        """The names of all policies under `/rolewarden/`."""
+        """The names of all policies under `/rolewarden/`, without those under a path below it."""
         with translated():
-            pages = self._iam.get_paginator("list_policies").paginate(
-                Scope="Local", PathPrefix=POLICY_PATH, PaginationConfig={"PageSize": 1000}
-            )
-            return tuple(sorted(policy["PolicyName"] for page in pages for policy in page["Policies"]))
+            lists = self._iam.get_paginator("list_policies")
+            pages = lists.paginate(Scope="Local", PathPrefix=POLICY_PATH, PaginationConfig={"PageSize": 1000})
+            found = (one["PolicyName"] for page in pages for one in page["Policies"] if one["Path"] == POLICY_PATH)
+            return tuple(sorted(found))
 
     def namesake(self, name: str) -> str:
         """The ARN of the policy of this name that is not under `/rolewarden/`; empty if the account has none."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -152,7 +152,8 @@ class Binding(NamedTuple):
             return "also_govern"
         name = "/".join(filter(None, (self.domain_name or self.domain_id, self.user_profile)))
         kind = "" if self.kind == USER_PROFILE else f" {self.kind}"
-        return f"{name}{kind}{'' if self.via == EXECUTION else f' ({self.via})'}"
+        home = f" of account {self.account}" if self.is_foreign else ""
+        return f"{name}{kind}{'' if self.via == EXECUTION else f' ({self.via})'}{home}"
 
     @property
     def is_foreign(self) -> bool:
@@ -309,12 +310,17 @@ class ReadsBindings(Protocol):
 class StoredBindings:
     """The bindings in the table, by role and by domain, to read only. Methods raise RetryLater.
 
-    The table has rows of other kinds, too: see `rolewarden.progress` and `rolewarden.reported`.
+    `covers` says whether the stack covers an account. A subject of another account counts for a role only if the stack
+    covers that account. Otherwise its administrator could choose the guardrails of the role, and no sweep would correct
+    the row.
+
+    The table has rows of other kinds, too: see `rolewarden.progress`, `rolewarden.reported` and `rolewarden.published`.
     """
 
-    def __init__(self, aws: ReadsItems, table: str) -> None:
+    def __init__(self, aws: ReadsItems, table: str, covers: Callable[[str], bool]) -> None:
         self.aws = aws
         self._table = table
+        self._covers = covers
         self._ahead: dict[NamedRow, Binding] = {}
         self._ahead_read = 0.0
 
@@ -329,7 +335,7 @@ class StoredBindings:
             for binding in bindings_in(self.aws.query(self._table, {"role": role.path}, index=BY_ROLE))
         }
         found.update({binding.key: binding for binding in fresh})
-        return tuple(sorted((b for b in found.values() if b.role == role), key=lambda binding: binding.key))
+        return tuple(sorted(self._counting(b for b in found.values() if b.role == role), key=lambda one: one.key))
 
     def named(self, role: RoleKey, rows: Sequence[NamedRow]) -> tuple[Binding, ...]:
         """The bindings of `role` that a message names, if the table has them all; otherwise none.
@@ -337,7 +343,8 @@ class StoredBindings:
         The index may not show them yet, so this reads the table itself. A message can leave a binding out, so these may
         be only some of the role's bindings.
         """
-        bindings = tuple(binding for row in rows if (binding := self._as_named(row)) and binding.role == role)
+        named = (binding for row in rows if (binding := self._as_named(row)) and binding.role == role)
+        bindings = tuple(self._counting(named))
         return bindings if len(bindings) == len(rows) else ()
 
     def _as_named(self, row: NamedRow) -> Binding | None:
@@ -369,8 +376,15 @@ class StoredBindings:
 
     def of_foreign_subjects(self, account: str) -> tuple[Binding, ...]:
         """The bindings of an account's roles to subjects of other accounts."""
+        return tuple(self._counting(self._foreign(account)))
+
+    def _foreign(self, account: str) -> list[Binding]:
         rows = self.aws.query(self._table, {"role_account": account}, index=BY_ROLE_ACCOUNT)
-        return tuple(sorted(bindings_in(rows), key=lambda binding: binding.key))
+        return sorted(bindings_in(rows), key=lambda binding: binding.key)
+
+    def _counting(self, bindings: Iterable[Binding]) -> Iterator[Binding]:
+        """The bindings without those of an uncovered account's subject to a role of another account."""
+        return (binding for binding in bindings if not binding.is_foreign or self._covers(binding.account))
 
     def all(self) -> Iterator[Binding]:
         """All bindings of all accounts."""
@@ -386,13 +400,19 @@ class BindingsTable(StoredBindings):
 
     aws: WritesItems
 
-    def __init__(self, aws: WritesItems, table: str, clock: Clock | None = None) -> None:
-        super().__init__(aws, table)
+    def __init__(self, aws: WritesItems, table: str, covers: Callable[[str], bool], clock: Clock | None = None) -> None:
+        super().__init__(aws, table, covers)
         self._clock = clock or Clock()
 
     def forget_account(self, account: str) -> None:
         """Delete the bindings of an account that is no longer swept."""
         self.write((), [binding.key for binding in self.of_account(account)])
+
+    def forget_strays(self, account: str) -> None:
+        """Delete the bindings of an account's roles to subjects of accounts that the stack does not cover."""
+        strays = [binding.key for binding in self._foreign(account) if not self._covers(binding.account)]
+        if strays:
+            self.write((), strays)
 
     def write(
         self, bindings: Iterable[Binding], gone: Iterable[tuple[str, str]] = (), *, at: float | None = None

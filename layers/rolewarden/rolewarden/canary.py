@@ -72,7 +72,7 @@ class DrillCall(NamedTuple):
     event_id: str
 
 
-_NONCE = re.compile(r"\brolewarden/((?:pulse|drill)\.\d{10}\.[0-9a-f]{16})$")
+_NONCE = re.compile(r"\brolewarden/((?:pulse|drill)\.[0-9]{10}\.[0-9a-f]{16})$")
 
 
 def nonce_in(user_agent: str) -> str:

@@ -6,17 +6,17 @@ use up a role's quota of attached policies, and model patterns that look like mi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from rolewarden.events import DOMAIN_ID
 from rolewarden.guardrails import Allowance, Assignment, Fallback, Guardrail, Mode, Rules
 from rolewarden.guardrails_file import FileReading, ShowProgress, read, show_nothing
 from rolewarden.known import KnownModels
-from rolewarden.matching import matches, matches_name
+from rolewarden.matching import is_of_ids, matches, matches_name, names_ids
 from rolewarden.model_ids import ListedModels, ModelNames
 from rolewarden.names import among
 from rolewarden.policies import BoundaryTooLong, TooLong, compile_boundary, compile_guardrail, fewest_policies
@@ -72,6 +72,8 @@ def check(
         *_boundary_warnings(reading, reading.rules),
         *_pattern_warnings(reading, reading.rules, known, progress),
         *_loosening_warnings(reading, reading.rules),
+        *_domain_warnings(reading, reading.rules),
+        *_exemption_warnings(reading, reading.rules),
         *_place_warnings(reading, reading.rules),
         *(unprevented if reading.rules.prevents else ()),
     )
@@ -180,7 +182,7 @@ def loosenings(rules: Rules, *, several_accounts: bool) -> Iterator[Loosening]:
     """
     last = [rules.guardrails[name] for name in rules.assignments[-1].guardrails]
     for number, one in enumerate(rules.assignments[:-1]):
-        names = not all(DOMAIN_ID.fullmatch(domain) for domain in one.domains) if one.domains else True
+        names = not names_ids(one.domains)
         by = "tags" if one.tags else "names" if names and several_accounts else ""
         is_chosen = by and not one.accounts and not (one.tags and rules.trusted_taggers)
         if is_chosen and _denies_less([rules.guardrails[name] for name in one.guardrails], last):
@@ -228,6 +230,38 @@ def _place_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
 def _is_by_user(assignment: Assignment) -> bool:
     """Whether an assignment can match some user profiles of a domain, and not the others."""
     return bool(assignment.user_profiles or assignment.tags or assignment.roles)
+
+
+def _domain_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """A warning for each pattern of domain IDs that looks like a name."""
+    listed = {
+        "assignments": [assignment.domains for assignment in rules.assignments],
+        "exemptions": [exemption.domains for exemption in rules.exemptions],
+    }
+    for key, entries in listed.items():
+        for number, domains in enumerate(entries):
+            for place, domain in enumerate(domains):
+                if is_of_ids(domain) and not _IDS.fullmatch(domain):
+                    yield reading.problem(
+                        (key, number, "domains", place),
+                        f"`{domain}` begins as an ID and so matches no name, because a caller can choose a name that "
+                        "looks like an ID: write the ID of the domain",
+                    )
+
+
+_IDS = re.compile(r"d-[a-z0-9*?]{1,61}")
+"""An ID of a domain, possibly with wildcards, as SageMaker makes them."""
+
+
+def _exemption_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """A warning for each exemption whose subjects a caller can add to, because it names them by name."""
+    for number, exemption in enumerate(rules.exemptions):
+        if exemption.names_subjects and not names_ids(exemption.domains):
+            yield reading.problem(
+                ("exemptions", number),
+                "names its subjects by names, so a caller who creates a domain or user profile of that name uses the "
+                "role until you act on the alert: add `domains` with the IDs of the domains",
+            )
 
 
 def _denies_less(some: Sequence[Guardrail], others: Sequence[Guardrail]) -> bool:

@@ -32,7 +32,7 @@ from rolewarden.clock import Clock
 from rolewarden.errors import Gone, Refused
 from rolewarden.events import SubjectKey
 from rolewarden.guardrails import Rules
-from rolewarden.listed import RoleDescription, modified
+from rolewarden.listed import CHANGING, RoleDescription, modified
 from rolewarden.matching import matches_name
 from rolewarden.names import among, same
 from rolewarden.verdicts import Reason
@@ -73,10 +73,6 @@ class SubjectReading(NamedTuple):
         if self.subject is None or binding.domain_id != self.subject.domain_id:
             return False
         return same(binding.user_profile, self.subject.user_profile)
-
-
-CHANGING = frozenset({"Pending", "Updating", "Deleting"})
-"""The statuses in which a domain or user profile may still have its old settings, or may still exist."""
 
 
 @dataclass

@@ -6,6 +6,7 @@ recheck.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -20,7 +21,6 @@ from rolewarden.events import BOUNDARY_EVENTS, NEW_ROLE_EVENTS, EvaluationReques
 from rolewarden.listener import Listener, arrived
 from rolewarden.origin import Trigger
 from rolewarden.own_events import RoleOutcome
-from rolewarden.progress import RecordedProgress
 from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
 from rolewarden.runtime import Runtime
@@ -68,7 +68,7 @@ class Enforcer:
     """Evaluates roles, records their outcomes, and schedules rechecks.
 
     - `sessions`: the sessions in other accounts. The Enforcer drops one if an evaluation has to be repeated.
-    - `own_account`: the only account whose events count; empty if the stack covers an organization.
+    - `covers`: whether the stack covers an account. Events and messages of other accounts do not count.
     - `regions`: the regions whose domains the stack covers.
     """
 
@@ -77,7 +77,7 @@ class Enforcer:
     recorder: Recorder
     rechecks: SchedulesRechecks
     sessions: Sessions
-    own_account: str
+    covers: Callable[[str], bool]
     regions: tuple[str, ...]
     clock: Clock
     listener: Listener
@@ -86,19 +86,13 @@ class Enforcer:
     def of(cls, runtime: Runtime, settings: EnforceSettings) -> Self:
         """Create an Enforcer and its parts."""
         aws, clock = runtime.aws, runtime.clock
-        members = RecordedProgress(aws, settings.bindings_table)
-
-        def covers(account: str) -> bool:
-            return account == settings.account or members.is_member(account)
-
         return cls(
             Discovery(SubjectReader(aws, runtime.rules, settings.own_roles), runtime.bindings, clock),
-            Reconciler(aws, runtime.needs, covers, own_roles=settings.own_roles),
+            Reconciler(aws, runtime.needs, runtime.covers, own_roles=settings.own_roles),
             runtime.recorder,
             Rechecks(aws, settings.work_queue_url, settings.recheck_seconds),
             aws,
-            # In an organization the account of an event is a hint: STS decides whether the function can enter it.
-            "" if settings.member_role else settings.account,
+            runtime.covers,
             settings.regions,
             clock,
             Listener(
@@ -119,7 +113,7 @@ class Enforcer:
         result has the field `drill`.
         """
         event, arrival = arrived(event, self.clock.now())
-        request = parse_event(event, self.own_account, self.regions)
+        request = parse_event(event, self.covers, self.regions)
         if request.ignored:
             self.recorder.record_ignored_event(request)
             return {**request.summary, "outcomes": []}
@@ -234,7 +228,7 @@ class Enforcer:
         A message of another shape is logged as an error and dropped.
         """
         recheck = Recheck.from_dict(body)
-        if recheck and not recheck.request.policy:
+        if recheck and not recheck.request.policy and self.covers(recheck.request.account):
             return self._evaluate(recheck.request, recheck.rechecks)
         work = Work.from_dict(body)
         if work is None:

@@ -8,7 +8,7 @@ https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-refe
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -53,7 +53,7 @@ class Ignored(StrEnum):
     UNKNOWN_EVENT = "a call that changes no role, subject or policy that Rolewarden covers"
     OTHER_RESOURCE = "tags of a resource that is not a domain or user profile"
     OTHER_POLICY = "a policy that is not Rolewarden's"
-    OTHER_ACCOUNT = "a call in another account, where the same names belong to other resources"
+    OTHER_ACCOUNT = "a call in an account that the stack does not cover"
     OTHER_REGION = "a call to SageMaker in a region that is not in the stack's parameter Regions"
     UNREADABLE = "the parameters do not name the changed resource; the next sweep evaluates it"
 
@@ -125,8 +125,8 @@ class EvaluationRequest(NamedTuple):
         return named
 
 
-ACCOUNT = re.compile(r"\d{12}")
-REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}")
+ACCOUNT = re.compile(r"[0-9]{12}")
+REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}")
 ROLE_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
 POLICY_NAME = re.compile(r"[\w+=,.@-]{1,128}", re.ASCII)
 DOMAIN_ID = re.compile(r"d-[a-z0-9-]{1,61}")
@@ -136,16 +136,26 @@ _PROFILE_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:user-profile/(?P<dom
 # The path matches in any case, because IAM does not document whether its case counts. An event is only a hint, so a
 # surplus match does no harm.
 _POLICY_ARN = re.compile(
-    r"arn:[^:]+:iam::(?P<account>\d{12}):policy/(?i:rolewarden)/(?P<name>[\w+=,.@-]{1,128})", re.ASCII
+    r"arn:[^:]+:iam::(?P<account>[0-9]{12}):policy/(?i:rolewarden)/(?P<name>[\w+=,.@-]{1,128})", re.ASCII
 )
 
 
-def parse_event(event: Any, own_account: str = "", regions: Collection[str] = ()) -> EvaluationRequest:
-    """Parse an EventBridge event with a CloudTrail record. Accepts any value, and raises nothing.
+def parse_event(
+    event: Any, covers: Callable[[str], bool] | None = None, regions: Collection[str] = ()
+) -> EvaluationRequest:
+    """Parse an EventBridge event with a CloudTrail record. Accepts any value, and raises only what `covers` raises.
 
-    - `own_account`: events of other accounts are ignored. Empty means all accounts.
+    - `covers`: whether the stack covers an account. Events of other accounts are ignored. None means that all accounts
+      are covered.
     - `regions`: SageMaker events of other regions are ignored. Empty means all regions.
     """
+    request = _parsed(event, regions)
+    if request.ignored or covers is None or covers(request.account):
+        return request
+    return EvaluationRequest(request.account, request.region, request.origin, ignored=Ignored.OTHER_ACCOUNT)
+
+
+def _parsed(event: Any, regions: Collection[str]) -> EvaluationRequest:
     envelope = mapping(event)
     detail = mapping(envelope.get("detail"))
     account = matched(ACCOUNT, envelope.get("account"))
@@ -159,8 +169,6 @@ def parse_event(event: Any, own_account: str = "", regions: Collection[str] = ()
 
     if not (account and region and call) or envelope.get("detail-type") != CLOUDTRAIL:
         return ignore(Ignored.NOT_AN_API_CALL)
-    if own_account not in {"", account}:
-        return ignore(Ignored.OTHER_ACCOUNT)
     if reason := _reason_to_ignore(
         call, _text(envelope.get("source")), detail, bool(regions) and region not in regions
     ):

@@ -33,11 +33,11 @@ from rolewarden.problems import Path_, Problems
 from rolewarden.vocabulary import GEOGRAPHIES
 
 _PUBLIC_HUB = "SageMakerPublicHub"
-_NAMING_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:\d*:(foundation-model|inference-profile)/.+"
+_NAMING_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]*:[0-9]*:(foundation-model|inference-profile)/.+"
 _NAMED_BESIDES = ("application-inference-profile", "prompt-router", "default-prompt-router")
 """Kinds of ARNs for which AWS authorizes a call on the models behind them, too."""
 _INFERENCE_PROFILE = rf"({'|'.join(GEOGRAPHIES)})\."
-_SYSTEM_PROFILE = r"(arn:aws[a-z-]*:bedrock:[a-z0-9*-]*:[\d*]*:inference-profile/)?(?P<place>[a-z-]+)\..+"
+_SYSTEM_PROFILE = r"(arn:aws[a-z-]*:bedrock:[a-z0-9*-]*:[0-9*]*:inference-profile/)?(?P<place>[a-z-]+)\..+"
 _FAMILIES = ("bedrock", "jumpstart", "assistants")
 _SWITCHES = ("api_keys", "other_profiles", "shared_spaces")
 """Options of a guardrail that close an access path of their own."""
@@ -87,7 +87,7 @@ class _GuardrailReader(Fields):
                 )
             found[name] = self.guardrail(name, body, (*path, name), mode)
         for lowered, name in policies.items():
-            base = policies.get(re.sub(r"-\d+$", "", lowered), name)
+            base = policies.get(re.sub(r"-[0-9]+$", "", lowered), name)
             if base != name:
                 self.add_error(
                     (*path, name),

@@ -30,7 +30,7 @@ DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 """The form of a day."""
 
 BEDROCK_ARN = (
-    r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:\d{12}:(?P<kind>provisioned-model|custom-model|custom-model-deployment|"
+    r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:[0-9]{12}:(?P<kind>provisioned-model|custom-model|custom-model-deployment|"
     r"imported-model|application-inference-profile|prompt-router|default-prompt-router|marketplace/model-endpoint)"
     r"/[A-Za-z0-9._:/-]{1,200}"
 )
@@ -70,9 +70,9 @@ REGION_PATTERN = r"[a-z]{2,4}(-[a-z]{2,8})+-[0-9]{1,2}|[a-z]{2,4}-(?=[^*?]*[*?])
 """The form of a pattern for names of regions."""
 
 APPLICATION_PROFILE_ARN = (
-    r"arn:aws[a-z-]*:bedrock:([a-z0-9-]+|\*):(\d{12}|\*):application-inference-profile/[A-Za-z0-9*-]{1,64}"
+    r"arn:aws[a-z-]*:bedrock:([a-z0-9-]+|\*):([0-9]{12}|\*):application-inference-profile/[A-Za-z0-9*-]{1,64}"
 )
 """The form of a pattern for ARNs of application inference profiles."""
 
-BEDROCK_GUARDRAIL_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:\d{12}:guardrail/[a-z0-9]{1,64}(:[1-9][0-9]{0,7})?"
+BEDROCK_GUARDRAIL_ARN = r"arn:aws[a-z-]*:bedrock:[a-z0-9-]+:[0-9]{12}:guardrail/[a-z0-9]{1,64}(:[1-9][0-9]{0,7})?"
 """The form of the ARN of an Amazon Bedrock Guardrail, with or without a version."""

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from rolewarden.errors import RulesError
-from rolewarden.matching import matches, matches_any, matches_name
+from rolewarden.matching import matches, matches_any, matches_domain, matches_name
 from rolewarden.names import same
 
 
@@ -194,7 +194,7 @@ class Assignment(NamedTuple):
         """Whether this assignment applies to `subject`."""
         return (
             matches_any(self.accounts, subject.account)
-            and matches_any(self.domains, subject.domain_id, subject.domain_name)
+            and matches_domain(self.domains, subject.domain_id, subject.domain_name)
             and (not self.user_profiles or matches_name(self.user_profiles, subject.user_profile))
             and (not self.roles or matches_name(self.roles, subject.role))
             and all(key in subject.tags and matches(pattern, subject.tags[key]) for key, pattern in self.tags.items())
@@ -227,7 +227,7 @@ class Exemption(NamedTuple):
     def covers(self, subject: Subject) -> bool:
         """Whether the exemption applies to the use of the role by `subject`. A role without a domain has no user."""
         return not subject.domain_id or (
-            matches_any(self.domains, subject.domain_id, subject.domain_name)
+            matches_domain(self.domains, subject.domain_id, subject.domain_name)
             and (not self.user_profiles or matches_name(self.user_profiles, subject.user_profile))
         )
 

@@ -153,7 +153,7 @@ def read_yaml(
 _NAMES = "a list of guardrails, for example `[no-generative-ai]`, or `[]` if none applies"
 _PATTERNS = {
     "accounts": 'a list of account IDs, for example `["012345678901"]`',
-    "domains": "a list of patterns of domain names or IDs, for example `[research]`",
+    "domains": "a list of patterns of domain names, or of IDs that begin with d-, for example `[research]`",
     "user_profiles": "a list of patterns of profile names, for example `[intern-*]`",
     "roles": ROLE_PATTERNS,
     "principals": ANY_PRINCIPALS,
@@ -296,8 +296,8 @@ class _FileReader(Fields):
 
     def check_account(self, account: str, path: Path_) -> None:
         if not re.fullmatch(ACCOUNT_PATTERN, account):
-            digits = re.sub(r"(?<=\d)[- ](?=\d)", "", account)
-            arn = re.search(r"(?<=:)\d{12}(?=:|$)", account)
+            digits = re.sub(r"(?<=[0-9])[- ](?=[0-9])", "", account)
+            arn = re.search(r"(?<=:)[0-9]{12}(?=:|$)", account)
             plain = arn[0] if arn else digits
             way = f"`{plain}`" if re.fullmatch(ACCOUNT_ID, plain) else "its 12 digits, or a pattern such as `1234*`"
             self.add_error(path, f"`{account}` is not an account ID: write {way}")

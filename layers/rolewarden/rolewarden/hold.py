@@ -30,6 +30,7 @@ from rolewarden.listed import RoleDescription
 from rolewarden.names import about
 from rolewarden.origin import Origin
 from rolewarden.own_events import RoleRemediated
+from rolewarden.trust import service_of
 from rolewarden.verdicts import Reason
 
 FIRST_USE_OF = "first use of "
@@ -53,17 +54,12 @@ class ReadsHistory(Protocol):
 
 def suspicion(role: RoleDescription) -> str:
     """Why a role may be somebody else's, and not a role of Canvas; empty if nothing says so."""
-    others = sorted(name for name in role.trust.services if _service(name) not in CANVAS_SERVICES)
+    others = sorted(name for name in role.trust.services if service_of(name) not in CANVAS_SERVICES)
     if others:
         more = f" and {len(others) - SOME_SERVICES} more" if len(others) > SOME_SERVICES else ""
         return f"the role trusts {', '.join(others[:SOME_SERVICES])}{more}"
     usable = any(role.trust.includes(name + domain) for name in CANVAS_SERVICES for domain in _DOMAINS)
     return "" if usable else "no service of Canvas can assume the role"
-
-
-def _service(principal: str) -> str:
-    """The service of a principal: `sagemaker` for sagemaker.amazonaws.com and job.sagemaker.amazonaws.com."""
-    return principal.partition(".amazonaws.com")[0].rpartition(".")[2]
 
 
 @dataclass

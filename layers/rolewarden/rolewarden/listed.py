@@ -78,6 +78,10 @@ class ListedRule(NamedTuple):
     targets: frozenset[str]
 
 
+CHANGING = frozenset({"Pending", "Updating", "Deleting"})
+"""The statuses in which a domain or user profile may still have its old settings, or may still exist."""
+
+
 class CentralPath(NamedTuple):
     """The parts of the central stack through which events pass, by their names in AWS.
 
@@ -95,8 +99,11 @@ class CentralPath(NamedTuple):
 
 
 def modified(subject: Mapping[str, Any]) -> str:
-    """The LastModifiedTime of a subject, as a text to compare; empty while SageMaker is changing the subject."""
-    is_stable = subject.get("Status", "InService") == "InService" and "LastModifiedTime" in subject
+    """The LastModifiedTime of a subject, as a text to compare; empty while SageMaker is changing the subject.
+
+    A change that failed is over, and may have changed something.
+    """
+    is_stable = subject.get("Status") not in CHANGING and "LastModifiedTime" in subject
     return f"{subject['LastModifiedTime'].timestamp():.3f}" if is_stable else ""
 
 

@@ -62,6 +62,29 @@ def matches_any(patterns: tuple[str, ...], *values: str) -> bool:
     return not patterns or any(value and matches(pattern, value) for value in values for pattern in patterns)
 
 
+def is_of_ids(domain: str) -> bool:
+    """Whether a pattern of domains is one of IDs, which AWS assigns, and not of names, which callers choose.
+
+    A caller can choose a name that looks like an ID. A pattern therefore matches IDs or names, and never both.
+    """
+    return domain.startswith("d-")
+
+
+def names_ids(domains: tuple[str, ...]) -> bool:
+    """Whether patterns of domains are all IDs of single domains, so that no caller can add a domain that matches."""
+    return bool(domains) and all(is_of_ids(domain) and not set(domain) & set("*?") for domain in domains)
+
+
+def matches_domain(domains: tuple[str, ...], domain_id: str, name: str) -> bool:
+    """Whether a domain matches one of the patterns `domains`. No pattern matches everything, also if it has no domain.
+
+    `domain_id` is empty for a subject without a domain.
+    """
+    return not domains or any(
+        domain_id and matches(pattern, domain_id if is_of_ids(pattern) else name) for pattern in domains
+    )
+
+
 def longest_part(pattern: str) -> str:
     """The longest text that every match of `pattern` contains."""
     return max(_PARTS.split(pattern), key=len)

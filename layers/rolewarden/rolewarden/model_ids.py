@@ -20,22 +20,22 @@ from rolewarden.matching import longest_part, matches
 
 _BEDROCK_ARN = r"arn:aws[a-z-]*:bedrock:[^:]*:[^:]*:[a-z-]+/.+"
 _HUB_ARN = r"arn:aws[a-z-]*:sagemaker:[^:]*:[^:]*:hub-content/[^/]*/[^/]*/(?P<id>[^/]+)(/.*)?"
-_JUMPSTART_VERSION = r"\s*(?:[/:@,]|==?|\s)\s*(?:version\s*)?v?(?:\d+(?:\.(?:\d+|\*))+|\*|latest)$"
+_JUMPSTART_VERSION = r"\s*(?:[/:@,]|==?|\s)\s*(?:version\s*)?v?(?:[0-9]+(?:\.(?:[0-9]+|\*))+|\*|latest)$"
 _WRAPPERS = (
     r"^(?:(?:amazon-?)?bedrock(?:[-_](?:converse|runtime|mantle))?|litellm|converse(?:[-_]like)?|invoke|openrouter|aws|"
-    r"foundation-model|inference-profile|model(?:id)?|[a-z]{2}(?:-gov)?-[a-z]+-\d)\s*[/:=]\s*"
+    r"foundation-model|inference-profile|model(?:id)?|[a-z]{2}(?:-gov)?-[a-z]+-[0-9])\s*[/:=]\s*"
 )
 """What other programs write before the ID of a Bedrock model: their name, the name of Bedrock or a region."""
 
 _PROFILE = "names an inference profile, which the pattern of its model covers, too"
 
-_DATE = r"20\d{6}"
-_VERSION = rf"(?:-{_DATE})?(?:-v\d+)?(?:-\d+(?=:))?(?::\d+)*(?::[a-z0-9]+)*$"
+_DATE = r"20[0-9]{6}"
+_VERSION = rf"(?:-{_DATE})?(?:-v[0-9]+)?(?:-[0-9]+(?=:))?(?::[0-9]+)*(?::[a-z0-9]+)*$"
 """The end of the ID of a Bedrock model that only says which version of the model it is."""
 
-_WORD = r"(?:bf|fp|int)\d+|[a-z]+|\d+"
+_WORD = r"(?:bf|fp|int)[0-9]+|[a-z]+|[0-9]+"
 _WORDS = (
-    (r"\b(\d\d)\.(\d\d)\b", r"\1\2"),
+    (r"\b([0-9][0-9])\.([0-9][0-9])\b", r"\1\2"),
     (r"\+", " plus "),
     (r"(?<=b)-chat-hf\b", "-f"),
     (r"\bembeddings?\b", "embed"),
@@ -44,7 +44,7 @@ _WORDS = (
     (r"\bstable diffusion (?=3)", "sd"),
     (r"\bjurassic[ -]2\b", "j2"),
     (r"\bz\.ai\b", "zai"),
-    (r"\bg1\b(?!.*\bv\d)", "v1"),
+    (r"\bg1\b(?!.*\bv[0-9])", "v1"),
     (r"\bg1\b", " "),
 )
 """The words of the names in the console that the IDs write in another way."""
@@ -161,7 +161,7 @@ class ListedModels:
         """
         first = min(ids, key=len)
         least = len(stem_of(first))
-        if has_version and (version := re.match(r"(?:-20\d{6})?-v\d+(?:-\d+)?", first[least:])):
+        if has_version and (version := re.match(r"(?:-20[0-9]{6})?-v[0-9]+(?:-[0-9]+)?", first[least:])):
             least += version.end()
         ends = {least, *(found.start() for found in re.finditer(r"[-:]", first)), len(first)}
         for end in sorted(end for end in ends if end >= least):
@@ -211,7 +211,7 @@ class _Words(NamedTuple):
     def in_order(self, asked: list[str]) -> bool:
         """Whether the ID has its words in the order of `asked`. If it has a provider, only numbers have an order."""
         own = iter((*self.name, *self.version))
-        wanted = [word for word in asked if (word.isdecimal() if self.provider else word not in _SOFT)]
+        wanted = [word for word in asked if (re.fullmatch("[0-9]+", word) if self.provider else word not in _SOFT)]
         return all(word in own for word in wanted)
 
     def end_of(self, asked: list[str], model: str) -> int:
@@ -372,7 +372,7 @@ class ModelNames:
     def settled(self, pattern: str, kind: str) -> str:
         """`pattern`, or one that means the same models and that gets no warning."""
         if not set(pattern) & set("*?") and self.bedrock.ids and not self.bedrock.matching(pattern):
-            shorter = re.sub(r"(:\d+k|:mm)$", "", pattern)  # the end of an ID that names the length of its context
+            shorter = re.sub(r"(:[0-9]+k|:mm)$", "", pattern)  # the end of an ID that names the length of its context
             if shorter != pattern and self.bedrock.matching(shorter):
                 return self.settled(shorter, kind)
             found = self._of_words(pattern, self.bedrock, kind)

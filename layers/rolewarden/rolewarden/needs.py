@@ -10,7 +10,8 @@ therefore compares an exemption with AWS:
   last deployment of the rules. IAM gives a role that is created again another unique ID and a later creation time, so
   this comparison detects the other ID without storing it.
 - If the exemption names subjects, all uses of the role must be among them.
-- Otherwise, a subject counts as known at the deployment if SageMaker has not changed it since then.
+- A caller who creates a domain or user profile chooses its name. So unless the exemption names domains by ID, a subject
+  counts as known at the deployment only if SageMaker has not changed it since then.
 
 The deployment's time comes from CloudFormation, the role's from IAM, and the subject's from SageMaker: each sweep
 compares the copy in the bindings table with SageMaker's list. A forged row therefore cannot extend an exemption.
@@ -33,6 +34,7 @@ from rolewarden.guardrails import Exemption, Fallback, Guardrail, Mode, Rules, S
 from rolewarden.history import NoHistory
 from rolewarden.hold import Holds, ReadsHistory
 from rolewarden.listed import PublishedPolicy, RoleDescription
+from rolewarden.matching import names_ids
 from rolewarden.names import among, folded
 from rolewarden.placement import identities, is_compiled, statements_of
 from rolewarden.policies import Policy, compile_boundaries, compile_guardrail, is_boundary, policy_arn
@@ -109,9 +111,10 @@ class Exemptions:
             # A user profile that inherits the role of its domain is covered with the domain's default user, or not.
             beyond = [use for use in uses if use.role and not exemption.covers(use.subject)]
             message = f"{name}: it does not name {_named(beyond)}"
-            return Doubt(Reason.EXEMPT_BEYOND, message, ends=True) if beyond else None
-        # A subject that SageMaker is still changing has no time yet. A recheck follows.
-        gained = [use for use in uses if use.modified and self._before(float(use.modified))]
+            if beyond or names_ids(exemption.domains):
+                return Doubt(Reason.EXEMPT_BEYOND, message, ends=True) if beyond else None
+        # A subject without a time counts as changed now.
+        gained = [use for use in uses if self._before(float(use.modified or "inf"))]
         message = f"{name}: since the last deployment, a caller changed {_named(gained)}"
         return Doubt(Reason.EXEMPT_GAINED, message, ends=False) if gained else None
 

@@ -67,7 +67,7 @@ def _plain(value: Any) -> Any:
 class CausedEvent(OwnEvent):
     """An event about one account that has a cause."""
 
-    account: Annotated[str, {"pattern": r"^\d{12}$"}]
+    account: Annotated[str, {"pattern": r"^[0-9]{12}$"}]
     """The ID of the AWS account that the event is about."""
     cause: Cause
     """The call that led to the event, with its time, caller and address. Sweeps, checks, deployments and forged
@@ -385,7 +385,7 @@ class SweepCompleted(OwnEvent):
 
     detail_type = "Sweep Completed"
 
-    account: Annotated[str, {"pattern": r"^\d{12}$"}]
+    account: Annotated[str, {"pattern": r"^[0-9]{12}$"}]
     """The ID of the AWS account that the sweep evaluated."""
     regions: tuple[str, ...]
     """The Regions in which the sweep listed SageMaker domains."""

@@ -17,14 +17,14 @@ from rolewarden.documents import digest, parsed
 from rolewarden.policies import (
     ALL_THAT_IS_NOT_DENIED,
     POLICY_SIZE,
-    SID_FAMILIES,
     Document,
     Statement,
     document_of,
     size,
 )
+from rolewarden.statement_forms import is_ours
 
-_COUNTED = re.compile(r"(Kept)?\d*$")
+_COUNTED = re.compile(r"(Kept)?[0-9]*$")
 
 
 def statements_of(document: Document | str) -> tuple[Statement, ...]:
@@ -49,23 +49,23 @@ def identities(statements: Iterable[Statement]) -> frozenset[str]:
 
 
 def rearranged(
-    found: Sequence[Statement],
+    written: Sequence[Statement],
     target: Sequence[Statement],
     missing: Mapping[str, Statement],
 ) -> tuple[Statement, ...]:
-    """The statements that a policy must have now, on its way from its current statements to its target.
+    """The statements that a policy must have now, on its way from the statements of earlier rules to its target.
 
-    - `found`: the current statements. The function never keeps a statement whose Sid the compiler does not write,
-      because it is not Rolewarden's.
+    - `written`: the statements that Rolewarden last wrote. The function never keeps a statement that the compiler
+      cannot have written.
     - `target`: the statements that the policy must have at the end.
     - `missing`: the statements, by `identity`, that some role with this policy needs and has from no other policy.
 
-    The result is `target` if no role would lose a deny. Otherwise it has the statements of `found` that are still
-    needed, and as many statements of `target` as fit next to them. A second call with the result as `found` returns the
-    same statements.
+    The result is `target` if no role would lose a deny. Otherwise it has the statements of `written` that are still
+    needed, and as many statements of `target` as fit next to them. A second call with the result as `written` returns
+    the same statements.
     """
     wanted = {identity(statement): statement for statement in target}
-    stale = [one for one in found if is_ours(one) and identity(one) not in wanted]
+    stale = [one for one in written if is_ours(one) and identity(one) not in wanted]
 
     def with_kept(chosen: Mapping[str, Statement]) -> tuple[Statement, ...]:
         lacking = [needed for key, needed in missing.items() if key not in chosen]
@@ -75,7 +75,7 @@ def rearranged(
     whole = with_kept(wanted)
     if fits(whole):
         return whole
-    existing = identities(found)
+    existing = identities(written)
     always = identity(ALL_THAT_IS_NOT_DENIED)
     chosen = {key: statement for key, statement in wanted.items() if key in existing or key == always}
     has_grown = True
@@ -88,11 +88,6 @@ def rearranged(
     return with_kept(chosen)
 
 
-def is_ours(statement: Statement) -> bool:
-    """Whether the compiler can have written a statement: it is a deny whose Sid begins with one of SID_FAMILIES."""
-    return statement.get("Effect") == "Deny" and str(statement.get("Sid", "")).startswith(SID_FAMILIES)
-
-
 def is_compiled(text: str, target: Document) -> bool:
     """Whether the compiler can have written the document `text` for a policy that has the document `target` now.
 
@@ -101,7 +96,7 @@ def is_compiled(text: str, target: Document) -> bool:
     """
     found, wanted = statements_of(text), identities(statements_of(target))
     denies = any(one.get("Effect") == "Deny" for one in found)
-    return denies and all(is_ours(one) or identity(one) in wanted for one in found)
+    return denies and all(identity(one) in wanted or is_ours(one) for one in found)
 
 
 def added(document: Sequence[Statement], statement: Statement) -> tuple[Statement, ...] | None:

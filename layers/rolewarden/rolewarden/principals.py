@@ -18,14 +18,14 @@ from rolewarden.names import same
 from rolewarden.problems import Path_, Problems
 
 _SEGMENT = r"[\w+=,.@-]"
-ROLE_OR_USER = re.compile(rf"arn:[a-z-]+:iam::\d{{12}}:(?:role|user)/(?:{_SEGMENT}+/)*{_SEGMENT}{{1,64}}", re.ASCII)
+ROLE_OR_USER = re.compile(rf"arn:[a-z-]+:iam::[0-9]{{12}}:(?:role|user)/(?:{_SEGMENT}+/)*{_SEGMENT}{{1,64}}", re.ASCII)
 """The ARN of one role or user."""
 
-PATH_OF_ROLES = re.compile(rf"arn:[a-z-]+:iam::\d{{12}}:role/(?:{_SEGMENT}+/)+\*", re.ASCII)
+PATH_OF_ROLES = re.compile(rf"arn:[a-z-]+:iam::[0-9]{{12}}:role/(?:{_SEGMENT}+/)+\*", re.ASCII)
 """The pattern of the ARNs of all roles under a path."""
 
 PERMISSION_SET = re.compile(
-    r"(arn:[a-z-]+:iam::\d{12}:role/aws-reserved/sso\.amazonaws\.com/(?:[a-z\d-]+/)?AWSReservedSSO_[\w+=,.@-]{1,32}_)"
+    r"(arn:[a-z-]+:iam::[0-9]{12}:role/aws-reserved/sso\.amazonaws\.com/(?:[a-z[0-9]-]+/)?AWSReservedSSO_[\w+=,.@-]{1,32}_)"
     r"(?:\*|\?{16})",
     re.ASCII,
 )
@@ -61,22 +61,22 @@ _TOO_WIDE = (
         "names a service-linked role, which no SCP restricts: remove it",
     ),
     (
-        r"arn:[^:]*:iam::(?!\d{12}:)[^:]*:.*",
+        r"arn:[^:]*:iam::(?![0-9]{12}:)[^:]*:.*",
         "names no single account, so an administrator of another account could create a principal that matches: write "
         "the 12 digits of the account, and one ARN for each account",
     ),
     (
-        r"arn:[^:]*:iam::\d{12}:(role|user)?/?[*?]+",
+        r"arn:[^:]*:iam::[0-9]{12}:(role|user)?/?[*?]+",
         "matches every role or user of the account, so nothing is left to prevent: name a path, for example "
         "`arn:aws:iam::111122223333:role/canvas/approved/*`",
     ),
     (
-        r"arn:[^:]*:iam::\d{12}:role/(service-role|aws-reserved)/([^*?]*/)?\*",
+        r"arn:[^:]*:iam::[0-9]{12}:role/(service-role|aws-reserved)/([^*?]*/)?\*",
         "matches roles that consoles and IAM Identity Center create under this path for other uses: write the whole "
         "ARN of each role (`.../AWSReservedSSO_NAME_*` for the role of a permission set)",
     ),
     (
-        r"arn:[^:]*:iam::\d{12}:user/.*[*?].*",
+        r"arn:[^:]*:iam::[0-9]{12}:user/.*[*?].*",
         "is a pattern of users, and a caller with iam:UpdateUser can move another user there: write the whole ARN of "
         "the user",
     ),

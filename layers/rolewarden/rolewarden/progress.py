@@ -1,9 +1,11 @@
-"""Progress: rows of the bindings table that record the progress of sweeps and audits, and the member accounts."""
+"""Progress: rows of the bindings table that record how far sweeps and audits are, and the accounts that are covered."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -15,8 +17,11 @@ from rolewarden.clock import CLOCK_SKEW, Clock
 SWEEP_KEPT_SECONDS = 7 * 24 * 3600
 """Seconds after which the row of a sweep expires."""
 
-SWEEP_BEGAN = re.compile(r"\d{1,12}\.\d{3}", re.ASCII)
+SWEEP_BEGAN = re.compile(r"[0-9]{1,12}\.[0-9]{3}", re.ASCII)
 """The form of the start of a sweep, which is the sort key of its row."""
+
+COVERED_SECONDS = 60.0
+"""Seconds for which a member account counts as covered without another look at the table."""
 
 _MEMBERS = "members"
 """The partition key of the rows about member accounts."""
@@ -126,6 +131,40 @@ class RecordedProgress:
             return until if until.timestamp() <= now else None
         except (LookupError, TypeError, ValueError, OverflowError):
             return None
+
+
+@dataclass
+class CoveredAccounts:
+    """Whether the stack covers an account.
+
+    - `home`: the account of the stack.
+    - `table`: the bindings table.
+    - `has_members`: whether the stack covers an organization.
+
+    Every account of the organization can send events, and its administrator can create the role that a function enters.
+    So neither an event nor an open role decides which accounts Rolewarden works in, and whose subjects count.
+
+    An account that has just joined is not covered until the next sweep lists it. Before that, it has no policies that a
+    function could attach.
+    """
+
+    aws: ReadsItems
+    table: str
+    home: str
+    has_members: bool = True
+    _seen: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, account: str) -> bool:
+        """Whether the stack covers `account`. Raises RetryLater."""
+        if account == self.home or not self.has_members:
+            return account == self.home
+        now = time.monotonic()
+        if now - self._seen.get(account, float("-inf")) < COVERED_SECONDS:
+            return True
+        is_covered = RecordedProgress(self.aws, self.table).is_member(account)
+        if is_covered:
+            self._seen[account] = now
+        return is_covered
 
 
 class Progress(RecordedProgress):

@@ -24,9 +24,10 @@ from rolewarden.names import folded, same
 from rolewarden.needs import Needs
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, SWEEP, Origin, Trigger
 from rolewarden.own_events import GuardrailsPublished
-from rolewarden.placement import added, identities, identity, is_ours, rearranged, statements_of
+from rolewarden.placement import added, identities, identity, rearranged, statements_of
 from rolewarden.policies import DESCRIPTION, Policy, Statement, compile_rules, document_of, is_boundary
 from rolewarden.progress import Progress
+from rolewarden.published import NotesDocuments, PublishedDocuments
 from rolewarden.record import Recorder, logger
 from rolewarden.rules_log import OUTPUT, RulesLog, document_in
 from rolewarden.runtime import Runtime
@@ -40,13 +41,15 @@ from rolewarden.work import BEGIN, DEPLOYER, LONGEST_DELAY, PUBLISH, RECHECKS, R
 class Publisher:
     """Writes the policies of accounts according to the rules of `needs`.
 
-    `retaining` names the policies in which the last publication kept statements. Some role needs these statements, and
-    does not have the policy yet to which they move.
+    - `documents`: the documents that Rolewarden has written so far.
+    - `retaining`: the names of the policies in which the last publication kept statements. Some role needs these
+      statements, and does not have the policy yet to which they move.
     """
 
     aws: WritesPolicies
     recorder: Recorder
     needs: Needs
+    documents: NotesDocuments
     retaining: tuple[str, ...] = ()
 
     def publish(
@@ -67,7 +70,7 @@ class Publisher:
         Raises Refused, RetryLater and RulesError. Raises NotPublished if AWS refuses some policies.
         """
         deploys = origin.trigger is Trigger.DEPLOYMENT and not each
-        state = _AccountPolicies(self.aws.within(account), account, self.needs)
+        state = _AccountPolicies(self.aws.within(account), account, self.needs, self.documents.of_account(account))
         done: dict[str, str] = {}
         undo: list[Callable[[], None]] = []
         failed: dict[str, RolewardenError] = {}
@@ -139,9 +142,13 @@ class Publisher:
         aws, arn = state.aws, policy.arn(self.needs.partition, state.account)
         deploys, correlation_id = origin.trigger is Trigger.DEPLOYMENT, origin.new_correlation_id()
         found = state.found(policy.name)
-        if found is not None and digest(found.text) == digest(policy.document) and not state.is_rearranging:
+        is_whole = found is not None and digest(found.text) == digest(policy.document)
+        if is_whole and not state.is_rearranging and not state.is_retaining(policy.name):
+            self._note(policy, state, undo)
             return UNCHANGED
+        finishes = origin.trigger is Trigger.SCHEDULE and state.is_in_rule_change(policy.name)
         wanted = Policy(policy.name, document_of(state.wanted(policy)))
+        self._note(wanted, state, undo)
         if found is None:
             aws.create_policy(policy.name, wanted.text, DESCRIPTION, correlation_id=correlation_id)
             undo.append(lambda: aws.delete_policy(arn))
@@ -149,7 +156,6 @@ class Publisher:
         elif digest(found.text) == digest(wanted.document):
             return UNCHANGED
         else:
-            finishes = origin.trigger is Trigger.SCHEDULE and state.is_in_rule_change(policy.name)
             # This write finishes a deployment and is no drift, so the history does not record it.
             correlation_id = DEPLOYMENT.new_correlation_id() if finishes else correlation_id
             version = aws.replace_policy(arn, wanted.text, correlation_id=correlation_id)
@@ -161,6 +167,22 @@ class Publisher:
         if not deploys and policy.name not in state.completed:
             self.recorder.record_restored_policy(state.account, policy.name, change, origin, correlation_id)
         return change
+
+    def _note(self, policy: Policy, state: _AccountPolicies, undo: list[Callable[[], None]]) -> None:
+        """Note the document of a policy before the write, so that each statement of Rolewarden in IAM is noted.
+
+        Raises RetryLater. An operator may have no permission for the table. The next check notes the document then.
+        """
+        before = state.noted.get(policy.name, "")
+        if before == policy.text:
+            return
+        state.noted[policy.name] = policy.text
+        try:
+            self.documents.note(state.account, policy.name, policy.text)
+        except Refused as refused:
+            logger.error("the document of a policy is not noted", extra={"policy": policy.name, "why": str(refused)})
+            return
+        undo.append(lambda: self.documents.note(state.account, policy.name, before))
 
     def _undo(self, undo: list[Callable[[], None]]) -> None:
         for step in reversed(undo):
@@ -175,6 +197,7 @@ class Publisher:
 class _AccountPolicies:
     """The policies of one account as IAM has them, and the roles that use them. Each is read when it is first needed.
 
+    - `noted`: the text of the last document that Rolewarden wrote, or is about to write, by the policy's name.
     - `writes`: the number of policies written so far.
     - `completed`: the names of the policies for which a scheduled check finished a rule change, which is no drift.
     """
@@ -182,6 +205,7 @@ class _AccountPolicies:
     aws: WritesPolicies
     account: str
     needs: Needs
+    noted: dict[str, str]
     writes: int = 0
     completed: set[str] = field(default_factory=set)
     _found: dict[str, PublishedPolicy | None] = field(default_factory=dict)
@@ -209,17 +233,25 @@ class _AccountPolicies:
         self._identities.pop(name, None)
         self.writes += 1
 
-    def statements(self, name: str) -> tuple[Statement, ...]:
-        """The statements of a policy now; empty if it does not exist."""
-        found = self.found(name)
-        return statements_of(found.text) if found else ()
+    def written(self, name: str) -> tuple[Statement, ...]:
+        """The statements that Rolewarden last wrote into a policy, whatever another caller has made of it since."""
+        return statements_of(self.noted.get(name, ""))
 
     def identities_of(self, *names: str) -> frozenset[str]:
         """The `identity` of each statement that these policies have now."""
         for name in names:
             if name not in self._identities:
-                self._identities[name] = identities(self.statements(name))
+                found = self.found(name)
+                self._identities[name] = identities(statements_of(found.text) if found else ())
         return frozenset[str]().union(*(self._identities[name] for name in names))
+
+    def lasting(self, *names: str) -> frozenset[str]:
+        """The `identity` of each statement that these policies have now because Rolewarden wrote it.
+
+        A statement of another caller does not count, because the next publication removes it.
+        """
+        own = (self._target_identities[name] | identities(self.written(name)) for name in names)
+        return self.identities_of(*names) & frozenset[str]().union(*own)
 
     @cached_property
     def _target_identities(self) -> dict[str, frozenset[str]]:
@@ -230,8 +262,8 @@ class _AccountPolicies:
         return self.identities_of(name) == self._target_identities[name]
 
     def is_retaining(self, name: str) -> bool:
-        """Whether a policy has statements in addition to its target."""
-        return bool(self.identities_of(name) - self._target_identities[name])
+        """Whether Rolewarden wrote statements into a policy in addition to its target."""
+        return bool(identities(self.written(name)) - self._target_identities[name])
 
     @property
     def is_rearranging(self) -> bool:
@@ -243,10 +275,8 @@ class _AccountPolicies:
         )
 
     def is_in_rule_change(self, name: str) -> bool:
-        """Whether a rule change can explain a policy: it keeps statements, and the compiler can have written each."""
-        return self.is_retaining(name) and all(
-            is_ours(one) or identity(one) in self._target_identities[name] for one in self.statements(name)
-        )
+        """Whether a policy keeps statements, and is as Rolewarden wrote it."""
+        return self.is_retaining(name) and self.identities_of(name) == identities(self.written(name))
 
     def _siblings(self, name: str) -> tuple[str, ...]:
         """The policies that a role must have together with this one, including this one."""
@@ -260,17 +290,16 @@ class _AccountPolicies:
 
     def wanted(self, policy: Policy) -> tuple[Statement, ...]:
         """The statements that a policy must have now."""
-        target, current = self.targets[policy.name], self.statements(policy.name)
+        target = self.targets[policy.name]
         # Read the roles only if the policy has a statement that some role may still need.
-        is_rearranged = any(
-            is_ours(one) and identity(one) not in self._target_identities[policy.name] for one in current
-        )
-        statements = rearranged(current, target, self._missing(policy.name)) if is_rearranged else target
+        is_rearranged = self.is_retaining(policy.name)
+        missing = self._missing(policy.name) if is_rearranged else {}
+        statements = rearranged(self.written(policy.name), target, missing) if is_rearranged else target
         siblings = [name for name in self._siblings(policy.name) if name != policy.name]
         for sibling in filter(self.found, siblings):
             for statement in self.targets[sibling]:
                 # This policy contains the statement until the sibling has room for it.
-                if identity(statement) not in self.identities_of(*siblings) | identities(statements):
+                if identity(statement) not in self.lasting(*siblings) | identities(statements):
                     statements = added(statements, statement) or statements
         return statements
 
@@ -280,7 +309,7 @@ class _AccountPolicies:
         kinds = {(self._needed(role), frozenset(self._policies_by_role[role] - {name})) for role in users}
         missing: dict[str, Statement] = {}
         for needed, others in kinds:
-            had = self.identities_of(*others)
+            had = self.lasting(*others)
             for statement in (one for policy in needed for one in self.targets[policy]):
                 if (key := identity(statement)) not in had:
                     missing[key] = statement
@@ -335,7 +364,8 @@ DEPLOYED_SECONDS = 2 * 24 * 3600.0
 class Publications:
     """Publishes policies for a deployment, an event, a message of the publish queue, or a scheduled check.
 
-    - `account`: the account of the function. `own_account` is the same, or empty if the stack covers an organization.
+    - `account`: the account of the function.
+    - `covers`: whether the stack covers an account. Events and messages of other accounts do not count.
     - `regions`: the regions whose domains the stack covers.
     - `sweep_queue_url`: the queue that begins the sweep of an account.
     - `stacks`: the calls that read the function's own stack, `stack_id`.
@@ -349,7 +379,7 @@ class Publications:
     queues: SendsMessages
     sweep_queue_url: str
     account: str
-    own_account: str
+    covers: Callable[[str], bool]
     regions: tuple[str, ...]
     stacks: ReadsStacks
     stack_id: str
@@ -376,14 +406,13 @@ class Publications:
             runtime.clock,
         )
         return cls(
-            Publisher(aws, runtime.recorder, runtime.needs),
+            Publisher(aws, runtime.recorder, runtime.needs, PublishedDocuments(aws, settings.bindings_table)),
             progress,
             Rechecks(aws, settings.publish_queue_url, settings.recheck_seconds),
             aws,
             settings.sweep_queue_url,
             settings.account,
-            # In an organization the account of an event is a hint: STS decides whether the function can enter it.
-            "" if settings.member_role else settings.account,
+            runtime.covers,
             settings.regions,
             aws,
             settings.stack_id,
@@ -440,7 +469,7 @@ class Publications:
 
     def handle_event(self, event: Any) -> dict[str, Any]:
         """Restore the policy that an event names. Raises Refused, RetryLater and RulesError."""
-        request = parse_event(event, self.own_account, self.regions)
+        request = parse_event(event, self.covers, self.regions)
         if request.ignored or not request.policy:
             self.publisher.recorder.record_ignored_event(request)
             return request.summary
@@ -454,7 +483,11 @@ class Publications:
         A message of another shape is logged as an error and dropped. Raises Refused, RetryLater and RulesError.
         """
         fields = mapping(body)
-        if fields.get("step") == PUBLISH and (account := matched(ACCOUNT, fields.get("account"))):
+        account = matched(ACCOUNT, fields.get("account"))
+        if account and not self.covers(account):
+            logger.error("message of PublishQueue dropped: the stack does not cover the account", extra=fields)
+            return {"ignored": "account not covered"}
+        if fields.get("step") == PUBLISH and account:
             if account == self.account:
                 return self.run(account, SCHEDULED_CHECK)
             return self._publish_before_sweep(account)

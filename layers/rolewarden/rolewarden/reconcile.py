@@ -19,7 +19,7 @@ from rolewarden.hold import FIRST_USE_OF, suspicion
 from rolewarden.names import among, folded, folded_arn
 from rolewarden.needs import SOME_USES, Needs
 from rolewarden.origin import Origin, Trigger
-from rolewarden.policies import BOUNDARY, boundary_name
+from rolewarden.policies import boundary_name, is_boundary
 from rolewarden.verdicts import Doubt, Outcome, Reason, Remediation, Verdict
 
 FIRST_USE_SECONDS = 7 * 24 * 3600.0
@@ -103,8 +103,7 @@ class Reconciler:
             return _verdict(outcome, Verdict.UNENFORCEABLE, Reason.NEVER_GOVERNED, message)
         if never and never.doubt:
             outcome = outcome._replace(doubt=never.doubt)
-        # A binding of the role's own account is there only because Rolewarden has read a domain in that account.
-        if all(binding.is_foreign for binding in bindings) and not self.covers(role.account):
+        if not self.covers(role.account):
             message = f"the role belongs to account {role.account}, which the stack does not cover"
             return _verdict(outcome, Verdict.UNENFORCEABLE, Reason.OTHER_ACCOUNT, message)
         return self._remediate(role, required, bindings, outcome, boundary_just_set=boundary_just_set)
@@ -138,7 +137,8 @@ class Reconciler:
         if not enforced:
             outcome = outcome._replace(remediation=Remediation.OBSERVED) if missing else outcome
             return self._remove_boundary(role, required, outcome)
-        has_ours = any(arn.startswith(self.needs.arn("", role.account)) for arn in arns)
+        # Another caller can put a policy of another name under Rolewarden's path, or under a path below it.
+        has_ours = any(folded_arn(self.needs.arn(name, role.account)) in arns for name in self.needs.published())
         if not has_ours and (held := self._held(role, bindings, outcome)):
             return held
         if self.observe:
@@ -169,7 +169,8 @@ class Reconciler:
         except Refused:
             return None
         why = suspicion(found)
-        if not why or self._is_ours(found.boundary, role.account):
+        boundaries = {folded_arn(self.needs.arn(name, role.account)) for name in self.needs.boundaries()}
+        if not why or folded_arn(found.boundary) in boundaries:
             return None
         if not self.needs.holds.is_held(found, role, bindings, outcome.origin):
             return None
@@ -292,7 +293,8 @@ class Reconciler:
         return outcome._replace(boundary_removed=boundary) if removed else outcome
 
     def _is_ours(self, boundary: str, account: str) -> bool:
-        return folded_arn(boundary).startswith(self.needs.arn(BOUNDARY, account))
+        name = folded_arn(boundary).removeprefix(self.needs.arn("", account))
+        return is_boundary(name) and "/" not in name
 
 
 def _enforced(required: Mapping[str, Guardrail]) -> list[str]:

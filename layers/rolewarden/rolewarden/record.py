@@ -317,18 +317,19 @@ class Recorder:
         return None if mark is None else (mark,)
 
     def _is_in_history(self, finding: ReportedFinding, now: float, keeps: float) -> bool:
-        """Whether the history has a finding about the same thing with the same reason, not older than `keeps` seconds.
+        """Whether the history has the same finding, not older than `keeps` seconds, and not resolved since.
 
         The memory of the function keeps a positive result for a day. Raises RetryLater.
         """
         if now - self._confirmed.get(finding, 0.0) < CONFIRMED_SECONDS:
             return True
         since = datetime.fromtimestamp(now - keeps - CLOCK_SKEW, UTC)
-        kinds = {event.detail_type for event in (RoleFinding, SubjectFinding, AccountFinding, RoleContested)}
-        found = any(
-            row.get("kind") in kinds and str(row.get("reason") or "") in finding.what
-            for row in self.history.rows(finding.about, since)
-        )
+        found = False
+        for row in self.history.rows(finding.about, since):
+            if finding.what in _findings_in(row):
+                found = True
+            elif row.get("kind") == FindingResolved.detail_type and row.get("was") == finding.what:
+                found = False
         if found:
             self._confirmed[finding] = now
         return found
@@ -589,6 +590,27 @@ def _row(event: OwnEvent, about: str, at: datetime, digest: str = "") -> dict[st
         "at": HistoryKey(at, origin, event.detail_type, digest).text,
         "kind": event.detail_type,
     }
+
+
+def _findings_in(row: Mapping[str, Any]) -> Iterator[str]:
+    """The finding of a row of the history in the words of `ReportedFinding.what`; nothing if the row has none.
+
+    The words are complete. A row that lacks the reason therefore confirms only a finding that has none either.
+    """
+    kind, reason, message = row.get("kind"), row.get("reason"), str(row.get("message") or "")
+    missing = row.get("missing")
+    listed = " ".join(map(str, missing if isinstance(missing, list) else ()))
+    if kind == RoleContested.detail_type:
+        texts = [ReportedKind.CONTESTED.value]
+    elif kind == RoleFinding.detail_type:
+        texts = [f"{row.get('verdict')}: {reason or ''} {listed}"]
+    elif kind in {SubjectFinding.detail_type, AccountFinding.detail_type}:
+        texts = [f"{reason} {_asked(message)} {listed}", f"{reason} {message}"]
+    else:
+        texts = []
+    principal = Cause.from_dict(row.get("cause")).principal
+    for text in texts:
+        yield from (text, f"{text} {principal}")
 
 
 def about_account(message: str) -> str:

@@ -10,6 +10,7 @@ from rolewarden.clock import Clock
 from rolewarden.guardrails_file import load
 from rolewarden.history import History
 from rolewarden.needs import Exemptions, Needs
+from rolewarden.progress import CoveredAccounts
 from rolewarden.record import Recorder
 from rolewarden.reported import ReportedFindings
 from rolewarden.settings import Settings
@@ -29,7 +30,10 @@ class Runtime:
         self.clock = clock or Clock()
         self.aws = aws or Aws(account=settings.account, member_role=settings.member_role, clock=self.clock)
         self.rules = load(settings.guardrails_file, today=self.clock.today())
-        self.bindings = BindingsTable(self.aws, settings.bindings_table, self.clock)
+        self.covers = CoveredAccounts(
+            self.aws, settings.bindings_table, settings.account, has_members=bool(settings.member_role)
+        )
+        self.bindings = BindingsTable(self.aws, settings.bindings_table, self.covers, self.clock)
         exemptions = Exemptions(self.aws, partial(self.aws.stack_published, settings.stack_id))
         history = History(self.aws, settings.history)
         self.needs = Needs(

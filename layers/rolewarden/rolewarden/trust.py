@@ -19,9 +19,12 @@ EVERYBODY = "*"
 """The principal that stands for all principals, services included."""
 
 _ASSUME = "sts:assumerole"
-_ACCOUNT_ID = re.compile(r"\d{12}")
-_ROOT = re.compile(r"arn:[^:]+:iam::(\d{12}):root")
-_OF_ACCOUNT = re.compile(r"arn:[^:]+:(?:iam|sts)::(\d{12}):.+", re.DOTALL)
+_ACCOUNT_ID = re.compile(r"[0-9]{12}")
+_ROOT = re.compile(r"arn:[^:]+:iam::([0-9]{12}):root")
+_OF_ACCOUNT = re.compile(r"arn:[^:]+:(?:iam|sts)::([0-9]{12}):.+", re.DOTALL)
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}")
+_FURTHER = ("job.sagemaker.amazonaws.com", "hyperpod.sagemaker.amazonaws.com")
+"""Further principals of services. They count for a trust policy that allows all services and denies some of them."""
 
 
 class Trust(NamedTuple):
@@ -39,14 +42,34 @@ class Trust(NamedTuple):
     spared: frozenset[str] | None = None
 
     def includes(self, principal: str) -> bool:
-        """Whether a service, or an account by its ID, can assume the role."""
+        """Whether a service, or an account by its ID, can assume the role.
+
+        A service includes its further principals, such as job.sagemaker.amazonaws.com.
+        """
+        further = {name for name in (*self.named, *_FURTHER) if service_of(name) == (service_of(principal) or None)}
+        return any(map(self._includes, {principal, *further}))
+
+    def _includes(self, principal: str) -> bool:
+        """Whether exactly this principal can assume the role."""
         among = {principal, EVERYBODY}
         return bool(among & self.named and not among & self.denied and (self.spared is None or among & self.spared))
 
     @property
     def services(self) -> frozenset[str]:
         """The services that the trust policy names and allows. Without those that only EVERYBODY stands for."""
-        return frozenset(name for name in self.named if "." in name and self.includes(name))
+        return frozenset(name for name in self.named if "." in name and self._includes(name))
+
+
+def service_of(principal: str) -> str:
+    """The service that a principal belongs to; empty for an account.
+
+    `sagemaker` is the service of sagemaker.amazonaws.com, of its further principals job.sagemaker.amazonaws.com and
+    hyperpod.sagemaker.amazonaws.com, and of the regional form sagemaker.us-east-1.amazonaws.com.
+    """
+    labels = principal.partition(".amazonaws.com")[0].split(".") if ".amazonaws.com" in principal else [""]
+    if len(labels) > 1 and _REGION.fullmatch(labels[-1]):
+        labels.pop()
+    return labels[-1]
 
 
 def principal_of(text: str) -> str:

@@ -182,8 +182,8 @@ RECOMMENDATIONS: dict[str, str] = {
     "the exemption",
     Reason.EXEMPT_BEYOND: "take the role away from the domains and user profiles that the message names, or add these "
     "to `domains` or `user_profiles` of the exemption in guardrails.yaml and deploy",
-    Reason.EXEMPT_GAINED: "ask the caller why; take the role away from the domain or user profile, or name this under "
-    "`domains` or `user_profiles` of the exemption in guardrails.yaml and deploy",
+    Reason.EXEMPT_GAINED: "ask the caller why; take the role away from the domain or user profile, or name the ID of "
+    "the domain under `domains` of the exemption in guardrails.yaml and deploy",
     Reason.EXEMPT_TRUST: "find the caller of UpdateAssumeRolePolicy in CloudTrail; if the trust policy of the role is "
     "right, change `reason` of the exemption in guardrails.yaml and deploy, which confirms the exemption; otherwise "
     "restore the trust policy and then do so",

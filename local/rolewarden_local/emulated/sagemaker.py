@@ -58,6 +58,7 @@ class Member:
     settings: dict[str, Any]
     tags: list[dict[str, str]]
     extra: dict[str, Any]
+    status: str = "InService"
     created: datetime = field(default_factory=utcnow)
     modified: datetime = field(default_factory=utcnow)
 
@@ -392,7 +393,7 @@ def _summary(kind: Kind, member: Member) -> dict[str, Any]:
     return {
         "DomainId": member.domain_id,
         kind.name: member.name,
-        "Status": "InService",
+        "Status": member.status,
         "CreationTime": member.created,
         "LastModifiedTime": member.modified,
     }

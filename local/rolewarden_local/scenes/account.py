@@ -64,7 +64,7 @@ class Account:
         self.policies = {policy.name: policy for policy in compile_rules(rules, "aws")}
         table = self.outputs["BindingsTable"]
         self.progress = Progress(self.aws, table)
-        self.bindings = BindingsTable(self.aws, table)
+        self.bindings = BindingsTable(self.aws, table, lambda _: True)
         exemptions = Exemptions(self.aws, lambda: self.aws.stack_published(STACK))
         needs = Needs(rules, self.aws.partition, self.bindings, ACCOUNT, exemptions)
         self.reconciler = Reconciler(self.aws, needs, ACCOUNT.__eq__, observe=True)
