@@ -162,7 +162,7 @@ def assert_exceptions_are_the_assignments_without_the_statement(rules: Rules) ->
     once = Counter[str]()
     for statement in statements(scps(rules)):
         bare, exceptions, time = in_force(statement)
-        if "aws:SourceIdentity" in statement["Condition"].get("StringNotEquals", {}):
+        if "aws:SourceIdentity" in statement.get("Condition", {}).get("StringNotEquals", {}):
             assert set(exceptions) == exempt
             continue
         # Two guardrails may have statements that differ only in their actions.

@@ -25,7 +25,7 @@ PATH_OF_ROLES = re.compile(rf"arn:[a-z-]+:iam::[0-9]{{12}}:role/(?:{_SEGMENT}+/)
 """The pattern of the ARNs of all roles under a path."""
 
 PERMISSION_SET = re.compile(
-    r"(arn:[a-z-]+:iam::[0-9]{12}:role/aws-reserved/sso\.amazonaws\.com/(?:[a-z[0-9]-]+/)?AWSReservedSSO_[\w+=,.@-]{1,32}_)"
+    r"(arn:[a-z-]+:iam::[0-9]{12}:role/aws-reserved/sso\.amazonaws\.com/(?:[a-z0-9-]+/)?AWSReservedSSO_[\w+=,.@-]{1,32}_)"
     r"(?:\*|\?{16})",
     re.ASCII,
 )

@@ -20,6 +20,7 @@ from rich.text import Text
 from rolewarden_local.aws import ACCOUNT_ID as ACCOUNT
 from rolewarden_local.aws import LocalAws
 from rolewarden_local.scenes.account import Account, print_roles, waited
+from rolewarden_local.scenes.prevention import play_prevention
 from rolewarden_local.scenes.seed import TRUST
 
 
@@ -33,6 +34,7 @@ def run_demo(root: Path) -> None:
         account = Account.made(aws, endpoint, root, Path(folder), lambda what: show_step(console, what))
         show_step(console, "the stack is deployed, and the first sweep has attached the guardrails\n")
         play_story(account, console)
+        play_prevention(aws, account, console)
         print_roles(account, console)
         # Rechecks may still be running. The server ends before they do, so their errors mean nothing.
         logging.disable(logging.CRITICAL)
