@@ -112,6 +112,21 @@ LISTENERS = {
 }
 """Prices of services that read CloudTrail. They are not in the bill, but in an organization they exceed it."""
 
+DRILL_CALLS = {
+    "role pulse": {"sent": 2, "heard": 5, "in CloudTrail": 1, "PutEvents": 1},
+    "subject pulse": {"sent": 2, "heard": 4, "in CloudTrail": 1, "PutEvents": 1},
+    "full drill": {"sent": 3, "heard": 7, "in CloudTrail": 3, "PutEvents": 1},
+}
+"""The AWS calls of each kind of drill: by DrillFunction to send it, and by EnforceFunction to hear it.
+
+A subject pulse is sent in each region, the others in one. tests/test_drill_cost.py counts the calls."""
+
+DRILL_METRICS = 4
+"""Metrics of a full drill, in addition to the one of every drill: delivery, start, restore and unprotected."""
+
+DRILLS_A_DAY = 1
+"""Full drills of an account a day, without those after deployments and on demand."""
+
 FREE = {
     "request": 1_000_000, "GB-second": 400_000, "queue request": 1_000_000, "metric": 10, "alarm": 10, "dashboard": 3,
     "log": 5,
@@ -165,6 +180,9 @@ def whole(results: Mapping[str, Any]) -> str:
         table(["US dollars a month, more or less", *names], _intervals(parts)),
         "## Reduce the cost",
         _smaller(parts, counts),
+        "## Drills",
+        _drilled(),
+        table(["of drills, a month", *names], _shown_drills()),
         "## Charges of other listeners to CloudTrail",
         _watched(counts),
         "## Counts for one month",
@@ -186,10 +204,10 @@ def total(customer: Customer, results: Mapping[str, Any]) -> float:
 
 
 def shares(customer: Customer, results: Mapping[str, Any]) -> dict[str, float]:
-    """The share of each price in a customer's bill, by the names in PRICES and AT_MOST."""
+    """The share of each price in a customer's bill without drills, by the names in PRICES and AT_MOST."""
     counts = _counts(customer, results["parts"])
     each = {name: price.each for name, price in PRICES.items()} | AT_MOST
-    whole = sum(_dollars(counts).values())
+    whole = sum(_dollars(counts).values()) - counts["drills"]
     return {name: counts[name] * dollars / whole for name, dollars in each.items()}
 
 
@@ -268,6 +286,7 @@ def _smaller(parts: Mapping[str, Any], counts: list[dict[str, float]]) -> str:
     polls = len(_sources("SQS")) * POLLS * PRICES["queue request"].each
     organization = CUSTOMERS[-1]
     sweeps = _total(organization, parts) - _total(replace(organization, sweeps=0), parts)
+    sweeps -= sum(_drills(organization).values()) - sum(_drills(replace(organization, sweeps=0)).values())
     sent = organization.events * PRICES["event"].each
     return (
         f"In one account, nearly the whole bill is fixed: {fixed:.2f} for metrics, alarms, dashboard and key, and "
@@ -369,8 +388,67 @@ def _counts(customer: Customer, parts: Mapping[str, Any]) -> dict[str, float]:
         "mail": customer.remediations,
         "GB of rows": _rows(customer),
         "GB of kept logs": logged * _default("LogRetentionDays") * 24 / HOURS,
+        "drills": sum(_drills(customer).values()),
         "GB between regions": elsewhere * max(path.stat().st_size for path in EVENTS.glob("*.json")) / 1e9,
     }
+
+
+def _sent(customer: Customer) -> dict[str, float]:
+    """The drills of a month by kind: pulses with each sweep, and one full drill a day."""
+    pulses = customer.sweeps * customer.accounts
+    full = DRILLS_A_DAY * HOURS / 24 * customer.accounts
+    return {"role pulse": pulses, "subject pulse": pulses * customer.regions, "full drill": full}
+
+
+def _drills(customer: Customer) -> dict[str, float]:
+    """US dollars of a month's drills by service. The alarms of DrillFunction count with the other alarms."""
+    sent = _sent(customer)
+    calls = sum(number * (DRILL_CALLS[kind]["sent"] + DRILL_CALLS[kind]["heard"]) for kind, number in sent.items())
+    invocations = sum(sent.values()) + sent["role pulse"]
+    seconds = calls * CALL_SECONDS * MEGABYTES / 1024
+    # A metric costs by the hours in which it has a figure.
+    hourly = customer.accounts * customer.regions * min(1, customer.sweeps / HOURS)
+    daily = customer.accounts * DRILL_METRICS * DRILLS_A_DAY / 24
+    is_apart = customer.is_organization or customer.regions > 1
+    events = sum(sent.values()) * (2 if is_apart else 1)
+    # At most: every call that is not of IAM, SageMaker or EventBridge counts as a write.
+    return {
+        "CloudWatch metrics": (hourly + daily) * PRICES["metric"].each,
+        "Lambda": seconds * PRICES["GB-second"].each + invocations * PRICES["request"].each,
+        "EventBridge": events * PRICES["event"].each,
+        "DynamoDB, at most": calls * AT_MOST["write"],
+        "CloudWatch logs": invocations * 4 * PLATFORM_LOG / 1e9 * PRICES["log"].each,
+    }
+
+
+def _drilled() -> str:
+    one = CUSTOMERS[0]
+    pulse = DRILL_CALLS["role pulse"], DRILL_CALLS["subject pulse"]
+    full = DRILL_CALLS["full drill"]
+    bill = _drills(one)
+    return (
+        f"[Drills](drills.md) cost **{sum(bill.values()):.2f} dollars a month** in one account and region. "
+        f"{bill['CloudWatch metrics']:.2f} of it are for metrics by account and region: one has a figure each hour, "
+        f"and {DRILL_METRICS} have one each day. The bill above includes it. The two alarms of DrillFunction are "
+        "among the alarms. **In the organization, nearly the whole bill of drills is for these metrics**, because each "
+        "account and region has its own. `SweepInterval: 6h` reduces them to a sixth.\n\n"
+        f"A pulse takes {sum(each['sent'] + each['heard'] for each in pulse)} AWS calls in one region, and "
+        f"{pulse[1]['sent'] + pulse[1]['heard']} in each further one. A full drill takes "
+        f"{full['sent'] + full['heard']}. A test counts these calls on the local AWS. What AWS Config, GuardDuty and "
+        "others charge for drills is [on another page](drills.md#know-what-drills-cost-others)."
+    )
+
+
+def _shown_drills() -> list[list[str]]:
+    sent = [_sent(customer) for customer in CUSTOMERS]
+    bills = [_drills(customer) for customer in CUSTOMERS]
+    recorded = [sum(number * DRILL_CALLS[kind]["in CloudTrail"] for kind, number in each.items()) for each in sent]
+    return [
+        *([f"{kind}s", *(f"{each[kind]:,.0f}" for each in sent)] for kind in sent[0]),
+        ["management events in CloudTrail", *(f"{number:,.0f}" for number in recorded)],
+        *([f"US dollars, {service}", *(f"{bill[service]:,.2f}" for bill in bills)] for service in bills[0]),
+        ["**US dollars together**", *(f"**{sum(bill.values()):,.2f}**" for bill in bills)],
+    ]
 
 
 def _rows(customer: Customer) -> float:
@@ -396,7 +474,7 @@ def _dollars(counts: Mapping[str, float]) -> dict[str, float]:
         "CloudWatch logs": ("log",),
     }
     dollars = {service: sum(counts[name] * PRICES[name].each for name in of) for service, of in names.items()}
-    return dollars | {"everything else, at most": _remainder(counts)}
+    return dollars | {"drills": counts["drills"], "everything else, at most": _remainder(counts)}
 
 
 def _beyond_free(counts: Mapping[str, float]) -> dict[str, float]:

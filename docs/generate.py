@@ -30,9 +30,11 @@ import template_pages
 import verified_page
 from rolewarden.origin import Cause, Trigger
 from rolewarden.own_events import OWN_EVENTS, OwnEvent
+from rolewarden.path import PathLink
 from rolewarden.reach import PROBE_RECOMMENDATIONS
 from rolewarden.reported import ReportedKind
 from rolewarden.verdicts import RECOMMENDATIONS, Reason, Remediation, Verdict
+from rolewarden_cli.drill import LINK_RECOMMENDATIONS
 from rolewarden_cli.report.model import FindingKind
 
 FOLDER = Path(__file__).parent
@@ -236,6 +238,13 @@ def _probes() -> str:
     return "\n".join(rows + [f"| {probe} | {_linked(advice)} |" for probe, advice in PROBE_RECOMMENDATIONS.items()])
 
 
+def _links() -> str:
+    rows = ["| link | meaning | recommended action |", "|---|---|---|"]
+    meanings = texts(PathLink)
+    rows += [f"| {link.value} | {meanings[link.name]} | {_linked(LINK_RECOMMENDATIONS[link])} |" for link in PathLink]
+    return "\n".join(rows)
+
+
 def _linked(text: str) -> str:
     """The text with a link in place of each `docs/PAGE.md, HEADING`, for a page in docs/reference."""
     return re.sub(
@@ -255,6 +264,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "reported kinds": partial(_kinds, ReportedKind, "kind"),
     "report findings": partial(_kinds, FindingKind, "finding"),
     "probes": _probes,
+    "links": _links,
     "shared options": command_pages.shared_options,
     "commands": command_pages.command_sections,
     "exit codes": command_pages.exit_codes,

@@ -36,6 +36,7 @@ GUIDES = {
     "AWSCloudFormation/latest/UserGuide": "CloudFormation User Guide",
     "AWSEC2/latest/APIReference": "EC2 API Reference",
     "AWSSimpleQueueService/latest/SQSDeveloperGuide": "SQS Developer Guide",
+    "AmazonCloudWatch/latest/APIReference": "CloudWatch API Reference",
     "AmazonCloudWatch/latest/logs": "CloudWatch Logs User Guide",
     "AmazonCloudWatch/latest/monitoring": "CloudWatch User Guide",
     "IAM/latest/APIReference": "IAM API Reference",
@@ -86,7 +87,10 @@ class Source(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A fact about AWS. `matters` describes the effect if it is wrong, and `live` a way to check it in an account."""
+    """A fact about AWS. `matters` describes the effect if it is wrong, and `live` a way to check it in an account.
+
+    `rolewarden verify` prints the `decisive` claims without evidence first, because the protection depends on them.
+    """
 
     subject: str
     id: str
@@ -96,6 +100,7 @@ class Claim(NamedTuple):
     sources: tuple[Source, ...]
     tests: tuple[str, ...]
     live: str
+    decisive: bool = False
 
 
 @cache

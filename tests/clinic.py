@@ -87,20 +87,20 @@ class Clinic:
         events.create_event_bus(Name=BUS)
         events.put_rule(Name="CentralSubjects", EventBusName=BUS, EventPattern='{"source": ["aws.sagemaker"]}')
 
-    def make_function(self) -> tuple[str, str]:
+    def make_function(self, name: str = "SweepFunction") -> tuple[str, str]:
         """Create a function with a queue that stays empty; gives its name and the ID of its mapping."""
         file = io.BytesIO()
         with zipfile.ZipFile(file, "w") as archive:
             archive.writestr("app.py", "def handler(event, context): pass")
         functions, sqs = boto3.client("lambda"), boto3.client("sqs")
         functions.create_function(
-            FunctionName="SweepFunction",
+            FunctionName=name,
             Runtime="python3.13",
-            Role=f"arn:aws:iam::{ACCOUNT_ID}:role/SweepFunctionRole",
+            Role=f"arn:aws:iam::{ACCOUNT_ID}:role/{name}Role",
             Handler="app.handler",
             Code={"ZipFile": file.getvalue()},
         )
-        url = sqs.create_queue(QueueName="idle")["QueueUrl"]
+        url = sqs.create_queue(QueueName=f"idle-{name}")["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        mapping = functions.create_event_source_mapping(FunctionName="SweepFunction", EventSourceArn=arn)
-        return "SweepFunction", mapping["UUID"]
+        mapping = functions.create_event_source_mapping(FunctionName=name, EventSourceArn=arn)
+        return name, mapping["UUID"]

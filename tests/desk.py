@@ -19,6 +19,8 @@ from typer.testing import CliRunner, Result
 from tests.clinic import Clinic
 from tests.commands import rolewarden
 from tests.conftest import ROOT
+from tests.drilled import Operated
+from tests.drills import one_account
 from tests.stacks import deployed
 
 NONE = "guardrails: {none: {bedrock: {deny: all}}}\nassignments: [{guardrails: [none]}]\nfallback: boundary\n"
@@ -108,10 +110,25 @@ class Desk:
     def seen(self, *, is_subscribed: bool = True) -> list[str]:
         """A deployed stack in good order, or one whose alarms reach nobody."""
         self.rules()
-        clinic = Clinic(self.world, self.monkeypatch)
+        clinic = self.clinic = Clinic(self.world, self.monkeypatch)
         if not is_subscribed:
             clinic.topic = boto3.client("sns").create_topic(Name="other")["TopicArn"]
         return clinic.options
+
+    def drilled(self, *, has_rule: bool = True) -> list[str]:
+        """A stack whose drills are heard, or one whose rules select no event."""
+        self.rules()
+        Operated(one_account(self.world), self.monkeypatch)
+        if not has_rule:
+            for rule in ("EnforceFunctionRoles", "EnforceFunctionSubjects"):
+                boto3.client("events").disable_rule(Name=rule)
+        return []
+
+    def verified(self, *, is_subscribed: bool = True) -> list[str]:
+        """A stack in good order whose drills are heard, or one whose alarms reach nobody."""
+        found = self.seen(is_subscribed=is_subscribed)
+        Operated(one_account(self.world), self.monkeypatch, self.clinic)
+        return found
 
     def remembered(self) -> list[str]:
         """A caller whom a row of the history names, from a moment ago."""
@@ -146,6 +163,10 @@ CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
     ("sweep", 0): lambda desk: desk.rules()[:0],
     ("doctor", 0): Desk.seen,
     ("doctor", 2): lambda desk: desk.seen(is_subscribed=False),
+    ("drill", 0): Desk.drilled,
+    ("drill", 2): lambda desk: desk.drilled(has_rule=False),
+    ("verify", 0): Desk.verified,
+    ("verify", 2): lambda desk: desk.verified(is_subscribed=False),
     ("scp", 0): Desk.stack,
     ("check", 0): lambda desk: desk.file(NONE),
     ("check", 2): lambda desk: desk.file("guardrails: {}\n"),

@@ -100,6 +100,7 @@ def short(resource: str) -> str:
 
 _PHYSICAL = (
     (r"\brolewarden-(\w+)-[0-9A-F]{13}\b", r"\1"),
+    (r"\brolewarden-(\w+Queue)-[0-9a-f]{8}\b", r"\1"),  # These names end in a part of the ID of the stack.
     (r"/aws/cloudformation/rolewarden/(\w+)", r"\1"),  # MiniStack names log groups in this way.
     (r":stack/rolewarden/[0-9a-f-]+$", ":stack/rolewarden"),
     (r":key/[0-9a-f-]{36}$", ":key/AlarmKey"),

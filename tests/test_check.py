@@ -6,15 +6,17 @@ import json
 import re
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rolewarden.check import check
 from rolewarden.documents import digest
-from rolewarden.guardrails import BedrockRule, Guardrail
+from rolewarden.guardrails import Allowance, BedrockRule, Guardrail, JumpStartRule
 from rolewarden.guardrails_file import load, read_yaml
 from rolewarden.known import KnownModels, known_models
 from rolewarden.policies import TooLong, compile_guardrail, compile_rules
 from rolewarden_cli.main import app
+from rolewarden_cli.rules import left_open
 from typer.testing import CliRunner
 
 TODAY = date(2026, 1, 1)
@@ -295,22 +297,43 @@ def test_check_names_the_paths_that_a_guardrail_leaves_open_and_the_option_for_e
     file.write_text(
         "guardrails:\n  a: {jumpstart: {deny: all}}\n"
         "  b: {bedrock: {deny: all}, jumpstart: {deny: all, weights: deny, autopilot: deny}, assistants: {deny: all},"
-        " pass_roles: [Canvas*], other_profiles: deny, shared_spaces: deny}\n"
+        " pass_roles: [Canvas*], other_profiles: deny, shared_spaces: deny, api_keys: deny}\n"
         "  c: {bedrock: {deny: all}, routes: canvas, assistants: {deny: all}, pass_roles: [Canvas*],"
-        " other_profiles: deny, shared_spaces: deny}\n"
+        " other_profiles: deny, shared_spaces: deny, api_keys: deny}\n"
         "assignments:\n  - guardrails: [a, b, c]\n"
     )
     said = CliRunner().invoke(app, ["check", str(file)]).stdout
     assert (
         "guardrail a leaves open: fine-tuning of JumpStart models by Canvas (`jumpstart.autopilot`); the files of "
-        "JumpStart models (`jumpstart.weights`); AWS's assistants (`assistants`); work as another role (`pass_roles`); "
-        "applications of other user profiles (`other_profiles`); shared spaces, which run as a role of the domain "
-        "(`shared_spaces`)"
+        "JumpStart models (`jumpstart.weights`); AWS's assistants (`assistants`); calls of models with an API key "
+        "(`api_keys`); work as another role (`pass_roles`); applications of other "
+        "user profiles (`other_profiles`); shared spaces, which run as a role of the domain (`shared_spaces`)"
     ) in said
     assert "guardrail b leaves open" not in said
     assert "guardrail c leaves open: everything that a notebook can reach (`routes: all`)\n" in said
     printed = json.loads(CliRunner().invoke(app, ["check", str(file), "--json"]).stdout)
     assert printed["left_open"]["b"] == []
+
+
+def test_check_names_each_option_that_is_off_and_that_closes_a_path_around_the_list_of_models() -> None:
+    listed = Guardrail("a", BedrockRule("deny", ("meta.*",)), JumpStartRule("deny", ("meta-*",)))
+    rules: dict[str, Any] = {"bedrock": listed.bedrock, "jumpstart": listed.jumpstart, "": listed}
+    off = {
+        f"{family}.{field}".strip(".")
+        for family, rule in rules.items()
+        for field in rule._fields
+        if getattr(rule, field) is Allowance.ALLOW
+    }
+    # The list of models applies to a batch job.
+    assert {f"`{option}`" for option in off - {"bedrock.batch"}} <= named(listed)
+    for option in off:
+        family, _, field = option.rpartition(".")
+        part = rules[family]._replace(**{field: Allowance.DENY})
+        assert f"`{option}`" not in named(listed._replace(**{family: part}) if family else part)
+
+
+def named(guardrail: Guardrail) -> set[str]:
+    return {re.findall("`.+?`", path)[-1] for path in left_open(guardrail)}
 
 
 def test_check_counts_the_statements_that_guardrails_of_an_assignment_share(file: Path) -> None:

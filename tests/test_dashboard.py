@@ -1,16 +1,21 @@
 """The dashboard in the template draws metrics that Rolewarden, its queues and its functions really have."""
 
 import json
+import re
 from collections import Counter
 
 import pytest
 from rolewarden.record import metrics
 from rolewarden.verdicts import Verdict
 from rolewarden.work import HEARTBEAT
+from rolewarden_cli.figures import Figure
 
 from tests.guardrail_texts import SINGLED_OUT
 from tests.publishing import tamper
+from tests.scripts import scripts
 from tests.stacks import FUNCTIONS, RECEIVERS, translated
+
+[template_pages] = scripts("docs", "template_pages")
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +73,17 @@ def test_the_time_from_call_to_remediation_is_drawn_as_median_and_95th_percentil
     assert ("SecondsToRemediate", "Seconds") in counted
     stats = [line[-1]["stat"] for widget in widgets for line in widget["metrics"] if "SecondsToRemediate" in line]
     assert stats == ["p50", "p95"]
+
+
+def test_the_seconds_of_drills_are_drawn_by_account_and_region(widgets):
+    lines = [line[0]["expression"] for widget in widgets for line in widget["metrics"] if isinstance(line[0], dict)]
+    searches = [re.fullmatch(r"SEARCH\('(.*) MetricName=\"(\w+)\"', '(\w+)'\)", line) for line in lines]
+    drawn = {(search[2], search[3]) for search in searches if search}
+    assert {search[1] for search in searches if search} == {"{Rolewarden,account,region}"}
+    for figure in Figure:
+        assert {stat for name, stat in drawn if name == figure.value} == {"p50", "p95", "Maximum"}
+    assert {"SecondsToDeliver", "SecondsToStart", "SecondsToRestore"} <= {name for name, _ in drawn}
+    assert {name for name, _ in drawn} <= set(template_pages.METRICS)
 
 
 def test_every_verdict_is_drawn(widgets):

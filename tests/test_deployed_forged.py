@@ -174,6 +174,11 @@ FORGED = {
         {"source": "rolewarden", "detail": {"account": OTHER, "cause": {"event_name": "Deployment"}}},
         messages({"step": "compare", "account": "111122223333", "began": "1.000"}),
     ],
+    "DrillFunction": [
+        {"step": "drill", "account": OTHER},
+        {"step": "drill", "account": "111122223333", "role": "CanvasOmar", "policy": ARN},
+        {"source": "rolewarden", "detail-type": "Sweep Completed", "detail": {"account": OTHER}},
+    ],
     "AlertFunction": [{"source": "rolewarden", "detail-type": "Role Finding", "detail": {"role": "CanvasOmar"}}],
 }
 """Payloads of a caller who can invoke functions and has no other permission, by the function."""

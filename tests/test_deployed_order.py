@@ -136,7 +136,7 @@ class Deployed:
                 yield event["detail-type"] + (f" {event['detail']}" if event["detail-type"] not in EXPECTED else "")
 
 
-EXPECTED = {"Guardrails Published", "Role Remediated", "Sweep Completed"}
+EXPECTED = {"Drill Measured", "Guardrails Published", "Role Remediated", "Rules Changed", "Sweep Completed"}
 
 
 @pytest.fixture(scope="module")

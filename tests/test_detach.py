@@ -119,8 +119,7 @@ def test_a_removed_guardrail_is_detached_from_every_role_and_deleted(world_with,
     world.sweep()
     world.detach_surplus()
     assert world.attached("CanvasRosa") == {"no-generative-ai"}
-    listed = world.iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"]
-    assert [policy["PolicyName"] for policy in listed] == ["no-generative-ai"]
+    assert world.listed_policies() == {"no-generative-ai"}
 
 
 def test_another_callers_policy_under_rolewardens_path_is_neither_detached_nor_deleted(world_with):
@@ -173,7 +172,7 @@ def test_a_stack_that_is_deleted_with_remove_detaches_and_deletes_everything(wor
     function_handler(world, monkeypatch, "detach")(deletion_request(answers, "remove"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
     assert world.attached("CanvasAnalytics") == world.attached("CanvasRosa") == set()
-    assert world.iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"] == []
+    assert world.listed_policies() == set()
 
 
 def test_a_removal_that_runs_out_of_time_is_not_answered_and_continues_with_lambdas_retry(world, answers, monkeypatch):

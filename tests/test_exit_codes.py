@@ -110,7 +110,7 @@ def test_a_file_that_cannot_be_read_is_one_line_and_exit_code_1(world, tmp_path,
     assert file in failed(name, run(name, *arguments, *as_json(name)))
 
 
-ON_A_STACK = {"history", "erase", "status", "sweep", "doctor", "scp"}
+ON_A_STACK = {"history", "erase", "status", "sweep", "doctor", "drill", "verify", "scp"}
 
 
 @pytest.mark.parametrize("name", sorted(ON_A_STACK))

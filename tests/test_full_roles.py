@@ -440,14 +440,9 @@ def in_force(world):
     return world.in_force(compile_boundaries(world.runtime.rules, "aws"))
 
 
-def listed(world):
-    policies = world.iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"]
-    return {policy["PolicyName"] for policy in policies}
-
-
 def test_a_deployment_publishes_the_boundaries_with_the_guardrails(world_with):
     assert in_force(world_with(ON)) == {"boundary.a", "boundary.b"}
-    assert listed(world_with(OFF)) == {"a", "b"}
+    assert world_with(OFF).listed_policies() == {"a", "b"}
 
 
 OPEN = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
@@ -576,7 +571,7 @@ def test_a_disabled_fallback_stays_on_full_roles_until_they_have_free_slots(worl
     assert (off.attached("CanvasFull"), boundary(off)) == ({"a"}, None)
     off.sweep()
     off.detach_surplus()
-    assert listed(off) == {"a", "b"}
+    assert off.listed_policies() == {"a", "b"}
 
 
 def test_a_boundary_without_an_assignment_is_deleted_if_no_role_has_it(world_with):
@@ -588,7 +583,7 @@ def test_a_boundary_without_an_assignment_is_deleted_if_no_role_has_it(world_wit
     changed.sweep()
     changed.detach_surplus()
     assert boundary(changed) == "a+b"
-    assert listed(changed) == {"a", "b", "boundary.a+b", "boundary.b"}
+    assert changed.listed_policies() == {"a", "b", "boundary.a+b", "boundary.b"}
 
 
 def test_a_boundary_that_is_attached_as_a_policy_is_not_deleted(world_with):
@@ -604,7 +599,7 @@ def test_a_stack_that_is_deleted_with_remove_removes_and_deletes_every_boundary(
     bounded.iam.put_role_permissions_boundary(RoleName="CanvasRosa", PermissionsBoundary=arn)
     function_handler(bounded, monkeypatch, "detach")(deletion_request(answers, "remove"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
-    assert (boundary(bounded), boundary(bounded, "CanvasRosa"), listed(bounded)) == (None, arn, set())
+    assert (boundary(bounded), boundary(bounded, "CanvasRosa"), bounded.listed_policies()) == (None, arn, set())
 
 
 def test_a_stack_that_is_deleted_with_keep_counts_the_roles_with_a_boundary(bounded, answers, monkeypatch):
@@ -638,4 +633,4 @@ def test_a_bounded_role_needs_the_expected_calls_in_each_sweep(bounded):
     bounded.detach_surplus()
     calls = bounded.calls_of_a_sweep()
     assert (calls["AttachRolePolicy"], calls["GetRole"], calls["PutRolePermissionsBoundary"]) == (1, 1, 0)
-    assert calls["ListEntitiesForPolicy"] == 4
+    assert calls["ListEntitiesForPolicy"] == 4 + 1  # guardrails, boundaries and the canary's policy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from botocore.session import Session
 from rolewarden.guardrails import BedrockRule, Guardrail
 
 from tests.guardrail_files import WAY_OUT, guardrail, one_line, yaml
@@ -67,7 +68,7 @@ BEDROCK_MISTAKES = [
     (bedrock("profiles: [eu.anthropic.claude-v2]"), "profiles[1]", "write it as `eu`"),
     (bedrock("regions: []"), "regions", "is empty: write a list of regions"),
     (bedrock("regions: ['*']"), "regions[1]", "`*` is every region, so it restricts nothing"),
-    (bedrock("regions: [eu]"), "regions[1]", "`eu` is not a region: write it as `eu-central-1`"),
+    (bedrock("regions: [eu]"), "regions[1]", "`eu` is not a region: write `eu-*`"),
     (bedrock("regions: [unspecified]"), "regions[1]", "`unspecified` is not a region"),
     (bedrock("regions: ['u*']"), "regions[1]", "`u*` is not a region"),
     (bedrock("regions: [EU-CENTRAL-1]"), "regions[1]", "`EU-CENTRAL-1` is not a region"),
@@ -120,6 +121,13 @@ def test_an_option_that_restricts_something_is_valid_without_a_warning(text: str
     reading = yaml(text)
     assert reading.rules is not None, reading.errors
     assert reading.warnings == ()
+
+
+def test_every_region_of_aws_is_a_region() -> None:
+    session = Session()
+    regions = [one for kind in session.get_available_partitions() for one in session.get_available_regions("ec2", kind)]
+    assert {"ap-northeast-1", "us-gov-west-1", "cn-northwest-1"} <= set(regions)
+    assert yaml(bedrock(f"regions: [{', '.join(regions)}]")).errors == ()
 
 
 def test_the_forms_of_every_model_are_the_same_rule() -> None:

@@ -366,7 +366,7 @@ EXEMPTIONS = [
     *((exemption(f"\n    role: X\n    until: {day}"), 8, "exemptions[1].until",
        "is not a date: write the last day of the exemption, for example `until: 2027-01-31`")
       for day in ("", "soon", "2027-02-30", "2027-1-31", "31.01.2027", "20270131", "2027-W01-1", "2027-01-31T12:00:00Z",
-                  "2027-01-31 12:00", "[2027-01-31]", "\uff12027-01-31")),
+                  "2027-01-31 12:00", "[2027-01-31]", "\uff12027-01-32")),
     (exemption("{role: X, until: 2027-01-31, reason: [SEC-123]}"), 6, "exemptions[1].reason", TEXT),
     *((exemption(f'{{role: "{name}", until: 2027-01-31}}'), 6, "exemptions[1].role", f"`{name}` has a wildcard, and an")
       for name in ("*", "Canvas*", "?anvasBreakGlass")),

@@ -48,6 +48,15 @@ def test_a_valid_file_is_built_into_json_with_the_same_rules(
     assert load(target / "guardrails.json", today=TODAY) == load(source, today=TODAY)
 
 
+def test_a_name_of_the_console_is_corrected_to_a_known_model(
+    build: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "guardrails.yaml"
+    source.write_text(bedrock("Claude Sonnet 4"))
+    assert build.main(source, tmp_path / "target") == 1
+    assert "write `anthropic.claude-sonnet-4-20250514*`" in capsys.readouterr().err
+
+
 def test_a_warning_is_printed_and_the_file_is_built(
     build: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

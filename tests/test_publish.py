@@ -20,8 +20,7 @@ CONTEXT = lambda_context("PublishFunction")
 
 
 def test_a_deployment_publishes_every_guardrail_under_rolewardens_path(world):
-    listed = world.iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"]
-    assert {policy["PolicyName"] for policy in listed} == PUBLISHED
+    assert world.listed_policies() == PUBLISHED
     assert world.in_force() == PUBLISHED
 
 
@@ -230,8 +229,7 @@ def test_a_first_deployment_that_fails_leaves_no_policy_behind(world_with, answe
     with world.aws.failing("CreatePolicy", "LimitExceeded", times=1, after=1):
         publish_handler(changed, monkeypatch)(deployment_request(answers, "Update"), CONTEXT)
     assert answers.heard[0]["Status"] == "FAILED"
-    listed = world.iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"]
-    assert {policy["PolicyName"] for policy in listed} == {"a", "b"}
+    assert world.listed_policies() == {"a", "b"}
 
 
 def test_a_taken_name_fails_the_deployment_with_a_solution(world, answers, monkeypatch):

@@ -354,3 +354,157 @@ def test_without_known_models_each_suggestion_has_the_form_of_a_pattern() -> Non
     for text in SAME:
         found = names.bedrock_fault(text, "deny")
         assert not found or not found.pattern or not names.bedrock_fault(found.pattern, "deny")
+
+
+FULL = {
+    "mode": "enforce",
+    "surplus": "keep",
+    "fallback": "none",
+    "hold": "none",
+    "trusted_taggers": ["arn:aws:iam::111122223333:role/Platform"],
+    "guardrails": {
+        "strict": {"bedrock": {"deny": "all"}, "jumpstart": {"deny": "all", "hubs": ["ours"]}, "mode": "observe"},
+        "listed": {
+            "bedrock": {
+                "allow": ["amazon.nova-*"], "customization": "allow", "indirect": "deny", "rerank": "allow",
+                "batch": "deny", "profiles": ["eu"], "regions": ["eu-*"],
+            },
+            "jumpstart": {
+                "deny": ["huggingface-llm-falcon-*"], "customization": "deny", "data_jobs": "allow",
+                "indirect": "allow", "gated": "deny", "weights": "deny",
+                "autopilot": "deny",
+            },
+            "assistants": {"deny": "all"},
+            "pass_roles": ["Canvas*"], "api_keys": "deny", "other_profiles": "deny", "shared_spaces": "deny",
+            "routes": "all",
+        },
+    },
+    "assignments": [
+        {
+            "guardrails": ["listed"], "accounts": ["111122223333"], "domains": ["research"],
+            "user_profiles": ["intern-*"], "roles": ["Canvas*"], "tags": {"team": "data science"},
+        },
+        {"guardrails": ["strict"]},
+    ],
+    "exemptions": [{
+        "role": "BreakGlass", "account": "111122223333", "role_id": "AROAEXAMPLEEXAMPLE", "until": "2027-01-31",
+        "domains": ["research"], "user_profiles": ["rosa"],
+    }],
+    "also_govern": {"roles": ["Build*"], "trusting": ["sagemaker.amazonaws.com"]},
+    "never_govern": [{"role": "Payments*", "account": "111122223333"}],
+}  # fmt: skip
+"""A file with every key except those that exclude others."""
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], bool]]:
+    """The path of each key (with True) and of each text (with False) of a document."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in entries:
+        if isinstance(key, str):
+            yield (*path, key), True
+        if isinstance(item, str):
+            yield (*path, key), False
+        else:
+            yield from places(item, (*path, key))
+
+
+def replaced(path: tuple[str | int, ...], new: str, *, is_key: bool, document: Any = FULL) -> Any:
+    """A copy of a document with another key, or another text, at `path`."""
+    document = copy.deepcopy(document)
+    above = value_at(path[:-1], document)
+    if not is_key:
+        above[path[-1]] = new
+        return document
+    entries = list(above.items())
+    above.clear()
+    above.update((new if key == path[-1] else key, item) for key, item in entries)
+    return document
+
+
+def test_the_file_with_every_key_has_no_errors(tmp_path: Path) -> None:
+    assert checked(FULL, tmp_path).errors == ()
+
+
+@pytest.mark.parametrize(("path", "is_key"), list(places(FULL)), ids=str)
+def test_curly_quotes_around_any_key_and_text_are_named_with_the_text_to_write(
+    path: tuple[str | int, ...], is_key: bool, tmp_path: Path
+) -> None:
+    above = value_at(path[:-1])
+    text = path[-1] if is_key else above[path[-1]]
+    quoted = f"\u201c{text}\u201d"
+    errors = checked(replaced(path, quoted, is_key=is_key), tmp_path).errors
+    assert [one.message for one in errors] == [f"`{quoted}` has curly quotes: write `{text}`"]
+
+
+MAPPINGS = [
+    (),
+    ("guardrails", "listed"),
+    ("guardrails", "listed", "bedrock"),
+    ("guardrails", "listed", "jumpstart"),
+    ("assignments", 0),
+    ("exemptions", 0),
+    ("also_govern",),
+    ("never_govern", 0),
+]
+
+
+@pytest.mark.parametrize("path", MAPPINGS, ids=str)
+def test_a_key_in_the_wrong_place_gets_its_place_or_a_key_of_this_one(
+    path: tuple[str | int, ...], tmp_path: Path
+) -> None:
+    known = {key: place[:-1] for place, is_key in places(FULL) if is_key and "tags" not in place[:-1]
+             and place[:-1] != ("guardrails",) for key in [str(place[-1])]}  # fmt: skip
+    known |= {"only_through": (), "require_bedrock_guardrail": (), "allow_arns": (), "reason": ()}
+    here = set(value_at(path))
+    for key in known.keys() - here:
+        document = copy.deepcopy(FULL)
+        value_at(path, document)[key] = "x"
+        found = [one.message for one in checked(document, tmp_path).errors if one.where.endswith(key)]
+        if found and found[0].startswith("unknown key"):
+            assert re.match("unknown key: (write it (in|below|at) |did you mean )", found[0]), (key, found)
+
+
+def value_at(path: tuple[str | int, ...], document: Any = FULL) -> Any:
+    for part in path:
+        document = document[part]
+    return document
+
+
+KEYS = [path for path, is_key in places(FULL) if is_key and "tags" not in path[:-1]]
+
+
+@st.composite
+def misspelled_key(draw: st.DrawFn) -> tuple[tuple[str | int, ...], str]:
+    """The path of a key of the file, and the key with a mistake of one character, or in the form of other tools."""
+    path = draw(st.sampled_from(KEYS))
+    key = str(path[-1])
+    at = draw(st.integers(0, len(key) - 1))
+    forms = [
+        key[:at] + key[at + 1 :], key[:at] + key[at] + key[at:], key[:at] + key[at : at + 2][::-1] + key[at + 2 :],
+        key.replace("_", "-"), key.title().replace("_", ""), key.upper(), key.rstrip("s"), f"{key}s",
+        key.replace("_", " "), f"{key[:at]}x{key[at + 1 :]}",
+    ]  # fmt: skip
+    return path, draw(st.sampled_from([form for form in forms if form and form != key] or [f"{key}x"]))
+
+
+@settings(max_examples=volume(150, 3000), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(mistake=misspelled_key())
+def test_a_key_or_name_that_the_check_suggests_is_accepted(
+    mistake: tuple[tuple[str | int, ...], str], tmp_path: Path
+) -> None:
+    path, wrong = mistake
+    document = replaced(path, wrong, is_key=True)
+    errors = checked(document, tmp_path).errors
+    assert errors or path[:-1] == ("guardrails",) or wrong in value_at(path[:-1])
+    for one in errors:
+        if found := re.search("did you mean `(.+)`", one.message):
+            place = (*path[:-1], wrong)
+            is_name = one.where.startswith("assignments") and path[:-1] == ("guardrails",)
+            if is_name:
+                number = int(re.findall(r"\d+", one.where)[0]) - 1
+                suggested = replaced(
+                    ("assignments", number, "guardrails", 0), found[1], is_key=False, document=document
+                )
+            else:
+                suggested = replaced(place, found[1], is_key=True, document=document)
+            assert checked(suggested, tmp_path).errors == (), (one, found[1])

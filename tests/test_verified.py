@@ -46,7 +46,7 @@ def node_ids() -> frozenset[str]:
 def lacking(claim: dict) -> list[str]:
     """The errors of a claim in the file."""
     found = []
-    if unknown := claim.keys() - {"id", "claim", "matters", "evidence", "sources", "tests", "live"}:
+    if unknown := claim.keys() - {"id", "claim", "matters", "evidence", "sources", "tests", "live", "decisive"}:
         found.append(f"unknown fields {sorted(unknown)}")
     required = ("id", "claim", "matters", "evidence", "tests")
     found += [f"{field} is missing" for field in required if not claim.get(field)]

@@ -69,9 +69,9 @@ REFUSED = [
     ("a:\n  - {x: 1, x: 2}\n", 2, ("a", 0), "the key `x` is here and in line 2: keep one"),
     ("a: 1\n<<: {b: c}\n", 2, (), "only plain keys are allowed: write the values out"),
     ("a:\n  ? [b, c]\n  : d\n", 2, ("a",), "only plain keys are allowed: write the values out"),
-    ("a: &x\n  - b\n", 1, ("a",), "a word that starts with `&` or `!` is not allowed: put the text in quotes"),
-    ("a:\n  - b\n  - !Ref c\n", 3, ("a", 1), "a word that starts with `&` or `!` is not allowed"),
-    ("a: !!str 1\n", 1, ("a",), "a word that starts with `&` or `!` is not allowed"),
+    ("a: &x\n  - b\n", 1, ("a",), "`&x` is an anchor or a tag in YAML, which is not allowed: put the text in quotes"),
+    ("a:\n  - b\n  - !Ref c\n", 3, ("a", 1), "`!Ref` is an anchor or a tag in YAML"),
+    ("a: !!str 1\n", 1, ("a",), "`!!str` is an anchor or a tag in YAML"),
     (
         "roles: [x, *-admin]\n",
         1,

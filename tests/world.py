@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import boto3
 from rolewarden.aws import Aws
+from rolewarden.canary import CANARY_POLICY
 from rolewarden.clock import Clock
 from rolewarden.detach import Detacher
 from rolewarden.documents import digest
@@ -180,6 +181,11 @@ class World(Assembled):
     def bound(self) -> dict[str, str | None]:
         """The bindings table: the name of each subject's role, by the subject's key. None means no role."""
         return {"/".join(b.key): b.role.name if b.role else None for b in self.bindings.all()}
+
+    def listed_policies(self) -> set[str]:
+        """Names of the policies in IAM under Rolewarden's path, without the policy of the canary."""
+        listed = self.iam.list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"]
+        return {policy["PolicyName"] for policy in listed} - {CANARY_POLICY}
 
     def in_force(self, policies: Iterable[Policy] | None = None) -> set[str]:
         """Names of the policies whose default version in IAM has their text. None means all guardrail policies."""

@@ -6,8 +6,10 @@ They go through the clients of an `Aws`, and raise the same errors.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -90,6 +92,16 @@ class Simulated(NamedTuple):
     matched: tuple[MatchedStatement, ...]
     missing: tuple[str, ...] = ()
     denied_by_scp: bool | None = False
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of a metric, in its unit."""
+
+    count: int
+    p50: float
+    p95: float
+    maximum: float
 
 
 class DeployedStack(NamedTuple):
@@ -341,6 +353,64 @@ class OperatorCalls:
         )
         deployed = next(published, stack["CreationTime"]).timestamp()
         return DeployedStack(stack["StackName"], stack["StackId"], resources, parameters, deployed)
+
+    # What only `rolewarden verify` calls.
+
+    def invoke_nothing(self, region: str, model: str) -> None:
+        """Call a model with a request that no model accepts. Raises Refused, which says why, Gone and RetryLater.
+
+        Not verified: Bedrock authorizes a call before it validates the request.
+        """
+        with translated():
+            self._aws.client("bedrock-runtime", region).invoke_model(modelId=model, body=b"{}")
+
+    # The figures of drills.
+
+    def measured_places(self, metric: str) -> tuple[tuple[str, str], ...]:
+        """The accounts and regions of which Rolewarden has a metric. Raises Refused and RetryLater.
+
+        CloudWatch lists metrics with a figure of the last two weeks:
+        https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_ListMetrics.html
+        """
+        with translated():
+            pages = (
+                self._aws.client("cloudwatch")
+                .get_paginator("list_metrics")
+                .paginate(
+                    Namespace="Rolewarden", MetricName=metric, Dimensions=[{"Name": "account"}, {"Name": "region"}]
+                )
+            )
+            found = [
+                {dimension["Name"]: dimension["Value"] for dimension in listed["Dimensions"]}
+                for page in pages
+                for listed in page["Metrics"]
+            ]
+        return tuple(sorted({(each["account"], each["region"]) for each in found}))
+
+    def measured(self, metric: str, account: str, region: str, since: datetime, until: datetime) -> Measured | None:
+        """The figures of a metric of an account and region, None without any. Raises Refused and RetryLater."""
+        seconds = math.ceil((until - since).total_seconds() / 3600) * 3600
+        dimensions = [{"Name": "account", "Value": account}, {"Name": "region", "Value": region}]
+        shared: Any = {
+            "Namespace": "Rolewarden",
+            "MetricName": metric,
+            "Dimensions": dimensions,
+            "StartTime": since,
+            "EndTime": until,
+            "Period": seconds,
+        }
+        client = self._aws.client("cloudwatch")
+        with translated():
+            plain = client.get_metric_statistics(**shared, Statistics=["SampleCount", "Maximum"])["Datapoints"]
+            parted = client.get_metric_statistics(**shared, ExtendedStatistics=["p50", "p95"])["Datapoints"]
+        if not plain or not parted:
+            return None
+        # CloudWatch may cut the time into two periods. The percentiles are those of the one with more figures.
+        most = max(plain, key=lambda found: found["SampleCount"])
+        share = next((found for found in parted if found["Timestamp"] == most["Timestamp"]), parted[-1])
+        extended = share["ExtendedStatistics"]
+        count = sum(int(found["SampleCount"]) for found in plain)
+        return Measured(count, extended["p50"], extended["p95"], max(found["Maximum"] for found in plain))
 
     # What only `rolewarden doctor` reads.
 

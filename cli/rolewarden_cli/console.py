@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.live import Live
 from rich.padding import Padding
 from rich.segment import Segment
 from rich.text import Text
@@ -104,6 +105,16 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(tasks[step], completed=done, total=total, visible=done < total)
 
         yield show
+
+
+@contextmanager
+def moving() -> Iterator[Callable[[RenderableType], None] | None]:
+    """Show a thing that changes on standard error while the block runs; gives None if that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with Live(console=console(stderr=True), transient=True, refresh_per_second=4) as live:
+        yield live.update
 
 
 def counted(number: int, noun: str, nouns: str = "") -> str:

@@ -13,9 +13,16 @@ from rolewarden.history import HistoryKey
 from rolewarden.matching import matches
 from rolewarden.names import about, account_and_name
 from rolewarden.origin import Cause
+from rolewarden.own_events import CanaryRestored, DrillMeasured, RulesChanged
 
 from rolewarden_cli.answers import HIDDEN
 from rolewarden_cli.connect import Connection
+
+DRILLS = frozenset({DrillMeasured.detail_type, CanaryRestored.detail_type})
+"""The kinds of the entries that drills lead to."""
+
+NO_DRIFT = DRILLS | {RulesChanged.detail_type}
+"""The kinds of entries that say nothing about the drift of a role or policy."""
 
 
 class UnreadableTimeError(RolewardenError):

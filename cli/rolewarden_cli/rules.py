@@ -139,8 +139,17 @@ def left_open(guardrail: Guardrail) -> list[str]:
         found.append("fine-tuning of JumpStart models by Canvas (`jumpstart.autopilot`)")
     if jumpstart and jumpstart.weights is Allowance.ALLOW and jumpstart.kind.startswith("deny") and not jumpstart.hubs:
         found.append("the files of JumpStart models (`jumpstart.weights`)")
+    if (
+        jumpstart
+        and jumpstart.gated is Allowance.ALLOW
+        and jumpstart.kind != "deny-all"
+        and guardrail.routes is Routes.ALL
+    ):
+        found.append("gated JumpStart models by reference (`jumpstart.gated`)")
     if not guardrail.assistants and any(rule and rule.kind == "deny-all" for rule in (bedrock, jumpstart)):
         found.append("AWS's assistants (`assistants`)")
+    if (bedrock or jumpstart) and guardrail.api_keys is Allowance.ALLOW:
+        found.append("calls of models with an API key (`api_keys`)")
     if (bedrock or jumpstart) and not guardrail.pass_roles:
         found.append("work as another role (`pass_roles`)")
     if (bedrock or jumpstart) and guardrail.other_profiles is Allowance.ALLOW:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rolewarden.contest import Contest
+from rolewarden.errors import Gone, RetryLater
 from rolewarden.names import folded
 from rolewarden.needs import EXEMPTION_OF
 from rolewarden.own_events import RoleFinding, RoleRemediated, SubjectFinding
@@ -19,6 +21,7 @@ from rolewarden.verdicts import Verdict
 
 from rolewarden_cli.answers import shown
 from rolewarden_cli.connect import Connection
+from rolewarden_cli.figures import MEASURED, Latencies, read_latencies
 from rolewarden_cli.history import Entry, read_history
 
 FINDING_LIFETIME = timedelta(seconds=KEPT_SECONDS, days=1)
@@ -65,6 +68,8 @@ class Status:
     - `last_sweep`: the newest sweep that has ended, None without one in the last week.
     - `running`: the newest sweep if it has not ended.
     - `governed`, `exempt`: the governed roles of the last sweep, and the exempt ones of them.
+    - `lost`: the tables that no longer exist, so that what they recorded is not known.
+    - `measured`: how long a role stays unprotected, as drills measured it.
     - `unenforceable`: the newest entry of each role, subject and exemption, if it is an unresolved finding.
     """
 
@@ -78,6 +83,8 @@ class Status:
     contested: tuple[ContestedRole, ...]
     unenforceable: tuple[Entry, ...]
     remediated_last_day: int
+    measured: Latencies = field(default_factory=Latencies)
+    lost: tuple[str, ...] = ()
 
     @property
     @shown
@@ -101,18 +108,25 @@ class Status:
     def is_well(self) -> bool:
         """Whether the last sweep is complete and on schedule, and no role or subject is contested or unprotected."""
         age, sweep = self.sweep_age, self.last_sweep
-        is_swept = sweep is not None and not sweep.missed and age is not None and age <= OVERDUE
+        is_swept = sweep is not None and not self.lost and not sweep.missed and age is not None and age <= OVERDUE
         return is_swept and not self.contested and not self.unenforceable
 
 
 def read_status(connection: Connection, now: datetime) -> Status:
     """Read the state of the deployed stack. Raises NoConnectionError if no stack is deployed, and RetryLater."""
     region = connection.regions[0]
-    progress = RecordedProgress(connection.aws, connection.recorded().bindings)
-    sweeps = [_sweep(row) for row in progress.sweeps(connection.account)]
+    tables = connection.recorded()
+    lost: list[str] = []
+    sweeps: list[SweepSeen] = []
+    with _unless_lost(connection, tables.bindings, "BindingsTable", lost):
+        rows = RecordedProgress(connection.aws, tables.bindings).sweeps(connection.account)
+        sweeps += (_sweep(row) for row in rows)
+    recorded: tuple[Entry, ...] = ()
+    with _unless_lost(connection, tables.history, "HistoryTable", lost):
+        recorded = read_history(connection, since=now - MEASURED)
     last = next((sweep for sweep in reversed(sweeps) if sweep.completed), None)
     running = sweeps[-1] if sweeps and not sweeps[-1].completed else None
-    entries = read_history(connection, since=now - FINDING_LIFETIME)
+    entries = [entry for entry in recorded if entry.at >= now - FINDING_LIFETIME]
     newest: dict[str, Entry] = {}
     for entry in entries:
         newest.setdefault(folded(entry.about), entry)
@@ -127,7 +141,20 @@ def read_status(connection: Connection, now: datetime) -> Status:
         tuple(_contested(entries, now)),
         tuple(entry for entry in newest.values() if _is_wrong(entry)),
         sum(entry.kind == RoleRemediated.detail_type and entry.at >= now - timedelta(days=1) for entry in entries),
+        read_latencies(connection, recorded, now),
+        tuple(lost),
     )
+
+
+@contextmanager
+def _unless_lost(connection: Connection, table: str, name: str, lost: list[str]) -> Iterator[None]:
+    """Read a table in the block. If the table no longer exists, add its name to `lost`. Raises RetryLater."""
+    try:
+        yield
+    except (Gone, RetryLater):
+        if connection.calls.has_table(table):
+            raise
+        lost.append(name)
 
 
 def _sweep(row: Mapping[str, Any]) -> SweepSeen:

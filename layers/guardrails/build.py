@@ -9,6 +9,7 @@ from pathlib import Path
 
 from packages import get_packages
 from rolewarden.check import check
+from rolewarden.known import known_models
 
 
 def need_yaml() -> None:
@@ -30,7 +31,7 @@ def main(source: Path, target: Path) -> int:
     need_yaml()
     from rolewarden import yamltext
 
-    checked = check(source, today=datetime.now(UTC).date())
+    checked = check(source, today=datetime.now(UTC).date(), known=known_models())
     for problem in checked.errors:
         print("error:", problem, file=sys.stderr)
     for problem in checked.warnings:

@@ -78,6 +78,16 @@ COMMANDS = {
         "everything is in order, or only warnings",
         "a check failed, or could not be made",
     ),
+    "drill": Command(
+        "Prove now that events arrive and are acted on, and measure the seconds.",
+        "every drill was heard in time",
+        "a drill is late or cut",
+    ),
+    "verify": Command(
+        "Test the deployed stack as a whole: checks, drills and a model call.",
+        "every check and drill is in order, or only warnings",
+        "a check or the model call failed, or a drill is late or cut",
+    ),
     "scp": Command("Print a policy that protects the stack from administrators.", "the policy is printed or written"),
     "check": Command(
         "Check guardrails.yaml, and show how much of each quota it uses.",

@@ -16,7 +16,7 @@ from rolewarden_cli.actors import without_actors
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import DIGEST, VERDICT_COLORS, indented, time_text
-from rolewarden_cli.history import Entry, parsed_time, read_history
+from rolewarden_cli.history import DRILLS, Entry, parsed_time, read_history
 from rolewarden_cli.options import AsJson, WithoutActors
 
 
@@ -28,6 +28,7 @@ def run_history(
                                        "date such as 2026-11-25.")] = "",
     actor: Annotated[str, typer.Option(metavar="CALLER", help="Only entries that this caller caused: a part "
                                        "of the ARN, or a pattern with `*`.")] = "",
+    drills: Annotated[bool, typer.Option("--drills", help="Also the entries about drills, several each hour.")] = False,
     no_actors: WithoutActors = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -37,6 +38,7 @@ def run_history(
     """
     start = parsed_time(since, datetime.now(UTC)) if since else None
     found = read_history(connection, role=role, since=start, actor=actor)
+    found = found if drills else tuple(entry for entry in found if entry.kind not in DRILLS)
     if no_actors:
         found = tuple(map(without_actors, found))
     if as_json:

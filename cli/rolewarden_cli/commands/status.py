@@ -14,7 +14,9 @@ from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import counted, few, lines, time_text
+from rolewarden_cli.figures import MEASURED_DAYS, Latencies
 from rolewarden_cli.options import AsJson
+from rolewarden_cli.stack import RESTORE
 from rolewarden_cli.status import OLD_AFTER, Status, read_status
 
 
@@ -24,6 +26,8 @@ def run_status(
     as_json: AsJson = False,
 ) -> None:
     """Show the state of the deployed stack: last sweep, coverage, contested and unenforceable roles.
+
+    The last lines show how long a role stays unprotected here. Drills measured these seconds in the last 30 days.
 
     Example: rolewarden status --local
     """
@@ -41,6 +45,8 @@ def show_status(out: Console, found: Status) -> None:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(width=13)
     grid.add_column(overflow="fold")
+    if found.lost:
+        grid.add_row("lost", Text(f"{' and '.join(found.lost)} deleted: {RESTORE}", "bold red"))
     grid.add_row("last sweep", _last_sweep(found))
     grid.add_row("coverage", _coverage(found))
     grid.add_row("remediated", f"{counted(found.remediated_last_day, 'time')} in the last day")
@@ -55,7 +61,22 @@ def show_status(out: Console, found: Status) -> None:
         text = Text.assemble((f"{kind}{about}", "bold"), f"  {entry.reason or entry.verdict}")
         grid.add_row("", lines(text, *filter(None, [entry.recommendation])))
     grid.add_row("surplus", _surplus(found))
+    grid.add_row("measured", _measured(found.measured))
     out.print(grid)
+
+
+def _measured(measured: Latencies) -> RenderableType:
+    """A line for each account and region that drills measured, in seconds."""
+    if measured.unread:
+        return lines("not known: the history has no drill", f"CloudWatch does not answer: {measured.unread}")
+    if not measured.rows:
+        return "no drill yet: run `rolewarden drill`"
+    source = " (from CloudWatch, because the history has none)" if measured.source == "metrics" else ""
+    rows = [f"seconds in the last {MEASURED_DAYS} days, p50 / p95 / max{source}"]
+    for row in measured.rows:
+        figures = f"{row.p50:.1f} / {row.p95:.1f} / {row.maximum:.1f}"
+        rows.append(f"{row.account} {row.region} {row.figure.meaning} {figures}, {counted(row.count, 'time')}")
+    return lines(*rows)
 
 
 def _surplus(found: Status) -> RenderableType:

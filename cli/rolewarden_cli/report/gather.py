@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rolewarden import __version__
 from rolewarden.guardrails import Rules
-from rolewarden.own_events import RulesChanged
 from rolewarden.policies import compile_rules
 
 from rolewarden_cli import access, history, inventory, models, plan
@@ -45,8 +44,7 @@ def gather(
         ),
         plan.compared(connection, taken, rules, now.date()),
         access.matrix(connection.calls, taken, wanted, progress, rules),
-        # A rule change is no drift, which the charts of the history count.
-        tuple(entry for entry in entries if entry.kind != RulesChanged.detail_type),
+        tuple(entry for entry in entries if entry.kind not in history.NO_DRIFT),
         compile_rules(rules, connection.aws.partition),
         read_status(connection, now) if deployed else None,
     )

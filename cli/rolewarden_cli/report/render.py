@@ -32,6 +32,7 @@ from rolewarden.verdicts import UNCHANGED, Verdict
 
 from rolewarden_cli.access import Decision, Row
 from rolewarden_cli.console import BY_SCP, undecided_text
+from rolewarden_cli.figures import Latency
 from rolewarden_cli.history import Entry
 from rolewarden_cli.models import Model
 from rolewarden_cli.report.access_paths import AccessPath, access_path
@@ -274,6 +275,11 @@ class _Page:
         """The beginning of the newest sweep that has ended; None without one."""
         last = self.report.status.last_sweep if self.report.status else None
         return last.began if last else None
+
+    @property
+    def measured(self) -> tuple[Latency, ...]:
+        """How long a role stays unprotected, by account and region."""
+        return self.report.status.measured.rows if self.report.status else ()
 
     @property
     def newest(self) -> tuple[Entry, ...]:

@@ -16,7 +16,7 @@ from datetime import date
 from enum import Enum
 from typing import Any, NamedTuple
 
-from rolewarden.denials import Denials, TargetKind, targets_of
+from rolewarden.denials import THROUGH_PROFILES, Denials, TargetKind, targets_of
 from rolewarden.guardrails import Assignment, Exemption, Guardrail, Mode, Rules
 from rolewarden.matching import matches
 from rolewarden.names import folded
@@ -85,12 +85,15 @@ class AccessChange(NamedTuple):
         return bool(self.gained or self.lost or self.other)
 
     def lines(self) -> Iterator[str]:
-        """A line for the models of each family, and for each access path: `+` for gained, `-` for lost."""
+        """Lines for the models of each family and the access paths: `+` for gained, `-` for lost."""
         for sign, found in (("+", self.gained), ("-", self.lost)):
             for kind, noun in _NOUNS.items():
                 if names := found.get(kind, ()):
                     yield f"{sign} {len(names):,} {noun}{'s' * (len(names) != 1)}: {_few(names)}"
-            yield from (f"{sign} {path}" for path in found.get(TargetKind.PATH, ()))
+            paths = found.get(TargetKind.PATH, ())
+            if geographies := [one.removeprefix(THROUGH_PROFILES) for one in paths if one.startswith(THROUGH_PROFILES)]:
+                yield f"{sign} {THROUGH_PROFILES}{_few(geographies)}"
+            yield from (f"{sign} {path}" for path in paths if not path.startswith(THROUGH_PROFILES))
         if self.other:
             yield f"~ other requests of the statements {_few(self.other)}"
 
@@ -237,9 +240,7 @@ class Effects:
         rules = tuple(rules)
         self._partition = partition
         self._compiled: dict[Guardrail, dict[str, Statement]] = {}
-        guardrails = [guardrail for one in rules for guardrail in one.guardrails.values()]
-        compiled = [self.statements(guardrail).values() for guardrail in guardrails]
-        self._targets = targets_of(rules, partition, compiled)
+        self._targets = targets_of(rules, partition)
         self._denied: dict[frozenset[str], frozenset[int]] = {}
 
     def statements(self, guardrail: Guardrail) -> dict[str, Statement]:

@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 from rolewarden.aws import IAM_HOME_REGIONS, LONGEST_CALL
 from rolewarden.bindings import Binding, RoleKey
 from rolewarden.calls import DetachesPolicies, ReadsStacks
+from rolewarden.canary import is_of_drills
 from rolewarden.clock import Clock
 from rolewarden.cloudformation import OwnStack
 from rolewarden.discovery import SubjectReader
@@ -210,7 +211,9 @@ def stack(
             time.sleep(PAUSE)
     try:
         left = {
-            name: sorted(_users(aws, name, policy_arn(name, aws.partition, account))) for name in aws.own_policies()
+            name: sorted(_users(aws, name, policy_arn(name, aws.partition, account)))
+            for name in aws.own_policies()
+            if not is_of_drills(name)
         }
     except (Refused, RetryLater) as error:
         # Only the list is missing. The guardrails stay attached, as intended.

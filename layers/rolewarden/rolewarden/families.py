@@ -206,7 +206,11 @@ class _GuardrailReader(Fields):
         if set(region) <= set("*?-"):
             self.add_error(path, f"`{region}` is every region, so it restricts nothing: remove `regions`")
         elif not re.fullmatch(REGION_PATTERN, region):
-            self.add_error(path, f"`{region}` is not a region: write it as `eu-central-1`, or a pattern such as `eu-*`")
+            # People also write the name of a geography or of an Availability Zone.
+            zone = re.match(r"[a-z]{2}(-[a-z]+)+-\d(?=[a-z]$)", region)
+            way = f"`{zone[0]}`" if zone else "it as `eu-central-1`, or a pattern such as `eu-*`"
+            way = f"`{region}-*`" if re.fullmatch("[a-z]{2}", region) else way
+            self.add_error(path, f"`{region}` is not a region: write {way}")
 
     def check_application_profile(self, arn: str, path: Path_) -> None:
         system = re.fullmatch(_SYSTEM_PROFILE, arn)

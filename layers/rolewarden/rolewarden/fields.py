@@ -17,6 +17,25 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 
 ROLE_PATTERNS = "a list of patterns of role names, for example `[CanvasResearch*]`"
 
+_PLACES = {
+    "at the top level of the file": (
+        "guardrails", "assignments", "exemptions", "also_govern", "never_govern", "surplus", "fallback", "hold",
+        "trusted_taggers", "mode",
+    ),
+    "in a guardrail": (
+        "bedrock", "jumpstart", "assistants", "pass_roles", "api_keys", "other_profiles", "shared_spaces", "routes",
+    ),
+    "below `bedrock` or `jumpstart`": ("deny", "allow", "customization", "indirect"),
+    "below `bedrock`": (
+        "allow_arns", "batch", "rerank", "profiles", "regions", "only_through", "require_bedrock_guardrail",
+    ),
+    "below `jumpstart`": ("data_jobs", "hubs", "gated", "weights", "autopilot"),
+    "in an assignment": ("accounts", "domains", "user_profiles", "roles", "tags"),
+    "in an exemption": ("role", "account", "role_id", "until", "reason"),
+    "below `also_govern`": ("trusting",),
+}  # fmt: skip
+"""The keys of the file by their usual place."""
+
 ONE_TEXT = "must be one text, in quotes if it is a number"
 
 
@@ -61,7 +80,9 @@ class Fields:
             if key not in keys:
                 near = get_close_matches(key, keys - value.keys(), 1)
                 meant.update(near)
-                known = f"did you mean `{near[0]}`?" if near else f"write one of {_listed(sorted(keys))}"
+                other = next((place for place, found in _PLACES.items() if key in found), "")
+                known = f"write it {other}" if other else f"write one of {_listed(sorted(keys))}"
+                known = f"did you mean `{near[0]}`?" if near else known
                 self.add_error((*path, key), f"unknown key: {known}")
         for key, message in required.items():
             if key not in value and key not in meant:

@@ -66,7 +66,7 @@ GEOGRAPHY = rf"({'|'.join(GEOGRAPHIES)})\."
 GEOGRAPHY_NAME = r"[a-z]{2,8}(-[a-z]{2,8})?"
 """The form of the name of a geography."""
 
-REGION_PATTERN = r"[a-z]{2,4}(-[a-z]{2,8})+-[0-9]{1,2}|[a-z]{2,4}-(?=[^*?]*[*?])[a-z0-9*?-]{1,27}"
+REGION_PATTERN = r"[a-z]{2,4}(-[a-z]{2,12})+-[0-9]{1,2}|[a-z]{2,4}-(?=[^*?]*[*?])[a-z0-9*?-]{1,27}"
 """The form of a pattern for names of regions."""
 
 APPLICATION_PROFILE_ARN = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from difflib import get_close_matches
@@ -33,6 +34,7 @@ from rolewarden.guardrails import (
     Rules,
     SurplusPolicies,
 )
+from rolewarden.plaintext import pasted
 from rolewarden.principals import ANY_PRINCIPALS, SOURCE_IDENTITY, add_contradictions, problem_of
 from rolewarden.problems import Path_, Problem, Problems, problem_at, where_of
 from rolewarden.trust import principal_of
@@ -161,6 +163,9 @@ _PATTERNS = {
 }
 _TAGGER = r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/([A-Za-z0-9_+=,.@-]+/)*[A-Za-z0-9_+=,.@-]{1,64}"
 _TAGGERS = 'a list of ARNs, for example `["arn:aws:iam::111122223333:role/platform"]`'
+_SINGLE_TEXTS = ("role", "account", "role_id", "until", "deny", "allow")
+"""The keys with one text that is no choice."""
+
 _SERVICES = "a list of services or accounts, for example `[sagemaker.amazonaws.com]`"
 _CATCH_ALL = (
     "{}: end with an assignment that matches every subject, for example `- guardrails: [name]` without conditions "
@@ -179,6 +184,8 @@ class _FileReader(Fields):
     def __init__(self, problems: Problems, today: date) -> None:
         super().__init__(problems)
         self.today = today
+        self.pasted: list[tuple[Path_, Path_, str]] = []
+        """The errors that `text_as_meant` finds: the place, the place as it is meant, and the message."""
 
     def read(self, document: Any) -> FileReading:
         if document is None:
@@ -193,7 +200,7 @@ class _FileReader(Fields):
             self.add_error(("guardrails",), f"is empty: indent `{lost}` if it belongs below it")
             return self.reading(None)
         top = self.mapping(
-            document,
+            self.as_meant(document, ()),
             (),
             known,
             {
@@ -211,6 +218,7 @@ class _FileReader(Fields):
         never = tuple(self.items(top.get("never_govern"), ("never_govern",), self.never_governed))
         hold = self.choice(Hold, "hold", top, (), Hold.NONE)
         taggers = self.trusted_taggers(top["trusted_taggers"], assignments) if "trusted_taggers" in top else ()
+        self.add_pasted()
         rules = None
         if not self.problems.errors:
             add_contradictions(assignments, exemptions, self.problems)
@@ -225,6 +233,40 @@ class _FileReader(Fields):
             rules = Rules(guardrails, assignments, exemptions, also_govern, surplus, fallback, never, hold, taggers)
             self.warn_of_unused(rules)
         return self.reading(rules)
+
+    def as_meant(self, value: Any, path: Path_) -> Any:
+        """`value` without the quotes and dashes of a word processor around its keys and single texts, each an error.
+
+        `Fields` corrects the texts of lists and choices itself. A `reason` is for people and can have any character.
+        """
+        if isinstance(value, list):
+            return [self.as_meant(item, (*path, number)) for number, item in enumerate(value)]
+        if not isinstance(value, dict):
+            return value
+        are_tags = path[:1] == ("assignments",) and path[2:] == ("tags",)
+        found: dict[str, Any] = {}
+        for key, item in value.items():
+            place = (*path, key)
+            is_text = isinstance(item, str) and (are_tags or key in _SINGLE_TEXTS)
+            name = self.text_as_meant(key, place, is_tag=are_tags)
+            found[name] = self.text_as_meant(item, place, is_tag=are_tags) if is_text else self.as_meant(item, place)
+        return found
+
+    def text_as_meant(self, text: str, place: Path_, *, is_tag: bool) -> str:
+        """`text` as its writer meant it, which is an error if it differs. A tag can begin or end with a space."""
+        plain, fault = pasted(text)
+        if not fault or not plain or (is_tag and _is_tag(text)):
+            return text
+        meant = (*place[:-1], plain) if place[-1] == text else place
+        self.pasted.append((place, meant, f"`{text}` {fault}: write `{plain}`"))
+        return plain
+
+    def add_pasted(self) -> None:
+        """Add the errors of `text_as_meant`, except for a text that is wrong even as it is meant."""
+        wrong = {problem.where for problem in self.problems.errors}
+        for place, meant, message in self.pasted:
+            if where_of(meant) not in wrong:
+                self.add_error(place, message)
 
     def reading(self, rules: Rules | None) -> FileReading:
         problems = self.problems
@@ -400,7 +442,8 @@ class _FileReader(Fields):
     def trusted_taggers(self, value: Any, assignments: Sequence[Assignment]) -> tuple[str, ...]:
         path: Path_ = ("trusted_taggers",)
         found = self.strings(value, path, _TAGGERS, self.check_tagger)
-        if found and not any(assignment.tags for assignment in assignments):
+        # An assignment with an error is not among `assignments`.
+        if found and not self.problems.errors and not any(assignment.tags for assignment in assignments):
             self.add_error(path, "no assignment matches by tags: add one, or remove `trusted_taggers`")
         return tuple(dict.fromkeys(found))
 
@@ -443,6 +486,11 @@ class _FileReader(Fields):
                     "is in no assignment, so it is published but attached to no role: add it to an assignment, or "
                     "remove it",
                 )
+
+
+def _is_tag(text: str) -> bool:
+    """Whether SageMaker takes `text` as a tag, or a tag can match it as a pattern (botocore, `sagemaker TagValue`)."""
+    return all(char in "_.:/=+-@*?" or unicodedata.category(char)[0] in "LNZ" for char in text)
 
 
 def _date(value: Any) -> date | None:

@@ -131,6 +131,8 @@ SID_FAMILIES = (
 
 PROFILE_KEY = "bedrock:InferenceProfileArn"
 REGION_KEY = "aws:RequestedRegion"
+BEDROCK_GUARDRAIL_KEY = "bedrock:GuardrailIdentifier"
+GATED_KEY = "sagemaker:DirectGatedModelAccess"
 MANTLE_KEY = "bedrock-mantle:Model"
 
 
@@ -466,7 +468,7 @@ def _callers(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statem
             "BedrockGuardrailRequired",
             invoke,
             not_resource=[*profiles, *apart],
-            condition={"StringNotLike": {"bedrock:GuardrailIdentifier": versions}},
+            condition={"StringNotLike": {BEDROCK_GUARDRAIL_KEY: versions}},
         )
     if canvas:
         return
@@ -651,7 +653,7 @@ def _jumpstart(rule: JumpStartRule, canvas: bool, partition: str, has_endpoints:
             yield _deny(
                 "JumpStartGatedModels",
                 ("sagemaker:CreateModel", "sagemaker:CreateTrainingJob"),
-                condition={"Bool": {"sagemaker:DirectGatedModelAccess": "true"}},
+                condition={"Bool": {GATED_KEY: "true"}},
             )
         yield from _indirect(rule, partition)
     if rule.autopilot is Allowance.DENY:

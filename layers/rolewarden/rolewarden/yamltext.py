@@ -85,7 +85,12 @@ class _Loader(yaml.SafeLoader):
             )
             raise YamlTextError(message, line, self.path)
         if event.anchor is not None or event.tag is not None:
-            message = "a word that starts with `&` or `!` is not allowed: put the text in quotes, or remove it"
+            word = (
+                f"&{event.anchor}" if event.anchor is not None else str(event.tag).replace("tag:yaml.org,2002:", "!!")
+            )
+            message = (
+                f"`{word}` is an anchor or a tag in YAML, which is not allowed: put the text in quotes, or remove it"
+            )
             raise YamlTextError(message, line, self.path)
         if len(self.path) > DEEPEST:
             raise YamlTextError(f"the text is nested deeper than {DEEPEST} levels: remove the excess brackets", line)

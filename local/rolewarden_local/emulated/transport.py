@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -127,7 +128,13 @@ def operation_name(service: str, method: str, path: str, known: str) -> str:
 
     MiniStack names a call to a REST API that it does not know by its method, such as "GET.lambda".
     """
+    if service == "bedrock" and _INVOKE_MODEL.fullmatch(path):
+        return "InvokeModel"
     return _rest_operations(service).get((method, path.rstrip("/")), known) if "." in known else known
+
+
+_INVOKE_MODEL = re.compile(r"/model/[^/]+/invoke")
+"""The path of InvokeModel of the API Bedrock Runtime, whose requests are signed for the service `bedrock`."""
 
 
 @functools.cache

@@ -11,6 +11,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rolewarden_local.aws import ACCOUNT_ID as ACCOUNT
-from rolewarden_local.aws import LocalAws
+from rolewarden_local.aws import REGION, LocalAws
 from rolewarden_local.scenes.account import Account, print_roles, waited
 from rolewarden_local.scenes.prevention import play_prevention
 from rolewarden_local.scenes.seed import TRUST
@@ -34,6 +35,7 @@ def run_demo(root: Path) -> None:
         account = Account.made(aws, endpoint, root, Path(folder), lambda what: show_step(console, what))
         show_step(console, "the stack is deployed, and the first sweep has attached the guardrails\n")
         play_story(account, console)
+        show_drill(account, console)
         play_prevention(aws, account, console)
         print_roles(account, console)
         # Rechecks may still be running. The server ends before they do, so their errors mean nothing.
@@ -137,6 +139,31 @@ def play_story(account: Account, console: Console) -> None:
     )
 
 
+def show_drill(account: Account, console: Console) -> None:
+    """Drill the account as `rolewarden drill` does, and show the newest full drill that EnforceFunction heard.
+
+    The first sweep has just asked for a full drill, so DrillFunction may send only a pulse.
+    """
+    kinds = ("role pulse", "subject pulse", "full drill")
+    known = len(account.history(f"drill/role pulse/{REGION}"))
+    payload = json.dumps({"step": "drill", "account": ACCOUNT})
+    account.client("lambda").invoke(FunctionName=account.outputs["DrillFunction"], Payload=payload)
+    waited(lambda: len(account.history(f"drill/role pulse/{REGION}")) > known, "the role pulse")
+    for kind in kinds:
+        waited(partial(_has_drill, account, kind), f"the {kind}")
+    newest = {kind: account.history(f"drill/{kind}/{REGION}")[-1] for kind in kinds}
+    heard = ", ".join(f"{kind} {row['milliseconds']} ms" for kind, row in newest.items())
+    full = newest["full drill"]
+    back = f"{full['remediation_milliseconds']} ms later the canary role had its policy again"
+    _print_record(
+        console, "18:00", "rolewarden drills itself on its canary role", f"EnforceFunction heard {heard}", back
+    )
+
+
+def _has_drill(account: Account, kind: str) -> bool:
+    return bool(account.history(f"drill/{kind}/{REGION}"))
+
+
 def _said(account: Account, about: str, known: int) -> str:
     """Wait until a history has more than `known` entries, and describe the newest one."""
     waited(lambda: len(account.history(about)) > known, f"the record of {about}")
@@ -149,5 +176,5 @@ def _said(account: Account, about: str, known: int) -> str:
 
 def _print_record(console: Console, when: str, what: str, how_long: str, said: str) -> None:
     console.print(Text.assemble((when, "bright_black"), "  ", (what, "bold")))
-    console.print(f"       {how_long}")
+    console.print(f"       {how_long}", soft_wrap=True)
     console.print(f"       rolewarden: {said}\n", soft_wrap=True)
