@@ -54,7 +54,7 @@ class ControlPolicies:
         found = [statement for one in self.known if one.name in self.prevention for statement in one.statements]
         values = {key: (str(value).lower() if isinstance(value, bool) else value) for key, value in context.items()}
         given = {key: value if isinstance(value, str) else tuple(value) for key, value in values.items()}
-        return Denials(map(dict, found)).covers(Target(TargetKind.PATH, "", (AwsRequest(action, resource, given),)))
+        return Denials(map(dict, found)).covers(Target(TargetKind.PATH, "", ((AwsRequest(action, resource, given),),)))
 
 
 def read_control_policies(calls: OperatorCalls, account: str, rules: Rules | None = None) -> ControlPolicies:

@@ -76,7 +76,7 @@ def denied_requests(rules: Rules, partition: str, region: str) -> dict[str, AwsR
     for statement in statements:
         sid, best = statement["Sid"], len(every) + 1
         for request in _requests(statement, partition, region):
-            target = Target(TargetKind.PATH, "", (request,))
+            target = Target(TargetKind.PATH, "", ((request,),))
             number = sum(one.covers(target) for one in every.values())
             if number < best and every[sid].covers(target):
                 found[sid], best = request._replace(context={**request.context, **_SESSION}), number
