@@ -15,6 +15,8 @@ from rolewarden_local.emulated.judge import judge
 from rolewarden_local.emulated.organization import MANAGEMENT
 from rolewarden_local.scenes.seed import TRUST
 
+from tests.clinic import Clinic
+from tests.commands import json_answer
 from tests.conftest import TODAY
 from tests.guardrails.prevention import organization, shipped
 from tests.world import OWN_ROLE
@@ -214,7 +216,7 @@ def test_a_text_that_differs_in_any_element_is_not_equal(rules, change):
 
 def test_a_sweep_reports_policies_that_are_not_in_effect_and_a_later_one_resolves_it(world, tmp_path):
     world = world.under(file(tmp_path))
-    world.aws.organize("o-exampleorg1", {UNIT: {ACCOUNT_ID}})
+    world.aws.organize("o-exampleorg2", {UNIT: {ACCOUNT_ID}})
     world.iam.create_role(RoleName=OWN_ROLE, Path="/rolewarden/", AssumeRolePolicyDocument=TRUST)
 
     def findings():
@@ -236,3 +238,31 @@ def test_a_sweep_resolves_the_finding_if_the_file_names_no_principals_any_more(w
     world = world.under(file(tmp_path, RULES.replace("    principals", "    # principals")))
     world.sweep()
     assert [f for f in world.reported.of_account(ACCOUNT_ID) if f.kind == "prevention"] == []
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["an administrator", "a member"])
+def test_doctor_says_what_is_in_effect_and_whether_the_texts_are_equal(world, tmp_path, monkeypatch, reads):
+    world = world.under(file(tmp_path))
+    clinic = Clinic(world, monkeypatch)
+    # A new organization has no policies and no administrators of an earlier one.
+    world.aws.organize(f"o-reads{reads:d}", {UNIT: {ACCOUNT_ID}}, administrator=ACCOUNT_ID if reads else CENTRAL)
+    world.iam.create_role(RoleName=OWN_ROLE, Path="/rolewarden/", AssumeRolePolicyDocument=TRUST)
+    number = len(denied_requests(world.runtime.rules, "aws", "us-east-1"))
+
+    def lines(exit_code):
+        checks = json_answer("doctor", *clinic.options, exit_code=exit_code)["checks"]
+        assert all(check["recommendation"] for check in checks if check["level"] != "ok")
+        return [(check["level"], check["message"]) for check in checks if check["what"] == "prevention"]
+
+    unread = ("warn", "the texts of the SCPs could not be read, so only the simulation counts")
+    simulated, texts = lines(2)
+    assert simulated[0] == "fail"
+    assert texts == (("fail", "the SCPs lack statements that the local file compiles to") if reads else unread)
+    attach(*documents(world.runtime.rules))
+    equal = ("ok", "the SCPs equal what the local file compiles to")
+    assert lines(0) == [("ok", f"in effect for {number} requests, text not read"), equal if reads else unread]
+
+
+def test_doctor_has_no_line_about_prevention_without_principals(world, monkeypatch):
+    checks = json_answer("doctor", *Clinic(world, monkeypatch).options)["checks"]
+    assert "prevention" not in {check["what"] for check in checks}

@@ -151,6 +151,6 @@ def play_prevention(aws: LocalAws, account: Account, console: Console) -> None:
         console.print(Text(what, "bold"))
         console.print(
             f"       {name} called Claude {caller.refused + caller.answered:,} times: {caller.refused:,} refused, "
-            f"{caller.bare:,} of them without a guardrail, {caller.answered:,} answered\n",
+            f"{caller.bare:,} of them with no guardrail attached, {caller.answered:,} answered\n",
             soft_wrap=True,
         )
