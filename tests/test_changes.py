@@ -452,3 +452,9 @@ def test_principals_that_change_their_assignment_under_prevention_are_named():
     assert found.changes_access
     [removed] = compared(file("", f"'{one}'"), file("", "")).scope
     assert removed.text == f"principal {one} under the SCPs: a -> all guardrails"
+    shared = file(f"'{one}'], source_identities: [ana, ben", "")
+    [change] = compared(file(f"'{one}'", ""), shared).scope
+    assert change.text == (
+        f"principal {one} under the SCPs: no guardrail -> no guardrail for the source identities ana, ben, "
+        "else all guardrails"
+    )

@@ -245,7 +245,7 @@ def test_doctor_says_what_is_in_effect_and_whether_the_texts_are_equal(world, tm
     world = world.under(file(tmp_path))
     clinic = Clinic(world, monkeypatch)
     # A new organization has no policies and no administrators of an earlier one.
-    world.aws.organize(f"o-reads{reads:d}", {UNIT: {ACCOUNT_ID}}, administrator=ACCOUNT_ID if reads else CENTRAL)
+    world.aws.organize(f"o-reads{reads:d}", {UNIT: {ACCOUNT_ID}}, administrator=ACCOUNT_ID if reads else MEMBER)
     world.iam.create_role(RoleName=OWN_ROLE, Path="/rolewarden/", AssumeRolePolicyDocument=TRUST)
     number = len(denied_requests(world.runtime.rules, "aws", "us-east-1"))
 
