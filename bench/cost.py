@@ -407,13 +407,12 @@ def _drills(customer: Customer) -> dict[str, float]:
     invocations = sum(sent.values()) + sent["role pulse"]
     seconds = calls * CALL_SECONDS * MEGABYTES / 1024
     # A metric costs by the hours in which it has a figure.
-    hourly = customer.accounts * customer.regions * min(1, customer.sweeps / HOURS)
-    daily = customer.accounts * DRILL_METRICS * DRILLS_A_DAY / 24
+    metrics = customer.accounts * (customer.regions + DRILL_METRICS) * DRILLS_A_DAY / 24
     is_apart = customer.is_organization or customer.regions > 1
     events = sum(sent.values()) * (2 if is_apart else 1)
     # At most: every call that is not of IAM, SageMaker or EventBridge counts as a write.
     return {
-        "CloudWatch metrics": (hourly + daily) * PRICES["metric"].each,
+        "CloudWatch metrics": metrics * PRICES["metric"].each,
         "Lambda": seconds * PRICES["GB-second"].each + invocations * PRICES["request"].each,
         "EventBridge": events * PRICES["event"].each,
         "DynamoDB, at most": calls * AT_MOST["write"],
@@ -428,10 +427,9 @@ def _drilled() -> str:
     bill = _drills(one)
     return (
         f"[Drills](drills.md) cost **{sum(bill.values()):.2f} dollars a month** in one account and region. "
-        f"{bill['CloudWatch metrics']:.2f} of it are for metrics by account and region: one has a figure each hour, "
-        f"and {DRILL_METRICS} have one each day. The bill above includes it. The two alarms of DrillFunction are "
-        "among the alarms. **In the organization, nearly the whole bill of drills is for these metrics**, because each "
-        "account and region has its own. `SweepInterval: 6h` reduces them to a sixth.\n\n"
+        f"{bill['CloudWatch metrics']:.2f} of it are for metrics by account and region, which have a figure once a "
+        "day: CloudWatch charges a metric for each hour in which it has one. The bill above includes it. The two "
+        "alarms of DrillFunction are among the alarms.\n\n"
         f"A pulse takes {sum(each['sent'] + each['heard'] for each in pulse)} AWS calls in one region, and "
         f"{pulse[1]['sent'] + pulse[1]['heard']} in each further one. A full drill takes "
         f"{full['sent'] + full['heard']}. A test counts these calls on the local AWS. What AWS Config, GuardDuty and "

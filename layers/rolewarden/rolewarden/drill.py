@@ -49,6 +49,8 @@ class Drill(NamedTuple):
 
     - `at`: the time of the call, in seconds of the epoch.
     - `refused`: the answer of AWS if it refused the call; empty otherwise.
+    - `counted`: whether its seconds become metrics. CloudWatch charges a metric for each hour in which it has a figure,
+      so only full drills and the first pulse of a day (UTC) count.
     """
 
     account: str
@@ -57,12 +59,13 @@ class Drill(NamedTuple):
     at: float
     nonce: str
     refused: str = ""
+    counted: bool = False
 
     @classmethod
-    def new(cls, account: str, region: str, kind: DrillKind, at: float) -> Drill:
+    def new(cls, account: str, region: str, kind: DrillKind, at: float, *, counted: bool = True) -> Drill:
         """A drill with a new nonce."""
         word = _DRILL if kind is DrillKind.FULL else _PULSE
-        return cls(account, region, kind, at, f"{word}.{int(at):010d}.{secrets.token_hex(8)}")
+        return cls(account, region, kind, at, f"{word}.{int(at):010d}.{secrets.token_hex(8)}", counted=counted)
 
 
 class Heard(NamedTuple):
@@ -203,7 +206,8 @@ class Drills(RecordedDrills):
 
     def put_sent(self, drill: Drill) -> None:
         """Record a drill, before its call and again if AWS refuses the call."""
-        row = {"kind": drill.kind.value, "region": drill.region, "at": Decimal(f"{drill.at:.3f}")}
+        at = Decimal(f"{drill.at:.3f}")
+        row = {"kind": drill.kind.value, "region": drill.region, "at": at, "counted": drill.counted}
         refused = {"refused": drill.refused} if drill.refused else {}
         self._put(drill, _SENT, {**row, **refused}, drill.at)
 
@@ -234,9 +238,8 @@ def _paired(account: str, rows: Iterable[Mapping[str, Any]]) -> dict[Drill, Hear
         nonce, _, what = str(row.get("item")).partition("/")
         refused = row.get("refused", "")
         if what == _SENT and row.get("kind") in list(DrillKind) and isinstance(row.get("region"), str):
-            sent[nonce] = Drill(
-                account, row["region"], DrillKind(row["kind"]), _number(row, "at") or 0.0, nonce, refused
-            )
+            at, counted = _number(row, "at") or 0.0, row.get("counted") is True
+            sent[nonce] = Drill(account, row["region"], DrillKind(row["kind"]), at, nonce, refused, counted)
         if what == _HEARD and (seconds := _number(row, "seconds")) is not None:
             delivery, start, remediation = (_number(row, name) for name in ("delivery", "start", "remediation"))
             heard[nonce] = Heard(str(row.get("event_id", "")), seconds, delivery, start, remediation, refused)

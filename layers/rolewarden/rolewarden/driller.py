@@ -104,7 +104,7 @@ class Driller:
             return {"drills": [], "ignored": "the stack does not cover the account"}
         if step is None:
             return self._send(self._after_sweep(account))
-        drills = self.pulse(account)
+        drills = self.pulse(account, counted=step == FULL)
         return self._send([*drills, *self.drill(account)] if step == FULL else drills)
 
     def _send(self, drills: list[Drill]) -> dict[str, Any]:
@@ -127,8 +127,10 @@ class Driller:
 
     def _after_sweep(self, account: str) -> list[Drill]:
         now = self.clock.now()
-        known = self.drills.since(account, now, pulses=now - PULSE_SECONDS, drills=now - DAILY_SECONDS)
-        drills = [] if any(drill.kind is not DrillKind.FULL for drill in known) else self.pulse(account)
+        day = now - now % DAILY_SECONDS
+        known = self.drills.since(account, now, pulses=min(day, now - PULSE_SECONDS), drills=now - DAILY_SECONDS)
+        pulse = max((drill.at for drill in known if drill.kind is not DrillKind.FULL), default=0.0)
+        drills = [] if pulse >= now - PULSE_SECONDS else self.pulse(account, counted=pulse < day)
         full = max((drill.at for drill in known if drill.kind is DrillKind.FULL), default=0.0)
         return [*drills, *self.drill(account)] if full < self.deployed() or not full else drills
 
@@ -148,11 +150,11 @@ class Driller:
                 logger.error("an account cannot be drilled now", extra={"account": account, "why": str(error)})
         return sent
 
-    def pulse(self, account: str) -> list[Drill]:
+    def pulse(self, account: str, *, counted: bool) -> list[Drill]:
         """Send a pulse in an account: one call on the canary role, and one in each region. Raises RetryLater."""
-        sent = [self._make(account, self.home_region, DrillKind.ROLES)]
+        sent = [self._make(account, self.home_region, DrillKind.ROLES, counted=counted)]
         drilled = [region for region in self.regions if region not in NOT_DRILLED]
-        return sent + [self._make(account, region, DrillKind.SUBJECTS) for region in drilled]
+        return sent + [self._make(account, region, DrillKind.SUBJECTS, counted=counted) for region in drilled]
 
     def drill(self, account: str) -> list[Drill]:
         """Send a full drill in an account, unless one began within the limit. Raises RetryLater."""
@@ -161,8 +163,8 @@ class Driller:
             return []
         return [self._make(account, self.home_region, DrillKind.FULL)]
 
-    def _make(self, account: str, region: str, kind: DrillKind) -> Drill:
-        drill = Drill.new(account, region, kind, self.clock.now())
+    def _make(self, account: str, region: str, kind: DrillKind, *, counted: bool = True) -> Drill:
+        drill = Drill.new(account, region, kind, self.clock.now(), counted=counted)
         # The row comes first: a call without its row counts as that of another caller.
         self.drills.put_sent(drill)
         try:

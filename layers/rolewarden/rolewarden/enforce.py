@@ -17,8 +17,8 @@ from rolewarden.clock import Clock
 from rolewarden.discovery import Discovery, SubjectReader, SubjectReading
 from rolewarden.drill import Drills
 from rolewarden.errors import PartlyDone, RetryLater
-from rolewarden.events import BOUNDARY_EVENTS, NEW_ROLE_EVENTS, EvaluationRequest, parse_event
-from rolewarden.listener import Listener, arrived
+from rolewarden.events import BOUNDARY_EVENTS, NEW_ROLE_EVENTS, EvaluationRequest, arrived, parse_event
+from rolewarden.listener import Listener
 from rolewarden.origin import Trigger
 from rolewarden.own_events import RoleOutcome
 from rolewarden.reconcile import Reconciler

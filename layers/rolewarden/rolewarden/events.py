@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -138,6 +139,32 @@ _PROFILE_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:user-profile/(?P<dom
 _POLICY_ARN = re.compile(
     r"arn:[^:]+:iam::(?P<account>[0-9]{12}):policy/(?i:rolewarden)/(?P<name>[\w+=,.@-]{1,128})", re.ASCII
 )
+
+
+EVENT, INGESTED = "event", "ingested"
+"""The fields that the rules' input transformers give EnforceFunction: the event, and when the bus received it."""
+
+
+class Arrival(NamedTuple):
+    """When an event arrived, in seconds of the epoch. `ingested` is None if the rule did not say it."""
+
+    started: float
+    ingested: float | None = None
+
+
+def arrived(payload: Any, started: float) -> tuple[Any, Arrival]:
+    """The event in the payload of EnforceFunction, and when it arrived. Accepts any value.
+
+    A payload without an input transformer is the event itself, as for `sam local invoke`.
+    """
+    fields = mapping(payload)
+    if EVENT not in fields:
+        return payload, Arrival(started)
+    try:
+        ingested = datetime.fromisoformat(str(fields.get(INGESTED))).timestamp()
+    except (ValueError, OverflowError):
+        return fields[EVENT], Arrival(started)
+    return fields[EVENT], Arrival(started, ingested)
 
 
 def parse_event(

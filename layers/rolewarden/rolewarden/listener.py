@@ -8,8 +8,7 @@ the same to a guardrail. See `rolewarden.drill` for what a drill is.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from rolewarden import POLICY_PATH
 from rolewarden.calls import RestoresCanary
@@ -17,7 +16,7 @@ from rolewarden.canary import CANARY_POLICY, CANARY_ROLE, DrillCall, DrillKind
 from rolewarden.clock import Clock
 from rolewarden.drill import Drill, Drills, Heard
 from rolewarden.errors import Refused
-from rolewarden.events import EvaluationRequest, mapping
+from rolewarden.events import Arrival, EvaluationRequest
 from rolewarden.names import folded_arn
 from rolewarden.origin import Cause, Origin
 from rolewarden.own_events import CanaryRestored, DrillMeasured
@@ -25,33 +24,8 @@ from rolewarden.record import Recorder, logger
 from rolewarden.reported import ReportedKind
 from rolewarden.verdicts import Reason
 
-EVENT, INGESTED = "event", "ingested"
-"""The fields that the rules' input transformers give EnforceFunction: the event, and when the bus received it."""
-
 MEMBER_DRILL_ROLE = "rolewarden-drill"
 """The name of the role in a member account with which DrillFunction makes its calls there."""
-
-
-class Arrival(NamedTuple):
-    """When an event arrived, in seconds of the epoch. `ingested` is None if the rule did not say it."""
-
-    started: float
-    ingested: float | None = None
-
-
-def arrived(payload: Any, started: float) -> tuple[Any, Arrival]:
-    """The event in the payload of EnforceFunction, and when it arrived. Accepts any value.
-
-    A payload without an input transformer is the event itself, as for `sam local invoke`.
-    """
-    fields = mapping(payload)
-    if EVENT not in fields:
-        return payload, Arrival(started)
-    try:
-        ingested = datetime.fromisoformat(str(fields.get(INGESTED))).timestamp()
-    except (ValueError, OverflowError):
-        return fields[EVENT], Arrival(started)
-    return fields[EVENT], Arrival(started, ingested)
 
 
 @dataclass
@@ -96,7 +70,8 @@ class Listener:
         seconds = max(0.0, arrival.started - drill.at)
         found = Heard(call.event_id, seconds, delivery, start, restored, refused)
         self.drills.put_heard(drill, found, now)
-        self.recorder.record_drill(_measured(drill, found, request.origin.cause, correlation_id))
+        measured = _measured(drill, found, request.origin.cause, correlation_id)
+        self.recorder.record_drill(measured, counted=drill.counted)
         return {"nonce": drill.nonce, "heard": "now", **({"refused": refused} if refused else {})}
 
     def restore_missing(self, account: str, origin: Origin, *, is_used: bool) -> None:

@@ -399,14 +399,12 @@ class Recorder:
         logger.warning(event.detail_type, extra={"finding": event.detail})
         self._report(event, f"{account}/policy/{policy}", self._now())
 
-    def record_drill(self, event: DrillMeasured) -> None:
-        """Record a drill that EnforceFunction heard: a row of its own kind, and figures by account and region.
-
-        The parts of the time are figures of full drills only, because a figure that comes every hour costs as much as
-        one that comes every minute.
-        """
+    def record_drill(self, event: DrillMeasured, *, counted: bool) -> None:
+        """Record a drill that EnforceFunction heard: a row of its own kind, and metrics if it is `counted`."""
         logger.info(event.detail_type, extra={"drill": event.detail})
         self._report(event, f"{event.account}/drill/{event.drill}/{event.region}", self._now())
+        if not counted:
+            return
         figures = EphemeralMetrics(namespace="Rolewarden")
         figures.add_dimension(name="account", value=event.account)
         figures.add_dimension(name="region", value=event.region)
