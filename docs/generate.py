@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 
 import census_page
 import command_pages
+import expected_rules
 import local_pages
 import prevention_page
 import rules_schema
@@ -287,6 +288,7 @@ def generated() -> dict[Path, str]:
     """The expected text of each file."""
     pages = {name: (FOLDER / name).read_text(encoding="utf-8") for name in PAGES}
     return {
+        expected_rules.FILE: expected_rules.text(),
         FOLDER / "reference/events.schema.json": json.dumps(schema(), indent=2) + "\n",
         FOLDER / "reference/guardrails.schema.json": json.dumps(rules_schema.rules_schema(), indent=2) + "\n",
         **{FOLDER / name: _filled(page) for name, page in pages.items()},

@@ -15,7 +15,7 @@ from rolewarden_local.scenes.template import Template
 
 from tests.handlers import STACK
 from tests.published import publish_at
-from tests.stacks import MEMBER
+from tests.stacks import MEMBER, forwarder_of_whole, whole
 from tests.world import World
 
 UNIT = "ou-root-canvas000"
@@ -38,11 +38,18 @@ def forward(account: str, region: str, *about: str) -> None:
     """Make the forwarding rules of an account and region, and the queue of its undelivered events."""
     client("sqs", account, region).create_queue(QueueName="rolewarden-undelivered")
     events = client("events", account, region)
+    rules = {rule["Name"]: rule for rule in forwarder_of_whole(account, region).resources("AWS::Events::Rule").values()}
+    role = "ForwardRole" if account == ACCOUNT_ID else f"rolewarden-forward-{region}"
     for each in about:
         name = f"rolewarden-forward-{each}"
-        events.put_rule(Name=name, EventPattern=json.dumps({"source": ["aws.iam"]}))
-        role = f"arn:aws:iam::{account}:role/rolewarden/rolewarden-forward-{region}"
-        events.put_targets(Rule=name, Targets=[{"Id": "Hub", "Arn": BUS, "RoleArn": role}])
+        events.put_rule(Name=name, EventPattern=json.dumps(rules[name]["EventPattern"]))
+        target = {
+            "Id": "Hub",
+            "Arn": BUS,
+            "RoleArn": f"arn:aws:iam::{account}:role/rolewarden/{role}",
+            "DeadLetterConfig": {"Arn": f"arn:aws:sqs:{region}:{account}:rolewarden-undelivered"},
+        }
+        events.put_targets(Rule=name, Targets=[target])
 
 
 def organized(aws: LocalAws, template: Template) -> Company:
@@ -68,7 +75,12 @@ class Company(World):
         # The command line looks for a stack with the name "rolewarden" and would miss its tables.
         stack = {"StackName": "central", "StackId": STACK, "Tags": [], "StackStatus": "UPDATE_COMPLETE"}
         times = dict.fromkeys(("CreationTime", "LastUpdatedTime"), at.isoformat())
-        cloudformation._stacks.set_scoped(ACCOUNT_ID, "us-east-1", "central", {**stack, **times})
+        roles = {
+            name: {"PhysicalResourceId": name, "ResourceType": "AWS::IAM::Role", "Timestamp": at.isoformat()}
+            for name in whole().resources("AWS::IAM::Role")
+        }
+        made = {**stack, **times, "_resources": roles}
+        cloudformation._stacks.set_scoped(ACCOUNT_ID, "us-east-1", "central", made)
         publish_at("central", at)
 
     def cover(self, regions: str = "us-east-1") -> Company:

@@ -315,3 +315,18 @@ def _sweep():
     from rolewarden.sweep import Sweep
 
     return Sweep(ACCOUNT_ID, time.time())
+
+
+def test_a_call_with_the_credentials_of_a_function_that_the_function_did_not_make_is_a_finding_once(world):
+    world.protected()
+    world.sweep()
+    world.role("ProductionBilling")
+    # The role's own client, without the mark of Rolewarden's calls.
+    world.runtime.aws._iam.attach_role_policy(RoleName="ProductionBilling", PolicyArn=GUARDRAIL_ARN)
+    for _ in range(2):
+        world.audit(again=True)
+        rows = world.runtime.aws.scan(world.environment["HISTORY_TABLE"])
+        [found] = [row for row in rows if row.get("reason") == "call that Rolewarden did not make"]
+    event_id = world.event("AttachRolePolicy")["detail"]["eventID"]
+    assert found["message"].startswith(f"AttachRolePolicy by {OWN_ROLE}, {event_id}: attached no-generative-ai")
+    assert "ProductionBilling" in found["message"]

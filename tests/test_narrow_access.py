@@ -155,6 +155,7 @@ def test_every_attribute_that_reaches_aws_is_tried():
         "rolewarden.canary_calls.CanaryCalls.aws",
         "rolewarden.in_force.OrganizationSimulator.aws",
         "rolewarden.links.LinkReader.aws",
+        "rolewarden.own_parts.OwnParts.aws",
         "rolewarden.runtime.Runtime.aws",
         "rolewarden.stacks.StackReader.aws",
     }

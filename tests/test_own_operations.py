@@ -68,12 +68,24 @@ def worked_on(logical, kind, physical, start, end, properties=None, action="UPDA
     ]
 
 
+ENFORCE_TRUST = {"Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}}]}
+ENFORCE_DOCUMENT = {"Statement": [{"Effect": "Allow", "Action": "iam:AttachRolePolicy", "Resource": "*"}]}
+EVERYTHING = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+IN_THE_TEMPLATE = {
+    "AssumeRolePolicyDocument": ENFORCE_TRUST,
+    "Policies": [{"PolicyName": "Enforce", "PolicyDocument": ENFORCE_DOCUMENT}],
+}
 UPDATE = [
     of_stack("UPDATE_IN_PROGRESS", 0),
-    *worked_on("EnforceFunctionRole", "AWS::IAM::Role", ROLE, 10, 20, {"Policies": [{"PolicyName": "Enforce"}]}),
+    *worked_on("EnforceFunctionRole", "AWS::IAM::Role", ROLE, 10, 20, IN_THE_TEMPLATE),
     *worked_on("EnforceFunction", "AWS::Lambda::Function", "rolewarden-EnforceFunction-X", 30, 60),
     *worked_on(
-        "NeverOnItself", "AWS::IAM::Policy", "rolew-Neve-1", 40, 60, {"PolicyName": "NeverOnItself", "Roles": [ROLE]}
+        "NeverOnItself",
+        "AWS::IAM::Policy",
+        "rolew-Neve-1",
+        40,
+        60,
+        {"PolicyName": "NeverOnItself", "Roles": [ROLE], "PolicyDocument": ENFORCE_DOCUMENT},
     ),
     *worked_on("ReconcileFunctionWork", "AWS::Lambda::EventSourceMapping", "5be8a1f4-3e36", 62, 68),
     *worked_on("EnforceLogs", "AWS::Logs::LogGroup", "rolewarden-EnforceLogs-1", 62, 68),
@@ -97,13 +109,14 @@ def caused(event, asked=None, **stack_sets):
     return OwnOperations(asked or Asked(UPDATE), STACK, named).caused(event)
 
 
-PUT = {"roleName": ROLE, "policyName": "Enforce"}
+PUT = {"roleName": ROLE, "policyName": "Enforce", "policyDocument": json.dumps(ENFORCE_DOCUMENT)}
 OWN = [
     call("iam", "PutRolePolicy", PUT, 15, region="us-east-1"),
     call("iam", "PutRolePolicy", {**PUT, "roleName": ROLE.upper()}, 15),
     call("iam", "PutRolePolicy", PUT, 9),  # CloudTrail records whole seconds
     call("iam", "DeleteRolePolicy", {"roleName": ROLE, "policyName": "Former"}, 15),
-    call("iam", "PutRolePolicy", {"roleName": ROLE, "policyName": "NeverOnItself"}, 50),
+    call("iam", "PutRolePolicy", {**PUT, "policyName": "NeverOnItself"}, 50),
+    call("iam", "UpdateAssumeRolePolicy", {"roleName": ROLE, "policyDocument": json.dumps(ENFORCE_TRUST)}, 15),
     call("lambda", "UpdateFunctionCode20150331v2", {"functionName": "rolewarden-EnforceFunction-X"}, 45),
     call("lambda", "UpdateFunctionCode20150331v2",
          {"functionName": f"arn:aws:lambda:eu-west-1:{CENTRAL}:function:rolewarden-EnforceFunction-X"}, 45),
@@ -116,6 +129,13 @@ OTHERS = {
     "the operation has not begun": call("iam", "PutRolePolicy", PUT, -60),
     "the resource is not worked on at that time": call("iam", "PutRolePolicy", PUT, 30),
     "another function": call("lambda", "UpdateFunctionCode", {"functionName": "rolewarden-SweepFunction-X"}, 45),
+    "another document under the name of a policy": call(
+        "iam", "PutRolePolicy", {**PUT, "policyDocument": json.dumps(EVERYTHING)}, 15
+    ),
+    "another trust policy": call(
+        "iam", "UpdateAssumeRolePolicy", {"roleName": ROLE, "policyDocument": json.dumps(EVERYTHING)}, 15
+    ),
+    "no document": call("iam", "PutRolePolicy", {"roleName": ROLE, "policyName": "Enforce"}, 15),
     "another policy in the role": call("iam", "PutRolePolicy", {**PUT, "policyName": "blind"}, 15),
     "another role": call("iam", "PutRolePolicy", {**PUT, "roleName": "rolewarden-SweepFunctionRole-X"}, 15),
     "another role while a policy is written": call(
@@ -159,7 +179,7 @@ def test_a_stack_that_is_created_knows_its_resources_before_they_have_a_name():
     events = [
         of_stack("CREATE_IN_PROGRESS", 0),
         StackEvent(at(10), "Role", "", "AWS::IAM::Role", "CREATE_IN_PROGRESS"),
-        StackEvent(at(12), "Role", ROLE, "AWS::IAM::Role", "CREATE_IN_PROGRESS"),
+        StackEvent(at(12), "Role", ROLE, "AWS::IAM::Role", "CREATE_IN_PROGRESS", json.dumps(IN_THE_TEMPLATE)),
     ]
     assert caused(call("iam", "PutRolePolicy", PUT, 14), Asked(events))
 
@@ -269,3 +289,19 @@ def test_the_local_cloudformation_tells_the_own_stack_from_another_that_changes_
     assert len(changed) == 3
     assert [operations.caused(event) for event in made + changed] == [True] * 5
     assert [operations.caused(event) for event in foreign] == [False]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("PutRolePolicy", {"policyName": "Backdoor", "policyDocument": json.dumps(EVERYTHING)}),
+        ("UpdateAssumeRolePolicy", {"policyDocument": json.dumps(EVERYTHING)}),
+        ("AttachRolePolicy", {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"}),
+        ("PutRolePermissionsBoundary", {"permissionsBoundary": "arn:aws:iam::aws:policy/ReadOnlyAccess"}),
+    ],
+)
+def test_a_call_that_gives_a_role_something_while_the_stack_deletes_a_policy_is_no_own_operation(name, parameters):
+    deleted = worked_on("EnterAsEnforce", "AWS::IAM::Policy", "x", 10, 20, action="DELETE")
+    asked = Asked([of_stack("UPDATE_IN_PROGRESS", 0), *deleted])
+    assert not caused(call("iam", name, {"roleName": ROLE, **parameters}, 15), asked)
+    assert caused(call("iam", "DeleteRolePolicy", {"roleName": ROLE, "policyName": "Enter"}, 15), asked)

@@ -69,7 +69,7 @@ def test_operators_can_send_the_messages_of_a_dead_letter_queue_back_to_the_queu
 
 def test_a_policy_denies_nothing_about_the_queue_itself_so_that_cloudformation_can_manage_it(template):
     for queue, policy in policies(template).items():
-        for action in ("SetQueueAttributes", "DeleteQueue", "PurgeQueue", "StartMessageMoveTask", "GetQueueAttributes"):
+        for action in ("SetQueueAttributes", "DeleteQueue", "PurgeQueue", "GetQueueAttributes"):
             assert as_caller(policy, queue, ADMINISTRATOR, f"sqs:{action}") == "implicitDeny", (queue, action)
 
 
@@ -86,6 +86,19 @@ def test_only_the_function_of_a_queue_can_take_its_messages(template):
             assert takers == {function}, (queue, action)
             for other in (ADMINISTRATOR, OPERATOR):
                 assert as_caller(policy, queue, other, f"sqs:{action}") == "explicitDeny", (queue, action)
+
+
+def test_only_the_operator_can_take_or_hide_the_messages_of_a_dead_letter_queue(template):
+    dead = template.resources("AWS::SQS::Queue").keys() - RECEIVERS
+    assert len(dead) == 3
+    without = policies(translated(**{**EVERYTHING, "OperatorArn": ""}))
+    for queue in dead:
+        for action in (*TAKEN, "StartMessageMoveTask"):
+            policy = policies(template)[queue]
+            assert as_caller(policy, queue, ADMINISTRATOR, f"sqs:{action}") == "explicitDeny", (queue, action)
+            assert as_caller(policy, queue, OPERATOR, f"sqs:{action}") == "implicitDeny", (queue, action)
+            # Without an operator, a person must be able to read why a function gave up.
+            assert as_caller(without[queue], queue, ADMINISTRATOR, f"sqs:{action}") == "implicitDeny"
 
 
 def test_no_other_queue_can_move_messages_into_a_queue(template):

@@ -1,5 +1,8 @@
 """Whether events of every account and region reach Rolewarden. Every sweep and `rolewarden doctor` report it."""
 
+import json
+from typing import Any
+
 import pytest
 from rolewarden.work import DOCTOR, HEARTBEAT
 from rolewarden_local.aws import ACCOUNT_ID as CENTRAL
@@ -44,6 +47,22 @@ def test_a_complete_event_path_has_no_finding_and_a_heartbeat(covered):
     assert reported(covered) == {}
     assert cut_off(covered) == []
     assert covered.findings_of(CENTRAL) == covered.findings_of(MEMBER) == []
+
+
+@pytest.mark.parametrize("account", [CENTRAL, MEMBER])
+def test_a_forwarding_rule_with_another_pattern_role_or_dead_letter_queue_stops_the_heartbeat(covered, account):
+    events = client("events", account, AWAY)
+    [target] = events.list_targets_by_rule(Rule="rolewarden-forward-subjects")["Targets"]
+    pattern = events.describe_rule(Name="rolewarden-forward-subjects")["EventPattern"]
+    events.put_rule(Name="rolewarden-forward-subjects", EventPattern=json.dumps({"source": ["nobody.sends.this"]}))
+    assert "selects other events" in reported(covered)[account, AWAY, "forwarder"]
+    assert cut_off(covered) == [account]
+    events.put_rule(Name="rolewarden-forward-subjects", EventPattern=pattern)
+    assert reported(covered) == {}
+    edits: list[dict[str, Any]] = [{"RoleArn": f"arn:aws:iam::{account}:role/Powerless"}, {"DeadLetterConfig": {}}]
+    for changes in edits:
+        events.put_targets(Rule="rolewarden-forward-subjects", Targets=[{**target, **changes}])
+        assert "another role, dead-letter queue" in reported(covered)[account, AWAY, "forwarder"]
 
 
 def test_every_account_and_region_is_probed(covered):
@@ -244,6 +263,30 @@ def test_undelivered_events_are_reported(covered):
     assert reported(covered) == {(MEMBER, AWAY, "undelivered events"): "1 events did not reach the central event bus"}
 
 
+def test_a_worse_problem_of_a_link_is_reported_although_the_link_has_a_finding(covered):
+    queues = client("sqs", MEMBER)
+    url = queues.get_queue_url(QueueName="rolewarden-undelivered")["QueueUrl"]
+    queues.send_message(QueueUrl=url, MessageBody="a lost event")
+    covered.everything()
+    covered.everything()
+    assert len(covered.findings_of(MEMBER)) == 1
+    for _ in range(10):
+        queues.send_message(QueueUrl=url, MessageBody="a lost event")
+    covered.everything()
+    assert [finding["message"] for finding in covered.findings_of(MEMBER)][-1].endswith(
+        "11 events did not reach the central event bus"
+    )
+    assert len(covered.findings_of(MEMBER)) == 2
+
+
+def test_undelivered_events_that_a_caller_holds_are_reported(covered):
+    queues = client("sqs", MEMBER)
+    url = queues.get_queue_url(QueueName="rolewarden-undelivered")["QueueUrl"]
+    queues.send_message(QueueUrl=url, MessageBody="a lost event")
+    queues.receive_message(QueueUrl=url, VisibilityTimeout=43200)
+    assert reported(covered) == {(MEMBER, HOME, "undelivered events"): "1 events did not reach the central event bus"}
+
+
 def test_a_missing_queue_for_undelivered_events_is_reported(covered):
     sqs = client("sqs", MEMBER, AWAY)
     sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName="rolewarden-undelivered")["QueueUrl"])
@@ -286,6 +329,7 @@ def test_a_temporary_error_of_a_probe_is_no_finding(covered):
 def test_one_account_and_region_asks_for_its_trail_and_the_other_regions(world):
     checks = world.sweeper.handle_event({"step": DOCTOR})["probes"]
     assert checks == [
+        {"account": CENTRAL, "region": HOME, "what": "central stack"},
         {"account": CENTRAL, "region": HOME, "what": "trail"},
         {"account": CENTRAL, "region": "", "what": "other regions"},
     ]

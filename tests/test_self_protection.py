@@ -38,6 +38,10 @@ def on(service, calls, parameters, **more):
 
 
 MOVES = {
+    "SelfRolesPassed": on(
+        "lambda", "CreateFunction20150331 UpdateFunctionConfiguration20150331v2",
+        {"functionName": "theirs", "role": f"arn:aws:iam::{ACCOUNT}:role/rolewarden/PublishFunctionRole"},
+    ),
     FUNCTIONS: [
         *on("lambda", "AddPermission20150331v2 CreateAlias20150331 CreateFunctionUrlConfig DeleteFunction20150331 "
             "DeleteFunctionConcurrency20171031 DeleteFunctionEventInvokeConfig PublishVersion20150331 "
@@ -123,6 +127,7 @@ MOVES = {
             {"resourceArn": f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:rolewarden-EnforceLogs-1A"}),
     ],
     WATCH: [
+        *on("events", "StartReplay", {"replayName": "again"}),
         *on("events", "DeleteRule DisableRule PutRule", {"name": RULE}),
         *on("events", "PutTargets RemoveTargets", {"rule": RULE}),
         *on("monitoring", "DeleteAlarms DisableAlarmActions", {"alarmNames": ["other", ALARM]}),
@@ -130,6 +135,7 @@ MOVES = {
         *on("monitoring", "PutAlarmMuteRule", {"name": "quiet", "muteTargets": {"alarmNames": [ALARM]}}),
     ],
     CENTRAL: [
+        *on("cloudformation", "DeactivateOrganizationsAccess", {}),
         *on(
             "events",
             "PutPermission RemovePermission",
@@ -141,6 +147,7 @@ MOVES = {
              "StopStackSetOperation UpdateStackInstances UpdateStackSet", {"stackSetName": name})],
     ],
     GROUND: [
+        *on("logs", "PutAccountPolicy", {"policyType": "METRIC_EXTRACTION_POLICY"}),
         *on("cloudtrail", "DeleteTrail StopLogging UpdateTrail", {"name": "management"}),
         *on("cloudtrail", "PutEventSelectors", {"trailName": "management"}),
         *on("cloudformation", "CancelUpdateStack ContinueUpdateRollback DeleteStack ExecuteChangeSet RollbackStack "

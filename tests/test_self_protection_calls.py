@@ -327,12 +327,17 @@ def test_no_reason_is_about_a_call_that_does_not_exist_or_that_names_nothing_of_
     assert known >= NAMES[service].keys()
 
 
-def described(pattern: Any) -> Iterator[tuple[list[Any], list[tuple[str, ...]]]]:
-    """The branches of a pattern on records of CloudTrail: event sources, event names, and paths of parameters."""
+def described(pattern: Any) -> Iterator[tuple[list[Any], list[tuple[tuple[str, ...], bool]]]]:
+    """The branches of a pattern on records of CloudTrail: event sources and names, and paths of parameters.
+
+    For each path, whether the branch matches only calls without the parameter.
+    """
     for branch in expanded(pattern):
         detail = branch.get("detail", {})
         paths = [
-            (part, *path) for part in ("requestParameters", "responseElements") for path in leaves(detail.get(part, {}))
+            ((part, *path), is_absent)
+            for part in ("requestParameters", "responseElements")
+            for path, is_absent in leaves(detail.get(part, {}))
         ]
         sources = detail.get("eventSource") or [f"{each.removeprefix('aws.')}.amazonaws.com" for each in branch.get(
             "source", ())]  # fmt: skip
@@ -362,12 +367,12 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     return {**one, **other, **both}
 
 
-def leaves(value: Any) -> Iterator[tuple[str, ...]]:
+def leaves(value: Any) -> Iterator[tuple[tuple[str, ...], bool]]:
     for key, inner in value.items():
         if isinstance(inner, dict):
-            yield from ((key, *path) for path in leaves(inner))
+            yield from (((key, *path), is_absent) for path, is_absent in leaves(inner))
         else:
-            yield (key,)
+            yield (key,), inner == [{"exists": False}]
 
 
 def calls_of(service: str, name: Any) -> list[str]:
@@ -410,7 +415,7 @@ def test_every_call_and_every_parameter_of_a_rule_exists_in_the_service():
     for rule, pattern in rules_of_all.items():
         by_call: dict[tuple[str, str], bool] = {}
         for events, paths in described(pattern):
-            for path in paths:
+            for path, is_absent in paths:
                 if (events[0][0], path[-1]) in OLD_SPELLINGS:
                     continue
                 found = False
@@ -418,7 +423,7 @@ def test_every_call_and_every_parameter_of_a_rule_exists_in_the_service():
                     calls = calls_of(service, name)
                     if not calls:
                         without_call.add((rule, service, str(name)))
-                    fits = [call for call in calls if has(model(service).operation_model(call), path)]
+                    fits = [call for call in calls if has(model(service).operation_model(call), path) is not is_absent]
                     found = found or bool(fits)
                     by_call[service, str(name)] = by_call.get((service, str(name)), False) or bool(fits)
                     checked += 1
@@ -430,7 +435,7 @@ def test_every_call_and_every_parameter_of_a_rule_exists_in_the_service():
     assert without_parameter == set()
 
 
-NOT_OF_A_STACK = {"destinationArn", "sourceArn", "stackDefinitions", "stackIds", "stackName", "muteTargets"}
+NOT_OF_A_STACK = {"destinationArn", "role", "sourceArn", "stackDefinitions", "stackIds", "stackName", "muteTargets"}
 """Parameters of calls that CloudFormation does not make for a resource of a stack."""
 
 
@@ -440,7 +445,7 @@ def test_alertfunction_knows_by_which_parameters_a_call_of_its_own_stack_names_a
         for name, pattern in all_rules().items()
         if name.startswith(("AlertFunctionSelf", "ForwardedToAlert", "ForwardedOwn", "forwarder: Moves"))
         for _, paths in described(pattern)
-        for path in paths
+        for path, _ in paths
         if path[0] == "requestParameters"
     }
     assert len(named) > 15

@@ -421,3 +421,27 @@ def test_every_alert_names_an_entry_of_the_runbook():
     for event in [*events, {}]:
         [line] = [line for line in compose(event, "aws").body.splitlines() if line.startswith("Runbook")]
         assert line.partition("docs/how-to/runbook.md, ")[2].lower() in entries
+
+
+def test_no_number_that_a_caller_writes_can_lower_an_alarm_on_our_own_metrics(template):
+    """Every caller with cloudwatch:PutMetricData can write to a namespace that does not begin with AWS/."""
+    ours = {name: alarm for name, alarm in alarms(template).items() if not alarm["Namespace"].startswith("AWS/")}
+    assert len(ours) >= 5
+    assert {alarm["Statistic"] for alarm in ours.values()} == {"Maximum"}
+
+
+def test_a_function_that_no_longer_counts_has_an_alarm_on_a_metric_that_only_aws_writes(template):
+    sweep = [{"Name": "FunctionName", "Value": "SweepFunction"}]
+    [alarm] = [a for a in alarms(template).values() if (a["MetricName"], a["Dimensions"]) == ("Invocations", sweep)]
+    assert alarm["Namespace"] == "AWS/Lambda"
+    assert alarm["InsufficientDataActions"] == alarm["AlarmActions"]
+    assert alarm["TreatMissingData"] == "missing"
+
+
+def test_messages_that_a_caller_holds_in_a_dead_letter_queue_have_an_alarm(template):
+    watched = {
+        metric: {a["Dimensions"][0]["Value"] for a in alarms(template).values() if a["MetricName"] == metric}
+        for metric in ("ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotVisible")
+    }
+    visible, held = watched.values()
+    assert visible == held

@@ -40,25 +40,32 @@ _FORMS = (
 """Forms of an ARN that cannot be a deployer's, each with the reason and the solution."""
 
 
-def deployer_patterns(given: Iterable[str], partition: str, account: str) -> tuple[str, ...]:
-    """The ARNs of deployers, with a pattern for the suffix of a permission set's role.
+DEPLOYER, APPROVER = "deployer", "approver"
+"""The titles of principals that a service control policy exempts. Each has an option of `rolewarden scp`."""
+
+_EXAMPLES = {DEPLOYER: "deploy-rolewarden", APPROVER: "approve-models"}
+_WHERE = {DEPLOYER: "the stack is", APPROVER: "the principals of guardrails.yaml are"}
+
+
+def deployer_patterns(given: Iterable[str], partition: str, account: str, title: str = DEPLOYER) -> tuple[str, ...]:
+    """The ARNs of deployers or approvers, with a pattern for the suffix of a permission set's role.
 
     Raises ProtectionError for an ARN that an administrator could give to another principal.
     """
-    return tuple(dict.fromkeys(_pattern(arn, partition, account) for arn in given))
+    return tuple(dict.fromkeys(_pattern(arn, partition, account, title) for arn in given))
 
 
-def _pattern(arn: str, partition: str, account: str) -> str:
+def _pattern(arn: str, partition: str, account: str, title: str) -> str:
     for form, problem in _FORMS:
         if re.fullmatch(form, arn) and not PERMISSION_SET.fullmatch(arn):
-            raise ProtectionError(f"--deployer {arn}: {problem}")
+            raise ProtectionError(f"--{title} {arn}: {problem}")
     if not PERMISSION_SET.fullmatch(arn) and not ROLE_OR_USER.fullmatch(arn):
         raise ProtectionError(
-            f"--deployer {arn}: not the ARN of a role or user: give one, such as "
-            f"arn:{partition}:iam::{account}:role/deploy-rolewarden"
+            f"--{title} {arn}: not the ARN of a role or user: give one, such as "
+            f"arn:{partition}:iam::{account}:role/{_EXAMPLES[title]}"
         )
     if arn.split(":")[1] != partition:
-        raise ProtectionError(f"--deployer {arn}: the stack is in the partition {partition}: give an ARN of it")
+        raise ProtectionError(f"--{title} {arn}: {_WHERE[title]} in the partition {partition}: give an ARN of it")
     return pattern_of(arn)
 
 
@@ -75,8 +82,8 @@ class Trusts:
     notes: tuple[str, ...] = ()
 
 
-def read_trusts(calls: OperatorCalls, deployers: Iterable[str], account: str) -> Trusts:
-    """Read who can assume the deployers, as far as they are roles of `account`.
+def read_trusts(calls: OperatorCalls, deployers: Iterable[str], account: str, title: str = DEPLOYER) -> Trusts:
+    """Read who can assume the deployers or approvers, as far as they are roles of `account`.
 
     Raises ProtectionError if a deployer has another path than its ARN says: the ARN would exempt no role.
     """
@@ -102,7 +109,7 @@ def read_trusts(calls: OperatorCalls, deployers: Iterable[str], account: str) ->
                 notes.append(f"{arn}: its trust policy was not read ({str(error).rstrip('.')}): {_CHECK}")
                 continue
             if found != arn:
-                raise ProtectionError(f"--deployer {arn}: the ARN of this role is {found}: give that one")
+                raise ProtectionError(f"--{title} {arn}: the ARN of this role is {found}: give that one")
             others = []
             for kind, principal in trusted_principals(trust):
                 if kind == "Federated" and principal.startswith(f"arn:{partition}:iam::{account}:"):
@@ -110,15 +117,18 @@ def read_trusts(calls: OperatorCalls, deployers: Iterable[str], account: str) ->
                 elif not any(is_deployer(principal, each) for each in deployers):
                     others.append(principal)
             if others:
-                notes.append(f"{arn} trusts {', '.join(sorted(set(others)))}: {_TRUSTED}")
+                notes.append(f"{arn} trusts {', '.join(sorted(set(others)))}: {_trusted(title)}")
     return Trusts(tuple(providers), tuple(notes))
 
 
 _CHECK = "check that no administrator can assume it"
-_TRUSTED = (
-    "each caller that can act as one of these principals can become this deployer. Trust only identity providers, "
-    "other deployers, or principals that no administrator can change or assume"
-)
+
+
+def _trusted(title: str) -> str:
+    return (
+        f"each caller that can act as one of these principals can become this {title}. Trust only identity providers, "
+        f"other {title}s, or principals that no administrator can change or assume"
+    )
 
 
 def trusted_principals(trust: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -157,7 +157,9 @@ RESTORE_STACK = "restore the stack (docs/how-to/runbook.md, Restore the stack)"
 
 def _runbook(logical: str) -> str:
     """The heading of the runbook about an alarm: all functions share one for errors and one for throttles."""
-    return next((name for name in ("ErrorsAlarm", "ThrottlesAlarm") if logical.endswith(name)), logical)
+    return next(
+        (name for name in ("DeadLettersHeldAlarm", "ErrorsAlarm", "ThrottlesAlarm") if logical.endswith(name)), logical
+    )
 
 
 def _queues(connection: Connection) -> list[Check]:

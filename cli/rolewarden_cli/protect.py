@@ -56,6 +56,9 @@ _ALWAYS_LEFT_OUT = (
     "other accounts of the organization",
 )
 _LEFT_OUT = {
+    "BoundariesAttached": "attaching the policy of a fallback boundary, which allows everything but models",
+    "OwnMetrics": "metrics that a caller writes next to those of Rolewarden",
+    "DeadLetters": "messages that a caller takes from a dead-letter queue, or hides there",
     "Deployers": "deployers: an administrator can change one and then act as it",
     "TrustedTaggers": "tags of domains and user profiles, by which an assignment matches",
     "OtherRegions": "SageMaker domains in regions that the stack does not cover",
@@ -66,9 +69,12 @@ _LEFT_OUT = {
 POLICY_WRITES = ("iam:CreatePolicy*", "iam:DeletePolicy*", "iam:SetDefaultPolicyVersion")
 """Changes to a policy and its versions."""
 
-READS = ("iam:Generate*", "iam:Get*", "iam:List*", "iam:Simulate*", "sts:*")
+IAM_READS = ("iam:Generate*", "iam:Get*", "iam:List*", "iam:Simulate*")
 """The actions on a role, user or identity provider that leave it as it is. The statements deny all others, also those
-that AWS adds later. Actions of `sts` are assumptions, and the trust policy of the role decides on them."""
+that AWS adds later."""
+
+READS = (*IAM_READS, "sts:*")
+"""The same, with the actions of `sts`. They are assumptions, and the trust policy of the role decides on them."""
 
 WORK = (
     "dynamodb:BatchWriteItem",
@@ -87,17 +93,17 @@ WORK = (
 """Writes to tables and queues that are the daily work of the functions and of no other caller."""
 
 STACK_WRITES = (
-    "cloudformation:CancelUpdateStack",
-    "cloudformation:ContinueUpdateRollback",
+    "cloudformation:Cancel*",
+    "cloudformation:Continue*",
     "cloudformation:CreateStackInstances",
     "cloudformation:CreateStackRefactor",
     # Stacks, StackSets and their instances.
     "cloudformation:Delete*",
     "cloudformation:Execute*",
     "cloudformation:Import*",
-    "cloudformation:RollbackStack",
-    "cloudformation:SetStackPolicy",
-    "cloudformation:StopStackSetOperation",
+    "cloudformation:Rollback*",
+    "cloudformation:Set*",
+    "cloudformation:Stop*",
     "cloudformation:Update*",
     "cloudwatch:DeleteAlarms",
     "cloudwatch:DisableAlarmActions",
@@ -151,7 +157,7 @@ STACK_WRITES = (
     "logs:PutTransformer",
     "sns:*Permission",
     "sns:DeleteTopic",
-    "sns:PutDataProtectionPolicy",
+    "sns:Put*",
     "sns:Set*Attributes",
     "sns:Unsubscribe",
     "sqs:*Permission",
@@ -167,6 +173,31 @@ TRAIL_WRITES = (
     "cloudtrail:StopLogging",
     "cloudtrail:UpdateTrail",
 )
+
+
+ACCOUNT_WRITES = (
+    # An opt-in region can be the stack's own.
+    "account:DisableRegion",
+    # A metric extraction policy ends the metrics that the functions log.
+    "logs:PutAccountPolicy",
+    # An account outside of the organization is under no SCP, and Rolewarden no longer covers it.
+    "organizations:LeaveOrganization",
+)
+"""Settings of a whole account that change what Rolewarden's own resources do."""
+
+ATTACHMENTS = ("iam:AttachGroupPolicy", "iam:AttachRolePolicy", "iam:AttachUserPolicy")
+BOUNDARIES = "boundary.*"
+DEAD_LETTERS = (
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:PurgeQueue",
+    "sqs:ReceiveMessage",
+    "sqs:StartMessageMoveTask",
+)
+"""Ways to take or hide a message."""
+
+NAMESPACE = "Rolewarden"
+"""The namespace of the metrics. The functions write them with their logs and not with PutMetricData."""
 
 
 @dataclass(frozen=True)
@@ -214,12 +245,10 @@ class Protection:
     def service_control_policy(self) -> Document:
         """The policy for accounts, organizational units or the root. Raises ProtectionError if it is too long.
 
-        It lacks `OwnFunctions` if that statement has no room, because such a call also sends an alert.
+        It lacks each statement of `_if_room` for which it has no room.
         """
-        *needed, last = [*self._denies(scp=True), *self._optional()]
-        whole = [*needed, last]
-        has_room = size({"Version": VERSION, "Statement": whole}) <= SCP_SIZE
-        return _fitting(whole if has_room else needed, SCP_SIZE, "a service control policy")
+        statements = [*self._denies(scp=True), *self._optional()]
+        return _fitting(_filled(statements, self._if_room(), SCP_SIZE), SCP_SIZE, "a service control policy")
 
     def _optional(self) -> list[Statement]:
         """The statements for which a boundary may have no room, the most important first."""
@@ -232,9 +261,19 @@ class Protection:
             *([self._deny("TrustedTaggers", SET_TAGS, subjects, self.taggers)] if self.taggers else []),
             # A domain in a region that the stack does not cover is unprotected.
             self._deny("OtherRegions", ["sagemaker:CreateDomain"], "*", elsewhere=self.stack.regions),
+        ]
+
+    def _if_room(self) -> list[Statement]:
+        """The statements for which also a service control policy may have no room, the most important first."""
+        operator = self.stack.parameters.get("OperatorArn", "")
+        return [
             # Both calls name the function in a parameter. The first has no resource, and the resource of the second can
             # be a mapping of the caller.
             self._deny("OwnFunctions", MAPPING_WRITES, "*", where={"lambda:FunctionArn": list(self._functions())}),
+            # The policy of a fallback boundary allows everything but models.
+            self._deny("BoundariesAttached", ATTACHMENTS, "*", where={"iam:PolicyARN": self._boundaries()}),
+            self._deny("OwnMetrics", ["cloudwatch:PutMetricData"], "*", where={"cloudwatch:namespace": NAMESPACE}),
+            *([self._deny("DeadLetters", DEAD_LETTERS, list(self._dead_letters()), [operator])] if operator else []),
         ]
 
     def boundary(self) -> Document:
@@ -257,9 +296,7 @@ class Protection:
             ),
         )
         statements = [allow, *self._denies(scp=False), *itself]
-        for statement in self._optional():
-            if size({"Version": VERSION, "Statement": [*statements, statement]}) <= POLICY_SIZE:
-                statements.append(statement)
+        statements = _filled(statements, [*self._optional(), *self._if_room()], POLICY_SIZE)
         return _fitting(statements, POLICY_SIZE, "a permissions boundary")
 
     def left_out(self) -> tuple[str, ...]:
@@ -272,7 +309,11 @@ class Protection:
 
     def _missing(self, document: Document) -> list[str]:
         sids = {statement["Sid"] for statement in document["Statement"]}
-        return [_LEFT_OUT[statement["Sid"]] for statement in self._optional() if statement["Sid"] not in sids]
+        return [
+            _LEFT_OUT[statement["Sid"]]
+            for statement in [*self._optional(), *self._if_room()]
+            if statement["Sid"] not in sids
+        ]
 
     def notes(self) -> tuple[str, ...]:
         """A line if the document stops the work of the operator whom the stack accepts."""
@@ -293,7 +334,7 @@ class Protection:
             return own + ([_member_role(self.partition, role) for role in roles] if accounts == "*" else [])
 
         policies = self._iam(f"policy{POLICY_PATH}*", accounts)
-        boundaries = self._iam(f"policy{POLICY_PATH}boundary.*", accounts)
+        boundaries = self._iam(f"policy{POLICY_PATH}{BOUNDARIES}", accounts)
         workers = [self._role(role) for role in ROLES] if scp else []
         return [
             self._deny("GuardrailPolicies", POLICY_WRITES, [policies], but(PUBLISH_ROLE, DETACH_ROLE)),
@@ -317,7 +358,7 @@ class Protection:
             self._deny("OwnRoles", READS, list(self._roles(accounts)), stack_sets, reads=True),
             self._deny("OwnWork", WORK, list(self._work()), workers),
             self._deny("OwnStack", STACK_WRITES, [*self._parts(), *self._parts_elsewhere(accounts)], stack_sets),
-            self._deny("Trail", TRAIL_WRITES, "*"),
+            self._deny("Trail", [*TRAIL_WRITES, *(ACCOUNT_WRITES if scp else ())], "*"),
         ]
 
     def _deny(
@@ -337,7 +378,11 @@ class Protection:
         """
         exempt = [*roles, *self.deployers]
         condition = {
-            **({"ArnLike": dict(where)} if where else {}),
+            **(
+                {"ArnLike" if any(_is_arn(value) for value in where.values()) else "StringEquals": dict(where)}
+                if where
+                else {}
+            ),
             **({"StringNotEquals": {"aws:RequestedRegion": list(elsewhere)}} if elsewhere else {}),
             **({"ArnNotLike": {"aws:PrincipalArn": exempt}} if exempt else {}),
         }
@@ -402,6 +447,19 @@ class Protection:
             if kind == "AWS::SQS::Queue" and not logical.endswith("DeadLetterQueue"):
                 yield self._arn("sqs", _name(physical))
 
+    def _boundaries(self) -> str:
+        """The policies of fallback boundaries in every account that the stack covers."""
+        return self._iam(f"policy{POLICY_PATH}{BOUNDARIES}", "*" if self._has(MEMBERS) else self.account)
+
+    def _dead_letters(self) -> Iterator[str]:
+        """The central queues that show that an event or a message was lost.
+
+        The queues of other accounts stay readable there, because the operator is a principal of the central account.
+        """
+        for logical, kind, physical in self.stack.resources:
+            if kind == "AWS::SQS::Queue" and logical.endswith("DeadLetterQueue"):
+                yield self._arn("sqs", _name(physical))
+
     def _parts_elsewhere(self, accounts: str) -> Iterator[str]:
         """The resources of StackSets in other regions and accounts, with their stacks; see forwarder.yaml."""
         if accounts == "*" or self._has(FORWARDERS):
@@ -459,7 +517,24 @@ def _name(physical: str) -> str:
 def text(document: Document) -> str:
     """The document to print or store: with line breaks if it then fits an SCP, otherwise on one line."""
     readable = json.dumps(document, indent=2)
-    return readable if len(readable) <= SCP_SIZE else json.dumps(document, separators=(",", ":"))
+    return readable if len(readable) <= SCP_SIZE else compact(document)
+
+
+def compact(document: Document) -> str:
+    """The document without white space, which counts in an SCP."""
+    return json.dumps(document, separators=(",", ":"))
+
+
+def _is_arn(value: str | list[str]) -> bool:
+    return isinstance(value, list) or value.startswith("arn:")
+
+
+def _filled(statements: list[Statement], more: list[Statement], most: int) -> list[Statement]:
+    """`statements`, and those of `more` for which a document of `most` characters has room."""
+    for statement in more:
+        if size({"Version": VERSION, "Statement": [*statements, statement]}) <= most:
+            statements = [*statements, statement]
+    return statements
 
 
 def _fitting(statements: list[Statement], most: int, what: str) -> Document:

@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 CALLERS = [
-    Path(__file__).with_name("rolewarden") / name for name in ("aws.py", "canary_calls.py", "links.py", "stacks.py")
+    module
+    for module in sorted(Path(__file__).with_name("rolewarden").glob("*.py"))
+    if ".client(" in module.read_text(encoding="utf-8")
 ]
-"""The modules that call AWS."""
+"""The modules that call AWS. A list by hand would lack a new module, whose calls then fail on AWS only."""
 
 KEPT = {"_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json"}
 """Files that botocore reads for every service."""

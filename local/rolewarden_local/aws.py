@@ -406,9 +406,13 @@ class LocalAws:
             self._faults.remove(fault)
 
     @contextlib.contextmanager
-    def authorizing(self) -> Iterator[authorization.Authorization]:
-        """Decide every call by its caller's policies while the block runs. Yields the record of the decisions."""
-        before, self._authorization = self._authorization, authorization.Authorization()
+    def authorizing(self, *, updates_pass_roles: bool = False) -> Iterator[authorization.Authorization]:
+        """Decide every call by its caller's policies while the block runs. Yields the record of the decisions.
+
+        With `updates_pass_roles`, UpdateDomain and UpdateUserProfile need iam:PassRole for the roles that they name.
+        """
+        decisions = authorization.Authorization(updates_pass_roles=updates_pass_roles)
+        before, self._authorization = self._authorization, decisions
         try:
             yield self._authorization
         finally:

@@ -1,13 +1,16 @@
-"""Ordinary work that service control policies against models leave alone: the requests, each of an unlisted caller."""
+"""Ordinary work that the service control policies of models and of admission leave alone, of unlisted callers."""
 
 from __future__ import annotations
 
 import pytest
+from rolewarden.prevention import wider_callers
+from rolewarden_cli.admission import AdmissionPolicies
 
 from tests.guardrails import prevention
 from tests.guardrails.prevention import HERE, Call, is_denied, scps
 from tests.guardrails.probes import Request
 
+APPROVER = f"arn:aws:iam::{HERE}:role/approve-models"
 ADMIN = f"arn:aws:iam::{HERE}:role/Admin"
 CLOUDFORMATION = f"arn:aws:iam::{HERE}:role/cfn-execution"
 ANALYST = f"arn:aws:iam::{HERE}:role/service-role/CanvasAnalytics"
@@ -38,8 +41,9 @@ WORK = [
     (ADMIN, "sagemaker:CreatePresignedDomainUrl", PROFILE, {}),
     (ADMIN, "iam:CreateRole", f"arn:aws:iam::{HERE}:role/service-role/CanvasNew", {}),
     (ADMIN, "iam:AttachRolePolicy", ANALYST, {"iam:PolicyARN": "arn:aws:iam::aws:policy/AmazonSageMakerFullAccess"}),
-    (ADMIN, "sts:AssumeRole", f"arn:aws:iam::{HERE}:role/CanvasBreakGlass", {}),
-    (ADMIN, *passed(f"arn:aws:iam::{HERE}:role/CanvasBreakGlass", "sagemaker")),
+    # The exempt role is wider than others, so admission leaves these two to approvers.
+    (APPROVER, "sts:AssumeRole", f"arn:aws:iam::{HERE}:role/CanvasBreakGlass", {}),
+    (APPROVER, *passed(f"arn:aws:iam::{HERE}:role/CanvasBreakGlass", "sagemaker")),
     (ADMIN, "bedrock:ListFoundationModels", "*", {}),
     (ADMIN, "bedrock:GetFoundationModel", "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0", {}),
     (ADMIN, "bedrock:CreateGuardrail", f"arn:aws:bedrock:us-east-1:{HERE}:guardrail/g1", {}),
@@ -91,7 +95,10 @@ WORK = [
 @pytest.mark.parametrize(("caller", "action", "resource", "context"), WORK)
 def test_ordinary_work_of_an_unlisted_caller_is_allowed(rules, caller, action, resource, context) -> None:
     request = Request("", action, [resource], context)
-    assert not is_denied(scps(rules()), request, Call(request, caller).context)
+    admission = AdmissionPolicies(wider_callers(rules(), "aws"), (APPROVER,)).documents()
+    # Only the sessions of these callers have the name that SageMaker gives.
+    session = "AROAEXAMPLE:SageMaker" if caller in {ANALYST, PIPELINE, PROJECT} else "AROAEXAMPLE:me"
+    assert not is_denied({**scps(rules()), **admission}, request, Call(request, caller, session=session).context)
 
 
 def test_the_page_has_the_number_of_probes_of_ordinary_work() -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rolewarden.policies import SCP_SIZE, Document
+from rolewarden.prevention import FREE_SLOTS, SLOTS, compile_prevention, wider_callers
 
+from rolewarden_cli.admission import AdmissionPolicies
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.deployers import read_trusts
+from rolewarden_cli.console import counted
+from rolewarden_cli.deployers import APPROVER, deployer_patterns, read_trusts
 from rolewarden_cli.lines import print_document, print_line
 from rolewarden_cli.notes import note
-from rolewarden_cli.options import Guardrails, local_rules
-from rolewarden_cli.protect import BOUNDARY_NAME, Protection, text
+from rolewarden_cli.options import Guardrails, UsageError, local_rules, rules_in
+from rolewarden_cli.protect import BOUNDARY_NAME, Protection, compact, text
 from rolewarden_cli.rules import DEFAULT_FILE, UnwritableError
 
 
@@ -25,6 +30,11 @@ def run_scp(
                                                        "callers. You can repeat this option.")] = None,
     boundary: Annotated[bool, typer.Option("--boundary", help="Print a permissions boundary for administrators "
                                            "instead, for an account without AWS Organizations.")] = False,
+    admission: Annotated[bool, typer.Option("--admission", help="Print a service control policy that lets only "
+                                            "approvers give a caller wider access to models instead.")] = False,
+    approver: Annotated[list[str] | None, typer.Option(metavar="ARN", help="With --admission: the ARN of a role or "
+                                                       "user that can give wider access. The policy protects it. You "
+                                                       "can repeat this option.")] = None,
     guardrails: Guardrails = DEFAULT_FILE,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the policy to this file.")] = None,
 ) -> None:  # fmt: skip
@@ -36,8 +46,18 @@ def run_scp(
     all others to tag domains and user profiles. The command needs AWS credentials with permission to
     describe the stack and to read the trust policies of deployers (iam:GetRole).
 
+    With --admission, the policy has the principals and exempt roles of guardrails.yaml instead, and needs no stack.
+    docs/how-to/prevention.md has the steps to use it.
+
     Example: rolewarden scp --deployer arn:aws:iam::111122223333:role/deploy-rolewarden --out scp.json
     """
+    if admission:
+        if boundary or deployer:
+            raise UsageError("--admission prints another policy: give it without --boundary and --deployer")
+        _print_admission(connection, approver or (), guardrails, out)
+        return
+    if approver:
+        raise UsageError("--approver is for the policy about wider roles: give --admission, too")
     rules = local_rules(guardrails)
     taggers = rules.trusted_taggers if rules else ()
     protection = Protection(connection.deployed(), tuple(deployer or ()), taggers=taggers)
@@ -55,9 +75,50 @@ def run_scp(
         note(f"the policy has no room for a deny of {'; '.join(left)}. Such a call sends an alert")
     if out is None:
         print_document(text(document))
+    else:
+        _write(out, text(document) + "\n")
+
+
+def _print_admission(connection: Connection, approver: Sequence[str], guardrails: Path, out: Path | None) -> None:
+    rules, partition = rules_in(guardrails), connection.caller.split(":")[1]
+    approvers = deployer_patterns(approver, partition, connection.account, APPROVER)
+    trusts = read_trusts(connection.calls, approvers, connection.account, APPROVER)
+    wider = wider_callers(rules, partition)
+    documents = AdmissionPolicies(wider, approvers, trusts.providers).documents()
+    if not approvers:
+        note("without --approver, no caller under this policy can create or pass a wider role")
+    if not wider:
+        note(f"{guardrails} names no wider caller, so nothing is left to approve: write `principals` of assignments")
+    for line in (*trusts.notes, *_sizes(documents, len(compile_prevention(rules, partition).policies))):
+        note(line)
+    if out is None and len(documents) > 1:
+        raise UsageError(f"the policy needs {len(documents)} documents: name the file of the first one with --out")
+    if out is None:
+        for document in documents.values():
+            print_document(text(document))
         return
+    for number, document in enumerate(documents.values(), start=1):
+        # White space counts in an SCP, so a file has none.
+        _write(out.with_stem(f"{out.stem}-{number}") if number > 1 else out, compact(document))
+
+
+def _sizes(documents: dict[str, Document], of_models: int) -> list[str]:
+    """The characters of each document, and the SCPs that all parts of prevention take together."""
+    lines = [f"{name}: {len(compact(one)):,} of {SCP_SIZE:,} characters" for name, one in documents.items()]
+    taken = len(documents) + of_models + 1
+    together = (
+        f"{counted(len(documents), 'SCP')} of admission, {of_models} of models (`rolewarden compile --scp`) and 1 of "
+        f"protection (`rolewarden scp`) are {taken} of the {SLOTS} that a root, unit or account can have"
+    )
+    if taken > FREE_SLOTS:
+        others = SLOTS - FREE_SLOTS
+        together += f". Others take about {others}: attach a part to a level above, because denies add up"
+    return [*lines, together]
+
+
+def _write(out: Path, content: str) -> None:
     try:
-        out.write_text(text(document) + "\n", encoding="utf-8")
+        out.write_text(content, encoding="utf-8")
     except OSError as error:
         raise UnwritableError(f"{out}: cannot be written: {error.strerror}: give another file with --out") from None
     print_line(out)

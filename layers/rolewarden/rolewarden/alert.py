@@ -296,6 +296,9 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
     elif reason == Reason.NOT_DELEGATED:
         what = "StackSets does not tell Rolewarden which member accounts exist: their roles may be unprotected"
         done = "swept the central account only"
+    elif reason == Reason.UNSIGNED:
+        what = f"a caller used the credentials of a function of Rolewarden in account {place.account}"
+        done = "nothing: a sweep attaches missing guardrails again, and does not undo other changes"
     elif reason == Reason.FORGED:
         what = "a caller invoked a function of Rolewarden with a request that CloudFormation did not send"
         done = "refused the request; it removed no guardrail"

@@ -3,7 +3,8 @@
 If a function ends between a remediation and its record, or never receives IAM's answer, the role is changed and the
 history has no row about it. The next attempt then finds nothing to do. CloudTrail still has the call. Each call that
 changes IAM has a correlation ID (`Origin.new_correlation_id`), and so has the row that records it. The audit backfills
-the calls that no row records.
+the calls that no row records. A call of a function's role without a correlation ID is not Rolewarden's: a caller has
+the credentials of the function. No rule selects the calls of most of these roles, so the audit reports it as a finding.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from rolewarden.canary import is_canary, is_of_drills
 from rolewarden.errors import Refused
 from rolewarden.events import cause_of, mapping
 from rolewarden.names import among, folded
-from rolewarden.origin import Cause, cause_of_correlation_id, is_of_deployment
+from rolewarden.origin import SWEEP, Cause, cause_of_correlation_id, is_of_deployment
 from rolewarden.own_events import CausedEvent, PolicyRestored, RoleRemediated, SurplusDetached
 from rolewarden.policies import is_boundary
 from rolewarden.progress import Progress
@@ -75,13 +76,19 @@ class Deed(NamedTuple):
 
 @dataclass(frozen=True)
 class RecordedCall:
-    """A call that Rolewarden made to IAM. `about` is the key of the history partition that must record it."""
+    """A call to IAM with the credentials of a function's role.
+
+    - `correlation_id`: the mark of Rolewarden's calls. Empty if the call has none, so that another caller made it.
+    - `about`: the key of the history partition that must record it.
+    - `described`: the role, the call and its event ID, for a call without the mark.
+    """
 
     correlation_id: str
     at: datetime
     about: str
     role: str
     deed: Deed
+    described: str = ""
 
 
 @dataclass
@@ -105,7 +112,10 @@ class Auditor:
         try:
             remediations: dict[tuple[str, str], list[RecordedCall]] = defaultdict(list)
             for call in self._calls(account, since, until):
-                remediations[folded(call.about), call.correlation_id].append(call)
+                if call.correlation_id:
+                    remediations[folded(call.about), call.correlation_id].append(call)
+                else:
+                    self.recorder.record_unsigned(account, call.described, SWEEP)
             backfilled = sum(
                 self._record(account, calls)
                 for calls in remediations.values()
@@ -147,8 +157,14 @@ class Auditor:
                 )
                 own = issuer.get("accountId") == account and among(str(issuer.get("userName", "")), names)
                 signed = _SIGNED.search(str(record.get("userAgent", "")))
-                if own and signed and not record.get("errorCode") and not is_of_deployment(signed[1]):
-                    call = _call(account, signed[1], what, record)
+                if own and not record.get("errorCode") and not (signed and is_of_deployment(signed[1])):
+                    call = _call(account, signed[1] if signed else "", what, record)
+                    if not signed:
+                        user = f"{issuer.get('userName')}, {record.get('eventID')}"
+                        about = call.role or call.deed.policy
+                        call = replace(
+                            call, described=f"{name} by {user}: {call.deed.what} {call.deed.policy} on {about}"
+                        )
                     # Drills are no remediations. The history has rows of other kinds about them.
                     if not (is_canary(call.role) and is_of_drills(call.deed.policy)):
                         yield call

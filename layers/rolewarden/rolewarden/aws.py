@@ -871,19 +871,19 @@ class Aws:
             with translated():
                 client = self.client("events", region)
                 rule = client.describe_rule(Name=name)
-                targets = client.list_targets_by_rule(Rule=name)["Targets"]
+                return ListedRule.of(rule, client.list_targets_by_rule(Rule=name)["Targets"])
         except Gone:
             return None
-        return ListedRule(rule["State"] == "ENABLED", frozenset(target["Arn"] for target in targets))
 
     def messages_in(self, region: str, queue: str) -> int | None:
-        """The approximate number of messages in a queue; None if it does not exist. Raises Refused and RetryLater."""
+        """The approximate number of messages in a queue, with those that a caller holds; None if it does not exist."""
         try:
             with translated():
                 client = self.client("sqs", region)
                 url = client.get_queue_url(QueueName=queue)["QueueUrl"]
-                name = "ApproximateNumberOfMessages"
-                return int(client.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
+                names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+                found = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+                return sum(map(int, found.values()))
         except Gone:
             return None
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from rolewarden.aws import Aws, translated
 from rolewarden.denials import AwsRequest, Denials, Target, TargetKind, Values
@@ -25,6 +25,7 @@ from rolewarden.matching import covers
 from rolewarden.policies import Document, Statement
 from rolewarden.prevention import Scope, compile_prevention
 from rolewarden.reach import PREVENTION, Probe
+from rolewarden.settings import SweepSettings
 from rolewarden.verdicts import Reason
 
 FEW_SIDS = 3
@@ -158,6 +159,21 @@ class PreventionProbe:
     partition: str
     region: str
     beyond: str = ""
+
+    @classmethod
+    def of(cls, aws: Aws, rules: Rules, settings: SweepSettings) -> Self:
+        """Create it for SweepFunction. The account that calls StackSets as itself is the management account."""
+        beyond = settings.account if settings.member_stack_set and settings.call_as == "SELF" else ""
+        return cls(OrganizationSimulator(aws), rules, aws.partition, settings.regions[0], beyond)
+
+    def probes_of(self, accounts: Iterable[str], has_time: Callable[[], bool]) -> Iterator[Probe]:
+        """The probes of accounts, as long as time suffices. Raises RetryLater."""
+        for account in accounts:
+            if self.rules.names_principals and not has_time():
+                message = "time does not suffice to test the SCPs of all accounts now; each sweep tests them"
+                yield Probe(account, "", PREVENTION, message, Reason.NOT_PREVENTED, is_warning=True)
+                return
+            yield from self.probes(account)
 
     def probes(self, account: str) -> Iterator[Probe]:
         """The probe of an account; none if guardrails.yaml names no principals. Raises RetryLater."""

@@ -38,7 +38,7 @@ class LinkReader:
                 targets = client.list_targets_by_rule(Rule=name, EventBusName=bus)["Targets"]
         except Gone:
             return None
-        return ListedRule(rule["State"] == "ENABLED", frozenset(target["Arn"] for target in targets))
+        return ListedRule.of(rule, targets)
 
     def bus_policy(self, bus: str) -> Mapping[str, Any]:
         """The policy of a bus of this account and region; empty if it has none. Raises Refused and RetryLater."""
@@ -56,11 +56,16 @@ class LinkReader:
     def function(self, name: str) -> FunctionState:
         """The state of a function. Raises Refused and RetryLater."""
         with translated():
-            client = self._aws.client("lambda")
-            reserved = client.get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions")
-            found = client.get_function_configuration(FunctionName=name)
+            found = self._aws.client("lambda").get_function_configuration(FunctionName=name)
         regions = found.get("Environment", {}).get("Variables", {}).get("REGIONS", "")
-        return FunctionState(reserved, tuple(filter(None, regions.replace(" ", "").split(","))))
+        return FunctionState(self.reserved(name), tuple(filter(None, regions.replace(" ", "").split(","))))
+
+    def reserved(self, function: str) -> int | None:
+        """The reserved concurrency of a function; None if it has none. Raises Refused and RetryLater."""
+        with translated():
+            found = self._aws.client("lambda").get_function_concurrency(FunctionName=function)
+        reserved: int | None = found.get("ReservedConcurrentExecutions")
+        return reserved
 
     def queue_policy(self, account: str, region: str, queue: str) -> Mapping[str, Any] | None:
         """The policy of a queue, empty if it has none; None if the queue does not exist. Raises as above."""

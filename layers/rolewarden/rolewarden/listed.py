@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -72,10 +72,23 @@ class ListedTrail(NamedTuple):
 
 
 class ListedRule(NamedTuple):
-    """A rule on the default bus, and the ARNs of its targets."""
+    """A rule of EventBridge, and the ARNs of its targets.
+
+    - `pattern`: the JSON text of its event pattern. Empty for a schedule.
+    - `details`: its targets as EventBridge lists them.
+    """
 
     is_enabled: bool
     targets: frozenset[str]
+    pattern: str = ""
+    details: tuple[Mapping[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, rule: Mapping[str, Any], targets: Iterable[Mapping[str, Any]]) -> ListedRule:
+        """The rule of the answers to DescribeRule and ListTargetsByRule."""
+        listed = tuple(targets)
+        arns = frozenset(target["Arn"] for target in listed)
+        return cls(rule["State"] == "ENABLED", arns, rule.get("EventPattern", ""), listed)
 
 
 CHANGING = frozenset({"Pending", "Updating", "Deleting"})

@@ -138,10 +138,11 @@ class OwnOperations:
             kind = events[0].kind
             if kind not in named | created or not _in_progress(events, at):
                 continue
-            properties = [frozenset(_forms(_json(event.properties))) for event in events if event.properties]
+            made = [_json(event.properties) for event in events if event.properties]
+            properties = [frozenset(_forms(each)) for each in made]
             is_named = any(_name_of(event) in touched for event in events if event.physical)
             creates = kind in created and (not properties or any(forms & touched for forms in properties))
-            if (is_named or creates) and _has_content(record, properties):
+            if (is_named or creates) and _has_content(record, properties) and _has_documents(service, record, made):
                 return True
         return False
 
@@ -236,6 +237,40 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return None
+
+
+_TAKES = ("Delete", "Detach", "Remove")
+"""The beginnings of the names of calls that take something away."""
+
+_WITH_DOCUMENT = frozenset({"CreateRole", "PutRolePolicy", "UpdateAssumeRolePolicy"})
+
+
+def _has_documents(service: str, record: Mapping[str, Any], made: list[Any]) -> bool:
+    """Whether a call to IAM gives a role only documents that the properties of the resource have.
+
+    False for a call that gives something while the operation shows no properties, as for a deleted resource.
+    """
+    name = str(record.get("eventName", ""))
+    if service != "iam" or name.startswith(_TAKES):
+        return True
+    parameters = mapping(record.get("requestParameters"))
+    given = parameters.get("policyDocument", parameters.get("assumeRolePolicyDocument"))
+    if name not in _WITH_DOCUMENT:
+        return bool(made)
+    document = _json(given) if isinstance(given, str) else None
+    return document is not None and _plain(document) in {text for each in made for text in _documents(each)}
+
+
+def _documents(value: Any) -> Iterator[str]:
+    """Every object in the properties of a resource, in one form."""
+    if isinstance(value, Mapping):
+        yield _plain(value)
+    for each in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        yield from _documents(each)
+
+
+def _plain(document: Any) -> str:
+    return json.dumps(document, sort_keys=True)
 
 
 def _has_content(record: Mapping[str, Any], properties: list[frozenset[str]]) -> bool:

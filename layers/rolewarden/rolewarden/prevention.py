@@ -32,7 +32,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from rolewarden.errors import RulesError
 from rolewarden.guardrails import Exemption, Guardrail, Mode, Rules
@@ -190,6 +190,32 @@ def _shared(rules: Rules) -> Iterator[tuple[int, list[str], list[str]]]:
     for number, one in enumerate(rules.assignments, start=1):
         if one.principals and one.source_identities:
             yield number, list(one.source_identities), [pattern_of(principal) for principal in one.principals]
+
+
+WiderCallers: TypeAlias = tuple[tuple[str, ...], ...]
+"""Patterns of callers, in groups. The callers of a group have the same access to models."""
+
+
+def wider_callers(rules: Rules, partition: str) -> WiderCallers:
+    """The callers that are an exception from a statement of the SCPs: principals of assignments, and exempt roles.
+
+    Raises the same errors as `compile_prevention`.
+    """
+    excepted = {
+        pattern
+        for policy in compile_prevention(rules, partition).policies
+        for statement in policy.document["Statement"]
+        for pattern in _listed(statement.get("Condition", {}).get("ArnNotLike", {}).get(_CALLER, []))
+    }
+    paths = tuple(pattern[:-1] for pattern in excepted if pattern.endswith("/*"))
+    groups: dict[frozenset[str], dict[str, None]] = {}
+    for assignment in rules.assignments:
+        found = [pattern_of(principal) for principal in assignment.principals]
+        wider = [pattern for pattern in found if pattern in excepted or pattern.startswith(paths)]
+        groups.setdefault(frozenset(assignment.guardrails), {}).update(dict.fromkeys(wider))
+    # Without an enforced guardrail, the SCPs have no statement and no caller is wider than another.
+    ends = _ends(rules.exemptions, partition).values() if excepted else ()
+    return tuple(tuple(_fewest(group)) for group in (*groups.values(), *ends) if group)
 
 
 class _Held(NamedTuple):

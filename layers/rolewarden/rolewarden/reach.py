@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 from rolewarden.calls import ReadsPaths, ReadsTrails
 from rolewarden.discovery import other_regions
 from rolewarden.errors import Refused
-from rolewarden.listed import ListedTrail
+from rolewarden.listed import ListedRule, ListedTrail
+from rolewarden.own_parts import OwnParts
+from rolewarden.own_rules import OwnRules
 from rolewarden.verdicts import RECOMMENDATIONS, Reason
 
 FORWARD = "rolewarden-forward-"
@@ -33,6 +35,7 @@ FORWARDER = "forwarder"
 QUEUE = "undelivered events"
 OUTSIDE = "other regions"
 PREVENTION = "prevention"
+PARTS = "central stack"
 
 PROBE_RECOMMENDATIONS = {
     MEMBERS: "look in StackSets for the StackSet of the member accounts, and deploy Rolewarden's stack again",
@@ -43,6 +46,7 @@ PROBE_RECOMMENDATIONS = {
     "(docs/how-to/runbook.md, Account Finding)",
     QUEUE: "find the cause in the attribute ERROR_CODE of the messages (docs/how-to/runbook.md, Account Finding), then "
     "purge the queue and run `rolewarden sweep`",
+    PARTS: "restore the stack (docs/how-to/runbook.md, Restore the stack), and find the caller in CloudTrail",
     OUTSIDE: "allow the role of SweepFunction in the account ec2:DescribeRegions and sagemaker:ListDomains; if "
     "an SCP closes the region to every caller, no action is needed",
     PREVENTION: "allow the role of SweepFunction in the account iam:SimulatePrincipalPolicy on itself",
@@ -95,8 +99,16 @@ class Probe:
         return {**probe, **warning, "message": self.message, "recommendation": recommendation}
 
 
-def probes(aws: ReadsPaths, account: str, regions: tuple[str, ...], central: CentralStack) -> Iterator[Probe]:
-    """Test every link of an account. `regions` are the regions that the stack covers. Raises RetryLater."""
+def probes(
+    aws: ReadsPaths, account: str, regions: tuple[str, ...], central: CentralStack, rules: OwnRules | None = None
+) -> Iterator[Probe]:
+    """Test every link of an account.
+
+    - `regions`: the regions that the stack covers.
+    - `rules`: the rules of the templates. None if they cannot be read now.
+
+    Raises RetryLater.
+    """
     try:
         inside = aws.within(account)
     except Refused as refused:
@@ -108,14 +120,24 @@ def probes(aws: ReadsPaths, account: str, regions: tuple[str, ...], central: Cen
         sources = _sources(region, regions, central.home_region)
         yield Probe(account, region, TRAIL, _problem(partial(trail_problem, inside, region, sources)))
         if (account, region) == (central.account, central.region):
-            continue  # the rules of the central stack itself match these events
+            continue  # the rules of the central stack itself match these events; `own_probes` tests them
         about = ["subjects"] if region in regions else []
         about += ["roles", "policies"] if region == central.home_region else []
         about.append("moves")
+        whole = partial(rules.forwarder_problem, account, region) if rules else None
         yield Probe(
-            account, region, FORWARDER, _problem(partial(forwarder_problem, inside, region, about, central.bus))
+            account, region, FORWARDER, _problem(partial(forwarder_problem, inside, region, about, central.bus, whole))
         )
         yield Probe(account, region, QUEUE, _problem(partial(_undelivered, inside, region)))
+
+
+def own_probes(parts: OwnParts, central: CentralStack) -> Iterator[Probe]:
+    """Test the parts of the central stack, with one probe that names each problem. Raises RetryLater."""
+    try:
+        problems = [message for _, message in parts.problems()]
+    except Refused as refused:
+        problems = [str(refused)]
+    yield Probe(central.account, central.region, PARTS, "; ".join(problems))
 
 
 class NamedTrail(NamedTuple):
@@ -292,8 +314,17 @@ def _field_matches(field: Mapping[str, Any], value: str) -> bool:
     )
 
 
-def forwarder_problem(aws: ReadsPaths, region: str, about: list[str], bus: str) -> str:
-    """The problem of the first of some forwarding rules that has one; empty if all send events to the bus."""
+def forwarder_problem(
+    aws: ReadsPaths,
+    region: str,
+    about: list[str],
+    bus: str,
+    whole: Callable[[str, ListedRule | None], str] | None = None,
+) -> str:
+    """The problem of the first of some forwarding rules that has one; empty if all send events to the bus.
+
+    `whole` compares a rule with its template. None if the template's values are not known.
+    """
     for subject in about:
         rule = aws.rule(region, FORWARDING_RULES[subject])
         if rule is None:
@@ -302,6 +333,8 @@ def forwarder_problem(aws: ReadsPaths, region: str, about: list[str], bus: str) 
             return f"rule {FORWARDING_RULES[subject]} is disabled"
         if bus not in rule.targets:
             return f"rule {FORWARDING_RULES[subject]} does not send to {bus}"
+        if whole and (problem := whole(FORWARDING_RULES[subject], rule)):
+            return problem
     return ""
 
 

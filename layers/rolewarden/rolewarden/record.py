@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -205,11 +206,18 @@ class Recorder:
         self._report_finding(event, "/".join(named.values()), request.origin)
 
     def record_account_finding(
-        self, account: str, refused: Refused, origin: Origin, kind: ReportedKind = ReportedKind.UNREAD
+        self,
+        account: str,
+        refused: Refused,
+        origin: Origin,
+        kind: ReportedKind = ReportedKind.UNREAD,
+        *,
+        is_link: bool = False,
     ) -> str:
         """Record that Rolewarden cannot enter an account, or that AWS refuses a call that concerns the whole account.
 
-        `kind` is OUTSIDE for domains in a region that the stack does not cover. Return the key of the finding.
+        `kind` is OUTSIDE for domains in a region that the stack does not cover. With `is_link`, the message is the
+        problem of a link of the event path. Return the key of the finding.
         """
         event = AccountFinding(
             account=account,
@@ -220,7 +228,11 @@ class Recorder:
             cause=origin.cause,
         )
         name = about_account(str(refused))
-        self._report_finding(event, name, origin, kind)
+        # The problem of a link belongs to the finding, so that a worse one is reported, too. A number counts by its
+        # length, because the number of lost events changes with each sweep.
+        problem = re.sub(r"\d+", lambda number: f"#{len(number[0])}", str(refused)) if is_link else ""
+        what = f"{refused.reason.value} {problem}" if problem else ""
+        self._report_finding(event, name, origin, kind, what=what)
         return folded(f"{account}/{name}")
 
     def record_doubt(self, account: str, doubt: Doubt, origin: Origin) -> str:
@@ -249,6 +261,19 @@ class Recorder:
             cause=origin.cause,
         )
         self._report_finding(event, about_account(event.message), origin, ReportedKind.PUBLICATION)
+
+    def record_unsigned(self, account: str, call: str, origin: Origin) -> None:
+        """Record a call with the credentials of a function that the function did not make. `call` names it."""
+        event = AccountFinding(
+            account=account,
+            verdict=Verdict.UNENFORCEABLE,
+            reason=Reason.UNSIGNED.value,
+            message=call,
+            recommendation=RECOMMENDATIONS[Reason.UNSIGNED],
+            cause=origin.cause,
+        )
+        what = f"{Reason.UNSIGNED.value} {call}"
+        self._report_finding(event, about_account(call), origin, ReportedKind.UNSIGNED, what=what)
 
     def record_forged_request(self, account: str, function: str, why: str) -> None:
         """Record that a caller invoked `function` with a custom-resource request that CloudFormation did not send."""

@@ -65,6 +65,9 @@ class ReportedKind(StrEnum):
     FIRST_USE = "first use"
     """A role that may be somebody else's got its first guardrail. It is about an event, so no sweep resolves it."""
 
+    UNSIGNED = "unsigned call"
+    """A call of a function's role is not Rolewarden's. It is about that call, so no sweep resolves it."""
+
     TAGS = "tags"
     """Another caller than a trusted tagger set or removed a tag. It is about an event, so no sweep resolves it."""
 

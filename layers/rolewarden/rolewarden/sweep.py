@@ -49,13 +49,15 @@ from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.events import ACCOUNT, DOMAIN_ID, PROFILE_NAME, EvaluationRequest, SubjectKey, mapping, matched
 from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.heartbeat import Heartbeat
-from rolewarden.in_force import OrganizationSimulator, PreventionProbe
+from rolewarden.in_force import PreventionProbe
 from rolewarden.judge import DrillJudge
 from rolewarden.links import LinkReader
 from rolewarden.listed import ListedDomain
 from rolewarden.names import about, folded
 from rolewarden.needs import Needs, VerifiedExemption, changed_trust, replaced
 from rolewarden.origin import SWEEP, Trigger
+from rolewarden.own_parts import OwnParts
+from rolewarden.own_rules import OwnRules
 from rolewarden.path import EventPath
 from rolewarden.policies import DESCRIPTION, is_boundary
 from rolewarden.progress import SWEEP_BEGAN, Progress, sweeps_scope
@@ -167,6 +169,7 @@ class Sweeper:
     rotation: Rotation
     requests: SweepRequests
     judge: DrillJudge
+    parts: OwnParts
     prevention: PreventionProbe
 
     @classmethod
@@ -197,14 +200,8 @@ class Sweeper:
             Rotation(settings.sweep_seconds),
             SweepRequests(aws, progress, settings.sweep_queue_url, settings.account, clock),
             cls._judge(runtime, settings),
-            PreventionProbe(
-                OrganizationSimulator(aws),
-                runtime.rules,
-                aws.partition,
-                settings.regions[0],
-                # The account that calls StackSets as itself is the management account.
-                settings.account if settings.member_stack_set and settings.call_as == "SELF" else "",
-            ),
+            OwnParts(aws, settings.account, settings.stack_id, settings.central_bus),
+            PreventionProbe.of(aws, runtime.rules, settings),
         )
 
     @staticmethod
@@ -241,7 +238,9 @@ class Sweeper:
         if mapping(event).get("step") == RULES:
             return {"rules": self.needs.fingerprint}
         if mapping(event).get("step") == DOCTOR:
-            probes = (*self.probes(), *self.prevention_probes(), *self.regional_probes())
+            accounts = (self.coverage.account, *sorted(self.progress.member_accounts()))
+            of_scps = self.prevention.probes_of(accounts, lambda: self.clock.seconds_left() >= ENOUGH)
+            probes = (*self.probes(), *of_scps, *self.regional_probes())
             return {"probes": [probe.as_dict() for probe in probes]}
         if mapping(event).get("step") == DRILLS:
             account = matched(ACCOUNT, mapping(event).get("account"))
@@ -327,17 +326,18 @@ class Sweeper:
                 yield reach.Probe(self.coverage.account, "", reach.MEMBERS)
             except Refused as refused:
                 yield reach.Probe(self.coverage.account, "", reach.MEMBERS, str(refused), refused.reason)
+        rules = self._own_rules()
         for each in [account] if account else [self.coverage.account, *sorted(members)]:
-            yield from reach.probes(self.aws, each, self.coverage.regions, self._central)
+            if each == self.coverage.account:
+                yield from reach.own_probes(self.parts, self._central)
+            yield from reach.probes(self.aws, each, self.coverage.regions, self._central, rules)
 
-    def prevention_probes(self) -> Iterator[reach.Probe]:
-        """Test the service control policies of all accounts for which time suffices. Raises RetryLater."""
-        for account in (self.coverage.account, *sorted(self.progress.member_accounts())):
-            if self.needs.rules.names_principals and self.clock.seconds_left() < ENOUGH:
-                message = "time does not suffice to test the SCPs of all accounts now; each sweep tests them"
-                yield reach.Probe(account, "", reach.PREVENTION, message, Reason.NOT_PREVENTED, is_warning=True)
-                return
-            yield from self.prevention.probes(account)
+    def _own_rules(self) -> OwnRules | None:
+        """The rules of the templates; None if AWS refuses the list of resources, which is a problem itself."""
+        try:
+            return self.parts.rules()
+        except Refused:
+            return None
 
     def regional_probes(self) -> Iterator[reach.Probe]:
         """Look for domains in the regions that the stack does not cover, in all accounts for which time suffices.
@@ -365,7 +365,7 @@ class Sweeper:
                     # At its start, the sweep reported in the same words that it cannot list the member accounts.
                     where = "" if probe.what == reach.MEMBERS else f"{probe.what} in {probe.region}: "
                     refused = Refused(probe.reason, f"{where}{probe.message}")
-                    unresolved.add(self.recorder.record_account_finding(account, refused, SWEEP))
+                    unresolved.add(self.recorder.record_account_finding(account, refused, SWEEP, is_link=bool(where)))
         except RetryLater as error:
             # The next sweep probes again. Until then, the findings that were reported may still be true.
             self.recorder.record_unread(f"paths of {account}", error)
@@ -889,8 +889,8 @@ class Sweeper:
         `unresolved` holds the keys of this sweep's findings, and of the roles that are sent to the work queue. Each
         sweep resolves findings of the kinds ROLE, SHARED_ROLE and EXEMPTION, and of the kind PUBLICATION if IAM has the
         policy. Only a sweep that could read everything resolves the other kinds, because something unread may still be
-        wrong. No comparison resolves a finding of the kinds BOUNDARY, CANARY, FIRST_USE, REPLACEMENT and TAGS, which
-        expire after a week, or OUTSIDE, DRILL and PREVENTION, which have a step of their own.
+        wrong. No comparison resolves a finding of the kinds BOUNDARY, CANARY, FIRST_USE, REPLACEMENT, TAGS and
+        UNSIGNED, which expire after a week, or OUTSIDE, DRILL and PREVENTION, which have a step of their own.
         """
         apart = {
             ReportedKind.BOUNDARY,
@@ -901,6 +901,7 @@ class Sweeper:
             ReportedKind.PREVENTION,
             ReportedKind.REPLACEMENT,
             ReportedKind.TAGS,
+            ReportedKind.UNSIGNED,
         }
         over = [f for f in reported if f.about not in unresolved and f.kind not in apart]
         unpublished = [f for f in over if f.kind is ReportedKind.PUBLICATION and not self._is_published(sweep, f.name)]

@@ -111,6 +111,9 @@ class Reason(StrEnum):
     Finding."""
     REFUSED = "refused"
     """AWS rejected a call for a reason that Rolewarden does not know."""
+    UNSIGNED = "call that Rolewarden did not make"
+    """A caller made a call with the credentials of a function's role, because the call lacks the mark of Rolewarden's
+    calls. See docs/how-to/runbook.md, Account Finding."""
     FORGED = "forged request"
     """A caller invoked the function named in the message with a custom-resource request that CloudFormation did not
     send. The function rejected the request and removed no guardrail."""
@@ -167,6 +170,8 @@ RECOMMENDATIONS: dict[str, str] = {
     "(docs/how-to/prevention.md, One user of a shared role)",
     Reason.UNREACHABLE: "take the region out of the parameter Regions if SageMaker is not offered there, or repair the "
     "network path to its endpoint",
+    Reason.UNSIGNED: "find the call in CloudTrail by its event ID, revoke the sessions of the role "
+    "(docs/how-to/runbook.md, Account Finding), and undo the call",
     Reason.FORGED: "find the caller in CloudTrail's data events of Lambda (Invoke of this function), then leave "
     "lambda:InvokeFunction to deployers and administrators only",
     Reason.EXEMPT_ABSENT: "remove the exemption from guardrails.yaml, or correct its role and account; if the role is "

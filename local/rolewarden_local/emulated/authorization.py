@@ -110,10 +110,15 @@ class _Ask:
 
 
 class Authorization:
-    """The decisions on all calls while a block runs, and their record."""
+    """The decisions on all calls while a block runs, and their record.
 
-    def __init__(self) -> None:
+    Sources differ about iam:PassRole in UpdateDomain and UpdateUserProfile. With `updates_pass_roles`, these calls need
+    it. Without it, they do not, which is the case that helps an attacker.
+    """
+
+    def __init__(self, *, updates_pass_roles: bool = False) -> None:
         self.judged: set[Judged] = set()
+        self._updates_pass_roles = updates_pass_roles
 
     def refusal(self, request: Request) -> Answer | None:
         """The answer to a denied call, or None if the call is allowed."""
@@ -124,7 +129,8 @@ class Authorization:
             if caller is None:
                 return self._unknown(request)
             is_judged = caller.is_judged or request.service == "dynamodb"
-            for ask in [*_asked(request), *_of_passed_roles(request)] if is_judged else ():
+            asks = [*_asked(request), *_of_passed_roles(request), *self._of_updates(request)]
+            for ask in asks if is_judged else ():
                 keys = {**caller.keys, **_keys(request, ask), **ask.keys}
                 if _denied_by_table(request, ask, keys):
                     return _denied(request, _by_table(caller, ask))
@@ -140,6 +146,10 @@ class Authorization:
             )
             return 500, headers, body
         return None
+
+    def _of_updates(self, request: Request) -> Iterator[_Ask]:
+        if self._updates_pass_roles and request.operation in {"UpdateDomain", "UpdateUserProfile"}:
+            yield from _roles_in(json.loads(request.body or b"{}"))
 
     def allows(self, request: Request, action: str) -> bool:
         """Whether the caller can also do `action` on `*`, a permission that AWS requires next to that of the call."""
@@ -306,6 +316,10 @@ def _keys(request: Request, ask: _Ask) -> dict[str, str]:
 
 
 _FUNCTION_READ: Final = re.compile(r"/[\d-]+/functions/(?P<name>[\w-]+)/(?P<what>concurrency|configuration|policy)")
+_OF_MAPPING: Final = {"GET": "lambda:GetEventSourceMapping", "PUT": "lambda:UpdateEventSourceMapping"}
+_CONCURRENCY: Final = re.compile(r"/[\d-]+/functions/(?P<name>[\w-]+)/concurrency")
+_OF_CONCURRENCY: Final = {"DELETE": "lambda:DeleteFunctionConcurrency", "PUT": "lambda:PutFunctionConcurrency"}
+_MAPPING: Final = re.compile(r"/[\d-]+/event-source-mappings/(?P<id>[\w-]+)/?")
 _FUNCTION_READS: Final = {
     "concurrency": "lambda:GetFunctionConcurrency",
     "configuration": "lambda:GetFunctionConfiguration",
@@ -336,11 +350,22 @@ def _asked(request: Request) -> Iterable[_Ask]:
         return _of_dynamodb(request, action)
     if request.service == "cloudformation" and (name := request.parameter("StackSetName")):
         return _of_stack_set(request, action, name)
-    about_stack = ("DescribeStacks", "DescribeStackEvents", "DescribeStackResource")
+    about_stack = ("DescribeStacks", "DescribeStackEvents", "DescribeStackResource", "ListStackResources")
     if action in {f"cloudformation:{each}" for each in about_stack} and (name := request.parameter("StackName")):
         return [_Ask(action, _stack_arn(request, name))]
     if request.service == "lambda" and (reading := _FUNCTION_READ.fullmatch(request.path)) and request.method == "GET":
         return [_Ask(_FUNCTION_READS[reading["what"]], request.arn("lambda", f"function:{reading['name']}"))]
+    if request.service == "lambda" and (mapping := _MAPPING.fullmatch(request.path)) and request.method in _OF_MAPPING:
+        arn = request.arn("lambda", f"event-source-mapping:{mapping['id']}")
+        return [_Ask(_OF_MAPPING[request.method], arn)]
+    if (
+        request.service == "lambda"
+        and (of := _CONCURRENCY.fullmatch(request.path))
+        and request.method in _OF_CONCURRENCY
+    ):
+        return [_Ask(_OF_CONCURRENCY[request.method], request.arn("lambda", f"function:{of['name']}"))]
+    if action == "cloudwatch:DescribeAlarms":
+        return [_Ask(action, request.arn("cloudwatch", "alarm:*"))]
     named = {
         "cloudtrail": _of_cloudtrail,
         "events": _of_events,
@@ -515,8 +540,8 @@ def _of_cloudtrail(_request: Request, action: str, body: Mapping[str, Any]) -> l
 def _of_sagemaker(request: Request, action: str, body: Mapping[str, Any]) -> list[_Ask]:
     """The permissions of the call itself, and iam:PassRole for each role that the new resource works as.
 
-    SageMaker's service model says so of CreateTrainingJob and others. Sources differ about UpdateDomain and
-    UpdateUserProfile, so these need no iam:PassRole here, which is the case that helps an attacker.
+    SageMaker's service model says so of CreateTrainingJob and others. For UpdateDomain and UpdateUserProfile, see
+    `Authorization`.
     """
     return [_of_subject(request, action, body), *_passed(request, body)]
 
@@ -526,8 +551,11 @@ _ROLE_FIELDS: Final = ("RoleArn", "ExecutionRoleArn", "ExecutionRole")
 
 
 def _passed(request: Request, body: Mapping[str, Any]) -> Iterator[_Ask]:
-    if not _PASSING.fullmatch(request.operation):
-        return
+    if _PASSING.fullmatch(request.operation):
+        yield from _roles_in(body)
+
+
+def _roles_in(body: Mapping[str, Any]) -> Iterator[_Ask]:
     settings = (body.get(key) or {} for key in ("DefaultUserSettings", "DefaultSpaceSettings", "UserSettings"))
     for fields in (body, *settings):
         for role in (fields[key] for key in _ROLE_FIELDS if isinstance(fields.get(key), str)):

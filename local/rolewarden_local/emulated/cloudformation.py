@@ -2,6 +2,7 @@
 
 MiniStack evaluates conditions without pseudo parameters and without most functions (see `intrinsics`). It passes the
 string of a parameter to Lambda, which rejects a string for MaximumConcurrency. CloudFormation converts it to a number.
+The events of a stack in MiniStack lack the properties of their resources.
 MiniStack also drops the encryption of a table. In AWS, SSEEnabled without a type means a KMS key that AWS manages and
 charges for. A table without SSESpecification has a key that AWS owns and does not charge for:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.howitworks.html
@@ -9,6 +10,9 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.howi
 
 from __future__ import annotations
 
+import html
+import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,6 +40,8 @@ def install_cloudformation() -> None:
             lambda template, parameters: dict(Conditions(template, parameters)),
             "MiniStack compares the name of a pseudo parameter instead of its value, and lacks functions on strings.",
         ).install()
+    events = cfn_handlers._ACTION_HANDLERS["DescribeStackEvents"]
+    cfn_handlers._ACTION_HANDLERS["DescribeStackEvents"] = lambda params: _with_properties(params, events(params))
     mapping = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]
     create, update = mapping["create"], mapping["update"]
     mapping["create"] = lambda logical, props, stack: create(logical, _numbered(props), stack)
@@ -51,6 +57,26 @@ def install_cloudformation() -> None:
     table["update"] = lambda physical, old, new, stack, *more, **named: _with_policy(
         new, update_table(physical, old, new, stack, *more, **named)
     )
+
+
+_EVENT_OF = re.compile(r"<LogicalResourceId>([^<]*)</LogicalResourceId>")
+
+
+def _with_properties(params: Any, answer: tuple[int, Any, bytes]) -> tuple[int, Any, bytes]:
+    """DescribeStackEvents with the properties of each resource, as JSON in the field ResourceProperties.
+
+    The properties are those that the resource has now, and an event of CloudFormation has those of its own operation.
+    """
+    status, headers, body = answer
+    stack = cfn_handlers._resolve_stack(cfn_handlers._p(params, "StackName")) or {}
+    made = {name: resource.get("Properties") for name, resource in stack.get("_resources", {}).items()}
+
+    def with_properties(found: re.Match[str]) -> str:
+        properties = made.get(html.unescape(found[1]))
+        text = html.escape(json.dumps(properties, default=str)) if properties else ""
+        return found[0] + (f"<ResourceProperties>{text}</ResourceProperties>" if text else "")
+
+    return status, headers, _EVENT_OF.sub(with_properties, body.decode()).encode()
 
 
 def _bounding(handler: Callable[..., Any], *, properties: int) -> Callable[..., Any]:

@@ -129,13 +129,18 @@ _Calls = Callable[[str, str, Mapping[str, Any]], Iterator[Recorded]]
 
 
 def _of_role(what: str, role: str, props: Mapping[str, Any]) -> Iterator[Recorded]:
-    names = [policy["PolicyName"] for policy in props.get("Policies", ()) if isinstance(policy, Mapping)]
+    trust = json.dumps(props.get("AssumeRolePolicyDocument", {}))
     if what == "create":
-        yield "iam", "CreateRole", {"roleName": role, "path": props.get("Path", "/")}
+        path = props.get("Path", "/")
+        yield "iam", "CreateRole", {"roleName": role, "path": path, "assumeRolePolicyDocument": trust}
     if what == "update":
-        yield "iam", "UpdateAssumeRolePolicy", {"roleName": role}
-    for name in names:
-        yield "iam", "DeleteRolePolicy" if what == "delete" else "PutRolePolicy", {"roleName": role, "policyName": name}
+        yield "iam", "UpdateAssumeRolePolicy", {"roleName": role, "policyDocument": trust}
+    for policy in filter(lambda found: isinstance(found, Mapping), props.get("Policies", ())):
+        named = {"roleName": role, "policyName": policy["PolicyName"]}
+        if what == "delete":
+            yield "iam", "DeleteRolePolicy", named
+        else:
+            yield "iam", "PutRolePolicy", {**named, "policyDocument": json.dumps(policy["PolicyDocument"])}
     if what == "delete":
         yield "iam", "DeleteRole", {"roleName": role}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ _ARNS: Mapping[str, tuple[str, str]] = {
 
 
 class Template:
-    """A SAM template, translated for one account and region."""
+    """A SAM template, translated for one account and region. `physical` gives each resource another name."""
 
     def __init__(
         self,
@@ -69,6 +69,7 @@ class Template:
         account: str,
         parameters: Mapping[str, str] | None = None,
         stack: str = "rolewarden",
+        physical: Callable[[str], str] = str,
     ) -> None:
         text = _json_of(path.read_text(encoding="utf-8"))
         source = json.loads(text)
@@ -88,7 +89,7 @@ class Template:
             for name, declared in self.body.get("Parameters", {}).items()
         }
         made = {
-            name: _as_made(name, resource["Type"], partition, region, account)
+            name: _as_made(physical(name), resource["Type"], partition, region, account)
             for name, resource in self.body["Resources"].items()
         }
         self.parameters = {name: given["Value"] for name, given in parameters_of_stack.items()}
