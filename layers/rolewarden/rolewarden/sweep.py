@@ -238,7 +238,7 @@ class Sweeper:
         if mapping(event).get("step") == RULES:
             return {"rules": self.needs.fingerprint}
         if mapping(event).get("step") == DOCTOR:
-            accounts = (self.coverage.account, *sorted(self.progress.member_accounts()))
+            accounts = [self.coverage.account, *sorted(self.progress.member_accounts())]
             of_scps = self.prevention.probes_of(accounts, lambda: self.clock.seconds_left() >= ENOUGH)
             probes = (*self.probes(), *of_scps, *self.regional_probes())
             return {"probes": [probe.as_dict() for probe in probes]}
